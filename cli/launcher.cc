@@ -1,0 +1,216 @@
+// Ranks as processes, as threads, or as one process under another launcher.
+#include "cli/launcher.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include "cli/children.h"
+#include "cli/fault_injection.h"
+#include "cli/usage.h"
+#include "cli/worker.h"
+
+namespace transload::cli {
+namespace {
+
+std::atomic<int> interrupted{0};
+
+// While it lives, Ctrl-C and its like end the run instead of the launcher.
+class Interruptions {
+ public:
+  Interruptions() {
+    struct sigaction action = {};
+    action.sa_handler = [](int signal) { interrupted = signal; };
+    for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &action, &before_[i]);
+  }
+  ~Interruptions() {
+    for (int i = 0; i < 3; ++i) sigaction(kSignals[i], &before_[i], nullptr);
+  }
+
+ private:
+  static constexpr int kSignals[3] = {SIGINT, SIGTERM, SIGHUP};
+  struct sigaction before_[3];
+};
+
+// One line that overwrites itself, on a terminal only.
+class ProgressLine {
+ public:
+  explicit ProgressLine(const Options& options)
+      : shown_(!options.quiet && isatty(STDERR_FILENO)), warmup_(options.warmup), iterations_(options.iterations) {}
+  ~ProgressLine() {
+    if (shown_) fmt::print(stderr, "\r\033[K");
+  }
+  void show(const Board& board) {
+    if (!shown_ || now_ns() - last_ns_ < 100000000) return;
+    last_ns_ = now_ns();
+    uint64_t iteration = UINT64_MAX;
+    for (uint32_t r = 0; r < board.count; ++r) iteration = std::min<uint64_t>(iteration, board.of(r).iteration);
+    if (iteration == 0) fmt::print(stderr, "\r\033[Kranks are starting");
+    else if (iteration <= warmup_) fmt::print(stderr, "\r\033[Kwarm-up {} of {}", iteration, warmup_);
+    else fmt::print(stderr, "\r\033[Kiteration {} of {}", iteration - warmup_, iterations_);
+  }
+
+ private:
+  const bool shown_;
+  const uint64_t warmup_, iterations_;
+  int64_t last_ns_ = 0;
+};
+
+std::string ending_of(const Child& child) {
+  if (child.killed_by_us) return "killed by the launcher";
+  if (WIFSIGNALED(child.status)) return fmt::format("signal {} ({})", WTERMSIG(child.status), strsignal(WTERMSIG(child.status)));
+  return fmt::format("exit status {}", WEXITSTATUS(child.status));
+}
+
+class Watch {
+ public:
+  Watch(const Options& options, Children& children) : options_(options), children_(children) {}
+
+  void until_all_ended(Outcome& out) {
+    ProgressLine line(options_);
+    while (!all_ended()) {
+      children_.look(options_.fault && out.fault_ns == 0 ? 1 : 20);
+      line.show(children_.board());
+      if (interrupted != 0) {
+        for (Child& child : children_.all()) children_.signal(child, SIGKILL);
+        out.signal = interrupted;
+      }
+      do_fault(out);
+      notice_trouble(out);
+      end_stragglers();
+    }
+    children_.look(0);
+  }
+
+ private:
+  bool all_ended() {
+    return std::all_of(children_.all().begin(), children_.all().end(), [](const Child& c) { return c.ended; });
+  }
+
+  void do_fault(Outcome& out) {
+    if (!options_.fault || out.fault_ns != 0) return;
+    const Page& page = children_.board().of(options_.fault->rank);
+    if (!halted(page)) return;
+    const bool expert = options_.fault->phase == FaultPhase::kExpert;
+    out.victim_rows = expert ? page.expert_rows : page.progress.rows;
+    out.victim_rows_total = expert ? 0 : uint64_t(page.progress.rows_total);
+    out.fault_ns = trouble_ns_ = now_ns();
+    children_.signal(children_.all()[options_.fault->rank], options_.fault->stop ? SIGSTOP : SIGKILL);
+  }
+
+  // A rank that ends without a whole report, or with a bad one, will be missed by the others.
+  void notice_trouble(Outcome& out) {
+    if (trouble_ns_ != 0) return;
+    for (const Child& child : children_.all())
+      if (child.ended && (!WIFEXITED(child.status) || WEXITSTATUS(child.status) > kWrongResult)) {
+        trouble_ns_ = now_ns();
+        if (!WIFEXITED(child.status) || child.text.empty()) out.fault_ns = trouble_ns_;
+      }
+  }
+
+  // A stopped victim ends when all others have; a rank that shows no work long after it should have, at once.
+  void end_stragglers() {
+    const auto& all = children_.all();
+    const bool stopped_here = options_.fault && options_.fault->stop && trouble_ns_ != 0;
+    if (stopped_here && std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
+      children_.signal(children_.all()[options_.fault->rank], SIGKILL);
+    const int64_t deadline_ns = int64_t(options_.deadline_ms) * 1000000;
+    const int64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10000000000 : 4 * deadline_ns + 60000000000;
+    for (Child& child : children_.all()) {
+      const bool victim = stopped_here && &child == &children_.all()[options_.fault->rank];
+      if (!victim && !child.ended && now_ns() - std::max(trouble_ns_, child.active_ns) > patience_ns) children_.signal(child, SIGKILL);
+    }
+  }
+
+  const Options& options_;
+  Children& children_;
+  int64_t trouble_ns_ = 0;
+};
+
+}  // namespace
+
+Outcome run_processes(const Options& options, char** arguments) {
+  const uint32_t ranks = options.ranks();
+  Outcome out;
+  out.results.resize(ranks);
+  out.endings.resize(ranks);
+  const Interruptions interruptions;
+  const Rendezvous rendezvous("127.0.0.1", 0);
+  Children children(ranks, rendezvous.port(), arguments);
+  Watch(options, children).until_all_ended(out);
+  for (uint32_t r = 0; r < ranks; ++r) {
+    const Child& child = children.all()[r];
+    try {
+      if (!child.text.empty()) out.results[r] = WorkerResult::from_text(child.text);
+    } catch (const std::exception&) {
+      out.results[r].reset();  // it ended while it spoke
+    }
+    if (!out.results[r]) out.endings[r] = ending_of(child);
+  }
+  return out;
+}
+
+Outcome run_threads(const Options& options, const Workload& workload) {
+  const uint32_t ranks = options.ranks();
+  const Rendezvous rendezvous("127.0.0.1", 0);
+  const auto pages = std::make_unique<Page[]>(ranks);
+  Outcome out;
+  out.results.resize(ranks);
+  out.endings.resize(ranks);
+  std::vector<std::thread> threads;
+  for (uint32_t r = 0; r < ranks; ++r)
+    threads.emplace_back([&, r] {
+      Bootstrap bootstrap;
+      bootstrap.rank = r;
+      bootstrap.ranks = ranks;
+      bootstrap.port = rendezvous.port();
+      Worker worker(options, workload, bootstrap, {pages.get(), ranks});
+      out.results[r] = worker.run();
+    });
+  for (std::thread& thread : threads) thread.join();
+  return out;
+}
+
+bool is_child() { return has_inheritance(); }
+
+int be_child(const Options& options, const Workload& workload) {
+  const Inheritance inherited = take_inheritance(options.ranks());
+  Bootstrap bootstrap = Bootstrap::from_environment();
+  bootstrap.serve = false;
+  Worker worker(options, workload, bootstrap, inherited.board);
+  const WorkerResult result = worker.run();
+  write_all(inherited.report, result.to_text());
+  close(inherited.report);
+  return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
+}
+
+Outcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap) {
+  Outcome out;
+  out.results.resize(bootstrap.ranks);
+  out.endings.resize(bootstrap.ranks);
+  const auto page = std::make_unique<Page>();
+  std::optional<SelfInjector> self;
+  if (options.fault && options.fault->rank == bootstrap.rank) self.emplace(*options.fault, *page);
+  Worker worker(options, workload, bootstrap, {page.get(), 1});
+  WorkerResult result = worker.run();
+  try {
+    if (!result.fault && worker.group() != nullptr) {
+      const auto texts = worker.group()->gather(result.to_text());
+      for (size_t r = 0; r < texts.size(); ++r) out.results[r] = WorkerResult::from_text(texts[r]);
+      return out;
+    }
+  } catch (const Error& error) {
+    if (error.code() == Code::kFault) result.fault = error.fault();
+  }
+  out.partial = true;
+  out.results[bootstrap.rank] = result;
+  return out;
+}
+
+}  // namespace transload::cli

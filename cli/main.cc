@@ -1,0 +1,136 @@
+// The program `transload`.
+#include <CLI/CLI.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "cli/fault_injection.h"
+#include "cli/launcher.h"
+#include "cli/options.h"
+#include "cli/report.h"
+#include "cli/usage.h"
+
+#ifndef TRANSLOAD_VERSION
+#define TRANSLOAD_VERSION "0.1.0"
+#endif
+
+namespace transload::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What can be known of output paths before any work.
+void check_outputs(const Options& options) {
+  std::error_code error;
+  if (!options.json.empty() && options.json != "-") {
+    const fs::path parent = fs::absolute(options.json).parent_path();
+    if (fs::is_directory(options.json)) refuse("--json: '{}': is a folder, must be a file or -", options.json);
+    if (!fs::is_directory(parent)) refuse("--json: '{}': no folder '{}'", options.json, parent.string());
+  }
+  if (options.dump.empty()) return;
+  fs::create_directories(options.dump, error);
+  if (!fs::is_directory(options.dump)) refuse("--dump: '{}': not a folder, and cannot be made one", options.dump);
+}
+
+void write_json(const std::string& path, const std::string& text) {
+  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
+  if (file == nullptr) refuse("--json: '{}': {}", path, std::strerror(errno));
+  fmt::print(file, "{}\n", text);
+  if ((path == "-" ? std::fflush(file) : std::fclose(file)) != 0) refuse("--json: '{}': {}", path, std::strerror(errno));
+}
+
+int show(const Options& options, const Workload& workload, const Outcome& outcome, const std::optional<FloorTimes>& floor) {
+  const Summary summary = summarise(options, workload, outcome);
+  const Report report{options, workload, outcome, summary, floor};
+  for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
+  if (summary.status == kBadUsage) return summary.status;
+  if (!options.json.empty()) write_json(options.json, json_of(report));
+  std::FILE* out = options.json == "-" ? stderr : stdout;
+  if (!options.quiet) print_table(out, report);
+  if (!options.quiet || summary.status != kVerified) print_verdict(out, report);
+  return summary.status;
+}
+
+int run_joined(const Options& options, const Workload& workload) {
+  const Bootstrap bootstrap = Bootstrap::from_environment();
+  if (bootstrap.ranks != options.ranks())
+    refuse("--node-sizes: {} ranks: the launcher started {}", options.ranks(), bootstrap.ranks);
+  if (options.threads || options.floor) refuse("{}: not under a launcher", options.threads ? "--threads" : "--floor");
+  const Outcome outcome = join(options, workload, bootstrap);
+  const Summary summary = summarise(options, workload, outcome);
+  const uint32_t speaker = outcome.partial && summary.culprit == 0u ? 1 : 0;
+  if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
+  return summary.status;
+}
+
+int run(const RunArguments& arguments, char** argv) {
+  Options options = checked(arguments);
+  const Workload workload(options);
+  check_victim(options, workload);
+  if (is_child()) return be_child(options, workload);
+  check_outputs(options);
+  if (Bootstrap::has_environment()) return run_joined(options, workload);
+  std::optional<FloorTimes> floor;
+  if (options.floor) measure_floor(options, workload, floor.emplace());
+  const Outcome outcome = options.threads ? run_threads(options, workload) : run_processes(options, argv);
+  if (outcome.signal != 0) return 128 + outcome.signal;
+  if (options.floor) measure_floor(options, workload, *floor);  // on both sides of the ranks: the host is noisy
+  return show(options, workload, outcome, floor);
+}
+
+int print_limits() {
+  const Limits l = limits();
+  const auto line = [](const char* name, uint64_t value, const char* what) { fmt::print("{:<18} {:>10}  {}\n", name, value, what); };
+  line("ranks_max", l.ranks_max, "ranks of a group");
+  line("node_size_max", l.node_size_max, "ranks of a node");
+  line("nodes_max", l.nodes_max, "nodes of a group");
+  line("streams_max", l.streams_max, "nodes times the largest node over the smallest, rounded up");
+  line("top_k_max", l.top_k_max, "choices of a token");
+  line("channels_max", l.channels_max, "channels of a group");
+  line("slots_max", l.slots_max, "slots of a ring");
+  line("token_bytes_max", l.token_bytes_max, "bytes of a row");
+  line("token_bytes_unit", l.token_bytes_unit, "of which a row is a multiple");
+  line("tokens_max", l.tokens_max, "tokens of a rank in a call");
+  return kVerified;
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app{"Mixture-of-Experts tokens to their experts and back, checked bit for bit.", "transload"};
+  app.set_version_flag("--version", "transload " TRANSLOAD_VERSION);
+  app.require_subcommand(1);
+  CLI::App* run_command = app.add_subcommand("run", "dispatch, an expert, combine; cached, backward; every output checked");
+  run_command->footer("Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the ranks\n"
+                      "are started on this machine; under torchrun, mpirun or srun this process joins as one of them.");
+  const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do");
+  RunArguments arguments;
+  add_run_options(*run_command, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    refuse("{}", one_line(error.what()));
+  }
+  return limits_command->parsed() ? print_limits() : run(arguments, argv);
+}
+
+}  // namespace
+}  // namespace transload::cli
+
+int main(int argc, char** argv) {
+  using namespace transload;
+  try {
+    return cli::parse_and_run(argc, argv);
+  } catch (const cli::UsageError& error) {
+    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+  } catch (const Error& error) {
+    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+    return error.code() == Code::kFault ? cli::kFaulted : cli::kBadUsage;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "transload: --tokens: no memory left for this workload\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+  }
+  return cli::kBadUsage;
+}

@@ -1,0 +1,26 @@
+// Ranks meet before each timed call, so that its time is that of the call alone.
+#pragma once
+#include <cstdint>
+
+#include "cli/page.h"
+
+namespace transload::cli {
+
+class Meeting {
+ public:
+  Meeting(const Board& board, uint32_t rank, uint32_t ranks, uint32_t deadline_ms)
+      : board_(board), rank_(rank), ranks_(ranks), deadline_ms_(deadline_ms) {}
+
+  // Returns when all ranks have come, however long their checks take; or when one has ended or shows no work for a deadline:
+  // the call that follows will name it.
+  void meet(Group& group);
+
+ private:
+  bool wait_for(uint32_t other, uint64_t arrivals, bool asleep) const;
+
+  const Board board_;
+  const uint32_t rank_, ranks_, deadline_ms_;
+  uint64_t arrivals_ = 0;
+};
+
+}  // namespace transload::cli

@@ -1,0 +1,215 @@
+// Parsing and checking of `transload run`'s options.
+#include "cli/options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "cli/usage.h"
+
+namespace transload::cli {
+namespace {
+
+struct Bounds {
+  uint64_t least, most;
+};
+
+uint64_t number(const char* name, const std::string& text, Bounds bounds) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < bounds.least || value > bounds.most)
+    refuse("{}: '{}': must be a whole number from {} to {}", name, text, bounds.least, bounds.most);
+  return value;
+}
+
+std::vector<uint64_t> numbers(const char* name, const std::string& text, Bounds bounds) {
+  std::vector<uint64_t> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    out.push_back(number(name, text.substr(begin, end - begin), bounds));
+    begin = end + 1;
+  }
+  return out;
+}
+
+template <class Value>
+struct Choice {
+  const char* name;
+  Value value;
+};
+
+template <class Value, size_t N>
+Value choice(const char* name, const std::string& text, const Choice<Value> (&choices)[N]) {
+  std::string all;
+  for (const auto& c : choices) {
+    if (text == c.name) return c.value;
+    all += (all.empty() ? "" : ", ") + std::string(c.name);
+  }
+  refuse("{}: '{}': must be one of {}", name, text, all);
+}
+
+constexpr Choice<Landing> kLandings[] = {{"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}};
+constexpr Choice<CombineSource> kSources[] = {
+    {"auto", CombineSource::kAuto}, {"pull", CombineSource::kPull}, {"push", CombineSource::kPush}};
+constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32", CombineWire::kF32}};
+constexpr Choice<ScaleOutChoice> kScaleOuts[] = {{"auto", ScaleOutChoice::kAuto},
+                                                 {"libfabric", ScaleOutChoice::kLibfabric},
+                                                 {"loopback", ScaleOutChoice::kLoopback}};
+constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
+                                          {"dispatch", FaultPhase::kDispatch},
+                                          {"expert", FaultPhase::kExpert},
+                                          {"combine", FaultPhase::kCombine}};
+
+void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
+  uint64_t ranks = 0;
+  for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max})) {
+    out.node_sizes.push_back(uint32_t(size));
+    ranks += size;
+  }
+  if (out.node_sizes.size() > limits.nodes_max)
+    refuse("--node-sizes: {} nodes: at most {}", out.node_sizes.size(), limits.nodes_max);
+  if (ranks > limits.ranks_max) refuse("--node-sizes: {} ranks: at most {}", ranks, limits.ranks_max);
+  const auto tokens = numbers("--tokens", a.tokens, {0, limits.tokens_max});
+  if (tokens.size() != 1 && tokens.size() != ranks)
+    refuse("--tokens: {} numbers: must be one, or one for each of the {} ranks", tokens.size(), ranks);
+  for (uint64_t r = 0; r < ranks; ++r) out.tokens.push_back(int64_t(tokens[tokens.size() == 1 ? 0 : r]));
+}
+
+void check_routing(const RunArguments& a, const Limits& limits, Options& out) {
+  out.routing = a.routing;
+  out.top_k_given = !a.top_k.empty();
+  out.top_k = out.top_k_given ? uint32_t(number("--top-k", a.top_k, {1, limits.top_k_max})) : 8;
+  out.experts = uint32_t(number("--experts", a.experts, {1, 1u << 20}));
+  if (a.routing == "uniform") out.routing_kind = RoutingKind::kUniform;
+  else if (a.routing == "one-rank") out.routing_kind = RoutingKind::kOneRank;
+  else if (a.routing == "none") out.routing_kind = RoutingKind::kNone;
+  else if (a.routing.rfind("zipf:", 0) == 0) {
+    out.routing_kind = RoutingKind::kZipf;
+    const std::string text = a.routing.substr(5);
+    char* end = nullptr;
+    out.zipf_exponent = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != 0 || !(out.zipf_exponent >= 0 && out.zipf_exponent <= 10))
+      refuse("--routing: '{}': the exponent must be a number from 0 to 10", a.routing);
+  } else if (a.routing.empty()) {
+    refuse("--routing: '': must be a file, uniform, zipf:S, one-rank or none");
+  } else {
+    out.routing_kind = RoutingKind::kFile;
+  }
+  if (a.layer.empty()) return;
+  if (out.routing_kind != RoutingKind::kFile) refuse("--layer: '{}': only with a routing file", a.layer);
+  out.layer = int64_t(number("--layer", a.layer, {0, 1u << 20}));
+}
+
+void check_fault(const RunArguments& a, Options& out) {
+  if (a.fault.empty()) return;
+  const std::string& text = a.fault;
+  const auto bad = [&] { refuse("--fault: '{}': must be kill:RANK@ITERATION[/PHASE] or stop:RANK@ITERATION[/PHASE]", text); };
+  const size_t colon = text.find(':'), at = text.find('@'), slash = std::min(text.find('/'), text.size());
+  if (colon == std::string::npos || at == std::string::npos || colon > at || at > slash) bad();
+  const std::string verb = text.substr(0, colon);
+  if (verb != "kill" && verb != "stop") bad();
+  FaultSpec fault;
+  fault.stop = verb == "stop";
+  fault.rank = uint32_t(number("--fault: RANK", text.substr(colon + 1, at - colon - 1), {0, out.ranks() - 1u}));
+  fault.iteration = number("--fault: ITERATION", text.substr(at + 1, slash - at - 1), {1, out.iterations});
+  if (slash < text.size()) fault.phase = choice("--fault: PHASE", text.substr(slash + 1), kPhases);
+  if (out.ranks() < 2) refuse("--fault: '{}': needs 2 ranks at least, to have a survivor", text);
+  if (out.threads) refuse("--fault: '{}': needs ranks that are processes, so not --threads", text);
+  out.fault = fault;
+}
+
+}  // namespace
+
+const char* name_of(FaultPhase phase) {
+  for (const auto& c : kPhases)
+    if (c.value == phase) return c.name;
+  return "";
+}
+
+int64_t Options::tokens_max() const { return tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end()); }
+
+RunArguments::RunArguments() {
+  const GroupOptions group;
+  node_sizes = "4,4";
+  tokens = "512";
+  hidden = "7168";
+  experts = "256";
+  routing = "uniform";
+  seed = "1";
+  iterations = "5";
+  warmup = "1";
+  channels = std::to_string(group.channels);
+  slots = std::to_string(group.slots);
+  landing = combine_source = scale_out = "auto";
+  combine_wire = "bf16";
+  biases = "0";
+  deadline_ms = std::to_string(group.deadline_ms);
+}
+
+void add_run_options(CLI::App& app, RunArguments& a) {
+  const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
+    app.add_option(name, text, help)->capture_default_str()->type_name(type);
+  };
+  option("--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
+  option("--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
+  option("--hidden", a.hidden, "bf16 elements of a token; a multiple of 8", "N");
+  option("--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
+  option("--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
+  option("--routing", a.routing, "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
+         "FILE|uniform|zipf:S|one-rank|none");
+  option("--layer", a.layer, "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]", "N");
+  option("--seed", a.seed, "of token vectors and made routings", "N");
+  option("--iterations", a.iterations, "timed iterations", "N");
+  option("--warmup", a.warmup, "iterations before them, checked too", "N");
+  option("--channels", a.channels, "lanes of the trip", "N");
+  option("--slots", a.slots, "tokens that a ring holds", "N");
+  option("--landing", a.landing, "where dispatched rows land", "auto|direct|ring");
+  option("--combine-source", a.combine_source, "how combine takes the experts' rows", "auto|pull|push");
+  option("--combine-wire", a.combine_wire, "type of partial sums between nodes", "bf16|fp32");
+  option("--biases", a.biases, "biases added by combine", "0|1|2");
+  option("--scale-out", a.scale_out, "link between nodes", "auto|libfabric|loopback");
+  option("--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
+  option("--deadline-ms", a.deadline_ms, "of every wait", "N");
+  option("--fault", a.fault, "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
+         "kill|stop:RANK@ITERATION[/PHASE]");
+  option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
+  option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
+  app.add_flag("--quiet", a.quiet, "no table, no progress");
+  app.add_flag("--threads", a.threads, "ranks are threads of one process");
+  app.add_flag("--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
+}
+
+Options checked(const RunArguments& a) {
+  const Limits limits = transload::limits();
+  Options out;
+  check_topology(a, limits, out);
+  const uint64_t unit = limits.token_bytes_unit / 2;
+  out.hidden = number("--hidden", a.hidden, {unit, limits.token_bytes_max / 2});
+  if (out.hidden % unit != 0)
+    refuse("--hidden: {}: must be a multiple of {} ({} bytes)", out.hidden, unit, limits.token_bytes_unit);
+  check_routing(a, limits, out);
+  out.seed = number("--seed", a.seed, {0, UINT64_MAX});
+  out.iterations = number("--iterations", a.iterations, {1, 1000000});
+  out.warmup = number("--warmup", a.warmup, {0, 1000000});
+  out.channels = uint32_t(number("--channels", a.channels, {1, limits.channels_max}));
+  out.slots = uint32_t(number("--slots", a.slots, {1, limits.slots_max}));
+  out.landing = choice("--landing", a.landing, kLandings);
+  out.source = choice("--combine-source", a.combine_source, kSources);
+  out.wire = choice("--combine-wire", a.combine_wire, kWires);
+  out.biases = uint32_t(number("--biases", a.biases, {0, 2}));
+  out.scale_out = choice("--scale-out", a.scale_out, kScaleOuts);
+  out.provider = a.provider;
+  if (!a.provider.empty() && out.scale_out == ScaleOutChoice::kLoopback)
+    refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
+  out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, {1, 3600000}));
+  out.json = a.json;
+  out.dump = a.dump;
+  out.quiet = a.quiet;
+  out.threads = a.threads;
+  out.floor = a.floor;
+  check_fault(a, out);
+  return out;
+}
+
+}  // namespace transload::cli

@@ -1,0 +1,76 @@
+// The command line of `transload run`: parsed, completed with defaults and checked.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "transload/group.h"
+
+namespace CLI {
+class App;
+}
+
+namespace transload::cli {
+
+enum class FaultPhase : uint8_t { kNotify, kDispatch, kExpert, kCombine };
+
+struct FaultSpec {
+  bool stop = false;       // SIGSTOP, else SIGKILL
+  uint32_t rank = 0;
+  uint64_t iteration = 1;  // counted from 1, warm-up not included
+  FaultPhase phase = FaultPhase::kDispatch;
+};
+const char* name_of(FaultPhase phase);
+
+enum class RoutingKind : uint8_t { kFile, kUniform, kZipf, kOneRank, kNone };
+
+struct Options {
+  std::vector<uint32_t> node_sizes;
+  std::vector<int64_t> tokens;  // of each rank
+  uint64_t hidden = 0;
+  uint32_t experts = 0;
+  uint32_t top_k = 0;
+  bool top_k_given = false;  // else a routing file decides
+  std::string routing;       // as given
+  RoutingKind routing_kind = RoutingKind::kUniform;
+  double zipf_exponent = 0;
+  int64_t layer = -1;        // -1: tensors without a prefix
+  uint64_t seed = 0;
+  uint64_t iterations = 0;
+  uint64_t warmup = 0;
+  uint32_t channels = 0;
+  uint32_t slots = 0;
+  Landing landing = Landing::kAuto;
+  CombineSource source = CombineSource::kAuto;
+  CombineWire wire = CombineWire::kBf16;
+  uint32_t biases = 0;
+  ScaleOutChoice scale_out = ScaleOutChoice::kAuto;
+  std::string provider;
+  uint32_t deadline_ms = 0;
+  std::optional<FaultSpec> fault;
+  std::string json;  // "": none, "-": standard output
+  std::string dump;  // folder; "": none
+  bool quiet = false;
+  bool threads = false;
+  bool floor = false;
+
+  uint32_t ranks() const { return uint32_t(tokens.size()); }
+  uint64_t row_bytes() const { return hidden * 2; }
+  int64_t tokens_max() const;
+};
+
+// What was typed; text, so that every refusal can name it.
+struct RunArguments {
+  RunArguments();
+  std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots, landing,
+      combine_source, combine_wire, biases, scale_out, provider, deadline_ms, fault, json, dump;
+  bool quiet = false, threads = false, floor = false;
+};
+
+void add_run_options(CLI::App& app, RunArguments& arguments);
+
+// Throws UsageError.
+Options checked(const RunArguments& arguments);
+
+}  // namespace transload::cli

@@ -1,0 +1,38 @@
+// What ranks show while they work: a page each, shared with the launcher and the other ranks where there is a launcher of ours.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "transload/group.h"
+
+namespace transload::cli {
+
+// Written by its rank, but for `gone`. All zero at first.
+struct alignas(4096) Page {
+  Progress progress{};
+  std::atomic<uint64_t> iteration{};    // from 1, warm-up included
+  std::atomic<uint64_t> steps{};        // grows with whatever the rank does or checks
+  std::atomic<int64_t> entry_ns{};      // when it entered its latest call
+  std::atomic<uint64_t> expert_rows{};  // done in this expert phase
+  std::atomic<uint32_t> halted_in_expert{};
+  std::atomic<uint64_t> arrivals{};     // at the meeting before each call
+  std::atomic<uint32_t> gone{};         // written by the launcher: the process has ended
+};
+static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(Page) == 4096);
+
+// The pages that a rank can see: of all ranks, or only its own under another launcher.
+struct Board {
+  Page* pages = nullptr;
+  uint32_t count = 0;
+
+  bool shared(uint32_t ranks) const { return count == ranks; }
+  Page& of(uint32_t rank) const { return pages[count == 1 ? 0 : rank]; }
+};
+
+// The clock that all processes of a host share.
+inline int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace transload::cli

@@ -1,0 +1,51 @@
+// What one rank has to say at the end, as text that travels over a pipe or the control channel.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "transload/group.h"
+
+namespace transload::cli {
+
+// The calls of one iteration, in order.
+enum Call : uint32_t { kFirstDispatch, kCombine, kCachedDispatch, kCachedCombine, kBackwardDispatch, kBackwardCombine, kCalls };
+const char* name_of(Call call);
+
+// The first wrong value that a rank saw.
+struct Mismatch {
+  std::string output;      // "dispatch.x", "combine.x", ...
+  uint64_t iteration = 0;  // from 1, warm-up included
+  uint32_t call = 0;       // of the iteration
+  uint32_t rank = 0;
+  int64_t row = 0;
+  int64_t byte = 0;        // of the row
+  std::string expected, seen;
+
+  bool before(const Mismatch& other) const;
+  std::string to_string() const;
+};
+
+struct WorkerResult {
+  uint32_t rank = 0;
+  std::array<std::vector<double>, kCalls> call_us;  // timed iterations
+  int64_t dispatch_scale_out_rows = 0;              // of one call
+  int64_t combine_scale_out_rows = 0;
+  uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;
+  std::string ring_formula;
+  std::string scale_up, scale_out, landing, source;
+  std::vector<Decision> decisions;
+  std::string dispatch_digest, combine_digest;  // of the last iteration
+  std::optional<Mismatch> mismatch;
+  std::optional<Fault> fault;
+  int64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
+  int64_t entry_ns = 0;
+  std::string error;     // bad input or no room, found only here; "": none
+
+  std::string to_text() const;
+  static WorkerResult from_text(const std::string& text);
+};
+
+}  // namespace transload::cli

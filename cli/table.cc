@@ -1,0 +1,133 @@
+// The table of a run, and its verdict in words.
+#include <fmt/ranges.h>
+
+#include "cli/report.h"
+#include "cli/usage.h"
+
+namespace transload::cli {
+namespace {
+
+std::string thousands(int64_t value) {
+  std::string text = std::to_string(value);
+  for (size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+std::string size_text(uint64_t bytes) {
+  if (bytes < 1 << 20) return fmt::format("{:.1f} KiB", double(bytes) / 1024);
+  return fmt::format("{:.1f} MiB", double(bytes) / (1 << 20));
+}
+
+std::string tokens_text(const Options& o) {
+  for (int64_t t : o.tokens)
+    if (t != o.tokens[0]) return fmt::format("{} tokens", fmt::join(o.tokens, ","));
+  return fmt::format("{} tokens a rank", o.tokens[0]);
+}
+
+void print_head(std::FILE* out, const Options& o) {
+  const size_t nodes = o.node_sizes.size();
+  fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} bf16\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes, nodes == 1 ? "" : "s",
+             fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden);
+  fmt::print(out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n", o.experts,
+             o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
+             o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
+}
+
+void print_rows(std::FILE* out, const Options& o, const Summary& s) {
+  int64_t largest = 0;
+  for (int64_t rows : s.traffic.received) largest = std::max(largest, rows);
+  fmt::print(out, "  rows             {} received (own ones too), at most {} on a rank\n", thousands(s.traffic.rows), thousands(largest));
+  if (o.node_sizes.size() > 1)
+    fmt::print(out, "  over the network {} each way; without one copy a node they would be {}\n",
+               thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
+}
+
+void print_times(std::FILE* out, const Summary& s) {
+  if (!s.first_us) return;
+  fmt::print(out, "\n  ms, slowest rank           min   median      max   logical GB/s   wire GB/s\n");
+  const auto line = [&](const char* name, const std::optional<Span>& span, std::string rates) {
+    if (span) fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}{}\n", name, span->min / 1e3, span->median / 1e3, span->max / 1e3, rates);
+  };
+  const auto rates = [](double logical, double wire) { return fmt::format("{:>15.2f}{:>12.2f}", logical, wire); };
+  line("dispatch", s.first_us, "");
+  line("dispatch, cached", s.cached_us, rates(s.dispatch_logical_gbps, s.dispatch_wire_gbps));
+  line("combine", s.combine_us, rates(s.combine_logical_gbps, s.combine_wire_gbps));
+  line("backward pair", s.backward_us, "");
+}
+
+void print_floor(std::FILE* out, const Summary& s, const FloorTimes& floor) {
+  const Span dispatch = span_of(floor.dispatch_us), combine = span_of(floor.combine_us);
+  const auto line = [&](const char* name, const Span& floor_span, const std::optional<Span>& ours) {
+    fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}", name, floor_span.min / 1e3, floor_span.median / 1e3, floor_span.max / 1e3);
+    if (ours) fmt::print(out, "   ours is {:.2f} times it at the minimum, {:.2f} at the median", ours->min / floor_span.min,
+                         ours->median / floor_span.median);
+    fmt::print(out, "\n");
+  };
+  line("floor of dispatch", dispatch, s.cached_us);
+  line("floor of combine", combine, s.combine_us);
+}
+
+void print_choices(std::FILE* out, const Summary& s) {
+  fmt::print(out, "\n  memory of a rank     rings {}, counters {}, outputs {} at most\n", size_text(s.ring_bytes), size_text(s.counter_bytes),
+             size_text(s.output_bytes));
+  fmt::print(out, "                       rings are {}\n\n", s.ring_formula);
+  for (const Decision& d : s.decisions) fmt::print(out, "  {:<20} {}: {}\n", d.what, d.choice, d.why);
+  if (!s.complete) return;
+  fmt::print(out, "\n  digest of dispatch   {}\n  digest of combine    {}\n", s.dispatch_digest, s.combine_digest);
+}
+
+double ms(int64_t ns) { return double(ns) * 1e-6; }
+
+void print_report(std::FILE* out, const Report& report, const WorkerResult& result) {
+  const Fault& f = *result.fault;
+  fmt::print(out, "  rank {}: {}\n", f.rank, f.to_string());
+  const int64_t fault_ns = report.outcome.fault_ns;
+  if (fault_ns == 0) return;
+  const bool later = result.entry_ns > fault_ns;
+  const double after = ms(result.fault_ns - std::max(fault_ns, result.entry_ns));
+  fmt::print(out, "          told {:.0f} ms after {}{}\n", after, later ? "it entered the call" : "the fault",
+             after > report.options.deadline_ms + 1000.0 ? fmt::format(": LATE, the bound is {} ms", report.options.deadline_ms + 1000) : "");
+}
+
+void print_fault(std::FILE* out, const Report& report) {
+  const Outcome& o = report.outcome;
+  const Summary& s = report.summary;
+  if (report.options.fault && o.fault_ns != 0) {
+    const FaultSpec& f = *report.options.fault;
+    fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its{} rows moved\n", f.rank, f.stop ? "stopped" : "killed",
+               name_of(f.phase), f.iteration, o.victim_rows, o.victim_rows_total == 0 ? "" : fmt::format(" {}", o.victim_rows_total));
+  }
+  for (uint32_t r = 0; r < o.results.size(); ++r)
+    if (!o.results[r] && !o.endings[r].empty() && !(report.options.fault && report.options.fault->rank == r))
+      fmt::print(out, "rank {} ended without a word: {}\n", r, o.endings[r]);
+  bool agreed = true;
+  for (const WorkerResult* r : s.reports) {
+    print_report(out, report, *r);
+    agreed = agreed && r->fault->culprit_rank == *s.culprit;
+  }
+  fmt::print(out, "fault: rank {} is {}{}\n", *s.culprit, s.fault_kind, agreed ? "" : " to the lowest rank; the reports disagree");
+}
+
+}  // namespace
+
+void print_table(std::FILE* out, const Report& report) {
+  const Summary& s = report.summary;
+  print_head(out, report.options);
+  print_rows(out, report.options, s);
+  print_times(out, s);
+  if (report.floor) print_floor(out, s, *report.floor);
+  print_choices(out, s);
+  fmt::print(out, "\n");
+}
+
+void print_verdict(std::FILE* out, const Report& report) {
+  const Summary& s = report.summary;
+  const Options& o = report.options;
+  if (s.culprit) print_fault(out, report);
+  if (s.mismatch) fmt::print(out, "wrong: {}\n", s.mismatch->to_string());
+  if (s.status != kVerified) return;
+  fmt::print(out, "verified: every output of {} rank{} in {} iterations equals the reference, bit for bit\n", o.ranks(),
+             o.ranks() == 1 ? "" : "s", o.warmup + o.iterations);
+}
+
+}  // namespace transload::cli

@@ -1,0 +1,267 @@
+// The work of a rank.
+#include "cli/worker.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <new>
+
+#include "cli/safetensors.h"
+#include "cli/usage.h"
+
+namespace transload::cli {
+
+struct Worker::Digest {
+  XXH3_state_t* state = XXH3_createState();
+  Digest() { XXH3_128bits_reset(state); }
+  ~Digest() { XXH3_freeState(state); }
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  void add(const void* data, size_t bytes) {
+    if (bytes != 0) XXH3_128bits_update(state, data, bytes);
+  }
+  void add(const Tensor& tensor) {
+    if (tensor.given()) add(tensor.data, tensor.bytes());
+  }
+  std::string hex() const {
+    const XXH128_hash_t hash = XXH3_128bits_digest(state);
+    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  }
+};
+
+Worker::Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const Board& board)
+    : options_(options),
+      workload_(workload),
+      bootstrap_(bootstrap),
+      rank_(bootstrap.rank),
+      page_(board.of(bootstrap.rank)),
+      checker_(options, workload, rank_, page_),
+      injector_(options, workload, rank_, page_),
+      meeting_(board, rank_, options.ranks(), options.deadline_ms) {
+  result_.rank = rank_;
+}
+
+Worker::~Worker() = default;
+
+// Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
+GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
+  const uint64_t received = checker_.expected().source.size(), tokens = uint64_t(options_.tokens[rank_]);
+  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 8 + 8, per_token = options_.row_bytes() + options_.top_k * 4;
+  GroupOptions out;
+  out.bootstrap = bootstrap;
+  out.topology.node_sizes = options_.node_sizes;
+  out.experts = options_.experts;
+  out.tokens_max = std::max<uint64_t>(1, uint64_t(options_.tokens_max()));
+  out.row_bytes_max = options_.row_bytes();
+  out.top_k_max = options_.top_k;
+  out.channels = options_.channels;
+  out.slots = options_.slots;
+  out.slab_bytes = 2 * (received * per_row + tokens * per_token) + (1 << 20);
+  out.deadline_ms = options_.deadline_ms;
+  out.scale_out = options_.scale_out;
+  out.provider = options_.provider;
+  out.progress = &page_.progress;
+  return out;
+}
+
+WorkerResult Worker::run() {
+  try {
+    x_ = workload_.make_rows(Rows::kTokens, rank_);
+    gradients_ = workload_.make_rows(Rows::kGradients, rank_);
+    for (uint32_t b = 0; b < options_.biases; ++b) bias_[b] = workload_.make_rows(b == 0 ? Rows::kBias0 : Rows::kBias1, rank_);
+    page_.entry_ns = now_ns();
+    group_ = std::make_unique<Group>(group_options(bootstrap_));
+    experts_ = group_->local_experts();
+    checker_.local_experts(experts_);
+    for (iteration_ = 1; iteration_ <= options_.warmup + options_.iterations; ++iteration_) iterate();
+  } catch (const Error& error) {
+    result_.fault_ns = now_ns();
+    result_.entry_ns = page_.entry_ns;
+    if (error.code() == Code::kFault) result_.fault = error.fault();
+    else result_.error = one_line(error.what());
+  } catch (const std::bad_alloc&) {
+    result_.error = "no memory left for the rows of a rank";
+  }
+  result_.mismatch = checker_.mismatch();
+  if (group_ != nullptr) note_facts();
+  return result_;
+}
+
+void Worker::note_facts() {
+  const MemoryReport memory = group_->memory();
+  result_.ring_bytes = memory.ring_bytes;
+  result_.counter_bytes = memory.counter_bytes;
+  result_.ring_formula = memory.ring_formula == nullptr ? "" : memory.ring_formula;
+  result_.scale_up = group_->scale_up_name();
+  result_.scale_out = group_->scale_out_name();
+  result_.decisions = group_->decisions();
+}
+
+void Worker::iterate() {
+  page_.iteration = iteration_;
+  if (iteration_ == options_.warmup + options_.iterations) {
+    dispatch_digest_ = std::make_unique<Digest>();
+    combine_digest_ = std::make_unique<Digest>();
+  }
+  forward();
+  again(kCachedDispatch, Rows::kTokens);
+  again(kBackwardDispatch, Rows::kGradients);
+  if (dispatch_digest_ == nullptr) return;
+  result_.dispatch_digest = dispatch_digest_->hex();
+  result_.combine_digest = combine_digest_->hex();
+}
+
+void Worker::forward() {
+  const DispatchOutputs received = dispatch_first();
+  const ExpertRows rows = expert(received.x);
+  const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);
+  result_.output_bytes = std::max(result_.output_bytes, group_->memory().leased_bytes);
+  if (dispatch_digest_ != nullptr && !options_.dump.empty()) dump(received, rows, combined);
+}
+
+// With the handle of the forward pass: no counts travel, only rows.
+void Worker::again(Call dispatch, Rows kind) {
+  const DispatchOutputs received = dispatch_cached(dispatch, kind);
+  const ExpertRows rows = expert(received.x);
+  combine(Call(dispatch + 1), rows, kind);
+}
+
+template <class F>
+auto Worker::timed(Call call, F f) {
+  if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup))) meeting_.meet(*group_);
+  const int64_t begin_ns = now_ns();
+  page_.entry_ns = begin_ns;
+  auto out = f();
+  const int64_t end_ns = now_ns();
+  ++page_.steps;
+  checker_.at(iteration_, call);
+  if (iteration_ > options_.warmup) result_.call_us[call].push_back(double(end_ns - begin_ns) * 1e-3);
+  return out;
+}
+
+DispatchOutputs Worker::dispatch_first() {
+  const reference::Routes& routes = workload_.problem().routes[rank_];
+  DispatchInputs inputs;
+  inputs.x = matrix(x_.data(), routes.tokens, int64_t(options_.hidden), kBf16);
+  inputs.topk_idx = matrix(routes.ids.data(), routes.tokens, options_.top_k, kI32);
+  inputs.topk_weights = matrix(routes.weights.data(), routes.tokens, options_.top_k, kF32);
+  inputs.landing = options_.landing;
+  auto out = timed(kFirstDispatch, [&] {
+    if (iteration_ > options_.warmup) injector_.before_dispatch(iteration_ - options_.warmup);
+    return group_->dispatch(inputs);
+  });
+  checker_.dispatch(out);
+  learn(out);
+  result_.landing = out.landing == Landing::kDirect ? "direct" : "ring";
+  result_.dispatch_scale_out_rows = out.scale_out_rows;
+  if (dispatch_digest_ != nullptr) {
+    for (const Tensor* tensor : {&out.x, &out.topk_idx, &out.topk_weights, &out.source}) dispatch_digest_->add(*tensor);
+    dispatch_digest_->add(out.expert_counts.data(), out.expert_counts.size() * sizeof(int64_t));
+  }
+  return out;
+}
+
+DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
+  const std::vector<uint16_t>& rows = kind == Rows::kTokens ? x_ : gradients_;
+  DispatchInputs inputs;
+  inputs.x = matrix(rows.data(), options_.tokens[rank_], int64_t(options_.hidden), kBf16);
+  inputs.handle = handle_;
+  inputs.landing = options_.landing;
+  auto out = timed(call, [&] { return group_->dispatch(inputs); });
+  checker_.cached_dispatch(out, kind);
+  if (dispatch_digest_ != nullptr) dispatch_digest_->add(out.x);
+  return out;
+}
+
+CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
+  const int64_t tokens = options_.tokens[rank_];
+  CombineInputs inputs;
+  inputs.x = matrix(rows.data, rows_, int64_t(options_.hidden), kBf16);
+  inputs.handle = handle_;
+  inputs.source = options_.source;
+  inputs.wire = options_.wire;
+  const bool backward = kind == Rows::kGradients;
+  const uint32_t biases = backward ? 0 : options_.biases;
+  for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
+  if (backward) inputs.topk_weights = matrix(weight_gradients_.data(), rows_, options_.top_k, kF32);
+  auto out = timed(call, [&] {
+    if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
+    return group_->combine(inputs);
+  });
+  checker_.combine(out, kind, biases);
+  if (backward) checker_.combined_weights(out);
+  result_.source = out.source == CombineSource::kPull ? "pull" : "push";
+  result_.combine_scale_out_rows = out.scale_out_rows;
+  if (combine_digest_ != nullptr) {
+    combine_digest_->add(out.x);
+    combine_digest_->add(out.topk_weights);
+  }
+  return out;
+}
+
+// What the experts need to know of the rows that came, from the outputs themselves.
+void Worker::learn(const DispatchOutputs& out) {
+  const uint32_t top_k = options_.top_k;
+  handle_ = out.handle;
+  rows_ = out.rows;
+  scales_.assign(size_t(rows_), 0.0f);
+  weight_gradients_.assign(size_t(rows_) * top_k, 0.0f);
+  for (int64_t m = 0; m < rows_; ++m) {
+    const int32_t* source = out.source.as<int32_t>() + m * 2;
+    for (uint32_t k = 0; k < top_k; ++k) {
+      const size_t place = size_t(m) * top_k + k;
+      const int32_t id = out.topk_idx.as<int32_t>()[place];
+      if (id < 0 || size_t(id) >= experts_.size()) continue;
+      scales_[size_t(m)] += out.topk_weights.as<float>()[place] * factor_of(experts_[size_t(id)]);
+      weight_gradients_[place] = workload_.weight_gradient(rank_, {uint32_t(source[0]), source[1]}, k);
+    }
+  }
+}
+
+Worker::ExpertRows Worker::expert(const Tensor& x) {
+  ExpertRows out;
+  const size_t elements = size_t(rows_) * options_.hidden;
+  if (options_.source == CombineSource::kPush) {
+    out.own_memory.resize(std::max<size_t>(elements, 8));
+    out.data = out.own_memory.data();
+  } else {
+    out.lease = group_->lease(std::max<size_t>(elements, 8) * sizeof(uint16_t));
+    out.data = static_cast<uint16_t*>(out.lease.data());
+  }
+  for (int64_t m = 0; m < rows_ && m < x.rows(); ++m) {
+    const size_t begin = size_t(m) * options_.hidden;
+    scale_row(x.as<uint16_t>() + begin, scales_[size_t(m)], options_.hidden, out.data + begin);
+    page_.expert_rows = uint64_t(m) + 1;
+    ++page_.steps;
+    if (iteration_ > options_.warmup) injector_.after_expert_row(iteration_ - options_.warmup, m + 1);
+  }
+  return out;
+}
+
+void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined) {
+  const reference::Routes& routes = workload_.problem().routes[rank_];
+  const uint64_t tokens = uint64_t(routes.tokens), m = uint64_t(rows_), hidden = options_.hidden, top_k = options_.top_k;
+  std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());
+  std::vector<NamedTensor> tensors = {
+      {"x", "BF16", {tokens, hidden}, x_.data(), tokens * hidden * 2},
+      {"topk_idx", "I32", {tokens, top_k}, routes.ids.data(), tokens * top_k * 4},
+      {"topk_weights", "F32", {tokens, top_k}, routes.weights.data(), tokens * top_k * 4},
+      {"recv_x", "BF16", {m, hidden}, received.x.data, m * hidden * 2},
+      {"recv_topk_idx", "I32", {m, top_k}, received.topk_idx.data, m * top_k * 4},
+      {"recv_topk_weights", "F32", {m, top_k}, received.topk_weights.data, m * top_k * 4},
+      {"recv_source", "I32", {m, 2}, received.source.data, m * 8},
+      {"recv_counts", "I32", {counts.size()}, counts.data(), counts.size() * 4},
+      {"expert_out", "BF16", {m, hidden}, rows.data, m * hidden * 2},
+      {"combined_x", "BF16", {tokens, hidden}, combined.x.data, tokens * hidden * 2}};
+  for (uint32_t b = 0; b < options_.biases; ++b)
+    tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data(), tokens * hidden * 2});
+  try {
+    write_safetensors(fmt::format("{}/rank{}.safetensors", options_.dump, rank_), tensors);
+  } catch (const UsageError& error) {
+    result_.error = error.what();  // the other ranks still count on this one
+  }
+}
+
+}  // namespace transload::cli

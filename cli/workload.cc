@@ -1,0 +1,69 @@
+// Token vectors from the seed by counting, and what the routing makes of them.
+#include "cli/workload.h"
+
+#include <cstring>
+
+#include "base/float.h"
+#include "cli/routing.h"
+
+namespace transload::cli {
+
+Workload::Workload(Options& options) : problem_(make_problem(options)), hidden_(options.hidden), seed_(options.seed) {}
+
+// Four values from each mixed counter: sign, 4 bits of exponent and mantissa are random, the exponent's base is added.
+void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const {
+  const uint64_t base = mixed(mixed(mixed(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
+  for (uint64_t i = 0; i < hidden_; i += 4) {
+    const uint64_t bits = (mixed(base + i) & 0x87FF87FF87FF87FF) + 0x3B803B803B803B80;
+    std::memcpy(out + i, &bits, sizeof bits);
+  }
+}
+
+std::vector<uint16_t> Workload::make_rows(Rows kind, uint32_t rank) const {
+  const int64_t tokens = problem_.routes[rank].tokens;
+  std::vector<uint16_t> out(uint64_t(tokens) * hidden_);
+  for (int64_t t = 0; t < tokens; ++t) make_row(kind, {rank, t}, out.data() + uint64_t(t) * hidden_);
+  return out;
+}
+
+float Workload::weight_gradient(uint32_t owner, reference::Source token, uint32_t choice) const {
+  const uint64_t place = (uint64_t(token.rank) << 40) + uint64_t(token.token) * 32 + choice;
+  return unit_float(mixed(mixed(seed_ + 0x5EED) + mixed(place) + owner)) - 0.5f;
+}
+
+float factor_of(uint32_t id) { return 0.5f + float(id * 2654435761u >> 16) * 0x1p-16f; }
+
+void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* out) {
+  for (uint64_t i = 0; i < elements; ++i) out[i] = bf16_from_f32(scale * f32_from_bf16(row[i]));
+}
+
+Traffic traffic_of(const reference::Problem& problem) {
+  const uint32_t ranks = uint32_t(problem.routes.size());
+  Traffic out;
+  for (auto* list : {&out.received, &out.own, &out.returned, &out.sent, &out.scale_out_sent}) list->assign(ranks, 0);
+  for (uint32_t r = 0; r < ranks; ++r) {
+    const uint32_t my_node = reference::node_of(problem, r);
+    for (int64_t t = 0; t < problem.routes[r].tokens; ++t) {
+      const auto owners = reference::owners_by_node(problem, {r, t});
+      for (uint32_t node = 0; node < owners.size(); ++node) {
+        for (uint32_t owner : owners[node]) {
+          ++out.received[owner];
+          if (owner == r) ++out.own[r];
+        }
+        out.returned[r] += int64_t(owners[node].size());
+        if (node == my_node) {
+          out.sent[r] += int64_t(owners[node].size());
+        } else if (!owners[node].empty()) {
+          ++out.sent[r];
+          ++out.scale_out_sent[r];
+          out.scale_out_rows_by_rank += int64_t(owners[node].size());
+        }
+      }
+    }
+    out.rows += out.returned[r];
+    out.scale_out_rows += out.scale_out_sent[r];
+  }
+  return out;
+}
+
+}  // namespace transload::cli

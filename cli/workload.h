@@ -1,0 +1,53 @@
+// What is sent: routing and token vectors. Every rank can make every other rank's part again, from the options alone.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "cli/options.h"
+#include "reference/reference.h"
+
+namespace transload::cli {
+
+// The kinds of rows that are made from the seed.
+enum class Rows : uint32_t { kTokens, kBias0, kBias1, kGradients };
+
+class Workload {
+ public:
+  // Reads or makes the routing of every rank; completes options.top_k. Throws UsageError.
+  explicit Workload(Options& options);
+
+  const reference::Problem& problem() const { return problem_; }
+  uint64_t hidden() const { return hidden_; }
+
+  // One row of `hidden` bf16 values: any sign and mantissa, magnitudes from 2^-8 to 2^8.
+  void make_row(Rows kind, reference::Source token, uint16_t* out) const;
+  // All rows of a rank.
+  std::vector<uint16_t> make_rows(Rows kind, uint32_t rank) const;
+  // A made-up gradient of the weight of a choice that is local to `owner`.
+  float weight_gradient(uint32_t owner, reference::Source token, uint32_t choice) const;
+
+ private:
+  reference::Problem problem_;
+  uint64_t hidden_;
+  uint64_t seed_;
+};
+
+// What expert `id` multiplies its tokens by: another number for each, so that a row at the wrong expert is seen.
+float factor_of(uint32_t id);
+
+// out = bf16(scale * row), element by element.
+void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* out);
+
+// How many rows cross between nodes, and how many rows each rank sends and receives.
+struct Traffic {
+  int64_t rows = 0;                    // received by all ranks, own included
+  int64_t scale_out_rows = 0;          // with one copy for each (token, other node)
+  int64_t scale_out_rows_by_rank = 0;  // what they would be with one for each (token, rank of another node)
+  std::vector<int64_t> received, own;        // [ranks] rows of dispatch; of them, from itself
+  std::vector<int64_t> returned;             // [ranks] rows that combine brings back
+  std::vector<int64_t> sent;                 // [ranks] rows that a rank itself starts on their way in dispatch
+  std::vector<int64_t> scale_out_sent;       // [ranks] of them, to other nodes
+};
+Traffic traffic_of(const reference::Problem& problem);
+
+}  // namespace transload::cli

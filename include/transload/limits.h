@@ -1,0 +1,32 @@
+// What holds in this build, and what a group was made for.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace transload {
+
+// Bounds of this build. Beyond one: an Error that names the argument, the value and the bound, before anything moves.
+struct Limits {
+  uint32_t ranks_max;
+  uint32_t node_size_max;
+  uint32_t nodes_max;
+  uint32_t streams_max;      // nodes x (largest node over smallest node, rounded up)
+  uint32_t top_k_max;
+  uint32_t channels_max;
+  uint32_t slots_max;
+  uint64_t token_bytes_max;  // of a row; a multiple of token_bytes_unit
+  uint64_t token_bytes_unit;
+  uint64_t tokens_max;
+};
+Limits limits();
+
+// Bytes of one rank of a group. None of it but the slabs grows with tokens.
+struct MemoryReport {
+  uint64_t ring_bytes;     // rings of both links, send and receive halves
+  uint64_t counter_bytes;  // shared words, cards, mailboxes of counts
+  uint64_t slab_bytes;     // room for leases
+  uint64_t leased_bytes;   // of it, in use
+  const char* ring_formula;
+};
+
+}  // namespace transload

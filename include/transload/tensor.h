@@ -1,0 +1,53 @@
+// A view of a caller's tensor, in DLPack's types.
+#pragma once
+#include <dlpack/dlpack.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace transload {
+
+// Type codes of DLPack 1.x that older headers lack.
+constexpr uint8_t kDLBoolCode = 6;
+constexpr uint8_t kDLFloat8E4m3fnCode = 10;
+constexpr uint8_t kDLFloat8E8m0fnuCode = 14;
+
+constexpr DLDataType kBf16{kDLBfloat, 16, 1};
+constexpr DLDataType kF32{kDLFloat, 32, 1};
+constexpr DLDataType kI32{kDLInt, 32, 1};
+constexpr DLDataType kI64{kDLInt, 64, 1};
+constexpr DLDataType kU8{kDLUInt, 8, 1};
+constexpr DLDataType kF8E4m3{kDLFloat8E4m3fnCode, 8, 1};
+
+constexpr bool same_type(DLDataType a, DLDataType b) { return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes; }
+
+// Owns nothing. Strides are in elements. A default one means "not given".
+struct Tensor {
+  void* data = nullptr;
+  DLDevice device{kDLCPU, 0};
+  DLDataType dtype{kDLUInt, 8, 1};
+  int32_t ndim = 0;
+  int64_t shape[2] = {0, 0};
+  int64_t strides[2] = {0, 0};
+
+  bool given() const { return ndim != 0; }
+  int64_t rows() const { return shape[0]; }
+  int64_t columns() const { return ndim > 1 ? shape[1] : 1; }
+  size_t element_bytes() const { return (size_t(dtype.bits) * dtype.lanes + 7) / 8; }
+  size_t row_bytes() const { return size_t(columns()) * element_bytes(); }
+  size_t bytes() const { return size_t(rows()) * row_bytes(); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+};
+
+// A contiguous [rows, columns] view of memory on the CPU.
+inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType dtype) {
+  return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 2, {rows, columns}, {columns, 1}};
+}
+
+// The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument} otherwise.
+Tensor tensor_from(const DLTensor& other);
+
+}  // namespace transload

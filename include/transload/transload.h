@@ -1,0 +1,3 @@
+// Everything.
+#pragma once
+#include "transload/group.h"

@@ -1,0 +1,64 @@
+// What a warp holds back between two flushes: puts, then the marks that follow them.
+#pragma once
+#include <cstdint>
+
+#include "base/check.h"
+#include "channel/scaleout.h"
+#include "channel/word.h"
+
+namespace transload {
+
+struct PendingMark {
+  Word* at;       // null: `rail` says where
+  RailWord rail;  // `rank` is set in either case
+  Word count;
+  bool credit;    // else publish
+};
+
+// Fixed room; the warp flushes when it is full.
+struct Batch {
+  static constexpr int kPutsMax = 32;
+  static constexpr int kMarksMax = 64;
+  static constexpr size_t kPaddingMax = 127;
+
+  Put puts[kPutsMax];
+  PendingMark marks[kMarksMax];
+  int put_count = 0;
+  int mark_count = 0;
+
+  bool empty() const { return put_count == 0 && mark_count == 0; }
+  bool puts_full() const { return put_count == kPutsMax; }
+  bool marks_full() const { return mark_count == kMarksMax; }
+  void clear() { put_count = mark_count = 0; }
+
+  // One longer put where this goes on where the last one to that rank ended, but for the padding of a slot, which travels
+  // along. Only the last: an earlier one may not take over a drained count that also speaks for those between.
+  void add(const Put& put) {
+    for (int i = put_count - 1; i >= 0; --i) {
+      Put& last = puts[i];
+      if (last.rank != put.rank && (put.drained == nullptr || last.drained != put.drained)) continue;
+      if (last.rank != put.rank || last.drained != put.drained) break;
+      const size_t gap = size_t(put.from - (last.from + last.bytes));
+      if (put.from < last.from + last.bytes || gap > kPaddingMax || last.offset + last.bytes + gap != put.offset) break;
+      last.bytes += gap + put.bytes;
+      last.drained_count = put.drained_count;
+      return;
+    }
+    TRANSLOAD_CHECK(!puts_full());
+    puts[put_count++] = put;
+  }
+
+  // The latest count of a word wins.
+  void add(const PendingMark& mark) {
+    for (int i = 0; i < mark_count; ++i) {
+      PendingMark& old = marks[i];
+      if (old.at != mark.at || old.rail.rank != mark.rail.rank || old.rail.offset != mark.rail.offset) continue;
+      if (old.count < mark.count) old.count = mark.count;
+      return;
+    }
+    TRANSLOAD_CHECK(!marks_full());
+    marks[mark_count++] = mark;
+  }
+};
+
+}  // namespace transload

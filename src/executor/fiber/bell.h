@@ -1,0 +1,28 @@
+// A rank's bell: how whoever writes one of its words wakes it, from a thread or from another process.
+#pragma once
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+
+namespace transload {
+
+struct Bell {
+  std::atomic<uint32_t>* asleep = nullptr;  // in that rank's shared memory: set by it, taken by whoever rings
+  int fd = -1;                              // its eventfd; -1: not reachable by memory
+
+  // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its flag
+  // and reading its words again.
+  static void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+  // After fence(): wakes the rank if it sleeps or is about to.
+  void ring() const {
+    if (asleep == nullptr || asleep->load(std::memory_order_relaxed) == 0) return;
+    if (asleep->exchange(0, std::memory_order_relaxed) == 0) return;
+    const uint64_t one = 1;
+    // An eventfd refuses only when it is already readable, which wakes as well.
+    [[maybe_unused]] const ssize_t written = write(fd, &one, sizeof one);
+  }
+};
+
+}  // namespace transload

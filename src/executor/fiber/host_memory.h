@@ -1,0 +1,97 @@
+// HostMemory: one rank's memory and its ways to others, on a CPU. The Memory of FiberWarp for real runs; all of that rank's
+// fibers share it, and one thread at a time runs them.
+#pragma once
+#include <transload/group.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "channel/scaleout.h"
+#include "channel/word.h"
+#include "executor/fiber/batch.h"
+#include "executor/fiber/bell.h"
+#include "executor/fiber/park.h"
+#include "executor/fiber/simd.h"
+
+namespace transload {
+
+struct HostMemoryOptions {
+  uint32_t rank = 0;
+  Bell bell;                 // mine
+  std::vector<Bell> bells;   // by rank; mine is not looked at
+  ScaleOut* scale_out = nullptr;
+  const std::atomic<uint32_t>* abort = nullptr;  // not 0: the group is faulted. Set it, then fence and ring my bell
+  uint32_t deadline_ms = 10000;
+  Progress* progress = nullptr;
+  uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
+  // All called by the thread that runs the fibers, on its own stack, never from inside a fiber.
+  std::function<void(const WaitRecord&)> on_expired;  // once for each wait that outlasts the deadline
+  std::function<void(const WaitRecord&)> on_idle;     // every 10 ms at most, while nothing can move; the oldest wait
+  std::function<void(const BrokenRecord&)> on_broken; // the first in a run
+};
+
+class HostMemory {
+ public:
+  explicit HostMemory(HostMemoryOptions options);
+  HostMemory(const HostMemory&) = delete;
+  HostMemory& operator=(const HostMemory&) = delete;
+
+  const HostMemoryOptions& options() const { return options_; }
+
+  // The Memory of FiberWarp: see warp.h.
+  uint32_t publish_every() const { return options_.publish_every; }
+  bool failed(int) const { return failed(); }
+  Word observe(int, const Word* word) const { return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_acquire); }
+  template <class T>
+  T peek(int, const T* at) const {
+    return *at;
+  }
+  char* rail_base(uint32_t rank) const { return rails_[rank]; }
+  void advance(int, Word* word, Word count) { std::atomic_ref<Word>(*word).store(count, std::memory_order_release); }
+  Word claim(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_relaxed); }
+  Word arrive(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_acq_rel); }
+  void move(int, char* to, const char* from, size_t bytes, bool staged);
+  void sum(int, const simd::SumJob& job);
+  void moved(int, uint32_t rows);
+  void flush(int, const Batch& batch);
+  void settle(int) { simd::stream_fence(); }
+  void drain(int) {}  // a move has read its source when it returns
+  bool park(int, Park& park);
+  void missed(int);
+  void breathe(int);
+  void broken(int, const BrokenRecord& record);
+
+  // For the scheduler.
+  void serve(Parker* parker) { parker_ = parker; }
+  bool failed() const { return gave_up_.load(std::memory_order_relaxed) || (options_.abort != nullptr && options_.abort->load(std::memory_order_acquire) != 0); }
+  void begin_run();
+  void give_up() { gave_up_.store(true, std::memory_order_relaxed); }
+  bool hand_over();  // what fibers queued, to the network. True if there was anything
+  bool take_broken(BrokenRecord& record);
+
+ private:
+  struct Command {
+    bool is_put;
+    Put put;
+    RailWord to;
+    Word count;
+  };
+  void push(const Command& command);
+  void pause(uint64_t epoch);
+
+  HostMemoryOptions options_;
+  std::vector<char*> rails_;  // by rank: where its network region is mapped, or null
+  Parker* parker_ = nullptr;
+  std::atomic<bool> gave_up_{false};
+  bool has_broken_ = false, told_broken_ = false;
+  BrokenRecord broken_{};
+  size_t moved_bytes_ = 0;  // since a fiber was resumed
+  uint32_t missed_ = 0;
+  std::unique_ptr<Command[]> commands_;
+  uint64_t pushed_ = 0, taken_ = 0;
+};
+
+}  // namespace transload

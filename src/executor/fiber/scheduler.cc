@@ -1,0 +1,332 @@
+// The loop: run what is ready, hand the network its commands, poll parked words; with nothing to do, linger, then sleep.
+#include "executor/fiber/scheduler.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "executor/fiber/sanitizer.h"
+#include "protocol/marks.h"
+
+namespace transload {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kNap = 50us;          // where arrivals do not wake
+constexpr auto kIdleEvery = 10ms;    // between two on_idle
+constexpr auto kGiveUp = 5s;         // after an expired wait, if no verdict comes
+constexpr auto kStoppedMin = 300ms;  // a longer gap between two rounds: this rank itself stood still
+constexpr uint32_t kBusyRounds = 4;  // between two looks at the network and the clock while fibers are ready
+
+double ms_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(HostMemory& memory, SchedulerOptions options)
+    : memory_(memory), options_(memory.options()), linger_(options.linger_us), sleep_max_(options.sleep_max_ms), fibers_(options.fibers_max), state_(size_t(options.fibers_max)),
+      near_(new char[options.near_bytes * size_t(options.fibers_max)]), needs_(new Need[size_t(kMembersMax) * size_t(options.fibers_max)]),
+      ready_(size_t(options.fibers_max)), ready_size_(uint64_t(options.fibers_max)) {
+  parked_.reserve(size_t(options.fibers_max));
+  for (int i = 0; i < options.fibers_max; ++i) {
+    Fiber& fiber = state_[size_t(i)];
+    fiber = {};
+    fiber.owner = this;
+    fiber.number = i;
+    fiber.near = {near_.get() + options.near_bytes * size_t(i), options.near_bytes, needs_.get() + size_t(kMembersMax) * size_t(i)};
+  }
+  if (options_.scale_out != nullptr && options_.scale_out->wait_fd() < 0) {
+    for (uint32_t rank = 0; rank < options_.bells.size(); ++rank)
+      naps_ = naps_ || (rank != options_.rank && options_.bells[rank].fd < 0);
+  }
+  memory_.serve(this);
+}
+
+Scheduler::~Scheduler() { memory_.serve(nullptr); }
+
+void Scheduler::run(const std::vector<Task>& tasks) {
+  TRANSLOAD_CHECK(tasks.size() <= state_.size());
+  last_wait_ = {};
+  memory_.begin_run();
+  live_ = int(tasks.size());
+  last_look_ = Clock::now();
+  idle_since_ = {};
+  sync_release(&start_order_);
+  {
+    Unwatched mine;
+    for (int i = 0; i < live_; ++i) {
+      state_[size_t(i)].task = &tasks[size_t(i)];
+      fibers_.start(i, entry, &state_[size_t(i)]);
+      make_ready(i);
+    }
+    while (live_ > 0) {
+      run_ready();
+      if (memory_.hand_over()) idle_since_ = {};
+      if (live_ == 0) break;
+      tell_broken();
+      poll_parked();
+      const bool busy = !nothing_ready();
+      if (busy && ++rounds_ % kBusyRounds != 0) continue;
+      const Time now = Clock::now();
+      look_at_time(now);
+      if (busy) {
+        idle_since_ = {};
+        progress();
+      } else if (nothing_ready()) {
+        idle(now, now + sleep_max_);
+      }
+    }
+    tell_broken();
+  }
+  sync_acquire(&end_order_);
+}
+
+bool Scheduler::finish_network(uint32_t deadline_ms) {
+  if (options_.scale_out == nullptr) return !memory_.failed();
+  Unwatched mine;
+  Time limit = Clock::now() + std::chrono::milliseconds(deadline_ms);
+  last_look_ = Clock::now();
+  for (;;) {
+    memory_.hand_over();
+    progress();
+    if (memory_.failed()) return false;
+    {
+      Watched theirs;
+      if (options_.scale_out->quiet()) return true;
+    }
+    const Time now = Clock::now();
+    const auto gap = now - last_look_;
+    if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
+    last_look_ = now;
+    if (now >= limit) return false;
+    idle(now, limit);
+  }
+}
+
+void Scheduler::entry(void* argument) {
+  Fiber& fiber = *static_cast<Fiber*>(argument);
+  Scheduler& scheduler = *fiber.owner;
+  sync_acquire(&scheduler.start_order_);
+  const Task* task;
+  NearMemory near;
+  int number;
+  {
+    Unwatched ours;
+    task = fiber.task;
+    near = fiber.near;
+    number = fiber.number;
+  }
+  HostWarp warp(scheduler.memory_, number, near);
+  [&]() noexcept { (*task)(warp); }();
+  warp.settle();
+  sync_release(&scheduler.end_order_);
+}
+
+void Scheduler::run_ready() {
+  // Those that get ready meanwhile have their turn in the next round.
+  for (const uint64_t end = ready_end_; ready_begin_ != end;) {
+    running_ = ready_[ready_begin_++ % ready_size_];
+    const bool goes_on = fibers_.resume(running_);
+    if (!goes_on) {
+      --live_;
+    } else if (const Fiber& fiber = state_[size_t(running_)]; fiber.park == nullptr) {
+      make_ready(running_);
+    } else {
+      parked_.push_back(running_);
+    }
+  }
+  running_ = -1;
+}
+
+bool Scheduler::park(Park& park) {
+  Unwatched mine;
+  Fiber& fiber = state_[size_t(running_)];
+  fiber.park = &park;
+  fiber.expired = false;
+  fiber.failed = false;
+  fiber.since = fiber.armed = Clock::now();
+  fibers_.suspend();
+  return !fiber.failed;
+}
+
+void Scheduler::yield() { fibers_.suspend(); }
+
+void Scheduler::wake(size_t at, bool failed) {
+  const int i = parked_[at];
+  state_[size_t(i)].failed = failed;
+  state_[size_t(i)].park = nullptr;
+  parked_[at] = parked_.back();
+  parked_.pop_back();
+  make_ready(i);
+}
+
+// Reads without order: whoever wakes reads again, with it.
+bool Scheduler::poll_parked() {
+  bool any = false;
+  for (size_t at = 0; at < parked_.size();) {
+    Park& park = *state_[size_t(parked_[at])].park;
+    bool met = false;
+    for (int k = 0; k < park.count;) {
+      const Need& need = park.needs[k];
+      if (std::atomic_ref<Word>(*const_cast<Word*>(need.word)).load(std::memory_order_relaxed) < need.least) {
+        ++k;
+        continue;
+      }
+      met = !park.all || park.count == 1;
+      if (met) break;
+      // Order matters only for whom a deadline names: the first that is unmet.
+      std::copy(park.needs + k + 1, park.needs + park.count, park.needs + k);
+      --park.count;
+    }
+    if (met) {
+      wake(at, false);
+      any = true;
+    } else {
+      ++at;
+    }
+  }
+  return any;
+}
+
+// A rank that stood still must not accuse others of what it did not look at. That includes long turns of its own fibers.
+void Scheduler::look_at_time(Time now) {
+  if (now - last_look_ > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) rearm(now);
+  last_look_ = now;
+  if (memory_.failed()) return end_waits(now);
+  expire(now);
+}
+
+void Scheduler::rearm(Time now) {
+  for (int i : parked_) {
+    state_[size_t(i)].armed = now;
+    state_[size_t(i)].expired_at = now;
+  }
+}
+
+void Scheduler::expire(Time now) {
+  const auto deadline = std::chrono::milliseconds(options_.deadline_ms);
+  next_deadline_ = now + sleep_max_;
+  for (int i : parked_) {
+    Fiber& fiber = state_[size_t(i)];
+    if (fiber.expired) {
+      if (now - fiber.expired_at > kGiveUp) memory_.give_up();
+      continue;
+    }
+    if (now - fiber.armed < deadline) {
+      next_deadline_ = std::min(next_deadline_, fiber.armed + deadline);
+      continue;
+    }
+    fiber.expired = true;
+    fiber.expired_at = now;
+    if (!options_.on_expired) continue;
+    const WaitRecord record = record_of(fiber, now);
+    Watched theirs;
+    options_.on_expired(record);
+  }
+}
+
+void Scheduler::end_waits(Time now) {
+  const Fiber* worst = nullptr;
+  for (int i : parked_) {
+    const Fiber& fiber = state_[size_t(i)];
+    const bool worse = worst == nullptr || (fiber.expired && !worst->expired) ||
+                       (fiber.expired == worst->expired && (fiber.expired ? fiber.expired_at < worst->expired_at : fiber.since < worst->since));
+    if (worse) worst = &fiber;
+  }
+  if (worst != nullptr && !last_wait_.present) last_wait_ = record_of(*worst, now);
+  while (!parked_.empty()) wake(parked_.size() - 1, true);
+}
+
+void Scheduler::tell_broken() {
+  BrokenRecord record;
+  if (!memory_.take_broken(record) || !options_.on_broken) return;
+  Watched theirs;
+  options_.on_broken(record);
+}
+
+bool Scheduler::progress() {
+  if (options_.scale_out == nullptr) return false;
+  Watched theirs;
+  return options_.scale_out->progress();
+}
+
+void Scheduler::idle(Time now, Time limit) {
+  if (progress()) {
+    idle_since_ = {};
+    return;
+  }
+  if (idle_since_ == Time{}) idle_since_ = now;
+  if (now - idle_since_ < linger_) {
+    sched_yield();
+    return;
+  }
+  tell_idle(now);
+  sleep(now, limit);
+}
+
+void Scheduler::tell_idle(Time now) {
+  if (!options_.on_idle || now - last_idle_ < kIdleEvery) return;
+  last_idle_ = now;
+  const Fiber* oldest = nullptr;
+  for (int i : parked_)
+    if (oldest == nullptr || state_[size_t(i)].since < oldest->since) oldest = &state_[size_t(i)];
+  const WaitRecord record = oldest != nullptr ? record_of(*oldest, now) : WaitRecord{};
+  Watched theirs;
+  options_.on_idle(record);
+}
+
+// The one sleeping place: whoever writes a word after our second look at it finds the flag set, and rings.
+void Scheduler::sleep(Time now, Time limit) {
+  std::atomic<uint32_t>* const asleep = options_.bell.asleep;
+  if (asleep != nullptr) asleep->store(1, std::memory_order_relaxed);
+  Bell::fence();
+  bool may = !poll_parked() && !memory_.failed();
+  if (may && options_.scale_out != nullptr) {
+    Watched theirs;
+    may = options_.scale_out->may_sleep();
+  }
+  if (may) {
+    Clock::duration most = sleep_max_;
+    if (live_ > 0) most = std::min<Clock::duration>(most, next_deadline_ - now);
+    most = std::min<Clock::duration>(most, limit - now);
+    if (naps_ || asleep == nullptr || options_.bell.fd < 0) most = std::min<Clock::duration>(most, kNap);
+    most = std::max<Clock::duration>(most, 0ns);
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(most).count();
+    const timespec timeout{time_t(ns / 1000000000), long(ns % 1000000000)};
+    pollfd fds[2] = {{options_.bell.fd, POLLIN, 0}, {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
+    ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
+    if ((fds[0].revents & POLLIN) != 0) {
+      uint64_t rings;
+      [[maybe_unused]] const ssize_t got = read(options_.bell.fd, &rings, sizeof rings);
+      reached(Situation::kSlept);
+    }
+  }
+  if (asleep != nullptr) asleep->store(0, std::memory_order_relaxed);
+}
+
+WaitRecord Scheduler::record_of(const Fiber& fiber, Time now) const {
+  WaitRecord record;
+  const Park& park = *fiber.park;
+  record.present = true;
+  record.role = park.role;
+  record.channel = park.channel;
+  record.what = park.what;
+  record.waited_ms = ms_between(fiber.since, now);
+  for (int k = 0; k < park.count; ++k) {
+    const Need& need = park.needs[k];
+    const Word seen = std::atomic_ref<Word>(*const_cast<Word*>(need.word)).load(std::memory_order_relaxed);
+    if (seen >= need.least && k + 1 < park.count) continue;
+    record.whom = need.whom;
+    record.seen = seen;
+    record.expected = need.least;
+    break;
+  }
+  return record;
+}
+
+}  // namespace transload

@@ -1,0 +1,106 @@
+// Runs the fibers of one rank on the calling thread, polls what they wait for, moves the network on, and sleeps in one place.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "executor/fiber/fiber.h"
+#include "executor/fiber/host_memory.h"
+#include "executor/fiber/park.h"
+#include "executor/fiber/warp.h"
+
+namespace transload {
+
+using HostWarp = FiberWarp<HostMemory>;
+static_assert(Warp<HostWarp>);
+
+struct SchedulerOptions {
+  int fibers_max = 64;            // tasks of one run
+  size_t near_bytes = 64 << 10;   // for the tables of each fiber
+  // A park and wake by the bell costs about 90 us, a look around a fraction of one: look on for half of what a sleep would cost.
+  uint32_t linger_us = 50;
+  uint32_t sleep_max_ms = 20;     // so that what nobody rings for, a dead rank above all, is looked at
+};
+
+class Scheduler final : private Parker {
+ public:
+  using Task = std::function<void(HostWarp&)>;
+
+  // `memory` must outlive it, and serves one scheduler. Throws Error{kOutOfMemory}. Nothing is allocated afterwards.
+  explicit Scheduler(HostMemory& memory, SchedulerOptions options = {});
+  ~Scheduler() override;
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // One fiber for each task; returns when all have ended, with every mark set and every put with the network. A task must
+  // not throw. Always by the same thread, or with the caller's order between threads.
+  void run(const std::vector<Task>& tasks);
+
+  // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in time.
+  bool finish_network(uint32_t deadline_ms);
+
+  // Of the waits of the last run that a fault ended: the one that expired first, else the oldest.
+  const WaitRecord& last_wait() const { return last_wait_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Time = Clock::time_point;
+
+  struct Fiber {
+    Scheduler* owner;
+    const Task* task;
+    int number;
+    NearMemory near;
+    Park* park;      // null: not waiting
+    bool failed;     // how its wait ended
+    bool expired;
+    Time since;      // when the wait began
+    Time armed;      // from when its deadline counts
+    Time expired_at; // from when giving up counts
+  };
+
+  bool park(Park& park) override;
+  void yield() override;
+
+  static void entry(void* fiber);
+  void make_ready(int i) { ready_[ready_end_++ % ready_size_] = i; }
+  bool nothing_ready() const { return ready_begin_ == ready_end_; }
+  void run_ready();
+  bool poll_parked();
+  void wake(size_t at, bool failed);
+  void look_at_time(Time now);
+  void rearm(Time now);
+  void expire(Time now);
+  void end_waits(Time now);
+  void tell_broken();
+  bool progress();
+  void idle(Time now, Time limit);
+  void sleep(Time now, Time limit);
+  void tell_idle(Time now);
+  WaitRecord record_of(const Fiber& fiber, Time now) const;
+
+  HostMemory& memory_;
+  const HostMemoryOptions& options_;
+  const std::chrono::microseconds linger_;
+  const std::chrono::milliseconds sleep_max_;
+  Fibers fibers_;
+  std::vector<Fiber> state_;
+  std::unique_ptr<char[]> near_;
+  std::unique_ptr<Need[]> needs_;
+  std::vector<int> ready_;  // a ring
+  uint64_t ready_begin_ = 0, ready_end_ = 0;
+  uint64_t ready_size_;
+  std::vector<int> parked_;
+  int running_ = -1;
+  int live_ = 0;
+  bool naps_ = false;       // nobody wakes this thread for what comes over the network
+  Time last_look_{}, last_idle_{}, idle_since_{};
+  Time next_deadline_{};
+  uint32_t rounds_ = 0;
+  WaitRecord last_wait_;
+  char start_order_ = 0, end_order_ = 0;  // what the thread sanitizer hangs the run's start and end on
+};
+
+}  // namespace transload

@@ -1,0 +1,46 @@
+// Copies past the cache and sums of rows, compiled for several instruction sets and chosen once for this CPU.
+//
+// Plain data only: this header is compiled with the flags of every target, and an inline function of it that the linker took
+// from the wrong one would use instructions that this CPU may lack.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace transload::simd {
+
+constexpr int kRowsMax = 32;  // of each of the three sets of a sum
+
+struct Rows {
+  const char* const* at;
+  int count;
+};
+
+// protocol/warp.h's Sum and SumShape, resolved: ((bias + before...) + (here...)) + after..., rounded once.
+struct SumJob {
+  char* into;
+  size_t elements;
+  Rows before, here, after;
+  const char* bias[2];  // null: +0
+  bool row_f32;         // `here` and bias; else bf16
+  bool part_f32;        // `before` and `after`
+  bool out_f32;
+  bool streamed;        // past the cache; ordered for nobody before stream_fence()
+};
+
+struct Kernels {
+  const char* name;
+  // Any sizes and addresses; whole cache lines go past the cache. Ordered for nobody before stream_fence().
+  void (*stream_copy)(char* to, const char* from, size_t bytes);
+  void (*sum_rows)(const SumJob& job);
+};
+
+// Best for this CPU; the plainest under a thread sanitizer, which does not see wider accesses.
+const Kernels& kernels();
+
+// Everything that this build has and this CPU can run, plainest first, into `list` (room for 3). Returns how many.
+int kernels_here(const Kernels** list);
+
+// Streamed stores before it are seen before any store after it.
+void stream_fence();
+
+}  // namespace transload::simd

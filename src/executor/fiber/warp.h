@@ -1,0 +1,336 @@
+// FiberWarp: the plain executor. It gives each verb of protocol/warp.h its meaning in plain C++, one lane after another; whatever
+// touches shared memory, orders it, waits or knows the time is its Memory's, so that a model of a memory can take its place.
+//
+// What it asks of a Memory; the first argument is the number of the asking warp in its rank:
+//   publish_every()        publish and credit calls between two flushes
+//   failed(w)              protocol/warp.h's
+//   observe(w, word)       reads a word; what it counts may then be read
+//   peek(w, p)             *p
+//   rail_base(rank)        where that rank's network region is mapped, else null
+//   advance(w, word, n)    sets a word of my own
+//   claim(w, counter), arrive(w, counter)   add one, return what it was; without order; with acquire and release
+//   move(w, to, from, bytes, staged), sum(w, job)   moves, asynchronous
+//   moved(w, rows)         told after the moves of a verb
+//   flush(w, batch)        puts to the network, then marks: each only once what it speaks for is done
+//   settle(w), drain(w)
+//   park(w, park)          until the needs are met; false: the rank failed
+//   missed(w)              a poll found nothing
+//   breathe(w)             a good moment to let others have a turn
+//   broken(w, record)
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "base/check.h"
+#include "base/math.h"
+#include "executor/fiber/batch.h"
+#include "executor/fiber/park.h"
+#include "executor/fiber/simd.h"
+#include "protocol/warp.h"
+
+namespace transload {
+
+// Memory of one warp, given once: `needs` has room for kMembersMax, `base` for the tables of its role.
+struct NearMemory {
+  char* base = nullptr;
+  size_t bytes = 0;
+  Need* needs = nullptr;
+};
+
+template <class Memory>
+class FiberWarp {
+ public:
+  // A value for each lane of a Set.
+  template <class T>
+  struct Per {
+    T values[kSetMax] = {};
+    T& operator[](Lane lane) { return values[lane.i]; }
+    const T& operator[](Lane lane) const { return values[lane.i]; }
+  };
+
+  // A value for each member, in near memory; given back when it goes, if it was the last one taken. Moves, does not copy.
+  template <class T>
+  class Table {
+   public:
+    Table(Table&& other) noexcept
+        : used_(std::exchange(other.used_, nullptr)), from_(other.from_), to_(other.to_), values_(other.values_), count_(other.count_) {}
+    Table& operator=(Table&&) = delete;
+    ~Table() {
+      if (used_ != nullptr && *used_ == to_) *used_ = from_;
+    }
+    T& operator[](Lane lane) { return values_[index(lane)]; }
+    const T& operator[](Lane lane) const { return values_[index(lane)]; }
+    T& operator[](int member) { return values_[index({member})]; }
+    const T& operator[](int member) const { return values_[index({member})]; }
+
+   private:
+    friend class FiberWarp;
+    Table(size_t* used, size_t from, size_t to, T* values, int count) : used_(used), from_(from), to_(to), values_(values), count_(count) {}
+    int index(int i) const {
+      TRANSLOAD_CHECK(i >= 0 && i < count_);
+      return i;
+    }
+    size_t* used_;
+    size_t from_, to_;
+    T* values_;
+    int count_;
+  };
+
+  FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {}
+  FiberWarp(const FiberWarp&) = delete;
+  FiberWarp& operator=(const FiberWarp&) = delete;
+
+  // Values.
+
+  template <class T, class F>
+  Per<T> per(Set set, F f) {
+    Per<T> values;
+    for_each(set, [&](Lane lane) { values[lane] = f(lane); });
+    return values;
+  }
+
+  template <class T, class F>
+  Table<T> table(int count, F f) {
+    static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
+    const size_t from = used_, begin = round_up(from, 16), to = begin + sizeof(T) * size_t(count);
+    TRANSLOAD_CHECK(count >= 0 && count <= kMembersMax && to <= near_.bytes);
+    T* const values = reinterpret_cast<T*>(near_.base + begin);
+    for (int i = 0; i < count; ++i) new (values + i) T(f(Lane{i}));
+    used_ = to;
+    return Table<T>(&used_, from, to, values, count);
+  }
+
+  template <class S, class F>
+  S where(const S& set, F test) {
+    S found = none_of(set);
+    for_each(set, [&](Lane lane) {
+      if (test(lane)) add(found, lane);
+    });
+    return found;
+  }
+
+  template <class S, class F>
+  void each(const S& set, F body) {
+    for_each(set, body);
+  }
+
+  template <class S, class F>
+  void turns(const S& set, F body) {
+    for_each(set, [&](Lane lane) { body(lane.i); });
+  }
+
+  template <class V>
+  auto pick(const V& values, int i) {
+    return values[Lane{i}];
+  }
+
+  template <class F>
+  void once(F body) {
+    body();
+  }
+
+  template <class T>
+  T peek(const T* at) {
+    return memory_.peek(number_, at);
+  }
+
+  // Waits.
+
+  template <class S, class F, class V>
+  S wait_any(const S& set, Waiting what, F need, V& seen) {
+    return wait(set, false, what, need, seen);
+  }
+
+  template <class S, class F, class V>
+  S wait_all(const S& set, Waiting what, F need, V& seen) {
+    return wait(set, true, what, need, seen);
+  }
+
+  template <class S, class F, class V>
+  S poll(const S& set, Waiting, F need, V& seen) {
+    if (failed()) return none_of(set);
+    const S met = observe(set, need, seen);
+    if (met.empty() && !set.empty()) memory_.missed(number_);
+    return met;
+  }
+
+  // Moves.
+
+  template <class F>
+  void scatter(const Parts& parts, Set set, F to) {
+    if (set.empty() || failed()) return;
+    for_each(set, [&](Lane lane) {
+      const Destination landing = to(lane);
+      memory_.move(number_, landing.row, parts.row, parts.row_bytes, landing.staged);
+      if (landing.tail != nullptr) memory_.move(number_, landing.tail, parts.tail, parts.tail_bytes, landing.staged);
+    });
+    memory_.moved(number_, uint32_t(set.count()));
+  }
+
+  template <class S, class F>
+  void copy(const S& set, F piece) {
+    if (failed()) return;
+    for_each(set, [&](Lane lane) {
+      const Piece p = piece(lane);
+      memory_.move(number_, p.to, p.from, p.bytes, true);
+    });
+    memory_.moved(number_, uint32_t(set.count()));
+  }
+
+  template <class S, class F>
+  void put(const S& set, F put) {
+    if (failed()) return;
+    for_each(set, [&](Lane lane) {
+      const Put p = put(lane);
+      if (memory_.rail_base(p.rank) != nullptr) {
+        if (p.drained != nullptr) memory_.advance(number_, p.drained, p.drained_count);
+        return;
+      }
+      if (batch_.puts_full()) flush();
+      batch_.add(p);
+    });
+  }
+
+  template <class F>
+  void reduce(char* into, const SumShape& shape, const Sum& sum, F row) {
+    if (failed()) return;
+    const char* rows[3][kSetMax];
+    const Set sets[3] = {sum.before, sum.here, sum.after};
+    for (int k = 0; k < 3; ++k) {
+      int count = 0;
+      for_each(sets[k], [&](Lane lane) { rows[k][count++] = row(lane); });
+    }
+    memory_.sum(number_, {into, shape.elements, {rows[0], sets[0].count()}, {rows[1], sets[1].count()}, {rows[2], sets[2].count()},
+                          {shape.bias[0], shape.bias[1]}, shape.row == Scalar::kF32, shape.part == Scalar::kF32,
+                          shape.out == Scalar::kF32, !shape.staged});
+    memory_.moved(number_, 1);
+  }
+
+  // Marks.
+
+  template <class S, class F>
+  void publish(const S& set, F mark) {
+    hold(set, mark, false);
+  }
+
+  template <class S, class F>
+  void credit(const S& set, F mark) {
+    hold(set, mark, true);
+  }
+
+  // Closing.
+
+  void drain() {
+    flush();
+    memory_.drain(number_);
+  }
+
+  void settle() {
+    flush();
+    memory_.settle(number_);
+  }
+
+  Word claim(Word* counter) { return memory_.claim(number_, counter); }
+
+  bool arrive(Word* counter, Word n) {
+    settle();
+    return memory_.arrive(number_, counter) + 1 == n && !failed();
+  }
+
+  void broken(Broken what, uint32_t rank, Word seen, Word expected) {
+    memory_.broken(number_, {role_, channel_, what, rank, seen, expected});
+  }
+
+  bool failed() const { return memory_.failed(number_); }
+
+  void enter(Role role, int32_t channel) {
+    role_ = role;
+    channel_ = channel;
+  }
+
+ private:
+  template <class F>
+  static void for_each(Set set, F body) {
+    for (uint32_t bits = set.bits; bits != 0; bits &= bits - 1) body(Lane{std::countr_zero(bits)});
+  }
+  template <class F>
+  static void for_each(const Members& members, F body) {
+    for (int w = 0; w < members.word_count(); ++w)
+      for (uint64_t bits = members.words[w]; bits != 0; bits &= bits - 1) body(Lane{w * 64 + std::countr_zero(bits)});
+  }
+  static Set none_of(Set) { return {}; }
+  static Members none_of(const Members& members) {
+    Members none;
+    none.span = members.span;
+    return none;
+  }
+  static void add(Set& set, Lane lane) { set.bits |= uint32_t(1) << lane.i; }
+  static void add(Members& members, Lane lane) { members.add(lane.i); }
+
+  // Which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
+  template <class S, class F, class V>
+  S observe(const S& set, F& need, V& seen) {
+    return where(set, [&](Lane lane) {
+      const Need n = need(lane);
+      if (seen[lane] >= n.least) return true;
+      const Word now = memory_.observe(number_, n.word);
+      if (seen[lane] < now) seen[lane] = now;
+      return seen[lane] >= n.least;
+    });
+  }
+
+  template <class S, class F, class V>
+  S wait(const S& set, bool all, Waiting what, F& need, V& seen) {
+    for (;;) {
+      if (failed() || set.empty()) return none_of(set);
+      const S met = observe(set, need, seen);
+      if (all ? met.count() == set.count() : !met.empty()) return met;
+      flush();
+      Park park{near_.needs, 0, all, what, role_, channel_};
+      for_each(set, [&](Lane lane) {
+        if (!met.has(lane)) near_.needs[park.count++] = need(lane);
+      });
+      if (!memory_.park(number_, park)) return none_of(set);
+    }
+  }
+
+  PendingMark pending(const PeerWord& word, Word count, bool credit) { return {word.at, {0, word.rank}, count, credit}; }
+  PendingMark pending(const RailWord& word, Word count, bool credit) {
+    char* const base = memory_.rail_base(word.rank);
+    if (base == nullptr) return {nullptr, word, count, credit};
+    return {reinterpret_cast<Word*>(base + word.offset), {0, word.rank}, count, credit};
+  }
+
+  template <class S, class F>
+  void hold(const S& set, F& mark, bool credit) {
+    if (set.empty() || failed()) return;
+    for_each(set, [&](Lane lane) {
+      const auto m = mark(lane);
+      if (batch_.marks_full()) flush();
+      batch_.add(pending(m.word, m.count, credit));
+    });
+    if (++held_ < memory_.publish_every()) return;
+    flush();
+    memory_.breathe(number_);
+  }
+
+  void flush() {
+    held_ = 0;
+    if (!batch_.empty() && !failed()) memory_.flush(number_, batch_);
+    batch_.clear();
+  }
+
+  Memory& memory_;
+  const int number_;
+  NearMemory near_;
+  size_t used_ = 0;  // of near memory
+  Role role_ = Role::kNotify;
+  int32_t channel_ = -1;
+  uint32_t held_ = 0;
+  Batch batch_;
+};
+
+}  // namespace transload

@@ -1,0 +1,169 @@
+// Where every shared byte lies. One list gives size and offset; geometry is fixed when the group is made.
+//
+// The network region is symmetric: the same offsets on every rank, what goes out (send) apart from what comes in (recv). The
+// scale-up region is asymmetric: many writers, one owner, as many places as its node has peers.
+#pragma once
+#include <cstdint>
+
+#include "base/macros.h"
+#include "base/math.h"
+#include "base/word.h"
+
+namespace transload {
+
+constexpr uint64_t kSlotAlign = 128;  // slots are whole line pairs
+
+struct Geometry {
+  uint32_t ranks, nodes, fold, node_size_max;
+  uint32_t peers;  // of my node: differs between nodes, never between peers
+  uint32_t channels, slots;
+  uint32_t experts_of_rank_max;
+  uint64_t token_bytes;  // of the largest dispatched token
+  uint64_t sum_bytes;    // of the largest partial sum or combined row, weights included
+
+  TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
+  TRANSLOAD_HD uint64_t token_stride() const { return round_up(token_bytes, kSlotAlign); }
+  TRANSLOAD_HD uint64_t sum_stride() const { return round_up(sum_bytes, kSlotAlign); }
+  // Counts of one source for one rank: tokens of the source, tokens for me, the same by channel, rows of each expert of mine.
+  TRANSLOAD_HD uint64_t counts_bytes() const { return round_up(4 * (2 + uint64_t(channels) + experts_of_rank_max), 16); }
+  // Counts of one source for a node: tokens of the source, tokens for the node, the same by channel, then counts of each peer.
+  TRANSLOAD_HD uint64_t node_counts_head() const { return round_up(4 * (2 + uint64_t(channels)), 16); }
+  TRANSLOAD_HD uint64_t node_counts_bytes() const { return node_counts_head() + node_size_max * counts_bytes(); }
+};
+
+// An array of up to four dimensions at a fixed offset; the last index may be left out (0).
+struct Block {
+  uint64_t offset, unit;
+  uint32_t n1, n2, n3;
+
+  TRANSLOAD_HD uint64_t at(uint64_t a, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0) const {
+    return offset + (((a * n1 + b) * n2 + c) * n3 + d) * unit;
+  }
+};
+
+struct Extent {
+  uint64_t unit;
+  uint32_t n0, n1 = 1, n2 = 1, n3 = 1;
+};
+
+struct RegionCursor {
+  uint64_t bytes = 0;
+
+  TRANSLOAD_HD Block take(Extent e) {
+    const Block block{bytes, e.unit, e.n1, e.n2, e.n3};
+    bytes = round_up(bytes + e.unit * e.n0 * e.n1 * e.n2 * e.n3, kSlotAlign);
+    return block;
+  }
+};
+
+// Rings between peers. Member m = peer * lanes + lane, of the channel: lanes are apart because rule "one ring is one stream".
+struct PeerRings {
+  Block tail;    // [channel][member]        at the consumer; written by the producer; grows
+  Block credit;  // [channel][member]        at the producer; written by the consumer; grows
+  Block slots;   // [channel][member][slot]  at the consumer; free when credited
+  uint32_t lanes;
+};
+
+// Rings along rails. Members are nodes on the side of a token's origin, source slots on the side of its forwarder.
+struct RailRings {
+  Block tail;    // [channel][member]        at the consumer
+  Block credit;  // [channel][member]        at the producer
+  Block send;    // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
+  Block recv;    // [channel][member][slot]  at the consumer
+};
+
+// Lanes of the dispatch rings between peers: what a peer's sender brings, and what its forwarder brings.
+enum : uint32_t { kLaneSender = 0, kLaneForwarder = 1, kDispatchLanes = 2 };
+
+struct ScaleUpRegion {
+  Block card_word;    // [peer]            epoch of the card beside; written by that peer; grows
+  Block card;         // [use % 2][peer]   Card
+  Block grant_word;   // [peer]            epoch of the grant beside
+  Block grant;        // [use % 2][peer]   Grant, then row bases by source slot of that peer
+  Block counts_word;  // [peer]            notify use that its counts are complete for
+  Block counts;       // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
+  Block done_word;    // [peer]            epoch in which that peer is done with my memory
+  PeerRings dispatch; // lanes: kDispatchLanes
+  PeerRings combine;  // lanes: source slots of the reducer
+  uint64_t ring_bytes, bytes;
+
+  static ScaleUpRegion plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes);
+};
+
+struct NetworkRegion {
+  Block asleep;            // [1]                my flag: a publisher must ring; written by both sides
+  Block hello;             // [nodes + sources]  1 once the path from that rail or source was tried
+  Block card_send;         // [use % 2]          my card, staged
+  Block source_card_word;  // [source slot]      as above, from those whose rail I am
+  Block source_card;       // [use % 2][source slot]
+  Block rail_card_word;    // [node]             from my rails
+  Block rail_card;         // [use % 2][node]
+  Block counts_word;       // [source slot]
+  Block counts;            // [use % 2][source slot]  node counts
+  Block counts_send;       // [use % 2][node]         staged
+  RailRings dispatch;      // from origins (members: nodes) to forwarders (members: source slots)
+  RailRings combine;       // from forwarders to origins
+  uint64_t ring_bytes, bytes;
+
+  static NetworkRegion plan(const Geometry& g, uint64_t card_bytes);
+};
+
+// What MemoryReport prints: the sum that plan() makes.
+constexpr const char* kRingFormula =
+    "channels x slots x ((peers x 2 + sources + nodes) x token bytes + (peers x sources + sources + nodes) x sum bytes), "
+    "sources = nodes x ceil(largest node / smallest node)";
+
+inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes) {
+  RegionCursor at;
+  ScaleUpRegion r{};
+  r.card_word = at.take({kWordBytes, g.peers});
+  r.card = at.take({card_bytes, 2, g.peers});
+  r.grant_word = at.take({kWordBytes, g.peers});
+  r.grant = at.take({grant_bytes, 2, g.peers});
+  r.counts_word = at.take({kWordBytes, g.peers});
+  r.counts = at.take({g.counts_bytes(), 2, g.ranks});
+  r.done_word = at.take({kWordBytes, g.peers});
+  const uint32_t dispatch_members = g.peers * kDispatchLanes, combine_members = g.peers * g.sources();
+  r.dispatch.lanes = kDispatchLanes;
+  r.dispatch.tail = at.take({kWordBytes, g.channels, dispatch_members});
+  r.dispatch.credit = at.take({kWordBytes, g.channels, dispatch_members});
+  r.combine.lanes = g.sources();
+  r.combine.tail = at.take({kWordBytes, g.channels, combine_members});
+  r.combine.credit = at.take({kWordBytes, g.channels, combine_members});
+  const uint64_t rings_begin = at.bytes;
+  r.dispatch.slots = at.take({g.token_stride(), g.channels, dispatch_members, g.slots});
+  r.combine.slots = at.take({g.sum_stride(), g.channels, combine_members, g.slots});
+  r.ring_bytes = at.bytes - rings_begin;
+  r.bytes = at.bytes;
+  return r;
+}
+
+inline NetworkRegion NetworkRegion::plan(const Geometry& g, uint64_t card_bytes) {
+  RegionCursor at;
+  NetworkRegion r{};
+  const uint32_t sources = g.sources();
+  r.asleep = at.take({kWordBytes, 1});
+  r.hello = at.take({kWordBytes, g.nodes + sources});
+  r.card_send = at.take({card_bytes, 2});
+  r.source_card_word = at.take({kWordBytes, sources});
+  r.source_card = at.take({card_bytes, 2, sources});
+  r.rail_card_word = at.take({kWordBytes, g.nodes});
+  r.rail_card = at.take({card_bytes, 2, g.nodes});
+  r.counts_word = at.take({kWordBytes, sources});
+  r.counts = at.take({g.node_counts_bytes(), 2, sources});
+  r.counts_send = at.take({g.node_counts_bytes(), 2, g.nodes});
+  r.dispatch.tail = at.take({kWordBytes, g.channels, sources});
+  r.dispatch.credit = at.take({kWordBytes, g.channels, g.nodes});
+  r.combine.tail = at.take({kWordBytes, g.channels, g.nodes});
+  r.combine.credit = at.take({kWordBytes, g.channels, sources});
+  const uint64_t rings_begin = at.bytes;
+  r.dispatch.send = at.take({g.token_stride(), g.channels, g.nodes, g.slots});
+  r.dispatch.recv = at.take({g.token_stride(), g.channels, sources, g.slots});
+  r.combine.send = at.take({g.sum_stride(), g.channels, sources, g.slots});
+  r.combine.recv = at.take({g.sum_stride(), g.channels, g.nodes, g.slots});
+  r.ring_bytes = at.bytes - rings_begin;
+  r.bytes = at.bytes;
+  return r;
+}
+
+}  // namespace transload

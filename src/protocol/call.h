@@ -1,0 +1,210 @@
+// How a call opens and closes: cards to every neighbour, grants to peers, and "done with your memory" at the end.
+#pragma once
+#include <cstdint>
+
+#include "channel/board.h"
+#include "channel/card.h"
+#include "protocol/warp.h"
+
+namespace transload {
+
+// What every role of a call knows. Rank-local memory of the host; counters are set to 0 before the call's warps start.
+struct Call {
+  const Board* board;
+  Card card;           // mine
+  const Card* card_bytes;  // the same, where a copy can read it
+  const char* grants;  // [peers][grant_bytes] what I grant each peer, row bases included
+  uint64_t grant_bytes;
+  Word* arrivals;      // of the warps that touch other ranks' memory
+  Word* tickets;       // [Role] the next channel
+  uint32_t arrivals_expected;
+
+  TRANSLOAD_HD Word epoch() const { return card.epoch; }
+  TRANSLOAD_HD uint32_t parity() const { return uint32_t(card.epoch % 2); }
+  TRANSLOAD_HD uint32_t channels() const { return card.channels; }
+  TRANSLOAD_HD const Grant* grant_of(uint32_t p) const {
+    return reinterpret_cast<const Grant*>(board->mine() + board->up.grant.at(parity(), p));
+  }
+};
+
+// The members of an array of counterparts that exist.
+template <Warp W>
+TRANSLOAD_ROLE Members present(W& w, const Counterpart* others, uint32_t count) {
+  return w.where(Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, Members who, const Counterpart* others, const Block& words,
+                                 const Block& cards) {
+  const Board& b = *call.board;
+  const uint64_t staged = b.net.card_send.at(call.parity());
+  auto place = [&](Lane m) { return cards.at(call.parity(), others[m].index); };
+  w.copy(who, [&](Lane m) {
+    return Piece{b.toward(others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
+  });
+  w.put(who, [&](Lane m) { return Put{b.network + staged, place(m), sizeof(Card), others[m].rank, nullptr, 0}; });
+  w.publish(who, [&](Lane m) {
+    return Mark<RailWord>{{words.at(others[m].index), others[m].rank}, call.epoch()};
+  });
+}
+
+// My card to peers, rails and the ranks whose rail I am.
+template <Warp W>
+TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
+  const Board& b = *call.board;
+  const Members peers = Members::first(int(b.map.peers));
+  w.copy(peers, [&](Lane p) {
+    return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
+  });
+  w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.card_word.at(b.map.peer)), call.epoch()}; });
+  show_card_to(w, call, present(w, b.rails, b.map.nodes), b.rails, b.net.source_card_word, b.net.source_card);
+  show_card_to(w, call, present(w, b.sources, b.map.sources()), b.sources, b.net.rail_card_word, b.net.rail_card);
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card& other, uint32_t rank) {
+  auto same = [&](Broken what, Word expected, Word seen) {
+    if (seen != expected && !w.failed()) w.broken(what, rank, seen, expected);
+  };
+  same(Broken::kOperation, Word(mine.operation), Word(other.operation));
+  same(Broken::kHandle, mine.handle, other.handle);
+  same(Broken::kRowBytes, mine.row_bytes, other.row_bytes);
+  same(Broken::kScaleBytes, mine.scales, other.scales);
+  same(Broken::kTopK, mine.top_k, other.top_k);
+  same(Broken::kDtype, mine.dtype, other.dtype);
+  same(Broken::kChannels, mine.channels, other.channels);
+  same(Broken::kWire, mine.wire, other.wire);
+  same(Broken::kWeights, mine.weights, other.weights);
+  same(Broken::kRowsMax, mine.rows_max, other.rows_max);
+}
+
+// Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
+template <Warp W, class Whom, class At>
+TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, Whom whom, At card_word, At card) {
+  const Board& b = *call.board;
+  auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
+  while (!open.empty() && !w.failed()) {
+    const Members ready =
+        w.wait_any(open, Waiting::kCard, [&](Lane m) { return Need{card_word.word(b, m), call.epoch(), whom(m)}; }, seen);
+    w.turns(ready, [&](int m) {
+      compare(w, call.card, *reinterpret_cast<const Card*>(card.bytes(b, m)), whom(m));
+      open.remove(m);
+    });
+  }
+}
+
+// Where the cards of one kind of neighbour lie: my scale-up region, or my network region.
+struct CardPlace {
+  const Block* block;
+  bool network;
+  uint32_t parity;
+
+  TRANSLOAD_HD const char* base(const Board& b) const { return network ? b.network : b.mine(); }
+  TRANSLOAD_HD const Word* word(const Board& b, int m) const { return reinterpret_cast<const Word*>(base(b) + block->at(m)); }
+  TRANSLOAD_HD const char* bytes(const Board& b, int m) const { return base(b) + block->at(parity, m); }
+};
+
+template <Warp W>
+TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
+  const Board& b = *call.board;
+  const uint32_t parity = call.parity();
+  check_cards_of(w, call, Members::first(int(b.map.peers)), [&](int p) { return b.map.mate(p); },
+                 CardPlace{&b.up.card_word, false, 0}, CardPlace{&b.up.card, false, parity});
+  check_cards_of(w, call, present(w, b.sources, b.map.sources()), [&](int m) { return b.sources[m].rank; },
+                 CardPlace{&b.net.source_card_word, true, 0}, CardPlace{&b.net.source_card, true, parity});
+  check_cards_of(w, call, present(w, b.rails, b.map.nodes), [&](int n) { return b.rails[n].rank; },
+                 CardPlace{&b.net.rail_card_word, true, 0}, CardPlace{&b.net.rail_card, true, parity});
+}
+
+// What I grant my peers in this call: where to store or read, and where their tokens' rows begin.
+template <Warp W>
+TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
+  const Board& b = *call.board;
+  const Members peers = Members::first(int(b.map.peers));
+  w.copy(peers, [&](Lane p) {
+    return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes, call.grant_bytes};
+  });
+  w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), call.epoch()}; });
+}
+
+// OPENER of a call whose cards have not been shown yet: one warp a rank.
+template <Warp W>
+TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
+  w.enter(Role::kNotify, -1);
+  show_cards(w, call);
+  show_grants(w, call);
+  check_cards(w, call);
+  w.settle();
+}
+
+// The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
+template <Warp W>
+class Grants {
+ public:
+  TRANSLOAD_ROLE Grants(W& w, const Call& call)
+      : call_(call), seen_(w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); })) {
+    const Board& b = *call.board;
+    const Members peers = Members::first(int(b.map.peers));
+    w.wait_all(peers, Waiting::kGrant, [&](Lane p) {
+      return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p)};
+    }, seen_);
+    if (w.failed()) return;
+    w.turns(peers, [&](int p) {
+      const Grant* g = call.grant_of(uint32_t(p));
+      if (g->handle != call.card.handle && !w.failed()) w.broken(Broken::kHandle, b.map.mate(p), g->handle, call.card.handle);
+    });
+  }
+
+  TRANSLOAD_ROLE bool direct(int p) const { return call_.grant_of(uint32_t(p))->direct != 0; }
+  // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
+  TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
+    return call_.grant_of(uint32_t(p))->row_base()[slot] + ordinal;
+  }
+  TRANSLOAD_ROLE char* rows(int p) const { return call_.board->peer[p] + call_.grant_of(uint32_t(p))->rows; }
+  TRANSLOAD_ROLE char* tails(int p) const { return call_.board->peer[p] + call_.grant_of(uint32_t(p))->tails; }
+
+ private:
+  const Call& call_;
+  typename W::template Table<Word> seen_;
+};
+
+// Each warp that touched other ranks' memory ends with this; the last one tells every peer that we are done with it.
+template <Warp W>
+TRANSLOAD_ROLE void leave(W& w, const Call& call) {
+  const Board& b = *call.board;
+  if (!w.arrive(call.arrivals, call.arrivals_expected) || w.failed()) return;
+  w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
+    return Mark<PeerWord>{b.peer_word(p, b.up.done_word.at(b.map.peer)), call.epoch()};
+  });
+  w.settle();
+}
+
+// All peers are done with my memory: what they stored has landed, what they read has been read.
+template <Warp W>
+TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
+  const Board& b = *call.board;
+  auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
+  w.wait_all(Members::first(int(b.map.peers)), Waiting::kDone, [&](Lane p) {
+    return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p)};
+  }, seen);
+}
+
+// CLOSER: one warp a rank; the call returns only after it.
+template <Warp W>
+TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
+  w.enter(Role::kCloser, -1);
+  wait_for_peers(w, call);
+}
+
+// Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at each end
+// or soon gets it.
+template <Warp W, class Body>
+TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
+  Word* const ticket = call.tickets + int(role);
+  for (Word c = w.claim(ticket); c < call.channels() && !w.failed(); c = w.claim(ticket)) {
+    w.enter(role, int(c));
+    body(uint32_t(c));
+  }
+}
+
+}  // namespace transload

@@ -1,0 +1,136 @@
+// COMBINE FORWARDER: one sum for each (token, my node), back to the token's origin on another node.
+//
+//   reads    the log that its dispatch FORWARDER wrote; rows of my peers, in place (pull) or from combine rings (push)
+//   writes   the ring at the rank whose rail I am, which that rank's COMBINE RECEIVER reads
+//   runs as  any number of warps, which claim channels
+//   ends     when every token of the log is summed and in the queue of moves
+//
+// It serves several origins, so it waits only for "any of them can move": each origin's gate is a row that has not come, a
+// free slot, or a slot that the network has still to read.
+#pragma once
+#include "protocol/combine/trip.h"
+#include "protocol/marks.h"
+
+namespace transload {
+
+template <Warp W>
+struct Returning {
+  Outbox<W, RailLink> out;
+  Inbox<W, PeerLink> rings;
+  typename W::template Table<Word> entry, last, seen;
+  typename W::template Table<int> gate;  // a ring of rows, or one of the two below
+};
+constexpr int kGateCredit = -1, kGateDrain = -2;
+
+template <Warp W>
+TRANSLOAD_ROLE Need gate_need(const Returning<W>& r, int origin, int gate) {
+  if (gate == kGateCredit) return r.out.credit_need(origin);
+  if (gate == kGateDrain) return r.out.drain_need(origin);
+  return r.rings.need(gate);
+}
+template <Warp W>
+TRANSLOAD_ROLE Word& gate_seen(Returning<W>& r, int origin, int gate) {
+  if (gate == kGateCredit) return r.out.credited_seen(origin);
+  if (gate == kGateDrain) return r.out.drained_seen(origin);
+  return r.rings.seen(gate);
+}
+template <Warp W>
+TRANSLOAD_ROLE void set_gate(W& w, Returning<W>& r, int origin, int gate) {
+  w.each(Members::only(origin), [&](Lane o) { r.gate[o] = gate, r.seen[o] = gate_seen(r, o, gate); });
+}
+
+// The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
+template <Warp W>
+TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, Inbox<W, PeerLink>& rings, Set pushed,
+                               const typename W::template Per<Route>& route, uint32_t slot) {
+  auto ring = [&](Lane l) { return t.ring(route[l].target, slot); };
+  const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
+  if (unsure.empty()) return -1;
+  auto seen = w.template per<Word>(unsure, [&](Lane l) { return rings.seen(ring(l)); });
+  const Set here = w.poll(unsure, Waiting::kTokens, [&](Lane l) { return rings.need(ring(l)); }, seen);
+  w.each(unsure, [&](Lane l) { rings.seen(ring(l)) = seen[l]; });
+  int missing = -1;
+  w.turns(unsure - here, [&](int l) {
+    if (missing < 0) missing = t.ring(w.pick(route, l).target, slot);
+  });
+  return missing;
+}
+
+// Sums the next token of an origin into its slot; false if a gate is closed, and then it is noted.
+template <Warp W>
+TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, int origin) {
+  if (!r.out.credited(origin)) return set_gate(w, r, origin, kGateCredit), false;
+  if (!r.out.drained(origin)) return set_gate(w, r, origin, kGateDrain), false;
+  const uint32_t slot = uint32_t(origin);
+  const uint64_t entry = w.pick(r.entry, origin);
+  const Set all = Set::first(int(t.log_width));
+  const auto route = w.template per<Route>(all, [&](Lane l) { return t.log[entry * t.log_width + l]; });
+  const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
+  const OwnerRows<W> rows{grants, r.rings, slot};
+  const Set pushed = w.where(owners, [&](Lane l) { return rows.pushed(route[l]); });
+  const int missing = missing_row(w, t, r.rings, pushed, route, slot);
+  if (missing >= 0) return set_gate(w, r, origin, missing), false;
+  char* const into = r.out.next(origin);
+  const bool staged = r.out.staged(origin);
+  if (r.out.wraps(origin)) reached(Situation::kRingWrap);
+  w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
+           [&](Lane l) { return rows.row(t, route[l]); });
+  if (t.weights > 0)
+    w.reduce(into + t.part_bytes(), SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
+             Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(t, route[l]); });
+  w.put(Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
+  w.each(Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
+  w.publish(Members::only(origin), [&](Lane o) { return r.out.mark(o); });
+  w.each(pushed, [&](Lane l) { r.rings.advance(t.ring(route[l].target, slot)); });
+  w.credit(pushed, [&](Lane l) { return r.rings.mark(t.ring(route[l].target, slot)); });
+  return true;
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, uint32_t channel) {
+  const Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
+  w.each(origins, [&](Lane o) {
+    r.entry[o] = t.forward.at(uint32_t(o.i), channel);
+    r.last[o] = t.forward.at(uint32_t(o.i), channel + 1);
+    r.gate[o] = kGateCredit;
+    r.seen[o] = 0;
+  });
+  for (;;) {
+    const Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
+    if (live.empty() || w.failed()) return;
+    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
+    w.turns(ready, [&](int o) {
+      w.each(Members::only(o), [&](Lane l) {
+        Word& known = gate_seen(r, l, r.gate[l]);
+        known = r.seen[l] > known ? r.seen[l] : known;
+      });
+      while (w.pick(r.entry, o) < w.pick(r.last, o) && !w.failed())
+        if (!return_token(w, t, grants, r, o)) return;
+    });
+  }
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
+  w.enter(Role::kForwarder, -1);
+  const Grants<W> grants(w, t.call);
+  const int origins = int(t.call.board->map.sources());
+  auto zero = [](Lane) { return Word(0); };
+  Returning<W> r{{w, t.toward_origins()}, {w, t.peers()}, w.template table<Word>(origins, zero),
+                 w.template table<Word>(origins, zero), w.template table<Word>(origins, zero),
+                 w.template table<int>(origins, [](Lane) { return kGateCredit; })};
+  // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
+  const Members forwarded = w.where(Members::first(int(t.peers().members())), [&](Lane m) {
+    return uint32_t(m.i) % t.call.board->up.combine.lanes != t.own_slot();
+  });
+  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
+    r.out.begin(w, channel);
+    r.rings.begin(w, channel);
+    return_channel(w, t, grants, r, channel);
+    r.out.keep(w, Members::first(origins));
+    r.rings.keep(w, forwarded);
+  });
+  leave(w, t.call);
+}
+
+}  // namespace transload

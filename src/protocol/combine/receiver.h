@@ -1,0 +1,82 @@
+// COMBINE RECEIVER: the last sum, at the token's origin.
+//
+//   reads    rows of the owners in my node, in place (pull) or from combine rings (push); one partial sum of each other node
+//            from the rings that COMBINE FORWARDERs fill; biases
+//   writes   the caller's result, one row a token, rounded once
+//   runs as  any number of warps, which claim channels
+//   ends     when every token of the channel is summed
+//
+// It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts of the
+// smallest unfinished token are always at the heads of their rings.
+#pragma once
+#include "protocol/combine/trip.h"
+#include "protocol/marks.h"
+
+namespace transload {
+
+template <Warp W>
+struct Collecting {
+  Inbox<W, RailLink> in;
+  Inbox<W, PeerLink> rings;
+};
+
+// Waits until each member of the set has a token. `member(lane)` is its number in the inbox.
+template <Warp W, class Box, class MemberOf>
+TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
+  const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
+  if (missing.empty()) return;
+  auto seen = w.template per<Word>(missing, [&](Lane l) { return box.seen(member(l)); });
+  w.wait_all(missing, Waiting::kTokens, [&](Lane l) { return box.need(member(l)); }, seen);
+  w.each(missing, [&](Lane l) { box.seen(member(l)) = seen[l]; });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c, uint64_t token) {
+  const uint32_t peers = t.call.board->map.peers, here_node = peers + t.call.board->map.node;
+  const Set all = Set::first(int(t.width));
+  const auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
+  const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
+  const Set here = w.where(from, [&](Lane l) { return route[l].target < peers; });
+  const Set away = from - here;
+  const Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
+  const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
+  const Set pushed = w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
+  auto node = [&](Lane l) { return int(route[l].target - peers); };
+  auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
+  await_tokens(w, away, c.in, node);
+  await_tokens(w, pushed, c.rings, ring);
+  if (w.failed()) return;
+  const Sum sum{before, here, away - before};
+  auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
+  w.reduce(t.out + token * t.row_bytes(), SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), bias(1)}, false}, sum,
+           [&](Lane l) { return here.has(l) ? rows.row(t, route[l]) : c.in.first(node(l)); });
+  if (t.weights > 0)
+    w.reduce(t.out_weights + token * t.weight_bytes(),
+             SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
+             [&](Lane l) { return here.has(l) ? rows.weights(t, route[l]) : c.in.first(node(l)) + t.part_bytes(); });
+  w.each(away, [&](Lane l) { c.in.advance(node(l)); });
+  w.each(pushed, [&](Lane l) { c.rings.advance(ring(l)); });
+  w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
+  w.credit(pushed, [&](Lane l) { return c.rings.mark(ring(l)); });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
+  w.enter(Role::kReceiver, -1);
+  const Grants<W> grants(w, t.call);
+  Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
+  const Members own = w.where(Members::first(int(t.peers().members())), [&](Lane m) {
+    return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot();
+  });
+  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
+    c.in.begin(w, channel);
+    c.rings.begin(w, channel);
+    for (uint64_t token = t.cut().begin(channel); token < t.cut().end(channel) && !w.failed(); ++token)
+      collect_token(w, t, grants, c, token);
+    c.in.keep(w, Members::first(int(t.call.board->map.nodes)));
+    c.rings.keep(w, own);
+  });
+  leave(w, t.call);
+}
+
+}  // namespace transload

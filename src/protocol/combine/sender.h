@@ -1,0 +1,72 @@
+// COMBINE SENDER (source push): my experts' rows back along the way each token came.
+//
+//   reads    my rows, in the order that dispatch gave them
+//   writes   combine rings at the peers that sum them: the origin in my node, or the forwarder of the origin's node
+//   runs as  any number of warps, which claim channels
+//   ends     when every row of the channel is in the queue of moves
+//
+// It serves a stream for each source rank, so it waits only for "any of them can move".
+#pragma once
+#include "protocol/combine/trip.h"
+#include "protocol/marks.h"
+
+namespace transload {
+
+template <Warp W>
+struct CombineSending {
+  Outbox<W, PeerLink> rings;
+  typename W::template Table<Word> next, last, seen;  // rows, by source rank; the credit of its ring
+};
+
+// The ring that takes the rows of a source rank: at the peer that brought its tokens, by the slot that it has there.
+TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
+  const RankMap& map = t.call.board->map;
+  return t.ring(map.bringer(rank), map.slot_of(rank, map.node));
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
+  const int ring = ring_of_source(t, uint32_t(source));
+  w.each(Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
+  while (w.pick(out.next, source) < w.pick(out.last, source) && out.rings.credited(ring) && !w.failed()) {
+    const Word row = w.pick(out.next, source);
+    const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(), t.weight_bytes()};
+    if (out.rings.wraps(ring)) reached(Situation::kRingWrap);
+    w.scatter(parts, Set::only(0), [&](Lane) {
+      return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
+    });
+    w.each(Members::only(source), [&](Lane s) { out.rings.advance(ring), ++out.next[s]; });
+    w.publish(Members::only(ring), [&](Lane m) { return out.rings.mark(m); });
+  }
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
+  w.enter(Role::kSender, -1);
+  if (t.pull) return leave(w, t.call);
+  reached(Situation::kSourcePush);
+  const int ranks = int(t.call.board->map.ranks);
+  auto zero = [](Lane) { return Word(0); };
+  CombineSending<W> out{{w, t.peers()}, w.template table<Word>(ranks, zero), w.template table<Word>(ranks, zero),
+                        w.template table<Word>(ranks, zero)};
+  each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
+    out.rings.begin(w, channel);
+    w.each(Members::first(ranks), [&](Lane s) {
+      out.next[s] = t.rows_of.at(uint32_t(s.i), channel);
+      out.last[s] = t.rows_of.at(uint32_t(s.i), channel + 1);
+      out.seen[s] = 0;
+    });
+    for (;;) {
+      const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
+      if (live.empty() || w.failed()) break;
+      const Members ready = w.wait_any(live, Waiting::kCredit, [&](Lane s) {
+        return out.rings.credit_need(ring_of_source(t, uint32_t(s.i)));
+      }, out.seen);
+      w.turns(ready, [&](int s) { send_rows(w, t, out, s); });
+    }
+    out.rings.keep(w, Members::first(int(t.peers().members())));
+  });
+  leave(w, t.call);
+}
+
+}  // namespace transload

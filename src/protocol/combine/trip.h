@@ -1,0 +1,73 @@
+// What the roles of a combine know, beside the call. The same streams as dispatch, backwards, over the same forwarders.
+#pragma once
+#include "layout/channels.h"
+#include "layout/plan.h"
+#include "layout/token.h"
+#include "channel/ring.h"
+#include "protocol/call.h"
+
+namespace transload {
+
+struct CombineTrip {
+  Call call;
+  uint64_t elements;    // of a row, bf16
+  Scalar wire;          // of partial sums between nodes
+  uint32_t weights;     // fp32 values beside a row that are summed too; 0: none
+  Positions up_positions, rail_positions;  // of the combine rings
+
+  // Receiver: my tokens.
+  uint64_t tokens;
+  const Route* routes;  // [tokens][width]
+  uint32_t width;
+  const char* bias[2];  // [tokens][elements] bf16, or null
+  char* out;            // [tokens][elements] bf16
+  char* out_weights;    // [tokens][weights] fp32
+
+  // Forwarder: the log of the dispatch.
+  Spans forward;        // [source slot][channel] entries
+  const Route* log;     // [entry][log_width]
+  uint32_t log_width;
+
+  // Sender (source push): my rows, by source rank.
+  Spans rows_of;        // [source rank][channel] rows
+  bool pull;            // mine
+  const char* rows;     // [rows][elements] bf16
+  const char* row_weights;  // [rows][weights] fp32
+
+  TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
+  TRANSLOAD_HD uint64_t row_bytes() const { return elements * 2; }
+  TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }
+  TRANSLOAD_HD uint64_t part_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }
+  // Of a slot between nodes: the partial sum, then the weights.
+  TRANSLOAD_HD uint64_t put_bytes() const { return round_up(part_bytes() + weight_bytes(), kTokenUnit); }
+  TRANSLOAD_HD PeerLink peers() const { return {call.board, call.board->up.combine, up_positions}; }
+  TRANSLOAD_HD RailLink toward_origins() const {
+    return {call.board, call.board->net.combine, rail_positions, call.board->sources, call.board->map.sources()};
+  }
+  TRANSLOAD_HD RailLink from_nodes() const {
+    return {call.board, call.board->net.combine, rail_positions, call.board->rails, call.board->map.nodes};
+  }
+  // The ring that brings me peer p's rows for the tokens behind one of my source slots.
+  TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.lanes + slot); }
+  TRANSLOAD_HD uint32_t own_slot() const { return call.board->map.node * call.board->map.fold; }
+};
+
+// Where the owners of one token left its rows: read where they lie (pull), or at the head of a ring (push).
+template <Warp W>
+struct OwnerRows {
+  const Grants<W>& grants;
+  Inbox<W, PeerLink>& rings;
+  uint32_t slot;
+
+  TRANSLOAD_ROLE bool pushed(const Route& route) const { return !grants.direct(int(route.target)); }
+  TRANSLOAD_ROLE const char* row(const CombineTrip& t, const Route& route) const {
+    if (pushed(route)) return rings.first(t.ring(route.target, slot));
+    return grants.rows(int(route.target)) + grants.row(int(route.target), slot, route.ordinal) * t.row_bytes();
+  }
+  TRANSLOAD_ROLE const char* weights(const CombineTrip& t, const Route& route) const {
+    if (pushed(route)) return rings.first(t.ring(route.target, slot)) + t.row_bytes();
+    return grants.tails(int(route.target)) + grants.row(int(route.target), slot, route.ordinal) * t.weight_bytes();
+  }
+};
+
+}  // namespace transload

@@ -1,0 +1,160 @@
+// DISPATCH FORWARDER: tokens from other nodes to their owners among my peers.
+//
+//   reads    the rings of the ranks whose rail I am, each filled by that rank's SENDER
+//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the log, which combine and cached
+//            dispatches read
+//   runs as  any number of warps, which claim channels
+//   ends     when all that the counts announced for the channel is forwarded
+//
+// It serves several sources, so it waits only for "any of them can move": each source's gate is either its next token, or a
+// free slot at one owner of that token.
+#pragma once
+#include "protocol/dispatch/sender.h"
+
+namespace transload {
+
+template <Warp W>
+struct Forwarding {
+  Inbox<W, RailLink> in;
+  Outbox<W, PeerLink> rings;
+  typename W::template Table<Word> entry;  // of the log: next, and end, by source slot
+  typename W::template Table<Word> last;
+  typename W::template Table<Word> seen;   // of the word that a source's gate is on
+  typename W::template Table<int> gate;    // the ring that a source waits for; kTokens: its next token
+};
+constexpr int kGateTokens = -1;
+
+TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLanes + kLaneForwarder); }
+
+// The owners, among my peers, of the token at the head of a source: from its header, or from the log when cached.
+template <Warp W>
+TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
+  if (!t.shape.listed)
+    return w.template per<Route>(Set::first(int(t.log_width)), [&](Lane l) { return t.log[entry * t.log_width + l]; });
+  const RankMap& map = t.call.board->map;
+  const Header* header = header_of(t, slot + t.shape.row_bytes);
+  const uint32_t owners = w.peek(&header->owner_count);
+  const Set listed = Set::first(int(owners < t.shape.top_k ? owners : t.shape.top_k));
+  auto route = w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
+    if (!listed.has(l)) return Route{kNoRoute, 0};
+    const HeaderEntry e = header->entries()[l];
+    return e.owner < map.ranks && map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
+  });
+  return route;
+}
+
+// Keeps what combine needs: the token and its owners, side by side from the first place on.
+template <Warp W>
+TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::template Per<Route>& route, Set owners,
+                              const char* slot, uint64_t entry) {
+  const Header* header = header_of(t, slot + t.shape.row_bytes);
+  const int count = owners.count();
+  w.once([&] { t.log_token[entry] = header->token; });
+  w.each(owners, [&](Lane l) {
+    const int place = (owners & Set::first(l)).count();
+    t.log[entry * t.log_width + uint32_t(place)] = route[l];
+  });
+  w.each(Set::first(int(t.log_width)) - Set::first(count), [&](Lane l) { t.log[entry * t.log_width + l] = {kNoRoute, 0}; });
+}
+
+// True if the header is of the source and the channel that the counts announced.
+template <Warp W>
+TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const char* slot, int source, uint32_t channel) {
+  const Header* header = header_of(t, slot + t.shape.row_bytes);
+  const uint32_t rank = t.call.board->sources[source].rank, token = w.peek(&header->token);
+  const Cut cut{t.source_tokens[source], t.call.channels()};
+  const bool fits = w.peek(&header->source) == rank && token >= cut.begin(channel) && token < cut.end(channel);
+  if (!fits) w.broken(Broken::kHeader, rank, token, cut.begin(channel));
+  return fits;
+}
+
+// Moves the token at the head of a source on; false if an owner's ring has no slot, and then the gate is on that ring.
+template <Warp W>
+TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
+  const uint32_t slot_index = uint32_t(source);
+  const char* slot = f.in.first(source);
+  const uint64_t entry = w.pick(f.entry, source);
+  const auto route = read_route(w, t, slot, entry);
+  const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
+  const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
+  const Set ringed = w.where(owners, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
+  const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
+  if (!unsure.empty()) {
+    auto seen = w.template per<Word>(unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
+    const Set free = w.poll(unsure, Waiting::kCredit, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
+    w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
+    const Set full = unsure - free;
+    if (!full.empty()) {
+      reached(Situation::kForwarderBlocked);
+      w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
+        const int m = forwarder_ring(w.pick(route, l).target);
+        w.each(Members::only(source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
+      });
+      return false;
+    }
+  }
+  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners, [&](Lane l) -> Destination {
+    if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
+    const int p = int(route[l].target);
+    const Word row = grants.row(p, slot_index, route[l].ordinal);
+    return {grants.rows(p) + row * t.shape.row_bytes, t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+  });
+  if (t.shape.listed) write_log(w, t, route, owners, slot, entry);
+  w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
+  w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
+  w.each(Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
+  w.credit(Members::only(source), [&](Lane s) { return f.in.mark(s); });
+  return true;
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, uint32_t channel) {
+  const Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
+  w.each(sources, [&](Lane s) {
+    f.entry[s] = t.forward.at(uint32_t(s.i), channel);
+    f.last[s] = t.forward.at(uint32_t(s.i), channel + 1);
+    f.seen[s] = f.in.seen(s);
+    f.gate[s] = kGateTokens;
+  });
+  for (;;) {
+    const Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
+    if (live.empty() || w.failed()) return;
+    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane s) {
+      return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]);
+    }, f.seen);
+    w.turns(ready, [&](int s) {
+      w.each(Members::only(s), [&](Lane m) {
+        Word& known = f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]);
+        known = f.seen[m] > known ? f.seen[m] : known;
+        f.gate[m] = kGateTokens;
+      });
+      bool moved = true;
+      while (moved && w.pick(f.entry, s) < w.pick(f.last, s) && f.in.arrived(s) && !w.failed())
+        moved = header_fits(w, t, f.in.first(s), s, channel) && forward_token(w, t, grants, f, s);
+      w.each(Members::only(s), [&](Lane m) {
+        if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
+      });
+    });
+  }
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
+  w.enter(Role::kForwarder, -1);
+  const Grants<W> grants(w, t.call);
+  const int sources = int(t.call.board->map.sources());
+  auto zero = [](Lane) { return Word(0); };
+  Forwarding<W> f{{w, t.from_sources()}, {w, t.peers()}, w.template table<Word>(sources, zero), w.template table<Word>(sources, zero),
+                  w.template table<Word>(sources, zero), w.template table<int>(sources, [](Lane) { return kGateTokens; })};
+  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
+    f.in.begin(w, channel);
+    f.rings.begin(w, channel);
+    forward_channel(w, t, grants, f, channel);
+    f.in.keep(w, Members::first(sources));
+    f.rings.keep(w, members_of_lane(w, t, kLaneForwarder));
+  });
+  leave(w, t.call);
+}
+
+}  // namespace transload

@@ -1,0 +1,149 @@
+// DISPATCH RECEIVER: the end of a token's way to its expert.
+//
+//   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill; landing direct: the tails beside my rows
+//   writes   rows (landing ring only), scales, local expert ids, weights, sources: what the caller gets
+//   runs as  any number of warps, which claim channels
+//   ends     landing ring: when all that the counts announced for the channel is taken; direct: when all peers are done and the
+//            warp's share of the tails is unpacked
+//
+// It waits for nothing but tokens, so rings always drain.
+#pragma once
+#include "protocol/dispatch/trip.h"
+#include "protocol/marks.h"
+
+namespace transload {
+
+// From the tail of a token to the caller's columns of its row.
+template <Warp W>
+TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
+  const uint32_t me = t.call.board->map.me, k = t.shape.top_k, scales = t.shape.scales;
+  w.each(Members::first(int(scales)), [&](Lane i) {
+    t.scales[row * scales + uint32_t(i.i)] = reinterpret_cast<const uint32_t*>(tail)[i];
+  });
+  if (!t.shape.listed) return;
+  const Header* header = header_of(t, tail);
+  w.once([&] {
+    t.source[row * 2] = int32_t(header->source);
+    t.source[row * 2 + 1] = int32_t(header->token);
+  });
+  w.each(Set::first(int(k)), [&](Lane l) {
+    const HeaderEntry e = header->entries()[l];
+    const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts && t.experts.owner[e.expert] == me;
+    t.topk_idx[row * k + uint32_t(l.i)] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
+    t.topk_weights[row * k + uint32_t(l.i)] = mine ? e.weight : 0.0f;
+  });
+}
+
+// The row of a token among mine, or kNoRow: its source's base and its ordinal for me, from the header; when cached, from the
+// tokens of my rows, which ascend within a source.
+constexpr uint64_t kNoRow = ~uint64_t(0);
+template <Warp W>
+TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail) {
+  const Header* header = header_of(t, tail);
+  const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
+  if (source >= t.call.board->map.ranks) return kNoRow;
+  uint64_t begin = t.row_base[source], end = t.row_base[source + 1];
+  if (t.shape.listed) {
+    const uint32_t owners = w.peek(&header->owner_count);
+    if (owners > t.shape.top_k) return kNoRow;
+    const Set mine = w.where(Set::first(int(owners)), [&](Lane l) { return header->entries()[l].owner == me; });
+    uint64_t row = kNoRow;
+    w.turns(mine, [&](int l) { row = begin + w.peek(&header->entries()[l].ordinal); });
+    return row < end ? row : kNoRow;
+  }
+  const uint32_t token = w.peek(&header->token);
+  while (begin < end) {
+    const uint64_t middle = (begin + end) / 2;
+    if (t.row_token[middle] < token) begin = middle + 1;
+    else end = middle;
+  }
+  return begin < t.row_base[source + 1] && t.row_token[begin] == token ? begin : kNoRow;
+}
+
+template <Warp W>
+struct Receiving {
+  Inbox<W, PeerLink> in;
+  typename W::template Table<Word> left;  // tokens still to come, by member
+  typename W::template Table<Word> seen;
+};
+
+template <Warp W>
+TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, int member) {
+  const char* slot = r.in.first(member);
+  const char* tail = slot + t.shape.row_bytes;
+  const uint64_t row = final_row(w, t, tail);
+  if (row == kNoRow) {
+    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes), w.peek(&header_of(t, tail)->token), 0);
+    return false;
+  }
+  w.scatter(Parts{slot, t.shape.row_bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+    return Destination{t.rows + row * t.shape.row_bytes, nullptr, false};
+  });
+  unpack(w, t, tail, row);
+  w.each(Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
+  w.credit(Members::only(member), [&](Lane m) { return r.in.mark(m); });
+  return true;
+}
+
+// What each lane of each peer brings on a channel: its own tokens, and those of the ranks whose rail it is.
+template <Warp W>
+TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
+  const RankMap& map = t.call.board->map;
+  w.each(Members::first(int(map.peers * kDispatchLanes)), [&](Lane m) {
+    const uint32_t p = uint32_t(m.i) / kDispatchLanes;
+    Word left = 0;
+    if (m % kDispatchLanes == kLaneSender) left = t.arriving.count(map.mate(p), channel);
+    else
+      for (uint32_t s = 0; s < map.ranks; ++s)
+        if (!map.is_mate(s) && map.bringer(s) == p) left += t.arriving.count(s, channel);
+    r.left[m] = left;
+    r.seen[m] = r.in.seen(m);
+  });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r) {
+  const Members members = Members::first(int(t.call.board->map.peers * kDispatchLanes));
+  for (;;) {
+    const Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
+    if (live.empty() || w.failed()) return;
+    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane m) { return r.in.need(m); }, r.seen);
+    w.turns(ready, [&](int m) {
+      w.each(Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
+      while (w.pick(r.left, m) > 0 && r.in.arrived(m) && !w.failed())
+        if (!receive_token(w, t, r, m)) return;
+    });
+  }
+}
+
+// Landing direct: the rows are in their places; their tails wait to be unpacked, a share of them for each channel.
+template <Warp W>
+TRANSLOAD_ROLE void unpack_channel(W& w, const DispatchTrip& t, uint32_t channel) {
+  const Cut cut{t.row_base[t.call.board->map.ranks], t.call.channels()};
+  for (uint64_t row = cut.begin(channel); row < cut.end(channel); ++row)
+    unpack(w, t, t.row_tails + row * t.shape.tail_bytes(), row);
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
+  w.enter(Role::kReceiver, -1);
+  if (t.direct) {
+    reached(Situation::kLandingDirect);
+    wait_for_peers(w, t.call);
+    if (w.failed() || !t.tails_land()) return;
+    return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) { unpack_channel(w, t, channel); });
+  }
+  reached(Situation::kLandingRing);
+  const int members = int(t.call.board->map.peers * kDispatchLanes);
+  auto zero = [](Lane) { return Word(0); };
+  Receiving<W> r{{w, t.peers()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
+  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
+    r.in.begin(w, channel);
+    expect(w, t, r, channel);
+    receive_channel(w, t, r);
+    r.in.keep(w, Members::first(members));
+  });
+  w.settle();
+}
+
+}  // namespace transload

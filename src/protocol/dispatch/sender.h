@@ -1,0 +1,94 @@
+// DISPATCH SENDER: my tokens to their owners in my node, and one copy to each other node that has an owner.
+//
+//   reads    my rows, tails and routes
+//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the ring at my rail on each node
+//   runs as  any number of warps, which claim channels
+//   ends     when every token of the channel is in the queue of moves
+//
+// It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
+#pragma once
+#include "protocol/dispatch/trip.h"
+#include "protocol/marks.h"
+
+namespace transload {
+
+// Waits until each target of the set can take one more token. `member(lane)` is its number in the outbox.
+template <Warp W, class Box, class MemberOf>
+TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
+  const Set full = w.where(set, [&](Lane l) { return !box.credited(member(l)); });
+  if (!full.empty()) {
+    auto seen = w.template per<Word>(full, [&](Lane l) { return box.credited_seen(member(l)); });
+    auto need = [&](Lane l) { return box.credit_need(member(l)); };
+    if (w.poll(full, Waiting::kCredit, need, seen) != full) {
+      reached(Situation::kRingFull);
+      w.wait_all(full, Waiting::kCredit, need, seen);
+    }
+    w.each(full, [&](Lane l) { box.credited_seen(member(l)) = seen[l]; });
+  }
+  const Set unread = w.where(set, [&](Lane l) { return !box.drained(member(l)); });
+  if (unread.empty()) return;
+  auto seen = w.template per<Word>(unread, [&](Lane l) { return box.drained_seen(member(l)); });
+  auto need = [&](Lane l) { return box.drain_need(member(l)); };
+  if (w.poll(unread, Waiting::kDrained, need, seen) != unread) {
+    reached(Situation::kDrainWait);
+    w.wait_all(unread, Waiting::kDrained, need, seen);
+  }
+  w.each(unread, [&](Lane l) { box.drained_seen(member(l)) = seen[l]; });
+}
+
+template <Warp W>
+struct DispatchSending {
+  Outbox<W, PeerLink> rings;
+  Outbox<W, RailLink> rails;
+};
+
+template <Warp W>
+TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out, uint64_t token) {
+  const Board& b = *t.call.board;
+  const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
+  const Set all = Set::first(int(t.width));
+  auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
+  const Set to = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
+  const Set mates = w.where(to, [&](Lane l) { return route[l].target < peers; });
+  const Set ringed = w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  const Set away = to - mates;
+  auto ring = [&](Lane l) { return int(route[l].target * kDispatchLanes + kLaneSender); };
+  auto node = [&](Lane l) { return int(route[l].target - peers); };
+  make_room(w, ringed, out.rings, ring);
+  make_room(w, away, out.rails, node);
+  if (w.failed()) return;
+  const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
+  if (!wrapping.empty()) reached(Situation::kRingWrap);
+  const Parts parts{t.x + token * t.shape.row_bytes, t.shape.row_bytes, t.tails + token * t.shape.tail_bytes(), t.shape.tail_bytes()};
+  w.scatter(parts, to, [&](Lane l) -> Destination {
+    if (!mates.has(l)) return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
+    if (ringed.has(l)) return {out.rings.next(ring(l)), out.rings.next(ring(l)) + t.shape.row_bytes, false};
+    const int p = int(route[l].target);
+    const Word row = grants.row(p, own_slot, route[l].ordinal);
+    return {grants.rows(p) + row * t.shape.row_bytes, t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+  });
+  w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
+  w.each(away, [&](Lane l) { out.rails.advance(node(l)); });
+  w.each(ringed, [&](Lane l) { out.rings.advance(ring(l)); });
+  w.publish(away, [&](Lane l) { return out.rails.mark(node(l)); });
+  w.publish(ringed, [&](Lane l) { return out.rings.mark(ring(l)); });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
+  w.enter(Role::kSender, -1);
+  const Grants<W> grants(w, t.call);
+  DispatchSending<W> out{{w, t.peers()}, {w, t.toward_nodes()}};
+  each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
+    out.rings.begin(w, channel);
+    out.rails.begin(w, channel);
+    const uint64_t end = t.cut().end(channel);
+    if (t.cut().begin(channel) == end) reached(Situation::kChannelEmpty);
+    for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token) send_token(w, t, grants, out, token);
+    out.rings.keep(w, members_of_lane(w, t, kLaneSender));
+    out.rails.keep(w, Members::first(int(t.call.board->map.nodes)));
+  });
+  leave(w, t.call);
+}
+
+}  // namespace transload

@@ -1,0 +1,79 @@
+// See arena.h.
+#include "runtime/arena.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/math.h"
+
+namespace transload {
+
+namespace {
+constexpr size_t kLeaseAlign = 128;
+}
+
+Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner) : base_(base), bytes_(bytes), owner_(std::move(owner)) {}
+
+std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
+  const size_t room = round_up(std::max<size_t>(bytes, 1), kLeaseAlign);
+  const std::lock_guard lock(mutex_);
+  char* at = base_;
+  for (const auto& [begin, length] : taken_) {
+    if (size_t(begin - at) >= room) break;
+    at = begin + length;
+  }
+  if (size_t(base_ + bytes_ - at) < room) return nullptr;
+  taken_.emplace(at, room);
+  auto block = std::make_shared<Lease::Block>();
+  block->data = at;
+  block->bytes = bytes;
+  block->arena = shared_from_this();
+  return block;
+}
+
+bool Arena::holds(const void* data, size_t bytes) const {
+  const char* begin = static_cast<const char*>(data);
+  return begin >= base_ && begin <= base_ + bytes_ && bytes <= size_t(base_ + bytes_ - begin);
+}
+
+size_t Arena::used() const {
+  const std::lock_guard lock(mutex_);
+  size_t sum = 0;
+  for (const auto& [begin, length] : taken_) sum += length;
+  return sum;
+}
+
+size_t Arena::longest_gap() const {
+  const std::lock_guard lock(mutex_);
+  size_t longest = 0;
+  const char* at = base_;
+  for (const auto& [begin, length] : taken_) {
+    longest = std::max(longest, size_t(begin - at));
+    at = begin + length;
+  }
+  return std::max(longest, size_t(base_ + bytes_ - at));
+}
+
+void Arena::give_back(char* data) {
+  const std::lock_guard lock(mutex_);
+  taken_.erase(data);
+}
+
+std::shared_ptr<Lease::Block> private_block(size_t bytes) {
+  auto block = std::make_shared<Lease::Block>();
+  block->data = static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign)));
+  block->bytes = bytes;
+  return block;
+}
+
+Lease::Block::~Block() {
+  if (!data) return;
+  if (arena) arena->give_back(data);
+  else ::operator delete(data, std::align_val_t(kLeaseAlign));
+}
+
+void* Lease::data() const { return block_ ? block_->data : nullptr; }
+size_t Lease::bytes() const { return block_ ? block_->bytes : 0; }
+bool Lease::registered() const { return block_ && block_->arena; }
+
+}  // namespace transload

@@ -1,0 +1,46 @@
+// Leases of a group: room in the slabs of its shared region, first fit; private memory where there is none.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "transload/lease.h"
+
+namespace transload {
+
+// Thread safe: a lease may be released by any thread. Keeps the region alive until the last lease is gone.
+class Arena : public std::enable_shared_from_this<Arena> {
+ public:
+  // `owner` keeps [base, base + bytes) mapped.
+  Arena(char* base, size_t bytes, std::shared_ptr<void> owner);
+
+  // A registered block, or null if no gap is long enough.
+  std::shared_ptr<Lease::Block> take(size_t bytes);
+  bool holds(const void* data, size_t bytes) const;
+  size_t used() const;
+  size_t longest_gap() const;
+
+ private:
+  friend struct Lease::Block;
+  void give_back(char* data);
+
+  char* base_;
+  size_t bytes_;
+  std::shared_ptr<void> owner_;
+  mutable std::mutex mutex_;
+  std::map<char*, size_t> taken_;
+};
+
+// Private memory with the same face: nobody but this process can reach it.
+std::shared_ptr<Lease::Block> private_block(size_t bytes);
+
+struct Lease::Block {
+  char* data = nullptr;
+  size_t bytes = 0;
+  std::shared_ptr<Arena> arena;  // null: private
+  ~Block();
+};
+
+}  // namespace transload

@@ -1,0 +1,35 @@
+// The server of a rendezvous: one thread that carries frames between sockets and Meetings.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace transload {
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 0;
+  bool in_rank_0 = false;  // it lives in the process of rank 0 of the groups that it serves
+};
+
+class RendezvousServer {
+ public:
+  // Throws Error{kInvalidArgument} if it cannot listen there.
+  explicit RendezvousServer(const ServerOptions& options);
+  // Says what is still to be said, for a moment at most, then closes everything.
+  ~RendezvousServer();
+  RendezvousServer(const RendezvousServer&) = delete;
+  RendezvousServer& operator=(const RendezvousServer&) = delete;
+  uint16_t port() const;
+  uint64_t number() const;  // random, to be told from others at the same port
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The one that this process runs at a port, shared by all of its groups; opened if there is none. Retries for `patience_ms`
+// while the port is still in use.
+std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
+
+}  // namespace transload

@@ -1,0 +1,80 @@
+// Drained words: each shows the count of its latest put before which nothing is still being read, however puts complete.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "channel/word.h"
+
+namespace transload {
+
+// A put's place among those with the same word.
+struct Draining {
+  Word* word = nullptr;  // null: nobody asks
+  Word count = 0;
+  bool announces = false;  // false for all but the last piece of a split put
+  bool read = false;
+  Draining* next = nullptr;
+};
+
+class DrainedWords {
+ public:
+  void add(Draining& draining) {
+    Queue& queue = queue_of(draining.word);
+    draining.read = false;
+    draining.next = nullptr;
+    if (queue.last != nullptr) queue.last->next = &draining;
+    else queue.first = &draining;
+    queue.last = &draining;
+  }
+
+  // Its source is free now. Calls gone(Draining&) for each that has left its queue by this, in order.
+  template <class Gone>
+  void finish(Draining& draining, Gone gone) {
+    draining.read = true;
+    Queue& queue = queue_of(draining.word);
+    while (queue.first != nullptr && queue.first->read) {
+      Draining& done = *queue.first;
+      queue.first = done.next;
+      if (queue.first == nullptr) queue.last = nullptr;
+      if (done.announces) std::atomic_ref<Word>(*done.word).store(done.count, std::memory_order_release);
+      gone(done);
+    }
+  }
+
+ private:
+  struct Queue {
+    Word* word = nullptr;
+    Draining* first = nullptr;
+    Draining* last = nullptr;
+  };
+
+  static size_t start_of(const Word* word) { return (reinterpret_cast<uintptr_t>(word) >> 3) * 0x9E3779B97F4A7C15u >> 20; }
+
+  static Queue& find(std::vector<Queue>& queues, const Word* word) {
+    size_t i = start_of(word) & (queues.size() - 1);
+    while (queues[i].word != nullptr && queues[i].word != word) i = (i + 1) & (queues.size() - 1);
+    return queues[i];
+  }
+
+  // Words are few and asked again and again, so the table grows in the first calls only.
+  Queue& queue_of(Word* word) {
+    Queue* queue = &find(queues_, word);
+    if (queue->word != nullptr) return *queue;
+    if (++words_ * 2 > queues_.size()) {
+      std::vector<Queue> larger(queues_.size() * 2);
+      for (const Queue& each : queues_)
+        if (each.word != nullptr) find(larger, each.word) = each;
+      queues_.swap(larger);
+      queue = &find(queues_, word);
+    }
+    queue->word = word;
+    return *queue;
+  }
+
+  std::vector<Queue> queues_ = std::vector<Queue>(64);
+  size_t words_ = 0;
+};
+
+}  // namespace transload

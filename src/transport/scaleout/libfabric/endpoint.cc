@@ -1,0 +1,129 @@
+// Opening, registering and closing, in the order that libfabric wants.
+#include "transport/scaleout/libfabric/endpoint.h"
+
+#include <rdma/fi_cm.h>
+#include <rdma/fi_eq.h>
+#include <rdma/fi_rma.h>
+
+#include <transload/status.h>
+
+namespace transload {
+namespace {
+
+[[noreturn]] void fail(const char* what, long code, const FabricEndpoint& endpoint, const std::string& source) {
+  const std::string text = "libfabric " + endpoint.provider_name() + ": " + what + ": " + fabric_error(code);
+  if (code == -FI_EADDRNOTAVAIL && !source.empty())
+    throw Error(Code::kInvalidArgument, "source_address = \"" + source + "\": not an address of this machine (" + text + ")");
+  throw Error(code == -FI_ENOMEM ? Code::kOutOfMemory : Code::kNotSupported, text);
+}
+
+template <class Fid>
+void close_one(Fid*& object) {
+  if (object != nullptr) fi_close(&object->fid);
+  object = nullptr;
+}
+
+}  // namespace
+
+FabricEndpoint::FabricEndpoint(Provider provider, const std::string& source, size_t completions_max)
+    : provider_(std::move(provider)), source_(source) {
+  try {
+    open(completions_max);
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+FabricEndpoint::~FabricEndpoint() { close(); }
+
+void FabricEndpoint::open(size_t completions_max) {
+  fi_info* const info = provider_.info.get();
+  const auto check = [&](const char* what, long code) {
+    if (code != 0) fail(what, code, *this, source_);
+  };
+  check("fabric", fabric_library().fabric(info->fabric_attr, &fabric_, nullptr));
+  check("domain", fi_domain(fabric_, info, &domain_, nullptr));
+  fi_av_attr table{};
+  table.type = FI_AV_TABLE;
+  check("addresses", fi_av_open(domain_, &table, &addresses_, nullptr));
+  fi_cq_attr queue{};
+  queue.size = completions_max;
+  queue.format = FI_CQ_FORMAT_CONTEXT;
+  queue.wait_obj = FI_WAIT_FD;
+  if (fi_cq_open(domain_, &queue, &completions_, nullptr) == 0) {
+    if (fi_control(&completions_->fid, FI_GETWAIT, &wait_fd_) != 0) wait_fd_ = -1;
+  } else {
+    queue.wait_obj = FI_WAIT_NONE;
+    check("completions", fi_cq_open(domain_, &queue, &completions_, nullptr));
+  }
+  check("endpoint", fi_endpoint(domain_, info, &endpoint_, nullptr));
+  check("endpoint's addresses", fi_ep_bind(endpoint_, &addresses_->fid, 0));
+  check("endpoint's completions", fi_ep_bind(endpoint_, &completions_->fid, FI_TRANSMIT | FI_RECV));
+  check("enable", fi_enable(endpoint_));
+}
+
+// The endpoint first: nothing may still write or complete while the rest goes.
+void FabricEndpoint::close() {
+  close_one(endpoint_);
+  close_one(addresses_);
+  close_one(completions_);
+  for (fid_mr* memory : memories_) close_one(memory);
+  memories_.clear();
+  close_one(domain_);
+  close_one(fabric_);
+}
+
+fid_mr* FabricEndpoint::enroll(FabricMemory memory, uint64_t access) {
+  const uint64_t key = memories_.size() + 1;  // unique in my domain; providers with keys of their own ignore it
+  fid_mr* enrolled = nullptr;
+  long code = fi_mr_reg(domain_, memory.at, memory.bytes, access, 0, key, 0, &enrolled, nullptr);
+  if (code != 0) fail("registration", code, *this, source_);
+  memories_.push_back(enrolled);
+  if ((provider_.info->domain_attr->mr_mode & FI_MR_ENDPOINT) != 0) {
+    code = fi_mr_bind(enrolled, &endpoint_->fid, 0);
+    if (code == 0) code = fi_mr_enable(enrolled);
+    if (code != 0) fail("registration with the endpoint", code, *this, source_);
+  }
+  return enrolled;
+}
+
+std::string FabricEndpoint::address() const {
+  std::string name(LibfabricLink::kAddressBytes, '\0');
+  size_t bytes = name.size();
+  const long code = fi_getname(&endpoint_->fid, name.data(), &bytes);
+  if (code != 0) fail("own address", code, *this, source_);
+  name.resize(bytes);
+  return name;
+}
+
+fi_addr_t FabricEndpoint::insert(const std::string& address) {
+  fi_addr_t inserted = FI_ADDR_NOTAVAIL;
+  const int count = fi_av_insert(addresses_, address.data(), 1, &inserted, 0, nullptr);
+  if (count != 1) fail("address of another rank", count < 0 ? count : -FI_EINVAL, *this, source_);
+  return inserted;
+}
+
+ssize_t FabricEndpoint::write(const FabricWrite& write) {
+  const iovec from{const_cast<char*>(write.from), write.bytes};
+  const fi_rma_iov to{write.to, write.bytes, write.key};
+  void* descriptor = write.descriptor;
+  fi_msg_rma message{};
+  message.msg_iov = &from;
+  message.desc = &descriptor;
+  message.iov_count = 1;
+  message.addr = write.rank;
+  message.rma_iov = &to;
+  message.rma_iov_count = 1;
+  message.context = write.context;
+  return fi_writemsg(endpoint_, &message, FI_COMPLETION | (provider_.ordered ? 0 : FI_DELIVERY_COMPLETE));
+}
+
+// fi_trywait does more than ask: it reads sockets, and then the descriptor stays quiet about what it has landed.
+bool FabricEndpoint::may_sleep() {
+  if (wait_fd_ < 0) return true;
+  fid* waited[] = {&completions_->fid};
+  return fi_trywait(fabric_, waited, 1) == 0;
+}
+
+}  // namespace transload

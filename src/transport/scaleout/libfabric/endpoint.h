@@ -1,0 +1,68 @@
+// One rank's endpoint on a provider, with its queue of completions and its registered memory.
+#pragma once
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+
+#include <string>
+#include <vector>
+
+#include "transport/scaleout/libfabric/provider.h"
+
+namespace transload {
+
+struct FabricMemory {
+  char* at;
+  size_t bytes;
+};
+
+// A write of my memory into the region of another rank.
+struct FabricWrite {
+  fi_context2* context;  // comes back with the completion
+  const char* from;
+  size_t bytes;
+  void* descriptor;      // of the registration that covers `from`
+  fi_addr_t rank;
+  uint64_t to;
+  uint64_t key;
+};
+
+class FabricEndpoint {
+ public:
+  FabricEndpoint(Provider provider, const std::string& source, size_t completions_max);
+  ~FabricEndpoint();
+  FabricEndpoint(const FabricEndpoint&) = delete;
+  FabricEndpoint& operator=(const FabricEndpoint&) = delete;
+
+  const Provider& provider() const { return provider_; }
+  std::string provider_name() const { return provider_.info->fabric_attr->prov_name; }
+  std::string address() const;
+  fi_addr_t insert(const std::string& address);
+
+  // Lasts as long as the endpoint.
+  fid_mr* enroll(FabricMemory memory, uint64_t access);
+  bool local_registration() const { return (provider_.info->domain_attr->mr_mode & FI_MR_LOCAL) != 0; }
+  bool virtual_addresses() const { return (provider_.info->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0; }
+
+  // 0, -FI_EAGAIN, or what broke.
+  ssize_t write(const FabricWrite& write);
+
+  fid_cq* completions() const { return completions_; }
+  int wait_fd() const { return wait_fd_; }
+  bool may_sleep();
+
+ private:
+  void open(size_t completions_max);
+  void close();
+
+  Provider provider_;
+  std::string source_;
+  fid_fabric* fabric_ = nullptr;
+  fid_domain* domain_ = nullptr;
+  fid_av* addresses_ = nullptr;
+  fid_cq* completions_ = nullptr;
+  fid_ep* endpoint_ = nullptr;
+  std::vector<fid_mr*> memories_;
+  int wait_fd_ = -1;
+};
+
+}  // namespace transload

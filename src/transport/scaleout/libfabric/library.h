@@ -1,0 +1,32 @@
+// The few real symbols of libfabric, found when they are first needed: the program neither links it nor needs it to start.
+#pragma once
+#include <rdma/fabric.h>
+
+#include <memory>
+#include <string>
+
+namespace transload {
+
+struct FabricLibrary {
+  decltype(&fi_getinfo) getinfo;
+  decltype(&fi_freeinfo) freeinfo;
+  decltype(&fi_dupinfo) dupinfo;
+  decltype(&fi_fabric) fabric;
+  decltype(&fi_strerror) strerror;
+};
+
+// Null if it is missing; `why` then says what is. Loaded once, never unloaded: providers keep threads and handlers.
+const FabricLibrary* fabric_library(std::string& why);
+
+// As above, for callers behind a successful fabric_library().
+const FabricLibrary& fabric_library();
+
+struct FreeInfo {
+  void operator()(fi_info* info) const { fabric_library().freeinfo(info); }
+};
+using InfoPtr = std::unique_ptr<fi_info, FreeInfo>;
+
+// libfabric's text for a negative return code.
+std::string fabric_error(long code);
+
+}  // namespace transload

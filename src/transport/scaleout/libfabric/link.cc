@@ -1,0 +1,416 @@
+// The link: a queue for each counterpart, so that a slow or still connecting one holds up nobody else.
+//
+// Where the provider orders writes, a count is a write like the puts before it, in the same queue. Where it does not, every
+// write completes on delivery, and a count is held until all puts before it have; then counts go in rounds, the latest of
+// each word, and the next round starts when all of one have landed, so that no word ever falls.
+#include "transport/scaleout/libfabric/link.h"
+
+#include <rdma/fi_eq.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include <transload/status.h>
+
+#include "base/check.h"
+#include "protocol/marks.h"
+#include "transport/scaleout/libfabric/endpoint.h"
+#include "transport/scaleout/libfabric/ops.h"
+
+namespace transload {
+namespace {
+
+constexpr size_t kRoundMax = 32;       // counts of a round: few, for their words are compared in pairs
+constexpr size_t kWindowLeast = 16;
+constexpr size_t kWindowMost = 256;    // of one counterpart, so that one that has stopped cannot fill the provider's queue
+constexpr int kBatch = 32;             // completions read at once
+constexpr int kBatchesMost = 16;       // of a progress(), so that it returns under any load
+
+// What a rank tells the others, as it lies in memory: ranks of a group have the same byte order.
+struct Address {
+  char magic[4];
+  uint32_t rank;
+  uint64_t key;
+  uint64_t base;
+  uint64_t region_bytes;
+  uint32_t provider_bytes;
+  uint32_t name_bytes;
+  char text[LibfabricLink::kAddressBytes - 40];  // provider, then the endpoint's name
+};
+static_assert(sizeof(Address) == LibfabricLink::kAddressBytes);
+constexpr char kMagic[4] = {'T', 'L', 'F', '1'};
+
+struct Counterpart {
+  uint32_t rank = 0;
+  fi_addr_t address = FI_ADDR_UNSPEC;
+  uint64_t key = 0;
+  uint64_t base = 0;
+  uint64_t region_bytes = 0;
+  bool connected = false;
+  bool lost = false;
+  bool listed = false;        // among those that progress() looks at
+  OpList waiting;             // puts (and counts, where writes are ordered) that the provider has not taken yet
+  OpList out;                 // what it has
+  OpList held;                // unordered: counts that are not sent yet
+  Op* open_count = nullptr;   // unordered: the count that the next publish will be
+  size_t round_left = 0;      // unordered: counts at the front of `held` that belong to the round under way
+  size_t counts_out = 0;
+};
+
+Op& op_of(Draining& draining) {
+  return *reinterpret_cast<Op*>(reinterpret_cast<char*>(&draining) - offsetof(Op, draining));
+}
+
+size_t window_of(const LibfabricOptions& options, const Provider& provider) {
+  if (options.window != 0) return options.window;
+  const size_t share = provider.info->tx_attr->size / std::max<size_t>(options.counterparts.size(), 1);
+  return std::clamp(share, kWindowLeast, kWindowMost);
+}
+
+}  // namespace
+
+struct LibfabricLink::Impl {
+  Impl(const LibfabricOptions& given, Provider provider)
+      : options(given),
+        ordered(provider.ordered),
+        piece_bytes(given.piece_bytes != 0 ? std::min(given.piece_bytes, provider.piece_bytes) : provider.piece_bytes),
+        window(window_of(given, provider)),
+        pool([this](char* at, size_t bytes) { return enroll_counts({at, bytes}); }),
+        endpoint(std::move(provider), given.source_address,
+                 (window + kRoundMax) * std::max<size_t>(given.counterparts.size(), 1) + kBatch),
+        name("libfabric " + endpoint.provider_name()) {
+    region = endpoint.enroll({options.region, options.region_bytes}, FI_WRITE | FI_REMOTE_WRITE);
+    counterparts.resize(options.ranks);
+    for (uint32_t rank = 0; rank < options.ranks; ++rank) counterparts[rank].rank = rank;
+    listed.reserve(options.ranks);
+    losses.reserve(options.counterparts.size());
+  }
+
+  void* enroll_counts(FabricMemory memory) {
+    return endpoint.local_registration() ? fi_mr_desc(endpoint.enroll(memory, FI_WRITE)) : nullptr;
+  }
+
+  std::string address() const;
+  void connect(uint32_t rank, const std::string& address);
+  Counterpart& reach(uint32_t rank, uint64_t offset, size_t bytes);
+  void put(const Put& put);
+  void put_piece(Counterpart& to, const Put& put, bool last);
+  void publish(RailWord to, Word count);
+  bool post(Counterpart& to, OpList& from);
+  void push(Counterpart& to);
+  bool pump(Counterpart& to);
+  bool send_counts(Counterpart& to);
+  void start_round(Counterpart& to);
+  bool reap();
+  void reap_error();
+  void completed(Op& op);
+  void finish(Op& op);
+  void recycle(Op& op);
+  void lose(Counterpart& to, const std::string& reason);
+  bool progress();
+
+  const LibfabricOptions options;
+  const bool ordered;
+  const size_t piece_bytes;
+  const size_t window;
+  OpPool pool;  // before the endpoint, which lets go of its memory first
+  FabricEndpoint endpoint;
+  const std::string name;
+  fid_mr* region = nullptr;
+  DrainedWords drained;
+  std::vector<Counterpart> counterparts;  // by rank
+  std::vector<uint32_t> listed;
+  std::vector<LostPeer> losses;
+  size_t losses_told = 0;
+  uint64_t unfinished = 0;  // puts (or pieces) and counts that are not locally complete
+};
+
+std::string LibfabricLink::Impl::address() const {
+  Address mine{};
+  const std::string endpoint_name = endpoint.address();
+  const std::string provider = endpoint.provider_name();
+  TRANSLOAD_CHECK(provider.size() + endpoint_name.size() <= sizeof(mine.text));
+  std::memcpy(mine.magic, kMagic, sizeof(kMagic));
+  mine.rank = options.rank;
+  mine.key = fi_mr_key(region);
+  mine.base = endpoint.virtual_addresses() ? reinterpret_cast<uint64_t>(options.region) : 0;
+  mine.region_bytes = options.region_bytes;
+  mine.provider_bytes = uint32_t(provider.size());
+  mine.name_bytes = uint32_t(endpoint_name.size());
+  std::memcpy(mine.text, provider.data(), provider.size());
+  std::memcpy(mine.text + provider.size(), endpoint_name.data(), endpoint_name.size());
+  return std::string(reinterpret_cast<const char*>(&mine), sizeof(mine));
+}
+
+void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
+  const std::string whose = "address of rank " + std::to_string(rank);
+  Address theirs;
+  if (address.size() != sizeof(theirs))
+    throw Error(Code::kInvalidArgument, whose + ": " + std::to_string(address.size()) + " bytes, not " +
+                                            std::to_string(sizeof(theirs)));
+  std::memcpy(&theirs, address.data(), sizeof(theirs));
+  if (std::memcmp(theirs.magic, kMagic, sizeof(kMagic)) != 0 || theirs.rank != rank ||
+      theirs.provider_bytes > sizeof(theirs.text) || theirs.name_bytes > sizeof(theirs.text) - theirs.provider_bytes)
+    throw Error(Code::kInvalidArgument, whose + ": not one that a libfabric link of that rank made");
+  const std::string provider(theirs.text, theirs.provider_bytes);
+  if (provider != endpoint.provider_name())
+    throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + provider + "\": rank " +
+                                            std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"");
+  Counterpart& to = counterparts[rank];
+  to.key = theirs.key;
+  to.base = theirs.base;
+  to.region_bytes = theirs.region_bytes;
+  to.address = endpoint.insert(std::string(theirs.text + theirs.provider_bytes, theirs.name_bytes));
+  to.connected = true;
+}
+
+Counterpart& LibfabricLink::Impl::reach(uint32_t rank, uint64_t offset, size_t bytes) {
+  TRANSLOAD_CHECK(rank < counterparts.size());
+  Counterpart& to = counterparts[rank];
+  TRANSLOAD_CHECK(to.connected);
+  TRANSLOAD_CHECK(offset <= to.region_bytes && bytes <= to.region_bytes - offset);
+  return to;
+}
+
+void LibfabricLink::Impl::put(const Put& put) {
+  Counterpart& to = reach(put.rank, put.offset, put.bytes);
+  const size_t at = size_t(put.from - options.region);
+  TRANSLOAD_CHECK(put.bytes == 0 || (at <= options.region_bytes && put.bytes <= options.region_bytes - at));
+  Put piece = put;
+  size_t left = put.bytes;
+  do {
+    piece.bytes = std::min(left, piece_bytes);
+    left -= piece.bytes;
+    put_piece(to, piece, left == 0);
+    piece.from += piece.bytes;
+    piece.offset += piece.bytes;
+  } while (left != 0);
+}
+
+void LibfabricLink::Impl::put_piece(Counterpart& to, const Put& put, bool last) {
+  Op& op = pool.take();
+  op.rank = to.rank;
+  op.from = put.from;
+  op.bytes = put.bytes;
+  op.offset = put.offset;
+  op.descriptor = fi_mr_desc(region);
+  ++unfinished;
+  if (put.drained != nullptr) {
+    op.draining.word = put.drained;
+    op.draining.count = put.drained_count;
+    op.draining.announces = last;
+    op.queued = true;
+    drained.add(op.draining);
+  }
+  if (to.lost || put.bytes == 0) return finish(op);
+  if (!ordered) {
+    if (to.open_count == nullptr) to.open_count = &pool.take();
+    op.counted_by = to.open_count;
+    ++op.counted_by->puts_out;
+  }
+  const bool queue_was_empty = to.waiting.empty();
+  to.waiting.append(op);
+  if (queue_was_empty) push(to);
+}
+
+void LibfabricLink::Impl::publish(RailWord word, Word count) {
+  Counterpart& to = reach(word.rank, word.offset, sizeof(Word));
+  TRANSLOAD_CHECK(word.offset % sizeof(Word) == 0);
+  if (to.lost) return;
+  Op& op = to.open_count != nullptr ? *to.open_count : pool.take();
+  to.open_count = nullptr;
+  op.rank = to.rank;
+  op.is_count = true;
+  op.count = count;
+  op.from = reinterpret_cast<const char*>(&op.count);
+  op.bytes = sizeof(Word);
+  op.offset = word.offset;
+  op.descriptor = op.count_descriptor;
+  ++unfinished;
+  OpList& queue = ordered ? to.waiting : to.held;
+  const bool queue_was_empty = queue.empty();
+  queue.append(op);
+  if (queue_was_empty) push(to);
+}
+
+// Hands the first of `from`, one of the counterpart's queues, to the provider. False: not now, or lost.
+bool LibfabricLink::Impl::post(Counterpart& to, OpList& from) {
+  Op& op = *from.first();
+  const ssize_t code = endpoint.write(
+      {&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
+  if (code == 0) {
+    from.remove(op);
+    to.out.append(op);
+    op.out = true;
+    return true;
+  }
+  if (code != -FI_EAGAIN) lose(to, fabric_error(code));
+  return false;
+}
+
+// After something was queued: send what can go, leave the rest to progress().
+void LibfabricLink::Impl::push(Counterpart& to) {
+  pump(to);
+  if (!to.waiting.empty()) reached(Situation::kQueueFull);
+  if (to.listed || (to.waiting.empty() && to.held.empty())) return;
+  to.listed = true;
+  listed.push_back(to.rank);
+}
+
+bool LibfabricLink::Impl::pump(Counterpart& to) {
+  bool moved = send_counts(to);
+  while (!to.waiting.empty() && to.out.size() < window && post(to, to.waiting)) moved = true;
+  return moved;
+}
+
+bool LibfabricLink::Impl::send_counts(Counterpart& to) {
+  bool moved = false;
+  if (to.round_left == 0 && to.counts_out == 0) start_round(to);
+  while (to.round_left != 0) {
+    Op& op = *to.held.first();
+    if (op.superseded) {
+      to.held.remove(op);
+      finish(op);
+    } else if (post(to, to.held)) {
+      ++to.counts_out;
+    } else {
+      break;
+    }
+    --to.round_left;
+    moved = true;
+  }
+  return moved;
+}
+
+void LibfabricLink::Impl::start_round(Counterpart& to) {
+  Op* ready[kRoundMax];
+  size_t count = 0;
+  for (Op* op = to.held.first(); op != nullptr && op->puts_out == 0 && count < kRoundMax; op = op->next) {
+    for (size_t i = 0; i < count; ++i)
+      if (ready[i]->offset == op->offset) ready[i]->superseded = true;
+    ready[count++] = op;
+  }
+  to.round_left = count;
+}
+
+bool LibfabricLink::Impl::reap() {
+  bool moved = false;
+  for (int batch = 0; batch < kBatchesMost; ++batch) {
+    fi_cq_entry entries[kBatch];
+    const ssize_t count = fi_cq_read(endpoint.completions(), entries, kBatch);
+    if (count == -FI_EAGAIN) break;
+    moved = true;
+    if (count > 0) {
+      for (ssize_t i = 0; i < count; ++i)
+        if (entries[i].op_context != nullptr) completed(*static_cast<Op*>(entries[i].op_context));
+    } else if (count == -FI_EAVAIL) {
+      reap_error();
+    } else {
+      for (uint32_t rank : options.counterparts) lose(counterparts[rank], fabric_error(count));
+      break;
+    }
+  }
+  return moved;
+}
+
+void LibfabricLink::Impl::reap_error() {
+  fi_cq_err_entry error{};
+  if (fi_cq_readerr(endpoint.completions(), &error, 0) <= 0 || error.op_context == nullptr) return;
+  Op& op = *static_cast<Op*>(error.op_context);
+  Counterpart& to = counterparts[op.rank];
+  completed(op);
+  lose(to, fabric_error(error.err));
+}
+
+void LibfabricLink::Impl::completed(Op& op) {
+  Counterpart& to = counterparts[op.rank];
+  op.out = false;
+  if (to.lost) return recycle(op);  // it was finished when its rank was lost
+  to.out.remove(op);
+  if (op.is_count && !ordered) --to.counts_out;
+  finish(op);
+}
+
+// The op is locally complete, or nobody will ever complete it.
+void LibfabricLink::Impl::finish(Op& op) {
+  --unfinished;
+  if (op.counted_by != nullptr) --op.counted_by->puts_out;
+  if (!op.queued) return recycle(op);
+  drained.finish(op.draining, [this](Draining& draining) {
+    Op& gone = op_of(draining);
+    gone.queued = false;
+    recycle(gone);
+  });
+}
+
+void LibfabricLink::Impl::recycle(Op& op) {
+  if (!op.out && !op.queued) pool.give(op);
+}
+
+// Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the pool
+// with its completion, or never.
+void LibfabricLink::Impl::lose(Counterpart& to, const std::string& reason) {
+  if (to.lost) return;
+  to.lost = true;
+  losses.push_back({to.rank, name + ": " + reason});
+  while (Op* op = to.out.take()) finish(*op);
+  while (Op* op = to.waiting.take()) finish(*op);
+  while (Op* op = to.held.take()) finish(*op);
+  if (to.open_count != nullptr) recycle(*to.open_count);
+  to.open_count = nullptr;
+  to.round_left = 0;
+}
+
+bool LibfabricLink::Impl::progress() {
+  bool moved = reap();
+  for (size_t i = 0; i < listed.size();) {
+    Counterpart& to = counterparts[listed[i]];
+    moved |= pump(to);
+    to.listed = !to.waiting.empty() || !to.held.empty();
+    if (to.listed) {
+      ++i;
+    } else {
+      listed[i] = listed.back();
+      listed.pop_back();
+    }
+  }
+  return moved;
+}
+
+LibfabricLink::LibfabricLink(const LibfabricOptions& options) {
+  TRANSLOAD_CHECK(options.region != nullptr && options.region_bytes != 0);
+  impl_ = std::make_unique<Impl>(options, choose_provider(options));
+}
+
+LibfabricLink::~LibfabricLink() = default;
+
+std::string LibfabricLink::address() const { return impl_->address(); }
+
+void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
+  if (addresses_by_rank.size() != impl_->options.ranks)
+    throw Error(Code::kInvalidArgument, "addresses_by_rank: " + std::to_string(addresses_by_rank.size()) + " of them, not " +
+                                            std::to_string(impl_->options.ranks));
+  for (uint32_t rank : impl_->options.counterparts) {
+    TRANSLOAD_CHECK(rank < impl_->options.ranks && rank != impl_->options.rank);
+    impl_->connect(rank, addresses_by_rank[rank]);
+  }
+}
+
+bool LibfabricLink::ordered() const { return impl_->ordered; }
+std::string LibfabricLink::name() const { return impl_->name; }
+char* LibfabricLink::mapped(uint32_t) const { return nullptr; }
+void LibfabricLink::put(const Put& put) { impl_->put(put); }
+void LibfabricLink::publish(RailWord to, Word count) { impl_->publish(to, count); }
+bool LibfabricLink::progress() { return impl_->progress(); }
+bool LibfabricLink::quiet() const { return impl_->unfinished == 0; }
+int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }
+bool LibfabricLink::may_sleep() { return impl_->endpoint.may_sleep(); }
+
+bool LibfabricLink::lost(LostPeer& peer) {
+  if (impl_->losses_told == impl_->losses.size()) return false;
+  peer = impl_->losses[impl_->losses_told++];
+  return true;
+}
+
+}  // namespace transload

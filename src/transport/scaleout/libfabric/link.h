@@ -1,0 +1,65 @@
+// Scale-out over any network that libfabric reaches: remote writes, and counts that land after their bytes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/scaleout.h"
+
+namespace transload {
+
+// False if libfabric or every usable provider is missing; `why` then says which.
+bool libfabric_available(std::string& why);
+
+// Providers that can carry a group here, best first.
+std::vector<std::string> libfabric_providers();
+
+struct LibfabricOptions {
+  uint32_t rank = 0;
+  uint32_t ranks = 1;
+  std::string provider;                // "": the best that is there
+  std::string source_address;          // local IP of the interface that reaches the rendezvous; "": any
+  char* region = nullptr;              // my network region; outlives the link
+  size_t region_bytes = 0;
+  std::vector<uint32_t> counterparts;  // ranks that puts may be exchanged with
+  bool assume_unordered = false;       // use delivery completions although the provider orders: tests
+  size_t piece_bytes = 0;              // of one write, at most; 0: what the provider takes
+  uint32_t window = 0;                 // writes in flight to one rank, at most; 0: from the provider's queue
+};
+
+class LibfabricLink : public ScaleOut {
+ public:
+  static constexpr size_t kAddressBytes = 256;
+
+  // Local. Throws Error: kNotSupported without libfabric, kInvalidArgument for a provider or address that is not there.
+  explicit LibfabricLink(const LibfabricOptions& options);
+  ~LibfabricLink() override;
+
+  // What others need to reach me, always kAddressBytes long.
+  std::string address() const;
+
+  // Addresses of all ranks, by rank; those of counterparts are used. Local: the network connects with the first put or publish,
+  // while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
+  void connect(const std::vector<std::string>& addresses_by_rank);
+
+  // Whether the provider orders writes, and so carries counts right behind their bytes.
+  bool ordered() const;
+
+  std::string name() const override;
+  char* mapped(uint32_t rank) const override;
+  void put(const Put& put) override;
+  void publish(RailWord to, Word count) override;
+  bool progress() override;
+  bool quiet() const override;
+  int wait_fd() const override;
+  bool may_sleep() override;
+  bool lost(LostPeer& peer) override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace transload

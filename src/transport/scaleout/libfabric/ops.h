@@ -1,0 +1,106 @@
+// Writes on their way: what the provider keeps while a write is out, from a pool that grows only when more are out than ever.
+#pragma once
+#include <rdma/fabric.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#include "channel/word.h"
+#include "transport/scaleout/libfabric/drained.h"
+
+namespace transload {
+
+// A put, a piece of one, or a count.
+struct Op {
+  fi_context2 context;  // first, so that a completion leads back to its op
+  Op* next;
+  Op* previous;
+  Op* counted_by;       // unordered: the count that has to wait until this put has landed
+  const char* from;
+  size_t bytes;
+  void* descriptor;
+  uint64_t offset;
+  uint32_t rank;
+  uint32_t puts_out;    // unordered, of a count: puts before it, and after the count before, that have not landed
+  bool is_count;
+  bool out;             // the provider has it
+  bool queued;          // in a queue of its drained word
+  bool superseded;      // a later count of the same word goes in its place
+  Word count;           // of a count: what is sent, kept here so that nobody rewrites it
+  void* count_descriptor;
+  Draining draining;
+};
+static_assert(std::is_standard_layout_v<Op>);
+
+// A list that an op is in at most one of.
+class OpList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  Op* first() const { return first_; }
+  size_t size() const { return size_; }
+
+  void append(Op& op) {
+    op.previous = last_;
+    op.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &op;
+    last_ = &op;
+    ++size_;
+  }
+  void remove(Op& op) {
+    (op.previous != nullptr ? op.previous->next : first_) = op.next;
+    (op.next != nullptr ? op.next->previous : last_) = op.previous;
+    --size_;
+  }
+  Op* take() {
+    Op* const op = first_;
+    if (op != nullptr) remove(*op);
+    return op;
+  }
+
+ private:
+  Op* first_ = nullptr;
+  Op* last_ = nullptr;
+  size_t size_ = 0;
+};
+
+class OpPool {
+ public:
+  // `enroll` registers the memory of new ops, for counts are sent from there; it returns their descriptor.
+  using Enroll = std::function<void*(char* at, size_t bytes)>;
+  explicit OpPool(Enroll enroll) : enroll_(std::move(enroll)) {}
+
+  Op& take() {
+    if (free_.empty()) grow();
+    Op& op = *free_.back();
+    free_.pop_back();
+    void* const descriptor = op.count_descriptor;
+    op = Op{};
+    op.count_descriptor = descriptor;
+    return op;
+  }
+  void give(Op& op) { free_.push_back(&op); }
+
+ private:
+  static constexpr size_t kChunk = 512;
+
+  void grow() {
+    chunks_.push_back(std::make_unique<Op[]>(kChunk));
+    Op* const ops = chunks_.back().get();
+    void* const descriptor = enroll_(reinterpret_cast<char*>(ops), kChunk * sizeof(Op));
+    free_.reserve(chunks_.size() * kChunk);
+    for (size_t i = kChunk; i-- > 0;) {
+      ops[i].count_descriptor = descriptor;
+      free_.push_back(&ops[i]);
+    }
+  }
+
+  Enroll enroll_;
+  std::vector<std::unique_ptr<Op[]>> chunks_;
+  std::vector<Op*> free_;
+};
+
+}  // namespace transload

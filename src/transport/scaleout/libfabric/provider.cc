@@ -1,0 +1,139 @@
+// Choosing a provider: one that the user named, else real RDMA, else TCP.
+#include "transport/scaleout/libfabric/provider.h"
+
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include <transload/status.h>
+
+namespace transload {
+namespace {
+
+const char* const kTcp = "tcp;ofi_rxm";
+const size_t kOrderedBytesLeast = 4096;  // a provider that orders shorter writes only counts as one that does not order
+
+// Never carried by these: they lose to TCP here, hang, or reach no other machine.
+bool refused(const std::string& name) {
+  for (const char* const part : {"sockets", "udp", "UDP", "shm", "sm2", "ofi_rxd", "ofi_hook"})
+    if (name.find(part) != std::string::npos) return true;
+  return false;
+}
+
+int preference(const std::string& name) {
+  const char* const best_first[] = {"cxi", "efa", "verbs;ofi_rxm", "opx", "psm2", kTcp};
+  const auto found = std::find(std::begin(best_first), std::end(best_first), name);
+  return static_cast<int>(found - std::begin(best_first));
+}
+
+struct Query {
+  std::string provider;
+  std::string source;
+  bool in_order;
+  bool delivery;
+};
+
+InfoPtr ask(const Query& query) {
+  const FabricLibrary& library = fabric_library();
+  InfoPtr hints(library.dupinfo(nullptr));
+  if (hints == nullptr) throw Error(Code::kOutOfMemory, "libfabric: no room for a request");
+  hints->caps = FI_MSG | FI_RMA;
+  hints->mode = FI_CONTEXT | FI_CONTEXT2;
+  hints->ep_attr->type = FI_EP_RDM;
+  hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_ENDPOINT;
+  hints->domain_attr->threading = FI_THREAD_DOMAIN;
+  hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
+  hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
+  hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
+  if (query.in_order) hints->tx_attr->msg_order = FI_ORDER_WAW | FI_ORDER_RMA_WAW;
+  if (query.delivery) hints->tx_attr->op_flags = FI_DELIVERY_COMPLETE;
+  if (!query.provider.empty()) hints->fabric_attr->prov_name = strdup(query.provider.c_str());
+  const bool bound = !query.source.empty();
+  fi_info* found = nullptr;
+  library.getinfo(FI_VERSION(1, 17), bound ? query.source.c_str() : nullptr, nullptr, bound ? FI_SOURCE : 0, hints.get(),
+                  &found);
+  return InfoPtr(found);
+}
+
+// The first answer that is exactly this provider: a name may also match others that are layered on it.
+const fi_info* exactly(const InfoPtr& list, const std::string& provider) {
+  const fi_info* info = list.get();
+  while (info != nullptr && provider != info->fabric_attr->prov_name) info = info->next;
+  return info;
+}
+
+InfoPtr copy_of(const fi_info* info) { return InfoPtr(fabric_library().dupinfo(info)); }
+
+Provider in_order(const fi_info* info) {
+  const size_t ordered = info->ep_attr->max_order_waw_size;
+  const bool granted = (info->tx_attr->msg_order & (FI_ORDER_WAW | FI_ORDER_RMA_WAW)) != 0;
+  if (!granted || ordered < kOrderedBytesLeast) return {};
+  return {copy_of(info), true, std::min(info->ep_attr->max_msg_size, ordered)};
+}
+
+Provider open_from(const std::string& provider, const std::string& source, bool assume_unordered) {
+  if (!assume_unordered) {
+    const InfoPtr list = ask({provider, source, true, false});
+    if (const fi_info* const info = exactly(list, provider)) {
+      Provider chosen = in_order(info);
+      if (chosen.info != nullptr) return chosen;
+    }
+  }
+  const InfoPtr list = ask({provider, source, false, true});
+  const fi_info* const info = exactly(list, provider);
+  if (info == nullptr) return {};
+  return {copy_of(info), false, info->ep_attr->max_msg_size};
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "\"" : ", \"") + name + "\"";
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace
+
+bool libfabric_available(std::string& why) {
+  if (fabric_library(why) == nullptr) return false;
+  if (!libfabric_providers().empty()) return true;
+  why = "libfabric has no provider for remote writes here";
+  return false;
+}
+
+std::vector<std::string> libfabric_providers() {
+  std::string why;
+  std::vector<std::string> names;
+  if (fabric_library(why) == nullptr) return names;
+  const InfoPtr list = ask({"", "", false, false});
+  for (const fi_info* info = list.get(); info != nullptr; info = info->next) {
+    const std::string name = info->fabric_attr->prov_name;
+    if (!refused(name) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::stable_sort(names.begin(), names.end(),
+                   [](const std::string& a, const std::string& b) { return preference(a) < preference(b); });
+  return names;
+}
+
+Provider choose_provider(const LibfabricOptions& options) {
+  std::string why;
+  if (fabric_library(why) == nullptr) throw Error(Code::kNotSupported, "libfabric is not there: " + why);
+  const std::vector<std::string> names = libfabric_providers();
+  if (names.empty()) throw Error(Code::kNotSupported, "libfabric has no provider for remote writes here");
+  const std::string name = options.provider.empty() ? names.front() : options.provider;
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    throw Error(Code::kInvalidArgument,
+                "provider = \"" + name + "\": not one that carries a group here; there are: " + listed(names));
+  Provider chosen = open_from(name, options.source_address, options.assume_unordered);
+  // The address is that of the control network, which an RDMA device need not own.
+  if (chosen.info == nullptr && preference(name) < preference(kTcp))
+    chosen = open_from(name, "", options.assume_unordered);
+  if (chosen.info == nullptr)
+    throw Error(Code::kInvalidArgument, "source_address = \"" + options.source_address + "\": provider \"" + name +
+                                            "\" has no interface there");
+  return chosen;
+}
+
+}  // namespace transload

@@ -1,0 +1,43 @@
+// Which host and which process this is: see host.h.
+#include "transport/scaleup/shm/host.h"
+
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <mutex>
+
+#include "base/clock.h"
+
+namespace transload {
+
+std::string host_identity() {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  if (boot.empty()) {
+    char name[256] = "";
+    ::gethostname(name, sizeof name - 1);
+    boot = name;
+  }
+  struct stat ns {};
+  const bool known = ::stat("/proc/self/ns/net", &ns) == 0;
+  return boot.substr(0, 64) + "/" + std::to_string(known ? uint64_t(ns.st_ino) : 0);
+}
+
+ProcessIdentity process_identity() {
+  static std::mutex mutex;
+  static ProcessIdentity identity;
+  std::lock_guard lock(mutex);
+  const uint32_t pid = uint32_t(::getpid());
+  if (identity.nonce == 0 || identity.pid != pid) identity = {pid, random_word()};
+  return identity;
+}
+
+uint64_t random_word() {
+  uint64_t word = 0;
+  if (::getrandom(&word, sizeof word, 0) != ssize_t(sizeof word)) word = now_ns();
+  return word | 1;
+}
+
+}  // namespace transload

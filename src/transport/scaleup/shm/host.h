@@ -1,0 +1,22 @@
+// Which host and which process this is, to be compared with what another rank says of itself.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace transload {
+
+// Ranks on one host, in the sense that a passed descriptor can reach, give equal ones, and others different ones: the
+// boot's id and the network namespace.
+std::string host_identity();
+
+// Differs between processes even where their ids are equal (namespaces), and between a process and its forked child.
+struct ProcessIdentity {
+  uint32_t pid = 0;
+  uint64_t nonce = 0;
+  bool operator==(const ProcessIdentity&) const = default;
+};
+ProcessIdentity process_identity();
+
+uint64_t random_word();
+
+}  // namespace transload

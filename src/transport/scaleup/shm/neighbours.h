@@ -1,0 +1,66 @@
+// The peers whose memory this rank maps: by plain pointers inside a process, by passed descriptors between processes.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "transport/scaleup/shm/host.h"
+#include "transport/scaleup/shm/shared_region.h"
+
+namespace transload {
+
+// What a rank says of its region, to be gathered.
+struct RegionOffer {
+  std::string host;         // host_identity()
+  ProcessIdentity process;
+  uint64_t region = 0;      // unique: names the registry entry and the socket
+  uint64_t secret = 0;      // what a caller at that socket must know
+  uint64_t base = 0;        // in its own process
+  uint64_t bytes = 0;
+
+  std::string pack() const;
+  // Throws Error{kInvalidArgument} if the bytes are no offer.
+  static RegionOffer unpack(std::string_view bytes);
+  bool same_host(const RegionOffer& other) const { return host == other.host; }
+};
+
+// A region, and the bell of the rank that it belongs to. Kept by whoever uses them.
+struct Neighbour {
+  std::shared_ptr<SharedRegion> region;
+  Descriptor bell;
+};
+
+class Neighbours {
+ public:
+  // Takes a copy of `bell_fd` (an eventfd), and opens the socket at which peers ask.
+  Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int bell_fd);
+  ~Neighbours();
+  Neighbours(const Neighbours&) = delete;
+  Neighbours& operator=(const Neighbours&) = delete;
+
+  RegionOffer offer() const;
+  // Maps the regions of `wanted` (ranks of this host; mine may be among them). Symmetric: whom I want wants me. Throws
+  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, else kAbsent. All ranks must have
+  // returned before one of them may be destroyed: gather once more.
+  void connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted, uint32_t deadline_ms);
+
+  char* base(uint32_t rank) const;      // null if not mapped
+  uint64_t bytes(uint32_t rank) const;  // 0 if not mapped
+  int bell_fd(uint32_t rank) const;     // -1 if not mapped
+
+ private:
+  const uint32_t rank_;
+  const uint64_t region_;
+  const uint64_t secret_;
+  const ProcessIdentity process_;
+  std::shared_ptr<Neighbour> mine_;
+  Descriptor listener_;
+  std::vector<std::shared_ptr<Neighbour>> by_rank_;
+};
+
+}  // namespace transload

@@ -1,0 +1,64 @@
+// Sealed memfds: see shared_region.h.
+#include "transport/scaleup/shm/shared_region.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "transload/status.h"
+#include "transport/scaleup/shm/room.h"
+
+namespace transload {
+
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+[[noreturn]] void fail(const std::string& what) {
+  const int error = errno;
+  const bool descriptors = error == EMFILE || error == ENFILE;
+  throw Error(Code::kOutOfMemory, "shared region: " + what + ": " + std::strerror(error) +
+                                      (descriptors ? " (see ulimit -n)" : ""));
+}
+
+}  // namespace
+
+SharedRegion::SharedRegion(size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) throw Error(Code::kInvalidArgument, "shared region: 0 bytes, but at least 1");
+  check_room(bytes, "shared region");
+  fd_.reset(::memfd_create("transload", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd_) fail("cannot create a memfd");
+  if (::ftruncate(fd_.get(), off_t(bytes)) != 0) fail("cannot size a memfd to " + std::to_string(bytes) + " bytes");
+  if (::fcntl(fd_.get(), F_ADD_SEALS, kSeals) != 0) fail("cannot seal a memfd");
+  map();
+}
+
+void SharedRegion::map() {
+  void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+  if (at == MAP_FAILED) fail("cannot map " + std::to_string(bytes_) + " bytes");
+  base_ = static_cast<char*>(at);
+}
+
+std::shared_ptr<SharedRegion> SharedRegion::from_peer(Descriptor fd, size_t bytes) {
+  struct stat file {};
+  // Without the seals a peer could shrink it, and my next access would be a SIGBUS.
+  const int seals = ::fcntl(fd.get(), F_GET_SEALS);
+  if (bytes == 0 || ::fstat(fd.get(), &file) != 0 || file.st_size < 0 || size_t(file.st_size) != bytes) return nullptr;
+  if (seals < 0 || (seals & kSeals) != kSeals) return nullptr;
+  std::shared_ptr<SharedRegion> region(new SharedRegion);
+  region->bytes_ = bytes;
+  region->fd_ = std::move(fd);
+  region->map();
+  region->close_fd();
+  return region;
+}
+
+SharedRegion::~SharedRegion() {
+  if (base_ != nullptr) ::munmap(base_, bytes_);
+}
+
+}  // namespace transload

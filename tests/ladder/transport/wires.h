@@ -1,0 +1,164 @@
+// The transports that the ladder climbs, and what its rungs share: making a link, waiting without spinning, observing.
+#pragma once
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/scaleout.h"
+#include "support/crew.h"
+#include "transport/scaleout/libfabric/link.h"
+#include "transport/scaleout/loopback/loopback.h"
+
+namespace transload::testing {
+
+enum class Kind { kLoopback, kOrdered, kUnordered };
+
+struct Wire {
+  Kind kind;
+  As as;
+  size_t piece_bytes = 0;
+  uint32_t window = 0;
+};
+
+inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
+  const char* const kinds[] = {"loopback", "ordered", "unordered"};
+  const char* const how = info.param.as == As::kThreads ? "_threads" : "_processes";
+  return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "");
+}
+
+// The last two cut puts into small pieces and keep few in flight.
+inline const std::vector<Wire> kProcessWires = {{Kind::kLoopback, As::kProcesses},
+                                                {Kind::kOrdered, As::kProcesses},
+                                                {Kind::kUnordered, As::kProcesses},
+                                                {Kind::kOrdered, As::kProcesses, 1000, 16},
+                                                {Kind::kUnordered, As::kProcesses, 1000, 16}};
+inline const std::vector<Wire> kThreadWires = {
+    {Kind::kLoopback, As::kThreads}, {Kind::kOrdered, As::kThreads}, {Kind::kUnordered, As::kThreads}};
+
+inline std::vector<Wire> all_wires() {
+  std::vector<Wire> wires = kProcessWires;
+  wires.insert(wires.end(), kThreadWires.begin(), kThreadWires.end());
+  return wires;
+}
+
+class TransportLadder : public ::testing::TestWithParam<Wire> {
+ protected:
+  void SetUp() override {
+    std::string why;
+    if (GetParam().kind != Kind::kLoopback && !libfabric_available(why)) GTEST_SKIP() << why;
+  }
+  // Runs body on every rank of this wire.
+  std::string run(CrewOptions options, const std::function<void(Member&)>& body) {
+    options.as = GetParam().as;
+    return run_crew(options, body);
+  }
+};
+
+inline LibfabricOptions options_of(const Wire& wire, const Member& me) {
+  LibfabricOptions options;
+  options.rank = me.rank();
+  options.ranks = me.ranks();
+  options.source_address = "127.0.0.1";
+  options.region = me.region();
+  options.region_bytes = me.region_bytes();
+  for (uint32_t rank = 0; rank < me.ranks(); ++rank)
+    if (rank != me.rank()) options.counterparts.push_back(rank);
+  options.assume_unordered = wire.kind == Kind::kUnordered;
+  options.piece_bytes = wire.piece_bytes;
+  options.window = wire.window;
+  return options;
+}
+
+// Collective.
+inline std::unique_ptr<ScaleOut> open_link(const Wire& wire, Member& me) {
+  if (wire.kind == Kind::kLoopback) {
+    auto link = std::make_unique<LoopbackLink>(me.regions());
+    me.meet();
+    return link;
+  }
+  auto link = std::make_unique<LibfabricLink>(options_of(wire, me));
+  require(link->ordered() == (wire.kind == Kind::kOrdered), "the provider does not order as this rung wants");
+  link->connect(me.gather(link->address()));
+  return link;
+}
+
+inline Word observe(const char* region, uint64_t offset) {
+  Word& word = *reinterpret_cast<Word*>(const_cast<char*>(region) + offset);
+  return std::atomic_ref<Word>(word).load(std::memory_order_acquire);
+}
+
+// Sleeps until something may have arrived, `most_ms` at most; false if nothing woke it. Asking may_sleep() can itself land
+// bytes, so it comes before the last look.
+template <class Ready>
+bool nap(ScaleOut& link, Ready ready, int most_ms = 2) {
+  if (link.wait_fd() < 0) return usleep(50) == 0;
+  if (!link.may_sleep() || ready()) return true;
+  pollfd waited{link.wait_fd(), POLLIN, 0};
+  return poll(&waited, 1, most_ms) == 1;
+}
+inline void nap(ScaleOut& link) {
+  nap(link, [] { return false; });
+}
+
+// Makes progress until `ready()`. Throws when the crew's patience is over.
+template <class Ready>
+void wait_until(Member& me, ScaleOut& link, Ready ready) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int idle = 0; !ready();) {
+    if (link.progress()) {
+      idle = 0;
+      continue;
+    }
+    if (ready()) return;
+    if (++idle < 20) {
+      sched_yield();
+    } else {
+      me.check(start);
+      nap(link, ready);
+    }
+  }
+}
+
+// All meet, while the network moves on.
+inline void meet(Member& me, ScaleOut& link) {
+  me.meet([&] { link.progress(); });
+}
+
+// Every put and count of mine is locally complete, then all meet: nobody leaves while others still need its progress.
+inline void finish(Member& me, ScaleOut& link) {
+  wait_until(me, link, [&] { return link.quiet(); });
+  meet(me, link);
+}
+
+// A pattern that tells which row, and where in it, an eight-byte word belongs.
+inline uint64_t pattern(uint64_t row, uint64_t i) {
+  uint64_t x = row * 0x9E3779B97F4A7C15u + i * 0xBF58476D1CE4E5B9u + 1;
+  x ^= x >> 29;
+  return x * 0x94D049BB133111EBu;
+}
+
+inline void fill(char* at, size_t bytes, uint64_t row) {
+  for (size_t i = 0; i < bytes; i += 8) {
+    const uint64_t value = pattern(row, i);
+    std::memcpy(at + i, &value, 8);
+  }
+}
+
+inline bool holds(const char* at, size_t bytes, uint64_t row) {
+  for (size_t i = 0; i < bytes; i += 8) {
+    uint64_t value;
+    std::memcpy(&value, at + i, 8);
+    if (value != pattern(row, i)) return false;
+  }
+  return true;
+}
+
+}  // namespace transload::testing

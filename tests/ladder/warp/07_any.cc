@@ -1,0 +1,83 @@
+// Rung 7: who waits for any of several streams goes on with those that move, however long one of them stands.
+#include "ranks.h"
+
+namespace transload::ladder {
+namespace {
+
+TEST(Rung07Any, AStandingStreamStarvesNobody) {
+  // Rank 1 takes from 70 streams of rank 0. Stream 33 moves only once all others have ended.
+  constexpr int kStreams = 70, kLast = 33;
+  const Word rows = scaled(400);
+  Ranks ranks(2);
+  const auto tasks = [&](int rank) {
+    std::vector<Scheduler::Task> list;
+    if (rank == 1) {
+      list.push_back([&](HostWarp& w) {
+        auto taken = w.table<Word>(kStreams, [](Lane) { return Word(0); });
+        auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
+        for (;;) {
+          const Members live = w.where(Members::first(kStreams), [&](Lane l) { return taken[l] < rows; });
+          if (live.empty()) break;
+          const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), taken[l] + 1, 0}; }, seen);
+          ASSERT_FALSE(ready.empty());
+          w.each(ready, [&](Lane l) {
+            EXPECT_GT(seen[l], taken[l]);
+            taken[l] = seen[l];
+          });
+          w.publish(ready, [&](Lane l) { return Mark<PeerWord>{{ranks.word(100 + l.i), 0}, taken[l]}; });
+        }
+      });
+      return list;
+    }
+    for (int stream = 0; stream < kStreams; ++stream) {
+      list.push_back([&, stream](HostWarp& w) {
+        const Members mine = Members::only(stream), others = Members::first(kStreams).without(kLast);
+        auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
+        if (stream == kLast) {
+          const Members done = w.wait_all(others, Waiting::kCredit, [&](Lane l) { return Need{ranks.word(100 + l.i), rows, 1}; }, seen);
+          EXPECT_EQ(done.count(), kStreams - 1);
+        }
+        for (Word i = 0; i < rows && !w.failed(); ++i) {
+          w.publish(mine, [&](Lane l) { return Mark<PeerWord>{{ranks.word(l.i), 1}, i + 1}; });
+          w.wait_all(mine, Waiting::kCredit, [&](Lane l) { return Need{ranks.word(100 + l.i), i < 3 ? 0 : i - 2, 1}; }, seen);
+        }
+      });
+    }
+    return list;
+  };
+  ranks.run_threads(tasks, [](HostMemoryOptions&, SchedulerOptions& s) { s.fibers_max = kStreams; });
+}
+
+TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
+  Ranks ranks(1);
+  *ranks.word(0) = 5;
+  run_one(ranks, [&](HostWarp& w) {
+    const Set two = Set::first(2);
+    auto seen = w.per<Word>(two, [](Lane) { return Word(0); });
+    auto need = [&](Lane l) { return Need{ranks.word(l.i), 4, 0}; };
+    EXPECT_EQ(w.poll(two, Waiting::kTokens, need, seen), Set::only(0));
+    EXPECT_EQ(w.pick(seen, 0), 5u);
+    *ranks.word(0) = 3;  // as a count may look whose bytes land one by one
+    EXPECT_EQ(w.wait_any(two, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 5, 0}; }, seen), Set::only(0));
+    EXPECT_EQ(w.poll(two, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 6, 0}; }, seen), Set{});
+    EXPECT_EQ(w.pick(seen, 0), 5u);
+    EXPECT_TRUE(w.wait_all(Set{}, Waiting::kTokens, need, seen).empty());
+    EXPECT_FALSE(w.failed());
+  });
+}
+
+TEST(Rung07Any, APollingWarpLetsOthersRun) {
+  Ranks ranks(1);
+  ranks.run_threads([&](int) {
+    return std::vector<Scheduler::Task>{
+        [&](HostWarp& w) {
+          auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+          while (!w.failed() && w.poll(Set::only(0), Waiting::kTokens, [&](Lane) { return Need{ranks.word(0), 1, 0}; }, seen).empty()) {
+          }
+        },
+        [&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(0), 0}, 1}; }); }};
+  });
+}
+
+}  // namespace
+}  // namespace transload::ladder

@@ -1,0 +1,156 @@
+// Rung 10: a wait that outlasts its deadline is told once, names whom it waits for, and ends when the verdict comes.
+#include <mutex>
+
+#include "ranks.h"
+
+namespace transload::ladder {
+namespace {
+
+struct Told {
+  std::mutex lock;
+  std::vector<WaitRecord> expired, idle;
+  std::vector<BrokenRecord> broken;
+  size_t count() {
+    std::lock_guard<std::mutex> hold(lock);
+    return expired.size();
+  }
+};
+
+void listen(Told& told, HostMemoryOptions& o) {
+  o.on_expired = [&](const WaitRecord& w) {
+    std::lock_guard<std::mutex> hold(told.lock);
+    told.expired.push_back(w);
+  };
+  o.on_idle = [&](const WaitRecord& w) { told.idle.push_back(w); };
+  o.on_broken = [&](const BrokenRecord& b) { told.broken.push_back(b); };
+}
+
+template <class Done>
+void eventually(Done done) {
+  for (int i = 0; i < 20000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
+  Ranks ranks(1);
+  Told told;
+  *ranks.word(0) = 9;
+  *ranks.word(1) = 3;
+  WaitRecord last;
+  bool went_on = false;
+  std::thread rank([&] {
+    HostMemoryOptions o = ranks.options(0);
+    o.deadline_ms = 120;
+    listen(told, o);
+    HostMemory memory(o);
+    Scheduler scheduler(memory);
+    scheduler.run({[&](HostWarp& w) {
+                     w.enter(Role::kForwarder, 6);
+                     auto seen = w.table<Word>(3, [](Lane) { return Word(0); });
+                     const Members all = Members::first(3);
+                     const Members met =
+                         w.wait_all(all, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 7, uint32_t(40 + l.i)}; }, seen);
+                     EXPECT_TRUE(met.empty());
+                     EXPECT_TRUE(w.failed());
+                     EXPECT_TRUE(w.wait_any(all, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 0, 0}; }, seen).empty());
+                     went_on = true;
+                   },
+                   [&](HostWarp& w) {
+                     // Begins later, so its wait is not the first to expire.
+                     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+                     w.wait_any(Set::only(0), Waiting::kCard, [&](Lane) { return Need{ranks.word(5), 1, 2}; }, seen);
+                     w.enter(Role::kReceiver, 1);
+                     w.wait_any(Set::only(0), Waiting::kCredit, [&](Lane) { return Need{ranks.word(5), 2, 2}; }, seen);
+                   }});
+    last = scheduler.last_wait();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  std::atomic_ref<Word>(*ranks.word(5)).store(1, std::memory_order_release);
+  ranks.ring(0);
+  eventually([&] { return told.count() == 2; });
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));  // time to tell it twice, if it did
+  ranks.abort_word() = 1;
+  ranks.ring(0);
+  rank.join();
+
+  ASSERT_EQ(told.expired.size(), 2u);
+  const WaitRecord first = told.expired[0];
+  EXPECT_TRUE(first.role == Role::kForwarder && first.what == Waiting::kTokens);
+  EXPECT_EQ(first.channel, 6);
+  EXPECT_EQ(first.whom, 41u);
+  EXPECT_EQ(first.seen, 3u);
+  EXPECT_EQ(first.expected, 7u);
+  EXPECT_GE(first.waited_ms, 119.0);
+  EXPECT_EQ(told.expired[1].whom, 2u);
+  EXPECT_TRUE(last.present && last.role == Role::kForwarder);
+  EXPECT_EQ(last.whom, 41u);
+  EXPECT_GE(last.waited_ms, first.waited_ms);
+  EXPECT_TRUE(went_on);
+  ASSERT_FALSE(told.idle.empty());
+  EXPECT_EQ(told.idle[0].whom, 41u);
+}
+
+TEST(Rung10Deadline, AVerdictEndsWaitsThatHaveNotExpired) {
+  Ranks ranks(1);
+  std::thread verdict([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ranks.abort_word() = 1;
+    ranks.ring(0);
+  });
+  HostMemory memory(ranks.options(0));
+  Scheduler scheduler(memory, {4, 4096});
+  scheduler.run(std::vector<Scheduler::Task>(3, [&](HostWarp& w) {
+    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+    EXPECT_TRUE(w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen).empty());
+  }));
+  verdict.join();
+  EXPECT_TRUE(scheduler.last_wait().present);
+  EXPECT_EQ(scheduler.last_wait().whom, 3u);
+  EXPECT_FALSE(scheduler.finish_network(10));
+}
+
+TEST(Rung10Deadline, WithoutAVerdictTheRankGivesUp) {
+  Ranks ranks(1);
+  HostMemoryOptions o = ranks.options(0);
+  o.deadline_ms = 50;
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {2, 4096});
+  bool failed = false;
+  scheduler.run({[&](HostWarp& w) {
+    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+    w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen);
+    failed = w.failed();
+  }});
+  EXPECT_TRUE(failed);
+  EXPECT_GE(scheduler.last_wait().waited_ms, 5000.0);
+  // The next run starts afresh.
+  scheduler.run({[&](HostWarp& w) { failed = w.failed(); }});
+  EXPECT_FALSE(failed);
+  EXPECT_FALSE(scheduler.last_wait().present);
+}
+
+TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
+  Ranks ranks(1);
+  Told told;
+  HostMemoryOptions o = ranks.options(0);
+  listen(told, o);
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {2, 4096});
+  scheduler.run({[&](HostWarp& w) {
+                   auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+                   EXPECT_TRUE(w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen).empty());
+                 },
+                 [&](HostWarp& w) {
+                   w.enter(Role::kNotify, -1);
+                   w.broken(Broken::kHeader, 7, 11, 12);
+                   w.broken(Broken::kHandle, 8, 0, 0);
+                   EXPECT_TRUE(w.failed());
+                 }});
+  ASSERT_EQ(told.broken.size(), 1u);
+  EXPECT_TRUE(told.broken[0].what == Broken::kHeader && told.broken[0].role == Role::kNotify);
+  EXPECT_EQ(told.broken[0].rank, 7u);
+  EXPECT_EQ(told.broken[0].seen, 11u);
+  EXPECT_EQ(told.broken[0].expected, 12u);
+}
+
+}  // namespace
+}  // namespace transload::ladder

@@ -1,0 +1,199 @@
+// Rung 12: puts and counts reach the network in order, as few as can be; what is mapped never goes there.
+#include <cstring>
+#include <deque>
+
+#include "protocol/marks.h"
+#include "ranks.h"
+
+namespace transload::ladder {
+namespace {
+
+// A network in this process that moves one thing a step: `regions` are those of all ranks, by rank.
+class Wire : public ScaleOut {
+ public:
+  explicit Wire(std::vector<char*> regions, std::vector<char*> mapped = {}) : regions_(std::move(regions)), mapped_(std::move(mapped)) {}
+  std::string name() const override { return "wire"; }
+  char* mapped(uint32_t rank) const override { return mapped_.empty() ? nullptr : mapped_[rank]; }
+  void put(const Put& put) override {
+    ++puts;
+    queue_.push_back({true, put, {}, 0});
+  }
+  void publish(RailWord to, Word count) override {
+    ++counts;
+    queue_.push_back({false, {}, to, count});
+  }
+  bool progress() override {
+    if (queue_.empty() || stuck) return false;
+    const Thing thing = queue_.front();
+    queue_.pop_front();
+    if (thing.is_put) {
+      std::memcpy(regions_[thing.put.rank] + thing.put.offset, thing.put.from, thing.put.bytes);
+      if (thing.put.drained != nullptr)
+        std::atomic_ref<Word>(*thing.put.drained).store(thing.put.drained_count, std::memory_order_release);
+    } else {
+      Word* const word = reinterpret_cast<Word*>(regions_[thing.to.rank] + thing.to.offset);
+      std::atomic_ref<Word>(*word).store(thing.count, std::memory_order_release);
+    }
+    return true;
+  }
+  bool quiet() const override { return queue_.empty(); }
+  int wait_fd() const override { return -1; }
+  bool may_sleep() override { return true; }
+  bool lost(LostPeer&) override { return false; }
+
+  int puts = 0, counts = 0;
+  bool stuck = false;
+
+ private:
+  struct Thing {
+    bool is_put;
+    Put put;
+    RailWord to;
+    Word count;
+  };
+  std::vector<char*> regions_, mapped_;
+  std::deque<Thing> queue_;
+};
+
+constexpr size_t kRow = 128;
+constexpr uint64_t kWords = 8192;  // where words begin in a region, behind the rows
+
+struct Net {
+  Ranks ranks{2, 1 << 18};
+  char *mine = ranks.room(), *theirs = ranks.room() + (1 << 17);
+  HostMemoryOptions options(Wire& wire, uint32_t publish_every) {
+    HostMemoryOptions o = ranks.options(0);
+    o.scale_out = &wire;
+    o.publish_every = publish_every;
+    o.bells[1] = {};
+    return o;
+  }
+};
+
+// Rank 0 stages rows in a ring of `slots`, puts them, and waits for their slots to be drained and credited; a second fiber
+// of the same rank plays rank 1.
+void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
+  Scheduler scheduler(memory, {2, 4096});
+  Word drained = 0, credit = 0;
+  const Set one = Set::only(0);
+  const auto word = reinterpret_cast<Word*>(net.theirs + kWords);
+  scheduler.run({[&](HostWarp& w) {
+                   auto seen = w.per<Word>(one, [](Lane) { return Word(0); }), free = seen;
+                   char row[kRow];
+                   for (Word i = 0; i < rows && !w.failed(); ++i) {
+                     const Word least = i < slots ? 0 : i + 1 - slots;
+                     w.wait_all(one, Waiting::kDrained, [&](Lane) { return Need{&drained, least, 0}; }, seen);
+                     w.wait_all(one, Waiting::kCredit, [&](Lane) { return Need{&credit, least, 1}; }, free);
+                     std::memset(row, int(i * 7 + 1), kRow);
+                     const uint64_t at = i % slots * kRow;
+                     w.scatter({row, kRow, nullptr, 0}, one, [&](Lane) { return Destination{net.mine + at, nullptr, true}; });
+                     w.put(one, [&](Lane) { return Put{net.mine + at, at, kRow, 1, &drained, i + 1}; });
+                     w.publish(one, [&](Lane) { return Mark<RailWord>{{kWords, 1}, i + 1}; });
+                   }
+                 },
+                 [&](HostWarp& w) {
+                   auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
+                   for (Word i = 0; i < rows && !w.failed(); ++i) {
+                     w.wait_all(one, Waiting::kTokens, [&](Lane) { return Need{word, i + 1, 0}; }, seen);
+                     const char* const row = net.theirs + i % slots * kRow;
+                     for (size_t k = 0; k < kRow; ++k) ASSERT_EQ(row[k], char(i * 7 + 1)) << i;
+                     w.credit(one, [&](Lane) { return Mark<PeerWord>{{&credit, 0}, i + 1}; });
+                   }
+                 }});
+  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_EQ(*word, rows);
+  EXPECT_EQ(drained, rows);
+}
+
+TEST(Rung12Network, RowsAndCountsInOrder) {
+  for (uint64_t slots : {1, 3, 16}) {
+    for (uint32_t every : {1, 4, 100}) {
+      Net net;
+      Wire wire({net.mine, net.theirs});
+      HostMemory memory(net.options(wire, every));
+      stream(net, memory, slots, 500);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Rung12Network, AdjacentPutsBecomeOne) {
+  Net net;
+  Wire wire({net.mine, net.theirs});
+  HostMemory memory(net.options(wire, 4));
+  stream(net, memory, 16, 64);
+  EXPECT_LE(wire.puts, 24);
+  EXPECT_LE(wire.counts, 24);
+}
+
+TEST(Rung12Network, OnlyWhatIsContiguousIsMerged) {
+  Word a = 0, b = 0;
+  char from[256];
+  Batch batch;
+  batch.add(Put{from, 0, 64, 1, &a, 1});
+  batch.add(Put{from + 64, 64, 64, 1, &a, 2});
+  EXPECT_EQ(batch.put_count, 1);
+  EXPECT_EQ(batch.puts[0].bytes, 128u);
+  EXPECT_EQ(batch.puts[0].drained_count, 2u);
+  batch.add(Put{from, 0, 64, 2, &b, 1});           // another rank
+  batch.add(Put{from + 128, 128, 64, 1, &a, 3});   // goes on past it
+  EXPECT_EQ(batch.put_count, 2);
+  batch.add(Put{from, 0, 64, 1, &a, 4});           // wraps
+  batch.add(Put{from + 192, 192, 64, 1, &a, 5});   // would have gone on before the wrap
+  EXPECT_EQ(batch.put_count, 4);
+  batch.add(Put{from + 64, 64, 64, 2, &a, 6});     // another word
+  EXPECT_EQ(batch.put_count, 5);
+}
+
+TEST(Rung12Network, WhatIsMappedIsStored) {
+  Net net;
+  Wire wire({net.mine, net.theirs}, {net.mine, net.theirs});
+  wire.stuck = true;
+  HostMemoryOptions o = net.options(wire, 4);
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {1, 4096});
+  Word drained = 0;
+  scheduler.run({[&](HostWarp& w) {
+    w.put(Set::only(0), [&](Lane) { return Put{net.mine, 0, kRow, 1, &drained, 9}; });
+    EXPECT_EQ(drained, 9u);
+    w.publish(Members::only(0), [&](Lane) { return Mark<RailWord>{{kWords, 1}, 5}; });
+    w.settle();
+    EXPECT_EQ(*reinterpret_cast<Word*>(net.theirs + kWords), 5u);
+  }});
+  EXPECT_EQ(wire.puts + wire.counts, 0);
+  EXPECT_TRUE(scheduler.finish_network(1000));
+}
+
+TEST(Rung12Network, MoreThanTheQueueHolds) {
+  Net net;
+  Wire wire({net.mine, net.theirs});
+  HostMemory memory(net.options(wire, 1000000));
+  Scheduler scheduler(memory, {1, 4096});
+#ifdef TRANSLOAD_MARKS
+  const uint64_t before = times_reached(Situation::kQueueFull);
+#endif
+  scheduler.run({[&](HostWarp& w) {
+    w.publish(Members::first(1000), [&](Lane l) { return Mark<RailWord>{{kWords + uint64_t(l.i) * 8, 1}, Word(l.i) + 1}; });
+  }});
+  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_EQ(wire.counts, 1000);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(reinterpret_cast<Word*>(net.theirs + kWords)[i], Word(i) + 1);
+#ifdef TRANSLOAD_MARKS
+  EXPECT_GT(times_reached(Situation::kQueueFull), before);
+#endif
+}
+
+TEST(Rung12Network, FinishHasADeadline) {
+  Net net;
+  Wire wire({net.mine, net.theirs});
+  wire.stuck = true;
+  HostMemory memory(net.options(wire, 1));
+  Scheduler scheduler(memory, {1, 4096});
+  scheduler.run({[&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<RailWord>{{kWords, 1}, 1}; }); }});
+  EXPECT_FALSE(scheduler.finish_network(30));
+  wire.stuck = false;
+  EXPECT_TRUE(scheduler.finish_network(1000));
+}
+
+}  // namespace
+}  // namespace transload::ladder

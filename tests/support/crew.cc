@@ -1,0 +1,148 @@
+// Threads or forked processes over one shared anonymous mapping.
+#include "support/crew.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+#include <thread>
+
+namespace transload::testing {
+
+struct Board {
+  std::atomic<uint64_t> met[kCrewMax];
+  std::atomic<uint64_t> note;
+  std::atomic<uint32_t> failed;
+  char spoken[kCrewMax][kSpokenMax];
+  uint32_t spoken_bytes[kCrewMax];
+  char why[kCrewMax][kSpokenMax];
+};
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Unmap {
+  size_t bytes;
+  void operator()(char* at) const { munmap(at, bytes); }
+};
+using Mapping = std::unique_ptr<char, Unmap>;
+
+Mapping map_shared(size_t bytes) {
+  void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) throw std::runtime_error("no shared memory for a test");
+  return Mapping(static_cast<char*>(at), Unmap{bytes});
+}
+
+void play(Board& board, Member& member, const std::function<void(Member&)>& body) {
+  try {
+    body(member);
+  } catch (const std::exception& error) {
+    std::strncpy(board.why[member.rank()], error.what(), kSpokenMax - 1);
+    board.failed.fetch_add(1);
+  }
+}
+
+std::string run_threads(Board& board, std::vector<Member>& members, const std::function<void(Member&)>& body) {
+  std::vector<std::thread> threads;
+  for (Member& member : members) threads.emplace_back([&] { play(board, member, body); });
+  for (std::thread& thread : threads) thread.join();
+  return "";
+}
+
+std::string ended_badly(uint32_t rank, int status) {
+  const std::string who = "rank " + std::to_string(rank);
+  if (WIFSIGNALED(status)) return who + " ended by signal " + std::to_string(WTERMSIG(status)) + "; ";
+  return WEXITSTATUS(status) != 0 ? who + " exited with " + std::to_string(WEXITSTATUS(status)) + "; " : "";
+}
+
+// The victim is taken away once all others are done; anybody who is late is killed and named.
+std::string run_processes(Board& board, std::vector<Member>& members, const std::function<void(Member&)>& body,
+                          int victim) {
+  std::vector<pid_t> children;
+  for (Member& member : members) {
+    const pid_t child = fork();
+    if (child == 0) {
+      play(board, member, body);
+      _exit(0);
+    }
+    children.push_back(child);
+  }
+  std::string wrong;
+  const auto start = Clock::now();
+  for (uint32_t rank = 0; rank < children.size(); ++rank) {
+    if (int(rank) == victim || children[rank] < 0) continue;
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = waitpid(children[rank], &status, WNOHANG)) == 0 && Clock::now() - start < kPatience * 2)
+      usleep(1000);
+    if (ended == 0) {
+      kill(children[rank], SIGKILL);
+      waitpid(children[rank], &status, 0);
+      wrong += "rank " + std::to_string(rank) + " hangs; ";
+    } else {
+      wrong += ended_badly(rank, status);
+    }
+  }
+  if (victim >= 0) {
+    kill(children[size_t(victim)], SIGKILL);
+    waitpid(children[size_t(victim)], nullptr, 0);
+  }
+  for (pid_t child : children)
+    if (child < 0) wrong += "fork failed; ";
+  return wrong;
+}
+
+}  // namespace
+
+void Member::check(Clock::time_point since) const {
+  require(board_.failed.load() == 0, "another member failed");
+  require(Clock::now() - since < kPatience, "waited too long");
+}
+
+void Member::meet(const Idle& idle, uint32_t count) {
+  const uint64_t mine = board_.met[rank_].fetch_add(1) + 1;
+  const auto start = Clock::now();
+  for (;;) {
+    uint32_t here = 0;
+    for (uint32_t rank = 0; rank < ranks_; ++rank) here += board_.met[rank].load() >= mine;
+    if (here >= std::min(count, ranks_)) return;
+    check(start);
+    if (idle) idle();
+    usleep(100);
+  }
+}
+
+std::vector<std::string> Member::gather(const std::string& mine, const Idle& idle) {
+  require(mine.size() <= kSpokenMax, "too long to gather");
+  std::memcpy(board_.spoken[rank_], mine.data(), mine.size());
+  board_.spoken_bytes[rank_] = uint32_t(mine.size());
+  meet(idle);
+  std::vector<std::string> all;
+  for (uint32_t rank = 0; rank < ranks_; ++rank) all.emplace_back(board_.spoken[rank], board_.spoken_bytes[rank]);
+  meet(idle);  // nobody speaks again before all have heard
+  return all;
+}
+
+std::atomic<uint64_t>& Member::note() { return board_.note; }
+
+std::string run_crew(const CrewOptions& options, const std::function<void(Member&)>& body) {
+  const Mapping shared = map_shared(sizeof(Board));
+  const Mapping memory = map_shared(options.region_bytes * options.ranks);
+  Board& board = *new (shared.get()) Board{};
+  std::vector<char*> regions;
+  for (uint32_t rank = 0; rank < options.ranks; ++rank) regions.push_back(memory.get() + rank * options.region_bytes);
+  std::vector<Member> members;
+  for (uint32_t rank = 0; rank < options.ranks; ++rank)
+    members.emplace_back(board, rank, options.ranks, regions, options.region_bytes);
+  std::string wrong = options.as == As::kThreads ? run_threads(board, members, body)
+                                                 : run_processes(board, members, body, options.victim);
+  for (uint32_t rank = 0; rank < options.ranks; ++rank)
+    if (board.why[rank][0] != '\0') wrong += "rank " + std::to_string(rank) + ": " + board.why[rank] + "; ";
+  return wrong;
+}
+
+}  // namespace transload::testing

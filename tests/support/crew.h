@@ -1,0 +1,70 @@
+// A crew: a few ranks as threads or as forked processes, which meet through shared memory. For tests of transports.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace transload::testing {
+
+enum class As { kThreads, kProcesses };
+
+constexpr uint32_t kCrewMax = 8;
+constexpr size_t kSpokenMax = 512;
+constexpr auto kPatience = std::chrono::seconds(40);  // of any wait in a test: long, for machines that are busy
+
+struct Board;  // what the crew shares, apart from its regions
+
+// Ends the member; the crew's run() returns the text.
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+inline void require(bool condition, const std::string& what) {
+  if (!condition) throw Failure(what);
+}
+
+// One rank's hold on its crew.
+class Member {
+ public:
+  using Idle = std::function<void()>;  // called again and again while waiting for others
+  Member(Board& board, uint32_t rank, uint32_t ranks, std::vector<char*> regions, size_t region_bytes)
+      : board_(board), rank_(rank), ranks_(ranks), regions_(std::move(regions)), region_bytes_(region_bytes) {}
+
+  uint32_t rank() const { return rank_; }
+  uint32_t ranks() const { return ranks_; }
+  char* region() const { return regions_[rank_]; }
+  size_t region_bytes() const { return region_bytes_; }
+  const std::vector<char*>& regions() const { return regions_; }
+
+  // What every rank said, by rank.
+  std::vector<std::string> gather(const std::string& mine, const Idle& idle = {});
+  // Returns once `count` ranks, or all, have come here as often as I have.
+  void meet(const Idle& idle = {}, uint32_t count = kCrewMax);
+  // A number that all see.
+  std::atomic<uint64_t>& note();
+  // Throws if another member failed or the patience is over.
+  void check(std::chrono::steady_clock::time_point since) const;
+
+ private:
+  Board& board_;
+  uint32_t rank_;
+  uint32_t ranks_;
+  std::vector<char*> regions_;
+  size_t region_bytes_;
+};
+
+struct CrewOptions {
+  uint32_t ranks = 2;
+  As as = As::kThreads;
+  size_t region_bytes = 1 << 20;
+  int victim = -1;  // a rank that may end by a signal or be left stopped; processes only
+};
+
+// Runs body as every rank; returns what went wrong, "" if nothing. Nothing is left behind.
+std::string run_crew(const CrewOptions& options, const std::function<void(Member&)>& body);
+
+}  // namespace transload::testing

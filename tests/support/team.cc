@@ -1,0 +1,249 @@
+// See team.h.
+#include "tests/support/team.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "base/float.h"
+
+namespace transload::test {
+
+namespace {
+
+uint64_t mix(uint64_t h) {
+  h ^= h >> 33;
+  h *= 0xff51afd7ed558ccdu;
+  h ^= h >> 33;
+  h *= 0xc4ceb9fe1a85ec53u;
+  return h ^ h >> 33;
+}
+uint64_t mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d) { return mix(mix(mix(mix(a) ^ b) ^ c) ^ d); }
+
+// What owner `owner` returns for a token: depends on both, so that a row at the wrong place is seen.
+uint16_t returned(uint64_t salt, uint32_t owner, reference::Source s, uint32_t column) {
+  return element(salt * 31 + 7 + owner, s.rank, s.token, column);
+}
+float weight_of(uint64_t salt, uint32_t owner, reference::Source s, uint32_t k) {
+  return float(int64_t(mix(salt, owner, s.rank, uint64_t(s.token) * 64 + k) % 2001) - 1000) / 64.0f;
+}
+
+}  // namespace
+
+// Values of very different size, so that the order of a sum shows; now and then -0, infinity or a NaN.
+uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column) {
+  const uint64_t h = mix(seed, rank, uint64_t(row), column);
+  if (h % 997 == 0) return 0x8000;
+  if (h % 4999 == 1) return 0x7F80;
+  if (h % 4999 == 2) return 0xFFC1;
+  return uint16_t((h >> 40 & 1) << 15 | (118 + (h >> 8) % 16) << 7 | (h >> 20 & 127));
+}
+
+std::string World::describe() const {
+  std::string text = "nodes";
+  for (uint32_t n : node_sizes) text += " " + std::to_string(n);
+  return text + ", experts " + std::to_string(experts) + ", top-k " + std::to_string(top_k) + ", columns " + std::to_string(columns) +
+         ", channels " + std::to_string(channels) + ", slots " + std::to_string(slots) + ", seed " + std::to_string(seed);
+}
+
+reference::Problem problem_of(const World& world) {
+  reference::Problem p;
+  p.node_sizes = world.node_sizes;
+  p.top_k = world.top_k;
+  const uint32_t ranks = world.ranks();
+  p.owner = world.expert_owner;
+  for (uint32_t r = 0; p.owner.size() < world.experts; ++r)
+    for (uint32_t i = 0; i < world.experts / ranks + (r < world.experts % ranks); ++i) p.owner.push_back(r);
+  for (uint32_t r = 0; r < ranks; ++r) {
+    reference::Routes routes;
+    routes.tokens = world.tokens_of(r);
+    for (int64_t t = 0; t < routes.tokens; ++t)
+      for (uint32_t k = 0; k < world.top_k; ++k) {
+        const uint64_t h = mix(world.seed, r, uint64_t(t), k);
+        routes.ids.push_back(world.route ? world.route(r, t, k) : h % 11 == 0 ? -1 : int32_t(h / 11 % world.experts));
+        routes.weights.push_back(float(h >> 40) / float(1 << 24));
+      }
+    p.routes.push_back(std::move(routes));
+  }
+  return p;
+}
+
+Member::Member(const World& world, const reference::Problem& problem, Group& group)
+    : world_(world), problem_(problem), group_(group), received_(reference::received_by(problem, group.rank())) {}
+
+void Member::pass(const Pass& pass, uint64_t salt) {
+  const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns;
+  const reference::Routes& routes = problem_.routes[me];
+  std::vector<uint16_t> x(size_t(routes.tokens) * columns);
+  for (int64_t t = 0; t < routes.tokens; ++t)
+    for (uint32_t c = 0; c < columns; ++c) x[size_t(t) * columns + c] = element(salt, me, t, c);
+  std::vector<uint32_t> scales(size_t(routes.tokens) * pass.scales);
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = uint32_t(mix(salt, me, i, 99));
+  std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
+  received_ = reference::received_by(problem_, me, pass.alignment);
+
+  DispatchInputs in;
+  in.x = matrix(x.data(), routes.tokens, columns, kBf16);
+  if (pass.scales > 0) {  // column-major: any strides are taken
+    in.scales = matrix(scales.data(), routes.tokens, pass.scales, kF32);
+    in.scales.strides[0] = 1;
+    in.scales.strides[1] = routes.tokens;
+  }
+  in.topk_idx = pass.wide_ids ? matrix(wide.data(), routes.tokens, world_.top_k, kI64)
+                              : matrix(routes.ids.data(), routes.tokens, world_.top_k, kI32);
+  in.topk_weights = matrix(routes.weights.data(), routes.tokens, world_.top_k, kF32);
+  in.landing = pass.landing;
+  in.channels = pass.channels;
+  in.expert_alignment = pass.alignment;
+  Handle handle;
+  {
+    const DispatchOutputs out = group_.dispatch(in);
+    check_dispatch(pass, out, salt, false);
+    handle = out.handle;
+  }
+  combine(pass, handle, salt);
+  in.topk_idx = in.topk_weights = Tensor{};
+  in.handle = handle;
+  {
+    const DispatchOutputs out = group_.dispatch(in);
+    check_dispatch(pass, out, salt, true);
+  }
+  combine(pass, handle, salt + 1);
+}
+
+void Member::check_dispatch(const Pass& pass, const DispatchOutputs& out, uint64_t salt, bool cached) {
+  const uint32_t columns = pass.columns ? pass.columns : world_.columns;
+  ASSERT_EQ(size_t(out.rows), received_.source.size());
+  if (pass.landing != Landing::kAuto) EXPECT_EQ(out.landing, pass.landing);
+  for (size_t i = 0; i < received_.source.size(); ++i) {
+    const reference::Source s = received_.source[i];
+    for (uint32_t c = 0; c < columns; ++c)
+      ASSERT_EQ(out.x.as<uint16_t>()[i * columns + c], element(salt, s.rank, s.token, c))
+          << "row " << i << " of token " << s.token << " of rank " << s.rank << ", column " << c << (cached ? ", cached" : "");
+    const int64_t tokens = problem_.routes[s.rank].tokens;
+    for (uint32_t c = 0; c < pass.scales; ++c)
+      ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c], uint32_t(mix(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
+    if (cached) continue;
+    ASSERT_EQ(out.source.as<int32_t>()[i * 2], int32_t(s.rank));
+    ASSERT_EQ(out.source.as<int32_t>()[i * 2 + 1], int32_t(s.token));
+    for (uint32_t k = 0; k < world_.top_k; ++k) {
+      ASSERT_EQ(out.topk_idx.as<int32_t>()[i * world_.top_k + k], received_.ids[i * world_.top_k + k]) << "row " << i;
+      ASSERT_EQ(out.topk_weights.as<float>()[i * world_.top_k + k], received_.weights[i * world_.top_k + k]) << "row " << i;
+    }
+  }
+  if (!cached) EXPECT_EQ(out.expert_counts, received_.expert_counts);
+}
+
+void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
+  const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns, k = world_.top_k;
+  const size_t rows = received_.source.size(), row_bytes = rows * columns * 2;
+  Lease lease;
+  std::vector<uint64_t> heap;
+  if (pass.source == CombineSource::kPush) heap.resize((row_bytes + rows * k * 4) / 8 + 16);
+  else lease = group_.lease(row_bytes + rows * k * 4);
+  char* const base = heap.empty() ? static_cast<char*>(lease.data()) : reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
+  auto* const y = reinterpret_cast<uint16_t*>(base);
+  auto* const weights = reinterpret_cast<float*>(base + row_bytes);
+  for (size_t i = 0; i < rows; ++i) {
+    for (uint32_t c = 0; c < columns; ++c) y[i * columns + c] = returned(salt, me, received_.source[i], c);
+    for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = weight_of(salt, me, received_.source[i], j);
+  }
+  CombineInputs in;
+  in.x = matrix(y, int64_t(rows), columns, kBf16);
+  in.handle = handle;
+  if (pass.weights) in.topk_weights = matrix(weights, int64_t(rows), k, kF32);
+  std::vector<uint16_t> bias[2];
+  const int64_t tokens = problem_.routes[me].tokens;
+  for (int b = 0; b < pass.biases; ++b) {
+    for (int64_t t = 0; t < tokens; ++t)
+      for (uint32_t c = 0; c < columns; ++c) bias[b].push_back(element(salt + 1000 + uint64_t(b), me, t, c));
+    in.bias[b] = matrix(bias[b].data(), tokens, columns, kBf16);
+  }
+  in.source = pass.source;
+  in.wire = pass.wire;
+  in.channels = pass.channels;
+  check_combine(pass, group_.combine(in), salt);
+}
+
+void Member::check_combine(const Pass& pass, const CombineOutputs& out, uint64_t salt) {
+  const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns, k = world_.top_k;
+  if (pass.source != CombineSource::kAuto) EXPECT_EQ(out.source, pass.source);
+  std::vector<uint16_t> want(columns), bias[2], row(columns);
+  std::vector<float> want_weights(k), weights(k);
+  for (int64_t t = 0; t < problem_.routes[me].tokens; ++t) {
+    const reference::Source token{me, t};
+    reference::SumInputs in{token, int64_t(columns), pass.wire == CombineWire::kF32, {nullptr, nullptr}};
+    for (int b = 0; b < pass.biases; ++b) {
+      bias[b].resize(columns);
+      for (uint32_t c = 0; c < columns; ++c) bias[b][c] = element(salt + 1000 + uint64_t(b), me, t, c);
+      in.bias[b] = bias[b].data();
+    }
+    reference::sum(problem_, in, [&](uint32_t owner, reference::Source s) {
+      for (uint32_t c = 0; c < columns; ++c) row[c] = returned(salt, owner, s, c);
+      return row.data();
+    }, want.data());
+    for (uint32_t c = 0; c < columns; ++c)
+      ASSERT_EQ(out.x.as<uint16_t>()[size_t(t) * columns + c], want[c]) << "token " << t << ", column " << c;
+    if (!pass.weights) continue;
+    reference::sum_weights(problem_, token, [&](uint32_t owner, reference::Source s) {
+      for (uint32_t j = 0; j < k; ++j) weights[j] = weight_of(salt, owner, s, j);
+      return weights.data();
+    }, want_weights.data());
+    ASSERT_EQ(std::memcmp(out.topk_weights.as<float>() + size_t(t) * k, want_weights.data(), k * 4), 0) << "weights of token " << t;
+  }
+}
+
+GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const std::string& name) {
+  GroupOptions o;
+  o.bootstrap.rank = rank;
+  o.bootstrap.ranks = world.ranks();
+  o.bootstrap.port = port;
+  o.bootstrap.name = name;
+  o.topology.node_sizes = world.node_sizes;
+  o.experts = world.experts;
+  o.expert_owner = world.expert_owner;
+  uint64_t most = 1;
+  for (uint32_t r = 0; r < world.ranks(); ++r) most = std::max(most, uint64_t(world.tokens_of(r)));
+  o.tokens_max = most;
+  o.row_bytes_max = uint64_t(world.columns) * 2;
+  o.scales_max = 8;
+  o.top_k_max = world.top_k;
+  o.channels = world.channels;
+  o.slots = world.slots;
+  o.slab_bytes = world.slab_bytes;
+  o.deadline_ms = world.deadline_ms;
+  o.scale_out = world.scale_out;
+  return o;
+}
+
+void run_team(const World& world, const std::function<void(Group&, uint32_t)>& body) {
+  SCOPED_TRACE(world.describe());
+  Rendezvous rendezvous;
+  std::vector<std::thread> threads;
+  for (uint32_t r = 0; r < world.ranks(); ++r)
+    threads.emplace_back([&, r] {
+      try {
+        Group group(options_of(world, r, rendezvous.port()));
+        body(group, r);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "rank " << r << ": " << error.what() << " (" << world.describe() << ")";
+      }
+    });
+  for (std::thread& t : threads) t.join();
+}
+
+void run_passes(const World& world, const std::vector<Pass>& passes) {
+  const reference::Problem problem = problem_of(world);
+  run_team(world, [&](Group& group, uint32_t rank) {
+    SCOPED_TRACE("rank " + std::to_string(rank));
+    Member member(world, problem, group);
+    for (size_t i = 0; i < passes.size() && !testing::Test::HasFatalFailure(); ++i) {
+      SCOPED_TRACE("pass " + std::to_string(i));
+      member.pass(passes[i], world.seed * 1000 + i * 10);
+    }
+  });
+}
+
+}  // namespace transload::test

@@ -1,0 +1,77 @@
+// Ranks as threads of this process, a workload for them, and the check of everything that they get against the reference.
+#pragma once
+#include <transload/transload.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "reference/reference.h"
+
+namespace transload::test {
+
+struct World {
+  std::vector<uint32_t> node_sizes = {1};
+  uint32_t experts = 8;
+  uint32_t top_k = 2;
+  uint32_t columns = 8;                // bf16 elements of a row
+  std::vector<int64_t> tokens;         // by rank; one entry: the same for all
+  std::vector<uint32_t> expert_owner;  // empty: blocks
+  uint32_t channels = 2;
+  uint32_t slots = 4;
+  uint64_t slab_bytes = 8 << 20;
+  uint32_t deadline_ms = 20000;
+  ScaleOutChoice scale_out = ScaleOutChoice::kLoopback;
+  uint64_t seed = 1;
+  std::function<int32_t(uint32_t rank, int64_t token, uint32_t k)> route;  // null: uniform, with some -1
+
+  uint32_t ranks() const { return Topology{node_sizes}.ranks(); }
+  int64_t tokens_of(uint32_t rank) const { return tokens.size() == 1 ? tokens[0] : tokens.at(rank); }
+  std::string describe() const;
+};
+
+// How one pass through the calls is made.
+struct Pass {
+  Landing landing = Landing::kAuto;
+  CombineSource source = CombineSource::kAuto;
+  CombineWire wire = CombineWire::kBf16;
+  int biases = 0;
+  bool weights = false;       // combine sums them as well
+  bool wide_ids = false;      // int64
+  uint32_t channels = 0;
+  uint32_t columns = 0;       // 0: the world's
+  uint32_t scales = 0;
+  uint32_t alignment = 1;
+};
+
+// The problem as the reference sees it.
+reference::Problem problem_of(const World& world);
+uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
+
+// One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming the rank.
+class Member {
+ public:
+  Member(const World& world, const reference::Problem& problem, Group& group);
+  void pass(const Pass& pass, uint64_t salt);
+
+ private:
+  void check_dispatch(const Pass& pass, const DispatchOutputs& out, uint64_t salt, bool cached);
+  void check_combine(const Pass& pass, const CombineOutputs& out, uint64_t salt);
+  void combine(const Pass& pass, const Handle& handle, uint64_t salt);
+
+  const World& world_;
+  const reference::Problem& problem_;
+  Group& group_;
+  reference::Received received_;
+};
+
+// The options of one rank of the world.
+GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const std::string& name = "test");
+
+// Makes the group on every rank (a thread each), runs the body, frees it. Exceptions become test failures.
+void run_team(const World& world, const std::function<void(Group&, uint32_t rank)>& body);
+// The usual body: these passes, in order, on every rank.
+void run_passes(const World& world, const std::vector<Pass>& passes);
+
+}  // namespace transload::test

@@ -1,0 +1,66 @@
+"""Small trees, each with one planted fault that a check must find, and a clean one, in which none may find any."""
+
+HEAD = "// What it is.\n#pragma once\n"
+LONG = "".join(f"  x += {number};\n" for number in range(70))
+WORD = "TO" + "DO"
+
+CLEAN = {
+    "include/transload/a.h": HEAD + "#include <dlpack/dlpack.h>\n#include <cstdint>\nint a();\n",
+    "src/base/b.h": HEAD + "#include <transload/a.h>\n"
+                    "struct B {\n  explicit B(int x, int y = 2) : x_(x), y_{y} {}\n  int x_, y_;\n};\n",
+    "src/layout/c.h": HEAD + '#include "base/b.h"\nconstexpr int kTable[] = {1, 2, 3, 4, 5};\n',
+    "src/protocol/d.h": HEAD + '#include "layout/c.h"\n// Names atomics in no code; "throw" neither.\n'
+                        "template <class W>\nint four(W& w, int a, int b, int c) {\n  return a + b + c + w.x;\n}\n",
+    "src/protocol/d.cc": "// What it is.\n#include \"protocol/d.h\"\nint e() {\n  return 0;\n}\n",
+    "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
+}
+
+
+def with_file(path, text):
+    return {**CLEAN, path: text}
+
+
+# (check, tree)
+CANARIES = [
+    ("include-direction", with_file("src/layout/c.h", HEAD + '#include "protocol/d.h"\n')),
+    ("include-direction", with_file("src/transport/t.cc", '// T.\n#include "executor/x.h"\n')),
+    ("include-direction", with_file("src/executor/x.cc", '// X.\n#include "transport/t.h"\n')),
+    ("include-direction", with_file("src/reference/r.cc", '// R.\n#include "layout/c.h"\n')),
+    ("include-direction", with_file("src/channel/r.cc", '// R.\n#include "../layout/c.h"\n')),
+    ("include-direction", with_file("src/other/r.cc", '// R.\n#include "layout/c.h"\n')),
+    ("include-direction", with_file("include/transload/a.h", HEAD + '#include "base/b.h"\n')),
+    ("include-direction", with_file("include/transload/a.h", HEAD + "#include <unistd.h>\n")),
+    ("include-exists", with_file("src/layout/c.cc", '// C.\n#include "layout/gone.h"\n')),
+    ("sizes", with_file("src/layout/c.cc", "// C.\n" + "int x;\n" * 600)),
+    ("sizes", with_file("src/layout/c.cc", "// C.\n// " + "x" * 118 + "\n")),
+    ("sizes", with_file("src/layout/c.cc", "// C.\nint x; \n")),
+    ("sizes", with_file("src/layout/c.cc", "// C.\n\tint x;\n")),
+    ("sizes", with_file("src/layout/c.cc", "// C.\nint x;")),
+    ("function-length", with_file("src/layout/c.cc", "// C.\nint f(int x) {\n" + LONG + "}\n")),
+    ("function-length", with_file("src/layout/c.cc", "// C.\nnamespace n {\nC::C() : a_{1}, b(2) {\n" + LONG + "}}")),
+    ("function-length", with_file("tests/unit/d_test.cc", "// C.\nTEST(A, B) {\n" + LONG + "}\n")),
+    ("function-length", with_file("src/layout/c.cc", "// C.\nstruct S {\n auto f() const -> int {\n" + LONG + "}};")),
+    ("parameters", with_file("src/layout/c.h", HEAD + "int f(int a, int b, int c, int d, int e);\n")),
+    ("parameters", with_file("src/layout/c.h", HEAD + "template <class T, class U>\nstruct S {\n public:\n  int f(int, "
+                             "std::array<int, 3> b, int c,\n        int d, int e) const {\n    return 0;\n  }\n};")),
+    ("seam", with_file("src/protocol/d.cc", "// D.\nstd::atomic<int> x;\n")),
+    ("seam", with_file("src/layout/c.cc", "// C.\n#include <mutex>\n")),
+    ("seam", with_file("src/protocol/d.cc", "// D.\nint x = threadIdx.x;\n")),
+    ("seam", with_file("src/protocol/d.cc", "// D.\nvoid f(HostMemory&);\n")),
+    ("seam", with_file("src/protocol/d.cc", "// D.\nint x = epoll_create1(0);\n")),
+    ("memory-order", with_file("src/base/b.cc", "// B.\nauto o = std::memory_order_acquire;\n")),
+    ("exceptions", with_file("src/protocol/d.cc", "// D.\nvoid f() {\n  throw 1;\n}\n")),
+    ("leftovers", with_file("src/base/b.cc", f"// {WORD}: later.\n")),
+    ("leftovers", with_file("README.md", "This is a place" + "holder.\n")),
+    ("leftovers", with_file("src/base/b.cc", "// B.\n#if 0\n#endif\n")),
+    ("machine", with_file("README.md", "See /ho" + "me/someone/x.\n")),
+    ("machine", with_file("tools/x.sh", "# X.\ncurl http://deb.debi" + "an.org/\n")),
+    ("first-lines", with_file("src/base/b.cc", "int x;\n")),
+    ("first-lines", with_file("src/base/b.h", "// B.\nint x;\n")),
+    ("first-lines", with_file("tools/x.sh", "#!/bin/bash\nset -e\n")),
+    ("dead-files", with_file("src/base/unused.h", HEAD)),
+    ("dead-files", with_file("tests/unit/helper.cc", "// H.\n")),
+    ("dead-files", with_file("tools/unused.sh", "# U.\n")),
+    ("headers-alone", with_file("src/layout/c.h", HEAD + "std::vector<int> x();\n")),
+    ("headers-alone", with_file("src/channel/e.h", HEAD + "#include <cuda_runtime.h>\n")),
+]

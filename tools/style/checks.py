@@ -1,0 +1,272 @@
+"""The checks of tools/tidy. Each takes a Tree and yields (path, line, message)."""
+import concurrent.futures
+import os
+import re
+import subprocess
+
+from . import cpp
+
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 600
+COLUMNS_MAX = 120
+PARAMETERS_MAX = 4  # besides the agent that acts, W& w
+
+# In reading order, which is the order of dependence: a folder includes only from those before it.
+LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "runtime", "cli"]
+FORBIDDEN_PAIRS = {
+    "reference": {"layout": "the oracle shares nothing with what it judges",
+                  "channel": "the oracle shares nothing with what it judges",
+                  "protocol": "the oracle shares nothing with what it judges"},
+    "transport": {"executor": "a transport must not know who runs it"},
+}
+
+# Functions that may have more parameters, with the reason.
+MANY_PARAMETERS = {
+}
+
+BELOW_THE_SEAM = re.compile(
+    r"std::atomic|\batomic_\w+|\bmemory_order\w*|\bvolatile\b|\bthreadIdx\b|\bblockIdx\b|\bblockDim\b|\b__shfl\w*|"
+    r"\b__sync\w*|\b__ballot\w*|\b__atomic\w*|\b__(?:global|device|shared)__|\basm\b|\b__asm\w*|\bpthread\w*|"
+    r"\bHostMemory\b|\bModelMemory\b|\bCudaWarp\b|\bFiberWarp\b|\bcuda\w*|\bCU[a-z]\w+|\b_mm\d*_\w+|"
+    r"\bepoll\w*|\bmmap\b|\bmunmap\b|\bfutex\b|\beventfd\b|\bmemfd\w*|\bsocket\b|\bu?sleep\s*\(|\bsched_yield\b|"
+    r"std::(?:thread|mutex|condition_variable|chrono|this_thread)\b|"
+    r"#\s*include\s*<(?:thread|mutex|atomic|condition_variable|chrono|future|semaphore|shared_mutex|unistd\.h|"
+    r"pthread\.h|fcntl\.h|sched\.h|signal\.h|cuda[^>]*|sys/[^>]*|linux/[^>]*|hwy/[^>]*|boost/[^>]*|rdma/[^>]*|"
+    r"\w*intrin\.h)>")
+MACHINE_HEADER = re.compile(r"^(?:cuda|cooperative_groups|nccl|nvshmem|rdma/|hwy/)")
+MEMORY_ORDER = re.compile(r"\bmemory_order\w*|\batomic_(?:thread|signal)_fence\b|\b__atomic_\w+|\b__sync_\w+")
+MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/runtime/", "tests/", "bench/")
+EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
+LEFTOVERS = re.compile(
+    r"\b(?:TO[D]O|FIX[M]E|XX[X]|HA[C]K|WI[P]|TB[D])\b|^(?:<{7}|={7}$|>{7})|^\s*#\s*if\s+0\b|"
+    r"(?i:\bstub(?:s|bed)?\b|\bplaceholders?\b|\bnot (?:yet )?implemented\b)", re.MULTILINE)
+MACHINE = re.compile(
+    r"(?<![\w.])/(?:hom[e]|roo[t]|wor[k]|User[s]|workspac[e]|tm[p]/bash)/\w+|"
+    r"\b(?:[\w-]+\.)*(?:debia[n]\.org|ubunt[u]\.com|pyp[i]\.org|pythonhoste[d]\.org|docke[r]\.io|ghc[r]\.io)\b|"
+    r"(?i:\bartifactor[y]\b|\bartifact-registr[y]\b)|(?i:nexu[s]\.[\w-]+\.)")
+STANDS_ALONE = ("include/transload/", "src/base/", "src/layout/", "src/channel/", "src/protocol/", "src/reference/")
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+
+
+class Tree:
+    """The text files of a project, by path."""
+
+    SKIPPED = {".git", "build", ".cache", "__pycache__", ".vscode", ".idea"}
+
+    def __init__(self, files, root=None):
+        self.files, self.root = files, root
+
+    @classmethod
+    def read(cls, root):
+        files = {}
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if name not in cls.SKIPPED]
+            for name in names:
+                path = os.path.join(folder, name)
+                try:
+                    with open(path, encoding="utf-8") as file:
+                        text = file.read()
+                except UnicodeDecodeError:
+                    continue  # data
+                if "\0" not in text:
+                    files[os.path.relpath(path, root)] = text
+        return cls(files, root)
+
+    def cpp(self):
+        return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc"))}
+
+    def scripts(self):
+        return {path: text for path, text in self.files.items()
+                if path.endswith((".py", ".sh", ".cmake", "CMakeLists.txt")) or text.startswith("#!")}
+
+
+def line_of(text, index):
+    return text.count("\n", 0, index) + 1
+
+
+def includes_of(text):
+    for match in INCLUDE.finditer(text):
+        yield line_of(text, match.start()), match.group(1) or match.group(2), match.group(1) is not None
+
+
+def layer_of(path):
+    """The layer of a source: its folder under src/, or cli; None for tests and others, which may include all."""
+    parts = path.split("/")
+    return parts[1] if parts[0] == "src" and len(parts) > 2 else "cli" if parts[0] == "cli" else None
+
+
+def check_include_direction(tree):
+    for path, text in tree.cpp().items():
+        layer = layer_of(path)
+        public = path.startswith(("include/", "examples/"))
+        for line, name, quoted in includes_of(text):
+            target = name.split("/")[0] if "/" in name else None
+            if public:
+                if target not in (None, "transload", "dlpack") or (target is None and (quoted or name.endswith(".h"))):
+                    yield path, line, f"includes {name}: public headers and examples take only transload/, dlpack/, std"
+            elif layer is None:
+                continue
+            elif layer not in LAYERS:
+                yield path, line, f"src/{layer} is not one of the layers {', '.join(LAYERS)}"
+                break
+            elif name.startswith("..") or target == "tests" or target == "src":
+                yield path, line, f"includes {name}: write the path from src/"
+            elif target in LAYERS:
+                if LAYERS.index(target) > LAYERS.index(layer):
+                    yield path, line, f"{layer} includes {name}: {target} comes later"
+                elif target in FORBIDDEN_PAIRS.get(layer, {}):
+                    yield path, line, f"{layer} includes {name}: {FORBIDDEN_PAIRS[layer][target]}"
+
+
+def check_sizes(tree):
+    for path, text in {**tree.cpp(), **tree.scripts()}.items():
+        lines = text.split("\n")
+        if len(lines) - 1 > FILE_LINES_MAX:
+            yield path, FILE_LINES_MAX + 1, f"{len(lines) - 1} lines, {FILE_LINES_MAX} at most"
+        for number, line in enumerate(lines, 1):
+            if len(line) > COLUMNS_MAX:
+                yield path, number, f"{len(line)} columns, {COLUMNS_MAX} at most"
+            if line != line.rstrip():
+                yield path, number, "white space at the end of the line"
+            if "\t" in line:
+                yield path, number, "a tab"
+        if text and not text.endswith("\n"):
+            yield path, len(lines), "no end of line at the end of the file"
+
+
+def check_function_length(tree):
+    for path, text in tree.cpp().items():
+        for function in cpp.functions_of(text):
+            length = function.last_line - function.first_line + 1
+            if length > FUNCTION_LINES_MAX:
+                yield path, function.first_line, f"a function of {length} lines, {FUNCTION_LINES_MAX} at most"
+
+
+def check_parameters(tree):
+    for path, text in tree.cpp().items():
+        if not path.endswith(".h") or not path.startswith(("include/", "src/")):
+            continue
+        for function in cpp.functions_of(text):
+            found = cpp.parameters_of(function.head)
+            if found and found[1] > PARAMETERS_MAX and f"{path}:{found[0]}" not in MANY_PARAMETERS:
+                message = f"{found[0]} has {found[1]} parameters: over {PARAMETERS_MAX} take a struct"
+                yield path, function.first_line, message
+
+
+def matches(tree, pattern, where, why, of=lambda text: text):
+    for path, text in tree.cpp().items():
+        if where(path):
+            for match in pattern.finditer(of(text)):
+                yield path, line_of(text, match.start()), f"'{match.group().strip()}' {why}"
+
+
+def check_seam(tree):
+    yield from matches(tree, BELOW_THE_SEAM, lambda path: path.startswith(("src/protocol/", "src/layout/")),
+                       "belongs below the seam")
+
+
+def check_memory_order(tree):
+    yield from matches(tree, MEMORY_ORDER, lambda path: not path.startswith(MEMORY_ORDER_AT_HOME),
+                       "outside of channel, executor, transport, runtime", cpp.code_of)
+
+
+def check_exceptions(tree):
+    yield from matches(tree, EXCEPTIONS, lambda path: path.startswith("src/protocol/"),
+                       "in a role, which must not throw", cpp.code_of)
+
+
+def check_leftovers(tree):
+    for path, text in tree.files.items():
+        for match in LEFTOVERS.finditer(text):
+            yield path, line_of(text, match.start()), f"'{match.group().strip()}' was left over"
+
+
+def check_machine(tree):
+    for path, text in tree.files.items():
+        for match in MACHINE.finditer(text):
+            yield path, line_of(text, match.start()), f"'{match.group()}' is a path or host of one machine"
+
+
+def check_first_lines(tree):
+    for path, text in tree.files.items():
+        lines = (text + "\n\n").split("\n")
+        first = lines[1] if lines[0].startswith("#!") else lines[0]
+        if path in tree.cpp():
+            if not first.startswith("//"):
+                yield path, 1, "does not begin with a comment that says what it is"
+            if path.endswith(".h") and "#pragma once" not in text:
+                yield path, 1, "has no #pragma once"
+        elif path in tree.scripts() and text and not first.startswith(("#", '"""')):
+            yield path, 1, "does not begin with a comment that says what it is"
+
+
+def check_dead_files(tree):
+    included = {}
+    for path, text in tree.cpp().items():
+        for _, name, _ in includes_of(text):
+            for base in ("src/", "include/", "tests/", "", os.path.dirname(path) + "/"):
+                target = os.path.normpath(base + name)
+                if target in tree.files:
+                    included.setdefault(target, set()).add(path)
+    for path in tree.files:
+        name = os.path.basename(path)
+        if path.endswith((".h", ".inc")):
+            if not included.get(path, set()) - {path}:
+                yield path, 1, "nothing includes it"
+        elif path.endswith(".cc"):
+            built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
+                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$", path)
+            if not built:
+                yield path, 1, "nothing builds it: tests are *_test.cc and numbered rungs; they share tests/support/"
+        elif path in tree.scripts() and not path.startswith("tests/program/") and name not in ("dev", "CMakeLists.txt"):
+            word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
+            if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):
+                yield path, 1, "nothing names it"
+
+
+def check_includes_exist(tree):
+    for path, text in tree.cpp().items():
+        for line, name, quoted in includes_of(text):
+            places = [os.path.normpath(base + name)
+                      for base in ("src/", "include/", "tests/", "", os.path.dirname(path) + "/")]
+            if quoted and not any(place in tree.files for place in places):
+                yield path, line, f'includes "{name}", which is not in the project'
+
+
+def compile_alone(root, path):
+    source = f'#include "{path.split("/", 1)[1]}"\n'
+    command = "g++ -std=c++20 -Wall -Wextra -Werror -fsyntax-only -Isrc -Iinclude -x c++ -".split()
+    done = subprocess.run(command, input=source, cwd=root, capture_output=True, text=True, check=False)
+    return path, done.stderr.strip() if done.returncode else ""
+
+
+def check_headers_alone(tree):
+    if tree.root is None:
+        return
+    headers = [path for path in sorted(tree.files) if path.endswith(".h") and path.startswith(STANDS_ALONE)]
+    for path in headers:
+        for line, name, _ in includes_of(tree.files[path]):
+            if MACHINE_HEADER.search(name):
+                yield path, line, f"includes {name}: it must compile without"
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        for path, complaint in pool.map(lambda header: compile_alone(tree.root, header), headers):
+            if complaint:
+                errors = [line for line in complaint.splitlines() if "error" in line] or complaint.splitlines()
+                yield path, 1, f"does not compile alone: {errors[0]}"
+
+
+CHECKS = {
+    "include-direction": check_include_direction,
+    "include-exists": check_includes_exist,
+    "sizes": check_sizes,
+    "function-length": check_function_length,
+    "parameters": check_parameters,
+    "seam": check_seam,
+    "memory-order": check_memory_order,
+    "exceptions": check_exceptions,
+    "leftovers": check_leftovers,
+    "machine": check_machine,
+    "first-lines": check_first_lines,
+    "dead-files": check_dead_files,
+    "headers-alone": check_headers_alone,
+}
