@@ -47,5 +47,171 @@ TEST(Shapes, VeryUnequal) { run_passes(world_of({1, 2, 5}, {37}), all_ways()); }
 TEST(Shapes, ZeroTokensHereAndThere) { run_passes(world_of({3, 1, 2}, {0, 17, 0, 1, 64, 0}), all_ways()); }
 TEST(Shapes, ZeroTokensEverywhere) { run_passes(world_of({2, 2}, {0}), all_ways()); }
 
+TEST(Shapes, AllToOneRank) {
+  World w = world_of({2, 3}, {30});
+  w.route = [&](uint32_t, int64_t, uint32_t k) { return k == 0 ? 9 : -1; };
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, OneExpert) {
+  World w = world_of({2, 2}, {25});
+  w.experts = 1;
+  w.top_k = 1;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, FewerExpertsThanRanks) {
+  World w = world_of({3, 3}, {25});
+  w.experts = 4;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, DuplicateChoices) {
+  World w = world_of({2, 2}, {30});
+  w.route = [&](uint32_t rank, int64_t token, uint32_t k) { return int32_t((rank + uint64_t(token) + k / 2) % w.experts); };
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, NoChoiceAtAll) {
+  World w = world_of({2, 2}, {30});
+  w.route = [](uint32_t, int64_t, uint32_t) { return -1; };
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, ExpertsPlacedByATable) {
+  World w = world_of({2, 1}, {30});
+  w.expert_owner = {2, 2, 0, 2, 0, 0};
+  w.experts = 6;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, TopKOne) {
+  World w = world_of({2, 2}, {40});
+  w.top_k = 1;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, TopKThirtyTwo) {
+  World w = world_of({5, 4, 3}, {20});
+  w.experts = 64;
+  w.top_k = 32;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, RowOfSixteenBytes) {
+  World w = world_of({2, 2}, {200});
+  w.columns = 8;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, RowOfAnOddMultiple) {
+  World w = world_of({2, 2}, {60});
+  w.columns = 8 * 37;
+  run_passes(w, all_ways());
+}
+
+TEST(Shapes, RowOfFortyKilobytes) {
+  World w = world_of({2, 2}, {12});
+  w.columns = 20480;
+  w.slab_bytes = 64 << 20;
+  run_passes(w, all_ways());
+}
+
+// One slot and few, whatever is batched: nothing may hang, with three nodes and more.
+TEST(Slots, OneAndFew) {
+  for (uint32_t slots : {1u, 2u, 3u, 7u})
+    for (const auto& nodes : std::vector<std::vector<uint32_t>>{{2, 2, 2}, {1, 3, 2, 1}}) {
+      World w = world_of(nodes, {45});
+      w.slots = slots;
+      w.channels = 3;
+      run_passes(w, all_ways());
+    }
+}
+
+TEST(Channels, OneToMany) {
+  for (uint32_t channels : {1u, 5u, 24u, 70u}) {
+    World w = world_of({2, 3}, {40});
+    w.channels = channels;
+    w.slots = 2;
+    run_passes(w, all_ways());
+  }
+}
+
+// Without room in the slabs every output is private, so rows land through rings and combine pushes.
+TEST(Slabs, None) {
+  World w = world_of({2, 2}, {40});
+  w.slab_bytes = 0;
+  std::vector<Pass> passes(2);
+  passes[1].weights = true;
+  run_passes(w, passes);
+}
+
+// Landings and sources are each rank's own choice: some direct and some through rings in one call.
+TEST(Landings, MixedInOneCall) {
+  const World w = world_of({3, 3}, {50});
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member member(w, problem, group);
+    for (uint32_t i = 0; i < 6; ++i) {
+      Pass pass;
+      if ((rank + i) % 2 == 0) pass.landing = Landing::kRing;
+      if ((rank + i) % 3 == 0) pass.source = CombineSource::kPush;
+      member.pass(pass, i);
+    }
+  });
+}
+
+// Ten calls back to back with rows of changing sizes: nothing but the calls themselves keeps the ranks together.
+TEST(Calls, TenWithChangingRows) {
+  for (ScaleOutChoice scale_out : {ScaleOutChoice::kLoopback, ScaleOutChoice::kLibfabric}) {
+    World w = world_of({2, 2}, {40});
+    w.columns = 512;
+    w.scale_out = scale_out;
+    std::vector<Pass> passes(10);
+    const uint32_t columns[] = {512, 8, 256, 504, 16, 512, 64, 40, 512, 8};
+    for (int i = 0; i < 10; ++i) {
+      passes[i].columns = columns[i];
+      if (i % 3 == 1) passes[i].landing = Landing::kRing;
+      if (i % 4 == 2) passes[i].source = CombineSource::kPush;
+    }
+    run_passes(w, passes);
+  }
+}
+
+// Sets of members above one word and above two.
+TEST(Members, ThirtyThreePeers) {
+  World w = world_of({33}, {4});
+  w.slots = 2;
+  run_passes(w, {Pass{}, Pass{Landing::kRing, CombineSource::kPush}});
+}
+TEST(Members, SixtyFiveNodes) {
+  World w = world_of(std::vector<uint32_t>(65, 1), {3});
+  w.channels = 1;
+  w.slots = 1;
+  run_passes(w, {Pass{}});
+}
+TEST(Members, OneAgainstManySources) {
+  World w = world_of({1, 40}, {3});
+  w.channels = 1;
+  run_passes(w, {Pass{}, Pass{Landing::kRing, CombineSource::kPush}});
+}
+TEST(Members, AHundredAndThirtyPeers) {
+  World w = world_of({130}, {2});
+  w.channels = 1;
+  w.slots = 1;
+  w.slab_bytes = 1 << 20;
+  run_passes(w, {Pass{}});
+}
+
+// The same over the network.
+TEST(Libfabric, Shapes) {
+  for (const auto& nodes : std::vector<std::vector<uint32_t>>{{2, 2}, {1, 2}, {1, 1, 1}}) {
+    World w = world_of(nodes, {60});
+    w.scale_out = ScaleOutChoice::kLibfabric;
+    w.slots = 3;
+    run_passes(w, all_ways());
+  }
+}
+
 }  // namespace
 }  // namespace transload::test
