@@ -9,6 +9,7 @@
 #include "cli/launcher.h"
 #include "cli/options.h"
 #include "cli/report.h"
+#include "cli/room.h"
 #include "cli/usage.h"
 
 #ifndef TRANSLOAD_VERSION
@@ -66,11 +67,13 @@ int run_joined(const Options& options, const Workload& workload) {
 
 int run(const RunArguments& arguments, char** argv) {
   Options options = checked(arguments);
+  if (!is_child()) check_room_for_routes(options);
   const Workload workload(options);
   check_victim(options, workload);
   if (is_child()) return be_child(options, workload);
   check_outputs(options);
   if (Bootstrap::has_environment()) return run_joined(options, workload);
+  check_room_for_rows(options, workload);
   std::optional<FloorTimes> floor;
   if (options.floor) measure_floor(options, workload, floor.emplace());
   const Outcome outcome = options.threads ? run_threads(options, workload) : run_processes(options, argv);

@@ -48,7 +48,7 @@ Worker::~Worker() = default;
 // Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   const uint64_t received = checker_.expected().source.size(), tokens = uint64_t(options_.tokens[rank_]);
-  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 8 + 8, per_token = options_.row_bytes() + options_.top_k * 4;
+  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 12 + 8, per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;
   out.topology.node_sizes = options_.node_sizes;
@@ -115,7 +115,7 @@ void Worker::iterate() {
 
 void Worker::forward() {
   const DispatchOutputs received = dispatch_first();
-  const ExpertRows rows = expert(received.x);
+  const ExpertRows rows = expert(received.x, Rows::kTokens);
   const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);
   result_.output_bytes = std::max(result_.output_bytes, group_->memory().leased_bytes);
   if (dispatch_digest_ != nullptr && !options_.dump.empty()) dump(received, rows, combined);
@@ -124,7 +124,7 @@ void Worker::forward() {
 // With the handle of the forward pass: no counts travel, only rows.
 void Worker::again(Call dispatch, Rows kind) {
   const DispatchOutputs received = dispatch_cached(dispatch, kind);
-  const ExpertRows rows = expert(received.x);
+  const ExpertRows rows = expert(received.x, kind);
   combine(Call(dispatch + 1), rows, kind);
 }
 
@@ -178,14 +178,14 @@ DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
 CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   const int64_t tokens = options_.tokens[rank_];
   CombineInputs inputs;
-  inputs.x = matrix(rows.data, rows_, int64_t(options_.hidden), kBf16);
+  inputs.x = matrix(rows.data(), rows_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
   inputs.wire = options_.wire;
   const bool backward = kind == Rows::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;
   for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
-  if (backward) inputs.topk_weights = matrix(weight_gradients_.data(), rows_, options_.top_k, kF32);
+  if (backward) inputs.topk_weights = matrix(rows.weights.data, rows_, options_.top_k, kF32);
   auto out = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
     return group_->combine(inputs);
@@ -220,19 +220,24 @@ void Worker::learn(const DispatchOutputs& out) {
   }
 }
 
-Worker::ExpertRows Worker::expert(const Tensor& x) {
-  ExpertRows out;
-  const size_t elements = size_t(rows_) * options_.hidden;
-  if (options_.source == CombineSource::kPush) {
-    out.own_memory.resize(std::max<size_t>(elements, 8));
-    out.data = out.own_memory.data();
-  } else {
-    out.lease = group_->lease(std::max<size_t>(elements, 8) * sizeof(uint16_t));
-    out.data = static_cast<uint16_t*>(out.lease.data());
+Worker::Room Worker::room(size_t bytes) {
+  Room out;
+  bytes = std::max<size_t>(bytes, 16);
+  if (options_.source == CombineSource::kPush) out.own_memory.resize(bytes);
+  else out.lease = group_->lease(bytes);
+  out.data = options_.source == CombineSource::kPush ? out.own_memory.data() : out.lease.data();
+  return out;
+}
+
+Worker::ExpertRows Worker::expert(const Tensor& x, Rows kind) {
+  ExpertRows out{room(size_t(rows_) * options_.row_bytes()), {}};
+  if (kind == Rows::kGradients) {
+    out.weights = room(weight_gradients_.size() * sizeof(float));
+    std::copy(weight_gradients_.begin(), weight_gradients_.end(), static_cast<float*>(out.weights.data));
   }
   for (int64_t m = 0; m < rows_ && m < x.rows(); ++m) {
     const size_t begin = size_t(m) * options_.hidden;
-    scale_row(x.as<uint16_t>() + begin, scales_[size_t(m)], options_.hidden, out.data + begin);
+    scale_row(x.as<uint16_t>() + begin, scales_[size_t(m)], options_.hidden, out.data() + begin);
     page_.expert_rows = uint64_t(m) + 1;
     ++page_.steps;
     if (iteration_ > options_.warmup) injector_.after_expert_row(iteration_ - options_.warmup, m + 1);
@@ -253,7 +258,7 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
       {"recv_topk_weights", "F32", {m, top_k}, received.topk_weights.data, m * top_k * 4},
       {"recv_source", "I32", {m, 2}, received.source.data, m * 8},
       {"recv_counts", "I32", {counts.size()}, counts.data(), counts.size() * 4},
-      {"expert_out", "BF16", {m, hidden}, rows.data, m * hidden * 2},
+      {"expert_out", "BF16", {m, hidden}, rows.data(), m * hidden * 2},
       {"combined_x", "BF16", {tokens, hidden}, combined.x.data, tokens * hidden * 2}};
   for (uint32_t b = 0; b < options_.biases; ++b)
     tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data(), tokens * hidden * 2});

@@ -22,10 +22,16 @@ class Worker {
 
  private:
   struct Digest;
+  // Room that combine may pull from; or memory of this rank's own, to be pushed.
+  struct Room {
+    Lease lease;
+    std::vector<char> own_memory;
+    void* data = nullptr;
+  };
   struct ExpertRows {
-    Lease lease;                       // peers pull from here
-    std::vector<uint16_t> own_memory;  // or here they are, to be pushed
-    uint16_t* data = nullptr;
+    Room rows;
+    Room weights;  // of the backward pass; else none
+    uint16_t* data() const { return static_cast<uint16_t*>(rows.data); }
   };
 
   GroupOptions group_options(const Bootstrap& bootstrap) const;
@@ -36,7 +42,8 @@ class Worker {
   DispatchOutputs dispatch_cached(Call call, Rows kind);
   CombineOutputs combine(Call call, const ExpertRows& rows, Rows kind);
   void learn(const DispatchOutputs& outputs);
-  ExpertRows expert(const Tensor& x);
+  Room room(size_t bytes);
+  ExpertRows expert(const Tensor& x, Rows kind);
   void dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined);
   void note_facts();
   template <class F>

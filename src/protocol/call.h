@@ -179,14 +179,15 @@ TRANSLOAD_ROLE void leave(W& w, const Call& call) {
   w.settle();
 }
 
-// All peers are done with my memory: what they stored has landed, what they read has been read.
+// All peers are done with my memory: what they stored has landed, what they read has been read. First my own warps, however
+// long they take: only then may it be said of a peer that it is late.
 template <Warp W>
 TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
-  w.wait_all(Members::first(int(b.map.peers)), Waiting::kDone, [&](Lane p) {
-    return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p)};
-  }, seen);
+  auto need = [&](Lane p) { return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p)}; };
+  w.wait_all(Members::only(int(b.map.peer)), Waiting::kDone, need, seen);
+  w.wait_all(Members::first(int(b.map.peers)), Waiting::kDone, need, seen);
 }
 
 // CLOSER: one warp a rank; the call returns only after it.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/check.h"
 #include "executor/fiber/sanitizer.h"
@@ -221,6 +222,7 @@ void Scheduler::expire(Time now) {
       next_deadline_ = std::min(next_deadline_, fiber.armed + deadline);
       continue;
     }
+    if (record_of(fiber, now).whom == options_.rank) continue;  // another warp of mine is stuck: its own wait accuses
     fiber.expired = true;
     fiber.expired_at = now;
     if (!options_.on_expired) continue;
@@ -230,15 +232,25 @@ void Scheduler::expire(Time now) {
   }
 }
 
-void Scheduler::end_waits(Time now) {
-  const Fiber* worst = nullptr;
+// Of all waits, the one that says most: for another rank rather than for a warp of mine, for something rather than for a rank to
+// leave; then the one that expired first; then the oldest.
+WaitRecord Scheduler::telling_wait(Time now) const {
+  const Fiber* best = nullptr;
+  int best_vague = 0;
   for (int i : parked_) {
     const Fiber& fiber = state_[size_t(i)];
-    const bool worse = worst == nullptr || (fiber.expired && !worst->expired) ||
-                       (fiber.expired == worst->expired && (fiber.expired ? fiber.expired_at < worst->expired_at : fiber.since < worst->since));
-    if (worse) worst = &fiber;
+    const WaitRecord record = record_of(fiber, now);
+    const int vague = (record.whom == options_.rank ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0);
+    const Time when = fiber.expired ? fiber.expired_at : fiber.since;
+    const Time best_when = best == nullptr ? Time{} : best->expired ? best->expired_at : best->since;
+    const auto order = std::make_tuple(vague, !fiber.expired, when);
+    if (best == nullptr || order < std::make_tuple(best_vague, !best->expired, best_when)) best = &fiber, best_vague = vague;
   }
-  if (worst != nullptr && !last_wait_.present) last_wait_ = record_of(*worst, now);
+  return best != nullptr ? record_of(*best, now) : WaitRecord{};
+}
+
+void Scheduler::end_waits(Time now) {
+  if (!last_wait_.present) last_wait_ = telling_wait(now);
   while (!parked_.empty()) wake(parked_.size() - 1, true);
 }
 
@@ -272,10 +284,7 @@ void Scheduler::idle(Time now, Time limit) {
 void Scheduler::tell_idle(Time now) {
   if (!options_.on_idle || now - last_idle_ < kIdleEvery) return;
   last_idle_ = now;
-  const Fiber* oldest = nullptr;
-  for (int i : parked_)
-    if (oldest == nullptr || state_[size_t(i)].since < oldest->since) oldest = &state_[size_t(i)];
-  const WaitRecord record = oldest != nullptr ? record_of(*oldest, now) : WaitRecord{};
+  const WaitRecord record = telling_wait(now);
   Watched theirs;
   options_.on_idle(record);
 }

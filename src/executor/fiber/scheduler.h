@@ -41,7 +41,7 @@ class Scheduler final : private Parker {
   // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in time.
   bool finish_network(uint32_t deadline_ms);
 
-  // Of the waits of the last run that a fault ended: the one that expired first, else the oldest.
+  // Of the waits of the last run that a fault ended, the one that says most.
   const WaitRecord& last_wait() const { return last_wait_; }
 
  private:
@@ -80,6 +80,7 @@ class Scheduler final : private Parker {
   void sleep(Time now, Time limit);
   void tell_idle(Time now);
   WaitRecord record_of(const Fiber& fiber, Time now) const;
+  WaitRecord telling_wait(Time now) const;
 
   HostMemory& memory_;
   const HostMemoryOptions& options_;

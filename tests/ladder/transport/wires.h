@@ -71,7 +71,6 @@ inline LibfabricOptions options_of(const Wire& wire, const Member& me) {
   options.region_bytes = me.region_bytes();
   for (uint32_t rank = 0; rank < me.ranks(); ++rank)
     if (rank != me.rank()) options.counterparts.push_back(rank);
-  if (const char* p = getenv("TLP")) options.provider = p;
   options.assume_unordered = wire.kind == Kind::kUnordered;
   options.piece_bytes = wire.piece_bytes;
   options.window = wire.window;

@@ -1,0 +1,443 @@
+// Shared memory between ranks: sealed regions, passed descriptors, threads and processes, peers that die.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "transload/status.h"
+#include "transport/scaleup/shm/host.h"
+#include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/shm/room.h"
+#include "transport/scaleup/shm/shared_region.h"
+
+namespace transload {
+namespace {
+
+namespace fs = std::filesystem;
+
+// One rank's region and bell. The bytes of a region tell whose they are.
+struct Side {
+  explicit Side(uint32_t rank, size_t bytes = 8192)
+      : bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        region(std::make_shared<SharedRegion>(bytes)),
+        neighbours(rank, region, bell.get()) {
+    std::memset(region->base(), int(rank + 1), bytes);
+  }
+  Descriptor bell;
+  std::shared_ptr<SharedRegion> region;
+  Neighbours neighbours;
+};
+
+std::vector<uint32_t> all_of(uint32_t ranks) {
+  std::vector<uint32_t> all(ranks);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+Error error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return Error(Code::kOk, "");
+}
+
+// A process with a line to its parent. It ends with the test.
+class Child {
+ public:
+  explicit Child(const std::function<int(int line)>& body) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::close(ends[0]);
+      ::alarm(60);
+      int status = 98;
+      try {
+        status = body(ends[1]);
+      } catch (const std::exception& error) {
+        ::fprintf(stderr, "child: %s\n", error.what());
+      }
+      ::_exit(status);
+    }
+    ::close(ends[1]);
+    line_ = ends[0];
+  }
+  ~Child() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    wait();
+    ::close(line_);
+  }
+  Child(const Child&) = delete;
+  int line() const { return line_; }
+  pid_t pid() const { return pid_; }
+  int wait() {
+    if (pid_ <= 0) return -1;
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int line_ = -1;
+};
+
+void say(int line, const std::string& text) {
+  const uint32_t size = uint32_t(text.size());
+  const std::string frame = std::string(reinterpret_cast<const char*>(&size), 4) + text;
+  if (::send(line, frame.data(), frame.size(), MSG_NOSIGNAL) != ssize_t(frame.size())) ::perror("say");
+}
+
+std::string hear(int line) {
+  uint32_t size = 0;
+  if (::recv(line, &size, 4, MSG_WAITALL) != 4) return {};
+  std::string text(size, 0);
+  return ::recv(line, text.data(), size, MSG_WAITALL) == ssize_t(size) ? text : std::string();
+}
+
+// What every child does first: offers its region to the parent, and hears those of all.
+std::vector<RegionOffer> trade_offers(int line, const Neighbours& mine, uint32_t ranks) {
+  say(line, mine.offer().pack());
+  std::vector<RegionOffer> offers;
+  for (uint32_t rank = 0; rank < ranks; ++rank) offers.push_back(RegionOffer::unpack(hear(line)));
+  return offers;
+}
+
+// The parent's part of it, for ranks that are all children.
+void spread_offers(const std::vector<std::unique_ptr<Child>>& children) {
+  std::vector<std::string> offers;
+  for (const auto& child : children) offers.push_back(hear(child->line()));
+  for (const auto& child : children)
+    for (const std::string& offer : offers) say(child->line(), offer);
+}
+
+TEST(SharedRegion, IsZeroAndSealed) {
+  SharedRegion region(3 * 4096);
+  EXPECT_EQ(region.bytes(), size_t(3 * 4096));
+  for (size_t i = 0; i < region.bytes(); ++i) ASSERT_EQ(region.base()[i], 0);
+  EXPECT_NE(::ftruncate(region.fd(), 4096), 0);
+  EXPECT_NE(::ftruncate(region.fd(), 1 << 20), 0);
+  EXPECT_NE(::fcntl(region.fd(), F_GETFD) & FD_CLOEXEC, 0);
+}
+
+TEST(SharedRegion, TakesOnlyWhatWasOffered) {
+  SharedRegion region(8192);
+  const auto copy = [&] { return Descriptor(::fcntl(region.fd(), F_DUPFD_CLOEXEC, 3)); };
+  const auto same = SharedRegion::from_peer(copy(), 8192);
+  ASSERT_NE(same, nullptr);
+  region.base()[5000] = 42;
+  EXPECT_EQ(same->base()[5000], 42);
+  EXPECT_EQ(SharedRegion::from_peer(copy(), 4096), nullptr);
+  EXPECT_EQ(SharedRegion::from_peer(copy(), 8193), nullptr);
+  EXPECT_EQ(SharedRegion::from_peer(Descriptor(), 8192), nullptr);
+  Descriptor unsealed(::memfd_create("unsealed", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::ftruncate(unsealed.get(), 8192), 0);
+  EXPECT_EQ(SharedRegion::from_peer(std::move(unsealed), 8192), nullptr);
+  EXPECT_EQ(SharedRegion::from_peer(Descriptor(::eventfd(0, EFD_CLOEXEC)), 8192), nullptr);
+}
+
+TEST(SharedRegion, RefusesWhatDoesNotFit) {
+  const Error error = error_of([] { SharedRegion region(size_t(1) << 50); });
+  EXPECT_EQ(error.code(), Code::kOutOfMemory);
+  EXPECT_NE(std::string(error.what()).find("1125899906842624 bytes needed"), std::string::npos) << error.what();
+  EXPECT_NE(std::string(error.what()).find("available"), std::string::npos) << error.what();
+  EXPECT_EQ(error_of([] { SharedRegion region(0); }).code(), Code::kInvalidArgument);
+}
+
+// A machine made of files.
+class Room : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "transload-room-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+    put("proc/meminfo", "MemTotal: 100 kB\nMemAvailable:   5000 kB\n");
+  }
+  void TearDown() override { fs::remove_all(root_); }
+  void put(const std::string& path, const std::string& text) {
+    fs::create_directories((fs::path(root_) / path).parent_path());
+    std::ofstream(fs::path(root_) / path) << text;
+  }
+  uint64_t room() const { return available_bytes({root_}); }
+  std::string root_;
+};
+
+TEST_F(Room, MemAvailable) { EXPECT_EQ(room(), 5000u * 1024); }
+
+TEST_F(Room, CgroupTwoAndItsParents) {
+  put("proc/self/cgroup", "0::/a/b\n");
+  put("sys/fs/cgroup/a/b/memory.max", "max\n");
+  put("sys/fs/cgroup/a/b/memory.current", "1000\n");
+  EXPECT_EQ(room(), 5000u * 1024);
+  put("sys/fs/cgroup/a/memory.max", "300000\n");
+  put("sys/fs/cgroup/a/memory.current", "100000\n");
+  EXPECT_EQ(room(), 200000u);
+  put("sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 60000\n");
+  EXPECT_EQ(room(), 260000u);
+  put("sys/fs/cgroup/a/b/memory.max", "500\n");
+  EXPECT_EQ(room(), 0u);
+}
+
+TEST_F(Room, CgroupOneSeenFromInside) {
+  put("proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/docker/0123\n0::/\n");
+  put("sys/fs/cgroup/memory/memory.limit_in_bytes", "70000\n");
+  put("sys/fs/cgroup/memory/memory.usage_in_bytes", "30000\n");
+  EXPECT_EQ(room(), 40000u);
+}
+
+TEST(Neighbours, OfferSurvivesPacking) {
+  Side side(3);
+  const RegionOffer offer = side.neighbours.offer();
+  const RegionOffer same = RegionOffer::unpack(offer.pack());
+  EXPECT_EQ(same.host, offer.host);
+  EXPECT_TRUE(same.process == offer.process);
+  EXPECT_EQ(same.region, offer.region);
+  EXPECT_EQ(same.base, uint64_t(reinterpret_cast<uintptr_t>(side.region->base())));
+  EXPECT_TRUE(same.same_host(offer));
+  EXPECT_EQ(error_of([&] { RegionOffer::unpack(offer.pack().substr(1)); }).code(), Code::kInvalidArgument);
+  EXPECT_EQ(error_of([&] { RegionOffer::unpack(offer.pack() + "x"); }).code(), Code::kInvalidArgument);
+}
+
+TEST(Neighbours, ManyThreadsShareOneMapping) {
+  constexpr uint32_t kRanks = 130;
+  std::vector<RegionOffer> offers(kRanks);
+  std::barrier all_here(kRanks);
+  std::vector<std::thread> threads;
+  for (uint32_t rank = 0; rank < kRanks; ++rank) {
+    threads.emplace_back([&, rank] {
+      auto side = std::make_unique<Side>(rank);
+      offers[rank] = side->neighbours.offer();
+      all_here.arrive_and_wait();
+      side->neighbours.connect(offers, all_of(kRanks), 5000);
+      all_here.arrive_and_wait();
+      if (rank % 2 == 1) side.reset();  // its region stays while others look at it
+      all_here.arrive_and_wait();
+      if (rank % 2 == 1) return;
+      for (uint32_t peer = 0; peer < kRanks; ++peer) {
+        ASSERT_EQ(uint64_t(reinterpret_cast<uintptr_t>(side->neighbours.base(peer))), offers[peer].base);
+        EXPECT_EQ(side->neighbours.base(peer)[8191], char(peer + 1));
+        EXPECT_EQ(::eventfd_write(side->neighbours.bell_fd(peer), 1), 0);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// 16 processes, each maps all: reads every region, writes a byte of its own into each, rings each bell.
+TEST(Neighbours, ManyProcesses) {
+  constexpr uint32_t kRanks = 16;
+  std::vector<std::unique_ptr<Child>> children;
+  for (uint32_t rank = 0; rank < kRanks; ++rank) {
+    children.push_back(std::make_unique<Child>([rank](int line) {
+      Side side(rank, 4096 * (rank + 1));
+      side.neighbours.connect(trade_offers(line, side.neighbours, kRanks), all_of(kRanks), 20'000);
+      for (uint32_t peer = 0; peer < kRanks; ++peer) {
+        if (side.neighbours.bytes(peer) != 4096 * (peer + 1)) return 1;
+        if (side.neighbours.base(peer)[4095] != char(peer + 1)) return 2;
+        side.neighbours.base(peer)[rank] = char(100 + rank);
+        if (::eventfd_write(side.neighbours.bell_fd(peer), 1) != 0) return 3;
+      }
+      say(line, "done");
+      if (hear(line) != "go") return 4;
+      for (uint32_t peer = 0; peer < kRanks; ++peer)
+        if (side.region->base()[peer] != char(100 + peer)) return 5;
+      eventfd_t rings = 0;
+      return ::eventfd_read(side.bell.get(), &rings) == 0 && rings == kRanks ? 0 : 6;
+    }));
+  }
+  spread_offers(children);
+  for (const auto& child : children) EXPECT_EQ(hear(child->line()), "done");
+  for (const auto& child : children) say(child->line(), "go");
+  for (const auto& child : children) EXPECT_EQ(child->wait(), 0);
+}
+
+// Two processes with several threads each: plain pointers inside, one mapping of each foreign region a process.
+TEST(Neighbours, ProcessesOfThreads) {
+  constexpr uint32_t kProcesses = 2, kThreads = 5, kRanks = kProcesses * kThreads;
+  std::vector<std::unique_ptr<Child>> children;
+  for (uint32_t process = 0; process < kProcesses; ++process) {
+    children.push_back(std::make_unique<Child>([process](int line) {
+      std::vector<std::unique_ptr<Side>> sides;
+      for (uint32_t i = 0; i < kThreads; ++i) sides.push_back(std::make_unique<Side>(process * kThreads + i));
+      for (const auto& side : sides) say(line, side->neighbours.offer().pack());
+      std::vector<RegionOffer> offers;
+      for (uint32_t rank = 0; rank < kRanks; ++rank) offers.push_back(RegionOffer::unpack(hear(line)));
+      std::vector<std::thread> threads;
+      for (const auto& side : sides)
+        threads.emplace_back([&] { side->neighbours.connect(offers, all_of(kRanks), 20'000); });
+      for (std::thread& thread : threads) thread.join();
+      int wrong = 0;
+      for (const auto& side : sides) {
+        for (uint32_t peer = 0; peer < kRanks; ++peer) {
+          wrong += side->neighbours.base(peer)[77] != char(peer + 1);
+          wrong += side->neighbours.base(peer) != sides[0]->neighbours.base(peer);
+        }
+      }
+      say(line, "done");
+      return wrong == 0 && hear(line) == "go" ? 0 : 1;
+    }));
+  }
+  std::vector<std::string> offers;
+  for (const auto& child : children)
+    for (uint32_t i = 0; i < kThreads; ++i) offers.push_back(hear(child->line()));
+  for (const auto& child : children)
+    for (const std::string& offer : offers) say(child->line(), offer);
+  for (const auto& child : children) EXPECT_EQ(hear(child->line()), "done");
+  for (const auto& child : children) say(child->line(), "go");
+  for (const auto& child : children) EXPECT_EQ(child->wait(), 0);
+}
+
+// Node lists: only who is wanted is mapped.
+TEST(Neighbours, OnlyTheWanted) {
+  Side a(0), b(1), c(2);
+  const std::vector<RegionOffer> offers{a.neighbours.offer(), b.neighbours.offer(), c.neighbours.offer()};
+  a.neighbours.connect(offers, {0, 2}, 1000);
+  EXPECT_EQ(a.neighbours.base(0), a.region->base());
+  EXPECT_EQ(a.neighbours.base(1), nullptr);
+  EXPECT_EQ(a.neighbours.bell_fd(1), -1);
+  EXPECT_EQ(a.neighbours.bytes(1), 0u);
+  EXPECT_EQ(a.neighbours.base(2), c.region->base());
+  EXPECT_EQ(a.neighbours.base(9), nullptr);
+}
+
+// The mapping of a peer stays good after the peer was killed, and nothing of it is left in the system's names.
+TEST(Neighbours, KilledPeer) {
+  Child child([](int line) {
+    Side side(1);
+    side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, 20'000);
+    say(line, "done");
+    ::pause();
+    return 0;
+  });
+  Side side(0);
+  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
+  say(child.line(), side.neighbours.offer().pack());
+  say(child.line(), theirs.pack());
+  side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, 20'000);
+  ASSERT_EQ(hear(child.line()), "done");
+  ::kill(child.pid(), SIGKILL);
+  EXPECT_EQ(child.wait(), -SIGKILL);
+  EXPECT_EQ(side.neighbours.base(1)[8191], 2);
+  std::memset(side.neighbours.base(1), 9, 8192);
+  EXPECT_EQ(side.neighbours.base(1)[0], 9);
+  EXPECT_EQ(::eventfd_write(side.neighbours.bell_fd(1), 1), 0);
+  std::ifstream sockets("/proc/net/unix");
+  const std::string names((std::istreambuf_iterator<char>(sockets)), {});
+  char name[64];
+  ::snprintf(name, sizeof name, "transload-%016llx", (unsigned long long)(theirs.region));
+  EXPECT_EQ(names.find(name), std::string::npos);
+}
+
+TEST(Neighbours, NamesTheDead) {
+  for (uint32_t me : {0u, 1u}) {  // whether I call or am called
+    Child child([me](int line) {
+      Side side(1 - me);
+      say(line, side.neighbours.offer().pack());
+      ::pause();
+      return 0;
+    });
+    Side side(me);
+    std::vector<RegionOffer> offers(2);
+    offers[me] = side.neighbours.offer();
+    offers[1 - me] = RegionOffer::unpack(hear(child.line()));
+    ::kill(child.pid(), SIGKILL);
+    child.wait();
+    const Error error = error_of([&] { side.neighbours.connect(offers, {0, 1}, 300); });
+    EXPECT_EQ(error.code(), Code::kFault);
+    EXPECT_EQ(error.fault().culprit_rank, 1 - me);
+    EXPECT_EQ(error.fault().kind, me == 0 ? FaultKind::kLost : FaultKind::kAbsent);
+  }
+}
+
+TEST(Neighbours, NamesTheStopped) {
+  Child child([](int line) {
+    Side side(1);
+    say(line, side.neighbours.offer().pack());
+    ::pause();
+    return 0;
+  });
+  Side side(0);
+  const std::vector<RegionOffer> offers{side.neighbours.offer(), RegionOffer::unpack(hear(child.line()))};
+  const Error error = error_of([&] { side.neighbours.connect(offers, {0, 1}, 300); });
+  EXPECT_EQ(error.fault().culprit_rank, 1u);
+  EXPECT_EQ(error.fault().kind, FaultKind::kAbsent);
+}
+
+// A caller that knows no secret gets nothing and disturbs nobody.
+TEST(Neighbours, StrangersGetNothing) {
+  Child child([](int line) {
+    Side side(0);
+    side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, 20'000);
+    return side.neighbours.base(1)[0] == 2 ? 0 : 1;
+  });
+  Side side(1);
+  const RegionOffer mine = side.neighbours.offer();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const int length = ::snprintf(address.sun_path + 1, 64, "transload-%016llx", (unsigned long long)(mine.region));
+  Descriptor stranger(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&address),
+                      socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length))), 0);
+  const uint64_t guess[3] = {1, 2, 0};
+  ASSERT_EQ(::send(stranger.get(), guess, sizeof guess, MSG_NOSIGNAL), ssize_t(sizeof guess));
+  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
+  say(child.line(), theirs.pack());
+  say(child.line(), mine.pack());
+  side.neighbours.connect({theirs, mine}, {0, 1}, 20'000);
+  EXPECT_EQ(side.neighbours.base(0)[0], 1);
+  char byte;
+  EXPECT_EQ(::recv(stranger.get(), &byte, 1, 0), 0);
+  EXPECT_EQ(child.wait(), 0);
+}
+
+// A peer that offers more than it passes is named, not believed.
+TEST(Neighbours, NamesTheLiar) {
+  Child child([](int line) {
+    Side side(1);
+    RegionOffer lie = side.neighbours.offer();
+    const RegionOffer theirs = RegionOffer::unpack(hear(line));
+    lie.bytes *= 2;
+    say(line, lie.pack());
+    side.neighbours.connect({theirs, lie}, {0, 1}, 20'000);
+    return 0;
+  });
+  Side side(0);
+  say(child.line(), side.neighbours.offer().pack());
+  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
+  const Error error = error_of([&] { side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, 5000); });
+  EXPECT_EQ(error.fault().culprit_rank, 1u);
+  EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
+}
+
+TEST(Host, AForkIsAnotherProcessOnTheSameHost) {
+  const ProcessIdentity mine = process_identity();
+  EXPECT_TRUE(mine == process_identity());
+  Child child([&](int line) {
+    say(line, process_identity() == mine ? "same" : "other");
+    say(line, host_identity());
+    return 0;
+  });
+  EXPECT_EQ(hear(child.line()), "other");
+  EXPECT_EQ(hear(child.line()), host_identity());
+}
+
+}  // namespace
+}  // namespace transload
