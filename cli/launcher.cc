@@ -101,6 +101,7 @@ class Watch {
     out.victim_rows = expert ? page.expert_rows : page.progress.rows;
     out.victim_rows_total = expert ? 0 : uint64_t(page.progress.rows_total);
     out.fault_ns = trouble_ns_ = now_ns();
+    children_.board().of(options_.fault->rank).gone = 1;
     children_.signal(children_.all()[options_.fault->rank], options_.fault->stop ? SIGSTOP : SIGKILL);
   }
 

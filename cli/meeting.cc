@@ -24,18 +24,24 @@ bool Meeting::wait_for(uint32_t other, uint64_t arrivals, bool asleep) const {
   return true;
 }
 
-// Twice: asleep, because the slowest may still check for seconds; then awake, so that all start at once.
-void Meeting::meet(Group& group) {
+bool Meeting::wait_for_all(bool asleep) {
+  for (uint32_t other = 0; other < ranks_; ++other)
+    if (other != rank_ && !wait_for(other, arrivals_, asleep)) return false;
+  return true;
+}
+
+// Asleep, because the slowest may be busy for seconds; then once more, awake.
+void Meeting::meet(Group& group, bool at_once) {
   if (ranks_ == 1) return;
   if (!board_.shared(ranks_)) {
     group.gather("");
     return;
   }
-  for (const bool asleep : {true, false}) {
-    board_.of(rank_).arrivals = ++arrivals_;
-    for (uint32_t other = 0; other < ranks_; ++other)
-      if (other != rank_ && !wait_for(other, arrivals_, asleep)) return;
-  }
+  board_.of(rank_).arrivals = ++arrivals_;
+  const bool all_came = wait_for_all(true);
+  if (!at_once) return;
+  board_.of(rank_).arrivals = ++arrivals_;
+  if (all_came) wait_for_all(false);
 }
 
 }  // namespace transload::cli

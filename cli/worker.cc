@@ -130,12 +130,13 @@ void Worker::again(Call dispatch, Rows kind) {
 
 template <class F>
 auto Worker::timed(Call call, F f) {
-  if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup))) meeting_.meet(*group_);
+  if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup))) meeting_.meet(*group_, true);
   const int64_t begin_ns = now_ns();
   page_.entry_ns = begin_ns;
   auto out = f();
   const int64_t end_ns = now_ns();
   ++page_.steps;
+  meeting_.meet(*group_, false);
   checker_.at(iteration_, call);
   if (iteration_ > options_.warmup) result_.call_us[call].push_back(double(end_ns - begin_ns) * 1e-3);
   return out;

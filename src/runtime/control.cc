@@ -17,7 +17,7 @@ constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group
 constexpr uint64_t kGraceNs = 300 * kMillisecondNs;      // for the server's answer after a deadline of its own
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
-constexpr uint64_t kWatchNs = 20 * kMillisecondNs;       // between looks at the time while a verdict is awaited
+constexpr uint64_t kWatchNs = 20 * kMillisecondNs;  // between looks at the time while a verdict is awaited
 
 void check(bool condition, const std::string& message) {
   if (!condition) throw Error(Code::kInvalidArgument, message);
@@ -234,7 +234,9 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
   parts_.assign(bootstrap_.ranks, std::nullopt);
   parts_count_ = 0;
   const Gather request{round_, deadline_ms_, mine};
-  const auto done = [&] { return parts_count_ == parts_.size() || member_->verdict().kind != FaultKind::kNone || gone_; };
+  const auto done = [&] {
+    return parts_count_ == parts_.size() || member_->verdict().kind != FaultKind::kNone || gone_;
+  };
   lock.unlock();
   socket_.send(pack(request), entered + deadline_ms_ * kMillisecondNs);
   lock.lock();

@@ -21,8 +21,8 @@ namespace transload {
 
 class Control {
  public:
-  // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the lowest
-  // rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
+  // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the
+  // lowest rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
   Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank);
   // Without a goodbye before it, the others hear that this rank is lost.
   ~Control();
@@ -41,7 +41,8 @@ class Control {
     note_.store(epoch << 24 | uint64_t(phase) << 21 | uint64_t(waiting) << 20 | whom, std::memory_order_relaxed);
   }
 
-  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; wait again.
+  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped: nobody was
+  // accused, and the wait must be started anew.
   bool suspect(const Suspicion& suspicion, uint64_t since);
   void mismatch(uint32_t culprit, const std::string& argument);
   // Blocks until there is one if a suspicion or mismatch is open (a second at most); else kNone, or the one there is.
@@ -78,10 +79,10 @@ class Control {
   const std::vector<uint32_t> node_of_rank_;
   MeetingPoint point_;
   FrameSocket socket_;
-  std::string why_not_;           // the last reason for which joining failed
-  bool refused_ = false;          // that reason came from the rendezvous
+  std::string why_not_;   // the last reason for which joining failed
+  bool refused_ = false;  // that reason came from the rendezvous
 
-  mutable std::mutex mutex_;      // guards what follows, up to the thread
+  mutable std::mutex mutex_;  // guards what follows, up to the thread
   std::condition_variable changed_;
   std::optional<Member> member_;
   std::vector<std::optional<std::string>> parts_;  // of the round that is gathered

@@ -108,7 +108,8 @@ std::optional<Hello> unpack_hello(std::string_view body) {
   hello.ranks = reader.u32();
   hello.deadline_ms = reader.u32();
   hello.name = reader.text();
-  if (!reader.ok() || hello.ranks == 0 || hello.ranks > kControlRanksMax || hello.rank >= hello.ranks) return std::nullopt;
+  if (!reader.ok() || hello.ranks == 0 || hello.ranks > kControlRanksMax || hello.rank >= hello.ranks)
+    return std::nullopt;
   if (hello.name.size() > kNameBytesMax || reader.left() != 4 * size_t(hello.ranks)) return std::nullopt;
   for (uint32_t rank = 0; rank < hello.ranks; ++rank) {
     hello.node_of_rank.push_back(reader.u32());

@@ -13,8 +13,8 @@ namespace transload {
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": version 1 of this protocol
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
-constexpr size_t kGatherBytesMax = 1 << 20;   // of one rank, in one round
-constexpr size_t kFrameHeadBytes = 5;         // u32 length of the body, u8 type
+constexpr size_t kGatherBytesMax = 1 << 20;  // of one rank, in one round
+constexpr size_t kFrameHeadBytes = 5;        // u32 length of the body, u8 type
 constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
 

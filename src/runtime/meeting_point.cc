@@ -21,9 +21,9 @@ constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this por
 
 // What rank 0 tells the others through the caller's all-gather; plain bytes of one size.
 struct Card {
-  char host[128];        // of the rank: who shares it may use the loopback
-  char addresses[768];   // of the server, separated by spaces
-  char problem[256];     // why there is no server
+  char host[128];       // of the rank: who shares it may use the loopback
+  char addresses[768];  // of the server, separated by spaces
+  char problem[256];    // why there is no server
   uint64_t server;
   uint64_t port;
 };
@@ -99,9 +99,8 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
   if (first.port == 0 || first.port > 65535)
     throw Error(Code::kInvalidArgument, "all_gather: what it gave for rank 0 is not what rank 0 put in");
-  const bool one_host = std::all_of(cards.begin(), cards.end(), [&](const Card& card) {
-    return std::strcmp(card.host, first.host) == 0;
-  });
+  const bool one_host = std::all_of(cards.begin(), cards.end(),
+                                    [&](const Card& card) { return std::strcmp(card.host, first.host) == 0; });
   point.hosts = words_of(first.addresses);
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1"};
   point.port = uint16_t(first.port);
@@ -118,7 +117,8 @@ MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms
   point.port = bootstrap.port;
   if (bootstrap.port == 0) {
     if (bootstrap.ranks > 1)
-      throw Error(Code::kInvalidArgument, "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port");
+      throw Error(Code::kInvalidArgument,
+                  "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port");
     point.served = shared_server({"127.0.0.1", 0, true}, 0);
     point.hosts = {"127.0.0.1"};
     point.port = point.served->port();
@@ -129,6 +129,8 @@ MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms
     if (bootstrap.host == "localhost") address = "127.0.0.1";
     if (is_address(bootstrap.host)) address = bootstrap.host;
     point.served = shared_server({address, bootstrap.port, true}, std::min(deadline_ms, kPortPatienceMs));
+    point.server = point.served->number();
+    if (address == "0.0.0.0") point.hosts.push_back("127.0.0.1");  // if the name cannot be resolved here
   }
   return point;
 }

@@ -87,17 +87,16 @@ Meetings::Letters Meetings::hello(uint64_t connection, const Hello& hello, uint6
     parties_.push_back(party);
     current_[hello.name] = party;
   }
-  Letters letters;
   Guest& guest = guests_.at(connection);
   guest.party = party;
-  seat(guest, connection, hello, letters, now);
-  return letters;
+  return seat(guest, connection, hello.rank, now);
 }
 
-void Meetings::seat(Guest& guest, uint64_t connection, const Hello& hello, Letters& letters, uint64_t now) {
+Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, uint32_t rank, uint64_t now) {
+  Letters letters;
   Party& party = *guest.party;
-  guest.rank = hello.rank;
-  Place& place = party.places[hello.rank];
+  guest.rank = rank;
+  Place& place = party.places[rank];
   place.seat = Seat::kHere;
   place.connection = connection;
   ++party.came;
@@ -108,6 +107,7 @@ void Meetings::seat(Guest& guest, uint64_t connection, const Hello& hello, Lette
     party.beat_at = now;
     to_all(party, pack(Welcome{options_.in_rank_0}), false, letters);
   }
+  return letters;
 }
 
 Meetings::Letters Meetings::gather(Guest& guest, Gather gather, uint64_t now) {

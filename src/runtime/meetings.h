@@ -15,15 +15,15 @@ namespace transload {
 
 // A connection that says nothing intelligible for so long is shown out (port scanners).
 constexpr uint64_t kHelloNs = 10'000 * kMillisecondNs;
-// A rank that comes so soon after its group was given up is told so, instead of waiting alone for the next of that name.
+// A rank that comes so soon after its group was given up is told so, instead of waiting alone for the next one.
 constexpr uint64_t kLateNs = 2'000 * kMillisecondNs;
 
 // A frame for a connection; many may share one.
 struct Letter {
   uint64_t to = 0;
   std::shared_ptr<const std::string> frame;  // null: nothing to say
-  bool close = false;      // afterwards
-  bool droppable = false;  // not worth queueing
+  bool close = false;                        // afterwards
+  bool droppable = false;                    // not worth queueing
 };
 
 struct MeetingsOptions {
@@ -66,8 +66,7 @@ class Meetings {
   };
   // One generation of a name.
   struct Party {
-    Party(const Hello& hello) : name(hello.name), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
-    std::string name;
+    explicit Party(const Hello& hello) : ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
     uint32_t ranks;
     std::vector<Place> places;
     uint32_t came = 0;
@@ -89,7 +88,7 @@ class Meetings {
 
   Letters hello(uint64_t connection, const Hello& hello, uint64_t now);
   std::optional<Refused> place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party);
-  void seat(Guest& guest, uint64_t connection, const Hello& hello, Letters& letters, uint64_t now);
+  Letters seat(Guest& guest, uint64_t connection, uint32_t rank, uint64_t now);
   Letters gather(Guest& guest, Gather gather, uint64_t now);
   void give_round(Party& party, uint32_t number, Letters& letters);
   Letters message(Guest& guest, uint64_t connection, Message message, uint64_t now);

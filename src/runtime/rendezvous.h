@@ -28,8 +28,8 @@ class RendezvousServer {
   std::unique_ptr<Impl> impl_;
 };
 
-// The one that this process runs at a port, shared by all of its groups; opened if there is none. Retries for `patience_ms`
-// while the port is still in use.
+// The one that this process runs at a port, shared by all of its groups; opened if there is none. Retries for
+// `patience_ms` while the port is still in use. Port 0: a new one at a free port.
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
 
 }  // namespace transload

@@ -7,12 +7,18 @@ namespace transload {
 
 const char* name_of(FaultKind kind) {
   switch (kind) {
-    case FaultKind::kNone: return "none";
-    case FaultKind::kLost: return "lost";
-    case FaultKind::kSilent: return "silent";
-    case FaultKind::kAbsent: return "absent";
-    case FaultKind::kUnreachable: return "unreachable";
-    case FaultKind::kMismatch: return "mismatch";
+    case FaultKind::kNone:
+      return "none";
+    case FaultKind::kLost:
+      return "lost";
+    case FaultKind::kSilent:
+      return "silent";
+    case FaultKind::kAbsent:
+      return "absent";
+    case FaultKind::kUnreachable:
+      return "unreachable";
+    case FaultKind::kMismatch:
+      return "mismatch";
   }
   return "none";
 }
@@ -21,12 +27,18 @@ namespace {
 
 const char* predicate(FaultKind kind) {
   switch (kind) {
-    case FaultKind::kNone: return "is not to blame";
-    case FaultKind::kLost: return "is lost";
-    case FaultKind::kSilent: return "is silent";
-    case FaultKind::kAbsent: return "is absent";
-    case FaultKind::kUnreachable: return "is unreachable";
-    case FaultKind::kMismatch: return "called something else";
+    case FaultKind::kNone:
+      return "is not to blame";
+    case FaultKind::kLost:
+      return "is lost";
+    case FaultKind::kSilent:
+      return "is silent";
+    case FaultKind::kAbsent:
+      return "is absent";
+    case FaultKind::kUnreachable:
+      return "is unreachable";
+    case FaultKind::kMismatch:
+      return "called something else";
   }
   return "";
 }

@@ -106,7 +106,8 @@ std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
     if (rank.left) return Verdict{FaultKind::kAbsent, at, "it has left the group"};
     if (silent(at, now)) return judge_silent(at, now, last_chance);
     if (rank.heard < open.at + kNewsNs && !last_chance) return std::nullopt;
-    if (rank.beat.phase == 0 || rank.beat.epoch < open.suspicion.epoch)
+    const bool idle = rank.beat.phase == 0 && !rank.beat.waiting;  // while a group is made ranks wait in no phase
+    if (idle || rank.beat.epoch < open.suspicion.epoch)
       return Verdict{FaultKind::kAbsent, at, "it is alive, but did not enter the call"};
     const auto again = std::find(path.begin(), path.end(), at);
     if (again != path.end()) return judge_cycle(path, at);
@@ -261,7 +262,8 @@ Verdict Member::own_view(uint64_t now) const {
     if (whom == left_.size()) whom = seat_.rank == 0 && left_.size() > 1 ? 1 : 0;
   }
   if (left_[whom]) return {FaultKind::kAbsent, whom, "it has left the group"};
-  return {out_of_reach(whom), whom, rank_text(seat_.rank) + " waited for it and heard no verdict; this is its own view"};
+  return {out_of_reach(whom), whom,
+          rank_text(seat_.rank) + " waited for it and heard no verdict; this is its own view"};
 }
 
 }  // namespace transload

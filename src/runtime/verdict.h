@@ -1,7 +1,7 @@
 // Suspicion, then verdict: how all ranks of a group come to name the same culprit.
 //
 // Two state machines that take messages and times and return messages. No socket, clock or thread: the control channel
-// carries them between processes, and a simulator runs the very same code. Times are nanoseconds of one clock a machine.
+// carries them between processes, and a simulator runs the very same code. Times are nanoseconds, of one clock each.
 #pragma once
 #include <transload/status.h>
 
@@ -31,7 +31,7 @@ constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
 struct Heartbeat {
   uint32_t rank = 0;
   uint64_t epoch = 0;  // of the call in flight, or of the last one
-  uint32_t phase = 0;  // Phase; 0: idle
+  uint32_t phase = 0;  // Phase; 0: idle, unless it waits
   bool waiting = false;
   uint32_t waiting_for = kNobody;
 };

@@ -12,7 +12,7 @@ struct PendingMark {
   Word* at;       // null: `rail` says where
   RailWord rail;  // `rank` is set in either case
   Word count;
-  bool credit;    // else publish
+  bool credit;  // else publish
 };
 
 // Fixed room; the warp flushes when it is full.
@@ -31,8 +31,8 @@ struct Batch {
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = 0; }
 
-  // One longer put where this goes on where the last one to that rank ended, but for the padding of a slot, which travels
-  // along. Only the last: an earlier one may not take over a drained count that also speaks for those between.
+  // One longer put where this goes on where the last one to that rank ended, but for the padding of a slot, which
+  // travels along. Only the last: an earlier one may not take over a drained count that also speaks for those between.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {
       Put& last = puts[i];

@@ -11,8 +11,8 @@ struct Bell {
   std::atomic<uint32_t>* asleep = nullptr;  // in that rank's shared memory: set by it, taken by whoever rings
   int fd = -1;                              // its eventfd; -1: not reachable by memory
 
-  // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its flag
-  // and reading its words again.
+  // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its
+  // flag and reading its words again.
   static void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
   // After fence(): wakes the rank if it sleeps or is about to.

@@ -1,12 +1,13 @@
-// Fibers on Boost.Context's raw fcontext, with our own words to the sanitizers: the fiber class of Boost tells them nothing.
+// Fibers on Boost.Context's raw fcontext, with our own words to the sanitizers: the fiber class of Boost tells them
+// nothing.
 #include "executor/fiber/fiber.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <transload/status.h>
 #include <boost/context/detail/fcontext.hpp>
 #include <string>
-#include <transload/status.h>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -20,7 +21,8 @@ namespace context = boost::context::detail;
 // Frames are several times larger under a sanitizer.
 constexpr size_t kStackBytes = (TRANSLOAD_ASAN || TRANSLOAD_TSAN ? 256 : 64) << 10;
 
-// Stacks a power of two apart would meet in the same sets of the first cache; a prime number of lines spreads their tops.
+// Stacks a power of two apart would meet in the same sets of the first cache; a prime number of lines spreads their
+// tops.
 constexpr size_t kColours = 61, kColourBytes = 64;
 
 }  // namespace
@@ -50,14 +52,16 @@ Fibers::Fibers(int count) : count_(count), fibers_(new Fiber[size_t(count)]) {
   const size_t bytes = slot_bytes_ * size_t(count);
   void* const arena = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (arena == MAP_FAILED) {
-    throw Error(Code::kOutOfMemory, "stacks of " + std::to_string(count) + " fibers need " + std::to_string(bytes) + " bytes of address space");
+    throw Error(Code::kOutOfMemory, "stacks of " + std::to_string(count) + " fibers need " + std::to_string(bytes) +
+                                        " bytes of address space");
   }
   arena_ = static_cast<char*>(arena);
   for (int i = 0; i < count; ++i) {
     char* const slot = arena_ + slot_bytes_ * size_t(i);
     if (mprotect(slot, page, PROT_NONE) != 0) {
       munmap(arena_, bytes);
-      throw Error(Code::kOutOfMemory, "guard pages of " + std::to_string(count) + " fibers exceed this process's mappings");
+      throw Error(Code::kOutOfMemory,
+                  "guard pages of " + std::to_string(count) + " fibers exceed this process's mappings");
     }
     fibers_[i].owner = this;
     fibers_[i].bottom = slot + page;
@@ -97,14 +101,15 @@ void Fibers::start(int i, Entry entry, void* argument) {
 #if TRANSLOAD_TSAN
   fiber.thread = __tsan_create_fiber(0);
 #endif
-  fiber.self = context::make_fcontext(fiber.bottom + fiber.bytes, fiber.bytes, [](context::transfer_t from) TRANSLOAD_UNWATCHED {
-    Fiber& mine = *static_cast<Fiber*>(from.data);
-    mine.caller = from.fctx;
+  fiber.self =
+      context::make_fcontext(fiber.bottom + fiber.bytes, fiber.bytes, [](context::transfer_t from) TRANSLOAD_UNWATCHED {
+        Fiber& mine = *static_cast<Fiber*>(from.data);
+        mine.caller = from.fctx;
 #if TRANSLOAD_ASAN
-    __sanitizer_finish_switch_fiber(nullptr, &mine.caller_bottom, &mine.caller_bytes);
+        __sanitizer_finish_switch_fiber(nullptr, &mine.caller_bottom, &mine.caller_bytes);
 #endif
-    run_all(mine);
-  });
+        run_all(mine);
+      });
 }
 
 TRANSLOAD_UNWATCHED bool Fibers::resume(int i) {

@@ -14,8 +14,8 @@ namespace {
 // Below a line or so a streamed copy has nothing to stream.
 constexpr size_t kStreamMin = 64;
 
-// What a fiber moves before others have a turn: some 30 us of copying, so that a sender that never waits does not keep the
-// rank's forwarders and the network waiting.
+// What a fiber moves before others have a turn: some 30 us of copying, so that a sender that never waits does not keep
+// the rank's forwarders and the network waiting.
 constexpr size_t kTurnBytes = 256 << 10;
 
 // Commands between fibers and network. They are handed over each time a fiber stops, so few ever wait.
@@ -33,15 +33,15 @@ HostMemory::HostMemory(HostMemoryOptions options)
   for (uint32_t rank = 0; rank < rails_.size(); ++rank) rails_[rank] = options_.scale_out->mapped(rank);
 }
 
-void HostMemory::move(int, char* to, const char* from, size_t bytes, bool staged) {
-  if (bytes == 0) return;
-  if (staged || bytes < kStreamMin) {
-    std::memcpy(to, from, bytes);
+void HostMemory::move(int, const Piece& piece, bool staged) {
+  if (piece.bytes == 0) return;
+  if (staged || piece.bytes < kStreamMin) {
+    std::memcpy(piece.to, piece.from, piece.bytes);
   } else {
-    simd::kernels().stream_copy(to, from, bytes);
+    simd::kernels().stream_copy(piece.to, piece.from, piece.bytes);
   }
   Unwatched mine;
-  moved_bytes_ += bytes;
+  moved_bytes_ += piece.bytes;
 }
 
 void HostMemory::sum(int, const simd::SumJob& job) {

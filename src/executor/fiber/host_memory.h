@@ -1,5 +1,5 @@
-// HostMemory: one rank's memory and its ways to others, on a CPU. The Memory of FiberWarp for real runs; all of that rank's
-// fibers share it, and one thread at a time runs them.
+// HostMemory: one rank's memory and its ways to others, on a CPU. The Memory of FiberWarp for real runs; all of that
+// rank's fibers share it, and one thread at a time runs them.
 #pragma once
 #include <transload/group.h>
 
@@ -20,17 +20,17 @@ namespace transload {
 
 struct HostMemoryOptions {
   uint32_t rank = 0;
-  Bell bell;                 // mine
-  std::vector<Bell> bells;   // by rank; mine is not looked at
+  Bell bell;                // mine
+  std::vector<Bell> bells;  // by rank; mine is not looked at
   ScaleOut* scale_out = nullptr;
   const std::atomic<uint32_t>* abort = nullptr;  // not 0: the group is faulted. Set it, then fence and ring my bell
   uint32_t deadline_ms = 10000;
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
   // All called by the thread that runs the fibers, on its own stack, never from inside a fiber.
-  std::function<void(const WaitRecord&)> on_expired;  // once for each wait that outlasts the deadline
-  std::function<void(const WaitRecord&)> on_idle;     // every 10 ms at most, while nothing can move; the oldest wait
-  std::function<void(const BrokenRecord&)> on_broken; // the first in a run
+  std::function<void(const WaitRecord&)> on_expired;   // once for each wait that outlasts the deadline
+  std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
+  std::function<void(const BrokenRecord&)> on_broken;  // the first in a run
 };
 
 class HostMemory {
@@ -44,7 +44,9 @@ class HostMemory {
   // The Memory of FiberWarp: see warp.h.
   uint32_t publish_every() const { return options_.publish_every; }
   bool failed(int) const { return failed(); }
-  Word observe(int, const Word* word) const { return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_acquire); }
+  Word observe(int, const Word* word) const {
+    return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_acquire);
+  }
   template <class T>
   T peek(int, const T* at) const {
     return *at;
@@ -53,7 +55,7 @@ class HostMemory {
   void advance(int, Word* word, Word count) { std::atomic_ref<Word>(*word).store(count, std::memory_order_release); }
   Word claim(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_relaxed); }
   Word arrive(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_acq_rel); }
-  void move(int, char* to, const char* from, size_t bytes, bool staged);
+  void move(int, const Piece& piece, bool staged);
   void sum(int, const simd::SumJob& job);
   void moved(int, uint32_t rows);
   void flush(int, const Batch& batch);
@@ -66,7 +68,10 @@ class HostMemory {
 
   // For the scheduler.
   void serve(Parker* parker) { parker_ = parker; }
-  bool failed() const { return gave_up_.load(std::memory_order_relaxed) || (options_.abort != nullptr && options_.abort->load(std::memory_order_acquire) != 0); }
+  bool failed() const {
+    return gave_up_.load(std::memory_order_relaxed) ||
+           (options_.abort != nullptr && options_.abort->load(std::memory_order_acquire) != 0);
+  }
   void begin_run();
   void give_up() { gave_up_.store(true, std::memory_order_relaxed); }
   bool hand_over();  // what fibers queued, to the network. True if there was anything

@@ -1,7 +1,7 @@
 // What the sanitizers must be told about fibers; nothing in a normal build.
 //
-// Under TSan a fiber is a thread of its own and a switch orders nothing, so that a release or acquire missing between two
-// warps is seen even if one thread runs both.
+// Under TSan a fiber is a thread of its own and a switch orders nothing, so that a release or acquire missing between
+// two warps is seen even if one thread runs both.
 #pragma once
 
 #ifndef __has_feature

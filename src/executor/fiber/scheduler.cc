@@ -1,4 +1,5 @@
-// The loop: run what is ready, hand the network its commands, poll parked words; with nothing to do, linger, then sleep.
+// The loop: run what is ready, hand the network its commands, poll parked words; with nothing to do, linger, then
+// sleep.
 #include "executor/fiber/scheduler.h"
 
 #include <poll.h>
@@ -30,16 +31,24 @@ double ms_between(std::chrono::steady_clock::time_point from, std::chrono::stead
 }  // namespace
 
 Scheduler::Scheduler(HostMemory& memory, SchedulerOptions options)
-    : memory_(memory), options_(memory.options()), linger_(options.linger_us), sleep_max_(options.sleep_max_ms), fibers_(options.fibers_max), state_(size_t(options.fibers_max)),
-      near_(new char[options.near_bytes * size_t(options.fibers_max)]), needs_(new Need[size_t(kMembersMax) * size_t(options.fibers_max)]),
-      ready_(size_t(options.fibers_max)), ready_size_(uint64_t(options.fibers_max)) {
+    : memory_(memory),
+      options_(memory.options()),
+      linger_(options.linger_us),
+      sleep_max_(options.sleep_max_ms),
+      fibers_(options.fibers_max),
+      state_(size_t(options.fibers_max)),
+      near_(new char[options.near_bytes * size_t(options.fibers_max)]),
+      needs_(new Need[size_t(kMembersMax) * size_t(options.fibers_max)]),
+      ready_(size_t(options.fibers_max)),
+      ready_size_(uint64_t(options.fibers_max)) {
   parked_.reserve(size_t(options.fibers_max));
   for (int i = 0; i < options.fibers_max; ++i) {
     Fiber& fiber = state_[size_t(i)];
     fiber = {};
     fiber.owner = this;
     fiber.number = i;
-    fiber.near = {near_.get() + options.near_bytes * size_t(i), options.near_bytes, needs_.get() + size_t(kMembersMax) * size_t(i)};
+    fiber.near = {near_.get() + options.near_bytes * size_t(i), options.near_bytes,
+                  needs_.get() + size_t(kMembersMax) * size_t(i)};
   }
   if (options_.scale_out != nullptr && options_.scale_out->wait_fd() < 0) {
     for (uint32_t rank = 0; rank < options_.bells.size(); ++rank)
@@ -194,9 +203,11 @@ bool Scheduler::poll_parked() {
   return any;
 }
 
-// A rank that stood still must not accuse others of what it did not look at. That includes long turns of its own fibers.
+// A rank that stood still must not accuse others of what it did not look at. That includes long turns of its own
+// fibers.
 void Scheduler::look_at_time(Time now) {
-  if (now - last_look_ > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) rearm(now);
+  if (now - last_look_ > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3))
+    rearm(now);
   last_look_ = now;
   if (memory_.failed()) return end_waits(now);
   expire(now);
@@ -232,8 +243,8 @@ void Scheduler::expire(Time now) {
   }
 }
 
-// Of all waits, the one that says most: for another rank rather than for a warp of mine, for something rather than for a rank to
-// leave; then the one that expired first; then the oldest.
+// Of all waits, the one that says most: for another rank rather than for a warp of mine, for something rather than for
+// a rank to leave; then the one that expired first; then the oldest.
 WaitRecord Scheduler::telling_wait(Time now) const {
   const Fiber* best = nullptr;
   int best_vague = 0;
@@ -244,7 +255,8 @@ WaitRecord Scheduler::telling_wait(Time now) const {
     const Time when = fiber.expired ? fiber.expired_at : fiber.since;
     const Time best_when = best == nullptr ? Time{} : best->expired ? best->expired_at : best->since;
     const auto order = std::make_tuple(vague, !fiber.expired, when);
-    if (best == nullptr || order < std::make_tuple(best_vague, !best->expired, best_when)) best = &fiber, best_vague = vague;
+    if (best == nullptr || order < std::make_tuple(best_vague, !best->expired, best_when))
+      best = &fiber, best_vague = vague;
   }
   return best != nullptr ? record_of(*best, now) : WaitRecord{};
 }
@@ -307,7 +319,8 @@ void Scheduler::sleep(Time now, Time limit) {
     most = std::max<Clock::duration>(most, 0ns);
     const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(most).count();
     const timespec timeout{time_t(ns / 1000000000), long(ns % 1000000000)};
-    pollfd fds[2] = {{options_.bell.fd, POLLIN, 0}, {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
+    pollfd fds[2] = {{options_.bell.fd, POLLIN, 0},
+                     {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
     ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
     if ((fds[0].revents & POLLIN) != 0) {
       uint64_t rings;

@@ -1,4 +1,5 @@
-// Runs the fibers of one rank on the calling thread, polls what they wait for, moves the network on, and sleeps in one place.
+// Runs the fibers of one rank on the calling thread, polls what they wait for, moves the network on, and sleeps in one
+// place.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -17,11 +18,12 @@ using HostWarp = FiberWarp<HostMemory>;
 static_assert(Warp<HostWarp>);
 
 struct SchedulerOptions {
-  int fibers_max = 64;            // tasks of one run
-  size_t near_bytes = 64 << 10;   // for the tables of each fiber
-  // A park and wake by the bell costs about 90 us, a look around a fraction of one: look on for half of what a sleep would cost.
+  int fibers_max = 64;           // tasks of one run
+  size_t near_bytes = 64 << 10;  // for the tables of each fiber
+  // A park and wake by the bell costs about 90 us, a look around a fraction of one: look on for half of what a sleep
+  // would cost.
   uint32_t linger_us = 50;
-  uint32_t sleep_max_ms = 20;     // so that what nobody rings for, a dead rank above all, is looked at
+  uint32_t sleep_max_ms = 20;  // so that what nobody rings for, a dead rank above all, is looked at
 };
 
 class Scheduler final : private Parker {
@@ -34,11 +36,12 @@ class Scheduler final : private Parker {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // One fiber for each task; returns when all have ended, with every mark set and every put with the network. A task must
-  // not throw. Always by the same thread, or with the caller's order between threads.
+  // One fiber for each task; returns when all have ended, with every mark set and every put with the network. A task
+  // must not throw. Always by the same thread, or with the caller's order between threads.
   void run(const std::vector<Task>& tasks);
 
-  // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in time.
+  // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in
+  // time.
   bool finish_network(uint32_t deadline_ms);
 
   // Of the waits of the last run that a fault ended, the one that says most.
@@ -53,12 +56,12 @@ class Scheduler final : private Parker {
     const Task* task;
     int number;
     NearMemory near;
-    Park* park;      // null: not waiting
-    bool failed;     // how its wait ended
+    Park* park;   // null: not waiting
+    bool failed;  // how its wait ended
     bool expired;
-    Time since;      // when the wait began
-    Time armed;      // from when its deadline counts
-    Time expired_at; // from when giving up counts
+    Time since;       // when the wait began
+    Time armed;       // from when its deadline counts
+    Time expired_at;  // from when giving up counts
   };
 
   bool park(Park& park) override;
@@ -96,7 +99,7 @@ class Scheduler final : private Parker {
   std::vector<int> parked_;
   int running_ = -1;
   int live_ = 0;
-  bool naps_ = false;       // nobody wakes this thread for what comes over the network
+  bool naps_ = false;  // nobody wakes this thread for what comes over the network
   Time last_look_{}, last_idle_{}, idle_since_{};
   Time next_deadline_{};
   uint32_t rounds_ = 0;

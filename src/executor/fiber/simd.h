@@ -1,7 +1,7 @@
 // Copies past the cache and sums of rows, compiled for several instruction sets and chosen once for this CPU.
 //
-// Plain data only: this header is compiled with the flags of every target, and an inline function of it that the linker took
-// from the wrong one would use instructions that this CPU may lack.
+// Plain data only: this header is compiled with the flags of every target, and an inline function of it that the linker
+// took from the wrong one would use instructions that this CPU may lack.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,7 +24,7 @@ struct SumJob {
   bool row_f32;         // `here` and bias; else bf16
   bool part_f32;        // `before` and `after`
   bool out_f32;
-  bool streamed;        // past the cache; ordered for nobody before stream_fence()
+  bool streamed;  // past the cache; ordered for nobody before stream_fence()
 };
 
 struct Kernels {

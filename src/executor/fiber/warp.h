@@ -1,5 +1,6 @@
-// FiberWarp: the plain executor. It gives each verb of protocol/warp.h its meaning in plain C++, one lane after another; whatever
-// touches shared memory, orders it, waits or knows the time is its Memory's, so that a model of a memory can take its place.
+// FiberWarp: the plain executor. It gives each verb of protocol/warp.h its meaning in plain C++, one lane after
+// another; whatever touches shared memory, orders it, waits or knows the time is its Memory's, so that a model of a
+// memory can take its place.
 //
 // What it asks of a Memory; the first argument is the number of the asking warp in its rank:
 //   publish_every()        publish and credit calls between two flushes
@@ -9,7 +10,7 @@
 //   rail_base(rank)        where that rank's network region is mapped, else null
 //   advance(w, word, n)    sets a word of my own
 //   claim(w, counter), arrive(w, counter)   add one, return what it was; without order; with acquire and release
-//   move(w, to, from, bytes, staged), sum(w, job)   moves, asynchronous
+//   move(w, piece, staged), sum(w, job)   moves, asynchronous
 //   moved(w, rows)         told after the moves of a verb
 //   flush(w, batch)        puts to the network, then marks: each only once what it speaks for is done
 //   settle(w), drain(w)
@@ -51,15 +52,17 @@ class FiberWarp {
     const T& operator[](Lane lane) const { return values[lane.i]; }
   };
 
-  // A value for each member, in near memory; given back when it goes, if it was the last one taken. Moves, does not copy.
+  // A value for each member, in near memory; given back when it goes, if it was the last one taken. Moves, does not
+  // copy.
   template <class T>
   class Table {
    public:
-    Table(Table&& other) noexcept
-        : used_(std::exchange(other.used_, nullptr)), from_(other.from_), to_(other.to_), values_(other.values_), count_(other.count_) {}
+    Table(Table&& other) noexcept : room_(other.room_), values_(other.values_), count_(other.count_) {
+      other.room_.used = nullptr;
+    }
     Table& operator=(Table&&) = delete;
     ~Table() {
-      if (used_ != nullptr && *used_ == to_) *used_ = from_;
+      if (room_.used != nullptr && *room_.used == room_.end) *room_.used = room_.begin;
     }
     T& operator[](Lane lane) { return values_[index(lane)]; }
     const T& operator[](Lane lane) const { return values_[index(lane)]; }
@@ -68,13 +71,16 @@ class FiberWarp {
 
    private:
     friend class FiberWarp;
-    Table(size_t* used, size_t from, size_t to, T* values, int count) : used_(used), from_(from), to_(to), values_(values), count_(count) {}
+    struct Room {
+      size_t* used;  // what the warp has taken of its near memory; null: no longer mine to give back
+      size_t begin, end;
+    };
+    Table(const Room& room, T* values, int count) : room_(room), values_(values), count_(count) {}
     int index(int i) const {
       TRANSLOAD_CHECK(i >= 0 && i < count_);
       return i;
     }
-    size_t* used_;
-    size_t from_, to_;
+    Room room_;
     T* values_;
     int count_;
   };
@@ -100,7 +106,7 @@ class FiberWarp {
     T* const values = reinterpret_cast<T*>(near_.base + begin);
     for (int i = 0; i < count; ++i) new (values + i) T(f(Lane{i}));
     used_ = to;
-    return Table<T>(&used_, from, to, values, count);
+    return Table<T>({&used_, from, to}, values, count);
   }
 
   template <class S, class F>
@@ -141,12 +147,12 @@ class FiberWarp {
 
   template <class S, class F, class V>
   S wait_any(const S& set, Waiting what, F need, V& seen) {
-    return wait(set, false, what, need, seen);
+    return wait<false>(set, what, need, seen);
   }
 
   template <class S, class F, class V>
   S wait_all(const S& set, Waiting what, F need, V& seen) {
-    return wait(set, true, what, need, seen);
+    return wait<true>(set, what, need, seen);
   }
 
   template <class S, class F, class V>
@@ -164,8 +170,8 @@ class FiberWarp {
     if (set.empty() || failed()) return;
     for_each(set, [&](Lane lane) {
       const Destination landing = to(lane);
-      memory_.move(number_, landing.row, parts.row, parts.row_bytes, landing.staged);
-      if (landing.tail != nullptr) memory_.move(number_, landing.tail, parts.tail, parts.tail_bytes, landing.staged);
+      memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
+      if (landing.tail != nullptr) memory_.move(number_, {landing.tail, parts.tail, parts.tail_bytes}, landing.staged);
     });
     memory_.moved(number_, uint32_t(set.count()));
   }
@@ -173,10 +179,7 @@ class FiberWarp {
   template <class S, class F>
   void copy(const S& set, F piece) {
     if (failed()) return;
-    for_each(set, [&](Lane lane) {
-      const Piece p = piece(lane);
-      memory_.move(number_, p.to, p.from, p.bytes, true);
-    });
+    for_each(set, [&](Lane lane) { memory_.move(number_, piece(lane), true); });
     memory_.moved(number_, uint32_t(set.count()));
   }
 
@@ -203,9 +206,16 @@ class FiberWarp {
       int count = 0;
       for_each(sets[k], [&](Lane lane) { rows[k][count++] = row(lane); });
     }
-    memory_.sum(number_, {into, shape.elements, {rows[0], sets[0].count()}, {rows[1], sets[1].count()}, {rows[2], sets[2].count()},
-                          {shape.bias[0], shape.bias[1]}, shape.row == Scalar::kF32, shape.part == Scalar::kF32,
-                          shape.out == Scalar::kF32, !shape.staged});
+    memory_.sum(number_, {into,
+                          shape.elements,
+                          {rows[0], sets[0].count()},
+                          {rows[1], sets[1].count()},
+                          {rows[2], sets[2].count()},
+                          {shape.bias[0], shape.bias[1]},
+                          shape.row == Scalar::kF32,
+                          shape.part == Scalar::kF32,
+                          shape.out == Scalar::kF32,
+                          !shape.staged});
     memory_.moved(number_, 1);
   }
 
@@ -282,14 +292,14 @@ class FiberWarp {
     });
   }
 
-  template <class S, class F, class V>
-  S wait(const S& set, bool all, Waiting what, F& need, V& seen) {
+  template <bool kAll, class S, class F, class V>
+  S wait(const S& set, Waiting what, F& need, V& seen) {
     for (;;) {
       if (failed() || set.empty()) return none_of(set);
       const S met = observe(set, need, seen);
-      if (all ? met.count() == set.count() : !met.empty()) return met;
+      if (kAll ? met.count() == set.count() : !met.empty()) return met;
       flush();
-      Park park{near_.needs, 0, all, what, role_, channel_};
+      Park park{near_.needs, 0, kAll, what, role_, channel_};
       for_each(set, [&](Lane lane) {
         if (!met.has(lane)) near_.needs[park.count++] = need(lane);
       });
@@ -297,7 +307,9 @@ class FiberWarp {
     }
   }
 
-  PendingMark pending(const PeerWord& word, Word count, bool credit) { return {word.at, {0, word.rank}, count, credit}; }
+  PendingMark pending(const PeerWord& word, Word count, bool credit) {
+    return {word.at, {0, word.rank}, count, credit};
+  }
   PendingMark pending(const RailWord& word, Word count, bool credit) {
     char* const base = memory_.rail_base(word.rank);
     if (base == nullptr) return {nullptr, word, count, credit};

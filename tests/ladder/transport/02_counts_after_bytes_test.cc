@@ -1,5 +1,5 @@
-// Rung 02, the litmus: a count is seen only after all bytes that were put before it. Two rings, one each way, with credits
-// sent back as counts; every byte is checked as soon as the counter moves.
+// Rung 02, the litmus: a count is seen only after all bytes that were put before it. Two rings, one each way, with
+// credits sent back as counts; every byte is checked as soon as the counter moves.
 #include "wires.h"
 
 namespace transload::testing {
@@ -26,7 +26,8 @@ class Half {
     wait_until(me_, link_, [&] {
       bool moved = true;
       while (moved) {
-        moved = send() | receive();
+        moved = send();
+        moved |= receive();
         if (moved) link_.progress();
       }
       flush();

@@ -1,4 +1,4 @@
-// Rung 05: far more is put than any queue holds. Nothing blocks, nothing is lost, and one stuck rank holds up nobody else.
+// Rung 05: far more is put than any queue holds. Nothing blocks or is lost, and a stuck rank holds up nobody else.
 #include "protocol/marks.h"
 #include "wires.h"
 

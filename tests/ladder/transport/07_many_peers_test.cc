@@ -34,7 +34,8 @@ TEST_P(Rung07ManyPeers, AllToAll) {
       for (uint32_t from = 0; from < kRanks; ++from) {
         for (const Word tail = observe(me.region(), from * kWordBytes); checked[from] < tail; ++checked[from]) {
           const uint64_t row = row_id(from, me.rank(), checked[from]);
-          require(holds(me.region() + 4096 + from * kLane + checked[from] * kRowMost, bytes_of(row), row), "wrong bytes");
+          const char* const at = me.region() + 4096 + from * kLane + checked[from] * kRowMost;
+          require(holds(at, bytes_of(row), row), "wrong bytes");
         }
         done += from == me.rank() || checked[from] == kRows;
       }

@@ -1,4 +1,4 @@
-// Rung 08: a rank is killed or stopped. The transport says so or says nothing; it never hangs, crashes or harms other ranks.
+// Rung 08: a rank is killed or stopped. The transport says so or says nothing; it never hangs, crashes or harms others.
 #include <signal.h>
 
 #include "wires.h"

@@ -95,8 +95,8 @@ inline Word observe(const char* region, uint64_t offset) {
   return std::atomic_ref<Word>(word).load(std::memory_order_acquire);
 }
 
-// Sleeps until something may have arrived, `most_ms` at most; false if nothing woke it. Asking may_sleep() can itself land
-// bytes, so it comes before the last look.
+// Sleeps until something may have arrived, `most_ms` at most; false if nothing woke it. Asking may_sleep() can itself
+// land bytes, so it comes before the last look.
 template <class Ready>
 bool nap(ScaleOut& link, Ready ready, int most_ms = 2) {
   if (link.wait_fd() < 0) return usleep(50) == 0;

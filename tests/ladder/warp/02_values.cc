@@ -1,4 +1,5 @@
-// Rung 2: a Per holds a value for each lane of its set, a Table one for each member; pick reads one; near memory comes back.
+// Rung 2: a Per holds a value for each lane of its set, a Table one for each member; pick reads one; near memory comes
+// back.
 #include <array>
 
 #include "ranks.h"

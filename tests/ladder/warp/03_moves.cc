@@ -47,7 +47,8 @@ TEST(Rung03Moves, CopyAPieceForEachMember) {
     for (size_t i = 0; i < from.size(); ++i) from[i] = uint32_t(i * 2654435761u);
     run_one(ranks, [&](HostWarp& w) {
       w.copy(Members::first(n).without(0), [&](Lane l) {
-        return Piece{reinterpret_cast<char*>(&to[size_t(l.i) * 3]), reinterpret_cast<const char*>(&from[size_t(l.i) * 3]), 12};
+        return Piece{reinterpret_cast<char*>(&to[size_t(l.i) * 3]),
+                     reinterpret_cast<const char*>(&from[size_t(l.i) * 3]), 12};
       });
       w.drain();
     });
@@ -67,7 +68,13 @@ TEST(Rung03Moves, AFailedRankMovesAndMarksNothing) {
     w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(0), 0}, 5}; });
     w.settle();
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-    EXPECT_TRUE(w.wait_any(Set::only(0), Waiting::kTokens, [&](Lane) { return Need{ranks.word(0), 1, 0}; }, seen).empty());
+    EXPECT_TRUE(w.wait_any(
+                     Set::only(0), Waiting::kTokens,
+                     [&](Lane) {
+                       return Need{ranks.word(0), 1, 0};
+                     },
+                     seen)
+                    .empty());
     EXPECT_FALSE(w.arrive(ranks.word(1), 1));
   });
   EXPECT_EQ(to[0], 2);
@@ -92,10 +99,12 @@ TEST(Rung03Moves, RowsAreCountedAndAPauseIsHonoured) {
       [&](int) {
         return std::vector<Scheduler::Task>{[&](HostWarp& w) {
           for (int k = 0; k < 5; ++k) {
-            w.scatter({from, 64, nullptr, 0}, Set::first(3), [&](Lane l) { return Destination{to[l.i], nullptr, false}; });
+            w.scatter({from, 64, nullptr, 0}, Set::first(3), [&](Lane l) {
+              return Destination{to[l.i], nullptr, false};
+            });
           }
-          w.reduce(to[0], {16, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, {{}, Set::first(1), {}},
-                   [&](Lane) { return from; });
+          w.reduce(to[0], {16, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false},
+                   {{}, Set::first(1), {}}, [&](Lane) { return from; });
         }};
       },
       [&](HostMemoryOptions& o, SchedulerOptions&) { o.progress = &progress; });

@@ -8,7 +8,8 @@
 namespace transload::ladder {
 namespace {
 
-float plain(const std::vector<std::vector<uint16_t>>& rows, const Sum& sum, const std::vector<uint16_t>* bias, size_t i) {
+float plain(const std::vector<std::vector<uint16_t>>& rows, const Sum& sum, const std::vector<uint16_t>* bias,
+            size_t i) {
   float total = bias != nullptr ? f32_from_bf16((*bias)[i]) : 0.0f;
   for (int l = 0; l < kSetMax; ++l)
     if (sum.before.has(l)) total += f32_from_bf16(rows[size_t(l)][i]);
@@ -31,19 +32,24 @@ TEST(Rung04Reduce, TheContractsOrder) {
     for (auto& row : rows)
       for (auto& v : row) v = uint16_t((100 + random() % 56) << 7 | (random() & 0x807F));
     for (auto& v : bias) v = uint16_t((100 + random() % 56) << 7 | (random() & 0x807F));
-    for (const Sum sum : {Sum{{}, Set{0x3}, {}}, Sum{Set{0x11}, Set{0xF00}, Set{0x80000000u}}, Sum{{}, {}, Set{0xFF}}, Sum{Set{1}, {}, {}},
-                          Sum{{}, Set::first(32), {}}, Sum{{}, {}, {}}}) {
+    for (const Sum sum : {Sum{{}, Set{0x3}, {}}, Sum{Set{0x11}, Set{0xF00}, Set{0x80000000u}}, Sum{{}, {}, Set{0xFF}},
+                          Sum{Set{1}, {}, {}}, Sum{{}, Set::first(32), {}}, Sum{{}, {}, {}}}) {
       for (bool staged : {false, true}) {
         for (const std::vector<uint16_t>* b : {static_cast<std::vector<uint16_t>*>(nullptr), &bias}) {
           std::vector<uint16_t> into(elements + 8, 0x1234);
           run_one(ranks, [&](HostWarp& w) {
-            const SumShape shape{elements, Scalar::kBf16, Scalar::kBf16, Scalar::kBf16,
-                                 {b != nullptr ? reinterpret_cast<const char*>(b->data()) : nullptr, nullptr}, staged};
+            const SumShape shape{elements,
+                                 Scalar::kBf16,
+                                 Scalar::kBf16,
+                                 Scalar::kBf16,
+                                 {b != nullptr ? reinterpret_cast<const char*>(b->data()) : nullptr, nullptr},
+                                 staged};
             w.reduce(reinterpret_cast<char*>(into.data()), shape, sum,
                      [&](Lane l) { return reinterpret_cast<const char*>(rows[size_t(l.i)].data()); });
             w.settle();
           });
-          for (size_t i = 0; i < elements; ++i) ASSERT_EQ(into[i], bf16_from_f32(plain(rows, sum, b, i))) << i << " of " << elements;
+          for (size_t i = 0; i < elements; ++i)
+            ASSERT_EQ(into[i], bf16_from_f32(plain(rows, sum, b, i))) << i << " of " << elements;
           for (size_t i = elements; i < into.size(); ++i) ASSERT_EQ(into[i], 0x1234);
         }
       }

@@ -15,9 +15,13 @@ struct Ring {
   int index() const { return from * 8 + number; }
   Word* tail(Ranks& ranks) const { return ranks.word(index() * 2); }
   Word* head(Ranks& ranks) const { return ranks.word(index() * 2 + 1); }
-  char* slot(Ranks& ranks, uint64_t i) const { return ranks.room() + (uint64_t(index()) * slots + i % slots) * row_bytes; }
+  char* slot(Ranks& ranks, uint64_t i) const {
+    return ranks.room() + (uint64_t(index()) * slots + i % slots) * row_bytes;
+  }
   // Every eight bytes of every row are others.
-  uint64_t value(uint64_t row, size_t k) const { return (row * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u) ^ uint64_t(index()) << 56; }
+  uint64_t value(uint64_t row, size_t k) const {
+    return (row * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u) ^ uint64_t(index()) << 56;
+  }
 };
 
 Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
@@ -28,10 +32,15 @@ Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
     std::vector<uint64_t> row(ring.row_bytes / 8);
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
       for (size_t k = 0; k < row.size(); ++k) row[k] = ring.value(i, k);
-      w.wait_all(one, Waiting::kCredit,
-                 [&](Lane) { return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from)}; }, seen);
-      w.scatter({reinterpret_cast<const char*>(row.data()), ring.row_bytes, nullptr, 0}, one,
-                [&](Lane) { return Destination{ring.slot(ranks, i), nullptr, false}; });
+      w.wait_all(
+          one, Waiting::kCredit,
+          [&](Lane) {
+            return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from)};
+          },
+          seen);
+      w.scatter({reinterpret_cast<const char*>(row.data()), ring.row_bytes, nullptr, 0}, one, [&](Lane) {
+        return Destination{ring.slot(ranks, i), nullptr, false};
+      });
       w.publish(one, [&](Lane) { return Mark<PeerWord>{{ring.tail(ranks), uint32_t(1 - ring.from)}, i + 1}; });
     }
   };
@@ -44,7 +53,12 @@ Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
     auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
     uint64_t wrong = 0;
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
-      w.wait_all(one, Waiting::kTokens, [&](Lane) { return Need{ring.tail(ranks), i + 1, uint32_t(ring.from)}; }, seen);
+      w.wait_all(
+          one, Waiting::kTokens,
+          [&](Lane) {
+            return Need{ring.tail(ranks), i + 1, uint32_t(ring.from)};
+          },
+          seen);
       const uint64_t* const slot = reinterpret_cast<const uint64_t*>(ring.slot(ranks, i));
       for (size_t k = 0; k < ring.row_bytes / 8; ++k) wrong += slot[k] != ring.value(i, k);
       w.credit(one, [&](Lane) { return Mark<PeerWord>{{ring.head(ranks), uint32_t(ring.from)}, i + 1}; });
@@ -83,8 +97,9 @@ TEST_P(Rung05Publish, ShortRows) {
 
 TEST_P(Rung05Publish, LongRows) { litmus(GetParam(), 14336, scaled(20000)); }
 
-INSTANTIATE_TEST_SUITE_P(Ways, Rung05Publish, ::testing::Values(As::kThreads, As::kProcesses),
-                         [](const auto& info) { return std::string(info.param == As::kThreads ? "Threads" : "Processes"); });
+INSTANTIATE_TEST_SUITE_P(Ways, Rung05Publish, ::testing::Values(As::kThreads, As::kProcesses), [](const auto& info) {
+  return std::string(info.param == As::kThreads ? "Threads" : "Processes");
+});
 
 }  // namespace
 }  // namespace transload::ladder

@@ -20,11 +20,22 @@ void ping_rows(uint64_t slots, uint32_t publish_every, uint64_t rows) {
       auto slot = [&](int at, uint64_t i) { return ranks.room() + (uint64_t(at) * slots + i % slots) * 64; };
       for (uint64_t i = 0; i < rows && !w.failed(); ++i) {
         uint64_t row[8] = {i, i ^ 5, i * 3, i, i, i, i, i + uint64_t(rank)};
-        w.wait_all(one, Waiting::kCredit, [&](Lane) { return Need{my_head, i < slots ? 0 : i + 1 - slots, other}; }, head_seen);
-        w.scatter({reinterpret_cast<const char*>(row), 64, nullptr, 0}, one,
-                  [&](Lane) { return Destination{slot(1 - rank, i), nullptr, false}; });
+        w.wait_all(
+            one, Waiting::kCredit,
+            [&](Lane) {
+              return Need{my_head, i < slots ? 0 : i + 1 - slots, other};
+            },
+            head_seen);
+        w.scatter({reinterpret_cast<const char*>(row), 64, nullptr, 0}, one, [&](Lane) {
+          return Destination{slot(1 - rank, i), nullptr, false};
+        });
         w.publish(one, [&](Lane) { return Mark<PeerWord>{{their_tail, other}, i + 1}; });
-        w.wait_all(one, Waiting::kTokens, [&](Lane) { return Need{my_tail, i + 1, other}; }, tail_seen);
+        w.wait_all(
+            one, Waiting::kTokens,
+            [&](Lane) {
+              return Need{my_tail, i + 1, other};
+            },
+            tail_seen);
         row[7] = i + other;
         EXPECT_EQ(std::memcmp(slot(rank, i), row, 64), 0);
         w.credit(one, [&](Lane) { return Mark<PeerWord>{{their_head, other}, i + 1}; });
@@ -55,7 +66,9 @@ TEST(Rung06Credit, MoreMarksThanABatchHolds) {
 
 TEST(Rung06Credit, TheEndOfATaskSetsEveryMark) {
   Ranks ranks(1);
-  run_one(ranks, [&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(7), 0}, 3}; }); });
+  run_one(ranks, [&](HostWarp& w) {
+    w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(7), 0}, 3}; });
+  });
   EXPECT_EQ(*ranks.word(7), 3u);
 }
 

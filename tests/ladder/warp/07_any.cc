@@ -18,7 +18,12 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
         for (;;) {
           const Members live = w.where(Members::first(kStreams), [&](Lane l) { return taken[l] < rows; });
           if (live.empty()) break;
-          const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), taken[l] + 1, 0}; }, seen);
+          const Members ready = w.wait_any(
+              live, Waiting::kTokens,
+              [&](Lane l) {
+                return Need{ranks.word(l.i), taken[l] + 1, 0};
+              },
+              seen);
           ASSERT_FALSE(ready.empty());
           w.each(ready, [&](Lane l) {
             EXPECT_GT(seen[l], taken[l]);
@@ -34,12 +39,22 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
         const Members mine = Members::only(stream), others = Members::first(kStreams).without(kLast);
         auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
         if (stream == kLast) {
-          const Members done = w.wait_all(others, Waiting::kCredit, [&](Lane l) { return Need{ranks.word(100 + l.i), rows, 1}; }, seen);
+          const Members done = w.wait_all(
+              others, Waiting::kCredit,
+              [&](Lane l) {
+                return Need{ranks.word(100 + l.i), rows, 1};
+              },
+              seen);
           EXPECT_EQ(done.count(), kStreams - 1);
         }
         for (Word i = 0; i < rows && !w.failed(); ++i) {
           w.publish(mine, [&](Lane l) { return Mark<PeerWord>{{ranks.word(l.i), 1}, i + 1}; });
-          w.wait_all(mine, Waiting::kCredit, [&](Lane l) { return Need{ranks.word(100 + l.i), i < 3 ? 0 : i - 2, 1}; }, seen);
+          w.wait_all(
+              mine, Waiting::kCredit,
+              [&](Lane l) {
+                return Need{ranks.word(100 + l.i), i < 3 ? 0 : i - 2, 1};
+              },
+              seen);
         }
       });
     }
@@ -58,8 +73,20 @@ TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
     EXPECT_EQ(w.poll(two, Waiting::kTokens, need, seen), Set::only(0));
     EXPECT_EQ(w.pick(seen, 0), 5u);
     *ranks.word(0) = 3;  // as a count may look whose bytes land one by one
-    EXPECT_EQ(w.wait_any(two, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 5, 0}; }, seen), Set::only(0));
-    EXPECT_EQ(w.poll(two, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 6, 0}; }, seen), Set{});
+    EXPECT_EQ(w.wait_any(
+                  two, Waiting::kTokens,
+                  [&](Lane l) {
+                    return Need{ranks.word(l.i), 5, 0};
+                  },
+                  seen),
+              Set::only(0));
+    EXPECT_EQ(w.poll(
+                  two, Waiting::kTokens,
+                  [&](Lane l) {
+                    return Need{ranks.word(l.i), 6, 0};
+                  },
+                  seen),
+              Set{});
     EXPECT_EQ(w.pick(seen, 0), 5u);
     EXPECT_TRUE(w.wait_all(Set{}, Waiting::kTokens, need, seen).empty());
     EXPECT_FALSE(w.failed());
@@ -72,10 +99,18 @@ TEST(Rung07Any, APollingWarpLetsOthersRun) {
     return std::vector<Scheduler::Task>{
         [&](HostWarp& w) {
           auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-          while (!w.failed() && w.poll(Set::only(0), Waiting::kTokens, [&](Lane) { return Need{ranks.word(0), 1, 0}; }, seen).empty()) {
+          while (!w.failed() && w.poll(
+                                     Set::only(0), Waiting::kTokens,
+                                     [&](Lane) {
+                                       return Need{ranks.word(0), 1, 0};
+                                     },
+                                     seen)
+                                    .empty()) {
           }
         },
-        [&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(0), 0}, 1}; }); }};
+        [&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) {
+                             return Mark<PeerWord>{{ranks.word(0), 0}, 1};
+                           }); }};
   });
 }
 

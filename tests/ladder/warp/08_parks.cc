@@ -1,6 +1,7 @@
-// Rung 8: a million parks without a lost wake-up. Ranks here sleep without end, so that a bell that did not ring is a deadline.
-#include "ranks.h"
+// Rung 8: a million parks without a lost wake-up. Ranks here sleep without end, so that a bell that did not ring is a
+// deadline.
 #include "protocol/marks.h"
+#include "ranks.h"
 
 namespace transload::ladder {
 namespace {
@@ -18,7 +19,12 @@ void take_turns(Ranks& ranks, int pairs, Word turns, uint32_t linger_us, bool pr
         const uint32_t other = uint32_t(1 - rank);
         for (Word i = 1; i <= turns && !w.failed(); ++i) {
           if (rank == 0) w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, start + i}; });
-          w.wait_all(one, Waiting::kTokens, [&](Lane) { return Need{mine, start + i, other}; }, seen);
+          w.wait_all(
+              one, Waiting::kTokens,
+              [&](Lane) {
+                return Need{mine, start + i, other};
+              },
+              seen);
           if (rank == 1) w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, start + i}; });
         }
         EXPECT_FALSE(w.failed());

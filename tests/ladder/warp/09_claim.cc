@@ -32,7 +32,13 @@ TEST(Rung09Claim, TheLastToArriveSpeaksForAll) {
       list.push_back([&](HostWarp& w) {
         auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
         for (Word call = 1; call <= calls; ++call) {
-          ASSERT_FALSE(w.wait_all(Set::only(0), Waiting::kDone, [&](Lane) { return Need{ranks.word(1), call, 0}; }, seen).empty());
+          ASSERT_FALSE(w.wait_all(
+                            Set::only(0), Waiting::kDone,
+                            [&](Lane) {
+                              return Need{ranks.word(1), call, 0};
+                            },
+                            seen)
+                           .empty());
           for (int k = 0; k < kWarps * 8; ++k) ASSERT_EQ(rows[k], call * 100 + Word(k / 8));
           w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(2), 0}, call}; });
         }
@@ -45,11 +51,18 @@ TEST(Rung09Claim, TheLastToArriveSpeaksForAll) {
         for (Word call = 1; call <= calls; ++call) {
           uint64_t row[8];
           for (auto& v : row) v = call * 100 + Word(n);
-          w.scatter({reinterpret_cast<const char*>(row), 64, nullptr, 0}, Set::only(0),
-                    [&](Lane) { return Destination{reinterpret_cast<char*>(rows + n * 8), nullptr, false}; });
+          w.scatter({reinterpret_cast<const char*>(row), 64, nullptr, 0}, Set::only(0), [&](Lane) {
+            return Destination{reinterpret_cast<char*>(rows + n * 8), nullptr, false};
+          });
           if (w.arrive(ranks.word(0), call * kWarps))
             w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(1), 1}, call}; });
-          ASSERT_FALSE(w.wait_all(Set::only(0), Waiting::kDone, [&](Lane) { return Need{ranks.word(2), call, 1}; }, seen).empty());
+          ASSERT_FALSE(w.wait_all(
+                            Set::only(0), Waiting::kDone,
+                            [&](Lane) {
+                              return Need{ranks.word(2), call, 1};
+                            },
+                            seen)
+                           .empty());
         }
       });
     }

@@ -47,19 +47,39 @@ TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
                      w.enter(Role::kForwarder, 6);
                      auto seen = w.table<Word>(3, [](Lane) { return Word(0); });
                      const Members all = Members::first(3);
-                     const Members met =
-                         w.wait_all(all, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 7, uint32_t(40 + l.i)}; }, seen);
+                     const Members met = w.wait_all(
+                         all, Waiting::kTokens,
+                         [&](Lane l) {
+                           return Need{ranks.word(l.i), 7, uint32_t(40 + l.i)};
+                         },
+                         seen);
                      EXPECT_TRUE(met.empty());
                      EXPECT_TRUE(w.failed());
-                     EXPECT_TRUE(w.wait_any(all, Waiting::kTokens, [&](Lane l) { return Need{ranks.word(l.i), 0, 0}; }, seen).empty());
+                     EXPECT_TRUE(w.wait_any(
+                                      all, Waiting::kTokens,
+                                      [&](Lane l) {
+                                        return Need{ranks.word(l.i), 0, 0};
+                                      },
+                                      seen)
+                                     .empty());
                      went_on = true;
                    },
                    [&](HostWarp& w) {
                      // Begins later, so its wait is not the first to expire.
                      auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-                     w.wait_any(Set::only(0), Waiting::kCard, [&](Lane) { return Need{ranks.word(5), 1, 2}; }, seen);
+                     w.wait_any(
+                         Set::only(0), Waiting::kCard,
+                         [&](Lane) {
+                           return Need{ranks.word(5), 1, 2};
+                         },
+                         seen);
                      w.enter(Role::kReceiver, 1);
-                     w.wait_any(Set::only(0), Waiting::kCredit, [&](Lane) { return Need{ranks.word(5), 2, 2}; }, seen);
+                     w.wait_any(
+                         Set::only(0), Waiting::kCredit,
+                         [&](Lane) {
+                           return Need{ranks.word(5), 2, 2};
+                         },
+                         seen);
                    }});
     last = scheduler.last_wait();
   });
@@ -100,7 +120,13 @@ TEST(Rung10Deadline, AVerdictEndsWaitsThatHaveNotExpired) {
   Scheduler scheduler(memory, {4, 4096});
   scheduler.run(std::vector<Scheduler::Task>(3, [&](HostWarp& w) {
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-    EXPECT_TRUE(w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen).empty());
+    EXPECT_TRUE(w.wait_any(
+                     Set::only(0), Waiting::kGrant,
+                     [&](Lane) {
+                       return Need{ranks.word(0), 1, 3};
+                     },
+                     seen)
+                    .empty());
   }));
   verdict.join();
   EXPECT_TRUE(scheduler.last_wait().present);
@@ -117,7 +143,12 @@ TEST(Rung10Deadline, WithoutAVerdictTheRankGivesUp) {
   bool failed = false;
   scheduler.run({[&](HostWarp& w) {
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-    w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen);
+    w.wait_any(
+        Set::only(0), Waiting::kGrant,
+        [&](Lane) {
+          return Need{ranks.word(0), 1, 3};
+        },
+        seen);
     failed = w.failed();
   }});
   EXPECT_TRUE(failed);
@@ -137,7 +168,13 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
   Scheduler scheduler(memory, {2, 4096});
   scheduler.run({[&](HostWarp& w) {
                    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-                   EXPECT_TRUE(w.wait_any(Set::only(0), Waiting::kGrant, [&](Lane) { return Need{ranks.word(0), 1, 3}; }, seen).empty());
+                   EXPECT_TRUE(w.wait_any(
+                                    Set::only(0), Waiting::kGrant,
+                                    [&](Lane) {
+                                      return Need{ranks.word(0), 1, 3};
+                                    },
+                                    seen)
+                                   .empty());
                  },
                  [&](HostWarp& w) {
                    w.enter(Role::kNotify, -1);

@@ -8,8 +8,8 @@ namespace {
 
 void nap(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
-// A child waits, with a deadline of 1200 ms, for a word that comes after about 2 s; is stopped for most of them, or not at all.
-// Returns how often it accused.
+// A child waits, with a deadline of 1200 ms, for a word that comes after about 2 s; is stopped for most of them, or not
+// at all. Returns how often it accused.
 int accusations(bool stop) {
   Ranks ranks(1);
   const pid_t child = fork();
@@ -23,7 +23,12 @@ int accusations(bool stop) {
     scheduler.run({[&](HostWarp& w) {
       auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
       w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(1), 0}, 1}; });
-      w.wait_any(Set::only(0), Waiting::kTokens, [&](Lane) { return Need{ranks.word(0), 1, 5}; }, seen);
+      w.wait_any(
+          Set::only(0), Waiting::kTokens,
+          [&](Lane) {
+            return Need{ranks.word(0), 1, 5};
+          },
+          seen);
     }});
     _exit(accused);
   }

@@ -11,7 +11,8 @@ namespace {
 // A network in this process that moves one thing a step: `regions` are those of all ranks, by rank.
 class Wire : public ScaleOut {
  public:
-  explicit Wire(std::vector<char*> regions, std::vector<char*> mapped = {}) : regions_(std::move(regions)), mapped_(std::move(mapped)) {}
+  explicit Wire(std::vector<char*> regions, std::vector<char*> mapped = {})
+      : regions_(std::move(regions)), mapped_(std::move(mapped)) {}
   std::string name() const override { return "wire"; }
   char* mapped(uint32_t rank) const override { return mapped_.empty() ? nullptr : mapped_[rank]; }
   void put(const Put& put) override {
@@ -70,36 +71,52 @@ struct Net {
   }
 };
 
-// Rank 0 stages rows in a ring of `slots`, puts them, and waits for their slots to be drained and credited; a second fiber
-// of the same rank plays rank 1.
+// Rank 0 stages rows in a ring of `slots`, puts them, and waits for their slots to be drained and credited; a second
+// fiber of the same rank plays rank 1.
 void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
   Scheduler scheduler(memory, {2, 4096});
   Word drained = 0, credit = 0;
   const Set one = Set::only(0);
   const auto word = reinterpret_cast<Word*>(net.theirs + kWords);
-  scheduler.run({[&](HostWarp& w) {
-                   auto seen = w.per<Word>(one, [](Lane) { return Word(0); }), free = seen;
-                   char row[kRow];
-                   for (Word i = 0; i < rows && !w.failed(); ++i) {
-                     const Word least = i < slots ? 0 : i + 1 - slots;
-                     w.wait_all(one, Waiting::kDrained, [&](Lane) { return Need{&drained, least, 0}; }, seen);
-                     w.wait_all(one, Waiting::kCredit, [&](Lane) { return Need{&credit, least, 1}; }, free);
-                     std::memset(row, int(i * 7 + 1), kRow);
-                     const uint64_t at = i % slots * kRow;
-                     w.scatter({row, kRow, nullptr, 0}, one, [&](Lane) { return Destination{net.mine + at, nullptr, true}; });
-                     w.put(one, [&](Lane) { return Put{net.mine + at, at, kRow, 1, &drained, i + 1}; });
-                     w.publish(one, [&](Lane) { return Mark<RailWord>{{kWords, 1}, i + 1}; });
-                   }
-                 },
-                 [&](HostWarp& w) {
-                   auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
-                   for (Word i = 0; i < rows && !w.failed(); ++i) {
-                     w.wait_all(one, Waiting::kTokens, [&](Lane) { return Need{word, i + 1, 0}; }, seen);
-                     const char* const row = net.theirs + i % slots * kRow;
-                     for (size_t k = 0; k < kRow; ++k) ASSERT_EQ(row[k], char(i * 7 + 1)) << i;
-                     w.credit(one, [&](Lane) { return Mark<PeerWord>{{&credit, 0}, i + 1}; });
-                   }
-                 }});
+  scheduler.run(
+      {[&](HostWarp& w) {
+         auto seen = w.per<Word>(one, [](Lane) { return Word(0); }), free = seen;
+         char row[kRow];
+         for (Word i = 0; i < rows && !w.failed(); ++i) {
+           const Word least = i < slots ? 0 : i + 1 - slots;
+           w.wait_all(
+               one, Waiting::kDrained,
+               [&](Lane) {
+                 return Need{&drained, least, 0};
+               },
+               seen);
+           w.wait_all(
+               one, Waiting::kCredit,
+               [&](Lane) {
+                 return Need{&credit, least, 1};
+               },
+               free);
+           std::memset(row, int(i * 7 + 1), kRow);
+           const uint64_t at = i % slots * kRow;
+           w.scatter({row, kRow, nullptr, 0}, one, [&](Lane) { return Destination{net.mine + at, nullptr, true}; });
+           w.put(one, [&](Lane) { return Put{net.mine + at, at, kRow, 1, &drained, i + 1}; });
+           w.publish(one, [&](Lane) { return Mark<RailWord>{{kWords, 1}, i + 1}; });
+         }
+       },
+       [&](HostWarp& w) {
+         auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
+         for (Word i = 0; i < rows && !w.failed(); ++i) {
+           w.wait_all(
+               one, Waiting::kTokens,
+               [&](Lane) {
+                 return Need{word, i + 1, 0};
+               },
+               seen);
+           const char* const row = net.theirs + i % slots * kRow;
+           for (size_t k = 0; k < kRow; ++k) ASSERT_EQ(row[k], char(i * 7 + 1)) << i;
+           w.credit(one, [&](Lane) { return Mark<PeerWord>{{&credit, 0}, i + 1}; });
+         }
+       }});
   EXPECT_TRUE(scheduler.finish_network(1000));
   EXPECT_EQ(*word, rows);
   EXPECT_EQ(drained, rows);
@@ -135,13 +152,13 @@ TEST(Rung12Network, OnlyWhatIsContiguousIsMerged) {
   EXPECT_EQ(batch.put_count, 1);
   EXPECT_EQ(batch.puts[0].bytes, 128u);
   EXPECT_EQ(batch.puts[0].drained_count, 2u);
-  batch.add(Put{from, 0, 64, 2, &b, 1});           // another rank
-  batch.add(Put{from + 128, 128, 64, 1, &a, 3});   // goes on past it
+  batch.add(Put{from, 0, 64, 2, &b, 1});          // another rank
+  batch.add(Put{from + 128, 128, 64, 1, &a, 3});  // goes on past it
   EXPECT_EQ(batch.put_count, 2);
-  batch.add(Put{from, 0, 64, 1, &a, 4});           // wraps
-  batch.add(Put{from + 192, 192, 64, 1, &a, 5});   // would have gone on before the wrap
+  batch.add(Put{from, 0, 64, 1, &a, 4});          // wraps
+  batch.add(Put{from + 192, 192, 64, 1, &a, 5});  // would have gone on before the wrap
   EXPECT_EQ(batch.put_count, 4);
-  batch.add(Put{from + 64, 64, 64, 2, &a, 6});     // another word
+  batch.add(Put{from + 64, 64, 64, 2, &a, 6});  // another word
   EXPECT_EQ(batch.put_count, 5);
 }
 
@@ -173,7 +190,9 @@ TEST(Rung12Network, MoreThanTheQueueHolds) {
   const uint64_t before = times_reached(Situation::kQueueFull);
 #endif
   scheduler.run({[&](HostWarp& w) {
-    w.publish(Members::first(1000), [&](Lane l) { return Mark<RailWord>{{kWords + uint64_t(l.i) * 8, 1}, Word(l.i) + 1}; });
+    w.publish(Members::first(1000), [&](Lane l) {
+      return Mark<RailWord>{{kWords + uint64_t(l.i) * 8, 1}, Word(l.i) + 1};
+    });
   }});
   EXPECT_TRUE(scheduler.finish_network(1000));
   EXPECT_EQ(wire.counts, 1000);

@@ -69,7 +69,8 @@ class Ranks {
   using Change = std::function<void(HostMemoryOptions&, SchedulerOptions&)>;
   void run_threads(const Tasks& tasks, const Change& change = nullptr) {
     std::vector<std::thread> threads;
-    for (int rank = 0; rank < count_; ++rank) threads.emplace_back([this, &tasks, &change, rank] { run_rank(rank, tasks, change); });
+    for (int rank = 0; rank < count_; ++rank)
+      threads.emplace_back([this, &tasks, &change, rank] { run_rank(rank, tasks, change); });
     for (auto& thread : threads) thread.join();
   }
 
@@ -100,7 +101,8 @@ class Ranks {
   void run_rank(int rank, const Tasks& tasks, const Change& change) {
     HostMemoryOptions memory_options = options(rank);
     memory_options.on_expired = [rank](const WaitRecord& w) {
-      ADD_FAILURE() << "rank " << rank << " waited in vain for rank " << w.whom << ": " << w.seen << " of " << w.expected;
+      ADD_FAILURE() << "rank " << rank << " waited in vain for rank " << w.whom << ": " << w.seen << " of "
+                    << w.expected;
     };
     SchedulerOptions scheduler_options;
     if (change) change(memory_options, scheduler_options);

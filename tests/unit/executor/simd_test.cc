@@ -1,4 +1,4 @@
-// The kernels against plain loops, on every target that this CPU has. Long: the rounding of all 2^32 floats.
+// The kernels against plain loops, on every target that this CPU has; the rounding for all 2^32 floats.
 #include "executor/fiber/simd.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/float.h"
+#include "executor/fiber/sanitizer.h"
 
 namespace transload {
 namespace {
@@ -53,13 +54,20 @@ class Random {
   // Mostly near one another; now and then a denormal, -0, an infinity, a NaN with a payload, or any bits.
   uint32_t f32_bits() {
     switch (below(16)) {
-      case 0: return below(2) << 31;
-      case 1: return below(0x800000) | below(2) << 31;
-      case 2: return 0x7F800000u | below(2) << 31;
-      case 3: return 0x7F800001u + below(0x7FFFFE) + (below(2) << 31);
-      case 4: return uint32_t(engine_());
-      case 5: return 0x7F7FFFFFu - below(8);
-      default: return (120 + below(16)) << 23 | below(0x800000) | below(2) << 31;
+      case 0:
+        return below(2) << 31;
+      case 1:
+        return below(0x800000) | below(2) << 31;
+      case 2:
+        return 0x7F800000u | below(2) << 31;
+      case 3:
+        return 0x7F800001u + below(0x7FFFFE) + (below(2) << 31);
+      case 4:
+        return uint32_t(engine_());
+      case 5:
+        return 0x7F7FFFFFu - below(8);
+      default:
+        return (120 + below(16)) << 23 | below(0x800000) | below(2) << 31;
     }
   }
 
@@ -77,7 +85,8 @@ class SumTest : public ::testing::Test {
  protected:
   const char* make(bool f32, const Case& c) {
     const size_t width = f32 ? 4 : 2;
-    char* row = static_cast<char*>(std::aligned_alloc(64, (c.elements + c.shift) * width / 64 * 64 + 128)) + c.shift * width;
+    char* row =
+        static_cast<char*>(std::aligned_alloc(64, (c.elements + c.shift) * width / 64 * 64 + 128)) + c.shift * width;
     bases_.push_back(row - c.shift * width);
     for (size_t i = 0; i < c.elements; ++i) {
       const uint32_t bits = random_.f32_bits();
@@ -99,9 +108,16 @@ class SumTest : public ::testing::Test {
     const size_t width = c.out_f32 ? 4 : 2;
     std::vector<char> room(c.elements * width + 512, char(0xA5));
     char* const into = room.data() + 64 - reinterpret_cast<uintptr_t>(room.data()) % 64 + c.shift * width;
-    simd::SumJob job{into, c.elements, {before.data(), c.before}, {here.data(), c.here}, {after.data(), c.after},
+    simd::SumJob job{into,
+                     c.elements,
+                     {before.data(), c.before},
+                     {here.data(), c.here},
+                     {after.data(), c.after},
                      {c.biases > 0 ? bias[0] : nullptr, c.biases > 1 ? bias[1] : nullptr},
-                     c.row_f32, c.part_f32, c.out_f32, c.streamed};
+                     c.row_f32,
+                     c.part_f32,
+                     c.out_f32,
+                     c.streamed};
     target.sum_rows(job);
     simd::stream_fence();
     for (size_t i = 0; i < c.elements; ++i) {
@@ -144,36 +160,61 @@ TEST_F(SumTest, AgreesWithThePlainLoopForAnyShape) {
 TEST_F(SumTest, TheOrderOfTheSumIsTheContracts) {
   // 2^24 + 1 + 1 in fp32 is 2^24, but 2^24 + (1 + 1) is not: `here` is summed by itself.
   const float big = 16777216.0f, one = 1.0f;
-  const char *before[] = {reinterpret_cast<const char*>(&big)}, *here[] = {reinterpret_cast<const char*>(&one), reinterpret_cast<const char*>(&one)};
+  const char *before[] = {reinterpret_cast<const char*>(&big)},
+             *here[] = {reinterpret_cast<const char*>(&one), reinterpret_cast<const char*>(&one)};
   for (const simd::Kernels* target : targets()) {
     float into = 0;
-    target->sum_rows({reinterpret_cast<char*>(&into), 1, {before, 1}, {here, 2}, {nullptr, 0}, {nullptr, nullptr}, true, true, true, false});
+    target->sum_rows({reinterpret_cast<char*>(&into),
+                      1,
+                      {before, 1},
+                      {here, 2},
+                      {nullptr, 0},
+                      {nullptr, nullptr},
+                      true,
+                      true,
+                      true,
+                      false});
     EXPECT_EQ(into, 16777218.0f);
-    target->sum_rows({reinterpret_cast<char*>(&into), 1, {before, 1}, {nullptr, 0}, {here, 2}, {nullptr, nullptr}, true, true, true, false});
+    target->sum_rows({reinterpret_cast<char*>(&into),
+                      1,
+                      {before, 1},
+                      {nullptr, 0},
+                      {here, 2},
+                      {nullptr, nullptr},
+                      true,
+                      true,
+                      true,
+                      false});
     EXPECT_EQ(into, 16777216.0f);
   }
 }
 
 TEST(Rounding, AllFloatsToBf16) {
-#if defined(TRANSLOAD_QUICK) || !defined(__OPTIMIZE__)
-  constexpr uint64_t kStride = 251;
-#else
-  const uint64_t kStride = std::getenv("TRANSLOAD_QUICK") != nullptr ? 251 : 1;
-#endif
+  const bool all_of_them = !TRANSLOAD_ASAN && !TRANSLOAD_TSAN && std::getenv("TRANSLOAD_QUICK") == nullptr;
+  const uint64_t stride = all_of_them ? 1 : 251;
   constexpr size_t kBatch = 1 << 16;
   std::vector<uint32_t> in(kBatch);
   std::vector<uint16_t> out(kBatch), want(kBatch);
   const auto all = targets();
   for (uint64_t next = 0; next < uint64_t(1) << 32;) {
-    for (size_t i = 0; i < kBatch; ++i) in[i] = uint32_t(next + i * kStride);
+    for (size_t i = 0; i < kBatch; ++i) in[i] = uint32_t(next + i * stride);
     for (size_t i = 0; i < kBatch; ++i) want[i] = bf16_from_f32(std::bit_cast<float>(in[i]));
     // A bias alone is rounded once and nothing is added to it.
     for (const simd::Kernels* target : all) {
-      target->sum_rows({reinterpret_cast<char*>(out.data()), kBatch, {nullptr, 0}, {nullptr, 0}, {nullptr, 0},
-                        {reinterpret_cast<const char*>(in.data()), nullptr}, true, true, false, false});
+      if (all.size() > 1 && target == all[0] && (next >> 16) % 16 != 0) continue;  // plain loops, like this test itself
+      target->sum_rows({reinterpret_cast<char*>(out.data()),
+                        kBatch,
+                        {nullptr, 0},
+                        {nullptr, 0},
+                        {nullptr, 0},
+                        {reinterpret_cast<const char*>(in.data()), nullptr},
+                        true,
+                        true,
+                        false,
+                        false});
       ASSERT_TRUE(out == want) << target->name << " in the batch from " << next;
     }
-    next += kBatch * kStride;
+    next += kBatch * stride;
   }
 }
 
@@ -184,11 +225,13 @@ TEST(StreamCopy, AnySizeAndAddress) {
   for (const simd::Kernels* target : targets()) {
     for (int turn = 0; turn < 2000; ++turn) {
       const size_t bytes = turn % 2 == 0 ? engine() % 700 : 16 * (engine() % 1000);
-      const size_t a = turn % 3 == 0 ? engine() % 100 : 16 * (engine() % 8), b = turn % 3 == 1 ? engine() % 100 : 16 * (engine() % 8);
+      const size_t a = turn % 3 == 0 ? engine() % 100 : 16 * (engine() % 8),
+                   b = turn % 3 == 1 ? engine() % 100 : 16 * (engine() % 8);
       std::fill(to.begin(), to.end(), char(0x5A));
       target->stream_copy(to.data() + a, from.data() + b, bytes);
       simd::stream_fence();
-      ASSERT_EQ(std::memcmp(to.data() + a, from.data() + b, bytes), 0) << target->name << " " << bytes << " " << a << " " << b;
+      ASSERT_EQ(std::memcmp(to.data() + a, from.data() + b, bytes), 0)
+          << target->name << " " << bytes << " " << a << " " << b;
       for (size_t i = 0; i < a; ++i) ASSERT_EQ(to[i], char(0x5A));
       for (size_t i = a + bytes; i < to.size(); ++i) ASSERT_EQ(to[i], char(0x5A));
     }

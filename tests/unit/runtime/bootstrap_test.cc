@@ -14,9 +14,10 @@ namespace {
 class BootstrapEnvironment : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* name : {"TRANSLOAD_RANK", "TRANSLOAD_RANKS", "TRANSLOAD_PORT", "TRANSLOAD_SERVED", "RANK", "WORLD_SIZE",
-                             "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-                             "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_NNODES", "MASTER_ADDR"})
+    for (const char* name :
+         {"TRANSLOAD_RANK", "TRANSLOAD_RANKS", "TRANSLOAD_PORT", "TRANSLOAD_SERVED", "RANK", "WORLD_SIZE",
+          "LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE",
+          "SLURM_PROCID", "SLURM_NTASKS", "SLURM_NNODES", "MASTER_ADDR"})
       ::unsetenv(name);
   }
   void TearDown() override { SetUp(); }

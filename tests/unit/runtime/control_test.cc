@@ -212,7 +212,8 @@ TEST(Control, RefusesWhatCannotBe) {
   Rendezvous rendezvous;
   const uint16_t port = rendezvous.port();
   EXPECT_NE(refusal_of([&] { Control(place(0, 0, port), 100, {}); }).find("bootstrap.ranks: 0"), std::string::npos);
-  EXPECT_NE(refusal_of([&] { Control(place(2, 2, port), 100, one_node(2)); }).find("bootstrap.rank: 2"), std::string::npos);
+  EXPECT_NE(refusal_of([&] { Control(place(2, 2, port), 100, one_node(2)); }).find("bootstrap.rank: 2"),
+            std::string::npos);
   EXPECT_NE(refusal_of([&] { Control(place(0, 2, port), 100, one_node(3)); }).find("topology: 3"), std::string::npos);
   EXPECT_NE(refusal_of([&] { Control(place(0, 2, 0), 100, one_node(2)); }).find("bootstrap.port"), std::string::npos);
   Bootstrap taken = place(0, 2, port);
@@ -274,8 +275,12 @@ TEST(Control, NamesWhoDoesNotGather) {
 TEST(Control, SurvivesStrangers) {
   Rendezvous rendezvous;
   std::vector<int> strangers;
-  for (const std::string& words : {std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("\xFF\xFF\xFF\xFF\x01", 5),
-                                   std::string("\x05\0\0\0\x01" "hello", 10), std::string("\x16\x03\x01\x02", 4), std::string()}) {
+  for (const std::string& words :
+       {std::string("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), std::string("\xFF\xFF\xFF\xFF\x01", 5),
+        std::string("\x05\0\0\0\x01"
+                    "hello",
+                    10),
+        std::string("\x16\x03\x01\x02", 4), std::string()}) {
     strangers.push_back(connect_raw(rendezvous.port()));
     EXPECT_EQ(::send(strangers.back(), words.data(), words.size(), MSG_NOSIGNAL), ssize_t(words.size()));
   }

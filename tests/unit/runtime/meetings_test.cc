@@ -223,12 +223,14 @@ TEST(Meetings, ShowsStrangersOut) {
   desk.hello(1, 0, 2);
   desk.hello(2, 1, 2);
   const std::string frames[] = {
-      std::string("\x04\0\0\0\x01" "abcd", 9),                              // a hello that is none
-      pack(Message(Lost{0})),                                              // before a hello
+      std::string("\x04\0\0\0\x01"
+                  "abcd",
+                  9),          // a hello that is none
+      pack(Message(Lost{0})),  // before a hello
       pack(Gather{0, 1, ""}),
       std::string("\0\0\0\0\xFF", 5),
-      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}}),                             // no such rank
-      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}}),                             // no such node
+      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}}),  // no such rank
+      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}}),  // no such node
       pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, 1000, {0}}),
   };
   uint64_t connection = 10;
@@ -247,10 +249,10 @@ TEST(Meetings, ShowsStrangersOut) {
 
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 TEST(Meetings, TruncatedFrames) {
-  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}), pack(Gather{1, 2, "three"}),
-                                pack(Message(Heartbeat{1, 2, 3, true, 4})), pack(Message(Suspicion{1, 2, 3, 4, 5})),
-                                pack(Message(Mismatch{1, 2, "argument"})),
-                                pack(Message(Verdict{FaultKind::kLost, 1, "detail"}))};
+  const std::string frames[] = {
+      pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}), pack(Gather{1, 2, "three"}),
+      pack(Message(Heartbeat{1, 2, 3, true, 4})), pack(Message(Suspicion{1, 2, 3, 4, 5})),
+      pack(Message(Mismatch{1, 2, "argument"})),  pack(Message(Verdict{FaultKind::kLost, 1, "detail"}))};
   for (const std::string& frame : frames) {
     const std::string body = frame.substr(kFrameHeadBytes);
     const auto valid = [&](const std::string& bytes) {

@@ -305,6 +305,18 @@ TEST(Verdict, CycleNamesItsLowest) {
   across.expect(FaultKind::kUnreachable, 2);
 }
 
+// While a group is made ranks wait for each other without being in a call.
+TEST(Verdict, PathThatFailsAtCreation) {
+  World world(kTwoNodes);
+  for (World::Rank& rank : world.ranks) rank.epoch = rank.phase = 0;
+  world.ranks[3].waits_for = 7;
+  world.ranks[7].waits_for = 3;
+  world.run(500 * ms);
+  world.expire(7, 3);
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kUnreachable, 3);
+}
+
 TEST(Verdict, CutNetworkBothSides) {
   for (uint64_t before : {0, 100, 350, 5000}) {
     World world(kTwoNodes);
@@ -467,9 +479,10 @@ TEST(Fault, IsASentence) {
   fault.expected = 7;
   fault.after_ms = 1400.4;
   fault.detail = "no sign of life for 900 ms";
-  EXPECT_EQ(fault.to_string(),
-            "rank 5 is silent (no sign of life for 900 ms); rank 3 was in dispatch as forwarder of channel 1 and waited for "
-            "tokens of rank 5, seen 3 of 7, after 1400 ms");
+  EXPECT_EQ(
+      fault.to_string(),
+      "rank 5 is silent (no sign of life for 900 ms); rank 3 was in dispatch as forwarder of channel 1 and waited "
+      "for tokens of rank 5, seen 3 of 7, after 1400 ms");
   EXPECT_EQ(Error(fault).what(), fault.to_string());
 }
 

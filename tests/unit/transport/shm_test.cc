@@ -395,7 +395,8 @@ TEST(Neighbours, StrangersGetNothing) {
   const int length = ::snprintf(address.sun_path + 1, 64, "transload-%016llx", (unsigned long long)(mine.region));
   Descriptor stranger(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&address),
-                      socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length))), 0);
+                      socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length))),
+            0);
   const uint64_t guess[3] = {1, 2, 0};
   ASSERT_EQ(::send(stranger.get(), guess, sizeof guess, MSG_NOSIGNAL), ssize_t(sizeof guess));
   const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));

@@ -1,4 +1,4 @@
-// Drained words: each shows the count of its latest put before which nothing is still being read, however puts complete.
+// Drained words: each shows the count of the latest put up to which all sources are free, however puts complete.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -50,7 +50,9 @@ class DrainedWords {
     Draining* last = nullptr;
   };
 
-  static size_t start_of(const Word* word) { return (reinterpret_cast<uintptr_t>(word) >> 3) * 0x9E3779B97F4A7C15u >> 20; }
+  static size_t start_of(const Word* word) {
+    return (reinterpret_cast<uintptr_t>(word) >> 3) * 0x9E3779B97F4A7C15u >> 20;
+  }
 
   static Queue& find(std::vector<Queue>& queues, const Word* word) {
     size_t i = start_of(word) & (queues.size() - 1);

@@ -13,7 +13,8 @@ namespace {
 [[noreturn]] void fail(const char* what, long code, const FabricEndpoint& endpoint, const std::string& source) {
   const std::string text = "libfabric " + endpoint.provider_name() + ": " + what + ": " + fabric_error(code);
   if (code == -FI_EADDRNOTAVAIL && !source.empty())
-    throw Error(Code::kInvalidArgument, "source_address = \"" + source + "\": not an address of this machine (" + text + ")");
+    throw Error(Code::kInvalidArgument,
+                "source_address = \"" + source + "\": not an address of this machine (" + text + ")");
   throw Error(code == -FI_ENOMEM ? Code::kOutOfMemory : Code::kNotSupported, text);
 }
 

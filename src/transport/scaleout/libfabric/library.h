@@ -1,4 +1,4 @@
-// The few real symbols of libfabric, found when they are first needed: the program neither links it nor needs it to start.
+// The few real symbols of libfabric, found when first needed: the program neither links it nor needs it to start.
 #pragma once
 #include <rdma/fabric.h>
 

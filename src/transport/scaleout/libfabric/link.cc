@@ -1,8 +1,8 @@
 // The link: a queue for each counterpart, so that a slow or still connecting one holds up nobody else.
 //
-// Where the provider orders writes, a count is a write like the puts before it, in the same queue. Where it does not, every
-// write completes on delivery, and a count is held until all puts before it have; then counts go in rounds, the latest of
-// each word, and the next round starts when all of one have landed, so that no word ever falls.
+// Where the provider orders writes, a count is a write like the puts before it, in the same queue. Where it does not,
+// every write completes on delivery, and a count is held until all puts before it have; then counts go in rounds, the
+// latest of each word, and the next round starts when all of one have landed, so that no word ever falls.
 #include "transport/scaleout/libfabric/link.h"
 
 #include <rdma/fi_eq.h>
@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kRoundMax = 32;       // counts of a round: few, for their words are compared in pairs
 constexpr size_t kWindowLeast = 16;
-constexpr size_t kWindowMost = 256;    // of one counterpart, so that one that has stopped cannot fill the provider's queue
+constexpr size_t kWindowMost = 256;    // of one rank, so that one that has stopped cannot fill the provider's queue
 constexpr int kBatch = 32;             // completions read at once
 constexpr int kBatchesMost = 16;       // of a progress(), so that it returns under any load
 
@@ -41,7 +41,7 @@ struct Address {
 static_assert(sizeof(Address) == LibfabricLink::kAddressBytes);
 constexpr char kMagic[4] = {'T', 'L', 'F', '1'};
 
-struct Counterpart {
+struct RemoteRank {
   uint32_t rank = 0;
   fi_addr_t address = FI_ADDR_UNSPEC;
   uint64_t key = 0;
@@ -93,21 +93,21 @@ struct LibfabricLink::Impl {
 
   std::string address() const;
   void connect(uint32_t rank, const std::string& address);
-  Counterpart& reach(uint32_t rank, uint64_t offset, size_t bytes);
+  RemoteRank& reach(uint32_t rank, uint64_t offset, size_t bytes);
   void put(const Put& put);
-  void put_piece(Counterpart& to, const Put& put, bool last);
+  void put_piece(RemoteRank& to, const Put& put, bool last);
   void publish(RailWord to, Word count);
-  bool post(Counterpart& to, OpList& from);
-  void push(Counterpart& to);
-  bool pump(Counterpart& to);
-  bool send_counts(Counterpart& to);
-  void start_round(Counterpart& to);
+  bool post(RemoteRank& to, OpList& from);
+  void push(RemoteRank& to);
+  bool pump(RemoteRank& to);
+  bool send_counts(RemoteRank& to);
+  void start_round(RemoteRank& to);
   bool reap();
   void reap_error();
   void completed(Op& op);
   void finish(Op& op);
   void recycle(Op& op);
-  void lose(Counterpart& to, const std::string& reason);
+  void lose(RemoteRank& to, const std::string& reason);
   bool progress();
 
   const LibfabricOptions options;
@@ -119,7 +119,7 @@ struct LibfabricLink::Impl {
   const std::string name;
   fid_mr* region = nullptr;
   DrainedWords drained;
-  std::vector<Counterpart> counterparts;  // by rank
+  std::vector<RemoteRank> counterparts;  // by rank
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
@@ -157,7 +157,7 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   if (provider != endpoint.provider_name())
     throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + provider + "\": rank " +
                                             std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"");
-  Counterpart& to = counterparts[rank];
+  RemoteRank& to = counterparts[rank];
   to.key = theirs.key;
   to.base = theirs.base;
   to.region_bytes = theirs.region_bytes;
@@ -165,16 +165,16 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   to.connected = true;
 }
 
-Counterpart& LibfabricLink::Impl::reach(uint32_t rank, uint64_t offset, size_t bytes) {
+RemoteRank& LibfabricLink::Impl::reach(uint32_t rank, uint64_t offset, size_t bytes) {
   TRANSLOAD_CHECK(rank < counterparts.size());
-  Counterpart& to = counterparts[rank];
+  RemoteRank& to = counterparts[rank];
   TRANSLOAD_CHECK(to.connected);
   TRANSLOAD_CHECK(offset <= to.region_bytes && bytes <= to.region_bytes - offset);
   return to;
 }
 
 void LibfabricLink::Impl::put(const Put& put) {
-  Counterpart& to = reach(put.rank, put.offset, put.bytes);
+  RemoteRank& to = reach(put.rank, put.offset, put.bytes);
   const size_t at = size_t(put.from - options.region);
   TRANSLOAD_CHECK(put.bytes == 0 || (at <= options.region_bytes && put.bytes <= options.region_bytes - at));
   Put piece = put;
@@ -188,7 +188,7 @@ void LibfabricLink::Impl::put(const Put& put) {
   } while (left != 0);
 }
 
-void LibfabricLink::Impl::put_piece(Counterpart& to, const Put& put, bool last) {
+void LibfabricLink::Impl::put_piece(RemoteRank& to, const Put& put, bool last) {
   Op& op = pool.take();
   op.rank = to.rank;
   op.from = put.from;
@@ -215,7 +215,7 @@ void LibfabricLink::Impl::put_piece(Counterpart& to, const Put& put, bool last) 
 }
 
 void LibfabricLink::Impl::publish(RailWord word, Word count) {
-  Counterpart& to = reach(word.rank, word.offset, sizeof(Word));
+  RemoteRank& to = reach(word.rank, word.offset, sizeof(Word));
   TRANSLOAD_CHECK(word.offset % sizeof(Word) == 0);
   if (to.lost) return;
   Op& op = to.open_count != nullptr ? *to.open_count : pool.take();
@@ -235,7 +235,7 @@ void LibfabricLink::Impl::publish(RailWord word, Word count) {
 }
 
 // Hands the first of `from`, one of the counterpart's queues, to the provider. False: not now, or lost.
-bool LibfabricLink::Impl::post(Counterpart& to, OpList& from) {
+bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& op = *from.first();
   const ssize_t code = endpoint.write(
       {&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
@@ -250,7 +250,7 @@ bool LibfabricLink::Impl::post(Counterpart& to, OpList& from) {
 }
 
 // After something was queued: send what can go, leave the rest to progress().
-void LibfabricLink::Impl::push(Counterpart& to) {
+void LibfabricLink::Impl::push(RemoteRank& to) {
   pump(to);
   if (!to.waiting.empty()) reached(Situation::kQueueFull);
   if (to.listed || (to.waiting.empty() && to.held.empty())) return;
@@ -258,13 +258,13 @@ void LibfabricLink::Impl::push(Counterpart& to) {
   listed.push_back(to.rank);
 }
 
-bool LibfabricLink::Impl::pump(Counterpart& to) {
+bool LibfabricLink::Impl::pump(RemoteRank& to) {
   bool moved = send_counts(to);
   while (!to.waiting.empty() && to.out.size() < window && post(to, to.waiting)) moved = true;
   return moved;
 }
 
-bool LibfabricLink::Impl::send_counts(Counterpart& to) {
+bool LibfabricLink::Impl::send_counts(RemoteRank& to) {
   bool moved = false;
   if (to.round_left == 0 && to.counts_out == 0) start_round(to);
   while (to.round_left != 0) {
@@ -283,7 +283,7 @@ bool LibfabricLink::Impl::send_counts(Counterpart& to) {
   return moved;
 }
 
-void LibfabricLink::Impl::start_round(Counterpart& to) {
+void LibfabricLink::Impl::start_round(RemoteRank& to) {
   Op* ready[kRoundMax];
   size_t count = 0;
   for (Op* op = to.held.first(); op != nullptr && op->puts_out == 0 && count < kRoundMax; op = op->next) {
@@ -318,13 +318,13 @@ void LibfabricLink::Impl::reap_error() {
   fi_cq_err_entry error{};
   if (fi_cq_readerr(endpoint.completions(), &error, 0) <= 0 || error.op_context == nullptr) return;
   Op& op = *static_cast<Op*>(error.op_context);
-  Counterpart& to = counterparts[op.rank];
+  RemoteRank& to = counterparts[op.rank];
   completed(op);
   lose(to, fabric_error(error.err));
 }
 
 void LibfabricLink::Impl::completed(Op& op) {
-  Counterpart& to = counterparts[op.rank];
+  RemoteRank& to = counterparts[op.rank];
   op.out = false;
   if (to.lost) return recycle(op);  // it was finished when its rank was lost
   to.out.remove(op);
@@ -348,9 +348,9 @@ void LibfabricLink::Impl::recycle(Op& op) {
   if (!op.out && !op.queued) pool.give(op);
 }
 
-// Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the pool
-// with its completion, or never.
-void LibfabricLink::Impl::lose(Counterpart& to, const std::string& reason) {
+// Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the
+// pool with its completion, or never.
+void LibfabricLink::Impl::lose(RemoteRank& to, const std::string& reason) {
   if (to.lost) return;
   to.lost = true;
   losses.push_back({to.rank, name + ": " + reason});
@@ -365,7 +365,7 @@ void LibfabricLink::Impl::lose(Counterpart& to, const std::string& reason) {
 bool LibfabricLink::Impl::progress() {
   bool moved = reap();
   for (size_t i = 0; i < listed.size();) {
-    Counterpart& to = counterparts[listed[i]];
+    RemoteRank& to = counterparts[listed[i]];
     moved |= pump(to);
     to.listed = !to.waiting.empty() || !to.held.empty();
     if (to.listed) {
@@ -389,8 +389,8 @@ std::string LibfabricLink::address() const { return impl_->address(); }
 
 void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
   if (addresses_by_rank.size() != impl_->options.ranks)
-    throw Error(Code::kInvalidArgument, "addresses_by_rank: " + std::to_string(addresses_by_rank.size()) + " of them, not " +
-                                            std::to_string(impl_->options.ranks));
+    throw Error(Code::kInvalidArgument, "addresses_by_rank: " + std::to_string(addresses_by_rank.size()) +
+                                            " of them, not " + std::to_string(impl_->options.ranks));
   for (uint32_t rank : impl_->options.counterparts) {
     TRANSLOAD_CHECK(rank < impl_->options.ranks && rank != impl_->options.rank);
     impl_->connect(rank, addresses_by_rank[rank]);

@@ -40,8 +40,8 @@ class LibfabricLink : public ScaleOut {
   // What others need to reach me, always kAddressBytes long.
   std::string address() const;
 
-  // Addresses of all ranks, by rank; those of counterparts are used. Local: the network connects with the first put or publish,
-  // while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
+  // Addresses of all ranks, by rank; those of counterparts are used. Local: the network connects with the first put or
+  // publish, while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
   void connect(const std::vector<std::string>& addresses_by_rank);
 
   // Whether the provider orders writes, and so carries counts right behind their bytes.

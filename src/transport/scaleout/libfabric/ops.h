@@ -1,4 +1,4 @@
-// Writes on their way: what the provider keeps while a write is out, from a pool that grows only when more are out than ever.
+// Writes on their way: what is kept while one is out, from a pool that grows only when more are out than ever.
 #pragma once
 #include <rdma/fabric.h>
 

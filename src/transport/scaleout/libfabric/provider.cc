@@ -53,8 +53,8 @@ InfoPtr ask(const Query& query) {
   if (!query.provider.empty()) hints->fabric_attr->prov_name = strdup(query.provider.c_str());
   const bool bound = !query.source.empty();
   fi_info* found = nullptr;
-  library.getinfo(FI_VERSION(1, 17), bound ? query.source.c_str() : nullptr, nullptr, bound ? FI_SOURCE : 0, hints.get(),
-                  &found);
+  const char* const node = bound ? query.source.c_str() : nullptr;
+  library.getinfo(FI_VERSION(1, 17), node, nullptr, bound ? FI_SOURCE : 0, hints.get(), &found);
   return InfoPtr(found);
 }
 

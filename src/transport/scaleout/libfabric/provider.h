@@ -14,7 +14,7 @@ struct Provider {
   size_t piece_bytes;  // of a write at most: what the provider takes, and orders
 };
 
-// Throws Error: kNotSupported without libfabric or any provider, kInvalidArgument for a name or address that is not there.
+// Throws Error: kNotSupported without libfabric or any provider, kInvalidArgument for a name or address not found here.
 Provider choose_provider(const LibfabricOptions& options);
 
 }  // namespace transload

@@ -35,14 +35,15 @@ socklen_t address_of(uint64_t region, sockaddr_un& address) {
   address = {};
   address.sun_family = AF_UNIX;
   // A leading zero byte: the abstract name space, which no file system sees.
-  const int length =
-      std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "transload-%016llx", (unsigned long long)(region));
+  const int length = std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "transload-%016llx",
+                                   (unsigned long long)(region));
   return socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length));
 }
 
 Descriptor new_socket() {
   Descriptor fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) throw Error(Code::kOutOfMemory, std::string("shared region: no socket (see ulimit -n): ") + std::strerror(errno));
+  if (!fd)
+    throw Error(Code::kOutOfMemory, std::string("shared region: no socket (see ulimit -n): ") + std::strerror(errno));
   return fd;
 }
 
@@ -87,7 +88,8 @@ Heard receive_greeting(int fd, Greeting& greeting, Descriptor (&got)[2]) {
       if (count < 2) got[count++] = std::move(owned);
     }
   }
-  const bool whole = bytes == ssize_t(sizeof greeting) && count == 2 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  const bool whole =
+      bytes == ssize_t(sizeof greeting) && count == 2 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
   return whole ? Heard::kGreeting : Heard::kEnd;
 }
 
@@ -153,7 +155,8 @@ class Exchange {
         if (errno == EAGAIN || errno == EINTR) return false;  // its queue is full: later
         fail(FaultKind::kLost, rank, "its process is gone");
       }
-      if (!send_greeting(fd.get(), greeting_for(rank), sides_.mine)) fail(FaultKind::kLost, rank, "its process is gone");
+      if (!send_greeting(fd.get(), greeting_for(rank), sides_.mine))
+        fail(FaultKind::kLost, rank, "its process is gone");
       calls_.push_back({std::move(fd), rank});
       return true;
     };
@@ -177,7 +180,8 @@ class Exchange {
     while (true) {
       Descriptor fd(::accept4(sides_.listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!fd && (errno == EMFILE || errno == ENFILE))
-        throw Error(Code::kOutOfMemory, std::string("shared region: no socket (see ulimit -n): ") + std::strerror(errno));
+        throw Error(Code::kOutOfMemory,
+                    std::string("shared region: no socket (see ulimit -n): ") + std::strerror(errno));
       if (!fd) return;
       if (same_user(fd.get())) guests_.push_back({std::move(fd), 0});
     }
@@ -190,7 +194,8 @@ class Exchange {
     if (heard == Heard::kNothing) return;
     const uint32_t rank = calls_[i].rank;
     if (heard == Heard::kEnd) fail(FaultKind::kLost, rank, "its process ended, or refused what I passed");
-    if (greeting.rank != rank || !keep(greeting, got)) fail(FaultKind::kMismatch, rank, "what it passed is not what it offered");
+    if (greeting.rank != rank || !keep(greeting, got))
+      fail(FaultKind::kMismatch, rank, "what it passed is not what it offered");
     calls_.erase(calls_.begin() + long(i));
   }
 
@@ -241,7 +246,8 @@ Descriptor listen_for(uint64_t region) {
   return fd;
 }
 
-std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted) {
+std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
+                                                        const std::vector<uint32_t>& wanted) {
   return Exchange(sides, wanted).run();
 }
 

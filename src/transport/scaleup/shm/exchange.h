@@ -15,14 +15,15 @@ namespace transload {
 Descriptor listen_for(uint64_t region);
 
 struct ExchangeSides {
-  uint32_t rank;                            // me
-  const std::vector<RegionOffer>& offers;   // by rank
+  uint32_t rank;                           // me
+  const std::vector<RegionOffer>& offers;  // by rank
   const Neighbour& mine;
   int listener;
   uint32_t deadline_ms;
 };
 
 // Gives mine to each of `wanted` and takes theirs. Of a pair the lower rank calls the higher. Throws Error{kFault}.
-std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted);
+std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
+                                                        const std::vector<uint32_t>& wanted);
 
 }  // namespace transload

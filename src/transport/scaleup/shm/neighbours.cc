@@ -63,7 +63,8 @@ RegionOffer RegionOffer::unpack(std::string_view packed) {
   offer.secret = reader.u64();
   offer.base = reader.u64();
   offer.bytes = reader.u64();
-  if (!reader.done()) throw Error(Code::kInvalidArgument, "a rank's offer of memory is malformed: is it of another version?");
+  if (!reader.done())
+    throw Error(Code::kInvalidArgument, "a rank's offer of memory is malformed: is it of another version?");
   return offer;
 }
 
@@ -73,7 +74,8 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int 
   mine_->region = std::move(region);
   mine_->bell.reset(::fcntl(bell_fd, F_DUPFD_CLOEXEC, 3));
   if (!mine_->bell)
-    throw Error(Code::kOutOfMemory, std::string("shared region: no copy of a bell (see ulimit -n): ") + std::strerror(errno));
+    throw Error(Code::kOutOfMemory,
+                std::string("shared region: no copy of a bell (see ulimit -n): ") + std::strerror(errno));
   listener_ = listen_for(region_);
   share(region_, mine_);
 }
@@ -81,8 +83,9 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int 
 Neighbours::~Neighbours() = default;
 
 RegionOffer Neighbours::offer() const {
-  return {host_identity(), process_, region_, secret_, uint64_t(reinterpret_cast<uintptr_t>(mine_->region->base())),
-          mine_->region->bytes()};
+  return {
+      host_identity(),       process_, region_, secret_, uint64_t(reinterpret_cast<uintptr_t>(mine_->region->base())),
+      mine_->region->bytes()};
 }
 
 void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted,

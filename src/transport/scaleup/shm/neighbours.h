@@ -16,11 +16,11 @@ namespace transload {
 
 // What a rank says of its region, to be gathered.
 struct RegionOffer {
-  std::string host;         // host_identity()
+  std::string host;  // host_identity()
   ProcessIdentity process;
-  uint64_t region = 0;      // unique: names the registry entry and the socket
-  uint64_t secret = 0;      // what a caller at that socket must know
-  uint64_t base = 0;        // in its own process
+  uint64_t region = 0;  // unique: names the registry entry and the socket
+  uint64_t secret = 0;  // what a caller at that socket must know
+  uint64_t base = 0;    // in its own process
   uint64_t bytes = 0;
 
   std::string pack() const;
@@ -45,8 +45,8 @@ class Neighbours {
 
   RegionOffer offer() const;
   // Maps the regions of `wanted` (ranks of this host; mine may be among them). Symmetric: whom I want wants me. Throws
-  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, else kAbsent. All ranks must have
-  // returned before one of them may be destroyed: gather once more.
+  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, else kAbsent. All ranks must
+  // have returned before one of them may be destroyed: gather once more.
   void connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted, uint32_t deadline_ms);
 
   char* base(uint32_t rank) const;      // null if not mapped

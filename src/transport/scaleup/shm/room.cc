@@ -35,7 +35,7 @@ std::optional<uint64_t> field_in(const std::string& path, const std::string& nam
 }
 
 struct CgroupFiles {
-  std::string base;      // where the hierarchy is mounted
+  std::string base;  // where the hierarchy is mounted
   const char* limit;
   const char* used;
   const char* reclaimable;  // page cache that is given back under pressure, in memory.stat
@@ -77,8 +77,9 @@ uint64_t available_bytes(const RoomSources& sources) {
     if (controllers == ",,") {
       least = std::min(least, left_in({root, "memory.max", "memory.current", "inactive_file"}, path));
     } else if (controllers.find(",memory,") != std::string::npos) {
-      least = std::min(least, left_in({root + "/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                       "total_inactive_file"}, path));
+      least = std::min(
+          least,
+          left_in({root + "/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}, path));
     }
   }
   return least;

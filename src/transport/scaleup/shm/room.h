@@ -10,8 +10,8 @@ struct RoomSources {
   std::string root;  // put before /proc and /sys
 };
 
-// The least of MemAvailable and what the cgroups (version 1 and 2) of this process and their parents leave. Files that are
-// not there bound nothing.
+// The least of MemAvailable and what the cgroups (version 1 and 2) of this process and their parents leave. Files that
+// are not there bound nothing.
 uint64_t available_bytes(const RoomSources& sources = {});
 
 // Throws Error{kOutOfMemory} with needed and available bytes if they do not fit.

@@ -12,7 +12,8 @@ class SharedRegion {
  public:
   // My own: zeros, no page touched. Throws Error{kOutOfMemory} if the machine has no room for it.
   explicit SharedRegion(size_t bytes);
-  // A peer's, by the descriptor that it passed. Null if that is no region of exactly so many bytes that can never shrink.
+  // A peer's, by the descriptor that it passed. Null if that is no region of exactly so many bytes that can never
+  // shrink.
   static std::shared_ptr<SharedRegion> from_peer(Descriptor fd, size_t bytes);
   ~SharedRegion();
   SharedRegion(const SharedRegion&) = delete;

@@ -1,0 +1,101 @@
+# Shared by the tests of the program: running it, finding what it left behind, and reading and writing safetensors files.
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import uuid
+
+if len(sys.argv) != 2:
+    sys.exit(f"usage: {sys.argv[0]} path-of-transload")
+PROGRAM = os.path.abspath(sys.argv[1])
+FOLDER = tempfile.TemporaryDirectory(prefix="transload-test-")
+MARK = f"TRANSLOAD_TEST_MARK={uuid.uuid4()}"
+LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+failures = 0
+
+
+def skip(reason):
+    print(f"SKIPPED: {reason}")
+    sys.exit(77)
+
+
+def environment(extra=None):
+    names = {k: v for k, v in os.environ.items() if k not in LAUNCHER_NAMES and not k.startswith("TRANSLOAD_")}
+    key, value = MARK.split("=")
+    return {**names, key: value, **(extra or {})}
+
+
+def start(arguments, extra=None):
+    return subprocess.Popen([PROGRAM, *arguments], env=environment(extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process, seconds=120):
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"\nstill running after {seconds} s"
+    return process.returncode, out, err
+
+
+def run(*arguments, extra=None, seconds=120):
+    return finish(start(arguments, extra), seconds)
+
+
+def run_json(*arguments, extra=None, seconds=120):
+    """Exit status, the JSON object (None without one), and what was said on stderr."""
+    status, out, err = run(*arguments, "--quiet", "--json", "-", extra=extra, seconds=seconds)
+    return status, json.loads(out) if out.strip() else None, err
+
+
+def expect(good, what):
+    global failures
+    print(("ok    " if good else "WRONG ") + what, flush=True)
+    failures += not good
+    return good
+
+
+def left_behind():
+    """Our processes that still run, and names in shared memory and temporary folders."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if MARK.encode() in file.read() and int(pid) != os.getpid():
+                    found.append(f"process {pid}")
+        except OSError:
+            pass
+    found += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "transload" in name]
+    found += [f"/tmp/{name}" for name in os.listdir("/tmp") if name.startswith("transload") and not name.startswith("transload-test-")]
+    return found
+
+
+def finish_test():
+    left = left_behind()
+    expect(not left, f"nothing is left behind {left}")
+    print(f"{failures} wrong" if failures else "all right")
+    sys.exit(1 if failures else 0)
+
+
+def path(name):
+    return os.path.join(FOLDER.name, name)
+
+
+def write_file(name, header, data=b"", header_bytes=None):
+    """A safetensors file whose header may lie."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    with open(path(name), "wb") as file:
+        file.write(struct.pack("<Q", len(text) if header_bytes is None else header_bytes) + text + data)
+    return path(name)
+
+
+def read_file(name):
+    """Tensors of a safetensors file: name -> (dtype, shape, bytes)."""
+    with open(name, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    return {k: (v["dtype"], v["shape"], data[v["data_offsets"][0]:v["data_offsets"][1]]) for k, v in header.items()}

@@ -1,0 +1,308 @@
+// What a caller may rely on between calls: handles, leases, several groups, bad input, threads, freeing.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <thread>
+
+#include "tests/support/team.h"
+
+namespace transload::test {
+namespace {
+
+World small_world() {
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {30};
+  w.experts = 8;
+  w.top_k = 4;
+  return w;
+}
+
+DispatchInputs inputs_of(const reference::Problem& problem, const std::vector<uint16_t>& x, uint32_t rank, uint32_t columns) {
+  const reference::Routes& routes = problem.routes[rank];
+  DispatchInputs in;
+  in.x = matrix(x.data(), routes.tokens, columns, kBf16);
+  in.topk_idx = matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32);
+  in.topk_weights = matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32);
+  return in;
+}
+
+std::vector<uint16_t> rows_of(const World& w, uint32_t rank, uint64_t salt) {
+  std::vector<uint16_t> x;
+  for (int64_t t = 0; t < w.tokens_of(rank); ++t)
+    for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(salt, rank, t, c));
+  return x;
+}
+
+std::string message_of(const std::function<void()>& call, Code code) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+// A handle outlives the next dispatches, is used twice, and with other channels than it was born with.
+TEST(Handles, OutliveLaterDispatches) {
+  World w = small_world();
+  w.channels = 6;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 5);
+    DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    in.channels = 4;
+    const DispatchOutputs first = group.dispatch(in);
+    Member(w, problem, group).pass(Pass{}, 77);  // other calls in between
+    for (uint32_t channels : {1u, 6u, 3u}) {
+      DispatchInputs again;
+      again.x = in.x;
+      again.handle = first.handle;
+      again.channels = channels;
+      again.landing = channels == 3 ? Landing::kRing : Landing::kAuto;
+      const DispatchOutputs out = group.dispatch(again);
+      ASSERT_EQ(out.rows, first.rows);
+      ASSERT_EQ(std::memcmp(out.x.data, first.x.data, first.x.bytes()), 0) << "rank " << rank << ", channels " << channels;
+    }
+  });
+}
+
+// Dozens of leases at once, returned in another order; the landing falls back to the ring when they run out, and comes back.
+TEST(Leases, RunOutOnOneRank) {
+  World w = small_world();
+  w.slab_bytes = 64 << 10;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 9);
+    const DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    std::vector<DispatchOutputs> held;
+    bool fell_back = false;
+    for (int i = 0; i < 24; ++i) {
+      held.push_back(group.dispatch(in));
+      fell_back |= held.back().landing == Landing::kRing;
+      ASSERT_EQ(std::memcmp(held.back().x.data, held.front().x.data, held.front().x.bytes()), 0);
+      if (rank != 0 && held.size() > 2) held.erase(held.begin() + 1);
+    }
+    EXPECT_EQ(fell_back, rank == 0);
+    held.clear();
+    EXPECT_EQ(group.memory().leased_bytes, 0u);
+    EXPECT_EQ(group.dispatch(in).landing, Landing::kDirect);
+  });
+}
+
+// Outputs stay readable after their group is gone.
+TEST(Leases, OutliveTheirGroup) {
+  const World w = small_world();
+  const reference::Problem problem = problem_of(w);
+  std::vector<DispatchOutputs> kept(w.ranks());
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 3);
+    kept[rank] = group.dispatch(inputs_of(problem, x, rank, w.columns));
+  });
+  for (uint32_t r = 0; r < w.ranks(); ++r) {
+    const reference::Received want = reference::received_by(problem, r);
+    for (size_t i = 0; i < want.source.size(); ++i)
+      ASSERT_EQ(kept[r].x.as<uint16_t>()[i * w.columns], element(3, want.source[i].rank, want.source[i].token, 0));
+  }
+}
+
+// Two groups in each rank, used at once by two threads.
+TEST(Groups, TwoAtOnce) {
+  World a = small_world(), b = small_world();
+  b.node_sizes = {1, 3};
+  b.columns = 40;
+  b.seed = 2;
+  b.scale_out = ScaleOutChoice::kLibfabric;
+  std::thread other([&] { run_passes(b, std::vector<Pass>(5)); });
+  run_passes(a, std::vector<Pass>(5));
+  other.join();
+}
+
+// Groups made one after another over one rendezvous, each freed while others are still used, in any order.
+TEST(Groups, FreedInAnyOrder) {
+  const World w = small_world();
+  const reference::Problem problem = problem_of(w);
+  Rendezvous rendezvous;
+  std::vector<std::thread> ranks;
+  for (uint32_t r = 0; r < w.ranks(); ++r)
+    ranks.emplace_back([&, r] {
+      std::vector<std::unique_ptr<Group>> groups;
+      for (const char* name : {"a", "b", "c"}) groups.push_back(std::make_unique<Group>(options_of(w, r, rendezvous.port(), name)));
+      for (uint32_t i : {0u, 1u, 2u}) Member(w, problem, *groups[i]).pass(Pass{}, i);
+      groups[r % 3].reset();
+      for (uint32_t i : {1u, 2u, 0u})
+        if (i != r % 3) groups[i].reset();
+    });
+  for (std::thread& t : ranks) t.join();
+}
+
+// A rank that leaves early takes nothing with it: the others still get what it sent.
+TEST(Groups, OneLeavesEarly) {
+  World w = small_world();
+  w.slots = 64;
+  w.scale_out = ScaleOutChoice::kLibfabric;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank != 2) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  });
+}
+
+TEST(BadInput, NamesArgumentValueAndBound) {
+  const World w = small_world();
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 1);
+    const DispatchInputs good = inputs_of(problem, x, rank, w.columns);
+    auto refused = [&](const std::function<void(DispatchInputs&)>& spoil, const std::string& want, Code code = Code::kInvalidArgument) {
+      DispatchInputs in = good;
+      spoil(in);
+      const std::string got = message_of([&] { group.dispatch(in); }, code);
+      EXPECT_NE(got.find(want), std::string::npos) << got;
+    };
+    refused([](auto& in) { in.x = Tensor{}; }, "x: not given");
+    refused([](auto& in) { in.x.shape[1] = 7; in.x.strides[0] = 7; }, "x: 14 bytes a row, must be a positive multiple of 16");
+    refused([](auto& in) { in.x.strides[0] = 9; }, "x: strides [9, 1], must be contiguous");
+    refused([](auto& in) { in.x.device.device_type = kDLCUDA; }, "x: device type 2, must be on the CPU");
+    refused([](auto& in) { in.topk_idx.dtype = kF32; }, "topk_idx: type code 2 of 32 bits, must be int32 or int64");
+    refused([](auto& in) { in.topk_weights.shape[0] = 3; }, "topk_weights: [3, 4], must be [30, 4]");
+    refused([](auto& in) { in.channels = 99; }, "channels: 99, must be 0 to 2");
+    refused([](auto& in) { in.expert_alignment = 0; }, "expert_alignment: 0, must be 1 to");
+    refused([](auto& in) { in.rows_max = 5; }, "rows_max: 5", Code::kNotSupported);
+    refused([](auto& in) { in.x.data = static_cast<char*>(in.x.data) + 2; }, "aligned to 16 bytes");
+    CombineInputs combine;
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("handle: not given"), std::string::npos);
+    Member(w, problem, group).pass(Pass{}, 4);  // nothing moved, the group is as it was
+    const DispatchOutputs out = group.dispatch(good);
+    combine.handle = out.handle;
+    combine.x = matrix(x.data(), 1, w.columns, kBf16);
+    ASSERT_NE(out.rows, 1);
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("x: [1, 8], must be ["), std::string::npos);
+    combine.x = matrix(x.data(), out.rows, w.columns, kF32);
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("must be bfloat16"), std::string::npos);
+    Member(w, problem, group).pass(Pass{}, 5);
+  });
+}
+
+TEST(BadInput, GroupOptions) {
+  auto refused = [](const std::function<void(GroupOptions&)>& spoil, const std::string& want) {
+    World w;
+    w.tokens = {4};
+    GroupOptions o = options_of(w, 0, 1);
+    spoil(o);
+    const std::string got = message_of([&] { Group group(o); }, Code::kInvalidArgument);
+    EXPECT_NE(got.find(want), std::string::npos) << got;
+  };
+  refused([](auto& o) { o.topology.node_sizes = {}; }, "topology: no node");
+  refused([](auto& o) { o.topology.node_sizes = {1, 0}; }, "topology.node_sizes: 0");
+  refused([](auto& o) { o.topology.node_sizes = {2}; }, "bootstrap.ranks: 1, must be 2");
+  refused([](auto& o) { o.bootstrap.rank = 1; }, "bootstrap.rank: 1, must be below 1");
+  refused([](auto& o) { o.top_k_max = 33; }, "top_k_max: 33, must be 1 to 32");
+  refused([](auto& o) { o.row_bytes_max = 24; }, "row_bytes_max: 24, must be a multiple of 16");
+  refused([](auto& o) { o.experts = 0; }, "experts: 0");
+  refused([](auto& o) { o.expert_owner = {0, 9}; o.experts = 2; }, "expert_owner: 9, must be a rank below 1");
+  refused([](auto& o) { o.slots = 0; }, "slots: 0");
+  refused([](auto& o) { o.channels = 5000; }, "channels: 5000");
+}
+
+// Options that differ between ranks are refused on all of them alike.
+TEST(BadInput, OptionsThatDiffer) {
+  const World w = small_world();
+  Rendezvous rendezvous;
+  std::vector<std::thread> ranks;
+  for (uint32_t r = 0; r < w.ranks(); ++r)
+    ranks.emplace_back([&, r] {
+      GroupOptions o = options_of(w, r, rendezvous.port());
+      if (r == 2) o.slots = 9;
+      const std::string got = message_of([&] { Group group(o); }, Code::kInvalidArgument);
+      EXPECT_NE(got.find("rank 0 has slots 4, elsewhere slots 9 on rank 2"), std::string::npos) << got;
+    });
+  for (std::thread& t : ranks) t.join();
+}
+
+TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
+  World w = small_world();
+  w.route = [&](uint32_t rank, int64_t token, uint32_t k) { return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8); };
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 1);
+    const DispatchOutputs out = group.dispatch(inputs_of(problem, x, rank, w.columns));
+    EXPECT_EQ(out.status.code, rank == 1 ? Code::kBadExpertId : Code::kOk);
+    EXPECT_EQ(out.status.message, rank == 1 ? "topk_idx: 1000 at token 3, slot 2, must be -1 to 7; counted as -1" : "");
+    Member(w, problem, group).pass(Pass{}, 2);
+  });
+}
+
+// Memory of the caller: for rows that pass the ring, and in a lease for rows that land directly; too small is told at the end.
+TEST(OutX, OfTheCaller) {
+  const World w = small_world();
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const std::vector<uint16_t> x = rows_of(w, rank, 1);
+    DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    const DispatchOutputs want = group.dispatch(in);
+    const Lease lease = group.lease(want.x.bytes());
+    in.out_x = matrix(lease.data(), want.rows, w.columns, kBf16);
+    const DispatchOutputs direct = group.dispatch(in);
+    EXPECT_EQ(direct.landing, Landing::kDirect);
+    EXPECT_EQ(direct.x.data, lease.data());
+    EXPECT_EQ(std::memcmp(lease.data(), want.x.data, want.x.bytes()), 0);
+    std::vector<uint64_t> heap(want.x.bytes() / 8 + 2);
+    in.out_x.data = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
+    const DispatchOutputs ring = group.dispatch(in);
+    EXPECT_EQ(ring.landing, Landing::kRing);
+    EXPECT_EQ(std::memcmp(in.out_x.data, want.x.data, want.x.bytes()), 0);
+    in.out_x.shape[0] = want.rows - 1;
+    const std::string got = message_of([&] { group.dispatch(in); }, Code::kInvalidArgument);
+    EXPECT_NE(got.find("must be at least " + std::to_string(want.rows)), std::string::npos) << got;
+    Member(w, problem, group).pass(Pass{}, 2);
+  });
+}
+
+// Shapes from a seed; TRANSLOAD_SEED repeats one.
+TEST(Random, Shapes) {
+  const char* given = std::getenv("TRANSLOAD_SEED");
+  const uint64_t base = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  for (uint64_t seed = base; seed < base + (given ? 1 : 25); ++seed) {
+    std::mt19937_64 dice(seed);
+    auto roll = [&](uint64_t least, uint64_t most) { return uint32_t(least + dice() % (most - least + 1)); };
+    World w;
+    w.seed = seed;
+    w.node_sizes.resize(roll(1, 4));
+    for (uint32_t& size : w.node_sizes) size = roll(1, 4);
+    w.experts = roll(1, 3 * w.ranks());
+    w.top_k = roll(1, std::min(8u, w.experts + 2));
+    w.columns = 8 * roll(1, 60);
+    w.tokens.clear();
+    for (uint32_t r = 0; r < w.ranks(); ++r) w.tokens.push_back(roll(0, 3) == 0 ? 0 : roll(1, 70));
+    w.channels = roll(1, 7);
+    w.slots = roll(1, 9);
+    w.slab_bytes = roll(0, 3) == 0 ? roll(0, 200000) : 8 << 20;
+    w.scale_out = roll(0, 7) == 0 ? ScaleOutChoice::kLibfabric : ScaleOutChoice::kLoopback;
+    std::vector<Pass> passes(3);
+    for (Pass& p : passes) {
+      p.landing = roll(0, 1) ? Landing::kAuto : Landing::kRing;
+      p.source = roll(0, 1) ? CombineSource::kAuto : CombineSource::kPush;
+      p.wire = roll(0, 1) ? CombineWire::kBf16 : CombineWire::kF32;
+      p.biases = int(roll(0, 2));
+      p.weights = roll(0, 1);
+      p.scales = roll(0, 4);
+      p.channels = roll(0, w.channels);
+      p.columns = 8 * roll(1, w.columns / 8);
+    }
+    SCOPED_TRACE("TRANSLOAD_SEED=" + std::to_string(seed));
+    run_passes(w, passes);
+    if (testing::Test::HasFailure()) {
+      ADD_FAILURE() << "repeat with TRANSLOAD_SEED=" << seed;
+      return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace transload::test

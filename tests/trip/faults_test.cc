@@ -1,0 +1,194 @@
+// Faults between threads: who is absent, who called something else, and what is left usable. Killed and stopped processes are
+// in tests/program.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <mutex>
+#include <thread>
+
+#include "tests/support/team.h"
+
+namespace transload::test {
+namespace {
+
+World short_world() {
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {20};
+  w.experts = 8;
+  w.top_k = 4;
+  w.deadline_ms = 700;
+  return w;
+}
+
+struct Seen {
+  std::mutex mutex;
+  std::vector<Fault> faults;
+  void add(const Fault& fault) {
+    const std::lock_guard lock(mutex);
+    faults.push_back(fault);
+  }
+};
+
+// Runs the world; `body` may throw a fault, which is kept.
+void run_faulty(const World& w, Seen& seen, const std::function<void(Group&, uint32_t)>& body) {
+  run_team(w, [&](Group& group, uint32_t rank) {
+    try {
+      body(group, rank);
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), Code::kFault) << error.what();
+      EXPECT_EQ(error.fault().rank, rank);
+      seen.add(error.fault());
+      // Every later call gives the same fault at once.
+      try {
+        group.combine({});
+        ADD_FAILURE() << "a call on a faulted group returned";
+      } catch (const Error& again) {
+        EXPECT_EQ(again.fault().culprit_rank, error.fault().culprit_rank);
+        EXPECT_EQ(again.code(), Code::kFault);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));  // leave only when the others know
+    }
+  });
+}
+
+class AbsentRank : public testing::TestWithParam<uint32_t> {};
+
+// Any rank may be the one that does not come to a call: rank 0, the first of a node, a rail.
+TEST_P(AbsentRank, IsNamedByAll) {
+  const World w = short_world();
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == GetParam()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 1500));
+      return;
+    }
+    Member(w, problem, group).pass(Pass{}, 2);
+  });
+  ASSERT_EQ(seen.faults.size(), w.ranks() - 1);
+  for (const Fault& f : seen.faults) {
+    EXPECT_EQ(f.culprit_rank, GetParam()) << f.to_string();
+    EXPECT_EQ(f.kind, FaultKind::kAbsent) << f.to_string();
+    EXPECT_EQ(f.operation, "dispatch") << f.to_string();
+    EXPECT_FALSE(f.waiting_for.empty()) << f.to_string();
+    EXPECT_LT(f.seen, f.expected) << f.to_string();
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Each, AbsentRank, testing::Values(0, 1, 2, 3));
+
+// A rank that never comes to the making of the group.
+TEST(Faults, NobodyCallsTheConstructor) {
+  const World w = short_world();
+  Rendezvous rendezvous;
+  std::vector<std::thread> ranks;
+  for (uint32_t r : {0u, 1u, 3u})
+    ranks.emplace_back([&, r] {
+      try {
+        Group group(options_of(w, r, rendezvous.port()));
+        ADD_FAILURE() << "made without rank 2";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), Code::kFault) << error.what();
+        EXPECT_EQ(error.fault().culprit_rank, 2u) << error.what();
+        EXPECT_EQ(error.fault().operation, "create") << error.what();
+      }
+    });
+  for (std::thread& t : ranks) t.join();
+}
+
+// Ranks that call different things, or the same with other arguments, are told so at once, long before a deadline.
+void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&, Handle)>& last_call, const std::string& argument) {
+  World w = short_world();
+  w.deadline_ms = 20000;
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    std::vector<uint16_t> x(size_t(w.tokens_of(rank)) * w.columns, 1);
+    DispatchInputs in;
+    in.x = matrix(x.data(), w.tokens_of(rank), w.columns, kBf16);
+    in.topk_idx = matrix(problem.routes[rank].ids.data(), w.tokens_of(rank), w.top_k, kI32);
+    in.topk_weights = matrix(problem.routes[rank].weights.data(), w.tokens_of(rank), w.top_k, kF32);
+    const Handle handle = group.dispatch(in).handle;
+    last_call(group, rank, in, handle);
+    ADD_FAILURE() << "rank " << rank << " returned";
+  });
+  ASSERT_EQ(seen.faults.size(), w.ranks());
+  for (const Fault& f : seen.faults) {
+    EXPECT_EQ(f.kind, FaultKind::kMismatch) << f.to_string();
+    EXPECT_EQ(f.culprit_rank, seen.faults[0].culprit_rank) << f.to_string();
+    EXPECT_NE(f.to_string().find(argument), std::string::npos) << f.to_string();
+    EXPECT_LT(f.after_ms, 10000) << f.to_string();
+  }
+}
+
+TEST(Mismatch, Channels) {
+  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
+    in.channels = rank == 3 ? 1 : 2;
+    group.dispatch(in);
+  }, "channels");
+}
+TEST(Mismatch, Operation) {
+  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle& handle) {
+    if (rank == 1) {
+      in.handle = handle;
+      in.topk_idx = in.topk_weights = Tensor{};
+    }
+    group.dispatch(in);
+  }, "operation");
+}
+TEST(Mismatch, RowBytes) {
+  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
+    if (rank == 0) in.x.dtype = kU8, in.x.shape[1] = in.x.strides[0] = 16;
+    group.dispatch(in);
+  }, "dtype");
+}
+
+// After a fault the ranks that are left make a new group, and other groups never noticed.
+TEST(Faults, TheRestGoesOn) {
+  const World w = short_world();
+  World rest = w, patient = w;
+  rest.node_sizes = {2, 1};
+  patient.deadline_ms = 10000;
+  const reference::Problem problem = problem_of(w), rest_problem = problem_of(rest);
+  Rendezvous rendezvous;
+  std::vector<std::thread> ranks;
+  for (uint32_t r = 0; r < w.ranks(); ++r)
+    ranks.emplace_back([&, r] {
+      Group other(options_of(patient, r, rendezvous.port(), "other"));
+      {
+        Group group(options_of(w, r, rendezvous.port(), "first"));
+        Member(w, problem, group).pass(Pass{}, 1);
+        if (r == 3) std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 1200));
+        else
+          try {
+            Member(w, problem, group).pass(Pass{}, 2);
+            ADD_FAILURE() << "rank " << r << " did not notice";
+          } catch (const Error& error) {
+            EXPECT_EQ(error.fault().culprit_rank, 3u) << error.what();
+          }
+      }
+      if (r != 3) {
+        Group again(options_of(rest, r, rendezvous.port(), "rest"));
+        Member(rest, rest_problem, again).pass(Pass{}, 3);
+      }
+      // Rank 3 comes late to this one too, but within its deadline.
+      Member(w, problem, other).pass(Pass{}, 4);
+    });
+  for (std::thread& t : ranks) t.join();
+}
+
+// A rank that is late, but not past the deadline, is nobody's fault.
+TEST(Faults, LateIsNoFault) {
+  const World w = short_world();
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    for (uint32_t i = 0; i < 3; ++i) {
+      if (rank == i) std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms / 2));
+      Member(w, problem, group).pass(Pass{}, i);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace transload::test

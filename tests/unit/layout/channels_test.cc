@@ -1,0 +1,42 @@
+// The cut of tokens into channels covers all, in order, evenly; and channel_of undoes it.
+#include "layout/channels.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace transload {
+namespace {
+
+TEST(Cut, CoversAllTokensOnce) {
+  for (uint32_t channels : {1u, 2u, 3u, 7u, 24u, 70u, 1024u})
+    for (uint64_t tokens : {0u, 1u, 2u, 3u, 6u, 7u, 8u, 23u, 24u, 25u, 100u, 1023u, 4096u, 4097u}) {
+      SCOPED_TRACE(std::to_string(tokens) + " tokens, " + std::to_string(channels) + " channels");
+      const Cut cut{tokens, channels};
+      uint64_t next = 0, most = 0, least = ~uint64_t(0);
+      for (uint32_t c = 0; c < channels; ++c) {
+        ASSERT_EQ(cut.begin(c), next);
+        ASSERT_LE(cut.begin(c), cut.end(c));
+        most = std::max(most, cut.end(c) - cut.begin(c));
+        least = std::min(least, cut.end(c) - cut.begin(c));
+        for (; next < cut.end(c); ++next) ASSERT_EQ(cut.channel_of(next), c) << "token " << next;
+      }
+      ASSERT_EQ(next, tokens);
+      ASSERT_LE(most - least, 1u);
+    }
+}
+
+TEST(Cut, HoldsFor64BitCounts) {
+  const uint64_t tokens = (uint64_t(1) << 31) - 3;
+  const uint32_t channels = 1024;
+  const Cut cut{tokens, channels};
+  EXPECT_EQ(cut.begin(0), 0u);
+  EXPECT_EQ(cut.end(channels - 1), tokens);
+  for (uint32_t c = 0; c < channels; ++c) {
+    EXPECT_EQ(cut.channel_of(cut.begin(c)), c);
+    EXPECT_EQ(cut.channel_of(cut.end(c) - 1), c);
+  }
+}
+
+}  // namespace
+}  // namespace transload

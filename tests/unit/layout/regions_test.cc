@@ -1,0 +1,190 @@
+// Blocks of a region: inside it, apart from each other, aligned; the network region alike whatever the size of one's node.
+#include "layout/regions.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "channel/card.h"
+#include "layout/rank_map.h"
+
+namespace transload {
+namespace {
+
+struct Place {
+  uint64_t begin, end;
+  std::string name;
+};
+
+// Every cell of a block, by the block's own arithmetic.
+void add_cells(std::vector<Place>& all, const std::string& name, const Block& block, Extent e) {
+  ASSERT_EQ(block.unit, e.unit) << name;
+  for (uint32_t a = 0; a < e.n0; ++a)
+    for (uint32_t b = 0; b < e.n1; ++b)
+      for (uint32_t c = 0; c < e.n2; ++c)
+        for (uint32_t d = 0; d < e.n3; ++d) {
+          const uint64_t begin = e.n3 > 1 ? block.at(a, b, c, d) : block.at(a, b, c);
+          all.push_back({begin, begin + e.unit, name});
+        }
+}
+
+void expect_apart(std::vector<Place> all, uint64_t bytes) {
+  std::sort(all.begin(), all.end(), [](const Place& a, const Place& b) { return a.begin < b.begin; });
+  for (size_t i = 0; i < all.size(); ++i) {
+    ASSERT_LE(all[i].end, bytes) << all[i].name << " ends past the region";
+    if (i > 0) ASSERT_LE(all[i - 1].end, all[i].begin) << all[i - 1].name << " overlaps " << all[i].name;
+  }
+}
+
+void add_peer_rings(std::vector<Place>& all, const std::string& name, const PeerRings& r, const Geometry& g, uint64_t stride) {
+  const uint32_t members = g.peers * r.lanes;
+  add_cells(all, name + ".tail", r.tail, {kWordBytes, g.channels, members});
+  add_cells(all, name + ".credit", r.credit, {kWordBytes, g.channels, members});
+  add_cells(all, name + ".slots", r.slots, {stride, g.channels, members, g.slots});
+}
+
+struct RailSides {
+  uint32_t consumer, producer;  // members at each end
+};
+void add_rail_rings(std::vector<Place>& all, const std::string& name, const RailRings& r, const Geometry& g, uint64_t stride,
+                    RailSides sides) {
+  add_cells(all, name + ".tail", r.tail, {kWordBytes, g.channels, sides.consumer});
+  add_cells(all, name + ".credit", r.credit, {kWordBytes, g.channels, sides.producer});
+  add_cells(all, name + ".send", r.send, {stride, g.channels, sides.producer, g.slots});
+  add_cells(all, name + ".recv", r.recv, {stride, g.channels, sides.consumer, g.slots});
+}
+
+std::vector<Geometry> geometries() {
+  std::vector<Geometry> all;
+  for (const auto& sizes : std::vector<std::vector<uint32_t>>{{1}, {8}, {1, 1, 1}, {4, 4}, {3, 5}, {1, 2, 5}, {2, 9}})
+    for (uint32_t channels : {1u, 3u})
+      for (uint32_t slots : {1u, 4u})
+        for (uint32_t node = 0; node < sizes.size(); ++node) {
+          const RankTable table(sizes);
+          const RankMap map = table.seen_by(0);
+          Geometry g{};
+          g.ranks = map.ranks, g.nodes = map.nodes, g.fold = map.fold, g.node_size_max = table.node_size_max();
+          g.peers = sizes[node];
+          g.channels = channels, g.slots = slots;
+          g.experts_of_rank_max = 5;
+          g.token_bytes = 16 * (7 + slots), g.sum_bytes = 16 * 3;
+          all.push_back(g);
+        }
+  return all;
+}
+
+TEST(ScaleUpRegion, BlocksAreApart) {
+  for (const Geometry& g : geometries()) {
+    const uint64_t grant_bytes = sizeof(Grant) + 8 * g.sources();
+    const ScaleUpRegion r = ScaleUpRegion::plan(g, sizeof(Card), grant_bytes);
+    std::vector<Place> all;
+    add_cells(all, "card_word", r.card_word, {kWordBytes, g.peers});
+    add_cells(all, "card", r.card, {sizeof(Card), 2, g.peers});
+    add_cells(all, "grant_word", r.grant_word, {kWordBytes, g.peers});
+    add_cells(all, "grant", r.grant, {grant_bytes, 2, g.peers});
+    add_cells(all, "counts_word", r.counts_word, {kWordBytes, g.peers});
+    add_cells(all, "counts", r.counts, {g.counts_bytes(), 2, g.ranks});
+    add_cells(all, "done_word", r.done_word, {kWordBytes, g.peers});
+    ASSERT_EQ(r.dispatch.lanes, 2u);
+    ASSERT_EQ(r.combine.lanes, g.sources());
+    add_peer_rings(all, "dispatch", r.dispatch, g, g.token_stride());
+    add_peer_rings(all, "combine", r.combine, g, g.sum_stride());
+    ASSERT_NO_FATAL_FAILURE(expect_apart(all, r.bytes));
+    const uint64_t formula = uint64_t(g.channels) * g.slots * g.peers * (2 * g.token_stride() + g.sources() * g.sum_stride());
+    EXPECT_EQ(r.ring_bytes, formula);
+  }
+}
+
+TEST(NetworkRegion, BlocksAreApart) {
+  for (const Geometry& g : geometries()) {
+    const NetworkRegion r = NetworkRegion::plan(g, sizeof(Card));
+    const uint32_t sources = g.sources();
+    std::vector<Place> all;
+    add_cells(all, "asleep", r.asleep, {kWordBytes, 1});
+    add_cells(all, "hello", r.hello, {kWordBytes, g.nodes + sources});
+    add_cells(all, "card_send", r.card_send, {sizeof(Card), 2});
+    add_cells(all, "source_card_word", r.source_card_word, {kWordBytes, sources});
+    add_cells(all, "source_card", r.source_card, {sizeof(Card), 2, sources});
+    add_cells(all, "rail_card_word", r.rail_card_word, {kWordBytes, g.nodes});
+    add_cells(all, "rail_card", r.rail_card, {sizeof(Card), 2, g.nodes});
+    add_cells(all, "counts_word", r.counts_word, {kWordBytes, sources});
+    add_cells(all, "counts", r.counts, {g.node_counts_bytes(), 2, sources});
+    add_cells(all, "counts_send", r.counts_send, {g.node_counts_bytes(), 2, g.nodes});
+    add_rail_rings(all, "dispatch", r.dispatch, g, g.token_stride(), {sources, g.nodes});
+    add_rail_rings(all, "combine", r.combine, g, g.sum_stride(), {g.nodes, sources});
+    ASSERT_NO_FATAL_FAILURE(expect_apart(all, r.bytes));
+    const uint64_t formula = uint64_t(g.channels) * g.slots * (sources + g.nodes) * (g.token_stride() + g.sum_stride());
+    EXPECT_EQ(r.ring_bytes, formula);
+  }
+}
+
+bool same(const Block& a, const Block& b) {
+  return a.offset == b.offset && a.unit == b.unit && a.n1 == b.n1 && a.n2 == b.n2 && a.n3 == b.n3;
+}
+
+// A put names an offset at the receiver, so the region must be alike on nodes of different sizes.
+TEST(NetworkRegion, IsAlikeOnAllNodes) {
+  Geometry small{};
+  small.ranks = 9, small.nodes = 3, small.fold = 5, small.node_size_max = 5;
+  small.channels = 3, small.slots = 2, small.experts_of_rank_max = 4, small.token_bytes = 320, small.sum_bytes = 64;
+  Geometry large = small;
+  small.peers = 1;
+  large.peers = 5;
+  const NetworkRegion a = NetworkRegion::plan(small, sizeof(Card)), b = NetworkRegion::plan(large, sizeof(Card));
+  EXPECT_EQ(a.bytes, b.bytes);
+  EXPECT_EQ(a.ring_bytes, b.ring_bytes);
+  EXPECT_TRUE(same(a.hello, b.hello));
+  EXPECT_TRUE(same(a.source_card, b.source_card));
+  EXPECT_TRUE(same(a.counts, b.counts));
+  EXPECT_TRUE(same(a.dispatch.tail, b.dispatch.tail));
+  EXPECT_TRUE(same(a.dispatch.recv, b.dispatch.recv));
+  EXPECT_TRUE(same(a.combine.credit, b.combine.credit));
+  EXPECT_TRUE(same(a.combine.recv, b.combine.recv));
+}
+
+TEST(Geometry, SlotsAndWordsKeepTheirAlignment) {
+  for (const Geometry& g : geometries()) {
+    const NetworkRegion net = NetworkRegion::plan(g, sizeof(Card));
+    const ScaleUpRegion up = ScaleUpRegion::plan(g, sizeof(Card), sizeof(Grant) + 8 * g.sources());
+    ASSERT_GE(g.token_stride(), g.token_bytes);
+    ASSERT_EQ(g.token_stride() % kSlotAlign, 0u);
+    ASSERT_EQ(g.sum_stride() % kSlotAlign, 0u);
+    for (const Block* block : {&net.dispatch.send, &net.dispatch.recv, &net.combine.send, &net.combine.recv, &up.dispatch.slots,
+                               &up.combine.slots, &net.dispatch.tail, &net.combine.credit, &up.dispatch.tail, &up.combine.credit})
+      ASSERT_EQ(block->offset % kSlotAlign, 0u);
+    ASSERT_EQ(g.counts_bytes() % 16, 0u);
+    ASSERT_EQ(g.node_counts_bytes() % 16, 0u);
+    ASSERT_GE(g.counts_bytes(), 4u * (2 + g.channels + g.experts_of_rank_max));
+    ASSERT_EQ(g.node_counts_bytes(), g.node_counts_head() + g.node_size_max * g.counts_bytes());
+  }
+}
+
+// Rings do not grow with tokens: nothing of a geometry says how many there are. They grow with each of the formula's factors.
+TEST(Geometry, RingsGrowWithTheirFactorsOnly) {
+  const Geometry g = geometries()[20];
+  const uint64_t bytes = NetworkRegion::plan(g, sizeof(Card)).ring_bytes;
+  Geometry more = g;
+  more.channels *= 2;
+  EXPECT_EQ(NetworkRegion::plan(more, sizeof(Card)).ring_bytes, 2 * bytes);
+  more = g;
+  more.slots *= 3;
+  EXPECT_EQ(NetworkRegion::plan(more, sizeof(Card)).ring_bytes, 3 * bytes);
+  more = g;
+  more.experts_of_rank_max *= 100;
+  EXPECT_EQ(NetworkRegion::plan(more, sizeof(Card)).ring_bytes, bytes);
+}
+
+// Offsets pass 4 GiB without wrapping.
+TEST(Geometry, LargeRegionsDoNotWrap) {
+  Geometry g{};
+  g.ranks = 64, g.nodes = 8, g.fold = 1, g.node_size_max = 8, g.peers = 8;
+  g.channels = 64, g.slots = 1024, g.experts_of_rank_max = 8, g.token_bytes = 40960 + 528, g.sum_bytes = 40960 * 2;
+  const NetworkRegion r = NetworkRegion::plan(g, sizeof(Card));
+  EXPECT_GT(r.bytes, uint64_t(1) << 36);
+  EXPECT_EQ(r.combine.recv.at(63, 7, 1023) + g.sum_stride(), r.bytes);
+}
+
+}  // namespace
+}  // namespace transload
