@@ -97,9 +97,8 @@ class Watch {
     if (!options_.fault || out.fault_ns != 0) return;
     const Page& page = children_.board().of(options_.fault->rank);
     if (!halted(page)) return;
-    const bool expert = options_.fault->phase == FaultPhase::kExpert;
-    out.victim_rows = expert ? page.expert_rows : page.progress.rows;
-    out.victim_rows_total = expert ? 0 : uint64_t(page.progress.rows_total);
+    out.victim_rows = options_.fault->phase == FaultPhase::kExpert ? page.expert_rows : page.progress.rows;
+    out.victim_rows_total = page.progress.rows_total;
     out.fault_ns = trouble_ns_ = now_ns();
     children_.board().of(options_.fault->rank).gone = 1;
     children_.signal(children_.all()[options_.fault->rank], options_.fault->stop ? SIGSTOP : SIGKILL);
@@ -189,29 +188,6 @@ int be_child(const Options& options, const Workload& workload) {
   write_all(inherited.report, result.to_text());
   close(inherited.report);
   return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
-}
-
-Outcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap) {
-  Outcome out;
-  out.results.resize(bootstrap.ranks);
-  out.endings.resize(bootstrap.ranks);
-  const auto page = std::make_unique<Page>();
-  std::optional<SelfInjector> self;
-  if (options.fault && options.fault->rank == bootstrap.rank) self.emplace(*options.fault, *page);
-  Worker worker(options, workload, bootstrap, {page.get(), 1});
-  WorkerResult result = worker.run();
-  try {
-    if (!result.fault && worker.group() != nullptr) {
-      const auto texts = worker.group()->gather(result.to_text());
-      for (size_t r = 0; r < texts.size(); ++r) out.results[r] = WorkerResult::from_text(texts[r]);
-      return out;
-    }
-  } catch (const Error& error) {
-    if (error.code() == Code::kFault) result.fault = error.fault();
-  }
-  out.partial = true;
-  out.results[bootstrap.rank] = result;
-  return out;
 }
 
 }  // namespace transload::cli

@@ -60,8 +60,11 @@ int run_joined(const Options& options, const Workload& workload) {
   if (options.threads || options.floor) refuse("{}: not under a launcher", options.threads ? "--threads" : "--floor");
   const Outcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
-  const uint32_t speaker = outcome.partial && summary.culprit == 0u ? 1 : 0;
+  const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest that is left
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
+  // A rank that met none of the others has nobody to speak for it.
+  const std::optional<FloorTimes> no_floor;
+  if (outcome.partial) print_verdict(stderr, {options, workload, outcome, summary, no_floor});
   return summary.status;
 }
 
@@ -112,6 +115,8 @@ int parse_and_run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
+  } catch (const CLI::RequiredError&) {
+    refuse("subcommand: '{}': must be run or limits", argc > 1 ? argv[1] : "");
   } catch (const CLI::ParseError& error) {
     refuse("{}", one_line(error.what()));
   }

@@ -149,7 +149,7 @@ RunArguments::RunArguments() {
 
 void add_run_options(CLI::App& app, RunArguments& a) {
   const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
-    app.add_option(name, text, help)->capture_default_str()->type_name(type);
+    app.add_option(name, text, help)->capture_default_str()->type_name(type)->take_last();
   };
   option("--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
   option("--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");

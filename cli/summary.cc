@@ -58,9 +58,10 @@ void sum_up_times(const Results& results, const Options& options, Summary& out) 
   }
 }
 
+// A rank alone on its node has no link there: "none" says nothing of the others.
 void same_or_mixed(std::string& all, const std::string& one) {
-  if (all.empty()) all = one;
-  else if (!one.empty() && all != one) all = "mixed";
+  if (all.empty() || all == "none") all = one.empty() ? all : one;
+  else if (!one.empty() && one != "none" && all != one) all = "mixed";
 }
 
 std::string digest_of(const Results& results, std::string WorkerResult::*member) {

@@ -94,8 +94,10 @@ void print_fault(std::FILE* out, const Report& report) {
   const Summary& s = report.summary;
   if (report.options.fault && o.fault_ns != 0) {
     const FaultSpec& f = *report.options.fault;
-    fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its{} rows moved\n", f.rank, f.stop ? "stopped" : "killed",
-               name_of(f.phase), f.iteration, o.victim_rows, o.victim_rows_total == 0 ? "" : fmt::format(" {}", o.victim_rows_total));
+    const bool expert = f.phase == FaultPhase::kExpert;
+    const uint64_t total = expert ? uint64_t(s.traffic.received[f.rank]) : o.victim_rows_total;
+    fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its {} rows moved\n", f.rank, f.stop ? "stopped" : "killed",
+               name_of(f.phase), f.iteration, o.victim_rows, total);
   }
   for (uint32_t r = 0; r < o.results.size(); ++r)
     if (!o.results[r] && !o.endings[r].empty() && !(report.options.fault && report.options.fault->rank == r))

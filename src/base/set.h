@@ -25,7 +25,7 @@ struct Set {
   TRANSLOAD_HD constexpr Set operator&(Set o) const { return {bits & o.bits}; }
   TRANSLOAD_HD constexpr Set operator|(Set o) const { return {bits | o.bits}; }
   TRANSLOAD_HD constexpr Set operator-(Set o) const { return {bits & ~o.bits}; }
-  TRANSLOAD_HD constexpr bool operator==(const Set&) const = default;
+  TRANSLOAD_HD constexpr bool operator==(Set o) const { return bits == o.bits; }
   TRANSLOAD_HD static constexpr Set first(int n) { return {uint32_t((uint64_t(1) << n) - 1)}; }
   TRANSLOAD_HD static constexpr Set only(int i) { return {uint32_t(1) << i}; }
 };
@@ -61,11 +61,6 @@ struct Members {
   TRANSLOAD_HD static constexpr Members only(int i) {
     Members m;
     m.add(i);
-    return m;
-  }
-  TRANSLOAD_HD constexpr Members without(int i) const {
-    Members m = *this;
-    if (has(i)) m.remove(i);
     return m;
   }
 };

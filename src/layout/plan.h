@@ -24,6 +24,14 @@ struct Spans {
   TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const { return at(member, channel + 1) - at(member, channel); }
 };
 
+// Entries that one source sent: the first one's number, and the source's token of each, ascending.
+struct TokenRun {
+  uint64_t first;
+  const uint32_t* tokens;
+  uint64_t count;
+  uint64_t source_tokens;  // how many tokens the source has in all
+};
+
 class SpanTable {
  public:
   SpanTable() = default;
@@ -37,12 +45,12 @@ class SpanTable {
     at[0] = first;
     for (uint32_t c = 0; c < channels_; ++c) at[c + 1] = at[c] + counts[c];
   }
-  // The row of entries [first, first + n) whose source tokens are `tokens`, ascending, of a source with so many tokens.
-  void set_tokens(uint32_t member, uint64_t first, const uint32_t* tokens, uint64_t n, uint64_t source_tokens) {
+  // The row of the entries from run.first on.
+  void set_tokens(uint32_t member, const TokenRun& run) {
     uint64_t* at = row(member);
-    const Cut cut{source_tokens, channels_};
+    const Cut cut{run.source_tokens, channels_};
     for (uint32_t c = 0; c <= channels_; ++c)
-      at[c] = first + uint64_t(std::lower_bound(tokens, tokens + n, cut.begin(c)) - tokens);
+      at[c] = run.first + uint64_t(std::lower_bound(run.tokens, run.tokens + run.count, cut.begin(c)) - run.tokens);
   }
 
  private:
@@ -86,61 +94,67 @@ struct LayoutOutputs {
   BadExpert bad;              // the first id out of range, which counts as -1
 };
 
-// `tails`: [tokens][tail_bytes], headers at scale_bytes of each. Pure arithmetic; the reference of a device kernel.
-inline void lay_out_token(const Routing& in, const RankMap& map, const Placement& experts, const TokenShape& shape,
-                          uint64_t token, uint32_t channel, uint32_t channels, char* tail, LayoutOutputs& out) {
+struct LayoutInputs {
+  Routing routing;
+  RankMap map;
+  Placement experts;
+  TokenShape shape;
+  uint32_t channels;
+  char* tails;  // [tokens][tail_bytes] of the caller: headers are written behind the scales of each
+};
+
+// Pure arithmetic; the reference of a device kernel.
+inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
+  const Routing& routing = in.routing;
   uint32_t owners[32];
   uint32_t owner_count = 0;
-  auto* header = reinterpret_cast<Header*>(tail + shape.scale_bytes());
-  for (uint32_t k = 0; k < in.top_k; ++k) {
-    int64_t expert = in.expert(token, k);
-    if (expert < -1 || expert >= int64_t(experts.experts)) {
+  auto* header = reinterpret_cast<Header*>(in.tails + token * in.shape.tail_bytes() + in.shape.scale_bytes());
+  for (uint32_t k = 0; k < routing.top_k; ++k) {
+    int64_t expert = routing.expert(token, k);
+    if (expert < -1 || expert >= int64_t(in.experts.experts)) {
       if (!out.bad.found) out.bad = {true, token, k, expert};
       expert = -1;
     }
-    header->entries()[k] = {kNobody, 0, int32_t(expert), in.weight[token * in.top_k + k]};
+    header->entries()[k] = {kNobody, 0, int32_t(expert), routing.weight[token * routing.top_k + k]};
     if (expert < 0) continue;
-    ++out.counts.by_expert[experts.place[expert]];
-    owners[owner_count++] = experts.owner[expert];
+    ++out.counts.by_expert[in.experts.place[expert]];
+    owners[owner_count++] = in.experts.owner[expert];
   }
   std::sort(owners, owners + owner_count);
   owner_count = uint32_t(std::unique(owners, owners + owner_count) - owners);
-  *header = {map.me, uint32_t(token), owner_count, in.top_k};
+  *header = {in.map.me, uint32_t(token), owner_count, routing.top_k};
   Route* routes = out.routes.data() + token * out.width;
   Route* next = routes;
-  auto own = [&](uint32_t owner) { return map.is_mate(owner); };
   for (uint32_t i = 0; i < owner_count; ++i) {
     const uint32_t owner = owners[i], ordinal = out.counts.to_rank[owner]++;
-    ++out.counts.rank_by_channel[uint64_t(owner) * channels + channel];
+    ++out.counts.rank_by_channel[uint64_t(owner) * in.channels + channel];
     header->entries()[i].owner = owner;
     header->entries()[i].ordinal = ordinal;
-    if (own(owner)) *next++ = {map.peer_of(owner), ordinal};
+    if (in.map.is_mate(owner)) *next++ = {in.map.peer_of(owner), ordinal};
   }
   uint32_t last = kNobody;
   for (uint32_t i = 0; i < owner_count; ++i) {
-    const uint32_t node = map.node_of[owners[i]];
-    if (node == map.node || node == last) continue;
+    const uint32_t node = in.map.node_of[owners[i]];
+    if (node == in.map.node || node == last) continue;
     last = node;
-    *next++ = {map.peers + node, out.counts.to_node[node]++};
-    ++out.counts.node_by_channel[uint64_t(node) * channels + channel];
+    *next++ = {in.map.peers + node, out.counts.to_node[node]++};
+    ++out.counts.node_by_channel[uint64_t(node) * in.channels + channel];
   }
   while (next < routes + out.width) *next++ = {kNoRoute, 0};
 }
 
-inline LayoutOutputs lay_out(const Routing& in, const RankMap& map, const Placement& experts, const TokenShape& shape,
-                             uint32_t channels, char* tails) {
+inline LayoutOutputs lay_out(const LayoutInputs& in) {
   LayoutOutputs out;
-  out.width = in.top_k;
-  out.routes.resize(in.tokens * out.width);
-  out.counts.to_rank.assign(map.ranks, 0);
-  out.counts.rank_by_channel.assign(uint64_t(map.ranks) * channels, 0);
-  out.counts.to_node.assign(map.nodes, 0);
-  out.counts.node_by_channel.assign(uint64_t(map.nodes) * channels, 0);
-  out.counts.by_expert.assign(experts.experts, 0);
-  const Cut cut{in.tokens, channels};
-  for (uint32_t c = 0; c < channels; ++c)
-    for (uint64_t token = cut.begin(c); token < cut.end(c); ++token)
-      lay_out_token(in, map, experts, shape, token, c, channels, tails + token * shape.tail_bytes(), out);
+  out.width = in.routing.top_k;
+  out.routes.resize(in.routing.tokens * out.width);
+  out.counts.to_rank.assign(in.map.ranks, 0);
+  out.counts.rank_by_channel.assign(uint64_t(in.map.ranks) * in.channels, 0);
+  out.counts.to_node.assign(in.map.nodes, 0);
+  out.counts.node_by_channel.assign(uint64_t(in.map.nodes) * in.channels, 0);
+  out.counts.by_expert.assign(in.experts.experts, 0);
+  const Cut cut{in.routing.tokens, in.channels};
+  for (uint32_t c = 0; c < in.channels; ++c)
+    for (uint64_t token = cut.begin(c); token < cut.end(c); ++token) lay_out_token(in, out, token, c);
   return out;
 }
 
@@ -153,20 +167,26 @@ struct CountsRecord {
   TRANSLOAD_HD const uint32_t* by_expert(uint32_t channels_max) const { return words + 2 + channels_max; }
 };
 
-inline void write_counts(uint32_t* words, const SendCounts& c, const Placement& experts, uint64_t source_tokens, uint32_t rank,
-                         uint32_t channels, uint32_t channels_max) {
-  words[0] = uint32_t(source_tokens);
-  words[1] = c.to_rank[rank];
-  std::memset(words + 2, 0, 4 * channels_max);
-  std::copy_n(c.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + 2);
-  std::copy_n(c.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank), words + 2 + channels_max);
-}
+// Writes what one source counted into the records that notify sends.
+struct CountsWriter {
+  const SendCounts& counts;
+  Placement experts;
+  uint64_t source_tokens;
+  uint32_t channels, channels_max;
 
-inline void write_node_counts(uint32_t* words, const SendCounts& c, uint64_t source_tokens, uint32_t node, uint32_t channels) {
-  words[0] = uint32_t(source_tokens);
-  words[1] = c.to_node[node];
-  std::copy_n(c.node_by_channel.begin() + int64_t(node) * channels, channels, words + 2);
-}
+  void for_rank(uint32_t* words, uint32_t rank) const {
+    words[0] = uint32_t(source_tokens);
+    words[1] = counts.to_rank[rank];
+    std::memset(words + 2, 0, 4 * channels_max);
+    std::copy_n(counts.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + 2);
+    std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank), words + 2 + channels_max);
+  }
+  void for_node(uint32_t* words, uint32_t node) const {
+    words[0] = uint32_t(source_tokens);
+    words[1] = counts.to_node[node];
+    std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + 2);
+  }
+};
 
 // Where the rows of each source begin in my output. row_base: [ranks + 1]; the last is how many rows there are.
 struct ReceivePlan {
@@ -176,20 +196,25 @@ struct ReceivePlan {
   uint64_t rows() const { return row_base.back(); }
 };
 
+struct ReceiveShape {
+  uint32_t ranks, experts_of_mine, channels_max;
+  uint32_t alignment;  // expert counts are rounded up to a multiple of it
+};
+
 // `record(source rank)` gives the counts of that source for me.
 template <class Record>
-ReceivePlan receive_plan(uint32_t ranks, uint32_t experts_of_mine, uint32_t channels_max, uint32_t alignment, Record record) {
+ReceivePlan receive_plan(const ReceiveShape& shape, Record record) {
   ReceivePlan plan;
-  plan.row_base.assign(ranks + 1, 0);
-  plan.source_tokens.resize(ranks);
-  plan.expert_counts.assign(experts_of_mine, 0);
-  for (uint32_t s = 0; s < ranks; ++s) {
+  plan.row_base.assign(shape.ranks + 1, 0);
+  plan.source_tokens.resize(shape.ranks);
+  plan.expert_counts.assign(shape.experts_of_mine, 0);
+  for (uint32_t s = 0; s < shape.ranks; ++s) {
     const CountsRecord r = record(s);
     plan.row_base[s + 1] = plan.row_base[s] + r.tokens();
     plan.source_tokens[s] = r.source_tokens();
-    for (uint32_t e = 0; e < experts_of_mine; ++e) plan.expert_counts[e] += r.by_expert(channels_max)[e];
+    for (uint32_t e = 0; e < shape.experts_of_mine; ++e) plan.expert_counts[e] += r.by_expert(shape.channels_max)[e];
   }
-  for (int64_t& n : plan.expert_counts) n = int64_t(round_up(uint64_t(n), alignment));
+  for (int64_t& n : plan.expert_counts) n = int64_t(round_up(uint64_t(n), shape.alignment));
   return plan;
 }
 

@@ -33,18 +33,26 @@ TRANSLOAD_ROLE Members present(W& w, const Counterpart* others, uint32_t count) 
   return w.where(Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
 }
 
+// Neighbours over the network, and where in their network regions my card and its word lie.
+struct CardTargets {
+  const Counterpart* others;
+  uint32_t count;
+  const Block* words;
+  const Block* cards;
+};
+
 template <Warp W>
-TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, Members who, const Counterpart* others, const Block& words,
-                                 const Block& cards) {
+TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) {
   const Board& b = *call.board;
+  const Members who = present(w, to.others, to.count);
   const uint64_t staged = b.net.card_send.at(call.parity());
-  auto place = [&](Lane m) { return cards.at(call.parity(), others[m].index); };
+  auto place = [&](Lane m) { return to.cards->at(call.parity(), to.others[m].index); };
   w.copy(who, [&](Lane m) {
-    return Piece{b.toward(others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
+    return Piece{b.toward(to.others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
-  w.put(who, [&](Lane m) { return Put{b.network + staged, place(m), sizeof(Card), others[m].rank, nullptr, 0}; });
+  w.put(who, [&](Lane m) { return Put{b.network + staged, place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
   w.publish(who, [&](Lane m) {
-    return Mark<RailWord>{{words.at(others[m].index), others[m].rank}, call.epoch()};
+    return Mark<RailWord>{{to.words->at(to.others[m].index), to.others[m].rank}, call.epoch()};
   });
 }
 
@@ -57,8 +65,8 @@ TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
     return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
   w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.card_word.at(b.map.peer)), call.epoch()}; });
-  show_card_to(w, call, present(w, b.rails, b.map.nodes), b.rails, b.net.source_card_word, b.net.source_card);
-  show_card_to(w, call, present(w, b.sources, b.map.sources()), b.sources, b.net.rail_card_word, b.net.rail_card);
+  show_card_to(w, call, CardTargets{b.rails, b.map.nodes, &b.net.source_card_word, &b.net.source_card});
+  show_card_to(w, call, CardTargets{b.sources, b.map.sources(), &b.net.rail_card_word, &b.net.rail_card});
 }
 
 template <Warp W>
@@ -78,42 +86,37 @@ TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card& other, uint32_t 
   same(Broken::kRowsMax, mine.rows_max, other.rows_max);
 }
 
+// Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
+struct CardPlace {
+  const char* base;
+  const Block* words;
+  const Block* cards;
+};
+
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
-template <Warp W, class Whom, class At>
-TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, Whom whom, At card_word, At card) {
-  const Board& b = *call.board;
+template <Warp W, class Whom>
+TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const CardPlace& at, Whom whom) {
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready =
-        w.wait_any(open, Waiting::kCard, [&](Lane m) { return Need{card_word.word(b, m), call.epoch(), whom(m)}; }, seen);
+    const Members ready = w.wait_any(open, Waiting::kCard, [&](Lane m) {
+      return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m)};
+    }, seen);
     w.turns(ready, [&](int m) {
-      compare(w, call.card, *reinterpret_cast<const Card*>(card.bytes(b, m)), whom(m));
+      compare(w, call.card, *reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), m)), whom(m));
       open.remove(m);
     });
   }
 }
 
-// Where the cards of one kind of neighbour lie: my scale-up region, or my network region.
-struct CardPlace {
-  const Block* block;
-  bool network;
-  uint32_t parity;
-
-  TRANSLOAD_HD const char* base(const Board& b) const { return network ? b.network : b.mine(); }
-  TRANSLOAD_HD const Word* word(const Board& b, int m) const { return reinterpret_cast<const Word*>(base(b) + block->at(m)); }
-  TRANSLOAD_HD const char* bytes(const Board& b, int m) const { return base(b) + block->at(parity, m); }
-};
-
 template <Warp W>
 TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
   const Board& b = *call.board;
-  const uint32_t parity = call.parity();
-  check_cards_of(w, call, Members::first(int(b.map.peers)), [&](int p) { return b.map.mate(p); },
-                 CardPlace{&b.up.card_word, false, 0}, CardPlace{&b.up.card, false, parity});
-  check_cards_of(w, call, present(w, b.sources, b.map.sources()), [&](int m) { return b.sources[m].rank; },
-                 CardPlace{&b.net.source_card_word, true, 0}, CardPlace{&b.net.source_card, true, parity});
-  check_cards_of(w, call, present(w, b.rails, b.map.nodes), [&](int n) { return b.rails[n].rank; },
-                 CardPlace{&b.net.rail_card_word, true, 0}, CardPlace{&b.net.rail_card, true, parity});
+  check_cards_of(w, call, Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
+                 [&](int p) { return b.map.mate(p); });
+  check_cards_of(w, call, present(w, b.sources, b.map.sources()), CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
+                 [&](int m) { return b.sources[m].rank; });
+  check_cards_of(w, call, present(w, b.rails, b.map.nodes), CardPlace{b.network, &b.net.rail_card_word, &b.net.rail_card},
+                 [&](int n) { return b.rails[n].rank; });
 }
 
 // What I grant my peers in this call: where to store or read, and where their tokens' rows begin.

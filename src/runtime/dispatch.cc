@@ -60,7 +60,7 @@ class DispatchCall {
   void notify() {
     const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr, in_.topk_idx.as<int64_t>(),
                           in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
-    LayoutOutputs layout = lay_out(routing, g_.map, g_.experts, shape_, channels_, g_.tails.data());
+    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.data()});
     bad_ = layout.bad;
     fill_scales();
     write_records(layout.counts);
@@ -73,16 +73,15 @@ class DispatchCall {
 
   void write_records(const SendCounts& counts) {
     const Geometry& geo = g_.geometry;
-    const uint64_t tokens = uint64_t(in_.x.rows());
+    const CountsWriter writer{counts, g_.experts, uint64_t(in_.x.rows()), channels_, geo.channels};
+    auto words = [](char* at) { return reinterpret_cast<uint32_t*>(at); };
     for (uint32_t p = 0; p < g_.map.peers; ++p)
-      write_counts(reinterpret_cast<uint32_t*>(g_.counts_to_peers.data() + p * geo.counts_bytes()), counts, g_.experts, tokens,
-                   g_.map.mate(p), channels_, geo.channels);
+      writer.for_rank(words(g_.counts_to_peers.data() + p * geo.counts_bytes()), g_.map.mate(p));
     for (uint32_t n = 0; n < g_.map.nodes; ++n) {
       char* const record = g_.counts_to_nodes.data() + n * geo.node_counts_bytes();
-      write_node_counts(reinterpret_cast<uint32_t*>(record), counts, tokens, n, channels_);
+      writer.for_node(words(record), n);
       for (uint32_t p = 0; p < g_.map.node_size(n); ++p)
-        write_counts(reinterpret_cast<uint32_t*>(record + geo.node_counts_head() + p * geo.counts_bytes()), counts, g_.experts,
-                     tokens, g_.map.node_begin[n] + p, channels_, geo.channels);
+        writer.for_rank(words(record + geo.node_counts_head() + p * geo.counts_bytes()), g_.map.node_begin[n] + p);
     }
   }
 
@@ -93,7 +92,7 @@ class DispatchCall {
     auto record = [&](uint32_t s) {
       return CountsRecord{reinterpret_cast<const uint32_t*>(b.mine() + b.up.counts.at(parity, s))};
     };
-    ReceivePlan plan = receive_plan(g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment, record);
+    ReceivePlan plan = receive_plan({g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
     expert_counts_ = plan.expert_counts;
     arriving_ = SpanTable(g_.map.ranks, channels_);
     for (uint32_t s = 0; s < g_.map.ranks; ++s) arriving_.set_counts(s, plan.row_base[s], record(s).by_channel());

@@ -67,7 +67,7 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
     ranks_[goodbye->rank].left = true;
     return {*goodbye};
   } else if (const auto* missing = std::get_if<Missing>(&message)) {
-    return conclude(FaultKind::kAbsent, missing->rank, "it did not come within the deadline");
+    return judge_missing(missing->rank, now);
   } else if (const auto* verdict = std::get_if<Verdict>(&message)) {
     // A member had to decide alone: whoever hears me now is told the same.
     return conclude(verdict->kind, verdict->culprit, verdict->detail);
@@ -115,6 +115,14 @@ std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
     from = at;
     at = rank.beat.waiting ? rank.beat.waiting_for : kNobody;
   }
+}
+
+// It did not come to a gather: alive, or not heard of any more.
+std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
+  const bool was_here = rank < ranks_.size() && ranks_[rank].heard != 0;
+  if (!was_here || !silent(rank, now)) return conclude(FaultKind::kAbsent, rank, "it did not come within the deadline");
+  const std::optional<Verdict> verdict = judge_silent(rank, now, true);
+  return conclude(verdict->kind, verdict->culprit, verdict->detail);
 }
 
 // One rank is silent, or a network is cut: then whole nodes are, and the lowest rank of them is named.

@@ -102,6 +102,7 @@ class Arbiter {
   std::vector<Message> conclude(FaultKind kind, uint32_t culprit, std::string detail);
   std::vector<Message> judge_all(uint64_t now);
   std::optional<Verdict> judge(const Case& open, uint64_t now) const;
+  std::vector<Message> judge_missing(uint32_t rank, uint64_t now);
   std::optional<Verdict> judge_silent(uint32_t rank, uint64_t now, bool last_chance) const;
   Verdict judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const;
   bool silent(uint32_t rank, uint64_t now) const;

@@ -41,11 +41,11 @@ expect(all(s == 2 and err.count("\n") == 1 and "--hidden" in err for s, _, err i
 seen = ranks(torchrun, (*WORKLOAD, "--fault", "kill:1@2"))
 expect([s for s, _, _ in seen] == [3, -9, 3], f"a rank that dies: exit statuses {[s for s, _, _ in seen]}")
 report = json.loads(seen[0][1])["fault"] if seen[0][1] else {}
-expect(report.get("culprit_rank") == 1, "the lowest survivor writes who it was")
+expect(report.get("culprit_rank") == 1 and [r["rank"] for r in report["reports"]] == [0, 2], "the lowest survivor writes all reports")
 seen = ranks(torchrun, (*WORKLOAD, "--fault", "kill:0@1"))
 expect([s for s, _, _ in seen] == [-9, 3, 3], f"rank 0 dies: exit statuses {[s for s, _, _ in seen]}")
 report = json.loads(seen[1][1])["fault"] if seen[1][1] else {}
-expect(report.get("culprit_rank") == 0, "the lowest survivor writes who it was")
+expect(report.get("culprit_rank") == 0 and [r["rank"] for r in report["reports"]] == [1, 2], "the lowest survivor writes all reports")
 
 mpirun = shutil.which("mpirun")
 if mpirun:

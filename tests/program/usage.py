@@ -30,7 +30,7 @@ for named, *arguments in (
         ("--slots", "run", "--slots", "0"), ("--landing", "run", "--landing", "up"), ("--combine-source", "run", "--combine-source", "x"),
         ("--combine-wire", "run", "--combine-wire", "fp8"), ("--biases", "run", "--biases", "3"), ("--scale-out", "run", "--scale-out", "x"),
         ("--provider", "run", "--provider", "tcp", "--scale-out", "loopback"), ("--deadline-ms", "run", "--deadline-ms", "0"),
-        ("--provider", "run", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "8", "--scale-out", "libfabric", "--provider", "nonesuch"),
+        ("provider", "run", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "8", "--scale-out", "libfabric", "--provider", "nonesuch"),
         ("--fault", "run", "--fault", "maim:1@1"), ("--fault", "run", "--fault", "kill:8@1"), ("--fault", "run", "--fault", "kill:1@6"),
         ("--fault", "run", "--fault", "kill:1@0"), ("--fault", "run", "--fault", "kill:1"), ("--fault", "run", "--fault", "stop:1@1/lunch"),
         ("--fault", "run", "--fault", "kill:0@1", "--node-sizes", "1"), ("--fault", "run", "--fault", "kill:0@1", "--threads"),

@@ -1,7 +1,7 @@
-# Instructions of each kernel file, and the arithmetic of the contract. Included where the library's target is made: properties
-# of source files hold only in the directory that sets them.
+# Instructions of each kernel file, and the arithmetic of the contract. Included where the library's target is made:
+# properties of source files hold only in the directory that sets them.
 set(TRANSLOAD_SIMD_DIR ${CMAKE_CURRENT_LIST_DIR})
-set(TRANSLOAD_SIMD_SOURCES ${TRANSLOAD_SIMD_DIR}/simd.cc ${TRANSLOAD_SIMD_DIR}/simd_baseline.cc ${TRANSLOAD_SIMD_DIR}/simd_avx2.cc
+set(TRANSLOAD_SIMD_SOURCES ${TRANSLOAD_SIMD_DIR}/simd_baseline.cc ${TRANSLOAD_SIMD_DIR}/simd_avx2.cc
     ${TRANSLOAD_SIMD_DIR}/simd_avx512.cc)
 set_source_files_properties(${TRANSLOAD_SIMD_SOURCES} PROPERTIES COMPILE_OPTIONS "-ffp-contract=off")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -41,9 +41,10 @@ TRANSLOAD_ROLE void set_gate(W& w, Returning<W>& r, int origin, int gate) {
 
 // The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
 template <Warp W>
-TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, Inbox<W, PeerLink>& rings, Set pushed,
-                               const typename W::template Per<Route>& route, uint32_t slot) {
-  auto ring = [&](Lane l) { return t.ring(route[l].target, slot); };
+TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& rows, Set pushed,
+                               const typename W::template Per<Route>& route) {
+  Inbox<W, PeerLink>& rings = rows.rings;
+  auto ring = [&](Lane l) { return t.ring(route[l].target, rows.slot); };
   const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
   if (unsure.empty()) return -1;
   auto seen = w.template per<Word>(unsure, [&](Lane l) { return rings.seen(ring(l)); });
@@ -51,7 +52,7 @@ TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, Inbox<W, PeerLink>& r
   w.each(unsure, [&](Lane l) { rings.seen(ring(l)) = seen[l]; });
   int missing = -1;
   w.turns(unsure - here, [&](int l) {
-    if (missing < 0) missing = t.ring(w.pick(route, l).target, slot);
+    if (missing < 0) missing = t.ring(w.pick(route, l).target, rows.slot);
   });
   return missing;
 }
@@ -68,7 +69,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const OwnerRows<W> rows{grants, r.rings, slot};
   const Set pushed = w.where(owners, [&](Lane l) { return rows.pushed(route[l]); });
-  const int missing = missing_row(w, t, r.rings, pushed, route, slot);
+  const int missing = missing_row(w, t, rows, pushed, route);
   if (missing >= 0) return set_gate(w, r, origin, missing), false;
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);

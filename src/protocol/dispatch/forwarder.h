@@ -43,13 +43,11 @@ TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTr
   return route;
 }
 
-// Keeps what combine needs: the token and its owners, side by side from the first place on.
+// Keeps what combine needs of a token: its owners, side by side from the first place on.
 template <Warp W>
 TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::template Per<Route>& route, Set owners,
-                              const char* slot, uint64_t entry) {
-  const Header* header = header_of(t, slot + t.shape.row_bytes);
+                              uint64_t entry) {
   const int count = owners.count();
-  w.once([&] { t.log_token[entry] = header->token; });
   w.each(owners, [&](Lane l) {
     const int place = (owners & Set::first(l)).count();
     t.log[entry * t.log_width + uint32_t(place)] = route[l];
@@ -100,7 +98,10 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
     const Word row = grants.row(p, slot_index, route[l].ordinal);
     return {grants.rows(p) + row * t.shape.row_bytes, t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
   });
-  if (t.shape.listed) write_log(w, t, route, owners, slot, entry);
+  if (t.shape.listed) {
+    w.once([&] { t.log_token[entry] = header_of(t, slot + t.shape.row_bytes)->token; });
+    write_log(w, t, route, owners, entry);
+  }
   w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
   w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
   w.each(Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });

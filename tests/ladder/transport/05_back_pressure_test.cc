@@ -52,8 +52,9 @@ TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
     finish(me, *link);
   }));
 #ifdef TRANSLOAD_MARKS
-  if (GetParam().kind != Kind::kLoopback && GetParam().as == As::kThreads)
+  if (GetParam().kind != Kind::kLoopback && GetParam().as == As::kThreads) {
     EXPECT_GT(times_reached(Situation::kQueueFull), 0u);
+  }
 #endif
 }
 

@@ -70,6 +70,15 @@ Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
 
 enum class As { kThreads, kProcesses };
 
+void run(As as, Ranks& ranks, const Ranks::Tasks& tasks, uint32_t publish_every) {
+  const auto change = [&](HostMemoryOptions& o, SchedulerOptions&) { o.publish_every = publish_every; };
+  if (as == As::kThreads) {
+    ranks.run_threads(tasks, change);
+  } else {
+    ranks.run_processes(tasks, change);
+  }
+}
+
 void litmus(As as, size_t row_bytes, uint64_t rows) {
   constexpr int kRings = 3;
   constexpr uint64_t kSlots = 16;
@@ -82,17 +91,28 @@ void litmus(As as, size_t row_bytes, uint64_t rows) {
     }
     return list;
   };
-  if (as == As::kThreads) {
-    ranks.run_threads(tasks);
-  } else {
-    ranks.run_processes(tasks);
-  }
+  run(as, ranks, tasks, 8);
 }
 
 class Rung05Publish : public ::testing::TestWithParam<As> {};
 
 TEST_P(Rung05Publish, ShortRows) {
   for (size_t bytes : {64, 128, 256, 448, 512}) litmus(GetParam(), bytes, scaled(60000));
+}
+
+// Each count right behind its row, into the hands of a reader that does nothing but look for it: where a streamed row
+// would be overtaken if anything let it be.
+TEST_P(Rung05Publish, OnTheHeels) {
+  for (size_t bytes : {64, 128, 256, 512}) {
+    const Ring ring{0, 0, bytes, 64, scaled(150000)};
+    Ranks ranks(2, 16 * ring.slots * bytes);
+    run(
+        GetParam(), ranks,
+        [&](int rank) {
+          return std::vector<Scheduler::Task>{rank == 0 ? producer(ranks, ring) : consumer(ranks, ring)};
+        },
+        1);
+  }
 }
 
 TEST_P(Rung05Publish, LongRows) { litmus(GetParam(), 14336, scaled(20000)); }

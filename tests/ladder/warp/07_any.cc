@@ -36,7 +36,9 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
     }
     for (int stream = 0; stream < kStreams; ++stream) {
       list.push_back([&, stream](HostWarp& w) {
-        const Members mine = Members::only(stream), others = Members::first(kStreams).without(kLast);
+        const Members mine = Members::only(stream);
+        Members others = Members::first(kStreams);
+        others.remove(kLast);
         auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
         if (stream == kLast) {
           const Members done = w.wait_all(

@@ -71,5 +71,40 @@ TEST(Rung08Parks, FallingAsleepAsTheBellRings) {
   }
 }
 
+TEST(Rung08Parks, TheBellAgainstTheSleeper) {
+  // Rank 0 is always awake and writes its word some 0 to 600 ns after rank 1 has begun to fall asleep, over and over.
+  const Word turns = scaled(300000);
+  Ranks ranks(2);
+  const auto tasks = [&](int rank) {
+    return std::vector<Scheduler::Task>{[&, rank](HostWarp& w) {
+      const Set one = Set::only(0);
+      Word *const mine = ranks.word(rank), *const theirs = ranks.word(1 - rank);
+      auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
+      const uint32_t other = uint32_t(1 - rank);
+      for (Word i = 1; i <= turns && !w.failed(); ++i) {
+        if (rank == 1) w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, i}; });
+        w.wait_all(
+            one, Waiting::kTokens,
+            [&](Lane) {
+              return Need{mine, i, other};
+            },
+            seen);
+        if (rank == 0) {
+          for (Word spin = 0; spin < i % 97; ++spin) asm volatile("" ::"r"(spin) : "memory");
+          for (Word spin = 0; spin < i % 7; ++spin) sched_yield();
+          w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, i}; });
+        }
+      }
+      EXPECT_FALSE(w.failed());
+    }};
+  };
+  ranks.run_threads(tasks, [&](HostMemoryOptions& o, SchedulerOptions& s) {
+    o.deadline_ms = 40000;
+    o.publish_every = 1;
+    s.sleep_max_ms = 1000000;
+    s.linger_us = o.rank == 0 ? 1000000 : 0;
+  });
+}
+
 }  // namespace
 }  // namespace transload::ladder

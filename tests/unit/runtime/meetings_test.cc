@@ -170,8 +170,12 @@ TEST(Meetings, GatherWithoutSomebody) {
   for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(rank + 1, rank, 3);
   desk.send(1, pack(Gather{0, 400, "a"}));
   desk.send(3, pack(Gather{0, 400, "c"}));
+  const auto all_beat = [&] {
+    for (uint32_t rank = 0; rank < 3; ++rank) desk.send(rank + 1, pack(Message(Heartbeat{rank, 0, 0, false, kNobody})));
+  };
   desk.pass(300 * ms);
   EXPECT_FALSE(desk.verdict(1));
+  all_beat();
   desk.pass(200 * ms);
   ASSERT_TRUE(desk.verdict(3));
   EXPECT_EQ(desk.verdict(3)->culprit, 1u);

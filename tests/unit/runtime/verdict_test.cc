@@ -486,5 +486,34 @@ TEST(Fault, IsASentence) {
   EXPECT_EQ(Error(fault).what(), fault.to_string());
 }
 
+// Who does not come to a gather is absent only if it is alive: else it is silent, or a whole node is out of reach.
+TEST(Arbiter, JudgesWhoMissedAGather) {
+  const auto verdict_when = [](const std::set<uint32_t>& quiet) {
+    Arbiter arbiter({0, 0, 1, 1});
+    uint64_t now = 1000 * ms;
+    arbiter.start(now);
+    for (int beat = 0; beat < 10; ++beat) {
+      now += kHeartbeatNs;
+      for (uint32_t rank = 0; rank < 4; ++rank)
+        if (quiet.count(rank) == 0) arbiter.take(Heartbeat{rank, 1, 0, false, kNobody}, now);
+    }
+    arbiter.take(Missing{quiet.count(3) ? 3u : 2u}, now);
+    return arbiter.verdict();
+  };
+  EXPECT_EQ(verdict_when({}).kind, FaultKind::kAbsent);
+  EXPECT_EQ(verdict_when({}).culprit, 2u);
+  EXPECT_EQ(verdict_when({3}).kind, FaultKind::kSilent);
+  EXPECT_EQ(verdict_when({3}).culprit, 3u);
+  EXPECT_EQ(verdict_when({2, 3}).kind, FaultKind::kUnreachable);
+  EXPECT_EQ(verdict_when({2, 3}).culprit, 2u);
+}
+
+TEST(Arbiter, WhoNeverCameIsAbsent) {
+  Arbiter arbiter({0, 0, 1, 1});
+  const auto said = arbiter.take(Missing{3}, 5000 * ms);
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_EQ(std::get<Verdict>(said[0]).kind, FaultKind::kAbsent);
+}
+
 }  // namespace
 }  // namespace transload

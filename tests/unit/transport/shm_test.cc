@@ -397,12 +397,31 @@ TEST(Neighbours, StrangersGetNothing) {
   ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&address),
                       socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length))),
             0);
-  const uint64_t guess[3] = {1, 2, 0};
-  ASSERT_EQ(::send(stranger.get(), guess, sizeof guess, MSG_NOSIGNAL), ssize_t(sizeof guess));
+  // A whole greeting in the name of rank 0, but for the secret.
+  uint64_t guess[3] = {mine.secret + 1, 2, 0};
+  iovec part{guess, sizeof guess};
+  const int fds[2] = {side.region->fd(), side.bell.get()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof fds);
+  std::memcpy(CMSG_DATA(head), fds, sizeof fds);
+  ASSERT_EQ(::sendmsg(stranger.get(), &message, MSG_NOSIGNAL), ssize_t(sizeof guess));
   const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
-  say(child.line(), theirs.pack());
-  say(child.line(), mine.pack());
-  side.neighbours.connect({theirs, mine}, {0, 1}, 20'000);
+  std::thread later([&] {  // the stranger is heard first
+    ::usleep(100'000);
+    say(child.line(), theirs.pack());
+    say(child.line(), mine.pack());
+  });
+  EXPECT_NO_THROW(side.neighbours.connect({theirs, mine}, {0, 1}, 20'000));
+  later.join();
+  ASSERT_NE(side.neighbours.base(0), nullptr);
   EXPECT_EQ(side.neighbours.base(0)[0], 1);
   char byte;
   EXPECT_EQ(::recv(stranger.get(), &byte, 1, 0), 0);

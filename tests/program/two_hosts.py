@@ -1,0 +1,174 @@
+# Two hosts: two network namespaces joined by a veth pair of our own, two ranks in each. Nothing but the network passes between
+# them, because abstract sockets, and with them shared memory, stay inside a namespace. Then the cable is pulled.
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from _common import PROGRAM, environment, expect, finish_test, path, skip
+
+PID = os.getpid()
+HOSTS = (f"tl{PID}a", f"tl{PID}b")
+CABLES = (f"tlv{PID % 100000}a", f"tlv{PID % 100000}b")
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+JOB = ("run", "--node-sizes", "2,2", "--tokens", "60", "--hidden", "512", "--experts", "16", "--top-k", "4", "--quiet")
+PORT = "29655"
+
+
+def ip(*words, check=True):
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+    return done
+
+
+def build():
+    for host in HOSTS:
+        ip("netns", "add", host)
+    ip("link", "add", CABLES[0], "netns", HOSTS[0], "type", "veth", "peer", "name", CABLES[1], "netns", HOSTS[1])
+    for host, cable, address in zip(HOSTS, CABLES, ADDRESSES):
+        ip("-n", host, "address", "add", f"{address}/24", "dev", cable)
+        ip("-n", host, "link", "set", "lo", "up")
+        ip("-n", host, "link", "set", cable, "up")
+
+
+def tear_down():
+    for host in HOSTS:
+        ip("netns", "delete", host, check=False)  # and with it its end of the cable
+
+
+class Ranks:
+    """Four ranks, two on each host, started by nobody but us."""
+
+    def __init__(self, *arguments):
+        self.processes, self.spoken = [], []
+        for rank in range(4):
+            names = {"TRANSLOAD_RANK": str(rank), "TRANSLOAD_RANKS": "4", "MASTER_ADDR": ADDRESSES[0], "TRANSLOAD_PORT": PORT}
+            command = ["ip", "netns", "exec", HOSTS[rank // 2], PROGRAM, *JOB, *arguments, "--json", path(f"{rank}.json")]
+            self.processes.append(subprocess.Popen(command, env=environment(names), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                                   text=True))
+
+    def alive(self):
+        return all(process.poll() is None for process in self.processes)
+
+    def finish(self, seconds):
+        """Exit statuses, and what each rank said; whoever is late is killed."""
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            try:
+                self.spoken.append(process.communicate(timeout=max(0.1, until - time.monotonic()))[0])
+            except subprocess.TimeoutExpired:
+                process.kill()
+                self.spoken.append(process.communicate()[0] + f"\nstill running after {seconds} s")
+        return [process.returncode for process in self.processes]
+
+    def kill(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def written(rank):
+    try:
+        with open(path(f"{rank}.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def clear():
+    for rank in range(4):
+        if os.path.exists(path(f"{rank}.json")):
+            os.remove(path(f"{rank}.json"))
+
+
+def verified():
+    ranks = Ranks("--iterations", "3", "--deadline-ms", "10000")
+    try:
+        statuses = ranks.finish(90)
+        if not expect(statuses == [0, 0, 0, 0], f"two hosts: exit statuses {statuses} {''.join(ranks.spoken)}"):
+            return
+        results = [written(rank) for rank in range(4)]
+        result = results[0]
+        if not expect(result is not None and results[1:] == [None] * 3, "one object, written by rank 0"):
+            return
+        expect(result["verified"] and result["mismatch"] is None and result["fault"] is None, "every output is right")
+        expect(result["transports"]["scale_up"] == "shm", f"inside a host: {result['transports']['scale_up']}")
+        expect(result["transports"]["scale_out"].startswith("libfabric "), f"between hosts: {result['transports']['scale_out']}")
+        expect(result["dispatch"]["scale_out_rows"] > 0, f"{result['dispatch']['scale_out_rows']} rows crossed")
+    finally:
+        ranks.kill()
+        clear()
+
+
+def refused(what, names, *arguments):
+    ranks = Ranks("--deadline-ms", "8000", *arguments)
+    try:
+        statuses = ranks.finish(60)
+        expect(statuses == [2, 2, 2, 2], f"{what}: exit statuses {statuses}")
+        for rank, text in enumerate(ranks.spoken):
+            good = text.count("\n") == 1 and all(name in text for name in names)
+            expect(good, f"{what}: rank {rank} says why on one line: {text.strip()}")
+    finally:
+        ranks.kill()
+        clear()
+
+
+def cut(deadline_ms):
+    """Pulls the cable in the middle of a run. Each side names the lowest rank of the other, within its time."""
+    ranks = Ranks("--iterations", "1000000", "--warmup", "0", "--deadline-ms", str(deadline_ms))
+    try:
+        time.sleep(4)
+        if not expect(ranks.alive(), "the ranks are at work"):
+            ranks.kill()
+            ranks.finish(5)
+            print("\n".join(ranks.spoken))
+            return
+        ip("-n", HOSTS[0], "link", "set", CABLES[0], "down")
+        begin = time.monotonic()
+        # The verdict within deadline + 1 s; then each may look that long again for survivors to report together with.
+        statuses = ranks.finish(2 * deadline_ms / 1000 + 3 + 10)
+        seconds = time.monotonic() - begin
+        expect(statuses == [3, 3, 3, 3], f"cut: exit statuses {statuses} after {seconds:.1f} s")
+        for rank, text in enumerate(ranks.spoken):
+            unreachable = 2 if rank < 2 else 0
+            expect(f"rank {unreachable} is unreachable" in text or f"rank {unreachable}: unreachable" in text,
+                   f"cut: rank {rank} names rank {unreachable} as unreachable: {text.strip()[:300]}")
+        for rank in range(4):
+            result = written(rank)
+            if result is None:
+                continue
+            fault = result["fault"]
+            expect((fault["culprit_rank"], fault["kind"]) == (2 if rank < 2 else 0, "unreachable"),
+                   f"cut: rank {rank} writes rank {fault['culprit_rank']}, {fault['kind']}")
+            late = [r["after_ms"] for r in fault["reports"] if r["after_ms"] > deadline_ms + 1000]
+            expect(fault["reports"] and not late, f"cut: rank {rank}'s reports are in time {late}")
+    finally:
+        ranks.kill()
+        clear()
+        ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
+
+
+def main():
+    if shutil.which("ip") is None:
+        skip("two hosts: the program ip (iproute2) is not here")
+    try:
+        try:
+            build()
+        except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+            skip(f"two hosts: no network namespaces here: {error}")
+        verified()
+        refused("loopback", ["scale_out", "loopback", "libfabric"], "--scale-out", "loopback")
+        refused("one node over both hosts", ["topology"], "--node-sizes", "4")
+        cut(3000)
+    finally:
+        tear_down()
+    left = [name for name in ip("netns", "list").stdout.split() if name in HOSTS]
+    expect(not left, f"no namespace is left {left}")
+    finish_test()
+
+
+sys.exit(main())

@@ -1,0 +1,67 @@
+// The plainest Memory under a FiberWarp: moves and marks are done at once, and a wait asks the test to make its words grow.
+#pragma once
+#include <cstring>
+#include <functional>
+#include <memory>
+
+#include "executor/fiber/warp.h"
+
+namespace transload::test {
+
+struct PlainMemory {
+  std::function<void(const Park&)> on_park;  // must meet the wait's needs; none: the wait fails
+  std::function<void(RailWord, Word)> on_rail;
+  std::function<void(const Put&)> on_put;
+  char* mapped = nullptr;  // network region of every other rank, if any
+  int parks = 0;
+
+  int publish_every() const { return 1; }
+  bool failed(int) const { return false; }
+  Word observe(int, const Word* word) const { return *word; }
+  template <class T>
+  T peek(int, const T* at) const {
+    return *at;
+  }
+  char* rail_base(uint32_t) const { return mapped; }
+  void advance(int, Word* word, Word count) { *word = count; }
+  Word claim(int, Word* counter) { return (*counter)++; }
+  Word arrive(int, Word* counter) { return (*counter)++; }
+  void move(int, const Piece& piece, bool) { std::memcpy(piece.to, piece.from, piece.bytes); }
+  void sum(int, const simd::SumJob&) {}
+  void moved(int, uint32_t) {}
+  void flush(int, const Batch& batch) {
+    for (int i = 0; i < batch.put_count; ++i) on_put(batch.puts[i]);
+    for (int i = 0; i < batch.mark_count; ++i) {
+      const PendingMark& mark = batch.marks[i];
+      if (mark.at != nullptr) *mark.at = mark.count;
+      else on_rail(mark.rail, mark.count);
+    }
+  }
+  void settle(int) {}
+  void drain(int) {}
+  bool park(int, Park& park) {
+    ++parks;
+    if (on_park) on_park(park);
+    return bool(on_park);
+  }
+  void missed(int) {}
+  void breathe(int) {}
+  void broken(int, const BrokenRecord&) {}
+};
+
+// One warp over it, with room for the tables of any role.
+class PlainWarp {
+ public:
+  using Warp = FiberWarp<PlainMemory>;
+  PlainWarp() : warp_(memory, 0, {near_.get(), kNearBytes, needs_.get()}) {}
+  PlainMemory memory;
+  Warp& operator*() { return warp_; }
+
+ private:
+  static constexpr size_t kNearBytes = 1 << 20;
+  std::unique_ptr<char[]> near_ = std::make_unique<char[]>(kNearBytes);
+  std::unique_ptr<Need[]> needs_ = std::make_unique<Need[]>(kMembersMax);
+  Warp warp_;
+};
+
+}  // namespace transload::test
