@@ -56,6 +56,9 @@ class ScaleOut {
   // A descriptor that becomes readable when progress() may have work, or -1 if arrivals do not wake.
   virtual int wait_fd() const = 0;
 
+  // True if arrivals neither make wait_fd() readable nor ring a bell: whoever sleeps must look again soon.
+  virtual bool arrives_silently() const { return wait_fd() < 0; }
+
   // Ask before sleeping on wait_fd(): false means call progress() again first. Asking may itself land bytes and counts, so
   // look at every awaited word after it, right before the sleep.
   virtual bool may_sleep() = 0;

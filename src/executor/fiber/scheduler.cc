@@ -50,10 +50,7 @@ Scheduler::Scheduler(HostMemory& memory, SchedulerOptions options)
     fiber.near = {near_.get() + options.near_bytes * size_t(i), options.near_bytes,
                   needs_.get() + size_t(kMembersMax) * size_t(i)};
   }
-  if (options_.scale_out != nullptr && options_.scale_out->wait_fd() < 0) {
-    for (uint32_t rank = 0; rank < options_.bells.size(); ++rank)
-      naps_ = naps_ || (rank != options_.rank && options_.bells[rank].fd < 0);
-  }
+  naps_ = options_.scale_out != nullptr && options_.scale_out->arrives_silently();
   memory_.serve(this);
 }
 
@@ -306,11 +303,12 @@ void Scheduler::sleep(Time now, Time limit) {
   std::atomic<uint32_t>* const asleep = options_.bell.asleep;
   if (asleep != nullptr) asleep->store(1, std::memory_order_relaxed);
   Bell::fence();
-  bool may = !poll_parked() && !memory_.failed();
-  if (may && options_.scale_out != nullptr) {
+  bool may = true;
+  if (options_.scale_out != nullptr) {
     Watched theirs;
-    may = options_.scale_out->may_sleep();
+    may = options_.scale_out->may_sleep();  // may itself land bytes, so the words are looked at after it
   }
+  may = !poll_parked() && !memory_.failed() && may;
   if (may) {
     Clock::duration most = sleep_max_;
     if (live_ > 0) most = std::min<Clock::duration>(most, next_deadline_ - now);

@@ -20,6 +20,7 @@ class LoopbackLink : public ScaleOut {
   bool progress() override { return false; }
   bool quiet() const override { return true; }
   int wait_fd() const override { return -1; }
+  bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings its bell
   bool may_sleep() override { return true; }
   bool lost(LostPeer&) override { return false; }
 
