@@ -43,14 +43,21 @@ bool Checker::same(const Claim& claim) {
   size_t byte = 0;
   while (expected[byte] == seen[byte]) ++byte;
   const size_t value = byte / claim.unit * claim.unit;
-  mismatch_ = Mismatch{claim.output,  iteration_, call_, rank_, claim.row, int64_t(byte), hex(expected + value, claim.unit),
+  mismatch_ = Mismatch{claim.output,
+                       iteration_,
+                       call_,
+                       rank_,
+                       claim.row,
+                       int64_t(byte),
+                       hex(expected + value, claim.unit),
                        hex(seen + value, claim.unit)};
   return false;
 }
 
 bool Checker::same_number(const char* output, int64_t expected, int64_t seen) {
   if (expected == seen) return true;
-  if (!mismatch_) mismatch_ = Mismatch{output, iteration_, call_, rank_, 0, 0, std::to_string(expected), std::to_string(seen)};
+  if (!mismatch_)
+    mismatch_ = Mismatch{output, iteration_, call_, rank_, 0, 0, std::to_string(expected), std::to_string(seen)};
   return false;
 }
 
@@ -71,7 +78,9 @@ void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows k
   std::vector<uint16_t> row(options_.hidden);
   for (int64_t m = 0; m < rows; ++m) {
     workload_.make_row(kind, received_.source[size_t(m)], row.data());
-    if (!same({output, m, row.data(), outputs.x.as<char>() + size_t(m) * options_.row_bytes(), options_.row_bytes(), 2})) return;
+    if (!same(
+            {output, m, row.data(), outputs.x.as<char>() + size_t(m) * options_.row_bytes(), options_.row_bytes(), 2}))
+      return;
   }
 }
 
@@ -90,9 +99,10 @@ void Checker::dispatch(const DispatchOutputs& outputs) {
   for (size_t m = 0; m < rows; ++m) {
     const int32_t source[2] = {int32_t(received_.source[m].rank), int32_t(received_.source[m].token)};
     same({"dispatch.source", int64_t(m), source, outputs.source.as<int32_t>() + m * 2, 8, 4});
-    same({"dispatch.topk_idx", int64_t(m), &received_.ids[m * columns], outputs.topk_idx.as<int32_t>() + m * columns, columns * 4, 4});
-    same({"dispatch.topk_weights", int64_t(m), &received_.weights[m * columns], outputs.topk_weights.as<float>() + m * columns,
+    same({"dispatch.topk_idx", int64_t(m), &received_.ids[m * columns], outputs.topk_idx.as<int32_t>() + m * columns,
           columns * 4, 4});
+    same({"dispatch.topk_weights", int64_t(m), &received_.weights[m * columns],
+          outputs.topk_weights.as<float>() + m * columns, columns * 4, 4});
   }
 }
 
@@ -106,7 +116,8 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
   const int64_t tokens = options_.tokens[rank_];
   same_number("combine.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
   if (tokens == 0) return;
-  if (!same_number("combine.x rows", tokens, outputs.x.rows()) || !same_shape(output, outputs.x, int64_t(options_.hidden), kBf16))
+  if (!same_number("combine.x rows", tokens, outputs.x.rows()) ||
+      !same_shape(output, outputs.x, int64_t(options_.hidden), kBf16))
     return;
   const uint64_t hidden = options_.hidden;
   std::vector<uint16_t> row(hidden), scaled(hidden), bias[2] = {row, row}, sum(hidden);
@@ -125,7 +136,9 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
     }
     workload_.make_row(kind, inputs.token, row.data());
     reference::sum(problem, inputs, returned, sum.data());
-    if (!same({output, t, sum.data(), outputs.x.as<char>() + size_t(t) * options_.row_bytes(), options_.row_bytes(), 2})) return;
+    if (!same(
+            {output, t, sum.data(), outputs.x.as<char>() + size_t(t) * options_.row_bytes(), options_.row_bytes(), 2}))
+      return;
   }
 }
 

@@ -153,7 +153,9 @@ void Children::signal(Child& child, int signal) {
   if (signal == SIGKILL) child.killed_by_us = true;
 }
 
-bool has_inheritance() { return std::getenv(kServed) != nullptr && std::getenv(kBoardFile) != nullptr && std::getenv(kReportFile) != nullptr; }
+bool has_inheritance() {
+  return std::getenv(kServed) != nullptr && std::getenv(kBoardFile) != nullptr && std::getenv(kReportFile) != nullptr;
+}
 
 Inheritance take_inheritance(uint32_t ranks) {
   const int file = std::atoi(std::getenv(kBoardFile));

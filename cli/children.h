@@ -12,16 +12,17 @@ namespace transload::cli {
 
 struct Child {
   pid_t pid = -1;
-  int report = -1;       // read end of its pipe; -1: closed
-  std::string text;      // what came over it so far
+  int report = -1;   // read end of its pipe; -1: closed
+  std::string text;  // what came over it so far
   bool ended = false;
-  int status = 0;        // of waitpid
+  int status = 0;  // of waitpid
   bool killed_by_us = false;
   uint64_t activity = 0;  // as last seen, and when it changed
   int64_t active_ns = 0;
 };
 
-// Starts `ranks` copies of this program. They die with the calling thread, by SIGKILL; the destructor kills and reaps the rest.
+// Starts `ranks` copies of this program. They die with the calling thread, by SIGKILL; the destructor kills and reaps
+// the rest.
 class Children {
  public:
   Children(uint32_t ranks, uint16_t port, char** arguments);

@@ -13,10 +13,14 @@ namespace transload::cli {
 int64_t rows_in_phase(const Options& options, const Workload& workload, uint32_t rank, FaultPhase phase) {
   const Traffic traffic = traffic_of(workload.problem());
   switch (phase) {
-    case FaultPhase::kNotify: return options.ranks();  // a row of counts for each rank
-    case FaultPhase::kDispatch: return traffic.sent[rank];
-    case FaultPhase::kExpert: return traffic.received[rank];
-    case FaultPhase::kCombine: break;
+    case FaultPhase::kNotify:
+      return options.ranks();  // a row of counts for each rank
+    case FaultPhase::kDispatch:
+      return traffic.sent[rank];
+    case FaultPhase::kExpert:
+      return traffic.received[rank];
+    case FaultPhase::kCombine:
+      break;
   }
   int64_t tokens = 0;  // a pull sums each token at its origin, a push sends each row
   for (int64_t t = 0; t < options.tokens[rank]; ++t) {
@@ -31,7 +35,8 @@ void check_victim(const Options& options, const Workload& workload) {
   const FaultSpec& fault = *options.fault;
   const int64_t rows = rows_in_phase(options, workload, fault.rank, fault.phase);
   if (rows < 2)
-    refuse("--fault: rank {} has {} rows in {}: must be at least 2, to halt between them", fault.rank, rows, name_of(fault.phase));
+    refuse("--fault: rank {} has {} rows in {}: must be at least 2, to halt between them", fault.rank, rows,
+           name_of(fault.phase));
 }
 
 FaultInjector::FaultInjector(const Options& options, const Workload& workload, uint32_t rank, Page& page)

@@ -45,8 +45,8 @@ Json fault(const Summary& summary) {
 Json workload(const Options& o) {
   Json layer = nullptr;
   if (o.layer >= 0) layer = o.layer;
-  return {{"tokens", o.tokens}, {"hidden", o.hidden}, {"experts", o.experts}, {"top_k", o.top_k},
-          {"dtype", "bf16"},    {"routing", o.routing}, {"layer", layer},     {"seed", o.seed}};
+  return {{"tokens", o.tokens}, {"hidden", o.hidden},   {"experts", o.experts}, {"top_k", o.top_k},
+          {"dtype", "bf16"},    {"routing", o.routing}, {"layer", layer},       {"seed", o.seed}};
 }
 
 Json dispatch(const Summary& s) {
@@ -88,7 +88,8 @@ std::string json_of(const Report& report) {
               {"digest", digest},
               {"fault", fault(s)}};
   if (report.floor)
-    out["floor"] = {{"dispatch_us", span(span_of(report.floor->dispatch_us))}, {"combine_us", span(span_of(report.floor->combine_us))}};
+    out["floor"] = {{"dispatch_us", span(span_of(report.floor->dispatch_us))},
+                    {"combine_us", span(span_of(report.floor->combine_us))}};
   return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -51,9 +51,12 @@ class ProgressLine {
     last_ns_ = now_ns();
     uint64_t iteration = UINT64_MAX;
     for (uint32_t r = 0; r < board.count; ++r) iteration = std::min<uint64_t>(iteration, board.of(r).iteration);
-    if (iteration == 0) fmt::print(stderr, "\r\033[Kranks are starting");
-    else if (iteration <= warmup_) fmt::print(stderr, "\r\033[Kwarm-up {} of {}", iteration, warmup_);
-    else fmt::print(stderr, "\r\033[Kiteration {} of {}", iteration - warmup_, iterations_);
+    if (iteration == 0)
+      fmt::print(stderr, "\r\033[Kranks are starting");
+    else if (iteration <= warmup_)
+      fmt::print(stderr, "\r\033[Kwarm-up {} of {}", iteration, warmup_);
+    else
+      fmt::print(stderr, "\r\033[Kiteration {} of {}", iteration - warmup_, iterations_);
   }
 
  private:
@@ -64,7 +67,8 @@ class ProgressLine {
 
 std::string ending_of(const Child& child) {
   if (child.killed_by_us) return "killed by the launcher";
-  if (WIFSIGNALED(child.status)) return fmt::format("signal {} ({})", WTERMSIG(child.status), strsignal(WTERMSIG(child.status)));
+  if (WIFSIGNALED(child.status))
+    return fmt::format("signal {} ({})", WTERMSIG(child.status), strsignal(WTERMSIG(child.status)));
   return fmt::format("exit status {}", WEXITSTATUS(child.status));
 }
 
@@ -118,13 +122,15 @@ class Watch {
   void end_stragglers() {
     const auto& all = children_.all();
     const bool stopped_here = options_.fault && options_.fault->stop && trouble_ns_ != 0;
-    if (stopped_here && std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
+    if (stopped_here &&
+        std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
       children_.signal(children_.all()[options_.fault->rank], SIGKILL);
     const int64_t deadline_ns = int64_t(options_.deadline_ms) * 1000000;
     const int64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10000000000 : 4 * deadline_ns + 60000000000;
     for (Child& child : children_.all()) {
       const bool victim = stopped_here && &child == &children_.all()[options_.fault->rank];
-      if (!victim && !child.ended && now_ns() - std::max(trouble_ns_, child.active_ns) > patience_ns) children_.signal(child, SIGKILL);
+      if (!victim && !child.ended && now_ns() - std::max(trouble_ns_, child.active_ns) > patience_ns)
+        children_.signal(child, SIGKILL);
     }
   }
 

@@ -38,10 +38,12 @@ void write_json(const std::string& path, const std::string& text) {
   std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
   if (file == nullptr) refuse("--json: '{}': {}", path, std::strerror(errno));
   fmt::print(file, "{}\n", text);
-  if ((path == "-" ? std::fflush(file) : std::fclose(file)) != 0) refuse("--json: '{}': {}", path, std::strerror(errno));
+  if ((path == "-" ? std::fflush(file) : std::fclose(file)) != 0)
+    refuse("--json: '{}': {}", path, std::strerror(errno));
 }
 
-int show(const Options& options, const Workload& workload, const Outcome& outcome, const std::optional<FloorTimes>& floor) {
+int show(const Options& options, const Workload& workload, const Outcome& outcome,
+         const std::optional<FloorTimes>& floor) {
   const Summary summary = summarise(options, workload, outcome);
   const Report report{options, workload, outcome, summary, floor};
   for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
@@ -87,7 +89,9 @@ int run(const RunArguments& arguments, char** argv) {
 
 int print_limits() {
   const Limits l = limits();
-  const auto line = [](const char* name, uint64_t value, const char* what) { fmt::print("{:<18} {:>10}  {}\n", name, value, what); };
+  const auto line = [](const char* name, uint64_t value, const char* what) {
+    fmt::print("{:<18} {:>10}  {}\n", name, value, what);
+  };
   line("ranks_max", l.ranks_max, "ranks of a group");
   line("node_size_max", l.node_size_max, "ranks of a node");
   line("nodes_max", l.nodes_max, "nodes of a group");
@@ -105,9 +109,12 @@ int parse_and_run(int argc, char** argv) {
   CLI::App app{"Mixture-of-Experts tokens to their experts and back, checked bit for bit.", "transload"};
   app.set_version_flag("--version", "transload " TRANSLOAD_VERSION);
   app.require_subcommand(1);
-  CLI::App* run_command = app.add_subcommand("run", "dispatch, an expert, combine; cached, backward; every output checked");
-  run_command->footer("Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the ranks\n"
-                      "are started on this machine; under torchrun, mpirun or srun this process joins as one of them.");
+  CLI::App* run_command =
+      app.add_subcommand("run", "dispatch, an expert, combine; cached, backward; every output checked");
+  run_command->footer(
+      "Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the "
+      "ranks\n"
+      "are started on this machine; under torchrun, mpirun or srun this process joins as one of them.");
   const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do");
   RunArguments arguments;
   add_run_options(*run_command, arguments);

@@ -18,8 +18,10 @@ bool Meeting::wait_for(uint32_t other, uint64_t arrivals, bool asleep) const {
     } else if (now_ns() - last_work_ns > int64_t(deadline_ms_) * 1000000) {
       return false;
     }
-    if (round < 64 || !asleep) std::this_thread::yield();
-    else std::this_thread::sleep_for(std::chrono::microseconds(std::min(round, 1000)));
+    if (round < 64 || !asleep)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(std::min(round, 1000)));
   }
   return true;
 }

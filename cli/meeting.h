@@ -1,5 +1,5 @@
-// Ranks meet before and after each timed call, so that its time is that of the call alone: no rank still checks the last one,
-// and none already checks this one, while another needs the processor.
+// Ranks meet before and after each timed call, so that its time is that of the call alone: no rank still checks the
+// last one, and none already checks this one, while another needs the processor.
 #pragma once
 #include <cstdint>
 
@@ -12,8 +12,8 @@ class Meeting {
   Meeting(const Board& board, uint32_t rank, uint32_t ranks, uint32_t deadline_ms)
       : board_(board), rank_(rank), ranks_(ranks), deadline_ms_(deadline_ms) {}
 
-  // Returns when all ranks have come, however long their checks take; or when one has ended or shows no work for a deadline:
-  // the call that follows will name it. `at_once`: all go on within microseconds.
+  // Returns when all ranks have come, however long their checks take; or when one has ended or shows no work for a
+  // deadline: the call that follows will name it. `at_once`: all go on within microseconds.
   void meet(Group& group, bool at_once);
 
  private:

@@ -49,7 +49,8 @@ Value choice(const char* name, const std::string& text, const Choice<Value> (&ch
   refuse("{}: '{}': must be one of {}", name, text, all);
 }
 
-constexpr Choice<Landing> kLandings[] = {{"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}};
+constexpr Choice<Landing> kLandings[] = {
+    {"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}};
 constexpr Choice<CombineSource> kSources[] = {
     {"auto", CombineSource::kAuto}, {"pull", CombineSource::kPull}, {"push", CombineSource::kPush}};
 constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32", CombineWire::kF32}};
@@ -81,9 +82,12 @@ void check_routing(const RunArguments& a, const Limits& limits, Options& out) {
   out.top_k_given = !a.top_k.empty();
   out.top_k = out.top_k_given ? uint32_t(number("--top-k", a.top_k, {1, limits.top_k_max})) : 8;
   out.experts = uint32_t(number("--experts", a.experts, {1, 1u << 20}));
-  if (a.routing == "uniform") out.routing_kind = RoutingKind::kUniform;
-  else if (a.routing == "one-rank") out.routing_kind = RoutingKind::kOneRank;
-  else if (a.routing == "none") out.routing_kind = RoutingKind::kNone;
+  if (a.routing == "uniform")
+    out.routing_kind = RoutingKind::kUniform;
+  else if (a.routing == "one-rank")
+    out.routing_kind = RoutingKind::kOneRank;
+  else if (a.routing == "none")
+    out.routing_kind = RoutingKind::kNone;
   else if (a.routing.rfind("zipf:", 0) == 0) {
     out.routing_kind = RoutingKind::kZipf;
     const std::string text = a.routing.substr(5);
@@ -104,7 +108,9 @@ void check_routing(const RunArguments& a, const Limits& limits, Options& out) {
 void check_fault(const RunArguments& a, Options& out) {
   if (a.fault.empty()) return;
   const std::string& text = a.fault;
-  const auto bad = [&] { refuse("--fault: '{}': must be kill:RANK@ITERATION[/PHASE] or stop:RANK@ITERATION[/PHASE]", text); };
+  const auto bad = [&] {
+    refuse("--fault: '{}': must be kill:RANK@ITERATION[/PHASE] or stop:RANK@ITERATION[/PHASE]", text);
+  };
   const size_t colon = text.find(':'), at = text.find('@'), slash = std::min(text.find('/'), text.size());
   if (colon == std::string::npos || at == std::string::npos || colon > at || at > slash) bad();
   const std::string verb = text.substr(0, colon);
@@ -156,7 +162,8 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--hidden", a.hidden, "bf16 elements of a token; a multiple of 8", "N");
   option("--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
   option("--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
-  option("--routing", a.routing, "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
+  option("--routing", a.routing,
+         "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
          "FILE|uniform|zipf:S|one-rank|none");
   option("--layer", a.layer, "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]", "N");
   option("--seed", a.seed, "of token vectors and made routings", "N");
@@ -171,7 +178,8 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--scale-out", a.scale_out, "link between nodes", "auto|libfabric|loopback");
   option("--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
   option("--deadline-ms", a.deadline_ms, "of every wait", "N");
-  option("--fault", a.fault, "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
+  option("--fault", a.fault,
+         "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
          "kill|stop:RANK@ITERATION[/PHASE]");
   option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
   option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");

@@ -16,7 +16,7 @@ namespace transload::cli {
 enum class FaultPhase : uint8_t { kNotify, kDispatch, kExpert, kCombine };
 
 struct FaultSpec {
-  bool stop = false;       // SIGSTOP, else SIGKILL
+  bool stop = false;  // SIGSTOP, else SIGKILL
   uint32_t rank = 0;
   uint64_t iteration = 1;  // counted from 1, warm-up not included
   FaultPhase phase = FaultPhase::kDispatch;
@@ -35,7 +35,7 @@ struct Options {
   std::string routing;       // as given
   RoutingKind routing_kind = RoutingKind::kUniform;
   double zipf_exponent = 0;
-  int64_t layer = -1;        // -1: tensors without a prefix
+  int64_t layer = -1;  // -1: tensors without a prefix
   uint64_t seed = 0;
   uint64_t iterations = 0;
   uint64_t warmup = 0;
@@ -63,8 +63,8 @@ struct Options {
 // What was typed; text, so that every refusal can name it.
 struct RunArguments {
   RunArguments();
-  std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots, landing,
-      combine_source, combine_wire, biases, scale_out, provider, deadline_ms, fault, json, dump;
+  std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
+      landing, combine_source, combine_wire, biases, scale_out, provider, deadline_ms, fault, json, dump;
   bool quiet = false, threads = false, floor = false;
 };
 

@@ -1,4 +1,5 @@
-// What ranks show while they work: a page each, shared with the launcher and the other ranks where there is a launcher of ours.
+// What ranks show while they work: a page each, shared with the launcher and the other ranks where there is a launcher
+// of ours.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -16,8 +17,8 @@ struct alignas(4096) Page {
   std::atomic<int64_t> entry_ns{};      // when it entered its latest call
   std::atomic<uint64_t> expert_rows{};  // done in this expert phase
   std::atomic<uint32_t> halted_in_expert{};
-  std::atomic<uint64_t> arrivals{};     // at the meeting before each call
-  std::atomic<uint32_t> gone{};         // written by the launcher: the process has ended, or will
+  std::atomic<uint64_t> arrivals{};  // at the meeting before each call
+  std::atomic<uint32_t> gone{};      // written by the launcher: the process has ended, or will
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(Page) == 4096);
 
@@ -32,7 +33,8 @@ struct Board {
 
 // The clock that all processes of a host share.
 inline int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 }  // namespace transload::cli

@@ -9,9 +9,10 @@
 namespace transload {
 
 static void to_json(nlohmann::json& out, const Fault& f) {
-  out = {{"kind", int(f.kind)}, {"rank", f.rank}, {"culprit", f.culprit_rank}, {"operation", f.operation}, {"role", f.role},
-         {"channel", f.channel}, {"waiting_for", f.waiting_for}, {"seen", f.seen}, {"expected", f.expected},
-         {"after_ms", f.after_ms}, {"detail", f.detail}};
+  out = {{"kind", int(f.kind)},          {"rank", f.rank},    {"culprit", f.culprit_rank},
+         {"operation", f.operation},     {"role", f.role},    {"channel", f.channel},
+         {"waiting_for", f.waiting_for}, {"seen", f.seen},    {"expected", f.expected},
+         {"after_ms", f.after_ms},       {"detail", f.detail}};
 }
 
 static void from_json(const nlohmann::json& in, Fault& f) {
@@ -62,7 +63,7 @@ void each_member(Visit visit) {
 }  // namespace
 
 const char* name_of(Call call) {
-  static const char* const kNames[] = {"dispatch",        "combine",           "cached dispatch",
+  static const char* const kNames[] = {"dispatch",       "combine",           "cached dispatch",
                                        "cached combine", "backward dispatch", "backward combine"};
   return call < kCalls ? kNames[call] : "";
 }
@@ -72,8 +73,8 @@ bool Mismatch::before(const Mismatch& other) const {
 }
 
 std::string Mismatch::to_string() const {
-  return fmt::format("iteration {}: {} of rank {}, row {}, byte {}: expected {}, seen {}", iteration, output, rank, row, byte,
-                     expected, seen);
+  return fmt::format("iteration {}: {} of rank {}, row {}, byte {}: expected {}, seen {}", iteration, output, rank, row,
+                     byte, expected, seen);
 }
 
 std::string WorkerResult::to_text() const {

@@ -11,7 +11,15 @@
 namespace transload::cli {
 
 // The calls of one iteration, in order.
-enum Call : uint32_t { kFirstDispatch, kCombine, kCachedDispatch, kCachedCombine, kBackwardDispatch, kBackwardCombine, kCalls };
+enum Call : uint32_t {
+  kFirstDispatch,
+  kCombine,
+  kCachedDispatch,
+  kCachedCombine,
+  kBackwardDispatch,
+  kBackwardCombine,
+  kCalls
+};
 const char* name_of(Call call);
 
 // The first wrong value that a rank saw.
@@ -21,7 +29,7 @@ struct Mismatch {
   uint32_t call = 0;       // of the iteration
   uint32_t rank = 0;
   int64_t row = 0;
-  int64_t byte = 0;        // of the row
+  int64_t byte = 0;  // of the row
   std::string expected, seen;
 
   bool before(const Mismatch& other) const;
@@ -42,7 +50,7 @@ struct WorkerResult {
   std::optional<Fault> fault;
   int64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
   int64_t entry_ns = 0;
-  std::string error;     // bad input or no room, found only here; "": none
+  std::string error;  // bad input or no room, found only here; "": none
 
   std::string to_text() const;
   static WorkerResult from_text(const std::string& text);

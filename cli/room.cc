@@ -13,7 +13,8 @@ void check(const Options& options, uint64_t bytes, const char* what) {
   const uint64_t available = available_bytes();
   if (bytes > available)
     refuse("--tokens: {} of {} elements in all: {} need about {} MiB, at most {} MiB are available",
-           std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)), options.hidden, what, bytes >> 20, available >> 20);
+           std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)), options.hidden, what, bytes >> 20,
+           available >> 20);
 }
 
 }  // namespace
@@ -29,7 +30,8 @@ void check_room_for_routes(const Options& options) {
 void check_room_for_rows(const Options& options, const Workload& workload) {
   const Traffic traffic = traffic_of(workload.problem());
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));
-  check(options, (tokens * (3 + options.biases) + uint64_t(traffic.rows) * 2) * options.row_bytes(), "rows of all ranks");
+  check(options, (tokens * (3 + options.biases) + uint64_t(traffic.rows) * 2) * options.row_bytes(),
+        "rows of all ranks");
 }
 
 }  // namespace transload::cli

@@ -37,7 +37,8 @@ class Picker {
  private:
   size_t draw(uint64_t counter) const {
     const double point = double(mixed(counter) >> 11) * 0x1p-53 * below_.back();
-    return std::min<size_t>(size_t(std::upper_bound(below_.begin(), below_.end(), point) - below_.begin()), below_.size() - 1);
+    return std::min<size_t>(size_t(std::upper_bound(below_.begin(), below_.end(), point) - below_.begin()),
+                            below_.size() - 1);
   }
   std::vector<uint32_t> experts_;
   std::vector<double> below_;
@@ -80,22 +81,22 @@ void read_routes(Options& options, reference::Problem& problem) {
   const auto& ids = file.matrix(prefix + "topk_idx", {"I16", "I32", "I64"});
   const auto& weights = file.matrix(prefix + "topk_weights", {"F16", "BF16", "F32"});
   if (ids.shape != weights.shape)
-    refuse("--routing: '{}': {} is {} x {} and {} is {} x {}: must be alike", options.routing, ids.name, ids.shape[0], ids.shape[1],
-           weights.name, weights.shape[0], weights.shape[1]);
+    refuse("--routing: '{}': {} is {} x {} and {} is {} x {}: must be alike", options.routing, ids.name, ids.shape[0],
+           ids.shape[1], weights.name, weights.shape[0], weights.shape[1]);
   const uint64_t columns = ids.shape[1], most = limits().top_k_max;
-  if (columns < 1 || columns > most) refuse("--routing: '{}': {} choices a token: 1 to {}", options.routing, columns, most);
+  if (columns < 1 || columns > most)
+    refuse("--routing: '{}': {} choices a token: 1 to {}", options.routing, columns, most);
   if (options.top_k_given && options.top_k != columns)
     refuse("--top-k: {}: the routing file has {} choices a token", options.top_k, columns);
   options.top_k = uint32_t(columns);
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));
-  if (tokens > ids.shape[0])
-    refuse("--tokens: {} in all: the routing file has {} rows", tokens, ids.shape[0]);
+  if (tokens > ids.shape[0]) refuse("--tokens: {} in all: the routing file has {} rows", tokens, ids.shape[0]);
   const auto all_ids = file.integers(ids, tokens * columns);
   const auto all_weights = file.floats(weights, tokens * columns);
   for (size_t i = 0; i < all_ids.size(); ++i)
     if (all_ids[i] < -1 || all_ids[i] >= int64_t(options.experts))
-      refuse("--routing: '{}': expert {} in row {} of {}: must be -1 to {} (--experts {})", options.routing, all_ids[i], i / columns,
-             ids.name, options.experts - 1, options.experts);
+      refuse("--routing: '{}': expert {} in row {} of {}: must be -1 to {} (--experts {})", options.routing, all_ids[i],
+             i / columns, ids.name, options.experts - 1, options.experts);
   size_t next = 0;
   for (uint32_t r = 0; r < options.ranks(); ++r) {
     const size_t end = next + size_t(options.tokens[r]) * columns;
@@ -114,8 +115,10 @@ reference::Problem make_problem(Options& options) {
   const uint32_t ranks = options.ranks(), least = options.experts / ranks, more = options.experts % ranks;
   for (uint32_t r = 0; r < ranks; ++r) problem.owner.insert(problem.owner.end(), least + (r < more ? 1 : 0), r);
   problem.routes.resize(ranks);
-  if (options.routing_kind == RoutingKind::kFile) read_routes(options, problem);
-  else make_routes(options, problem);
+  if (options.routing_kind == RoutingKind::kFile)
+    read_routes(options, problem);
+  else
+    make_routes(options, problem);
   problem.top_k = options.top_k;
   return problem;
 }

@@ -23,8 +23,8 @@ constexpr uint64_t kHeaderMax = 100 << 20;
 
 uint64_t bytes_of(const std::string& dtype) {
   static const std::pair<const char*, uint64_t> kSizes[] = {
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},   {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"I16", 2}, {"F16", 2},
-      {"BF16", 2}, {"U32", 4}, {"I32", 4},  {"F32", 4},     {"U64", 8},     {"I64", 8}, {"F64", 8}};
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"U16", 2}, {"I16", 2}, {"F16", 2},
+      {"BF16", 2}, {"U32", 4}, {"I32", 4}, {"F32", 4},     {"U64", 8},     {"I64", 8}, {"F64", 8}};
   for (const auto& [name, bytes] : kSizes)
     if (dtype == name) return bytes;
   return 0;
@@ -91,13 +91,18 @@ SafetensorsReader::~SafetensorsReader() {
 void SafetensorsReader::parse() {
   const uint64_t header_bytes = at<uint64_t>(data_, 0);
   if (header_bytes > kHeaderMax || header_bytes > bytes_ - 8)
-    refuse("--routing: '{}': header of {} bytes in a file of {}: truncated, or not a safetensors file", path_, header_bytes, bytes_);
+    refuse("--routing: '{}': header of {} bytes in a file of {}: truncated, or not a safetensors file", path_,
+           header_bytes, bytes_);
   const auto header = nlohmann::json::parse(data_ + 8, data_ + 8 + header_bytes, nullptr, false);
   if (!header.is_object()) refuse("--routing: '{}': its header is not a JSON object", path_);
   const uint64_t room = bytes_ - 8 - header_bytes;
-  for (const auto& [name, value] : header.items()) {
+  for (const auto& item : header.items()) {
+    const std::string& name = item.key();
+    const auto& value = item.value();
     if (name == "__metadata__") continue;
-    const auto bad = [&](const std::string& what) { refuse("--routing: '{}': tensor '{}': {}", path_, one_line(name), what); };
+    const auto bad = [&](const std::string& what) {
+      refuse("--routing: '{}': tensor '{}': {}", path_, one_line(name), what);
+    };
     Entry entry{name, "", {}, 0, 0};
     std::vector<uint64_t> offsets;
     if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
@@ -128,7 +133,8 @@ const SafetensorsReader::Entry& SafetensorsReader::matrix(const std::string& nam
   if (found->shape.size() != 2)
     refuse("--routing: '{}': tensor '{}': {} dimensions: must be 2", path_, name, found->shape.size());
   if (std::find(dtypes.begin(), dtypes.end(), found->dtype) == dtypes.end())
-    refuse("--routing: '{}': tensor '{}': dtype {}: must be {}", path_, name, one_line(found->dtype), fmt::join(dtypes, ", "));
+    refuse("--routing: '{}': tensor '{}': dtype {}: must be {}", path_, name, one_line(found->dtype),
+           fmt::join(dtypes, ", "));
   return *found;
 }
 
@@ -136,7 +142,9 @@ std::vector<int64_t> SafetensorsReader::integers(const Entry& entry, uint64_t co
   const char* data = data_ + entry.begin;
   std::vector<int64_t> out(count);
   for (uint64_t i = 0; i < count; ++i)
-    out[i] = entry.dtype == "I16" ? at<int16_t>(data, i) : entry.dtype == "I32" ? at<int32_t>(data, i) : at<int64_t>(data, i);
+    out[i] = entry.dtype == "I16"   ? at<int16_t>(data, i)
+             : entry.dtype == "I32" ? at<int32_t>(data, i)
+                                    : at<int64_t>(data, i);
   return out;
 }
 

@@ -60,8 +60,10 @@ void sum_up_times(const Results& results, const Options& options, Summary& out) 
 
 // A rank alone on its node has no link there: "none" says nothing of the others.
 void same_or_mixed(std::string& all, const std::string& one) {
-  if (all.empty() || all == "none") all = one.empty() ? all : one;
-  else if (!one.empty() && one != "none" && all != one) all = "mixed";
+  if (all.empty() || all == "none")
+    all = one.empty() ? all : one;
+  else if (!one.empty() && one != "none" && all != one)
+    all = "mixed";
 }
 
 std::string digest_of(const Results& results, std::string WorkerResult::*member) {
@@ -87,7 +89,9 @@ void name_culprit(const Options& options, const Outcome& outcome, Summary& out) 
 
 }  // namespace
 
-double gbps(int64_t rows, uint64_t row_bytes, double us) { return us <= 0 ? 0 : double(rows) * double(row_bytes) * 1e-3 / us; }
+double gbps(int64_t rows, uint64_t row_bytes, double us) {
+  return us <= 0 ? 0 : double(rows) * double(row_bytes) * 1e-3 / us;
+}
 
 Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome) {
   Summary out;

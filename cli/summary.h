@@ -11,9 +11,9 @@
 namespace transload::cli {
 
 struct Summary {
-  int status = 0;  // exit status
-  bool complete = false;  // every rank went to the end
-  std::vector<std::string> errors;  // each once
+  int status = 0;                    // exit status
+  bool complete = false;             // every rank went to the end
+  std::vector<std::string> errors;   // each once
   std::optional<Mismatch> mismatch;  // the first in time, of the lowest rank
   // Times of the slowest rank over timed iterations; absent before the first is complete.
   std::optional<Span> first_us, cached_us, combine_us, backward_us;

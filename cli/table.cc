@@ -26,17 +26,19 @@ std::string tokens_text(const Options& o) {
 
 void print_head(std::FILE* out, const Options& o) {
   const size_t nodes = o.node_sizes.size();
-  fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} bf16\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes, nodes == 1 ? "" : "s",
-             fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden);
-  fmt::print(out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n", o.experts,
-             o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
-             o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
+  fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} bf16\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes,
+             nodes == 1 ? "" : "s", fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden);
+  fmt::print(
+      out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
+      o.experts, o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
+      o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
 }
 
 void print_rows(std::FILE* out, const Options& o, const Summary& s) {
   int64_t largest = 0;
   for (int64_t rows : s.traffic.received) largest = std::max(largest, rows);
-  fmt::print(out, "  rows             {} received (own ones too), at most {} on a rank\n", thousands(s.traffic.rows), thousands(largest));
+  fmt::print(out, "  rows             {} received (own ones too), at most {} on a rank\n", thousands(s.traffic.rows),
+             thousands(largest));
   if (o.node_sizes.size() > 1)
     fmt::print(out, "  over the network {} each way; without one copy a node they would be {}\n",
                thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
@@ -46,7 +48,9 @@ void print_times(std::FILE* out, const Summary& s) {
   if (!s.first_us) return;
   fmt::print(out, "\n  ms, slowest rank           min   median      max   logical GB/s   wire GB/s\n");
   const auto line = [&](const char* name, const std::optional<Span>& span, std::string rates) {
-    if (span) fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}{}\n", name, span->min / 1e3, span->median / 1e3, span->max / 1e3, rates);
+    if (span)
+      fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}{}\n", name, span->min / 1e3, span->median / 1e3,
+                 span->max / 1e3, rates);
   };
   const auto rates = [](double logical, double wire) { return fmt::format("{:>15.2f}{:>12.2f}", logical, wire); };
   line("dispatch", s.first_us, "");
@@ -58,9 +62,11 @@ void print_times(std::FILE* out, const Summary& s) {
 void print_floor(std::FILE* out, const Summary& s, const FloorTimes& floor) {
   const Span dispatch = span_of(floor.dispatch_us), combine = span_of(floor.combine_us);
   const auto line = [&](const char* name, const Span& floor_span, const std::optional<Span>& ours) {
-    fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}", name, floor_span.min / 1e3, floor_span.median / 1e3, floor_span.max / 1e3);
-    if (ours) fmt::print(out, "   ours is {:.2f} times it at the minimum, {:.2f} at the median", ours->min / floor_span.min,
-                         ours->median / floor_span.median);
+    fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}", name, floor_span.min / 1e3, floor_span.median / 1e3,
+               floor_span.max / 1e3);
+    if (ours)
+      fmt::print(out, "   ours is {:.2f} times it at the minimum, {:.2f} at the median", ours->min / floor_span.min,
+                 ours->median / floor_span.median);
     fmt::print(out, "\n");
   };
   line("floor of dispatch", dispatch, s.cached_us);
@@ -68,8 +74,8 @@ void print_floor(std::FILE* out, const Summary& s, const FloorTimes& floor) {
 }
 
 void print_choices(std::FILE* out, const Summary& s) {
-  fmt::print(out, "\n  memory of a rank     rings {}, counters {}, outputs {} at most\n", size_text(s.ring_bytes), size_text(s.counter_bytes),
-             size_text(s.output_bytes));
+  fmt::print(out, "\n  memory of a rank     rings {}, counters {}, outputs {} at most\n", size_text(s.ring_bytes),
+             size_text(s.counter_bytes), size_text(s.output_bytes));
   fmt::print(out, "                       rings are {}\n\n", s.ring_formula);
   for (const Decision& d : s.decisions) fmt::print(out, "  {:<20} {}: {}\n", d.what, d.choice, d.why);
   if (!s.complete) return;
@@ -86,7 +92,9 @@ void print_report(std::FILE* out, const Report& report, const WorkerResult& resu
   const bool later = result.entry_ns > fault_ns;
   const double after = ms(result.fault_ns - std::max(fault_ns, result.entry_ns));
   fmt::print(out, "          told {:.0f} ms after {}{}\n", after, later ? "it entered the call" : "the fault",
-             after > report.options.deadline_ms + 1000.0 ? fmt::format(": LATE, the bound is {} ms", report.options.deadline_ms + 1000) : "");
+             after > report.options.deadline_ms + 1000.0
+                 ? fmt::format(": LATE, the bound is {} ms", report.options.deadline_ms + 1000)
+                 : "");
 }
 
 void print_fault(std::FILE* out, const Report& report) {
@@ -96,8 +104,8 @@ void print_fault(std::FILE* out, const Report& report) {
     const FaultSpec& f = *report.options.fault;
     const bool expert = f.phase == FaultPhase::kExpert;
     const uint64_t total = expert ? uint64_t(s.traffic.received[f.rank]) : o.victim_rows_total;
-    fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its {} rows moved\n", f.rank, f.stop ? "stopped" : "killed",
-               name_of(f.phase), f.iteration, o.victim_rows, total);
+    fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its {} rows moved\n", f.rank,
+               f.stop ? "stopped" : "killed", name_of(f.phase), f.iteration, o.victim_rows, total);
   }
   for (uint32_t r = 0; r < o.results.size(); ++r)
     if (!o.results[r] && !o.endings[r].empty() && !(report.options.fault && report.options.fault->rank == r))
@@ -107,7 +115,8 @@ void print_fault(std::FILE* out, const Report& report) {
     print_report(out, report, *r);
     agreed = agreed && r->fault->culprit_rank == *s.culprit;
   }
-  fmt::print(out, "fault: rank {} is {}{}\n", *s.culprit, s.fault_kind, agreed ? "" : " to the lowest rank; the reports disagree");
+  fmt::print(out, "fault: rank {} is {}{}\n", *s.culprit, s.fault_kind,
+             agreed ? "" : " to the lowest rank; the reports disagree");
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ Worker::~Worker() = default;
 // Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   const uint64_t received = checker_.expected().source.size(), tokens = uint64_t(options_.tokens[rank_]);
-  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 12 + 8, per_token = options_.row_bytes() + options_.top_k * 4;
+  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 12 + 8,
+                 per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;
   out.topology.node_sizes = options_.node_sizes;
@@ -68,25 +69,36 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
 
 WorkerResult Worker::run() {
   try {
-    x_ = workload_.make_rows(Rows::kTokens, rank_);
-    gradients_ = workload_.make_rows(Rows::kGradients, rank_);
-    for (uint32_t b = 0; b < options_.biases; ++b) bias_[b] = workload_.make_rows(b == 0 ? Rows::kBias0 : Rows::kBias1, rank_);
     page_.entry_ns = now_ns();
     group_ = std::make_unique<Group>(group_options(bootstrap_));
+    make_inputs();
     experts_ = group_->local_experts();
     checker_.local_experts(experts_);
     for (iteration_ = 1; iteration_ <= options_.warmup + options_.iterations; ++iteration_) iterate();
   } catch (const Error& error) {
     result_.fault_ns = now_ns();
     result_.entry_ns = page_.entry_ns;
-    if (error.code() == Code::kFault) result_.fault = error.fault();
-    else result_.error = one_line(error.what());
+    if (error.code() == Code::kFault)
+      result_.fault = error.fault();
+    else
+      result_.error = one_line(error.what());
   } catch (const std::bad_alloc&) {
     result_.error = "no memory left for the rows of a rank";
   }
   result_.mismatch = checker_.mismatch();
   if (group_ != nullptr) note_facts();
   return result_;
+}
+
+void Worker::make_inputs() {
+  const auto make = [this](std::vector<uint16_t>& rows, Rows kind) {
+    rows = workload_.make_rows(kind, rank_);
+    ++page_.steps;
+  };
+  make(x_, Rows::kTokens);
+  make(gradients_, Rows::kGradients);
+  if (options_.biases > 0) make(bias_[0], Rows::kBias0);
+  if (options_.biases > 1) make(bias_[1], Rows::kBias1);
 }
 
 void Worker::note_facts() {
@@ -130,7 +142,8 @@ void Worker::again(Call dispatch, Rows kind) {
 
 template <class F>
 auto Worker::timed(Call call, F f) {
-  if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup))) meeting_.meet(*group_, true);
+  if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup)))
+    meeting_.meet(*group_, true);
   const int64_t begin_ns = now_ns();
   page_.entry_ns = begin_ns;
   auto out = f();
@@ -185,7 +198,8 @@ CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   inputs.wire = options_.wire;
   const bool backward = kind == Rows::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;
-  for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
+  for (uint32_t b = 0; b < biases; ++b)
+    inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
   if (backward) inputs.topk_weights = matrix(rows.weights.data, rows_, options_.top_k, kF32);
   auto out = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
@@ -224,8 +238,10 @@ void Worker::learn(const DispatchOutputs& out) {
 Worker::Room Worker::room(size_t bytes) {
   Room out;
   bytes = std::max<size_t>(bytes, 16);
-  if (options_.source == CombineSource::kPush) out.own_memory.resize(bytes);
-  else out.lease = group_->lease(bytes);
+  if (options_.source == CombineSource::kPush)
+    out.own_memory.resize(bytes);
+  else
+    out.lease = group_->lease(bytes);
   out.data = options_.source == CombineSource::kPush ? out.own_memory.data() : out.lease.data();
   return out;
 }
@@ -248,7 +264,8 @@ Worker::ExpertRows Worker::expert(const Tensor& x, Rows kind) {
 
 void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined) {
   const reference::Routes& routes = workload_.problem().routes[rank_];
-  const uint64_t tokens = uint64_t(routes.tokens), m = uint64_t(rows_), hidden = options_.hidden, top_k = options_.top_k;
+  const uint64_t tokens = uint64_t(routes.tokens), m = uint64_t(rows_), hidden = options_.hidden,
+                 top_k = options_.top_k;
   std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());
   std::vector<NamedTensor> tensors = {
       {"x", "BF16", {tokens, hidden}, x_.data(), tokens * hidden * 2},

@@ -1,4 +1,5 @@
-// What each rank does: dispatch, expert, combine; cached dispatch, expert, combine; the backward pair; each output checked.
+// What each rank does: dispatch, expert, combine; cached dispatch, expert, combine; the backward pair; each output
+// checked.
 #pragma once
 #include <memory>
 
@@ -35,6 +36,7 @@ class Worker {
   };
 
   GroupOptions group_options(const Bootstrap& bootstrap) const;
+  void make_inputs();
   void iterate();
   void forward();
   void again(Call dispatch, Rows kind);
@@ -63,10 +65,10 @@ class Worker {
   std::vector<uint16_t> x_, gradients_, bias_[2];
   std::vector<uint32_t> experts_;  // mine
   Handle handle_;
-  int64_t rows_ = 0;                    // that I received
-  std::vector<float> scales_;           // of each received row
+  int64_t rows_ = 0;                     // that I received
+  std::vector<float> scales_;            // of each received row
   std::vector<float> weight_gradients_;  // [rows_, top_k]
-  uint64_t iteration_ = 0;              // from 1, warm-up included
+  uint64_t iteration_ = 0;               // from 1, warm-up included
   std::unique_ptr<Digest> dispatch_digest_, combine_digest_;
 };
 

@@ -12,7 +12,8 @@ Workload::Workload(Options& options) : problem_(make_problem(options)), hidden_(
 
 // Four values from each mixed counter: sign, 4 bits of exponent and mantissa are random, the exponent's base is added.
 void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const {
-  const uint64_t base = mixed(mixed(mixed(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
+  const uint64_t base =
+      mixed(mixed(mixed(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
   for (uint64_t i = 0; i < hidden_; i += 4) {
     const uint64_t bits = (mixed(base + i) & 0x87FF87FF87FF87FF) + 0x3B803B803B803B80;
     std::memcpy(out + i, &bits, sizeof bits);

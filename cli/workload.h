@@ -40,13 +40,13 @@ void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* ou
 
 // How many rows cross between nodes, and how many rows each rank sends and receives.
 struct Traffic {
-  int64_t rows = 0;                    // received by all ranks, own included
-  int64_t scale_out_rows = 0;          // with one copy for each (token, other node)
-  int64_t scale_out_rows_by_rank = 0;  // what they would be with one for each (token, rank of another node)
-  std::vector<int64_t> received, own;        // [ranks] rows of dispatch; of them, from itself
-  std::vector<int64_t> returned;             // [ranks] rows that combine brings back
-  std::vector<int64_t> sent;                 // [ranks] rows that a rank itself starts on their way in dispatch
-  std::vector<int64_t> scale_out_sent;       // [ranks] of them, to other nodes
+  int64_t rows = 0;                     // received by all ranks, own included
+  int64_t scale_out_rows = 0;           // with one copy for each (token, other node)
+  int64_t scale_out_rows_by_rank = 0;   // what they would be with one for each (token, rank of another node)
+  std::vector<int64_t> received, own;   // [ranks] rows of dispatch; of them, from itself
+  std::vector<int64_t> returned;        // [ranks] rows that combine brings back
+  std::vector<int64_t> sent;            // [ranks] rows that a rank itself starts on their way in dispatch
+  std::vector<int64_t> scale_out_sent;  // [ranks] of them, to other nodes
 };
 Traffic traffic_of(const reference::Problem& problem);
 

@@ -63,7 +63,8 @@ struct RailLink {
   }
 };
 
-// The producer's end. One object serves channel after channel: begin(), moves, keep().
+// The producer's end. One object serves channel after channel: begin(), moves, keep(). `mine` are the members that this role
+// fills; another role may fill the rest at the same time.
 template <class W, class Link>
 class Outbox {
  public:
@@ -73,9 +74,9 @@ class Outbox {
         credited_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         drained_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel) {
+  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, Members mine) {
     link_.channel = channel;
-    w.each(Members::first(int(link_.members())), [&](Lane m) {
+    w.each(mine, [&](Lane m) {
       tail_[m] = link_.positions.sent[at(m)];
       credited_[m] = 0;
       drained_[m] = link_.staged(m) ? Word(0) : ~Word(0);
@@ -95,7 +96,7 @@ class Outbox {
   TRANSLOAD_ROLE bool wraps(int m) const { return tail_[m] >= slots() && slot(m) == 0; }
   TRANSLOAD_ROLE void advance(int m) { ++tail_[m]; }
   TRANSLOAD_ROLE auto mark(int m) const { return Mark<decltype(link_.far_tail(0))>{link_.far_tail(m), tail_[m]}; }
-  // At the end of a channel: what the next call starts from, of the members that this warp fills.
+  // At the end of a channel: what the next call starts from.
   TRANSLOAD_ROLE void keep(W& w, Members mine) {
     w.each(mine, [&](Lane m) { link_.positions.sent[at(m)] = tail_[m]; });
   }
@@ -110,7 +111,7 @@ class Outbox {
   typename W::template Table<Word> tail_, credited_, drained_;
 };
 
-// The consumer's end.
+// The consumer's end, likewise.
 template <class W, class Link>
 class Inbox {
  public:
@@ -119,9 +120,9 @@ class Inbox {
         head_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         seen_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel) {
+  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, Members mine) {
     link_.channel = channel;
-    w.each(Members::first(int(link_.members())), [&](Lane m) { head_[m] = seen_[m] = link_.positions.taken[at(m)]; });
+    w.each(mine, [&](Lane m) { head_[m] = seen_[m] = link_.positions.taken[at(m)]; });
   }
 
   TRANSLOAD_ROLE bool arrived(int m) const { return seen_[m] > head_[m]; }

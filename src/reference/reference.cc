@@ -91,8 +91,10 @@ void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>&
   if (bias[1] != nullptr)
     for (size_t i = 0; i < total.size(); ++i) total[i] = total[i] + f32_from_bf16(bias[1][i]);
   const auto rounded = [](float value) { return f32_from_bf16(bf16_from_f32(value)); };
-  if (inputs.wire_f32) add_nodes(problem, inputs.token, row, f32_stored, total);
-  else add_nodes(problem, inputs.token, row, rounded, total);
+  if (inputs.wire_f32)
+    add_nodes(problem, inputs.token, row, f32_stored, total);
+  else
+    add_nodes(problem, inputs.token, row, rounded, total);
   for (size_t i = 0; i < total.size(); ++i) out[i] = bf16_from_f32(total[i]);
 }
 

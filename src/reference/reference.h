@@ -1,5 +1,5 @@
-// What dispatch and combine must give, in plain lines: the oracle of every test. It shares nothing with the code that moves
-// tokens, stores no rows, and makes no attempt to be fast.
+// What dispatch and combine must give, in plain lines: the oracle of every test. It shares nothing with the code that
+// moves tokens, stores no rows, and makes no attempt to be fast.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,7 +17,7 @@ struct Problem {
   std::vector<uint32_t> node_sizes;
   std::vector<uint32_t> owner;  // [experts] rank of each
   uint32_t top_k = 1;
-  std::vector<Routes> routes;   // [ranks]
+  std::vector<Routes> routes;  // [ranks]
 };
 
 struct Source {
@@ -44,9 +44,9 @@ template <class Value>
 using RowOf = std::function<const Value*(uint32_t owner, Source token)>;
 
 struct SumInputs {
-  Source token;                                 // at its origin
+  Source token;  // at its origin
   int64_t columns = 0;
-  bool wire_f32 = false;                        // partial sums of other nodes are not rounded to bf16
+  bool wire_f32 = false;                         // partial sums of other nodes are not rounded to bf16
   const uint16_t* bias[2] = {nullptr, nullptr};  // of this token
 };
 

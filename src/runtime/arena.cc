@@ -17,6 +17,7 @@ Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner) : base_(base
 std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
   const size_t room = round_up(std::max<size_t>(bytes, 1), kLeaseAlign);
   const std::lock_guard lock(mutex_);
+  if (closed_) return nullptr;
   char* at = base_;
   for (const auto& [begin, length] : taken_) {
     if (size_t(begin - at) >= room) break;
@@ -29,6 +30,11 @@ std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
   block->bytes = bytes;
   block->arena = shared_from_this();
   return block;
+}
+
+void Arena::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
 }
 
 bool Arena::holds(const void* data, size_t bytes) const {

@@ -18,6 +18,8 @@ class Arena : public std::enable_shared_from_this<Arena> {
 
   // A registered block, or null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
+  // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent again.
+  void close();
   bool holds(const void* data, size_t bytes) const;
   size_t used() const;
   size_t longest_gap() const;
@@ -31,6 +33,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
   std::shared_ptr<void> owner_;
   mutable std::mutex mutex_;
   std::map<char*, size_t> taken_;
+  bool closed_ = false;
 };
 
 // Private memory with the same face: nobody but this process can reach it.

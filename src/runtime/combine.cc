@@ -97,7 +97,6 @@ class CombineCall {
     t.log = handle_.log.data();
     t.log_width = handle_.log_width;
     t.rows_of = rows_of_.view();
-    t.pull = pull_;
     t.rows = in_.x.as<char>();
     t.row_weights = in_.topk_weights.as<char>();
     return t;

@@ -97,6 +97,9 @@ void Group::Impl::fail(const char* operation) {
     fault.seen = wait.seen;
     fault.expected = wait.expected;
   }
+  LostPeer peer;
+  while (scale_out && scale_out->lost(peer)) fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+  arena->close();
   faulted = true;
   throw Error(fault);
 }

@@ -166,6 +166,7 @@ Member::Member(MemberSeat seat, uint64_t now)
 
 void Member::notice_own_stop(uint64_t now) {
   if (now - last_now_ >= kSilenceNs && now > last_now_) {
+    stopped_from_ = last_now_;
     stopped_until_ = now;
     arbiter_heard_ = now;
     suspecting_since_ = now;
@@ -195,7 +196,9 @@ Reaction Member::expired(const Suspicion& suspicion, uint64_t since, uint64_t no
     suspicion_ = suspicion;
     return conclude(own_view(now), false);
   }
-  if (stopped_since(since, now)) {
+  // A short pause in a long wait excuses nobody: only a wait that was mostly mine to lose begins anew.
+  const bool stopped = stopped_since(since, now);
+  if (stopped && 2 * (stopped_until_ - std::max(stopped_from_, since)) >= now - since) {
     reaction.wait_again = true;
     return reaction;
   }

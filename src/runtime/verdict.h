@@ -125,7 +125,7 @@ struct MemberSeat {
 struct Reaction {
   std::vector<Message> to_arbiter;
   std::optional<Verdict> verdict;
-  bool wait_again = false;  // the wait that expired did so because this process was stopped: start it anew
+  bool wait_again = false;  // this process was stopped for most of the wait that expired: start it anew
 };
 
 // One a rank and a group.
@@ -143,6 +143,7 @@ class Member {
   Reaction give_up(uint64_t now);
   Reaction tick(uint64_t now);
 
+  // This process was stopped, or starved, after `since`.
   bool stopped_since(uint64_t since, uint64_t now);
   bool suspecting() const { return suspecting_ && verdict_.kind == FaultKind::kNone; }
   bool said_goodbye(uint32_t rank) const { return left_[rank]; }
@@ -165,6 +166,7 @@ class Member {
   uint64_t suspecting_since_ = 0;
   uint64_t arbiter_heard_;
   uint64_t last_now_;
+  uint64_t stopped_from_ = 0;
   uint64_t stopped_until_ = 0;
 };
 

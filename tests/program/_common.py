@@ -1,4 +1,4 @@
-# Shared by the tests of the program: running it, finding what it left behind, and reading and writing safetensors files.
+# Shared by the tests of the program: running it, finding what it left behind, reading and writing safetensors files.
 import json
 import os
 import struct
@@ -12,7 +12,15 @@ if len(sys.argv) != 2:
 PROGRAM = os.path.abspath(sys.argv[1])
 FOLDER = tempfile.TemporaryDirectory(prefix="transload-test-")
 MARK = f"TRANSLOAD_TEST_MARK={uuid.uuid4()}"
-LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+LAUNCHER_NAMES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "OMPI_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+)
 failures = 0
 
 
@@ -28,7 +36,9 @@ def environment(extra=None):
 
 
 def start(arguments, extra=None):
-    return subprocess.Popen([PROGRAM, *arguments], env=environment(extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [PROGRAM, *arguments], env=environment(extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process, seconds=120):
@@ -69,7 +79,11 @@ def left_behind():
         except OSError:
             pass
     found += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "transload" in name]
-    found += [f"/tmp/{name}" for name in os.listdir("/tmp") if name.startswith("transload") and not name.startswith("transload-test-")]
+    found += [
+        f"/tmp/{name}"
+        for name in os.listdir("/tmp")
+        if name.startswith("transload") and not name.startswith("transload-test-")
+    ]
     return found
 
 
@@ -98,4 +112,4 @@ def read_file(name):
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
         data = file.read()
-    return {k: (v["dtype"], v["shape"], data[v["data_offsets"][0]:v["data_offsets"][1]]) for k, v in header.items()}
+    return {k: (v["dtype"], v["shape"], data[v["data_offsets"][0] : v["data_offsets"][1]]) for k, v in header.items()}

@@ -20,7 +20,10 @@ def bf16(values):
 
 
 def load(folder, rank):
-    return {k: np.frombuffer(data, TYPES[dtype]).reshape(shape) for k, (dtype, shape, data) in read_file(f"{folder}/rank{rank}.safetensors").items()}
+    return {
+        k: np.frombuffer(data, TYPES[dtype]).reshape(shape)
+        for k, (dtype, shape, data) in read_file(f"{folder}/rank{rank}.safetensors").items()
+    }
 
 
 def same(seen, expected):
@@ -37,7 +40,10 @@ def check_dispatch(ranks, owner, r):
     weights = np.array([ranks[s]["topk_weights"][t] for s, t in rows], np.float32).reshape(-1, k)
     x = np.array([ranks[s]["x"][t] for s, t in rows], np.uint16).reshape(-1, d["x"].shape[1])
     first = experts[0] if len(experts) else 0
-    expect(same(d["recv_source"], np.array(rows, np.int32).reshape(-1, 2)), f"rank {r}: source of {len(rows)} rows, in order")
+    expect(
+        same(d["recv_source"], np.array(rows, np.int32).reshape(-1, 2)),
+        f"rank {r}: source of {len(rows)} rows, in order",
+    )
     expect(same(d["recv_x"], x), f"rank {r}: rows")
     expect(same(d["recv_topk_idx"], np.where(chosen, ids - first, -1).astype(np.int32)), f"rank {r}: local ids")
     expect(same(d["recv_topk_weights"], np.where(chosen, weights, np.float32(0))), f"rank {r}: weights")
@@ -46,7 +52,7 @@ def check_dispatch(ranks, owner, r):
 
 def check_expert(d, owner, r):
     experts = np.append(np.flatnonzero(owner == r), 0).astype(np.uint32)
-    factor = np.float32(0.5) + (experts * np.uint32(2654435761) >> 16).astype(np.float32) * np.float32(2 ** -16)
+    factor = np.float32(0.5) + (experts * np.uint32(2654435761) >> 16).astype(np.float32) * np.float32(2**-16)
     scale = np.zeros(len(d["recv_x"]), np.float32)
     for k in range(d["recv_topk_idx"].shape[1]):
         ids = d["recv_topk_idx"][:, k]
@@ -78,8 +84,25 @@ def check_combine(ranks, node_sizes, r, wire):
 def check_run(node_sizes, tokens, experts, *more, wire="bf16"):
     print(f"-- nodes {node_sizes}, tokens {tokens}, {experts} experts {' '.join(more)}, {wire} between nodes")
     folder, ranks = path("dump"), sum(node_sizes)
-    status, _, err = run("run", "--node-sizes", ",".join(map(str, node_sizes)), "--tokens", ",".join(map(str, tokens)), "--experts",
-                         str(experts), "--combine-wire", wire, "--iterations", "1", "--warmup", "1", "--quiet", "--dump", folder, *more)
+    status, _, err = run(
+        "run",
+        "--node-sizes",
+        ",".join(map(str, node_sizes)),
+        "--tokens",
+        ",".join(map(str, tokens)),
+        "--experts",
+        str(experts),
+        "--combine-wire",
+        wire,
+        "--iterations",
+        "1",
+        "--warmup",
+        "1",
+        "--quiet",
+        "--dump",
+        folder,
+        *more,
+    )
     if not expect(status == 0, f"exit status {status} {err}"):
         return
     dumps = [load(folder, r) for r in range(ranks)]

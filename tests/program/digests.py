@@ -1,10 +1,26 @@
-# Digests say that outputs are the same bytes: for any channels, slots, landing, source and link; of dispatch, for any cut into nodes.
+# Digests say that outputs are the same bytes: for any channels, slots, landing, source and link; those of dispatch for
+# any cut into nodes too.
 import struct
 
 from _common import expect, finish_test, run_json, write_file
 
-WORKLOAD = ("run", "--tokens", "40,0,64,33,7,50", "--hidden", "264", "--experts", "13", "--top-k", "6", "--iterations", "2", "--warmup", "1",
-            "--biases", "1")
+WORKLOAD = (
+    "run",
+    "--tokens",
+    "40,0,64,33,7,50",
+    "--hidden",
+    "264",
+    "--experts",
+    "13",
+    "--top-k",
+    "6",
+    "--iterations",
+    "2",
+    "--warmup",
+    "1",
+    "--biases",
+    "1",
+)
 
 
 def digest(*more):
@@ -15,8 +31,16 @@ def digest(*more):
 
 
 base = digest("--node-sizes", "3,3", "--scale-out", "loopback")
-for more in (("--channels", "1"), ("--channels", "7"), ("--slots", "1"), ("--slots", "3", "--channels", "2"), ("--landing", "ring"),
-             ("--combine-source", "push"), ("--landing", "ring", "--combine-source", "push", "--slots", "1"), ("--threads",)):
+for more in (
+    ("--channels", "1"),
+    ("--channels", "7"),
+    ("--slots", "1"),
+    ("--slots", "3", "--channels", "2"),
+    ("--landing", "ring"),
+    ("--combine-source", "push"),
+    ("--landing", "ring", "--combine-source", "push", "--slots", "1"),
+    ("--threads",),
+):
     result = digest("--node-sizes", "3,3", "--scale-out", "loopback", *more)
     expect(result["digest"] == base["digest"], f"{' '.join(more)}: the same digests")
 auto = digest("--node-sizes", "3,3")
@@ -37,13 +61,38 @@ expect((base["landing"], base["combine_source"]) == ("direct", "pull"), "by itse
 ids, weights = [(7 * i) % 13 for i in range(60)], [(i % 8 + 1) / 16 for i in range(60)]
 seen = set()
 for id_type, code in (("I16", "h"), ("I32", "i"), ("I64", "q")):
-    for weight_type, values in (("F16", struct.pack("<60e", *weights)), ("F32", struct.pack("<60f", *weights)),
-                                ("BF16", b"".join(struct.pack("<f", w)[2:] for w in weights))):
+    for weight_type, values in (
+        ("F16", struct.pack("<60e", *weights)),
+        ("F32", struct.pack("<60f", *weights)),
+        ("BF16", b"".join(struct.pack("<f", w)[2:] for w in weights)),
+    ):
         data = struct.pack(f"<60{code}", *ids)
-        header = {"topk_idx": {"dtype": id_type, "shape": [20, 3], "data_offsets": [0, len(data)]},
-                  "topk_weights": {"dtype": weight_type, "shape": [20, 3], "data_offsets": [len(data), len(data) + len(values)]}}
-        status, result, err = run_json("run", "--node-sizes", "2", "--tokens", "12,8", "--hidden", "16", "--experts", "13", "--iterations",
-                                       "1", "--warmup", "0", "--threads", "--routing", write_file("routing", header, data + values))
+        header = {
+            "topk_idx": {"dtype": id_type, "shape": [20, 3], "data_offsets": [0, len(data)]},
+            "topk_weights": {
+                "dtype": weight_type,
+                "shape": [20, 3],
+                "data_offsets": [len(data), len(data) + len(values)],
+            },
+        }
+        status, result, err = run_json(
+            "run",
+            "--node-sizes",
+            "2",
+            "--tokens",
+            "12,8",
+            "--hidden",
+            "16",
+            "--experts",
+            "13",
+            "--iterations",
+            "1",
+            "--warmup",
+            "0",
+            "--threads",
+            "--routing",
+            write_file("routing", header, data + values),
+        )
         if expect(status == 0 and result["workload"]["top_k"] == 3, f"{id_type} and {weight_type} {err}"):
             seen.add(str(result["digest"]))
 expect(len(seen) == 1, "one digest for all types of a file")

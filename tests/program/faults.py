@@ -9,22 +9,33 @@ DEADLINE_MS = 1500
 
 def fault(text, node_sizes, *more):
     print(f"-- {text} on {node_sizes} {' '.join(more)}")
-    ranks, culprit = sum(map(int, node_sizes.split(","))), int(text[5:text.index("@")])
+    ranks, culprit = sum(map(int, node_sizes.split(","))), int(text[5 : text.index("@")])
     begin = time.monotonic()
-    status, result, err = run_json("run", "--node-sizes", node_sizes, *SHAPE, "--deadline-ms", str(DEADLINE_MS), "--fault", text, *more)
+    status, result, err = run_json(
+        "run", "--node-sizes", node_sizes, *SHAPE, "--deadline-ms", str(DEADLINE_MS), "--fault", text, *more
+    )
     seconds = time.monotonic() - begin
-    if not expect(status == 3 and result is not None and result["fault"] is not None, f"exit status {status} {err if status != 3 else ''}"):
+    if not expect(
+        status == 3 and result is not None and result["fault"] is not None,
+        f"exit status {status} {err if status != 3 else ''}",
+    ):
         return
     seen = result["fault"]
     expect(not result["verified"] and result["mismatch"] is None, "no wrong result")
     expect(seen["culprit_rank"] == culprit, f"the culprit is {seen['culprit_rank']}")
     # A stopped process still holds its connections: it is silent. One whose death is noticed is lost.
     expect(seen["kind"] == ("silent" if text.startswith("stop") else "lost"), f"it is {seen['kind']}")
-    expect([r["rank"] for r in seen["reports"]] == [r for r in range(ranks) if r != culprit], "one report from every survivor")
+    expect(
+        [r["rank"] for r in seen["reports"]] == [r for r in range(ranks) if r != culprit],
+        "one report from every survivor",
+    )
     expect(all(r["culprit_rank"] == culprit for r in seen["reports"]), "all name the same culprit")
     late = [r["after_ms"] for r in seen["reports"] if r["after_ms"] > DEADLINE_MS + 1000]
     expect(not late and "LATE" not in err, f"all in time {late}")
-    expect(all({"operation", "role", "channel", "waiting_for", "seen", "expected"} <= r.keys() for r in seen["reports"]), "each says what it waited for")
+    expect(
+        all({"operation", "role", "channel", "waiting_for", "seen", "expected"} <= r.keys() for r in seen["reports"]),
+        "each says what it waited for",
+    )
     operations = {r["operation"] for r in seen["reports"]}
     phase = text.partition("/")[2]
     expect(operations == {"combine" if phase in ("expert", "combine") else "dispatch"}, f"in {operations}")
@@ -46,7 +57,9 @@ fault("kill:1@3", "1,1", "--warmup", "0")
 
 # The launcher itself dies or is interrupted: its ranks go with it.
 for name, signal, status in (("Ctrl-C", 2, 130), ("SIGTERM", 15, 143), ("SIGKILL", 9, -9)):
-    process = start(("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "64", "--iterations", "100000", "--quiet"))
+    process = start(
+        ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "64", "--iterations", "100000", "--quiet")
+    )
     time.sleep(1.5)
     process.send_signal(signal)
     process.communicate(timeout=20)

@@ -6,8 +6,26 @@ import subprocess
 
 from _common import PROGRAM, environment, expect, finish, finish_test, run_json, start
 
-WORKLOAD = ("run", "--node-sizes", "2,1", "--tokens", "30", "--hidden", "64", "--experts", "8", "--top-k", "3", "--iterations", "2",
-            "--quiet", "--json", "-", "--deadline-ms", "5000")
+WORKLOAD = (
+    "run",
+    "--node-sizes",
+    "2,1",
+    "--tokens",
+    "30",
+    "--hidden",
+    "64",
+    "--experts",
+    "8",
+    "--top-k",
+    "3",
+    "--iterations",
+    "2",
+    "--quiet",
+    "--json",
+    "-",
+    "--deadline-ms",
+    "5000",
+)
 
 
 def free_port():
@@ -27,30 +45,51 @@ def torchrun(r):
 
 
 _, alone, _ = run_json(*WORKLOAD[:-4], "--deadline-ms", "5000")
-for name, make in (("TRANSLOAD_RANK", lambda r: {"TRANSLOAD_RANK": str(r), "TRANSLOAD_RANKS": "3"}), ("torchrun", torchrun),
-                   ("mpirun", lambda r: {"OMPI_COMM_WORLD_RANK": str(r), "OMPI_COMM_WORLD_SIZE": "3"}),
-                   ("srun", lambda r: {"SLURM_PROCID": str(r), "SLURM_NTASKS": "3", "SLURM_LOCALID": str(r)})):
+for name, make in (
+    ("TRANSLOAD_RANK", lambda r: {"TRANSLOAD_RANK": str(r), "TRANSLOAD_RANKS": "3"}),
+    ("torchrun", torchrun),
+    ("mpirun", lambda r: {"OMPI_COMM_WORLD_RANK": str(r), "OMPI_COMM_WORLD_SIZE": "3"}),
+    ("srun", lambda r: {"SLURM_PROCID": str(r), "SLURM_NTASKS": "3", "SLURM_LOCALID": str(r)}),
+):
     seen = ranks(make)
-    if not expect([s for s, _, _ in seen] == [0, 0, 0], f"{name}'s names: exit statuses {[s for s, _, _ in seen]} {seen[0][2]}"):
+    if not expect(
+        [s for s, _, _ in seen] == [0, 0, 0], f"{name}'s names: exit statuses {[s for s, _, _ in seen]} {seen[0][2]}"
+    ):
         continue
-    expect(json.loads(seen[0][1])["digest"] == alone["digest"], f"{name}'s names: the digests of ranks that we start ourselves")
+    expect(
+        json.loads(seen[0][1])["digest"] == alone["digest"],
+        f"{name}'s names: the digests of ranks that we start ourselves",
+    )
     expect(seen[1][1] == seen[2][1] == "", f"{name}'s names: only rank 0 speaks")
 
 seen = ranks(torchrun, ("run", "--node-sizes", "2,1", "--tokens", "30", "--hidden", "60"))
-expect(all(s == 2 and err.count("\n") == 1 and "--hidden" in err for s, _, err in seen), "bad usage: every rank says so")
+expect(
+    all(s == 2 and err.count("\n") == 1 and "--hidden" in err for s, _, err in seen), "bad usage: every rank says so"
+)
 seen = ranks(torchrun, (*WORKLOAD, "--fault", "kill:1@2"))
 expect([s for s, _, _ in seen] == [3, -9, 3], f"a rank that dies: exit statuses {[s for s, _, _ in seen]}")
 report = json.loads(seen[0][1])["fault"] if seen[0][1] else {}
-expect(report.get("culprit_rank") == 1 and [r["rank"] for r in report["reports"]] == [0, 2], "the lowest survivor writes all reports")
+expect(
+    report.get("culprit_rank") == 1 and [r["rank"] for r in report["reports"]] == [0, 2],
+    "the lowest survivor writes all reports",
+)
 seen = ranks(torchrun, (*WORKLOAD, "--fault", "kill:0@1"))
 expect([s for s, _, _ in seen] == [-9, 3, 3], f"rank 0 dies: exit statuses {[s for s, _, _ in seen]}")
 report = json.loads(seen[1][1])["fault"] if seen[1][1] else {}
-expect(report.get("culprit_rank") == 0 and [r["rank"] for r in report["reports"]] == [1, 2], "the lowest survivor writes all reports")
+expect(
+    report.get("culprit_rank") == 0 and [r["rank"] for r in report["reports"]] == [1, 2],
+    "the lowest survivor writes all reports",
+)
 
 mpirun = shutil.which("mpirun")
 if mpirun:
-    done = subprocess.run([mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "3", PROGRAM, *WORKLOAD], text=True, timeout=120,
-                          env=environment({"MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": free_port()}), capture_output=True)
+    done = subprocess.run(
+        [mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "3", PROGRAM, *WORKLOAD],
+        text=True,
+        timeout=120,
+        env=environment({"MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": free_port()}),
+        capture_output=True,
+    )
     if expect(done.returncode == 0, f"mpirun -n 3: exit status {done.returncode} {done.stderr[-500:]}"):
         expect(json.loads(done.stdout)["digest"] == alone["digest"], "mpirun -n 3: the same digests")
 else:

@@ -4,15 +4,48 @@ import json
 from _common import expect, finish_test, path, run, run_json
 
 KEYS = {
-    "": ["verified", "mismatch", "topology", "workload", "device", "transports", "channels", "landing", "combine_source", "dispatch",
-         "combine", "backward", "memory", "digest", "fault"],
-    "topology": ["node_sizes"], "workload": ["tokens", "hidden", "experts", "top_k", "dtype", "routing", "layer", "seed"],
+    "": [
+        "verified",
+        "mismatch",
+        "topology",
+        "workload",
+        "device",
+        "transports",
+        "channels",
+        "landing",
+        "combine_source",
+        "dispatch",
+        "combine",
+        "backward",
+        "memory",
+        "digest",
+        "fault",
+    ],
+    "topology": ["node_sizes"],
+    "workload": ["tokens", "hidden", "experts", "top_k", "dtype", "routing", "layer", "seed"],
     "transports": ["scale_up", "scale_out"],
     "dispatch": ["first_us", "cached_us", "rows", "scale_out_rows", "logical_gbps", "wire_gbps"],
-    "combine": ["us", "scale_out_rows", "logical_gbps", "wire_gbps"], "backward": ["us"],
-    "memory": ["ring_bytes_per_rank", "output_bytes_per_rank"], "digest": ["dispatch", "combine"]}
+    "combine": ["us", "scale_out_rows", "logical_gbps", "wire_gbps"],
+    "backward": ["us"],
+    "memory": ["ring_bytes_per_rank", "output_bytes_per_rank"],
+    "digest": ["dispatch", "combine"],
+}
 
-small = ("run", "--node-sizes", "1,2", "--tokens", "9,0,12", "--hidden", "32", "--experts", "4", "--top-k", "2", "--iterations", "3")
+small = (
+    "run",
+    "--node-sizes",
+    "1,2",
+    "--tokens",
+    "9,0,12",
+    "--hidden",
+    "32",
+    "--experts",
+    "4",
+    "--top-k",
+    "2",
+    "--iterations",
+    "3",
+)
 status, out, err = run(*small, "--json", path("result.json"))
 expect(status == 0 and err == "", f"exit status {status}, nothing on stderr {err}")
 with open(path("result.json")) as file:
@@ -20,10 +53,24 @@ with open(path("result.json")) as file:
 for name, keys in KEYS.items():
     seen = list((result[name] if name else result).keys())
     expect(seen == keys, f"{name or 'the object'} has {seen}")
-expect(result["workload"]["tokens"] == [9, 0, 12] and result["topology"]["node_sizes"] == [1, 2], "it says what was run")
-for span in (result["dispatch"]["first_us"], result["dispatch"]["cached_us"], result["combine"]["us"], result["backward"]["us"]):
+expect(
+    result["workload"]["tokens"] == [9, 0, 12] and result["topology"]["node_sizes"] == [1, 2], "it says what was run"
+)
+for span in (
+    result["dispatch"]["first_us"],
+    result["dispatch"]["cached_us"],
+    result["combine"]["us"],
+    result["backward"]["us"],
+):
     expect(0 < span["min"] <= span["median"] <= span["max"], f"a time {span}")
-for text in ("verified: ", "over the network", "without one copy a node", "dispatch, cached", "backward pair", result["digest"]["combine"]):
+for text in (
+    "verified: ",
+    "over the network",
+    "without one copy a node",
+    "dispatch, cached",
+    "backward pair",
+    result["digest"]["combine"],
+):
     expect(text in out, f"the table says '{text}'")
 status, out, err = run(*small, "--quiet")
 expect((status, out, err) == (0, "", ""), "quiet says nothing")
@@ -32,7 +79,9 @@ expect(status == 0 and json.loads(out)["verified"] and "verified" in err, "with 
 
 sizes = []
 for tokens in ("64", "65536"):
-    status, result, err = run_json("run", "--node-sizes", "2,2", "--tokens", tokens, "--hidden", "64", "--iterations", "1", "--warmup", "0")
+    status, result, err = run_json(
+        "run", "--node-sizes", "2,2", "--tokens", tokens, "--hidden", "64", "--iterations", "1", "--warmup", "0"
+    )
     if expect(status == 0, f"{tokens} tokens {err}"):
         sizes.append(result["memory"]["ring_bytes_per_rank"])
 expect(len(set(sizes)) == 1, f"rings with 64 and 65536 tokens: {sizes} bytes")

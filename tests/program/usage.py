@@ -1,4 +1,4 @@
-# Bad usage and bad input: exit status 2, one line on stderr that names the argument, nothing on stdout, nothing left behind.
+# Bad usage and bad input: exit status 2, one line on stderr that names the argument, nothing on stdout, nothing left.
 import os
 import struct
 
@@ -18,54 +18,137 @@ def tensor(dtype, shape, begin, end):
 
 
 for named, *arguments in (
-        ("subcommand",), ("frob", "frob"), ("--bogus", "run", "--bogus"), ("--node-sizes", "run", "--node-sizes", "0"),
-        ("--node-sizes", "run", "--node-sizes", "2,,2"), ("--node-sizes", "run", "--node-sizes", "99999"),
-        ("--tokens", "run", "--tokens", "1,2,3"), ("--tokens", "run", "--tokens", "-1"), ("--tokens", "run", "--tokens", "1e3"),
-        ("--hidden", "run", "--hidden", "0"), ("--hidden", "run", "--hidden", "12"), ("--hidden", "run", "--hidden", "99999992"),
-        ("--experts", "run", "--experts", "0"), ("--top-k", "run", "--top-k", "33"), ("--top-k", "run", "--top-k", "0"),
-        ("--routing", "run", "--routing", "zipf:"), ("--routing", "run", "--routing", "zipf:x"), ("--routing", "run", "--routing", ""),
-        ("--routing", "run", "--routing", "/nowhere"), ("--routing", "run", "--routing", "/tmp"), ("--layer", "run", "--layer", "3"),
-        ("--seed", "run", "--seed", "x"), ("--seed", "run", "--seed"), ("--iterations", "run", "--iterations", "0"),
-        ("--warmup", "run", "--warmup", "-1"), ("--channels", "run", "--channels", "0"), ("--channels", "run", "--channels", "99999"),
-        ("--slots", "run", "--slots", "0"), ("--landing", "run", "--landing", "up"), ("--combine-source", "run", "--combine-source", "x"),
-        ("--combine-wire", "run", "--combine-wire", "fp8"), ("--biases", "run", "--biases", "3"), ("--scale-out", "run", "--scale-out", "x"),
-        ("--provider", "run", "--provider", "tcp", "--scale-out", "loopback"), ("--deadline-ms", "run", "--deadline-ms", "0"),
-        ("provider", "run", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "8", "--scale-out", "libfabric", "--provider", "nonesuch"),
-        ("--fault", "run", "--fault", "maim:1@1"), ("--fault", "run", "--fault", "kill:8@1"), ("--fault", "run", "--fault", "kill:1@6"),
-        ("--fault", "run", "--fault", "kill:1@0"), ("--fault", "run", "--fault", "kill:1"), ("--fault", "run", "--fault", "stop:1@1/lunch"),
-        ("--fault", "run", "--fault", "kill:0@1", "--node-sizes", "1"), ("--fault", "run", "--fault", "kill:0@1", "--threads"),
-        ("--fault", "run", "--fault", "kill:1@1", "--routing", "none"), ("--fault", "run", "--fault", "kill:1@1/expert", "--routing", "one-rank"),
-        ("--json", "run", "--json", "/nowhere/x.json"), ("--json", "run", "--json", "/tmp"), ("--dump", "run", "--dump", "/proc/nowhere"),
-        ("--tokens", "run", "--tokens", "1000000", "--hidden", "7168")):
+    ("subcommand",),
+    ("frob", "frob"),
+    ("--bogus", "run", "--bogus"),
+    ("--node-sizes", "run", "--node-sizes", "0"),
+    ("--node-sizes", "run", "--node-sizes", "2,,2"),
+    ("--node-sizes", "run", "--node-sizes", "99999"),
+    ("--tokens", "run", "--tokens", "1,2,3"),
+    ("--tokens", "run", "--tokens", "-1"),
+    ("--tokens", "run", "--tokens", "1e3"),
+    ("--hidden", "run", "--hidden", "0"),
+    ("--hidden", "run", "--hidden", "12"),
+    ("--hidden", "run", "--hidden", "99999992"),
+    ("--experts", "run", "--experts", "0"),
+    ("--top-k", "run", "--top-k", "33"),
+    ("--top-k", "run", "--top-k", "0"),
+    ("--routing", "run", "--routing", "zipf:"),
+    ("--routing", "run", "--routing", "zipf:x"),
+    ("--routing", "run", "--routing", ""),
+    ("--routing", "run", "--routing", "/nowhere"),
+    ("--routing", "run", "--routing", "/tmp"),
+    ("--layer", "run", "--layer", "3"),
+    ("--seed", "run", "--seed", "x"),
+    ("--seed", "run", "--seed"),
+    ("--iterations", "run", "--iterations", "0"),
+    ("--warmup", "run", "--warmup", "-1"),
+    ("--channels", "run", "--channels", "0"),
+    ("--channels", "run", "--channels", "99999"),
+    ("--slots", "run", "--slots", "0"),
+    ("--landing", "run", "--landing", "up"),
+    ("--combine-source", "run", "--combine-source", "x"),
+    ("--combine-wire", "run", "--combine-wire", "fp8"),
+    ("--biases", "run", "--biases", "3"),
+    ("--scale-out", "run", "--scale-out", "x"),
+    ("--provider", "run", "--provider", "tcp", "--scale-out", "loopback"),
+    ("--deadline-ms", "run", "--deadline-ms", "0"),
+    (
+        "provider",
+        "run",
+        "--node-sizes",
+        "1,1",
+        "--tokens",
+        "4",
+        "--hidden",
+        "8",
+        "--scale-out",
+        "libfabric",
+        "--provider",
+        "nonesuch",
+    ),
+    ("--fault", "run", "--fault", "maim:1@1"),
+    ("--fault", "run", "--fault", "kill:8@1"),
+    ("--fault", "run", "--fault", "kill:1@6"),
+    ("--fault", "run", "--fault", "kill:1@0"),
+    ("--fault", "run", "--fault", "kill:1"),
+    ("--fault", "run", "--fault", "stop:1@1/lunch"),
+    ("--fault", "run", "--fault", "kill:0@1", "--node-sizes", "1"),
+    ("--fault", "run", "--fault", "kill:0@1", "--threads"),
+    ("--fault", "run", "--fault", "kill:1@1", "--routing", "none"),
+    ("--fault", "run", "--fault", "kill:1@1/expert", "--routing", "one-rank"),
+    ("--json", "run", "--json", "/nowhere/x.json"),
+    ("--json", "run", "--json", "/tmp"),
+    ("--dump", "run", "--dump", "/proc/nowhere"),
+    ("--tokens", "run", "--tokens", "1000000", "--hidden", "7168"),
+):
     refused(named, *arguments)
 
-ids, weights = struct.pack("<8h", *range(8)), struct.pack("<8e", *[.5] * 8)
+ids, weights = struct.pack("<8h", *range(8)), struct.pack("<8e", *[0.5] * 8)
 good = {"topk_idx": tensor("I16", [4, 2], 0, 16), "topk_weights": tensor("F16", [4, 2], 16, 32)}
-small = ("run", "--node-sizes", "2", "--tokens", "2", "--hidden", "8", "--experts", "8", "--iterations", "1", "--routing")
+small = (
+    "run",
+    "--node-sizes",
+    "2",
+    "--tokens",
+    "2",
+    "--hidden",
+    "8",
+    "--experts",
+    "8",
+    "--iterations",
+    "1",
+    "--routing",
+)
 status, _, err = run(*small, write_file("good", good, ids + weights), "--quiet")
 expect(status == 0, f"a good file is taken {err}")
 files = {
-    "empty": (b"", b"", 0), "no header": (b"{}", b"", 999), "huge header": (b"{}", b"", 2 ** 63), "not JSON": (b"{,}", b"", 3),
-    "a list": (b"[1]", b"", 3), "missing": ({"topk_idx": good["topk_idx"]}, ids, None),
-    "data cut": (good, ids, None), "wrong dtype": ({**good, "topk_idx": tensor("U8", [16, 1], 0, 16)}, ids + weights, None),
+    "empty": (b"", b"", 0),
+    "no header": (b"{}", b"", 999),
+    "huge header": (b"{}", b"", 2**63),
+    "not JSON": (b"{,}", b"", 3),
+    "a list": (b"[1]", b"", 3),
+    "missing": ({"topk_idx": good["topk_idx"]}, ids, None),
+    "data cut": (good, ids, None),
+    "wrong dtype": ({**good, "topk_idx": tensor("U8", [16, 1], 0, 16)}, ids + weights, None),
     "float ids": ({**good, "topk_idx": tensor("F16", [4, 2], 0, 16)}, ids + weights, None),
     "shape and bytes": ({**good, "topk_idx": tensor("I16", [5, 2], 0, 16)}, ids + weights, None),
-    "shape overflows": ({**good, "topk_idx": tensor("I16", [2 ** 62, 8], 0, 16)}, ids + weights, None),
+    "shape overflows": ({**good, "topk_idx": tensor("I16", [2**62, 8], 0, 16)}, ids + weights, None),
     "three dimensions": ({**good, "topk_idx": tensor("I16", [2, 2, 2], 0, 16)}, ids + weights, None),
     "shapes differ": ({**good, "topk_weights": tensor("F16", [8, 1], 16, 32)}, ids + weights, None),
     "offsets backwards": ({**good, "topk_idx": tensor("I16", [4, 2], 16, 0)}, ids + weights, None),
     "negative shape": ({**good, "topk_idx": tensor("I16", [-4, -2], 0, 16)}, ids + weights, None),
     "no shape": ({**good, "topk_idx": {"dtype": "I16"}}, ids + weights, None),
     "expert out of range": (good, struct.pack("<8h", 0, 1, 2, 3, 4, 5, 6, 8) + weights, None),
-    "expert below -1": (good, struct.pack("<8h", 0, 1, 2, 3, 4, 5, 6, -2) + weights, None)}
+    "expert below -1": (good, struct.pack("<8h", 0, 1, 2, 3, 4, 5, 6, -2) + weights, None),
+}
 for name, (header, data, header_bytes) in files.items():
     refused("--routing", *small, write_file(name, header, data, header_bytes))
 refused("--tokens", *small, path("good"), "--tokens", "3")
 refused("--top-k", *small, path("good"), "--top-k", "3")
 refused("layer7.topk_idx", *small, path("good"), "--layer", "7")
-refused("--node-sizes", "run", "--node-sizes", "2,2", "--tokens", "4", "--hidden", "8",
-        extra={"RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1"})
-refused("WORLD_SIZE", "run", "--node-sizes", "2", "--tokens", "4", "--hidden", "8", extra={"RANK": "0", "MASTER_ADDR": "127.0.0.1"})
+refused(
+    "--node-sizes",
+    "run",
+    "--node-sizes",
+    "2,2",
+    "--tokens",
+    "4",
+    "--hidden",
+    "8",
+    extra={"RANK": "0", "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1"},
+)
+refused(
+    "WORLD_SIZE",
+    "run",
+    "--node-sizes",
+    "2",
+    "--tokens",
+    "4",
+    "--hidden",
+    "8",
+    extra={"RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+)
 
 for arguments in (("--help",), ("run", "--help"), ("--version",), ("limits",)):
     status, out, err = run(*arguments)

@@ -125,8 +125,8 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
     return uint32_t(m.i) % t.call.board->up.combine.lanes != t.own_slot();
   });
   each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
-    r.out.begin(w, channel);
-    r.rings.begin(w, channel);
+    r.out.begin(w, channel, Members::first(origins));
+    r.rings.begin(w, channel, forwarded);
     return_channel(w, t, grants, r, channel);
     r.out.keep(w, Members::first(origins));
     r.rings.keep(w, forwarded);

@@ -68,12 +68,13 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   const Members own = w.where(Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot();
   });
+  const Members nodes = Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
-    c.in.begin(w, channel);
-    c.rings.begin(w, channel);
+    c.in.begin(w, channel, nodes);
+    c.rings.begin(w, channel, own);
     for (uint64_t token = t.cut().begin(channel); token < t.cut().end(channel) && !w.failed(); ++token)
       collect_token(w, t, grants, c, token);
-    c.in.keep(w, Members::first(int(t.call.board->map.nodes)));
+    c.in.keep(w, nodes);
     c.rings.keep(w, own);
   });
   leave(w, t.call);

@@ -43,14 +43,14 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
-  if (t.pull) return leave(w, t.call);
   reached(Situation::kSourcePush);
   const int ranks = int(t.call.board->map.ranks);
   auto zero = [](Lane) { return Word(0); };
   CombineSending<W> out{{w, t.peers()}, w.template table<Word>(ranks, zero), w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
+  const Members rings = Members::first(int(t.peers().members()));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
-    out.rings.begin(w, channel);
+    out.rings.begin(w, channel, rings);
     w.each(Members::first(ranks), [&](Lane s) {
       out.next[s] = t.rows_of.at(uint32_t(s.i), channel);
       out.last[s] = t.rows_of.at(uint32_t(s.i), channel + 1);
@@ -64,7 +64,7 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
       }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });
     }
-    out.rings.keep(w, Members::first(int(t.peers().members())));
+    out.rings.keep(w, rings);
   });
   leave(w, t.call);
 }

@@ -30,7 +30,6 @@ struct CombineTrip {
 
   // Sender (source push): my rows, by source rank.
   Spans rows_of;        // [source rank][channel] rows
-  bool pull;            // mine
   const char* rows;     // [rows][elements] bf16
   const char* row_weights;  // [rows][weights] fp32
 

@@ -148,12 +148,13 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   auto zero = [](Lane) { return Word(0); };
   Forwarding<W> f{{w, t.from_sources()}, {w, t.peers()}, w.template table<Word>(sources, zero), w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero), w.template table<int>(sources, [](Lane) { return kGateTokens; })};
+  const Members my_rings = members_of_lane(w, t, kLaneForwarder), all = Members::first(sources);
   each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
-    f.in.begin(w, channel);
-    f.rings.begin(w, channel);
+    f.in.begin(w, channel, all);
+    f.rings.begin(w, channel, my_rings);
     forward_channel(w, t, grants, f, channel);
-    f.in.keep(w, Members::first(sources));
-    f.rings.keep(w, members_of_lane(w, t, kLaneForwarder));
+    f.in.keep(w, all);
+    f.rings.keep(w, my_rings);
   });
   leave(w, t.call);
 }

@@ -138,7 +138,7 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
-    r.in.begin(w, channel);
+    r.in.begin(w, channel, Members::first(members));
     expect(w, t, r, channel);
     receive_channel(w, t, r);
     r.in.keep(w, Members::first(members));

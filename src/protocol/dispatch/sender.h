@@ -79,14 +79,15 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
   const Grants<W> grants(w, t.call);
   DispatchSending<W> out{{w, t.peers()}, {w, t.toward_nodes()}};
+  const Members my_rings = members_of_lane(w, t, kLaneSender), nodes = Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
-    out.rings.begin(w, channel);
-    out.rails.begin(w, channel);
+    out.rings.begin(w, channel, my_rings);
+    out.rails.begin(w, channel, nodes);
     const uint64_t end = t.cut().end(channel);
     if (t.cut().begin(channel) == end) reached(Situation::kChannelEmpty);
     for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token) send_token(w, t, grants, out, token);
-    out.rings.keep(w, members_of_lane(w, t, kLaneSender));
-    out.rails.keep(w, Members::first(int(t.call.board->map.nodes)));
+    out.rings.keep(w, my_rings);
+    out.rails.keep(w, nodes);
   });
   leave(w, t.call);
 }

@@ -39,13 +39,15 @@ struct SumCase {
 
 uint16_t summed(SumCase c) {
   std::vector<int32_t> ids;
-  for (auto it = c.rows.rbegin(); it != c.rows.rend(); ++it) ids.push_back(int32_t(it->first));  // slots in falling order
+  for (auto it = c.rows.rbegin(); it != c.rows.rend(); ++it)
+    ids.push_back(int32_t(it->first));  // slots in falling order
   if (ids.empty()) ids.push_back(-1);
   const Problem p = one_token(c.node_sizes, ids);
   c.inputs.token = {0, 0};
   c.inputs.columns = 1;
   uint16_t out = 0x1234;
-  sum(p, c.inputs, [&](uint32_t owner, Source) { return &c.rows.at(owner); }, &out);
+  sum(
+      p, c.inputs, [&](uint32_t owner, Source) { return &c.rows.at(owner); }, &out);
   return out;
 }
 
@@ -130,7 +132,8 @@ TEST(Sum, NanIsCanonicalAndInfinityStays) {
 }
 
 TEST(Sum, OverflowsToInfinityWhenRounded) {
-  EXPECT_EQ(summed({{2}, {{0, 0x7F7F}, {1, bf16(std::bit_cast<float>(0x7B000000u))}}}), 0x7F80);  // largest plus half a step
+  EXPECT_EQ(summed({{2}, {{0, 0x7F7F}, {1, bf16(std::bit_cast<float>(0x7B000000u))}}}),
+            0x7F80);  // largest plus half a step
 }
 
 // 1 + 2^-8 lies half-way between two bf16 values: rounded once on the wire it goes to 1, kept in fp32 it does not.
@@ -141,8 +144,8 @@ TEST(Sum, AnotherNodesPartIsRoundedTwice) {
   SumInputs f32;
   f32.wire_f32 = true;
   EXPECT_EQ(summed({{1, 2}, rows, f32}), kOne + 1);
-  EXPECT_EQ(summed({{3}, rows}), kOne + 1);        // the origin's own node is never rounded in between
-  EXPECT_EQ(summed({{2, 1}, rows}), kOne + 1);     // 2^-16 + 1 here, 2^-8 from there, exact on the wire
+  EXPECT_EQ(summed({{3}, rows}), kOne + 1);     // the origin's own node is never rounded in between
+  EXPECT_EQ(summed({{2, 1}, rows}), kOne + 1);  // 2^-16 + 1 here, 2^-8 from there, exact on the wire
   EXPECT_EQ(summed({{1, 1, 1}, rows}), kOne + 1);
 }
 
@@ -179,7 +182,8 @@ TEST(Sum, DuplicatesOfATokenAddOnce) {
   SumInputs inputs;
   inputs.token = {0, 0};
   inputs.columns = 1;
-  sum(p, inputs, [&](uint32_t, Source) { return &kOne; }, &out);
+  sum(
+      p, inputs, [&](uint32_t, Source) { return &kOne; }, &out);
   EXPECT_EQ(out, kOne);
 }
 
@@ -187,7 +191,8 @@ TEST(SumWeights, EachSlotFromItsOwner) {
   const Problem p = one_token({1, 2}, {2, 0, 1, -1});
   const float rows[3][4] = {{0, .25f, 0, 0}, {0, 0, 1.0000001f, 0}, {.5f, 0, 0, 0}};
   float out[4];
-  sum_weights(p, {0, 0}, [&](uint32_t owner, Source) { return rows[owner]; }, out);
+  sum_weights(
+      p, {0, 0}, [&](uint32_t owner, Source) { return rows[owner]; }, out);
   EXPECT_EQ(out[0], .5f);
   EXPECT_EQ(out[1], .25f);
   EXPECT_EQ(out[2], 1.0000001f);

@@ -408,6 +408,19 @@ TEST(Verdict, AccusesAfterAStopThatItsWaitDidNotSee) {
   world.expect(FaultKind::kAbsent, 5);
 }
 
+TEST(Verdict, AccusesAfterAShortPauseInALongWait) {
+  World world(kTwoNodes);
+  world.run(2000 * ms);
+  world.ranks[3].stopped = true;
+  world.run(400 * ms);
+  world.ranks[3].stopped = false;
+  world.ranks[5].phase = 0;
+  world.run(600 * ms);
+  EXPECT_TRUE(world.expire(3, 5, 3000 * ms));
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kAbsent, 5);
+}
+
 // The launcher is gone: a member alone must still come to an end, at once and without being asked to wait again.
 TEST(Verdict, LauncherGone) {
   const std::vector<uint32_t> nodes{0, 0, 1, 1};
