@@ -2,6 +2,7 @@
 #include "cli/floor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -24,13 +25,17 @@ struct Buffer {
   std::unique_ptr<char[]> data;
 };
 
+// Threads claim tokens in turn, so that one that loses its processor does not hold up the rest.
 double time_us(size_t jobs, const std::function<void(size_t)>& one) {
+  constexpr size_t kClaim = 16;
   const size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  std::atomic<size_t> next{0};
   std::vector<std::thread> running;
   const int64_t begin_ns = now_ns();
   for (size_t n = 0; n < threads; ++n)
-    running.emplace_back([=, &one] {
-      for (size_t i = jobs * n / threads; i < jobs * (n + 1) / threads; ++i) one(i);
+    running.emplace_back([&] {
+      for (size_t i; (i = next.fetch_add(kClaim)) < jobs;)
+        for (size_t end = std::min(i + kClaim, jobs); i < end; ++i) one(i);
       simd::stream_fence();
     });
   for (std::thread& thread : running) thread.join();

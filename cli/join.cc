@@ -55,9 +55,11 @@ Outcome join(const Options& options, const Workload& workload, const Bootstrap& 
   std::vector<uint32_t> all(bootstrap.ranks);
   for (uint32_t r = 0; r < bootstrap.ranks; ++r) all[r] = r;
   try {
-    if (result.fault)
+    const bool cut_off =
+        result.fault && result.fault->kind == FaultKind::kUnreachable;  // nobody knows who is left, and where
+    if (result.fault && !cut_off)
       meet_survivors(options, bootstrap, result, out);
-    else if (worker.group() != nullptr)
+    else if (!result.fault && worker.group() != nullptr)
       gather_results(*worker.group(), result, all, out);
   } catch (const Error& error) {
     if (!result.fault && error.code() == Code::kFault) result.fault = error.fault();

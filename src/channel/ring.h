@@ -86,8 +86,8 @@ class Outbox {
   TRANSLOAD_ROLE char* next(int m) const { return link_.fill(m, slot(m)); }
   TRANSLOAD_ROLE bool staged(int m) const { return link_.staged(m); }
   // What must be so before the next slot may be filled: the consumer has taken it, and the network has read it.
-  TRANSLOAD_ROLE Need credit_need(int m) const { return {link_.credit(m), least(m), link_.whom(m)}; }
-  TRANSLOAD_ROLE Need drain_need(int m) const { return {link_.drained(m), least(m), link_.whom(m)}; }
+  TRANSLOAD_ROLE Need credit_need(int m) const { return {link_.credit(m), least(m), link_.whom(m), Waiting::kCredit}; }
+  TRANSLOAD_ROLE Need drain_need(int m) const { return {link_.drained(m), least(m), link_.whom(m), Waiting::kDrained}; }
   TRANSLOAD_ROLE bool credited(int m) const { return credited_[m] >= least(m); }
   TRANSLOAD_ROLE bool drained(int m) const { return drained_[m] >= least(m); }
   TRANSLOAD_ROLE Word& credited_seen(int m) { return credited_[m]; }

@@ -31,11 +31,12 @@ enum class Waiting : uint8_t {
   kPath,     // the first word over a path, when the group is made
 };
 
-// "The word has reached `least`." `whom` is the rank that must make it grow.
+// "The word has reached `least`." `whom` is the rank that must make it grow; `what` is what a Fault calls it.
 struct Need {
   const Word* word;
   Word least;
   uint32_t whom;
+  Waiting what = Waiting::kTokens;
 };
 
 // "Make the word `count`", once everything it counts is done.

@@ -98,8 +98,8 @@ template <Warp W, class Whom>
 TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const CardPlace& at, Whom whom) {
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(open, Waiting::kCard, [&](Lane m) {
-      return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m)};
+    const Members ready = w.wait_any(open, [&](Lane m) {
+      return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
     }, seen);
     w.turns(ready, [&](int m) {
       compare(w, call.card, *reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), m)), whom(m));
@@ -148,8 +148,8 @@ class Grants {
       : call_(call), seen_(w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); })) {
     const Board& b = *call.board;
     const Members peers = Members::first(int(b.map.peers));
-    w.wait_all(peers, Waiting::kGrant, [&](Lane p) {
-      return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p)};
+    w.wait_all(peers, [&](Lane p) {
+      return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kGrant};
     }, seen_);
     if (w.failed()) return;
     w.turns(peers, [&](int p) {
@@ -188,9 +188,9 @@ template <Warp W>
 TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
-  auto need = [&](Lane p) { return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p)}; };
-  w.wait_all(Members::only(int(b.map.peer)), Waiting::kDone, need, seen);
-  w.wait_all(Members::first(int(b.map.peers)), Waiting::kDone, need, seen);
+  auto need = [&](Lane p) { return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone}; };
+  w.wait_all(Members::only(int(b.map.peer)), need, seen);
+  w.wait_all(Members::first(int(b.map.peers)), need, seen);
 }
 
 // CLOSER: one warp a rank; the call returns only after it.

@@ -50,8 +50,8 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
   Members open = present(w, b.sources, b.map.sources());
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(open, Waiting::kCounts, [&](Lane m) {
-      return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank};
+    const Members ready = w.wait_any(open, [&](Lane m) {
+      return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank, Waiting::kCounts};
     }, seen);
     w.turns(ready, [&](int m) {
       const char* from = b.network + b.net.counts.at(t.parity(), m) + g.node_counts_head();
@@ -74,8 +74,8 @@ TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
   send_counts(w, t);
   forward_counts(w, t);
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
-  w.wait_all(Members::first(int(b.map.peers)), Waiting::kCounts, [&](Lane p) {
-    return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p)};
+  w.wait_all(Members::first(int(b.map.peers)), [&](Lane p) {
+    return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
   }, seen);
   check_cards(w, t.call);
   w.settle();

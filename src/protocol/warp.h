@@ -20,9 +20,9 @@
 //     peek(p)               *p, where an observed count covers it
 //
 //   waits, on words that only grow
-//     wait_any(members, what, need, seen)   the members whose Need is met, at least one; seen[lane] = the word as last read.
-//     wait_all(set, what, need, seen)       the whole set (or members), once every Need is met
-//     poll(set, what, need, seen)           the ones that are met now; never waits
+//     wait_any(members, need, seen)   the members whose Need is met, at least one; seen[lane] = the word as last read.
+//     wait_all(set, need, seen)       the whole set (or members), once every Need is met
+//     poll(set, need, seen)           the ones that are met now; never waits
 //         need(Lane) -> Need; a Need that seen[lane] already meets is not read again. Local: what an observed count covers may
 //         be read. Flushes every mark first if it has to wait. Fails: after the deadline, or when the group is faulted, with an
 //         empty set; the first unmet Need names whom it waited for.
@@ -146,10 +146,10 @@ concept Warp = requires(W& w, Set set, Members members, Word* counter, typename 
   { w.pick(seen, 0) } -> std::convertible_to<Word>;
   { w.pick(seen_by_member, 0) } -> std::convertible_to<Word>;
   w.once(archetype::Once{});
-  { w.wait_any(members, Waiting::kTokens, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
-  { w.wait_all(members, Waiting::kTokens, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
-  { w.wait_all(set, Waiting::kTokens, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
-  { w.poll(set, Waiting::kTokens, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
+  { w.wait_any(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
+  { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
+  { w.wait_all(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
+  { w.poll(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   w.scatter(Parts{}, set, archetype::DestinationOf{});
   w.copy(members, archetype::PieceOf{});
   w.put(set, archetype::PutOf{});

@@ -1,5 +1,6 @@
 // The inside of a Group: one rank's memory, links, fibers and control channel, and what its calls share.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -98,6 +99,8 @@ struct Group::Impl {
 
  private:
   void agree();
+  void all_or_none(const std::function<void()>& step);
+  uint64_t bytes_of_host(uint64_t mine);
   void map_memory(bool loopback);
   bool choose_loopback();
   void link_network(bool loopback);

@@ -9,6 +9,7 @@
 #include "runtime/group_impl.h"
 #include "transport/scaleout/loopback/loopback.h"
 #include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/shm/room.h"
 #include "transport/scaleup/shm/shared_region.h"
 #ifdef TRANSLOAD_LIBFABRIC
 #include "transport/scaleout/libfabric/link.h"
@@ -123,11 +124,37 @@ bool Group::Impl::choose_loopback() {
   return loopback;
 }
 
+// A step that may fail on one rank: then all ranks throw what the lowest of them says.
+void Group::Impl::all_or_none(const std::function<void()>& step) {
+  std::string mine;
+  try {
+    step();
+  } catch (const Error& error) {
+    mine = std::string(1, char(error.code())) + error.what();
+  }
+  const std::vector<std::string> all = control->gather(mine);
+  for (uint32_t r = 0; r < map.ranks; ++r)
+    if (!all[r].empty()) throw Error(Code(all[r][0]), all[r].substr(1) + (map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+}
+
+// What all ranks of my host ask for together.
+uint64_t Group::Impl::bytes_of_host(uint64_t mine) {
+  uint64_t sum = 0;
+  for (const std::string& other : control->gather(std::to_string(mine) + " " + host_identity()))
+    if (const size_t space = other.find(' '); other.substr(space + 1) == host_identity()) sum += std::stoull(other.substr(0, space));
+  return sum;
+}
+
 void Group::Impl::map_memory(bool loopback) {
   const NetworkRegion net = NetworkRegion::plan(geometry, sizeof(Card));
   const ScaleUpRegion up = ScaleUpRegion::plan(geometry, sizeof(Card), sizeof(Grant) + 8 * geometry.sources());
   const uint64_t net_bytes = round_up(net.bytes, kPageBytes), up_bytes = round_up(up.bytes, kPageBytes);
-  region = std::make_shared<SharedRegion>(net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes));
+  const uint64_t bytes = net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes);
+  const uint64_t host_bytes = bytes_of_host(bytes);
+  all_or_none([&] {
+    check_room(host_bytes, "group");
+    region = std::make_shared<SharedRegion>(bytes);
+  });
   arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   neighbours = std::make_unique<Neighbours>(map.me, region, bell_fd.get());
@@ -142,7 +169,13 @@ void Group::Impl::map_memory(bool loopback) {
     if (!offers[r].same_host(offers[map.me]))
       throw Error(Code::kInvalidArgument, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " + std::to_string(std::max(r, map.me)) +
                                               " are in one node, must be on one host");
-  neighbours->connect(offers, wanted, options.deadline_ms);
+  try {
+    neighbours->connect(offers, wanted, options.deadline_ms);
+  } catch (const Error& error) {
+    if (error.code() != Code::kFault) throw;
+    control->suspect({map.me, 0, error.fault().culprit_rank, 0, 1}, call_since);  // so that all name the same culprit
+    throw Error(control->fault(control->verdict(), "create", call_since));
+  }
   board.up = up;
   board.net = net;
   board.network = region->base();
@@ -181,7 +214,8 @@ void Group::Impl::link_network(bool loopback) {
   link.region = region->base();
   link.region_bytes = round_up(board.net.bytes, kPageBytes);
   link.counterparts = counterparts;
-  auto made = std::make_unique<LibfabricLink>(link);
+  std::unique_ptr<LibfabricLink> made;
+  all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
   made->connect(control->gather(made->address()));
   scale_out = std::move(made);
 #endif
@@ -222,7 +256,7 @@ void Group::Impl::make_executor() {
   o.deadline_ms = options.deadline_ms;
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
-    control->suspect({map.me, epoch, w.whom, w.seen, w.expected}, now_ns() - uint64_t(w.waited_ms * 1e6));
+    control->suspect({map.me, epoch, w.whom, w.seen, w.expected}, now_ns() - uint64_t(options.deadline_ms) * 1000000);
   };
   o.on_idle = [this](const WaitRecord& w) { control->note(epoch, phase, w.present, w.present ? w.whom : kNobody); };
   o.on_broken = [this](const BrokenRecord& b) {
@@ -253,8 +287,8 @@ void Group::Impl::try_paths() {
     greet(board.sources, map.sources(), [&](const Counterpart& c) { return board.net.hello.at(c.index); });
     auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
       auto seen = w.table<Word>(int(count), [](Lane) { return Word(0); });
-      w.wait_all(present(w, others, count), Waiting::kPath, [&](Lane m) {
-        return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank};
+      w.wait_all(present(w, others, count), [&](Lane m) {
+        return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank, Waiting::kPath};
       }, seen);
     };
     listen(board.rails, map.nodes, 0);

@@ -1,5 +1,5 @@
-# Two hosts: two network namespaces joined by a veth pair of our own, two ranks in each. Nothing but the network passes between
-# them, because abstract sockets, and with them shared memory, stay inside a namespace. Then the cable is pulled.
+# Two hosts: two network namespaces joined by a veth pair of our own, two ranks in each. Nothing but the network passes
+# between them: abstract sockets, and with them shared memory, stay inside a namespace. Then the cable is pulled.
 import json
 import os
 import re
@@ -46,11 +46,15 @@ class Ranks:
     def __init__(self, *arguments, node_sizes="2,2"):
         self.processes, self.spoken = [], []
         for rank in range(4):
-            names = {"TRANSLOAD_RANK": str(rank), "TRANSLOAD_RANKS": "4", "MASTER_ADDR": ADDRESSES[0], "TRANSLOAD_PORT": PORT}
-            command = ["ip", "netns", "exec", HOSTS[rank // 2], PROGRAM, "run", "--node-sizes", node_sizes, *JOB, *arguments,
-                       "--json", path(f"{rank}.json")]
-            self.processes.append(subprocess.Popen(command, env=environment(names), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                                   text=True))
+            names = {"TRANSLOAD_RANK": str(rank), "TRANSLOAD_RANKS": "4"}
+            names |= {"MASTER_ADDR": ADDRESSES[0], "TRANSLOAD_PORT": PORT}
+            command = ["ip", "netns", "exec", HOSTS[rank // 2], PROGRAM, "run", "--node-sizes", node_sizes]
+            command += [*JOB, *arguments, "--json", path(f"{rank}.json")]
+            self.processes.append(
+                subprocess.Popen(
+                    command, env=environment(names), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                )
+            )
 
     def alive(self):
         return all(process.poll() is None for process in self.processes)
@@ -98,8 +102,9 @@ def verified():
         if not expect(result is not None and results[1:] == [None] * 3, "one object, written by rank 0"):
             return
         expect(result["verified"] and result["mismatch"] is None and result["fault"] is None, "every output is right")
-        expect(result["transports"]["scale_up"] == "shm", f"inside a host: {result['transports']['scale_up']}")
-        expect(result["transports"]["scale_out"].startswith("libfabric "), f"between hosts: {result['transports']['scale_out']}")
+        links = result["transports"]
+        expect(links["scale_up"] == "shm", f"inside a host: {links['scale_up']}")
+        expect(links["scale_out"].startswith("libfabric "), f"between hosts: {links['scale_out']}")
         expect(result["dispatch"]["scale_out_rows"] > 0, f"{result['dispatch']['scale_out_rows']} rows crossed")
     finally:
         ranks.kill()
@@ -131,13 +136,15 @@ def cut(deadline_ms):
             return
         ip("-n", HOSTS[0], "link", "set", CABLES[0], "down")
         begin = time.monotonic()
-        statuses = ranks.finish(deadline_ms / 1000 + 1 + 5)  # the verdict is due within a second; leaving takes its time
+        statuses = ranks.finish(deadline_ms / 1000 + 1 + 5)  # the verdict is due within a second; then they leave
         seconds = time.monotonic() - begin
         expect(statuses == [3, 3, 3, 3], f"cut: exit statuses {statuses} after {seconds:.1f} s")
         for rank, text in enumerate(ranks.spoken):
             unreachable = 2 if rank < 2 else 0
-            expect(f"rank {unreachable} is unreachable" in text or f"rank {unreachable}: unreachable" in text,
-                   f"cut: rank {rank} names rank {unreachable} as unreachable: {text.strip()[:300]}")
+            expect(
+                f"rank {unreachable} is unreachable" in text,
+                f"cut: rank {rank} names rank {unreachable} as unreachable: {text.strip()[:300]}",
+            )
             waited = re.search(r"after (\d+) ms", text)
             expect(waited and int(waited[1]) <= deadline_ms + 1000, f"cut: rank {rank} in time: {waited and waited[0]}")
         for rank in range(4):
@@ -145,8 +152,10 @@ def cut(deadline_ms):
             if result is None:
                 continue
             fault = result["fault"]
-            expect((fault["culprit_rank"], fault["kind"]) == (2 if rank < 2 else 0, "unreachable"),
-                   f"cut: rank {rank} writes rank {fault['culprit_rank']}, {fault['kind']}")
+            expect(
+                (fault["culprit_rank"], fault["kind"]) == (2 if rank < 2 else 0, "unreachable"),
+                f"cut: rank {rank} writes rank {fault['culprit_rank']}, {fault['kind']}",
+            )
             late = [r["after_ms"] for r in fault["reports"] if r["after_ms"] > deadline_ms + 1000]
             expect(fault["reports"] and not late, f"cut: rank {rank}'s reports are in time {late}")
     finally:

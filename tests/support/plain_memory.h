@@ -1,4 +1,5 @@
-// The plainest Memory under a FiberWarp: moves and marks are done at once, and a wait asks the test to make its words grow.
+// The plainest Memory under a FiberWarp: moves and marks are done at once, and a wait asks the test to make its words
+// grow.
 #pragma once
 #include <cstring>
 #include <functional>
@@ -33,8 +34,10 @@ struct PlainMemory {
     for (int i = 0; i < batch.put_count; ++i) on_put(batch.puts[i]);
     for (int i = 0; i < batch.mark_count; ++i) {
       const PendingMark& mark = batch.marks[i];
-      if (mark.at != nullptr) *mark.at = mark.count;
-      else on_rail(mark.rail, mark.count);
+      if (mark.at != nullptr)
+        *mark.at = mark.count;
+      else
+        on_rail(mark.rail, mark.count);
     }
   }
   void settle(int) {}

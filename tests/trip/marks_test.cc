@@ -125,8 +125,8 @@ void absent_in_combine() {
   });
 }
 
-// A provider may keep a source for longer than the receiver needs to take the row; TCP here never does. So this one wait is
-// made by hand: the second token of a ring of one slot, credited, its slot still being read.
+// A provider may keep a source for longer than the receiver needs to take the row; TCP here never does. So this one
+// wait is made by hand: the second token of a ring of one slot, credited, its slot still being read.
 void slow_reader() {
   static const RankTable table({1, 1});
   Board board{};
@@ -142,12 +142,13 @@ void slow_reader() {
   network[board.net.dispatch.credit.at(0, 1) / 8] = 1;
   PlainWarp warp;
   warp.memory.on_park = [&](const Park& park) {
-    EXPECT_EQ(park.what, Waiting::kDrained);
+    EXPECT_EQ(park.needs[0].what, Waiting::kDrained);
     drained[1] = 1;
   };
   using W = PlainWarp::Warp;
-  Outbox<W, RailLink> out(*warp, RailLink{&board, board.net.dispatch, {sent.data(), nullptr, drained.data()}, rails, 2});
-  out.begin(*warp, 0);
+  Outbox<W, RailLink> out(*warp,
+                          RailLink{&board, board.net.dispatch, {sent.data(), nullptr, drained.data()}, rails, 2});
+  out.begin(*warp, 0, Members::only(1));
   make_room(*warp, Set::only(0), out, [](Lane) { return 1; });
   EXPECT_EQ(warp.memory.parks, 1);
   EXPECT_TRUE(out.credited(1) && out.drained(1));
@@ -160,24 +161,42 @@ void provoke(Situation situation) {
   without_slabs.slab_bytes = 0;
   const World plain = world_of({2, 2}, {20});
   switch (situation) {
-    case Situation::kRingFull: return one_slot();
-    case Situation::kRingWrap: return one_slot();
-    case Situation::kDrainWait: return slow_reader();
-    case Situation::kChannelEmpty: return run_passes(few, {Pass{}});
-    case Situation::kRankEmpty: return run_passes(world_of({2, 2}, {5, 0, 7, 9}), {Pass{}});
-    case Situation::kLandingDirect: return run_passes(plain, {pass_of(Landing::kDirect, CombineSource::kAuto)});
-    case Situation::kLandingRing: return run_passes(plain, {pass_of(Landing::kRing, CombineSource::kAuto)});
-    case Situation::kSourcePull: return run_passes(plain, {pass_of(Landing::kAuto, CombineSource::kPull)});
-    case Situation::kSourcePush: return run_passes(plain, {pass_of(Landing::kAuto, CombineSource::kPush)});
-    case Situation::kCachedDispatch: return run_passes(plain, {Pass{}});
-    case Situation::kForwarderBlocked: return forwarders_with_full_rings();
-    case Situation::kSlabExhausted: return run_passes(without_slabs, {Pass{}});
-    case Situation::kQueueFull: return full_network();
-    case Situation::kSlept: return late_rank();
-    case Situation::kAbortInNotify: return absent_in_notify();
-    case Situation::kAbortInDispatch: return absent_in_dispatch();
-    case Situation::kAbortInCombine: return absent_in_combine();
-    case Situation::kCount: break;
+    case Situation::kRingFull:
+      return one_slot();
+    case Situation::kRingWrap:
+      return one_slot();
+    case Situation::kDrainWait:
+      return slow_reader();
+    case Situation::kChannelEmpty:
+      return run_passes(few, {Pass{}});
+    case Situation::kRankEmpty:
+      return run_passes(world_of({2, 2}, {5, 0, 7, 9}), {Pass{}});
+    case Situation::kLandingDirect:
+      return run_passes(plain, {pass_of(Landing::kDirect, CombineSource::kAuto)});
+    case Situation::kLandingRing:
+      return run_passes(plain, {pass_of(Landing::kRing, CombineSource::kAuto)});
+    case Situation::kSourcePull:
+      return run_passes(plain, {pass_of(Landing::kAuto, CombineSource::kPull)});
+    case Situation::kSourcePush:
+      return run_passes(plain, {pass_of(Landing::kAuto, CombineSource::kPush)});
+    case Situation::kCachedDispatch:
+      return run_passes(plain, {Pass{}});
+    case Situation::kForwarderBlocked:
+      return forwarders_with_full_rings();
+    case Situation::kSlabExhausted:
+      return run_passes(without_slabs, {Pass{}});
+    case Situation::kQueueFull:
+      return full_network();
+    case Situation::kSlept:
+      return late_rank();
+    case Situation::kAbortInNotify:
+      return absent_in_notify();
+    case Situation::kAbortInDispatch:
+      return absent_in_dispatch();
+    case Situation::kAbortInCombine:
+      return absent_in_combine();
+    case Situation::kCount:
+      break;
   }
   FAIL() << "nothing provokes situation " << int(situation);
 }
@@ -194,7 +213,8 @@ TEST_P(Marks, AreReached) {
   const auto situation = Situation(GetParam());
   const uint64_t before = times_reached(situation);
   // Some depend on who is faster: not every run meets them.
-  for (int attempt = 0; attempt < 20 && times_reached(situation) == before && !HasFailure(); ++attempt) provoke(situation);
+  for (int attempt = 0; attempt < 20 && times_reached(situation) == before && !HasFailure(); ++attempt)
+    provoke(situation);
   EXPECT_GT(times_reached(situation), before) << kSituationNames[GetParam()];
 #else
   GTEST_SKIP() << "built without TRANSLOAD_MARKS; the sanitizers' builds have them";

@@ -33,7 +33,6 @@ struct Park {
   Need* needs;
   int count;
   bool all;
-  Waiting what;
   Role role;
   int32_t channel;
 };

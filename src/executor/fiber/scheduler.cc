@@ -320,6 +320,7 @@ void Scheduler::sleep(Time now, Time limit) {
     pollfd fds[2] = {{options_.bell.fd, POLLIN, 0},
                      {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
     ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
+    last_look_ = now + most;  // what was meant to be slept is no standing still
     if ((fds[0].revents & POLLIN) != 0) {
       uint64_t rings;
       [[maybe_unused]] const ssize_t got = read(options_.bell.fd, &rings, sizeof rings);
@@ -335,13 +336,13 @@ WaitRecord Scheduler::record_of(const Fiber& fiber, Time now) const {
   record.present = true;
   record.role = park.role;
   record.channel = park.channel;
-  record.what = park.what;
   record.waited_ms = ms_between(fiber.since, now);
   for (int k = 0; k < park.count; ++k) {
     const Need& need = park.needs[k];
     const Word seen = std::atomic_ref<Word>(*const_cast<Word*>(need.word)).load(std::memory_order_relaxed);
     if (seen >= need.least && k + 1 < park.count) continue;
     record.whom = need.whom;
+    record.what = need.what;
     record.seen = seen;
     record.expected = need.least;
     break;

@@ -146,17 +146,17 @@ class FiberWarp {
   // Waits.
 
   template <class S, class F, class V>
-  S wait_any(const S& set, Waiting what, F need, V& seen) {
-    return wait<false>(set, what, need, seen);
+  S wait_any(const S& set, F need, V& seen) {
+    return wait<false>(set, need, seen);
   }
 
   template <class S, class F, class V>
-  S wait_all(const S& set, Waiting what, F need, V& seen) {
-    return wait<true>(set, what, need, seen);
+  S wait_all(const S& set, F need, V& seen) {
+    return wait<true>(set, need, seen);
   }
 
   template <class S, class F, class V>
-  S poll(const S& set, Waiting, F need, V& seen) {
+  S poll(const S& set, F need, V& seen) {
     if (failed()) return none_of(set);
     const S met = observe(set, need, seen);
     if (met.empty() && !set.empty()) memory_.missed(number_);
@@ -293,13 +293,13 @@ class FiberWarp {
   }
 
   template <bool kAll, class S, class F, class V>
-  S wait(const S& set, Waiting what, F& need, V& seen) {
+  S wait(const S& set, F& need, V& seen) {
     for (;;) {
       if (failed() || set.empty()) return none_of(set);
       const S met = observe(set, need, seen);
       if (kAll ? met.count() == set.count() : !met.empty()) return met;
       flush();
-      Park park{near_.needs, 0, kAll, what, role_, channel_};
+      Park park{near_.needs, 0, kAll, role_, channel_};
       for_each(set, [&](Lane lane) {
         if (!met.has(lane)) near_.needs[park.count++] = need(lane);
       });

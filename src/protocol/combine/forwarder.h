@@ -48,7 +48,7 @@ TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& r
   const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
   if (unsure.empty()) return -1;
   auto seen = w.template per<Word>(unsure, [&](Lane l) { return rings.seen(ring(l)); });
-  const Set here = w.poll(unsure, Waiting::kTokens, [&](Lane l) { return rings.need(ring(l)); }, seen);
+  const Set here = w.poll(unsure, [&](Lane l) { return rings.need(ring(l)); }, seen);
   w.each(unsure, [&](Lane l) { rings.seen(ring(l)) = seen[l]; });
   int missing = -1;
   w.turns(unsure - here, [&](int l) {
@@ -99,7 +99,7 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
   for (;;) {
     const Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
+    const Members ready = w.wait_any(live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     w.turns(ready, [&](int o) {
       w.each(Members::only(o), [&](Lane l) {
         Word& known = gate_seen(r, l, r.gate[l]);

@@ -26,7 +26,7 @@ TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
   const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
   if (missing.empty()) return;
   auto seen = w.template per<Word>(missing, [&](Lane l) { return box.seen(member(l)); });
-  w.wait_all(missing, Waiting::kTokens, [&](Lane l) { return box.need(member(l)); }, seen);
+  w.wait_all(missing, [&](Lane l) { return box.need(member(l)); }, seen);
   w.each(missing, [&](Lane l) { box.seen(member(l)) = seen[l]; });
 }
 

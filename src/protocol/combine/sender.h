@@ -59,7 +59,7 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
     for (;;) {
       const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
-      const Members ready = w.wait_any(live, Waiting::kCredit, [&](Lane s) {
+      const Members ready = w.wait_any(live, [&](Lane s) {
         return out.rings.credit_need(ring_of_source(t, uint32_t(s.i)));
       }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });

@@ -80,7 +80,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {
     auto seen = w.template per<Word>(unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
-    const Set free = w.poll(unsure, Waiting::kCredit, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
+    const Set free = w.poll(unsure, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
     w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
     const Set full = unsure - free;
     if (!full.empty()) {
@@ -121,7 +121,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
   for (;;) {
     const Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane s) {
+    const Members ready = w.wait_any(live, [&](Lane s) {
       return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]);
     }, f.seen);
     w.turns(ready, [&](int s) {

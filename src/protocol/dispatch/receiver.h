@@ -107,7 +107,7 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   for (;;) {
     const Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, Waiting::kTokens, [&](Lane m) { return r.in.need(m); }, r.seen);
+    const Members ready = w.wait_any(live, [&](Lane m) { return r.in.need(m); }, r.seen);
     w.turns(ready, [&](int m) {
       w.each(Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
       while (w.pick(r.left, m) > 0 && r.in.arrived(m) && !w.failed())

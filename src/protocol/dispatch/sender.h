@@ -19,9 +19,9 @@ TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
   if (!full.empty()) {
     auto seen = w.template per<Word>(full, [&](Lane l) { return box.credited_seen(member(l)); });
     auto need = [&](Lane l) { return box.credit_need(member(l)); };
-    if (w.poll(full, Waiting::kCredit, need, seen) != full) {
+    if (w.poll(full, need, seen) != full) {
       reached(Situation::kRingFull);
-      w.wait_all(full, Waiting::kCredit, need, seen);
+      w.wait_all(full, need, seen);
     }
     w.each(full, [&](Lane l) { box.credited_seen(member(l)) = seen[l]; });
   }
@@ -29,9 +29,9 @@ TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
   if (unread.empty()) return;
   auto seen = w.template per<Word>(unread, [&](Lane l) { return box.drained_seen(member(l)); });
   auto need = [&](Lane l) { return box.drain_need(member(l)); };
-  if (w.poll(unread, Waiting::kDrained, need, seen) != unread) {
+  if (w.poll(unread, need, seen) != unread) {
     reached(Situation::kDrainWait);
-    w.wait_all(unread, Waiting::kDrained, need, seen);
+    w.wait_all(unread, need, seen);
   }
   w.each(unread, [&](Lane l) { box.drained_seen(member(l)) = seen[l]; });
 }

@@ -71,7 +71,7 @@ TEST(Rung03Moves, AFailedRankMovesAndMarksNothing) {
     w.settle();
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
     EXPECT_TRUE(w.wait_any(
-                     Set::only(0), Waiting::kTokens,
+                     Set::only(0),
                      [&](Lane) {
                        return Need{ranks.word(0), 1, 0};
                      },

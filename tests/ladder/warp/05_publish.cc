@@ -33,9 +33,9 @@ Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
       for (size_t k = 0; k < row.size(); ++k) row[k] = ring.value(i, k);
       w.wait_all(
-          one, Waiting::kCredit,
+          one,
           [&](Lane) {
-            return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from)};
+            return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from), Waiting::kCredit};
           },
           seen);
       w.scatter({reinterpret_cast<const char*>(row.data()), ring.row_bytes, nullptr, 0}, one, [&](Lane) {
@@ -54,7 +54,7 @@ Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
     uint64_t wrong = 0;
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
       w.wait_all(
-          one, Waiting::kTokens,
+          one,
           [&](Lane) {
             return Need{ring.tail(ranks), i + 1, uint32_t(ring.from)};
           },

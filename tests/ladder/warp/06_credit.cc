@@ -21,9 +21,9 @@ void ping_rows(uint64_t slots, uint32_t publish_every, uint64_t rows) {
       for (uint64_t i = 0; i < rows && !w.failed(); ++i) {
         uint64_t row[8] = {i, i ^ 5, i * 3, i, i, i, i, i + uint64_t(rank)};
         w.wait_all(
-            one, Waiting::kCredit,
+            one,
             [&](Lane) {
-              return Need{my_head, i < slots ? 0 : i + 1 - slots, other};
+              return Need{my_head, i < slots ? 0 : i + 1 - slots, other, Waiting::kCredit};
             },
             head_seen);
         w.scatter({reinterpret_cast<const char*>(row), 64, nullptr, 0}, one, [&](Lane) {
@@ -31,7 +31,7 @@ void ping_rows(uint64_t slots, uint32_t publish_every, uint64_t rows) {
         });
         w.publish(one, [&](Lane) { return Mark<PeerWord>{{their_tail, other}, i + 1}; });
         w.wait_all(
-            one, Waiting::kTokens,
+            one,
             [&](Lane) {
               return Need{my_tail, i + 1, other};
             },

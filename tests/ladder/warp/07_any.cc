@@ -19,7 +19,7 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
           const Members live = w.where(Members::first(kStreams), [&](Lane l) { return taken[l] < rows; });
           if (live.empty()) break;
           const Members ready = w.wait_any(
-              live, Waiting::kTokens,
+              live,
               [&](Lane l) {
                 return Need{ranks.word(l.i), taken[l] + 1, 0};
               },
@@ -42,9 +42,9 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
         auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
         if (stream == kLast) {
           const Members done = w.wait_all(
-              others, Waiting::kCredit,
+              others,
               [&](Lane l) {
-                return Need{ranks.word(100 + l.i), rows, 1};
+                return Need{ranks.word(100 + l.i), rows, 1, Waiting::kCredit};
               },
               seen);
           EXPECT_EQ(done.count(), kStreams - 1);
@@ -52,9 +52,9 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
         for (Word i = 0; i < rows && !w.failed(); ++i) {
           w.publish(mine, [&](Lane l) { return Mark<PeerWord>{{ranks.word(l.i), 1}, i + 1}; });
           w.wait_all(
-              mine, Waiting::kCredit,
+              mine,
               [&](Lane l) {
-                return Need{ranks.word(100 + l.i), i < 3 ? 0 : i - 2, 1};
+                return Need{ranks.word(100 + l.i), i < 3 ? 0 : i - 2, 1, Waiting::kCredit};
               },
               seen);
         }
@@ -72,25 +72,25 @@ TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
     const Set two = Set::first(2);
     auto seen = w.per<Word>(two, [](Lane) { return Word(0); });
     auto need = [&](Lane l) { return Need{ranks.word(l.i), 4, 0}; };
-    EXPECT_EQ(w.poll(two, Waiting::kTokens, need, seen), Set::only(0));
+    EXPECT_EQ(w.poll(two, need, seen), Set::only(0));
     EXPECT_EQ(w.pick(seen, 0), 5u);
     *ranks.word(0) = 3;  // as a count may look whose bytes land one by one
     EXPECT_EQ(w.wait_any(
-                  two, Waiting::kTokens,
+                  two,
                   [&](Lane l) {
                     return Need{ranks.word(l.i), 5, 0};
                   },
                   seen),
               Set::only(0));
     EXPECT_EQ(w.poll(
-                  two, Waiting::kTokens,
+                  two,
                   [&](Lane l) {
                     return Need{ranks.word(l.i), 6, 0};
                   },
                   seen),
               Set{});
     EXPECT_EQ(w.pick(seen, 0), 5u);
-    EXPECT_TRUE(w.wait_all(Set{}, Waiting::kTokens, need, seen).empty());
+    EXPECT_TRUE(w.wait_all(Set{}, need, seen).empty());
     EXPECT_FALSE(w.failed());
   });
 }
@@ -102,7 +102,7 @@ TEST(Rung07Any, APollingWarpLetsOthersRun) {
         [&](HostWarp& w) {
           auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
           while (!w.failed() && w.poll(
-                                     Set::only(0), Waiting::kTokens,
+                                     Set::only(0),
                                      [&](Lane) {
                                        return Need{ranks.word(0), 1, 0};
                                      },

@@ -33,9 +33,9 @@ TEST(Rung09Claim, TheLastToArriveSpeaksForAll) {
         auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
         for (Word call = 1; call <= calls; ++call) {
           ASSERT_FALSE(w.wait_all(
-                            Set::only(0), Waiting::kDone,
+                            Set::only(0),
                             [&](Lane) {
-                              return Need{ranks.word(1), call, 0};
+                              return Need{ranks.word(1), call, 0, Waiting::kDone};
                             },
                             seen)
                            .empty());
@@ -57,9 +57,9 @@ TEST(Rung09Claim, TheLastToArriveSpeaksForAll) {
           if (w.arrive(ranks.word(0), call * kWarps))
             w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(1), 1}, call}; });
           ASSERT_FALSE(w.wait_all(
-                            Set::only(0), Waiting::kDone,
+                            Set::only(0),
                             [&](Lane) {
-                              return Need{ranks.word(2), call, 1};
+                              return Need{ranks.word(2), call, 1, Waiting::kDone};
                             },
                             seen)
                            .empty());

@@ -36,10 +36,10 @@ void waits_in_vain(Ranks& ranks, HostWarp& w) {
   auto seen = w.table<Word>(3, [](Lane) { return Word(0); });
   const Members all = Members::first(3);
   auto need = [&](Lane l) { return Need{ranks.word(l.i), 7, uint32_t(40 + l.i)}; };
-  EXPECT_TRUE(w.wait_all(all, Waiting::kTokens, need, seen).empty());
+  EXPECT_TRUE(w.wait_all(all, need, seen).empty());
   EXPECT_TRUE(w.failed());
   EXPECT_TRUE(w.wait_any(
-                   all, Waiting::kTokens,
+                   all,
                    [&](Lane l) {
                      return Need{ranks.word(l.i), 0, 0};
                    },
@@ -52,16 +52,16 @@ void waits_later(Ranks& ranks, HostWarp& w) {
   const Set one = Set::only(0);
   auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
   w.wait_any(
-      one, Waiting::kCard,
+      one,
       [&](Lane) {
-        return Need{ranks.word(5), 1, 2};
+        return Need{ranks.word(5), 1, 2, Waiting::kCard};
       },
       seen);
   w.enter(Role::kReceiver, 1);
   w.wait_any(
-      one, Waiting::kCredit,
+      one,
       [&](Lane) {
-        return Need{ranks.word(5), 2, 2};
+        return Need{ranks.word(5), 2, 2, Waiting::kCredit};
       },
       seen);
 }
@@ -118,9 +118,9 @@ TEST(Rung10Deadline, AVerdictEndsWaitsThatHaveNotExpired) {
   scheduler.run(std::vector<Scheduler::Task>(3, [&](HostWarp& w) {
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
     EXPECT_TRUE(w.wait_any(
-                     Set::only(0), Waiting::kGrant,
+                     Set::only(0),
                      [&](Lane) {
-                       return Need{ranks.word(0), 1, 3};
+                       return Need{ranks.word(0), 1, 3, Waiting::kGrant};
                      },
                      seen)
                     .empty());
@@ -141,9 +141,9 @@ TEST(Rung10Deadline, WithoutAVerdictTheRankGivesUp) {
   scheduler.run({[&](HostWarp& w) {
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
     w.wait_any(
-        Set::only(0), Waiting::kGrant,
+        Set::only(0),
         [&](Lane) {
-          return Need{ranks.word(0), 1, 3};
+          return Need{ranks.word(0), 1, 3, Waiting::kGrant};
         },
         seen);
     failed = w.failed();
@@ -166,9 +166,9 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
   scheduler.run({[&](HostWarp& w) {
                    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
                    EXPECT_TRUE(w.wait_any(
-                                    Set::only(0), Waiting::kGrant,
+                                    Set::only(0),
                                     [&](Lane) {
-                                      return Need{ranks.word(0), 1, 3};
+                                      return Need{ranks.word(0), 1, 3, Waiting::kGrant};
                                     },
                                     seen)
                                    .empty());

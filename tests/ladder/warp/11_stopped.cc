@@ -24,7 +24,7 @@ int accusations(bool stop) {
       auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
       w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(1), 0}, 1}; });
       w.wait_any(
-          Set::only(0), Waiting::kTokens,
+          Set::only(0),
           [&](Lane) {
             return Need{ranks.word(0), 1, 5};
           },

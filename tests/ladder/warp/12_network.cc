@@ -85,15 +85,15 @@ void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
          for (Word i = 0; i < rows && !w.failed(); ++i) {
            const Word least = i < slots ? 0 : i + 1 - slots;
            w.wait_all(
-               one, Waiting::kDrained,
+               one,
                [&](Lane) {
-                 return Need{&drained, least, 0};
+                 return Need{&drained, least, 0, Waiting::kDrained};
                },
                seen);
            w.wait_all(
-               one, Waiting::kCredit,
+               one,
                [&](Lane) {
-                 return Need{&credit, least, 1};
+                 return Need{&credit, least, 1, Waiting::kCredit};
                },
                free);
            std::memset(row, int(i * 7 + 1), kRow);
@@ -107,7 +107,7 @@ void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
          auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
          for (Word i = 0; i < rows && !w.failed(); ++i) {
            w.wait_all(
-               one, Waiting::kTokens,
+               one,
                [&](Lane) {
                  return Need{word, i + 1, 0};
                },

@@ -30,9 +30,9 @@ TEST(Bf16, HalfwayGoesToEven) {
 }
 
 TEST(Bf16, NothingIsFlushedAndOverflowIsInfinity) {
-  EXPECT_EQ(bf16_from_f32(from_bits(0x00010000)), 0x0001);   // the smallest subnormal of bf16
+  EXPECT_EQ(bf16_from_f32(from_bits(0x00010000)), 0x0001);  // the smallest subnormal of bf16
   EXPECT_EQ(bf16_from_f32(from_bits(0x00008001)), 0x0001);
-  EXPECT_EQ(bf16_from_f32(from_bits(0x00008000)), 0x0000);   // halfway to even
+  EXPECT_EQ(bf16_from_f32(from_bits(0x00008000)), 0x0000);  // halfway to even
   EXPECT_EQ(bf16_from_f32(std::numeric_limits<float>::max()), 0x7F80);
   EXPECT_EQ(bf16_from_f32(-std::numeric_limits<float>::infinity()), 0xFF80);
 }

@@ -1,5 +1,5 @@
-// The two ends of a ring, call after call: which slot is next, what must have happened before it may be filled, and where the
-// next call begins.
+// The two ends of a ring, call after call: which slot is next, what must have happened before it may be filled, and
+// where the next call begins.
 #include "channel/ring.h"
 
 #include <gtest/gtest.h>
@@ -45,7 +45,8 @@ class Boards {
   void lay(uint32_t r, uint32_t slots) {
     Board& b = boards[r];
     b.map = table_.seen_by(r);
-    b.geometry = {b.map.ranks, b.map.nodes, b.map.fold, table_.node_size_max(), b.map.peers, kChannels, slots, 1, 64, 64};
+    b.geometry = {b.map.ranks, b.map.nodes, b.map.fold, table_.node_size_max(), b.map.peers, kChannels, slots,
+                  1,           64,          64};
     b.up = ScaleUpRegion::plan(b.geometry, sizeof(Card), sizeof(Grant) + 8 * b.map.sources());
     b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
     up_[r].resize(b.up.bytes / 8);
@@ -61,7 +62,8 @@ class Boards {
     for (uint32_t n = 0; n < b.map.nodes; ++n)
       if (n != b.map.node) rails_[r][n] = {b.map.rail_of(r, n), b.map.slot_of(r, n)};
     for (uint32_t s = 0; s < b.map.sources(); ++s)
-      if (const uint32_t source = b.map.source_rank(s); source != kNobody && source != r) sources_[r][s] = {source, b.map.node};
+      if (const uint32_t source = b.map.source_rank(s); source != kNobody && source != r)
+        sources_[r][s] = {source, b.map.node};
     b.peer = peers_[r].data();
     b.network = net(r);
     b.mapped = mapped_[r].data();
@@ -79,7 +81,8 @@ class Boards {
 
 Word word_at(const Need& need) { return *need.word; }
 
-// Of a ring between peers: what I fill is what my peer takes, my tail is its tail, its credit is mine; for every pair and lane.
+// Of a ring between peers: what I fill is what my peer takes, my tail is its tail, its credit is mine; for every pair
+// and lane.
 TEST(PeerLink, BothEndsMeanTheSamePlaces) {
   Boards all({3, 2}, 4, true);
   for (uint32_t channel = 0; channel < kChannels; ++channel)
@@ -120,20 +123,23 @@ TEST(RailLink, BothEndsMeanTheSamePlaces) {
           ASSERT_EQ(all.net(to) + put.offset, in.taken(slot_there, slot));
           ASSERT_EQ(put.rank, to);
           ASSERT_EQ(put.drained_count, 7u);
-          if (mapped) ASSERT_EQ(out.fill(node, slot), in.taken(slot_there, slot));
-          else ASSERT_EQ(put.from, out.fill(node, slot));
+          if (mapped)
+            ASSERT_EQ(out.fill(node, slot), in.taken(slot_there, slot));
+          else
+            ASSERT_EQ(put.from, out.fill(node, slot));
         }
       }
   }
 }
 
-// A slot may be filled when the one that lay there before is credited; the first ones at once, in the first call and no other.
+// A slot may be filled when the one that lay there before is credited; the first ones at once, in the first call and no
+// other.
 TEST(Outbox, AsksForTheCreditOfTheSlotBefore) {
   Boards all({2}, 3, true);
   PlainWarp warp;
   Outbox<W, PeerLink> out(*warp, all.peers(0));
   const int m = int(1 * kDispatchLanes + kLaneSender);
-  out.begin(*warp, 1);
+  out.begin(*warp, 1, Members::only(m));
   for (Word sent = 0; sent < 10; ++sent) {
     const Need need = out.credit_need(m);
     ASSERT_EQ(need.least, sent < 3 ? 0 : sent - 2);
@@ -158,7 +164,7 @@ TEST(Outbox, AStagedSlotIsReadByTheNetworkFirst) {
   PlainWarp warp;
   Outbox<W, RailLink> out(*warp, all.toward_nodes(0));
   const int m = 1;
-  out.begin(*warp, 0);
+  out.begin(*warp, 0, Members::only(m));
   ASSERT_TRUE(out.staged(m));
   for (Word sent = 0; sent < 4; ++sent) {
     ASSERT_EQ(out.drain_need(m).least, sent < 2 ? 0 : sent - 1);
@@ -177,7 +183,7 @@ TEST(Outbox, AMappedRailHasNothingToDrain) {
   Boards all({1, 1}, 1, true);
   PlainWarp warp;
   Outbox<W, RailLink> out(*warp, all.toward_nodes(0));
-  out.begin(*warp, 0);
+  out.begin(*warp, 0, Members::only(1));
   for (int i = 0; i < 5; ++i) {
     ASSERT_TRUE(out.drained(1));
     ASSERT_EQ(word_at(out.drain_need(1)), ~Word(0));
@@ -185,7 +191,8 @@ TEST(Outbox, AMappedRailHasNothingToDrain) {
   }
 }
 
-// Many calls of changing lengths through both ends: every row comes out as it went in, and both ends agree without a message.
+// Many calls of changing lengths through both ends: every row comes out as it went in, and both ends agree without a
+// message.
 TEST(Rings, PositionsOutliveCalls) {
   for (uint32_t slots : {1u, 2u, 5u}) {
     Boards all({2}, slots, true);
@@ -195,8 +202,8 @@ TEST(Rings, PositionsOutliveCalls) {
     const int to = int(1 * kDispatchLanes + kLaneForwarder), from = int(0 * kDispatchLanes + kLaneForwarder);
     Word value = 0, expected = 0;
     for (int call = 0; call < 12; ++call) {
-      out.begin(*sender, 2);
-      in.begin(*taker, 2);
+      out.begin(*sender, 2, Members::only(to));
+      in.begin(*taker, 2, Members::only(from));
       ASSERT_FALSE(in.arrived(from)) << "nothing of a new call is there yet";
       int left_to_send = call % 4 * 3, left_to_take = left_to_send;
       while (left_to_take > 0) {
@@ -232,8 +239,8 @@ TEST(Rings, KeepTouchesOnlyItsOwnMembers) {
   Outbox<W, PeerLink> a(*warp, all.peers(0));
   {
     Outbox<W, PeerLink> b(*warp, all.peers(0));
-    a.begin(*warp, 0);
-    b.begin(*warp, 0);
+    a.begin(*warp, 0, Members::only(0));
+    b.begin(*warp, 0, Members::only(1));
     a.advance(0);
     b.advance(1), b.advance(1);
     b.keep(*warp, Members::only(1));

@@ -8,7 +8,8 @@
 namespace transload {
 namespace {
 
-// Local ids of every rank are 0, 1, ... in the order of global ids; positions are those of experts sorted by (owner, id).
+// Local ids of every rank are 0, 1, ... in the order of global ids; positions are those of experts sorted by (owner,
+// id).
 void expect_consistent(const Placement& p, uint32_t ranks) {
   std::vector<uint32_t> next(ranks, 0), places;
   for (uint32_t e = 0; e < p.experts; ++e) {

@@ -17,8 +17,8 @@ constexpr uint32_t kScales = 3;
 struct Case {
   std::vector<uint32_t> node_sizes;
   uint32_t experts, top_k, channels;
-  std::vector<int64_t> tokens;    // by rank
-  std::vector<uint32_t> owner;    // empty: blocks
+  std::vector<int64_t> tokens;  // by rank
+  std::vector<uint32_t> owner;  // empty: blocks
 };
 
 std::vector<Case> cases() {
@@ -32,7 +32,8 @@ std::vector<Case> cases() {
 
 // All ranks' layouts of one problem, with some -1, duplicates by chance, and no id out of range.
 struct Layouts {
-  explicit Layouts(const Case& c, uint64_t seed) : table(c.node_sizes), ranks(table.seen_by(0).ranks), placement(c.experts, ranks, c.owner) {
+  explicit Layouts(const Case& c, uint64_t seed)
+      : table(c.node_sizes), ranks(table.seen_by(0).ranks), placement(c.experts, ranks, c.owner) {
     problem.node_sizes = c.node_sizes;
     problem.top_k = c.top_k;
     problem.owner.assign(placement.view().owner, placement.view().owner + c.experts);
@@ -50,12 +51,13 @@ struct Layouts {
       const auto& routes = problem.routes[r];
       tails.emplace_back(size_t(routes.tokens) * shape(c).tail_bytes() + 16);
       const Routing routing{routes.ids.data(), nullptr, routes.weights.data(), uint64_t(routes.tokens), c.top_k};
-      out.push_back(lay_out(routing, table.seen_by(r), placement.view(), shape(c), c.channels, tails[r].data()));
+      out.push_back(lay_out({routing, table.seen_by(r), placement.view(), shape(c), c.channels, tails[r].data()}));
     }
   }
   static TokenShape shape(const Case& c) { return {64, kScales, c.top_k, true}; }
   const Header* header(const Case& c, uint32_t rank, int64_t token) const {
-    return reinterpret_cast<const Header*>(tails[rank].data() + size_t(token) * shape(c).tail_bytes() + shape(c).scale_bytes());
+    return reinterpret_cast<const Header*>(tails[rank].data() + size_t(token) * shape(c).tail_bytes() +
+                                           shape(c).scale_bytes());
   }
 
   RankTable table;
@@ -112,7 +114,8 @@ TEST_P(Plan, HeadersListOwnersAndChoices) {
       ASSERT_EQ(h->token, uint32_t(t));
       ASSERT_EQ(h->choice_count, c.top_k);
       std::vector<uint32_t> owners;
-      for (const auto& of_node : reference::owners_by_node(all.problem, {s, t})) owners.insert(owners.end(), of_node.begin(), of_node.end());
+      for (const auto& of_node : reference::owners_by_node(all.problem, {s, t}))
+        owners.insert(owners.end(), of_node.begin(), of_node.end());
       ASSERT_EQ(h->owner_count, owners.size());
       for (uint32_t i = 0; i < owners.size(); ++i) {
         ASSERT_EQ(h->entries()[i].owner, owners[i]);
@@ -158,8 +161,9 @@ TEST_P(Plan, RowBasesAndOrdinalsGiveTheContractsRows) {
     for (uint32_t alignment : {1u, 8u}) {
       std::vector<std::vector<uint32_t>> records(all.ranks, std::vector<uint32_t>(words, 0xDEAD));
       for (uint32_t s = 0; s < all.ranks; ++s)
-        write_counts(records[s].data(), all.out[s].counts, placement, uint64_t(c.tokens[s]), me, c.channels, channels_max);
-      const ReceivePlan plan = receive_plan(all.ranks, placement.experts_of(me), channels_max, alignment,
+        CountsWriter{all.out[s].counts, placement, uint64_t(c.tokens[s]), c.channels, channels_max}.for_rank(
+            records[s].data(), me);
+      const ReceivePlan plan = receive_plan(ReceiveShape{all.ranks, placement.experts_of(me), channels_max, alignment},
                                             [&](uint32_t s) { return CountsRecord{records[s].data()}; });
       const reference::Received want = reference::received_by(all.problem, me, alignment);
       ASSERT_EQ(plan.rows(), want.source.size());
@@ -175,12 +179,14 @@ TEST_P(Plan, RowBasesAndOrdinalsGiveTheContractsRows) {
       for (uint32_t s = 0; s < all.ranks; ++s) {
         ASSERT_EQ(plan.source_tokens[s], uint32_t(c.tokens[s]));
         ASSERT_EQ(plan.row_base[s + 1] - plan.row_base[s], all.out[s].counts.to_rank[me]);
-        for (uint32_t extra = c.channels; extra < channels_max; ++extra) ASSERT_EQ(CountsRecord{records[s].data()}.by_channel()[extra], 0u);
+        for (uint32_t extra = c.channels; extra < channels_max; ++extra)
+          ASSERT_EQ(CountsRecord{records[s].data()}.by_channel()[extra], 0u);
       }
     }
 }
 
-// What first dispatches learn from counts and cached ones from tokens is the same, and a cut into other channels is its own.
+// What first dispatches learn from counts and cached ones from tokens is the same, and a cut into other channels is its
+// own.
 TEST_P(Plan, SpansOfTokensAreSpansOfCounts) {
   for (uint32_t me = 0; me < all.ranks; ++me) {
     const reference::Received received = reference::received_by(all.problem, me);
@@ -191,9 +197,10 @@ TEST_P(Plan, SpansOfTokensAreSpansOfCounts) {
       for (const reference::Source& source : received.source)
         if (source.rank == s) tokens.push_back(uint32_t(source.token));
       by_count.set_counts(s, first, all.out[s].counts.rank_by_channel.data() + size_t(me) * c.channels);
-      by_token.set_tokens(s, first, tokens.data(), tokens.size(), uint64_t(c.tokens[s]));
+      by_token.set_tokens(s, {first, tokens.data(), tokens.size(), uint64_t(c.tokens[s])});
       for (uint32_t channel = 0; channel <= c.channels; ++channel)
-        ASSERT_EQ(by_count.view().at(s, channel), by_token.view().at(s, channel)) << "source " << s << ", channel " << channel;
+        ASSERT_EQ(by_count.view().at(s, channel), by_token.view().at(s, channel))
+            << "source " << s << ", channel " << channel;
       ASSERT_EQ(by_token.view().at(s, 0), first);
       first += tokens.size();
       ASSERT_EQ(by_token.view().at(s, c.channels), first);
@@ -206,7 +213,8 @@ TEST_P(Plan, NodeCountsAreTheRailsPart) {
   for (uint32_t s = 0; s < all.ranks; ++s)
     for (uint32_t n = 0; n < c.node_sizes.size(); ++n) {
       std::vector<uint32_t> words(2 + c.channels, 0xDEAD);
-      write_node_counts(words.data(), all.out[s].counts, uint64_t(c.tokens[s]), n, c.channels);
+      const CountsWriter writer{all.out[s].counts, all.placement.view(), uint64_t(c.tokens[s]), c.channels, c.channels};
+      writer.for_node(words.data(), n);
       ASSERT_EQ(words[0], uint32_t(c.tokens[s]));
       ASSERT_EQ(words[1], all.out[s].counts.to_node[n]);
       uint32_t sum = 0;
@@ -223,8 +231,9 @@ LayoutOutputs lay_out_ids(const std::vector<int64_t>& ids, uint32_t top_k, bool 
   const std::vector<int32_t> narrow(ids.begin(), ids.end());
   const std::vector<float> weights(ids.size(), 1.0f);
   tails.assign(ids.size() / top_k * shape.tail_bytes(), 0);
-  const Routing routing{wide ? nullptr : narrow.data(), wide ? ids.data() : nullptr, weights.data(), ids.size() / top_k, top_k};
-  return lay_out(routing, table.seen_by(1), placement.view(), shape, 3, tails.data());
+  const Routing routing{wide ? nullptr : narrow.data(), wide ? ids.data() : nullptr, weights.data(), ids.size() / top_k,
+                        top_k};
+  return lay_out({routing, table.seen_by(1), placement.view(), shape, 3, tails.data()});
 }
 
 TEST(LayOut, BadIdsCountAsNoChoiceAndTheFirstIsTold) {

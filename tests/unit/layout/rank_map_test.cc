@@ -17,8 +17,9 @@ std::string text_of(const std::vector<uint32_t>& sizes) {
 }
 
 std::vector<std::vector<uint32_t>> topologies() {
-  std::vector<std::vector<uint32_t>> all = {{1},       {8},       {1, 1},    {4, 4},    {3, 5},      {5, 3},         {1, 2, 5}, {1, 9},
-                                            {7, 1, 3}, {2, 2, 2}, {6, 4, 9}, {1, 1, 1, 13}, {16, 3, 5, 1}, {33, 2, 65}};
+  std::vector<std::vector<uint32_t>> all = {{1},       {8},           {1, 1},        {4, 4},     {3, 5},
+                                            {5, 3},    {1, 2, 5},     {1, 9},        {7, 1, 3},  {2, 2, 2},
+                                            {6, 4, 9}, {1, 1, 1, 13}, {16, 3, 5, 1}, {33, 2, 65}};
   std::mt19937 random(7);
   for (int i = 0; i < 60; ++i) {
     std::vector<uint32_t> sizes(1 + random() % 6);
@@ -104,7 +105,8 @@ TEST(RankMap, RankBehindASlotHasMeForARail) {
     }
     for (uint32_t source = 0; source < ranks; ++source)
       for (uint32_t n = 0; n < sizes.size(); ++n)
-        ASSERT_EQ((rails[{source, n}]), table.seen_by(source).node == n ? 0u : 1u) << "rank " << source << ", node " << n;
+        ASSERT_EQ((rails[{source, n}]), table.seen_by(source).node == n ? 0u : 1u)
+            << "rank " << source << ", node " << n;
   }
 }
 

@@ -1,4 +1,5 @@
-// Blocks of a region: inside it, apart from each other, aligned; the network region alike whatever the size of one's node.
+// Blocks of a region: inside it, apart from each other, aligned; the network region alike whatever the size of one's
+// node.
 #include "layout/regions.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +40,8 @@ void expect_apart(std::vector<Place> all, uint64_t bytes) {
   }
 }
 
-void add_peer_rings(std::vector<Place>& all, const std::string& name, const PeerRings& r, const Geometry& g, uint64_t stride) {
+void add_peer_rings(std::vector<Place>& all, const std::string& name, const PeerRings& r, const Geometry& g,
+                    uint64_t stride) {
   const uint32_t members = g.peers * r.lanes;
   add_cells(all, name + ".tail", r.tail, {kWordBytes, g.channels, members});
   add_cells(all, name + ".credit", r.credit, {kWordBytes, g.channels, members});
@@ -49,8 +51,8 @@ void add_peer_rings(std::vector<Place>& all, const std::string& name, const Peer
 struct RailSides {
   uint32_t consumer, producer;  // members at each end
 };
-void add_rail_rings(std::vector<Place>& all, const std::string& name, const RailRings& r, const Geometry& g, uint64_t stride,
-                    RailSides sides) {
+void add_rail_rings(std::vector<Place>& all, const std::string& name, const RailRings& r, const Geometry& g,
+                    uint64_t stride, RailSides sides) {
   add_cells(all, name + ".tail", r.tail, {kWordBytes, g.channels, sides.consumer});
   add_cells(all, name + ".credit", r.credit, {kWordBytes, g.channels, sides.producer});
   add_cells(all, name + ".send", r.send, {stride, g.channels, sides.producer, g.slots});
@@ -93,7 +95,8 @@ TEST(ScaleUpRegion, BlocksAreApart) {
     add_peer_rings(all, "dispatch", r.dispatch, g, g.token_stride());
     add_peer_rings(all, "combine", r.combine, g, g.sum_stride());
     ASSERT_NO_FATAL_FAILURE(expect_apart(all, r.bytes));
-    const uint64_t formula = uint64_t(g.channels) * g.slots * g.peers * (2 * g.token_stride() + g.sources() * g.sum_stride());
+    const uint64_t formula =
+        uint64_t(g.channels) * g.slots * g.peers * (2 * g.token_stride() + g.sources() * g.sum_stride());
     EXPECT_EQ(r.ring_bytes, formula);
   }
 }
@@ -152,8 +155,9 @@ TEST(Geometry, SlotsAndWordsKeepTheirAlignment) {
     ASSERT_GE(g.token_stride(), g.token_bytes);
     ASSERT_EQ(g.token_stride() % kSlotAlign, 0u);
     ASSERT_EQ(g.sum_stride() % kSlotAlign, 0u);
-    for (const Block* block : {&net.dispatch.send, &net.dispatch.recv, &net.combine.send, &net.combine.recv, &up.dispatch.slots,
-                               &up.combine.slots, &net.dispatch.tail, &net.combine.credit, &up.dispatch.tail, &up.combine.credit})
+    for (const Block* block :
+         {&net.dispatch.send, &net.dispatch.recv, &net.combine.send, &net.combine.recv, &up.dispatch.slots,
+          &up.combine.slots, &net.dispatch.tail, &net.combine.credit, &up.dispatch.tail, &up.combine.credit})
       ASSERT_EQ(block->offset % kSlotAlign, 0u);
     ASSERT_EQ(g.counts_bytes() % 16, 0u);
     ASSERT_EQ(g.node_counts_bytes() % 16, 0u);
@@ -162,7 +166,8 @@ TEST(Geometry, SlotsAndWordsKeepTheirAlignment) {
   }
 }
 
-// Rings do not grow with tokens: nothing of a geometry says how many there are. They grow with each of the formula's factors.
+// Rings do not grow with tokens: nothing of a geometry says how many there are. They grow with each of the formula's
+// factors.
 TEST(Geometry, RingsGrowWithTheirFactorsOnly) {
   const Geometry g = geometries().back();
   const uint64_t bytes = NetworkRegion::plan(g, sizeof(Card)).ring_bytes;
