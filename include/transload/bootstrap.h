@@ -8,11 +8,13 @@
 
 namespace transload {
 
-// Where ranks meet: a small server that gathers addresses when a group is made and afterwards carries heartbeats and verdicts.
-// A launcher may run one for its ranks; otherwise rank 0 does, inside its own process. Its threads end with the object.
+// Where ranks meet: a small server that gathers addresses when a group is made and afterwards carries heartbeats and
+// verdicts. A launcher may run one for its ranks; otherwise rank 0 does, inside its own process. Its threads end with
+// the object.
 class Rendezvous {
  public:
-  // Listens on `address` ("0.0.0.0" for all interfaces). Port 0: any free one. Throws Error{kInvalidArgument} if it cannot.
+  // Listens on `address` ("0.0.0.0" for all interfaces). Port 0: any free one. Throws Error{kInvalidArgument} if it
+  // cannot.
   explicit Rendezvous(const std::string& address = "127.0.0.1", uint16_t port = 0);
   ~Rendezvous();
   Rendezvous(const Rendezvous&) = delete;
@@ -24,7 +26,8 @@ class Rendezvous {
   std::unique_ptr<Impl> impl_;
 };
 
-// Gathers `bytes` bytes of every rank into `all` (ranks x bytes, by rank). Collective; called a few times while a group is made.
+// Gathers `bytes` bytes of every rank into `all` (ranks x bytes, by rank). Collective; called a few times while a group
+// is made.
 using AllGather = std::function<void(const void* mine, size_t bytes, void* all)>;
 
 // One rank's place in a group, and how it reaches the others.
@@ -38,8 +41,8 @@ struct Bootstrap {
   std::string name = "default";    // ranks that give the same name meet; groups in one rendezvous need different names
 
   // From the launcher's environment: TRANSLOAD_RANK/_RANKS, RANK/WORLD_SIZE (torchrun), OMPI_COMM_WORLD_RANK/_SIZE or
-  // SLURM_PROCID/SLURM_NTASKS, then MASTER_ADDR and TRANSLOAD_PORT (29600 unless set; torchrun's MASTER_PORT is its own).
-  // Throws Error{kInvalidArgument} naming the variable that is missing or wrong.
+  // SLURM_PROCID/SLURM_NTASKS, then MASTER_ADDR and TRANSLOAD_PORT (29600 unless set; torchrun's MASTER_PORT is its
+  // own). Throws Error{kInvalidArgument} naming the variable that is missing or wrong.
   static Bootstrap from_environment();
   // True if a launcher has set a rank.
   static bool has_environment();

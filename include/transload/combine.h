@@ -1,9 +1,9 @@
 // Combine: the experts' rows back to the ranks that their tokens came from, summed.
 //
-// The sum of a token, to the bit: for each node n in ascending order S_n = ((+0 + row) + row) + ... over the owners of that
-// node in ascending rank, in fp32; the part of another node is rounded to the wire type; the result is (B + S_0) + S_1 + ...
-// rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as the canonical quiet NaN.
-// It depends on how ranks are cut into nodes, because fp32 addition is not associative.
+// The sum of a token, to the bit: for each node n in ascending order S_n = ((+0 + row) + row) + ... over the owners of
+// that node in ascending rank, in fp32; the part of another node is rounded to the wire type; the result is (B + S_0) +
+// S_1 + ... rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as the canonical
+// quiet NaN. It depends on how ranks are cut into nodes, because fp32 addition is not associative.
 #pragma once
 #include "transload/dispatch.h"
 
@@ -17,23 +17,23 @@ enum class CombineSource : uint8_t {
 enum class CombineWire : uint8_t { kBf16, kF32 };  // of partial sums between nodes
 
 struct CombineInputs {
-  Tensor x;             // [M, H] bf16, contiguous: one row for each row that the dispatch gave, same order
+  Tensor x;  // [M, H] bf16, contiguous: one row for each row that the dispatch gave, same order
   Handle handle;
   Tensor topk_weights;  // [M, K] float32, contiguous; optional: summed too, without biases
   Tensor bias[2];       // [T, H] bf16, contiguous; optional, the first before the second
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
-  Tensor out_x;         // [T, H] bf16 contiguous memory of mine for the result; optional
+  Tensor out_x;  // [T, H] bf16 contiguous memory of mine for the result; optional
   uint32_t channels = 0;
   Stream stream;
 };
 
 struct CombineOutputs {
-  Tensor x;                      // [T, H] bf16
-  Tensor topk_weights;           // [T, K] float32, if given
+  Tensor x;                                     // [T, H] bf16
+  Tensor topk_weights;                          // [T, K] float32, if given
   CombineSource source = CombineSource::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;    // partial sums that came to me from other nodes
-  Lease lease;                   // the tensors above live here
+  int64_t scale_out_rows = 0;                   // partial sums that came to me from other nodes
+  Lease lease;                                  // the tensors above live here
 };
 
 }  // namespace transload

@@ -19,10 +19,10 @@ enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 
 // Where a call stands, for watchers: plain memory of the caller, which may be shared with another process.
 struct Progress {
-  std::atomic<uint64_t> epoch;      // of the call in flight, or of the last one
-  std::atomic<uint32_t> phase;      // Phase
-  std::atomic<uint64_t> rows;       // rows moved in this phase
-  std::atomic<uint64_t> rows_total; // rows that this rank will move in it
+  std::atomic<uint64_t> epoch;       // of the call in flight, or of the last one
+  std::atomic<uint32_t> phase;       // Phase
+  std::atomic<uint64_t> rows;        // rows moved in this phase
+  std::atomic<uint64_t> rows_total;  // rows that this rank will move in it
   // A debugging aid: while pause_epoch and pause_phase are those of the call, the rank halts after pause_rows rows and
   // says so in `paused`, until pause_epoch changes.
   std::atomic<uint64_t> pause_epoch;
@@ -36,23 +36,24 @@ struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
   uint32_t experts = 1;
-  std::vector<uint32_t> expert_owner;  // [experts] rank of each; empty: contiguous blocks, sizes differing by at most one
-  uint64_t tokens_max = 4096;          // of any rank, in any call
-  uint64_t row_bytes_max = 14336;      // of a dispatched row; a combined row is bf16 and as long at most
-  uint32_t scales_max = 0;             // 4-byte scales of a row
+  std::vector<uint32_t>
+      expert_owner;                // [experts] rank of each; empty: contiguous blocks, sizes differing by at most one
+  uint64_t tokens_max = 4096;      // of any rank, in any call
+  uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and as long at most
+  uint32_t scales_max = 0;         // 4-byte scales of a row
   uint32_t top_k_max = 8;
-  uint32_t channels = 4;               // most, and what a call uses unless it says fewer
-  uint32_t slots = 16;                 // of each ring
-  uint64_t slab_bytes = 64 << 20;      // room for leases of this rank
-  uint32_t deadline_ms = 10000;        // of every wait
+  uint32_t channels = 4;                             // most, and what a call uses unless it says fewer
+  uint32_t slots = 16;                               // of each ring
+  uint64_t slab_bytes = 64 << 20;                    // room for leases of this rank
+  uint32_t deadline_ms = 10000;                      // of every wait
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
-  std::string provider;                // of libfabric; "": the best that is there
-  Progress* progress = nullptr;        // optional; must outlive the group
+  std::string provider;                              // of libfabric; "": the best that is there
+  Progress* progress = nullptr;                      // optional; must outlive the group
 };
 
 // A choice that the group made, with its reason.
 struct Decision {
-  std::string what;    // "scale-up", "scale-out", "landing", "combine source"
+  std::string what;  // "scale-up", "scale-out", "landing", "combine source"
   std::string choice;
   std::string why;
 };
@@ -70,18 +71,20 @@ class Group {
   uint32_t rank() const;
   const GroupOptions& options() const;
 
-  // Collective, in the same order on all ranks. Throws Error; after kFault every later call throws the same fault at once.
+  // Collective, in the same order on all ranks. Throws Error; after kFault every later call throws the same fault at
+  // once.
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
 
-  // Room that peers can read in place (combine's pull). Private memory, and registered() false, if the slabs have no room.
+  // Room that peers can read in place (combine's pull). Private memory, and registered() false, if the slabs have no
+  // room.
   Lease lease(size_t bytes);
 
   std::vector<uint32_t> local_experts() const;  // global ids, ascending
   MemoryReport memory() const;
   std::string scale_up_name() const;
   std::string scale_out_name() const;
-  std::vector<Decision> decisions() const;      // the latest of each kind
+  std::vector<Decision> decisions() const;  // the latest of each kind
   // For launchers and tests: gathers `mine` of every rank over the control channel, by rank. Collective.
   std::vector<std::string> gather(const std::string& mine);
 

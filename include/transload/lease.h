@@ -5,8 +5,8 @@
 
 namespace transload {
 
-// Holds room until it is destroyed or released; the memory stays valid that long, even after its group is gone or faulted.
-// Moves, does not copy.
+// Holds room until it is destroyed or released; the memory stays valid that long, even after its group is gone or
+// faulted. Moves, does not copy.
 class Lease {
  public:
   struct Block;

@@ -10,7 +10,7 @@ struct Limits {
   uint32_t ranks_max;
   uint32_t node_size_max;
   uint32_t nodes_max;
-  uint32_t streams_max;      // nodes x (largest node over smallest node, rounded up)
+  uint32_t streams_max;  // nodes x (largest node over smallest node, rounded up)
   uint32_t top_k_max;
   uint32_t channels_max;
   uint32_t slots_max;

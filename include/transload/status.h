@@ -36,8 +36,8 @@ struct Fault {
   std::string waiting_for;    // "tokens of rank 5", ...; "" if it waited for nobody
   uint64_t seen = 0;          // the counter it waited on, and what it had to reach
   uint64_t expected = 0;
-  double after_ms = 0;        // from the reporter's entry into the call to the end of its wait
-  std::string detail;         // one sentence for people
+  double after_ms = 0;  // from the reporter's entry into the call to the end of its wait
+  std::string detail;   // one sentence for people
 
   std::string to_string() const;
 };

@@ -19,7 +19,9 @@ constexpr DLDataType kI64{kDLInt, 64, 1};
 constexpr DLDataType kU8{kDLUInt, 8, 1};
 constexpr DLDataType kF8E4m3{kDLFloat8E4m3fnCode, 8, 1};
 
-constexpr bool same_type(DLDataType a, DLDataType b) { return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes; }
+constexpr bool same_type(DLDataType a, DLDataType b) {
+  return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
+}
 
 // Owns nothing. Strides are in elements. A default one means "not given".
 struct Tensor {
@@ -47,7 +49,8 @@ inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType
   return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 2, {rows, columns}, {columns, 1}};
 }
 
-// The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument} otherwise.
+// The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument}
+// otherwise.
 Tensor tensor_from(const DLTensor& other);
 
 }  // namespace transload

@@ -3,10 +3,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define TRANSLOAD_CHECK(condition)                                                              \
-  do {                                                                                          \
-    if (!(condition)) {                                                                         \
-      std::fprintf(stderr, "transload: %s:%d: broken: %s\n", __FILE__, __LINE__, #condition);   \
-      std::abort();                                                                             \
-    }                                                                                           \
+#define TRANSLOAD_CHECK(condition)                                                            \
+  do {                                                                                        \
+    if (!(condition)) {                                                                       \
+      std::fprintf(stderr, "transload: %s:%d: broken: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                           \
+    }                                                                                         \
   } while (0)

@@ -55,7 +55,8 @@ struct Members {
   TRANSLOAD_HD static constexpr Members first(int n) {
     Members m;
     m.span = n;
-    for (int w = 0; w < m.word_count(); ++w) m.words[w] = n - w * 64 >= 64 ? ~uint64_t(0) : (uint64_t(1) << (n - w * 64)) - 1;
+    for (int w = 0; w < m.word_count(); ++w)
+      m.words[w] = n - w * 64 >= 64 ? ~uint64_t(0) : (uint64_t(1) << (n - w * 64)) - 1;
     return m;
   }
   TRANSLOAD_HD static constexpr Members only(int i) {

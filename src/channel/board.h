@@ -21,21 +21,24 @@ struct Board {
   Geometry geometry;
   ScaleUpRegion up;
   NetworkRegion net;
-  char* const* peer;            // [peers] scale-up region of each peer, mine included
-  char* network;                // my network region
-  char* const* mapped;          // [ranks] network region of a rank that I may store to directly, or null
-  const Counterpart* rails;     // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
-  const Counterpart* sources;   // [source slots] whose rail I am, and my node; nobody where empty and for my own
-  Word* positions;              // my own words: how far each ring got in earlier calls, and what the network has read
-  const Word* always;           // a word of all ones
+  char* const* peer;           // [peers] scale-up region of each peer, mine included
+  char* network;               // my network region
+  char* const* mapped;         // [ranks] network region of a rank that I may store to directly, or null
+  const Counterpart* rails;    // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
+  const Counterpart* sources;  // [source slots] whose rail I am, and my node; nobody where empty and for my own
+  Word* positions;             // my own words: how far each ring got in earlier calls, and what the network has read
+  const Word* always;          // a word of all ones
 
   TRANSLOAD_HD char* mine() const { return peer[map.peer]; }
   TRANSLOAD_HD const Word* my_word(uint64_t offset) const { return reinterpret_cast<const Word*>(mine() + offset); }
-  TRANSLOAD_HD const Word* my_net_word(uint64_t offset) const { return reinterpret_cast<const Word*>(network + offset); }
+  TRANSLOAD_HD const Word* my_net_word(uint64_t offset) const {
+    return reinterpret_cast<const Word*>(network + offset);
+  }
   TRANSLOAD_HD PeerWord peer_word(uint32_t p, uint64_t offset) const {
     return {reinterpret_cast<Word*>(peer[p] + offset), map.mate(p)};
   }
-  // Where bytes for a rail are stored: at the rail itself if it is mapped, else in my own send half, to be put from there.
+  // Where bytes for a rail are stored: at the rail itself if it is mapped, else in my own send half, to be put from
+  // there.
   TRANSLOAD_HD char* toward(uint32_t rank, uint64_t send_offset, uint64_t recv_offset) const {
     return mapped[rank] ? mapped[rank] + recv_offset : network + send_offset;
   }

@@ -8,8 +8,8 @@ namespace transload {
 
 enum class Operation : uint32_t { kNone, kDispatch, kCachedDispatch, kCombine };
 
-// Arguments that must be alike on all ranks. Written beside its word, in the place of the call's parity: nobody is two calls
-// ahead of a neighbour, because every call waits for the cards of all neighbours.
+// Arguments that must be alike on all ranks. Written beside its word, in the place of the call's parity: nobody is two
+// calls ahead of a neighbour, because every call waits for the cards of all neighbours.
 struct Card {
   Word epoch;
   Word handle;  // epoch in which the handle was born; 0: none
@@ -18,22 +18,22 @@ struct Card {
   Operation operation;
   uint32_t scales;
   uint32_t top_k;
-  uint32_t dtype;     // code, bits and lanes of the rows
+  uint32_t dtype;  // code, bits and lanes of the rows
   uint32_t channels;
-  uint32_t wire;      // of partial sums
-  uint32_t weights;   // combine: they are summed too
+  uint32_t wire;     // of partial sums
+  uint32_t weights;  // combine: they are summed too
   uint32_t reserved = 0;
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call. Behind it lie the row bases of that peer: where the rows of each
-// source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call. Behind it lie the row bases of that peer: where the rows of
+// each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
-  Word handle;     // of the card: a grant is checked before it is used
-  Word direct;     // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
-  Word rows;       // offset of the rows in the granter's scale-up region
-  Word tails;      // dispatch: offset of the tails; combine: of the weights
+  Word handle;  // of the card: a grant is checked before it is used
+  Word direct;  // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
+  Word rows;    // offset of the rows in the granter's scale-up region
+  Word tails;   // dispatch: offset of the tails; combine: of the weights
   Word reserved[3] = {};
 
   Word* row_base() { return reinterpret_cast<Word*>(this + 1); }

@@ -1,8 +1,9 @@
 // The two ends of a bounded ring of slots, for all members that one warp serves on one channel.
 //
-// A stream has one producer and one consumer. Its tail counts what was published, its credit what was taken; both grow for
-// ever, and slot i is at i mod slots. A slot may be filled when it is credited and, on a rail, when the network has read what
-// was put from it before. Positions outlive calls: both ends count the same tokens, so they agree without a message.
+// A stream has one producer and one consumer. Its tail counts what was published, its credit what was taken; both grow
+// for ever, and slot i is at i mod slots. A slot may be filled when it is credited and, on a rail, when the network has
+// read what was put from it before. Positions outlive calls: both ends count the same tokens, so they agree without a
+// message.
 #pragma once
 #include <cstdint>
 
@@ -25,11 +26,15 @@ struct PeerLink {
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings.tail.at(channel, m)); }
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings.credit.at(channel, m)); }
   TRANSLOAD_HD PeerWord far_tail(uint32_t m) const { return board->peer_word(peer(m), rings.tail.at(channel, far(m))); }
-  TRANSLOAD_HD PeerWord far_credit(uint32_t m) const { return board->peer_word(peer(m), rings.credit.at(channel, far(m))); }
+  TRANSLOAD_HD PeerWord far_credit(uint32_t m) const {
+    return board->peer_word(peer(m), rings.credit.at(channel, far(m)));
+  }
   TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
     return board->peer[peer(m)] + rings.slots.at(channel, far(m), slot);
   }
-  TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const { return board->mine() + rings.slots.at(channel, m, slot); }
+  TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
+    return board->mine() + rings.slots.at(channel, m, slot);
+  }
   TRANSLOAD_HD const Word* drained(uint32_t) const { return board->always; }
   TRANSLOAD_HD bool staged(uint32_t) const { return false; }
 };
@@ -49,11 +54,15 @@ struct RailLink {
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_net_word(rings.credit.at(channel, m)); }
   TRANSLOAD_HD RailWord far_tail(uint32_t m) const { return {rings.tail.at(channel, others[m].index), whom(m)}; }
   TRANSLOAD_HD RailWord far_credit(uint32_t m) const { return {rings.credit.at(channel, others[m].index), whom(m)}; }
-  TRANSLOAD_HD uint64_t recv_offset(uint32_t m, uint32_t slot) const { return rings.recv.at(channel, others[m].index, slot); }
+  TRANSLOAD_HD uint64_t recv_offset(uint32_t m, uint32_t slot) const {
+    return rings.recv.at(channel, others[m].index, slot);
+  }
   TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
     return board->toward(whom(m), rings.send.at(channel, m, slot), recv_offset(m, slot));
   }
-  TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const { return board->network + rings.recv.at(channel, m, slot); }
+  TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
+    return board->network + rings.recv.at(channel, m, slot);
+  }
   TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions.drained + uint64_t(channel) * count + m; }
   TRANSLOAD_HD const Word* drained(uint32_t m) const { return staged(m) ? drained_word(m) : board->always; }
   TRANSLOAD_HD bool staged(uint32_t m) const { return whom(m) != kNobody && board->staged(whom(m)); }
@@ -63,8 +72,8 @@ struct RailLink {
   }
 };
 
-// The producer's end. One object serves channel after channel: begin(), moves, keep(). `mine` are the members that this role
-// fills; another role may fill the rest at the same time.
+// The producer's end. One object serves channel after channel: begin(), moves, keep(). `mine` are the members that this
+// role fills; another role may fill the rest at the same time.
 template <class W, class Link>
 class Outbox {
  public:
@@ -128,7 +137,9 @@ class Inbox {
   TRANSLOAD_ROLE bool arrived(int m) const { return seen_[m] > head_[m]; }
   TRANSLOAD_ROLE Need need(int m) const { return {link_.tail(m), head_[m] + 1, link_.whom(m)}; }
   TRANSLOAD_ROLE Word& seen(int m) { return seen_[m]; }
-  TRANSLOAD_ROLE const char* first(int m) const { return link_.taken(m, uint32_t(head_[m] % link_.board->geometry.slots)); }
+  TRANSLOAD_ROLE const char* first(int m) const {
+    return link_.taken(m, uint32_t(head_[m] % link_.board->geometry.slots));
+  }
   TRANSLOAD_ROLE void advance(int m) { ++head_[m]; }
   TRANSLOAD_ROLE auto mark(int m) const { return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), head_[m]}; }
   TRANSLOAD_ROLE void keep(W& w, Members mine) {

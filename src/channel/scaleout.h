@@ -1,7 +1,8 @@
-// What every scale-out transport gives: the four of the trip (put, publish, quiet, rank translation) and how to sleep on it.
+// What every scale-out transport gives: the four of the trip (put, publish, quiet, rank translation) and how to sleep
+// on it.
 //
-// One object a rank and a group, used by that rank's thread alone. Promises are those of contract.md, whatever the network
-// promises: a published count is seen after every byte that was put to the same rank before it.
+// One object a rank and a group, used by that rank's thread alone. Promises are those of contract.md, whatever the
+// network promises: a published count is seen after every byte that was put to the same rank before it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,12 +14,12 @@ namespace transload {
 
 // A put of staged bytes into the network region of another rank.
 struct Put {
-  const char* from;     // in my own network region; stays as it is until `drained` says so
-  uint64_t offset;      // in the receiver's network region
+  const char* from;  // in my own network region; stays as it is until `drained` says so
+  uint64_t offset;   // in the receiver's network region
   size_t bytes;
-  uint32_t rank;        // the receiver
-  Word* drained;        // a word of mine that becomes drained_count once this put and all earlier ones with the
-  Word drained_count;   // same word have been read; null: nobody asks
+  uint32_t rank;       // the receiver
+  Word* drained;       // a word of mine that becomes drained_count once this put and all earlier ones with the
+  Word drained_count;  // same word have been read; null: nobody asks
 };
 
 // A peer that the transport found dead or cut off.
@@ -34,12 +35,12 @@ class ScaleOut {
   // "libfabric tcp;ofi_rxm", "loopback": for people and records.
   virtual std::string name() const = 0;
 
-  // Rank translation along the rail: the base of that rank's network region if a warp here may store to it directly, else
-  // null, and then its bytes go through put and publish.
+  // Rank translation along the rail: the base of that rank's network region if a warp here may store to it directly,
+  // else null, and then its bytes go through put and publish.
   virtual char* mapped(uint32_t rank) const = 0;
 
-  // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source until
-  // `drained`. Fails: never here; a lost peer is told by lost().
+  // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source
+  // until `drained`. Fails: never here; a lost peer is told by lost().
   virtual void put(const Put& put) = 0;
 
   // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank has
@@ -50,7 +51,8 @@ class ScaleOut {
   // what has arrived is seen in its words only.
   virtual bool progress() = 0;
 
-  // True when every put and count so far is locally complete (sources free, counts handed over). Call progress() between.
+  // True when every put and count so far is locally complete (sources free, counts handed over). Call progress()
+  // between.
   virtual bool quiet() const = 0;
 
   // A descriptor that becomes readable when progress() may have work, or -1 if arrivals do not wake.
@@ -59,8 +61,8 @@ class ScaleOut {
   // True if arrivals neither make wait_fd() readable nor ring a bell: whoever sleeps must look again soon.
   virtual bool arrives_silently() const { return wait_fd() < 0; }
 
-  // Ask before sleeping on wait_fd(): false means call progress() again first. Asking may itself land bytes and counts, so
-  // look at every awaited word after it, right before the sleep.
+  // Ask before sleeping on wait_fd(): false means call progress() again first. Asking may itself land bytes and counts,
+  // so look at every awaited word after it, right before the sleep.
   virtual bool may_sleep() = 0;
 
   // The next peer that was found lost since the last call; false if none.

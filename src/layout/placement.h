@@ -25,7 +25,8 @@ class PlacementTable {
   PlacementTable(uint32_t experts, uint32_t ranks, const std::vector<uint32_t>& owner) : owner_(owner) {
     if (owner_.empty())
       for (uint32_t r = 0; r < ranks; ++r)
-        for (uint32_t e = block_begin(experts, ranks, r); e < block_begin(experts, ranks, r + 1); ++e) owner_.push_back(r);
+        for (uint32_t e = block_begin(experts, ranks, r); e < block_begin(experts, ranks, r + 1); ++e)
+          owner_.push_back(r);
     begin_.assign(ranks + 1, 0);
     for (uint32_t r : owner_) ++begin_[r + 1];
     for (uint32_t r = 0; r < ranks; ++r) begin_[r + 1] += begin_[r];
@@ -38,7 +39,8 @@ class PlacementTable {
   Placement view() const { return {owner_.data(), place_.data(), begin_.data(), uint32_t(owner_.size())}; }
   uint32_t experts_of_rank_max() const {
     uint32_t most = 0;
-    for (size_t r = 0; r + 1 < begin_.size(); ++r) most = begin_[r + 1] - begin_[r] > most ? begin_[r + 1] - begin_[r] : most;
+    for (size_t r = 0; r + 1 < begin_.size(); ++r)
+      most = begin_[r + 1] - begin_[r] > most ? begin_[r + 1] - begin_[r] : most;
     return most;
   }
 

@@ -1,7 +1,7 @@
 // Counts, prefix sums, and from them every row's final place.
 //
-// lay_out() reads my routing: routes, headers, counts. The counts travel (protocol/notify.h); then receive_plan() knows where
-// the rows of each source begin, and span tables know which of them pass which channel.
+// lay_out() reads my routing: routes, headers, counts. The counts travel (protocol/notify.h); then receive_plan() knows
+// where the rows of each source begin, and span tables know which of them pass which channel.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -20,8 +20,12 @@ struct Spans {
   const uint64_t* begin;
   uint32_t channels;
 
-  TRANSLOAD_HD uint64_t at(uint32_t member, uint32_t channel) const { return begin[uint64_t(member) * (channels + 1) + channel]; }
-  TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const { return at(member, channel + 1) - at(member, channel); }
+  TRANSLOAD_HD uint64_t at(uint32_t member, uint32_t channel) const {
+    return begin[uint64_t(member) * (channels + 1) + channel];
+  }
+  TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const {
+    return at(member, channel + 1) - at(member, channel);
+  }
 };
 
 // Entries that one source sent: the first one's number, and the source's token of each, ascending.
@@ -62,7 +66,7 @@ class SpanTable {
 struct Routing {
   const int32_t* expert32;  // [tokens][top_k], one of the two
   const int64_t* expert64;
-  const float* weight;      // [tokens][top_k]
+  const float* weight;  // [tokens][top_k]
   uint64_t tokens;
   uint32_t top_k;
 
@@ -91,7 +95,7 @@ struct LayoutOutputs {
   std::vector<Route> routes;  // [tokens][width], ascending target, kNoRoute past the last
   uint32_t width = 0;
   SendCounts counts;
-  BadExpert bad;              // the first id out of range, which counts as -1
+  BadExpert bad;  // the first id out of range, which counts as -1
 };
 
 struct LayoutInputs {
@@ -179,7 +183,8 @@ struct CountsWriter {
     words[1] = counts.to_rank[rank];
     std::memset(words + 2, 0, 4 * channels_max);
     std::copy_n(counts.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + 2);
-    std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank), words + 2 + channels_max);
+    std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
+                words + 2 + channels_max);
   }
   void for_node(uint32_t* words, uint32_t node) const {
     words[0] = uint32_t(source_tokens);

@@ -1,4 +1,5 @@
-// Who sits where: ranks, nodes, peers, and which rail a rank's tokens take. The only place that knows the rule of rails.
+// Who sits where: ranks, nodes, peers, and which rail a rank's tokens take. The only place that knows the rule of
+// rails.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -11,8 +12,9 @@ namespace transload {
 
 // One rank's view. Tables live as long as the group.
 //
-// Source slots: the ranks whose rail I am, numbered alike on all ranks: slot = node * fold + (peer index / size of my node),
-// where fold is the most ranks of one node that one rank of another can serve. On my own node, slot node * fold is me.
+// Source slots: the ranks whose rail I am, numbered alike on all ranks: slot = node * fold + (peer index / size of my
+// node), where fold is the most ranks of one node that one rank of another can serve. On my own node, slot node * fold
+// is me.
 struct RankMap {
   const uint32_t* node_begin;  // [nodes + 1] first rank of each node
   const uint32_t* node_of;     // [ranks]
@@ -26,7 +28,9 @@ struct RankMap {
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
 
   // The rank of node n that takes the tokens of `rank` for that node: peer index mod that node's size.
-  TRANSLOAD_HD uint32_t rail_of(uint32_t rank, uint32_t n) const { return node_begin[n] + peer_of(rank) % node_size(n); }
+  TRANSLOAD_HD uint32_t rail_of(uint32_t rank, uint32_t n) const {
+    return node_begin[n] + peer_of(rank) % node_size(n);
+  }
   // The source slot that `rank` has at its rail on node n.
   TRANSLOAD_HD uint32_t slot_of(uint32_t rank, uint32_t n) const {
     return node_of[rank] * fold + (node_of[rank] == n ? 0 : peer_of(rank) / node_size(n));
@@ -63,8 +67,8 @@ class RankTable {
 
   RankMap seen_by(uint32_t rank) const {
     const uint32_t node = node_of_[rank];
-    return {begin_.data(), node_of_.data(), uint32_t(begin_.size() - 1), uint32_t(node_of_.size()), fold_,
-            rank, node, rank - begin_[node], begin_[node + 1] - begin_[node]};
+    return {begin_.data(), node_of_.data(),     uint32_t(begin_.size() - 1),    uint32_t(node_of_.size()), fold_, rank,
+            node,          rank - begin_[node], begin_[node + 1] - begin_[node]};
   }
   uint32_t node_size_max() const { return size_max_; }
 

@@ -1,7 +1,7 @@
 // Where every shared byte lies. One list gives size and offset; geometry is fixed when the group is made.
 //
-// The network region is symmetric: the same offsets on every rank, what goes out (send) apart from what comes in (recv). The
-// scale-up region is asymmetric: many writers, one owner, as many places as its node has peers.
+// The network region is symmetric: the same offsets on every rank, what goes out (send) apart from what comes in
+// (recv). The scale-up region is asymmetric: many writers, one owner, as many places as its node has peers.
 #pragma once
 #include <cstdint>
 
@@ -24,9 +24,13 @@ struct Geometry {
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
   TRANSLOAD_HD uint64_t token_stride() const { return round_up(token_bytes, kSlotAlign); }
   TRANSLOAD_HD uint64_t sum_stride() const { return round_up(sum_bytes, kSlotAlign); }
-  // Counts of one source for one rank: tokens of the source, tokens for me, the same by channel, rows of each expert of mine.
-  TRANSLOAD_HD uint64_t counts_bytes() const { return round_up(4 * (2 + uint64_t(channels) + experts_of_rank_max), 16); }
-  // Counts of one source for a node: tokens of the source, tokens for the node, the same by channel, then counts of each peer.
+  // Counts of one source for one rank: tokens of the source, tokens for me, the same by channel, rows of each expert of
+  // mine.
+  TRANSLOAD_HD uint64_t counts_bytes() const {
+    return round_up(4 * (2 + uint64_t(channels) + experts_of_rank_max), 16);
+  }
+  // Counts of one source for a node: tokens of the source, tokens for the node, the same by channel, then counts of
+  // each peer.
   TRANSLOAD_HD uint64_t node_counts_head() const { return round_up(4 * (2 + uint64_t(channels)), 16); }
   TRANSLOAD_HD uint64_t node_counts_bytes() const { return node_counts_head() + node_size_max * counts_bytes(); }
 };
@@ -56,7 +60,8 @@ struct RegionCursor {
   }
 };
 
-// Rings between peers. Member m = peer * lanes + lane, of the channel: lanes are apart because rule "one ring is one stream".
+// Rings between peers. Member m = peer * lanes + lane, of the channel: lanes are apart because rule "one ring is one
+// stream".
 struct PeerRings {
   Block tail;    // [channel][member]        at the consumer; written by the producer; grows
   Block credit;  // [channel][member]        at the producer; written by the consumer; grows
@@ -68,23 +73,24 @@ struct PeerRings {
 struct RailRings {
   Block tail;    // [channel][member]        at the consumer
   Block credit;  // [channel][member]        at the producer
-  Block send;    // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
-  Block recv;    // [channel][member][slot]  at the consumer
+  Block
+      send;  // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
+  Block recv;  // [channel][member][slot]  at the consumer
 };
 
 // Lanes of the dispatch rings between peers: what a peer's sender brings, and what its forwarder brings.
 enum : uint32_t { kLaneSender = 0, kLaneForwarder = 1, kDispatchLanes = 2 };
 
 struct ScaleUpRegion {
-  Block card_word;    // [peer]            epoch of the card beside; written by that peer; grows
-  Block card;         // [use % 2][peer]   Card
-  Block grant_word;   // [peer]            epoch of the grant beside
-  Block grant;        // [use % 2][peer]   Grant, then row bases by source slot of that peer
-  Block counts_word;  // [peer]            notify use that its counts are complete for
-  Block counts;       // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
-  Block done_word;    // [peer]            epoch in which that peer is done with my memory
-  PeerRings dispatch; // lanes: kDispatchLanes
-  PeerRings combine;  // lanes: source slots of the reducer
+  Block card_word;     // [peer]            epoch of the card beside; written by that peer; grows
+  Block card;          // [use % 2][peer]   Card
+  Block grant_word;    // [peer]            epoch of the grant beside
+  Block grant;         // [use % 2][peer]   Grant, then row bases by source slot of that peer
+  Block counts_word;   // [peer]            notify use that its counts are complete for
+  Block counts;        // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
+  Block done_word;     // [peer]            epoch in which that peer is done with my memory
+  PeerRings dispatch;  // lanes: kDispatchLanes
+  PeerRings combine;   // lanes: source slots of the reducer
   uint64_t ring_bytes, bytes;
 
   static ScaleUpRegion plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes);
@@ -110,7 +116,8 @@ struct NetworkRegion {
 
 // What MemoryReport prints: the sum that plan() makes.
 constexpr const char* kRingFormula =
-    "channels x slots x ((peers x 2 + sources + nodes) x token bytes + (peers x sources + sources + nodes) x sum bytes), "
+    "channels x slots x ((peers x 2 + sources + nodes) x token bytes + (peers x sources + sources + nodes) x sum "
+    "bytes), "
     "sources = nodes x ceil(largest node / smallest node)";
 
 inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes) {

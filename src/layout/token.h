@@ -1,4 +1,5 @@
-// A token on the wire: its row, then its tail. The tail is its scales and its header; a cached call's header has no entries.
+// A token on the wire: its row, then its tail. The tail is its scales and its header; a cached call's header has no
+// entries.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,12 +11,12 @@ namespace transload {
 
 constexpr uint32_t kTokenUnit = 16;  // every part of a token is a multiple: what bulk copies ask for
 
-// Where a token goes: an owner's rank and the token's ordinal among all that its source sends that owner; and one choice of
-// its router. Entry i holds the i-th owner (ascending) and the i-th choice: two lists side by side.
+// Where a token goes: an owner's rank and the token's ordinal among all that its source sends that owner; and one
+// choice of its router. Entry i holds the i-th owner (ascending) and the i-th choice: two lists side by side.
 struct HeaderEntry {
-  uint32_t owner;    // rank; entries past owner_count are unused
+  uint32_t owner;  // rank; entries past owner_count are unused
   uint32_t ordinal;
-  int32_t expert;    // global id, -1 for no choice
+  int32_t expert;  // global id, -1 for no choice
   float weight;
 };
 struct Header {
@@ -28,15 +29,17 @@ struct Header {
   TRANSLOAD_HD const HeaderEntry* entries() const { return reinterpret_cast<const HeaderEntry*>(this + 1); }
 };
 static_assert(sizeof(Header) == kTokenUnit && sizeof(HeaderEntry) == kTokenUnit);
-static_assert(offsetof(Header, token) == 4 && offsetof(Header, owner_count) == 8 && offsetof(Header, choice_count) == 12);
-static_assert(offsetof(HeaderEntry, ordinal) == 4 && offsetof(HeaderEntry, expert) == 8 && offsetof(HeaderEntry, weight) == 12);
+static_assert(offsetof(Header, token) == 4 && offsetof(Header, owner_count) == 8 &&
+              offsetof(Header, choice_count) == 12);
+static_assert(offsetof(HeaderEntry, ordinal) == 4 && offsetof(HeaderEntry, expert) == 8 &&
+              offsetof(HeaderEntry, weight) == 12);
 
 // Bytes of the tokens of one call, alike on all ranks.
 struct TokenShape {
   uint64_t row_bytes;
   uint32_t scales;  // 4-byte scalars
   uint32_t top_k;
-  bool listed;      // headers have entries; not in a cached call: logs and handles know
+  bool listed;  // headers have entries; not in a cached call: logs and handles know
 
   TRANSLOAD_HD uint64_t scale_bytes() const { return round_up(uint64_t(scales) * 4, kTokenUnit); }
   TRANSLOAD_HD uint64_t header_bytes() const { return sizeof(Header) + (listed ? top_k * sizeof(HeaderEntry) : 0); }

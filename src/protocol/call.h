@@ -11,12 +11,12 @@ namespace transload {
 // What every role of a call knows. Rank-local memory of the host; counters are set to 0 before the call's warps start.
 struct Call {
   const Board* board;
-  Card card;           // mine
+  Card card;               // mine
   const Card* card_bytes;  // the same, where a copy can read it
-  const char* grants;  // [peers][grant_bytes] what I grant each peer, row bases included
+  const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
-  Word* arrivals;      // of the warps that touch other ranks' memory
-  Word* tickets;       // [Role] the next channel
+  Word* arrivals;  // of the warps that touch other ranks' memory
+  Word* tickets;   // [Role] the next channel
   uint32_t arrivals_expected;
 
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
@@ -48,7 +48,8 @@ TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) 
   const uint64_t staged = b.net.card_send.at(call.parity());
   auto place = [&](Lane m) { return to.cards->at(call.parity(), to.others[m].index); };
   w.copy(who, [&](Lane m) {
-    return Piece{b.toward(to.others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
+    return Piece{b.toward(to.others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes),
+                 sizeof(Card)};
   });
   w.put(who, [&](Lane m) { return Put{b.network + staged, place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
   w.publish(who, [&](Lane m) {
@@ -62,7 +63,8 @@ TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
   const Members peers = Members::first(int(b.map.peers));
   w.copy(peers, [&](Lane p) {
-    return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
+    return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes),
+                 sizeof(Card)};
   });
   w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.card_word.at(b.map.peer)), call.epoch()}; });
   show_card_to(w, call, CardTargets{b.rails, b.map.nodes, &b.net.source_card_word, &b.net.source_card});
@@ -98,9 +100,12 @@ template <Warp W, class Whom>
 TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const CardPlace& at, Whom whom) {
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(open, [&](Lane m) {
-      return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
-    }, seen);
+    const Members ready = w.wait_any(
+        open,
+        [&](Lane m) {
+          return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
+        },
+        seen);
     w.turns(ready, [&](int m) {
       compare(w, call.card, *reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), m)), whom(m));
       open.remove(m);
@@ -113,10 +118,11 @@ TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
   const Board& b = *call.board;
   check_cards_of(w, call, Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
                  [&](int p) { return b.map.mate(p); });
-  check_cards_of(w, call, present(w, b.sources, b.map.sources()), CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
+  check_cards_of(w, call, present(w, b.sources, b.map.sources()),
+                 CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
                  [&](int m) { return b.sources[m].rank; });
-  check_cards_of(w, call, present(w, b.rails, b.map.nodes), CardPlace{b.network, &b.net.rail_card_word, &b.net.rail_card},
-                 [&](int n) { return b.rails[n].rank; });
+  check_cards_of(w, call, present(w, b.rails, b.map.nodes),
+                 CardPlace{b.network, &b.net.rail_card_word, &b.net.rail_card}, [&](int n) { return b.rails[n].rank; });
 }
 
 // What I grant my peers in this call: where to store or read, and where their tokens' rows begin.
@@ -125,9 +131,12 @@ TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
   const Members peers = Members::first(int(b.map.peers));
   w.copy(peers, [&](Lane p) {
-    return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes, call.grant_bytes};
+    return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes,
+                 call.grant_bytes};
   });
-  w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), call.epoch()}; });
+  w.publish(peers, [&](Lane p) {
+    return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), call.epoch()};
+  });
 }
 
 // OPENER of a call whose cards have not been shown yet: one warp a rank.
@@ -148,13 +157,17 @@ class Grants {
       : call_(call), seen_(w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); })) {
     const Board& b = *call.board;
     const Members peers = Members::first(int(b.map.peers));
-    w.wait_all(peers, [&](Lane p) {
-      return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kGrant};
-    }, seen_);
+    w.wait_all(
+        peers,
+        [&](Lane p) {
+          return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kGrant};
+        },
+        seen_);
     if (w.failed()) return;
     w.turns(peers, [&](int p) {
       const Grant* g = call.grant_of(uint32_t(p));
-      if (g->handle != call.card.handle && !w.failed()) w.broken(Broken::kHandle, b.map.mate(p), g->handle, call.card.handle);
+      if (g->handle != call.card.handle && !w.failed())
+        w.broken(Broken::kHandle, b.map.mate(p), g->handle, call.card.handle);
     });
   }
 
@@ -182,13 +195,15 @@ TRANSLOAD_ROLE void leave(W& w, const Call& call) {
   w.settle();
 }
 
-// All peers are done with my memory: what they stored has landed, what they read has been read. First my own warps, however
-// long they take: only then may it be said of a peer that it is late.
+// All peers are done with my memory: what they stored has landed, what they read has been read. First my own warps,
+// however long they take: only then may it be said of a peer that it is late.
 template <Warp W>
 TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
-  auto need = [&](Lane p) { return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone}; };
+  auto need = [&](Lane p) {
+    return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone};
+  };
   w.wait_all(Members::only(int(b.map.peer)), need, seen);
   w.wait_all(Members::first(int(b.map.peers)), need, seen);
 }
@@ -200,8 +215,8 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
   wait_for_peers(w, call);
 }
 
-// Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at each end
-// or soon gets it.
+// Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at
+// each end or soon gets it.
 template <Warp W, class Body>
 TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
   Word* const ticket = call.tickets + int(role);

@@ -1,11 +1,13 @@
 // NOTIFY: counts to everyone, before any row moves. One warp a rank.
 //
 //   reads    my counts, laid out by the host; NodeCounts of the ranks whose rail I am
-//   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node; and onward, for each source whose
+//   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node; and onward, for each
+//   source whose
 //            rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
-// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own n - 1.
+// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own n
+// - 1.
 #pragma once
 #include "protocol/call.h"
 
@@ -13,9 +15,9 @@ namespace transload {
 
 struct NotifyTrip {
   Call call;
-  Word use;                // which notify this is, from 1
-  const char* to_peers;    // [peers][counts_bytes]
-  const char* to_nodes;    // [nodes][node_counts_bytes]
+  Word use;              // which notify this is, from 1
+  const char* to_peers;  // [peers][counts_bytes]
+  const char* to_nodes;  // [nodes][node_counts_bytes]
   uint32_t channels_max;
 
   TRANSLOAD_HD uint32_t parity() const { return uint32_t(use % 2); }
@@ -32,7 +34,8 @@ TRANSLOAD_ROLE void send_counts(W& w, const NotifyTrip& t) {
   auto place = [&](Lane n) { return b.net.counts.at(t.parity(), b.rails[n].index); };
   auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity(), n); };
   w.copy(rails, [&](Lane n) {
-    return Piece{b.toward(b.rails[n].rank, staged(n), place(n)), t.to_nodes + n * g.node_counts_bytes(), g.node_counts_bytes()};
+    return Piece{b.toward(b.rails[n].rank, staged(n), place(n)), t.to_nodes + n * g.node_counts_bytes(),
+                 g.node_counts_bytes()};
   });
   w.put(rails, [&](Lane n) {
     return Put{b.network + staged(n), place(n), g.node_counts_bytes(), b.rails[n].rank, nullptr, 0};
@@ -50,13 +53,17 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
   Members open = present(w, b.sources, b.map.sources());
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(open, [&](Lane m) {
-      return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank, Waiting::kCounts};
-    }, seen);
+    const Members ready = w.wait_any(
+        open,
+        [&](Lane m) {
+          return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank, Waiting::kCounts};
+        },
+        seen);
     w.turns(ready, [&](int m) {
       const char* from = b.network + b.net.counts.at(t.parity(), m) + g.node_counts_head();
       w.copy(Members::first(int(b.map.peers)), [&](Lane p) {
-        return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.sources[m].rank), from + p * g.counts_bytes(), g.counts_bytes()};
+        return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.sources[m].rank), from + p * g.counts_bytes(),
+                     g.counts_bytes()};
       });
       open.remove(m);
     });
@@ -74,9 +81,12 @@ TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
   send_counts(w, t);
   forward_counts(w, t);
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
-  w.wait_all(Members::first(int(b.map.peers)), [&](Lane p) {
-    return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
-  }, seen);
+  w.wait_all(
+      Members::first(int(b.map.peers)),
+      [&](Lane p) {
+        return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
+      },
+      seen);
   check_cards(w, t.call);
   w.settle();
 }

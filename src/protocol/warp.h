@@ -1,16 +1,18 @@
-// The Warp: one agent that waits, moves and publishes. Roles are templates over it; each executor gives the verbs below.
+// The Warp: one agent that waits, moves and publishes. Roles are templates over it; each executor gives the verbs
+// below.
 //
-// Values of a role are the same for the whole warp, or a Per<T> (a value for each lane of a Set) or a Table<T> (a value for
-// each member, in near memory), indexed by the Lane that a verb hands out. A body given to `each` writes only a cell of its
-// own lane. Every verb ends converged. Contract lines: Local (when may I reuse or rely on what is mine), Remote (when may
-// another rely on it), Owner (who keeps or advances what), Fails (with what, and what is left true).
+// Values of a role are the same for the whole warp, or a Per<T> (a value for each lane of a Set) or a Table<T> (a value
+// for each member, in near memory), indexed by the Lane that a verb hands out. A body given to `each` writes only a
+// cell of its own lane. Every verb ends converged. Contract lines: Local (when may I reuse or rely on what is mine),
+// Remote (when may another rely on it), Owner (who keeps or advances what), Fails (with what, and what is left true).
 //
-// After a fault or a deadline `failed()` is true, waits return at once with nothing ready, and moves and marks do nothing: a
-// role needs to look only where it loops.
+// After a fault or a deadline `failed()` is true, waits return at once with nothing ready, and moves and marks do
+// nothing: a role needs to look only where it loops.
 //
 //   values
 //     per<T>(set, f)        Per<T> with f(Lane) for each lane of the set, T{} elsewhere
-//     table<T>(count, f)    Table<T> of `count` members with f(Lane). Owner: the warp's near memory, until the role ends.
+//     table<T>(count, f)    Table<T> of `count` members with f(Lane). Owner: the warp's near memory, until the role
+//     ends.
 //                           A Table is also read by plain member numbers
 //     where(set, test)      the lanes (or members) with test(Lane)
 //     each(set, body)       body(Lane) for each, in no order
@@ -23,28 +25,29 @@
 //     wait_any(members, need, seen)   the members whose Need is met, at least one; seen[lane] = the word as last read.
 //     wait_all(set, need, seen)       the whole set (or members), once every Need is met
 //     poll(set, need, seen)           the ones that are met now; never waits
-//         need(Lane) -> Need; a Need that seen[lane] already meets is not read again. Local: what an observed count covers may
-//         be read. Flushes every mark first if it has to wait. Fails: after the deadline, or when the group is faulted, with an
-//         empty set; the first unmet Need names whom it waited for.
+//         need(Lane) -> Need; a Need that seen[lane] already meets is not read again. Local: what an observed count
+//         covers may be read. Flushes every mark first if it has to wait. Fails: after the deadline, or when the group
+//         is faulted, with an empty set; the first unmet Need names whom it waited for.
 //
 //   moves, asynchronous: a verb may return before its bytes have moved
-//     scatter(parts, set, to)     each part of `parts` to the same part of to(Lane) -> Destination, for each lane: one load, n stores
-//     copy(set, piece)            piece(Lane) -> Piece{to, from, bytes}: small records, a different one for each lane or member
-//     put(set, put)               put(Lane) -> Put: staged bytes to a rail; nothing where the rail is mapped
-//     reduce(into, shape, sum, row)   rows of the lanes, summed in the contract's order, stored once
-//         Local: sources may change after drain() or once their credit is set. Remote: landed once a publish that follows is
-//         seen, or settle() has returned. Fails: never by itself.
+//     scatter(parts, set, to)     each part of `parts` to the same part of to(Lane) -> Destination, for each lane: one
+//     load, n stores copy(set, piece)            piece(Lane) -> Piece{to, from, bytes}: small records, a different one
+//     for each lane or member put(set, put)               put(Lane) -> Put: staged bytes to a rail; nothing where the
+//     rail is mapped reduce(into, shape, sum, row)   rows of the lanes, summed in the contract's order, stored once
+//         Local: sources may change after drain() or once their credit is set. Remote: landed once a publish that
+//         follows is seen, or settle() has returned. Fails: never by itself.
 //
-//   marks in the queue of moves, cheap enough for every token: the executor sets some, the latest last, and all before it waits
-//     publish(set, mark)    mark(Lane) -> Mark{PeerWord | RailWord, count}. Remote: seen only once all I wrote there has landed
-//     credit(set, mark)     the same. Remote: seen only once all that I read before has been read
+//   marks in the queue of moves, cheap enough for every token: the executor sets some, the latest last, and all before
+//   it waits
+//     publish(set, mark)    mark(Lane) -> Mark{PeerWord | RailWord, count}. Remote: seen only once all I wrote there
+//     has landed credit(set, mark)     the same. Remote: seen only once all that I read before has been read
 //
 //   closing
 //     drain()               Local: nothing of mine is still being read
 //     settle()              every move has landed, every mark is set
-//     claim(counter)        the next number of a counter of my rank, from the value that the host set it to at the call's start
-//     arrive(counter, n)    settle, then count the warps of my rank; true for the n-th, whose publish then covers all
-//     broken(what, rank, seen, expected)   report a broken promise of another rank; the group is faulted
+//     claim(counter)        the next number of a counter of my rank, from the value that the host set it to at the
+//     call's start arrive(counter, n)    settle, then count the warps of my rank; true for the n-th, whose publish then
+//     covers all broken(what, rank, seen, expected)   report a broken promise of another rank; the group is faulted
 //     failed()              the group is faulted, or a wait of this warp expired
 //     enter(role, channel)  what a Fault calls me from now on
 #pragma once
@@ -83,8 +86,8 @@ struct Piece {
 
 enum class Scalar : uint8_t { kBf16, kF32 };
 
-// Order of a sum: ((bias + before...) + (here...)) + after..., each set in ascending lane order; `here` is summed by itself
-// first, from +0.
+// Order of a sum: ((bias + before...) + (here...)) + after..., each set in ascending lane order; `here` is summed by
+// itself first, from +0.
 struct Sum {
   Set before;  // parts of lower nodes
   Set here;    // rows of my node
@@ -118,18 +121,42 @@ enum class Broken : uint8_t {
 
 // nvcc 13 takes no lambda inside a requires-expression, hence the archetypes.
 namespace archetype {
-struct Value { int operator()(Lane) const; };
-struct Test { bool operator()(Lane) const; };
-struct Body { void operator()(Lane) const; };
-struct Turn { void operator()(int) const; };
-struct NeedOf { Need operator()(Lane) const; };
-struct DestinationOf { Destination operator()(Lane) const; };
-struct PieceOf { Piece operator()(Lane) const; };
-struct PutOf { Put operator()(Lane) const; };
-struct RowOf { const char* operator()(Lane) const; };
-struct PeerMark { Mark<PeerWord> operator()(Lane) const; };
-struct RailMark { Mark<RailWord> operator()(Lane) const; };
-struct Once { void operator()() const; };
+struct Value {
+  int operator()(Lane) const;
+};
+struct Test {
+  bool operator()(Lane) const;
+};
+struct Body {
+  void operator()(Lane) const;
+};
+struct Turn {
+  void operator()(int) const;
+};
+struct NeedOf {
+  Need operator()(Lane) const;
+};
+struct DestinationOf {
+  Destination operator()(Lane) const;
+};
+struct PieceOf {
+  Piece operator()(Lane) const;
+};
+struct PutOf {
+  Put operator()(Lane) const;
+};
+struct RowOf {
+  const char* operator()(Lane) const;
+};
+struct PeerMark {
+  Mark<PeerWord> operator()(Lane) const;
+};
+struct RailMark {
+  Mark<RailWord> operator()(Lane) const;
+};
+struct Once {
+  void operator()() const;
+};
 }  // namespace archetype
 
 template <class W>

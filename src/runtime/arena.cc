@@ -12,7 +12,8 @@ namespace {
 constexpr size_t kLeaseAlign = 128;
 }
 
-Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner) : base_(base), bytes_(bytes), owner_(std::move(owner)) {}
+Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner)
+    : base_(base), bytes_(bytes), owner_(std::move(owner)) {}
 
 std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
   const size_t room = round_up(std::max<size_t>(bytes, 1), kLeaseAlign);
@@ -74,8 +75,10 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes) {
 
 Lease::Block::~Block() {
   if (!data) return;
-  if (arena) arena->give_back(data);
-  else ::operator delete(data, std::align_val_t(kLeaseAlign));
+  if (arena)
+    arena->give_back(data);
+  else
+    ::operator delete(data, std::align_val_t(kLeaseAlign));
 }
 
 void* Lease::data() const { return block_ ? block_->data : nullptr; }

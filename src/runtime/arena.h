@@ -18,7 +18,8 @@ class Arena : public std::enable_shared_from_this<Arena> {
 
   // A registered block, or null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
-  // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent again.
+  // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent
+  // again.
   void close();
   bool holds(const void* data, size_t bytes) const;
   size_t used() const;

@@ -35,7 +35,8 @@ void want_type(const char* argument, const Tensor& t, DLDataType type, const cha
   if (!same_type(t.dtype, type)) refuse(argument, type_of(t.dtype), name);
 }
 void want_cpu_matrix(const char* argument, const Tensor& t) {
-  if (t.device.device_type != kDLCPU) refuse(argument, "device type " + std::to_string(t.device.device_type), "on the CPU (1)");
+  if (t.device.device_type != kDLCPU)
+    refuse(argument, "device type " + std::to_string(t.device.device_type), "on the CPU (1)");
   if (t.ndim != 2) refuse(argument, std::to_string(t.ndim) + " dimensions", "of 2 dimensions");
   if (t.shape[0] < 0 || t.shape[1] < 0) refuse(argument, shape_of(t), "of no negative extent");
   if (t.data == nullptr && t.bytes() > 0) refuse(argument, "null", "memory of " + std::to_string(t.bytes()) + " bytes");
@@ -45,7 +46,8 @@ void want_contiguous(const char* argument, const Tensor& t) {
   const bool rows_follow = t.shape[0] <= 1 || t.strides[0] == t.shape[1];
   const bool elements_follow = t.shape[1] <= 1 || t.strides[1] == 1;
   if (!rows_follow || !elements_follow)
-    refuse(argument, "strides [" + std::to_string(t.strides[0]) + ", " + std::to_string(t.strides[1]) + "]", "contiguous");
+    refuse(argument, "strides [" + std::to_string(t.strides[0]) + ", " + std::to_string(t.strides[1]) + "]",
+           "contiguous");
 }
 void want_shape(const char* argument, const Tensor& t, uint64_t rows, uint64_t columns) {
   want_contiguous(argument, t);
@@ -53,7 +55,8 @@ void want_shape(const char* argument, const Tensor& t, uint64_t rows, uint64_t c
     refuse(argument, shape_of(t), "[" + std::to_string(rows) + ", " + std::to_string(columns) + "]");
 }
 void want_unit(const char* argument, uint64_t bytes) {
-  if (bytes == 0 || bytes % kTokenUnit != 0) refuse(argument, std::to_string(bytes) + " bytes a row", "a positive multiple of 16 bytes a row");
+  if (bytes == 0 || bytes % kTokenUnit != 0)
+    refuse(argument, std::to_string(bytes) + " bytes a row", "a positive multiple of 16 bytes a row");
 }
 void want_aligned(const char* argument, const Tensor& t) {
   if (reinterpret_cast<uintptr_t>(t.data) % kTokenUnit != 0)
@@ -69,8 +72,8 @@ void want_one_of(const char* argument, uint32_t value, uint32_t count) {
 }  // namespace
 
 Limits limits() {
-  return {kRanksMax, kNodeSizeMax, kRanksMax, uint32_t(kMembersMax), uint32_t(kSetMax), kChannelsMax, kSlotsMax,
-          kRowBytesMax, kTokenUnit, kTokensMax};
+  return {kRanksMax,    kNodeSizeMax, kRanksMax, uint32_t(kMembersMax), uint32_t(kSetMax), kChannelsMax, kSlotsMax,
+          kRowBytesMax, kTokenUnit,   kTokensMax};
 }
 
 namespace {
@@ -88,8 +91,10 @@ void check_topology(const GroupOptions& o) {
   const uint64_t streams = o.topology.node_sizes.size() * ceil_div(most, least);
   within("streams of topology (nodes x largest node / smallest node)", streams, 1, kMembersMax);
   within("streams between peers (largest node x streams of topology)", streams * most, 1, kMembersMax);
-  if (o.bootstrap.ranks != sum) refuse("bootstrap.ranks", std::to_string(o.bootstrap.ranks), std::to_string(sum) + ", the ranks of topology");
-  if (o.bootstrap.rank >= sum) refuse("bootstrap.rank", std::to_string(o.bootstrap.rank), "below " + std::to_string(sum));
+  if (o.bootstrap.ranks != sum)
+    refuse("bootstrap.ranks", std::to_string(o.bootstrap.ranks), std::to_string(sum) + ", the ranks of topology");
+  if (o.bootstrap.rank >= sum)
+    refuse("bootstrap.rank", std::to_string(o.bootstrap.rank), "below " + std::to_string(sum));
 }
 }  // namespace
 
@@ -97,9 +102,11 @@ void check_options(const GroupOptions& o) {
   check_topology(o);
   within("experts", o.experts, 1, kExpertsMax);
   if (!o.expert_owner.empty() && o.expert_owner.size() != o.experts)
-    refuse("expert_owner", std::to_string(o.expert_owner.size()) + " entries", std::to_string(o.experts) + ", one for each expert");
+    refuse("expert_owner", std::to_string(o.expert_owner.size()) + " entries",
+           std::to_string(o.experts) + ", one for each expert");
   for (uint32_t owner : o.expert_owner)
-    if (owner >= o.bootstrap.ranks) refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
+    if (owner >= o.bootstrap.ranks)
+      refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
   within("tokens_max", o.tokens_max, 1, kTokensMax);
   within("row_bytes_max", o.row_bytes_max, kTokenUnit, kRowBytesMax);
   if (o.row_bytes_max % kTokenUnit != 0) refuse("row_bytes_max", std::to_string(o.row_bytes_max), "a multiple of 16");
@@ -137,23 +144,30 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
     want_cpu_matrix("scales", in.scales);
     if (in.scales.element_bytes() != 4) refuse("scales", type_of(in.scales.dtype), "of 4-byte scalars");
     within("columns of scales", uint64_t(in.scales.columns()), 1, o.scales_max);
-    if (in.scales.rows() != in.x.rows()) refuse("scales", shape_of(in.scales), "of as many rows as x, " + std::to_string(in.x.rows()));
+    if (in.scales.rows() != in.x.rows())
+      refuse("scales", shape_of(in.scales), "of as many rows as x, " + std::to_string(in.x.rows()));
   }
   within("channels", in.channels, 0, o.channels);
   within("expert_alignment", in.expert_alignment, 1, 1 << 20);
   want_one_of("landing", uint32_t(in.landing), 3);
   want_one_of("overflow", uint32_t(in.overflow), 2);
-  if (in.rows_max != 0) throw Error(Code::kNotSupported, "rows_max: " + std::to_string(in.rows_max) + ", must be 0: this build waits for the row count");
+  if (in.rows_max != 0)
+    throw Error(Code::kNotSupported,
+                "rows_max: " + std::to_string(in.rows_max) + ", must be 0: this build waits for the row count");
   if (!in.handle) check_routing(o, in);
   if (in.handle) {
     want_handle(group, in.handle);
-    if (in.topk_idx.given() || in.topk_weights.given()) refuse("topk_idx", "given with a handle", "absent: the handle is the routing");
-    if (uint64_t(in.x.rows()) != in.handle->tokens) refuse("x", shape_of(in.x), "of as many rows as the handle, " + std::to_string(in.handle->tokens));
+    if (in.topk_idx.given() || in.topk_weights.given())
+      refuse("topk_idx", "given with a handle", "absent: the handle is the routing");
+    if (uint64_t(in.x.rows()) != in.handle->tokens)
+      refuse("x", shape_of(in.x), "of as many rows as the handle, " + std::to_string(in.handle->tokens));
   }
   if (in.out_x.given()) {
     want_contiguous("out_x", in.out_x);
     want_aligned("out_x", in.out_x);
-    if (in.out_x.row_bytes() != in.x.row_bytes()) refuse("out_x", std::to_string(in.out_x.row_bytes()) + " bytes a row", std::to_string(in.x.row_bytes()) + ", as x");
+    if (in.out_x.row_bytes() != in.x.row_bytes())
+      refuse("out_x", std::to_string(in.out_x.row_bytes()) + " bytes a row",
+             std::to_string(in.x.row_bytes()) + ", as x");
   }
 }
 

@@ -39,16 +39,19 @@ class CombineCall {
     // Without rows there is nothing to read: any place will do.
     const bool readable = leased || in_.x.rows() == 0;
     if (in_.source == CombineSource::kPull && !readable)
-      throw Error(Code::kInvalidArgument, "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
+      throw Error(Code::kInvalidArgument,
+                  "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
     pull_ = in_.source != CombineSource::kPush && readable;
     out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
     if (pull_) reached(Situation::kSourcePull);
-    const char* why = in_.source == CombineSource::kAuto ? (pull_ ? "x lies in a lease" : "x lies outside the leases") : "asked for";
+    const char* why =
+        in_.source == CombineSource::kAuto ? (pull_ ? "x lies in a lease" : "x lies outside the leases") : "asked for";
     g_.decide("combine source", pull_ ? "pull" : "push", why);
   }
 
   void take_outputs() {
-    const uint64_t row_bytes = in_.x.row_bytes(), own = in_.out_x.given() ? 0 : round_up(handle_.tokens * row_bytes, 128);
+    const uint64_t row_bytes = in_.x.row_bytes(),
+                   own = in_.out_x.given() ? 0 : round_up(handle_.tokens * row_bytes, 128);
     auto block = private_or_leased(own + handle_.tokens * weights() * 4);
     char* const base = block->data;
     out_.x = in_.out_x.given() ? in_.out_x : matrix(base, int64_t(handle_.tokens), in_.x.columns(), kBf16);

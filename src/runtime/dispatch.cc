@@ -18,15 +18,18 @@ namespace {
 // One dispatch of one rank, step by step.
 class DispatchCall {
  public:
-  DispatchCall(Group::Impl& group, const DispatchInputs& in) : g_(group), in_(in), channels_(g_.channels_of(in.channels)) {}
+  DispatchCall(Group::Impl& group, const DispatchInputs& in)
+      : g_(group), in_(in), channels_(g_.channels_of(in.channels)) {}
 
   DispatchOutputs run() {
     shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
     if (in_.x.rows() == 0) reached(Situation::kRankEmpty);
-    if (in_.handle) begin_cached();
-    else notify();
+    if (in_.handle)
+      begin_cached();
+    else
+      notify();
     take_outputs();
     move_tokens();
     return finish();
@@ -58,14 +61,16 @@ class DispatchCall {
 
   // Counts to everyone; afterwards the plan is known.
   void notify() {
-    const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr, in_.topk_idx.as<int64_t>(),
-                          in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
+    const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
+                          in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()),
+                          shape_.top_k};
     LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.data()});
     bad_ = layout.bad;
     fill_scales();
     write_records(layout.counts);
     begin(Phase::kNotify, records_to_send());
-    NotifyTrip trip{call_, ++g_.notify_uses, g_.counts_to_peers.data(), g_.counts_to_nodes.data(), g_.geometry.channels};
+    NotifyTrip trip{call_, ++g_.notify_uses, g_.counts_to_peers.data(), g_.counts_to_nodes.data(),
+                    g_.geometry.channels};
     std::vector<Task> tasks{[&](HostWarp& w) { run_notify(w, trip); }};
     g_.run(tasks, "dispatch", false);
     learn_handle(std::move(layout), trip.parity());
@@ -92,7 +97,8 @@ class DispatchCall {
     auto record = [&](uint32_t s) {
       return CountsRecord{reinterpret_cast<const uint32_t*>(b.mine() + b.up.counts.at(parity, s))};
     };
-    ReceivePlan plan = receive_plan({g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
+    ReceivePlan plan = receive_plan(
+        {g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
     expert_counts_ = plan.expert_counts;
     arriving_ = SpanTable(g_.map.ranks, channels_);
     for (uint32_t s = 0; s < g_.map.ranks; ++s) arriving_.set_counts(s, plan.row_base[s], record(s).by_channel());
@@ -117,7 +123,8 @@ class DispatchCall {
       made->log_begin[s + 1] = first + words[1];
       forward_.set_counts(s, first, words + 2);
       for (uint32_t p = 0; p < g_.map.peers; ++p)
-        made->forwarded += CountsRecord{words + (g_.geometry.node_counts_head() + p * g_.geometry.counts_bytes()) / 4}.tokens();
+        made->forwarded +=
+            CountsRecord{words + (g_.geometry.node_counts_head() + p * g_.geometry.counts_bytes()) / 4}.tokens();
     }
     made->log_width = std::min(shape_.top_k, g_.map.peers);
     made->log_token.resize(made->log_begin.back());
@@ -141,7 +148,8 @@ class DispatchCall {
   // Room for what I receive, and with it the landing.
   void take_outputs() {
     const uint64_t rows = handle_->rows(), k = shape_.listed ? shape_.top_k : 0;
-    too_small_ = in_.out_x.given() && uint64_t(in_.out_x.rows()) < rows;  // the trip completes into a lease, then the call fails
+    too_small_ =
+        in_.out_x.given() && uint64_t(in_.out_x.rows()) < rows;  // the trip completes into a lease, then the call fails
     const bool own_rows = in_.out_x.given() && !too_small_;
     uint64_t at = 0;
     auto take = [&](uint64_t bytes) { return std::exchange(at, round_up(at + bytes, 128)); };
@@ -155,7 +163,9 @@ class DispatchCall {
     char* const base = block->data;
     rows_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
     row_tails_ = base + tails_at;
-    auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) { return matrix(base + offset, int64_t(rows), int64_t(columns), type); };
+    auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
+      return matrix(base + offset, int64_t(rows), int64_t(columns), type);
+    };
     out_.x = matrix(rows_, int64_t(rows), in_.x.columns(), in_.x.dtype);
     if (shape_.scales > 0) out_.scales = put(in_.scales.dtype, scales_at, shape_.scales);
     if (k > 0) {
@@ -171,9 +181,13 @@ class DispatchCall {
     direct_ = reachable;
     out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
     std::string why = "a lease of " + std::to_string(bytes) + " bytes was had";
-    if (in_.landing == Landing::kRing) why = "asked for";
-    else if (!leased) why = "no room in the slabs for " + std::to_string(bytes) + " bytes: longest gap " + std::to_string(g_.arena->longest_gap());
-    else if (!direct_) why = "out_x is not in a lease";
+    if (in_.landing == Landing::kRing)
+      why = "asked for";
+    else if (!leased)
+      why = "no room in the slabs for " + std::to_string(bytes) + " bytes: longest gap " +
+            std::to_string(g_.arena->longest_gap());
+    else if (!direct_)
+      why = "out_x is not in a lease";
     if (in_.landing != Landing::kRing && !leased) reached(Situation::kSlabExhausted);
     g_.decide("landing", direct_ ? "direct" : "ring", why);
   }
@@ -216,11 +230,13 @@ class DispatchCall {
     g_.set_phase(Phase::kDispatch, rows_to_move());
     const DispatchTrip t = trip();
     std::vector<Task> tasks;
-    if (in_.handle) tasks.push_back([&](HostWarp& w) { open_call(w, t.call); });
-    else tasks.push_back([&](HostWarp& w) {
-      w.enter(Role::kNotify, -1);
-      show_grants(w, t.call);
-    });
+    if (in_.handle)
+      tasks.push_back([&](HostWarp& w) { open_call(w, t.call); });
+    else
+      tasks.push_back([&](HostWarp& w) {
+        w.enter(Role::kNotify, -1);
+        show_grants(w, t.call);
+      });
     for (uint32_t i = 0; i < warps; ++i) {
       tasks.push_back([&](HostWarp& w) { run_dispatch_receiver(w, t); });
       if (forwards) tasks.push_back([&](HostWarp& w) { run_dispatch_forwarder(w, t); });
@@ -238,7 +254,8 @@ class DispatchCall {
     return sum;
   }
   uint64_t rows_to_move() const {
-    uint64_t sum = g_.map.peers + (direct_ ? 0 : handle_->rows()) + (in_.handle ? g_.cards_shown() : 0) + handle_->forwarded;
+    uint64_t sum =
+        g_.map.peers + (direct_ ? 0 : handle_->rows()) + (in_.handle ? g_.cards_shown() : 0) + handle_->forwarded;
     for (const Route& r : handle_->routes) sum += r.target != kNoRoute;
     return sum;
   }
@@ -246,15 +263,19 @@ class DispatchCall {
   DispatchOutputs finish() {
     if (too_small_)
       throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
-                                              std::to_string(out_.rows) + ", what this rank received; the group is good");
+                                              std::to_string(out_.rows) +
+                                              ", what this rank received; the group is good");
     if (made_)
-      for (int64_t row = 0; row < out_.rows; ++row) made_->row_token[uint64_t(row)] = uint32_t(out_.source.as<int32_t>()[row * 2 + 1]);
+      for (int64_t row = 0; row < out_.rows; ++row)
+        made_->row_token[uint64_t(row)] = uint32_t(out_.source.as<int32_t>()[row * 2 + 1]);
     out_.handle = handle_;
     out_.expert_counts = std::move(expert_counts_);
     out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
     if (bad_.found)
-      out_.status = {Code::kBadExpertId, "topk_idx: " + std::to_string(bad_.value) + " at token " + std::to_string(bad_.token) + ", slot " +
-                                             std::to_string(bad_.slot) + ", must be -1 to " + std::to_string(g_.experts.experts - 1) + "; counted as -1"};
+      out_.status = {Code::kBadExpertId, "topk_idx: " + std::to_string(bad_.value) + " at token " +
+                                             std::to_string(bad_.token) + ", slot " + std::to_string(bad_.slot) +
+                                             ", must be -1 to " + std::to_string(g_.experts.experts - 1) +
+                                             "; counted as -1"};
     return std::move(out_);
   }
 

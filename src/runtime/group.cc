@@ -17,7 +17,8 @@ const char* name_of(Role role) {
   return names[int(role)];
 }
 const char* name_of(Waiting what) {
-  constexpr const char* names[] = {"card", "grant", "counts", "tokens", "credit", "reading by the network", "leaving", "first word"};
+  constexpr const char* names[] = {"card",    "grant",     "counts", "tokens", "credit", "reading by the network",
+                                   "leaving", "first word"};
   return names[int(what)];
 }
 }  // namespace
@@ -88,7 +89,8 @@ void Group::Impl::fail(const char* operation) {
   if (phase == Phase::kCombine) reached(Situation::kAbortInCombine);
   const WaitRecord& wait = scheduler->last_wait();
   Verdict verdict = control->verdict();
-  if (verdict.kind == FaultKind::kNone) verdict = {FaultKind::kUnreachable, wait.present ? wait.whom : map.me, "no verdict came"};
+  if (verdict.kind == FaultKind::kNone)
+    verdict = {FaultKind::kUnreachable, wait.present ? wait.whom : map.me, "no verdict came"};
   fault = control->fault(verdict, operation, call_since);
   if (wait.present && phase != Phase::kIdle) {
     fault.role = name_of(wait.role);
@@ -98,7 +100,8 @@ void Group::Impl::fail(const char* operation) {
     fault.expected = wait.expected;
   }
   LostPeer peer;
-  while (scale_out && scale_out->lost(peer)) fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+  while (scale_out && scale_out->lost(peer))
+    fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
   arena->close();
   faulted = true;
   throw Error(fault);
@@ -126,12 +129,14 @@ void Group::Impl::linger() {
       for (uint64_t m = 0; m < others.size(); ++m) {
         Word* const word = const_cast<Word*>(board.my_net_word(rings.credit.at(c, m)));
         if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
-        if (std::atomic_ref<Word>(*word).load(std::memory_order_acquire) < positions.sent[c * others.size() + m]) return false;
+        if (std::atomic_ref<Word>(*word).load(std::memory_order_acquire) < positions.sent[c * others.size() + m])
+          return false;
       }
     return true;
   };
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
-    if (credited(board.net.dispatch, *dispatch_rail, rails) && credited(board.net.combine, *combine_rail, sources)) return;
+    if (credited(board.net.dispatch, *dispatch_rail, rails) && credited(board.net.combine, *combine_rail, sources))
+      return;
     if (!scale_out->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

@@ -49,7 +49,7 @@ struct Group::Impl {
   // What I grant my peers: `direct`, and where. Row bases are those of `row_base` ([ranks + 1]).
   struct GrantOffer {
     bool direct;
-    const char* rows;   // in my slabs, if direct
+    const char* rows;  // in my slabs, if direct
     const char* tails;
   };
   void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);

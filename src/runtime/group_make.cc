@@ -25,7 +25,8 @@ Geometry geometry_of(const GroupOptions& o, const RankMap& map, uint32_t node_si
   const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
   // A partial sum in fp32, and fp32 weights behind it.
   const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
-  return {map.ranks, map.nodes, map.fold, node_size_max, map.peers, o.channels, o.slots, experts_of_rank_max, token.bytes(), sum_bytes};
+  return {map.ranks, map.nodes,           map.fold,      node_size_max, map.peers, o.channels,
+          o.slots,   experts_of_rank_max, token.bytes(), sum_bytes};
 }
 
 // The options that must be alike, as text that a mismatch can quote.
@@ -69,8 +70,8 @@ std::string first_difference(const std::string& mine, const std::string& other) 
 }
 
 const char* name_of(Broken what) {
-  constexpr const char* names[] = {"operation", "row bytes", "scales", "top-k", "dtype", "channels", "wire", "topk_weights",
-                                   "handle", "rows_max", "token header", "counts"};
+  constexpr const char* names[] = {"operation", "row bytes",    "scales", "top-k",    "dtype",        "channels",
+                                   "wire",      "topk_weights", "handle", "rows_max", "token header", "counts"};
   return names[int(what)];
 }
 
@@ -84,7 +85,8 @@ Group::Impl::Impl(const GroupOptions& given) : options(given) {
   placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
   experts = placement->view();
   geometry = geometry_of(options, map, ranks->node_size_max(), placement->experts_of_rank_max());
-  control = std::make_unique<Control>(options.bootstrap, options.deadline_ms, std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
+  control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
+                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   agree();
   const bool loopback = map.nodes > 1 && choose_loopback();
   map_memory(loopback);
@@ -100,7 +102,8 @@ void Group::Impl::agree() {
   const std::vector<std::string> all = control->gather(mine);
   for (uint32_t r = 1; r < map.ranks; ++r)
     if (all[r] != all[0])
-      throw Error(Code::kInvalidArgument, "options: rank 0 has " + first_difference(all[0], all[r]) + " on rank " + std::to_string(r) + "; must be alike");
+      throw Error(Code::kInvalidArgument, "options: rank 0 has " + first_difference(all[0], all[r]) + " on rank " +
+                                              std::to_string(r) + "; must be alike");
 }
 
 // Everyone decides alike: from what all ranks said.
@@ -113,14 +116,21 @@ bool Group::Impl::choose_loopback() {
   why = "this build has no libfabric";
 #endif
   const std::vector<std::string> all = control->gather((here ? "y" : "n") + host_identity());
-  const bool one_host = std::all_of(all.begin(), all.end(), [&](const std::string& s) { return s.substr(1) == all[0].substr(1); });
+  const bool one_host =
+      std::all_of(all.begin(), all.end(), [&](const std::string& s) { return s.substr(1) == all[0].substr(1); });
   const bool everywhere = std::all_of(all.begin(), all.end(), [](const std::string& s) { return s[0] == 'y'; });
-  const bool loopback = options.scale_out == ScaleOutChoice::kLoopback || (options.scale_out == ScaleOutChoice::kAuto && !everywhere);
+  const bool loopback =
+      options.scale_out == ScaleOutChoice::kLoopback || (options.scale_out == ScaleOutChoice::kAuto && !everywhere);
   if (loopback && !one_host)
-    throw Error(Code::kInvalidArgument, "scale_out: loopback, must be libfabric: ranks are on different hosts" + (why.empty() ? "" : " (" + why + ")"));
-  if (!loopback && !everywhere) throw Error(Code::kNotSupported, "scale_out: libfabric is not there on every rank: " + why);
+    throw Error(Code::kInvalidArgument, "scale_out: loopback, must be libfabric: ranks are on different hosts" +
+                                            (why.empty() ? "" : " (" + why + ")"));
+  if (!loopback && !everywhere)
+    throw Error(Code::kNotSupported, "scale_out: libfabric is not there on every rank: " + why);
   const char* asked = options.scale_out == ScaleOutChoice::kAuto ? "" : "asked for";
-  decide("scale-out", loopback ? "loopback" : "libfabric", *asked ? asked : loopback ? "all ranks share a host; " + why : "every rank has it");
+  decide("scale-out", loopback ? "loopback" : "libfabric",
+         *asked     ? asked
+         : loopback ? "all ranks share a host; " + why
+                    : "every rank has it");
   return loopback;
 }
 
@@ -134,14 +144,16 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
   }
   const std::vector<std::string> all = control->gather(mine);
   for (uint32_t r = 0; r < map.ranks; ++r)
-    if (!all[r].empty()) throw Error(Code(all[r][0]), all[r].substr(1) + (map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+    if (!all[r].empty())
+      throw Error(Code(all[r][0]), all[r].substr(1) + (map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
 }
 
 // What all ranks of my host ask for together.
 uint64_t Group::Impl::bytes_of_host(uint64_t mine) {
   uint64_t sum = 0;
   for (const std::string& other : control->gather(std::to_string(mine) + " " + host_identity()))
-    if (const size_t space = other.find(' '); other.substr(space + 1) == host_identity()) sum += std::stoull(other.substr(0, space));
+    if (const size_t space = other.find(' '); other.substr(space + 1) == host_identity())
+      sum += std::stoull(other.substr(0, space));
   return sum;
 }
 
@@ -159,15 +171,18 @@ void Group::Impl::map_memory(bool loopback) {
   bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   neighbours = std::make_unique<Neighbours>(map.me, region, bell_fd.get());
   std::vector<RegionOffer> offers;
-  for (const std::string& offer : control->gather(neighbours->offer().pack())) offers.push_back(RegionOffer::unpack(offer));
+  for (const std::string& offer : control->gather(neighbours->offer().pack()))
+    offers.push_back(RegionOffer::unpack(offer));
   std::vector<uint32_t> wanted;
   for (uint32_t r = 0; r < map.ranks; ++r) {
-    const bool rail = !map.is_mate(r) && (map.rail_of(map.me, map.node_of[r]) == r || map.rail_of(r, map.node) == map.me);
+    const bool rail =
+        !map.is_mate(r) && (map.rail_of(map.me, map.node_of[r]) == r || map.rail_of(r, map.node) == map.me);
     if (r != map.me && (map.is_mate(r) || (loopback && rail))) wanted.push_back(r);
   }
   for (uint32_t r : wanted)
     if (!offers[r].same_host(offers[map.me]))
-      throw Error(Code::kInvalidArgument, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " + std::to_string(std::max(r, map.me)) +
+      throw Error(Code::kInvalidArgument, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " +
+                                              std::to_string(std::max(r, map.me)) +
                                               " are in one node, must be on one host");
   try {
     neighbours->connect(offers, wanted, options.deadline_ms);
@@ -244,13 +259,16 @@ void Group::Impl::make_board() {
 }
 
 void Group::Impl::make_executor() {
-  auto asleep = [&](char* network) { return reinterpret_cast<std::atomic<uint32_t>*>(network + board.net.asleep.at(0)); };
+  auto asleep = [&](char* network) {
+    return reinterpret_cast<std::atomic<uint32_t>*>(network + board.net.asleep.at(0));
+  };
   HostMemoryOptions o;
   o.rank = map.me;
   o.bell = Bell{asleep(region->base()), bell_fd.get()};
   o.bells.resize(map.ranks);
   for (uint32_t r = 0; r < map.ranks; ++r)
-    if (char* const base = r == map.me ? nullptr : neighbours->base(r)) o.bells[r] = Bell{asleep(base), neighbours->bell_fd(r)};
+    if (char* const base = r == map.me ? nullptr : neighbours->base(r))
+      o.bells[r] = Bell{asleep(base), neighbours->bell_fd(r)};
   o.scale_out = scale_out.get();
   o.abort = &control->abort_word();
   o.deadline_ms = options.deadline_ms;
@@ -260,8 +278,9 @@ void Group::Impl::make_executor() {
   };
   o.on_idle = [this](const WaitRecord& w) { control->note(epoch, phase, w.present, w.present ? w.whom : kNobody); };
   o.on_broken = [this](const BrokenRecord& b) {
-    control->mismatch(b.rank, std::string(name_of(b.what)) + ": " + std::to_string(b.seen) + " on rank " + std::to_string(b.rank) + ", " +
-                                  std::to_string(b.expected) + " on rank " + std::to_string(map.me));
+    control->mismatch(b.rank, std::string(name_of(b.what)) + ": " + std::to_string(b.seen) + " on rank " +
+                                  std::to_string(b.rank) + ", " + std::to_string(b.expected) + " on rank " +
+                                  std::to_string(map.me));
   };
   memory = std::make_unique<HostMemory>(o);
   const uint64_t per_peer = uint64_t(map.peers) * map.sources();
@@ -275,21 +294,28 @@ void Group::Impl::make_executor() {
   });
 }
 
-// Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect lazily.
+// Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
+// lazily.
 void Group::Impl::try_paths() {
   if (map.nodes == 1) return;
   std::vector<Task> tasks{[&](HostWarp& w) {
     w.enter(Role::kNotify, -1);
     auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
-      w.publish(present(w, others, count), [&](Lane m) { return Mark<RailWord>{{word(others[m]), others[m].rank}, 1}; });
+      w.publish(present(w, others, count), [&](Lane m) {
+        return Mark<RailWord>{{word(others[m]), others[m].rank}, 1};
+      });
     };
     greet(board.rails, map.nodes, [&](const Counterpart& c) { return board.net.hello.at(map.nodes + c.index); });
     greet(board.sources, map.sources(), [&](const Counterpart& c) { return board.net.hello.at(c.index); });
     auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
       auto seen = w.table<Word>(int(count), [](Lane) { return Word(0); });
-      w.wait_all(present(w, others, count), [&](Lane m) {
-        return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank, Waiting::kPath};
-      }, seen);
+      w.wait_all(
+          present(w, others, count),
+          [&](Lane m) {
+            return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank,
+                        Waiting::kPath};
+          },
+          seen);
     };
     listen(board.rails, map.nodes, 0);
     listen(board.sources, map.sources(), map.nodes);

@@ -8,7 +8,8 @@ SpanTable forward_spans(const HandleData& handle, uint32_t channels) {
   SpanTable table(slots, channels);
   for (uint32_t s = 0; s < slots; ++s) {
     const uint64_t first = handle.log_begin[s];
-    table.set_tokens(s, {first, handle.log_token.data() + first, handle.log_begin[s + 1] - first, handle.slot_tokens[s]});
+    table.set_tokens(s,
+                     {first, handle.log_token.data() + first, handle.log_begin[s + 1] - first, handle.slot_tokens[s]});
   }
   return table;
 }
@@ -18,7 +19,8 @@ SpanTable row_spans(const HandleData& handle, uint32_t channels) {
   SpanTable table(ranks, channels);
   for (uint32_t s = 0; s < ranks; ++s) {
     const uint64_t first = handle.row_base[s];
-    table.set_tokens(s, {first, handle.row_token.data() + first, handle.row_base[s + 1] - first, handle.source_tokens[s]});
+    table.set_tokens(s,
+                     {first, handle.row_token.data() + first, handle.row_base[s + 1] - first, handle.source_tokens[s]});
   }
   return table;
 }

@@ -1,5 +1,5 @@
-// What a Handle holds: the routing of one dispatch as its origin, its forwarders and its owners know it. No base, no ring
-// position, no channel cut: any later call may use it with any channels.
+// What a Handle holds: the routing of one dispatch as its origin, its forwarders and its owners know it. No base, no
+// ring position, no channel cut: any later call may use it with any channels.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -17,16 +17,16 @@ struct HandleData {
   uint32_t top_k = 0;
 
   // As origin.
-  std::vector<Route> routes;    // [tokens][top_k]
-  uint64_t sent_to_nodes = 0;   // copies that cross to other nodes
+  std::vector<Route> routes;   // [tokens][top_k]
+  uint64_t sent_to_nodes = 0;  // copies that cross to other nodes
 
   // As forwarder, by source slot.
-  std::vector<uint64_t> log_begin;      // [source slots + 1]
-  std::vector<uint32_t> slot_tokens;    // [source slots] tokens of the rank behind it
-  std::vector<uint32_t> log_token;      // [entries]
-  std::vector<Route> log;               // [entries][log_width]
+  std::vector<uint64_t> log_begin;    // [source slots + 1]
+  std::vector<uint32_t> slot_tokens;  // [source slots] tokens of the rank behind it
+  std::vector<uint32_t> log_token;    // [entries]
+  std::vector<Route> log;             // [entries][log_width]
   uint32_t log_width = 0;
-  uint64_t forwarded = 0;               // copies that I make of it for my peers
+  uint64_t forwarded = 0;  // copies that I make of it for my peers
 
   // As owner.
   std::vector<uint64_t> row_base;       // [ranks + 1]

@@ -44,8 +44,9 @@ uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column) {
 std::string World::describe() const {
   std::string text = "nodes";
   for (uint32_t n : node_sizes) text += " " + std::to_string(n);
-  return text + ", experts " + std::to_string(experts) + ", top-k " + std::to_string(top_k) + ", columns " + std::to_string(columns) +
-         ", channels " + std::to_string(channels) + ", slots " + std::to_string(slots) + ", seed " + std::to_string(seed);
+  return text + ", experts " + std::to_string(experts) + ", top-k " + std::to_string(top_k) + ", columns " +
+         std::to_string(columns) + ", channels " + std::to_string(channels) + ", slots " + std::to_string(slots) +
+         ", seed " + std::to_string(seed);
 }
 
 reference::Problem problem_of(const World& world) {
@@ -121,16 +122,19 @@ void Member::check_dispatch(const Pass& pass, const DispatchOutputs& out, uint64
     const reference::Source s = received_.source[i];
     for (uint32_t c = 0; c < columns; ++c)
       ASSERT_EQ(out.x.as<uint16_t>()[i * columns + c], element(salt, s.rank, s.token, c))
-          << "row " << i << " of token " << s.token << " of rank " << s.rank << ", column " << c << (cached ? ", cached" : "");
+          << "row " << i << " of token " << s.token << " of rank " << s.rank << ", column " << c
+          << (cached ? ", cached" : "");
     const int64_t tokens = problem_.routes[s.rank].tokens;
     for (uint32_t c = 0; c < pass.scales; ++c)
-      ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c], uint32_t(mix(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
+      ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c],
+                uint32_t(mix(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
     if (cached) continue;
     ASSERT_EQ(out.source.as<int32_t>()[i * 2], int32_t(s.rank));
     ASSERT_EQ(out.source.as<int32_t>()[i * 2 + 1], int32_t(s.token));
     for (uint32_t k = 0; k < world_.top_k; ++k) {
       ASSERT_EQ(out.topk_idx.as<int32_t>()[i * world_.top_k + k], received_.ids[i * world_.top_k + k]) << "row " << i;
-      ASSERT_EQ(out.topk_weights.as<float>()[i * world_.top_k + k], received_.weights[i * world_.top_k + k]) << "row " << i;
+      ASSERT_EQ(out.topk_weights.as<float>()[i * world_.top_k + k], received_.weights[i * world_.top_k + k])
+          << "row " << i;
     }
   }
   EXPECT_EQ(out.expert_counts, cached ? std::vector<int64_t>{} : received_.expert_counts);
@@ -141,9 +145,13 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   const size_t rows = received_.source.size(), row_bytes = rows * columns * 2;
   Lease lease;
   std::vector<uint64_t> heap;
-  if (pass.source == CombineSource::kPush) heap.resize((row_bytes + rows * k * 4) / 8 + 16);
-  else lease = group_.lease(row_bytes + rows * k * 4);
-  char* const base = heap.empty() ? static_cast<char*>(lease.data()) : reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
+  if (pass.source == CombineSource::kPush)
+    heap.resize((row_bytes + rows * k * 4) / 8 + 16);
+  else
+    lease = group_.lease(row_bytes + rows * k * 4);
+  char* const base = heap.empty()
+                         ? static_cast<char*>(lease.data())
+                         : reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
   auto* const y = reinterpret_cast<uint16_t*>(base);
   auto* const weights = reinterpret_cast<float*>(base + row_bytes);
   for (size_t i = 0; i < rows; ++i) {
@@ -180,18 +188,25 @@ void Member::check_combine(const Pass& pass, const CombineOutputs& out, uint64_t
       for (uint32_t c = 0; c < columns; ++c) bias[b][c] = element(salt + 1000 + uint64_t(b), me, t, c);
       in.bias[b] = bias[b].data();
     }
-    reference::sum(problem_, in, [&](uint32_t owner, reference::Source s) {
-      for (uint32_t c = 0; c < columns; ++c) row[c] = returned(salt, owner, s, c);
-      return row.data();
-    }, want.data());
+    reference::sum(
+        problem_, in,
+        [&](uint32_t owner, reference::Source s) {
+          for (uint32_t c = 0; c < columns; ++c) row[c] = returned(salt, owner, s, c);
+          return row.data();
+        },
+        want.data());
     for (uint32_t c = 0; c < columns; ++c)
       ASSERT_EQ(out.x.as<uint16_t>()[size_t(t) * columns + c], want[c]) << "token " << t << ", column " << c;
     if (!pass.weights) continue;
-    reference::sum_weights(problem_, token, [&](uint32_t owner, reference::Source s) {
-      for (uint32_t j = 0; j < k; ++j) weights[j] = weight_of(salt, owner, s, j);
-      return weights.data();
-    }, want_weights.data());
-    ASSERT_EQ(std::memcmp(out.topk_weights.as<float>() + size_t(t) * k, want_weights.data(), k * 4), 0) << "weights of token " << t;
+    reference::sum_weights(
+        problem_, token,
+        [&](uint32_t owner, reference::Source s) {
+          for (uint32_t j = 0; j < k; ++j) weights[j] = weight_of(salt, owner, s, j);
+          return weights.data();
+        },
+        want_weights.data());
+    ASSERT_EQ(std::memcmp(out.topk_weights.as<float>() + size_t(t) * k, want_weights.data(), k * 4), 0)
+        << "weights of token " << t;
   }
 }
 

@@ -1,4 +1,5 @@
-// Ranks as threads of this process, a workload for them, and the check of everything that they get against the reference.
+// Ranks as threads of this process, a workload for them, and the check of everything that they get against the
+// reference.
 #pragma once
 #include <transload/transload.h>
 
@@ -37,10 +38,10 @@ struct Pass {
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
   int biases = 0;
-  bool weights = false;       // combine sums them as well
-  bool wide_ids = false;      // int64
+  bool weights = false;   // combine sums them as well
+  bool wide_ids = false;  // int64
   uint32_t channels = 0;
-  uint32_t columns = 0;       // 0: the world's
+  uint32_t columns = 0;  // 0: the world's
   uint32_t scales = 0;
   uint32_t alignment = 1;
 };
@@ -49,7 +50,8 @@ struct Pass {
 reference::Problem problem_of(const World& world);
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
-// One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming the rank.
+// One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming
+// the rank.
 class Member {
  public:
   Member(const World& world, const reference::Problem& problem, Group& group);

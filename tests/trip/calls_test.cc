@@ -21,7 +21,8 @@ World small_world() {
   return w;
 }
 
-DispatchInputs inputs_of(const reference::Problem& problem, const std::vector<uint16_t>& x, uint32_t rank, uint32_t columns) {
+DispatchInputs inputs_of(const reference::Problem& problem, const std::vector<uint16_t>& x, uint32_t rank,
+                         uint32_t columns) {
   const reference::Routes& routes = problem.routes[rank];
   DispatchInputs in;
   in.x = matrix(x.data(), routes.tokens, columns, kBf16);
@@ -67,12 +68,14 @@ TEST(Handles, OutliveLaterDispatches) {
       again.landing = channels == 3 ? Landing::kRing : Landing::kAuto;
       const DispatchOutputs out = group.dispatch(again);
       ASSERT_EQ(out.rows, first.rows);
-      ASSERT_EQ(std::memcmp(out.x.data, first.x.data, first.x.bytes()), 0) << "rank " << rank << ", channels " << channels;
+      ASSERT_EQ(std::memcmp(out.x.data, first.x.data, first.x.bytes()), 0)
+          << "rank " << rank << ", channels " << channels;
     }
   });
 }
 
-// Dozens of leases at once, returned in another order; the landing falls back to the ring when they run out, and comes back.
+// Dozens of leases at once, returned in another order; the landing falls back to the ring when they run out, and comes
+// back.
 TEST(Leases, RunOutOnOneRank) {
   World w = small_world();
   w.slab_bytes = 64 << 10;
@@ -132,7 +135,8 @@ TEST(Groups, FreedInAnyOrder) {
   for (uint32_t r = 0; r < w.ranks(); ++r)
     ranks.emplace_back([&, r] {
       std::vector<std::unique_ptr<Group>> groups;
-      for (const char* name : {"a", "b", "c"}) groups.push_back(std::make_unique<Group>(options_of(w, r, rendezvous.port(), name)));
+      for (const char* name : {"a", "b", "c"})
+        groups.push_back(std::make_unique<Group>(options_of(w, r, rendezvous.port(), name)));
       for (uint32_t i : {0u, 1u, 2u}) Member(w, problem, *groups[i]).pass(Pass{}, i);
       groups[r % 3].reset();
       for (uint32_t i : {1u, 2u, 0u})
@@ -159,14 +163,20 @@ TEST(BadInput, NamesArgumentValueAndBound) {
   run_team(w, [&](Group& group, uint32_t rank) {
     const std::vector<uint16_t> x = rows_of(w, rank, 1);
     const DispatchInputs good = inputs_of(problem, x, rank, w.columns);
-    auto refused = [&](const std::function<void(DispatchInputs&)>& spoil, const std::string& want, Code code = Code::kInvalidArgument) {
+    auto refused = [&](const std::function<void(DispatchInputs&)>& spoil, const std::string& want,
+                       Code code = Code::kInvalidArgument) {
       DispatchInputs in = good;
       spoil(in);
       const std::string got = message_of([&] { group.dispatch(in); }, code);
       EXPECT_NE(got.find(want), std::string::npos) << got;
     };
     refused([](auto& in) { in.x = Tensor{}; }, "x: not given");
-    refused([](auto& in) { in.x.shape[1] = 7; in.x.strides[0] = 7; }, "x: 14 bytes a row, must be a positive multiple of 16");
+    refused(
+        [](auto& in) {
+          in.x.shape[1] = 7;
+          in.x.strides[0] = 7;
+        },
+        "x: 14 bytes a row, must be a positive multiple of 16");
     refused([](auto& in) { in.x.strides[0] = 9; }, "x: strides [9, 1], must be contiguous");
     refused([](auto& in) { in.x.device.device_type = kDLCUDA; }, "x: device type 2, must be on the CPU");
     refused([](auto& in) { in.topk_idx.dtype = kF32; }, "topk_idx: type code 2 of 32 bits, must be int32 or int64");
@@ -176,15 +186,18 @@ TEST(BadInput, NamesArgumentValueAndBound) {
     refused([](auto& in) { in.rows_max = 5; }, "rows_max: 5", Code::kNotSupported);
     refused([](auto& in) { in.x.data = static_cast<char*>(in.x.data) + 2; }, "aligned to 16 bytes");
     CombineInputs combine;
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("handle: not given"), std::string::npos);
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("handle: not given"),
+              std::string::npos);
     Member(w, problem, group).pass(Pass{}, 4);  // nothing moved, the group is as it was
     const DispatchOutputs out = group.dispatch(good);
     combine.handle = out.handle;
     combine.x = matrix(x.data(), 1, w.columns, kBf16);
     ASSERT_NE(out.rows, 1);
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("x: [1, 8], must be ["), std::string::npos);
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("x: [1, 8], must be ["),
+              std::string::npos);
     combine.x = matrix(x.data(), out.rows, w.columns, kF32);
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("must be bfloat16"), std::string::npos);
+    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("must be bfloat16"),
+              std::string::npos);
     Member(w, problem, group).pass(Pass{}, 5);
   });
 }
@@ -205,7 +218,12 @@ TEST(BadInput, GroupOptions) {
   refused([](auto& o) { o.top_k_max = 33; }, "top_k_max: 33, must be 1 to 32");
   refused([](auto& o) { o.row_bytes_max = 24; }, "row_bytes_max: 24, must be a multiple of 16");
   refused([](auto& o) { o.experts = 0; }, "experts: 0");
-  refused([](auto& o) { o.expert_owner = {0, 9}; o.experts = 2; }, "expert_owner: 9, must be a rank below 1");
+  refused(
+      [](auto& o) {
+        o.expert_owner = {0, 9};
+        o.experts = 2;
+      },
+      "expert_owner: 9, must be a rank below 1");
   refused([](auto& o) { o.slots = 0; }, "slots: 0");
   refused([](auto& o) { o.channels = 5000; }, "channels: 5000");
 }
@@ -227,7 +245,9 @@ TEST(BadInput, OptionsThatDiffer) {
 
 TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
   World w = small_world();
-  w.route = [&](uint32_t rank, int64_t token, uint32_t k) { return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8); };
+  w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
+    return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8);
+  };
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     const std::vector<uint16_t> x = rows_of(w, rank, 1);
@@ -238,7 +258,8 @@ TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
   });
 }
 
-// Memory of the caller: for rows that pass the ring, and in a lease for rows that land directly; too small is told at the end.
+// Memory of the caller: for rows that pass the ring, and in a lease for rows that land directly; too small is told at
+// the end.
 TEST(OutX, OfTheCaller) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);

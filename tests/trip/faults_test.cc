@@ -1,5 +1,5 @@
-// Faults between threads: who is absent, who called something else, and what is left usable. Killed and stopped processes are
-// in tests/program.
+// Faults between threads: who is absent, who called something else, and what is left usable. Killed and stopped
+// processes are in tests/program.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -98,7 +98,8 @@ TEST(Faults, NobodyCallsTheConstructor) {
 }
 
 // Ranks that call different things, or the same with other arguments, are told so at once, long before a deadline.
-void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&, Handle)>& last_call, const std::string& argument) {
+void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&, Handle)>& last_call,
+                     const std::string& argument) {
   World w = short_world();
   w.deadline_ms = 20000;
   const reference::Problem problem = problem_of(w);
@@ -123,25 +124,31 @@ void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&,
 }
 
 TEST(Mismatch, Channels) {
-  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
-    in.channels = rank == 3 ? 1 : 2;
-    group.dispatch(in);
-  }, "channels");
+  expect_mismatch(
+      [](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
+        in.channels = rank == 3 ? 1 : 2;
+        group.dispatch(in);
+      },
+      "channels");
 }
 TEST(Mismatch, Operation) {
-  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle& handle) {
-    if (rank == 1) {
-      in.handle = handle;
-      in.topk_idx = in.topk_weights = Tensor{};
-    }
-    group.dispatch(in);
-  }, "operation");
+  expect_mismatch(
+      [](Group& group, uint32_t rank, DispatchInputs& in, const Handle& handle) {
+        if (rank == 1) {
+          in.handle = handle;
+          in.topk_idx = in.topk_weights = Tensor{};
+        }
+        group.dispatch(in);
+      },
+      "operation");
 }
 TEST(Mismatch, RowBytes) {
-  expect_mismatch([](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
-    if (rank == 0) in.x.dtype = kU8, in.x.shape[1] = in.x.strides[0] = 16;
-    group.dispatch(in);
-  }, "dtype");
+  expect_mismatch(
+      [](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
+        if (rank == 0) in.x.dtype = kU8, in.x.shape[1] = in.x.strides[0] = 16;
+        group.dispatch(in);
+      },
+      "dtype");
 }
 
 // After a fault the ranks that are left make a new group, and other groups never noticed.
@@ -159,7 +166,8 @@ TEST(Faults, TheRestGoesOn) {
       {
         Group group(options_of(w, r, rendezvous.port(), "first"));
         Member(w, problem, group).pass(Pass{}, 1);
-        if (r == 3) std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 1200));
+        if (r == 3)
+          std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 1200));
         else
           try {
             Member(w, problem, group).pass(Pass{}, 2);

@@ -68,7 +68,9 @@ TEST(Shapes, FewerExpertsThanRanks) {
 
 TEST(Shapes, DuplicateChoices) {
   World w = world_of({2, 2}, {30});
-  w.route = [&](uint32_t rank, int64_t token, uint32_t k) { return int32_t((rank + uint64_t(token) + k / 2) % w.experts); };
+  w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
+    return int32_t((rank + uint64_t(token) + k / 2) % w.experts);
+  };
   run_passes(w, all_ways());
 }
 

@@ -320,7 +320,7 @@ void Scheduler::sleep(Time now, Time limit) {
     pollfd fds[2] = {{options_.bell.fd, POLLIN, 0},
                      {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
     ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
-    last_look_ = now + most;  // what was meant to be slept is no standing still
+    last_look_ = now + most;           // what was meant to be slept is no standing still
     if ((fds[0].revents & POLLIN) != 0) {
       uint64_t rings;
       [[maybe_unused]] const ssize_t got = read(options_.bell.fd, &rings, sizeof rings);

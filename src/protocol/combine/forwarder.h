@@ -5,8 +5,8 @@
 //   runs as  any number of warps, which claim channels
 //   ends     when every token of the log is summed and in the queue of moves
 //
-// It serves several origins, so it waits only for "any of them can move": each origin's gate is a row that has not come, a
-// free slot, or a slot that the network has still to read.
+// It serves several origins, so it waits only for "any of them can move": each origin's gate is a row that has not
+// come, a free slot, or a slot that the network has still to read.
 #pragma once
 #include "protocol/combine/trip.h"
 #include "protocol/marks.h"
@@ -48,7 +48,8 @@ TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& r
   const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
   if (unsure.empty()) return -1;
   auto seen = w.template per<Word>(unsure, [&](Lane l) { return rings.seen(ring(l)); });
-  const Set here = w.poll(unsure, [&](Lane l) { return rings.need(ring(l)); }, seen);
+  const Set here = w.poll(
+      unsure, [&](Lane l) { return rings.need(ring(l)); }, seen);
   w.each(unsure, [&](Lane l) { rings.seen(ring(l)) = seen[l]; });
   int missing = -1;
   w.turns(unsure - here, [&](int l) {
@@ -77,7 +78,8 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
            [&](Lane l) { return rows.row(t, route[l]); });
   if (t.weights > 0)
-    w.reduce(into + t.part_bytes(), SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
+    w.reduce(into + t.part_bytes(),
+             SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
              Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(t, route[l]); });
   w.put(Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
@@ -88,7 +90,8 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, uint32_t channel) {
+TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
+                                   uint32_t channel) {
   const Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(origins, [&](Lane o) {
     r.entry[o] = t.forward.at(uint32_t(o.i), channel);
@@ -99,7 +102,8 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
   for (;;) {
     const Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
+    const Members ready = w.wait_any(
+        live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     w.turns(ready, [&](int o) {
       w.each(Members::only(o), [&](Lane l) {
         Word& known = gate_seen(r, l, r.gate[l]);
@@ -117,8 +121,11 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
   const Grants<W> grants(w, t.call);
   const int origins = int(t.call.board->map.sources());
   auto zero = [](Lane) { return Word(0); };
-  Returning<W> r{{w, t.toward_origins()}, {w, t.peers()}, w.template table<Word>(origins, zero),
-                 w.template table<Word>(origins, zero), w.template table<Word>(origins, zero),
+  Returning<W> r{{w, t.toward_origins()},
+                 {w, t.peers()},
+                 w.template table<Word>(origins, zero),
+                 w.template table<Word>(origins, zero),
+                 w.template table<Word>(origins, zero),
                  w.template table<int>(origins, [](Lane) { return kGateCredit; })};
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
   const Members forwarded = w.where(Members::first(int(t.peers().members())), [&](Lane m) {

@@ -1,13 +1,14 @@
 // COMBINE RECEIVER: the last sum, at the token's origin.
 //
-//   reads    rows of the owners in my node, in place (pull) or from combine rings (push); one partial sum of each other node
+//   reads    rows of the owners in my node, in place (pull) or from combine rings (push); one partial sum of each other
+//   node
 //            from the rings that COMBINE FORWARDERs fill; biases
 //   writes   the caller's result, one row a token, rounded once
 //   runs as  any number of warps, which claim channels
 //   ends     when every token of the channel is summed
 //
-// It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts of the
-// smallest unfinished token are always at the heads of their rings.
+// It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts
+// of the smallest unfinished token are always at the heads of their rings.
 #pragma once
 #include "protocol/combine/trip.h"
 #include "protocol/marks.h"
@@ -26,12 +27,14 @@ TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
   const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
   if (missing.empty()) return;
   auto seen = w.template per<Word>(missing, [&](Lane l) { return box.seen(member(l)); });
-  w.wait_all(missing, [&](Lane l) { return box.need(member(l)); }, seen);
+  w.wait_all(
+      missing, [&](Lane l) { return box.need(member(l)); }, seen);
   w.each(missing, [&](Lane l) { box.seen(member(l)) = seen[l]; });
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c, uint64_t token) {
+TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c,
+                                  uint64_t token) {
   const uint32_t peers = t.call.board->map.peers, here_node = peers + t.call.board->map.node;
   const Set all = Set::first(int(t.width));
   const auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
@@ -48,7 +51,8 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   if (w.failed()) return;
   const Sum sum{before, here, away - before};
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
-  w.reduce(t.out + token * t.row_bytes(), SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), bias(1)}, false}, sum,
+  w.reduce(t.out + token * t.row_bytes(),
+           SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), bias(1)}, false}, sum,
            [&](Lane l) { return here.has(l) ? rows.row(t, route[l]) : c.in.first(node(l)); });
   if (t.weights > 0)
     w.reduce(t.out_weights + token * t.weight_bytes(),
@@ -65,9 +69,8 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   const Grants<W> grants(w, t.call);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
-  const Members own = w.where(Members::first(int(t.peers().members())), [&](Lane m) {
-    return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot();
-  });
+  const Members own = w.where(Members::first(int(t.peers().members())),
+                              [&](Lane m) { return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot(); });
   const Members nodes = Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
     c.in.begin(w, channel, nodes);

@@ -30,7 +30,8 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
   w.each(Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
   while (w.pick(out.next, source) < w.pick(out.last, source) && out.rings.credited(ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
-    const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(), t.weight_bytes()};
+    const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
+                      t.weight_bytes()};
     if (out.rings.wraps(ring)) reached(Situation::kRingWrap);
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
@@ -46,7 +47,9 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   reached(Situation::kSourcePush);
   const int ranks = int(t.call.board->map.ranks);
   auto zero = [](Lane) { return Word(0); };
-  CombineSending<W> out{{w, t.peers()}, w.template table<Word>(ranks, zero), w.template table<Word>(ranks, zero),
+  CombineSending<W> out{{w, t.peers()},
+                        w.template table<Word>(ranks, zero),
+                        w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
   const Members rings = Members::first(int(t.peers().members()));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
@@ -59,9 +62,8 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
     for (;;) {
       const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
-      const Members ready = w.wait_any(live, [&](Lane s) {
-        return out.rings.credit_need(ring_of_source(t, uint32_t(s.i)));
-      }, out.seen);
+      const Members ready = w.wait_any(
+          live, [&](Lane s) { return out.rings.credit_need(ring_of_source(t, uint32_t(s.i))); }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });
     }
     out.rings.keep(w, rings);

@@ -1,18 +1,18 @@
 // What the roles of a combine know, beside the call. The same streams as dispatch, backwards, over the same forwarders.
 #pragma once
+#include "channel/ring.h"
 #include "layout/channels.h"
 #include "layout/plan.h"
 #include "layout/token.h"
-#include "channel/ring.h"
 #include "protocol/call.h"
 
 namespace transload {
 
 struct CombineTrip {
   Call call;
-  uint64_t elements;    // of a row, bf16
-  Scalar wire;          // of partial sums between nodes
-  uint32_t weights;     // fp32 values beside a row that are summed too; 0: none
+  uint64_t elements;                       // of a row, bf16
+  Scalar wire;                             // of partial sums between nodes
+  uint32_t weights;                        // fp32 values beside a row that are summed too; 0: none
   Positions up_positions, rail_positions;  // of the combine rings
 
   // Receiver: my tokens.
@@ -24,13 +24,13 @@ struct CombineTrip {
   char* out_weights;    // [tokens][weights] fp32
 
   // Forwarder: the log of the dispatch.
-  Spans forward;        // [source slot][channel] entries
-  const Route* log;     // [entry][log_width]
+  Spans forward;     // [source slot][channel] entries
+  const Route* log;  // [entry][log_width]
   uint32_t log_width;
 
   // Sender (source push): my rows, by source rank.
-  Spans rows_of;        // [source rank][channel] rows
-  const char* rows;     // [rows][elements] bf16
+  Spans rows_of;            // [source rank][channel] rows
+  const char* rows;         // [rows][elements] bf16
   const char* row_weights;  // [rows][weights] fp32
 
   TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }

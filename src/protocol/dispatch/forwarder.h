@@ -1,13 +1,14 @@
 // DISPATCH FORWARDER: tokens from other nodes to their owners among my peers.
 //
 //   reads    the rings of the ranks whose rail I am, each filled by that rank's SENDER
-//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the log, which combine and cached
+//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the log, which combine and
+//   cached
 //            dispatches read
 //   runs as  any number of warps, which claim channels
 //   ends     when all that the counts announced for the channel is forwarded
 //
-// It serves several sources, so it waits only for "any of them can move": each source's gate is either its next token, or a
-// free slot at one owner of that token.
+// It serves several sources, so it waits only for "any of them can move": each source's gate is either its next token,
+// or a free slot at one owner of that token.
 #pragma once
 #include "protocol/dispatch/sender.h"
 
@@ -19,8 +20,8 @@ struct Forwarding {
   Outbox<W, PeerLink> rings;
   typename W::template Table<Word> entry;  // of the log: next, and end, by source slot
   typename W::template Table<Word> last;
-  typename W::template Table<Word> seen;   // of the word that a source's gate is on
-  typename W::template Table<int> gate;    // the ring that a source waits for; kTokens: its next token
+  typename W::template Table<Word> seen;  // of the word that a source's gate is on
+  typename W::template Table<int> gate;   // the ring that a source waits for; kTokens: its next token
 };
 constexpr int kGateTokens = -1;
 
@@ -28,7 +29,8 @@ TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLane
 
 // The owners, among my peers, of the token at the head of a source: from its header, or from the log when cached.
 template <Warp W>
-TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
+TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTrip& t, const char* slot,
+                                                          uint64_t entry) {
   if (!t.shape.listed)
     return w.template per<Route>(Set::first(int(t.log_width)), [&](Lane l) { return t.log[entry * t.log_width + l]; });
   const RankMap& map = t.call.board->map;
@@ -52,7 +54,9 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
     const int place = (owners & Set::first(l)).count();
     t.log[entry * t.log_width + uint32_t(place)] = route[l];
   });
-  w.each(Set::first(int(t.log_width)) - Set::first(count), [&](Lane l) { t.log[entry * t.log_width + l] = {kNoRoute, 0}; });
+  w.each(Set::first(int(t.log_width)) - Set::first(count), [&](Lane l) {
+    t.log[entry * t.log_width + l] = {kNoRoute, 0};
+  });
 }
 
 // True if the header is of the source and the channel that the counts announced.
@@ -80,7 +84,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {
     auto seen = w.template per<Word>(unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
-    const Set free = w.poll(unsure, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
+    const Set free = w.poll(
+        unsure, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
     w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
     const Set full = unsure - free;
     if (!full.empty()) {
@@ -92,12 +97,14 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
       return false;
     }
   }
-  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners, [&](Lane l) -> Destination {
-    if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
-    const int p = int(route[l].target);
-    const Word row = grants.row(p, slot_index, route[l].ordinal);
-    return {grants.rows(p) + row * t.shape.row_bytes, t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
-  });
+  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners,
+            [&](Lane l) -> Destination {
+              if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
+              const int p = int(route[l].target);
+              const Word row = grants.row(p, slot_index, route[l].ordinal);
+              return {grants.rows(p) + row * t.shape.row_bytes,
+                      t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+            });
   if (t.shape.listed) {
     w.once([&] { t.log_token[entry] = header_of(t, slot + t.shape.row_bytes)->token; });
     write_log(w, t, route, owners, entry);
@@ -110,7 +117,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, uint32_t channel) {
+TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
+                                    uint32_t channel) {
   const Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(sources, [&](Lane s) {
     f.entry[s] = t.forward.at(uint32_t(s.i), channel);
@@ -121,9 +129,8 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
   for (;;) {
     const Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, [&](Lane s) {
-      return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]);
-    }, f.seen);
+    const Members ready = w.wait_any(
+        live, [&](Lane s) { return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]); }, f.seen);
     w.turns(ready, [&](int s) {
       w.each(Members::only(s), [&](Lane m) {
         Word& known = f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]);
@@ -146,8 +153,12 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   const Grants<W> grants(w, t.call);
   const int sources = int(t.call.board->map.sources());
   auto zero = [](Lane) { return Word(0); };
-  Forwarding<W> f{{w, t.from_sources()}, {w, t.peers()}, w.template table<Word>(sources, zero), w.template table<Word>(sources, zero),
-                  w.template table<Word>(sources, zero), w.template table<int>(sources, [](Lane) { return kGateTokens; })};
+  Forwarding<W> f{{w, t.from_sources()},
+                  {w, t.peers()},
+                  w.template table<Word>(sources, zero),
+                  w.template table<Word>(sources, zero),
+                  w.template table<Word>(sources, zero),
+                  w.template table<int>(sources, [](Lane) { return kGateTokens; })};
   const Members my_rings = members_of_lane(w, t, kLaneForwarder), all = Members::first(sources);
   each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
     f.in.begin(w, channel, all);

@@ -1,9 +1,9 @@
 // DISPATCH RECEIVER: the end of a token's way to its expert.
 //
-//   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill; landing direct: the tails beside my rows
-//   writes   rows (landing ring only), scales, local expert ids, weights, sources: what the caller gets
-//   runs as  any number of warps, which claim channels
-//   ends     landing ring: when all that the counts announced for the channel is taken; direct: when all peers are done and the
+//   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill; landing direct: the tails beside
+//   my rows writes   rows (landing ring only), scales, local expert ids, weights, sources: what the caller gets runs as
+//   any number of warps, which claim channels ends     landing ring: when all that the counts announced for the channel
+//   is taken; direct: when all peers are done and the
 //            warp's share of the tails is unpacked
 //
 // It waits for nothing but tokens, so rings always drain.
@@ -17,9 +17,8 @@ namespace transload {
 template <Warp W>
 TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
   const uint32_t me = t.call.board->map.me, k = t.shape.top_k, scales = t.shape.scales;
-  w.each(Members::first(int(scales)), [&](Lane i) {
-    t.scales[row * scales + uint32_t(i.i)] = reinterpret_cast<const uint32_t*>(tail)[i];
-  });
+  w.each(Members::first(int(scales)),
+         [&](Lane i) { t.scales[row * scales + uint32_t(i.i)] = reinterpret_cast<const uint32_t*>(tail)[i]; });
   if (!t.shape.listed) return;
   const Header* header = header_of(t, tail);
   w.once([&] {
@@ -34,8 +33,8 @@ TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64
   });
 }
 
-// The row of a token among mine, or kNoRow: its source's base and its ordinal for me, from the header; when cached, from the
-// tokens of my rows, which ascend within a source.
+// The row of a token among mine, or kNoRow: its source's base and its ordinal for me, from the header; when cached,
+// from the tokens of my rows, which ascend within a source.
 constexpr uint64_t kNoRow = ~uint64_t(0);
 template <Warp W>
 TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail) {
@@ -54,8 +53,10 @@ TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail)
   const uint32_t token = w.peek(&header->token);
   while (begin < end) {
     const uint64_t middle = (begin + end) / 2;
-    if (t.row_token[middle] < token) begin = middle + 1;
-    else end = middle;
+    if (t.row_token[middle] < token)
+      begin = middle + 1;
+    else
+      end = middle;
   }
   return begin < t.row_base[source + 1] && t.row_token[begin] == token ? begin : kNoRow;
 }
@@ -73,7 +74,8 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   const char* tail = slot + t.shape.row_bytes;
   const uint64_t row = final_row(w, t, tail);
   if (row == kNoRow) {
-    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes), w.peek(&header_of(t, tail)->token), 0);
+    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes),
+             w.peek(&header_of(t, tail)->token), 0);
     return false;
   }
   w.scatter(Parts{slot, t.shape.row_bytes, nullptr, 0}, Set::only(0), [&](Lane) {
@@ -92,7 +94,8 @@ TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
   w.each(Members::first(int(map.peers * kDispatchLanes)), [&](Lane m) {
     const uint32_t p = uint32_t(m.i) / kDispatchLanes;
     Word left = 0;
-    if (m % kDispatchLanes == kLaneSender) left = t.arriving.count(map.mate(p), channel);
+    if (m % kDispatchLanes == kLaneSender)
+      left = t.arriving.count(map.mate(p), channel);
     else
       for (uint32_t s = 0; s < map.ranks; ++s)
         if (!map.is_mate(s) && map.bringer(s) == p) left += t.arriving.count(s, channel);
@@ -107,7 +110,8 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   for (;;) {
     const Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(live, [&](Lane m) { return r.in.need(m); }, r.seen);
+    const Members ready = w.wait_any(
+        live, [&](Lane m) { return r.in.need(m); }, r.seen);
     w.turns(ready, [&](int m) {
       w.each(Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
       while (w.pick(r.left, m) > 0 && r.in.arrived(m) && !w.failed())

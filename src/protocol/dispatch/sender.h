@@ -1,9 +1,9 @@
 // DISPATCH SENDER: my tokens to their owners in my node, and one copy to each other node that has an owner.
 //
 //   reads    my rows, tails and routes
-//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the ring at my rail on each node
-//   runs as  any number of warps, which claim channels
-//   ends     when every token of the channel is in the queue of moves
+//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the ring at my rail on
+//   each node runs as  any number of warps, which claim channels ends     when every token of the channel is in the
+//   queue of moves
 //
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once
@@ -43,7 +43,8 @@ struct DispatchSending {
 };
 
 template <Warp W>
-TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out, uint64_t token) {
+TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
+                               uint64_t token) {
   const Board& b = *t.call.board;
   const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
   const Set all = Set::first(int(t.width));
@@ -59,13 +60,16 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   if (w.failed()) return;
   const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
   if (!wrapping.empty()) reached(Situation::kRingWrap);
-  const Parts parts{t.x + token * t.shape.row_bytes, t.shape.row_bytes, t.tails + token * t.shape.tail_bytes(), t.shape.tail_bytes()};
+  const Parts parts{t.x + token * t.shape.row_bytes, t.shape.row_bytes, t.tails + token * t.shape.tail_bytes(),
+                    t.shape.tail_bytes()};
   w.scatter(parts, to, [&](Lane l) -> Destination {
-    if (!mates.has(l)) return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
+    if (!mates.has(l))
+      return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
     if (ringed.has(l)) return {out.rings.next(ring(l)), out.rings.next(ring(l)) + t.shape.row_bytes, false};
     const int p = int(route[l].target);
     const Word row = grants.row(p, own_slot, route[l].ordinal);
-    return {grants.rows(p) + row * t.shape.row_bytes, t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+    return {grants.rows(p) + row * t.shape.row_bytes,
+            t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
   });
   w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
   w.each(away, [&](Lane l) { out.rails.advance(node(l)); });
@@ -85,7 +89,8 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
     out.rails.begin(w, channel, nodes);
     const uint64_t end = t.cut().end(channel);
     if (t.cut().begin(channel) == end) reached(Situation::kChannelEmpty);
-    for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token) send_token(w, t, grants, out, token);
+    for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token)
+      send_token(w, t, grants, out, token);
     out.rings.keep(w, my_rings);
     out.rails.keep(w, nodes);
   });

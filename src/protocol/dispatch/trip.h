@@ -1,10 +1,10 @@
 // What the roles of a dispatch know, beside the call.
 #pragma once
+#include "channel/ring.h"
 #include "layout/channels.h"
 #include "layout/placement.h"
 #include "layout/plan.h"
 #include "layout/token.h"
-#include "channel/ring.h"
 #include "protocol/call.h"
 
 namespace transload {
@@ -23,23 +23,23 @@ struct DispatchTrip {
   uint32_t width;
 
   // Forwarder: what comes from each source slot, in order; entries of the log are numbered over all source slots.
-  Spans forward;        // [source slot][channel] entries
+  Spans forward;                  // [source slot][channel] entries
   const uint32_t* source_tokens;  // [source slot] tokens of that rank, to know its channels
-  uint32_t* log_token;  // [entry] token at the source; written on the first dispatch, read when cached
-  Route* log;           // [entry][log_width] owners among my peers
+  uint32_t* log_token;            // [entry] token at the source; written on the first dispatch, read when cached
+  Route* log;                     // [entry][log_width] owners among my peers
   uint32_t log_width;
 
   // Receiver: my rows.
-  Spans arriving;       // [source rank][channel] rows
-  const uint64_t* row_base;  // [ranks + 1]
+  Spans arriving;             // [source rank][channel] rows
+  const uint64_t* row_base;   // [ranks + 1]
   const uint32_t* row_token;  // [rows] token at its source, when cached
-  bool direct;          // my landing
-  char* rows;           // [row_base[ranks]][row_bytes]
-  char* row_tails;      // [rows][tail_bytes], where a direct landing leaves tails
-  uint32_t* scales;     // [rows][scales]
-  int32_t* topk_idx;    // [rows][top_k]
-  float* topk_weights;  // [rows][top_k]
-  int32_t* source;      // [rows][2]
+  bool direct;                // my landing
+  char* rows;                 // [row_base[ranks]][row_bytes]
+  char* row_tails;            // [rows][tail_bytes], where a direct landing leaves tails
+  uint32_t* scales;           // [rows][scales]
+  int32_t* topk_idx;          // [rows][top_k]
+  float* topk_weights;        // [rows][top_k]
+  int32_t* source;            // [rows][2]
 
   // A direct landing needs tails only for what the receiver unpacks from them.
   TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }
@@ -60,7 +60,8 @@ TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {
 // Members of the dispatch rings between peers that one lane fills.
 template <Warp W>
 TRANSLOAD_ROLE Members members_of_lane(W& w, const DispatchTrip& t, uint32_t lane) {
-  return w.where(Members::first(int(t.call.board->map.peers * kDispatchLanes)), [&](Lane m) { return m % kDispatchLanes == lane; });
+  return w.where(Members::first(int(t.call.board->map.peers * kDispatchLanes)),
+                 [&](Lane m) { return m % kDispatchLanes == lane; });
 }
 
 }  // namespace transload

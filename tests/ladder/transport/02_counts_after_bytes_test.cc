@@ -83,10 +83,10 @@ class Rung02CountsAfterBytes : public TransportLadder {
  protected:
   void stream(Stream stream) {
     EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = stream.region_bytes(), .victim = -1}, [&](Member& me) {
-      const auto link = open_link(GetParam(), me);
-      Half(me, *link, stream).run();
-      finish(me, *link);
-    }));
+                const auto link = open_link(GetParam(), me);
+                Half(me, *link, stream).run();
+                finish(me, *link);
+              }));
   }
 };
 

@@ -10,47 +10,49 @@ class Rung05BackPressure : public TransportLadder {};
 TEST_P(Rung05BackPressure, MoreThanTheQueueHolds) {
   const uint64_t rows = 10'000, bytes = 1024, from = 4096 + rows * bytes;
   EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = from + rows * bytes, .victim = -1}, [&](Member& me) {
-    const auto link = open_link(GetParam(), me);
-    const uint32_t other = 1 - me.rank();
-    for (uint64_t i = 0; i < rows; ++i) {
-      fill(me.region() + from + i * bytes, bytes, i * 2 + me.rank());
-      link->put({me.region() + from + i * bytes, 4096 + i * bytes, bytes, other, nullptr, 0});
-      if (i % 7 == 0) link->publish({0, other}, i + 1);
-    }
-    link->publish({0, other}, rows);
-    Word checked = 0;
-    wait_until(me, *link, [&] {
-      for (const Word tail = observe(me.region(), 0); checked < tail; ++checked)
-        require(holds(me.region() + 4096 + checked * bytes, bytes, checked * 2 + other), "wrong bytes");
-      return checked == rows;
-    });
-    finish(me, *link);
-  }));
+              const auto link = open_link(GetParam(), me);
+              const uint32_t other = 1 - me.rank();
+              for (uint64_t i = 0; i < rows; ++i) {
+                fill(me.region() + from + i * bytes, bytes, i * 2 + me.rank());
+                link->put({me.region() + from + i * bytes, 4096 + i * bytes, bytes, other, nullptr, 0});
+                if (i % 7 == 0) link->publish({0, other}, i + 1);
+              }
+              link->publish({0, other}, rows);
+              Word checked = 0;
+              wait_until(me, *link, [&] {
+                for (const Word tail = observe(me.region(), 0); checked < tail; ++checked)
+                  require(holds(me.region() + 4096 + checked * bytes, bytes, checked * 2 + other), "wrong bytes");
+                return checked == rows;
+              });
+              finish(me, *link);
+            }));
 }
 
 TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
   const uint64_t bytes = 1 << 16, rows = 256;
   EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = 4096 + rows * bytes, .victim = -1}, [&](Member& me) {
-    const auto link = open_link(GetParam(), me);
-    if (me.rank() == 0) {
-      fill(me.region() + 4096, bytes, 5);
-      for (uint64_t i = 0; i < rows; ++i) {
-        link->put({me.region() + 4096, 4096 + i * bytes, bytes, 2, nullptr, 0});
-        link->put({me.region() + 4096, 4096 + i * bytes, bytes, 1, nullptr, 0});
-        link->publish({0, 2}, i + 1);
-        link->publish({0, 1}, i + 1);
-      }
-      wait_until(me, *link, [&] { return me.note().load() >= 1; });
-    } else {
-      // Rank 2 moves nothing on until rank 1 has everything.
-      if (me.rank() == 2)
-        for (const auto start = std::chrono::steady_clock::now(); me.note().load() == 0; usleep(200)) me.check(start);
-      wait_until(me, *link, [&] { return observe(me.region(), 0) == rows; });
-      for (uint64_t i = 0; i < rows; ++i) require(holds(me.region() + 4096 + i * bytes, bytes, 5), "wrong bytes");
-      me.note().fetch_add(1);
-    }
-    finish(me, *link);
-  }));
+              const auto link = open_link(GetParam(), me);
+              if (me.rank() == 0) {
+                fill(me.region() + 4096, bytes, 5);
+                for (uint64_t i = 0; i < rows; ++i) {
+                  link->put({me.region() + 4096, 4096 + i * bytes, bytes, 2, nullptr, 0});
+                  link->put({me.region() + 4096, 4096 + i * bytes, bytes, 1, nullptr, 0});
+                  link->publish({0, 2}, i + 1);
+                  link->publish({0, 1}, i + 1);
+                }
+                wait_until(me, *link, [&] { return me.note().load() >= 1; });
+              } else {
+                // Rank 2 moves nothing on until rank 1 has everything.
+                if (me.rank() == 2)
+                  for (const auto start = std::chrono::steady_clock::now(); me.note().load() == 0; usleep(200))
+                    me.check(start);
+                wait_until(me, *link, [&] { return observe(me.region(), 0) == rows; });
+                for (uint64_t i = 0; i < rows; ++i)
+                  require(holds(me.region() + 4096 + i * bytes, bytes, 5), "wrong bytes");
+                me.note().fetch_add(1);
+              }
+              finish(me, *link);
+            }));
 #ifdef TRANSLOAD_MARKS
   if (GetParam().kind != Kind::kLoopback && GetParam().as == As::kThreads) {
     EXPECT_GT(times_reached(Situation::kQueueFull), 0u);

@@ -35,72 +35,72 @@ bool stream_until_lost(Member& me, ScaleOut& link, Word* drained) {
 TEST_P(Rung08PeerDies, KilledInTheMiddle) {
   const bool tells = GetParam().kind != Kind::kLoopback;
   EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
-    const auto link = open_link(GetParam(), me);
-    if (me.rank() == 1) {
-      wait_until(me, *link, [&] { return observe(me.region(), 0) >= 20; });
-      raise(SIGKILL);
-    }
-    if (me.rank() == 0) {
-      Word drained = 0, more = 0;
-      require(stream_until_lost(me, *link, &drained) == tells, "not what this transport can notice");
-      for (int i = 1; i <= 500; ++i) {
-        link->put({me.region() + 8192, 8192, kRow, 1, &more, Word(i)});
-        link->publish({0, 1}, Word(i));
-      }
-      wait_until(me, *link, [&] { return link->quiet(); });
-      require(std::atomic_ref<Word>(more).load() == 500, "sources for a lost rank are never freed");
-    }
-    // The two that are left go on.
-    const uint32_t other = 2 - me.rank();
-    for (Word i = 1; i <= 200; ++i) {
-      fill(me.region() + 65536, kRow, i * 3 + me.rank());
-      link->put({me.region() + 65536, 131072, kRow, other, nullptr, 0});
-      link->publish({kWordBytes, other}, i);
-      wait_until(me, *link, [&] { return observe(me.region(), kWordBytes) >= i; });
-      require(holds(me.region() + 131072, kRow, i * 3 + other), "wrong bytes after a loss");
-      link->publish({2 * kWordBytes, other}, i);  // I have looked
-      wait_until(me, *link, [&] { return observe(me.region(), 2 * kWordBytes) >= i && link->quiet(); });
-    }
-    wait_until(me, *link, [&] { return link->quiet(); });
-    me.meet([&] { link->progress(); }, 2);
-  }));
+              const auto link = open_link(GetParam(), me);
+              if (me.rank() == 1) {
+                wait_until(me, *link, [&] { return observe(me.region(), 0) >= 20; });
+                raise(SIGKILL);
+              }
+              if (me.rank() == 0) {
+                Word drained = 0, more = 0;
+                require(stream_until_lost(me, *link, &drained) == tells, "not what this transport can notice");
+                for (int i = 1; i <= 500; ++i) {
+                  link->put({me.region() + 8192, 8192, kRow, 1, &more, Word(i)});
+                  link->publish({0, 1}, Word(i));
+                }
+                wait_until(me, *link, [&] { return link->quiet(); });
+                require(std::atomic_ref<Word>(more).load() == 500, "sources for a lost rank are never freed");
+              }
+              // The two that are left go on.
+              const uint32_t other = 2 - me.rank();
+              for (Word i = 1; i <= 200; ++i) {
+                fill(me.region() + 65536, kRow, i * 3 + me.rank());
+                link->put({me.region() + 65536, 131072, kRow, other, nullptr, 0});
+                link->publish({kWordBytes, other}, i);
+                wait_until(me, *link, [&] { return observe(me.region(), kWordBytes) >= i; });
+                require(holds(me.region() + 131072, kRow, i * 3 + other), "wrong bytes after a loss");
+                link->publish({2 * kWordBytes, other}, i);  // I have looked
+                wait_until(me, *link, [&] { return observe(me.region(), 2 * kWordBytes) >= i && link->quiet(); });
+              }
+              wait_until(me, *link, [&] { return link->quiet(); });
+              me.meet([&] { link->progress(); }, 2);
+            }));
 }
 
 TEST_P(Rung08PeerDies, StoppedAndLeftBehind) {
   EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
-    const auto link = open_link(GetParam(), me);
-    if (me.rank() == 1) {
-      wait_until(me, *link, [&] { return observe(me.region(), 0) >= 1; });
-      me.note().store(1);
-      raise(SIGSTOP);
-    }
-    link->publish({0, 1}, 1);
-    wait_until(me, *link, [&] { return me.note().load() == 1; });
-    for (Word i = 2; i < 4000; ++i) {
-      link->put({me.region() + 8192, 8192, kRow, 1, nullptr, 0});
-      link->publish({0, 1}, i);
-      link->progress();
-    }
-    for (int i = 0; i < 50; ++i) {
-      link->progress();
-      nap(*link);
-    }
-    LostPeer peer{};
-    require(!link->lost(peer), "a stopped rank is not a lost one");
-  }));
+              const auto link = open_link(GetParam(), me);
+              if (me.rank() == 1) {
+                wait_until(me, *link, [&] { return observe(me.region(), 0) >= 1; });
+                me.note().store(1);
+                raise(SIGSTOP);
+              }
+              link->publish({0, 1}, 1);
+              wait_until(me, *link, [&] { return me.note().load() == 1; });
+              for (Word i = 2; i < 4000; ++i) {
+                link->put({me.region() + 8192, 8192, kRow, 1, nullptr, 0});
+                link->publish({0, 1}, i);
+                link->progress();
+              }
+              for (int i = 0; i < 50; ++i) {
+                link->progress();
+                nap(*link);
+              }
+              LostPeer peer{};
+              require(!link->lost(peer), "a stopped rank is not a lost one");
+            }));
 }
 
 TEST_P(Rung08PeerDies, GoneBeforeItWasReached) {
   EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
-    const auto link = open_link(GetParam(), me);
-    if (me.rank() == 1) raise(SIGKILL);
-    usleep(50'000);
-    for (Word i = 1; i < 100; ++i) {
-      link->put({me.region() + 8192, 8192, kRow, 1, nullptr, 0});
-      link->publish({0, 1}, i);
-      if (!link->progress()) nap(*link);
-    }
-  }));
+              const auto link = open_link(GetParam(), me);
+              if (me.rank() == 1) raise(SIGKILL);
+              usleep(50'000);
+              for (Word i = 1; i < 100; ++i) {
+                link->put({me.region() + 8192, 8192, kRow, 1, nullptr, 0});
+                link->publish({0, 1}, i);
+                if (!link->progress()) nap(*link);
+              }
+            }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung08PeerDies, ::testing::ValuesIn(kProcessWires), name_of);

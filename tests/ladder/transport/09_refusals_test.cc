@@ -57,12 +57,12 @@ TEST_F(Rung09Refusals, AnAddressThatIsNotOurs) {
 // In a process of its own: opening some of them leaks inside libfabric.
 TEST_F(Rung09Refusals, EveryProviderThatIsListedOpens) {
   EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member&) {
-    for (const std::string& provider : libfabric_providers()) {
-      LibfabricOptions options = options_;
-      options.provider = provider;
-      require(LibfabricLink(options).name() == "libfabric " + provider, provider + " did not open");
-    }
-  }));
+              for (const std::string& provider : libfabric_providers()) {
+                LibfabricOptions options = options_;
+                options.provider = provider;
+                require(LibfabricLink(options).name() == "libfabric " + provider, provider + " did not open");
+              }
+            }));
 }
 
 TEST_F(Rung09Refusals, AddressesOfSomethingElse) {

@@ -35,7 +35,8 @@ Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
       w.wait_all(
           one,
           [&](Lane) {
-            return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from), Waiting::kCredit};
+            return Need{ring.head(ranks), i < ring.slots ? 0 : i + 1 - ring.slots, uint32_t(1 - ring.from),
+                        Waiting::kCredit};
           },
           seen);
       w.scatter({reinterpret_cast<const char*>(row.data()), ring.row_bytes, nullptr, 0}, one, [&](Lane) {

@@ -24,8 +24,10 @@ class DrainedWords {
     Queue& queue = queue_of(draining.word);
     draining.read = false;
     draining.next = nullptr;
-    if (queue.last != nullptr) queue.last->next = &draining;
-    else queue.first = &draining;
+    if (queue.last != nullptr)
+      queue.last->next = &draining;
+    else
+      queue.first = &draining;
     queue.last = &draining;
   }
 

@@ -20,7 +20,7 @@ struct FabricWrite {
   fi_context2* context;  // comes back with the completion
   const char* from;
   size_t bytes;
-  void* descriptor;      // of the registration that covers `from`
+  void* descriptor;  // of the registration that covers `from`
   fi_addr_t rank;
   uint64_t to;
   uint64_t key;

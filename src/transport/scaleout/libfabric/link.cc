@@ -21,11 +21,11 @@
 namespace transload {
 namespace {
 
-constexpr size_t kRoundMax = 32;       // counts of a round: few, for their words are compared in pairs
+constexpr size_t kRoundMax = 32;  // counts of a round: few, for their words are compared in pairs
 constexpr size_t kWindowLeast = 16;
-constexpr size_t kWindowMost = 256;    // of one rank, so that one that has stopped cannot fill the provider's queue
-constexpr int kBatch = 32;             // completions read at once
-constexpr int kBatchesMost = 16;       // of a progress(), so that it returns under any load
+constexpr size_t kWindowMost = 256;  // of one rank, so that one that has stopped cannot fill the provider's queue
+constexpr int kBatch = 32;           // completions read at once
+constexpr int kBatchesMost = 16;     // of a progress(), so that it returns under any load
 
 // What a rank tells the others, as it lies in memory: ranks of a group have the same byte order.
 struct Address {
@@ -49,12 +49,12 @@ struct RemoteRank {
   uint64_t region_bytes = 0;
   bool connected = false;
   bool lost = false;
-  bool listed = false;        // among those that progress() looks at
-  OpList waiting;             // puts (and counts, where writes are ordered) that the provider has not taken yet
-  OpList out;                 // what it has
-  OpList held;                // unordered: counts that are not sent yet
-  Op* open_count = nullptr;   // unordered: the count that the next publish will be
-  size_t round_left = 0;      // unordered: counts at the front of `held` that belong to the round under way
+  bool listed = false;       // among those that progress() looks at
+  OpList waiting;            // puts (and counts, where writes are ordered) that the provider has not taken yet
+  OpList out;                // what it has
+  OpList held;               // unordered: counts that are not sent yet
+  Op* open_count = nullptr;  // unordered: the count that the next publish will be
+  size_t round_left = 0;     // unordered: counts at the front of `held` that belong to the round under way
   size_t counts_out = 0;
 };
 
@@ -76,7 +76,9 @@ struct LibfabricLink::Impl {
         ordered(provider.ordered),
         piece_bytes(given.piece_bytes != 0 ? std::min(given.piece_bytes, provider.piece_bytes) : provider.piece_bytes),
         window(window_of(given, provider)),
-        pool([this](char* at, size_t bytes) { return enroll_counts({at, bytes}); }),
+        pool([this](char* at, size_t bytes) {
+          return enroll_counts({at, bytes});
+        }),
         endpoint(std::move(provider), given.source_address,
                  (window + kRoundMax) * std::max<size_t>(given.counterparts.size(), 1) + kBatch),
         name("libfabric " + endpoint.provider_name()) {
@@ -147,8 +149,8 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   const std::string whose = "address of rank " + std::to_string(rank);
   Address theirs;
   if (address.size() != sizeof(theirs))
-    throw Error(Code::kInvalidArgument, whose + ": " + std::to_string(address.size()) + " bytes, not " +
-                                            std::to_string(sizeof(theirs)));
+    throw Error(Code::kInvalidArgument,
+                whose + ": " + std::to_string(address.size()) + " bytes, not " + std::to_string(sizeof(theirs)));
   std::memcpy(&theirs, address.data(), sizeof(theirs));
   if (std::memcmp(theirs.magic, kMagic, sizeof(kMagic)) != 0 || theirs.rank != rank ||
       theirs.provider_bytes > sizeof(theirs.text) || theirs.name_bytes > sizeof(theirs.text) - theirs.provider_bytes)
@@ -237,8 +239,8 @@ void LibfabricLink::Impl::publish(RailWord word, Word count) {
 // Hands the first of `from`, one of the counterpart's queues, to the provider. False: not now, or lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& op = *from.first();
-  const ssize_t code = endpoint.write(
-      {&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
+  const ssize_t code =
+      endpoint.write({&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
   if (code == 0) {
     from.remove(op);
     to.out.append(op);

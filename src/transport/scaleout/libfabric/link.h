@@ -19,9 +19,9 @@ std::vector<std::string> libfabric_providers();
 struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string provider;                // "": the best that is there
-  std::string source_address;          // local IP of the interface that reaches the rendezvous; "": any
-  char* region = nullptr;              // my network region; outlives the link
+  std::string provider;        // "": the best that is there
+  std::string source_address;  // local IP of the interface that reaches the rendezvous; "": any
+  char* region = nullptr;      // my network region; outlives the link
   size_t region_bytes = 0;
   std::vector<uint32_t> counterparts;  // ranks that puts may be exchanged with
   bool assume_unordered = false;       // use delivery completions although the provider orders: tests

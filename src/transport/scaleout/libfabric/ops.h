@@ -19,18 +19,18 @@ struct Op {
   fi_context2 context;  // first, so that a completion leads back to its op
   Op* next;
   Op* previous;
-  Op* counted_by;       // unordered: the count that has to wait until this put has landed
+  Op* counted_by;  // unordered: the count that has to wait until this put has landed
   const char* from;
   size_t bytes;
   void* descriptor;
   uint64_t offset;
   uint32_t rank;
-  uint32_t puts_out;    // unordered, of a count: puts before it, and after the count before, that have not landed
+  uint32_t puts_out;  // unordered, of a count: puts before it, and after the count before, that have not landed
   bool is_count;
-  bool out;             // the provider has it
-  bool queued;          // in a queue of its drained word
-  bool superseded;      // a later count of the same word goes in its place
-  Word count;           // of a count: what is sent, kept here so that nobody rewrites it
+  bool out;         // the provider has it
+  bool queued;      // in a queue of its drained word
+  bool superseded;  // a later count of the same word goes in its place
+  Word count;       // of a count: what is sent, kept here so that nobody rewrites it
   void* count_descriptor;
   Draining draining;
 };

@@ -12,8 +12,7 @@ void LoopbackLink::put(const Put& put) {
   char* const base = mapped(put.rank);
   TRANSLOAD_CHECK(base != nullptr);
   if (put.bytes != 0) std::memcpy(base + put.offset, put.from, put.bytes);
-  if (put.drained != nullptr)
-    std::atomic_ref<Word>(*put.drained).store(put.drained_count, std::memory_order_release);
+  if (put.drained != nullptr) std::atomic_ref<Word>(*put.drained).store(put.drained_count, std::memory_order_release);
 }
 
 void LoopbackLink::publish(RailWord to, Word count) {
