@@ -79,6 +79,10 @@ Fibers::~Fibers() {
     __tsan_destroy_fiber(fiber.thread);
 #endif
   }
+#if TRANSLOAD_ASAN
+  // The last frames never return, and whoever is mapped here next must not inherit their red zones.
+  __asan_unpoison_memory_region(arena_, slot_bytes_ * size_t(count_));
+#endif
   munmap(arena_, slot_bytes_ * size_t(count_));
 }
 
