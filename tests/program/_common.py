@@ -68,6 +68,15 @@ def expect(good, what):
     return good
 
 
+def named_files():
+    shared = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "transload" in name}
+    names = (name for name in os.listdir("/tmp") if name.startswith("transload"))
+    return shared | {f"/tmp/{name}" for name in names if not name.startswith("transload-test-")}
+
+
+FILES_BEFORE = named_files()
+
+
 def left_behind():
     """Our processes that still run, and names in shared memory and temporary folders."""
     found = []
@@ -78,12 +87,7 @@ def left_behind():
                     found.append(f"process {pid}")
         except OSError:
             pass
-    found += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "transload" in name]
-    found += [
-        f"/tmp/{name}"
-        for name in os.listdir("/tmp")
-        if name.startswith("transload") and not name.startswith("transload-test-")
-    ]
+    found += sorted(named_files() - FILES_BEFORE)
     return found
 
 

@@ -2,6 +2,7 @@
 #include "transport/scaleout/libfabric/library.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 
@@ -21,8 +22,13 @@ bool find(void* library, const char* name, Function& function, std::string& why)
   return function != nullptr;
 }
 
+// A write that is complete must need no more of its sender, who may leave its call and wait for others. TCP's provider
+// calls bytes complete that it has only staged, and these leave with its next progress.
+void forbid_staging() { setenv("FI_TCP_STAGING_SBUF_SIZE", "0", 0); }
+
 Loaded load() {
   Loaded loaded;
+  forbid_staging();
   void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const reason = dlerror();
