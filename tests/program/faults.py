@@ -54,6 +54,8 @@ fault("kill:2@2/expert", "2,2")
 fault("stop:1@1/expert", "3")
 fault("kill:4@2/combine", "1,1,3", "--landing", "ring", "--combine-source", "push")
 fault("kill:1@3", "1,1", "--warmup", "0")
+fault("stop:4@1", "4,4")
+fault("kill:6@2/combine", "3,5", "--scale-out", "loopback")
 
 # The launcher itself dies or is interrupted: its ranks go with it.
 for name, signal, status in (("Ctrl-C", 2, 130), ("SIGTERM", 15, 143), ("SIGKILL", 9, -9)):
