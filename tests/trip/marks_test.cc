@@ -46,12 +46,12 @@ void forwarders_with_full_rings() {
 }
 
 // More bytes than a socket takes at once.
+// More partial sums at once than a link keeps in flight: each is a write of its own, because a slot has room for fp32.
 void full_network() {
-  World w = world_of({1, 1}, {200});
-  w.columns = 16384;
-  w.channels = 1;
-  w.slots = 128;
-  w.slab_bytes = 64 << 20;
+  World w = world_of({1, 1}, {1000});
+  w.columns = 1024;
+  w.channels = 8;
+  w.slots = 512;
   w.scale_out = ScaleOutChoice::kLibfabric;
   run_passes(w, {Pass{}});
 }

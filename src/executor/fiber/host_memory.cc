@@ -119,7 +119,6 @@ bool HostMemory::hand_over() {
   sync_acquire(&pushed_);
   for (; taken_ != pushed_; ++taken_) {
     const Command& command = commands_[taken_ % kCommands];
-    Watched theirs;
     if (command.is_put) {
       options_.scale_out->put(command.put);
     } else {

@@ -102,10 +102,7 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
     memory_.hand_over();
     progress();
     if (memory_.failed()) return false;
-    {
-      Watched theirs;
-      if (options_.scale_out->quiet()) return true;
-    }
+    if (options_.scale_out->quiet()) return true;
     const Time now = Clock::now();
     const auto gap = now - last_look_;
     if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
@@ -270,11 +267,8 @@ void Scheduler::tell_broken() {
   options_.on_broken(record);
 }
 
-bool Scheduler::progress() {
-  if (options_.scale_out == nullptr) return false;
-  Watched theirs;
-  return options_.scale_out->progress();
-}
+// The link runs on this thread and lands bytes that fibers observe: no less ours than the switches between them.
+bool Scheduler::progress() { return options_.scale_out != nullptr && options_.scale_out->progress(); }
 
 void Scheduler::idle(Time now, Time limit) {
   if (progress()) {
@@ -304,10 +298,8 @@ void Scheduler::sleep(Time now, Time limit) {
   if (asleep != nullptr) asleep->store(1, std::memory_order_relaxed);
   Bell::fence();
   bool may = true;
-  if (options_.scale_out != nullptr) {
-    Watched theirs;
-    may = options_.scale_out->may_sleep();  // may itself land bytes, so the words are looked at after it
-  }
+  if (options_.scale_out != nullptr)
+    may = options_.scale_out->may_sleep();  // may land bytes: words are looked at after it
   may = !poll_parked() && !memory_.failed() && may;
   if (may) {
     Clock::duration most = sleep_max_;
