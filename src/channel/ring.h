@@ -68,7 +68,7 @@ struct RailLink {
   TRANSLOAD_HD bool staged(uint32_t m) const { return whom(m) != kNobody && board->staged(whom(m)); }
   // The put that carries what was staged in a slot.
   TRANSLOAD_HD Put put(uint32_t m, uint32_t slot, Word tail_after, uint64_t bytes) const {
-    return {fill(m, slot), recv_offset(m, slot), bytes, whom(m), drained_word(m), tail_after};
+    return {fill(m, slot), recv_offset(m, slot), bytes, whom(m), drained_word(m), tail_after, rings.send.unit - bytes};
   }
 };
 

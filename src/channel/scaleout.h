@@ -20,6 +20,7 @@ struct Put {
   uint32_t rank;       // the receiver
   Word* drained;       // a word of mine that becomes drained_count once this put and all earlier ones with the
   Word drained_count;  // same word have been read; null: nobody asks
+  size_t padding = 0;  // bytes behind them, at both ends, that are mine and mean nothing: the rest of a slot
 };
 
 // A peer that the transport found dead or cut off.

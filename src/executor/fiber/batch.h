@@ -31,18 +31,18 @@ struct Batch {
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = 0; }
 
-  // One longer put where this goes on where the last one to that rank ended, but for the padding of a slot, which
-  // travels along: slots of one ring, whose drained word they share, lie in nobody else's bytes. Only the last put: an
-  // earlier one may not take over a drained count that also speaks for those between.
+  // One longer put where this goes on where the last one to that rank ended, or behind its padding, which then travels
+  // along. Only the last put: an earlier one may not take over a drained count that also speaks for those between.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {
       Put& last = puts[i];
       if (last.rank != put.rank && (put.drained == nullptr || last.drained != put.drained)) continue;
       if (last.rank != put.rank || last.drained != put.drained) break;
       const size_t gap = size_t(put.from - (last.from + last.bytes));
-      if (put.from < last.from + last.bytes || gap > (put.drained != nullptr ? kPaddingMax : 0)) break;
+      if (gap != 0 && (gap != last.padding || gap > kPaddingMax)) break;
       if (last.offset + last.bytes + gap != put.offset) break;
       last.bytes += gap + put.bytes;
+      last.padding = put.padding;
       last.drained_count = put.drained_count;
       return;
     }

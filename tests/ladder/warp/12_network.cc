@@ -162,6 +162,21 @@ TEST(Rung12Network, OnlyWhatIsContiguousIsMerged) {
   EXPECT_EQ(batch.put_count, 5);
 }
 
+TEST(Rung12Network, ThePaddingOfASlotTravelsAlong) {
+  Word a = 0;
+  char from[256];
+  Batch batch;
+  batch.add(Put{from, 0, 48, 1, &a, 1, 16});
+  batch.add(Put{from + 64, 64, 48, 1, &a, 2, 16});
+  EXPECT_EQ(batch.put_count, 1);
+  EXPECT_EQ(batch.puts[0].bytes, 112u);
+  EXPECT_EQ(batch.puts[0].drained_count, 2u);
+  batch.add(Put{from + 192, 192, 48, 1, &a, 3, 16});  // a slot between belongs to others
+  EXPECT_EQ(batch.put_count, 2);
+  batch.add(Put{from + 248, 240, 8, 1, &a, 4});  // elsewhere at the other end
+  EXPECT_EQ(batch.put_count, 3);
+}
+
 TEST(Rung12Network, WhatIsMappedIsStored) {
   Net net;
   Wire wire({net.mine, net.theirs}, {net.mine, net.theirs});
