@@ -32,13 +32,14 @@ float weight_of(uint64_t salt, uint32_t owner, reference::Source s, uint32_t k) 
 
 }  // namespace
 
-// Values of very different size, so that the order of a sum shows; now and then -0, infinity or a NaN.
+// Values over 56 powers of two, more than fp32 adds exactly, so that the order of a sum shows; now and then -0,
+// infinity or a NaN.
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column) {
   const uint64_t h = mix(seed, rank, uint64_t(row), column);
   if (h % 997 == 0) return 0x8000;
   if (h % 4999 == 1) return 0x7F80;
   if (h % 4999 == 2) return 0xFFC1;
-  return uint16_t((h >> 40 & 1) << 15 | (118 + (h >> 8) % 16) << 7 | (h >> 20 & 127));
+  return uint16_t((h >> 40 & 1) << 15 | (100 + (h >> 8) % 56) << 7 | (h >> 20 & 127));
 }
 
 std::string World::describe() const {
