@@ -53,6 +53,7 @@ def check_dispatch(ranks, owner, r):
 def check_expert(d, owner, r):
     experts = np.append(np.flatnonzero(owner == r), 0).astype(np.uint32)
     factor = np.float32(0.5) + (experts * np.uint32(2654435761) >> 16).astype(np.float32) * np.float32(2**-16)
+    factor = np.ldexp(np.where(experts % 2 == 0, factor, -factor), (experts * 7 % 25).astype(np.int32) - 12)
     scale = np.zeros(len(d["recv_x"]), np.float32)
     for k in range(d["recv_topk_idx"].shape[1]):
         ids = d["recv_topk_idx"][:, k]
