@@ -6,6 +6,8 @@
 // cell of its own lane. Every verb ends converged. Contract lines: Local (when may I reuse or rely on what is mine),
 // Remote (when may another rely on it), Owner (who keeps or advances what), Fails (with what, and what is left true).
 //
+// `Plants` says whether canaries may be planted in what is instantiated with this Warp: base/canary.h.
+//
 // After a fault or a deadline `failed()` is true, waits return at once with nothing ready, and moves and marks do
 // nothing: a role needs to look only where it loops.
 //
@@ -162,6 +164,7 @@ struct Once {
 template <class W>
 concept Warp = requires(W& w, Set set, Members members, Word* counter, typename W::template Per<Word>& seen,
                         typename W::template Table<Word>& seen_by_member) {
+  { W::Plants::kLive } -> std::convertible_to<bool>;
   w.template per<int>(set, archetype::Value{});
   w.template table<int>(1, archetype::Value{});
   { w.where(set, archetype::Test{}) } -> std::same_as<Set>;

@@ -10,6 +10,7 @@
 namespace transload::test {
 
 struct PlainMemory {
+  using Plants = NoPlants;
   std::function<void(const Park&)> on_park;  // must meet the wait's needs; none: the wait fails
   std::function<void(RailWord, Word)> on_rail;
   std::function<void(const Put&)> on_put;
@@ -30,16 +31,12 @@ struct PlainMemory {
   void move(int, const Piece& piece, bool) { std::memcpy(piece.to, piece.from, piece.bytes); }
   void sum(int, const simd::SumJob&) {}
   void moved(int, uint32_t) {}
-  void flush(int, const Batch& batch) {
-    for (int i = 0; i < batch.put_count; ++i) on_put(batch.puts[i]);
-    for (int i = 0; i < batch.mark_count; ++i) {
-      const PendingMark& mark = batch.marks[i];
-      if (mark.at != nullptr)
-        *mark.at = mark.count;
-      else
-        on_rail(mark.rail, mark.count);
-    }
-  }
+  void engine_fence(int) {}
+  void store_fence(int) {}
+  void put(int, const Put& put) { on_put(put); }
+  void publish(int, const RailWord& word, Word count) { on_rail(word, count); }
+  void store(int, Word* at, uint32_t, Word count) { *at = count; }
+  void wake(int, const Batch&) {}
   void settle(int) {}
   void drain(int) {}
   bool park(int, Park& park) {

@@ -25,11 +25,12 @@ struct Batch {
   PendingMark marks[kMarksMax];
   int put_count = 0;
   int mark_count = 0;
+  int credits = 0;  // given since the last flush, those of one word counted apart
 
   bool empty() const { return put_count == 0 && mark_count == 0; }
   bool puts_full() const { return put_count == kPutsMax; }
   bool marks_full() const { return mark_count == kMarksMax; }
-  void clear() { put_count = mark_count = 0; }
+  void clear() { put_count = mark_count = credits = 0; }
 
   // One longer put where this goes on where the last one to that rank ended, or behind its padding, which then travels
   // along. Only the last put: an earlier one may not take over a drained count that also speaks for those between.
@@ -52,6 +53,7 @@ struct Batch {
 
   // The latest count of a word wins.
   void add(const PendingMark& mark) {
+    credits += mark.credit;
     for (int i = 0; i < mark_count; ++i) {
       PendingMark& old = marks[i];
       if (old.at != mark.at || old.rail.rank != mark.rail.rank || old.rail.offset != mark.rail.offset) continue;

@@ -80,24 +80,14 @@ void HostMemory::pause(uint64_t epoch) {
   progress.paused.store(0, std::memory_order_relaxed);
 }
 
-void HostMemory::flush(int, const Batch& batch) {
-  simd::stream_fence();  // always: a release store does not order the streamed ones
-  for (int i = 0; i < batch.put_count; ++i) push({true, batch.puts[i], {}, 0});
-  bool rings = false;
+void HostMemory::wake(int, const Batch& batch) {
+  bool fenced = false;
   for (int i = 0; i < batch.mark_count; ++i) {
     const PendingMark& mark = batch.marks[i];
-    if (mark.at == nullptr) {
-      push({false, {}, mark.rail, mark.count});
-      continue;
-    }
-    std::atomic_ref<Word>(*mark.at).store(mark.count, std::memory_order_release);
-    rings = rings || mark.rail.rank != options_.rank;
-  }
-  if (!rings) return;
-  Bell::fence();
-  for (int i = 0; i < batch.mark_count; ++i) {
-    const PendingMark& mark = batch.marks[i];
-    if (mark.at != nullptr && mark.rail.rank != options_.rank) options_.bells[mark.rail.rank].ring();
+    if (mark.at == nullptr || mark.rail.rank == options_.rank) continue;
+    if (!fenced) Bell::fence();
+    fenced = true;
+    options_.bells[mark.rail.rank].ring();
   }
 }
 

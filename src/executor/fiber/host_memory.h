@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/canary.h"
 #include "channel/scaleout.h"
 #include "channel/word.h"
 #include "executor/fiber/batch.h"
@@ -42,6 +43,7 @@ class HostMemory {
   const HostMemoryOptions& options() const { return options_; }
 
   // The Memory of FiberWarp: see warp.h.
+  using Plants = NoPlants;
   uint32_t publish_every() const { return options_.publish_every; }
   bool failed(int) const { return failed(); }
   Word observe(int, const Word* word) const {
@@ -55,12 +57,19 @@ class HostMemory {
   void advance(int, Word* word, Word count) { std::atomic_ref<Word>(*word).store(count, std::memory_order_release); }
   Word claim(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_relaxed); }
   Word arrive(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_acq_rel); }
+  void engine_fence(int) {}  // moves are loads of the thread that observed
   void move(int, const Piece& piece, bool staged);
   void sum(int, const simd::SumJob& job);
   void moved(int, uint32_t rows);
-  void flush(int, const Batch& batch);
+  void store_fence(int) { simd::stream_fence(); }
   void settle(int) { simd::stream_fence(); }
   void drain(int) {}  // a move has read its source when it returns
+  void put(int, const Put& put) { push({true, put, {}, 0}); }
+  void publish(int, const RailWord& word, Word count) { push({false, {}, word, count}); }
+  void store(int, Word* at, uint32_t, Word count) {
+    std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
+  }
+  void wake(int, const Batch& batch);
   bool park(int, Park& park);
   void missed(int);
   void breathe(int);

@@ -3,28 +3,38 @@
 // memory can take its place.
 //
 // What it asks of a Memory; the first argument is the number of the asking warp in its rank:
+//   Plants                 which canaries are live: base/canary.h
 //   publish_every()        publish and credit calls between two flushes
 //   failed(w)              protocol/warp.h's
-//   observe(w, word)       reads a word; what it counts may then be read
+//   observe(w, word)       reads a word with acquire; what it counts may then be read
 //   peek(w, p)             *p
 //   rail_base(rank)        where that rank's network region is mapped, else null
 //   advance(w, word, n)    sets a word of my own
 //   claim(w, counter), arrive(w, counter)   add one, return what it was; without order; with acquire and release
+//   engine_fence(w)        what observe covered is visible to the moves that follow, whoever carries them out
 //   move(w, piece, staged), sum(w, job)   moves, asynchronous
 //   moved(w, rows)         told after the moves of a verb
-//   flush(w, batch)        puts to the network, then marks: each only once what it speaks for is done
-//   settle(w), drain(w)
+//   store_fence(w)         stores of earlier moves come before the stores, puts and counts that follow
+//   drain(w)               every move so far has read its source
+//   settle(w)              all of drain, and every move so far has landed
+//   put(w, put), publish(w, word, count)   to the network, in this order: see ScaleOut
+//   store(w, at, reader, count)            sets a word that a peer or a mapped rail reads, with release
+//   wake(w, batch)         the readers of its stored marks, if they sleep
 //   park(w, park)          until the needs are met; false: the rank failed
 //   missed(w)              a poll found nothing
 //   breathe(w)             a good moment to let others have a turn
 //   broken(w, record)
+//
+// In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <new>
 #include <type_traits>
 #include <utility>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/math.h"
 #include "executor/fiber/batch.h"
@@ -41,9 +51,40 @@ struct NearMemory {
   Need* needs = nullptr;
 };
 
-template <class Memory>
+// The list above, for the compiler.
+template <class M>
+concept FiberMemory = requires(M& m, int w, Word* word, const Word* seen, const Batch& batch, Park& park) {
+  { M::Plants::kLive } -> std::convertible_to<bool>;
+  { m.publish_every() } -> std::convertible_to<uint32_t>;
+  { m.failed(w) } -> std::same_as<bool>;
+  { m.observe(w, seen) } -> std::same_as<Word>;
+  { m.peek(w, seen) } -> std::same_as<Word>;
+  { m.rail_base(uint32_t(0)) } -> std::same_as<char*>;
+  m.advance(w, word, Word(0));
+  { m.claim(w, word) } -> std::same_as<Word>;
+  { m.arrive(w, word) } -> std::same_as<Word>;
+  m.engine_fence(w);
+  m.move(w, Piece{}, false);
+  m.sum(w, simd::SumJob{});
+  m.moved(w, uint32_t(0));
+  m.store_fence(w);
+  m.drain(w);
+  m.settle(w);
+  m.put(w, Put{});
+  m.publish(w, RailWord{}, Word(0));
+  m.store(w, word, uint32_t(0), Word(0));
+  m.wake(w, batch);
+  { m.park(w, park) } -> std::same_as<bool>;
+  m.missed(w);
+  m.breathe(w);
+  m.broken(w, BrokenRecord{});
+};
+
+template <FiberMemory Memory>
 class FiberWarp {
  public:
+  using Plants = typename Memory::Plants;
+
   // A value for each lane of a Set.
   template <class T>
   struct Per {
@@ -168,6 +209,7 @@ class FiberWarp {
   template <class F>
   void scatter(const Parts& parts, Set set, F to) {
     if (set.empty() || failed()) return;
+    memory_.engine_fence(number_);
     for_each(set, [&](Lane lane) {
       const Destination landing = to(lane);
       memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
@@ -179,6 +221,7 @@ class FiberWarp {
   template <class S, class F>
   void copy(const S& set, F piece) {
     if (failed()) return;
+    memory_.engine_fence(number_);
     for_each(set, [&](Lane lane) { memory_.move(number_, piece(lane), true); });
     memory_.moved(number_, uint32_t(set.count()));
   }
@@ -206,6 +249,7 @@ class FiberWarp {
       int count = 0;
       for_each(sets[k], [&](Lane lane) { rows[k][count++] = row(lane); });
     }
+    memory_.engine_fence(number_);
     memory_.sum(number_, {into,
                           shape.elements,
                           {rows[0], sets[0].count()},
@@ -329,10 +373,31 @@ class FiberWarp {
     memory_.breathe(number_);
   }
 
+  // Puts, then marks: each only once what it speaks for is done.
   void flush() {
     held_ = 0;
-    if (!batch_.empty() && !failed()) memory_.flush(number_, batch_);
+    if (!batch_.empty() && !failed()) {
+      memory_.store_fence(number_);  // always: a release store does not order the streamed ones
+      if (batch_.credits > 0) memory_.drain(number_);
+      send_puts();
+      send_marks();
+      memory_.wake(number_, batch_);
+    }
     batch_.clear();
+  }
+
+  void send_puts() {
+    for (int i = 0; i < batch_.put_count; ++i) memory_.put(number_, batch_.puts[i]);
+  }
+
+  void send_marks() {
+    for (int i = 0; i < batch_.mark_count; ++i) {
+      const PendingMark& mark = batch_.marks[i];
+      if (mark.at == nullptr)
+        memory_.publish(number_, mark.rail, mark.count);
+      else
+        memory_.store(number_, mark.at, mark.rail.rank, mark.count);
+    }
   }
 
   Memory& memory_;
