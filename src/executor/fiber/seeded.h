@@ -1,0 +1,105 @@
+// A scheduler for worlds: fibers of many ranks on one thread, resumed in the order that somebody chooses.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "executor/fiber/fiber.h"
+#include "executor/fiber/park.h"
+#include "executor/fiber/warp.h"
+
+namespace transload {
+
+class Seeded final : public Parker {
+ public:
+  // How many fibers there may be at once, and the near memory of each.
+  struct Room {
+    int fibers;
+    size_t near_bytes;
+    uint32_t needs;  // of one wait
+  };
+  struct Fiber {
+    std::function<void(int fiber, NearMemory near)> body;
+    uint32_t process = 0;  // the simulated rank, all groups of it
+    uint32_t region = 0;   // the rank of a group whose words it waits for
+    Park* park = nullptr;
+    bool failed = false;  // how its wait ended
+    bool expired = false;
+    bool live = false;
+    bool blocked = false;  // until wake()
+    uint64_t since = 0, armed = 0, expired_at = 0;
+  };
+
+  explicit Seeded(const uint64_t* now) : now_(now) {}
+
+  // Before the first start of a world. Keeps its stacks if they suffice.
+  void reset(const Room& room);
+
+  struct Place {
+    uint32_t process, region;
+  };
+  int start(const Place& place, std::function<void(int fiber, NearMemory near)> body);
+  uint32_t ready() const { return uint32_t(ready_.size()); }
+  int ready_fiber(uint32_t i) const { return ready_[i]; }
+  void run(uint32_t i);  // the i-th that is ready, until it parks, yields, blocks or ends
+  int running() const { return running_; }
+  uint32_t live() const { return live_; }
+  const Fiber& fiber(int i) const { return fibers_[size_t(i)]; }
+  Fiber& fiber(int i) { return fibers_[size_t(i)]; }
+
+  // Inside a fiber.
+  bool park(Park& park) override;
+  void yield() override;
+  void block();
+
+  void wake(int fiber);  // of one that is blocked
+  // A word of this region has grown: who waits for it, and has what it needs, is ready.
+  void word_grew(uint32_t region);
+  // The waits of this region end without what they waited for.
+  void fail(uint32_t region);
+  // A process stands still, or goes on.
+  void hold(uint32_t process, bool held);
+  bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
+  // Those that wait, each with its fiber number.
+  template <class F>
+  void each_parked(F f) {
+    for (auto& of_region : parked_)
+      for (const int i : of_region) f(i, fibers_[size_t(i)]);
+  }
+  template <class F>
+  void each_parked_of(uint32_t region, F f) {
+    if (region >= parked_.size()) return;
+    for (const int i : parked_[region]) f(i, fibers_[size_t(i)]);
+  }
+
+ private:
+  static void entry(void* argument);
+  static bool met(const Park& park);
+  void make_ready(int i);
+
+  struct Start {
+    Seeded* owner;
+    int number;
+  };
+  const uint64_t* now_;
+  Room room_{0, 0, 0};
+  std::unique_ptr<Fibers> stacks_;
+  std::unique_ptr<char[]> near_;
+  std::unique_ptr<Need[]> needs_;
+  std::vector<Fiber> fibers_;
+  std::vector<Start> starts_;
+  std::vector<int> free_, ready_;
+  std::vector<std::vector<int>> parked_;   // by region
+  std::vector<std::vector<int>> waiting_;  // ready, of a process that stands still
+  std::vector<bool> held_;
+  int running_ = -1;
+  uint32_t live_ = 0;
+};
+
+// The value of a word as it has landed.
+Word word_now(const Need& need);
+// What a Fault says of this wait.
+WaitRecord wait_record(const Park& park, double waited_ms);
+
+}  // namespace transload

@@ -1,0 +1,37 @@
+// Seeded chance: the same seed gives the same numbers on every machine.
+#pragma once
+#include <cstdint>
+
+namespace transload {
+
+class Chance {
+ public:
+  explicit Chance(uint64_t seed = 0) : state_(seed) { next(); }
+
+  // SplitMix64 (Steele, Lea, Flood 2014).
+  uint64_t next() {
+    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+  }
+  // 0 to n - 1; n > 0.
+  uint32_t below(uint32_t n) { return uint32_t((next() >> 32) * n >> 32); }
+  // True in `parts` of 256 cases.
+  bool in_256(uint32_t parts) { return (next() >> 56) < parts; }
+  // One of a range, every magnitude as likely as any other.
+  uint64_t magnitude(uint64_t least, uint64_t most) {
+    uint32_t doublings = 0;
+    while (least << (doublings + 1) <= most && doublings < 62) ++doublings;
+    const uint64_t low = least << below(doublings + 1);
+    const uint64_t high = low * 2 < most ? low * 2 : most + 1;
+    return low + (high > low ? next() % (high - low) : 0);
+  }
+  // An independent stream, by name.
+  Chance fork(uint64_t label) const { return Chance(state_ ^ (label + 1) * 0xD6E8FEB86659FD93u); }
+
+ private:
+  uint64_t state_;
+};
+
+}  // namespace transload

@@ -1,0 +1,78 @@
+// Every event of a world: a digest of all, and the last ones (or all) to tell a story from.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "base/word.h"
+
+namespace transload {
+
+enum class Happened : uint8_t {
+  kMove,      // a move was started: a = from, b = to, c = bytes
+  kSum,       // a sum was started: b = to, c = elements
+  kPut,       // a put was handed to the network
+  kMark,      // a count was set: a = flight, b = word, c = count
+  kCredit,    // the same, for a credit
+  kCaptured,  // the source of a flight was read: a = flight
+  kLanded,    // bytes of a flight landed: a = flight, b = to, c = bytes
+  kCounted,   // a count landed: b = word, c = what the word reads now
+  kTorn,      // the low bytes of a count landed
+  kObserved,  // a warp read a count: b = word, c = value
+  kPeeked,    // a warp read bytes: b = from, c = bytes
+  kWaits,     // a warp began to wait: b = word, c = least
+  kWoke,      // its wait ended
+  kFence,     // a fence of the stores of a warp
+  kEngine,    // a fence for the copy engine of a warp
+  kDrain,
+  kSettle,
+  kArrive,
+  kCall,      // a rank began a call: a = epoch, b = operation
+  kReturned,  // a call returned: a = epoch
+  kFault,     // something was done to a rank or link: a = what, b = to whom
+  kVerdict,   // a rank heard the verdict: a = kind, b = culprit
+  kBroken,    // a checker was broken
+  kCount
+};
+
+struct Event {
+  Happened what;
+  uint8_t group;
+  uint16_t rank;
+  int32_t warp;   // number in its rank; -1: the rank's host, or nobody
+  uint64_t time;  // virtual nanoseconds
+  uint64_t a, b, c;
+};
+
+class Journal {
+ public:
+  // `last`: how many events are kept.
+  explicit Journal(size_t last) : events_(last) {}
+
+  // Addresses in b are offsets in the world's space, so that a digest is the same everywhere.
+  void record(const Event& event) {
+    mix(uint64_t(event.what) << 56 | uint64_t(event.group) << 48 | uint64_t(event.rank) << 32 | uint32_t(event.warp));
+    mix(event.b);
+    mix(event.c);
+    events_[count_ % events_.size()] = event;
+    ++count_;
+  }
+  uint64_t digest() const { return digest_; }
+  uint64_t count() const { return count_; }
+  // Oldest first.
+  template <class F>
+  void each(F f) const {
+    const uint64_t first = count_ > events_.size() ? count_ - events_.size() : 0;
+    for (uint64_t i = first; i < count_; ++i) f(events_[i % events_.size()]);
+  }
+  void clear() { count_ = digest_ = 0; }
+
+ private:
+  void mix(uint64_t value) {
+    digest_ = (digest_ ^ value) * 0x9E3779B97F4A7C15u;
+    digest_ ^= digest_ >> 29;
+  }
+  std::vector<Event> events_;
+  uint64_t count_ = 0, digest_ = 0;
+};
+
+}  // namespace transload

@@ -1,0 +1,50 @@
+// The shared memory of a world: all regions in one range of addresses, and for each 8 bytes what is known of them.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace transload {
+
+constexpr size_t kCellBytes = 8;
+
+struct Cell {
+  uint32_t landed;   // number of the landing that wrote it last; 0: never written
+  uint32_t writer;   // a flight that is on its way here; 0: none
+  uint32_t by;       // the agent of that landing
+  uint32_t readers;  // flights that have still to read it
+};
+
+class Space {
+ public:
+  // `regions` of `stride` bytes each, a multiple of a page. Throws Error{kOutOfMemory}.
+  Space(uint32_t regions, size_t stride);
+  ~Space();
+  Space(const Space&) = delete;
+  Space& operator=(const Space&) = delete;
+
+  // As new: all bytes unwritten. Keeps its memory if the size fits.
+  void reset(uint32_t regions, size_t stride, size_t used);
+
+  char* region(uint32_t i) const { return base_ + i * stride_; }
+  size_t stride() const { return stride_; }
+  bool holds(const void* at) const { return size_t(static_cast<const char*>(at) - base_) < bytes_; }
+  uint32_t region_of(const void* at) const { return uint32_t(offset(at) / stride_); }
+  uint64_t offset(const void* at) const { return uint64_t(static_cast<const char*>(at) - base_); }
+  char* at(uint64_t offset) const { return base_ + offset; }
+  Cell* cell(const void* at) const { return cells_ + offset(at) / kCellBytes; }
+  // The cells that some bytes touch.
+  static size_t cells(const void* at, size_t bytes) {
+    const size_t begin = reinterpret_cast<uintptr_t>(at) % kCellBytes;
+    return bytes == 0 ? 0 : (begin + bytes + kCellBytes - 1) / kCellBytes;
+  }
+
+ private:
+  void map(uint32_t regions, size_t stride);
+  void unmap();
+
+  char* base_ = nullptr;
+  Cell* cells_ = nullptr;
+  size_t bytes_ = 0, stride_ = 0;
+};
+
+}  // namespace transload

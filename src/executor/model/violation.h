@@ -1,0 +1,35 @@
+// What a checker found broken: the first one ends its world.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace transload {
+
+enum class Checker : uint8_t {
+  kNone,
+  kConservation,  // every (token, owner) arrives once
+  kPlacement,     // every row is where the contract wants it
+  kContent,       // every byte of a row and of what comes with it
+  kSum,           // combine, to the bit
+  kOrder,         // nothing is read before what covers it was observed
+  kCredit,        // no full slot overwritten, no more credits than slots
+  kGrowth,        // words only grow
+  kLiveness,      // a world without faults ends; with one, every survivor hears the right verdict in time
+  kReuse,         // nothing is touched after its owner may have used it again
+  kCount
+};
+
+constexpr const char* kCheckerNames[] = {"none",  "conservation", "placement", "content",  "sum",
+                                         "order", "credit",       "growth",    "liveness", "reuse"};
+static_assert(sizeof(kCheckerNames) / sizeof(*kCheckerNames) == size_t(Checker::kCount));
+
+struct Violation {
+  Checker checker = Checker::kNone;
+  std::string what;
+  uint64_t word = 0;  // offset in the world's space of what it is about; 0: nothing of that kind
+  uint32_t rank = 0;  // who did it, or found it
+  int32_t warp = -1;
+  uint64_t event = 0;  // number in the journal
+};
+
+}  // namespace transload

@@ -1,0 +1,32 @@
+// CREDIT: a slot is filled only when it is free, and no more is credited than was published.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "executor/model/violation.h"
+#include "sim/rings.h"
+
+namespace transload {
+
+// One group. Told of every store and every count when it is started, before it lands.
+class CreditChecker {
+ public:
+  // `base`: the count that all rings begin with.
+  CreditChecker(const AddressBook& book, Word base);
+  // Empty: all is well. Else what is wrong.
+  std::string stores(uint64_t offset, size_t bytes);
+  std::string counts(uint64_t offset, Word count);
+
+ private:
+  struct Ring {
+    Word published, credited;
+  };
+  Ring& ring(const RingPlace& at_consumer);
+
+  const AddressBook& book_;
+  std::vector<Ring> rings_;
+  std::vector<uint64_t> begin_;  // [rank][kind]
+};
+
+}  // namespace transload
