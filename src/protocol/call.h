@@ -22,6 +22,7 @@ struct Call {
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
   TRANSLOAD_HD uint32_t parity() const { return uint32_t(card.epoch % 2); }
   TRANSLOAD_HD uint32_t channels() const { return card.channels; }
+  TRANSLOAD_HD char* staged_card() const { return board->network + board->net.card_send.at(parity()); }
   TRANSLOAD_HD const Grant* grant_of(uint32_t p) const {
     return reinterpret_cast<const Grant*>(board->mine() + board->up.grant.at(parity(), p));
   }
@@ -45,15 +46,28 @@ template <Warp W>
 TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) {
   const Board& b = *call.board;
   const Members who = present(w, to.others, to.count);
-  const uint64_t staged = b.net.card_send.at(call.parity());
+  const Members mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
   auto place = [&](Lane m) { return to.cards->at(call.parity(), to.others[m].index); };
-  w.copy(who, [&](Lane m) {
-    return Piece{b.toward(to.others[m].rank, staged, place(m)), reinterpret_cast<const char*>(call.card_bytes),
-                 sizeof(Card)};
+  w.copy(mapped, [&](Lane m) {
+    return Piece{b.mapped[to.others[m].rank] + place(m), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
-  w.put(who, [&](Lane m) { return Put{b.network + staged, place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
+  w.put(who, [&](Lane m) { return Put{call.staged_card(), place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
   w.publish(who, [&](Lane m) {
     return Mark<RailWord>{{to.words->at(to.others[m].index), to.others[m].rank}, call.epoch()};
+  });
+}
+
+// My card, where the network reads it: once, before the first put of it, for one may be in flight as soon as it is
+// given.
+template <Warp W>
+TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
+  const Board& b = *call.board;
+  auto staged = [&](const Counterpart* others, uint32_t count) {
+    return !w.where(present(w, others, count), [&](Lane m) { return b.staged(others[m].rank); }).empty();
+  };
+  if (!staged(b.rails, b.map.nodes) && !staged(b.sources, b.map.sources())) return;
+  w.copy(Members::only(0), [&](Lane) {
+    return Piece{call.staged_card(), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
 }
 
@@ -62,6 +76,7 @@ template <Warp W>
 TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
   const Members peers = Members::first(int(b.map.peers));
+  stage_card(w, call);
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes),
                  sizeof(Card)};
@@ -107,7 +122,8 @@ TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const C
         },
         seen);
     w.turns(ready, [&](int m) {
-      compare(w, call.card, *reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), m)), whom(m));
+      const char* const card = at.base + at.cards->at(call.parity(), m);
+      compare(w, call.card, w.peek(reinterpret_cast<const Card*>(card)), whom(m));
       open.remove(m);
     });
   }
@@ -149,39 +165,52 @@ TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
   w.settle();
 }
 
+// What a peer's grant says, as addresses here.
+struct Granted {
+  const Word* row_base;  // by source slot of mine; still in shared memory
+  char* rows;
+  char* tails;
+  bool direct;
+};
+
 // The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
 template <Warp W>
 class Grants {
  public:
   TRANSLOAD_ROLE Grants(W& w, const Call& call)
-      : call_(call), seen_(w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); })) {
+      : granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })) {
     const Board& b = *call.board;
     const Members peers = Members::first(int(b.map.peers));
+    auto seen = w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); });
     w.wait_all(
         peers,
         [&](Lane p) {
           return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kGrant};
         },
-        seen_);
+        seen);
     if (w.failed()) return;
     w.turns(peers, [&](int p) {
-      const Grant* g = call.grant_of(uint32_t(p));
-      if (g->handle != call.card.handle && !w.failed())
-        w.broken(Broken::kHandle, b.map.mate(p), g->handle, call.card.handle);
+      const Word handle = w.peek(&call.grant_of(uint32_t(p))->handle);
+      if (handle != call.card.handle && !w.failed()) w.broken(Broken::kHandle, b.map.mate(p), handle, call.card.handle);
+    });
+    if (w.failed()) return;
+    w.each(peers, [&](Lane p) {
+      const Grant* g = call.grant_of(uint32_t(p.i));
+      granted_[p] = {g->row_base(), b.peer[p] + w.peek(&g->rows), b.peer[p] + w.peek(&g->tails),
+                     w.peek(&g->direct) != 0};
     });
   }
 
-  TRANSLOAD_ROLE bool direct(int p) const { return call_.grant_of(uint32_t(p))->direct != 0; }
+  TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].direct; }
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
-  TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
-    return call_.grant_of(uint32_t(p))->row_base()[slot] + ordinal;
+  TRANSLOAD_ROLE Word row(W& w, int p, uint32_t slot, uint32_t ordinal) const {
+    return w.peek(granted_[p].row_base + slot) + ordinal;
   }
-  TRANSLOAD_ROLE char* rows(int p) const { return call_.board->peer[p] + call_.grant_of(uint32_t(p))->rows; }
-  TRANSLOAD_ROLE char* tails(int p) const { return call_.board->peer[p] + call_.grant_of(uint32_t(p))->tails; }
+  TRANSLOAD_ROLE char* rows(int p) const { return granted_[p].rows; }
+  TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }
 
  private:
-  const Call& call_;
-  typename W::template Table<Word> seen_;
+  typename W::template Table<Granted> granted_;
 };
 
 // Each warp that touched other ranks' memory ends with this; the last one tells every peer that we are done with it.

@@ -21,7 +21,7 @@
 //     turns(set, body)      body(int) for each, one after another, by the whole warp; ascending
 //     pick(per, i)          the value of member i, for the whole warp
 //     once(body)            body() by one lane
-//     peek(p)               *p, where an observed count covers it
+//     peek(p)               *p, where an observed count covers it. Also in a body, for its lane
 //
 //   waits, on words that only grow
 //     wait_any(members, need, seen)   the members whose Need is met, at least one; seen[lane] = the word as last read.

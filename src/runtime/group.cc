@@ -33,9 +33,14 @@ uint32_t Group::Impl::warps_of(uint32_t channels) const { return std::min(channe
 
 uint64_t Group::Impl::cards_shown() const {
   uint64_t sum = map.peers;
+  bool stages = false;  // once for all that are not mapped
   for (const auto* list : {&rails, &sources})
-    for (const Counterpart& c : *list) sum += c.rank != kNobody;
-  return sum;
+    for (const Counterpart& c : *list) {
+      if (c.rank == kNobody) continue;
+      sum += !board.staged(c.rank);
+      stages = stages || board.staged(c.rank);
+    }
+  return sum + stages;
 }
 
 void Group::Impl::begin_call(Call& call, Phase at, uint64_t rows_total) {

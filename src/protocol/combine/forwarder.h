@@ -76,11 +76,11 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const bool staged = r.out.staged(origin);
   if (r.out.wraps(origin)) reached(Situation::kRingWrap);
   w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
-           [&](Lane l) { return rows.row(t, route[l]); });
+           [&](Lane l) { return rows.row(w, t, route[l]); });
   if (t.weights > 0)
     w.reduce(into + t.part_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
-             Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(t, route[l]); });
+             Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(w, t, route[l]); });
   w.put(Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
   w.publish(Members::only(origin), [&](Lane o) { return r.out.mark(o); });

@@ -53,11 +53,11 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
   w.reduce(t.out + token * t.row_bytes(),
            SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), bias(1)}, false}, sum,
-           [&](Lane l) { return here.has(l) ? rows.row(t, route[l]) : c.in.first(node(l)); });
+           [&](Lane l) { return here.has(l) ? rows.row(w, t, route[l]) : c.in.first(node(l)); });
   if (t.weights > 0)
     w.reduce(t.out_weights + token * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
-             [&](Lane l) { return here.has(l) ? rows.weights(t, route[l]) : c.in.first(node(l)) + t.part_bytes(); });
+             [&](Lane l) { return here.has(l) ? rows.weights(w, t, route[l]) : c.in.first(node(l)) + t.part_bytes(); });
   w.each(away, [&](Lane l) { c.in.advance(node(l)); });
   w.each(pushed, [&](Lane l) { c.rings.advance(ring(l)); });
   w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });

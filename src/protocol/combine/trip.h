@@ -59,13 +59,13 @@ struct OwnerRows {
   uint32_t slot;
 
   TRANSLOAD_ROLE bool pushed(const Route& route) const { return !grants.direct(int(route.target)); }
-  TRANSLOAD_ROLE const char* row(const CombineTrip& t, const Route& route) const {
+  TRANSLOAD_ROLE const char* row(W& w, const CombineTrip& t, const Route& route) const {
     if (pushed(route)) return rings.first(t.ring(route.target, slot));
-    return grants.rows(int(route.target)) + grants.row(int(route.target), slot, route.ordinal) * t.row_bytes();
+    return grants.rows(int(route.target)) + grants.row(w, int(route.target), slot, route.ordinal) * t.row_bytes();
   }
-  TRANSLOAD_ROLE const char* weights(const CombineTrip& t, const Route& route) const {
+  TRANSLOAD_ROLE const char* weights(W& w, const CombineTrip& t, const Route& route) const {
     if (pushed(route)) return rings.first(t.ring(route.target, slot)) + t.row_bytes();
-    return grants.tails(int(route.target)) + grants.row(int(route.target), slot, route.ordinal) * t.weight_bytes();
+    return grants.tails(int(route.target)) + grants.row(w, int(route.target), slot, route.ordinal) * t.weight_bytes();
   }
 };
 

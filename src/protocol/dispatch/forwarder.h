@@ -39,7 +39,7 @@ TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTr
   const Set listed = Set::first(int(owners < t.shape.top_k ? owners : t.shape.top_k));
   auto route = w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
     if (!listed.has(l)) return Route{kNoRoute, 0};
-    const HeaderEntry e = header->entries()[l];
+    const HeaderEntry e = w.peek(&header->entries()[l]);
     return e.owner < map.ranks && map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
   });
   return route;
@@ -62,10 +62,10 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
 TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const char* slot, int source, uint32_t channel) {
-  const Header* header = header_of(t, slot + t.shape.row_bytes);
-  const uint32_t rank = t.call.board->sources[source].rank, token = w.peek(&header->token);
+  const Header header = w.peek(header_of(t, slot + t.shape.row_bytes));
+  const uint32_t rank = t.call.board->sources[source].rank, token = header.token;
   const Cut cut{t.source_tokens[source], t.call.channels()};
-  const bool fits = w.peek(&header->source) == rank && token >= cut.begin(channel) && token < cut.end(channel);
+  const bool fits = header.source == rank && token >= cut.begin(channel) && token < cut.end(channel);
   if (!fits) w.broken(Broken::kHeader, rank, token, cut.begin(channel));
   return fits;
 }
@@ -101,12 +101,12 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
             [&](Lane l) -> Destination {
               if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
               const int p = int(route[l].target);
-              const Word row = grants.row(p, slot_index, route[l].ordinal);
+              const Word row = grants.row(w, p, slot_index, route[l].ordinal);
               return {grants.rows(p) + row * t.shape.row_bytes,
                       t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
             });
   if (t.shape.listed) {
-    w.once([&] { t.log_token[entry] = header_of(t, slot + t.shape.row_bytes)->token; });
+    w.once([&] { t.log_token[entry] = w.peek(&header_of(t, slot + t.shape.row_bytes)->token); });
     write_log(w, t, route, owners, entry);
   }
   w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });

@@ -17,16 +17,17 @@ namespace transload {
 template <Warp W>
 TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
   const uint32_t me = t.call.board->map.me, k = t.shape.top_k, scales = t.shape.scales;
-  w.each(Members::first(int(scales)),
-         [&](Lane i) { t.scales[row * scales + uint32_t(i.i)] = reinterpret_cast<const uint32_t*>(tail)[i]; });
+  w.each(Members::first(int(scales)), [&](Lane i) {
+    t.scales[row * scales + uint32_t(i.i)] = w.peek(reinterpret_cast<const uint32_t*>(tail) + i.i);
+  });
   if (!t.shape.listed) return;
   const Header* header = header_of(t, tail);
   w.once([&] {
-    t.source[row * 2] = int32_t(header->source);
-    t.source[row * 2 + 1] = int32_t(header->token);
+    t.source[row * 2] = int32_t(w.peek(&header->source));
+    t.source[row * 2 + 1] = int32_t(w.peek(&header->token));
   });
   w.each(Set::first(int(k)), [&](Lane l) {
-    const HeaderEntry e = header->entries()[l];
+    const HeaderEntry e = w.peek(&header->entries()[l]);
     const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts && t.experts.owner[e.expert] == me;
     t.topk_idx[row * k + uint32_t(l.i)] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
     t.topk_weights[row * k + uint32_t(l.i)] = mine ? e.weight : 0.0f;
@@ -45,7 +46,8 @@ TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail)
   if (t.shape.listed) {
     const uint32_t owners = w.peek(&header->owner_count);
     if (owners > t.shape.top_k) return kNoRow;
-    const Set mine = w.where(Set::first(int(owners)), [&](Lane l) { return header->entries()[l].owner == me; });
+    const Set mine =
+        w.where(Set::first(int(owners)), [&](Lane l) { return w.peek(&header->entries()[l].owner) == me; });
     uint64_t row = kNoRow;
     w.turns(mine, [&](int l) { row = begin + w.peek(&header->entries()[l].ordinal); });
     return row < end ? row : kNoRow;

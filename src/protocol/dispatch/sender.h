@@ -67,7 +67,7 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
       return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
     if (ringed.has(l)) return {out.rings.next(ring(l)), out.rings.next(ring(l)) + t.shape.row_bytes, false};
     const int p = int(route[l].target);
-    const Word row = grants.row(p, own_slot, route[l].ordinal);
+    const Word row = grants.row(w, p, own_slot, route[l].ordinal);
     return {grants.rows(p) + row * t.shape.row_bytes,
             t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
   });
