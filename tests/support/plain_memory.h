@@ -10,13 +10,14 @@
 namespace transload::test {
 
 struct PlainMemory {
+  using Plants = NoPlants;
   std::function<void(const Park&)> on_park;  // must meet the wait's needs; none: the wait fails
   std::function<void(RailWord, Word)> on_rail;
   std::function<void(const Put&)> on_put;
   char* mapped = nullptr;  // network region of every other rank, if any
   int parks = 0;
 
-  int publish_every() const { return 1; }
+  uint32_t publish_every() const { return 1; }
   bool failed(int) const { return false; }
   Word observe(int, const Word* word) const { return *word; }
   template <class T>

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/canary.h"
 #include "channel/scaleout.h"
 #include "channel/word.h"
 #include "executor/fiber/batch.h"
@@ -42,6 +43,7 @@ class HostMemory {
   const HostMemoryOptions& options() const { return options_; }
 
   // The Memory of FiberWarp: see warp.h.
+  using Plants = NoPlants;
   uint32_t publish_every() const { return options_.publish_every; }
   bool failed(int) const { return failed(); }
   Word observe(int, const Word* word) const {

@@ -25,6 +25,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/canary.h"
 #include "base/check.h"
 #include "base/math.h"
 #include "executor/fiber/batch.h"
@@ -44,6 +45,8 @@ struct NearMemory {
 template <class Memory>
 class FiberWarp {
  public:
+  using Plants = typename Memory::Plants;
+
   // A value for each lane of a Set.
   template <class T>
   struct Per {
