@@ -9,6 +9,7 @@
 // Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own n
 // - 1.
 #pragma once
+#include "base/canary.h"
 #include "protocol/call.h"
 
 namespace transload {
@@ -20,7 +21,12 @@ struct NotifyTrip {
   const char* to_nodes;  // [nodes][node_counts_bytes]
   uint32_t channels_max;
 
-  TRANSLOAD_HD uint32_t parity() const { return uint32_t(use % 2); }
+  // By use. The canary takes the epoch of a dispatch and its combine: two dispatches that follow each other share it.
+  template <class W>
+  TRANSLOAD_HD uint32_t parity() const {
+    if (planted<typename W::Plants>(Canary::kParityByEpoch)) return uint32_t(call.epoch() / 2 % 2);
+    return uint32_t(use % 2);
+  }
 };
 
 template <Warp W>
@@ -28,11 +34,12 @@ TRANSLOAD_ROLE void send_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   w.copy(Members::first(int(b.map.peers)), [&](Lane p) {
-    return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.map.me), t.to_peers + p * g.counts_bytes(), g.counts_bytes()};
+    return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.map.me), t.to_peers + p * g.counts_bytes(),
+                 g.counts_bytes()};
   });
   const Members rails = present(w, b.rails, b.map.nodes);
-  auto place = [&](Lane n) { return b.net.counts.at(t.parity(), b.rails[n].index); };
-  auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity(), n); };
+  auto place = [&](Lane n) { return b.net.counts.at(t.parity<W>(), b.rails[n].index); };
+  auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity<W>(), n); };
   w.copy(rails, [&](Lane n) {
     return Piece{b.toward(b.rails[n].rank, staged(n), place(n)), t.to_nodes + n * g.node_counts_bytes(),
                  g.node_counts_bytes()};
@@ -60,9 +67,9 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
         },
         seen);
     w.turns(ready, [&](int m) {
-      const char* from = b.network + b.net.counts.at(t.parity(), m) + g.node_counts_head();
+      const char* from = b.network + b.net.counts.at(t.parity<W>(), m) + g.node_counts_head();
       w.copy(Members::first(int(b.map.peers)), [&](Lane p) {
-        return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.sources[m].rank), from + p * g.counts_bytes(),
+        return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.sources[m].rank), from + p * g.counts_bytes(),
                      g.counts_bytes()};
       });
       open.remove(m);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "runtime/fault.h"
 
 namespace transload {
 
@@ -316,14 +317,7 @@ bool Control::said_goodbye(uint32_t rank) const {
 }
 
 Fault Control::fault(const Verdict& verdict, const std::string& operation, uint64_t since) const {
-  Fault fault;
-  fault.kind = verdict.kind;
-  fault.rank = bootstrap_.rank;
-  fault.culprit_rank = verdict.culprit;
-  fault.operation = operation;
-  fault.after_ms = double(now_ns() - since) / double(kMillisecondNs);
-  fault.detail = verdict.detail;
-  return fault;
+  return fault_of(verdict, {bootstrap_.rank, operation, now_ns() - since, false});
 }
 
 }  // namespace transload

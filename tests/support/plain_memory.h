@@ -17,7 +17,7 @@ struct PlainMemory {
   char* mapped = nullptr;  // network region of every other rank, if any
   int parks = 0;
 
-  int publish_every() const { return 1; }
+  uint32_t publish_every() const { return 1; }
   bool failed(int) const { return false; }
   Word observe(int, const Word* word) const { return *word; }
   template <class T>

@@ -1,0 +1,28 @@
+// Who runs the warps of a rank's calls, and judges how they ended: the host's threads and links, or a simulator's
+// world.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "transload/group.h"
+
+namespace transload {
+
+template <class W>
+class Crew {
+ public:
+  using Task = std::function<void(W&)>;
+
+  virtual ~Crew() = default;
+  // One warp a task; returns when all have ended. False: the group is faulted.
+  virtual bool run(const std::vector<Task>& tasks) = 0;
+  // Every put of mine is locally complete. False: the group is faulted, or the network is late.
+  virtual bool finish_network() = 0;
+  // Where the call stands from now on.
+  virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
+  // After run() or finish_network() said false: finds the verdict and ends in GroupCore::poison.
+  [[noreturn]] virtual void fail(const char* operation) = 0;
+};
+
+}  // namespace transload

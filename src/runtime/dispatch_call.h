@@ -1,0 +1,316 @@
+// Group::dispatch: layout, notify, plan, lease, and the roles that move the tokens.
+#pragma once
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "protocol/dispatch/forwarder.h"
+#include "protocol/dispatch/receiver.h"
+#include "protocol/dispatch/sender.h"
+#include "protocol/marks.h"
+#include "protocol/notify.h"
+#include "runtime/check_inputs.h"
+#include "runtime/group_core.h"
+
+namespace transload {
+
+// One dispatch of one rank, step by step.
+template <class W>
+class DispatchCall {
+ public:
+  DispatchCall(GroupCore<W>& group, const DispatchInputs& in)
+      : g_(group), in_(in), channels_(g_.channels_of(in.channels)) {}
+
+  DispatchOutputs run() {
+    shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
+              in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
+    handle_ = in_.handle;
+    if (in_.x.rows() == 0) reached(Situation::kRankEmpty);
+    if (in_.handle)
+      begin_cached();
+    else
+      notify();
+    take_outputs();
+    move_tokens();
+    return finish();
+  }
+
+ private:
+  using Plants = typename W::Plants;
+  using Task = typename Crew<W>::Task;
+
+  void begin(Phase phase, uint64_t rows_total) {
+    Card& card = g_.card;
+    card = Card{};
+    card.operation = in_.handle ? Operation::kCachedDispatch : Operation::kDispatch;
+    card.handle = in_.handle ? in_.handle->born : 0;
+    card.row_bytes = shape_.row_bytes;
+    card.scales = shape_.scales;
+    card.top_k = shape_.top_k;
+    card.dtype = uint32_t(in_.x.dtype.code) << 24 | uint32_t(in_.x.dtype.bits) << 16 | in_.x.dtype.lanes;
+    card.channels = channels_;
+    g_.begin_call(call_, phase, rows_total);
+  }
+
+  void begin_cached() {
+    reached(Situation::kCachedDispatch);
+    begin(Phase::kDispatch, 0);
+    for (uint64_t token = 0; token < handle_->tokens; ++token)
+      *header(token) = {g_.map.me, uint32_t(token), 0, shape_.top_k};
+    fill_scales();
+    forward_ = forward_spans(*handle_, channels_);
+    arriving_ = row_spans(*handle_, channels_);
+  }
+
+  // Counts to everyone; afterwards the plan is known.
+  void notify() {
+    const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
+                          in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()),
+                          shape_.top_k};
+    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.data()});
+    bad_ = layout.bad;
+    fill_scales();
+    write_records(layout.counts);
+    begin(Phase::kNotify, records_to_send());
+    NotifyTrip trip{call_, ++g_.notify_uses, g_.counts_to_peers.data(), g_.counts_to_nodes.data(),
+                    g_.geometry.channels};
+    std::vector<Task> tasks{[&](W& w) { run_notify(w, trip); }};
+    g_.run(tasks, "dispatch", false);
+    learn_handle(std::move(layout), trip.parity<W>());
+  }
+
+  void write_records(const SendCounts& counts) {
+    const Geometry& geo = g_.geometry;
+    const CountsWriter writer{counts, g_.experts, uint64_t(in_.x.rows()), channels_, geo.channels};
+    auto words = [](char* at) { return reinterpret_cast<uint32_t*>(at); };
+    for (uint32_t p = 0; p < g_.map.peers; ++p)
+      writer.for_rank(words(g_.counts_to_peers.data() + p * geo.counts_bytes()), g_.map.mate(p));
+    for (uint32_t n = 0; n < g_.map.nodes; ++n) {
+      char* const record = g_.counts_to_nodes.data() + n * geo.node_counts_bytes();
+      writer.for_node(words(record), n);
+      for (uint32_t p = 0; p < g_.map.node_size(n); ++p)
+        writer.for_rank(words(record + geo.node_counts_head() + p * geo.counts_bytes()), g_.map.node_begin[n] + p);
+    }
+  }
+
+  // The plan of my rows, and the logs of what I shall forward, from the mailboxes.
+  void learn_handle(LayoutOutputs layout, uint32_t parity) {
+    const Board& b = g_.board;
+    auto made = std::make_shared<HandleData>();
+    auto record = [&](uint32_t s) {
+      return CountsRecord{reinterpret_cast<const uint32_t*>(b.mine() + b.up.counts.at(parity, s))};
+    };
+    ReceivePlan plan = receive_plan(
+        {g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
+    if (planted<Plants>(Canary::kPrefixOffByOne)) begin_late(plan.row_base);
+    expert_counts_ = plan.expert_counts;
+    arriving_ = SpanTable(g_.map.ranks, channels_);
+    for (uint32_t s = 0; s < g_.map.ranks; ++s) arriving_.set_counts(s, plan.row_base[s], record(s).by_channel());
+    made->group = &g_;
+    made->born = g_.epoch;
+    made->tokens = uint64_t(in_.x.rows());
+    made->top_k = shape_.top_k;
+    made->routes = std::move(layout.routes);
+    for (uint32_t n : layout.counts.to_node) made->sent_to_nodes += n;
+    made->row_base = std::move(plan.row_base);
+    made->source_tokens = std::move(plan.source_tokens);
+    made->row_token.resize(made->rows());
+    const uint32_t slots = g_.map.sources();
+    forward_ = SpanTable(slots, channels_);
+    made->log_begin.assign(slots + 1, 0);
+    made->slot_tokens.assign(slots, 0);
+    for (uint32_t s = 0; s < slots; ++s) {
+      const uint64_t first = made->log_begin[s + 1] = made->log_begin[s];
+      if (b.sources[s].rank == kNobody) continue;
+      const auto* words = reinterpret_cast<const uint32_t*>(b.network + b.net.counts.at(parity, s));
+      made->slot_tokens[s] = words[0];
+      made->log_begin[s + 1] = first + words[1];
+      forward_.set_counts(s, first, words + 2);
+      for (uint32_t p = 0; p < g_.map.peers; ++p)
+        made->forwarded +=
+            CountsRecord{words + (g_.geometry.node_counts_head() + p * g_.geometry.counts_bytes()) / 4}.tokens();
+    }
+    made->log_width = std::min(shape_.top_k, g_.map.peers);
+    made->log_token.resize(made->log_begin.back());
+    made->log.resize(made->log_begin.back() * made->log_width);
+    made_ = made;
+    handle_ = made;
+  }
+
+  // The canary's: the rows of every source that has any begin one late, but for the last one's, which end the lease.
+  static void begin_late(std::vector<uint64_t>& row_base) {
+    for (size_t s = 0; s + 1 < row_base.size(); ++s)
+      if (row_base[s] < row_base[s + 1] && row_base[s + 1] < row_base.back()) ++row_base[s];
+  }
+
+  Header* header(uint64_t token) {
+    return reinterpret_cast<Header*>(g_.tails.data() + token * shape_.tail_bytes() + shape_.scale_bytes());
+  }
+
+  void fill_scales() {
+    if (shape_.scales == 0) return;
+    for (int64_t token = 0; token < in_.scales.rows(); ++token)
+      for (int64_t i = 0; i < in_.scales.columns(); ++i)
+        std::memcpy(g_.tails.data() + uint64_t(token) * shape_.tail_bytes() + uint64_t(i) * 4,
+                    in_.scales.as<char>() + (token * in_.scales.strides[0] + i * in_.scales.strides[1]) * 4, 4);
+  }
+
+  // Room for what I receive, and with it the landing.
+  void take_outputs() {
+    const uint64_t rows = handle_->rows(), k = shape_.listed ? shape_.top_k : 0;
+    too_small_ =
+        in_.out_x.given() && uint64_t(in_.out_x.rows()) < rows;  // the trip completes into a lease, then the call fails
+    const bool own_rows = in_.out_x.given() && !too_small_;
+    uint64_t at = 0;
+    auto take = [&](uint64_t bytes) { return std::exchange(at, round_up(at + bytes, 128)); };
+    const uint64_t rows_at = take(own_rows ? 0 : rows * shape_.row_bytes), tails_at = take(rows * shape_.tail_bytes());
+    const uint64_t idx_at = take(rows * k * 4), weights_at = take(rows * k * 4), source_at = take(k ? rows * 8 : 0);
+    const uint64_t scales_at = take(rows * shape_.scales * 4);
+    auto block = in_.landing == Landing::kRing ? nullptr : g_.arena->take(at);
+    const bool reachable = block && (!own_rows || g_.arena->holds(in_.out_x.data, rows * shape_.row_bytes));
+    choose_landing(reachable, block != nullptr, at);
+    if (!block) block = private_block(at);
+    char* const base = block->data;
+    rows_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
+    row_tails_ = base + tails_at;
+    auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
+      return matrix(base + offset, int64_t(rows), int64_t(columns), type);
+    };
+    out_.x = matrix(rows_, int64_t(rows), in_.x.columns(), in_.x.dtype);
+    if (shape_.scales > 0) out_.scales = put(in_.scales.dtype, scales_at, shape_.scales);
+    if (k > 0) {
+      out_.topk_idx = put(kI32, idx_at, k);
+      out_.topk_weights = put(kF32, weights_at, k);
+      out_.source = put(kI32, source_at, 2);
+    }
+    out_.lease = Lease(block);
+    out_.rows = int64_t(rows);
+  }
+
+  void choose_landing(bool reachable, bool leased, uint64_t bytes) {
+    direct_ = reachable;
+    out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
+    std::string why = "a lease of " + std::to_string(bytes) + " bytes was had";
+    if (in_.landing == Landing::kRing)
+      why = "asked for";
+    else if (!leased)
+      why = "no room in the slabs for " + std::to_string(bytes) + " bytes: longest gap " +
+            std::to_string(g_.arena->longest_gap());
+    else if (!direct_)
+      why = "out_x is not in a lease";
+    if (in_.landing != Landing::kRing && !leased) reached(Situation::kSlabExhausted);
+    g_.decide("landing", direct_ ? "direct" : "ring", why);
+  }
+
+  DispatchTrip trip() {
+    DispatchTrip t{};
+    t.call = call_;
+    t.shape = shape_;
+    t.up_positions = g_.dispatch_up.view();
+    t.rail_positions = g_.dispatch_rail.view();
+    t.experts = g_.experts;
+    t.tokens = handle_->tokens;
+    t.x = in_.x.as<char>();
+    t.tails = g_.tails.data();
+    t.routes = handle_->routes.data();
+    t.width = handle_->top_k;
+    t.forward = forward_.view();
+    t.source_tokens = handle_->slot_tokens.data();
+    t.log_token = const_cast<uint32_t*>(handle_->log_token.data());  // written only while the handle is mine alone
+    t.log = const_cast<Route*>(handle_->log.data());
+    t.log_width = handle_->log_width;
+    t.arriving = arriving_.view();
+    t.row_base = handle_->row_base.data();
+    t.row_token = handle_->row_token.data();
+    t.direct = direct_;
+    t.rows = rows_;
+    t.row_tails = row_tails_;
+    t.scales = out_.scales.as<uint32_t>();
+    t.topk_idx = out_.topk_idx.as<int32_t>();
+    t.topk_weights = out_.topk_weights.as<float>();
+    t.source = out_.source.as<int32_t>();
+    return t;
+  }
+
+  void move_tokens() {
+    g_.write_grants(call_, {direct_, rows_, row_tails_}, handle_->row_base);
+    const uint32_t warps = g_.warps_of(channels_);
+    const bool silent = handle_->tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
+    const bool forwards = g_.map.nodes > 1 && !silent;
+    call_.arrivals_expected = warps * (forwards ? 2 : 1);
+    g_.set_phase(Phase::kDispatch, rows_to_move());
+    const DispatchTrip t = trip();
+    std::vector<Task> tasks;
+    if (in_.handle)
+      tasks.push_back([&](W& w) { open_call(w, t.call); });
+    else
+      tasks.push_back([&](W& w) {
+        w.enter(Role::kNotify, -1);
+        show_grants(w, t.call);
+      });
+    for (uint32_t i = 0; i < warps; ++i) {
+      tasks.push_back([&](W& w) { run_dispatch_receiver(w, t); });
+      if (forwards) tasks.push_back([&](W& w) { run_dispatch_forwarder(w, t); });
+      tasks.push_back([&](W& w) { run_dispatch_sender(w, t); });
+    }
+    tasks.push_back([&](W& w) { close_call(w, t.call); });
+    g_.run(tasks, "dispatch", true);
+  }
+
+  // What Progress counts: one for each copy that a role of mine stores.
+  uint64_t records_to_send() const {
+    uint64_t sum = g_.cards_shown() + g_.map.peers;
+    for (const Counterpart& c : g_.rails) sum += c.rank != kNobody;
+    for (const Counterpart& c : g_.sources) sum += c.rank != kNobody ? g_.map.peers : 0;
+    return sum;
+  }
+  uint64_t rows_to_move() const {
+    uint64_t sum =
+        g_.map.peers + (direct_ ? 0 : handle_->rows()) + (in_.handle ? g_.cards_shown() : 0) + handle_->forwarded;
+    for (const Route& r : handle_->routes) sum += r.target != kNoRoute;
+    return sum;
+  }
+
+  DispatchOutputs finish() {
+    if (too_small_)
+      throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
+                                              std::to_string(out_.rows) +
+                                              ", what this rank received; the group is good");
+    if (made_)
+      for (int64_t row = 0; row < out_.rows; ++row)
+        made_->row_token[uint64_t(row)] = uint32_t(out_.source.as<int32_t>()[row * 2 + 1]);
+    out_.handle = handle_;
+    out_.expert_counts = std::move(expert_counts_);
+    out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
+    if (bad_.found)
+      out_.status = {Code::kBadExpertId, "topk_idx: " + std::to_string(bad_.value) + " at token " +
+                                             std::to_string(bad_.token) + ", slot " + std::to_string(bad_.slot) +
+                                             ", must be -1 to " + std::to_string(g_.experts.experts - 1) +
+                                             "; counted as -1"};
+    return std::move(out_);
+  }
+
+  GroupCore<W>& g_;
+  const DispatchInputs& in_;
+  const uint32_t channels_;
+  TokenShape shape_{};
+  Call call_{};
+  Handle handle_;
+  std::shared_ptr<HandleData> made_;  // the same on a first dispatch, still being written
+  SpanTable forward_, arriving_;
+  std::vector<int64_t> expert_counts_;
+  BadExpert bad_;
+  bool direct_ = false, too_small_ = false;
+  char* rows_ = nullptr;
+  char* row_tails_ = nullptr;
+  DispatchOutputs out_;
+};
+
+template <class W>
+DispatchOutputs GroupCore<W>::dispatch(const DispatchInputs& in) {
+  refuse_if_poisoned();
+  check_dispatch(options, this, in);
+  return DispatchCall<W>(*this, in).run();
+}
+
+}  // namespace transload

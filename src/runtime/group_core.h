@@ -1,0 +1,347 @@
+// What a Group is apart from its processes, files and clocks: arithmetic, memory layout and the state of its calls. Its
+// Crew runs the warps and judges; W is what they are.
+#pragma once
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/canary.h"
+#include "channel/board.h"
+#include "layout/placement.h"
+#include "layout/plan.h"
+#include "layout/rank_map.h"
+#include "layout/regions.h"
+#include "protocol/call.h"
+#include "protocol/marks.h"
+#include "runtime/arena.h"
+#include "runtime/check_inputs.h"
+#include "runtime/crew.h"
+#include "runtime/handle.h"
+#include "transload/group.h"
+
+namespace transload {
+
+constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
+constexpr uint64_t kPageBytes = 4096;
+
+inline Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
+  const RankMap map = ranks.seen_by(o.bootstrap.rank);
+  const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
+  // A partial sum in fp32, and fp32 weights behind it.
+  const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
+  return {map.ranks,     map.nodes,  map.fold, ranks.node_size_max(),
+          map.peers,     o.channels, o.slots,  placement.experts_of_rank_max(),
+          token.bytes(), sum_bytes};
+}
+
+// Positions of the rings of one kind, kept from call to call.
+struct RingPositions {
+  std::vector<Word> sent, taken, drained;
+  RingPositions() = default;
+  RingPositions(uint64_t producers, uint64_t consumers) : sent(producers), taken(consumers), drained(producers) {}
+  Positions view() { return {sent.data(), taken.data(), drained.data()}; }
+};
+
+// Where the memory of a group lies, as one rank reaches it.
+struct Place {
+  char* network = nullptr;      // my network region, network_bytes() long
+  std::vector<char*> scale_up;  // [peers] scale-up region of each peer, mine included
+  std::vector<char*> mapped;    // [ranks] network regions that I may store to directly, else null; empty: none
+  std::shared_ptr<Arena> arena;
+};
+
+// What I grant my peers: `direct`, and where.
+struct GrantOffer {
+  bool direct;
+  const char* rows;  // in my slabs, if direct
+  const char* tails;
+};
+
+template <class W>
+struct GroupCore {
+  using Plants = typename W::Plants;
+  using Task = typename Crew<W>::Task;
+
+  // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after place().
+  GroupCore(const GroupOptions& given, Crew<W>& crew);
+  GroupCore(const GroupCore&) = delete;
+  GroupCore& operator=(const GroupCore&) = delete;
+
+  // Making a group: how long regions are, whose memory is wanted, and where it turned out to be.
+  uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
+  uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
+  std::vector<uint32_t> counterparts() const;                 // ranks at the other ends of my rails, ascending
+  std::vector<uint32_t> neighbours(bool rails_mapped) const;  // ranks whose memory I store to, ascending
+  void place(Place given);
+  // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
+  // lazily.
+  void try_paths();
+
+  // What a crew provides for.
+  int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
+  uint64_t near_bytes() const;  // for the tables of one warp
+
+  // Calls. Both throw the fault that ended the group, if any.
+  DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
+  CombineOutputs combine(const CombineInputs& in);     // combine_call.h
+  Lease lease(size_t bytes);
+  void refuse_if_poisoned() const {
+    if (fault) throw Error(*fault);
+  }
+  // The group is lost: every later call throws this too.
+  [[noreturn]] void poison(const Fault& reported);
+
+  // Steps of a call.
+  // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
+  void begin_call(Call& call, Phase at, uint64_t rows_total);
+  // Row bases are those of `row_base` ([ranks + 1]).
+  void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);
+  // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
+  void run(const std::vector<Task>& tasks, const char* operation, bool last);
+  void set_phase(Phase at, uint64_t rows_total);
+  void decide(const std::string& what, const std::string& choice, const std::string& why);
+  uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
+  uint32_t warps_of(uint32_t channels) const { return std::min(channels, kWarpsOfRoleMax); }
+  // Cards that one call shows, as Progress counts them.
+  uint64_t cards_shown() const;
+  Word* arrivals_word();
+
+  Crew<W>& crew;
+  GroupOptions options;
+  std::unique_ptr<RankTable> ranks;
+  std::unique_ptr<PlacementTable> placement;
+  RankMap map{};
+  Placement experts{};
+  Geometry geometry{};
+  std::shared_ptr<Arena> arena;
+
+  Board board{};
+  std::vector<char*> peer_base, mapped_base;
+  std::vector<Counterpart> rails, sources;
+  Word always = ~Word(0);
+  RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+
+  // Buffers of calls, as long as the group allows.
+  std::vector<char> tails, grants, counts_to_peers, counts_to_nodes;
+  Word arrivals = 0;
+  Word tickets[8] = {};
+  Card card{};
+
+  uint64_t epoch = 0, notify_uses = 0;
+  Phase phase = Phase::kIdle;
+  std::vector<Decision> decisions;
+  std::optional<Fault> fault;
+
+ private:
+  uint64_t grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
+  void find_rails();
+};
+
+template <class W>
+GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group) : crew(crew_of_group), options(given) {
+  check_options(options);
+  ranks = std::make_unique<RankTable>(options.topology.node_sizes);
+  map = ranks->seen_by(options.bootstrap.rank);
+  placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
+  experts = placement->view();
+  geometry = geometry_of(options, *ranks, *placement);
+  board.net = NetworkRegion::plan(geometry, sizeof(Card));
+  board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
+  find_rails();
+}
+
+template <class W>
+void GroupCore<W>::find_rails() {
+  rails.resize(map.nodes);
+  sources.resize(map.sources());
+  for (uint32_t n = 0; n < map.nodes; ++n) {
+    if (n == map.node) continue;
+    rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
+    if (planted<Plants>(Canary::kWrongRail))
+      rails[n].rank = map.node_begin[n] + std::min(map.peer, map.node_size(n) - 1);
+  }
+  for (uint32_t s = 0; s < map.sources(); ++s)
+    if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
+}
+
+template <class W>
+std::vector<uint32_t> GroupCore<W>::counterparts() const {
+  std::vector<uint32_t> others;
+  for (const auto* list : {&rails, &sources})
+    for (const Counterpart& c : *list)
+      if (c.rank != kNobody) others.push_back(c.rank);
+  std::sort(others.begin(), others.end());
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  return others;
+}
+
+template <class W>
+std::vector<uint32_t> GroupCore<W>::neighbours(bool rails_mapped) const {
+  std::vector<uint32_t> wanted;
+  if (rails_mapped) wanted = counterparts();
+  for (uint32_t p = 0; p < map.peers; ++p)
+    if (p != map.peer) wanted.push_back(map.mate(p));
+  std::sort(wanted.begin(), wanted.end());
+  return wanted;
+}
+
+template <class W>
+void GroupCore<W>::place(Place given) {
+  arena = std::move(given.arena);
+  peer_base = std::move(given.scale_up);
+  mapped_base = std::move(given.mapped);
+  mapped_base.resize(map.ranks);
+  board.map = map;
+  board.geometry = geometry;
+  board.network = given.network;
+  board.peer = peer_base.data();
+  board.mapped = mapped_base.data();
+  board.rails = rails.data();
+  board.sources = sources.data();
+  board.always = &always;
+  const uint64_t c = geometry.channels, members = uint64_t(map.peers) * map.sources();
+  dispatch_up = {c * map.peers * kDispatchLanes, c * map.peers * kDispatchLanes};
+  dispatch_rail = {c * map.nodes, c * map.sources()};
+  combine_up = {c * members, c * members};
+  combine_rail = {c * map.sources(), c * map.nodes};
+  const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
+  tails.resize(options.tokens_max * token.tail_bytes());
+  grants.resize(map.peers * grant_bytes());
+  counts_to_peers.resize(map.peers * geometry.counts_bytes());
+  counts_to_nodes.resize(map.nodes * geometry.node_counts_bytes());
+}
+
+template <class W>
+uint64_t GroupCore<W>::near_bytes() const {
+  const uint64_t members = uint64_t(map.peers) * map.sources();
+  return 8 * (6 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
+}
+
+template <class W>
+uint64_t GroupCore<W>::cards_shown() const {
+  uint64_t sum = map.peers;
+  bool stages = false;  // once for all that are not mapped
+  for (const auto* list : {&rails, &sources})
+    for (const Counterpart& c : *list) {
+      if (c.rank == kNobody) continue;
+      sum += !board.staged(c.rank);
+      stages = stages || board.staged(c.rank);
+    }
+  return sum + stages;
+}
+
+template <class W>
+void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total) {
+  card.epoch = ++epoch;
+  call.board = &board;
+  call.card = card;
+  call.card_bytes = &card;
+  call.grants = grants.data();
+  call.grant_bytes = grant_bytes();
+  call.arrivals = arrivals_word();
+  call.tickets = tickets;
+  set_phase(at, rows_total);
+}
+
+template <class W>
+Word* GroupCore<W>::arrivals_word() {
+  if constexpr (Plants::kLive) {
+    if (planted<Plants>(Canary::kSharedWord)) {
+      static thread_local std::map<uint32_t, Word> of_rank;
+      return &of_rank[map.me];
+    }
+  }
+  return &arrivals;
+}
+
+template <class W>
+void GroupCore<W>::set_phase(Phase at, uint64_t rows_total) {
+  *arrivals_word() = 0;
+  std::fill(std::begin(tickets), std::end(tickets), 0);
+  phase = at;
+  crew.note(epoch, at, rows_total);
+}
+
+template <class W>
+void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
+  auto offset = [&](const char* at) { return offer.direct && at ? Word(at - board.mine()) : 0; };
+  for (uint32_t p = 0; p < map.peers; ++p) {
+    auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
+    *grant = {call.epoch(), call.card.handle, offer.direct, offset(offer.rows), offset(offer.tails)};
+    const RankMap theirs = ranks->seen_by(map.mate(p));
+    for (uint32_t s = 0; s < map.sources(); ++s) {
+      const uint32_t source = theirs.source_rank(s);
+      grant->row_base()[s] = source == kNobody ? 0 : row_base[source];
+    }
+  }
+}
+
+template <class W>
+void GroupCore<W>::run(const std::vector<Task>& tasks, const char* operation, bool last) {
+  if (!crew.run(tasks)) crew.fail(operation);
+  if (!last) return;
+  if (!crew.finish_network()) crew.fail(operation);
+  set_phase(Phase::kIdle, 0);
+}
+
+template <class W>
+void GroupCore<W>::poison(const Fault& reported) {
+  if (phase == Phase::kNotify) reached(Situation::kAbortInNotify);
+  if (phase == Phase::kDispatch) reached(Situation::kAbortInDispatch);
+  if (phase == Phase::kCombine) reached(Situation::kAbortInCombine);
+  fault = reported;
+  arena->close();
+  throw Error(reported);
+}
+
+template <class W>
+void GroupCore<W>::decide(const std::string& what, const std::string& choice, const std::string& why) {
+  for (Decision& d : decisions)
+    if (d.what == what) {
+      d = {what, choice, why};
+      return;
+    }
+  decisions.push_back({what, choice, why});
+}
+
+template <class W>
+Lease GroupCore<W>::lease(size_t bytes) {
+  auto block = arena->take(bytes);
+  return Lease(block ? block : private_block(bytes));
+}
+
+template <class W>
+void GroupCore<W>::try_paths() {
+  if (map.nodes == 1) return;
+  const std::vector<Task> tasks{[&](W& w) {
+    w.enter(Role::kNotify, -1);
+    auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
+      w.publish(present(w, others, count), [&](Lane m) {
+        return Mark<RailWord>{{word(others[m]), others[m].rank}, 1};
+      });
+    };
+    greet(board.rails, map.nodes, [&](const Counterpart& c) { return board.net.hello.at(map.nodes + c.index); });
+    greet(board.sources, map.sources(), [&](const Counterpart& c) { return board.net.hello.at(c.index); });
+    auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
+      auto seen = w.template table<Word>(int(count), [](Lane) { return Word(0); });
+      w.wait_all(
+          present(w, others, count),
+          [&](Lane m) {
+            return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank,
+                        Waiting::kPath};
+          },
+          seen);
+    };
+    listen(board.rails, map.nodes, 0);
+    listen(board.sources, map.sources(), map.nodes);
+    w.settle();
+  }};
+  run(tasks, "create", true);
+}
+
+}  // namespace transload
