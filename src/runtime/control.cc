@@ -15,10 +15,8 @@ namespace {
 
 constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;     // for one address, if there are others to try
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
-constexpr uint64_t kGraceNs = 300 * kMillisecondNs;      // for the server's answer after a deadline of its own
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
-constexpr uint64_t kWatchNs = 20 * kMillisecondNs;  // between looks at the time while a verdict is awaited
 
 void check(bool condition, const std::string& message) {
   if (!condition) throw Error(Code::kInvalidArgument, message);

@@ -29,9 +29,7 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};
-constexpr std::chrono::milliseconds kTickPending{20};  // while a suspicion waits for its verdict
-constexpr std::chrono::milliseconds kFlush{250};       // for last words, when the server closes
+constexpr std::chrono::milliseconds kFlush{250};  // for last words, when the server closes
 
 class Server;
 
@@ -171,7 +169,7 @@ void Server::take_connections() {
   while (true) {
     const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-      pause_.expires_after(kTick);  // until somebody closes a descriptor
+      pause_.expires_after(std::chrono::nanoseconds(kTickNs));  // until somebody closes a descriptor
       pause_.async_wait([this](boost::system::error_code error) {
         if (!error && !stopping_) accept();
       });
@@ -220,7 +218,7 @@ void Server::schedule() {
   if (meetings_.connections() == 0 && meetings_.parties() == 0) return;
   scheduled_ = true;
   scheduled_soon_ = soon;
-  timer_.expires_after(soon ? kTickPending : kTick);
+  timer_.expires_after(std::chrono::nanoseconds(soon ? kTickPendingNs : kTickNs));
   timer_.async_wait([this](boost::system::error_code error) {
     if (error || stopping_) return;
     scheduled_ = false;

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/canary.h"
 #include "base/word.h"
 
 namespace transload {
@@ -27,6 +28,12 @@ constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
 constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
 // A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
 constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
+
+// What carries the messages lets the machines act so often.
+constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // the arbiter
+constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // the arbiter, while a suspicion waits for its verdict
+constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // a member that awaits a verdict
+constexpr uint64_t kGraceNs = 300 * kMillisecondNs;       // for the arbiter's answer after a deadline of its own
 
 struct Heartbeat {
   uint32_t rank = 0;
@@ -76,9 +83,10 @@ struct Verdict {
 using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict>;
 
 // One a group: hears every rank, judges once. What it returns goes to all members.
-class Arbiter {
+template <class Plants>
+class BasicArbiter {
  public:
-  explicit Arbiter(std::vector<uint32_t> node_of_rank);
+  explicit BasicArbiter(std::vector<uint32_t> node_of_rank);
   // Everybody is here.
   void start(uint64_t now);
   std::vector<Message> take(const Message& message, uint64_t now);
@@ -129,9 +137,10 @@ struct Reaction {
 };
 
 // One a rank and a group.
-class Member {
+template <class Plants>
+class BasicMember {
  public:
-  Member(MemberSeat seat, uint64_t now);
+  BasicMember(MemberSeat seat, uint64_t now);
   // A wait of mine that began at `since` expired.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   Reaction mismatch(const Mismatch& mismatch, uint64_t now);
@@ -169,5 +178,11 @@ class Member {
   uint64_t stopped_from_ = 0;
   uint64_t stopped_until_ = 0;
 };
+
+// What ships. Other instantiations include runtime/verdict_rules.h.
+using Arbiter = BasicArbiter<NoPlants>;
+using Member = BasicMember<NoPlants>;
+extern template class BasicArbiter<NoPlants>;
+extern template class BasicMember<NoPlants>;
 
 }  // namespace transload

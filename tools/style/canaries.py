@@ -26,6 +26,7 @@ CANARIES = [
     ("include-direction", with_file("src/transport/t.cc", '// T.\n#include "executor/x.h"\n')),
     ("include-direction", with_file("src/executor/x.cc", '// X.\n#include "transport/t.h"\n')),
     ("include-direction", with_file("src/reference/r.cc", '// R.\n#include "layout/c.h"\n')),
+    ("include-direction", with_file("src/runtime/r.cc", '// R.\n#include "sim/s.h"\n')),
     ("include-direction", with_file("src/channel/r.cc", '// R.\n#include "../layout/c.h"\n')),
     ("include-direction", with_file("src/other/r.cc", '// R.\n#include "layout/c.h"\n')),
     ("include-direction", with_file("include/transload/a.h", HEAD + '#include "base/b.h"\n')),

@@ -12,7 +12,7 @@ COLUMNS_MAX = 120
 PARAMETERS_MAX = 4  # besides the agent that acts, W& w
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
-LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "runtime", "cli"]
+LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "runtime", "sim", "cli"]
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",

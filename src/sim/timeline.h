@@ -1,0 +1,55 @@
+// Virtual time of one world: what is to happen when.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+
+namespace transload {
+
+class Timeline {
+ public:
+  using Act = std::function<void()>;
+  static constexpr uint64_t kNever = ~uint64_t(0);
+
+  uint64_t now() const { return now_; }
+  // Time does not go back, and passes over nothing that is due earlier unless that is run afterwards.
+  void advance_to(uint64_t time) {
+    TRANSLOAD_CHECK(time >= now_);
+    now_ = time;
+  }
+  // What is due at the same time happens in the order in which it was asked for.
+  void at(uint64_t when, Act act) {
+    events_.push_back({std::max(when, now_), count_++, std::move(act)});
+    std::push_heap(events_.begin(), events_.end(), later);
+  }
+  void in(uint64_t duration, Act act) { at(now_ + duration, std::move(act)); }
+  // When the earliest event is due; kNever: there is none.
+  uint64_t next() const { return events_.empty() ? kNever : events_.front().when; }
+  // Runs all that is due by now, also what that adds.
+  void run_due() {
+    while (next() <= now_) {
+      std::pop_heap(events_.begin(), events_.end(), later);
+      const Act act = std::move(events_.back().act);
+      events_.pop_back();
+      act();
+    }
+  }
+
+ private:
+  struct Event {
+    uint64_t when;
+    uint64_t number;
+    Act act;
+  };
+  static bool later(const Event& a, const Event& b) { return a.when != b.when ? a.when > b.when : a.number > b.number; }
+
+  uint64_t now_ = 1'000'000'000;  // not 0, which means "never" to some
+  uint64_t count_ = 0;
+  std::vector<Event> events_;  // a heap
+};
+
+}  // namespace transload
