@@ -16,6 +16,7 @@ class Timeline {
   static constexpr uint64_t kNever = ~uint64_t(0);
 
   uint64_t now() const { return now_; }
+  const uint64_t& clock() const { return now_; }  // the same, for who looks often
   // Time does not go back, and passes over nothing that is due earlier unless that is run afterwards.
   void advance_to(uint64_t time) {
     TRANSLOAD_CHECK(time >= now_);

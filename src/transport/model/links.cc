@@ -22,7 +22,9 @@ ModelLinks::ModelLinks(const Setup& setup) : setup_(setup) {
 
 bool ModelLinks::slow(bool scale_out) const { return is_slow(scale_out ? setup_.scale_out : setup_.scale_up); }
 
-bool ModelLinks::chance(double of) { return of > 0 && double(setup_.draw(setup_.from) >> 11) < of * double(1ull << 53); }
+bool ModelLinks::chance(double of) {
+  return of > 0 && double(setup_.draw(setup_.from) >> 11) < of * double(1ull << 53);
+}
 
 uint64_t ModelLinks::ready_at(const Transfer& t, uint64_t now) {
   if (dead(t.from, t.to)) return kNever;

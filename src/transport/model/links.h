@@ -39,7 +39,7 @@ class ModelLinks {
   bool chance(double of);
 
   const Setup setup_;
-  std::vector<bool> dead_;           // [from][to]; empty: none
+  std::vector<bool> dead_;            // [from][to]; empty: none
   std::vector<uint64_t> busy_until_;  // [from][to]
 };
 

@@ -1,0 +1,33 @@
+// CONSERVATION: every (token, owner) arrives once: none lost, none twice, none from nowhere.
+#pragma once
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sim/checkers/results.h"
+
+namespace transload {
+
+// Empty: all is well. Else what is wrong.
+inline std::string check_conservation(const DispatchResult& r) {
+  const size_t want = r.want.source.size();
+  if (size_t(r.out.rows) != want) return std::to_string(r.out.rows) + " rows, must be " + std::to_string(want);
+  if (r.cached) return "";
+  std::vector<std::pair<uint32_t, int64_t>> got, all;
+  for (size_t i = 0; i < want; ++i) {
+    const int32_t* const s = r.out.source.as<int32_t>() + i * 2;
+    got.emplace_back(uint32_t(s[0]), s[1]);
+    all.emplace_back(r.want.source[i].rank, r.want.source[i].token);
+  }
+  std::sort(got.begin(), got.end());
+  for (size_t i = 0; i < want; ++i) {
+    if (got[i] == all[i]) continue;
+    const bool lost = all[i] < got[i];
+    const auto& it = lost ? all[i] : got[i];
+    return text_of({it.first, it.second}) + (lost ? " never arrived" : " arrived and must not have, or twice");
+  }
+  return "";
+}
+
+}  // namespace transload

@@ -1,0 +1,52 @@
+// LIVENESS: a world without faults ends; in one with a fault every survivor hears the right verdict, in time.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "executor/fiber/park.h"
+#include "runtime/verdict.h"
+#include "sim/scenario.h"
+
+namespace transload {
+
+// How the group ended for one rank.
+struct Ending {
+  uint32_t rank = 0;
+  bool survivor = true;  // neither dead nor standing still for good
+  std::optional<Fault> fault;
+  uint64_t entered = 0;  // the call that ended so
+  uint64_t ended = 0;
+};
+
+struct Ended {
+  const std::vector<Ending>& endings;
+  const ExpectedVerdict& expect;
+  uint32_t culprit;      // named by `expect`, or the rank of the fault
+  uint64_t fault_since;  // when it was done
+  uint64_t deadline_ns;
+};
+
+constexpr uint64_t kVerdictNs = 1'000'000'000;  // after the deadline, at the latest
+
+inline std::string check_verdicts(const Ended& e) {
+  for (const Ending& ending : e.endings) {
+    if (!ending.survivor) continue;
+    const std::string who = "rank " + std::to_string(ending.rank);
+    if (e.expect.kind == FaultKind::kNone) {
+      if (ending.fault) return who + " reports a fault where there must be none: " + ending.fault->to_string();
+      continue;
+    }
+    if (!ending.fault) return who + " never heard of the fault";
+    if (ending.fault->kind != e.expect.kind || ending.fault->culprit_rank != e.culprit)
+      return who + " hears the wrong verdict: " + ending.fault->to_string() + "; must be " + name_of(e.expect.kind) +
+             ", rank " + std::to_string(e.culprit);
+    const uint64_t since = ending.entered > e.fault_since ? ending.entered : e.fault_since;
+    if (ending.ended > since + e.deadline_ns + kVerdictNs)
+      return who + " hears the verdict " + std::to_string((ending.ended - since) / 1000000) +
+             " ms after the fault, must be within " + std::to_string((e.deadline_ns + kVerdictNs) / 1000000);
+  }
+  return "";
+}
+
+}  // namespace transload
