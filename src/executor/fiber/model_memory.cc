@@ -9,6 +9,7 @@ uint32_t ModelMemory::agent(int w) {
   while (agents_.size() <= size_t(w)) {
     agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
     beliefs_.emplace_back();
+    began_failed_.push_back(false);
   }
   return agents_[size_t(w)];
 }
@@ -22,7 +23,6 @@ void ModelMemory::begin_run(int warps) {
 
 bool ModelMemory::step(int w) {
   if (gone_) return false;
-  ++activity_;
   if (seat_.always_switch || s_.chance->in_256(s_.manners->switches)) s_.parker->yield();
   agent(w);
   return !gone_;
@@ -66,11 +66,20 @@ Word ModelMemory::arrive(int w, Word* counter) {
 }
 
 void ModelMemory::engine_fence(int w) {
-  if (!gone_) s_.flights->engine_fence(agent(w));
+  if (gone_) return;
+  s_.flights->engine_fence(agent(w));
+  began_failed_[size_t(w)] = failed_;
 }
 
 void ModelMemory::move(int w, const Piece& piece, bool staged) {
-  if (step(w)) s_.flights->move(agent(w), piece, !staged);
+  if (!step(w)) return;
+  if (began_failed_[size_t(w)]) s_.flights->after_fault(agent(w), piece.to);
+  s_.flights->move(agent(w), piece, !staged);
+}
+
+void ModelMemory::moved(int, uint32_t rows) {
+  rows_ += rows;
+  if (seat_.on_rows && !gone_) seat_.on_rows();
 }
 
 void ModelMemory::sum(int w, const simd::SumJob& job) {

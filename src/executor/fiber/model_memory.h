@@ -2,6 +2,7 @@
 // warps start becomes flights, which land as channel/contract.md allows (executor/model/flight.h).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "executor/fiber/batch.h"
@@ -35,6 +36,7 @@ class ModelMemory {
     uint32_t first_region;       // of the group; that of rank r is first_region + r
     std::vector<char*> mapped;   // by rank: its network region, if a warp here may store there
     bool always_switch = false;  // another warp may have its turn before every verb: for exhaustive walks
+    std::function<void()> on_rows = nullptr;  // rows have moved
   };
   ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
   ModelMemory(const ModelMemory&) = delete;
@@ -58,7 +60,7 @@ class ModelMemory {
   void engine_fence(int w);
   void move(int w, const Piece& piece, bool staged);
   void sum(int w, const simd::SumJob& job);
-  void moved(int, uint32_t) {}
+  void moved(int w, uint32_t rows);
   void store_fence(int w);
   void drain(int w);
   void settle(int w);
@@ -83,7 +85,8 @@ class ModelMemory {
   void vanish() { failed_ = gone_ = true; }
   bool failed() const { return failed_; }
   bool gone() const { return gone_; }
-  uint64_t activity() const { return activity_; }
+  void begin_phase() { rows_ = 0; }
+  uint64_t rows() const { return rows_; }  // moved in this phase
   const BrokenRecord* take_broken();
 
  private:
@@ -103,7 +106,8 @@ class ModelMemory {
   bool failed_ = false, gone_ = false;
   bool has_broken_ = false, told_broken_ = false;
   BrokenRecord broken_{};
-  uint64_t activity_ = 0;
+  uint64_t rows_ = 0;
+  std::vector<bool> began_failed_;  // by warp: its last verb of moves began after the fault
 };
 
 using ModelWarp = FiberWarp<ModelMemory>;

@@ -194,16 +194,16 @@ bool Flights::check_source(uint32_t id, const char* from, size_t bytes) {
     const Cell& c = cells[i];
     if (c.writer != 0 && sees_own(f.agent, f.number, c.writer)) finish(c.writer);
     if (c.writer != 0) {
-      break_rule(Checker::kOrder, f.agent, from, "reads what " + text(c.writer) + " has not landed yet");
+      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet");
       return false;
     }
     if (put) continue;  // what a put reads was stored by its own agent; padding may never have been
     if (c.landed == 0) {
-      break_rule(Checker::kOrder, f.agent, from, "reads bytes that nobody has written");
+      break_rule(Checker::kLanding, f.agent, from, "reads bytes that nobody has written");
       return false;
     }
     if (c.landed > f.view && c.by != f.agent) {
-      break_rule(Checker::kOrder, f.agent, from,
+      break_rule(Checker::kLanding, f.agent, from,
                  "the copy engine reads bytes that landed after all that its fence made visible to it");
       return false;
     }
@@ -327,11 +327,15 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
       continue;
     }
     if (c.writer != 0)
-      return break_rule(Checker::kOrder, agent, from, "reads what " + text(c.writer) + " has not landed yet");
-    if (c.landed == 0) return break_rule(Checker::kOrder, agent, from, "reads bytes that nobody has written");
+      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet");
+    if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
     if (c.landed > agents_[agent].view && c.by != agent)
-      return break_rule(Checker::kOrder, agent, from, "reads bytes that no count which it observed covers");
+      return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");
   }
+}
+
+void Flights::after_fault(uint32_t agent, const void* to) {
+  break_rule(Checker::kReuse, agent, to, "stores after its rank has heard of the fault");
 }
 
 void Flights::fell(uint32_t agent, const Word* word, Word from, Word to) {

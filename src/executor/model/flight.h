@@ -137,6 +137,8 @@ class Flights {
   Word observe(uint32_t agent, const Word* word, bool acquires);
   // A load by the warp itself: checks that it may.
   void peek(uint32_t agent, const char* from, size_t bytes);
+  // A verb that moves began after its rank had heard of the fault.
+  void after_fault(uint32_t agent, const void* to);
   // What a role took a word to be has become less.
   void fell(uint32_t agent, const Word* word, Word from, Word to);
   // The host writes shared memory of its own (results of an expert, say).

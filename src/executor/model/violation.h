@@ -11,7 +11,8 @@ enum class Checker : uint8_t {
   kPlacement,     // every row is where the contract wants it
   kContent,       // every byte of a row and of what comes with it
   kSum,           // combine, to the bit
-  kOrder,         // nothing is read before what covers it was observed
+  kLanding,       // nothing is read before it has landed and what covers it was observed
+  kOrder,         // rows come by source and token
   kCredit,        // no full slot overwritten, no more credits than slots
   kGrowth,        // words only grow
   kLiveness,      // a world without faults ends; with one, every survivor hears the right verdict in time
@@ -19,7 +20,7 @@ enum class Checker : uint8_t {
   kCount
 };
 
-constexpr const char* kCheckerNames[] = {"none",  "conservation", "placement", "content",  "sum",
+constexpr const char* kCheckerNames[] = {"none",  "conservation", "placement", "content",  "sum",  "landing",
                                          "order", "credit",       "growth",    "liveness", "reuse"};
 static_assert(sizeof(kCheckerNames) / sizeof(*kCheckerNames) == size_t(Checker::kCount));
 

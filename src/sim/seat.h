@@ -1,0 +1,70 @@
+// One rank of one group of a world: its memory, its calls' state, and the crew that runs its warps in virtual time.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "executor/fiber/model_memory.h"
+#include "executor/fiber/seeded.h"
+#include "runtime/fault.h"
+#include "runtime/group_core.h"
+#include "sim/control.h"
+
+namespace transload {
+
+// What a seat needs of its world.
+struct SeatWorld {
+  ModelShared shared;
+  Seeded* seeded;
+  Timeline* timeline;
+  SimControl* control;
+  std::function<void(Violation)> broken;
+};
+
+class SimSeat final : public Crew<ModelWarp> {
+ public:
+  SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat);
+
+  // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
+  void place(const std::vector<char*>& regions, uint64_t slab_offset);
+  // Positions of all rings, and their words, begin with this count.
+  void count_from(Word first);
+
+  // Crew.
+  bool run(const std::vector<Task>& tasks) override;
+  bool finish_network() override;
+  void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
+  [[noreturn]] void fail(const char* operation) override;
+
+  // For the world.
+  void heard_verdict();  // all waits end
+  void put_captured();   // a put of mine was read
+  void look_at_waits();  // what expired is a suspicion; tells the control channel what this rank waits for
+  uint64_t next_expiry() const;
+  void vanish();  // its process has died
+  const WaitRecord& last_wait() const { return last_wait_; }
+  uint64_t rows_total() const { return rows_total_; }
+  uint64_t rows() const { return memory.rows(); }
+
+  ModelMemory memory;
+  GroupCore<ModelWarp> core;
+  uint64_t call_since = 0;  // virtual time of the call's entry
+  uint32_t calls_begun = 0;
+  std::string operation = "create";
+
+ private:
+  WaitRecord telling_wait() const;
+  uint64_t now() const { return world_.timeline->now(); }
+  uint64_t deadline_ns() const { return uint64_t(core.options.deadline_ms) * 1'000'000; }
+
+  const SeatWorld world_;
+  WaitRecord last_wait_;
+  int host_ = -1;  // the fiber that runs calls
+  uint32_t left_ = 0;
+  enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict } host_waits_ = HostWaits::kNot;
+  bool timed_out_ = false;
+  uint64_t rows_total_ = 0, waits_ = 0;
+};
+
+}  // namespace transload
