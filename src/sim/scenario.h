@@ -17,7 +17,7 @@ namespace transload {
 
 // An optional that is empty says "either": the seed decides.
 
-enum class Routing : uint8_t {
+enum class ScenarioRouting : uint8_t {
   kUniform,     // top_k different experts, each as likely
   kSkewed,      // few experts take most tokens
   kAllToOne,    // all tokens to rank 0's experts
@@ -81,7 +81,7 @@ struct Scenario {
   std::vector<uint32_t> tokens;  // by rank, unless a dispatch says otherwise
   uint32_t tokens_max = 1;       // of any rank in any call
   uint32_t scales_max = 0;
-  Routing routing = Routing::kUniform;
+  ScenarioRouting routing = ScenarioRouting::kUniform;
   uint32_t channels = 1;
   uint32_t slots = 1;
   std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows

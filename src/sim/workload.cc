@@ -58,17 +58,17 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
   const uint64_t h = mixed(of.salt, of.rank, of.token, k);
   const uint32_t experts = scenario_.experts;
   switch (scenario_.routing) {
-    case Routing::kAllToOne: {
+    case ScenarioRouting::kAllToOne: {
       const uint32_t first = uint32_t(std::count(owner_.begin(), owner_.end(), 0u));
       return first == 0 ? 0 : int32_t(h % first);
     }
-    case Routing::kSparse:
+    case ScenarioRouting::kSparse:
       return h % 5 != 0 ? -1 : int32_t(h / 5 % experts);
-    case Routing::kDuplicates:
+    case ScenarioRouting::kDuplicates:
       return k > 0 && h % 2 == 0 ? before[h / 2 % k] : int32_t(h / 64 % experts);
-    case Routing::kSkewed:
+    case ScenarioRouting::kSkewed:
       return int32_t(h % 4 != 0 ? h / 4 % ((experts + 3) / 4) : h / 4 % experts);
-    case Routing::kUniform:
+    case ScenarioRouting::kUniform:
       break;
   }
   if (h % 11 == 0) return -1;

@@ -39,7 +39,8 @@ bool Seeded::met(const Park& park) {
   return park.all;
 }
 
-void Seeded::reset(const Room& room) {
+void Seeded::reset(const Room& room, const uint64_t* now) {
+  now_ = now;
   TRANSLOAD_CHECK(live_ == 0);
   if (room.fibers > room_.fibers || room.near_bytes > room_.near_bytes || room.needs > room_.needs) {
     room_ = {std::max(room.fibers, room_.fibers), std::max(room.near_bytes, room_.near_bytes),

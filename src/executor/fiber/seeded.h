@@ -31,10 +31,12 @@ class Seeded final : public Parker {
     uint64_t since = 0, armed = 0, expired_at = 0;
   };
 
-  explicit Seeded(const uint64_t* now) : now_(now) {}
+  Seeded() = default;
+  Seeded(const Seeded&) = delete;
+  Seeded& operator=(const Seeded&) = delete;
 
   // Before the first start of a world. Keeps its stacks if they suffice.
-  void reset(const Room& room);
+  void reset(const Room& room, const uint64_t* now);
 
   struct Place {
     uint32_t process, region;
@@ -82,7 +84,7 @@ class Seeded final : public Parker {
     Seeded* owner;
     int number;
   };
-  const uint64_t* now_;
+  const uint64_t* now_ = nullptr;
   Room room_{0, 0, 0};
   std::unique_ptr<Fibers> stacks_;
   std::unique_ptr<char[]> near_;

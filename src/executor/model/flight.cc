@@ -36,7 +36,7 @@ void Flights::reset(const Setup& setup, Chance chance) {
   lazy_.clear();
   uncaptured_.clear();
   landings_ = 1;
-  live_ = 0;
+  live_ = at_links_ = 0;
   numbers_ = 0;
 }
 
@@ -89,33 +89,32 @@ uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
 void Flights::start(uint32_t id) {
   Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
-  if (f.far) return wait_for_link(id);
-  if (!setup_.whole && chance_.in_256(setup_.manners.lazy)) {
-    f.waiting = true;
-    lazy_.push_back(id);
-  } else {
-    list(id);
-  }
+  if (f.toward != kNobody && setup_.wire->slow(f.far)) return wait_for_link(id);
+  be_lazy(id);
+}
+
+void Flights::be_lazy(uint32_t id) {
+  if (setup_.whole || !chance_.in_256(setup_.manners.lazy)) return list(id);
+  flights_[id].waiting = true;
+  lazy_.push_back(id);
 }
 
 void Flights::wait_for_link(uint32_t id) {
   Flight& f = flights_[id];
   const uint64_t when = setup_.wire->ready_at(agents_[f.agent].name.region, f, *setup_.now);
-  if (when <= *setup_.now) {
-    if (setup_.whole || !chance_.in_256(setup_.manners.lazy)) return list(id);
-    f.waiting = true;
-    lazy_.push_back(id);
-    return;
-  }
-  f.waiting = true;
-  if (when != Wire::kNever) setup_.watcher->later(id, when);
+  if (when <= *setup_.now) return be_lazy(id);
+  f.waiting = f.at_link = true;
+  if (when == Wire::kNever) return;
+  ++at_links_;
+  setup_.watcher->later(id, when);
 }
 
 void Flights::ready(uint32_t id, uint64_t number) {
+  --at_links_;
   Flight& f = flights_[id];
   if (f.kind == Flight::Kind::kNone || f.number != number || f.place != ~uint32_t(0)) return;
-  f.waiting = false;
-  list(id);
+  f.waiting = f.at_link = false;
+  be_lazy(id);
 }
 
 void Flights::list(uint32_t id) {
@@ -136,7 +135,7 @@ bool Flights::hurry() {
   bool any = false;
   for (const uint32_t id : lazy_) {
     Flight& f = flights_[id];
-    if (f.kind == Flight::Kind::kNone || !f.waiting || f.place != ~uint32_t(0)) continue;
+    if (f.kind == Flight::Kind::kNone || !f.waiting || f.at_link || f.place != ~uint32_t(0)) continue;
     f.waiting = false;
     list(id);
     any = true;
@@ -221,7 +220,6 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.bytes = piece.bytes;
   f.pieces = !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
   record(Happened::kMove, agent, piece.to, id, piece.bytes);
-  setup_.watcher->reads(agent, piece.from, piece.bytes);
   claim_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
@@ -242,7 +240,6 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   const int here_begin = job.before.count, here_end = here_begin + job.here.count;
   for (int i = 0; i < int(f.sum.rows.size()); ++i) {
     const size_t bytes = row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.part_f32);
-    setup_.watcher->reads(agent, f.sum.rows[size_t(i)], bytes);
     hold_source(id, f.sum.rows[size_t(i)], bytes);
   }
   start(id);
@@ -318,7 +315,6 @@ Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
 
 void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
   if (!space_.holds(from)) return;
-  setup_.watcher->reads(agent, from, bytes);
   const Cell* const cells = space_.cell(from);
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     const Cell& c = cells[i];
@@ -343,7 +339,7 @@ void Flights::fell(uint32_t agent, const Word* word, Word from, Word to) {
              "takes a word that was " + std::to_string(from) + " to be " + std::to_string(to));
 }
 
-void Flights::host_store(uint32_t, char* to, size_t bytes) {
+void Flights::host_store(char* to, size_t bytes) {
   if (!space_.holds(to)) return;
   ++landings_;
   Cell* const cells = space_.cell(to);

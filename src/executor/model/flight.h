@@ -65,7 +65,8 @@ struct Flight {
   std::vector<char> copy;           // what was captured
   std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
   uint32_t place = ~uint32_t(0);    // in the list that may land
-  bool waiting = false;             // held by its link, or lazy
+  bool at_link = false;
+  bool waiting = false;  // held by its link, or lazy
 };
 
 // How the links of a world delay and hold what goes over them.
@@ -77,6 +78,7 @@ class Wire {
   static constexpr uint64_t kNever = ~uint64_t(0);
   virtual uint64_t ready_at(uint32_t from, const Flight& flight, uint64_t now) = 0;
   virtual bool ordered() const = 0;
+  virtual bool slow(bool far) const = 0;  // may ready_at() be later than now
 };
 
 // Told of everything that checkers need beside the flights' own rules.
@@ -85,7 +87,6 @@ class Watcher {
   virtual ~Watcher() = default;
   virtual void stores(uint32_t agent, const char* to, size_t bytes) = 0;  // started
   virtual void counts(uint32_t agent, const Word* word, Word count) = 0;  // set, not landed yet
-  virtual void reads(uint32_t agent, const char* from, size_t bytes) = 0;
   virtual void landed_word(uint32_t region, const Word* word) = 0;
   virtual void captured_put(uint32_t agent) = 0;
   virtual void broken(Violation violation) = 0;
@@ -95,6 +96,8 @@ class Watcher {
 class Flights {
  public:
   Flights(Space& space, Journal& journal) : space_(space), journal_(journal) {}
+  Flights(const Flights&) = delete;
+  Flights& operator=(const Flights&) = delete;
 
   struct Setup {
     Wire* wire = nullptr;
@@ -104,6 +107,7 @@ class Flights {
     bool whole = false;  // every flight lands in one piece: for exhaustive walks
   };
   void reset(const Setup& setup, Chance chance);
+  bool waits_for_link() const { return at_links_ > 0; }
   // A new agent, whose own memory is `region`; `rank`, `warp` and `group` for the journal.
   struct AgentName {
     uint32_t region, rank;
@@ -142,7 +146,7 @@ class Flights {
   // What a role took a word to be has become less.
   void fell(uint32_t agent, const Word* word, Word from, Word to);
   // The host writes shared memory of its own (results of an expert, say).
-  void host_store(uint32_t region, char* to, size_t bytes);
+  void host_store(char* to, size_t bytes);
   // The caller has `bytes` back: nothing may be on its way there any more.
   bool at_rest(const char* at, size_t bytes) const;
 
@@ -184,6 +188,7 @@ class Flights {
   bool supersede(uint32_t id);
   uint32_t first_of_link(uint32_t id) const;
   void end(uint32_t id);
+  void be_lazy(uint32_t id);
   void list(uint32_t id);
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
@@ -199,6 +204,7 @@ class Flights {
   std::vector<uint32_t> free_, landable_, lazy_;
   std::vector<uint32_t> uncaptured_;
   uint32_t landings_ = 1, live_ = 0;
+  uint32_t at_links_ = 0;  // their links let them go, later
   uint64_t numbers_ = 0;
 };
 

@@ -64,6 +64,7 @@ class Journal {
     const uint64_t first = count_ > events_.size() ? count_ - events_.size() : 0;
     for (uint64_t i = first; i < count_; ++i) f(events_[i % events_.size()]);
   }
+  size_t kept() const { return events_.size(); }
   void clear() { count_ = digest_ = 0; }
 
  private:

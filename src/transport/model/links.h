@@ -1,5 +1,6 @@
 // The links of a simulated cluster: when what is sent from one rank to another may begin to land.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -1,0 +1,51 @@
+// What one rank of a simulated group does: the calls of its scenario, one after another, each result checked.
+#pragma once
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sim/checkers/results.h"
+#include "sim/scenario.h"
+#include "sim/seat.h"
+#include "sim/workload.h"
+
+namespace transload {
+
+class Program {
+ public:
+  struct Setup {
+    const Scenario* scenario;
+    Routings* routings;
+    uint64_t seed;  // of the group: alike on all ranks
+    Flights* flights;
+    std::function<void(Checker, std::string)> broken;
+    std::function<bool()> over;           // the world has ended: make no more calls
+    std::function<void(uint32_t)> began;  // a call with this number, repeats counted
+  };
+  Program(SimSeat& seat, Setup setup) : seat_(seat), s_(std::move(setup)) {}
+
+  // In a fiber of its own. Throws Error{kFault} if the group ends so.
+  void run();
+  uint32_t calls_done() const { return calls_done_; }
+
+ private:
+  void dispatch(const ScenarioCall& call, uint64_t salt);
+  void combine(const ScenarioCall& call, uint64_t salt);
+  void check(const DispatchResult& result);
+  void keep(const ScenarioCall& call, Lease lease);
+  void say(Checker checker, const std::string& wrong);
+  uint32_t me() const { return seat_.core.map.me; }
+  uint64_t drawn(uint64_t salt, uint64_t what) const { return mixed(s_.seed, salt, what, 5); }
+  const reference::Received& received() { return s_.routings->received(dispatched_, *dispatch_call_, me()); }
+
+  SimSeat& seat_;
+  const Setup s_;
+  uint32_t calls_done_ = 0, dispatches_ = 0;
+  uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of
+  const ScenarioCall* dispatch_call_ = nullptr;
+  Handle handle_;
+  std::deque<Lease> held_;
+};
+
+}  // namespace transload

@@ -1,0 +1,309 @@
+// See world.h.
+#include "sim/world.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/math.h"
+#include "sim/canary.h"
+#include "sim/group_of.h"
+
+namespace transload {
+namespace {
+
+constexpr uint64_t kLookEveryNs = 10'000'000;  // at waits: as often as the host does
+constexpr uint32_t kLookEverySteps = 1 << 14;
+
+}  // namespace
+
+World::World() = default;
+World::~World() = default;
+
+WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
+  const Planting planting(options.canary);
+  make(scenario, options);
+  while (step()) {
+  }
+  if (violation_.checker == Checker::kNone && !stopped_) check_endings();
+  WorldResult result;
+  result.digest = journal_->digest();
+  result.events = journal_->count();
+  result.steps = steps_;
+  result.virtual_ns = timeline_->now();
+  describe_waits();
+  wind_up();
+  result.violation = violation_;
+  result.stopped = stopped_;
+  return result;
+}
+
+// One thing happens. False: the world is at its end.
+bool World::step() {
+  if (violation_.checker != Checker::kNone || stopped_) return false;
+  if (++steps_ > options_.steps_max) {
+    broken({Checker::kLiveness, "goes on after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
+    return false;
+  }
+  timeline_->advance_to(timeline_->now() + steps_ns_);
+  timeline_->run_due();
+  if (steps_ % kLookEverySteps == 0) look_at_waits();
+  for (size_t i = 0; i < faults_.size(); ++i)
+    if (faults_[i].due && !faults_[i].done) do_fault(faults_[i], scenario_->faults[i]);
+  if (all_done()) {
+    renew_groups();
+    if (all_done() && flights_->landable() == 0 && !flights_->hurry()) return false;
+  }
+  return choose();
+}
+
+bool World::choose() {
+  const uint32_t ready = seeded_->ready(), landable = flights_->landable();
+  if (ready + landable == 0) return flights_->hurry() || idle();
+  uint32_t pick;
+  if (options_.chooser != nullptr) {
+    pick = options_.chooser->choose(ready, landable);
+    if (pick == Chooser::kStop) return stopped_ = true, false;
+  } else if (landable > 0 && (ready == 0 || chance_.in_256(manners_.land))) {
+    pick = ready + chance_.below(landable);
+  } else {
+    pick = chance_.below(ready);
+    const uint32_t process = seeded_->fiber(seeded_->ready_fiber(pick)).process;
+    // A slow rank has its turn once in a while.
+    if (processes_[process].times_slower > 1 && chance_.below(processes_[process].times_slower) != 0) return true;
+  }
+  if (pick < ready)
+    seeded_->run(pick);
+  else
+    flights_->land(pick - ready);
+  return true;
+}
+
+// Nothing can happen now: time passes.
+bool World::idle() {
+  uint64_t next = timeline_->next();
+  bool waits = false;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats) {
+      const uint64_t expiry = seat->next_expiry();
+      waits |= expiry != Timeline::kNever;
+      if (!processes_[seat->memory.seat().process].stopped) next = std::min(next, expiry);
+    }
+  const bool faulty = std::any_of(faults_.begin(), faults_.end(), [](const FaultState& f) { return f.done; });
+  if (!faulty && waits && next > timeline_->now() + kLookEveryNs && !flights_->waits_for_link()) {
+    broken({Checker::kLiveness, "nothing can happen any more, and warps wait", 0, 0, -1, 0});
+    return false;
+  }
+  if (next == Timeline::kNever) {
+    broken({Checker::kLiveness, "nothing can happen any more", 0, 0, -1, 0});
+    return false;
+  }
+  timeline_->advance_to(std::max(next, timeline_->now()));
+  timeline_->run_due();
+  if (timeline_->now() >= looked_ + kLookEveryNs || next != timeline_->now()) look_at_waits();
+  return true;
+}
+
+void World::look_at_waits() {
+  looked_ = timeline_->now();
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats) {
+      const Process& process = processes_[seat->memory.seat().process];
+      if (!process.dead && !process.stopped && !group->ended[seat->core.map.me]) seat->look_at_waits();
+    }
+}
+
+void World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
+  SimSeat& seat = *group.seats[rank];
+  seat.call_since = timeline_->now();
+  seat.calls_begun = call + 1;
+  journal_->record({Happened::kCall, uint8_t(group.number), uint16_t(rank), -1, timeline_->now(), call, 0, 0});
+  if (group.generation > 0) return;
+  for (FaultState& f : faults_)
+    if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
+  rows_moved(group, rank);
+}
+
+void World::rows_moved(GroupOf& group, uint32_t rank) {
+  const SimSeat& seat = *group.seats[rank];
+  for (FaultState& f : faults_) {
+    if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
+    if (double(seat.rows()) < f.progress * double(seat.rows_total())) continue;
+    f.due = true;
+    if (seeded_->running() >= 0) seeded_->yield();  // nothing of this process happens before it
+  }
+}
+
+void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault) {
+  Ending& ending = group.endings[rank];
+  ending.fault = std::move(fault);
+  ending.entered = group.seats[rank]->call_since;
+  ending.ended = timeline_->now();
+  group.ended[rank] = true;
+  journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
+                    timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,
+                    ending.fault ? uint64_t(ending.fault->kind) : 0});
+}
+
+void World::start_program(GroupOf& group, uint32_t rank) {
+  const uint32_t process = group.processes[rank];
+  seeded_->start({process, group.first_region + rank}, [this, &group, rank](int, NearMemory) {
+    SimSeat& seat = *group.seats[rank];
+    auto say = [this, &seat](Checker checker, std::string what) {
+      broken({checker, std::move(what), 0, seat.core.map.me, -1, journal_->count()});
+    };
+    seat.call_since = timeline_->now();
+    Program program(seat, {scenario_, group.routings.get(), group.seed, flights_.get(), say,
+                           [this] { return over_ || violation_.checker != Checker::kNone; },
+                           [this, &group, rank](uint32_t call) { begin_call(group, rank, call); }});
+    std::optional<Fault> fault;
+    try {
+      program.run();
+    } catch (const Error& error) {
+      if (error.code() == Code::kFault)
+        fault = error.fault();
+      else
+        say(Checker::kLiveness, std::string("a call is refused: ") + error.what());
+    }
+    end_program(group, rank, std::move(fault));
+  });
+}
+
+bool World::survives(uint32_t process) const {
+  return !processes_[process].dead && !(processes_[process].stopped && processes_[process].for_good);
+}
+
+bool World::all_done() const {
+  for (const auto& group : groups_)
+    for (uint32_t rank = 0; rank < group->processes.size(); ++rank)
+      if (!group->ended[rank] && survives(group->processes[rank])) return false;
+  return true;
+}
+
+// After a fault: the survivors of each group make a new one, and make all calls in it.
+void World::renew_groups() {
+  if (!scenario_->new_group_after || violation_.checker != Checker::kNone) return;
+  for (size_t i = 0; i < scenario_->groups && groups_.size() == scenario_->groups + i; ++i) {
+    const GroupOf& old = *groups_[i];
+    const bool faulted = std::any_of(old.endings.begin(), old.endings.end(), [](const Ending& e) { return e.fault; });
+    std::vector<uint32_t> left;
+    for (uint32_t rank = 0; rank < old.processes.size(); ++rank) {
+      const bool culprit = std::any_of(old.endings.begin(), old.endings.end(),
+                                       [&](const Ending& e) { return e.fault && e.fault->culprit_rank == rank; });
+      if (survives(old.processes[rank]) && !culprit && !cut_off_[old.processes[rank]])
+        left.push_back(old.processes[rank]);
+    }
+    if (!faulted || left.empty()) return;
+    groups_.push_back(make_group(uint32_t(i), 1, left));
+    GroupOf& fresh = *groups_.back();
+    for (uint32_t rank = 0; rank < fresh.processes.size(); ++rank) start_program(fresh, rank);
+  }
+}
+
+void World::check_endings() {
+  for (const auto& group : groups_) {
+    ExpectedVerdict expect;
+    uint32_t culprit = 0;
+    uint64_t since = 0;
+    for (size_t i = 0; i < faults_.size() && group->generation == 0; ++i) {
+      const ScenarioFault& f = scenario_->faults[i];
+      if (!faults_[i].done || f.expect.kind == FaultKind::kNone) continue;
+      expect = f.expect;
+      culprit = f.expect.culprit ? *f.expect.culprit : faults_[i].process;
+      since = faults_[i].since;
+    }
+    for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
+    const std::string wrong =
+        check_verdicts({group->endings, expect, culprit, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
+    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, culprit, -1, journal_->count()});
+  }
+}
+
+std::string World::address_text(uint64_t offset) const {
+  for (const auto& group : groups_)
+    if (group->book->holds(offset)) return group->book->text(offset);
+  return "private memory";
+}
+
+void World::describe_waits() {
+  waits_text_.clear();
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      seeded_->each_parked_of(seat->memory.region(), [&](int, Seeded::Fiber& fiber) {
+        const WaitRecord r = wait_record(*fiber.park, 0);
+        const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {seat->core.map.me, seat->operation, 0, true}, r);
+        const Need& need = fiber.park->needs[0];
+        waits_text_ += "  rank " + std::to_string(seat->core.map.me) + " " + f.role +
+                       (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
+                       f.waiting_for +
+                       (space_->holds(need.word) ? " (" + address_text(space_->offset(need.word)) + ")" : "") +
+                       ": is " + std::to_string(r.seen) + ", must be " + std::to_string(r.expected) + "\n";
+      });
+}
+
+// All fibers end, whatever they are at: nothing that they do counts any more.
+void World::wind_up() {
+  over_ = true;
+  for (uint32_t p = 0; p < processes_.size(); ++p)
+    if (seeded_->held(p)) seeded_->hold(p, false);
+  while (seeded_->live() > 0) {
+    for (const auto& group : groups_)
+      for (const auto& seat : group->seats) seat->vanish();
+    TRANSLOAD_CHECK(seeded_->ready() > 0);
+    while (seeded_->ready() > 0) seeded_->run(0);
+  }
+  for (const auto& group : groups_) group->control->close();
+}
+
+// Wire and watcher.
+
+World::GroupOf* World::group_of_region(uint32_t region) {
+  for (const auto& group : groups_)
+    if (region >= group->first_region && region - group->first_region < group->processes.size()) return group.get();
+  return nullptr;
+}
+
+uint64_t World::ready_at(uint32_t from, const Flight& flight, uint64_t now) {
+  const GroupOf* const group = group_of_region(from);
+  const uint32_t to = group_of_region(flight.toward) ? group->processes[flight.toward - group->first_region] : 0;
+  return links_->ready_at({group->processes[from - group->first_region], to, flight.far, flight.bytes}, now);
+}
+
+void World::stores(uint32_t agent, const char* to, size_t bytes) {
+  const Flights::AgentName& n = flights_->name(agent);
+  GroupOf* const group = group_of_region(n.region);
+  const std::string wrong = group->credit->stores(space_->offset(to), bytes);
+  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(to), n.rank, n.warp, journal_->count()});
+}
+
+void World::counts(uint32_t agent, const Word* word, Word count) {
+  const Flights::AgentName& n = flights_->name(agent);
+  const std::string wrong = group_of_region(n.region)->credit->counts(space_->offset(word), count);
+  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(word), n.rank, n.warp, journal_->count()});
+}
+
+void World::landed_word(uint32_t region, const Word* word) {
+  const std::string wrong = growth_.landed(space_->offset(word), *word);
+  if (!wrong.empty()) broken({Checker::kGrowth, wrong, space_->offset(word), region, -1, journal_->count()});
+  seeded_->word_grew(region);
+}
+
+void World::captured_put(uint32_t agent) {
+  const Flights::AgentName& n = flights_->name(agent);
+  if (GroupOf* const group = group_of_region(n.region)) group->seats[n.rank]->put_captured();
+  seeded_->word_grew(n.region);  // drained words
+}
+
+void World::broken(Violation violation) {
+  if (violation_.checker != Checker::kNone || over_) return;
+  violation.event = journal_->count();
+  journal_->record({Happened::kBroken, 0, uint16_t(violation.rank), violation.warp, timeline_->now(),
+                    uint64_t(violation.checker), violation.word, 0});
+  violation_ = std::move(violation);
+}
+
+void World::later(uint32_t flight, uint64_t when) {
+  const uint64_t number = flights_->number_of(flight);
+  timeline_->at(when, [this, flight, number] { flights_->ready(flight, number); });
+}
+
+}  // namespace transload

@@ -1,0 +1,99 @@
+// What is done to a world: ranks die, stand still, are slow; links and networks break.
+#include <algorithm>
+#include <numeric>
+
+#include "sim/group_of.h"
+
+namespace transload {
+
+// Which rank, and when: said by the scenario, or drawn.
+void World::arm_faults() {
+  faults_.clear();
+  uint32_t calls = 0;
+  for (const ScenarioCall& call : scenario_->calls) calls += call.repeat;
+  for (const ScenarioFault& f : scenario_->faults) {
+    FaultState state;
+    state.process = f.ranks.empty() ? chance_.below(ranks_) : f.ranks[0];
+    if (f.kind == ScenarioFaultKind::kDeadLink) {
+      const RankTable table(scenario_->node_sizes);
+      const RankMap map = table.seen_by(state.process);
+      const uint32_t node = map.nodes > 1 ? (map.node + 1 + chance_.below(map.nodes - 1)) % map.nodes : map.node;
+      state.other = f.ranks.size() > 1 ? f.ranks[1] : map.rail_of(state.process, node);
+    }
+    state.call = f.when ? f.when->call : chance_.below(std::max(1u, calls));
+    state.progress = f.when ? f.when->progress : double(chance_.below(1000)) / 1000;
+    faults_.push_back(state);
+  }
+}
+
+void World::do_fault(FaultState& state, const ScenarioFault& what) {
+  state.done = true;
+  state.since = timeline_->now();
+  journal_->record(
+      {Happened::kFault, 0, uint16_t(state.process), -1, timeline_->now(), uint64_t(what.kind), 0, state.other});
+  switch (what.kind) {
+    case ScenarioFaultKind::kDeadRank:
+      return kill(state.process, what.notice);
+    case ScenarioFaultKind::kStoppedRank: {
+      Process& process = processes_[state.process];
+      process.stopped = true;
+      process.for_good = what.for_ms == 0;
+      seeded_->hold(state.process, true);
+      for (const auto& group : groups_)
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->control->stop(rank);
+      if (what.for_ms > 0) timeline_->in(what.for_ms * 1'000'000, [this, p = state.process] { go_on(p); });
+      return;
+    }
+    case ScenarioFaultKind::kSlowRank:
+      processes_[state.process].times_slower = std::max(1u, what.times_slower);
+      return;
+    case ScenarioFaultKind::kDeadLink:
+      links_->kill(state.process, state.other);
+      return;
+    case ScenarioFaultKind::kCutNetwork:
+      return cut(what.ranks.empty() ? nodes_apart(state.process) : what.ranks);
+  }
+}
+
+// All ranks of the node of a process.
+std::vector<uint32_t> World::nodes_apart(uint32_t process) const {
+  const RankTable table(scenario_->node_sizes);
+  const RankMap map = table.seen_by(process);
+  std::vector<uint32_t> side(map.peers);
+  std::iota(side.begin(), side.end(), map.mate(0));
+  return side;
+}
+
+void World::cut(const std::vector<uint32_t>& side) {
+  std::vector<bool> here(ranks_);
+  for (const uint32_t p : side) here[p] = cut_off_[p] = true;
+  for (uint32_t a = 0; a < ranks_; ++a)
+    for (uint32_t b = a + 1; b < ranks_; ++b)
+      if (here[a] != here[b]) links_->kill(a, b);
+  for (const auto& group : groups_) {
+    std::vector<uint32_t> ranks;
+    for (const uint32_t p : side)
+      if (const uint32_t rank = group->rank_of(p); rank != kNobody) ranks.push_back(rank);
+    group->control->cut(ranks);
+  }
+}
+
+void World::kill(uint32_t process, bool notice) {
+  processes_[process].dead = true;
+  for (const auto& group : groups_) {
+    const uint32_t rank = group->rank_of(process);
+    if (rank == kNobody) continue;
+    flights_->lose(group->first_region + rank, chance_);
+    group->seats[rank]->vanish();
+    group->control->die(rank, notice);
+  }
+}
+
+void World::go_on(uint32_t process) {
+  processes_[process].stopped = false;
+  seeded_->hold(process, false);
+  for (const auto& group : groups_)
+    if (const uint32_t rank = group->rank_of(process); rank != kNobody) group->control->go_on(rank);
+}
+
+}  // namespace transload

@@ -1,0 +1,198 @@
+// How a world begins: its memory, manners, groups and faults, all from the scenario and the seed.
+#include <algorithm>
+#include <numeric>
+
+#include "base/math.h"
+#include "sim/group_of.h"
+
+namespace transload {
+namespace {
+
+constexpr uint64_t kLease = 128;
+
+// Room for the leases of a call with so many rows of this scenario, and then some: rows, tails and columns.
+uint64_t bytes_of_rows(const Scenario& s, uint64_t rows) {
+  const uint64_t tail = 16 + 16 * uint64_t(s.top_k) + 4 * uint64_t(s.scales_max);
+  const uint64_t row = s.hidden_bytes + tail + 8 * uint64_t(s.top_k) + 8 + 4 * uint64_t(s.scales_max);
+  return rows * row + 16 * kLease;
+}
+
+}  // namespace
+
+// Another character for each seed: who hurries, what lands late, how much is in pieces.
+void World::draw_manners() {
+  auto some = [&](uint32_t most) { return chance_.below(4) == 0 ? 0 : chance_.below(most + 1); };
+  manners_.lazy = chance_.below(3) == 0 ? 230 : some(128);
+  manners_.split = some(200);
+  manners_.torn = some(200);
+  manners_.capture = some(160);
+  manners_.switches = 4 + chance_.below(120);
+  manners_.land = 8 + chance_.below(200);
+  manners_.publish_every = 1 + (chance_.below(2) == 0 ? 0 : chance_.below(8));
+  if (scenario_->scale_out_link.split > 0) manners_.split += uint32_t(scenario_->scale_out_link.split * 64);
+  steps_ns_ = 20u << chance_.below(5);
+  ordered_ = scenario_->ordered ? *scenario_->ordered : chance_.below(2) == 0;
+}
+
+void World::make(const Scenario& scenario, const WorldOptions& options) {
+  scenario_ = &scenario;
+  options_ = options;
+  chance_ = Chance(options.seed * 0x9E3779B97F4A7C15u + 1);
+  ranks_ = scenario.ranks;
+  steps_ = looked_ = 0;
+  over_ = stopped_ = false;
+  violation_ = {};
+  growth_.clear();
+  if (!journal_ || journal_->kept() != options.events_kept) {
+    flights_ = nullptr;
+    journal_ = std::make_unique<Journal>(options.events_kept);
+  }
+  journal_->clear();
+  groups_.clear();
+  timeline_ = std::make_unique<Timeline>();
+  if (!seeded_) seeded_ = std::make_unique<Seeded>();
+  draw_manners();
+  links_ = std::make_unique<ModelLinks>(ModelLinks::Setup{ranks_, scenario.scale_up, scenario.scale_out_link,
+                                                          [](void* from) { return static_cast<Chance*>(from)->next(); },
+                                                          &chance_});
+  processes_.assign(ranks_, {});
+  cut_off_.assign(ranks_, false);
+  arm_faults();
+
+  std::vector<uint32_t> all(ranks_);
+  std::iota(all.begin(), all.end(), 0u);
+  // The largest rank says how far regions are apart.
+  GroupOf sample;
+  sample.node_sizes = scenario.node_sizes;
+  sample.processes = all;
+  region_bytes_ = 0;
+  size_t near = 0;
+  int warps = 0;
+  uint32_t needs = 0;
+  for (uint32_t first = 0, n = 0; n < scenario.node_sizes.size(); first += scenario.node_sizes[n++])
+    measure(options_of(sample, first), near, warps, needs);
+  const uint32_t generations = scenario.new_group_after ? 2 : 1, regions = ranks_ * scenario.groups * generations;
+  if (!space_)
+    space_ = std::make_unique<Space>(regions, region_bytes_);
+  else
+    space_->reset(regions, region_bytes_, regions * region_bytes_);
+  if (!flights_) flights_ = std::make_unique<Flights>(*space_, *journal_);
+  flights_->reset({this, this, &timeline_->clock(), manners_, options.chooser != nullptr}, chance_.fork(3));
+  seeded_->reset({int(regions) * (warps + 1), near, needs}, &timeline_->clock());
+  for (uint32_t g = 0; g < scenario.groups; ++g) groups_.push_back(make_group(g, 0, all));
+  for (const auto& group : groups_)
+    for (uint32_t rank = 0; rank < ranks_; ++rank) start_program(*group, rank);
+}
+
+void World::measure(const GroupOptions& options, size_t& near, int& warps, uint32_t& needs) {
+  struct Nobody final : Crew<ModelWarp> {
+    bool run(const std::vector<Task>&) override { return false; }
+    bool finish_network() override { return false; }
+    void note(uint64_t, Phase, uint64_t) override {}
+    void fail(const char*) override { std::abort(); }
+  } nobody;
+  const GroupCore<ModelWarp> core(options, nobody);
+  const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
+  region_bytes_ = std::max(region_bytes_, round_up(bytes, kPageBytes));
+  near = std::max(near, size_t(core.near_bytes()));
+  const uint32_t most = *std::max_element(scenario_->node_sizes.begin(), scenario_->node_sizes.end());
+  needs = std::max({needs, most * core.map.sources(), 2 * most, core.map.nodes, core.map.sources(), kSetMax * 1u});
+  warps = std::max(warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
+}
+
+GroupOptions World::options_of(const GroupOf& group, uint32_t rank) const {
+  const Scenario& s = *scenario_;
+  GroupOptions o;
+  o.bootstrap.rank = rank;
+  o.bootstrap.ranks = uint32_t(group.processes.size());
+  o.topology.node_sizes = group.node_sizes;
+  o.experts = s.experts;
+  o.expert_owner = s.expert_owner;
+  for (uint32_t& owner : o.expert_owner) owner %= o.bootstrap.ranks;
+  o.tokens_max = std::max(1u, s.tokens_max);
+  o.row_bytes_max = s.hidden_bytes;
+  o.scales_max = s.scales_max;
+  o.top_k_max = s.top_k;
+  o.channels = s.channels;
+  o.slots = s.slots;
+  o.deadline_ms = s.deadline_ms;
+  const uint32_t process = group.processes[rank];
+  if (!s.slab_bytes.empty())
+    o.slab_bytes = s.slab_bytes[process];
+  else if (!s.slab_rows.empty())
+    o.slab_bytes = bytes_of_rows(s, s.slab_rows[process]);
+  else
+    o.slab_bytes = slab_for_all();
+  o.slab_bytes = round_up(o.slab_bytes, kPageBytes);
+  return o;
+}
+
+// For the most rows that any rank may receive in a call, twice (what a call gives and what combine takes), and what is
+// held.
+uint64_t World::slab_for_all() const {
+  uint64_t rows = 0, held = 0;
+  for (const ScenarioCall& call : scenario_->calls) {
+    uint64_t sum = 0, most = 0;
+    for (const uint32_t tokens : call.tokens) sum += tokens, most = std::max<uint64_t>(most, tokens);
+    rows = std::max(rows, sum + most);
+    held = std::max<uint64_t>(held, call.keep_leases);
+  }
+  return bytes_of_rows(*scenario_, rows) * (2 + held);
+}
+
+std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t generation,
+                                                  std::vector<uint32_t> processes) {
+  auto group = std::make_unique<GroupOf>();
+  group->number = number;
+  group->generation = generation;
+  group->seed = mixed(options_.seed, number, generation, 17);
+  group->first_region = ranks_ * (number + generation * scenario_->groups);
+  group->processes = std::move(processes);
+  std::vector<uint32_t> node_of_rank;
+  uint32_t first = 0;
+  for (const uint32_t size : scenario_->node_sizes) {
+    const uint32_t last = first + size;
+    const auto here = std::count_if(group->processes.begin(), group->processes.end(),
+                                    [&](uint32_t p) { return p >= first && p < last; });
+    node_of_rank.insert(node_of_rank.end(), size_t(here), uint32_t(group->node_sizes.size()));
+    if (here > 0) group->node_sizes.push_back(uint32_t(here));
+    first = last;
+  }
+  const uint32_t ranks = uint32_t(group->processes.size());
+  group->routings = std::make_unique<Routings>(*scenario_, group->node_sizes, group->seed);
+  group->control = std::make_unique<SimControl>(*timeline_, ControlSetup{node_of_rank, true, 50'000, group->seed});
+  group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
+  group->book = std::make_unique<AddressBook>(*space_, group->first_region);
+  group->ended.assign(ranks, false);
+  std::vector<char*> regions;
+  for (uint32_t r = 0; r < ranks; ++r) regions.push_back(space_->region(group->first_region + r));
+  for (uint32_t r = 0; r < ranks; ++r) add_seat(*group, r, regions);
+  group->credit = std::make_unique<CreditChecker>(*group->book, scenario_->counters_from);
+  return group;
+}
+
+void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions) {
+  const SeatWorld shared{
+      {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
+      seeded_.get(),
+      timeline_.get(),
+      group.control.get()};
+  ModelMemory::Seat seat;
+  seat.rank = rank;
+  seat.ranks = uint32_t(group.processes.size());
+  seat.group = uint8_t(group.number + group.generation * scenario_->groups);
+  seat.process = group.processes[rank];
+  seat.first_region = group.first_region;
+  seat.mapped.assign(seat.ranks, nullptr);
+  if (scenario_->scale_out == ScenarioScaleOut::kMapped) seat.mapped = regions;
+  seat.always_switch = options_.chooser != nullptr;
+  if (!faults_.empty() && group.generation == 0) seat.on_rows = [this, g = &group, rank] { rows_moved(*g, rank); };
+  group.seats.push_back(std::make_unique<SimSeat>(shared, options_of(group, rank), std::move(seat)));
+  SimSeat& made = *group.seats.back();
+  made.place(regions, scenario_->slab_offset);
+  made.count_from(scenario_->counters_from);
+  group.book->add(made.core.board);
+  group.endings.push_back({rank, true, std::nullopt, 0, 0});
+}
+
+}  // namespace transload
