@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/canary.h"
 #include "base/set.h"
 #include "channel/board.h"
 
@@ -95,27 +96,46 @@ class Outbox {
   TRANSLOAD_ROLE char* next(int m) const { return link_.fill(m, slot(m)); }
   TRANSLOAD_ROLE bool staged(int m) const { return link_.staged(m); }
   // What must be so before the next slot may be filled: the consumer has taken it, and the network has read it.
-  TRANSLOAD_ROLE Need credit_need(int m) const { return {link_.credit(m), least(m), link_.whom(m), Waiting::kCredit}; }
+  TRANSLOAD_ROLE Need credit_need(int m) const {
+    return {link_.credit(m), least_credit(m), link_.whom(m), Waiting::kCredit};
+  }
   TRANSLOAD_ROLE Need drain_need(int m) const { return {link_.drained(m), least(m), link_.whom(m), Waiting::kDrained}; }
-  TRANSLOAD_ROLE bool credited(int m) const { return credited_[m] >= least(m); }
-  TRANSLOAD_ROLE bool drained(int m) const { return drained_[m] >= least(m); }
+  TRANSLOAD_ROLE bool credited(int m) const { return credited_[m] >= least_credit(m); }
+  TRANSLOAD_ROLE bool drained(int m) const { return drained_[m] >= least(m) || planted<Plants>(Canary::kSourceReused); }
   TRANSLOAD_ROLE Word& credited_seen(int m) { return credited_[m]; }
   TRANSLOAD_ROLE Word& drained_seen(int m) { return drained_[m]; }
   TRANSLOAD_ROLE Put put(int m, uint64_t bytes) const { return link_.put(m, slot(m), tail_[m] + 1, bytes); }
   TRANSLOAD_ROLE bool wraps(int m) const { return tail_[m] >= slots() && slot(m) == 0; }
   TRANSLOAD_ROLE void advance(int m) { ++tail_[m]; }
-  TRANSLOAD_ROLE auto mark(int m) const { return Mark<decltype(link_.far_tail(0))>{link_.far_tail(m), tail_[m]}; }
+  TRANSLOAD_ROLE auto mark(int m) const {
+    const auto word = link_.far_tail(planted<Plants>(Canary::kCountToWrongReader) ? beside(m) : m);
+    return Mark<decltype(link_.far_tail(0))>{word, tail_[m]};
+  }
   // At the end of a channel: what the next call starts from.
   TRANSLOAD_ROLE void keep(W& w, Members mine) {
+    if (planted<Plants>(Canary::kPositionLost)) return;
     w.each(mine, [&](Lane m) { link_.positions.sent[at(m)] = tail_[m]; });
   }
 
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
   TRANSLOAD_ROLE uint32_t slots() const { return link_.board->geometry.slots; }
-  TRANSLOAD_ROLE uint32_t slot(int m) const { return uint32_t(tail_[m] % slots()); }
+  TRANSLOAD_ROLE uint32_t slot(int m) const {
+    const uint32_t i = uint32_t(tail_[m] % slots());
+    return i == 0 && tail_[m] > 0 && planted<Plants>(Canary::kRingWrap) ? slots() - 1 : i;
+  }
   TRANSLOAD_ROLE Word least(int m) const { return tail_[m] < slots() ? 0 : tail_[m] + 1 - slots(); }
+  TRANSLOAD_ROLE Word least_credit(int m) const {
+    return least(m) - Word(least(m) > 0 && planted<Plants>(Canary::kCreditOffByOne));
+  }
+  // For kCountToWrongReader: the next member with somebody behind it.
+  TRANSLOAD_ROLE uint32_t beside(uint32_t m) const {
+    do m = (m + 1) % link_.members();
+    while (link_.whom(m) == kNobody);
+    return m;
+  }
 
+  using Plants = typename W::Plants;
   Link link_;
   typename W::template Table<Word> tail_, credited_, drained_;
 };
@@ -141,7 +161,12 @@ class Inbox {
     return link_.taken(m, uint32_t(head_[m] % link_.board->geometry.slots));
   }
   TRANSLOAD_ROLE void advance(int m) { ++head_[m]; }
-  TRANSLOAD_ROLE auto mark(int m) const { return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), head_[m]}; }
+  TRANSLOAD_ROLE auto mark(int m) const {
+    Word count = head_[m];
+    if (planted<Plants>(Canary::kCreditTwice)) ++count;
+    if (planted<Plants>(Canary::kCreditNever)) count = link_.positions.taken[at(m)] + 1;  // the call's first alone
+    return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), count};
+  }
   TRANSLOAD_ROLE void keep(W& w, Members mine) {
     w.each(mine, [&](Lane m) { link_.positions.taken[at(m)] = head_[m]; });
   }
@@ -149,6 +174,7 @@ class Inbox {
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
 
+  using Plants = typename W::Plants;
   Link link_;
   typename W::template Table<Word> head_, seen_;
 };

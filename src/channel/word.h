@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/macros.h"
 #include "base/word.h"
 
 namespace transload {
@@ -45,5 +46,12 @@ struct Mark {
   Where word;
   Word count;
 };
+
+// For canaries that count what is not yet done.
+template <class Where>
+TRANSLOAD_HD Mark<Where> one_more(Mark<Where> mark) {
+  ++mark.count;
+  return mark;
+}
 
 }  // namespace transload

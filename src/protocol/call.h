@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/canary.h"
 #include "channel/board.h"
 #include "channel/card.h"
 #include "protocol/warp.h"
@@ -182,12 +183,9 @@ class Grants {
     const Board& b = *call.board;
     const Members peers = Members::first(int(b.map.peers));
     auto seen = w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); });
-    w.wait_all(
-        peers,
-        [&](Lane p) {
-          return Need{b.my_word(b.up.grant_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kGrant};
-        },
-        seen);
+    const Word least = call.epoch() - Word(planted<Plants>(Canary::kStaleGrant));
+    auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
+    if (waits(call)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
     w.turns(peers, [&](int p) {
       const Word handle = w.peek(&call.grant_of(uint32_t(p))->handle);
@@ -196,7 +194,8 @@ class Grants {
     if (w.failed()) return;
     w.each(peers, [&](Lane p) {
       const Grant* g = call.grant_of(uint32_t(p.i));
-      granted_[p] = {g->row_base(), b.peer[p] + w.peek(&g->rows), b.peer[p] + w.peek(&g->tails),
+      const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
+      granted_[p] = {g->row_base(), b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails),
                      w.peek(&g->direct) != 0};
     });
   }
@@ -210,6 +209,11 @@ class Grants {
   TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }
 
  private:
+  using Plants = typename W::Plants;
+  TRANSLOAD_ROLE static bool waits(const Call& call) {
+    if (planted<Plants>(Canary::kNoGrantWait)) return false;
+    return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
+  }
   typename W::template Table<Granted> granted_;
 };
 
@@ -221,6 +225,10 @@ TRANSLOAD_ROLE void leave(W& w, const Call& call) {
   w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.done_word.at(b.map.peer)), call.epoch()};
   });
+  if (planted<typename W::Plants>(Canary::kClearing))
+    w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
+      return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), 0};
+    });
   w.settle();
 }
 
@@ -241,6 +249,7 @@ TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
   w.enter(Role::kCloser, -1);
+  if (call.card.operation == Operation::kCombine && planted<typename W::Plants>(Canary::kPullNoExit)) return;
   wait_for_peers(w, call);
 }
 
@@ -249,7 +258,9 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
 template <Warp W, class Body>
 TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
   Word* const ticket = call.tickets + int(role);
-  for (Word c = w.claim(ticket); c < call.channels() && !w.failed(); c = w.claim(ticket)) {
+  Word end = call.channels();
+  if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
+  for (Word c = w.claim(ticket); c < end && !w.failed(); c = w.claim(ticket)) {
     w.enter(role, int(c));
     body(uint32_t(c));
   }

@@ -37,6 +37,7 @@ struct PlainMemory {
   void publish(int, const RailWord& word, Word count) { on_rail(word, count); }
   void store(int, Word* at, uint32_t, Word count) { *at = count; }
   void wake(int, const Batch&) {}
+  void knows(int, const Word*, Word, Word) {}
   void settle(int) {}
   void drain(int) {}
   bool park(int, Park& park) {
@@ -49,12 +50,13 @@ struct PlainMemory {
   void broken(int, const BrokenRecord&) {}
 };
 
-// One warp over it, with room for the tables of any role.
-class PlainWarp {
+// One warp over a Memory, with room for the tables of any role.
+template <class Memory>
+class WarpOver {
  public:
-  using Warp = FiberWarp<PlainMemory>;
-  PlainWarp() : warp_(memory, 0, {near_.get(), kNearBytes, needs_.get()}) {}
-  PlainMemory memory;
+  using Warp = FiberWarp<Memory>;
+  WarpOver() : warp_(memory, 0, {near_.get(), kNearBytes, needs_.get()}) {}
+  Memory memory;
   Warp& operator*() { return warp_; }
 
  private:
@@ -63,5 +65,6 @@ class PlainWarp {
   std::unique_ptr<Need[]> needs_ = std::make_unique<Need[]>(kMembersMax);
   Warp warp_;
 };
+using PlainWarp = WarpOver<PlainMemory>;
 
 }  // namespace transload::test

@@ -70,6 +70,7 @@ class HostMemory {
     std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
   }
   void wake(int, const Batch& batch);
+  void knows(int, const Word*, Word, Word) {}  // for checkers
   bool park(int, Park& park);
   void missed(int);
   void breathe(int);

@@ -7,6 +7,7 @@
 //   publish_every()        publish and credit calls between two flushes
 //   failed(w)              protocol/warp.h's
 //   observe(w, word)       reads a word with acquire; what it counts may then be read
+//   knows(w, word, before, now)   told what this wait or poll takes a word for, before and after a look at it
 //   peek(w, p)             *p
 //   rail_base(rank)        where that rank's network region is mapped, else null
 //   advance(w, word, n)    sets a word of my own
@@ -24,6 +25,8 @@
 //   missed(w)              a poll found nothing
 //   breathe(w)             a good moment to let others have a turn
 //   broken(w, record)
+// And for canaries, where Plants are live: glance (observe without acquire), store_relaxed (store without release),
+// publish_live (publish that reads its count when it is sent).
 //
 // In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
@@ -78,6 +81,7 @@ concept FiberMemory = requires(M& m, int w, Word* word, const Word* seen, const 
   m.missed(w);
   m.breathe(w);
   m.broken(w, BrokenRecord{});
+  m.knows(w, seen, Word(0), Word(0));
 };
 
 template <FiberMemory Memory>
@@ -126,7 +130,12 @@ class FiberWarp {
     int count_;
   };
 
-  FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {}
+  FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {
+    if constexpr (Plants::kLive) {
+      TRANSLOAD_CHECK(near_.bytes >= sizeof(LiveCounts));
+      near_.bytes -= sizeof(LiveCounts);
+    }
+  }
   FiberWarp(const FiberWarp&) = delete;
   FiberWarp& operator=(const FiberWarp&) = delete;
 
@@ -208,8 +217,8 @@ class FiberWarp {
 
   template <class F>
   void scatter(const Parts& parts, Set set, F to) {
-    if (set.empty() || failed()) return;
-    memory_.engine_fence(number_);
+    if (set.empty() || (failed() && !planted<Plants>(Canary::kWriteAfterAbort))) return;
+    begin_moves();
     for_each(set, [&](Lane lane) {
       const Destination landing = to(lane);
       memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
@@ -221,7 +230,7 @@ class FiberWarp {
   template <class S, class F>
   void copy(const S& set, F piece) {
     if (failed()) return;
-    memory_.engine_fence(number_);
+    begin_moves();
     for_each(set, [&](Lane lane) { memory_.move(number_, piece(lane), true); });
     memory_.moved(number_, uint32_t(set.count()));
   }
@@ -249,7 +258,7 @@ class FiberWarp {
       int count = 0;
       for_each(sets[k], [&](Lane lane) { rows[k][count++] = row(lane); });
     }
-    memory_.engine_fence(number_);
+    begin_moves();
     memory_.sum(number_, {into,
                           shape.elements,
                           {rows[0], sets[0].count()},
@@ -290,7 +299,15 @@ class FiberWarp {
   Word claim(Word* counter) { return memory_.claim(number_, counter); }
 
   bool arrive(Word* counter, Word n) {
-    settle();
+    if (planted<Plants>(Canary::kElectedUnordered)) {
+      const Word before = memory_.arrive(number_, counter);
+      settle();
+      return before + 1 == n && !failed();
+    }
+    if (planted<Plants>(Canary::kDoneBeforeSettle))
+      flush();
+    else
+      settle();
     return memory_.arrive(number_, counter) + 1 == n && !failed();
   }
 
@@ -306,6 +323,11 @@ class FiberWarp {
   }
 
  private:
+  // At the end of near memory, which outlives the warp: kCountRewritten sends counts from here.
+  struct LiveCounts {
+    Word of[Batch::kMarksMax];
+  };
+
   template <class F>
   static void for_each(Set set, F body) {
     for (uint32_t bits = set.bits; bits != 0; bits &= bits - 1) body(Lane{std::countr_zero(bits)});
@@ -324,14 +346,25 @@ class FiberWarp {
   static void add(Set& set, Lane lane) { set.bits |= uint32_t(1) << lane.i; }
   static void add(Members& members, Lane lane) { members.add(lane.i); }
 
+  Word look(const Word* word) {
+    if constexpr (Plants::kLive)
+      if (planted<Plants>(Canary::kRelaxedObserve)) return memory_.glance(number_, word);
+    return memory_.observe(number_, word);
+  }
+
+  void begin_moves() {
+    if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
+  }
+
   // Which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
   template <class S, class F, class V>
   S observe(const S& set, F& need, V& seen) {
     return where(set, [&](Lane lane) {
       const Need n = need(lane);
       if (seen[lane] >= n.least) return true;
-      const Word now = memory_.observe(number_, n.word);
-      if (seen[lane] < now) seen[lane] = now;
+      const Word before = seen[lane], now = look(n.word);
+      if (before < now || planted<Plants>(Canary::kTornTrusted)) seen[lane] = now;
+      memory_.knows(number_, n.word, before, seen[lane]);
       return seen[lane] >= n.least;
     });
   }
@@ -342,7 +375,7 @@ class FiberWarp {
       if (failed() || set.empty()) return none_of(set);
       const S met = observe(set, need, seen);
       if (kAll ? met.count() == set.count() : !met.empty()) return met;
-      flush();
+      flush_before_wait();
       Park park{near_.needs, 0, kAll, role_, channel_};
       for_each(set, [&](Lane lane) {
         if (!met.has(lane)) near_.needs[park.count++] = need(lane);
@@ -377,10 +410,13 @@ class FiberWarp {
   void flush() {
     held_ = 0;
     if (!batch_.empty() && !failed()) {
-      memory_.store_fence(number_);  // always: a release store does not order the streamed ones
-      if (batch_.credits > 0) memory_.drain(number_);
-      send_puts();
+      // Always: a release store does not order the streamed ones.
+      if (!planted<Plants>(Canary::kNoStoreFence)) memory_.store_fence(number_);
+      if (batch_.credits > 0 && !planted<Plants>(Canary::kCreditUndrained)) memory_.drain(number_);
+      const bool late = planted<Plants>(Canary::kMarkBeforePut);
+      if (!late) send_puts();
       send_marks();
+      if (late) send_puts();
       memory_.wake(number_, batch_);
     }
     batch_.clear();
@@ -394,10 +430,51 @@ class FiberWarp {
     for (int i = 0; i < batch_.mark_count; ++i) {
       const PendingMark& mark = batch_.marks[i];
       if (mark.at == nullptr)
-        memory_.publish(number_, mark.rail, mark.count);
+        publish_to_rail(mark, i);
       else
-        memory_.store(number_, mark.at, mark.rail.rank, mark.count);
+        store(mark);
     }
+  }
+
+  void store(const PendingMark& mark) {
+    if constexpr (Plants::kLive)
+      if (planted<Plants>(Canary::kRelaxedPublish))
+        return memory_.store_relaxed(number_, mark.at, mark.rail.rank, mark.count);
+    memory_.store(number_, mark.at, mark.rail.rank, mark.count);
+  }
+
+  void publish_to_rail(const PendingMark& mark, [[maybe_unused]] int place) {
+    if constexpr (Plants::kLive)
+      if (planted<Plants>(Canary::kCountRewritten)) {
+        Word& source = reinterpret_cast<LiveCounts*>(near_.base + near_.bytes)->of[place];
+        source = mark.count;
+        return memory_.publish_live(number_, mark.rail, &source);
+      }
+    memory_.publish(number_, mark.rail, mark.count);
+  }
+
+  // Whoever waits has said all: a rank that waits for it is never kept waiting by what it holds.
+  void flush_before_wait() {
+    if (planted<Plants>(Canary::kNoFlushBeforeWait)) return;
+    if constexpr (Plants::kLive)
+      if (planted<Plants>(Canary::kCreditKept) && batch_.credits < 4) return flush_but_credits();
+    flush();
+  }
+
+  void flush_but_credits() {
+    Batch kept;
+    int others = 0;
+    for (int i = 0; i < batch_.mark_count; ++i) {
+      if (batch_.marks[i].credit)
+        kept.add(batch_.marks[i]);
+      else
+        batch_.marks[others++] = batch_.marks[i];
+    }
+    kept.credits = batch_.credits;
+    batch_.mark_count = others;
+    batch_.credits = 0;
+    flush();
+    batch_ = kept;
   }
 
   Memory& memory_;

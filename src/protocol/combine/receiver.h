@@ -41,19 +41,31 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const Set here = w.where(from, [&](Lane l) { return route[l].target < peers; });
   const Set away = from - here;
-  const Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
+  Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
   const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
   const Set pushed = w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
+  if (planted<typename W::Plants>(Canary::kSumByArrival))
+    before = w.where(away, [&](Lane l) { return c.in.arrived(node(l)); });
   await_tokens(w, away, c.in, node);
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
   const Sum sum{before, here, away - before};
+  char* const out = t.out + token * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
-  w.reduce(t.out + token * t.row_bytes(),
-           SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), bias(1)}, false}, sum,
-           [&](Lane l) { return here.has(l) ? rows.row(w, t, route[l]) : c.in.first(node(l)); });
+  auto row = [&](Lane l) { return here.has(l) ? rows.row(w, t, route[l]) : c.in.first(node(l)); };
+  const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
+  const SumShape shape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), second_bias}, false};
+  if (!here.empty() && planted<typename W::Plants>(Canary::kOwnPartRounded)) {
+    w.reduce(out, SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {nullptr, nullptr}, false},
+             Sum{{}, here, {}}, row);
+    w.settle();
+    w.reduce(out, shape, Sum{before, Set{here.bits & (0 - here.bits)}, away - before},
+             [&](Lane l) { return here.has(l) ? out : c.in.first(node(l)); });
+  } else {
+    w.reduce(out, shape, sum, row);
+  }
   if (t.weights > 0)
     w.reduce(t.out_weights + token * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,

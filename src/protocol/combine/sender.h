@@ -24,11 +24,23 @@ TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
   return t.ring(map.bringer(rank), map.slot_of(rank, map.node));
 }
 
+// Asks, and never waits: the warp serves other rings.
+template <Warp W>
+TRANSLOAD_ROLE bool has_room(W& w, CombineSending<W>& out, int ring) {
+  if (!out.rings.credited(ring) && planted<typename W::Plants>(Canary::kBlocksOnOne)) {
+    auto seen = w.template per<Word>(Set::only(0), [&](Lane) { return out.rings.credited_seen(ring); });
+    w.wait_all(
+        Set::only(0), [&](Lane) { return out.rings.credit_need(ring); }, seen);
+    w.each(Set::only(0), [&](Lane l) { out.rings.credited_seen(ring) = seen[l]; });
+  }
+  return out.rings.credited(ring);
+}
+
 template <Warp W>
 TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
   const int ring = ring_of_source(t, uint32_t(source));
   w.each(Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
-  while (w.pick(out.next, source) < w.pick(out.last, source) && out.rings.credited(ring) && !w.failed()) {
+  while (w.pick(out.next, source) < w.pick(out.last, source) && has_room(w, out, ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
     const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
                       t.weight_bytes()};

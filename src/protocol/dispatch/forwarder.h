@@ -84,8 +84,9 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {
     auto seen = w.template per<Word>(unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
-    const Set free = w.poll(
-        unsure, [&](Lane l) { return f.rings.credit_need(ring(l)); }, seen);
+    auto need = [&](Lane l) { return f.rings.credit_need(ring(l)); };
+    const bool blocks = planted<typename W::Plants>(Canary::kBlocksOnOne);
+    const Set free = blocks ? w.wait_all(unsure, need, seen) : w.poll(unsure, need, seen);
     w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
     const Set full = unsure - free;
     if (!full.empty()) {
@@ -97,6 +98,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
       return false;
     }
   }
+  if (planted<typename W::Plants>(Canary::kCreditEarly))
+    w.credit(Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
   w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners,
             [&](Lane l) -> Destination {
               if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
@@ -153,8 +156,8 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   const Grants<W> grants(w, t.call);
   const int sources = int(t.call.board->map.sources());
   auto zero = [](Lane) { return Word(0); };
-  Forwarding<W> f{{w, t.from_sources()},
-                  {w, t.peers()},
+  Forwarding<W> f{{w, t.from_sources<W>()},
+                  {w, t.peers<W>()},
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),

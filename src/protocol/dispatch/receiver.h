@@ -13,6 +13,15 @@
 
 namespace transload {
 
+// For kDuplicateOnce: an earlier choice of this token names the same expert.
+template <Warp W>
+TRANSLOAD_ROLE bool chosen_before(W& w, const Header* header, int choice, int32_t expert) {
+  if (!planted<typename W::Plants>(Canary::kDuplicateOnce)) return false;
+  for (int i = 0; i < choice; ++i)
+    if (w.peek(&header->entries()[i].expert) == expert) return true;
+  return false;
+}
+
 // From the tail of a token to the caller's columns of its row.
 template <Warp W>
 TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
@@ -28,7 +37,8 @@ TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64
   });
   w.each(Set::first(int(k)), [&](Lane l) {
     const HeaderEntry e = w.peek(&header->entries()[l]);
-    const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts && t.experts.owner[e.expert] == me;
+    const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts && t.experts.owner[e.expert] == me &&
+                      !chosen_before(w, header, l, e.expert);
     t.topk_idx[row * k + uint32_t(l.i)] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
     t.topk_weights[row * k + uint32_t(l.i)] = mine ? e.weight : 0.0f;
   });
@@ -80,6 +90,8 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
              w.peek(&header_of(t, tail)->token), 0);
     return false;
   }
+  if (planted<typename W::Plants>(Canary::kCreditEarly))
+    w.credit(Members::only(member), [&](Lane m) { return one_more(r.in.mark(m)); });
   w.scatter(Parts{slot, t.shape.row_bytes, nullptr, 0}, Set::only(0), [&](Lane) {
     return Destination{t.rows + row * t.shape.row_bytes, nullptr, false};
   });
@@ -142,7 +154,7 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   reached(Situation::kLandingRing);
   const int members = int(t.call.board->map.peers * kDispatchLanes);
   auto zero = [](Lane) { return Word(0); };
-  Receiving<W> r{{w, t.peers()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
+  Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
     r.in.begin(w, channel, Members::first(members));
     expect(w, t, r, channel);

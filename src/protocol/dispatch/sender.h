@@ -57,9 +57,13 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
-  if (w.failed()) return;
+  if (w.failed() && !planted<typename W::Plants>(Canary::kWriteAfterAbort)) return;
   const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
   if (!wrapping.empty()) reached(Situation::kRingWrap);
+  if (planted<typename W::Plants>(Canary::kCountBeforeBytes)) {
+    w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
+    w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
+  }
   const Parts parts{t.x + token * t.shape.row_bytes, t.shape.row_bytes, t.tails + token * t.shape.tail_bytes(),
                     t.shape.tail_bytes()};
   w.scatter(parts, to, [&](Lane l) -> Destination {
@@ -82,7 +86,7 @@ template <Warp W>
 TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
   const Grants<W> grants(w, t.call);
-  DispatchSending<W> out{{w, t.peers()}, {w, t.toward_nodes()}};
+  DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
   const Members my_rings = members_of_lane(w, t, kLaneSender), nodes = Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
     out.rings.begin(w, channel, my_rings);

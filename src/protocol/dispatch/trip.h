@@ -44,13 +44,28 @@ struct DispatchTrip {
   // A direct landing needs tails only for what the receiver unpacks from them.
   TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }
   TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
-  TRANSLOAD_HD PeerLink peers() const { return {call.board, call.board->up.dispatch, up_positions}; }
+  template <class W>
+  TRANSLOAD_HD PeerLink peers() const {
+    PeerRings rings = call.board->up.dispatch;
+    if (planted<typename W::Plants>(Canary::kStrideOfCall)) rings.slots.unit = stride_of_call();
+    return {call.board, rings, up_positions};
+  }
+  template <class W>
   TRANSLOAD_HD RailLink toward_nodes() const {
-    return {call.board, call.board->net.dispatch, rail_positions, call.board->rails, call.board->map.nodes};
+    return {call.board, rails<W>(), rail_positions, call.board->rails, call.board->map.nodes};
   }
+  template <class W>
   TRANSLOAD_HD RailLink from_sources() const {
-    return {call.board, call.board->net.dispatch, rail_positions, call.board->sources, call.board->map.sources()};
+    return {call.board, rails<W>(), rail_positions, call.board->sources, call.board->map.sources()};
   }
+
+  template <class W>
+  TRANSLOAD_HD RailRings rails() const {
+    RailRings rings = call.board->net.dispatch;
+    if (planted<typename W::Plants>(Canary::kStrideOfCall)) rings.send.unit = rings.recv.unit = stride_of_call();
+    return rings;
+  }
+  TRANSLOAD_HD uint64_t stride_of_call() const { return round_up(shape.bytes(), kSlotAlign); }
 };
 
 TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {
