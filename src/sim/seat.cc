@@ -182,4 +182,7 @@ void SimSeat::look_at_waits() {
   if (gives_up) heard_verdict();
 }
 
+template DispatchOutputs GroupCore<ModelWarp>::dispatch(const DispatchInputs& in);
+template CombineOutputs GroupCore<ModelWarp>::combine(const CombineInputs& in);
+
 }  // namespace transload

@@ -8,17 +8,13 @@ namespace transload {
 uint32_t ModelMemory::agent(int w) {
   while (agents_.size() <= size_t(w)) {
     agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
-    beliefs_.emplace_back();
     began_failed_.push_back(false);
   }
   return agents_[size_t(w)];
 }
 
 void ModelMemory::begin_run(int warps) {
-  for (int w = 0; w < warps; ++w) {
-    s_.flights->begin(agent(w));
-    beliefs_[size_t(w)].clear();
-  }
+  for (int w = 0; w < warps; ++w) s_.flights->begin(agent(w));
 }
 
 bool ModelMemory::step(int w) {
@@ -39,17 +35,8 @@ Word ModelMemory::look(int w, const Word* word, bool acquires) {
   return value;
 }
 
-void ModelMemory::knows(int w, const Word* word, Word value) {
-  if (gone_) return;
-  agent(w);
-  std::vector<Belief>& beliefs = beliefs_[size_t(w)];
-  for (Belief& b : beliefs) {
-    if (b.word != word) continue;
-    if (value < b.value) s_.flights->fell(agent(w), word, b.value, value);
-    b.value = value;
-    return;
-  }
-  beliefs.push_back({word, value});
+void ModelMemory::knows(int w, const Word* word, Word before, Word now) {
+  if (now < before && !gone_) s_.flights->fell(agent(w), word, before, now);
 }
 
 Word ModelMemory::claim(int w, Word* counter) {

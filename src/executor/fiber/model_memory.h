@@ -47,7 +47,7 @@ class ModelMemory {
   bool failed(int) const { return failed_; }
   Word observe(int w, const Word* word) { return look(w, word, true); }
   Word glance(int w, const Word* word) { return look(w, word, false); }
-  void knows(int w, const Word* word, Word value);
+  void knows(int w, const Word* word, Word before, Word now);
   template <class T>
   T peek(int w, const T* at) {
     if (!gone_) s_.flights->peek(agent(w), reinterpret_cast<const char*>(at), sizeof(T));
@@ -98,11 +98,6 @@ class ModelMemory {
   const ModelShared s_;
   const Seat seat_;
   std::vector<uint32_t> agents_;
-  struct Belief {
-    const Word* word;
-    Word value;
-  };
-  std::vector<std::vector<Belief>> beliefs_;  // by warp: what its role last took each word to be
   bool failed_ = false, gone_ = false;
   bool has_broken_ = false, told_broken_ = false;
   BrokenRecord broken_{};
