@@ -1,0 +1,17 @@
+// What a link of the simulator does to what passes it.
+#pragma once
+#include <cstdint>
+
+namespace transload {
+
+// Chances are of each transfer, 0 to 1.
+struct LinkModel {
+  uint64_t latency_ns = 0;
+  double bandwidth_gb_s = 0;  // 0: any number of bytes at once
+  double delay = 0;           // takes many times its latency
+  double reorder = 0;         // is overtaken by later ones, where the link keeps no order
+  double split = 0;           // lands in pieces
+  double stall = 0;           // holds up what follows it
+};
+
+}  // namespace transload
