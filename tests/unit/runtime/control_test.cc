@@ -472,10 +472,12 @@ TEST_P(Rank0Ends, IsNamedByAll) {
     return 0;
   });
   child.go(port);
+  std::barrier gathered(2);
   as_threads(3, [&](uint32_t rank) {
     if (rank == 0) return;
     Control control(place(rank, 3, port), kDeadlineMs, {0, 0, 1});
     control.gather("");
+    gathered.arrive_and_wait();
     const uint64_t since = now_ns();
     if (rank == 1) child.kill(GetParam());
     if (GetParam() == SIGSTOP) {
