@@ -289,7 +289,7 @@ void Flights::engine_fence(uint32_t agent) {
 void Flights::drain(uint32_t agent) {
   const std::vector<uint32_t> mine = agents_[agent].pending;
   for (const uint32_t id : mine) {
-    const Flight& f = flights_[id];
+    const Flight& f = flights_[id];  // may have ended meanwhile
     if ((f.kind == Flight::Kind::kMove || f.kind == Flight::Kind::kSum) && !f.captured) capture(id);
   }
 }
@@ -436,14 +436,11 @@ bool Flights::covered(const Flight& mark, const Flight& other) const {
 }
 
 void Flights::finish_covered(uint32_t id) {
-  const std::vector<uint32_t>& pending = agents_[flights_[id].agent].pending;
-  for (size_t i = 0; i < pending.size();) {
-    const uint32_t other = pending[i];
-    if (other != id && covered(flights_[id], flights_[other]))
-      finish(other);  // takes it out of the list
-    else
-      ++i;
-  }
+  // To finish one may finish others, whose stores it reads.
+  const std::vector<uint32_t> pending = agents_[flights_[id].agent].pending;
+  for (const uint32_t other : pending)
+    if (other != id && flights_[other].kind != Flight::Kind::kNone && covered(flights_[id], flights_[other]))
+      finish(other);
 }
 
 // Older counts of the same word are merged into this one. False: the word is already further.
