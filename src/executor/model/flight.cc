@@ -34,7 +34,7 @@ void Flights::reset(const Setup& setup, Chance chance) {
   for (uint32_t i = uint32_t(flights_.size()); i > 1; --i) free_.push_back(i - 1);
   landable_.clear();
   lazy_.clear();
-  uncaptured_.clear();
+  regions_.clear();
   landings_ = 1;
   live_ = at_links_ = 0;
   numbers_ = 0;
@@ -42,7 +42,8 @@ void Flights::reset(const Setup& setup, Chance chance) {
 
 uint32_t Flights::add_agent(const AgentName& name) {
   agents_.push_back({name, landings_, landings_, {}});
-  if (uncaptured_.size() <= name.region) uncaptured_.resize(name.region + 1);
+  if (regions_.size() <= name.region) regions_.resize(name.region + 1);
+  regions_[name.region].agents.push_back(uint32_t(agents_.size() - 1));
   return uint32_t(agents_.size() - 1);
 }
 
@@ -80,6 +81,7 @@ uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
   f.agent = agent;
   f.view = agents_[agent].engine_view;
   f.number = ++numbers_;
+  f.run = regions_[agents_[agent].name.region].run;
   f.event = journal_.count();
   ++live_;
   return id;
@@ -258,7 +260,7 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
   record(Happened::kPut, agent, f.to, id, put.bytes);
   claim_target(id);
   hold_source(id, f.from, f.bytes);
-  ++uncaptured_[agents_[agent].name.region];
+  ++regions_[agents_[agent].name.region].uncaptured;
   start(id);
 }
 
@@ -369,7 +371,7 @@ void Flights::capture(uint32_t id) {
   }
   free_source(id, f.from, f.bytes);
   if (f.kind != Flight::Kind::kPut) return;
-  --uncaptured_[agents_[f.agent].name.region];
+  --regions_[agents_[f.agent].name.region].uncaptured;
   if (f.drained != nullptr) {
     const std::vector<uint32_t> mine = agents_[f.agent].pending;
     for (const uint32_t other : mine) {
@@ -428,32 +430,48 @@ void Flights::finish(uint32_t id) {
     if ((flights_[id].landed_pieces >> p & 1) == 0) land_piece(id, p);
 }
 
-// Does this count cover that flight, so that it has to land first?
+// Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
+// covered too: a ring belongs to its channel, and who serves that changes from call to call.
 bool Flights::covered(const Flight& mark, const Flight& other) const {
-  if (other.number > mark.number || other.kind == Flight::Kind::kMark || other.toward != mark.toward) return false;
-  if (other.far) return mark.far;
-  return mark.release && (!other.streamed || other.fenced);
+  if (other.kind == Flight::Kind::kNone || other.kind == Flight::Kind::kMark || other.toward != mark.toward)
+    return false;
+  if (other.number > mark.number || (other.far && !mark.far)) return false;
+  if (other.agent != mark.agent) return other.far && other.number <= mark.run;
+  return other.far || (mark.release && (!other.streamed || other.fenced));
 }
 
 void Flights::finish_covered(uint32_t id) {
-  // To finish one may finish others, whose stores it reads.
-  const std::vector<uint32_t> pending = agents_[flights_[id].agent].pending;
-  for (const uint32_t other : pending)
-    if (other != id && flights_[other].kind != Flight::Kind::kNone && covered(flights_[id], flights_[other]))
-      finish(other);
+  const auto of = [&](uint32_t agent) {
+    // To finish one may finish others, whose stores it reads.
+    const std::vector<uint32_t> pending = agents_[agent].pending;
+    for (const uint32_t other : pending)
+      if (covered(flights_[id], flights_[other])) finish(other);
+  };
+  if (!flights_[id].far) return of(flights_[id].agent);
+  for (const uint32_t agent : regions_[agents_[flights_[id].agent].name.region].agents)
+    if (!agents_[agent].pending.empty()) of(agent);
 }
 
-// Older counts of the same word are merged into this one. False: the word is already further.
-bool Flights::supersede(uint32_t id) {
-  Flight& f = flights_[id];
-  const std::vector<uint32_t>& pending = agents_[f.agent].pending;
+// Older counts of the same word are merged into this one.
+void Flights::merge_older(uint32_t id, uint32_t agent) {
+  const Flight& f = flights_[id];
+  const std::vector<uint32_t>& pending = agents_[agent].pending;
   for (size_t i = 0; i < pending.size();) {
     const Flight& o = flights_[pending[i]];
-    if (pending[i] != id && o.kind == Flight::Kind::kMark && o.to == f.to && o.number < f.number)
+    if (o.kind == Flight::Kind::kMark && o.to == f.to && o.number < f.number)
       end(pending[i]);
     else
       ++i;
   }
+}
+
+// False: the word is already further.
+bool Flights::supersede(uint32_t id) {
+  Flight& f = flights_[id];
+  if (f.far)
+    for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents) merge_older(id, agent);
+  else
+    merge_older(id, f.agent);
   const Word now = load(reinterpret_cast<Word*>(f.to));
   if (f.live != nullptr) f.count = *f.live;
   if (f.count >= now || f.torn) return true;
@@ -493,14 +511,11 @@ uint32_t Flights::first_of_link(uint32_t id) const {
   const Flight& f = flights_[id];
   if (!f.far || !setup_.wire->ordered()) return id;
   uint32_t first = id;
-  const uint32_t region = agents_[f.agent].name.region;
-  for (const Agent& agent : agents_) {
-    if (agent.name.region != region) continue;
-    for (const uint32_t other : agent.pending) {
+  for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
+    for (const uint32_t other : agents_[agent].pending) {
       const Flight& o = flights_[other];
       if (o.far && o.toward == f.toward && o.number < flights_[first].number) first = other;
     }
-  }
   return first;
 }
 
@@ -526,23 +541,32 @@ void Flights::end(uint32_t id) {
   free_.push_back(id);
 }
 
+// Each agent's flights end at some point in its program order: no count from behind it lands, and of the rest behind it
+// only some.
 void Flights::lose(uint32_t region, Chance& chance) {
-  for (Agent& agent : agents_) {
-    if (agent.name.region != region) continue;
-    const std::vector<uint32_t> pending = agent.pending;
-    for (const uint32_t id : pending) {
+  if (region >= regions_.size()) return;
+  for (const uint32_t agent : regions_[region].agents) {
+    const std::vector<uint32_t> pending = agents_[agent].pending;
+    const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
+    for (size_t i = kept; i < pending.size(); ++i) {
+      const uint32_t id = pending[i];
       Flight& f = flights_[id];
       if (f.kind == Flight::Kind::kNone) continue;
-      if (chance.in_256(128)) continue;  // it still lands, some time
-      if (!f.captured && f.kind != Flight::Kind::kMark) capture(id);
-      if (flights_[id].shadowed) {
-        Cell* const cells = space_.cell(f.to);
-        for (size_t i = 0, n = Space::cells(f.to, f.bytes); i < n; ++i)
-          if (cells[i].writer == id) cells[i].writer = 0;
-      }
-      end(id);
+      if (f.kind != Flight::Kind::kMark && chance.in_256(128)) continue;  // it still lands, some time
+      drop(id);
     }
   }
+}
+
+void Flights::drop(uint32_t id) {
+  if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
+  const Flight& f = flights_[id];
+  if (f.shadowed) {
+    Cell* const cells = space_.cell(f.to);
+    for (size_t i = 0, n = Space::cells(f.to, f.bytes); i < n; ++i)
+      if (cells[i].writer == id) cells[i].writer = 0;
+  }
+  end(id);
 }
 
 std::string Flights::text(uint32_t id) const {

@@ -53,6 +53,7 @@ struct Flight {
   uint32_t toward = 0;  // region that it goes to; kNobody: private memory
   uint32_t view = 0;    // what the copy engine could see when it started
   uint64_t number = 0;  // of all flights of the world
+  uint64_t run = 0;     // the last number before the run of its agent
   uint64_t event = 0;   // in the journal
   char* to = nullptr;
   const char* from = nullptr;
@@ -118,7 +119,10 @@ class Flights {
   const AgentName& name(uint32_t agent) const { return agents_[agent].name; }
 
   // A run of warps begins: all that has landed is visible to it.
-  void begin(uint32_t agent) { agents_[agent].view = agents_[agent].engine_view = landings_; }
+  void begin(uint32_t agent) {
+    agents_[agent].view = agents_[agent].engine_view = landings_;
+    regions_[agents_[agent].name.region].run = numbers_;
+  }
 
   // What warps do. `event`s are recorded here.
   void move(uint32_t agent, const Piece& piece, bool streamed);
@@ -159,7 +163,7 @@ class Flights {
   uint64_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // All that an agent's rank had on its way is dropped, or lands in part: it died.
   void lose(uint32_t region, Chance& chance);
-  uint32_t uncaptured_puts(uint32_t region) const { return uncaptured_[region]; }
+  uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
   uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
   std::string text(uint32_t flight) const;  // for people
@@ -169,6 +173,12 @@ class Flights {
     AgentName name;
     uint32_t view = 0, engine_view = 0;
     std::vector<uint32_t> pending;  // in program order
+  };
+
+  struct Region {
+    std::vector<uint32_t> agents;
+    uint32_t uncaptured = 0;
+    uint64_t run = 0;  // flights before this number are of earlier runs
   };
 
   uint32_t take(Flight::Kind kind, uint32_t agent);
@@ -185,8 +195,10 @@ class Flights {
   void land_mark(uint32_t id, bool whole);
   void finish_covered(uint32_t id);
   bool covered(const Flight& mark, const Flight& other) const;
+  void merge_older(uint32_t id, uint32_t agent);
   bool supersede(uint32_t id);
   uint32_t first_of_link(uint32_t id) const;
+  void drop(uint32_t id);
   void end(uint32_t id);
   void be_lazy(uint32_t id);
   void list(uint32_t id);
@@ -202,7 +214,7 @@ class Flights {
   std::vector<Agent> agents_;
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_, landable_, lazy_;
-  std::vector<uint32_t> uncaptured_;
+  std::vector<Region> regions_;
   uint32_t landings_ = 1, live_ = 0;
   uint32_t at_links_ = 0;  // their links let them go, later
   uint64_t numbers_ = 0;
