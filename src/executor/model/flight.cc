@@ -523,7 +523,8 @@ void Flights::land(uint32_t i) {
   const uint32_t id = first_of_link(landable_[i]);
   Flight& f = flights_[id];
   if (f.kind == Flight::Kind::kMark) return land_mark(id, setup_.whole);
-  if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
+  // Of what lands whole, only a put shows by its drained word that it was read.
+  if (!f.captured && (setup_.whole ? f.drained != nullptr : chance_.in_256(setup_.manners.capture))) return capture(id);
   uint32_t open = 0;
   for (uint32_t p = 0; p < f.pieces; ++p) open += (f.landed_pieces >> p & 1) == 0;
   uint32_t pick = open > 1 ? chance_.below(open) : 0;

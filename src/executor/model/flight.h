@@ -166,6 +166,11 @@ class Flights {
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
   uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
+  // For prints of a whole state: what is under way of an agent, in program order, and what has landed for it to see.
+  uint32_t agents() const { return uint32_t(agents_.size()); }
+  const std::vector<uint32_t>& pending(uint32_t agent) const { return agents_[agent].pending; }
+  uint32_t view(uint32_t agent) const { return agents_[agent].view; }
+  uint32_t engine_view(uint32_t agent) const { return agents_[agent].engine_view; }
   std::string text(uint32_t flight) const;  // for people
 
  private:

@@ -1,0 +1,64 @@
+// The fingerprint of a state, and a set of those that a walk has been in.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace transload {
+
+// 128 bits: two states of one walk differ in it as good as surely (of 2^24 states, some two are alike by chance once
+// in 2^81 walks).
+struct Print {
+  uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
+
+  void mix(uint64_t value) {
+    a = (a ^ value) * 0x9E3779B97F4A7C15u;
+    a ^= a >> 32;
+    b = (b + value) * 0xD6E8FEB86659FD93u;
+    b = (b << 29 | b >> 35) ^ a;
+  }
+  bool operator==(const Print&) const = default;
+  bool operator<(const Print& o) const { return a != o.a ? a < o.a : b < o.b; }
+};
+
+// States that a walk has been in, each with the number of schedules that lead from it to an end. Open addressing.
+class Seen {
+ public:
+  struct Entry {
+    Print print;
+    double schedules;
+    bool used;
+  };
+
+  Seen() : entries_(size_t(1) << 16) {}
+  uint64_t count() const { return count_; }
+  // Null if it was never there. Good until the next add().
+  Entry* find(const Print& print) {
+    Entry& e = place(print);
+    return e.used ? &e : nullptr;
+  }
+  void add(const Print& print) {
+    if ((count_ + 1) * 2 > entries_.size()) grow();
+    Entry& e = place(print);
+    e = {print, 0, true};
+    ++count_;
+  }
+
+ private:
+  Entry& place(const Print& print) {
+    const size_t mask = entries_.size() - 1;
+    for (size_t i = size_t(print.b) & mask;; i = (i + 1) & mask)
+      if (!entries_[i].used || entries_[i].print == print) return entries_[i];
+  }
+  void grow() {
+    std::vector<Entry> old(entries_.size() * 2);
+    old.swap(entries_);
+    for (const Entry& e : old)
+      if (e.used) place(e.print) = e;
+  }
+
+  std::vector<Entry> entries_;
+  uint64_t count_ = 0;
+};
+
+}  // namespace transload

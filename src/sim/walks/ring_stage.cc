@@ -1,0 +1,156 @@
+// See ring_stage.h.
+#include "sim/walks/ring_stage.h"
+
+#include <algorithm>
+
+#include "protocol/dispatch/sender.h"
+
+namespace transload {
+namespace {
+
+using W = WalkWarp;
+
+uint64_t most_bytes(const RingPlan& plan) {
+  uint64_t most = 0;
+  for (const RingPlan::Call& call : plan.calls) most = std::max(most, call.bytes);
+  return most;
+}
+
+size_t words_of(const RingPlan& plan) {
+  size_t words = 0;
+  for (const RingPlan::Call& call : plan.calls) words += call.tokens * call.bytes / 8;
+  return words;
+}
+
+StagePlan stage_plan(const RingPlan& plan) {
+  StagePlan stage;
+  if (plan.rail)
+    stage.node_sizes = {1, 1};
+  else
+    stage.node_sizes = {2};
+  stage.slots = plan.slots;
+  stage.row_bytes = most_bytes(plan);
+  stage.private_words = 2 * words_of(plan);
+  stage.publish_every = plan.publish_every;
+  return stage;
+}
+
+// Rank 0 sends, rank 1 takes.
+class RingStage final : public Stage {
+ public:
+  explicit RingStage(const RingPlan& plan)
+      : Stage(stage_plan(plan)),
+        ring_(plan),
+        sent_(take_private(words_of(plan))),
+        taken_(take_private(words_of(plan))) {}
+
+ private:
+  std::vector<Task> call(uint32_t rank, uint32_t number) override {
+    if (number == ring_.calls.size()) return {};
+    size_t first = 0;  // word of this call
+    for (uint32_t i = 0; i < number; ++i) first += ring_.calls[i].tokens * ring_.calls[i].bytes / 8;
+    const RingPlan::Call call = ring_.calls[number];
+    const size_t words = call.tokens * call.bytes / 8;
+    if (rank == 0)
+      for (size_t i = 0; i < words; ++i) sent_[first + i] = value(first + i);
+    const Member member = member_of(rank);
+    if (ring_.rail)
+      return {[=, this](W& w) {
+        if (rank == 0)
+          send(w, toward_nodes(rank), member, Part{first, call});
+        else
+          take(w, from_sources(rank), member, Part{first, call});
+      }};
+    return {[=, this](W& w) {
+      if (rank == 0)
+        send(w, peers(rank), member, Part{first, call});
+      else
+        take(w, peers(rank), member, Part{first, call});
+    }};
+  }
+
+  struct Part {
+    size_t first;
+    RingPlan::Call call;
+  };
+  using Member = int;
+  static Word value(size_t i) { return 0xA0000000 + i; }
+
+  Member member_of(uint32_t rank) {
+    if (ring_.rail) return rank == 0 ? 1 : int(board(1).map.slot_of(0, 1));
+    return int((1 - rank) * kDispatchLanes + kLaneSender);
+  }
+
+  template <class Link>
+  void send(W& w, const Link& link, Member member, const Part& part) {
+    w.enter(Role::kSender, 0);
+    Outbox<W, Link> out(w, link);
+    const Members mine = Members::only(member);
+    out.begin(w, 0, mine);
+    for (uint32_t i = 0; i < part.call.tokens && !w.failed(); ++i) {
+      if (ring_.publish_every == 1)
+        stands_at(0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
+      make_room(w, Set::only(0), out, [&](Lane) { return member; });
+      const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;
+      w.scatter(Parts{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+        return Destination{out.next(member), nullptr, out.staged(member)};
+      });
+      if constexpr (std::is_same_v<Link, RailLink>)
+        w.put(mine, [&](Lane m) { return out.put(m.i, part.call.bytes); });
+      out.advance(member);
+      w.publish(mine, [&](Lane m) { return out.mark(m); });
+    }
+    if (ring_.publish_every == 1) stands_at(0, {part.first, part.call.tokens, out.mark(member).count});
+    out.keep(w, mine);
+    w.settle();
+  }
+
+  template <class Link>
+  void take(W& w, const Link& link, Member member, const Part& part) {
+    w.enter(Role::kReceiver, 0);
+    Inbox<W, Link> in(w, link);
+    const Members mine = Members::only(member);
+    in.begin(w, 0, mine);
+    auto seen = w.template table<Word>(int(link.members()), [](Lane) { return Word(0); });
+    seen[member] = in.seen(member);
+    char* const to = reinterpret_cast<char*>(taken_ + part.first);
+    uint32_t i = 0;
+    while (i < part.call.tokens && !w.failed()) {
+      if (ring_.publish_every == 1) stands_at(1, {part.first, i, in.mark(member).count, seen[member]});
+      w.wait_any(
+          mine, [&](Lane m) { return in.need(m); }, seen);
+      in.seen(member) = seen[member];
+      for (; i < part.call.tokens && in.arrived(member) && !w.failed(); ++i) {
+        w.scatter(Parts{in.first(member), part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+          return Destination{to + i * part.call.bytes, nullptr, false};
+        });
+        in.advance(member);
+        w.credit(mine, [&](Lane m) { return in.mark(m); });
+      }
+    }
+    if (ring_.publish_every == 1) stands_at(1, {part.first, part.call.tokens, in.mark(member).count});
+    in.keep(w, mine);
+    w.settle();
+  }
+
+  void check(uint32_t rank, uint32_t number) override {
+    if (rank == 0) return;
+    size_t first = 0;
+    for (uint32_t i = 0; i < number; ++i) first += ring_.calls[i].tokens * ring_.calls[i].bytes / 8;
+    for (size_t i = 0, n = ring_.calls[number].tokens * ring_.calls[number].bytes / 8; i < n; ++i)
+      if (taken_[first + i] != value(first + i)) {
+        say(rank, Checker::kContent, "word " + std::to_string(i) + " of a call's tokens is not what was sent");
+        return;
+      }
+  }
+
+  const RingPlan ring_;
+  Word* const sent_;
+  Word* const taken_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> ring_stage(const RingPlan& plan) { return std::make_unique<RingStage>(plan); }
+
+}  // namespace transload

@@ -1,0 +1,24 @@
+// RING, WRAP: one channel's ring from one rank to another, between peers or along a rail, through the production
+// Outbox and Inbox; one call or several, whose tokens differ in size.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "sim/walks/stage.h"
+
+namespace transload {
+
+struct RingPlan {
+  bool rail = false;
+  uint32_t slots = 2;
+  uint32_t publish_every = 1;
+  struct Call {
+    uint32_t tokens;
+    uint64_t bytes;  // of each, a multiple of 8
+  };
+  std::vector<Call> calls;
+};
+
+std::unique_ptr<Stage> ring_stage(const RingPlan& plan);
+
+}  // namespace transload

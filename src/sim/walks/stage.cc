@@ -1,0 +1,371 @@
+// See stage.h.
+#include "sim/walks/stage.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace transload {
+namespace {
+
+constexpr size_t kNearBytes = 8192, kPage = 4096;
+constexpr uint32_t kNeedsMax = 16;
+
+Manners tame(uint32_t publish_every) {
+  Manners m;
+  m.lazy = m.split = m.torn = m.capture = m.switches = 0;
+  m.publish_every = publish_every;
+  return m;
+}
+
+// Of a ring's end, whatever its kind.
+size_t members_most(const RankMap& map) {
+  return std::max<size_t>(map.peers * std::max<size_t>(kDispatchLanes, map.sources()), map.sources());
+}
+
+}  // namespace
+
+Stage::Stage(StagePlan plan)
+    : plan_(std::move(plan)), table_(plan_.node_sizes), space_(1, kPage), manners_(tame(plan_.publish_every)) {
+  const uint32_t count = table_.seen_by(0).ranks;
+  size_t most = 0;
+  for (uint32_t r = 0; r < count; ++r) {
+    ranks_.push_back(std::make_unique<Rank>());
+    lay(*ranks_[r], r);
+    most = std::max<size_t>(most, region_bytes(*ranks_[r]));
+  }
+  space_.reset(count, round_up(most, kPage), 0);
+  size_t words = plan_.private_words;
+  for (const auto& rank : ranks_) {
+    words += 3 * members_most(rank->board.map);
+  }
+  private_.resize(words);
+  for (uint32_t r = 0; r < count; ++r) {
+    link(*ranks_[r]);
+    ranks_[r]->positions = positions_of(r);
+  }
+}
+
+Stage::~Stage() { wind_up(); }
+
+void Stage::lay(Rank& rank, uint32_t number) {
+  Board& b = rank.board;
+  b.map = table_.seen_by(number);
+  b.geometry = {b.map.ranks, b.map.nodes,     b.map.fold,     table_.node_size_max(), b.map.peers, 1, plan_.slots,
+                1,           plan_.row_bytes, plan_.row_bytes};
+  b.up = ScaleUpRegion::plan(b.geometry, sizeof(Card), sizeof(Grant) + sizeof(Word) * b.map.sources());
+  b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
+}
+
+void Stage::link(Rank& rank) {
+  Board& b = rank.board;
+  for (uint32_t p = 0; p < b.map.peers; ++p)
+    rank.peer.push_back(space_.region(b.map.mate(p)) + ranks_[b.map.mate(p)]->board.net.bytes);
+  rank.mapped.assign(b.map.ranks, nullptr);
+  rank.rails.resize(b.map.nodes), rank.sources.resize(b.map.sources());
+  for (uint32_t n = 0; n < b.map.nodes; ++n)
+    if (n != b.map.node) rank.rails[n] = {b.map.rail_of(b.map.me, n), b.map.slot_of(b.map.me, n)};
+  for (uint32_t s = 0; s < b.map.sources(); ++s)
+    if (const uint32_t source = b.map.source_rank(s); source != kNobody && source != b.map.me)
+      rank.sources[s] = {source, b.map.node};
+  b.peer = rank.peer.data();
+  b.network = space_.region(b.map.me);
+  b.mapped = rank.mapped.data();
+  b.rails = rank.rails.data();
+  b.sources = rank.sources.data();
+  b.positions = nullptr;
+  b.always = &always_;
+}
+
+Word* Stage::take_private(size_t words) {
+  TRANSLOAD_CHECK(taken_ + words <= private_.size());
+  taken_ += words;
+  return private_.data() + taken_ - words;
+}
+
+// One set for the kind of ring that a world uses.
+Positions Stage::positions_of(uint32_t rank) {
+  const size_t members = members_most(ranks_[rank]->board.map);
+  return {take_private(members), take_private(members), take_private(members)};
+}
+
+PeerLink Stage::peers(uint32_t rank) {
+  Rank& r = *ranks_[rank];
+  return {&r.board, r.board.up.dispatch, r.positions};
+}
+
+RailLink Stage::toward_nodes(uint32_t rank) {
+  Rank& r = *ranks_[rank];
+  return {&r.board, r.board.net.dispatch, r.positions, r.board.rails, r.board.map.nodes};
+}
+
+RailLink Stage::from_sources(uint32_t rank) {
+  Rank& r = *ranks_[rank];
+  return {&r.board, r.board.net.dispatch, r.positions, r.board.sources, r.board.map.sources()};
+}
+
+void Stage::reset() {
+  wind_up();
+  over_ = false;
+  violation_ = {};
+  last_run_ = -1;
+  journal_.clear();
+  space_.reset(ranks(), space_.stride(), ranks() * space_.stride());
+  std::fill(private_.begin(), private_.end(), 0);
+  flights_.reset({this, this, &now_, manners_, true}, chance_);
+  seeded_.reset({int(ranks()) * plan_.warps * 2, kNearBytes, kNeedsMax}, &now_);
+  seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
+  for (uint32_t r = 0; r < ranks(); ++r) {
+    Rank& rank = *ranks_[r];
+    ModelMemory::Seat seat;
+    seat.rank = r;
+    seat.ranks = ranks();
+    seat.group = 0;
+    seat.process = r;
+    seat.first_region = 0;
+    seat.mapped = rank.mapped;
+    rank.memory.emplace(ModelShared{&space_, &flights_, &journal_, &chance_, &seeded_, &manners_, &now_},
+                        std::move(seat), plan_.warps);
+    rank.call = 0;
+    rank.heard = rank.ended = false;
+  }
+  for (uint32_t r = 0; r < ranks(); ++r) begin_call(r);
+}
+
+void Stage::begin_call(uint32_t r) {
+  Rank& rank = *ranks_[r];
+  std::vector<Task> tasks = call(r, rank.call);
+  if (tasks.empty() || rank.heard) {
+    rank.ended = true;
+    return;
+  }
+  rank.tasks = std::move(tasks);
+  rank.left = int(rank.tasks.size());
+  rank.memory->inner().begin_run(rank.left);
+  for (int w = 0; w < rank.left; ++w) {
+    const int fiber = seeded_.start({r, r}, [this, r, w](int, NearMemory near) {
+      Rank& mine = *ranks_[r];
+      const Task task = mine.tasks[size_t(w)];  // the last one to end begins the next call
+      WalkWarp warp(*mine.memory, w, near);
+      task(warp);
+      end_warp(r, warp, w);
+    });
+    rank.memory->starts(w);
+    seats_[size_t(fiber)] = {r, w};
+  }
+}
+
+void Stage::end_warp(uint32_t r, WalkWarp& warp, int number) {
+  Rank& rank = *ranks_[r];
+  warp.settle();
+  if (--rank.left > 0 || over_) return rank.memory->ends(number);
+  // The call returns, and the next one begins: what has landed by then is seen by it.
+  rank.memory->turn(number, Primitive::kCall);
+  if (over_) return;
+  if (!rank.heard) check(r, rank.call);
+  ++rank.call;
+  rank.memory->ends(number);
+  begin_call(r);
+}
+
+void Stage::wind_up() {
+  over_ = true;
+  while (seeded_.live() > 0) {
+    for (uint32_t r = 0; r < ranks(); ++r) {
+      ranks_[r]->memory->inner().vanish();
+      seeded_.fail(r);
+    }
+    TRANSLOAD_CHECK(seeded_.ready() > 0);
+    while (seeded_.ready() > 0) seeded_.run(0);
+  }
+}
+
+bool Stage::any_heard() const {
+  return std::any_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->heard; });
+}
+
+void Stage::actions(std::vector<Action>& list) {
+  list.clear();
+  if (violation_.checker != Checker::kNone) return;
+  for (uint32_t i = 0; i < seeded_.ready(); ++i)
+    list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
+  for (uint32_t i = 0; i < flights_.landable(); ++i)
+    list.push_back({Action::Kind::kLand, flights_.landable_flight(i)});
+  const bool all_ended = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->ended; });
+  if (all_ended) return;
+  if (list.empty() && !any_heard()) {
+    uint32_t who = 0;
+    while (ranks_[who]->ended) ++who;
+    say(who, Checker::kLiveness, "nothing can happen any more, and warps wait");
+    return;
+  }
+  if (!plan_.faults) return;
+  for (uint32_t r = 0; r < ranks(); ++r)
+    if (!ranks_[r]->heard && !ranks_[r]->ended) list.push_back({Action::Kind::kHear, r});
+}
+
+void Stage::act(const Action& action) {
+  if (action.kind == Action::Kind::kHear) {
+    ranks_[action.which]->heard = true;
+    ranks_[action.which]->memory->inner().fail();
+    seeded_.fail(action.which);
+    return;
+  }
+  if (action.kind == Action::Kind::kRun) {
+    last_run_ = int(action.which);
+    for (uint32_t i = 0; i < seeded_.ready(); ++i)
+      if (seeded_.ready_fiber(i) == last_run_) return seeded_.run(i);
+  } else {
+    for (uint32_t i = 0; i < flights_.landable(); ++i)
+      if (flights_.landable_flight(i) == action.which) return flights_.land(i);
+  }
+  TRANSLOAD_CHECK(!"an action that is not enabled");
+}
+
+uint64_t Stage::running() const {
+  for (uint32_t i = 0; i < seeded_.ready(); ++i)
+    if (seeded_.ready_fiber(i) == last_run_) {
+      const Seat& seat = seats_[size_t(last_run_)];
+      return seat.rank * uint64_t(plan_.warps) + uint64_t(seat.warp) + 1;
+    }
+  return 0;
+}
+
+bool Stage::preempts(const Action& action) const {
+  return action.kind == Action::Kind::kRun && int(action.which) != last_run_ && running() != 0;
+}
+
+bool Stage::is_private(const Action& action) const {
+  if (action.kind != Action::Kind::kRun) return false;
+  const Seat& seat = seats_[action.which];
+  const Rank& rank = *ranks_[seat.rank];
+  if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before or after
+  const Primitive next = rank.memory->next(seat.warp);
+  if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
+  if (next != Primitive::kFence && next != Primitive::kDrain && next != Primitive::kSettle) return false;
+  for (const uint32_t id : flights_.pending(agent_of(seat.rank, seat.warp))) {
+    const Flight& f = flights_.flight(id);
+    if (next == Primitive::kFence ? f.kind == Flight::Kind::kMark : !f.far) return false;
+  }
+  return true;
+}
+
+void Stage::broken(Violation violation) {
+  if (violation_.checker != Checker::kNone || over_) return;
+  violation_ = std::move(violation);
+}
+
+// Flights by their agents' names, in program order: numbers and places of flights differ between schedules.
+void Stage::print_flights(Print& p) {
+  flight_names_.clear();
+  std::vector<uint32_t> far;
+  for (uint32_t agent = 0; agent < flights_.agents(); ++agent) {
+    const std::vector<uint32_t>& pending = flights_.pending(agent);
+    p.mix(pending.size());
+    for (uint32_t i = 0; i < pending.size(); ++i) {
+      const Flight& f = flights_.flight(pending[i]);
+      if (flight_names_.size() <= pending[i]) flight_names_.resize(pending[i] + 1);
+      flight_names_[pending[i]] = uint64_t(agent + 1) << 32 | (i + 1);
+      p.mix(uint64_t(f.kind) << 56 | uint64_t(f.streamed) << 5 | uint64_t(f.fenced) << 4 | uint64_t(f.release) << 3 |
+            uint64_t(f.far) << 2 | uint64_t(f.captured) << 1 | uint64_t(f.live != nullptr));
+      p.mix(reinterpret_cast<uintptr_t>(f.to));
+      p.mix(reinterpret_cast<uintptr_t>(f.from));
+      p.mix(f.bytes);
+      p.mix(reinterpret_cast<uintptr_t>(f.drained));
+      p.mix(f.drained_count);
+      p.mix(f.live != nullptr ? *f.live : f.count);
+      if (f.captured)
+        for (size_t at = 0; at < f.bytes; at += 8) {
+          uint64_t word = 0;
+          std::memcpy(&word, f.copy.data() + at, std::min<size_t>(8, f.bytes - at));
+          p.mix(word);
+        }
+      for (const uint32_t cell : f.unwritten) p.mix(cell);
+      if (f.far) far.push_back(pending[i]);
+    }
+  }
+  // Over the network, order and runs count for all agents of a rank together.
+  std::sort(far.begin(), far.end(),
+            [&](uint32_t x, uint32_t y) { return flights_.flight(x).number < flights_.flight(y).number; });
+  for (uint32_t r = 0; r < ranks(); ++r) {
+    uint64_t run = 0, runs = 0;
+    for (const uint32_t id : far) {
+      const Flight& f = flights_.flight(id);
+      if (flights_.name(f.agent).region != r) continue;
+      if (f.run != run) ++runs;
+      run = f.run;
+      p.mix(flight_names_[id]);
+      p.mix(runs);
+    }
+    p.mix(r);
+  }
+}
+
+void Stage::print_memory(Print& p) {
+  landed_.clear();
+  for (uint32_t r = 0; r < ranks(); ++r) {
+    const char* const base = space_.region(r);
+    for (size_t at = 0, bytes = region_bytes(*ranks_[r]); at < bytes; at += kCellBytes) {
+      uint64_t word;
+      std::memcpy(&word, base + at, sizeof word);
+      const Cell& cell = *space_.cell(base + at);
+      if (word == 0 && cell.landed == 0 && cell.writer == 0 && cell.readers == 0) continue;
+      const uint64_t name = uint64_t(r) << 32 | at;
+      p.mix(name);
+      p.mix(word);
+      p.mix(cell.writer != 0 ? flight_names_[cell.writer] : 0);
+      p.mix(uint64_t(cell.readers) << 33 | uint64_t(cell.by) << 1 | uint64_t(cell.landed != 0));
+      if (cell.landed != 0) landed_.push_back({cell.landed, name});
+    }
+  }
+  for (size_t i = 0; i < private_.size(); ++i)
+    if (private_[i] != 0) p.mix(i), p.mix(private_[i]);
+}
+
+// Of each view, only which cells it lacks.
+void Stage::print_views(Print& p) {
+  const auto lacks = [&](uint32_t view) {
+    p.mix(1);
+    for (const LandedCell& cell : landed_)
+      if (cell.landed > view) p.mix(cell.name);
+  };
+  for (uint32_t agent = 0; agent < flights_.agents(); ++agent) {
+    lacks(flights_.view(agent));
+    lacks(flights_.engine_view(agent));
+    for (const uint32_t id : flights_.pending(agent)) lacks(flights_.flight(id).view);
+  }
+}
+
+Print Stage::print() {
+  Print p;
+  for (uint32_t r = 0; r < ranks(); ++r) {
+    const Rank& rank = *ranks_[r];
+    p.mix(uint64_t(rank.call) << 32 | uint64_t(rank.left) << 8 | uint64_t(rank.heard) << 2 |
+          uint64_t(rank.memory->inner().failed()) << 1 | uint64_t(rank.ended));
+    for (int w = 0; w < plan_.warps; ++w) {
+      const Print& warp = rank.memory->print(w);
+      p.mix(warp.a);
+      p.mix(warp.b);
+    }
+  }
+  uint64_t ready = 0;
+  for (uint32_t i = 0; i < seeded_.ready(); ++i) {
+    const Seat& seat = seats_[size_t(seeded_.ready_fiber(i))];
+    ready |= uint64_t(1) << (seat.rank * uint32_t(plan_.warps) + uint32_t(seat.warp));
+  }
+  p.mix(ready);
+  print_flights(p);
+  print_memory(p);
+  print_views(p);
+  return p;
+}
+
+std::string Stage::text(const Action& action) const {
+  if (action.kind == Action::Kind::kHear) return "rank " + std::to_string(action.which) + " hears of the fault";
+  if (action.kind == Action::Kind::kLand) return flights_.text(action.which) + " lands";
+  const Seat& seat = seats_[action.which];
+  return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " goes on";
+}
+
+}  // namespace transload

@@ -1,0 +1,151 @@
+// A stage: a few ranks with real boards over model memory, small enough that all their schedules can be walked. What
+// the ranks do is a derived class's.
+//
+// It stands before a choice at any time: which warp goes on to its next primitive, which flight lands, which rank hears
+// of the fault. Made anew by reset(), it does the same again for the same choices.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/board.h"
+#include "channel/card.h"
+#include "channel/ring.h"
+#include "executor/fiber/seeded.h"
+#include "sim/walks/walk_memory.h"
+
+namespace transload {
+
+struct StagePlan {
+  std::vector<uint32_t> node_sizes;
+  uint32_t slots = 2;
+  uint64_t row_bytes = 16;    // of the largest token
+  uint64_t lease_bytes = 0;   // behind each rank's scale-up region
+  size_t private_words = 64;  // of all ranks, beside the positions
+  uint32_t publish_every = 1;
+  int warps = 1;        // of a rank in a call, at most
+  bool faults = false;  // the group may be faulted at any point; each rank hears of it some time
+};
+
+struct Action {
+  enum class Kind : uint8_t { kRun, kLand, kHear } kind;
+  uint32_t which;  // of the fibers; flight; rank
+};
+
+class Stage : private Wire, private Watcher {
+ public:
+  using Task = std::function<void(WalkWarp&)>;
+
+  explicit Stage(StagePlan plan);
+  virtual ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+
+  // As new, before the first choice.
+  void reset();
+  // What can happen now; none: the walk has ended, well or with a violation.
+  void actions(std::vector<Action>& list);
+  void act(const Action& action);
+  // Commutes with everything that others can do before it: see walk.h.
+  bool is_private(const Action& action) const;
+  // Another warp is to run, though the last one could go on.
+  bool preempts(const Action& action) const;
+  // The last one that ran, if it can go on; 0: it cannot.
+  uint64_t running() const;
+  // All that what can happen from now on depends on.
+  Print print();
+  const Violation& violation() const { return violation_; }
+  std::string text(const Action& action) const;
+
+ protected:
+  // One call of a rank, counted from 0; none: it makes no more calls. The rank's fibers.
+  virtual std::vector<Task> call(uint32_t rank, uint32_t number) = 0;
+  // All warps of the call have ended, and the rank has heard of no fault.
+  virtual void check(uint32_t, uint32_t) {}
+
+  void broken(Violation violation) override;
+  void say(uint32_t rank, Checker checker, std::string what) { broken({checker, std::move(what), 0, rank, -1, 0}); }
+  // Of all ranks, zero after reset().
+  Word* take_private(size_t words);
+  // Of the only warp of a rank: see WalkMemory.
+  void stands_at(uint32_t rank, std::initializer_list<uint64_t> state) { ranks_[rank]->memory->stands_at(0, state); }
+  Board& board(uint32_t rank) { return ranks_[rank]->board; }
+  uint32_t ranks() const { return uint32_t(ranks_.size()); }
+  Flights& flights() { return flights_; }
+  char* lease(uint32_t rank) { return space_.region(rank) + ranks_[rank]->board.net.bytes + lease_offset(rank); }
+  uint64_t lease_offset(uint32_t rank) const { return ranks_[rank]->board.up.bytes; }
+  PeerLink peers(uint32_t rank);
+  RailLink toward_nodes(uint32_t rank);
+  RailLink from_sources(uint32_t rank);
+  const StagePlan plan_;
+
+ private:
+  struct Rank {
+    Board board;
+    std::vector<char*> peer, mapped;
+    std::vector<Counterpart> rails, sources;
+    Positions positions;
+    std::optional<WalkMemory> memory;
+    std::vector<Task> tasks;
+    uint32_t call = 0;
+    int left = 0;  // warps of this call
+    bool heard = false, ended = false;
+  };
+  struct Seat {
+    uint32_t rank = 0;
+    int warp = 0;
+  };
+
+  // Agents are made rank by rank.
+  uint32_t agent_of(uint32_t rank, int warp) const { return rank * uint32_t(plan_.warps) + uint32_t(warp); }
+  void lay(Rank& rank, uint32_t number);
+  void link(Rank& rank);
+  void begin_call(uint32_t rank);
+  void end_warp(uint32_t rank, WalkWarp& warp, int number);
+  void wind_up();
+  bool any_heard() const;
+  uint64_t region_bytes(const Rank& rank) const { return rank.board.net.bytes + rank.board.up.bytes + plan_.lease_bytes; }
+  Positions positions_of(uint32_t rank);
+  void print_flights(Print& print);
+  void print_memory(Print& print);
+  void print_views(Print& print);
+
+  // Wire.
+  uint64_t ready_at(uint32_t, const Flight&, uint64_t now) override { return now; }
+  bool ordered() const override { return false; }
+  bool slow(bool) const override { return false; }
+  // Watcher.
+  void stores(uint32_t, const char*, size_t) override {}
+  void counts(uint32_t, const Word*, Word) override {}
+  void landed_word(uint32_t region, const Word*) override { seeded_.word_grew(region); }
+  void captured_put(uint32_t agent) override { seeded_.word_grew(flights_.name(agent).region); }
+  void later(uint32_t, uint64_t) override {}
+
+  RankTable table_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+  std::vector<Word> private_;
+  size_t taken_ = 0;
+  std::vector<Seat> seats_;  // by fiber
+  Space space_;
+  Journal journal_{64};
+  Flights flights_{space_, journal_};
+  Seeded seeded_;
+  Chance chance_;
+  Manners manners_;
+  uint64_t now_ = 1;
+  const Word always_ = ~Word(0);
+  Violation violation_;
+  int last_run_ = -1;
+  bool over_ = false;
+  std::vector<uint64_t> flight_names_;  // by flight: its agent and its place there
+  struct LandedCell {
+    uint32_t landed;
+    uint64_t name;
+  };
+  std::vector<LandedCell> landed_;
+};
+
+}  // namespace transload

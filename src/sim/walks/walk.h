@@ -1,0 +1,62 @@
+// All schedules of a stage: depth first, each new one made by running the stage again from its start.
+//
+// What is walked. A schedule is the order of all actions: a warp goes on by one primitive (a look at a word or at bytes,
+// a move, a put, a count, a fence, a drain, a settle, a claim, an arrival), a flight lands, a put is read, a rank hears
+// of a fault. Warps are switched before every primitive, flights land at any time. Flights land whole: whoever touches
+// bytes of which only some have landed breaks a rule, and the same one as if none had; and counts stay below 256, so
+// that their lowest byte is all that could be torn.
+//
+// What is left out, and why that leaves out no outcome:
+//   merged   A state that was walked before is not walked again: what follows depends on the state alone. A state is the
+//            shared and private bytes, what is known of each cell, all flights, which cells each warp and its copy
+//            engine may not see yet, and of each warp all that its Memory ever told it, of which its stack is a
+//            function. States are compared by 128-bit prints. Numbers that only name things (of flights, landings,
+//            fibers) are not part of it: they are used only to be compared, and what the comparisons give is.
+//   private  A warp whose next primitive nobody else can see, and which sees nobody, goes on at once, before all others:
+//            its start; a count (it changes what may happen, but nothing that is there; counts and flights that came
+//            earlier do not depend on it); the end of a wait that is over; a fence without a count under way, a drain or
+//            settle with nothing near under way. Each commutes with all that others could do before it, and cannot be
+//            made impossible by them, so every schedule has one with the same outcome in which it comes now; and as
+//            nothing goes on for ever, nobody is put off for ever.
+// Where a rank may yet hear of a fault, nothing of it is private.
+//
+// With a bound on preemptions, which is for what is too large, states are merged only with what is left of the bound,
+// and nothing is private.
+#pragma once
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/walks/stage.h"
+
+namespace transload {
+
+struct WalkLimits {
+  static constexpr uint32_t kAll = ~uint32_t(0);
+  uint32_t preemptions = kAll;  // times that another warp runs though the last one could go on
+  double seconds = 600;
+  uint64_t states = uint64_t(1) << 25;
+  bool reduced = true;  // else every schedule is walked to its end
+  bool to_first = true;  // ends at the first violation
+};
+
+struct Walked {
+  bool complete = false;    // every schedule within the bound
+  double schedules = 0;     // that were walked, those that share states counted apart
+  uint64_t ended = 0;       // walked to their ends
+  uint64_t states = 0;      // different ones, where something was to choose
+  uint64_t merged = 0;      // schedules that came to a state that was known
+  uint64_t put_off = 0;     // choices not taken because a private one came first
+  uint64_t beyond = 0;      // choices not taken because of the bound
+  uint64_t actions = 0;     // all, those of running again included
+  uint64_t deepest = 0;     // actions of the longest schedule
+  double seconds = 0;
+  Violation violation;             // the first
+  std::vector<std::string> story;  // the last actions before it
+  std::set<Print> outcomes;        // final states and violations, without what only names things
+};
+
+Walked walk(Stage& stage, const WalkLimits& limits);
+
+}  // namespace transload

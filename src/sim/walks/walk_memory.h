@@ -1,0 +1,177 @@
+// WalkMemory: ModelMemory, stopped before every primitive that others could see, and with a print of all that its warps
+// were told. The Memory of FiberWarp for exhaustive walks.
+//
+// A warp is a function of what its Memory tells it: so two warps with one print, of one world, are at the same place of
+// their code with the same variables.
+#pragma once
+#include <cstring>
+#include <initializer_list>
+#include <vector>
+
+#include "executor/fiber/model_memory.h"
+#include "sim/walks/print.h"
+
+namespace transload {
+
+// What a warp does when it goes on.
+enum class Primitive : uint8_t {
+  kStart,
+  kLook,
+  kPeek,
+  kClaim,
+  kArrive,
+  kMove,
+  kSum,
+  kPut,
+  kCount,
+  kLiveCount,
+  kFence,
+  kDrain,
+  kSettle,
+  kParked,
+  kCall,
+  kEnd
+};
+
+class WalkMemory {
+ public:
+  using Plants = LivePlants;
+
+  WalkMemory(const ModelShared& shared, ModelMemory::Seat seat, int warps)
+      : inner_(shared, std::move(seat)), parker_(*shared.parker), warps_(size_t(warps)) {
+    for (int w = 0; w < warps; ++w) inner_.agent(w);
+  }
+
+  // The Memory of FiberWarp: see warp.h there.
+  uint32_t publish_every() const { return inner_.publish_every(); }
+  bool failed(int w) {
+    const bool failed = inner_.failed(w);
+    if (failed) told(w, 1);
+    return failed;
+  }
+  Word observe(int w, const Word* word) {
+    turn(w, Primitive::kLook);
+    return told(w, inner_.observe(w, word));
+  }
+  Word glance(int w, const Word* word) {
+    turn(w, Primitive::kLook);
+    return told(w, inner_.glance(w, word));
+  }
+  void knows(int w, const Word* word, Word before, Word now) { inner_.knows(w, word, before, now); }
+  template <class T>
+  T peek(int w, const T* at) {
+    turn(w, Primitive::kPeek);
+    const T value = inner_.peek(w, at);
+    uint64_t words[(sizeof(T) + 7) / 8] = {};
+    std::memcpy(words, &value, sizeof value);
+    for (const uint64_t word : words) told(w, word);
+    return value;
+  }
+  char* rail_base(uint32_t rank) const { return inner_.rail_base(rank); }
+  void advance(int w, Word* word, Word count) { inner_.advance(w, word, count); }
+  Word claim(int w, Word* counter) {
+    turn(w, Primitive::kClaim);
+    return told(w, inner_.claim(w, counter));
+  }
+  Word arrive(int w, Word* counter) {
+    turn(w, Primitive::kArrive);
+    return told(w, inner_.arrive(w, counter));
+  }
+  void engine_fence(int w) { inner_.engine_fence(w); }
+  void move(int w, const Piece& piece, bool staged) {
+    turn(w, Primitive::kMove);
+    inner_.move(w, piece, staged);
+  }
+  void sum(int w, const simd::SumJob& job) {
+    turn(w, Primitive::kSum);
+    inner_.sum(w, job);
+  }
+  void moved(int, uint32_t) {}
+  void store_fence(int w) {
+    turn(w, Primitive::kFence);
+    inner_.store_fence(w);
+  }
+  void drain(int w) {
+    turn(w, Primitive::kDrain);
+    inner_.drain(w);
+  }
+  void settle(int w) {
+    turn(w, Primitive::kSettle);
+    inner_.settle(w);
+  }
+  void put(int w, const Put& put) {
+    turn(w, Primitive::kPut);
+    inner_.put(w, put);
+  }
+  void publish(int w, RailWord to, Word count) {
+    turn(w, Primitive::kCount);
+    inner_.publish(w, to, count);
+  }
+  void publish_live(int w, RailWord to, const Word* from) {
+    turn(w, Primitive::kLiveCount);
+    inner_.publish_live(w, to, from);
+  }
+  void store(int w, Word* at, uint32_t reader, Word count) {
+    turn(w, Primitive::kCount);
+    inner_.store(w, at, reader, count);
+  }
+  void store_relaxed(int w, Word* at, uint32_t reader, Word count) {
+    turn(w, Primitive::kCount);
+    inner_.store_relaxed(w, at, reader, count);
+  }
+  void wake(int w, const Batch& batch) { inner_.wake(w, batch); }
+  bool park(int w, Park& park) {
+    warps_[size_t(w)].next = Primitive::kParked;
+    told(w, uint64_t(Primitive::kParked));
+    const bool met = inner_.park(w, park);
+    told(w, met);
+    return met;
+  }
+  void missed(int) {}
+  void breathe(int) {}
+  void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
+
+  // For the walk.
+  ModelMemory& inner() { return inner_; }
+  const ModelMemory& inner() const { return inner_; }
+  const Print& print(int w) const { return warps_[size_t(w)].print; }
+  Primitive next(int w) const { return warps_[size_t(w)].next; }
+  void starts(int w) {
+    warps_[size_t(w)].next = Primitive::kStart;
+    told(w, uint64_t(Primitive::kStart));
+  }
+  void ends(int w) { warps_[size_t(w)].next = Primitive::kEnd; }
+  // All variables of this warp's task are functions of `state`, and it holds no marks: so how they came to be is of no
+  // more account.
+  void stands_at(int w, std::initializer_list<uint64_t> state) {
+    Print& print = warps_[size_t(w)].print;
+    print = {};
+    for (const uint64_t value : state) print.mix(value);
+  }
+  // All others have their turn, before this.
+  void turn(int w, Primitive what) {
+    if (inner_.gone()) return;
+    warps_[size_t(w)].next = what;
+    parker_.yield();
+    told(w, uint64_t(what));
+  }
+
+ private:
+  struct OfWarp {
+    Print print;
+    Primitive next = Primitive::kEnd;
+  };
+  uint64_t told(int w, uint64_t value) {
+    warps_[size_t(w)].print.mix(value);
+    return value;
+  }
+
+  ModelMemory inner_;
+  Parker& parker_;
+  std::vector<OfWarp> warps_;
+};
+
+using WalkWarp = FiberWarp<WalkMemory>;
+static_assert(Warp<WalkWarp>);
+
+}  // namespace transload
