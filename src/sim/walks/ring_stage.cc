@@ -43,6 +43,7 @@ class RingStage final : public Stage {
         ring_(plan),
         sent_(take_private(words_of(plan))),
         taken_(take_private(words_of(plan))) {}
+  ~RingStage() override { stop(); }
 
  private:
   std::vector<Task> call(uint32_t rank, uint32_t number) override {
@@ -89,7 +90,7 @@ class RingStage final : public Stage {
     out.begin(w, 0, mine);
     for (uint32_t i = 0; i < part.call.tokens && !w.failed(); ++i) {
       if (ring_.publish_every == 1)
-        stands_at(0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
+        stands_at(0, 0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
       make_room(w, Set::only(0), out, [&](Lane) { return member; });
       const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;
       w.scatter(Parts{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
@@ -100,7 +101,7 @@ class RingStage final : public Stage {
       out.advance(member);
       w.publish(mine, [&](Lane m) { return out.mark(m); });
     }
-    if (ring_.publish_every == 1) stands_at(0, {part.first, part.call.tokens, out.mark(member).count});
+    if (ring_.publish_every == 1) stands_at(0, 0, {part.first, part.call.tokens, out.mark(member).count});
     out.keep(w, mine);
     w.settle();
   }
@@ -116,7 +117,7 @@ class RingStage final : public Stage {
     char* const to = reinterpret_cast<char*>(taken_ + part.first);
     uint32_t i = 0;
     while (i < part.call.tokens && !w.failed()) {
-      if (ring_.publish_every == 1) stands_at(1, {part.first, i, in.mark(member).count, seen[member]});
+      if (ring_.publish_every == 1) stands_at(1, 0, {part.first, i, in.mark(member).count, seen[member]});
       w.wait_any(
           mine, [&](Lane m) { return in.need(m); }, seen);
       in.seen(member) = seen[member];
@@ -128,7 +129,7 @@ class RingStage final : public Stage {
         w.credit(mine, [&](Lane m) { return in.mark(m); });
       }
     }
-    if (ring_.publish_every == 1) stands_at(1, {part.first, part.call.tokens, in.mark(member).count});
+    if (ring_.publish_every == 1) stands_at(1, 0, {part.first, part.call.tokens, in.mark(member).count});
     in.keep(w, mine);
     w.settle();
   }

@@ -47,7 +47,7 @@ Stage::Stage(StagePlan plan)
   }
 }
 
-Stage::~Stage() { wind_up(); }
+Stage::~Stage() { stop(); }
 
 void Stage::lay(Rank& rank, uint32_t number) {
   Board& b = rank.board;
@@ -106,7 +106,7 @@ RailLink Stage::from_sources(uint32_t rank) {
 }
 
 void Stage::reset() {
-  wind_up();
+  stop();
   over_ = false;
   violation_ = {};
   last_run_ = -1;
@@ -169,7 +169,7 @@ void Stage::end_warp(uint32_t r, WalkWarp& warp, int number) {
   begin_call(r);
 }
 
-void Stage::wind_up() {
+void Stage::stop() {
   over_ = true;
   while (seeded_.live() > 0) {
     for (uint32_t r = 0; r < ranks(); ++r) {
@@ -243,12 +243,19 @@ bool Stage::is_private(const Action& action) const {
   if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before or after
   const Primitive next = rank.memory->next(seat.warp);
   if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
+  if (next == Primitive::kMove || next == Primitive::kSum || next == Primitive::kPut) return true;
   if (next != Primitive::kFence && next != Primitive::kDrain && next != Primitive::kSettle) return false;
   for (const uint32_t id : flights_.pending(agent_of(seat.rank, seat.warp))) {
     const Flight& f = flights_.flight(id);
     if (next == Primitive::kFence ? f.kind == Flight::Kind::kMark : !f.far) return false;
   }
   return true;
+}
+
+bool Stage::is_early(const Action& action) const {
+  if (action.kind != Action::Kind::kLand) return false;
+  const Flight& f = flights_.flight(action.which);
+  return f.kind != Flight::Kind::kMark && (f.captured || f.drained == nullptr);
 }
 
 void Stage::broken(Violation violation) {

@@ -46,11 +46,15 @@ class Stage : private Wire, private Watcher {
 
   // As new, before the first choice.
   void reset();
+  // All warps end, whatever they are at. Before what they use goes away.
+  void stop();
   // What can happen now; none: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);
   void act(const Action& action);
   // Commutes with everything that others can do before it: see walk.h.
   bool is_private(const Action& action) const;
+  // Bytes that land before they must.
+  bool is_early(const Action& action) const;
   // Another warp is to run, though the last one could go on.
   bool preempts(const Action& action) const;
   // The last one that ran, if it can go on; 0: it cannot.
@@ -70,8 +74,10 @@ class Stage : private Wire, private Watcher {
   void say(uint32_t rank, Checker checker, std::string what) { broken({checker, std::move(what), 0, rank, -1, 0}); }
   // Of all ranks, zero after reset().
   Word* take_private(size_t words);
-  // Of the only warp of a rank: see WalkMemory.
-  void stands_at(uint32_t rank, std::initializer_list<uint64_t> state) { ranks_[rank]->memory->stands_at(0, state); }
+  // Of a warp: see WalkMemory.
+  void stands_at(uint32_t rank, int warp, std::initializer_list<uint64_t> state) {
+    ranks_[rank]->memory->stands_at(warp, state);
+  }
   Board& board(uint32_t rank) { return ranks_[rank]->board; }
   uint32_t ranks() const { return uint32_t(ranks_.size()); }
   Flights& flights() { return flights_; }
@@ -105,7 +111,6 @@ class Stage : private Wire, private Watcher {
   void link(Rank& rank);
   void begin_call(uint32_t rank);
   void end_warp(uint32_t rank, WalkWarp& warp, int number);
-  void wind_up();
   bool any_heard() const;
   uint64_t region_bytes(const Rank& rank) const { return rank.board.net.bytes + rank.board.up.bytes + plan_.lease_bytes; }
   Positions positions_of(uint32_t rank);

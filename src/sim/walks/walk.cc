@@ -56,10 +56,23 @@ class Walk {
     for (;;) {
       stage_.actions(list_);
       if (list_.empty()) return end();
+      leave_out_early();
       if (!choose_private()) within_bound();
       if (list_.size() > 1) return fork();
       take(list_[0]);
     }
+  }
+
+  void leave_out_early() {
+    if (!limits_.reduced) return;
+    const auto early = [&](const Action& action) { return stage_.is_early(action); };
+    const size_t all = list_.size();
+    if (std::all_of(list_.begin(), list_.end(), early)) {
+      list_.resize(1);  // nothing else can happen: in any order
+    } else {
+      std::erase_if(list_, early);
+    }
+    walked_.early += all - list_.size();
   }
 
   bool choose_private() {

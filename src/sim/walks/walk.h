@@ -47,6 +47,7 @@ struct Walked {
   uint64_t ended = 0;       // walked to their ends
   uint64_t states = 0;      // different ones, where something was to choose
   uint64_t merged = 0;      // schedules that came to a state that was known
+  uint64_t early = 0;       // landings of bytes not taken because nothing made them land yet
   uint64_t put_off = 0;     // choices not taken because a private one came first
   uint64_t beyond = 0;      // choices not taken because of the bound
   uint64_t actions = 0;     // all, those of running again included

@@ -1,0 +1,22 @@
+// CARDS: the barrier that opens and closes a call. Cards and grants are shown and checked (open_call), each rank stores
+// a row into the lease of each peer once it holds its grant, says "done" (leave) and returns when all peers are done
+// (close_call). Leases change hands when a call returns. The group may be faulted at any point.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "sim/walks/stage.h"
+
+namespace transload {
+
+struct CardsPlan {
+  std::vector<uint32_t> node_sizes;
+  uint32_t calls = 1;
+  bool warps = false;   // opener, mover and closer are a warp each, else one does all
+  bool stores = true;   // else there is nothing between opening and closing
+  bool faults = false;
+};
+
+std::unique_ptr<Stage> cards_stage(const CardsPlan& plan);
+
+}  // namespace transload
