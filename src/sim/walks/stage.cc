@@ -113,6 +113,7 @@ void Stage::reset() {
   journal_.clear();
   space_.reset(ranks(), space_.stride(), ranks() * space_.stride());
   std::fill(private_.begin(), private_.end(), 0);
+  words_.assign(ranks() * space_.stride() / kCellBytes, false);
   flights_.reset({this, this, &now_, manners_, true}, chance_);
   seeded_.reset({int(ranks()) * plan_.warps * 2, kNearBytes, kNeedsMax}, &now_);
   seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
@@ -323,24 +324,27 @@ void Stage::print_memory(Print& p) {
       p.mix(word);
       p.mix(cell.writer != 0 ? flight_names_[cell.writer] : 0);
       p.mix(uint64_t(cell.readers) << 33 | uint64_t(cell.by) << 1 | uint64_t(cell.landed != 0));
-      if (cell.landed != 0) landed_.push_back({cell.landed, name});
+      if (cell.landed != 0 && !words_[space_.offset(base + at) / kCellBytes]) landed_.push_back({cell.landed, r, name});
     }
   }
   for (size_t i = 0; i < private_.size(); ++i)
     if (private_[i] != 0) p.mix(i), p.mix(private_[i]);
 }
 
-// Of each view, only which cells it lacks.
+// Of each view, only which cells it lacks, of those that its agent may read: the ones of its own rank (WalkMemory sees to
+// it).
 void Stage::print_views(Print& p) {
-  const auto lacks = [&](uint32_t view) {
+  const auto lacks = [&](uint32_t region, uint32_t view) {
     p.mix(1);
     for (const LandedCell& cell : landed_)
-      if (cell.landed > view) p.mix(cell.name);
+      if (cell.region == region && cell.landed > view) p.mix(cell.name);
   };
   for (uint32_t agent = 0; agent < flights_.agents(); ++agent) {
-    lacks(flights_.view(agent));
-    lacks(flights_.engine_view(agent));
-    for (const uint32_t id : flights_.pending(agent)) lacks(flights_.flight(id).view);
+    const uint32_t region = flights_.name(agent).region;
+    lacks(region, flights_.view(agent));
+    lacks(region, flights_.engine_view(agent));
+    for (const uint32_t id : flights_.pending(agent))
+      if (!flights_.flight(id).captured) lacks(region, flights_.flight(id).view);
   }
 }
 
@@ -351,7 +355,7 @@ Print Stage::print() {
     p.mix(uint64_t(rank.call) << 32 | uint64_t(rank.left) << 8 | uint64_t(rank.heard) << 2 |
           uint64_t(rank.memory->inner().failed()) << 1 | uint64_t(rank.ended));
     for (int w = 0; w < plan_.warps; ++w) {
-      const Print& warp = rank.memory->print(w);
+      const Print warp = rank.memory->print(w);
       p.mix(warp.a);
       p.mix(warp.b);
     }

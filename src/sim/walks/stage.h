@@ -124,7 +124,7 @@ class Stage : private Wire, private Watcher {
   bool slow(bool) const override { return false; }
   // Watcher.
   void stores(uint32_t, const char*, size_t) override {}
-  void counts(uint32_t, const Word*, Word) override {}
+  void counts(uint32_t, const Word* word, Word) override { words_[space_.offset(word) / kCellBytes] = true; }
   void landed_word(uint32_t region, const Word*) override { seeded_.word_grew(region); }
   void captured_put(uint32_t agent) override { seeded_.word_grew(flights_.name(agent).region); }
   void later(uint32_t, uint64_t) override {}
@@ -147,10 +147,11 @@ class Stage : private Wire, private Watcher {
   bool over_ = false;
   std::vector<uint64_t> flight_names_;  // by flight: its agent and its place there
   struct LandedCell {
-    uint32_t landed;
+    uint32_t landed, region;
     uint64_t name;
   };
   std::vector<LandedCell> landed_;
+  std::vector<bool> words_;  // by cell: a count was given for it, so it is looked at and never peeked
 };
 
 }  // namespace transload

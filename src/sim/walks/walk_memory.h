@@ -2,12 +2,15 @@
 // were told. The Memory of FiberWarp for exhaustive walks.
 //
 // A warp is a function of what its Memory tells it: so two warps with one print, of one world, are at the same place of
-// their code with the same variables.
+// their code with the same variables. A wait is the exception that keeps prints few: it looks at words, keeps the most
+// that it saw of each, and parks, over and over, so its place and variables are those values and the word that it looks
+// at next.
 #pragma once
 #include <cstring>
 #include <initializer_list>
 #include <vector>
 
+#include "base/check.h"
 #include "executor/fiber/model_memory.h"
 #include "sim/walks/print.h"
 
@@ -38,7 +41,7 @@ class WalkMemory {
   using Plants = LivePlants;
 
   WalkMemory(const ModelShared& shared, ModelMemory::Seat seat, int warps)
-      : inner_(shared, std::move(seat)), parker_(*shared.parker), warps_(size_t(warps)) {
+      : inner_(shared, std::move(seat)), space_(*shared.space), parker_(*shared.parker), warps_(size_t(warps)) {
     for (int w = 0; w < warps; ++w) inner_.agent(w);
   }
 
@@ -50,17 +53,30 @@ class WalkMemory {
     return failed;
   }
   Word observe(int w, const Word* word) {
-    turn(w, Primitive::kLook);
-    return told(w, inner_.observe(w, word));
+    look(w, word);
+    return inner_.observe(w, word);
   }
   Word glance(int w, const Word* word) {
-    turn(w, Primitive::kLook);
-    return told(w, inner_.glance(w, word));
+    look(w, word);
+    return inner_.glance(w, word);
   }
-  void knows(int w, const Word* word, Word before, Word now) { inner_.knows(w, word, before, now); }
+  // Of a look a warp keeps only the most it has seen of that word: what it saw before is of no more account, and so is
+  // how often it looked and waited in between.
+  void knows(int w, const Word* word, Word before, Word now) {
+    inner_.knows(w, word, before, now);
+    OfWarp& warp = warps_[size_t(w)];
+    for (Seen& seen : warp.seen)
+      if (seen.word == word) {
+        if (seen.value == before) return void(seen.value = now);
+        close_round(w);  // another variable
+        break;
+      }
+    warp.seen.push_back({word, now});
+  }
   template <class T>
   T peek(int w, const T* at) {
     turn(w, Primitive::kPeek);
+    check_own(at);
     const T value = inner_.peek(w, at);
     uint64_t words[(sizeof(T) + 7) / 8] = {};
     std::memcpy(words, &value, sizeof value);
@@ -80,10 +96,13 @@ class WalkMemory {
   void engine_fence(int w) { inner_.engine_fence(w); }
   void move(int w, const Piece& piece, bool staged) {
     turn(w, Primitive::kMove);
+    check_own(piece.from);
     inner_.move(w, piece, staged);
   }
   void sum(int w, const simd::SumJob& job) {
     turn(w, Primitive::kSum);
+    for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
+      for (int i = 0; i < rows->count; ++i) check_own(rows->at[i]);
     inner_.sum(w, job);
   }
   void moved(int, uint32_t) {}
@@ -122,19 +141,25 @@ class WalkMemory {
   void wake(int w, const Batch& batch) { inner_.wake(w, batch); }
   bool park(int w, Park& park) {
     warps_[size_t(w)].next = Primitive::kParked;
-    told(w, uint64_t(Primitive::kParked));
     const bool met = inner_.park(w, park);
-    told(w, met);
+    if (!met) told(w, 2);
     return met;
   }
-  void missed(int) {}
+  void missed(int w) { told(w, 3); }  // a poll is not a wait: it goes on
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
 
   // For the walk.
   ModelMemory& inner() { return inner_; }
   const ModelMemory& inner() const { return inner_; }
-  const Print& print(int w) const { return warps_[size_t(w)].print; }
+  Print print(int w) const {
+    const OfWarp& warp = warps_[size_t(w)];
+    Print print = warp.print;
+    for (const Seen& seen : warp.seen) print.mix(reinterpret_cast<uintptr_t>(seen.word)), print.mix(seen.value);
+    print.mix(uint64_t(warp.next));
+    if (warp.next == Primitive::kLook) print.mix(reinterpret_cast<uintptr_t>(warp.looks_at));
+    return print;
+  }
   Primitive next(int w) const { return warps_[size_t(w)].next; }
   void starts(int w) {
     warps_[size_t(w)].next = Primitive::kStart;
@@ -144,6 +169,7 @@ class WalkMemory {
   // All variables of this warp's task are functions of `state`, and it holds no marks: so how they came to be is of no
   // more account.
   void stands_at(int w, std::initializer_list<uint64_t> state) {
+    warps_[size_t(w)].seen.clear();
     Print& print = warps_[size_t(w)].print;
     print = {};
     for (const uint64_t value : state) print.mix(value);
@@ -157,16 +183,44 @@ class WalkMemory {
   }
 
  private:
+  struct Seen {
+    const Word* word;
+    Word value;
+  };
   struct OfWarp {
-    Print print;
+    Print print;             // before the looks of `seen`
+    std::vector<Seen> seen;  // in the looks since, with nothing else in between
+    const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };
+
+  void look(int w, const Word* word) {
+    if (inner_.gone()) return;
+    warps_[size_t(w)].next = Primitive::kLook;
+    warps_[size_t(w)].looks_at = word;
+    parker_.yield();
+  }
+  void close_round(int w) {
+    OfWarp& warp = warps_[size_t(w)];
+    for (const Seen& seen : warp.seen) {
+      warp.print.mix(reinterpret_cast<uintptr_t>(seen.word));
+      warp.print.mix(seen.value);
+    }
+    warp.seen.clear();
+  }
   uint64_t told(int w, uint64_t value) {
+    close_round(w);
     warps_[size_t(w)].print.mix(value);
     return value;
   }
 
+  // Stages have no role that reads another rank's memory.
+  void check_own(const void* at) const {
+    TRANSLOAD_CHECK(!space_.holds(at) || space_.region_of(at) == inner_.region() || inner_.gone());
+  }
+
   ModelMemory inner_;
+  const Space& space_;
   Parker& parker_;
   std::vector<OfWarp> warps_;
 };
