@@ -13,9 +13,7 @@ using W = WalkWarp;
 constexpr size_t kRowWords = 2, kRowBytes = 8 * kRowWords;
 constexpr char kScribble = char(0xEE);
 
-uint32_t ranks_of(const CardsPlan& plan) {
-  return std::accumulate(plan.node_sizes.begin(), plan.node_sizes.end(), 0u);
-}
+uint32_t ranks_of(const CardsPlan& plan) { return std::accumulate(plan.node_sizes.begin(), plan.node_sizes.end(), 0u); }
 
 StagePlan stage_plan(const CardsPlan& plan) {
   const uint32_t ranks = ranks_of(plan);
@@ -36,8 +34,12 @@ class CardsStage final : public Stage {
     for (uint32_t r = 0; r < ranks(); ++r) {
       const Board& b = board(r);
       const size_t grant_words = sizeof(Grant) / 8 + b.map.sources();
-      own_.push_back({{}, take_private(sizeof(Card) / 8), take_private(1), take_private(kRowWords),
-                      take_private(grant_words * b.map.peers), grant_words});
+      own_.push_back({{},
+                      take_private(sizeof(Card) / 8),
+                      take_private(1),
+                      take_private(kRowWords),
+                      take_private(grant_words * b.map.peers),
+                      grant_words});
     }
   }
   ~CardsStage() override { stop(); }
@@ -106,7 +108,9 @@ class CardsStage final : public Stage {
       if (grants.rows(0) == nullptr) return;
       stands_at(rank, warp, {own.call.epoch(), 4, w.failed(), reinterpret_cast<uintptr_t>(grants.rows(0))});
       w.scatter(Parts{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),
-                [&](Lane p) { return Destination{grants.rows(p) + map.peer * kRowBytes, nullptr, false}; });
+                [&](Lane p) {
+                  return Destination{grants.rows(p) + map.peer * kRowBytes, nullptr, false};
+                });
     }
     leave(w, own.call);
   }

@@ -12,8 +12,8 @@ namespace transload {
 struct CardsPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t calls = 1;
-  bool warps = false;   // opener, mover and closer are a warp each, else one does all
-  bool stores = true;   // else there is nothing between opening and closing
+  bool warps = false;  // opener, mover and closer are a warp each, else one does all
+  bool stores = true;  // else there is nothing between opening and closing
   bool faults = false;
 };
 

@@ -96,8 +96,7 @@ class RingStage final : public Stage {
       w.scatter(Parts{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
         return Destination{out.next(member), nullptr, out.staged(member)};
       });
-      if constexpr (std::is_same_v<Link, RailLink>)
-        w.put(mine, [&](Lane m) { return out.put(m.i, part.call.bytes); });
+      if constexpr (std::is_same_v<Link, RailLink>) w.put(mine, [&](Lane m) { return out.put(m.i, part.call.bytes); });
       out.advance(member);
       w.publish(mine, [&](Lane m) { return out.mark(m); });
     }

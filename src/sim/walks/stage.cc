@@ -52,8 +52,8 @@ Stage::~Stage() { stop(); }
 void Stage::lay(Rank& rank, uint32_t number) {
   Board& b = rank.board;
   b.map = table_.seen_by(number);
-  b.geometry = {b.map.ranks, b.map.nodes,     b.map.fold,     table_.node_size_max(), b.map.peers, 1, plan_.slots,
-                1,           plan_.row_bytes, plan_.row_bytes};
+  b.geometry = {b.map.ranks, b.map.nodes, b.map.fold, table_.node_size_max(), b.map.peers,
+                1,           plan_.slots, 1,          plan_.row_bytes,        plan_.row_bytes};
   b.up = ScaleUpRegion::plan(b.geometry, sizeof(Card), sizeof(Grant) + sizeof(Word) * b.map.sources());
   b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
 }
@@ -189,10 +189,8 @@ bool Stage::any_heard() const {
 void Stage::actions(std::vector<Action>& list) {
   list.clear();
   if (violation_.checker != Checker::kNone) return;
-  for (uint32_t i = 0; i < seeded_.ready(); ++i)
-    list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
-  for (uint32_t i = 0; i < flights_.landable(); ++i)
-    list.push_back({Action::Kind::kLand, flights_.landable_flight(i)});
+  for (uint32_t i = 0; i < seeded_.ready(); ++i) list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
+  for (uint32_t i = 0; i < flights_.landable(); ++i) list.push_back({Action::Kind::kLand, flights_.landable_flight(i)});
   const bool all_ended = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->ended; });
   if (all_ended) return;
   if (list.empty() && !any_heard()) {
@@ -331,8 +329,8 @@ void Stage::print_memory(Print& p) {
     if (private_[i] != 0) p.mix(i), p.mix(private_[i]);
 }
 
-// Of each view, only which cells it lacks, of those that its agent may read: the ones of its own rank (WalkMemory sees to
-// it).
+// Of each view, only which cells it lacks, of those that its agent may read: the ones of its own rank (WalkMemory sees
+// to it).
 void Stage::print_views(Print& p) {
   const auto lacks = [&](uint32_t region, uint32_t view) {
     p.mix(1);

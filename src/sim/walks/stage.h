@@ -112,7 +112,9 @@ class Stage : private Wire, private Watcher {
   void begin_call(uint32_t rank);
   void end_warp(uint32_t rank, WalkWarp& warp, int number);
   bool any_heard() const;
-  uint64_t region_bytes(const Rank& rank) const { return rank.board.net.bytes + rank.board.up.bytes + plan_.lease_bytes; }
+  uint64_t region_bytes(const Rank& rank) const {
+    return rank.board.net.bytes + rank.board.up.bytes + plan_.lease_bytes;
+  }
   Positions positions_of(uint32_t rank);
   void print_flights(Print& print);
   void print_memory(Print& print);

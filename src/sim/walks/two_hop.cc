@@ -92,8 +92,7 @@ class TwoHop {
     walked_.deepest = std::max(walked_.deepest, result.steps);
     walked_.choices = std::max<uint64_t>(walked_.choices, chooser.options.size());
     if (!result.passed()) {
-      walked_.violation =
-          std::string(kCheckerNames[size_t(result.violation.checker)]) + ": " + result.violation.what;
+      walked_.violation = std::string(kCheckerNames[size_t(result.violation.checker)]) + ": " + result.violation.what;
       return false;
     }
     if (departures_.size() == plan_.departures) return true;

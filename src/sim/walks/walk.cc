@@ -38,11 +38,9 @@ class Walk {
     uint32_t preemptions = 0;  // so far
   };
 
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
   bool bounded() const { return limits_.preemptions != WalkLimits::kAll; }
-  bool merges() const { return limits_.reduced; }
+  bool merges() const { return limits_.merged; }
 
   void take(const Action& action) {
     if (bounded()) preemptions_ += stage_.preempts(action);
@@ -64,7 +62,7 @@ class Walk {
   }
 
   void leave_out_early() {
-    if (!limits_.reduced) return;
+    if (!limits_.hastened) return;
     const auto early = [&](const Action& action) { return stage_.is_early(action); };
     const size_t all = list_.size();
     if (std::all_of(list_.begin(), list_.end(), early)) {
@@ -76,7 +74,7 @@ class Walk {
   }
 
   bool choose_private() {
-    if (!limits_.reduced || bounded()) return false;
+    if (!limits_.hastened || bounded()) return false;
     for (const Action& action : list_)
       if (stage_.is_private(action)) {
         walked_.put_off += list_.size() - 1;

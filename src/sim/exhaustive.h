@@ -1,0 +1,45 @@
+// The exhaustive walks of `transload sim --exhaustive WORLD`: tiny worlds, all schedules and landings of each, or as
+// many as are said.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/canary.h"
+
+namespace transload {
+
+struct ExhaustiveLimits {
+  double seconds = 600;  // of each part
+  Canary canary = Canary::kNone;
+  bool quick = false;  // only the parts that take seconds
+};
+
+// One part of a world: a variant of it, walked by itself.
+struct ExhaustivePart {
+  std::string name, about;
+  std::string bound;  // "all", or what the walk was bounded by
+  bool complete = false;
+  double schedules = 0;  // that were walked, those that share states counted apart
+  uint64_t worlds = 0;   // run to their ends
+  uint64_t states = 0;   // different ones, where something was to choose; 0: not told apart
+  uint64_t merged = 0, put_off = 0, early = 0, beyond = 0;  // choices that the reduction or the bound left out
+  uint64_t actions = 0, deepest = 0;
+  double seconds = 0;
+  std::string violation;  // empty: none
+  std::vector<std::string> story;
+};
+
+struct ExhaustiveReport {
+  std::string world;
+  std::vector<ExhaustivePart> parts;
+  bool passed() const;  // complete, and no rule broken
+};
+
+std::vector<std::string> exhaustive_worlds();
+// Throws Error{kInvalidArgument} if there is no such world.
+ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& limits);
+// For people: what was walked, what was left out and why that is sound, and what was found.
+std::string to_text(const ExhaustiveReport& report);
+
+}  // namespace transload
