@@ -79,7 +79,7 @@ const std::vector<Part>& parts() {
       {"cards",
        "barrier_peers",
        "2 peers: cards and grants open a call, done words close it",
-       true,
+       false,
        cards({{2}, 1, false, false, false}),
        {}},
       {"cards",

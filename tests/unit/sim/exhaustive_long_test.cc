@@ -16,6 +16,7 @@ void expect_all(const CardsPlan& plan) {
 }
 
 TEST(ExhaustiveLong, AFaultAtAnyPointOfTheBarrier) { expect_all({{1, 1}, 1, false, false, true}); }
+TEST(ExhaustiveLong, BarrierOfPeers) { expect_all({{2}, 1, false, false, false}); }
 TEST(ExhaustiveLong, TwoEpochs) { expect_all({{1, 1}, 2, false, true, false}); }
 
 TEST(ExhaustiveLong, TwoDeparturesOfADispatch) {
