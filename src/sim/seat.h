@@ -19,7 +19,7 @@ struct SeatWorld {
   Seeded* seeded;
   Timeline* timeline;
   SimControl* control;
-  std::function<void(Violation)> broken;
+  std::function<void(Violation)> broken = nullptr;
 };
 
 class SimSeat final : public Crew<ModelWarp> {

@@ -60,7 +60,16 @@ class World final : private Wire, private Watcher {
   const Journal& journal() const { return *journal_; }
   const Space& space() const { return *space_; }
   std::string address_text(uint64_t offset) const;
+  const AddressBook* book_of(uint64_t offset) const;  // null: private memory
   std::string waits_text() const { return waits_text_; }
+  // A warp that waited when the world ended.
+  struct Wait {
+    uint32_t group, rank;
+    uint32_t whom;
+    uint64_t word;     // offset; 0: none
+    std::string text;  // "rank 3 sender, channel 1: waits for ..."
+  };
+  const std::vector<Wait>& waits() const { return waits_; }
 
  private:
   struct GroupOf;  // one group, of all its ranks
@@ -141,6 +150,7 @@ class World final : private Wire, private Watcher {
   Violation violation_;
   bool over_ = false, stopped_ = false;
   std::string waits_text_;
+  std::vector<Wait> waits_;
 };
 
 }  // namespace transload

@@ -53,9 +53,11 @@ void Flights::record(Happened what, uint32_t agent, const void* at, uint64_t a, 
   journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, a, offset, c});
 }
 
-void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what) {
+void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other) {
   const AgentName& n = agents_[agent].name;
-  setup_.watcher->broken({checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0});
+  Violation violation{checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
+  if (other != 0) violation.other = flights_[other].event;
+  setup_.watcher->broken(std::move(violation));
 }
 
 uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
@@ -157,7 +159,8 @@ void Flights::claim_target(uint32_t id) {
   for (size_t i = 0; i < count; ++i) {
     if (cells[i].writer != 0) {
       const std::string other = text(cells[i].writer);
-      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way");
+      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way",
+                        cells[i].writer);
     }
     if (cells[i].readers != 0)
       return break_rule(Checker::kReuse, f.agent, f.to, "stores over bytes that a flight has still to read");
@@ -195,7 +198,7 @@ bool Flights::check_source(uint32_t id, const char* from, size_t bytes) {
     const Cell& c = cells[i];
     if (c.writer != 0 && sees_own(f.agent, f.number, c.writer)) finish(c.writer);
     if (c.writer != 0) {
-      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet");
+      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet", c.writer);
       return false;
     }
     if (put) continue;  // what a put reads was stored by its own agent; padding may never have been
@@ -281,15 +284,18 @@ void Flights::mark(uint32_t agent, const Count& count) {
 
 void Flights::store_fence(uint32_t agent) {
   for (const uint32_t id : agents_[agent].pending) flights_[id].fenced = true;
+  if (!agents_[agent].pending.empty()) record(Happened::kFence, agent, nullptr, 0, 0);
 }
 
 void Flights::engine_fence(uint32_t agent) {
   if (agents_[agent].engine_view == agents_[agent].view) return;
   agents_[agent].engine_view = agents_[agent].view;
+  record(Happened::kEngine, agent, nullptr, 0, 0);
 }
 
 void Flights::drain(uint32_t agent) {
   const std::vector<uint32_t> mine = agents_[agent].pending;
+  if (!mine.empty()) record(Happened::kDrain, agent, nullptr, 0, 0);
   for (const uint32_t id : mine) {
     const Flight& f = flights_[id];  // may have ended meanwhile
     if ((f.kind == Flight::Kind::kMove || f.kind == Flight::Kind::kSum) && !f.captured) capture(id);
@@ -299,6 +305,7 @@ void Flights::drain(uint32_t agent) {
 void Flights::settle(uint32_t agent) {
   // In program order; what is far goes on by itself.
   std::vector<uint32_t> mine = agents_[agent].pending;
+  if (!mine.empty()) record(Happened::kSettle, agent, nullptr, 0, 0);
   for (const uint32_t id : mine) {
     Flight& f = flights_[id];
     if (f.kind == Flight::Kind::kNone || f.agent != agent || f.far) continue;
@@ -325,7 +332,8 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
       continue;
     }
     if (c.writer != 0)
-      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet");
+      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet",
+                        c.writer);
     if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
     if (c.landed > agents_[agent].view && c.by != agent)
       return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");

@@ -205,7 +205,8 @@ class Flights {
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
   void record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c);
-  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what);
+  // `other`: the flight that it collides with; 0: none.
+  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other = 0);
 
   Space& space_;
   Journal& journal_;

@@ -8,15 +8,16 @@
 namespace transload {
 
 enum class Happened : uint8_t {
-  kMove,      // a move was started: a = from, b = to, c = bytes
-  kSum,       // a sum was started: b = to, c = elements
-  kPut,       // a put was handed to the network
+  kEnters,    // a warp is another role or on another channel: c = role << 32 | channel
+  kMove,      // a move was started: a = flight, b = to, c = bytes
+  kSum,       // a sum was started: a = flight, b = to, c = elements
+  kPut,       // a put was handed to the network: as a move
   kMark,      // a count was set: a = flight, b = word, c = count
   kCredit,    // the same, for a credit
-  kCaptured,  // the source of a flight was read: a = flight
+  kCaptured,  // the source of a flight was read: a = flight, b = from (of a sum: 0)
   kLanded,    // bytes of a flight landed: a = flight, b = to, c = bytes
-  kCounted,   // a count landed: b = word, c = what the word reads now
-  kTorn,      // the low bytes of a count landed
+  kCounted,   // a count landed: a = flight, b = word, c = what the word reads now
+  kTorn,      // the low bytes of a count landed: the same
   kObserved,  // a warp read a count: b = word, c = value
   kPeeked,    // a warp read bytes: b = from, c = bytes
   kWaits,     // a warp began to wait: b = word, c = least
