@@ -30,7 +30,7 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   result.events = journal_->count();
   result.steps = steps_;
   result.virtual_ns = timeline_->now();
-  describe_waits();
+  if (waits_.empty()) describe_waits();
   wind_up();
   result.violation = violation_;
   result.stopped = stopped_;
@@ -103,8 +103,17 @@ bool World::idle() {
   return true;
 }
 
+uint64_t World::first_expiry() const {
+  uint64_t first = Timeline::kNever;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      if (!processes_[seat->memory.seat().process].stopped) first = std::min(first, seat->next_expiry());
+  return first;
+}
+
 void World::look_at_waits() {
   looked_ = timeline_->now();
+  if (waits_.empty() && first_expiry() <= looked_) describe_waits();
   for (const auto& group : groups_)
     for (const auto& seat : group->seats) {
       const Process& process = processes_[seat->memory.seat().process];
@@ -249,7 +258,11 @@ void World::describe_waits() {
             f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
             ", must be " + std::to_string(r.expected);
         waits_text_ += "  " + text + "\n";
-        waits_.push_back({group->number, seat->core.map.me, r.whom, word, std::move(text)});
+        waits_.push_back(
+            {group->number, seat->core.map.me, r.channel, r.whom, r.what == Waiting::kDone, word, {}, std::move(text)});
+        for (int k = first; k < park.count; ++k)
+          if (space_->holds(park.needs[k].word) && word_now(park.needs[k]) < park.needs[k].least)
+            waits_.back().words.push_back(space_->offset(park.needs[k].word));
       });
 }
 

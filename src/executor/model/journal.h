@@ -42,6 +42,7 @@ struct Event {
   int32_t warp;   // number in its rank; -1: the rank's host, or nobody
   uint64_t time;  // virtual nanoseconds
   uint64_t a, b, c;
+  uint64_t from = 0;  // of a move or put
 };
 
 class Journal {
