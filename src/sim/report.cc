@@ -142,6 +142,8 @@ std::string Report::does(const Event& e) const {
       return at == "the credit" ? "credits: " + count + " taken so far" : "publishes " + count + " on " + at;
     case Happened::kCaptured:
       return ": " + at + " has been read" + (its.empty() ? "" : ", for the flight" + its);
+    case Happened::kDrained:
+      return ": the network lets go of " + at + its + ": drained so far " + count;
     case Happened::kLanded:
       return ": " + bytes + its + " land in " + at;
     case Happened::kCounted:

@@ -17,6 +17,8 @@ size_t row_bytes(const simd::SumJob& job, bool f32) { return job.elements * (f32
 // Where piece i of n begins: a multiple of a cell's size from the start.
 size_t cut(size_t bytes, uint32_t i, uint32_t n) { return i == n ? bytes : bytes * i / n & kCellMask; }
 
+bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
+
 Word load(const Word* word) {
   Word value;
   std::memcpy(&value, word, sizeof value);
@@ -365,7 +367,7 @@ bool Flights::at_rest(const char* at, size_t bytes) const {
   return true;
 }
 
-// Reads the source, whole. A drained word shows a put only once all before it with the same word are read, too.
+// Reads the source, whole.
 void Flights::capture(uint32_t id) {
   Flight& f = flights_[id];
   f.captured = true;
@@ -378,18 +380,29 @@ void Flights::capture(uint32_t id) {
     for (uint32_t i = 0, n = uint32_t(Space::cells(f.from, f.bytes)); i < n; ++i)
       if (cells[i].landed == 0) f.unwritten.push_back(i);
   }
+  if (f.kind != Flight::Kind::kPut) free_source(id, f.from, f.bytes);
+}
+
+// The network needs the source of a put no more. A drained word shows that only once all before it with the same word
+// are complete, too.
+void Flights::complete(uint32_t id) {
+  Flight& f = flights_[id];
+  if (!f.captured) capture(id);
+  f.complete = true;
+  record(Happened::kDrained, f.agent, f.from, {id, f.drained_count});
   free_source(id, f.from, f.bytes);
-  if (f.kind != Flight::Kind::kPut) return;
   --regions_[agents_[f.agent].name.region].uncaptured;
   if (f.drained != nullptr) {
     const std::vector<uint32_t> mine = agents_[f.agent].pending;
     for (const uint32_t other : mine) {
-      Flight& o = flights_[other];
-      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.captured) capture(other);
+      const Flight& o = flights_[other];
+      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
     }
     if (*f.drained < f.drained_count) *f.drained = f.drained_count;
   }
-  setup_.watcher->captured_put(flights_[id].agent);
+  const uint32_t agent = f.agent;
+  if (landed_whole(f)) end(id);
+  setup_.watcher->captured_put(agent);
 }
 
 void Flights::add_up(Flight& f) {
@@ -430,7 +443,7 @@ void Flights::land_piece(uint32_t id, uint32_t piece) {
       if (at >= first && at < last) space_.cell(f.to)[at].landed = 0;
   }
   record(Happened::kLanded, f.agent, f.to + begin, {id, end - begin});
-  if (f.landed_pieces + 1 == uint32_t(1) << f.pieces) this->end(id);
+  if (landed_whole(f) && (f.kind != Flight::Kind::kPut || f.complete)) this->end(id);
 }
 
 void Flights::finish(uint32_t id) {
@@ -533,6 +546,9 @@ void Flights::land(uint32_t i) {
   Flight& f = flights_[id];
   if (f.kind == Flight::Kind::kMark) return land_mark(id, setup_.whole);
   if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
+  if (landed_whole(f)) return complete(id);
+  if (f.kind == Flight::Kind::kPut && !f.complete && !setup_.whole && chance_.in_256(setup_.manners.capture))
+    return complete(id);
   uint32_t open = 0;
   for (uint32_t p = 0; p < f.pieces; ++p) open += (f.landed_pieces >> p & 1) == 0;
   uint32_t pick = open > 1 ? chance_.below(open) : 0;
@@ -568,6 +584,10 @@ void Flights::lose(uint32_t region, Chance& chance) {
 }
 
 void Flights::drop(uint32_t id) {
+  if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) {
+    complete(id);
+    if (flights_[id].kind == Flight::Kind::kNone) return;
+  }
   if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
   const Flight& f = flights_[id];
   if (f.shadowed) {

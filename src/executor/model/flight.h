@@ -47,6 +47,7 @@ struct Flight {
   bool release = true;  // mark: covers what came before it
   bool far = false;     // over the network
   bool captured = false, torn = false, shadowed = false;
+  bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
   uint8_t pieces = 1;
   uint32_t landed_pieces = 0;  // one bit each
   uint32_t agent = 0;
@@ -189,6 +190,7 @@ class Flights {
   bool sees_own(uint32_t agent, uint64_t number, uint32_t writer) const;
   bool check_source(uint32_t id, const char* from, size_t bytes);
   void capture(uint32_t id);
+  void complete(uint32_t id);
   void add_up(Flight& flight);
   void land_piece(uint32_t id, uint32_t piece);
   void finish(uint32_t id);
