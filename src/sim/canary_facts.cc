@@ -5,7 +5,6 @@ namespace transload {
 
 const std::vector<CanaryFacts>& canary_facts() {
   static const std::vector<CanaryFacts> all{
-      {Canary::kNone, "Marks and order.", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
       {Canary::kCountBeforeBytes, "a count is published before the bytes that it counts", {"many_calls"}},
       {Canary::kCountToWrongReader,
        "a tail is published to the member beside the right one",
@@ -37,11 +36,11 @@ const std::vector<CanaryFacts>& canary_facts() {
       {Canary::kCreditUndrained,
        "a credit is given before the moves have read the slot",
        {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
-      {Canary::kBlocksOnOne, "a warp with several streams blocks on one of them", {"slots_1"}},
+      {Canary::kBlocksOnOne, "a warp with several streams blocks on one of them", {"dead_link"}},
       {Canary::kRingWrap, "the slot at the wrap is computed wrongly", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
       {Canary::kPositionLost,
        "a ring starts the next call where it started the last one",
-       {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
+       {"beyond_4_gib", "slab_runs_out", "counters_wrap"}},
       {Canary::kStrideOfCall, "slots lie as far apart as this call's tokens are long", {"many_calls", "slots_1"}},
       {Canary::kDoneBeforeSettle,
        "\"done\" is said before what was stored has landed",
@@ -53,7 +52,7 @@ const std::vector<CanaryFacts>& canary_facts() {
        "a grant of the call before is taken for this one's",
        {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
       {Canary::kNoGrantWait, "rows are stored before the grant has come", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
-      {Canary::kParityByEpoch, "mailboxes are chosen by epoch instead of by use", {"many_calls"}},
+      {Canary::kParityByEpoch, "mailboxes are chosen by epoch instead of by use", {"dispatches_only"}},
       {Canary::kClearing, "words are cleared at the end of a call", {"one_rank", "tiny_2x2"}},
       {Canary::kPullNoExit, "a pulled combine returns before its readers are done", {"tiny_2x2", "two_groups"}},
       {Canary::kCachedUnframed,
