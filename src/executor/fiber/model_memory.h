@@ -33,9 +33,9 @@ class ModelMemory {
     uint32_t ranks;
     uint8_t group;
     uint32_t process;
-    uint32_t first_region;       // of the group; that of rank r is first_region + r
-    std::vector<char*> mapped;   // by rank: its network region, if a warp here may store there
-    bool always_switch = false;  // another warp may have its turn before every verb: for exhaustive walks
+    uint32_t first_region;                    // of the group; that of rank r is first_region + r
+    std::vector<char*> mapped;                // by rank: its network region, if a warp here may store there
+    bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
     std::function<void()> on_rows = nullptr;  // rows have moved
   };
   ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
