@@ -52,7 +52,7 @@ const std::vector<CanaryFacts>& canary_facts() {
        "a grant of the call before is taken for this one's",
        {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
       {Canary::kNoGrantWait, "rows are stored before the grant has come", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}},
-      {Canary::kParityByEpoch, "mailboxes are chosen by epoch instead of by use", {"dispatches_only"}},
+      {Canary::kParityByEpoch, "mailboxes are chosen by epoch instead of by use", {"dispatches_in_a_row"}},
       {Canary::kClearing, "words are cleared at the end of a call", {"one_rank", "tiny_2x2"}},
       {Canary::kPullNoExit, "a pulled combine returns before its readers are done", {"tiny_2x2", "two_groups"}},
       {Canary::kCachedUnframed,
@@ -76,7 +76,7 @@ const std::vector<CanaryFacts>& canary_facts() {
        {"stopped_rank", "dead_rank_no_notice"}},
       {Canary::kDeathUnnoticed, "the end of a connection is ignored", {"dead_rank"}},
       {Canary::kVerdictUntold, "the arbiter judges and does not tell", {"dead_rank", "stopped_rank"}},
-      {Canary::kStoppedAccuses, "a rank that was itself stopped accuses others", {"stopped_and_continues"}},
+      {Canary::kStoppedAccuses, "a rank that was itself stopped accuses others", {"stopped_near_deadline"}},
   };
   return all;
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -37,6 +38,7 @@ void Flights::reset(const Setup& setup, Chance chance) {
   landable_.clear();
   lazy_.clear();
   regions_.clear();
+  aside_.clear();
   landings_ = 1;
   live_ = at_links_ = 0;
   numbers_ = 0;
@@ -124,7 +126,23 @@ void Flights::ready(uint32_t id, uint64_t number) {
   be_lazy(id);
 }
 
+void Flights::freeze(uint32_t region, bool frozen) {
+  if (region >= regions_.size()) return;
+  regions_[region].frozen = frozen;
+  const std::vector<uint32_t> listed = landable_;
+  for (const uint32_t id : listed) {
+    if (!frozen || !flights_[id].far || flights_[id].toward != region) continue;
+    unlist(id);
+    list(id);
+  }
+  const std::vector<Aside> aside = std::exchange(aside_, {});
+  for (const Aside& a : aside)
+    if (flights_[a.flight].kind != Flight::Kind::kNone && flights_[a.flight].number == a.number) list(a.flight);
+}
+
 void Flights::list(uint32_t id) {
+  const Flight& f = flights_[id];
+  if (f.far && f.toward < regions_.size() && regions_[f.toward].frozen) return aside_.push_back({id, f.number});
   flights_[id].place = uint32_t(landable_.size());
   landable_.push_back(id);
 }
@@ -596,6 +614,14 @@ void Flights::drop(uint32_t id) {
       if (cells[i].writer == id) cells[i].writer = 0;
   }
   end(id);
+}
+
+uint32_t Flights::busy_with(uint32_t region) const {
+  if (uncaptured_puts(region) == 0) return kNobody;
+  for (const uint32_t agent : regions_[region].agents)
+    for (const uint32_t id : agents_[agent].pending)
+      if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) return flights_[id].toward;
+  return kNobody;
 }
 
 std::string Flights::text(uint32_t id) const {

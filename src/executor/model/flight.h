@@ -164,7 +164,11 @@ class Flights {
   uint64_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // All that an agent's rank had on its way is dropped, or lands in part: it died.
   void lose(uint32_t region, Chance& chance);
+  // What comes over the network for a rank that makes no progress does not land.
+  void freeze(uint32_t region, bool frozen);
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
+  // The region that a put of this one is stuck on its way to; kNobody: none.
+  uint32_t busy_with(uint32_t region) const;
   uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
   std::string text(uint32_t flight) const;  // for people
@@ -179,6 +183,7 @@ class Flights {
   struct Region {
     std::vector<uint32_t> agents;
     uint32_t uncaptured = 0;
+    bool frozen = false;
     uint64_t run = 0;  // flights before this number are of earlier runs
   };
 
@@ -222,6 +227,11 @@ class Flights {
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_, landable_, lazy_;
   std::vector<Region> regions_;
+  struct Aside {
+    uint32_t flight;
+    uint64_t number;
+  };
+  std::vector<Aside> aside_;  // for ranks that are frozen
   uint32_t landings_ = 1, live_ = 0;
   uint32_t at_links_ = 0;  // their links let them go, later
   uint64_t numbers_ = 0;
