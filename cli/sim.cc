@@ -14,8 +14,8 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint32_t kRanksOfAll = 64;    // `all` leaves larger scenarios out
-constexpr uint64_t kSeedsOfHunt = 200;  // of each scenario of a canary
+constexpr uint32_t kRanksOfAll = 64;     // `all` leaves larger scenarios out
+constexpr uint64_t kSeedsOfHunt = 2000;  // of each scenario of a canary
 constexpr size_t kFailuresShown = 10;
 
 struct SimOptions {

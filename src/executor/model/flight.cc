@@ -590,6 +590,15 @@ void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {
     const std::vector<uint32_t> pending = agents_[agent].pending;
+    // Its private memory goes with it: nothing is read from there any more, and nothing lands there.
+    for (const uint32_t id : pending) {
+      const Flight& f = flights_[id];
+      if (f.kind != Flight::Kind::kMove && f.kind != Flight::Kind::kSum) continue;
+      if (f.toward == kNobody)
+        drop(id);
+      else if (!f.captured)
+        capture(id);
+    }
     const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
     for (size_t i = kept; i < pending.size(); ++i) {
       const uint32_t id = pending[i];
