@@ -58,10 +58,10 @@ void Flights::record(Happened what, uint32_t agent, const void* at, const Said& 
   journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, said.a, offset, said.c, from});
 }
 
-void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other) {
+void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach breach) {
   const AgentName& n = agents_[agent].name;
-  Violation violation{checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
-  if (other != 0) violation.other = flights_[other].event;
+  Violation violation{checker, std::move(breach.what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
+  if (breach.other != 0) violation.other = flights_[breach.other].event;
   setup_.watcher->broken(std::move(violation));
 }
 
@@ -180,8 +180,8 @@ void Flights::claim_target(uint32_t id) {
   for (size_t i = 0; i < count; ++i) {
     if (cells[i].writer != 0) {
       const std::string other = text(cells[i].writer);
-      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way",
-                        cells[i].writer);
+      return break_rule(Checker::kReuse, f.agent, f.to,
+                        {"stores to where " + other + " is still on its way", cells[i].writer});
     }
     if (cells[i].readers != 0)
       return break_rule(Checker::kReuse, f.agent, f.to, "stores over bytes that a flight has still to read");
@@ -219,7 +219,7 @@ bool Flights::check_source(uint32_t id, const char* from, size_t bytes) {
     const Cell& c = cells[i];
     if (c.writer != 0 && sees_own(f.agent, f.number, c.writer)) finish(c.writer);
     if (c.writer != 0) {
-      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet", c.writer);
+      break_rule(Checker::kLanding, f.agent, from, {"reads what " + text(c.writer) + " has not landed yet", c.writer});
       return false;
     }
     if (put) continue;  // what a put reads was stored by its own agent; padding may never have been
@@ -353,8 +353,8 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
       continue;
     }
     if (c.writer != 0)
-      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet",
-                        c.writer);
+      return break_rule(Checker::kLanding, agent, from,
+                        {"reads what " + text(c.writer) + " has not landed yet", c.writer});
     if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
     if (c.landed > agents_[agent].view && c.by != agent)
       return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");
@@ -582,55 +582,6 @@ void Flights::end(uint32_t id) {
   f.kind = Flight::Kind::kNone;
   --live_;
   free_.push_back(id);
-}
-
-// Each agent's flights end at some point in its program order: no count from behind it lands, and of the rest behind it
-// only some.
-void Flights::lose(uint32_t region, Chance& chance) {
-  if (region >= regions_.size()) return;
-  for (const uint32_t agent : regions_[region].agents) {
-    const std::vector<uint32_t> pending = agents_[agent].pending;
-    // Its private memory goes with it: nothing is read from there any more, and nothing lands there.
-    for (const uint32_t id : pending) {
-      const Flight& f = flights_[id];
-      if (f.kind != Flight::Kind::kMove && f.kind != Flight::Kind::kSum) continue;
-      if (f.toward == kNobody)
-        drop(id);
-      else if (!f.captured)
-        capture(id);
-    }
-    const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
-    for (size_t i = kept; i < pending.size(); ++i) {
-      const uint32_t id = pending[i];
-      Flight& f = flights_[id];
-      if (f.kind == Flight::Kind::kNone) continue;
-      if (f.kind != Flight::Kind::kMark && chance.in_256(128)) continue;  // it still lands, some time
-      drop(id);
-    }
-  }
-}
-
-void Flights::drop(uint32_t id) {
-  if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) {
-    complete(id);
-    if (flights_[id].kind == Flight::Kind::kNone) return;
-  }
-  if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
-  const Flight& f = flights_[id];
-  if (f.shadowed) {
-    Cell* const cells = space_.cell(f.to);
-    for (size_t i = 0, n = Space::cells(f.to, f.bytes); i < n; ++i)
-      if (cells[i].writer == id) cells[i].writer = 0;
-  }
-  end(id);
-}
-
-uint32_t Flights::busy_with(uint32_t region) const {
-  if (uncaptured_puts(region) == 0) return kNobody;
-  for (const uint32_t agent : regions_[region].agents)
-    for (const uint32_t id : agents_[agent].pending)
-      if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) return flights_[id].toward;
-  return kNobody;
 }
 
 std::string Flights::text(uint32_t id) const {

@@ -216,8 +216,13 @@ class Flights {
     const void* from = nullptr;
   };
   void record(Happened what, uint32_t agent, const void* at, const Said& said);
-  // `other`: the flight that it collides with; 0: none.
-  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other = 0);
+  struct Breach {
+    Breach(std::string text, uint32_t flight = 0) : what(std::move(text)), other(flight) {}
+    Breach(const char* text) : what(text) {}
+    std::string what;
+    uint32_t other = 0;  // the flight that it collides with; 0: none
+  };
+  void break_rule(Checker checker, uint32_t agent, const void* at, Breach breach);
 
   Space& space_;
   Journal& journal_;
