@@ -25,7 +25,7 @@ class DispatchCall {
     shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
-    if (in_.x.rows() == 0) reached(Situation::kRankEmpty);
+    if (in_.x.rows() == 0) reached<Plants>(Situation::kRankEmpty);
     if (in_.handle)
       begin_cached();
     else
@@ -53,7 +53,7 @@ class DispatchCall {
   }
 
   void begin_cached() {
-    reached(Situation::kCachedDispatch);
+    reached<Plants>(Situation::kCachedDispatch);
     begin(Phase::kDispatch, 0);
     for (uint64_t token = 0; token < handle_->tokens; ++token)
       *header(token) = {g_.map.me, uint32_t(token), 0, shape_.top_k};
@@ -201,7 +201,7 @@ class DispatchCall {
             std::to_string(g_.arena->longest_gap());
     else if (!direct_)
       why = "out_x is not in a lease";
-    if (in_.landing != Landing::kRing && !leased) reached(Situation::kSlabExhausted);
+    if (in_.landing != Landing::kRing && !leased) reached<Plants>(Situation::kSlabExhausted);
     g_.decide("landing", direct_ ? "direct" : "ring", why);
   }
 

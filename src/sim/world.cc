@@ -34,7 +34,7 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   for (const auto& group : groups_)
     result.groups_ended +=
         std::any_of(group->endings.begin(), group->endings.end(), [](const Ending& e) { return bool(e.fault); });
-  describe_waits();
+  if (waits_.empty()) describe_waits();
   wind_up();
   result.violation = violation_;
   result.stopped = stopped_;
@@ -107,8 +107,17 @@ bool World::idle() {
   return true;
 }
 
+uint64_t World::first_expiry() const {
+  uint64_t first = Timeline::kNever;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      if (!processes_[seat->memory.seat().process].stopped) first = std::min(first, seat->next_expiry());
+  return first;
+}
+
 void World::look_at_waits() {
   looked_ = timeline_->now();
+  if (waits_.empty() && first_expiry() <= looked_) describe_waits();
   for (const auto& group : groups_)
     for (const auto& seat : group->seats) {
       const Process& process = processes_[seat->memory.seat().process];
@@ -240,25 +249,42 @@ void World::check_endings() {
   }
 }
 
-std::string World::address_text(uint64_t offset) const {
+const AddressBook* World::book_of(uint64_t offset) const {
   for (const auto& group : groups_)
-    if (group->book->holds(offset)) return group->book->text(offset);
-  return "private memory";
+    if (group->book->holds(offset)) return group->book.get();
+  return nullptr;
+}
+
+std::string World::address_text(uint64_t offset) const {
+  const AddressBook* const book = book_of(offset);
+  return book != nullptr ? book->text(offset) : "private memory";
 }
 
 void World::describe_waits() {
   waits_text_.clear();
+  waits_.clear();
   for (const auto& group : groups_)
     for (const auto& seat : group->seats)
       seeded_->each_parked_of(seat->memory.region(), [&](int, Seeded::Fiber& fiber) {
         const WaitRecord r = wait_record(*fiber.park, 0);
         const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {seat->core.map.me, seat->operation, 0, true}, r);
-        const Need& need = fiber.park->needs[0];
-        waits_text_ += "  rank " + std::to_string(seat->core.map.me) + " " + f.role +
-                       (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
-                       f.waiting_for +
-                       (space_->holds(need.word) ? " (" + address_text(space_->offset(need.word)) + ")" : "") +
-                       ": is " + std::to_string(r.seen) + ", must be " + std::to_string(r.expected) + "\n";
+        const Park& park = *fiber.park;
+        int first = 0;  // of those that are not met
+        while (first + 1 < park.count && word_now(park.needs[first]) >= park.needs[first].least) ++first;
+        const Need& need = park.needs[first];
+        const uint64_t word = space_->holds(need.word) ? space_->offset(need.word) : 0;
+        std::string text =
+            "rank " + std::to_string(seat->core.map.me) + " " + f.role +
+            (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
+            (park.all || park.count == 1 ? "" : "any of " + std::to_string(park.count) + ", first the ") +
+            f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
+            ", must be " + std::to_string(r.expected);
+        waits_text_ += "  " + text + "\n";
+        waits_.push_back(
+            {group->number, seat->core.map.me, r.channel, r.whom, r.what == Waiting::kDone, word, {}, std::move(text)});
+        for (int k = first; k < park.count; ++k)
+          if (space_->holds(park.needs[k].word) && word_now(park.needs[k]) < park.needs[k].least)
+            waits_.back().words.push_back(space_->offset(park.needs[k].word));
       });
 }
 

@@ -62,7 +62,19 @@ class World final : private Wire, private Watcher {
   const Journal& journal() const { return *journal_; }
   const Space& space() const { return *space_; }
   std::string address_text(uint64_t offset) const;
+  const AddressBook* book_of(uint64_t offset) const;  // null: private memory
   std::string waits_text() const { return waits_text_; }
+  // A warp that waited when the first wait expired, or else when the world ended.
+  struct Wait {
+    uint32_t group, rank;
+    int32_t channel;  // -1: none
+    uint32_t whom;
+    bool leaving;                 // only for others to be done
+    uint64_t word;                // offset; 0: none
+    std::vector<uint64_t> words;  // of all that it waits for
+    std::string text;             // "rank 3 sender, channel 1: waits for ..."
+  };
+  const std::vector<Wait>& waits() const { return waits_; }
 
  private:
   struct GroupOf;  // one group, of all its ranks
@@ -106,6 +118,7 @@ class World final : private Wire, private Watcher {
   bool step();
   bool choose();
   bool idle();
+  uint64_t first_expiry() const;
   void look_at_waits();
   void renew_groups();
   void describe_waits();
@@ -148,6 +161,7 @@ class World final : private Wire, private Watcher {
   Violation violation_;
   bool over_ = false, stopped_ = false;
   std::string waits_text_;
+  std::vector<Wait> waits_;
 };
 
 }  // namespace transload

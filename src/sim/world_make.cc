@@ -45,6 +45,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   steps_ = looked_ = 0;
   over_ = stopped_ = false;
   violation_ = {};
+  waits_.clear();
+  waits_text_.clear();
   growth_.clear();
   if (!journal_ || journal_->kept() != options.events_kept) {
     flights_ = nullptr;

@@ -127,6 +127,10 @@ void ModelMemory::broken(int, const BrokenRecord& record) {
   failed_ = true;
 }
 
+void ModelMemory::enters(int w, Role role, int32_t channel) {
+  if (!gone_) record(Happened::kEnters, w, 0, uint64_t(role) << 32 | uint32_t(channel));
+}
+
 const BrokenRecord* ModelMemory::take_broken() {
   if (!has_broken_ || told_broken_) return nullptr;
   told_broken_ = true;

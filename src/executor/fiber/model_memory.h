@@ -74,6 +74,7 @@ class ModelMemory {
   void missed(int) { s_.parker->yield(); }
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record);
+  void enters(int w, Role role, int32_t channel);
 
   // For the world.
   const Seat& seat() const { return seat_; }

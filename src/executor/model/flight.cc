@@ -51,15 +51,18 @@ uint32_t Flights::add_agent(const AgentName& name) {
   return uint32_t(agents_.size() - 1);
 }
 
-void Flights::record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c) {
+void Flights::record(Happened what, uint32_t agent, const void* at, const Said& said) {
   const AgentName& n = agents_[agent].name;
   const uint64_t offset = space_.holds(at) ? space_.offset(at) : 0;
-  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, a, offset, c});
+  const uint64_t from = space_.holds(said.from) ? space_.offset(said.from) : 0;
+  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, said.a, offset, said.c, from});
 }
 
-void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what) {
+void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other) {
   const AgentName& n = agents_[agent].name;
-  setup_.watcher->broken({checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0});
+  Violation violation{checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
+  if (other != 0) violation.other = flights_[other].event;
+  setup_.watcher->broken(std::move(violation));
 }
 
 uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
@@ -177,7 +180,8 @@ void Flights::claim_target(uint32_t id) {
   for (size_t i = 0; i < count; ++i) {
     if (cells[i].writer != 0) {
       const std::string other = text(cells[i].writer);
-      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way");
+      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way",
+                        cells[i].writer);
     }
     if (cells[i].readers != 0)
       return break_rule(Checker::kReuse, f.agent, f.to, "stores over bytes that a flight has still to read");
@@ -215,7 +219,7 @@ bool Flights::check_source(uint32_t id, const char* from, size_t bytes) {
     const Cell& c = cells[i];
     if (c.writer != 0 && sees_own(f.agent, f.number, c.writer)) finish(c.writer);
     if (c.writer != 0) {
-      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet");
+      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet", c.writer);
       return false;
     }
     if (put) continue;  // what a put reads was stored by its own agent; padding may never have been
@@ -241,7 +245,7 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.from = piece.from;
   f.bytes = piece.bytes;
   f.pieces = !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
-  record(Happened::kMove, agent, piece.to, id, piece.bytes);
+  record(Happened::kMove, agent, piece.to, {id, piece.bytes, piece.from});
   claim_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
@@ -257,7 +261,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   f.sum.rows.clear();
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
     f.sum.rows.insert(f.sum.rows.end(), rows->at, rows->at + rows->count);
-  record(Happened::kSum, agent, f.to, id, job.elements);
+  record(Happened::kSum, agent, f.to, {id, job.elements});
   claim_target(id);
   const int here_begin = job.before.count, here_end = here_begin + job.here.count;
   for (int i = 0; i < int(f.sum.rows.size()); ++i) {
@@ -277,7 +281,7 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
   f.drained = put.drained;
   f.drained_count = put.drained_count;
   f.pieces = !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
-  record(Happened::kPut, agent, f.to, id, put.bytes);
+  record(Happened::kPut, agent, f.to, {id, put.bytes, f.from});
   claim_target(id);
   hold_source(id, f.from, f.bytes);
   ++regions_[agents_[agent].name.region].uncaptured;
@@ -294,22 +298,25 @@ void Flights::mark(uint32_t agent, const Count& count) {
   f.bytes = sizeof(Word);
   f.count = count.count;
   f.live = count.live;
-  record(Happened::kMark, agent, f.to, id, count.count);
+  record(Happened::kMark, agent, f.to, {id, count.count});
   setup_.watcher->counts(agent, count.word, count.count);
   start(id);
 }
 
 void Flights::store_fence(uint32_t agent) {
   for (const uint32_t id : agents_[agent].pending) flights_[id].fenced = true;
+  if (!agents_[agent].pending.empty()) record(Happened::kFence, agent, nullptr, {0, 0});
 }
 
 void Flights::engine_fence(uint32_t agent) {
   if (agents_[agent].engine_view == agents_[agent].view) return;
   agents_[agent].engine_view = agents_[agent].view;
+  record(Happened::kEngine, agent, nullptr, {0, 0});
 }
 
 void Flights::drain(uint32_t agent) {
   const std::vector<uint32_t> mine = agents_[agent].pending;
+  if (!mine.empty()) record(Happened::kDrain, agent, nullptr, {0, 0});
   for (const uint32_t id : mine) {
     const Flight& f = flights_[id];  // may have ended meanwhile
     if ((f.kind == Flight::Kind::kMove || f.kind == Flight::Kind::kSum) && !f.captured) capture(id);
@@ -319,6 +326,7 @@ void Flights::drain(uint32_t agent) {
 void Flights::settle(uint32_t agent) {
   // In program order; what is far goes on by itself.
   std::vector<uint32_t> mine = agents_[agent].pending;
+  if (!mine.empty()) record(Happened::kSettle, agent, nullptr, {0, 0});
   for (const uint32_t id : mine) {
     Flight& f = flights_[id];
     if (f.kind == Flight::Kind::kNone || f.agent != agent || f.far) continue;
@@ -345,7 +353,8 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
       continue;
     }
     if (c.writer != 0)
-      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet");
+      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet",
+                        c.writer);
     if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
     if (c.landed > agents_[agent].view && c.by != agent)
       return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");
@@ -380,7 +389,7 @@ bool Flights::at_rest(const char* at, size_t bytes) const {
 void Flights::capture(uint32_t id) {
   Flight& f = flights_[id];
   f.captured = true;
-  record(Happened::kCaptured, f.agent, f.from, id, f.number);
+  record(Happened::kCaptured, f.agent, f.from, {id, f.number});
   if (f.kind == Flight::Kind::kSum) return add_up(f);
   check_source(id, f.from, f.bytes);
   f.copy.assign(f.from, f.from + f.bytes);
@@ -398,7 +407,7 @@ void Flights::complete(uint32_t id) {
   Flight& f = flights_[id];
   if (!f.captured) capture(id);
   f.complete = true;
-  record(Happened::kDrained, f.agent, f.from, id, f.drained_count);
+  record(Happened::kDrained, f.agent, f.from, {id, f.drained_count});
   free_source(id, f.from, f.bytes);
   --regions_[agents_[f.agent].name.region].uncaptured;
   if (f.drained != nullptr) {
@@ -451,7 +460,7 @@ void Flights::land_piece(uint32_t id, uint32_t piece) {
     for (const uint32_t at : f.unwritten)
       if (at >= first && at < last) space_.cell(f.to)[at].landed = 0;
   }
-  record(Happened::kLanded, f.agent, f.to + begin, id, end - begin);
+  record(Happened::kLanded, f.agent, f.to + begin, {id, end - begin});
   if (landed_whole(f) && (f.kind != Flight::Kind::kPut || f.complete)) this->end(id);
 }
 
@@ -526,12 +535,12 @@ void Flights::land_mark(uint32_t id, bool whole) {
     const Word low = (Word(1) << 8 * (1 + chance_.below(4))) - 1;
     next = (now & ~low) | (f.count & low);
     f.torn = next != f.count;
-    if (f.torn) record(Happened::kTorn, agent, word, id, next);
+    if (f.torn) record(Happened::kTorn, agent, word, {id, next});
   }
   std::memcpy(word, &next, sizeof next);
   if (cell != nullptr) cell->landed = ++landings_;
   if (next != f.count) return;
-  record(Happened::kCounted, agent, word, id, next);
+  record(Happened::kCounted, agent, word, {id, next});
   const uint32_t toward = f.toward;
   end(id);
   setup_.watcher->landed_word(toward, word);
@@ -581,6 +590,15 @@ void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {
     const std::vector<uint32_t> pending = agents_[agent].pending;
+    // Its private memory goes with it: nothing is read from there any more, and nothing lands there.
+    for (const uint32_t id : pending) {
+      const Flight& f = flights_[id];
+      if (f.kind != Flight::Kind::kMove && f.kind != Flight::Kind::kSum) continue;
+      if (f.toward == kNobody)
+        drop(id);
+      else if (!f.captured)
+        capture(id);
+    }
     const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
     for (size_t i = kept; i < pending.size(); ++i) {
       const uint32_t id = pending[i];

@@ -211,8 +211,13 @@ class Flights {
   void list(uint32_t id);
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
-  void record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c);
-  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what);
+  struct Said {
+    uint64_t a, c;
+    const void* from = nullptr;
+  };
+  void record(Happened what, uint32_t agent, const void* at, const Said& said);
+  // `other`: the flight that it collides with; 0: none.
+  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other = 0);
 
   Space& space_;
   Journal& journal_;

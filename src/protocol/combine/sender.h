@@ -44,7 +44,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
     const Word row = w.pick(out.next, source);
     const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
                       t.weight_bytes()};
-    if (out.rings.wraps(ring)) reached(Situation::kRingWrap);
+    if (out.rings.wraps(ring)) reached<typename W::Plants>(Situation::kRingWrap);
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
@@ -56,7 +56,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
-  reached(Situation::kSourcePush);
+  reached<typename W::Plants>(Situation::kSourcePush);
   const int ranks = int(t.call.board->map.ranks);
   auto zero = [](Lane) { return Word(0); };
   CombineSending<W> out{{w, t.peers()},
