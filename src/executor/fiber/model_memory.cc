@@ -14,7 +14,8 @@ uint32_t ModelMemory::agent(int w) {
 }
 
 void ModelMemory::begin_run(int warps) {
-  for (int w = 0; w < warps; ++w) s_.flights->begin(agent(w));
+  for (int w = 0; w < warps; ++w) agent(w);
+  s_.flights->begin_run(region());
 }
 
 bool ModelMemory::step(int w) {
@@ -46,7 +47,7 @@ Word ModelMemory::claim(int w, Word* counter) {
 
 Word ModelMemory::arrive(int w, Word* counter) {
   if (step(w)) {
-    s_.flights->acquire(agent(w));
+    s_.flights->arrive(agent(w));
     record(Happened::kArrive, w, 0, *counter);
   }
   return (*counter)++;
