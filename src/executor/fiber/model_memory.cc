@@ -5,12 +5,12 @@
 
 namespace transload {
 
-uint32_t ModelMemory::agent(int w) {
-  while (agents_.size() <= size_t(w)) {
+uint32_t ModelMemory::add_agents(int last) {
+  while (agents_.size() <= size_t(last)) {
     agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
     began_failed_.push_back(false);
   }
-  return agents_[size_t(w)];
+  return agents_[size_t(last)];
 }
 
 void ModelMemory::begin_run(int warps) {

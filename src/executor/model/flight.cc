@@ -53,16 +53,20 @@ uint32_t Flights::add_agent(const AgentName& name) {
   return id;
 }
 
-void Flights::begin_run(uint32_t region) {
-  if (region >= regions_.size()) return;
-  Region& r = regions_[region];
-  for (const uint32_t agent : r.agents) {
-    r.knows.learn_all(agents_[agent].knows);
+// What each agent of a rank was told, its host knows once their run has ended.
+void Flights::gather(Region& region) {
+  for (const uint32_t agent : region.agents) {
+    region.knows.learn_all(agents_[agent].knows);
     agents_[agent].knows.clear();
     agents_[agent].speaks_for.clear();
   }
-  r.arrived.clear();
-  r.run = numbers_;
+  region.arrived.clear();
+}
+
+void Flights::begin_run(uint32_t region) {
+  if (region >= regions_.size()) return;
+  gather(regions_[region]);
+  regions_[region].run = numbers_;
 }
 
 void Flights::record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c) {
@@ -87,17 +91,9 @@ uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
     free_.pop_back();
   }
   Flight& f = flights_[id];
-  std::vector<char> copy = std::move(f.copy);
-  std::vector<uint32_t> unwritten = std::move(f.unwritten);
-  FlightSum sum = std::move(f.sum);
-  std::vector<Arrived> speaks_for = std::move(f.speaks_for);
-  f = Flight{};
-  f.copy = std::move(copy);
-  f.unwritten = std::move(unwritten);
-  f.unwritten.clear();
-  f.sum = std::move(sum);
-  f.speaks_for = std::move(speaks_for);
+  static_cast<FlightState&>(f) = {};
   f.speaks_for.clear();
+  f.unwritten.clear();
   f.kind = kind;
   f.agent = agent;
   f.number = ++numbers_;
@@ -206,9 +202,11 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
       if (put) continue;  // padding
       return break_rule(Checker::kLanding, f.agent, from, "reads bytes that nobody has written");
     }
-    if (c.by != by) least = may_read(f.agent, by = c.by, region, !put);
+    if (c.by == by && c.landed <= least) continue;
+    by = c.by;
+    least = may_read({f.agent, region, !put}, c);
     if (c.landed <= least) continue;
-    const bool observed = !put && c.landed <= may_read(f.agent, by, region, false);
+    const bool observed = !put && c.landed <= may_read({f.agent, region, false}, c);
     return break_rule(Checker::kLanding, f.agent, from,
                       observed ? "the copy engine reads bytes that landed after all that its fence made visible to it"
                                : "reads bytes that no count which it observed covers");
@@ -228,26 +226,29 @@ bool Flights::sees_own(uint32_t agent, uint32_t writer) const {
   return w.agent == agent && w.kind != Flight::Kind::kPut && is_fenced(w);
 }
 
-// Up to which number what `by` stored in that region is covered by what this agent has observed.
-uint32_t Flights::may_read(uint32_t agent, uint32_t by, uint32_t region, bool engine) const {
-  const Agent& a = agents_[agent];
-  const uint32_t mine = a.name.region;
+// Up to which number, at least, what the writer of this cell stores is covered by what the reader has observed: enough
+// for the cell, if it may be read.
+uint32_t Flights::may_read(const Reader& reader, const Cell& cell) const {
+  const Agent& a = agents_[reader.agent];
+  const uint32_t by = cell.by, mine = a.name.region;
+  const bool host = (by & kHost) != 0, streamed = (by & kStreamed) != 0;
   uint32_t who = by & kWho, home = who;
-  if ((by & kHost) == 0) {
+  if (!host) {
     if ((by & kCount) != 0) who = counted_[who].agent;
-    if (who == agent) return (by & kStreamed) != 0 ? a.fenced : ~uint32_t(0);
+    if (who == reader.agent) return streamed ? a.fenced : ~uint32_t(0);
     home = agents_[who].name.region;
   }
   uint32_t least = home == mine ? regions_[mine].run : 0;
-  for (const Knowledge* knows : {&a.knows, &regions_[mine].knows}) {
-    const bool fenced = engine && knows == &a.knows;
-    if (const Told* told = knows->of(kHost | home, fenced)) least = std::max(least, told->plain);
-    if ((by & kHost) != 0) continue;
-    if (const Told* told = knows->of(who, fenced))
-      least = std::max(least, region != mine            ? told->settled
-                              : (by & kStreamed) != 0 ? told->streamed
-                                                        : told->plain);
-  }
+  const auto enough = [&](const Knowledge& knows, bool engine) {
+    const Told* told = host ? nullptr : knows.of(who, engine);
+    if (told != nullptr)
+      least = std::max(least, reader.region != mine ? told->settled : streamed ? told->streamed : told->plain);
+    if (cell.landed <= least) return true;
+    told = knows.of(kHost | home, engine);
+    if (told != nullptr) least = std::max(least, told->plain);
+    return cell.landed <= least;
+  };
+  if (cell.landed > least && !enough(a.knows, reader.engine)) enough(regions_[mine].knows, false);
   return least;
 }
 
@@ -377,8 +378,7 @@ Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
   if (known == nullptr || known->plain < c.covers.plain || !c.speaks_for.empty()) {
     knows.learn(c.agent, c.covers);
     knows.learn(kHost | agents_[c.agent].name.region, {c.run, c.run, c.run});
-    for (const Arrived& other : c.speaks_for)
-      knows.learn(other.agent, {other.settled, other.settled, other.settled});
+    for (const Arrived& other : c.speaks_for) knows.learn(other.agent, {other.settled, other.settled, other.settled});
   }
   return load(word);
 }
@@ -392,7 +392,7 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
     if (c.writer != 0)
       return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet");
     if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
-    if (c.landed > may_read(agent, c.by, space_.region_of(from), false))
+    if (c.landed > may_read({agent, space_.region_of(from), false}, c))
       return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");
   }
 }
@@ -413,6 +413,25 @@ void Flights::host_store(char* to, size_t bytes) {
   for (size_t i = 0, n = Space::cells(to, bytes); i < n; ++i) {
     cells[i].landed = numbers_;
     cells[i].by = kHost | space_.region_of(to);
+  }
+}
+
+void Flights::host_load(const char* from, size_t bytes) {
+  if (!space_.holds(from)) return;
+  const uint32_t region = space_.region_of(from);
+  if (region >= regions_.size() || regions_[region].agents.empty()) return;
+  begin_run(region);
+  const uint32_t agent = regions_[region].agents.front();
+  const Cell* const cells = space_.cell(from);
+  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
+    const Cell& c = cells[i];
+    if (c.writer != 0)
+      return break_rule(Checker::kLanding, agent, from,
+                        "has been given what " + text(c.writer) + " has not landed yet");
+    if (c.landed == 0)
+      return break_rule(Checker::kLanding, agent, from, "has been given bytes that nobody has written");
+    if (c.landed > may_read({agent, region, false}, c))
+      return break_rule(Checker::kLanding, agent, from, "has been given bytes that no count which it observed covers");
   }
 }
 

@@ -50,13 +50,14 @@ struct FlightSum {
   simd::SumJob job{};
 };
 
-struct Flight {
+// What begins anew with each flight.
+struct FlightState {
   enum class Kind : uint8_t { kNone, kMove, kSum, kPut, kMark };
   Kind kind = Kind::kNone;
-  bool streamed = false;  // not ordered by a count unless fenced
-  bool release = true;    // mark: covers what came before it
-  bool far = false;       // over the network
-  bool again = false;     // put: may land once more until a count covers it
+  bool streamed = false;   // not ordered by a count unless fenced
+  bool release = true;     // mark: covers what came before it
+  bool far = false;        // over the network
+  bool again = false;      // put: may land once more until a count covers it
   bool after_own = false;  // its source is what earlier flights of its agent bring
   bool captured = false, torn = false, shadowed = false;
   uint8_t pieces = 1;
@@ -74,13 +75,16 @@ struct Flight {
   Word drained_count = 0;
   const Word* live = nullptr;  // a count that is read when it is sent
   Word count = 0;
-  FlightSum sum;
-  std::vector<Arrived> speaks_for;  // mark: and of these
-  std::vector<char> copy;           // what was captured
-  std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
-  uint32_t place = ~uint32_t(0);    // in the list that may land
+  uint32_t place = ~uint32_t(0);  // in the list that may land
   bool at_link = false;
   bool waiting = false;  // held by its link, or lazy
+};
+
+struct Flight : FlightState {
+  FlightSum sum;
+  std::vector<Arrived> speaks_for;  // mark: its observer learns of these, too
+  std::vector<char> copy;           // what was captured
+  std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
 };
 
 // How the links of a world delay and hold what goes over them.
@@ -161,6 +165,8 @@ class Flights {
   void fell(uint32_t agent, const Word* word, Word from, Word to);
   // The host writes shared memory of its own (results of an expert, say).
   void host_store(char* to, size_t bytes);
+  // The host reads shared memory of its own, between runs: what a call returned, say.
+  void host_load(const char* from, size_t bytes);
   // The caller has `bytes` back: nothing may be on its way there any more.
   bool at_rest(const char* at, size_t bytes) const;
 
@@ -204,6 +210,7 @@ class Flights {
   // Cell::by: an agent, kStreamed with it; or kHost and a region; or kCount and a place in counted_.
   static constexpr uint32_t kStreamed = 1u << 31, kHost = 1u << 30, kCount = 1u << 29, kWho = kCount - 1;
 
+  void gather(Region& region);
   uint32_t take(Flight::Kind kind, uint32_t agent);
   void start(uint32_t id);
   void claim_target(uint32_t id);
@@ -212,7 +219,12 @@ class Flights {
   void finish_own(uint32_t id, const char* from, size_t bytes);
   bool is_fenced(const Flight& f) const { return !f.streamed || f.number <= agents_[f.agent].fenced; }
   bool sees_own(uint32_t agent, uint32_t writer) const;
-  uint32_t may_read(uint32_t agent, uint32_t by, uint32_t region, bool engine) const;
+  struct Reader {
+    uint32_t agent;
+    uint32_t region;  // of what it reads
+    bool engine;
+  };
+  uint32_t may_read(const Reader& reader, const Cell& cell) const;
   void landed_count(uint32_t id, Cell& cell);
   uint8_t pieces();
   void capture(uint32_t id);

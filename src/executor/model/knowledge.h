@@ -1,6 +1,6 @@
 // What an agent has been told of the stores of others, and so may read: nothing else makes a store visible to it, not
-// even that it has landed. No more than channel/contract.md says: who is told by a rank learns what that rank wrote, and
-// nothing of what a third had told that rank.
+// even that it has landed. No more than channel/contract.md says: who is told by a rank learns what that rank wrote,
+// and nothing of what a third had told that rank.
 #pragma once
 #include <cstdint>
 #include <vector>
