@@ -100,6 +100,8 @@ class DispatchCall {
     auto record = [&](uint32_t s) {
       return CountsRecord{reinterpret_cast<const uint32_t*>(b.mine() + b.up.counts.at(parity, s))};
     };
+    for (uint32_t s = 0; s < g_.map.ranks; ++s)
+      g_.crew.reads(b.mine() + b.up.counts.at(parity, s), g_.geometry.counts_bytes());
     ReceivePlan plan = receive_plan(
         {g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
     if (planted<Plants>(Canary::kPrefixOffByOne)) begin_late(plan.row_base);
@@ -123,6 +125,7 @@ class DispatchCall {
       const uint64_t first = made->log_begin[s + 1] = made->log_begin[s];
       if (b.sources[s].rank == kNobody) continue;
       const auto* words = reinterpret_cast<const uint32_t*>(b.network + b.net.counts.at(parity, s));
+      g_.crew.reads(words, g_.geometry.node_counts_head() + g_.map.peers * g_.geometry.counts_bytes());
       made->slot_tokens[s] = words[0];
       made->log_begin[s + 1] = first + words[1];
       forward_.set_counts(s, first, words + 2);

@@ -34,6 +34,7 @@ class SimSeat final : public Crew<ModelWarp> {
   // Crew.
   bool run(const std::vector<Task>& tasks) override;
   bool finish_network() override;
+  void reads(const void* at, size_t bytes) override;
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
   [[noreturn]] void fail(const char* operation) override;
 

@@ -30,6 +30,10 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   result.events = journal_->count();
   result.steps = steps_;
   result.virtual_ns = timeline_->now();
+  for (const FaultState& f : faults_) result.faults_done += f.done;
+  for (const auto& group : groups_)
+    result.groups_ended +=
+        std::any_of(group->endings.begin(), group->endings.end(), [](const Ending& e) { return bool(e.fault); });
   describe_waits();
   wind_up();
   result.violation = violation_;
@@ -199,22 +203,34 @@ void World::renew_groups() {
   }
 }
 
+// Whom each rank of the group must name. Of a network that was cut in two, the lowest rank that it cannot reach.
+std::vector<uint32_t> World::culprits_of(size_t i) const {
+  const ScenarioFault& f = scenario_->faults[i];
+  std::vector<uint32_t> all(ranks_, f.expect.culprit ? *f.expect.culprit : faults_[i].process);
+  if (f.kind != ScenarioFaultKind::kCutNetwork || f.expect.culprit) return all;
+  for (uint32_t rank = 0; rank < ranks_; ++rank) {
+    all[rank] = 0;
+    while (cut_off_[all[rank]] == cut_off_[rank]) ++all[rank];
+  }
+  return all;
+}
+
 void World::check_endings() {
   for (const auto& group : groups_) {
     ExpectedVerdict expect;
-    uint32_t culprit = 0;
+    std::vector<uint32_t> culprits(ranks_);
     uint64_t since = 0;
     for (size_t i = 0; i < faults_.size() && group->generation == 0; ++i) {
       const ScenarioFault& f = scenario_->faults[i];
       if (!faults_[i].done || f.expect.kind == FaultKind::kNone) continue;
       expect = f.expect;
-      culprit = f.expect.culprit ? *f.expect.culprit : faults_[i].process;
+      culprits = culprits_of(i);
       since = faults_[i].since;
     }
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
     const std::string wrong =
-        check_verdicts({group->endings, expect, culprit, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
-    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, culprit, -1, journal_->count()});
+        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
+    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, 0, -1, journal_->count()});
   }
 }
 

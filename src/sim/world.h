@@ -42,7 +42,9 @@ struct WorldResult {
   Violation violation;  // kNone: all checkers were satisfied
   uint64_t digest = 0, events = 0, steps = 0, landed = 0;
   uint64_t virtual_ns = 0;
-  bool stopped = false;  // by the chooser
+  bool stopped = false;       // by the chooser
+  uint32_t faults_done = 0;   // of those that the scenario has
+  uint32_t groups_ended = 0;  // by a verdict
   bool passed() const { return violation.checker == Checker::kNone; }
 };
 
@@ -93,6 +95,7 @@ class World final : private Wire, private Watcher {
   void cut(const std::vector<uint32_t>& side);
   std::vector<uint32_t> nodes_apart(uint32_t process) const;
   void go_on(uint32_t process);
+  std::vector<uint32_t> culprits_of(size_t fault) const;
   void check_endings();
   bool survives(uint32_t process) const;
   bool all_done() const;

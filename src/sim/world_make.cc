@@ -31,6 +31,8 @@ void World::draw_manners() {
   manners_.publish_every = 1 + (chance_.below(2) == 0 ? 0 : chance_.below(8));
   if (scenario_->scale_out_link.split > 0) manners_.split += uint32_t(scenario_->scale_out_link.split * 64);
   steps_ns_ = 20u << chance_.below(5);
+  // One rank in some worlds is slow throughout.
+  if (chance_.below(4) == 0) processes_[chance_.below(ranks_)].times_slower = uint32_t(chance_.magnitude(2, 64));
   ordered_ = scenario_->ordered ? *scenario_->ordered : chance_.below(2) == 0;
 }
 
@@ -51,12 +53,12 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   groups_.clear();
   timeline_ = std::make_unique<Timeline>();
   if (!seeded_) seeded_ = std::make_unique<Seeded>();
+  processes_.assign(ranks_, {});
+  cut_off_.assign(ranks_, false);
   draw_manners();
   links_ = std::make_unique<ModelLinks>(ModelLinks::Setup{ranks_, scenario.scale_up, scenario.scale_out_link,
                                                           [](void* from) { return static_cast<Chance*>(from)->next(); },
                                                           &chance_});
-  processes_.assign(ranks_, {});
-  cut_off_.assign(ranks_, false);
   arm_faults();
 
   std::vector<uint32_t> all(ranks_);

@@ -60,6 +60,7 @@ struct FlightState {
   bool again = false;      // put: may land once more until a count covers it
   bool after_own = false;  // its source is what earlier flights of its agent bring
   bool captured = false, torn = false, shadowed = false;
+  bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
   uint8_t pieces = 1;
   uint32_t landed_pieces = 0;  // one bit each
   uint32_t agent = 0;
@@ -228,9 +229,10 @@ class Flights {
   void landed_count(uint32_t id, Cell& cell);
   uint8_t pieces();
   void capture(uint32_t id);
-  void captured_put(uint32_t id);
+  void complete(uint32_t id);
   void add_up(uint32_t id);
   void leave_target(uint32_t id);
+  void leave_again(uint32_t id);
   void land_piece(uint32_t id, uint32_t piece);
   void finish(uint32_t id);
   void land_mark(uint32_t id, bool whole);
@@ -246,6 +248,11 @@ class Flights {
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
   void record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c);
+  static bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
+  // Nothing more will come of it.
+  static bool over(const Flight& f) {
+    return landed_whole(f) && !f.again && (f.kind != Flight::Kind::kPut || f.complete);
+  }
   // f(flight) for what this agent has on its way, in program order; f may end it, and others.
   template <class F>
   void each_pending(uint32_t agent, F f) {

@@ -14,6 +14,7 @@ enum class Happened : uint8_t {
   kMark,      // a count was set: a = flight, b = word, c = count
   kCredit,    // the same, for a credit
   kCaptured,  // the source of a flight was read: a = flight
+  kDrained,   // the source of a put is free: a = flight, c = what its drained word reads
   kLanded,    // bytes of a flight landed: a = flight, b = to, c = bytes
   kCounted,   // a count landed: b = word, c = what the word reads now
   kTorn,      // the low bytes of a count landed

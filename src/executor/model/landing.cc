@@ -20,7 +20,7 @@ Word load(const Word* word) {
 
 }  // namespace
 
-// Reads the source, whole. A drained word shows a put only once all before it with the same word are read, too.
+// Reads the source, whole.
 void Flights::capture(uint32_t id) {
   flights_[id].captured = true;
   record(Happened::kCaptured, flights_[id].agent, flights_[id].from, id, flights_[id].number);
@@ -28,26 +28,32 @@ void Flights::capture(uint32_t id) {
   finish_own(id, flights_[id].from, flights_[id].bytes);
   Flight& f = flights_[id];
   f.copy.assign(f.from, f.from + f.bytes);
-  free_source(id, f.from, f.bytes);
-  if (f.kind == Flight::Kind::kPut) captured_put(id);
+  if (f.kind != Flight::Kind::kPut) return free_source(id, f.from, f.bytes);
+  if (!space_.holds(f.from)) return;
+  const Cell* const cells = space_.cell(f.from);
+  for (uint32_t i = 0, n = uint32_t(Space::cells(f.from, f.bytes)); i < n; ++i)
+    if (cells[i].landed == 0) f.unwritten.push_back(i);
 }
 
-void Flights::captured_put(uint32_t id) {
+// The network needs the source of a put no more. A drained word shows that only once all before it with the same word
+// are complete, too.
+void Flights::complete(uint32_t id) {
+  if (!flights_[id].captured) capture(id);
   Flight& f = flights_[id];
-  if (space_.holds(f.from)) {
-    const Cell* const cells = space_.cell(f.from);
-    for (uint32_t i = 0, n = uint32_t(Space::cells(f.from, f.bytes)); i < n; ++i)
-      if (cells[i].landed == 0) f.unwritten.push_back(i);
-  }
+  f.complete = true;
+  record(Happened::kDrained, f.agent, f.from, id, f.drained_count);
+  free_source(id, f.from, f.bytes);
   --regions_[agents_[f.agent].name.region].uncaptured;
+  const uint32_t agent = f.agent;
   if (f.drained != nullptr) {
-    each_pending(f.agent, [&](uint32_t other) {
+    each_pending(agent, [&](uint32_t other) {
       const Flight& o = flights_[other];
-      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.captured) capture(other);
+      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
     });
     if (*f.drained < f.drained_count) *f.drained = f.drained_count;
   }
-  setup_.watcher->captured_put(f.agent);
+  if (over(f)) end(id);
+  setup_.watcher->captured_put(agent);
 }
 
 void Flights::add_up(uint32_t id) {
@@ -92,8 +98,14 @@ void Flights::finish(uint32_t id) {
   const uint32_t pieces = flights_[id].pieces;
   for (uint32_t p = 0; p < pieces; ++p)
     if ((flights_[id].landed_pieces >> p & 1) == 0) land_piece(id, p);
+  leave_again(id);
+}
+
+// It has landed for the last time.
+void Flights::leave_again(uint32_t id) {
   if (flights_[id].again) leave_target(id);
-  end(id);
+  flights_[id].again = false;
+  if (over(flights_[id])) end(id);
 }
 
 void Flights::leave_target(uint32_t id) {
@@ -117,7 +129,8 @@ bool Flights::covered(const Flight& mark, const Flight& other) const {
 void Flights::finish_covered(uint32_t id) {
   const auto of = [&](uint32_t agent) {
     each_pending(agent, [&](uint32_t other) {
-      if (covered(flights_[id], flights_[other])) finish(other);
+      const Flight& o = flights_[other];
+      if (covered(flights_[id], o) && (!landed_whole(o) || o.again)) finish(other);
     });
   };
   if (!flights_[id].far) return of(flights_[id].agent);
@@ -203,7 +216,7 @@ uint32_t Flights::first_of_link(uint32_t id) const {
   for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
     for (const uint32_t other : agents_[agent].pending) {
       const Flight& o = flights_[other];
-      if (o.far && o.toward == f.toward && o.number < flights_[first].number) first = other;
+      if (o.far && o.toward == f.toward && o.number < flights_[first].number && !landed_whole(o)) first = other;
     }
   return first;
 }
@@ -213,17 +226,19 @@ void Flights::land(uint32_t i) {
   Flight& f = flights_[id];
   if (f.kind == Flight::Kind::kMark) return land_mark(id, setup_.whole);
   if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
+  if (landed_whole(f)) {
+    if (!f.again) return complete(id);
+    land_piece(id, chance_.below(f.pieces));
+    return leave_again(id);
+  }
+  if (f.kind == Flight::Kind::kPut && !f.complete && !setup_.whole && chance_.in_256(setup_.manners.capture))
+    return complete(id);
   uint32_t open = 0;
   for (uint32_t p = 0; p < f.pieces; ++p) open += (f.landed_pieces >> p & 1) == 0;
-  if (open == 0) {
-    land_piece(id, chance_.below(f.pieces));
-    leave_target(id);
-    return end(id);
-  }
   uint32_t pick = open > 1 ? chance_.below(open) : 0, piece = 0;
   while ((f.landed_pieces >> piece & 1) != 0 || pick-- != 0) ++piece;
   land_piece(id, piece);
-  if (open == 1 && !flights_[id].again) end(id);
+  if (over(flights_[id])) end(id);
 }
 
 void Flights::end(uint32_t id) {
@@ -254,6 +269,10 @@ void Flights::lose(uint32_t region, Chance& chance) {
 }
 
 void Flights::drop(uint32_t id) {
+  if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) {
+    complete(id);
+    if (flights_[id].kind == Flight::Kind::kNone) return;
+  }
   if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
   leave_target(id);
   end(id);

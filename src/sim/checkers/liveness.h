@@ -22,8 +22,8 @@ struct Ending {
 struct Ended {
   const std::vector<Ending>& endings;
   const ExpectedVerdict& expect;
-  uint32_t culprit;      // named by `expect`, or the rank of the fault
-  uint64_t fault_since;  // when it was done
+  std::vector<uint32_t> culprits;  // by who reports
+  uint64_t fault_since;            // when it was done
   uint64_t deadline_ns;
 };
 
@@ -38,9 +38,9 @@ inline std::string check_verdicts(const Ended& e) {
       continue;
     }
     if (!ending.fault) return who + " never heard of the fault";
-    if (ending.fault->kind != e.expect.kind || ending.fault->culprit_rank != e.culprit)
+    if (ending.fault->kind != e.expect.kind || ending.fault->culprit_rank != e.culprits[ending.rank])
       return who + " hears the wrong verdict: " + ending.fault->to_string() + "; must be " + name_of(e.expect.kind) +
-             ", rank " + std::to_string(e.culprit);
+             ", rank " + std::to_string(e.culprits[ending.rank]);
     const uint64_t since = ending.entered > e.fault_since ? ending.entered : e.fault_since;
     if (ending.ended > since + e.deadline_ns + kVerdictNs)
       return who + " hears the verdict " + std::to_string((ending.ended - since) / 1000000) +
