@@ -427,11 +427,11 @@ void Flights::host_load(const char* from, size_t bytes) {
     const Cell& c = cells[i];
     if (c.writer != 0)
       return break_rule(Checker::kLanding, agent, from,
-                        "has been given what " + text(c.writer) + " has not landed yet");
+                        "its host reads what " + text(c.writer) + " has not landed yet");
     if (c.landed == 0)
-      return break_rule(Checker::kLanding, agent, from, "has been given bytes that nobody has written");
+      return break_rule(Checker::kLanding, agent, from, "its host reads bytes that nobody has written");
     if (c.landed > may_read({agent, region, false}, c))
-      return break_rule(Checker::kLanding, agent, from, "has been given bytes that no count which it observed covers");
+      return break_rule(Checker::kLanding, agent, from, "its host reads bytes that no count which it observed covers");
   }
 }
 
