@@ -69,10 +69,10 @@ void Flights::begin_run(uint32_t region) {
   regions_[region].run = numbers_;
 }
 
-void Flights::record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c) {
+void Flights::record(Happened what, uint32_t agent, const Fact& fact) {
   const AgentName& n = agents_[agent].name;
-  const uint64_t offset = space_.holds(at) ? space_.offset(at) : 0;
-  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, a, offset, c});
+  const uint64_t offset = space_.holds(fact.at) ? space_.offset(fact.at) : 0;
+  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, fact.a, offset, fact.c});
 }
 
 void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what) {
@@ -276,7 +276,7 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.from = piece.from;
   f.bytes = piece.bytes;
   f.pieces = pieces();
-  record(Happened::kMove, agent, piece.to, id, piece.bytes);
+  record(Happened::kMove, agent, {piece.to, id, piece.bytes});
   claim_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
@@ -292,7 +292,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   f.sum.rows.clear();
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
     f.sum.rows.insert(f.sum.rows.end(), rows->at, rows->at + rows->count);
-  record(Happened::kSum, agent, f.to, id, job.elements);
+  record(Happened::kSum, agent, {f.to, id, job.elements});
   claim_target(id);
   each_row(f, [&](const char* row, size_t bytes) { hold_source(id, row, bytes); });
   start(id);
@@ -309,7 +309,7 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
   f.drained_count = put.drained_count;
   f.pieces = pieces();
   f.again = !setup_.whole && chance_.in_256(setup_.manners.again);
-  record(Happened::kPut, agent, f.to, id, put.bytes);
+  record(Happened::kPut, agent, {f.to, id, put.bytes});
   claim_target(id);
   hold_source(id, f.from, f.bytes);
   ++regions_[agents_[agent].name.region].uncaptured;
@@ -329,7 +329,7 @@ void Flights::mark(uint32_t agent, const Count& count) {
   f.run = regions_[agents_[agent].name.region].run;
   f.speaks_for = agents_[agent].speaks_for;
   f.covers = {f.number, agents_[agent].fenced, agents_[agent].settled};
-  record(Happened::kMark, agent, f.to, id, count.count);
+  record(Happened::kMark, agent, {f.to, id, count.count});
   setup_.watcher->counts(agent, count.word, count.count);
   start(id);
 }

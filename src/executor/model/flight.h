@@ -247,7 +247,11 @@ class Flights {
   void list(uint32_t id);
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
-  void record(Happened what, uint32_t agent, const void* at, uint64_t a, uint64_t c);
+  struct Fact {
+    const void* at;
+    uint64_t a, c;
+  };
+  void record(Happened what, uint32_t agent, const Fact& fact);
   static bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
   // Nothing more will come of it.
   static bool over(const Flight& f) {

@@ -23,7 +23,7 @@ Word load(const Word* word) {
 // Reads the source, whole.
 void Flights::capture(uint32_t id) {
   flights_[id].captured = true;
-  record(Happened::kCaptured, flights_[id].agent, flights_[id].from, id, flights_[id].number);
+  record(Happened::kCaptured, flights_[id].agent, {flights_[id].from, id, flights_[id].number});
   if (flights_[id].kind == Flight::Kind::kSum) return add_up(id);
   finish_own(id, flights_[id].from, flights_[id].bytes);
   Flight& f = flights_[id];
@@ -41,7 +41,7 @@ void Flights::complete(uint32_t id) {
   if (!flights_[id].captured) capture(id);
   Flight& f = flights_[id];
   f.complete = true;
-  record(Happened::kDrained, f.agent, f.from, id, f.drained_count);
+  record(Happened::kDrained, f.agent, {f.from, id, f.drained_count});
   free_source(id, f.from, f.bytes);
   --regions_[agents_[f.agent].name.region].uncaptured;
   const uint32_t agent = f.agent;
@@ -91,7 +91,7 @@ void Flights::land_piece(uint32_t id, uint32_t piece) {
     for (const uint32_t at : f.unwritten)
       if (at >= first && at < last) space_.cell(f.to)[at].landed = 0;
   }
-  record(Happened::kLanded, f.agent, f.to + begin, id, end - begin);
+  record(Happened::kLanded, f.agent, {f.to + begin, id, end - begin});
 }
 
 void Flights::finish(uint32_t id) {
@@ -186,7 +186,7 @@ void Flights::land_mark(uint32_t id, bool whole) {
   std::memcpy(word, &next, sizeof next);
   if (cell != nullptr) landed_count(id, *cell);
   if (next != f.count) return;
-  record(Happened::kCounted, agent, word, id, next);
+  record(Happened::kCounted, agent, {word, id, next});
   const uint32_t toward = f.toward;
   end(id);
   setup_.watcher->landed_word(toward, word);
