@@ -181,7 +181,7 @@ void Flights::land_mark(uint32_t id, bool whole) {
     const Word low = (Word(1) << 8 * (1 + chance_.below(sizeof(Word) - 1))) - 1;
     next = (now & ~low) | (f.count & low);
     f.torn = next != f.count;
-    if (f.torn) record(Happened::kTorn, agent, word, id, next);
+    if (f.torn) record(Happened::kTorn, agent, {word, id, next});
   }
   std::memcpy(word, &next, sizeof next);
   if (cell != nullptr) landed_count(id, *cell);
