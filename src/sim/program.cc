@@ -40,6 +40,7 @@ void Program::run() {
   for (const ScenarioCall& call : s_.scenario->calls)
     for (uint32_t i = 0; i < call.repeat && !s_.over(); ++i, ++number) {
       const uint64_t salt = mixed(s_.seed, number + 1);
+      if (s_.scenario->compute_ms > 0) seat_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
       s_.began(number);
       if (call.op == ScenarioCall::Op::kCombine)
         combine(call, salt);

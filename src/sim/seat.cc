@@ -127,10 +127,23 @@ void SimSeat::heard_verdict() {
   if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
 }
 
+void SimSeat::compute(uint64_t ns) {
+  const uint64_t wait = ++waits_;
+  host_ = world_.seeded->running();
+  world_.timeline->in(ns, [this, wait] {
+    if (wait != waits_ || host_waits_ != HostWaits::kCompute) return;
+    host_waits_ = HostWaits::kNot;
+    world_.seeded->wake(host_);
+  });
+  host_waits_ = HostWaits::kCompute;
+  while (host_waits_ == HostWaits::kCompute && !memory.gone()) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+}
+
 void SimSeat::vanish() {
   memory.vanish();
   world_.seeded->fail(memory.region());
-  if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
+  if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
 
 // Of all waits, the one that says most: see Scheduler::telling_wait.
@@ -180,6 +193,11 @@ void SimSeat::look_at_waits() {
       fiber->armed = now();
       continue;
     }
+    const uint64_t stood = world_.stood_still(memory.seat().process, fiber->armed);
+    if (!mine && stood >= 2 * kSilenceNs && 2 * stood >= now() - fiber->armed)
+      world_.broken({Checker::kLiveness,
+                     "accuses rank " + std::to_string(record.whom) + ", though it stood still itself", 0, core.map.me,
+                     -1, 0});
     fiber->expired = true;
     fiber->expired_at = now();
   }

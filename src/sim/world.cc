@@ -132,6 +132,11 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
   for (FaultState& f : faults_) {
     if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
     if (double(seat.rows()) < f.progress * double(seat.rows_total())) continue;
+    f.armed = false;
+    if (f.delay_ns > 0) {
+      timeline_->in(f.delay_ns, [&f] { f.due = true; });
+      continue;
+    }
     f.due = true;
     if (seeded_->running() >= 0) seeded_->yield();  // nothing of this process happens before it
   }
@@ -142,6 +147,7 @@ void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> faul
   ending.fault = std::move(fault);
   ending.entered = group.seats[rank]->call_since;
   ending.ended = timeline_->now();
+  ending.made_all_calls = !ending.fault;
   group.ended[rank] = true;
   journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
                     timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,

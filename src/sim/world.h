@@ -69,12 +69,14 @@ class World final : private Wire, private Watcher {
   struct Process {
     bool dead = false, stopped = false, for_good = false;
     uint32_t times_slower = 1;
+    uint64_t stopped_from = 0, stopped_until = 0;
   };
   struct FaultState {
     uint32_t call = 0;
     double progress = 0;
     uint32_t process = 0, other = 0;
     bool armed = false, due = false, done = false;
+    uint64_t delay_ns = 0;  // after that moment: the rank may be waiting by then
     uint64_t since = 0;
   };
 
@@ -95,6 +97,7 @@ class World final : private Wire, private Watcher {
   void cut(const std::vector<uint32_t>& side);
   std::vector<uint32_t> nodes_apart(uint32_t process) const;
   void go_on(uint32_t process);
+  uint64_t stood_still(uint32_t process, uint64_t since) const;
   std::vector<uint32_t> culprits_of(size_t fault) const;
   void check_endings();
   bool survives(uint32_t process) const;
@@ -134,6 +137,7 @@ class World final : private Wire, private Watcher {
   Chance chance_;
   Manners manners_;
   bool ordered_ = false;
+  bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, steps_ = 0, looked_ = 0;
   std::vector<Process> processes_;

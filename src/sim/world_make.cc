@@ -33,6 +33,7 @@ void World::draw_manners() {
   steps_ns_ = 20u << chance_.below(5);
   // One rank in some worlds is slow throughout.
   if (chance_.below(4) == 0) processes_[chance_.below(ranks_)].times_slower = uint32_t(chance_.magnitude(2, 64));
+  needs_progress_ = chance_.below(2) == 0;
   ordered_ = scenario_->ordered ? *scenario_->ordered : chance_.below(2) == 0;
 }
 
@@ -178,7 +179,9 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
       {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
       seeded_.get(),
       timeline_.get(),
-      group.control.get()};
+      group.control.get(),
+      [this](Violation v) { broken(std::move(v)); },
+      [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
   ModelMemory::Seat seat;
   seat.rank = rank;
   seat.ranks = uint32_t(group.processes.size());
@@ -194,7 +197,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   made.place(regions, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);
-  group.endings.push_back({rank, true, std::nullopt, 0, 0});
+  group.endings.emplace_back().rank = rank;
 }
 
 }  // namespace transload

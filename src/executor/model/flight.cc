@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 
@@ -33,11 +34,13 @@ void Flights::reset(const Setup& setup, Chance chance) {
   for (uint32_t i = uint32_t(flights_.size()); i > 1; --i) free_.push_back(i - 1);
   landable_.clear();
   lazy_.clear();
+  aside_.clear();
   for (Region& region : regions_) {
     region.agents.clear();
     region.knows.clear();
     region.arrived.clear();
     region.uncaptured = region.run = 0;
+    region.frozen = false;
   }
   live_ = at_links_ = numbers_ = counted_used_ = 0;
 }
@@ -134,7 +137,23 @@ void Flights::ready(uint32_t id, uint32_t number) {
   be_lazy(id);
 }
 
+void Flights::freeze(uint32_t region, bool frozen) {
+  if (region >= regions_.size()) return;
+  regions_[region].frozen = frozen;
+  const std::vector<uint32_t> listed = landable_;
+  for (const uint32_t id : listed) {
+    if (!frozen || !flights_[id].far || flights_[id].toward != region) continue;
+    unlist(id);
+    list(id);
+  }
+  const std::vector<Aside> aside = std::exchange(aside_, {});
+  for (const Aside& a : aside)
+    if (flights_[a.flight].kind != Flight::Kind::kNone && flights_[a.flight].number == a.number) list(a.flight);
+}
+
 void Flights::list(uint32_t id) {
+  const Flight& f = flights_[id];
+  if (f.far && f.toward < regions_.size() && regions_[f.toward].frozen) return aside_.push_back({id, f.number});
   flights_[id].place = uint32_t(landable_.size());
   landable_.push_back(id);
 }

@@ -180,6 +180,8 @@ class Flights {
   uint32_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // All that an agent's rank had on its way is dropped, or lands in part: it died.
   void lose(uint32_t region, Chance& chance);
+  // What comes over the network for a rank that makes no progress does not land.
+  void freeze(uint32_t region, bool frozen);
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
   uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
@@ -197,6 +199,7 @@ class Flights {
   struct Region {
     std::vector<uint32_t> agents;
     uint32_t uncaptured = 0;
+    bool frozen = false;
     uint32_t run = 0;  // flights up to this number are of earlier runs
     Knowledge knows;   // all its agents of earlier runs, together
     std::vector<Arrived> arrived;
@@ -241,6 +244,7 @@ class Flights {
   void merge_older(uint32_t id, uint32_t agent);
   bool supersede(uint32_t id);
   uint32_t first_of_link(uint32_t id) const;
+  void let_go(uint32_t id);
   void drop(uint32_t id);
   void end(uint32_t id);
   void be_lazy(uint32_t id);
@@ -291,6 +295,10 @@ class Flights {
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_, landable_, lazy_;
   std::vector<Region> regions_;
+  struct Aside {
+    uint32_t flight, number;
+  };
+  std::vector<Aside> aside_;  // for ranks that are frozen
   std::vector<Counted> counted_;
   uint32_t counted_used_ = 0;
   uint32_t live_ = 0;

@@ -257,23 +257,30 @@ void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {
     const std::vector<uint32_t> pending = agents_[agent].pending;
+    // The private memory of its process goes with it: nothing is read from there, or lands there, any more.
+    for (const uint32_t id : pending) let_go(id);
     const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
     for (size_t i = kept; i < pending.size(); ++i) {
       const uint32_t id = pending[i];
       Flight& f = flights_[id];
       if (f.kind == Flight::Kind::kNone) continue;
-      if (f.kind != Flight::Kind::kMark && chance.in_256(128)) continue;  // it still lands, some time
-      drop(id);
+      const bool lands = f.kind != Flight::Kind::kMark && chance.in_256(128);
+      if (!lands) drop(id);
     }
   }
 }
 
-void Flights::drop(uint32_t id) {
-  if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) {
+void Flights::let_go(uint32_t id) {
+  const Flight& f = flights_[id];
+  if (f.kind == Flight::Kind::kNone || f.kind == Flight::Kind::kMark) return;
+  if (f.kind == Flight::Kind::kPut && !f.complete)
     complete(id);
-    if (flights_[id].kind == Flight::Kind::kNone) return;
-  }
-  if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
+  else if (!f.captured)
+    capture(id);
+  if (f.kind != Flight::Kind::kNone && f.toward == kNobody) end(id);
+}
+
+void Flights::drop(uint32_t id) {
   leave_target(id);
   end(id);
 }
