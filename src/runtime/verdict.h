@@ -114,6 +114,7 @@ class BasicArbiter {
   std::vector<Message> conclude(FaultKind kind, uint32_t culprit, std::string detail);
   std::vector<Message> judge_all(uint64_t now);
   std::optional<Verdict> judge(const Case& open, uint64_t now) const;
+  Verdict judge_returned(uint32_t waits, uint32_t returned) const;
   std::optional<Verdict> judge_live(const Case& open, Verdict otherwise) const;
   std::vector<Message> judge_missing(uint32_t rank, uint64_t now);
   std::optional<Verdict> judge_silent(uint32_t rank, uint64_t now, bool last_chance) const;

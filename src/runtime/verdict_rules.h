@@ -120,6 +120,7 @@ std::optional<Verdict> BasicArbiter<Plants>::judge(const Case& open, uint64_t no
   std::vector<uint32_t> path;
   uint32_t at = open.suspicion.whom;
   uint32_t from = open.suspicion.rank;
+  uint64_t epoch = open.suspicion.epoch;
   while (true) {
     if (at >= ranks_.size())
       return judge_live(open,
@@ -128,15 +129,27 @@ std::optional<Verdict> BasicArbiter<Plants>::judge(const Case& open, uint64_t no
     if (rank.left) return Verdict{FaultKind::kAbsent, at, "it has left the group"};
     if (silent(at, now)) return judge_silent(at, now, last_chance);
     if (rank.heard < open.at + kNewsNs && !last_chance) return std::nullopt;
-    const bool idle = rank.beat.phase == 0 && !rank.beat.waiting;  // while a group is made ranks wait in no phase
-    if (idle || rank.beat.epoch < open.suspicion.epoch)
+    // While a group is made ranks wait in no phase; a rank that waits in an earlier call is late because of another.
+    if (!rank.beat.waiting && (rank.beat.epoch < epoch || (epoch == 0 && rank.beat.phase == 0)))
       return judge_live(open, {FaultKind::kAbsent, at, "it is alive, but did not enter the call"});
+    if (!rank.beat.waiting && rank.beat.phase == 0) return judge_live(open, judge_returned(from, at));
     const auto again = std::find(path.begin(), path.end(), at);
     if (again != path.end()) return judge_live(open, judge_cycle(path, at));
     path.push_back(at);
     from = at;
+    epoch = std::min(epoch, rank.beat.epoch);
     at = rank.beat.waiting ? rank.beat.waiting_for : kNobody;
   }
+}
+
+// A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.
+template <class Plants>
+Verdict BasicArbiter<Plants>::judge_returned(uint32_t waits, uint32_t returned) const {
+  const std::string detail = "rank " + std::to_string(returned) + " has done its part of the call, and rank " +
+                             std::to_string(waits) + " still waits for it";
+  const bool crosses = node_of_rank_[waits] != node_of_rank_[returned];
+  return {crosses ? FaultKind::kUnreachable : FaultKind::kAbsent, crosses ? std::min(waits, returned) : returned,
+          detail};
 }
 
 // All on the way are alive now. If a rank stood still for most of the time that the accuser waited, for whatever it is

@@ -78,8 +78,13 @@ bool SimSeat::finish_network() {
       world_.seeded->wake(host_);
     });
   host_waits_ = HostWaits::kNetwork;
+  network_since_ = now();
   while (!memory.failed() && !timed_out_ && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.seeded->block();
+  if (timed_out_ && !memory.failed()) {
+    last_wait_ = network_wait();
+    world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_);
+  }
   host_waits_ = HostWaits::kNot;
   return !memory.failed() && !timed_out_;
 }
@@ -148,6 +153,8 @@ void SimSeat::vanish() {
 
 // Of all waits, the one that says most: see Scheduler::telling_wait.
 WaitRecord SimSeat::telling_wait() const {
+  if (host_waits_ == HostWaits::kNetwork) return network_wait();
+  if (host_waits_ == HostWaits::kVerdict) return last_wait_;
   WaitRecord best;
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
@@ -159,6 +166,17 @@ WaitRecord SimSeat::telling_wait() const {
     best_order = order;
   });
   return best;
+}
+
+WaitRecord SimSeat::network_wait() const {
+  WaitRecord record;
+  const uint32_t region = world_.shared.flights->busy_with(memory.region());
+  record.present = region != kNobody;
+  record.whom = record.present ? region - memory.seat().first_region : kNobody;
+  record.role = Role::kCloser;
+  record.what = Waiting::kDrained;
+  record.waited_ms = double(now() - network_since_) / double(kMillisecondNs);
+  return record;
 }
 
 uint64_t SimSeat::next_expiry() const {

@@ -58,6 +58,7 @@ class SimSeat final : public Crew<ModelWarp> {
 
  private:
   WaitRecord telling_wait() const;
+  WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
   uint64_t deadline_ns() const { return uint64_t(core.options.deadline_ms) * 1'000'000; }
 
@@ -67,7 +68,7 @@ class SimSeat final : public Crew<ModelWarp> {
   uint32_t left_ = 0;
   enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict, kCompute } host_waits_ = HostWaits::kNot;
   bool timed_out_ = false;
-  uint64_t rows_total_ = 0, waits_ = 0;
+  uint64_t rows_total_ = 0, waits_ = 0, network_since_ = 0;
 };
 
 }  // namespace transload

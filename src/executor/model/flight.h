@@ -183,6 +183,8 @@ class Flights {
   // What comes over the network for a rank that makes no progress does not land.
   void freeze(uint32_t region, bool frozen);
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
+  // The region that a put of this one is stuck on its way to; kNobody: none.
+  uint32_t busy_with(uint32_t region) const;
   uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
   std::string text(uint32_t flight) const;  // for people

@@ -285,6 +285,14 @@ void Flights::drop(uint32_t id) {
   end(id);
 }
 
+uint32_t Flights::busy_with(uint32_t region) const {
+  if (uncaptured_puts(region) == 0) return kNobody;
+  for (const uint32_t agent : regions_[region].agents)
+    for (const uint32_t id : agents_[agent].pending)
+      if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) return flights_[id].toward;
+  return kNobody;
+}
+
 std::string Flights::text(uint32_t id) const {
   const Flight& f = flights_[id];
   const AgentName& n = agents_[f.agent].name;

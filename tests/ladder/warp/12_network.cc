@@ -37,7 +37,9 @@ class Wire : public ScaleOut {
     }
     return true;
   }
-  bool quiet() const override { return queue_.empty(); }
+  uint32_t busy_with() const override {
+    return queue_.empty() ? kNobody : queue_.front().is_put ? queue_.front().put.rank : queue_.front().to.rank;
+  }
   int wait_fd() const override { return -1; }
   bool may_sleep() override { return true; }
   bool lost(LostPeer&) override { return false; }
@@ -271,10 +273,18 @@ TEST(Rung12Network, FinishHasADeadline) {
   Net net;
   Wire wire({net.mine, net.theirs});
   wire.stuck = true;
-  HostMemory memory(net.options(wire, 1));
+  HostMemoryOptions o = net.options(wire, 1);
+  std::vector<WaitRecord> expired;
+  o.on_expired = [&](const WaitRecord& w) { expired.push_back(w); };
+  HostMemory memory(o);
   Scheduler scheduler(memory, {1, 4096});
   scheduler.run({[&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<RailWord>{{kWords, 1}, 1}; }); }});
   EXPECT_FALSE(scheduler.finish_network(30));
+  // Whoever it is stuck with is accused.
+  ASSERT_EQ(expired.size(), 1u);
+  EXPECT_EQ(expired[0].whom, 1u);
+  EXPECT_EQ(expired[0].what, Waiting::kDrained);
+  EXPECT_EQ(scheduler.last_wait().whom, 1u);
   wire.stuck = false;
   EXPECT_TRUE(scheduler.finish_network(1000));
 }
