@@ -94,6 +94,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
 }
 
 void Program::check(const DispatchResult& r) {
+  s_.flights->host_load(static_cast<const char*>(r.out.x.data), r.out.x.bytes());
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
   if (!lost.empty()) return;  // nothing else can be told of these rows
