@@ -215,7 +215,7 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     Cell& c = cells[i];
     ++c.readers;
-    if (c.writer != 0) {
+    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place
       if (!sees_own(f.agent, c.writer))
         return break_rule(Checker::kLanding, f.agent, from,
                           {"reads what " + text(c.writer) + " has not landed yet", c.writer});
@@ -282,7 +282,7 @@ void Flights::finish_own(uint32_t id, const char* from, size_t bytes) {
   const Cell* const cells = space_.cell(from);
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     const uint32_t writer = cells[i].writer;
-    if (writer != 0 && flights_[writer].agent == flights_[id].agent && flights_[writer].number < flights_[id].number)
+    if (writer != 0 && writer != id && flights_[writer].agent == flights_[id].agent && flights_[writer].number < flights_[id].number)
       finish(writer);
   }
 }
