@@ -282,8 +282,9 @@ void Flights::finish_own(uint32_t id, const char* from, size_t bytes) {
   const Cell* const cells = space_.cell(from);
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     const uint32_t writer = cells[i].writer;
-    if (writer != 0 && writer != id && flights_[writer].agent == flights_[id].agent && flights_[writer].number < flights_[id].number)
-      finish(writer);
+    if (writer == 0 || writer == id) continue;
+    const Flight& other = flights_[writer];
+    if (other.agent == flights_[id].agent && other.number < flights_[id].number) finish(writer);
   }
 }
 
