@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/room.h"
+#include "cli/sim.h"
 #include "cli/usage.h"
 
 #ifndef TRANSLOAD_VERSION
@@ -115,18 +116,24 @@ int parse_and_run(int argc, char** argv) {
       "Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the "
       "ranks\n"
       "are started on this machine; under torchrun, mpirun or srun this process joins as one of them.");
+  CLI::App* sim_command =
+      app.add_subcommand("sim", "the same roles in the simulator: worlds from seeds, every rule checked");
+  sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");
   const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do");
   RunArguments arguments;
   add_run_options(*run_command, arguments);
+  SimArguments sim_arguments;
+  add_sim_options(*sim_command, sim_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::RequiredError&) {
-    refuse("subcommand: '{}': must be run or limits", argc > 1 ? argv[1] : "");
+    refuse("subcommand: '{}': must be run, sim or limits", argc > 1 ? argv[1] : "");
   } catch (const CLI::ParseError& error) {
     refuse("{}", one_line(error.what()));
   }
+  if (sim_command->parsed()) return simulate(sim_arguments);
   return limits_command->parsed() ? print_limits() : run(arguments, argv);
 }
 

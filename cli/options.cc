@@ -3,25 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
-#include "cli/usage.h"
+#include "cli/number.h"
 
 namespace transload::cli {
 namespace {
-
-struct Bounds {
-  uint64_t least, most;
-};
-
-uint64_t number(const char* name, const std::string& text, Bounds bounds) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < bounds.least || value > bounds.most)
-    refuse("{}: '{}': must be a whole number from {} to {}", name, text, bounds.least, bounds.most);
-  return value;
-}
 
 std::vector<uint64_t> numbers(const char* name, const std::string& text, Bounds bounds) {
   std::vector<uint64_t> out;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/word.h"
 #include "channel/word.h"
 
 namespace transload {
@@ -54,7 +55,10 @@ class ScaleOut {
 
   // True when every put and count so far is locally complete (sources free, counts handed over). Call progress()
   // between.
-  virtual bool quiet() const = 0;
+  bool quiet() const { return busy_with() == kNobody; }
+
+  // A rank for which one is not; kNobody if quiet().
+  virtual uint32_t busy_with() const = 0;
 
   // A descriptor that becomes readable when progress() may have work, or -1 if arrivals do not wake.
   virtual int wait_fd() const = 0;

@@ -1,7 +1,10 @@
-// Named rare situations. A test asserts that each was reached; a normal build holds no trace of them.
+// Named rare situations. Tests assert that each was reached: on the host in builds with TRANSLOAD_MARKS, in the
+// simulator always. What ships holds no trace of them.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+
+#include "base/canary.h"
 
 namespace transload {
 
@@ -32,11 +35,26 @@ constexpr const char* kSituationNames[] = {
     "queue_full",   "slept",       "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
 static_assert(sizeof(kSituationNames) / sizeof(*kSituationNames) == std::size_t(Situation::kCount));
 
+// What only a real executor or network has: a world's queues do not fill and no thread of it sleeps. All others the
+// simulator's scenarios must reach.
+constexpr bool needs_real_executor(Situation situation) {
+  return situation == Situation::kQueueFull || situation == Situation::kSlept;
+}
+
 #ifdef TRANSLOAD_MARKS
-void reached(Situation situation);  // counts it, process wide
-uint64_t times_reached(Situation situation);
+constexpr bool kMarksCount = true;
 #else
-inline void reached(Situation) {}
+constexpr bool kMarksCount = false;
 #endif
+
+// Process wide. What ships refers to neither.
+void count_reached(Situation situation);
+uint64_t times_reached(Situation situation);
+
+// Roles and the core say their Plants; what only a host runs says none.
+template <class Plants = NoPlants>
+void reached([[maybe_unused]] Situation situation) {
+  if constexpr (Plants::kLive || kMarksCount) count_reached(situation);
+}
 
 }  // namespace transload

@@ -45,7 +45,7 @@ class CombineCall {
                   "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
     pull_ = in_.source != CombineSource::kPush && readable;
     out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
-    if (pull_) reached(Situation::kSourcePull);
+    if (pull_) reached<typename W::Plants>(Situation::kSourcePull);
     const char* why =
         in_.source == CombineSource::kAuto ? (pull_ ? "x lies in a lease" : "x lies outside the leases") : "asked for";
     g_.decide("combine source", pull_ ? "pull" : "push", why);

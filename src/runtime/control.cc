@@ -164,6 +164,7 @@ Heartbeat Control::heartbeat() const {
   beat.waiting = note >> 20 & 1;
   const uint64_t whom = note & kWhomMask;
   beat.waiting_for = whom < bootstrap_.ranks ? uint32_t(whom) : kNobody;
+  beat.sent = now_ns();
   return beat;
 }
 

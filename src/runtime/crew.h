@@ -19,6 +19,8 @@ class Crew {
   virtual bool run(const std::vector<Task>& tasks) = 0;
   // Every put of mine is locally complete. False: the group is faulted, or the network is late.
   virtual bool finish_network() = 0;
+  // The call itself reads shared memory, between two runs.
+  virtual void reads(const void*, size_t) {}
   // Where the call stands from now on.
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
   // After run() or finish_network() said false: finds the verdict and ends in GroupCore::poison.

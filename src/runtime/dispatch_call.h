@@ -25,7 +25,7 @@ class DispatchCall {
     shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
-    if (in_.x.rows() == 0) reached(Situation::kRankEmpty);
+    if (in_.x.rows() == 0) reached<Plants>(Situation::kRankEmpty);
     if (in_.handle)
       begin_cached();
     else
@@ -53,7 +53,7 @@ class DispatchCall {
   }
 
   void begin_cached() {
-    reached(Situation::kCachedDispatch);
+    reached<Plants>(Situation::kCachedDispatch);
     begin(Phase::kDispatch, 0);
     for (uint64_t token = 0; token < handle_->tokens; ++token)
       *header(token) = {g_.map.me, uint32_t(token), 0, shape_.top_k};
@@ -100,6 +100,8 @@ class DispatchCall {
     auto record = [&](uint32_t s) {
       return CountsRecord{reinterpret_cast<const uint32_t*>(b.mine() + b.up.counts.at(parity, s))};
     };
+    for (uint32_t s = 0; s < g_.map.ranks; ++s)
+      g_.crew.reads(b.mine() + b.up.counts.at(parity, s), g_.geometry.counts_bytes());
     ReceivePlan plan = receive_plan(
         {g_.map.ranks, g_.experts.experts_of(g_.map.me), g_.geometry.channels, in_.expert_alignment}, record);
     if (planted<Plants>(Canary::kPrefixOffByOne)) begin_late(plan.row_base);
@@ -123,6 +125,7 @@ class DispatchCall {
       const uint64_t first = made->log_begin[s + 1] = made->log_begin[s];
       if (b.sources[s].rank == kNobody) continue;
       const auto* words = reinterpret_cast<const uint32_t*>(b.network + b.net.counts.at(parity, s));
+      g_.crew.reads(words, g_.geometry.node_counts_head() + g_.map.peers * g_.geometry.counts_bytes());
       made->slot_tokens[s] = words[0];
       made->log_begin[s + 1] = first + words[1];
       forward_.set_counts(s, first, words + 2);
@@ -198,7 +201,7 @@ class DispatchCall {
             std::to_string(g_.arena->longest_gap());
     else if (!direct_)
       why = "out_x is not in a lease";
-    if (in_.landing != Landing::kRing && !leased) reached(Situation::kSlabExhausted);
+    if (in_.landing != Landing::kRing && !leased) reached<Plants>(Situation::kSlabExhausted);
     g_.decide("landing", direct_ ? "direct" : "ring", why);
   }
 

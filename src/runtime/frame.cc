@@ -21,8 +21,12 @@ std::optional<T> if_done(const ByteReader& reader, T value) {
 
 struct MessageWriter {
   ByteWriter& to;
-  void operator()(const Heartbeat& m) { to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for); }
-  void operator()(const Suspicion& m) { to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected); }
+  void operator()(const Heartbeat& m) {
+    to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for).u64(m.sent);
+  }
+  void operator()(const Suspicion& m) {
+    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited);
+  }
   void operator()(const Lost& m) { to.u32(m.rank); }
   void operator()(const Goodbye& m) { to.u32(m.rank); }
   void operator()(const Mismatch& m) { to.u32(m.rank).u32(m.other).text(m.argument); }
@@ -37,6 +41,7 @@ Heartbeat read_heartbeat(ByteReader& from) {
   m.phase = from.u32();
   m.waiting = from.u8() != 0;
   m.waiting_for = from.u32();
+  m.sent = from.u64();
   return m;
 }
 
@@ -47,6 +52,7 @@ Suspicion read_suspicion(ByteReader& from) {
   m.whom = from.u32();
   m.seen = from.u64();
   m.expected = from.u64();
+  m.waited = from.u64();
   return m;
 }
 

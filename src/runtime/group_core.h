@@ -291,9 +291,9 @@ void GroupCore<W>::run(const std::vector<Task>& tasks, const char* operation, bo
 
 template <class W>
 void GroupCore<W>::poison(const Fault& reported) {
-  if (phase == Phase::kNotify) reached(Situation::kAbortInNotify);
-  if (phase == Phase::kDispatch) reached(Situation::kAbortInDispatch);
-  if (phase == Phase::kCombine) reached(Situation::kAbortInCombine);
+  if (phase == Phase::kNotify) reached<Plants>(Situation::kAbortInNotify);
+  if (phase == Phase::kDispatch) reached<Plants>(Situation::kAbortInDispatch);
+  if (phase == Phase::kCombine) reached<Plants>(Situation::kAbortInCombine);
   fault = reported;
   arena->close();
   throw Error(reported);

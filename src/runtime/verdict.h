@@ -41,6 +41,7 @@ struct Heartbeat {
   uint32_t phase = 0;  // Phase; 0: idle, unless it waits
   bool waiting = false;
   uint32_t waiting_for = kNobody;
+  uint64_t sent = 0;  // by the rank's own clock: between two beats it shows that the rank itself stood still
 };
 
 // A wait expired: `rank` waited, in the call `epoch`, for a word of `whom`.
@@ -50,6 +51,7 @@ struct Suspicion {
   uint32_t whom = kNobody;
   uint64_t seen = 0;
   uint64_t expected = 0;
+  uint64_t waited = 0;  // ns
 };
 
 // Its connection ended without a goodbye.
@@ -99,6 +101,8 @@ class BasicArbiter {
   struct Rank {
     Heartbeat beat;
     uint64_t heard = 0;
+    uint64_t stood_until = 0;  // it stood still for `stood_for`, and was heard again then
+    uint64_t stood_for = 0;
     bool left = false;
   };
   struct Case {
@@ -110,6 +114,8 @@ class BasicArbiter {
   std::vector<Message> conclude(FaultKind kind, uint32_t culprit, std::string detail);
   std::vector<Message> judge_all(uint64_t now);
   std::optional<Verdict> judge(const Case& open, uint64_t now) const;
+  Verdict judge_returned(uint32_t waits, uint32_t returned) const;
+  std::optional<Verdict> judge_live(const Case& open, Verdict otherwise) const;
   std::vector<Message> judge_missing(uint32_t rank, uint64_t now);
   std::optional<Verdict> judge_silent(uint32_t rank, uint64_t now, bool last_chance) const;
   Verdict judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const;

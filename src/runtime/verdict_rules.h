@@ -1,6 +1,7 @@
 // The rules of suspicion and verdict, for any Plants: see verdict.h. Included where they are instantiated.
 #pragma once
 #include <algorithm>
+#include <utility>
 
 #include "runtime/verdict.h"
 
@@ -57,12 +58,17 @@ std::vector<Message> BasicArbiter<Plants>::take(const Message& message, uint64_t
   notice_own_stop(now);
   if (verdict_.kind != FaultKind::kNone) return {};
   const uint32_t from = verdict_words::speaker(message);
+  uint64_t before = now;  // when it was heard last
   if (from != kNobody) {
     if (from >= ranks_.size()) return {};
-    ranks_[from].heard = now;
+    before = std::exchange(ranks_[from].heard, now);
   }
   if (const auto* beat = std::get_if<Heartbeat>(&message)) {
-    ranks_[from].beat = *beat;
+    Rank& rank = ranks_[from];
+    const uint64_t gap =
+        rank.beat.sent != 0 && beat->sent > rank.beat.sent ? beat->sent - rank.beat.sent : now - before;
+    if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
+    rank.beat = *beat;
   } else if (const auto* suspicion = std::get_if<Suspicion>(&message)) {
     pending_.push_back({*suspicion, now});
   } else if (const auto* mismatch = std::get_if<Mismatch>(&message)) {
@@ -114,22 +120,52 @@ std::optional<Verdict> BasicArbiter<Plants>::judge(const Case& open, uint64_t no
   std::vector<uint32_t> path;
   uint32_t at = open.suspicion.whom;
   uint32_t from = open.suspicion.rank;
+  uint64_t epoch = open.suspicion.epoch;
   while (true) {
     if (at >= ranks_.size())
-      return Verdict{FaultKind::kSilent, from, "it is in the call but makes no progress, and waits for nobody"};
+      return judge_live(open,
+                        {FaultKind::kSilent, from, "it is in the call but makes no progress, and waits for nobody"});
     const Rank& rank = ranks_[at];
     if (rank.left) return Verdict{FaultKind::kAbsent, at, "it has left the group"};
     if (silent(at, now)) return judge_silent(at, now, last_chance);
     if (rank.heard < open.at + kNewsNs && !last_chance) return std::nullopt;
-    const bool idle = rank.beat.phase == 0 && !rank.beat.waiting;  // while a group is made ranks wait in no phase
-    if (idle || rank.beat.epoch < open.suspicion.epoch)
-      return Verdict{FaultKind::kAbsent, at, "it is alive, but did not enter the call"};
+    // While a group is made ranks wait in no phase; a rank that waits in an earlier call is late because of another.
+    if (!rank.beat.waiting && (rank.beat.epoch < epoch || (epoch == 0 && rank.beat.phase == 0)))
+      return judge_live(open, {FaultKind::kAbsent, at, "it is alive, but did not enter the call"});
+    if (!rank.beat.waiting && rank.beat.phase == 0) return judge_live(open, judge_returned(from, at));
     const auto again = std::find(path.begin(), path.end(), at);
-    if (again != path.end()) return judge_cycle(path, at);
+    if (again != path.end()) return judge_live(open, judge_cycle(path, at));
     path.push_back(at);
     from = at;
+    epoch = std::min(epoch, rank.beat.epoch);
     at = rank.beat.waiting ? rank.beat.waiting_for : kNobody;
   }
+}
+
+// A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.
+template <class Plants>
+Verdict BasicArbiter<Plants>::judge_returned(uint32_t waits, uint32_t returned) const {
+  const std::string detail = "rank " + std::to_string(returned) + " has done its part of the call, and rank " +
+                             std::to_string(waits) + " still waits for it";
+  const bool crosses = node_of_rank_[waits] != node_of_rank_[returned];
+  return {crosses ? FaultKind::kUnreachable : FaultKind::kAbsent, crosses ? std::min(waits, returned) : returned,
+          detail};
+}
+
+// All on the way are alive now. If a rank stood still for most of the time that the accuser waited, for whatever it is
+// that others wait now, it was that one.
+template <class Plants>
+std::optional<Verdict> BasicArbiter<Plants>::judge_live(const Case& open, Verdict otherwise) const {
+  uint32_t longest = kNobody;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (ranks_[rank].stood_for == 0 || 2 * ranks_[rank].stood_for < open.suspicion.waited ||
+        ranks_[rank].stood_until + open.suspicion.waited < open.at)
+      continue;
+    if (longest == kNobody || ranks_[rank].stood_for > ranks_[longest].stood_for) longest = rank;
+  }
+  if (longest == kNobody) return otherwise;
+  return Verdict{FaultKind::kSilent, longest,
+                 "it stood still for " + verdict_words::milliseconds(ranks_[longest].stood_for)};
 }
 
 // It did not come to a gather: alive, or not heard of any more.
@@ -228,9 +264,10 @@ Reaction BasicMember<Plants>::expired(const Suspicion& suspicion, uint64_t since
   }
   if (suspecting_) return reaction;
   suspicion_ = suspicion;
+  suspicion_.waited = now - since;
   suspecting_ = true;
   suspecting_since_ = now;
-  reaction.to_arbiter.push_back(suspicion);
+  reaction.to_arbiter.push_back(suspicion_);
   return reaction;
 }
 

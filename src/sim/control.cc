@@ -33,6 +33,11 @@ SimControl::SimControl(Timeline& timeline, const ControlSetup& setup)
     seats_.push_back(std::move(seat));
   }
   arbiter_.start(now);
+  for (Seat& seat : seats_) {  // each beats as soon as it has joined
+    seat.where.rank = uint32_t(&seat - seats_.data());
+    seat.where.sent = now;
+    arbiter_.take(seat.where, now);
+  }
   arbiter_ticked_ = arbiter_beat_ = now;
   keep_stepping();
 }
@@ -218,6 +223,7 @@ void SimControl::step_member(uint32_t rank) {
   if (!running(seat)) return;
   const uint64_t now = timeline_.now();
   if (!judged(seat) && !seat.leaving && now >= seat.beat_at) {
+    seat.where.sent = now;
     to_arbiter(rank, [this, rank, beat = seat.where] { hear(rank, beat); });
     seat.beat_at = now + kHeartbeatNs;
   }

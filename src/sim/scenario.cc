@@ -245,6 +245,7 @@ void read_group(Keys& keys, Scenario& s) {
   s.slab_offset = keys.number("slab_offset", {0, kBytesMax}, 0);
   s.counters_from = keys.number("counters_from", {0, kCounterMax}, 0);
   s.deadline_ms = uint32_t(keys.number("deadline_ms", {50, 24 * 3600 * 1000}, 1000));
+  s.compute_ms = keys.number("compute_ms", {0, s.deadline_ms - 1}, 0);
   s.groups = uint32_t(keys.number("groups", {1, 4}, 1));
   s.scale_out = keys.word<ScenarioScaleOut>(
       "scale_out", {{"network", ScenarioScaleOut::kNetwork}, {"mapped", ScenarioScaleOut::kMapped}}, "network");
@@ -339,6 +340,7 @@ ExpectedVerdict read_expected(Keys& keys, const Scenario& s) {
   if (expect->has("culprit") && expected.kind == FaultKind::kNone) expect->refuse("culprit", "left out with none");
   if (!expect->says("culprit", "fault") && expect->has("culprit"))
     expected.culprit = uint32_t(expect->number("culprit", {0, s.ranks - 1}));
+  expected.or_none = expect->flag("or_none", false);
   expect->finish();
   return expected;
 }

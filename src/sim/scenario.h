@@ -54,6 +54,7 @@ struct FaultMoment {
 struct ExpectedVerdict {
   FaultKind kind = FaultKind::kNone;  // kNone: no fault comes of it
   std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
+  bool or_none = false;               // all may also go well, for all ranks alike
 };
 
 struct ScenarioFault {
@@ -89,6 +90,7 @@ struct Scenario {
   uint64_t slab_offset = 0;          // unused bytes before the slabs
   uint64_t counters_from = 0;        // first position of every ring
   uint32_t deadline_ms = 1000;       // of virtual time
+  uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
   uint32_t groups = 1;               // at once, alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   std::optional<bool> ordered;  // does the network keep the order of a pair

@@ -78,8 +78,13 @@ bool SimSeat::finish_network() {
       world_.seeded->wake(host_);
     });
   host_waits_ = HostWaits::kNetwork;
+  network_since_ = now();
   while (!memory.failed() && !timed_out_ && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.seeded->block();
+  if (timed_out_ && !memory.failed()) {
+    last_wait_ = network_wait();
+    world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_);
+  }
   host_waits_ = HostWaits::kNot;
   return !memory.failed() && !timed_out_;
 }
@@ -87,6 +92,10 @@ bool SimSeat::finish_network() {
 void SimSeat::put_captured() {
   if (host_waits_ == HostWaits::kNetwork && world_.shared.flights->uncaptured_puts(memory.region()) == 0)
     world_.seeded->wake(host_);
+}
+
+void SimSeat::reads(const void* at, size_t bytes) {
+  if (!memory.gone()) world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
 }
 
 void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
@@ -123,14 +132,29 @@ void SimSeat::heard_verdict() {
   if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
 }
 
+void SimSeat::compute(uint64_t ns) {
+  const uint64_t wait = ++waits_;
+  host_ = world_.seeded->running();
+  world_.timeline->in(ns, [this, wait] {
+    if (wait != waits_ || host_waits_ != HostWaits::kCompute) return;
+    host_waits_ = HostWaits::kNot;
+    world_.seeded->wake(host_);
+  });
+  host_waits_ = HostWaits::kCompute;
+  while (host_waits_ == HostWaits::kCompute && !memory.gone()) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+}
+
 void SimSeat::vanish() {
   memory.vanish();
   world_.seeded->fail(memory.region());
-  if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
+  if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
 
 // Of all waits, the one that says most: see Scheduler::telling_wait.
 WaitRecord SimSeat::telling_wait() const {
+  if (host_waits_ == HostWaits::kNetwork) return network_wait();
+  if (host_waits_ == HostWaits::kVerdict) return last_wait_;
   WaitRecord best;
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
@@ -142,6 +166,17 @@ WaitRecord SimSeat::telling_wait() const {
     best_order = order;
   });
   return best;
+}
+
+WaitRecord SimSeat::network_wait() const {
+  WaitRecord record;
+  const uint32_t region = world_.shared.flights->busy_with(memory.region());
+  record.present = region != kNobody;
+  record.whom = record.present ? region - memory.seat().first_region : kNobody;
+  record.role = Role::kCloser;
+  record.what = Waiting::kDrained;
+  record.waited_ms = double(now() - network_since_) / double(kMillisecondNs);
+  return record;
 }
 
 uint64_t SimSeat::next_expiry() const {
@@ -176,6 +211,11 @@ void SimSeat::look_at_waits() {
       fiber->armed = now();
       continue;
     }
+    const uint64_t stood = world_.stood_still(memory.seat().process, fiber->armed);
+    if (!mine && stood >= 2 * kSilenceNs && 2 * stood >= now() - fiber->armed)
+      world_.broken({Checker::kLiveness,
+                     "accuses rank " + std::to_string(record.whom) + ", though it stood still itself", 0, core.map.me,
+                     -1, 0});
     fiber->expired = true;
     fiber->expired_at = now();
   }

@@ -20,6 +20,7 @@ struct SeatWorld {
   Timeline* timeline;
   SimControl* control;
   std::function<void(Violation)> broken;
+  std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long, since then
 };
 
 class SimSeat final : public Crew<ModelWarp> {
@@ -34,13 +35,15 @@ class SimSeat final : public Crew<ModelWarp> {
   // Crew.
   bool run(const std::vector<Task>& tasks) override;
   bool finish_network() override;
+  void reads(const void* at, size_t bytes) override;
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
   [[noreturn]] void fail(const char* operation) override;
 
   // For the world.
-  void heard_verdict();  // all waits end
-  void put_captured();   // a put of mine was read
-  void look_at_waits();  // what expired is a suspicion; tells the control channel what this rank waits for
+  void compute(uint64_t ns);  // outside of calls
+  void heard_verdict();       // all waits end
+  void put_captured();        // a put of mine was read
+  void look_at_waits();       // what expired is a suspicion; tells the control channel what this rank waits for
   uint64_t next_expiry() const;
   void vanish();  // its process has died
   const WaitRecord& last_wait() const { return last_wait_; }
@@ -55,6 +58,7 @@ class SimSeat final : public Crew<ModelWarp> {
 
  private:
   WaitRecord telling_wait() const;
+  WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
   uint64_t deadline_ns() const { return uint64_t(core.options.deadline_ms) * 1'000'000; }
 
@@ -62,9 +66,9 @@ class SimSeat final : public Crew<ModelWarp> {
   WaitRecord last_wait_;
   int host_ = -1;  // the fiber that runs calls
   uint32_t left_ = 0;
-  enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict } host_waits_ = HostWaits::kNot;
+  enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict, kCompute } host_waits_ = HostWaits::kNot;
   bool timed_out_ = false;
-  uint64_t rows_total_ = 0, waits_ = 0;
+  uint64_t rows_total_ = 0, waits_ = 0, network_since_ = 0;
 };
 
 }  // namespace transload

@@ -30,7 +30,11 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   result.events = journal_->count();
   result.steps = steps_;
   result.virtual_ns = timeline_->now();
-  describe_waits();
+  for (const FaultState& f : faults_) result.faults_done += f.done;
+  for (const auto& group : groups_)
+    result.groups_ended +=
+        std::any_of(group->endings.begin(), group->endings.end(), [](const Ending& e) { return bool(e.fault); });
+  if (waits_.empty()) describe_waits();
   wind_up();
   result.violation = violation_;
   result.stopped = stopped_;
@@ -103,8 +107,17 @@ bool World::idle() {
   return true;
 }
 
+uint64_t World::first_expiry() const {
+  uint64_t first = Timeline::kNever;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      if (!processes_[seat->memory.seat().process].stopped) first = std::min(first, seat->next_expiry());
+  return first;
+}
+
 void World::look_at_waits() {
   looked_ = timeline_->now();
+  if (waits_.empty() && first_expiry() <= looked_) describe_waits();
   for (const auto& group : groups_)
     for (const auto& seat : group->seats) {
       const Process& process = processes_[seat->memory.seat().process];
@@ -120,6 +133,7 @@ void World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
   if (group.generation > 0) return;
   for (FaultState& f : faults_)
     if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
+  seat.memory.begin_phase();
   rows_moved(group, rank);
 }
 
@@ -127,7 +141,13 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
   const SimSeat& seat = *group.seats[rank];
   for (FaultState& f : faults_) {
     if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
-    if (double(seat.rows()) < f.progress * double(seat.rows_total())) continue;
+    // Before the first row only what is meant to happen there.
+    if (f.progress > 0 && (seat.rows() == 0 || double(seat.rows()) < f.progress * double(seat.rows_total()))) continue;
+    f.armed = false;
+    if (f.delay_ns > 0) {
+      timeline_->in(f.delay_ns, [&f] { f.due = true; });
+      continue;
+    }
     f.due = true;
     if (seeded_->running() >= 0) seeded_->yield();  // nothing of this process happens before it
   }
@@ -138,6 +158,7 @@ void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> faul
   ending.fault = std::move(fault);
   ending.entered = group.seats[rank]->call_since;
   ending.ended = timeline_->now();
+  ending.made_all_calls = !ending.fault;
   group.ended[rank] = true;
   journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
                     timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,
@@ -199,44 +220,73 @@ void World::renew_groups() {
   }
 }
 
+// Whom each rank of the group must name. Of a network that was cut in two, the lowest rank that it cannot reach.
+std::vector<uint32_t> World::culprits_of(size_t i) const {
+  const ScenarioFault& f = scenario_->faults[i];
+  std::vector<uint32_t> all(ranks_, f.expect.culprit ? *f.expect.culprit : faults_[i].process);
+  if (f.kind != ScenarioFaultKind::kCutNetwork || f.expect.culprit) return all;
+  for (uint32_t rank = 0; rank < ranks_; ++rank) {
+    all[rank] = 0;
+    while (cut_off_[all[rank]] == cut_off_[rank]) ++all[rank];
+  }
+  return all;
+}
+
 void World::check_endings() {
   for (const auto& group : groups_) {
     ExpectedVerdict expect;
-    uint32_t culprit = 0;
+    std::vector<uint32_t> culprits(ranks_);
     uint64_t since = 0;
     for (size_t i = 0; i < faults_.size() && group->generation == 0; ++i) {
       const ScenarioFault& f = scenario_->faults[i];
       if (!faults_[i].done || f.expect.kind == FaultKind::kNone) continue;
       expect = f.expect;
-      culprit = f.expect.culprit ? *f.expect.culprit : faults_[i].process;
+      culprits = culprits_of(i);
       since = faults_[i].since;
     }
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
     const std::string wrong =
-        check_verdicts({group->endings, expect, culprit, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
-    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, culprit, -1, journal_->count()});
+        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
+    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, 0, -1, journal_->count()});
   }
 }
 
-std::string World::address_text(uint64_t offset) const {
+const AddressBook* World::book_of(uint64_t offset) const {
   for (const auto& group : groups_)
-    if (group->book->holds(offset)) return group->book->text(offset);
-  return "private memory";
+    if (group->book->holds(offset)) return group->book.get();
+  return nullptr;
+}
+
+std::string World::address_text(uint64_t offset) const {
+  const AddressBook* const book = book_of(offset);
+  return book != nullptr ? book->text(offset) : "private memory";
 }
 
 void World::describe_waits() {
   waits_text_.clear();
+  waits_.clear();
   for (const auto& group : groups_)
     for (const auto& seat : group->seats)
       seeded_->each_parked_of(seat->memory.region(), [&](int, Seeded::Fiber& fiber) {
         const WaitRecord r = wait_record(*fiber.park, 0);
         const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {seat->core.map.me, seat->operation, 0, true}, r);
-        const Need& need = fiber.park->needs[0];
-        waits_text_ += "  rank " + std::to_string(seat->core.map.me) + " " + f.role +
-                       (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
-                       f.waiting_for +
-                       (space_->holds(need.word) ? " (" + address_text(space_->offset(need.word)) + ")" : "") +
-                       ": is " + std::to_string(r.seen) + ", must be " + std::to_string(r.expected) + "\n";
+        const Park& park = *fiber.park;
+        int first = 0;  // of those that are not met
+        while (first + 1 < park.count && word_now(park.needs[first]) >= park.needs[first].least) ++first;
+        const Need& need = park.needs[first];
+        const uint64_t word = space_->holds(need.word) ? space_->offset(need.word) : 0;
+        std::string text =
+            "rank " + std::to_string(seat->core.map.me) + " " + f.role +
+            (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
+            (park.all || park.count == 1 ? "" : "any of " + std::to_string(park.count) + ", first the ") +
+            f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
+            ", must be " + std::to_string(r.expected);
+        waits_text_ += "  " + text + "\n";
+        waits_.push_back(
+            {group->number, seat->core.map.me, r.channel, r.whom, r.what == Waiting::kDone, word, {}, std::move(text)});
+        for (int k = first; k < park.count; ++k)
+          if (space_->holds(park.needs[k].word) && word_now(park.needs[k]) < park.needs[k].least)
+            waits_.back().words.push_back(space_->offset(park.needs[k].word));
       });
 }
 

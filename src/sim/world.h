@@ -42,7 +42,9 @@ struct WorldResult {
   Violation violation;  // kNone: all checkers were satisfied
   uint64_t digest = 0, events = 0, steps = 0, landed = 0;
   uint64_t virtual_ns = 0;
-  bool stopped = false;  // by the chooser
+  bool stopped = false;       // by the chooser
+  uint32_t faults_done = 0;   // of those that the scenario has
+  uint32_t groups_ended = 0;  // by a verdict
   bool passed() const { return violation.checker == Checker::kNone; }
 };
 
@@ -60,19 +62,33 @@ class World final : private Wire, private Watcher {
   const Journal& journal() const { return *journal_; }
   const Space& space() const { return *space_; }
   std::string address_text(uint64_t offset) const;
+  const AddressBook* book_of(uint64_t offset) const;  // null: private memory
   std::string waits_text() const { return waits_text_; }
+  // A warp that waited when the first wait expired, or else when the world ended.
+  struct Wait {
+    uint32_t group, rank;
+    int32_t channel;  // -1: none
+    uint32_t whom;
+    bool leaving;                 // only for others to be done
+    uint64_t word;                // offset; 0: none
+    std::vector<uint64_t> words;  // of all that it waits for
+    std::string text;             // "rank 3 sender, channel 1: waits for ..."
+  };
+  const std::vector<Wait>& waits() const { return waits_; }
 
  private:
   struct GroupOf;  // one group, of all its ranks
   struct Process {
     bool dead = false, stopped = false, for_good = false;
     uint32_t times_slower = 1;
+    uint64_t stopped_from = 0, stopped_until = 0;
   };
   struct FaultState {
     uint32_t call = 0;
     double progress = 0;
     uint32_t process = 0, other = 0;
     bool armed = false, due = false, done = false;
+    uint64_t delay_ns = 0;  // after that moment: the rank may be waiting by then
     uint64_t since = 0;
   };
 
@@ -93,6 +109,8 @@ class World final : private Wire, private Watcher {
   void cut(const std::vector<uint32_t>& side);
   std::vector<uint32_t> nodes_apart(uint32_t process) const;
   void go_on(uint32_t process);
+  uint64_t stood_still(uint32_t process, uint64_t since) const;
+  std::vector<uint32_t> culprits_of(size_t fault) const;
   void check_endings();
   bool survives(uint32_t process) const;
   bool all_done() const;
@@ -100,6 +118,7 @@ class World final : private Wire, private Watcher {
   bool step();
   bool choose();
   bool idle();
+  uint64_t first_expiry() const;
   void look_at_waits();
   void renew_groups();
   void describe_waits();
@@ -131,6 +150,7 @@ class World final : private Wire, private Watcher {
   Chance chance_;
   Manners manners_;
   bool ordered_ = false;
+  bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, steps_ = 0, looked_ = 0;
   std::vector<Process> processes_;
@@ -141,6 +161,7 @@ class World final : private Wire, private Watcher {
   Violation violation_;
   bool over_ = false, stopped_ = false;
   std::string waits_text_;
+  std::vector<Wait> waits_;
 };
 
 }  // namespace transload

@@ -22,6 +22,8 @@ void World::arm_faults() {
     }
     state.call = f.when ? f.when->call : chance_.below(std::max(1u, calls));
     state.progress = f.when ? f.when->progress : double(chance_.below(1000)) / 1000;
+    if (!f.when && chance_.below(2) == 0)
+      state.delay_ns = chance_.next() % (std::max<uint64_t>(scenario_->compute_ms, 1) * 1'000'000);
     faults_.push_back(state);
   }
 }
@@ -37,10 +39,14 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
     case ScenarioFaultKind::kStoppedRank: {
       Process& process = processes_[state.process];
       process.stopped = true;
+      process.stopped_from = timeline_->now();
       process.for_good = what.for_ms == 0;
       seeded_->hold(state.process, true);
       for (const auto& group : groups_)
-        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->control->stop(rank);
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) {
+          group->control->stop(rank);
+          if (needs_progress_) flights_->freeze(group->first_region + rank, true);
+        }
       if (what.for_ms > 0) timeline_->in(what.for_ms * 1'000'000, [this, p = state.process] { go_on(p); });
       return;
     }
@@ -89,11 +95,22 @@ void World::kill(uint32_t process, bool notice) {
   }
 }
 
+uint64_t World::stood_still(uint32_t process, uint64_t since) const {
+  const Process& p = processes_[process];
+  const uint64_t from = std::max(p.stopped_from, since);
+  return p.stopped_until > from ? p.stopped_until - from : 0;
+}
+
 void World::go_on(uint32_t process) {
   processes_[process].stopped = false;
+  processes_[process].stopped_until = timeline_->now();
   seeded_->hold(process, false);
   for (const auto& group : groups_)
-    if (const uint32_t rank = group->rank_of(process); rank != kNobody) group->control->go_on(rank);
+    if (const uint32_t rank = group->rank_of(process); rank != kNobody) {
+      group->control->go_on(rank);
+      group->seats[rank]->look_at_waits();
+      flights_->freeze(group->first_region + rank, false);
+    }
 }
 
 }  // namespace transload

@@ -26,11 +26,15 @@ void World::draw_manners() {
   manners_.split = some(200);
   manners_.torn = some(200);
   manners_.capture = some(160);
+  manners_.again = some(128);
   manners_.switches = 4 + chance_.below(120);
   manners_.land = 8 + chance_.below(200);
   manners_.publish_every = 1 + (chance_.below(2) == 0 ? 0 : chance_.below(8));
   if (scenario_->scale_out_link.split > 0) manners_.split += uint32_t(scenario_->scale_out_link.split * 64);
   steps_ns_ = 20u << chance_.below(5);
+  // One rank in some worlds is slow throughout.
+  if (chance_.below(4) == 0) processes_[chance_.below(ranks_)].times_slower = uint32_t(chance_.magnitude(2, 64));
+  needs_progress_ = chance_.below(2) == 0;
   ordered_ = scenario_->ordered ? *scenario_->ordered : chance_.below(2) == 0;
 }
 
@@ -42,6 +46,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   steps_ = looked_ = 0;
   over_ = stopped_ = false;
   violation_ = {};
+  waits_.clear();
+  waits_text_.clear();
   growth_.clear();
   if (!journal_ || journal_->kept() != options.events_kept) {
     flights_ = nullptr;
@@ -51,12 +57,12 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   groups_.clear();
   timeline_ = std::make_unique<Timeline>();
   if (!seeded_) seeded_ = std::make_unique<Seeded>();
+  processes_.assign(ranks_, {});
+  cut_off_.assign(ranks_, false);
   draw_manners();
   links_ = std::make_unique<ModelLinks>(ModelLinks::Setup{ranks_, scenario.scale_up, scenario.scale_out_link,
                                                           [](void* from) { return static_cast<Chance*>(from)->next(); },
                                                           &chance_});
-  processes_.assign(ranks_, {});
-  cut_off_.assign(ranks_, false);
   arm_faults();
 
   std::vector<uint32_t> all(ranks_);
@@ -176,7 +182,9 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
       {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
       seeded_.get(),
       timeline_.get(),
-      group.control.get()};
+      group.control.get(),
+      [this](Violation v) { broken(std::move(v)); },
+      [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
   ModelMemory::Seat seat;
   seat.rank = rank;
   seat.ranks = uint32_t(group.processes.size());
@@ -192,7 +200,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   made.place(regions, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);
-  group.endings.push_back({rank, true, std::nullopt, 0, 0});
+  group.endings.emplace_back().rank = rank;
 }
 
 }  // namespace transload

@@ -1,4 +1,5 @@
-"""What ships holds no canary: no object of the library or the program, but for the simulator's, refers to the switch.
+"""What ships holds no canary and counts no mark: no object of the library or the program, but for the simulator's,
+refers to the switch of the one or the counter of the other.
 
 no_canaries.py SOURCE_DIR COMPILER OBJECT...
 """
@@ -7,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 
-SWITCH = "canary_is_planted"
-PLANTED = """#include "base/canary.h"
-bool probe() { return transload::planted<transload::LivePlants>(transload::Canary::kRingWrap); }
+TRACES = "canary_is_planted", "count_reached"
+LIVE = """#include "protocol/marks.h"
+using namespace transload;
+bool probe() { return reached<LivePlants>(Situation::kSlept), planted<LivePlants>(Canary::kRingWrap); }
 """
 
 
@@ -26,11 +28,12 @@ def check_the_tool(source_dir, compiler):
     with tempfile.TemporaryDirectory() as folder:
         source, made = os.path.join(folder, "probe.cc"), os.path.join(folder, "probe.o")
         with open(source, "w", encoding="utf-8") as file:
-            file.write(PLANTED)
+            file.write(LIVE)
         command = [compiler, "-std=c++20", "-O2", "-I", os.path.join(source_dir, "src"), "-c", source, "-o", made]
         subprocess.run(command, check=True)
-        if SWITCH not in symbols(made):
-            sys.exit(f"a live canary is not seen: nm does not show {SWITCH}")
+        for trace in TRACES:
+            if trace not in symbols(made):
+                sys.exit(f"a live canary or mark is not seen: nm does not show {trace}")
 
 
 def main():
@@ -41,10 +44,10 @@ def main():
     for role in "run_dispatch_sender", "run_combine_forwarder":
         if not any(role in text for text in texts.values()):
             sys.exit(f"none of {len(shipped)} objects holds {role}: these are not the library's objects")
-    holders = [path for path, text in texts.items() if SWITCH in text]
-    for path in holders:
-        print(f"{path} refers to {SWITCH}")
-    print(f"{len(shipped)} objects, {len(holders)} with canaries")
+    holders = [(path, trace) for path, text in texts.items() for trace in TRACES if trace in text]
+    for path, trace in holders:
+        print(f"{path} refers to {trace}")
+    print(f"{len(shipped)} objects, {len(holders)} with canaries or marks")
     sys.exit(1 if holders else 0)
 
 

@@ -1,5 +1,4 @@
-// Counts of the rare situations, in builds that ask for them.
-#ifdef TRANSLOAD_MARKS
+// Counts of the rare situations: part of the library in builds that ask for them, else of the simulator alone.
 #include "protocol/marks.h"
 
 #include <atomic>
@@ -9,8 +8,7 @@ namespace {
 std::atomic<uint64_t> counts[size_t(Situation::kCount)];
 }
 
-void reached(Situation situation) { counts[size_t(situation)].fetch_add(1, std::memory_order_relaxed); }
+void count_reached(Situation situation) { counts[size_t(situation)].fetch_add(1, std::memory_order_relaxed); }
 uint64_t times_reached(Situation situation) { return counts[size_t(situation)].load(std::memory_order_relaxed); }
 
 }  // namespace transload
-#endif

@@ -33,9 +33,9 @@ class ModelMemory {
     uint32_t ranks;
     uint8_t group;
     uint32_t process;
-    uint32_t first_region;       // of the group; that of rank r is first_region + r
-    std::vector<char*> mapped;   // by rank: its network region, if a warp here may store there
-    bool always_switch = false;  // another warp may have its turn before every verb: for exhaustive walks
+    uint32_t first_region;                    // of the group; that of rank r is first_region + r
+    std::vector<char*> mapped;                // by rank: its network region, if a warp here may store there
+    bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
     std::function<void()> on_rows = nullptr;  // rows have moved
   };
   ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
@@ -74,11 +74,12 @@ class ModelMemory {
   void missed(int) { s_.parker->yield(); }
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record);
+  void enters(int w, Role role, int32_t channel);
 
   // For the world.
   const Seat& seat() const { return seat_; }
   uint32_t region() const { return seat_.first_region + seat_.rank; }
-  uint32_t agent(int w);
+  uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
   void begin_run(int warps);
   void fail() { failed_ = true; }
   // The rank is no more: what is left of its fibers does nothing on its way out.
@@ -90,6 +91,7 @@ class ModelMemory {
   const BrokenRecord* take_broken();
 
  private:
+  uint32_t add_agents(int last);
   Word look(int w, const Word* word, bool acquires);
   // The others have a turn; false: this rank is gone.
   bool step(int w);

@@ -97,19 +97,32 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
   if (options_.scale_out == nullptr) return !memory_.failed();
   Unwatched mine;
   Time limit = Clock::now() + std::chrono::milliseconds(deadline_ms);
-  last_look_ = Clock::now();
+  finish_since_ = last_look_ = Clock::now();
+  finishing_ = true;
+  bool done = false;
   for (;;) {
     memory_.hand_over();
     progress();
-    if (memory_.failed()) return false;
-    if (options_.scale_out->quiet()) return true;
+    if (memory_.failed()) break;
+    if ((done = options_.scale_out->quiet())) break;
     const Time now = Clock::now();
     const auto gap = now - last_look_;
     if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
     last_look_ = now;
-    if (now >= limit) return false;
+    if (now >= limit) break;
     idle(now, limit);
   }
+  if (!done) give_up_on_network();
+  finishing_ = false;
+  return done;
+}
+
+void Scheduler::give_up_on_network() {
+  const WaitRecord wait = network_wait(Clock::now());
+  if (!last_wait_.present) last_wait_ = wait;
+  if (memory_.failed() || !options_.on_expired) return;
+  Watched theirs;
+  options_.on_expired(wait);
 }
 
 void Scheduler::entry(void* argument) {
@@ -240,6 +253,7 @@ void Scheduler::expire(Time now) {
 // Of all waits, the one that says most: for another rank rather than for a warp of mine, for something rather than for
 // a rank to leave; then the one that expired first; then the oldest.
 WaitRecord Scheduler::telling_wait(Time now) const {
+  if (finishing_) return network_wait(now);
   const Fiber* best = nullptr;
   int best_vague = 0;
   for (int i : parked_) {
@@ -253,6 +267,17 @@ WaitRecord Scheduler::telling_wait(Time now) const {
       best = &fiber, best_vague = vague;
   }
   return best != nullptr ? record_of(*best, now) : WaitRecord{};
+}
+
+// The rank itself, after its warps: for the network to have read what it put.
+WaitRecord Scheduler::network_wait(Time now) const {
+  WaitRecord record;
+  record.whom = options_.scale_out->busy_with();
+  record.present = record.whom != kNobody;
+  record.role = Role::kCloser;
+  record.what = Waiting::kDrained;
+  record.waited_ms = ms_between(finish_since_, now);
+  return record;
 }
 
 void Scheduler::end_waits(Time now) {

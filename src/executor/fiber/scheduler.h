@@ -41,7 +41,7 @@ class Scheduler final : private Parker {
   void run(const std::vector<Task>& tasks);
 
   // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in
-  // time.
+  // time; then whoever it is stuck with is accused as after any other wait.
   bool finish_network(uint32_t deadline_ms);
 
   // Of the waits of the last run that a fault ended, the one that says most.
@@ -84,6 +84,8 @@ class Scheduler final : private Parker {
   void tell_idle(Time now);
   WaitRecord record_of(const Fiber& fiber, Time now) const;
   WaitRecord telling_wait(Time now) const;
+  WaitRecord network_wait(Time now) const;
+  void give_up_on_network();
 
   HostMemory& memory_;
   const HostMemoryOptions& options_;
@@ -99,8 +101,9 @@ class Scheduler final : private Parker {
   std::vector<int> parked_;
   int running_ = -1;
   int live_ = 0;
-  bool naps_ = false;  // nobody wakes this thread for what comes over the network
-  Time last_look_{}, last_idle_{}, idle_since_{};
+  bool finishing_ = false;  // waits for the network
+  bool naps_ = false;       // nobody wakes this thread for what comes over the network
+  Time last_look_{}, last_idle_{}, idle_since_{}, finish_since_{};
   Time next_deadline_{};
   uint32_t rounds_ = 0;
   WaitRecord last_wait_;

@@ -320,6 +320,7 @@ class FiberWarp {
   void enter(Role role, int32_t channel) {
     role_ = role;
     channel_ = channel;
+    if constexpr (Plants::kLive) memory_.enters(number_, role, channel);
   }
 
  private:

@@ -8,15 +8,17 @@
 namespace transload {
 
 enum class Happened : uint8_t {
-  kMove,      // a move was started: a = from, b = to, c = bytes
-  kSum,       // a sum was started: b = to, c = elements
-  kPut,       // a put was handed to the network
+  kEnters,    // a warp is another role or on another channel: c = role << 32 | channel
+  kMove,      // a move was started: a = flight, b = to, c = bytes
+  kSum,       // a sum was started: a = flight, b = to, c = elements
+  kPut,       // a put was handed to the network: as a move
   kMark,      // a count was set: a = flight, b = word, c = count
   kCredit,    // the same, for a credit
-  kCaptured,  // the source of a flight was read: a = flight
+  kCaptured,  // the source of a flight was read: a = flight, b = from (of a sum: 0)
+  kDrained,   // the source of a put is free: a = flight, b = from, c = what its drained word reads
   kLanded,    // bytes of a flight landed: a = flight, b = to, c = bytes
-  kCounted,   // a count landed: b = word, c = what the word reads now
-  kTorn,      // the low bytes of a count landed
+  kCounted,   // a count landed: a = flight, b = word, c = what the word reads now
+  kTorn,      // the low bytes of a count landed: the same
   kObserved,  // a warp read a count: b = word, c = value
   kPeeked,    // a warp read bytes: b = from, c = bytes
   kWaits,     // a warp began to wait: b = word, c = least
@@ -41,6 +43,7 @@ struct Event {
   int32_t warp;   // number in its rank; -1: the rank's host, or nobody
   uint64_t time;  // virtual nanoseconds
   uint64_t a, b, c;
+  uint64_t from = 0;  // of a move or put
 };
 
 class Journal {

@@ -30,7 +30,8 @@ struct Violation {
   uint64_t word = 0;  // offset in the world's space of what it is about; 0: nothing of that kind
   uint32_t rank = 0;  // who did it, or found it
   int32_t warp = -1;
-  uint64_t event = 0;  // number in the journal
+  uint64_t event = 0;             // number in the journal
+  uint64_t other = ~uint64_t(0);  // of the event that began the flight that it collides with, if any
 };
 
 }  // namespace transload

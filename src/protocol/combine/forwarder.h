@@ -76,7 +76,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const bool staged = r.out.staged(origin);
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes))
     w.publish(Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
-  if (r.out.wraps(origin)) reached(Situation::kRingWrap);
+  if (r.out.wraps(origin)) reached<typename W::Plants>(Situation::kRingWrap);
   w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
            [&](Lane l) { return rows.row(w, t, route[l]); });
   if (t.weights > 0)

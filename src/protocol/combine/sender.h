@@ -44,7 +44,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
     const Word row = w.pick(out.next, source);
     const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
                       t.weight_bytes()};
-    if (out.rings.wraps(ring)) reached(Situation::kRingWrap);
+    if (out.rings.wraps(ring)) reached<typename W::Plants>(Situation::kRingWrap);
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
@@ -56,7 +56,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
-  reached(Situation::kSourcePush);
+  reached<typename W::Plants>(Situation::kSourcePush);
   const int ranks = int(t.call.board->map.ranks);
   auto zero = [](Lane) { return Word(0); };
   CombineSending<W> out{{w, t.peers()},
@@ -74,6 +74,11 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
     for (;;) {
       const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
+      if (planted<typename W::Plants>(Canary::kBlocksOnOne)) {
+        w.turns(Members::first(ranks),
+                [&](int s) { send_rows(w, t, out, int(t.call.board->map.me + uint32_t(s)) % ranks); });
+        break;
+      }
       const Members ready = w.wait_any(
           live, [&](Lane s) { return out.rings.credit_need(ring_of_source(t, uint32_t(s.i))); }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });

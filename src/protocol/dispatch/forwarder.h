@@ -90,7 +90,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
     w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
     const Set full = unsure - free;
     if (!full.empty()) {
-      reached(Situation::kForwarderBlocked);
+      reached<typename W::Plants>(Situation::kForwarderBlocked);
       w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
         const int m = forwarder_ring(w.pick(route, l).target);
         w.each(Members::only(source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });

@@ -146,12 +146,12 @@ template <Warp W>
 TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
   if (t.direct) {
-    reached(Situation::kLandingDirect);
+    reached<typename W::Plants>(Situation::kLandingDirect);
     wait_for_peers(w, t.call);
     if (w.failed() || !t.tails_land()) return;
     return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) { unpack_channel(w, t, channel); });
   }
-  reached(Situation::kLandingRing);
+  reached<typename W::Plants>(Situation::kLandingRing);
   const int members = int(t.call.board->map.peers * kDispatchLanes);
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};

@@ -20,7 +20,7 @@ TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
     auto seen = w.template per<Word>(full, [&](Lane l) { return box.credited_seen(member(l)); });
     auto need = [&](Lane l) { return box.credit_need(member(l)); };
     if (w.poll(full, need, seen) != full) {
-      reached(Situation::kRingFull);
+      reached<typename W::Plants>(Situation::kRingFull);
       w.wait_all(full, need, seen);
     }
     w.each(full, [&](Lane l) { box.credited_seen(member(l)) = seen[l]; });
@@ -30,7 +30,7 @@ TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
   auto seen = w.template per<Word>(unread, [&](Lane l) { return box.drained_seen(member(l)); });
   auto need = [&](Lane l) { return box.drain_need(member(l)); };
   if (w.poll(unread, need, seen) != unread) {
-    reached(Situation::kDrainWait);
+    reached<typename W::Plants>(Situation::kDrainWait);
     w.wait_all(unread, need, seen);
   }
   w.each(unread, [&](Lane l) { box.drained_seen(member(l)) = seen[l]; });
@@ -59,7 +59,7 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   make_room(w, away, out.rails, node);
   if (w.failed() && !planted<typename W::Plants>(Canary::kWriteAfterAbort)) return;
   const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
-  if (!wrapping.empty()) reached(Situation::kRingWrap);
+  if (!wrapping.empty()) reached<typename W::Plants>(Situation::kRingWrap);
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes)) {
     w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
     w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
@@ -92,7 +92,7 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
     out.rings.begin(w, channel, my_rings);
     out.rails.begin(w, channel, nodes);
     const uint64_t end = t.cut().end(channel);
-    if (t.cut().begin(channel) == end) reached(Situation::kChannelEmpty);
+    if (t.cut().begin(channel) == end) reached<typename W::Plants>(Situation::kChannelEmpty);
     for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token)
       send_token(w, t, grants, out, token);
     out.rings.keep(w, my_rings);

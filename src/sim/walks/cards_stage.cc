@@ -121,6 +121,7 @@ class CardsStage final : public Stage {
     const size_t bytes = map.peers * kRowBytes;
     char* const rows = lease(rank);
     if (!flights().at_rest(rows, bytes)) return say(rank, Checker::kReuse, "a lease has returned and is stored to");
+    flights().host_load(rows, bytes);
     for (uint32_t p = 0; p < map.peers; ++p) {
       Word row[kRowWords];
       std::memcpy(row, rows + p * kRowBytes, sizeof row);

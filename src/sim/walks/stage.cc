@@ -33,7 +33,8 @@ Stage::Stage(StagePlan plan)
   for (uint32_t r = 0; r < count; ++r) {
     ranks_.push_back(std::make_unique<Rank>());
     lay(*ranks_[r], r);
-    most = std::max<size_t>(most, region_bytes(*ranks_[r]));
+    used_bytes_.push_back(region_bytes(*ranks_[r]));
+    most = std::max(most, used_bytes_.back());
   }
   space_.reset(count, round_up(most, kPage), 0);
   size_t words = plan_.private_words;
@@ -113,7 +114,7 @@ void Stage::reset() {
   journal_.clear();
   space_.reset(ranks(), space_.stride(), ranks() * space_.stride());
   std::fill(private_.begin(), private_.end(), 0);
-  words_.assign(ranks() * space_.stride() / kCellBytes, false);
+  is_word_.assign(ranks() * space_.stride() / kCellBytes, false);
   flights_.reset({this, this, &now_, manners_, true}, chance_);
   seeded_.reset({int(ranks()) * plan_.warps * 2, kNearBytes, kNeedsMax}, &now_);
   seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
@@ -127,7 +128,7 @@ void Stage::reset() {
     seat.first_region = 0;
     seat.mapped = rank.mapped;
     rank.memory.emplace(ModelShared{&space_, &flights_, &journal_, &chance_, &seeded_, &manners_, &now_},
-                        std::move(seat), plan_.warps);
+                        std::move(seat), plan_.warps, is_word_);
     rank.call = 0;
     rank.heard = rank.ended = false;
   }
@@ -190,7 +191,12 @@ void Stage::actions(std::vector<Action>& list) {
   list.clear();
   if (violation_.checker != Checker::kNone) return;
   for (uint32_t i = 0; i < seeded_.ready(); ++i) list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
-  for (uint32_t i = 0; i < flights_.landable(); ++i) list.push_back({Action::Kind::kLand, flights_.landable_flight(i)});
+  for (uint32_t i = 0; i < flights_.landable(); ++i) {
+    const uint32_t id = flights_.landable_flight(i);
+    const Flight& f = flights_.flight(id);
+    if (!Flights::landed_whole(f)) list.push_back({Action::Kind::kLand, id});
+    if (f.kind == Flight::Kind::kPut && !f.complete) list.push_back({Action::Kind::kFree, id});
+  }
   const bool all_ended = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->ended; });
   if (all_ended) return;
   if (list.empty() && !any_heard()) {
@@ -211,6 +217,7 @@ void Stage::act(const Action& action) {
     seeded_.fail(action.which);
     return;
   }
+  if (action.kind == Action::Kind::kFree) return flights_.free_put(action.which);
   if (action.kind == Action::Kind::kRun) {
     last_run_ = int(action.which);
     for (uint32_t i = 0; i < seeded_.ready(); ++i)
@@ -243,107 +250,21 @@ bool Stage::is_private(const Action& action) const {
   const Primitive next = rank.memory->next(seat.warp);
   if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
   if (next == Primitive::kMove || next == Primitive::kSum || next == Primitive::kPut) return true;
-  if (next != Primitive::kFence && next != Primitive::kDrain && next != Primitive::kSettle) return false;
-  for (const uint32_t id : flights_.pending(agent_of(seat.rank, seat.warp))) {
-    const Flight& f = flights_.flight(id);
-    if (next == Primitive::kFence ? f.kind == Flight::Kind::kMark : !f.far) return false;
-  }
-  return true;
+  if (next == Primitive::kFence) return true;
+  if (next != Primitive::kDrain && next != Primitive::kSettle) return false;
+  const std::vector<uint32_t>& pending = flights_.pending(agent_of(seat.rank, seat.warp));
+  return std::all_of(pending.begin(), pending.end(), [&](uint32_t id) { return flights_.flight(id).far; });
 }
 
 bool Stage::is_early(const Action& action) const {
-  if (action.kind != Action::Kind::kLand) return false;
+  if (action.kind != Action::Kind::kLand && action.kind != Action::Kind::kFree) return false;
   const Flight& f = flights_.flight(action.which);
-  return f.kind != Flight::Kind::kMark && (f.captured || f.drained == nullptr);
+  return action.kind == Action::Kind::kLand ? f.kind != Flight::Kind::kMark : f.drained == nullptr;
 }
 
 void Stage::broken(Violation violation) {
   if (violation_.checker != Checker::kNone || over_) return;
   violation_ = std::move(violation);
-}
-
-// Flights by their agents' names, in program order: numbers and places of flights differ between schedules.
-void Stage::print_flights(Print& p) {
-  flight_names_.clear();
-  std::vector<uint32_t> far;
-  for (uint32_t agent = 0; agent < flights_.agents(); ++agent) {
-    const std::vector<uint32_t>& pending = flights_.pending(agent);
-    p.mix(pending.size());
-    for (uint32_t i = 0; i < pending.size(); ++i) {
-      const Flight& f = flights_.flight(pending[i]);
-      if (flight_names_.size() <= pending[i]) flight_names_.resize(pending[i] + 1);
-      flight_names_[pending[i]] = uint64_t(agent + 1) << 32 | (i + 1);
-      p.mix(uint64_t(f.kind) << 56 | uint64_t(f.streamed) << 5 | uint64_t(f.fenced) << 4 | uint64_t(f.release) << 3 |
-            uint64_t(f.far) << 2 | uint64_t(f.captured) << 1 | uint64_t(f.live != nullptr));
-      p.mix(reinterpret_cast<uintptr_t>(f.to));
-      p.mix(reinterpret_cast<uintptr_t>(f.from));
-      p.mix(f.bytes);
-      p.mix(reinterpret_cast<uintptr_t>(f.drained));
-      p.mix(f.drained_count);
-      p.mix(f.live != nullptr ? *f.live : f.count);
-      if (f.captured)
-        for (size_t at = 0; at < f.bytes; at += 8) {
-          uint64_t word = 0;
-          std::memcpy(&word, f.copy.data() + at, std::min<size_t>(8, f.bytes - at));
-          p.mix(word);
-        }
-      for (const uint32_t cell : f.unwritten) p.mix(cell);
-      if (f.far) far.push_back(pending[i]);
-    }
-  }
-  // Over the network, order and runs count for all agents of a rank together.
-  std::sort(far.begin(), far.end(),
-            [&](uint32_t x, uint32_t y) { return flights_.flight(x).number < flights_.flight(y).number; });
-  for (uint32_t r = 0; r < ranks(); ++r) {
-    uint64_t run = 0, runs = 0;
-    for (const uint32_t id : far) {
-      const Flight& f = flights_.flight(id);
-      if (flights_.name(f.agent).region != r) continue;
-      if (f.run != run) ++runs;
-      run = f.run;
-      p.mix(flight_names_[id]);
-      p.mix(runs);
-    }
-    p.mix(r);
-  }
-}
-
-void Stage::print_memory(Print& p) {
-  landed_.clear();
-  for (uint32_t r = 0; r < ranks(); ++r) {
-    const char* const base = space_.region(r);
-    for (size_t at = 0, bytes = region_bytes(*ranks_[r]); at < bytes; at += kCellBytes) {
-      uint64_t word;
-      std::memcpy(&word, base + at, sizeof word);
-      const Cell& cell = *space_.cell(base + at);
-      if (word == 0 && cell.landed == 0 && cell.writer == 0 && cell.readers == 0) continue;
-      const uint64_t name = uint64_t(r) << 32 | at;
-      p.mix(name);
-      p.mix(word);
-      p.mix(cell.writer != 0 ? flight_names_[cell.writer] : 0);
-      p.mix(uint64_t(cell.readers) << 33 | uint64_t(cell.by) << 1 | uint64_t(cell.landed != 0));
-      if (cell.landed != 0 && !words_[space_.offset(base + at) / kCellBytes]) landed_.push_back({cell.landed, r, name});
-    }
-  }
-  for (size_t i = 0; i < private_.size(); ++i)
-    if (private_[i] != 0) p.mix(i), p.mix(private_[i]);
-}
-
-// Of each view, only which cells it lacks, of those that its agent may read: the ones of its own rank (WalkMemory sees
-// to it).
-void Stage::print_views(Print& p) {
-  const auto lacks = [&](uint32_t region, uint32_t view) {
-    p.mix(1);
-    for (const LandedCell& cell : landed_)
-      if (cell.region == region && cell.landed > view) p.mix(cell.name);
-  };
-  for (uint32_t agent = 0; agent < flights_.agents(); ++agent) {
-    const uint32_t region = flights_.name(agent).region;
-    lacks(region, flights_.view(agent));
-    lacks(region, flights_.engine_view(agent));
-    for (const uint32_t id : flights_.pending(agent))
-      if (!flights_.flight(id).captured) lacks(region, flights_.flight(id).view);
-  }
 }
 
 Print Stage::print() {
@@ -364,15 +285,16 @@ Print Stage::print() {
     ready |= uint64_t(1) << (seat.rank * uint32_t(plan_.warps) + uint32_t(seat.warp));
   }
   p.mix(ready);
-  print_flights(p);
-  print_memory(p);
-  print_views(p);
+  state_.mix(p, used_bytes_, is_word_);
+  for (size_t i = 0; i < private_.size(); ++i)
+    if (private_[i] != 0) p.mix(i), p.mix(private_[i]);
   return p;
 }
 
 std::string Stage::text(const Action& action) const {
   if (action.kind == Action::Kind::kHear) return "rank " + std::to_string(action.which) + " hears of the fault";
   if (action.kind == Action::Kind::kLand) return flights_.text(action.which) + " lands";
+  if (action.kind == Action::Kind::kFree) return "the source of " + flights_.text(action.which) + " is free";
   const Seat& seat = seats_[action.which];
   return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " goes on";
 }

@@ -15,6 +15,7 @@
 #include "channel/card.h"
 #include "channel/ring.h"
 #include "executor/fiber/seeded.h"
+#include "sim/walks/state_print.h"
 #include "sim/walks/walk_memory.h"
 
 namespace transload {
@@ -31,7 +32,7 @@ struct StagePlan {
 };
 
 struct Action {
-  enum class Kind : uint8_t { kRun, kLand, kHear } kind;
+  enum class Kind : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: a put needs its source no more
   uint32_t which;  // of the fibers; flight; rank
 };
 
@@ -116,9 +117,6 @@ class Stage : private Wire, private Watcher {
     return rank.board.net.bytes + rank.board.up.bytes + plan_.lease_bytes;
   }
   Positions positions_of(uint32_t rank);
-  void print_flights(Print& print);
-  void print_memory(Print& print);
-  void print_views(Print& print);
 
   // Wire.
   uint64_t ready_at(uint32_t, const Flight&, uint64_t now) override { return now; }
@@ -126,7 +124,7 @@ class Stage : private Wire, private Watcher {
   bool slow(bool) const override { return false; }
   // Watcher.
   void stores(uint32_t, const char*, size_t) override {}
-  void counts(uint32_t, const Word* word, Word) override { words_[space_.offset(word) / kCellBytes] = true; }
+  void counts(uint32_t, const Word* word, Word) override { is_word_[space_.offset(word) / kCellBytes] = true; }
   void landed_word(uint32_t region, const Word*) override { seeded_.word_grew(region); }
   void captured_put(uint32_t agent) override { seeded_.word_grew(flights_.name(agent).region); }
   void later(uint32_t, uint64_t) override {}
@@ -147,13 +145,9 @@ class Stage : private Wire, private Watcher {
   Violation violation_;
   int last_run_ = -1;
   bool over_ = false;
-  std::vector<uint64_t> flight_names_;  // by flight: its agent and its place there
-  struct LandedCell {
-    uint32_t landed, region;
-    uint64_t name;
-  };
-  std::vector<LandedCell> landed_;
-  std::vector<bool> words_;  // by cell: a count was given for it, so it is looked at and never peeked
+  std::vector<bool> is_word_;       // by cell: a count was given for it
+  std::vector<size_t> used_bytes_;  // of each region
+  StatePrint state_{flights_, space_};
 };
 
 }  // namespace transload

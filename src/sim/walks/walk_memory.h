@@ -40,8 +40,13 @@ class WalkMemory {
  public:
   using Plants = LivePlants;
 
-  WalkMemory(const ModelShared& shared, ModelMemory::Seat seat, int warps)
-      : inner_(shared, std::move(seat)), space_(*shared.space), parker_(*shared.parker), warps_(size_t(warps)) {
+  // `is_word`: by cell of the space, whether a count was ever given for it.
+  WalkMemory(const ModelShared& shared, ModelMemory::Seat seat, int warps, const std::vector<bool>& is_word)
+      : inner_(shared, std::move(seat)),
+        space_(*shared.space),
+        parker_(*shared.parker),
+        is_word_(is_word),
+        warps_(size_t(warps)) {
     for (int w = 0; w < warps; ++w) inner_.agent(w);
   }
 
@@ -76,7 +81,7 @@ class WalkMemory {
   template <class T>
   T peek(int w, const T* at) {
     turn(w, Primitive::kPeek);
-    check_own(at);
+    check_bytes(at, sizeof(T));
     const T value = inner_.peek(w, at);
     uint64_t words[(sizeof(T) + 7) / 8] = {};
     std::memcpy(words, &value, sizeof value);
@@ -96,13 +101,13 @@ class WalkMemory {
   void engine_fence(int w) { inner_.engine_fence(w); }
   void move(int w, const Piece& piece, bool staged) {
     turn(w, Primitive::kMove);
-    check_own(piece.from);
+    check_bytes(piece.from, piece.bytes);
     inner_.move(w, piece, staged);
   }
   void sum(int w, const simd::SumJob& job) {
     turn(w, Primitive::kSum);
     for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
-      for (int i = 0; i < rows->count; ++i) check_own(rows->at[i]);
+      for (int i = 0; i < rows->count; ++i) check_bytes(rows->at[i], 1);
     inner_.sum(w, job);
   }
   void moved(int, uint32_t) {}
@@ -120,6 +125,7 @@ class WalkMemory {
   }
   void put(int w, const Put& put) {
     turn(w, Primitive::kPut);
+    check_bytes(put.from, put.bytes);
     inner_.put(w, put);
   }
   void publish(int w, RailWord to, Word count) {
@@ -148,6 +154,7 @@ class WalkMemory {
   void missed(int w) { told(w, 3); }  // a poll is not a wait: it goes on
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
+  void enters(int w, Role role, int32_t channel) { inner_.enters(w, role, channel); }
 
   // For the walk.
   ModelMemory& inner() { return inner_; }
@@ -198,6 +205,7 @@ class WalkMemory {
     if (inner_.gone()) return;
     warps_[size_t(w)].next = Primitive::kLook;
     warps_[size_t(w)].looks_at = word;
+    check_own(word);
     parker_.yield();
   }
   void close_round(int w) {
@@ -214,14 +222,21 @@ class WalkMemory {
     return value;
   }
 
-  // Stages have no role that reads another rank's memory.
+  // Stages have no role that reads another rank's memory, or bytes where a word is: StatePrint counts on it.
   void check_own(const void* at) const {
     TRANSLOAD_CHECK(!space_.holds(at) || space_.region_of(at) == inner_.region() || inner_.gone());
+  }
+  void check_bytes(const void* at, size_t bytes) const {
+    check_own(at);
+    if (!space_.holds(at) || inner_.gone()) return;
+    const size_t first = space_.offset(at) / kCellBytes;
+    for (size_t i = 0, n = Space::cells(at, bytes); i < n; ++i) TRANSLOAD_CHECK(!is_word_[first + i]);
   }
 
   ModelMemory inner_;
   const Space& space_;
   Parker& parker_;
+  const std::vector<bool>& is_word_;
   std::vector<OfWarp> warps_;
 };
 

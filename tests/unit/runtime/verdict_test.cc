@@ -98,7 +98,7 @@ class World {
       Rank& r = ranks[rank];
       if (r.dead || r.stopped) continue;
       if ((now / ms + 10 * (rank % 10)) % 100 == 0 && !left_.count(rank))
-        to_arbiter(rank, Heartbeat{rank, r.epoch, r.phase, r.waits_for != kNobody, r.waits_for});
+        to_arbiter(rank, Heartbeat{rank, r.epoch, r.phase, r.waits_for != kNobody, r.waits_for, now});
       take(rank, members_[rank].tick(now));
     }
     if (!arbiter_runs()) return;
@@ -246,7 +246,7 @@ TEST(Verdict, FollowsTheChain) {
   const ChainCase cases[] = {
       {"stopped", [](World& w) { w.ranks[3].stopped = true; }, FaultKind::kSilent},
       {"absent: an earlier call", [](World& w) { w.ranks[3].epoch = 0; }, FaultKind::kAbsent},
-      {"absent: idle", [](World& w) { w.ranks[3].phase = 0; }, FaultKind::kAbsent},
+      {"absent: idle", [](World& w) { w.ranks[3].phase = w.ranks[3].epoch = 0; }, FaultKind::kAbsent},
       {"busy", [](World&) {}, FaultKind::kSilent},
       {"left", [](World& w) { w.goodbye(3); }, FaultKind::kAbsent},
   };
@@ -279,6 +279,7 @@ TEST(Verdict, TwoAccusersAtOnce) {
   world.ranks[1].waits_for = 2;
   world.ranks[2].waits_for = 6;
   world.ranks[6].phase = 0;
+  world.ranks[6].epoch = 0;
   world.run(1000 * ms);
   world.expire(1, 2);
   world.expire(2, 6);
@@ -389,6 +390,7 @@ TEST(Verdict, ReturnsFromAStop) {
   EXPECT_FALSE(world.any_verdict());
   // It beats again: an accusation goes on to the one that is really at fault.
   world.ranks[4].phase = 0;
+  world.ranks[4].epoch = 0;
   world.ranks[4].waits_for = kNobody;
   world.run(200 * ms);
   world.expire(2, 3);
@@ -403,6 +405,7 @@ TEST(Verdict, AccusesAfterAStopThatItsWaitDidNotSee) {
   world.ranks[3].stopped = false;
   world.run(500 * ms);
   world.ranks[5].phase = 0;
+  world.ranks[5].epoch = 0;
   EXPECT_TRUE(world.expire(3, 5, 300 * ms));
   EXPECT_LE(world.run_until_judged(), 500 * ms);
   world.expect(FaultKind::kAbsent, 5);
@@ -415,6 +418,7 @@ TEST(Verdict, AccusesAfterAShortPauseInALongWait) {
   world.run(400 * ms);
   world.ranks[3].stopped = false;
   world.ranks[5].phase = 0;
+  world.ranks[5].epoch = 0;
   world.run(600 * ms);
   EXPECT_TRUE(world.expire(3, 5, 3000 * ms));
   EXPECT_LE(world.run_until_judged(), 500 * ms);
@@ -442,7 +446,7 @@ TEST(Verdict, AgreementSweep) {
         World world(kTwoNodes);
         for (uint32_t rank = 0; rank < 8; ++rank) world.ranks[rank].waits_for = victim;
         world.ranks[victim].waits_for = kNobody;
-        if (idle) world.ranks[victim].phase = 0;
+        if (idle) world.ranks[victim].phase = world.ranks[victim].epoch = 0;
         world.run(300 * ms + offset * ms);
         world.ranks[victim].stopped = !idle;
         world.run(100 * ms);
@@ -453,6 +457,59 @@ TEST(Verdict, AgreementSweep) {
       }
     }
   }
+}
+
+// It was on the way to nobody any more when others found that they had waited for too long.
+TEST(Verdict, ARankThatStoodStillIsNamedAfterItWentOn) {
+  World world(kTwoNodes);
+  world.ranks[2].waits_for = 3;
+  world.run(500 * ms);
+  world.ranks[3].stopped = true;
+  world.run(900 * ms);
+  world.ranks[3].stopped = false;
+  world.ranks[2].waits_for = 5;  // which is busy, and owes nobody anything
+  world.run(50 * ms);
+  world.expire(2, 3);
+  world.run_until_judged();
+  world.expect(FaultKind::kSilent, 3);
+}
+
+// A rank that stood still for a moment only is not to blame for a long wait.
+TEST(Verdict, AShortPauseIsNotTheCause) {
+  World world(kTwoNodes);
+  world.run(2000 * ms);
+  world.ranks[3].stopped = true;
+  world.run(400 * ms);
+  world.ranks[3].stopped = false;
+  world.ranks[5].phase = world.ranks[5].epoch = 0;
+  world.run(600 * ms);
+  world.expire(2, 5, 3000 * ms);
+  world.run_until_judged();
+  world.expect(FaultKind::kAbsent, 5);
+}
+
+// It has sent all that it owed: the way is broken.
+TEST(Verdict, ARankThatHasReturnedFromTheCallIsNotAbsent) {
+  World world(kTwoNodes);
+  world.ranks[6].phase = 0;
+  world.ranks[1].waits_for = 6;
+  world.run(500 * ms);
+  world.expire(1, 6);
+  world.run_until_judged();
+  world.expect(FaultKind::kUnreachable, 1);
+}
+
+// Late for this call because it still waits in the last one: whom it waits for is to blame.
+TEST(Verdict, AWaitInAnEarlierCallIsFollowed) {
+  World world(kTwoNodes);
+  for (World::Rank& rank : world.ranks) rank.epoch = 2;
+  world.ranks[1].epoch = 1;
+  world.ranks[1].waits_for = 6;
+  world.ranks[6].phase = world.ranks[6].epoch = 0;
+  world.run(500 * ms);
+  world.expire(0, 1);
+  world.run_until_judged();
+  world.expect(FaultKind::kAbsent, 6);
 }
 
 TEST(Verdict, WhatIsNoRankIsIgnored) {

@@ -405,7 +405,12 @@ char* LibfabricLink::mapped(uint32_t) const { return nullptr; }
 void LibfabricLink::put(const Put& put) { impl_->put(put); }
 void LibfabricLink::publish(RailWord to, Word count) { impl_->publish(to, count); }
 bool LibfabricLink::progress() { return impl_->progress(); }
-bool LibfabricLink::quiet() const { return impl_->unfinished == 0; }
+uint32_t LibfabricLink::busy_with() const {
+  if (impl_->unfinished == 0) return kNobody;
+  for (const RemoteRank& to : impl_->counterparts)
+    if (!to.waiting.empty() || !to.out.empty() || !to.held.empty()) return to.rank;
+  return impl_->options.rank;
+}
 int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }
 bool LibfabricLink::may_sleep() { return impl_->endpoint.may_sleep(); }
 

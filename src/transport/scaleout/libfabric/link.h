@@ -52,7 +52,7 @@ class LibfabricLink : public ScaleOut {
   void put(const Put& put) override;
   void publish(RailWord to, Word count) override;
   bool progress() override;
-  bool quiet() const override;
+  uint32_t busy_with() const override;
   int wait_fd() const override;
   bool may_sleep() override;
   bool lost(LostPeer& peer) override;

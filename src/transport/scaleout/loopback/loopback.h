@@ -18,7 +18,7 @@ class LoopbackLink : public ScaleOut {
   void put(const Put& put) override;
   void publish(RailWord to, Word count) override;
   bool progress() override { return false; }
-  bool quiet() const override { return true; }
+  uint32_t busy_with() const override { return kNobody; }
   int wait_fd() const override { return -1; }
   bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings its bell
   bool may_sleep() override { return true; }

@@ -1,0 +1,203 @@
+// See sim.h.
+#include "cli/sim.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <thread>
+
+#include "cli/number.h"
+#include "protocol/marks.h"
+#include "sim/canaries.h"
+#include "sim/explain.h"
+#include "sim/runner.h"
+
+namespace transload::cli {
+namespace {
+
+constexpr uint32_t kRanksOfAll = 64;     // `all` leaves larger scenarios out
+constexpr uint64_t kSeedsOfHunt = 2000;  // of each scenario of a canary
+constexpr size_t kFailuresShown = 10;
+
+struct SimOptions {
+  std::vector<std::string> names;  // as typed
+  std::vector<Scenario> scenarios;
+  RunnerOptions run;
+  bool fresh = false;  // the first seed is from the clock
+};
+
+Scenario scenario_of(const std::string& text) {
+  try {
+    return read_scenario(text);
+  } catch (const Error& error) {
+    refuse("--scenario: {}", one_line(error.what()));
+  }
+}
+
+void check_scenarios(const SimArguments& a, SimOptions& out) {
+  for (const std::string& text : a.scenarios.empty() ? std::vector<std::string>{"hybrid_2x4"} : a.scenarios) {
+    if (text != "all") {
+      out.names.push_back(text);
+      out.scenarios.push_back(scenario_of(text));
+      continue;
+    }
+    for (const std::string& name : scenario_names()) {
+      Scenario scenario = read_scenario(name);
+      if (scenario.ranks > kRanksOfAll) continue;
+      out.names.push_back(name);
+      out.scenarios.push_back(std::move(scenario));
+    }
+  }
+}
+
+Canary canary_of(const std::string& text) {
+  const Canary canary = canary_named(text);
+  if (text.empty() || canary == Canary::kNone || canary == Canary::kCount)
+    refuse("--canary: '{}': must be one of those that --list shows", text);
+  return canary;
+}
+
+SimOptions checked(const SimArguments& a) {
+  SimOptions out;
+  check_scenarios(a, out);
+  const uint64_t processors = std::max(1u, std::thread::hardware_concurrency());
+  out.run.jobs = uint32_t(a.jobs.empty() ? processors : number("--jobs", a.jobs, {1, 1024}));
+  if (!a.seeds.empty() && !a.seconds.empty()) refuse("--seconds: '{}': not with --seeds", a.seconds);
+  if (!a.seeds.empty()) out.run.seeds = number("--seeds", a.seeds, {1, 1'000'000'000});
+  if (!a.seconds.empty()) out.run.seconds = double(number("--seconds", a.seconds, {1, 86400}));
+  out.fresh = !a.seconds.empty() && a.seed.empty();
+  if (out.fresh) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    out.run.seed = uint64_t(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+  } else if (!a.seed.empty()) {
+    out.run.seed = number("--seed", a.seed, {0, UINT64_MAX});
+  }
+  if (!a.canary.empty()) out.run.canary = canary_of(a.canary);
+  if (a.explain && (!a.seeds.empty() || !a.seconds.empty()))
+    refuse("--explain: not with --{}: one seed is explained", a.seeds.empty() ? "seconds" : "seeds");
+  if (a.explain && out.scenarios.size() != 1) refuse("--explain: {} scenarios: one is explained", out.scenarios.size());
+  return out;
+}
+
+void print_list() {
+  fmt::print("scenarios\n");
+  for (const std::string& name : scenario_names()) fmt::print("  {:<22} {}\n", name, read_scenario(name).about);
+  fmt::print("\ncanaries\n");
+  for (const CanaryFacts& facts : canary_facts())
+    fmt::print("  {:<22} {}\n", kCanaryNames[size_t(facts.canary)], facts.sentence);
+  fmt::print("\ncheckers\n");
+  for (const CheckerFacts& facts : checker_facts())
+    fmt::print("  {:<22} {}\n", kCheckerNames[size_t(facts.checker)], facts.sentence);
+}
+
+void print_marks() {
+  fmt::print("\nmarks                    reached\n");
+  for (size_t i = 0; i < size_t(Situation::kCount); ++i) {
+    if (needs_real_executor(Situation(i)))
+      fmt::print("  {:<18} {:>11}  only real executors and networks have it\n", kSituationNames[i], "-");
+    else
+      fmt::print("  {:<18} {:>11}\n", kSituationNames[i], times_reached(Situation(i)));
+  }
+  fmt::print("\n");
+}
+
+std::string command_of(const SimOptions& options, const Failure& failure) {
+  const Canary canary = options.run.canary;
+  return fmt::format("transload sim --scenario {} --seed {}{} --explain", options.names[failure.scenario], failure.seed,
+                     canary == Canary::kNone ? "" : fmt::format(" --canary {}", kCanaryNames[size_t(canary)]));
+}
+
+int run(const SimOptions& options, bool marks) {
+  if (options.fresh) fmt::print("fresh seeds, from --seed {}\n", options.run.seed);
+  std::fflush(stdout);
+  const RunnerResult result = run_worlds(options.scenarios, options.run);
+  uint64_t digest = 0;
+  for (size_t i = 0; i < result.scenarios.size(); ++i) {
+    const ScenarioTotals& t = result.scenarios[i];
+    if (t.worlds == 0) continue;
+    fmt::print("{:<22} {:>8} worlds {:>12} events {:>8.1f} s  digest {:016x}\n", options.names[i], t.worlds, t.events,
+               t.seconds, t.digest);
+    digest = mixed(digest, t.digest);
+  }
+  const ScenarioTotals all = result.all();
+  if (marks || all.worlds > result.scenarios.size()) print_marks();
+  for (size_t i = 0; i < std::min(kFailuresShown, result.failures.size()); ++i) {
+    const Failure& f = result.failures[i];
+    fmt::print("FAILED {}, seed {}: {}: {}\n  {}\n", options.names[f.scenario], f.seed, f.checker, f.what,
+               command_of(options, f));
+  }
+  if (result.failures.empty()) fmt::print("digest {:016x}\n", digest);
+  const double seconds = std::max(result.seconds, 1e-9);
+  fmt::print("{} worlds, {} failed ({} run twice, {:.1f} s, {:.0f} worlds/s, {:.2f} million events/s)\n", all.worlds,
+             result.failures.size(), all.replays, result.seconds, double(all.worlds) / seconds,
+             double(all.events) / seconds * 1e-6);
+  return result.failures.empty() ? kVerified : kWrongResult;
+}
+
+int explain(const SimOptions& options) {
+  const Story story = explain_world(options.scenarios[0], options.run.seed, options.run.canary);
+  fmt::print("{}", story.text);
+  return story.passed ? kVerified : kWrongResult;
+}
+
+int hunt(const SimOptions& options, uint64_t seeds) {
+  fmt::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8}  {:<5}  {}\n", "canary", "found by", "in scenario", "seed",
+             "worlds", "seconds", "tests", "the bug");
+  uint64_t missed = 0, count = 0;
+  const auto print = [&](const Hunt& h) {
+    constexpr const char* kTests[] = {"?", "yes", "no"};
+    missed += !h.found;
+    ++count;
+    const char* const name = kCanaryNames[size_t(h.facts->canary)];
+    const char* const tests = kTests[size_t(h.facts->tests)];
+    const std::string how = h.found            ? h.checker
+                            : h.broken_without ? "MISSED: the world is broken without it"
+                                               : "MISSED";
+    fmt::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8.2f}  {:<5}  {}\n", name, how, h.scenario,
+               h.found ? std::to_string(h.seed) : "", h.worlds, h.seconds, tests, h.facts->sentence);
+    std::fflush(stdout);
+  };
+  hunt_canaries(options.run.jobs, seeds, print);
+  fmt::print("{} canaries, {} found, {} missed; tests: does `./dev test` without the simulator find it\n", count,
+             count - missed, missed);
+  return missed == 0 ? kVerified : kWrongResult;
+}
+
+}  // namespace
+
+void add_sim_options(CLI::App& app, SimArguments& a) {
+  const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
+    app.add_option(name, text, help)->type_name(type)->take_last();
+  };
+  app.add_option("--scenario", a.scenarios,
+                 "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]")
+      ->type_name("NAME|FILE.toml|all")
+      ->expected(1)
+      ->take_all();
+  option("--seed", a.seed, "the first seed [1; with --seconds from the clock]", "N");
+  option("--seeds", a.seeds, "how many seeds of each scenario [1]", "COUNT");
+  option("--seconds", a.seconds, "fresh seeds for that long", "S");
+  option("--jobs", a.jobs, "threads [processors]", "J");
+  option("--canary", a.canary, "plant this bug", "NAME");
+  app.add_flag("--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
+  app.add_flag("--go-on", a.go_on, "do not stop at the first failure");
+  app.add_flag("--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
+  app.add_flag("--list", a.list, "scenarios, canaries and checkers");
+  app.add_flag("--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
+}
+
+int simulate(const SimArguments& a) {
+  if (a.list) {
+    print_list();
+    return kVerified;
+  }
+  SimOptions options = checked(a);
+  options.run.go_on = a.go_on;
+  if (a.canaries) {
+    if (!a.canary.empty() || !a.scenarios.empty() || !a.seed.empty() || !a.seconds.empty() || a.explain)
+      refuse("--canaries: takes only --seeds and --jobs: scenarios and seeds are those that suit each canary");
+    return hunt(options, a.seeds.empty() ? kSeedsOfHunt : options.run.seeds);
+  }
+  return a.explain ? explain(options) : run(options, a.marks);
+}
+
+}  // namespace transload::cli

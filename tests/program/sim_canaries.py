@@ -1,0 +1,11 @@
+# Every planted bug is found.
+import re
+
+from _common import expect, finish_test, run
+
+status, out, err = run("sim", "--canaries", seconds=240)
+print(out)
+count = re.search(r"^(\d+) canaries, (\d+) found, 0 missed", out, re.M)
+expect(status == 0 and err == "" and "MISSED" not in out, f"all are found -> {status} {err}")
+expect(count is not None and int(count[1]) >= 30 and count[1] == count[2], "there are at least 30")
+finish_test()
