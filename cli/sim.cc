@@ -8,6 +8,7 @@
 #include "cli/number.h"
 #include "protocol/marks.h"
 #include "sim/canaries.h"
+#include "sim/exhaustive.h"
 #include "sim/explain.h"
 #include "sim/runner.h"
 
@@ -84,6 +85,8 @@ void print_list() {
   fmt::print("\ncanaries\n");
   for (const CanaryFacts& facts : canary_facts())
     fmt::print("  {:<22} {}\n", kCanaryNames[size_t(facts.canary)], facts.sentence);
+  fmt::print("\nexhaustive worlds\n");
+  for (const ExhaustiveWorld& world : exhaustive_worlds()) fmt::print("  {:<22} {}\n", world.name, world.about);
   fmt::print("\ncheckers\n");
   for (const CheckerFacts& facts : checker_facts())
     fmt::print("  {:<22} {}\n", kCheckerNames[size_t(facts.checker)], facts.sentence);
@@ -162,6 +165,30 @@ int hunt(const SimOptions& options, uint64_t seeds) {
   return missed == 0 ? kVerified : kWrongResult;
 }
 
+// The walks of one world, or of all.
+int walk_all(const SimArguments& a) {
+  if (!a.scenarios.empty() || !a.seed.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() ||
+      a.explain || a.canaries || a.marks || a.go_on)
+    refuse("--exhaustive: takes only --canary: it chooses every schedule itself, and draws none from a seed");
+  ExhaustiveLimits limits;
+  if (!a.canary.empty()) limits.canary = canary_of(a.canary);
+  std::vector<std::string> worlds;
+  std::string names;
+  for (const ExhaustiveWorld& world : exhaustive_worlds()) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", world.name);
+    if (*a.exhaustive == "all" || *a.exhaustive == world.name) worlds.push_back(world.name);
+  }
+  if (worlds.empty()) refuse("--exhaustive: '{}': must be {} or all", *a.exhaustive, names);
+  bool passed = true;
+  for (const std::string& world : worlds) {
+    const ExhaustiveReport report = walk_world(world, limits);
+    fmt::print("{}", to_text(report));
+    std::fflush(stdout);
+    passed &= report.passed();
+  }
+  return passed ? kVerified : kWrongResult;
+}
+
 }  // namespace
 
 void add_sim_options(CLI::App& app, SimArguments& a) {
@@ -181,8 +208,12 @@ void add_sim_options(CLI::App& app, SimArguments& a) {
   app.add_flag("--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
   app.add_flag("--go-on", a.go_on, "do not stop at the first failure");
   app.add_flag("--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
-  app.add_flag("--list", a.list, "scenarios, canaries and checkers");
+  app.add_flag("--list", a.list, "scenarios, canaries, exhaustive worlds and checkers");
   app.add_flag("--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
+  app.add_option("--exhaustive", a.exhaustive,
+                 "walk the schedules of a tiny world, all of them: one that --list shows, or all")
+      ->type_name("WORLD|all")
+      ->take_last();
 }
 
 int simulate(const SimArguments& a) {
@@ -190,6 +221,7 @@ int simulate(const SimArguments& a) {
     print_list();
     return kVerified;
   }
+  if (a.exhaustive) return walk_all(a);
   SimOptions options = checked(a);
   options.run.go_on = a.go_on;
   if (a.canaries) {

@@ -1,5 +1,6 @@
-// `transload sim`: worlds from seeds, their failures explained, canaries hunted.
+// `transload sim`: worlds from seeds, their failures explained, canaries hunted, tiny worlds walked exhaustively.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace transload::cli {
 struct SimArguments {
   std::vector<std::string> scenarios;
   std::string seed, seeds, seconds, jobs, canary;
+  std::optional<std::string> exhaustive;
   bool explain = false, list = false, canaries = false, marks = false, go_on = false;
 };
 

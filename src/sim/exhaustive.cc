@@ -33,10 +33,11 @@ RingPlan ring(bool rail, uint32_t slots, uint32_t publish_every, std::vector<Rin
   return plan;
 }
 
-TwoHopPlan hops(uint32_t departures, bool combine) {
+TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
   TwoHopPlan plan;
   plan.departures = departures;
   plan.combine = combine;
+  plan.publish_every = publish_every;
   return plan;
 }
 
@@ -100,8 +101,26 @@ const std::vector<Part>& parts() {
        false,
        cards({{1, 1}, 2, false, true, false}),
        {}},
-      {"two_hop", "both", "1 + 2 ranks, one token through whole groups: dispatch and combine", true, {}, hops(1, true)},
-      {"two_hop", "dispatch", "the same, dispatch alone", false, {}, hops(2, false)},
+      {"cards",
+       "epochs_peers",
+       "2 peers, a row stored, two calls, leases change hands between them",
+       false,
+       cards({{2}, 2, false, true, false}),
+       {}},
+      {"cards",
+       "warps_rails",
+       "2 nodes of 1, of each an opener, a mover and a closer: their arrivals speak for one another",
+       false,
+       cards({{1, 1}, 1, true, false, false}),
+       {}},
+      {"two_hop",
+       "both",
+       "1 + 2 ranks, one token through whole groups: dispatch and combine",
+       true,
+       {},
+       hops(1, true, 1)},
+      {"two_hop", "held", "the same, marks held back until the warp waits", true, {}, hops(1, true, 8)},
+      {"two_hop", "dispatch", "marks at once, dispatch alone", false, {}, hops(2, false, 1)},
   };
   return all;
 }
@@ -170,7 +189,16 @@ bool ExhaustiveReport::passed() const {
   return std::all_of(parts.begin(), parts.end(), [](const auto& p) { return p.complete && p.violation.empty(); });
 }
 
-std::vector<std::string> exhaustive_worlds() { return {"ring", "wrap", "cards", "two_hop"}; }
+const std::vector<ExhaustiveWorld>& exhaustive_worlds() {
+  static const std::vector<ExhaustiveWorld> all{
+      {"ring", "A ring of 2 slots between two ranks: peers and a rail, every schedule."},
+      {"wrap", "The same ring over two calls with tokens of another size, every schedule."},
+      {"cards", "How a call opens, closes, and ends when a fault is heard of at any point, every schedule."},
+      {"two_hop",
+       "One token through whole groups of 1 + 2 ranks: schedules that depart a few times from the usual one."},
+  };
+  return all;
+}
 
 ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& limits) {
   const Planting planting(limits.canary);
@@ -182,9 +210,11 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
     report.parts.back().name = part.name;
     report.parts.back().about = part.about;
   }
-  if (report.parts.empty())
-    throw Error(Code::kInvalidArgument,
-                "--exhaustive: there is no world " + world + "; there are ring, wrap, cards, " + "two_hop");
+  if (report.parts.empty()) {
+    std::string names;
+    for (const ExhaustiveWorld& known : exhaustive_worlds()) names += std::string(" ") + known.name;
+    throw Error(Code::kInvalidArgument, "there is no world '" + world + "' to walk: there are" + names);
+  }
   return report;
 }
 

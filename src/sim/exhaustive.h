@@ -36,7 +36,10 @@ struct ExhaustiveReport {
   bool passed() const;  // complete, and no rule broken
 };
 
-std::vector<std::string> exhaustive_worlds();
+struct ExhaustiveWorld {
+  const char *name, *about;
+};
+const std::vector<ExhaustiveWorld>& exhaustive_worlds();
 // Throws Error{kInvalidArgument} if there is no such world.
 ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& limits);
 // For people: what was walked, what was left out and why that is sound, and what was found.

@@ -35,6 +35,7 @@ struct WorldOptions {
   Canary canary = Canary::kNone;
   size_t events_kept = 4096;
   Chooser* chooser = nullptr;
+  uint32_t publish_every = 0;  // publish and credit calls between two flushes; 0: from the seed
   uint64_t steps_max = 200'000'000;
 };
 

@@ -30,6 +30,7 @@ void World::draw_manners() {
   manners_.switches = 4 + chance_.below(120);
   manners_.land = 8 + chance_.below(200);
   manners_.publish_every = 1 + (chance_.below(2) == 0 ? 0 : chance_.below(8));
+  if (options_.publish_every > 0) manners_.publish_every = options_.publish_every;
   if (scenario_->scale_out_link.split > 0) manners_.split += uint32_t(scenario_->scale_out_link.split * 64);
   steps_ns_ = 20u << chance_.below(5);
   // One rank in some worlds is slow throughout.

@@ -31,6 +31,11 @@ for named, *arguments in (
     ("--explain", "--explain", "--seconds", "1"),
     ("--explain", "--explain", "--scenario", "all"),
     ("--canaries", "--canaries", "--scenario", "tiny_2x2"),
+    ("ring, wrap, cards, two_hop or all", "--exhaustive", "moon"),
+    ("--exhaustive", "--exhaustive", ""),
+    ("--exhaustive", "--exhaustive", "ring", "--scenario", "tiny_2x2"),
+    ("--exhaustive", "--exhaustive", "ring", "--seeds", "2"),
+    ("--canary", "--exhaustive", "ring", "--canary", "parrot"),
 ):
     refused(named, *arguments)
 
@@ -66,8 +71,14 @@ if command is not None:
 status, out, err = run("sim", "--scenario", "tiny_2x2", "--explain")
 expect(status == 0 and "all checkers are satisfied" in out, "a good world is called good")
 
+# Every schedule of a tiny world, and the one that a planted bug breaks.
+status, out, err = run("sim", "--exhaustive", "ring")
+expect(status == 0 and err == "" and out.count("  all: ") == 4, f"all schedules of ring hold -> {status} {err}")
+status, out, err = run("sim", "--exhaustive", "ring", "--canary", "source_reused")
+expect(status == 1 and "BROKEN reuse: " in out, f"a walk finds a canary -> {status} {err}")
+
 status, out, err = run("sim", "--list")
 expect(status == 0 and err == "", f"--list -> {status}")
-for word in ("hybrid_2x4", "The standard world", "credit_never", "a slot is not credited", "liveness"):
+for word in ("hybrid_2x4", "The standard world", "credit_never", "a slot is not credited", "liveness", "two_hop"):
     expect(word in out, f"--list shows {word}")
 finish_test()

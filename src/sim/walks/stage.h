@@ -33,7 +33,7 @@ struct StagePlan {
 
 struct Action {
   enum class Kind : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: a put needs its source no more
-  uint32_t which;  // of the fibers; flight; rank
+  uint32_t which;                                                // of the fibers; flight; rank
 };
 
 class Stage : private Wire, private Watcher {

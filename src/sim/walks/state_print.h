@@ -5,8 +5,8 @@
 // this is printed: how many of the flights that are still of account it takes in. Of account are those under way and
 // those whose bytes lie somewhere; to one region, for who reads reads its own memory; streamed ones and others apart,
 // for what is told of them differs; and no counts, for nobody reads a word as bytes (WalkMemory checks both). New
-// flights have larger numbers than all that is there. The order of what one agent has under way is printed as it is, and
-// between agents of a rank that of counts over the network.
+// flights have larger numbers than all that is there. The order of what one agent has under way is printed as it is,
+// and between agents of a rank that of counts over the network.
 //
 // What is known is joined as the model joins it when it asks: of the agent itself and of its rank's runs, of the one
 // who stored and of all of that rank. What a rank knows anyway is not printed of its agents.

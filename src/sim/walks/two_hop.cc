@@ -85,6 +85,7 @@ class TwoHop {
     WorldOptions options;
     options.chooser = &chooser;
     options.canary = plan_.canary;
+    options.publish_every = plan_.publish_every;
     options.events_kept = 64;
     const WorldResult result = world_.run(scenario_, options);
     ++walked_.worlds;

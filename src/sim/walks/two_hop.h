@@ -1,5 +1,5 @@
 // TWO HOP: nodes of one and of two ranks, one token from the one rank to an expert behind a rail's peer: dispatch and
-// combine through whole groups, walked in a World.
+// combine through whole groups, walked in a World. A put is complete after it has landed, never before.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,6 +11,7 @@ namespace transload {
 struct TwoHopPlan {
   uint32_t departures = 1;  // from the order in which a warp goes on until it waits, and flights land when none can
   bool combine = true;
+  uint32_t publish_every = 1;
   double seconds = 600;
   Canary canary = Canary::kNone;
 };
