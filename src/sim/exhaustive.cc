@@ -41,78 +41,81 @@ TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
   return plan;
 }
 
-const std::vector<Part>& parts() {
-  const auto rings = [](RingPlan plan) { return [=] { return ring_stage(plan); }; };
-  const auto cards = [](CardsPlan plan) { return [=] { return cards_stage(plan); }; };
-  static const std::vector<Part> all{
+using PartList = std::vector<Part>;
+
+PartList ring_parts() {
+  const auto of = [](RingPlan plan) { return [=] { return ring_stage(plan); }; };
+  const std::vector<RingPlan::Call> one{{4, 16}}, two{{3, 16}, {3, 32}};
+  return {
       {"ring",
        "peers",
        "2 slots between peers, 4 messages, a mark and a credit for each",
        true,
-       rings(ring(false, 2, 1, {{4, 16}})),
+       of(ring(false, 2, 1, one)),
        {}},
-      {"ring", "rail", "the same along a rail, staged and put", true, rings(ring(true, 2, 1, {{4, 16}})), {}},
+      {"ring", "rail", "the same along a rail, staged and put", true, of(ring(true, 2, 1, one)), {}},
       {"ring",
        "peers_held",
        "between peers, marks held back until the warp waits",
        true,
-       rings(ring(false, 2, 8, {{4, 16}})),
+       of(ring(false, 2, 8, one)),
        {}},
-      {"ring",
-       "rail_held",
-       "along a rail, marks held back until the warp waits",
-       true,
-       rings(ring(true, 2, 8, {{4, 16}})),
-       {}},
+      {"ring", "rail_held", "along a rail, marks held back until the warp waits", true, of(ring(true, 2, 8, one)), {}},
       {"wrap",
        "peers",
        "2 slots between peers, two calls of 3 tokens: 16 bytes, then 32",
        true,
-       rings(ring(false, 2, 1, {{3, 16}, {3, 32}})),
+       of(ring(false, 2, 1, two)),
        {}},
-      {"wrap", "rail", "the same along a rail", true, rings(ring(true, 2, 1, {{3, 16}, {3, 32}})), {}},
+      {"wrap", "rail", "the same along a rail", true, of(ring(true, 2, 1, two)), {}},
+  };
+}
+
+PartList cards_parts() {
+  const auto of = [](CardsPlan plan) { return [=] { return cards_stage(plan); }; };
+  return {
       {"cards",
        "barrier_rails",
        "2 nodes of 1: cards open a call, done words close it",
        true,
-       cards({{1, 1}, 1, false, false, false}),
+       of({{1, 1}, 1, false, false, false}),
        {}},
       {"cards",
        "barrier_peers",
        "2 peers: cards and grants open a call, done words close it",
+       true,
+       of({{2}, 1, false, false, false}),
+       {}},
+      {"cards",
+       "warps_rails",
+       "2 nodes of 1, of each an opener, a mover and a closer: their arrivals speak for all",
        false,
-       cards({{2}, 1, false, false, false}),
+       of({{1, 1}, 1, true, false, false}),
        {}},
       {"cards",
        "abort_rails",
        "2 nodes of 1, a row stored, the group faulted at any point",
        false,
-       cards({{1, 1}, 1, false, true, true}),
+       of({{1, 1}, 1, false, true, true}),
        {}},
-      {"cards",
-       "abort_peers",
-       "2 peers, the group faulted at any point",
-       false,
-       cards({{2}, 1, false, false, true}),
-       {}},
+      {"cards", "abort_peers", "2 peers, the group faulted at any point", false, of({{2}, 1, false, false, true}), {}},
       {"cards",
        "epochs_rails",
-       "2 nodes of 1, two calls, leases change hands between them",
+       "2 nodes of 1, a row stored, two calls, leases change hands between them",
        false,
-       cards({{1, 1}, 2, false, true, false}),
+       of({{1, 1}, 2, false, true, false}),
        {}},
       {"cards",
        "epochs_peers",
        "2 peers, a row stored, two calls, leases change hands between them",
        false,
-       cards({{2}, 2, false, true, false}),
+       of({{2}, 2, false, true, false}),
        {}},
-      {"cards",
-       "warps_rails",
-       "2 nodes of 1, of each an opener, a mover and a closer: their arrivals speak for one another",
-       false,
-       cards({{1, 1}, 1, true, false, false}),
-       {}},
+  };
+}
+
+PartList hop_parts() {
+  return {
       {"two_hop",
        "both",
        "1 + 2 ranks, one token through whole groups: dispatch and combine",
@@ -122,6 +125,12 @@ const std::vector<Part>& parts() {
       {"two_hop", "held", "the same, marks held back until the warp waits", true, {}, hops(1, true, 8)},
       {"two_hop", "dispatch", "marks at once, dispatch alone", false, {}, hops(2, false, 1)},
   };
+}
+
+PartList parts() {
+  PartList all;
+  for (const PartList& some : {ring_parts(), cards_parts(), hop_parts()})
+    all.insert(all.end(), some.begin(), some.end());
   return all;
 }
 

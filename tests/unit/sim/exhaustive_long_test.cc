@@ -1,5 +1,5 @@
-// Exhaustive walks that take minutes: the abort of the barrier, two epochs of it, and two departures from the usual
-// order of a trip over two hops.
+// Exhaustive walks that take a minute or more: the abort of the barrier, two epochs of it, its warps apart, and two
+// departures from the usual order of a trip over two hops.
 #include <gtest/gtest.h>
 
 #include "sim/walks/cards_stage.h"
@@ -16,8 +16,10 @@ void expect_all(const CardsPlan& plan) {
 }
 
 TEST(ExhaustiveLong, AFaultAtAnyPointOfTheBarrier) { expect_all({{1, 1}, 1, false, false, true}); }
-TEST(ExhaustiveLong, BarrierOfPeers) { expect_all({{2}, 1, false, false, false}); }
+TEST(ExhaustiveLong, AFaultAtAnyPointOfTheBarrierOfPeers) { expect_all({{2}, 1, false, false, true}); }
 TEST(ExhaustiveLong, TwoEpochs) { expect_all({{1, 1}, 2, false, true, false}); }
+TEST(ExhaustiveLong, TwoEpochsOfPeers) { expect_all({{2}, 2, false, true, false}); }
+TEST(ExhaustiveLong, AWarpForEachRoleOfTheBarrier) { expect_all({{1, 1}, 1, true, false, false}); }
 
 TEST(ExhaustiveLong, TwoDeparturesOfADispatch) {
   TwoHopPlan plan;

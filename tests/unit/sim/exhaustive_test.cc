@@ -59,6 +59,16 @@ TEST(Exhaustive, OneMessageEndsTheSameWithAndWithoutReduction) {
   EXPECT_EQ(all.outcomes, least.outcomes);
 }
 
+TEST(Exhaustive, StatesThatAreMergedGoOnTheSame) {
+  for (const RingPlan& plan : {one_slot(true, 1), one_slot(false, 2)}) {
+    const Walked all = walked(plan, false, true), merged = walked(plan, true, true);
+    ASSERT_TRUE(all.complete && merged.complete);
+    EXPECT_EQ(double(all.ended), merged.schedules);
+    EXPECT_LT(merged.ended, all.ended / 10);
+    EXPECT_EQ(all.outcomes, merged.outcomes);
+  }
+}
+
 TEST(Exhaustive, TwoMessagesEndTheSameHoweverBytesLand) {
   for (const bool rail : {false, true}) {
     const Walked merged = walked(one_slot(rail, 2), true, false), least = walked(one_slot(rail, 2), true, true);
