@@ -46,7 +46,8 @@ for nodes in (1, 2, 4, 8, 16, 32, 64):
         file.write(WORLD.format(nodes=nodes, sizes=", ".join(["8"] * nodes), experts=16 * nodes))
     events, seconds, memory = one_world(name)
     ranks = 8 * nodes
-    print(f"{ranks:5} {events:10} {seconds:9.2f} {events / seconds:9.0f} {seconds * 1e6 / ranks**2:16.1f} {memory >> 20:7}")
+    pair = seconds * 1e6 / ranks**2
+    print(f"{ranks:5} {events:10} {seconds:9.2f} {events / seconds:9.0f} {pair:16.1f} {memory >> 20:7}")
 
 begin = time.monotonic()
 events, seconds, memory = one_world("64x8")
