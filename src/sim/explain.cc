@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <set>
 
 #include "sim/report.h"
@@ -122,7 +123,8 @@ class Explainer {
     }
     if (focus_.ring && focus_.holds(e.b, 1)) note_count(e, number);
     if (e.what == Happened::kLanded && v_.word != 0 && e.b <= v_.word && v_.word < e.b + e.c)
-      last_landed_ = report_.line(e, number), landed_number_ = number;
+      last_landed_ = report_.line(e, number), landed_number_ = number, landed_ = e;
+    if (e.what == Happened::kFence || e.what == Happened::kSettle) fences_[report_.who(e)] = number;
     who_ = report_.who({Happened::kBroken, e.group, uint16_t(v_.rank), v_.warp, 0, 0, 0, 0});
   }
 
@@ -203,7 +205,10 @@ class Explainer {
                " at " + Report::time(known_.seen.time) + of_number(seen_number_) + ".\n";
       else if (focus_.ring)
         out += "  The reader had observed no count of this ring.\n";
-      if (!last_landed_.empty()) out += "  What was read landed last with\n" + last_landed_;
+      if (!last_landed_.empty())
+        out += "  What was read landed last with\n" + last_landed_;
+      else if (v_.other == ~uint64_t(0))
+        out += "  Nothing has ever landed there: the reader did not wait for the word that says so.\n";
       if (v_.other == ~uint64_t(0) && landed_number_ > 0) out += not_visible();
     }
     return out + ring_state();
@@ -211,10 +216,27 @@ class Explainer {
 
   // The bytes are there, and the reader had no right to see them.
   std::string not_visible() const {
+    if (v_.what.find("copy engine") == std::string::npos) return not_covered();
     if (!known_.has_fence)
       return "  Since its run began this warp has shown its copy engine nothing of what it observed.\n";
     return "  What its copy engine may read is what was observed up to " + Report::time(known_.fence.time) +
            of_number(fence_number_) + (landed_number_ > fence_number_ ? ": before those bytes landed.\n" : ".\n");
+  }
+
+  // They landed by chance: nothing that the reader was told of had to wait for them.
+  std::string not_covered() const {
+    const std::string writer = report_.who(landed_);
+    if (tail_number_ == 0 || report_.who(tail_event_) != writer)
+      return "  They landed by chance: no count that the reader observed with acquire was set with release after them "
+             "by " +
+             writer + ".\n";
+    const auto fence = fences_.find(writer);
+    const Tale* const tale = report_.tale_of(landed_.a);
+    const uint64_t begun = tale == nullptr ? 0 : tale->number;
+    if (fence == fences_.end() || fence->second < begun)
+      return "  They landed by chance: no fence of " + writer +
+             " stands between these stores and its count, so streamed stores are not ordered before it.\n";
+    return "  They landed by chance: the count that the reader observed does not cover these stores.\n";
   }
 
   std::string arithmetic() const {
@@ -286,7 +308,8 @@ class Explainer {
   std::deque<std::string> lines_, milestones_;
   std::vector<std::string> faults_, verdicts_;
   std::string who_, tail_said_, tail_landed_, credit_said_, credit_landed_, last_landed_;
-  Event tail_event_{};
+  Event tail_event_{}, landed_{};
+  std::map<std::string, uint64_t> fences_;  // the last of each warp
   Known known_;
   uint8_t group_ = 0;
   uint64_t tail_number_ = 0, seen_number_ = 0, fence_number_ = 0, landed_number_ = 0;

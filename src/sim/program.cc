@@ -68,7 +68,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   Private x(tokens * bytes);
   std::vector<uint32_t> scales(tokens * call.scales + 1);
   for (size_t t = 0; t < tokens; ++t) {
-    make_row(salt, me(), int64_t(t), bytes, x.data() + t * bytes);
+    make_row(salt, {me(), int64_t(t)}, bytes, x.data() + t * bytes);
     for (uint32_t c = 0; c < call.scales; ++c) scales[t * call.scales + c] = make_scale(salt, me(), int64_t(t), c);
   }
   DispatchInputs in;
@@ -94,6 +94,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
 }
 
 void Program::check(const DispatchResult& r) {
+  s_.flights->host_load(static_cast<const char*>(r.out.x.data), r.out.x.bytes());
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
   if (!lost.empty()) return;  // nothing else can be told of these rows
@@ -115,7 +116,7 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   char* const y = source == CombineSource::kPush ? heap.data() : static_cast<char*>(lease.data());
   auto* const weights = reinterpret_cast<float*>(y + weights_at);
   for (size_t i = 0; i < rows; ++i) {
-    make_row(return_salt(salt, me()), mine.source[i].rank, mine.source[i].token, bytes, y + i * bytes);
+    make_row(return_salt(salt, me()), mine.source[i], bytes, y + i * bytes);
     for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = make_weight(salt, me(), mine.source[i], j);
   }
   s_.flights->host_store(y, all);
@@ -127,7 +128,7 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   Private biases(call.biases * tokens * bytes);
   for (uint32_t b = 0; b < call.biases; ++b) {
     char* const at = biases.data() + b * tokens * bytes;
-    for (size_t t = 0; t < tokens; ++t) make_row(bias_salt(salt, int(b)), me(), int64_t(t), bytes, at + t * bytes);
+    for (size_t t = 0; t < tokens; ++t) make_row(bias_salt(salt, int(b)), {me(), int64_t(t)}, bytes, at + t * bytes);
     in.bias[b] = matrix(at, int64_t(tokens), int64_t(bytes / 2), kBf16);
   }
   in.source = source;

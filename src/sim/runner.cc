@@ -73,7 +73,7 @@ class Runner {
     std::optional<Failure> failure;
     if (!first.passed())
       failure = Failure{scenario, seed, kCheckerNames[int(first.violation.checker)], first.violation.what};
-    const bool twice = nth % kTwiceEvery == kTwiceEvery - 1;
+    const bool twice = (nth + scenario) % kTwiceEvery == kTwiceEvery - 1;
     if (twice && !failure) {
       const WorldResult second = world.run(scenarios_[scenario], options);
       if (second.digest != first.digest || second.events != first.events)

@@ -94,12 +94,8 @@ void SimSeat::put_captured() {
     world_.seeded->wake(host_);
 }
 
-// After a run, by whoever waited for its warps: as the warp that settled last.
 void SimSeat::reads(const void* at, size_t bytes) {
-  if (memory.gone()) return;
-  const uint32_t agent = memory.agent(0);
-  world_.shared.flights->begin(agent);
-  world_.shared.flights->peek(agent, static_cast<const char*>(at), bytes);
+  if (!memory.gone()) world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
 }
 
 void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {

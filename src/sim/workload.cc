@@ -26,8 +26,8 @@ uint16_t value_of(uint64_t bits) {
 
 uint64_t mixed(uint64_t a, uint64_t b, uint64_t c, uint64_t d) { return mix(mix(mix(mix(a) ^ b) ^ c) ^ d); }
 
-void make_row(uint64_t salt, uint32_t rank, int64_t token, size_t bytes, void* out) {
-  const uint64_t base = mixed(salt, rank, uint64_t(token));
+void make_row(uint64_t salt, reference::Source token, size_t bytes, void* out) {
+  const uint64_t base = mixed(salt, token.rank, uint64_t(token.token));
   char* const to = static_cast<char*>(out);
   for (size_t at = 0; at < bytes; at += 8) {
     const uint64_t h = mix(base + at);

@@ -15,7 +15,7 @@ uint64_t mixed(uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0);
 
 // Rows of `bytes` bytes, read as bf16 where they are summed: magnitudes over 56 powers of two, more than fp32 adds
 // exactly, so that the order of a sum shows.
-void make_row(uint64_t salt, uint32_t rank, int64_t token, size_t bytes, void* out);
+void make_row(uint64_t salt, reference::Source token, size_t bytes, void* out);
 uint32_t make_scale(uint64_t salt, uint32_t rank, int64_t token, uint32_t i);
 float make_weight(uint64_t salt, uint32_t owner, reference::Source token, uint32_t k);
 

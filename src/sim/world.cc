@@ -133,6 +133,7 @@ void World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
   if (group.generation > 0) return;
   for (FaultState& f : faults_)
     if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
+  seat.memory.begin_phase();
   rows_moved(group, rank);
 }
 
@@ -140,7 +141,8 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
   const SimSeat& seat = *group.seats[rank];
   for (FaultState& f : faults_) {
     if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
-    if (double(seat.rows()) < f.progress * double(seat.rows_total())) continue;
+    // Before the first row only what is meant to happen there.
+    if (f.progress > 0 && (seat.rows() == 0 || double(seat.rows()) < f.progress * double(seat.rows_total()))) continue;
     f.armed = false;
     if (f.delay_ns > 0) {
       timeline_->in(f.delay_ns, [&f] { f.due = true; });

@@ -26,6 +26,7 @@ void World::draw_manners() {
   manners_.split = some(200);
   manners_.torn = some(200);
   manners_.capture = some(160);
+  manners_.again = some(128);
   manners_.switches = 4 + chance_.below(120);
   manners_.land = 8 + chance_.below(200);
   manners_.publish_every = 1 + (chance_.below(2) == 0 ? 0 : chance_.below(8));

@@ -5,16 +5,17 @@
 
 namespace transload {
 
-uint32_t ModelMemory::agent(int w) {
-  while (agents_.size() <= size_t(w)) {
+uint32_t ModelMemory::add_agents(int last) {
+  while (agents_.size() <= size_t(last)) {
     agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
     began_failed_.push_back(false);
   }
-  return agents_[size_t(w)];
+  return agents_[size_t(last)];
 }
 
 void ModelMemory::begin_run(int warps) {
-  for (int w = 0; w < warps; ++w) s_.flights->begin(agent(w));
+  for (int w = 0; w < warps; ++w) agent(w);
+  s_.flights->begin_run(region());
 }
 
 bool ModelMemory::step(int w) {
@@ -46,7 +47,7 @@ Word ModelMemory::claim(int w, Word* counter) {
 
 Word ModelMemory::arrive(int w, Word* counter) {
   if (step(w)) {
-    s_.flights->acquire(agent(w));
+    s_.flights->arrive(agent(w));
     record(Happened::kArrive, w, 0, *counter);
   }
   return (*counter)++;

@@ -57,6 +57,7 @@ class ModelMemory {
   void advance(int, Word* word, Word count) { *word = count; }
   Word claim(int w, Word* counter);
   Word arrive(int w, Word* counter);
+  bool backwards(int) { return s_.chance->in_256(128); }  // the lanes of this `each`
   void engine_fence(int w);
   void move(int w, const Piece& piece, bool staged);
   void sum(int w, const simd::SumJob& job);
@@ -79,7 +80,7 @@ class ModelMemory {
   // For the world.
   const Seat& seat() const { return seat_; }
   uint32_t region() const { return seat_.first_region + seat_.rank; }
-  uint32_t agent(int w);
+  uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
   void begin_run(int warps);
   void fail() { failed_ = true; }
   // The rank is no more: what is left of its fibers does nothing on its way out.
@@ -91,6 +92,7 @@ class ModelMemory {
   const BrokenRecord* take_broken();
 
  private:
+  uint32_t add_agents(int last);
   Word look(int w, const Word* word, bool acquires);
   // The others have a turn; false: this rank is gone.
   bool step(int w);

@@ -170,6 +170,8 @@ class FiberWarp {
 
   template <class S, class F>
   void each(const S& set, F body) {
+    if constexpr (requires { memory_.backwards(number_); })
+      if (memory_.backwards(number_)) return for_each_backwards(set, body);
     for_each(set, body);
   }
 
@@ -337,6 +339,17 @@ class FiberWarp {
   static void for_each(const Members& members, F body) {
     for (int w = 0; w < members.word_count(); ++w)
       for (uint64_t bits = members.words[w]; bits != 0; bits &= bits - 1) body(Lane{w * 64 + std::countr_zero(bits)});
+  }
+  // In another order, where a Memory asks for one: `each` promises none.
+  template <class F>
+  static void for_each_backwards(Set set, F body) {
+    for (int i = kSetMax; i-- > 0;)
+      if (set.has({i})) body(Lane{i});
+  }
+  template <class F>
+  static void for_each_backwards(const Members& members, F body) {
+    for (int i = members.span; i-- > 0;)
+      if (members.has({i})) body(Lane{i});
   }
   static Set none_of(Set) { return {}; }
   static Members none_of(const Members& members) {

@@ -11,14 +11,6 @@ namespace transload {
 namespace {
 
 constexpr uint32_t kPiecesMax = 4;
-constexpr uint64_t kCellMask = ~uint64_t(kCellBytes - 1);
-
-size_t row_bytes(const simd::SumJob& job, bool f32) { return job.elements * (f32 ? 4 : 2); }
-
-// Where piece i of n begins: a multiple of a cell's size from the start.
-size_t cut(size_t bytes, uint32_t i, uint32_t n) { return i == n ? bytes : bytes * i / n & kCellMask; }
-
-bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
 
 Word load(const Word* word) {
   Word value;
@@ -31,37 +23,66 @@ Word load(const Word* word) {
 void Flights::reset(const Setup& setup, Chance chance) {
   setup_ = setup;
   chance_ = chance;
-  agents_.clear();
+  for (uint32_t i = 0; i < agents_used_; ++i) {
+    agents_[i].pending.clear();
+    agents_[i].knows.clear();
+    agents_[i].speaks_for.clear();
+  }
+  agents_used_ = 0;
   for (Flight& flight : flights_) flight.kind = Flight::Kind::kNone;
   free_.clear();
   for (uint32_t i = uint32_t(flights_.size()); i > 1; --i) free_.push_back(i - 1);
   landable_.clear();
   lazy_.clear();
-  regions_.clear();
   aside_.clear();
-  landings_ = 1;
-  live_ = at_links_ = 0;
-  numbers_ = 0;
+  for (Region& region : regions_) {
+    region.agents.clear();
+    region.knows.clear();
+    region.arrived.clear();
+    region.uncaptured = region.run = 0;
+    region.frozen = false;
+  }
+  live_ = at_links_ = numbers_ = counted_used_ = 0;
 }
 
 uint32_t Flights::add_agent(const AgentName& name) {
-  agents_.push_back({name, landings_, landings_, {}});
+  const uint32_t id = agents_used_++;
+  if (id == agents_.size()) agents_.emplace_back();
+  Agent& agent = agents_[id];
+  agent.name = name;
+  agent.fenced = agent.settled = 0;
   if (regions_.size() <= name.region) regions_.resize(name.region + 1);
-  regions_[name.region].agents.push_back(uint32_t(agents_.size() - 1));
-  return uint32_t(agents_.size() - 1);
+  regions_[name.region].agents.push_back(id);
+  return id;
 }
 
-void Flights::record(Happened what, uint32_t agent, const void* at, const Said& said) {
-  const AgentName& n = agents_[agent].name;
-  const uint64_t offset = space_.holds(at) ? space_.offset(at) : 0;
-  const uint64_t from = space_.holds(said.from) ? space_.offset(said.from) : 0;
-  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, said.a, offset, said.c, from});
+// What each agent of a rank was told, its host knows once their run has ended.
+void Flights::gather(Region& region) {
+  for (const uint32_t agent : region.agents) {
+    region.knows.learn_all(agents_[agent].knows);
+    agents_[agent].knows.clear();
+    agents_[agent].speaks_for.clear();
+  }
+  region.arrived.clear();
 }
 
-void Flights::break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other) {
+void Flights::begin_run(uint32_t region) {
+  if (region >= regions_.size()) return;
+  gather(regions_[region]);
+  regions_[region].run = numbers_;
+}
+
+void Flights::record(Happened what, uint32_t agent, const Fact& fact) {
   const AgentName& n = agents_[agent].name;
-  Violation violation{checker, std::move(what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
-  if (other != 0) violation.other = flights_[other].event;
+  const uint64_t offset = space_.holds(fact.at) ? space_.offset(fact.at) : 0;
+  const uint64_t from = space_.holds(fact.from) ? space_.offset(fact.from) : 0;
+  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, fact.a, offset, fact.c, from});
+}
+
+void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach breach) {
+  const AgentName& n = agents_[agent].name;
+  Violation violation{checker, std::move(breach.what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
+  if (breach.other != 0) violation.other = flights_[breach.other].event;
   setup_.watcher->broken(std::move(violation));
 }
 
@@ -76,19 +97,12 @@ uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
     free_.pop_back();
   }
   Flight& f = flights_[id];
-  std::vector<char> copy = std::move(f.copy);
-  std::vector<uint32_t> unwritten = std::move(f.unwritten);
-  FlightSum sum = std::move(f.sum);
-  f = Flight{};
-  f.copy = std::move(copy);
-  f.unwritten = std::move(unwritten);
+  static_cast<FlightState&>(f) = {};
+  f.speaks_for.clear();
   f.unwritten.clear();
-  f.sum = std::move(sum);
   f.kind = kind;
   f.agent = agent;
-  f.view = agents_[agent].engine_view;
   f.number = ++numbers_;
-  f.run = regions_[agents_[agent].name.region].run;
   f.event = journal_.count();
   ++live_;
   return id;
@@ -118,7 +132,7 @@ void Flights::wait_for_link(uint32_t id) {
   setup_.watcher->later(id, when);
 }
 
-void Flights::ready(uint32_t id, uint64_t number) {
+void Flights::ready(uint32_t id, uint32_t number) {
   --at_links_;
   Flight& f = flights_[id];
   if (f.kind == Flight::Kind::kNone || f.number != number || f.place != ~uint32_t(0)) return;
@@ -180,8 +194,8 @@ void Flights::claim_target(uint32_t id) {
   for (size_t i = 0; i < count; ++i) {
     if (cells[i].writer != 0) {
       const std::string other = text(cells[i].writer);
-      return break_rule(Checker::kReuse, f.agent, f.to, "stores to where " + other + " is still on its way",
-                        cells[i].writer);
+      return break_rule(Checker::kReuse, f.agent, f.to,
+                        {"stores to where " + other + " is still on its way", cells[i].writer});
     }
     if (cells[i].readers != 0)
       return break_rule(Checker::kReuse, f.agent, f.to, "stores over bytes that a flight has still to read");
@@ -190,10 +204,37 @@ void Flights::claim_target(uint32_t id) {
   setup_.watcher->stores(f.agent, f.to, f.bytes);
 }
 
-void Flights::hold_source(uint32_t, const char* from, size_t bytes) {
+// What the source is must be readable now: for this agent's copy engine, or for the network on its behalf.
+void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   if (!space_.holds(from)) return;
+  Flight& f = flights_[id];
   Cell* const cells = space_.cell(from);
-  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) ++cells[i].readers;
+  const bool put = f.kind == Flight::Kind::kPut;
+  const uint32_t region = space_.region_of(from);
+  uint32_t by = ~uint32_t(0), least = 0;
+  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
+    Cell& c = cells[i];
+    ++c.readers;
+    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place
+      if (!sees_own(f.agent, c.writer))
+        return break_rule(Checker::kLanding, f.agent, from,
+                          {"reads what " + text(c.writer) + " has not landed yet", c.writer});
+      f.after_own = true;
+      continue;
+    }
+    if (c.landed == 0) {
+      if (put) continue;  // padding
+      return break_rule(Checker::kLanding, f.agent, from, "reads bytes that nobody has written");
+    }
+    if (c.by == by && c.landed <= least) continue;
+    by = c.by;
+    least = may_read({f.agent, region, !put}, c);
+    if (c.landed <= least) continue;
+    const bool observed = !put && c.landed <= may_read({f.agent, region, false}, c);
+    return break_rule(Checker::kLanding, f.agent, from,
+                      observed ? "the copy engine reads bytes that landed after all that its fence made visible to it"
+                               : "reads bytes that no count which it observed covers");
+  }
 }
 
 void Flights::free_source(uint32_t, const char* from, size_t bytes) {
@@ -204,36 +245,51 @@ void Flights::free_source(uint32_t, const char* from, size_t bytes) {
 }
 
 // An agent sees its own stores in program order, streamed ones after a fence.
-bool Flights::sees_own(uint32_t agent, uint64_t number, uint32_t writer) const {
+bool Flights::sees_own(uint32_t agent, uint32_t writer) const {
   const Flight& w = flights_[writer];
-  return w.agent == agent && w.number < number && w.kind != Flight::Kind::kPut && (!w.streamed || w.fenced);
+  return w.agent == agent && w.kind != Flight::Kind::kPut && is_fenced(w);
 }
 
-// What the source is must be there, for all to see or for this agent's copy engine.
-bool Flights::check_source(uint32_t id, const char* from, size_t bytes) {
-  const Flight& f = flights_[id];
-  if (!space_.holds(from)) return true;
-  const Cell* const cells = space_.cell(from);
-  const bool put = f.kind == Flight::Kind::kPut;
-  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
-    const Cell& c = cells[i];
-    if (c.writer != 0 && sees_own(f.agent, f.number, c.writer)) finish(c.writer);
-    if (c.writer != 0) {
-      break_rule(Checker::kLanding, f.agent, from, "reads what " + text(c.writer) + " has not landed yet", c.writer);
-      return false;
-    }
-    if (put) continue;  // what a put reads was stored by its own agent; padding may never have been
-    if (c.landed == 0) {
-      break_rule(Checker::kLanding, f.agent, from, "reads bytes that nobody has written");
-      return false;
-    }
-    if (c.landed > f.view && c.by != f.agent) {
-      break_rule(Checker::kLanding, f.agent, from,
-                 "the copy engine reads bytes that landed after all that its fence made visible to it");
-      return false;
-    }
+// Up to which number, at least, what the writer of this cell stores is covered by what the reader has observed: enough
+// for the cell, if it may be read.
+uint32_t Flights::may_read(const Reader& reader, const Cell& cell) const {
+  const Agent& a = agents_[reader.agent];
+  const uint32_t by = cell.by, mine = a.name.region;
+  const bool host = (by & kHost) != 0, streamed = (by & kStreamed) != 0;
+  uint32_t who = by & kWho, home = who;
+  if (!host) {
+    if ((by & kCount) != 0) who = counted_[who].agent;
+    if (who == reader.agent) return streamed ? a.fenced : ~uint32_t(0);
+    home = agents_[who].name.region;
   }
-  return true;
+  uint32_t least = home == mine ? regions_[mine].run : 0;
+  const auto enough = [&](const Knowledge& knows, bool engine) {
+    const Told* told = host ? nullptr : knows.of(who, engine);
+    if (told != nullptr)
+      least = std::max(least, reader.region != mine ? told->settled : streamed ? told->streamed : told->plain);
+    if (cell.landed <= least) return true;
+    told = knows.of(kHost | home, engine);
+    if (told != nullptr) least = std::max(least, told->plain);
+    return cell.landed <= least;
+  };
+  if (cell.landed > least && !enough(a.knows, reader.engine)) enough(regions_[mine].knows, false);
+  return least;
+}
+
+// What earlier flights of the same agent bring is there before it is read.
+void Flights::finish_own(uint32_t id, const char* from, size_t bytes) {
+  if (!flights_[id].after_own || !space_.holds(from)) return;
+  const Cell* const cells = space_.cell(from);
+  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
+    const uint32_t writer = cells[i].writer;
+    if (writer == 0 || writer == id) continue;
+    const Flight& other = flights_[writer];
+    if (other.agent == flights_[id].agent && other.number < flights_[id].number) finish(writer);
+  }
+}
+
+uint8_t Flights::pieces() {
+  return !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
 }
 
 void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
@@ -244,8 +300,8 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.to = piece.to;
   f.from = piece.from;
   f.bytes = piece.bytes;
-  f.pieces = !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
-  record(Happened::kMove, agent, piece.to, {id, piece.bytes, piece.from});
+  f.pieces = pieces();
+  record(Happened::kMove, agent, {piece.to, id, piece.bytes, piece.from});
   claim_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
@@ -261,13 +317,9 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   f.sum.rows.clear();
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
     f.sum.rows.insert(f.sum.rows.end(), rows->at, rows->at + rows->count);
-  record(Happened::kSum, agent, f.to, {id, job.elements});
+  record(Happened::kSum, agent, {f.to, id, job.elements});
   claim_target(id);
-  const int here_begin = job.before.count, here_end = here_begin + job.here.count;
-  for (int i = 0; i < int(f.sum.rows.size()); ++i) {
-    const size_t bytes = row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.part_f32);
-    hold_source(id, f.sum.rows[size_t(i)], bytes);
-  }
+  each_row(f, [&](const char* row, size_t bytes) { hold_source(id, row, bytes); });
   start(id);
 }
 
@@ -280,8 +332,9 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
   f.bytes = put.bytes;
   f.drained = put.drained;
   f.drained_count = put.drained_count;
-  f.pieces = !setup_.whole && chance_.in_256(setup_.manners.split) ? uint8_t(2 + chance_.below(kPiecesMax - 1)) : 1;
-  record(Happened::kPut, agent, f.to, {id, put.bytes, f.from});
+  f.pieces = pieces();
+  f.again = !setup_.whole && chance_.in_256(setup_.manners.again);
+  record(Happened::kPut, agent, {f.to, id, put.bytes, f.from});
   claim_target(id);
   hold_source(id, f.from, f.bytes);
   ++regions_[agents_[agent].name.region].uncaptured;
@@ -298,48 +351,68 @@ void Flights::mark(uint32_t agent, const Count& count) {
   f.bytes = sizeof(Word);
   f.count = count.count;
   f.live = count.live;
-  record(Happened::kMark, agent, f.to, {id, count.count});
+  f.run = regions_[agents_[agent].name.region].run;
+  f.speaks_for = agents_[agent].speaks_for;
+  f.covers = {f.number, agents_[agent].fenced, agents_[agent].settled};
+  record(Happened::kMark, agent, {f.to, id, count.count});
   setup_.watcher->counts(agent, count.word, count.count);
   start(id);
 }
 
 void Flights::store_fence(uint32_t agent) {
-  for (const uint32_t id : agents_[agent].pending) flights_[id].fenced = true;
-  if (!agents_[agent].pending.empty()) record(Happened::kFence, agent, nullptr, {0, 0});
+  agents_[agent].fenced = numbers_;
+  if (!agents_[agent].pending.empty()) record(Happened::kFence, agent, {nullptr, 0, 0});
 }
 
 void Flights::engine_fence(uint32_t agent) {
-  if (agents_[agent].engine_view == agents_[agent].view) return;
-  agents_[agent].engine_view = agents_[agent].view;
-  record(Happened::kEngine, agent, nullptr, {0, 0});
+  agents_[agent].knows.engine_fence();
+  record(Happened::kEngine, agent, {nullptr, 0, 0});
 }
 
 void Flights::drain(uint32_t agent) {
-  const std::vector<uint32_t> mine = agents_[agent].pending;
-  if (!mine.empty()) record(Happened::kDrain, agent, nullptr, {0, 0});
-  for (const uint32_t id : mine) {
-    const Flight& f = flights_[id];  // may have ended meanwhile
+  if (!agents_[agent].pending.empty()) record(Happened::kDrain, agent, {nullptr, 0, 0});
+  each_pending(agent, [&](uint32_t id) {
+    const Flight& f = flights_[id];
     if ((f.kind == Flight::Kind::kMove || f.kind == Flight::Kind::kSum) && !f.captured) capture(id);
-  }
+  });
 }
 
+// In program order; what is far goes on by itself.
 void Flights::settle(uint32_t agent) {
-  // In program order; what is far goes on by itself.
-  std::vector<uint32_t> mine = agents_[agent].pending;
-  if (!mine.empty()) record(Happened::kSettle, agent, nullptr, {0, 0});
-  for (const uint32_t id : mine) {
-    Flight& f = flights_[id];
-    if (f.kind == Flight::Kind::kNone || f.agent != agent || f.far) continue;
-    f.fenced = true;
-    if (f.kind == Flight::Kind::kMark)
+  agents_[agent].fenced = numbers_;
+  if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});
+  each_pending(agent, [&](uint32_t id) {
+    if (flights_[id].far) return;
+    if (flights_[id].kind == Flight::Kind::kMark)
       land_mark(id, true);
     else
       finish(id);
+  });
+  agents_[agent].settled = numbers_;
+}
+
+void Flights::arrive(uint32_t agent) {
+  Agent& a = agents_[agent];
+  Region& region = regions_[a.name.region];
+  for (const Arrived& other : region.arrived) {
+    a.speaks_for.push_back(other);
+    a.knows.learn(other.agent, {other.settled, other.settled, other.settled});
   }
+  region.arrived.push_back({agent, a.settled});
 }
 
 Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
-  if (acquires) acquire(agent);
+  if (!acquires || !space_.holds(word)) return load(word);
+  const uint32_t by = space_.cell(word)->by;
+  if ((by & kCount) == 0) return load(word);
+  const Counted& c = counted_[by & kWho];
+  Knowledge& knows = agents_[agent].knows;
+  const Told* const known = knows.of(c.agent, false);
+  if (known == nullptr || known->plain < c.covers.plain || !c.speaks_for.empty()) {
+    knows.learn(c.agent, c.covers);
+    knows.learn(kHost | agents_[c.agent].name.region, {c.run, c.run, c.run});
+    for (const Arrived& other : c.speaks_for) knows.learn(other.agent, {other.settled, other.settled, other.settled});
+  }
   return load(word);
 }
 
@@ -348,15 +421,12 @@ void Flights::peek(uint32_t agent, const char* from, size_t bytes) {
   const Cell* const cells = space_.cell(from);
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     const Cell& c = cells[i];
-    if (c.writer != 0 && sees_own(agent, numbers_ + 1, c.writer)) {
-      finish(c.writer);
-      continue;
-    }
+    if (c.writer != 0 && sees_own(agent, c.writer)) finish(c.writer);
     if (c.writer != 0)
-      return break_rule(Checker::kLanding, agent, from, "reads what " + text(c.writer) + " has not landed yet",
-                        c.writer);
+      return break_rule(Checker::kLanding, agent, from,
+                        {"reads what " + text(c.writer) + " has not landed yet", c.writer});
     if (c.landed == 0) return break_rule(Checker::kLanding, agent, from, "reads bytes that nobody has written");
-    if (c.landed > agents_[agent].view && c.by != agent)
+    if (c.landed > may_read({agent, space_.region_of(from), false}, c))
       return break_rule(Checker::kLanding, agent, from, "reads bytes that no count which it observed covers");
   }
 }
@@ -372,9 +442,31 @@ void Flights::fell(uint32_t agent, const Word* word, Word from, Word to) {
 
 void Flights::host_store(char* to, size_t bytes) {
   if (!space_.holds(to)) return;
-  ++landings_;
+  ++numbers_;
   Cell* const cells = space_.cell(to);
-  for (size_t i = 0, n = Space::cells(to, bytes); i < n; ++i) cells[i].landed = landings_;
+  for (size_t i = 0, n = Space::cells(to, bytes); i < n; ++i) {
+    cells[i].landed = numbers_;
+    cells[i].by = kHost | space_.region_of(to);
+  }
+}
+
+void Flights::host_load(const char* from, size_t bytes) {
+  if (!space_.holds(from)) return;
+  const uint32_t region = space_.region_of(from);
+  if (region >= regions_.size() || regions_[region].agents.empty()) return;
+  begin_run(region);
+  const uint32_t agent = regions_[region].agents.front();
+  const Cell* const cells = space_.cell(from);
+  for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
+    const Cell& c = cells[i];
+    if (c.writer != 0)
+      return break_rule(Checker::kLanding, agent, from,
+                        "its host reads what " + text(c.writer) + " has not landed yet");
+    if (c.landed == 0)
+      return break_rule(Checker::kLanding, agent, from, "its host reads bytes that nobody has written");
+    if (c.landed > may_read({agent, region, false}, c))
+      return break_rule(Checker::kLanding, agent, from, "its host reads bytes that no count which it observed covers");
+  }
 }
 
 bool Flights::at_rest(const char* at, size_t bytes) const {
@@ -383,262 +475,6 @@ bool Flights::at_rest(const char* at, size_t bytes) const {
   for (size_t i = 0, n = Space::cells(at, bytes); i < n; ++i)
     if (cells[i].writer != 0 || cells[i].readers != 0) return false;
   return true;
-}
-
-// Reads the source, whole.
-void Flights::capture(uint32_t id) {
-  Flight& f = flights_[id];
-  f.captured = true;
-  record(Happened::kCaptured, f.agent, f.from, {id, f.number});
-  if (f.kind == Flight::Kind::kSum) return add_up(f);
-  check_source(id, f.from, f.bytes);
-  f.copy.assign(f.from, f.from + f.bytes);
-  if (space_.holds(f.from) && f.kind == Flight::Kind::kPut) {
-    const Cell* const cells = space_.cell(f.from);
-    for (uint32_t i = 0, n = uint32_t(Space::cells(f.from, f.bytes)); i < n; ++i)
-      if (cells[i].landed == 0) f.unwritten.push_back(i);
-  }
-  if (f.kind != Flight::Kind::kPut) free_source(id, f.from, f.bytes);
-}
-
-// The network needs the source of a put no more. A drained word shows that only once all before it with the same word
-// are complete, too.
-void Flights::complete(uint32_t id) {
-  Flight& f = flights_[id];
-  if (!f.captured) capture(id);
-  f.complete = true;
-  record(Happened::kDrained, f.agent, f.from, {id, f.drained_count});
-  free_source(id, f.from, f.bytes);
-  --regions_[agents_[f.agent].name.region].uncaptured;
-  if (f.drained != nullptr) {
-    const std::vector<uint32_t> mine = agents_[f.agent].pending;
-    for (const uint32_t other : mine) {
-      const Flight& o = flights_[other];
-      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
-    }
-    if (*f.drained < f.drained_count) *f.drained = f.drained_count;
-  }
-  const uint32_t agent = f.agent;
-  if (landed_whole(f)) end(id);
-  setup_.watcher->captured_put(agent);
-}
-
-void Flights::add_up(Flight& f) {
-  simd::SumJob job = f.sum.job;
-  f.copy.resize(f.bytes);
-  const char* const* rows = f.sum.rows.data();
-  job.before.at = rows;
-  job.here.at = rows + job.before.count;
-  job.after.at = rows + job.before.count + job.here.count;
-  job.into = f.copy.data();
-  job.streamed = false;
-  const uint32_t id = uint32_t(&f - flights_.data());
-  const int here_begin = job.before.count, here_end = here_begin + job.here.count;
-  for (int i = 0; i < int(f.sum.rows.size()); ++i) {
-    const size_t bytes = row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.part_f32);
-    check_source(id, rows[i], bytes);
-    free_source(id, rows[i], bytes);
-  }
-  simd::kernels().sum_rows(job);
-}
-
-void Flights::land_piece(uint32_t id, uint32_t piece) {
-  Flight& f = flights_[id];
-  if (!f.captured) capture(id);
-  const size_t begin = cut(f.bytes, piece, f.pieces), end = cut(f.bytes, piece + 1, f.pieces);
-  f.landed_pieces |= uint32_t(1) << piece;
-  std::memcpy(f.to + begin, f.copy.data() + begin, end - begin);
-  if (f.shadowed && end > begin) {
-    Cell* const cells = space_.cell(f.to + begin);
-    ++landings_;
-    for (size_t i = 0, n = Space::cells(f.to + begin, end - begin); i < n; ++i) {
-      if (cells[i].writer == id) cells[i].writer = 0;
-      cells[i].landed = landings_;
-      cells[i].by = f.agent;
-    }
-    const uint32_t first = uint32_t(begin / kCellBytes), last = uint32_t((end + kCellBytes - 1) / kCellBytes);
-    for (const uint32_t at : f.unwritten)
-      if (at >= first && at < last) space_.cell(f.to)[at].landed = 0;
-  }
-  record(Happened::kLanded, f.agent, f.to + begin, {id, end - begin});
-  if (landed_whole(f) && (f.kind != Flight::Kind::kPut || f.complete)) this->end(id);
-}
-
-void Flights::finish(uint32_t id) {
-  const uint32_t pieces = flights_[id].pieces;
-  for (uint32_t p = 0; p < pieces; ++p)
-    if ((flights_[id].landed_pieces >> p & 1) == 0) land_piece(id, p);
-}
-
-// Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
-// covered too: a ring belongs to its channel, and who serves that changes from call to call.
-bool Flights::covered(const Flight& mark, const Flight& other) const {
-  if (other.kind == Flight::Kind::kNone || other.kind == Flight::Kind::kMark || other.toward != mark.toward)
-    return false;
-  if (other.number > mark.number || (other.far && !mark.far)) return false;
-  if (other.agent != mark.agent) return other.far && other.number <= mark.run;
-  return other.far || (mark.release && (!other.streamed || other.fenced));
-}
-
-void Flights::finish_covered(uint32_t id) {
-  const auto of = [&](uint32_t agent) {
-    // To finish one may finish others, whose stores it reads.
-    const std::vector<uint32_t> pending = agents_[agent].pending;
-    for (const uint32_t other : pending)
-      if (covered(flights_[id], flights_[other])) finish(other);
-  };
-  if (!flights_[id].far) return of(flights_[id].agent);
-  for (const uint32_t agent : regions_[agents_[flights_[id].agent].name.region].agents)
-    if (!agents_[agent].pending.empty()) of(agent);
-}
-
-// Older counts of the same word are merged into this one.
-void Flights::merge_older(uint32_t id, uint32_t agent) {
-  const Flight& f = flights_[id];
-  const std::vector<uint32_t>& pending = agents_[agent].pending;
-  for (size_t i = 0; i < pending.size();) {
-    const Flight& o = flights_[pending[i]];
-    if (o.kind == Flight::Kind::kMark && o.to == f.to && o.number < f.number)
-      end(pending[i]);
-    else
-      ++i;
-  }
-}
-
-// False: the word is already further.
-bool Flights::supersede(uint32_t id) {
-  Flight& f = flights_[id];
-  if (f.far)
-    for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents) merge_older(id, agent);
-  else
-    merge_older(id, f.agent);
-  const Word now = load(reinterpret_cast<Word*>(f.to));
-  if (f.live != nullptr) f.count = *f.live;
-  if (f.count >= now || f.torn) return true;
-  if (!f.far)
-    break_rule(Checker::kGrowth, f.agent, f.to,
-               "a word falls from " + std::to_string(now) + " to " + std::to_string(f.count));
-  return false;
-}
-
-void Flights::land_mark(uint32_t id, bool whole) {
-  finish_covered(id);
-  const bool lands = supersede(id);
-  Flight& f = flights_[id];
-  Word* const word = reinterpret_cast<Word*>(f.to);
-  if (!lands) return end(id);
-  const uint32_t agent = f.agent;
-  Cell* const cell = space_.holds(word) ? space_.cell(word) : nullptr;
-  const Word now = load(word);
-  Word next = f.count;
-  if (!whole && !f.torn && chance_.in_256(setup_.manners.torn)) {
-    const Word low = (Word(1) << 8 * (1 + chance_.below(4))) - 1;
-    next = (now & ~low) | (f.count & low);
-    f.torn = next != f.count;
-    if (f.torn) record(Happened::kTorn, agent, word, {id, next});
-  }
-  std::memcpy(word, &next, sizeof next);
-  if (cell != nullptr) cell->landed = ++landings_;
-  if (next != f.count) return;
-  record(Happened::kCounted, agent, word, {id, next});
-  const uint32_t toward = f.toward;
-  end(id);
-  setup_.watcher->landed_word(toward, word);
-}
-
-// On an ordered network nothing passes what was sent before it over the same link.
-uint32_t Flights::first_of_link(uint32_t id) const {
-  const Flight& f = flights_[id];
-  if (!f.far || !setup_.wire->ordered()) return id;
-  uint32_t first = id;
-  for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
-    for (const uint32_t other : agents_[agent].pending) {
-      const Flight& o = flights_[other];
-      if (o.far && o.toward == f.toward && o.number < flights_[first].number) first = other;
-    }
-  return first;
-}
-
-void Flights::land(uint32_t i) {
-  const uint32_t id = first_of_link(landable_[i]);
-  Flight& f = flights_[id];
-  if (f.kind == Flight::Kind::kMark) return land_mark(id, setup_.whole);
-  if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
-  if (landed_whole(f)) return complete(id);
-  if (f.kind == Flight::Kind::kPut && !f.complete && !setup_.whole && chance_.in_256(setup_.manners.capture))
-    return complete(id);
-  uint32_t open = 0;
-  for (uint32_t p = 0; p < f.pieces; ++p) open += (f.landed_pieces >> p & 1) == 0;
-  uint32_t pick = open > 1 ? chance_.below(open) : 0;
-  for (uint32_t p = 0; p < f.pieces; ++p)
-    if ((f.landed_pieces >> p & 1) == 0 && pick-- == 0) return land_piece(id, p);
-}
-
-void Flights::end(uint32_t id) {
-  unlist(id);
-  Flight& f = flights_[id];
-  std::vector<uint32_t>& pending = agents_[f.agent].pending;
-  pending.erase(std::find(pending.begin(), pending.end(), id));
-  f.kind = Flight::Kind::kNone;
-  --live_;
-  free_.push_back(id);
-}
-
-// Each agent's flights end at some point in its program order: no count from behind it lands, and of the rest behind it
-// only some.
-void Flights::lose(uint32_t region, Chance& chance) {
-  if (region >= regions_.size()) return;
-  for (const uint32_t agent : regions_[region].agents) {
-    const std::vector<uint32_t> pending = agents_[agent].pending;
-    // Its private memory goes with it: nothing is read from there any more, and nothing lands there.
-    for (const uint32_t id : pending) {
-      const Flight& f = flights_[id];
-      if (f.kind != Flight::Kind::kMove && f.kind != Flight::Kind::kSum) continue;
-      if (f.toward == kNobody)
-        drop(id);
-      else if (!f.captured)
-        capture(id);
-    }
-    const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
-    for (size_t i = kept; i < pending.size(); ++i) {
-      const uint32_t id = pending[i];
-      Flight& f = flights_[id];
-      if (f.kind == Flight::Kind::kNone) continue;
-      if (f.kind != Flight::Kind::kMark && chance.in_256(128)) continue;  // it still lands, some time
-      drop(id);
-    }
-  }
-}
-
-void Flights::drop(uint32_t id) {
-  if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) {
-    complete(id);
-    if (flights_[id].kind == Flight::Kind::kNone) return;
-  }
-  if (!flights_[id].captured && flights_[id].kind != Flight::Kind::kMark) capture(id);
-  const Flight& f = flights_[id];
-  if (f.shadowed) {
-    Cell* const cells = space_.cell(f.to);
-    for (size_t i = 0, n = Space::cells(f.to, f.bytes); i < n; ++i)
-      if (cells[i].writer == id) cells[i].writer = 0;
-  }
-  end(id);
-}
-
-uint32_t Flights::busy_with(uint32_t region) const {
-  if (uncaptured_puts(region) == 0) return kNobody;
-  for (const uint32_t agent : regions_[region].agents)
-    for (const uint32_t id : agents_[agent].pending)
-      if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) return flights_[id].toward;
-  return kNobody;
-}
-
-std::string Flights::text(uint32_t id) const {
-  const Flight& f = flights_[id];
-  const AgentName& n = agents_[f.agent].name;
-  const char* const kinds[] = {"nothing", "a store", "a sum", "a put", "a count"};
-  return std::string(kinds[int(f.kind)]) + " of rank " + std::to_string(n.rank) + " (" + std::to_string(f.bytes) +
-         " bytes, event " + std::to_string(f.event) + ")";
 }
 
 }  // namespace transload

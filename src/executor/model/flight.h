@@ -5,6 +5,10 @@
 // reads its source at any time before the agent drains (a put: before its drained word says so), and lands piece by
 // piece at any time before a count that covers it: a count of the same agent to the same rank, stored with release,
 // after the store fence if the move streams. So nobody sees a store to one rank through a store to another.
+//
+// That bytes have landed does not make them readable: their reader must have observed a count that covers them (or
+// have heard of them from its own rank: by `arrive`, or because they are of an earlier run). Who reads without is
+// reported, in every world and not only where the bytes are late.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,6 +20,7 @@
 #include "executor/fiber/simd.h"
 #include "executor/model/chance.h"
 #include "executor/model/journal.h"
+#include "executor/model/knowledge.h"
 #include "executor/model/space.h"
 #include "executor/model/violation.h"
 #include "protocol/warp.h"
@@ -28,9 +33,15 @@ struct Manners {
   uint32_t split = 64;     // a flight that lands in several pieces
   uint32_t torn = 128;     // a count whose low bytes land first
   uint32_t capture = 64;   // a source is read long before its bytes land
+  uint32_t again = 32;     // a put lands once more
   uint32_t switches = 64;  // another warp has its turn before a verb
   uint32_t land = 96;      // something lands rather than that a warp goes on
   uint32_t publish_every = 4;
+};
+
+// An agent that has arrived, and up to which number its flights had settled by then.
+struct Arrived {
+  uint32_t agent, settled;
 };
 
 // The rows of a sum: before, here, after.
@@ -39,22 +50,24 @@ struct FlightSum {
   simd::SumJob job{};
 };
 
-struct Flight {
+// What begins anew with each flight.
+struct FlightState {
   enum class Kind : uint8_t { kNone, kMove, kSum, kPut, kMark };
   Kind kind = Kind::kNone;
-  bool streamed = false;  // not ordered by a count unless fenced
-  bool fenced = false;
-  bool release = true;  // mark: covers what came before it
-  bool far = false;     // over the network
+  bool streamed = false;   // not ordered by a count unless fenced
+  bool release = true;     // mark: covers what came before it
+  bool far = false;        // over the network
+  bool again = false;      // put: may land once more until a count covers it
+  bool after_own = false;  // its source is what earlier flights of its agent bring
   bool captured = false, torn = false, shadowed = false;
   bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
   uint8_t pieces = 1;
   uint32_t landed_pieces = 0;  // one bit each
   uint32_t agent = 0;
   uint32_t toward = 0;  // region that it goes to; kNobody: private memory
-  uint32_t view = 0;    // what the copy engine could see when it started
-  uint64_t number = 0;  // of all flights of the world
-  uint64_t run = 0;     // the last number before the run of its agent
+  uint32_t number = 0;  // of all flights of the world
+  uint32_t run = 0;     // the last number before the run of its agent
+  Told covers;          // mark: what its observer learns of its agent
   uint64_t event = 0;   // in the journal
   char* to = nullptr;
   const char* from = nullptr;
@@ -63,12 +76,16 @@ struct Flight {
   Word drained_count = 0;
   const Word* live = nullptr;  // a count that is read when it is sent
   Word count = 0;
-  FlightSum sum;
-  std::vector<char> copy;           // what was captured
-  std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
-  uint32_t place = ~uint32_t(0);    // in the list that may land
+  uint32_t place = ~uint32_t(0);  // in the list that may land
   bool at_link = false;
   bool waiting = false;  // held by its link, or lazy
+};
+
+struct Flight : FlightState {
+  FlightSum sum;
+  std::vector<Arrived> speaks_for;  // mark: its observer learns of these, too
+  std::vector<char> copy;           // what was captured
+  std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
 };
 
 // How the links of a world delay and hold what goes over them.
@@ -119,11 +136,8 @@ class Flights {
   uint32_t add_agent(const AgentName& name);
   const AgentName& name(uint32_t agent) const { return agents_[agent].name; }
 
-  // A run of warps begins: all that has landed is visible to it.
-  void begin(uint32_t agent) {
-    agents_[agent].view = agents_[agent].engine_view = landings_;
-    regions_[agents_[agent].name.region].run = numbers_;
-  }
+  // A run of warps of this rank begins: they may read what its earlier runs and its host wrote or were told of.
+  void begin_run(uint32_t region);
 
   // What warps do. `event`s are recorded here.
   void move(uint32_t agent, const Piece& piece, bool streamed);
@@ -141,8 +155,8 @@ class Flights {
   void engine_fence(uint32_t agent);
   void drain(uint32_t agent);
   void settle(uint32_t agent);
-  // What others did before is visible to this agent, as far as it has landed.
-  void acquire(uint32_t agent) { agents_[agent].view = landings_; }
+  // Among the agents of a rank: what those settled that arrived before may be read, and spoken for.
+  void arrive(uint32_t agent);
   Word observe(uint32_t agent, const Word* word, bool acquires);
   // A load by the warp itself: checks that it may.
   void peek(uint32_t agent, const char* from, size_t bytes);
@@ -152,6 +166,8 @@ class Flights {
   void fell(uint32_t agent, const Word* word, Word from, Word to);
   // The host writes shared memory of its own (results of an expert, say).
   void host_store(char* to, size_t bytes);
+  // The host reads shared memory of its own, between runs: what a call returned, say.
+  void host_load(const char* from, size_t bytes);
   // The caller has `bytes` back: nothing may be on its way there any more.
   bool at_rest(const char* at, size_t bytes) const;
 
@@ -160,8 +176,8 @@ class Flights {
   void land(uint32_t i);  // the i-th of them: one step of it
   uint32_t landable_flight(uint32_t i) const { return landable_[i]; }
   bool hurry();                                  // lazy ones may land now; false: there are none
-  void ready(uint32_t flight, uint64_t number);  // its link lets it go
-  uint64_t number_of(uint32_t flight) const { return flights_[flight].number; }
+  void ready(uint32_t flight, uint32_t number);  // its link lets it go
+  uint32_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // All that an agent's rank had on its way is dropped, or lands in part: it died.
   void lose(uint32_t region, Chance& chance);
   // What comes over the network for a rank that makes no progress does not land.
@@ -176,27 +192,52 @@ class Flights {
  private:
   struct Agent {
     AgentName name;
-    uint32_t view = 0, engine_view = 0;
-    std::vector<uint32_t> pending;  // in program order
+    uint32_t fenced = 0, settled = 0;  // all its flights up to these numbers are
+    Knowledge knows;
+    std::vector<Arrived> speaks_for;  // of its rank, besides itself
+    std::vector<uint32_t> pending;    // in program order
   };
 
   struct Region {
     std::vector<uint32_t> agents;
     uint32_t uncaptured = 0;
     bool frozen = false;
-    uint64_t run = 0;  // flights before this number are of earlier runs
+    uint32_t run = 0;  // flights up to this number are of earlier runs
+    Knowledge knows;   // all its agents of earlier runs, together
+    std::vector<Arrived> arrived;
   };
 
+  // A word that counts have landed in, and what the last of them covers.
+  struct Counted {
+    uint32_t agent, run;
+    Told covers;
+    std::vector<Arrived> speaks_for;
+  };
+  // Cell::by: an agent, kStreamed with it; or kHost and a region; or kCount and a place in counted_.
+  static constexpr uint32_t kStreamed = 1u << 31, kHost = 1u << 30, kCount = 1u << 29, kWho = kCount - 1;
+
+  void gather(Region& region);
   uint32_t take(Flight::Kind kind, uint32_t agent);
   void start(uint32_t id);
   void claim_target(uint32_t id);
   void hold_source(uint32_t id, const char* from, size_t bytes);
   void free_source(uint32_t id, const char* from, size_t bytes);
-  bool sees_own(uint32_t agent, uint64_t number, uint32_t writer) const;
-  bool check_source(uint32_t id, const char* from, size_t bytes);
+  void finish_own(uint32_t id, const char* from, size_t bytes);
+  bool is_fenced(const Flight& f) const { return !f.streamed || f.number <= agents_[f.agent].fenced; }
+  bool sees_own(uint32_t agent, uint32_t writer) const;
+  struct Reader {
+    uint32_t agent;
+    uint32_t region;  // of what it reads
+    bool engine;
+  };
+  uint32_t may_read(const Reader& reader, const Cell& cell) const;
+  void landed_count(uint32_t id, Cell& cell);
+  uint8_t pieces();
   void capture(uint32_t id);
   void complete(uint32_t id);
-  void add_up(Flight& flight);
+  void add_up(uint32_t id);
+  void leave_target(uint32_t id);
+  void leave_again(uint32_t id);
   void land_piece(uint32_t id, uint32_t piece);
   void finish(uint32_t id);
   void land_mark(uint32_t id, bool whole);
@@ -205,36 +246,73 @@ class Flights {
   void merge_older(uint32_t id, uint32_t agent);
   bool supersede(uint32_t id);
   uint32_t first_of_link(uint32_t id) const;
+  void let_go(uint32_t id);
   void drop(uint32_t id);
   void end(uint32_t id);
   void be_lazy(uint32_t id);
   void list(uint32_t id);
   void unlist(uint32_t id);
   void wait_for_link(uint32_t id);
-  struct Said {
+  struct Fact {
+    const void* at;
     uint64_t a, c;
     const void* from = nullptr;
   };
-  void record(Happened what, uint32_t agent, const void* at, const Said& said);
-  // `other`: the flight that it collides with; 0: none.
-  void break_rule(Checker checker, uint32_t agent, const void* at, std::string what, uint32_t other = 0);
+  void record(Happened what, uint32_t agent, const Fact& fact);
+  static bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
+  // Nothing more will come of it.
+  static bool over(const Flight& f) {
+    return landed_whole(f) && !f.again && (f.kind != Flight::Kind::kPut || f.complete);
+  }
+  // f(flight) for what this agent has on its way, in program order; f may end it, and others.
+  template <class F>
+  void each_pending(uint32_t agent, F f) {
+    uint32_t last = 0;
+    for (size_t i = 0; i < agents_[agent].pending.size();) {
+      const std::vector<uint32_t>& pending = agents_[agent].pending;
+      const uint32_t id = pending[i];
+      const size_t before = pending.size();
+      if (flights_[id].number > last) {
+        last = flights_[id].number;
+        f(id);
+      }
+      i = pending.size() == before ? i + 1 : 0;
+    }
+  }
+  template <class F>
+  static void each_row(const Flight& f, F visit) {
+    const simd::SumJob& job = f.sum.job;
+    const int here_begin = job.before.count, here_end = here_begin + job.here.count;
+    for (int i = 0; i < int(f.sum.rows.size()); ++i)
+      visit(f.sum.rows[size_t(i)], row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.part_f32));
+  }
+  static size_t row_bytes(const simd::SumJob& job, bool f32) { return job.elements * (f32 ? 4 : 2); }
+  struct Breach {
+    Breach(std::string text, uint32_t flight = 0) : what(std::move(text)), other(flight) {}
+    Breach(const char* text) : what(text) {}
+    std::string what;
+    uint32_t other = 0;  // the flight that it collides with; 0: none
+  };
+  void break_rule(Checker checker, uint32_t agent, const void* at, Breach breach);
 
   Space& space_;
   Journal& journal_;
   Setup setup_;
   Chance chance_;
   std::vector<Agent> agents_;
+  uint32_t agents_used_ = 0;
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_, landable_, lazy_;
   std::vector<Region> regions_;
   struct Aside {
-    uint32_t flight;
-    uint64_t number;
+    uint32_t flight, number;
   };
   std::vector<Aside> aside_;  // for ranks that are frozen
-  uint32_t landings_ = 1, live_ = 0;
+  std::vector<Counted> counted_;
+  uint32_t counted_used_ = 0;
+  uint32_t live_ = 0;
   uint32_t at_links_ = 0;  // their links let them go, later
-  uint64_t numbers_ = 0;
+  uint32_t numbers_ = 0;
 };
 
 }  // namespace transload

@@ -8,9 +8,9 @@ namespace transload {
 constexpr size_t kCellBytes = 8;
 
 struct Cell {
-  uint32_t landed;   // number of the landing that wrote it last; 0: never written
+  uint32_t landed;   // number of the flight that wrote it last; 0: never written
   uint32_t writer;   // a flight that is on its way here; 0: none
-  uint32_t by;       // the agent of that landing
+  uint32_t by;       // who wrote it: see Flights
   uint32_t readers;  // flights that have still to read it
 };
 

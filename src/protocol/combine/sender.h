@@ -74,6 +74,11 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
     for (;;) {
       const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
+      if (planted<typename W::Plants>(Canary::kBlocksOnOne)) {
+        w.turns(Members::first(ranks),
+                [&](int s) { send_rows(w, t, out, int(t.call.board->map.me + uint32_t(s)) % ranks); });
+        break;
+      }
       const Members ready = w.wait_any(
           live, [&](Lane s) { return out.rings.credit_need(ring_of_source(t, uint32_t(s.i))); }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });

@@ -28,7 +28,7 @@ inline std::string check_content(const DispatchResult& r) {
   std::vector<char> row(r.row_bytes);
   for (size_t i = 0; i < r.want.source.size(); ++i) {
     const reference::Source s = r.want.source[i];
-    make_row(r.salt, s.rank, s.token, r.row_bytes, row.data());
+    make_row(r.salt, s, r.row_bytes, row.data());
     if (std::memcmp(r.out.x.as<char>() + i * r.row_bytes, row.data(), r.row_bytes) != 0) return differs("bytes", i, s);
     for (uint32_t c = 0; c < r.scales; ++c)
       if (r.out.scales.as<uint32_t>()[i * r.scales + c] != make_scale(r.salt, s.rank, s.token, c))

@@ -31,11 +31,11 @@ inline std::string check_sum(const CombineResult& r) {
     reference::SumInputs in{{r.rank, token}, columns, r.wire_f32, {nullptr, nullptr}};
     for (int b = 0; b < r.biases; ++b) {
       bias[b].resize(size_t(columns) + 4);
-      make_row(bias_salt(r.salt, b), r.rank, token, r.row_bytes, bias[b].data());
+      make_row(bias_salt(r.salt, b), {r.rank, token}, r.row_bytes, bias[b].data());
       in.bias[b] = bias[b].data();
     }
     const auto returned = [&](uint32_t owner, reference::Source s) {
-      make_row(return_salt(r.salt, owner), s.rank, s.token, r.row_bytes, row.data());
+      make_row(return_salt(r.salt, owner), s, r.row_bytes, row.data());
       return row.data();
     };
     reference::sum(r.problem, in, returned, want.data());

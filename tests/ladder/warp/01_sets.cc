@@ -1,11 +1,15 @@
 // Rung 1: each, where, turns and once visit the right lanes, for Sets and for Members of any size.
-#include "ranks.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {
 
-template <class S>
-void check_visits(HostWarp& w, const S& set, int span) {
+template <class R>
+class Rung01Sets : public ::testing::Test {};
+TYPED_TEST_SUITE(Rung01Sets, EveryWarp, NameOfRanks);
+
+template <class W, class S>
+void check_visits(W& w, const S& set, int span) {
   std::vector<int> visits(size_t(span), 0), order;
   w.each(set, [&](Lane l) { ++visits[size_t(l.i)]; });
   w.turns(set, [&](int i) { order.push_back(i); });
@@ -21,17 +25,17 @@ void check_visits(HostWarp& w, const S& set, int span) {
   EXPECT_TRUE(w.where(set, [](Lane) { return false; }).empty());
 }
 
-TEST(Rung01Sets, SetsOfEverySize) {
-  Ranks ranks(1);
-  run_one(ranks, [](HostWarp& w) {
+TYPED_TEST(Rung01Sets, SetsOfEverySize) {
+  TypeParam ranks(1);
+  run_one(ranks, [](typename TypeParam::Warp& w) {
     for (int n = 0; n <= kSetMax; ++n) check_visits(w, Set::first(n), kSetMax);
     check_visits(w, Set{0x80000001u}, kSetMax);
   });
 }
 
-TEST(Rung01Sets, MembersBeyondAWarp) {
-  Ranks ranks(1);
-  run_one(ranks, [](HostWarp& w) {
+TYPED_TEST(Rung01Sets, MembersBeyondAWarp) {
+  TypeParam ranks(1);
+  run_one(ranks, [](typename TypeParam::Warp& w) {
     for (int n : {0, 1, 32, 33, 64, 65, 130, 1024}) {
       check_visits(w, Members::first(n), n);
       if (n <= 2) continue;
@@ -43,10 +47,10 @@ TEST(Rung01Sets, MembersBeyondAWarp) {
   });
 }
 
-TEST(Rung01Sets, OnceIsOnce) {
-  Ranks ranks(1);
+TYPED_TEST(Rung01Sets, OnceIsOnce) {
+  TypeParam ranks(1);
   int times = 0;
-  run_one(ranks, [&](HostWarp& w) { w.once([&] { ++times; }); });
+  run_one(ranks, [&](typename TypeParam::Warp& w) { w.once([&] { ++times; }); });
   EXPECT_EQ(times, 1);
 }
 

@@ -2,13 +2,17 @@
 #include <cstring>
 #include <random>
 
-#include "ranks.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {
 
-TEST(Rung03Moves, ScatterToManyPlaces) {
-  Ranks ranks(1);
+template <class R>
+class Rung03Moves : public ::testing::Test {};
+TYPED_TEST_SUITE(Rung03Moves, EveryWarp, NameOfRanks);
+
+TYPED_TEST(Rung03Moves, ScatterToManyPlaces) {
+  TypeParam ranks(1);
   std::mt19937 random(3);
   for (size_t row_bytes : {16, 48, 64, 80, 512, 4112, 14336, 40960}) {
     for (size_t tail_bytes : {0, 16, 48, 112}) {
@@ -20,8 +24,9 @@ TEST(Rung03Moves, ScatterToManyPlaces) {
       std::vector<char> places(pitch * kPlaces + 64, char(0x77));
       char* const first = places.data() + 16 - reinterpret_cast<uintptr_t>(places.data()) % 16;
       const Set set{0x00010111u | 1u << 31};
-      run_one(ranks, [&](HostWarp& w) {
-        auto index = w.per<int>(set, [&](Lane l) { return (Set{set.bits & ((uint32_t(1) << l.i) - 1)}).count(); });
+      run_one(ranks, [&](typename TypeParam::Warp& w) {
+        auto index =
+            w.template per<int>(set, [&](Lane l) { return (Set{set.bits & ((uint32_t(1) << l.i) - 1)}).count(); });
         w.scatter({row.data(), row_bytes, tail.data(), tail_bytes}, set, [&](Lane l) -> Destination {
           char* const at = first + pitch * size_t(index[l]);
           return {at, index[l] == 3 ? nullptr : at + row_bytes, l.i % 2 == 0};
@@ -40,12 +45,12 @@ TEST(Rung03Moves, ScatterToManyPlaces) {
   }
 }
 
-TEST(Rung03Moves, CopyAPieceForEachMember) {
-  Ranks ranks(1);
+TYPED_TEST(Rung03Moves, CopyAPieceForEachMember) {
+  TypeParam ranks(1);
   for (int n : {1, 32, 33, 65, 130}) {
     std::vector<uint32_t> from(size_t(n) * 3), to(size_t(n) * 3, 0);
     for (size_t i = 0; i < from.size(); ++i) from[i] = uint32_t(i * 2654435761u);
-    run_one(ranks, [&](HostWarp& w) {
+    run_one(ranks, [&](typename TypeParam::Warp& w) {
       Members some = Members::first(n);
       some.remove(0);
       w.copy(some, [&](Lane l) {
@@ -58,18 +63,18 @@ TEST(Rung03Moves, CopyAPieceForEachMember) {
   }
 }
 
-TEST(Rung03Moves, AFailedRankMovesAndMarksNothing) {
-  Ranks ranks(1);
+TYPED_TEST(Rung03Moves, AFailedRankMovesAndMarksNothing) {
+  TypeParam ranks(1);
   char from[64], to[64];
   std::memset(from, 1, 64);
   std::memset(to, 2, 64);
   ranks.abort_word() = 1;
-  run_one(ranks, [&](HostWarp& w) {
+  run_one(ranks, [&](typename TypeParam::Warp& w) {
     EXPECT_TRUE(w.failed());
     w.scatter({from, 64, nullptr, 0}, Set::only(0), [&](Lane) { return Destination{to, nullptr, false}; });
     w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(0), 0}, 5}; });
     w.settle();
-    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+    auto seen = w.template per<Word>(Set::only(0), [](Lane) { return Word(0); });
     EXPECT_TRUE(w.wait_any(
                      Set::only(0),
                      [&](Lane) {
@@ -83,7 +88,7 @@ TEST(Rung03Moves, AFailedRankMovesAndMarksNothing) {
   EXPECT_EQ(*ranks.word(0), 0u);
 }
 
-TEST(Rung03Moves, RowsAreCountedAndAPauseIsHonoured) {
+TEST(Rung03Pause, RowsAreCountedAndAPauseIsHonoured) {
   Ranks ranks(1);
   Progress progress{};
   progress.epoch = 4;
@@ -97,7 +102,7 @@ TEST(Rung03Moves, RowsAreCountedAndAPauseIsHonoured) {
     EXPECT_EQ(progress.rows.load(), 6u);
     progress.pause_epoch = 0;
   });
-  ranks.run_threads(
+  ranks.run(
       [&](int) {
         return std::vector<Scheduler::Task>{[&](HostWarp& w) {
           for (int k = 0; k < 5; ++k) {
@@ -113,6 +118,10 @@ TEST(Rung03Moves, RowsAreCountedAndAPauseIsHonoured) {
   watcher.join();
   EXPECT_EQ(progress.rows.load(), 16u);
   EXPECT_EQ(progress.paused.load(), 0u);
+}
+
+TEST(Rung03Pause, InAWorld) {
+  GTEST_SKIP() << "a world stops a rank by a fault of its scenario, not by a page that another thread writes";
 }
 
 }  // namespace

@@ -3,10 +3,14 @@
 #include <random>
 
 #include "base/float.h"
-#include "ranks.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {
+
+template <class R>
+class Rung04Reduce : public ::testing::Test {};
+TYPED_TEST_SUITE(Rung04Reduce, EveryWarp, NameOfRanks);
 
 float plain(const std::vector<std::vector<uint16_t>>& rows, const Sum& sum, const std::vector<uint16_t>* bias,
             size_t i) {
@@ -22,8 +26,8 @@ float plain(const std::vector<std::vector<uint16_t>>& rows, const Sum& sum, cons
   return total;
 }
 
-TEST(Rung04Reduce, TheContractsOrder) {
-  Ranks ranks(1);
+TYPED_TEST(Rung04Reduce, TheContractsOrder) {
+  TypeParam ranks(1);
   std::mt19937 random(4);
   for (size_t elements : {8, 24, 256, 7168}) {
     std::vector<std::vector<uint16_t>> rows(kSetMax, std::vector<uint16_t>(elements));
@@ -37,7 +41,7 @@ TEST(Rung04Reduce, TheContractsOrder) {
       for (bool staged : {false, true}) {
         for (const std::vector<uint16_t>* b : {static_cast<std::vector<uint16_t>*>(nullptr), &bias}) {
           std::vector<uint16_t> into(elements + 8, 0x1234);
-          run_one(ranks, [&](HostWarp& w) {
+          run_one(ranks, [&](typename TypeParam::Warp& w) {
             const SumShape shape{elements,
                                  Scalar::kBf16,
                                  Scalar::kBf16,

@@ -1,7 +1,8 @@
-// Rung 5, the litmus: who observes a count reads every byte that it counts, between threads and between processes.
+// Rung 5, the litmus: who observes a count reads every byte that it counts, between threads, between
+// processes and in worlds.
 #include <cstring>
 
-#include "ranks.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {
@@ -13,10 +14,17 @@ struct Ring {
   uint64_t slots, rows;
 
   int index() const { return from * 8 + number; }
-  Word* tail(Ranks& ranks) const { return ranks.word(index() * 2); }
-  Word* head(Ranks& ranks) const { return ranks.word(index() * 2 + 1); }
-  char* slot(Ranks& ranks, uint64_t i) const {
-    return ranks.room() + (uint64_t(index()) * slots + i % slots) * row_bytes;
+  template <class R>
+  Word* tail(R& ranks) const {
+    return ranks.word(index() * 2);
+  }
+  template <class R>
+  Word* head(R& ranks) const {
+    return ranks.word(index() * 2 + 1);
+  }
+  template <class R>
+  char* slot(R& ranks, uint64_t i) const {
+    return ranks.room(1 - from) + (uint64_t(number) * slots + i % slots) * row_bytes;
   }
   // Every eight bytes of every row are others.
   uint64_t value(uint64_t row, size_t k) const {
@@ -24,14 +32,15 @@ struct Ring {
   }
 };
 
-Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
-  return [&ranks, ring](HostWarp& w) {
+template <class R>
+typename R::Task producer(R& ranks, const Ring& ring) {
+  return [&ranks, ring](typename R::Warp& w) {
     w.enter(Role::kSender, ring.number);
     const Set one = Set::only(0);
-    auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
-    std::vector<uint64_t> row(ring.row_bytes / 8);
+    auto seen = w.template per<Word>(one, [](Lane) { return Word(0); });
+    const size_t words = ring.row_bytes / 8;
+    std::vector<uint64_t> rows(words * ring.slots);  // as deep as the ring: a credit says that a row has been read
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
-      for (size_t k = 0; k < row.size(); ++k) row[k] = ring.value(i, k);
       w.wait_all(
           one,
           [&](Lane) {
@@ -39,19 +48,23 @@ Scheduler::Task producer(Ranks& ranks, const Ring& ring) {
                         Waiting::kCredit};
           },
           seen);
-      w.scatter({reinterpret_cast<const char*>(row.data()), ring.row_bytes, nullptr, 0}, one, [&](Lane) {
+      uint64_t* const row = rows.data() + i % ring.slots * words;
+      for (size_t k = 0; k < words; ++k) row[k] = ring.value(i, k);
+      w.scatter({reinterpret_cast<const char*>(row), ring.row_bytes, nullptr, 0}, one, [&](Lane) {
         return Destination{ring.slot(ranks, i), nullptr, false};
       });
       w.publish(one, [&](Lane) { return Mark<PeerWord>{{ring.tail(ranks), uint32_t(1 - ring.from)}, i + 1}; });
     }
+    w.drain();
   };
 }
 
-Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
-  return [&ranks, ring](HostWarp& w) {
+template <class R>
+typename R::Task consumer(R& ranks, const Ring& ring) {
+  return [&ranks, ring](typename R::Warp& w) {
     w.enter(Role::kReceiver, ring.number);
     const Set one = Set::only(0);
-    auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
+    auto seen = w.template per<Word>(one, [](Lane) { return Word(0); });
     uint64_t wrong = 0;
     for (uint64_t i = 0; i < ring.rows && !w.failed(); ++i) {
       w.wait_all(
@@ -61,7 +74,7 @@ Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
           },
           seen);
       const uint64_t* const slot = reinterpret_cast<const uint64_t*>(ring.slot(ranks, i));
-      for (size_t k = 0; k < ring.row_bytes / 8; ++k) wrong += slot[k] != ring.value(i, k);
+      for (size_t k = 0; k < ring.row_bytes / 8; ++k) wrong += w.peek(slot + k) != ring.value(i, k);
       w.credit(one, [&](Lane) { return Mark<PeerWord>{{ring.head(ranks), uint32_t(ring.from)}, i + 1}; });
     }
     EXPECT_FALSE(w.failed());
@@ -69,58 +82,44 @@ Scheduler::Task consumer(Ranks& ranks, const Ring& ring) {
   };
 }
 
-enum class As { kThreads, kProcesses };
-
-void run(As as, Ranks& ranks, const Ranks::Tasks& tasks, uint32_t publish_every) {
-  const auto change = [&](HostMemoryOptions& o, SchedulerOptions&) { o.publish_every = publish_every; };
-  if (as == As::kThreads) {
-    ranks.run_threads(tasks, change);
-  } else {
-    ranks.run_processes(tasks, change);
-  }
-}
-
-void litmus(As as, size_t row_bytes, uint64_t rows) {
+template <class R>
+void litmus(size_t row_bytes, uint64_t rows) {
   constexpr int kRings = 3;
   constexpr uint64_t kSlots = 16;
-  Ranks ranks(2, 16 * kSlots * row_bytes);
-  const auto tasks = [&](int rank) {
-    std::vector<Scheduler::Task> list;
+  R ranks(2, kRings * kSlots * row_bytes);
+  ranks.run([&](int rank) {
+    std::vector<typename R::Task> list;
     for (int n = 0; n < kRings; ++n) {
       list.push_back(producer(ranks, {rank, n, row_bytes, kSlots, rows}));
       list.push_back(consumer(ranks, {1 - rank, n, row_bytes, kSlots, rows}));
     }
     return list;
-  };
-  run(as, ranks, tasks, 8);
+  });
 }
 
-class Rung05Publish : public ::testing::TestWithParam<As> {};
+template <class R>
+class Rung05Publish : public ::testing::Test {};
+TYPED_TEST_SUITE(Rung05Publish, EveryWay, NameOfRanks);
 
-TEST_P(Rung05Publish, ShortRows) {
-  for (size_t bytes : {64, 128, 256, 448, 512}) litmus(GetParam(), bytes, scaled(60000));
+TYPED_TEST(Rung05Publish, ShortRows) {
+  for (size_t bytes : {64, 128, 256, 448, 512}) litmus<TypeParam>(bytes, TypeParam::scaled(60000));
 }
 
 // Each count right behind its row, into the hands of a reader that does nothing but look for it: where a streamed row
 // would be overtaken if anything let it be.
-TEST_P(Rung05Publish, OnTheHeels) {
+TYPED_TEST(Rung05Publish, OnTheHeels) {
   for (size_t bytes : {64, 256, 512}) {
-    const Ring ring{0, 0, bytes, 32768, scaled(400000)};
-    Ranks ranks(2, ring.slots * bytes);
-    run(
-        GetParam(), ranks,
+    const Ring ring{0, 0, bytes, 32768, TypeParam::scaled(400000)};
+    TypeParam ranks(2, ring.slots * bytes);
+    ranks.run(
         [&](int rank) {
-          return std::vector<Scheduler::Task>{rank == 0 ? producer(ranks, ring) : consumer(ranks, ring)};
+          return std::vector<typename TypeParam::Task>{rank == 0 ? producer(ranks, ring) : consumer(ranks, ring)};
         },
-        1);
+        [](HostMemoryOptions& o, SchedulerOptions&) { o.publish_every = 1; });
   }
 }
 
-TEST_P(Rung05Publish, LongRows) { litmus(GetParam(), 14336, scaled(20000)); }
-
-INSTANTIATE_TEST_SUITE_P(Ways, Rung05Publish, ::testing::Values(As::kThreads, As::kProcesses), [](const auto& info) {
-  return std::string(info.param == As::kThreads ? "Threads" : "Processes");
-});
+TYPED_TEST(Rung05Publish, LongRows) { litmus<TypeParam>(14336, TypeParam::scaled(20000)); }
 
 }  // namespace
 }  // namespace transload::ladder

@@ -1,20 +1,24 @@
 // Rung 7: who waits for any of several streams goes on with those that move, however long one of them stands.
-#include "ranks.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {
 
-TEST(Rung07Any, AStandingStreamStarvesNobody) {
+template <class R>
+class Rung07Any : public ::testing::Test {};
+TYPED_TEST_SUITE(Rung07Any, EveryWarp, NameOfRanks);
+
+TYPED_TEST(Rung07Any, AStandingStreamStarvesNobody) {
   // Rank 1 takes from 70 streams of rank 0. Stream 33 moves only once all others have ended.
   constexpr int kStreams = 70, kLast = 33;
-  const Word rows = scaled(400);
-  Ranks ranks(2);
+  const Word rows = TypeParam::scaled(400);
+  TypeParam ranks(2);
   const auto tasks = [&](int rank) {
-    std::vector<Scheduler::Task> list;
+    std::vector<typename TypeParam::Task> list;
     if (rank == 1) {
-      list.push_back([&](HostWarp& w) {
-        auto taken = w.table<Word>(kStreams, [](Lane) { return Word(0); });
-        auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
+      list.push_back([&](typename TypeParam::Warp& w) {
+        auto taken = w.template table<Word>(kStreams, [](Lane) { return Word(0); });
+        auto seen = w.template table<Word>(kStreams, [](Lane) { return Word(0); });
         for (;;) {
           const Members live = w.where(Members::first(kStreams), [&](Lane l) { return taken[l] < rows; });
           if (live.empty()) break;
@@ -35,11 +39,11 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
       return list;
     }
     for (int stream = 0; stream < kStreams; ++stream) {
-      list.push_back([&, stream](HostWarp& w) {
+      list.push_back([&, stream](typename TypeParam::Warp& w) {
         const Members mine = Members::only(stream);
         Members others = Members::first(kStreams);
         others.remove(kLast);
-        auto seen = w.table<Word>(kStreams, [](Lane) { return Word(0); });
+        auto seen = w.template table<Word>(kStreams, [](Lane) { return Word(0); });
         if (stream == kLast) {
           const Members done = w.wait_all(
               others,
@@ -62,15 +66,15 @@ TEST(Rung07Any, AStandingStreamStarvesNobody) {
     }
     return list;
   };
-  ranks.run_threads(tasks, [](HostMemoryOptions&, SchedulerOptions& s) { s.fibers_max = kStreams; });
+  ranks.run(tasks, [](HostMemoryOptions&, SchedulerOptions& s) { s.fibers_max = kStreams; });
 }
 
-TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
-  Ranks ranks(1);
+TYPED_TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
+  TypeParam ranks(1);
   *ranks.word(0) = 5;
-  run_one(ranks, [&](HostWarp& w) {
+  run_one(ranks, [&](typename TypeParam::Warp& w) {
     const Set two = Set::first(2);
-    auto seen = w.per<Word>(two, [](Lane) { return Word(0); });
+    auto seen = w.template per<Word>(two, [](Lane) { return Word(0); });
     auto need = [&](Lane l) { return Need{ranks.word(l.i), 4, 0}; };
     EXPECT_EQ(w.poll(two, need, seen), Set::only(0));
     EXPECT_EQ(w.pick(seen, 0), 5u);
@@ -95,12 +99,12 @@ TEST(Rung07Any, PollNeverWaitsAndSeenNeverFalls) {
   });
 }
 
-TEST(Rung07Any, APollingWarpLetsOthersRun) {
-  Ranks ranks(1);
-  ranks.run_threads([&](int) {
-    return std::vector<Scheduler::Task>{
-        [&](HostWarp& w) {
-          auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+TYPED_TEST(Rung07Any, APollingWarpLetsOthersRun) {
+  TypeParam ranks(1);
+  ranks.run([&](int) {
+    return std::vector<typename TypeParam::Task>{
+        [&](typename TypeParam::Warp& w) {
+          auto seen = w.template per<Word>(Set::only(0), [](Lane) { return Word(0); });
           while (!w.failed() && w.poll(
                                      Set::only(0),
                                      [&](Lane) {
@@ -110,9 +114,9 @@ TEST(Rung07Any, APollingWarpLetsOthersRun) {
                                     .empty()) {
           }
         },
-        [&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) {
-                             return Mark<PeerWord>{{ranks.word(0), 0}, 1};
-                           }); }};
+        [&](typename TypeParam::Warp& w) {
+          w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(0), 0}, 1}; });
+        }};
   });
 }
 

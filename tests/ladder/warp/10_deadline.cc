@@ -186,5 +186,10 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
   EXPECT_EQ(told.broken[0].expected, 12u);
 }
 
+TEST(Rung10Deadline, InAWorld) {
+  GTEST_SKIP() << "a wait in a world outlasts its deadline in virtual time, which sim/world.h ends: tests/unit/sim, "
+                  "and the scenarios with faults";
+}
+
 }  // namespace
 }  // namespace transload::ladder

@@ -47,5 +47,9 @@ int accusations(bool stop) {
 TEST(Rung11Stopped, AStoppedRankReArms) { EXPECT_EQ(accusations(true), 0); }
 TEST(Rung11Stopped, ARankThatWaitedAccuses) { EXPECT_EQ(accusations(false), 1); }
 
+TEST(Rung11Stopped, InAWorld) {
+  GTEST_SKIP() << "a world stops a rank by holding its fibers, not by a signal: scenario stopped_and_continues";
+}
+
 }  // namespace
 }  // namespace transload::ladder

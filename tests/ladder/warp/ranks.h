@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "base/check.h"
@@ -28,6 +29,10 @@ inline uint64_t scaled(uint64_t count) {
 
 class Ranks {
  public:
+  using Warp = HostWarp;
+  using Task = Scheduler::Task;
+  static constexpr const char* kName = "Host";
+
   explicit Ranks(int count, size_t bytes = 1 << 20) : count_(count), bytes_(bytes) {
     void* const at = mmap(nullptr, total(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     TRANSLOAD_CHECK(at != MAP_FAILED);
@@ -46,7 +51,9 @@ class Ranks {
 
   // A word of its own line, and room: zero at first.
   Word* word(int i) { return reinterpret_cast<Word*>(base_ + kWordBytes * size_t(count_ + 1 + i)); }
-  char* room() { return base_ + kWordBytes * size_t(count_ + 1 + kWords); }
+  // Of each rank: what it alone reads lies there.
+  char* room(int rank = 0) { return base_ + kWordBytes * size_t(count_ + 1 + kWords) + bytes_ * size_t(rank); }
+  static uint64_t scaled(uint64_t count) { return ladder::scaled(count); }
   std::atomic<uint32_t>& abort_word() { return *abort_; }
 
   HostMemoryOptions options(int rank) {
@@ -67,6 +74,7 @@ class Ranks {
   // One thread for each rank; its tasks by `tasks(rank)`.
   using Tasks = std::function<std::vector<Scheduler::Task>(int)>;
   using Change = std::function<void(HostMemoryOptions&, SchedulerOptions&)>;
+  void run(const Tasks& tasks, const Change& change = nullptr) { run_threads(tasks, change); }
   void run_threads(const Tasks& tasks, const Change& change = nullptr) {
     std::vector<std::thread> threads;
     for (int rank = 0; rank < count_; ++rank)
@@ -96,7 +104,7 @@ class Ranks {
 
  private:
   static constexpr int kWords = 512;
-  size_t total() const { return kWordBytes * size_t(count_ + 1 + kWords) + bytes_; }
+  size_t total() const { return kWordBytes * size_t(count_ + 1 + kWords) + bytes_ * size_t(count_); }
 
   void run_rank(int rank, const Tasks& tasks, const Change& change) {
     HostMemoryOptions memory_options = options(rank);
@@ -119,9 +127,17 @@ class Ranks {
   std::atomic<uint32_t>* abort_;
 };
 
+class ProcessRanks : public Ranks {
+ public:
+  using Ranks::Ranks;
+  static constexpr const char* kName = "Processes";
+  void run(const Tasks& tasks, const Change& change = nullptr) { run_processes(tasks, change); }
+};
+
 // Runs one warp of one rank.
-inline void run_one(Ranks& ranks, const Scheduler::Task& task) {
-  ranks.run_threads([&](int) { return std::vector<Scheduler::Task>{task}; });
+template <class R>
+void run_one(R& ranks, const std::type_identity_t<typename R::Task>& task) {
+  ranks.run([&](int) { return std::vector<typename R::Task>{task}; });
 }
 
 }  // namespace transload::ladder
