@@ -10,7 +10,7 @@
 namespace transload {
 
 // Does `./dev test` find it without the simulator? Measured: tools/canaries_without_simulator --presets host,tsan
-enum class FoundByTests : uint8_t { kUnknown, kFound, kFoundByTsan, kNotFound };
+enum class FoundByTests : uint8_t { kUnknown, kYes, kTsan, kNo };
 
 // A canary as people know it, and where it shows.
 struct CanaryFacts {
