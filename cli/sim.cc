@@ -8,6 +8,7 @@
 #include "cli/number.h"
 #include "protocol/marks.h"
 #include "sim/canaries.h"
+#include "sim/canary.h"
 #include "sim/exhaustive.h"
 #include "sim/explain.h"
 #include "sim/runner.h"
@@ -147,7 +148,7 @@ int hunt(const SimOptions& options, uint64_t seeds) {
              "worlds", "seconds", "tests", "the bug");
   uint64_t missed = 0, count = 0;
   const auto print = [&](const Hunt& h) {
-    constexpr const char* kTests[] = {"?", "yes", "no"};
+    constexpr const char* kTests[] = {"?", "yes", "tsan", "no"};
     missed += !h.found;
     ++count;
     const char* const name = kCanaryNames[size_t(h.facts->canary)];
@@ -160,8 +161,9 @@ int hunt(const SimOptions& options, uint64_t seeds) {
     std::fflush(stdout);
   };
   hunt_canaries(options.run.jobs, seeds, print);
-  fmt::print("{} canaries, {} found, {} missed; tests: does `./dev test` without the simulator find it\n", count,
-             count - missed, missed);
+  fmt::print("{} canaries, {} found, {} missed\n", count, count - missed, missed);
+  fmt::print(
+      "tests: does `./dev test` find it without the simulator? yes; tsan: only under the thread sanitizer; no\n");
   return missed == 0 ? kVerified : kWrongResult;
 }
 

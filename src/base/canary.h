@@ -2,7 +2,8 @@
 // them.
 //
 // A branch of a canary is live only where Plants is LivePlants, which the simulator's instantiations alone use;
-// elsewhere `planted` is false at compile time and nothing of the branch is left.
+// elsewhere `planted` is false at compile time and nothing of the branch is left. The exception is a build with
+// TRANSLOAD_HOST_PLANTS, which measures what the other tests find: tools/canaries_without_simulator.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -112,7 +113,6 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "stopped_accuses"};
 static_assert(sizeof(kCanaryNames) / sizeof(*kCanaryNames) == std::size_t(Canary::kCount));
 
-// What ships.
 struct NoPlants {
   static constexpr bool kLive = false;
 };
@@ -120,8 +120,14 @@ struct NoPlants {
 struct LivePlants {
   static constexpr bool kLive = true;
 };
+// What the host instantiates.
+#ifdef TRANSLOAD_HOST_PLANTS
+using HostPlants = LivePlants;
+#else
+using HostPlants = NoPlants;
+#endif
 
-// Which canary this thread's world has planted: the simulator's own, and never referred to by what ships.
+// Which canary this thread's world has planted, or this process: never referred to by what ships.
 bool canary_is_planted(Canary canary);
 
 template <class Plants>

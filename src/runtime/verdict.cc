@@ -5,7 +5,7 @@
 
 namespace transload {
 
-template class BasicArbiter<NoPlants>;
-template class BasicMember<NoPlants>;
+template class BasicArbiter<HostPlants>;
+template class BasicMember<HostPlants>;
 
 }  // namespace transload

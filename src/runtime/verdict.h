@@ -186,9 +186,9 @@ class BasicMember {
 };
 
 // What ships. Other instantiations include runtime/verdict_rules.h.
-using Arbiter = BasicArbiter<NoPlants>;
-using Member = BasicMember<NoPlants>;
-extern template class BasicArbiter<NoPlants>;
-extern template class BasicMember<NoPlants>;
+using Arbiter = BasicArbiter<HostPlants>;
+using Member = BasicMember<HostPlants>;
+extern template class BasicArbiter<HostPlants>;
+extern template class BasicMember<HostPlants>;
 
 }  // namespace transload

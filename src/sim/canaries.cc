@@ -91,10 +91,4 @@ std::vector<Hunt> hunt_canaries(uint32_t jobs, uint64_t seeds, const std::functi
   return out;
 }
 
-Canary canary_named(const std::string& name) {
-  for (size_t i = 0; i < size_t(Canary::kCount); ++i)
-    if (name == kCanaryNames[i]) return Canary(i);
-  return Canary::kCount;
-}
-
 }  // namespace transload

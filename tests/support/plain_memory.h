@@ -10,7 +10,7 @@
 namespace transload::test {
 
 struct PlainMemory {
-  using Plants = NoPlants;
+  using Plants = HostPlants;
   std::function<void(const Park&)> on_park;  // must meet the wait's needs; none: the wait fails
   std::function<void(RailWord, Word)> on_rail;
   std::function<void(const Put&)> on_put;
@@ -48,6 +48,12 @@ struct PlainMemory {
   void missed(int) {}
   void breathe(int) {}
   void broken(int, const BrokenRecord&) {}
+
+  // Of canaries alone.
+  Word glance(int, const Word* word) const { return *word; }
+  void store_relaxed(int, Word* at, uint32_t, Word count) { *at = count; }
+  void publish_live(int, const RailWord& word, const Word* from) { on_rail(word, *from); }
+  void enters(int, Role, int32_t) {}
 };
 
 // One warp over a Memory, with room for the tables of any role.

@@ -112,7 +112,7 @@ bool HostMemory::hand_over() {
     if (command.is_put) {
       options_.scale_out->put(command.put);
     } else {
-      options_.scale_out->publish(command.to, command.count);
+      options_.scale_out->publish(command.to, command.live != nullptr ? *command.live : command.count);
     }
   }
   return true;

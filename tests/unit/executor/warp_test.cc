@@ -8,7 +8,7 @@
 namespace transload::test {
 namespace {
 
-using Recorded = WarpOver<RecordingMemory<NoPlants>>;
+using Recorded = WarpOver<RecordingMemory<HostPlants>>;
 
 // e: engine fence, m: move, o: observe, f: store fence, d: drain, p: put, n: count to the network, w: store of a count,
 // r: wake, P: park, s: settle, a: arrive.
