@@ -57,7 +57,8 @@ class ModelMemory {
   void advance(int, Word* word, Word count) { *word = count; }
   Word claim(int w, Word* counter);
   Word arrive(int w, Word* counter);
-  bool backwards(int) { return s_.chance->in_256(128); }  // the lanes of this `each`
+  // The lanes of this `each`; in walks they go in order.
+  bool backwards(int) { return !seat_.always_switch && s_.chance->in_256(128); }
   void engine_fence(int w);
   void move(int w, const Piece& piece, bool staged);
   void sum(int w, const simd::SumJob& job);
