@@ -58,7 +58,7 @@ const std::vector<CanaryFacts> kFacts{
      "a credit is given before the moves have read the slot",
      {"tiny_2x2", "counters_wrap", "hybrid_2x4"},
      kYes},
-    {Canary::kBlocksOnOne, "a warp with several streams blocks on one of them", {"tiny_2x2", "hybrid_2x4"}, kUnknown},
+    {Canary::kBlocksOnOne, "a warp with several streams blocks on one of them", {"tiny_2x2", "hybrid_2x4"}, kYes},
     {Canary::kRingWrap, "the slot at the wrap is computed wrongly", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}, kYes},
     {Canary::kPositionLost,
      "a ring starts the next call where it started the last one",
