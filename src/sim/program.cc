@@ -1,6 +1,7 @@
 // See program.h.
 #include "sim/program.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "sim/checkers/conservation.h"
@@ -86,8 +87,8 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   DispatchOutputs out = seat_.core.dispatch(in);
   // The caller has its inputs back.
   x.scribble();
-  std::memset(scales.data(), kScribble, scales.size() * 4);
-  std::memset(routes.ids.data(), 0, routes.ids.size() * 4);
+  std::fill(scales.begin(), scales.end(), ~uint32_t(0));
+  std::fill(routes.ids.begin(), routes.ids.end(), 0);
   check({problem, received(), out, salt, bytes, call.scales, cached});
   handle_ = out.handle;
   keep(call, std::move(out.lease));

@@ -1,0 +1,38 @@
+// Worlds of every scenario of ours, a few seeds each: for the sanitizers, which see what no checker looks at.
+#include <gtest/gtest.h>
+
+#include "sim/world.h"
+
+namespace transload {
+namespace {
+
+constexpr uint32_t kRanksMax = 16;  // larger ones are the program's tests
+
+std::vector<std::string> small_scenarios() {
+  std::vector<std::string> names;
+  for (const std::string& name : scenario_names())
+    if (read_scenario(name).ranks <= kRanksMax) names.push_back(name);
+  return names;
+}
+
+class Worlds : public testing::TestWithParam<std::string> {};
+
+TEST_P(Worlds, PassAndReplay) {
+  const Scenario scenario = read_scenario(GetParam());
+  World world;
+  for (uint64_t seed = 1; seed <= 2; ++seed) {
+    WorldOptions options;
+    options.seed = seed;
+    const WorldResult first = world.run(scenario, options);
+    EXPECT_TRUE(first.passed()) << "seed " << seed << ": " << kCheckerNames[int(first.violation.checker)] << ": "
+                                << first.violation.what;
+    World other;
+    EXPECT_EQ(other.run(scenario, options).digest, first.digest) << "seed " << seed;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Scenarios, Worlds, testing::ValuesIn(small_scenarios()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace transload
