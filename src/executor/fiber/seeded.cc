@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "executor/fiber/sanitizer.h"
 
 namespace transload {
 
@@ -84,7 +85,9 @@ void Seeded::entry(void* argument) {
   const size_t i = size_t(start.number);
   const NearMemory near{mine.near_.get() + mine.room_.near_bytes * i, mine.room_.near_bytes,
                         mine.needs_.get() + mine.room_.needs * i};
+  sync_acquire(&mine.order_);
   [&]() noexcept { mine.fibers_[i].body(start.number, near); }();
+  sync_release(&mine.order_);
 }
 
 void Seeded::make_ready(int i) {
@@ -100,7 +103,9 @@ void Seeded::run(uint32_t at) {
   ready_[at] = ready_.back();
   ready_.pop_back();
   running_ = i;
+  sync_release(&order_);
   const bool goes_on = stacks_->resume(i);
+  sync_acquire(&order_);
   running_ = -1;
   Fiber& fiber = fibers_[size_t(i)];
   if (!goes_on) {
@@ -116,20 +121,27 @@ void Seeded::run(uint32_t at) {
   }
 }
 
+// One thread runs all: each step is seen by the next.
+void Seeded::suspend() {
+  sync_release(&order_);
+  stacks_->suspend();
+  sync_acquire(&order_);
+}
+
 bool Seeded::park(Park& park) {
   Fiber& fiber = fibers_[size_t(running_)];
   fiber.park = &park;
   fiber.failed = fiber.expired = false;
   fiber.since = fiber.armed = *now_;
-  stacks_->suspend();
+  suspend();
   return !fiber.failed;
 }
 
-void Seeded::yield() { stacks_->suspend(); }
+void Seeded::yield() { suspend(); }
 
 void Seeded::block() {
   fibers_[size_t(running_)].blocked = true;
-  stacks_->suspend();
+  suspend();
 }
 
 void Seeded::wake(int i) {

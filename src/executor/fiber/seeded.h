@@ -79,6 +79,7 @@ class Seeded final : public Parker {
   static void entry(void* argument);
   static bool met(const Park& park);
   void make_ready(int i);
+  void suspend();
 
   struct Start {
     Seeded* owner;
@@ -97,6 +98,7 @@ class Seeded final : public Parker {
   std::vector<bool> held_;
   int running_ = -1;
   uint32_t live_ = 0;
+  char order_ = 0;  // what the thread sanitizer hangs the order of steps on
 };
 
 // The value of a word as it has landed.
