@@ -344,12 +344,12 @@ class FiberWarp {
   template <class F>
   static void for_each_backwards(Set set, F body) {
     for (int i = kSetMax; i-- > 0;)
-      if (set.has({i})) body(Lane{i});
+      if (set.has(i)) body(Lane{i});
   }
   template <class F>
   static void for_each_backwards(const Members& members, F body) {
     for (int i = members.span; i-- > 0;)
-      if (members.has({i})) body(Lane{i});
+      if (members.has(i)) body(Lane{i});
   }
   static Set none_of(Set) { return {}; }
   static Members none_of(const Members& members) {
