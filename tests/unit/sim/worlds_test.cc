@@ -15,9 +15,9 @@ std::vector<std::string> small_scenarios() {
   return names;
 }
 
-class Worlds : public testing::TestWithParam<std::string> {};
+class ScenarioWorlds : public testing::TestWithParam<std::string> {};
 
-TEST_P(Worlds, PassAndReplay) {
+TEST_P(ScenarioWorlds, PassAndReplay) {
   const Scenario scenario = read_scenario(GetParam());
   World world;
   for (uint64_t seed = 1; seed <= 2; ++seed) {
@@ -31,7 +31,7 @@ TEST_P(Worlds, PassAndReplay) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Scenarios, Worlds, testing::ValuesIn(small_scenarios()),
+INSTANTIATE_TEST_SUITE_P(Ours, ScenarioWorlds, testing::ValuesIn(small_scenarios()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
