@@ -151,7 +151,7 @@ void SimSeat::vanish() {
   if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
 
-// Of all waits, the one that says most: see Scheduler::telling_wait.
+// The wait that says most, as the host's.
 WaitRecord SimSeat::telling_wait() const {
   if (host_waits_ == HostWaits::kNetwork) return network_wait();
   if (host_waits_ == HostWaits::kVerdict) return last_wait_;
@@ -159,8 +159,7 @@ WaitRecord SimSeat::telling_wait() const {
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
     const WaitRecord record = wait_record(*fiber.park, double(now() - fiber.since) / double(kMillisecondNs));
-    const int vague = (record.whom == core.map.me ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0);
-    const std::tuple order{vague, !fiber.expired, fiber.expired ? fiber.expired_at : fiber.since};
+    const auto order = wait_order(record, core.map.me, fiber.expired, fiber.expired ? fiber.expired_at : fiber.since);
     if (best.present && order >= best_order) return;
     best = record;
     best_order = order;

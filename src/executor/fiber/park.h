@@ -1,6 +1,7 @@
 // How a fiber waits: what it parks on, what is said of its wait, and who wakes it.
 #pragma once
 #include <cstdint>
+#include <tuple>
 
 #include "channel/word.h"
 #include "protocol/warp.h"
@@ -36,6 +37,35 @@ struct Park {
   Role role;
   int32_t channel;
 };
+
+// What is said of a wait: of its first need that is unmet. `load` reads a word, without order.
+template <class Load>
+WaitRecord wait_record(const Park& park, double waited_ms, Load load) {
+  WaitRecord record;
+  record.present = true;
+  record.role = park.role;
+  record.channel = park.channel;
+  record.waited_ms = waited_ms;
+  for (int k = 0; k < park.count; ++k) {
+    const Need& need = park.needs[k];
+    const Word seen = load(need.word);
+    if (seen >= need.least && k + 1 < park.count) continue;
+    record.whom = need.whom;
+    record.what = need.what;
+    record.seen = seen;
+    record.expected = need.least;
+    break;
+  }
+  return record;
+}
+
+// Of all waits of rank `me` the least of these says most: for another rank rather than for a warp of mine, for
+// something rather than for a rank to leave; then the one that expired first; then the oldest. `when`: it expired, or
+// else began.
+template <class When>
+std::tuple<int, bool, When> wait_order(const WaitRecord& record, uint32_t me, bool expired, When when) {
+  return {(record.whom == me ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0), !expired, when};
+}
 
 class Parker {
  public:

@@ -250,23 +250,20 @@ void Scheduler::expire(Time now) {
   }
 }
 
-// Of all waits, the one that says most: for another rank rather than for a warp of mine, for something rather than for
-// a rank to leave; then the one that expired first; then the oldest.
+// The wait that says most.
 WaitRecord Scheduler::telling_wait(Time now) const {
   if (finishing_) return network_wait(now);
-  const Fiber* best = nullptr;
-  int best_vague = 0;
+  WaitRecord best;
+  std::tuple<int, bool, Time> best_order;
   for (int i : parked_) {
     const Fiber& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
-    const int vague = (record.whom == options_.rank ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0);
-    const Time when = fiber.expired ? fiber.expired_at : fiber.since;
-    const Time best_when = best == nullptr ? Time{} : best->expired ? best->expired_at : best->since;
-    const auto order = std::make_tuple(vague, !fiber.expired, when);
-    if (best == nullptr || order < std::make_tuple(best_vague, !best->expired, best_when))
-      best = &fiber, best_vague = vague;
+    const auto order = wait_order(record, options_.rank, fiber.expired, fiber.expired ? fiber.expired_at : fiber.since);
+    if (best.present && order >= best_order) continue;
+    best = record;
+    best_order = order;
   }
-  return best != nullptr ? record_of(*best, now) : WaitRecord{};
+  return best;
 }
 
 // The rank itself, after its warps: for the network to have read what it put.
@@ -348,23 +345,9 @@ void Scheduler::sleep(Time now, Time limit) {
 }
 
 WaitRecord Scheduler::record_of(const Fiber& fiber, Time now) const {
-  WaitRecord record;
-  const Park& park = *fiber.park;
-  record.present = true;
-  record.role = park.role;
-  record.channel = park.channel;
-  record.waited_ms = ms_between(fiber.since, now);
-  for (int k = 0; k < park.count; ++k) {
-    const Need& need = park.needs[k];
-    const Word seen = std::atomic_ref<Word>(*const_cast<Word*>(need.word)).load(std::memory_order_relaxed);
-    if (seen >= need.least && k + 1 < park.count) continue;
-    record.whom = need.whom;
-    record.what = need.what;
-    record.seen = seen;
-    record.expected = need.least;
-    break;
-  }
-  return record;
+  return wait_record(*fiber.park, ms_between(fiber.since, now), [](const Word* word) {
+    return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_relaxed);
+  });
 }
 
 }  // namespace transload

@@ -16,22 +16,11 @@ Word word_now(const Need& need) {
 }
 
 WaitRecord wait_record(const Park& park, double waited_ms) {
-  WaitRecord record;
-  record.present = true;
-  record.role = park.role;
-  record.channel = park.channel;
-  record.waited_ms = waited_ms;
-  for (int k = 0; k < park.count; ++k) {
-    const Need& need = park.needs[k];
-    const Word seen = word_now(need);
-    if (seen >= need.least && k + 1 < park.count) continue;
-    record.whom = need.whom;
-    record.what = need.what;
-    record.seen = seen;
-    record.expected = need.least;
-    break;
-  }
-  return record;
+  return wait_record(park, waited_ms, [](const Word* word) {
+    Word value;
+    std::memcpy(&value, word, sizeof value);
+    return value;
+  });
 }
 
 bool Seeded::met(const Park& park) {
