@@ -84,7 +84,7 @@ class Outbox {
         credited_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         drained_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, Members mine) {
+  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       tail_[m] = link_.positions.sent[at(m)];
@@ -112,7 +112,7 @@ class Outbox {
     return Mark<decltype(link_.far_tail(0))>{word, tail_[m]};
   }
   // At the end of a channel: what the next call starts from.
-  TRANSLOAD_ROLE void keep(W& w, Members mine) {
+  TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
     if (planted<Plants>(Canary::kPositionLost)) return;
     w.each(mine, [&](Lane m) { link_.positions.sent[at(m)] = tail_[m]; });
   }
@@ -149,7 +149,7 @@ class Inbox {
         head_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         seen_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, Members mine) {
+  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) { head_[m] = seen_[m] = link_.positions.taken[at(m)]; });
   }
@@ -167,7 +167,7 @@ class Inbox {
     if (planted<Plants>(Canary::kCreditNever)) count = link_.positions.taken[at(m)] + 1;  // the call's first alone
     return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), count};
   }
-  TRANSLOAD_ROLE void keep(W& w, Members mine) {
+  TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
     w.each(mine, [&](Lane m) { link_.positions.taken[at(m)] = head_[m]; });
   }
 

@@ -31,8 +31,8 @@ struct Call {
 
 // The members of an array of counterparts that exist.
 template <Warp W>
-TRANSLOAD_ROLE Members present(W& w, const Counterpart* others, uint32_t count) {
-  return w.where(Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
+TRANSLOAD_ROLE typename W::Members present(W& w, const Counterpart* others, uint32_t count) {
+  return w.where(W::Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
 }
 
 // Neighbours over the network, and where in their network regions my card and its word lie.
@@ -46,8 +46,8 @@ struct CardTargets {
 template <Warp W>
 TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) {
   const Board& b = *call.board;
-  const Members who = present(w, to.others, to.count);
-  const Members mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
+  const typename W::Members who = present(w, to.others, to.count);
+  const typename W::Members mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
   auto place = [&](Lane m) { return to.cards->at(call.parity(), to.others[m].index); };
   w.copy(mapped, [&](Lane m) {
     return Piece{b.mapped[to.others[m].rank] + place(m), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
@@ -67,7 +67,7 @@ TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
     return !w.where(present(w, others, count), [&](Lane m) { return b.staged(others[m].rank); }).empty();
   };
   if (!staged(b.rails, b.map.nodes) && !staged(b.sources, b.map.sources())) return;
-  w.copy(Members::only(0), [&](Lane) {
+  w.copy(W::Members::only(0), [&](Lane) {
     return Piece{call.staged_card(), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
 }
@@ -76,7 +76,7 @@ TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
-  const Members peers = Members::first(int(b.map.peers));
+  const typename W::Members peers = W::Members::first(int(b.map.peers));
   stage_card(w, call);
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes),
@@ -113,10 +113,10 @@ struct CardPlace {
 
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
 template <Warp W, class Whom>
-TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const CardPlace& at, Whom whom) {
+TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, typename W::Members open, const CardPlace& at, Whom whom) {
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(
+    const typename W::Members ready = w.wait_any(
         open,
         [&](Lane m) {
           return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
@@ -133,7 +133,7 @@ TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, Members open, const C
 template <Warp W>
 TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
   const Board& b = *call.board;
-  check_cards_of(w, call, Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
+  check_cards_of(w, call, W::Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
                  [&](int p) { return b.map.mate(p); });
   check_cards_of(w, call, present(w, b.sources, b.map.sources()),
                  CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
@@ -146,7 +146,7 @@ TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
-  const Members peers = Members::first(int(b.map.peers));
+  const typename W::Members peers = W::Members::first(int(b.map.peers));
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes,
                  call.grant_bytes};
@@ -181,7 +181,7 @@ class Grants {
   TRANSLOAD_ROLE Grants(W& w, const Call& call)
       : granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })) {
     const Board& b = *call.board;
-    const Members peers = Members::first(int(b.map.peers));
+    const typename W::Members peers = W::Members::first(int(b.map.peers));
     auto seen = w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); });
     const Word least = call.epoch() - Word(planted<Plants>(Canary::kStaleGrant));
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
@@ -222,11 +222,11 @@ template <Warp W>
 TRANSLOAD_ROLE void leave(W& w, const Call& call) {
   const Board& b = *call.board;
   if (!w.arrive(call.arrivals, call.arrivals_expected) || w.failed()) return;
-  w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
+  w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.done_word.at(b.map.peer)), call.epoch()};
   });
   if (planted<typename W::Plants>(Canary::kClearing))
-    w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
+    w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
       return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), 0};
     });
   w.settle();
@@ -241,8 +241,8 @@ TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
   auto need = [&](Lane p) {
     return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone};
   };
-  w.wait_all(Members::only(int(b.map.peer)), need, seen);
-  w.wait_all(Members::first(int(b.map.peers)), need, seen);
+  w.wait_all(W::Members::only(int(b.map.peer)), need, seen);
+  w.wait_all(W::Members::first(int(b.map.peers)), need, seen);
 }
 
 // CLOSER: one warp a rank; the call returns only after it.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/canary.h"
+#include "base/macros.h"
 
 namespace transload {
 
@@ -53,7 +54,7 @@ uint64_t times_reached(Situation situation);
 
 // Roles and the core say their Plants; what only a host runs says none.
 template <class Plants = NoPlants>
-void reached([[maybe_unused]] Situation situation) {
+TRANSLOAD_HD void reached([[maybe_unused]] Situation situation) {
   if constexpr (Plants::kLive || kMarksCount) count_reached(situation);
 }
 

@@ -33,11 +33,11 @@ template <Warp W>
 TRANSLOAD_ROLE void send_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
-  w.copy(Members::first(int(b.map.peers)), [&](Lane p) {
+  w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.map.me), t.to_peers + p * g.counts_bytes(),
                  g.counts_bytes()};
   });
-  const Members rails = present(w, b.rails, b.map.nodes);
+  const typename W::Members rails = present(w, b.rails, b.map.nodes);
   auto place = [&](Lane n) { return b.net.counts.at(t.parity<W>(), b.rails[n].index); };
   auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity<W>(), n); };
   w.copy(rails, [&](Lane n) {
@@ -57,10 +57,10 @@ template <Warp W>
 TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
-  Members open = present(w, b.sources, b.map.sources());
+  auto open = present(w, b.sources, b.map.sources());
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
-    const Members ready = w.wait_any(
+    const typename W::Members ready = w.wait_any(
         open,
         [&](Lane m) {
           return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank, Waiting::kCounts};
@@ -68,14 +68,14 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
         seen);
     w.turns(ready, [&](int m) {
       const char* from = b.network + b.net.counts.at(t.parity<W>(), m) + g.node_counts_head();
-      w.copy(Members::first(int(b.map.peers)), [&](Lane p) {
+      w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
         return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.sources[m].rank), from + p * g.counts_bytes(),
                      g.counts_bytes()};
       });
       open.remove(m);
     });
   }
-  w.publish(Members::first(int(b.map.peers)), [&](Lane p) {
+  w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.counts_word.at(b.map.peer)), t.use};
   });
 }
@@ -89,7 +89,7 @@ TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
   forward_counts(w, t);
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
   w.wait_all(
-      Members::first(int(b.map.peers)),
+      W::Members::first(int(b.map.peers)),
       [&](Lane p) {
         return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
       },

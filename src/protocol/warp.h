@@ -6,6 +6,7 @@
 // cell of its own lane. Every verb ends converged. Contract lines: Local (when may I reuse or rely on what is mine),
 // Remote (when may another rely on it), Owner (who keeps or advances what), Fails (with what, and what is left true).
 //
+// `Members` is the executor's set of members: base/set.h has the one of a CPU.
 // `Plants` says whether canaries may be planted in what is instantiated with this Warp: base/canary.h.
 //
 // After a fault or a deadline `failed()` is true, waits return at once with nothing ready, and moves and marks do
@@ -162,13 +163,13 @@ struct Once {
 }  // namespace archetype
 
 template <class W>
-concept Warp = requires(W& w, Set set, Members members, Word* counter, typename W::template Per<Word>& seen,
+concept Warp = requires(W& w, Set set, typename W::Members members, Word* counter, typename W::template Per<Word>& seen,
                         typename W::template Table<Word>& seen_by_member) {
   { W::Plants::kLive } -> std::convertible_to<bool>;
   w.template per<int>(set, archetype::Value{});
   w.template table<int>(1, archetype::Value{});
   { w.where(set, archetype::Test{}) } -> std::same_as<Set>;
-  { w.where(members, archetype::Test{}) } -> std::same_as<Members>;
+  { w.where(members, archetype::Test{}) } -> std::same_as<typename W::Members>;
   w.each(set, archetype::Body{});
   w.each(members, archetype::Body{});
   w.turns(set, archetype::Turn{});
@@ -176,8 +177,8 @@ concept Warp = requires(W& w, Set set, Members members, Word* counter, typename 
   { w.pick(seen, 0) } -> std::convertible_to<Word>;
   { w.pick(seen_by_member, 0) } -> std::convertible_to<Word>;
   w.once(archetype::Once{});
-  { w.wait_any(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
-  { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<Members>;
+  { w.wait_any(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<typename W::Members>;
+  { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<typename W::Members>;
   { w.wait_all(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   { w.poll(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   w.scatter(Parts{}, set, archetype::DestinationOf{});

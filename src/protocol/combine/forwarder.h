@@ -36,7 +36,7 @@ TRANSLOAD_ROLE Word& gate_seen(Returning<W>& r, int origin, int gate) {
 }
 template <Warp W>
 TRANSLOAD_ROLE void set_gate(W& w, Returning<W>& r, int origin, int gate) {
-  w.each(Members::only(origin), [&](Lane o) { r.gate[o] = gate, r.seen[o] = gate_seen(r, o, gate); });
+  w.each(W::Members::only(origin), [&](Lane o) { r.gate[o] = gate, r.seen[o] = gate_seen(r, o, gate); });
 }
 
 // The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
@@ -75,7 +75,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes))
-    w.publish(Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
+    w.publish(W::Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
   if (r.out.wraps(origin)) reached<typename W::Plants>(Situation::kRingWrap);
   w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
            [&](Lane l) { return rows.row(w, t, route[l]); });
@@ -83,9 +83,9 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
     w.reduce(into + t.part_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
              Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(w, t, route[l]); });
-  w.put(Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
-  w.each(Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
-  w.publish(Members::only(origin), [&](Lane o) { return r.out.mark(o); });
+  w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
+  w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
+  w.publish(W::Members::only(origin), [&](Lane o) { return r.out.mark(o); });
   w.each(pushed, [&](Lane l) { r.rings.advance(t.ring(route[l].target, slot)); });
   w.credit(pushed, [&](Lane l) { return r.rings.mark(t.ring(route[l].target, slot)); });
   return true;
@@ -94,7 +94,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
 template <Warp W>
 TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
                                    uint32_t channel) {
-  const Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
+  const typename W::Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(origins, [&](Lane o) {
     r.entry[o] = t.forward.at(uint32_t(o.i), channel);
     r.last[o] = t.forward.at(uint32_t(o.i), channel + 1);
@@ -102,12 +102,12 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
     r.seen[o] = 0;
   });
   for (;;) {
-    const Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
+    const typename W::Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(
+    const typename W::Members ready = w.wait_any(
         live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     w.turns(ready, [&](int o) {
-      w.each(Members::only(o), [&](Lane l) {
+      w.each(W::Members::only(o), [&](Lane l) {
         Word& known = gate_seen(r, l, r.gate[l]);
         known = r.seen[l] > known ? r.seen[l] : known;
       });
@@ -130,14 +130,14 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
                  w.template table<Word>(origins, zero),
                  w.template table<int>(origins, [](Lane) { return kGateCredit; })};
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
-  const Members forwarded = w.where(Members::first(int(t.peers().members())), [&](Lane m) {
+  const typename W::Members forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % t.call.board->up.combine.lanes != t.own_slot();
   });
   each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
-    r.out.begin(w, channel, Members::first(origins));
+    r.out.begin(w, channel, W::Members::first(origins));
     r.rings.begin(w, channel, forwarded);
     return_channel(w, t, grants, r, channel);
-    r.out.keep(w, Members::first(origins));
+    r.out.keep(w, W::Members::first(origins));
     r.rings.keep(w, forwarded);
   });
   leave(w, t.call);

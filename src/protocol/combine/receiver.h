@@ -81,9 +81,9 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   const Grants<W> grants(w, t.call);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
-  const Members own = w.where(Members::first(int(t.peers().members())),
+  const typename W::Members own = w.where(W::Members::first(int(t.peers().members())),
                               [&](Lane m) { return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot(); });
-  const Members nodes = Members::first(int(t.call.board->map.nodes));
+  const typename W::Members nodes = W::Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
     c.in.begin(w, channel, nodes);
     c.rings.begin(w, channel, own);

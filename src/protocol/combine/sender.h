@@ -39,7 +39,7 @@ TRANSLOAD_ROLE bool has_room(W& w, CombineSending<W>& out, int ring) {
 template <Warp W>
 TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
   const int ring = ring_of_source(t, uint32_t(source));
-  w.each(Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
+  w.each(W::Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
   while (w.pick(out.next, source) < w.pick(out.last, source) && has_room(w, out, ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
     const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
@@ -48,8 +48,8 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
-    w.each(Members::only(source), [&](Lane s) { out.rings.advance(ring), ++out.next[s]; });
-    w.publish(Members::only(ring), [&](Lane m) { return out.rings.mark(m); });
+    w.each(W::Members::only(source), [&](Lane s) { out.rings.advance(ring), ++out.next[s]; });
+    w.publish(W::Members::only(ring), [&](Lane m) { return out.rings.mark(m); });
   }
 }
 
@@ -63,23 +63,23 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
                         w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
-  const Members rings = Members::first(int(t.peers().members()));
+  const typename W::Members rings = W::Members::first(int(t.peers().members()));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);
-    w.each(Members::first(ranks), [&](Lane s) {
+    w.each(W::Members::first(ranks), [&](Lane s) {
       out.next[s] = t.rows_of.at(uint32_t(s.i), channel);
       out.last[s] = t.rows_of.at(uint32_t(s.i), channel + 1);
       out.seen[s] = 0;
     });
     for (;;) {
-      const Members live = w.where(Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
+      const typename W::Members live = w.where(W::Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
       if (planted<typename W::Plants>(Canary::kBlocksOnOne)) {
-        w.turns(Members::first(ranks),
+        w.turns(W::Members::first(ranks),
                 [&](int s) { send_rows(w, t, out, int(t.call.board->map.me + uint32_t(s)) % ranks); });
         break;
       }
-      const Members ready = w.wait_any(
+      const typename W::Members ready = w.wait_any(
           live, [&](Lane s) { return out.rings.credit_need(ring_of_source(t, uint32_t(s.i))); }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });
     }

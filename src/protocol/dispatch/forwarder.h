@@ -93,13 +93,13 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
       reached<typename W::Plants>(Situation::kForwarderBlocked);
       w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
         const int m = forwarder_ring(w.pick(route, l).target);
-        w.each(Members::only(source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
+        w.each(W::Members::only(source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
       });
       return false;
     }
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
-    w.credit(Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
+    w.credit(W::Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
   w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners,
             [&](Lane l) -> Destination {
               if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
@@ -114,15 +114,15 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   }
   w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
   w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
-  w.each(Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
-  w.credit(Members::only(source), [&](Lane s) { return f.in.mark(s); });
+  w.each(W::Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
+  w.credit(W::Members::only(source), [&](Lane s) { return f.in.mark(s); });
   return true;
 }
 
 template <Warp W>
 TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                     uint32_t channel) {
-  const Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
+  const typename W::Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(sources, [&](Lane s) {
     f.entry[s] = t.forward.at(uint32_t(s.i), channel);
     f.last[s] = t.forward.at(uint32_t(s.i), channel + 1);
@@ -130,12 +130,12 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
     f.gate[s] = kGateTokens;
   });
   for (;;) {
-    const Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
+    const typename W::Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(
+    const typename W::Members ready = w.wait_any(
         live, [&](Lane s) { return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]); }, f.seen);
     w.turns(ready, [&](int s) {
-      w.each(Members::only(s), [&](Lane m) {
+      w.each(W::Members::only(s), [&](Lane m) {
         Word& known = f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]);
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
@@ -143,7 +143,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
       bool moved = true;
       while (moved && w.pick(f.entry, s) < w.pick(f.last, s) && f.in.arrived(s) && !w.failed())
         moved = header_fits(w, t, f.in.first(s), s, channel) && forward_token(w, t, grants, f, s);
-      w.each(Members::only(s), [&](Lane m) {
+      w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });
     });
@@ -162,7 +162,7 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
                   w.template table<int>(sources, [](Lane) { return kGateTokens; })};
-  const Members my_rings = members_of_lane(w, t, kLaneForwarder), all = Members::first(sources);
+  const typename W::Members my_rings = members_of_lane(w, t, kLaneForwarder), all = W::Members::first(sources);
   each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
     f.in.begin(w, channel, all);
     f.rings.begin(w, channel, my_rings);

@@ -26,7 +26,7 @@ TRANSLOAD_ROLE bool chosen_before(W& w, const Header* header, int choice, int32_
 template <Warp W>
 TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
   const uint32_t me = t.call.board->map.me, k = t.shape.top_k, scales = t.shape.scales;
-  w.each(Members::first(int(scales)), [&](Lane i) {
+  w.each(W::Members::first(int(scales)), [&](Lane i) {
     t.scales[row * scales + uint32_t(i.i)] = w.peek(reinterpret_cast<const uint32_t*>(tail) + i.i);
   });
   if (!t.shape.listed) return;
@@ -91,13 +91,13 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
     return false;
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
-    w.credit(Members::only(member), [&](Lane m) { return one_more(r.in.mark(m)); });
+    w.credit(W::Members::only(member), [&](Lane m) { return one_more(r.in.mark(m)); });
   w.scatter(Parts{slot, t.shape.row_bytes, nullptr, 0}, Set::only(0), [&](Lane) {
     return Destination{t.rows + row * t.shape.row_bytes, nullptr, false};
   });
   unpack(w, t, tail, row);
-  w.each(Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
-  w.credit(Members::only(member), [&](Lane m) { return r.in.mark(m); });
+  w.each(W::Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
+  w.credit(W::Members::only(member), [&](Lane m) { return r.in.mark(m); });
   return true;
 }
 
@@ -105,7 +105,7 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
 template <Warp W>
 TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
   const RankMap& map = t.call.board->map;
-  w.each(Members::first(int(map.peers * kDispatchLanes)), [&](Lane m) {
+  w.each(W::Members::first(int(map.peers * kDispatchLanes)), [&](Lane m) {
     const uint32_t p = uint32_t(m.i) / kDispatchLanes;
     Word left = 0;
     if (m % kDispatchLanes == kLaneSender)
@@ -120,14 +120,14 @@ TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
 
 template <Warp W>
 TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r) {
-  const Members members = Members::first(int(t.call.board->map.peers * kDispatchLanes));
+  const typename W::Members members = W::Members::first(int(t.call.board->map.peers * kDispatchLanes));
   for (;;) {
-    const Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
+    const typename W::Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
     if (live.empty() || w.failed()) return;
-    const Members ready = w.wait_any(
+    const typename W::Members ready = w.wait_any(
         live, [&](Lane m) { return r.in.need(m); }, r.seen);
     w.turns(ready, [&](int m) {
-      w.each(Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
+      w.each(W::Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
       while (w.pick(r.left, m) > 0 && r.in.arrived(m) && !w.failed())
         if (!receive_token(w, t, r, m)) return;
     });
@@ -156,10 +156,10 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
-    r.in.begin(w, channel, Members::first(members));
+    r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);
     receive_channel(w, t, r);
-    r.in.keep(w, Members::first(members));
+    r.in.keep(w, W::Members::first(members));
   });
   w.settle();
 }

@@ -74,8 +74,8 @@ TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {
 
 // Members of the dispatch rings between peers that one lane fills.
 template <Warp W>
-TRANSLOAD_ROLE Members members_of_lane(W& w, const DispatchTrip& t, uint32_t lane) {
-  return w.where(Members::first(int(t.call.board->map.peers * kDispatchLanes)),
+TRANSLOAD_ROLE typename W::Members members_of_lane(W& w, const DispatchTrip& t, uint32_t lane) {
+  return w.where(W::Members::first(int(t.call.board->map.peers * kDispatchLanes)),
                  [&](Lane m) { return m % kDispatchLanes == lane; });
 }
 

@@ -1,0 +1,64 @@
+// What host and kernels of one rank share. Plain C++: the host fills it, kernels read it.
+#pragma once
+#include <cstdint>
+
+#include "base/word.h"
+#include "layout/plan.h"
+#include "layout/token.h"
+#include "protocol/warp.h"
+
+namespace transload {
+
+// In device memory; the kernels of a group's calls alone change it, in stream order, so that a captured call replays.
+struct DeviceState {
+  Word epoch;        // of the last call that ended
+  Word notify_uses;  // notifies that ended
+  Word arrivals;     // 0 between kernels, like the rest
+  Word tickets[8];   // [Role]
+  Word left;         // warps of the kernel that have ended
+  Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
+};
+
+// The first wait that expired, or the first broken promise.
+struct DeviceFault {
+  Word set;  // 0: nothing; 1: a wait expired; 2: a promise was broken; 3: the host aborted. Written last
+  Word role, channel, whom, what, seen, expected;  // what: Waiting or Broken
+  Word epoch;
+};
+
+// In pinned host memory that kernels reach: the words that host and kernels tell each other.
+struct HostWords {
+  alignas(128) Word abort;   // by the host: leave
+  alignas(128) Word ticket;  // by the plan: the notify use that `rows` belongs to
+  Word rows;                 // that I receive
+  Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
+  alignas(128) DeviceFault fault;
+  alignas(128) Word ended;  // epoch of the last call that ended
+};
+
+// A handle's tables on the device; all sized by the group's most, so that nothing is allocated once counts are known.
+// As HandleData, with spans of the channels that it was born with.
+struct DeviceHandle {
+  Word* born;               // [1] epoch
+  Route* routes;            // [tokens][top_k]
+  uint64_t* log_begin;      // [source slots + 1]
+  uint32_t* slot_tokens;    // [source slots]
+  uint32_t* log_token;      // [entries]
+  Route* log;               // [entries][log_width]
+  uint64_t* row_base;       // [ranks + 1]
+  uint32_t* source_tokens;  // [ranks]
+  uint32_t* row_token;      // [rows]
+  uint64_t* forward;        // [source slots][channels + 1] entries
+  uint64_t* arriving;       // [ranks][channels + 1] rows
+};
+
+// What every kernel of a call gets beside its trip.
+struct DeviceCall {
+  DeviceState* state;
+  HostWords* host;
+  const Word* born;  // of the handle that the call uses; null: a first dispatch
+  uint64_t deadline_ns;
+  uint32_t ctas;
+};
+
+}  // namespace transload
