@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/macros.h"
 #include "base/word.h"
 
 namespace transload {
@@ -36,8 +37,8 @@ struct Grant {
   Word tails;   // dispatch: offset of the tails; combine: of the weights
   Word reserved[3] = {};
 
-  Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
-  const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
+  TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
+  TRANSLOAD_HD const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
 };
 static_assert(sizeof(Grant) == 64);
 

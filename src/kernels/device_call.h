@@ -3,9 +3,10 @@
 #include <cstdint>
 
 #include "base/word.h"
+#include "channel/board.h"
+#include "executor/cuda/rank.h"
 #include "layout/plan.h"
 #include "layout/token.h"
-#include "protocol/warp.h"
 
 namespace transload {
 
@@ -17,13 +18,6 @@ struct DeviceState {
   Word tickets[8];   // [Role]
   Word left;         // warps of the kernel that have ended
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
-};
-
-// The first wait that expired, or the first broken promise.
-struct DeviceFault {
-  Word set;  // 0: nothing; 1: a wait expired; 2: a promise was broken; 3: the host aborted. Written last
-  Word role, channel, whom, what, seen, expected;  // what: Waiting or Broken
-  Word epoch;
 };
 
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
@@ -54,6 +48,7 @@ struct DeviceHandle {
 
 // What every kernel of a call gets beside its trip.
 struct DeviceCall {
+  const Board* board;  // in device memory, with its tables
   DeviceState* state;
   HostWords* host;
   const Word* born;  // of the handle that the call uses; null: a first dispatch

@@ -273,7 +273,7 @@ void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
     *grant = {call.epoch(), call.card.handle, offer.direct, offset(offer.rows), offset(offer.tails)};
-    const RankMap theirs = ranks->seen_by(map.mate(p));
+    const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {
       const uint32_t source = theirs.source_rank(s);
       grant->row_base()[s] = source == kNobody ? 0 : row_base[source];
