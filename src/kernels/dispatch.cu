@@ -9,7 +9,8 @@
 namespace transload {
 namespace {
 
-__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
+__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
+    dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
   extern __shared__ __align__(128) char near[];
   __shared__ DeskRoom<DispatchTrip> room;
   Desk<DispatchTrip>& desk = room.desk();
@@ -42,7 +43,8 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) dispatch_kernel(const _
 }  // namespace
 
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream) {
-  dispatch_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
+  dispatch_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(
+      launch);
   return int(cudaGetLastError());
 }
 

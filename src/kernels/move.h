@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "channel/board.h"
-#include "kernels/device_call.h"
+#include "kernels/launch.h"
 #include "protocol/combine/trip.h"
 #include "protocol/dispatch/trip.h"
 #include "protocol/notify.h"
@@ -42,11 +42,22 @@ struct CombineLaunch {
   DeviceGrant grant;
 };
 
+// One block; it does not end the call.
+struct NotifyLaunch {
+  NotifyTrip trip;  // without use
+  PlanArgs plan;
+  DeviceCall call;
+  NearShape near;
+  Word ticket;  // what the host waits for
+};
+
 // Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().
+int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
 // Loads the kernel and allows a block so much near memory. Once a device, before the first launch; a cudaError_t.
+int prepare_notify(int near_bytes);
 int prepare_dispatch(int near_bytes);
 int prepare_combine(int near_bytes);
 

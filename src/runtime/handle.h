@@ -10,6 +10,8 @@
 
 namespace transload {
 
+struct DeviceHandleBlock;  // runtime/cuda/device_handle.h
+
 struct HandleData {
   const void* group = nullptr;  // that made it
   uint64_t born = 0;            // epoch; alike on all ranks
@@ -33,7 +35,11 @@ struct HandleData {
   std::vector<uint32_t> source_tokens;  // [ranks]
   std::vector<uint32_t> row_token;      // [rows] token at its source
 
-  uint64_t rows() const { return row_base.empty() ? 0 : row_base.back(); }
+  // Of a group on GPUs: the tables above lie there, and these are empty.
+  std::shared_ptr<const DeviceHandleBlock> device;
+  uint64_t device_rows = 0;
+
+  uint64_t rows() const { return row_base.empty() ? device_rows : row_base.back(); }
 };
 
 // Which entries of the log, and which of my rows, belong to which channel, for any number of channels.

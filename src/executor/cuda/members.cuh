@@ -17,9 +17,7 @@ struct CudaMembers {
 
   TRANSLOAD_DEVICE bool empty() const { return !__any_sync(kAllLanes, bits != 0); }
   TRANSLOAD_DEVICE int count() const { return int(__reduce_add_sync(kAllLanes, uint32_t(__popc(bits)))); }
-  TRANSLOAD_DEVICE bool has(int i) const {
-    return __shfl_sync(kAllLanes, bits, i % 32) >> (i / 32) & 1;
-  }
+  TRANSLOAD_DEVICE bool has(int i) const { return __shfl_sync(kAllLanes, bits, i % 32) >> (i / 32) & 1; }
   TRANSLOAD_DEVICE void add(int i) {
     if (i % 32 == lane_of_thread()) bits |= uint32_t(1) << (i / 32);
     if (i >= span) span = i + 1;

@@ -1,5 +1,5 @@
-// Sums in near memory: pieces of all rows of a sum side by side in a stage, loaded by the bulk copy engine, added in the
-// contract's order, and stored by plain stores.
+// Sums in near memory: pieces of all rows of a sum side by side in a stage, loaded by the bulk copy engine, added in
+// the contract's order, and stored by plain stores.
 //
 // Order: layout of a stage is the order of the sum: biases, before, here, after.
 #pragma once
@@ -88,8 +88,8 @@ struct SumRows {
            uint32_t(row_f32) << 20 | uint32_t(part_f32) << 21 | uint32_t(out_f32) << 22;
   }
   TRANSLOAD_DEVICE static SumRows unpack(uint32_t p) {
-    return {int(p >> 18 & 3), int(p & 63), int(p >> 6 & 63), int(p >> 12 & 63), (p >> 20 & 1) != 0, (p >> 21 & 1) != 0,
-            (p >> 22 & 1) != 0};
+    return {int(p >> 18 & 3),   int(p & 63),        int(p >> 6 & 63),  int(p >> 12 & 63),
+            (p >> 20 & 1) != 0, (p >> 21 & 1) != 0, (p >> 22 & 1) != 0};
   }
 };
 
@@ -152,9 +152,9 @@ struct StagedSum {
 
 // What a lane has to do with a sum: the row that it loads, and where that lies among the others.
 struct SumLane {
-  const char* row;    // null: none
-  uint32_t place;     // bytes before it in the stage, for each element of a row
-  uint32_t bytes;     // of an element
+  const char* row;  // null: none
+  uint32_t place;   // bytes before it in the stage, for each element of a row
+  uint32_t bytes;   // of an element
 };
 
 class ReducePipe {

@@ -44,7 +44,8 @@ class ScatterPipe {
     for (uint64_t at = 0; at < parts.row_bytes; at += piece) {
       const bool last = at + piece >= parts.row_bytes;
       const Piece with = last && ride ? Piece{to.tail, parts.tail, parts.tail_bytes} : Piece{nullptr, nullptr, 0};
-      issue({to.row != nullptr ? to.row + at : nullptr, parts.row + at, last ? parts.row_bytes - at : piece}, with, step);
+      issue({to.row != nullptr ? to.row + at : nullptr, parts.row + at, last ? parts.row_bytes - at : piece}, with,
+            step);
     }
     if (!tails || ride) return;
     const uint32_t tail_piece = even_piece(parts.tail_bytes, piece_);

@@ -196,8 +196,12 @@ class CudaWarp {
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
     const bool mine = (sum.before | sum.here | sum.after).has(lane_);
     const char* const from = mine ? row(Lane{lane_}) : nullptr;
-    const SumRows rows{(shape.bias[0] != nullptr) + (shape.bias[1] != nullptr), sum.before.count(), sum.here.count(),
-                       sum.after.count(), shape.row == Scalar::kF32, shape.part == Scalar::kF32,
+    const SumRows rows{(shape.bias[0] != nullptr) + (shape.bias[1] != nullptr),
+                       sum.before.count(),
+                       sum.here.count(),
+                       sum.after.count(),
+                       shape.row == Scalar::kF32,
+                       shape.part == Scalar::kF32,
                        shape.out == Scalar::kF32};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
       if (!rows.row_f32 && shape.elements % kVector == 0)
