@@ -22,15 +22,15 @@ struct DeviceState {
 // The first wait that expired, or the first broken promise.
 struct DeviceFault {
   Word set;  // 0: nothing; 1: a wait expired; 2: a promise was broken; 3: the host aborted. Written last
-  Word role, channel, whom, what, seen, expected;  // what: Waiting or Broken
+  Word role, channel, whom, what, seen, expected;  // what: Waiting or Broken; channel: all ones for none
   Word epoch;
 };
 
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {
-  alignas(128) Word abort;   // by the host: leave
-  alignas(128) Word ticket;  // by the plan: the notify use that `rows` belongs to
-  Word rows;                 // that I receive
+  alignas(128) Word abort;                         // by the host: leave
+  alignas(128) Word ticket;                        // by the plan: the notify use that `rows` belongs to
+  Word rows;                                       // that I receive
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   alignas(128) DeviceFault fault;
   alignas(128) Word ended;  // epoch of the last call that ended
@@ -56,8 +56,8 @@ struct DeviceHandle {
 struct DeviceCall {
   DeviceState* state;
   HostWords* host;
-  const Word* born;  // of the handle that the call uses; null: a first dispatch
-  uint64_t deadline_ns;
+  const Word* born;      // of the handle that the call uses; null: a first dispatch
+  uint64_t deadline_ns;  // how long a wait may last
   uint32_t ctas;
 };
 
