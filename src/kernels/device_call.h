@@ -23,7 +23,7 @@ struct DeviceState {
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {
   alignas(128) Word abort;                         // by the host: leave
-  alignas(128) Word ticket;                        // by the plan: the notify use that `rows` belongs to
+  alignas(128) Word ticket;                        // by the plan: the call that `rows` belongs to
   Word rows;                                       // that I receive
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   alignas(128) DeviceFault fault;

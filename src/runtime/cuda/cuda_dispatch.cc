@@ -15,7 +15,11 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group), p_(group.plan_), in_(in), stream_(group.stream_of(in.stream)), channels_(p_.channels_of(in.channels)) {}
+      : g_(group),
+        p_(group.plan_),
+        in_(in),
+        stream_(group.stream_of(in.stream)),
+        channels_(p_.channels_of(in.channels)) {}
 
   DispatchOutputs run() {
     shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
@@ -51,8 +55,9 @@ class CudaDispatch {
     tails_ = g_.room.headers;
     if (shape_.scales > 0) {
       tails_ = g_.room.tails;
-      g_.launched(launch_tails({g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_}, stream_),
-                  "tails");
+      g_.launched(
+          launch_tails({g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_}, stream_),
+          "tails");
     }
     const DeviceHandleBlock& block = *handle_->device;
     tables_ = block.tables;
@@ -80,15 +85,15 @@ class CudaDispatch {
   // Tables for the most tokens that can come, so that nothing has to be known before they are filled.
   void make_handle() {
     const uint64_t tokens = uint64_t(in_.x.rows()), slots = g_.map.sources(), ranks = g_.map.ranks;
-    const uint64_t brought = std::count_if(p_.sources.begin(), p_.sources.end(),
-                                           [](const Counterpart& c) { return c.rank != kNobody; });
+    const uint64_t brought =
+        std::count_if(p_.sources.begin(), p_.sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
     const uint64_t entries = brought * g_.options.tokens_max, rows = ranks * g_.options.tokens_max;
     log_width_ = std::min(shape_.top_k, g_.map.peers);
     SlabCursor at;
     const uint64_t born = at.take(1, 8), routes = at.take(tokens * shape_.top_k, sizeof(Route)),
-                   log_begin = at.take(slots + 1, 8), slot_tokens = at.take(slots, 4),
-                   log_token = at.take(entries, 4), log = at.take(entries * log_width_, sizeof(Route)),
-                   row_base = at.take(ranks + 1, 8), source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
+                   log_begin = at.take(slots + 1, 8), slot_tokens = at.take(slots, 4), log_token = at.take(entries, 4),
+                   log = at.take(entries * log_width_, sizeof(Route)), row_base = at.take(ranks + 1, 8),
+                   source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
                    forward = at.take(slots * (channels_ + 1), 8), arriving = at.take(ranks * (channels_ + 1), 8);
     handle_room_ = need(at.bytes, "a handle");
     char* const base = handle_room_->data;
@@ -134,9 +139,8 @@ class CudaDispatch {
     NotifyLaunch launch{};
     launch.call = g_.device_call(nullptr);
     launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
-    launch.plan = {g_.room.board,         g_.room.experts,         channels_,
-                   in_.expert_alignment,  tables_,                 g_.room.expert_counts,
-                   g_.pinned_expert_counts(), launch.call.host};
+    launch.plan = {g_.room.board,         g_.room.experts,           channels_,       in_.expert_alignment, tables_,
+                   g_.room.expert_counts, g_.pinned_expert_counts(), launch.call.host};
     launch.near = g_.near_shape(0);
     launch.ticket = ticket;
     g_.launched(launch_notify(launch, stream_), "notify");
@@ -152,8 +156,8 @@ class CudaDispatch {
     made->tokens = uint64_t(in_.x.rows());
     made->top_k = shape_.top_k;
     made->device_rows = uint64_t(rows_);
-    made->device = std::make_shared<DeviceHandleBlock>(
-        DeviceHandleBlock{tables_, handle_room_, channels_, log_width_, rows_});
+    made->device =
+        std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{tables_, handle_room_, channels_, log_width_, rows_});
     handle_ = made;
   }
 
@@ -162,16 +166,18 @@ class CudaDispatch {
     const uint64_t rows = uint64_t(rows_), k = shape_.listed ? shape_.top_k : 0;
     const bool own_rows = in_.out_x.given();
     SlabCursor at;
-    const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes), tails_at = at.take(rows, shape_.tail_bytes());
-    const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4), source_at = at.take(k ? rows : 0, 8);
+    const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
+                   tails_at = at.take(rows, shape_.tail_bytes());
+    const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
+                   source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
     auto block = need(at.bytes, "the outputs of a dispatch");
     const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
     direct_ = leased && in_.landing != Landing::kRing;
     p_.decide("landing", direct_ ? "direct" : "ring",
               in_.landing == Landing::kRing ? "asked for"
-              : direct_ ? "a lease of " + std::to_string(at.bytes) + " bytes was had"
-                        : "out_x is not in a lease");
+              : direct_                     ? "a lease of " + std::to_string(at.bytes) + " bytes was had"
+                                            : "out_x is not in a lease");
     char* const base = block->data;
     landed_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
     row_tails_ = base + tails_at;
@@ -245,8 +251,8 @@ class CudaDispatch {
     out_.expert_counts = std::move(expert_counts_);
     const HostWords& words = g_.words();
     if (!in_.handle && words.bad_found != 0)
-      out_.status = bad_expert({true, words.bad_token, uint32_t(words.bad_slot), int64_t(words.bad_value)},
-                               p_.experts.experts);
+      out_.status =
+          bad_expert({true, words.bad_token, uint32_t(words.bad_slot), int64_t(words.bad_value)}, p_.experts.experts);
     return std::move(out_);
   }
 

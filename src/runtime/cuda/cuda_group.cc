@@ -31,13 +31,15 @@ bool CudaGroup::faulted() const {
   return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(words().fault.set) != 0;
 }
 
-CUstream_st* CudaGroup::stream_of(const Stream& stream) const {
-  return static_cast<CUstream_st*>(stream.handle);
-}
+CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.board, room.state, reinterpret_cast<HostWords*>(pinned_.on_device()), born,
-          uint64_t(options.deadline_ms) * kMillisecondNs, options.sms};
+  return {room.board,
+          room.state,
+          reinterpret_cast<HostWords*>(pinned_.on_device()),
+          born,
+          uint64_t(options.deadline_ms) * kMillisecondNs,
+          options.sms};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -66,9 +68,7 @@ NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
   return shape;
 }
 
-void CudaGroup::launched(int error, const char* kernel) const {
-  check_cuda(cudaError_t(error), kernel, device);
-}
+void CudaGroup::launched(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device); }
 
 Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
   Tensor tensor = matrix(data, rows, columns, dtype);
@@ -139,8 +139,8 @@ void CudaGroup::tell_fault() {
     if (!control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since))
       control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns());
   } else if (failure == DeviceFailure::kBroken) {
-    const BrokenRecord broken{Role(fault.role),     int32_t(fault.channel), Broken(fault.what),
-                              uint32_t(fault.whom), fault.seen,             fault.expected};
+    const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
+                              fault.seen,       fault.expected};
     control->mismatch(broken.rank, text_of(broken, map.me));
   }
 }

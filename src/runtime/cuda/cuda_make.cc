@@ -32,8 +32,8 @@ void CudaGroup::take_device() {
   refuse_without_device();
   const Devices all = find_devices();
   if (device < 0 || size_t(device) >= all.devices.size())
-    throw Error(Code::kInvalidArgument, "device: cuda " + std::to_string(device) + ", must be 0 to " +
-                                            std::to_string(all.devices.size() - 1));
+    throw Error(Code::kInvalidArgument,
+                "device: cuda " + std::to_string(device) + ", must be 0 to " + std::to_string(all.devices.size() - 1));
   info_ = all.devices[size_t(device)];
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
@@ -95,8 +95,7 @@ T* CudaGroup::make(uint64_t count) {
 template <class T>
 T* CudaGroup::upload(const T* from, uint64_t count) {
   T* const to = make<T>(count);
-  if (count > 0)
-    check_cuda(cudaMemcpy(to, from, count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy", device);
+  if (count > 0) check_cuda(cudaMemcpy(to, from, count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy", device);
   return to;
 }
 
@@ -162,7 +161,8 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, nullptr), "tails");
+  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, nullptr),
+           "tails");
   check_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize", device);
 }
 
