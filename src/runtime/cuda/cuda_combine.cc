@@ -1,4 +1,5 @@
 // Group::combine on GPUs: one kernel, and no host wait.
+#include "kernels/near.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"

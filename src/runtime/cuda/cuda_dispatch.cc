@@ -56,7 +56,7 @@ class CudaDispatch {
     if (shape_.scales > 0) {
       tails_ = g_.room.tails;
       g_.launched(
-          launch_tails({g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_}, stream_),
+          launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_}, stream_),
           "tails");
     }
     const DeviceHandleBlock& block = *handle_->device;
@@ -270,7 +270,7 @@ class CudaDispatch {
   int64_t rows_ = 0;
   std::vector<int64_t> expert_counts_;
   bool direct_ = false;
-  const char* tails_ = nullptr;
+  char* tails_ = nullptr;
   char* landed_ = nullptr;
   char* row_tails_ = nullptr;
   DispatchOutputs out_;
