@@ -44,6 +44,7 @@ struct Pass {
   uint32_t columns = 0;  // 0: the world's
   uint32_t scales = 0;
   uint32_t alignment = 1;
+  std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
 };
 
 // The problem as the reference sees it.
@@ -63,7 +64,7 @@ class Member {
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);
 
   const World& world_;
-  const reference::Problem& problem_;
+  reference::Problem problem_;  // with the limits of the pass
   Group& group_;
   reference::Received received_;
 };
