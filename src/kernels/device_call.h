@@ -24,7 +24,8 @@ struct DeviceState {
 struct HostWords {
   alignas(128) Word abort;                         // by the host: leave
   alignas(128) Word ticket;                        // by the plan: the call that `rows` belongs to
-  Word rows;                                       // that I receive
+  Word rows;                                       // that I receive, dropped ones too
+  Word too_many;                                   // rows that came past rows_max in a call that fails for them
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   alignas(128) DeviceFault fault;
   alignas(128) Word ended;  // epoch of the last call that ended

@@ -21,6 +21,7 @@ struct Cast {
 struct DeviceGrant {
   bool direct;
   Word rows, tails;
+  Word rows_max;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied
 };

@@ -53,6 +53,7 @@ class PlanCta {
     __syncthreads();
     if (threadIdx.x != 0) return;
     a_.host->rows = h.row_base[ranks];
+    if (a_.fails && h.row_base[ranks] > a_.rows_max) a_.host->too_many = h.row_base[ranks];
     publish_to_host(&a_.host->ticket, moment_.ticket);
   }
 

@@ -82,6 +82,7 @@ Member::Member(const World& world, const reference::Problem& problem, Group& gro
 
 void Member::pass(const Pass& pass, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns;
+  reference::limit_rows(problem_, pass.rows_max);
   const reference::Routes& routes = problem_.routes[me];
   std::vector<uint16_t> x(size_t(routes.tokens) * columns);
   for (int64_t t = 0; t < routes.tokens; ++t)
@@ -107,6 +108,8 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.landing = pass.landing;
   in.channels = pass.channels;
   in.expert_alignment = pass.alignment;
+  in.rows_max = pass.rows_max.empty() ? 0 : pass.rows_max[me];
+  in.overflow = Overflow::kDrop;
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
@@ -115,6 +118,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   }
   combine(pass, handle, salt);
   in.topk_idx = in.topk_weights = Tensor{};
+  in.rows_max = 0;
   in.handle = handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
@@ -127,18 +131,24 @@ void Member::pass(const Pass& pass, uint64_t salt) {
 // Its tensors where the host reads them.
 Seen Member::taken(const DispatchOutputs& out) {
   return {out.rows,
+          out.rows_needed,
           side_.take(out.x),
           side_.take(out.scales),
           side_.take(out.topk_idx),
           side_.take(out.topk_weights),
           side_.take(out.source),
           out.expert_counts,
-          out.landing};
+          out.landing,
+          out.status};
 }
 
 void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached) {
   const uint32_t columns = pass.columns ? pass.columns : world_.columns;
+  const int64_t most = pass.rows_max.empty() ? 0 : pass.rows_max[group_.rank()];
   ASSERT_EQ(size_t(out.rows), received_.source.size());
+  ASSERT_EQ(out.rows_needed, received_.needed);
+  ASSERT_EQ(out.x.rows(), most > 0 ? most : out.rows);
+  EXPECT_EQ(out.status.code, out.rows < out.rows_needed ? Code::kTooManyRows : Code::kOk) << out.status.message;
   EXPECT_TRUE(pass.landing == Landing::kAuto || out.landing == pass.landing);
   for (size_t i = 0; i < received_.source.size(); ++i) {
     const reference::Source s = received_.source[i];
@@ -164,15 +174,16 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
 
 void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns, k = world_.top_k;
-  const size_t rows = received_.source.size(), row_bytes = rows * columns * 2;
-  const size_t bytes = row_bytes + rows * k * 4;
+  const size_t kept = received_.source.size();
+  const size_t rows = pass.rows_max.empty() || pass.rows_max[me] == 0 ? kept : size_t(pass.rows_max[me]);
+  const size_t row_bytes = rows * columns * 2, bytes = row_bytes + rows * k * 4;
   Lease lease;
   if (pass.source != CombineSource::kPush) lease = group_.lease(bytes);
   char* const base = static_cast<char*>(pass.source == CombineSource::kPush ? side_.room(bytes) : lease.data());
-  std::vector<char> made(bytes + 16);
+  std::vector<char> made(bytes + 16, char(0xFF));  // rows that are not kept are NaN: whoever sums one is seen
   auto* const y = reinterpret_cast<uint16_t*>(made.data());
   auto* const weights = reinterpret_cast<float*>(made.data() + row_bytes);
-  for (size_t i = 0; i < rows; ++i) {
+  for (size_t i = 0; i < kept; ++i) {
     for (uint32_t c = 0; c < columns; ++c) y[i * columns + c] = returned(salt, me, received_.source[i], c);
     for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = weight_of(salt, me, received_.source[i], j);
   }

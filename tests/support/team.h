@@ -45,6 +45,7 @@ struct Pass {
   uint32_t columns = 0;  // 0: the world's
   uint32_t scales = 0;
   uint32_t alignment = 1;
+  std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
 };
 
 // The problem as the reference sees it.
@@ -53,10 +54,11 @@ uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
 // What a dispatch gave, where the host reads it.
 struct Seen {
-  int64_t rows;
+  int64_t rows, rows_needed;
   Tensor x, scales, topk_idx, topk_weights, source;
   std::vector<int64_t> expert_counts;
   Landing landing;
+  Status status;
 };
 
 // One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming
@@ -73,7 +75,7 @@ class Member {
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);
 
   const World& world_;
-  const reference::Problem& problem_;
+  reference::Problem problem_;  // with the limits of the pass
   Group& group_;
   Side& side_;
   reference::Received received_;

@@ -97,6 +97,7 @@ class CudaCombine {
     t.log = block_.tables.log;
     t.log_width = block_.log_width;
     t.rows_of = {rows_of_, channels_};
+    t.rows_max = handle_.rows_max;
     t.rows = in_.x.as<char>();
     t.row_weights = in_.topk_weights.as<char>();
     return t;
@@ -123,7 +124,8 @@ class CudaCombine {
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
     launch.near = g_.near_shape(0);
     auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
-    launch.grant = {pull_, offset(in_.x), offset(in_.topk_weights), block_.tables.row_base, g_.room.grants};
+    launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
+                    g_.room.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
     g_.ends_call();
   }

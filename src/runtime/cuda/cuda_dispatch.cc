@@ -25,6 +25,7 @@ class CudaDispatch {
     shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
+    rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
     fill_card();
     if (in_.handle)
       begin_cached();
@@ -55,9 +56,9 @@ class CudaDispatch {
     tails_ = g_.room.headers;
     if (shape_.scales > 0) {
       tails_ = g_.room.tails;
-      g_.launched(
-          launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_}, stream_),
-          "tails");
+      g_.launched(launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_},
+                               stream_),
+                  "tails");
     }
     const DeviceHandleBlock& block = *handle_->device;
     tables_ = block.tables;
@@ -139,14 +140,26 @@ class CudaDispatch {
     NotifyLaunch launch{};
     launch.call = g_.device_call(nullptr);
     launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
-    launch.plan = {g_.room.board,         g_.room.experts,           channels_,       in_.expert_alignment, tables_,
-                   g_.room.expert_counts, g_.pinned_expert_counts(), launch.call.host};
+    launch.plan = {g_.room.board,
+                   g_.room.experts,
+                   channels_,
+                   in_.expert_alignment,
+                   tables_,
+                   g_.room.expert_counts,
+                   g_.pinned_expert_counts(),
+                   launch.call.host,
+                   rows_max_,
+                   in_.overflow == Overflow::kFail};
     launch.near = g_.near_shape(0);
     launch.ticket = ticket;
     g_.launched(launch_notify(launch, stream_), "notify");
-    g_.await_ticket(ticket);
-    rows_ = int64_t(g_.words().rows);
-    expert_counts_.assign(g_.host_expert_counts(), g_.host_expert_counts() + p_.experts.experts_of(g_.map.me));
+    if (rows_max_ == kNoRowsMax) {
+      g_.await_ticket(ticket);
+      rows_ = int64_t(g_.words().rows);
+      expert_counts_.assign(g_.host_expert_counts(), g_.host_expert_counts() + p_.experts.experts_of(g_.map.me));
+    } else {
+      rows_ = in_.rows_max;  // how many came, the device knows
+    }
     keep_handle();
   }
 
@@ -156,6 +169,7 @@ class CudaDispatch {
     made->tokens = uint64_t(in_.x.rows());
     made->top_k = shape_.top_k;
     made->device_rows = uint64_t(rows_);
+    made->rows_max = rows_max_;
     made->device =
         std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{tables_, handle_room_, channels_, log_width_, rows_});
     handle_ = made;
@@ -192,7 +206,8 @@ class CudaDispatch {
       out_.source = put(kI32, source_at, 2);
     }
     out_.lease = Lease(block);
-    out_.rows = rows_;
+    out_.rows = out_.rows_needed = rows_;
+    if (rows_max_ != kNoRowsMax) out_.rows_on_device = g_.on_device(tables_.row_base + g_.map.ranks, 1, 1, kI64);
     out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
   }
 
@@ -214,6 +229,7 @@ class CudaDispatch {
     t.log_width = log_width_;
     t.arriving = {tables_.arriving, channels_};
     t.row_base = tables_.row_base;
+    t.rows_max = rows_max_;
     t.row_token = tables_.row_token;
     t.direct = direct_;
     t.rows = landed_;
@@ -240,7 +256,7 @@ class CudaDispatch {
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
     launch.near = g_.near_shape(shape_.tail_bytes());
     auto offset = [&](const char* at) { return direct_ ? Word(at - p_.board.mine()) : 0; };
-    launch.grant = {direct_, offset(landed_), offset(row_tails_), tables_.row_base, g_.room.grants};
+    launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
     g_.ends_call();
@@ -268,6 +284,7 @@ class CudaDispatch {
   std::shared_ptr<Lease::Block> handle_room_, spans_;
   uint32_t log_width_ = 0;
   int64_t rows_ = 0;
+  uint64_t rows_max_ = kNoRowsMax;
   std::vector<int64_t> expert_counts_;
   bool direct_ = false;
   char* tails_ = nullptr;

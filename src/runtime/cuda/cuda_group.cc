@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <chrono>
+#include <utility>
 
 #include "base/clock.h"
 #include "kernels/near.h"
@@ -97,6 +98,8 @@ void CudaGroup::wait(const Stream& stream) {
     sched_yield();
   }
   if (faulted()) fail(operation);
+  if (const Word needed = std::exchange(words().too_many, 0); needed != 0)
+    throw Error(Code::kTooManyRows, "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good");
 }
 
 WaitRecord CudaGroup::last_wait() const {
