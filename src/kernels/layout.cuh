@@ -25,11 +25,7 @@ class LayoutCta {
         use_(args.call.state->notify_uses + 1) {
     expert_ = shape_.bytes > shape_.experts ? reinterpret_cast<uint32_t*>(near + shape_.experts)
                                             : shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
-    for (uint32_t i = 0; i < kEach; ++i) {
-      const uint32_t number = threadIdx.x + i * kLayoutThreads;
-      choices_[i].token = number / a_.shape.top_k;
-      choices_[i].slot = number % a_.shape.top_k;
-    }
+    for (uint32_t i = 0; i < kEach; ++i) choices_[i] = Choice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
   }
 
   TRANSLOAD_ROLE void run() {
@@ -47,11 +43,15 @@ class LayoutCta {
   static constexpr uint32_t kEach = TileShape::kChoicesMax / kLayoutThreads;  // choices of a thread
 
   struct Choice {
-    uint32_t token, slot;  // in the tile
-    int32_t expert;        // -1: none
+    uint32_t place;  // in the tile: token * 32 + slot
+    int32_t expert;  // -1: none
     float weight;
-    bool first_of_rank, first_of_node;  // of all choices of the token, this one set the bit
-    uint32_t owner, node;
+    uint32_t rank, node;  // columns that no other choice of the token had marked before this one, or kNobody
+
+    Choice() = default;
+    TRANSLOAD_ROLE Choice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
+    TRANSLOAD_ROLE uint32_t token() const { return place / 32; }
+    TRANSLOAD_ROLE uint32_t slot() const { return place % 32; }
   };
 
   TRANSLOAD_ROLE void begin() {
@@ -85,7 +85,7 @@ class LayoutCta {
     return true;
   }
 
-  TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token < tile_.count; }
+  TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token() < tile_.count; }
 
   TRANSLOAD_ROLE void load() {
 #pragma unroll
@@ -93,13 +93,13 @@ class LayoutCta {
       Choice& c = choices_[i];
       c.expert = -1;
       if (!in_tile(c)) continue;
-      const uint64_t token = tile_.first + c.token;
-      const int64_t expert = a_.routing.expert(token, c.slot);
-      c.weight = a_.routing.weight[token * a_.shape.top_k + c.slot];
+      const uint64_t token = tile_.first + c.token();
+      const int64_t expert = a_.routing.expert(token, c.slot());
+      c.weight = a_.routing.weight[token * a_.shape.top_k + c.slot()];
       if (expert >= -1 && expert < int64_t(a_.experts.experts))
         c.expert = int32_t(expert);
       else
-        note_bad(token * a_.shape.top_k + c.slot);
+        note_bad(token * a_.shape.top_k + c.slot());
     }
   }
 
@@ -117,14 +117,14 @@ class LayoutCta {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       Choice& c = choices_[i];
-      c.first_of_rank = c.first_of_node = false;
+      c.rank = c.node = kNobody;
       if (c.expert < 0) continue;
-      c.owner = a_.experts.owner[c.expert];
+      const uint32_t owner = a_.experts.owner[c.expert];
       atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
-      c.first_of_rank = mark_column(c.token, c.owner);
-      if (!c.first_of_rank) continue;
-      c.node = a_.map.node_of[c.owner];
-      c.first_of_node = c.node != a_.map.node && mark_column(c.token, a_.map.ranks + c.node);
+      if (!mark_column(c.token(), owner)) continue;
+      c.rank = owner;
+      const uint32_t node = a_.map.node_of[owner];
+      if (node != a_.map.node && mark_column(c.token(), a_.map.ranks + node)) c.node = a_.map.ranks + node;
     }
   }
 
@@ -184,11 +184,13 @@ class LayoutCta {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       const Choice& c = choices_[i];
-      if (c.first_of_rank) staged(c.token)[below(c.token, c.owner)] = {c.owner, ordinal(c.token, c.owner)};
-      if (!c.first_of_node) continue;
-      const uint32_t column = a_.map.ranks + c.node;
-      staged(c.token)[below(c.token, column)] = {column, ordinal(c.token, column)};
+      if (c.rank != kNobody) stage(c.token(), c.rank);
+      if (c.node != kNobody) stage(c.token(), c.node);
     }
+  }
+
+  TRANSLOAD_ROLE void stage(uint32_t token, uint32_t column) const {
+    staged(token)[below(token, column)] = {column, ordinal(token, column)};
   }
 
   // Each choice writes the entry of the header, and the route, with its number.
@@ -197,27 +199,27 @@ class LayoutCta {
     for (uint32_t i = 0; i < kEach; ++i) {
       const Choice& c = choices_[i];
       if (!in_tile(c)) continue;
-      const uint64_t token = tile_.first + c.token;
-      const uint32_t owners = below(c.token, a_.map.ranks);
-      const Route owner = c.slot < owners ? staged(c.token)[c.slot] : Route{kNobody, 0};
+      const uint64_t token = tile_.first + c.token();
+      const uint32_t owners = below(c.token(), a_.map.ranks);
+      const Route owner = c.slot() < owners ? staged(c.token())[c.slot()] : Route{kNobody, 0};
       Header* const header = header_of(a_.tails, a_.shape, token);
-      store(header->entries() + c.slot, {owner.target, owner.ordinal, c.expert, c.weight});
-      if (c.slot == 0) store(header, {a_.map.me, uint32_t(token), owners, a_.shape.top_k});
-      a_.routes[token * a_.shape.top_k + c.slot] = route(c, owners);
+      store(header->entries() + c.slot(), {owner.target, owner.ordinal, c.expert, c.weight});
+      if (c.slot() == 0) store(header, {a_.map.me, uint32_t(token), owners, a_.shape.top_k});
+      a_.routes[token * a_.shape.top_k + c.slot()] = route(c, owners);
     }
   }
 
   // Owners among my peers come first, then other nodes.
   TRANSLOAD_ROLE Route route(const Choice& c, uint32_t owners) const {
     const uint32_t mate = a_.map.node_begin[a_.map.node];
-    const uint32_t lower = below(c.token, mate), mates = below(c.token, mate + a_.map.peers) - lower;
-    if (c.slot < mates) {
-      const Route to = staged(c.token)[lower + c.slot];
+    const uint32_t lower = below(c.token(), mate), mates = below(c.token(), mate + a_.map.peers) - lower;
+    if (c.slot() < mates) {
+      const Route to = staged(c.token())[lower + c.slot()];
       return {to.target - mate, to.ordinal};
     }
-    const uint32_t at = owners + c.slot - mates;
-    if (at >= below(c.token, shape_.columns)) return {kNoRoute, 0};
-    const Route to = staged(c.token)[at];
+    const uint32_t at = owners + c.slot() - mates;
+    if (at >= below(c.token(), shape_.columns)) return {kNoRoute, 0};
+    const Route to = staged(c.token())[at];
     return {to.target - a_.map.ranks + a_.map.peers, to.ordinal};
   }
 

@@ -119,6 +119,10 @@ class Check {
     scratch_.zero();
   }
 
+  Check(const Check&) = delete;
+  Check& operator=(const Check&) = delete;
+  ~Check() { cudaFreeHost(host_); }
+
   // Runs a case on the device and counts what is wrong with it.
   void run(const LayoutCase& c, uint64_t seed) {
     LayoutWorld world(c, seed);
@@ -159,7 +163,6 @@ class Check {
         std::printf("  wrong: giving up, %llu: %llu\n", (unsigned long long)why, (unsigned long long)f.set);
       }
       state_.zero();
-      uses_ = 0;
       scratch_.zero();
     }
     std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
@@ -191,7 +194,6 @@ class Check {
 
   void end_use() {
     must(launch(end_use_kernel, {1, 1, 0}, call(1), nullptr), "end_use");
-    ++uses_;
   }
 
   bool check_layout(const LayoutWorld& world, const Tables& tables, const LayoutResult& expected) {
@@ -297,7 +299,7 @@ class Check {
     const std::vector<int64_t>& rows = expected.plan.expert_counts;
     if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
     if (host_->ticket != use || host_->rows != expected.plan.rows()) good = false, std::printf("  ticket, rows\n");
-    return check_spans(world, expected, handle) && good;
+    return good && check_spans(world, expected, handle);
   }
 
   bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
@@ -335,7 +337,6 @@ class Check {
   Buffer state_, scratch_;
   HostWords* host_ = nullptr;
   int64_t* host_counts_ = nullptr;
-  Word uses_ = 0;
   uint32_t cases_ = 0, wrong_ = 0;
 };
 
