@@ -17,12 +17,13 @@ namespace transload {
 
 class LayoutCta {
  public:
-  TRANSLOAD_ROLE LayoutCta(const LayoutArgs& args, char* near)
-      : a_(args),
-        shape_(TileShape::of(args.geometry, args.shape.top_k, args.experts.experts)),
-        near_(shape_, near),
-        shared_(args.geometry, args.experts.experts, args.scratch.at),
-        use_(args.call.state->notify_uses + 1) {
+  TRANSLOAD_ROLE LayoutCta(const LayoutLaunch& launch, char* near)
+      : a_(launch.args),
+        shape_(launch.tile),
+        near_(launch.tile, near),
+        shared_(launch.shared),
+        tiles_(launch.tiles),
+        use_(launch.args.call.state->notify_uses + 1) {
     expert_ = shape_.bytes > shape_.experts ? reinterpret_cast<uint32_t*>(near + shape_.experts)
                                             : shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
     for (uint32_t i = 0; i < kEach; ++i) choices_[i] = Choice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
@@ -31,8 +32,7 @@ class LayoutCta {
   TRANSLOAD_ROLE void run() {
     if (given_up(a_.call)) return;
     begin();
-    const uint64_t tiles = ceil_div(a_.routing.tokens, shape_.tokens);
-    for (uint64_t t = blockIdx.x; t < tiles; t += gridDim.x)
+    for (uint32_t t = blockIdx.x; t < tiles_; t += gridDim.x)
       if (!run_tile(t)) return;
     if (!end_counts()) return;
     write_records();
@@ -60,10 +60,13 @@ class LayoutCta {
     if (threadIdx.x == 0) *near_.bad = ~0ull;
   }
 
-  TRANSLOAD_ROLE bool run_tile(uint64_t t) {
-    const uint64_t first = t * shape_.tokens, left = a_.routing.tokens - first;
+  TRANSLOAD_ROLE bool run_tile(uint32_t t) {
+    const uint64_t first = uint64_t(t) * shape_.tokens, left = a_.routing.tokens - first;
     tile_ = {first, uint32_t(left < shape_.tokens ? left : shape_.tokens)};
-    load();
+    if (a_.routing.expert32)
+      load(a_.routing.expert32);
+    else
+      load(a_.routing.expert64);
     for (uint32_t i = threadIdx.x; i < shape_.groups * shape_.columns; i += kLayoutThreads) near_.marked[i] = 0;
     for (uint32_t i = threadIdx.x; i < shape_.tokens * shape_.set_words; i += kLayoutThreads) near_.sets[i] = 0;
     __syncthreads();
@@ -87,19 +90,22 @@ class LayoutCta {
 
   TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token() < tile_.count; }
 
-  TRANSLOAD_ROLE void load() {
+  // Reads of all choices are under way before the first is looked at.
+  template <class Id>
+  TRANSLOAD_ROLE void load(const Id* ids) {
+    const uint64_t first = tile_.first * a_.shape.top_k;
+    Id read[kEach];
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      Choice& c = choices_[i];
-      c.expert = -1;
-      if (!in_tile(c)) continue;
-      const uint64_t token = tile_.first + c.token();
-      const int64_t expert = a_.routing.expert(token, c.slot());
-      c.weight = a_.routing.weight[token * a_.shape.top_k + c.slot()];
-      if (expert >= -1 && expert < int64_t(a_.experts.experts))
-        c.expert = int32_t(expert);
-      else
-        note_bad(token * a_.shape.top_k + c.slot());
+      const uint64_t at = first + threadIdx.x + i * kLayoutThreads;
+      read[i] = in_tile(choices_[i]) ? ids[at] : Id(-1);
+      choices_[i].weight = in_tile(choices_[i]) ? a_.routing.weight[at] : 0;
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) {
+      const bool good = read[i] >= -1 && int64_t(read[i]) < int64_t(a_.experts.experts);
+      choices_[i].expert = good ? int32_t(read[i]) : -1;
+      if (!good) note_bad(first + threadIdx.x + i * kLayoutThreads);
     }
   }
 
@@ -117,15 +123,23 @@ class LayoutCta {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       Choice& c = choices_[i];
-      c.rank = c.node = kNobody;
-      if (c.expert < 0) continue;
-      const uint32_t owner = a_.experts.owner[c.expert];
-      atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
-      if (!mark_column(c.token(), owner)) continue;
-      c.rank = owner;
-      const uint32_t node = a_.map.node_of[owner];
-      if (node != a_.map.node && mark_column(c.token(), a_.map.ranks + node)) c.node = a_.map.ranks + node;
+      c.rank = c.expert < 0 ? kNobody : a_.experts.owner[c.expert];
+      if (c.expert >= 0) atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
     }
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) choices_[i].node = node_of(choices_[i].rank);
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) {
+      Choice& c = choices_[i];
+      if (c.rank != kNobody && !mark_column(c.token(), c.rank)) c.rank = c.node = kNobody;
+      if (c.node != kNobody && !mark_column(c.token(), c.node)) c.node = kNobody;
+    }
+  }
+
+  // The column of a rank's node, unless it is mine.
+  TRANSLOAD_ROLE uint32_t node_of(uint32_t rank) const {
+    const uint32_t node = rank == kNobody ? a_.map.node : a_.map.node_of[rank];
+    return node == a_.map.node ? kNobody : a_.map.ranks + node;
   }
 
   TRANSLOAD_ROLE void count(uint32_t* tile_counts) {
@@ -140,24 +154,25 @@ class LayoutCta {
   }
 
   // How many tiles lie between this one and the last one of the same CTA.
-  TRANSLOAD_ROLE uint32_t tiles_between(uint64_t t) const { return uint32_t(t < gridDim.x ? t : gridDim.x - 1); }
+  TRANSLOAD_ROLE uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
 
-  TRANSLOAD_ROLE bool wait_for_tiles(uint64_t t) {
+  TRANSLOAD_ROLE bool wait_for_tiles(uint32_t t) {
     bool here = true;
     if (threadIdx.x < tiles_between(t)) {
-      const uint64_t other = t - 1 - threadIdx.x;
+      const uint32_t other = t - 1 - threadIdx.x;
       here = await(a_.call, {shared_.tile_word + SharedCounts::tile_index(other, gridDim.x),
                              SharedCounts::tile_tag(use_, other), a_.map.me});
     }
     return __syncthreads_and(here);
   }
 
-  TRANSLOAD_ROLE void carry_on(uint64_t t) {
+  TRANSLOAD_ROLE void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
+    const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) {
       uint32_t start = near_.carry[c];
       for (uint32_t i = 1; i <= others; ++i)
-        start += shared_.tile[uint64_t(SharedCounts::tile_index(t - i, gridDim.x)) * shape_.columns + c];
+        start += shared_.tile[uint64_t(place < i ? place + places - i : place - i) * shape_.columns + c];
       near_.start[c] = start;
       near_.carry[c] = start + near_.before[last + c] + __popc(near_.marked[last + c]);
     }
@@ -332,9 +347,10 @@ class LayoutCta {
   }
 
   const LayoutArgs& a_;
-  const TileShape shape_;
+  const TileShape& shape_;
   const TileMemory near_;
-  const SharedCounts shared_;
+  const SharedCounts& shared_;
+  const uint32_t tiles_;
   const Word use_;
   uint32_t* expert_;  // [expert place] choices that this CTA has seen
   TokenRange tile_{};

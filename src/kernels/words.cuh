@@ -18,7 +18,7 @@ struct OwnNeed {
 // As DeviceFault::set has them.
 enum class GaveUp : Word { kExpired = 1, kBroken = 2, kAborted = 3 };
 
-__device__ inline bool given_up(const DeviceCall& call) { return observed_here(&call.state->gave_up) != 0; }
+__device__ inline bool given_up(const DeviceCall& call) { return glanced_here(&call.state->gave_up) != 0; }
 
 // The first to give up says why; the host sees the fault whole.
 __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, GaveUp why) {
@@ -28,7 +28,7 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Gave
   fault.channel = ~Word(0);
   fault.whom = need.me;
   fault.what = Word(Waiting::kCounts);
-  fault.seen = observed_here(need.word);
+  fault.seen = glanced_here(need.word);
   fault.expected = need.value;
   fault.epoch = call.state->epoch + 1;
   publish_to_host(&fault.set, Word(why));
