@@ -29,12 +29,16 @@ class Buffer {
   }
   template <class T>
   explicit Buffer(const std::vector<T>& values) : Buffer(values.size() * sizeof(T)) {
-    must(cudaMemcpy(base_ + kGuard, values.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+    write(values);
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { cudaFree(base_); }
 
+  template <class T>
+  void write(const std::vector<T>& values) {
+    must(cudaMemcpy(base_ + kGuard, values.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
   template <class T>
   T* as() const {
     return reinterpret_cast<T*>(base_ + kGuard);
@@ -89,6 +93,42 @@ struct Tables {
         experts{owner.as<uint32_t>(), place.as<uint32_t>(), rank_begin.as<uint32_t>(), e.experts} {
     map.node_begin = node_begin.as<uint32_t>();
     map.node_of = node_of.as<uint32_t>();
+  }
+};
+
+// Device memory of one layout.
+struct LayoutBuffers {
+  ScaleMatrix scales;
+  Buffer narrow, wide, weights, scale_values, tails, routes, to_peers, to_nodes;
+
+  LayoutBuffers(const LayoutWorld& world, const LayoutResult& expected)
+      : scales(world.inputs[world.me].tokens, world.shape.scales, world.c.channels),
+        narrow(world.inputs[world.me].narrow),
+        wide(world.inputs[world.me].wide),
+        weights(world.inputs[world.me].weights),
+        scale_values(scales.values),
+        tails(expected.tails.size() - 1),
+        routes(expected.out.routes.size() * sizeof(Route)),
+        to_peers(expected.to_peers.size()),
+        to_nodes(expected.to_nodes.size()) {}
+
+  void fill(const LayoutWorld& world, LayoutArgs& args) {
+    args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
+                    world.inputs[world.me].tokens, world.c.top_k};
+    args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
+    args.tails = tails.as<char>();
+    args.routes = routes.as<Route>();
+    args.counts_to_peers = to_peers.as<char>();
+    args.counts_to_nodes = to_nodes.as<char>();
+  }
+
+  bool hold(const LayoutWorld& world, const LayoutResult& expected) {
+    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
+    scales.copy_to(tails_expected, world.shape, world.inputs[world.me].tokens);
+    bool good = tails.holds("tails", tails_expected);
+    good = routes.holds("routes", expected.out.routes) && good;
+    good = to_peers.holds("counts to peers", expected.to_peers) && good;
+    return to_nodes.holds("counts to nodes", expected.to_nodes) && good;
   }
 };
 
@@ -168,6 +208,38 @@ class Check {
     std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
   }
 
+  // A layout captured once, replayed with new routing each time.
+  void check_replays(const LayoutCase& c, uint64_t seed) {
+    LayoutWorld world(c, seed);
+    const Tables tables(world);
+    LayoutBuffers at(world, lay_out_rank(world, world.me));
+    LayoutArgs args = layout_args(world, tables);
+    at.fill(world, args);
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t replay;
+    must(cudaStreamCreate(&stream), "cudaStreamCreate");
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    must(launch_layout(args, stream), "launch_layout");
+    end_use(stream);
+    must(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+    must(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    for (int turn = 0; turn < 5; ++turn) {
+      ++cases_;
+      world.route_anew();
+      at.narrow.write(world.inputs[world.me].narrow);
+      at.wide.write(world.inputs[world.me].wide);
+      at.weights.write(world.inputs[world.me].weights);
+      must(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      must(cudaStreamSynchronize(stream), "replay");
+      const LayoutResult expected = lay_out_rank(world, world.me);
+      if (!told(expected.out.bad) || !at.hold(world, expected)) ++wrong_;
+    }
+    must(cudaGraphExecDestroy(replay), "cudaGraphExecDestroy");
+    must(cudaGraphDestroy(graph), "cudaGraphDestroy");
+    must(cudaStreamDestroy(stream), "cudaStreamDestroy");
+  }
+
   void time_layouts();
   uint32_t cases() const { return cases_; }
   uint32_t wrong() const { return wrong_; }
@@ -192,49 +264,32 @@ class Check {
     return args;
   }
 
-  void end_use() {
-    must(launch(end_use_kernel, {1, 1, 0}, call(1), nullptr), "end_use");
-  }
+  void end_use(CUstream_st* stream) { must(launch(end_use_kernel, {1, 1, 0}, call(1), stream), "end_use"); }
 
   bool check_layout(const LayoutWorld& world, const Tables& tables, const LayoutResult& expected) {
-    const RankInputs& in = world.inputs[world.me];
-    std::mt19937_64 random(world.random);
-    const ScaleMatrix scales(in.tokens, world.shape.scales, random);
-    Buffer narrow(in.narrow), wide(in.wide), weights(in.weights), scale_values(scales.values);
-    Buffer tails(in.tokens * world.shape.tail_bytes()), routes(in.tokens * world.c.top_k * sizeof(Route));
-    Buffer to_peers(expected.to_peers.size()), to_nodes(expected.to_nodes.size());
+    LayoutBuffers at(world, expected);
     LayoutArgs args = layout_args(world, tables);
-    args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
-                    in.tokens, world.c.top_k};
-    args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    args.tails = tails.as<char>();
-    args.routes = routes.as<Route>();
-    args.counts_to_peers = to_peers.as<char>();
-    args.counts_to_nodes = to_nodes.as<char>();
+    at.fill(world, args);
     must(launch_layout(args, nullptr), "launch_layout");
-    end_use();
+    end_use(nullptr);
     must(cudaDeviceSynchronize(), "layout");
-    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
-    scales.copy_to(tails_expected, world.shape, in.tokens);
-    bool good = tails.holds("tails", tails_expected);
-    good = routes.holds("routes", expected.out.routes) && good;
-    good = to_peers.holds("counts to peers", expected.to_peers) && good;
-    good = to_nodes.holds("counts to nodes", expected.to_nodes) && good;
-    const BadExpert& bad = expected.out.bad;
-    const bool same = host_->bad_found == Word(bad.found) &&
-                      (!bad.found || (host_->bad_token == bad.token && host_->bad_slot == bad.slot &&
-                                      int64_t(host_->bad_value) == bad.value));
-    if (!same)
-      std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
-                  (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    return told(expected.out.bad) && at.hold(world, expected);
+  }
+
+  bool told(const BadExpert& bad) {
     if (host_->fault.set != 0) must(1, "a wait inside a layout expired");
-    return good && same;
+    if (host_->bad_found == Word(bad.found) &&
+        (!bad.found ||
+         (host_->bad_token == bad.token && host_->bad_slot == bad.slot && int64_t(host_->bad_value) == bad.value)))
+      return true;
+    std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
+                (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    return false;
   }
 
   bool check_tails(const LayoutWorld& world) {
     const uint64_t tokens = world.inputs[world.me].tokens;
-    std::mt19937_64 random(world.random);
-    const ScaleMatrix scales(tokens, world.shape.scales, random);
+    const ScaleMatrix scales(tokens, world.shape.scales, world.c.channels);
     Buffer values(scales.values);
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
     Buffer tails(tokens * shape.tail_bytes());
@@ -349,17 +404,9 @@ void Check::time_layouts() {
         const std::vector<uint32_t> sizes(nodes, nodes == 1 ? 4 : 8);
         LayoutWorld world({sizes, 4096, 8, 256, 33, 64, true, false, 0, 0, 0, scales, ctas}, 1);
         const Tables tables(world);
-        const RankInputs& in = world.inputs[world.me];
-        Buffer wide(in.wide), weights(in.weights), values(4096 * 4 * (scales + 1)), routes(4096 * 8 * sizeof(Route));
+        LayoutBuffers at(world, lay_out_rank(world, world.me));
         LayoutArgs args = layout_args(world, tables);
-        Buffer tails(4096 * world.shape.tail_bytes()), to_peers(tables.map.peers * args.geometry.counts_bytes());
-        Buffer to_nodes(tables.map.nodes * args.geometry.node_counts_bytes());
-        args.routing = {nullptr, wide.as<int64_t>(), weights.as<float>(), 4096, 8};
-        args.scales = {values.as<uint32_t>(), scales, 1};
-        args.tails = tails.as<char>();
-        args.routes = routes.as<Route>();
-        args.counts_to_peers = to_peers.as<char>();
-        args.counts_to_nodes = to_nodes.as<char>();
+        at.fill(world, args);
         cudaEvent_t events[kRuns][2];
         for (auto& pair : events)
           for (cudaEvent_t& event : pair) must(cudaEventCreate(&event), "cudaEventCreate");
@@ -368,7 +415,7 @@ void Check::time_layouts() {
           must(cudaEventRecord(pair[0], nullptr), "cudaEventRecord");
           must(launch_layout(args, nullptr), "launch_layout");
           must(cudaEventRecord(pair[1], nullptr), "cudaEventRecord");
-          end_use();
+          end_use(nullptr);
         }
         must(cudaDeviceSynchronize(), "layouts");
         std::vector<float> us;
@@ -457,6 +504,8 @@ int check_all(uint64_t seed, uint32_t cases_each) {
     check_group(check, name, cases, seed);
   }
   check_group(check, "far shapes", far_cases(), seed);
+  for (uint32_t ctas : {1u, 7u, 16u})
+    check.check_replays({{3, 5}, 3000, 8, 256, 33, 64, true, false, 0.05, 0.0001, 0, 4, ctas}, seed);
   check.check_giving_up();
   std::printf("%u cases, %u wrong\n", check.cases(), check.wrong());
   std::fflush(stdout);
