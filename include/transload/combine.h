@@ -4,6 +4,9 @@
 // that node in ascending rank, in fp32; the part of another node is rounded to the wire type; the result is (B + S_0) +
 // S_1 + ... rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as the canonical
 // quiet NaN. It depends on how ranks are cut into nodes, because fp32 addition is not associative.
+//
+// A row that its dispatch dropped (rows_max) is left out. If all rows of a node were, its part is +0, and the own
+// node's is left out.
 #pragma once
 #include "transload/dispatch.h"
 
@@ -17,7 +20,7 @@ enum class CombineSource : uint8_t {
 enum class CombineWire : uint8_t { kBf16, kF32 };  // of partial sums between nodes
 
 struct CombineInputs {
-  Tensor x;  // [M, H] bf16, contiguous: one row for each row that the dispatch gave, same order
+  Tensor x;  // [M, H] bf16, contiguous: as many rows as the dispatch's x, same order; past its `rows` not read
   Handle handle;
   Tensor topk_weights;  // [M, K] float32, contiguous; optional: summed too, without biases
   Tensor bias[2];       // [T, H] bf16, contiguous; optional, the first before the second

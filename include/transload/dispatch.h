@@ -22,7 +22,11 @@ enum class Landing : uint8_t {
   kDirect,  // rows are stored straight into a lease of mine
   kRing,    // rows pass a bounded ring of mine
 };
-enum class Overflow : uint8_t { kFail, kDrop };
+// Where more rows come than rows_max. Either way the trip is completed, and the group is good.
+enum class Overflow : uint8_t {
+  kFail,  // the dispatch throws Error{kTooManyRows}, which tells needed and given; there is no handle then
+  kDrop,  // the last rows, in the order of the output, are dropped; the status tells
+};
 
 // What a dispatch leaves for combine and for cached dispatches: rows, logs and counts of one routing. Immutable,
 // shared, reusable; outlives later dispatches and may be used with any channels. Valid only with the group that made
@@ -37,8 +41,10 @@ struct DispatchInputs {
   Tensor topk_weights;  // [T, K] float32. Not with a handle
   Handle handle;        // cached: the routing of an earlier dispatch; no counts travel
   uint32_t expert_alignment = 1;  // per-expert counts are rounded up to a multiple of it
-  int64_t rows_max = 0;           // > 0: most rows of the output, no host wait (not supported on the CPU yet)
-  Overflow overflow = Overflow::kFail;
+  // > 0: the outputs have room for so many rows, whatever comes, so that no count is needed to make them; ranks may
+  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come.
+  int64_t rows_max = 0;
+  Overflow overflow = Overflow::kFail;  // not with a handle
   Landing landing = Landing::kAuto;  // of what I receive
   Tensor out_x;  // [>= M, H] contiguous memory of mine for the rows (landing ring unless it lies in a lease); optional
   uint32_t channels = 0;  // 0: the group's
@@ -46,17 +52,24 @@ struct DispatchInputs {
 };
 
 struct DispatchOutputs {
-  int64_t rows = 0;     // M: one for each (token, me) with an expert of mine, by (source rank, source token)
+  // One for each (token, me) with an expert of mine, by (source rank, source token); at most rows_max. M is this or, if
+  // given, rows_max: rows of the tensors past `rows` hold nothing.
+  int64_t rows = 0;
+  int64_t rows_needed = 0;  // with those that were dropped
+  // On a GPU with rows_max, where the host does not wait: [1] int64, the rows needed; `rows` and `rows_needed` are
+  // rows_max then, expert_counts is empty, and a call that fails for want of room does so in Group::wait.
+  Tensor rows_on_device;
   Tensor x;             // [M, H] as the input's dtype
   Tensor scales;        // [M, S] contiguous, if given
   Tensor topk_idx;      // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
   Tensor topk_weights;  // [M, K] float32, 0 where topk_idx is -1. Not with a handle
   Tensor source;        // [M, 2] int32: source rank, source token. Not with a handle
-  std::vector<int64_t> expert_counts;  // rows of each local expert, rounded up to expert_alignment. Not with a handle
+  // Rows of each local expert in x, so dropped ones not counted; rounded up to expert_alignment. Not with a handle.
+  std::vector<int64_t> expert_counts;
   Handle handle;
   Landing landing = Landing::kAuto;  // what was chosen
   int64_t scale_out_rows = 0;        // copies of my tokens that crossed to other nodes
-  Status status;                     // ok, or kBadExpertId naming token and slot
+  Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
   Lease lease;                       // the tensors above live here
 };
 

@@ -54,6 +54,13 @@ enum class Canary : uint8_t {
   kLastChannelEmpty,  // the last channel is left out
   kEmptyRankSilent,   // a rank without tokens does not forward
   kDuplicateOnce,     // the second choice of the same expert is dropped
+  kScaleStrides,      // scales are read as if their rows followed each other
+  // Rows past rows_max.
+  kDropOffByOne,        // the row at rows_max is stored
+  kDroppedRowSummed,    // a row that was dropped is summed
+  kDroppedNotReturned,  // no partial sum is returned for a token whose rows on a node were all dropped
+  kOverflowFailsEarly,  // a call that fails for want of room ends before its trip is complete
+  // Offsets and sums.
   kOffset32,          // an offset loses its upper half
   kSumByArrival,      // parts are summed in the order in which they came
   kOwnPartRounded,    // the own node's part is rounded like one that crossed
@@ -103,6 +110,11 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "last_channel_empty",
                                         "empty_rank_silent",
                                         "duplicate_once",
+                                        "scale_strides",
+                                        "drop_off_by_one",
+                                        "dropped_row_summed",
+                                        "dropped_not_returned",
+                                        "overflow_fails_early",
                                         "offset_32",
                                         "sum_by_arrival",
                                         "own_part_rounded",

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/macros.h"
 #include "base/word.h"
 
 namespace transload {
@@ -14,7 +15,6 @@ struct Card {
   Word epoch;
   Word handle;  // epoch in which the handle was born; 0: none
   Word row_bytes;
-  Word rows_max;
   Operation operation;
   uint32_t scales;
   uint32_t top_k;
@@ -22,7 +22,7 @@ struct Card {
   uint32_t channels;
   uint32_t wire;     // of partial sums
   uint32_t weights;  // combine: they are summed too
-  uint32_t reserved = 0;
+  uint32_t reserved[3] = {};
 };
 static_assert(sizeof(Card) == 64);
 
@@ -34,10 +34,11 @@ struct Grant {
   Word direct;  // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;    // offset of the rows in the granter's scale-up region
   Word tails;   // dispatch: offset of the tails; combine: of the weights
-  Word reserved[3] = {};
+  Word rows_max;  // rows from this one on are dropped: nobody sends, stores, reads or sums them. Each rank has its own
+  Word reserved[2] = {};
 
-  Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
-  const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
+  TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
+  TRANSLOAD_HD const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
 };
 static_assert(sizeof(Grant) == 64);
 

@@ -74,6 +74,8 @@ struct PlanArgs {
   int64_t* expert_counts;       // [experts of mine]
   int64_t* host_expert_counts;  // the same in pinned memory, or null
   HostWords* host;
+  Word rows_max;  // rows from this one on are dropped
+  bool fails;     // and the host is told, if there are any
 };
 
 // Spans of a handle for other channels than those that it was born with.
@@ -82,6 +84,7 @@ struct SpanArgs {
   uint32_t ranks, sources, channels, ctas;
   uint64_t* forward;   // [source slots][channels + 1]
   uint64_t* arriving;  // [ranks][channels + 1]
+  Word rows_max;       // of the handle: rows from this one on were dropped
 };
 int launch_spans(const SpanArgs& args, CUstream_st* stream);
 

@@ -15,9 +15,10 @@ constexpr uint64_t kPlanNearBytes = 33 * sizeof(uint64_t);
 
 // What is known only when the kernel runs.
 struct PlanMoment {
-  Word use;    // of the notify whose counts lie in the mailboxes
-  Word epoch;  // of the call
-  char* near;  // kPlanNearBytes, aligned to 8
+  Word use;     // of the notify whose counts lie in the mailboxes
+  Word epoch;   // of the call
+  Word ticket;  // what the host waits for
+  char* near;   // kPlanNearBytes, aligned to 8
 };
 
 // The sum over the lanes up to mine.
@@ -52,7 +53,8 @@ class PlanCta {
     __syncthreads();
     if (threadIdx.x != 0) return;
     a_.host->rows = h.row_base[ranks];
-    publish_to_host(&a_.host->ticket, moment_.use);
+    if (a_.fails && h.row_base[ranks] > a_.rows_max) a_.host->too_many = h.row_base[ranks];
+    publish_to_host(&a_.host->ticket, moment_.ticket);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include "channel/word.h"
 #include "executor/cuda/words.cuh"
 #include "kernels/device_call.h"
+#include "protocol/warp.h"
 
 namespace transload {
 
@@ -15,13 +16,10 @@ struct OwnNeed {
   uint32_t me;
 };
 
-// As DeviceFault::set has them.
-enum class GaveUp : Word { kExpired = 1, kBroken = 2, kAborted = 3 };
-
 __device__ inline bool given_up(const DeviceCall& call) { return glanced_here(&call.state->gave_up) != 0; }
 
 // The first to give up says why; the host sees the fault whole.
-__device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, GaveUp why) {
+__device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, DeviceFailure why) {
   if (!first_to_set(&call.state->gave_up)) return;
   DeviceFault& fault = call.host->fault;
   fault.role = Word(Role::kNotify);
@@ -30,7 +28,6 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Gave
   fault.what = Word(Waiting::kCounts);
   fault.seen = glanced_here(need.word);
   fault.expected = need.value;
-  fault.epoch = call.state->epoch + 1;
   publish_to_host(&fault.set, Word(why));
 }
 
@@ -42,8 +39,8 @@ __device__ inline bool await(const DeviceCall& call, const OwnNeed& need) {
     pause();
     if (turn % kTurnsBetweenLooks != 0) continue;
     if (given_up(call)) return false;
-    if (glanced_at_host(&call.host->abort) != 0) give_up(call, need, GaveUp::kAborted);
-    if (now_ns() - since > call.deadline_ns) give_up(call, need, GaveUp::kExpired);
+    if (glanced_at_host(&call.host->abort) != 0) give_up(call, need, DeviceFailure::kAborted);
+    if (now_ns() - since > call.deadline_ns) give_up(call, need, DeviceFailure::kExpired);
   }
   return true;
 }

@@ -101,7 +101,6 @@ TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card& other, uint32_t 
   same(Broken::kChannels, mine.channels, other.channels);
   same(Broken::kWire, mine.wire, other.wire);
   same(Broken::kWeights, mine.weights, other.weights);
-  same(Broken::kRowsMax, mine.rows_max, other.rows_max);
 }
 
 // Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
@@ -171,6 +170,7 @@ struct Granted {
   const Word* row_base;  // by source slot of mine; still in shared memory
   char* rows;
   char* tails;
+  Word rows_max;
   bool direct;
 };
 
@@ -196,7 +196,7 @@ class Grants {
       const Grant* g = call.grant_of(uint32_t(p.i));
       const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
       granted_[p] = {g->row_base(), b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails),
-                     w.peek(&g->direct) != 0};
+                     w.peek(&g->rows_max), w.peek(&g->direct) != 0};
     });
   }
 
@@ -204,6 +204,10 @@ class Grants {
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
   TRANSLOAD_ROLE Word row(W& w, int p, uint32_t slot, uint32_t ordinal) const {
     return w.peek(granted_[p].row_base + slot) + ordinal;
+  }
+  // False: the peer has no room for this row of its, and nobody touches it.
+  TRANSLOAD_ROLE bool keeps(int p, Word row) const {
+    return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
   TRANSLOAD_ROLE char* rows(int p) const { return granted_[p].rows; }
   TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }

@@ -21,6 +21,8 @@ enum class Situation : uint8_t {
   kSourcePush,
   kCachedDispatch,
   kForwarderBlocked,  // one stream of a forwarder waited for a credit while another moved on
+  kRowsDropped,       // more rows than rows_max
+  kAllDropped,        // of a token's rows on another node none was kept
   kSlabExhausted,     // a lease could not be had, so the landing fell back to the ring
   kQueueFull,         // the network took no more and the executor kept the put back
   kSlept,             // a thread of a rank went to sleep and a bell woke it
@@ -32,7 +34,7 @@ enum class Situation : uint8_t {
 
 constexpr const char* kSituationNames[] = {
     "ring_full",    "ring_wrap",   "drain_wait",      "channel_empty",     "rank_empty",        "landing_direct",
-    "landing_ring", "source_pull", "source_push",     "cached_dispatch",   "forwarder_blocked", "slab_exhausted",
+    "landing_ring", "source_pull", "source_push",     "cached_dispatch",   "forwarder_blocked", "rows_dropped", "all_dropped", "slab_exhausted",
     "queue_full",   "slept",       "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
 static_assert(sizeof(kSituationNames) / sizeof(*kSituationNames) == std::size_t(Situation::kCount));
 

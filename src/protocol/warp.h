@@ -117,7 +117,6 @@ enum class Broken : uint8_t {
   kWire,
   kWeights,
   kHandle,
-  kRowsMax,
   kHeader,  // of a token
   kCounts,  // of a rank
 };

@@ -24,10 +24,14 @@ void add_nodes(const Problem& problem, Source token, const RowOf<Value>& row, Wi
   for (uint32_t node = 0; node < owners.size(); ++node) {
     if (owners[node].empty()) continue;
     std::vector<float> part(total.size(), 0.0f);
+    bool any = false;
     for (uint32_t owner : owners[node]) {
+      if (!kept(problem, owner, token)) continue;
+      any = true;
       const Value* values = row(owner, token);
       for (size_t i = 0; i < part.size(); ++i) part[i] += as_float(values[i]);
     }
+    if (node == origin_node && !any) continue;
     if (node != origin_node)
       for (float& value : part) value = wire(value);
     for (size_t i = 0; i < part.size(); ++i) total[i] += part[i];
@@ -40,6 +44,25 @@ uint32_t node_of(const Problem& problem, uint32_t rank) {
   uint32_t node = 0;
   for (uint32_t first = 0; first + problem.node_sizes[node] <= rank; ++node) first += problem.node_sizes[node];
   return node;
+}
+
+void limit_rows(Problem& problem, const std::vector<int64_t>& rows_max) {
+  problem.drop_from.clear();
+  if (rows_max.empty()) return;
+  const Source none{uint32_t(problem.routes.size()), 0};
+  std::vector<Source> drop_from;
+  for (uint32_t rank = 0; rank < problem.routes.size(); ++rank) {
+    const std::vector<Source> all = received_by(problem, rank).source;
+    const int64_t most = rows_max[rank];
+    drop_from.push_back(most > 0 && most < int64_t(all.size()) ? all[size_t(most)] : none);
+  }
+  problem.drop_from = std::move(drop_from);
+}
+
+bool kept(const Problem& problem, uint32_t owner, Source token) {
+  if (problem.drop_from.empty()) return true;
+  const Source from = problem.drop_from[owner];
+  return token.rank < from.rank || (token.rank == from.rank && token.token < from.token);
 }
 
 Received received_by(const Problem& problem, uint32_t rank, uint32_t alignment) {
@@ -58,6 +81,8 @@ Received received_by(const Problem& problem, uint32_t rank, uint32_t alignment) 
       bool any = false;
       for (size_t k = 0; k < problem.top_k; ++k) any = any || mine(k);
       if (!any) continue;
+      ++out.needed;
+      if (!kept(problem, rank, {source, token})) continue;
       out.source.push_back({source, token});
       for (size_t k = 0; k < problem.top_k; ++k) {
         out.ids.push_back(mine(k) ? local[size_t(routes.ids[first + k])] : -1);

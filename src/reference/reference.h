@@ -13,20 +13,28 @@ struct Routes {
   std::vector<float> weights;  // [tokens, top_k]
 };
 
-struct Problem {
-  std::vector<uint32_t> node_sizes;
-  std::vector<uint32_t> owner;  // [experts] rank of each
-  uint32_t top_k = 1;
-  std::vector<Routes> routes;  // [ranks]
-};
-
 struct Source {
   uint32_t rank;
   int64_t token;
 };
 
+struct Problem {
+  std::vector<uint32_t> node_sizes;
+  std::vector<uint32_t> owner;  // [experts] rank of each
+  uint32_t top_k = 1;
+  std::vector<Routes> routes;     // [ranks]
+  std::vector<Source> drop_from;  // [ranks] rows of this token and of later ones are dropped there; empty: none. See
+                                  // limit_rows
+};
+
+// Each rank keeps so many rows, the first ones; 0: all. [ranks], or empty: all of all.
+void limit_rows(Problem& problem, const std::vector<int64_t>& rows_max);
+// Whether the row of a token at an owner of it is kept.
+bool kept(const Problem& problem, uint32_t owner, Source token);
+
 // What one rank receives, by (source rank, source token).
 struct Received {
+  int64_t needed = 0;                  // rows, with those that are dropped
   std::vector<Source> source;          // [M]
   std::vector<int32_t> ids;            // [M, top_k] local expert ids, -1 elsewhere
   std::vector<float> weights;          // [M, top_k], 0 elsewhere

@@ -151,9 +151,9 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
   within("expert_alignment", in.expert_alignment, 1, 1 << 20);
   want_one_of("landing", uint32_t(in.landing), 3);
   want_one_of("overflow", uint32_t(in.overflow), 2);
-  if (in.rows_max != 0)
-    throw Error(Code::kNotSupported,
-                "rows_max: " + std::to_string(in.rows_max) + ", must be 0: this build waits for the row count");
+  const uint64_t rows_most = o.tokens_max * o.bootstrap.ranks;
+  if (in.rows_max < 0 || uint64_t(in.rows_max) > rows_most)
+    refuse("rows_max", std::to_string(in.rows_max), "0 to " + std::to_string(rows_most) + ", what can come at most");
   if (!in.handle) check_routing(o, in);
   if (in.handle) {
     want_handle(group, in.handle);
@@ -161,6 +161,8 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
       refuse("topk_idx", "given with a handle", "absent: the handle is the routing");
     if (uint64_t(in.x.rows()) != in.handle->tokens)
       refuse("x", shape_of(in.x), "of as many rows as the handle, " + std::to_string(in.handle->tokens));
+    if (in.rows_max != 0 && uint64_t(in.rows_max) != in.handle->rows_max)
+      refuse("rows_max", std::to_string(in.rows_max), "0 or what the handle's dispatch was given: the handle keeps it");
   }
   if (in.out_x.given()) {
     want_contiguous("out_x", in.out_x);
@@ -168,6 +170,9 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
     if (in.out_x.row_bytes() != in.x.row_bytes())
       refuse("out_x", std::to_string(in.out_x.row_bytes()) + " bytes a row",
              std::to_string(in.x.row_bytes()) + ", as x");
+    const uint64_t rows_max = in.handle ? in.handle->rows_max : in.rows_max == 0 ? kNoRowsMax : uint64_t(in.rows_max);
+    if (rows_max != kNoRowsMax && uint64_t(in.out_x.rows()) < rows_max)
+      refuse("out_x", std::to_string(in.out_x.rows()) + " rows", "at least " + std::to_string(rows_max) + ", rows_max");
   }
 }
 
@@ -176,13 +181,13 @@ void check_combine(const GroupOptions& o, const void* group, const CombineInputs
   want_handle(group, in.handle);
   if (!in.x.given()) refuse("x", "not given", "a matrix [rows, hidden]");
   want_type("x", in.x, kBf16, "bfloat16");
-  want_shape("x", in.x, in.handle->rows(), uint64_t(in.x.columns()));
+  want_shape("x", in.x, in.handle->rows_held(), uint64_t(in.x.columns()));
   want_unit("x", in.x.row_bytes());
   within("row bytes of x", in.x.row_bytes(), kTokenUnit, o.row_bytes_max);
   want_aligned("x", in.x);
   if (in.topk_weights.given()) {
     want_type("topk_weights", in.topk_weights, kF32, "float32");
-    want_shape("topk_weights", in.topk_weights, in.handle->rows(), in.handle->top_k);
+    want_shape("topk_weights", in.topk_weights, in.handle->rows_held(), in.handle->top_k);
   }
   for (int i = 0; i < 2; ++i) {
     const char* name = i == 0 ? "bias[0]" : "bias[1]";
@@ -199,6 +204,12 @@ void check_combine(const GroupOptions& o, const void* group, const CombineInputs
   within("channels", in.channels, 0, o.channels);
   want_one_of("source", uint32_t(in.source), 3);
   want_one_of("wire", uint32_t(in.wire), 2);
+}
+
+Status bad_expert(const BadExpert& bad, uint32_t experts) {
+  return {Code::kBadExpertId, "topk_idx: " + std::to_string(bad.value) + " at token " + std::to_string(bad.token) +
+                                  ", slot " + std::to_string(bad.slot) + ", must be -1 to " +
+                                  std::to_string(experts - 1) + "; counted as -1"};
 }
 
 Tensor tensor_from(const DLTensor& other) {

@@ -24,7 +24,7 @@ class CombineCall {
     begin();
     forward_ = forward_spans(handle_, channels_);
     rows_of_ = row_spans(handle_, channels_);
-    g_.write_grants(call_, {pull_, in_.x.as<char>(), in_.topk_weights.as<char>()}, handle_.row_base);
+    g_.write_grants(call_, {pull_, in_.x.as<char>(), in_.topk_weights.as<char>(), handle_.rows_max}, handle_.row_base);
     move_rows();
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);
     return std::move(out_);
@@ -81,7 +81,8 @@ class CombineCall {
 
   // What Progress counts: cards, grants, rows pushed, partial sums, results.
   uint64_t rows_to_move() const {
-    return g_.cards_shown() + g_.map.peers + (pull_ ? 0 : handle_.rows()) + handle_.log_token.size() + handle_.tokens;
+    return g_.cards_shown() + g_.map.peers + (pull_ ? 0 : handle_.rows_kept()) + handle_.log_token.size() +
+           handle_.tokens;
   }
 
   CombineTrip trip() {
@@ -102,6 +103,7 @@ class CombineCall {
     t.log = handle_.log.data();
     t.log_width = handle_.log_width;
     t.rows_of = rows_of_.view();
+    t.rows_max = handle_.rows_max;
     t.rows = in_.x.as<char>();
     t.row_weights = in_.topk_weights.as<char>();
     return t;

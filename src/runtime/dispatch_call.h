@@ -31,6 +31,7 @@ class DispatchCall {
     else
       notify();
     take_outputs();
+    if (planted<Plants>(Canary::kOverflowFailsEarly) && fails()) fail_for_room();
     move_tokens();
     return finish();
   }
@@ -116,7 +117,8 @@ class DispatchCall {
     for (uint32_t n : layout.counts.to_node) made->sent_to_nodes += n;
     made->row_base = std::move(plan.row_base);
     made->source_tokens = std::move(plan.source_tokens);
-    made->row_token.resize(made->rows());
+    if (in_.rows_max > 0) made->rows_max = uint64_t(in_.rows_max);
+    made->row_token.resize(made->rows_kept());
     const uint32_t slots = g_.map.sources();
     forward_ = SpanTable(slots, channels_);
     made->log_begin.assign(slots + 1, 0);
@@ -150,17 +152,22 @@ class DispatchCall {
     return reinterpret_cast<Header*>(g_.tails.data() + token * shape_.tail_bytes() + shape_.scale_bytes());
   }
 
+  int64_t scale_at(int64_t token, int64_t i) const {
+    if (planted<Plants>(Canary::kScaleStrides)) return token * in_.scales.columns() + i;
+    return token * in_.scales.strides[0] + i * in_.scales.strides[1];
+  }
+
   void fill_scales() {
     if (shape_.scales == 0) return;
     for (int64_t token = 0; token < in_.scales.rows(); ++token)
       for (int64_t i = 0; i < in_.scales.columns(); ++i)
         std::memcpy(g_.tails.data() + uint64_t(token) * shape_.tail_bytes() + uint64_t(i) * 4,
-                    in_.scales.as<char>() + (token * in_.scales.strides[0] + i * in_.scales.strides[1]) * 4, 4);
+                    in_.scales.as<char>() + scale_at(token, i) * 4, 4);
   }
 
   // Room for what I receive, and with it the landing.
   void take_outputs() {
-    const uint64_t rows = handle_->rows(), k = shape_.listed ? shape_.top_k : 0;
+    const uint64_t rows = handle_->rows_held(), k = shape_.listed ? shape_.top_k : 0;
     too_small_ =
         in_.out_x.given() && uint64_t(in_.out_x.rows()) < rows;  // the trip completes into a lease, then the call fails
     const bool own_rows = in_.out_x.given() && !too_small_;
@@ -187,7 +194,8 @@ class DispatchCall {
       out_.source = put(kI32, source_at, 2);
     }
     out_.lease = Lease(block);
-    out_.rows = int64_t(rows);
+    out_.rows = int64_t(handle_->rows_kept());
+    out_.rows_needed = int64_t(handle_->rows_needed());
   }
 
   void choose_landing(bool reachable, bool leased, uint64_t bytes) {
@@ -224,7 +232,8 @@ class DispatchCall {
     t.log_width = handle_->log_width;
     t.arriving = arriving_.view();
     t.row_base = handle_->row_base.data();
-    t.row_token = handle_->row_token.data();
+    t.row_token = const_cast<uint32_t*>(handle_->row_token.data());  // so is this
+    t.rows_max = handle_->rows_max;
     t.direct = direct_;
     t.rows = rows_;
     t.row_tails = row_tails_;
@@ -236,7 +245,7 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, {direct_, rows_, row_tails_}, handle_->row_base);
+    g_.write_grants(call_, {direct_, rows_, row_tails_, handle_->rows_max}, handle_->row_base);
     const uint32_t warps = g_.warps_of(channels_);
     const bool silent = handle_->tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
     const bool forwards = g_.map.nodes > 1 && !silent;
@@ -269,7 +278,7 @@ class DispatchCall {
   }
   uint64_t rows_to_move() const {
     uint64_t sum =
-        g_.map.peers + (direct_ ? 0 : handle_->rows()) + (in_.handle ? g_.cards_shown() : 0) + handle_->forwarded;
+        g_.map.peers + (direct_ ? 0 : handle_->rows_kept()) + (in_.handle ? g_.cards_shown() : 0) + handle_->forwarded;
     for (const Route& r : handle_->routes) sum += r.target != kNoRoute;
     return sum;
   }
@@ -279,18 +288,37 @@ class DispatchCall {
       throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
                                               std::to_string(out_.rows) +
                                               ", what this rank received; the group is good");
-    if (made_)
-      for (int64_t row = 0; row < out_.rows; ++row)
-        made_->row_token[uint64_t(row)] = uint32_t(out_.source.as<int32_t>()[row * 2 + 1]);
+    if (overflows()) {
+      reached<Plants>(Situation::kRowsDropped);
+      if (fails()) fail_for_room();
+      if (made_) count_kept_rows();
+      out_.status = {Code::kTooManyRows, too_many_rows() + " last rows were dropped"};
+    }
     out_.handle = handle_;
     out_.expert_counts = std::move(expert_counts_);
     out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
-    if (bad_.found)
-      out_.status = {Code::kBadExpertId, "topk_idx: " + std::to_string(bad_.value) + " at token " +
-                                             std::to_string(bad_.token) + ", slot " + std::to_string(bad_.slot) +
-                                             ", must be -1 to " + std::to_string(g_.experts.experts - 1) +
-                                             "; counted as -1"};
+    if (bad_.found) out_.status = bad_expert(bad_, g_.experts.experts);
     return std::move(out_);
+  }
+
+  // A handle was made where rows were dropped or fitted: its calls do the same again, and do not fail.
+  bool overflows() const { return handle_->rows_kept() < handle_->rows_needed(); }
+  bool fails() const { return overflows() && made_ && in_.overflow == Overflow::kFail; }
+  std::string too_many_rows() const {
+    return "rows_max: " + std::to_string(handle_->rows_max) + ", needed " + std::to_string(handle_->rows_needed()) +
+           ": the " + std::to_string(handle_->rows_needed() - handle_->rows_kept());
+  }
+  [[noreturn]] void fail_for_room() const {
+    throw Error(Code::kTooManyRows, too_many_rows() + " last rows have no room; the group is good");
+  }
+
+  // Experts' rows that lie in x: notify counted those that were dropped too.
+  void count_kept_rows() {
+    std::fill(expert_counts_.begin(), expert_counts_.end(), 0);
+    const int32_t* const idx = out_.topk_idx.template as<int32_t>();
+    for (int64_t i = 0; i < out_.rows * int64_t(shape_.top_k); ++i)
+      if (idx[i] >= 0) ++expert_counts_[size_t(idx[i])];
+    for (int64_t& n : expert_counts_) n = int64_t(round_up(uint64_t(n), in_.expert_alignment));
   }
 
   GroupCore<W>& g_;

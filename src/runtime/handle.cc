@@ -18,9 +18,8 @@ SpanTable row_spans(const HandleData& handle, uint32_t channels) {
   const uint32_t ranks = uint32_t(handle.source_tokens.size());
   SpanTable table(ranks, channels);
   for (uint32_t s = 0; s < ranks; ++s) {
-    const uint64_t first = handle.row_base[s];
-    table.set_tokens(s,
-                     {first, handle.row_token.data() + first, handle.row_base[s + 1] - first, handle.source_tokens[s]});
+    const uint64_t first = handle.kept(handle.row_base[s]), end = handle.kept(handle.row_base[s + 1]);
+    table.set_tokens(s, {first, handle.row_token.data() + first, end - first, handle.source_tokens[s]});
   }
   return table;
 }

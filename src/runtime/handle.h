@@ -1,6 +1,7 @@
 // What a Handle holds: the routing of one dispatch as its origin, its forwarders and its owners know it. No base, no
 // ring position, no channel cut: any later call may use it with any channels.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -9,6 +10,10 @@
 #include "transload/dispatch.h"
 
 namespace transload {
+
+struct DeviceHandleBlock;  // runtime/cuda/device_handle.h
+
+constexpr uint64_t kNoRowsMax = ~uint64_t(0);
 
 struct HandleData {
   const void* group = nullptr;  // that made it
@@ -31,9 +36,18 @@ struct HandleData {
   // As owner.
   std::vector<uint64_t> row_base;       // [ranks + 1]
   std::vector<uint32_t> source_tokens;  // [ranks]
-  std::vector<uint32_t> row_token;      // [rows] token at its source
+  std::vector<uint32_t> row_token;      // [rows_kept()] token at its source
+  uint64_t rows_max = kNoRowsMax;       // rows from this one on are dropped, in every call
 
-  uint64_t rows() const { return row_base.empty() ? 0 : row_base.back(); }
+  // Of a group on GPUs: the tables above lie there, and these are empty.
+  std::shared_ptr<const DeviceHandleBlock> device;
+  uint64_t device_rows = 0;  // that come; without a host wait: rows_max
+
+  uint64_t rows_needed() const { return row_base.empty() ? device_rows : row_base.back(); }
+  uint64_t kept(uint64_t row) const { return std::min(row, rows_max); }
+  uint64_t rows_kept() const { return kept(rows_needed()); }
+  // Of the tensors that hold my rows: known without counts where rows_max was given.
+  uint64_t rows_held() const { return rows_max == kNoRowsMax ? rows_needed() : rows_max; }
 };
 
 // Which entries of the log, and which of my rows, belong to which channel, for any number of channels.

@@ -57,45 +57,82 @@ void Program::keep(const ScenarioCall& call, Lease lease) {
   while (held_.size() > call.keep_leases) held_.pop_front();
 }
 
+// Scales as callers have them: rows that follow each other, rows with a gap, or column by column.
+Tensor Program::make_scales(const ScenarioCall& call, uint64_t salt) {
+  const int64_t tokens = s_.routings->of(dispatched_, *dispatch_call_).problem.routes[me()].tokens;
+  const int64_t columns = call.scales, manner = int64_t(drawn(salt, me() + 2000) % 3);
+  Tensor out = matrix(nullptr, tokens, columns, kF32);
+  out.strides[0] = manner == 2 ? 1 : columns + manner * 3;
+  out.strides[1] = manner == 2 ? std::max<int64_t>(tokens, 1) : 1;
+  scales_.assign(size_t((tokens + 1) * (columns + 3)), ~uint32_t(0));
+  out.data = scales_.data();
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int64_t c = 0; c < columns; ++c)
+      scales_[size_t(t * out.strides[0] + c * out.strides[1])] = make_scale(salt, me(), t, uint32_t(c));
+  return out;
+}
+
+// A dispatch that fails where more rows come than there is room for.
+bool Program::must_fail(uint32_t rank) {
+  if (dispatch_call_->overflow != Overflow::kFail) return false;
+  const int64_t most = s_.routings->of(dispatched_, *dispatch_call_).rows_max_of(rank);
+  return most > 0 && s_.routings->received(dispatched_, *dispatch_call_, rank).needed > most;
+}
+
+// What is nobody's after a failure for want of room: the calls that would need a handle of all ranks.
+bool Program::nobody_has_handle() {
+  for (uint32_t rank = 0; rank < s_.routings->ranks(); ++rank)
+    if (must_fail(rank)) return true;
+  return false;
+}
+
 void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   const bool cached = call.op == ScenarioCall::Op::kCached;
   if (!cached) {
     dispatched_ = dispatches_++;
     dispatch_call_ = &call;
+  } else if (nobody_has_handle()) {
+    return;
   }
-  const reference::Problem& problem = s_.routings->of(dispatched_, *dispatch_call_).problem;
-  reference::Routes routes = problem.routes[me()];
+  const Routings::Dispatched& made = s_.routings->of(dispatched_, *dispatch_call_);
+  reference::Routes routes = made.problem.routes[me()];
   const size_t bytes = call.hidden_bytes, tokens = size_t(routes.tokens);
   Private x(tokens * bytes);
-  std::vector<uint32_t> scales(tokens * call.scales + 1);
-  for (size_t t = 0; t < tokens; ++t) {
-    make_row(salt, {me(), int64_t(t)}, bytes, x.data() + t * bytes);
-    for (uint32_t c = 0; c < call.scales; ++c) scales[t * call.scales + c] = make_scale(salt, me(), int64_t(t), c);
-  }
+  for (size_t t = 0; t < tokens; ++t) make_row(salt, {me(), int64_t(t)}, bytes, x.data() + t * bytes);
   DispatchInputs in;
   in.x = matrix(x.data(), int64_t(tokens), int64_t(bytes / 2), kBf16);
-  if (call.scales > 0) in.scales = matrix(scales.data(), int64_t(tokens), call.scales, kF32);
+  if (call.scales > 0) in.scales = make_scales(call, salt);
   if (cached) {
     in.handle = handle_;
   } else {
-    in.topk_idx = matrix(routes.ids.data(), int64_t(tokens), problem.top_k, kI32);
-    in.topk_weights = matrix(routes.weights.data(), int64_t(tokens), problem.top_k, kF32);
+    in.topk_idx = matrix(routes.ids.data(), int64_t(tokens), made.problem.top_k, kI32);
+    in.topk_weights = matrix(routes.weights.data(), int64_t(tokens), made.problem.top_k, kF32);
+    in.rows_max = made.rows_max_of(me());
+    in.overflow = call.overflow;
   }
   in.landing = one_of(call.landing, drawn(salt, me()), Landing::kAuto, Landing::kRing);
   in.channels = call.channels;
   seat_.operation = "dispatch";
-  DispatchOutputs out = seat_.core.dispatch(in);
-  // The caller has its inputs back.
-  x.scribble();
-  std::fill(scales.begin(), scales.end(), ~uint32_t(0));
-  std::fill(routes.ids.begin(), routes.ids.end(), 0);
-  check({problem, received(), out, salt, bytes, call.scales, cached});
-  handle_ = out.handle;
-  keep(call, std::move(out.lease));
+  try {
+    DispatchOutputs out = seat_.core.dispatch(in);
+    // The caller has its inputs back.
+    x.scribble();
+    std::fill(scales_.begin(), scales_.end(), ~uint32_t(0));
+    std::fill(routes.ids.begin(), routes.ids.end(), 0);
+    if (!cached && must_fail(me())) return say(Checker::kConservation, "a dispatch with too many rows did not fail");
+    check({made.problem, received(), out, salt, bytes, call.scales, cached, made.rows_max_of(me())});
+    handle_ = out.handle;
+    keep(call, std::move(out.lease));
+  } catch (const Error& error) {
+    if (error.code() != Code::kTooManyRows) throw;
+    x.scribble();
+    if (cached || !must_fail(me())) say(Checker::kConservation, std::string("a dispatch failed: ") + error.what());
+    handle_ = nullptr;
+  }
 }
 
 void Program::check(const DispatchResult& r) {
-  s_.flights->host_load(static_cast<const char*>(r.out.x.data), r.out.x.bytes());
+  s_.flights->host_load(static_cast<const char*>(r.out.x.data), size_t(r.out.rows) * r.row_bytes);  // the rest is room
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
   if (!lost.empty()) return;  // nothing else can be told of these rows
@@ -106,9 +143,12 @@ void Program::check(const DispatchResult& r) {
 }
 
 void Program::combine(const ScenarioCall& call, uint64_t salt) {
-  const reference::Problem& problem = s_.routings->of(dispatched_, *dispatch_call_).problem;
+  if (nobody_has_handle()) return;
+  const Routings::Dispatched& made = s_.routings->of(dispatched_, *dispatch_call_);
+  const reference::Problem& problem = made.problem;
   const reference::Received& mine = received();
-  const size_t bytes = call.hidden_bytes, rows = mine.source.size(), k = problem.top_k;
+  const size_t kept = mine.source.size(), most = size_t(made.rows_max_of(me()));
+  const size_t bytes = call.hidden_bytes, rows = most > 0 ? most : kept, k = problem.top_k;
   const CombineSource source = one_of(call.source, drawn(salt, me()), CombineSource::kAuto, CombineSource::kPush);
   const size_t weights_at = round_up(rows * bytes, 16), all = weights_at + rows * k * 4;
   Lease lease;
@@ -116,7 +156,8 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   if (source != CombineSource::kPush) lease = seat_.core.lease(all);
   char* const y = source == CombineSource::kPush ? heap.data() : static_cast<char*>(lease.data());
   auto* const weights = reinterpret_cast<float*>(y + weights_at);
-  for (size_t i = 0; i < rows; ++i) {
+  std::memset(y, kScribble, all);  // rows past the kept ones hold nothing that counts
+  for (size_t i = 0; i < kept; ++i) {
     make_row(return_salt(salt, me()), mine.source[i], bytes, y + i * bytes);
     for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = make_weight(salt, me(), mine.source[i], j);
   }

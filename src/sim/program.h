@@ -32,6 +32,9 @@ class Program {
  private:
   void dispatch(const ScenarioCall& call, uint64_t salt);
   void combine(const ScenarioCall& call, uint64_t salt);
+  Tensor make_scales(const ScenarioCall& call, uint64_t salt);
+  bool must_fail(uint32_t rank);
+  bool nobody_has_handle();
   void check(const DispatchResult& result);
   void keep(const ScenarioCall& call, Lease lease);
   void say(Checker checker, const std::string& wrong);
@@ -45,6 +48,7 @@ class Program {
   uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of
   const ScenarioCall* dispatch_call_ = nullptr;
   Handle handle_;
+  std::vector<uint32_t> scales_;  // of the latest dispatch
   std::deque<Lease> held_;
 };
 

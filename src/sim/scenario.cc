@@ -267,6 +267,16 @@ void read_dispatch(Keys& keys, ScenarioCall& call) {
       "auto");
 }
 
+void read_rows_max(Keys& keys, const Scenario& s, ScenarioCall& call) {
+  call.overflow = keys.word<Overflow>("overflow", {{"drop", Overflow::kDrop}, {"fail", Overflow::kFail}}, "drop");
+  if (keys.says("rows_max", "seeded"))
+    call.rows_max = std::nullopt;
+  else if (keys.has("rows_max"))
+    call.rows_max = narrow<uint32_t>(keys.by_rank("rows_max", {0, 1 << 30}, s.ranks));
+  else if (keys.has("overflow"))
+    keys.refuse("overflow", "left out without rows_max");
+}
+
 void read_combine(Keys& keys, ScenarioCall& call) {
   using Source = std::optional<CombineSource>;
   using Wire = std::optional<CombineWire>;
@@ -295,6 +305,7 @@ ScenarioCall read_call(Keys& keys, const Scenario& s) {
       call.tokens =
           keys.has("tokens") ? narrow<uint32_t>(keys.by_rank("tokens", {0, limits().tokens_max}, s.ranks)) : s.tokens;
       read_dispatch(keys, call);
+      read_rows_max(keys, s, call);
       break;
     case Op::kCached:
       keys.call_it("a cached dispatch");
@@ -378,6 +389,11 @@ void check_together(Keys& keys, Scenario& s) {
     for (const uint32_t tokens : call.tokens) s.tokens_max = std::max(s.tokens_max, tokens);
     s.scales_max = std::max(s.scales_max, call.scales);
   }
+  for (const ScenarioCall& call : s.calls)
+    for (const uint32_t rows : call.rows_max.value_or(std::vector<uint32_t>{}))
+      if (rows > uint64_t(s.tokens_max) * s.ranks)
+        keys.refuse("call", "a rows_max of at most " + std::to_string(uint64_t(s.tokens_max) * s.ranks) +
+                                ", what can come at most");
   if (s.new_group_after && s.faults.empty()) keys.refuse("new_group_after", "false where there is no fault");
   GroupOptions options;
   options.bootstrap.ranks = s.ranks;

@@ -33,6 +33,8 @@ struct ScenarioCall {
   uint64_t hidden_bytes = 0;     // of a row
   uint32_t channels = 0;
   uint32_t scales = 0;                                         // of a row
+  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // by rank, 0: none; empty list: none
+  Overflow overflow = Overflow::kDrop;
   bool weights = false;                                        // combine: sum them too
   uint32_t biases = 0;                                         // combine: 0 to 2
   std::optional<Landing> landing = Landing::kAuto;             // either: rank by rank

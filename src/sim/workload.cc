@@ -80,6 +80,23 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
   return int32_t(h / 11 % experts);
 }
 
+// By rank: none, or what is needed, one less, some more, one row, or any.
+std::vector<int64_t> Routings::rows_max_of(const ScenarioCall& call, const reference::Problem& p, uint64_t salt) const {
+  if (call.rows_max && call.rows_max->empty()) return {};
+  const uint64_t most = uint64_t(scenario_.tokens_max) * ranks_;
+  std::vector<int64_t> out;
+  for (uint32_t r = 0; call.rows_max && r < ranks_; ++r)
+    out.push_back(int64_t(std::min<uint64_t>((*call.rows_max)[r], most)));
+  if (call.rows_max) return out;
+  for (uint32_t r = 0; r < ranks_; ++r) {
+    const uint64_t needed = reference::received_by(p, r).source.size(), h = mixed(salt, r);
+    const uint64_t choices[] = {0, needed, needed - (needed > 0), needed + 3, 1, h / 8 % (needed + 1)};
+    const uint64_t chosen = choices[h % 6];
+    out.push_back(int64_t(h % 6 == 0 ? 0 : std::max<uint64_t>(1, std::min(chosen, most))));
+  }
+  return out;
+}
+
 const Routings::Dispatched& Routings::of(uint32_t number, const ScenarioCall& call) {
   std::unique_ptr<Dispatched>& made = made_[number];
   if (made) return *made;
@@ -100,6 +117,8 @@ const Routings::Dispatched& Routings::of(uint32_t number, const ScenarioCall& ca
       }
     p.routes.push_back(std::move(routes));
   }
+  made->rows_max = rows_max_of(call, p, mixed(salt, 41));
+  reference::limit_rows(p, made->rows_max);
   made->received.resize(ranks_);
   return *made;
 }

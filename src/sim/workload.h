@@ -28,6 +28,8 @@ class Routings {
   struct Dispatched {
     reference::Problem problem;
     std::vector<std::unique_ptr<reference::Received>> received;  // [ranks]
+    std::vector<int64_t> rows_max;                               // [ranks] 0: none; or empty
+    int64_t rows_max_of(uint32_t rank) const { return rows_max.empty() ? 0 : rows_max[rank]; }
   };
   const Dispatched& of(uint32_t number, const ScenarioCall& call);
   const reference::Received& received(uint32_t number, const ScenarioCall& call, uint32_t rank);
@@ -38,6 +40,7 @@ class Routings {
     uint64_t salt;
     uint32_t rank, token;
   };
+  std::vector<int64_t> rows_max_of(const ScenarioCall& call, const reference::Problem& p, uint64_t salt) const;
   int32_t choose(const Of& of, uint32_t k, const int32_t* before) const;
 
   const Scenario& scenario_;

@@ -132,8 +132,10 @@ struct LayoutBuffers {
   }
 };
 
-__global__ void plan_kernel(const __grid_constant__ std::pair<PlanArgs, std::pair<Word, Word>> args) {
-  learn_plan(args.first, {args.second.first, args.second.second, near_memory()});
+__global__ void plan_kernel(const __grid_constant__ std::pair<PlanArgs, PlanMoment> args) {
+  PlanMoment moment = args.second;
+  moment.near = near_memory();
+  learn_plan(args.first, moment);
 }
 
 // Waits for a word that nobody writes.
@@ -193,7 +195,7 @@ class Check {
       must(cudaDeviceSynchronize(), "await");
       const DeviceFault& f = host_->fault;
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
-                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts) && f.epoch == 1;
+                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
       Buffer tails(64);
       const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, tails.as<char>()};
       must(launch_tails(args, nullptr), "launch_tails");
@@ -248,7 +250,7 @@ class Check {
   static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
 
   DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
-    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
+    return {nullptr, state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
   }
 
   LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {
@@ -336,12 +338,20 @@ class Check {
     handle.forward = forward.as<uint64_t>();
     handle.arriving = arriving.as<uint64_t>();
     const bool told = world.c.channels % 2;
-    const PlanArgs args{
-        board_here.as<Board>(),        tables.experts, world.c.channels, alignment, handle, counts.as<int64_t>(),
-        told ? host_counts_ : nullptr, host_};
+    const PlanArgs args{board_here.as<Board>(),
+                        tables.experts,
+                        world.c.channels,
+                        alignment,
+                        handle,
+                        counts.as<int64_t>(),
+                        told ? host_counts_ : nullptr,
+                        host_,
+                        expected.plan.rows() / 2,
+                        told};
     const uint32_t threads = world.c.top_k == 1 ? 32 : world.c.top_k == 2 ? 96 : world.c.top_k < 16 ? 512 : 1024;
-    host_->ticket = 0;
-    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch}}, nullptr), "plan");
+    const Word ticket = epoch + 7, too_many = told && args.rows_max < expected.plan.rows() ? expected.plan.rows() : 0;
+    host_->ticket = host_->too_many = 0;
+    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch, ticket, nullptr}}, nullptr), "plan");
     must(cudaDeviceSynchronize(), "plan");
     bool good = row_base.holds("row bases", expected.plan.row_base);
     good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
@@ -353,13 +363,19 @@ class Check {
     good = born.holds("born", &epoch, 8) && good;
     const std::vector<int64_t>& rows = expected.plan.expert_counts;
     if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
-    if (host_->ticket != use || host_->rows != expected.plan.rows()) good = false, std::printf("  ticket, rows\n");
+    if (host_->ticket != ticket || host_->rows != expected.plan.rows() || host_->too_many != too_many)
+      good = false, std::printf("  ticket, rows\n");
     return good && check_spans(world, expected, handle);
   }
 
   bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
     const RankMap map = world.ranks.seen_by(world.me);
-    Buffer row_token(plan.row_token), log_token(plan.log_token);
+    const uint64_t rows_max = world.c.top_k % 2 ? plan.plan.rows() * 2 / 3 : ~uint64_t(0);
+    const uint64_t kept = std::min(plan.plan.rows(), rows_max);
+    std::vector<uint64_t> row_base = plan.plan.row_base;
+    for (uint64_t& row : row_base) row = std::min(row, rows_max);
+    Buffer row_token(std::vector<uint32_t>(plan.row_token.begin(), plan.row_token.begin() + int64_t(kept)));
+    Buffer log_token(plan.log_token);
     handle.row_token = row_token.as<uint32_t>();
     handle.log_token = log_token.as<uint32_t>();
     bool good = plan.row_token.size() == plan.plan.rows() && plan.log_token.size() == plan.log_begin.back();
@@ -367,13 +383,13 @@ class Check {
     for (const uint32_t channels : {1u, 3u, world.c.channels, 100u}) {
       SpanTable arriving(map.ranks, channels), forward(map.sources(), channels);
       for (uint32_t s = 0; s < map.ranks; ++s)
-        arriving.set_tokens(s, run_of(plan.row_token, plan.plan.row_base, s, plan.plan.source_tokens[s]));
+        arriving.set_tokens(s, run_of(plan.row_token, row_base, s, plan.plan.source_tokens[s]));
       for (uint32_t s = 0; s < map.sources(); ++s)
         forward.set_tokens(s, run_of(plan.log_token, plan.log_begin, s, plan.slot_tokens[s]));
       const uint64_t rows_bytes = 8 * map.ranks * (channels + 1), log_bytes = 8 * map.sources() * (channels + 1);
       Buffer arriving_here(rows_bytes), forward_here(log_bytes);
       must(launch_spans({handle, map.ranks, map.sources(), channels, world.c.ctas, forward_here.as<uint64_t>(),
-                         arriving_here.as<uint64_t>()},
+                         arriving_here.as<uint64_t>(), rows_max},
                         nullptr),
            "launch_spans");
       must(cudaDeviceSynchronize(), "spans");

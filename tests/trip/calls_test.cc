@@ -183,7 +183,14 @@ TEST(BadInput, NamesArgumentValueAndBound) {
     refused([](auto& in) { in.topk_weights.shape[0] = 3; }, "topk_weights: [3, 4], must be [30, 4]");
     refused([](auto& in) { in.channels = 99; }, "channels: 99, must be 0 to 2");
     refused([](auto& in) { in.expert_alignment = 0; }, "expert_alignment: 0, must be 1 to");
-    refused([](auto& in) { in.rows_max = 5; }, "rows_max: 5", Code::kNotSupported);
+    refused([](auto& in) { in.rows_max = -1; }, "rows_max: -1, must be 0 to 120");
+    refused([](auto& in) { in.rows_max = 121; }, "rows_max: 121, must be 0 to 120, what can come at most");
+    refused(
+        [&](auto& in) {
+          in.rows_max = 9;
+          in.out_x = matrix(in.x.data, 8, w.columns, kBf16);
+        },
+        "out_x: 8 rows, must be at least 9, rows_max");
     refused([](auto& in) { in.x.data = static_cast<char*>(in.x.data) + 2; }, "aligned to 16 bytes");
     CombineInputs combine;
     EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("handle: not given"),
@@ -315,6 +322,9 @@ TEST(Random, Shapes) {
       p.scales = roll(0, 4);
       p.channels = roll(0, w.channels);
       p.columns = 8 * roll(1, w.columns / 8);
+      const uint32_t limited = roll(0, 2), most = *std::max_element(w.tokens.begin(), w.tokens.end()) * w.ranks();
+      for (uint32_t r = 0; limited == 0 && r < w.ranks(); ++r)
+        p.rows_max.push_back(roll(0, 3) == 0 ? 0 : roll(0, std::min(most, 80u)));
     }
     SCOPED_TRACE("TRANSLOAD_SEED=" + std::to_string(seed));
     run_passes(w, passes);

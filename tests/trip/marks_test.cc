@@ -32,6 +32,12 @@ Pass pass_of(Landing landing, CombineSource source) {
   return p;
 }
 
+Pass without_room() {
+  Pass p;
+  p.rows_max = {1, 1, 1, 1};
+  return p;
+}
+
 void one_slot() {
   World w = world_of({2, 2}, {60});
   w.slots = 1;
@@ -183,6 +189,9 @@ void provoke(Situation situation) {
       return run_passes(plain, {Pass{}});
     case Situation::kForwarderBlocked:
       return forwarders_with_full_rings();
+    case Situation::kRowsDropped:
+    case Situation::kAllDropped:
+      return run_passes(plain, {without_room()});
     case Situation::kSlabExhausted:
       return run_passes(without_slabs, {Pass{}});
     case Situation::kQueueFull:

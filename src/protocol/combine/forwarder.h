@@ -69,20 +69,27 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const auto route = w.template per<Route>(all, [&](Lane l) { return t.log[entry * t.log_width + l]; });
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const OwnerRows<W> rows{grants, r.rings, slot};
-  const Set pushed = w.where(owners, [&](Lane l) { return rows.pushed(route[l]); });
+  const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(w, route[l]); });
+  const Set kept = w.where(owners, [&](Lane l) { return rows.kept(route[l], number[l]); });
+  const Set pushed = w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
   const int missing = missing_row(w, t, rows, pushed, route);
   if (missing >= 0) return set_gate(w, r, origin, missing), false;
+  if (kept.empty()) {
+    reached<typename W::Plants>(Situation::kAllDropped);
+    if (planted<typename W::Plants>(Canary::kDroppedNotReturned))
+      return w.each(W::Members::only(origin), [&](Lane o) { ++r.entry[o]; }), true;
+  }
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes))
     w.publish(W::Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
   if (r.out.wraps(origin)) reached<typename W::Plants>(Situation::kRingWrap);
-  w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, owners, {}},
-           [&](Lane l) { return rows.row(w, t, route[l]); });
+  w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, kept, {}},
+           [&](Lane l) { return rows.row(t, route[l], number[l]); });
   if (t.weights > 0)
     w.reduce(into + t.part_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
-             Sum{{}, owners, {}}, [&](Lane l) { return rows.weights(w, t, route[l]); });
+             Sum{{}, kept, {}}, [&](Lane l) { return rows.weights(t, route[l], number[l]); });
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
   w.publish(W::Members::only(origin), [&](Lane o) { return r.out.mark(o); });

@@ -39,10 +39,12 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const Set all = Set::first(int(t.width));
   const auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
   const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const Set here = w.where(from, [&](Lane l) { return route[l].target < peers; });
-  const Set away = from - here;
+  const Set near = w.where(from, [&](Lane l) { return route[l].target < peers; });
+  const Set away = from - near;
   Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
   const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
+  const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(w, route[l]); });
+  const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
@@ -54,7 +56,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const Sum sum{before, here, away - before};
   char* const out = t.out + token * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
-  auto row = [&](Lane l) { return here.has(l) ? rows.row(w, t, route[l]) : c.in.first(node(l)); };
+  auto row = [&](Lane l) { return here.has(l) ? rows.row(t, route[l], number[l]) : c.in.first(node(l)); };
   const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
   const SumShape shape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), second_bias}, false};
   if (!here.empty() && planted<typename W::Plants>(Canary::kOwnPartRounded)) {
@@ -69,7 +71,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   if (t.weights > 0)
     w.reduce(t.out_weights + token * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
-             [&](Lane l) { return here.has(l) ? rows.weights(w, t, route[l]) : c.in.first(node(l)) + t.part_bytes(); });
+             [&](Lane l) { return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes(); });
   w.each(away, [&](Lane l) { c.in.advance(node(l)); });
   w.each(pushed, [&](Lane l) { c.rings.advance(ring(l)); });
   w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });

@@ -67,8 +67,8 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);
     w.each(W::Members::first(ranks), [&](Lane s) {
-      out.next[s] = t.rows_of.at(uint32_t(s.i), channel);
-      out.last[s] = t.rows_of.at(uint32_t(s.i), channel + 1);
+      out.next[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel));
+      out.last[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel + 1));
       out.seen[s] = 0;
     });
     for (;;) {

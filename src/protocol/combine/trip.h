@@ -30,10 +30,12 @@ struct CombineTrip {
 
   // Sender (source push): my rows, by source rank.
   Spans rows_of;            // [source rank][channel] rows
+  Word rows_max;            // rows from this one on were dropped
   const char* rows;         // [rows][elements] bf16
   const char* row_weights;  // [rows][weights] fp32
 
   TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
+  TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * 2; }
   TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }
   TRANSLOAD_HD uint64_t part_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }
@@ -58,14 +60,21 @@ struct OwnerRows {
   Inbox<W, PeerLink>& rings;
   uint32_t slot;
 
-  TRANSLOAD_ROLE bool pushed(const Route& route) const { return !grants.direct(int(route.target)); }
-  TRANSLOAD_ROLE const char* row(W& w, const CombineTrip& t, const Route& route) const {
-    if (pushed(route)) return rings.first(t.ring(route.target, slot));
-    return grants.rows(int(route.target)) + grants.row(w, int(route.target), slot, route.ordinal) * t.row_bytes();
+  // The number of its row among the owner's.
+  TRANSLOAD_ROLE Word number(W& w, const Route& route) const {
+    return grants.row(w, int(route.target), slot, route.ordinal);
   }
-  TRANSLOAD_ROLE const char* weights(W& w, const CombineTrip& t, const Route& route) const {
+  TRANSLOAD_ROLE bool kept(const Route& route, Word number) const {
+    return grants.keeps(int(route.target), number) || planted<typename W::Plants>(Canary::kDroppedRowSummed);
+  }
+  TRANSLOAD_ROLE bool pushed(const Route& route) const { return !grants.direct(int(route.target)); }
+  TRANSLOAD_ROLE const char* row(const CombineTrip& t, const Route& route, Word number) const {
+    if (pushed(route)) return rings.first(t.ring(route.target, slot));
+    return grants.rows(int(route.target)) + number * t.row_bytes();
+  }
+  TRANSLOAD_ROLE const char* weights(const CombineTrip& t, const Route& route, Word number) const {
     if (pushed(route)) return rings.first(t.ring(route.target, slot)) + t.row_bytes();
-    return grants.tails(int(route.target)) + grants.row(w, int(route.target), slot, route.ordinal) * t.weight_bytes();
+    return grants.tails(int(route.target)) + number * t.weight_bytes();
   }
 };
 

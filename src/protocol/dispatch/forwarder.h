@@ -79,7 +79,10 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const auto route = read_route(w, t, slot, entry);
   const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const Set ringed = w.where(owners, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  const auto row = w.template per<Word>(
+      owners, [&](Lane l) { return grants.row(w, int(route[l].target), slot_index, route[l].ordinal); });
+  const Set keepers = w.where(owners, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
+  const Set ringed = w.where(keepers, [&](Lane l) { return !grants.direct(int(route[l].target)); });
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {
@@ -100,13 +103,12 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
     w.credit(W::Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
-  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, owners,
+  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, keepers,
             [&](Lane l) -> Destination {
               if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
               const int p = int(route[l].target);
-              const Word row = grants.row(w, p, slot_index, route[l].ordinal);
-              return {grants.rows(p) + row * t.shape.row_bytes,
-                      t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+              return {grants.rows(p) + row[l] * t.shape.row_bytes,
+                      t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
             });
   if (t.shape.listed) {
     w.once([&] { t.log_token[entry] = w.peek(&header_of(t, slot + t.shape.row_bytes)->token); });

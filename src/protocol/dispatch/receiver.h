@@ -22,25 +22,51 @@ TRANSLOAD_ROLE bool chosen_before(W& w, const Header* header, int choice, int32_
   return false;
 }
 
-// From the tail of a token to the caller's columns of its row.
+// One choice of a token, to the caller's columns of its row.
+template <Warp W>
+TRANSLOAD_ROLE void unpack_choice(W& w, const DispatchTrip& t, const Header* header, uint64_t row, int choice) {
+  const HeaderEntry e = w.peek(&header->entries()[choice]);
+  const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts &&
+                    t.experts.owner[e.expert] == t.call.board->map.me && !chosen_before(w, header, choice, e.expert);
+  const uint64_t at = row * t.shape.top_k + uint32_t(choice);
+  t.topk_idx[at] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
+  t.topk_weights[at] = mine ? e.weight : 0.0f;
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void unpack_source(W& w, const DispatchTrip& t, const Header* header, uint64_t row) {
+  const uint32_t token = w.peek(&header->token);
+  t.source[row * 2] = int32_t(w.peek(&header->source));
+  t.source[row * 2 + 1] = int32_t(token);
+  t.row_token[row] = token;
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void unpack_scale(W& w, const DispatchTrip& t, const char* tail, uint64_t row, uint32_t i) {
+  t.scales[row * t.shape.scales + i] = w.peek(reinterpret_cast<const uint32_t*>(tail) + i);
+}
+
+// From the tail of a token to the caller's columns of its row, by the whole warp.
 template <Warp W>
 TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
-  const uint32_t me = t.call.board->map.me, k = t.shape.top_k, scales = t.shape.scales;
-  w.each(W::Members::first(int(scales)), [&](Lane i) {
-    t.scales[row * scales + uint32_t(i.i)] = w.peek(reinterpret_cast<const uint32_t*>(tail) + i.i);
-  });
+  w.each(W::Members::first(int(t.shape.scales)), [&](Lane i) { unpack_scale(w, t, tail, row, uint32_t(i.i)); });
   if (!t.shape.listed) return;
   const Header* header = header_of(t, tail);
-  w.once([&] {
-    t.source[row * 2] = int32_t(w.peek(&header->source));
-    t.source[row * 2 + 1] = int32_t(w.peek(&header->token));
-  });
-  w.each(Set::first(int(k)), [&](Lane l) {
-    const HeaderEntry e = w.peek(&header->entries()[l]);
-    const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts && t.experts.owner[e.expert] == me &&
-                      !chosen_before(w, header, l, e.expert);
-    t.topk_idx[row * k + uint32_t(l.i)] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
-    t.topk_weights[row * k + uint32_t(l.i)] = mine ? e.weight : 0.0f;
+  w.once([&] { unpack_source(w, t, header, row); });
+  w.each(Set::first(int(t.shape.top_k)), [&](Lane l) { unpack_choice(w, t, header, row, l); });
+}
+
+// The same for rows that follow each other, a lane for each: their loads overlap.
+template <Warp W>
+TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, uint64_t first, int count) {
+  w.each(Set::first(count), [&](Lane l) {
+    const uint64_t row = first + uint32_t(l.i);
+    const char* const tail = t.row_tails + row * t.shape.tail_bytes();
+    for (uint32_t i = 0; i < t.shape.scales; ++i) unpack_scale(w, t, tail, row, i);
+    if (!t.shape.listed) return;
+    const Header* const header = header_of(t, tail);
+    unpack_source(w, t, header, row);
+    for (int k = 0; k < int(t.shape.top_k); ++k) unpack_choice(w, t, header, row, k);
   });
 }
 
@@ -52,15 +78,17 @@ TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail)
   const Header* header = header_of(t, tail);
   const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
   if (source >= t.call.board->map.ranks) return kNoRow;
-  uint64_t begin = t.row_base[source], end = t.row_base[source + 1];
+  uint64_t begin = t.kept(t.row_base[source]);
+  const uint64_t first = t.row_base[source], last = t.kept(t.row_base[source + 1]);
+  uint64_t end = last;
   if (t.shape.listed) {
     const uint32_t owners = w.peek(&header->owner_count);
     if (owners > t.shape.top_k) return kNoRow;
     const Set mine =
         w.where(Set::first(int(owners)), [&](Lane l) { return w.peek(&header->entries()[l].owner) == me; });
     uint64_t row = kNoRow;
-    w.turns(mine, [&](int l) { row = begin + w.peek(&header->entries()[l].ordinal); });
-    return row < end ? row : kNoRow;
+    w.turns(mine, [&](int l) { row = first + w.peek(&header->entries()[l].ordinal); });
+    return row < last ? row : kNoRow;
   }
   const uint32_t token = w.peek(&header->token);
   while (begin < end) {
@@ -70,7 +98,7 @@ TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail)
     else
       end = middle;
   }
-  return begin < t.row_base[source + 1] && t.row_token[begin] == token ? begin : kNoRow;
+  return begin < last && t.row_token[begin] == token ? begin : kNoRow;
 }
 
 template <Warp W>
@@ -109,10 +137,10 @@ TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
     const uint32_t p = uint32_t(m.i) / kDispatchLanes;
     Word left = 0;
     if (m % kDispatchLanes == kLaneSender)
-      left = t.arriving.count(map.mate(p), channel);
+      left = t.rows_coming(map.mate(p), channel);
     else
       for (uint32_t s = 0; s < map.ranks; ++s)
-        if (!map.is_mate(s) && map.bringer(s) == p) left += t.arriving.count(s, channel);
+        if (!map.is_mate(s) && map.bringer(s) == p) left += t.rows_coming(s, channel);
     r.left[m] = left;
     r.seen[m] = r.in.seen(m);
   });
@@ -137,9 +165,10 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
 // Landing direct: the rows are in their places; their tails wait to be unpacked, a share of them for each channel.
 template <Warp W>
 TRANSLOAD_ROLE void unpack_channel(W& w, const DispatchTrip& t, uint32_t channel) {
-  const Cut cut{t.row_base[t.call.board->map.ranks], t.call.channels()};
-  for (uint64_t row = cut.begin(channel); row < cut.end(channel); ++row)
-    unpack(w, t, t.row_tails + row * t.shape.tail_bytes(), row);
+  const Cut cut{t.rows_kept(), t.call.channels()};
+  const uint64_t end = cut.end(channel);
+  for (uint64_t row = cut.begin(channel); row < end; row += kSetMax)
+    unpack_rows(w, t, row, end - row < kSetMax ? int(end - row) : kSetMax);
 }
 
 template <Warp W>

@@ -49,10 +49,13 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
   const Set all = Set::first(int(t.width));
   auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
-  const Set to = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const Set mates = w.where(to, [&](Lane l) { return route[l].target < peers; });
+  const Set chosen = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
+  const Set near = w.where(chosen, [&](Lane l) { return route[l].target < peers; });
+  const auto row = w.template per<Word>(
+      near, [&](Lane l) { return grants.row(w, int(route[l].target), own_slot, route[l].ordinal); });
+  const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
+  const Set away = chosen - near, to = mates | away;
   const Set ringed = w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
-  const Set away = to - mates;
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchLanes + kLaneSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   make_room(w, ringed, out.rings, ring);
@@ -71,9 +74,8 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
       return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
     if (ringed.has(l)) return {out.rings.next(ring(l)), out.rings.next(ring(l)) + t.shape.row_bytes, false};
     const int p = int(route[l].target);
-    const Word row = grants.row(w, p, own_slot, route[l].ordinal);
-    return {grants.rows(p) + row * t.shape.row_bytes,
-            t.tails_land() ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false};
+    return {grants.rows(p) + row[l] * t.shape.row_bytes,
+            t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
   });
   w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
   w.each(away, [&](Lane l) { out.rails.advance(node(l)); });

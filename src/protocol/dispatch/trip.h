@@ -32,9 +32,10 @@ struct DispatchTrip {
   // Receiver: my rows.
   Spans arriving;             // [source rank][channel] rows
   const uint64_t* row_base;   // [ranks + 1]
-  const uint32_t* row_token;  // [rows] token at its source, when cached
+  Word rows_max;              // rows from this one on are dropped
+  uint32_t* row_token;        // [rows] token at its source; written on the first dispatch, read when cached
   bool direct;                // my landing
-  char* rows;                 // [row_base[ranks]][row_bytes]
+  char* rows;                 // [rows][row_bytes]
   char* row_tails;            // [rows][tail_bytes], where a direct landing leaves tails
   uint32_t* scales;           // [rows][scales]
   int32_t* topk_idx;          // [rows][top_k]
@@ -44,6 +45,13 @@ struct DispatchTrip {
   // A direct landing needs tails only for what the receiver unpacks from them.
   TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }
   TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
+  TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
+  // Rows that I store: all but the dropped ones.
+  TRANSLOAD_HD uint64_t rows_kept() const { return kept(row_base[call.board->map.ranks]); }
+  // Rows of a source that come on a channel: they are in a row, so what is dropped of them is at the end.
+  TRANSLOAD_HD uint64_t rows_coming(uint32_t rank, uint32_t channel) const {
+    return kept(arriving.at(rank, channel + 1)) - kept(arriving.at(rank, channel));
+  }
   template <class W>
   TRANSLOAD_HD PeerLink peers() const {
     PeerRings rings = call.board->up.dispatch;

@@ -17,6 +17,7 @@ struct DispatchResult {
   size_t row_bytes;
   uint32_t scales;
   bool cached;
+  int64_t rows_max;  // of the dispatch; 0: none
 };
 
 struct CombineResult {

@@ -187,6 +187,50 @@ TEST(Sum, DuplicatesOfATokenAddOnce) {
   EXPECT_EQ(out, kOne);
 }
 
+// Rank 1 has room for one row of three: the first in the order of the output, whoever sent it.
+TEST(Limits, KeepTheFirstRows) {
+  Problem p;
+  p.node_sizes = {1, 1};
+  p.owner = {0, 1, 1};
+  p.top_k = 2;
+  p.routes = {{2, {1, 2, 0, -1}, {.5f, .25f, 1, 0}}, {2, {0, 1, 2, 0}, {1, 2, 3, 4}}};
+  limit_rows(p, {0, 1});
+  const Received out = received_by(p, 1);
+  EXPECT_EQ(out.needed, 3);
+  ASSERT_EQ(out.source.size(), 1u);
+  EXPECT_EQ(out.source[0].rank, 0u);
+  EXPECT_EQ(out.expert_counts, std::vector<int64_t>({1, 1}));
+  EXPECT_TRUE(kept(p, 1, {0, 0}));
+  EXPECT_FALSE(kept(p, 1, {1, 0}));
+  EXPECT_EQ(received_by(p, 0).source.size(), 3u);  // it has no limit
+  limit_rows(p, {3, 3});
+  EXPECT_EQ(received_by(p, 1).source.size(), 3u);  // what fits is not dropped
+  limit_rows(p, {});
+  EXPECT_EQ(received_by(p, 1).needed, 3);
+}
+
+// Dropped rows are left out of their node's part; the part of another node is then +0, the own node's is left out.
+TEST(Limits, DroppedRowsAreNotSummed) {
+  Problem p = one_token({1, 2}, {0, 1, 2, -1});
+  SumInputs inputs;
+  inputs.token = {0, 0};
+  inputs.columns = 1;
+  inputs.bias[0] = &kMinusZero;
+  const auto summed_with = [&](std::vector<Source> drop_from) {
+    p.drop_from = std::move(drop_from);
+    uint16_t out = 0;
+    sum(
+        p, inputs, [&](uint32_t owner, Source) { return owner == 1 ? &kOne : &kMinusZero; }, &out);
+    return out;
+  };
+  const Source all{1, 0}, none{0, 0};
+  EXPECT_EQ(summed_with({all, all, all}), kOne);
+  EXPECT_EQ(summed_with({all, none, all}), 0);    // -0 + +0
+  EXPECT_EQ(summed_with({none, none, none}), 0);  // the other node's part is +0
+  p = one_token({2}, {0, 1, -1, -1});
+  EXPECT_EQ(summed_with({none, none}), kMinusZero);  // the bias alone
+}
+
 TEST(SumWeights, EachSlotFromItsOwner) {
   const Problem p = one_token({1, 2}, {2, 0, 1, -1});
   const float rows[3][4] = {{0, .25f, 0, 0}, {0, 0, 1.0000001f, 0}, {.5f, 0, 0, 0}};

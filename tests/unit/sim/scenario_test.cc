@@ -105,6 +105,8 @@ tokens = [9, 0, 1]
 landing = "either"
 scales = 3
 channels = 1
+rows_max = [4, 0, 1]
+overflow = "fail"
 hidden_bytes = 32
 repeat = 4
 [[call]]
@@ -124,6 +126,9 @@ weights = true
   EXPECT_FALSE(s.calls[0].landing.has_value());
   EXPECT_EQ(s.calls[0].scales, 3u);
   EXPECT_EQ(s.calls[0].channels, 1u);
+  EXPECT_EQ(s.calls[0].rows_max, std::vector<uint32_t>({4, 0, 1}));
+  EXPECT_EQ(s.calls[0].overflow, Overflow::kFail);
+  EXPECT_EQ(s.calls[1].rows_max, std::vector<uint32_t>{});
   EXPECT_EQ(s.calls[0].hidden_bytes, 32u);
   EXPECT_EQ(s.calls[0].repeat, 4u);
   EXPECT_EQ(s.calls[1].landing, Landing::kRing);

@@ -1,0 +1,134 @@
+// rows_max: fewer places than rows. What is kept, what is dropped, what is said, and what is left alone.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "tests/support/team.h"
+
+namespace transload::test {
+namespace {
+
+World world_of(std::vector<uint32_t> node_sizes) {
+  World w;
+  w.node_sizes = std::move(node_sizes);
+  w.tokens = {24};
+  w.experts = 2 * w.ranks();
+  w.top_k = 4;
+  w.channels = 3;
+  return w;
+}
+
+// Both landings, both sources; then the same with nothing dropped.
+std::vector<Pass> passes_with(const std::vector<int64_t>& rows_max) {
+  std::vector<Pass> passes(4);
+  for (Pass& p : passes) {
+    p.weights = true;
+    p.scales = 2;
+    p.rows_max = rows_max;
+  }
+  passes[1].landing = Landing::kRing;
+  passes[1].source = CombineSource::kPush;
+  passes[2].biases = 2;
+  passes[2].alignment = 16;
+  passes[2].channels = 1;
+  passes[3].rows_max.clear();
+  return passes;
+}
+
+std::vector<int64_t> of_all(const World& w, int64_t rows_max) { return std::vector<int64_t>(w.ranks(), rows_max); }
+
+TEST(RowsMax, OneRow) {
+  for (const World& w : {world_of({4}), world_of({2, 2}), world_of({1, 3})}) run_passes(w, passes_with(of_all(w, 1)));
+}
+
+TEST(RowsMax, OfSomeRanks) { run_passes(world_of({2, 2}), passes_with({0, 7, 40, 1})); }
+
+// Exactly what comes, one less, and more than comes.
+TEST(RowsMax, AroundWhatComes) {
+  const World w = world_of({2, 3});
+  const reference::Problem problem = problem_of(w);
+  for (int64_t more : {-1, 0, 1}) {
+    std::vector<int64_t> rows_max;
+    for (uint32_t r = 0; r < w.ranks(); ++r)
+      rows_max.push_back(int64_t(reference::received_by(problem, r).source.size()) + more);
+    run_passes(w, passes_with(rows_max));
+  }
+}
+
+TEST(RowsMax, AllToOneRank) {
+  World w = world_of({2, 2});
+  w.route = [](uint32_t, int64_t token, uint32_t k) { return k == 0 ? 7 : token % 3 == 0 ? int32_t(k) : -1; };
+  run_passes(w, passes_with({0, 0, 0, 5}));
+}
+
+struct Call {
+  std::vector<uint16_t> x;
+  DispatchInputs in;
+  Call(const World& w, const reference::Problem& problem, uint32_t rank) {
+    const reference::Routes& routes = problem.routes[rank];
+    for (int64_t t = 0; t < routes.tokens; ++t)
+      for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(1, rank, t, c));
+    in.x = matrix(x.data(), routes.tokens, w.columns, kBf16);
+    in.topk_idx = matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32);
+    in.topk_weights = matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32);
+  }
+};
+
+// One rank has no room and says so; all others have their rows, and the group goes on.
+TEST(RowsMax, FailsOnThatRankAlone) {
+  const World w = world_of({2, 2});
+  const reference::Problem problem = problem_of(w);
+  for (Landing landing : {Landing::kAuto, Landing::kRing})
+    run_team(w, [&](Group& group, uint32_t rank) {
+      Call call(w, problem, rank);
+      const int64_t needed = int64_t(reference::received_by(problem, rank).source.size());
+      call.in.landing = landing;
+      call.in.rows_max = rank == 2 ? 3 : needed;
+      try {
+        const DispatchOutputs out = group.dispatch(call.in);
+        EXPECT_NE(rank, 2u) << "nothing was thrown";
+        EXPECT_EQ(out.rows, needed);
+        EXPECT_TRUE(out.status.ok()) << out.status.message;
+      } catch (const Error& error) {
+        EXPECT_EQ(rank, 2u) << error.what();
+        EXPECT_EQ(error.code(), Code::kTooManyRows);
+        EXPECT_EQ(std::string(error.what()), "rows_max: 3, needed " + std::to_string(needed) + ": the " +
+                                                 std::to_string(needed - 3) +
+                                                 " last rows have no room; the group is good");
+      }
+      Member(w, problem, group).pass(Pass{}, 4);
+    });
+}
+
+// Behind the rows of the caller nothing is written, in a lease (direct) and outside of one (ring).
+TEST(RowsMax, NothingBehindIsWritten) {
+  const World w = world_of({2, 2});
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Call call(w, problem, rank);
+    const size_t row_bytes = w.columns * 2, room = 5 * row_bytes, behind = 60 * row_bytes;
+    const Lease lease = group.lease(room + behind);
+    std::vector<uint64_t> heap((room + behind) / 8 + 2);
+    char* const own = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
+    for (char* at : {static_cast<char*>(lease.data()), own}) {
+      std::memset(at, 0x5A, room + behind);
+      call.in.rows_max = 5;
+      call.in.overflow = Overflow::kDrop;
+      call.in.out_x = matrix(at, 5, w.columns, kBf16);
+      const DispatchOutputs out = group.dispatch(call.in);
+      EXPECT_EQ(out.landing, at == own ? Landing::kRing : Landing::kDirect);
+      ASSERT_GT(out.rows_needed, 5);
+      EXPECT_EQ(out.status.code, Code::kTooManyRows);
+      EXPECT_EQ(out.status.message.find("rows_max: 5, needed " + std::to_string(out.rows_needed)), 0u);
+      for (size_t i = room; i < room + behind; ++i) ASSERT_EQ(at[i], 0x5A) << "byte " << i - room << " behind";
+      DispatchInputs again;
+      again.x = call.in.x;
+      again.handle = out.handle;
+      again.rows_max = 6;
+      EXPECT_THROW(group.dispatch(again), Error);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace transload::test
