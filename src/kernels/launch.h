@@ -84,6 +84,7 @@ struct SpanArgs {
   uint32_t ranks, sources, channels, ctas;
   uint64_t* forward;   // [source slots][channels + 1]
   uint64_t* arriving;  // [ranks][channels + 1]
+  Word rows_max;       // of the handle: rows from this one on were dropped
 };
 int launch_spans(const SpanArgs& args, CUstream_st* stream);
 

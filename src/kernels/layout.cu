@@ -5,8 +5,8 @@
 namespace transload {
 namespace {
 
-__global__ void __launch_bounds__(kLayoutThreads, 1) layout_kernel(const __grid_constant__ LayoutArgs args) {
-  LayoutCta(args, near_memory()).run();
+__global__ void __launch_bounds__(kLayoutThreads, 2) layout_kernel(const __grid_constant__ LayoutLaunch launch) {
+  LayoutCta(launch, near_memory()).run();
 }
 
 __global__ void __launch_bounds__(kLayoutThreads, 1) tails_kernel(const __grid_constant__ TailArgs args) {
@@ -27,7 +27,7 @@ int launch_layout(const LayoutArgs& args, CUstream_st* stream) {
   const uint64_t near_bytes = layout_near_bytes(args);
   if (args.call.ctas == 0 || args.call.ctas > kLayoutCtasMax || near_bytes > TileShape::kBytesMax)
     return cudaErrorInvalidConfiguration;
-  return launch(layout_kernel, {args.call.ctas, kLayoutThreads, near_bytes}, args, stream);
+  return launch(layout_kernel, {args.call.ctas, kLayoutThreads, near_bytes}, LayoutLaunch(args), stream);
 }
 
 int launch_tails(const TailArgs& args, CUstream_st* stream) {

@@ -17,26 +17,22 @@ namespace transload {
 
 class LayoutCta {
  public:
-  TRANSLOAD_ROLE LayoutCta(const LayoutArgs& args, char* near)
-      : a_(args),
-        shape_(TileShape::of(args.geometry, args.shape.top_k, args.experts.experts)),
-        near_(shape_, near),
-        shared_(args.geometry, args.experts.experts, args.scratch.at),
-        use_(args.call.state->notify_uses + 1) {
+  TRANSLOAD_ROLE LayoutCta(const LayoutLaunch& launch, char* near)
+      : a_(launch.args),
+        shape_(launch.tile),
+        near_(launch.tile, near),
+        shared_(launch.shared),
+        tiles_(launch.tiles),
+        use_(launch.args.call.state->notify_uses + 1) {
     expert_ = shape_.bytes > shape_.experts ? reinterpret_cast<uint32_t*>(near + shape_.experts)
                                             : shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
-    for (uint32_t i = 0; i < kEach; ++i) {
-      const uint32_t number = threadIdx.x + i * kLayoutThreads;
-      choices_[i].token = number / a_.shape.top_k;
-      choices_[i].slot = number % a_.shape.top_k;
-    }
+    for (uint32_t i = 0; i < kEach; ++i) choices_[i] = Choice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
   }
 
   TRANSLOAD_ROLE void run() {
     if (given_up(a_.call)) return;
     begin();
-    const uint64_t tiles = ceil_div(a_.routing.tokens, shape_.tokens);
-    for (uint64_t t = blockIdx.x; t < tiles; t += gridDim.x)
+    for (uint32_t t = blockIdx.x; t < tiles_; t += gridDim.x)
       if (!run_tile(t)) return;
     if (!end_counts()) return;
     write_records();
@@ -47,11 +43,15 @@ class LayoutCta {
   static constexpr uint32_t kEach = TileShape::kChoicesMax / kLayoutThreads;  // choices of a thread
 
   struct Choice {
-    uint32_t token, slot;  // in the tile
-    int32_t expert;        // -1: none
+    uint32_t place;  // in the tile: token * 32 + slot
+    int32_t expert;  // -1: none
     float weight;
-    bool first_of_rank, first_of_node;  // of all choices of the token, this one set the bit
-    uint32_t owner, node;
+    uint32_t rank, node;  // columns that no other choice of the token had marked before this one, or kNobody
+
+    Choice() = default;
+    TRANSLOAD_ROLE Choice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
+    TRANSLOAD_ROLE uint32_t token() const { return place / 32; }
+    TRANSLOAD_ROLE uint32_t slot() const { return place % 32; }
   };
 
   TRANSLOAD_ROLE void begin() {
@@ -60,10 +60,13 @@ class LayoutCta {
     if (threadIdx.x == 0) *near_.bad = ~0ull;
   }
 
-  TRANSLOAD_ROLE bool run_tile(uint64_t t) {
-    const uint64_t first = t * shape_.tokens, left = a_.routing.tokens - first;
+  TRANSLOAD_ROLE bool run_tile(uint32_t t) {
+    const uint64_t first = uint64_t(t) * shape_.tokens, left = a_.routing.tokens - first;
     tile_ = {first, uint32_t(left < shape_.tokens ? left : shape_.tokens)};
-    load();
+    if (a_.routing.expert32)
+      load(a_.routing.expert32);
+    else
+      load(a_.routing.expert64);
     for (uint32_t i = threadIdx.x; i < shape_.groups * shape_.columns; i += kLayoutThreads) near_.marked[i] = 0;
     for (uint32_t i = threadIdx.x; i < shape_.tokens * shape_.set_words; i += kLayoutThreads) near_.sets[i] = 0;
     __syncthreads();
@@ -85,21 +88,24 @@ class LayoutCta {
     return true;
   }
 
-  TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token < tile_.count; }
+  TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token() < tile_.count; }
 
-  TRANSLOAD_ROLE void load() {
+  // Reads of all choices are under way before the first is looked at.
+  template <class Id>
+  TRANSLOAD_ROLE void load(const Id* ids) {
+    const uint64_t first = tile_.first * a_.shape.top_k;
+    Id read[kEach];
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      Choice& c = choices_[i];
-      c.expert = -1;
-      if (!in_tile(c)) continue;
-      const uint64_t token = tile_.first + c.token;
-      const int64_t expert = a_.routing.expert(token, c.slot);
-      c.weight = a_.routing.weight[token * a_.shape.top_k + c.slot];
-      if (expert >= -1 && expert < int64_t(a_.experts.experts))
-        c.expert = int32_t(expert);
-      else
-        note_bad(token * a_.shape.top_k + c.slot);
+      const uint64_t at = first + threadIdx.x + i * kLayoutThreads;
+      read[i] = in_tile(choices_[i]) ? ids[at] : Id(-1);
+      choices_[i].weight = in_tile(choices_[i]) ? a_.routing.weight[at] : 0;
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) {
+      const bool good = read[i] >= -1 && int64_t(read[i]) < int64_t(a_.experts.experts);
+      choices_[i].expert = good ? int32_t(read[i]) : -1;
+      if (!good) note_bad(first + threadIdx.x + i * kLayoutThreads);
     }
   }
 
@@ -117,15 +123,23 @@ class LayoutCta {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       Choice& c = choices_[i];
-      c.first_of_rank = c.first_of_node = false;
-      if (c.expert < 0) continue;
-      c.owner = a_.experts.owner[c.expert];
-      atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
-      c.first_of_rank = mark_column(c.token, c.owner);
-      if (!c.first_of_rank) continue;
-      c.node = a_.map.node_of[c.owner];
-      c.first_of_node = c.node != a_.map.node && mark_column(c.token, a_.map.ranks + c.node);
+      c.rank = c.expert < 0 ? kNobody : a_.experts.owner[c.expert];
+      if (c.expert >= 0) atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
     }
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) choices_[i].node = node_of(choices_[i].rank);
+#pragma unroll
+    for (uint32_t i = 0; i < kEach; ++i) {
+      Choice& c = choices_[i];
+      if (c.rank != kNobody && !mark_column(c.token(), c.rank)) c.rank = c.node = kNobody;
+      if (c.node != kNobody && !mark_column(c.token(), c.node)) c.node = kNobody;
+    }
+  }
+
+  // The column of a rank's node, unless it is mine.
+  TRANSLOAD_ROLE uint32_t node_of(uint32_t rank) const {
+    const uint32_t node = rank == kNobody ? a_.map.node : a_.map.node_of[rank];
+    return node == a_.map.node ? kNobody : a_.map.ranks + node;
   }
 
   TRANSLOAD_ROLE void count(uint32_t* tile_counts) {
@@ -140,24 +154,25 @@ class LayoutCta {
   }
 
   // How many tiles lie between this one and the last one of the same CTA.
-  TRANSLOAD_ROLE uint32_t tiles_between(uint64_t t) const { return uint32_t(t < gridDim.x ? t : gridDim.x - 1); }
+  TRANSLOAD_ROLE uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
 
-  TRANSLOAD_ROLE bool wait_for_tiles(uint64_t t) {
+  TRANSLOAD_ROLE bool wait_for_tiles(uint32_t t) {
     bool here = true;
     if (threadIdx.x < tiles_between(t)) {
-      const uint64_t other = t - 1 - threadIdx.x;
+      const uint32_t other = t - 1 - threadIdx.x;
       here = await(a_.call, {shared_.tile_word + SharedCounts::tile_index(other, gridDim.x),
                              SharedCounts::tile_tag(use_, other), a_.map.me});
     }
     return __syncthreads_and(here);
   }
 
-  TRANSLOAD_ROLE void carry_on(uint64_t t) {
+  TRANSLOAD_ROLE void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
+    const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) {
       uint32_t start = near_.carry[c];
       for (uint32_t i = 1; i <= others; ++i)
-        start += shared_.tile[uint64_t(SharedCounts::tile_index(t - i, gridDim.x)) * shape_.columns + c];
+        start += shared_.tile[uint64_t(place < i ? place + places - i : place - i) * shape_.columns + c];
       near_.start[c] = start;
       near_.carry[c] = start + near_.before[last + c] + __popc(near_.marked[last + c]);
     }
@@ -184,11 +199,13 @@ class LayoutCta {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       const Choice& c = choices_[i];
-      if (c.first_of_rank) staged(c.token)[below(c.token, c.owner)] = {c.owner, ordinal(c.token, c.owner)};
-      if (!c.first_of_node) continue;
-      const uint32_t column = a_.map.ranks + c.node;
-      staged(c.token)[below(c.token, column)] = {column, ordinal(c.token, column)};
+      if (c.rank != kNobody) stage(c.token(), c.rank);
+      if (c.node != kNobody) stage(c.token(), c.node);
     }
+  }
+
+  TRANSLOAD_ROLE void stage(uint32_t token, uint32_t column) const {
+    staged(token)[below(token, column)] = {column, ordinal(token, column)};
   }
 
   // Each choice writes the entry of the header, and the route, with its number.
@@ -197,27 +214,27 @@ class LayoutCta {
     for (uint32_t i = 0; i < kEach; ++i) {
       const Choice& c = choices_[i];
       if (!in_tile(c)) continue;
-      const uint64_t token = tile_.first + c.token;
-      const uint32_t owners = below(c.token, a_.map.ranks);
-      const Route owner = c.slot < owners ? staged(c.token)[c.slot] : Route{kNobody, 0};
+      const uint64_t token = tile_.first + c.token();
+      const uint32_t owners = below(c.token(), a_.map.ranks);
+      const Route owner = c.slot() < owners ? staged(c.token())[c.slot()] : Route{kNobody, 0};
       Header* const header = header_of(a_.tails, a_.shape, token);
-      store(header->entries() + c.slot, {owner.target, owner.ordinal, c.expert, c.weight});
-      if (c.slot == 0) store(header, {a_.map.me, uint32_t(token), owners, a_.shape.top_k});
-      a_.routes[token * a_.shape.top_k + c.slot] = route(c, owners);
+      store(header->entries() + c.slot(), {owner.target, owner.ordinal, c.expert, c.weight});
+      if (c.slot() == 0) store(header, {a_.map.me, uint32_t(token), owners, a_.shape.top_k});
+      a_.routes[token * a_.shape.top_k + c.slot()] = route(c, owners);
     }
   }
 
   // Owners among my peers come first, then other nodes.
   TRANSLOAD_ROLE Route route(const Choice& c, uint32_t owners) const {
     const uint32_t mate = a_.map.node_begin[a_.map.node];
-    const uint32_t lower = below(c.token, mate), mates = below(c.token, mate + a_.map.peers) - lower;
-    if (c.slot < mates) {
-      const Route to = staged(c.token)[lower + c.slot];
+    const uint32_t lower = below(c.token(), mate), mates = below(c.token(), mate + a_.map.peers) - lower;
+    if (c.slot() < mates) {
+      const Route to = staged(c.token())[lower + c.slot()];
       return {to.target - mate, to.ordinal};
     }
-    const uint32_t at = owners + c.slot - mates;
-    if (at >= below(c.token, shape_.columns)) return {kNoRoute, 0};
-    const Route to = staged(c.token)[at];
+    const uint32_t at = owners + c.slot() - mates;
+    if (at >= below(c.token(), shape_.columns)) return {kNoRoute, 0};
+    const Route to = staged(c.token())[at];
     return {to.target - a_.map.ranks + a_.map.peers, to.ordinal};
   }
 
@@ -330,9 +347,10 @@ class LayoutCta {
   }
 
   const LayoutArgs& a_;
-  const TileShape shape_;
+  const TileShape& shape_;
   const TileMemory near_;
-  const SharedCounts shared_;
+  const SharedCounts& shared_;
+  const uint32_t tiles_;
   const Word use_;
   uint32_t* expert_;  // [expert place] choices that this CTA has seen
   TokenRange tile_{};

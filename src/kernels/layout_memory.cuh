@@ -108,8 +108,22 @@ struct SharedCounts {
   // Tiles are dealt out in turn. Before tile t its CTA has done tile t - ctas, so it needs the counts of the tiles
   // between alone: ctas - 1 of them. Whoever has ended tile t + 2 * ctas has seen the counts of the ctas - 1 tiles
   // before it, whose CTAs had by then ended the readers of tile t: so three places for each CTA suffice.
-  TRANSLOAD_HD static uint32_t tile_index(uint64_t t, uint32_t ctas) { return uint32_t(t % (kTilesPerCta * ctas)); }
-  TRANSLOAD_HD static Word tile_tag(Word use, uint64_t t) { return use << 28 | (t + 1); }
+  TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t ctas) { return t % (kTilesPerCta * ctas); }
+  TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
+};
+
+// What the kernel gets: nothing is computed there that a host can compute once.
+struct LayoutLaunch {
+  LayoutArgs args;
+  TileShape tile;
+  SharedCounts shared;
+  uint32_t tiles;
+
+  explicit LayoutLaunch(const LayoutArgs& a)
+      : args(a),
+        tile(TileShape::of(a.geometry, a.shape.top_k, a.experts.experts)),
+        shared(a.geometry, a.experts.experts, a.scratch.at),
+        tiles(uint32_t(ceil_div(a.routing.tokens, tile.tokens))) {}
 };
 
 }  // namespace transload

@@ -31,7 +31,9 @@ __device__ inline void write_spans(const SpanArgs& a) {
     const uint64_t at = logged ? i : i - forward;
     const uint32_t member = uint32_t(at / begins), channel = uint32_t(at % begins);
     const uint64_t* begin = (logged ? h.log_begin : h.row_base) + member;
-    const TokenRun run{begin[0], (logged ? h.log_token : h.row_token) + begin[0], begin[1] - begin[0],
+    const Word most = logged ? ~Word(0) : a.rows_max;
+    const uint64_t first = begin[0] < most ? begin[0] : most, end = begin[1] < most ? begin[1] : most;
+    const TokenRun run{first, (logged ? h.log_token : h.row_token) + first, end - first,
                        (logged ? h.slot_tokens : h.source_tokens)[member]};
     (logged ? a.forward : a.arriving)[at] = channel_begin(run, a.channels, channel);
   }

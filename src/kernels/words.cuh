@@ -16,7 +16,7 @@ struct OwnNeed {
   uint32_t me;
 };
 
-__device__ inline bool given_up(const DeviceCall& call) { return observed_here(&call.state->gave_up) != 0; }
+__device__ inline bool given_up(const DeviceCall& call) { return glanced_here(&call.state->gave_up) != 0; }
 
 // The first to give up says why; the host sees the fault whole.
 __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, DeviceFailure why) {
@@ -26,7 +26,7 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Devi
   fault.channel = ~Word(0);
   fault.whom = need.me;
   fault.what = Word(Waiting::kCounts);
-  fault.seen = observed_here(need.word);
+  fault.seen = glanced_here(need.word);
   fault.expected = need.value;
   publish_to_host(&fault.set, Word(why));
 }

@@ -70,6 +70,11 @@ struct LayoutWorld {
       if (r == me || whole()) fill(inputs[r]);
   }
 
+  // The same rank's next routing.
+  void route_anew() {
+    inputs[me] = {};
+    fill(inputs[me]);
+  }
   // Small enough for the routing of all ranks, which plans need.
   bool whole() const { return inputs.size() * c.tokens * c.top_k <= 1 << 20; }
   Geometry geometry(const RankMap& map) const {
@@ -142,7 +147,8 @@ struct ScaleMatrix {
   std::vector<uint32_t> values;
   int64_t token_stride, scale_stride;
 
-  ScaleMatrix(uint64_t tokens, uint32_t scales, std::mt19937_64& random) {
+  ScaleMatrix(uint64_t tokens, uint32_t scales, uint64_t seed) {
+    std::mt19937_64 random(seed + tokens);
     const int64_t kind = int64_t(random() % 4), gap = int64_t(random() % 3);
     token_stride = kind == 0 ? 1 : kind == 1 ? 0 : int64_t(scales) + gap;
     scale_stride = kind == 0 ? int64_t(tokens) + gap : 1;

@@ -29,12 +29,16 @@ class Buffer {
   }
   template <class T>
   explicit Buffer(const std::vector<T>& values) : Buffer(values.size() * sizeof(T)) {
-    must(cudaMemcpy(base_ + kGuard, values.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+    write(values);
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { cudaFree(base_); }
 
+  template <class T>
+  void write(const std::vector<T>& values) {
+    must(cudaMemcpy(base_ + kGuard, values.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
   template <class T>
   T* as() const {
     return reinterpret_cast<T*>(base_ + kGuard);
@@ -92,8 +96,46 @@ struct Tables {
   }
 };
 
-__global__ void plan_kernel(const __grid_constant__ std::pair<PlanArgs, std::pair<Word, Word>> args) {
-  learn_plan(args.first, {args.second.first, args.second.second, near_memory()});
+// Device memory of one layout.
+struct LayoutBuffers {
+  ScaleMatrix scales;
+  Buffer narrow, wide, weights, scale_values, tails, routes, to_peers, to_nodes;
+
+  LayoutBuffers(const LayoutWorld& world, const LayoutResult& expected)
+      : scales(world.inputs[world.me].tokens, world.shape.scales, world.c.channels),
+        narrow(world.inputs[world.me].narrow),
+        wide(world.inputs[world.me].wide),
+        weights(world.inputs[world.me].weights),
+        scale_values(scales.values),
+        tails(expected.tails.size() - 1),
+        routes(expected.out.routes.size() * sizeof(Route)),
+        to_peers(expected.to_peers.size()),
+        to_nodes(expected.to_nodes.size()) {}
+
+  void fill(const LayoutWorld& world, LayoutArgs& args) {
+    args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
+                    world.inputs[world.me].tokens, world.c.top_k};
+    args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
+    args.tails = tails.as<char>();
+    args.routes = routes.as<Route>();
+    args.counts_to_peers = to_peers.as<char>();
+    args.counts_to_nodes = to_nodes.as<char>();
+  }
+
+  bool hold(const LayoutWorld& world, const LayoutResult& expected) {
+    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
+    scales.copy_to(tails_expected, world.shape, world.inputs[world.me].tokens);
+    bool good = tails.holds("tails", tails_expected);
+    good = routes.holds("routes", expected.out.routes) && good;
+    good = to_peers.holds("counts to peers", expected.to_peers) && good;
+    return to_nodes.holds("counts to nodes", expected.to_nodes) && good;
+  }
+};
+
+__global__ void plan_kernel(const __grid_constant__ std::pair<PlanArgs, PlanMoment> args) {
+  PlanMoment moment = args.second;
+  moment.near = near_memory();
+  learn_plan(args.first, moment);
 }
 
 // Waits for a word that nobody writes.
@@ -118,6 +160,10 @@ class Check {
     state_.zero();
     scratch_.zero();
   }
+
+  Check(const Check&) = delete;
+  Check& operator=(const Check&) = delete;
+  ~Check() { cudaFreeHost(host_); }
 
   // Runs a case on the device and counts what is wrong with it.
   void run(const LayoutCase& c, uint64_t seed) {
@@ -149,7 +195,7 @@ class Check {
       must(cudaDeviceSynchronize(), "await");
       const DeviceFault& f = host_->fault;
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
-                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts) && f.epoch == 1;
+                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
       Buffer tails(64);
       const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, tails.as<char>()};
       must(launch_tails(args, nullptr), "launch_tails");
@@ -159,10 +205,41 @@ class Check {
         std::printf("  wrong: giving up, %llu: %llu\n", (unsigned long long)why, (unsigned long long)f.set);
       }
       state_.zero();
-      uses_ = 0;
       scratch_.zero();
     }
     std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
+  }
+
+  // A layout captured once, replayed with new routing each time.
+  void check_replays(const LayoutCase& c, uint64_t seed) {
+    LayoutWorld world(c, seed);
+    const Tables tables(world);
+    LayoutBuffers at(world, lay_out_rank(world, world.me));
+    LayoutArgs args = layout_args(world, tables);
+    at.fill(world, args);
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t replay;
+    must(cudaStreamCreate(&stream), "cudaStreamCreate");
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    must(launch_layout(args, stream), "launch_layout");
+    end_use(stream);
+    must(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+    must(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    for (int turn = 0; turn < 5; ++turn) {
+      ++cases_;
+      world.route_anew();
+      at.narrow.write(world.inputs[world.me].narrow);
+      at.wide.write(world.inputs[world.me].wide);
+      at.weights.write(world.inputs[world.me].weights);
+      must(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      must(cudaStreamSynchronize(stream), "replay");
+      const LayoutResult expected = lay_out_rank(world, world.me);
+      if (!told(expected.out.bad) || !at.hold(world, expected)) ++wrong_;
+    }
+    must(cudaGraphExecDestroy(replay), "cudaGraphExecDestroy");
+    must(cudaGraphDestroy(graph), "cudaGraphDestroy");
+    must(cudaStreamDestroy(stream), "cudaStreamDestroy");
   }
 
   void time_layouts();
@@ -173,7 +250,7 @@ class Check {
   static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
 
   DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
-    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
+    return {nullptr, state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
   }
 
   LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {
@@ -189,50 +266,32 @@ class Check {
     return args;
   }
 
-  void end_use() {
-    must(launch(end_use_kernel, {1, 1, 0}, call(1), nullptr), "end_use");
-    ++uses_;
-  }
+  void end_use(CUstream_st* stream) { must(launch(end_use_kernel, {1, 1, 0}, call(1), stream), "end_use"); }
 
   bool check_layout(const LayoutWorld& world, const Tables& tables, const LayoutResult& expected) {
-    const RankInputs& in = world.inputs[world.me];
-    std::mt19937_64 random(world.random);
-    const ScaleMatrix scales(in.tokens, world.shape.scales, random);
-    Buffer narrow(in.narrow), wide(in.wide), weights(in.weights), scale_values(scales.values);
-    Buffer tails(in.tokens * world.shape.tail_bytes()), routes(in.tokens * world.c.top_k * sizeof(Route));
-    Buffer to_peers(expected.to_peers.size()), to_nodes(expected.to_nodes.size());
+    LayoutBuffers at(world, expected);
     LayoutArgs args = layout_args(world, tables);
-    args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
-                    in.tokens, world.c.top_k};
-    args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    args.tails = tails.as<char>();
-    args.routes = routes.as<Route>();
-    args.counts_to_peers = to_peers.as<char>();
-    args.counts_to_nodes = to_nodes.as<char>();
+    at.fill(world, args);
     must(launch_layout(args, nullptr), "launch_layout");
-    end_use();
+    end_use(nullptr);
     must(cudaDeviceSynchronize(), "layout");
-    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
-    scales.copy_to(tails_expected, world.shape, in.tokens);
-    bool good = tails.holds("tails", tails_expected);
-    good = routes.holds("routes", expected.out.routes) && good;
-    good = to_peers.holds("counts to peers", expected.to_peers) && good;
-    good = to_nodes.holds("counts to nodes", expected.to_nodes) && good;
-    const BadExpert& bad = expected.out.bad;
-    const bool same = host_->bad_found == Word(bad.found) &&
-                      (!bad.found || (host_->bad_token == bad.token && host_->bad_slot == bad.slot &&
-                                      int64_t(host_->bad_value) == bad.value));
-    if (!same)
-      std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
-                  (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    return told(expected.out.bad) && at.hold(world, expected);
+  }
+
+  bool told(const BadExpert& bad) {
     if (host_->fault.set != 0) must(1, "a wait inside a layout expired");
-    return good && same;
+    if (host_->bad_found == Word(bad.found) &&
+        (!bad.found ||
+         (host_->bad_token == bad.token && host_->bad_slot == bad.slot && int64_t(host_->bad_value) == bad.value)))
+      return true;
+    std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
+                (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    return false;
   }
 
   bool check_tails(const LayoutWorld& world) {
     const uint64_t tokens = world.inputs[world.me].tokens;
-    std::mt19937_64 random(world.random);
-    const ScaleMatrix scales(tokens, world.shape.scales, random);
+    const ScaleMatrix scales(tokens, world.shape.scales, world.c.channels);
     Buffer values(scales.values);
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
     Buffer tails(tokens * shape.tail_bytes());
@@ -279,12 +338,20 @@ class Check {
     handle.forward = forward.as<uint64_t>();
     handle.arriving = arriving.as<uint64_t>();
     const bool told = world.c.channels % 2;
-    const PlanArgs args{
-        board_here.as<Board>(),        tables.experts, world.c.channels, alignment, handle, counts.as<int64_t>(),
-        told ? host_counts_ : nullptr, host_};
+    const PlanArgs args{board_here.as<Board>(),
+                        tables.experts,
+                        world.c.channels,
+                        alignment,
+                        handle,
+                        counts.as<int64_t>(),
+                        told ? host_counts_ : nullptr,
+                        host_,
+                        expected.plan.rows() / 2,
+                        told};
     const uint32_t threads = world.c.top_k == 1 ? 32 : world.c.top_k == 2 ? 96 : world.c.top_k < 16 ? 512 : 1024;
-    host_->ticket = 0;
-    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch}}, nullptr), "plan");
+    const Word ticket = epoch + 7, too_many = told && args.rows_max < expected.plan.rows() ? expected.plan.rows() : 0;
+    host_->ticket = host_->too_many = 0;
+    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch, ticket, nullptr}}, nullptr), "plan");
     must(cudaDeviceSynchronize(), "plan");
     bool good = row_base.holds("row bases", expected.plan.row_base);
     good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
@@ -296,13 +363,19 @@ class Check {
     good = born.holds("born", &epoch, 8) && good;
     const std::vector<int64_t>& rows = expected.plan.expert_counts;
     if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
-    if (host_->ticket != use || host_->rows != expected.plan.rows()) good = false, std::printf("  ticket, rows\n");
-    return check_spans(world, expected, handle) && good;
+    if (host_->ticket != ticket || host_->rows != expected.plan.rows() || host_->too_many != too_many)
+      good = false, std::printf("  ticket, rows\n");
+    return good && check_spans(world, expected, handle);
   }
 
   bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
     const RankMap map = world.ranks.seen_by(world.me);
-    Buffer row_token(plan.row_token), log_token(plan.log_token);
+    const uint64_t rows_max = world.c.top_k % 2 ? plan.plan.rows() * 2 / 3 : ~uint64_t(0);
+    const uint64_t kept = std::min(plan.plan.rows(), rows_max);
+    std::vector<uint64_t> row_base = plan.plan.row_base;
+    for (uint64_t& row : row_base) row = std::min(row, rows_max);
+    Buffer row_token(std::vector<uint32_t>(plan.row_token.begin(), plan.row_token.begin() + int64_t(kept)));
+    Buffer log_token(plan.log_token);
     handle.row_token = row_token.as<uint32_t>();
     handle.log_token = log_token.as<uint32_t>();
     bool good = plan.row_token.size() == plan.plan.rows() && plan.log_token.size() == plan.log_begin.back();
@@ -310,13 +383,13 @@ class Check {
     for (const uint32_t channels : {1u, 3u, world.c.channels, 100u}) {
       SpanTable arriving(map.ranks, channels), forward(map.sources(), channels);
       for (uint32_t s = 0; s < map.ranks; ++s)
-        arriving.set_tokens(s, run_of(plan.row_token, plan.plan.row_base, s, plan.plan.source_tokens[s]));
+        arriving.set_tokens(s, run_of(plan.row_token, row_base, s, plan.plan.source_tokens[s]));
       for (uint32_t s = 0; s < map.sources(); ++s)
         forward.set_tokens(s, run_of(plan.log_token, plan.log_begin, s, plan.slot_tokens[s]));
       const uint64_t rows_bytes = 8 * map.ranks * (channels + 1), log_bytes = 8 * map.sources() * (channels + 1);
       Buffer arriving_here(rows_bytes), forward_here(log_bytes);
       must(launch_spans({handle, map.ranks, map.sources(), channels, world.c.ctas, forward_here.as<uint64_t>(),
-                         arriving_here.as<uint64_t>()},
+                         arriving_here.as<uint64_t>(), rows_max},
                         nullptr),
            "launch_spans");
       must(cudaDeviceSynchronize(), "spans");
@@ -335,7 +408,6 @@ class Check {
   Buffer state_, scratch_;
   HostWords* host_ = nullptr;
   int64_t* host_counts_ = nullptr;
-  Word uses_ = 0;
   uint32_t cases_ = 0, wrong_ = 0;
 };
 
@@ -348,17 +420,9 @@ void Check::time_layouts() {
         const std::vector<uint32_t> sizes(nodes, nodes == 1 ? 4 : 8);
         LayoutWorld world({sizes, 4096, 8, 256, 33, 64, true, false, 0, 0, 0, scales, ctas}, 1);
         const Tables tables(world);
-        const RankInputs& in = world.inputs[world.me];
-        Buffer wide(in.wide), weights(in.weights), values(4096 * 4 * (scales + 1)), routes(4096 * 8 * sizeof(Route));
+        LayoutBuffers at(world, lay_out_rank(world, world.me));
         LayoutArgs args = layout_args(world, tables);
-        Buffer tails(4096 * world.shape.tail_bytes()), to_peers(tables.map.peers * args.geometry.counts_bytes());
-        Buffer to_nodes(tables.map.nodes * args.geometry.node_counts_bytes());
-        args.routing = {nullptr, wide.as<int64_t>(), weights.as<float>(), 4096, 8};
-        args.scales = {values.as<uint32_t>(), scales, 1};
-        args.tails = tails.as<char>();
-        args.routes = routes.as<Route>();
-        args.counts_to_peers = to_peers.as<char>();
-        args.counts_to_nodes = to_nodes.as<char>();
+        at.fill(world, args);
         cudaEvent_t events[kRuns][2];
         for (auto& pair : events)
           for (cudaEvent_t& event : pair) must(cudaEventCreate(&event), "cudaEventCreate");
@@ -367,7 +431,7 @@ void Check::time_layouts() {
           must(cudaEventRecord(pair[0], nullptr), "cudaEventRecord");
           must(launch_layout(args, nullptr), "launch_layout");
           must(cudaEventRecord(pair[1], nullptr), "cudaEventRecord");
-          end_use();
+          end_use(nullptr);
         }
         must(cudaDeviceSynchronize(), "layouts");
         std::vector<float> us;
@@ -456,6 +520,8 @@ int check_all(uint64_t seed, uint32_t cases_each) {
     check_group(check, name, cases, seed);
   }
   check_group(check, "far shapes", far_cases(), seed);
+  for (uint32_t ctas : {1u, 7u, 16u})
+    check.check_replays({{3, 5}, 3000, 8, 256, 33, 64, true, false, 0.05, 0.0001, 0, 4, ctas}, seed);
   check.check_giving_up();
   std::printf("%u cases, %u wrong\n", check.cases(), check.wrong());
   std::fflush(stdout);

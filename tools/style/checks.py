@@ -12,7 +12,8 @@ COLUMNS_MAX = 120
 PARAMETERS_MAX = 4  # besides the agent that acts, W& w
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
-LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "runtime", "sim", "cli"]
+LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "kernels", "runtime", "sim",
+          "cli"]
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",
@@ -73,7 +74,7 @@ class Tree:
         return cls(files, root)
 
     def cpp(self):
-        return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc"))}
+        return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc", ".cu", ".cuh"))}
 
     def scripts(self):
         return {path: text for path, text in self.files.items()

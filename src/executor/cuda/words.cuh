@@ -12,7 +12,10 @@ __device__ inline Word observed_here(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_device>(*const_cast<Word*>(word)).load(cuda::memory_order_acquire);
 }
 
-// A word of the host's, which covers nothing.
+// Words that cover nothing: one of mine, and one of the host's.
+__device__ inline Word glanced_here(const Word* word) {
+  return cuda::atomic_ref<Word, cuda::thread_scope_device>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
+}
 __device__ inline Word glanced_at_host(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }

@@ -74,10 +74,10 @@ class CudaCombine {
     spans_ = need(members * (channels_ + 1) * 8, "spans of other channels");
     forward_ = reinterpret_cast<uint64_t*>(spans_->data);
     rows_of_ = forward_ + uint64_t(g_.map.sources()) * (channels_ + 1);
-    g_.launched(
-        launch_spans({block_.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, forward_, rows_of_},
-                     stream_),
-        "spans");
+    g_.launched(launch_spans({block_.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, forward_,
+                              rows_of_, handle_.rows_max},
+                             stream_),
+                "spans");
   }
 
   CombineTrip trip() {

@@ -70,7 +70,7 @@ class CudaDispatch {
     tables_.forward = reinterpret_cast<uint64_t*>(spans_->data);
     tables_.arriving = tables_.forward + uint64_t(g_.map.sources()) * (channels_ + 1);
     g_.launched(launch_spans({block.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, tables_.forward,
-                              tables_.arriving},
+                              tables_.arriving, rows_max_},
                              stream_),
                 "spans");
   }
