@@ -2,6 +2,8 @@
 // it. They live while anybody maps them or holds the descriptor.
 #include <cuda.h>
 #include <fcntl.h>
+#include <mutex>
+#include <set>
 
 #include <cstdint>
 #include <new>
@@ -46,12 +48,16 @@ class VmmBacking final : public DeviceBacking {
   int fd() const override { return fd_.get(); }
   void close_fd() override { fd_.reset(); }
   std::string handle() const override { return ByteWriter().u64(space_.bytes).take(); }
+  // Once a device: the driver refuses to set the same access again, and ranks that share it all ask.
   void reach_from(int device) const override {
+    const std::lock_guard lock(reaching_);
+    if (reached_.count(device) != 0) return;
     CUmemAccessDesc access{};
     access.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     access.location.id = device;
     access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
     check_cuda(driver().set_access(space_.at, space_.bytes, &access, 1), "cuMemSetAccess", device);
+    reached_.insert(device);
   }
 
  private:
@@ -72,6 +78,8 @@ class VmmBacking final : public DeviceBacking {
   };
 
   Space space_;
+  mutable std::mutex reaching_;
+  mutable std::set<int> reached_;
   Descriptor fd_;
 };
 
