@@ -45,7 +45,7 @@ struct DispatchInputs {
   // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
-  Landing landing = Landing::kAuto;  // of what I receive
+  Landing landing = Landing::kAuto;     // of what I receive
   Tensor out_x;  // [>= M, H] contiguous memory of mine for the rows (landing ring unless it lies in a lease); optional
   uint32_t channels = 0;  // 0: the group's
   Stream stream;
@@ -56,11 +56,11 @@ struct DispatchOutputs {
   // given, rows_max: rows of the tensors past `rows` hold nothing.
   int64_t rows = 0;
   int64_t rows_needed = 0;  // with those that were dropped
-  Tensor x;             // [M, H] as the input's dtype
-  Tensor scales;        // [M, S] contiguous, if given
-  Tensor topk_idx;      // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
-  Tensor topk_weights;  // [M, K] float32, 0 where topk_idx is -1. Not with a handle
-  Tensor source;        // [M, 2] int32: source rank, source token. Not with a handle
+  Tensor x;                 // [M, H] as the input's dtype
+  Tensor scales;            // [M, S] contiguous, if given
+  Tensor topk_idx;          // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
+  Tensor topk_weights;      // [M, K] float32, 0 where topk_idx is -1. Not with a handle
+  Tensor source;            // [M, 2] int32: source rank, source token. Not with a handle
   // Rows of each local expert in x, so dropped ones not counted; rounded up to expert_alignment. Not with a handle.
   std::vector<int64_t> expert_counts;
   Handle handle;

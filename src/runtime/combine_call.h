@@ -81,7 +81,8 @@ class CombineCall {
 
   // What Progress counts: cards, grants, rows pushed, partial sums, results.
   uint64_t rows_to_move() const {
-    return g_.cards_shown() + g_.map.peers + (pull_ ? 0 : handle_.rows_kept()) + handle_.log_token.size() + handle_.tokens;
+    return g_.cards_shown() + g_.map.peers + (pull_ ? 0 : handle_.rows_kept()) + handle_.log_token.size() +
+           handle_.tokens;
   }
 
   CombineTrip trip() {
