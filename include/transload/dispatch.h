@@ -56,11 +56,14 @@ struct DispatchOutputs {
   // given, rows_max: rows of the tensors past `rows` hold nothing.
   int64_t rows = 0;
   int64_t rows_needed = 0;  // with those that were dropped
-  Tensor x;                 // [M, H] as the input's dtype
-  Tensor scales;            // [M, S] contiguous, if given
-  Tensor topk_idx;          // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
-  Tensor topk_weights;      // [M, K] float32, 0 where topk_idx is -1. Not with a handle
-  Tensor source;            // [M, 2] int32: source rank, source token. Not with a handle
+  // On a GPU with rows_max, where the host does not wait: [1] int64, the rows needed; `rows` and `rows_needed` are
+  // rows_max then, expert_counts is empty, and a call that fails for want of room does so in Group::wait.
+  Tensor rows_on_device;
+  Tensor x;             // [M, H] as the input's dtype
+  Tensor scales;        // [M, S] contiguous, if given
+  Tensor topk_idx;      // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
+  Tensor topk_weights;  // [M, K] float32, 0 where topk_idx is -1. Not with a handle
+  Tensor source;        // [M, 2] int32: source rank, source token. Not with a handle
   // Rows of each local expert in x, so dropped ones not counted; rounded up to expert_alignment. Not with a handle.
   std::vector<int64_t> expert_counts;
   Handle handle;

@@ -31,7 +31,7 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes` and `progress`.
+// Equal on all ranks, except `bootstrap`, `slab_bytes`, `device`'s number and `progress`.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -48,6 +48,9 @@ struct GroupOptions {
   uint32_t deadline_ms = 10000;                      // of every wait
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that is there
+  // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
+  DLDevice device{kDLCPU, 0};
+  uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
   Progress* progress = nullptr;                      // optional; must outlive the group
 };
 
@@ -75,6 +78,10 @@ class Group {
   // once.
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
+
+  // On a GPU: returns once the calls that were given to the stream are done; throws the fault that ended one of them.
+  // On the CPU calls are done when they return.
+  void wait(const Stream& stream = {});
 
   // Room that peers can read in place (combine's pull). Private memory, and registered() false, if the slabs have no
   // room.

@@ -14,6 +14,7 @@ enum class Code : uint8_t {
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
   kTooManyRows,      // the call completed; rows past rows_max were dropped (in a Status), or it fails for them (thrown)
+  kDevice,           // a call to the GPU's driver failed. Message: the call, the driver's text, the device
 };
 
 enum class FaultKind : uint8_t {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/macros.h"
 #include "base/word.h"
 
 namespace transload {
@@ -36,8 +37,8 @@ struct Grant {
   Word rows_max;  // rows from this one on are dropped: nobody sends, stores, reads or sums them. Each rank has its own
   Word reserved[2] = {};
 
-  Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
-  const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
+  TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
+  TRANSLOAD_HD const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }
 };
 static_assert(sizeof(Grant) == 64);
 

@@ -3,9 +3,10 @@
 #include <cstdint>
 
 #include "base/word.h"
+#include "channel/board.h"
+#include "executor/cuda/rank.h"
 #include "layout/plan.h"
 #include "layout/token.h"
-#include "protocol/warp.h"
 
 namespace transload {
 
@@ -19,18 +20,12 @@ struct DeviceState {
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
 };
 
-// The first wait that expired, or the first broken promise.
-struct DeviceFault {
-  Word set;  // 0: nothing; 1: a wait expired; 2: a promise was broken; 3: the host aborted. Written last
-  Word role, channel, whom, what, seen, expected;  // what: Waiting or Broken
-  Word epoch;
-};
-
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {
-  alignas(128) Word abort;   // by the host: leave
-  alignas(128) Word ticket;  // by the plan: the notify use that `rows` belongs to
-  Word rows;                 // that I receive
+  alignas(128) Word abort;                         // by the host: leave
+  alignas(128) Word ticket;                        // by the plan: the call that `rows` belongs to
+  Word rows;                                       // that I receive, dropped ones too
+  Word too_many;                                   // rows that came past rows_max in a call that fails for them
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   alignas(128) DeviceFault fault;
   alignas(128) Word ended;  // epoch of the last call that ended
@@ -54,6 +49,7 @@ struct DeviceHandle {
 
 // What every kernel of a call gets beside its trip.
 struct DeviceCall {
+  const Board* board;  // in device memory, with its tables
   DeviceState* state;
   HostWords* host;
   const Word* born;  // of the handle that the call uses; null: a first dispatch

@@ -70,7 +70,7 @@ struct Routing {
   uint64_t tokens;
   uint32_t top_k;
 
-  int64_t expert(uint64_t token, uint32_t k) const {
+  TRANSLOAD_HD int64_t expert(uint64_t token, uint32_t k) const {
     return expert32 ? int64_t(expert32[token * top_k + k]) : expert64[token * top_k + k];
   }
 };

@@ -26,6 +26,13 @@ struct RankMap {
   TRANSLOAD_HD uint32_t mate(uint32_t p) const { return node_begin[node] + p; }
   TRANSLOAD_HD bool is_mate(uint32_t rank) const { return node_of[rank] == node; }
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
+  // As peer p of my node sees it.
+  TRANSLOAD_HD RankMap as_peer(uint32_t p) const {
+    RankMap theirs = *this;
+    theirs.me = mate(p);
+    theirs.peer = p;
+    return theirs;
+  }
 
   // The rank of node n that takes the tokens of `rank` for that node: peer index mod that node's size.
   TRANSLOAD_HD uint32_t rail_of(uint32_t rank, uint32_t n) const {

@@ -206,6 +206,12 @@ void check_combine(const GroupOptions& o, const void* group, const CombineInputs
   want_one_of("wire", uint32_t(in.wire), 2);
 }
 
+Status bad_expert(const BadExpert& bad, uint32_t experts) {
+  return {Code::kBadExpertId, "topk_idx: " + std::to_string(bad.value) + " at token " + std::to_string(bad.token) +
+                                  ", slot " + std::to_string(bad.slot) + ", must be -1 to " +
+                                  std::to_string(experts - 1) + "; counted as -1"};
+}
+
 Tensor tensor_from(const DLTensor& other) {
   if (other.ndim != 1 && other.ndim != 2) refuse("DLTensor.ndim", std::to_string(other.ndim), "1 or 2");
   Tensor t;

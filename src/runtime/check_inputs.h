@@ -1,6 +1,6 @@
 // What a caller may pass. Every refusal names the argument, the value and the bound, and happens before anything moves.
 #pragma once
-#include "layout/rank_map.h"
+#include "layout/plan.h"
 #include "runtime/handle.h"
 #include "transload/group.h"
 
@@ -10,5 +10,8 @@ namespace transload {
 void check_options(const GroupOptions& options);
 void check_dispatch(const GroupOptions& options, const void* group, const DispatchInputs& in);
 void check_combine(const GroupOptions& options, const void* group, const CombineInputs& in);
+
+// What a dispatch says that took an expert id out of range for -1.
+Status bad_expert(const BadExpert& bad, uint32_t experts);
 
 }  // namespace transload

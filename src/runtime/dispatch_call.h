@@ -297,11 +297,7 @@ class DispatchCall {
     out_.handle = handle_;
     out_.expert_counts = std::move(expert_counts_);
     out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
-    if (bad_.found)
-      out_.status = {Code::kBadExpertId, "topk_idx: " + std::to_string(bad_.value) + " at token " +
-                                             std::to_string(bad_.token) + ", slot " + std::to_string(bad_.slot) +
-                                             ", must be -1 to " + std::to_string(g_.experts.experts - 1) +
-                                             "; counted as -1"};
+    if (bad_.found) out_.status = bad_expert(bad_, g_.experts.experts);
     return std::move(out_);
   }
 

@@ -15,7 +15,7 @@ const char* name_of(Waiting what) {
   return names[int(what)];
 }
 const char* name_of(Broken what) {
-  constexpr const char* names[] = {"operation", "row bytes",    "scales", "top-k",    "dtype",        "channels",
+  constexpr const char* names[] = {"operation", "row bytes",    "scales", "top-k",        "dtype", "channels",
                                    "wire",      "topk_weights", "handle", "token header", "counts"};
   return names[int(what)];
 }

@@ -1,107 +1,138 @@
-// A group's calls on the host: who runs them, how they fail, and how a group is left.
-#include <chrono>
-#include <thread>
-
-#include "base/clock.h"
-#include "runtime/fault.h"
+// The face of a group, and how its ranks meet.
 #include "runtime/group_impl.h"
-#include "transport/scaleup/shm/neighbours.h"
+
+#include "transport/scaleup/shm/host.h"
 
 namespace transload {
 
-void Group::Impl::refuse_if_faulted() {
-  core.refuse_if_poisoned();
-  if (control->abort_word().load(std::memory_order_acquire) != 0) fail("idle");
-  call_since = now_ns();
+namespace {
+
+// The options that must be alike, as text that a mismatch can quote.
+std::vector<std::string> fingerprint(const GroupOptions& o) {
+  std::vector<std::string> items;
+  auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
+  std::string sizes = "topology.node_sizes";
+  for (uint32_t s : o.topology.node_sizes) sizes += " " + std::to_string(s);
+  items.push_back(sizes);
+  add("experts", o.experts);
+  uint64_t owners = 1469598103934665603u;  // FNV-1a over the owner table
+  for (uint32_t r : o.expert_owner) owners = (owners ^ r) * 1099511628211u;
+  add("expert_owner (hash)", owners);
+  add("tokens_max", o.tokens_max);
+  add("row_bytes_max", o.row_bytes_max);
+  add("scales_max", o.scales_max);
+  add("top_k_max", o.top_k_max);
+  add("channels", o.channels);
+  add("slots", o.slots);
+  add("deadline_ms", o.deadline_ms);
+  add("scale_out", uint64_t(o.scale_out));
+  add("device type", uint64_t(o.device.device_type));
+  add("sms", o.sms);
+  items.push_back("provider " + o.provider);
+  return items;
 }
 
-bool Group::Impl::run(const std::vector<Task>& tasks) {
-  scheduler->run(tasks);
-  return !memory->failed();
+std::string joined(const std::vector<std::string>& items) {
+  std::string text;
+  for (const std::string& item : items) text += item + "\n";
+  return text;
 }
 
-bool Group::Impl::finish_network() { return scheduler->finish_network(options.deadline_ms); }
-
-void Group::Impl::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
-  control->note(epoch, phase, false, kNobody);
-  if (!options.progress) return;
-  options.progress->rows.store(0, std::memory_order_relaxed);
-  options.progress->rows_total.store(rows_total, std::memory_order_relaxed);
-  options.progress->epoch.store(epoch, std::memory_order_relaxed);
-  options.progress->phase.store(uint32_t(phase), std::memory_order_release);
-}
-
-void Group::Impl::fail(const char* operation) {
-  const Verdict verdict = control->verdict();
-  const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle};
-  Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
-  LostPeer peer;
-  while (scale_out && scale_out->lost(peer))
-    fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
-  core.poison(fault);
-}
-
-// Until what I put to rails has been taken, or the deadline: the network needs my hand until then.
-void Group::Impl::linger() {
-  const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * 1000000;
-  auto credited = [&](const RailRings& rings, const RingPositions& positions, const std::vector<Counterpart>& others) {
-    for (uint64_t c = 0; c < core.geometry.channels; ++c)
-      for (uint64_t m = 0; m < others.size(); ++m) {
-        Word* const word = const_cast<Word*>(core.board.my_net_word(rings.credit.at(c, m)));
-        if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
-        if (std::atomic_ref<Word>(*word).load(std::memory_order_acquire) < positions.sent[c * others.size() + m])
-          return false;
-      }
-    return true;
-  };
-  while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
-    if (credited(core.board.net.dispatch, core.dispatch_rail, core.rails) &&
-        credited(core.board.net.combine, core.combine_rail, core.sources))
-      return;
-    if (!scale_out->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+std::string first_difference(const std::string& mine, const std::string& other) {
+  size_t begin = 0;
+  while (begin < mine.size()) {
+    const size_t end = mine.find('\n', begin);
+    if (other.compare(begin, end - begin + 1, mine, begin, end - begin + 1) != 0)
+      return mine.substr(begin, end - begin) + ", elsewhere " + other.substr(begin, other.find('\n', begin) - begin);
+    begin = end + 1;
   }
+  return "";
 }
 
-Group::Impl::~Impl() {
-  if (control) control->on_verdict(nullptr);
-  if (scheduler && scale_out && !core.fault) linger();
-  if (control) control->goodbye();
+std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
+  if (options.device.device_type == kDLCPU) return make_host_group(options);
+  if (options.device.device_type != kDLCUDA)
+    throw Error(Code::kInvalidArgument, "device: type " + std::to_string(options.device.device_type) +
+                                            ", must be the CPU (1) or a CUDA GPU (2)");
+#ifdef TRANSLOAD_CUDA
+  return make_cuda_group(options);
+#else
+  throw Error(Code::kNotSupported, "device: cuda, but this build has no CUDA");
+#endif
 }
 
-Group::Group(const GroupOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+}  // namespace
+
+void Group::Impl::meet() {
+  const GroupOptions& options = plan().options;
+  const RankMap& map = plan().map;
+  control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
+                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
+  const std::string mine = joined(fingerprint(options));
+  const std::vector<std::string> all = control->gather(mine);
+  for (uint32_t r = 1; r < map.ranks; ++r)
+    if (all[r] != all[0])
+      throw Error(Code::kInvalidArgument, "options: rank 0 has " + first_difference(all[0], all[r]) + " on rank " +
+                                              std::to_string(r) + "; must be alike");
+}
+
+// A step that may fail on one rank: then all ranks throw what the lowest of them says.
+void Group::Impl::all_or_none(const std::function<void()>& step) {
+  std::string mine;
+  try {
+    step();
+  } catch (const Error& error) {
+    mine = std::string(1, char(error.code())) + error.what();
+  }
+  const std::vector<std::string> all = control->gather(mine);
+  for (uint32_t r = 0; r < plan().map.ranks; ++r)
+    if (!all[r].empty())
+      throw Error(Code(all[r][0]),
+                  all[r].substr(1) + (plan().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+}
+
+uint64_t Group::Impl::sum_on_host(uint64_t mine) {
+  uint64_t sum = 0;
+  for (const std::string& other : control->gather(std::to_string(mine) + " " + host_identity()))
+    if (const size_t space = other.find(' '); other.substr(space + 1) == host_identity())
+      sum += std::stoull(other.substr(0, space));
+  return sum;
+}
+
+Group::Group(const GroupOptions& options) : impl_(make_group(options)) {}
 Group::~Group() = default;
-uint32_t Group::rank() const { return impl_->map.me; }
-const GroupOptions& Group::options() const { return impl_->options; }
+uint32_t Group::rank() const { return impl_->plan().map.me; }
+const GroupOptions& Group::options() const { return impl_->plan().options; }
 DispatchOutputs Group::dispatch(const DispatchInputs& inputs) {
   impl_->refuse_if_faulted();
-  return impl_->core.dispatch(inputs);
+  return impl_->dispatch(inputs);
 }
 CombineOutputs Group::combine(const CombineInputs& inputs) {
   impl_->refuse_if_faulted();
-  return impl_->core.combine(inputs);
+  return impl_->combine(inputs);
 }
-Lease Group::lease(size_t bytes) { return impl_->core.lease(bytes); }
-std::vector<Decision> Group::decisions() const { return impl_->core.decisions; }
+Lease Group::lease(size_t bytes) { return impl_->plan().lease(bytes); }
+std::vector<Decision> Group::decisions() const { return impl_->plan().decisions; }
 std::vector<std::string> Group::gather(const std::string& mine) {
   impl_->refuse_if_faulted();
   return impl_->control->gather(mine, "gather");
 }
 
+void Group::wait(const Stream& stream) {
+  impl_->refuse_if_faulted();
+  impl_->wait(stream);
+}
+
 std::vector<uint32_t> Group::local_experts() const {
   std::vector<uint32_t> mine;
-  const Placement& experts = impl_->core.experts;
+  const Placement& experts = impl_->plan().experts;
   for (uint32_t e = 0; e < experts.experts; ++e)
-    if (experts.owner[e] == impl_->map.me) mine.push_back(e);
+    if (experts.owner[e] == impl_->plan().map.me) mine.push_back(e);
   return mine;
 }
 
-MemoryReport Group::memory() const {
-  const GroupCore<HostWarp>& g = impl_->core;
-  const uint64_t rings = g.board.up.ring_bytes + g.board.net.ring_bytes;
-  return {rings, g.board.up.bytes + g.board.net.bytes - rings, g.options.slab_bytes, g.arena->used(), kRingFormula};
-}
-
-std::string Group::scale_up_name() const { return impl_->map.peers > 1 ? "shm" : "none"; }
-std::string Group::scale_out_name() const { return impl_->scale_out ? impl_->scale_out->name() : "none"; }
+MemoryReport Group::memory() const { return impl_->memory(); }
+std::string Group::scale_up_name() const { return impl_->scale_up_name(); }
+std::string Group::scale_out_name() const { return impl_->scale_out_name(); }
 
 }  // namespace transload

@@ -5,39 +5,22 @@
 #include <iterator>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/canary.h"
-#include "channel/board.h"
-#include "layout/placement.h"
 #include "layout/plan.h"
-#include "layout/rank_map.h"
-#include "layout/regions.h"
 #include "protocol/call.h"
 #include "protocol/marks.h"
-#include "runtime/arena.h"
 #include "runtime/check_inputs.h"
 #include "runtime/crew.h"
+#include "runtime/group_plan.h"
 #include "runtime/handle.h"
-#include "transload/group.h"
 
 namespace transload {
 
 constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
-constexpr uint64_t kPageBytes = 4096;
-
-inline Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
-  const RankMap map = ranks.seen_by(o.bootstrap.rank);
-  const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
-  // A partial sum in fp32, and fp32 weights behind it.
-  const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
-  return {map.ranks,     map.nodes,  map.fold, ranks.node_size_max(),
-          map.peers,     o.channels, o.slots,  placement.experts_of_rank_max(),
-          token.bytes(), sum_bytes};
-}
 
 // Positions of the rings of one kind, kept from call to call.
 struct RingPositions {
@@ -64,20 +47,13 @@ struct GrantOffer {
 };
 
 template <class W>
-struct GroupCore {
+struct GroupCore : GroupPlan {
   using Plants = typename W::Plants;
   using Task = typename Crew<W>::Task;
 
   // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after place().
   GroupCore(const GroupOptions& given, Crew<W>& crew);
-  GroupCore(const GroupCore&) = delete;
-  GroupCore& operator=(const GroupCore&) = delete;
-
-  // Making a group: how long regions are, whose memory is wanted, and where it turned out to be.
-  uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
-  uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
-  std::vector<uint32_t> counterparts() const;                 // ranks at the other ends of my rails, ascending
-  std::vector<uint32_t> neighbours(bool rails_mapped) const;  // ranks whose memory I store to, ascending
+  // Where the memory turned out to be.
   void place(Place given);
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
@@ -90,10 +66,6 @@ struct GroupCore {
   // Calls. Both throw the fault that ended the group, if any.
   DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
   CombineOutputs combine(const CombineInputs& in);     // combine_call.h
-  Lease lease(size_t bytes);
-  void refuse_if_poisoned() const {
-    if (fault) throw Error(*fault);
-  }
   // The group is lost: every later call throws this too.
   [[noreturn]] void poison(const Fault& reported);
 
@@ -105,25 +77,13 @@ struct GroupCore {
   // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
   void run(const std::vector<Task>& tasks, const char* operation, bool last);
   void set_phase(Phase at, uint64_t rows_total);
-  void decide(const std::string& what, const std::string& choice, const std::string& why);
-  uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
   uint32_t warps_of(uint32_t channels) const { return std::min(channels, kWarpsOfRoleMax); }
   // Cards that one call shows, as Progress counts them.
   uint64_t cards_shown() const;
   Word* arrivals_word();
 
   Crew<W>& crew;
-  GroupOptions options;
-  std::unique_ptr<RankTable> ranks;
-  std::unique_ptr<PlacementTable> placement;
-  RankMap map{};
-  Placement experts{};
-  Geometry geometry{};
-  std::shared_ptr<Arena> arena;
-
-  Board board{};
   std::vector<char*> peer_base, mapped_base;
-  std::vector<Counterpart> rails, sources;
   Word always = ~Word(0);
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
@@ -135,61 +95,11 @@ struct GroupCore {
 
   uint64_t epoch = 0, notify_uses = 0;
   Phase phase = Phase::kIdle;
-  std::vector<Decision> decisions;
-  std::optional<Fault> fault;
-
- private:
-  uint64_t grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
-  void find_rails();
 };
 
 template <class W>
-GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group) : crew(crew_of_group), options(given) {
-  check_options(options);
-  ranks = std::make_unique<RankTable>(options.topology.node_sizes);
-  map = ranks->seen_by(options.bootstrap.rank);
-  placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
-  experts = placement->view();
-  geometry = geometry_of(options, *ranks, *placement);
-  board.net = NetworkRegion::plan(geometry, sizeof(Card));
-  board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
-  find_rails();
-}
-
-template <class W>
-void GroupCore<W>::find_rails() {
-  rails.resize(map.nodes);
-  sources.resize(map.sources());
-  for (uint32_t n = 0; n < map.nodes; ++n) {
-    if (n == map.node) continue;
-    rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
-    if (planted<Plants>(Canary::kWrongRail))
-      rails[n].rank = map.node_begin[n] + std::min(map.peer, map.node_size(n) - 1);
-  }
-  for (uint32_t s = 0; s < map.sources(); ++s)
-    if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
-}
-
-template <class W>
-std::vector<uint32_t> GroupCore<W>::counterparts() const {
-  std::vector<uint32_t> others;
-  for (const auto* list : {&rails, &sources})
-    for (const Counterpart& c : *list)
-      if (c.rank != kNobody) others.push_back(c.rank);
-  std::sort(others.begin(), others.end());
-  others.erase(std::unique(others.begin(), others.end()), others.end());
-  return others;
-}
-
-template <class W>
-std::vector<uint32_t> GroupCore<W>::neighbours(bool rails_mapped) const {
-  std::vector<uint32_t> wanted;
-  if (rails_mapped) wanted = counterparts();
-  for (uint32_t p = 0; p < map.peers; ++p)
-    if (p != map.peer) wanted.push_back(map.mate(p));
-  std::sort(wanted.begin(), wanted.end());
-  return wanted;
-}
+GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group)
+    : GroupPlan(given, planted<Plants>(Canary::kWrongRail)), crew(crew_of_group) {}
 
 template <class W>
 void GroupCore<W>::place(Place given) {
@@ -274,7 +184,7 @@ void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
     *grant = {call.epoch(), call.card.handle, offer.direct, offset(offer.rows), offset(offer.tails), offer.rows_max};
-    const RankMap theirs = ranks->seen_by(map.mate(p));
+    const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {
       const uint32_t source = theirs.source_rank(s);
       grant->row_base()[s] = source == kNobody ? 0 : row_base[source];
@@ -298,22 +208,6 @@ void GroupCore<W>::poison(const Fault& reported) {
   fault = reported;
   arena->close();
   throw Error(reported);
-}
-
-template <class W>
-void GroupCore<W>::decide(const std::string& what, const std::string& choice, const std::string& why) {
-  for (Decision& d : decisions)
-    if (d.what == what) {
-      d = {what, choice, why};
-      return;
-    }
-  decisions.push_back({what, choice, why});
-}
-
-template <class W>
-Lease GroupCore<W>::lease(size_t bytes) {
-  auto block = arena->take(bytes);
-  return Lease(block ? block : private_block(bytes));
 }
 
 template <class W>

@@ -1,60 +1,46 @@
-// The inside of a Group: one rank's memory, links, fibers and control channel around the core of its calls.
+// The inside of a Group: the control channel of one rank, and whoever runs its calls.
 #pragma once
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/descriptor.h"
-#include "executor/fiber/host_memory.h"
-#include "executor/fiber/scheduler.h"
 #include "runtime/control.h"
-#include "runtime/crew.h"
-#include "runtime/group_core.h"
+#include "runtime/group_plan.h"
 #include "transload/group.h"
 
 namespace transload {
 
-class Neighbours;
-class SharedRegion;
-
-struct Group::Impl final : Crew<HostWarp> {
-  explicit Impl(const GroupOptions& given);
-  ~Impl() override;
+struct Group::Impl {
+  Impl() = default;
+  virtual ~Impl() = default;
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  // What a call starts with: throws the fault that ended the group, if any.
-  void refuse_if_faulted();
+  virtual GroupPlan& plan() = 0;
+  virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
+  virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
+  // What every call starts with: throws the fault that ended the group, if any.
+  virtual void refuse_if_faulted() = 0;
+  // Until the calls given to the stream are done; throws their fault.
+  virtual void wait(const Stream&) {}
+  virtual MemoryReport memory() const = 0;
+  virtual std::string scale_up_name() const = 0;
+  virtual std::string scale_out_name() const = 0;
 
-  // Crew.
-  bool run(const std::vector<Task>& tasks) override;
-  bool finish_network() override;
-  void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
-  [[noreturn]] void fail(const char* operation) override;
-
-  GroupCore<HostWarp> core;
-  const GroupOptions& options;  // the core's
-  const RankMap& map;           // the core's
   std::unique_ptr<Control> control;
-  std::shared_ptr<SharedRegion> region;
-  Descriptor bell_fd;
-  std::unique_ptr<Neighbours> neighbours;
-  std::unique_ptr<ScaleOut> scale_out;
-  std::unique_ptr<HostMemory> memory;
-  std::unique_ptr<Scheduler> scheduler;
-  uint64_t call_since = 0;  // now_ns() at the call's entry
 
- private:
-  void agree();
+ protected:
+  // Making a group. Opens the control channel and compares options; throws on every rank alike.
+  void meet();
+  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
-  uint64_t bytes_of_host(uint64_t mine);
-  bool choose_loopback();
-  void map_memory(bool loopback);
-  void connect(bool loopback);
-  void link_network(bool loopback);
-  void make_executor();
-  void linger();
+  // Every rank's `mine` that belongs to my host, mine included.
+  uint64_t sum_on_host(uint64_t mine);
 };
+
+// Collective. By options.device.
+std::unique_ptr<Group::Impl> make_host_group(const GroupOptions& options);
+std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options);
 
 }  // namespace transload

@@ -11,6 +11,8 @@
 
 namespace transload {
 
+struct DeviceHandleBlock;  // runtime/cuda/device_handle.h
+
 constexpr uint64_t kNoRowsMax = ~uint64_t(0);
 
 struct HandleData {
@@ -37,7 +39,11 @@ struct HandleData {
   std::vector<uint32_t> row_token;      // [rows_kept()] token at its source
   uint64_t rows_max = kNoRowsMax;       // rows from this one on are dropped, in every call
 
-  uint64_t rows_needed() const { return row_base.empty() ? 0 : row_base.back(); }
+  // Of a group on GPUs: the tables above lie there, and these are empty.
+  std::shared_ptr<const DeviceHandleBlock> device;
+  uint64_t device_rows = 0;  // that come; without a host wait: rows_max
+
+  uint64_t rows_needed() const { return row_base.empty() ? device_rows : row_base.back(); }
   uint64_t kept(uint64_t row) const { return std::min(row, rows_max); }
   uint64_t rows_kept() const { return kept(rows_needed()); }
   // Of the tensors that hold my rows: known without counts where rows_max was given.

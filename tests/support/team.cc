@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <thread>
@@ -73,7 +74,11 @@ reference::Problem problem_of(const World& world) {
 }
 
 Member::Member(const World& world, const reference::Problem& problem, Group& group)
-    : world_(world), problem_(problem), group_(group), received_(reference::received_by(problem, group.rank())) {}
+    : world_(world),
+      problem_(problem),
+      group_(group),
+      side_(side_of(group.rank())),
+      received_(reference::received_by(problem, group.rank())) {}
 
 void Member::pass(const Pass& pass, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns;
@@ -88,15 +93,18 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   received_ = reference::received_by(problem_, me, pass.alignment);
 
   DispatchInputs in;
-  in.x = matrix(x.data(), routes.tokens, columns, kBf16);
+  in.x = side_.give(matrix(x.data(), routes.tokens, columns, kBf16));
   if (pass.scales > 0) {  // column-major: any strides are taken
     in.scales = matrix(scales.data(), routes.tokens, pass.scales, kF32);
     in.scales.strides[0] = 1;
     in.scales.strides[1] = routes.tokens;
+    in.scales = side_.give(in.scales);
   }
   in.topk_idx = pass.wide_ids ? matrix(wide.data(), routes.tokens, world_.top_k, kI64)
                               : matrix(routes.ids.data(), routes.tokens, world_.top_k, kI32);
-  in.topk_weights = matrix(routes.weights.data(), routes.tokens, world_.top_k, kF32);
+  in.topk_idx = side_.give(in.topk_idx);
+  in.topk_weights = side_.give(matrix(routes.weights.data(), routes.tokens, world_.top_k, kF32));
+  in.stream = side_.stream();
   in.landing = pass.landing;
   in.channels = pass.channels;
   in.expert_alignment = pass.alignment;
@@ -105,7 +113,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
-    check_dispatch(pass, out, salt, false);
+    check_dispatch(pass, taken(out), salt, false);
     handle = out.handle;
   }
   combine(pass, handle, salt);
@@ -114,12 +122,27 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.handle = handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
-    check_dispatch(pass, out, salt, true);
+    check_dispatch(pass, taken(out), salt, true);
   }
   combine(pass, handle, salt + 1);
+  side_.reset();
 }
 
-void Member::check_dispatch(const Pass& pass, const DispatchOutputs& out, uint64_t salt, bool cached) {
+// Its tensors where the host reads them.
+Seen Member::taken(const DispatchOutputs& out) {
+  return {out.rows,
+          out.rows_needed,
+          side_.take(out.x),
+          side_.take(out.scales),
+          side_.take(out.topk_idx),
+          side_.take(out.topk_weights),
+          side_.take(out.source),
+          out.expert_counts,
+          out.landing,
+          out.status};
+}
+
+void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached) {
   const uint32_t columns = pass.columns ? pass.columns : world_.columns;
   const int64_t most = pass.rows_max.empty() ? 0 : pass.rows_max[group_.rank()];
   ASSERT_EQ(size_t(out.rows), received_.source.size());
@@ -154,43 +177,42 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns, k = world_.top_k;
   const size_t kept = received_.source.size();
   const size_t rows = pass.rows_max.empty() || pass.rows_max[me] == 0 ? kept : size_t(pass.rows_max[me]);
-  const size_t row_bytes = rows * columns * 2;
+  const size_t row_bytes = rows * columns * 2, bytes = row_bytes + rows * k * 4;
   Lease lease;
-  std::vector<uint64_t> heap;
-  if (pass.source == CombineSource::kPush)
-    heap.resize((row_bytes + rows * k * 4) / 8 + 16);
-  else
-    lease = group_.lease(row_bytes + rows * k * 4);
-  char* const base = heap.empty()
-                         ? static_cast<char*>(lease.data())
-                         : reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
-  auto* const y = reinterpret_cast<uint16_t*>(base);
-  auto* const weights = reinterpret_cast<float*>(base + row_bytes);
-  std::memset(base, 0xFF, row_bytes + rows * k * 4);  // rows that are not kept are NaN: whoever sums one is seen
+  if (pass.source != CombineSource::kPush) lease = group_.lease(bytes);
+  char* const base = static_cast<char*>(pass.source == CombineSource::kPush ? side_.room(bytes) : lease.data());
+  std::vector<char> made(bytes + 16, char(0xFF));  // rows that are not kept are NaN: whoever sums one is seen
+  auto* const y = reinterpret_cast<uint16_t*>(made.data());
+  auto* const weights = reinterpret_cast<float*>(made.data() + row_bytes);
   for (size_t i = 0; i < kept; ++i) {
     for (uint32_t c = 0; c < columns; ++c) y[i * columns + c] = returned(salt, me, received_.source[i], c);
     for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = weight_of(salt, me, received_.source[i], j);
   }
+  if (bytes > 0) side_.write(base, made.data(), bytes);
   CombineInputs in;
-  in.x = matrix(y, int64_t(rows), columns, kBf16);
+  in.stream = side_.stream();
+  in.x = matrix(base, int64_t(rows), columns, kBf16);
+  in.x.device = side_.device();
   in.handle = handle;
-  if (pass.weights) in.topk_weights = matrix(weights, int64_t(rows), k, kF32);
+  if (pass.weights) in.topk_weights = matrix(base + row_bytes, int64_t(rows), k, kF32);
+  in.topk_weights.device = side_.device();
   std::vector<uint16_t> bias[2];
   const int64_t tokens = problem_.routes[me].tokens;
   for (int b = 0; b < pass.biases; ++b) {
     for (int64_t t = 0; t < tokens; ++t)
       for (uint32_t c = 0; c < columns; ++c) bias[b].push_back(element(salt + 1000 + uint64_t(b), me, t, c));
-    in.bias[b] = matrix(bias[b].data(), tokens, columns, kBf16);
+    in.bias[b] = side_.give(matrix(bias[b].data(), tokens, columns, kBf16));
   }
   in.source = pass.source;
   in.wire = pass.wire;
   in.channels = pass.channels;
-  check_combine(pass, group_.combine(in), salt);
+  const CombineOutputs out = group_.combine(in);
+  EXPECT_TRUE(pass.source == CombineSource::kAuto || out.source == pass.source);
+  check_combine(pass, side_.take(out.x), side_.take(out.topk_weights), salt);
 }
 
-void Member::check_combine(const Pass& pass, const CombineOutputs& out, uint64_t salt) {
+void Member::check_combine(const Pass& pass, const Tensor& sums, const Tensor& sums_of_weights, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns, k = world_.top_k;
-  EXPECT_TRUE(pass.source == CombineSource::kAuto || out.source == pass.source);
   std::vector<uint16_t> want(columns), bias[2], row(columns);
   std::vector<float> want_weights(k), weights(k);
   for (int64_t t = 0; t < problem_.routes[me].tokens; ++t) {
@@ -209,7 +231,7 @@ void Member::check_combine(const Pass& pass, const CombineOutputs& out, uint64_t
         },
         want.data());
     for (uint32_t c = 0; c < columns; ++c)
-      ASSERT_EQ(out.x.as<uint16_t>()[size_t(t) * columns + c], want[c]) << "token " << t << ", column " << c;
+      ASSERT_EQ(sums.as<uint16_t>()[size_t(t) * columns + c], want[c]) << "token " << t << ", column " << c;
     if (!pass.weights) continue;
     reference::sum_weights(
         problem_, token,
@@ -218,7 +240,7 @@ void Member::check_combine(const Pass& pass, const CombineOutputs& out, uint64_t
           return weights.data();
         },
         want_weights.data());
-    ASSERT_EQ(std::memcmp(out.topk_weights.as<float>() + size_t(t) * k, want_weights.data(), k * 4), 0)
+    ASSERT_EQ(std::memcmp(sums_of_weights.as<float>() + size_t(t) * k, want_weights.data(), k * 4), 0)
         << "weights of token " << t;
   }
 }
@@ -243,6 +265,10 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   o.slab_bytes = world.slab_bytes;
   o.deadline_ms = world.deadline_ms;
   o.scale_out = world.scale_out;
+  if (const uint32_t shared = ranks_on_gpu(world.ranks()); shared > 0) {
+    o.device = side_of(rank).device();
+    o.sms = std::clamp(120 / shared, 1u, 8u);
+  }
   return o;
 }
 

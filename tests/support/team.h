@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "reference/reference.h"
+#include "tests/support/side.h"
 
 namespace transload::test {
 
@@ -51,6 +52,15 @@ struct Pass {
 reference::Problem problem_of(const World& world);
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
+// What a dispatch gave, where the host reads it.
+struct Seen {
+  int64_t rows, rows_needed;
+  Tensor x, scales, topk_idx, topk_weights, source;
+  std::vector<int64_t> expert_counts;
+  Landing landing;
+  Status status;
+};
+
 // One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming
 // the rank.
 class Member {
@@ -59,13 +69,15 @@ class Member {
   void pass(const Pass& pass, uint64_t salt);
 
  private:
-  void check_dispatch(const Pass& pass, const DispatchOutputs& out, uint64_t salt, bool cached);
-  void check_combine(const Pass& pass, const CombineOutputs& out, uint64_t salt);
+  Seen taken(const DispatchOutputs& out);
+  void check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached);
+  void check_combine(const Pass& pass, const Tensor& sums, const Tensor& sums_of_weights, uint64_t salt);
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);
 
   const World& world_;
   reference::Problem problem_;  // with the limits of the pass
   Group& group_;
+  Side& side_;
   reference::Received received_;
 };
 

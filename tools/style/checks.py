@@ -12,7 +12,8 @@ COLUMNS_MAX = 120
 PARAMETERS_MAX = 4  # besides the agent that acts, W& w
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
-LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "runtime", "sim", "cli"]
+LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "kernels", "runtime", "sim",
+          "cli"]
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",
@@ -73,7 +74,7 @@ class Tree:
         return cls(files, root)
 
     def cpp(self):
-        return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc"))}
+        return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc", ".cu", ".cuh"))}
 
     def scripts(self):
         return {path: text for path, text in self.files.items()
@@ -215,9 +216,10 @@ def check_dead_files(tree):
                 yield path, 1, "nothing includes it"
         elif path.endswith(".cc"):
             built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
-                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$", path)
+                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$", path)
             if not built:
-                yield path, 1, "nothing builds it: tests are *_test.cc and numbered rungs; they share tests/support/"
+                yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs and gpu/*_check.cc; "
+                               "they share tests/support/")
         elif path in tree.scripts() and not path.startswith("tests/program/") and name not in ("dev", "CMakeLists.txt"):
             word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
             if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):

@@ -18,6 +18,7 @@
 #include <numeric>
 #include <thread>
 
+#include "support/child.h"
 #include "transload/status.h"
 #include "transport/scaleup/shm/host.h"
 #include "transport/scaleup/shm/neighbours.h"
@@ -56,61 +57,6 @@ Error error_of(const std::function<void()>& body) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return Error(Code::kOk, "");
-}
-
-// A process with a line to its parent. It ends with the test.
-class Child {
- public:
-  explicit Child(const std::function<int(int line)>& body) {
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::close(ends[0]);
-      ::alarm(60);
-      int status = 98;
-      try {
-        status = body(ends[1]);
-      } catch (const std::exception& error) {
-        ::fprintf(stderr, "child: %s\n", error.what());
-      }
-      ::_exit(status);
-    }
-    ::close(ends[1]);
-    line_ = ends[0];
-  }
-  ~Child() {
-    if (pid_ > 0) ::kill(pid_, SIGKILL);
-    wait();
-    ::close(line_);
-  }
-  Child(const Child&) = delete;
-  int line() const { return line_; }
-  pid_t pid() const { return pid_; }
-  int wait() {
-    if (pid_ <= 0) return -1;
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    pid_ = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_ = 0;
-  int line_ = -1;
-};
-
-void say(int line, const std::string& text) {
-  const uint32_t size = uint32_t(text.size());
-  const std::string frame = std::string(reinterpret_cast<const char*>(&size), 4) + text;
-  if (::send(line, frame.data(), frame.size(), MSG_NOSIGNAL) != ssize_t(frame.size())) ::perror("say");
-}
-
-std::string hear(int line) {
-  uint32_t size = 0;
-  if (::recv(line, &size, 4, MSG_WAITALL) != 4) return {};
-  std::string text(size, 0);
-  return ::recv(line, text.data(), size, MSG_WAITALL) == ssize_t(size) ? text : std::string();
 }
 
 // What every child does first: offers its region to the parent, and hears those of all.
@@ -400,7 +346,7 @@ TEST(Neighbours, StrangersGetNothing) {
   // A whole greeting in the name of rank 0, but for the secret.
   uint64_t guess[3] = {mine.secret + 1, 2, 0};
   iovec part{guess, sizeof guess};
-  const int fds[2] = {side.region->fd(), side.bell.get()};
+  const int fds[2] = {side.bell.get(), side.region->fd()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
   msghdr message{};
   message.msg_iov = &part;

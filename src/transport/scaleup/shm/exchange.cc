@@ -1,4 +1,5 @@
-// One message each way and pair: who I am, with a region's and a bell's descriptor. See exchange.h.
+// One message each way and pair: who I am, with the descriptors of my bell and of my region, if it has one. See
+// exchange.h.
 #include "transport/scaleup/shm/exchange.h"
 
 #include <fcntl.h>
@@ -50,18 +51,19 @@ Descriptor new_socket() {
 bool send_greeting(int fd, const Greeting& greeting, const Neighbour& mine) {
   Greeting copy = greeting;
   iovec part{&copy, sizeof copy};
-  const int fds[2] = {mine.region->fd(), mine.bell.get()};
+  const int fds[2] = {mine.bell.get(), mine.region->fd()};
+  const size_t passed = (fds[1] >= 0 ? 2 : 1) * sizeof(int);
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   message.msg_control = control;
-  message.msg_controllen = sizeof control;
+  message.msg_controllen = CMSG_SPACE(passed);
   cmsghdr* const head = CMSG_FIRSTHDR(&message);
   head->cmsg_level = SOL_SOCKET;
   head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof fds);
-  std::memcpy(CMSG_DATA(head), fds, sizeof fds);
+  head->cmsg_len = CMSG_LEN(passed);
+  std::memcpy(CMSG_DATA(head), fds, passed);
   return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == ssize_t(sizeof copy);
 }
 
@@ -89,7 +91,7 @@ Heard receive_greeting(int fd, Greeting& greeting, Descriptor (&got)[2]) {
     }
   }
   const bool whole =
-      bytes == ssize_t(sizeof greeting) && count == 2 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+      bytes == ssize_t(sizeof greeting) && count >= 1 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
   return whole ? Heard::kGreeting : Heard::kEnd;
 }
 
@@ -220,8 +222,8 @@ class Exchange {
     const RegionOffer& offer = sides_.offers[greeting.rank];
     if (greeting.region != offer.region) return false;
     auto neighbour = std::make_shared<Neighbour>();
-    neighbour->region = SharedRegion::from_peer(std::move(got[0]), offer.bytes);
-    neighbour->bell = std::move(got[1]);
+    neighbour->bell = std::move(got[0]);
+    neighbour->region = sides_.mine.region->map(offer.peer(greeting.rank), std::move(got[1]));
     // A bell that blocks would let a peer hold me up.
     const int flags = ::fcntl(neighbour->bell.get(), F_GETFL);
     if (neighbour->region == nullptr || flags < 0 || (flags & O_NONBLOCK) == 0) return false;

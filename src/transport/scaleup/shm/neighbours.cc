@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -18,7 +19,8 @@ namespace {
 // Regions of this process, by number: of its own ranks, and those of other processes that some rank here has mapped.
 struct Registry {
   std::mutex mutex;
-  std::map<uint64_t, std::weak_ptr<Neighbour>> regions;
+  // By number and scope: Region::scope; own ones have 0.
+  std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<Neighbour>> regions;
 };
 
 Registry& registry() {
@@ -29,12 +31,12 @@ Registry& registry() {
 std::shared_ptr<Neighbour> find(uint64_t region) {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
-  const auto found = all.regions.find(region);
+  const auto found = all.regions.find({region, 0});
   return found == all.regions.end() ? nullptr : found->second.lock();
 }
 
-// The one mapping that this process uses of a region: the first that was made.
-std::shared_ptr<Neighbour> share(uint64_t region, std::shared_ptr<Neighbour> neighbour) {
+// The one mapping that this process and scope use of a region: the first that was made.
+std::shared_ptr<Neighbour> share(std::pair<uint64_t, uint64_t> region, std::shared_ptr<Neighbour> neighbour) {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
   for (auto at = all.regions.begin(); at != all.regions.end();)
@@ -49,7 +51,15 @@ std::shared_ptr<Neighbour> share(uint64_t region, std::shared_ptr<Neighbour> nei
 
 std::string RegionOffer::pack() const {
   ByteWriter writer;
-  writer.text(host).u32(process.pid).u64(process.nonce).u64(region).u64(secret).u64(base).u64(bytes);
+  writer.text(host)
+      .u32(process.pid)
+      .u64(process.nonce)
+      .u64(region)
+      .u64(secret)
+      .u64(base)
+      .u64(bytes)
+      .text(kind)
+      .text(handle);
   return writer.take();
 }
 
@@ -63,12 +73,14 @@ RegionOffer RegionOffer::unpack(std::string_view packed) {
   offer.secret = reader.u64();
   offer.base = reader.u64();
   offer.bytes = reader.u64();
+  offer.kind = reader.text();
+  offer.handle = reader.text();
   if (!reader.done())
     throw Error(Code::kInvalidArgument, "a rank's offer of memory is malformed: is it of another version?");
   return offer;
 }
 
-Neighbours::Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int bell_fd)
+Neighbours::Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_fd)
     : rank_(rank), region_(random_word()), secret_(random_word()), process_(process_identity()) {
   mine_ = std::make_shared<Neighbour>();
   mine_->region = std::move(region);
@@ -77,19 +89,43 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int 
     throw Error(Code::kOutOfMemory,
                 std::string("shared region: no copy of a bell (see ulimit -n): ") + std::strerror(errno));
   listener_ = listen_for(region_);
-  share(region_, mine_);
+  share({region_, 0}, mine_);
 }
 
 Neighbours::~Neighbours() = default;
 
 RegionOffer Neighbours::offer() const {
-  return {
-      host_identity(),       process_, region_, secret_, uint64_t(reinterpret_cast<uintptr_t>(mine_->region->base())),
-      mine_->region->bytes()};
+  RegionOffer offer;
+  offer.host = host_identity();
+  offer.process = process_;
+  offer.region = region_;
+  offer.secret = secret_;
+  offer.base = uint64_t(reinterpret_cast<uintptr_t>(mine_->region->base()));
+  offer.bytes = mine_->region->bytes();
+  offer.kind = mine_->region->kind();
+  offer.handle = mine_->region->handle();
+  return offer;
+}
+
+void Neighbours::check(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted) const {
+  const Region& mine = *mine_->region;
+  for (uint32_t rank : wanted) {
+    if (rank == rank_) continue;
+    const RegionOffer& offer = offers[rank];
+    if (offer.kind != mine.kind()) {
+      const auto shares = [&](uint32_t r) {
+        return "rank " + std::to_string(r) + " shares " + (r == rank ? offer.kind : mine.kind());
+      };
+      throw Error(Code::kInvalidArgument,
+                  "group: " + shares(std::min(rank, rank_)) + ", but " + shares(std::max(rank, rank_)));
+    }
+    mine.check(rank_, offer.peer(rank), offer.process == process_);
+  }
 }
 
 void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted,
                          uint32_t deadline_ms) {
+  check(offers, wanted);
   by_rank_.assign(offers.size(), nullptr);
   std::vector<uint32_t> elsewhere;
   for (uint32_t rank : wanted) {
@@ -101,12 +137,13 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
         Fault fault{FaultKind::kLost, rank_, rank, "create", "", -1, "", 0, 0, 0, "its thread has left"};
         throw Error(fault);
       }
+      mine_->region->reach(*by_rank_[rank]->region);
     } else {
       elsewhere.push_back(rank);
     }
   }
   for (auto& [rank, neighbour] : exchange({rank_, offers, *mine_, listener_.get(), deadline_ms}, elsewhere))
-    by_rank_[rank] = share(offers[rank].region, std::move(neighbour));
+    by_rank_[rank] = share({offers[rank].region, mine_->region->scope()}, std::move(neighbour));
   listener_.reset();
   mine_->region->close_fd();
 }

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "transport/scaleup/region.h"
 #include "transport/scaleup/shm/host.h"
-#include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {
 
@@ -22,31 +22,35 @@ struct RegionOffer {
   uint64_t secret = 0;  // what a caller at that socket must know
   uint64_t base = 0;    // in its own process
   uint64_t bytes = 0;
+  std::string kind;    // Region::kind()
+  std::string handle;  // Region::handle()
 
   std::string pack() const;
   // Throws Error{kInvalidArgument} if the bytes are no offer.
   static RegionOffer unpack(std::string_view bytes);
   bool same_host(const RegionOffer& other) const { return host == other.host; }
+  PeerRegion peer(uint32_t rank) const { return {rank, bytes, handle}; }
 };
 
 // A region, and the bell of the rank that it belongs to. Kept by whoever uses them.
 struct Neighbour {
-  std::shared_ptr<SharedRegion> region;
+  std::shared_ptr<Region> region;
   Descriptor bell;
 };
 
 class Neighbours {
  public:
   // Takes a copy of `bell_fd` (an eventfd), and opens the socket at which peers ask.
-  Neighbours(uint32_t rank, std::shared_ptr<SharedRegion> region, int bell_fd);
+  Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_fd);
   ~Neighbours();
   Neighbours(const Neighbours&) = delete;
   Neighbours& operator=(const Neighbours&) = delete;
 
   RegionOffer offer() const;
   // Maps the regions of `wanted` (ranks of this host; mine may be among them). Symmetric: whom I want wants me. Throws
-  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, else kAbsent. All ranks must
-  // have returned before one of them may be destroyed: gather once more.
+  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, else kAbsent; another Error
+  // if regions of two kinds meet, or cannot reach each other, before anything is passed. All ranks must have returned
+  // before one of them may be destroyed: gather once more.
   void connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted, uint32_t deadline_ms);
 
   char* base(uint32_t rank) const;      // null if not mapped
@@ -54,6 +58,8 @@ class Neighbours {
   int bell_fd(uint32_t rank) const;     // -1 if not mapped
 
  private:
+  void check(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted) const;
+
   const uint32_t rank_;
   const uint64_t region_;
   const uint64_t secret_;

@@ -27,17 +27,18 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 }  // namespace
 
-SharedRegion::SharedRegion(size_t bytes) : bytes_(bytes) {
+SharedRegion::SharedRegion(size_t bytes) {
+  bytes_ = bytes;
   if (bytes == 0) throw Error(Code::kInvalidArgument, "shared region: 0 bytes, but at least 1");
   check_room(bytes, "shared region");
   fd_.reset(::memfd_create("transload", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd_) fail("cannot create a memfd");
   if (::ftruncate(fd_.get(), off_t(bytes)) != 0) fail("cannot size a memfd to " + std::to_string(bytes) + " bytes");
   if (::fcntl(fd_.get(), F_ADD_SEALS, kSeals) != 0) fail("cannot seal a memfd");
-  map();
+  map_whole();
 }
 
-void SharedRegion::map() {
+void SharedRegion::map_whole() {
   void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
   if (at == MAP_FAILED) fail("cannot map " + std::to_string(bytes_) + " bytes");
   base_ = static_cast<char*>(at);
@@ -52,9 +53,13 @@ std::shared_ptr<SharedRegion> SharedRegion::from_peer(Descriptor fd, size_t byte
   std::shared_ptr<SharedRegion> region(new SharedRegion);
   region->bytes_ = bytes;
   region->fd_ = std::move(fd);
-  region->map();
+  region->map_whole();
   region->close_fd();
   return region;
+}
+
+std::shared_ptr<Region> SharedRegion::map(const PeerRegion& peer, Descriptor fd) const {
+  return from_peer(std::move(fd), peer.bytes);
 }
 
 SharedRegion::~SharedRegion() {

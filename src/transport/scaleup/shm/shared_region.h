@@ -5,33 +5,29 @@
 #include <memory>
 
 #include "base/descriptor.h"
+#include "transport/scaleup/region.h"
 
 namespace transload {
 
-class SharedRegion {
+class SharedRegion final : public Region {
  public:
   // My own: zeros, no page touched. Throws Error{kOutOfMemory} if the machine has no room for it.
   explicit SharedRegion(size_t bytes);
   // A peer's, by the descriptor that it passed. Null if that is no region of exactly so many bytes that can never
   // shrink.
   static std::shared_ptr<SharedRegion> from_peer(Descriptor fd, size_t bytes);
-  ~SharedRegion();
-  SharedRegion(const SharedRegion&) = delete;
-  SharedRegion& operator=(const SharedRegion&) = delete;
+  ~SharedRegion() override;
 
-  char* base() const { return base_; }
-  size_t bytes() const { return bytes_; }
-  int fd() const { return fd_.get(); }
-  // The mapping stays; nobody can be given it any more.
-  void close_fd() { fd_.reset(); }
+  const char* kind() const override { return "host memory"; }
+  int fd() const override { return fd_.get(); }
+  void close_fd() override { fd_.reset(); }
+  std::shared_ptr<Region> map(const PeerRegion& peer, Descriptor fd) const override;
 
  private:
   SharedRegion() = default;
-  void map();
+  void map_whole();
 
   Descriptor fd_;
-  char* base_ = nullptr;
-  size_t bytes_ = 0;
 };
 
 }  // namespace transload

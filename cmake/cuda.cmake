@@ -1,0 +1,50 @@
+# CUDA, if it is here: the toolkit's headers and runtime for C++ sources, nvcc for src/kernels/*.cu.
+#
+# Sets TRANSLOAD_HAS_CUDA. Kernels are compiled for sm_90a and sm_100a, so no GPU is needed to build them.
+set(TRANSLOAD_CUDA AUTO CACHE STRING "GPU ranks: AUTO (if nvcc 13 and its headers are found), ON or OFF")
+set_property(CACHE TRANSLOAD_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(TRANSLOAD_HAS_CUDA OFF)
+
+string(TOUPPER "${TRANSLOAD_CUDA}" cuda_wish)
+if(cuda_wish STREQUAL "AUTO")
+  if(TRANSLOAD_SANITIZE)
+    set(cuda_lack "a sanitizer is on")
+  endif()
+elseif(NOT cuda_wish)
+  set(cuda_lack "TRANSLOAD_CUDA is ${TRANSLOAD_CUDA}")
+endif()
+if(NOT cuda_lack)
+  find_package(CUDAToolkit QUIET)
+  if(NOT CUDAToolkit_FOUND)
+    set(cuda_lack "no CUDA toolkit was found (nvcc on the PATH, CUDA_PATH or CUDAToolkit_ROOT)")
+  elseif(CUDAToolkit_VERSION VERSION_LESS 13.0)
+    set(cuda_lack "the CUDA toolkit is ${CUDAToolkit_VERSION}, 13.0 at least is needed")
+  elseif(NOT CUDAToolkit_NVCC_EXECUTABLE)
+    set(cuda_lack "the CUDA toolkit at ${CUDAToolkit_BIN_DIR} has no nvcc")
+  elseif(NOT TARGET CUDA::cudart_static)
+    set(cuda_lack "the CUDA toolkit at ${CUDAToolkit_BIN_DIR} has no static runtime (libcudart_static.a)")
+  endif()
+endif()
+if(cuda_lack)
+  if(cuda_wish AND NOT cuda_wish STREQUAL "AUTO")
+    message(FATAL_ERROR "TRANSLOAD_CUDA is ${TRANSLOAD_CUDA}, but ${cuda_lack}")
+  endif()
+  message(STATUS "no CUDA: ${cuda_lack}; GPU ranks are left out")
+  return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+endif()
+set(CMAKE_CUDA_ARCHITECTURES OFF)     # the flags below name them
+set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # linked by name, so that users of the package see it
+enable_language(CUDA)
+set(CMAKE_CUDA_FLAGS_RELEASE "")
+if(TRANSLOAD_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${TRANSLOAD_CCACHE})
+endif()
+# The standard by hand: this CMake knows no C++20 for nvcc. Sums must round as the contract says: nothing is fused.
+set(TRANSLOAD_CUDA_FLAGS -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr --extended-lambda
+  -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_100a,code=sm_100a)
+set(TRANSLOAD_HAS_CUDA ON)
+message(STATUS "CUDA ${CUDAToolkit_VERSION}: ${CUDAToolkit_NVCC_EXECUTABLE}")

@@ -1,0 +1,80 @@
+// Marks that a warp holds back. A release costs its warp some 2 us, so several counts of a word become one, set when
+// what it speaks for is over anyhow.
+#pragma once
+#include "executor/cuda/members.cuh"
+
+namespace transload {
+
+// One kind of mark: counts that wait for landed moves, or for sources that have been read. Lane l keeps the l-th word
+// with two counts: one is due at a position in the queue of moves, the other gathers what comes after it.
+class HeldMarks {
+ public:
+  // Every: calls to gather before a count becomes due.
+  TRANSLOAD_DEVICE explicit HeldMarks(uint32_t every) : every_(every) {}
+
+  // By the whole warp, alike. False if all lanes hold other words: set them first.
+  TRANSLOAD_DEVICE bool add(Word* word, Word count) {
+    uint32_t place = __ballot_sync(kAllLanes, word_ == word);
+    if (place == 0) place = __ballot_sync(kAllLanes, word_ == nullptr);
+    if (place == 0) return false;
+    if (lane_of_thread() == __ffs(int(place)) - 1) {
+      word_ = word;
+      later_ = count;
+    }
+    has_later_ = true;
+    return true;
+  }
+  // A call of publish or credit is over; `position`: moves issued so far.
+  TRANSLOAD_DEVICE void called(uint32_t position) {
+    later_at_ = position;
+    ++calls_;
+    promote();
+  }
+
+  TRANSLOAD_DEVICE bool empty() const { return !has_due_ && !has_later_; }
+  // The due counts speak for the moves before due_at().
+  TRANSLOAD_DEVICE bool due() const { return has_due_; }
+  TRANSLOAD_DEVICE uint32_t due_at() const { return due_at_; }
+
+  TRANSLOAD_DEVICE void set_due() {
+    __syncwarp();
+    if (due_ != 0) ptx::store_release(word_, due_);
+    due_ = 0;
+    if (later_ == 0) word_ = nullptr;
+    has_due_ = false;
+    promote();
+  }
+  TRANSLOAD_DEVICE void set_all() {
+    __syncwarp();
+    const Word count = later_ != 0 ? later_ : due_;  // counts of a word grow
+    if (count != 0) ptx::store_release(word_, count);
+    clear();
+  }
+  TRANSLOAD_DEVICE void clear() {
+    word_ = nullptr;
+    due_ = later_ = 0;
+    has_due_ = has_later_ = false;
+    calls_ = 0;
+  }
+
+ private:
+  TRANSLOAD_DEVICE void promote() {
+    if (has_due_ || !has_later_ || calls_ < every_) return;
+    due_ = later_;
+    later_ = 0;
+    due_at_ = later_at_;
+    has_due_ = true;
+    has_later_ = false;
+    calls_ = 0;
+  }
+
+  // Of my lane.
+  Word* word_ = nullptr;
+  Word due_ = 0, later_ = 0;  // 0: none
+  // Alike in all lanes.
+  bool has_due_ = false, has_later_ = false;
+  uint32_t due_at_ = 0, later_at_ = 0, calls_ = 0;
+  const uint32_t every_;
+};
+
+}  // namespace transload

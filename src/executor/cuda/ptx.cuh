@@ -1,0 +1,116 @@
+// The instructions that CUDA C++ has no name for: all inline assembly of the library is here.
+//
+// "Near" memory is the shared memory of a block; "proxy" is the path over which the bulk copy engine sees memory, apart
+// from that of loads and stores.
+#pragma once
+#include <cstdint>
+
+#include "base/word.h"
+
+#define TRANSLOAD_DEVICE __device__ __forceinline__
+
+namespace transload::ptx {
+
+TRANSLOAD_DEVICE uint32_t near_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
+
+// A barrier in near memory that counts bytes of bulk loads. One arrival a phase.
+TRANSLOAD_DEVICE void barrier_init(uint64_t* barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(near_address(barrier)) : "memory");
+}
+TRANSLOAD_DEVICE void barrier_expect(uint64_t* barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(near_address(barrier)), "r"(bytes)
+               : "memory");
+}
+// Bytes that were asked for always come, or the context is lost: this wait needs no deadline.
+TRANSLOAD_DEVICE void barrier_wait(uint64_t* barrier, uint32_t phase) {
+  uint32_t done;
+  do {
+    asm volatile(
+        "{ .reg .pred p;\n"
+        "  mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+        "  selp.u32 %0, 1, 0, p; }"
+        : "=r"(done)
+        : "r"(near_address(barrier)), "r"(phase)
+        : "memory");
+  } while (done == 0);
+}
+// What was initialised is seen by the bulk copy engine.
+TRANSLOAD_DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+// Bulk moves: addresses and bytes are multiples of 16.
+TRANSLOAD_DEVICE void bulk_load(void* near, const void* from, uint32_t bytes, uint64_t* barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   near_address(near)),
+               "l"(from), "r"(bytes), "r"(near_address(barrier))
+               : "memory");
+}
+TRANSLOAD_DEVICE void bulk_store(void* to, const void* near, uint32_t bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(near_address(near)),
+               "r"(bytes)
+               : "memory");
+}
+// Closes the group of this thread's bulk stores since the last one.
+TRANSLOAD_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// All but the latest kGroups groups of this thread have read their sources; have landed.
+template <int kGroups>
+TRANSLOAD_DEVICE void bulk_wait_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kGroups) : "memory");
+}
+template <int kGroups>
+TRANSLOAD_DEVICE void bulk_wait_landed() {
+  asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kGroups) : "memory");
+}
+
+// Orders what loads and stores of this thread saw and did before what the copy engine does after; near memory alone is
+// cheaper.
+TRANSLOAD_DEVICE void proxy_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
+TRANSLOAD_DEVICE void proxy_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Words between GPUs, and between a GPU and its host.
+TRANSLOAD_DEVICE Word load_acquire(const Word* at) {
+  Word value;
+  asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");
+  return value;
+}
+TRANSLOAD_DEVICE Word load_relaxed(const Word* at) {
+  Word value;
+  asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");
+  return value;
+}
+TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
+  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
+}
+// Adds one; acquire and release. What it was.
+TRANSLOAD_DEVICE Word add_one(Word* at) {
+  Word value;
+  asm volatile("atom.add.acq_rel.sys.global.u64 %0, [%1], 1;" : "=l"(value) : "l"(at) : "memory");
+  return value;
+}
+
+// Loads that the compiler neither moves nor drops; an acquire before them makes what it covers visible.
+TRANSLOAD_DEVICE uint32_t load32(const void* at) {
+  uint32_t value;
+  asm volatile("ld.b32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");
+  return value;
+}
+TRANSLOAD_DEVICE uint64_t load64(const void* at) {
+  uint64_t value;
+  asm volatile("ld.b64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");
+  return value;
+}
+TRANSLOAD_DEVICE uint4 load128(const void* at) {
+  uint4 value;
+  asm volatile("ld.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(at)
+               : "memory");
+  return value;
+}
+
+TRANSLOAD_DEVICE uint64_t now_ns() {
+  uint64_t value;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(value));
+  return value;
+}
+
+}  // namespace transload::ptx

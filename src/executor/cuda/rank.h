@@ -1,0 +1,49 @@
+// What the warps of one rank on a GPU share beside the protocol's memory. Plain C++: the host fills it.
+#pragma once
+#include <cstdint>
+
+#include "base/macros.h"
+#include "base/word.h"
+
+namespace transload {
+
+enum class DeviceFailure : Word {
+  kNone,
+  kExpired,  // a wait outlasted the deadline; `what` is a Waiting
+  kBroken,   // another rank broke a promise; `what` is a Broken
+  kAborted,  // the host said so
+};
+
+// The first failure of a rank, as its host reads it in its own memory. `set` is written last: a DeviceFailure.
+struct DeviceFault {
+  Word set;
+  Word role, channel, whom, what, seen, expected;
+};
+
+struct CudaRank {
+  char* const* mapped;  // [ranks] network regions that warps store to
+  Word* gave_up;        // in device memory: not 0 once a warp has failed
+  const Word* abort;    // in host memory: not 0 means leave
+  DeviceFault* fault;   // in host memory
+  uint64_t deadline_ns;
+};
+
+constexpr int kStages = 3;
+constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to a quarter slower
+// Of an SM's shared memory, a line for each element of the longest sum: 32 rows and 2 biases, fp32.
+constexpr uint32_t kStageBytesMin = 34 * 4 * 64;
+
+// How a warp's near memory is cut, alike for all warps of a kernel.
+struct NearShape {
+  uint32_t piece_bytes;                  // most bytes of one bulk move; whole lines
+  uint32_t stage_bytes;                  // a piece, and room for a tail that rides with the last one
+  uint32_t table_bytes;                  // of a role's tables
+  uint32_t publish_every, credit_every;  // calls to gather before a mark becomes due
+  char* far_tables;  // device memory for the tables of all warps, where near memory has no room; else null
+
+  TRANSLOAD_HD uint32_t bytes_of_warp() const {
+    return uint32_t(kStages) * stage_bytes + (far_tables == nullptr ? table_bytes : 0);
+  }
+};
+
+}  // namespace transload

@@ -1,0 +1,233 @@
+// Sums in near memory: pieces of all rows of a sum side by side in a stage, loaded by the bulk copy engine, added in
+// the contract's order, and stored by plain stores.
+//
+// Order: layout of a stage is the order of the sum: biases, before, here, after.
+#pragma once
+#include <cuda_bf16.h>
+
+#include "executor/cuda/stages.cuh"
+#include "protocol/warp.h"
+
+namespace transload {
+
+constexpr uint32_t kNanBitsF32 = 0x7FFFFFFF;
+constexpr int kVector = 8;  // elements that a lane adds at a time
+
+TRANSLOAD_HD constexpr uint32_t scalar_bytes(Scalar s) { return s == Scalar::kF32 ? 4 : 2; }
+
+// Adds kRows vectors of bf16 that lie `pitch` bytes apart, one row after another.
+template <int kRows>
+TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const char* at, uint32_t pitch) {
+  uint4 rows[kRows];
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) rows[r] = *reinterpret_cast<const uint4*>(at + r * pitch);
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    const uint32_t pairs[4] = {rows[r].x, rows[r].y, rows[r].z, rows[r].w};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      sum[2 * j] += __uint_as_float(pairs[j] << 16);
+      sum[2 * j + 1] += __uint_as_float(pairs[j] & 0xffff0000u);
+    }
+  }
+}
+TRANSLOAD_DEVICE void add_f32(float (&sum)[kVector], const char* at) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const float4 v = reinterpret_cast<const float4*>(at)[half];
+    sum[4 * half] += v.x;
+    sum[4 * half + 1] += v.y;
+    sum[4 * half + 2] += v.z;
+    sum[4 * half + 3] += v.w;
+  }
+}
+
+TRANSLOAD_DEVICE void fill(float (&sum)[kVector], float value) {
+#pragma unroll
+  for (int j = 0; j < kVector; ++j) sum[j] = value;
+}
+
+TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanBitsF32); }
+
+// Rounded to nearest even, a NaN canonical: what the conversion instruction gives.
+TRANSLOAD_DEVICE void store_bf16(char* to, const float (&sum)[kVector]) {
+  uint4 out;
+  auto* pairs = reinterpret_cast<__nv_bfloat162*>(&out);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) pairs[j] = __floats2bfloat162_rn(sum[2 * j], sum[2 * j + 1]);
+  *reinterpret_cast<uint4*>(to) = out;
+}
+TRANSLOAD_DEVICE void store_f32(char* to, const float (&sum)[kVector]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    reinterpret_cast<float4*>(to)[half] = {canonical(sum[4 * half]), canonical(sum[4 * half + 1]),
+                                           canonical(sum[4 * half + 2]), canonical(sum[4 * half + 3])};
+}
+
+// How many rows of each kind a sum has, and how wide they are.
+struct SumRows {
+  int biases, before, here, after;
+  bool row_f32, part_f32, out_f32;
+
+  TRANSLOAD_DEVICE int rows() const { return biases + before + here + after; }
+  TRANSLOAD_DEVICE uint32_t row_bytes() const { return row_f32 ? 4 : 2; }
+  TRANSLOAD_DEVICE uint32_t part_bytes() const { return part_f32 ? 4 : 2; }
+  TRANSLOAD_DEVICE uint32_t out_bytes() const { return out_f32 ? 4 : 2; }
+  // -0 leaves the first bias as it is, a -0 too; without biases a sum starts from +0.
+  TRANSLOAD_DEVICE float start() const { return biases > 0 ? -0.0f : 0.0f; }
+  // Of one element of all rows.
+  TRANSLOAD_DEVICE uint32_t element_bytes() const {
+    return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * part_bytes();
+  }
+  // All bf16, and the order is one row after another: `here` is summed by itself, which shows only behind others.
+  TRANSLOAD_DEVICE bool flat() const {
+    return !row_f32 && !part_f32 && !out_f32 && (biases + before == 0 || here <= 1);
+  }
+  TRANSLOAD_DEVICE uint32_t pack() const {
+    return uint32_t(before) | uint32_t(here) << 6 | uint32_t(after) << 12 | uint32_t(biases) << 18 |
+           uint32_t(row_f32) << 20 | uint32_t(part_f32) << 21 | uint32_t(out_f32) << 22;
+  }
+  TRANSLOAD_DEVICE static SumRows unpack(uint32_t p) {
+    return {int(p >> 18 & 3),   int(p & 63),        int(p >> 6 & 63),  int(p >> 12 & 63),
+            (p >> 20 & 1) != 0, (p >> 21 & 1) != 0, (p >> 22 & 1) != 0};
+  }
+};
+
+// `elements` of each row lie one row after another from `from` on. Calls, not inlined: a warp steps in many places.
+struct StagedSum {
+  __device__ __noinline__ static void flat(const char* from, char* to, uint32_t elements, uint32_t packed) {
+    const SumRows counts = SumRows::unpack(packed);
+    const float start = counts.start();
+    const int rows = counts.rows();
+    const uint32_t pitch = elements * 2;
+#pragma unroll 2
+    for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += 512) {
+      float sum[kVector];
+      fill(sum, start);
+      const char* at = from + v;
+      int left = rows;
+      for (; left > 4; left -= 4, at += 4 * pitch) add_bf16<4>(sum, at, pitch);
+      if (left == 4)
+        add_bf16<4>(sum, at, pitch);
+      else if (left == 3)
+        add_bf16<3>(sum, at, pitch);
+      else if (left == 2)
+        add_bf16<2>(sum, at, pitch);
+      else if (left == 1)
+        add_bf16<1>(sum, at, pitch);
+      store_bf16(to + v, sum);
+    }
+  }
+
+  __device__ __noinline__ static void nested(const char* from, char* to, uint32_t elements, uint32_t packed) {
+    const SumRows rows = SumRows::unpack(packed);
+    for (uint32_t e = uint32_t(lane_of_thread()) * kVector; e < elements; e += 32 * kVector) {
+      float sum[kVector], node[kVector];
+      fill(sum, rows.start());
+      fill(node, 0.0f);
+      const char* at = from;
+      auto add = [&](float(&into)[kVector], int count, bool f32) {
+        for (int r = 0; r < count; ++r, at += elements * (f32 ? 4 : 2)) {
+          if (f32)
+            add_f32(into, at + e * 4);
+          else
+            add_bf16<1>(into, at + e * 2, 0);
+        }
+      };
+      add(sum, rows.biases, rows.row_f32);
+      add(sum, rows.before, rows.part_f32);
+      add(node, rows.here, rows.row_f32);
+      if (rows.here > 0) {
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) sum[j] += node[j];
+      }
+      add(sum, rows.after, rows.part_f32);
+      if (rows.out_f32)
+        store_f32(to + e * 4, sum);
+      else
+        store_bf16(to + e * 2, sum);
+    }
+  }
+};
+
+// What a lane has to do with a sum: the row that it loads, and where that lies among the others.
+struct SumLane {
+  const char* row;  // null: none
+  uint32_t place;   // bytes before it in the stage, for each element of a row
+  uint32_t bytes;   // of an element
+};
+
+class ReducePipe {
+ public:
+  static constexpr int kLandedAfter = 0;  // plain stores: a release orders them
+
+  TRANSLOAD_DEVICE ReducePipe(const Stages& stages, const NearShape& shape)
+      : stages_(stages), stage_bytes_(shape.stage_bytes) {
+    stages_.begin();
+  }
+
+  TRANSLOAD_DEVICE uint32_t issued() const { return stages_.issued; }
+  TRANSLOAD_DEVICE uint32_t done() const { return stages_.done; }
+  template <int kMoves>
+  TRANSLOAD_DEVICE void wait_landed() const {}
+
+  // Adds and stores the oldest piece.
+  TRANSLOAD_DEVICE void finish_one() {
+    const uint32_t s = stages_.done % kStages;
+    stages_.await(s);
+    const uint32_t rows = rows_.get(s);
+    if (SumRows::unpack(rows).flat())
+      StagedSum::flat(stages_.at(s), to_.get(s), elements_.get(s), rows);
+    else
+      StagedSum::nested(stages_.at(s), to_.get(s), elements_.get(s), rows);
+    __syncwarp();
+    ++stages_.done;
+  }
+
+  // Sums `elements` (a multiple of kVector) of the lanes' rows, and of the biases, into `into`.
+  template <class Step>
+  TRANSLOAD_DEVICE void sum(char* into, const SumShape& shape, const SumRows& rows, const SumLane& mine, Step step) {
+    constexpr uint32_t kUnit = 64;  // a line of bf16
+    const uint32_t each = rows.element_bytes();
+    const uint32_t most = each == 0 ? 4096 : stage_bytes_ / each / kUnit * kUnit;
+    const uint64_t pieces = (shape.elements + most - 1) / most;
+    const uint32_t piece = uint32_t(((shape.elements + pieces - 1) / pieces + kUnit - 1) / kUnit * kUnit);
+    for (uint64_t at = 0; at < shape.elements; at += piece) {
+      const uint32_t n = uint32_t(at + piece >= shape.elements ? shape.elements - at : piece);
+      while (stages_.issued - stages_.done == kStages) step();
+      issue(shape, rows, mine, {at, n});
+      const uint32_t s = stages_.issued % kStages;
+      to_.set(s, into + at * rows.out_bytes());
+      elements_.set(s, n);
+      rows_.set(s, rows.pack());
+      ++stages_.issued;
+    }
+  }
+
+ private:
+  struct Range {
+    uint64_t at;
+    uint32_t elements;
+  };
+  TRANSLOAD_DEVICE void issue(const SumShape& shape, const SumRows& rows, const SumLane& mine, const Range& range) {
+    const uint32_t s = stages_.issued % kStages;
+    uint64_t* const barrier = stages_.barriers + s;
+    if (lane_of_thread() == 0) ptx::barrier_expect(barrier, range.elements * rows.element_bytes());
+    __syncwarp();
+    if (mine.row != nullptr)
+      ptx::bulk_load(stages_.at(s) + mine.place * range.elements, mine.row + range.at * mine.bytes,
+                     range.elements * mine.bytes, barrier);
+    if (lane_of_thread() >= rows.biases) return;
+    const uint32_t bytes = rows.row_bytes();
+    ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements,
+                   shape.bias[rows.biases == 1 && shape.bias[0] == nullptr ? 1 : lane_of_thread()] + range.at * bytes,
+                   range.elements * bytes, barrier);
+  }
+
+  Stages stages_;
+  const uint32_t stage_bytes_;
+  ByStage<char*> to_;
+  ByStage<uint32_t> elements_, rows_;
+};
+
+}  // namespace transload

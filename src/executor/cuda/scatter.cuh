@@ -1,0 +1,85 @@
+// Copies through near memory by the bulk copy engine: one load, a store for each lane that has a destination.
+#pragma once
+#include "executor/cuda/stages.cuh"
+#include "protocol/warp.h"
+
+namespace transload {
+
+class ScatterPipe {
+ public:
+  // A publish waits for the stores of moves this many positions back: by then they have landed.
+  static constexpr int kLandedAfter = 4;
+
+  TRANSLOAD_DEVICE ScatterPipe(const Stages& stages, const NearShape& shape)
+      : stages_(stages), piece_(shape.piece_bytes), tail_room_(shape.stage_bytes - shape.piece_bytes) {
+    stages_.begin();
+  }
+
+  TRANSLOAD_DEVICE uint32_t issued() const { return stages_.issued; }
+  TRANSLOAD_DEVICE uint32_t done() const { return stages_.done; }
+  template <int kMoves>
+  TRANSLOAD_DEVICE void wait_landed() const {
+    ptx::bulk_wait_landed<kMoves>();
+  }
+
+  // Starts the stores of the oldest move whose load is in flight: its source has been read.
+  TRANSLOAD_DEVICE void finish_one() {
+    const uint32_t s = stages_.done % kStages;
+    stages_.await(s);
+    char* const row = row_.get(s);
+    char* const tail = tail_.get(s);
+    const uint32_t size = size_.get(s), row_bytes = size & 0xffff, tail_bytes = size >> 16;
+    if (row != nullptr) ptx::bulk_store(row, stages_.at(s), row_bytes);
+    if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes, tail_bytes);
+    ptx::bulk_commit();
+    ++stages_.done;
+  }
+
+  // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
+  template <class Step>
+  TRANSLOAD_DEVICE void move(const Parts& parts, const Destination& to, Step step) {
+    const bool tails = __any_sync(kAllLanes, to.tail != nullptr);
+    const bool ride = tails && parts.tail_bytes <= tail_room_;
+    const uint32_t piece = even_piece(parts.row_bytes, piece_);
+    for (uint64_t at = 0; at < parts.row_bytes; at += piece) {
+      const bool last = at + piece >= parts.row_bytes;
+      const Piece with = last && ride ? Piece{to.tail, parts.tail, parts.tail_bytes} : Piece{nullptr, nullptr, 0};
+      issue({to.row != nullptr ? to.row + at : nullptr, parts.row + at, last ? parts.row_bytes - at : piece}, with,
+            step);
+    }
+    if (!tails || ride) return;
+    const uint32_t tail_piece = even_piece(parts.tail_bytes, piece_);
+    for (uint64_t at = 0; at < parts.tail_bytes; at += tail_piece)
+      issue({to.tail != nullptr ? to.tail + at : nullptr, parts.tail + at,
+             at + tail_piece >= parts.tail_bytes ? parts.tail_bytes - at : tail_piece},
+            {nullptr, nullptr, 0}, step);
+  }
+
+ private:
+  // One load in flight; the stores of the stage's last move must have read it.
+  template <class Step>
+  TRANSLOAD_DEVICE void issue(const Piece& row, const Piece& tail, Step step) {
+    while (stages_.issued != stages_.done) step();
+    const uint32_t s = stages_.issued % kStages;
+    ptx::bulk_wait_read<kStages - 1>();
+    __syncwarp();
+    if (lane_of_thread() == 0) {
+      ptx::barrier_expect(stages_.barriers + s, uint32_t(row.bytes + tail.bytes));
+      ptx::bulk_load(stages_.at(s), row.from, uint32_t(row.bytes), stages_.barriers + s);
+      if (tail.bytes != 0)
+        ptx::bulk_load(stages_.at(s) + row.bytes, tail.from, uint32_t(tail.bytes), stages_.barriers + s);
+    }
+    row_.set(s, row.to);
+    tail_.set(s, tail.to);
+    size_.set(s, uint32_t(row.bytes) | uint32_t(tail.bytes) << 16);
+    ++stages_.issued;
+  }
+
+  Stages stages_;
+  const uint32_t piece_, tail_room_;
+  // Of the move in each stage: where my lane's copy goes, and its bytes (row | tail << 16).
+  ByStage<char*> row_, tail_;
+  ByStage<uint32_t> size_;
+};
+
+}  // namespace transload

@@ -1,0 +1,495 @@
+// CudaWarp: the 32 threads of a warp as one agent of the protocol. Lanes are threads; only verbs know it.
+//
+// Pipe (scatter.cuh or reduce.cuh) carries the moves that the warp's role is made of; the other kind, and what the copy
+// engine cannot take (odd sizes), goes by plain loads and stores.
+#pragma once
+#include <type_traits>
+
+#include "base/canary.h"
+#include "executor/cuda/marks.cuh"
+#include "executor/cuda/reduce.cuh"
+#include "executor/cuda/scatter.cuh"
+#include "protocol/warp.h"
+
+namespace transload {
+
+template <class Pipe>
+class CudaWarp {
+ public:
+  using Plants = NoPlants;
+  using Members = CudaMembers;
+
+  // A value of each lane.
+  template <class T>
+  struct Per {
+    T mine{};
+    TRANSLOAD_DEVICE T& operator[](Lane) { return mine; }
+    TRANSLOAD_DEVICE const T& operator[](Lane) const { return mine; }
+  };
+
+  // In near memory, given back when it goes, if it was the last one taken. Moves, does not copy.
+  template <class T>
+  class Table {
+   public:
+    TRANSLOAD_DEVICE Table(Table&& other) noexcept
+        : values_(other.values_), used_(other.used_), begin_(other.begin_), end_(other.end_) {
+      other.used_ = nullptr;
+    }
+    Table& operator=(Table&&) = delete;
+    TRANSLOAD_DEVICE ~Table() {
+      if (used_ != nullptr && *used_ == end_) *used_ = begin_;
+    }
+    TRANSLOAD_DEVICE T& operator[](Lane lane) { return values_[lane.i]; }
+    TRANSLOAD_DEVICE const T& operator[](Lane lane) const { return values_[lane.i]; }
+    TRANSLOAD_DEVICE T& operator[](int member) { return values_[member]; }
+    TRANSLOAD_DEVICE const T& operator[](int member) const { return values_[member]; }
+
+   private:
+    friend class CudaWarp;
+    TRANSLOAD_DEVICE Table(T* values, uint32_t* used, uint32_t begin, uint32_t end)
+        : values_(values), used_(used), begin_(begin), end_(end) {}
+    T* values_;
+    uint32_t* used_;
+    uint32_t begin_, end_;
+  };
+
+  TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const Stages& stages, const NearShape& shape, char* tables)
+      : pipe_(stages, shape),
+        landed_(shape.publish_every),
+        read_(shape.credit_every),
+        rank_(rank),
+        tables_(tables),
+        lane_(lane_of_thread()) {}
+  CudaWarp(const CudaWarp&) = delete;
+  CudaWarp& operator=(const CudaWarp&) = delete;
+
+  // Values.
+
+  template <class T, class F>
+  TRANSLOAD_DEVICE Per<T> per(Set set, F f) {
+    return {set.has(lane_) ? T(f(Lane{lane_})) : T{}};
+  }
+
+  template <class T, class F>
+  TRANSLOAD_DEVICE Table<T> table(int count, F f) {
+    static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
+    const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
+    T* const values = reinterpret_cast<T*>(tables_ + begin);
+    // The host gave room for the largest tables of a role: table_bytes_of() in kernels/near.h.
+    for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
+    __syncwarp();
+    used_ = end;
+    return Table<T>(values, &used_, from, end);
+  }
+
+  template <class F>
+  TRANSLOAD_DEVICE Set where(Set set, F test) {
+    return {__ballot_sync(kAllLanes, set.has(lane_) && test(Lane{lane_}))};
+  }
+  template <class F>
+  TRANSLOAD_DEVICE CudaMembers where(const CudaMembers& members, F test) {
+    CudaMembers found{0, members.span};
+    for_mine(members, [&](Lane m) {
+      if (test(m)) found.bits |= uint32_t(1) << (m.i / 32);
+    });
+    __syncwarp();
+    return found;
+  }
+
+  template <class S, class F>
+  TRANSLOAD_DEVICE void each(const S& set, F body) {
+    for_mine(set, body);
+    __syncwarp();
+  }
+
+  template <class S, class F>
+  TRANSLOAD_DEVICE void turns(const S& set, F body) {
+    for_turns(set, body);
+  }
+
+  template <class T>
+  TRANSLOAD_DEVICE T pick(const Per<T>& values, int i) {
+    return from_lane(values.mine, i);
+  }
+  template <class T>
+  TRANSLOAD_DEVICE T pick(const Table<T>& values, int i) {
+    return values[i];
+  }
+
+  template <class F>
+  TRANSLOAD_DEVICE void once(F body) {
+    if (lane_ == 0) body();
+    __syncwarp();
+  }
+
+  template <class T>
+  TRANSLOAD_DEVICE T peek(const T* at) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value;
+    const char* const from = reinterpret_cast<const char*>(at);
+    if constexpr (sizeof(T) % 16 == 0) {  // records that lie on 16 bytes
+      for (unsigned i = 0; i < sizeof(T) / 16; ++i) reinterpret_cast<uint4*>(&value)[i] = ptx::load128(from + 16 * i);
+    } else if constexpr (sizeof(T) == 8) {
+      const uint64_t bits = ptx::load64(from);
+      memcpy(&value, &bits, 8);
+    } else {
+      static_assert(sizeof(T) == 4);
+      const uint32_t bits = ptx::load32(from);
+      memcpy(&value, &bits, 4);
+    }
+    return value;
+  }
+
+  // Waits.
+
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE S wait_any(const S& set, F need, V& seen) {
+    return wait<false>(set, need, seen);
+  }
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE S wait_all(const S& set, F need, V& seen) {
+    return wait<true>(set, need, seen);
+  }
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE S poll(const S& set, F need, V& seen) {
+    if (failed_) return none_of(set);
+    const S met = look(set, need, seen);
+    after_look();
+    return met;
+  }
+
+  // Moves.
+
+  template <class F>
+  TRANSLOAD_DEVICE void scatter(const Parts& parts, Set set, F to) {
+    if (set.empty() || failed_) return;
+    const Destination mine = set.has(lane_) ? to(Lane{lane_}) : Destination{nullptr, nullptr, false};
+    const bool odd_tail = ((parts.tail_bytes | reinterpret_cast<uint64_t>(parts.tail)) & 15) != 0;
+    if constexpr (std::is_same_v<Pipe, ScatterPipe>) {
+      if (!odd_tail) return pipe_.move(parts, mine, [&] { step(); });
+      pipe_.move({parts.row, parts.row_bytes, nullptr, 0}, {mine.row, nullptr, false}, [&] { step(); });
+    } else {
+      plain_copies(set, {mine.row, parts.row, parts.row_bytes});
+    }
+    plain_copies(set, {mine.tail, parts.tail, parts.tail_bytes});
+  }
+
+  template <class S, class F>
+  TRANSLOAD_DEVICE void copy(const S& set, F piece) {
+    if (failed_) return;
+    for_turns(set, [&](int m) {
+      const Piece p = piece(Lane{m});
+      plain_copy(p);
+    });
+    __syncwarp();
+  }
+
+  // A rail that is mapped needs no put: moves store to it. Others are not reached from a GPU yet: see limits().
+  template <class S, class F>
+  TRANSLOAD_DEVICE void put(const S&, F) {}
+
+  template <class F>
+  TRANSLOAD_DEVICE void reduce(char* into, const SumShape& shape, Sum sum, F row) {
+    if (failed_) return;
+    const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
+    // One addition commutes: then the order is one row after another.
+    if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
+    const bool mine = (sum.before | sum.here | sum.after).has(lane_);
+    const char* const from = mine ? row(Lane{lane_}) : nullptr;
+    const SumRows rows{(shape.bias[0] != nullptr) + (shape.bias[1] != nullptr),
+                       sum.before.count(),
+                       sum.here.count(),
+                       sum.after.count(),
+                       shape.row == Scalar::kF32,
+                       shape.part == Scalar::kF32,
+                       shape.out == Scalar::kF32};
+    if constexpr (std::is_same_v<Pipe, ReducePipe>)
+      if (!rows.row_f32 && shape.elements % kVector == 0)
+        return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step(); });
+    plain_sum(into, shape, sum, from);
+  }
+
+  // Marks.
+
+  template <class S, class F>
+  TRANSLOAD_DEVICE void publish(const S& set, F mark) {
+    hold(landed_, set, mark);
+  }
+  template <class S, class F>
+  TRANSLOAD_DEVICE void credit(const S& set, F mark) {
+    hold(read_, set, mark);
+  }
+
+  // Closing.
+
+  TRANSLOAD_DEVICE void drain() {
+    flush();
+    ptx::bulk_wait_read<0>();
+    __syncwarp();
+  }
+  TRANSLOAD_DEVICE void settle() {
+    flush();
+    pipe_.template wait_landed<0>();
+    __syncwarp();
+  }
+  TRANSLOAD_DEVICE Word claim(Word* counter) {
+    Word was = 0;
+    if (lane_ == 0) was = atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull);
+    return from_lane(was, 0);
+  }
+  TRANSLOAD_DEVICE bool arrive(Word* counter, Word n) {
+    settle();
+    Word was = 0;
+    if (lane_ == 0) was = ptx::add_one(counter);
+    return from_lane(was, 0) + 1 == n && !failed_;
+  }
+  TRANSLOAD_DEVICE void broken(Broken what, uint32_t rank, Word seen, Word expected) {
+    if (lane_ == 0) report(DeviceFailure::kBroken, {rank, Word(what), seen, expected});
+    failed_ = true;
+    __syncwarp();
+  }
+  TRANSLOAD_DEVICE bool failed() const { return failed_; }
+  TRANSLOAD_DEVICE void enter(Role role, int32_t channel) {
+    role_ = role;
+    channel_ = channel;
+  }
+  // The kernel may end only after this: no move is in flight any more.
+  TRANSLOAD_DEVICE void retire() {
+    while (pipe_.done() != pipe_.issued()) pipe_.finish_one();
+    ptx::bulk_wait_landed<0>();
+    __syncwarp();
+  }
+
+ private:
+  template <class T>
+  TRANSLOAD_DEVICE static T from_lane(const T& value, int lane) {
+    static_assert(sizeof(T) % 4 == 0 && std::is_trivially_copyable_v<T>);
+    uint32_t words[sizeof(T) / 4];
+    memcpy(words, &value, sizeof(T));
+#pragma unroll
+    for (unsigned i = 0; i < sizeof(T) / 4; ++i) words[i] = __shfl_sync(kAllLanes, words[i], lane);
+    T result;
+    memcpy(&result, words, sizeof(T));
+    return result;
+  }
+
+  TRANSLOAD_DEVICE static Set none_of(Set) { return {}; }
+  TRANSLOAD_DEVICE static CudaMembers none_of(const CudaMembers& members) { return {0, members.span}; }
+  TRANSLOAD_DEVICE static bool same(Set a, Set b) { return a == b; }
+  TRANSLOAD_DEVICE static bool same(const CudaMembers& a, const CudaMembers& b) {
+    return __all_sync(kAllLanes, a.bits == b.bits);
+  }
+
+  // Which are met now. A word that arrives in part does not make `seen` fall.
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE S look(const S& set, F& need, V& seen) {
+    return where(set, [&](Lane l) {
+      const Need n = need(l);
+      if (seen[l] >= n.least) return true;
+      const Word now = ptx::load_acquire(n.word);
+      if (now > seen[l]) seen[l] = now;
+      return now >= n.least;
+    });
+  }
+  // What was acquired holds for the other lanes, and for the copy engine.
+  TRANSLOAD_DEVICE void after_look() {
+    __syncwarp();
+    ptx::proxy_fence();
+  }
+
+  template <bool kAll, class S, class F, class V>
+  TRANSLOAD_DEVICE S wait(const S& set, F& need, V& seen) {
+    uint64_t since = 0;
+    for (uint32_t looks = 0;; ++looks) {
+      if (failed_) return none_of(set);
+      const S met = look(set, need, seen);
+      if (kAll ? same(met, set) : !met.empty()) {
+        after_look();
+        return met;
+      }
+      if (set.empty()) return met;
+      if (looks == 0) {
+        flush();
+        since = ptx::now_ns();
+      }
+      if (looks % kLooksToCheck == kLooksToCheck - 1) check(set, need, seen, {since, looks});
+    }
+  }
+
+  static constexpr uint32_t kLooksToCheck = 32, kLooksToAskHost = 1024;  // the host's word is far away
+  struct Waited {
+    uint64_t since;
+    uint32_t looks;
+  };
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE void check(const S& set, F& need, V& seen, Waited waited) {
+    if (__any_sync(kAllLanes, ptx::now_ns() - waited.since > rank_.deadline_ns)) {
+      bool told = false;
+      for_mine(set, [&](Lane l) {
+        const Need n = need(l);
+        if (seen[l] >= n.least || told) return;
+        told = true;
+        report(DeviceFailure::kExpired, {n.whom, Word(n.what), seen[l], n.least});
+      });
+      failed_ = true;
+    } else if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0)) {
+      failed_ = true;
+    } else if (waited.looks % kLooksToAskHost == kLooksToAskHost - 1) {
+      const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
+      if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
+      failed_ = __any_sync(kAllLanes, aborted);
+    }
+    __syncwarp();
+  }
+
+  struct Record {
+    uint32_t whom;
+    Word what, seen, expected;
+  };
+  // By one lane. The first of the rank is kept.
+  TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
+    if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
+    rank_.fault->role = Word(role_);
+    rank_.fault->channel = Word(int64_t(channel_));
+    rank_.fault->whom = record.whom;
+    rank_.fault->what = record.what;
+    rank_.fault->seen = record.seen;
+    rank_.fault->expected = record.expected;
+    ptx::store_release(&rank_.fault->set, Word(failure));
+  }
+
+  TRANSLOAD_DEVICE Word* address(const PeerWord& word) const { return word.at; }
+  TRANSLOAD_DEVICE Word* address(const RailWord& word) const {
+    return reinterpret_cast<Word*>(rank_.mapped[word.rank] + word.offset);
+  }
+  TRANSLOAD_DEVICE static uint32_t tile_of(Set set, int) { return set.bits; }
+  TRANSLOAD_DEVICE static uint32_t tile_of(const CudaMembers& members, int tile) {
+    return __ballot_sync(kAllLanes, members.bits >> tile & 1);
+  }
+  TRANSLOAD_DEVICE static int tiles_of(Set) { return 1; }
+  TRANSLOAD_DEVICE static int tiles_of(const CudaMembers& members) { return members.tiles(); }
+
+  template <class S, class F>
+  TRANSLOAD_DEVICE void hold(HeldMarks& marks, const S& set, F& mark) {
+    if (failed_ || set.empty()) return;
+    for (int tile = 0; tile < tiles_of(set); ++tile) {
+      const uint32_t bits = tile_of(set, tile);
+      Word* word = nullptr;
+      Word count = 0;
+      if (bits >> lane_ & 1) {
+        const auto m = mark(Lane{tile * 32 + lane_});
+        word = address(m.word);
+        count = m.count;
+      }
+      for_turns(Set{bits}, [&](int l) {
+        Word* const at = reinterpret_cast<Word*>(from_lane(reinterpret_cast<Word>(word), l));
+        const Word n = from_lane(count, l);
+        if (marks.add(at, n)) return;
+        flush();
+        marks.add(at, n);
+      });
+    }
+    marks.called(pipe_.issued());
+  }
+
+  // One move further, and the marks that are due by then.
+  TRANSLOAD_DEVICE void step() {
+    pipe_.finish_one();
+    if (read_.due() && int32_t(pipe_.done() - read_.due_at()) >= 0) read_.set_due();
+    if (landed_.due() && int32_t(pipe_.done() - landed_.due_at()) >= Pipe::kLandedAfter) {
+      pipe_.template wait_landed<Pipe::kLandedAfter>();
+      landed_.set_due();
+    }
+  }
+
+  TRANSLOAD_DEVICE void flush() {
+    while (pipe_.done() != pipe_.issued()) step();
+    if (failed_) {
+      read_.clear();
+      landed_.clear();
+      return;
+    }
+    if (!read_.empty()) read_.set_all();
+    if (landed_.empty()) return;
+    pipe_.template wait_landed<0>();
+    landed_.set_all();
+  }
+
+  // One piece, by the whole warp.
+  TRANSLOAD_DEVICE void plain_copy(const Piece& p) {
+    const uint64_t whole = p.bytes / 16 * 16;
+    if (((reinterpret_cast<uint64_t>(p.to) | reinterpret_cast<uint64_t>(p.from)) & 15) == 0) {
+      for (uint64_t i = uint64_t(lane_) * 16; i < whole; i += 512)
+        *reinterpret_cast<uint4*>(p.to + i) = ptx::load128(p.from + i);
+      for (uint64_t i = whole + uint64_t(lane_) * 4; i < p.bytes; i += 128)
+        *reinterpret_cast<uint32_t*>(p.to + i) = ptx::load32(p.from + i);
+      return;
+    }
+    for (uint64_t i = uint64_t(lane_) * 4; i < p.bytes; i += 128)
+      *reinterpret_cast<uint32_t*>(p.to + i) = ptx::load32(p.from + i);
+  }
+  // `mine.to` of each lane, where it is not null.
+  TRANSLOAD_DEVICE void plain_copies(Set set, const Piece& mine) {
+    for_turns(set, [&](int l) {
+      char* const to = reinterpret_cast<char*>(from_lane(reinterpret_cast<Word>(mine.to), l));
+      if (to != nullptr) plain_copy({to, mine.from, mine.bytes});
+    });
+    __syncwarp();
+  }
+
+  // Where this lane's row lies in a stage.
+  TRANSLOAD_DEVICE SumLane sum_lane(const Sum& sum, const SumRows& rows, const char* from) const {
+    const Set below = Set::first(lane_);
+    const uint32_t row = rows.row_bytes(), part = rows.part_bytes();
+    uint32_t place = uint32_t(rows.biases) * row;
+    if (sum.before.has(lane_)) return {from, place + uint32_t((sum.before & below).count()) * part, part};
+    place += uint32_t(rows.before) * part;
+    if (sum.here.has(lane_)) return {from, place + uint32_t((sum.here & below).count()) * row, row};
+    place += uint32_t(rows.here) * row;
+    return {from, place + uint32_t((sum.after & below).count()) * part, part};
+  }
+
+  TRANSLOAD_DEVICE static float load_scalar(const char* at, uint64_t i, bool f32) {
+    if (f32) return __uint_as_float(ptx::load32(at + i * 4));
+    return __uint_as_float(uint32_t(*reinterpret_cast<const volatile uint16_t*>(at + i * 2)) << 16);
+  }
+  TRANSLOAD_DEVICE void plain_sum(char* into, const SumShape& shape, const Sum& sum, const char* from) {
+    const bool row_f32 = shape.row == Scalar::kF32, part_f32 = shape.part == Scalar::kF32;
+    const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
+    for (uint64_t base = 0; base < shape.elements; base += 32) {
+      const uint64_t i = base + uint64_t(lane_);
+      const bool in = i < shape.elements;
+      float total = biased ? -0.0f : 0.0f, node = 0.0f;
+      for (const char* bias : shape.bias)
+        if (bias != nullptr && in) total += load_scalar(bias, i, row_f32);
+      auto add = [&](Set set, float& to, bool f32) {
+        for_turns(set, [&](int l) {
+          const char* const row = reinterpret_cast<const char*>(from_lane(reinterpret_cast<Word>(from), l));
+          if (in) to += load_scalar(row, i, f32);
+        });
+      };
+      add(sum.before, total, part_f32);
+      add(sum.here, node, row_f32);
+      if (!sum.here.empty()) total += node;
+      add(sum.after, total, part_f32);
+      if (!in) continue;
+      if (shape.out == Scalar::kF32)
+        reinterpret_cast<float*>(into)[i] = canonical(total);
+      else
+        reinterpret_cast<__nv_bfloat16*>(into)[i] = __float2bfloat16_rn(total);
+    }
+    __syncwarp();
+  }
+
+  Pipe pipe_;
+  HeldMarks landed_, read_;
+  const CudaRank rank_;
+  char* const tables_;
+  const int lane_;
+  uint32_t used_ = 0;  // of the tables
+  Role role_ = Role::kNotify;
+  int32_t channel_ = -1;
+  bool failed_ = false;
+};
+
+}  // namespace transload

@@ -1,0 +1,51 @@
+// Combine: a cast and a switch over the roles of protocol/combine.
+#include <cuda_runtime.h>
+
+#include "kernels/block.cuh"
+#include "kernels/grants.cuh"
+#include "protocol/combine/forwarder.h"
+#include "protocol/combine/receiver.h"
+#include "protocol/combine/sender.h"
+
+namespace transload {
+namespace {
+
+__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __grid_constant__ CombineLaunch launch) {
+  extern __shared__ __align__(128) char near[];
+  __shared__ DeskRoom<CombineTrip> room;
+  Desk<CombineTrip>& desk = room.desk();
+  sit_down(desk, launch.trip, launch.call, [](CombineTrip& t) -> Call& { return t.call; });
+  const CombineTrip& t = desk.trip;
+  const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
+  if (place >= forwarders && place < forwarders + senders) {
+    auto w = make_warp<ScatterPipe>(desk, near, launch.call, launch.near);
+    run_combine_sender(w, t);
+    return stand_up(w, launch.call, true);
+  }
+  auto w = make_warp<ReducePipe>(desk, near, launch.call, launch.near);
+  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
+  if (opener) {
+    write_grants(t.call, launch.grant);
+    write_card(t.call);
+    open_call(w, t.call);
+  }
+  if (place < forwarders)
+    run_combine_forwarder(w, t);
+  else
+    run_combine_receiver(w, t);
+  if (opener) close_call(w, t.call);
+  stand_up(w, launch.call, true);
+}
+
+}  // namespace
+
+int launch_combine(const CombineLaunch& launch, CUstream_st* stream) {
+  combine_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
+  return int(cudaGetLastError());
+}
+
+int prepare_combine(int near_bytes) {
+  return int(cudaFuncSetAttribute(combine_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+}
+
+}  // namespace transload

@@ -1,0 +1,55 @@
+// Dispatch: a cast and a switch over the roles of protocol/dispatch.
+#include <cuda_runtime.h>
+
+#include "kernels/block.cuh"
+#include "kernels/grants.cuh"
+#include "protocol/dispatch/forwarder.h"
+#include "protocol/dispatch/receiver.h"
+
+namespace transload {
+namespace {
+
+__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
+    dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
+  extern __shared__ __align__(128) char near[];
+  __shared__ DeskRoom<DispatchTrip> room;
+  Desk<DispatchTrip>& desk = room.desk();
+  sit_down(desk, launch.trip, launch.call, [](DispatchTrip& t) -> Call& { return t.call; });
+  const DispatchTrip& t = desk.trip;
+  auto w = make_warp<ScatterPipe>(desk, near, launch.call, launch.near);
+  const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
+  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
+  if (opener) {
+    write_grants(t.call, launch.grant);
+    write_card(t.call);
+    if (launch.opens) {
+      open_call(w, t.call);
+    } else {
+      w.enter(Role::kNotify, -1);
+      show_grants(w, t.call);
+    }
+  }
+  if (place < forwarders) {
+    run_dispatch_forwarder(w, t);
+  } else {
+    if (place >= forwarders + launch.cast.receivers) run_dispatch_sender(w, t);
+    // Nobody waits for a direct landing's receiver: whoever has sent becomes one.
+    if (t.direct || place < forwarders + launch.cast.receivers) run_dispatch_receiver(w, t);
+  }
+  if (opener) close_call(w, t.call);
+  stand_up(w, launch.call, true);
+}
+
+}  // namespace
+
+int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream) {
+  dispatch_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(
+      launch);
+  return int(cudaGetLastError());
+}
+
+int prepare_dispatch(int near_bytes) {
+  return int(cudaFuncSetAttribute(dispatch_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+}
+
+}  // namespace transload

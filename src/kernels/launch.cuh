@@ -1,0 +1,37 @@
+// How a kernel of one argument struct is launched.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace transload {
+
+struct LaunchShape {
+  uint32_t ctas, threads;
+  uint64_t near_bytes;  // of each CTA
+};
+
+template <class Args>
+int launch(void (*kernel)(const Args), const LaunchShape& shape, const Args& args, CUstream_st* stream) {
+  void* arguments[] = {const_cast<Args*>(&args)};
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(shape.ctas), dim3(shape.threads), arguments,
+                          shape.near_bytes, stream);
+}
+
+// Loads a kernel before any launch, and allows it so much near memory.
+template <class Args>
+int load(void (*kernel)(const Args), uint64_t near_bytes) {
+  cudaFuncAttributes attributes;
+  const auto* function = reinterpret_cast<const void*>(kernel);
+  if (const cudaError_t error = cudaFuncGetAttributes(&attributes, function)) return error;
+  return near_bytes == 0 ? cudaSuccess
+                         : cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(near_bytes));
+}
+
+// The dynamic near memory of this CTA.
+__device__ inline char* near_memory() {
+  extern __shared__ __align__(16) char near[];
+  return near;
+}
+
+}  // namespace transload

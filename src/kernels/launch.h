@@ -1,0 +1,95 @@
+// The kernels of layout and plan as a host calls them. Every launch_* returns a cudaError_t, 0 for success, and waits
+// for nothing.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "channel/board.h"
+#include "kernels/device_call.h"
+#include "layout/placement.h"
+#include "layout/plan.h"
+#include "layout/rank_map.h"
+#include "layout/regions.h"
+#include "layout/token.h"
+
+struct CUstream_st;
+
+namespace transload {
+
+constexpr uint32_t kLayoutCtasMax = 16;
+constexpr uint32_t kLayoutThreads = 512;
+
+// Scales as the caller keeps them: 4-byte scalars, strides in scalars.
+struct ScaleSource {
+  const uint32_t* at;
+  int64_t token_stride, scale_stride;
+};
+
+// Words and counts that the CTAs of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it is
+// made. Aligned to 128 bytes.
+struct LayoutScratch {
+  char* at;
+};
+uint64_t layout_scratch_bytes(const Geometry& geometry, uint32_t experts);
+
+// What the layout of a first dispatch reads and writes. All pointers, those of the tables included, are the device's.
+struct LayoutArgs {
+  DeviceCall call;  // ctas: at most kLayoutCtasMax, which must run at once
+  RankMap map;
+  Placement experts;
+  Geometry geometry;
+  TokenShape shape;
+  Routing routing;
+  ScaleSource scales;
+  uint32_t channels;
+  LayoutScratch scratch;
+  char* tails;            // [tokens][tail_bytes]
+  Route* routes;          // [tokens][top_k]
+  char* counts_to_peers;  // [peers][counts_bytes]
+  char* counts_to_nodes;  // [nodes][node_counts_bytes]
+};
+// The notify that follows in the stream ends the use: it adds 1 to DeviceState::notify_uses.
+int launch_layout(const LayoutArgs& args, CUstream_st* stream);
+// Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
+uint64_t layout_near_bytes(const LayoutArgs& args);
+
+// Tails of a cached dispatch: scales, and a header without entries.
+struct TailArgs {
+  DeviceCall call;
+  TokenShape shape;
+  uint32_t me;
+  uint64_t tokens;
+  ScaleSource scales;
+  char* tails;
+};
+int launch_tails(const TailArgs& args, CUstream_st* stream);
+
+// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/plan.cuh), which a
+// kernel calls once it has observed the counts.
+struct PlanArgs {
+  const Board* board;
+  Placement experts;
+  uint32_t channels, alignment;
+  DeviceHandle handle;          // all but routes, logs and row_token
+  int64_t* expert_counts;       // [experts of mine]
+  int64_t* host_expert_counts;  // the same in pinned memory, or null
+  HostWords* host;
+  Word rows_max;  // rows from this one on are dropped
+  bool fails;     // and the host is told, if there are any
+};
+
+// Spans of a handle for other channels than those that it was born with.
+struct SpanArgs {
+  DeviceHandle handle;
+  uint32_t ranks, sources, channels, ctas;
+  uint64_t* forward;   // [source slots][channels + 1]
+  uint64_t* arriving;  // [ranks][channels + 1]
+  Word rows_max;       // of the handle: rows from this one on were dropped
+};
+int launch_spans(const SpanArgs& args, CUstream_st* stream);
+
+// Loads all kernels of this file on the current device, and lets a layout take the near memory it may need: once, when
+// a group is made.
+int load_layout_kernels();
+
+}  // namespace transload

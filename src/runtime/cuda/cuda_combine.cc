@@ -1,0 +1,153 @@
+// Group::combine on GPUs: one kernel, and no host wait.
+#include "kernels/near.h"
+#include "runtime/check_inputs.h"
+#include "runtime/cuda/check_device.h"
+#include "runtime/cuda/cuda_group.h"
+#include "runtime/cuda/device_handle.h"
+#include "runtime/cuda/slab_cursor.h"
+#include "runtime/handle.h"
+
+namespace transload {
+
+namespace {
+
+class CudaCombine {
+ public:
+  CudaCombine(CudaGroup& group, const CombineInputs& in)
+      : g_(group),
+        p_(group.plan_),
+        in_(in),
+        handle_(*in.handle),
+        block_(*in.handle->device),
+        stream_(group.stream_of(in.stream)),
+        channels_(p_.channels_of(in.channels)) {}
+
+  CombineOutputs run() {
+    choose_source();
+    take_outputs();
+    forward_ = block_.tables.forward;
+    rows_of_ = block_.tables.arriving;
+    if (channels_ != block_.channels) cut_anew();
+    move_rows();
+    return std::move(out_);
+  }
+
+ private:
+  uint32_t weights() const { return in_.topk_weights.given() ? handle_.top_k : 0; }
+
+  void choose_source() {
+    auto leased = [&](const Tensor& t) { return !t.given() || t.rows() == 0 || p_.arena->holds(t.data, t.bytes()); };
+    const bool readable = leased(in_.x) && leased(in_.topk_weights);
+    if (in_.source == CombineSource::kPull && !readable)
+      throw Error(Code::kInvalidArgument,
+                  "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
+    pull_ = in_.source != CombineSource::kPush && readable;
+    out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
+    p_.decide("combine source", pull_ ? "pull" : "push",
+              in_.source != CombineSource::kAuto ? "asked for"
+              : pull_                            ? "x lies in a lease"
+                                                 : "x lies outside the leases");
+  }
+
+  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what) {
+    auto block = p_.arena->take(bytes);
+    if (!block)
+      throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
+                                          " bytes, longest gap " + std::to_string(p_.arena->longest_gap()));
+    return block;
+  }
+
+  void take_outputs() {
+    SlabCursor at;
+    const uint64_t rows_at = at.take(in_.out_x.given() ? 0 : handle_.tokens, in_.x.row_bytes());
+    const uint64_t weights_at = at.take(handle_.tokens * weights(), 4);
+    auto block = need(at.bytes, "the outputs of a combine");
+    char* const base = block->data;
+    const auto tokens = int64_t(handle_.tokens);
+    out_.x = in_.out_x.given() ? in_.out_x : g_.on_device(base + rows_at, tokens, in_.x.columns(), kBf16);
+    if (weights() > 0) out_.topk_weights = g_.on_device(base + weights_at, tokens, weights(), kF32);
+    out_.lease = Lease(block);
+  }
+
+  void cut_anew() {
+    const uint64_t members = g_.map.sources() + g_.map.ranks;
+    spans_ = need(members * (channels_ + 1) * 8, "spans of other channels");
+    forward_ = reinterpret_cast<uint64_t*>(spans_->data);
+    rows_of_ = forward_ + uint64_t(g_.map.sources()) * (channels_ + 1);
+    g_.launched(launch_spans({block_.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, forward_,
+                              rows_of_, handle_.rows_max},
+                             stream_),
+                "spans");
+  }
+
+  CombineTrip trip() {
+    CombineTrip t{};
+    t.elements = uint64_t(in_.x.columns());
+    t.wire = in_.wire == CombineWire::kF32 ? Scalar::kF32 : Scalar::kBf16;
+    t.weights = weights();
+    t.up_positions = g_.room.combine_up.view();
+    t.rail_positions = g_.room.combine_rail.view();
+    t.tokens = handle_.tokens;
+    t.routes = block_.tables.routes;
+    t.width = handle_.top_k;
+    for (int i = 0; i < 2; ++i) t.bias[i] = in_.bias[i].as<char>();
+    t.out = out_.x.as<char>();
+    t.out_weights = out_.topk_weights.as<char>();
+    t.forward = {forward_, channels_};
+    t.log = block_.tables.log;
+    t.log_width = block_.log_width;
+    t.rows_of = {rows_of_, channels_};
+    t.rows_max = handle_.rows_max;
+    t.rows = in_.x.as<char>();
+    t.row_weights = in_.topk_weights.as<char>();
+    return t;
+  }
+
+  Cast cast() const {
+    if (g_.map.nodes == 1) return pull_ ? Cast{0, 8, 0} : Cast{0, 4, 4};
+    return pull_ ? Cast{4, 4, 0} : Cast{3, 3, 2};
+  }
+
+  void move_rows() {
+    g_.began(Phase::kCombine, "combine");
+    Card card{};
+    card.operation = Operation::kCombine;
+    card.row_bytes = in_.x.row_bytes();
+    card.top_k = handle_.top_k;
+    card.channels = channels_;
+    card.wire = uint32_t(in_.wire);
+    card.weights = weights();
+    CombineLaunch launch{};
+    launch.cast = cast();
+    launch.call = g_.device_call(block_.tables.born);
+    launch.trip = trip();
+    launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
+    launch.near = g_.near_shape(0);
+    auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
+    launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
+                    g_.room.grants};
+    g_.launched(launch_combine(launch, stream_), "combine");
+    g_.ends_call();
+  }
+
+  CudaGroup& g_;
+  GroupPlan& p_;
+  const CombineInputs& in_;
+  const HandleData& handle_;
+  const DeviceHandleBlock& block_;
+  CUstream_st* const stream_;
+  const uint32_t channels_;
+  std::shared_ptr<Lease::Block> spans_;
+  uint64_t *forward_ = nullptr, *rows_of_ = nullptr;
+  bool pull_ = false;
+  CombineOutputs out_;
+};
+
+}  // namespace
+
+CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
+  check_combine(options, &plan_, as_if_on_host(options.device, inputs));
+  return CudaCombine(*this, inputs).run();
+}
+
+}  // namespace transload

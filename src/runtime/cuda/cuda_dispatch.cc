@@ -1,0 +1,303 @@
+// Group::dispatch on GPUs: kernels in the order of the caller's stream. The host waits only for the number of rows.
+#include <algorithm>
+
+#include "runtime/check_inputs.h"
+#include "runtime/cuda/check_device.h"
+#include "runtime/cuda/cuda_group.h"
+#include "runtime/cuda/device_handle.h"
+#include "runtime/cuda/slab_cursor.h"
+#include "runtime/handle.h"
+
+namespace transload {
+
+namespace {
+
+class CudaDispatch {
+ public:
+  CudaDispatch(CudaGroup& group, const DispatchInputs& in)
+      : g_(group),
+        p_(group.plan_),
+        in_(in),
+        stream_(group.stream_of(in.stream)),
+        channels_(p_.channels_of(in.channels)) {}
+
+  DispatchOutputs run() {
+    shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
+              in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
+    handle_ = in_.handle;
+    rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
+    fill_card();
+    if (in_.handle)
+      begin_cached();
+    else
+      notify();
+    take_outputs();
+    move_tokens();
+    return finish();
+  }
+
+ private:
+  void fill_card() {
+    card_.operation = in_.handle ? Operation::kCachedDispatch : Operation::kDispatch;
+    card_.row_bytes = shape_.row_bytes;
+    card_.scales = shape_.scales;
+    card_.top_k = shape_.top_k;
+    card_.dtype = uint32_t(in_.x.dtype.code) << 24 | uint32_t(in_.x.dtype.bits) << 16 | in_.x.dtype.lanes;
+    card_.channels = channels_;
+  }
+
+  ScaleSource scales() const {
+    if (shape_.scales == 0) return {};
+    return {in_.scales.as<uint32_t>(), in_.scales.strides[0], in_.scales.strides[1]};
+  }
+
+  void begin_cached() {
+    g_.began(Phase::kDispatch, "dispatch");
+    tails_ = g_.room.headers;
+    if (shape_.scales > 0) {
+      tails_ = g_.room.tails;
+      g_.launched(launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_},
+                               stream_),
+                  "tails");
+    }
+    const DeviceHandleBlock& block = *handle_->device;
+    tables_ = block.tables;
+    rows_ = block.rows;
+    log_width_ = block.log_width;
+    if (channels_ == block.channels) return;
+    const uint64_t members = g_.map.sources() + g_.map.ranks;
+    spans_ = need(members * (channels_ + 1) * 8, "spans of other channels");
+    tables_.forward = reinterpret_cast<uint64_t*>(spans_->data);
+    tables_.arriving = tables_.forward + uint64_t(g_.map.sources()) * (channels_ + 1);
+    g_.launched(launch_spans({block.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, tables_.forward,
+                              tables_.arriving, rows_max_},
+                             stream_),
+                "spans");
+  }
+
+  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what) {
+    auto block = p_.arena->take(bytes);
+    if (!block)
+      throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
+                                          " bytes, longest gap " + std::to_string(p_.arena->longest_gap()));
+    return block;
+  }
+
+  // Tables for the most tokens that can come, so that nothing has to be known before they are filled.
+  void make_handle() {
+    const uint64_t tokens = uint64_t(in_.x.rows()), slots = g_.map.sources(), ranks = g_.map.ranks;
+    const uint64_t brought =
+        std::count_if(p_.sources.begin(), p_.sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
+    const uint64_t entries = brought * g_.options.tokens_max, rows = ranks * g_.options.tokens_max;
+    log_width_ = std::min(shape_.top_k, g_.map.peers);
+    SlabCursor at;
+    const uint64_t born = at.take(1, 8), routes = at.take(tokens * shape_.top_k, sizeof(Route)),
+                   log_begin = at.take(slots + 1, 8), slot_tokens = at.take(slots, 4), log_token = at.take(entries, 4),
+                   log = at.take(entries * log_width_, sizeof(Route)), row_base = at.take(ranks + 1, 8),
+                   source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
+                   forward = at.take(slots * (channels_ + 1), 8), arriving = at.take(ranks * (channels_ + 1), 8);
+    handle_room_ = need(at.bytes, "a handle");
+    char* const base = handle_room_->data;
+    auto put = [&](auto*& table, uint64_t offset) {
+      table = reinterpret_cast<std::remove_reference_t<decltype(table)>>(base + offset);
+    };
+    put(tables_.born, born);
+    put(tables_.routes, routes);
+    put(tables_.log_begin, log_begin);
+    put(tables_.slot_tokens, slot_tokens);
+    put(tables_.log_token, log_token);
+    put(tables_.log, log);
+    put(tables_.row_base, row_base);
+    put(tables_.source_tokens, source_tokens);
+    put(tables_.row_token, row_token);
+    put(tables_.forward, forward);
+    put(tables_.arriving, arriving);
+  }
+
+  // Counts to everyone; afterwards the host knows how many rows come.
+  void notify() {
+    make_handle();
+    g_.began(Phase::kNotify, "dispatch");
+    tails_ = g_.room.tails;
+    LayoutArgs layout{};
+    layout.call = g_.device_call(nullptr);
+    layout.call.ctas = std::min(g_.options.sms, kLayoutCtasMax);
+    layout.map = g_.room.map;
+    layout.experts = g_.room.experts;
+    layout.geometry = p_.geometry;
+    layout.shape = shape_;
+    layout.routing = {same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
+                      in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
+    layout.scales = scales();
+    layout.channels = channels_;
+    layout.scratch = g_.room.layout;
+    layout.tails = tails_;
+    layout.routes = tables_.routes;
+    layout.counts_to_peers = g_.room.counts_to_peers;
+    layout.counts_to_nodes = g_.room.counts_to_nodes;
+    g_.launched(launch_layout(layout, stream_), "layout");
+    const Word ticket = ++g_.tickets;
+    NotifyLaunch launch{};
+    launch.call = g_.device_call(nullptr);
+    launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
+    launch.plan = {g_.room.board,
+                   g_.room.experts,
+                   channels_,
+                   in_.expert_alignment,
+                   tables_,
+                   g_.room.expert_counts,
+                   g_.pinned_expert_counts(),
+                   launch.call.host,
+                   rows_max_,
+                   in_.overflow == Overflow::kFail};
+    launch.near = g_.near_shape(0);
+    launch.ticket = ticket;
+    g_.launched(launch_notify(launch, stream_), "notify");
+    if (rows_max_ == kNoRowsMax) {
+      g_.await_ticket(ticket);
+      rows_ = int64_t(g_.words().rows);
+      expert_counts_.assign(g_.host_expert_counts(), g_.host_expert_counts() + p_.experts.experts_of(g_.map.me));
+    } else {
+      rows_ = in_.rows_max;  // how many came, the device knows
+    }
+    keep_handle();
+  }
+
+  void keep_handle() {
+    auto made = std::make_shared<HandleData>();
+    made->group = &p_;
+    made->tokens = uint64_t(in_.x.rows());
+    made->top_k = shape_.top_k;
+    made->device_rows = uint64_t(rows_);
+    made->rows_max = rows_max_;
+    made->device =
+        std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{tables_, handle_room_, channels_, log_width_, rows_});
+    handle_ = made;
+  }
+
+  // Room for what I receive, and with it the landing.
+  void take_outputs() {
+    const uint64_t rows = uint64_t(rows_), k = shape_.listed ? shape_.top_k : 0;
+    const bool own_rows = in_.out_x.given();
+    SlabCursor at;
+    const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
+                   tails_at = at.take(rows, shape_.tail_bytes());
+    const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
+                   source_at = at.take(k ? rows : 0, 8);
+    const uint64_t scales_at = at.take(rows * shape_.scales, 4);
+    auto block = need(at.bytes, "the outputs of a dispatch");
+    const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
+    direct_ = leased && in_.landing != Landing::kRing;
+    p_.decide("landing", direct_ ? "direct" : "ring",
+              in_.landing == Landing::kRing ? "asked for"
+              : direct_                     ? "a lease of " + std::to_string(at.bytes) + " bytes was had"
+                                            : "out_x is not in a lease");
+    char* const base = block->data;
+    landed_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
+    row_tails_ = base + tails_at;
+    auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
+      return g_.on_device(base + offset, rows_, int64_t(columns), type);
+    };
+    out_.x = g_.on_device(landed_, rows_, in_.x.columns(), in_.x.dtype);
+    if (shape_.scales > 0) out_.scales = put(in_.scales.dtype, scales_at, shape_.scales);
+    if (k > 0) {
+      out_.topk_idx = put(kI32, idx_at, k);
+      out_.topk_weights = put(kF32, weights_at, k);
+      out_.source = put(kI32, source_at, 2);
+    }
+    out_.lease = Lease(block);
+    out_.rows = out_.rows_needed = rows_;
+    if (rows_max_ != kNoRowsMax) out_.rows_on_device = g_.on_device(tables_.row_base + g_.map.ranks, 1, 1, kI64);
+    out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
+  }
+
+  DispatchTrip trip() {
+    DispatchTrip t{};
+    t.shape = shape_;
+    t.up_positions = g_.room.dispatch_up.view();
+    t.rail_positions = g_.room.dispatch_rail.view();
+    t.experts = g_.room.experts;
+    t.tokens = handle_->tokens;
+    t.x = in_.x.as<char>();
+    t.tails = tails_;
+    t.routes = tables_.routes;
+    t.width = handle_->top_k;
+    t.forward = {tables_.forward, channels_};
+    t.source_tokens = tables_.slot_tokens;
+    t.log_token = tables_.log_token;
+    t.log = tables_.log;
+    t.log_width = log_width_;
+    t.arriving = {tables_.arriving, channels_};
+    t.row_base = tables_.row_base;
+    t.rows_max = rows_max_;
+    t.row_token = tables_.row_token;
+    t.direct = direct_;
+    t.rows = landed_;
+    t.row_tails = row_tails_;
+    t.scales = out_.scales.as<uint32_t>();
+    t.topk_idx = out_.topk_idx.as<int32_t>();
+    t.topk_weights = out_.topk_weights.as<float>();
+    t.source = out_.source.as<int32_t>();
+    return t;
+  }
+
+  // Senders take what is left; receivers are needed beside them only where rows come through rings.
+  Cast cast() const {
+    if (g_.map.nodes == 1) return direct_ ? Cast{0, 0, 8} : Cast{0, 4, 4};
+    return direct_ ? Cast{4, 0, 4} : Cast{3, 2, 3};
+  }
+
+  void move_tokens() {
+    g_.began(Phase::kDispatch, "dispatch");
+    DispatchLaunch launch{};
+    launch.cast = cast();
+    launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
+    launch.trip = trip();
+    launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
+    launch.near = g_.near_shape(shape_.tail_bytes());
+    auto offset = [&](const char* at) { return direct_ ? Word(at - p_.board.mine()) : 0; };
+    launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
+    launch.opens = bool(in_.handle);
+    g_.launched(launch_dispatch(launch, stream_), "dispatch");
+    g_.ends_call();
+  }
+
+  DispatchOutputs finish() {
+    out_.handle = handle_;
+    out_.expert_counts = std::move(expert_counts_);
+    const HostWords& words = g_.words();
+    if (!in_.handle && words.bad_found != 0)
+      out_.status =
+          bad_expert({true, words.bad_token, uint32_t(words.bad_slot), int64_t(words.bad_value)}, p_.experts.experts);
+    return std::move(out_);
+  }
+
+  CudaGroup& g_;
+  GroupPlan& p_;
+  const DispatchInputs& in_;
+  CUstream_st* const stream_;
+  const uint32_t channels_;
+  TokenShape shape_{};
+  Card card_{};
+  Handle handle_;
+  DeviceHandle tables_{};
+  std::shared_ptr<Lease::Block> handle_room_, spans_;
+  uint32_t log_width_ = 0;
+  int64_t rows_ = 0;
+  uint64_t rows_max_ = kNoRowsMax;
+  std::vector<int64_t> expert_counts_;
+  bool direct_ = false;
+  char* tails_ = nullptr;
+  char* landed_ = nullptr;
+  char* row_tails_ = nullptr;
+  DispatchOutputs out_;
+};
+
+}  // namespace
+
+DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
+  check_dispatch(options, &plan_, as_if_on_host(options.device, inputs));
+  return CudaDispatch(*this, inputs).run();
+}
+
+}  // namespace transload

@@ -1,0 +1,186 @@
+// What every call on GPUs does: parts of its launches, and how it waits, watches and fails.
+#include "runtime/cuda/cuda_group.h"
+
+#include <cuda_runtime_api.h>
+#include <sched.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/clock.h"
+#include "kernels/near.h"
+#include "runtime/fault.h"
+#include "transport/scaleup/nvlink/cuda_error.h"
+
+namespace transload {
+
+namespace {
+
+Word read_word(const Word& word) {
+  return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+void CudaGroup::refuse_if_faulted() {
+  plan_.refuse_if_poisoned();
+  if (faulted()) fail(operation);
+  call_since = now_ns();
+}
+
+bool CudaGroup::faulted() const {
+  return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(words().fault.set) != 0;
+}
+
+CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
+
+DeviceCall CudaGroup::device_call(const Word* born) const {
+  return {room.board,
+          room.state,
+          reinterpret_cast<HostWords*>(pinned_.on_device()),
+          born,
+          uint64_t(options.deadline_ms) * kMillisecondNs,
+          options.sms};
+}
+
+Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
+  Call call{};
+  call.card = card;
+  call.card_bytes = room.card;
+  call.grants = room.grants;
+  call.grant_bytes = plan_.grant_bytes();
+  call.arrivals_expected = arrivals_expected;
+  return call;  // the board, the epoch and the counters are the kernel's to fill in
+}
+
+// Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
+NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
+  constexpr uint64_t kRideMax = 1024, kDeskBytes = 4096;
+  NearShape shape{};
+  shape.table_bytes = table_bytes_of(map);
+  shape.far_tables = room.far_tables;
+  const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
+  const uint64_t of_warp = (info_.shared_bytes_max - kDeskBytes) / kWarpsOfBlock / kLineBytes * kLineBytes;
+  shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
+  const uint64_t ride = tail_bytes <= kRideMax ? round_up(tail_bytes, kLineBytes) : 0;
+  shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
+  shape.publish_every = 2;
+  shape.credit_every = std::max(1u, options.slots / 4);
+  return shape;
+}
+
+void CudaGroup::launched(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device); }
+
+Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
+  Tensor tensor = matrix(data, rows, columns, dtype);
+  tensor.device = options.device;
+  return tensor;
+}
+
+void CudaGroup::began(Phase phase, const char* what) {
+  operation = what;
+  phase_.store(uint32_t(phase), std::memory_order_relaxed);
+}
+
+void CudaGroup::await_ticket(Word ticket) {
+  // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
+  for (uint32_t looks = 0; read_word(words().ticket) != ticket; ++looks) {
+    if (faulted()) fail(operation);
+    if (looks % 64 == 63) sched_yield();
+  }
+}
+
+void CudaGroup::wait(const Stream& stream) {
+  for (;;) {
+    const cudaError_t state = cudaStreamQuery(stream_of(stream));
+    if (state == cudaSuccess) break;
+    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
+    sched_yield();
+  }
+  if (faulted()) fail(operation);
+  if (const Word needed = std::exchange(words().too_many, 0); needed != 0)
+    throw Error(Code::kTooManyRows, "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good");
+}
+
+WaitRecord CudaGroup::last_wait() const {
+  WaitRecord wait;
+  const DeviceFault& fault = words().fault;
+  if (DeviceFailure(read_word(fault.set)) != DeviceFailure::kExpired) return wait;
+  wait.present = true;
+  wait.role = Role(fault.role);
+  wait.channel = int32_t(fault.channel);
+  wait.what = Waiting(fault.what);
+  wait.whom = uint32_t(fault.whom);
+  wait.seen = fault.seen;
+  wait.expected = fault.expected;
+  wait.waited_ms = options.deadline_ms;
+  return wait;
+}
+
+void CudaGroup::fail(const char* what) {
+  tell_fault();
+  const Verdict verdict = control->verdict();
+  std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+  const Reporter reporter{map.me, what, now_ns() - call_since, true};
+  plan_.fault = fault_of(verdict, reporter, last_wait());
+  plan_.arena->close();
+  cudaDeviceSynchronize();  // kernels leave: the caller's memory is no longer touched by them
+  throw Error(*plan_.fault);
+}
+
+// What a kernel found, to the others; once.
+void CudaGroup::tell_fault() {
+  const std::lock_guard lock(telling_);
+  const DeviceFault& fault = words().fault;
+  const auto failure = DeviceFailure(read_word(fault.set));
+  if (told_ || failure == DeviceFailure::kNone) return;
+  told_ = true;
+  const uint64_t epoch = read_word(words().ended) + 1;
+  if (failure == DeviceFailure::kExpired) {
+    const uint64_t since = now_ns() - uint64_t(options.deadline_ms) * kMillisecondNs;
+    // The kernel's clock went on while this process was stopped: then the wait is told once more, as a new one.
+    if (!control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since))
+      control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns());
+  } else if (failure == DeviceFailure::kBroken) {
+    const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
+                              fault.seen,       fault.expected};
+    control->mismatch(broken.rank, text_of(broken, map.me));
+  }
+}
+
+// Between the control channel and the kernels: both only leave words.
+void CudaGroup::watch() {
+  while (!closing_.load(std::memory_order_acquire)) {
+    if (control->abort_word().load(std::memory_order_acquire) != 0)
+      std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+    tell_fault();
+    const Word ended = read_word(words().ended);
+    const bool in_call = launched_.load(std::memory_order_acquire) > ended;
+    control->note(ended + in_call, in_call ? Phase(phase_.load(std::memory_order_relaxed)) : Phase::kIdle, false,
+                  kNobody);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+MemoryReport CudaGroup::memory() const {
+  const Board& b = plan_.board;
+  const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
+  uint64_t own = 0;
+  for (const DeviceBlock& block : blocks_) own += block.bytes();
+  return {rings, b.up.bytes + b.net.bytes - rings + own, options.slab_bytes, plan_.arena->used(), kRingFormula};
+}
+
+std::string CudaGroup::scale_up_name() const {
+  return map.peers > 1 ? std::string("nvlink ") + name_of(region->way()) : "none";
+}
+std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback" : "none"; }
+
+CudaGroup::~CudaGroup() {
+  closing_.store(true, std::memory_order_release);
+  if (watcher_.joinable()) watcher_.join();
+  cudaSetDevice(device);
+  cudaDeviceSynchronize();  // before anything is unmapped
+  if (control) control->goodbye();
+}
+
+}  // namespace transload

@@ -1,0 +1,109 @@
+// A group on GPUs: one rank's device memory, pinned words and control channel around the kernels of its calls.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "executor/fiber/park.h"
+#include "kernels/move.h"
+#include "runtime/group_impl.h"
+#include "transport/scaleup/nvlink/device_block.h"
+#include "transport/scaleup/nvlink/device_region.h"
+#include "transport/scaleup/shm/neighbours.h"
+
+namespace transload {
+
+// Positions of the rings of one kind, on the device.
+struct DevicePositions {
+  Word *sent, *taken, *drained;
+  Positions view() const { return {sent, taken, drained}; }
+};
+
+// What of a rank's private device memory every call uses.
+struct DeviceRoom {
+  DeviceState* state;
+  Board* board;
+  Placement experts;  // tables on the device
+  RankMap map;        // likewise
+  Card* card;
+  char *grants, *tails, *counts_to_peers, *counts_to_nodes;
+  char* headers;  // [tokens_max] tails of a cached dispatch without scales
+  LayoutScratch layout;
+  char* far_tables;
+  int64_t* expert_counts;
+  DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+};
+
+struct CudaGroup final : Group::Impl {
+  explicit CudaGroup(const GroupOptions& given);
+  ~CudaGroup() override;
+
+  GroupPlan& plan() override { return plan_; }
+  DispatchOutputs dispatch(const DispatchInputs& inputs) override;  // cuda_dispatch.cc
+  CombineOutputs combine(const CombineInputs& inputs) override;     // cuda_combine.cc
+  void refuse_if_faulted() override;
+  MemoryReport memory() const override;
+  std::string scale_up_name() const override;
+  std::string scale_out_name() const override;
+
+  void wait(const Stream& stream) override;
+
+  // Steps of a call.
+  CUstream_st* stream_of(const Stream& stream) const;
+  DeviceCall device_call(const Word* born) const;
+  Call make_call(const Card& card, uint32_t arrivals_expected) const;
+  NearShape near_shape(uint64_t tail_bytes) const;
+  void launched(int error, const char* kernel) const;
+  void began(Phase phase, const char* what);
+  // Until the plan of this call has said how many rows come. Throws the fault if it will not.
+  void await_ticket(Word ticket);
+  [[noreturn]] void fail(const char* what);
+  Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
+  HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
+  int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
+  int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
+  void ends_call() { launched_.fetch_add(1, std::memory_order_release); }
+
+  GroupPlan plan_;
+  const GroupOptions& options;  // the plan's
+  const RankMap& map;           // the plan's
+  const int device;
+  DeviceRoom room{};
+  std::shared_ptr<DeviceRegion> region;
+  std::unique_ptr<Neighbours> neighbours;
+  Word tickets = 0;  // given out
+  const char* operation = "idle";
+  uint64_t call_since = 0;
+
+ private:
+  template <class T>
+  T* make(uint64_t count);
+  template <class T>
+  T* upload(const T* from, uint64_t count);
+  void take_device();
+  void share_devices();
+  void map_memory();
+  void make_room();
+  void fill_board();
+  void load_kernels();
+  bool faulted() const;
+  WaitRecord last_wait() const;
+  void tell_fault();
+  void watch();
+
+  DeviceInfo info_;
+  PinnedBlock pinned_;  // HostWords, then expert counts
+  std::vector<DeviceBlock> blocks_;
+  std::vector<char*> peer_base_;
+  std::mutex telling_;
+  bool told_ = false;
+  std::atomic<uint32_t> phase_{0};
+  std::atomic<uint64_t> launched_{0};  // calls whose last kernel was launched
+  std::atomic<bool> closing_{false};
+  std::thread watcher_;
+};
+
+}  // namespace transload

@@ -1,0 +1,173 @@
+// Making a group on GPUs: whose device is whose, where memory lies, and what kernels need to find it.
+#include <cuda_runtime_api.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/clock.h"
+#include "kernels/near.h"
+#include "runtime/cuda/cuda_group.h"
+#include "transport/scaleup/nvlink/cuda_error.h"
+
+namespace transload {
+
+CudaGroup::CudaGroup(const GroupOptions& given)
+    : plan_(given), options(plan_.options), map(plan_.map), device(given.device.device_id), call_since(now_ns()) {
+  meet();
+  all_or_none([&] { take_device(); });
+  share_devices();
+  map_memory();
+  all_or_none([&] {
+    make_room();
+    fill_board();
+    load_kernels();
+  });
+  control->gather("ready");
+  watcher_ = std::thread([this] { watch(); });
+}
+
+void CudaGroup::take_device() {
+  refuse_without_device();
+  const Devices all = find_devices();
+  if (device < 0 || size_t(device) >= all.devices.size())
+    throw Error(Code::kInvalidArgument,
+                "device: cuda " + std::to_string(device) + ", must be 0 to " + std::to_string(all.devices.size() - 1));
+  info_ = all.devices[size_t(device)];
+  if (options.sms < 1 || options.sms > info_.sms)
+    throw Error(Code::kInvalidArgument,
+                "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
+  if (options.scale_out == ScaleOutChoice::kLibfabric)
+    throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
+  check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
+}
+
+// Blocks of ranks that share a device wait for each other: they have to fit on it together.
+void CudaGroup::share_devices() {
+  std::map<std::string, uint64_t> blocks, ranks;
+  for (const std::string& other : control->gather(std::to_string(options.sms) + " " + info_.uuid)) {
+    const size_t space = other.find(' ');
+    blocks[other.substr(space + 1)] += std::stoull(other.substr(0, space));
+    ++ranks[other.substr(space + 1)];
+  }
+  if (blocks[info_.uuid] > info_.sms)
+    throw Error(Code::kInvalidArgument, "sms: " + std::to_string(options.sms) + " on each of " +
+                                            std::to_string(ranks[info_.uuid]) + " ranks of one device, must be " +
+                                            std::to_string(info_.sms) + " in all: their blocks wait for each other");
+}
+
+void CudaGroup::map_memory() {
+  const uint64_t net_bytes = plan_.network_bytes(), up_bytes = plan_.scale_up_bytes();
+  const std::vector<std::string> processes = control->gather(host_identity() + " " + std::to_string(getpid()));
+  const bool one_process =
+      std::all_of(processes.begin(), processes.end(), [&](const std::string& p) { return p == processes[0]; });
+  WayChoice choice;
+  all_or_none([&] {
+    choice = choose_way(device, one_process);
+    region = std::make_shared<DeviceRegion>(device, net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes),
+                                            choice.way);
+  });
+  const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
+  neighbours = std::make_unique<Neighbours>(map.me, region, bell.get());
+  std::vector<RegionOffer> offers;
+  for (const std::string& offer : control->gather(neighbours->offer().pack()))
+    offers.push_back(RegionOffer::unpack(offer));
+  const std::vector<uint32_t> wanted = plan_.neighbours(true);
+  for (uint32_t r : wanted)
+    if (!offers[r].same_host(offers[map.me]))
+      throw Error(Code::kNotSupported, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " +
+                                           std::to_string(std::max(r, map.me)) +
+                                           " are on different hosts, must be on one host for ranks on GPUs");
+  neighbours->connect(offers, wanted, options.deadline_ms);
+  plan_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
+  plan_.decide("scale-up", scale_up_name(), choice.reason);
+  if (map.nodes > 1) plan_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");
+}
+
+// Zeros, as long as the group.
+template <class T>
+T* CudaGroup::make(uint64_t count) {
+  blocks_.emplace_back(device, std::max<uint64_t>(16, count * sizeof(T)), "group");
+  return reinterpret_cast<T*>(blocks_.back().base());
+}
+
+template <class T>
+T* CudaGroup::upload(const T* from, uint64_t count) {
+  T* const to = make<T>(count);
+  if (count > 0) check_cuda(cudaMemcpy(to, from, count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy", device);
+  return to;
+}
+
+void CudaGroup::make_room() {
+  const Geometry& g = plan_.geometry;
+  const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
+  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me));
+  room.state = make<DeviceState>(1);
+  room.card = make<Card>(1);
+  room.grants = make<char>(map.peers * plan_.grant_bytes());
+  room.tails = make<char>(options.tokens_max * token.tail_bytes());
+  room.headers = make<char>(options.tokens_max * sizeof(Header));
+  room.counts_to_peers = make<char>(map.peers * g.counts_bytes());
+  room.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
+  room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
+  room.expert_counts = make<int64_t>(plan_.experts.experts_of(map.me));
+  const uint32_t table_bytes = table_bytes_of(map);
+  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
+  auto positions = [&](uint64_t producers, uint64_t consumers) {
+    const uint64_t c = g.channels;
+    return DevicePositions{make<Word>(c * producers), make<Word>(c * consumers), make<Word>(c * producers)};
+  };
+  const uint64_t streams = uint64_t(map.peers) * map.sources();
+  room.dispatch_up = positions(map.peers * kDispatchLanes, map.peers * kDispatchLanes);
+  room.dispatch_rail = positions(map.nodes, map.sources());
+  room.combine_up = positions(streams, streams);
+  room.combine_rail = positions(map.sources(), map.nodes);
+}
+
+void CudaGroup::fill_board() {
+  const uint64_t net_bytes = plan_.network_bytes();
+  Board& board = plan_.board;
+  board.map = map;
+  board.geometry = plan_.geometry;
+  board.network = region->base();
+  peer_base_.resize(map.peers);
+  for (uint32_t p = 0; p < map.peers; ++p)
+    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
+  std::vector<char*> mapped(map.ranks, nullptr);
+  for (uint32_t r : plan_.counterparts()) mapped[r] = neighbours->base(r);
+  board.peer = peer_base_.data();
+  room.map = map;
+  room.map.node_begin = upload(map.node_begin, map.nodes + 1);
+  room.map.node_of = upload(map.node_of, map.ranks);
+  const Placement& experts = plan_.experts;
+  room.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
+                  upload(experts.rank_begin, map.ranks + 1), experts.experts};
+  const Word always = ~Word(0);
+  Board there = board;
+  there.map = room.map;
+  there.peer = upload(peer_base_.data(), peer_base_.size());
+  there.mapped = upload(mapped.data(), mapped.size());
+  there.rails = upload(plan_.rails.data(), plan_.rails.size());
+  there.sources = upload(plan_.sources.data(), plan_.sources.size());
+  there.always = upload(&always, 1);
+  room.board = upload(&there, 1);
+}
+
+void CudaGroup::load_kernels() {
+  const int near = int(kWarpsOfBlock * near_shape(0).bytes_of_warp());
+  launched(prepare_notify(near), "notify");
+  launched(prepare_dispatch(near), "dispatch");
+  launched(prepare_combine(near), "combine");
+  launched(load_layout_kernels(), "layout");
+  const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
+  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, nullptr),
+           "tails");
+  check_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize", device);
+}
+
+std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options) {
+  return std::make_unique<CudaGroup>(options);
+}
+
+}  // namespace transload

@@ -1,0 +1,85 @@
+// See group_plan.h.
+#include "runtime/group_plan.h"
+
+#include <algorithm>
+
+#include "channel/card.h"
+#include "layout/token.h"
+#include "runtime/check_inputs.h"
+
+namespace transload {
+
+namespace {
+
+Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
+  const RankMap map = ranks.seen_by(o.bootstrap.rank);
+  const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
+  // A partial sum in fp32, and fp32 weights behind it.
+  const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
+  return {map.ranks,     map.nodes,  map.fold, ranks.node_size_max(),
+          map.peers,     o.channels, o.slots,  placement.experts_of_rank_max(),
+          token.bytes(), sum_bytes};
+}
+
+}  // namespace
+
+GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : options(given) {
+  check_options(options);
+  ranks = std::make_unique<RankTable>(options.topology.node_sizes);
+  map = ranks->seen_by(options.bootstrap.rank);
+  placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
+  experts = placement->view();
+  geometry = geometry_of(options, *ranks, *placement);
+  board.net = NetworkRegion::plan(geometry, sizeof(Card));
+  board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
+  find_rails(wrong_rail);
+}
+
+uint64_t GroupPlan::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
+
+void GroupPlan::find_rails(bool wrong) {
+  rails.resize(map.nodes);
+  sources.resize(map.sources());
+  for (uint32_t n = 0; n < map.nodes; ++n) {
+    if (n == map.node) continue;
+    rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
+    if (wrong) rails[n].rank = map.node_begin[n] + std::min(map.peer, map.node_size(n) - 1);
+  }
+  for (uint32_t s = 0; s < map.sources(); ++s)
+    if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
+}
+
+std::vector<uint32_t> GroupPlan::counterparts() const {
+  std::vector<uint32_t> others;
+  for (const auto* list : {&rails, &sources})
+    for (const Counterpart& c : *list)
+      if (c.rank != kNobody) others.push_back(c.rank);
+  std::sort(others.begin(), others.end());
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  return others;
+}
+
+std::vector<uint32_t> GroupPlan::neighbours(bool rails_mapped) const {
+  std::vector<uint32_t> wanted;
+  if (rails_mapped) wanted = counterparts();
+  for (uint32_t p = 0; p < map.peers; ++p)
+    if (p != map.peer) wanted.push_back(map.mate(p));
+  std::sort(wanted.begin(), wanted.end());
+  return wanted;
+}
+
+void GroupPlan::decide(const std::string& what, const std::string& choice, const std::string& why) {
+  for (Decision& d : decisions)
+    if (d.what == what) {
+      d = {what, choice, why};
+      return;
+    }
+  decisions.push_back({what, choice, why});
+}
+
+Lease GroupPlan::lease(size_t bytes) {
+  auto block = arena->take(bytes);
+  return Lease(block ? block : private_block(bytes));
+}
+
+}  // namespace transload

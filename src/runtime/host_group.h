@@ -1,0 +1,58 @@
+// A group on the host: one rank's memory, links, fibers and control channel around the core of its calls.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "executor/fiber/host_memory.h"
+#include "executor/fiber/scheduler.h"
+#include "runtime/crew.h"
+#include "runtime/group_core.h"
+#include "runtime/group_impl.h"
+
+namespace transload {
+
+class Neighbours;
+class SharedRegion;
+
+struct HostGroup final : Group::Impl, Crew<HostWarp> {
+  explicit HostGroup(const GroupOptions& given);
+  ~HostGroup() override;
+
+  // Group::Impl.
+  GroupPlan& plan() override { return core; }
+  DispatchOutputs dispatch(const DispatchInputs& inputs) override;
+  CombineOutputs combine(const CombineInputs& inputs) override;
+  void refuse_if_faulted() override;
+  MemoryReport memory() const override;
+  std::string scale_up_name() const override;
+  std::string scale_out_name() const override;
+
+  // Crew.
+  bool run(const std::vector<Task>& tasks) override;
+  bool finish_network() override;
+  void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
+  [[noreturn]] void fail(const char* operation) override;
+
+  GroupCore<HostWarp> core;
+  const GroupOptions& options;  // the core's
+  const RankMap& map;           // the core's
+  std::shared_ptr<SharedRegion> region;
+  Descriptor bell_fd;
+  std::unique_ptr<Neighbours> neighbours;
+  std::unique_ptr<ScaleOut> scale_out;
+  std::unique_ptr<HostMemory> host_memory;
+  std::unique_ptr<Scheduler> scheduler;
+  uint64_t call_since = 0;  // now_ns() at the call's entry
+
+ private:
+  bool choose_loopback();
+  void map_memory(bool loopback);
+  void connect(bool loopback);
+  void link_network(bool loopback);
+  void make_executor();
+  void linger();
+};
+
+}  // namespace transload

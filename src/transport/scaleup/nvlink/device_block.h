@@ -1,0 +1,96 @@
+// Memory of one rank alone: on its GPU, and pinned on the host where its kernels reach it. No CUDA in this header.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace transload {
+
+// Throws Error{kOutOfMemory} with wanted and free bytes if the device has no room; `what` begins the message.
+void check_device_room(int device, uint64_t bytes, const std::string& what);
+
+[[noreturn]] void throw_no_room(int device, uint64_t bytes, const std::string& what);
+
+// Zeros `bytes` at `at` on the device; they have landed when it returns, whatever runs on other streams.
+void zero_device(int device, void* at, size_t bytes);
+
+// Memory of a device: zeros. Freed with it, and freeing waits for the kernels of that device: not while one of them
+// waits for this thread.
+class DeviceBlock {
+ public:
+  DeviceBlock() = default;
+  // Throws Error{kOutOfMemory}, or {kNotSupported} if there is no GPU.
+  DeviceBlock(int device, size_t bytes, const std::string& what = "device memory");
+  ~DeviceBlock() { reset(); }
+  DeviceBlock(DeviceBlock&& other) noexcept { *this = std::move(other); }
+  DeviceBlock& operator=(DeviceBlock&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    base_ = std::exchange(other.base_, nullptr);
+    bytes_ = std::exchange(other.bytes_, 0);
+    device_ = other.device_;
+    return *this;
+  }
+
+  char* base() const { return base_; }
+  size_t bytes() const { return bytes_; }
+  int device() const { return device_; }
+
+ private:
+  void reset();
+
+  char* base_ = nullptr;
+  size_t bytes_ = 0;
+  int device_ = -1;
+};
+
+// Pinned host memory that kernels of every device reach: zeros. Freeing waits as for DeviceBlock.
+class PinnedBlock {
+ public:
+  PinnedBlock() = default;
+  PinnedBlock(int device, size_t bytes);
+  ~PinnedBlock() { reset(); }
+  PinnedBlock(PinnedBlock&& other) noexcept { *this = std::move(other); }
+  PinnedBlock& operator=(PinnedBlock&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    host_ = std::exchange(other.host_, nullptr);
+    on_device_ = std::exchange(other.on_device_, nullptr);
+    bytes_ = std::exchange(other.bytes_, 0);
+    device_ = other.device_;
+    return *this;
+  }
+
+  char* host() const { return host_; }            // where the host finds it
+  char* on_device() const { return on_device_; }  // where kernels find it
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void reset();
+
+  char* host_ = nullptr;
+  char* on_device_ = nullptr;
+  size_t bytes_ = 0;
+  int device_ = -1;
+};
+
+// `count` structs of words that host and kernels tell each other. Who writes which, and with what order, is said where
+// Words is declared.
+template <class Words>
+class PinnedWords {
+  static_assert(std::is_trivially_copyable_v<Words> && std::is_trivially_destructible_v<Words>, "all zeros is a value");
+
+ public:
+  PinnedWords() = default;
+  explicit PinnedWords(int device, size_t count = 1) : block_(device, count * sizeof(Words)) {}
+
+  Words* host() const { return reinterpret_cast<Words*>(block_.host()); }
+  Words* on_device() const { return reinterpret_cast<Words*>(block_.on_device()); }
+
+ private:
+  PinnedBlock block_;
+};
+
+}  // namespace transload

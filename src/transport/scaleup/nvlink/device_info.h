@@ -1,0 +1,38 @@
+// Which GPUs this process sees, and what they can do. No CUDA in this header: builds without CUDA answer too.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace transload {
+
+struct DeviceInfo {
+  int device = 0;  // its number in this process
+  std::string name;
+  std::string uuid;  // GPU-...: the same in every process
+  int major = 0, minor = 0;
+  uint32_t sms = 0;
+  uint64_t memory_bytes = 0;
+  uint64_t shared_bytes_max = 0;  // of a block that asked for more than the default
+  bool vmm_by_fd = false;         // its memory can be passed to other processes as a file descriptor
+  bool ipc = false;               // or as a CUDA IPC handle
+};
+
+struct Devices {
+  std::string reason;       // why there is none; "" if there is one
+  int driver_version = 0;   // 13000 for 13.0; 0: no driver
+  int runtime_version = 0;  // 0: built without CUDA
+  std::vector<DeviceInfo> devices;
+  std::vector<std::vector<bool>> peer;  // [device][device]: the first can reach the memory of the second
+};
+
+// A machine without a driver or a GPU is an answer, not an error. Makes no context on any device.
+Devices find_devices();
+
+// As find_devices would count; 0 for whatever reason.
+int device_count();
+
+// Throws Error{kNotSupported} with find_devices().reason.
+void refuse_without_device();
+
+}  // namespace transload

@@ -1,0 +1,254 @@
+// Random routings for layout_check.cu, and what a host makes of them: the reference, byte by byte.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "channel/board.h"
+#include "channel/card.h"
+#include "layout/placement.h"
+#include "layout/plan.h"
+#include "layout/rank_map.h"
+#include "layout/regions.h"
+#include "layout/token.h"
+
+namespace transload {
+
+struct LayoutCase {
+  std::vector<uint32_t> node_sizes;
+  uint64_t tokens;  // of the rank that is checked, and of most others
+  uint32_t top_k, experts, channels, channels_max;
+  bool wide_ids;     // int64
+  bool placed;       // experts on random ranks, some of which have none
+  double none, bad;  // shares of -1, and of ids out of range
+  uint32_t hot;      // choices fall on so many experts alone; 0: on all
+  uint32_t scales;
+  uint32_t ctas;
+
+  std::string name() const {
+    std::string nodes;
+    for (uint32_t n : node_sizes) nodes += (nodes.empty() ? "" : "+") + std::to_string(n);
+    return nodes + " tokens " + std::to_string(tokens) + " top-" + std::to_string(top_k) + " experts " +
+           std::to_string(experts) + " channels " + std::to_string(channels) + "/" + std::to_string(channels_max) +
+           (wide_ids ? " int64" : " int32") + (placed ? " placed" : "") + " scales " + std::to_string(scales) +
+           " ctas " + std::to_string(ctas);
+  }
+};
+
+// What one rank brings to a dispatch.
+struct RankInputs {
+  uint64_t tokens = 0;
+  std::vector<int32_t> narrow;
+  std::vector<int64_t> wide;
+  std::vector<float> weights;
+};
+
+// All ranks of a case, and the arithmetic that they share.
+struct LayoutWorld {
+  LayoutCase c;
+  std::mt19937_64 random;
+  RankTable ranks;
+  std::unique_ptr<PlacementTable> placement;
+  std::vector<RankInputs> inputs;
+  TokenShape shape;
+  uint32_t me;  // the rank whose kernels are checked
+
+  LayoutWorld(const LayoutCase& given, uint64_t seed)
+      : c(given), random(seed), ranks(given.node_sizes), shape{128, given.scales, given.top_k, true} {
+    const uint32_t count = ranks.seen_by(0).ranks;
+    std::vector<uint32_t> owner;
+    for (uint32_t e = 0; c.placed && e < c.experts; ++e)
+      owner.push_back(uint32_t(random() % ((count + 2) / 2)) * 2 % count);
+    placement = std::make_unique<PlacementTable>(c.experts, count, owner);
+    inputs.resize(count);
+    me = uint32_t(random() % count);
+    for (uint32_t r = 0; r < count; ++r)
+      if (r == me || whole()) fill(inputs[r]);
+  }
+
+  // The same rank's next routing.
+  void route_anew() {
+    inputs[me] = {};
+    fill(inputs[me]);
+  }
+  // Small enough for the routing of all ranks, which plans need.
+  bool whole() const { return inputs.size() * c.tokens * c.top_k <= 1 << 20; }
+  Geometry geometry(const RankMap& map) const {
+    return {map.ranks, map.nodes,
+            map.fold,  ranks.node_size_max(),
+            map.peers, c.channels_max,
+            1,         placement->experts_of_rank_max(),
+            128,       128};
+  }
+  Routing routing(uint32_t rank) const {
+    const RankInputs& in = inputs[rank];
+    return {c.wide_ids ? nullptr : in.narrow.data(), in.wide.data(), in.weights.data(), in.tokens, c.top_k};
+  }
+
+ private:
+  void fill(RankInputs& in) {
+    in.tokens = &in == &inputs[me] || random() % 4 ? c.tokens : c.tokens / 2;
+    const uint32_t range = c.hot == 0 ? c.experts : std::min(c.hot, c.experts);
+    std::uniform_real_distribution<double> share(0, 1);
+    for (uint64_t i = 0; i < in.tokens * c.top_k; ++i) {
+      int64_t id = int64_t(random() % range);
+      if (share(random) < c.none) id = -1;
+      if (share(random) < c.bad) {
+        const int64_t wrong[] = {-2, int64_t(c.experts), INT32_MAX, INT32_MIN, c.wide_ids ? INT64_MAX : -7};
+        id = wrong[random() % 5];
+      }
+      if (c.wide_ids)
+        in.wide.push_back(id);
+      else
+        in.narrow.push_back(int32_t(id));
+      in.weights.push_back(float(share(random)));
+    }
+    if (in.wide.empty()) in.wide.push_back(0);  // pointers tell the two apart, even without tokens
+    if (in.narrow.empty()) in.narrow.push_back(0);
+  }
+};
+
+// What the layout of one rank writes.
+struct LayoutResult {
+  std::vector<char> tails, to_peers, to_nodes;
+  LayoutOutputs out;
+};
+
+inline uint32_t* words_at(char* at) { return reinterpret_cast<uint32_t*>(at); }
+
+inline LayoutResult lay_out_rank(const LayoutWorld& world, uint32_t rank) {
+  const RankMap map = world.ranks.seen_by(rank);
+  const Geometry g = world.geometry(map);
+  const Placement experts = world.placement->view();
+  const uint64_t tokens = world.inputs[rank].tokens;
+  LayoutResult r;
+  r.tails.assign(tokens * world.shape.tail_bytes() + 1, char(0xa5));
+  r.out = lay_out({world.routing(rank), map, experts, world.shape, world.c.channels, r.tails.data()});
+  r.to_peers.assign(map.peers * g.counts_bytes(), 0);
+  r.to_nodes.assign(map.nodes * g.node_counts_bytes(), 0);
+  const CountsWriter writer{r.out.counts, experts, tokens, world.c.channels, g.channels};
+  for (uint32_t p = 0; p < map.peers; ++p)
+    writer.for_rank(words_at(r.to_peers.data() + p * g.counts_bytes()), map.mate(p));
+  for (uint32_t n = 0; n < map.nodes; ++n) {
+    char* const record = r.to_nodes.data() + n * g.node_counts_bytes();
+    writer.for_node(words_at(record), n);
+    for (uint32_t p = 0; p < map.node_size(n); ++p)
+      writer.for_rank(words_at(record + g.node_counts_head() + p * g.counts_bytes()), map.node_begin[n] + p);
+  }
+  return r;
+}
+
+// Scales that lie token by token, scale by scale, or once for all tokens.
+struct ScaleMatrix {
+  std::vector<uint32_t> values;
+  int64_t token_stride, scale_stride;
+
+  ScaleMatrix(uint64_t tokens, uint32_t scales, uint64_t seed) {
+    std::mt19937_64 random(seed + tokens);
+    const int64_t kind = int64_t(random() % 4), gap = int64_t(random() % 3);
+    token_stride = kind == 0 ? 1 : kind == 1 ? 0 : int64_t(scales) + gap;
+    scale_stride = kind == 0 ? int64_t(tokens) + gap : 1;
+    values.resize(tokens * scales * 2 + (tokens + scales) * 4 + 16);
+    for (uint32_t& v : values) v = uint32_t(random());
+  }
+  void copy_to(std::vector<char>& tails, const TokenShape& shape, uint64_t tokens) const {
+    for (uint64_t t = 0; t < tokens; ++t)
+      for (uint32_t i = 0; i < shape.scales; ++i)
+        std::memcpy(tails.data() + t * shape.tail_bytes() + i * 4,
+                    values.data() + int64_t(t) * token_stride + int64_t(i) * scale_stride, 4);
+  }
+};
+
+// What a rank knows after notify, as DispatchCall::learn_handle has it.
+struct PlanResult {
+  ReceivePlan plan;
+  SpanTable arriving, forward;
+  std::vector<uint64_t> log_begin;
+  std::vector<uint32_t> slot_tokens;
+  std::vector<uint32_t> row_token, log_token;
+};
+
+// The mailboxes of one rank as notify leaves them, and all that follows from them.
+struct Mailboxes {
+  std::vector<char> up, network;
+  ScaleUpRegion up_plan;
+  NetworkRegion net_plan;
+  std::vector<Counterpart> sources;
+
+  Mailboxes(const LayoutWorld& world, const std::vector<LayoutResult>& all, uint32_t me, uint32_t parity) {
+    const RankMap map = world.ranks.seen_by(me);
+    const Geometry g = world.geometry(map);
+    up_plan = ScaleUpRegion::plan(g, sizeof(Card), 128);
+    net_plan = NetworkRegion::plan(g, sizeof(Card));
+    up.assign(up_plan.done_word.offset, char(0x77));
+    network.assign(net_plan.counts_send.offset, char(0x77));
+    sources.resize(map.sources());
+    for (uint32_t s = 0; s < map.ranks; ++s)
+      writer(world, all[s], s).for_rank(words_at(up.data() + up_plan.counts.at(parity, s)), me);
+    for (uint32_t slot = 0; slot < map.sources(); ++slot) {
+      const uint32_t rank = map.source_rank(slot);
+      if (rank == kNobody || rank == me) continue;
+      sources[slot] = {rank, map.node};
+      char* const record = network.data() + net_plan.counts.at(parity, slot);
+      std::memcpy(record, all[rank].to_nodes.data() + map.node * g.node_counts_bytes(), g.node_counts_bytes());
+    }
+  }
+
+  static CountsWriter writer(const LayoutWorld& world, const LayoutResult& of, uint32_t rank) {
+    return {of.out.counts, world.placement->view(), world.inputs[rank].tokens, world.c.channels, world.c.channels_max};
+  }
+};
+
+inline PlanResult plan_rank(const LayoutWorld& world, const Mailboxes& boxes, uint32_t me, uint32_t parity,
+                            uint32_t alignment) {
+  const RankMap map = world.ranks.seen_by(me);
+  auto record = [&](uint32_t s) {
+    return CountsRecord{reinterpret_cast<const uint32_t*>(boxes.up.data() + boxes.up_plan.counts.at(parity, s))};
+  };
+  PlanResult r;
+  r.plan = receive_plan({map.ranks, world.placement->view().experts_of(me), world.c.channels_max, alignment}, record);
+  r.arriving = SpanTable(map.ranks, world.c.channels);
+  for (uint32_t s = 0; s < map.ranks; ++s) r.arriving.set_counts(s, r.plan.row_base[s], record(s).by_channel());
+  r.forward = SpanTable(map.sources(), world.c.channels);
+  r.log_begin.assign(map.sources() + 1, 0);
+  r.slot_tokens.assign(map.sources(), 0);
+  for (uint32_t s = 0; s < map.sources(); ++s) {
+    const uint64_t first = r.log_begin[s + 1] = r.log_begin[s];
+    if (boxes.sources[s].rank == kNobody) continue;
+    const auto* words = reinterpret_cast<const uint32_t*>(boxes.network.data() + boxes.net_plan.counts.at(parity, s));
+    r.slot_tokens[s] = words[0];
+    r.log_begin[s + 1] = first + words[1];
+    r.forward.set_counts(s, first, words + 2);
+  }
+  return r;
+}
+
+// Appends the tokens of `rank` of which `wanted` says so for some owner.
+template <class Wanted>
+void append_tokens(const LayoutWorld& world, const LayoutResult& of, std::vector<uint32_t>& tokens, Wanted wanted) {
+  for (const char* tail = of.tails.data(); tail + world.shape.tail_bytes() <= of.tails.data() + of.tails.size();
+       tail += world.shape.tail_bytes()) {
+    const auto* header = reinterpret_cast<const Header*>(tail + world.shape.scale_bytes());
+    bool found = false;
+    for (uint32_t i = 0; i < header->owner_count; ++i) found = found || wanted(header->entries()[i].owner);
+    if (found) tokens.push_back(header->token);
+  }
+}
+
+// The tokens of a handle's rows and log, as dispatch leaves them.
+inline void know_tokens(const LayoutWorld& world, const std::vector<LayoutResult>& all, uint32_t me, PlanResult& plan) {
+  const RankMap map = world.ranks.seen_by(me);
+  for (uint32_t s = 0; s < map.ranks; ++s)
+    append_tokens(world, all[s], plan.row_token, [&](uint32_t owner) { return owner == me; });
+  for (uint32_t slot = 0; slot < map.sources(); ++slot) {
+    const uint32_t rank = map.source_rank(slot);
+    if (rank != kNobody && rank != me)
+      append_tokens(world, all[rank], plan.log_token, [&](uint32_t owner) { return map.is_mate(owner); });
+  }
+}
+
+}  // namespace transload

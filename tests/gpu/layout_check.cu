@@ -1,0 +1,538 @@
+// Layout, tails, plan and spans on a device against the host's, byte by byte; then how long a layout takes.
+//
+//   layout_check [seed [cases]]     prints one line a group, and "N cases, 0 wrong"; exits 1 otherwise
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "gpu/layout_cases.h"
+#include "kernels/launch.cuh"
+#include "kernels/launch.h"
+#include "kernels/plan.cuh"
+
+namespace transload {
+namespace {
+
+void must(int error, const char* what) {
+  if (error == 0) return;
+  std::printf("%s: %s\n", what, cudaGetErrorString(cudaError_t(error)));
+  std::exit(1);
+}
+
+// Device memory with guards at both ends.
+class Buffer {
+ public:
+  explicit Buffer(uint64_t bytes) : bytes_(bytes), whole_(bytes + 2 * kGuard, char(kFill)) {
+    must(cudaMalloc(reinterpret_cast<void**>(&base_), whole_.size()), "cudaMalloc");
+    must(cudaMemcpy(base_, whole_.data(), whole_.size(), cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
+  template <class T>
+  explicit Buffer(const std::vector<T>& values) : Buffer(values.size() * sizeof(T)) {
+    write(values);
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { cudaFree(base_); }
+
+  template <class T>
+  void write(const std::vector<T>& values) {
+    must(cudaMemcpy(base_ + kGuard, values.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(base_ + kGuard);
+  }
+  void zero() { must(cudaMemset(base_ + kGuard, 0, bytes_), "cudaMemset"); }
+
+  // How the bytes differ from what they should be, those of the guards included.
+  bool holds(const char* what, const void* expected, uint64_t bytes) {
+    must(cudaMemcpy(whole_.data(), base_, whole_.size(), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    for (uint64_t i = 0; i < whole_.size(); ++i) {
+      const bool inside = i >= kGuard && i < kGuard + bytes;
+      const char want = inside ? static_cast<const char*>(expected)[i - kGuard] : char(kFill);
+      if (whole_[i] == want) continue;
+      std::printf("  %s: byte %lld of %llu is %02x, must be %02x\n", what, (long long)i - kGuard,
+                  (unsigned long long)bytes, uint8_t(whole_[i]), uint8_t(want));
+      return false;
+    }
+    return true;
+  }
+  template <class T>
+  bool holds(const char* what, const std::vector<T>& expected) {
+    return holds(what, expected.data(), expected.size() * sizeof(T));
+  }
+
+ private:
+  static constexpr uint64_t kGuard = 256;
+  static constexpr uint8_t kFill = 0xa5;
+  uint64_t bytes_;
+  std::vector<char> whole_;
+  char* base_ = nullptr;
+};
+
+template <class T>
+std::vector<T> listed(const T* values, uint64_t count) {
+  return {values, values + count};
+}
+
+// The tables of a rank on the device.
+struct Tables {
+  Buffer node_begin, node_of, owner, place, rank_begin;
+  RankMap map;
+  Placement experts;
+
+  explicit Tables(const LayoutWorld& world) : Tables(world.ranks.seen_by(world.me), world.placement->view()) {}
+  Tables(const RankMap& m, const Placement& e)
+      : node_begin(listed(m.node_begin, m.nodes + 1)),
+        node_of(listed(m.node_of, m.ranks)),
+        owner(listed(e.owner, e.experts)),
+        place(listed(e.place, e.experts)),
+        rank_begin(listed(e.rank_begin, m.ranks + 1)),
+        map(m),
+        experts{owner.as<uint32_t>(), place.as<uint32_t>(), rank_begin.as<uint32_t>(), e.experts} {
+    map.node_begin = node_begin.as<uint32_t>();
+    map.node_of = node_of.as<uint32_t>();
+  }
+};
+
+// Device memory of one layout.
+struct LayoutBuffers {
+  ScaleMatrix scales;
+  Buffer narrow, wide, weights, scale_values, tails, routes, to_peers, to_nodes;
+
+  LayoutBuffers(const LayoutWorld& world, const LayoutResult& expected)
+      : scales(world.inputs[world.me].tokens, world.shape.scales, world.c.channels),
+        narrow(world.inputs[world.me].narrow),
+        wide(world.inputs[world.me].wide),
+        weights(world.inputs[world.me].weights),
+        scale_values(scales.values),
+        tails(expected.tails.size() - 1),
+        routes(expected.out.routes.size() * sizeof(Route)),
+        to_peers(expected.to_peers.size()),
+        to_nodes(expected.to_nodes.size()) {}
+
+  void fill(const LayoutWorld& world, LayoutArgs& args) {
+    args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
+                    world.inputs[world.me].tokens, world.c.top_k};
+    args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
+    args.tails = tails.as<char>();
+    args.routes = routes.as<Route>();
+    args.counts_to_peers = to_peers.as<char>();
+    args.counts_to_nodes = to_nodes.as<char>();
+  }
+
+  bool hold(const LayoutWorld& world, const LayoutResult& expected) {
+    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
+    scales.copy_to(tails_expected, world.shape, world.inputs[world.me].tokens);
+    bool good = tails.holds("tails", tails_expected);
+    good = routes.holds("routes", expected.out.routes) && good;
+    good = to_peers.holds("counts to peers", expected.to_peers) && good;
+    return to_nodes.holds("counts to nodes", expected.to_nodes) && good;
+  }
+};
+
+__global__ void plan_kernel(const __grid_constant__ std::pair<PlanArgs, PlanMoment> args) {
+  PlanMoment moment = args.second;
+  moment.near = near_memory();
+  learn_plan(args.first, moment);
+}
+
+// Waits for a word that nobody writes.
+__global__ void await_kernel(const __grid_constant__ std::pair<DeviceCall, OwnNeed> args) {
+  if (threadIdx.x < 2) await(args.first, args.second);
+}
+
+__global__ void end_use_kernel(const __grid_constant__ DeviceCall call) { ++call.state->notify_uses; }
+
+__global__ void hold_kernel(const __grid_constant__ uint64_t ns) {
+  for (const uint64_t since = now_ns(); now_ns() - since < ns;) pause();
+}
+
+class Check {
+ public:
+  Check() : state_(sizeof(DeviceState)), scratch_(kScratchBytes) {
+    must(load_layout_kernels(), "load_layout_kernels");
+    must(cudaHostAlloc(reinterpret_cast<void**>(&host_), sizeof(HostWords) + 8 * kExpertsMax, cudaHostAllocMapped),
+         "cudaHostAlloc");
+    std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
+    host_counts_ = reinterpret_cast<int64_t*>(host_ + 1);
+    state_.zero();
+    scratch_.zero();
+  }
+
+  Check(const Check&) = delete;
+  Check& operator=(const Check&) = delete;
+  ~Check() { cudaFreeHost(host_); }
+
+  // Runs a case on the device and counts what is wrong with it.
+  void run(const LayoutCase& c, uint64_t seed) {
+    LayoutWorld world(c, seed);
+    Tables tables(world);
+    std::vector<LayoutResult> all(world.inputs.size());
+    for (uint32_t r = 0; r < all.size(); ++r)
+      if (r == world.me || world.whole()) all[r] = lay_out_rank(world, r);
+    ++cases_;
+    bool good = check_layout(world, tables, all[world.me]);
+    good = check_tails(world) && good;
+    if (world.whole()) good = check_plan(world, tables, all) && good;
+    if (good) return;
+    ++wrong_;
+    std::printf("  wrong: %s rank %u seed %llu\n", c.name().c_str(), world.me, (unsigned long long)seed);
+  }
+
+  // The first to find the deadline past, or the abort word set, says so; later kernels leave at once.
+  void check_giving_up() {
+    Buffer word(8);
+    word.zero();
+    for (const Word why : {Word(1), Word(3)}) {
+      ++cases_;
+      std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
+      host_->abort = why == 3;
+      must(launch(await_kernel, {2, 64, 0},
+                  {call(1, why == 3 ? ~uint64_t(0) : 1000000), OwnNeed{word.as<Word>(), 7, 5}}, nullptr),
+           "await");
+      must(cudaDeviceSynchronize(), "await");
+      const DeviceFault& f = host_->fault;
+      const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
+                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
+      Buffer tails(64);
+      const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, tails.as<char>()};
+      must(launch_tails(args, nullptr), "launch_tails");
+      must(cudaDeviceSynchronize(), "tails");
+      if (!good || !tails.holds("tails after giving up", nullptr, 0)) {
+        ++wrong_;
+        std::printf("  wrong: giving up, %llu: %llu\n", (unsigned long long)why, (unsigned long long)f.set);
+      }
+      state_.zero();
+      scratch_.zero();
+    }
+    std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
+  }
+
+  // A layout captured once, replayed with new routing each time.
+  void check_replays(const LayoutCase& c, uint64_t seed) {
+    LayoutWorld world(c, seed);
+    const Tables tables(world);
+    LayoutBuffers at(world, lay_out_rank(world, world.me));
+    LayoutArgs args = layout_args(world, tables);
+    at.fill(world, args);
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t replay;
+    must(cudaStreamCreate(&stream), "cudaStreamCreate");
+    must(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    must(launch_layout(args, stream), "launch_layout");
+    end_use(stream);
+    must(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+    must(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    for (int turn = 0; turn < 5; ++turn) {
+      ++cases_;
+      world.route_anew();
+      at.narrow.write(world.inputs[world.me].narrow);
+      at.wide.write(world.inputs[world.me].wide);
+      at.weights.write(world.inputs[world.me].weights);
+      must(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      must(cudaStreamSynchronize(stream), "replay");
+      const LayoutResult expected = lay_out_rank(world, world.me);
+      if (!told(expected.out.bad) || !at.hold(world, expected)) ++wrong_;
+    }
+    must(cudaGraphExecDestroy(replay), "cudaGraphExecDestroy");
+    must(cudaGraphDestroy(graph), "cudaGraphDestroy");
+    must(cudaStreamDestroy(stream), "cudaStreamDestroy");
+  }
+
+  void time_layouts();
+  uint32_t cases() const { return cases_; }
+  uint32_t wrong() const { return wrong_; }
+
+ private:
+  static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
+
+  DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
+    return {nullptr, state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
+  }
+
+  LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {
+    LayoutArgs args{};
+    args.call = call(world.c.ctas);
+    args.map = tables.map;
+    args.experts = tables.experts;
+    args.geometry = world.geometry(world.ranks.seen_by(world.me));
+    args.shape = world.shape;
+    args.channels = world.c.channels;
+    args.scratch = {scratch_.as<char>()};
+    if (layout_scratch_bytes(args.geometry, world.c.experts) > kScratchBytes) must(1, "scratch");
+    return args;
+  }
+
+  void end_use(CUstream_st* stream) { must(launch(end_use_kernel, {1, 1, 0}, call(1), stream), "end_use"); }
+
+  bool check_layout(const LayoutWorld& world, const Tables& tables, const LayoutResult& expected) {
+    LayoutBuffers at(world, expected);
+    LayoutArgs args = layout_args(world, tables);
+    at.fill(world, args);
+    must(launch_layout(args, nullptr), "launch_layout");
+    end_use(nullptr);
+    must(cudaDeviceSynchronize(), "layout");
+    return told(expected.out.bad) && at.hold(world, expected);
+  }
+
+  bool told(const BadExpert& bad) {
+    if (host_->fault.set != 0) must(1, "a wait inside a layout expired");
+    if (host_->bad_found == Word(bad.found) &&
+        (!bad.found ||
+         (host_->bad_token == bad.token && host_->bad_slot == bad.slot && int64_t(host_->bad_value) == bad.value)))
+      return true;
+    std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
+                (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    return false;
+  }
+
+  bool check_tails(const LayoutWorld& world) {
+    const uint64_t tokens = world.inputs[world.me].tokens;
+    const ScaleMatrix scales(tokens, world.shape.scales, world.c.channels);
+    Buffer values(scales.values);
+    const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
+    Buffer tails(tokens * shape.tail_bytes());
+    const ScaleSource source{values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
+    must(launch_tails({call(world.c.ctas), shape, world.me, tokens, source, tails.as<char>()}, nullptr),
+         "launch_tails");
+    must(cudaDeviceSynchronize(), "tails");
+    std::vector<char> expected(tokens * shape.tail_bytes(), char(0xa5));
+    for (uint64_t t = 0; t < tokens; ++t) {
+      const Header header{world.me, uint32_t(t), 0, world.c.top_k};
+      std::memcpy(expected.data() + t * shape.tail_bytes() + shape.scale_bytes(), &header, sizeof header);
+    }
+    scales.copy_to(expected, shape, tokens);
+    return tails.holds("tails of a cached dispatch", expected);
+  }
+
+  bool check_plan(const LayoutWorld& world, const Tables& tables, const std::vector<LayoutResult>& all) {
+    const Word use = 1 + world.c.tokens % 2, epoch = 40 + use;
+    const uint32_t parity = uint32_t(use % 2), alignment = world.c.top_k % 2 ? 1 : 16;
+    const Mailboxes boxes(world, all, world.me, parity);
+    PlanResult expected = plan_rank(world, boxes, world.me, parity, alignment);
+    know_tokens(world, all, world.me, expected);
+    const uint32_t ranks = tables.map.ranks, slots = tables.map.sources(), begins = world.c.channels + 1;
+    Buffer up(boxes.up), network(boxes.network), sources(boxes.sources);
+    Buffer peers(std::vector<char*>(tables.map.peers, up.as<char>()));
+    Board board{};
+    board.map = tables.map;
+    board.geometry = world.geometry(world.ranks.seen_by(world.me));
+    board.up = boxes.up_plan;
+    board.net = boxes.net_plan;
+    board.peer = peers.as<char*>();
+    board.network = network.as<char>();
+    board.sources = sources.as<Counterpart>();
+    Buffer board_here(std::vector<Board>{board});
+    Buffer born(8), log_begin(8 * (slots + 1)), slot_tokens(4 * slots), row_base(8 * (ranks + 1));
+    Buffer source_tokens(4 * ranks), forward(8 * slots * begins), arriving(8 * ranks * begins);
+    Buffer counts(8 * expected.plan.expert_counts.size());
+    DeviceHandle handle{};
+    handle.born = born.as<Word>();
+    handle.log_begin = log_begin.as<uint64_t>();
+    handle.slot_tokens = slot_tokens.as<uint32_t>();
+    handle.row_base = row_base.as<uint64_t>();
+    handle.source_tokens = source_tokens.as<uint32_t>();
+    handle.forward = forward.as<uint64_t>();
+    handle.arriving = arriving.as<uint64_t>();
+    const bool told = world.c.channels % 2;
+    const PlanArgs args{board_here.as<Board>(),
+                        tables.experts,
+                        world.c.channels,
+                        alignment,
+                        handle,
+                        counts.as<int64_t>(),
+                        told ? host_counts_ : nullptr,
+                        host_,
+                        expected.plan.rows() / 2,
+                        told};
+    const uint32_t threads = world.c.top_k == 1 ? 32 : world.c.top_k == 2 ? 96 : world.c.top_k < 16 ? 512 : 1024;
+    const Word ticket = epoch + 7, too_many = told && args.rows_max < expected.plan.rows() ? expected.plan.rows() : 0;
+    host_->ticket = host_->too_many = 0;
+    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch, ticket, nullptr}}, nullptr), "plan");
+    must(cudaDeviceSynchronize(), "plan");
+    bool good = row_base.holds("row bases", expected.plan.row_base);
+    good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
+    good = counts.holds("expert counts", expected.plan.expert_counts) && good;
+    good = arriving.holds("arriving", expected.arriving.row(0), 8 * ranks * begins) && good;
+    good = forward.holds("forward", expected.forward.row(0), 8 * slots * begins) && good;
+    good = log_begin.holds("log begins", expected.log_begin) && good;
+    good = slot_tokens.holds("slot tokens", expected.slot_tokens) && good;
+    good = born.holds("born", &epoch, 8) && good;
+    const std::vector<int64_t>& rows = expected.plan.expert_counts;
+    if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
+    if (host_->ticket != ticket || host_->rows != expected.plan.rows() || host_->too_many != too_many)
+      good = false, std::printf("  ticket, rows\n");
+    return good && check_spans(world, expected, handle);
+  }
+
+  bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
+    const RankMap map = world.ranks.seen_by(world.me);
+    const uint64_t rows_max = world.c.top_k % 2 ? plan.plan.rows() * 2 / 3 : ~uint64_t(0);
+    const uint64_t kept = std::min(plan.plan.rows(), rows_max);
+    std::vector<uint64_t> row_base = plan.plan.row_base;
+    for (uint64_t& row : row_base) row = std::min(row, rows_max);
+    Buffer row_token(std::vector<uint32_t>(plan.row_token.begin(), plan.row_token.begin() + int64_t(kept)));
+    Buffer log_token(plan.log_token);
+    handle.row_token = row_token.as<uint32_t>();
+    handle.log_token = log_token.as<uint32_t>();
+    bool good = plan.row_token.size() == plan.plan.rows() && plan.log_token.size() == plan.log_begin.back();
+    if (!good) std::printf("  the reference disagrees with itself\n");
+    for (const uint32_t channels : {1u, 3u, world.c.channels, 100u}) {
+      SpanTable arriving(map.ranks, channels), forward(map.sources(), channels);
+      for (uint32_t s = 0; s < map.ranks; ++s)
+        arriving.set_tokens(s, run_of(plan.row_token, row_base, s, plan.plan.source_tokens[s]));
+      for (uint32_t s = 0; s < map.sources(); ++s)
+        forward.set_tokens(s, run_of(plan.log_token, plan.log_begin, s, plan.slot_tokens[s]));
+      const uint64_t rows_bytes = 8 * map.ranks * (channels + 1), log_bytes = 8 * map.sources() * (channels + 1);
+      Buffer arriving_here(rows_bytes), forward_here(log_bytes);
+      must(launch_spans({handle, map.ranks, map.sources(), channels, world.c.ctas, forward_here.as<uint64_t>(),
+                         arriving_here.as<uint64_t>(), rows_max},
+                        nullptr),
+           "launch_spans");
+      must(cudaDeviceSynchronize(), "spans");
+      good = arriving_here.holds("arriving, cut anew", arriving.row(0), rows_bytes) && good;
+      good = forward_here.holds("forward, cut anew", forward.row(0), log_bytes) && good;
+    }
+    return good;
+  }
+
+  static TokenRun run_of(const std::vector<uint32_t>& tokens, const std::vector<uint64_t>& begin, uint32_t member,
+                         uint64_t source_tokens) {
+    const uint64_t first = begin[member];
+    return {first, tokens.data() + first, begin[member + 1] - first, source_tokens};
+  }
+
+  Buffer state_, scratch_;
+  HostWords* host_ = nullptr;
+  int64_t* host_counts_ = nullptr;
+  uint32_t cases_ = 0, wrong_ = 0;
+};
+
+// Kernels one behind the other on the device, each between two events.
+void Check::time_layouts() {
+  constexpr int kRuns = 40;
+  for (const uint32_t nodes : {1u, 2u, 8u})
+    for (const uint32_t scales : {0u, 56u})
+      for (const uint32_t ctas : {4u, 8u, 16u}) {
+        const std::vector<uint32_t> sizes(nodes, nodes == 1 ? 4 : 8);
+        LayoutWorld world({sizes, 4096, 8, 256, 33, 64, true, false, 0, 0, 0, scales, ctas}, 1);
+        const Tables tables(world);
+        LayoutBuffers at(world, lay_out_rank(world, world.me));
+        LayoutArgs args = layout_args(world, tables);
+        at.fill(world, args);
+        cudaEvent_t events[kRuns][2];
+        for (auto& pair : events)
+          for (cudaEvent_t& event : pair) must(cudaEventCreate(&event), "cudaEventCreate");
+        must(launch(hold_kernel, {1, 1, 0}, uint64_t(2000000), nullptr), "hold");
+        for (auto& pair : events) {
+          must(cudaEventRecord(pair[0], nullptr), "cudaEventRecord");
+          must(launch_layout(args, nullptr), "launch_layout");
+          must(cudaEventRecord(pair[1], nullptr), "cudaEventRecord");
+          end_use(nullptr);
+        }
+        must(cudaDeviceSynchronize(), "layouts");
+        std::vector<float> us;
+        for (auto& pair : events) {
+          float ms = 0;
+          must(cudaEventElapsedTime(&ms, pair[0], pair[1]), "cudaEventElapsedTime");
+          us.push_back(ms * 1000);
+          for (cudaEvent_t event : pair) cudaEventDestroy(event);
+        }
+        std::sort(us.begin(), us.end());
+        std::printf("layout 4096 x 8 int64, %2u ranks of %u nodes, scales %2u, ctas %2u: %.1f us median, %.1f min\n",
+                    tables.map.ranks, nodes, scales, ctas, us[kRuns / 2], us[0]);
+      }
+}
+
+const std::vector<std::vector<uint32_t>> kTopologies = {{1},
+                                                        {2},
+                                                        {4},
+                                                        {1, 1},
+                                                        {3, 5},
+                                                        {1, 3},
+                                                        {5, 1, 2},
+                                                        {2, 2},
+                                                        {4, 4},
+                                                        {1, 1, 1, 1},
+                                                        {4, 4, 4, 4},
+                                                        {8, 8},
+                                                        {8, 1},
+                                                        {7, 9},
+                                                        {64},
+                                                        {16, 3, 13, 1},
+                                                        {8, 8, 8, 8, 8, 8, 8, 8}};
+
+template <class T>
+T any_of(std::mt19937_64& random, std::initializer_list<T> values) {
+  return values.begin()[random() % values.size()];
+}
+
+LayoutCase random_case(std::mt19937_64& random, const std::vector<uint32_t>& topology) {
+  LayoutCase c{};
+  c.node_sizes = topology;
+  c.tokens = any_of<uint64_t>(random, {0, 1, 7, 31, 255, 256, 257, 1000, 4096});
+  c.top_k = any_of(random, {1u, 2u, 3u, 8u, 9u, 32u});
+  c.experts = any_of(random, {1u, 2u, 7u, 64u, 256u, 511u, 512u});
+  c.channels = any_of(random, {1u, 4u, 33u, 256u});
+  c.channels_max = any_of(random, {c.channels, c.channels + 3, 256u});
+  c.wide_ids = random() % 2;
+  c.placed = random() % 2;
+  c.none = any_of(random, {0.0, 0.1, 0.7, 1.0});
+  c.bad = any_of(random, {0.0, 0.0, 0.001, 0.2});
+  c.hot = any_of(random, {0u, 0u, 1u, 3u});
+  c.scales = any_of(random, {0u, 0u, 1u, 3u, 4u, 56u});
+  c.ctas = uint32_t(1 + random() % kLayoutCtasMax);
+  return c;
+}
+
+void check_group(Check& check, const std::string& name, const std::vector<LayoutCase>& cases, uint64_t seed) {
+  const uint32_t before = check.cases(), wrong = check.wrong();
+  for (uint64_t i = 0; i < cases.size(); ++i) check.run(cases[i], seed * 100000 + i);
+  std::printf("%-24s %4u cases, %u wrong\n", name.c_str(), check.cases() - before, check.wrong() - wrong);
+  std::fflush(stdout);
+}
+
+// Shapes that random ones miss: many ranks, more experts than near memory counts, many tiles.
+std::vector<LayoutCase> far_cases() {
+  const std::vector<uint32_t> eights(128, 8), ones(100, 1), pairs(512, 2);
+  return {{eights, 1000, 8, 2048, 33, 33, true, false, 0, 0, 0, 0, 16},
+          {eights, 300, 32, 1024, 256, 256, false, true, 0.1, 0.01, 0, 4, 7},
+          {ones, 513, 9, 300, 4, 8, true, true, 0.1, 0, 0, 0, 16},
+          {pairs, 200, 8, 5000, 4, 4, true, false, 0, 0, 0, 0, 5},
+          {{1024}, 600, 8, 1024, 4, 4, true, false, 0, 0, 0, 0, 16},
+          {{3, 5}, 2000, 8, 20000, 4, 4, true, true, 0.1, 0.001, 0, 0, 16},
+          {{8}, 70001, 8, 8192, 33, 40, true, false, 0.05, 0, 0, 0, 16},
+          {{4, 4}, 65537, 3, 64, 256, 256, false, true, 0.05, 0.00001, 0, 1, 3},
+          {{4}, 20000, 32, 64, 4, 4, true, false, 0.05, 0, 1, 0, 2}};
+}
+
+int check_all(uint64_t seed, uint32_t cases_each) {
+  Check check;
+  std::mt19937_64 random(seed);
+  for (const std::vector<uint32_t>& topology : kTopologies) {
+    std::vector<LayoutCase> cases(cases_each);
+    for (LayoutCase& c : cases) c = random_case(random, topology);
+    std::string name;
+    for (uint32_t n : topology) name += (name.empty() ? "" : "+") + std::to_string(n);
+    check_group(check, name, cases, seed);
+  }
+  check_group(check, "far shapes", far_cases(), seed);
+  for (uint32_t ctas : {1u, 7u, 16u})
+    check.check_replays({{3, 5}, 3000, 8, 256, 33, 64, true, false, 0.05, 0.0001, 0, 4, ctas}, seed);
+  check.check_giving_up();
+  std::printf("%u cases, %u wrong\n", check.cases(), check.wrong());
+  std::fflush(stdout);
+  check.time_layouts();
+  return check.wrong() == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace transload
+
+int main(int count, char** given) {
+  const uint64_t seed = count > 1 ? std::strtoull(given[1], nullptr, 10) : 1;
+  return transload::check_all(seed, count > 2 ? uint32_t(std::strtoul(given[2], nullptr, 10)) : 40);
+}

@@ -1,0 +1,30 @@
+// Where a rank's tensors are: in the test's own memory, or on a GPU, with copies there and back.
+#pragma once
+#include <transload/transload.h>
+
+#include <memory>
+
+namespace transload::test {
+
+class Side {
+ public:
+  virtual ~Side() = default;
+  virtual DLDevice device() const { return {kDLCPU, 0}; }
+  virtual Stream stream() const { return {}; }
+  // A copy of a host tensor, strides and all, where the group wants it; good until reset().
+  virtual Tensor give(const Tensor& host) { return host; }
+  // Room of the rank's own that no peer can reach; good until reset().
+  virtual void* room(size_t bytes) = 0;
+  virtual void write(void* to, const void* from, size_t bytes) = 0;
+  // What the group left in a tensor, as the host reads it; good until reset(). Waits for the stream.
+  virtual Tensor take(const Tensor& there) { return there; }
+  virtual void reset() = 0;
+};
+
+// The side of this thread's rank: on the host, or, if TRANSLOAD_TEST_GPUS says how many GPUs there are, on GPU
+// rank % that. Its memory is taken once: nothing is allocated while kernels of other ranks may wait.
+Side& side_of(uint32_t rank);
+// How many ranks share a GPU in a world of so many; 0: ranks are on the host.
+uint32_t ranks_on_gpu(uint32_t ranks);
+
+}  // namespace transload::test
