@@ -73,19 +73,30 @@ void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows k
   const int64_t rows = int64_t(received_.source.size());
   if (!same_number((std::string(output) + " count").c_str(), rows, outputs.rows)) return;
   same_number("dispatch.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
-  if (rows == 0 || !same_number((std::string(output) + " rows").c_str(), rows, outputs.x.rows())) return;
-  if (!same_shape(output, outputs.x, int64_t(options_.hidden), kBf16)) return;
+  same_number("dispatch.rows_needed", received_.needed, outputs.rows_needed);
+  same_number("dispatch.status", int64_t(rows < received_.needed ? Code::kTooManyRows : Code::kOk),
+              int64_t(outputs.status.code));
+  const int64_t held = options_.rows_max > 0 ? options_.rows_max : rows;
+  if (rows == 0 || !same_number((std::string(output) + " rows").c_str(), held, outputs.x.rows())) return;
+  const Payload& payload = options_.payload;
+  if (!same_shape(output, outputs.x, int64_t(options_.hidden), payload.row_type())) return;
+  const size_t row_bytes = payload.row_bytes(), words = payload.scale_words();
+  if (words > 0 && !same_shape("dispatch.scales", outputs.scales, int64_t(words), payload.scale_type())) return;
   std::vector<uint16_t> row(options_.hidden);
+  std::vector<char> sent(row_bytes);
+  std::vector<uint32_t> scales(words);
   for (int64_t m = 0; m < rows; ++m) {
     workload_.make_row(kind, received_.source[size_t(m)], row.data());
-    if (!same(
-            {output, m, row.data(), outputs.x.as<char>() + size_t(m) * options_.row_bytes(), options_.row_bytes(), 2}))
+    payload.encode(row.data(), sent.data(), scales.data());
+    if (!same({output, m, sent.data(), outputs.x.as<char>() + size_t(m) * row_bytes, row_bytes, payload.fp8 ? 1u : 2u}))
+      return;
+    if (words > 0 &&
+        !same({"dispatch.scales", m, scales.data(), outputs.scales.as<uint32_t>() + size_t(m) * words, words * 4, 4}))
       return;
   }
 }
 
 void Checker::dispatch(const DispatchOutputs& outputs) {
-  same_number("dispatch.status", int64_t(Code::kOk), int64_t(outputs.status.code));
   rows_of("dispatch.x", outputs, Rows::kTokens);
   const size_t columns = options_.top_k, experts = received_.expert_counts.size();
   if (same_number("dispatch.expert_counts count", int64_t(experts), int64_t(outputs.expert_counts.size())))
@@ -121,6 +132,8 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
     return;
   const uint64_t hidden = options_.hidden;
   std::vector<uint16_t> row(hidden), scaled(hidden), bias[2] = {row, row}, sum(hidden);
+  std::vector<char> sent(options_.payload.row_bytes());
+  std::vector<uint32_t> scales(options_.payload.scale_words());
   const auto returned = [&](uint32_t owner, reference::Source token) {
     scale_row(row.data(), expert_scale(problem, owner, token), hidden, scaled.data());
     return scaled.data();
@@ -135,6 +148,8 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
       inputs.bias[b] = bias[b].data();
     }
     workload_.make_row(kind, inputs.token, row.data());
+    options_.payload.encode(row.data(), sent.data(), scales.data());
+    options_.payload.decode(sent.data(), scales.data(), row.data());
     reference::sum(problem, inputs, returned, sum.data());
     if (!same(
             {output, t, sum.data(), outputs.x.as<char>() + size_t(t) * options_.row_bytes(), options_.row_bytes(), 2}))

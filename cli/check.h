@@ -22,6 +22,8 @@ class Checker {
     call_ = call;
   }
   void dispatch(const DispatchOutputs& outputs);
+  // The dispatch threw for want of room, or did not.
+  void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_.fails(rank_), seen); }
   void cached_dispatch(const DispatchOutputs& outputs, Rows kind);
   // Sums of rows of `kind` that the experts have scaled, with `biases` biases.
   void combine(const CombineOutputs& outputs, Rows kind, uint32_t biases);

@@ -45,8 +45,14 @@ Json fault(const Summary& summary) {
 Json workload(const Options& o) {
   Json layer = nullptr;
   if (o.layer >= 0) layer = o.layer;
-  return {{"tokens", o.tokens}, {"hidden", o.hidden},   {"experts", o.experts}, {"top_k", o.top_k},
-          {"dtype", "bf16"},    {"routing", o.routing}, {"layer", layer},       {"seed", o.seed}};
+  Json out = {{"tokens", o.tokens},        {"hidden", o.hidden},   {"experts", o.experts}, {"top_k", o.top_k},
+              {"dtype", o.payload.name()}, {"routing", o.routing}, {"layer", layer},       {"seed", o.seed}};
+  if (o.payload.fp8) out["scales"] = o.payload.scale_name();
+  if (o.rows_max > 0) {
+    out["rows_max"] = o.rows_max;
+    out["overflow"] = o.overflow == Overflow::kDrop ? "drop" : "fail";
+  }
+  return out;
 }
 
 Json dispatch(const Summary& s) {

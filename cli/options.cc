@@ -40,6 +40,9 @@ constexpr Choice<Landing> kLandings[] = {
     {"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}};
 constexpr Choice<CombineSource> kSources[] = {
     {"auto", CombineSource::kAuto}, {"pull", CombineSource::kPull}, {"push", CombineSource::kPush}};
+constexpr Choice<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
+constexpr Choice<ScaleType> kScales[] = {{"fp32", ScaleType::kF32}, {"ue8m0", ScaleType::kUe8m0}};
+constexpr Choice<Overflow> kOverflows[] = {{"fail", Overflow::kFail}, {"drop", Overflow::kDrop}};
 constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32", CombineWire::kF32}};
 constexpr Choice<ScaleOutChoice> kScaleOuts[] = {{"auto", ScaleOutChoice::kAuto},
                                                  {"libfabric", ScaleOutChoice::kLibfabric},
@@ -92,6 +95,26 @@ void check_routing(const RunArguments& a, const Limits& limits, Options& out) {
   out.layer = int64_t(number("--layer", a.layer, {0, 1u << 20}));
 }
 
+void check_payload(const RunArguments& a, const Limits& limits, Options& out) {
+  out.payload.fp8 = choice("--dtype", a.dtype, kTypes);
+  const uint64_t unit = limits.token_bytes_unit / (out.payload.fp8 ? 1 : 2);
+  out.hidden = out.payload.hidden = number("--hidden", a.hidden, {unit, limits.token_bytes_max / 2});
+  if (out.hidden % unit != 0)
+    refuse("--hidden: {}: must be a multiple of {} ({} bytes)", out.hidden, unit, limits.token_bytes_unit);
+  if (!a.scales.empty()) {
+    out.payload.scales = choice("--scales", a.scales, kScales);
+    if (!out.payload.fp8) refuse("--scales: '{}': only with --dtype fp8", a.scales);
+  }
+}
+
+void check_rows_max(const RunArguments& a, Options& out) {
+  const uint64_t most = uint64_t(std::max<int64_t>(1, out.tokens_max())) * out.ranks();
+  if (!a.rows_max.empty()) out.rows_max = int64_t(number("--rows-max", a.rows_max, {1, most}));
+  if (a.overflow.empty()) return;
+  out.overflow = choice("--overflow", a.overflow, kOverflows);
+  if (out.rows_max == 0) refuse("--overflow: '{}': only with --rows-max", a.overflow);
+}
+
 void check_fault(const RunArguments& a, Options& out) {
   if (a.fault.empty()) return;
   const std::string& text = a.fault;
@@ -135,6 +158,7 @@ RunArguments::RunArguments() {
   channels = std::to_string(group.channels);
   slots = std::to_string(group.slots);
   landing = combine_source = scale_out = "auto";
+  dtype = "bf16";
   combine_wire = "bf16";
   biases = "0";
   deadline_ms = std::to_string(group.deadline_ms);
@@ -146,7 +170,7 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   };
   option("--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
   option("--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
-  option("--hidden", a.hidden, "bf16 elements of a token; a multiple of 8", "N");
+  option("--hidden", a.hidden, "elements of a token; a multiple of 8, of 16 with fp8", "N");
   option("--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
   option("--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
   option("--routing", a.routing,
@@ -158,6 +182,10 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--warmup", a.warmup, "iterations before them, checked too", "N");
   option("--channels", a.channels, "lanes of the trip", "N");
   option("--slots", a.slots, "tokens that a ring holds", "N");
+  option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
+  option("--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]", "fp32|ue8m0");
+  option("--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
+  option("--overflow", a.overflow, "where more come [fail]", "fail|drop");
   option("--landing", a.landing, "where dispatched rows land", "auto|direct|ring");
   option("--combine-source", a.combine_source, "how combine takes the experts' rows", "auto|pull|push");
   option("--combine-wire", a.combine_wire, "type of partial sums between nodes", "bf16|fp32");
@@ -179,10 +207,8 @@ Options checked(const RunArguments& a) {
   const Limits limits = transload::limits();
   Options out;
   check_topology(a, limits, out);
-  const uint64_t unit = limits.token_bytes_unit / 2;
-  out.hidden = number("--hidden", a.hidden, {unit, limits.token_bytes_max / 2});
-  if (out.hidden % unit != 0)
-    refuse("--hidden: {}: must be a multiple of {} ({} bytes)", out.hidden, unit, limits.token_bytes_unit);
+  check_payload(a, limits, out);
+  check_rows_max(a, out);
   check_routing(a, limits, out);
   out.seed = number("--seed", a.seed, {0, UINT64_MAX});
   out.iterations = number("--iterations", a.iterations, {1, 1000000});
@@ -203,6 +229,8 @@ Options checked(const RunArguments& a) {
   out.quiet = a.quiet;
   out.threads = a.threads;
   out.floor = a.floor;
+  if (out.floor && (out.payload.fp8 || out.rows_max > 0))
+    refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
   return out;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/payload.h"
 #include "transload/group.h"
 
 namespace CLI {
@@ -29,6 +30,9 @@ struct Options {
   std::vector<uint32_t> node_sizes;
   std::vector<int64_t> tokens;  // of each rank
   uint64_t hidden = 0;
+  Payload payload;       // of dispatched rows
+  int64_t rows_max = 0;  // of every rank; 0: none
+  Overflow overflow = Overflow::kFail;
   uint32_t experts = 0;
   uint32_t top_k = 0;
   bool top_k_given = false;  // else a routing file decides
@@ -56,7 +60,7 @@ struct Options {
   bool floor = false;
 
   uint32_t ranks() const { return uint32_t(tokens.size()); }
-  uint64_t row_bytes() const { return hidden * 2; }
+  uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
   int64_t tokens_max() const;
 };
 
@@ -64,7 +68,8 @@ struct Options {
 struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
-      landing, combine_source, combine_wire, biases, scale_out, provider, deadline_ms, fault, json, dump;
+      dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
+      deadline_ms, fault, json, dump;
   bool quiet = false, threads = false, floor = false;
 };
 

@@ -49,8 +49,8 @@ void sum_up_times(const Results& results, const Options& options, Summary& out) 
     returned_wire = std::max(returned_wire, out.traffic.returned[r] - out.traffic.own[r]);
   }
   if (out.cached_us) {
-    out.dispatch_logical_gbps = gbps(received, options.row_bytes(), out.cached_us->median);
-    out.dispatch_wire_gbps = gbps(received_wire, options.row_bytes(), out.cached_us->median);
+    out.dispatch_logical_gbps = gbps(received, options.payload.token_bytes(), out.cached_us->median);
+    out.dispatch_wire_gbps = gbps(received_wire, options.payload.token_bytes(), out.cached_us->median);
   }
   if (out.combine_us) {
     out.combine_logical_gbps = gbps(returned, options.row_bytes(), out.combine_us->median);
@@ -125,7 +125,8 @@ Summary summarise(const Options& options, const Workload& workload, const Outcom
     out.combine_digest = digest_of(results, &WorkerResult::combine_digest);
   }
   if (faulted) name_culprit(options, outcome, out);
-  out.status = !out.errors.empty() ? kBadUsage : faulted ? kFaulted : out.mismatch ? kWrongResult : kVerified;
+  const bool wrong = out.mismatch && !faulted;  // of outputs of a call that failed on other ranks too
+  out.status = wrong ? kWrongResult : !out.errors.empty() ? kBadUsage : faulted ? kFaulted : kVerified;
   return out;
 }
 

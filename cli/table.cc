@@ -26,19 +26,26 @@ std::string tokens_text(const Options& o) {
 
 void print_head(std::FILE* out, const Options& o) {
   const size_t nodes = o.node_sizes.size();
-  fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} bf16\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes,
-             nodes == 1 ? "" : "s", fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden);
+  const std::string type = o.payload.fp8 ? fmt::format("fp8 with {} scales", o.payload.scale_name()) : "bf16";
+  fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} {}\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes,
+             nodes == 1 ? "" : "s", fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden, type);
   fmt::print(
       out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
       o.experts, o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
       o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
 }
 
-void print_rows(std::FILE* out, const Options& o, const Summary& s) {
-  int64_t largest = 0;
+void print_rows(std::FILE* out, const Report& report) {
+  const Options& o = report.options;
+  const Summary& s = report.summary;
+  int64_t largest = 0, needed = 0;
   for (int64_t rows : s.traffic.received) largest = std::max(largest, rows);
   fmt::print(out, "  rows             {} received (own ones too), at most {} on a rank\n", thousands(s.traffic.rows),
              thousands(largest));
+  for (uint32_t r = 0; r < o.ranks(); ++r) needed += report.workload.needed(r);
+  if (o.rows_max > 0)
+    fmt::print(out, "  room for         {} on a rank; {} dropped\n", thousands(o.rows_max),
+               thousands(needed - s.traffic.rows));
   if (o.node_sizes.size() > 1)
     fmt::print(out, "  over the network {} each way; without one copy a node they would be {}\n",
                thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
@@ -124,7 +131,7 @@ void print_fault(std::FILE* out, const Report& report) {
 void print_table(std::FILE* out, const Report& report) {
   const Summary& s = report.summary;
   print_head(out, report.options);
-  print_rows(out, report.options, s);
+  print_rows(out, report);
   print_times(out, s);
   if (report.floor) print_floor(out, s, *report.floor);
   print_choices(out, s);

@@ -22,8 +22,9 @@ struct Worker::Digest {
   void add(const void* data, size_t bytes) {
     if (bytes != 0) XXH3_128bits_update(state, data, bytes);
   }
-  void add(const Tensor& tensor) {
-    if (tensor.given()) add(tensor.data, tensor.bytes());
+  void add(const Tensor& tensor) { add(tensor, tensor.rows()); }
+  void add(const Tensor& tensor, int64_t rows) {
+    if (tensor.given()) add(tensor.data, size_t(rows) * tensor.row_bytes());
   }
   std::string hex() const {
     const XXH128_hash_t hash = XXH3_128bits_digest(state);
@@ -47,8 +48,9 @@ Worker::~Worker() = default;
 
 // Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
-  const uint64_t received = checker_.expected().source.size(), tokens = uint64_t(options_.tokens[rank_]);
-  const uint64_t per_row = options_.row_bytes() * 2 + options_.top_k * 12 + 8,
+  const uint64_t received = options_.rows_max > 0 ? uint64_t(options_.rows_max) : checker_.expected().source.size();
+  const uint64_t tokens = uint64_t(options_.tokens[rank_]);
+  const uint64_t per_row = options_.row_bytes() * 2 + options_.payload.scale_words() * 8 + options_.top_k * 12 + 8,
                  per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;
@@ -56,6 +58,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.experts = options_.experts;
   out.tokens_max = std::max<uint64_t>(1, uint64_t(options_.tokens_max()));
   out.row_bytes_max = options_.row_bytes();
+  out.scales_max = uint32_t(options_.payload.scale_words());
   out.top_k_max = options_.top_k;
   out.channels = options_.channels;
   out.slots = options_.slots;
@@ -74,7 +77,8 @@ WorkerResult Worker::run() {
     make_inputs();
     experts_ = group_->local_experts();
     checker_.local_experts(experts_);
-    for (iteration_ = 1; iteration_ <= options_.warmup + options_.iterations; ++iteration_) iterate();
+    for (iteration_ = 1; iteration_ <= options_.warmup + options_.iterations; ++iteration_)
+      if (!iterate()) break;
   } catch (const Error& error) {
     result_.fault_ns = now_ns();
     result_.entry_ns = page_.entry_ns;
@@ -91,14 +95,34 @@ WorkerResult Worker::run() {
 }
 
 void Worker::make_inputs() {
-  const auto make = [this](std::vector<uint16_t>& rows, Rows kind) {
-    rows = workload_.make_rows(kind, rank_);
+  const auto make = [this](auto& rows, auto made) {
+    rows = std::move(made);
     ++page_.steps;
   };
-  make(x_, Rows::kTokens);
-  make(gradients_, Rows::kGradients);
-  if (options_.biases > 0) make(bias_[0], Rows::kBias0);
-  if (options_.biases > 1) make(bias_[1], Rows::kBias1);
+  make(x_, make_sent(Rows::kTokens));
+  make(gradients_, make_sent(Rows::kGradients));
+  if (options_.biases > 0) make(bias_[0], workload_.make_rows(Rows::kBias0, rank_));
+  if (options_.biases > 1) make(bias_[1], workload_.make_rows(Rows::kBias1, rank_));
+}
+
+Worker::Sent Worker::make_sent(Rows kind) const {
+  const Payload& payload = options_.payload;
+  const size_t tokens = size_t(options_.tokens[rank_]), bytes = payload.row_bytes(), words = payload.scale_words();
+  Sent out{std::vector<char>(tokens * bytes), std::vector<uint32_t>(tokens * words)};
+  std::vector<uint16_t> row(options_.hidden);
+  for (size_t t = 0; t < tokens; ++t) {
+    workload_.make_row(kind, {rank_, int64_t(t)}, row.data());
+    payload.encode(row.data(), out.rows.data() + t * bytes, out.scales.data() + t * words);
+  }
+  return out;
+}
+
+void Worker::give(DispatchInputs& inputs, const Sent& sent) const {
+  const Payload& payload = options_.payload;
+  const int64_t tokens = options_.tokens[rank_];
+  inputs.x = matrix(sent.rows.data(), tokens, int64_t(options_.hidden), payload.row_type());
+  if (payload.fp8)
+    inputs.scales = matrix(sent.scales.data(), tokens, int64_t(payload.scale_words()), payload.scale_type());
 }
 
 void Worker::note_facts() {
@@ -111,32 +135,36 @@ void Worker::note_facts() {
   result_.decisions = group_->decisions();
 }
 
-void Worker::iterate() {
+bool Worker::iterate() {
   page_.iteration = iteration_;
   if (iteration_ == options_.warmup + options_.iterations) {
     dispatch_digest_ = std::make_unique<Digest>();
     combine_digest_ = std::make_unique<Digest>();
   }
-  forward();
+  if (!forward()) return false;
   again(kCachedDispatch, Rows::kTokens);
   again(kBackwardDispatch, Rows::kGradients);
-  if (dispatch_digest_ == nullptr) return;
+  if (dispatch_digest_ == nullptr) return true;
   result_.dispatch_digest = dispatch_digest_->hex();
   result_.combine_digest = combine_digest_->hex();
+  return true;
 }
 
-void Worker::forward() {
-  const DispatchOutputs received = dispatch_first();
-  const ExpertRows rows = expert(received.x, Rows::kTokens);
+bool Worker::forward() {
+  const std::optional<DispatchOutputs> out = dispatch_first();
+  if (!out || workload_.anyone_fails()) return false;  // that rank has no handle, so nobody can go on
+  const DispatchOutputs& received = *out;
+  const ExpertRows rows = expert(received, Rows::kTokens);
   const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);
   result_.output_bytes = std::max(result_.output_bytes, group_->memory().leased_bytes);
   if (dispatch_digest_ != nullptr && !options_.dump.empty()) dump(received, rows, combined);
+  return true;
 }
 
 // With the handle of the forward pass: no counts travel, only rows.
 void Worker::again(Call dispatch, Rows kind) {
   const DispatchOutputs received = dispatch_cached(dispatch, kind);
-  const ExpertRows rows = expert(received.x, kind);
+  const ExpertRows rows = expert(received, kind);
   combine(Call(dispatch + 1), rows, kind);
 }
 
@@ -155,44 +183,59 @@ auto Worker::timed(Call call, F f) {
   return out;
 }
 
-DispatchOutputs Worker::dispatch_first() {
+std::optional<DispatchOutputs> Worker::dispatch_if_room(const DispatchInputs& inputs) {
+  try {
+    return group_->dispatch(inputs);
+  } catch (const Error& error) {
+    if (error.code() != Code::kTooManyRows) throw;
+    result_.error = fmt::format("rank {}: {}", rank_, one_line(error.what()));
+    return std::nullopt;
+  }
+}
+
+std::optional<DispatchOutputs> Worker::dispatch_first() {
   const reference::Routes& routes = workload_.problem().routes[rank_];
   DispatchInputs inputs;
-  inputs.x = matrix(x_.data(), routes.tokens, int64_t(options_.hidden), kBf16);
+  give(inputs, x_);
+  inputs.rows_max = options_.rows_max;
+  inputs.overflow = options_.overflow;
   inputs.topk_idx = matrix(routes.ids.data(), routes.tokens, options_.top_k, kI32);
   inputs.topk_weights = matrix(routes.weights.data(), routes.tokens, options_.top_k, kF32);
   inputs.landing = options_.landing;
-  auto out = timed(kFirstDispatch, [&] {
+  auto dispatched = timed(kFirstDispatch, [&] {
     if (iteration_ > options_.warmup) injector_.before_dispatch(iteration_ - options_.warmup);
-    return group_->dispatch(inputs);
+    return dispatch_if_room(inputs);
   });
+  checker_.failed_for_room(!dispatched);
+  if (!dispatched) return dispatched;
+  DispatchOutputs& out = *dispatched;
   checker_.dispatch(out);
   learn(out);
   result_.landing = out.landing == Landing::kDirect ? "direct" : "ring";
   result_.dispatch_scale_out_rows = out.scale_out_rows;
   if (dispatch_digest_ != nullptr) {
-    for (const Tensor* tensor : {&out.x, &out.topk_idx, &out.topk_weights, &out.source}) dispatch_digest_->add(*tensor);
+    for (const Tensor* tensor : {&out.x, &out.scales, &out.topk_idx, &out.topk_weights, &out.source})
+      dispatch_digest_->add(*tensor, out.rows);
     dispatch_digest_->add(out.expert_counts.data(), out.expert_counts.size() * sizeof(int64_t));
   }
-  return out;
+  return dispatched;
 }
 
 DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
-  const std::vector<uint16_t>& rows = kind == Rows::kTokens ? x_ : gradients_;
   DispatchInputs inputs;
-  inputs.x = matrix(rows.data(), options_.tokens[rank_], int64_t(options_.hidden), kBf16);
+  give(inputs, kind == Rows::kTokens ? x_ : gradients_);
   inputs.handle = handle_;
   inputs.landing = options_.landing;
   auto out = timed(call, [&] { return group_->dispatch(inputs); });
   checker_.cached_dispatch(out, kind);
-  if (dispatch_digest_ != nullptr) dispatch_digest_->add(out.x);
+  if (dispatch_digest_ != nullptr) dispatch_digest_->add(out.x, out.rows), dispatch_digest_->add(out.scales, out.rows);
   return out;
 }
 
 CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   const int64_t tokens = options_.tokens[rank_];
   CombineInputs inputs;
-  inputs.x = matrix(rows.data(), rows_, int64_t(options_.hidden), kBf16);
+  inputs.x = matrix(rows.data(), rows_held_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
   inputs.wire = options_.wire;
@@ -200,7 +243,7 @@ CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   const uint32_t biases = backward ? 0 : options_.biases;
   for (uint32_t b = 0; b < biases; ++b)
     inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
-  if (backward) inputs.topk_weights = matrix(rows.weights.data, rows_, options_.top_k, kF32);
+  if (backward) inputs.topk_weights = matrix(rows.weights.data, rows_held_, options_.top_k, kF32);
   auto out = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
     return group_->combine(inputs);
@@ -221,8 +264,9 @@ void Worker::learn(const DispatchOutputs& out) {
   const uint32_t top_k = options_.top_k;
   handle_ = out.handle;
   rows_ = out.rows;
+  rows_held_ = out.x.rows();
   scales_.assign(size_t(rows_), 0.0f);
-  weight_gradients_.assign(size_t(rows_) * top_k, 0.0f);
+  weight_gradients_.assign(size_t(rows_held_) * top_k, 0.0f);
   for (int64_t m = 0; m < rows_; ++m) {
     const int32_t* source = out.source.as<int32_t>() + m * 2;
     for (uint32_t k = 0; k < top_k; ++k) {
@@ -246,15 +290,20 @@ Worker::Room Worker::room(size_t bytes) {
   return out;
 }
 
-Worker::ExpertRows Worker::expert(const Tensor& x, Rows kind) {
-  ExpertRows out{room(size_t(rows_) * options_.row_bytes()), {}};
+Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind) {
+  const Payload& payload = options_.payload;
+  ExpertRows out{room(size_t(rows_held_) * options_.row_bytes()), {}};
   if (kind == Rows::kGradients) {
     out.weights = room(weight_gradients_.size() * sizeof(float));
     std::copy(weight_gradients_.begin(), weight_gradients_.end(), static_cast<float*>(out.weights.data));
   }
-  for (int64_t m = 0; m < rows_ && m < x.rows(); ++m) {
-    const size_t begin = size_t(m) * options_.hidden;
-    scale_row(x.as<uint16_t>() + begin, scales_[size_t(m)], options_.hidden, out.data() + begin);
+  std::vector<uint16_t> row(options_.hidden);
+  // Rows that hold nothing are NaN, so that it shows if one is summed.
+  std::fill(out.data() + size_t(rows_) * options_.hidden, out.data() + size_t(rows_held_) * options_.hidden, 0xFFFF);
+  for (int64_t m = 0; m < rows_ && m < received.x.rows(); ++m) {
+    payload.decode(received.x.as<char>() + size_t(m) * payload.row_bytes(),
+                   received.scales.as<uint32_t>() + size_t(m) * payload.scale_words(), row.data());
+    scale_row(row.data(), scales_[size_t(m)], options_.hidden, out.data() + size_t(m) * options_.hidden);
     page_.expert_rows = uint64_t(m) + 1;
     ++page_.steps;
     if (iteration_ > options_.warmup) injector_.after_expert_row(iteration_ - options_.warmup, m + 1);
@@ -267,17 +316,24 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
   const uint64_t tokens = uint64_t(routes.tokens), m = uint64_t(rows_), hidden = options_.hidden,
                  top_k = options_.top_k;
   std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());
+  const Payload& payload = options_.payload;
+  const char* const type = payload.fp8 ? "F8_E4M3" : "BF16";
   std::vector<NamedTensor> tensors = {
-      {"x", "BF16", {tokens, hidden}, x_.data(), tokens * hidden * 2},
+      {"x", type, {tokens, hidden}, x_.rows.data(), tokens * payload.row_bytes()},
       {"topk_idx", "I32", {tokens, top_k}, routes.ids.data(), tokens * top_k * 4},
       {"topk_weights", "F32", {tokens, top_k}, routes.weights.data(), tokens * top_k * 4},
-      {"recv_x", "BF16", {m, hidden}, received.x.data, m * hidden * 2},
+      {"recv_x", type, {m, hidden}, received.x.data, m * payload.row_bytes()},
       {"recv_topk_idx", "I32", {m, top_k}, received.topk_idx.data, m * top_k * 4},
       {"recv_topk_weights", "F32", {m, top_k}, received.topk_weights.data, m * top_k * 4},
       {"recv_source", "I32", {m, 2}, received.source.data, m * 8},
       {"recv_counts", "I32", {counts.size()}, counts.data(), counts.size() * 4},
       {"expert_out", "BF16", {m, hidden}, rows.data(), m * hidden * 2},
       {"combined_x", "BF16", {tokens, hidden}, combined.x.data, tokens * hidden * 2}};
+  if (const uint64_t words = payload.scale_words(); words > 0) {
+    const char* const scale_type = payload.scales == ScaleType::kF32 ? "F32" : "I32";
+    tensors.push_back({"scales", scale_type, {tokens, words}, x_.scales.data(), tokens * words * 4});
+    tensors.push_back({"recv_scales", scale_type, {m, words}, received.scales.data, m * words * 4});
+  }
   for (uint32_t b = 0; b < options_.biases; ++b)
     tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data(), tokens * hidden * 2});
   try {

@@ -35,17 +35,27 @@ class Worker {
     uint16_t* data() const { return static_cast<uint16_t*>(rows.data); }
   };
 
+  // My rows as they travel.
+  struct Sent {
+    std::vector<char> rows;
+    std::vector<uint32_t> scales;
+  };
+
   GroupOptions group_options(const Bootstrap& bootstrap) const;
   void make_inputs();
-  void iterate();
-  void forward();
+  Sent make_sent(Rows kind) const;
+  void give(DispatchInputs& inputs, const Sent& sent) const;
+  // False: this was the last one that can be made.
+  bool iterate();
+  bool forward();
   void again(Call dispatch, Rows kind);
-  DispatchOutputs dispatch_first();
+  std::optional<DispatchOutputs> dispatch_first();  // none: it failed for want of room
+  std::optional<DispatchOutputs> dispatch_if_room(const DispatchInputs& inputs);
   DispatchOutputs dispatch_cached(Call call, Rows kind);
   CombineOutputs combine(Call call, const ExpertRows& rows, Rows kind);
   void learn(const DispatchOutputs& outputs);
   Room room(size_t bytes);
-  ExpertRows expert(const Tensor& x, Rows kind);
+  ExpertRows expert(const DispatchOutputs& received, Rows kind);
   void dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined);
   void note_facts();
   template <class F>
@@ -62,12 +72,14 @@ class Worker {
   std::unique_ptr<Group> group_;
   WorkerResult result_;
 
-  std::vector<uint16_t> x_, gradients_, bias_[2];
+  Sent x_, gradients_;
+  std::vector<uint16_t> bias_[2];
   std::vector<uint32_t> experts_;  // mine
   Handle handle_;
   int64_t rows_ = 0;                     // that I received
+  int64_t rows_held_ = 0;                // of the tensors that hold them
   std::vector<float> scales_;            // of each received row
-  std::vector<float> weight_gradients_;  // [rows_, top_k]
+  std::vector<float> weight_gradients_;  // [rows_held_, top_k]
   uint64_t iteration_ = 0;               // from 1, warm-up included
   std::unique_ptr<Digest> dispatch_digest_, combine_digest_;
 };

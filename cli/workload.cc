@@ -9,7 +9,21 @@
 
 namespace transload::cli {
 
-Workload::Workload(Options& options) : problem_(make_problem(options)), hidden_(options.hidden), seed_(options.seed) {}
+Workload::Workload(Options& options)
+    : problem_(make_problem(options)),
+      hidden_(options.hidden),
+      seed_(options.seed),
+      rows_max_(options.rows_max),
+      fail_(options.rows_max > 0 && options.overflow == Overflow::kFail),
+      needed_(traffic_of(problem_).received) {
+  if (rows_max_ > 0) reference::limit_rows(problem_, std::vector<int64_t>(problem_.routes.size(), rows_max_));
+}
+
+bool Workload::anyone_fails() const {
+  for (uint32_t rank = 0; rank < needed_.size(); ++rank)
+    if (fails(rank)) return true;
+  return false;
+}
 
 // Four values from each mixed counter: sign, 4 bits of exponent and mantissa are random, the exponent's base is added.
 void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const {
@@ -53,13 +67,16 @@ Traffic traffic_of(const reference::Problem& problem) {
     for (int64_t t = 0; t < problem.routes[r].tokens; ++t) {
       const auto owners = reference::owners_by_node(problem, {r, t});
       for (uint32_t node = 0; node < owners.size(); ++node) {
+        int64_t kept = 0;
         for (uint32_t owner : owners[node]) {
+          if (!reference::kept(problem, owner, {r, t})) continue;
+          ++kept;
           ++out.received[owner];
           if (owner == r) ++out.own[r];
         }
-        out.returned[r] += int64_t(owners[node].size());
+        out.returned[r] += kept;
         if (node == my_node) {
-          out.sent[r] += int64_t(owners[node].size());
+          out.sent[r] += kept;
         } else if (!owners[node].empty()) {
           ++out.sent[r];
           ++out.scale_out_sent[r];

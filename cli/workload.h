@@ -19,6 +19,11 @@ class Workload {
   const reference::Problem& problem() const { return problem_; }
   uint64_t hidden() const { return hidden_; }
 
+  // Rows that come to a rank, dropped ones too; and whether its dispatch must fail for want of room, or any rank's.
+  int64_t needed(uint32_t rank) const { return needed_[rank]; }
+  bool fails(uint32_t rank) const { return fail_ && needed_[rank] > rows_max_; }
+  bool anyone_fails() const;
+
   // One row of `hidden` bf16 values: any sign and mantissa, magnitudes from 2^-8 to 2^8.
   void make_row(Rows kind, reference::Source token, uint16_t* out) const;
   // All rows of a rank.
@@ -30,6 +35,9 @@ class Workload {
   reference::Problem problem_;
   uint64_t hidden_;
   uint64_t seed_;
+  int64_t rows_max_;
+  bool fail_;  // where more rows come
+  std::vector<int64_t> needed_;
 };
 
 // What expert `id` multiplies its tokens by: another number for each, so that a row at the wrong expert is seen.
@@ -40,7 +48,7 @@ void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* ou
 
 // How many rows cross between nodes, and how many rows each rank sends and receives.
 struct Traffic {
-  int64_t rows = 0;                     // received by all ranks, own included
+  int64_t rows = 0;                     // received by all ranks, own included; dropped ones nowhere
   int64_t scale_out_rows = 0;           // with one copy for each (token, other node)
   int64_t scale_out_rows_by_rank = 0;   // what they would be with one for each (token, rank of another node)
   std::vector<int64_t> received, own;   // [ranks] rows of dispatch; of them, from itself

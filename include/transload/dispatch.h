@@ -45,7 +45,7 @@ struct DispatchInputs {
   // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
-  Landing landing = Landing::kAuto;  // of what I receive
+  Landing landing = Landing::kAuto;     // of what I receive
   Tensor out_x;  // [>= M, H] contiguous memory of mine for the rows (landing ring unless it lies in a lease); optional
   uint32_t channels = 0;  // 0: the group's
   Stream stream;

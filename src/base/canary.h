@@ -52,6 +52,7 @@ enum class Canary : uint8_t {
   kPrefixOffByOne,    // a source's rows begin one row late
   kWrongRail,         // the rail of a rank is its peer index, whatever the size of the other node
   kLastChannelEmpty,  // the last channel is left out
+  kClaimBackwards,    // senders claim channels highest first
   kEmptyRankSilent,   // a rank without tokens does not forward
   kDuplicateOnce,     // the second choice of the same expert is dropped
   kScaleStrides,      // scales are read as if their rows followed each other
@@ -61,10 +62,10 @@ enum class Canary : uint8_t {
   kDroppedNotReturned,  // no partial sum is returned for a token whose rows on a node were all dropped
   kOverflowFailsEarly,  // a call that fails for want of room ends before its trip is complete
   // Offsets and sums.
-  kOffset32,          // an offset loses its upper half
-  kSumByArrival,      // parts are summed in the order in which they came
-  kOwnPartRounded,    // the own node's part is rounded like one that crossed
-  kBiasTwice,         // the first bias is added twice
+  kOffset32,        // an offset loses its upper half
+  kSumByArrival,    // parts are summed in the order in which they came
+  kOwnPartRounded,  // the own node's part is rounded like one that crossed
+  kBiasTwice,       // the first bias is added twice
   // Verdicts.
   kWrongCulprit,    // the rank that complains is named instead of the one at the end of the chain
   kDeathUnnoticed,  // the end of a connection is ignored
@@ -108,6 +109,7 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "prefix_off_by_one",
                                         "wrong_rail",
                                         "last_channel_empty",
+                                        "claim_backwards",
                                         "empty_rank_silent",
                                         "duplicate_once",
                                         "scale_strides",

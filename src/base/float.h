@@ -1,4 +1,6 @@
-// bf16 and fp32 as the contract defines them: round to nearest even, a NaN is stored as the canonical quiet NaN.
+// bf16 and fp32 as the contract defines them: round to nearest even, a NaN is stored as the canonical quiet NaN. And
+// the 8-bit types of quantised rows: e4m3 (1 sign, 4 exponent, 3 mantissa bits, no infinity) and ue8m0 (a power of
+// two).
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -22,6 +24,45 @@ inline uint16_t bf16_from_f32(float value) {
 inline float f32_stored(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   return (bits & 0x7FFFFFFF) > 0x7F800000 ? std::bit_cast<float>(kNanF32) : value;
+}
+
+constexpr uint8_t kNanE4m3 = 0x7F;
+constexpr uint8_t kMostE4m3 = 0x7E;  // 448
+constexpr uint8_t kNanUe8m0 = 0xFF;
+
+// To nearest even; what is larger than 448, infinity too, becomes 448.
+TRANSLOAD_HD uint8_t e4m3_from_f32(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7FFFFFFF;
+  const uint32_t sign = bits >> 24 & 0x80;
+  if (magnitude > 0x7F800000) return kNanE4m3;
+  if (magnitude >= 0x43E00000) return uint8_t(sign | kMostE4m3);
+  if (magnitude >= 0x3C800000)  // 2^-6, the smallest normal one
+    return uint8_t(sign | (((magnitude + 0x7FFFF + (magnitude >> 20 & 1)) >> 20) - (120 << 3)));
+  // Steps of 2^-9: those of floats beside 2^14.
+  const float steps = std::bit_cast<float>(magnitude) + 0x1p14f;
+  return uint8_t(sign | (std::bit_cast<uint32_t>(steps) - std::bit_cast<uint32_t>(0x1p14f)));
+}
+
+TRANSLOAD_HD float f32_from_e4m3(uint8_t code) {
+  const uint32_t sign = uint32_t(code & 0x80) << 24, exponent = code >> 3 & 0xF, mantissa = code & 7;
+  if ((code & 0x7F) == kNanE4m3) return std::bit_cast<float>(kNanF32);
+  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 120) << 23 | mantissa << 20);
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(float(mantissa) * 0x1p-9f));
+}
+
+// The smallest power of two that is not less than the magnitude, so that what is divided by it does not grow; at most
+// 2^127, infinity too, and at least 2^-127.
+TRANSLOAD_HD uint8_t ue8m0_from_f32(float value) {
+  const uint32_t magnitude = std::bit_cast<uint32_t>(value) & 0x7FFFFFFF;
+  if (magnitude > 0x7F800000) return kNanUe8m0;
+  if (magnitude <= 0x00400000) return 0;
+  const uint32_t exponent = (magnitude >> 23) + ((magnitude & 0x7FFFFF) != 0);
+  return uint8_t(exponent < 254 ? exponent : 254);
+}
+
+TRANSLOAD_HD float f32_from_ue8m0(uint8_t code) {
+  if (code == kNanUe8m0) return std::bit_cast<float>(kNanF32);
+  return std::bit_cast<float>(code == 0 ? 0x00400000u : uint32_t(code) << 23);
 }
 
 }  // namespace transload

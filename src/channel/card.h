@@ -26,14 +26,14 @@ struct Card {
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call. Behind it lie the row bases of that peer: where the rows of
-// each source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call, and how much of it there is. Behind it lie the row bases of
+// that peer: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
-  Word handle;  // of the card: a grant is checked before it is used
-  Word direct;  // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
-  Word rows;    // offset of the rows in the granter's scale-up region
-  Word tails;   // dispatch: offset of the tails; combine: of the weights
+  Word handle;    // of the card: a grant is checked before it is used
+  Word direct;    // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
+  Word rows;      // offset of the rows in the granter's scale-up region
+  Word tails;     // dispatch: offset of the tails; combine: of the weights
   Word rows_max;  // rows from this one on are dropped: nobody sends, stores, reads or sums them. Each rank has its own
   Word reserved[2] = {};
 

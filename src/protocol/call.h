@@ -265,8 +265,10 @@ TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
   Word end = call.channels();
   if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
   for (Word c = w.claim(ticket); c < end && !w.failed(); c = w.claim(ticket)) {
-    w.enter(role, int(c));
-    body(uint32_t(c));
+    const bool backwards = role == Role::kSender && planted<typename W::Plants>(Canary::kClaimBackwards);
+    const uint32_t channel = backwards ? call.channels() - 1 - uint32_t(c) : uint32_t(c);
+    w.enter(role, int(channel));
+    body(channel);
   }
 }
 

@@ -32,10 +32,11 @@ enum class Situation : uint8_t {
   kCount
 };
 
-constexpr const char* kSituationNames[] = {
-    "ring_full",    "ring_wrap",   "drain_wait",      "channel_empty",     "rank_empty",        "landing_direct",
-    "landing_ring", "source_pull", "source_push",     "cached_dispatch",   "forwarder_blocked", "rows_dropped", "all_dropped", "slab_exhausted",
-    "queue_full",   "slept",       "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
+constexpr const char* kSituationNames[] = {"ring_full",       "ring_wrap",         "drain_wait",        "channel_empty",
+                                           "rank_empty",      "landing_direct",    "landing_ring",      "source_pull",
+                                           "source_push",     "cached_dispatch",   "forwarder_blocked", "rows_dropped",
+                                           "all_dropped",     "slab_exhausted",    "queue_full",        "slept",
+                                           "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
 static_assert(sizeof(kSituationNames) / sizeof(*kSituationNames) == std::size_t(Situation::kCount));
 
 // What only a real executor or network has: a world's queues do not fill and no thread of it sleeps. All others the

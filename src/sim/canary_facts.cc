@@ -96,6 +96,7 @@ const std::vector<CanaryFacts> kFacts{
      {"unequal_4_1_3", "3_plus_5"},
      kYes},
     {Canary::kLastChannelEmpty, "the last channel is left out", {"one_rank", "1_plus_2"}, kYes},
+    {Canary::kClaimBackwards, "senders claim channels highest first", {"claims"}, kNo},
     {Canary::kEmptyRankSilent, "a rank without tokens does not forward", {"zero_tokens"}, kYes},
     {Canary::kDuplicateOnce, "the second choice of the same expert is dropped", {"duplicates", "all_to_one"}, kYes},
     {Canary::kScaleStrides,

@@ -32,7 +32,7 @@ struct ScenarioCall {
   std::vector<uint32_t> tokens;  // by rank; of the latest dispatch unless this is one
   uint64_t hidden_bytes = 0;     // of a row
   uint32_t channels = 0;
-  uint32_t scales = 0;                                         // of a row
+  uint32_t scales = 0;                                                      // of a row
   std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // by rank, 0: none; empty list: none
   Overflow overflow = Overflow::kDrop;
   bool weights = false;                                        // combine: sum them too

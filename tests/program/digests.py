@@ -57,6 +57,24 @@ ring = digest("--node-sizes", "3,3", "--scale-out", "loopback", "--landing", "ri
 expect((ring["landing"], ring["combine_source"]) == ("ring", "push"), "what was asked for is reported")
 expect((base["landing"], base["combine_source"]) == ("direct", "pull"), "by itself: direct and pull")
 
+# Rows of fp8, and rows without room: whatever the way, the same bytes.
+for what in (
+    ("--dtype", "fp8", "--hidden", "272"),
+    ("--dtype", "fp8", "--scales", "ue8m0", "--hidden", "720"),
+    ("--rows-max", "20", "--overflow", "drop"),
+    ("--rows-max", "33", "--overflow", "drop", "--dtype", "fp8", "--hidden", "144"),
+):
+    ways = [
+        digest("--node-sizes", "3,3", "--scale-out", "loopback", *what, *more)
+        for more in ((), ("--landing", "ring", "--combine-source", "push", "--slots", "1"), ("--channels", "7"))
+    ]
+    same = all(way["digest"] == ways[0]["digest"] for way in ways)
+    expect(same and ways[0]["digest"] != base["digest"], f"{' '.join(what)}: the same digests, and others than bf16's")
+    seen = ways[0]["workload"]
+    expect(seen["dtype"] == ("fp8" if "fp8" in what else "bf16"), f"{' '.join(what)}: what was asked for is reported")
+roomy = digest("--node-sizes", "3,3", "--scale-out", "loopback", "--rows-max", "300")
+expect(roomy["digest"] == base["digest"], "with room for all nothing changes")
+
 # The same routing in every type that a file may have gives the same bytes.
 ids, weights = [(7 * i) % 13 for i in range(60)], [(i % 8 + 1) / 16 for i in range(60)]
 seen = set()

@@ -77,6 +77,14 @@ expect((status, out, err) == (0, "", ""), "quiet says nothing")
 status, out, err = run(*small, "--json", "-")
 expect(status == 0 and json.loads(out)["verified"] and "verified" in err, "with --json - the table goes to stderr")
 
+# Room for fewer rows than come: told by each rank that has too little.
+status, out, err = run(*small, "--rows-max", "3", "--overflow", "drop")
+expect(status == 0 and "room for" in out and "dropped" in out, f"dropped rows are told {err}")
+status, out, err = run(*small, "--rows-max", "3")
+lines = err.strip().split("\n")
+good = all(line.startswith("transload: rank ") and "rows_max: 3, needed " in line for line in lines)
+expect(status == 2 and out == "" and good, f"too little room is told by each rank that has it -> {status} {err}")
+
 sizes = []
 for tokens in ("64", "65536"):
     status, result, err = run_json(

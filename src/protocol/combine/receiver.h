@@ -71,7 +71,9 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   if (t.weights > 0)
     w.reduce(t.out_weights + token * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
-             [&](Lane l) { return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes(); });
+             [&](Lane l) {
+               return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes();
+             });
   w.each(away, [&](Lane l) { c.in.advance(node(l)); });
   w.each(pushed, [&](Lane l) { c.rings.advance(ring(l)); });
   w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
@@ -83,8 +85,9 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   const Grants<W> grants(w, t.call);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
-  const typename W::Members own = w.where(W::Members::first(int(t.peers().members())),
-                              [&](Lane m) { return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot(); });
+  const typename W::Members own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
+    return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot();
+  });
   const typename W::Members nodes = W::Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
     c.in.begin(w, channel, nodes);

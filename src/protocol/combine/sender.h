@@ -72,7 +72,8 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
       out.seen[s] = 0;
     });
     for (;;) {
-      const typename W::Members live = w.where(W::Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
+      const typename W::Members live =
+          w.where(W::Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
       if (planted<typename W::Plants>(Canary::kBlocksOnOne)) {
         w.turns(W::Members::first(ranks),

@@ -89,7 +89,8 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
   const Grants<W> grants(w, t.call);
   DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
-  const typename W::Members my_rings = members_of_lane(w, t, kLaneSender), nodes = W::Members::first(int(t.call.board->map.nodes));
+  const typename W::Members my_rings = members_of_lane(w, t, kLaneSender),
+                            nodes = W::Members::first(int(t.call.board->map.nodes));
   each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
     out.rings.begin(w, channel, my_rings);
     out.rails.begin(w, channel, nodes);

@@ -30,17 +30,17 @@ struct DispatchTrip {
   uint32_t log_width;
 
   // Receiver: my rows.
-  Spans arriving;             // [source rank][channel] rows
-  const uint64_t* row_base;   // [ranks + 1]
-  Word rows_max;              // rows from this one on are dropped
-  uint32_t* row_token;        // [rows] token at its source; written on the first dispatch, read when cached
-  bool direct;                // my landing
-  char* rows;                 // [rows][row_bytes]
-  char* row_tails;            // [rows][tail_bytes], where a direct landing leaves tails
-  uint32_t* scales;           // [rows][scales]
-  int32_t* topk_idx;          // [rows][top_k]
-  float* topk_weights;        // [rows][top_k]
-  int32_t* source;            // [rows][2]
+  Spans arriving;            // [source rank][channel] rows
+  const uint64_t* row_base;  // [ranks + 1]
+  Word rows_max;             // rows from this one on are dropped
+  uint32_t* row_token;       // [rows] token at its source; written on the first dispatch, read when cached
+  bool direct;               // my landing
+  char* rows;                // [rows][row_bytes]
+  char* row_tails;           // [rows][tail_bytes], where a direct landing leaves tails
+  uint32_t* scales;          // [rows][scales]
+  int32_t* topk_idx;         // [rows][top_k]
+  float* topk_weights;       // [rows][top_k]
+  int32_t* source;           // [rows][2]
 
   // A direct landing needs tails only for what the receiver unpacks from them.
   TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }

@@ -16,9 +16,12 @@ inline std::string check_conservation(const DispatchResult& r) {
   if (r.out.rows_needed != r.want.needed)
     return std::to_string(r.out.rows_needed) + " rows needed, must be " + std::to_string(r.want.needed);
   const int64_t held = r.rows_max > 0 ? r.rows_max : r.want.needed;
-  if (r.out.x.rows() != held) return "room for " + std::to_string(r.out.x.rows()) + " rows, must be for " + std::to_string(held);
+  if (r.out.x.rows() != held)
+    return "room for " + std::to_string(r.out.x.rows()) + " rows, must be for " + std::to_string(held);
   const Code code = r.want.needed > int64_t(want) ? Code::kTooManyRows : Code::kOk;
-  if (r.out.status.code != code) return "status '" + r.out.status.message + "', with " + std::to_string(want) + " rows kept of " + std::to_string(r.want.needed);
+  if (r.out.status.code != code)
+    return "status '" + r.out.status.message + "', with " + std::to_string(want) + " rows kept of " +
+           std::to_string(r.want.needed);
   if (r.cached) return "";
   std::vector<std::pair<uint32_t, int64_t>> got, all;
   for (size_t i = 0; i < want; ++i) {

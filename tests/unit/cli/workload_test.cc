@@ -100,6 +100,24 @@ TEST(Workload, TrafficOfAHandMadeRouting) {
   EXPECT_EQ(t.scale_out_sent, (std::vector<int64_t>{2, 0, 1}));
 }
 
+TEST(Workload, RowsWithoutRoomAreNotTraffic) {
+  Options options = options_for("2,1", "20", "uniform");
+  const Workload all(options);
+  EXPECT_FALSE(all.anyone_fails());
+  options.rows_max = 5;
+  const Workload failing(options);
+  options.overflow = Overflow::kDrop;
+  const Workload dropping(options);
+  EXPECT_FALSE(dropping.anyone_fails());
+  const Traffic before = traffic_of(all.problem()), after = traffic_of(dropping.problem());
+  for (uint32_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(dropping.needed(r), before.received[r]);
+    EXPECT_EQ(after.received[r], std::min<int64_t>(5, before.received[r]));
+    EXPECT_EQ(failing.fails(r), before.received[r] > 5);
+  }
+  EXPECT_EQ(after.scale_out_sent, before.scale_out_sent);  // one copy a node goes all the same
+}
+
 TEST(Options, RefusalsNameTheArgument) {
   RunArguments arguments;
   arguments.hidden = "12";
