@@ -28,7 +28,8 @@ struct HostWords {
   Word too_many;                                   // rows that came past rows_max in a call that fails for them
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   alignas(128) DeviceFault fault;
-  alignas(128) Word ended;  // epoch of the last call that ended
+  alignas(128) Word waits_for[2];  // 1 + a rank that a kernel has waited for of late; [1]: for its leaving alone
+  alignas(128) Word ended;         // epoch of the last call that ended
 };
 
 // A handle's tables on the device; all sized by the group's most, so that nothing is allocated once counts are known.

@@ -77,6 +77,9 @@ TRANSLOAD_DEVICE Word load_relaxed(const Word* at) {
   asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");
   return value;
 }
+TRANSLOAD_DEVICE void store_relaxed(Word* at, Word value) {
+  asm volatile("st.relaxed.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
+}
 TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
   asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
 }

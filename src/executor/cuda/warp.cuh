@@ -305,6 +305,7 @@ class CudaWarp {
       const S met = look(set, need, seen);
       if (kAll ? same(met, set) : !met.empty()) {
         after_look();
+        if (looks >= kLooksToAskHost) say_waiting(nullptr);
         return met;
       }
       if (set.empty()) return met;
@@ -335,11 +336,26 @@ class CudaWarp {
     } else if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0)) {
       failed_ = true;
     } else if (waited.looks % kLooksToAskHost == kLooksToAskHost - 1) {
+      bool told = false;
+      for_mine(set, [&](Lane l) {
+        const Need n = need(l);
+        if (seen[l] < n.least && !told) say_waiting(&n);
+        told = told || seen[l] < n.least;
+      });
       const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
       if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
       failed_ = __any_sync(kAllLanes, aborted);
     }
     __syncwarp();
+  }
+
+  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
+  TRANSLOAD_DEVICE void say_waiting(const Need* need) {
+    if (need == nullptr) {
+      if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
+      return;
+    }
+    ptx::store_relaxed(rank_.waits_for + (need->what == Waiting::kDone), Word(need->whom) + 1);
   }
 
   struct Record {

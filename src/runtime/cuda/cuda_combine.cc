@@ -109,7 +109,8 @@ class CudaCombine {
   }
 
   void move_rows() {
-    g_.began(Phase::kCombine, "combine");
+    g_.begin_call(in_.stream, "combine");
+    g_.began(Phase::kCombine);
     Card card{};
     card.operation = Operation::kCombine;
     card.row_bytes = in_.x.row_bytes();
@@ -127,7 +128,6 @@ class CudaCombine {
     launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
-    g_.ends_call();
   }
 
   CudaGroup& g_;

@@ -27,6 +27,7 @@ class CudaDispatch {
     handle_ = in_.handle;
     rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
     fill_card();
+    g_.begin_call(in_.stream, "dispatch");
     if (in_.handle)
       begin_cached();
     else
@@ -52,7 +53,7 @@ class CudaDispatch {
   }
 
   void begin_cached() {
-    g_.began(Phase::kDispatch, "dispatch");
+    g_.began(Phase::kDispatch);
     tails_ = g_.room.headers;
     if (shape_.scales > 0) {
       tails_ = g_.room.tails;
@@ -117,7 +118,7 @@ class CudaDispatch {
   // Counts to everyone; afterwards the host knows how many rows come.
   void notify() {
     make_handle();
-    g_.began(Phase::kNotify, "dispatch");
+    g_.began(Phase::kNotify);
     tails_ = g_.room.tails;
     LayoutArgs layout{};
     layout.call = g_.device_call(nullptr);
@@ -185,7 +186,8 @@ class CudaDispatch {
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
-    auto block = need(at.bytes, "the outputs of a dispatch");
+    auto block = p_.arena->take(at.bytes);
+    if (!block) return starve(at.bytes);
     const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
     direct_ = leased && in_.landing != Landing::kRing;
     p_.decide("landing", direct_ ? "direct" : "ring",
@@ -209,6 +211,15 @@ class CudaDispatch {
     out_.rows = out_.rows_needed = rows_;
     if (rows_max_ != kNoRowsMax) out_.rows_on_device = g_.on_device(tables_.row_base + g_.map.ranks, 1, 1, kI64);
     out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
+  }
+
+  // The others count on this rank: it takes part and keeps no row, and then the call fails.
+  void starve(uint64_t bytes) {
+    starved_ = "slab_bytes: no room for the outputs of a dispatch of " + std::to_string(bytes) +
+               " bytes, longest gap " + std::to_string(p_.arena->longest_gap()) + "; the group is good";
+    rows_max_ = 0;
+    direct_ = true;
+    landed_ = row_tails_ = p_.board.mine();
   }
 
   DispatchTrip trip() {
@@ -248,7 +259,7 @@ class CudaDispatch {
   }
 
   void move_tokens() {
-    g_.began(Phase::kDispatch, "dispatch");
+    g_.began(Phase::kDispatch);
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
@@ -259,10 +270,10 @@ class CudaDispatch {
     launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
-    g_.ends_call();
   }
 
   DispatchOutputs finish() {
+    if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
     out_.handle = handle_;
     out_.expert_counts = std::move(expert_counts_);
     const HostWords& words = g_.words();
@@ -287,6 +298,7 @@ class CudaDispatch {
   uint64_t rows_max_ = kNoRowsMax;
   std::vector<int64_t> expert_counts_;
   bool direct_ = false;
+  std::string starved_;
   char* tails_ = nullptr;
   char* landed_ = nullptr;
   char* row_tails_ = nullptr;

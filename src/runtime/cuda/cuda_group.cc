@@ -55,12 +55,12 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
 
 // Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
 NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
-  constexpr uint64_t kRideMax = 1024, kDeskBytes = 4096;
+  constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
   shape.table_bytes = table_bytes_of(map);
   shape.far_tables = room.far_tables;
   const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
-  const uint64_t of_warp = (info_.shared_bytes_max - kDeskBytes) / kWarpsOfBlock / kLineBytes * kLineBytes;
+  const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = tail_bytes <= kRideMax ? round_up(tail_bytes, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
@@ -77,9 +77,11 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
   return tensor;
 }
 
-void CudaGroup::began(Phase phase, const char* what) {
+void CudaGroup::begin_call(const Stream& stream, const char* what) {
   operation = what;
-  phase_.store(uint32_t(phase), std::memory_order_relaxed);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream_of(stream), &capture), "cudaStreamIsCapturing", device);
+  if (capture == cudaStreamCaptureStatusNone) begun_.fetch_add(1, std::memory_order_release);
 }
 
 void CudaGroup::await_ticket(Word ticket) {
@@ -155,9 +157,12 @@ void CudaGroup::watch() {
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
     tell_fault();
     const Word ended = read_word(words().ended);
-    const bool in_call = launched_.load(std::memory_order_acquire) > ended;
-    control->note(ended + in_call, in_call ? Phase(phase_.load(std::memory_order_relaxed)) : Phase::kIdle, false,
-                  kNobody);
+    const bool in_call = begun_.load(std::memory_order_acquire) > ended;
+    Word whom = read_word(words().waits_for[0]);
+    if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
+    const bool waits = in_call && whom != 0 && whom != map.me + 1;
+    control->note(ended + in_call, in_call ? Phase(phase_.load(std::memory_order_relaxed)) : Phase::kIdle, waits,
+                  waits ? uint32_t(whom - 1) : kNobody);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }

@@ -9,6 +9,7 @@
 
 #include "executor/fiber/park.h"
 #include "kernels/move.h"
+#include "kernels/near.h"
 #include "runtime/group_impl.h"
 #include "transport/scaleup/nvlink/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
@@ -55,9 +56,13 @@ struct CudaGroup final : Group::Impl {
   CUstream_st* stream_of(const Stream& stream) const;
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
+  // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
+  uint64_t near_bytes_max() const { return info_.shared_bytes_max - kDeskBytesMax; }
   NearShape near_shape(uint64_t tail_bytes) const;
   void launched(int error, const char* kernel) const;
-  void began(Phase phase, const char* what);
+  // A call begins; a phase of it does.
+  void begin_call(const Stream& stream, const char* what);
+  void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
   [[noreturn]] void fail(const char* what);
@@ -65,7 +70,6 @@ struct CudaGroup final : Group::Impl {
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
-  void ends_call() { launched_.fetch_add(1, std::memory_order_release); }
 
   GroupPlan plan_;
   const GroupOptions& options;  // the plan's
@@ -101,7 +105,7 @@ struct CudaGroup final : Group::Impl {
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};
-  std::atomic<uint64_t> launched_{0};  // calls whose last kernel was launched
+  std::atomic<uint64_t> begun_{0};  // calls, but captured ones
   std::atomic<bool> closing_{false};
   std::thread watcher_;
 };

@@ -155,7 +155,7 @@ void CudaGroup::fill_board() {
 }
 
 void CudaGroup::load_kernels() {
-  const int near = int(kWarpsOfBlock * near_shape(0).bytes_of_warp());
+  const int near = int(near_bytes_max());
   launched(prepare_notify(near), "notify");
   launched(prepare_dispatch(near), "dispatch");
   launched(prepare_combine(near), "combine");
