@@ -16,6 +16,9 @@ class Checker {
   // What this rank must receive.
   const reference::Received& expected() const { return received_; }
 
+  // From now on outputs are those of this workload.
+  void judge_by(const Workload& workload);
+
   // What is checked next.
   void at(uint64_t iteration, Call call) {
     iteration_ = iteration;
@@ -23,7 +26,7 @@ class Checker {
   }
   void dispatch(const DispatchOutputs& outputs);
   // The dispatch threw for want of room, or did not.
-  void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_.fails(rank_), seen); }
+  void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_->fails(rank_), seen); }
   void cached_dispatch(const DispatchOutputs& outputs, Rows kind);
   // Sums of rows of `kind` that the experts have scaled, with `biases` biases.
   void combine(const CombineOutputs& outputs, Rows kind, uint32_t biases);
@@ -45,14 +48,15 @@ class Checker {
   bool same(const Claim& claim);
   bool same_number(const char* output, int64_t expected, int64_t seen);
   bool same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype);
+  void same_crossing(const char* output, int64_t seen);
   void rows_of(const char* output, const DispatchOutputs& outputs, Rows kind);
 
   const Options& options_;
-  const Workload& workload_;
+  const Workload* workload_;
   const uint32_t rank_;
   Page& page_;
-  const reference::Received received_;
-  const Traffic traffic_;
+  reference::Received received_;
+  Traffic traffic_;
   uint64_t iteration_ = 0;
   uint32_t call_ = 0;
   std::optional<Mismatch> mismatch_;

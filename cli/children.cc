@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -64,13 +65,19 @@ struct Exec {
 
 }  // namespace
 
-Children::Children(uint32_t ranks, uint16_t port, char** arguments) : children_(ranks) {
+Children::Children(Share share, uint16_t port, char** arguments) {
+  const uint32_t ranks = share.ranks;
+  for (uint32_t first = 0; first < ranks; first += share.of_a_process) {
+    Child& child = children_.emplace_back();
+    child.first = first;
+    child.count = std::min(share.of_a_process, ranks - first);
+  }
   board_file_ = memfd_create("transload-board", MFD_CLOEXEC);
   if (board_file_ < 0 || ftruncate(board_file_, off_t(ranks * sizeof(Page))) != 0)
     refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
   try {
     board_ = map_board(board_file_, ranks);
-    for (uint32_t r = 0; r < ranks; ++r) start(r, port, arguments);
+    for (Child& child : children_) start(child, port, arguments);
   } catch (...) {
     end();
     throw;
@@ -91,12 +98,12 @@ void Children::end() {
   close(board_file_);
 }
 
-void Children::start(uint32_t rank, uint16_t port, char** arguments) {
+void Children::start(Child& child, uint16_t port, char** arguments) {
   int pipes[2];
-  if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", rank, std::strerror(errno));
+  if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, std::strerror(errno));
   std::vector<std::string> texts = environment_with(
-      {"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", port), fmt::format("TRANSLOAD_RANK={}", rank),
-       fmt::format("TRANSLOAD_RANKS={}", children_.size()), fmt::format("{}=1", kServed),
+      {"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", port), fmt::format("TRANSLOAD_RANK={}", child.first),
+       fmt::format("TRANSLOAD_RANKS={}", board_.count), fmt::format("{}=1", kServed),
        fmt::format("{}={}", kBoardFile, board_file_), fmt::format("{}={}", kReportFile, pipes[1])});
   std::vector<char*> environment;
   for (std::string& text : texts) environment.push_back(text.data());
@@ -107,12 +114,12 @@ void Children::start(uint32_t rank, uint16_t port, char** arguments) {
   close(pipes[1]);
   if (pid < 0) {
     close(pipes[0]);
-    refuse("--node-sizes: rank {}: no process: {}", rank, std::strerror(errno));
+    refuse("--node-sizes: rank {}: no process: {}", child.first, std::strerror(errno));
   }
   fcntl(pipes[0], F_SETFL, O_NONBLOCK);
-  children_[rank].pid = pid;
-  children_[rank].report = pipes[0];
-  children_[rank].active_ns = now_ns();
+  child.pid = pid;
+  child.report = pipes[0];
+  child.active_ns = now_ns();
 }
 
 void Children::read_report(Child& child) {
@@ -133,15 +140,16 @@ void Children::look(int timeout_ms) {
   for (const Child& child : children_)
     if (child.report >= 0) files.push_back({child.report, POLLIN, 0});
   poll(files.data(), files.size(), timeout_ms);
-  for (uint32_t r = 0; r < children_.size(); ++r) {
-    Child& child = children_[r];
-    if (!child.ended && waitpid(child.pid, &child.status, WNOHANG) == child.pid) {
-      child.ended = true;
-      board_.of(r).gone = 1;
-    }
+  for (Child& child : children_) {
+    const bool over = !child.ended && waitpid(child.pid, &child.status, WNOHANG) == child.pid;
+    child.ended = child.ended || over;
     if (child.report >= 0) read_report(child);
-    const Page& page = board_.of(r);
-    const uint64_t activity = page.steps + page.progress.rows + page.progress.epoch + child.text.size();
+    uint64_t activity = child.text.size();
+    for (uint32_t r = child.first; r < child.first + child.count; ++r) {
+      Page& page = board_.of(r);
+      if (over) page.gone = 1;
+      activity += page.steps + page.progress.rows + page.progress.epoch;
+    }
     if (activity != child.activity) child.active_ns = now_ns();
     child.activity = activity;
   }

@@ -11,6 +11,7 @@
 namespace transload::cli {
 
 struct Child {
+  uint32_t first = 0, count = 0;  // its ranks
   pid_t pid = -1;
   int report = -1;   // read end of its pipe; -1: closed
   std::string text;  // what came over it so far
@@ -21,11 +22,14 @@ struct Child {
   int64_t active_ns = 0;
 };
 
-// Starts `ranks` copies of this program. They die with the calling thread, by SIGKILL; the destructor kills and reaps
-// the rest.
+// Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor
+// kills and reaps the rest.
 class Children {
  public:
-  Children(uint32_t ranks, uint16_t port, char** arguments);
+  struct Share {
+    uint32_t ranks, of_a_process;
+  };
+  Children(Share share, uint16_t port, char** arguments);
   ~Children();
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
@@ -38,7 +42,7 @@ class Children {
   void signal(Child& child, int signal);
 
  private:
-  void start(uint32_t rank, uint16_t port, char** arguments);
+  void start(Child& child, uint16_t port, char** arguments);
   void end();
   void read_report(Child& child);
   std::vector<Child> children_;

@@ -82,7 +82,8 @@ std::string json_of(const Report& report) {
               {"mismatch", mismatch(s.mismatch)},
               {"topology", {{"node_sizes", o.node_sizes}}},
               {"workload", workload(o)},
-              {"device", "cpu"},
+              {"device", o.cuda ? "cuda" : "cpu"},
+              {"method", method_of(o)},
               {"transports", {{"scale_up", s.scale_up}, {"scale_out", s.scale_out}}},
               {"channels", o.channels},
               {"landing", s.landing},
@@ -93,6 +94,7 @@ std::string json_of(const Report& report) {
               {"memory", {{"ring_bytes_per_rank", s.ring_bytes}, {"output_bytes_per_rank", s.output_bytes}}},
               {"digest", digest},
               {"fault", fault(s)}};
+  if (o.cuda) out["cuda"] = {{"gpus", o.gpus}, {"ranks_per_gpu", o.ranks_per_gpu}, {"sms", o.sms}, {"graph", o.graph}};
   if (report.floor)
     out["floor"] = {{"dispatch_us", span(span_of(report.floor->dispatch_us))},
                     {"combine_us", span(span_of(report.floor->combine_us))}};

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "cli/children.h"
@@ -72,6 +74,42 @@ std::string ending_of(const Child& child) {
   return fmt::format("exit status {}", WEXITSTATUS(child.status));
 }
 
+// Of a process: the word of each of its ranks, a line each, as far as they came.
+void take_words(const Child& child, Outcome& out) {
+  for (size_t begin = 0, end; (end = child.text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    try {
+      WorkerResult result = WorkerResult::from_text(child.text.substr(begin, end - begin));
+      if (result.rank < out.results.size()) out.results[result.rank] = std::move(result);
+    } catch (const std::exception&) {
+      continue;  // not the word of a rank
+    }
+  }
+  for (uint32_t r = child.first; r < child.first + child.count; ++r)
+    if (!out.results[r]) out.endings[r] = ending_of(child);
+}
+
+struct Seats {
+  uint32_t first, count;
+};
+
+// Ranks of this process, a thread each if there are several. `say` gets the word of each while its group still lives.
+void run_ranks(const Seats& seats, const std::function<void(uint32_t rank, WorkerResult result)>& say,
+               const std::function<std::unique_ptr<Worker>(uint32_t rank)>& make) {
+  const auto run = [&](uint32_t rank) {
+    const std::unique_ptr<Worker> worker = make(rank);
+    say(rank, worker->run());
+  };
+  if (seats.count == 1) return run(seats.first);
+  std::vector<std::thread> threads;
+  for (uint32_t r = seats.first; r < seats.first + seats.count; ++r) threads.emplace_back(run, r);
+  for (std::thread& thread : threads) thread.join();
+}
+
+int status_of(const WorkerResult& result) {
+  return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
+}
+
+// Faults are done to ranks on the CPU only: a process each.
 class Watch {
  public:
   Watch(const Options& options, Children& children) : options_(options), children_(children) {}
@@ -148,17 +186,9 @@ Outcome run_processes(const Options& options, char** arguments) {
   out.endings.resize(ranks);
   const Interruptions interruptions;
   const Rendezvous rendezvous("127.0.0.1", 0);
-  Children children(ranks, rendezvous.port(), arguments);
+  Children children({ranks, options.ranks_per_process()}, rendezvous.port(), arguments);
   Watch(options, children).until_all_ended(out);
-  for (uint32_t r = 0; r < ranks; ++r) {
-    const Child& child = children.all()[r];
-    try {
-      if (!child.text.empty()) out.results[r] = WorkerResult::from_text(child.text);
-    } catch (const std::exception&) {
-      out.results[r].reset();  // it ended while it spoke
-    }
-    if (!out.results[r]) out.endings[r] = ending_of(child);
-  }
+  for (const Child& child : children.all()) take_words(child, out);
   return out;
 }
 
@@ -169,17 +199,15 @@ Outcome run_threads(const Options& options, const Workload& workload) {
   Outcome out;
   out.results.resize(ranks);
   out.endings.resize(ranks);
-  std::vector<std::thread> threads;
-  for (uint32_t r = 0; r < ranks; ++r)
-    threads.emplace_back([&, r] {
-      Bootstrap bootstrap;
-      bootstrap.rank = r;
-      bootstrap.ranks = ranks;
-      bootstrap.port = rendezvous.port();
-      Worker worker(options, workload, bootstrap, {pages.get(), ranks});
-      out.results[r] = worker.run();
-    });
-  for (std::thread& thread : threads) thread.join();
+  run_ranks(
+      {0, ranks}, [&](uint32_t rank, WorkerResult result) { out.results[rank] = std::move(result); },
+      [&](uint32_t rank) {
+        Bootstrap bootstrap;
+        bootstrap.rank = rank;
+        bootstrap.ranks = ranks;
+        bootstrap.port = rendezvous.port();
+        return std::make_unique<Worker>(options, workload, bootstrap, Board{pages.get(), ranks});
+      });
   return out;
 }
 
@@ -189,11 +217,23 @@ int be_child(const Options& options, const Workload& workload) {
   const Inheritance inherited = take_inheritance(options.ranks());
   Bootstrap bootstrap = Bootstrap::from_environment();
   bootstrap.serve = false;
-  Worker worker(options, workload, bootstrap, inherited.board);
-  const WorkerResult result = worker.run();
-  write_all(inherited.report, result.to_text());
+  const Seats seats{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
+  std::mutex saying;
+  int status = kVerified;
+  run_ranks(
+      seats,
+      [&](uint32_t, const WorkerResult& result) {
+        const std::lock_guard lock(saying);
+        write_all(inherited.report, result.to_text() + "\n");
+        status = std::max(status, status_of(result));
+      },
+      [&](uint32_t rank) {
+        Bootstrap mine = bootstrap;
+        mine.rank = rank;
+        return std::make_unique<Worker>(options, workload, mine, inherited.board);
+      });
   close(inherited.report);
-  return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
+  return status;
 }
 
 }  // namespace transload::cli

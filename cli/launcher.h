@@ -6,13 +6,14 @@
 
 namespace transload::cli {
 
-// One process a rank: this program again, with its own arguments. None of them outlives the call.
+// One process a rank, or one a GPU with a thread for each of its ranks: this program again, with its own arguments.
+// None of them outlives the call.
 Outcome run_processes(const Options& options, char** arguments);
 
 // One thread a rank.
 Outcome run_threads(const Options& options, const Workload& workload);
 
-// This process is a rank: started by run_processes, or by another launcher.
+// This process is a rank, or the ranks of a GPU: started by run_processes; or a rank under another launcher.
 bool is_child();
 int be_child(const Options& options, const Workload& workload);
 Outcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap);

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "cli/fault_injection.h"
+#include "cli/gpus.h"
 #include "cli/launcher.h"
 #include "cli/options.h"
 #include "cli/report.h"
@@ -73,6 +74,11 @@ int run_joined(const Options& options, const Workload& workload) {
 
 int run(const RunArguments& arguments, char** argv) {
   Options options = checked(arguments);
+  if (options.cuda) {
+    prepare_environment();
+    const bool runs_ranks = is_child() || options.threads || Bootstrap::has_environment();
+    seat(options, runs_ranks ? find_gpus() : ask_for_gpus(), !is_child() && Bootstrap::has_environment());
+  }
   if (!is_child()) check_room_for_routes(options);
   const Workload workload(options);
   check_victim(options, workload);
@@ -103,6 +109,7 @@ int print_limits() {
   line("token_bytes_max", l.token_bytes_max, "bytes of a row");
   line("token_bytes_unit", l.token_bytes_unit, "of which a row is a multiple");
   line("tokens_max", l.tokens_max, "tokens of a rank in a call");
+  print_gpus();
   return kVerified;
 }
 
@@ -119,7 +126,7 @@ int parse_and_run(int argc, char** argv) {
   CLI::App* sim_command =
       app.add_subcommand("sim", "the same roles in the simulator: worlds from seeds, every rule checked");
   sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");
-  const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do");
+  const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do, and on which GPUs");
   RunArguments arguments;
   add_run_options(*run_command, arguments);
   SimArguments sim_arguments;

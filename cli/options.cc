@@ -47,6 +47,7 @@ constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32",
 constexpr Choice<ScaleOutChoice> kScaleOuts[] = {{"auto", ScaleOutChoice::kAuto},
                                                  {"libfabric", ScaleOutChoice::kLibfabric},
                                                  {"loopback", ScaleOutChoice::kLoopback}};
+constexpr Choice<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
 constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
                                           {"dispatch", FaultPhase::kDispatch},
                                           {"expert", FaultPhase::kExpert},
@@ -135,7 +136,48 @@ void check_fault(const RunArguments& a, Options& out) {
   out.fault = fault;
 }
 
+// What can be said without knowing which GPUs there are: see gpus.h for the rest.
+void check_device(const RunArguments& a, Options& out) {
+  out.cuda = choice("--device", a.device, kDevices);
+  out.graph = a.graph;
+  if (!out.cuda) {
+    for (const auto& [name, text] :
+         {std::pair{"--sms", a.sms}, {"--gpus", a.gpus}, {"--ranks-per-gpu", a.ranks_per_gpu}})
+      if (!text.empty()) refuse("{}: '{}': only with --device cuda", name, text);
+    if (a.graph) refuse("--graph: only with --device cuda");
+    return;
+  }
+  constexpr uint64_t kSmsMost = 1024, kGpusMost = 1024;
+  out.sms = a.sms.empty() ? GroupOptions().sms : uint32_t(number("--sms", a.sms, {1, kSmsMost}));
+  if (!a.gpus.empty()) out.gpus = uint32_t(number("--gpus", a.gpus, {1, kGpusMost}));
+  if (!a.ranks_per_gpu.empty())
+    out.ranks_per_gpu = uint32_t(number("--ranks-per-gpu", a.ranks_per_gpu, {1, out.ranks()}));
+  if (out.scale_out == ScaleOutChoice::kLibfabric)
+    refuse("--scale-out: 'libfabric': must be auto or loopback with --device cuda");
+  if (!a.provider.empty()) refuse("--provider: '{}': only with --device cpu", a.provider);
+  if (!a.fault.empty()) refuse("--fault: '{}': only with --device cpu", a.fault);
+  if (a.floor) refuse("--floor: only with --device cpu");
+  if (a.graph && out.rows_max == 0)
+    refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
+}
+
+// Many short lanes keep the warps of a GPU busy; a CPU rank has one thread.
+void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
+  const GroupOptions group;
+  out.channels = !a.channels.empty() ? uint32_t(number("--channels", a.channels, {1, limits.channels_max}))
+                 : out.cuda          ? std::min(16 * out.sms, limits.channels_max)
+                                     : group.channels;
+  out.slots = !a.slots.empty() ? uint32_t(number("--slots", a.slots, {1, limits.slots_max}))
+              : out.cuda       ? 4
+                               : group.slots;
+}
+
 }  // namespace
+
+DLDevice Options::device_of(uint32_t rank) const {
+  if (!cuda) return {kDLCPU, 0};
+  return {kDLCUDA, int32_t(local_rank >= 0 ? uint32_t(local_rank) % gpus : rank / ranks_per_gpu)};
+}
 
 const char* name_of(FaultPhase phase) {
   for (const auto& c : kPhases)
@@ -155,8 +197,7 @@ RunArguments::RunArguments() {
   seed = "1";
   iterations = "5";
   warmup = "1";
-  channels = std::to_string(group.channels);
-  slots = std::to_string(group.slots);
+  device = "cpu";
   landing = combine_source = scale_out = "auto";
   dtype = "bf16";
   combine_wire = "bf16";
@@ -180,8 +221,8 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--seed", a.seed, "of token vectors and made routings", "N");
   option("--iterations", a.iterations, "timed iterations", "N");
   option("--warmup", a.warmup, "iterations before them, checked too", "N");
-  option("--channels", a.channels, "lanes of the trip", "N");
-  option("--slots", a.slots, "tokens that a ring holds", "N");
+  option("--channels", a.channels, "lanes of the trip [4; with --device cuda 16 for each SM]", "N");
+  option("--slots", a.slots, "tokens that a ring holds [16; with --device cuda 4]", "N");
   option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
   option("--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]", "fp32|ue8m0");
   option("--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
@@ -192,6 +233,10 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--biases", a.biases, "biases added by combine", "0|1|2");
   option("--scale-out", a.scale_out, "link between nodes", "auto|libfabric|loopback");
   option("--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
+  option("--device", a.device, "where tensors are, and who moves them", "cpu|cuda");
+  option("--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
+  option("--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
+  option("--ranks-per-gpu", a.ranks_per_gpu, "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
   option("--deadline-ms", a.deadline_ms, "of every wait", "N");
   option("--fault", a.fault,
          "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
@@ -200,6 +245,8 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
   app.add_flag("--quiet", a.quiet, "no table, no progress");
   app.add_flag("--threads", a.threads, "ranks are threads of one process");
+  app.add_flag("--graph", a.graph,
+               "cuda: first dispatch and combine are captured once and replayed, with another routing each iteration");
   app.add_flag("--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
 }
 
@@ -213,8 +260,6 @@ Options checked(const RunArguments& a) {
   out.seed = number("--seed", a.seed, {0, UINT64_MAX});
   out.iterations = number("--iterations", a.iterations, {1, 1000000});
   out.warmup = number("--warmup", a.warmup, {0, 1000000});
-  out.channels = uint32_t(number("--channels", a.channels, {1, limits.channels_max}));
-  out.slots = uint32_t(number("--slots", a.slots, {1, limits.slots_max}));
   out.landing = choice("--landing", a.landing, kLandings);
   out.source = choice("--combine-source", a.combine_source, kSources);
   out.wire = choice("--combine-wire", a.combine_wire, kWires);
@@ -232,6 +277,8 @@ Options checked(const RunArguments& a) {
   if (out.floor && (out.payload.fp8 || out.rows_max > 0))
     refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
+  check_device(a, out);
+  check_lanes(a, limits, out);
   return out;
 }
 

@@ -58,10 +58,20 @@ struct Options {
   bool quiet = false;
   bool threads = false;
   bool floor = false;
+  bool cuda = false;           // else on the CPU
+  uint32_t sms = 0;            // cuda: of a rank
+  uint32_t gpus = 0;           // cuda: that are used; 0 until it is known how many there are
+  uint32_t ranks_per_gpu = 0;  // likewise
+  int64_t local_rank = -1;     // under another launcher, if it says: chooses the GPU
+  bool graph = false;
 
   uint32_t ranks() const { return uint32_t(tokens.size()); }
   uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
   int64_t tokens_max() const;
+  // Of a rank's tensors.
+  DLDevice device_of(uint32_t rank) const;
+  // Kernels of two processes do not run on one GPU at once: its ranks are threads of one process.
+  uint32_t ranks_per_process() const { return threads ? ranks() : cuda ? ranks_per_gpu : 1; }
 };
 
 // What was typed; text, so that every refusal can name it.
@@ -69,8 +79,8 @@ struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
       dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
-      deadline_ms, fault, json, dump;
-  bool quiet = false, threads = false, floor = false;
+      deadline_ms, fault, json, dump, device, sms, gpus, ranks_per_gpu;
+  bool quiet = false, threads = false, floor = false, graph = false;
 };
 
 void add_run_options(CLI::App& app, RunArguments& arguments);

@@ -3,6 +3,7 @@
 
 #include <numeric>
 
+#include "base/math.h"
 #include "cli/usage.h"
 #include "transport/scaleup/shm/room.h"
 
@@ -22,7 +23,7 @@ void check(const Options& options, uint64_t bytes, const char* what) {
 // Each process knows the routes of all ranks: an id and a weight for each choice, twice while a file is read.
 void check_room_for_routes(const Options& options) {
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));
-  const uint64_t processes = options.threads ? 1 : options.ranks() + 1;
+  const uint64_t processes = options.threads ? 1 : ceil_div(options.ranks(), options.ranks_per_process()) + 1;
   check(options, tokens * options.top_k * 8 * processes + tokens * options.row_bytes(), "routes and tokens");
 }
 

@@ -89,6 +89,11 @@ void name_culprit(const Options& options, const Outcome& outcome, Summary& out) 
 
 }  // namespace
 
+const char* method_of(const Options& options) { return options.cuda ? "events" : "clock"; }
+const char* method_text_of(const Options& options) {
+  return options.cuda ? "device time between events around the call" : "the host's clock around the call";
+}
+
 double gbps(int64_t rows, uint64_t row_bytes, double us) {
   return us <= 0 ? 0 : double(rows) * double(row_bytes) * 1e-3 / us;
 }
@@ -117,6 +122,7 @@ Summary summarise(const Options& options, const Workload& workload, const Outcom
     same_or_mixed(out.source, r->source);
     if (out.decisions.empty()) out.decisions = r->decisions;
   }
+  if (options.cuda) out.dispatch_scale_out_rows = out.combine_scale_out_rows = out.traffic.scale_out_rows;
   sum_up_times(results, options, out);
   const bool faulted = missing || !out.reports.empty();
   out.complete = !faulted && out.errors.empty();

@@ -20,6 +20,7 @@ struct Summary {
   std::array<std::optional<Span>, kCalls> call_us;
   double dispatch_logical_gbps = 0, dispatch_wire_gbps = 0, combine_logical_gbps = 0, combine_wire_gbps = 0;
   Traffic traffic;
+  // As the ranks have counted them; on GPUs, which tell the host no such count, as the routing asks for.
   int64_t dispatch_scale_out_rows = 0, combine_scale_out_rows = 0;
   uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // of the largest rank
   std::string ring_formula, scale_up, scale_out, landing, source;
@@ -31,6 +32,10 @@ struct Summary {
 };
 
 Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome);
+
+// How times were taken, in a word, and in words.
+const char* method_of(const Options& options);
+const char* method_text_of(const Options& options);
 
 // Received bytes are counted as rows of dispatch in both directions: one for each (token, owner).
 double gbps(int64_t rows, uint64_t row_bytes, double us);

@@ -33,6 +33,13 @@ void print_head(std::FILE* out, const Options& o) {
       out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
       o.experts, o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
       o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
+  if (!o.cuda) return;
+  fmt::print(out, "  on {} GPU{}, {} rank{} on each, at most {} SM{} a rank\n", o.gpus, o.gpus == 1 ? "" : "s",
+             o.ranks_per_gpu, o.ranks_per_gpu == 1 ? "" : "s", o.sms, o.sms == 1 ? "" : "s");
+  if (o.graph)
+    fmt::print(out,
+               "  dispatch and combine captured once, replayed with another routing each iteration (rows: the last)\n");
+  fmt::print(out, "\n");
 }
 
 void print_rows(std::FILE* out, const Report& report) {
@@ -51,9 +58,11 @@ void print_rows(std::FILE* out, const Report& report) {
                thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
 }
 
-void print_times(std::FILE* out, const Summary& s) {
+void print_times(std::FILE* out, const Report& report) {
+  const Summary& s = report.summary;
   if (!s.first_us) return;
-  fmt::print(out, "\n  ms, slowest rank           min   median      max   logical GB/s   wire GB/s\n");
+  fmt::print(out, "\n  times            {}\n", method_text_of(report.options));
+  fmt::print(out, "  ms, slowest rank           min   median      max   logical GB/s   wire GB/s\n");
   const auto line = [&](const char* name, const std::optional<Span>& span, std::string rates) {
     if (span)
       fmt::print(out, "  {:<20} {:>9.3f}{:>9.3f}{:>9.3f}{}\n", name, span->min / 1e3, span->median / 1e3,
@@ -132,7 +141,7 @@ void print_table(std::FILE* out, const Report& report) {
   const Summary& s = report.summary;
   print_head(out, report.options);
   print_rows(out, report);
-  print_times(out, s);
+  print_times(out, report);
   if (report.floor) print_floor(out, s, *report.floor);
   print_choices(out, s);
   fmt::print(out, "\n");

@@ -9,6 +9,7 @@
 
 #include "cli/safetensors.h"
 #include "cli/usage.h"
+#include "layout/token.h"
 
 namespace transload::cli {
 
@@ -34,7 +35,8 @@ struct Worker::Digest {
 
 Worker::Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const Board& board)
     : options_(options),
-      workload_(workload),
+      original_(workload),
+      workload_(&workload),
       bootstrap_(bootstrap),
       rank_(bootstrap.rank),
       page_(board.of(bootstrap.rank)),
@@ -46,11 +48,27 @@ Worker::Worker(const Options& options, const Workload& workload, const Bootstrap
 
 Worker::~Worker() = default;
 
+int64_t Worker::rows_expected() const {
+  return options_.rows_max > 0 ? options_.rows_max : int64_t(checker_.expected().source.size());
+}
+
+// On a GPU a handle lies in the slabs, with room for the most tokens that anyone may send.
+uint64_t Worker::handle_bytes() const {
+  if (!options_.cuda) return 0;
+  const uint64_t ranks = options_.ranks(), top_k = options_.top_k, all_tokens = ranks * uint64_t(options_.tokens_max()),
+                 sources = options_.node_sizes.size() *
+                           *std::max_element(options_.node_sizes.begin(), options_.node_sizes.end()),
+                 spans = (sources + ranks) * (options_.channels + 1) * sizeof(uint64_t);
+  return (all_tokens + uint64_t(options_.tokens[rank_])) * top_k * sizeof(Route) + all_tokens * 2 * sizeof(uint32_t) +
+         spans * 2;
+}
+
 // Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
-  const uint64_t received = options_.rows_max > 0 ? uint64_t(options_.rows_max) : checker_.expected().source.size();
-  const uint64_t tokens = uint64_t(options_.tokens[rank_]);
-  const uint64_t per_row = options_.row_bytes() * 2 + options_.payload.scale_words() * 8 + options_.top_k * 12 + 8,
+  const uint64_t received = uint64_t(rows_expected()), tokens = uint64_t(options_.tokens[rank_]);
+  const TokenShape token{options_.payload.row_bytes(), uint32_t(options_.payload.scale_words()), options_.top_k, true};
+  const uint64_t per_row = options_.row_bytes() * 2 + options_.payload.scale_words() * 8 + options_.top_k * 12 + 8 +
+                           (options_.cuda ? token.tail_bytes() : 0),
                  per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;
@@ -62,17 +80,31 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.top_k_max = options_.top_k;
   out.channels = options_.channels;
   out.slots = options_.slots;
-  out.slab_bytes = 2 * (received * per_row + tokens * per_token) + (1 << 20);
+  out.slab_bytes = 2 * (received * per_row + tokens * per_token + handle_bytes()) + (1 << 20);
   out.deadline_ms = options_.deadline_ms;
   out.scale_out = options_.scale_out;
   out.provider = options_.provider;
+  out.device = options_.device_of(rank_);
+  if (options_.cuda) out.sms = options_.sms;
   out.progress = &page_.progress;
   return out;
+}
+
+// Of all that is put there, and of the experts' rows where combine pushes them.
+size_t Worker::place_bytes_needed() const {
+  const size_t tokens = size_t(options_.tokens[rank_]), received = size_t(rows_expected()), top_k = options_.top_k;
+  size_t bytes = 2 * (place_bytes(tokens * options_.payload.row_bytes()) +
+                      place_bytes(tokens * options_.payload.scale_words() * 4) + place_bytes(tokens * top_k * 4)) +
+                 options_.biases * place_bytes(tokens * options_.row_bytes());
+  if (options_.source == CombineSource::kPush)
+    bytes += place_bytes(received * options_.row_bytes()) + place_bytes(received * top_k * 4) + 2 * kPlaceUnit;
+  return bytes;
 }
 
 WorkerResult Worker::run() {
   try {
     page_.entry_ns = now_ns();
+    place_ = make_place(options_.device_of(rank_), place_bytes_needed());
     group_ = std::make_unique<Group>(group_options(bootstrap_));
     make_inputs();
     experts_ = group_->local_experts();
@@ -95,34 +127,54 @@ WorkerResult Worker::run() {
 }
 
 void Worker::make_inputs() {
-  const auto make = [this](auto& rows, auto made) {
-    rows = std::move(made);
+  const int64_t tokens = options_.tokens[rank_], hidden = int64_t(options_.hidden);
+  const Payload& payload = options_.payload;
+  for (const auto& [sent, kind] : {std::pair{&x_, Rows::kTokens}, {&gradients_, Rows::kGradients}}) {
+    *sent = make_sent(kind);
+    sent->rows_there = place_->put(matrix(sent->rows.data(), tokens, hidden, payload.row_type()));
+    if (payload.fp8)
+      sent->scales_there =
+          place_->put(matrix(sent->scales.data(), tokens, int64_t(payload.scale_words()), payload.scale_type()));
     ++page_.steps;
-  };
-  make(x_, make_sent(Rows::kTokens));
-  make(gradients_, make_sent(Rows::kGradients));
-  if (options_.biases > 0) make(bias_[0], workload_.make_rows(Rows::kBias0, rank_));
-  if (options_.biases > 1) make(bias_[1], workload_.make_rows(Rows::kBias1, rank_));
+  }
+  for (uint32_t b = 0; b < options_.biases; ++b) {
+    bias_[b] = original_.make_rows(b == 0 ? Rows::kBias0 : Rows::kBias1, rank_);
+    bias_there_[b] = place_->put(matrix(bias_[b].data(), tokens, hidden, kBf16));
+    ++page_.steps;
+  }
+  const reference::Routes& routes = original_.problem().routes[rank_];
+  ids_there_ = place_->put(matrix(routes.ids.data(), tokens, options_.top_k, kI32));
+  weights_there_ = place_->put(matrix(routes.weights.data(), tokens, options_.top_k, kF32));
 }
 
 Worker::Sent Worker::make_sent(Rows kind) const {
   const Payload& payload = options_.payload;
   const size_t tokens = size_t(options_.tokens[rank_]), bytes = payload.row_bytes(), words = payload.scale_words();
-  Sent out{std::vector<char>(tokens * bytes), std::vector<uint32_t>(tokens * words)};
+  Sent out{std::vector<char>(tokens * bytes), std::vector<uint32_t>(tokens * words), {}, {}};
   std::vector<uint16_t> row(options_.hidden);
   for (size_t t = 0; t < tokens; ++t) {
-    workload_.make_row(kind, {rank_, int64_t(t)}, row.data());
+    original_.make_row(kind, {rank_, int64_t(t)}, row.data());
     payload.encode(row.data(), out.rows.data() + t * bytes, out.scales.data() + t * words);
   }
   return out;
 }
 
 void Worker::give(DispatchInputs& inputs, const Sent& sent) const {
-  const Payload& payload = options_.payload;
-  const int64_t tokens = options_.tokens[rank_];
-  inputs.x = matrix(sent.rows.data(), tokens, int64_t(options_.hidden), payload.row_type());
-  if (payload.fp8)
-    inputs.scales = matrix(sent.scales.data(), tokens, int64_t(payload.scale_words()), payload.scale_type());
+  inputs.x = sent.rows_there;
+  inputs.scales = sent.scales_there;
+  inputs.stream = place_->stream();
+}
+
+// Another routing for each iteration, in the tensors that the calls were captured with; the last has the one that was
+// asked for.
+void Worker::turn() {
+  auto turned = std::make_unique<Workload>(original_.turned(options_.warmup + options_.iterations - iteration_));
+  checker_.judge_by(*turned);
+  workload_ = turned.get();
+  turned_ = std::move(turned);
+  const reference::Routes& routes = workload_->problem().routes[rank_];
+  place_->write(ids_there_.data, routes.ids.data(), ids_there_.bytes());
+  place_->write(weights_there_.data, routes.weights.data(), weights_there_.bytes());
 }
 
 void Worker::note_facts() {
@@ -137,6 +189,7 @@ void Worker::note_facts() {
 
 bool Worker::iterate() {
   page_.iteration = iteration_;
+  if (options_.graph) turn();
   if (iteration_ == options_.warmup + options_.iterations) {
     dispatch_digest_ = std::make_unique<Digest>();
     combine_digest_ = std::make_unique<Digest>();
@@ -151,10 +204,11 @@ bool Worker::iterate() {
 }
 
 bool Worker::forward() {
+  place_->forget();
   const std::optional<DispatchOutputs> out = dispatch_first();
-  if (!out || workload_.anyone_fails()) return false;  // that rank has no handle, so nobody can go on
+  if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can go on
   const DispatchOutputs& received = *out;
-  const ExpertRows rows = expert(received, Rows::kTokens);
+  const ExpertRows rows = expert(received, Rows::kTokens, kCombine);
   const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);
   result_.output_bytes = std::max(result_.output_bytes, group_->memory().leased_bytes);
   if (dispatch_digest_ != nullptr && !options_.dump.empty()) dump(received, rows, combined);
@@ -163,29 +217,67 @@ bool Worker::forward() {
 
 // With the handle of the forward pass: no counts travel, only rows.
 void Worker::again(Call dispatch, Rows kind) {
+  place_->forget();
   const DispatchOutputs received = dispatch_cached(dispatch, kind);
-  const ExpertRows rows = expert(received, kind);
+  const ExpertRows rows = expert(received, kind, Call(dispatch + 1));
   combine(Call(dispatch + 1), rows, kind);
 }
 
+// Until `f` begins and after it ends no rank has a call in flight: copies and captures disturb nobody.
 template <class F>
 auto Worker::timed(Call call, F f) {
   if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup)))
     meeting_.meet(*group_, true);
-  const int64_t begin_ns = now_ns();
-  page_.entry_ns = begin_ns;
+  page_.entry_ns = now_ns();
+  place_->start();
   auto out = f();
-  const int64_t end_ns = now_ns();
   ++page_.steps;
   meeting_.meet(*group_, false);
   checker_.at(iteration_, call);
-  if (iteration_ > options_.warmup) result_.call_us[call].push_back(double(end_ns - begin_ns) * 1e-3);
+  if (iteration_ > options_.warmup) result_.call_us[call].push_back(place_->us());
+  return out;
+}
+
+void Worker::finish() {
+  place_->stop();
+  group_->wait(place_->stream());
+}
+
+DispatchOutputs Worker::seen(DispatchOutputs given) {
+  DispatchOutputs out = seen_by_host(*place_, given, experts_.size());
+  out.lease = std::move(given.lease);
+  return out;
+}
+
+CombineOutputs Worker::seen(CombineOutputs given) {
+  CombineOutputs out = seen_by_host(*place_, given);
+  out.lease = std::move(given.lease);
+  return out;
+}
+
+DispatchOutputs Worker::dispatch_now(const DispatchInputs& inputs) {
+  DispatchOutputs out;
+  if (!inputs.handle && replays(kFirstDispatch))
+    replayed_.dispatch();
+  else
+    out = group_->dispatch(inputs);
+  finish();
+  return out;
+}
+
+CombineOutputs Worker::combine_now(Call call, const CombineInputs& inputs) {
+  CombineOutputs out;
+  if (replays(call))
+    replayed_.combine();
+  else
+    out = group_->combine(inputs);
+  finish();
   return out;
 }
 
 std::optional<DispatchOutputs> Worker::dispatch_if_room(const DispatchInputs& inputs) {
   try {
-    return group_->dispatch(inputs);
+    return dispatch_now(inputs);
   } catch (const Error& error) {
     if (error.code() != Code::kTooManyRows) throw;
     result_.error = fmt::format("rank {}: {}", rank_, one_line(error.what()));
@@ -194,20 +286,23 @@ std::optional<DispatchOutputs> Worker::dispatch_if_room(const DispatchInputs& in
 }
 
 std::optional<DispatchOutputs> Worker::dispatch_first() {
-  const reference::Routes& routes = workload_.problem().routes[rank_];
   DispatchInputs inputs;
   give(inputs, x_);
   inputs.rows_max = options_.rows_max;
   inputs.overflow = options_.overflow;
-  inputs.topk_idx = matrix(routes.ids.data(), routes.tokens, options_.top_k, kI32);
-  inputs.topk_weights = matrix(routes.weights.data(), routes.tokens, options_.top_k, kF32);
+  inputs.topk_idx = ids_there_;
+  inputs.topk_weights = weights_there_;
   inputs.landing = options_.landing;
+  if (replays(kFirstDispatch) && !replayed_.dispatch)
+    replayed_.dispatch = place_->record([&] { replayed_.dispatched = group_->dispatch(inputs); });
   auto dispatched = timed(kFirstDispatch, [&] {
     if (iteration_ > options_.warmup) injector_.before_dispatch(iteration_ - options_.warmup);
     return dispatch_if_room(inputs);
   });
   checker_.failed_for_room(!dispatched);
   if (!dispatched) return dispatched;
+  *dispatched = replays(kFirstDispatch) ? seen_by_host(*place_, replayed_.dispatched, experts_.size())
+                                        : seen(std::move(*dispatched));
   DispatchOutputs& out = *dispatched;
   checker_.dispatch(out);
   learn(out);
@@ -226,28 +321,30 @@ DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
   give(inputs, kind == Rows::kTokens ? x_ : gradients_);
   inputs.handle = handle_;
   inputs.landing = options_.landing;
-  auto out = timed(call, [&] { return group_->dispatch(inputs); });
+  DispatchOutputs out = seen(timed(call, [&] { return dispatch_now(inputs); }));
   checker_.cached_dispatch(out, kind);
   if (dispatch_digest_ != nullptr) dispatch_digest_->add(out.x, out.rows), dispatch_digest_->add(out.scales, out.rows);
   return out;
 }
 
 CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
-  const int64_t tokens = options_.tokens[rank_];
   CombineInputs inputs;
-  inputs.x = matrix(rows.data(), rows_held_, int64_t(options_.hidden), kBf16);
+  inputs.x = place_->view(rows.rows.there, rows_held_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
   inputs.wire = options_.wire;
+  inputs.stream = place_->stream();
   const bool backward = kind == Rows::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;
-  for (uint32_t b = 0; b < biases; ++b)
-    inputs.bias[b] = matrix(bias_[b].data(), tokens, int64_t(options_.hidden), kBf16);
-  if (backward) inputs.topk_weights = matrix(rows.weights.data, rows_held_, options_.top_k, kF32);
-  auto out = timed(call, [&] {
+  for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = bias_there_[b];
+  if (backward) inputs.topk_weights = place_->view(rows.weights.there, rows_held_, options_.top_k, kF32);
+  if (replays(call) && !replayed_.combine)
+    replayed_.combine = place_->record([&] { replayed_.combined = group_->combine(inputs); });
+  CombineOutputs given = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
-    return group_->combine(inputs);
+    return combine_now(call, inputs);
   });
+  CombineOutputs out = replays(call) ? seen_by_host(*place_, replayed_.combined) : seen(std::move(given));
   checker_.combine(out, kind, biases);
   if (backward) checker_.combined_weights(out);
   result_.source = out.source == CombineSource::kPull ? "pull" : "push";
@@ -274,28 +371,38 @@ void Worker::learn(const DispatchOutputs& out) {
       const int32_t id = out.topk_idx.as<int32_t>()[place];
       if (id < 0 || size_t(id) >= experts_.size()) continue;
       scales_[size_t(m)] += out.topk_weights.as<float>()[place] * factor_of(experts_[size_t(id)]);
-      weight_gradients_[place] = workload_.weight_gradient(rank_, {uint32_t(source[0]), source[1]}, k);
+      weight_gradients_[place] = workload_->weight_gradient(rank_, {uint32_t(source[0]), source[1]}, k);
     }
   }
 }
 
-Worker::Room Worker::room(size_t bytes) {
+// `kept`: a lease that stays from one iteration to the next, because a captured call reads it.
+Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
   Room out;
   bytes = std::max<size_t>(bytes, 16);
-  if (options_.source == CombineSource::kPush)
-    out.own_memory.resize(bytes);
-  else
-    out.lease = group_->lease(bytes);
-  out.data = options_.source == CombineSource::kPush ? out.own_memory.data() : out.lease.data();
+  if (options_.source == CombineSource::kPush) {
+    if (own.bytes < bytes) own = {place_->room(bytes), bytes};
+    out.there = own.data;
+  } else {
+    Lease& lease = kept != nullptr ? *kept : out.lease;
+    if (lease.data() == nullptr) lease = group_->lease(bytes);
+    if (options_.cuda && !lease.registered())
+      throw Error(Code::kOutOfMemory,
+                  fmt::format("slab_bytes: {}: no room for {} bytes of experts", group_->options().slab_bytes, bytes));
+    out.there = lease.data();
+  }
+  out.here = place_->draft(out.there, bytes);
   return out;
 }
 
-Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind) {
+Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind, Call next) {
   const Payload& payload = options_.payload;
-  ExpertRows out{room(size_t(rows_held_) * options_.row_bytes()), {}};
+  const size_t bytes = size_t(rows_held_) * options_.row_bytes();
+  ExpertRows out{room(own_rows_, bytes, replays(next) ? &replayed_.rows : nullptr), {}};
   if (kind == Rows::kGradients) {
-    out.weights = room(weight_gradients_.size() * sizeof(float));
-    std::copy(weight_gradients_.begin(), weight_gradients_.end(), static_cast<float*>(out.weights.data));
+    const size_t weight_bytes = weight_gradients_.size() * sizeof(float);
+    out.weights = room(own_weights_, weight_bytes, nullptr);
+    place_->write(out.weights.there, weight_gradients_.data(), weight_bytes);
   }
   std::vector<uint16_t> row(options_.hidden);
   // Rows that hold nothing are NaN, so that it shows if one is summed.
@@ -308,11 +415,12 @@ Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind) {
     ++page_.steps;
     if (iteration_ > options_.warmup) injector_.after_expert_row(iteration_ - options_.warmup, m + 1);
   }
+  place_->write(out.rows.there, out.rows.here, bytes);
   return out;
 }
 
 void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined) {
-  const reference::Routes& routes = workload_.problem().routes[rank_];
+  const reference::Routes& routes = workload_->problem().routes[rank_];
   const uint64_t tokens = uint64_t(routes.tokens), m = uint64_t(rows_), hidden = options_.hidden,
                  top_k = options_.top_k;
   std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());

@@ -1,6 +1,7 @@
 // Token vectors from the seed by counting, and what the routing makes of them.
 #include "cli/workload.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -14,9 +15,29 @@ Workload::Workload(Options& options)
       hidden_(options.hidden),
       seed_(options.seed),
       rows_max_(options.rows_max),
-      fail_(options.rows_max > 0 && options.overflow == Overflow::kFail),
-      needed_(traffic_of(problem_).received) {
+      fail_(options.rows_max > 0 && options.overflow == Overflow::kFail) {
+  limit();
+}
+
+void Workload::limit() {
+  problem_.drop_from.clear();
+  needed_ = traffic_of(problem_).received;
   if (rows_max_ > 0) reference::limit_rows(problem_, std::vector<int64_t>(problem_.routes.size(), rows_max_));
+}
+
+Workload Workload::turned(uint64_t by) const {
+  Workload out = *this;
+  const uint64_t experts = problem_.owner.size();
+  for (reference::Routes& routes : out.problem_.routes) {
+    if (routes.tokens == 0) continue;
+    const auto first = std::ptrdiff_t(by % uint64_t(routes.tokens) * problem_.top_k);
+    std::rotate(routes.ids.begin(), routes.ids.begin() + first, routes.ids.end());
+    std::rotate(routes.weights.begin(), routes.weights.begin() + first, routes.weights.end());
+    for (int32_t& id : routes.ids)
+      if (id >= 0) id = int32_t((uint64_t(id) + by) % experts);
+  }
+  out.limit();
+  return out;
 }
 
 bool Workload::anyone_fails() const {

@@ -16,6 +16,10 @@ class Workload {
   // Reads or makes the routing of every rank; completes options.top_k. Throws UsageError.
   explicit Workload(Options& options);
 
+  // The same tokens with another routing: a token goes by the choices of the one `by` further, each expert `by`
+  // further.
+  Workload turned(uint64_t by) const;
+
   const reference::Problem& problem() const { return problem_; }
   uint64_t hidden() const { return hidden_; }
 
@@ -32,6 +36,8 @@ class Workload {
   float weight_gradient(uint32_t owner, reference::Source token, uint32_t choice) const;
 
  private:
+  void limit();
+
   reference::Problem problem_;
   uint64_t hidden_;
   uint64_t seed_;

@@ -1,0 +1,32 @@
+// Which GPUs there are for a run, and which rank takes which.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "cli/options.h"
+
+namespace transload::cli {
+
+struct Gpus {
+  std::string reason;  // why there is none; "" if there is one
+  uint32_t count = 0;
+  uint32_t sms = 0;  // of the smallest
+};
+
+// Starts CUDA here: only in a process that runs ranks itself.
+Gpus find_gpus();
+// Asks a process that ends with the answer, so that this one never starts CUDA and may start ranks.
+Gpus ask_for_gpus();
+
+// Completes what --device cuda left open. `joined`: this process is one rank under another launcher, which chooses its
+// GPU by LOCAL_RANK or the like. Throws UsageError.
+void seat(Options& options, const Gpus& gpus, bool joined);
+
+// Before CUDA starts, and for processes that are started here: ranks of one GPU wait for each other's kernels, so each
+// stream needs a hardware queue of its own.
+void prepare_environment();
+
+// `transload limits`: what holds for the GPUs that there are, or why there are none.
+void print_gpus();
+
+}  // namespace transload::cli

@@ -1,0 +1,92 @@
+// The host as a place, and outputs as a host sees them.
+#include "cli/place.h"
+
+#include <algorithm>
+#include <cstring>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "cli/page.h"
+
+namespace transload::cli {
+namespace {
+
+class HostPlace final : public Place {
+ public:
+  DLDevice device() const override { return {kDLCPU, 0}; }
+  Stream stream() const override { return {}; }
+  Tensor put(const Tensor& host) override { return host; }
+  void* room(size_t bytes) override { return rooms_.emplace_back(bytes).data(); }
+  void* draft(void* there, size_t) override { return there; }
+  void write(void* there, const void* from, size_t bytes) override {
+    if (there != from && bytes > 0) std::memcpy(there, from, bytes);
+  }
+  Tensor take(const Tensor& there) override { return there; }
+  void forget() override {}
+  void start() override { begin_ns_ = end_ns_ = now_ns(); }
+  void stop() override { end_ns_ = now_ns(); }
+  double us() const override { return double(end_ns_ - begin_ns_) * 1e-3; }
+  std::function<void()> record(const std::function<void()>&) override {
+    throw Error(Code::kNotSupported, "record: calls on the CPU are not captured");
+  }
+
+ private:
+  std::list<std::vector<char>> rooms_;
+  int64_t begin_ns_ = 0, end_ns_ = 0;
+};
+
+std::vector<int64_t> count_choices(const Tensor& topk_idx, int64_t rows, size_t local_experts) {
+  std::vector<int64_t> counts(local_experts);
+  for (int64_t i = 0; i < rows * topk_idx.columns(); ++i)
+    if (const int32_t id = topk_idx.as<int32_t>()[i]; id >= 0 && size_t(id) < local_experts) ++counts[size_t(id)];
+  return counts;
+}
+
+}  // namespace
+
+std::unique_ptr<Place> make_host_place() { return std::make_unique<HostPlace>(); }
+
+std::unique_ptr<Place> make_place(DLDevice device, [[maybe_unused]] size_t bytes) {
+  if (device.device_type == kDLCPU) return make_host_place();
+#ifdef TRANSLOAD_CUDA
+  return make_cuda_place(device.device_id, bytes);
+#else
+  throw Error(Code::kNotSupported, "device: cuda, but this build has no CUDA");
+#endif
+}
+
+DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out, size_t local_experts) {
+  DispatchOutputs seen;
+  seen.rows = out.rows;
+  seen.rows_needed = out.rows_needed;
+  seen.x = place.take(out.x);
+  seen.scales = place.take(out.scales);
+  seen.topk_idx = place.take(out.topk_idx);
+  seen.topk_weights = place.take(out.topk_weights);
+  seen.source = place.take(out.source);
+  seen.expert_counts = out.expert_counts;
+  seen.handle = out.handle;
+  seen.landing = out.landing;
+  seen.scale_out_rows = out.scale_out_rows;
+  seen.status = out.status;
+  if (!out.rows_on_device.given()) return seen;
+  seen.rows_needed = *place.take(out.rows_on_device).as<int64_t>();
+  seen.rows = std::min(out.rows, seen.rows_needed);
+  if (seen.topk_idx.given()) seen.expert_counts = count_choices(seen.topk_idx, seen.rows, local_experts);
+  if (seen.status.ok() && seen.rows < seen.rows_needed)
+    seen.status = {Code::kTooManyRows, "rows_max: " + std::to_string(out.rows) + ", needed " +
+                                           std::to_string(seen.rows_needed) + "; the last rows are dropped"};
+  return seen;
+}
+
+CombineOutputs seen_by_host(Place& place, const CombineOutputs& out) {
+  CombineOutputs seen;
+  seen.x = place.take(out.x);
+  seen.topk_weights = place.take(out.topk_weights);
+  seen.source = out.source;
+  seen.scale_out_rows = out.scale_out_rows;
+  return seen;
+}
+
+}  // namespace transload::cli

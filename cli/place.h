@@ -1,0 +1,61 @@
+// Where a rank's tensors are, and what measures its calls: host memory and the host's clock, or a GPU and its events.
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "transload/group.h"
+
+namespace transload::cli {
+
+class Place {
+ public:
+  Place() = default;
+  virtual ~Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+  virtual DLDevice device() const = 0;
+  virtual Stream stream() const = 0;
+
+  // A contiguous host tensor where the group wants it, as long as the place: on the host, as long as the tensor.
+  virtual Tensor put(const Tensor& host) = 0;
+  // Memory that no peer can reach, as long as the place.
+  virtual void* room(size_t bytes) = 0;
+  // Host memory to make what belongs `there`; write() brings it. Good until forget().
+  virtual void* draft(void* there, size_t bytes) = 0;
+  virtual void write(void* there, const void* from, size_t bytes) = 0;
+  // What calls left in a tensor, as the host reads it; good until forget(), and as long as the tensor.
+  virtual Tensor take(const Tensor& there) = 0;
+  virtual void forget() = 0;
+
+  // Around what is given to the stream. us() may be asked once the stream has been waited for.
+  virtual void start() = 0;
+  virtual void stop() = 0;
+  virtual double us() const = 0;
+  // Captures what `calls` gives to the stream, which does not run; what comes back gives it, as often as it is called.
+  virtual std::function<void()> record(const std::function<void()>& calls) = 0;
+
+  // A view of memory of this place.
+  Tensor view(void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
+    Tensor out = matrix(data, rows, columns, dtype);
+    out.device = device();
+    return out;
+  }
+};
+
+// On a GPU all memory, `bytes` of it, is taken now: nothing is allocated there while ranks wait for each other. For the
+// thread that makes the calls. Throws Error.
+std::unique_ptr<Place> make_place(DLDevice device, size_t bytes);
+std::unique_ptr<Place> make_host_place();
+std::unique_ptr<Place> make_cuda_place(int device, size_t bytes);  // only in a build with CUDA
+
+// Of `bytes_max` of make_place, what `bytes` in one piece take.
+constexpr size_t kPlaceUnit = 256;
+constexpr size_t place_bytes(size_t bytes) { return (bytes + kPlaceUnit - 1) / kPlaceUnit * kPlaceUnit; }
+
+// The outputs as the host reads them, without their leases. Where the host was told no counts (rows_max on a GPU) they
+// are what the device's row count and the choices that came say.
+DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out, size_t local_experts);
+CombineOutputs seen_by_host(Place& place, const CombineOutputs& out);
+
+}  // namespace transload::cli
