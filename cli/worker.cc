@@ -294,7 +294,7 @@ std::optional<DispatchOutputs> Worker::dispatch_first() {
   inputs.topk_weights = weights_there_;
   inputs.landing = options_.landing;
   if (replays(kFirstDispatch) && !replayed_.dispatch)
-    replayed_.dispatch = place_->record([&] { replayed_.dispatched = group_->dispatch(inputs); });
+    replayed_.dispatch = place_->record([this, inputs] { replayed_.dispatched = group_->dispatch(inputs); });
   auto dispatched = timed(kFirstDispatch, [&] {
     if (iteration_ > options_.warmup) injector_.before_dispatch(iteration_ - options_.warmup);
     return dispatch_if_room(inputs);
@@ -339,7 +339,7 @@ CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = bias_there_[b];
   if (backward) inputs.topk_weights = place_->view(rows.weights.there, rows_held_, options_.top_k, kF32);
   if (replays(call) && !replayed_.combine)
-    replayed_.combine = place_->record([&] { replayed_.combined = group_->combine(inputs); });
+    replayed_.combine = place_->record([this, inputs] { replayed_.combined = group_->combine(inputs); });
   CombineOutputs given = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
     return combine_now(call, inputs);
