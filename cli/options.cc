@@ -176,7 +176,7 @@ void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
 
 DLDevice Options::device_of(uint32_t rank) const {
   if (!cuda) return {kDLCPU, 0};
-  return {kDLCUDA, int32_t(local_rank >= 0 ? uint32_t(local_rank) % gpus : rank / ranks_per_gpu)};
+  return {kDLCUDA, int32_t((local_rank >= 0 ? uint32_t(local_rank) : rank / ranks_per_gpu) % gpus)};
 }
 
 const char* name_of(FaultPhase phase) {

@@ -10,6 +10,7 @@ KEYS = {
         "topology",
         "workload",
         "device",
+        "method",
         "transports",
         "channels",
         "landing",
@@ -63,8 +64,10 @@ for span in (
     result["backward"]["us"],
 ):
     expect(0 < span["min"] <= span["median"] <= span["max"], f"a time {span}")
+expect((result["device"], result["method"]) == ("cpu", "clock"), "it says where, and how times were taken")
 for text in (
     "verified: ",
+    "the host's clock around the call",
     "over the network",
     "without one copy a node",
     "dispatch, cached",

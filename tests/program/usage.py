@@ -76,6 +76,22 @@ for named, *arguments in (
         "--provider",
         "nonesuch",
     ),
+    ("--device", "run", "--device", "gpu"),
+    ("--device", "run", "--device", ""),
+    ("--sms", "run", "--sms", "8"),
+    ("--gpus", "run", "--gpus", "1"),
+    ("--ranks-per-gpu", "run", "--ranks-per-gpu", "2"),
+    ("--graph", "run", "--graph", "--rows-max", "9"),
+    ("--graph", "run", "--device", "cuda", "--graph"),
+    ("--sms", "run", "--device", "cuda", "--sms", "0"),
+    ("--sms", "run", "--device", "cuda", "--sms", "-3"),
+    ("--gpus", "run", "--device", "cuda", "--gpus", "0"),
+    ("--gpus", "run", "--device", "cuda", "--gpus", "1025"),
+    ("--ranks-per-gpu", "run", "--device", "cuda", "--ranks-per-gpu", "9"),
+    ("--scale-out", "run", "--device", "cuda", "--scale-out", "libfabric"),
+    ("--provider", "run", "--device", "cuda", "--provider", "tcp"),
+    ("--fault", "run", "--device", "cuda", "--fault", "kill:1@1"),
+    ("--floor", "run", "--device", "cuda", "--floor", "--node-sizes", "2"),
     ("--fault", "run", "--fault", "maim:1@1"),
     ("--fault", "run", "--fault", "kill:8@1"),
     ("--fault", "run", "--fault", "kill:1@6"),
@@ -157,6 +173,21 @@ refused(
     "--hidden",
     "8",
     extra={"RANK": "0", "MASTER_ADDR": "127.0.0.1"},
+)
+
+# With no GPU to be seen, whatever there is: every way of starting ranks says why, and so does `limits`.
+nothing = {"CUDA_VISIBLE_DEVICES": ""}
+status, out, err = run("limits", extra=nothing)
+told = [line.split(maxsplit=2) for line in out.split("\n") if line.startswith("gpus ")]
+expect(status == 0 and len(told) == 1 and told[0][1] == "0" and told[0][2].startswith("no GPU: "), f"limits: {told}")
+on_gpus = ("run", "--device", "cuda", "--node-sizes", "2", "--tokens", "4", "--hidden", "16")
+refused("'cuda': no GPU: ", *on_gpus, extra=nothing)
+refused("'cuda': no GPU: ", *on_gpus, "--threads", extra=nothing)
+refused("'cuda': no GPU: ", *on_gpus, "--rows-max", "8", "--graph", extra=nothing)
+refused(
+    "'cuda': no GPU: ",
+    *on_gpus,
+    extra={**nothing, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"},
 )
 
 for arguments in (("--help",), ("run", "--help"), ("--version",), ("limits",)):

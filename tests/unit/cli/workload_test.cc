@@ -81,6 +81,35 @@ TEST(Workload, ChoicesOfATokenDiffer) {
   }
 }
 
+TEST(Workload, TurnedRoutingsDifferAndComeBack) {
+  Options options = options_for("2,1", "5,0,3", "uniform");
+  options.rows_max = 4;
+  options.overflow = Overflow::kDrop;
+  const Workload workload(options);
+  const auto& routes = workload.problem().routes;
+  const Workload same = workload.turned(0), one = workload.turned(1), round = workload.turned(30);  // 2 x 3 x 5, 3 x 10
+  for (size_t r = 0; r < routes.size(); ++r) {
+    EXPECT_EQ(same.problem().routes[r].ids, routes[r].ids);
+    EXPECT_EQ(round.problem().routes[r].ids, routes[r].ids);
+    EXPECT_EQ(round.problem().routes[r].weights, routes[r].weights);
+    EXPECT_EQ(same.needed(uint32_t(r)), workload.needed(uint32_t(r)));
+    const int64_t tokens = routes[r].tokens;
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t k = 0; k < 4; ++k) {
+        const size_t from = size_t((t + 1) % tokens * 4 + k), to = size_t(t * 4 + k);
+        EXPECT_EQ(one.problem().routes[r].ids[to], (routes[r].ids[from] + 1) % 10);
+        EXPECT_EQ(one.problem().routes[r].weights[to], routes[r].weights[from]);
+      }
+  }
+  ASSERT_EQ(one.problem().drop_from.size(), 3u);
+  reference::Problem unlimited = one.problem();
+  unlimited.drop_from.clear();
+  for (uint32_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(one.needed(r), int64_t(reference::received_by(unlimited, r).source.size()));
+    EXPECT_EQ(int64_t(reference::received_by(one.problem(), r).source.size()), std::min<int64_t>(4, one.needed(r)));
+  }
+}
+
 TEST(Workload, TrafficOfAHandMadeRouting) {
   reference::Problem p;
   p.node_sizes = {1, 2};

@@ -1,0 +1,123 @@
+# On GPUs: the shapes of a run are verified there, and their digests are those of the CPU for the same seed.
+import json
+
+from _common import expect, finish, finish_test, run, run_json, skip, start
+
+status, out, err = run("limits")
+gpus = [line.split(maxsplit=2) for line in out.split("\n") if line.startswith("gpus ")]
+if status != 0 or not gpus:
+    print(f"WRONG limits -> {status} {out} {err}")
+    raise SystemExit(1)
+if gpus[0][1] == "0":
+    skip(gpus[0][2])
+COUNT = int(gpus[0][1])
+
+SHAPE = (
+    "--hidden",
+    "272",
+    "--experts",
+    "13",
+    "--top-k",
+    "5",
+    "--iterations",
+    "3",
+    "--warmup",
+    "1",
+    "--seed",
+    "7",
+)
+
+
+def tokens_of(node_sizes):
+    ranks = sum(map(int, node_sizes.split(",")))
+    return ",".join(str((97, 64, 0, 33)[r % 4]) for r in range(ranks))
+
+
+def on_cpu(node_sizes, what):
+    arguments = ("run", "--node-sizes", node_sizes, "--tokens", tokens_of(node_sizes), *SHAPE, *what)
+    status, result, err = run_json(*arguments, "--scale-out", "loopback")
+    return result["digest"] if expect(status == 0, f"cpu {node_sizes} {' '.join(what)} ({status}) {err}") else None
+
+
+def on_gpus(node_sizes, *what):
+    arguments = ("run", "--node-sizes", node_sizes, "--tokens", tokens_of(node_sizes), *SHAPE, *what)
+    status, result, err = run_json(*arguments, "--device", "cuda", "--sms", "8")
+    good = status == 0 and result["verified"] and result["device"] == "cuda" and result["method"] == "events"
+    name = f"cuda {node_sizes} {' '.join(what)}"
+    if not expect(good, f"{name} is verified ({status}) {result and result['mismatch']} {err.strip()}"):
+        return None
+    for span in (result["dispatch"]["first_us"], result["dispatch"]["cached_us"], result["combine"]["us"]):
+        expect(0 < span["min"] <= span["median"] <= span["max"], f"{name}: a time {span}")
+    return result
+
+
+# What changes the bytes, and then for each the ways that must not.
+DROP = ("--rows-max", "60", "--overflow", "drop")
+WHATS = ((), ("--dtype", "fp8"), ("--dtype", "fp8", "--scales", "ue8m0"), DROP, (*DROP, "--biases", "2"))
+WAYS = {
+    (): (
+        (),
+        ("--combine-source", "push"),
+        ("--landing", "ring"),
+        ("--landing", "ring", "--combine-source", "push", "--channels", "7", "--slots", "1"),
+        ("--rows-max", "194", "--graph"),
+        ("--threads",),
+    ),
+    ("--dtype", "fp8"): ((), ("--landing", "ring", "--combine-source", "push")),
+    DROP: ((), ("--graph",), ("--graph", "--landing", "ring", "--combine-source", "push")),
+}
+for node_sizes in ("2", "1,1", "2,2", "1,3"):
+    for what in WHATS:
+        digest = on_cpu(node_sizes, what)
+        for way in WAYS.get(what, ((),)):
+            result = on_gpus(node_sizes, *what, *way)
+            if result and digest:
+                expect(result["digest"] == digest, f"{node_sizes} {' '.join(what + way)}: the digests of the CPU")
+            if result and "--graph" in way:
+                expect(result["cuda"]["graph"], "it says that calls were replayed")
+    wire = ("--combine-wire", "fp32")
+    digest, result = on_cpu(node_sizes, wire), on_gpus(node_sizes, *wire)
+    if result and digest:
+        expect(result["digest"] == digest, f"{node_sizes} fp32 between nodes: the digests of the CPU")
+
+# How ranks are dealt out.
+result = on_gpus("2,2", "--gpus", "1")
+if result:
+    expect(result["cuda"]["gpus"] == 1 and result["cuda"]["ranks_per_gpu"] == 4, f"one GPU: {result['cuda']}")
+result = on_gpus("1,3", "--ranks-per-gpu", "4")
+if result:
+    expect(result["cuda"]["gpus"] == 1, f"four ranks on a GPU: {result['cuda']}")
+result = on_gpus("2")
+if result:
+    expect(result["cuda"]["gpus"] == min(COUNT, 2), f"two ranks on {COUNT} GPUs: {result['cuda']}")
+
+# Room for too few rows, in a call that fails for them.
+small = ("run", "--device", "cuda", "--node-sizes", "2", "--tokens", "40", "--hidden", "32", "--rows-max", "5")
+for more in ((), ("--graph",)):
+    status, out, err = run(*small, *more)
+    lines = err.strip().split("\n")
+    good = all(line.startswith("transload: rank ") and "rows_max: " in line for line in lines)
+    expect(status == 2 and out == "" and good, f"too little room {more} is told -> {status} {err.strip()}")
+
+for named, *more in (
+    ("--gpus", "--gpus", str(COUNT + 1)),
+    ("--sms", "--sms", "1000"),
+    ("--ranks-per-gpu", "--node-sizes", str(COUNT * 2), "--ranks-per-gpu", "1"),
+):
+    status, out, err = run("run", "--device", "cuda", "--node-sizes", "2", "--tokens", "4", "--hidden", "16", *more)
+    good = status == 2 and out == "" and err.count("\n") == 1 and named in err
+    expect(good, f"{' '.join(more)} is refused -> {status} {err.strip()}")
+
+# Under another launcher each process is a rank and LOCAL_RANK chooses its GPU.
+if COUNT >= 2:
+    joined = ("run", "--node-sizes", "2", "--tokens", tokens_of("2"), *SHAPE, "--device", "cuda", "--sms", "8")
+    names = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": "29631"}
+    started = [
+        start((*joined, "--quiet", "--json", "-"), {**names, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)
+    ]
+    seen = [finish(process) for process in started]
+    if expect([s for s, _, _ in seen] == [0, 0], f"torchrun's names: {[(s, e) for s, _, e in seen]}"):
+        expect(json.loads(seen[0][1])["digest"] == on_cpu("2", ()), "torchrun's names: the digests of the CPU")
+else:
+    print("SKIPPED ranks under another launcher: they need 2 GPUs")
+finish_test()

@@ -1,0 +1,154 @@
+// Options of ranks on GPUs: what is refused, what is completed, which rank sits where.
+#include "cli/options.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "cli/gpus.h"
+#include "cli/usage.h"
+
+namespace transload::cli {
+namespace {
+
+RunArguments on_gpus(const char* node_sizes) {
+  RunArguments arguments;
+  arguments.node_sizes = node_sizes;
+  arguments.device = "cuda";
+  return arguments;
+}
+
+// What the one line says, or "" if nothing is refused.
+std::string refusal(const RunArguments& arguments) {
+  try {
+    checked(arguments);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+std::string refusal(Options options, const Gpus& gpus, bool joined = false) {
+  try {
+    seat(options, gpus, joined);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+struct LocalRank {
+  explicit LocalRank(const char* value) { setenv("LOCAL_RANK", value, 1); }
+  ~LocalRank() { unsetenv("LOCAL_RANK"); }
+};
+
+TEST(Options, DefaultsAreOfTheDevice) {
+  const GroupOptions group;
+  const Options cpu = checked(RunArguments());
+  EXPECT_FALSE(cpu.cuda);
+  EXPECT_EQ(cpu.channels, group.channels);
+  EXPECT_EQ(cpu.slots, group.slots);
+  EXPECT_EQ(cpu.ranks_per_process(), 1u);
+  EXPECT_EQ(cpu.device_of(3).device_type, kDLCPU);
+  RunArguments arguments = on_gpus("4");
+  EXPECT_EQ(checked(arguments).sms, group.sms);
+  EXPECT_EQ(checked(arguments).channels, 16 * group.sms);
+  EXPECT_EQ(checked(arguments).slots, 4u);
+  arguments.sms = "132";
+  EXPECT_EQ(checked(arguments).channels, limits().channels_max);
+  arguments.channels = "5";
+  arguments.slots = "9";
+  EXPECT_EQ(checked(arguments).channels, 5u);
+  EXPECT_EQ(checked(arguments).slots, 9u);
+}
+
+TEST(Options, WhatGpusCannotDoIsRefusedByName) {
+  const auto with = [](auto change) {
+    RunArguments arguments = on_gpus("2,2");
+    change(arguments);
+    return refusal(arguments);
+  };
+  EXPECT_EQ(with([](RunArguments&) {}), "");
+  EXPECT_EQ(with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }), "");
+  EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "loopback"; }), "");
+  EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: only with --rows-max"), std::string::npos);
+  EXPECT_EQ(with([](RunArguments& a) { a.sms = "0"; }).find("--sms: '0'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.gpus = "0"; }).find("--gpus: '0'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "5"; }).find("--ranks-per-gpu: '5'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "libfabric"; }).find("--scale-out: 'libfabric'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.provider = "tcp"; }).find("--provider: 'tcp'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.fault = "kill:1@1"; }).find("--fault: 'kill:1@1'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.floor = true; }).find("--floor"), 0u);
+}
+
+TEST(Options, WhatOnlyGpusDoIsRefusedOnTheCpu) {
+  const auto with = [](auto change) {
+    RunArguments arguments;
+    change(arguments);
+    return refusal(arguments);
+  };
+  EXPECT_EQ(with([](RunArguments& a) { a.sms = "4"; }).find("--sms: '4': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.gpus = "1"; }).find("--gpus: '1': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "1"; }).find("--ranks-per-gpu: '1': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }).find("--graph: only with --device"), 0u);
+}
+
+TEST(Gpus, RanksSitNextToEachOther) {
+  Options options = checked(on_gpus("1,4"));
+  seat(options, {"", 2, 132}, false);
+  EXPECT_EQ(options.gpus, 2u);
+  EXPECT_EQ(options.ranks_per_gpu, 3u);
+  EXPECT_EQ(options.ranks_per_process(), 3u);
+  const int32_t expected[] = {0, 0, 0, 1, 1};
+  for (uint32_t r = 0; r < 5; ++r) {
+    EXPECT_EQ(options.device_of(r).device_type, kDLCUDA);
+    EXPECT_EQ(options.device_of(r).device_id, expected[r]) << r;
+  }
+}
+
+TEST(Gpus, NoMoreAreUsedThanRanksNeed) {
+  Options few = checked(on_gpus("2"));
+  seat(few, {"", 8, 132}, false);
+  EXPECT_EQ(few.gpus, 2u);
+  EXPECT_EQ(few.ranks_per_gpu, 1u);
+  RunArguments arguments = on_gpus("4,4");
+  arguments.ranks_per_gpu = "4";
+  Options packed = checked(arguments);
+  seat(packed, {"", 8, 132}, false);
+  EXPECT_EQ(packed.gpus, 2u);
+  EXPECT_EQ(packed.device_of(7).device_id, 1);
+}
+
+TEST(Gpus, WhatDoesNotFitIsRefusedByName) {
+  RunArguments arguments = on_gpus("4,4");
+  EXPECT_EQ(refusal(checked(arguments), {"no GPU: asleep", 0, 0}), "--device: 'cuda': no GPU: asleep");
+  EXPECT_EQ(refusal(checked(arguments), {"", 1, 128}), "");  // 8 ranks of 16 SMs
+  EXPECT_EQ(refusal(checked(arguments), {"", 1, 127}).find("--sms: 16 of each of 8 ranks"), 0u);
+  arguments.gpus = "3";
+  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}), "--gpus: 3: this process sees 2");
+  EXPECT_EQ(refusal(checked(arguments), {"", 3, 132}), "");
+  arguments.ranks_per_gpu = "2";
+  EXPECT_EQ(refusal(checked(arguments), {"", 3, 132}).find("--ranks-per-gpu: 2: must be at least 3"), 0u);
+}
+
+TEST(Gpus, ALauncherChoosesByLocalRank) {
+  RunArguments arguments = on_gpus("4,4");
+  {
+    const LocalRank third("3");
+    Options options = checked(arguments);
+    seat(options, {"", 2, 132}, true);
+    EXPECT_EQ(options.device_of(7).device_id, 1);
+    EXPECT_EQ(options.ranks_per_process(), 1u);
+  }
+  {
+    Options options = checked(arguments);  // nobody says: by rank
+    seat(options, {"", 3, 132}, true);
+    EXPECT_EQ(options.device_of(7).device_id, 1);
+  }
+  const LocalRank wrong("x");
+  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}, true).find("LOCAL_RANK: 'x'"), 0u);
+  arguments.ranks_per_gpu = "2";
+  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}, true).find("--ranks-per-gpu: 2: must be 1 under"), 0u);
+}
+
+}  // namespace
+}  // namespace transload::cli
