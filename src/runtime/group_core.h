@@ -130,7 +130,7 @@ void GroupCore<W>::place(Place given) {
 template <class W>
 uint64_t GroupCore<W>::near_bytes() const {
   const uint64_t members = uint64_t(map.peers) * map.sources();
-  return 8 * (6 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
+  return 8 * (7 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
 }
 
 template <class W>

@@ -267,6 +267,7 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   o.scale_out = world.scale_out;
   if (const uint32_t shared = ranks_on_gpu(world.ranks()); shared > 0) {
     o.device = side_of(rank).device();
+    o.scale_out = ScaleOutChoice::kLoopback;
     o.sms = std::clamp(120 / shared, 1u, 8u);
   }
   return o;
