@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -162,10 +161,7 @@ void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total) {
 template <class W>
 Word* GroupCore<W>::arrivals_word() {
   if constexpr (Plants::kLive) {
-    if (planted<Plants>(Canary::kSharedWord)) {
-      static thread_local std::map<uint32_t, Word> of_rank;
-      return &of_rank[map.me];
-    }
+    if (planted<Plants>(Canary::kSharedWord)) return shared_by_groups(map.me);
   }
   return &arrivals;
 }

@@ -29,12 +29,12 @@ TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLane
 
 // What the slot of a token says: its header, and its owners among my peers, which are the log's when cached.
 template <Warp W>
-struct Arrived {
+struct Heading {
   Header header;
   typename W::template Per<Route> route;
 };
 template <Warp W>
-TRANSLOAD_ROLE Arrived<W> read_arrived(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
+TRANSLOAD_ROLE Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.call.board->map;
   const Header* const header = header_of(t, slot + t.shape.row_bytes);
   const Header head = w.peek(header);
@@ -76,7 +76,7 @@ TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const Header& heade
 // Moves the token at the head of a source on; false if an owner's ring has no slot, and then the gate is on that ring.
 template <Warp W>
 TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
-                                  const Arrived<W>& come, int source) {
+                                  const Heading<W>& come, int source) {
   const uint32_t slot_index = uint32_t(source);
   const char* slot = f.in.first(source);
   const uint64_t entry = w.pick(f.entry, source);
@@ -132,10 +132,10 @@ TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
   const uint64_t end = last - first < waiting ? last : first + waiting;
   if (first == end) return;
-  auto come = read_arrived(w, t, f.in.first(source), first);
+  auto come = read_heading(w, t, f.in.first(source), first);
   for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
     const bool more = entry + 1 < end;
-    const auto next = read_arrived(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
+    const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
     if (!header_fits(w, t, come.header, source, channel)) return;
     if (!forward_token(w, t, grants, f, come, source)) return;
     come = next;
