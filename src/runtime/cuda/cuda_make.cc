@@ -38,9 +38,16 @@ void CudaGroup::take_device() {
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
                 "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
+  const uint64_t members = uint64_t(map.peers) * std::max(map.sources(), uint32_t(kDispatchLanes));
+  for (const auto& [what, value] : {std::pair{"ranks of topology", uint64_t(map.ranks)},
+                                    {"streams between peers (peers x streams of topology)", members}})
+    if (value > kCudaMembersMax)
+      throw Error(Code::kInvalidArgument, std::string(what) + ": " + std::to_string(value) + ", must be at most " +
+                                              std::to_string(kCudaMembersMax) + " on GPUs");
   if (options.scale_out == ScaleOutChoice::kLibfabric)
     throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
   check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
+  check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
 }
 
 // Blocks of ranks that share a device wait for each other: they have to fit on it together.
@@ -88,8 +95,13 @@ void CudaGroup::map_memory() {
 // Zeros, as long as the group.
 template <class T>
 T* CudaGroup::make(uint64_t count) {
-  blocks_.emplace_back(device, std::max<uint64_t>(16, count * sizeof(T)), "group");
-  return reinterpret_cast<T*>(blocks_.back().base());
+  constexpr uint64_t kChunk = 4 << 20;
+  const uint64_t bytes = round_up(std::max<uint64_t>(1, count * sizeof(T)), 256);
+  if (blocks_.empty() || block_used_ + bytes > blocks_.back().bytes()) {
+    blocks_.emplace_back(device, std::max(kChunk, bytes), "group");
+    block_used_ = 0;
+  }
+  return reinterpret_cast<T*>(blocks_.back().base() + std::exchange(block_used_, block_used_ + bytes));
 }
 
 template <class T>
