@@ -30,8 +30,8 @@ def check_the_tool(cubin, nvcc):
         for kernel in cubin.kernels_of(made):
             name, opcodes = cubin.source_name(kernel.name), cubin.opcodes(kernel)
             seen.add((name, kernel.arch))
-            has = {"traps": opcodes[cubin.TRAP] > 0,
-                   "stacks": opcodes[cubin.STORE_LOCAL] > 0 and opcodes[cubin.LOAD_LOCAL] > 0 and kernel.stack_bytes > 0}
+            stacks = opcodes[cubin.STORE_LOCAL] > 0 and opcodes[cubin.LOAD_LOCAL] > 0 and kernel.stack_bytes > 0
+            has = {"traps": opcodes[cubin.TRAP] > 0, "stacks": stacks}
             wrong = [what for what, there in has.items() if there != (what == name)]
             if wrong:
                 sys.exit(f"the probe {name} for {kernel.arch} reads wrongly: {has}")
