@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/mix.h"
 #include "cli/safetensors.h"
 #include "cli/usage.h"
 #include "transload/limits.h"
@@ -36,7 +37,7 @@ class Picker {
 
  private:
   size_t draw(uint64_t counter) const {
-    const double point = double(mixed(counter) >> 11) * 0x1p-53 * below_.back();
+    const double point = double(split_mix(counter) >> 11) * 0x1p-53 * below_.back();
     return std::min<size_t>(size_t(std::upper_bound(below_.begin(), below_.end(), point) - below_.begin()),
                             below_.size() - 1);
   }
@@ -48,7 +49,7 @@ class Picker {
 
 void make_weights(uint64_t base, uint32_t top_k, const int32_t* ids, float* weights) {
   float sum = 0;
-  for (uint32_t k = 0; k < top_k; ++k) sum += weights[k] = ids[k] < 0 ? 0.0f : unit_float(mixed(base + k));
+  for (uint32_t k = 0; k < top_k; ++k) sum += weights[k] = ids[k] < 0 ? 0.0f : unit_float(split_mix(base + k));
   for (uint32_t k = 0; k < top_k; ++k)
     if (ids[k] >= 0) weights[k] /= sum;
 }
@@ -66,7 +67,7 @@ void make_routes(const Options& options, reference::Problem& problem) {
     routes.ids.resize(size_t(routes.tokens) * options.top_k);
     routes.weights.resize(routes.ids.size());
     for (int64_t t = 0; t < routes.tokens; ++t) {
-      const uint64_t base = mixed(mixed(options.seed ^ 0x0A7E) + (uint64_t(r) << 40) + uint64_t(t));
+      const uint64_t base = split_mix(split_mix(options.seed ^ 0x0A7E) + (uint64_t(r) << 40) + uint64_t(t));
       int32_t* ids = routes.ids.data() + t * options.top_k;
       picker.pick(base, options.top_k, ids);
       make_weights(base + 4096, options.top_k, ids, routes.weights.data() + t * options.top_k);

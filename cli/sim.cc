@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/mix.h"
 #include "cli/number.h"
 #include "protocol/marks.h"
 #include "sim/canaries.h"

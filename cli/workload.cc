@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/float.h"
+#include "base/mix.h"
 #include "cli/routing.h"
 
 namespace transload::cli {
@@ -28,9 +29,9 @@ bool Workload::anyone_fails() const {
 // Four values from each mixed counter: sign, 4 bits of exponent and mantissa are random, the exponent's base is added.
 void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const {
   const uint64_t base =
-      mixed(mixed(mixed(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
+      split_mix(split_mix(split_mix(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
   for (uint64_t i = 0; i < hidden_; i += 4) {
-    const uint64_t bits = (mixed(base + i) & 0x87FF87FF87FF87FF) + 0x3B803B803B803B80;
+    const uint64_t bits = (split_mix(base + i) & 0x87FF87FF87FF87FF) + 0x3B803B803B803B80;
     std::memcpy(out + i, &bits, sizeof bits);
   }
 }
@@ -44,7 +45,7 @@ std::vector<uint16_t> Workload::make_rows(Rows kind, uint32_t rank) const {
 
 float Workload::weight_gradient(uint32_t owner, reference::Source token, uint32_t choice) const {
   const uint64_t place = (uint64_t(token.rank) << 40) + uint64_t(token.token) * 32 + choice;
-  return unit_float(mixed(mixed(seed_ + 0x5EED) + mixed(place) + owner)) - 0.5f;
+  return unit_float(split_mix(split_mix(seed_ + 0x5EED) + split_mix(place) + owner)) - 0.5f;
 }
 
 // Of both signs and over 25 powers of two: a token's owners return multiples of one row, and only if these are far

@@ -143,6 +143,8 @@ using HostPlants = NoPlants;
 
 // Which canary this thread's world has planted, or this process: never referred to by what ships.
 bool canary_is_planted(Canary canary);
+// For kSharedWord: one word for all groups of a rank, of this thread's world or of this process.
+uint64_t* shared_by_groups(uint32_t rank);
 
 template <class Plants>
 TRANSLOAD_HD bool planted([[maybe_unused]] Canary canary) {

@@ -26,7 +26,6 @@ struct Board {
   char* const* mapped;         // [ranks] network region of a rank that I may store to directly, or null
   const Counterpart* rails;    // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
   const Counterpart* sources;  // [source slots] whose rail I am, and my node; nobody where empty and for my own
-  Word* positions;             // my own words: how far each ring got in earlier calls, and what the network has read
   const Word* always;          // a word of all ones
 
   TRANSLOAD_HD char* mine() const { return peer[map.peer]; }

@@ -13,28 +13,36 @@
 
 namespace transload {
 
+TRANSLOAD_HD Block strided(Block slots, uint64_t stride) {
+  if (stride != 0) slots.unit = stride;
+  return slots;
+}
+
 // Rings to and from peers: one hop over memory. Member m = peer * lanes + lane; the far end knows me as far(m).
 struct PeerLink {
   const Board* board;
-  PeerRings rings;
-  Positions positions;
+  const PeerRings* rings;  // of the board
+  const Positions* positions;
+  uint64_t stride = 0;  // of slots; 0: as the group's geometry has it
   uint32_t channel = 0;
 
-  TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings.lanes; }
-  TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings.lanes; }
+  TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings->lanes; }
+  TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings->lanes; }
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return board->map.mate(peer(m)); }
-  TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings.lanes + m % rings.lanes; }
-  TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings.tail.at(channel, m)); }
-  TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings.credit.at(channel, m)); }
-  TRANSLOAD_HD PeerWord far_tail(uint32_t m) const { return board->peer_word(peer(m), rings.tail.at(channel, far(m))); }
+  TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings->lanes + m % rings->lanes; }
+  TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings->tail.at(channel, m)); }
+  TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings->credit.at(channel, m)); }
+  TRANSLOAD_HD PeerWord far_tail(uint32_t m) const {
+    return board->peer_word(peer(m), rings->tail.at(channel, far(m)));
+  }
   TRANSLOAD_HD PeerWord far_credit(uint32_t m) const {
-    return board->peer_word(peer(m), rings.credit.at(channel, far(m)));
+    return board->peer_word(peer(m), rings->credit.at(channel, far(m)));
   }
   TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
-    return board->peer[peer(m)] + rings.slots.at(channel, far(m), slot);
+    return board->peer[peer(m)] + strided(rings->slots, stride).at(channel, far(m), slot);
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
-    return board->mine() + rings.slots.at(channel, m, slot);
+    return board->mine() + strided(rings->slots, stride).at(channel, m, slot);
   }
   TRANSLOAD_HD const Word* drained(uint32_t) const { return board->always; }
   TRANSLOAD_HD bool staged(uint32_t) const { return false; }
@@ -43,33 +51,40 @@ struct PeerLink {
 // Rings along rails: one hop over the network, staged unless the rail is mapped. Members are nodes or source slots.
 struct RailLink {
   const Board* board;
-  RailRings rings;
-  Positions positions;
+  const RailRings* rings;
+  const Positions* positions;
   const Counterpart* others;
   uint32_t count;
+  uint64_t stride = 0;
   uint32_t channel = 0;
 
   TRANSLOAD_HD uint32_t members() const { return count; }
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return others[m].rank; }
-  TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_net_word(rings.tail.at(channel, m)); }
-  TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_net_word(rings.credit.at(channel, m)); }
-  TRANSLOAD_HD RailWord far_tail(uint32_t m) const { return {rings.tail.at(channel, others[m].index), whom(m)}; }
-  TRANSLOAD_HD RailWord far_credit(uint32_t m) const { return {rings.credit.at(channel, others[m].index), whom(m)}; }
+  TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_net_word(rings->tail.at(channel, m)); }
+  TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_net_word(rings->credit.at(channel, m)); }
+  TRANSLOAD_HD RailWord far_tail(uint32_t m) const { return {rings->tail.at(channel, others[m].index), whom(m)}; }
+  TRANSLOAD_HD RailWord far_credit(uint32_t m) const { return {rings->credit.at(channel, others[m].index), whom(m)}; }
   TRANSLOAD_HD uint64_t recv_offset(uint32_t m, uint32_t slot) const {
-    return rings.recv.at(channel, others[m].index, slot);
+    return strided(rings->recv, stride).at(channel, others[m].index, slot);
   }
   TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
-    return board->toward(whom(m), rings.send.at(channel, m, slot), recv_offset(m, slot));
+    return board->toward(whom(m), strided(rings->send, stride).at(channel, m, slot), recv_offset(m, slot));
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
-    return board->network + rings.recv.at(channel, m, slot);
+    return board->network + strided(rings->recv, stride).at(channel, m, slot);
   }
-  TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions.drained + uint64_t(channel) * count + m; }
+  TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions->drained + uint64_t(channel) * count + m; }
   TRANSLOAD_HD const Word* drained(uint32_t m) const { return staged(m) ? drained_word(m) : board->always; }
   TRANSLOAD_HD bool staged(uint32_t m) const { return whom(m) != kNobody && board->staged(whom(m)); }
   // The put that carries what was staged in a slot.
   TRANSLOAD_HD Put put(uint32_t m, uint32_t slot, Word tail_after, uint64_t bytes) const {
-    return {fill(m, slot), recv_offset(m, slot), bytes, whom(m), drained_word(m), tail_after, rings.send.unit - bytes};
+    return {fill(m, slot),
+            recv_offset(m, slot),
+            bytes,
+            whom(m),
+            drained_word(m),
+            tail_after,
+            strided(rings->send, stride).unit - bytes};
   }
 };
 
@@ -87,7 +102,7 @@ class Outbox {
   TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
-      tail_[m] = link_.positions.sent[at(m)];
+      tail_[m] = link_.positions->sent[at(m)];
       credited_[m] = 0;
       drained_[m] = link_.staged(m) ? Word(0) : ~Word(0);
     });
@@ -114,7 +129,7 @@ class Outbox {
   // At the end of a channel: what the next call starts from.
   TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
     if (planted<Plants>(Canary::kPositionLost)) return;
-    w.each(mine, [&](Lane m) { link_.positions.sent[at(m)] = tail_[m]; });
+    w.each(mine, [&](Lane m) { link_.positions->sent[at(m)] = tail_[m]; });
   }
 
  private:
@@ -151,28 +166,32 @@ class Inbox {
 
   TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
-    w.each(mine, [&](Lane m) { head_[m] = seen_[m] = link_.positions.taken[at(m)]; });
+    w.each(mine, [&](Lane m) { head_[m] = seen_[m] = link_.positions->taken[at(m)]; });
   }
 
   TRANSLOAD_ROLE bool arrived(int m) const { return seen_[m] > head_[m]; }
   TRANSLOAD_ROLE Need need(int m) const { return {link_.tail(m), head_[m] + 1, link_.whom(m)}; }
   TRANSLOAD_ROLE Word& seen(int m) { return seen_[m]; }
-  TRANSLOAD_ROLE const char* first(int m) const {
-    return link_.taken(m, uint32_t(head_[m] % link_.board->geometry.slots));
-  }
+  // How many have arrived and are not taken; where the first of them lies, and the second.
+  TRANSLOAD_ROLE uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
+  TRANSLOAD_ROLE const char* first(int m) const { return at_position(m, head_[m]); }
+  TRANSLOAD_ROLE const char* second(int m) const { return at_position(m, head_[m] + 1); }
   TRANSLOAD_ROLE void advance(int m) { ++head_[m]; }
   TRANSLOAD_ROLE auto mark(int m) const {
     Word count = head_[m];
     if (planted<Plants>(Canary::kCreditTwice)) ++count;
-    if (planted<Plants>(Canary::kCreditNever)) count = link_.positions.taken[at(m)] + 1;  // the call's first alone
+    if (planted<Plants>(Canary::kCreditNever)) count = link_.positions->taken[at(m)] + 1;  // the call's first alone
     return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), count};
   }
   TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
-    w.each(mine, [&](Lane m) { link_.positions.taken[at(m)] = head_[m]; });
+    w.each(mine, [&](Lane m) { link_.positions->taken[at(m)] = head_[m]; });
   }
 
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
+  TRANSLOAD_ROLE const char* at_position(int m, Word position) const {
+    return link_.taken(m, uint32_t(position % link_.board->geometry.slots));
+  }
 
   using Plants = typename W::Plants;
   Link link_;

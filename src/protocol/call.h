@@ -5,6 +5,7 @@
 #include "base/canary.h"
 #include "channel/board.h"
 #include "channel/card.h"
+#include "layout/token.h"
 #include "protocol/warp.h"
 
 namespace transload {
@@ -167,7 +168,6 @@ TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
 
 // What a peer's grant says, as addresses here.
 struct Granted {
-  const Word* row_base;  // by source slot of mine; still in shared memory
   char* rows;
   char* tails;
   Word rows_max;
@@ -179,7 +179,9 @@ template <Warp W>
 class Grants {
  public:
   TRANSLOAD_ROLE Grants(W& w, const Call& call)
-      : granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })) {
+      : sources_(call.board->map.sources()),
+        granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })),
+        row_base_(w.template table<Word>(call.board->map.peers * sources_, [](Lane) { return Word(0); })) {
     const Board& b = *call.board;
     const typename W::Members peers = W::Members::first(int(b.map.peers));
     auto seen = w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); });
@@ -195,15 +197,18 @@ class Grants {
     w.each(peers, [&](Lane p) {
       const Grant* g = call.grant_of(uint32_t(p.i));
       const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-      granted_[p] = {g->row_base(), b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails),
-                     w.peek(&g->rows_max), w.peek(&g->direct) != 0};
+      granted_[p] = {b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails), w.peek(&g->rows_max),
+                     w.peek(&g->direct) != 0};
+    });
+    w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
+      row_base_[m] = w.peek(call.grant_of(uint32_t(m.i) / sources_)->row_base() + uint32_t(m.i) % sources_);
     });
   }
 
   TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].direct; }
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
-  TRANSLOAD_ROLE Word row(W& w, int p, uint32_t slot, uint32_t ordinal) const {
-    return w.peek(granted_[p].row_base + slot) + ordinal;
+  TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
+    return row_base_[p * int(sources_) + int(slot)] + ordinal;
   }
   // False: the peer has no room for this row of its, and nobody touches it.
   TRANSLOAD_ROLE bool keeps(int p, Word row) const {
@@ -218,8 +223,22 @@ class Grants {
     if (planted<Plants>(Canary::kNoGrantWait)) return false;
     return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
   }
+  uint32_t sources_;
   typename W::template Table<Granted> granted_;
+  typename W::template Table<Word> row_base_;  // [peer][source slot of mine]
 };
+
+// The routes of a token, or of an entry of a log. Read one ahead of its use: they come from far.
+template <Warp W>
+struct Routed {
+  uint64_t number;
+  typename W::template Per<Route> route;
+};
+template <Warp W>
+TRANSLOAD_ROLE Routed<W> routed_from(W& w, const Route* routes, uint32_t width, uint64_t number, uint64_t end) {
+  const Set all = number < end ? Set::first(int(width)) : Set{};
+  return {number, w.template per<Route>(all, [&](Lane l) { return routes[number * width + l]; })};
+}
 
 // Each warp that touched other ranks' memory ends with this; the last one tells every peer that we are done with it.
 template <Warp W>

@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -130,7 +129,7 @@ void GroupCore<W>::place(Place given) {
 template <class W>
 uint64_t GroupCore<W>::near_bytes() const {
   const uint64_t members = uint64_t(map.peers) * map.sources();
-  return 8 * (6 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
+  return 8 * (7 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
 }
 
 template <class W>
@@ -162,10 +161,7 @@ void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total) {
 template <class W>
 Word* GroupCore<W>::arrivals_word() {
   if constexpr (Plants::kLive) {
-    if (planted<Plants>(Canary::kSharedWord)) {
-      static thread_local std::map<uint32_t, Word> of_rank;
-      return &of_rank[map.me];
-    }
+    if (planted<Plants>(Canary::kSharedWord)) return shared_by_groups(map.me);
   }
   return &arrivals;
 }

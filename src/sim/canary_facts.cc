@@ -89,7 +89,7 @@ const std::vector<CanaryFacts> kFacts{
      {"one_rank", "counters_wrap"},
      kYes},
     {Canary::kWriteAfterAbort, "a role goes on storing after the fault", {"dead_rank", "dead_link"}, kYes},
-    {Canary::kSharedWord, "two groups of one rank count in the same word", {"two_groups"}, kNo},
+    {Canary::kSharedWord, "two groups of one rank count in the same word", {"two_groups"}, kYes},
     {Canary::kPrefixOffByOne, "a source's rows begin one row late", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}, kYes},
     {Canary::kWrongRail,
      "the rail of a rank is its peer index, whatever the size of the other node",

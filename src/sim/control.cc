@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/mix.h"
 #include "runtime/verdict_rules.h"
 
 namespace transload {
@@ -12,13 +13,6 @@ namespace {
 
 // Everybody looks at the time so often. Finer than any interval of the rules; coarse enough to cost nothing.
 constexpr uint64_t kStepNs = 10 * kMillisecondNs;
-
-uint64_t mix(uint64_t x) {  // SplitMix64
-  x += 0x9E3779B97F4A7C15;
-  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
-  x = (x ^ x >> 27) * 0x94D049BB133111EB;
-  return x ^ x >> 31;
-}
 
 }  // namespace
 
@@ -42,7 +36,7 @@ SimControl::SimControl(Timeline& timeline, const ControlSetup& setup)
   keep_stepping();
 }
 
-uint64_t SimControl::draw() { return mix(setup_.seed ^ mix(draws_++)); }
+uint64_t SimControl::draw() { return split_mix(setup_.seed ^ split_mix(draws_++)); }
 
 void SimControl::at(uint64_t when, Act act) {
   timeline_.at(when, [open = open_, act = std::move(act)] {

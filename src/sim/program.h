@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mix.h"
 #include "sim/checkers/results.h"
 #include "sim/scenario.h"
 #include "sim/seat.h"

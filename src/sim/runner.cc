@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/mix.h"
+
 namespace transload {
 namespace {
 

@@ -5,16 +5,10 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/mix.h"
+
 namespace transload {
 namespace {
-
-uint64_t mix(uint64_t h) {
-  h ^= h >> 33;
-  h *= 0xff51afd7ed558ccdu;
-  h ^= h >> 33;
-  h *= 0xc4ceb9fe1a85ec53u;
-  return h ^ h >> 33;
-}
 
 // 16 random bits as a bf16: sign, mantissa, and an exponent of 100 to 155.
 uint16_t value_of(uint64_t bits) {
@@ -24,13 +18,11 @@ uint16_t value_of(uint64_t bits) {
 
 }  // namespace
 
-uint64_t mixed(uint64_t a, uint64_t b, uint64_t c, uint64_t d) { return mix(mix(mix(mix(a) ^ b) ^ c) ^ d); }
-
 void make_row(uint64_t salt, reference::Source token, size_t bytes, void* out) {
   const uint64_t base = mixed(salt, token.rank, uint64_t(token.token));
   char* const to = static_cast<char*>(out);
   for (size_t at = 0; at < bytes; at += 8) {
-    const uint64_t h = mix(base + at);
+    const uint64_t h = murmur_mix(base + at);
     uint16_t four[4];
     for (int i = 0; i < 4; ++i) four[i] = value_of(h >> 16 * i);
     std::memcpy(to + at, four, sizeof four);

@@ -11,8 +11,6 @@
 
 namespace transload {
 
-uint64_t mixed(uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0);
-
 // Rows of `bytes` bytes, read as bf16 where they are summed: magnitudes over 56 powers of two, more than fp32 adds
 // exactly, so that the order of a sum shows.
 void make_row(uint64_t salt, reference::Source token, size_t bytes, void* out);

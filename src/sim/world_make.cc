@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "base/math.h"
+#include "base/mix.h"
 #include "sim/group_of.h"
 
 namespace transload {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #ifdef TRANSLOAD_CUDA
@@ -65,11 +66,14 @@ class CudaSide final : public Side {
     return base_ + at;
   }
   void write(void* to, const void* from, size_t bytes) override {
+    if (bytes == 0) return;
+    settle();
     must(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
     must(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
   }
   Tensor take(const Tensor& there) override {
     if (!there.given()) return there;
+    settle();
     taken_.emplace_back(there.bytes() + 16);
     Tensor here = there;
     here.device = {kDLCPU, 0};
@@ -85,6 +89,13 @@ class CudaSide final : public Side {
   }
 
  private:
+  // A copy of pageable memory behind a kernel that waits for another rank would keep that rank's copies waiting.
+  void settle() {
+    cudaError_t state = cudaErrorNotReady;
+    while ((state = cudaStreamQuery(stream_)) == cudaErrorNotReady) std::this_thread::yield();
+    must(state, "cudaStreamQuery");
+  }
+
   static constexpr size_t kBytes = 64 << 20;
   const int device_;
   cudaStream_t stream_ = nullptr;

@@ -9,26 +9,18 @@
 #include <thread>
 
 #include "base/float.h"
+#include "base/mix.h"
 
 namespace transload::test {
 
 namespace {
-
-uint64_t mix(uint64_t h) {
-  h ^= h >> 33;
-  h *= 0xff51afd7ed558ccdu;
-  h ^= h >> 33;
-  h *= 0xc4ceb9fe1a85ec53u;
-  return h ^ h >> 33;
-}
-uint64_t mix(uint64_t a, uint64_t b, uint64_t c, uint64_t d) { return mix(mix(mix(mix(a) ^ b) ^ c) ^ d); }
 
 // What owner `owner` returns for a token: depends on both, so that a row at the wrong place is seen.
 uint16_t returned(uint64_t salt, uint32_t owner, reference::Source s, uint32_t column) {
   return element(salt * 31 + 7 + owner, s.rank, s.token, column);
 }
 float weight_of(uint64_t salt, uint32_t owner, reference::Source s, uint32_t k) {
-  return float(int64_t(mix(salt, owner, s.rank, uint64_t(s.token) * 64 + k) % 2001) - 1000) / 64.0f;
+  return float(int64_t(mixed(salt, owner, s.rank, uint64_t(s.token) * 64 + k) % 2001) - 1000) / 64.0f;
 }
 
 }  // namespace
@@ -36,7 +28,7 @@ float weight_of(uint64_t salt, uint32_t owner, reference::Source s, uint32_t k) 
 // Values over 56 powers of two, more than fp32 adds exactly, so that the order of a sum shows; now and then -0,
 // infinity or a NaN.
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column) {
-  const uint64_t h = mix(seed, rank, uint64_t(row), column);
+  const uint64_t h = mixed(seed, rank, uint64_t(row), column);
   if (h % 997 == 0) return 0x8000;
   if (h % 4999 == 1) return 0x7F80;
   if (h % 4999 == 2) return 0xFFC1;
@@ -64,7 +56,7 @@ reference::Problem problem_of(const World& world) {
     routes.tokens = world.tokens_of(r);
     for (int64_t t = 0; t < routes.tokens; ++t)
       for (uint32_t k = 0; k < world.top_k; ++k) {
-        const uint64_t h = mix(world.seed, r, uint64_t(t), k);
+        const uint64_t h = mixed(world.seed, r, uint64_t(t), k);
         routes.ids.push_back(world.route ? world.route(r, t, k) : h % 11 == 0 ? -1 : int32_t(h / 11 % world.experts));
         routes.weights.push_back(float(h >> 40) / float(1 << 24));
       }
@@ -88,7 +80,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   for (int64_t t = 0; t < routes.tokens; ++t)
     for (uint32_t c = 0; c < columns; ++c) x[size_t(t) * columns + c] = element(salt, me, t, c);
   std::vector<uint32_t> scales(size_t(routes.tokens) * pass.scales);
-  for (size_t i = 0; i < scales.size(); ++i) scales[i] = uint32_t(mix(salt, me, i, 99));
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = uint32_t(mixed(salt, me, i, 99));
   std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   received_ = reference::received_by(problem_, me, pass.alignment);
 
@@ -160,7 +152,7 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
     const int64_t tokens = problem_.routes[s.rank].tokens;
     for (uint32_t c = 0; c < pass.scales; ++c)
       ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c],
-                uint32_t(mix(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
+                uint32_t(mixed(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
     if (cached) continue;
     ASSERT_EQ(out.source.as<int32_t>()[i * 2], int32_t(s.rank));
     ASSERT_EQ(out.source.as<int32_t>()[i * 2 + 1], int32_t(s.token));
@@ -267,6 +259,7 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   o.scale_out = world.scale_out;
   if (const uint32_t shared = ranks_on_gpu(world.ranks()); shared > 0) {
     o.device = side_of(rank).device();
+    o.scale_out = ScaleOutChoice::kLoopback;
     o.sms = std::clamp(120 / shared, 1u, 8u);
   }
   return o;

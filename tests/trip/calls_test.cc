@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <random>
 #include <thread>
 
@@ -123,6 +124,57 @@ TEST(Groups, TwoAtOnce) {
   b.scale_out = ScaleOutChoice::kLibfabric;
   std::thread other([&] { run_passes(b, std::vector<Pass>(5)); });
   run_passes(a, std::vector<Pass>(5));
+  other.join();
+}
+
+// Some warps of rank 0 have ended a combine of one group, and the rest waits for the other node, while it makes all
+// kinds of calls in another group, where it is alone: neither counts in the other's words.
+TEST(Groups, OneCallsWhileAnotherWaits) {
+  World w = small_world();
+  w.tokens = {6};                                           // no ring is ever full
+  w.route = [](uint32_t rank, int64_t token, uint32_t k) {  // to the other node, each expert once
+    return int32_t((rank < 2 ? 4 : 0) + (token + k) % 4);
+  };
+  World alone = w;
+  alone.node_sizes = {1};
+  const reference::Problem problem = problem_of(w), problem_alone = problem_of(alone);
+  constexpr uint64_t kWaiting = 3;  // the epoch of that combine
+  Progress progress{};              // of rank 0
+  auto left = [&] { return progress.rows_total.load() - progress.rows.load(); };
+  std::promise<void> over;
+  const std::shared_future<void> called = over.get_future().share();
+  std::thread other([&] {
+    run_team(alone, [&](Group& group, uint32_t) {
+      for (uint32_t ms = 0; (progress.epoch.load() < kWaiting || left() > 6) && ms < w.deadline_ms; ++ms)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_EQ(progress.epoch.load(), kWaiting);
+      EXPECT_EQ(left(), 6u);  // its own tokens
+      Member(alone, problem_alone, group).pass(Pass{}, 7);
+    });
+    over.set_value();
+  });
+  Rendezvous rendezvous;
+  std::vector<std::thread> ranks;
+  for (uint32_t r = 0; r < w.ranks(); ++r)
+    ranks.emplace_back([&, r] {
+      try {
+        GroupOptions options = options_of(w, r, rendezvous.port());
+        if (r == 0) options.progress = &progress;
+        Group group(options);
+        const std::vector<uint16_t> x = rows_of(w, r, 3);
+        const DispatchOutputs out = group.dispatch(inputs_of(problem, x, r, w.columns));
+        CombineInputs back;
+        back.x = out.x;
+        back.handle = out.handle;
+        const CombineOutputs before = group.combine(back);
+        if (r >= 2) called.wait();
+        const CombineOutputs after = group.combine(back);
+        EXPECT_EQ(std::memcmp(after.x.data, before.x.data, before.x.bytes()), 0) << "rank " << r;
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "rank " << r << ": " << error.what();
+      }
+    });
+  for (std::thread& t : ranks) t.join();
   other.join();
 }
 

@@ -151,9 +151,9 @@ void slow_reader() {
     EXPECT_EQ(park.needs[0].what, Waiting::kDrained);
     drained[1] = 1;
   };
+  const Positions positions{sent.data(), nullptr, drained.data()};
   using W = PlainWarp::Warp;
-  Outbox<W, RailLink> out(*warp,
-                          RailLink{&board, board.net.dispatch, {sent.data(), nullptr, drained.data()}, rails, 2});
+  Outbox<W, RailLink> out(*warp, RailLink{&board, &board.net.dispatch, &positions, rails, 2});
   out.begin(*warp, 0, Members::only(1));
   make_room(*warp, Set::only(0), out, [](Lane) { return 1; });
   EXPECT_EQ(warp.memory.parks, 1);

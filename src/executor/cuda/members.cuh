@@ -2,11 +2,11 @@
 #pragma once
 #include "base/set.h"
 #include "executor/cuda/ptx.cuh"
+#include "executor/cuda/rank.h"
 
 namespace transload {
 
 constexpr uint32_t kAllLanes = ~uint32_t(0);
-constexpr int kCudaMembersMax = 32 * 32;
 
 TRANSLOAD_DEVICE int lane_of_thread() { return int(threadIdx.x % 32); }
 

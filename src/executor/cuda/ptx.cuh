@@ -90,6 +90,15 @@ TRANSLOAD_DEVICE Word add_one(Word* at) {
   return value;
 }
 
+// From near memory. May be moved and dropped like any load: its caller is a function of its own, past the barrier.
+TRANSLOAD_DEVICE uint4 near_load128(uint32_t at) {
+  uint4 value;
+  asm("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+      : "r"(at));
+  return value;
+}
+
 // Loads that the compiler neither moves nor drops; an acquire before them makes what it covers visible.
 TRANSLOAD_DEVICE uint32_t load32(const void* at) {
   uint32_t value;

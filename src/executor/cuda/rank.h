@@ -29,6 +29,7 @@ struct CudaRank {
   uint64_t deadline_ns;
 };
 
+constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane
 constexpr int kStages = 3;
 constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to a quarter slower
 // Of an SM's shared memory, a line for each element of the longest sum: 32 rows and 2 biases, fp32.

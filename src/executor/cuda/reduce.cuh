@@ -15,20 +15,13 @@ constexpr int kVector = 8;  // elements that a lane adds at a time
 
 TRANSLOAD_HD constexpr uint32_t scalar_bytes(Scalar s) { return s == Scalar::kF32 ? 4 : 2; }
 
-// Adds kRows vectors of bf16 that lie `pitch` bytes apart, one row after another.
-template <int kRows>
-TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const char* at, uint32_t pitch) {
-  uint4 rows[kRows];
+// One vector of bf16.
+TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const uint4& row) {
+  const uint32_t pairs[4] = {row.x, row.y, row.z, row.w};
 #pragma unroll
-  for (int r = 0; r < kRows; ++r) rows[r] = *reinterpret_cast<const uint4*>(at + r * pitch);
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const uint32_t pairs[4] = {rows[r].x, rows[r].y, rows[r].z, rows[r].w};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      sum[2 * j] += __uint_as_float(pairs[j] << 16);
-      sum[2 * j + 1] += __uint_as_float(pairs[j] & 0xffff0000u);
-    }
+  for (int j = 0; j < 4; ++j) {
+    sum[2 * j] += __uint_as_float(pairs[j] << 16);
+    sum[2 * j + 1] += __uint_as_float(pairs[j] & 0xffff0000u);
   }
 }
 TRANSLOAD_DEVICE void add_f32(float (&sum)[kVector], const char* at) {
@@ -93,28 +86,48 @@ struct SumRows {
   }
 };
 
-// `elements` of each row lie one row after another from `from` on. Calls, not inlined: a warp steps in many places.
-struct StagedSum {
-  __device__ __noinline__ static void flat(const char* from, char* to, uint32_t elements, uint32_t packed) {
-    const SumRows counts = SumRows::unpack(packed);
-    const float start = counts.start();
-    const int rows = counts.rows();
-    const uint32_t pitch = elements * 2;
-#pragma unroll 2
-    for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += 512) {
+// `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each. All loads of two vectors come before the
+// first sum. Calls, not inlined, as below: a warp steps in many places.
+template <int kRows>
+__device__ __noinline__ void sum_flat(uint32_t near, char* to, uint32_t pitch, float start) {
+  constexpr int kAhead = kRows <= 4 ? 2 : 1;
+  constexpr uint32_t kStep = 32 * 16;
+  for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += kStep * kAhead) {
+    uint4 rows[kAhead][kRows];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a)
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+        if (a == 0 || v + a * kStep < pitch) rows[a][r] = ptx::near_load128(near + r * pitch + v + a * kStep);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      if (a > 0 && v + a * kStep >= pitch) break;
       float sum[kVector];
       fill(sum, start);
-      const char* at = from + v;
-      int left = rows;
-      for (; left > 4; left -= 4, at += 4 * pitch) add_bf16<4>(sum, at, pitch);
-      if (left == 4)
-        add_bf16<4>(sum, at, pitch);
-      else if (left == 3)
-        add_bf16<3>(sum, at, pitch);
-      else if (left == 2)
-        add_bf16<2>(sum, at, pitch);
-      else if (left == 1)
-        add_bf16<1>(sum, at, pitch);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) add_bf16(sum, rows[a][r]);
+      store_bf16(to + v + a * kStep, sum);
+    }
+  }
+}
+
+// `elements` of each row lie one row after another from `from` on.
+struct StagedSum {
+  // Any number of rows, four at a time.
+  __device__ __noinline__ static void flat(uint32_t near, char* to, uint32_t pitch, uint32_t packed) {
+    const SumRows counts = SumRows::unpack(packed);
+    for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += 512) {
+      float sum[kVector];
+      fill(sum, counts.start());
+      for (int first = 0; first < counts.rows(); first += 4) {
+        uint4 rows[4];
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+          if (first + r < counts.rows()) rows[r] = ptx::near_load128(near + uint32_t(first + r) * pitch + v);
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+          if (first + r < counts.rows()) add_bf16(sum, rows[r]);
+      }
       store_bf16(to + v, sum);
     }
   }
@@ -131,7 +144,7 @@ struct StagedSum {
           if (f32)
             add_f32(into, at + e * 4);
           else
-            add_bf16<1>(into, at + e * 2, 0);
+            add_bf16(into, *reinterpret_cast<const uint4*>(at + e * 2));
         }
       };
       add(sum, rows.biases, rows.row_f32);
@@ -175,11 +188,12 @@ class ReducePipe {
   TRANSLOAD_DEVICE void finish_one() {
     const uint32_t s = stages_.done % kStages;
     stages_.await(s);
-    const uint32_t rows = rows_.get(s);
-    if (SumRows::unpack(rows).flat())
-      StagedSum::flat(stages_.at(s), to_.get(s), elements_.get(s), rows);
+    const uint32_t packed = rows_.get(s);
+    const SumRows rows = SumRows::unpack(packed);
+    if (rows.flat())
+      add_flat(s, rows, packed);
     else
-      StagedSum::nested(stages_.at(s), to_.get(s), elements_.get(s), rows);
+      StagedSum::nested(stages_.at(s), to_.get(s), elements_.get(s), packed);
     __syncwarp();
     ++stages_.done;
   }
@@ -205,6 +219,24 @@ class ReducePipe {
   }
 
  private:
+  TRANSLOAD_DEVICE void add_flat(uint32_t s, const SumRows& rows, uint32_t packed) const {
+    const uint32_t near = ptx::near_address(stages_.at(s)), pitch = elements_.get(s) * 2;
+    char* const to = to_.get(s);
+    switch (rows.rows()) {
+      case 1:
+        return sum_flat<1>(near, to, pitch, rows.start());
+      case 2:
+        return sum_flat<2>(near, to, pitch, rows.start());
+      case 3:
+        return sum_flat<3>(near, to, pitch, rows.start());
+      case 4:
+        return sum_flat<4>(near, to, pitch, rows.start());
+      case 8:
+        return sum_flat<8>(near, to, pitch, rows.start());
+      default:
+        return StagedSum::flat(near, to, pitch, packed);
+    }
+  }
   struct Range {
     uint64_t at;
     uint32_t elements;

@@ -2,18 +2,18 @@
 #pragma once
 #include <cstdint>
 
+#include "base/mix.h"
+
 namespace transload {
 
 class Chance {
  public:
   explicit Chance(uint64_t seed = 0) : state_(seed) { next(); }
 
-  // SplitMix64 (Steele, Lea, Flood 2014).
   uint64_t next() {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
+    const uint64_t before = state_;
+    state_ += kSplitMixStep;
+    return split_mix(before);
   }
   // 0 to n - 1; n > 0.
   uint32_t below(uint32_t n) { return uint32_t((next() >> 32) * n >> 32); }

@@ -60,16 +60,15 @@ TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& r
 
 // Sums the next token of an origin into its slot; false if a gate is closed, and then it is noted.
 template <Warp W>
-TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, int origin) {
+TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
+                                 const typename W::template Per<Route>& route, int origin) {
   if (!r.out.credited(origin)) return set_gate(w, r, origin, kGateCredit), false;
   if (!r.out.drained(origin)) return set_gate(w, r, origin, kGateDrain), false;
   const uint32_t slot = uint32_t(origin);
-  const uint64_t entry = w.pick(r.entry, origin);
   const Set all = Set::first(int(t.log_width));
-  const auto route = w.template per<Route>(all, [&](Lane l) { return t.log[entry * t.log_width + l]; });
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const OwnerRows<W> rows{grants, r.rings, slot};
-  const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(w, route[l]); });
+  const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(route[l]); });
   const Set kept = w.where(owners, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
   const int missing = missing_row(w, t, rows, pushed, route);
@@ -118,8 +117,13 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
         Word& known = gate_seen(r, l, r.gate[l]);
         known = r.seen[l] > known ? r.seen[l] : known;
       });
-      while (w.pick(r.entry, o) < w.pick(r.last, o) && !w.failed())
-        if (!return_token(w, t, grants, r, o)) return;
+      const uint64_t end = w.pick(r.last, o);
+      auto routed = routed_from(w, t.log, t.log_width, w.pick(r.entry, o), end);
+      while (routed.number < end && !w.failed()) {
+        const auto next = routed_from(w, t.log, t.log_width, routed.number + 1, end);
+        if (!return_token(w, t, grants, r, routed.route, o)) return;
+        routed = next;
+      }
     });
   }
 }

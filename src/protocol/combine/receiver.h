@@ -34,16 +34,17 @@ TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
 
 template <Warp W>
 TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c,
-                                  uint64_t token) {
+                                  const Routed<W>& routed) {
   const uint32_t peers = t.call.board->map.peers, here_node = peers + t.call.board->map.node;
   const Set all = Set::first(int(t.width));
-  const auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
+  const uint64_t token = routed.number;
+  const auto& route = routed.route;
   const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const Set near = w.where(from, [&](Lane l) { return route[l].target < peers; });
   const Set away = from - near;
   Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
   const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
-  const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(w, route[l]); });
+  const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(route[l]); });
   const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
@@ -92,8 +93,13 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
     c.in.begin(w, channel, nodes);
     c.rings.begin(w, channel, own);
-    for (uint64_t token = t.cut().begin(channel); token < t.cut().end(channel) && !w.failed(); ++token)
-      collect_token(w, t, grants, c, token);
+    const uint64_t end = t.cut().end(channel);
+    auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
+    for (; routed.number < end && !w.failed();) {
+      const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
+      collect_token(w, t, grants, c, routed);
+      routed = next;
+    }
     c.in.keep(w, nodes);
     c.rings.keep(w, own);
   });

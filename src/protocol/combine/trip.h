@@ -41,12 +41,12 @@ struct CombineTrip {
   TRANSLOAD_HD uint64_t part_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }
   // Of a slot between nodes: the partial sum, then the weights.
   TRANSLOAD_HD uint64_t put_bytes() const { return round_up(part_bytes() + weight_bytes(), kTokenUnit); }
-  TRANSLOAD_HD PeerLink peers() const { return {call.board, call.board->up.combine, up_positions}; }
+  TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.combine, &up_positions}; }
   TRANSLOAD_HD RailLink toward_origins() const {
-    return {call.board, call.board->net.combine, rail_positions, call.board->sources, call.board->map.sources()};
+    return {call.board, &call.board->net.combine, &rail_positions, call.board->sources, call.board->map.sources()};
   }
   TRANSLOAD_HD RailLink from_nodes() const {
-    return {call.board, call.board->net.combine, rail_positions, call.board->rails, call.board->map.nodes};
+    return {call.board, &call.board->net.combine, &rail_positions, call.board->rails, call.board->map.nodes};
   }
   // The ring that brings me peer p's rows for the tokens behind one of my source slots.
   TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.lanes + slot); }
@@ -61,9 +61,7 @@ struct OwnerRows {
   uint32_t slot;
 
   // The number of its row among the owner's.
-  TRANSLOAD_ROLE Word number(W& w, const Route& route) const {
-    return grants.row(w, int(route.target), slot, route.ordinal);
-  }
+  TRANSLOAD_ROLE Word number(const Route& route) const { return grants.row(int(route.target), slot, route.ordinal); }
   TRANSLOAD_ROLE bool kept(const Route& route, Word number) const {
     return grants.keeps(int(route.target), number) || planted<typename W::Plants>(Canary::kDroppedRowSummed);
   }

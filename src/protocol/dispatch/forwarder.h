@@ -27,22 +27,26 @@ constexpr int kGateTokens = -1;
 
 TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLanes + kLaneForwarder); }
 
-// The owners, among my peers, of the token at the head of a source: from its header, or from the log when cached.
+// What the slot of a token says: its header, and its owners among my peers, which are the log's when cached.
 template <Warp W>
-TRANSLOAD_ROLE typename W::template Per<Route> read_route(W& w, const DispatchTrip& t, const char* slot,
-                                                          uint64_t entry) {
-  if (!t.shape.listed)
-    return w.template per<Route>(Set::first(int(t.log_width)), [&](Lane l) { return t.log[entry * t.log_width + l]; });
+struct Heading {
+  Header header;
+  typename W::template Per<Route> route;
+};
+template <Warp W>
+TRANSLOAD_ROLE Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.call.board->map;
-  const Header* header = header_of(t, slot + t.shape.row_bytes);
-  const uint32_t owners = w.peek(&header->owner_count);
-  const Set listed = Set::first(int(owners < t.shape.top_k ? owners : t.shape.top_k));
-  auto route = w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
-    if (!listed.has(l)) return Route{kNoRoute, 0};
-    const HeaderEntry e = w.peek(&header->entries()[l]);
-    return e.owner < map.ranks && map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
-  });
-  return route;
+  const Header* const header = header_of(t, slot + t.shape.row_bytes);
+  const Header head = w.peek(header);
+  if (!t.shape.listed)
+    return {head, w.template per<Route>(Set::first(int(t.log_width)),
+                                        [&](Lane l) { return t.log[entry * t.log_width + uint32_t(l.i)]; })};
+  return {head, w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
+            const HeaderEntry e = w.peek(&header->entries()[l]);
+            if (uint32_t(l.i) >= head.owner_count || e.owner >= map.ranks || !map.is_mate(e.owner))
+              return Route{kNoRoute, 0};
+            return Route{map.peer_of(e.owner), e.ordinal};
+          })};
 }
 
 // Keeps what combine needs of a token: its owners, side by side from the first place on.
@@ -61,8 +65,7 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
 
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
-TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const char* slot, int source, uint32_t channel) {
-  const Header header = w.peek(header_of(t, slot + t.shape.row_bytes));
+TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const Header& header, int source, uint32_t channel) {
   const uint32_t rank = t.call.board->sources[source].rank, token = header.token;
   const Cut cut{t.source_tokens[source], t.call.channels()};
   const bool fits = header.source == rank && token >= cut.begin(channel) && token < cut.end(channel);
@@ -72,15 +75,16 @@ TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const char* slot, i
 
 // Moves the token at the head of a source on; false if an owner's ring has no slot, and then the gate is on that ring.
 template <Warp W>
-TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
+TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
+                                  const Heading<W>& come, int source) {
   const uint32_t slot_index = uint32_t(source);
   const char* slot = f.in.first(source);
   const uint64_t entry = w.pick(f.entry, source);
-  const auto route = read_route(w, t, slot, entry);
+  const auto& route = come.route;
   const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const auto row = w.template per<Word>(
-      owners, [&](Lane l) { return grants.row(w, int(route[l].target), slot_index, route[l].ordinal); });
+      owners, [&](Lane l) { return grants.row(int(route[l].target), slot_index, route[l].ordinal); });
   const Set keepers = w.where(owners, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set ringed = w.where(keepers, [&](Lane l) { return !grants.direct(int(route[l].target)); });
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
@@ -111,7 +115,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
                       t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
             });
   if (t.shape.listed) {
-    w.once([&] { t.log_token[entry] = w.peek(&header_of(t, slot + t.shape.row_bytes)->token); });
+    w.once([&] { t.log_token[entry] = come.header.token; });
     write_log(w, t, route, owners, entry);
   }
   w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
@@ -119,6 +123,23 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   w.each(W::Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
   w.credit(W::Members::only(source), [&](Lane s) { return f.in.mark(s); });
   return true;
+}
+
+// All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
+template <Warp W>
+TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
+                                   uint32_t channel, int source) {
+  const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
+  const uint64_t end = last - first < waiting ? last : first + waiting;
+  if (first == end) return;
+  auto come = read_heading(w, t, f.in.first(source), first);
+  for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
+    const bool more = entry + 1 < end;
+    const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
+    if (!header_fits(w, t, come.header, source, channel)) return;
+    if (!forward_token(w, t, grants, f, come, source)) return;
+    come = next;
+  }
 }
 
 template <Warp W>
@@ -142,9 +163,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
       });
-      bool moved = true;
-      while (moved && w.pick(f.entry, s) < w.pick(f.last, s) && f.in.arrived(s) && !w.failed())
-        moved = header_fits(w, t, f.in.first(s), s, channel) && forward_token(w, t, grants, f, s);
+      forward_source(w, t, grants, f, channel, s);
       w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });

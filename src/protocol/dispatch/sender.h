@@ -44,15 +44,16 @@ struct DispatchSending {
 
 template <Warp W>
 TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
-                               uint64_t token) {
+                               const Routed<W>& routed) {
   const Board& b = *t.call.board;
   const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
   const Set all = Set::first(int(t.width));
-  auto route = w.template per<Route>(all, [&](Lane l) { return t.routes[token * t.width + l]; });
+  const uint64_t token = routed.number;
+  const auto& route = routed.route;
   const Set chosen = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const Set near = w.where(chosen, [&](Lane l) { return route[l].target < peers; });
-  const auto row = w.template per<Word>(
-      near, [&](Lane l) { return grants.row(w, int(route[l].target), own_slot, route[l].ordinal); });
+  const auto row =
+      w.template per<Word>(near, [&](Lane l) { return grants.row(int(route[l].target), own_slot, route[l].ordinal); });
   const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set away = chosen - near, to = mates | away;
   const Set ringed = w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
@@ -96,8 +97,12 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
     out.rails.begin(w, channel, nodes);
     const uint64_t end = t.cut().end(channel);
     if (t.cut().begin(channel) == end) reached<typename W::Plants>(Situation::kChannelEmpty);
-    for (uint64_t token = t.cut().begin(channel); token < end && !w.failed(); ++token)
-      send_token(w, t, grants, out, token);
+    auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
+    for (; routed.number < end && !w.failed();) {
+      const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
+      send_token(w, t, grants, out, routed);
+      routed = next;
+    }
     out.rings.keep(w, my_rings);
     out.rails.keep(w, nodes);
   });

@@ -54,26 +54,23 @@ struct DispatchTrip {
   }
   template <class W>
   TRANSLOAD_HD PeerLink peers() const {
-    PeerRings rings = call.board->up.dispatch;
-    if (planted<typename W::Plants>(Canary::kStrideOfCall)) rings.slots.unit = stride_of_call();
-    return {call.board, rings, up_positions};
+    return {call.board, &call.board->up.dispatch, &up_positions, stride<W>()};
   }
   template <class W>
   TRANSLOAD_HD RailLink toward_nodes() const {
-    return {call.board, rails<W>(), rail_positions, call.board->rails, call.board->map.nodes};
+    return {call.board,        &call.board->net.dispatch, &rail_positions,
+            call.board->rails, call.board->map.nodes,     stride<W>()};
   }
   template <class W>
   TRANSLOAD_HD RailLink from_sources() const {
-    return {call.board, rails<W>(), rail_positions, call.board->sources, call.board->map.sources()};
+    return {call.board,          &call.board->net.dispatch, &rail_positions,
+            call.board->sources, call.board->map.sources(), stride<W>()};
   }
-
+  // The canary's slots lie as far apart as this call's tokens are long.
   template <class W>
-  TRANSLOAD_HD RailRings rails() const {
-    RailRings rings = call.board->net.dispatch;
-    if (planted<typename W::Plants>(Canary::kStrideOfCall)) rings.send.unit = rings.recv.unit = stride_of_call();
-    return rings;
+  TRANSLOAD_HD uint64_t stride() const {
+    return planted<typename W::Plants>(Canary::kStrideOfCall) ? round_up(shape.bytes(), kSlotAlign) : 0;
   }
-  TRANSLOAD_HD uint64_t stride_of_call() const { return round_up(shape.bytes(), kSlotAlign); }
 };
 
 TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {

@@ -38,6 +38,12 @@ void CudaGroup::take_device() {
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
                 "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
+  const uint64_t members = uint64_t(map.peers) * std::max(map.sources(), uint32_t(kDispatchLanes));
+  for (const auto& [what, value] : {std::pair{"ranks of topology", uint64_t(map.ranks)},
+                                    {"streams between peers (peers x streams of topology)", members}})
+    if (value > kCudaMembersMax)
+      throw Error(Code::kInvalidArgument, std::string(what) + ": " + std::to_string(value) + ", must be at most " +
+                                              std::to_string(kCudaMembersMax) + " on GPUs");
   if (options.scale_out == ScaleOutChoice::kLibfabric)
     throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
   check_cuda(cudaSetDevice(device), "cudaSetDevice", device);

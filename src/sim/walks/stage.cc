@@ -75,7 +75,6 @@ void Stage::link(Rank& rank) {
   b.mapped = rank.mapped.data();
   b.rails = rank.rails.data();
   b.sources = rank.sources.data();
-  b.positions = nullptr;
   b.always = &always_;
 }
 
@@ -93,17 +92,17 @@ Positions Stage::positions_of(uint32_t rank) {
 
 PeerLink Stage::peers(uint32_t rank) {
   Rank& r = *ranks_[rank];
-  return {&r.board, r.board.up.dispatch, r.positions};
+  return {&r.board, &r.board.up.dispatch, &r.positions};
 }
 
 RailLink Stage::toward_nodes(uint32_t rank) {
   Rank& r = *ranks_[rank];
-  return {&r.board, r.board.net.dispatch, r.positions, r.board.rails, r.board.map.nodes};
+  return {&r.board, &r.board.net.dispatch, &r.positions, r.board.rails, r.board.map.nodes};
 }
 
 RailLink Stage::from_sources(uint32_t rank) {
   Rank& r = *ranks_[rank];
-  return {&r.board, r.board.net.dispatch, r.positions, r.board.sources, r.board.map.sources()};
+  return {&r.board, &r.board.net.dispatch, &r.positions, r.board.sources, r.board.map.sources()};
 }
 
 void Stage::reset() {

@@ -28,18 +28,18 @@ class Boards {
 
   struct Kept {
     std::vector<Word> sent, taken, drained;
-    Positions positions() { return {sent.data(), taken.data(), drained.data()}; }
+    Positions positions;
   };
   std::vector<Board> boards;
   std::vector<Kept> kept;  // of the rank's dispatch rings along rails, or between peers: a test uses one kind
   char* net(uint32_t rank) { return reinterpret_cast<char*>(net_[rank].data()); }
   RailLink toward_nodes(uint32_t r) {
-    return {&boards[r], boards[r].net.dispatch, kept[r].positions(), boards[r].rails, boards[r].map.nodes};
+    return {&boards[r], &boards[r].net.dispatch, &kept[r].positions, boards[r].rails, boards[r].map.nodes};
   }
   RailLink from_sources(uint32_t r) {
-    return {&boards[r], boards[r].net.dispatch, kept[r].positions(), boards[r].sources, boards[r].map.sources()};
+    return {&boards[r], &boards[r].net.dispatch, &kept[r].positions, boards[r].sources, boards[r].map.sources()};
   }
-  PeerLink peers(uint32_t r) { return {&boards[r], boards[r].up.dispatch, kept[r].positions()}; }
+  PeerLink peers(uint32_t r) { return {&boards[r], &boards[r].up.dispatch, &kept[r].positions}; }
 
  private:
   void lay(uint32_t r, uint32_t slots) {
@@ -53,6 +53,7 @@ class Boards {
     net_[r].resize(b.net.bytes / 8);
     const size_t most = size_t(kChannels) * (b.map.peers * kDispatchLanes + b.map.nodes + b.map.sources());
     kept[r].sent.resize(most), kept[r].taken.resize(most), kept[r].drained.resize(most);
+    kept[r].positions = {kept[r].sent.data(), kept[r].taken.data(), kept[r].drained.data()};
   }
   void link(uint32_t r, bool mapped) {
     Board& b = boards[r];
