@@ -43,6 +43,7 @@ constexpr NamedRung kRungs[] = {
     {"03 copy", copy_rung},
     {"04 reduce", reduce_rung},
     {"05 publish", publish_rung},
+    {"05 settle", settle_rung},
     {"06 credit", credit_rung},
     {"06 more marks than a warp holds", marks_rung},
     {"07 any of many streams", any_rung},

@@ -349,8 +349,12 @@ inline void reduce_rung(Stage& stage) {
                       {Set{0x7}, Set{0x8}, {}},
                       {{}, Set::first(32), {}},
                       {Set{0xFFFF}, Set{0xFF0000}, Set{0xFF000000u}},
-                      {{}, {}, {}}};
-  for (uint32_t elements : {8, 12, 24, 256, 7168}) {
+                      {{}, {}, {}},
+                      {{}, Set{0x10}, {}},
+                      {{}, Set{0x1001}, Set{0x2}},
+                      {{}, Set{0x33}, {}},
+                      {{}, Set{0x80000000u}, Set{0x7F}}};
+  for (uint32_t elements : {8, 12, 24, 256, 520, 7168}) {
     const SumRoom room(elements);
     for (const auto& t : kTypes)
       for (const Sum& sum : sums)

@@ -15,6 +15,7 @@ struct PublishRung {
   static constexpr size_t kSourcesAt = 16 << 20;
   uint32_t row_bytes;
   uint64_t rows;
+  bool settles;  // and then tells by a store that is no mark
 
   TRANSLOAD_DEVICE static Word value(int from, int ring, uint64_t row, uint64_t k) {
     return (row * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u) ^ uint64_t(from * 8 + ring) << 56;
@@ -44,8 +45,15 @@ struct PublishRung {
         reinterpret_cast<Word*>(source)[k] = value(a.side, ring, i, k);
       a.wrote();
       char* const to = reinterpret_cast<char*>(slot(a, a.side, ring, i));
-      a.w.scatter({source, row_bytes, nullptr, 0}, Set::only(0), [&](Lane) { return Destination{to, nullptr, false}; });
-      a.publish(tail(a, a.side, ring), i + 1);
+      a.w.scatter({source, row_bytes, nullptr, 0}, Set::only(ring + 3), [&](Lane) {
+        return Destination{to, nullptr, false};
+      });
+      if (!settles) {
+        a.publish(tail(a, a.side, ring), i + 1);
+        continue;
+      }
+      a.w.settle();
+      a.w.once([&] { ptx::store_release(tail(a, a.side, ring), i + 1); });
     }
     a.w.drain();
   }
@@ -71,18 +79,21 @@ struct PublishRung {
       consume(a, a.number - kRings);
   }
 };
+inline void play_rings(Stage& stage, const PublishRung& rung, uint32_t every) {
+  stage.clear();
+  Setting setting;
+  setting.publish_every = setting.credit_every = every;
+  stage.play<ScatterPipe>(rung, {2 * PublishRung::kRings, 2 * PublishRung::kRings}, setting);
+  for (int ring = 0; ring < PublishRung::kRings; ++ring)
+    for (int side : {0, 1}) stage.ledger.eq(stage.word(side, ring), rung.rows, "the tail of a ring");
+}
 inline void publish_rung(Stage& stage) {
   for (uint32_t every : {1, 8})
-    for (uint32_t row_bytes : {64, 128, 256, 448, 512, 14336}) {
-      stage.clear();
-      const uint64_t rows = row_bytes > 1024 ? 1500 : 6000;
-      Setting setting;
-      setting.publish_every = setting.credit_every = every;
-      stage.play<ScatterPipe>(PublishRung{row_bytes, rows}, {2 * PublishRung::kRings, 2 * PublishRung::kRings},
-                              setting);
-      for (int ring = 0; ring < PublishRung::kRings; ++ring)
-        for (int side : {0, 1}) stage.ledger.eq(stage.word(side, ring), rows, "the tail of a ring");
-    }
+    for (uint32_t row_bytes : {64, 128, 256, 448, 512}) play_rings(stage, {row_bytes, 6000, false}, every);
+  play_rings(stage, {14336, 1500, false}, 8);
+}
+inline void settle_rung(Stage& stage) {
+  for (uint32_t row_bytes : {64, 256, 512}) play_rings(stage, {row_bytes, 6000, true}, 8);
 }
 
 // Rung 6: rings of one slot and of few, whatever is batched: marks are all set before a warp really waits.

@@ -63,7 +63,7 @@ class Tree:
         files = {}
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if name not in cls.SKIPPED]
-            for name in names:
+            for name in set(names) - cls.SKIPPED:  # .git of a worktree is a file
                 path = os.path.join(folder, name)
                 try:
                     with open(path, encoding="utf-8") as file:
