@@ -128,6 +128,7 @@ class CudaCombine {
     launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
+    g_.end_call(in_.stream);
   }
 
   CudaGroup& g_;

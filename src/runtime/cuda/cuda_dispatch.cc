@@ -154,6 +154,7 @@ class CudaDispatch {
     launch.near = g_.near_shape(0);
     launch.ticket = ticket;
     g_.launched(launch_notify(launch, stream_), "notify");
+    g_.end_call(in_.stream);
     if (rows_max_ == kNoRowsMax) {
       g_.await_ticket(ticket);
       rows_ = int64_t(g_.words().rows);
@@ -270,6 +271,7 @@ class CudaDispatch {
     launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
+    g_.end_call(in_.stream);
   }
 
   DispatchOutputs finish() {

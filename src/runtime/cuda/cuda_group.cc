@@ -79,9 +79,31 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
 
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
   operation = what;
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  check_cuda(cudaStreamIsCapturing(stream_of(stream), &capture), "cudaStreamIsCapturing", device);
-  if (capture == cudaStreamCaptureStatusNone) begun_.fetch_add(1, std::memory_order_release);
+  const bool captured = capturing(stream);
+  if (captured && last_stream_ != nullptr && last_stream_ != stream.handle)
+    throw Error(Code::kInvalidArgument,
+                "stream: a capture on another stream than the last call's, must be the same while it is captured");
+  if (captured) return;
+  if (last_stream_ != nullptr && last_stream_ != stream.handle)
+    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
+  last_stream_ = stream.handle;
+  begun_.fetch_add(1, std::memory_order_release);
+}
+
+void CudaGroup::end_call(const Stream& stream) {
+  if (!capturing(stream)) check_cuda(cudaEventRecord(done_, stream_of(stream)), "cudaEventRecord", device);
+}
+
+bool CudaGroup::capturing(const Stream& stream) const {
+  cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
+  check_cuda(cudaStreamIsCapturing(stream_of(stream), &state), "cudaStreamIsCapturing", device);
+  return state != cudaStreamCaptureStatusNone;
+}
+
+// My own kernels have ended. Not the device's: those of another rank may wait for this thread.
+void CudaGroup::drain() {
+  if (done_ == nullptr || cudaSetDevice(device) != cudaSuccess) return;
+  while (cudaEventQuery(done_) == cudaErrorNotReady) sched_yield();
 }
 
 void CudaGroup::await_ticket(Word ticket) {
@@ -126,7 +148,7 @@ void CudaGroup::fail(const char* what) {
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   plan_.fault = fault_of(verdict, reporter, last_wait());
   plan_.arena->close();
-  cudaDeviceSynchronize();  // kernels leave: the caller's memory is no longer touched by them
+  drain();  // kernels leave: the caller's memory is no longer touched by them
   throw Error(*plan_.fault);
 }
 
@@ -183,8 +205,8 @@ std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback
 CudaGroup::~CudaGroup() {
   closing_.store(true, std::memory_order_release);
   if (watcher_.joinable()) watcher_.join();
-  cudaSetDevice(device);
-  cudaDeviceSynchronize();  // before anything is unmapped
+  drain();  // before anything is unmapped
+  if (done_ != nullptr) cudaEventDestroy(done_);
   if (control) control->goodbye();
 }
 

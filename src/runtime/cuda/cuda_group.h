@@ -1,5 +1,7 @@
 // A group on GPUs: one rank's device memory, pinned words and control channel around the kernels of its calls.
 #pragma once
+#include <cuda_runtime_api.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -60,8 +62,9 @@ struct CudaGroup final : Group::Impl {
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kDeskBytesMax; }
   NearShape near_shape(uint64_t tail_bytes) const;
   void launched(int error, const char* kernel) const;
-  // A call begins; a phase of it does.
+  // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
+  void end_call(const Stream& stream);
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
@@ -94,6 +97,8 @@ struct CudaGroup final : Group::Impl {
   void fill_board();
   void load_kernels();
   bool faulted() const;
+  bool capturing(const Stream& stream) const;
+  void drain();
   WaitRecord last_wait() const;
   void tell_fault();
   void watch();
@@ -101,7 +106,10 @@ struct CudaGroup final : Group::Impl {
   DeviceInfo info_;
   PinnedBlock pinned_;  // HostWords, then expert counts
   std::vector<DeviceBlock> blocks_;
+  uint64_t block_used_ = 0;  // of the last one
   std::vector<char*> peer_base_;
+  cudaEvent_t done_ = nullptr;   // the last call has
+  void* last_stream_ = nullptr;  // that it was given to
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};

@@ -47,6 +47,7 @@ void CudaGroup::take_device() {
   if (options.scale_out == ScaleOutChoice::kLibfabric)
     throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
   check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
+  check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
 }
 
 // Blocks of ranks that share a device wait for each other: they have to fit on it together.
@@ -94,8 +95,13 @@ void CudaGroup::map_memory() {
 // Zeros, as long as the group.
 template <class T>
 T* CudaGroup::make(uint64_t count) {
-  blocks_.emplace_back(device, std::max<uint64_t>(16, count * sizeof(T)), "group");
-  return reinterpret_cast<T*>(blocks_.back().base());
+  constexpr uint64_t kChunk = 4 << 20;
+  const uint64_t bytes = round_up(std::max<uint64_t>(1, count * sizeof(T)), 256);
+  if (blocks_.empty() || block_used_ + bytes > blocks_.back().bytes()) {
+    blocks_.emplace_back(device, std::max(kChunk, bytes), "group");
+    block_used_ = 0;
+  }
+  return reinterpret_cast<T*>(blocks_.back().base() + std::exchange(block_used_, block_used_ + bytes));
 }
 
 template <class T>

@@ -4,8 +4,13 @@
 #include <cuda_runtime_api.h>
 
 #include <cstring>
+#include <map>
+#include <mutex>
 
+#include "base/math.h"
+#include "transport/scaleup/nvlink/backing.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
+#include "transport/scaleup/nvlink/device_info.h"
 #include "transport/scaleup/nvlink/driver.h"
 #include "transport/scaleup/shm/room.h"
 
@@ -45,49 +50,65 @@ void zero_device(int device, void* at, size_t bytes) {
 
 DeviceBlock::DeviceBlock(int device, size_t bytes, const std::string& what) : bytes_(bytes), device_(device) {
   if (bytes == 0) throw Error(Code::kInvalidArgument, what + ": 0 bytes, but at least 1");
-  OnDevice here(device);
   check_device_room(device, bytes, what);
-  void* at = nullptr;
-  const cudaError_t error = cudaMalloc(&at, bytes);
-  if (error == cudaErrorMemoryAllocation) {  // others took it meanwhile, or it is in pieces
-    (void)cudaGetLastError();
-    throw_no_room(device, bytes, what);
-  }
-  check_cuda(error, "cudaMalloc", device);
-  base_ = static_cast<char*>(at);
-  try {
-    zero_device(device, base_, bytes);
-  } catch (...) {
-    reset();
-    throw;
-  }
+  const Devices all = find_devices();
+  backing_ = all.devices.at(size_t(device)).vmm_by_fd ? make_vmm(device, bytes) : make_plain(device, bytes);
+  backing_->close_fd();
 }
 
-void DeviceBlock::reset() {
-  if (base_ == nullptr) return;
-  OnDevice here(device_, std::nothrow);
-  if (here) cudaFree(base_);
-  base_ = nullptr;
+DeviceBlock::DeviceBlock() = default;
+DeviceBlock::~DeviceBlock() = default;
+DeviceBlock::DeviceBlock(DeviceBlock&&) noexcept = default;
+DeviceBlock& DeviceBlock::operator=(DeviceBlock&&) noexcept = default;
+char* DeviceBlock::base() const { return backing_ ? backing_->base() : nullptr; }
+
+namespace {
+
+// Freeing pinned memory waits for every kernel of the device, also for one that waits for a rank of this process. So it
+// is kept for the process's next block.
+struct PinnedPool {
+  std::mutex mutex;
+  std::multimap<size_t, char*> free;
+
+  char* take(size_t bytes) {
+    const std::lock_guard lock(mutex);
+    const auto found = free.lower_bound(bytes);
+    if (found == free.end() || found->first != bytes) return nullptr;
+    char* const at = found->second;
+    free.erase(found);
+    return at;
+  }
+  void give(size_t bytes, char* at) {
+    const std::lock_guard lock(mutex);
+    free.emplace(bytes, at);
+  }
+};
+PinnedPool& pinned_pool() {
+  static auto* const pool = new PinnedPool;  // outlives every group
+  return *pool;
 }
 
-PinnedBlock::PinnedBlock(int device, size_t bytes) : bytes_(bytes), device_(device) {
+}  // namespace
+
+PinnedBlock::PinnedBlock(int device, size_t bytes) : bytes_(round_up(bytes, 4096)), device_(device) {
   if (bytes == 0) throw Error(Code::kInvalidArgument, "pinned host memory: 0 bytes, but at least 1");
   OnDevice here(device);
-  check_room(bytes, "pinned host memory");
+  host_ = pinned_pool().take(bytes_);
   void* at = nullptr;
-  check_cuda(cudaHostAlloc(&at, bytes, cudaHostAllocMapped | cudaHostAllocPortable), "cudaHostAlloc", device);
-  host_ = static_cast<char*>(at);
+  if (host_ == nullptr) {
+    check_room(bytes_, "pinned host memory");
+    check_cuda(cudaHostAlloc(&at, bytes_, cudaHostAllocMapped | cudaHostAllocPortable), "cudaHostAlloc", device);
+    host_ = static_cast<char*>(at);
+  }
   const cudaError_t error = cudaHostGetDevicePointer(&at, host_, 0);
   if (error != cudaSuccess) reset();
   check_cuda(error, "cudaHostGetDevicePointer", device);
   on_device_ = static_cast<char*>(at);
-  std::memset(host_, 0, bytes);
+  std::memset(host_, 0, bytes_);
 }
 
 void PinnedBlock::reset() {
-  if (host_ == nullptr) return;
-  OnDevice here(device_, std::nothrow);
-  if (here) cudaFreeHost(host_);
+  if (host_ != nullptr) pinned_pool().give(bytes_, host_);
   host_ = nullptr;
 }
 

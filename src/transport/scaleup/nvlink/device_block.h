@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -16,37 +17,30 @@ void check_device_room(int device, uint64_t bytes, const std::string& what);
 // Zeros `bytes` at `at` on the device; they have landed when it returns, whatever runs on other streams.
 void zero_device(int device, void* at, size_t bytes);
 
-// Memory of a device: zeros. Freed with it, and freeing waits for the kernels of that device: not while one of them
-// waits for this thread.
+class DeviceBacking;
+
+// Memory of a device: zeros. Where the device can map pages by itself, freeing waits for no kernel: whoever frees has
+// drained its own. Elsewhere it waits for all of that device.
 class DeviceBlock {
  public:
-  DeviceBlock() = default;
+  DeviceBlock();
   // Throws Error{kOutOfMemory}, or {kNotSupported} if there is no GPU.
   DeviceBlock(int device, size_t bytes, const std::string& what = "device memory");
-  ~DeviceBlock() { reset(); }
-  DeviceBlock(DeviceBlock&& other) noexcept { *this = std::move(other); }
-  DeviceBlock& operator=(DeviceBlock&& other) noexcept {
-    if (this == &other) return *this;
-    reset();
-    base_ = std::exchange(other.base_, nullptr);
-    bytes_ = std::exchange(other.bytes_, 0);
-    device_ = other.device_;
-    return *this;
-  }
+  ~DeviceBlock();
+  DeviceBlock(DeviceBlock&&) noexcept;
+  DeviceBlock& operator=(DeviceBlock&&) noexcept;
 
-  char* base() const { return base_; }
+  char* base() const;
   size_t bytes() const { return bytes_; }
   int device() const { return device_; }
 
  private:
-  void reset();
-
-  char* base_ = nullptr;
+  std::unique_ptr<DeviceBacking> backing_;
   size_t bytes_ = 0;
   int device_ = -1;
 };
 
-// Pinned host memory that kernels of every device reach: zeros. Freeing waits as for DeviceBlock.
+// Pinned host memory that kernels of every device reach: zeros. The process keeps it for its next block.
 class PinnedBlock {
  public:
   PinnedBlock() = default;
