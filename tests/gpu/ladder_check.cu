@@ -45,6 +45,7 @@ constexpr NamedRung kRungs[] = {
     {"05 publish", publish_rung},
     {"05 settle", settle_rung},
     {"06 credit", credit_rung},
+    {"06 forwarded", forward_rung},
     {"06 more marks than a warp holds", marks_rung},
     {"07 any of many streams", any_rung},
     {"07 poll", poll_rung},

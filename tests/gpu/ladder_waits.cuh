@@ -136,6 +136,93 @@ inline void credit_rung(Stage& stage) {
     }
 }
 
+// A row goes on from a ring to the next one: the credit of a slot waits until the move has read it. Of each line, side
+// 0 has both ends (agents 2 * line and 2 * line + 1), side 1 forwards.
+struct ForwardRung {
+  static constexpr int kLines = 3;
+  static constexpr size_t kSourcesAt = 16 << 20, kArrivalsAt = 32 << 20;
+  uint64_t slots, rows;
+  uint32_t row_bytes;
+  bool sums;  // of one row, which is a copy too
+
+  TRANSLOAD_DEVICE static Word value(int line, uint64_t row, uint64_t k) {  // as bf16 each is positive and finite
+    return ((row * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u) ^ uint64_t(line)) & 0x3FFF3FFF3FFF3FFFu;
+  }
+  TRANSLOAD_DEVICE uint64_t at(int line, uint64_t i) const { return (uint64_t(line) * slots + i % slots) * row_bytes; }
+  TRANSLOAD_DEVICE Word free_from(uint64_t i) const { return i < slots ? 0 : i + 1 - slots; }
+
+  template <class W>
+  TRANSLOAD_DEVICE void produce(Agent<W>& a, int line) const {
+    for (uint64_t i = 0; i < rows && a.await(a.mine(100 + line), free_from(i), 1, Waiting::kCredit); ++i) {
+      char* const source = a.room(0) + kSourcesAt + at(line, i);
+      for (uint32_t k = threadIdx.x % 32; k < row_bytes / 8; k += 32)
+        reinterpret_cast<Word*>(source)[k] = value(line, i, k);
+      a.wrote();
+      char* const to = a.room(1) + at(line, i);
+      a.w.scatter({source, row_bytes, nullptr, 0}, Set::only(0), [&](Lane) { return Destination{to, nullptr, false}; });
+      a.publish(a.word(1, line), i + 1);
+    }
+    a.w.settle();
+  }
+  template <class W>
+  TRANSLOAD_DEVICE void forward(Agent<W>& a, int line) const {
+    for (uint64_t i = 0; i < rows; ++i) {
+      if (!a.await(a.mine(line), i + 1, 0) || !a.await(a.mine(300 + line), free_from(i), 0, Waiting::kCredit)) break;
+      const char* const from = a.room(1) + at(line, i);
+      char* const to = a.room(0) + kArrivalsAt + at(line, i);
+      if (sums) {
+        const SumShape shape{row_bytes / 2, Scalar::kBf16, Scalar::kBf16, Scalar::kBf16, {nullptr, nullptr}, false};
+        a.w.reduce(to, shape, Sum{{}, Set::only(5), {}}, [&](Lane) { return from; });
+      } else {
+        a.w.scatter({from, row_bytes, nullptr, 0}, Set::only(7), [&](Lane) { return Destination{to, nullptr, false}; });
+      }
+      a.publish(a.word(0, 200 + line), i + 1);
+      a.credit(a.word(0, 100 + line), i + 1);
+    }
+    a.w.settle();
+  }
+  template <class W>
+  TRANSLOAD_DEVICE void consume(Agent<W>& a, int line) const {
+    for (uint64_t i = 0; i < rows && a.await(a.mine(200 + line), i + 1, 1); ++i) {
+      const Word* const row = reinterpret_cast<const Word*>(a.room(0) + kArrivalsAt + at(line, i));
+      for (uint32_t k = threadIdx.x % 32; k < row_bytes / 8; k += 32)
+        a.tally.eq(a.w.peek(row + k), value(line, i, k), __LINE__);
+      a.credit(a.word(1, 300 + line), i + 1);
+    }
+    a.w.settle();
+  }
+  template <class W>
+  TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
+    if (a.side == 1)
+      forward(a, a.number);
+    else if (a.number % 2 == 0)
+      produce(a, a.number / 2);
+    else
+      consume(a, a.number / 2);
+    a.tally.eq(a.w.failed(), false, __LINE__);
+  }
+};
+inline void forward_rung(Stage& stage) {
+  constexpr int kLines = ForwardRung::kLines;
+  for (uint32_t every : {1, 8})
+    for (uint64_t slots : {1, 2, 16})
+      for (uint32_t row_bytes : {64, 4112, 14336})
+        for (bool sums : {false, true}) {
+          stage.clear();
+          const ForwardRung rung{slots, 1000, row_bytes, sums};
+          Setting setting;
+          setting.publish_every = setting.credit_every = every;
+          if (sums)
+            stage.play<ReducePipe>(rung, {2 * kLines, kLines}, setting);
+          else
+            stage.play<ScatterPipe>(rung, {2 * kLines, kLines}, setting);
+          for (int line = 0; line < kLines; ++line) {
+            stage.ledger.eq(stage.word(0, 200 + line), rung.rows, "rows that arrived");
+            stage.ledger.eq(stage.word(0, 100 + line), rung.rows, "slots that were freed");
+          }
+        }
+}
+
 struct MarksRung {
   static constexpr int kWords = 300;
   bool credits;
