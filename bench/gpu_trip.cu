@@ -34,8 +34,8 @@ void must(cudaError_t error, const char* what) {
 }
 
 struct Options {
-  uint32_t gpus = 2, ranks_per_gpu = 1, tokens = 4096, hidden = 7168, experts = 256, top_k = 8, sms = 16, channels = 256,
-           slots = 4, iterations = 30;
+  uint32_t gpus = 2, ranks_per_gpu = 1, tokens = 4096, hidden = 7168, experts = 256, top_k = 8;
+  uint32_t sms = 16, channels = 256, slots = 4, iterations = 30;
   std::vector<uint32_t> nodes;
   std::string command;
   uint32_t ranks() const { return gpus * ranks_per_gpu; }
@@ -266,8 +266,9 @@ class Rank {
     std::string nodes;
     for (uint32_t n : o_.nodes) nodes += (nodes.empty() ? "" : ",") + std::to_string(n);
     std::printf(
-        "{\"case\":\"%s\",\"executor\":\"cuda\",\"gpus\":%u,\"ranks_per_gpu\":%u,\"node_sizes\":[%s],\"sms\":%u,\"tokens\":%u,"
-        "\"hidden\":%u,\"channels\":%u,\"slots\":%u,\"us\":{\"min\":%.1f,\"median\":%.1f,\"max\":%.1f},\"logical_gbps\":%.1f,"
+        "{\"case\":\"%s\",\"executor\":\"cuda\",\"gpus\":%u,\"ranks_per_gpu\":%u,\"node_sizes\":[%s],\"sms\":%u,"
+        "\"tokens\":%u,\"hidden\":%u,\"channels\":%u,\"slots\":%u,"
+        "\"us\":{\"min\":%.1f,\"median\":%.1f,\"max\":%.1f},\"logical_gbps\":%.1f,"
         "\"method\":\"%s\",\"command\":\"%s\"}\n",
         name, o_.gpus, o_.ranks_per_gpu, nodes.c_str(), o_.sms, o_.tokens, o_.hidden, o_.channels, o_.slots, slowest[0],
         median, slowest.back(), double(shared_.received_bytes) / median * 1e-3, method, o_.command.c_str());

@@ -50,6 +50,8 @@ CANARIES = [
     ("seam", with_file("src/protocol/d.cc", "// D.\nvoid f(HostMemory&);\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nint x = epoll_create1(0);\n")),
     ("memory-order", with_file("src/base/b.cc", "// B.\nauto o = std::memory_order_acquire;\n")),
+    ("assembly", with_file("src/kernels/k.cu", '// K.\nvoid f() { asm volatile("exit;"); }\n')),
+    ("assembly", with_file("src/base/b.cc", '// B.\nvoid f() { __asm__(""); }\n')),
     ("exceptions", with_file("src/protocol/d.cc", "// D.\nvoid f() {\n  throw 1;\n}\n")),
     ("leftovers", with_file("src/base/b.cc", f"// {WORD}: later.\n")),
     ("leftovers", with_file("README.md", "This is a place" + "holder.\n")),

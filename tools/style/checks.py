@@ -37,6 +37,7 @@ BELOW_THE_SEAM = re.compile(
 MACHINE_HEADER = re.compile(r"^(?:cuda|cooperative_groups|nccl|nvshmem|rdma/|hwy/)")
 MEMORY_ORDER = re.compile(r"\bmemory_order\w*|\batomic_(?:thread|signal)_fence\b|\b__atomic_\w+|\b__sync_\w+")
 MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/runtime/", "tests/", "bench/")
+ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/executor/cuda/ptx.cuh"
 EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
 LEFTOVERS = re.compile(
     r"\b(?:TO[D]O|FIX[M]E|XX[X]|HA[C]K|WI[P]|TB[D])\b|^(?:<{7}|={7}$|>{7})|^\s*#\s*if\s+0\b|"
@@ -62,7 +63,7 @@ class Tree:
         files = {}
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if name not in cls.SKIPPED]
-            for name in names:
+            for name in set(names) - cls.SKIPPED:  # .git of a worktree is a file
                 path = os.path.join(folder, name)
                 try:
                     with open(path, encoding="utf-8") as file:
@@ -171,6 +172,11 @@ def check_memory_order(tree):
                        "outside of channel, executor, transport, runtime", cpp.code_of)
 
 
+def check_assembly(tree):
+    yield from matches(tree, ASSEMBLY, lambda path: path.startswith(("src/", "cli/")) and path != ASSEMBLY_AT_HOME,
+                       f"outside of {ASSEMBLY_AT_HOME}", cpp.code_of)
+
+
 def check_exceptions(tree):
     yield from matches(tree, EXCEPTIONS, lambda path: path.startswith("src/protocol/"),
                        "in a role, which must not throw", cpp.code_of)
@@ -265,6 +271,7 @@ CHECKS = {
     "parameters": check_parameters,
     "seam": check_seam,
     "memory-order": check_memory_order,
+    "assembly": check_assembly,
     "exceptions": check_exceptions,
     "leftovers": check_leftovers,
     "machine": check_machine,

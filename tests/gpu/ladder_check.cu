@@ -1,0 +1,96 @@
+// The ladder of tests/ladder/warp on CudaWarp: warps of two GPUs, or of one, as agents. The first red rung is the place
+// to look.
+//
+//   ladder_check [--spoil] [RUNG...]     a line a rung; exits 1 if one failed, 77 without a GPU
+//
+// RUNG: how the names of the rungs begin that are to run; none: all.
+// --spoil: the first comparison of every thread must come out wrong, and every rung must be red: none is green by
+// itself.
+#include <functional>
+
+#include "gpu/ladder_moves.cuh"
+#include "gpu/ladder_waits.cuh"
+
+namespace transload::gpu {
+namespace {
+
+bool run_rung(Stage& stage, const char* name, const std::function<void(Stage&)>& body) {
+  Ledger& ledger = stage.ledger;
+  const bool spoil = ledger.spoil;
+  ledger = {};
+  ledger.spoil = spoil;
+  stage.clear();
+  body(stage);
+  const bool good = ledger.wrong == 0 && ledger.done > 0;
+  std::printf("%s %s: %llu comparisons", good ? "ok    " : "FAILED", name, (unsigned long long)ledger.done);
+  if (ledger.done == 0) std::printf(", and a rung that compares nothing is red");
+  if (ledger.wrong != 0) std::printf(", %llu wrong; %s", (unsigned long long)ledger.wrong, ledger.first.c_str());
+  std::printf("\n");
+  std::fflush(stdout);
+  return good;
+}
+
+struct NamedRung {
+  const char* name;
+  void (*body)(Stage&);
+};
+
+constexpr NamedRung kRungs[] = {
+    {"01 sets", sets_rung},
+    {"02 values", values_rung},
+    {"03 scatter", scatter_rung},
+    {"03 scatters in a row", scatters_rung},
+    {"03 copy", copy_rung},
+    {"04 reduce", reduce_rung},
+    {"05 publish", publish_rung},
+    {"05 settle", settle_rung},
+    {"06 credit", credit_rung},
+    {"06 forwarded", forward_rung},
+    {"06 more marks than a warp holds", marks_rung},
+    {"07 any of many streams", any_rung},
+    {"07 poll", poll_rung},
+    {"08 many waits", turns_rung},
+    {"09 claim", claim_rung},
+    {"09 the last to arrive speaks for all", arrive_rung},
+    {"10 a deadline", deadline_rung},
+    {"10 a broken promise", broken_rung},
+    {"11 the host's abort", abort_rung},
+};
+
+bool wanted(const NamedRung& rung, const std::vector<std::string>& names) {
+  const std::string name = rung.name;
+  return names.empty() || std::any_of(names.begin(), names.end(),
+                                      [&](const std::string& n) { return name.compare(0, n.size(), n) == 0; });
+}
+
+int run_ladder(bool spoil, const std::vector<std::string>& names) {
+  const int gpus = gpus_for_stage();
+  if (gpus == 0) {
+    std::printf("skipped: no GPU here\n");
+    return 77;
+  }
+  Stage stage(gpus);
+  std::printf("%d GPU%s two sides\n", gpus, gpus == 1 ? " plays" : "s play");
+  stage.ledger.spoil = spoil;
+  int rungs = 0, green = 0;
+  for (const NamedRung& rung : kRungs) {
+    if (!wanted(rung, names)) continue;
+    ++rungs;
+    green += run_rung(stage, rung.name, rung.body);
+  }
+  std::printf("skipped 11 stopped: a GPU is not stopped by a signal\n");
+  std::printf("skipped 12 network: a rail that is not mapped is not reached from a GPU\n");
+  std::printf("%d rungs, %d red%s\n", rungs, rungs - green, spoil ? ", and all of them should be" : "");
+  return rungs > 0 && green == (spoil ? 0 : rungs) ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace transload::gpu
+
+int main(int argc, char** argv) {
+  setenv("CUDA_MODULE_LOADING", "EAGER", 1);  // nothing is loaded while kernels wait for each other
+  std::vector<std::string> names(argv + 1, argv + argc);
+  const bool spoil = !names.empty() && names[0] == "--spoil";
+  if (spoil) names.erase(names.begin());
+  return transload::gpu::run_ladder(spoil, names);
+}
