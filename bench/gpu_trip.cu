@@ -43,11 +43,11 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   Options o;
-  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},         {"--ranks-per-gpu", &o.ranks_per_gpu},
-                                           {"--tokens", &o.tokens},     {"--hidden", &o.hidden},
-                                           {"--experts", &o.experts},   {"--top-k", &o.top_k},
-                                           {"--sms", &o.sms},           {"--channels", &o.channels},
-                                           {"--slots", &o.slots},       {"--iterations", &o.iterations}};
+  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},       {"--ranks-per-gpu", &o.ranks_per_gpu},
+                                           {"--tokens", &o.tokens},   {"--hidden", &o.hidden},
+                                           {"--experts", &o.experts}, {"--top-k", &o.top_k},
+                                           {"--sms", &o.sms},         {"--channels", &o.channels},
+                                           {"--slots", &o.slots},     {"--iterations", &o.iterations}};
   o.command = "bench_gpu_trip";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
@@ -168,6 +168,14 @@ class Rank {
     in.stream = {stream_};
     measure("combine_bf16", rows_bytes_, [&] { group_->combine(in); });
     measure("dispatch_bf16_first", rows_bytes_, [&] { group_->dispatch(inputs({})); });
+    // The same without the host's wait for the number of rows.
+    DispatchInputs bounded = inputs({});
+    bounded.rows_max = rows + 1;
+    measure("dispatch_bf16_first_rows_max", rows_bytes_, [&] { group_->dispatch(bounded); });
+    DispatchInputs quantised = inputs(handle_);
+    quantised.x = quantised_x();
+    quantised.scales = tensor(scales_, o_.hidden / 128, kF32);
+    measure("dispatch_fp8_cached", uint64_t(rows) * (o_.hidden + o_.hidden / 32), [&] { group_->dispatch(quantised); });
   }
 
  private:
@@ -192,14 +200,18 @@ class Rank {
       return to;
     };
     x_ = upload(x), ids_ = upload(ids), weights_ = upload(weights);
+    scales_ = upload(std::vector<float>(size_t(o_.tokens) * (o_.hidden / 128), 0.5f));
   }
 
+  Tensor tensor(void* data, int64_t columns, DLDataType type) const {
+    Tensor t = matrix(data, o_.tokens, columns, type);
+    t.device = {kDLCUDA, device_};
+    return t;
+  }
+  // The first half of the rows' bytes, as fp8.
+  Tensor quantised_x() const { return tensor(x_, o_.hidden, kF8E4m3); }
+
   DispatchInputs inputs(const Handle& handle) const {
-    auto tensor = [&](void* data, int64_t columns, DLDataType type) {
-      Tensor t = matrix(data, o_.tokens, columns, type);
-      t.device = {kDLCUDA, device_};
-      return t;
-    };
     DispatchInputs in;
     in.x = tensor(x_, o_.hidden, kBf16);
     in.stream = {stream_};
@@ -281,7 +293,7 @@ class Rank {
   int device_ = 0;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
-  void *x_ = nullptr, *ids_ = nullptr, *weights_ = nullptr;
+  void *x_ = nullptr, *ids_ = nullptr, *weights_ = nullptr, *scales_ = nullptr;
   Gate gate_{};
   uint64_t turn_ = 0;
   float host_us_ = 0;
