@@ -1,7 +1,8 @@
 // Times of dispatch and combine on GPUs, ranks as threads of this process, one JSON line a case.
 //
 //   bench_gpu_trip [--gpus 2] [--ranks-per-gpu 1] [--nodes 2,2] [--tokens 4096] [--hidden 7168] [--experts 256]
-//                  [--top-k 8] [--sms 16] [--channels 256] [--slots 4] [--iterations 30]
+//                  [--top-k 8] [--sms 16] [--channels 256] [--slots 4] [--peer-slots 1]
+//                  [--iterations 30]
 //
 // Method "aligned": on every rank's stream a sleep and a barrier of all ranks come before the first event, so that what
 // a launch costs is hidden and ranks start together; "plain": idle GPUs, a barrier of host threads, the call, and the
@@ -35,7 +36,7 @@ void must(cudaError_t error, const char* what) {
 
 struct Options {
   uint32_t gpus = 2, ranks_per_gpu = 1, tokens = 4096, hidden = 7168, experts = 256, top_k = 8;
-  uint32_t sms = 16, channels = 256, slots = 4, iterations = 30;
+  uint32_t sms = 16, channels = 256, slots = 4, peer_slots = 1, iterations = 30;
   std::vector<uint32_t> nodes;
   std::string command;
   uint32_t ranks() const { return gpus * ranks_per_gpu; }
@@ -43,11 +44,17 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   Options o;
-  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},       {"--ranks-per-gpu", &o.ranks_per_gpu},
-                                           {"--tokens", &o.tokens},   {"--hidden", &o.hidden},
-                                           {"--experts", &o.experts}, {"--top-k", &o.top_k},
-                                           {"--sms", &o.sms},         {"--channels", &o.channels},
-                                           {"--slots", &o.slots},     {"--iterations", &o.iterations}};
+  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},
+                                           {"--ranks-per-gpu", &o.ranks_per_gpu},
+                                           {"--tokens", &o.tokens},
+                                           {"--hidden", &o.hidden},
+                                           {"--experts", &o.experts},
+                                           {"--top-k", &o.top_k},
+                                           {"--sms", &o.sms},
+                                           {"--channels", &o.channels},
+                                           {"--slots", &o.slots},
+                                           {"--iterations", &o.iterations},
+                                           {"--peer-slots", &o.peer_slots}};
   o.command = "bench_gpu_trip";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
@@ -133,6 +140,7 @@ class Rank {
     options.top_k_max = o.top_k;
     options.channels = o.channels;
     options.slots = o.slots;
+    options.peer_slots = o.peer_slots;
     options.device = {kDLCUDA, device_};
     options.sms = o.sms;
     options.deadline_ms = 2000;
