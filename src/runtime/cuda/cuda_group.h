@@ -64,6 +64,13 @@ struct CudaGroup final : Group::Impl {
   void launched(int error, const char* kernel) const;
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
+  // Of the thread that calls, around begin_call and all that follows it: told to heartbeats until it goes.
+  struct Caller {
+    explicit Caller(CudaGroup& group) : calling(group.calling_) {}
+    ~Caller() { calling.store(false, std::memory_order_release); }
+    Caller(const Caller&) = delete;
+    std::atomic<bool>& calling;
+  };
   void end_call(const Stream& stream);
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
@@ -98,6 +105,7 @@ struct CudaGroup final : Group::Impl {
   void load_kernels();
   bool faulted() const;
   bool capturing(const Stream& stream) const;
+  bool in_call() const;
   void drain();
   WaitRecord last_wait() const;
   void tell_fault();
@@ -113,7 +121,7 @@ struct CudaGroup final : Group::Impl {
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};
-  std::atomic<uint64_t> begun_{0};  // calls, but captured ones
+  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
   std::atomic<bool> closing_{false};
   std::thread watcher_;
 };
