@@ -52,7 +52,7 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
-  Progress* progress = nullptr;                      // optional; must outlive the group
+  Progress* progress = nullptr;  // optional; must outlive the group
 };
 
 // A choice that the group made, with its reason.
@@ -84,8 +84,8 @@ class Group {
   // On the CPU calls are done when they return.
   void wait(const Stream& stream = {});
 
-  // Room that peers can read in place (combine's pull). Private memory, and registered() false, if the slabs have no
-  // room.
+  // Room that peers can read in place (combine's pull). If the slabs have none: private memory, and registered() false;
+  // on a GPU it throws Error{kOutOfMemory}.
   Lease lease(size_t bytes);
 
   std::vector<uint32_t> local_experts() const;  // global ids, ascending

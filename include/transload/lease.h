@@ -17,7 +17,7 @@ class Lease {
 
   void* data() const;
   size_t bytes() const;
-  bool registered() const;  // false: private memory, because the slabs had no room for it
+  bool registered() const;  // false: private memory of the host, because the slabs had no room for it
   void release() { block_.reset(); }
 
  private:

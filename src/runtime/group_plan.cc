@@ -79,6 +79,11 @@ void GroupPlan::decide(const std::string& what, const std::string& choice, const
 
 Lease GroupPlan::lease(size_t bytes) {
   auto block = arena->take(bytes);
+  if (!block && options.device.device_type != kDLCPU) {  // the heap is no place for what a GPU moves
+    refuse_if_poisoned();
+    throw Error(Code::kOutOfMemory, "slab_bytes: no room for a lease of " + std::to_string(bytes) +
+                                        " bytes, longest gap " + std::to_string(arena->longest_gap()));
+  }
   return Lease(block ? block : private_block(bytes));
 }
 

@@ -39,7 +39,7 @@ class ScatterPipe {
   // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
   template <class Step>
   TRANSLOAD_DEVICE void move(const Parts& parts, const Destination& to, Step step) {
-    const bool tails = __any_sync(kAllLanes, to.tail != nullptr);
+    const bool tails = parts.tail_bytes != 0 && __any_sync(kAllLanes, to.tail != nullptr);
     const bool ride = tails && parts.tail_bytes <= tail_room_;
     const uint32_t piece = even_piece(parts.row_bytes, piece_);
     for (uint64_t at = 0; at < parts.row_bytes; at += piece) {

@@ -240,14 +240,37 @@ void Scheduler::expire(Time now) {
       next_deadline_ = std::min(next_deadline_, fiber.armed + deadline);
       continue;
     }
-    if (record_of(fiber, now).whom == options_.rank) continue;  // another warp of mine is stuck: its own wait accuses
-    fiber.expired = true;
-    fiber.expired_at = now;
-    if (!options_.on_expired) continue;
-    const WaitRecord record = record_of(fiber, now);
-    Watched theirs;
-    options_.on_expired(record);
+    if (record_of(fiber, now).whom != options_.rank) expire_one(fiber, now);
   }
+  expire_mine(now);
+}
+
+void Scheduler::expire_one(Fiber& fiber, Time now) {
+  fiber.expired = true;
+  fiber.expired_at = now;
+  if (!options_.on_expired) return;
+  const WaitRecord record = record_of(fiber, now);
+  Watched theirs;
+  options_.on_expired(record);
+}
+
+// A warp that waits for another of mine leaves it to that one's wait to accuse. If all wait for each other, nobody else
+// can end it: then the one that says most accuses this rank.
+void Scheduler::expire_mine(Time now) {
+  if (!nothing_ready()) return;
+  Fiber* best = nullptr;
+  std::tuple<int, bool, Time> best_order;
+  for (int i : parked_) {
+    Fiber& fiber = state_[size_t(i)];
+    const WaitRecord record = record_of(fiber, now);
+    if (fiber.expired || record.whom != options_.rank) return;
+    if (now - fiber.armed < std::chrono::milliseconds(options_.deadline_ms)) continue;
+    const auto order = wait_order(record, options_.rank, false, fiber.since);
+    if (best != nullptr && order >= best_order) continue;
+    best = &fiber;
+    best_order = order;
+  }
+  if (best != nullptr) expire_one(*best, now);
 }
 
 // The wait that says most.

@@ -76,6 +76,8 @@ class Scheduler final : private Parker {
   void look_at_time(Time now);
   void rearm(Time now);
   void expire(Time now);
+  void expire_one(Fiber& fiber, Time now);
+  void expire_mine(Time now);
   void end_waits(Time now);
   void tell_broken();
   bool progress();

@@ -58,10 +58,18 @@ TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& r
   return missing;
 }
 
+// The token whose sum is due: its owners, from the log, and where it came from. Lives as long as what it refers to.
+template <Warp W>
+struct Due {
+  const typename W::template Per<Route>& route;
+  int origin;
+};
+
 // Sums the next token of an origin into its slot; false if a gate is closed, and then it is noted.
 template <Warp W>
-TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
-                                 const typename W::template Per<Route>& route, int origin) {
+TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, Due<W> due) {
+  const auto& route = due.route;
+  const int origin = due.origin;
   if (!r.out.credited(origin)) return set_gate(w, r, origin, kGateCredit), false;
   if (!r.out.drained(origin)) return set_gate(w, r, origin, kGateDrain), false;
   const uint32_t slot = uint32_t(origin);
@@ -121,7 +129,7 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
       auto routed = routed_from(w, t.log, t.log_width, w.pick(r.entry, o), end);
       while (routed.number < end && !w.failed()) {
         const auto next = routed_from(w, t.log, t.log_width, routed.number + 1, end);
-        if (!return_token(w, t, grants, r, routed.route, o)) return;
+        if (!return_token(w, t, grants, r, Due<W>{routed.route, o})) return;
         routed = next;
       }
     });

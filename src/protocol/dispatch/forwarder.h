@@ -63,24 +63,38 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
   });
 }
 
+// Whose turn it is, and in which channel.
+struct Served {
+  int source;
+  uint32_t channel;
+};
+
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
-TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const Header& header, int source, uint32_t channel) {
-  const uint32_t rank = t.call.board->sources[source].rank, token = header.token;
-  const Cut cut{t.source_tokens[source], t.call.channels()};
-  const bool fits = header.source == rank && token >= cut.begin(channel) && token < cut.end(channel);
-  if (!fits) w.broken(Broken::kHeader, rank, token, cut.begin(channel));
+TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const Header& header, Served served) {
+  const uint32_t rank = t.call.board->sources[served.source].rank, token = header.token;
+  const Cut cut{t.source_tokens[served.source], t.call.channels()};
+  const bool fits = header.source == rank && token >= cut.begin(served.channel) && token < cut.end(served.channel);
+  if (!fits) w.broken(Broken::kHeader, rank, token, cut.begin(served.channel));
   return fits;
 }
 
-// Moves the token at the head of a source on; false if an owner's ring has no slot, and then the gate is on that ring.
+// The token at the head of a source. Lives as long as the heading it refers to.
+template <Warp W>
+struct NextToken {
+  const Heading<W>& heading;
+  int source;
+};
+
+// Moves a token on; false if an owner's ring has no slot, and then the gate is on that ring.
 template <Warp W>
 TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
-                                  const Heading<W>& come, int source) {
+                                  NextToken<W> token) {
+  const int source = token.source;
   const uint32_t slot_index = uint32_t(source);
   const char* slot = f.in.first(source);
   const uint64_t entry = w.pick(f.entry, source);
-  const auto& route = come.route;
+  const auto& route = token.heading.route;
   const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const auto row = w.template per<Word>(
@@ -115,7 +129,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
                       t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
             });
   if (t.shape.listed) {
-    w.once([&] { t.log_token[entry] = come.header.token; });
+    w.once([&] { t.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);
   }
   w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
@@ -128,7 +142,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 // All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
 template <Warp W>
 TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
-                                   uint32_t channel, int source) {
+                                   Served served) {
+  const int source = served.source;
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
   const uint64_t end = last - first < waiting ? last : first + waiting;
   if (first == end) return;
@@ -136,8 +151,8 @@ TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
     const bool more = entry + 1 < end;
     const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
-    if (!header_fits(w, t, come.header, source, channel)) return;
-    if (!forward_token(w, t, grants, f, come, source)) return;
+    if (!header_fits(w, t, come.header, served)) return;
+    if (!forward_token(w, t, grants, f, NextToken<W>{come, source})) return;
     come = next;
   }
 }
@@ -163,7 +178,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
       });
-      forward_source(w, t, grants, f, channel, s);
+      forward_source(w, t, grants, f, Served{s, channel});
       w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });

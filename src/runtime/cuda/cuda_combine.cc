@@ -148,6 +148,7 @@ class CudaCombine {
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
   check_combine(options, &plan_, as_if_on_host(options.device, inputs));
+  const Caller caller(*this);
   return CudaCombine(*this, inputs).run();
 }
 

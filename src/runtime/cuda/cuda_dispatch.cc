@@ -314,6 +314,7 @@ class CudaDispatch {
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(options, &plan_, as_if_on_host(options.device, inputs));
+  const Caller caller(*this);
   return CudaDispatch(*this, inputs).run();
 }
 

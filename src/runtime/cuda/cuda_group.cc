@@ -88,7 +88,7 @@ void CudaGroup::begin_call(const Stream& stream, const char* what) {
   if (last_stream_ != nullptr && last_stream_ != stream.handle)
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
   last_stream_ = stream.handle;
-  begun_.fetch_add(1, std::memory_order_release);
+  calling_.store(true, std::memory_order_release);
 }
 
 void CudaGroup::check_stream(const Stream& stream) const {
@@ -181,14 +181,25 @@ void CudaGroup::tell_fault() {
   }
 }
 
+// Kernels of a call are on the stream, or are being put there; or one, which may be a replay, waits for a rank.
+bool CudaGroup::in_call() const {
+  if (calling_.load(std::memory_order_acquire)) return true;
+  if (read_word(words().waits_for[0]) != 0 || read_word(words().waits_for[1]) != 0) return true;
+  return cudaEventQuery(done_) == cudaErrorNotReady;
+}
+
 // Between the control channel and the kernels: both only leave words.
 void CudaGroup::watch() {
+  cudaSetDevice(device);
+  // Of this thread: its look at an event does not spoil a capture of another one.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
+  cudaThreadExchangeStreamCaptureMode(&mode);
   while (!closing_.load(std::memory_order_acquire)) {
     if (control->abort_word().load(std::memory_order_acquire) != 0)
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
     tell_fault();
     const Word ended = read_word(words().ended);
-    const bool in_call = begun_.load(std::memory_order_acquire) > ended;
+    const bool in_call = this->in_call();
     Word whom = read_word(words().waits_for[0]);
     if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
     const bool waits = in_call && whom != 0 && whom != map.me + 1;

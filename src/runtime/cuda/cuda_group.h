@@ -64,6 +64,13 @@ struct CudaGroup final : Group::Impl {
   void launched(int error, const char* kernel) const;
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
+  // Of the thread that calls, around begin_call and all that follows it: told to heartbeats until it goes.
+  struct Caller {
+    explicit Caller(CudaGroup& group) : calling(group.calling_) {}
+    ~Caller() { calling.store(false, std::memory_order_release); }
+    Caller(const Caller&) = delete;
+    std::atomic<bool>& calling;
+  };
   void end_call(const Stream& stream);
   bool capturing(const Stream& stream) const;
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
@@ -98,6 +105,7 @@ struct CudaGroup final : Group::Impl {
   void fill_board();
   void load_kernels();
   bool faulted() const;
+  bool in_call() const;
   void drain();
   void check_stream(const Stream& stream) const;
   WaitRecord last_wait() const;
@@ -114,7 +122,7 @@ struct CudaGroup final : Group::Impl {
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};
-  std::atomic<uint64_t> begun_{0};  // calls, but captured ones
+  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
   std::atomic<bool> closing_{false};
   std::thread watcher_;
 };

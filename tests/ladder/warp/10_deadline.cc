@@ -106,6 +106,64 @@ TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
   EXPECT_EQ(told.idle[0].whom, 41u);
 }
 
+// Waits for word `awaited` of rank 0, and would then set the other.
+void waits_for_mate(Ranks& ranks, HostWarp& w, int awaited) {
+  w.enter(awaited == 0 ? Role::kReceiver : Role::kSender, awaited);
+  const Set one = Set::only(0);
+  auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
+  const Set met = w.wait_any(
+      one,
+      [&](Lane) {
+        return Need{ranks.word(awaited), 1, 0, awaited == 0 ? Waiting::kDone : Waiting::kTokens};
+      },
+      seen);
+  EXPECT_TRUE(met.empty());
+  w.publish(one, [&](Lane) { return Mark<PeerWord>{{ranks.word(1 - awaited), 0}, 1}; });
+}
+
+// Two warps of one rank that wait for each other: nobody else can end it, so the rank accuses itself, once.
+TEST(Rung10Deadline, ARankThatWaitsForItselfIsNamed) {
+  Ranks ranks(1);
+  Told told;
+  HostMemoryOptions o = ranks.options(0);
+  o.deadline_ms = 60;
+  listen(told, o);
+  o.on_expired = [&, tell = o.on_expired](const WaitRecord& w) {
+    tell(w);
+    ranks.abort_word() = 1;  // the verdict
+  };
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {2, 4096});
+  scheduler.run({[&](HostWarp& w) { waits_for_mate(ranks, w, 0); }, [&](HostWarp& w) { waits_for_mate(ranks, w, 1); }});
+  ASSERT_EQ(told.expired.size(), 1u);
+  EXPECT_EQ(told.expired[0].whom, 0u);
+  EXPECT_TRUE(told.expired[0].role == Role::kSender && told.expired[0].what == Waiting::kTokens);
+  EXPECT_GE(told.expired[0].waited_ms, 59.0);
+  EXPECT_TRUE(scheduler.last_wait().present);
+  EXPECT_EQ(scheduler.last_wait().whom, 0u);
+  EXPECT_EQ(scheduler.last_wait().channel, 1);
+  EXPECT_TRUE(*ranks.word(0) == 0 && *ranks.word(1) == 0);
+}
+
+// A warp of mine waits for one that waits for another rank, and for longer: only the other rank is accused.
+TEST(Rung10Deadline, AnotherRankIsAccusedFirst) {
+  Ranks ranks(1);
+  Told told;
+  HostMemoryOptions o = ranks.options(0);
+  o.deadline_ms = 60;
+  listen(told, o);
+  o.on_expired = [&, tell = o.on_expired](const WaitRecord& w) {
+    tell(w);
+    ranks.abort_word() = 1;
+  };
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {2, 4096});
+  scheduler.run({[&](HostWarp& w) { waits_for_mate(ranks, w, 0); }, [&](HostWarp& w) { waits_in_vain(ranks, w); }});
+  ASSERT_EQ(told.expired.size(), 1u);
+  EXPECT_EQ(told.expired[0].whom, 40u);
+  EXPECT_EQ(scheduler.last_wait().whom, 40u);
+}
+
 TEST(Rung10Deadline, AVerdictEndsWaitsThatHaveNotExpired) {
   Ranks ranks(1);
   std::thread verdict([&] {

@@ -306,6 +306,16 @@ TEST(Verdict, CycleNamesItsLowest) {
   across.expect(FaultKind::kUnreachable, 2);
 }
 
+TEST(Verdict, ARankWhoseWarpsWaitForEachOther) {
+  World world({0, 0, 1, 1});
+  world.ranks[2].waits_for = 2;
+  world.ranks[3].waits_for = 2;
+  world.run(500 * ms);
+  world.expire(2, 2);
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kSilent, 2);
+}
+
 // While a group is made ranks wait for each other without being in a call.
 TEST(Verdict, PathThatFailsAtCreation) {
   World world(kTwoNodes);
