@@ -26,5 +26,12 @@ class Side {
 Side& side_of(uint32_t rank);
 // How many ranks share a GPU in a world of so many; 0: ranks are on the host.
 uint32_t ranks_on_gpu(uint32_t ranks);
+inline bool on_gpus() { return ranks_on_gpu(1) > 0; }
+
+// Why a test skips where ranks are on GPUs.
+constexpr const char* kHostTensors = "ranks are on GPUs, and it makes tensors of its own on the host";
+constexpr const char* kHostNetwork = "ranks are on GPUs, which reach each other without libfabric";
+constexpr const char* kHostHeap = "ranks are on GPUs, where no private memory stands in for slabs";
+constexpr const char* kHostMarks = "ranks are on GPUs, and only warps of the host count marks";
 
 }  // namespace transload::test

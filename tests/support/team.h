@@ -52,8 +52,12 @@ struct Pass {
 reference::Problem problem_of(const World& world);
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
+// The rows that a dispatch needed: where the host was not told, the device was.
+int64_t rows_needed(Side& side, const DispatchOutputs& out);
+
 // What a dispatch gave, where the host reads it.
 struct Seen {
+  bool told;  // how many rows came, and what of them was dropped
   int64_t rows, rows_needed;
   Tensor x, scales, topk_idx, topk_weights, source;
   std::vector<int64_t> expert_counts;

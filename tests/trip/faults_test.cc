@@ -124,6 +124,7 @@ void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&,
 }
 
 TEST(Mismatch, Channels) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
   expect_mismatch(
       [](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
         in.channels = rank == 3 ? 1 : 2;
@@ -132,6 +133,7 @@ TEST(Mismatch, Channels) {
       "channels");
 }
 TEST(Mismatch, Operation) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
   expect_mismatch(
       [](Group& group, uint32_t rank, DispatchInputs& in, const Handle& handle) {
         if (rank == 1) {
@@ -143,6 +145,7 @@ TEST(Mismatch, Operation) {
       "operation");
 }
 TEST(Mismatch, RowBytes) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
   expect_mismatch(
       [](Group& group, uint32_t rank, DispatchInputs& in, const Handle&) {
         if (rank == 0) in.x.dtype = kU8, in.x.shape[1] = in.x.strides[0] = 16;

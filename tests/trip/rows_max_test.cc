@@ -1,8 +1,6 @@
 // rows_max: fewer places than rows. What is kept, what is dropped, what is said, and what is left alone.
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "tests/support/team.h"
 
 namespace transload::test {
@@ -63,16 +61,24 @@ TEST(RowsMax, AllToOneRank) {
 
 struct Call {
   std::vector<uint16_t> x;
+  Side& side;
   DispatchInputs in;
-  Call(const World& w, const reference::Problem& problem, uint32_t rank) {
+  Call(const World& w, const reference::Problem& problem, uint32_t rank) : side(side_of(rank)) {
     const reference::Routes& routes = problem.routes[rank];
     for (int64_t t = 0; t < routes.tokens; ++t)
       for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(1, rank, t, c));
-    in.x = matrix(x.data(), routes.tokens, w.columns, kBf16);
-    in.topk_idx = matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32);
-    in.topk_weights = matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32);
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32));
+    in.stream = side.stream();
   }
 };
+
+std::string too_many(int64_t needed, int64_t most) {
+  if (on_gpus()) return "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good";
+  return "rows_max: " + std::to_string(most) + ", needed " + std::to_string(needed) + ": the " +
+         std::to_string(needed - most) + " last rows have no room; the group is good";
+}
 
 // One rank has no room and says so; all others have their rows, and the group goes on.
 TEST(RowsMax, FailsOnThatRankAlone) {
@@ -86,15 +92,15 @@ TEST(RowsMax, FailsOnThatRankAlone) {
       call.in.rows_max = rank == 2 ? 3 : needed;
       try {
         const DispatchOutputs out = group.dispatch(call.in);
+        group.wait(call.in.stream);
         EXPECT_NE(rank, 2u) << "nothing was thrown";
         EXPECT_EQ(out.rows, needed);
+        EXPECT_EQ(rows_needed(call.side, out), needed);
         EXPECT_TRUE(out.status.ok()) << out.status.message;
       } catch (const Error& error) {
         EXPECT_EQ(rank, 2u) << error.what();
         EXPECT_EQ(error.code(), Code::kTooManyRows);
-        EXPECT_EQ(std::string(error.what()), "rows_max: 3, needed " + std::to_string(needed) + ": the " +
-                                                 std::to_string(needed - 3) +
-                                                 " last rows have no room; the group is good");
+        EXPECT_EQ(std::string(error.what()), too_many(needed, 3));
       }
       Member(w, problem, group).pass(Pass{}, 4);
     });
@@ -108,20 +114,28 @@ TEST(RowsMax, NothingBehindIsWritten) {
     Call call(w, problem, rank);
     const size_t row_bytes = w.columns * 2, room = 5 * row_bytes, behind = 60 * row_bytes;
     const Lease lease = group.lease(room + behind);
-    std::vector<uint64_t> heap((room + behind) / 8 + 2);
-    char* const own = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(heap.data()) + 15) & ~uintptr_t(15));
+    const std::vector<char> blank(room + behind, 0x5A);
+    char* const own = static_cast<char*>(call.side.room(room + behind));
     for (char* at : {static_cast<char*>(lease.data()), own}) {
-      std::memset(at, 0x5A, room + behind);
+      call.side.write(at, blank.data(), blank.size());
       call.in.rows_max = 5;
       call.in.overflow = Overflow::kDrop;
       call.in.out_x = matrix(at, 5, w.columns, kBf16);
+      call.in.out_x.device = call.side.device();
       const DispatchOutputs out = group.dispatch(call.in);
       EXPECT_EQ(out.landing, at == own ? Landing::kRing : Landing::kDirect);
-      ASSERT_GT(out.rows_needed, 5);
-      EXPECT_EQ(out.status.code, Code::kTooManyRows);
-      EXPECT_EQ(out.status.message.find("rows_max: 5, needed " + std::to_string(out.rows_needed)), 0u);
-      for (size_t i = room; i < room + behind; ++i) ASSERT_EQ(at[i], 0x5A) << "byte " << i - room << " behind";
+      const int64_t needed = rows_needed(call.side, out);
+      ASSERT_GT(needed, 5);
+      if (!on_gpus()) {
+        EXPECT_EQ(out.status.code, Code::kTooManyRows);
+        EXPECT_EQ(out.status.message.find("rows_max: 5, needed " + std::to_string(needed)), 0u);
+      }
+      Tensor all = matrix(at, 1, int64_t(room + behind), kU8);
+      all.device = call.side.device();
+      const char* const left = call.side.take(all).as<char>();
+      for (size_t i = room; i < room + behind; ++i) ASSERT_EQ(left[i], 0x5A) << "byte " << i - room << " behind";
       DispatchInputs again;
+      again.stream = call.in.stream;
       again.x = call.in.x;
       again.handle = out.handle;
       again.rows_max = 6;

@@ -141,6 +141,7 @@ TEST(Channels, OneToMany) {
 
 // Without room in the slabs every output is private, so rows land through rings and combine pushes.
 TEST(Slabs, None) {
+  if (on_gpus()) GTEST_SKIP() << kHostHeap;
   World w = world_of({2, 2}, {40});
   w.slab_bytes = 0;
   std::vector<Pass> passes(2);
@@ -207,6 +208,7 @@ TEST(Members, AHundredAndThirtyPeers) {
 
 // The same over the network.
 TEST(Libfabric, Shapes) {
+  if (on_gpus()) GTEST_SKIP() << kHostNetwork;
   for (const auto& nodes : std::vector<std::vector<uint32_t>>{{2, 2}, {1, 2}, {1, 1, 1}}) {
     World w = world_of(nodes, {60});
     w.scale_out = ScaleOutChoice::kLibfabric;
