@@ -1,7 +1,8 @@
 // Times of dispatch and combine on GPUs, ranks as threads of this process, one JSON line a case.
 //
 //   bench_gpu_trip [--gpus 2] [--ranks-per-gpu 1] [--nodes 2,2] [--tokens 4096] [--hidden 7168] [--experts 256]
-//                  [--top-k 8] [--sms 16] [--channels 256] [--slots 4] [--iterations 30]
+//                  [--top-k 8] [--sms 16] [--channels 256] [--slots 4] [--peer-slots 1]
+//                  [--iterations 30]
 //
 // Method "aligned": on every rank's stream a sleep and a barrier of all ranks come before the first event, so that what
 // a launch costs is hidden and ranks start together; "plain": idle GPUs, a barrier of host threads, the call, and the
@@ -35,7 +36,7 @@ void must(cudaError_t error, const char* what) {
 
 struct Options {
   uint32_t gpus = 2, ranks_per_gpu = 1, tokens = 4096, hidden = 7168, experts = 256, top_k = 8;
-  uint32_t sms = 16, channels = 256, slots = 4, iterations = 30;
+  uint32_t sms = 16, channels = 256, slots = 4, peer_slots = 1, iterations = 30;
   std::vector<uint32_t> nodes;
   std::string command;
   uint32_t ranks() const { return gpus * ranks_per_gpu; }
@@ -43,11 +44,17 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   Options o;
-  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},         {"--ranks-per-gpu", &o.ranks_per_gpu},
-                                           {"--tokens", &o.tokens},     {"--hidden", &o.hidden},
-                                           {"--experts", &o.experts},   {"--top-k", &o.top_k},
-                                           {"--sms", &o.sms},           {"--channels", &o.channels},
-                                           {"--slots", &o.slots},       {"--iterations", &o.iterations}};
+  std::map<std::string, uint32_t*> numbers{{"--gpus", &o.gpus},
+                                           {"--ranks-per-gpu", &o.ranks_per_gpu},
+                                           {"--tokens", &o.tokens},
+                                           {"--hidden", &o.hidden},
+                                           {"--experts", &o.experts},
+                                           {"--top-k", &o.top_k},
+                                           {"--sms", &o.sms},
+                                           {"--channels", &o.channels},
+                                           {"--slots", &o.slots},
+                                           {"--iterations", &o.iterations},
+                                           {"--peer-slots", &o.peer_slots}};
   o.command = "bench_gpu_trip";
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
@@ -133,6 +140,7 @@ class Rank {
     options.top_k_max = o.top_k;
     options.channels = o.channels;
     options.slots = o.slots;
+    options.peer_slots = o.peer_slots;
     options.device = {kDLCUDA, device_};
     options.sms = o.sms;
     options.deadline_ms = 2000;
@@ -168,6 +176,14 @@ class Rank {
     in.stream = {stream_};
     measure("combine_bf16", rows_bytes_, [&] { group_->combine(in); });
     measure("dispatch_bf16_first", rows_bytes_, [&] { group_->dispatch(inputs({})); });
+    // The same without the host's wait for the number of rows.
+    DispatchInputs bounded = inputs({});
+    bounded.rows_max = rows + 1;
+    measure("dispatch_bf16_first_rows_max", rows_bytes_, [&] { group_->dispatch(bounded); });
+    DispatchInputs quantised = inputs(handle_);
+    quantised.x = quantised_x();
+    quantised.scales = tensor(scales_, o_.hidden / 128, kF32);
+    measure("dispatch_fp8_cached", uint64_t(rows) * (o_.hidden + o_.hidden / 32), [&] { group_->dispatch(quantised); });
   }
 
  private:
@@ -192,14 +208,18 @@ class Rank {
       return to;
     };
     x_ = upload(x), ids_ = upload(ids), weights_ = upload(weights);
+    scales_ = upload(std::vector<float>(size_t(o_.tokens) * (o_.hidden / 128), 0.5f));
   }
 
+  Tensor tensor(void* data, int64_t columns, DLDataType type) const {
+    Tensor t = matrix(data, o_.tokens, columns, type);
+    t.device = {kDLCUDA, device_};
+    return t;
+  }
+  // The first half of the rows' bytes, as fp8.
+  Tensor quantised_x() const { return tensor(x_, o_.hidden, kF8E4m3); }
+
   DispatchInputs inputs(const Handle& handle) const {
-    auto tensor = [&](void* data, int64_t columns, DLDataType type) {
-      Tensor t = matrix(data, o_.tokens, columns, type);
-      t.device = {kDLCUDA, device_};
-      return t;
-    };
     DispatchInputs in;
     in.x = tensor(x_, o_.hidden, kBf16);
     in.stream = {stream_};
@@ -281,7 +301,7 @@ class Rank {
   int device_ = 0;
   cudaStream_t stream_ = nullptr;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
-  void *x_ = nullptr, *ids_ = nullptr, *weights_ = nullptr;
+  void *x_ = nullptr, *ids_ = nullptr, *weights_ = nullptr, *scales_ = nullptr;
   Gate gate_{};
   uint64_t turn_ = 0;
   float host_us_ = 0;

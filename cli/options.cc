@@ -170,6 +170,9 @@ void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
   out.slots = !a.slots.empty() ? uint32_t(number("--slots", a.slots, {1, limits.slots_max}))
               : out.cuda       ? 4
                                : group.slots;
+  out.peer_slots = !a.peer_slots.empty() ? uint32_t(number("--peer-slots", a.peer_slots, {1, limits.slots_max}))
+                   : out.cuda            ? 1
+                                         : group.peer_slots;
 }
 
 }  // namespace
@@ -223,6 +226,7 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--warmup", a.warmup, "iterations before them, checked too", "N");
   option("--channels", a.channels, "lanes of the trip [4; with --device cuda 16 for each SM]", "N");
   option("--slots", a.slots, "tokens that a ring holds [16; with --device cuda 4]", "N");
+  option("--peer-slots", a.peer_slots, "the same between peers [as --slots; with --device cuda 1]", "N");
   option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
   option("--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]", "fp32|ue8m0");
   option("--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");

@@ -45,6 +45,7 @@ struct Options {
   uint64_t warmup = 0;
   uint32_t channels = 0;
   uint32_t slots = 0;
+  uint32_t peer_slots = 0;  // 0: as slots
   Landing landing = Landing::kAuto;
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
@@ -78,7 +79,7 @@ struct Options {
 struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
-      dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
+      peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
       deadline_ms, fault, json, dump, device, sms, gpus, ranks_per_gpu;
   bool quiet = false, threads = false, floor = false, graph = false;
 };

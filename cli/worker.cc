@@ -80,6 +80,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.top_k_max = options_.top_k;
   out.channels = options_.channels;
   out.slots = options_.slots;
+  out.peer_slots = options_.peer_slots;
   out.slab_bytes = 2 * (received * per_row + tokens * per_token + handle_bytes()) + (1 << 20);
   out.deadline_ms = options_.deadline_ms;
   out.scale_out = options_.scale_out;

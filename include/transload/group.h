@@ -44,6 +44,7 @@ struct GroupOptions {
   uint32_t top_k_max = 8;
   uint32_t channels = 4;                             // most, and what a call uses unless it says fewer
   uint32_t slots = 16;                               // of each ring
+  uint32_t peer_slots = 0;                           // of each ring between peers; 0: as `slots`
   uint64_t slab_bytes = 64 << 20;                    // room for leases of this rank
   uint32_t deadline_ms = 10000;                      // of every wait
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback

@@ -26,6 +26,7 @@ struct PeerLink {
   uint64_t stride = 0;  // of slots; 0: as the group's geometry has it
   uint32_t channel = 0;
 
+  TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots_between_peers(); }
   TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings->lanes; }
   TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings->lanes; }
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return board->map.mate(peer(m)); }
@@ -58,6 +59,7 @@ struct RailLink {
   uint64_t stride = 0;
   uint32_t channel = 0;
 
+  TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots; }
   TRANSLOAD_HD uint32_t members() const { return count; }
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return others[m].rank; }
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_net_word(rings->tail.at(channel, m)); }
@@ -134,7 +136,7 @@ class Outbox {
 
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
-  TRANSLOAD_ROLE uint32_t slots() const { return link_.board->geometry.slots; }
+  TRANSLOAD_ROLE uint32_t slots() const { return link_.slots(); }
   TRANSLOAD_ROLE uint32_t slot(int m) const {
     const uint32_t i = uint32_t(tail_[m] % slots());
     return i == 0 && tail_[m] > 0 && planted<Plants>(Canary::kRingWrap) ? slots() - 1 : i;
@@ -190,7 +192,7 @@ class Inbox {
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
   TRANSLOAD_ROLE const char* at_position(int m, Word position) const {
-    return link_.taken(m, uint32_t(position % link_.board->geometry.slots));
+    return link_.taken(m, uint32_t(position % link_.slots()));
   }
 
   using Plants = typename W::Plants;

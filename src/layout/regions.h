@@ -18,8 +18,11 @@ struct Geometry {
   uint32_t peers;  // of my node: differs between nodes, never between peers
   uint32_t channels, slots;
   uint32_t experts_of_rank_max;
-  uint64_t token_bytes;  // of the largest dispatched token
-  uint64_t sum_bytes;    // of the largest partial sum or combined row, weights included
+  uint64_t token_bytes;     // of the largest dispatched token
+  uint64_t sum_bytes;       // of the largest partial sum or combined row, weights included
+  uint32_t peer_slots = 0;  // of rings between peers; 0: as along rails
+
+  TRANSLOAD_HD constexpr uint32_t slots_between_peers() const { return peer_slots == 0 ? slots : peer_slots; }
 
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
   TRANSLOAD_HD uint64_t token_stride() const { return round_up(token_bytes, kSlotAlign); }
@@ -116,8 +119,8 @@ struct NetworkRegion {
 
 // What MemoryReport prints: the sum that plan() makes.
 constexpr const char* kRingFormula =
-    "channels x slots x ((peers x 2 + sources + nodes) x token bytes + (peers x sources + sources + nodes) x sum "
-    "bytes), "
+    "channels x (peer slots x (peers x 2 x token bytes + peers x sources x sum bytes) + slots x (sources + nodes) x "
+    "(token bytes + sum bytes)), "
     "sources = nodes x ceil(largest node / smallest node)";
 
 inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes) {
@@ -138,8 +141,8 @@ inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes,
   r.combine.tail = at.take({kWordBytes, g.channels, combine_members});
   r.combine.credit = at.take({kWordBytes, g.channels, combine_members});
   const uint64_t rings_begin = at.bytes;
-  r.dispatch.slots = at.take({g.token_stride(), g.channels, dispatch_members, g.slots});
-  r.combine.slots = at.take({g.sum_stride(), g.channels, combine_members, g.slots});
+  r.dispatch.slots = at.take({g.token_stride(), g.channels, dispatch_members, g.slots_between_peers()});
+  r.combine.slots = at.take({g.sum_stride(), g.channels, combine_members, g.slots_between_peers()});
   r.ring_bytes = at.bytes - rings_begin;
   r.bytes = at.bytes;
   return r;

@@ -24,6 +24,7 @@ std::vector<std::string> fingerprint(const GroupOptions& o) {
   add("top_k_max", o.top_k_max);
   add("channels", o.channels);
   add("slots", o.slots);
+  add("peer_slots", o.peer_slots);
   add("deadline_ms", o.deadline_ms);
   add("scale_out", uint64_t(o.scale_out));
   add("device type", uint64_t(o.device.device_type));

@@ -18,7 +18,7 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
   const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
   return {map.ranks,     map.nodes,  map.fold, ranks.node_size_max(),
           map.peers,     o.channels, o.slots,  placement.experts_of_rank_max(),
-          token.bytes(), sum_bytes};
+          token.bytes(), sum_bytes,  o.peer_slots};
 }
 
 }  // namespace

@@ -197,8 +197,10 @@ class Explainer {
     std::string out = other();
     if (focus_.ring && (v_.checker == Checker::kReuse || v_.checker == Checker::kCredit))
       out += "  Token i of the stream lies in slot i mod " +
-             std::to_string(focus_.book->board(focus_.place.rank).geometry.slots) + ", which is free once token i - " +
-             std::to_string(focus_.book->board(focus_.place.rank).geometry.slots) + " is credited.\n";
+             std::to_string(slots_of(focus_.book->board(focus_.place.rank).geometry, focus_.place.kind)) +
+             ", which is free once token i - " +
+             std::to_string(slots_of(focus_.book->board(focus_.place.rank).geometry, focus_.place.kind)) +
+             " is credited.\n";
     if (v_.checker == Checker::kLanding) {
       if (known_.has_seen)
         out += "  The reader had observed " + std::to_string(known_.seen.c) + " on " + report_.place(known_.seen.b) +

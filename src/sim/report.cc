@@ -36,8 +36,8 @@ std::string Focus::text(const World& world) const {
   const uint32_t from = book->producer(place);
   return std::string("the ") + name_of(place.kind) + " from " +
          (from == kNobody ? "nobody" : "rank " + std::to_string(from)) + " to rank " + std::to_string(place.rank) +
-         ", channel " + std::to_string(place.channel) + " (" + std::to_string(book->board(place.rank).geometry.slots) +
-         " slots)";
+         ", channel " + std::to_string(place.channel) + " (" +
+         std::to_string(slots_of(book->board(place.rank).geometry, place.kind)) + " slots)";
 }
 
 Focus focus_on(const World& world, uint64_t offset, uint64_t bytes) {

@@ -12,6 +12,10 @@ namespace transload {
 
 // The four kinds of rings of a group.
 enum class RingKind : uint8_t { kDispatchPeer, kCombinePeer, kDispatchRail, kCombineRail, kCount };
+constexpr uint32_t slots_of(const Geometry& g, RingKind kind) {
+  const bool peers = kind == RingKind::kDispatchPeer || kind == RingKind::kCombinePeer;
+  return peers ? g.slots_between_peers() : g.slots;
+}
 enum class Part : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
 
 // A word or slot of a ring, by the member number that its owner gives it.

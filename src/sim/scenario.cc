@@ -239,6 +239,7 @@ void read_group(Keys& keys, Scenario& s) {
                                          "uniform");
   s.channels = uint32_t(keys.number("channels", {1, most.channels_max}));
   s.slots = uint32_t(keys.number("slots", {1, most.slots_max}));
+  if (keys.has("peer_slots")) s.peer_slots = uint32_t(keys.number("peer_slots", {1, most.slots_max}));
   if (keys.has("slab_bytes")) s.slab_bytes = keys.by_rank("slab_bytes", {0, kBytesMax}, s.ranks);
   if (keys.has("slab_rows")) s.slab_rows = keys.by_rank("slab_rows", {0, 1 << 30}, s.ranks);
   if (!s.slab_bytes.empty() && !s.slab_rows.empty()) keys.refuse("slab_rows", "left out where slab_bytes is given");

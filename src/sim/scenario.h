@@ -87,6 +87,7 @@ struct Scenario {
   ScenarioRouting routing = ScenarioRouting::kUniform;
   uint32_t channels = 1;
   uint32_t slots = 1;
+  uint32_t peer_slots = 0;           // 0: as slots
   std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows
   std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; empty too: for all that is leased
   uint64_t slab_offset = 0;          // unused bytes before the slabs

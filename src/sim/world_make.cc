@@ -123,6 +123,7 @@ GroupOptions World::options_of(const GroupOf& group, uint32_t rank) const {
   o.top_k_max = s.top_k;
   o.channels = s.channels;
   o.slots = s.slots;
+  o.peer_slots = s.peer_slots;
   o.deadline_ms = s.deadline_ms;
   const uint32_t process = group.processes[rank];
   if (!s.slab_bytes.empty())

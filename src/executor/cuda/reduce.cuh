@@ -249,11 +249,16 @@ class ReducePipe {
     if (mine.row != nullptr)
       ptx::bulk_load(stages_.at(s) + mine.place * range.elements, mine.row + range.at * mine.bytes,
                      range.elements * mine.bytes, barrier);
-    if (lane_of_thread() >= rows.biases) return;
-    const uint32_t bytes = rows.row_bytes();
-    ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements,
-                   shape.bias[rows.biases == 1 && shape.bias[0] == nullptr ? 1 : lane_of_thread()] + range.at * bytes,
-                   range.elements * bytes, barrier);
+    __syncwarp();
+    if (lane_of_thread() < rows.biases) {
+      const uint32_t bytes = rows.row_bytes();
+      const char* const bias = rows.biases == 1 && shape.bias[0] == nullptr ? shape.bias[1]
+                               : lane_of_thread() == 0                      ? shape.bias[0]
+                                                                            : shape.bias[1];
+      ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements, bias + range.at * bytes,
+                     range.elements * bytes, barrier);
+    }
+    __syncwarp();
   }
 
   Stages stages_;

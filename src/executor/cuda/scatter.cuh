@@ -32,6 +32,7 @@ class ScatterPipe {
     if (row != nullptr) ptx::bulk_store(row, stages_.at(s), row_bytes);
     if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes, tail_bytes);
     ptx::bulk_commit();
+    __syncwarp();
     ++stages_.done;
   }
 
@@ -69,6 +70,7 @@ class ScatterPipe {
       if (tail.bytes != 0)
         ptx::bulk_load(stages_.at(s) + row.bytes, tail.from, uint32_t(tail.bytes), stages_.barriers + s);
     }
+    __syncwarp();
     row_.set(s, row.to);
     tail_.set(s, tail.to);
     size_.set(s, uint32_t(row.bytes) | uint32_t(tail.bytes) << 16);

@@ -25,6 +25,7 @@ struct Stages {
   TRANSLOAD_DEVICE void await(uint32_t stage) {
     ptx::barrier_wait(barriers + stage, phases >> stage & 1);
     phases ^= uint32_t(1) << stage;
+    __syncwarp();  // together again: what follows is done once by the warp, not once by each part of it
   }
 };
 

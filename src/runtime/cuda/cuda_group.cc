@@ -78,6 +78,7 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
 }
 
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
+  check_stream(stream);
   operation = what;
   const bool captured = capturing(stream);
   if (captured && last_stream_ != nullptr && last_stream_ != stream.handle)
@@ -88,6 +89,14 @@ void CudaGroup::begin_call(const Stream& stream, const char* what) {
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
   last_stream_ = stream.handle;
   begun_.fetch_add(1, std::memory_order_release);
+}
+
+void CudaGroup::check_stream(const Stream& stream) const {
+  int of = device;
+  if (stream.handle != nullptr) check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device);
+  if (of != device)
+    throw Error(Code::kInvalidArgument,
+                "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device));
 }
 
 void CudaGroup::end_call(const Stream& stream) {

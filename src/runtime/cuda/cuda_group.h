@@ -65,6 +65,7 @@ struct CudaGroup final : Group::Impl {
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
   void end_call(const Stream& stream);
+  bool capturing(const Stream& stream) const;
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
@@ -97,8 +98,8 @@ struct CudaGroup final : Group::Impl {
   void fill_board();
   void load_kernels();
   bool faulted() const;
-  bool capturing(const Stream& stream) const;
   void drain();
+  void check_stream(const Stream& stream) const;
   WaitRecord last_wait() const;
   void tell_fault();
   void watch();

@@ -27,7 +27,7 @@ std::string CreditChecker::stores(uint64_t offset, size_t bytes) {
   if (place.part != Part::kSlot) return "";
   const Ring& r = ring(place);
   const Board& b = book_.board(place.rank);
-  const Word slots = b.geometry.slots;
+  const Word slots = slots_of(b.geometry, place.kind);
   const bool combine = place.kind == RingKind::kCombinePeer || place.kind == RingKind::kCombineRail;
   const uint64_t stride = combine ? b.geometry.sum_stride() : b.geometry.token_stride();
   for (uint64_t at = 0; at < bytes; at += stride, ++place.slot) {
@@ -46,7 +46,7 @@ std::string CreditChecker::counts(uint64_t offset, Word count) {
   const RingPlace at = book_.at_consumer(place);
   if (at.rank == kNobody) return "counts in a ring that nobody is at the other end of";
   Ring& r = ring(at);
-  const Word slots = book_.board(at.rank).geometry.slots;
+  const Word slots = slots_of(book_.board(at.rank).geometry, at.kind);
   const bool tail = place.part == Part::kTail;
   Word& mine = tail ? r.published : r.credited;
   const std::string before = std::to_string(mine);
