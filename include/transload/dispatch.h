@@ -34,6 +34,8 @@ enum class Overflow : uint8_t {
 struct HandleData;
 using Handle = std::shared_ptr<const HandleData>;
 
+// On a GPU a call returns before it is done: its tensors are read and written until the stream has come past it, and
+// those of a captured call as long as it is replayed.
 struct DispatchInputs {
   Tensor x;             // [T, H] any dtype, contiguous; row bytes a multiple of 16. Mine; not read after the call
   Tensor scales;        // [T, S] 4-byte scalars, any strides; optional
@@ -57,7 +59,8 @@ struct DispatchOutputs {
   int64_t rows = 0;
   int64_t rows_needed = 0;  // with those that were dropped
   // On a GPU with rows_max, where the host does not wait: [1] int64, the rows needed; `rows` and `rows_needed` are
-  // rows_max then, expert_counts is empty, and a call that fails for want of room does so in Group::wait.
+  // rows_max then, expert_counts is empty, the status tells of no dropped row, and a call that fails for want of room
+  // does so in Group::wait.
   Tensor rows_on_device;
   Tensor x;             // [M, H] as the input's dtype
   Tensor scales;        // [M, S] contiguous, if given
@@ -68,7 +71,7 @@ struct DispatchOutputs {
   std::vector<int64_t> expert_counts;
   Handle handle;
   Landing landing = Landing::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;        // copies of my tokens that crossed to other nodes
+  int64_t scale_out_rows = 0;        // copies of my tokens that crossed to other nodes; not told on a GPU
   Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
   Lease lease;                       // the tensors above live here
 };

@@ -52,7 +52,7 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
-  Progress* progress = nullptr;  // optional; must outlive the group
+  Progress* progress = nullptr;  // optional; must outlive the group. Not written on a GPU
 };
 
 // A choice that the group made, with its reason.
@@ -67,7 +67,8 @@ class Group {
  public:
   // Collective. Throws Error: kInvalidArgument on every rank alike, kOutOfMemory, or kFault if somebody does not come.
   explicit Group(const GroupOptions& options);
-  // Not collective: waits, at most the deadline, until peers have taken what I sent them, says goodbye, and leaves.
+  // Not collective: waits, at most the deadline, until peers have taken what I sent them (on a GPU: until the kernels
+  // of my calls have ended; wait for the stream of a replay yourself), says goodbye, and leaves.
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;

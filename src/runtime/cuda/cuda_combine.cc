@@ -25,6 +25,7 @@ class CudaCombine {
   CombineOutputs run() {
     choose_source();
     take_outputs();
+    g_.begin_call(in_.stream, "combine");
     forward_ = block_.tables.forward;
     rows_of_ = block_.tables.arriving;
     if (channels_ != block_.channels) cut_anew();
@@ -109,7 +110,6 @@ class CudaCombine {
   }
 
   void move_rows() {
-    g_.begin_call(in_.stream, "combine");
     g_.began(Phase::kCombine);
     Card card{};
     card.operation = Operation::kCombine;
