@@ -227,6 +227,7 @@ CudaGroup::~CudaGroup() {
   if (watcher_.joinable()) watcher_.join();
   drain();  // before anything is unmapped
   if (done_ != nullptr) cudaEventDestroy(done_);
+  if (making_ != nullptr) cudaStreamDestroy(making_);
   if (control) control->goodbye();
 }
 

@@ -117,8 +117,9 @@ struct CudaGroup final : Group::Impl {
   std::vector<DeviceBlock> blocks_;
   uint64_t block_used_ = 0;  // of the last one
   std::vector<char*> peer_base_;
-  cudaEvent_t done_ = nullptr;   // the last call has
-  void* last_stream_ = nullptr;  // that it was given to
+  cudaStream_t making_ = nullptr;  // what the group itself does while it is made
+  cudaEvent_t done_ = nullptr;     // the last call has
+  void* last_stream_ = nullptr;    // that it was given to
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};

@@ -47,6 +47,8 @@ void CudaGroup::take_device() {
   if (options.scale_out == ScaleOutChoice::kLibfabric)
     throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
   check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
+  // One of its own: the legacy stream waits for kernels of other groups.
+  check_cuda(cudaStreamCreateWithFlags(&making_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
   check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
 }
 
@@ -107,7 +109,9 @@ T* CudaGroup::make(uint64_t count) {
 template <class T>
 T* CudaGroup::upload(const T* from, uint64_t count) {
   T* const to = make<T>(count);
-  if (count > 0) check_cuda(cudaMemcpy(to, from, count * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy", device);
+  if (count > 0)
+    check_cuda(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, making_), "cudaMemcpyAsync",
+               device);
   return to;
 }
 
@@ -173,9 +177,9 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, nullptr),
+  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, making_),
            "tails");
-  check_cuda(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize", device);
+  check_cuda(cudaStreamSynchronize(making_), "cudaStreamSynchronize", device);
 }
 
 std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options) {
