@@ -194,6 +194,7 @@ TEST(Members, SixtyFiveNodes) {
   run_passes(w, {Pass{}});
 }
 TEST(Members, OneAgainstManySources) {
+  if (on_gpus()) GTEST_SKIP() << "more streams between peers than ranks on GPUs take: 3200, at most 1024";
   World w = world_of({1, 40}, {3});
   w.channels = 1;
   run_passes(w, {Pass{}, Pass{Landing::kRing, CombineSource::kPush}});

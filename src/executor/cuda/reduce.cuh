@@ -72,9 +72,11 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * part_bytes();
   }
-  // All bf16, and the order is one row after another: `here` is summed by itself, which shows only behind others.
+  // All bf16, and the order is one row after another. `here` is summed by itself, from +0: that shows behind other rows
+  // if it has several, and behind a bias even if it has one, for a -0 becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
-    return !row_f32 && !part_f32 && !out_f32 && (biases + before == 0 || here <= 1);
+    const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
+    return !row_f32 && !part_f32 && !out_f32 && in_a_row;
   }
   TRANSLOAD_DEVICE uint32_t pack() const {
     return uint32_t(before) | uint32_t(here) << 6 | uint32_t(after) << 12 | uint32_t(biases) << 18 |

@@ -78,9 +78,9 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
 }
 
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
-  check_stream(stream);
   operation = what;
   const bool captured = capturing(stream);
+  if (!captured) check_stream(stream);  // a capture takes no questions
   if (captured && last_stream_ != nullptr && last_stream_ != stream.handle)
     throw Error(Code::kInvalidArgument,
                 "stream: a capture on another stream than the last call's, must be the same while it is captured");
