@@ -76,6 +76,7 @@ class CudaWarp {
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
     // The host gave room for the largest tables of a role: table_bytes_of() in kernels/near.h.
+    __syncwarp();  // whatever lay there has been read
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
     __syncwarp();
     used_ = end;
@@ -98,6 +99,7 @@ class CudaWarp {
 
   template <class S, class F>
   TRANSLOAD_DEVICE void each(const S& set, F body) {
+    __syncwarp();  // what the body overwrites has been read
     for_mine(set, body);
     __syncwarp();
   }
@@ -283,6 +285,7 @@ class CudaWarp {
   // Which are met now. A word that arrives in part does not make `seen` fall.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S look(const S& set, F& need, V& seen) {
+    __syncwarp();  // as in each(): `seen` may be a table
     return where(set, [&](Lane l) {
       const Need n = need(l);
       if (seen[l] >= n.least) return true;
