@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __g
   }
   __syncthreads();
   if (failed) return;
-  PlanCta(launch.plan, {desk.trip.use, desk.trip.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)}).run();
+  learn_plan(launch.plan, {desk.trip.use, desk.trip.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)});
   __syncthreads();
   if (threadIdx.x == 0) state.notify_uses += 1;
 }

@@ -406,18 +406,20 @@ void private_memory(int device) {
   require(block.base() == nullptr && moved.base() != nullptr, "a block did not move");
   put(device, moved.base() + kPart, 5);
   expect(device, moved.base() + kPart, 5, "a block");
-  PinnedWords<Told> words(device, 3);
+  PinnedBlock pinned(device, 3 * sizeof(Told));
+  auto* const here_words = reinterpret_cast<Told*>(pinned.host());
+  auto* const there_words = reinterpret_cast<Told*>(pinned.on_device());
   for (int i = 0; i < 3; ++i)
-    require(words.host()[i].from_host == 0 && words.host()[i].from_device == 0, "pinned words are not zero when made");
-  words.host()[2].from_host = 77;
+    require(here_words[i].from_host == 0 && here_words[i].from_device == 0, "pinned words are not zero when made");
+  here_words[2].from_host = 77;
   OnDevice here(device);
-  check_cuda(cudaMemcpy(moved.base(), &words.on_device()[2].from_host, 8, cudaMemcpyDefault), "cudaMemcpy", device);
-  check_cuda(cudaMemcpy(&words.on_device()[1].from_device, moved.base(), 8, cudaMemcpyDefault), "cudaMemcpy", device);
-  check_cuda(cudaMemset(&words.on_device()[0].from_device, 0x11, 8), "cudaMemset", device);
+  check_cuda(cudaMemcpy(moved.base(), &there_words[2].from_host, 8, cudaMemcpyDefault), "cudaMemcpy", device);
+  check_cuda(cudaMemcpy(&there_words[1].from_device, moved.base(), 8, cudaMemcpyDefault), "cudaMemcpy", device);
+  check_cuda(cudaMemset(&there_words[0].from_device, 0x11, 8), "cudaMemset", device);
   check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize", device);
-  require(words.host()[1].from_device == 77, "a device did not read or write pinned words");
-  require(words.host()[0].from_device == 0x1111111111111111, "a device did not set pinned words");
-  require(words.host()[0].from_host == 0, "a device wrote beside its pinned words");
+  require(here_words[1].from_device == 77, "a device did not read or write pinned words");
+  require(here_words[0].from_device == 0x1111111111111111, "a device did not set pinned words");
+  require(here_words[0].from_host == 0, "a device wrote beside its pinned words");
 }
 
 void print_devices() {

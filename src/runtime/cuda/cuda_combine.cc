@@ -26,9 +26,7 @@ class CudaCombine {
     choose_source();
     take_outputs();
     g_.begin_call(in_.stream, "combine");
-    forward_ = block_.tables.forward;
-    rows_of_ = block_.tables.arriving;
-    if (channels_ != block_.channels) cut_anew();
+    spans_ = g_.spans_for(handle_, channels_, in_.stream);
     move_rows();
     return std::move(out_);
   }
@@ -50,35 +48,16 @@ class CudaCombine {
                                                  : "x lies outside the leases");
   }
 
-  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what) {
-    auto block = p_.arena->take(bytes);
-    if (!block)
-      throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                          " bytes, longest gap " + std::to_string(p_.arena->longest_gap()));
-    return block;
-  }
-
   void take_outputs() {
     SlabCursor at;
     const uint64_t rows_at = at.take(in_.out_x.given() ? 0 : handle_.tokens, in_.x.row_bytes());
     const uint64_t weights_at = at.take(handle_.tokens * weights(), 4);
-    auto block = need(at.bytes, "the outputs of a combine");
+    auto block = g_.need(at.bytes, "the outputs of a combine");
     char* const base = block->data;
     const auto tokens = int64_t(handle_.tokens);
     out_.x = in_.out_x.given() ? in_.out_x : g_.on_device(base + rows_at, tokens, in_.x.columns(), kBf16);
     if (weights() > 0) out_.topk_weights = g_.on_device(base + weights_at, tokens, weights(), kF32);
     out_.lease = Lease(block);
-  }
-
-  void cut_anew() {
-    const uint64_t members = g_.map.sources() + g_.map.ranks;
-    spans_ = need(members * (channels_ + 1) * 8, "spans of other channels");
-    forward_ = reinterpret_cast<uint64_t*>(spans_->data);
-    rows_of_ = forward_ + uint64_t(g_.map.sources()) * (channels_ + 1);
-    g_.launched(launch_spans({block_.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, forward_,
-                              rows_of_, handle_.rows_max},
-                             stream_),
-                "spans");
   }
 
   CombineTrip trip() {
@@ -94,10 +73,10 @@ class CudaCombine {
     for (int i = 0; i < 2; ++i) t.bias[i] = in_.bias[i].as<char>();
     t.out = out_.x.as<char>();
     t.out_weights = out_.topk_weights.as<char>();
-    t.forward = {forward_, channels_};
+    t.forward = {spans_.forward, channels_};
     t.log = block_.tables.log;
     t.log_width = block_.log_width;
-    t.rows_of = {rows_of_, channels_};
+    t.rows_of = {spans_.arriving, channels_};
     t.rows_max = handle_.rows_max;
     t.rows = in_.x.as<char>();
     t.row_weights = in_.topk_weights.as<char>();
@@ -138,8 +117,7 @@ class CudaCombine {
   const DeviceHandleBlock& block_;
   CUstream_st* const stream_;
   const uint32_t channels_;
-  std::shared_ptr<Lease::Block> spans_;
-  uint64_t *forward_ = nullptr, *rows_of_ = nullptr;
+  DeviceSpans spans_;
   bool pull_ = false;
   CombineOutputs out_;
 };

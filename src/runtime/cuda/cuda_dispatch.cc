@@ -68,23 +68,9 @@ class CudaDispatch {
     tables_ = block.tables;
     rows_ = block.rows;
     log_width_ = block.log_width;
-    if (channels_ == block.channels) return;
-    const uint64_t members = g_.map.sources() + g_.map.ranks;
-    spans_ = need(members * (channels_ + 1) * 8, "spans of other channels");
-    tables_.forward = reinterpret_cast<uint64_t*>(spans_->data);
-    tables_.arriving = tables_.forward + uint64_t(g_.map.sources()) * (channels_ + 1);
-    g_.launched(launch_spans({block.tables, g_.map.ranks, g_.map.sources(), channels_, g_.options.sms, tables_.forward,
-                              tables_.arriving, rows_max_},
-                             stream_),
-                "spans");
-  }
-
-  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what) {
-    auto block = p_.arena->take(bytes);
-    if (!block)
-      throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                          " bytes, longest gap " + std::to_string(p_.arena->longest_gap()));
-    return block;
+    spans_ = g_.spans_for(*handle_, channels_, in_.stream);
+    tables_.forward = spans_.forward;
+    tables_.arriving = spans_.arriving;
   }
 
   // Tables for the most tokens that can come, so that nothing has to be known before they are filled.
@@ -100,7 +86,7 @@ class CudaDispatch {
                    log = at.take(entries * log_width_, sizeof(Route)), row_base = at.take(ranks + 1, 8),
                    source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
                    forward = at.take(slots * (channels_ + 1), 8), arriving = at.take(ranks * (channels_ + 1), 8);
-    handle_room_ = need(at.bytes, "a handle");
+    handle_room_ = g_.need(at.bytes, "a handle");
     char* const base = handle_room_->data;
     auto put = [&](auto*& table, uint64_t offset) {
       table = reinterpret_cast<std::remove_reference_t<decltype(table)>>(base + offset);
@@ -297,7 +283,8 @@ class CudaDispatch {
   Card card_{};
   Handle handle_;
   DeviceHandle tables_{};
-  std::shared_ptr<Lease::Block> handle_room_, spans_;
+  std::shared_ptr<Lease::Block> handle_room_;
+  DeviceSpans spans_;
   uint32_t log_width_ = 0;
   int64_t rows_ = 0;
   uint64_t rows_max_ = kNoRowsMax;

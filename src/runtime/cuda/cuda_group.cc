@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "kernels/near.h"
 #include "runtime/fault.h"
+#include "runtime/handle.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
 
 namespace transload {
@@ -67,6 +68,29 @@ NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
   shape.publish_every = 2;
   shape.credit_every = std::max(1u, options.slots / 4);
   return shape;
+}
+
+std::shared_ptr<Lease::Block> CudaGroup::need(uint64_t bytes, const char* what) {
+  auto block = plan_.arena->take(bytes);
+  if (!block)
+    throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
+                                        " bytes, longest gap " + std::to_string(plan_.arena->longest_gap()));
+  return block;
+}
+
+DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
+  const DeviceHandleBlock& block = *handle.device;
+  if (channels == block.channels) return {block.tables.forward, block.tables.arriving, nullptr};
+  const uint64_t of_slots = uint64_t(map.sources()) * (channels + 1), of_ranks = uint64_t(map.ranks) * (channels + 1);
+  DeviceSpans spans;
+  spans.room = need((of_slots + of_ranks) * 8, "spans of other channels");
+  spans.forward = reinterpret_cast<uint64_t*>(spans.room->data);
+  spans.arriving = spans.forward + of_slots;
+  launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
+                         handle.rows_max},
+                        stream_of(stream)),
+           "spans");
+  return spans;
 }
 
 void CudaGroup::launched(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device); }

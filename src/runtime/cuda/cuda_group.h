@@ -12,6 +12,7 @@
 #include "executor/fiber/park.h"
 #include "kernels/move.h"
 #include "kernels/near.h"
+#include "runtime/cuda/device_handle.h"
 #include "runtime/group_impl.h"
 #include "transport/scaleup/nvlink/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
@@ -61,6 +62,10 @@ struct CudaGroup final : Group::Impl {
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kDeskBytesMax; }
   NearShape near_shape(uint64_t tail_bytes) const;
+  // Room in the slabs. Throws Error{kOutOfMemory}.
+  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what);
+  // Of a handle for so many channels; on the call's stream, if they are not the handle's.
+  DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel) const;
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);

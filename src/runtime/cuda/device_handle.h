@@ -15,4 +15,11 @@ struct DeviceHandleBlock {
   int64_t rows;        // that I receive; of a call without a host wait: the most
 };
 
+// Which entries and rows belong to which channel of a call: the handle's own, or cut anew in `room`.
+struct DeviceSpans {
+  uint64_t* forward = nullptr;   // [source slots][channels + 1]
+  uint64_t* arriving = nullptr;  // [ranks][channels + 1]
+  std::shared_ptr<Lease::Block> room;
+};
+
 }  // namespace transload

@@ -59,7 +59,7 @@ TEST(DeviceRegion, RefusesADeviceThatIsNotHere) {
       [&] { choose_way(device, true); },
       [&] { choose_way(device, false); },
       [&] { DeviceBlock block(device, 4096); },
-      [&] { PinnedWords<uint64_t> words(device); },
+      [&] { PinnedBlock words(device, 8); },
       [&] { check_device_room(device, 1, "anything"); },
   };
   for (size_t i = 0; i < attempts.size(); ++i) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 namespace transload {
@@ -68,23 +67,6 @@ class PinnedBlock {
   char* on_device_ = nullptr;
   size_t bytes_ = 0;
   int device_ = -1;
-};
-
-// `count` structs of words that host and kernels tell each other. Who writes which, and with what order, is said where
-// Words is declared.
-template <class Words>
-class PinnedWords {
-  static_assert(std::is_trivially_copyable_v<Words> && std::is_trivially_destructible_v<Words>, "all zeros is a value");
-
- public:
-  PinnedWords() = default;
-  explicit PinnedWords(int device, size_t count = 1) : block_(device, count * sizeof(Words)) {}
-
-  Words* host() const { return reinterpret_cast<Words*>(block_.host()); }
-  Words* on_device() const { return reinterpret_cast<Words*>(block_.on_device()); }
-
- private:
-  PinnedBlock block_;
 };
 
 }  // namespace transload
