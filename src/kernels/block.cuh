@@ -9,10 +9,10 @@
 namespace transload {
 
 TRANSLOAD_DEVICE uint32_t warp_of_block() { return threadIdx.x / 32; }
-TRANSLOAD_DEVICE uint32_t warps_of_block() { return blockDim.x / 32; }
-TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * warps_of_block() + warp_of_block(); }
+TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + warp_of_block(); }
 
-// What the host leaves open. Trip and board stay in the kernel's parameters: a field of them is an operand, not a load.
+// What the host leaves open. The trip is a copy that no memory holds, and the board stays where it is, in the kernel's
+// parameters: a field of either is an operand, not a load.
 TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& call) {
   mine.board = &board;
   mine.card.epoch = call.state->epoch + 1;
@@ -21,16 +21,20 @@ TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& cal
   mine.tickets = call.state->tickets;
 }
 
+TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
+  __shared__ StageDesk desks[kWarpsOfBlock];
+  return &desks[warp_of_block()];
+}
+
 template <class Pipe>
 TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Board& board, const DeviceCall& call,
                                           const NearShape& shape) {
-  __shared__ uint64_t barriers[std::max(kWarpsOfBlock, kWarpsOfSums)][kStages];
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
   char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                                                    : mine + kStages * shape.stage_bytes;
   const CudaRank rank{board.mapped,      &call.state->gave_up, &call.host->abort,
                       &call.host->fault, call.host->waits_for, call.deadline_ns};
-  return CudaWarp<Pipe>(rank, Stages{mine, barriers[warp_of_block()], shape.stage_bytes}, shape, tables);
+  return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
 }
 
 // Every warp of the kernel ends with this. The last one makes the state ready for the next kernel.
@@ -39,7 +43,7 @@ TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call, bool ends_call) {
   w.retire();
   if (lane_of_thread() != 0) return;
   DeviceState& state = *call.state;
-  if (ptx::add_one(&state.left) + 1 != Word(gridDim.x) * warps_of_block()) return;
+  if (ptx::add_one(&state.left) + 1 != Word(gridDim.x) * kWarpsOfBlock) return;
   for (Word& ticket : state.tickets) ticket = 0;
   state.arrivals = 0;
   state.left = 0;

@@ -16,7 +16,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   seat(t.call, launch.board, launch.call);
   auto w = make_warp<ScatterPipe>(near, launch.board, launch.call, launch.near);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
-  const bool opener = warp_of_grid() == warps_of_block() - 1;
+  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
   if (opener) {
     write_grants(t.call, launch.grant);
     write_card(t.call);

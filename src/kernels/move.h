@@ -12,11 +12,9 @@ struct CUstream_st;
 
 namespace transload {
 
-// Which warps of each block play which role.
+// Which warps of each block play which role; together kWarpsOfBlock.
 struct Cast {
   uint32_t forwarders, receivers, senders;
-
-  TRANSLOAD_HD uint32_t warps() const { return forwarders + receivers + senders; }
 };
 
 // What a rank grants its peers: the landing or source, as offsets in its scale-up region.

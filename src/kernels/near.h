@@ -8,8 +8,7 @@
 
 namespace transload {
 
-// Of a block. A combine of one node has nothing but sums to do: more warps hide the latency of each other.
-constexpr uint32_t kWarpsOfBlock = 8, kWarpsOfSums = 8;
+constexpr uint32_t kWarpsOfBlock = 8;
 constexpr uint32_t kBlockBytesMax = 1024;  // what a block keeps beside its warps' near memory
 constexpr uint32_t kNearTablesMax = 6144;  // of a warp: longer ones lie in device memory
 

@@ -200,12 +200,14 @@ class Grants {
       granted_[p] = {b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails), w.peek(&g->rows_max),
                      w.peek(&g->direct) != 0};
     });
+    all_direct_ = w.where(peers, [&](Lane p) { return !granted_[p].direct; }).empty();
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       row_base_[m] = w.peek(call.grant_of(uint32_t(m.i) / sources_)->row_base() + uint32_t(m.i) % sources_);
     });
   }
 
   TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].direct; }
+  TRANSLOAD_ROLE bool all_direct() const { return all_direct_; }
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
   TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
     return row_base_[p * int(sources_) + int(slot)] + ordinal;
@@ -224,6 +226,7 @@ class Grants {
     return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
   }
   uint32_t sources_;
+  bool all_direct_ = false;
   typename W::template Table<Granted> granted_;
   typename W::template Table<Word> row_base_;  // [peer][source slot of mine]
 };
@@ -303,18 +306,31 @@ class Claims {
   bool asked_ = true;
 };
 
-// body(channel, claims)
+// body(part, claims) for each part that the warp gets: a channel, or where no ring is needed any share of the tokens.
 template <Warp W, class Body>
-TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
-  Word end = call.channels();
+TRANSLOAD_ROLE void each_part(W& w, const Call& call, Role role, uint32_t parts, Body body) {
+  Word end = parts;
   if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
   Claims<W> claims(w, call.tickets + int(role));
   for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
     const bool backwards = role == Role::kSender && planted<typename W::Plants>(Canary::kClaimBackwards);
-    const uint32_t channel = backwards ? call.channels() - 1 - uint32_t(c) : uint32_t(c);
-    w.enter(role, int(channel));
-    body(channel, claims);
+    const uint32_t part = backwards ? parts - 1 - uint32_t(c) : uint32_t(c);
+    w.enter(role, int(part));
+    body(part, claims);
   }
+}
+template <Warp W, class Body>
+TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
+  each_part(w, call, role, call.channels(), body);
+}
+
+// Parts of my tokens for warps that need no ring: smaller than channels, because links are not shared out fairly and
+// the last part to end is waited for.
+template <Warp W>
+TRANSLOAD_ROLE uint32_t parts_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
+  constexpr uint64_t kTokensOfPart = 4;
+  const uint64_t shares = call.board->map.nodes == 1 && grants.all_direct() ? tokens / kTokensOfPart : 0;
+  return shares > call.channels() ? uint32_t(shares) : call.channels();
 }
 
 }  // namespace transload

@@ -101,11 +101,11 @@ template <class Pipe, class Rung>
 __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
     agents_kernel(const __grid_constant__ Scene scene, const __grid_constant__ Rung rung) {
   extern __shared__ __align__(128) char near[];
-  __shared__ uint64_t barriers[kWarpsOfAgentBlock][kStages];
+  __shared__ StageDesk desks[kWarpsOfAgentBlock];
   const int warp = int(threadIdx.x) / 32, number = int(blockIdx.x) * kWarpsOfAgentBlock + warp;
   if (number >= scene.agents) return;
   char* const mine = near + warp * scene.near.bytes_of_warp();
-  CudaWarp<Pipe> w(scene.rank, Stages{mine, barriers[warp], scene.near.stage_bytes}, scene.near,
+  CudaWarp<Pipe> w(scene.rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
                    mine + kStages * scene.near.stage_bytes);
   Agent<CudaWarp<Pipe>> agent{w, scene, scene.side, number, {}};
   agent.tally.spoil = scene.spoil;

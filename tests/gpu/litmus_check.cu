@@ -67,7 +67,7 @@ TRANSLOAD_DEVICE void produce(const RingLaunch& launch, const Ring& ring, char* 
     ptx::proxy_fence();  // for the bytes, and for the slot that was acquired
     __syncwarp();
     if (lane == 0) {
-      ptx::bulk_store(ring.slots + i % ring.slots_count * launch.row_bytes, near, launch.row_bytes);
+      ptx::bulk_store(ring.slots + i % ring.slots_count * launch.row_bytes, ptx::near_address(near), launch.row_bytes);
       ptx::bulk_commit();
       if (launch.order == Order::kReadOnly)
         ptx::bulk_wait_read<0>();
@@ -108,13 +108,13 @@ TRANSLOAD_DEVICE bool row_comes(const Ring& ring, uint64_t i, Tally& tally) {
 }
 
 struct Engine {
-  uint64_t* barrier;
+  uint32_t barrier;
   uint32_t phase = 0;
 };
 TRANSLOAD_DEVICE const Word* load_row(const char* from, uint32_t bytes, char* near, Engine& engine) {
   if (lane_of_thread() == 0) {
     ptx::barrier_expect(engine.barrier, bytes);
-    ptx::bulk_load(near, from, bytes, engine.barrier);
+    ptx::bulk_load(ptx::near_address(near), from, bytes, engine.barrier);
   }
   ptx::barrier_wait(engine.barrier, engine.phase);
   engine.phase ^= 1;
@@ -123,7 +123,7 @@ TRANSLOAD_DEVICE const Word* load_row(const char* from, uint32_t bytes, char* ne
 
 TRANSLOAD_DEVICE void consume(const RingLaunch& launch, const Ring& ring, char* near, Tally& tally) {
   __shared__ uint64_t barriers[2 * kRings];
-  Engine engine{barriers + threadIdx.x / 32};
+  Engine engine{ptx::near_address(barriers + threadIdx.x / 32)};
   if (lane_of_thread() == 0) {
     ptx::barrier_init(engine.barrier);
     ptx::barrier_init_fence();
@@ -198,7 +198,7 @@ __global__ void put_kernel(const __grid_constant__ CallLaunch launch) {
   ptx::proxy_fence_near();
   __syncwarp();
   if (threadIdx.x == 0) {
-    ptx::bulk_store(launch.slots + blockIdx.x * kCallRowBytes, near, kCallRowBytes);
+    ptx::bulk_store(launch.slots + blockIdx.x * kCallRowBytes, ptx::near_address(near), kCallRowBytes);
     ptx::bulk_commit();
     ptx::bulk_wait_landed<0>();
   }
@@ -210,9 +210,9 @@ __global__ void count_kernel(const __grid_constant__ CallLaunch launch) {
 __global__ void call_reader_kernel(const __grid_constant__ CallLaunch launch) {
   __shared__ __align__(128) char near[kCallRowBytes];
   __shared__ uint64_t barrier;
-  Engine engine{&barrier};
+  Engine engine{ptx::near_address(&barrier)};
   if (threadIdx.x == 0) {
-    ptx::barrier_init(&barrier);
+    ptx::barrier_init(engine.barrier);
     ptx::barrier_init_fence();
     ptx::proxy_fence_near();
   }

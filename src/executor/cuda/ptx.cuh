@@ -11,18 +11,23 @@
 
 namespace transload::ptx {
 
-TRANSLOAD_DEVICE uint32_t near_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
-
-// A barrier in near memory that counts bytes of bulk loads. One arrival a phase.
-TRANSLOAD_DEVICE void barrier_init(uint64_t* barrier) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(near_address(barrier)) : "memory");
+// Where something lies in near memory, as the instructions below take it. Kept: the compiler would work it out anew at
+// every use.
+TRANSLOAD_DEVICE uint32_t near_address(const void* p) {
+  uint32_t address;
+  asm volatile("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(address) : "l"(p));
+  return address;
 }
-TRANSLOAD_DEVICE void barrier_expect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(near_address(barrier)), "r"(bytes)
-               : "memory");
+
+// A barrier of 8 bytes in near memory that counts bytes of bulk loads. One arrival a phase.
+TRANSLOAD_DEVICE void barrier_init(uint32_t barrier) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
+}
+TRANSLOAD_DEVICE void barrier_expect(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 // Bytes that were asked for always come, or the context is lost: this wait needs no deadline.
-TRANSLOAD_DEVICE void barrier_wait(uint64_t* barrier, uint32_t phase) {
+TRANSLOAD_DEVICE void barrier_wait(uint32_t barrier, uint32_t phase) {
   uint32_t done;
   do {
     asm volatile(
@@ -30,7 +35,7 @@ TRANSLOAD_DEVICE void barrier_wait(uint64_t* barrier, uint32_t phase) {
         "  mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
         "  selp.u32 %0, 1, 0, p; }"
         : "=r"(done)
-        : "r"(near_address(barrier)), "r"(phase)
+        : "r"(barrier), "r"(phase)
         : "memory");
   } while (done == 0);
 }
@@ -38,15 +43,13 @@ TRANSLOAD_DEVICE void barrier_wait(uint64_t* barrier, uint32_t phase) {
 TRANSLOAD_DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
 // Bulk moves: addresses and bytes are multiples of 16.
-TRANSLOAD_DEVICE void bulk_load(void* near, const void* from, uint32_t bytes, uint64_t* barrier) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                   near_address(near)),
-               "l"(from), "r"(bytes), "r"(near_address(barrier))
+TRANSLOAD_DEVICE void bulk_load(uint32_t near, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(near),
+               "l"(from), "r"(bytes), "r"(barrier)
                : "memory");
 }
-TRANSLOAD_DEVICE void bulk_store(void* to, const void* near, uint32_t bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(near_address(near)),
-               "r"(bytes)
+TRANSLOAD_DEVICE void bulk_store(void* to, uint32_t near, uint32_t bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(near), "r"(bytes)
                : "memory");
 }
 // Closes the group of this thread's bulk stores since the last one.
@@ -97,6 +100,21 @@ TRANSLOAD_DEVICE uint4 near_load128(uint32_t at) {
       : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
       : "r"(at));
   return value;
+}
+
+// The same for what a warp keeps there and changes.
+TRANSLOAD_DEVICE uint4 near_kept128(uint32_t at) {
+  uint4 value;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(at)
+               : "memory");
+  return value;
+}
+TRANSLOAD_DEVICE void near_keep128(uint32_t at, const uint4& value) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(value.x), "r"(value.y), "r"(value.z),
+               "r"(value.w)
+               : "memory");
 }
 
 // Loads that the compiler neither moves nor drops; an acquire before them makes what it covers visible.

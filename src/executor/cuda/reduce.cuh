@@ -24,14 +24,14 @@ TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const uint4& row) {
     sum[2 * j + 1] += __uint_as_float(pairs[j] & 0xffff0000u);
   }
 }
-TRANSLOAD_DEVICE void add_f32(float (&sum)[kVector], const char* at) {
+TRANSLOAD_DEVICE void add_f32(float (&sum)[kVector], uint32_t near) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const float4 v = reinterpret_cast<const float4*>(at)[half];
-    sum[4 * half] += v.x;
-    sum[4 * half + 1] += v.y;
-    sum[4 * half + 2] += v.z;
-    sum[4 * half + 3] += v.w;
+  for (uint32_t half = 0; half < 2; ++half) {
+    const uint4 v = ptx::near_load128(near + 16 * half);
+    sum[4 * half] += __uint_as_float(v.x);
+    sum[4 * half + 1] += __uint_as_float(v.y);
+    sum[4 * half + 2] += __uint_as_float(v.z);
+    sum[4 * half + 3] += __uint_as_float(v.w);
   }
 }
 
@@ -108,22 +108,39 @@ TRANSLOAD_DEVICE void sum_vectors(uint32_t near, char* to, uint32_t pitch, float
   }
 }
 
+// From the lane's byte v on: as many vectors at once as go, then half as many.
+template <int kRows, int kAhead>
+TRANSLOAD_DEVICE void sum_from(uint32_t v, uint32_t near, char* to, uint32_t pitch, float start) {
+  for (; v + (kAhead - 1) * kStep < pitch; v += kStep * kAhead)
+    sum_vectors<kRows, kAhead>(near + v, to + v, pitch, start);
+  if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, near, to, pitch, start);
+}
+
 // `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each.
 template <int kRows>
 TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
-  constexpr int kAhead = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
-  uint32_t v = uint32_t(lane_of_thread()) * 16;
-  for (; v + (kAhead - 1) * kStep < pitch; v += kStep * kAhead)
-    sum_vectors<kRows, kAhead>(near + v, to + v, pitch, start);
-  for (; v < pitch; v += kStep) sum_vectors<kRows, 1>(near + v, to + v, pitch, start);
+  sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, near, to, pitch, start);
 }
 
-// `elements` of each row lie one row after another from `from` on.
+// Any number of rows, one after another in a stage. Calls, not inlined: a warp steps in many places.
 struct StagedSum {
-  // Any number of rows, four at a time.
-  __device__ __noinline__ static void flat(uint32_t near, char* to, uint32_t pitch, uint32_t packed) {
+  uint32_t near;
+  char* to;
+  uint32_t elements, packed;
+
+  __device__ __noinline__ static void add(StagedSum sum) {
+    if (SumRows::unpack(sum.packed).flat())
+      sum.flat();
+    else
+      sum.nested();
+  }
+
+ private:
+  // Four rows at a time.
+  TRANSLOAD_DEVICE void flat() const {
     const SumRows counts = SumRows::unpack(packed);
-    for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += 512) {
+    const uint32_t pitch = elements * 2;
+    for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += kStep) {
       float sum[kVector];
       fill(sum, counts.start());
       for (int first = 0; first < counts.rows(); first += 4) {
@@ -139,19 +156,19 @@ struct StagedSum {
     }
   }
 
-  __device__ __noinline__ static void nested(const char* from, char* to, uint32_t elements, uint32_t packed) {
+  TRANSLOAD_DEVICE void nested() const {
     const SumRows rows = SumRows::unpack(packed);
     for (uint32_t e = uint32_t(lane_of_thread()) * kVector; e < elements; e += 32 * kVector) {
       float sum[kVector], node[kVector];
       fill(sum, rows.start());
       fill(node, 0.0f);
-      const char* at = from;
+      uint32_t at = near;
       auto add = [&](float(&into)[kVector], int count, bool f32) {
         for (int r = 0; r < count; ++r, at += elements * (f32 ? 4 : 2)) {
           if (f32)
             add_f32(into, at + e * 4);
           else
-            add_bf16(into, *reinterpret_cast<const uint4*>(at + e * 2));
+            add_bf16(into, ptx::near_load128(at + e * 2));
         }
       };
       add(sum, rows.biases, rows.row_f32);
@@ -194,60 +211,68 @@ class ReducePipe {
   // Adds and stores the oldest piece. kHot: sums of few rows in line, because a call waits for all loads in flight.
   template <bool kHot = false>
   TRANSLOAD_DEVICE void finish_one() {
-    const uint32_t s = stages_.done % kStages;
-    stages_.await(s);
-    const uint32_t packed = rows_.get(s);
-    const SumRows rows = SumRows::unpack(packed);
-    if (rows.flat())
-      add_flat<kHot>(s, rows, packed);
+    const uint4 kept = stages_.kept(stages_.oldest);
+    const StagedSum sum{stages_.at(stages_.oldest), reinterpret_cast<char*>(uint64_t(kept.y) << 32 | kept.x), kept.z,
+                        kept.w};
+    stages_.await_oldest();
+    if constexpr (kHot)
+      add_hot(sum);
     else
-      StagedSum::nested(stages_.at(s), to_.get(s), elements_.get(s), packed);
+      StagedSum::add(sum);
     __syncwarp();
-    ++stages_.done;
+    stages_.finish();
   }
 
   // Sums `elements` (a multiple of kVector) of the lanes' rows, and of the biases, into `into`.
   template <class Step>
   TRANSLOAD_DEVICE void sum(char* into, const SumShape& shape, const SumRows& rows, const SumLane& mine, Step step) {
-    const uint32_t elements = uint32_t(shape.elements), piece = piece_of(elements, rows.element_bytes());
+    const uint32_t elements = uint32_t(shape.elements), each = rows.element_bytes();
+    const uint32_t piece = piece_of(elements, each), packed = rows.pack() | hot_rows(rows) << kHotShift;
+    const char* row = mine.row;
     for (uint32_t at = 0; at < elements; at += piece) {
       const uint32_t n = elements - at < piece ? elements - at : piece;
-      while (stages_.issued - stages_.done == kStages) step();
-      issue(shape, rows, mine, {at, n});
-      const uint32_t s = stages_.issued % kStages;
-      to_.set(s, into + uint64_t(at) * rows.out_bytes());
-      elements_.set(s, n);
-      rows_.set(s, rows.pack());
-      ++stages_.issued;
+      while (stages_.full()) step();
+      const uint32_t s = stages_.next;
+      const auto to = reinterpret_cast<uint64_t>(into);
+      stages_.keep(s, {uint32_t(to), uint32_t(to >> 32), n, packed});
+      if (lane_of_thread() == 0) ptx::barrier_expect(stages_.barrier(s), n * each);
+      __syncwarp();
+      if (row != nullptr) {
+        ptx::bulk_load(stages_.at(s) + mine.place * n, row, n * mine.bytes, stages_.barrier(s));
+        row += n * mine.bytes;
+      }
+      if (rows.biases > 0) load_biases(shape, rows, {at, n});
+      __syncwarp();
+      into += n * rows.out_bytes();
+      stages_.move_on();
     }
   }
 
  private:
-  template <bool kHot>
-  TRANSLOAD_DEVICE void add_flat(uint32_t s, const SumRows& rows, uint32_t packed) const {
-    const uint32_t near = ptx::near_address(stages_.at(s)), pitch = elements_.get(s) * 2;
-    char* const to = to_.get(s);
-    if constexpr (kHot) {
-      switch (rows.rows()) {
-        case 1:
-          return sum_rows<1>(near, to, pitch, rows.start());
-        case 2:
-          return sum_rows<2>(near, to, pitch, rows.start());
-        case 3:
-          return sum_rows<3>(near, to, pitch, rows.start());
-        case 4:
-          return sum_rows<4>(near, to, pitch, rows.start());
-        case 8:
-          return sum_rows<8>(near, to, pitch, rows.start());
-        default:
-          break;
-      }
-    }
-    StagedSum::flat(near, to, pitch, packed);
+  static constexpr uint32_t kHotShift = 24;
+  // How many rows, if they are summed in line; else 0.
+  TRANSLOAD_DEVICE static uint32_t hot_rows(const SumRows& rows) {
+    const int count = rows.rows();
+    return rows.flat() && (count <= 4 || count == 8) ? uint32_t(count) : 0;
   }
-  struct Range {
-    uint32_t at, elements;
-  };
+  TRANSLOAD_DEVICE static void add_hot(const StagedSum& sum) {
+    const uint32_t pitch = sum.elements * 2;
+    const float start = SumRows::unpack(sum.packed).start();
+    switch (sum.packed >> kHotShift) {
+      case 1:
+        return sum_rows<1>(sum.near, sum.to, pitch, start);
+      case 2:
+        return sum_rows<2>(sum.near, sum.to, pitch, start);
+      case 3:
+        return sum_rows<3>(sum.near, sum.to, pitch, start);
+      case 4:
+        return sum_rows<4>(sum.near, sum.to, pitch, start);
+      case 8:
+        return sum_rows<8>(sum.near, sum.to, pitch, start);
+      default:
+        return StagedSum::add(sum);
+    }
+  }
 
   // Elements of a piece: all pieces alike, the rows of one side by side within a stage; whole lines, unless the rows
   // are so many that a line of each does not fit.
@@ -265,31 +290,21 @@ class ReducePipe {
     if (element_bytes >= 64) return even_piece_of(elements, element_bytes);
     return __shfl_sync(kAllLanes, piece_of_lane_, int(element_bytes / 2));
   }
-  TRANSLOAD_DEVICE void issue(const SumShape& shape, const SumRows& rows, const SumLane& mine, const Range& range) {
-    const uint32_t s = stages_.issued % kStages;
-    uint64_t* const barrier = stages_.barriers + s;
-    if (lane_of_thread() == 0) ptx::barrier_expect(barrier, range.elements * rows.element_bytes());
-    __syncwarp();
-    if (mine.row != nullptr)
-      ptx::bulk_load(stages_.at(s) + mine.place * range.elements, mine.row + uint64_t(range.at) * mine.bytes,
-                     range.elements * mine.bytes, barrier);
-    __syncwarp();
-    if (lane_of_thread() < rows.biases) {
-      const uint32_t bytes = rows.row_bytes();
-      const char* const bias = rows.biases == 1 && shape.bias[0] == nullptr ? shape.bias[1]
-                               : lane_of_thread() == 0                      ? shape.bias[0]
-                                                                            : shape.bias[1];
-      ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements,
-                     bias + uint64_t(range.at) * bytes, range.elements * bytes, barrier);
-    }
-    __syncwarp();
+
+  struct Range {
+    uint32_t at, elements;
+  };
+  TRANSLOAD_DEVICE void load_biases(const SumShape& shape, const SumRows& rows, const Range& range) const {
+    const uint32_t lane = uint32_t(lane_of_thread()), bytes = rows.row_bytes();
+    if (lane >= uint32_t(rows.biases)) return;
+    const char* const bias = lane == 1 || shape.bias[0] == nullptr ? shape.bias[1] : shape.bias[0];
+    ptx::bulk_load(stages_.at(stages_.next) + lane * bytes * range.elements, bias + uint64_t(range.at) * bytes,
+                   range.elements * bytes, stages_.barrier(stages_.next));
   }
 
   Stages stages_;
   const uint32_t stage_bytes_;
   uint32_t elements_of_lanes_ = 0, piece_of_lane_ = 0;
-  ByStage<char*> to_;
-  ByStage<uint32_t> elements_, rows_;
 };
 
 }  // namespace transload

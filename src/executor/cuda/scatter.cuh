@@ -25,8 +25,8 @@ class ScatterPipe {
   // Starts the stores of the oldest move whose load is in flight: its source has been read.
   template <bool = false>
   TRANSLOAD_DEVICE void finish_one() {
-    const uint32_t s = stages_.done % kStages;
-    stages_.await(s);
+    const uint32_t s = stages_.oldest;
+    stages_.await_oldest();
     char* const row = row_.get(s);
     char* const tail = tail_.get(s);
     const uint32_t size = size_.get(s), row_bytes = size & 0xffff, tail_bytes = size >> 16;
@@ -34,7 +34,7 @@ class ScatterPipe {
     if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes, tail_bytes);
     ptx::bulk_commit();
     __syncwarp();
-    ++stages_.done;
+    stages_.finish();
   }
 
   // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
@@ -62,20 +62,20 @@ class ScatterPipe {
   template <class Step>
   TRANSLOAD_DEVICE void issue(const Piece& row, const Piece& tail, Step step) {
     while (stages_.issued != stages_.done) step();
-    const uint32_t s = stages_.issued % kStages;
+    const uint32_t s = stages_.next;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
-      ptx::barrier_expect(stages_.barriers + s, uint32_t(row.bytes + tail.bytes));
-      ptx::bulk_load(stages_.at(s), row.from, uint32_t(row.bytes), stages_.barriers + s);
+      ptx::barrier_expect(stages_.barrier(s), uint32_t(row.bytes + tail.bytes));
+      ptx::bulk_load(stages_.at(s), row.from, uint32_t(row.bytes), stages_.barrier(s));
       if (tail.bytes != 0)
-        ptx::bulk_load(stages_.at(s) + row.bytes, tail.from, uint32_t(tail.bytes), stages_.barriers + s);
+        ptx::bulk_load(stages_.at(s) + row.bytes, tail.from, uint32_t(tail.bytes), stages_.barrier(s));
     }
     __syncwarp();
     row_.set(s, row.to);
     tail_.set(s, tail.to);
     size_.set(s, uint32_t(row.bytes) | uint32_t(tail.bytes) << 16);
-    ++stages_.issued;
+    stages_.move_on();
   }
 
   Stages stages_;

@@ -1,31 +1,62 @@
 // What a warp owns of its block's near memory: a few stages for bytes on their way, and room for its tables.
 #pragma once
+#include <cstddef>
+
 #include "executor/cuda/members.cuh"
 #include "executor/cuda/rank.h"
 
 namespace transload {
 
-// The stages of one warp, used in turn. Positions count the moves since the kernel began.
+// Beside the stages of a warp: what their loads are awaited by, and what a pipe keeps of the move in each.
+struct alignas(16) StageDesk {
+  uint64_t barriers[kStages];
+  uint4 kept[kStages];
+};
+
+// The stages of one warp, used in turn; near addresses. Positions count the moves since the kernel began.
 struct Stages {
-  char* base;
-  uint64_t* barriers;  // [kStages]
+  uint32_t base, desk;
   uint32_t stage_bytes;
   uint32_t issued = 0, done = 0;  // moves whose loads were started; that are over for this warp
+  uint32_t next = 0, oldest = 0;  // the stages of both
   uint32_t phases = 0;            // of the barriers, a bit each
 
+  TRANSLOAD_DEVICE Stages(const char* stages, const StageDesk* beside, uint32_t bytes)
+      : base(ptx::near_address(stages)), desk(ptx::near_address(beside)), stage_bytes(bytes) {}
   TRANSLOAD_DEVICE void begin() {
     if (lane_of_thread() == 0) {
-      for (int s = 0; s < kStages; ++s) ptx::barrier_init(barriers + s);
+      for (uint32_t s = 0; s < kStages; ++s) ptx::barrier_init(barrier(s));
       ptx::barrier_init_fence();
       ptx::proxy_fence_near();
     }
     __syncwarp();
   }
-  TRANSLOAD_DEVICE char* at(uint32_t stage) const { return base + stage * stage_bytes; }
-  TRANSLOAD_DEVICE void await(uint32_t stage) {
-    ptx::barrier_wait(barriers + stage, phases >> stage & 1);
-    phases ^= uint32_t(1) << stage;
+  TRANSLOAD_DEVICE uint32_t at(uint32_t stage) const { return base + stage * stage_bytes; }
+  TRANSLOAD_DEVICE uint32_t barrier(uint32_t stage) const { return desk + uint32_t(sizeof(uint64_t)) * stage; }
+  // What is kept of a stage's move, alike for all lanes.
+  TRANSLOAD_DEVICE uint4 kept(uint32_t stage) const { return ptx::near_kept128(place_of(stage)); }
+  TRANSLOAD_DEVICE void keep(uint32_t stage, const uint4& value) const {
+    if (lane_of_thread() == 0) ptx::near_keep128(place_of(stage), value);
+  }
+  TRANSLOAD_DEVICE bool full() const { return issued - done == uint32_t(kStages); }
+  TRANSLOAD_DEVICE void await_oldest() {
+    ptx::barrier_wait(barrier(oldest), phases >> oldest & 1);
+    phases ^= uint32_t(1) << oldest;
     __syncwarp();  // together again: what follows is done once by the warp, not once by each part of it
+  }
+  TRANSLOAD_DEVICE void move_on() {
+    ++issued;
+    next = after(next);
+  }
+  TRANSLOAD_DEVICE void finish() {
+    ++done;
+    oldest = after(oldest);
+  }
+
+ private:
+  TRANSLOAD_DEVICE static uint32_t after(uint32_t stage) { return stage == uint32_t(kStages) - 1 ? 0 : stage + 1; }
+  TRANSLOAD_DEVICE uint32_t place_of(uint32_t stage) const {
+    return desk + uint32_t(offsetof(StageDesk, kept) + sizeof(uint4) * stage);
   }
 };
 

@@ -439,8 +439,16 @@ class CudaWarp {
   TRANSLOAD_DEVICE void plain_copy(const Piece& p) {
     const uint64_t whole = p.bytes / 16 * 16;
     if (((reinterpret_cast<uint64_t>(p.to) | reinterpret_cast<uint64_t>(p.from)) & 15) == 0) {
-      for (uint64_t i = uint64_t(lane_) * 16; i < whole; i += 512)
-        *reinterpret_cast<uint4*>(p.to + i) = ptx::load128(p.from + i);
+      constexpr int kAtOnce = 4;  // loads in flight
+      for (uint64_t i = uint64_t(lane_) * 16; i < whole; i += 512 * kAtOnce) {
+        uint4 values[kAtOnce];
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (i + 512 * k < whole) values[k] = ptx::load128(p.from + i + 512 * k);
+#pragma unroll
+        for (int k = 0; k < kAtOnce; ++k)
+          if (i + 512 * k < whole) *reinterpret_cast<uint4*>(p.to + i + 512 * k) = values[k];
+      }
       for (uint64_t i = whole + uint64_t(lane_) * 4; i < p.bytes; i += 128)
         *reinterpret_cast<uint32_t*>(p.to + i) = ptx::load32(p.from + i);
       return;

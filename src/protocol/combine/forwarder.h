@@ -78,7 +78,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const OwnerRows<W> rows{grants, r.rings, slot};
   const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(route[l]); });
   const Set kept = w.where(owners, [&](Lane l) { return rows.kept(route[l], number[l]); });
-  const Set pushed = w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
+  const Set pushed = grants.all_direct() ? Set{} : w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
   const int missing = missing_row(w, t, rows, pushed, route);
   if (missing >= 0) return set_gate(w, r, origin, missing), false;
   if (kept.empty()) {

@@ -40,13 +40,14 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const uint64_t token = routed.number;
   const auto& route = routed.route;
   const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const Set near = w.where(from, [&](Lane l) { return route[l].target < peers; });
+  const bool alone = t.call.board->map.nodes == 1;
+  const Set near = alone ? from : w.where(from, [&](Lane l) { return route[l].target < peers; });
   const Set away = from - near;
-  Set before = w.where(away, [&](Lane l) { return route[l].target < here_node; });
+  Set before = alone ? Set{} : w.where(away, [&](Lane l) { return route[l].target < here_node; });
   const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
   const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(route[l]); });
   const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
-  const Set pushed = w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
+  const Set pushed = grants.all_direct() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
   if (planted<typename W::Plants>(Canary::kSumByArrival))
@@ -91,11 +92,12 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
     return uint32_t(m.i) % lanes == t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
   });
   const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
-  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>& claims) {
-    c.in.begin(w, channel, nodes);
-    c.rings.begin(w, channel, own);
-    const uint64_t end = t.cut().end(channel);
-    auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
+  const Cut cut{t.tokens, parts_of(t.call, grants, t.tokens)};
+  each_part(w, t.call, Role::kReceiver, cut.channels, [&](uint32_t part, Claims<W>& claims) {
+    c.in.begin(w, part, nodes);
+    c.rings.begin(w, part, own);
+    const uint64_t end = cut.end(part);
+    auto routed = routed_from(w, t.routes, t.width, cut.begin(part), end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);

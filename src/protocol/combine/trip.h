@@ -34,7 +34,6 @@ struct CombineTrip {
   const char* rows;         // [rows][elements] bf16
   const char* row_weights;  // [rows][weights] fp32
 
-  TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * 2; }
   TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }

@@ -100,7 +100,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const auto row = w.template per<Word>(
       owners, [&](Lane l) { return grants.row(int(route[l].target), slot_index, route[l].ordinal); });
   const Set keepers = w.where(owners, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
-  const Set ringed = w.where(keepers, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  const Set ringed =
+      grants.all_direct() ? Set{} : w.where(keepers, [&](Lane l) { return !grants.direct(int(route[l].target)); });
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {

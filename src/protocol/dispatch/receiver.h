@@ -22,23 +22,46 @@ TRANSLOAD_ROLE bool chosen_before(W& w, const Header* header, int choice, int32_
   return false;
 }
 
-// One choice of a token, to the caller's columns of its row.
+// A choice of a token, as the caller of its row gets it.
+struct Choice {
+  int32_t expert;  // local id, or -1
+  float weight;
+};
 template <Warp W>
-TRANSLOAD_ROLE void unpack_choice(W& w, const DispatchTrip& t, const Header* header, uint64_t row, int choice) {
-  const HeaderEntry e = w.peek(&header->entries()[choice]);
+TRANSLOAD_ROLE Choice choice_of(W& w, const DispatchTrip& t, const Header* header, const HeaderEntry& e, int choice) {
   const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts &&
                     t.experts.owner[e.expert] == t.call.board->map.me && !chosen_before(w, header, choice, e.expert);
-  const uint64_t at = row * t.shape.top_k + uint32_t(choice);
-  t.topk_idx[at] = mine ? int32_t(t.experts.local(uint32_t(e.expert))) : -1;
-  t.topk_weights[at] = mine ? e.weight : 0.0f;
+  return mine ? Choice{int32_t(t.experts.local(uint32_t(e.expert))), e.weight} : Choice{-1, 0.0f};
+}
+
+// Choices [first, first + kCount) of a token, as far as there are, to the caller's columns of its row. What a step
+// reads comes from far, so all of a step is asked for before any of it is used.
+template <int kCount, Warp W>
+TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const Header* header, uint64_t row, int first) {
+  const int count = int(t.shape.top_k) - first;
+  HeaderEntry entries[kCount];
+  Choice choices[kCount];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i)
+    if (i < count) entries[i] = w.peek(&header->entries()[first + i]);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i)
+    if (i < count) choices[i] = choice_of(w, t, header, entries[i], first + i);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    if (i >= count) break;
+    const uint64_t at = row * t.shape.top_k + uint32_t(first + i);
+    t.topk_idx[at] = choices[i].expert;
+    t.topk_weights[at] = choices[i].weight;
+  }
 }
 
 template <Warp W>
 TRANSLOAD_ROLE void unpack_source(W& w, const DispatchTrip& t, const Header* header, uint64_t row) {
-  const uint32_t token = w.peek(&header->token);
-  t.source[row * 2] = int32_t(w.peek(&header->source));
-  t.source[row * 2 + 1] = int32_t(token);
-  t.row_token[row] = token;
+  const Header head = w.peek(header);
+  t.source[row * 2] = int32_t(head.source);
+  t.source[row * 2 + 1] = int32_t(head.token);
+  t.row_token[row] = head.token;
 }
 
 template <Warp W>
@@ -53,7 +76,7 @@ TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64
   if (!t.shape.listed) return;
   const Header* header = header_of(t, tail);
   w.once([&] { unpack_source(w, t, header, row); });
-  w.each(Set::first(int(t.shape.top_k)), [&](Lane l) { unpack_choice(w, t, header, row, l); });
+  w.each(Set::first(int(t.shape.top_k)), [&](Lane l) { unpack_choices<1>(w, t, header, row, l); });
 }
 
 // The same for rows that follow each other, a lane for each: their loads overlap.
@@ -66,7 +89,8 @@ TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, uint64_t first, int
     if (!t.shape.listed) return;
     const Header* const header = header_of(t, tail);
     unpack_source(w, t, header, row);
-    for (int k = 0; k < int(t.shape.top_k); ++k) unpack_choice(w, t, header, row, k);
+    constexpr int kAtOnce = 4;
+    for (int k = 0; k < int(t.shape.top_k); k += kAtOnce) unpack_choices<kAtOnce>(w, t, header, row, k);
   });
 }
 

@@ -51,12 +51,14 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   const uint64_t token = routed.number;
   const auto& route = routed.route;
   const Set chosen = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const Set near = w.where(chosen, [&](Lane l) { return route[l].target < peers; });
+  const bool alone = b.map.nodes == 1;
+  const Set near = alone ? chosen : w.where(chosen, [&](Lane l) { return route[l].target < peers; });
   const auto row =
       w.template per<Word>(near, [&](Lane l) { return grants.row(int(route[l].target), own_slot, route[l].ordinal); });
   const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set away = chosen - near, to = mates | away;
-  const Set ringed = w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  const Set ringed =
+      grants.all_direct() ? Set{} : w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchLanes + kLaneSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   make_room(w, ringed, out.rings, ring);
@@ -92,12 +94,13 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
   const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneSender),
                             nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
-  each_channel(w, t.call, Role::kSender, [&](uint32_t channel, Claims<W>& claims) {
-    out.rings.begin(w, channel, my_rings);
-    out.rails.begin(w, channel, nodes);
-    const uint64_t end = t.cut().end(channel);
-    if (t.cut().begin(channel) == end) reached<typename W::Plants>(Situation::kChannelEmpty);
-    auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
+  const Cut cut{t.tokens, parts_of(t.call, grants, t.tokens)};
+  each_part(w, t.call, Role::kSender, cut.channels, [&](uint32_t part, Claims<W>& claims) {
+    out.rings.begin(w, part, my_rings);
+    out.rails.begin(w, part, nodes);
+    const uint64_t begin = cut.begin(part), end = cut.end(part);
+    if (begin == end) reached<typename W::Plants>(Situation::kChannelEmpty);
+    auto routed = routed_from(w, t.routes, t.width, begin, end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);

@@ -44,7 +44,6 @@ struct DispatchTrip {
 
   // A direct landing needs tails only for what the receiver unpacks from them.
   TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }
-  TRANSLOAD_HD Cut cut() const { return {tokens, call.channels()}; }
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   // Rows that I store: all but the dropped ones.
   TRANSLOAD_HD uint64_t rows_kept() const { return kept(row_base[call.board->map.ranks]); }

@@ -84,7 +84,7 @@ class CudaCombine {
   }
 
   Cast cast() const {
-    if (g_.map.nodes == 1) return pull_ ? Cast{0, kWarpsOfSums, 0} : Cast{0, kWarpsOfSums / 2, kWarpsOfSums / 2};
+    if (g_.map.nodes == 1) return pull_ ? Cast{0, 8, 0} : Cast{0, 4, 4};
     return pull_ ? Cast{4, 4, 0} : Cast{3, 3, 2};
   }
 
@@ -102,8 +102,8 @@ class CudaCombine {
     launch.call = g_.device_call(block_.tables.born);
     launch.trip = trip();
     launch.board = g_.room.board;
-    launch.trip.call = g_.make_call(card, g_.options.sms * launch.cast.warps());
-    launch.near = g_.near_shape(launch.cast.warps(), 0);
+    launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
+    launch.near = g_.near_shape(0);
     auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
     launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};

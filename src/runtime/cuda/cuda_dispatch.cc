@@ -141,7 +141,7 @@ class CudaDispatch {
                    launch.call.host,
                    rows_max_,
                    in_.overflow == Overflow::kFail};
-    launch.near = g_.near_shape(kWarpsOfBlock, 0);
+    launch.near = g_.near_shape(0);
     launch.ticket = ticket;
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.end_call(in_.stream);
@@ -257,7 +257,7 @@ class CudaDispatch {
     launch.trip = trip();
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    launch.near = g_.near_shape(launch.cast.warps(), shape_.tail_bytes());
+    launch.near = g_.near_shape(shape_.tail_bytes());
     auto offset = [&](const char* at) { return direct_ ? Word(at - p_.board.mine()) : 0; };
     launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);

@@ -61,7 +61,7 @@ struct CudaGroup final : Group::Impl {
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
-  NearShape near_shape(uint32_t warps, uint64_t tail_bytes) const;
+  NearShape near_shape(uint64_t tail_bytes) const;
   // Room in the slabs. Throws Error{kOutOfMemory}.
   std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what);
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.

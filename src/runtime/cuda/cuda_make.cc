@@ -129,7 +129,7 @@ void CudaGroup::make_room() {
   room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
   room.expert_counts = make<int64_t>(plan_.experts.experts_of(map.me));
   const uint32_t table_bytes = table_bytes_of(map);
-  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfSums * table_bytes);
+  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
     const uint64_t c = g.channels;
     return DevicePositions{make<Word>(c * producers), make<Word>(c * consumers), make<Word>(c * producers)};
