@@ -19,6 +19,8 @@ TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& cal
   mine.card.handle = call.born != nullptr ? *call.born : 0;
   mine.arrivals = &call.state->arrivals;
   mine.tickets = call.state->tickets;
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    ptx::store_relaxed(&call.host->running, running_word(mine.card.epoch, call.phase));
 }
 
 template <class Pipe>
@@ -45,6 +47,7 @@ TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call, bool ends_call) {
   state.left = 0;
   if (!ends_call) return;
   state.epoch += 1;
+  ptx::store_relaxed(&call.host->running, 0);
   ptx::store_release(&call.host->ended, state.epoch);
 }
 

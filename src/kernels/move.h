@@ -54,7 +54,6 @@ struct NotifyLaunch {
   PlanArgs plan;  // without its board
   DeviceCall call;
   NearShape near;
-  Word ticket;  // what the host waits for
 };
 
 // Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().

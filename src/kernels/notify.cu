@@ -24,12 +24,15 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __g
     if (lane_of_thread() == 0) failed = w.failed();
   }
   __syncthreads();
-  if (failed) return;
-  PlanArgs plan = launch.plan;
-  plan.board = &launch.board;
-  learn_plan(plan, {t.use, t.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)});
+  if (!failed) {
+    PlanArgs plan = launch.plan;
+    plan.board = &launch.board;
+    learn_plan(plan, {t.use, t.call.epoch(), reinterpret_cast<char*>(sums)});
+  }
   __syncthreads();
-  if (threadIdx.x == 0) state.notify_uses += 1;
+  if (threadIdx.x != 0) return;
+  if (!failed) state.notify_uses += 1;
+  ptx::store_relaxed(&launch.call.host->running, 0);
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ class CudaCombine {
     g_.begin_call(in_.stream, "combine");
     spans_ = g_.spans_for(handle_, channels_, in_.stream);
     move_rows();
+    g_.keep_if_captured(in_.stream, in_.handle, out_block_);
+    out_.scale_out_rows = handle_.report.scale_out_rows;
     return std::move(out_);
   }
 
@@ -57,6 +59,7 @@ class CudaCombine {
     const auto tokens = int64_t(handle_.tokens);
     out_.x = in_.out_x.given() ? in_.out_x : g_.on_device(base + rows_at, tokens, in_.x.columns(), kBf16);
     if (weights() > 0) out_.topk_weights = g_.on_device(base + weights_at, tokens, weights(), kF32);
+    out_block_ = block;
     out_.lease = Lease(block);
   }
 
@@ -120,6 +123,7 @@ class CudaCombine {
   const uint32_t channels_;
   DeviceSpans spans_;
   bool pull_ = false;
+  std::shared_ptr<Lease::Block> out_block_;
   CombineOutputs out_;
 };
 

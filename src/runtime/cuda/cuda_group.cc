@@ -40,7 +40,8 @@ DeviceCall CudaGroup::device_call(const Word* born) const {
           reinterpret_cast<HostWords*>(pinned_.on_device()),
           born,
           uint64_t(options.deadline_ms) * kMillisecondNs,
-          options.sms};
+          options.sms,
+          phase_.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -79,12 +80,12 @@ std::shared_ptr<Lease::Block> CudaGroup::need(uint64_t bytes, const char* what) 
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
-  if (channels == block.channels) return {block.tables.forward, block.tables.arriving, nullptr};
+  if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
   const uint64_t of_slots = uint64_t(map.sources()) * (channels + 1), of_ranks = uint64_t(map.ranks) * (channels + 1);
-  DeviceSpans spans;
-  spans.room = need((of_slots + of_ranks) * 8, "spans of other channels");
-  spans.forward = reinterpret_cast<uint64_t*>(spans.room->data);
-  spans.arriving = spans.forward + of_slots;
+  std::shared_ptr<Lease::Block>& room_of = block.room_of_channels[channels];
+  if (!room_of) room_of = need((of_slots + of_ranks) * 8, "spans of other channels");
+  auto* const forward = reinterpret_cast<uint64_t*>(room_of->data);
+  const DeviceSpans spans{forward, forward + of_slots};
   launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
                          handle.rows_max},
                         stream_of(stream)),
@@ -132,10 +133,13 @@ bool CudaGroup::capturing(const Stream& stream) const {
   return state != cudaStreamCaptureStatusNone;
 }
 
-// My own kernels have ended. Not the device's: those of another rank may wait for this thread.
+// My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
+// another rank may wait for this thread.
 void CudaGroup::drain() {
   if (done_ == nullptr || cudaSetDevice(device) != cudaSuccess) return;
   while (cudaEventQuery(done_) == cudaErrorNotReady) sched_yield();
+  const uint64_t until = now_ns() + 2 * uint64_t(options.deadline_ms) * kMillisecondNs;  // a lost context says nothing
+  while (read_word(words().running) != 0 && now_ns() < until) sched_yield();
 }
 
 void CudaGroup::await_ticket(Word ticket) {
@@ -146,7 +150,7 @@ void CudaGroup::await_ticket(Word ticket) {
   }
 }
 
-void CudaGroup::wait(const Stream& stream) {
+void CudaGroup::await_stream(const Stream& stream) {
   for (;;) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
@@ -154,8 +158,6 @@ void CudaGroup::wait(const Stream& stream) {
     sched_yield();
   }
   if (faulted()) fail(operation);
-  if (const Word needed = std::exchange(words().too_many, 0); needed != 0)
-    throw Error(Code::kTooManyRows, "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good");
 }
 
 WaitRecord CudaGroup::last_wait() const {
@@ -204,9 +206,9 @@ void CudaGroup::tell_fault() {
   }
 }
 
-// Kernels of a call are on the stream, or are being put there; or one, which may be a replay, waits for a rank.
+// Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
 bool CudaGroup::in_call() const {
-  if (calling_.load(std::memory_order_acquire)) return true;
+  if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
   if (read_word(words().waits_for[0]) != 0 || read_word(words().waits_for[1]) != 0) return true;
   return cudaEventQuery(done_) == cudaErrorNotReady;
 }
@@ -221,13 +223,20 @@ void CudaGroup::watch() {
     if (control->abort_word().load(std::memory_order_acquire) != 0)
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
     tell_fault();
-    const Word ended = read_word(words().ended);
     const bool in_call = this->in_call();
+    const Word running = read_word(words().running);
+    const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
+    const Phase phase = running != 0 ? Phase(running & 3)
+                        : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
+                                     : Phase::kIdle;
     Word whom = read_word(words().waits_for[0]);
     if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
     const bool waits = in_call && whom != 0 && whom != map.me + 1;
-    control->note(ended + in_call, in_call ? Phase(phase_.load(std::memory_order_relaxed)) : Phase::kIdle, waits,
-                  waits ? uint32_t(whom - 1) : kNobody);
+    control->note(epoch, phase, waits, waits ? uint32_t(whom - 1) : kNobody);
+    if (Progress* const progress = options.progress; progress != nullptr) {
+      progress->epoch.store(epoch, std::memory_order_relaxed);
+      progress->phase.store(uint32_t(phase), std::memory_order_release);
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
@@ -246,12 +255,13 @@ std::string CudaGroup::scale_up_name() const {
 std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback" : "none"; }
 
 CudaGroup::~CudaGroup() {
+  drain();  // before anything is unmapped, and while a verdict can still end a wait
   closing_.store(true, std::memory_order_release);
   if (watcher_.joinable()) watcher_.join();
-  drain();  // before anything is unmapped
   if (done_ != nullptr) cudaEventDestroy(done_);
   if (making_ != nullptr) cudaStreamDestroy(making_);
   if (control) control->goodbye();
+  *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
 }
 
 }  // namespace transload

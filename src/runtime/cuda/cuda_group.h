@@ -37,8 +37,15 @@ struct DeviceRoom {
   char* headers;  // [tokens_max] tails of a cached dispatch without scales
   LayoutScratch layout;
   char* far_tables;
-  int64_t* expert_counts;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+};
+
+// What kernels of a group reach beside leases. A graph that has a call of the group keeps it too.
+struct CudaMemory {
+  std::shared_ptr<DeviceRegion> region;
+  std::unique_ptr<Neighbours> neighbours;
+  std::vector<DeviceBlock> blocks;
+  PinnedBlock pinned;
 };
 
 struct CudaGroup final : Group::Impl {
@@ -53,7 +60,9 @@ struct CudaGroup final : Group::Impl {
   std::string scale_up_name() const override;
   std::string scale_out_name() const override;
 
+  // cuda_report.cc.
   void wait(const Stream& stream) override;
+  DispatchReport report(const Handle& handle, const Stream& stream) override;
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
@@ -81,9 +90,17 @@ struct CudaGroup final : Group::Impl {
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
+  // Until the stream is done. Throws the fault that ended a call.
+  void await_stream(const Stream& stream);
   [[noreturn]] void fail(const char* what);
+  // A call that was put into a graph: what it uses stays as long as the graph.
+  void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
+  Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
+  // Of a dispatch with this handle; `counts`: [experts of mine].
+  DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(plan_.experts.experts_of(map.me)); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
@@ -118,9 +135,11 @@ struct CudaGroup final : Group::Impl {
   void watch();
 
   DeviceInfo info_;
-  PinnedBlock pinned_;  // HostWords, then expert counts
+  PinnedBlock pinned_;  // HostWords, then expert counts, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  uint64_t block_used_ = 0;  // of the last one
+  uint64_t block_used_ = 0;                                              // of the last one
+  std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
+  Word too_many_told_ = 0;                                               // of HostWords::too_many
   std::vector<char*> peer_base_;
   cudaStream_t making_ = nullptr;  // what the group itself does while it is made
   cudaEvent_t done_ = nullptr;     // the last call has

@@ -118,7 +118,7 @@ T* CudaGroup::upload(const T* from, uint64_t count) {
 void CudaGroup::make_room() {
   const Geometry& g = plan_.geometry;
   const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
-  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me));
+  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me) + report_bytes());
   room.state = make<DeviceState>(1);
   room.card = make<Card>(1);
   room.grants = make<char>(map.peers * plan_.grant_bytes());
@@ -127,7 +127,6 @@ void CudaGroup::make_room() {
   room.counts_to_peers = make<char>(map.peers * g.counts_bytes());
   room.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
   room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
-  room.expert_counts = make<int64_t>(plan_.experts.experts_of(map.me));
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfSums * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
