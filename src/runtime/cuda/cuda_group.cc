@@ -226,6 +226,7 @@ void CudaGroup::watch() {
     const bool in_call = this->in_call();
     const Word running = read_word(words().running);
     const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
+    static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
     const Phase phase = running != 0 ? Phase(running & 3)
                         : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
                                      : Phase::kIdle;
