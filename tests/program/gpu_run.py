@@ -36,7 +36,7 @@ def tokens_of(node_sizes):
 def on_cpu(node_sizes, what):
     arguments = ("run", "--node-sizes", node_sizes, "--tokens", tokens_of(node_sizes), *SHAPE, *what)
     status, result, err = run_json(*arguments, "--scale-out", "loopback")
-    return result["digest"] if expect(status == 0, f"cpu {node_sizes} {' '.join(what)} ({status}) {err}") else None
+    return result if expect(status == 0, f"cpu {node_sizes} {' '.join(what)} ({status}) {err}") else None
 
 
 def on_gpus(node_sizes, *what):
@@ -69,11 +69,15 @@ MORE_WAYS = {
 
 def compare(node_sizes, all_ways):
     for what, ways in all_ways.items():
-        digest = on_cpu(node_sizes, what)
+        wanted = on_cpu(node_sizes, what)
         for way in ways:
             result = on_gpus(node_sizes, *what, *way)
-            if result and digest:
-                expect(result["digest"] == digest, f"{node_sizes} {' '.join(what + way)}: the digests of the CPU")
+            if result and wanted:
+                name = f"{node_sizes} {' '.join(what + way)}"
+                expect(result["digest"] == wanted["digest"], f"{name}: the digests of the CPU")
+                for call in ("dispatch", "combine"):
+                    rows, most = result[call]["scale_out_rows"], wanted[call]["scale_out_rows"]
+                    expect(rows == most, f"{name}: {rows} rows of a {call} crossed, {most} on the CPU")
             if result:
                 expect(result["cuda"]["graph"] == ("--graph" in way), "it says whether calls were replayed")
 
@@ -119,7 +123,7 @@ if COUNT >= 2:
     ]
     seen = [finish(process) for process in started]
     if expect([s for s, _, _ in seen] == [0, 0], f"torchrun's names: {[(s, e) for s, _, e in seen]}"):
-        expect(json.loads(seen[0][1])["digest"] == on_cpu("2", ()), "torchrun's names: the digests of the CPU")
+        expect(json.loads(seen[0][1])["digest"] == on_cpu("2", ())["digest"], "torchrun's names: the digests of the CPU")
 else:
     print("SKIPPED ranks under another launcher: they need 2 GPUs")
 finish_test()
