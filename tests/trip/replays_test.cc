@@ -292,6 +292,42 @@ TEST(Replays, CapturesThatAreRefused) {
   });
 }
 
+// One rank does not come to a replay. All name it, though no host knew that a call began.
+TEST(Replays, ARankThatStaysAway) {
+  World w = world_of({2, 2});
+  w.deadline_ms = 1200;
+  const std::vector<int64_t> rows_max(4, kTokens * 4);
+  constexpr uint32_t kAway = 3;
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Given given(w, rank);
+    given.in.rows_max = rows_max[rank];
+    Calls calls;
+    auto replay = given.side.record([&] { calls.make(group, given.in); });
+    group.gather("recorded");
+    const reference::Problem problem = problem_of_turn(w, 1, rows_max);
+    given.turn_to(problem, 1);
+    replay();
+    group.wait(given.in.stream);
+    check_sums(given, problem, calls.sums.x, 1);
+    group.gather("a good one");
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(10 * w.deadline_ms);
+    try {
+      if (rank != kAway) replay();
+      do {
+        group.wait(given.in.stream);  // whoever stays away hears of it later
+        std::this_thread::yield();
+      } while (rank == kAway && std::chrono::steady_clock::now() < until);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kFault) << error.what();
+      EXPECT_EQ(error.fault().culprit_rank, kAway) << error.what();
+      EXPECT_EQ(error.fault().kind, FaultKind::kAbsent) << error.what();
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));  // leave only when the others know
+    }
+    EXPECT_THROW(group.report(calls.out.handle, given.in.stream), Error);
+  });
+}
+
 // Which call, and whether one is in flight: on a GPU some milliseconds late.
 TEST(Progress, OfTheLastCall) {
   const World w = world_of({1});
