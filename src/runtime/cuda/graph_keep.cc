@@ -33,6 +33,9 @@ class Sweeper {
 
  private:
   [[noreturn]] void sweep() {
+    // Of this thread: what it frees does not spoil a capture of another one.
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
+    cudaThreadExchangeStreamCaptureMode(&mode);
     for (;;) {
       std::vector<Used> now;
       std::unique_lock lock(mutex_);
