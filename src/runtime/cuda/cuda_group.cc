@@ -36,12 +36,9 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.state,
-          reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,
-          uint64_t(options.deadline_ms) * kMillisecondNs,
-          options.sms,
-          phase_.load(std::memory_order_relaxed)};
+  return {room.state,  reinterpret_cast<HostWords*>(pinned_.on_device()),
+          born,        uint64_t(options.deadline_ms) * kMillisecondNs,
+          options.sms, phase_.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
