@@ -47,7 +47,7 @@ struct LayoutArgs {
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
-  DeviceReport* report;   // bad_* and scale_out_rows of it
+  DeviceReport* report;   // bad_* of it
 };
 // The notify that follows in the stream ends the use: it adds 1 to DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
@@ -71,7 +71,8 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;  // all but routes, logs, row_token, and what the layout has written of the report
+  DeviceHandle handle;          // all but routes, logs, row_token, and what the layout has written of the report
+  const char* counts_to_nodes;  // as the layout wrote them
   DeviceState* state;
   HostWords* host;
   int64_t* host_expert_counts;  // [experts of mine] in pinned memory; null unless the host waits

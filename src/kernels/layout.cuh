@@ -336,11 +336,9 @@ class LayoutCta {
   }
 
   TRANSLOAD_ROLE void report() const {
-    Word first = ~Word(0), crossing = 0;
+    Word first = ~Word(0);
     for (uint32_t cta = 0; cta < gridDim.x; ++cta) first = shared_.bad[cta] < first ? shared_.bad[cta] : first;
-    for (uint32_t node = 0; node < a_.map.nodes; ++node) crossing += common_word(a_.map.ranks + node, 1);
     DeviceReport& to = *a_.report;
-    to.scale_out_rows = crossing;
     to.bad_found = first != ~Word(0);
     if (!to.bad_found) return;
     to.bad_token = first / a_.shape.top_k;

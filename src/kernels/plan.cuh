@@ -1,6 +1,6 @@
 // PLAN: what learn_handle() (runtime/dispatch_call.h) does after notify, by one CTA of any number of whole warps.
 //
-//   reads    the mailboxes of counts, once all of them have been observed
+//   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
 //   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
 //            if it waits, the same and then the ticket, and that more rows came than a call allows that fails for it
 #pragma once
@@ -58,6 +58,10 @@ class PlanCta {
   TRANSLOAD_ROLE void tell(Word rows, DeviceReport& report) {
     report.call = moment_.epoch;
     report.rows_needed = rows;
+    report.scale_out_rows = 0;
+    for (uint32_t node = 0; node < b_.map.nodes; ++node)
+      report.scale_out_rows +=
+          reinterpret_cast<const uint32_t*>(a_.counts_to_nodes + node * b_.geometry.node_counts_bytes())[1];
     report.seal = a_.seal;
     if (a_.fails && rows > a_.rows_max) {
       a_.host->needed = rows;

@@ -141,6 +141,7 @@ class CudaDispatch {
                    channels_,
                    in_.expert_alignment,
                    tables_,
+                   g_.room.counts_to_nodes,
                    launch.call.state,
                    launch.call.host,
                    waits ? g_.pinned_expert_counts() : nullptr,
