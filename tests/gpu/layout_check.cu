@@ -332,8 +332,6 @@ class Check {
     Buffer source_tokens(4 * ranks), forward(8 * slots * begins), arriving(8 * ranks * begins);
     const uint64_t experts = expected.plan.expert_counts.size();
     Buffer report(sizeof(DeviceReport) + 8 * experts), state(sizeof(DeviceState)), to_nodes(all[world.me].to_nodes);
-    Word crossing = 0;
-    for (uint32_t tokens : all[world.me].out.counts.to_node) crossing += tokens;
     report.zero();
     state.zero();
     DeviceHandle handle{};
@@ -368,7 +366,7 @@ class Check {
     must(cudaDeviceSynchronize(), "plan");
     bool good = row_base.holds("row bases", expected.plan.row_base);
     good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
-    good = report.holds("report, expert counts", report_of(expected.plan, epoch, crossing)) && good;
+    good = report.holds("report, expert counts", report_of(expected.plan, epoch, all[world.me].out.counts)) && good;
     good = arriving.holds("arriving", expected.arriving.row(0), 8 * ranks * begins) && good;
     good = forward.holds("forward", expected.forward.row(0), 8 * slots * begins) && good;
     good = log_begin.holds("log begins", expected.log_begin) && good;
@@ -383,8 +381,9 @@ class Check {
     return check_kept(world, expected.plan, epoch) && good && check_spans(world, expected, handle);
   }
 
-  static std::vector<Word> report_of(const ReceivePlan& plan, Word epoch, Word crossing = 0) {
-    std::vector<Word> words = {seal_of(epoch), epoch, plan.rows(), 0, 0, 0, 0, crossing};
+  static std::vector<Word> report_of(const ReceivePlan& plan, Word epoch, const SendCounts& counts) {
+    std::vector<Word> words = {seal_of(epoch), epoch, plan.rows(), 0, 0, 0, 0, 0};
+    for (uint32_t tokens : counts.to_node) words.back() += tokens;
     words.insert(words.end(), plan.expert_counts.begin(), plan.expert_counts.end());
     return words;
   }
@@ -396,7 +395,7 @@ class Check {
     for (const uint64_t rows_max : {plan.rows(), plan.rows() / 2}) {
       std::vector<int32_t> ids(rows_max * top_k);
       for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7919 % (experts + 1)) - 1;
-      std::vector<Word> expected = report_of(plan, epoch);
+      std::vector<Word> expected = report_of(plan, epoch, {});
       Buffer report(expected), choices(ids);
       auto* const at = report.as<DeviceReport>();
       const uint32_t alignment = 8;
