@@ -219,8 +219,10 @@ void CudaGroup::watch() {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
   while (!closing_.load(std::memory_order_acquire)) {
-    if (control->abort_word().load(std::memory_order_acquire) != 0)
+    if (control->abort_word().load(std::memory_order_acquire) != 0) {
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+      claim_.release();  // kernels of a faulted group wait for nobody: they leave
+    }
     tell_fault();
     const Word ended = read_word(words().ended);
     const bool in_call = this->in_call();

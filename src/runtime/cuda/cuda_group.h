@@ -13,6 +13,7 @@
 #include "kernels/move.h"
 #include "kernels/near.h"
 #include "runtime/cuda/device_handle.h"
+#include "runtime/device_share.h"
 #include "runtime/group_impl.h"
 #include "transport/scaleup/nvlink/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
@@ -118,6 +119,7 @@ struct CudaGroup final : Group::Impl {
   void watch();
 
   DeviceInfo info_;
+  SmClaim claim_;       // of the device; none once the group is faulted
   PinnedBlock pinned_;  // HostWords, then expert counts
   std::vector<DeviceBlock> blocks_;
   uint64_t block_used_ = 0;  // of the last one

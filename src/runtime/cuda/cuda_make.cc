@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/clock.h"
 #include "kernels/near.h"
@@ -52,18 +51,12 @@ void CudaGroup::take_device() {
   check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
 }
 
-// Blocks of ranks that share a device wait for each other: they have to fit on it together.
 void CudaGroup::share_devices() {
-  std::map<std::string, uint64_t> blocks, ranks;
-  for (const std::string& other : control->gather(std::to_string(options.sms) + " " + info_.uuid)) {
-    const size_t space = other.find(' ');
-    blocks[other.substr(space + 1)] += std::stoull(other.substr(0, space));
-    ++ranks[other.substr(space + 1)];
-  }
-  if (blocks[info_.uuid] > info_.sms)
-    throw Error(Code::kInvalidArgument, "sms: " + std::to_string(options.sms) + " on each of " +
-                                            std::to_string(ranks[info_.uuid]) + " ranks of one device, must be " +
-                                            std::to_string(info_.sms) + " in all: their blocks wait for each other");
+  const DeviceUse mine{info_.uuid, options.sms, info_.sms, info_.mps, process_identity(), random_word()};
+  std::vector<DeviceUse> all;
+  for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
+  check_device_uses(all);
+  all_or_none([&] { claim_ = SmClaim(all, mine); });
 }
 
 void CudaGroup::map_memory() {
