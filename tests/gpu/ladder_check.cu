@@ -53,6 +53,7 @@ constexpr NamedRung kRungs[] = {
     {"09 claim", claim_rung},
     {"09 the last to arrive speaks for all", arrive_rung},
     {"10 a deadline", deadline_rung},
+    {"10 a deadline among warps of a rank", own_rung},
     {"10 a broken promise", broken_rung},
     {"11 the host's abort", abort_rung},
 };

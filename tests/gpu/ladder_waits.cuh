@@ -460,11 +460,14 @@ struct DeadlineRung {
     a.tally.eq(a.w.arrive(a.mine(13), 1), false, __LINE__);
   }
 };
-inline void deadline_rung(Stage& stage) {
+// Word 0 has come, words 1 and 2 have not. `me`: the rank that waits itself.
+inline void expect_deadline(Stage& stage, Word me, uint32_t whom, Word seen) {
+  stage.clear();
   stage.fill(0, 1, 64);
   stage.fill(1, 2, 64);
   const Word values[] = {9, 3, 0};
   for (int i = 0; i < 3; ++i) stage.set_word(0, i, values[i]);
+  stage.page(0).fault.rank = me;
   Setting setting;
   setting.deadline_ns = DeadlineRung::kDeadlineNs;
   stage.start<ScatterPipe>(DeadlineRung{}, {1, 0}, setting);
@@ -475,14 +478,47 @@ inline void deadline_rung(Stage& stage) {
   ledger.eq(fault.role, Word(Role::kForwarder), "the role");
   ledger.eq(fault.channel, 6, "the channel");
   ledger.eq(fault.what, Word(Waiting::kTokens), "what was waited for");
-  ledger.eq(fault.whom == 41 || fault.whom == 42, true, "one of those that did not come");
-  ledger.eq(fault.seen, values[fault.whom == 41 ? 1 : 2], "what was seen");
+  ledger.eq(fault.whom, whom, "the first of another rank that did not come");
+  ledger.eq(fault.seen, seen, "what was seen");
   ledger.eq(fault.expected, 7, "what was expected");
   ledger.eq(stage.word(0, 10), 7, "a mark from before the wait");
   ledger.eq(stage.word(0, 11), 0, "a count after the fault");
   ledger.eq(stage.word(0, 12), 0, "a credit after the fault");
   const std::vector<char> untouched(64, 2);
   ledger.bytes(stage.read(1, 0, 64).data(), untouched.data(), 64, "a move after the fault");
+}
+inline void deadline_rung(Stage& stage) {
+  expect_deadline(stage, 3, 41, 3);
+  expect_deadline(stage, 41, 42, 0);
+}
+
+// Warps that wait for their own rank alone leave it to the one that waits for another to say whom the rank waits for;
+// if there is none, they accuse their own rank in the end.
+struct OwnRung {
+  static constexpr uint32_t kMe = 30;
+  bool other;
+  template <class W>
+  TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
+    const bool waits_for_other = other && a.number == 4;
+    // It begins later, and so expires later.
+    for (const uint64_t begin = ptx::now_ns();
+         waits_for_other && ptx::now_ns() - begin < DeadlineRung::kDeadlineNs / 2;)
+      continue;
+    a.tally.eq(a.await(a.mine(0), 1, waits_for_other ? 31 : kMe), false, __LINE__);
+    a.tally.eq(a.w.failed(), true, __LINE__);
+  }
+};
+inline void own_rung(Stage& stage) {
+  Setting setting;
+  setting.deadline_ns = DeadlineRung::kDeadlineNs;
+  for (bool other : {true, false}) {
+    stage.clear();
+    stage.page(0).fault.rank = OwnRung::kMe;
+    stage.start<ScatterPipe>(OwnRung{other}, {6, 0}, setting);
+    stage.finish();
+    stage.ledger.eq(stage.page(0).fault.set, Word(DeviceFailure::kExpired), "the failure");
+    stage.ledger.eq(stage.page(0).fault.whom, other ? 31 : OwnRung::kMe, "who is accused");
+  }
 }
 
 // One agent finds a promise broken; the others of its rank, who wait, leave long before their deadline.

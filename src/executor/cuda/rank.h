@@ -17,6 +17,7 @@ enum class DeviceFailure : Word {
 // The first failure of a rank, as its host reads it in its own memory. `set` is written last: a DeviceFailure.
 struct DeviceFault {
   Word set;
+  Word rank;  // whose it is, written by its host before all else
   Word role, channel, whom, what, seen, expected;
 };
 

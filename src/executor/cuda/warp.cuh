@@ -308,7 +308,7 @@ class CudaWarp {
       const S met = look(set, need, seen);
       if (kAll ? same(met, set) : !met.empty()) {
         after_look();
-        if (looks >= kLooksToAskHost) say_waiting(nullptr);
+        if (looks >= kLooksToAskHost) say_goes_on();
         return met;
       }
       if (set.empty()) return met;
@@ -327,44 +327,57 @@ class CudaWarp {
   };
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void check(const S& set, F& need, V& seen, Waited waited) {
-    if (__any_sync(kAllLanes, ptx::now_ns() - waited.since > rank_.deadline_ns)) {
-      bool told = false;
-      for_mine(set, [&](Lane l) {
-        const Need n = need(l);
-        if (seen[l] >= n.least || told) return;
-        told = true;
-        report(DeviceFailure::kExpired, {n.whom, Word(n.what), seen[l], n.least});
-      });
+    const bool asks = waited.looks % kLooksToAskHost == kLooksToAskHost - 1;
+    if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0))
       failed_ = true;
-    } else if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0)) {
-      failed_ = true;
-    } else if (waited.looks % kLooksToAskHost == kLooksToAskHost - 1) {
-      bool told = false;
-      for_mine(set, [&](Lane l) {
-        const Need n = need(l);
-        if (seen[l] < n.least && !told) say_waiting(&n);
-        told = told || seen[l] < n.least;
-      });
-      const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
-      if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
-      failed_ = __any_sync(kAllLanes, aborted);
-    }
+    else if (longer_than(waited, rank_.deadline_ns) || asks)
+      tell(set, need, seen, waited);
     __syncwarp();
   }
-
-  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
-  TRANSLOAD_DEVICE void say_waiting(const Need* need) {
-    if (need == nullptr) {
-      if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
-      return;
-    }
-    ptx::store_relaxed(rank_.waits_for + (need->what == Waiting::kDone), Word(need->whom) + 1);
+  TRANSLOAD_DEVICE static bool longer_than(const Waited& waited, uint64_t ns) {
+    return __any_sync(kAllLanes, ptx::now_ns() - waited.since > ns);
   }
 
   struct Record {
     uint32_t whom;
     Word what, seen, expected;
   };
+  // Of the first need that is unmet; those of my own rank come after all others. A wait for nothing but my own warps
+  // leaves it to their waits, which began within a deadline of it, to accuse somebody.
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
+    constexpr uint32_t kMine = uint32_t(1) << 30;
+    const Word me = ptx::load_relaxed(&rank_.fault->rank);
+    uint32_t place = ~uint32_t(0);  // of my lane's first
+    Record first{};
+    for_mine(set, [&](Lane l) {
+      const Need n = need(l);
+      const uint32_t at = uint32_t(l.i) + (n.whom == me ? kMine : 0);
+      if (seen[l] >= n.least || at >= place) return;
+      place = at;
+      first = {n.whom, Word(n.what), seen[l], n.least};
+    });
+    const uint32_t least = __reduce_min_sync(kAllLanes, place);
+    const bool of_mine = least >= kMine;
+    if (longer_than(waited, of_mine ? 2 * rank_.deadline_ns : rank_.deadline_ns)) {
+      if (place == least) report(DeviceFailure::kExpired, first);
+      failed_ = true;
+      return;
+    }
+    if (place == least && !of_mine) say_waiting(first);
+    const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
+    if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
+    failed_ = __any_sync(kAllLanes, aborted);
+  }
+
+  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
+  TRANSLOAD_DEVICE void say_waiting(const Record& record) {
+    ptx::store_relaxed(rank_.waits_for + (record.what == Word(Waiting::kDone)), Word(record.whom) + 1);
+  }
+  TRANSLOAD_DEVICE void say_goes_on() {
+    if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
+  }
+
   // By one lane. The first of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;

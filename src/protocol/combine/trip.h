@@ -19,9 +19,10 @@ struct CombineTrip {
   uint64_t tokens;
   const Route* routes;  // [tokens][width]
   uint32_t width;
-  const char* bias[2];  // [tokens][elements] bf16, or null
-  char* out;            // [tokens][elements] bf16
-  char* out_weights;    // [tokens][weights] fp32
+  const char* bias[2];                  // [tokens][elements] bf16, or null
+  char* out;                            // [tokens][elements] bf16
+  char* out_weights;                    // [tokens][weights] fp32
+  uint64_t out_step, out_weights_step;  // bytes from one token's to the next's; 0: room for one, and nobody's result
 
   // Forwarder: the log of the dispatch.
   Spans forward;     // [source slot][channel] entries

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -70,22 +71,29 @@ NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
   return shape;
 }
 
-std::shared_ptr<Lease::Block> CudaGroup::need(uint64_t bytes, const char* what) {
-  auto block = plan_.arena->take(bytes);
-  if (!block)
-    throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                        " bytes, longest gap " + std::to_string(plan_.arena->longest_gap()));
-  return block;
+std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
+  return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
+         std::to_string(plan_.arena->longest_gap()) + "; the group is good";
+}
+
+HandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
+  const auto& sources = plan_.sources;
+  const uint64_t brought =
+      std::count_if(sources.begin(), sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
+  return {tokens,
+          top_k,
+          brought * options.tokens_max,
+          std::min(top_k, map.peers),
+          map.ranks * options.tokens_max,
+          map.sources(),
+          map.ranks,
+          channels};
 }
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
-  if (channels == block.channels) return {block.tables.forward, block.tables.arriving, nullptr};
-  const uint64_t of_slots = uint64_t(map.sources()) * (channels + 1), of_ranks = uint64_t(map.ranks) * (channels + 1);
-  DeviceSpans spans;
-  spans.room = need((of_slots + of_ranks) * 8, "spans of other channels");
-  spans.forward = reinterpret_cast<uint64_t*>(spans.room->data);
-  spans.arriving = spans.forward + of_slots;
+  if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
+  const DeviceSpans spans{room.spans, room.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
                          handle.rows_max},
                         stream_of(stream)),

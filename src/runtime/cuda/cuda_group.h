@@ -39,6 +39,8 @@ struct DeviceRoom {
   LayoutScratch layout;
   char* far_tables;
   int64_t* expert_counts;
+  uint64_t* spans;                                 // of a call, where they are not its handle's
+  char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 };
 
@@ -63,8 +65,9 @@ struct CudaGroup final : Group::Impl {
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kDeskBytesMax; }
   NearShape near_shape(uint64_t tail_bytes) const;
-  // Room in the slabs. Throws Error{kOutOfMemory}.
-  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what);
+  // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
+  std::string no_room(const char* what, uint64_t bytes) const;
+  HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel) const;

@@ -112,6 +112,7 @@ void CudaGroup::make_room() {
   const Geometry& g = plan_.geometry;
   const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
   pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me));
+  words().fault.rank = map.me;
   room.state = make<DeviceState>(1);
   room.card = make<Card>(1);
   room.grants = make<char>(map.peers * plan_.grant_bytes());
@@ -121,6 +122,12 @@ void CudaGroup::make_room() {
   room.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
   room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
   room.expert_counts = make<int64_t>(plan_.experts.experts_of(map.me));
+  room.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
+  DeviceHandle unplaced;
+  room.spare_handle =
+      make<char>(lay_tables(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
+  room.spare_sum = make<char>(options.row_bytes_max);
+  room.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
