@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,6 +82,64 @@ TEST(Devices, RanksFitTogether) {
           << text;
     });
   for (std::thread& t : ranks) t.join();
+}
+
+// One thread calls both ranks of a GPU, on streams of their own: the one whose call would wait for the other's is
+// refused, as long as that one has not been made.
+TEST(Devices, OneThreadOfTwoRanks) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w = one_rank();
+  w.node_sizes = {2};
+  const reference::Problem problem = problem_of(w);
+  Rendezvous rendezvous;
+  std::unique_ptr<Group> groups[2];
+  std::vector<std::thread> makers;
+  for (uint32_t r = 0; r < 2; ++r)
+    makers.emplace_back([&, r] {
+      GroupOptions options = options_of(w, r, rendezvous.port());
+      options.device = {kDLCUDA, 0};
+      groups[r] = std::make_unique<Group>(options);
+    });
+  for (std::thread& t : makers) t.join();
+  Side& side = side_of(0);
+  DispatchInputs inputs[2];  // all there before a kernel waits
+  for (uint32_t r = 0; r < 2; ++r) {
+    const reference::Routes& routes = problem.routes[r];
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    inputs[r].x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    inputs[r].topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    inputs[r].topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    inputs[r].stream = r == 0 ? side.stream() : Stream{};
+  }
+  const auto dispatch = [&](uint32_t r, int64_t rows_max) {
+    inputs[r].rows_max = rows_max;
+    return groups[r]->dispatch(inputs[r]);
+  };
+  const auto settle = [&] {
+    for (uint32_t r = 0; r < 2; ++r) groups[r]->wait(inputs[r].stream);
+  };
+  const auto rows_of = [&](uint32_t r) { return int64_t(reference::received_by(problem, r).source.size()); };
+  const int64_t most = 2 * w.tokens_of(0);
+  for (uint32_t r = 0; r < 2; ++r) dispatch(r, most);
+  settle();
+  for (uint32_t r : {0u, 1u}) {
+    const uint32_t other = 1 - r;
+    try {
+      dispatch(r, 0);
+      ADD_FAILURE() << "rank " << r << " waited for a call of its own thread";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
+      EXPECT_EQ(std::string(error.what())
+                    .find("rows_max: 0 in the thread that also calls rank " + std::to_string(other) + ", must be"),
+                0u)
+          << error.what();
+    }
+    dispatch(other, most);
+    EXPECT_EQ(dispatch(r, 0).rows, rows_of(r));
+    settle();
+  }
+  groups[0].reset();
+  groups[1].reset();
 }
 
 // All room of the slabs, as long as the leases live.

@@ -26,9 +26,12 @@ class CudaDispatch {
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
     rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
-    if (!in_.handle && in_.rows_max == 0 && g_.capturing(in_.stream))
-      throw Error(Code::kInvalidArgument,
-                  "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+    if (!in_.handle && in_.rows_max == 0) {
+      if (g_.capturing(in_.stream))
+        throw Error(Code::kInvalidArgument,
+                    "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+      g_.refuse_to_wait();
+    }
     fill_card();
     g_.begin_call(in_.stream, "dispatch");
     if (in_.handle)

@@ -109,6 +109,13 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
   return tensor;
 }
 
+void CudaGroup::refuse_to_wait() const {
+  if (const uint32_t rank = calls_.owed(); rank != kNobody)
+    throw Error(Code::kInvalidArgument, "rows_max: 0 in the thread that also calls rank " + std::to_string(rank) +
+                                            ", must be at least 1, or rank " + std::to_string(rank) +
+                                            " must be called first: the host would wait for a count from it");
+}
+
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
   operation = what;
   const bool captured = capturing(stream);
@@ -120,6 +127,7 @@ void CudaGroup::begin_call(const Stream& stream, const char* what) {
   if (last_stream_ != nullptr && last_stream_ != stream.handle)
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
   last_stream_ = stream.handle;
+  calls_.called();
   calling_.store(true, std::memory_order_release);
 }
 
@@ -150,7 +158,7 @@ void CudaGroup::drain() {
 void CudaGroup::await_ticket(Word ticket) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 0; read_word(words().ticket) != ticket; ++looks) {
-    if (faulted()) fail(operation);
+    if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 63) sched_yield();
   }
 }
@@ -182,12 +190,13 @@ WaitRecord CudaGroup::last_wait() const {
   return wait;
 }
 
-void CudaGroup::fail(const char* what) {
+void CudaGroup::fail(const char* what, const char* advice) {
   tell_fault();
   const Verdict verdict = control->verdict();
   std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   plan_.fault = fault_of(verdict, reporter, last_wait());
+  if (calls_.behind(verdict.culprit)) plan_.fault->detail += advice;
   plan_.arena->close();
   drain();  // kernels leave: the caller's memory is no longer touched by them
   throw Error(*plan_.fault);

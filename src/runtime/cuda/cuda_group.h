@@ -12,6 +12,7 @@
 #include "executor/fiber/park.h"
 #include "kernels/move.h"
 #include "kernels/near.h"
+#include "runtime/call_log.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
@@ -71,6 +72,8 @@ struct CudaGroup final : Group::Impl {
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel) const;
+  // Before a call that waits on the host: not for a rank that its own thread has still to call.
+  void refuse_to_wait() const;
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
   // Of the thread that calls, around begin_call and all that follows it: told to heartbeats until it goes.
@@ -85,7 +88,8 @@ struct CudaGroup final : Group::Impl {
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
-  [[noreturn]] void fail(const char* what);
+  // `advice`: added to the fault if it names a rank of this process that was not called.
+  [[noreturn]] void fail(const char* what, const char* advice = "");
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
@@ -122,6 +126,7 @@ struct CudaGroup final : Group::Impl {
   void watch();
 
   DeviceInfo info_;
+  CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted
   PinnedBlock pinned_;  // HostWords, then expert counts
   std::vector<DeviceBlock> blocks_;

@@ -56,6 +56,7 @@ void CudaGroup::share_devices() {
   std::vector<DeviceUse> all;
   for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
   check_device_uses(all);
+  calls_ = CallLog(all[0].group, map.me);
   all_or_none([&] { claim_ = SmClaim(all, mine); });
 }
 
