@@ -57,8 +57,8 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(Desk<Trip>& desk, char* near, const De
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
   char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                                                    : mine + kStages * shape.stage_bytes;
-  const CudaRank rank{desk.board.mapped, &call.state->gave_up, &call.host->abort,
-                      &call.host->fault, call.host->waits_for, call.deadline_ns};
+  const CudaRank rank{desk.board.mapped,    &call.state->gave_up, &call.host->abort, &call.host->fault,
+                      call.host->waits_for, call.deadline_ns,     &call.areas};
   return CudaWarp<Pipe>(rank, Stages{mine, desk.barriers[warp_of_block()], shape.stage_bytes}, shape, tables);
 }
 

@@ -56,6 +56,7 @@ struct DeviceCall {
   const Word* born;  // of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
   uint32_t ctas;
+  StoreAreas areas;
 };
 
 }  // namespace transload

@@ -111,6 +111,8 @@ class CudaCombine {
     CombineLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(block_.tables.born);
+    launch.call.areas.own[0] = {out_.x.as<char>(), uint64_t(out_.x.bytes())};
+    launch.call.areas.own[1] = {out_.topk_weights.as<char>(), uint64_t(out_.topk_weights.bytes())};
     launch.trip = trip();
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
     launch.near = g_.near_shape(0);

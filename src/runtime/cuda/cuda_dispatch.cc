@@ -233,6 +233,7 @@ class CudaDispatch {
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
+    launch.call.areas.own[0] = {landed_, uint64_t(out_.x.bytes())};
     launch.trip = trip();
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
     launch.near = g_.near_shape(shape_.tail_bytes());

@@ -42,7 +42,8 @@ DeviceCall CudaGroup::device_call(const Word* born) const {
           reinterpret_cast<HostWords*>(pinned_.on_device()),
           born,
           uint64_t(options.deadline_ms) * kMillisecondNs,
-          options.sms};
+          options.sms,
+          {room.areas, room.area_count, {}}};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {

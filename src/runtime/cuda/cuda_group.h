@@ -42,6 +42,8 @@ struct DeviceRoom {
   int64_t* expert_counts;
   uint64_t* spans;                                 // of a call, where they are not its handle's
   char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
+  StoreArea* areas;                                // regions that kernels store to
+  uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 };
 

@@ -169,6 +169,10 @@ void CudaGroup::fill_board() {
   there.sources = upload(plan_.sources.data(), plan_.sources.size());
   there.always = upload(&always, 1);
   room.board = upload(&there, 1);
+  std::vector<StoreArea> areas{{region->base(), region->bytes()}};
+  for (uint32_t r : plan_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
+  room.areas = upload(areas.data(), areas.size());
+  room.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {
