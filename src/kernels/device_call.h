@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "base/word.h"
-#include "channel/board.h"
 #include "executor/cuda/rank.h"
 #include "layout/plan.h"
 #include "layout/token.h"
@@ -50,13 +49,11 @@ struct DeviceHandle {
 
 // What every kernel of a call gets beside its trip.
 struct DeviceCall {
-  const Board* board;  // in device memory, with its tables
   DeviceState* state;
   HostWords* host;
   const Word* born;  // of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
   uint32_t ctas;
-  StoreAreas areas;
 };
 
 }  // namespace transload

@@ -12,13 +12,11 @@ namespace {
 __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
     dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
   extern __shared__ __align__(128) char near[];
-  __shared__ DeskRoom<DispatchTrip> room;
-  Desk<DispatchTrip>& desk = room.desk();
-  sit_down(desk, launch.trip, launch.call, [](DispatchTrip& t) -> Call& { return t.call; });
-  const DispatchTrip& t = desk.trip;
-  auto w = make_warp<ScatterPipe>(desk, near, launch.call, launch.near);
+  DispatchTrip t = launch.trip;
+  seat(t.call, launch.board, launch.call);
+  auto w = make_warp<ScatterPipe>(near, launch);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
-  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
+  const bool opener = warp_of_grid() == warps_of_block() - 1;
   if (opener) {
     write_grants(t.call, launch.grant);
     write_card(t.call);

@@ -12,9 +12,11 @@ struct CUstream_st;
 
 namespace transload {
 
-// Which warps of each block play which role; together kWarpsOfBlock.
+// Which warps of each block play which role.
 struct Cast {
   uint32_t forwarders, receivers, senders;
+
+  TRANSLOAD_HD uint32_t warps() const { return forwarders + receivers + senders; }
 };
 
 // What a rank grants its peers: the landing or source, as offsets in its scale-up region.
@@ -27,9 +29,11 @@ struct DeviceGrant {
 };
 
 struct DispatchLaunch {
-  DispatchTrip trip;  // without epoch and handle, which the device knows
+  DispatchTrip trip;  // without board, epoch and handle: see seated() in block.cuh
+  Board board;        // its tables in device memory
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
   bool opens;  // cards have not been shown yet: a cached dispatch
@@ -37,8 +41,10 @@ struct DispatchLaunch {
 
 struct CombineLaunch {
   CombineTrip trip;
+  Board board;
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
 };
@@ -46,9 +52,11 @@ struct CombineLaunch {
 // One block; it does not end the call.
 struct NotifyLaunch {
   NotifyTrip trip;  // without use
-  PlanArgs plan;
+  Board board;
+  PlanArgs plan;  // without its board
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Word ticket;  // what the host waits for
 };
 

@@ -8,8 +8,9 @@
 
 namespace transload {
 
-constexpr uint32_t kWarpsOfBlock = 8;
-constexpr uint32_t kDeskBytesMax = 4096;   // what a block keeps beside its warps' near memory
+// Of a block. A combine of one node has nothing but sums to do: more warps hide the latency of each other.
+constexpr uint32_t kWarpsOfBlock = 8, kWarpsOfSums = 8;
+constexpr uint32_t kBlockBytesMax = 1024;  // what a block keeps beside its warps' near memory
 constexpr uint32_t kNearTablesMax = 6144;  // of a warp: longer ones lie in device memory
 
 // The most that the tables of any role take: one line for each role, in the order of its tables' types.

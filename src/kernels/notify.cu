@@ -10,24 +10,24 @@ namespace {
 
 __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __grid_constant__ NotifyLaunch launch) {
   extern __shared__ __align__(128) char near[];
-  __shared__ DeskRoom<NotifyTrip> room;
   __shared__ uint64_t sums[kPlanNearBytes / sizeof(uint64_t)];
   __shared__ bool failed;
-  Desk<NotifyTrip>& desk = room.desk();
-  sit_down(desk, launch.trip, launch.call, [](NotifyTrip& t) -> Call& { return t.call; });
   DeviceState& state = *launch.call.state;
+  NotifyTrip t = launch.trip;
+  seat(t.call, launch.board, launch.call);
+  t.use = state.notify_uses + 1;
   if (warp_of_block() == 0) {
-    if (lane_of_thread() == 0) desk.trip.use = state.notify_uses + 1;
-    __syncwarp();
-    auto w = make_warp<ScatterPipe>(desk, near, launch.call, launch.near);
-    write_card(desk.trip.call);
-    run_notify(w, desk.trip);
+    auto w = make_warp<ScatterPipe>(near, launch);
+    write_card(t.call);
+    run_notify(w, t);
     w.retire();
     if (lane_of_thread() == 0) failed = w.failed();
   }
   __syncthreads();
   if (failed) return;
-  learn_plan(launch.plan, {desk.trip.use, desk.trip.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)});
+  PlanArgs plan = launch.plan;
+  plan.board = &launch.board;
+  learn_plan(plan, {t.use, t.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)});
   __syncthreads();
   if (threadIdx.x == 0) state.notify_uses += 1;
 }

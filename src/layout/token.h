@@ -48,7 +48,7 @@ struct TokenShape {
 };
 
 // A route of a token as its sender or forwarder keeps it: a target and the token's ordinal there.
-struct Route {
+struct alignas(8) Route {
   uint32_t target;   // sender: peer, or peers + node; forwarder: peer; kNoRoute past the last
   uint32_t ordinal;  // row at a peer = row base of my tokens there + ordinal; unused for a node
 };

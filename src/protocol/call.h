@@ -278,16 +278,42 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
 
 // Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at
 // each end or soon gets it.
+//
+// A claim comes from far: a body may ask for the next one, ahead(), when it begins its last token. Not earlier: another
+// warp might get to that channel sooner.
+template <Warp W>
+class Claims {
+ public:
+  TRANSLOAD_ROLE Claims(W& w, Word* ticket) : w_(w), ticket_(ticket), claimed_(w.claim(ticket)) {}
+
+  TRANSLOAD_ROLE void ahead() {
+    if (!asked_) claimed_ = w_.claim(ticket_);
+    asked_ = true;
+  }
+  TRANSLOAD_ROLE Word next() {
+    ahead();
+    asked_ = false;
+    return w_.pick(claimed_, 0);
+  }
+
+ private:
+  W& w_;
+  Word* const ticket_;
+  typename W::template Per<Word> claimed_;
+  bool asked_ = true;
+};
+
+// body(channel, claims)
 template <Warp W, class Body>
 TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
-  Word* const ticket = call.tickets + int(role);
   Word end = call.channels();
   if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
-  for (Word c = w.claim(ticket); c < end && !w.failed(); c = w.claim(ticket)) {
+  Claims<W> claims(w, call.tickets + int(role));
+  for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
     const bool backwards = role == Role::kSender && planted<typename W::Plants>(Canary::kClaimBackwards);
     const uint32_t channel = backwards ? call.channels() - 1 - uint32_t(c) : uint32_t(c);
     w.enter(role, int(channel));
-    body(channel);
+    body(channel, claims);
   }
 }
 

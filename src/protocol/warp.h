@@ -49,8 +49,9 @@
 //     drain()               Local: nothing of mine is still being read
 //     settle()              every move has landed, every mark is set
 //     claim(counter)        the next number of a counter of my rank, from the value that the host set it to at the
-//     call's start arrive(counter, n)    settle, then count the warps of my rank; true for the n-th, whose publish then
-//     covers all broken(what, rank, seen, expected)   report a broken promise of another rank; the group is faulted
+//                           call's start; lane 0 has it, once it is picked
+//     arrive(counter, n)    settle, then count the warps of my rank; true for the n-th, whose publish then covers all
+//     broken(what, rank, seen, expected)   report a broken promise of another rank; the group is faulted
 //     failed()              the group is faulted, or a wait of this warp expired
 //     enter(role, channel)  what a Fault calls me from now on
 #pragma once
@@ -196,7 +197,7 @@ concept Warp = requires(W& w, Set set, typename W::Members members, Word* counte
   w.credit(members, archetype::RailMark{});
   w.drain();
   w.settle();
-  { w.claim(counter) } -> std::same_as<Word>;
+  { w.pick(w.claim(counter), 0) } -> std::same_as<Word>;
   { w.arrive(counter, 1) } -> std::same_as<bool>;
   w.broken(Broken::kHeader, uint32_t(0), Word(0), Word(0));
   { w.failed() } -> std::same_as<bool>;

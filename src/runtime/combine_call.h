@@ -99,8 +99,6 @@ class CombineCall {
     for (int i = 0; i < 2; ++i) t.bias[i] = in_.bias[i].as<char>();
     t.out = out_.x.as<char>();
     t.out_weights = out_.topk_weights.as<char>();
-    t.out_step = t.row_bytes();
-    t.out_weights_step = t.weight_bytes();
     t.forward = forward_.view();
     t.log = handle_.log.data();
     t.log_width = handle_.log_width;

@@ -375,7 +375,7 @@ struct ClaimRung {
   template <class W>
   TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
     auto* const times = reinterpret_cast<uint32_t*>(a.room(0));
-    for (Word n; (n = a.w.claim(a.mine(0))) < kNumbers;) a.w.once([&] { atomicAdd(times + n, 1u); });
+    for (Word n; (n = a.w.pick(a.w.claim(a.mine(0)), 0)) < kNumbers;) a.w.once([&] { atomicAdd(times + n, 1u); });
   }
 };
 inline void claim_rung(Stage& stage) {

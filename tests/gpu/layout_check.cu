@@ -250,7 +250,7 @@ class Check {
   static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
 
   DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
-    return {nullptr, state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
+    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
   }
 
   LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {

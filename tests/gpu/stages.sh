@@ -41,6 +41,16 @@ expect "$out" 'before'
 [[ $out != *'called again'* ]] || { echo "what was done was done again"; wrong=1; }
 out=$(check --again layout) && { echo "--again did nothing"; wrong=1; }
 
+out=$(check --nccl none bench_nccl) || { echo "NCCL that is none is a failure"; wrong=1; }
+expect "$out" 'skipped   '
+expect "$out" 'no libnccl.so.2'
+out=$(check --again --nccl "$folder/libnccl.so.2" bench_nccl) && { echo "no case of NCCL is well"; wrong=1; }
+expect "$out" 'NCCL was not measured'
+program bench_gpu_trip 'echo "called with $*" >&2' "echo '$case'" "echo '${case/combine/nccl_combine}'"
+out=$(check --nccl "$folder/libnccl.so.2" bench_nccl) || { echo "NCCL was measured, and it failed"; wrong=1; }
+expect "$out" "--nccl $folder/libnccl.so.2"
+expect "$(grep nccl_combine <<<"$out" | tail -n 1)" '2.5'
+
 program bench_gpu_trip 'echo "nothing to say"'
 out=$(check --again bench_two_nodes) && { echo "a bench without a case is well"; wrong=1; }
 out=$(check no_such_stage) && { echo "a stage that is none"; wrong=1; }

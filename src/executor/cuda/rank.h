@@ -45,8 +45,6 @@ struct CudaRank {
 constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane
 constexpr int kStages = 3;
 constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to a quarter slower
-// Of an SM's shared memory, a line for each element of the longest sum: 32 rows and 2 biases, fp32.
-constexpr uint32_t kStageBytesMin = 34 * 4 * 64;
 
 // How a warp's near memory is cut, alike for all warps of a kernel.
 struct NearShape {

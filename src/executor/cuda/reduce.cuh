@@ -88,29 +88,34 @@ struct SumRows {
   }
 };
 
-// `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each. All loads of two vectors come before the
-// first sum. Calls, not inlined, as below: a warp steps in many places.
-template <int kRows>
-__device__ __noinline__ void sum_flat(uint32_t near, char* to, uint32_t pitch, float start) {
-  constexpr int kAhead = kRows <= 4 ? 2 : 1;
-  constexpr uint32_t kStep = 32 * 16;
-  for (uint32_t v = uint32_t(lane_of_thread()) * 16; v < pitch; v += kStep * kAhead) {
-    uint4 rows[kAhead][kRows];
+constexpr uint32_t kStep = 32 * 16;  // bytes of bf16 that a warp adds at a time
+
+// kAhead vectors of kRows rows of bf16: all loads come before the first sum.
+template <int kRows, int kAhead>
+TRANSLOAD_DEVICE void sum_vectors(uint32_t near, char* to, uint32_t pitch, float start) {
+  uint4 rows[kAhead][kRows];
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a)
+  for (int a = 0; a < kAhead; ++a)
 #pragma unroll
-      for (int r = 0; r < kRows; ++r)
-        if (a == 0 || v + a * kStep < pitch) rows[a][r] = ptx::near_load128(near + r * pitch + v + a * kStep);
+    for (int r = 0; r < kRows; ++r) rows[a][r] = ptx::near_load128(near + r * pitch + a * kStep);
 #pragma unroll
-    for (int a = 0; a < kAhead; ++a) {
-      if (a > 0 && v + a * kStep >= pitch) break;
-      float sum[kVector];
-      fill(sum, start);
+  for (int a = 0; a < kAhead; ++a) {
+    float sum[kVector];
+    fill(sum, start);
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) add_bf16(sum, rows[a][r]);
-      store_bf16(to + v + a * kStep, sum);
-    }
+    for (int r = 0; r < kRows; ++r) add_bf16(sum, rows[a][r]);
+    store_bf16(to + a * kStep, sum);
   }
+}
+
+// `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each.
+template <int kRows>
+TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
+  constexpr int kAhead = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
+  uint32_t v = uint32_t(lane_of_thread()) * 16;
+  for (; v + (kAhead - 1) * kStep < pitch; v += kStep * kAhead)
+    sum_vectors<kRows, kAhead>(near + v, to + v, pitch, start);
+  for (; v < pitch; v += kStep) sum_vectors<kRows, 1>(near + v, to + v, pitch, start);
 }
 
 // `elements` of each row lie one row after another from `from` on.
@@ -186,14 +191,15 @@ class ReducePipe {
   template <int kMoves>
   TRANSLOAD_DEVICE void wait_landed() const {}
 
-  // Adds and stores the oldest piece.
+  // Adds and stores the oldest piece. kHot: sums of few rows in line, because a call waits for all loads in flight.
+  template <bool kHot = false>
   TRANSLOAD_DEVICE void finish_one() {
     const uint32_t s = stages_.done % kStages;
     stages_.await(s);
     const uint32_t packed = rows_.get(s);
     const SumRows rows = SumRows::unpack(packed);
     if (rows.flat())
-      add_flat(s, rows, packed);
+      add_flat<kHot>(s, rows, packed);
     else
       StagedSum::nested(stages_.at(s), to_.get(s), elements_.get(s), packed);
     __syncwarp();
@@ -203,17 +209,13 @@ class ReducePipe {
   // Sums `elements` (a multiple of kVector) of the lanes' rows, and of the biases, into `into`.
   template <class Step>
   TRANSLOAD_DEVICE void sum(char* into, const SumShape& shape, const SumRows& rows, const SumLane& mine, Step step) {
-    constexpr uint32_t kUnit = 64;  // a line of bf16
-    const uint32_t each = rows.element_bytes();
-    const uint32_t most = each == 0 ? 4096 : stage_bytes_ / each / kUnit * kUnit;
-    const uint64_t pieces = (shape.elements + most - 1) / most;
-    const uint32_t piece = uint32_t(((shape.elements + pieces - 1) / pieces + kUnit - 1) / kUnit * kUnit);
-    for (uint64_t at = 0; at < shape.elements; at += piece) {
-      const uint32_t n = uint32_t(at + piece >= shape.elements ? shape.elements - at : piece);
+    const uint32_t elements = uint32_t(shape.elements), piece = piece_of(elements, rows.element_bytes());
+    for (uint32_t at = 0; at < elements; at += piece) {
+      const uint32_t n = elements - at < piece ? elements - at : piece;
       while (stages_.issued - stages_.done == kStages) step();
       issue(shape, rows, mine, {at, n});
       const uint32_t s = stages_.issued % kStages;
-      to_.set(s, into + at * rows.out_bytes());
+      to_.set(s, into + uint64_t(at) * rows.out_bytes());
       elements_.set(s, n);
       rows_.set(s, rows.pack());
       ++stages_.issued;
@@ -221,35 +223,55 @@ class ReducePipe {
   }
 
  private:
+  template <bool kHot>
   TRANSLOAD_DEVICE void add_flat(uint32_t s, const SumRows& rows, uint32_t packed) const {
     const uint32_t near = ptx::near_address(stages_.at(s)), pitch = elements_.get(s) * 2;
     char* const to = to_.get(s);
-    switch (rows.rows()) {
-      case 1:
-        return sum_flat<1>(near, to, pitch, rows.start());
-      case 2:
-        return sum_flat<2>(near, to, pitch, rows.start());
-      case 3:
-        return sum_flat<3>(near, to, pitch, rows.start());
-      case 4:
-        return sum_flat<4>(near, to, pitch, rows.start());
-      case 8:
-        return sum_flat<8>(near, to, pitch, rows.start());
-      default:
-        return StagedSum::flat(near, to, pitch, packed);
+    if constexpr (kHot) {
+      switch (rows.rows()) {
+        case 1:
+          return sum_rows<1>(near, to, pitch, rows.start());
+        case 2:
+          return sum_rows<2>(near, to, pitch, rows.start());
+        case 3:
+          return sum_rows<3>(near, to, pitch, rows.start());
+        case 4:
+          return sum_rows<4>(near, to, pitch, rows.start());
+        case 8:
+          return sum_rows<8>(near, to, pitch, rows.start());
+        default:
+          break;
+      }
     }
+    StagedSum::flat(near, to, pitch, packed);
   }
   struct Range {
-    uint64_t at;
-    uint32_t elements;
+    uint32_t at, elements;
   };
+
+  // Elements of a piece: all pieces alike, the rows of one side by side within a stage; whole lines, unless the rows
+  // are so many that a line of each does not fit.
+  TRANSLOAD_DEVICE uint32_t even_piece_of(uint32_t elements, uint32_t element_bytes) const {
+    const uint32_t fit = element_bytes == 0 ? 4096 : stage_bytes_ / element_bytes, unit = fit < 64 ? kVector : 64;
+    const uint32_t most = fit / unit * unit, pieces = (elements + most - 1) / most;
+    return ((elements + pieces - 1) / pieces + unit - 1) / unit * unit;
+  }
+  // The same, without divisions for most sums: lane l keeps what l rows of bf16 make.
+  TRANSLOAD_DEVICE uint32_t piece_of(uint32_t elements, uint32_t element_bytes) {
+    if (elements != elements_of_lanes_) {
+      elements_of_lanes_ = elements;
+      piece_of_lane_ = even_piece_of(elements, 2 * uint32_t(lane_of_thread()));
+    }
+    if (element_bytes >= 64) return even_piece_of(elements, element_bytes);
+    return __shfl_sync(kAllLanes, piece_of_lane_, int(element_bytes / 2));
+  }
   TRANSLOAD_DEVICE void issue(const SumShape& shape, const SumRows& rows, const SumLane& mine, const Range& range) {
     const uint32_t s = stages_.issued % kStages;
     uint64_t* const barrier = stages_.barriers + s;
     if (lane_of_thread() == 0) ptx::barrier_expect(barrier, range.elements * rows.element_bytes());
     __syncwarp();
     if (mine.row != nullptr)
-      ptx::bulk_load(stages_.at(s) + mine.place * range.elements, mine.row + range.at * mine.bytes,
+      ptx::bulk_load(stages_.at(s) + mine.place * range.elements, mine.row + uint64_t(range.at) * mine.bytes,
                      range.elements * mine.bytes, barrier);
     __syncwarp();
     if (lane_of_thread() < rows.biases) {
@@ -257,14 +279,15 @@ class ReducePipe {
       const char* const bias = rows.biases == 1 && shape.bias[0] == nullptr ? shape.bias[1]
                                : lane_of_thread() == 0                      ? shape.bias[0]
                                                                             : shape.bias[1];
-      ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements, bias + range.at * bytes,
-                     range.elements * bytes, barrier);
+      ptx::bulk_load(stages_.at(s) + uint32_t(lane_of_thread()) * bytes * range.elements,
+                     bias + uint64_t(range.at) * bytes, range.elements * bytes, barrier);
     }
     __syncwarp();
   }
 
   Stages stages_;
   const uint32_t stage_bytes_;
+  uint32_t elements_of_lanes_ = 0, piece_of_lane_ = 0;
   ByStage<char*> to_;
   ByStage<uint32_t> elements_, rows_;
 };

@@ -23,6 +23,7 @@ class ScatterPipe {
   }
 
   // Starts the stores of the oldest move whose load is in flight: its source has been read.
+  template <bool = false>
   TRANSLOAD_DEVICE void finish_one() {
     const uint32_t s = stages_.done % kStages;
     stages_.await(s);

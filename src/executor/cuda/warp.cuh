@@ -217,7 +217,7 @@ class CudaWarp {
                        shape.out == Scalar::kF32};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
       if (!rows.row_f32 && shape.elements % kVector == 0)
-        return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step(); });
+        return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });
     plain_sum(into, shape, sum, from);
   }
 
@@ -244,11 +244,11 @@ class CudaWarp {
     pipe_.template wait_landed<0>();
     __syncwarp();
   }
-  TRANSLOAD_DEVICE Word claim(Word* counter) {
+  TRANSLOAD_DEVICE Per<Word> claim(Word* counter) {
     alike(counter);
     Word was = 0;
     if (lane_ == 0) was = atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull);
-    return from_lane(was, 0);
+    return {was};
   }
   TRANSLOAD_DEVICE bool arrive(Word* counter, Word n) {
     alike(counter, n);
@@ -467,8 +467,9 @@ class CudaWarp {
   }
 
   // One move further, and the marks that are due by then.
+  template <bool kHot = false>
   TRANSLOAD_DEVICE void step() {
-    pipe_.finish_one();
+    pipe_.template finish_one<kHot>();
     if (read_.due() && int32_t(pipe_.done() - read_.due_at()) >= 0) read_.set_due();
     if (landed_.due() && int32_t(pipe_.done() - landed_.due_at()) >= Pipe::kLandedAfter) {
       pipe_.template wait_landed<Pipe::kLandedAfter>();

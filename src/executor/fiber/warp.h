@@ -299,7 +299,11 @@ class FiberWarp {
     memory_.settle(number_);
   }
 
-  Word claim(Word* counter) { return memory_.claim(number_, counter); }
+  Per<Word> claim(Word* counter) {
+    Per<Word> claimed{};
+    claimed[Lane{0}] = memory_.claim(number_, counter);
+    return claimed;
+  }
 
   bool arrive(Word* counter, Word n) {
     if (planted<Plants>(Canary::kElectedUnordered)) {

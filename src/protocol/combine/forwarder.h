@@ -149,14 +149,16 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
                  w.template table<Word>(origins, zero),
                  w.template table<int>(origins, [](Lane) { return kGateCredit; })};
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
+  const uint32_t lanes = t.call.board->up.combine.lanes;
   const typename W::Members forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
-    return uint32_t(m.i) % t.call.board->up.combine.lanes != t.own_slot();
+    return uint32_t(m.i) % lanes != t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
   });
-  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
-    r.out.begin(w, channel, W::Members::first(origins));
+  const typename W::Members served = present(w, t.call.board->sources, t.call.board->map.sources());
+  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel, Claims<W>&) {
+    r.out.begin(w, channel, served);
     r.rings.begin(w, channel, forwarded);
     return_channel(w, t, grants, r, channel);
-    r.out.keep(w, W::Members::first(origins));
+    r.out.keep(w, served);
     r.rings.keep(w, forwarded);
   });
   leave(w, t.call);

@@ -55,7 +55,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
   const Sum sum{before, here, away - before};
-  char* const out = t.out + token * t.out_step;
+  char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
   auto row = [&](Lane l) { return here.has(l) ? rows.row(t, route[l], number[l]) : c.in.first(node(l)); };
   const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
@@ -70,7 +70,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
     w.reduce(out, shape, sum, row);
   }
   if (t.weights > 0)
-    w.reduce(t.out_weights + token * t.out_weights_step,
+    w.reduce(t.out_weights + t.place_of(token) * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
              [&](Lane l) {
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes();
@@ -86,16 +86,18 @@ TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   const Grants<W> grants(w, t.call);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
+  const uint32_t lanes = t.call.board->up.combine.lanes;
   const typename W::Members own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
-    return uint32_t(m.i) % t.call.board->up.combine.lanes == t.own_slot();
+    return uint32_t(m.i) % lanes == t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
   });
-  const typename W::Members nodes = W::Members::first(int(t.call.board->map.nodes));
-  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
+  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>& claims) {
     c.in.begin(w, channel, nodes);
     c.rings.begin(w, channel, own);
     const uint64_t end = t.cut().end(channel);
     auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
     for (; routed.number < end && !w.failed();) {
+      if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
       collect_token(w, t, grants, c, routed);
       routed = next;

@@ -64,7 +64,7 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
                         w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
   const typename W::Members rings = W::Members::first(int(t.peers().members()));
-  each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
+  each_channel(w, t.call, Role::kSender, [&](uint32_t channel, Claims<W>&) {
     out.rings.begin(w, channel, rings);
     w.each(W::Members::first(ranks), [&](Lane s) {
       out.next[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel));

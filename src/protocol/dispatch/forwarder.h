@@ -198,8 +198,9 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
                   w.template table<int>(sources, [](Lane) { return kGateTokens; })};
-  const typename W::Members my_rings = members_of_lane(w, t, kLaneForwarder), all = W::Members::first(sources);
-  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel) {
+  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneForwarder),
+                            all = present(w, t.call.board->sources, t.call.board->map.sources());
+  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel, Claims<W>&) {
     f.in.begin(w, channel, all);
     f.rings.begin(w, channel, my_rings);
     forward_channel(w, t, grants, f, channel);

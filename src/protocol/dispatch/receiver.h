@@ -178,13 +178,16 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
     reached<typename W::Plants>(Situation::kLandingDirect);
     wait_for_peers(w, t.call);
     if (w.failed() || !t.tails_land()) return;
-    return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) { unpack_channel(w, t, channel); });
+    return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>& claims) {
+      claims.ahead();
+      unpack_channel(w, t, channel);
+    });
   }
   reached<typename W::Plants>(Situation::kLandingRing);
   const int members = int(t.call.board->map.peers * kDispatchLanes);
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
-  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel) {
+  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>&) {
     r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);
     receive_channel(w, t, r);

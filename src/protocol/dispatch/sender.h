@@ -90,15 +90,16 @@ TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
   const Grants<W> grants(w, t.call);
   DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
-  const typename W::Members my_rings = members_of_lane(w, t, kLaneSender),
-                            nodes = W::Members::first(int(t.call.board->map.nodes));
-  each_channel(w, t.call, Role::kSender, [&](uint32_t channel) {
+  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneSender),
+                            nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  each_channel(w, t.call, Role::kSender, [&](uint32_t channel, Claims<W>& claims) {
     out.rings.begin(w, channel, my_rings);
     out.rails.begin(w, channel, nodes);
     const uint64_t end = t.cut().end(channel);
     if (t.cut().begin(channel) == end) reached<typename W::Plants>(Situation::kChannelEmpty);
     auto routed = routed_from(w, t.routes, t.width, t.cut().begin(channel), end);
     for (; routed.number < end && !w.failed();) {
+      if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
       send_token(w, t, grants, out, routed);
       routed = next;

@@ -77,11 +77,12 @@ TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {
   return reinterpret_cast<const Header*>(tail + t.shape.scale_bytes());
 }
 
-// Members of the dispatch rings between peers that one lane fills.
+// Members of the dispatch rings between peers that one lane fills: those of peers whose landing is not direct.
 template <Warp W>
-TRANSLOAD_ROLE typename W::Members members_of_lane(W& w, const DispatchTrip& t, uint32_t lane) {
+TRANSLOAD_ROLE typename W::Members members_of_lane(W& w, const DispatchTrip& t, const Grants<W>& grants,
+                                                   uint32_t lane) {
   return w.where(W::Members::first(int(t.call.board->map.peers * kDispatchLanes)),
-                 [&](Lane m) { return m % kDispatchLanes == lane; });
+                 [&](Lane m) { return m % kDispatchLanes == lane && !grants.direct(m / kDispatchLanes); });
 }
 
 }  // namespace transload

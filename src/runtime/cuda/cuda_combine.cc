@@ -82,8 +82,7 @@ class CudaCombine {
     for (int i = 0; i < 2; ++i) t.bias[i] = in_.bias[i].as<char>();
     t.out = out_.x.as<char>();
     t.out_weights = out_.topk_weights.as<char>();
-    t.out_step = starved_.empty() ? t.row_bytes() : 0;
-    t.out_weights_step = starved_.empty() ? t.weight_bytes() : 0;
+    t.spare_out = !starved_.empty();
     t.forward = {spans_.forward, channels_};
     t.log = block_.tables.log;
     t.log_width = block_.log_width;
@@ -95,7 +94,7 @@ class CudaCombine {
   }
 
   Cast cast() const {
-    if (g_.map.nodes == 1) return pull_ ? Cast{0, 8, 0} : Cast{0, 4, 4};
+    if (g_.map.nodes == 1) return pull_ ? Cast{0, kWarpsOfSums, 0} : Cast{0, kWarpsOfSums / 2, kWarpsOfSums / 2};
     return pull_ ? Cast{4, 4, 0} : Cast{3, 3, 2};
   }
 
@@ -111,11 +110,12 @@ class CudaCombine {
     CombineLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(block_.tables.born);
-    launch.call.areas.own[0] = {out_.x.as<char>(), uint64_t(out_.x.bytes())};
-    launch.call.areas.own[1] = {out_.topk_weights.as<char>(), uint64_t(out_.topk_weights.bytes())};
+    const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
+    launch.areas = {g_.room.areas, g_.room.area_count, {area(out_.x), area(out_.topk_weights)}};
     launch.trip = trip();
-    launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
-    launch.near = g_.near_shape(0);
+    launch.board = g_.room.board;
+    launch.trip.call = g_.make_call(card, g_.options.sms * launch.cast.warps());
+    launch.near = g_.near_shape(launch.cast.warps(), 0);
     auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
     launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};

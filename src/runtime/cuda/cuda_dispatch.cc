@@ -111,7 +111,8 @@ class CudaDispatch {
     NotifyLaunch launch{};
     launch.call = g_.device_call(nullptr);
     launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
-    launch.plan = {g_.room.board,
+    launch.board = g_.room.board;
+    launch.plan = {nullptr,
                    g_.room.experts,
                    channels_,
                    in_.expert_alignment,
@@ -121,7 +122,8 @@ class CudaDispatch {
                    launch.call.host,
                    rows_max_,
                    in_.overflow == Overflow::kFail};
-    launch.near = g_.near_shape(0);
+    launch.near = g_.near_shape(kWarpsOfBlock, 0);
+    launch.areas = {g_.room.areas, g_.room.area_count, {}};
     launch.ticket = ticket;
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.end_call(in_.stream);
@@ -233,10 +235,11 @@ class CudaDispatch {
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
-    launch.call.areas.own[0] = {landed_, uint64_t(out_.x.bytes())};
+    launch.areas = {g_.room.areas, g_.room.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
     launch.trip = trip();
+    launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    launch.near = g_.near_shape(shape_.tail_bytes());
+    launch.near = g_.near_shape(launch.cast.warps(), shape_.tail_bytes());
     auto offset = [&](const char* at) { return direct_ ? Word(at - p_.board.mine()) : 0; };
     launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);

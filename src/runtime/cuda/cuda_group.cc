@@ -37,13 +37,8 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.board,
-          room.state,
-          reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,
-          uint64_t(options.deadline_ms) * kMillisecondNs,
-          options.sms,
-          {room.areas, room.area_count, {}}};
+  return {room.state, reinterpret_cast<HostWords*>(pinned_.on_device()), born,
+          uint64_t(options.deadline_ms) * kMillisecondNs, options.sms};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -57,13 +52,13 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
 }
 
 // Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
-NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
+NearShape CudaGroup::near_shape(uint32_t warps, uint64_t tail_bytes) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
   shape.table_bytes = table_bytes_of(map);
   shape.far_tables = room.far_tables;
   const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
-  const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
+  const uint64_t of_warp = near_bytes_max() / warps / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = tail_bytes <= kRideMax ? round_up(tail_bytes, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);

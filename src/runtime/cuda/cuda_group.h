@@ -31,7 +31,7 @@ struct DevicePositions {
 // What of a rank's private device memory every call uses.
 struct DeviceRoom {
   DeviceState* state;
-  Board* board;
+  Board board;        // with tables on the device
   Placement experts;  // tables on the device
   RankMap map;        // likewise
   Card* card;
@@ -66,8 +66,8 @@ struct CudaGroup final : Group::Impl {
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
-  uint64_t near_bytes_max() const { return info_.shared_bytes_max - kDeskBytesMax; }
-  NearShape near_shape(uint64_t tail_bytes) const;
+  uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
+  NearShape near_shape(uint32_t warps, uint64_t tail_bytes) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
   HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;

@@ -130,7 +130,7 @@ void CudaGroup::make_room() {
   room.spare_sum = make<char>(options.row_bytes_max);
   room.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
-  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
+  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfSums * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
     const uint64_t c = g.channels;
     return DevicePositions{make<Word>(c * producers), make<Word>(c * consumers), make<Word>(c * producers)};
@@ -161,14 +161,13 @@ void CudaGroup::fill_board() {
   room.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
                   upload(experts.rank_begin, map.ranks + 1), experts.experts};
   const Word always = ~Word(0);
-  Board there = board;
+  Board& there = room.board = board;
   there.map = room.map;
   there.peer = upload(peer_base_.data(), peer_base_.size());
   there.mapped = upload(mapped.data(), mapped.size());
   there.rails = upload(plan_.rails.data(), plan_.rails.size());
   there.sources = upload(plan_.sources.data(), plan_.sources.size());
   there.always = upload(&always, 1);
-  room.board = upload(&there, 1);
   std::vector<StoreArea> areas{{region->base(), region->bytes()}};
   for (uint32_t r : plan_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
   room.areas = upload(areas.data(), areas.size());

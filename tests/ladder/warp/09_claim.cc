@@ -15,7 +15,7 @@ TYPED_TEST(Rung09Claim, EveryNumberOnce) {
   *ranks.word(0) = 0;
   ranks.run([&](int) {
     return std::vector<typename TypeParam::Task>(kWarps, [&](typename TypeParam::Warp& w) {
-      for (Word n; (n = w.claim(ranks.word(0))) < kNumbers;) {
+      for (Word n; (n = w.pick(w.claim(ranks.word(0)), 0)) < kNumbers;) {
         ++times[size_t(n)];
         w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{ranks.word(1), 0}, 1}; });
       }

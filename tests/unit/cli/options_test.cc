@@ -47,18 +47,30 @@ TEST(Options, DefaultsAreOfTheDevice) {
   EXPECT_FALSE(cpu.cuda);
   EXPECT_EQ(cpu.channels, group.channels);
   EXPECT_EQ(cpu.slots, group.slots);
+  EXPECT_EQ(cpu.peer_slots, group.peer_slots);
   EXPECT_EQ(cpu.ranks_per_process(), 1u);
   EXPECT_EQ(cpu.device_of(3).device_type, kDLCPU);
   RunArguments arguments = on_gpus("4");
   EXPECT_EQ(checked(arguments).sms, group.sms);
   EXPECT_EQ(checked(arguments).channels, 16 * group.sms);
   EXPECT_EQ(checked(arguments).slots, 4u);
+  EXPECT_EQ(checked(arguments).peer_slots, 1u);
   arguments.sms = "132";
   EXPECT_EQ(checked(arguments).channels, limits().channels_max);
   arguments.channels = "5";
   arguments.slots = "9";
+  arguments.peer_slots = "3";
   EXPECT_EQ(checked(arguments).channels, 5u);
   EXPECT_EQ(checked(arguments).slots, 9u);
+  EXPECT_EQ(checked(arguments).peer_slots, 3u);
+}
+
+TEST(Options, AGraphIsKept) {
+  RunArguments arguments = on_gpus("4");
+  arguments.rows_max = "7";
+  EXPECT_FALSE(checked(arguments).graph);
+  arguments.graph = true;
+  EXPECT_TRUE(checked(arguments).graph);
 }
 
 TEST(Options, WhatGpusCannotDoIsRefusedByName) {
@@ -73,6 +85,7 @@ TEST(Options, WhatGpusCannotDoIsRefusedByName) {
   EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: only with --rows-max"), std::string::npos);
   EXPECT_EQ(with([](RunArguments& a) { a.sms = "0"; }).find("--sms: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "0"; }).find("--gpus: '0'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "0"; }).find("--ranks-per-gpu: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "5"; }).find("--ranks-per-gpu: '5'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "libfabric"; }).find("--scale-out: 'libfabric'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.provider = "tcp"; }).find("--provider: 'tcp'"), 0u);
@@ -133,10 +146,10 @@ TEST(Gpus, WhatDoesNotFitIsRefusedByName) {
 TEST(Gpus, ALauncherChoosesByLocalRank) {
   RunArguments arguments = on_gpus("4,4");
   {
-    const LocalRank third("3");
+    const LocalRank third("2");
     Options options = checked(arguments);
     seat(options, {"", 2, 132}, true);
-    EXPECT_EQ(options.device_of(7).device_id, 1);
+    EXPECT_EQ(options.device_of(7).device_id, 0);  // by rank it would be 1
     EXPECT_EQ(options.ranks_per_process(), 1u);
   }
   {

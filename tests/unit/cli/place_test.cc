@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 #include <list>
+#include <thread>
 #include <vector>
+
+#include "runtime/handle.h"
 
 namespace transload::cli {
 namespace {
@@ -36,12 +40,19 @@ TEST(HostPlace, RoomsAreApartAndStay) {
 }
 
 TEST(HostPlace, TimeIsBetweenStartAndStop) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kNap(2);
   const auto place = make_host_place();
+  const auto before = Clock::now();
   place->start();
   EXPECT_EQ(place->us(), 0);  // of a call that threw
+  std::this_thread::sleep_for(kNap);
   place->stop();
-  EXPECT_GE(place->us(), 0);
+  const std::chrono::duration<double, std::micro> around = Clock::now() - before;
   const double us = place->us();
+  EXPECT_GE(us, 2000);  // a nap is never shorter
+  EXPECT_LE(us, around.count());
+  std::this_thread::sleep_for(kNap);
   EXPECT_EQ(place->us(), us);
 }
 
@@ -87,7 +98,7 @@ class Elsewhere final : public Place {
 struct Came {
   std::vector<uint16_t> x = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<int32_t> ids = {0, 2, -1, 0, 2, 2, 1, 1}, source = {0, 0, 0, 1, 1, 0, 1, 1};
-  std::vector<float> weights = std::vector<float>(8, 0.5f);
+  std::vector<float> weights = std::vector<float>(8, 0.5f), scales = {1, 2, 4, 8};
   std::vector<int64_t> rows = {3};
 
   DispatchOutputs in(Place& place) {
@@ -108,6 +119,7 @@ TEST(SeenByHost, TensorsComeAndCountsStay) {
   DispatchOutputs out = came.in(place);
   out.expert_counts = {2, 2, 3};
   out.scale_out_rows = 5;
+  out.handle = std::make_shared<const HandleData>();
   const DispatchOutputs seen = seen_by_host(place, out, 3);
   EXPECT_EQ(seen.x.device.device_type, kDLCPU);
   EXPECT_EQ(seen.x.rows(), 4);
@@ -118,10 +130,37 @@ TEST(SeenByHost, TensorsComeAndCountsStay) {
   EXPECT_FALSE(seen.scales.given());
   EXPECT_EQ(seen.rows, 4);
   EXPECT_EQ(seen.rows_needed, 4);
+  EXPECT_EQ(seen.handle, out.handle);
   EXPECT_EQ(seen.expert_counts, (std::vector<int64_t>{2, 2, 3}));
   EXPECT_EQ(seen.scale_out_rows, 5);
   EXPECT_EQ(seen.landing, Landing::kRing);
   EXPECT_TRUE(seen.status.ok());
+  out.scales = place.put(matrix(came.scales.data(), 4, 1, kF32));
+  const DispatchOutputs scaled = seen_by_host(place, out, 3);
+  ASSERT_TRUE(scaled.scales.given());
+  EXPECT_EQ(std::memcmp(scaled.scales.data, came.scales.data(), 16), 0);
+}
+
+TEST(SeenByHost, AnEarlierStatusStays) {
+  Elsewhere place;
+  Came came;
+  DispatchOutputs out = came.in(place);
+  out.status = {Code::kBadExpertId, "token 1"};
+  EXPECT_EQ(seen_by_host(place, out, 3).status.code, Code::kBadExpertId);
+  came.rows = {9};
+  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
+  EXPECT_EQ(seen_by_host(place, out, 3).status.code, Code::kBadExpertId);
+}
+
+TEST(SeenByHost, ACachedDispatchHasNoChoicesToCount) {
+  Elsewhere place;
+  Came came;
+  DispatchOutputs out = came.in(place);
+  out.topk_idx = {};
+  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
+  const DispatchOutputs seen = seen_by_host(place, out, 3);
+  EXPECT_EQ(seen.rows, 3);
+  EXPECT_TRUE(seen.expert_counts.empty());
 }
 
 TEST(SeenByHost, CountsThatOnlyTheDeviceKnows) {
@@ -134,6 +173,7 @@ TEST(SeenByHost, CountsThatOnlyTheDeviceKnows) {
   EXPECT_EQ(few.rows_needed, 3);
   EXPECT_EQ(few.x.rows(), 4);
   EXPECT_EQ(few.expert_counts, (std::vector<int64_t>{2, 0, 3}));
+  EXPECT_TRUE(seen_by_host(place, out, 0).expert_counts.empty());  // of no expert of mine
   EXPECT_TRUE(few.status.ok());
   came.rows = {9};
   out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
@@ -150,10 +190,16 @@ TEST(SeenByHost, SumsCome) {
   CombineOutputs out;
   out.x = place.put(matrix(came.x.data(), 4, 2, kBf16));
   out.source = CombineSource::kPush;
+  out.scale_out_rows = 6;
   const CombineOutputs seen = seen_by_host(place, out);
   EXPECT_EQ(std::memcmp(seen.x.data, came.x.data(), 16), 0);
   EXPECT_FALSE(seen.topk_weights.given());
   EXPECT_EQ(seen.source, CombineSource::kPush);
+  EXPECT_EQ(seen.scale_out_rows, 6);
+  out.topk_weights = place.put(matrix(came.weights.data(), 4, 2, kF32));
+  const CombineOutputs weighted = seen_by_host(place, out);
+  ASSERT_TRUE(weighted.topk_weights.given());
+  EXPECT_EQ(std::memcmp(weighted.topk_weights.data, came.weights.data(), 32), 0);
 }
 
 }  // namespace
