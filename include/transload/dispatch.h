@@ -49,7 +49,8 @@ struct DispatchInputs {
   Handle handle;        // cached: the routing of an earlier dispatch; no counts travel
   uint32_t expert_alignment = 1;  // per-expert counts are rounded up to a multiple of it
   // > 0: the outputs have room for so many rows, whatever comes, so that no count is needed to make them; ranks may
-  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come.
+  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come; on a GPU
+  // the host then waits for that count.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
   Landing landing = Landing::kAuto;     // of what I receive

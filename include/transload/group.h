@@ -64,6 +64,10 @@ struct Decision {
 };
 
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
+//
+// On GPUs one thread may also call several ranks of a group, one after another on streams of their own: calls do not
+// wait for each other there. A first dispatch without rows_max does, so only the last of these ranks may make one. It
+// is refused where the thread has called both ranks before; in its first calls it ends at the deadline.
 class Group {
  public:
   // Collective. Throws Error: kInvalidArgument on every rank alike, kOutOfMemory, or kFault if somebody does not come.

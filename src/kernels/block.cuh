@@ -23,15 +23,16 @@ TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& cal
     ptx::store_relaxed(&call.host->running, running_word(mine.card.epoch, call.phase));
 }
 
-template <class Pipe>
-TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Board& board, const DeviceCall& call,
-                                          const NearShape& shape) {
+template <class Pipe, class Launch>
+TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
   __shared__ uint64_t barriers[std::max(kWarpsOfBlock, kWarpsOfSums)][kStages];
+  const NearShape& shape = launch.near;
+  const DeviceCall& call = launch.call;
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
   char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                                                    : mine + kStages * shape.stage_bytes;
-  const CudaRank rank{board.mapped,      &call.state->gave_up, &call.host->abort,
-                      &call.host->fault, call.host->waits_for, call.deadline_ns};
+  const CudaRank rank{launch.board.mapped,  &call.state->gave_up, &call.host->abort, &call.host->fault,
+                      call.host->waits_for, call.deadline_ns,     &launch.areas};
   return CudaWarp<Pipe>(rank, Stages{mine, barriers[warp_of_block()], shape.stage_bytes}, shape, tables);
 }
 

@@ -33,6 +33,7 @@ struct DispatchLaunch {
   Board board;        // its tables in device memory
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
   bool opens;  // cards have not been shown yet: a cached dispatch
@@ -43,6 +44,7 @@ struct CombineLaunch {
   Board board;
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
 };
@@ -54,6 +56,7 @@ struct NotifyLaunch {
   PlanArgs plan;  // without its board
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
 };
 
 // Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().

@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __g
   seat(t.call, launch.board, launch.call);
   t.use = state.notify_uses + 1;
   if (warp_of_block() == 0) {
-    auto w = make_warp<ScatterPipe>(near, launch.board, launch.call, launch.near);
+    auto w = make_warp<ScatterPipe>(near, launch);
     write_card(t.call);
     run_notify(w, t);
     w.retire();

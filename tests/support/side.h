@@ -36,6 +36,7 @@ inline bool on_gpus() { return ranks_on_gpu(1) > 0; }
 constexpr const char* kHostTensors = "ranks are on GPUs, and it makes tensors of its own on the host";
 constexpr const char* kHostNetwork = "ranks are on GPUs, which reach each other without libfabric";
 constexpr const char* kHostHeap = "ranks are on GPUs, where no private memory stands in for slabs";
+constexpr const char* kGpuOnly = "ranks are on the host, and it asks for what GPUs alone have";
 constexpr const char* kHostMarks = "ranks are on GPUs, and only warps of the host count marks";
 
 }  // namespace transload::test

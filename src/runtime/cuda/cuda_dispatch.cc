@@ -26,9 +26,12 @@ class CudaDispatch {
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
     rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
-    if (!in_.handle && in_.rows_max == 0 && g_.capturing(in_.stream))
-      throw Error(Code::kInvalidArgument,
-                  "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+    if (!in_.handle && in_.rows_max == 0) {
+      if (g_.capturing(in_.stream))
+        throw Error(Code::kInvalidArgument,
+                    "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+      g_.refuse_to_wait();
+    }
     fill_card();
     g_.begin_call(in_.stream, "dispatch");
     if (in_.handle)
@@ -73,38 +76,13 @@ class CudaDispatch {
     tables_.arriving = spans_.arriving;
   }
 
-  // Tables for the most tokens that can come, so that nothing has to be known before they are filled.
   void make_handle() {
-    const uint64_t tokens = uint64_t(in_.x.rows()), slots = g_.map.sources(), ranks = g_.map.ranks;
-    const uint64_t brought =
-        std::count_if(p_.sources.begin(), p_.sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
-    const uint64_t entries = brought * g_.options.tokens_max, rows = ranks * g_.options.tokens_max;
-    log_width_ = std::min(shape_.top_k, g_.map.peers);
-    SlabCursor at;
-    const uint64_t born = at.take(1, 8), routes = at.take(tokens * shape_.top_k, sizeof(Route)),
-                   log_begin = at.take(slots + 1, 8), slot_tokens = at.take(slots, 4), log_token = at.take(entries, 4),
-                   log = at.take(entries * log_width_, sizeof(Route)), row_base = at.take(ranks + 1, 8),
-                   source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
-                   forward = at.take(slots * (channels_ + 1), 8), arriving = at.take(ranks * (channels_ + 1), 8),
-                   report = at.take(1, g_.report_bytes());
-    handle_room_ = g_.need(at.bytes, "a handle");
-    char* const base = handle_room_->data;
-    auto put = [&](auto*& table, uint64_t offset) {
-      table = reinterpret_cast<std::remove_reference_t<decltype(table)>>(base + offset);
-    };
-    put(tables_.born, born);
-    put(tables_.routes, routes);
-    put(tables_.log_begin, log_begin);
-    put(tables_.slot_tokens, slot_tokens);
-    put(tables_.log_token, log_token);
-    put(tables_.log, log);
-    put(tables_.row_base, row_base);
-    put(tables_.source_tokens, source_tokens);
-    put(tables_.row_token, row_token);
-    put(tables_.forward, forward);
-    put(tables_.arriving, arriving);
-    put(tables_.report, report);
-    put(tables_.expert_counts, report + sizeof(DeviceReport));
+    const HandleSizes sizes = g_.handle_sizes(uint64_t(in_.x.rows()), shape_.top_k, channels_);
+    log_width_ = uint32_t(sizes.log_width);
+    const uint64_t bytes = lay_tables(tables_, sizes, nullptr);
+    handle_room_ = p_.arena->take(bytes);
+    if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
+    lay_tables(tables_, sizes, handle_room_ ? handle_room_->data : g_.room.spare_handle);
   }
 
   // Counts to everyone; afterwards the host knows how many rows come.
@@ -150,6 +128,7 @@ class CudaDispatch {
                    rows_max_,
                    in_.overflow == Overflow::kFail};
     launch.near = g_.near_shape(kWarpsOfBlock, 0);
+    launch.areas = {g_.room.areas, g_.room.area_count, {}};
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.end_call(in_.stream);
     if (waits) g_.await_ticket(number_);
@@ -167,7 +146,7 @@ class CudaDispatch {
     rows_ = told ? made->report.rows_needed : in_.rows_max;  // how many came, only the device may know
     made->device_rows = uint64_t(rows_);
     made->device = std::make_shared<DeviceHandleBlock>(
-        DeviceHandleBlock{tables_, handle_room_, seal_of(number_), channels_, log_width_, rows_, {}});
+        DeviceHandleBlock{tables_, handle_room_, seal_of(number_), channels_, log_width_, rows_});
     handle_ = made;
   }
 
@@ -183,7 +162,7 @@ class CudaDispatch {
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
-    auto block = p_.arena->take(at.bytes);
+    auto block = starved_.empty() ? p_.arena->take(at.bytes) : nullptr;
     if (!block) return starve(at.bytes);
     const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
     direct_ = leased && in_.landing != Landing::kRing;
@@ -212,8 +191,7 @@ class CudaDispatch {
 
   // The others count on this rank: it takes part and keeps no row, and then the call fails.
   void starve(uint64_t bytes) {
-    starved_ = "slab_bytes: no room for the outputs of a dispatch of " + std::to_string(bytes) +
-               " bytes, longest gap " + std::to_string(p_.arena->longest_gap()) + "; the group is good";
+    if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", bytes);
     rows_max_ = 0;
     direct_ = true;
     landed_ = row_tails_ = p_.board.mine();
@@ -260,6 +238,7 @@ class CudaDispatch {
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
+    launch.areas = {g_.room.areas, g_.room.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
     launch.trip = trip();
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
@@ -319,7 +298,7 @@ class CudaDispatch {
   int64_t rows_ = 0;
   uint64_t rows_max_ = kNoRowsMax;
   bool direct_ = false, too_small_ = false;
-  std::string starved_;
+  std::string starved_;  // why the call fails once it has taken part
   char* tails_ = nullptr;
   char* landed_ = nullptr;
   char* row_tails_ = nullptr;

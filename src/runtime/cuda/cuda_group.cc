@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -67,22 +68,30 @@ NearShape CudaGroup::near_shape(uint32_t warps, uint64_t tail_bytes) const {
   return shape;
 }
 
-std::shared_ptr<Lease::Block> CudaGroup::need(uint64_t bytes, const char* what) {
-  auto block = plan_.arena->take(bytes);
-  if (!block)
-    throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                        " bytes, longest gap " + std::to_string(plan_.arena->longest_gap()));
-  return block;
+std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
+  return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
+         std::to_string(plan_.arena->longest_gap()) + "; the group is good";
+}
+
+HandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
+  const auto& sources = plan_.sources;
+  const uint64_t brought =
+      std::count_if(sources.begin(), sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
+  return {tokens,
+          top_k,
+          brought * options.tokens_max,
+          std::min(top_k, map.peers),
+          map.ranks * options.tokens_max,
+          map.sources(),
+          map.ranks,
+          channels,
+          plan_.experts.experts_of(map.me)};
 }
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
-  const uint64_t of_slots = uint64_t(map.sources()) * (channels + 1), of_ranks = uint64_t(map.ranks) * (channels + 1);
-  std::shared_ptr<Lease::Block>& room_of = block.room_of_channels[channels];
-  if (!room_of) room_of = need((of_slots + of_ranks) * 8, "spans of other channels");
-  auto* const forward = reinterpret_cast<uint64_t*>(room_of->data);
-  const DeviceSpans spans{forward, forward + of_slots};
+  const DeviceSpans spans{room.spans, room.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
                          handle.rows_max},
                         stream_of(stream)),
@@ -98,6 +107,13 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
   return tensor;
 }
 
+void CudaGroup::refuse_to_wait() const {
+  if (const uint32_t rank = calls_.owed(); rank != kNobody)
+    throw Error(Code::kInvalidArgument, "rows_max: 0 in the thread that also calls rank " + std::to_string(rank) +
+                                            ", must be at least 1, or rank " + std::to_string(rank) +
+                                            " must be called first: the host would wait for a count from it");
+}
+
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
   operation = what;
   const bool captured = capturing(stream);
@@ -109,6 +125,7 @@ void CudaGroup::begin_call(const Stream& stream, const char* what) {
   if (last_stream_ != nullptr && last_stream_ != stream.handle)
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
   last_stream_ = stream.handle;
+  calls_.called();
   calling_.store(true, std::memory_order_release);
 }
 
@@ -142,7 +159,7 @@ void CudaGroup::drain() {
 void CudaGroup::await_ticket(Word ticket) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 0; read_word(words().ticket) != ticket; ++looks) {
-    if (faulted()) fail(operation);
+    if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 63) sched_yield();
   }
 }
@@ -172,12 +189,13 @@ WaitRecord CudaGroup::last_wait() const {
   return wait;
 }
 
-void CudaGroup::fail(const char* what) {
+void CudaGroup::fail(const char* what, const char* advice) {
   tell_fault();
   const Verdict verdict = control->verdict();
   std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   plan_.fault = fault_of(verdict, reporter, last_wait());
+  if (calls_.behind(verdict.culprit)) plan_.fault->detail += advice;
   plan_.arena->close();
   drain();  // kernels leave: the caller's memory is no longer touched by them
   throw Error(*plan_.fault);
@@ -217,8 +235,10 @@ void CudaGroup::watch() {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
   while (!closing_.load(std::memory_order_acquire)) {
-    if (control->abort_word().load(std::memory_order_acquire) != 0)
+    if (control->abort_word().load(std::memory_order_acquire) != 0) {
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+      claim_.release();  // kernels of a faulted group wait for nobody: they leave
+    }
     tell_fault();
     const bool in_call = this->in_call();
     const Word running = read_word(words().running);
