@@ -75,15 +75,10 @@ bool Checker::same_shape(const char* output, const Tensor& seen, int64_t columns
          same_number((name + " row stride").c_str(), columns, seen.strides[0]);
 }
 
-// A GPU tells the host no such count.
-void Checker::same_crossing(const char* output, int64_t seen) {
-  if (!options_.cuda) same_number(output, traffic_.scale_out_sent[rank_], seen);
-}
-
 void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows kind) {
   const int64_t rows = int64_t(received_.source.size());
   if (!same_number((std::string(output) + " count").c_str(), rows, outputs.rows)) return;
-  same_crossing("dispatch.scale_out_rows", outputs.scale_out_rows);
+  same_number("dispatch.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
   same_number("dispatch.rows_needed", received_.needed, outputs.rows_needed);
   same_number("dispatch.status", int64_t(rows < received_.needed ? Code::kTooManyRows : Code::kOk),
               int64_t(outputs.status.code));
@@ -136,7 +131,7 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
   const char* output = kind == Rows::kTokens ? "combine.x" : "backward_combine.x";
   const reference::Problem& problem = workload_->problem();
   const int64_t tokens = options_.tokens[rank_];
-  same_crossing("combine.scale_out_rows", outputs.scale_out_rows);
+  same_number("combine.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
   if (tokens == 0) return;
   if (!same_number("combine.x rows", tokens, outputs.x.rows()) ||
       !same_shape(output, outputs.x, int64_t(options_.hidden), kBf16))

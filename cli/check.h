@@ -48,7 +48,6 @@ class Checker {
   bool same(const Claim& claim);
   bool same_number(const char* output, int64_t expected, int64_t seen);
   bool same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype);
-  void same_crossing(const char* output, int64_t seen);
   void rows_of(const char* output, const DispatchOutputs& outputs, Rows kind);
 
   const Options& options_;

@@ -1,7 +1,6 @@
 // The host as a place, and outputs as a host sees them.
 #include "cli/place.h"
 
-#include <algorithm>
 #include <cstring>
 #include <list>
 #include <string>
@@ -36,13 +35,6 @@ class HostPlace final : public Place {
   int64_t begin_ns_ = 0, end_ns_ = 0;
 };
 
-std::vector<int64_t> count_choices(const Tensor& topk_idx, int64_t rows, size_t local_experts) {
-  std::vector<int64_t> counts(local_experts);
-  for (int64_t i = 0; i < rows * topk_idx.columns(); ++i)
-    if (const int32_t id = topk_idx.as<int32_t>()[i]; id >= 0 && size_t(id) < local_experts) ++counts[size_t(id)];
-  return counts;
-}
-
 }  // namespace
 
 std::unique_ptr<Place> make_host_place() { return std::make_unique<HostPlace>(); }
@@ -56,7 +48,7 @@ std::unique_ptr<Place> make_place(DLDevice device, [[maybe_unused]] size_t bytes
 #endif
 }
 
-DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out, size_t local_experts) {
+DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out) {
   DispatchOutputs seen;
   seen.rows = out.rows;
   seen.rows_needed = out.rows_needed;
@@ -70,13 +62,6 @@ DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out, size_t lo
   seen.landing = out.landing;
   seen.scale_out_rows = out.scale_out_rows;
   seen.status = out.status;
-  if (!out.rows_on_device.given()) return seen;
-  seen.rows_needed = *place.take(out.rows_on_device).as<int64_t>();
-  seen.rows = std::min(out.rows, seen.rows_needed);
-  if (seen.topk_idx.given()) seen.expert_counts = count_choices(seen.topk_idx, seen.rows, local_experts);
-  if (seen.status.ok() && seen.rows < seen.rows_needed)
-    seen.status = {Code::kTooManyRows, "rows_max: " + std::to_string(out.rows) + ", needed " +
-                                           std::to_string(seen.rows_needed) + "; the last rows are dropped"};
   return seen;
 }
 
@@ -87,6 +72,14 @@ CombineOutputs seen_by_host(Place& place, const CombineOutputs& out) {
   seen.source = out.source;
   seen.scale_out_rows = out.scale_out_rows;
   return seen;
+}
+
+void complete(DispatchOutputs& seen, const DispatchReport& report) {
+  seen.rows = report.rows;
+  seen.rows_needed = report.rows_needed;
+  if (seen.topk_idx.given()) seen.expert_counts = report.expert_counts;
+  seen.scale_out_rows = report.scale_out_rows;
+  seen.status = report.status;
 }
 
 }  // namespace transload::cli

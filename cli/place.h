@@ -53,9 +53,10 @@ std::unique_ptr<Place> make_cuda_place(int device, size_t bytes);  // only in a 
 constexpr size_t kPlaceUnit = 256;
 constexpr size_t place_bytes(size_t bytes) { return (bytes + kPlaceUnit - 1) / kPlaceUnit * kPlaceUnit; }
 
-// The outputs as the host reads them, without their leases. Where the host was told no counts (rows_max on a GPU) they
-// are what the device's row count and the choices that came say.
-DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out, size_t local_experts);
+// The outputs as the host reads them, without their leases and what repeats them on the device.
+DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out);
 CombineOutputs seen_by_host(Place& place, const CombineOutputs& out);
+// What the host was not told when the call returned (rows_max on a GPU).
+void complete(DispatchOutputs& seen, const DispatchReport& report);
 
 }  // namespace transload::cli

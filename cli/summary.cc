@@ -122,7 +122,6 @@ Summary summarise(const Options& options, const Workload& workload, const Outcom
     same_or_mixed(out.source, r->source);
     if (out.decisions.empty()) out.decisions = r->decisions;
   }
-  if (options.cuda) out.dispatch_scale_out_rows = out.combine_scale_out_rows = out.traffic.scale_out_rows;
   sum_up_times(results, options, out);
   const bool faulted = missing || !out.reports.empty();
   out.complete = !faulted && out.errors.empty();

@@ -244,14 +244,26 @@ void Worker::finish() {
   group_->wait(place_->stream());
 }
 
-DispatchOutputs Worker::seen(DispatchOutputs given) {
-  DispatchOutputs out = seen_by_host(*place_, given, experts_.size());
+DispatchOutputs Worker::seen(const DispatchOutputs& given) {
+  DispatchOutputs out = seen_by_host(*place_, given);
+  if (!host_is_told()) complete(out, group_->report(given.handle, place_->stream()));
+  return out;
+}
+
+CombineOutputs Worker::seen(const CombineOutputs& given) {
+  CombineOutputs out = seen_by_host(*place_, given);
+  if (!host_is_told()) out.scale_out_rows = group_->report(handle_, place_->stream()).scale_out_rows;
+  return out;
+}
+
+DispatchOutputs Worker::seen(DispatchOutputs&& given) {
+  DispatchOutputs out = seen(given);
   out.lease = std::move(given.lease);
   return out;
 }
 
-CombineOutputs Worker::seen(CombineOutputs given) {
-  CombineOutputs out = seen_by_host(*place_, given);
+CombineOutputs Worker::seen(CombineOutputs&& given) {
+  CombineOutputs out = seen(given);
   out.lease = std::move(given.lease);
   return out;
 }
@@ -302,8 +314,7 @@ std::optional<DispatchOutputs> Worker::dispatch_first() {
   });
   checker_.failed_for_room(!dispatched);
   if (!dispatched) return dispatched;
-  *dispatched = replays(kFirstDispatch) ? seen_by_host(*place_, replayed_.dispatched, experts_.size())
-                                        : seen(std::move(*dispatched));
+  *dispatched = replays(kFirstDispatch) ? seen(replayed_.dispatched) : seen(std::move(*dispatched));
   DispatchOutputs& out = *dispatched;
   checker_.dispatch(out);
   learn(out);
@@ -345,7 +356,7 @@ CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
     return combine_now(call, inputs);
   });
-  CombineOutputs out = replays(call) ? seen_by_host(*place_, replayed_.combined) : seen(std::move(given));
+  CombineOutputs out = replays(call) ? seen(replayed_.combined) : seen(std::move(given));
   checker_.combine(out, kind, biases);
   if (backward) checker_.combined_weights(out);
   result_.source = out.source == CombineSource::kPull ? "pull" : "push";

@@ -75,8 +75,12 @@ class Worker {
   CombineOutputs combine_now(Call call, const CombineInputs& inputs);
   bool replays(Call call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
-  DispatchOutputs seen(DispatchOutputs given);
-  CombineOutputs seen(CombineOutputs given);
+  // As the host reads them; with the lease of what is given away.
+  DispatchOutputs seen(const DispatchOutputs& given);
+  CombineOutputs seen(const CombineOutputs& given);
+  DispatchOutputs seen(DispatchOutputs&& given);
+  CombineOutputs seen(CombineOutputs&& given);
+  bool host_is_told() const { return !options_.cuda || options_.rows_max == 0; }
   DispatchOutputs dispatch_cached(Call call, Rows kind);
   CombineOutputs combine(Call call, const ExpertRows& rows, Rows kind);
   void learn(const DispatchOutputs& outputs);

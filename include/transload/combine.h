@@ -35,7 +35,7 @@ struct CombineOutputs {
   Tensor x;                                     // [T, H] bf16
   Tensor topk_weights;                          // [T, K] float32, if given
   CombineSource source = CombineSource::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;                   // partial sums that came to me from other nodes; not told on a GPU
+  int64_t scale_out_rows = 0;                   // partial sums that came to me from other nodes; as its dispatch
   Lease lease;                                  // the tensors above live here
 };
 

@@ -22,9 +22,12 @@ enum class Landing : uint8_t {
   kDirect,  // rows are stored straight into a lease of mine
   kRing,    // rows pass a bounded ring of mine
 };
-// Where more rows come than rows_max. Either way the trip is completed, and the group is good.
+// Where more rows come than rows_max. Either way the trip is completed, nothing is written past the room, and the group
+// is good.
 enum class Overflow : uint8_t {
-  kFail,  // the dispatch throws Error{kTooManyRows}, which tells needed and given; there is no handle then
+  // The dispatch throws Error{kTooManyRows}, which tells needed and given; there is no handle then. On a GPU, where it
+  // has returned by then, the next Group::wait throws it, and outputs and handle are those of kDrop.
+  kFail,
   kDrop,  // the last rows, in the order of the output, are dropped; the status tells
 };
 
@@ -35,7 +38,9 @@ struct HandleData;
 using Handle = std::shared_ptr<const HandleData>;
 
 // On a GPU a call returns before it is done: its tensors are read and written until the stream has come past it, and
-// those of a captured call as long as it is replayed.
+// those of a captured call as long as it is replayed. Of a captured call the graph keeps the handle, the outputs and
+// the group's memory, until it, all that was made of it, and their launches are gone; what the caller gave, the caller
+// keeps.
 struct DispatchInputs {
   Tensor x;             // [T, H] any dtype, contiguous; row bytes a multiple of 16. Mine; not read after the call
   Tensor scales;        // [T, S] 4-byte scalars, any strides; optional
@@ -44,7 +49,8 @@ struct DispatchInputs {
   Handle handle;        // cached: the routing of an earlier dispatch; no counts travel
   uint32_t expert_alignment = 1;  // per-expert counts are rounded up to a multiple of it
   // > 0: the outputs have room for so many rows, whatever comes, so that no count is needed to make them; ranks may
-  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come.
+  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come; on a GPU
+  // the host then waits for that count.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
   Landing landing = Landing::kAuto;     // of what I receive
@@ -53,27 +59,38 @@ struct DispatchInputs {
   Stream stream;
 };
 
+// On a GPU with rows_max the host does not wait for counts: then rows and rows_needed are rows_max, expert_counts is
+// empty, scale_out_rows is 0 and the status is ok, whatever comes. Group::report tells later what came.
 struct DispatchOutputs {
   // One for each (token, me) with an expert of mine, by (source rank, source token); at most rows_max. M is this or, if
   // given, rows_max: rows of the tensors past `rows` hold nothing.
   int64_t rows = 0;
   int64_t rows_needed = 0;  // with those that were dropped
-  // On a GPU with rows_max, where the host does not wait: [1] int64, the rows needed; `rows` and `rows_needed` are
-  // rows_max then, expert_counts is empty, the status tells of no dropped row, and a call that fails for want of room
-  // does so in Group::wait.
-  Tensor rows_on_device;
-  Tensor x;             // [M, H] as the input's dtype
-  Tensor scales;        // [M, S] contiguous, if given
-  Tensor topk_idx;      // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
-  Tensor topk_weights;  // [M, K] float32, 0 where topk_idx is -1. Not with a handle
-  Tensor source;        // [M, 2] int32: source rank, source token. Not with a handle
+  Tensor x;                 // [M, H] as the input's dtype
+  Tensor scales;            // [M, S] contiguous, if given
+  Tensor topk_idx;          // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
+  Tensor topk_weights;      // [M, K] float32, 0 where topk_idx is -1. Not with a handle
+  Tensor source;            // [M, 2] int32: source rank, source token. Not with a handle
   // Rows of each local expert in x, so dropped ones not counted; rounded up to expert_alignment. Not with a handle.
   std::vector<int64_t> expert_counts;
+  // The same on the group's device, for kernels that come behind: good when x is, as long as the handle.
+  Tensor rows_on_device;           // [1] int64: rows_needed
+  Tensor expert_counts_on_device;  // [local experts] int64. Not with a handle
   Handle handle;
   Landing landing = Landing::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;        // copies of my tokens that crossed to other nodes; not told on a GPU
+  int64_t scale_out_rows = 0;        // copies of my tokens that crossed to other nodes
   Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
   Lease lease;                       // the tensors above live here
+};
+
+// What the dispatch that made a handle found out; of a captured one, its last replay.
+struct DispatchReport {
+  uint64_t call = 0;  // its number among the calls of the group: from 1, each replay the next. 0: none has run yet
+  int64_t rows = 0;   // this and what follows: as in DispatchOutputs
+  int64_t rows_needed = 0;
+  std::vector<int64_t> expert_counts;
+  int64_t scale_out_rows = 0;
+  Status status;  // kTooManyRows of a call that fails for them, too
 };
 
 }  // namespace transload

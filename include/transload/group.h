@@ -17,7 +17,8 @@ namespace transload {
 enum class ScaleOutChoice : uint8_t { kAuto, kLibfabric, kLoopback };
 enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 
-// Where a call stands, for watchers: plain memory of the caller, which may be shared with another process.
+// Where a call stands, for watchers: plain memory of the caller, which may be shared with another process. On a GPU
+// epoch and phase are written, some milliseconds late, for replays too; rows are not counted there, and none halts.
 struct Progress {
   std::atomic<uint64_t> epoch;       // of the call in flight, or of the last one
   std::atomic<uint32_t> phase;       // Phase
@@ -52,7 +53,7 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
-  Progress* progress = nullptr;  // optional; must outlive the group. Not written on a GPU
+  Progress* progress = nullptr;  // optional; must outlive the group
 };
 
 // A choice that the group made, with its reason.
@@ -63,12 +64,17 @@ struct Decision {
 };
 
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
+//
+// On GPUs one thread may also call several ranks of a group, one after another on streams of their own: calls do not
+// wait for each other there. A first dispatch without rows_max does, so only the last of these ranks may make one. It
+// is refused where the thread has called both ranks before; in its first calls it ends at the deadline.
 class Group {
  public:
   // Collective. Throws Error: kInvalidArgument on every rank alike, kOutOfMemory, or kFault if somebody does not come.
   explicit Group(const GroupOptions& options);
   // Not collective: waits, at most the deadline, until peers have taken what I sent them (on a GPU: until the kernels
-  // of my calls have ended; wait for the stream of a replay yourself), says goodbye, and leaves.
+  // of my calls have ended), says goodbye, and leaves. A graph that has a call of mine keeps my memory: its replays do
+  // no harm, whenever they run.
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -81,9 +87,15 @@ class Group {
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
 
-  // On a GPU: returns once the calls that were given to the stream are done; throws the fault that ended one of them.
-  // On the CPU calls are done when they return.
+  // On a GPU: returns once the calls that were given to the stream are done, replays too. Throws the fault that ended
+  // one of them; Error{kTooManyRows}, once, if dispatches failed for want of room since the last wait, and tells of the
+  // last one. On the CPU calls are done when they return. A graph is launched on the stream of the group's other calls,
+  // or its caller orders the two.
   void wait(const Stream& stream = {});
+
+  // What the dispatch that made the handle found out. Where the host was not told (a GPU, rows_max) it first waits as
+  // wait() does for the stream of that dispatch, but throws nothing for want of room: the status says so.
+  DispatchReport report(const Handle& handle, const Stream& stream = {});
 
   // Room that peers can read in place (combine's pull). If the slabs have none: private memory, and registered() false;
   // on a GPU it throws Error{kOutOfMemory}.

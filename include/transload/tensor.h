@@ -49,6 +49,11 @@ inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType
   return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 2, {rows, columns}, {columns, 1}};
 }
 
+// The same of [count].
+inline Tensor list(const void* data, int64_t count, DLDataType dtype) {
+  return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 1, {count, 0}, {1, 0}};
+}
+
 // The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument}
 // otherwise.
 Tensor tensor_from(const DLTensor& other);

@@ -19,6 +19,8 @@ TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& cal
   mine.card.handle = call.born != nullptr ? *call.born : 0;
   mine.arrivals = &call.state->arrivals;
   mine.tickets = call.state->tickets;
+  if (blockIdx.x == 0 && threadIdx.x == 0)
+    ptx::store_relaxed(&call.host->running, running_word(mine.card.epoch, call.phase));
 }
 
 TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
@@ -26,14 +28,15 @@ TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
   return &desks[warp_of_block()];
 }
 
-template <class Pipe>
-TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Board& board, const DeviceCall& call,
-                                          const NearShape& shape) {
+template <class Pipe, class Launch>
+TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
+  const NearShape& shape = launch.near;
+  const DeviceCall& call = launch.call;
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
   char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                                                    : mine + kStages * shape.stage_bytes;
-  const CudaRank rank{board.mapped,      &call.state->gave_up, &call.host->abort,
-                      &call.host->fault, call.host->waits_for, call.deadline_ns};
+  const CudaRank rank{launch.board.mapped,  &call.state->gave_up, &call.host->abort, &call.host->fault,
+                      call.host->waits_for, call.deadline_ns,     &launch.areas};
   return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
 }
 
@@ -49,6 +52,7 @@ TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call, bool ends_call) {
   state.left = 0;
   if (!ends_call) return;
   state.epoch += 1;
+  ptx::store_relaxed(&call.host->running, 0);
   ptx::store_release(&call.host->ended, state.epoch);
 }
 

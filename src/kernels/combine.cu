@@ -16,11 +16,11 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   seat(t.call, launch.board, launch.call);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
   if (place >= forwarders && place < forwarders + senders) {
-    auto w = make_warp<ScatterPipe>(near, launch.board, launch.call, launch.near);
+    auto w = make_warp<ScatterPipe>(near, launch);
     run_combine_sender(w, t);
     return stand_up(w, launch.call, true);
   }
-  auto w = make_warp<ReducePipe>(near, launch.board, launch.call, launch.near);
+  auto w = make_warp<ReducePipe>(near, launch);
   const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
   if (opener) {
     write_grants(t.call, launch.grant);

@@ -13,19 +13,34 @@ namespace transload {
 struct DeviceState {
   Word epoch;        // of the last call that ended
   Word notify_uses;  // notifies that ended
+  Word too_many;     // dispatches that failed for want of room
   Word arrivals;     // 0 between kernels, like the rest
   Word tickets[8];   // [Role]
   Word left;         // warps of the kernel that have ended
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
 };
 
+// What a first dispatch finds out, in the room of its handle, and behind it the counts of my experts: for kernels, and
+// for a host that asks later. Each replay writes it anew.
+struct DeviceReport {
+  Word seal;                                       // seal_of() the dispatch; else none of its calls has run yet
+  Word call;                                       // epoch
+  Word rows_needed;                                // that I receive, dropped ones too
+  Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
+  Word scale_out_rows;                             // copies of my tokens that cross to other nodes
+};
+
+// No row, and no other record, has these bytes by accident. `number` is given to one dispatch of a group alone.
+constexpr Word seal_of(Word number) { return (number + 1) * 0x9E3779B97F4A7C15u; }
+
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {
-  alignas(128) Word abort;                         // by the host: leave
-  alignas(128) Word ticket;                        // by the plan: the call that `rows` belongs to
-  Word rows;                                       // that I receive, dropped ones too
-  Word too_many;                                   // rows that came past rows_max in a call that fails for them
-  Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
+  alignas(128) Word abort;     // by the host: leave
+  alignas(128) Word ticket;    // by the plan: the call that `report` belongs to
+  DeviceReport report;         // of a call that the host waits for
+  alignas(128) Word too_many;  // as DeviceState's, by the plan
+  Word needed, given;          // by the last of them
+  alignas(128) Word running;   // the call that a kernel is in, as running_word(); 0: none
   alignas(128) DeviceFault fault;
   alignas(128) Word waits_for[2];  // 1 + a rank that a kernel has waited for of late; [1]: for its leaving alone
   alignas(128) Word ended;         // epoch of the last call that ended
@@ -45,6 +60,8 @@ struct DeviceHandle {
   uint32_t* row_token;      // [rows]
   uint64_t* forward;        // [source slots][channels + 1] entries
   uint64_t* arriving;       // [ranks][channels + 1] rows
+  DeviceReport* report;     // [1]
+  int64_t* expert_counts;   // [experts of mine] in report's room, behind it
 };
 
 // What every kernel of a call gets beside its trip.
@@ -54,6 +71,9 @@ struct DeviceCall {
   const Word* born;  // of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
   uint32_t ctas;
+  uint32_t phase;  // Phase
 };
+
+constexpr Word running_word(Word epoch, uint32_t phase) { return epoch << 2 | phase; }
 
 }  // namespace transload

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   extern __shared__ __align__(128) char near[];
   DispatchTrip t = launch.trip;
   seat(t.call, launch.board, launch.call);
-  auto w = make_warp<ScatterPipe>(near, launch.board, launch.call, launch.near);
+  auto w = make_warp<ScatterPipe>(near, launch);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
   const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
   if (opener) {

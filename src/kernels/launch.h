@@ -47,6 +47,7 @@ struct LayoutArgs {
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
+  DeviceReport* report;   // bad_* of it
 };
 // The notify that follows in the stream ends the use: it adds 1 to DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
@@ -70,13 +71,27 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;          // all but routes, logs and row_token
-  int64_t* expert_counts;       // [experts of mine]
-  int64_t* host_expert_counts;  // the same in pinned memory, or null
+  DeviceHandle handle;          // all but routes, logs, row_token, and what the layout has written of the report
+  const char* counts_to_nodes;  // as the layout wrote them
+  DeviceState* state;
   HostWords* host;
-  Word rows_max;  // rows from this one on are dropped
-  bool fails;     // and the host is told, if there are any
+  int64_t* host_expert_counts;  // [experts of mine] in pinned memory; null unless the host waits
+  Word ticket;                  // what the host waits for; 0: for nothing
+  Word seal;                    // of the report
+  Word rows_max;                // rows from this one on are dropped
+  bool fails;                   // and then the host is told
 };
+
+// Counts of experts of the rows that were kept, if any were dropped: the plan's are of all that came.
+struct KeptArgs {
+  DeviceCall call;
+  const DeviceReport* report;
+  const int32_t* topk_idx;  // [rows_max][top_k] local experts, or -1
+  Word rows_max;
+  uint32_t top_k, experts, alignment;
+  int64_t* expert_counts;  // [experts]
+};
+int launch_kept(const KeptArgs& args, CUstream_st* stream);
 
 // Spans of a handle for other channels than those that it was born with.
 struct SpanArgs {

@@ -5,7 +5,7 @@
 namespace transload {
 namespace {
 
-__global__ void __launch_bounds__(kLayoutThreads, 2) layout_kernel(const __grid_constant__ LayoutLaunch launch) {
+__global__ void __launch_bounds__(kLayoutThreads, 1) layout_kernel(const __grid_constant__ LayoutLaunch launch) {
   LayoutCta(launch, near_memory()).run();
 }
 
@@ -35,11 +35,13 @@ int launch_tails(const TailArgs& args, CUstream_st* stream) {
 }
 
 int load_spans_kernel();  // spans.cu
+int load_kept_kernel();   // kept.cu
 
 int load_layout_kernels() {
   if (const int error = load(layout_kernel, TileShape::kBytesMax)) return error;
   if (const int error = load(tails_kernel, 0)) return error;
-  return load_spans_kernel();
+  if (const int error = load_spans_kernel()) return error;
+  return load_kept_kernel();
 }
 
 }  // namespace transload

@@ -1,7 +1,7 @@
 // LAYOUT: what lay_out() (layout/plan.h) does, by a few CTAs of a device.
 //
 //   reads    the router's choices and weights, scales
-//   writes   tails (scales and headers), routes, the records of counts that notify sends, HostWords::bad_*
+//   writes   tails (scales and headers), routes, the records of counts that notify sends, its part of the report
 //   ends     when all CTAs have counted, and each has written its share of the records
 //
 // A tile of tokens is counted by bits: one for each (token, column), so duplicates count once and no order shows.
@@ -36,7 +36,7 @@ class LayoutCta {
       if (!run_tile(t)) return;
     if (!end_counts()) return;
     write_records();
-    if (blockIdx.x == 0 && threadIdx.x == 0) report_bad();
+    if (blockIdx.x == 0 && threadIdx.x == 0) report();
   }
 
  private:
@@ -335,15 +335,15 @@ class LayoutCta {
       words[i] = common_word(a_.map.ranks + node, i);
   }
 
-  TRANSLOAD_ROLE void report_bad() const {
+  TRANSLOAD_ROLE void report() const {
     Word first = ~Word(0);
     for (uint32_t cta = 0; cta < gridDim.x; ++cta) first = shared_.bad[cta] < first ? shared_.bad[cta] : first;
-    HostWords& host = *a_.call.host;
-    host.bad_found = first != ~Word(0);
-    if (!host.bad_found) return;
-    host.bad_token = first / a_.shape.top_k;
-    host.bad_slot = first % a_.shape.top_k;
-    host.bad_value = Word(a_.routing.expert(host.bad_token, uint32_t(host.bad_slot)));
+    DeviceReport& to = *a_.report;
+    to.bad_found = first != ~Word(0);
+    if (!to.bad_found) return;
+    to.bad_token = first / a_.shape.top_k;
+    to.bad_slot = first % a_.shape.top_k;
+    to.bad_value = Word(a_.routing.expert(to.bad_token, uint32_t(to.bad_slot)));
   }
 
   const LayoutArgs& a_;

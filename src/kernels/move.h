@@ -31,6 +31,7 @@ struct DispatchLaunch {
   Board board;        // its tables in device memory
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
   bool opens;  // cards have not been shown yet: a cached dispatch
@@ -41,6 +42,7 @@ struct CombineLaunch {
   Board board;
   DeviceCall call;
   NearShape near;
+  StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
 };
@@ -52,7 +54,7 @@ struct NotifyLaunch {
   PlanArgs plan;  // without its board
   DeviceCall call;
   NearShape near;
-  Word ticket;  // what the host waits for
+  StoreAreas areas;
 };
 
 // Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().

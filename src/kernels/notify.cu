@@ -17,19 +17,22 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __g
   seat(t.call, launch.board, launch.call);
   t.use = state.notify_uses + 1;
   if (warp_of_block() == 0) {
-    auto w = make_warp<ScatterPipe>(near, launch.board, launch.call, launch.near);
+    auto w = make_warp<ScatterPipe>(near, launch);
     write_card(t.call);
     run_notify(w, t);
     w.retire();
     if (lane_of_thread() == 0) failed = w.failed();
   }
   __syncthreads();
-  if (failed) return;
-  PlanArgs plan = launch.plan;
-  plan.board = &launch.board;
-  learn_plan(plan, {t.use, t.call.epoch(), launch.ticket, reinterpret_cast<char*>(sums)});
+  if (!failed) {
+    PlanArgs plan = launch.plan;
+    plan.board = &launch.board;
+    learn_plan(plan, {t.use, t.call.epoch(), reinterpret_cast<char*>(sums)});
+  }
   __syncthreads();
-  if (threadIdx.x == 0) state.notify_uses += 1;
+  if (threadIdx.x != 0) return;
+  if (!failed) state.notify_uses += 1;
+  ptx::store_relaxed(&launch.call.host->running, 0);
 }
 
 }  // namespace

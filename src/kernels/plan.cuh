@@ -1,7 +1,8 @@
 // PLAN: what learn_handle() (runtime/dispatch_call.h) does after notify, by one CTA of any number of whole warps.
 //
-//   reads    the mailboxes of counts, once all of them have been observed
-//   writes   row bases, spans and log bounds of the handle; expert counts; HostWords::rows and, last, ticket
+//   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
+//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
+//            if it waits, the same and then the ticket, and that more rows came than a call allows that fails for it
 #pragma once
 #include <cstdint>
 
@@ -15,10 +16,9 @@ constexpr uint64_t kPlanNearBytes = 33 * sizeof(uint64_t);
 
 // What is known only when the kernel runs.
 struct PlanMoment {
-  Word use;     // of the notify whose counts lie in the mailboxes
-  Word epoch;   // of the call
-  Word ticket;  // what the host waits for
-  char* near;   // kPlanNearBytes, aligned to 8
+  Word use;    // of the notify whose counts lie in the mailboxes
+  Word epoch;  // of the call
+  char* near;  // kPlanNearBytes, aligned to 8
 };
 
 // The sum over the lanes up to mine.
@@ -51,13 +51,28 @@ class PlanCta {
     count_experts();
     if (threadIdx.x == 0) *h.born = moment_.epoch;
     __syncthreads();
-    if (threadIdx.x != 0) return;
-    a_.host->rows = h.row_base[ranks];
-    if (a_.fails && h.row_base[ranks] > a_.rows_max) a_.host->too_many = h.row_base[ranks];
-    publish_to_host(&a_.host->ticket, moment_.ticket);
+    if (threadIdx.x == 0) tell(h.row_base[ranks], *h.report);
   }
 
  private:
+  TRANSLOAD_ROLE void tell(Word rows, DeviceReport& report) {
+    report.call = moment_.epoch;
+    report.rows_needed = rows;
+    report.scale_out_rows = 0;
+    for (uint32_t node = 0; node < b_.map.nodes; ++node)
+      report.scale_out_rows +=
+          reinterpret_cast<const uint32_t*>(a_.counts_to_nodes + node * b_.geometry.node_counts_bytes())[1];
+    report.seal = a_.seal;
+    if (a_.fails && rows > a_.rows_max) {
+      a_.host->needed = rows;
+      a_.host->given = a_.rows_max;
+      publish_to_host(&a_.host->too_many, a_.state->too_many += 1);
+    }
+    if (a_.ticket == 0) return;
+    a_.host->report = report;
+    publish_to_host(&a_.host->ticket, a_.ticket);
+  }
+
   TRANSLOAD_ROLE uint32_t parity() const { return uint32_t(moment_.use % 2); }
   TRANSLOAD_ROLE CountsRecord rank_record(uint32_t rank) const {
     return {reinterpret_cast<const uint32_t*>(b_.mine() + b_.up.counts.at(parity(), rank))};
@@ -106,7 +121,7 @@ class PlanCta {
       for (uint32_t s = lane; s < b_.map.ranks; s += 32) rows += rank_record(s).by_expert(b_.geometry.channels)[e];
       rows = round_up(sum_to_lane(rows), a_.alignment);
       if (lane != 31) continue;
-      a_.expert_counts[e] = int64_t(rows);
+      a_.handle.expert_counts[e] = int64_t(rows);
       if (a_.host_expert_counts) a_.host_expert_counts[e] = int64_t(rows);
     }
   }

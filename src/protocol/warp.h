@@ -120,6 +120,8 @@ enum class Broken : uint8_t {
   kHandle,
   kHeader,  // of a token
   kCounts,  // of a rank
+  kLanes,   // my own: they called a verb with different arguments. In builds that check every verb
+  kBounds,  // my own: of what I may store to. Likewise
 };
 
 // nvcc 13 takes no lambda inside a requires-expression, hence the archetypes.

@@ -62,9 +62,6 @@ void want_aligned(const char* argument, const Tensor& t) {
   if (reinterpret_cast<uintptr_t>(t.data) % kTokenUnit != 0)
     refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)), "aligned to 16 bytes");
 }
-void want_handle(const void* group, const Handle& handle) {
-  if (handle->group != group) refuse("handle", "of another group", "of a dispatch of this group");
-}
 void want_one_of(const char* argument, uint32_t value, uint32_t count) {
   if (value >= count) refuse(argument, std::to_string(value), "0 to " + std::to_string(count - 1));
 }
@@ -157,7 +154,7 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
     refuse("rows_max", std::to_string(in.rows_max), "0 to " + std::to_string(rows_most) + ", what can come at most");
   if (!in.handle) check_routing(o, in);
   if (in.handle) {
-    want_handle(group, in.handle);
+    check_handle(group, in.handle);
     if (in.topk_idx.given() || in.topk_weights.given())
       refuse("topk_idx", "given with a handle", "absent: the handle is the routing");
     if (uint64_t(in.x.rows()) != in.handle->tokens)
@@ -178,8 +175,7 @@ void check_dispatch(const GroupOptions& o, const void* group, const DispatchInpu
 }
 
 void check_combine(const GroupOptions& o, const void* group, const CombineInputs& in) {
-  if (!in.handle) refuse("handle", "not given", "that of a dispatch");
-  want_handle(group, in.handle);
+  check_handle(group, in.handle);
   if (!in.x.given()) refuse("x", "not given", "a matrix [rows, hidden]");
   want_type("x", in.x, kBf16, "bfloat16");
   want_shape("x", in.x, in.handle->rows_held(), uint64_t(in.x.columns()));
@@ -205,6 +201,18 @@ void check_combine(const GroupOptions& o, const void* group, const CombineInputs
   within("channels", in.channels, 0, o.channels);
   want_one_of("source", uint32_t(in.source), 3);
   want_one_of("wire", uint32_t(in.wire), 2);
+}
+
+void check_handle(const void* group, const Handle& handle) {
+  if (!handle) refuse("handle", "not given", "that of a dispatch");
+  if (handle->group != group) refuse("handle", "of another group", "of a dispatch of this group");
+}
+
+Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow) {
+  return {Code::kTooManyRows,
+          "rows_max: " + std::to_string(rows_max) + ", needed " + std::to_string(needed) + ": the " +
+              std::to_string(needed - rows_max) +
+              (overflow == Overflow::kDrop ? " last rows were dropped" : " last rows have no room; the group is good")};
 }
 
 Status bad_expert(const BadExpert& bad, uint32_t experts) {

@@ -11,7 +11,11 @@ void check_options(const GroupOptions& options);
 void check_dispatch(const GroupOptions& options, const void* group, const DispatchInputs& in);
 void check_combine(const GroupOptions& options, const void* group, const CombineInputs& in);
 
-// What a dispatch says that took an expert id out of range for -1.
+// Throws Error if it is none, or of another group.
+void check_handle(const void* group, const Handle& handle);
+
+// What a dispatch says that took an expert id out of range for -1, and one to which more rows came than rows_max.
 Status bad_expert(const BadExpert& bad, uint32_t experts);
+Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow);
 
 }  // namespace transload

@@ -292,24 +292,30 @@ class DispatchCall {
       reached<Plants>(Situation::kRowsDropped);
       if (fails()) fail_for_room();
       if (made_) count_kept_rows();
-      out_.status = {Code::kTooManyRows, too_many_rows() + " last rows were dropped"};
+      out_.status = too_many_rows(handle_->rows_needed(), handle_->rows_max, Overflow::kDrop);
     }
     out_.handle = handle_;
-    out_.expert_counts = std::move(expert_counts_);
     out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
     if (bad_.found) out_.status = bad_expert(bad_, g_.experts.experts);
+    if (made_) tell();
+    out_.rows_on_device = list(&handle_->report.rows_needed, 1, kI64);
     return std::move(out_);
+  }
+
+  void tell() {
+    made_->report = {made_->born,         out_.rows,  out_.rows_needed, std::move(expert_counts_),
+                     out_.scale_out_rows, out_.status};
+    const std::vector<int64_t>& counts = made_->report.expert_counts;
+    out_.expert_counts = counts;
+    out_.expert_counts_on_device = list(counts.data(), int64_t(counts.size()), kI64);
   }
 
   // A handle was made where rows were dropped or fitted: its calls do the same again, and do not fail.
   bool overflows() const { return handle_->rows_kept() < handle_->rows_needed(); }
   bool fails() const { return overflows() && made_ && in_.overflow == Overflow::kFail; }
-  std::string too_many_rows() const {
-    return "rows_max: " + std::to_string(handle_->rows_max) + ", needed " + std::to_string(handle_->rows_needed()) +
-           ": the " + std::to_string(handle_->rows_needed() - handle_->rows_kept());
-  }
   [[noreturn]] void fail_for_room() const {
-    throw Error(Code::kTooManyRows, too_many_rows() + " last rows have no room; the group is good");
+    const Status status = too_many_rows(handle_->rows_needed(), handle_->rows_max, Overflow::kFail);
+    throw Error(status.code, status.message);
   }
 
   // Experts' rows that lie in x: notify counted those that were dropped too.

@@ -15,8 +15,8 @@ const char* name_of(Waiting what) {
   return names[int(what)];
 }
 const char* name_of(Broken what) {
-  constexpr const char* names[] = {"operation", "row bytes",    "scales", "top-k",        "dtype", "channels",
-                                   "wire",      "topk_weights", "handle", "token header", "counts"};
+  constexpr const char* names[] = {"operation",    "row bytes", "scales",       "top-k",  "dtype", "channels", "wire",
+                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds"};
   return names[int(what)];
 }
 
@@ -47,6 +47,13 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecor
 }
 
 std::string text_of(const BrokenRecord& broken, uint32_t rank) {
+  const std::string whose = std::string(name_of(broken.what)) + ": rank " + std::to_string(rank) + " (" +
+                            name_of(broken.role) + ", channel " + std::to_string(broken.channel) + ") ";
+  if (broken.what == Broken::kLanes)
+    return whose + "calls a verb with other arguments in lane " + std::to_string(broken.seen) + " of a warp than in 0";
+  if (broken.what == Broken::kBounds)
+    return whose + "stores " + std::to_string(broken.expected) + " bytes at " + std::to_string(broken.seen) +
+           ", outside all memory that it may write";
   return std::string(name_of(broken.what)) + ": " + std::to_string(broken.seen) + " on rank " +
          std::to_string(broken.rank) + ", " + std::to_string(broken.expected) + " on rank " + std::to_string(rank);
 }

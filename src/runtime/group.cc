@@ -124,6 +124,11 @@ void Group::wait(const Stream& stream) {
   impl_->wait(stream);
 }
 
+DispatchReport Group::report(const Handle& handle, const Stream& stream) {
+  impl_->refuse_if_faulted();
+  return impl_->report(handle, stream);
+}
+
 std::vector<uint32_t> Group::local_experts() const {
   std::vector<uint32_t> mine;
   const Placement& experts = impl_->plan().experts;

@@ -24,6 +24,7 @@ struct Group::Impl {
   virtual void refuse_if_faulted() = 0;
   // Until the calls given to the stream are done; throws their fault.
   virtual void wait(const Stream&) {}
+  virtual DispatchReport report(const Handle& handle, const Stream& stream) = 0;
   virtual MemoryReport memory() const = 0;
   virtual std::string scale_up_name() const = 0;
   virtual std::string scale_out_name() const = 0;

@@ -39,6 +39,9 @@ struct HandleData {
   std::vector<uint32_t> row_token;      // [rows_kept()] token at its source
   uint64_t rows_max = kNoRowsMax;       // rows from this one on are dropped, in every call
 
+  DispatchReport report;                // of the dispatch that made it; call 0: only the device knows
+  Overflow overflow = Overflow::kFail;  // likewise
+
   // Of a group on GPUs: the tables above lie there, and these are empty.
   std::shared_ptr<const DeviceHandleBlock> device;
   uint64_t device_rows = 0;  // that come; without a host wait: rows_max

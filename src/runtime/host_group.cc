@@ -70,6 +70,10 @@ HostGroup::~HostGroup() {
 
 DispatchOutputs HostGroup::dispatch(const DispatchInputs& inputs) { return core.dispatch(inputs); }
 CombineOutputs HostGroup::combine(const CombineInputs& inputs) { return core.combine(inputs); }
+DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
+  check_handle(&core, handle);
+  return handle->report;
+}
 
 MemoryReport HostGroup::memory() const {
   const uint64_t rings = core.board.up.ring_bytes + core.board.net.ring_bytes;

@@ -24,6 +24,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   GroupPlan& plan() override { return core; }
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;
   CombineOutputs combine(const CombineInputs& inputs) override;
+  DispatchReport report(const Handle& handle, const Stream& stream) override;
   void refuse_if_faulted() override;
   MemoryReport memory() const override;
   std::string scale_up_name() const override;

@@ -52,7 +52,8 @@ struct Tally {
 
 // What kernels of a side get. Words and rooms of both sides; a word lies where its reader is.
 struct Scene {
-  CudaRank rank;
+  CudaRank rank;  // without areas
+  StoreAreas areas;
   NearShape near;
   char* words[2];
   char* room[2];
@@ -105,7 +106,9 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
   const int warp = int(threadIdx.x) / 32, number = int(blockIdx.x) * kWarpsOfAgentBlock + warp;
   if (number >= scene.agents) return;
   char* const mine = near + warp * scene.near.bytes_of_warp();
-  CudaWarp<Pipe> w(scene.rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
+  CudaRank rank = scene.rank;
+  rank.areas = &scene.areas;
+  CudaWarp<Pipe> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
                    mine + kStages * scene.near.stage_bytes);
   Agent<CudaWarp<Pipe>> agent{w, scene, scene.side, number, {}};
   agent.tally.spoil = scene.spoil;
@@ -118,6 +121,7 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
 struct Setting {
   uint32_t publish_every = 8, credit_every = 4, piece_bytes = 4096;
   uint64_t deadline_ns = 20'000'000'000;
+  StoreArea own{};  // of the caller, by these agents
 };
 
 // What a rung compared, on GPUs and here.
@@ -174,6 +178,12 @@ class Stage {
     for (Side& side : sides_) {
       char* const rooms[2] = {sides_[0].room, sides_[1].room};
       must(cudaMemcpy(side.mapped, rooms, sizeof(rooms), cudaMemcpyHostToDevice), "cudaMemcpy");
+      const StoreArea regions[4] = {{sides_[0].room, kRoomBytes},
+                                    {sides_[1].room, kRoomBytes},
+                                    {sides_[0].words, kWordBytes * kWordsOfSide},
+                                    {sides_[1].words, kWordBytes * kWordsOfSide}};
+      must(cudaMalloc(&side.regions, sizeof(regions)), "cudaMalloc");
+      must(cudaMemcpy(side.regions, regions, sizeof(regions), cudaMemcpyHostToDevice), "cudaMemcpy");
     }
     clear();
   }
@@ -235,12 +245,22 @@ class Stage {
       if (agents[s] == 0) continue;
       use(s);
       Side& side = sides_[s];
-      const CudaRank rank{side.mapped,          reinterpret_cast<Word*>(side.gave_up),
-                          &side.page->abort,    &side.page->fault,
-                          side.page->waits_for, setting.deadline_ns};
-      const Scene scene{
-          rank,      near,        {sides_[0].words, sides_[1].words}, {sides_[0].room, sides_[1].room}, side.checks, s,
-          agents[s], ledger.spoil};
+      const CudaRank rank{side.mapped,
+                          reinterpret_cast<Word*>(side.gave_up),
+                          &side.page->abort,
+                          &side.page->fault,
+                          side.page->waits_for,
+                          setting.deadline_ns,
+                          nullptr};
+      const Scene scene{rank,
+                        {side.regions, 4, {setting.own, {}}},
+                        near,
+                        {sides_[0].words, sides_[1].words},
+                        {sides_[0].room, sides_[1].room},
+                        side.checks,
+                        s,
+                        agents[s],
+                        ledger.spoil};
       const int blocks = (agents[s] + kWarpsOfAgentBlock - 1) / kWarpsOfAgentBlock;
       kernel<<<blocks, kWarpsOfAgentBlock * 32, bytes, side.stream>>>(scene, rung);
       must(cudaGetLastError(), "launch");
@@ -271,6 +291,7 @@ class Stage {
     cudaStream_t stream = nullptr;
     char *words = nullptr, *room = nullptr, *gave_up = nullptr;
     char** mapped = nullptr;
+    StoreArea* regions = nullptr;
     Checks* checks = nullptr;
     HostPage* page = nullptr;
   };

@@ -151,7 +151,7 @@ __global__ void hold_kernel(const __grid_constant__ uint64_t ns) {
 
 class Check {
  public:
-  Check() : state_(sizeof(DeviceState)), scratch_(kScratchBytes) {
+  Check() : state_(sizeof(DeviceState)), scratch_(kScratchBytes), report_(sizeof(DeviceReport)) {
     must(load_layout_kernels(), "load_layout_kernels");
     must(cudaHostAlloc(reinterpret_cast<void**>(&host_), sizeof(HostWords) + 8 * kExpertsMax, cudaHostAllocMapped),
          "cudaHostAlloc");
@@ -250,7 +250,7 @@ class Check {
   static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
 
   DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
-    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas};
+    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas, 0};
   }
 
   LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {
@@ -262,6 +262,7 @@ class Check {
     args.shape = world.shape;
     args.channels = world.c.channels;
     args.scratch = {scratch_.as<char>()};
+    args.report = report_.as<DeviceReport>();
     if (layout_scratch_bytes(args.geometry, world.c.experts) > kScratchBytes) must(1, "scratch");
     return args;
   }
@@ -280,12 +281,13 @@ class Check {
 
   bool told(const BadExpert& bad) {
     if (host_->fault.set != 0) must(1, "a wait inside a layout expired");
-    if (host_->bad_found == Word(bad.found) &&
-        (!bad.found ||
-         (host_->bad_token == bad.token && host_->bad_slot == bad.slot && int64_t(host_->bad_value) == bad.value)))
+    DeviceReport seen;
+    must(cudaMemcpy(&seen, report_.as<char>(), sizeof(seen), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    if (seen.bad_found == Word(bad.found) && (!bad.found || (seen.bad_token == bad.token && seen.bad_slot == bad.slot &&
+                                                             int64_t(seen.bad_value) == bad.value)))
       return true;
-    std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)host_->bad_found,
-                (unsigned long long)host_->bad_token, bad.found, (unsigned long long)bad.token);
+    std::printf("  bad expert: %llu at token %llu, must be %d at %llu\n", (unsigned long long)seen.bad_found,
+                (unsigned long long)seen.bad_token, bad.found, (unsigned long long)bad.token);
     return false;
   }
 
@@ -328,8 +330,13 @@ class Check {
     Buffer board_here(std::vector<Board>{board});
     Buffer born(8), log_begin(8 * (slots + 1)), slot_tokens(4 * slots), row_base(8 * (ranks + 1));
     Buffer source_tokens(4 * ranks), forward(8 * slots * begins), arriving(8 * ranks * begins);
-    Buffer counts(8 * expected.plan.expert_counts.size());
+    const uint64_t experts = expected.plan.expert_counts.size();
+    Buffer report(sizeof(DeviceReport) + 8 * experts), state(sizeof(DeviceState)), to_nodes(all[world.me].to_nodes);
+    report.zero();
+    state.zero();
     DeviceHandle handle{};
+    handle.report = report.as<DeviceReport>();
+    handle.expert_counts = reinterpret_cast<int64_t*>(handle.report + 1);
     handle.born = born.as<Word>();
     handle.log_begin = log_begin.as<uint64_t>();
     handle.slot_tokens = slot_tokens.as<uint32_t>();
@@ -338,24 +345,28 @@ class Check {
     handle.forward = forward.as<uint64_t>();
     handle.arriving = arriving.as<uint64_t>();
     const bool told = world.c.channels % 2;
+    const Word ticket = told ? epoch + 7 : 0, rows_max = expected.plan.rows() / 2;
     const PlanArgs args{board_here.as<Board>(),
                         tables.experts,
                         world.c.channels,
                         alignment,
                         handle,
-                        counts.as<int64_t>(),
-                        told ? host_counts_ : nullptr,
+                        to_nodes.as<char>(),
+                        state.as<DeviceState>(),
                         host_,
-                        expected.plan.rows() / 2,
+                        told ? host_counts_ : nullptr,
+                        ticket,
+                        seal_of(epoch),
+                        rows_max,
                         told};
     const uint32_t threads = world.c.top_k == 1 ? 32 : world.c.top_k == 2 ? 96 : world.c.top_k < 16 ? 512 : 1024;
-    const Word ticket = epoch + 7, too_many = told && args.rows_max < expected.plan.rows() ? expected.plan.rows() : 0;
-    host_->ticket = host_->too_many = 0;
-    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch, ticket, nullptr}}, nullptr), "plan");
+    const Word too_many = told && rows_max < expected.plan.rows();
+    std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
+    must(launch(plan_kernel, {1, threads, kPlanNearBytes}, {args, {use, epoch, nullptr}}, nullptr), "plan");
     must(cudaDeviceSynchronize(), "plan");
     bool good = row_base.holds("row bases", expected.plan.row_base);
     good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
-    good = counts.holds("expert counts", expected.plan.expert_counts) && good;
+    good = report.holds("report, expert counts", report_of(expected.plan, epoch, all[world.me].out.counts)) && good;
     good = arriving.holds("arriving", expected.arriving.row(0), 8 * ranks * begins) && good;
     good = forward.holds("forward", expected.forward.row(0), 8 * slots * begins) && good;
     good = log_begin.holds("log begins", expected.log_begin) && good;
@@ -363,9 +374,45 @@ class Check {
     good = born.holds("born", &epoch, 8) && good;
     const std::vector<int64_t>& rows = expected.plan.expert_counts;
     if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
-    if (host_->ticket != ticket || host_->rows != expected.plan.rows() || host_->too_many != too_many)
+    if (host_->ticket != ticket || host_->report.rows_needed != (told ? expected.plan.rows() : 0) ||
+        host_->too_many != too_many || host_->needed != too_many * expected.plan.rows() ||
+        host_->given != too_many * rows_max)
       good = false, std::printf("  ticket, rows\n");
-    return good && check_spans(world, expected, handle);
+    return check_kept(world, expected.plan, epoch) && good && check_spans(world, expected, handle);
+  }
+
+  static std::vector<Word> report_of(const ReceivePlan& plan, Word epoch, const SendCounts& counts) {
+    std::vector<Word> words = {seal_of(epoch), epoch, plan.rows(), 0, 0, 0, 0, 0};
+    for (uint32_t tokens : counts.to_node) words.back() += tokens;
+    words.insert(words.end(), plan.expert_counts.begin(), plan.expert_counts.end());
+    return words;
+  }
+
+  // Room for the rows that came, and for half of them.
+  bool check_kept(const LayoutWorld& world, const ReceivePlan& plan, Word epoch) {
+    const uint32_t experts = uint32_t(plan.expert_counts.size()), top_k = world.c.top_k;
+    bool good = true;
+    for (const uint64_t rows_max : {plan.rows(), plan.rows() / 2}) {
+      std::vector<int32_t> ids(rows_max * top_k);
+      for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7919 % (experts + 1)) - 1;
+      std::vector<Word> expected = report_of(plan, epoch, {});
+      Buffer report(expected), choices(ids);
+      auto* const at = report.as<DeviceReport>();
+      const uint32_t alignment = 8;
+      if (rows_max < plan.rows()) {
+        std::fill(expected.begin() + 8, expected.end(), 0);
+        for (const int32_t id : ids)
+          if (id >= 0) ++expected[8 + size_t(id)];
+        for (size_t e = 8; e < expected.size(); ++e) expected[e] = round_up(expected[e], alignment);
+      }
+      must(launch_kept({call(1), at, choices.as<int32_t>(), rows_max, top_k, experts, alignment,
+                        reinterpret_cast<int64_t*>(at + 1)},
+                       nullptr),
+           "launch_kept");
+      must(cudaDeviceSynchronize(), "kept");
+      good = report.holds("report, experts of kept rows", expected) && good;
+    }
+    return good;
   }
 
   bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
@@ -405,7 +452,7 @@ class Check {
     return {first, tokens.data() + first, begin[member + 1] - first, source_tokens};
   }
 
-  Buffer state_, scratch_;
+  Buffer state_, scratch_, report_;
   HostWords* host_ = nullptr;
   int64_t* host_counts_ = nullptr;
   uint32_t cases_ = 0, wrong_ = 0;

@@ -36,7 +36,7 @@ def tokens_of(node_sizes):
 def on_cpu(node_sizes, what):
     arguments = ("run", "--node-sizes", node_sizes, "--tokens", tokens_of(node_sizes), *SHAPE, *what)
     status, result, err = run_json(*arguments, "--scale-out", "loopback")
-    return result["digest"] if expect(status == 0, f"cpu {node_sizes} {' '.join(what)} ({status}) {err}") else None
+    return result if expect(status == 0, f"cpu {node_sizes} {' '.join(what)} ({status}) {err}") else None
 
 
 def on_gpus(node_sizes, *what):
@@ -69,11 +69,15 @@ MORE_WAYS = {
 
 def compare(node_sizes, all_ways):
     for what, ways in all_ways.items():
-        digest = on_cpu(node_sizes, what)
+        wanted = on_cpu(node_sizes, what)
         for way in ways:
             result = on_gpus(node_sizes, *what, *way)
-            if result and digest:
-                expect(result["digest"] == digest, f"{node_sizes} {' '.join(what + way)}: the digests of the CPU")
+            if result and wanted:
+                name = f"{node_sizes} {' '.join(what + way)}"
+                expect(result["digest"] == wanted["digest"], f"{name}: the digests of the CPU")
+                for call in ("dispatch", "combine"):
+                    rows, most = result[call]["scale_out_rows"], wanted[call]["scale_out_rows"]
+                    expect(rows == most, f"{name}: {rows} rows of a {call} crossed, {most} on the CPU")
             if result:
                 expect(result["cuda"]["graph"] == ("--graph" in way), "it says whether calls were replayed")
 
@@ -111,15 +115,26 @@ for named, *more in (
     expect(good, f"{' '.join(more)} is refused -> {status} {err.strip()}")
 
 # Under another launcher each process is a rank and LOCAL_RANK chooses its GPU.
-if COUNT >= 2:
+def under_launcher(port, local_ranks):
     joined = ("run", "--node-sizes", "2", "--tokens", tokens_of("2"), *SHAPE, "--device", "cuda", "--sms", "8")
-    names = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": "29631"}
+    names = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": port}
     started = [
-        start((*joined, "--quiet", "--json", "-"), {**names, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)
+        start((*joined, "--quiet", "--json", "-"), {**names, "RANK": str(r), "LOCAL_RANK": str(local_rank)})
+        for r, local_rank in enumerate(local_ranks)
     ]
-    seen = [finish(process) for process in started]
+    return [finish(process) for process in started]
+
+
+if COUNT >= 2:
+    seen = under_launcher("29631", (0, 1))
     if expect([s for s, _, _ in seen] == [0, 0], f"torchrun's names: {[(s, e) for s, _, e in seen]}"):
-        expect(json.loads(seen[0][1])["digest"] == on_cpu("2", ()), "torchrun's names: the digests of the CPU")
+        wanted = on_cpu("2", ())
+        expect(wanted and json.loads(seen[0][1])["digest"] == wanted["digest"], "torchrun's names: the CPU's digests")
 else:
     print("SKIPPED ranks under another launcher: they need 2 GPUs")
+
+# Two processes on one GPU would wait for each other while they take turns.
+seen = under_launcher("29632", (0, 0))
+good = all(s == 2 and "device: ranks 0 and 1 are on GPU-" in e for s, _, e in seen)
+expect(good, f"two processes on one GPU are refused -> {[(s, e) for s, _, e in seen]}")
 finish_test()

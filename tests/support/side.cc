@@ -87,6 +87,26 @@ class CudaSide final : public Side {
     used_ = 0;
     taken_.clear();
   }
+  std::function<void()> record(const std::function<void()>& calls) override {
+    cudaGraph_t graph = nullptr;
+    must(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    try {
+      calls();
+    } catch (...) {
+      cudaStreamEndCapture(stream_, &graph);
+      if (graph != nullptr) cudaGraphDestroy(graph);
+      throw;
+    }
+    must(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+    cudaGraphExec_t made = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&made, graph, 0);
+    cudaGraphDestroy(graph);
+    must(error, "cudaGraphInstantiate");
+    const std::shared_ptr<CUgraphExec_st> replay(made, cudaGraphExecDestroy);
+    must(cudaGraphUpload(made, stream_), "cudaGraphUpload");
+    settle();
+    return [this, replay] { must(cudaGraphLaunch(replay.get(), stream_), "cudaGraphLaunch"); };
+  }
 
  private:
   // A copy of pageable memory behind a kernel that waits for another rank would keep that rank's copies waiting.

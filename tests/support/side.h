@@ -2,6 +2,7 @@
 #pragma once
 #include <transload/transload.h>
 
+#include <functional>
 #include <memory>
 
 namespace transload::test {
@@ -19,6 +20,9 @@ class Side {
   // What the group left in a tensor, as the host reads it; good until reset(). Waits for the stream.
   virtual Tensor take(const Tensor& there) { return there; }
   virtual void reset() = 0;
+  // Captures what `calls` gives to the stream; what comes back gives it, as often as it is called. On a host nothing is
+  // captured: `calls` are made each time.
+  virtual std::function<void()> record(const std::function<void()>& calls) { return calls; }
 };
 
 // The side of this thread's rank: on the host, or, if TRANSLOAD_TEST_GPUS says how many GPUs there are, on GPU
@@ -32,6 +36,7 @@ inline bool on_gpus() { return ranks_on_gpu(1) > 0; }
 constexpr const char* kHostTensors = "ranks are on GPUs, and it makes tensors of its own on the host";
 constexpr const char* kHostNetwork = "ranks are on GPUs, which reach each other without libfabric";
 constexpr const char* kHostHeap = "ranks are on GPUs, where no private memory stands in for slabs";
+constexpr const char* kGpuOnly = "ranks are on the host, and it asks for what GPUs alone have";
 constexpr const char* kHostMarks = "ranks are on GPUs, and only warps of the host count marks";
 
 }  // namespace transload::test

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "base/float.h"
@@ -22,6 +23,14 @@ uint16_t returned(uint64_t salt, uint32_t owner, reference::Source s, uint32_t c
 float weight_of(uint64_t salt, uint32_t owner, reference::Source s, uint32_t k) {
   return float(int64_t(mixed(salt, owner, s.rank, uint64_t(s.token) * 64 + k) % 2001) - 1000) / 64.0f;
 }
+
+std::vector<uint32_t> nodes_of(const World& world) {
+  std::vector<uint32_t> node_of;
+  for (uint32_t n = 0; n < world.node_sizes.size(); ++n) node_of.insert(node_of.end(), world.node_sizes[n], n);
+  return node_of;
+}
+
+bool limited(const Pass& pass, uint32_t rank) { return !pass.rows_max.empty() && pass.rows_max[rank] > 0; }
 
 }  // namespace
 
@@ -105,7 +114,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
-    check_dispatch(pass, taken(out), salt, false);
+    check_dispatch(pass, taken(pass, out), salt, false);
     handle = out.handle;
   }
   combine(pass, handle, salt);
@@ -114,44 +123,67 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.handle = handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
-    check_dispatch(pass, taken(out), salt, true);
+    check_dispatch(pass, taken(pass, out), salt, true);
   }
   combine(pass, handle, salt + 1);
   side_.reset();
 }
 
-int64_t rows_needed(Side& side, const DispatchOutputs& out) {
-  return out.rows_on_device.given() ? side.take(out.rows_on_device).as<int64_t>()[0] : out.rows_needed;
-}
-
-// Its tensors where the host reads them.
-Seen Member::taken(const DispatchOutputs& out) {
-  const bool told = !out.rows_on_device.given();
-  const int64_t needed = rows_needed(side_, out);
-  if (!told) {
+// Its tensors where the host reads them. What it says of itself, the report and the device say too.
+Seen Member::taken(const Pass& pass, const DispatchOutputs& out) {
+  const bool cached = !out.topk_idx.given();
+  const DispatchReport report = group_.report(out.handle, side_.stream());
+  if (on_gpus() && limited(pass, group_.rank())) {
     EXPECT_TRUE(out.rows == out.x.rows() && out.rows_needed == out.x.rows());
+    EXPECT_TRUE(out.expert_counts.empty() && out.status.ok());
+  } else {
+    EXPECT_EQ(out.rows, report.rows);
+    EXPECT_EQ(out.rows_needed, report.rows_needed);
+    EXPECT_EQ(out.scale_out_rows, report.scale_out_rows);
+    EXPECT_EQ(out.expert_counts, cached ? std::vector<int64_t>{} : report.expert_counts);
+    EXPECT_EQ(out.status.message, cached && report.status.code == Code::kBadExpertId ? "" : report.status.message);
   }
-  return {told,
-          told ? out.rows : std::min(needed, out.x.rows()),
-          needed,
+  EXPECT_EQ(side_.take(out.rows_on_device).as<int64_t>()[0], report.rows_needed);
+  EXPECT_EQ(out.expert_counts_on_device.given(), !cached);
+  if (!cached) {
+    const Tensor counts = side_.take(out.expert_counts_on_device);
+    EXPECT_EQ(std::vector<int64_t>(counts.as<int64_t>(), counts.as<int64_t>() + counts.rows()), report.expert_counts);
+  }
+  return {report,
           side_.take(out.x),
           side_.take(out.scales),
           side_.take(out.topk_idx),
           side_.take(out.topk_weights),
           side_.take(out.source),
-          out.expert_counts,
-          out.landing,
-          out.status};
+          out.landing};
+}
+
+int64_t Member::crossing() const {
+  const reference::Routes& routes = problem_.routes[group_.rank()];
+  const std::vector<uint32_t> node_of = nodes_of(world_);
+  int64_t copies = 0;
+  for (int64_t t = 0; t < routes.tokens; ++t) {
+    std::set<uint32_t> nodes;
+    for (uint32_t k = 0; k < world_.top_k; ++k)
+      if (const int32_t e = routes.ids[size_t(t) * world_.top_k + k]; e >= 0 && uint32_t(e) < world_.experts)
+        nodes.insert(node_of[problem_.owner[size_t(e)]]);
+    nodes.erase(node_of[group_.rank()]);
+    copies += int64_t(nodes.size());
+  }
+  return copies;
 }
 
 void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached) {
   const uint32_t columns = pass.columns ? pass.columns : world_.columns;
   const int64_t most = pass.rows_max.empty() ? 0 : pass.rows_max[group_.rank()];
-  ASSERT_EQ(size_t(out.rows), received_.source.size());
-  ASSERT_EQ(out.rows_needed, received_.needed);
-  ASSERT_EQ(out.x.rows(), most > 0 ? most : out.rows);
-  const Code code = out.told && out.rows < out.rows_needed ? Code::kTooManyRows : Code::kOk;
-  EXPECT_TRUE(out.status.code == code || out.status.code == Code::kBadExpertId) << out.status.message;
+  const DispatchReport& report = out.report;
+  ASSERT_EQ(size_t(report.rows), received_.source.size());
+  ASSERT_EQ(report.rows_needed, received_.needed);
+  ASSERT_EQ(out.x.rows(), most > 0 ? most : report.rows);
+  EXPECT_EQ(report.expert_counts, received_.expert_counts);
+  EXPECT_EQ(report.scale_out_rows, crossing());
+  const Code code = report.rows < report.rows_needed ? Code::kTooManyRows : Code::kOk;
+  EXPECT_TRUE(report.status.code == code || report.status.code == Code::kBadExpertId) << report.status.message;
   EXPECT_TRUE(pass.landing == Landing::kAuto || out.landing == pass.landing);
   for (size_t i = 0; i < received_.source.size(); ++i) {
     const reference::Source s = received_.source[i];
@@ -172,7 +204,6 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
           << "row " << i;
     }
   }
-  EXPECT_EQ(out.expert_counts, cached || !out.told ? std::vector<int64_t>{} : received_.expert_counts);
 }
 
 void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
@@ -210,6 +241,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.channels = pass.channels;
   const CombineOutputs out = group_.combine(in);
   EXPECT_TRUE(pass.source == CombineSource::kAuto || out.source == pass.source);
+  EXPECT_EQ(out.scale_out_rows, on_gpus() && limited(pass, me) ? 0 : crossing());
   check_combine(pass, side_.take(out.x), side_.take(out.topk_weights), salt);
 }
 

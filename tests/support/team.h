@@ -52,17 +52,11 @@ struct Pass {
 reference::Problem problem_of(const World& world);
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
-// The rows that a dispatch needed: where the host was not told, the device was.
-int64_t rows_needed(Side& side, const DispatchOutputs& out);
-
-// What a dispatch gave, where the host reads it.
+// What a dispatch with this handle gave, where the host reads it.
 struct Seen {
-  bool told;  // how many rows came, and what of them was dropped
-  int64_t rows, rows_needed;
+  DispatchReport report;
   Tensor x, scales, topk_idx, topk_weights, source;
-  std::vector<int64_t> expert_counts;
   Landing landing;
-  Status status;
 };
 
 // One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming
@@ -73,7 +67,8 @@ class Member {
   void pass(const Pass& pass, uint64_t salt);
 
  private:
-  Seen taken(const DispatchOutputs& out);
+  Seen taken(const Pass& pass, const DispatchOutputs& out);
+  int64_t crossing() const;  // copies of my tokens to other nodes
   void check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached);
   void check_combine(const Pass& pass, const Tensor& sums, const Tensor& sums_of_weights, uint64_t salt);
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);

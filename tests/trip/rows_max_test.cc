@@ -75,7 +75,6 @@ struct Call {
 };
 
 std::string too_many(int64_t needed, int64_t most) {
-  if (on_gpus()) return "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good";
   return "rows_max: " + std::to_string(most) + ", needed " + std::to_string(needed) + ": the " +
          std::to_string(needed - most) + " last rows have no room; the group is good";
 }
@@ -90,18 +89,24 @@ TEST(RowsMax, FailsOnThatRankAlone) {
       const int64_t needed = int64_t(reference::received_by(problem, rank).source.size());
       call.in.landing = landing;
       call.in.rows_max = rank == 2 ? 3 : needed;
+      DispatchOutputs out;
       try {
-        const DispatchOutputs out = group.dispatch(call.in);
+        out = group.dispatch(call.in);
         group.wait(call.in.stream);
         EXPECT_NE(rank, 2u) << "nothing was thrown";
-        EXPECT_EQ(out.rows, needed);
-        EXPECT_EQ(rows_needed(call.side, out), needed);
-        EXPECT_TRUE(out.status.ok()) << out.status.message;
       } catch (const Error& error) {
         EXPECT_EQ(rank, 2u) << error.what();
         EXPECT_EQ(error.code(), Code::kTooManyRows);
         EXPECT_EQ(std::string(error.what()), too_many(needed, 3));
       }
+      EXPECT_EQ(out.handle != nullptr, on_gpus() || rank != 2);
+      if (out.handle) {
+        const DispatchReport report = group.report(out.handle, call.in.stream);
+        EXPECT_EQ(report.rows_needed, needed);
+        EXPECT_EQ(report.rows, rank == 2 ? 3 : needed);
+        EXPECT_EQ(report.status.message, rank == 2 ? too_many(needed, 3) : "");
+      }
+      group.wait(call.in.stream);  // it is told once
       Member(w, problem, group).pass(Pass{}, 4);
     });
 }
@@ -124,12 +129,11 @@ TEST(RowsMax, NothingBehindIsWritten) {
       call.in.out_x.device = call.side.device();
       const DispatchOutputs out = group.dispatch(call.in);
       EXPECT_EQ(out.landing, at == own ? Landing::kRing : Landing::kDirect);
-      const int64_t needed = rows_needed(call.side, out);
-      ASSERT_GT(needed, 5);
-      if (!on_gpus()) {
-        EXPECT_EQ(out.status.code, Code::kTooManyRows);
-        EXPECT_EQ(out.status.message.find("rows_max: 5, needed " + std::to_string(needed)), 0u);
-      }
+      const DispatchReport report = group.report(out.handle, call.in.stream);
+      ASSERT_GT(report.rows_needed, 5);
+      EXPECT_EQ(report.status.code, Code::kTooManyRows);
+      EXPECT_EQ(report.status.message, "rows_max: 5, needed " + std::to_string(report.rows_needed) + ": the " +
+                                           std::to_string(report.rows_needed - 5) + " last rows were dropped");
       Tensor all = matrix(at, 1, int64_t(room + behind), kU8);
       all.device = call.side.device();
       const char* const left = call.side.take(all).as<char>();
@@ -141,6 +145,35 @@ TEST(RowsMax, NothingBehindIsWritten) {
       again.rows_max = 6;
       EXPECT_THROW(group.dispatch(again), Error);
     }
+  });
+}
+
+// An id out of range, told of the call that it came in and of no other.
+TEST(RowsMax, BadExpertIds) {
+  World w = world_of({2, 2});
+  const reference::Problem good = problem_of(w);
+  w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
+    return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8);
+  };
+  const reference::Problem bad = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    std::vector<Handle> handles;
+    for (const reference::Problem* problem : {&good, &bad, &good}) {
+      Call call(w, *problem, rank);
+      call.in.rows_max = 24 * w.ranks();
+      const DispatchOutputs out = group.dispatch(call.in);
+      handles.push_back(out.handle);
+      group.wait(call.in.stream);
+    }
+    for (size_t i = 0; i < handles.size(); ++i) {
+      const DispatchReport report = group.report(handles[i], side_of(rank).stream());
+      EXPECT_EQ(report.call, i + 1);
+      EXPECT_EQ(report.status.code, rank == 1 && i == 1 ? Code::kBadExpertId : Code::kOk);
+      EXPECT_EQ(report.status.message,
+                rank == 1 && i == 1 ? "topk_idx: 1000 at token 3, slot 2, must be -1 to 7; counted as -1" : "");
+    }
+    EXPECT_THROW(group.report(nullptr), Error);
+    Member(w, bad, group).pass(Pass{}, 4);
   });
 }
 

@@ -17,7 +17,19 @@ enum class DeviceFailure : Word {
 // The first failure of a rank, as its host reads it in its own memory. `set` is written last: a DeviceFailure.
 struct DeviceFault {
   Word set;
+  Word rank;  // whose it is, written by its host before all else
   Word role, channel, whom, what, seen, expected;
+};
+
+// Where warps may store, for builds that look at it: checks.cuh.
+struct StoreArea {
+  const char* base;
+  uint64_t bytes;
+};
+struct StoreAreas {
+  const StoreArea* regions;  // of ranks, as they are mapped here
+  uint32_t count;
+  StoreArea own[2];  // of the caller, by this call
 };
 
 struct CudaRank {
@@ -27,6 +39,7 @@ struct CudaRank {
   DeviceFault* fault;   // in host memory
   Word* waits_for;      // [2] in host memory: 1 + whom a warp of mine waits for; [1]: only to hear that it is done
   uint64_t deadline_ns;
+  const StoreAreas* areas;
 };
 
 constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane

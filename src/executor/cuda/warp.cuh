@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/canary.h"
+#include "executor/cuda/checks.cuh"
 #include "executor/cuda/marks.cuh"
 #include "executor/cuda/reduce.cuh"
 #include "executor/cuda/scatter.cuh"
@@ -72,6 +73,7 @@ class CudaWarp {
 
   template <class T, class F>
   TRANSLOAD_DEVICE Table<T> table(int count, F f) {
+    alike(count);
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
@@ -106,6 +108,7 @@ class CudaWarp {
 
   template <class S, class F>
   TRANSLOAD_DEVICE void turns(const S& set, F body) {
+    if (!alike(checks::shape_of(set))) return;
     for_turns(set, body);
   }
 
@@ -146,15 +149,17 @@ class CudaWarp {
 
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S wait_any(const S& set, F need, V& seen) {
+    alike(checks::shape_of(set));
     return wait<false>(set, need, seen);
   }
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S wait_all(const S& set, F need, V& seen) {
+    alike(checks::shape_of(set));
     return wait<true>(set, need, seen);
   }
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S poll(const S& set, F need, V& seen) {
-    if (failed_) return none_of(set);
+    if (!alike(checks::shape_of(set)) || failed_) return none_of(set);
     const S met = look(set, need, seen);
     after_look();
     return met;
@@ -164,8 +169,10 @@ class CudaWarp {
 
   template <class F>
   TRANSLOAD_DEVICE void scatter(const Parts& parts, Set set, F to) {
+    if (!alike(set.bits, parts.row, parts.row_bytes, parts.tail, parts.tail_bytes)) return;
     if (set.empty() || failed_) return;
     const Destination mine = set.has(lane_) ? to(Lane{lane_}) : Destination{nullptr, nullptr, false};
+    if (!stores({mine.row, parts.row_bytes}) || !stores({mine.tail, parts.tail_bytes})) return;
     const bool odd_tail = ((parts.tail_bytes | reinterpret_cast<uint64_t>(parts.tail)) & 15) != 0;
     if constexpr (std::is_same_v<Pipe, ScatterPipe>) {
       if (!odd_tail) return pipe_.move(parts, mine, [&] { step(); });
@@ -178,9 +185,10 @@ class CudaWarp {
 
   template <class S, class F>
   TRANSLOAD_DEVICE void copy(const S& set, F piece) {
-    if (failed_) return;
+    if (!alike(checks::shape_of(set)) || failed_) return;
     for_turns(set, [&](int m) {
       const Piece p = piece(Lane{m});
+      if (!alike(p.to, p.from, p.bytes) || !stores({p.to, p.bytes})) return;
       plain_copy(p);
     });
     __syncwarp();
@@ -192,7 +200,9 @@ class CudaWarp {
 
   template <class F>
   TRANSLOAD_DEVICE void reduce(char* into, const SumShape& shape, Sum sum, F row) {
-    if (failed_) return;
+    if (!alike(into, shape.elements, shape.bias[0], shape.bias[1], sum.before.bits, sum.here.bits, sum.after.bits))
+      return;
+    if (failed_ || !stores({into, shape.elements * (shape.out == Scalar::kF32 ? 4 : 2)})) return;
     const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
     // One addition commutes: then the order is one row after another.
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
@@ -235,11 +245,13 @@ class CudaWarp {
     __syncwarp();
   }
   TRANSLOAD_DEVICE Per<Word> claim(Word* counter) {
+    alike(counter);
     Word was = 0;
     if (lane_ == 0) was = atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull);
     return {was};
   }
   TRANSLOAD_DEVICE bool arrive(Word* counter, Word n) {
+    alike(counter, n);
     settle();
     Word was = 0;
     if (lane_ == 0) was = ptx::add_one(counter);
@@ -252,6 +264,7 @@ class CudaWarp {
   }
   TRANSLOAD_DEVICE bool failed() const { return failed_; }
   TRANSLOAD_DEVICE void enter(Role role, int32_t channel) {
+    alike(int(role), channel);
     role_ = role;
     channel_ = channel;
   }
@@ -263,6 +276,34 @@ class CudaWarp {
   }
 
  private:
+  // In builds that check, by the whole warp: false, and a fault, where lanes say different things.
+  template <class... T>
+  TRANSLOAD_DEVICE bool alike(T... values) {
+    if constexpr (checks::kOn) {
+      const int lane = checks::first_unlike(values...);
+      if (lane > 0) failed_ = true;
+      if (lane == lane_) report_own(Broken::kLanes, Word(lane), 0);
+      __syncwarp();
+      return lane < 0;
+    }
+    return true;
+  }
+  // Likewise where a lane would store where it must not. `mine` is my lane's, if it is not null. `own`: it may be
+  // memory of the caller, too.
+  TRANSLOAD_DEVICE bool stores(const StoreArea& mine, bool own = true) {
+    if constexpr (checks::kOn) {
+      const bool good = mine.base == nullptr || checks::may_store(*rank_.areas, mine.base, mine.bytes, own);
+      if (!good) report_own(Broken::kBounds, checks::bits_of(mine.base), mine.bytes);
+      if (__all_sync(kAllLanes, good)) return true;
+      failed_ = true;
+      return false;
+    }
+    return true;
+  }
+  TRANSLOAD_DEVICE void report_own(Broken what, Word seen, Word expected) {
+    report(DeviceFailure::kBroken, {uint32_t(ptx::load_relaxed(&rank_.fault->rank)), Word(what), seen, expected});
+  }
+
   template <class T>
   TRANSLOAD_DEVICE static T from_lane(const T& value, int lane) {
     static_assert(sizeof(T) % 4 == 0 && std::is_trivially_copyable_v<T>);
@@ -308,7 +349,7 @@ class CudaWarp {
       const S met = look(set, need, seen);
       if (kAll ? same(met, set) : !met.empty()) {
         after_look();
-        if (looks >= kLooksToAskHost) say_waiting(nullptr);
+        if (looks >= kLooksToAskHost) say_goes_on();
         return met;
       }
       if (set.empty()) return met;
@@ -327,44 +368,57 @@ class CudaWarp {
   };
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void check(const S& set, F& need, V& seen, Waited waited) {
-    if (__any_sync(kAllLanes, ptx::now_ns() - waited.since > rank_.deadline_ns)) {
-      bool told = false;
-      for_mine(set, [&](Lane l) {
-        const Need n = need(l);
-        if (seen[l] >= n.least || told) return;
-        told = true;
-        report(DeviceFailure::kExpired, {n.whom, Word(n.what), seen[l], n.least});
-      });
+    const bool asks = waited.looks % kLooksToAskHost == kLooksToAskHost - 1;
+    if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0))
       failed_ = true;
-    } else if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0)) {
-      failed_ = true;
-    } else if (waited.looks % kLooksToAskHost == kLooksToAskHost - 1) {
-      bool told = false;
-      for_mine(set, [&](Lane l) {
-        const Need n = need(l);
-        if (seen[l] < n.least && !told) say_waiting(&n);
-        told = told || seen[l] < n.least;
-      });
-      const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
-      if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
-      failed_ = __any_sync(kAllLanes, aborted);
-    }
+    else if (longer_than(waited, rank_.deadline_ns) || asks)
+      tell(set, need, seen, waited);
     __syncwarp();
   }
-
-  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
-  TRANSLOAD_DEVICE void say_waiting(const Need* need) {
-    if (need == nullptr) {
-      if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
-      return;
-    }
-    ptx::store_relaxed(rank_.waits_for + (need->what == Waiting::kDone), Word(need->whom) + 1);
+  TRANSLOAD_DEVICE static bool longer_than(const Waited& waited, uint64_t ns) {
+    return __any_sync(kAllLanes, ptx::now_ns() - waited.since > ns);
   }
 
   struct Record {
     uint32_t whom;
     Word what, seen, expected;
   };
+  // Of the first need that is unmet; those of my own rank come after all others. A wait for nothing but my own warps
+  // leaves it to their waits, which began within a deadline of it, to accuse somebody.
+  template <class S, class F, class V>
+  TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
+    constexpr uint32_t kMine = uint32_t(1) << 30;
+    const Word me = ptx::load_relaxed(&rank_.fault->rank);
+    uint32_t place = ~uint32_t(0);  // of my lane's first
+    Record first{};
+    for_mine(set, [&](Lane l) {
+      const Need n = need(l);
+      const uint32_t at = uint32_t(l.i) + (n.whom == me ? kMine : 0);
+      if (seen[l] >= n.least || at >= place) return;
+      place = at;
+      first = {n.whom, Word(n.what), seen[l], n.least};
+    });
+    const uint32_t least = __reduce_min_sync(kAllLanes, place);
+    const bool of_mine = least >= kMine;
+    if (longer_than(waited, of_mine ? 2 * rank_.deadline_ns : rank_.deadline_ns)) {
+      if (place == least) report(DeviceFailure::kExpired, first);
+      failed_ = true;
+      return;
+    }
+    if (place == least && !of_mine) say_waiting(first);
+    const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
+    if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
+    failed_ = __any_sync(kAllLanes, aborted);
+  }
+
+  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
+  TRANSLOAD_DEVICE void say_waiting(const Record& record) {
+    ptx::store_relaxed(rank_.waits_for + (record.what == Word(Waiting::kDone)), Word(record.whom) + 1);
+  }
+  TRANSLOAD_DEVICE void say_goes_on() {
+    if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
+  }
+
   // By one lane. The first of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
@@ -390,7 +444,7 @@ class CudaWarp {
 
   template <class S, class F>
   TRANSLOAD_DEVICE void hold(HeldMarks& marks, const S& set, F& mark) {
-    if (failed_ || set.empty()) return;
+    if (!alike(checks::shape_of(set)) || failed_ || set.empty()) return;
     for (int tile = 0; tile < tiles_of(set); ++tile) {
       const uint32_t bits = tile_of(set, tile);
       Word* word = nullptr;
@@ -400,6 +454,7 @@ class CudaWarp {
         word = address(m.word);
         count = m.count;
       }
+      if (!stores({reinterpret_cast<const char*>(word), sizeof(Word)}, false)) return;
       for_turns(Set{bits}, [&](int l) {
         Word* const at = reinterpret_cast<Word*>(from_lane(reinterpret_cast<Word>(word), l));
         const Word n = from_lane(count, l);

@@ -56,7 +56,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
   const Sum sum{before, here, away - before};
-  char* const out = t.out + token * t.row_bytes();
+  char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
   auto row = [&](Lane l) { return here.has(l) ? rows.row(t, route[l], number[l]) : c.in.first(node(l)); };
   const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
@@ -71,7 +71,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
     w.reduce(out, shape, sum, row);
   }
   if (t.weights > 0)
-    w.reduce(t.out_weights + token * t.weight_bytes(),
+    w.reduce(t.out_weights + t.place_of(token) * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
              [&](Lane l) {
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes();

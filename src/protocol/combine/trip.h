@@ -22,6 +22,7 @@ struct CombineTrip {
   const char* bias[2];  // [tokens][elements] bf16, or null
   char* out;            // [tokens][elements] bf16
   char* out_weights;    // [tokens][weights] fp32
+  bool spare_out;       // `out` and `out_weights` have room for one token's, and it is nobody's result
 
   // Forwarder: the log of the dispatch.
   Spans forward;     // [source slot][channel] entries
@@ -35,6 +36,7 @@ struct CombineTrip {
   const char* row_weights;  // [rows][weights] fp32
 
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
+  TRANSLOAD_HD uint64_t place_of(uint64_t token) const { return spare_out ? 0 : token; }
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * 2; }
   TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }
   TRANSLOAD_HD uint64_t part_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }

@@ -28,6 +28,9 @@ class CudaCombine {
     g_.begin_call(in_.stream, "combine");
     spans_ = g_.spans_for(handle_, channels_, in_.stream);
     move_rows();
+    g_.keep_if_captured(in_.stream, in_.handle, out_block_);
+    if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
+    out_.scale_out_rows = handle_.report.scale_out_rows;
     return std::move(out_);
   }
 
@@ -52,12 +55,21 @@ class CudaCombine {
     SlabCursor at;
     const uint64_t rows_at = at.take(in_.out_x.given() ? 0 : handle_.tokens, in_.x.row_bytes());
     const uint64_t weights_at = at.take(handle_.tokens * weights(), 4);
-    auto block = g_.need(at.bytes, "the outputs of a combine");
+    auto block = p_.arena->take(at.bytes);
+    if (!block) return starve(at.bytes);
     char* const base = block->data;
     const auto tokens = int64_t(handle_.tokens);
     out_.x = in_.out_x.given() ? in_.out_x : g_.on_device(base + rows_at, tokens, in_.x.columns(), kBf16);
     if (weights() > 0) out_.topk_weights = g_.on_device(base + weights_at, tokens, weights(), kF32);
+    out_block_ = block;
     out_.lease = Lease(block);
+  }
+
+  // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
+  void starve(uint64_t bytes) {
+    starved_ = g_.no_room("the outputs of a combine", bytes);
+    out_.x = g_.on_device(g_.room.spare_sum, 1, in_.x.columns(), kBf16);
+    if (weights() > 0) out_.topk_weights = g_.on_device(g_.room.spare_weights, 1, weights(), kF32);
   }
 
   CombineTrip trip() {
@@ -73,6 +85,7 @@ class CudaCombine {
     for (int i = 0; i < 2; ++i) t.bias[i] = in_.bias[i].as<char>();
     t.out = out_.x.as<char>();
     t.out_weights = out_.topk_weights.as<char>();
+    t.spare_out = !starved_.empty();
     t.forward = {spans_.forward, channels_};
     t.log = block_.tables.log;
     t.log_width = block_.log_width;
@@ -100,6 +113,8 @@ class CudaCombine {
     CombineLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(block_.tables.born);
+    const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
+    launch.areas = {g_.room.areas, g_.room.area_count, {area(out_.x), area(out_.topk_weights)}};
     launch.trip = trip();
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
@@ -120,6 +135,8 @@ class CudaCombine {
   const uint32_t channels_;
   DeviceSpans spans_;
   bool pull_ = false;
+  std::shared_ptr<Lease::Block> out_block_;
+  std::string starved_;  // why the call fails once it has taken part
   CombineOutputs out_;
 };
 

@@ -26,9 +26,12 @@ class CudaDispatch {
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
     rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
-    if (!in_.handle && in_.rows_max == 0 && g_.capturing(in_.stream))
-      throw Error(Code::kInvalidArgument,
-                  "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+    if (!in_.handle && in_.rows_max == 0) {
+      if (g_.capturing(in_.stream))
+        throw Error(Code::kInvalidArgument,
+                    "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
+      g_.refuse_to_wait();
+    }
     fill_card();
     g_.begin_call(in_.stream, "dispatch");
     if (in_.handle)
@@ -73,35 +76,13 @@ class CudaDispatch {
     tables_.arriving = spans_.arriving;
   }
 
-  // Tables for the most tokens that can come, so that nothing has to be known before they are filled.
   void make_handle() {
-    const uint64_t tokens = uint64_t(in_.x.rows()), slots = g_.map.sources(), ranks = g_.map.ranks;
-    const uint64_t brought =
-        std::count_if(p_.sources.begin(), p_.sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
-    const uint64_t entries = brought * g_.options.tokens_max, rows = ranks * g_.options.tokens_max;
-    log_width_ = std::min(shape_.top_k, g_.map.peers);
-    SlabCursor at;
-    const uint64_t born = at.take(1, 8), routes = at.take(tokens * shape_.top_k, sizeof(Route)),
-                   log_begin = at.take(slots + 1, 8), slot_tokens = at.take(slots, 4), log_token = at.take(entries, 4),
-                   log = at.take(entries * log_width_, sizeof(Route)), row_base = at.take(ranks + 1, 8),
-                   source_tokens = at.take(ranks, 4), row_token = at.take(rows, 4),
-                   forward = at.take(slots * (channels_ + 1), 8), arriving = at.take(ranks * (channels_ + 1), 8);
-    handle_room_ = g_.need(at.bytes, "a handle");
-    char* const base = handle_room_->data;
-    auto put = [&](auto*& table, uint64_t offset) {
-      table = reinterpret_cast<std::remove_reference_t<decltype(table)>>(base + offset);
-    };
-    put(tables_.born, born);
-    put(tables_.routes, routes);
-    put(tables_.log_begin, log_begin);
-    put(tables_.slot_tokens, slot_tokens);
-    put(tables_.log_token, log_token);
-    put(tables_.log, log);
-    put(tables_.row_base, row_base);
-    put(tables_.source_tokens, source_tokens);
-    put(tables_.row_token, row_token);
-    put(tables_.forward, forward);
-    put(tables_.arriving, arriving);
+    const HandleSizes sizes = g_.handle_sizes(uint64_t(in_.x.rows()), shape_.top_k, channels_);
+    log_width_ = uint32_t(sizes.log_width);
+    const uint64_t bytes = lay_tables(tables_, sizes, nullptr);
+    handle_room_ = p_.arena->take(bytes);
+    if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
+    lay_tables(tables_, sizes, handle_room_ ? handle_room_->data : g_.room.spare_handle);
   }
 
   // Counts to everyone; afterwards the host knows how many rows come.
@@ -125,8 +106,10 @@ class CudaDispatch {
     layout.routes = tables_.routes;
     layout.counts_to_peers = g_.room.counts_to_peers;
     layout.counts_to_nodes = g_.room.counts_to_nodes;
+    layout.report = tables_.report;
     g_.launched(launch_layout(layout, stream_), "layout");
-    const Word ticket = ++g_.tickets;
+    number_ = ++g_.tickets;
+    const bool waits = rows_max_ == kNoRowsMax;
     NotifyLaunch launch{};
     launch.call = g_.device_call(nullptr);
     launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
@@ -136,48 +119,50 @@ class CudaDispatch {
                    channels_,
                    in_.expert_alignment,
                    tables_,
-                   g_.room.expert_counts,
-                   g_.pinned_expert_counts(),
+                   g_.room.counts_to_nodes,
+                   launch.call.state,
                    launch.call.host,
+                   waits ? g_.pinned_expert_counts() : nullptr,
+                   waits ? number_ : 0,
+                   seal_of(number_),
                    rows_max_,
                    in_.overflow == Overflow::kFail};
     launch.near = g_.near_shape(0);
-    launch.ticket = ticket;
+    launch.areas = {g_.room.areas, g_.room.area_count, {}};
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.end_call(in_.stream);
-    if (rows_max_ == kNoRowsMax) {
-      g_.await_ticket(ticket);
-      rows_ = int64_t(g_.words().rows);
-      expert_counts_.assign(g_.host_expert_counts(), g_.host_expert_counts() + p_.experts.experts_of(g_.map.me));
-    } else {
-      rows_ = in_.rows_max;  // how many came, the device knows
-    }
-    keep_handle();
+    if (waits) g_.await_ticket(number_);
+    keep_handle(waits);
   }
 
-  void keep_handle() {
+  void keep_handle(bool told) {
     auto made = std::make_shared<HandleData>();
     made->group = &p_;
     made->tokens = uint64_t(in_.x.rows());
     made->top_k = shape_.top_k;
-    made->device_rows = uint64_t(rows_);
     made->rows_max = rows_max_;
-    made->device =
-        std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{tables_, handle_room_, channels_, log_width_, rows_});
+    made->overflow = in_.overflow;
+    if (told) made->report = g_.report_of(*made, g_.words().report, g_.host_expert_counts());
+    rows_ = told ? made->report.rows_needed : in_.rows_max;  // how many came, only the device may know
+    made->device_rows = uint64_t(rows_);
+    made->device = std::make_shared<DeviceHandleBlock>(
+        DeviceHandleBlock{tables_, handle_room_, seal_of(number_), channels_, log_width_, rows_});
     handle_ = made;
   }
 
   // Room for what I receive, and with it the landing.
   void take_outputs() {
     const uint64_t rows = uint64_t(rows_), k = shape_.listed ? shape_.top_k : 0;
-    const bool own_rows = in_.out_x.given();
+    // The trip is completed into a lease, then the call fails.
+    too_small_ = in_.out_x.given() && in_.out_x.rows() < rows_;
+    const bool own_rows = in_.out_x.given() && !too_small_;
     SlabCursor at;
     const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
                    tails_at = at.take(rows, shape_.tail_bytes());
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
-    auto block = p_.arena->take(at.bytes);
+    auto block = starved_.empty() ? p_.arena->take(at.bytes) : nullptr;
     if (!block) return starve(at.bytes);
     const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
     direct_ = leased && in_.landing != Landing::kRing;
@@ -198,16 +183,15 @@ class CudaDispatch {
       out_.topk_weights = put(kF32, weights_at, k);
       out_.source = put(kI32, source_at, 2);
     }
+    out_block_ = block;
     out_.lease = Lease(block);
     out_.rows = out_.rows_needed = rows_;
-    if (rows_max_ != kNoRowsMax) out_.rows_on_device = g_.on_device(tables_.row_base + g_.map.ranks, 1, 1, kI64);
     out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
   }
 
   // The others count on this rank: it takes part and keeps no row, and then the call fails.
   void starve(uint64_t bytes) {
-    starved_ = "slab_bytes: no room for the outputs of a dispatch of " + std::to_string(bytes) +
-               " bytes, longest gap " + std::to_string(p_.arena->longest_gap()) + "; the group is good";
+    if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", bytes);
     rows_max_ = 0;
     direct_ = true;
     landed_ = row_tails_ = p_.board.mine();
@@ -254,6 +238,7 @@ class CudaDispatch {
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
+    launch.areas = {g_.room.areas, g_.room.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
     launch.trip = trip();
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
@@ -262,17 +247,38 @@ class CudaDispatch {
     launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
+    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) count_kept();
     g_.end_call(in_.stream);
   }
 
+  void count_kept() {
+    KeptArgs kept{};
+    kept.call = g_.device_call(nullptr);
+    kept.report = tables_.report;
+    kept.topk_idx = out_.topk_idx.as<int32_t>();
+    kept.rows_max = rows_max_;
+    kept.top_k = shape_.top_k;
+    kept.experts = p_.experts.experts_of(g_.map.me);
+    kept.alignment = in_.expert_alignment;
+    kept.expert_counts = tables_.expert_counts;
+    g_.launched(launch_kept(kept, stream_), "kept");
+  }
+
   DispatchOutputs finish() {
+    g_.keep_if_captured(in_.stream, handle_, out_block_);
     if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
+    if (too_small_)
+      throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
+                                              std::to_string(out_.rows) +
+                                              ", what this rank received; the group is good");
+    const DispatchReport& report = handle_->report;
     out_.handle = handle_;
-    out_.expert_counts = std::move(expert_counts_);
-    const HostWords& words = g_.words();
-    if (!in_.handle && words.bad_found != 0)
-      out_.status =
-          bad_expert({true, words.bad_token, uint32_t(words.bad_slot), int64_t(words.bad_value)}, p_.experts.experts);
+    out_.scale_out_rows = report.scale_out_rows;
+    out_.rows_on_device = g_.on_device(&tables_.report->rows_needed, 1, kI64);
+    if (in_.handle) return std::move(out_);
+    out_.status = report.status;
+    out_.expert_counts = report.expert_counts;
+    out_.expert_counts_on_device = g_.on_device(tables_.expert_counts, int64_t(p_.experts.experts_of(g_.map.me)), kI64);
     return std::move(out_);
   }
 
@@ -285,14 +291,14 @@ class CudaDispatch {
   Card card_{};
   Handle handle_;
   DeviceHandle tables_{};
-  std::shared_ptr<Lease::Block> handle_room_;
+  std::shared_ptr<Lease::Block> handle_room_, out_block_;
+  Word number_ = 0;  // of a first dispatch
   DeviceSpans spans_;
   uint32_t log_width_ = 0;
   int64_t rows_ = 0;
   uint64_t rows_max_ = kNoRowsMax;
-  std::vector<int64_t> expert_counts_;
-  bool direct_ = false;
-  std::string starved_;
+  bool direct_ = false, too_small_ = false;
+  std::string starved_;  // why the call fails once it has taken part
   char* tails_ = nullptr;
   char* landed_ = nullptr;
   char* row_tails_ = nullptr;

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -36,8 +37,9 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.state, reinterpret_cast<HostWords*>(pinned_.on_device()), born,
-          uint64_t(options.deadline_ms) * kMillisecondNs, options.sms};
+  return {room.state,  reinterpret_cast<HostWords*>(pinned_.on_device()),
+          born,        uint64_t(options.deadline_ms) * kMillisecondNs,
+          options.sms, phase_.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -66,22 +68,30 @@ NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
   return shape;
 }
 
-std::shared_ptr<Lease::Block> CudaGroup::need(uint64_t bytes, const char* what) {
-  auto block = plan_.arena->take(bytes);
-  if (!block)
-    throw Error(Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                        " bytes, longest gap " + std::to_string(plan_.arena->longest_gap()));
-  return block;
+std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
+  return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
+         std::to_string(plan_.arena->longest_gap()) + "; the group is good";
+}
+
+HandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
+  const auto& sources = plan_.sources;
+  const uint64_t brought =
+      std::count_if(sources.begin(), sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
+  return {tokens,
+          top_k,
+          brought * options.tokens_max,
+          std::min(top_k, map.peers),
+          map.ranks * options.tokens_max,
+          map.sources(),
+          map.ranks,
+          channels,
+          plan_.experts.experts_of(map.me)};
 }
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
-  if (channels == block.channels) return {block.tables.forward, block.tables.arriving, nullptr};
-  const uint64_t of_slots = uint64_t(map.sources()) * (channels + 1), of_ranks = uint64_t(map.ranks) * (channels + 1);
-  DeviceSpans spans;
-  spans.room = need((of_slots + of_ranks) * 8, "spans of other channels");
-  spans.forward = reinterpret_cast<uint64_t*>(spans.room->data);
-  spans.arriving = spans.forward + of_slots;
+  if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
+  const DeviceSpans spans{room.spans, room.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
                          handle.rows_max},
                         stream_of(stream)),
@@ -97,6 +107,13 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
   return tensor;
 }
 
+void CudaGroup::refuse_to_wait() const {
+  if (const uint32_t rank = calls_.owed(); rank != kNobody)
+    throw Error(Code::kInvalidArgument, "rows_max: 0 in the thread that also calls rank " + std::to_string(rank) +
+                                            ", must be at least 1, or rank " + std::to_string(rank) +
+                                            " must be called first: the host would wait for a count from it");
+}
+
 void CudaGroup::begin_call(const Stream& stream, const char* what) {
   operation = what;
   const bool captured = capturing(stream);
@@ -108,6 +125,7 @@ void CudaGroup::begin_call(const Stream& stream, const char* what) {
   if (last_stream_ != nullptr && last_stream_ != stream.handle)
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
   last_stream_ = stream.handle;
+  calls_.called();
   calling_.store(true, std::memory_order_release);
 }
 
@@ -129,21 +147,24 @@ bool CudaGroup::capturing(const Stream& stream) const {
   return state != cudaStreamCaptureStatusNone;
 }
 
-// My own kernels have ended. Not the device's: those of another rank may wait for this thread.
+// My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
+// another rank may wait for this thread.
 void CudaGroup::drain() {
   if (done_ == nullptr || cudaSetDevice(device) != cudaSuccess) return;
   while (cudaEventQuery(done_) == cudaErrorNotReady) sched_yield();
+  const uint64_t until = now_ns() + 2 * uint64_t(options.deadline_ms) * kMillisecondNs;  // a lost context says nothing
+  while (read_word(words().running) != 0 && now_ns() < until) sched_yield();
 }
 
 void CudaGroup::await_ticket(Word ticket) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 0; read_word(words().ticket) != ticket; ++looks) {
-    if (faulted()) fail(operation);
+    if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 63) sched_yield();
   }
 }
 
-void CudaGroup::wait(const Stream& stream) {
+void CudaGroup::await_stream(const Stream& stream) {
   for (;;) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
@@ -151,8 +172,6 @@ void CudaGroup::wait(const Stream& stream) {
     sched_yield();
   }
   if (faulted()) fail(operation);
-  if (const Word needed = std::exchange(words().too_many, 0); needed != 0)
-    throw Error(Code::kTooManyRows, "rows_max: a dispatch needed " + std::to_string(needed) + "; the group is good");
 }
 
 WaitRecord CudaGroup::last_wait() const {
@@ -170,12 +189,13 @@ WaitRecord CudaGroup::last_wait() const {
   return wait;
 }
 
-void CudaGroup::fail(const char* what) {
+void CudaGroup::fail(const char* what, const char* advice) {
   tell_fault();
   const Verdict verdict = control->verdict();
   std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   plan_.fault = fault_of(verdict, reporter, last_wait());
+  if (calls_.behind(verdict.culprit)) plan_.fault->detail += advice;
   plan_.arena->close();
   drain();  // kernels leave: the caller's memory is no longer touched by them
   throw Error(*plan_.fault);
@@ -201,9 +221,9 @@ void CudaGroup::tell_fault() {
   }
 }
 
-// Kernels of a call are on the stream, or are being put there; or one, which may be a replay, waits for a rank.
+// Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
 bool CudaGroup::in_call() const {
-  if (calling_.load(std::memory_order_acquire)) return true;
+  if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
   if (read_word(words().waits_for[0]) != 0 || read_word(words().waits_for[1]) != 0) return true;
   return cudaEventQuery(done_) == cudaErrorNotReady;
 }
@@ -215,16 +235,26 @@ void CudaGroup::watch() {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
   while (!closing_.load(std::memory_order_acquire)) {
-    if (control->abort_word().load(std::memory_order_acquire) != 0)
+    if (control->abort_word().load(std::memory_order_acquire) != 0) {
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+      claim_.release();  // kernels of a faulted group wait for nobody: they leave
+    }
     tell_fault();
-    const Word ended = read_word(words().ended);
     const bool in_call = this->in_call();
+    const Word running = read_word(words().running);
+    const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
+    static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
+    const Phase phase = running != 0 ? Phase(running & 3)
+                        : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
+                                     : Phase::kIdle;
     Word whom = read_word(words().waits_for[0]);
     if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
     const bool waits = in_call && whom != 0 && whom != map.me + 1;
-    control->note(ended + in_call, in_call ? Phase(phase_.load(std::memory_order_relaxed)) : Phase::kIdle, waits,
-                  waits ? uint32_t(whom - 1) : kNobody);
+    control->note(epoch, phase, waits, waits ? uint32_t(whom - 1) : kNobody);
+    if (Progress* const progress = options.progress; progress != nullptr) {
+      progress->epoch.store(epoch, std::memory_order_relaxed);
+      progress->phase.store(uint32_t(phase), std::memory_order_release);
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 }
@@ -243,12 +273,13 @@ std::string CudaGroup::scale_up_name() const {
 std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback" : "none"; }
 
 CudaGroup::~CudaGroup() {
+  drain();  // before anything is unmapped, and while a verdict can still end a wait
   closing_.store(true, std::memory_order_release);
   if (watcher_.joinable()) watcher_.join();
-  drain();  // before anything is unmapped
   if (done_ != nullptr) cudaEventDestroy(done_);
   if (making_ != nullptr) cudaStreamDestroy(making_);
   if (control) control->goodbye();
+  *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
 }
 
 }  // namespace transload

@@ -12,7 +12,9 @@
 #include "executor/fiber/park.h"
 #include "kernels/move.h"
 #include "kernels/near.h"
+#include "runtime/call_log.h"
 #include "runtime/cuda/device_handle.h"
+#include "runtime/device_share.h"
 #include "runtime/group_impl.h"
 #include "transport/scaleup/nvlink/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
@@ -29,7 +31,7 @@ struct DevicePositions {
 // What of a rank's private device memory every call uses.
 struct DeviceRoom {
   DeviceState* state;
-  Board board;  // with tables on the device
+  Board board;        // with tables on the device
   Placement experts;  // tables on the device
   RankMap map;        // likewise
   Card* card;
@@ -37,8 +39,19 @@ struct DeviceRoom {
   char* headers;  // [tokens_max] tails of a cached dispatch without scales
   LayoutScratch layout;
   char* far_tables;
-  int64_t* expert_counts;
+  uint64_t* spans;                                 // of a call, where they are not its handle's
+  char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
+  StoreArea* areas;                                // regions that kernels store to
+  uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+};
+
+// What kernels of a group reach beside leases. A graph that has a call of the group keeps it too.
+struct CudaMemory {
+  std::shared_ptr<DeviceRegion> region;
+  std::unique_ptr<Neighbours> neighbours;
+  std::vector<DeviceBlock> blocks;
+  PinnedBlock pinned;
 };
 
 struct CudaGroup final : Group::Impl {
@@ -53,7 +66,9 @@ struct CudaGroup final : Group::Impl {
   std::string scale_up_name() const override;
   std::string scale_out_name() const override;
 
+  // cuda_report.cc.
   void wait(const Stream& stream) override;
+  DispatchReport report(const Handle& handle, const Stream& stream) override;
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
@@ -62,11 +77,14 @@ struct CudaGroup final : Group::Impl {
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
   NearShape near_shape(uint64_t tail_bytes) const;
-  // Room in the slabs. Throws Error{kOutOfMemory}.
-  std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what);
+  // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
+  std::string no_room(const char* what, uint64_t bytes) const;
+  HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel) const;
+  // Before a call that waits on the host: not for a rank that its own thread has still to call.
+  void refuse_to_wait() const;
   // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
   void begin_call(const Stream& stream, const char* what);
   // Of the thread that calls, around begin_call and all that follows it: told to heartbeats until it goes.
@@ -81,9 +99,18 @@ struct CudaGroup final : Group::Impl {
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
-  [[noreturn]] void fail(const char* what);
+  // Until the stream is done. Throws the fault that ended a call.
+  void await_stream(const Stream& stream);
+  // `advice`: added to the fault if it names a rank of this process that was not called.
+  [[noreturn]] void fail(const char* what, const char* advice = "");
+  // A call that was put into a graph: what it uses stays as long as the graph.
+  void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
+  Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
+  // Of a dispatch with this handle; `counts`: [experts of mine].
+  DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(plan_.experts.experts_of(map.me)); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
@@ -118,9 +145,13 @@ struct CudaGroup final : Group::Impl {
   void watch();
 
   DeviceInfo info_;
-  PinnedBlock pinned_;  // HostWords, then expert counts
+  CallLog calls_;
+  SmClaim claim_;       // of the device; none once the group is faulted
+  PinnedBlock pinned_;  // HostWords, then expert counts, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  uint64_t block_used_ = 0;  // of the last one
+  uint64_t block_used_ = 0;                                              // of the last one
+  std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
+  Word too_many_told_ = 0;                                               // of HostWords::too_many
   std::vector<char*> peer_base_;
   cudaStream_t making_ = nullptr;  // what the group itself does while it is made
   cudaEvent_t done_ = nullptr;     // the last call has

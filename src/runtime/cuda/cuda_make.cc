@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 
 #include "base/clock.h"
 #include "kernels/near.h"
@@ -52,18 +51,13 @@ void CudaGroup::take_device() {
   check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
 }
 
-// Blocks of ranks that share a device wait for each other: they have to fit on it together.
 void CudaGroup::share_devices() {
-  std::map<std::string, uint64_t> blocks, ranks;
-  for (const std::string& other : control->gather(std::to_string(options.sms) + " " + info_.uuid)) {
-    const size_t space = other.find(' ');
-    blocks[other.substr(space + 1)] += std::stoull(other.substr(0, space));
-    ++ranks[other.substr(space + 1)];
-  }
-  if (blocks[info_.uuid] > info_.sms)
-    throw Error(Code::kInvalidArgument, "sms: " + std::to_string(options.sms) + " on each of " +
-                                            std::to_string(ranks[info_.uuid]) + " ranks of one device, must be " +
-                                            std::to_string(info_.sms) + " in all: their blocks wait for each other");
+  const DeviceUse mine{info_.uuid, options.sms, info_.sms, info_.mps, process_identity(), random_word()};
+  std::vector<DeviceUse> all;
+  for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
+  check_device_uses(all);
+  calls_ = CallLog(all[0].group, map.me);
+  all_or_none([&] { claim_ = SmClaim(all, mine); });
 }
 
 void CudaGroup::map_memory() {
@@ -118,7 +112,8 @@ T* CudaGroup::upload(const T* from, uint64_t count) {
 void CudaGroup::make_room() {
   const Geometry& g = plan_.geometry;
   const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
-  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me));
+  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me) + report_bytes());
+  words().fault.rank = map.me;
   room.state = make<DeviceState>(1);
   room.card = make<Card>(1);
   room.grants = make<char>(map.peers * plan_.grant_bytes());
@@ -127,7 +122,12 @@ void CudaGroup::make_room() {
   room.counts_to_peers = make<char>(map.peers * g.counts_bytes());
   room.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
   room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
-  room.expert_counts = make<int64_t>(plan_.experts.experts_of(map.me));
+  room.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
+  DeviceHandle unplaced;
+  room.spare_handle =
+      make<char>(lay_tables(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
+  room.spare_sum = make<char>(options.row_bytes_max);
+  room.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
@@ -167,6 +167,10 @@ void CudaGroup::fill_board() {
   there.rails = upload(plan_.rails.data(), plan_.rails.size());
   there.sources = upload(plan_.sources.data(), plan_.sources.size());
   there.always = upload(&always, 1);
+  std::vector<StoreArea> areas{{region->base(), region->bytes()}};
+  for (uint32_t r : plan_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
+  room.areas = upload(areas.data(), areas.size());
+  room.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {

@@ -99,7 +99,6 @@ struct Came {
   std::vector<uint16_t> x = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<int32_t> ids = {0, 2, -1, 0, 2, 2, 1, 1}, source = {0, 0, 0, 1, 1, 0, 1, 1};
   std::vector<float> weights = std::vector<float>(8, 0.5f), scales = {1, 2, 4, 8};
-  std::vector<int64_t> rows = {3};
 
   DispatchOutputs in(Place& place) {
     DispatchOutputs out;
@@ -120,7 +119,7 @@ TEST(SeenByHost, TensorsComeAndCountsStay) {
   out.expert_counts = {2, 2, 3};
   out.scale_out_rows = 5;
   out.handle = std::make_shared<const HandleData>();
-  const DispatchOutputs seen = seen_by_host(place, out, 3);
+  const DispatchOutputs seen = seen_by_host(place, out);
   EXPECT_EQ(seen.x.device.device_type, kDLCPU);
   EXPECT_EQ(seen.x.rows(), 4);
   EXPECT_EQ(std::memcmp(seen.x.data, came.x.data(), 16), 0);
@@ -136,52 +135,37 @@ TEST(SeenByHost, TensorsComeAndCountsStay) {
   EXPECT_EQ(seen.landing, Landing::kRing);
   EXPECT_TRUE(seen.status.ok());
   out.scales = place.put(matrix(came.scales.data(), 4, 1, kF32));
-  const DispatchOutputs scaled = seen_by_host(place, out, 3);
+  const DispatchOutputs scaled = seen_by_host(place, out);
   ASSERT_TRUE(scaled.scales.given());
   EXPECT_EQ(std::memcmp(scaled.scales.data, came.scales.data(), 16), 0);
 }
 
-TEST(SeenByHost, AnEarlierStatusStays) {
+TEST(SeenByHost, AStatusComes) {
   Elsewhere place;
   Came came;
   DispatchOutputs out = came.in(place);
   out.status = {Code::kBadExpertId, "token 1"};
-  EXPECT_EQ(seen_by_host(place, out, 3).status.code, Code::kBadExpertId);
-  came.rows = {9};
-  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
-  EXPECT_EQ(seen_by_host(place, out, 3).status.code, Code::kBadExpertId);
+  EXPECT_EQ(seen_by_host(place, out).status.code, Code::kBadExpertId);
 }
 
-TEST(SeenByHost, ACachedDispatchHasNoChoicesToCount) {
+TEST(SeenByHost, CompletedByAReport) {
   Elsewhere place;
   Came came;
-  DispatchOutputs out = came.in(place);
-  out.topk_idx = {};
-  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
-  const DispatchOutputs seen = seen_by_host(place, out, 3);
-  EXPECT_EQ(seen.rows, 3);
-  EXPECT_TRUE(seen.expert_counts.empty());
-}
-
-TEST(SeenByHost, CountsThatOnlyTheDeviceKnows) {
-  Elsewhere place;
-  Came came;
-  DispatchOutputs out = came.in(place);
-  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
-  const DispatchOutputs few = seen_by_host(place, out, 3);
-  EXPECT_EQ(few.rows, 3);  // the last row holds nothing, and what lies there is not counted
-  EXPECT_EQ(few.rows_needed, 3);
-  EXPECT_EQ(few.x.rows(), 4);
-  EXPECT_EQ(few.expert_counts, (std::vector<int64_t>{2, 0, 3}));
-  EXPECT_TRUE(seen_by_host(place, out, 0).expert_counts.empty());  // of no expert of mine
-  EXPECT_TRUE(few.status.ok());
-  came.rows = {9};
-  out.rows_on_device = place.put(matrix(came.rows.data(), 1, 1, kI64));
-  const DispatchOutputs dropped = seen_by_host(place, out, 3);
-  EXPECT_EQ(dropped.rows, 4);
-  EXPECT_EQ(dropped.rows_needed, 9);
-  EXPECT_EQ(dropped.expert_counts, (std::vector<int64_t>{2, 2, 3}));
-  EXPECT_EQ(dropped.status.code, Code::kTooManyRows);
+  const DispatchReport report{7, 3, 9, {2, 0, 3}, 5, {Code::kTooManyRows, "said"}};
+  DispatchOutputs first = seen_by_host(place, came.in(place));
+  complete(first, report);
+  EXPECT_EQ(first.rows, 3);
+  EXPECT_EQ(first.rows_needed, 9);
+  EXPECT_EQ(first.x.rows(), 4);
+  EXPECT_EQ(first.expert_counts, (std::vector<int64_t>{2, 0, 3}));
+  EXPECT_EQ(first.scale_out_rows, 5);
+  EXPECT_EQ(first.status.message, "said");
+  DispatchOutputs given = came.in(place);
+  given.topk_idx = Tensor{};  // cached: its handle's counts are not its own
+  DispatchOutputs cached = seen_by_host(place, given);
+  complete(cached, report);
+  EXPECT_EQ(cached.rows, 3);
+  EXPECT_TRUE(cached.expert_counts.empty());
 }
 
 TEST(SeenByHost, SumsCome) {

@@ -134,6 +134,10 @@ TEST(Fault, WithoutAVerdictWhoWasWaitedForIsOutOfReach) {
 
 TEST(Fault, ABrokenPromiseNamesBothRanks) {
   EXPECT_EQ(text_of({Role::kNotify, -1, Broken::kTopK, 3, 8, 4}, 1), "top-k: 8 on rank 3, 4 on rank 1");
+  EXPECT_EQ(text_of({Role::kForwarder, 3, Broken::kLanes, 1, 5, 0}, 1),
+            "lanes: rank 1 (forwarder, channel 3) calls a verb with other arguments in lane 5 of a warp than in 0");
+  EXPECT_EQ(text_of({Role::kSender, 0, Broken::kBounds, 1, 4096, 64}, 1),
+            "bounds: rank 1 (sender, channel 0) stores 64 bytes at 4096, outside all memory that it may write");
 }
 
 }  // namespace

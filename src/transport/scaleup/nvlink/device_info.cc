@@ -77,6 +77,7 @@ DeviceInfo describe(int device) {
   info.vmm_by_fd = has(device, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED) &&
                    has(device, CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED);
   info.ipc = has(device, CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED);
+  info.mps = has(device, CU_DEVICE_ATTRIBUTE_MPS_ENABLED);
   return info;
 }
 

@@ -16,6 +16,7 @@ struct DeviceInfo {
   uint64_t shared_bytes_max = 0;  // of a block that asked for more than the default
   bool vmm_by_fd = false;         // its memory can be passed to other processes as a file descriptor
   bool ipc = false;               // or as a CUDA IPC handle
+  bool mps = false;               // this process uses it by MPS, which lets kernels of several processes run at once
 };
 
 struct Devices {

@@ -1,0 +1,86 @@
+// See call_log.h.
+#include "runtime/call_log.h"
+
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/word.h"
+
+namespace transload {
+
+namespace {
+
+struct Entry {
+  std::thread::id last;  // who made the last call
+  uint64_t calls = 0;    // begun
+  uint64_t since = 0;    // the first of those that `last` made without a break
+};
+
+struct Logs {
+  std::mutex mutex;
+  std::map<uint64_t, std::map<uint32_t, Entry>> groups;  // by rank
+};
+
+Logs& logs() {
+  static Logs& one = *new Logs;  // outlives every group
+  return one;
+}
+
+}  // namespace
+
+CallLog::CallLog(uint64_t group, uint32_t rank) : group_(group), rank_(rank) {
+  Logs& all = logs();
+  const std::lock_guard lock(all.mutex);
+  all.groups[group][rank] = {};
+}
+
+CallLog& CallLog::operator=(CallLog&& other) noexcept {
+  if (this == &other) return *this;
+  leave();
+  group_ = std::exchange(other.group_, 0);
+  rank_ = other.rank_;
+  return *this;
+}
+
+void CallLog::leave() {
+  if (group_ == 0) return;
+  Logs& all = logs();
+  const std::lock_guard lock(all.mutex);
+  const auto group = all.groups.find(std::exchange(group_, 0));
+  group->second.erase(rank_);
+  if (group->second.empty()) all.groups.erase(group);
+}
+
+void CallLog::called() {
+  Logs& all = logs();
+  const std::lock_guard lock(all.mutex);
+  Entry& mine = all.groups[group_][rank_];
+  ++mine.calls;
+  if (const std::thread::id me = std::this_thread::get_id(); mine.last != me) {
+    mine.last = me;
+    mine.since = mine.calls;
+  }
+}
+
+uint32_t CallLog::owed() const {
+  Logs& all = logs();
+  const std::lock_guard lock(all.mutex);
+  const std::map<uint32_t, Entry>& ranks = all.groups[group_];
+  const Entry& mine = ranks.at(rank_);
+  if (mine.last != std::this_thread::get_id()) return kNobody;
+  for (const auto& [rank, other] : ranks)
+    if (rank != rank_ && other.last == mine.last && other.calls <= mine.calls && mine.since <= other.calls) return rank;
+  return kNobody;
+}
+
+bool CallLog::behind(uint32_t rank) const {
+  Logs& all = logs();
+  const std::lock_guard lock(all.mutex);
+  const std::map<uint32_t, Entry>& ranks = all.groups[group_];
+  const auto other = ranks.find(rank);
+  return other != ranks.end() && other->second.calls < ranks.at(rank_).calls;
+}
+
+}  // namespace transload

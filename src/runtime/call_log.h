@@ -1,0 +1,33 @@
+// Which thread of this process calls which rank of a group. A call that waits on the host would wait in vain for ranks
+// whose calls its own thread has still to make.
+#pragma once
+#include <cstdint>
+
+namespace transload {
+
+// Of one rank, as long as it lives.
+class CallLog {
+ public:
+  CallLog() = default;
+  // `group`: the same for all ranks of a group, and for no other; not 0.
+  CallLog(uint64_t group, uint32_t rank);
+  ~CallLog() { leave(); }
+  CallLog(CallLog&& other) noexcept { *this = static_cast<CallLog&&>(other); }
+  CallLog& operator=(CallLog&& other) noexcept;
+
+  // This thread begins the next collective call of the rank.
+  void called();
+  // The lowest rank of the group that has not begun the call which comes next here, if this thread made that rank's
+  // last call, and the same call here; else kNobody. Of ranks that it has never called nothing is known.
+  uint32_t owed() const;
+  // That rank is of this process, and has begun fewer calls.
+  bool behind(uint32_t rank) const;
+
+ private:
+  void leave();
+
+  uint64_t group_ = 0;  // 0: of no group
+  uint32_t rank_ = 0;
+};
+
+}  // namespace transload

@@ -1,0 +1,75 @@
+// What a call on GPUs tells the host once its stream has done it.
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "runtime/check_inputs.h"
+#include "runtime/cuda/cuda_group.h"
+#include "runtime/cuda/graph_keep.h"
+#include "runtime/handle.h"
+#include "transport/scaleup/nvlink/cuda_error.h"
+
+namespace transload {
+
+Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
+  Tensor tensor = list(data, count, dtype);
+  tensor.device = options.device;
+  return tensor;
+}
+
+void CudaGroup::wait(const Stream& stream) {
+  await_stream(stream);
+  const HostWords& w = words();
+  const Word failed = std::atomic_ref<Word>(words().too_many).load(std::memory_order_acquire);
+  const Word since = failed - std::exchange(too_many_told_, failed);
+  if (since == 0) return;
+  Status status = too_many_rows(w.needed, w.given, Overflow::kFail);
+  if (since > 1) status.message += "; the last of " + std::to_string(since) + " dispatches that failed so";
+  throw Error(status.code, status.message);
+}
+
+DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const {
+  DispatchReport out;
+  out.call = report.call;
+  out.rows_needed = int64_t(report.rows_needed);
+  out.rows = int64_t(std::min<uint64_t>(report.rows_needed, handle.rows_max));
+  out.expert_counts.assign(counts, counts + plan_.experts.experts_of(map.me));
+  out.scale_out_rows = int64_t(report.scale_out_rows);
+  if (out.rows < out.rows_needed) out.status = too_many_rows(report.rows_needed, handle.rows_max, handle.overflow);
+  if (report.bad_found != 0)
+    out.status = bad_expert({true, report.bad_token, uint32_t(report.bad_slot), int64_t(report.bad_value)},
+                            plan_.experts.experts);
+  return out;
+}
+
+DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
+  check_handle(&plan_, handle);
+  if (handle->report.call != 0) return handle->report;
+  if (capturing(stream))
+    throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
+  const DeviceHandleBlock& block = *handle->device;
+  char* const here = pinned_.host() + sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me);
+  await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
+  check_cuda(cudaMemcpyAsync(here, block.tables.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
+             "cudaMemcpyAsync", device);
+  await_stream(stream);
+  DeviceReport report;
+  std::memcpy(&report, here, sizeof(report));
+  if (report.seal != block.seal) return {};
+  return report_of(*handle, report, reinterpret_cast<const int64_t*>(here + sizeof(report)));
+}
+
+void CudaGroup::keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs) {
+  struct Used {
+    std::shared_ptr<CudaMemory> memory;
+    Handle handle;
+    std::shared_ptr<Lease::Block> outputs;
+  };
+  if (!capturing(stream)) return;
+  keep_with_graph(stream_of(stream), std::make_shared<Used>(Used{memory_, std::move(handle), std::move(outputs)}),
+                  device);
+}
+
+}  // namespace transload

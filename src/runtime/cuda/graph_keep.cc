@@ -1,0 +1,80 @@
+// See graph_keep.h.
+#include "runtime/cuda/graph_keep.h"
+
+#include <cuda_runtime_api.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "transport/scaleup/nvlink/cuda_error.h"
+
+namespace transload {
+
+namespace {
+
+using Used = std::shared_ptr<const void>;
+
+// CUDA says that a graph is gone where none of its calls is allowed, so what was kept goes in a thread of its own. It
+// ends with the process.
+class Sweeper {
+ public:
+  Sweeper() {
+    std::thread([this] { sweep(); }).detach();
+  }
+
+  void take(Used used) {
+    const std::lock_guard lock(mutex_);
+    gone_.push_back(std::move(used));
+    come_.notify_one();
+  }
+
+ private:
+  [[noreturn]] void sweep() {
+    // Of this thread: what it frees does not spoil a capture of another one.
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
+    cudaThreadExchangeStreamCaptureMode(&mode);
+    for (;;) {
+      std::vector<Used> now;
+      std::unique_lock lock(mutex_);
+      come_.wait(lock, [&] { return !gone_.empty(); });
+      now.swap(gone_);
+      lock.unlock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable come_;
+  std::vector<Used> gone_;
+};
+
+Sweeper& sweeper() {
+  static Sweeper* const one = new Sweeper;  // its thread outlives static objects
+  return *one;
+}
+
+void CUDART_CB graph_is_gone(void* kept) {
+  const std::unique_ptr<Used> used(static_cast<Used*>(kept));
+  sweeper().take(std::move(*used));
+}
+
+}  // namespace
+
+void keep_with_graph(CUstream_st* stream, Used used, int device) {
+  cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
+  cudaGraph_t graph = nullptr;
+  check_cuda(cudaStreamGetCaptureInfo(stream, &state, nullptr, &graph), "cudaStreamGetCaptureInfo", device);
+  sweeper();
+  auto kept = std::make_unique<Used>(std::move(used));
+  cudaUserObject_t object = nullptr;
+  check_cuda(cudaUserObjectCreate(&object, kept.get(), graph_is_gone, 1, cudaUserObjectNoDestructorSync),
+             "cudaUserObjectCreate", device);
+  kept.release();  // the object's
+  const cudaError_t error = cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove);
+  if (error != cudaSuccess) cudaUserObjectRelease(object, 1);
+  check_cuda(error, "cudaGraphRetainUserObject", device);
+}
+
+}  // namespace transload

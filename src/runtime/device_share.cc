@@ -1,0 +1,124 @@
+// See device_share.h.
+#include "runtime/device_share.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "base/bytes.h"
+#include "transload/status.h"
+
+namespace transload {
+
+namespace {
+
+uint64_t sms_on(const std::vector<DeviceUse>& uses, const std::string& uuid) {
+  uint64_t sum = 0;
+  for (const DeviceUse& use : uses)
+    if (use.uuid == uuid) sum += use.sms;
+  return sum;
+}
+
+struct Taken {
+  uint64_t sms = 0;
+  uint64_t claims = 0;  // ranks of this process
+};
+
+// By device, then by group.
+struct Ledger {
+  std::mutex mutex;
+  std::map<std::string, std::map<uint64_t, Taken>> devices;
+};
+
+Ledger& ledger() {
+  static Ledger& one = *new Ledger;  // outlives every group
+  return one;
+}
+
+}  // namespace
+
+std::string DeviceUse::pack() const {
+  return ByteWriter().text(uuid).u32(sms).u32(device_sms).u8(mps).u32(process.pid).u64(process.nonce).u64(group).take();
+}
+
+DeviceUse DeviceUse::unpack(const std::string& text) {
+  ByteReader reader(text);
+  DeviceUse use;
+  use.uuid = reader.text();
+  use.sms = reader.u32();
+  use.device_sms = reader.u32();
+  use.mps = reader.u8() != 0;
+  use.process.pid = reader.u32();
+  use.process.nonce = reader.u64();
+  use.group = reader.u64();
+  if (!reader.done())
+    throw Error(Code::kInvalidArgument, "group: what a rank says of its GPU is malformed: is it of another version?");
+  return use;
+}
+
+void check_device_uses(const std::vector<DeviceUse>& uses) {
+  for (size_t first = 0; first < uses.size(); ++first) {
+    const DeviceUse& one = uses[first];
+    std::string ranks;
+    uint32_t device_sms = one.device_sms;  // under MPS a process may see fewer
+    for (size_t r = 0; r < uses.size(); ++r) {
+      const DeviceUse& other = uses[r];
+      if (other.uuid != one.uuid) continue;
+      ranks += (ranks.empty() ? "" : ", ") + std::to_string(r);
+      device_sms = std::min(device_sms, other.device_sms);
+      if (!(other.process == one.process) && !(other.mps && one.mps))
+        throw Error(Code::kInvalidArgument,
+                    "device: ranks " + std::to_string(first) + " and " + std::to_string(r) + " are on " + one.uuid +
+                        " in different processes, must be threads of one, or on GPUs of their own: without MPS "
+                        "kernels of two processes take turns there, and these wait for each other");
+    }
+    if (const uint64_t sum = sms_on(uses, one.uuid); sum > device_sms)
+      throw Error(Code::kInvalidArgument, "sms: " + std::to_string(one.sms) + " on each of the ranks " + ranks +
+                                              " of one GPU, must be at most " + std::to_string(device_sms) +
+                                              " in all: their blocks wait for each other");
+  }
+}
+
+SmClaim::SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
+  const uint64_t wanted = sms_on(uses, mine.uuid), group = uses.at(0).group;
+  Ledger& all = ledger();
+  const std::lock_guard lock(all.mutex);
+  std::map<uint64_t, Taken>& groups = all.devices[mine.uuid];
+  uint64_t others = 0;
+  for (const auto& [other, taken] : groups)
+    if (other != group) others += taken.sms;
+  if (wanted + others > mine.device_sms)
+    throw Error(Code::kInvalidArgument,
+                "sms: " + std::to_string(mine.sms) + ", " + std::to_string(wanted) +
+                    " in all of this group's ranks on a GPU, must be at most " +
+                    std::to_string(mine.device_sms - std::min<uint64_t>(others, mine.device_sms)) +
+                    ": other groups of this process hold " + std::to_string(others) + " of its " +
+                    std::to_string(mine.device_sms));
+  Taken& taken = groups[group];
+  taken.sms = wanted;
+  ++taken.claims;
+  uuid_ = mine.uuid;
+  group_ = group;
+}
+
+SmClaim& SmClaim::operator=(SmClaim&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  uuid_ = std::move(other.uuid_);
+  group_ = std::exchange(other.group_, 0);
+  return *this;
+}
+
+void SmClaim::release() {
+  const uint64_t group = std::exchange(group_, 0);
+  if (group == 0) return;
+  Ledger& all = ledger();
+  const std::lock_guard lock(all.mutex);
+  const auto device = all.devices.find(uuid_);
+  if (--device->second[group].claims > 0) return;
+  device->second.erase(group);
+  if (device->second.empty()) all.devices.erase(device);
+}
+
+}  // namespace transload

@@ -1,0 +1,48 @@
+// Who shares a GPU. Blocks of ranks on one device wait for each other, so all of them have to be there at once.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "transport/scaleup/shm/host.h"
+
+namespace transload {
+
+// What a rank says of its device, to be gathered.
+struct DeviceUse {
+  std::string uuid;         // of the device: the same in every process
+  uint32_t sms = 0;         // that a kernel of this rank takes
+  uint32_t device_sms = 0;  // that the device has
+  bool mps = false;         // kernels of several processes run at once there
+  ProcessIdentity process;
+  uint64_t group = 0;  // drawn; that of rank 0 is the group's name in every process
+
+  std::string pack() const;
+  static DeviceUse unpack(const std::string& text);
+};
+
+// Of all ranks of a group, by rank. Throws Error{kInvalidArgument}, on every rank alike, if ranks of one device cannot
+// run at once.
+void check_device_uses(const std::vector<DeviceUse>& uses);
+
+// SMs of a device that a group of this process has taken: as long as any of its ranks here keeps its claim. What might
+// run at once has to fit. Two groups whose calls follow each other on one stream would get along with more; but
+// nothing says that they will, and kernels that each hold a part of the device and wait for the rest of it end only at
+// a deadline.
+class SmClaim {
+ public:
+  SmClaim() = default;
+  // `mine` is one of `uses`. Throws Error{kInvalidArgument} if other groups of this process hold too many.
+  SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine);
+  ~SmClaim() { release(); }
+  SmClaim(SmClaim&& other) noexcept { *this = static_cast<SmClaim&&>(other); }
+  SmClaim& operator=(SmClaim&& other) noexcept;
+
+  void release();
+
+ private:
+  std::string uuid_;
+  uint64_t group_ = 0;  // 0: nothing is claimed
+};
+
+}  // namespace transload

@@ -1,0 +1,110 @@
+// Who may share a GPU: ranks of one group, and groups of one process.
+#include "runtime/device_share.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "transload/status.h"
+
+namespace transload {
+namespace {
+
+constexpr uint32_t kSms = 132;
+
+DeviceUse use_of(const std::string& uuid, uint32_t sms, uint64_t group = 1) {
+  return {uuid, sms, kSms, false, {100, 7}, group};
+}
+
+std::string refusal(const std::vector<DeviceUse>& uses) {
+  try {
+    check_device_uses(uses);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument);
+    return error.what();
+  }
+  return "";
+}
+
+std::string refusal_of_claim(const std::vector<DeviceUse>& uses) {
+  try {
+    SmClaim claim(uses, uses[0]);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(DeviceUse, ComesBackFromItsText) {
+  const DeviceUse use{"GPU-01", 24, kSms, true, {4321, 0xFEDCBA9876543210u}, 0x8000000000000001u};
+  const DeviceUse back = DeviceUse::unpack(use.pack());
+  EXPECT_EQ(back.uuid, use.uuid);
+  EXPECT_EQ(back.sms, use.sms);
+  EXPECT_EQ(back.device_sms, use.device_sms);
+  EXPECT_EQ(back.mps, use.mps);
+  EXPECT_TRUE(back.process == use.process);
+  EXPECT_EQ(back.group, use.group);
+  EXPECT_THROW(DeviceUse::unpack(use.pack() + "x"), Error);
+}
+
+TEST(DeviceUse, RanksOfOneDeviceFitTogether) {
+  EXPECT_EQ(refusal({use_of("GPU-a", 66), use_of("GPU-b", 132), use_of("GPU-a", 66)}), "");
+  EXPECT_EQ(refusal({use_of("GPU-b", 67), use_of("GPU-a", 67), use_of("GPU-a", 67)}),
+            "sms: 67 on each of the ranks 1, 2 of one GPU, must be at most 132 in all: their blocks wait for each "
+            "other");
+}
+
+TEST(DeviceUse, ProcessesTakeTurnsWithoutMps) {
+  DeviceUse other = use_of("GPU-a", 1);
+  other.process = {100, 8};  // the same number in another namespace of processes
+  const DeviceUse elsewhere = use_of("GPU-b", 1);
+  const std::string text = refusal({elsewhere, use_of("GPU-a", 1), use_of("GPU-a", 1), other});
+  EXPECT_EQ(text.find("device: ranks 1 and 3 are on GPU-a in different processes, must be threads of one"), 0u) << text;
+  DeviceUse mine = use_of("GPU-a", 1);
+  mine.mps = true;
+  EXPECT_NE(refusal({mine, other}), "") << "MPS on one side only";
+  other.mps = true;
+  EXPECT_EQ(refusal({mine, other}), "");
+  other.device_sms = 40;  // MPS shows a process a part of the device
+  mine.sms = other.sms = 21;
+  EXPECT_NE(refusal({mine, other}).find("must be at most 40 in all"), std::string::npos);
+  EXPECT_EQ(refusal({elsewhere, use_of("GPU-a", 1)}), "");
+}
+
+TEST(SmClaim, GroupsOfAProcessFitTogether) {
+  const std::vector<DeviceUse> first{use_of("GPU-a", 50, 11), use_of("GPU-a", 50, 12), use_of("GPU-b", 50, 13)};
+  const std::vector<DeviceUse> second{use_of("GPU-a", 33, 21)}, small{use_of("GPU-a", 32, 31)};
+  {
+    std::optional<SmClaim> rank0(SmClaim(first, first[0])), rank1(SmClaim(first, first[1]));
+    EXPECT_EQ(refusal_of_claim(second),
+              "sms: 33, 33 in all of this group's ranks on a GPU, must be at most 32: other groups of this process "
+              "hold 100 of its 132");
+    EXPECT_EQ(refusal_of_claim(small), "");
+    EXPECT_EQ(refusal_of_claim({use_of("GPU-b", 132, 41)}), "") << "of a device where nobody is";
+    rank0.reset();  // a group holds all until its last rank lets go
+    EXPECT_NE(refusal_of_claim(second), "");
+    rank1->release();
+    rank1->release();
+    EXPECT_EQ(refusal_of_claim(second), "");
+  }
+  EXPECT_EQ(refusal_of_claim(second), "");
+}
+
+// Whoever comes first has room for all of its group, and a claim that moves is held once.
+TEST(SmClaim, IsTheWholeGroups) {
+  const std::vector<DeviceUse> first{use_of("GPU-c", 66, 11), use_of("GPU-c", 66, 12)};
+  const std::vector<DeviceUse> second{use_of("GPU-c", 1, 21)};
+  SmClaim claim;
+  claim = SmClaim(first, first[0]);
+  EXPECT_NE(refusal_of_claim(second).find("must be at most 0: other groups of this process hold 132"),
+            std::string::npos);
+  SmClaim there(std::move(claim));
+  claim.release();
+  EXPECT_NE(refusal_of_claim(second), "");
+  there = SmClaim();
+  EXPECT_EQ(refusal_of_claim(second), "");
+}
+
+}  // namespace
+}  // namespace transload
