@@ -273,26 +273,27 @@ class LayoutCta {
     return __syncthreads_and(here);
   }
 
-  // One warp a record.
+  // One warp for each 32 words of a record: a word is a chain of loads.
   TRANSLOAD_ROLE void write_records() const {
     const Geometry& g = a_.geometry;
     const uint32_t of_peers = a_.map.peers, of_nodes = a_.map.nodes * g.node_size_max;
-    const uint32_t warps = gridDim.x * kLayoutThreads / 32;
-    for (uint32_t i = (blockIdx.x * kLayoutThreads + threadIdx.x) / 32; i < of_peers + of_nodes + a_.map.nodes;
-         i += warps) {
-      if (i < of_peers) {
-        write_rank_record(a_.counts_to_peers + i * g.counts_bytes(), a_.map.mate(i));
+    const uint32_t warps = gridDim.x * kLayoutThreads / 32, warp = (blockIdx.x * kLayoutThreads + threadIdx.x) / 32;
+    const uint32_t pieces = uint32_t(ceil_div(g.counts_bytes() / 4, 32));
+    for (uint32_t i = warp; i < (of_peers + of_nodes + a_.map.nodes) * pieces; i += warps) {
+      const uint32_t which = i / pieces, word = i % pieces * 32 + threadIdx.x % 32;
+      if (which < of_peers) {
+        write_rank_word(a_.counts_to_peers + which * g.counts_bytes(), a_.map.mate(which), word);
         continue;
       }
-      const uint32_t number = i - of_peers;
+      const uint32_t number = which - of_peers;
       if (number >= of_nodes) {
-        write_node_head(number - of_nodes);
+        write_node_word(number - of_nodes, word);
         continue;
       }
       const uint32_t node = number / g.node_size_max, peer = number % g.node_size_max;
       char* const record =
           a_.counts_to_nodes + node * g.node_counts_bytes() + g.node_counts_head() + peer * g.counts_bytes();
-      write_rank_record(record, peer < a_.map.node_size(node) ? a_.map.node_begin[node] + peer : kNobody);
+      write_rank_word(record, peer < a_.map.node_size(node) ? a_.map.node_begin[node] + peer : kNobody, word);
     }
   }
 
@@ -315,24 +316,20 @@ class LayoutCta {
     return rows;
   }
 
-  TRANSLOAD_ROLE void write_rank_record(char* record, uint32_t rank) const {
-    auto* const words = reinterpret_cast<uint32_t*>(record);
+  TRANSLOAD_ROLE void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
+    if (i >= a_.geometry.counts_bytes() / 4) return;
     const uint32_t head = 2 + a_.geometry.channels;
-    const uint32_t count = uint32_t(a_.geometry.counts_bytes() / 4);
-    const uint32_t first = rank == kNobody ? 0 : a_.experts.rank_begin[rank];
-    const uint32_t experts = rank == kNobody ? 0 : a_.experts.experts_of(rank);
-    for (uint32_t i = threadIdx.x % 32; i < count; i += 32) {
-      uint32_t word = 0;
-      if (rank != kNobody && i < head) word = common_word(rank, i);
-      if (i >= head && i - head < experts) word = rows_of(first + i - head);
-      words[i] = word;
-    }
+    uint32_t word = 0;
+    if (rank != kNobody && i < head) word = common_word(rank, i);
+    if (rank != kNobody && i >= head && i - head < a_.experts.experts_of(rank))
+      word = rows_of(a_.experts.rank_begin[rank] + i - head);
+    reinterpret_cast<uint32_t*>(record)[i] = word;
   }
 
-  TRANSLOAD_ROLE void write_node_head(uint32_t node) const {
-    auto* const words = reinterpret_cast<uint32_t*>(a_.counts_to_nodes + node * a_.geometry.node_counts_bytes());
-    for (uint32_t i = threadIdx.x % 32; i < a_.geometry.node_counts_head() / 4; i += 32)
-      words[i] = common_word(a_.map.ranks + node, i);
+  TRANSLOAD_ROLE void write_node_word(uint32_t node, uint32_t i) const {
+    if (i >= a_.geometry.node_counts_head() / 4) return;
+    reinterpret_cast<uint32_t*>(a_.counts_to_nodes + node * a_.geometry.node_counts_bytes())[i] =
+        common_word(a_.map.ranks + node, i);
   }
 
   TRANSLOAD_ROLE void report() const {

@@ -105,26 +105,45 @@ class PlanCta {
     const uint32_t lane = threadIdx.x % 32;
     if (!counts) begin = 0;
     if (lane == 0) spans[0] = begin;
-    for (uint32_t first = 0; first < a_.channels; first += 32) {
-      const uint32_t c = first + lane;
-      const uint64_t sum = sum_to_lane(counts && c < a_.channels ? counts[c] : 0);
-      if (c < a_.channels) spans[c + 1] = begin + sum;
-      begin += __shfl_sync(~0u, sum, 31);
+    for (uint32_t first = 0; first < a_.channels; first += 32 * kAtOnce) {
+      uint32_t read[kAtOnce];
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        const uint32_t c = first + 32 * i + lane;
+        read[i] = counts && c < a_.channels ? counts[c] : 0;
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        const uint32_t c = first + 32 * i + lane;
+        const uint64_t sum = sum_to_lane(read[i]);
+        if (c < a_.channels) spans[c + 1] = begin + sum;
+        begin += __shfl_sync(~0u, sum, 31);
+      }
     }
   }
 
-  // One warp an expert.
+  // A warp for some experts at once.
   TRANSLOAD_ROLE void count_experts() {
     const uint32_t lane = threadIdx.x % 32, experts = a_.experts.experts_of(b_.map.me);
-    for (uint32_t e = threadIdx.x / 32; e < experts; e += blockDim.x / 32) {
-      uint64_t rows = 0;
-      for (uint32_t s = lane; s < b_.map.ranks; s += 32) rows += rank_record(s).by_expert(b_.geometry.channels)[e];
-      rows = round_up(sum_to_lane(rows), a_.alignment);
-      if (lane != 31) continue;
-      a_.handle.expert_counts[e] = int64_t(rows);
-      if (a_.host_expert_counts) a_.host_expert_counts[e] = int64_t(rows);
+    for (uint32_t first = threadIdx.x / 32 * kAtOnce; first < experts; first += blockDim.x / 32 * kAtOnce) {
+      uint64_t rows[kAtOnce] = {};
+      for (uint32_t s = lane; s < b_.map.ranks; s += 32) {
+        const uint32_t* const of_experts = rank_record(s).by_expert(b_.geometry.channels);
+#pragma unroll
+        for (uint32_t i = 0; i < kAtOnce; ++i)
+          if (first + i < experts) rows[i] += of_experts[first + i];
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        rows[i] = round_up(sum_to_lane(rows[i]), a_.alignment);
+        if (lane != 31 || first + i >= experts) continue;
+        a_.handle.expert_counts[first + i] = int64_t(rows[i]);
+        if (a_.host_expert_counts) a_.host_expert_counts[first + i] = int64_t(rows[i]);
+      }
     }
   }
+
+  static constexpr uint32_t kAtOnce = 8;  // loads in flight
 
   const PlanArgs& a_;
   const Board& b_;

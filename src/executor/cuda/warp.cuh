@@ -422,13 +422,22 @@ class CudaWarp {
   // By one lane. The first of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
-    rank_.fault->role = Word(role_);
-    rank_.fault->channel = Word(int64_t(channel_));
-    rank_.fault->whom = record.whom;
-    rank_.fault->what = record.what;
-    rank_.fault->seen = record.seen;
-    rank_.fault->expected = record.expected;
-    ptx::store_release(&rank_.fault->set, Word(failure));
+    write_fault(rank_.fault, failure, {role_, channel_}, record);
+  }
+  struct Caller {
+    Role role;
+    int32_t channel;
+  };
+  // A call, and not inlined: it is rare, and there is a place for it in every verb.
+  __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, Caller caller,
+                                                  Record record) {
+    fault->role = Word(caller.role);
+    fault->channel = Word(int64_t(caller.channel));
+    fault->whom = record.whom;
+    fault->what = record.what;
+    fault->seen = record.seen;
+    fault->expected = record.expected;
+    ptx::store_release(&fault->set, Word(failure));
   }
 
   TRANSLOAD_DEVICE Word* address(const PeerWord& word) const { return word.at; }
