@@ -169,6 +169,7 @@ TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
 // What a peer's grant says, as addresses here.
 struct Granted {
   char* rows;
+  char* scales;
   char* tails;
   Word rows_max;
   bool direct;
@@ -197,8 +198,8 @@ class Grants {
     w.each(peers, [&](Lane p) {
       const Grant* g = call.grant_of(uint32_t(p.i));
       const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-      granted_[p] = {b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails), w.peek(&g->rows_max),
-                     w.peek(&g->direct) != 0};
+      granted_[p] = {b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->scales),
+                     b.peer[p] + w.peek(&g->tails), w.peek(&g->rows_max), w.peek(&g->direct) != 0};
     });
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       row_base_[m] = w.peek(call.grant_of(uint32_t(m.i) / sources_)->row_base() + uint32_t(m.i) % sources_);
@@ -215,6 +216,7 @@ class Grants {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
   TRANSLOAD_ROLE char* rows(int p) const { return granted_[p].rows; }
+  TRANSLOAD_ROLE char* scales(int p) const { return granted_[p].scales; }
   TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }
 
  private:

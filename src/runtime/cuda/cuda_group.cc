@@ -36,11 +36,8 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.state,
-          reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,
-          uint64_t(options.deadline_ms) * kMillisecondNs,
-          options.sms};
+  return {room.state, reinterpret_cast<HostWords*>(pinned_.on_device()), born,
+          uint64_t(options.deadline_ms) * kMillisecondNs, options.sms};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -54,7 +51,7 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
 }
 
 // Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
-NearShape CudaGroup::near_shape(uint32_t warps, uint64_t tail_bytes) const {
+NearShape CudaGroup::near_shape(uint32_t warps, uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
   shape.table_bytes = table_bytes_of(map);
@@ -62,7 +59,7 @@ NearShape CudaGroup::near_shape(uint32_t warps, uint64_t tail_bytes) const {
   const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
   const uint64_t of_warp = near_bytes_max() / warps / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
-  const uint64_t ride = tail_bytes <= kRideMax ? round_up(tail_bytes, kLineBytes) : 0;
+  const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
   shape.publish_every = 2;
   shape.credit_every = std::max(1u, options.slots / 4);

@@ -29,12 +29,12 @@ struct DevicePositions {
 // What of a rank's private device memory every call uses.
 struct DeviceRoom {
   DeviceState* state;
-  Board board;  // with tables on the device
+  Board board;        // with tables on the device
   Placement experts;  // tables on the device
   RankMap map;        // likewise
   Card* card;
-  char *grants, *tails, *counts_to_peers, *counts_to_nodes;
-  char* headers;  // [tokens_max] tails of a cached dispatch without scales
+  char *grants, *scales, *tails, *counts_to_peers, *counts_to_nodes;
+  char* headers;  // [tokens_max] tails of a cached dispatch
   LayoutScratch layout;
   char* far_tables;
   int64_t* expert_counts;
@@ -61,7 +61,7 @@ struct CudaGroup final : Group::Impl {
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
-  NearShape near_shape(uint32_t warps, uint64_t tail_bytes) const;
+  NearShape near_shape(uint32_t warps, uint64_t behind_row) const;
   // Room in the slabs. Throws Error{kOutOfMemory}.
   std::shared_ptr<Lease::Block> need(uint64_t bytes, const char* what);
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
