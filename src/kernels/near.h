@@ -16,7 +16,7 @@ constexpr uint32_t kNearTablesMax = 6144;  // of a warp: longer ones lie in devi
 // The most that the tables of any role take: one line for each role, in the order of its tables' types.
 inline uint32_t table_bytes_of(const RankMap& map) {
   const uint64_t peers = map.peers, nodes = map.nodes, sources = map.sources(), ranks = map.ranks;
-  const uint64_t streams = peers * sources, lanes = peers * kDispatchLanes, grants = (40 + 8) * peers + 8 * streams;
+  const uint64_t streams = peers * sources, lanes = peers * kDispatchLanes, grants = (32 + 8) * peers + 8 * streams;
   const uint64_t of_role[] = {
       8 * std::max({peers, nodes, sources}),                             // notify, opener, closer
       grants + 3 * 8 * (lanes + nodes),                                  // dispatch sender

@@ -43,25 +43,21 @@ class ScatterPipe {
   // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
   template <class Step>
   TRANSLOAD_DEVICE void move(const Parts& parts, const Destination& to, Step step) {
-    const Piece none{nullptr, nullptr, 0};
     const bool tails = parts.tail_bytes != 0 && __any_sync(kAllLanes, to.tail != nullptr);
-    const Piece tail = tails ? Piece{to.tail, parts.tail, parts.tail_bytes} : none;
-    const Piece scales = parts.scale_bytes != 0 ? Piece{to.scales, parts.scales, parts.scale_bytes} : none;
-    const bool ride = tail.bytes + scales.bytes <= ride_room_;
-    const uint32_t piece = even_piece(parts.row_bytes, piece_);
-    for (uint64_t at = 0; at < parts.row_bytes; at += piece) {
-      const bool last = at + piece >= parts.row_bytes;
-      issue({to.row != nullptr ? to.row + at : nullptr, parts.row + at, last ? parts.row_bytes - at : piece},
-            last && ride ? Riders{scales, tail} : Riders{none, none}, step);
-    }
-    for (int part = 0; part < 2 && !ride; ++part) {
-      const Piece& all = part == 0 ? scales : tail;
-      if (all.bytes == 0) continue;
-      const uint32_t each = even_piece(all.bytes, piece_);
-      for (uint64_t at = 0; at < all.bytes; at += each)
-        issue(
-            {all.to != nullptr ? all.to + at : nullptr, all.from + at, at + each >= all.bytes ? all.bytes - at : each},
-            Riders{none, none}, step);
+    const uint32_t scale_bytes = uint32_t(parts.scale_bytes), tail_bytes = tails ? uint32_t(parts.tail_bytes) : 0;
+    const bool ride = scale_bytes + tail_bytes <= ride_room_;
+    Piece part{to.row, parts.row, parts.row_bytes};
+    for (int k = 0; k < 3; ++k) {
+      const uint32_t each = even_piece(part.bytes, piece_);
+      for (uint64_t at = 0; at < part.bytes; at += each) {
+        const bool last = at + each >= part.bytes, with = last && ride;
+        issue({part.to != nullptr ? part.to + at : nullptr, part.from + at, last ? part.bytes - at : each},
+              {{with ? to.scales : nullptr, parts.scales, with ? scale_bytes : 0},
+               {with ? to.tail : nullptr, parts.tail, with ? tail_bytes : 0}},
+              step);
+      }
+      if (ride) return;
+      part = k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.tail, parts.tail, tail_bytes};
     }
   }
 
