@@ -56,6 +56,7 @@ enum class Canary : uint8_t {
   kEmptyRankSilent,   // a rank without tokens does not forward
   kDuplicateOnce,     // the second choice of the same expert is dropped
   kScaleStrides,      // scales are read as if their rows followed each other
+  kScalesByOrdinal,   // scales are stored at a token's ordinal instead of at its row
   // Rows past rows_max.
   kDropOffByOne,        // the row at rows_max is stored
   kDroppedRowSummed,    // a row that was dropped is summed
@@ -113,6 +114,7 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "empty_rank_silent",
                                         "duplicate_once",
                                         "scale_strides",
+                                        "scales_by_ordinal",
                                         "drop_off_by_one",
                                         "dropped_row_summed",
                                         "dropped_not_returned",

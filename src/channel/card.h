@@ -33,9 +33,10 @@ struct Grant {
   Word handle;    // of the card: a grant is checked before it is used
   Word direct;    // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;      // offset of the rows in the granter's scale-up region
-  Word tails;     // dispatch: offset of the tails; combine: of the weights
+  Word scales;    // dispatch: offset of their scales
+  Word tails;     // dispatch: offset of the tails, which cached ones do without; combine: of the weights
   Word rows_max;  // rows from this one on are dropped: nobody sends, stores, reads or sums them. Each rank has its own
-  Word reserved[2] = {};
+  Word reserved = 0;
 
   TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }
   TRANSLOAD_HD const Word* row_base() const { return reinterpret_cast<const Word*>(this + 1); }

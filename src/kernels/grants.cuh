@@ -11,7 +11,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* const to = reinterpret_cast<Grant*>(grant.room + p * call.grant_bytes);
     if (lane_of_thread() == 0)
-      *to = {call.epoch(), call.card.handle, grant.direct, grant.rows, grant.tails, grant.rows_max};
+      *to = {call.epoch(), call.card.handle, grant.direct, grant.rows, grant.scales, grant.tails, grant.rows_max};
     const RankMap theirs = map.as_peer(p);
     for (uint32_t s = uint32_t(lane_of_thread()); s < map.sources(); s += 32) {
       const uint32_t source = theirs.source_rank(s);

@@ -19,7 +19,7 @@ namespace transload {
 constexpr uint32_t kLayoutCtasMax = 16;
 constexpr uint32_t kLayoutThreads = 512;
 
-// Scales as the caller keeps them: 4-byte scalars, strides in scalars.
+// Scales as the caller keeps them: 4-byte scalars, strides in scalars. Without `at` there is nothing to stage.
 struct ScaleSource {
   const uint32_t* at;
   int64_t token_stride, scale_stride;
@@ -43,6 +43,7 @@ struct LayoutArgs {
   ScaleSource scales;
   uint32_t channels;
   LayoutScratch scratch;
+  char* staged_scales;    // [tokens][scale_room]
   char* tails;            // [tokens][tail_bytes]
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
@@ -54,14 +55,15 @@ int launch_layout(const LayoutArgs& args, CUstream_st* stream);
 // Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
-// Tails of a cached dispatch: scales, and a header without entries.
+// What a cached dispatch may need of its own: staged scales, and tails, which are headers without entries.
 struct TailArgs {
   DeviceCall call;
   TokenShape shape;
   uint32_t me;
   uint64_t tokens;
   ScaleSource scales;
-  char* tails;
+  char* staged_scales;  // [tokens][scale_room]
+  char* tails;          // [tokens][tail_bytes]; null: they are there already
 };
 int launch_tails(const TailArgs& args, CUstream_st* stream);
 

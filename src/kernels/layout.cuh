@@ -76,7 +76,7 @@ class LayoutCta {
     __syncthreads();
     if (threadIdx.x == 0)
       publish_here(shared_.tile_word + SharedCounts::tile_index(t, gridDim.x), SharedCounts::tile_tag(use_, t));
-    copy_scales(a_.scales, a_.shape, a_.tails, tile_);
+    stage_scales(a_.scales, a_.shape, a_.staged_scales, tile_);
     if (!wait_for_tiles(t)) return false;
     carry_on(t);
     __syncthreads();

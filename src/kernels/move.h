@@ -20,7 +20,7 @@ struct Cast {
 // What a rank grants its peers: the landing or source, as offsets in its scale-up region.
 struct DeviceGrant {
   bool direct;
-  Word rows, tails;
+  Word rows, scales, tails;
   Word rows_max;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied

@@ -1,4 +1,4 @@
-// Scales and headers, written into the tails of tokens that are about to be sent.
+// Scales and tails, written side by side for tokens that are about to be sent.
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ struct TokenRange {
 };
 
 __device__ inline Header* header_of(char* tails, const TokenShape& shape, uint64_t token) {
-  return reinterpret_cast<Header*>(tails + token * shape.tail_bytes() + shape.scale_bytes());
+  return reinterpret_cast<Header*>(tails + token * shape.tail_bytes());
 }
 
 // A unit of a token in one store.
@@ -25,11 +25,12 @@ __device__ inline void store(Unit* to, const Unit& unit) {
 }
 
 // By all threads of a CTA.
-__device__ inline void copy_scales(const ScaleSource& from, const TokenShape& shape, char* tails, TokenRange range) {
+__device__ inline void stage_scales(const ScaleSource& from, const TokenShape& shape, char* to, TokenRange range) {
+  if (from.at == nullptr) return;
   for (uint32_t i = threadIdx.x; i < range.count * shape.scales; i += blockDim.x) {
     const uint64_t token = range.first + i / shape.scales;
     const uint32_t scale = i % shape.scales;
-    reinterpret_cast<uint32_t*>(tails + token * shape.tail_bytes())[scale] =
+    reinterpret_cast<uint32_t*>(to + token * shape.scale_room())[scale] =
         from.at[int64_t(token) * from.token_stride + int64_t(scale) * from.scale_stride];
   }
 }
@@ -40,7 +41,8 @@ __device__ inline void write_tails(const TailArgs& a) {
   if (given_up(a.call)) return;
   for (uint64_t first = uint64_t(blockIdx.x) * kTokens; first < a.tokens; first += uint64_t(gridDim.x) * kTokens) {
     const TokenRange range{first, uint32_t(a.tokens - first < kTokens ? a.tokens - first : kTokens)};
-    copy_scales(a.scales, a.shape, a.tails, range);
+    stage_scales(a.scales, a.shape, a.staged_scales, range);
+    if (a.tails == nullptr) continue;
     for (uint32_t i = threadIdx.x; i < range.count; i += blockDim.x)
       store(header_of(a.tails, a.shape, first + i), {a.me, uint32_t(first + i), 0, a.shape.top_k});
   }

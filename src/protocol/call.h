@@ -168,10 +168,10 @@ TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
 
 // What a peer's grant says, as addresses here.
 struct Granted {
-  char* rows;
+  char* rows;  // null: not direct
+  char* scales;
   char* tails;
   Word rows_max;
-  bool direct;
 };
 
 // The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
@@ -197,16 +197,17 @@ class Grants {
     w.each(peers, [&](Lane p) {
       const Grant* g = call.grant_of(uint32_t(p.i));
       const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-      granted_[p] = {b.peer[p] + (w.peek(&g->rows) & kept), b.peer[p] + w.peek(&g->tails), w.peek(&g->rows_max),
-                     w.peek(&g->direct) != 0};
+      char* const base = b.peer[p];
+      granted_[p] = {w.peek(&g->direct) != 0 ? base + (w.peek(&g->rows) & kept) : nullptr, base + w.peek(&g->scales),
+                     base + w.peek(&g->tails), w.peek(&g->rows_max)};
     });
-    all_direct_ = w.where(peers, [&](Lane p) { return !granted_[p].direct; }).empty();
+    all_direct_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       row_base_[m] = w.peek(call.grant_of(uint32_t(m.i) / sources_)->row_base() + uint32_t(m.i) % sources_);
     });
   }
 
-  TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].direct; }
+  TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].rows != nullptr; }
   TRANSLOAD_ROLE bool all_direct() const { return all_direct_; }
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
   TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
@@ -217,6 +218,7 @@ class Grants {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
   TRANSLOAD_ROLE char* rows(int p) const { return granted_[p].rows; }
+  TRANSLOAD_ROLE char* scales(int p) const { return granted_[p].scales; }
   TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }
 
  private:

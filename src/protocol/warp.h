@@ -68,18 +68,21 @@ namespace transload {
 
 enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser };
 
-// The two parts of a token: its row and its tail (scales and header). A part of 0 bytes is not moved.
+// The parts of a token: its row, its tail (a header, or weights), its scales. A part of 0 bytes is not moved.
 struct Parts {
   const char* row;
   size_t row_bytes;
   const char* tail;
   size_t tail_bytes;
+  const char* scales = nullptr;
+  size_t scale_bytes = 0;  // a multiple of 4
 };
 
 struct Destination {
   char* row;
-  char* tail;   // null: this lane takes the row alone
-  bool staged;  // read again soon by this rank's network: keep it in the cache
+  char* tail;              // null: this lane takes none
+  bool staged;             // read again soon by this rank's network: keep it in the cache
+  char* scales = nullptr;  // likewise
 };
 
 struct Piece {

@@ -58,7 +58,7 @@ class DispatchCall {
     begin(Phase::kDispatch, 0);
     for (uint64_t token = 0; token < handle_->tokens; ++token)
       *header(token) = {g_.map.me, uint32_t(token), 0, shape_.top_k};
-    fill_scales();
+    place_scales();
     forward_ = forward_spans(*handle_, channels_);
     arriving_ = row_spans(*handle_, channels_);
   }
@@ -70,7 +70,7 @@ class DispatchCall {
                           shape_.top_k};
     LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.data()});
     bad_ = layout.bad;
-    fill_scales();
+    place_scales();
     write_records(layout.counts);
     begin(Phase::kNotify, records_to_send());
     NotifyTrip trip{call_, ++g_.notify_uses, g_.counts_to_peers.data(), g_.counts_to_nodes.data(),
@@ -148,21 +148,27 @@ class DispatchCall {
       if (row_base[s] < row_base[s + 1] && row_base[s + 1] < row_base.back()) ++row_base[s];
   }
 
-  Header* header(uint64_t token) {
-    return reinterpret_cast<Header*>(g_.tails.data() + token * shape_.tail_bytes() + shape_.scale_bytes());
-  }
+  Header* header(uint64_t token) { return reinterpret_cast<Header*>(g_.tails.data() + token * shape_.tail_bytes()); }
 
-  int64_t scale_at(int64_t token, int64_t i) const {
-    if (planted<Plants>(Canary::kScaleStrides)) return token * in_.scales.columns() + i;
-    return token * in_.scales.strides[0] + i * in_.scales.strides[1];
-  }
-
-  void fill_scales() {
+  // Where those of a token follow each other they are sent from there; else from a copy in which they do.
+  void place_scales() {
     if (shape_.scales == 0) return;
-    for (int64_t token = 0; token < in_.scales.rows(); ++token)
-      for (int64_t i = 0; i < in_.scales.columns(); ++i)
-        std::memcpy(g_.tails.data() + uint64_t(token) * shape_.tail_bytes() + uint64_t(i) * 4,
-                    in_.scales.as<char>() + scale_at(token, i) * 4, 4);
+    const Tensor& from = in_.scales;
+    x_scales_ = from.as<char>();
+    x_scale_stride_ = from.strides[0] * 4;
+    if (planted<Plants>(Canary::kScaleStrides))
+      x_scale_stride_ = int64_t(shape_.scale_bytes());
+    else if (from.columns() > 1 && from.strides[1] != 1)
+      stage_scales(from);
+  }
+
+  void stage_scales(const Tensor& from) {
+    x_scale_stride_ = int64_t(shape_.scale_room());
+    for (int64_t token = 0; token < from.rows(); ++token)
+      for (int64_t i = 0; i < from.columns(); ++i)
+        std::memcpy(g_.scales.data() + token * x_scale_stride_ + i * 4,
+                    x_scales_ + (token * from.strides[0] + i * from.strides[1]) * 4, 4);
+    x_scales_ = g_.scales.data();
   }
 
   // Room for what I receive, and with it the landing.
@@ -173,7 +179,8 @@ class DispatchCall {
     const bool own_rows = in_.out_x.given() && !too_small_;
     uint64_t at = 0;
     auto take = [&](uint64_t bytes) { return std::exchange(at, round_up(at + bytes, 128)); };
-    const uint64_t rows_at = take(own_rows ? 0 : rows * shape_.row_bytes), tails_at = take(rows * shape_.tail_bytes());
+    const uint64_t rows_at = take(own_rows ? 0 : rows * shape_.row_bytes),
+                   tails_at = take(k ? rows * shape_.tail_bytes() : 0);
     const uint64_t idx_at = take(rows * k * 4), weights_at = take(rows * k * 4), source_at = take(k ? rows * 8 : 0);
     const uint64_t scales_at = take(rows * shape_.scales * 4);
     auto block = in_.landing == Landing::kRing ? nullptr : g_.arena->take(at);
@@ -222,6 +229,8 @@ class DispatchCall {
     t.experts = g_.experts;
     t.tokens = handle_->tokens;
     t.x = in_.x.as<char>();
+    t.x_scales = x_scales_;
+    t.x_scale_stride = x_scale_stride_;
     t.tails = g_.tails.data();
     t.routes = handle_->routes.data();
     t.width = handle_->top_k;
@@ -237,7 +246,7 @@ class DispatchCall {
     t.direct = direct_;
     t.rows = rows_;
     t.row_tails = row_tails_;
-    t.scales = out_.scales.as<uint32_t>();
+    t.scales = out_.scales.as<char>();
     t.topk_idx = out_.topk_idx.as<int32_t>();
     t.topk_weights = out_.topk_weights.as<float>();
     t.source = out_.source.as<int32_t>();
@@ -245,7 +254,7 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, {direct_, rows_, row_tails_, handle_->rows_max}, handle_->row_base);
+    g_.write_grants(call_, {direct_, rows_, out_.scales.as<char>(), row_tails_, handle_->rows_max}, handle_->row_base);
     const uint32_t warps = g_.warps_of(channels_);
     const bool silent = handle_->tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
     const bool forwards = g_.map.nodes > 1 && !silent;
@@ -338,6 +347,8 @@ class DispatchCall {
   std::vector<int64_t> expert_counts_;
   BadExpert bad_;
   bool direct_ = false, too_small_ = false;
+  const char* x_scales_ = nullptr;
+  int64_t x_scale_stride_ = 0;
   char* rows_ = nullptr;
   char* row_tails_ = nullptr;
   DispatchOutputs out_;

@@ -41,6 +41,7 @@ struct Place {
 struct GrantOffer {
   bool direct;
   const char* rows;  // in my slabs, if direct
+  const char* scales;
   const char* tails;
   Word rows_max;  // of mine: rows from this one on are dropped
 };
@@ -87,7 +88,7 @@ struct GroupCore : GroupPlan {
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
   // Buffers of calls, as long as the group allows.
-  std::vector<char> tails, grants, counts_to_peers, counts_to_nodes;
+  std::vector<char> scales, tails, grants, counts_to_peers, counts_to_nodes;
   Word arrivals = 0;
   Word tickets[8] = {};
   Card card{};
@@ -120,6 +121,7 @@ void GroupCore<W>::place(Place given) {
   combine_up = {c * members, c * members};
   combine_rail = {c * map.sources(), c * map.nodes};
   const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
+  scales.resize(options.tokens_max * token.scale_room());
   tails.resize(options.tokens_max * token.tail_bytes());
   grants.resize(map.peers * grant_bytes());
   counts_to_peers.resize(map.peers * geometry.counts_bytes());
@@ -179,7 +181,8 @@ void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const
   auto offset = [&](const char* at) { return offer.direct && at ? Word(at - board.mine()) : 0; };
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
-    *grant = {call.epoch(), call.card.handle, offer.direct, offset(offer.rows), offset(offer.tails), offer.rows_max};
+    *grant = {call.epoch(),         call.card.handle,    offer.direct,  offset(offer.rows),
+              offset(offer.scales), offset(offer.tails), offer.rows_max};
     const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {
       const uint32_t source = theirs.source_rank(s);

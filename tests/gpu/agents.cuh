@@ -16,6 +16,7 @@ namespace transload::gpu {
 constexpr int kWordsOfSide = 1024, kWarpsOfAgentBlock = 4;
 constexpr size_t kRoomBytes = size_t(64) << 20;
 constexpr uint32_t kTableBytes = 24 << 10;
+constexpr uint32_t kStageBytesMin = 34 * 4 * 64;  // a line for each element of 32 rows and 2 biases, fp32
 
 inline void must(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;

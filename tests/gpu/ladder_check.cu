@@ -39,6 +39,7 @@ constexpr NamedRung kRungs[] = {
     {"01 sets", sets_rung},
     {"02 values", values_rung},
     {"03 scatter", scatter_rung},
+    {"03 scatter of scales", scales_rung},
     {"03 scatters in a row", scatters_rung},
     {"03 copy", copy_rung},
     {"04 reduce", reduce_rung},

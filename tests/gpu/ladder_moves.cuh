@@ -149,6 +149,68 @@ inline void scatter_rung(Stage& stage) {
         }
 }
 
+// The three parts of tokens, each kind close together: scales of all sizes, off 16 bytes too, ride or go apart.
+struct ScalesCase {
+  uint32_t row_bytes, scale_bytes, shift;  // the scales lie so far off 16 bytes at their source
+  int to;                                  // side
+
+  static constexpr int kPlaces = 3, kNoScales = 1, kNoTail = 2;
+  static constexpr uint32_t kTailBytes = 48;
+  static constexpr size_t kTailAt = 1 << 16, kScalesAt = 1 << 17, kPlacesAt = 1 << 20;
+  TRANSLOAD_HD size_t tails_at() const { return size_t(kPlaces) * row_bytes; }
+  TRANSLOAD_HD size_t scales_at() const { return tails_at() + size_t(kPlaces) * kTailBytes; }
+  TRANSLOAD_HD size_t bytes() const { return scales_at() + size_t(kPlaces) * scale_bytes + 16; }
+
+  template <class W>
+  TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
+    char* const first = a.room(to) + kPlacesAt;
+    const Parts parts{a.room(0),  row_bytes, a.room(0) + kTailAt, kTailBytes, a.room(0) + kScalesAt + shift,
+                      scale_bytes};
+    a.w.scatter(parts, Set::first(kPlaces), [&](Lane l) -> Destination {
+      return {first + size_t(l.i) * row_bytes, l.i == kNoTail ? nullptr : first + tails_at() + size_t(l.i) * kTailBytes,
+              false, l.i == kNoScales ? nullptr : first + scales_at() + size_t(l.i) * scale_bytes};
+    });
+    a.w.settle();
+  }
+};
+
+template <class Pipe>
+void scales_once(Stage& stage, const ScalesCase& c, const std::vector<char>& source, const Setting& setting) {
+  const std::vector<char> blank(c.bytes(), 0x77);
+  std::vector<char> expected = blank;
+  for (int i = 0; i < ScalesCase::kPlaces; ++i) {
+    const size_t place = size_t(i);
+    std::memcpy(expected.data() + place * c.row_bytes, source.data(), c.row_bytes);
+    if (i != ScalesCase::kNoTail)
+      std::memcpy(expected.data() + c.tails_at() + place * c.kTailBytes, source.data() + c.kTailAt, c.kTailBytes);
+    if (i != ScalesCase::kNoScales)
+      std::memcpy(expected.data() + c.scales_at() + place * c.scale_bytes, source.data() + c.kScalesAt + c.shift,
+                  c.scale_bytes);
+  }
+  stage.write(c.to, ScalesCase::kPlacesAt, blank.data(), blank.size());
+  stage.play<Pipe>(c, {1, 0}, setting);
+  stage.ledger.bytes(stage.read(c.to, ScalesCase::kPlacesAt, c.bytes()).data(), expected.data(), c.bytes(),
+                     "scatter of " + std::to_string(c.row_bytes) + " bytes and " + std::to_string(c.scale_bytes) +
+                         " of scales to side " + std::to_string(c.to) + ", pieces of " +
+                         std::to_string(setting.piece_bytes));
+}
+
+inline void scales_rung(Stage& stage) {
+  const std::vector<char> source = random_bytes(ScalesCase::kScalesAt + 16384 + 16, 6);
+  stage.write(0, 0, source.data(), source.size());
+  for (uint32_t row_bytes : {16, 592, 7168, 14336})
+    for (uint32_t scale_bytes : {0, 4, 12, 16, 224, 228, 1024, 16384})
+      for (uint32_t shift : {0, 4})
+        for (int to : {0, 1})
+          for (uint32_t piece : {256, 4096, 8192}) {
+            Setting setting;
+            setting.piece_bytes = piece;
+            const ScalesCase c{row_bytes, scale_bytes, shift, to};
+            scales_once<ScatterPipe>(stage, c, source, setting);
+            if (piece == 4096) scales_once<ReducePipe>(stage, c, source, setting);
+          }
+}
+
 // Many scatters of changing sizes, without a wait between them: stages and positions go round.
 struct ScattersRung {
   static constexpr int kMoves = 96, kSizes = 7;

@@ -155,11 +155,14 @@ struct ScaleMatrix {
     values.resize(tokens * scales * 2 + (tokens + scales) * 4 + 16);
     for (uint32_t& v : values) v = uint32_t(random());
   }
-  void copy_to(std::vector<char>& tails, const TokenShape& shape, uint64_t tokens) const {
+  // As they are staged: [tokens][scale_room].
+  std::vector<char> staged(const TokenShape& shape, uint64_t tokens) const {
+    std::vector<char> all(tokens * shape.scale_room(), char(0xa5));
     for (uint64_t t = 0; t < tokens; ++t)
       for (uint32_t i = 0; i < shape.scales; ++i)
-        std::memcpy(tails.data() + t * shape.tail_bytes() + i * 4,
+        std::memcpy(all.data() + t * shape.scale_room() + i * 4,
                     values.data() + int64_t(t) * token_stride + int64_t(i) * scale_stride, 4);
+    return all;
   }
 };
 
@@ -232,7 +235,7 @@ template <class Wanted>
 void append_tokens(const LayoutWorld& world, const LayoutResult& of, std::vector<uint32_t>& tokens, Wanted wanted) {
   for (const char* tail = of.tails.data(); tail + world.shape.tail_bytes() <= of.tails.data() + of.tails.size();
        tail += world.shape.tail_bytes()) {
-    const auto* header = reinterpret_cast<const Header*>(tail + world.shape.scale_bytes());
+    const auto* header = reinterpret_cast<const Header*>(tail);
     bool found = false;
     for (uint32_t i = 0; i < header->owner_count; ++i) found = found || wanted(header->entries()[i].owner);
     if (found) tokens.push_back(header->token);

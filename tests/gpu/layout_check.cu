@@ -99,7 +99,7 @@ struct Tables {
 // Device memory of one layout.
 struct LayoutBuffers {
   ScaleMatrix scales;
-  Buffer narrow, wide, weights, scale_values, tails, routes, to_peers, to_nodes;
+  Buffer narrow, wide, weights, scale_values, staged_scales, tails, routes, to_peers, to_nodes;
 
   LayoutBuffers(const LayoutWorld& world, const LayoutResult& expected)
       : scales(world.inputs[world.me].tokens, world.shape.scales, world.c.channels),
@@ -107,6 +107,7 @@ struct LayoutBuffers {
         wide(world.inputs[world.me].wide),
         weights(world.inputs[world.me].weights),
         scale_values(scales.values),
+        staged_scales(world.inputs[world.me].tokens * world.shape.scale_room()),
         tails(expected.tails.size() - 1),
         routes(expected.out.routes.size() * sizeof(Route)),
         to_peers(expected.to_peers.size()),
@@ -116,6 +117,7 @@ struct LayoutBuffers {
     args.routing = {world.c.wide_ids ? nullptr : narrow.as<int32_t>(), wide.as<int64_t>(), weights.as<float>(),
                     world.inputs[world.me].tokens, world.c.top_k};
     args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
+    args.staged_scales = staged_scales.as<char>();
     args.tails = tails.as<char>();
     args.routes = routes.as<Route>();
     args.counts_to_peers = to_peers.as<char>();
@@ -124,8 +126,8 @@ struct LayoutBuffers {
 
   bool hold(const LayoutWorld& world, const LayoutResult& expected) {
     std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
-    scales.copy_to(tails_expected, world.shape, world.inputs[world.me].tokens);
     bool good = tails.holds("tails", tails_expected);
+    good = staged_scales.holds("scales", scales.staged(world.shape, world.inputs[world.me].tokens)) && good;
     good = routes.holds("routes", expected.out.routes) && good;
     good = to_peers.holds("counts to peers", expected.to_peers) && good;
     return to_nodes.holds("counts to nodes", expected.to_nodes) && good;
@@ -197,7 +199,7 @@ class Check {
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
                         f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
       Buffer tails(64);
-      const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, tails.as<char>()};
+      const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, nullptr, tails.as<char>()};
       must(launch_tails(args, nullptr), "launch_tails");
       must(cudaDeviceSynchronize(), "tails");
       if (!good || !tails.holds("tails after giving up", nullptr, 0)) {
@@ -296,18 +298,19 @@ class Check {
     const ScaleMatrix scales(tokens, world.shape.scales, world.c.channels);
     Buffer values(scales.values);
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
-    Buffer tails(tokens * shape.tail_bytes());
+    Buffer staged_scales(tokens * shape.scale_room()), tails(tokens * shape.tail_bytes());
     const ScaleSource source{values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    must(launch_tails({call(world.c.ctas), shape, world.me, tokens, source, tails.as<char>()}, nullptr),
+    must(launch_tails({call(world.c.ctas), shape, world.me, tokens, source, staged_scales.as<char>(), tails.as<char>()},
+                      nullptr),
          "launch_tails");
     must(cudaDeviceSynchronize(), "tails");
     std::vector<char> expected(tokens * shape.tail_bytes(), char(0xa5));
     for (uint64_t t = 0; t < tokens; ++t) {
       const Header header{world.me, uint32_t(t), 0, world.c.top_k};
-      std::memcpy(expected.data() + t * shape.tail_bytes() + shape.scale_bytes(), &header, sizeof header);
+      std::memcpy(expected.data() + t * shape.tail_bytes(), &header, sizeof header);
     }
-    scales.copy_to(expected, shape, tokens);
-    return tails.holds("tails of a cached dispatch", expected);
+    return tails.holds("tails of a cached dispatch", expected) &&
+           staged_scales.holds("scales of a cached dispatch", scales.staged(shape, tokens));
   }
 
   bool check_plan(const LayoutWorld& world, const Tables& tables, const std::vector<LayoutResult>& all) {

@@ -44,6 +44,10 @@ uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column) {
   return uint16_t((h >> 40 & 1) << 15 | (100 + (h >> 8) % 56) << 7 | (h >> 20 & 127));
 }
 
+static uint32_t scale(uint64_t salt, uint32_t rank, int64_t token, uint32_t column) {
+  return uint32_t(mixed(salt ^ 99, rank, uint64_t(token), column));
+}
+
 std::string World::describe() const {
   std::string text = "nodes";
   for (uint32_t n : node_sizes) text += " " + std::to_string(n);
@@ -88,18 +92,22 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   std::vector<uint16_t> x(size_t(routes.tokens) * columns);
   for (int64_t t = 0; t < routes.tokens; ++t)
     for (uint32_t c = 0; c < columns; ++c) x[size_t(t) * columns + c] = element(salt, me, t, c);
-  std::vector<uint32_t> scales(size_t(routes.tokens) * pass.scales);
-  for (size_t i = 0; i < scales.size(); ++i) scales[i] = uint32_t(mixed(salt, me, i, 99));
+  const bool by_column = pass.scale_gap < 0;
+  const int64_t scale_room = int64_t(pass.scales) + std::max(0, pass.scale_gap);
+  const int64_t scale_strides[] = {by_column ? 1 : scale_room, by_column ? routes.tokens : 1};
+  std::vector<uint32_t> scales(size_t(routes.tokens * scale_room), ~0u);
+  for (int64_t t = 0; t < routes.tokens; ++t)
+    for (uint32_t c = 0; c < pass.scales; ++c)
+      scales[size_t(t * scale_strides[0] + c * scale_strides[1])] = scale(salt, me, t, c);
   std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   received_ = reference::received_by(problem_, me, pass.alignment);
 
   DispatchInputs in;
   in.x = side_.give(matrix(x.data(), routes.tokens, columns, kBf16));
-  if (pass.scales > 0) {  // column-major: any strides are taken
-    in.scales = matrix(scales.data(), routes.tokens, pass.scales, kF32);
-    in.scales.strides[0] = 1;
-    in.scales.strides[1] = routes.tokens;
-    in.scales = side_.give(in.scales);
+  if (pass.scales > 0) {  // any strides are taken
+    in.scales = side_.give(matrix(scales.data(), routes.tokens, scale_room, kF32));
+    in.scales.shape[1] = pass.scales;
+    std::copy_n(scale_strides, 2, in.scales.strides);
   }
   in.topk_idx = pass.wide_ids ? matrix(wide.data(), routes.tokens, world_.top_k, kI64)
                               : matrix(routes.ids.data(), routes.tokens, world_.top_k, kI32);
@@ -191,10 +199,10 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
       ASSERT_EQ(out.x.as<uint16_t>()[i * columns + c], element(salt, s.rank, s.token, c))
           << "row " << i << " of token " << s.token << " of rank " << s.rank << ", column " << c
           << (cached ? ", cached" : "");
-    const int64_t tokens = problem_.routes[s.rank].tokens;
     for (uint32_t c = 0; c < pass.scales; ++c)
-      ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c],
-                uint32_t(mixed(salt, s.rank, size_t(c) * size_t(tokens) + size_t(s.token), 99)));
+      ASSERT_EQ(out.scales.as<uint32_t>()[i * pass.scales + c], scale(salt, s.rank, s.token, c))
+          << "row " << i << " of token " << s.token << " of rank " << s.rank << ", scale " << c
+          << (cached ? ", cached" : "");
     if (cached) continue;
     ASSERT_EQ(out.source.as<int32_t>()[i * 2], int32_t(s.rank));
     ASSERT_EQ(out.source.as<int32_t>()[i * 2 + 1], int32_t(s.token));
@@ -292,7 +300,7 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   for (uint32_t r = 0; r < world.ranks(); ++r) most = std::max(most, uint64_t(world.tokens_of(r)));
   o.tokens_max = most;
   o.row_bytes_max = uint64_t(world.columns) * 2;
-  o.scales_max = 8;
+  o.scales_max = world.scales_max;
   o.top_k_max = world.top_k;
   o.channels = world.channels;
   o.slots = world.slots;

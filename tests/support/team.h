@@ -22,6 +22,7 @@ struct World {
   std::vector<uint32_t> expert_owner;  // empty: blocks
   uint32_t channels = 2;
   uint32_t slots = 4;
+  uint32_t scales_max = 8;
   uint64_t slab_bytes = 8 << 20;
   uint32_t deadline_ms = 20000;
   ScaleOutChoice scale_out = ScaleOutChoice::kLoopback;
@@ -44,6 +45,7 @@ struct Pass {
   uint32_t channels = 0;
   uint32_t columns = 0;  // 0: the world's
   uint32_t scales = 0;
+  int32_t scale_gap = -1;  // scalars between the scales of two tokens; -1: scales lie column by column
   uint32_t alignment = 1;
   std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
 };

@@ -119,6 +119,38 @@ TEST(Shapes, RowOfFortyKilobytes) {
   run_passes(w, all_ways());
 }
 
+// Of any number and however they lie: side by side, with gaps that leave their tokens aligned or not, column by column.
+TEST(Scales, OfAnyNumberAnywhere) {
+  for (const auto& nodes : std::vector<std::vector<uint32_t>>{{1}, {3}, {2, 2}, {1, 2, 1}}) {
+    World w = world_of(nodes, {21});
+    w.scales_max = 57;
+    std::vector<Pass> passes;
+    for (uint32_t scales : {1u, 3u, 4u, 56u, 57u})
+      for (int32_t gap : {-1, 0, 3, 4})
+        for (Landing landing : {Landing::kDirect, Landing::kRing}) {
+          Pass p;
+          p.scales = scales;
+          p.scale_gap = gap;
+          p.landing = landing;
+          passes.push_back(p);
+        }
+    run_passes(w, passes);
+  }
+}
+
+// The most that a group may have: longer than what rides with a row.
+TEST(Scales, Many) {
+  World w = world_of({2, 1}, {9});
+  w.scales_max = 4096;
+  std::vector<Pass> passes(4);
+  for (size_t i = 0; i < passes.size(); ++i) {
+    passes[i].scales = i % 2 == 0 ? 4096 : 1001;
+    passes[i].scale_gap = 0;
+    passes[i].landing = i < 2 ? Landing::kDirect : Landing::kRing;
+  }
+  run_passes(w, passes);
+}
+
 // One slot and few, whatever is batched: nothing may hang, with three nodes and more.
 TEST(Slots, OneAndFew) {
   for (uint32_t slots : {1u, 2u, 3u, 7u})

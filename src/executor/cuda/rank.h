@@ -52,7 +52,7 @@ static_assert(kStageBytesMin >= 34 * 4 * 8);
 // How a warp's near memory is cut, alike for all warps of a kernel.
 struct NearShape {
   uint32_t piece_bytes;                  // most bytes of one bulk move; whole lines
-  uint32_t stage_bytes;                  // a piece, and room for a tail that rides with the last one
+  uint32_t stage_bytes;                  // a piece, and room for scales and a tail that ride with the last one
   uint32_t table_bytes;                  // of a role's tables
   uint32_t publish_every, credit_every;  // calls to gather before a mark becomes due
   char* far_tables;  // device memory for the tables of all warps, where near memory has no room; else null

@@ -11,7 +11,7 @@ class ScatterPipe {
   static constexpr int kLandedAfter = 4;
 
   TRANSLOAD_DEVICE ScatterPipe(const Stages& stages, const NearShape& shape)
-      : stages_(stages), piece_(shape.piece_bytes), tail_room_(shape.stage_bytes - shape.piece_bytes) {
+      : stages_(stages), piece_(shape.piece_bytes), ride_room_(shape.stage_bytes - shape.piece_bytes) {
     stages_.begin();
   }
 
@@ -31,7 +31,10 @@ class ScatterPipe {
     char* const tail = tail_.get(s);
     const uint32_t size = size_.get(s), row_bytes = size & 0xffff, tail_bytes = size >> 16;
     if (row != nullptr) ptx::bulk_store(row, stages_.at(s), row_bytes);
-    if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes, tail_bytes);
+    char* const scales = scales_.get(s);
+    const uint32_t scale_bytes = scale_bytes_.get(s);
+    if (scales != nullptr) ptx::bulk_store(scales, stages_.at(s) + row_bytes, scale_bytes);
+    if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes + scale_bytes, tail_bytes);
     ptx::bulk_commit();
     __syncwarp();
     stages_.finish();
@@ -41,48 +44,60 @@ class ScatterPipe {
   template <class Step>
   TRANSLOAD_DEVICE void move(const Parts& parts, const Destination& to, Step step) {
     const bool tails = parts.tail_bytes != 0 && __any_sync(kAllLanes, to.tail != nullptr);
-    const bool ride = tails && parts.tail_bytes <= tail_room_;
-    const uint32_t piece = even_piece(parts.row_bytes, piece_);
-    for (uint64_t at = 0; at < parts.row_bytes; at += piece) {
-      const bool last = at + piece >= parts.row_bytes;
-      const Piece with = last && ride ? Piece{to.tail, parts.tail, parts.tail_bytes} : Piece{nullptr, nullptr, 0};
-      issue({to.row != nullptr ? to.row + at : nullptr, parts.row + at, last ? parts.row_bytes - at : piece}, with,
-            step);
+    const uint32_t scale_bytes = uint32_t(parts.scale_bytes), tail_bytes = tails ? uint32_t(parts.tail_bytes) : 0;
+    const bool ride = scale_bytes + tail_bytes <= ride_room_;
+    Piece part{to.row, parts.row, parts.row_bytes};
+    for (int k = 0; k < 3; ++k) {
+      const uint32_t each = even_piece(uint32_t(part.bytes), piece_);
+      for (uint64_t at = 0; at < part.bytes; at += each) {
+        const bool last = at + each >= part.bytes, with = last && ride;
+        issue({part.to != nullptr ? part.to + at : nullptr, part.from + at, last ? part.bytes - at : each},
+              {{with ? to.scales : nullptr, parts.scales, with ? scale_bytes : 0},
+               {with ? to.tail : nullptr, parts.tail, with ? tail_bytes : 0}},
+              step);
+      }
+      if (ride) return;
+      part = k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.tail, parts.tail, tail_bytes};
     }
-    if (!tails || ride) return;
-    const uint32_t tail_piece = even_piece(parts.tail_bytes, piece_);
-    for (uint64_t at = 0; at < parts.tail_bytes; at += tail_piece)
-      issue({to.tail != nullptr ? to.tail + at : nullptr, parts.tail + at,
-             at + tail_piece >= parts.tail_bytes ? parts.tail_bytes - at : tail_piece},
-            {nullptr, nullptr, 0}, step);
   }
 
  private:
+  // Behind the last piece of a row.
+  struct Riders {
+    Piece scales, tail;
+  };
+
   // One load in flight; the stores of the stage's last move must have read it.
   template <class Step>
-  TRANSLOAD_DEVICE void issue(const Piece& row, const Piece& tail, Step step) {
+  TRANSLOAD_DEVICE void issue(const Piece& row, const Riders& with, Step step) {
+    const Piece& scales = with.scales;
+    const Piece& tail = with.tail;
     while (stages_.issued != stages_.done) step();
     const uint32_t s = stages_.next;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
-      ptx::barrier_expect(stages_.barrier(s), uint32_t(row.bytes + tail.bytes));
+      ptx::barrier_expect(stages_.barrier(s), uint32_t(row.bytes + scales.bytes + tail.bytes));
       ptx::bulk_load(stages_.at(s), row.from, uint32_t(row.bytes), stages_.barrier(s));
+      if (scales.bytes != 0)
+        ptx::bulk_load(stages_.at(s) + row.bytes, scales.from, uint32_t(scales.bytes), stages_.barrier(s));
       if (tail.bytes != 0)
-        ptx::bulk_load(stages_.at(s) + row.bytes, tail.from, uint32_t(tail.bytes), stages_.barrier(s));
+        ptx::bulk_load(stages_.at(s) + row.bytes + scales.bytes, tail.from, uint32_t(tail.bytes), stages_.barrier(s));
     }
     __syncwarp();
     row_.set(s, row.to);
     tail_.set(s, tail.to);
+    scales_.set(s, scales.to);
+    scale_bytes_.set(s, uint32_t(scales.bytes));
     size_.set(s, uint32_t(row.bytes) | uint32_t(tail.bytes) << 16);
     stages_.move_on();
   }
 
   Stages stages_;
-  const uint32_t piece_, tail_room_;
+  const uint32_t piece_, ride_room_;
   // Of the move in each stage: where my lane's copy goes, and its bytes (row | tail << 16).
-  ByStage<char*> row_, tail_;
-  ByStage<uint32_t> size_;
+  ByStage<char*> row_, tail_, scales_;
+  ByStage<uint32_t> size_, scale_bytes_;
 };
 
 }  // namespace transload

@@ -78,9 +78,9 @@ struct ByStage {
 };
 
 // Pieces of `bytes`, all but the last of whole lines and alike, none over `most`.
-TRANSLOAD_DEVICE uint32_t even_piece(uint64_t bytes, uint32_t most) {
-  const uint64_t pieces = (bytes + most - 1) / most;
-  return uint32_t(((bytes + pieces - 1) / pieces + kLineBytes - 1) / kLineBytes * kLineBytes);
+TRANSLOAD_DEVICE uint32_t even_piece(uint32_t bytes, uint32_t most) {
+  const uint32_t pieces = (bytes + most - 1) / most;
+  return ((bytes + pieces - 1) / pieces + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 
 }  // namespace transload

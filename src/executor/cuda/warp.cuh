@@ -169,18 +169,23 @@ class CudaWarp {
 
   template <class F>
   TRANSLOAD_DEVICE void scatter(const Parts& parts, Set set, F to) {
-    if (!alike(set.bits, parts.row, parts.row_bytes, parts.tail, parts.tail_bytes)) return;
+    if (!alike(set.bits, parts.row, parts.row_bytes, parts.scales, parts.scale_bytes, parts.tail, parts.tail_bytes))
+      return;
     if (set.empty() || failed_) return;
     const Destination mine = set.has(lane_) ? to(Lane{lane_}) : Destination{nullptr, nullptr, false};
-    if (!stores({mine.row, parts.row_bytes}) || !stores({mine.tail, parts.tail_bytes})) return;
-    const bool odd_tail = ((parts.tail_bytes | reinterpret_cast<uint64_t>(parts.tail)) & 15) != 0;
-    if constexpr (std::is_same_v<Pipe, ScatterPipe>) {
-      if (!odd_tail) return pipe_.move(parts, mine, [&] { step(); });
-      pipe_.move({parts.row, parts.row_bytes, nullptr, 0}, {mine.row, nullptr, false}, [&] { step(); });
-    } else {
+    if (!stores({mine.row, parts.row_bytes}) || !stores({mine.scales, parts.scale_bytes}) ||
+        !stores({mine.tail, parts.tail_bytes}))
+      return;
+    constexpr bool kBulk = std::is_same_v<Pipe, ScatterPipe>;
+    Parts bulk = parts;
+    if (!kBulk || odd(parts.tail, parts.tail_bytes)) bulk.tail_bytes = 0;
+    if (!kBulk || odd(parts.scales, parts.scale_bytes)) bulk.scale_bytes = 0;
+    if constexpr (kBulk)
+      pipe_.move(bulk, mine, [&] { step(); });
+    else
       plain_copies(set, {mine.row, parts.row, parts.row_bytes});
-    }
-    plain_copies(set, {mine.tail, parts.tail, parts.tail_bytes});
+    if (bulk.scale_bytes != parts.scale_bytes) plain_copies(set, {mine.scales, parts.scales, parts.scale_bytes});
+    if (bulk.tail_bytes != parts.tail_bytes) plain_copies(set, {mine.tail, parts.tail, parts.tail_bytes});
   }
 
   template <class S, class F>
@@ -499,6 +504,10 @@ class CudaWarp {
     landed_.set_all();
   }
 
+  // The copy engine takes multiples of 16.
+  TRANSLOAD_DEVICE static bool odd(const char* at, uint64_t bytes) {
+    return ((bytes | reinterpret_cast<uint64_t>(at)) & 15) != 0;
+  }
   // One piece, by the whole warp.
   TRANSLOAD_DEVICE void plain_copy(const Piece& p) {
     const uint64_t whole = p.bytes / 16 * 16;

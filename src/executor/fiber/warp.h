@@ -225,6 +225,8 @@ class FiberWarp {
     for_each(set, [&](Lane lane) {
       const Destination landing = to(lane);
       memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
+      if (landing.scales != nullptr && parts.scale_bytes != 0)
+        memory_.move(number_, {landing.scales, parts.scales, parts.scale_bytes}, landing.staged);
       if (landing.tail != nullptr) memory_.move(number_, {landing.tail, parts.tail, parts.tail_bytes}, landing.staged);
     });
     memory_.moved(number_, uint32_t(set.count()));

@@ -1,11 +1,11 @@
-// The shared memory of a world: all regions in one range of addresses, and for each 8 bytes what is known of them.
+// The shared memory of a world: all regions in one range of addresses, and for each 4 bytes what is known of them.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace transload {
 
-constexpr size_t kCellBytes = 8;
+constexpr size_t kCellBytes = 4;  // rows of scales may meet in the middle of 8
 
 struct Cell {
   uint32_t landed;   // number of the flight that wrote it last; 0: never written

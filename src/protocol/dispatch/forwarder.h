@@ -1,9 +1,8 @@
 // DISPATCH FORWARDER: tokens from other nodes to their owners among my peers.
 //
 //   reads    the rings of the ranks whose rail I am, each filled by that rank's SENDER
-//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the log, which combine and
-//   cached
-//            dispatches read
+//   writes   final rows and scales of peers whose landing is direct; dispatch rings of the other peers; the log, which
+//            combine and cached dispatches read
 //   runs as  any number of warps, which claim channels
 //   ends     when all that the counts announced for the channel is forwarded
 //
@@ -36,7 +35,7 @@ struct Heading {
 template <Warp W>
 TRANSLOAD_ROLE Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.call.board->map;
-  const Header* const header = header_of(t, slot + t.shape.row_bytes);
+  const Header* const header = header_at(slot + t.shape.tail_at());
   const Header head = w.peek(header);
   if (!t.shape.listed)
     return {head, w.template per<Route>(Set::first(int(t.log_width)),
@@ -122,13 +121,10 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
     w.credit(W::Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
-  w.scatter(Parts{slot, t.shape.row_bytes, slot + t.shape.row_bytes, t.shape.tail_bytes()}, keepers,
-            [&](Lane l) -> Destination {
-              if (ringed.has(l)) return {f.rings.next(ring(l)), f.rings.next(ring(l)) + t.shape.row_bytes, false};
-              const int p = int(route[l].target);
-              return {grants.rows(p) + row[l] * t.shape.row_bytes,
-                      t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
-            });
+  w.scatter(parts_in(t, slot), keepers, [&](Lane l) -> Destination {
+    if (ringed.has(l)) return slot_at(t, f.rings.next(ring(l)), false);
+    return final_place(t, grants, route[l], row[l]);
+  });
   if (t.shape.listed) {
     w.once([&] { t.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);

@@ -1,10 +1,11 @@
 // DISPATCH RECEIVER: the end of a token's way to its expert.
 //
-//   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill; landing direct: the tails beside
-//   my rows writes   rows (landing ring only), scales, local expert ids, weights, sources: what the caller gets runs as
-//   any number of warps, which claim channels ends     landing ring: when all that the counts announced for the channel
-//   is taken; direct: when all peers are done and the
-//            warp's share of the tails is unpacked
+//   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill
+//            landing direct: on a first dispatch, the tails that landed beside my rows
+//   writes   landing ring: rows and scales; on a first dispatch, local expert ids, weights and sources
+//   runs as  any number of warps, which claim channels
+//   ends     landing ring: when all that the counts announced for the channel is taken
+//            landing direct: when all peers are done and the warp's share of the tails is unpacked
 //
 // It waits for nothing but tokens, so rings always drain.
 #pragma once
@@ -64,17 +65,9 @@ TRANSLOAD_ROLE void unpack_source(W& w, const DispatchTrip& t, const Header* hea
   t.row_token[row] = head.token;
 }
 
+// From the header of a token to the caller's columns of its row, by the whole warp.
 template <Warp W>
-TRANSLOAD_ROLE void unpack_scale(W& w, const DispatchTrip& t, const char* tail, uint64_t row, uint32_t i) {
-  t.scales[row * t.shape.scales + i] = w.peek(reinterpret_cast<const uint32_t*>(tail) + i);
-}
-
-// From the tail of a token to the caller's columns of its row, by the whole warp.
-template <Warp W>
-TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const char* tail, uint64_t row) {
-  w.each(W::Members::first(int(t.shape.scales)), [&](Lane i) { unpack_scale(w, t, tail, row, uint32_t(i.i)); });
-  if (!t.shape.listed) return;
-  const Header* header = header_of(t, tail);
+TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const Header* header, uint64_t row) {
   w.once([&] { unpack_source(w, t, header, row); });
   w.each(Set::first(int(t.shape.top_k)), [&](Lane l) { unpack_choices<1>(w, t, header, row, l); });
 }
@@ -84,10 +77,7 @@ template <Warp W>
 TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, uint64_t first, int count) {
   w.each(Set::first(count), [&](Lane l) {
     const uint64_t row = first + uint32_t(l.i);
-    const char* const tail = t.row_tails + row * t.shape.tail_bytes();
-    for (uint32_t i = 0; i < t.shape.scales; ++i) unpack_scale(w, t, tail, row, i);
-    if (!t.shape.listed) return;
-    const Header* const header = header_of(t, tail);
+    const Header* const header = header_at(t.row_tails + row * t.shape.tail_bytes());
     unpack_source(w, t, header, row);
     constexpr int kAtOnce = 4;
     for (int k = 0; k < int(t.shape.top_k); k += kAtOnce) unpack_choices<kAtOnce>(w, t, header, row, k);
@@ -98,8 +88,7 @@ TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, uint64_t first, int
 // from the tokens of my rows, which ascend within a source.
 constexpr uint64_t kNoRow = ~uint64_t(0);
 template <Warp W>
-TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const char* tail) {
-  const Header* header = header_of(t, tail);
+TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
   const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
   if (source >= t.call.board->map.ranks) return kNoRow;
   uint64_t begin = t.kept(t.row_base[source]);
@@ -135,19 +124,18 @@ struct Receiving {
 template <Warp W>
 TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, int member) {
   const char* slot = r.in.first(member);
-  const char* tail = slot + t.shape.row_bytes;
-  const uint64_t row = final_row(w, t, tail);
+  const Header* const header = header_at(slot + t.shape.tail_at());
+  const uint64_t row = final_row(w, t, header);
   if (row == kNoRow) {
-    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes),
-             w.peek(&header_of(t, tail)->token), 0);
+    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes), w.peek(&header->token), 0);
     return false;
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
     w.credit(W::Members::only(member), [&](Lane m) { return one_more(r.in.mark(m)); });
-  w.scatter(Parts{slot, t.shape.row_bytes, nullptr, 0}, Set::only(0), [&](Lane) {
-    return Destination{t.rows + row * t.shape.row_bytes, nullptr, false};
+  w.scatter(parts_in(t, slot), Set::only(0), [&](Lane) -> Destination {
+    return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
-  unpack(w, t, tail, row);
+  if (t.shape.listed) unpack(w, t, header, row);
   w.each(W::Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
   w.credit(W::Members::only(member), [&](Lane m) { return r.in.mark(m); });
   return true;
@@ -186,7 +174,7 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   }
 }
 
-// Landing direct: the rows are in their places; their tails wait to be unpacked, a share of them for each channel.
+// Landing direct: rows and scales are in their places; tails wait to be unpacked, a share of them for each channel.
 template <Warp W>
 TRANSLOAD_ROLE void unpack_channel(W& w, const DispatchTrip& t, uint32_t channel) {
   const Cut cut{t.rows_kept(), t.call.channels()};
@@ -201,7 +189,7 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   if (t.direct) {
     reached<typename W::Plants>(Situation::kLandingDirect);
     wait_for_peers(w, t.call);
-    if (w.failed() || !t.tails_land()) return;
+    if (w.failed() || !t.shape.listed) return;  // rows and scales are in their places
     return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>& claims) {
       claims.ahead();
       unpack_channel(w, t, channel);

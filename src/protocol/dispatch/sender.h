@@ -1,9 +1,10 @@
 // DISPATCH SENDER: my tokens to their owners in my node, and one copy to each other node that has an owner.
 //
-//   reads    my rows, tails and routes
-//   writes   final rows of peers whose landing is direct; dispatch rings of the other peers; the ring at my rail on
-//   each node runs as  any number of warps, which claim channels ends     when every token of the channel is in the
-//   queue of moves
+//   reads    my rows, scales, tails and routes
+//   writes   final rows and scales of peers whose landing is direct; dispatch rings of the other peers; the ring at my
+//            rail on each node
+//   runs as  any number of warps, which claim channels
+//   ends     when every token of the channel is in the queue of moves
 //
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once
@@ -42,6 +43,15 @@ struct DispatchSending {
   Outbox<W, RailLink> rails;
 };
 
+TRANSLOAD_HD Parts parts_of(const DispatchTrip& t, uint64_t token) {
+  return {t.x + token * t.shape.row_bytes,
+          t.shape.row_bytes,
+          t.tails + token * t.shape.tail_bytes(),
+          t.shape.tail_bytes(),
+          t.x_scales + int64_t(token) * t.x_scale_stride,
+          t.shape.scale_bytes()};
+}
+
 template <Warp W>
 TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
                                const Routed<W>& routed) {
@@ -70,15 +80,10 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
     w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
     w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
   }
-  const Parts parts{t.x + token * t.shape.row_bytes, t.shape.row_bytes, t.tails + token * t.shape.tail_bytes(),
-                    t.shape.tail_bytes()};
-  w.scatter(parts, to, [&](Lane l) -> Destination {
-    if (!mates.has(l))
-      return {out.rails.next(node(l)), out.rails.next(node(l)) + t.shape.row_bytes, out.rails.staged(node(l))};
-    if (ringed.has(l)) return {out.rings.next(ring(l)), out.rings.next(ring(l)) + t.shape.row_bytes, false};
-    const int p = int(route[l].target);
-    return {grants.rows(p) + row[l] * t.shape.row_bytes,
-            t.tails_land() ? grants.tails(p) + row[l] * t.shape.tail_bytes() : nullptr, false};
+  w.scatter(parts_of(t, token), to, [&](Lane l) -> Destination {
+    if (!mates.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
+    if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
+    return final_place(t, grants, route[l], row[l]);
   });
   w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
   w.each(away, [&](Lane l) { out.rails.advance(node(l)); });

@@ -17,9 +17,11 @@ struct DispatchTrip {
 
   // Sender: my tokens.
   uint64_t tokens;
-  const char* x;        // [tokens][row_bytes]
-  const char* tails;    // [tokens][tail_bytes]
-  const Route* routes;  // [tokens][width]
+  const char* x;           // [tokens][row_bytes]
+  const char* x_scales;    // of token 0; those of a token follow each other
+  int64_t x_scale_stride;  // bytes from one token's to the next one's
+  const char* tails;       // [tokens][tail_bytes]
+  const Route* routes;     // [tokens][width]
   uint32_t width;
 
   // Forwarder: what comes from each source slot, in order; entries of the log are numbered over all source slots.
@@ -36,14 +38,12 @@ struct DispatchTrip {
   uint32_t* row_token;       // [rows] token at its source; written on the first dispatch, read when cached
   bool direct;               // my landing
   char* rows;                // [rows][row_bytes]
-  char* row_tails;           // [rows][tail_bytes], where a direct landing leaves tails
-  uint32_t* scales;          // [rows][scales]
+  char* row_tails;           // [rows][tail_bytes], where a direct landing leaves tails on the first dispatch
+  char* scales;              // [rows][scale_bytes]
   int32_t* topk_idx;         // [rows][top_k]
   float* topk_weights;       // [rows][top_k]
   int32_t* source;           // [rows][2]
 
-  // A direct landing needs tails only for what the receiver unpacks from them.
-  TRANSLOAD_HD bool tails_land() const { return shape.listed || shape.scales > 0; }
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   // Rows that I store: all but the dropped ones.
   TRANSLOAD_HD uint64_t rows_kept() const { return kept(row_base[call.board->map.ranks]); }
@@ -72,8 +72,29 @@ struct DispatchTrip {
   }
 };
 
-TRANSLOAD_HD const Header* header_of(const DispatchTrip& t, const char* tail) {
-  return reinterpret_cast<const Header*>(tail + t.shape.scale_bytes());
+TRANSLOAD_HD const Header* header_at(const char* tail) { return reinterpret_cast<const Header*>(tail); }
+
+// A token in a slot: its parts, and where to store them.
+TRANSLOAD_HD Parts parts_in(const DispatchTrip& t, const char* slot) {
+  return {slot,
+          t.shape.row_bytes,
+          slot + t.shape.tail_at(),
+          t.shape.tail_bytes(),
+          slot + t.shape.row_bytes,
+          t.shape.scale_bytes()};
+}
+TRANSLOAD_HD Destination slot_at(const DispatchTrip& t, char* slot, bool staged) {
+  return {slot, slot + t.shape.tail_at(), staged, slot + t.shape.row_bytes};
+}
+
+// The final row at a peer whose landing is direct. A tail is there for what the receiver unpacks from it.
+template <Warp W>
+TRANSLOAD_ROLE Destination final_place(const DispatchTrip& t, const Grants<W>& grants, Route to, Word row) {
+  const int p = int(to.target);
+  const Word scales = planted<typename W::Plants>(Canary::kScalesByOrdinal) ? Word(to.ordinal) : row;
+  return {grants.rows(p) + row * t.shape.row_bytes,
+          t.shape.listed ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false,
+          grants.scales(p) + scales * t.shape.scale_bytes()};
 }
 
 // Members of the dispatch rings between peers that one lane fills: those of peers whose landing is not direct.

@@ -120,7 +120,7 @@ class CudaCombine {
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
     launch.near = g_.near_shape(0);
     auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
-    launch.grant = {pull_,         offset(in_.x), offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
+    launch.grant = {pull_,         offset(in_.x), 0, offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
     g_.end_call(in_.stream);

@@ -53,20 +53,21 @@ class CudaDispatch {
     card_.channels = channels_;
   }
 
-  ScaleSource scales() const {
-    if (shape_.scales == 0) return {};
+  // Scales of a token that do not follow each other are sent from a copy in which they do.
+  bool stages_scales() const { return in_.scales.given() && in_.scales.columns() > 1 && in_.scales.strides[1] != 1; }
+  ScaleSource scales_to_stage() const {
+    if (!stages_scales()) return {};
     return {in_.scales.as<uint32_t>(), in_.scales.strides[0], in_.scales.strides[1]};
   }
 
   void begin_cached() {
     g_.began(Phase::kDispatch);
     tails_ = g_.room.headers;
-    if (shape_.scales > 0) {
-      tails_ = g_.room.tails;
-      g_.launched(launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales(), tails_},
+    if (stages_scales())
+      g_.launched(launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales_to_stage(),
+                                        g_.room.scales, nullptr},
                                stream_),
                   "tails");
-    }
     const DeviceHandleBlock& block = *handle_->device;
     tables_ = block.tables;
     rows_ = block.rows;
@@ -99,7 +100,8 @@ class CudaDispatch {
     layout.shape = shape_;
     layout.routing = {same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
                       in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
-    layout.scales = scales();
+    layout.scales = scales_to_stage();
+    layout.staged_scales = g_.room.scales;
     layout.channels = channels_;
     layout.scratch = g_.room.layout;
     layout.tails = tails_;
@@ -158,7 +160,7 @@ class CudaDispatch {
     const bool own_rows = in_.out_x.given() && !too_small_;
     SlabCursor at;
     const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
-                   tails_at = at.take(rows, shape_.tail_bytes());
+                   tails_at = at.take(k ? rows : 0, shape_.tail_bytes());
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
@@ -205,6 +207,10 @@ class CudaDispatch {
     t.experts = g_.room.experts;
     t.tokens = handle_->tokens;
     t.x = in_.x.as<char>();
+    t.x_scales = stages_scales() ? g_.room.scales : in_.scales.as<char>();
+    t.x_scale_stride = stages_scales()      ? int64_t(shape_.scale_room())
+                       : in_.scales.given() ? in_.scales.strides[0] * 4
+                                            : 0;
     t.tails = tails_;
     t.routes = tables_.routes;
     t.width = handle_->top_k;
@@ -220,7 +226,7 @@ class CudaDispatch {
     t.direct = direct_;
     t.rows = landed_;
     t.row_tails = row_tails_;
-    t.scales = out_.scales.as<uint32_t>();
+    t.scales = out_.scales.as<char>();
     t.topk_idx = out_.topk_idx.as<int32_t>();
     t.topk_weights = out_.topk_weights.as<float>();
     t.source = out_.source.as<int32_t>();
@@ -242,9 +248,10 @@ class CudaDispatch {
     launch.trip = trip();
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    launch.near = g_.near_shape(shape_.tail_bytes());
-    auto offset = [&](const char* at) { return direct_ ? Word(at - p_.board.mine()) : 0; };
-    launch.grant = {direct_, offset(landed_), offset(row_tails_), rows_max_, tables_.row_base, g_.room.grants};
+    launch.near = g_.near_shape(shape_.bytes() - shape_.row_bytes);
+    auto offset = [&](const char* at) { return direct_ && at != nullptr ? Word(at - p_.board.mine()) : 0; };
+    launch.grant = {direct_,          offset(landed_), offset(out_.scales.as<char>()), offset(row_tails_), rows_max_,
+                    tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
     if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) count_kept();

@@ -53,7 +53,7 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
 }
 
 // Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
-NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
+NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
   shape.table_bytes = table_bytes_of(map);
@@ -61,7 +61,7 @@ NearShape CudaGroup::near_shape(uint64_t tail_bytes) const {
   const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
   const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
-  const uint64_t ride = tail_bytes <= kRideMax ? round_up(tail_bytes, kLineBytes) : 0;
+  const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
   shape.publish_every = std::max(1u, options.slots / 4);
   shape.credit_every = std::max(1u, options.slots / 2);

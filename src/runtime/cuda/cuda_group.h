@@ -35,8 +35,8 @@ struct DeviceRoom {
   Placement experts;  // tables on the device
   RankMap map;        // likewise
   Card* card;
-  char *grants, *tails, *counts_to_peers, *counts_to_nodes;
-  char* headers;  // [tokens_max] tails of a cached dispatch without scales
+  char *grants, *scales, *tails, *counts_to_peers, *counts_to_nodes;
+  char* headers;  // [tokens_max] tails of a cached dispatch
   LayoutScratch layout;
   char* far_tables;
   uint64_t* spans;                                 // of a call, where they are not its handle's
@@ -76,7 +76,7 @@ struct CudaGroup final : Group::Impl {
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
   // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
-  NearShape near_shape(uint64_t tail_bytes) const;
+  NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
   HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;

@@ -117,6 +117,7 @@ void CudaGroup::make_room() {
   room.state = make<DeviceState>(1);
   room.card = make<Card>(1);
   room.grants = make<char>(map.peers * plan_.grant_bytes());
+  room.scales = make<char>(options.tokens_max * token.scale_room());
   room.tails = make<char>(options.tokens_max * token.tail_bytes());
   room.headers = make<char>(options.tokens_max * sizeof(Header));
   room.counts_to_peers = make<char>(map.peers * g.counts_bytes());
@@ -180,7 +181,7 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, room.headers}, making_),
+  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, room.headers}, making_),
            "tails");
   check_cuda(cudaStreamSynchronize(making_), "cudaStreamSynchronize", device);
 }

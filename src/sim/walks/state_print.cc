@@ -149,12 +149,13 @@ void StatePrint::memory(Print& p, const std::vector<size_t>& bytes, const std::v
   for (uint32_t r = 0; r < regions_; ++r) {
     const char* const base = space_.region(r);
     for (size_t at = 0; at < bytes[r]; at += kCellBytes) {
-      Word word;
-      std::memcpy(&word, base + at, sizeof word);
+      uint32_t bits;
+      static_assert(sizeof bits == kCellBytes);
+      std::memcpy(&bits, base + at, sizeof bits);
       const Cell& c = *space_.cell(base + at);
-      if (word == 0 && c.landed == 0 && c.writer == 0 && c.readers == 0) continue;
+      if (bits == 0 && c.landed == 0 && c.writer == 0 && c.readers == 0) continue;
       p.mix(uint64_t(r) << 32 | at);
-      p.mix(word);
+      p.mix(bits);
       p.mix(c.writer != 0 ? names_[c.writer] : 0);
       cell(p, c, r, is_word[space_.offset(base + at) / kCellBytes]);
     }

@@ -1,4 +1,5 @@
 // Rung 3: scatter and copy bring exactly their bytes, of any size, to all their places.
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -41,6 +42,39 @@ TYPED_TEST(Rung03Moves, ScatterToManyPlaces) {
         }
         for (size_t b = row_bytes + (i == 3 ? 0 : tail_bytes); b < pitch; ++b) ASSERT_EQ(at[b], char(0x77));
       }
+    }
+  }
+}
+
+// Scales apart from rows and tails, close together like those of final rows; this place takes no scales, that no tail.
+TYPED_TEST(Rung03Moves, ScatterOfScales) {
+  TypeParam ranks(1);
+  std::mt19937 random(5);
+  constexpr size_t kRow = 592, kTail = 48;
+  constexpr int kPlaces = 4, kNoScales = 1, kNoTail = 2;
+  for (size_t scale_bytes : {0, 4, 12, 16, 20, 224, 228, 4100}) {
+    std::vector<char> row(kRow), tail(kTail), scales(scale_bytes);
+    for (std::vector<char>* part : {&row, &tail, &scales})
+      for (char& c : *part) c = char(random());
+    const auto blank = [](size_t bytes) { return std::vector<char>(bytes * kPlaces, char(0x77)); };
+    std::vector<char> rows = blank(kRow), tails = blank(kTail), all_scales = blank(scale_bytes);
+    run_one(ranks, [&](typename TypeParam::Warp& w) {
+      w.scatter({row.data(), kRow, tail.data(), kTail, scales.data(), scale_bytes}, Set::first(kPlaces),
+                [&](Lane l) -> Destination {
+                  return {rows.data() + size_t(l.i) * kRow,
+                          l.i == kNoTail ? nullptr : tails.data() + size_t(l.i) * kTail, false,
+                          l.i == kNoScales ? nullptr : all_scales.data() + size_t(l.i) * scale_bytes};
+                });
+      w.settle();
+    });
+    const auto holds = [](const std::vector<char>& all, const std::vector<char>& part, int i, bool taken) {
+      const std::vector<char> wanted = taken ? part : std::vector<char>(part.size(), char(0x77));
+      return std::equal(wanted.begin(), wanted.end(), all.begin() + int64_t(size_t(i) * part.size()));
+    };
+    for (int i = 0; i < kPlaces; ++i) {
+      EXPECT_TRUE(holds(rows, row, i, true)) << i;
+      EXPECT_TRUE(holds(tails, tail, i, i != kNoTail)) << i;
+      EXPECT_TRUE(holds(all_scales, scales, i, i != kNoScales)) << i << " of " << scale_bytes << " bytes";
     }
   }
 }

@@ -56,8 +56,7 @@ struct Layouts {
   }
   static TokenShape shape(const Case& c) { return {64, kScales, c.top_k, true}; }
   const Header* header(const Case& c, uint32_t rank, int64_t token) const {
-    return reinterpret_cast<const Header*>(tails[rank].data() + size_t(token) * shape(c).tail_bytes() +
-                                           shape(c).scale_bytes());
+    return reinterpret_cast<const Header*>(tails[rank].data() + size_t(token) * shape(c).tail_bytes());
   }
 
   RankTable table;

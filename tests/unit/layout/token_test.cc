@@ -14,15 +14,16 @@ TEST(TokenShape, PartsAreMultiplesOfTheUnit) {
       for (uint32_t top_k : {1u, 2u, 8u, 31u, 32u})
         for (bool listed : {false, true}) {
           const TokenShape shape{row, scales, top_k, listed};
-          ASSERT_EQ(shape.scale_bytes() % kTokenUnit, 0u);
-          ASSERT_EQ(shape.header_bytes() % kTokenUnit, 0u);
+          ASSERT_EQ(shape.scale_room() % kTokenUnit, 0u);
+          ASSERT_EQ(shape.tail_at() % kTokenUnit, 0u);
           ASSERT_EQ(shape.tail_bytes() % kTokenUnit, 0u);
           ASSERT_EQ(shape.bytes() % kTokenUnit, 0u);
-          ASSERT_GE(shape.scale_bytes(), scales * 4u);
-          ASSERT_LT(shape.scale_bytes(), scales * 4u + kTokenUnit);
-          ASSERT_EQ(shape.header_bytes(), 16u + (listed ? 16u * top_k : 0u));
-          ASSERT_EQ(shape.tail_bytes(), shape.scale_bytes() + shape.header_bytes());
-          ASSERT_EQ(shape.bytes(), row + shape.tail_bytes());
+          ASSERT_EQ(shape.scale_bytes(), scales * 4u);
+          ASSERT_GE(shape.scale_room(), scales * 4u);
+          ASSERT_LT(shape.scale_room(), scales * 4u + kTokenUnit);
+          ASSERT_EQ(shape.tail_bytes(), 16u + (listed ? 16u * top_k : 0u));
+          ASSERT_EQ(shape.tail_at(), row + shape.scale_room());
+          ASSERT_EQ(shape.bytes(), row + shape.scale_room() + shape.tail_bytes());
         }
 }
 
@@ -30,7 +31,7 @@ TEST(TokenShape, MainJob) {
   const TokenShape shape{14336, 0, 8, true};
   EXPECT_EQ(shape.bytes(), 14336u + 16u + 128u);
   const TokenShape cached{14336, 56, 8, false};
-  EXPECT_EQ(cached.tail_bytes(), 224u + 16u);
+  EXPECT_EQ(cached.bytes() - cached.row_bytes, 224u + 16u);
 }
 
 TEST(Header, EntriesFollowIt) {
