@@ -25,16 +25,14 @@ class ScatterPipe {
   // Starts the stores of the oldest move whose load is in flight: its source has been read.
   template <bool = false>
   TRANSLOAD_DEVICE void finish_one() {
-    const uint32_t s = stages_.oldest;
+    const uint32_t s = stages_.oldest, near = stages_.at(s);
+    const uint4 bytes = stages_.kept(s);  // row, scales, tail
     stages_.await_oldest();
-    char* const row = row_.get(s);
-    char* const tail = tail_.get(s);
-    const uint32_t size = size_.get(s), row_bytes = size & 0xffff, tail_bytes = size >> 16;
-    if (row != nullptr) ptx::bulk_store(row, stages_.at(s), row_bytes);
-    char* const scales = scales_.get(s);
-    const uint32_t scale_bytes = scale_bytes_.get(s);
-    if (scales != nullptr) ptx::bulk_store(scales, stages_.at(s) + row_bytes, scale_bytes);
-    if (tail != nullptr) ptx::bulk_store(tail, stages_.at(s) + row_bytes + scale_bytes, tail_bytes);
+    if (char* const row = row_.get(s)) ptx::bulk_store(row, near, bytes.x);
+    if (bytes.y != 0)
+      if (char* const scales = scales_.get(s)) ptx::bulk_store(scales, near + bytes.x, bytes.y);
+    if (bytes.z != 0)
+      if (char* const tail = tail_.get(s)) ptx::bulk_store(tail, near + bytes.x + bytes.y, bytes.z);
     ptx::bulk_commit();
     __syncwarp();
     stages_.finish();
@@ -46,58 +44,64 @@ class ScatterPipe {
     const bool tails = parts.tail_bytes != 0 && __any_sync(kAllLanes, to.tail != nullptr);
     const uint32_t scale_bytes = uint32_t(parts.scale_bytes), tail_bytes = tails ? uint32_t(parts.tail_bytes) : 0;
     const bool ride = scale_bytes + tail_bytes <= ride_room_;
-    Piece part{to.row, parts.row, parts.row_bytes};
-    for (int k = 0; k < 3; ++k) {
-      const uint32_t each = even_piece(uint32_t(part.bytes), piece_);
-      for (uint64_t at = 0; at < part.bytes; at += each) {
-        const bool last = at + each >= part.bytes, with = last && ride;
-        issue({part.to != nullptr ? part.to + at : nullptr, part.from + at, last ? part.bytes - at : each},
-              {{with ? to.scales : nullptr, parts.scales, with ? scale_bytes : 0},
-               {with ? to.tail : nullptr, parts.tail, with ? tail_bytes : 0}},
-              step);
-      }
-      if (ride) return;
-      part = k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.tail, parts.tail, tail_bytes};
-    }
+    const Riders riders{to.scales, parts.scales, to.tail, parts.tail, ride ? scale_bytes : 0, ride ? tail_bytes : 0};
+    move_part({to.row, parts.row, parts.row_bytes}, riders, step);
+    if (ride) return;
+#pragma unroll 1
+    for (int k = 0; k < 2; ++k)
+      move_part(k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.tail, parts.tail, tail_bytes}, {},
+                step);
   }
 
  private:
   // Behind the last piece of a row.
   struct Riders {
-    Piece scales, tail;
+    char* scales_to;
+    const char* scales;
+    char* tail_to;
+    const char* tail;
+    uint32_t scale_bytes, tail_bytes;
   };
+
+  template <class Step>
+  TRANSLOAD_DEVICE void move_part(const Piece& part, const Riders& riders, Step step) {
+    const uint32_t bytes = uint32_t(part.bytes), each = even_piece(bytes, piece_);
+    char* to = part.to;
+    const char* from = part.from;
+    for (uint32_t at = 0; at < bytes; at += each) {
+      const bool last = bytes - at <= each;
+      issue({to, from, last ? bytes - at : each}, riders, last, step);
+      if (to != nullptr) to += each;
+      from += each;
+    }
+  }
 
   // One load in flight; the stores of the stage's last move must have read it.
   template <class Step>
-  TRANSLOAD_DEVICE void issue(const Piece& row, const Riders& with, Step step) {
-    const Piece& scales = with.scales;
-    const Piece& tail = with.tail;
+  TRANSLOAD_DEVICE void issue(const Piece& part, const Riders& riders, bool last, Step step) {
     while (stages_.issued != stages_.done) step();
-    const uint32_t s = stages_.next;
+    const uint32_t s = stages_.next, near = stages_.at(s), bytes = uint32_t(part.bytes);
+    const uint32_t scale_bytes = last ? riders.scale_bytes : 0, tail_bytes = last ? riders.tail_bytes : 0;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
-      ptx::barrier_expect(stages_.barrier(s), uint32_t(row.bytes + scales.bytes + tail.bytes));
-      ptx::bulk_load(stages_.at(s), row.from, uint32_t(row.bytes), stages_.barrier(s));
-      if (scales.bytes != 0)
-        ptx::bulk_load(stages_.at(s) + row.bytes, scales.from, uint32_t(scales.bytes), stages_.barrier(s));
-      if (tail.bytes != 0)
-        ptx::bulk_load(stages_.at(s) + row.bytes + scales.bytes, tail.from, uint32_t(tail.bytes), stages_.barrier(s));
+      const uint32_t barrier = stages_.barrier(s);
+      ptx::barrier_expect(barrier, bytes + scale_bytes + tail_bytes);
+      ptx::bulk_load(near, part.from, bytes, barrier);
+      if (scale_bytes != 0) ptx::bulk_load(near + bytes, riders.scales, scale_bytes, barrier);
+      if (tail_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.tail, tail_bytes, barrier);
     }
+    stages_.keep(s, {bytes, scale_bytes, tail_bytes, 0});
     __syncwarp();
-    row_.set(s, row.to);
-    tail_.set(s, tail.to);
-    scales_.set(s, scales.to);
-    scale_bytes_.set(s, uint32_t(scales.bytes));
-    size_.set(s, uint32_t(row.bytes) | uint32_t(tail.bytes) << 16);
+    row_.set(s, part.to);
+    if (scale_bytes != 0) scales_.set(s, riders.scales_to);
+    if (tail_bytes != 0) tail_.set(s, riders.tail_to);
     stages_.move_on();
   }
 
   Stages stages_;
   const uint32_t piece_, ride_room_;
-  // Of the move in each stage: where my lane's copy goes, and its bytes (row | tail << 16).
-  ByStage<char*> row_, tail_, scales_;
-  ByStage<uint32_t> size_, scale_bytes_;
+  ByStage<char*> row_, tail_, scales_;  // of the move in each stage: where my lane's copy goes
 };
 
 }  // namespace transload

@@ -94,7 +94,7 @@ TRANSLOAD_ROLE Destination final_place(const DispatchTrip& t, const Grants<W>& g
   const Word scales = planted<typename W::Plants>(Canary::kScalesByOrdinal) ? Word(to.ordinal) : row;
   return {grants.rows(p) + row * t.shape.row_bytes,
           t.shape.listed ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false,
-          grants.scales(p) + scales * t.shape.scale_bytes()};
+          t.shape.scales > 0 ? grants.scales(p) + scales * t.shape.scale_bytes() : nullptr};
 }
 
 // Members of the dispatch rings between peers that one lane fills: those of peers whose landing is not direct.
