@@ -48,7 +48,7 @@ class ScatterPipe {
     const bool ride = scale_bytes + tail_bytes <= ride_room_;
     Piece part{to.row, parts.row, parts.row_bytes};
     for (int k = 0; k < 3; ++k) {
-      const uint32_t each = even_piece(uint32_t(part.bytes), piece_);
+      const uint32_t each = part.bytes != 0 ? even_piece(uint32_t(part.bytes), piece_) : 0;
       for (uint64_t at = 0; at < part.bytes; at += each) {
         const bool last = at + each >= part.bytes, with = last && ride;
         issue({part.to != nullptr ? part.to + at : nullptr, part.from + at, last ? part.bytes - at : each},
