@@ -1,7 +1,7 @@
 // LAYOUT: what lay_out() (layout/plan.h) does, by a few CTAs of a device.
 //
 //   reads    the router's choices and weights, scales
-//   writes   tails (scales and headers), routes, the records of counts that notify sends, its part of the report
+//   writes   tails, staged scales, routes, the records of counts that notify sends, its part of the report
 //   ends     when all CTAs have counted, and each has written its share of the records
 //
 // A tile of tokens is counted by bits: one for each (token, column), so duplicates count once and no order shows.

@@ -65,7 +65,7 @@ class ScatterPipe {
 
   template <class Step>
   TRANSLOAD_DEVICE void move_part(const Piece& part, const Riders& riders, Step step) {
-    const uint32_t bytes = uint32_t(part.bytes), each = even_piece(bytes, piece_);
+    const uint32_t bytes = uint32_t(part.bytes), each = bytes == 0 ? 0 : even_piece(bytes, piece_);
     char* to = part.to;
     const char* from = part.from;
     for (uint32_t at = 0; at < bytes; at += each) {

@@ -42,13 +42,10 @@ TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const Header* he
   const int count = int(t.shape.top_k) - first;
   HeaderEntry entries[kCount];
   Choice choices[kCount];
-#pragma unroll
   for (int i = 0; i < kCount; ++i)
     if (i < count) entries[i] = w.peek(&header->entries()[first + i]);
-#pragma unroll
   for (int i = 0; i < kCount; ++i)
     if (i < count) choices[i] = choice_of(w, t, header, entries[i], first + i);
-#pragma unroll
   for (int i = 0; i < kCount; ++i) {
     if (i >= count) break;
     const uint64_t at = row * t.shape.top_k + uint32_t(first + i);

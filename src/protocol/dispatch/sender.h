@@ -43,7 +43,7 @@ struct DispatchSending {
   Outbox<W, RailLink> rails;
 };
 
-TRANSLOAD_HD Parts parts_of(const DispatchTrip& t, uint64_t token) {
+TRANSLOAD_HD Parts parts_at(const DispatchTrip& t, uint64_t token) {
   return {t.x + token * t.shape.row_bytes,
           t.shape.row_bytes,
           t.tails + token * t.shape.tail_bytes(),
@@ -80,7 +80,7 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
     w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
     w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
   }
-  w.scatter(parts_of(t, token), to, [&](Lane l) -> Destination {
+  w.scatter(parts_at(t, token), to, [&](Lane l) -> Destination {
     if (!mates.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);

@@ -52,7 +52,7 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
   return call;  // the board, the epoch and the counters are the kernel's to fill in
 }
 
-// Stages as long as an SM allows; tails of more than kRideMax bytes move by themselves.
+// Stages as long as an SM allows; scales and tails of more than kRideMax bytes move by themselves.
 NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
