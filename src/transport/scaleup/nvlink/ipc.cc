@@ -27,9 +27,42 @@ namespace {
 
 constexpr size_t kIpcUnitBytes = size_t(2) << 20;  // a handle shows whole blocks of this size: nothing of others in it
 
+// Zeros from cudaMalloc, which a CUDA IPC handle can name, and of which every GPU of the process can be given sight.
+class MallocBlock {
+ public:
+  MallocBlock(int device, size_t bytes) : device_(device) {
+    check_device_room(device, bytes, kWhat);
+    OnDevice here(device);
+    void* at = nullptr;
+    const cudaError_t error = cudaMalloc(&at, bytes);
+    if (error == cudaErrorMemoryAllocation) {  // others took it meanwhile, or it is in pieces
+      (void)cudaGetLastError();
+      throw_no_room(device, bytes, kWhat);
+    }
+    check_cuda(error, "cudaMalloc", device);
+    base_.reset(static_cast<char*>(at), Free{device});
+    zero_device(device, at, bytes);
+  }
+
+  char* base() const { return base_.get(); }
+  int device() const { return device_; }
+
+ private:
+  static constexpr const char* kWhat = "device region";
+  struct Free {
+    int device;
+    void operator()(char* at) const {
+      OnDevice here(device, std::nothrow);
+      if (here) cudaFree(at);
+    }
+  };
+  std::shared_ptr<char> base_;
+  int device_;
+};
+
 class PlainBacking : public DeviceBacking {
  public:
-  PlainBacking(int device, size_t bytes) : block_(device, bytes, "device region") { base_ = block_.base(); }
+  PlainBacking(int device, size_t bytes) : block_(device, bytes) { base_ = block_.base(); }
   void reach_from(int device) const override {
     OnDevice here(device);
     const cudaError_t error = cudaDeviceEnablePeerAccess(block_.device(), 0);
@@ -40,11 +73,11 @@ class PlainBacking : public DeviceBacking {
   }
 
  protected:
-  DeviceBlock block_;
+  MallocBlock block_;
 };
 
 struct Held {
-  DeviceBlock block;
+  MallocBlock block;
   Descriptor users;  // reads the end of the pipe once nobody maps the block
 };
 
