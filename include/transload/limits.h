@@ -22,7 +22,7 @@ Limits limits();
 
 // Bytes of one rank of a group. None of it but the slabs grows with tokens.
 struct MemoryReport {
-  uint64_t ring_bytes;     // rings of both links, send and receive halves
+  uint64_t ring_bytes;     // rings of both links; along rails that are not mapped, send and receive halves
   uint64_t counter_bytes;  // shared words, cards, mailboxes of counts
   uint64_t slab_bytes;     // room for leases
   uint64_t leased_bytes;   // of it, in use

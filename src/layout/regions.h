@@ -18,9 +18,10 @@ struct Geometry {
   uint32_t peers;  // of my node: differs between nodes, never between peers
   uint32_t channels, slots;
   uint32_t experts_of_rank_max;
-  uint64_t token_bytes;     // of the largest dispatched token
-  uint64_t sum_bytes;       // of the largest partial sum or combined row, weights included
-  uint32_t peer_slots = 0;  // of rings between peers; 0: as along rails
+  uint64_t token_bytes;       // of the largest dispatched token
+  uint64_t sum_bytes;         // of the largest partial sum or combined row, weights included
+  uint32_t peer_slots = 0;    // of rings between peers; 0: as along rails
+  bool mapped_rails = false;  // all of them: nothing is staged, so there are no send halves
 
   TRANSLOAD_HD constexpr uint32_t slots_between_peers() const { return peer_slots == 0 ? slots : peer_slots; }
 
@@ -118,10 +119,13 @@ struct NetworkRegion {
 };
 
 // What MemoryReport prints: the sum that plan() makes.
-constexpr const char* kRingFormula =
-    "channels x (peer slots x (peers x 2 x token bytes + peers x sources x sum bytes) + slots x (sources + nodes) x "
-    "(token bytes + sum bytes)), "
-    "sources = nodes x ceil(largest node / smallest node)";
+constexpr const char* ring_formula(const Geometry& g) {
+  return g.mapped_rails
+             ? "channels x (peer slots x (peers x 2 x token bytes + peers x sources x sum bytes) + slots x (sources x "
+               "token bytes + nodes x sum bytes)), sources = nodes x ceil(largest node / smallest node)"
+             : "channels x (peer slots x (peers x 2 x token bytes + peers x sources x sum bytes) + slots x (sources + "
+               "nodes) x (token bytes + sum bytes)), sources = nodes x ceil(largest node / smallest node)";
+}
 
 inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes) {
   RegionCursor at;
@@ -167,9 +171,10 @@ inline NetworkRegion NetworkRegion::plan(const Geometry& g, uint64_t card_bytes)
   r.combine.tail = at.take({kWordBytes, g.channels, g.nodes});
   r.combine.credit = at.take({kWordBytes, g.channels, sources});
   const uint64_t rings_begin = at.bytes;
-  r.dispatch.send = at.take({g.token_stride(), g.channels, g.nodes, g.slots});
+  const uint32_t staged = g.mapped_rails ? 0 : 1;
+  r.dispatch.send = at.take({g.token_stride(), g.channels, g.nodes * staged, g.slots});
   r.dispatch.recv = at.take({g.token_stride(), g.channels, sources, g.slots});
-  r.combine.send = at.take({g.sum_stride(), g.channels, sources, g.slots});
+  r.combine.send = at.take({g.sum_stride(), g.channels, sources * staged, g.slots});
   r.combine.recv = at.take({g.sum_stride(), g.channels, g.nodes, g.slots});
   r.ring_bytes = at.bytes - rings_begin;
   r.bytes = at.bytes;

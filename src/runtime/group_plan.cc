@@ -16,9 +16,9 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
   const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
   // A partial sum in fp32, and fp32 weights behind it.
   const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
-  return {map.ranks,     map.nodes,  map.fold, ranks.node_size_max(),
-          map.peers,     o.channels, o.slots,  placement.experts_of_rank_max(),
-          token.bytes(), sum_bytes,  o.peer_slots};
+  return {map.ranks,     map.nodes,  map.fold,     ranks.node_size_max(),
+          map.peers,     o.channels, o.slots,      placement.experts_of_rank_max(),
+          token.bytes(), sum_bytes,  o.peer_slots, o.device.device_type != kDLCPU};
 }
 
 }  // namespace

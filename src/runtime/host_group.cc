@@ -78,7 +78,7 @@ DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
 MemoryReport HostGroup::memory() const {
   const uint64_t rings = core.board.up.ring_bytes + core.board.net.ring_bytes;
   return {rings, core.board.up.bytes + core.board.net.bytes - rings, options.slab_bytes, core.arena->used(),
-          kRingFormula};
+          ring_formula(core.board.geometry)};
 }
 
 std::string HostGroup::scale_up_name() const { return map.peers > 1 ? "shm" : "none"; }

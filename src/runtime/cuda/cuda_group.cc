@@ -264,7 +264,8 @@ MemoryReport CudaGroup::memory() const {
   const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
   uint64_t own = 0;
   for (const DeviceBlock& block : blocks_) own += block.bytes();
-  return {rings, b.up.bytes + b.net.bytes - rings + own, options.slab_bytes, plan_.arena->used(), kRingFormula};
+  return {rings, b.up.bytes + b.net.bytes - rings + own, options.slab_bytes, plan_.arena->used(),
+          ring_formula(plan_.geometry)};
 }
 
 std::string CudaGroup::scale_up_name() const {

@@ -74,7 +74,7 @@ struct CudaGroup final : Group::Impl {
   CUstream_st* stream_of(const Stream& stream) const;
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
-  // Of a block, beside its desk: alike for all groups, because a device keeps one bound a kernel.
+  // For the stages and tables of a block: alike for all groups, because a device keeps one bound a kernel.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
   NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.

@@ -124,6 +124,20 @@ TEST(NetworkRegion, BlocksAreApart) {
   }
 }
 
+TEST(NetworkRegion, MappedRailsHaveNoSendHalves) {
+  for (Geometry g : geometries()) {
+    const NetworkRegion staged = NetworkRegion::plan(g, sizeof(Card));
+    g.mapped_rails = true;
+    const NetworkRegion r = NetworkRegion::plan(g, sizeof(Card));
+    EXPECT_EQ(r.dispatch.recv.offset, r.dispatch.send.offset);
+    EXPECT_EQ(r.combine.recv.offset, r.combine.send.offset);
+    EXPECT_EQ(r.ring_bytes,
+              uint64_t(g.channels) * g.slots * (g.sources() * g.token_stride() + g.nodes * g.sum_stride()));
+    EXPECT_EQ(staged.ring_bytes - r.ring_bytes,
+              uint64_t(g.channels) * g.slots * (g.nodes * g.token_stride() + g.sources() * g.sum_stride()));
+  }
+}
+
 bool same(const Block& a, const Block& b) {
   return a.offset == b.offset && a.unit == b.unit && a.n1 == b.n1 && a.n2 == b.n2 && a.n3 == b.n3;
 }
