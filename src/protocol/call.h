@@ -189,9 +189,9 @@ class Grants {
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
     if (waits(call)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
-    w.turns(peers, [&](int p) {
-      const Word handle = w.peek(&call.grant_of(uint32_t(p))->handle);
-      if (handle != call.card.handle && !w.failed()) w.broken(Broken::kHandle, b.map.mate(p), handle, call.card.handle);
+    auto handle = [&](int p) { return w.peek(&call.grant_of(uint32_t(p))->handle); };
+    w.turns(w.where(peers, [&](Lane p) { return handle(p) != call.card.handle; }), [&](int p) {
+      if (!w.failed()) w.broken(Broken::kHandle, b.map.mate(p), handle(p), call.card.handle);
     });
     if (w.failed()) return;
     w.each(peers, [&](Lane p) {

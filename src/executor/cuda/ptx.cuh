@@ -86,10 +86,11 @@ TRANSLOAD_DEVICE void store_relaxed(Word* at, Word value) {
 TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
   asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
 }
-// Adds one; acquire and release. What it was.
+// Adds one to a word that this GPU alone changes; acquire and release. What it was. Whoever comes last may publish for
+// all, to other GPUs too: what it has acquired goes with its own release.
 TRANSLOAD_DEVICE Word add_one(Word* at) {
   Word value;
-  asm volatile("atom.add.acq_rel.sys.global.u64 %0, [%1], 1;" : "=l"(value) : "l"(at) : "memory");
+  asm volatile("atom.add.acq_rel.gpu.global.u64 %0, [%1], 1;" : "=l"(value) : "l"(at) : "memory");
   return value;
 }
 
