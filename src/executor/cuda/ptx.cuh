@@ -94,17 +94,8 @@ TRANSLOAD_DEVICE Word add_one(Word* at) {
   return value;
 }
 
-// From near memory. May be moved and dropped like any load: its caller is a function of its own, past the barrier.
+// From and to near memory, where they stand: the bytes of a stage are there only past its barrier.
 TRANSLOAD_DEVICE uint4 near_load128(uint32_t at) {
-  uint4 value;
-  asm("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
-      : "r"(at));
-  return value;
-}
-
-// The same for what a warp keeps there and changes.
-TRANSLOAD_DEVICE uint4 near_kept128(uint32_t at) {
   uint4 value;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
@@ -112,7 +103,7 @@ TRANSLOAD_DEVICE uint4 near_kept128(uint32_t at) {
                : "memory");
   return value;
 }
-TRANSLOAD_DEVICE void near_keep128(uint32_t at, const uint4& value) {
+TRANSLOAD_DEVICE void near_store128(uint32_t at, const uint4& value) {
   asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(value.x), "r"(value.y), "r"(value.z),
                "r"(value.w)
                : "memory");

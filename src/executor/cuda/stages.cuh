@@ -34,9 +34,9 @@ struct Stages {
   TRANSLOAD_DEVICE uint32_t at(uint32_t stage) const { return base + stage * stage_bytes; }
   TRANSLOAD_DEVICE uint32_t barrier(uint32_t stage) const { return desk + uint32_t(sizeof(uint64_t)) * stage; }
   // What is kept of a stage's move, alike for all lanes.
-  TRANSLOAD_DEVICE uint4 kept(uint32_t stage) const { return ptx::near_kept128(place_of(stage)); }
+  TRANSLOAD_DEVICE uint4 kept(uint32_t stage) const { return ptx::near_load128(place_of(stage)); }
   TRANSLOAD_DEVICE void keep(uint32_t stage, const uint4& value) const {
-    if (lane_of_thread() == 0) ptx::near_keep128(place_of(stage), value);
+    if (lane_of_thread() == 0) ptx::near_store128(place_of(stage), value);
   }
   TRANSLOAD_DEVICE bool full() const { return issued - done == uint32_t(kStages); }
   TRANSLOAD_DEVICE void await_oldest() {
