@@ -36,6 +36,7 @@ struct Board {
   TRANSLOAD_HD PeerWord peer_word(uint32_t p, uint64_t offset) const {
     return {reinterpret_cast<Word*>(peer[p] + offset), map.mate(p)};
   }
+  TRANSLOAD_HD RailWord rail_word(uint32_t rank, uint64_t offset) const { return {offset, rank, mapped[rank]}; }
   // Where bytes for a rail are stored: at the rail itself if it is mapped, else in my own send half, to be put from
   // there.
   TRANSLOAD_HD char* toward(uint32_t rank, uint64_t send_offset, uint64_t recv_offset) const {

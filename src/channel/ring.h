@@ -6,6 +6,7 @@
 // message.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "base/canary.h"
 #include "base/set.h"
@@ -20,6 +21,11 @@ TRANSLOAD_HD Block strided(Block slots, uint64_t stride) {
 
 // Rings to and from peers: one hop over memory. Member m = peer * lanes + lane; the far end knows me as far(m).
 struct PeerLink {
+  // What the far end of a member is reached by: from tables of the board, which a role reads once.
+  struct Far {
+    char* region;
+    uint32_t rank;
+  };
   const Board* board;
   const PeerRings* rings;  // of the board
   const Positions* positions;
@@ -33,24 +39,36 @@ struct PeerLink {
   TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings->lanes + m % rings->lanes; }
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings->tail.at(channel, m)); }
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings->credit.at(channel, m)); }
-  TRANSLOAD_HD PeerWord far_tail(uint32_t m) const {
-    return board->peer_word(peer(m), rings->tail.at(channel, far(m)));
+  TRANSLOAD_HD Far far_end(uint32_t m) const { return {board->peer[peer(m)], whom(m)}; }
+  TRANSLOAD_HD PeerWord far_tail(const Far& f, uint32_t m) const {
+    return {reinterpret_cast<Word*>(f.region + rings->tail.at(channel, far(m))), f.rank};
   }
-  TRANSLOAD_HD PeerWord far_credit(uint32_t m) const {
-    return board->peer_word(peer(m), rings->credit.at(channel, far(m)));
+  TRANSLOAD_HD PeerWord far_credit(const Far& f, uint32_t m) const {
+    return {reinterpret_cast<Word*>(f.region + rings->credit.at(channel, far(m))), f.rank};
   }
-  TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
-    return board->peer[peer(m)] + strided(rings->slots, stride).at(channel, far(m), slot);
+  TRANSLOAD_HD char* fill(const Far& f, uint32_t m, uint32_t slot) const {
+    return f.region + strided(rings->slots, stride).at(channel, far(m), slot);
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
     return board->mine() + strided(rings->slots, stride).at(channel, m, slot);
   }
-  TRANSLOAD_HD const Word* drained(uint32_t) const { return board->always; }
-  TRANSLOAD_HD bool staged(uint32_t) const { return false; }
+  TRANSLOAD_HD const Word* drained(const Far&, uint32_t) const { return board->always; }
+  TRANSLOAD_HD bool staged(const Far&) const { return false; }
 };
 
 // Rings along rails: one hop over the network, staged unless the rail is mapped. Members are nodes or source slots.
 struct RailLink {
+  struct Far {
+    char* mapped;  // its network region, or null: staged
+    uint32_t rank, index;
+  };
+  // A slot that was filled, to be put.
+  struct Filled {
+    uint32_t member, number;
+    Word tail_after;
+    uint64_t bytes;
+  };
+
   const Board* board;
   const RailRings* rings;
   const Positions* positions;
@@ -64,29 +82,40 @@ struct RailLink {
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return others[m].rank; }
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_net_word(rings->tail.at(channel, m)); }
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_net_word(rings->credit.at(channel, m)); }
-  TRANSLOAD_HD RailWord far_tail(uint32_t m) const { return {rings->tail.at(channel, others[m].index), whom(m)}; }
-  TRANSLOAD_HD RailWord far_credit(uint32_t m) const { return {rings->credit.at(channel, others[m].index), whom(m)}; }
-  TRANSLOAD_HD uint64_t recv_offset(uint32_t m, uint32_t slot) const {
-    return strided(rings->recv, stride).at(channel, others[m].index, slot);
+  TRANSLOAD_HD Far far_end(uint32_t m) const {
+    const Counterpart& other = others[m];
+    return {other.rank == kNobody ? nullptr : board->mapped[other.rank], other.rank, other.index};
   }
-  TRANSLOAD_HD char* fill(uint32_t m, uint32_t slot) const {
-    return board->toward(whom(m), strided(rings->send, stride).at(channel, m, slot), recv_offset(m, slot));
+  TRANSLOAD_HD RailWord far_tail(const Far& f, uint32_t) const {
+    return {rings->tail.at(channel, f.index), f.rank, f.mapped};
+  }
+  TRANSLOAD_HD RailWord far_credit(const Far& f, uint32_t) const {
+    return {rings->credit.at(channel, f.index), f.rank, f.mapped};
+  }
+  TRANSLOAD_HD uint64_t recv_offset(const Far& f, uint32_t slot) const {
+    return strided(rings->recv, stride).at(channel, f.index, slot);
+  }
+  TRANSLOAD_HD char* fill(const Far& f, uint32_t m, uint32_t slot) const {
+    return staged(f) ? board->network + strided(rings->send, stride).at(channel, m, slot)
+                     : f.mapped + recv_offset(f, slot);
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
     return board->network + strided(rings->recv, stride).at(channel, m, slot);
   }
   TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions->drained + uint64_t(channel) * count + m; }
-  TRANSLOAD_HD const Word* drained(uint32_t m) const { return staged(m) ? drained_word(m) : board->always; }
-  TRANSLOAD_HD bool staged(uint32_t m) const { return whom(m) != kNobody && board->staged(whom(m)); }
+  TRANSLOAD_HD const Word* drained(const Far& f, uint32_t m) const {
+    return staged(f) ? drained_word(m) : board->always;
+  }
+  TRANSLOAD_HD bool staged(const Far& f) const { return f.mapped == nullptr && f.rank != kNobody; }
   // The put that carries what was staged in a slot.
-  TRANSLOAD_HD Put put(uint32_t m, uint32_t slot, Word tail_after, uint64_t bytes) const {
-    return {fill(m, slot),
-            recv_offset(m, slot),
-            bytes,
-            whom(m),
-            drained_word(m),
-            tail_after,
-            strided(rings->send, stride).unit - bytes};
+  TRANSLOAD_HD Put put(const Far& f, const Filled& slot) const {
+    return {fill(f, slot.member, slot.number),
+            recv_offset(f, slot.number),
+            slot.bytes,
+            f.rank,
+            drained_word(slot.member),
+            slot.tail_after,
+            strided(rings->send, stride).unit - slot.bytes};
   }
 };
 
@@ -97,6 +126,9 @@ class Outbox {
  public:
   TRANSLOAD_ROLE Outbox(W& w, const Link& link)
       : link_(link),
+        far_(w.template table<typename Link::Far>(int(link.members()),
+                                                  [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
+        slot_(w.template table<uint32_t>(int(link.members()), [](Lane) { return uint32_t(0); })),
         tail_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         credited_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         drained_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
@@ -105,28 +137,37 @@ class Outbox {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       tail_[m] = link_.positions->sent[at(m)];
+      slot_[m] = uint32_t(tail_[m] % slots());
       credited_[m] = 0;
-      drained_[m] = link_.staged(m) ? Word(0) : ~Word(0);
+      drained_[m] = link_.staged(far_[m]) ? Word(0) : ~Word(0);
     });
   }
 
-  TRANSLOAD_ROLE char* next(int m) const { return link_.fill(m, slot(m)); }
-  TRANSLOAD_ROLE bool staged(int m) const { return link_.staged(m); }
+  TRANSLOAD_ROLE char* next(int m) const { return link_.fill(far_[m], m, slot(m)); }
+  TRANSLOAD_ROLE bool staged(int m) const { return link_.staged(far_[m]); }
   // What must be so before the next slot may be filled: the consumer has taken it, and the network has read it.
   TRANSLOAD_ROLE Need credit_need(int m) const {
-    return {link_.credit(m), least_credit(m), link_.whom(m), Waiting::kCredit};
+    return {link_.credit(m), least_credit(m), far_[m].rank, Waiting::kCredit};
   }
-  TRANSLOAD_ROLE Need drain_need(int m) const { return {link_.drained(m), least(m), link_.whom(m), Waiting::kDrained}; }
+  TRANSLOAD_ROLE Need drain_need(int m) const {
+    return {link_.drained(far_[m], m), least(m), far_[m].rank, Waiting::kDrained};
+  }
   TRANSLOAD_ROLE bool credited(int m) const { return credited_[m] >= least_credit(m); }
   TRANSLOAD_ROLE bool drained(int m) const { return drained_[m] >= least(m) || planted<Plants>(Canary::kSourceReused); }
   TRANSLOAD_ROLE Word& credited_seen(int m) { return credited_[m]; }
   TRANSLOAD_ROLE Word& drained_seen(int m) { return drained_[m]; }
-  TRANSLOAD_ROLE Put put(int m, uint64_t bytes) const { return link_.put(m, slot(m), tail_[m] + 1, bytes); }
-  TRANSLOAD_ROLE bool wraps(int m) const { return tail_[m] >= slots() && slot(m) == 0; }
-  TRANSLOAD_ROLE void advance(int m) { ++tail_[m]; }
+  TRANSLOAD_ROLE Put put(int m, uint64_t bytes) const {
+    return link_.put(far_[m], {uint32_t(m), slot(m), tail_[m] + 1, bytes});
+  }
+  TRANSLOAD_ROLE bool wraps(int m) const { return tail_[m] >= slots() && slot_[m] == 0; }
+  TRANSLOAD_ROLE void advance(int m) {
+    ++tail_[m];
+    slot_[m] = slot_[m] + 1 == slots() ? 0 : slot_[m] + 1;
+  }
   TRANSLOAD_ROLE auto mark(int m) const {
-    const auto word = link_.far_tail(planted<Plants>(Canary::kCountToWrongReader) ? beside(m) : m);
-    return Mark<decltype(link_.far_tail(0))>{word, tail_[m]};
+    const int to = planted<Plants>(Canary::kCountToWrongReader) ? beside(m) : m;
+    const auto word = link_.far_tail(far_[to], to);
+    return Mark<std::remove_const_t<decltype(word)>>{word, tail_[m]};
   }
   // At the end of a channel: what the next call starts from.
   TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
@@ -138,22 +179,23 @@ class Outbox {
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
   TRANSLOAD_ROLE uint32_t slots() const { return link_.slots(); }
   TRANSLOAD_ROLE uint32_t slot(int m) const {
-    const uint32_t i = uint32_t(tail_[m] % slots());
-    return i == 0 && tail_[m] > 0 && planted<Plants>(Canary::kRingWrap) ? slots() - 1 : i;
+    return slot_[m] == 0 && tail_[m] > 0 && planted<Plants>(Canary::kRingWrap) ? slots() - 1 : slot_[m];
   }
   TRANSLOAD_ROLE Word least(int m) const { return tail_[m] < slots() ? 0 : tail_[m] + 1 - slots(); }
   TRANSLOAD_ROLE Word least_credit(int m) const {
     return least(m) - Word(least(m) > 0 && planted<Plants>(Canary::kCreditOffByOne));
   }
   // For kCountToWrongReader: the next member with somebody behind it.
-  TRANSLOAD_ROLE uint32_t beside(uint32_t m) const {
-    do m = (m + 1) % link_.members();
-    while (link_.whom(m) == kNobody);
+  TRANSLOAD_ROLE int beside(int m) const {
+    do m = (m + 1) % int(link_.members());
+    while (far_[m].rank == kNobody);
     return m;
   }
 
   using Plants = typename W::Plants;
   Link link_;
+  typename W::template Table<typename Link::Far> far_;
+  typename W::template Table<uint32_t> slot_;  // tail mod slots, which would take a division a token
   typename W::template Table<Word> tail_, credited_, drained_;
 };
 
@@ -163,27 +205,37 @@ class Inbox {
  public:
   TRANSLOAD_ROLE Inbox(W& w, const Link& link)
       : link_(link),
+        far_(w.template table<typename Link::Far>(int(link.members()),
+                                                  [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
+        slot_(w.template table<uint32_t>(int(link.members()), [](Lane) { return uint32_t(0); })),
         head_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         seen_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
   TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
-    w.each(mine, [&](Lane m) { head_[m] = seen_[m] = link_.positions->taken[at(m)]; });
+    w.each(mine, [&](Lane m) {
+      head_[m] = seen_[m] = link_.positions->taken[at(m)];
+      slot_[m] = uint32_t(head_[m] % link_.slots());
+    });
   }
 
   TRANSLOAD_ROLE bool arrived(int m) const { return seen_[m] > head_[m]; }
-  TRANSLOAD_ROLE Need need(int m) const { return {link_.tail(m), head_[m] + 1, link_.whom(m)}; }
+  TRANSLOAD_ROLE Need need(int m) const { return {link_.tail(m), head_[m] + 1, far_[m].rank}; }
   TRANSLOAD_ROLE Word& seen(int m) { return seen_[m]; }
   // How many have arrived and are not taken; where the first of them lies, and the second.
   TRANSLOAD_ROLE uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
-  TRANSLOAD_ROLE const char* first(int m) const { return at_position(m, head_[m]); }
-  TRANSLOAD_ROLE const char* second(int m) const { return at_position(m, head_[m] + 1); }
-  TRANSLOAD_ROLE void advance(int m) { ++head_[m]; }
+  TRANSLOAD_ROLE const char* first(int m) const { return link_.taken(m, slot_[m]); }
+  TRANSLOAD_ROLE const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
+  TRANSLOAD_ROLE void advance(int m) {
+    ++head_[m];
+    slot_[m] = after(slot_[m]);
+  }
   TRANSLOAD_ROLE auto mark(int m) const {
     Word count = head_[m];
     if (planted<Plants>(Canary::kCreditTwice)) ++count;
     if (planted<Plants>(Canary::kCreditNever)) count = link_.positions->taken[at(m)] + 1;  // the call's first alone
-    return Mark<decltype(link_.far_credit(0))>{link_.far_credit(m), count};
+    const auto word = link_.far_credit(far_[m], m);
+    return Mark<std::remove_const_t<decltype(word)>>{word, count};
   }
   TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
     w.each(mine, [&](Lane m) { link_.positions->taken[at(m)] = head_[m]; });
@@ -191,12 +243,12 @@ class Inbox {
 
  private:
   TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
-  TRANSLOAD_ROLE const char* at_position(int m, Word position) const {
-    return link_.taken(m, uint32_t(position % link_.slots()));
-  }
+  TRANSLOAD_ROLE uint32_t after(uint32_t slot) const { return slot + 1 == link_.slots() ? 0 : slot + 1; }
 
   using Plants = typename W::Plants;
   Link link_;
+  typename W::template Table<typename Link::Far> far_;
+  typename W::template Table<uint32_t> slot_;  // head mod slots
   typename W::template Table<Word> head_, seen_;
 };
 

@@ -18,6 +18,7 @@ struct PeerWord {
 struct RailWord {
   uint64_t offset;  // bytes from the start of that rank's network region
   uint32_t rank;
+  char* mapped = nullptr;  // that region, where a warp here may store to it; null: the transport carries the count
 };
 
 // What a wait is for, in the words of a Fault.

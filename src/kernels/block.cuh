@@ -9,6 +9,9 @@
 namespace transload {
 
 TRANSLOAD_DEVICE uint32_t warp_of_block() { return threadIdx.x / 32; }
+// Warps that open a call before they play their role. Not one: cards must not delay grants.
+constexpr uint32_t kGranter = kWarpsOfBlock - 1, kOpener = kWarpsOfBlock - 2;
+
 TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + warp_of_block(); }
 
 // What the host leaves open. The trip is a copy that no memory holds, and the board stays where it is, in the kernel's
@@ -35,8 +38,8 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
   char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                                                    : mine + kStages * shape.stage_bytes;
-  const CudaRank rank{launch.board.mapped,  &call.state->gave_up, &call.host->abort, &call.host->fault,
-                      call.host->waits_for, call.deadline_ns,     &launch.areas};
+  const CudaRank rank{&call.state->gave_up, &call.host->abort, &call.host->fault,
+                      call.host->waits_for, call.deadline_ns,  &launch.areas};
   return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
 }
 

@@ -21,9 +21,12 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
     return stand_up(w, launch.call, true);
   }
   auto w = make_warp<ReducePipe>(near, launch);
-  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
-  if (opener) {
+  const bool grants = warp_of_grid() == kGranter;
+  if (grants) {
     write_grants(t.call, launch.grant);
+    grant_call(w, t.call);
+  }
+  if (warp_of_grid() == kOpener) {
     write_card(t.call);
     open_call(w, t.call);
   }
@@ -31,7 +34,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
     run_combine_forwarder(w, t);
   else
     run_combine_receiver(w, t);
-  if (opener) close_call(w, t.call);
+  if (grants) close_call(w, t.call);
   stand_up(w, launch.call, true);
 }
 

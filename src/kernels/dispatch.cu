@@ -16,25 +16,23 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   seat(t.call, launch.board, launch.call);
   auto w = make_warp<ScatterPipe>(near, launch);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
-  const bool opener = warp_of_grid() == kWarpsOfBlock - 1;
-  if (opener) {
+  const bool grants = warp_of_grid() == kGranter;
+  if (grants) {
     write_grants(t.call, launch.grant);
+    grant_call(w, t.call);
+  }
+  if (launch.opens && warp_of_grid() == kOpener) {
     write_card(t.call);
-    if (launch.opens) {
-      open_call(w, t.call);
-    } else {
-      w.enter(Role::kNotify, -1);
-      show_grants(w, t.call);
-    }
+    open_call(w, t.call);
   }
-  if (place < forwarders) {
+  const bool receives = place >= forwarders && place < forwarders + launch.cast.receivers;
+  if (place < forwarders)
     run_dispatch_forwarder(w, t);
-  } else {
-    if (place >= forwarders + launch.cast.receivers) run_dispatch_sender(w, t);
-    // Nobody waits for a direct landing's receiver: whoever has sent becomes one.
-    if (t.direct || place < forwarders + launch.cast.receivers) run_dispatch_receiver(w, t);
-  }
-  if (opener) close_call(w, t.call);
+  else if (!receives)
+    run_dispatch_sender(w, t);
+  // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
+  if (t.direct || receives) run_dispatch_receiver(w, t);
+  if (grants && !(t.direct && t.shape.listed)) close_call(w, t.call);  // else it has waited already
   stand_up(w, launch.call, true);
 }
 

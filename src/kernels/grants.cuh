@@ -8,16 +8,14 @@ namespace transload {
 // By one warp. As GroupCore::write_grants.
 TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
   const RankMap& map = call.board->map;
-  for (uint32_t p = 0; p < map.peers; ++p) {
-    auto* const to = reinterpret_cast<Grant*>(grant.room + p * call.grant_bytes);
-    if (lane_of_thread() == 0)
-      *to = {call.epoch(), call.card.handle, grant.direct, grant.rows, grant.scales, grant.tails, grant.rows_max};
-    const RankMap theirs = map.as_peer(p);
-    for (uint32_t s = uint32_t(lane_of_thread()); s < map.sources(); s += 32) {
-      const uint32_t source = theirs.source_rank(s);
-      to->row_base()[s] = source == kNobody ? 0 : grant.row_base[source];
-    }
+  const uint32_t sources = map.sources();
+  auto to_peer = [&](uint32_t p) { return reinterpret_cast<Grant*>(grant.room + p * call.grant_bytes); };
+  for (uint32_t i = uint32_t(lane_of_thread()); i < map.peers * sources; i += 32) {
+    const uint32_t source = map.as_peer(i / sources).source_rank(i % sources);
+    to_peer(i / sources)->row_base()[i % sources] = source == kNobody ? 0 : grant.row_base[source];
   }
+  for (uint32_t p = uint32_t(lane_of_thread()); p < map.peers; p += 32)
+    *to_peer(p) = {call.epoch(), call.card.handle, grant.direct, grant.rows, grant.scales, grant.tails, grant.rows_max};
   __syncwarp();
 }
 

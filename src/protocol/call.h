@@ -5,6 +5,7 @@
 #include "base/canary.h"
 #include "channel/board.h"
 #include "channel/card.h"
+#include "layout/channels.h"
 #include "layout/token.h"
 #include "protocol/warp.h"
 
@@ -55,7 +56,7 @@ TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) 
   });
   w.put(who, [&](Lane m) { return Put{call.staged_card(), place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
   w.publish(who, [&](Lane m) {
-    return Mark<RailWord>{{to.words->at(to.others[m].index), to.others[m].rank}, call.epoch()};
+    return Mark<RailWord>{b.rail_word(to.others[m].rank, to.words->at(to.others[m].index)), call.epoch()};
   });
 }
 
@@ -64,6 +65,7 @@ TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) 
 template <Warp W>
 TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
   const Board& b = *call.board;
+  if (b.map.nodes == 1) return;
   auto staged = [&](const Counterpart* others, uint32_t count) {
     return !w.where(present(w, others, count), [&](Lane m) { return b.staged(others[m].rank); }).empty();
   };
@@ -84,14 +86,21 @@ TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
                  sizeof(Card)};
   });
   w.publish(peers, [&](Lane p) { return Mark<PeerWord>{b.peer_word(p, b.up.card_word.at(b.map.peer)), call.epoch()}; });
+  if (b.map.nodes == 1) return;
   show_card_to(w, call, CardTargets{b.rails, b.map.nodes, &b.net.source_card_word, &b.net.source_card});
   show_card_to(w, call, CardTargets{b.sources, b.map.sources(), &b.net.rail_card_word, &b.net.rail_card});
 }
 
-template <Warp W>
-TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card& other, uint32_t rank) {
+// The first thing in which two cards differ.
+struct Difference {
+  bool found;
+  Broken what;
+  Word seen, expected;
+};
+TRANSLOAD_HD Difference difference(const Card& mine, const Card& other) {
+  Difference first{};
   auto same = [&](Broken what, Word expected, Word seen) {
-    if (seen != expected && !w.failed()) w.broken(what, rank, seen, expected);
+    if (seen != expected && !first.found) first = {true, what, seen, expected};
   };
   same(Broken::kOperation, Word(mine.operation), Word(other.operation));
   same(Broken::kHandle, mine.handle, other.handle);
@@ -102,6 +111,7 @@ TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card& other, uint32_t 
   same(Broken::kChannels, mine.channels, other.channels);
   same(Broken::kWire, mine.wire, other.wire);
   same(Broken::kWeights, mine.weights, other.weights);
+  return first;
 }
 
 // Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
@@ -122,11 +132,15 @@ TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, typename W::Members o
           return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
         },
         seen);
-    w.turns(ready, [&](int m) {
-      const char* const card = at.base + at.cards->at(call.parity(), m);
-      compare(w, call.card, w.peek(reinterpret_cast<const Card*>(card)), whom(m));
-      open.remove(m);
+    auto found = [&](int m) {
+      const char* const card = at.base + at.cards->at(call.parity(), uint32_t(m));
+      return difference(call.card, w.peek(reinterpret_cast<const Card*>(card)));
+    };
+    w.turns(w.where(ready, [&](Lane m) { return found(m).found; }), [&](int m) {
+      const Difference d = found(m);
+      if (!w.failed()) w.broken(d.what, whom(m), d.seen, d.expected);
     });
+    w.turns(ready, [&](int m) { open.remove(m); });
   }
 }
 
@@ -135,6 +149,7 @@ TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
   const Board& b = *call.board;
   check_cards_of(w, call, W::Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
                  [&](int p) { return b.map.mate(p); });
+  if (b.map.nodes == 1) return;
   check_cards_of(w, call, present(w, b.sources, b.map.sources()),
                  CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
                  [&](int m) { return b.sources[m].rank; });
@@ -156,12 +171,19 @@ TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
   });
 }
 
-// OPENER of a call whose cards have not been shown yet: one warp a rank.
+// GRANTER: one warp a rank. All that touch other ranks' memory wait for it, so nothing comes before it.
+template <Warp W>
+TRANSLOAD_ROLE void grant_call(W& w, const Call& call) {
+  w.enter(Role::kNotify, -1);
+  show_grants(w, call);
+  w.settle();
+}
+
+// OPENER of a call whose cards have not been shown yet: one warp a rank, the granter or another.
 template <Warp W>
 TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
   w.enter(Role::kNotify, -1);
   show_cards(w, call);
-  show_grants(w, call);
   check_cards(w, call);
   w.settle();
 }
@@ -172,6 +194,7 @@ struct Granted {
   char* scales;
   char* tails;
   Word rows_max;
+  Word handle;  // of the granter's card
 };
 
 // The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
@@ -189,22 +212,18 @@ class Grants {
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
     if (waits(call)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
-    auto handle = [&](int p) { return w.peek(&call.grant_of(uint32_t(p))->handle); };
-    w.turns(w.where(peers, [&](Lane p) { return handle(p) != call.card.handle; }), [&](int p) {
-      if (!w.failed()) w.broken(Broken::kHandle, b.map.mate(p), handle(p), call.card.handle);
+    // All of it is asked for before any of it is used: it comes from far.
+    w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
+      const uint32_t p = uint32_t(m.i) / sources_;
+      const Grant* const g = call.grant_of(p);
+      const Word base = w.peek(g->row_base() + uint32_t(m.i) % sources_);
+      if (uint32_t(m.i) % sources_ == 0) granted_[int(p)] = granted(w, *g, b.peer[p]);
+      row_base_[m] = base;
     });
-    if (w.failed()) return;
-    w.each(peers, [&](Lane p) {
-      const Grant* g = call.grant_of(uint32_t(p.i));
-      const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-      char* const base = b.peer[p];
-      granted_[p] = {w.peek(&g->direct) != 0 ? base + (w.peek(&g->rows) & kept) : nullptr, base + w.peek(&g->scales),
-                     base + w.peek(&g->tails), w.peek(&g->rows_max)};
+    w.turns(w.where(peers, [&](Lane p) { return granted_[p].handle != call.card.handle; }), [&](int p) {
+      if (!w.failed()) w.broken(Broken::kHandle, b.map.mate(p), granted_[p].handle, call.card.handle);
     });
     all_direct_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
-    w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
-      row_base_[m] = w.peek(call.grant_of(uint32_t(m.i) / sources_)->row_base() + uint32_t(m.i) % sources_);
-    });
   }
 
   TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].rows != nullptr; }
@@ -223,6 +242,12 @@ class Grants {
 
  private:
   using Plants = typename W::Plants;
+  TRANSLOAD_ROLE static Granted granted(W& w, const Grant& g, char* base) {
+    const Word direct = w.peek(&g.direct), rows = w.peek(&g.rows), scales = w.peek(&g.scales), tails = w.peek(&g.tails),
+               rows_max = w.peek(&g.rows_max), handle = w.peek(&g.handle);
+    const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
+    return {direct != 0 ? base + (rows & kept) : nullptr, base + scales, base + tails, rows_max, handle};
+  }
   TRANSLOAD_ROLE static bool waits(const Call& call) {
     if (planted<Plants>(Canary::kNoGrantWait)) return false;
     return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
@@ -284,12 +309,13 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
 // Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at
 // each end or soon gets it.
 //
-// A claim comes from far: a body may ask for the next one, ahead(), when it begins its last token. Not earlier: another
-// warp might get to that channel sooner.
+// A claim comes from far: the first is asked for at once, before anything that a role waits for, and a body may ask for
+// the next one, ahead(), when it begins its last token. Not earlier: another warp might get to that channel sooner.
 template <Warp W>
 class Claims {
  public:
-  TRANSLOAD_ROLE Claims(W& w, Word* ticket) : w_(w), ticket_(ticket), claimed_(w.claim(ticket)) {}
+  TRANSLOAD_ROLE Claims(W& w, const Call& call, Role role)
+      : w_(w), ticket_(call.tickets + int(role)), claimed_(w.claim(ticket_)) {}
 
   TRANSLOAD_ROLE void ahead() {
     if (!asked_) claimed_ = w_.claim(ticket_);
@@ -308,31 +334,25 @@ class Claims {
   bool asked_ = true;
 };
 
-// body(part, claims) for each part that the warp gets: a channel, or where no ring is needed any share of the tokens.
+// body(part) for each part that the warp gets of `parts`: a channel, or where no ring is needed a share of the tokens.
 template <Warp W, class Body>
-TRANSLOAD_ROLE void each_part(W& w, const Call& call, Role role, uint32_t parts, Body body) {
+TRANSLOAD_ROLE void each_part(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
   Word end = parts;
   if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
-  Claims<W> claims(w, call.tickets + int(role));
   for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
     const bool backwards = role == Role::kSender && planted<typename W::Plants>(Canary::kClaimBackwards);
     const uint32_t part = backwards ? parts - 1 - uint32_t(c) : uint32_t(c);
     w.enter(role, int(part));
-    body(part, claims);
+    body(part);
   }
 }
-template <Warp W, class Body>
-TRANSLOAD_ROLE void each_channel(W& w, const Call& call, Role role, Body body) {
-  each_part(w, call, role, call.channels(), body);
-}
 
-// Parts of my tokens for warps that need no ring: smaller than channels, because links are not shared out fairly and
-// the last part to end is waited for.
+// How my tokens are shared out to the warps that send them, or sum what comes back of them: by channels, or where no
+// ring is needed by less, because links are not shared out fairly and the last warp to end is waited for.
 template <Warp W>
-TRANSLOAD_ROLE uint32_t parts_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
-  constexpr uint64_t kTokensOfPart = 4;
-  const uint64_t shares = call.board->map.nodes == 1 && grants.all_direct() ? tokens / kTokensOfPart : 0;
-  return shares > call.channels() ? uint32_t(shares) : call.channels();
+TRANSLOAD_ROLE Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
+  if (call.board->map.nodes > 1 || !grants.all_direct()) return Shares::channels(tokens, call.channels());
+  return Shares::of_warps(tokens, call.arrivals_expected);
 }
 
 }  // namespace transload

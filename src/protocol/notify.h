@@ -48,7 +48,7 @@ TRANSLOAD_ROLE void send_counts(W& w, const NotifyTrip& t) {
     return Put{b.network + staged(n), place(n), g.node_counts_bytes(), b.rails[n].rank, nullptr, 0};
   });
   w.publish(rails, [&](Lane n) {
-    return Mark<RailWord>{{b.net.counts_word.at(b.rails[n].index), b.rails[n].rank}, t.use};
+    return Mark<RailWord>{b.rail_word(b.rails[n].rank, b.net.counts_word.at(b.rails[n].index)), t.use};
   });
 }
 

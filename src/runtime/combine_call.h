@@ -115,7 +115,10 @@ class CombineCall {
     const bool forwards = g_.map.nodes > 1;
     call_.arrivals_expected = warps * (1 + (forwards ? 1 : 0) + (pull_ ? 0 : 1));
     const CombineTrip t = trip();
-    std::vector<Task> tasks{[&](W& w) { open_call(w, t.call); }};
+    std::vector<Task> tasks{[&](W& w) {
+      grant_call(w, t.call);
+      open_call(w, t.call);
+    }};
     for (uint32_t i = 0; i < warps; ++i) {
       if (!pull_) tasks.push_back([&](W& w) { run_combine_sender(w, t); });
       if (forwards) tasks.push_back([&](W& w) { run_combine_forwarder(w, t); });

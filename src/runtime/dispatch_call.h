@@ -262,13 +262,10 @@ class DispatchCall {
     g_.set_phase(Phase::kDispatch, rows_to_move());
     const DispatchTrip t = trip();
     std::vector<Task> tasks;
-    if (in_.handle)
-      tasks.push_back([&](W& w) { open_call(w, t.call); });
-    else
-      tasks.push_back([&](W& w) {
-        w.enter(Role::kNotify, -1);
-        show_grants(w, t.call);
-      });
+    tasks.push_back([&](W& w) {
+      grant_call(w, t.call);
+      if (in_.handle) open_call(w, t.call);
+    });
     for (uint32_t i = 0; i < warps; ++i) {
       tasks.push_back([&](W& w) { run_dispatch_receiver(w, t); });
       if (forwards) tasks.push_back([&](W& w) { run_dispatch_forwarder(w, t); });

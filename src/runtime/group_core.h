@@ -216,7 +216,7 @@ void GroupCore<W>::try_paths() {
     w.enter(Role::kNotify, -1);
     auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
       w.publish(present(w, others, count), [&](Lane m) {
-        return Mark<RailWord>{{word(others[m]), others[m].rank}, 1};
+        return Mark<RailWord>{board.rail_word(others[m].rank, word(others[m])), 1};
       });
     };
     greet(board.rails, map.nodes, [&](const Counterpart& c) { return board.net.hello.at(map.nodes + c.index); });

@@ -232,7 +232,7 @@ class Stage {
   template <class Pipe, class Rung>
   void start(const Rung& rung, const int (&agents)[2], const Setting& setting = {}) {
     static_assert(kStageBytesMin % kLineBytes == 0);
-    const uint32_t tail_room = 512;
+    const uint32_t tail_room = 512 + kLaneKeepBytes;
     const NearShape near{setting.piece_bytes,  std::max(kStageBytesMin, setting.piece_bytes + tail_room),
                          kTableBytes,          setting.publish_every,
                          setting.credit_every, nullptr};
@@ -246,8 +246,7 @@ class Stage {
       if (agents[s] == 0) continue;
       use(s);
       Side& side = sides_[s];
-      const CudaRank rank{side.mapped,
-                          reinterpret_cast<Word*>(side.gave_up),
+      const CudaRank rank{reinterpret_cast<Word*>(side.gave_up),
                           &side.page->abort,
                           &side.page->fault,
                           side.page->waits_for,

@@ -43,6 +43,7 @@ TRANSLOAD_DEVICE void for_mine(Set set, F body) {
 }
 template <class F>
 TRANSLOAD_DEVICE void for_mine(const CudaMembers& members, F body) {
+#pragma unroll 1
   for (uint32_t bits = members.bits; bits != 0; bits &= bits - 1)
     body(Lane{lane_of_thread() + 32 * (__ffs(int(bits)) - 1)});
 }

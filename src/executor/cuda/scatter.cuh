@@ -11,7 +11,7 @@ class ScatterPipe {
   static constexpr int kLandedAfter = 4;
 
   TRANSLOAD_DEVICE ScatterPipe(const Stages& stages, const NearShape& shape)
-      : stages_(stages), piece_(shape.piece_bytes), ride_room_(shape.stage_bytes - shape.piece_bytes) {
+      : stages_(stages), piece_(shape.piece_bytes), ride_room_(shape.stage_bytes - shape.piece_bytes - kLaneKeepBytes) {
     stages_.begin();
   }
 
@@ -29,10 +29,7 @@ class ScatterPipe {
     const uint4 bytes = stages_.kept(s);  // row, scales, tail
     stages_.await_oldest();
     if (char* const row = row_.get(s)) ptx::bulk_store(row, near, bytes.x);
-    if (bytes.y != 0)
-      if (char* const scales = scales_.get(s)) ptx::bulk_store(scales, near + bytes.x, bytes.y);
-    if (bytes.z != 0)
-      if (char* const tail = tail_.get(s)) ptx::bulk_store(tail, near + bytes.x + bytes.y, bytes.z);
+    if ((bytes.y | bytes.z) != 0) store_riders(s, bytes);
     ptx::bulk_commit();
     __syncwarp();
     stages_.finish();
@@ -94,14 +91,31 @@ class ScatterPipe {
     stages_.keep(s, {bytes, scale_bytes, tail_bytes, 0});
     __syncwarp();
     row_.set(s, part.to);
-    if (scale_bytes != 0) scales_.set(s, riders.scales_to);
-    if (tail_bytes != 0) tail_.set(s, riders.tail_to);
+    if ((scale_bytes | tail_bytes) != 0) keep_riders(s, riders);
     stages_.move_on();
+  }
+
+  // Where scales and tail of my lane's copy go: in near memory, for most pieces have neither.
+  TRANSLOAD_DEVICE uint32_t lane_place(uint32_t stage) const {
+    return stages_.at(stage) + stages_.stage_bytes - kLaneKeepBytes + uint32_t(lane_of_thread()) * 16;
+  }
+  TRANSLOAD_DEVICE void keep_riders(uint32_t stage, const Riders& riders) const {
+    const auto scales = reinterpret_cast<uint64_t>(riders.scales_to), tail = reinterpret_cast<uint64_t>(riders.tail_to);
+    ptx::near_store128(lane_place(stage),
+                       {uint32_t(scales), uint32_t(scales >> 32), uint32_t(tail), uint32_t(tail >> 32)});
+  }
+  TRANSLOAD_DEVICE void store_riders(uint32_t stage, const uint4& bytes) const {
+    const uint32_t near = stages_.at(stage);
+    const uint4 kept = ptx::near_load128(lane_place(stage));
+    char* const scales = reinterpret_cast<char*>(uint64_t(kept.y) << 32 | kept.x);
+    char* const tail = reinterpret_cast<char*>(uint64_t(kept.w) << 32 | kept.z);
+    if (bytes.y != 0 && scales != nullptr) ptx::bulk_store(scales, near + bytes.x, bytes.y);
+    if (bytes.z != 0 && tail != nullptr) ptx::bulk_store(tail, near + bytes.x + bytes.y, bytes.z);
   }
 
   Stages stages_;
   const uint32_t piece_, ride_room_;
-  ByStage<char*> row_, tail_, scales_;  // of the move in each stage: where my lane's copy goes
+  ByStage<char*> row_;  // of the move in each stage: where my lane's copy goes
 };
 
 }  // namespace transload

@@ -79,8 +79,12 @@ struct ByStage {
 
 // Pieces of `bytes`, all but the last of whole lines and alike, none over `most`.
 TRANSLOAD_DEVICE uint32_t even_piece(uint32_t bytes, uint32_t most) {
-  const uint32_t pieces = (bytes + most - 1) / most;
-  return ((bytes + pieces - 1) / pieces + kLineBytes - 1) / kLineBytes * kLineBytes;
+  uint32_t each = bytes;
+  if (bytes > most) {
+    const uint32_t pieces = bytes <= 2 * most ? 2 : (bytes + most - 1) / most;
+    each = pieces == 2 ? (bytes + 1) / 2 : (bytes + pieces - 1) / pieces;  // most rows: no division
+  }
+  return (each + kLineBytes - 1) / kLineBytes * kLineBytes;
 }
 
 }  // namespace transload

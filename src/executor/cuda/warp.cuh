@@ -8,6 +8,7 @@
 #include "base/canary.h"
 #include "executor/cuda/checks.cuh"
 #include "executor/cuda/marks.cuh"
+#include "executor/cuda/plain.cuh"
 #include "executor/cuda/reduce.cuh"
 #include "executor/cuda/scatter.cuh"
 #include "protocol/warp.h"
@@ -79,6 +80,7 @@ class CudaWarp {
     T* const values = reinterpret_cast<T*>(tables_ + begin);
     // The host gave room for the largest tables of a role: table_bytes_of() in kernels/near.h.
     __syncwarp();  // whatever lay there has been read
+#pragma unroll 1
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
     __syncwarp();
     used_ = end;
@@ -183,20 +185,24 @@ class CudaWarp {
     if constexpr (kBulk)
       pipe_.move(bulk, mine, [&] { step(); });
     else
-      plain_copies(set, {mine.row, parts.row, parts.row_bytes});
-    if (bulk.scale_bytes != parts.scale_bytes) plain_copies(set, {mine.scales, parts.scales, parts.scale_bytes});
-    if (bulk.tail_bytes != parts.tail_bytes) plain_copies(set, {mine.tail, parts.tail, parts.tail_bytes});
+      plain_copies({mine.row, parts.row, uint32_t(parts.row_bytes)});
+    if (bulk.scale_bytes != parts.scale_bytes) plain_copies({mine.scales, parts.scales, uint32_t(parts.scale_bytes)});
+    if (bulk.tail_bytes != parts.tail_bytes) plain_copies({mine.tail, parts.tail, uint32_t(parts.tail_bytes)});
   }
 
   template <class S, class F>
   TRANSLOAD_DEVICE void copy(const S& set, F piece) {
     if (!alike(checks::shape_of(set)) || failed_) return;
-    for_turns(set, [&](int m) {
-      const Piece p = piece(Lane{m});
-      if (!alike(p.to, p.from, p.bytes) || !stores({p.to, p.bytes})) return;
-      plain_copy(p);
-    });
-    __syncwarp();
+    for (int tile = 0; tile < tiles_of(set); ++tile) {
+      const uint32_t bits = tile_of(set, tile);
+      LanePiece mine{nullptr, nullptr, 0};
+      if (bits >> lane_ & 1) {
+        const Piece p = piece(Lane{tile * 32 + lane_});
+        mine = {p.to, p.from, uint32_t(p.bytes)};
+      }
+      if (!stores({mine.to, mine.bytes})) return;
+      copy_pieces(bits, mine);
+    }
   }
 
   // A rail that is mapped needs no put: moves store to it. Others are not reached from a GPU yet: see limits().
@@ -223,7 +229,7 @@ class CudaWarp {
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
       if (!rows.row_f32 && shape.elements % kVector == 0)
         return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });
-    plain_sum(into, shape, sum, from);
+    sum_plainly(into, shape, sum, from);
   }
 
   // Marks.
@@ -447,7 +453,7 @@ class CudaWarp {
 
   TRANSLOAD_DEVICE Word* address(const PeerWord& word) const { return word.at; }
   TRANSLOAD_DEVICE Word* address(const RailWord& word) const {
-    return reinterpret_cast<Word*>(rank_.mapped[word.rank] + word.offset);
+    return reinterpret_cast<Word*>(word.mapped + word.offset);
   }
   TRANSLOAD_DEVICE static uint32_t tile_of(Set set, int) { return set.bits; }
   TRANSLOAD_DEVICE static uint32_t tile_of(const CudaMembers& members, int tile) {
@@ -508,33 +514,10 @@ class CudaWarp {
   TRANSLOAD_DEVICE static bool odd(const char* at, uint64_t bytes) {
     return ((bytes | reinterpret_cast<uint64_t>(at)) & 15) != 0;
   }
-  // One piece, by the whole warp.
-  TRANSLOAD_DEVICE void plain_copy(const Piece& p) {
-    const uint64_t whole = p.bytes / 16 * 16;
-    if (((reinterpret_cast<uint64_t>(p.to) | reinterpret_cast<uint64_t>(p.from)) & 15) == 0) {
-      constexpr int kAtOnce = 4;  // loads in flight
-      for (uint64_t i = uint64_t(lane_) * 16; i < whole; i += 512 * kAtOnce) {
-        uint4 values[kAtOnce];
-#pragma unroll
-        for (int k = 0; k < kAtOnce; ++k)
-          if (i + 512 * k < whole) values[k] = ptx::load128(p.from + i + 512 * k);
-#pragma unroll
-        for (int k = 0; k < kAtOnce; ++k)
-          if (i + 512 * k < whole) *reinterpret_cast<uint4*>(p.to + i + 512 * k) = values[k];
-      }
-      for (uint64_t i = whole + uint64_t(lane_) * 4; i < p.bytes; i += 128)
-        *reinterpret_cast<uint32_t*>(p.to + i) = ptx::load32(p.from + i);
-      return;
-    }
-    for (uint64_t i = uint64_t(lane_) * 4; i < p.bytes; i += 128)
-      *reinterpret_cast<uint32_t*>(p.to + i) = ptx::load32(p.from + i);
-  }
-  // `mine.to` of each lane, where it is not null.
-  TRANSLOAD_DEVICE void plain_copies(Set set, const Piece& mine) {
-    for_turns(set, [&](int l) {
-      char* const to = reinterpret_cast<char*>(from_lane(reinterpret_cast<Word>(mine.to), l));
-      if (to != nullptr) plain_copy({to, mine.from, mine.bytes});
-    });
+  // To `mine.to` of each lane, where it is not null.
+  TRANSLOAD_DEVICE static void plain_copies(const LanePiece& mine) {
+    for (uint32_t bits = __ballot_sync(kAllLanes, mine.to != nullptr); bits != 0; bits &= bits - 1)
+      copy_first<1, 4>(bits, mine);
     __syncwarp();
   }
 
@@ -548,38 +531,6 @@ class CudaWarp {
     if (sum.here.has(lane_)) return {from, place + uint32_t((sum.here & below).count()) * row, row};
     place += uint32_t(rows.here) * row;
     return {from, place + uint32_t((sum.after & below).count()) * part, part};
-  }
-
-  TRANSLOAD_DEVICE static float load_scalar(const char* at, uint64_t i, bool f32) {
-    if (f32) return __uint_as_float(ptx::load32(at + i * 4));
-    return __uint_as_float(uint32_t(*reinterpret_cast<const volatile uint16_t*>(at + i * 2)) << 16);
-  }
-  TRANSLOAD_DEVICE void plain_sum(char* into, const SumShape& shape, const Sum& sum, const char* from) {
-    const bool row_f32 = shape.row == Scalar::kF32, part_f32 = shape.part == Scalar::kF32;
-    const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
-    for (uint64_t base = 0; base < shape.elements; base += 32) {
-      const uint64_t i = base + uint64_t(lane_);
-      const bool in = i < shape.elements;
-      float total = biased ? -0.0f : 0.0f, node = 0.0f;
-      for (const char* bias : shape.bias)
-        if (bias != nullptr && in) total += load_scalar(bias, i, row_f32);
-      auto add = [&](Set set, float& to, bool f32) {
-        for_turns(set, [&](int l) {
-          const char* const row = reinterpret_cast<const char*>(from_lane(reinterpret_cast<Word>(from), l));
-          if (in) to += load_scalar(row, i, f32);
-        });
-      };
-      add(sum.before, total, part_f32);
-      add(sum.here, node, row_f32);
-      if (!sum.here.empty()) total += node;
-      add(sum.after, total, part_f32);
-      if (!in) continue;
-      if (shape.out == Scalar::kF32)
-        reinterpret_cast<float*>(into)[i] = canonical(total);
-      else
-        reinterpret_cast<__nv_bfloat16*>(into)[i] = __float2bfloat16_rn(total);
-    }
-    __syncwarp();
   }
 
   Pipe pipe_;

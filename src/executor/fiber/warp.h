@@ -409,9 +409,8 @@ class FiberWarp {
     return {word.at, {0, word.rank}, count, credit};
   }
   PendingMark pending(const RailWord& word, Word count, bool credit) {
-    char* const base = memory_.rail_base(word.rank);
-    if (base == nullptr) return {nullptr, word, count, credit};
-    return {reinterpret_cast<Word*>(base + word.offset), {0, word.rank}, count, credit};
+    if (word.mapped == nullptr) return {nullptr, word, count, credit};
+    return {reinterpret_cast<Word*>(word.mapped + word.offset), {0, word.rank}, count, credit};
   }
 
   template <class S, class F>

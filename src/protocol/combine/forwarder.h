@@ -139,7 +139,7 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
   w.enter(Role::kForwarder, -1);
-  const Grants<W> grants(w, t.call);
+  Claims<W> claims(w, t.call, Role::kForwarder);
   const int origins = int(t.call.board->map.sources());
   auto zero = [](Lane) { return Word(0); };
   Returning<W> r{{w, t.toward_origins()},
@@ -148,13 +148,14 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
                  w.template table<Word>(origins, zero),
                  w.template table<Word>(origins, zero),
                  w.template table<int>(origins, [](Lane) { return kGateCredit; })};
+  const typename W::Members served = present(w, t.call.board->sources, t.call.board->map.sources());
+  const Grants<W> grants(w, t.call);
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
   const uint32_t lanes = t.call.board->up.combine.lanes;
   const typename W::Members forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % lanes != t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
   });
-  const typename W::Members served = present(w, t.call.board->sources, t.call.board->map.sources());
-  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel, Claims<W>&) {
+  each_part(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
     r.out.begin(w, channel, served);
     r.rings.begin(w, channel, forwarded);
     return_channel(w, t, grants, r, channel);

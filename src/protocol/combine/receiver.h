@@ -85,19 +85,20 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
-  const Grants<W> grants(w, t.call);
+  Claims<W> claims(w, t.call, Role::kReceiver);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
+  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  const Grants<W> grants(w, t.call);
   const uint32_t lanes = t.call.board->up.combine.lanes;
   const typename W::Members own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % lanes == t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
   });
-  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
-  const Cut cut{t.tokens, parts_of(t.call, grants, t.tokens)};
-  each_part(w, t.call, Role::kReceiver, cut.channels, [&](uint32_t part, Claims<W>& claims) {
+  const Shares shares = shares_of(t.call, grants, t.tokens);
+  each_part(w, claims, Role::kReceiver, shares.parts(), [&](uint32_t part) {
     c.in.begin(w, part, nodes);
     c.rings.begin(w, part, own);
-    const uint64_t end = cut.end(part);
-    auto routed = routed_from(w, t.routes, t.width, cut.begin(part), end);
+    const uint64_t end = shares.end(part);
+    auto routed = routed_from(w, t.routes, t.width, shares.begin(part), end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);

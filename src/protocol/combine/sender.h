@@ -56,6 +56,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
 template <Warp W>
 TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
+  Claims<W> claims(w, t.call, Role::kSender);
   reached<typename W::Plants>(Situation::kSourcePush);
   const int ranks = int(t.call.board->map.ranks);
   auto zero = [](Lane) { return Word(0); };
@@ -64,7 +65,7 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
                         w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
   const typename W::Members rings = W::Members::first(int(t.peers().members()));
-  each_channel(w, t.call, Role::kSender, [&](uint32_t channel, Claims<W>&) {
+  each_part(w, claims, Role::kSender, t.call.channels(), [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);
     w.each(W::Members::first(ranks), [&](Lane s) {
       out.next[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel));

@@ -62,19 +62,22 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
   });
 }
 
-// Whose turn it is, and in which channel.
+// Whose turn it is, and what the counts announced of it: tokens of that rank in this channel.
 struct Served {
   int source;
-  uint32_t channel;
+  uint32_t rank;
+  uint64_t begin, end;
 };
+TRANSLOAD_HD Served served(const DispatchTrip& t, int source, uint32_t channel) {
+  const Cut cut{t.source_tokens[source], t.call.channels()};
+  return {source, t.call.board->sources[source].rank, cut.begin(channel), cut.end(channel)};
+}
 
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
-TRANSLOAD_ROLE bool header_fits(W& w, const DispatchTrip& t, const Header& header, Served served) {
-  const uint32_t rank = t.call.board->sources[served.source].rank, token = header.token;
-  const Cut cut{t.source_tokens[served.source], t.call.channels()};
-  const bool fits = header.source == rank && token >= cut.begin(served.channel) && token < cut.end(served.channel);
-  if (!fits) w.broken(Broken::kHeader, rank, token, cut.begin(served.channel));
+TRANSLOAD_ROLE bool header_fits(W& w, const Header& header, const Served& of) {
+  const bool fits = header.source == of.rank && header.token >= of.begin && header.token < of.end;
+  if (!fits) w.broken(Broken::kHeader, of.rank, header.token, of.begin);
   return fits;
 }
 
@@ -139,8 +142,8 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 // All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
 template <Warp W>
 TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
-                                   Served served) {
-  const int source = served.source;
+                                   const Served& of) {
+  const int source = of.source;
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
   const uint64_t end = last - first < waiting ? last : first + waiting;
   if (first == end) return;
@@ -148,7 +151,7 @@ TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
     const bool more = entry + 1 < end;
     const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
-    if (!header_fits(w, t, come.header, served)) return;
+    if (!header_fits(w, come.header, of)) return;
     if (!forward_token(w, t, grants, f, NextToken<W>{come, source})) return;
     come = next;
   }
@@ -175,7 +178,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
       });
-      forward_source(w, t, grants, f, Served{s, channel});
+      forward_source(w, t, grants, f, served(t, s, channel));
       w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });
@@ -186,7 +189,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
 template <Warp W>
 TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   w.enter(Role::kForwarder, -1);
-  const Grants<W> grants(w, t.call);
+  Claims<W> claims(w, t.call, Role::kForwarder);
   const int sources = int(t.call.board->map.sources());
   auto zero = [](Lane) { return Word(0); };
   Forwarding<W> f{{w, t.from_sources<W>()},
@@ -195,9 +198,10 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
                   w.template table<int>(sources, [](Lane) { return kGateTokens; })};
-  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneForwarder),
-                            all = present(w, t.call.board->sources, t.call.board->map.sources());
-  each_channel(w, t.call, Role::kForwarder, [&](uint32_t channel, Claims<W>&) {
+  const typename W::Members all = present(w, t.call.board->sources, t.call.board->map.sources());
+  const Grants<W> grants(w, t.call);
+  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneForwarder);
+  each_part(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
     f.in.begin(w, channel, all);
     f.rings.begin(w, channel, my_rings);
     forward_channel(w, t, grants, f, channel);

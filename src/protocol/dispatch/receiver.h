@@ -30,54 +30,56 @@ struct Choice {
 };
 template <Warp W>
 TRANSLOAD_ROLE Choice choice_of(W& w, const DispatchTrip& t, const Header* header, const HeaderEntry& e, int choice) {
-  const bool mine = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts &&
-                    t.experts.owner[e.expert] == t.call.board->map.me && !chosen_before(w, header, choice, e.expert);
-  return mine ? Choice{int32_t(t.experts.local(uint32_t(e.expert))), e.weight} : Choice{-1, 0.0f};
+  const uint32_t me = t.call.board->map.me;
+  const bool known = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts;
+  const uint32_t expert = known ? uint32_t(e.expert) : 0;
+  // Both are asked for, whoever owns the expert.
+  const uint32_t owner = t.experts.owner[expert], place = t.experts.place[expert];
+  const bool mine = known && owner == me && !chosen_before(w, header, choice, e.expert);
+  return mine ? Choice{int32_t(place - t.experts.rank_begin[me]), e.weight} : Choice{-1, 0.0f};
 }
 
-// Choices [first, first + kCount) of a token, as far as there are, to the caller's columns of its row. What a step
-// reads comes from far, so all of a step is asked for before any of it is used.
+struct Numbers {
+  uint32_t first, end;
+};
+// The choices of some rows that follow each other, numbered over all of them: mine are first, first + kSetMax, and so
+// on, kCount of them, as far as there are. What they read comes from far, so all is asked for before any of it is used.
 template <int kCount, Warp W>
-TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const Header* header, uint64_t row, int first) {
-  const int count = int(t.shape.top_k) - first;
+TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const char* tails, uint64_t row, Numbers numbers) {
   HeaderEntry entries[kCount];
   Choice choices[kCount];
-  for (int i = 0; i < kCount; ++i)
-    if (i < count) entries[i] = w.peek(&header->entries()[first + i]);
-  for (int i = 0; i < kCount; ++i)
-    if (i < count) choices[i] = choice_of(w, t, header, entries[i], first + i);
-  for (int i = 0; i < kCount; ++i) {
-    if (i >= count) break;
-    const uint64_t at = row * t.shape.top_k + uint32_t(first + i);
-    t.topk_idx[at] = choices[i].expert;
-    t.topk_weights[at] = choices[i].weight;
-  }
+  auto each = [&](auto body) {
+    for (int i = 0; i < kCount; ++i)
+      if (const uint32_t n = numbers.first + uint32_t(i) * kSetMax; n < numbers.end) body(i, n);
+  };
+  auto header = [&](uint32_t n) { return header_at(tails + n / t.shape.top_k * t.shape.tail_bytes()); };
+  each([&](int i, uint32_t n) { entries[i] = w.peek(&header(n)->entries()[n % t.shape.top_k]); });
+  each([&](int i, uint32_t n) { choices[i] = choice_of(w, t, header(n), entries[i], int(n % t.shape.top_k)); });
+  each([&](int i, uint32_t n) {
+    t.topk_idx[row * t.shape.top_k + n] = choices[i].expert;
+    t.topk_weights[row * t.shape.top_k + n] = choices[i].weight;
+  });
 }
 
-template <Warp W>
-TRANSLOAD_ROLE void unpack_source(W& w, const DispatchTrip& t, const Header* header, uint64_t row) {
-  const Header head = w.peek(header);
+template <class W>
+TRANSLOAD_ROLE void write_source(const DispatchTrip& t, const Header& head, uint64_t row) {
   t.source[row * 2] = int32_t(head.source);
   t.source[row * 2 + 1] = int32_t(head.token);
   t.row_token[row] = head.token;
 }
 
-// From the header of a token to the caller's columns of its row, by the whole warp.
+// From the headers of tokens to the caller's columns of their rows, which follow each other. Neighbouring lanes take
+// neighbouring choices.
 template <Warp W>
-TRANSLOAD_ROLE void unpack(W& w, const DispatchTrip& t, const Header* header, uint64_t row) {
-  w.once([&] { unpack_source(w, t, header, row); });
-  w.each(Set::first(int(t.shape.top_k)), [&](Lane l) { unpack_choices<1>(w, t, header, row, l); });
-}
-
-// The same for rows that follow each other, a lane for each: their loads overlap.
-template <Warp W>
-TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, uint64_t first, int count) {
-  w.each(Set::first(count), [&](Lane l) {
-    const uint64_t row = first + uint32_t(l.i);
-    const Header* const header = header_at(t.row_tails + row * t.shape.tail_bytes());
-    unpack_source(w, t, header, row);
-    constexpr int kAtOnce = 4;
-    for (int k = 0; k < int(t.shape.top_k); k += kAtOnce) unpack_choices<kAtOnce>(w, t, header, row, k);
+TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, const char* tails, uint64_t row, int count) {
+  constexpr int kAtOnce = 4;
+  const uint32_t choices = uint32_t(count) * t.shape.top_k;
+  w.each(Set::first(kSetMax), [&](Lane l) {
+    Header head{};
+    if (l < count) head = w.peek(header_at(tails + l * t.shape.tail_bytes()));
+    for (uint32_t first = uint32_t(l.i); first < choices; first += kSetMax * kAtOnce)
+      unpack_choices<kAtOnce>(w, t, tails, row, {first, choices});
+    if (l < count) write_source<W>(t, head, row + uint32_t(l.i));
   });
 }
 
@@ -132,7 +134,7 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   w.scatter(parts_in(t, slot), Set::only(0), [&](Lane) -> Destination {
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
-  if (t.shape.listed) unpack(w, t, header, row);
+  if (t.shape.listed) unpack_rows(w, t, slot + t.shape.tail_at(), row, 1);
   w.each(W::Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
   w.credit(W::Members::only(member), [&](Lane m) { return r.in.mark(m); });
   return true;
@@ -177,17 +179,19 @@ TRANSLOAD_ROLE void unpack_channel(W& w, const DispatchTrip& t, uint32_t channel
   const Cut cut{t.rows_kept(), t.call.channels()};
   const uint64_t end = cut.end(channel);
   for (uint64_t row = cut.begin(channel); row < end; row += kSetMax)
-    unpack_rows(w, t, row, end - row < kSetMax ? int(end - row) : kSetMax);
+    unpack_rows(w, t, t.row_tails + row * t.shape.tail_bytes(), row, end - row < kSetMax ? int(end - row) : kSetMax);
 }
 
 template <Warp W>
 TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
+  if (t.direct) reached<typename W::Plants>(Situation::kLandingDirect);
+  if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
+  Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
-    reached<typename W::Plants>(Situation::kLandingDirect);
     wait_for_peers(w, t.call);
-    if (w.failed() || !t.shape.listed) return;  // rows and scales are in their places
-    return each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>& claims) {
+    if (w.failed()) return;
+    return each_part(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
       claims.ahead();
       unpack_channel(w, t, channel);
     });
@@ -196,7 +200,7 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   const int members = int(t.call.board->map.peers * kDispatchLanes);
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
-  each_channel(w, t.call, Role::kReceiver, [&](uint32_t channel, Claims<W>&) {
+  each_part(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
     r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);
     receive_channel(w, t, r);

@@ -74,8 +74,10 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
   if (w.failed() && !planted<typename W::Plants>(Canary::kWriteAfterAbort)) return;
-  const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
-  if (!wrapping.empty()) reached<typename W::Plants>(Situation::kRingWrap);
+  if constexpr (W::Plants::kLive) {
+    const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
+    if (!wrapping.empty()) reached<typename W::Plants>(Situation::kRingWrap);
+  }
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes)) {
     w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
     w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
@@ -95,15 +97,16 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
 template <Warp W>
 TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
-  const Grants<W> grants(w, t.call);
+  Claims<W> claims(w, t.call, Role::kSender);
   DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
-  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneSender),
-                            nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
-  const Cut cut{t.tokens, parts_of(t.call, grants, t.tokens)};
-  each_part(w, t.call, Role::kSender, cut.channels, [&](uint32_t part, Claims<W>& claims) {
+  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  const Grants<W> grants(w, t.call);
+  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneSender);
+  const Shares shares = shares_of(t.call, grants, t.tokens);
+  each_part(w, claims, Role::kSender, shares.parts(), [&](uint32_t part) {
     out.rings.begin(w, part, my_rings);
     out.rails.begin(w, part, nodes);
-    const uint64_t begin = cut.begin(part), end = cut.end(part);
+    const uint64_t begin = shares.begin(part), end = shares.end(part);
     if (begin == end) reached<typename W::Plants>(Situation::kChannelEmpty);
     auto routed = routed_from(w, t.routes, t.width, begin, end);
     for (; routed.number < end && !w.failed();) {

@@ -95,7 +95,10 @@ class CardsStage final : public Stage {
     }};
   }
 
-  void open(W& w, uint32_t rank) { open_call(w, own_[rank].call); }
+  void open(W& w, uint32_t rank) {
+    grant_call(w, own_[rank].call);
+    open_call(w, own_[rank].call);
+  }
   void close(W& w, uint32_t rank) { close_call(w, own_[rank].call); }
 
   void store(W& w, uint32_t rank, int warp) {

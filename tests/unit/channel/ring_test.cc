@@ -93,13 +93,14 @@ TEST(PeerLink, BothEndsMeanTheSamePlaces) {
           PeerLink out = all.peers(from), in = all.peers(to);
           out.channel = in.channel = channel;
           const uint32_t m = to * kDispatchLanes + lane, far = from * kDispatchLanes + lane;
+          const PeerLink::Far there = out.far_end(m), here = in.far_end(far);
           ASSERT_EQ(out.whom(m), to);
           ASSERT_EQ(out.far(m), far);
-          for (uint32_t slot = 0; slot < 4; ++slot) ASSERT_EQ(out.fill(m, slot), in.taken(far, slot));
-          ASSERT_EQ(out.far_tail(m).at, in.tail(far));
-          ASSERT_EQ(out.far_tail(m).rank, to);
-          ASSERT_EQ(in.far_credit(far).at, out.credit(m));
-          ASSERT_FALSE(out.staged(m));
+          for (uint32_t slot = 0; slot < 4; ++slot) ASSERT_EQ(out.fill(there, m, slot), in.taken(far, slot));
+          ASSERT_EQ(out.far_tail(there, m).at, in.tail(far));
+          ASSERT_EQ(out.far_tail(there, m).rank, to);
+          ASSERT_EQ(in.far_credit(here, far).at, out.credit(m));
+          ASSERT_FALSE(out.staged(there));
         }
 }
 
@@ -114,20 +115,23 @@ TEST(RailLink, BothEndsMeanTheSamePlaces) {
         const uint32_t to = out.whom(node), slot_there = out.others[node].index;
         RailLink in = all.from_sources(to);
         out.channel = in.channel = 2;
+        const RailLink::Far there = out.far_end(node), here = in.far_end(slot_there);
         ASSERT_EQ(in.whom(slot_there), from);
         ASSERT_EQ(in.others[slot_there].index, node);
-        ASSERT_EQ(all.net(to) + out.far_tail(node).offset, reinterpret_cast<const char*>(in.tail(slot_there)));
-        ASSERT_EQ(all.net(from) + in.far_credit(slot_there).offset, reinterpret_cast<const char*>(out.credit(node)));
-        ASSERT_EQ(out.staged(node), !mapped);
+        ASSERT_EQ(all.net(to) + out.far_tail(there, node).offset, reinterpret_cast<const char*>(in.tail(slot_there)));
+        ASSERT_EQ(all.net(from) + in.far_credit(here, slot_there).offset,
+                  reinterpret_cast<const char*>(out.credit(node)));
+        ASSERT_EQ(out.far_tail(there, node).mapped, mapped ? all.net(to) : nullptr);
+        ASSERT_EQ(out.staged(there), !mapped);
         for (uint32_t slot = 0; slot < 3; ++slot) {
-          const Put put = out.put(node, slot, 7, 64);
+          const Put put = out.put(there, {node, slot, 7, 64});
           ASSERT_EQ(all.net(to) + put.offset, in.taken(slot_there, slot));
           ASSERT_EQ(put.rank, to);
           ASSERT_EQ(put.drained_count, 7u);
           if (mapped)
-            ASSERT_EQ(out.fill(node, slot), in.taken(slot_there, slot));
+            ASSERT_EQ(out.fill(there, node, slot), in.taken(slot_there, slot));
           else
-            ASSERT_EQ(put.from, out.fill(node, slot));
+            ASSERT_EQ(put.from, out.fill(there, node, slot));
         }
       }
   }
@@ -150,7 +154,7 @@ TEST(Outbox, AsksForTheCreditOfTheSlotBefore) {
     ASSERT_EQ(out.wraps(m), sent >= 3 && sent % 3 == 0);
     PeerLink link = all.peers(0);
     link.channel = 1;
-    ASSERT_EQ(out.next(m), link.fill(uint32_t(m), uint32_t(sent % 3)));
+    ASSERT_EQ(out.next(m), link.fill(link.far_end(uint32_t(m)), uint32_t(m), uint32_t(sent % 3)));
     out.advance(m);
     ASSERT_EQ(out.mark(m).count, sent + 1);
   }
