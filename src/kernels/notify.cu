@@ -1,4 +1,4 @@
-// Notify and plan: the role of protocol/notify.h by one warp, what its counts say by the other ones of the block.
+// Notify and plan: the role of protocol/notify.h by two warps, what its counts say by the other ones of the block.
 #include <cuda_runtime.h>
 
 #include "kernels/block.cuh"
@@ -21,41 +21,51 @@ struct NoMoves {
   TRANSLOAD_DEVICE void finish_one() {}
 };
 
-constexpr uint32_t kNotifyWarps = 16;  // the first notifies, the others plan
-constexpr uint32_t kPlanners = kNotifyWarps - 1;
-constexpr uint32_t kCounted = 1, kVerdict = 2;  // barriers: the counts are here; do the cards match
+// One warp is for counts, one for cards: all that run_notify() does. The others plan.
+constexpr uint32_t kNotifyWarps = 16, kPlanners = kNotifyWarps - 2, kTellers = tellers_of(kPlanners);
+// Where they meet: those of counts and plan; those of cards and what the host is told.
+constexpr uint32_t kCounted = 1, kVerdict = 2;
 
-// What the warp that notifies has found.
 struct Findings {
-  bool counted, failed;
+  bool counted, matched;  // the counts of all ranks are here; all cards match mine
 };
 
-TRANSLOAD_DEVICE void notify(char* near, const NotifyLaunch& launch, const NotifyTrip& t, Findings& found) {
+TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const NotifyTrip& t, Findings& found) {
   auto w = make_warp<NoMoves>(near, launch);
-  write_card(t.call);
+  w.enter(Role::kNotify, -1);
   exchange_counts(w, t);
-  const bool counted = !w.failed();
-  if (lane_of_thread() == 0) found.counted = counted;
-  meet(kCounted, kNotifyWarps);
-  check_cards(w, t.call);
   w.settle();
-  if (lane_of_thread() == 0) found.failed = w.failed();
-  if (counted) meet(kVerdict, 1 + tellers_of(kPlanners));
+  if (lane_of_thread() == 0) found.counted = !w.failed();
+  meet(kCounted, 1 + kPlanners);
+  w.retire();
+}
+
+TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const Call& call, Findings& found) {
+  auto w = make_warp<NoMoves>(near, launch);
+  w.enter(Role::kNotify, -1);
+  write_card(call);
+  show_cards(w, call);
+  check_cards(w, call);
+  w.settle();
+  if (lane_of_thread() == 0) found.matched = !w.failed();
+  meet(kVerdict, 1 + kTellers);
   w.retire();
 }
 
 TRANSLOAD_DEVICE void plan(const NotifyLaunch& launch, const NotifyTrip& t, const Findings& found) {
   PlanArgs args = launch.plan;
   args.board = &launch.board;
+  const PlanMoment moment{t.use, t.call.epoch(), warp_of_block() - 2, kPlanners};
+  auto may_tell = [&] {
+    meet(kVerdict, 1 + kTellers);
+    return found.matched;
+  };
   auto counts_here = [&] {
-    meet(kCounted, kNotifyWarps);
+    meet(kCounted, 1 + kPlanners);
+    if (!found.counted && moment.warp < kTellers) may_tell();  // the cards are waited for there
     return found.counted;
   };
-  auto may_tell = [&] {
-    meet(kVerdict, 1 + tellers_of(kPlanners));
-    return !found.failed;
-  };
-  learn_plan(args, {t.use, t.call.epoch(), warp_of_block() - 1, kPlanners}, counts_here, may_tell);
+  learn_plan(args, moment, counts_here, may_tell);
 }
 
 __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __grid_constant__ NotifyLaunch launch) {
@@ -66,12 +76,14 @@ __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __gr
   seat(t.call, launch.board, launch.call);
   t.use = state.notify_uses + 1;
   if (warp_of_block() == 0)
-    notify(near, launch, t, found);
+    find_counts(near, launch, t, found);
+  else if (warp_of_block() == 1)
+    find_cards(near, launch, t.call, found);
   else
     plan(launch, t, found);
   __syncthreads();
   if (threadIdx.x != 0) return;
-  if (!found.failed) state.notify_uses = t.use;
+  if (found.counted && found.matched) state.notify_uses = t.use;
   ptx::store_relaxed(&launch.call.host->running, 0);
 }
 

@@ -1,13 +1,14 @@
-// NOTIFY: counts to everyone, before any row moves. One warp a rank.
+// NOTIFY: counts to everyone, before any row moves. One warp a rank, or one for counts and one for cards: neither needs
+// what the other does.
 //
 //   reads    my counts, laid out by the host; NodeCounts of the ranks whose rail I am
 //   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node; and onward, for each
-//   source whose
-//            rail I am, its Counts at each peer
+//   source
+//            whose rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
-// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own n
-// - 1.
+// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own
+// n - 1.
 #pragma once
 #include "base/canary.h"
 #include "protocol/call.h"
@@ -86,9 +87,7 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
 // Ends when the counts of every rank for me lie in my mailbox.
 template <Warp W>
 TRANSLOAD_ROLE void exchange_counts(W& w, const NotifyTrip& t) {
-  w.enter(Role::kNotify, -1);
   const Board& b = *t.call.board;
-  show_cards(w, t.call);
   send_counts_to_peers(w, t);
   if (b.map.nodes > 1) {
     send_counts_along_rails(w, t);
@@ -108,6 +107,8 @@ TRANSLOAD_ROLE void exchange_counts(W& w, const NotifyTrip& t) {
 
 template <Warp W>
 TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
+  w.enter(Role::kNotify, -1);
+  show_cards(w, t.call);
   exchange_counts(w, t);
   check_cards(w, t.call);
   w.settle();
