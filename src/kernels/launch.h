@@ -67,8 +67,7 @@ struct TailArgs {
 };
 int launch_tails(const TailArgs& args, CUstream_st* stream);
 
-// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/plan.cuh), which a
-// kernel calls once it has observed the counts.
+// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/plan.cuh).
 struct PlanArgs {
   const Board* board;
   Placement experts;

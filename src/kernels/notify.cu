@@ -1,4 +1,4 @@
-// Notify and plan: the role of protocol/notify.h by one warp, then what its counts say by all of the block.
+// Notify and plan: the role of protocol/notify.h by two warps, what its counts say by the other ones of the block.
 #include <cuda_runtime.h>
 
 #include "kernels/block.cuh"
@@ -8,37 +8,90 @@
 namespace transload {
 namespace {
 
-__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) notify_kernel(const __grid_constant__ NotifyLaunch launch) {
+// For a warp that moves no rows: what notify copies goes by plain loads and stores.
+struct NoMoves {
+  static constexpr int kLandedAfter = 0;
+
+  TRANSLOAD_DEVICE NoMoves(const Stages&, const NearShape&) {}
+  TRANSLOAD_DEVICE uint32_t issued() const { return 0; }
+  TRANSLOAD_DEVICE uint32_t done() const { return 0; }
+  template <int kMoves>
+  TRANSLOAD_DEVICE void wait_landed() const {}
+  template <bool = false>
+  TRANSLOAD_DEVICE void finish_one() {}
+};
+
+// One warp is for counts, one for cards: all that run_notify() does. The others plan.
+constexpr uint32_t kNotifyWarps = 16, kPlanners = kNotifyWarps - 2, kTellers = tellers_of(kPlanners);
+// Where they meet: those of counts and plan; those of cards and what the host is told.
+constexpr uint32_t kCounted = 1, kVerdict = 2;
+
+struct Findings {
+  bool counted, matched;  // the counts of all ranks are here; all cards match mine
+};
+
+TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const NotifyTrip& t, Findings& found) {
+  auto w = make_warp<NoMoves>(near, launch);
+  w.enter(Role::kNotify, -1);
+  exchange_counts(w, t);
+  w.settle();
+  if (lane_of_thread() == 0) found.counted = !w.failed();
+  meet(kCounted, 1 + kPlanners);
+  w.retire();
+}
+
+TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const Call& call, Findings& found) {
+  auto w = make_warp<NoMoves>(near, launch);
+  w.enter(Role::kNotify, -1);
+  write_card(call);
+  show_cards(w, call);
+  w.settle();  // mine is seen even if the first card that I look at is wrong
+  check_cards(w, call);
+  w.settle();
+  if (lane_of_thread() == 0) found.matched = !w.failed();
+  meet(kVerdict, 1 + kTellers);
+  w.retire();
+}
+
+TRANSLOAD_DEVICE void plan(const NotifyLaunch& launch, const NotifyTrip& t, const Findings& found) {
+  PlanArgs args = launch.plan;
+  args.board = &launch.board;
+  const PlanMoment moment{t.use, t.call.epoch(), warp_of_block() - 2, kPlanners};
+  auto may_tell = [&] {
+    meet(kVerdict, 1 + kTellers);
+    return found.matched;
+  };
+  auto counts_here = [&] {
+    meet(kCounted, 1 + kPlanners);
+    if (!found.counted && moment.warp < kTellers) may_tell();  // the cards are waited for there
+    return found.counted;
+  };
+  learn_plan(args, moment, counts_here, may_tell);
+}
+
+__global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __grid_constant__ NotifyLaunch launch) {
   extern __shared__ __align__(128) char near[];
-  __shared__ uint64_t sums[kPlanNearBytes / sizeof(uint64_t)];
-  __shared__ bool failed;
+  __shared__ Findings found;
   DeviceState& state = *launch.call.state;
   NotifyTrip t = launch.trip;
   seat(t.call, launch.board, launch.call);
   t.use = state.notify_uses + 1;
-  if (warp_of_block() == 0) {
-    auto w = make_warp<ScatterPipe>(near, launch);
-    write_card(t.call);
-    run_notify(w, t);
-    w.retire();
-    if (lane_of_thread() == 0) failed = w.failed();
-  }
-  __syncthreads();
-  if (!failed) {
-    PlanArgs plan = launch.plan;
-    plan.board = &launch.board;
-    learn_plan(plan, {t.use, t.call.epoch(), reinterpret_cast<char*>(sums)});
-  }
+  if (warp_of_block() == 0)
+    find_counts(near, launch, t, found);
+  else if (warp_of_block() == 1)
+    find_cards(near, launch, t.call, found);
+  else
+    plan(launch, t, found);
   __syncthreads();
   if (threadIdx.x != 0) return;
-  if (!failed) state.notify_uses += 1;
+  if (found.counted && found.matched) state.notify_uses = t.use;
   ptx::store_relaxed(&launch.call.host->running, 0);
 }
 
 }  // namespace
 
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream) {
-  notify_kernel<<<1, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
+  notify_kernel<<<1, kNotifyWarps * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
   return int(cudaGetLastError());
 }
 

@@ -1,13 +1,14 @@
-// NOTIFY: counts to everyone, before any row moves. One warp a rank.
+// NOTIFY: counts to everyone, before any row moves. One warp a rank, or one for counts and one for cards: neither needs
+// what the other does.
 //
 //   reads    my counts, laid out by the host; NodeCounts of the ranks whose rail I am
 //   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node; and onward, for each
-//   source whose
-//            rail I am, its Counts at each peer
+//   source
+//            whose rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
-// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own n
-// - 1.
+// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own
+// n - 1.
 #pragma once
 #include "base/canary.h"
 #include "protocol/call.h"
@@ -30,13 +31,19 @@ struct NotifyTrip {
 };
 
 template <Warp W>
-TRANSLOAD_ROLE void send_counts(W& w, const NotifyTrip& t) {
+TRANSLOAD_ROLE void send_counts_to_peers(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.map.me), t.to_peers + p * g.counts_bytes(),
                  g.counts_bytes()};
   });
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void send_counts_along_rails(W& w, const NotifyTrip& t) {
+  const Board& b = *t.call.board;
+  const Geometry& g = b.geometry;
   const typename W::Members rails = present(w, b.rails, b.map.nodes);
   auto place = [&](Lane n) { return b.net.counts.at(t.parity<W>(), b.rails[n].index); };
   auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity<W>(), n); };
@@ -75,18 +82,20 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
       open.remove(m);
     });
   }
+}
+
+// Ends when the counts of every rank for me lie in my mailbox.
+template <Warp W>
+TRANSLOAD_ROLE void exchange_counts(W& w, const NotifyTrip& t) {
+  const Board& b = *t.call.board;
+  send_counts_to_peers(w, t);
+  if (b.map.nodes > 1) {
+    send_counts_along_rails(w, t);
+    forward_counts(w, t);
+  }
   w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.counts_word.at(b.map.peer)), t.use};
   });
-}
-
-template <Warp W>
-TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
-  w.enter(Role::kNotify, -1);
-  const Board& b = *t.call.board;
-  show_cards(w, t.call);
-  send_counts(w, t);
-  forward_counts(w, t);
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
   w.wait_all(
       W::Members::first(int(b.map.peers)),
@@ -94,6 +103,13 @@ TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
         return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
       },
       seen);
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
+  w.enter(Role::kNotify, -1);
+  show_cards(w, t.call);
+  exchange_counts(w, t);
   check_cards(w, t.call);
   w.settle();
 }
