@@ -103,7 +103,11 @@ TEST(Scenario, ReadsEveryKeyOfCalls) {
 op = "dispatch"
 tokens = [9, 0, 1]
 landing = "either"
+dtype = "fp8"
 scales = 3
+scale_dtype = "ue8m0"
+id_dtype = "int64"
+expert_alignment = 16
 channels = 1
 rows_max = [4, 0, 1]
 overflow = "fail"
@@ -124,7 +128,11 @@ weights = true
   const Scenario s = parse_scenario(kGroup + calls, "some.toml");
   ASSERT_EQ(s.calls.size(), 3u);
   EXPECT_FALSE(s.calls[0].landing.has_value());
+  EXPECT_TRUE(same_type(s.calls[0].dtype, kF8E4m3) && same_type(s.calls[1].dtype, kBf16));
   EXPECT_EQ(s.calls[0].scales, 3u);
+  EXPECT_TRUE(same_type(s.calls[0].scale_dtype, kI32) && same_type(s.calls[1].scale_dtype, kF32));
+  EXPECT_TRUE(s.calls[0].wide_ids && !s.calls[1].wide_ids);
+  EXPECT_EQ(s.calls[0].expert_alignment, 16u);
   EXPECT_EQ(s.calls[0].channels, 1u);
   EXPECT_EQ(s.calls[0].rows_max, std::vector<uint32_t>({4, 0, 1}));
   EXPECT_EQ(s.calls[0].overflow, Overflow::kFail);
