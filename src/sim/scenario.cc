@@ -235,7 +235,8 @@ void read_group(Keys& keys, Scenario& s) {
                                           {"skewed", ScenarioRouting::kSkewed},
                                           {"all_to_one", ScenarioRouting::kAllToOne},
                                           {"sparse", ScenarioRouting::kSparse},
-                                          {"duplicates", ScenarioRouting::kDuplicates}},
+                                          {"duplicates", ScenarioRouting::kDuplicates},
+                                          {"none", ScenarioRouting::kNone}},
                                          "uniform");
   s.channels = uint32_t(keys.number("channels", {1, most.channels_max}));
   s.slots = uint32_t(keys.number("slots", {1, most.slots_max}));

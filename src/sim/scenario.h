@@ -23,6 +23,7 @@ enum class ScenarioRouting : uint8_t {
   kAllToOne,    // all tokens to rank 0's experts
   kSparse,      // most entries are -1
   kDuplicates,  // experts repeat within a token
+  kNone,        // all entries are -1
 };
 
 struct ScenarioCall {

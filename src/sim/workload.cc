@@ -62,6 +62,8 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
       return k > 0 && h % 2 == 0 ? before[h / 2 % k] : int32_t(h / 64 % experts);
     case ScenarioRouting::kSkewed:
       return int32_t(h % 4 != 0 ? h / 4 % ((experts + 3) / 4) : h / 4 % experts);
+    case ScenarioRouting::kNone:
+      return -1;
     case ScenarioRouting::kUniform:
       break;
   }
