@@ -11,10 +11,10 @@
 
 #include "sim/group_options.h"
 #include "sim/world.h"
-#include "tests/agree/group_caller.h"
-#include "tests/agree/outputs.h"
-#include "tests/agree/reference_group.h"
-#include "tests/agree/shapes.h"
+#include "tests/support/agree/group_caller.h"
+#include "tests/support/agree/outputs.h"
+#include "tests/support/agree/reference_group.h"
+#include "tests/support/agree/shapes.h"
 
 namespace transload::test {
 namespace {
@@ -28,6 +28,9 @@ struct Played {
   uint64_t seed;
   const char* by;
   bool judged = true;  // what the program itself finds wrong is a failure
+  std::string of(uint32_t rank) const {
+    return scenario.name + ", seed " + std::to_string(seed) + ", " + by + ": rank " + std::to_string(rank) + ": ";
+  }
 };
 
 void each_rank(const Played& played, const std::function<void(uint32_t)>& body) {
@@ -37,7 +40,7 @@ void each_rank(const Played& played, const std::function<void(uint32_t)>& body) 
       try {
         body(rank);
       } catch (const std::exception& error) {
-        ADD_FAILURE() << played.by << ", rank " << rank << ": " << error.what();
+        ADD_FAILURE() << played.of(rank) << error.what();
       }
     });
   for (std::thread& thread : threads) thread.join();
@@ -47,8 +50,7 @@ void run_program(const Played& played, Caller& caller, Outputs& outputs) {
   const uint64_t seed = group_seed(played.seed);
   Routings routings(played.scenario, played.scenario.node_sizes, seed);
   const auto wrong = [&](Checker checker, const std::string& what) {
-    if (played.judged)
-      ADD_FAILURE() << played.by << ", rank " << caller.rank() << ": " << kCheckerNames[int(checker)] << ": " << what;
+    if (played.judged) ADD_FAILURE() << played.of(caller.rank()) << kCheckerNames[int(checker)] << ": " << what;
   };
   const auto goes_on = [] { return false; };
   Program(caller, {&played.scenario, &routings, seed, wrong, goes_on, [](uint32_t) {}, &outputs}).run();
@@ -97,6 +99,8 @@ Outputs by_group(const Scenario& scenario, uint64_t seed, bool on_gpus) {
 }
 
 Outputs by_world(const Scenario& scenario, uint64_t seed, uint64_t schedule) {
+  const std::string by = "schedule " + std::to_string(schedule);
+  const Played played{scenario, seed, by.c_str()};
   Outputs outputs(scenario.ranks);
   WorldOptions options;
   options.seed = seed;
@@ -104,8 +108,8 @@ Outputs by_world(const Scenario& scenario, uint64_t seed, uint64_t schedule) {
   options.audience = &outputs;
   World world;
   const WorldResult result = world.run(scenario, options);
-  EXPECT_TRUE(result.passed()) << "schedule " << schedule << ": rank " << result.violation.rank << ": "
-                               << kCheckerNames[int(result.violation.checker)] << ": " << result.violation.what;
+  EXPECT_TRUE(result.passed()) << played.of(result.violation.rank) << kCheckerNames[int(result.violation.checker)]
+                               << ": " << result.violation.what;
   return outputs;
 }
 

@@ -214,7 +214,7 @@ TEST(Scenario, RefusesByFileKeyValueAndBound) {
       {with(kSmall, "tokens = 5", "toknes = 5"), "some.toml:7: toknes: 5, but must be among the keys of a scenario:"},
       {kGroup, "call: not given"},
       {kGroup + "ordered = 1\n" + kCall, "ordered: 1, but must be true or false"},
-      {kGroup + "routing = \"odd\"\n" + kCall, "but must be one of uniform, skewed, all_to_one, sparse, duplicates, none"},
+      {kGroup + "routing = \"odd\"\n" + kCall, "be one of uniform, skewed, all_to_one, sparse, duplicates, none"},
       {kGroup + "slab_bytes = 1\nslab_rows = 1\n" + kCall, "slab_rows: 1, but must be left out"},
       {kGroup + "new_group_after = true\n" + kCall, "new_group_after: true, but must be false"},
       {kGroup + "[link.scale_up]\ndelay = 1.5\n" + kCall, "link.scale_up.delay: 1.5, but must be a number from 0 to 1"},

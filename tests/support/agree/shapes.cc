@@ -1,5 +1,5 @@
 // See shapes.h.
-#include "tests/agree/shapes.h"
+#include "tests/support/agree/shapes.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // See reference_group.h.
-#include "tests/agree/reference_group.h"
+#include "tests/support/agree/reference_group.h"
 
 #include <algorithm>
 #include <cstring>

@@ -15,7 +15,7 @@ class Outputs final : public Audience {
   void combined(uint32_t rank, uint32_t call, const CombineOutputs& out) override;
 
   size_t count() const;
-  // The first output, by rank and call, whose digest is another one: "" if there is none.
+  // The first output, by rank and call, that has another digest, or else is missing: "" if there is none.
   std::string difference(const Outputs& wanted) const;
 
  private:

@@ -1,5 +1,5 @@
 // See outputs.h.
-#include "tests/agree/outputs.h"
+#include "tests/support/agree/outputs.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -53,13 +53,19 @@ std::string Outputs::text_of(const std::vector<Output>& all, size_t i) {
 }
 
 std::string Outputs::difference(const Outputs& wanted) const {
+  std::string missing;  // said only if all that is there is right
   for (size_t rank = 0; rank < of_.size(); ++rank) {
     const auto &mine = of_[rank], &others = wanted.of_[rank];
-    for (size_t i = 0; i < std::max(mine.size(), others.size()); ++i)
-      if (i >= mine.size() || i >= others.size() || !(mine[i] == others[i]))
-        return "rank " + std::to_string(rank) + ": " + text_of(mine, i) + ", must be: " + text_of(others, i);
+    for (size_t i = 0; i < std::max(mine.size(), others.size()); ++i) {
+      const bool both = i < mine.size() && i < others.size();
+      if (both && mine[i] == others[i]) continue;
+      const std::string text =
+          "rank " + std::to_string(rank) + ": " + text_of(mine, i) + ", must be: " + text_of(others, i);
+      if (both) return text;
+      if (missing.empty()) missing = text;
+    }
   }
-  return "";
+  return missing;
 }
 
 }  // namespace transload::test

@@ -1,5 +1,5 @@
 // See group_caller.h.
-#include "tests/agree/group_caller.h"
+#include "tests/support/agree/group_caller.h"
 
 namespace transload::test {
 
