@@ -4,25 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/math.h"
 #include "sim/checkers/conservation.h"
 #include "sim/checkers/content.h"
 #include "sim/checkers/order.h"
 #include "sim/checkers/placement.h"
-#include "sim/checkers/reuse.h"
 #include "sim/checkers/sum.h"
 
 namespace transload {
 namespace {
-
-constexpr char kScribble = char(0xEE);  // what a caller writes over its inputs once a call has returned
-
-// 16-byte aligned memory of the caller's own.
-struct Private {
-  std::vector<uint64_t> words;
-  explicit Private(size_t bytes) : words(bytes / 8 + 4) {}
-  char* data() { return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(words.data()) + 15) & ~uintptr_t(15)); }
-  void scribble() { std::memset(words.data(), kScribble, words.size() * 8); }
-};
 
 template <class T>
 T one_of(const std::optional<T>& said, uint64_t drawn, T first, T second) {
@@ -36,12 +26,12 @@ void Program::say(Checker checker, const std::string& wrong) {
 }
 
 void Program::run() {
-  seat_.core.try_paths();
+  caller_.arrive();
   uint32_t number = 0;
   for (const ScenarioCall& call : s_.scenario->calls)
     for (uint32_t i = 0; i < call.repeat && !s_.over(); ++i, ++number) {
       const uint64_t salt = mixed(s_.seed, number + 1);
-      if (s_.scenario->compute_ms > 0) seat_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
+      if (s_.scenario->compute_ms > 0) caller_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
       s_.began(number);
       if (call.op == ScenarioCall::Op::kCombine)
         combine(call, salt);
@@ -61,7 +51,7 @@ void Program::keep(const ScenarioCall& call, Lease lease) {
 Tensor Program::make_scales(const ScenarioCall& call, uint64_t salt) {
   const int64_t tokens = s_.routings->of(dispatched_, *dispatch_call_).problem.routes[me()].tokens;
   const int64_t columns = call.scales, manner = int64_t(drawn(salt, me() + 2000) % 3);
-  Tensor out = matrix(nullptr, tokens, columns, kF32);
+  Tensor out = matrix(nullptr, tokens, columns, call.scale_dtype);
   out.strides[0] = manner == 2 ? 1 : columns + manner * 3;
   out.strides[1] = manner == 2 ? std::max<int64_t>(tokens, 1) : 1;
   scales_.assign(size_t((tokens + 1) * (columns + 3)), ~uint32_t(0));
@@ -96,31 +86,35 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   }
   const Routings::Dispatched& made = s_.routings->of(dispatched_, *dispatch_call_);
   reference::Routes routes = made.problem.routes[me()];
+  std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   const size_t bytes = call.hidden_bytes, tokens = size_t(routes.tokens);
   Private x(tokens * bytes);
   for (size_t t = 0; t < tokens; ++t) make_row(salt, {me(), int64_t(t)}, bytes, x.data() + t * bytes);
   DispatchInputs in;
-  in.x = matrix(x.data(), int64_t(tokens), int64_t(bytes / 2), kBf16);
+  in.x = matrix(x.data(), int64_t(tokens), int64_t(bytes * 8 / call.dtype.bits), call.dtype);
   if (call.scales > 0) in.scales = make_scales(call, salt);
   if (cached) {
     in.handle = handle_;
   } else {
-    in.topk_idx = matrix(routes.ids.data(), int64_t(tokens), made.problem.top_k, kI32);
+    in.topk_idx = call.wide_ids ? matrix(wide.data(), int64_t(tokens), made.problem.top_k, kI64)
+                                : matrix(routes.ids.data(), int64_t(tokens), made.problem.top_k, kI32);
     in.topk_weights = matrix(routes.weights.data(), int64_t(tokens), made.problem.top_k, kF32);
     in.rows_max = made.rows_max_of(me());
     in.overflow = call.overflow;
+    in.expert_alignment = call.expert_alignment;
   }
   in.landing = one_of(call.landing, drawn(salt, me()), Landing::kAuto, Landing::kRing);
   in.channels = call.channels;
-  seat_.operation = "dispatch";
   try {
-    DispatchOutputs out = seat_.core.dispatch(in);
+    DispatchOutputs out = caller_.dispatch(in);
     // The caller has its inputs back.
     x.scribble();
     std::fill(scales_.begin(), scales_.end(), ~uint32_t(0));
     std::fill(routes.ids.begin(), routes.ids.end(), 0);
+    std::fill(wide.begin(), wide.end(), 0);
     if (!cached && must_fail(me())) return say(Checker::kConservation, "a dispatch with too many rows did not fail");
     check({made.problem, received(), out, salt, bytes, call.scales, cached, made.rows_max_of(me())});
+    if (s_.audience != nullptr) s_.audience->dispatched(me(), calls_done_, out);
     handle_ = out.handle;
     keep(call, std::move(out.lease));
   } catch (const Error& error) {
@@ -132,14 +126,14 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
 }
 
 void Program::check(const DispatchResult& r) {
-  s_.flights->host_load(static_cast<const char*>(r.out.x.data), size_t(r.out.rows) * r.row_bytes);  // the rest is room
+  caller_.loads(r.out.x.data, size_t(r.out.rows) * r.row_bytes);  // the rest is room
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
   if (!lost.empty()) return;  // nothing else can be told of these rows
   say(Checker::kOrder, check_order(r));
   say(Checker::kPlacement, check_placement(r));
   say(Checker::kContent, check_content(r));
-  say(Checker::kReuse, check_at_rest(*s_.flights, r.out.x.data, r.out.x.bytes(), "the rows"));
+  say(Checker::kReuse, caller_.at_rest(r.out.x.data, r.out.x.bytes(), "the rows"));
 }
 
 void Program::combine(const ScenarioCall& call, uint64_t salt) {
@@ -151,17 +145,15 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   const size_t bytes = call.hidden_bytes, rows = most > 0 ? most : kept, k = problem.top_k;
   const CombineSource source = one_of(call.source, drawn(salt, me()), CombineSource::kAuto, CombineSource::kPush);
   const size_t weights_at = round_up(rows * bytes, 16), all = weights_at + rows * k * 4;
-  Lease lease;
-  Private heap(source == CombineSource::kPush ? all : 0);
-  if (source != CombineSource::kPush) lease = seat_.core.lease(all);
-  char* const y = source == CombineSource::kPush ? heap.data() : static_cast<char*>(lease.data());
+  const ExpertRoom room = caller_.room(all, source != CombineSource::kPush);
+  char* const y = room.at;
   auto* const weights = reinterpret_cast<float*>(y + weights_at);
   std::memset(y, kScribble, all);  // rows past the kept ones hold nothing that counts
   for (size_t i = 0; i < kept; ++i) {
     make_row(return_salt(salt, me()), mine.source[i], bytes, y + i * bytes);
     for (uint32_t j = 0; j < k; ++j) weights[i * k + j] = make_weight(salt, me(), mine.source[i], j);
   }
-  s_.flights->host_store(y, all);
+  caller_.stores(y, all);
   CombineInputs in;
   in.x = matrix(y, int64_t(rows), int64_t(bytes / 2), kBf16);
   in.handle = handle_;
@@ -176,14 +168,14 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   in.source = source;
   in.wire = one_of(call.wire, drawn(salt, 999), CombineWire::kBf16, CombineWire::kF32);
   in.channels = call.channels;
-  seat_.operation = "combine";
-  CombineOutputs out = seat_.core.combine(in);
+  CombineOutputs out = caller_.combine(in);
   // The caller has its rows back: nobody may read them any more.
-  say(Checker::kReuse, check_at_rest(*s_.flights, y, all, "the rows that experts returned"));
+  say(Checker::kReuse, caller_.at_rest(y, all, "the rows that experts returned"));
   std::memset(y, kScribble, all);
   biases.scribble();
   say(Checker::kSum,
       check_sum({problem, out, me(), salt, bytes, in.wire == CombineWire::kF32, call.weights, int(call.biases)}));
+  if (s_.audience != nullptr) s_.audience->combined(me(), calls_done_, out);
   keep(call, std::move(out.lease));
 }
 

@@ -1,4 +1,4 @@
-// What one rank of a simulated group does: the calls of its scenario, one after another, each result checked.
+// What one rank of a group does, simulated or not: the calls of its scenario, one after another, each result checked.
 #pragma once
 #include <deque>
 #include <functional>
@@ -6,12 +6,21 @@
 #include <vector>
 
 #include "base/mix.h"
+#include "executor/model/violation.h"
+#include "sim/caller.h"
 #include "sim/checkers/results.h"
 #include "sim/scenario.h"
-#include "sim/seat.h"
 #include "sim/workload.h"
 
 namespace transload {
+
+// Sees the outputs of every call while they are good; `call` counts them from 0, repeats too.
+class Audience {
+ public:
+  virtual ~Audience() = default;
+  virtual void dispatched(uint32_t rank, uint32_t call, const DispatchOutputs& out) = 0;
+  virtual void combined(uint32_t rank, uint32_t call, const CombineOutputs& out) = 0;
+};
 
 class Program {
  public:
@@ -19,14 +28,14 @@ class Program {
     const Scenario* scenario;
     Routings* routings;
     uint64_t seed;  // of the group: alike on all ranks
-    Flights* flights;
     std::function<void(Checker, std::string)> broken;
     std::function<bool()> over;           // the world has ended: make no more calls
     std::function<void(uint32_t)> began;  // a call with this number, repeats counted
+    Audience* audience = nullptr;         // optional
   };
-  Program(SimSeat& seat, Setup setup) : seat_(seat), s_(std::move(setup)) {}
+  Program(Caller& caller, Setup setup) : caller_(caller), s_(std::move(setup)) {}
 
-  // In a fiber of its own. Throws Error{kFault} if the group ends so.
+  // In a fiber or a thread of its own. Throws Error{kFault} if the group ends so.
   void run();
   uint32_t calls_done() const { return calls_done_; }
 
@@ -39,11 +48,11 @@ class Program {
   void check(const DispatchResult& result);
   void keep(const ScenarioCall& call, Lease lease);
   void say(Checker checker, const std::string& wrong);
-  uint32_t me() const { return seat_.core.map.me; }
+  uint32_t me() const { return caller_.rank(); }
   uint64_t drawn(uint64_t salt, uint64_t what) const { return mixed(s_.seed, salt, what, 5); }
   const reference::Received& received() { return s_.routings->received(dispatched_, *dispatch_call_, me()); }
 
-  SimSeat& seat_;
+  Caller& caller_;
   const Setup s_;
   uint32_t calls_done_ = 0, dispatches_ = 0;
   uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of

@@ -235,7 +235,8 @@ void read_group(Keys& keys, Scenario& s) {
                                           {"skewed", ScenarioRouting::kSkewed},
                                           {"all_to_one", ScenarioRouting::kAllToOne},
                                           {"sparse", ScenarioRouting::kSparse},
-                                          {"duplicates", ScenarioRouting::kDuplicates}},
+                                          {"duplicates", ScenarioRouting::kDuplicates},
+                                          {"none", ScenarioRouting::kNone}},
                                          "uniform");
   s.channels = uint32_t(keys.number("channels", {1, most.channels_max}));
   s.slots = uint32_t(keys.number("slots", {1, most.slots_max}));
@@ -261,7 +262,9 @@ void read_group(Keys& keys, Scenario& s) {
 
 void read_dispatch(Keys& keys, ScenarioCall& call) {
   using Choice = std::optional<Landing>;
+  call.dtype = keys.word<DLDataType>("dtype", {{"bf16", kBf16}, {"fp8", kF8E4m3}}, "bf16");
   call.scales = uint32_t(keys.number("scales", {0, 4096}, 0));
+  call.scale_dtype = keys.word<DLDataType>("scale_dtype", {{"fp32", kF32}, {"ue8m0", kI32}}, "fp32");
   call.landing = keys.word<Choice>(
       "landing",
       {{"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}, {"either", std::nullopt}},
@@ -305,6 +308,8 @@ ScenarioCall read_call(Keys& keys, const Scenario& s) {
       keys.call_it("a dispatch");
       call.tokens =
           keys.has("tokens") ? narrow<uint32_t>(keys.by_rank("tokens", {0, limits().tokens_max}, s.ranks)) : s.tokens;
+      call.wide_ids = keys.word<bool>("id_dtype", {{"int32", false}, {"int64", true}}, "int32");
+      call.expert_alignment = uint32_t(keys.number("expert_alignment", {1, 1 << 20}, 1));
       read_dispatch(keys, call);
       read_rows_max(keys, s, call);
       break;

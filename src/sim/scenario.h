@@ -23,6 +23,7 @@ enum class ScenarioRouting : uint8_t {
   kAllToOne,    // all tokens to rank 0's experts
   kSparse,      // most entries are -1
   kDuplicates,  // experts repeat within a token
+  kNone,        // all entries are -1
 };
 
 struct ScenarioCall {
@@ -32,7 +33,11 @@ struct ScenarioCall {
   std::vector<uint32_t> tokens;  // by rank; of the latest dispatch unless this is one
   uint64_t hidden_bytes = 0;     // of a row
   uint32_t channels = 0;
-  uint32_t scales = 0;                                                      // of a row
+  DLDataType dtype = kBf16;  // of a row
+  uint32_t scales = 0;       // of a row
+  DLDataType scale_dtype = kF32;
+  bool wide_ids = false;  // int64
+  uint32_t expert_alignment = 1;
   std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // by rank, 0: none; empty list: none
   Overflow overflow = Overflow::kDrop;
   bool weights = false;                                        // combine: sum them too

@@ -6,6 +6,7 @@
 
 #include "runtime/combine_call.h"
 #include "runtime/dispatch_call.h"
+#include "sim/checkers/reuse.h"
 
 namespace transload {
 namespace {
@@ -45,6 +46,38 @@ void SimSeat::count_from(Word first) {
   fill(b.network, b.net.dispatch.credit, b.map.nodes);
   fill(b.network, b.net.combine.tail, b.map.nodes);
   fill(b.network, b.net.combine.credit, b.map.sources());
+}
+
+DispatchOutputs SimSeat::dispatch(const DispatchInputs& in) {
+  operation = "dispatch";
+  return core.dispatch(in);
+}
+
+CombineOutputs SimSeat::combine(const CombineInputs& in) {
+  operation = "combine";
+  return core.combine(in);
+}
+
+ExpertRoom SimSeat::room(size_t bytes, bool leased) {
+  ExpertRoom out;
+  if (leased) {
+    out.lease = core.lease(bytes);
+    out.at = static_cast<char*>(out.lease.data());
+  } else {
+    out.own = Private(bytes);
+    out.at = out.own.data();
+  }
+  return out;
+}
+
+void SimSeat::loads(const void* at, size_t bytes) {
+  world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
+}
+
+void SimSeat::stores(void* at, size_t bytes) { world_.shared.flights->host_store(static_cast<char*>(at), bytes); }
+
+std::string SimSeat::at_rest(const void* at, size_t bytes, const char* what) const {
+  return check_at_rest(*world_.shared.flights, at, bytes, what);
 }
 
 bool SimSeat::run(const std::vector<Task>& tasks) {

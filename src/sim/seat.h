@@ -9,6 +9,7 @@
 #include "executor/fiber/seeded.h"
 #include "runtime/fault.h"
 #include "runtime/group_core.h"
+#include "sim/caller.h"
 #include "sim/control.h"
 
 namespace transload {
@@ -23,7 +24,7 @@ struct SeatWorld {
   std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long, since then
 };
 
-class SimSeat final : public Crew<ModelWarp> {
+class SimSeat final : public Crew<ModelWarp>, public Caller {
  public:
   SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat);
 
@@ -39,11 +40,21 @@ class SimSeat final : public Crew<ModelWarp> {
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
   [[noreturn]] void fail(const char* operation) override;
 
+  // Caller.
+  uint32_t rank() const override { return core.map.me; }
+  void arrive() override { core.try_paths(); }
+  void compute(uint64_t ns) override;
+  DispatchOutputs dispatch(const DispatchInputs& in) override;
+  CombineOutputs combine(const CombineInputs& in) override;
+  ExpertRoom room(size_t bytes, bool leased) override;
+  void loads(const void* at, size_t bytes) override;
+  void stores(void* at, size_t bytes) override;
+  std::string at_rest(const void* at, size_t bytes, const char* what) const override;
+
   // For the world.
-  void compute(uint64_t ns);  // outside of calls
-  void heard_verdict();       // all waits end
-  void put_captured();        // a put of mine was read
-  void look_at_waits();       // what expired is a suspicion; tells the control channel what this rank waits for
+  void heard_verdict();  // all waits end
+  void put_captured();   // a put of mine was read
+  void look_at_waits();  // what expired is a suspicion; tells the control channel what this rank waits for
   uint64_t next_expiry() const;
   void vanish();  // its process has died
   const WaitRecord& last_wait() const { return last_wait_; }

@@ -37,6 +37,8 @@ float make_weight(uint64_t salt, uint32_t owner, reference::Source token, uint32
   return float(int64_t(mixed(salt + 2 + owner, token.rank, uint64_t(token.token), k) % 2001) - 1000) / 64.0f;
 }
 
+uint64_t group_seed(uint64_t seed, uint32_t number, uint32_t generation) { return mixed(seed, number, generation, 17); }
+
 Routings::Routings(const Scenario& scenario, std::vector<uint32_t> node_sizes, uint64_t seed)
     : scenario_(scenario), node_sizes_(std::move(node_sizes)), seed_(seed) {
   ranks_ = std::accumulate(node_sizes_.begin(), node_sizes_.end(), 0u);
@@ -60,6 +62,8 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
       return k > 0 && h % 2 == 0 ? before[h / 2 % k] : int32_t(h / 64 % experts);
     case ScenarioRouting::kSkewed:
       return int32_t(h % 4 != 0 ? h / 4 % ((experts + 3) / 4) : h / 4 % experts);
+    case ScenarioRouting::kNone:
+      return -1;
     case ScenarioRouting::kUniform:
       break;
   }
@@ -118,7 +122,8 @@ const Routings::Dispatched& Routings::of(uint32_t number, const ScenarioCall& ca
 const reference::Received& Routings::received(uint32_t number, const ScenarioCall& call, uint32_t rank) {
   const Dispatched& d = of(number, call);
   std::unique_ptr<reference::Received>& mine = made_[number]->received[rank];
-  if (!mine) mine = std::make_unique<reference::Received>(reference::received_by(d.problem, rank));
+  if (!mine)
+    mine = std::make_unique<reference::Received>(reference::received_by(d.problem, rank, call.expert_alignment));
   return *mine;
 }
 

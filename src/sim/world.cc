@@ -173,9 +173,10 @@ void World::start_program(GroupOf& group, uint32_t rank) {
       broken({checker, std::move(what), 0, seat.core.map.me, -1, journal_->count()});
     };
     seat.call_since = timeline_->now();
-    Program program(seat, {scenario_, group.routings.get(), group.seed, flights_.get(), say,
+    Program program(seat, {scenario_, group.routings.get(), group.seed, say,
                            [this] { return over_ || violation_.checker != Checker::kNone; },
-                           [this, &group, rank](uint32_t call) { begin_call(group, rank, call); }});
+                           [this, &group, rank](uint32_t call) { begin_call(group, rank, call); },
+                           &group == groups_.front().get() ? options_.audience : nullptr});
     std::optional<Fault> fault;
     try {
       program.run();

@@ -35,7 +35,9 @@ struct WorldOptions {
   Canary canary = Canary::kNone;
   size_t events_kept = 4096;
   Chooser* chooser = nullptr;
-  uint32_t publish_every = 0;  // publish and credit calls between two flushes; 0: from the seed
+  Audience* audience = nullptr;           // of the first group
+  std::optional<uint64_t> schedule_seed;  // of all that is not the workload; none: `seed`
+  uint32_t publish_every = 0;             // publish and credit calls between two flushes; 0: from the seed
   uint64_t steps_max = 200'000'000;
 };
 
@@ -96,10 +98,8 @@ class World final : private Wire, private Watcher {
   void make(const Scenario& scenario, const WorldOptions& options);
   void draw_manners();
   void measure(const GroupOptions& options, size_t& near, int& warps, uint32_t& needs);
-  uint64_t slab_for_all() const;
   void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
   std::unique_ptr<GroupOf> make_group(uint32_t number, uint32_t generation, std::vector<uint32_t> processes);
-  GroupOptions options_of(const GroupOf& group, uint32_t rank) const;
   void start_program(GroupOf& group, uint32_t rank);
   void end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault);
   void begin_call(GroupOf& group, uint32_t rank, uint32_t call);

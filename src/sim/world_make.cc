@@ -3,23 +3,10 @@
 #include <numeric>
 
 #include "base/math.h"
-#include "base/mix.h"
 #include "sim/group_of.h"
+#include "sim/group_options.h"
 
 namespace transload {
-namespace {
-
-constexpr uint64_t kLease = 128;
-
-// Room for the leases of a call with so many rows of this scenario, and then some: rows, tails and columns.
-uint64_t bytes_of_rows(const Scenario& s, uint64_t rows) {
-  const uint64_t tail = 16 + 16 * uint64_t(s.top_k) + 4 * uint64_t(s.scales_max);
-  const uint64_t row = s.hidden_bytes + tail + 8 * uint64_t(s.top_k) + 8 + 4 * uint64_t(s.scales_max);
-  return rows * row + 16 * kLease;
-}
-
-}  // namespace
-
 // Another character for each seed: who hurries, what lands late, how much is in pieces.
 void World::draw_manners() {
   auto some = [&](uint32_t most) { return chance_.below(4) == 0 ? 0 : chance_.below(most + 1); };
@@ -43,7 +30,7 @@ void World::draw_manners() {
 void World::make(const Scenario& scenario, const WorldOptions& options) {
   scenario_ = &scenario;
   options_ = options;
-  chance_ = Chance(options.seed * 0x9E3779B97F4A7C15u + 1);
+  chance_ = Chance(options.schedule_seed.value_or(options.seed) * 0x9E3779B97F4A7C15u + 1);
   ranks_ = scenario.ranks;
   steps_ = looked_ = 0;
   over_ = stopped_ = false;
@@ -78,7 +65,7 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   int warps = 0;
   uint32_t needs = 0;
   for (uint32_t first = 0, n = 0; n < scenario.node_sizes.size(); first += scenario.node_sizes[n++])
-    measure(options_of(sample, first), near, warps, needs);
+    measure(options_of(scenario, sample.node_sizes, all, first), near, warps, needs);
   const uint32_t generations = scenario.new_group_after ? 2 : 1, regions = ranks_ * scenario.groups * generations;
   if (!space_)
     space_ = std::make_unique<Space>(regions, region_bytes_);
@@ -108,53 +95,12 @@ void World::measure(const GroupOptions& options, size_t& near, int& warps, uint3
   warps = std::max(warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
 }
 
-GroupOptions World::options_of(const GroupOf& group, uint32_t rank) const {
-  const Scenario& s = *scenario_;
-  GroupOptions o;
-  o.bootstrap.rank = rank;
-  o.bootstrap.ranks = uint32_t(group.processes.size());
-  o.topology.node_sizes = group.node_sizes;
-  o.experts = s.experts;
-  o.expert_owner = s.expert_owner;
-  for (uint32_t& owner : o.expert_owner) owner %= o.bootstrap.ranks;
-  o.tokens_max = std::max(1u, s.tokens_max);
-  o.row_bytes_max = s.hidden_bytes;
-  o.scales_max = s.scales_max;
-  o.top_k_max = s.top_k;
-  o.channels = s.channels;
-  o.slots = s.slots;
-  o.peer_slots = s.peer_slots;
-  o.deadline_ms = s.deadline_ms;
-  const uint32_t process = group.processes[rank];
-  if (!s.slab_bytes.empty())
-    o.slab_bytes = s.slab_bytes[process];
-  else if (!s.slab_rows.empty())
-    o.slab_bytes = bytes_of_rows(s, s.slab_rows[process]);
-  else
-    o.slab_bytes = slab_for_all();
-  o.slab_bytes = round_up(o.slab_bytes, kPageBytes);
-  return o;
-}
-
-// For the most rows that any rank may receive in a call, twice (what a call gives and what combine takes), and what is
-// held.
-uint64_t World::slab_for_all() const {
-  uint64_t rows = 0, held = 0;
-  for (const ScenarioCall& call : scenario_->calls) {
-    uint64_t sum = 0, most = 0;
-    for (const uint32_t tokens : call.tokens) sum += tokens, most = std::max<uint64_t>(most, tokens);
-    rows = std::max(rows, sum + most);
-    held = std::max<uint64_t>(held, call.keep_leases);
-  }
-  return bytes_of_rows(*scenario_, rows) * (2 + held);
-}
-
 std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t generation,
                                                   std::vector<uint32_t> processes) {
   auto group = std::make_unique<GroupOf>();
   group->number = number;
   group->generation = generation;
-  group->seed = mixed(options_.seed, number, generation, 17);
+  group->seed = group_seed(options_.seed, number, generation);
   group->first_region = ranks_ * (number + generation * scenario_->groups);
   group->processes = std::move(processes);
   std::vector<uint32_t> node_of_rank;
@@ -198,7 +144,8 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   if (scenario_->scale_out == ScenarioScaleOut::kMapped) seat.mapped = regions;
   seat.always_switch = options_.chooser != nullptr;
   if (!faults_.empty() && group.generation == 0) seat.on_rows = [this, g = &group, rank] { rows_moved(*g, rank); };
-  group.seats.push_back(std::make_unique<SimSeat>(shared, options_of(group, rank), std::move(seat)));
+  group.seats.push_back(std::make_unique<SimSeat>(
+      shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(seat)));
   SimSeat& made = *group.seats.back();
   made.place(regions, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);

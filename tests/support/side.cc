@@ -129,13 +129,15 @@ class CudaSide final : public Side {
 
 uint32_t ranks_on_gpu(uint32_t ranks) { return gpus() == 0 ? 0 : (ranks + gpus() - 1) / gpus(); }
 
+std::unique_ptr<Side> make_host_side() { return std::make_unique<HostSide>(); }
+
 Side& side_of([[maybe_unused]] uint32_t rank) {
   thread_local std::unique_ptr<Side> side;
   if (side == nullptr) {
 #ifdef TRANSLOAD_CUDA
     if (gpus() > 0) side = std::make_unique<CudaSide>(int(rank % gpus()));
 #endif
-    if (side == nullptr) side = std::make_unique<HostSide>();
+    if (side == nullptr) side = make_host_side();
   }
   return *side;
 }

@@ -25,6 +25,7 @@ class Side {
   virtual std::function<void()> record(const std::function<void()>& calls) { return calls; }
 };
 
+std::unique_ptr<Side> make_host_side();
 // The side of this thread's rank: on the host, or, if TRANSLOAD_TEST_GPUS says how many GPUs there are, on GPU
 // rank % that. Its memory is taken once: nothing is allocated while kernels of other ranks may wait.
 Side& side_of(uint32_t rank);

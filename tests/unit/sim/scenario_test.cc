@@ -103,7 +103,11 @@ TEST(Scenario, ReadsEveryKeyOfCalls) {
 op = "dispatch"
 tokens = [9, 0, 1]
 landing = "either"
+dtype = "fp8"
 scales = 3
+scale_dtype = "ue8m0"
+id_dtype = "int64"
+expert_alignment = 16
 channels = 1
 rows_max = [4, 0, 1]
 overflow = "fail"
@@ -124,7 +128,11 @@ weights = true
   const Scenario s = parse_scenario(kGroup + calls, "some.toml");
   ASSERT_EQ(s.calls.size(), 3u);
   EXPECT_FALSE(s.calls[0].landing.has_value());
+  EXPECT_TRUE(same_type(s.calls[0].dtype, kF8E4m3) && same_type(s.calls[1].dtype, kBf16));
   EXPECT_EQ(s.calls[0].scales, 3u);
+  EXPECT_TRUE(same_type(s.calls[0].scale_dtype, kI32) && same_type(s.calls[1].scale_dtype, kF32));
+  EXPECT_TRUE(s.calls[0].wide_ids && !s.calls[1].wide_ids);
+  EXPECT_EQ(s.calls[0].expert_alignment, 16u);
   EXPECT_EQ(s.calls[0].channels, 1u);
   EXPECT_EQ(s.calls[0].rows_max, std::vector<uint32_t>({4, 0, 1}));
   EXPECT_EQ(s.calls[0].overflow, Overflow::kFail);
@@ -206,7 +214,7 @@ TEST(Scenario, RefusesByFileKeyValueAndBound) {
       {with(kSmall, "tokens = 5", "toknes = 5"), "some.toml:7: toknes: 5, but must be among the keys of a scenario:"},
       {kGroup, "call: not given"},
       {kGroup + "ordered = 1\n" + kCall, "ordered: 1, but must be true or false"},
-      {kGroup + "routing = \"odd\"\n" + kCall, "but must be one of uniform, skewed, all_to_one, sparse, duplicates"},
+      {kGroup + "routing = \"odd\"\n" + kCall, "be one of uniform, skewed, all_to_one, sparse, duplicates, none"},
       {kGroup + "slab_bytes = 1\nslab_rows = 1\n" + kCall, "slab_rows: 1, but must be left out"},
       {kGroup + "new_group_after = true\n" + kCall, "new_group_after: true, but must be false"},
       {kGroup + "[link.scale_up]\ndelay = 1.5\n" + kCall, "link.scale_up.delay: 1.5, but must be a number from 0 to 1"},

@@ -1,0 +1,21 @@
+// The shapes of the tests of whole calls as scenarios, each with every way through dispatch and combine, and those of
+// the simulator's own that have no faults.
+#pragma once
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "sim/scenario.h"
+
+namespace transload::test {
+
+struct Shape {
+  std::string name;
+  Scenario scenario;
+  const char* not_on_gpus = nullptr;  // why
+};
+inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
+
+std::vector<Shape> shapes();
+
+}  // namespace transload::test
