@@ -22,7 +22,7 @@ struct NoMoves {
 };
 
 // One warp is for counts, one for cards: all that run_notify() does. The others plan.
-constexpr uint32_t kNotifyWarps = 16, kPlanners = kNotifyWarps - 2, kTellers = tellers_of(kPlanners);
+constexpr uint32_t kNotifyWarps = 12, kPlanners = kNotifyWarps - 2, kTellers = tellers_of(kPlanners);
 // Where they meet: those of counts and plan; those of cards and what the host is told.
 constexpr uint32_t kCounted = 1, kVerdict = 2;
 

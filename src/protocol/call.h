@@ -91,27 +91,43 @@ TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
   show_card_to(w, call, CardTargets{b.sources, b.map.sources(), &b.net.rail_card_word, &b.net.rail_card});
 }
 
-// The first thing in which two cards differ.
-struct Difference {
-  bool found;
+// What cards must have in common: its name, mine, and another's.
+struct Alike {
   Broken what;
-  Word seen, expected;
+  Word expected, seen;
 };
-TRANSLOAD_HD Difference difference(const Card& mine, const Card& other) {
-  Difference first{};
-  auto same = [&](Broken what, Word expected, Word seen) {
-    if (seen != expected && !first.found) first = {true, what, seen, expected};
-  };
-  same(Broken::kOperation, Word(mine.operation), Word(other.operation));
-  same(Broken::kHandle, mine.handle, other.handle);
-  same(Broken::kRowBytes, mine.row_bytes, other.row_bytes);
-  same(Broken::kScaleBytes, mine.scales, other.scales);
-  same(Broken::kTopK, mine.top_k, other.top_k);
-  same(Broken::kDtype, mine.dtype, other.dtype);
-  same(Broken::kChannels, mine.channels, other.channels);
-  same(Broken::kWire, mine.wire, other.wire);
-  same(Broken::kWeights, mine.weights, other.weights);
-  return first;
+constexpr int kAlike = 9;
+TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
+  switch (i) {
+    case 0:
+      return {Broken::kOperation, Word(mine.operation), Word(other.operation)};
+    case 1:
+      return {Broken::kHandle, mine.handle, other.handle};
+    case 2:
+      return {Broken::kRowBytes, mine.row_bytes, other.row_bytes};
+    case 3:
+      return {Broken::kScaleBytes, mine.scales, other.scales};
+    case 4:
+      return {Broken::kTopK, mine.top_k, other.top_k};
+    case 5:
+      return {Broken::kDtype, mine.dtype, other.dtype};
+    case 6:
+      return {Broken::kChannels, mine.channels, other.channels};
+    case 7:
+      return {Broken::kWire, mine.wire, other.wire};
+    default:
+      return {Broken::kWeights, mine.weights, other.weights};
+  }
+}
+
+template <Warp W>
+TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
+  const Card seen = w.peek(other);
+  TRANSLOAD_ROLLED
+  for (int i = 0; i < kAlike && !w.failed(); ++i) {
+    const Alike a = alike(mine, seen, i);
+    if (a.seen != a.expected) w.broken(a.what, rank, a.seen, a.expected);
+  }
 }
 
 // Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
@@ -119,42 +135,42 @@ struct CardPlace {
   const char* base;
   const Block* words;
   const Block* cards;
+  const Counterpart* others;  // null: my peers
+  uint32_t count;
 };
+TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
+  if (kind == 0) return {b.mine(), &b.up.card_word, &b.up.card, nullptr, b.map.peers};
+  if (kind == 1) return {b.network, &b.net.source_card_word, &b.net.source_card, b.sources, b.map.sources()};
+  return {b.network, &b.net.rail_card_word, &b.net.rail_card, b.rails, b.map.nodes};
+}
 
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
-template <Warp W, class Whom>
-TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, typename W::Members open, const CardPlace& at, Whom whom) {
+template <Warp W>
+TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, const CardPlace& at) {
+  auto whom = [&](int m) { return at.others == nullptr ? call.board->map.mate(uint32_t(m)) : at.others[m].rank; };
+  auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
+  typename W::Members open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
   auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
   while (!open.empty() && !w.failed()) {
     const typename W::Members ready = w.wait_any(
         open,
         [&](Lane m) {
-          return Need{reinterpret_cast<const Word*>(at.base + at.words->at(m)), call.epoch(), whom(m), Waiting::kCard};
+          return Need{reinterpret_cast<const Word*>(at.base + at.words->at(uint32_t(m.i))), call.epoch(), whom(m),
+                      Waiting::kCard};
         },
         seen);
-    auto found = [&](int m) {
-      const char* const card = at.base + at.cards->at(call.parity(), uint32_t(m));
-      return difference(call.card, w.peek(reinterpret_cast<const Card*>(card)));
-    };
-    w.turns(w.where(ready, [&](Lane m) { return found(m).found; }), [&](int m) {
-      const Difference d = found(m);
-      if (!w.failed()) w.broken(d.what, whom(m), d.seen, d.expected);
+    w.turns(ready, [&](int m) {
+      compare(w, call.card, card(m), whom(m));
+      open.remove(m);
     });
-    w.turns(ready, [&](int m) { open.remove(m); });
   }
 }
 
 template <Warp W>
 TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
-  const Board& b = *call.board;
-  check_cards_of(w, call, W::Members::first(int(b.map.peers)), CardPlace{b.mine(), &b.up.card_word, &b.up.card},
-                 [&](int p) { return b.map.mate(p); });
-  if (b.map.nodes == 1) return;
-  check_cards_of(w, call, present(w, b.sources, b.map.sources()),
-                 CardPlace{b.network, &b.net.source_card_word, &b.net.source_card},
-                 [&](int m) { return b.sources[m].rank; });
-  check_cards_of(w, call, present(w, b.rails, b.map.nodes),
-                 CardPlace{b.network, &b.net.rail_card_word, &b.net.rail_card}, [&](int n) { return b.rails[n].rank; });
+  const int kinds = call.board->map.nodes == 1 ? 1 : 3;
+  TRANSLOAD_ROLLED
+  for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
 }
 
 // What I grant my peers in this call: where to store or read, and where their tokens' rows begin.
@@ -184,8 +200,8 @@ template <Warp W>
 TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
   w.enter(Role::kNotify, -1);
   show_cards(w, call);
+  w.settle();  // mine is seen even if the first card that I look at is wrong
   check_cards(w, call);
-  w.settle();
 }
 
 // What a peer's grant says, as addresses here.

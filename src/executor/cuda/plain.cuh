@@ -53,15 +53,15 @@ TRANSLOAD_DEVICE void copy_first(uint32_t bits, const LanePiece& mine) {
       *reinterpret_cast<uint32_t*>(piece[j].to + i) = ptx::load32(piece[j].from + i);
 }
 
-// The pieces of the lanes in `bits`. A call, not inlined: code that runs once a call is fetched from far.
-__device__ __noinline__ inline void copy_pieces(uint32_t bits, LanePiece mine) {
+// The pieces of the lanes in `bits`.
+TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
   for (; (bits & (bits - 1)) != 0; bits &= bits - 1) {
     copy_first<4, 2>(bits, mine);
     bits &= bits - 1;
     bits &= bits - 1;
     bits &= bits - 1;
   }
-  if (bits != 0) copy_first<1, 8>(bits, mine);
+  if (bits != 0) copy_first<1, 4>(bits, mine);
   __syncwarp();
 }
 
