@@ -93,7 +93,7 @@ class Rank {
     measure("dispatch_bf16_first", rows_bytes_, [&] { group_->dispatch(inputs({})); });
     // The same without the host's wait for the number of rows.
     DispatchInputs bounded = inputs({});
-    bounded.rows_max = rows + 1;
+    bounded.rows_max = std::min(rows + 1, int64_t(o_.tokens) * o_.ranks());
     measure("dispatch_bf16_first_rows_max", rows_bytes_, [&] { group_->dispatch(bounded); });
     DispatchInputs quantised = inputs(handle_);
     quantised.x = quantised_x();
