@@ -138,7 +138,8 @@ class LayoutCta {
 
   // The column of a rank's node, unless it is mine.
   TRANSLOAD_ROLE uint32_t node_of(uint32_t rank) const {
-    const uint32_t node = rank == kNobody ? a_.map.node : a_.map.node_of[rank];
+    if (rank == kNobody || a_.map.nodes == 1) return kNobody;
+    const uint32_t node = a_.map.node_of[rank];
     return node == a_.map.node ? kNobody : a_.map.ranks + node;
   }
 
@@ -166,16 +167,20 @@ class LayoutCta {
     return __syncthreads_and(here);
   }
 
+  // What lies before the tile. Counts of the tiles between come from far, so each is a thread's.
   TRANSLOAD_ROLE void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
     const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;
-    for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) {
-      uint32_t start = near_.carry[c];
-      for (uint32_t i = 1; i <= others; ++i)
-        start += shared_.tile[uint64_t(place < i ? place + places - i : place - i) * shape_.columns + c];
-      near_.start[c] = start;
-      near_.carry[c] = start + near_.before[last + c] + __popc(near_.marked[last + c]);
+    for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.start[c] = near_.carry[c];
+    __syncthreads();
+    for (uint32_t n = threadIdx.x; n < others * shape_.columns; n += kLayoutThreads) {
+      const uint32_t i = n / shape_.columns + 1, c = n % shape_.columns;
+      atomicAdd(near_.start + c,
+                shared_.tile[uint64_t(place < i ? place + places - i : place - i) * shape_.columns + c]);
     }
+    __syncthreads();
+    for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads)
+      near_.carry[c] = near_.start[c] + near_.before[last + c] + __popc(near_.marked[last + c]);
   }
 
   // Tokens before this one, of all of mine, that go to the column.

@@ -43,6 +43,7 @@ TRANSLOAD_ROLE void set_gate(W& w, Returning<W>& r, int origin, int gate) {
 template <Warp W>
 TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& rows, Set pushed,
                                const typename W::template Per<Route>& route) {
+  if (pushed.empty()) return -1;
   Inbox<W, PeerLink>& rings = rows.rings;
   auto ring = [&](Lane l) { return t.ring(route[l].target, rows.slot); };
   const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
@@ -100,6 +101,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
   w.publish(W::Members::only(origin), [&](Lane o) { return r.out.mark(o); });
+  if (pushed.empty()) return true;
   w.each(pushed, [&](Lane l) { r.rings.advance(t.ring(route[l].target, slot)); });
   w.credit(pushed, [&](Lane l) { return r.rings.mark(t.ring(route[l].target, slot)); });
   return true;

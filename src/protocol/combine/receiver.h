@@ -24,6 +24,7 @@ struct Collecting {
 // Waits until each member of the set has a token. `member(lane)` is its number in the inbox.
 template <Warp W, class Box, class MemberOf>
 TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
+  if (set.empty()) return;
   const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
   if (missing.empty()) return;
   auto seen = w.template per<Word>(missing, [&](Lane l) { return box.seen(member(l)); });
@@ -76,9 +77,12 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
              [&](Lane l) {
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes();
              });
-  w.each(away, [&](Lane l) { c.in.advance(node(l)); });
+  if (!away.empty()) {
+    w.each(away, [&](Lane l) { c.in.advance(node(l)); });
+    w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
+  }
+  if (pushed.empty()) return;
   w.each(pushed, [&](Lane l) { c.rings.advance(ring(l)); });
-  w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
   w.credit(pushed, [&](Lane l) { return c.rings.mark(ring(l)); });
 }
 

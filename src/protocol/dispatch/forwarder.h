@@ -132,8 +132,10 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
     w.once([&] { t.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);
   }
-  w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
-  w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
+  if (!ringed.empty()) {
+    w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
+    w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
+  }
   w.each(W::Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
   w.credit(W::Members::only(source), [&](Lane s) { return f.in.mark(s); });
   return true;

@@ -16,6 +16,7 @@ namespace transload {
 // Waits until each target of the set can take one more token. `member(lane)` is its number in the outbox.
 template <Warp W, class Box, class MemberOf>
 TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
+  if (set.empty()) return;
   const Set full = w.where(set, [&](Lane l) { return !box.credited(member(l)); });
   if (!full.empty()) {
     auto seen = w.template per<Word>(full, [&](Lane l) { return box.credited_seen(member(l)); });
@@ -87,10 +88,13 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });
-  w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
-  w.each(away, [&](Lane l) { out.rails.advance(node(l)); });
+  if (!away.empty()) {
+    w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
+    w.each(away, [&](Lane l) { out.rails.advance(node(l)); });
+    w.publish(away, [&](Lane l) { return out.rails.mark(node(l)); });
+  }
+  if (ringed.empty()) return;
   w.each(ringed, [&](Lane l) { out.rings.advance(ring(l)); });
-  w.publish(away, [&](Lane l) { return out.rails.mark(node(l)); });
   w.publish(ringed, [&](Lane l) { return out.rings.mark(ring(l)); });
 }
 
