@@ -73,7 +73,7 @@ TRANSLOAD_ROLE void write_source(const DispatchTrip& t, const Header& head, uint
 // neighbouring choices.
 template <Warp W>
 TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, const char* tails, uint64_t row, int count) {
-  constexpr int kAtOnce = 4;
+  constexpr int kAtOnce = 8;
   const uint32_t choices = uint32_t(count) * t.shape.top_k;
   w.each(Set::first(kSetMax), [&](Lane l) {
     Header head{};
@@ -177,10 +177,9 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
 // Landing direct: rows and scales are in their places; tails are still to be unpacked, a share of them for each
 // channel.
 template <Warp W>
-TRANSLOAD_ROLE void unpack_channel(W& w, const DispatchTrip& t, uint32_t channel) {
-  const Cut cut{t.rows_kept(), t.call.channels()};
-  const uint64_t end = cut.end(channel);
-  for (uint64_t row = cut.begin(channel); row < end; row += kSetMax)
+TRANSLOAD_ROLE void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, uint32_t share) {
+  const uint64_t end = cut.end(share);
+  for (uint64_t row = cut.begin(share); row < end; row += kSetMax)
     unpack_rows(w, t, t.row_tails + row * t.shape.tail_bytes(), row, end - row < kSetMax ? int(end - row) : kSetMax);
 }
 
@@ -191,11 +190,12 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
   Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
+    const Cut cut{t.rows_kept(), t.call.channels()};
     wait_for_peers(w, t.call);
     if (w.failed()) return;
-    return each_part(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
+    return each_part(w, claims, Role::kReceiver, cut.channels, [&](uint32_t share) {
       claims.ahead();
-      unpack_channel(w, t, channel);
+      unpack_share(w, t, cut, share);
     });
   }
   reached<typename W::Plants>(Situation::kLandingRing);
