@@ -27,7 +27,7 @@ struct DeviceGrant {
 };
 
 struct DispatchLaunch {
-  DispatchTrip trip;  // without board, epoch and handle: see seated() in block.cuh
+  DispatchTrip trip;  // without board, epoch and handle: see seat() in block.cuh
   Board board;        // its tables in device memory
   DeviceCall call;
   NearShape near;

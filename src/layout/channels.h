@@ -1,4 +1,4 @@
-// The one function that cuts tokens into channels, or into smaller parts where no ring is needed.
+// The one way in which tokens are cut into channels, and into smaller parts where no ring is needed.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,5 @@
-// How a call opens and closes: cards to every neighbour, grants to peers, and "done with your memory" at the end.
+// How a call opens and closes: grants to peers, cards to every neighbour, and "done with your memory" at the end. And
+// how its warps share out what they move.
 #pragma once
 #include <cstdint>
 
@@ -11,7 +12,7 @@
 
 namespace transload {
 
-// What every role of a call knows. Rank-local memory of the host; counters are set to 0 before the call's warps start.
+// What every role of a call knows. Rank-local memory; counters are set to 0 before the call's warps start.
 struct Call {
   const Board* board;
   Card card;               // mine
@@ -19,7 +20,7 @@ struct Call {
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
   Word* arrivals;  // of the warps that touch other ranks' memory
-  Word* tickets;   // [Role] the next channel
+  Word* tickets;   // [Role] the next part
   uint32_t arrivals_expected;
 
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
@@ -322,11 +323,11 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
   wait_for_peers(w, call);
 }
 
-// Channels are claimed by warps, lowest first, at both ends of a ring: the lowest unfinished one always has a warp at
-// each end or soon gets it.
+// Parts are claimed by warps, lowest first. Where they are channels, it is so at both ends of a ring: the lowest
+// unfinished one always has a warp at each end or soon gets it.
 //
 // A claim comes from far: the first is asked for at once, before anything that a role waits for, and a body may ask for
-// the next one, ahead(), when it begins its last token. Not earlier: another warp might get to that channel sooner.
+// the next one, ahead(), when it begins its last token. Not earlier: another warp might get to that part sooner.
 template <Warp W>
 class Claims {
  public:

@@ -1,10 +1,9 @@
 // NOTIFY: counts to everyone, before any row moves. One warp a rank, or one for counts and one for cards: neither needs
 // what the other does.
 //
-//   reads    my counts, laid out by the host; NodeCounts of the ranks whose rail I am
-//   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node; and onward, for each
-//   source
-//            whose rail I am, its Counts at each peer
+//   reads    my counts, as the layout wrote them; NodeCounts of the ranks whose rail I am
+//   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node;
+//            and onward, for each source whose rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
 // Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own

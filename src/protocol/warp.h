@@ -1,5 +1,4 @@
-// The Warp: one agent that waits, moves and publishes. Roles are templates over it; each executor gives the verbs
-// below.
+// The Warp: one agent that waits, moves and publishes. Roles are templates over it; each executor gives these verbs.
 //
 // Values of a role are the same for the whole warp, or a Per<T> (a value for each lane of a Set) or a Table<T> (a value
 // for each member, in near memory), indexed by the Lane that a verb hands out. A body given to `each` writes only a
@@ -14,8 +13,7 @@
 //
 //   values
 //     per<T>(set, f)        Per<T> with f(Lane) for each lane of the set, T{} elsewhere
-//     table<T>(count, f)    Table<T> of `count` members with f(Lane). Owner: the warp's near memory, until the role
-//     ends.
+//     table<T>(count, f)    Table<T> of `count` members with f(Lane). Owner: the warp's near memory, until it goes.
 //                           A Table is also read by plain member numbers
 //     where(set, test)      the lanes (or members) with test(Lane)
 //     each(set, body)       body(Lane) for each, in no order
@@ -33,17 +31,19 @@
 //         is faulted, with an empty set; the first unmet Need names whom it waited for.
 //
 //   moves, asynchronous: a verb may return before its bytes have moved
-//     scatter(parts, set, to)     each part of `parts` to the same part of to(Lane) -> Destination, for each lane: one
-//     load, n stores copy(set, piece)            piece(Lane) -> Piece{to, from, bytes}: small records, a different one
-//     for each lane or member put(set, put)               put(Lane) -> Put: staged bytes to a rail; nothing where the
-//     rail is mapped reduce(into, shape, sum, row)   rows of the lanes, summed in the contract's order, stored once
+//     scatter(parts, set, to)        each part of `parts` to the same part of to(Lane) -> Destination, for each lane:
+//                                    one load, n stores
+//     copy(set, piece)               piece(Lane) -> Piece{to, from, bytes}: small records, another for each member
+//     put(set, put)                  put(Lane) -> Put: staged bytes to a rail; nothing where the rail is mapped
+//     reduce(into, shape, sum, row)  rows of the lanes, summed in the contract's order, stored once
 //         Local: sources may change after drain() or once their credit is set. Remote: landed once a publish that
 //         follows is seen, or settle() has returned. Fails: never by itself.
 //
 //   marks in the queue of moves, cheap enough for every token: the executor sets some, the latest last, and all before
 //   it waits
-//     publish(set, mark)    mark(Lane) -> Mark{PeerWord | RailWord, count}. Remote: seen only once all I wrote there
-//     has landed credit(set, mark)     the same. Remote: seen only once all that I read before has been read
+//     publish(set, mark)    mark(Lane) -> Mark{PeerWord | RailWord, count}.
+//                           Remote: seen only once all that I wrote there has landed
+//     credit(set, mark)     the same. Remote: seen only once all that I read before has been read
 //
 //   closing
 //     drain()               Local: nothing of mine is still being read

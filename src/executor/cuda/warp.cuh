@@ -1,7 +1,7 @@
 // CudaWarp: the 32 threads of a warp as one agent of the protocol. Lanes are threads; only verbs know it.
 //
 // Pipe (scatter.cuh or reduce.cuh) carries the moves that the warp's role is made of; the other kind, and what the copy
-// engine cannot take (odd sizes), goes by plain loads and stores.
+// engine cannot take (odd sizes), goes by plain loads and stores (plain.cuh).
 #pragma once
 #include <type_traits>
 

@@ -5,9 +5,10 @@
 //   writes   landing ring: rows and scales; on a first dispatch, local expert ids, weights and sources
 //   runs as  any number of warps, which claim channels
 //   ends     landing ring: when all that the counts announced for the channel is taken
-//            landing direct: when all peers are done and the warp's share of the tails is unpacked
+//            landing direct: on a first dispatch, when all peers are done and the tails of the channel are unpacked;
+//            when cached, at once
 //
-// It waits for nothing but tokens, so rings always drain.
+// By ring it waits for nothing but tokens, so rings always drain.
 #pragma once
 #include "protocol/dispatch/trip.h"
 #include "protocol/marks.h"
@@ -173,7 +174,8 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   }
 }
 
-// Landing direct: rows and scales are in their places; tails wait to be unpacked, a share of them for each channel.
+// Landing direct: rows and scales are in their places; tails are still to be unpacked, a share of them for each
+// channel.
 template <Warp W>
 TRANSLOAD_ROLE void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, uint32_t share) {
   const uint64_t end = cut.end(share);

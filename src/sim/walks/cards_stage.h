@@ -1,6 +1,6 @@
-// CARDS: the barrier that opens and closes a call. Cards and grants are shown and checked (open_call), each rank stores
-// a row into the lease of each peer once it holds its grant, says "done" (leave) and returns when all peers are done
-// (close_call). Leases change hands when a call returns. The group may be faulted at any point.
+// CARDS: the barrier that opens and closes a call. Grants are shown (grant_call), cards shown and checked (open_call),
+// each rank stores a row into the lease of each peer once it holds its grant, says "done" (leave) and returns when all
+// peers are done (close_call). Leases change hands when a call returns. The group may be faulted at any point.
 #pragma once
 #include <memory>
 #include <vector>
@@ -12,7 +12,7 @@ namespace transload {
 struct CardsPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t calls = 1;
-  bool warps = false;  // opener, mover and closer are a warp each, else one does all
+  bool warps = false;  // granter and opener, mover, and closer are a warp each, else one does all
   bool stores = true;  // else there is nothing between opening and closing
   bool faults = false;
 };
