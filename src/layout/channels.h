@@ -16,25 +16,30 @@ struct Cut {
   TRANSLOAD_HD uint32_t channel_of(uint64_t token) const { return uint32_t(((token + 1) * channels - 1) / tokens); }
 };
 
-// Tokens as warps share them that need no channels: parts of a few, and towards the end of one.
+// Tokens as warps share them: by channels; or, where none are needed, parts of a few, and towards the end of one.
 struct Shares {
-  Cut coarse;  // of the first tokens
+  static constexpr uint32_t kTokensOfPart = 4;
+
   uint64_t tokens;
+  uint32_t channels;  // 0: by parts
+  uint32_t coarse;    // parts of kTokensOfPart, which come first
 
-  // Channels, as they are.
-  TRANSLOAD_HD static Shares channels(uint64_t tokens, uint32_t channels) { return {{tokens, channels}, tokens}; }
-  // The last two tokens of each warp are parts of their own: warps then end at most one token apart.
+  TRANSLOAD_HD static Shares of_channels(uint64_t tokens, uint32_t channels) { return {tokens, channels, 0}; }
+  // At least the last two tokens of each warp are parts of their own: warps then end at most one token apart.
   TRANSLOAD_HD static Shares of_warps(uint64_t tokens, uint32_t warps) {
-    constexpr uint64_t kTokensOfPart = 4;
-    const uint64_t fine = tokens < 2 * uint64_t(warps) ? tokens : 2 * uint64_t(warps), rest = tokens - fine;
-    return {{rest, uint32_t((rest + kTokensOfPart - 1) / kTokensOfPart)}, tokens};
+    const uint64_t fine = 2 * uint64_t(warps);
+    return {tokens, 0, tokens < fine ? 0 : uint32_t((tokens - fine) / kTokensOfPart)};
   }
 
-  TRANSLOAD_HD uint32_t parts() const { return coarse.channels + uint32_t(tokens - coarse.tokens); }
-  TRANSLOAD_HD uint64_t begin(uint32_t part) const {
-    return part < coarse.channels ? coarse.begin(part) : coarse.tokens + (part - coarse.channels);
+  TRANSLOAD_HD uint32_t parts() const {
+    return channels != 0 ? channels : coarse + uint32_t(tokens - uint64_t(coarse) * kTokensOfPart);
   }
-  TRANSLOAD_HD uint64_t end(uint32_t part) const { return part < coarse.channels ? coarse.end(part) : begin(part) + 1; }
+  TRANSLOAD_HD uint64_t begin(uint32_t part) const {
+    if (channels != 0) return Cut{tokens, channels}.begin(part);
+    const uint64_t fine = part < coarse ? 0 : part - coarse;
+    return (part - fine) * kTokensOfPart + fine;
+  }
+  TRANSLOAD_HD uint64_t end(uint32_t part) const { return begin(part + 1); }
 };
 
 }  // namespace transload

@@ -368,7 +368,7 @@ TRANSLOAD_ROLE void each_part(W& w, Claims<W>& claims, Role role, uint32_t parts
 // ring is needed by less, because links are not shared out fairly and the last warp to end is waited for.
 template <Warp W>
 TRANSLOAD_ROLE Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
-  if (call.board->map.nodes > 1 || !grants.all_direct()) return Shares::channels(tokens, call.channels());
+  if (call.board->map.nodes > 1 || !grants.all_direct()) return Shares::of_channels(tokens, call.channels());
   return Shares::of_warps(tokens, call.arrivals_expected);
 }
 

@@ -232,7 +232,7 @@ class Stage {
   template <class Pipe, class Rung>
   void start(const Rung& rung, const int (&agents)[2], const Setting& setting = {}) {
     static_assert(kStageBytesMin % kLineBytes == 0);
-    const uint32_t tail_room = 512 + kLaneKeepBytes;
+    const uint32_t tail_room = 512;
     const NearShape near{setting.piece_bytes,  std::max(kStageBytesMin, setting.piece_bytes + tail_room),
                          kTableBytes,          setting.publish_every,
                          setting.credit_every, nullptr};

@@ -47,12 +47,11 @@ constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to 
 // Whole lines for 8 elements of the longest sum: 32 rows and 2 biases, fp32.
 constexpr uint32_t kStageBytesMin = 9 * kLineBytes;
 static_assert(kStageBytesMin >= 34 * 4 * 8);
-constexpr uint32_t kLaneKeepBytes = 32 * 16;  // at the end of a stage that scatters: what each lane keeps of its move
 
 // How a warp's near memory is cut, alike for all warps of a kernel.
 struct NearShape {
   uint32_t piece_bytes;  // most bytes of one bulk move; whole lines
-  uint32_t stage_bytes;  // a piece, room for scales and a tail that ride with the last one, and kLaneKeepBytes
+  uint32_t stage_bytes;  // a piece, and room for scales and a tail that ride with the last one
   uint32_t table_bytes;  // of a role's tables
   uint32_t publish_every, credit_every;  // calls to gather before a mark becomes due
   char* far_tables;  // device memory for the tables of all warps, where near memory has no room; else null

@@ -11,7 +11,7 @@ class ScatterPipe {
   static constexpr int kLandedAfter = 4;
 
   TRANSLOAD_DEVICE ScatterPipe(const Stages& stages, const NearShape& shape)
-      : stages_(stages), piece_(shape.piece_bytes), ride_room_(shape.stage_bytes - shape.piece_bytes - kLaneKeepBytes) {
+      : stages_(stages), piece_(shape.piece_bytes), ride_room_(shape.stage_bytes - shape.piece_bytes) {
     stages_.begin();
   }
 
@@ -22,14 +22,19 @@ class ScatterPipe {
     ptx::bulk_wait_landed<kMoves>();
   }
 
-  // Starts the stores of the oldest move whose load is in flight: its source has been read.
+  // Starts the stores of the move whose load is in flight: its source has been read.
   template <bool = false>
   TRANSLOAD_DEVICE void finish_one() {
-    const uint32_t s = stages_.oldest, near = stages_.at(s);
-    const uint4 bytes = stages_.kept(s);  // row, scales, tail
+    const uint32_t near = stages_.at(stages_.oldest);
     stages_.await_oldest();
-    if (char* const row = row_.get(s)) ptx::bulk_store(row, near, bytes.x);
-    if ((bytes.y | bytes.z) != 0) store_riders(s, bytes);
+    const Loading& l = loading_;
+    if (l.row != nullptr) ptx::bulk_store(l.row, near, l.row_bytes);
+    if ((l.scale_bytes | l.tail_bytes) !=
+        0) {  // of few pieces: a store costs its instructions even where nobody has one
+      if (l.scale_bytes != 0 && l.scales != nullptr) ptx::bulk_store(l.scales, near + l.row_bytes, l.scale_bytes);
+      if (l.tail_bytes != 0 && l.tail != nullptr)
+        ptx::bulk_store(l.tail, near + l.row_bytes + l.scale_bytes, l.tail_bytes);
+    }
     ptx::bulk_commit();
     __syncwarp();
     stages_.finish();
@@ -76,46 +81,32 @@ class ScatterPipe {
   // One load in flight; the stores of the stage's last move must have read it.
   template <class Step>
   TRANSLOAD_DEVICE void issue(const Piece& part, const Riders& riders, bool last, Step step) {
-    while (stages_.issued != stages_.done) step();
-    const uint32_t s = stages_.next, near = stages_.at(s), bytes = uint32_t(part.bytes);
+    if (stages_.issued != stages_.done) step();
+    const uint32_t near = stages_.at(stages_.next), bytes = uint32_t(part.bytes);
     const uint32_t scale_bytes = last ? riders.scale_bytes : 0, tail_bytes = last ? riders.tail_bytes : 0;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
-      const uint32_t barrier = stages_.barrier(s);
+      const uint32_t barrier = stages_.barrier(stages_.next);
       ptx::barrier_expect(barrier, bytes + scale_bytes + tail_bytes);
       ptx::bulk_load(near, part.from, bytes, barrier);
       if (scale_bytes != 0) ptx::bulk_load(near + bytes, riders.scales, scale_bytes, barrier);
       if (tail_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.tail, tail_bytes, barrier);
     }
-    stages_.keep(s, {bytes, scale_bytes, tail_bytes, 0});
     __syncwarp();
-    row_.set(s, part.to);
-    if ((scale_bytes | tail_bytes) != 0) keep_riders(s, riders);
+    loading_ = {part.to, riders.scales_to, riders.tail_to, bytes, scale_bytes, tail_bytes};
     stages_.move_on();
   }
 
-  // Where scales and tail of my lane's copy go: in near memory, for most pieces have neither.
-  TRANSLOAD_DEVICE uint32_t lane_place(uint32_t stage) const {
-    return stages_.at(stage) + stages_.stage_bytes - kLaneKeepBytes + uint32_t(lane_of_thread()) * 16;
-  }
-  TRANSLOAD_DEVICE void keep_riders(uint32_t stage, const Riders& riders) const {
-    const auto scales = reinterpret_cast<uint64_t>(riders.scales_to), tail = reinterpret_cast<uint64_t>(riders.tail_to);
-    ptx::near_store128(lane_place(stage),
-                       {uint32_t(scales), uint32_t(scales >> 32), uint32_t(tail), uint32_t(tail >> 32)});
-  }
-  TRANSLOAD_DEVICE void store_riders(uint32_t stage, const uint4& bytes) const {
-    const uint32_t near = stages_.at(stage);
-    const uint4 kept = ptx::near_load128(lane_place(stage));
-    char* const scales = reinterpret_cast<char*>(uint64_t(kept.y) << 32 | kept.x);
-    char* const tail = reinterpret_cast<char*>(uint64_t(kept.w) << 32 | kept.z);
-    if (bytes.y != 0 && scales != nullptr) ptx::bulk_store(scales, near + bytes.x, bytes.y);
-    if (bytes.z != 0 && tail != nullptr) ptx::bulk_store(tail, near + bytes.x + bytes.y, bytes.z);
-  }
+  // The move whose load is in flight: where my lane's copy goes.
+  struct Loading {
+    char *row, *scales, *tail;
+    uint32_t row_bytes, scale_bytes, tail_bytes;
+  };
 
   Stages stages_;
   const uint32_t piece_, ride_room_;
-  ByStage<char*> row_;  // of the move in each stage: where my lane's copy goes
+  Loading loading_{};
 };
 
 }  // namespace transload

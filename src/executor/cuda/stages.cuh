@@ -60,23 +60,6 @@ struct Stages {
   }
 };
 
-// An array in registers whose index is no constant.
-template <class T>
-struct ByStage {
-  T values[kStages];
-
-  TRANSLOAD_DEVICE T get(uint32_t i) const {
-    T value = values[0];
-#pragma unroll
-    for (int s = 1; s < kStages; ++s) value = i == uint32_t(s) ? values[s] : value;
-    return value;
-  }
-  TRANSLOAD_DEVICE void set(uint32_t i, T value) {
-#pragma unroll
-    for (int s = 0; s < kStages; ++s) values[s] = i == uint32_t(s) ? value : values[s];
-  }
-};
-
 // Pieces of `bytes`, all but the last of whole lines and alike, none over `most`.
 TRANSLOAD_DEVICE uint32_t even_piece(uint32_t bytes, uint32_t most) {
   uint32_t each = bytes;

@@ -62,7 +62,7 @@ NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
-  shape.piece_bytes = uint32_t(shape.stage_bytes - ride - kLaneKeepBytes);
+  shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
   shape.publish_every = std::max(1u, options.slots / 4);
   shape.credit_every = std::max(1u, options.slots / 2);
   return shape;

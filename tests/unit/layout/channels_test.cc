@@ -39,4 +39,35 @@ TEST(Cut, HoldsFor64BitCounts) {
 }
 
 }  // namespace
+
+// Parts follow each other, none is empty or longer than a few tokens, and the last ones are of one: two for each warp,
+// if there are so many tokens.
+TEST(Shares, OfWarpsCoverAllTokensOnce) {
+  for (uint64_t tokens = 0; tokens < 300; ++tokens)
+    for (uint32_t warps : {1u, 2u, 7u, 64u, 200u}) {
+      const Shares shares = Shares::of_warps(tokens, warps);
+      uint64_t next = 0, in_a_row = 0;
+      for (uint32_t part = 0; part < shares.parts(); ++part) {
+        ASSERT_EQ(shares.begin(part), next);
+        next = shares.end(part);
+        const uint64_t size = next - shares.begin(part);
+        ASSERT_TRUE(size == 1 || size == Shares::kTokensOfPart) << size;
+        ASSERT_TRUE(size == 1 || in_a_row == 0) << "a long part behind a short one";
+        in_a_row = size == 1 ? in_a_row + 1 : 0;
+      }
+      ASSERT_EQ(next, tokens);
+      ASSERT_GE(in_a_row, std::min<uint64_t>(tokens, 2 * warps)) << tokens << " tokens, " << warps << " warps";
+      ASSERT_LT(in_a_row, 2 * uint64_t(warps) + Shares::kTokensOfPart);
+    }
+}
+
+TEST(Shares, OfChannelsAreChannels) {
+  const Shares shares = Shares::of_channels(10, 4);
+  ASSERT_EQ(shares.parts(), 4u);
+  for (uint32_t c = 0; c < 4; ++c) {
+    EXPECT_EQ(shares.begin(c), (Cut{10, 4}.begin(c)));
+    EXPECT_EQ(shares.end(c), (Cut{10, 4}.end(c)));
+  }
+}
+
 }  // namespace transload
