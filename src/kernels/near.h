@@ -18,13 +18,13 @@ inline uint32_t table_bytes_of(const RankMap& map) {
   const uint64_t streams = peers * sources, lanes = peers * kDispatchLanes, grants = (40 + 8) * peers + 8 * streams;
   constexpr uint64_t kRail = 16 + 4, kPeer = 16 + 4;  // the far end of a ring, and a slot of it
   const uint64_t of_role[] = {
-      8 * std::max({peers, nodes, sources}),                                       // notify, opener, closer
-      grants + (3 * 8 + kPeer) * lanes + (3 * 8 + kRail) * nodes,                  // dispatch sender
-      grants + (2 * 8 + kRail + 3 * 8 + 4) * sources + (3 * 8 + kPeer) * lanes,    // dispatch forwarder
-      (4 * 8 + kPeer) * lanes,                                                     // dispatch receiver
-      (3 * 8 + kPeer) * streams + 3 * 8 * ranks,                                   // combine sender
-      grants + (3 * 8 + kRail + 3 * 8 + 4) * sources + (2 * 8 + kPeer) * streams,  // combine forwarder
-      grants + (2 * 8 + kRail) * nodes + (2 * 8 + kPeer) * streams,                // combine receiver
+      8 * std::max({peers, nodes, sources}),                                          // notify, opener, closer
+      grants + (3 * 8 + kPeer) * lanes + (3 * 8 + kRail) * nodes,                     // dispatch sender
+      grants + (2 * 8 + kRail + 3 * 8 + 4 + 24) * sources + (3 * 8 + kPeer) * lanes,  // dispatch forwarder
+      (4 * 8 + kPeer) * lanes,                                                        // dispatch receiver
+      (3 * 8 + kPeer) * streams + 3 * 8 * ranks,                                      // combine sender
+      grants + (3 * 8 + kRail + 3 * 8 + 4) * sources + (2 * 8 + kPeer) * streams,     // combine forwarder
+      grants + (2 * 8 + kRail) * nodes + (2 * 8 + kPeer) * streams,                   // combine receiver
   };
   constexpr uint64_t kPadding = 16 * 20;  // each table begins on 16 bytes
   return uint32_t(round_up(*std::max_element(std::begin(of_role), std::end(of_role)) + kPadding, kLineBytes));

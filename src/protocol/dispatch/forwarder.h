@@ -13,6 +13,16 @@
 
 namespace transload {
 
+// What the counts announced of a source in a channel: these tokens of that rank.
+struct Announced {
+  uint32_t rank;
+  uint64_t begin, end;
+};
+TRANSLOAD_HD Announced announced(const DispatchTrip& t, uint32_t source, uint32_t channel) {
+  const Cut cut{t.source_tokens[source], t.call.channels()};
+  return {t.call.board->sources[source].rank, cut.begin(channel), cut.end(channel)};
+}
+
 template <Warp W>
 struct Forwarding {
   Inbox<W, RailLink> in;
@@ -21,6 +31,7 @@ struct Forwarding {
   typename W::template Table<Word> last;
   typename W::template Table<Word> seen;  // of the word that a source's gate is on
   typename W::template Table<int> gate;   // the ring that a source waits for; kTokens: its next token
+  typename W::template Table<Announced> announced;
 };
 constexpr int kGateTokens = -1;
 
@@ -62,20 +73,9 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
   });
 }
 
-// Whose turn it is, and what the counts announced of it: tokens of that rank in this channel.
-struct Served {
-  int source;
-  uint32_t rank;
-  uint64_t begin, end;
-};
-TRANSLOAD_HD Served served(const DispatchTrip& t, int source, uint32_t channel) {
-  const Cut cut{t.source_tokens[source], t.call.channels()};
-  return {source, t.call.board->sources[source].rank, cut.begin(channel), cut.end(channel)};
-}
-
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
-TRANSLOAD_ROLE bool header_fits(W& w, const Header& header, const Served& of) {
+TRANSLOAD_ROLE bool header_fits(W& w, const Header& header, const Announced& of) {
   const bool fits = header.source == of.rank && header.token >= of.begin && header.token < of.end;
   if (!fits) w.broken(Broken::kHeader, of.rank, header.token, of.begin);
   return fits;
@@ -143,9 +143,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 
 // All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
 template <Warp W>
-TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
-                                   const Served& of) {
-  const int source = of.source;
+TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
   const uint64_t end = last - first < waiting ? last : first + waiting;
   if (first == end) return;
@@ -153,7 +151,7 @@ TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
     const bool more = entry + 1 < end;
     const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
-    if (!header_fits(w, come.header, of)) return;
+    if (!header_fits(w, come.header, f.announced[source])) return;
     if (!forward_token(w, t, grants, f, NextToken<W>{come, source})) return;
     come = next;
   }
@@ -168,6 +166,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
     f.last[s] = t.forward.at(uint32_t(s.i), channel + 1);
     f.seen[s] = f.in.seen(s);
     f.gate[s] = kGateTokens;
+    f.announced[s] = announced(t, uint32_t(s.i), channel);
   });
   for (;;) {
     const typename W::Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
@@ -180,7 +179,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
       });
-      forward_source(w, t, grants, f, served(t, s, channel));
+      forward_source(w, t, grants, f, s);
       w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });
@@ -199,7 +198,8 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
                   w.template table<Word>(sources, zero),
-                  w.template table<int>(sources, [](Lane) { return kGateTokens; })};
+                  w.template table<int>(sources, [](Lane) { return kGateTokens; }),
+                  w.template table<Announced>(sources, [](Lane) { return Announced{}; })};
   const typename W::Members all = present(w, t.call.board->sources, t.call.board->map.sources());
   const Grants<W> grants(w, t.call);
   const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneForwarder);
