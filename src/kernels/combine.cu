@@ -22,10 +22,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   }
   auto w = make_warp<ReducePipe>(near, launch);
   const bool grants = warp_of_grid() == kGranter;
-  if (grants) {
-    write_grants(t.call, launch.grant);
-    grant_call(w, t.call);
-  }
+  if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);
   if (warp_of_grid() == kOpener) {
     write_card(t.call);
     open_call(w, t.call);

@@ -17,10 +17,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   auto w = make_warp<ScatterPipe>(near, launch);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
   const bool grants = warp_of_grid() == kGranter;
-  if (grants) {
-    write_grants(t.call, launch.grant);
-    grant_call(w, t.call);
-  }
+  if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);
   if (launch.opens && warp_of_grid() == kOpener) {
     write_card(t.call);
     open_call(w, t.call);

@@ -2,6 +2,7 @@
 #pragma once
 #include "executor/cuda/members.cuh"
 #include "kernels/move.h"
+#include "protocol/call.h"
 
 namespace transload {
 
@@ -17,6 +18,15 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
   for (uint32_t p = uint32_t(lane_of_thread()); p < map.peers; p += 32)
     *to_peer(p) = {call.epoch(), call.card.handle, grant.direct, grant.rows, grant.scales, grant.tails, grant.rows_max};
   __syncwarp();
+}
+
+// GRANTER. A rank that has given up grants nothing: the kernels before this one may have left its handle half made, or
+// have seen that its neighbours call something else, and by grants alone rows would move all the same.
+template <class W>
+TRANSLOAD_DEVICE void grant(W& w, const Call& call, const DeviceGrant& given, const Word* gave_up) {
+  const Word failed = ptx::load_relaxed(gave_up);  // on its way while the grants are written
+  write_grants(call, given);
+  if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }
 
 // Where the card is copied from.

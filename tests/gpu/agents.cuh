@@ -173,12 +173,9 @@ class Stage {
       must(cudaMalloc(&side.room, kRoomBytes), "cudaMalloc");
       must(cudaMalloc(&side.checks, sizeof(Checks)), "cudaMalloc");
       must(cudaMalloc(&side.gave_up, kWordBytes), "cudaMalloc");
-      must(cudaMalloc(&side.mapped, 2 * sizeof(char*)), "cudaMalloc");
       must(cudaHostAlloc(&side.page, sizeof(HostPage), cudaHostAllocPortable), "cudaHostAlloc");
     }
     for (Side& side : sides_) {
-      char* const rooms[2] = {sides_[0].room, sides_[1].room};
-      must(cudaMemcpy(side.mapped, rooms, sizeof(rooms), cudaMemcpyHostToDevice), "cudaMemcpy");
       const StoreArea regions[4] = {{sides_[0].room, kRoomBytes},
                                     {sides_[1].room, kRoomBytes},
                                     {sides_[0].words, kWordBytes * kWordsOfSide},
@@ -290,7 +287,6 @@ class Stage {
     int device = 0;
     cudaStream_t stream = nullptr;
     char *words = nullptr, *room = nullptr, *gave_up = nullptr;
-    char** mapped = nullptr;
     StoreArea* regions = nullptr;
     Checks* checks = nullptr;
     HostPage* page = nullptr;

@@ -1,6 +1,8 @@
 // rows_max: fewer places than rows. What is kept, what is dropped, what is said, and what is left alone.
 #include <gtest/gtest.h>
 
+#include <barrier>
+
 #include "tests/support/team.h"
 
 namespace transload::test {
@@ -145,6 +147,41 @@ TEST(RowsMax, NothingBehindIsWritten) {
       again.rows_max = 6;
       EXPECT_THROW(group.dispatch(again), Error);
     }
+  });
+}
+
+// Rank 0's rows are longer than rank 1 has room for. On GPUs the kernel that moves rows is under way before the host
+// can know that the cards differ: it must move none.
+TEST(RowsMax, NothingIsStoredAfterCardsThatDiffer) {
+  World w = world_of({2});
+  w.columns = 64;
+  const reference::Problem problem = problem_of(w);
+  std::barrier both(2);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    Call call(w, problem, rank);
+    const size_t bytes = size_t(24 * 2) * w.columns * 2;
+    const Lease lease = group.lease(bytes);
+    const std::vector<char> blank(bytes, 0x5A);
+    call.side.write(lease.data(), blank.data(), bytes);
+    const int64_t columns = rank == 0 ? 64 : 8;
+    call.in.x.shape[1] = call.in.x.strides[0] = columns;
+    call.in.rows_max = 24 * 2;
+    call.in.out_x = matrix(lease.data(), 24 * 2, columns, kBf16);
+    call.in.out_x.device = call.side.device();
+    both.arrive_and_wait();
+    try {
+      group.dispatch(call.in);
+      group.wait(call.in.stream);
+      ADD_FAILURE() << "rank " << rank << " returned";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kFault) << error.what();
+    }
+    both.arrive_and_wait();  // the kernels of both have left
+    Tensor all = matrix(lease.data(), 1, int64_t(bytes), kU8);
+    all.device = call.side.device();
+    const char* const left = call.side.take(all).as<char>();
+    for (size_t i = 0; i < bytes; ++i) ASSERT_EQ(left[i], 0x5A) << "rank " << rank << ", byte " << i;
   });
 }
 
