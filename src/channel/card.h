@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "base/macros.h"
+#include "base/mix.h"
 #include "base/word.h"
 
 namespace transload {
@@ -23,6 +24,17 @@ struct Card {
   uint32_t wire;     // of partial sums
   uint32_t weights;  // combine: they are summed too
   uint32_t reserved[3] = {};
+
+  // All of it but the epoch, as one number: cards that differ in one field never have the same. Every step can be
+  // undone, so a difference is not lost.
+  TRANSLOAD_HD Word digest() const {
+    auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
+    Word sum = with(handle, row_bytes);
+    sum = with(sum, Word(operation) << 32 | scales);
+    sum = with(sum, Word(top_k) << 32 | dtype);
+    sum = with(sum, Word(channels) << 32 | wire);
+    return with(sum, weights);
+  }
 };
 static_assert(sizeof(Card) == 64);
 
@@ -30,7 +42,7 @@ static_assert(sizeof(Card) == 64);
 // that peer: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
-  Word handle;    // of the card: a grant is checked before it is used
+  Word card;      // digest of the granter's: stores go by what ranks have alike, so it is checked before them
   Word direct;    // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;      // offset of the rows in the granter's scale-up region
   Word scales;    // dispatch: offset of their scales

@@ -45,7 +45,7 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
 
 // Every warp of the kernel ends with this. The last one makes the state ready for the next kernel.
 template <class W>
-TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call, bool ends_call) {
+TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call) {
   w.retire();
   if (lane_of_thread() != 0) return;
   DeviceState& state = *call.state;
@@ -53,7 +53,6 @@ TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call, bool ends_call) {
   for (Word& ticket : state.tickets) ticket = 0;
   state.arrivals = 0;
   state.left = 0;
-  if (!ends_call) return;
   state.epoch += 1;
   ptx::store_relaxed(&call.host->running, 0);
   ptx::store_release(&call.host->ended, state.epoch);

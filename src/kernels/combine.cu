@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   if (place >= forwarders && place < forwarders + senders) {
     auto w = make_warp<ScatterPipe>(near, launch);
     run_combine_sender(w, t);
-    return stand_up(w, launch.call, true);
+    return stand_up(w, launch.call);
   }
   auto w = make_warp<ReducePipe>(near, launch);
   const bool grants = warp_of_grid() == kGranter;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   else
     run_combine_receiver(w, t);
   if (grants) close_call(w, t.call);
-  stand_up(w, launch.call, true);
+  stand_up(w, launch.call);
 }
 
 }  // namespace

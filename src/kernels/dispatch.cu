@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
   if (t.direct || receives) run_dispatch_receiver(w, t);
   if (grants && !(t.direct && t.shape.listed)) close_call(w, t.call);  // else it has waited already
-  stand_up(w, launch.call, true);
+  stand_up(w, launch.call);
 }
 
 }  // namespace

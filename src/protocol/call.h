@@ -211,7 +211,7 @@ struct Granted {
   char* scales;
   char* tails;
   Word rows_max;
-  Word handle;  // of the granter's card
+  Word card;  // digest of the granter's
 };
 
 // The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
@@ -237,9 +237,11 @@ class Grants {
       if (uint32_t(m.i) % sources_ == 0) granted_[int(p)] = granted(w, *g, b.peer[p]);
       row_base_[m] = base;
     });
-    w.turns(w.where(peers, [&](Lane p) { return granted_[p].handle != call.card.handle; }), [&](int p) {
-      if (!w.failed()) w.broken(Broken::kHandle, b.map.mate(p), granted_[p].handle, call.card.handle);
-    });
+    // Its card says in what it differs, and the opener reports that: here only nothing may go by such a grant.
+    const Word mine = call.card.digest();
+    const typename W::Members others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
+    auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
+    if (!others.empty()) w.wait_all(others, never, seen);
     all_direct_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
   }
 
@@ -261,9 +263,9 @@ class Grants {
   using Plants = typename W::Plants;
   TRANSLOAD_ROLE static Granted granted(W& w, const Grant& g, char* base) {
     const Word direct = w.peek(&g.direct), rows = w.peek(&g.rows), scales = w.peek(&g.scales), tails = w.peek(&g.tails),
-               rows_max = w.peek(&g.rows_max), handle = w.peek(&g.handle);
+               rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);
     const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-    return {direct != 0 ? base + (rows & kept) : nullptr, base + scales, base + tails, rows_max, handle};
+    return {direct != 0 ? base + (rows & kept) : nullptr, base + scales, base + tails, rows_max, card};
   }
   TRANSLOAD_ROLE static bool waits(const Call& call) {
     if (planted<Plants>(Canary::kNoGrantWait)) return false;

@@ -181,7 +181,7 @@ void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const
   auto offset = [&](const char* at) { return offer.direct && at ? Word(at - board.mine()) : 0; };
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
-    *grant = {call.epoch(),         call.card.handle,    offer.direct,  offset(offer.rows),
+    *grant = {call.epoch(),         call.card.digest(),  offer.direct,  offset(offer.rows),
               offset(offer.scales), offset(offer.tails), offer.rows_max};
     const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {

@@ -2,6 +2,7 @@
 // processes are in tests/program.
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <chrono>
 #include <mutex>
 #include <thread>
@@ -152,6 +153,57 @@ TEST(Mismatch, RowBytes) {
         group.dispatch(in);
       },
       "dtype");
+}
+
+// The same of a cached dispatch, whose rows wait for grants, not for cards: rank 0's are longer than rank 1 has room
+// for, and nothing behind that room is written, whoever is first.
+TEST(Mismatch, LongerRowsAreNotStored) {
+  World w = short_world();
+  w.node_sizes = {2};
+  w.columns = 64;
+  w.deadline_ms = 20000;
+  const reference::Problem problem = problem_of(w);
+  const int64_t rows = 2 * int64_t(w.tokens_of(0));
+  for (int round = 0; round < 20; ++round) {
+    std::barrier both(2);
+    run_team(w, [&](Group& group, uint32_t rank) {
+      Side& side = side_of(rank);
+      const reference::Routes& routes = problem.routes[rank];
+      const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+      DispatchInputs first;
+      first.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+      first.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+      first.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+      first.stream = side.stream();
+      DispatchInputs in;
+      in.handle = group.dispatch(first).handle;
+      const size_t bytes = size_t(rows) * w.columns * 2;
+      const Lease lease = group.lease(bytes);
+      const std::vector<char> blank(bytes, 0x5A);
+      side.write(lease.data(), blank.data(), bytes);
+      const int64_t columns = rank == 0 ? 64 : 8;
+      in.x = first.x;
+      in.x.shape[1] = in.x.strides[0] = columns;
+      in.stream = first.stream;
+      in.out_x = matrix(lease.data(), rows, columns, kBf16);
+      in.out_x.device = side.device();
+      both.arrive_and_wait();
+      try {
+        group.dispatch(in);
+        group.wait(in.stream);
+        ADD_FAILURE() << "rank " << rank << " returned";
+      } catch (const Error& error) {
+        ASSERT_EQ(error.code(), Code::kFault) << error.what();
+        EXPECT_EQ(error.fault().kind, FaultKind::kMismatch) << error.what();
+        EXPECT_NE(std::string(error.what()).find("row bytes"), std::string::npos) << error.what();
+      }
+      both.arrive_and_wait();
+      Tensor all = matrix(lease.data(), 1, int64_t(bytes), kU8);
+      all.device = side.device();
+      const char* const left = side.take(all).as<char>();
+      for (size_t i = 0; i < bytes; ++i) ASSERT_EQ(left[i], 0x5A) << "rank " << rank << ", byte " << i;
+    });
+  }
 }
 
 // After a fault the ranks that are left make a new group, and other groups never noticed.

@@ -64,6 +64,7 @@ class CardsStage final : public Stage {
     own.row[0] = own.row[1] = value(rank, epoch);
     Grant grant{};
     grant.epoch = epoch;
+    grant.card = card.digest();
     grant.direct = 1;
     grant.rows = lease_offset(rank);
     for (uint32_t p = 0; p < board(rank).map.peers; ++p)
