@@ -197,7 +197,7 @@ class Stage {
     return value;
   }
   void set_word(int side, int i, Word value) {
-    must(cudaMemcpy(sides_[side].words + kWordBytes * size_t(i), &value, sizeof(value), cudaMemcpyDefault), "word");
+    bring(side, sides_[side].words + kWordBytes * size_t(i), &value, sizeof(value));
   }
   // The first bytes of a side's room.
   void fill(int side, int value, size_t bytes) {
@@ -206,7 +206,7 @@ class Stage {
     must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   }
   void write(int side, size_t at, const void* from, size_t bytes) {
-    must(cudaMemcpy(sides_[side].room + at, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+    bring(side, sides_[side].room + at, from, bytes);
   }
   std::vector<char> read(int side, size_t at, size_t bytes) {
     std::vector<char> result(bytes);
@@ -291,6 +291,13 @@ class Stage {
     Checks* checks = nullptr;
     HostPage* page = nullptr;
   };
+  // From memory that is not pinned a copy may still be under way when it returns, and kernels on other streams do not
+  // wait for it.
+  void bring(int side, void* to, const void* from, size_t bytes) {
+    use(side);
+    must(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+    must(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
+  }
   void use(int side) const { must(cudaSetDevice(sides_[side].device), "cudaSetDevice"); }
 
   int gpus_;

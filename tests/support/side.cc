@@ -42,15 +42,18 @@ class CudaSide final : public Side {
  public:
   explicit CudaSide(int device) : device_(device) {
     must(cudaSetDevice(device), "cudaSetDevice");
-    must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    for (cudaStream_t* stream : {&stream_, &second_})
+      must(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     must(cudaMalloc(reinterpret_cast<void**>(&base_), kBytes), "cudaMalloc");
   }
   ~CudaSide() override {
     cudaFree(base_);
     cudaStreamDestroy(stream_);
+    cudaStreamDestroy(second_);
   }
   DLDevice device() const override { return {kDLCUDA, device_}; }
   Stream stream() const override { return {stream_}; }
+  Stream second_stream() const override { return {second_}; }
   Tensor give(const Tensor& host) override {
     if (!host.given()) return host;
     Tensor there = host;
@@ -118,7 +121,7 @@ class CudaSide final : public Side {
 
   static constexpr size_t kBytes = 64 << 20;
   const int device_;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, second_ = nullptr;
   char* base_ = nullptr;
   size_t used_ = 0;
   std::vector<std::vector<char>> taken_;

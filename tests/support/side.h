@@ -12,6 +12,8 @@ class Side {
   virtual ~Side() = default;
   virtual DLDevice device() const { return {kDLCPU, 0}; }
   virtual Stream stream() const { return {}; }
+  // One more, for a second rank of the same thread: made next to the first, so that they share no queue of the GPU.
+  virtual Stream second_stream() const { return {}; }
   // A copy of a host tensor, strides and all, where the group wants it; good until reset().
   virtual Tensor give(const Tensor& host) { return host; }
   // Room of the rank's own that no peer can reach; good until reset().

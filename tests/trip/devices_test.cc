@@ -108,7 +108,7 @@ TEST(Devices, OneThreadOfTwoRanks) {
     inputs[r].x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
     inputs[r].topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
     inputs[r].topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
-    inputs[r].stream = r == 0 ? side.stream() : Stream{};
+    inputs[r].stream = r == 0 ? side.stream() : side.second_stream();
   }
   const auto dispatch = [&](uint32_t r, int64_t rows_max) {
     inputs[r].rows_max = rows_max;
