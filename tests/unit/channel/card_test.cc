@@ -27,7 +27,8 @@ TEST(Card, ADigestShowsEveryField) {
   card.operation = Operation::kDispatch;
   card.row_bytes = 14336;
   card.top_k = 8;
-  std::set<Word> seen{card.digest()};
+  const Word plain = card.digest();
+  std::set<Word> seen{plain};
   size_t cards = 1;
   for (const auto& change : fields)
     for (uint32_t by : {1u, 2u, 3u}) {
@@ -37,7 +38,7 @@ TEST(Card, ADigestShowsEveryField) {
       EXPECT_EQ(seen.size(), ++cards) << "field " << &change - fields.data() << ", by " << by;
     }
   card.epoch = 8;
-  EXPECT_EQ(seen.count(card.digest()), 1u) << "another call with the same arguments";
+  EXPECT_EQ(card.digest(), plain) << "another call with the same arguments";
 }
 
 }  // namespace
