@@ -39,6 +39,8 @@ struct Bootstrap {
   bool serve = false;              // run the rendezvous here, on host:port (rank 0 under a launcher)
   AllGather all_gather;            // optional: a caller's own; then rank 0 runs a rendezvous at a free port
   std::string name = "default";    // ranks that give the same name meet; groups in one rendezvous need different names
+  std::string job;                 // which launch this is, alike on all of its ranks; ranks of another are refused
+  std::string secret;              // of the job: who cannot prove it is let in nowhere; "": the network is trusted
 
   // From the launcher's environment: TRANSLOAD_RANK/_RANKS, RANK/WORLD_SIZE (torchrun), OMPI_COMM_WORLD_RANK/_SIZE or
   // SLURM_PROCID/SLURM_NTASKS, then MASTER_ADDR and TRANSLOAD_PORT (29600 unless set; torchrun's MASTER_PORT is its

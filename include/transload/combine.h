@@ -28,6 +28,7 @@ struct CombineInputs {
   CombineWire wire = CombineWire::kBf16;
   Tensor out_x;  // [T, H] bf16 contiguous memory of mine for the result; optional
   uint32_t channels = 0;
+  uint32_t deadline_ms = 0;
   Stream stream;
 };
 

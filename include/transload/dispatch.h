@@ -55,7 +55,8 @@ struct DispatchInputs {
   Overflow overflow = Overflow::kFail;  // not with a handle
   Landing landing = Landing::kAuto;     // of what I receive
   Tensor out_x;  // [>= M, H] contiguous memory of mine for the rows (landing ring unless it lies in a lease); optional
-  uint32_t channels = 0;  // 0: the group's
+  uint32_t channels = 0;     // 0: the group's
+  uint32_t deadline_ms = 0;  // of this call's waits; 0: the group's
   Stream stream;
 };
 

@@ -47,7 +47,8 @@ struct GroupOptions {
   uint32_t slots = 16;                               // of each ring
   uint32_t peer_slots = 0;                           // of each ring between peers; 0: as `slots`
   uint64_t slab_bytes = 64 << 20;                    // room for leases of this rank
-  uint32_t deadline_ms = 10000;                      // of every wait
+  uint32_t deadline_ms = 10000;                      // of every wait in a call
+  uint32_t create_deadline_ms = 0;                   // of every wait while the group is made; 0: deadline_ms
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that is there
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.

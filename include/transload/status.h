@@ -24,6 +24,8 @@ enum class FaultKind : uint8_t {
   kAbsent,       // alive, but not in this call within the deadline
   kUnreachable,  // no network path to it
   kMismatch,     // it called something else, or with other arguments
+  kFailed,       // it left a call that it had entered: its own error, which the detail tells
+  kRendezvous,   // no rank: the process that held the rendezvous is gone, and nobody can judge any more
 };
 const char* name_of(FaultKind kind);
 
@@ -31,7 +33,7 @@ const char* name_of(FaultKind kind);
 struct Fault {
   FaultKind kind = FaultKind::kNone;
   uint32_t rank = 0;          // who reports
-  uint32_t culprit_rank = 0;  // who caused it
+  uint32_t culprit_rank = 0;  // who caused it; kNobody for kRendezvous
   std::string operation;      // "create", "dispatch", "combine", "idle": what the reporter was doing
   std::string role;           // "notify", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // of that role; -1: none
@@ -40,6 +42,7 @@ struct Fault {
   uint64_t expected = 0;
   double after_ms = 0;  // from the reporter's entry into the call to the end of its wait
   std::string detail;   // one sentence for people
+  bool own_view = false;  // nobody judged: this rank's own opinion, and others may have another
 
   std::string to_string() const;
 };

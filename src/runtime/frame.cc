@@ -186,7 +186,7 @@ std::optional<Message> unpack_message(std::string_view body) {
     Verdict m{FaultKind(reader.u8()), 0, {}};
     m.culprit = reader.u32();
     m.detail = reader.text();
-    if (m.kind == FaultKind::kNone || m.kind > FaultKind::kMismatch) return std::nullopt;
+    if (m.kind == FaultKind::kNone || m.kind > FaultKind::kRendezvous) return std::nullopt;
     message = m;
   } else {
     return std::nullopt;

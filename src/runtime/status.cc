@@ -19,6 +19,10 @@ const char* name_of(FaultKind kind) {
       return "unreachable";
     case FaultKind::kMismatch:
       return "mismatch";
+    case FaultKind::kFailed:
+      return "failed";
+    case FaultKind::kRendezvous:
+      return "rendezvous";
   }
   return "none";
 }
@@ -39,6 +43,10 @@ const char* predicate(FaultKind kind) {
       return "is unreachable";
     case FaultKind::kMismatch:
       return "called something else";
+    case FaultKind::kFailed:
+      return "failed in the call";
+    case FaultKind::kRendezvous:
+      return "is not to blame";
   }
   return "";
 }
@@ -47,7 +55,9 @@ const char* predicate(FaultKind kind) {
 
 std::string Fault::to_string() const {
   if (kind == FaultKind::kNone) return "no fault";
-  std::string text = "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
+  std::string text = kind == FaultKind::kRendezvous
+                         ? "the rendezvous is gone"
+                         : "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
   if (!detail.empty()) text += " (" + detail + ")";
   text += "; rank " + std::to_string(rank) + " was";
   text += operation.empty() ? " in the group" : " in " + operation;
