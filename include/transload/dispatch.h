@@ -19,7 +19,8 @@ struct Stream {
 
 enum class Landing : uint8_t {
   kAuto,    // direct while a lease can be had, else ring
-  kDirect,  // rows are stored straight into a lease of mine
+  kDirect,  // rows are stored straight into a lease of mine, or the call fails: refused if out_x lies in none, else
+            // Error{kOutOfMemory} once the others have what is theirs
   kRing,    // rows pass a bounded ring of mine
 };
 // Where more rows come than rows_max. Either way the trip is completed, nothing is written past the room, and the group
@@ -64,7 +65,7 @@ struct DispatchInputs {
 // empty, scale_out_rows is 0 and the status is ok, whatever comes. Group::report tells later what came.
 struct DispatchOutputs {
   // One for each (token, me) with an expert of mine, by (source rank, source token); at most rows_max. M is this or, if
-  // given, rows_max: rows of the tensors past `rows` hold nothing.
+  // given, rows_max: past `rows` the tensors hold nothing, but for topk_idx, -1 there, and topk_weights, 0.
   int64_t rows = 0;
   int64_t rows_needed = 0;  // with those that were dropped
   Tensor x;                 // [M, H] as the input's dtype
@@ -72,7 +73,8 @@ struct DispatchOutputs {
   Tensor topk_idx;          // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
   Tensor topk_weights;      // [M, K] float32, 0 where topk_idx is -1. Not with a handle
   Tensor source;            // [M, 2] int32: source rank, source token. Not with a handle
-  // Rows of each local expert in x, so dropped ones not counted; rounded up to expert_alignment. Not with a handle.
+  // Choices of each local expert among the rows of x, so of dropped rows none: a row that chose two experts of mine, or
+  // one of them twice, counts twice. Rounded up to expert_alignment. Not with a handle.
   std::vector<int64_t> expert_counts;
   // The same on the group's device, for kernels that come behind: good when x is, as long as the handle.
   Tensor rows_on_device;           // [1] int64: rows_needed

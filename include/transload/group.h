@@ -37,8 +37,9 @@ struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
   uint32_t experts = 1;
-  std::vector<uint32_t>
-      expert_owner;                // [experts] rank of each; empty: contiguous blocks, sizes differing by at most one
+  // [experts] rank of each; empty: contiguous blocks, sizes differing by at most one. A shared expert, which every
+  // token goes to, is one expert more for each rank, owned by it, and one choice more for each token: its own rank's.
+  std::vector<uint32_t> expert_owner;
   uint64_t tokens_max = 4096;      // of any rank, in any call
   uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and as long at most
   uint32_t scales_max = 0;         // 4-byte scales of a row

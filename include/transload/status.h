@@ -37,11 +37,11 @@ struct Fault {
   std::string operation;      // "create", "dispatch", "combine", "idle": what the reporter was doing
   std::string role;           // "notify", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // of that role; -1: none
-  std::string waiting_for;    // "tokens of rank 5", ...; "" if it waited for nobody
+  std::string waiting_for;    // "tokens of rank 5", "rank 5 to enter the call", ...; "" if it waited for nobody
   uint64_t seen = 0;          // the counter it waited on, and what it had to reach
   uint64_t expected = 0;
-  double after_ms = 0;  // from the reporter's entry into the call to the end of its wait
-  std::string detail;   // one sentence for people
+  double after_ms = 0;    // from the reporter's entry into the call to the end of its wait
+  std::string detail;     // one sentence for people
   bool own_view = false;  // nobody judged: this rank's own opinion, and others may have another
 
   std::string to_string() const;

@@ -35,9 +35,9 @@ struct Tensor {
   bool given() const { return ndim != 0; }
   int64_t rows() const { return shape[0]; }
   int64_t columns() const { return ndim > 1 ? shape[1] : 1; }
-  size_t element_bytes() const { return (size_t(dtype.bits) * dtype.lanes + 7) / 8; }
-  size_t row_bytes() const { return size_t(columns()) * element_bytes(); }
-  size_t bytes() const { return size_t(rows()) * row_bytes(); }
+  // Elements of fewer than 8 bits lie side by side: only a whole row is whole bytes. What does not fit is SIZE_MAX.
+  size_t row_bytes() const;
+  size_t bytes() const;
   template <class T>
   T* as() const {
     return static_cast<T*>(data);

@@ -10,11 +10,15 @@ namespace transload {
 
 enum class Operation : uint32_t { kNone, kDispatch, kCachedDispatch, kCombine };
 
+// A handle by the group and the epoch in which it was born: alike on all ranks, and no other's. Ids of groups follow
+// each other, and no group makes so many calls that names of two meet.
+TRANSLOAD_HD Word handle_name(Word group, Word born) { return group * kSplitMixStep + born; }
+
 // Arguments that must be alike on all ranks. Written beside its word, in the place of the call's parity: nobody is two
 // calls ahead of a neighbour, because every call waits for the cards of all neighbours.
 struct Card {
   Word epoch;
-  Word handle;  // epoch in which the handle was born; 0: none
+  Word handle;  // handle_name(); 0: none
   Word row_bytes;
   Operation operation;
   uint32_t scales;

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "base/canary.h"
+#include "base/math.h"
 #include "base/set.h"
 #include "channel/board.h"
 
@@ -118,6 +119,16 @@ struct RailLink {
             strided(rings->send, stride).unit - slot.bytes};
   }
 };
+
+// Tables of the two ends, for so many members.
+template <class Link>
+TRANSLOAD_HD constexpr uint64_t outbox_bytes(uint64_t members) {
+  return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 3 * table_bytes<Word>(members);
+}
+template <class Link>
+TRANSLOAD_HD constexpr uint64_t inbox_bytes(uint64_t members) {
+  return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 2 * table_bytes<Word>(members);
+}
 
 // The producer's end. One object serves channel after channel: begin(), moves, keep(). `mine` are the members that this
 // role fills; another role may fill the rest at the same time.

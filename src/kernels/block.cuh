@@ -19,7 +19,7 @@ TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + w
 TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& call) {
   mine.board = &board;
   mine.card.epoch = call.state->epoch + 1;
-  mine.card.handle = call.born != nullptr ? *call.born : 0;
+  mine.card.handle = call.born != nullptr ? handle_name(mine.card.handle, *call.born) : 0;  // the host gave the group
   mine.arrivals = &call.state->arrivals;
   mine.tickets = call.state->tickets;
   if (blockIdx.x == 0 && threadIdx.x == 0)

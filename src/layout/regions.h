@@ -59,7 +59,8 @@ struct RegionCursor {
 
   TRANSLOAD_HD Block take(Extent e) {
     const Block block{bytes, e.unit, e.n1, e.n2, e.n3};
-    bytes = round_up(bytes + e.unit * e.n0 * e.n1 * e.n2 * e.n3, kSlotAlign);
+    const uint64_t longer = times(times(times(times(e.unit, e.n0), e.n1), e.n2), e.n3);
+    bytes = round_up_checked(plus(bytes, longer), kSlotAlign);  // kTooLarge is refused where the group is planned
     return block;
   }
 };

@@ -214,6 +214,18 @@ struct Granted {
   Word card;  // digest of the granter's
 };
 
+// Tables: what Grants take, with the words that they wait for; and those of who only waits, for one kind of neighbour
+// at a time: notify, opener, closer.
+TRANSLOAD_HD constexpr uint64_t grants_bytes(const RankMap& map) {
+  const uint64_t peers = map.peers;
+  return table_bytes<Granted>(peers) + table_bytes<Word>(peers * map.sources()) + table_bytes<Word>(peers);
+}
+TRANSLOAD_HD constexpr uint64_t wait_tables_bytes(const RankMap& map) {
+  uint32_t most = map.peers > map.nodes ? map.peers : map.nodes;
+  if (map.sources() > most) most = map.sources();
+  return table_bytes<Word>(most);
+}
+
 // The grants of my peers. A store into a peer, or a load from it, needs its grant of this epoch.
 template <Warp W>
 class Grants {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/float.h"
+#include "base/float_mode.h"
 
 namespace transload::reference {
 namespace {
@@ -109,6 +110,7 @@ std::vector<std::vector<uint32_t>> owners_by_node(const Problem& problem, Source
 }
 
 void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>& row, uint16_t* out) {
+  const DefaultFloatMode mode;
   std::vector<float> total(size_t(inputs.columns), 0.0f);
   const uint16_t* const* bias = inputs.bias;
   if (bias[0] != nullptr)
@@ -124,6 +126,7 @@ void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>&
 }
 
 void sum_weights(const Problem& problem, Source token, const RowOf<float>& row, float* out) {
+  const DefaultFloatMode mode;
   std::vector<float> total(problem.top_k, 0.0f);
   add_nodes(problem, token, row, f32_stored, total);
   for (size_t i = 0; i < total.size(); ++i) out[i] = f32_stored(total[i]);

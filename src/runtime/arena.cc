@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
 
 #include "base/math.h"
+#include "transload/status.h"
 
 namespace transload {
 
@@ -16,17 +18,18 @@ Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner)
     : base_(base), bytes_(bytes), owner_(std::move(owner)) {}
 
 std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
-  const size_t room = round_up(std::max<size_t>(bytes, 1), kLeaseAlign);
   const std::lock_guard lock(mutex_);
-  if (closed_) return nullptr;
+  if (closed_ || bytes > bytes_) return nullptr;
+  const size_t room = round_up(std::max<size_t>(bytes, 1), kLeaseAlign);
   char* at = base_;
   for (const auto& [begin, length] : taken_) {
     if (size_t(begin - at) >= room) break;
-    at = begin + length;
+    at = base_ + (begin - base_) + length;
   }
-  if (size_t(base_ + bytes_ - at) < room) return nullptr;
-  taken_.emplace(at, room);
+  const size_t rest = size_t(base_ + bytes_ - at);
+  if (rest < std::max<size_t>(bytes, 1)) return nullptr;
   auto block = std::make_shared<Lease::Block>();
+  taken_.emplace(at, std::min(room, rest));
   block->data = at;
   block->bytes = bytes;
   block->arena = shared_from_this();
@@ -39,8 +42,13 @@ void Arena::close() {
 }
 
 bool Arena::holds(const void* data, size_t bytes) const {
-  const char* begin = static_cast<const char*>(data);
-  return begin >= base_ && begin <= base_ + bytes_ && bytes <= size_t(base_ + bytes_ - begin);
+  const char* const at = static_cast<const char*>(data);
+  const std::lock_guard lock(mutex_);
+  const auto next = taken_.upper_bound(at);
+  if (next == taken_.begin()) return false;
+  const auto& [begin, length] = *std::prev(next);
+  const size_t offset = size_t(at - begin);
+  return offset <= length && bytes <= length - offset;
 }
 
 size_t Arena::used() const {
@@ -68,7 +76,11 @@ void Arena::give_back(char* data) {
 
 std::shared_ptr<Lease::Block> private_block(size_t bytes) {
   auto block = std::make_shared<Lease::Block>();
-  block->data = static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign)));
+  if (bytes <= size_t(PTRDIFF_MAX))
+    block->data =
+        static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign), std::nothrow));
+  if (block->data == nullptr)
+    throw Error(Code::kOutOfMemory, "private memory: " + std::to_string(bytes) + " bytes were not to be had");
   block->bytes = bytes;
   return block;
 }

@@ -16,11 +16,12 @@ class Arena : public std::enable_shared_from_this<Arena> {
   // `owner` keeps [base, base + bytes) mapped.
   Arena(char* base, size_t bytes, std::shared_ptr<void> owner);
 
-  // A registered block, or null if no gap is long enough.
+  // A registered block, or null if no gap is long enough. The last one need not be whole units.
   std::shared_ptr<Lease::Block> take(size_t bytes);
   // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent
   // again.
   void close();
+  // In one lease.
   bool holds(const void* data, size_t bytes) const;
   size_t used() const;
   size_t longest_gap() const;
@@ -33,11 +34,11 @@ class Arena : public std::enable_shared_from_this<Arena> {
   size_t bytes_;
   std::shared_ptr<void> owner_;
   mutable std::mutex mutex_;
-  std::map<char*, size_t> taken_;
+  std::map<const char*, size_t> taken_;
   bool closed_ = false;
 };
 
-// Private memory with the same face: nobody but this process can reach it.
+// Private memory with the same face: nobody but this process can reach it. Throws Error{kOutOfMemory}.
 std::shared_ptr<Lease::Block> private_block(size_t bytes);
 
 struct Lease::Block {

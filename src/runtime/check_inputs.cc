@@ -1,10 +1,13 @@
 // See check_inputs.h.
 #include "runtime/check_inputs.h"
 
+#include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "base/set.h"
 #include "layout/token.h"
+#include "runtime/words.h"
 
 namespace transload {
 
@@ -17,6 +20,8 @@ constexpr uint32_t kNodeSizeMax = 1024;
 constexpr uint32_t kChannelsMax = 1024;
 constexpr uint32_t kSlotsMax = 65536;
 constexpr uint32_t kExpertsMax = 1 << 20;
+constexpr uint64_t kDeadlineMsMin = 50;
+constexpr uint64_t kDeadlineMsMax = 24 * 3600 * 1000;
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& value, const std::string& bound) {
   throw Error(Code::kInvalidArgument, argument + ": " + value + ", must be " + bound);
@@ -28,26 +33,28 @@ void within(const char* argument, uint64_t value, uint64_t least, uint64_t most)
 std::string shape_of(const Tensor& t) {
   return "[" + std::to_string(t.shape[0]) + (t.ndim > 1 ? ", " + std::to_string(t.shape[1]) : "") + "]";
 }
-std::string type_of(DLDataType t) {
-  return "type code " + std::to_string(t.code) + " of " + std::to_string(t.bits) + " bits";
+std::string strides_of(const Tensor& t) {
+  return "strides [" + std::to_string(t.strides[0]) + ", " + std::to_string(t.strides[1]) + "]";
 }
-void want_type(const char* argument, const Tensor& t, DLDataType type, const char* name) {
-  if (!same_type(t.dtype, type)) refuse(argument, type_of(t.dtype), name);
+uint64_t bits_of(DLDataType type) { return uint64_t(type.bits) * type.lanes; }
+void want_type(const char* argument, const Tensor& t, DLDataType type) {
+  if (!same_type(t.dtype, type)) refuse(argument, type_name(t.dtype), type_name(type));
 }
 void want_cpu_matrix(const char* argument, const Tensor& t) {
-  if (t.device.device_type != kDLCPU)
-    refuse(argument, "device type " + std::to_string(t.device.device_type), "on the CPU (1)");
-  if (t.ndim != 2) refuse(argument, std::to_string(t.ndim) + " dimensions", "of 2 dimensions");
+  if (t.device.device_type != kDLCPU) refuse(argument, place_of(t.device), "on the CPU");
+  if (t.ndim != 2) refuse(argument, std::to_string(t.ndim) + (t.ndim == 1 ? " dimension" : " dimensions"), "of 2");
   if (t.shape[0] < 0 || t.shape[1] < 0) refuse(argument, shape_of(t), "of no negative extent");
+  if (bits_of(t.dtype) == 0) refuse(argument, type_name(t.dtype), "of a type that has bits");
+  if (t.bytes() == kTooLarge) refuse(argument, shape_of(t) + " of " + type_name(t.dtype), "of fewer than 2^64 bytes");
   if (t.data == nullptr && t.bytes() > 0) refuse(argument, "null", "memory of " + std::to_string(t.bytes()) + " bytes");
 }
 void want_contiguous(const char* argument, const Tensor& t) {
   want_cpu_matrix(argument, t);
   const bool rows_follow = t.shape[0] <= 1 || t.strides[0] == t.shape[1];
   const bool elements_follow = t.shape[1] <= 1 || t.strides[1] == 1;
-  if (!rows_follow || !elements_follow)
-    refuse(argument, "strides [" + std::to_string(t.strides[0]) + ", " + std::to_string(t.strides[1]) + "]",
-           "contiguous");
+  if (!rows_follow || !elements_follow) refuse(argument, strides_of(t), "contiguous");
+  if (times(uint64_t(t.columns()), bits_of(t.dtype)) % 8 != 0)
+    refuse(argument, std::to_string(t.columns()) + " columns of " + type_name(t.dtype), "whole bytes a row");
 }
 void want_shape(const char* argument, const Tensor& t, uint64_t rows, uint64_t columns) {
   want_contiguous(argument, t);
@@ -58,12 +65,54 @@ void want_unit(const char* argument, uint64_t bytes) {
   if (bytes == 0 || bytes % kTokenUnit != 0)
     refuse(argument, std::to_string(bytes) + " bytes a row", "a positive multiple of 16 bytes a row");
 }
-void want_aligned(const char* argument, const Tensor& t) {
-  if (reinterpret_cast<uintptr_t>(t.data) % kTokenUnit != 0)
-    refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)), "aligned to 16 bytes");
+void want_aligned(const char* argument, const Tensor& t, uint64_t unit = kTokenUnit) {
+  if (reinterpret_cast<uintptr_t>(t.data) % unit != 0)
+    refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)),
+           "aligned to " + std::to_string(unit) + " bytes");
 }
-void want_one_of(const char* argument, uint32_t value, uint32_t count) {
-  if (value >= count) refuse(argument, std::to_string(value), "0 to " + std::to_string(count - 1));
+void want_one_of(const char* argument, uint32_t value, const std::vector<const char*>& names) {
+  if (value < names.size()) return;
+  std::string all;
+  for (size_t i = 0; i < names.size(); ++i)
+    all += std::string(i == 0 ? "" : i + 1 < names.size() ? ", " : " or ") + names[i];
+  refuse(argument, std::to_string(value), all);
+}
+void want_deadline(uint32_t ms) {
+  if (ms != 0 && (ms < kDeadlineMsMin || ms > kDeadlineMsMax))
+    refuse("deadline_ms", std::to_string(ms),
+           "0, the group's, or " + std::to_string(kDeadlineMsMin) + " to " + std::to_string(kDeadlineMsMax));
+}
+
+// The addresses of a tensor's elements, whichever way its strides go.
+struct Range {
+  uintptr_t begin, end;
+  bool meets(const Range& other) const { return begin < other.end && other.begin < end; }
+};
+Range range_of(const char* argument, const Tensor& t) {
+  const auto at = reinterpret_cast<uintptr_t>(t.data);
+  if (!t.given() || t.bytes() == 0) return {at, at};
+  uint64_t back = 0, ahead = bits_of(t.dtype);
+  for (int i = 0; i < 2; ++i) {
+    const uint64_t stride = t.strides[i] < 0 ? 0 - uint64_t(t.strides[i]) : uint64_t(t.strides[i]);
+    const uint64_t reach = times(times(uint64_t(t.shape[i] - 1), stride), bits_of(t.dtype));
+    (t.strides[i] < 0 ? back : ahead) = plus(t.strides[i] < 0 ? back : ahead, reach);
+  }
+  const uint64_t bytes_back = back / 8 + (back % 8 != 0), bytes_ahead = ahead / 8 + (ahead % 8 != 0);
+  if (back == kTooLarge || ahead == kTooLarge || bytes_back > at || bytes_ahead > ~at)
+    refuse(argument, strides_of(t) + " of " + shape_of(t), "within the address space");
+  return {at - bytes_back, at + bytes_ahead};
+}
+
+struct Named {
+  const char* name;
+  const Tensor& tensor;
+};
+// While it is written what it is made of is still read.
+void want_apart(const Named& output, const std::vector<Named>& inputs) {
+  const Range mine = range_of(output.name, output.tensor);
+  for (const Named& input : inputs)
+    if (mine.meets(range_of(input.name, input.tensor)))
+      refuse(output.name, std::string("over memory of ") + input.name, "apart from all inputs");
 }
 
 }  // namespace
@@ -113,99 +162,134 @@ void check_options(const GroupOptions& o) {
   within("slots", o.slots, 1, kSlotsMax);
   within("peer_slots", o.peer_slots, 0, kSlotsMax);
   within("slab_bytes", o.slab_bytes, 0, uint64_t(1) << 46);
-  within("deadline_ms", o.deadline_ms, 50, 24 * 3600 * 1000);
-  want_one_of("scale_out", uint32_t(o.scale_out), 3);
+  within("deadline_ms", o.deadline_ms, kDeadlineMsMin, kDeadlineMsMax);
+  want_one_of("scale_out", uint32_t(o.scale_out), {"auto", "libfabric", "loopback"});
 }
 
 namespace {
+
 void check_routing(const GroupOptions& o, const DispatchInputs& in) {
   if (!in.topk_idx.given()) refuse("topk_idx", "not given", "given unless a handle is");
   want_contiguous("topk_idx", in.topk_idx);
   if (!same_type(in.topk_idx.dtype, kI32) && !same_type(in.topk_idx.dtype, kI64))
-    refuse("topk_idx", type_of(in.topk_idx.dtype), "int32 or int64");
+    refuse("topk_idx", type_name(in.topk_idx.dtype), "int32 or int64");
   within("columns of topk_idx", uint64_t(in.topk_idx.columns()), 1, o.top_k_max);
   want_shape("topk_idx", in.topk_idx, uint64_t(in.x.rows()), uint64_t(in.topk_idx.columns()));
+  want_aligned("topk_idx", in.topk_idx, bits_of(in.topk_idx.dtype) / 8);
   if (!in.topk_weights.given()) refuse("topk_weights", "not given", "given unless a handle is");
+  want_type("topk_weights", in.topk_weights, kF32);
   want_shape("topk_weights", in.topk_weights, uint64_t(in.x.rows()), uint64_t(in.topk_idx.columns()));
-  want_type("topk_weights", in.topk_weights, kF32, "float32");
+  want_aligned("topk_weights", in.topk_weights, sizeof(float));
 }
+
+void check_scales(const GroupOptions& o, const DispatchInputs& in) {
+  want_cpu_matrix("scales", in.scales);
+  if (o.scales_max == 0) refuse("scales", "given", "absent: the group was made with scales_max 0");
+  if (bits_of(in.scales.dtype) != 32) refuse("scales", type_name(in.scales.dtype), "of 4-byte scalars");
+  within("columns of scales", uint64_t(in.scales.columns()), 1, o.scales_max);
+  if (in.scales.rows() != in.x.rows())
+    refuse("scales", shape_of(in.scales), "of as many rows as x, " + std::to_string(in.x.rows()));
+  want_aligned("scales", in.scales, 4);
+  range_of("scales", in.scales);
+}
+
+void check_handle_of(const GroupPlan& group, const DispatchInputs& in) {
+  check_handle(group, in.handle);
+  if (in.topk_idx.given() || in.topk_weights.given())
+    refuse(in.topk_idx.given() ? "topk_idx" : "topk_weights", "given with a handle",
+           "absent: the handle is the routing");
+  if (uint64_t(in.x.rows()) != in.handle->tokens)
+    refuse("x", shape_of(in.x), "of as many rows as the handle, " + std::to_string(in.handle->tokens));
+  if (in.rows_max != 0 && uint64_t(in.rows_max) != in.handle->rows_max)
+    refuse("rows_max", std::to_string(in.rows_max), "0 or what the handle's dispatch was given: the handle keeps it");
+}
+
+void check_out_x(const GroupPlan& group, const DispatchInputs& in) {
+  want_contiguous("out_x", in.out_x);
+  want_aligned("out_x", in.out_x);
+  if (in.out_x.row_bytes() != in.x.row_bytes())
+    refuse("out_x", std::to_string(in.out_x.row_bytes()) + " bytes a row", std::to_string(in.x.row_bytes()) + ", as x");
+  const uint64_t rows_max = in.handle ? in.handle->rows_max : in.rows_max == 0 ? kNoRowsMax : uint64_t(in.rows_max);
+  if (rows_max != kNoRowsMax && uint64_t(in.out_x.rows()) < rows_max)
+    refuse("out_x", std::to_string(in.out_x.rows()) + " rows", "at least " + std::to_string(rows_max) + ", rows_max");
+  want_apart({"out_x", in.out_x},
+             {{"x", in.x}, {"scales", in.scales}, {"topk_idx", in.topk_idx}, {"topk_weights", in.topk_weights}});
+  if (in.landing == Landing::kDirect && !group.arena->holds(in.out_x.data, in.out_x.bytes()))
+    refuse("landing", "direct", "auto or ring: out_x lies in no lease of this group");
+}
+
 }  // namespace
 
-void check_dispatch(const GroupOptions& o, const void* group, const DispatchInputs& in) {
+void check_dispatch(const GroupPlan& group, const DispatchInputs& in) {
+  const GroupOptions& o = group.options;
   if (!in.x.given()) refuse("x", "not given", "a matrix [tokens, hidden]");
   want_contiguous("x", in.x);
   want_unit("x", in.x.row_bytes());
   within("row bytes of x", in.x.row_bytes(), kTokenUnit, o.row_bytes_max);
   within("rows of x", uint64_t(in.x.rows()), 0, o.tokens_max);
   want_aligned("x", in.x);
-  if (in.scales.given()) {
-    want_cpu_matrix("scales", in.scales);
-    if (in.scales.element_bytes() != 4) refuse("scales", type_of(in.scales.dtype), "of 4-byte scalars");
-    within("columns of scales", uint64_t(in.scales.columns()), 1, o.scales_max);
-    if (in.scales.rows() != in.x.rows())
-      refuse("scales", shape_of(in.scales), "of as many rows as x, " + std::to_string(in.x.rows()));
-  }
+  if (in.scales.given()) check_scales(o, in);
   within("channels", in.channels, 0, o.channels);
   within("expert_alignment", in.expert_alignment, 1, 1 << 20);
-  want_one_of("landing", uint32_t(in.landing), 3);
-  want_one_of("overflow", uint32_t(in.overflow), 2);
+  want_one_of("landing", uint32_t(in.landing), {"auto", "direct", "ring"});
+  want_one_of("overflow", uint32_t(in.overflow), {"fail", "drop"});
+  want_deadline(in.deadline_ms);
   const uint64_t rows_most = o.tokens_max * o.bootstrap.ranks;
   if (in.rows_max < 0 || uint64_t(in.rows_max) > rows_most)
     refuse("rows_max", std::to_string(in.rows_max), "0 to " + std::to_string(rows_most) + ", what can come at most");
-  if (!in.handle) check_routing(o, in);
-  if (in.handle) {
-    check_handle(group, in.handle);
-    if (in.topk_idx.given() || in.topk_weights.given())
-      refuse("topk_idx", "given with a handle", "absent: the handle is the routing");
-    if (uint64_t(in.x.rows()) != in.handle->tokens)
-      refuse("x", shape_of(in.x), "of as many rows as the handle, " + std::to_string(in.handle->tokens));
-    if (in.rows_max != 0 && uint64_t(in.rows_max) != in.handle->rows_max)
-      refuse("rows_max", std::to_string(in.rows_max), "0 or what the handle's dispatch was given: the handle keeps it");
-  }
-  if (in.out_x.given()) {
-    want_contiguous("out_x", in.out_x);
-    want_aligned("out_x", in.out_x);
-    if (in.out_x.row_bytes() != in.x.row_bytes())
-      refuse("out_x", std::to_string(in.out_x.row_bytes()) + " bytes a row",
-             std::to_string(in.x.row_bytes()) + ", as x");
-    const uint64_t rows_max = in.handle ? in.handle->rows_max : in.rows_max == 0 ? kNoRowsMax : uint64_t(in.rows_max);
-    if (rows_max != kNoRowsMax && uint64_t(in.out_x.rows()) < rows_max)
-      refuse("out_x", std::to_string(in.out_x.rows()) + " rows", "at least " + std::to_string(rows_max) + ", rows_max");
-  }
+  if (in.handle)
+    check_handle_of(group, in);
+  else
+    check_routing(o, in);
+  if (in.out_x.given()) check_out_x(group, in);
 }
 
-void check_combine(const GroupOptions& o, const void* group, const CombineInputs& in) {
+void check_combine(const GroupPlan& group, const CombineInputs& in) {
+  const GroupOptions& o = group.options;
   check_handle(group, in.handle);
   if (!in.x.given()) refuse("x", "not given", "a matrix [rows, hidden]");
-  want_type("x", in.x, kBf16, "bfloat16");
+  want_type("x", in.x, kBf16);
   want_shape("x", in.x, in.handle->rows_held(), uint64_t(in.x.columns()));
   want_unit("x", in.x.row_bytes());
   within("row bytes of x", in.x.row_bytes(), kTokenUnit, o.row_bytes_max);
   want_aligned("x", in.x);
   if (in.topk_weights.given()) {
-    want_type("topk_weights", in.topk_weights, kF32, "float32");
+    want_type("topk_weights", in.topk_weights, kF32);
     want_shape("topk_weights", in.topk_weights, in.handle->rows_held(), in.handle->top_k);
+    want_aligned("topk_weights", in.topk_weights, sizeof(float));
   }
   for (int i = 0; i < 2; ++i) {
     const char* name = i == 0 ? "bias[0]" : "bias[1]";
     if (!in.bias[i].given()) continue;
-    want_type(name, in.bias[i], kBf16, "bfloat16");
+    want_type(name, in.bias[i], kBf16);
     want_shape(name, in.bias[i], in.handle->tokens, uint64_t(in.x.columns()));
+    want_aligned(name, in.bias[i], sizeof(uint16_t));
     if (i == 1 && !in.bias[0].given()) refuse("bias[1]", "given alone", "given only with bias[0]");
   }
   if (in.out_x.given()) {
-    want_type("out_x", in.out_x, kBf16, "bfloat16");
+    want_type("out_x", in.out_x, kBf16);
     want_shape("out_x", in.out_x, in.handle->tokens, uint64_t(in.x.columns()));
     want_aligned("out_x", in.out_x);
+    want_apart({"out_x", in.out_x},
+               {{"x", in.x}, {"topk_weights", in.topk_weights}, {"bias[0]", in.bias[0]}, {"bias[1]", in.bias[1]}});
   }
   within("channels", in.channels, 0, o.channels);
-  want_one_of("source", uint32_t(in.source), 3);
-  want_one_of("wire", uint32_t(in.wire), 2);
+  want_one_of("source", uint32_t(in.source), {"auto", "pull", "push"});
+  want_one_of("wire", uint32_t(in.wire), {"bf16", "fp32"});
+  want_deadline(in.deadline_ms);
+  if (in.source == CombineSource::kPull && !can_be_pulled(group, in))
+    refuse("source", "pull", "push: x (and topk_weights) must lie in a lease of this group to be pulled");
 }
 
-void check_handle(const void* group, const Handle& handle) {
+// Without rows there is nothing to read: any place will do.
+bool can_be_pulled(const GroupPlan& group, const CombineInputs& in) {
+  auto leased = [&](const Tensor& t) { return !t.given() || t.rows() == 0 || group.arena->holds(t.data, t.bytes()); };
+  return leased(in.x) && leased(in.topk_weights);
+}
+
+void check_handle(const GroupPlan& group, const Handle& handle) {
   if (!handle) refuse("handle", "not given", "that of a dispatch");
-  if (handle->group != group) refuse("handle", "of another group", "of a dispatch of this group");
+  if (handle->group != group.id) refuse("handle", "of another group", "of a dispatch of this group");
 }
 
 Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow) {
@@ -219,21 +303,6 @@ Status bad_expert(const BadExpert& bad, uint32_t experts) {
   return {Code::kBadExpertId, "topk_idx: " + std::to_string(bad.value) + " at token " + std::to_string(bad.token) +
                                   ", slot " + std::to_string(bad.slot) + ", must be -1 to " +
                                   std::to_string(experts - 1) + "; counted as -1"};
-}
-
-Tensor tensor_from(const DLTensor& other) {
-  if (other.ndim != 1 && other.ndim != 2) refuse("DLTensor.ndim", std::to_string(other.ndim), "1 or 2");
-  Tensor t;
-  t.data = static_cast<char*>(other.data) + other.byte_offset;
-  t.device = other.device;
-  t.dtype = other.dtype;
-  t.ndim = other.ndim;
-  for (int i = 0; i < 2; ++i) t.shape[i] = i < other.ndim ? other.shape[i] : 1;
-  for (int i = 0; i < 2; ++i) {
-    const int64_t contiguous = i == 0 ? t.shape[1] : 1;
-    t.strides[i] = i < other.ndim && other.strides ? other.strides[i] : contiguous;
-  }
-  return t;
 }
 
 }  // namespace transload

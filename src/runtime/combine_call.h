@@ -8,6 +8,7 @@
 #include "protocol/marks.h"
 #include "runtime/check_inputs.h"
 #include "runtime/group_core.h"
+#include "runtime/slab_cursor.h"
 
 namespace transload {
 
@@ -21,10 +22,13 @@ class CombineCall {
   CombineOutputs run() {
     choose_source();
     take_outputs();
-    begin();
     forward_ = forward_spans(handle_, channels_);
     rows_of_ = row_spans(handle_, channels_);
-    g_.write_grants(call_, {pull_, in_.x.as<char>(), nullptr, in_.topk_weights.as<char>(), handle_.rows_max},
+    begin();
+    const bool any = in_.x.rows() > 0;
+    g_.write_grants(call_,
+                    {pull_, any ? in_.x.as<char>() : nullptr, nullptr, any ? in_.topk_weights.as<char>() : nullptr,
+                     handle_.rows_max},
                     handle_.row_base);
     move_rows();
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);
@@ -37,14 +41,7 @@ class CombineCall {
   uint32_t weights() const { return in_.topk_weights.given() ? handle_.top_k : 0; }
 
   void choose_source() {
-    const bool leased = g_.arena->holds(in_.x.data, in_.x.bytes()) &&
-                        (!in_.topk_weights.given() || g_.arena->holds(in_.topk_weights.data, in_.topk_weights.bytes()));
-    // Without rows there is nothing to read: any place will do.
-    const bool readable = leased || in_.x.rows() == 0;
-    if (in_.source == CombineSource::kPull && !readable)
-      throw Error(Code::kInvalidArgument,
-                  "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
-    pull_ = in_.source != CombineSource::kPush && readable;
+    pull_ = in_.source != CombineSource::kPush && can_be_pulled(g_, in_);
     out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
     if (pull_) reached<typename W::Plants>(Situation::kSourcePull);
     const char* why =
@@ -53,12 +50,13 @@ class CombineCall {
   }
 
   void take_outputs() {
-    const uint64_t row_bytes = in_.x.row_bytes(),
-                   own = in_.out_x.given() ? 0 : round_up(handle_.tokens * row_bytes, 128);
-    auto block = private_or_leased(own + handle_.tokens * weights() * 4);
+    SlabCursor at;
+    const uint64_t rows_at = at.take(in_.out_x.given() ? 0 : handle_.tokens, in_.x.row_bytes());
+    const uint64_t weights_at = at.take(handle_.tokens * weights(), 4);
+    auto block = private_or_leased(at.bytes);
     char* const base = block->data;
-    out_.x = in_.out_x.given() ? in_.out_x : matrix(base, int64_t(handle_.tokens), in_.x.columns(), kBf16);
-    if (weights() > 0) out_.topk_weights = matrix(base + own, int64_t(handle_.tokens), weights(), kF32);
+    out_.x = in_.out_x.given() ? in_.out_x : matrix(base + rows_at, int64_t(handle_.tokens), in_.x.columns(), kBf16);
+    if (weights() > 0) out_.topk_weights = matrix(base + weights_at, int64_t(handle_.tokens), weights(), kF32);
     out_.lease = Lease(block);
   }
 
@@ -71,13 +69,13 @@ class CombineCall {
     Card& card = g_.card;
     card = Card{};
     card.operation = Operation::kCombine;
-    card.handle = handle_.born;
+    card.handle = handle_name(g_.common_id, handle_.born);
     card.row_bytes = in_.x.row_bytes();
     card.top_k = handle_.top_k;
     card.channels = channels_;
     card.wire = uint32_t(in_.wire);
     card.weights = weights();
-    g_.begin_call(call_, Phase::kCombine, rows_to_move());
+    g_.begin_call(call_, Phase::kCombine, rows_to_move(), in_.deadline_ms);
   }
 
   // What Progress counts: cards, grants, rows pushed, partial sums, results.
@@ -141,8 +139,8 @@ class CombineCall {
 template <class W>
 CombineOutputs GroupCore<W>::combine(const CombineInputs& in) {
   refuse_if_poisoned();
-  check_combine(options, this, in);
-  return CombineCall<W>(*this, in).run();
+  check_combine(*this, in);
+  return carried_out("combine", [&] { return CombineCall<W>(*this, in).run(); });
 }
 
 }  // namespace transload

@@ -283,6 +283,10 @@ void Control::mismatch(uint32_t culprit, const std::string& argument) {
   react([&](Member& member) { return member.mismatch({bootstrap_.rank, culprit, argument}, now_ns()); });
 }
 
+void Control::failed(const std::string& reason) {
+  react([&](Member& member) { return member.failed(reason, now_ns()); });
+}
+
 Verdict Control::verdict() {
   std::unique_lock lock(mutex_);
   const uint64_t until = now_ns() + kAnswerNs + kGraceNs;

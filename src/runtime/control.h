@@ -45,6 +45,8 @@ class Control {
   // accused, and the wait must be started anew.
   bool suspect(const Suspicion& suspicion, uint64_t since);
   void mismatch(uint32_t culprit, const std::string& argument);
+  // This rank leaves the call that it is in, for a reason of its own.
+  void failed(const std::string& reason);
   // Blocks until there is one if a suspicion or mismatch is open (a second at most); else kNone, or the one there is.
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "transload/group.h"
@@ -21,10 +22,14 @@ class Crew {
   virtual bool finish_network() = 0;
   // The call itself reads shared memory, between two runs.
   virtual void reads(const void*, size_t) {}
+  // Of every wait from now on.
+  virtual void set_deadline(uint32_t ms) = 0;
   // Where the call stands from now on.
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
   // After run() or finish_network() said false: finds the verdict and ends in GroupCore::poison.
   [[noreturn]] virtual void fail(const char* operation) = 0;
+  // This rank leaves the call that it is in, for a reason of its own: all others hear it, and then as fail().
+  [[noreturn]] virtual void give_up(const char* operation, const std::string& reason) = 0;
 };
 
 }  // namespace transload

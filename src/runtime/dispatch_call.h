@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "protocol/dispatch/forwarder.h"
@@ -11,6 +12,8 @@
 #include "protocol/notify.h"
 #include "runtime/check_inputs.h"
 #include "runtime/group_core.h"
+#include "runtime/slab_cursor.h"
+#include "runtime/words.h"
 
 namespace transload {
 
@@ -26,11 +29,14 @@ class DispatchCall {
               in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
     if (in_.x.rows() == 0) reached<Plants>(Situation::kRankEmpty);
-    if (in_.handle)
+    if (in_.handle) {
+      take_outputs();
       begin_cached();
-    else
+    } else {
       notify();
-    take_outputs();
+      take_outputs();
+    }
+    blank_rows_left();
     if (planted<Plants>(Canary::kOverflowFailsEarly) && fails()) fail_for_room();
     move_tokens();
     return finish();
@@ -44,23 +50,23 @@ class DispatchCall {
     Card& card = g_.card;
     card = Card{};
     card.operation = in_.handle ? Operation::kCachedDispatch : Operation::kDispatch;
-    card.handle = in_.handle ? in_.handle->born : 0;
+    card.handle = in_.handle ? handle_name(g_.common_id, in_.handle->born) : 0;
     card.row_bytes = shape_.row_bytes;
     card.scales = shape_.scales;
     card.top_k = shape_.top_k;
-    card.dtype = uint32_t(in_.x.dtype.code) << 24 | uint32_t(in_.x.dtype.bits) << 16 | in_.x.dtype.lanes;
+    card.dtype = packed(in_.x.dtype);
     card.channels = channels_;
-    g_.begin_call(call_, phase, rows_total);
+    g_.begin_call(call_, phase, rows_total, in_.deadline_ms);
   }
 
   void begin_cached() {
     reached<Plants>(Situation::kCachedDispatch);
-    begin(Phase::kDispatch, 0);
     for (uint64_t token = 0; token < handle_->tokens; ++token)
       *header(token) = {g_.map.me, uint32_t(token), 0, shape_.top_k};
     place_scales();
     forward_ = forward_spans(*handle_, channels_);
     arriving_ = row_spans(*handle_, channels_);
+    begin(Phase::kDispatch, 0);
   }
 
   // Counts to everyone; afterwards the plan is known.
@@ -68,7 +74,7 @@ class DispatchCall {
     const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
                           in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()),
                           shape_.top_k};
-    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.data()});
+    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.get()});
     bad_ = layout.bad;
     place_scales();
     write_records(layout.counts);
@@ -109,7 +115,7 @@ class DispatchCall {
     expert_counts_ = plan.expert_counts;
     arriving_ = SpanTable(g_.map.ranks, channels_);
     for (uint32_t s = 0; s < g_.map.ranks; ++s) arriving_.set_counts(s, plan.row_base[s], record(s).by_channel());
-    made->group = &g_;
+    made->group = g_.id;
     made->born = g_.epoch;
     made->tokens = uint64_t(in_.x.rows());
     made->top_k = shape_.top_k;
@@ -148,14 +154,14 @@ class DispatchCall {
       if (row_base[s] < row_base[s + 1] && row_base[s + 1] < row_base.back()) ++row_base[s];
   }
 
-  Header* header(uint64_t token) { return reinterpret_cast<Header*>(g_.tails.data() + token * shape_.tail_bytes()); }
+  Header* header(uint64_t token) { return reinterpret_cast<Header*>(g_.tails.get() + token * shape_.tail_bytes()); }
 
   // Where those of a token follow each other they are sent from there; else from a copy in which they do.
   void place_scales() {
     if (shape_.scales == 0) return;
     const Tensor& from = in_.scales;
     x_scales_ = from.as<char>();
-    x_scale_stride_ = from.strides[0] * 4;
+    x_scale_stride_ = from.rows() > 1 ? from.strides[0] * 4 : 0;
     if (planted<Plants>(Canary::kScaleStrides))
       x_scale_stride_ = int64_t(shape_.scale_bytes());
     else if (from.columns() > 1 && from.strides[1] != 1)
@@ -166,9 +172,9 @@ class DispatchCall {
     x_scale_stride_ = int64_t(shape_.scale_room());
     for (int64_t token = 0; token < from.rows(); ++token)
       for (int64_t i = 0; i < from.columns(); ++i)
-        std::memcpy(g_.scales.data() + token * x_scale_stride_ + i * 4,
+        std::memcpy(g_.scales.get() + token * x_scale_stride_ + i * 4,
                     x_scales_ + (token * from.strides[0] + i * from.strides[1]) * 4, 4);
-    x_scales_ = g_.scales.data();
+    x_scales_ = g_.scales.get();
   }
 
   // Room for what I receive, and with it the landing.
@@ -177,16 +183,16 @@ class DispatchCall {
     too_small_ =
         in_.out_x.given() && uint64_t(in_.out_x.rows()) < rows;  // the trip completes into a lease, then the call fails
     const bool own_rows = in_.out_x.given() && !too_small_;
-    uint64_t at = 0;
-    auto take = [&](uint64_t bytes) { return std::exchange(at, round_up(at + bytes, 128)); };
-    const uint64_t rows_at = take(own_rows ? 0 : rows * shape_.row_bytes),
-                   tails_at = take(k ? rows * shape_.tail_bytes() : 0);
-    const uint64_t idx_at = take(rows * k * 4), weights_at = take(rows * k * 4), source_at = take(k ? rows * 8 : 0);
-    const uint64_t scales_at = take(rows * shape_.scales * 4);
-    auto block = in_.landing == Landing::kRing ? nullptr : g_.arena->take(at);
+    SlabCursor at;
+    const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
+                   tails_at = at.take(k ? rows : 0, shape_.tail_bytes());
+    const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
+                   source_at = at.take(k ? rows : 0, 8);
+    const uint64_t scales_at = at.take(rows, shape_.scales * 4);
+    auto block = in_.landing == Landing::kRing ? nullptr : g_.arena->take(at.bytes);
     const bool reachable = block && (!own_rows || g_.arena->holds(in_.out_x.data, rows * shape_.row_bytes));
-    choose_landing(reachable, block != nullptr, at);
-    if (!block) block = private_block(at);
+    choose_landing(reachable, block != nullptr, at.bytes);
+    if (!block) block = private_block(at.bytes);
     char* const base = block->data;
     rows_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
     row_tails_ = base + tails_at;
@@ -205,6 +211,14 @@ class DispatchCall {
     out_.rows_needed = int64_t(handle_->rows_needed());
   }
 
+  // Rows that do not come: experts must take none of them for theirs.
+  void blank_rows_left() {
+    const uint64_t k = shape_.listed ? shape_.top_k : 0, first = handle_->rows_kept() * k,
+                   end = handle_->rows_held() * k;
+    std::fill(out_.topk_idx.template as<int32_t>() + first, out_.topk_idx.template as<int32_t>() + end, -1);
+    std::fill(out_.topk_weights.template as<float>() + first, out_.topk_weights.template as<float>() + end, 0.0f);
+  }
+
   void choose_landing(bool reachable, bool leased, uint64_t bytes) {
     direct_ = reachable;
     out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
@@ -218,6 +232,7 @@ class DispatchCall {
       why = "out_x is not in a lease";
     if (in_.landing != Landing::kRing && !leased) reached<Plants>(Situation::kSlabExhausted);
     g_.decide("landing", direct_ ? "direct" : "ring", why);
+    if (in_.landing == Landing::kDirect && !direct_) no_landing_ = why;
   }
 
   DispatchTrip trip() {
@@ -231,7 +246,7 @@ class DispatchCall {
     t.x = in_.x.as<char>();
     t.x_scales = x_scales_;
     t.x_scale_stride = x_scale_stride_;
-    t.tails = g_.tails.data();
+    t.tails = g_.tails.get();
     t.routes = handle_->routes.data();
     t.width = handle_->top_k;
     t.forward = forward_.view();
@@ -294,6 +309,8 @@ class DispatchCall {
       throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
                                               std::to_string(out_.rows) +
                                               ", what this rank received; the group is good");
+    if (!no_landing_.empty())
+      throw Error(Code::kOutOfMemory, "landing: direct, but " + no_landing_ + "; the group is good");
     if (overflows()) {
       reached<Plants>(Situation::kRowsDropped);
       if (fails()) fail_for_room();
@@ -344,6 +361,7 @@ class DispatchCall {
   std::vector<int64_t> expert_counts_;
   BadExpert bad_;
   bool direct_ = false, too_small_ = false;
+  std::string no_landing_;  // why the call fails, once the others have what is theirs
   const char* x_scales_ = nullptr;
   int64_t x_scale_stride_ = 0;
   char* rows_ = nullptr;
@@ -354,8 +372,8 @@ class DispatchCall {
 template <class W>
 DispatchOutputs GroupCore<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
-  check_dispatch(options, this, in);
-  return DispatchCall<W>(*this, in).run();
+  check_dispatch(*this, in);
+  return carried_out("dispatch", [&] { return DispatchCall<W>(*this, in).run(); });
 }
 
 }  // namespace transload

@@ -31,6 +31,7 @@ struct MessageWriter {
   void operator()(const Goodbye& m) { to.u32(m.rank); }
   void operator()(const Mismatch& m) { to.u32(m.rank).u32(m.other).text(m.argument); }
   void operator()(const Missing& m) { to.u32(m.rank); }
+  void operator()(const Failed& m) { to.u32(m.rank).text(m.reason); }
   void operator()(const Verdict& m) { to.u8(uint8_t(m.kind)).u32(m.culprit).text(m.detail); }
 };
 
@@ -166,7 +167,7 @@ std::optional<Message> unpack_message(std::string_view body) {
   ByteReader reader(body);
   const uint8_t index = reader.u8();
   Message message;
-  static_assert(std::variant_size_v<Message> == 7);
+  static_assert(std::variant_size_v<Message> == 8);
   if (index == 0) {
     message = read_heartbeat(reader);
   } else if (index == 1) {
@@ -187,6 +188,10 @@ std::optional<Message> unpack_message(std::string_view body) {
     m.culprit = reader.u32();
     m.detail = reader.text();
     if (m.kind == FaultKind::kNone || m.kind > FaultKind::kRendezvous) return std::nullopt;
+    message = m;
+  } else if (index == 7) {
+    Failed m{reader.u32(), {}};
+    m.reason = reader.text();
     message = m;
   } else {
     return std::nullopt;

@@ -1,7 +1,14 @@
 // The face of a group, and how its ranks meet.
 #include "runtime/group_impl.h"
 
+#include <new>
+#include <set>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/math.h"
 #include "transport/scaleup/shm/host.h"
+#include "transport/scaleup/shm/room.h"
 
 namespace transload {
 
@@ -17,7 +24,7 @@ std::vector<std::string> fingerprint(const GroupOptions& o) {
   add("experts", o.experts);
   uint64_t owners = 1469598103934665603u;  // FNV-1a over the owner table
   for (uint32_t r : o.expert_owner) owners = (owners ^ r) * 1099511628211u;
-  add("expert_owner (hash)", owners);
+  add("expert_owner", owners);
   add("tokens_max", o.tokens_max);
   add("row_bytes_max", o.row_bytes_max);
   add("scales_max", o.scales_max);
@@ -26,8 +33,9 @@ std::vector<std::string> fingerprint(const GroupOptions& o) {
   add("slots", o.slots);
   add("peer_slots", o.peer_slots);
   add("deadline_ms", o.deadline_ms);
-  add("scale_out", uint64_t(o.scale_out));
-  add("device type", uint64_t(o.device.device_type));
+  constexpr const char* scale_outs[] = {"auto", "libfabric", "loopback"};
+  items.push_back(std::string("scale_out ") + scale_outs[int(o.scale_out)]);
+  items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
   add("sms", o.sms);
   items.push_back("provider " + o.provider);
   return items;
@@ -39,12 +47,18 @@ std::string joined(const std::vector<std::string>& items) {
   return text;
 }
 
-std::string first_difference(const std::string& mine, const std::string& other) {
+// In words of the two ranks.
+std::string first_difference(const std::string& mine, const std::string& other, uint32_t rank) {
+  const std::string where = " on rank " + std::to_string(rank);
   size_t begin = 0;
   while (begin < mine.size()) {
     const size_t end = mine.find('\n', begin);
+    if (mine.compare(begin, 12, "expert_owner") == 0 &&
+        other.compare(begin, end - begin, mine, begin, end - begin) != 0)
+      return "other owners in expert_owner than" + where;
     if (other.compare(begin, end - begin + 1, mine, begin, end - begin + 1) != 0)
-      return mine.substr(begin, end - begin) + ", elsewhere " + other.substr(begin, other.find('\n', begin) - begin);
+      return mine.substr(begin, end - begin) + ", elsewhere " + other.substr(begin, other.find('\n', begin) - begin) +
+             where;
     begin = end + 1;
   }
   return "";
@@ -70,11 +84,13 @@ void Group::Impl::meet() {
   control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
                                       std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   const std::string mine = joined(fingerprint(options));
-  const std::vector<std::string> all = control->gather(mine);
+  std::vector<std::string> all = control->gather(std::to_string(plan().id) + "\n" + mine);
+  plan().common_id = std::stoull(all[0]);
+  for (std::string& one : all) one.erase(0, one.find('\n') + 1);
   for (uint32_t r = 1; r < map.ranks; ++r)
     if (all[r] != all[0])
-      throw Error(Code::kInvalidArgument, "options: rank 0 has " + first_difference(all[0], all[r]) + " on rank " +
-                                              std::to_string(r) + "; must be alike");
+      throw Error(Code::kInvalidArgument,
+                  "options: rank 0 has " + first_difference(all[0], all[r], r) + "; must be alike");
 }
 
 // A step that may fail on one rank: then all ranks throw what the lowest of them says.
@@ -84,6 +100,8 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
     step();
   } catch (const Error& error) {
     mine = std::string(1, char(error.code())) + error.what();
+  } catch (const std::bad_alloc&) {
+    mine = std::string(1, char(Code::kOutOfMemory)) + "group: out of memory";
   }
   const std::vector<std::string> all = control->gather(mine);
   for (uint32_t r = 0; r < plan().map.ranks; ++r)
@@ -92,15 +110,30 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
                   all[r].substr(1) + (plan().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
 }
 
+// The promises of a process are counted once; mine are looked up when I ask for more.
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
+  const ProcessIdentity me = process_identity();
+  const std::string host = host_identity();
+  ByteWriter said;
+  said.u64(mine).u64(promised_bytes(plan().common_id)).u32(me.pid).u64(me.nonce).text(host);
+  std::set<std::pair<uint32_t, uint64_t>> counted{{me.pid, me.nonce}};
   uint64_t sum = 0;
-  for (const std::string& other : control->gather(std::to_string(mine) + " " + host_identity()))
-    if (const size_t space = other.find(' '); other.substr(space + 1) == host_identity())
-      sum += std::stoull(other.substr(0, space));
+  for (const std::string& other : control->gather(said.take())) {
+    ByteReader reader(other);
+    const uint64_t needed = reader.u64(), promised = reader.u64();
+    const uint32_t pid = reader.u32();
+    const std::pair<uint32_t, uint64_t> process{pid, reader.u64()};
+    if (reader.text() != host || !reader.done()) continue;
+    sum = plus(sum, needed);
+    if (counted.insert(process).second) sum = plus(sum, promised);
+  }
   return sum;
 }
 
-Group::Group(const GroupOptions& options) : impl_(make_group(options)) {}
+Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
+} catch (const std::bad_alloc&) {
+  throw Error(Code::kOutOfMemory, "group: out of memory");
+}
 Group::~Group() = default;
 uint32_t Group::rank() const { return impl_->plan().map.me; }
 const GroupOptions& Group::options() const { return impl_->plan().options; }

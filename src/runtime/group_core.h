@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "layout/plan.h"
 #include "protocol/call.h"
 #include "protocol/marks.h"
+#include "protocol/tables.h"
 #include "runtime/check_inputs.h"
 #include "runtime/crew.h"
 #include "runtime/group_plan.h"
@@ -51,8 +53,10 @@ struct GroupCore : GroupPlan {
   using Plants = typename W::Plants;
   using Task = typename Crew<W>::Task;
 
-  // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after place().
+  // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after reserve() and place().
   GroupCore(const GroupOptions& given, Crew<W>& crew);
+  // Buffers of calls. Throws Error{kOutOfMemory}.
+  void reserve();
   // Where the memory turned out to be.
   void place(Place given);
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
@@ -61,7 +65,7 @@ struct GroupCore : GroupPlan {
 
   // What a crew provides for.
   int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
-  uint64_t near_bytes() const;  // for the tables of one warp
+  uint64_t near_bytes() const { return most_tables_bytes(map) + W::kNearSpare; }  // for the tables of one warp
 
   // Calls. Both throw the fault that ended the group, if any.
   DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
@@ -70,8 +74,12 @@ struct GroupCore : GroupPlan {
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
+  // body(), out of which nothing may come once the call has begun but its result, the group's fault, or an Error that
+  // leaves the group good because all ranks have what is theirs. Anything else that this rank suffers is a fault.
+  template <class Body>
+  auto carried_out(const char* operation, Body body);
   // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
-  void begin_call(Call& call, Phase at, uint64_t rows_total);
+  void begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms);
   // Row bases are those of `row_base` ([ranks + 1]).
   void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);
   // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
@@ -88,7 +96,8 @@ struct GroupCore : GroupPlan {
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
   // Buffers of calls, as long as the group allows.
-  std::vector<char> scales, tails, grants, counts_to_peers, counts_to_nodes;
+  std::unique_ptr<char[]> scales, tails;  // no page of them is touched before a token needs it
+  std::vector<char> grants, counts_to_peers, counts_to_nodes;
   Word arrivals = 0;
   Word tickets[8] = {};
   Card card{};
@@ -115,23 +124,44 @@ void GroupCore<W>::place(Place given) {
   board.rails = rails.data();
   board.sources = sources.data();
   board.always = &always;
+}
+
+template <class W>
+void GroupCore<W>::reserve() try {
   const uint64_t c = geometry.channels, members = uint64_t(map.peers) * map.sources();
   dispatch_up = {c * map.peers * kDispatchLanes, c * map.peers * kDispatchLanes};
   dispatch_rail = {c * map.nodes, c * map.sources()};
   combine_up = {c * members, c * members};
   combine_rail = {c * map.sources(), c * map.nodes};
-  const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
-  scales.resize(options.tokens_max * token.scale_room());
-  tails.resize(options.tokens_max * token.tail_bytes());
+  scales = std::make_unique_for_overwrite<char[]>(scales_bytes());
+  tails = std::make_unique_for_overwrite<char[]>(tails_bytes());
   grants.resize(map.peers * grant_bytes());
   counts_to_peers.resize(map.peers * geometry.counts_bytes());
   counts_to_nodes.resize(map.nodes * geometry.node_counts_bytes());
+} catch (const std::bad_alloc&) {
+  throw Error(Code::kOutOfMemory, "tokens_max and channels: " + std::to_string(private_bytes()) +
+                                      " bytes of private memory for calls were not to be had");
 }
 
 template <class W>
-uint64_t GroupCore<W>::near_bytes() const {
-  const uint64_t members = uint64_t(map.peers) * map.sources();
-  return 8 * (7 * members + 16 * (map.sources() + map.nodes + map.peers) + 4 * uint64_t(map.ranks)) + 4096;
+template <class Body>
+auto GroupCore<W>::carried_out(const char* operation, Body body) {
+  const uint64_t before = epoch;
+  std::string reason;
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (fault || phase == Phase::kIdle) throw;
+    reason = error.what();
+  } catch (const std::bad_alloc&) {
+    if (epoch == before) throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
+    reason = "out of memory";
+  } catch (const std::exception& error) {
+    if (epoch == before) throw;
+    reason = error.what();
+  }
+  crew.give_up(operation, reason);
+  __builtin_unreachable();  // g++ 12 forgets that a virtual function of a template does not return
 }
 
 template <class W>
@@ -148,7 +178,8 @@ uint64_t GroupCore<W>::cards_shown() const {
 }
 
 template <class W>
-void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total) {
+void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms) {
+  crew.set_deadline(deadline_ms == 0 ? options.deadline_ms : deadline_ms);
   card.epoch = ++epoch;
   call.board = &board;
   call.card = card;

@@ -2,6 +2,8 @@
 #include "runtime/group_plan.h"
 
 #include <algorithm>
+#include <atomic>
+#include <random>
 
 #include "channel/card.h"
 #include "layout/token.h"
@@ -11,9 +13,11 @@ namespace transload {
 
 namespace {
 
+TokenShape longest_token(const GroupOptions& o) { return {o.row_bytes_max, o.scales_max, o.top_k_max, true}; }
+
 Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
   const RankMap map = ranks.seen_by(o.bootstrap.rank);
-  const TokenShape token{o.row_bytes_max, o.scales_max, o.top_k_max, true};
+  const TokenShape token = longest_token(o);
   // A partial sum in fp32, and fp32 weights behind it.
   const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
   return {map.ranks,     map.nodes,  map.fold,     ranks.node_size_max(),
@@ -21,9 +25,20 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
           token.bytes(), sum_bytes,  o.peer_slots, o.device.device_type != kDLCPU};
 }
 
+// Rings that no machine has room for, so that no size behind them wraps.
+constexpr uint64_t kRegionBytesMax = uint64_t(1) << 46;
+
+uint64_t next_id() {
+  static std::atomic<uint64_t> next = [] {  // not from 1: another process has groups too
+    std::random_device dice;
+    return uint64_t(dice()) << 32 | dice();
+  }();
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace
 
-GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : options(given) {
+GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
   check_options(options);
   ranks = std::make_unique<RankTable>(options.topology.node_sizes);
   map = ranks->seen_by(options.bootstrap.rank);
@@ -32,7 +47,21 @@ GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : options(given
   geometry = geometry_of(options, *ranks, *placement);
   board.net = NetworkRegion::plan(geometry, sizeof(Card));
   board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
+  for (const uint64_t bytes : {board.net.bytes, board.up.bytes})
+    if (bytes > kRegionBytesMax)
+      throw Error(Code::kInvalidArgument, "channels, slots and row_bytes_max: rings of " +
+                                              (bytes == kTooLarge ? "more than 2^64" : std::to_string(bytes)) +
+                                              " bytes, must be at most " + std::to_string(kRegionBytesMax));
   find_rails(wrong_rail);
+}
+
+uint64_t GroupPlan::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
+uint64_t GroupPlan::tails_bytes() const { return options.tokens_max * longest_token(options).tail_bytes(); }
+
+uint64_t GroupPlan::private_bytes() const {
+  // Positions: sent, taken and drained of both kinds of ring, both ways.
+  const uint64_t members = map.peers * (kDispatchLanes + map.sources()) + map.nodes + map.sources();
+  return scales_bytes() + tails_bytes() + 3 * sizeof(Word) * geometry.channels * members;
 }
 
 uint64_t GroupPlan::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }

@@ -32,6 +32,10 @@ struct GroupPlan {
   // Positions of each kind of ring: [0] of its producers, [1] of its consumers.
   uint64_t dispatch_peer_members() const { return uint64_t(map.peers) * kDispatchLanes; }
   uint64_t combine_peer_members() const { return uint64_t(map.peers) * map.sources(); }
+  // Memory of the rank's own for its calls; scales and tails grow with tokens_max.
+  uint64_t scales_bytes() const;
+  uint64_t tails_bytes() const;
+  uint64_t private_bytes() const;
   uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
   void decide(const std::string& what, const std::string& choice, const std::string& why);
   void refuse_if_poisoned() const {
@@ -39,6 +43,8 @@ struct GroupPlan {
   }
   Lease lease(size_t bytes);
 
+  const uint64_t id;       // no other group of this process ever has it: a handle says by it whose it is
+  uint64_t common_id = 0;  // rank 0's id: cards tell by it the handles of two groups apart
   GroupOptions options;
   std::unique_ptr<RankTable> ranks;
   std::unique_ptr<PlacementTable> placement;

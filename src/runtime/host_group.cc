@@ -20,7 +20,7 @@ bool HostGroup::run(const std::vector<Task>& tasks) {
   return !host_memory->failed();
 }
 
-bool HostGroup::finish_network() { return scheduler->finish_network(options.deadline_ms); }
+bool HostGroup::finish_network() { return scheduler->finish_network(host_memory->options().deadline_ms); }
 
 void HostGroup::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
   control->note(epoch, phase, false, kNobody);
@@ -39,6 +39,11 @@ void HostGroup::fail(const char* operation) {
   while (scale_out && scale_out->lost(peer))
     fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
   core.poison(fault);
+}
+
+void HostGroup::give_up(const char* operation, const std::string& reason) {
+  control->failed(reason);
+  fail(operation);
 }
 
 // Until what I put to rails has been taken, or the deadline: the network needs my hand until then.
@@ -71,14 +76,18 @@ HostGroup::~HostGroup() {
 DispatchOutputs HostGroup::dispatch(const DispatchInputs& inputs) { return core.dispatch(inputs); }
 CombineOutputs HostGroup::combine(const CombineInputs& inputs) { return core.combine(inputs); }
 DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
-  check_handle(&core, handle);
+  check_handle(core, handle);
   return handle->report;
 }
 
 MemoryReport HostGroup::memory() const {
   const uint64_t rings = core.board.up.ring_bytes + core.board.net.ring_bytes;
-  return {rings, core.board.up.bytes + core.board.net.bytes - rings, options.slab_bytes, core.arena->used(),
-          ring_formula(core.board.geometry)};
+  return {rings,
+          core.board.up.bytes + core.board.net.bytes - rings,
+          options.slab_bytes,
+          core.arena->used(),
+          ring_formula(core.board.geometry),
+          core.private_bytes()};
 }
 
 std::string HostGroup::scale_up_name() const { return map.peers > 1 ? "shm" : "none"; }

@@ -10,6 +10,7 @@
 #include "runtime/crew.h"
 #include "runtime/group_core.h"
 #include "runtime/group_impl.h"
+#include "transport/scaleup/shm/room.h"
 
 namespace transload {
 
@@ -33,13 +34,16 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   // Crew.
   bool run(const std::vector<Task>& tasks) override;
   bool finish_network() override;
+  void set_deadline(uint32_t ms) override { host_memory->set_deadline(ms); }
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
   [[noreturn]] void fail(const char* operation) override;
+  [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
   GroupCore<HostWarp> core;
   const GroupOptions& options;  // the core's
   const RankMap& map;           // the core's
   std::shared_ptr<SharedRegion> region;
+  Promise promise;
   Descriptor bell_fd;
   std::unique_ptr<Neighbours> neighbours;
   std::unique_ptr<ScaleOut> scale_out;

@@ -23,7 +23,7 @@ HostGroup::HostGroup(const GroupOptions& given)
   const bool loopback = map.nodes > 1 && choose_loopback();
   map_memory(loopback);
   link_network(loopback);
-  make_executor();
+  all_or_none([&] { make_executor(); });
   core.try_paths();
   control->gather("ready");
 }
@@ -59,10 +59,15 @@ bool HostGroup::choose_loopback() {
 void HostGroup::map_memory(bool loopback) {
   const uint64_t net_bytes = core.network_bytes(), up_bytes = core.scale_up_bytes();
   const uint64_t bytes = net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes);
-  const uint64_t host_bytes = sum_on_host(bytes);
+  const uint64_t with_private = bytes + core.private_bytes();
+  const uint64_t host_bytes = sum_on_host(with_private);
   all_or_none([&] {
-    check_room(host_bytes, "group");
+    promise = Promise({core.common_id, host_bytes, with_private});
     region = std::make_shared<SharedRegion>(bytes);
+    core.reserve();
+    promise.lies_at(region->base(), bytes);
+    promise.lies_at(core.scales.get(), core.scales_bytes());
+    promise.lies_at(core.tails.get(), core.tails_bytes());
   });
   connect(loopback);
   Place place;
@@ -139,7 +144,7 @@ void HostGroup::make_executor() {
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
     control->suspect({map.me, core.epoch, w.whom, w.seen, w.expected},
-                     now_ns() - uint64_t(options.deadline_ms) * 1000000);
+                     now_ns() - uint64_t(host_memory->options().deadline_ms) * 1000000);
   };
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);

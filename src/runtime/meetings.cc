@@ -16,6 +16,7 @@ bool own_up(Message& message, uint32_t rank) {
   if (auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank = rank, true;
   if (auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank = rank, true;
   if (auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank = rank, true;
+  if (auto* failed = std::get_if<Failed>(&message)) return failed->rank = rank, true;
   if (auto* goodbye = std::get_if<Goodbye>(&message)) return goodbye->rank = rank, true;
   return std::holds_alternative<Verdict>(message);
 }

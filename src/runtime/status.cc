@@ -55,9 +55,8 @@ const char* predicate(FaultKind kind) {
 
 std::string Fault::to_string() const {
   if (kind == FaultKind::kNone) return "no fault";
-  std::string text = kind == FaultKind::kRendezvous
-                         ? "the rendezvous is gone"
-                         : "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
+  std::string text = kind == FaultKind::kRendezvous ? "the rendezvous is gone"
+                                                    : "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
   if (!detail.empty()) text += " (" + detail + ")";
   text += "; rank " + std::to_string(rank) + " was";
   text += operation.empty() ? " in the group" : " in " + operation;
@@ -65,7 +64,7 @@ std::string Fault::to_string() const {
   if (channel >= 0) text += " of channel " + std::to_string(channel);
   if (!waiting_for.empty()) {
     text += " and waited for " + waiting_for;
-    if (expected != 0) text += ", seen " + std::to_string(seen) + " of " + std::to_string(expected);
+    if (expected != 0) text += ", whose count is " + std::to_string(seen) + " and must be " + std::to_string(expected);
   }
   return text + ", after " + std::to_string(std::llround(after_ms)) + " ms";
 }

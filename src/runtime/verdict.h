@@ -70,6 +70,12 @@ struct Mismatch {
   std::string argument;
 };
 
+// `rank` left a call that it had entered, for a reason of its own.
+struct Failed {
+  uint32_t rank = 0;
+  std::string reason;
+};
+
 // It did not come to a gather within the deadline.
 struct Missing {
   uint32_t rank = 0;
@@ -82,7 +88,7 @@ struct Verdict {
   std::string detail;
 };
 
-using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict>;
+using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict, Failed>;
 
 // One a group: hears every rank, judges once. What it returns goes to all members.
 template <class Plants>
@@ -150,6 +156,8 @@ class BasicMember {
   // A wait of mine that began at `since` expired.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   Reaction mismatch(const Mismatch& mismatch, uint64_t now);
+  // I leave the call that I am in.
+  Reaction failed(const std::string& reason, uint64_t now);
   // From the arbiter: its heartbeat, a Goodbye of a rank, a Verdict.
   Reaction take(const Message& message, uint64_t now);
   // The connection to the arbiter ended.
@@ -177,6 +185,7 @@ class BasicMember {
   Mismatch mismatch_;
   bool suspecting_ = false;
   bool accusing_mismatch_ = false;
+  std::optional<std::string> failed_;
   bool gone_ = false;
   uint64_t suspecting_since_ = 0;
   uint64_t arbiter_heard_;

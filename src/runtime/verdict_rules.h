@@ -18,6 +18,7 @@ inline uint32_t speaker(const Message& message) {
   if (const auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank;
   if (const auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank;
   if (const auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank;
+  if (const auto* failed = std::get_if<Failed>(&message)) return failed->rank;
   return kNobody;
 }
 
@@ -73,6 +74,8 @@ std::vector<Message> BasicArbiter<Plants>::take(const Message& message, uint64_t
     pending_.push_back({*suspicion, now});
   } else if (const auto* mismatch = std::get_if<Mismatch>(&message)) {
     return conclude(FaultKind::kMismatch, mismatch->other, mismatch->argument);
+  } else if (const auto* failed = std::get_if<Failed>(&message)) {
+    return conclude(FaultKind::kFailed, failed->rank, failed->reason);
   } else if (const auto* lost = std::get_if<Lost>(&message)) {
     if (lost->rank >= ranks_.size() || ranks_[lost->rank].left) return {};
     if (planted<Plants>(Canary::kDeathUnnoticed)) return {};
@@ -286,6 +289,19 @@ Reaction BasicMember<Plants>::mismatch(const Mismatch& mismatch, uint64_t now) {
 }
 
 template <class Plants>
+Reaction BasicMember<Plants>::failed(const std::string& reason, uint64_t now) {
+  notice_own_stop(now);
+  Reaction reaction;
+  if (verdict_.kind != FaultKind::kNone || failed_) return reaction;
+  failed_ = reason;
+  suspecting_ = true;
+  suspecting_since_ = now;
+  if (gone_) return conclude(own_view(now), false);
+  reaction.to_arbiter.push_back(Failed{seat_.rank, reason});
+  return reaction;
+}
+
+template <class Plants>
 Reaction BasicMember<Plants>::take(const Message& message, uint64_t now) {
   notice_own_stop(now);
   arbiter_heard_ = now;
@@ -328,6 +344,7 @@ FaultKind BasicMember<Plants>::out_of_reach(uint32_t rank) const {
 // What I say when nobody can tell me more.
 template <class Plants>
 Verdict BasicMember<Plants>::own_view(uint64_t now) const {
+  if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_};
   if (accusing_mismatch_) return {FaultKind::kMismatch, mismatch_.other, mismatch_.argument};
   const bool arbiter_beats = !gone_ && now - arbiter_heard_ < kSilenceNs;
   if (seat_.arbiter_in_rank_0 && seat_.rank != 0 && !arbiter_beats) {

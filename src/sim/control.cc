@@ -60,6 +60,13 @@ bool SimControl::suspect(uint32_t rank, Suspicion suspicion, uint64_t since) {
   return !reaction.wait_again;
 }
 
+void SimControl::failed(uint32_t rank, const std::string& reason) {
+  Seat& seat = seats_[rank];
+  const Reaction reaction = seat.member.failed(reason, timeline_.now());
+  if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
+  apply(rank, reaction);
+}
+
 void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument) {
   Seat& seat = seats_[rank];
   const Reaction reaction = seat.member.mismatch({rank, culprit, argument}, timeline_.now());

@@ -32,6 +32,7 @@ class SimControl {
   void note(uint32_t rank, const Heartbeat& where);
   bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
   void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument);
+  void failed(uint32_t rank, const std::string& reason);
   const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
   bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
   // Rank 0 takes the arbiter with it, if it has it.

@@ -14,7 +14,7 @@ constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no v
 }
 
 SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat)
-    : memory(world.shared, std::move(seat)), core(options, *this), world_(world) {}
+    : memory(world.shared, std::move(seat)), core(options, *this), world_(world), deadline_ms_(options.deadline_ms) {}
 
 void SimSeat::place(const std::vector<char*>& regions, uint64_t slab_offset) {
   Place place;
@@ -23,6 +23,7 @@ void SimSeat::place(const std::vector<char*>& regions, uint64_t slab_offset) {
   for (uint32_t p = 0; p < core.map.peers; ++p) place.scale_up.push_back(regions[core.map.mate(p)] + net);
   for (uint32_t r = 0; r < core.map.ranks; ++r) place.mapped.push_back(memory.rail_base(r));
   place.arena = std::make_shared<Arena>(place.network + net + up + slab_offset, core.options.slab_bytes, nullptr);
+  core.reserve();
   core.place(std::move(place));
 }
 
@@ -135,6 +136,11 @@ void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
   memory.begin_phase();
   rows_total_ = rows_total;
   world_.control->note(core.map.me, {core.map.me, epoch, uint32_t(phase), false, kNobody});
+}
+
+void SimSeat::give_up(const char* what, const std::string& reason) {
+  world_.control->failed(core.map.me, reason);
+  fail(what);
 }
 
 // As the host's: the verdict is waited for, but not for ever.

@@ -37,8 +37,10 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   bool run(const std::vector<Task>& tasks) override;
   bool finish_network() override;
   void reads(const void* at, size_t bytes) override;
+  void set_deadline(uint32_t ms) override { deadline_ms_ = ms; }
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
   [[noreturn]] void fail(const char* operation) override;
+  [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
   // Caller.
   uint32_t rank() const override { return core.map.me; }
@@ -71,7 +73,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   WaitRecord telling_wait() const;
   WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
-  uint64_t deadline_ns() const { return uint64_t(core.options.deadline_ms) * 1'000'000; }
+  uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * 1'000'000; }
 
   const SeatWorld world_;
   WaitRecord last_wait_;
@@ -79,6 +81,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   uint32_t left_ = 0;
   enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict, kCompute } host_waits_ = HostWaits::kNot;
   bool timed_out_ = false;
+  uint32_t deadline_ms_;
   uint64_t rows_total_ = 0, waits_ = 0, network_since_ = 0;
 };
 

@@ -83,15 +83,19 @@ void World::measure(const GroupOptions& options, size_t& near, int& warps, uint3
   struct Nobody final : Crew<ModelWarp> {
     bool run(const std::vector<Task>&) override { return false; }
     bool finish_network() override { return false; }
+    void set_deadline(uint32_t) override {}
     void note(uint64_t, Phase, uint64_t) override {}
     void fail(const char*) override { std::abort(); }
+    void give_up(const char*, const std::string&) override { std::abort(); }
   } nobody;
   const GroupCore<ModelWarp> core(options, nobody);
   const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
   region_bytes_ = std::max(region_bytes_, round_up(bytes, kPageBytes));
-  near = std::max(near, size_t(core.near_bytes()));
   const uint32_t most = *std::max_element(scenario_->node_sizes.begin(), scenario_->node_sizes.end());
-  needs = std::max({needs, most * core.map.sources(), 2 * most, core.map.nodes, core.map.sources(), kSetMax * 1u});
+  RankMap map = core.map;
+  if (scenario_->new_group_after) map.fold = std::max(map.fold, most);  // a node of the survivors' may be one rank
+  near = std::max(near, size_t(most_tables_bytes(map) + ModelWarp::kNearSpare));
+  needs = std::max({needs, most * map.sources(), 2 * most, map.nodes, map.sources(), kSetMax * 1u});
   warps = std::max(warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
 }
 
@@ -147,6 +151,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   group.seats.push_back(std::make_unique<SimSeat>(
       shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(seat)));
   SimSeat& made = *group.seats.back();
+  made.core.common_id = group.seats.front()->core.id;
   made.place(regions, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);

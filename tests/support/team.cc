@@ -122,7 +122,9 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
-    check_dispatch(pass, taken(pass, out), salt, false);
+    const Seen seen = taken(pass, out);
+    check_dispatch(pass, seen, salt, false);
+    check_rows_left(seen);
     handle = out.handle;
   }
   combine(pass, handle, salt);
@@ -211,6 +213,15 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
       ASSERT_EQ(out.topk_weights.as<float>()[i * world_.top_k + k], received_.weights[i * world_.top_k + k])
           << "row " << i;
     }
+  }
+}
+
+// Of rows that do not come, whatever lay there before.
+void Member::check_rows_left(const Seen& out) {
+  const uint32_t k = world_.top_k;
+  for (int64_t i = out.report.rows * k; i < out.topk_idx.rows() * k; ++i) {
+    ASSERT_EQ(out.topk_idx.as<int32_t>()[i], -1) << "row " << i / k << " of " << out.report.rows;
+    ASSERT_EQ(out.topk_weights.as<float>()[i], 0.0f) << "row " << i / k << " of " << out.report.rows;
   }
 }
 

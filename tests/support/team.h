@@ -72,6 +72,7 @@ class Member {
   Seen taken(const Pass& pass, const DispatchOutputs& out);
   int64_t crossing() const;  // copies of my tokens to other nodes
   void check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached);
+  void check_rows_left(const Seen& out);
   void check_combine(const Pass& pass, const Tensor& sums, const Tensor& sums_of_weights, uint64_t salt);
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);
 

@@ -61,6 +61,7 @@ class CudaWarp {
         read_(shape.credit_every),
         rank_(rank),
         tables_(tables),
+        table_bytes_(shape.table_bytes),
         lane_(lane_of_thread()) {}
   CudaWarp(const CudaWarp&) = delete;
   CudaWarp& operator=(const CudaWarp&) = delete;
@@ -78,7 +79,7 @@ class CudaWarp {
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
-    // The host gave room for the largest tables of a role: table_bytes_of() in kernels/near.h.
+    if (!has_tables(end)) count = 0;  // the host gave room for what the role says: protocol/tables.h
     __syncwarp();  // whatever lay there has been read
 #pragma unroll 1
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
@@ -311,6 +312,15 @@ class CudaWarp {
     }
     return true;
   }
+  TRANSLOAD_DEVICE bool has_tables(uint32_t end) {
+    if constexpr (checks::kOn) {
+      if (end > table_bytes_) failed_ = true;
+      if (end > table_bytes_ && lane_ == 0) report_own(Broken::kBounds, checks::bits_of(tables_), end);
+      __syncwarp();
+      return end <= table_bytes_;
+    }
+    return true;
+  }
   TRANSLOAD_DEVICE void report_own(Broken what, Word seen, Word expected) {
     report(DeviceFailure::kBroken, {uint32_t(ptx::load_relaxed(&rank_.fault->rank)), Word(what), seen, expected});
   }
@@ -537,6 +547,7 @@ class CudaWarp {
   HeldMarks landed_, read_;
   const CudaRank rank_;
   char* const tables_;
+  const uint32_t table_bytes_;  // for builds that look at it
   const int lane_;
   uint32_t used_ = 0;  // of the tables
   Role role_ = Role::kNotify;

@@ -41,6 +41,8 @@ class HostMemory {
   HostMemory& operator=(const HostMemory&) = delete;
 
   const HostMemoryOptions& options() const { return options_; }
+  // Between runs.
+  void set_deadline(uint32_t ms) { options_.deadline_ms = ms; }
 
   // The Memory of FiberWarp: see warp.h.
   using Plants = HostPlants;

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "base/float_mode.h"
 #include "executor/fiber/sanitizer.h"
 #include "protocol/marks.h"
 
@@ -58,6 +59,7 @@ Scheduler::~Scheduler() { memory_.serve(nullptr); }
 
 void Scheduler::run(const std::vector<Task>& tasks) {
   TRANSLOAD_CHECK(tasks.size() <= state_.size());
+  const DefaultFloatMode mode;
   last_wait_ = {};
   memory_.begin_run();
   live_ = int(tasks.size());

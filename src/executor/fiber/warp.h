@@ -30,6 +30,7 @@
 //
 // In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -90,6 +91,9 @@ class FiberWarp {
   using Plants = typename Memory::Plants;
   using Members = transload::Members;
 
+  // Bytes of near memory beside the tables of roles.
+  static constexpr size_t kNearSpare = Plants::kLive ? sizeof(Word) * Batch::kMarksMax : 0;
+
   // A value for each lane of a Set.
   template <class T>
   struct Per {
@@ -133,8 +137,9 @@ class FiberWarp {
 
   FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {
     if constexpr (Plants::kLive) {
-      TRANSLOAD_CHECK(near_.bytes >= sizeof(LiveCounts));
-      near_.bytes -= sizeof(LiveCounts);
+      static_assert(kNearSpare == sizeof(LiveCounts));
+      TRANSLOAD_CHECK(near_.bytes >= kNearSpare);
+      near_.bytes -= kNearSpare;
     }
   }
   FiberWarp(const FiberWarp&) = delete;
@@ -157,6 +162,7 @@ class FiberWarp {
     T* const values = reinterpret_cast<T*>(near_.base + begin);
     for (int i = 0; i < count; ++i) new (values + i) T(f(Lane{i}));
     used_ = to;
+    most_used_ = std::max(most_used_, to);
     return Table<T>({&used_, from, to}, values, count);
   }
 
@@ -325,6 +331,8 @@ class FiberWarp {
   }
 
   bool failed() const { return memory_.failed(number_); }
+
+  size_t most_used() const { return most_used_; }  // of near memory, by tables at once
 
   void enter(Role role, int32_t channel) {
     role_ = role;
@@ -500,7 +508,7 @@ class FiberWarp {
   Memory& memory_;
   const int number_;
   NearMemory near_;
-  size_t used_ = 0;  // of near memory
+  size_t used_ = 0, most_used_ = 0;  // of near memory
   Role role_ = Role::kNotify;
   int32_t channel_ = -1;
   uint32_t held_ = 0;

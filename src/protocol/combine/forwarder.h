@@ -22,6 +22,12 @@ struct Returning {
 };
 constexpr int kGateCredit = -1, kGateDrain = -2;
 
+TRANSLOAD_HD constexpr uint64_t combine_forwarder_tables_bytes(const RankMap& map) {
+  const uint64_t sources = map.sources();
+  return outbox_bytes<RailLink>(sources) + inbox_bytes<PeerLink>(map.peers * sources) + 3 * table_bytes<Word>(sources) +
+         table_bytes<int>(sources) + grants_bytes(map);
+}
+
 template <Warp W>
 TRANSLOAD_ROLE Need gate_need(const Returning<W>& r, int origin, int gate) {
   if (gate == kGateCredit) return r.out.credit_need(origin);

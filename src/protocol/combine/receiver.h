@@ -20,6 +20,11 @@ struct Collecting {
   Inbox<W, PeerLink> rings;
 };
 
+TRANSLOAD_HD constexpr uint64_t combine_receiver_tables_bytes(const RankMap& map) {
+  return inbox_bytes<RailLink>(map.nodes) + inbox_bytes<PeerLink>(uint64_t(map.peers) * map.sources()) +
+         grants_bytes(map);
+}
+
 // Waits until each member of the set has a token. `member(lane)` is its number in the inbox.
 template <Warp W, class Box, class MemberOf>
 TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {

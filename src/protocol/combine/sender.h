@@ -18,6 +18,10 @@ struct CombineSending {
   typename W::template Table<Word> next, last, seen;  // rows, by source rank; the credit of its ring
 };
 
+TRANSLOAD_HD constexpr uint64_t combine_sender_tables_bytes(const RankMap& map) {
+  return outbox_bytes<PeerLink>(uint64_t(map.peers) * map.sources()) + 3 * table_bytes<Word>(map.ranks);
+}
+
 // The ring that takes the rows of a source rank: at the peer that brought its tokens, by the slot that it has there.
 TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
   const RankMap& map = t.call.board->map;

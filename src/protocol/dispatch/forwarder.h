@@ -35,6 +35,13 @@ struct Forwarding {
 };
 constexpr int kGateTokens = -1;
 
+TRANSLOAD_HD constexpr uint64_t dispatch_forwarder_tables_bytes(const RankMap& map) {
+  const uint64_t sources = map.sources();
+  return inbox_bytes<RailLink>(sources) + outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchLanes) +
+         3 * table_bytes<Word>(sources) + table_bytes<int>(sources) + table_bytes<Announced>(sources) +
+         grants_bytes(map);
+}
+
 TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLanes + kLaneForwarder); }
 
 // What the slot of a token says: its header, and its owners among my peers, which are the log's when cached.

@@ -121,6 +121,12 @@ struct Receiving {
   typename W::template Table<Word> seen;
 };
 
+// Landing direct it only waits for peers.
+TRANSLOAD_HD constexpr uint64_t dispatch_receiver_tables_bytes(const RankMap& map) {
+  const uint64_t lanes = uint64_t(map.peers) * kDispatchLanes;
+  return inbox_bytes<PeerLink>(lanes) + 2 * table_bytes<Word>(lanes);
+}
+
 template <Warp W>
 TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, int member) {
   const char* slot = r.in.first(member);

@@ -44,6 +44,11 @@ struct DispatchSending {
   Outbox<W, RailLink> rails;
 };
 
+TRANSLOAD_HD constexpr uint64_t dispatch_sender_tables_bytes(const RankMap& map) {
+  return outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchLanes) + outbox_bytes<RailLink>(map.nodes) +
+         grants_bytes(map);
+}
+
 TRANSLOAD_HD Parts parts_at(const DispatchTrip& t, uint64_t token) {
   return {t.x + token * t.shape.row_bytes,
           t.shape.row_bytes,

@@ -3,21 +3,17 @@
 
 #include <string>
 
+#include "runtime/words.h"
+
 namespace transload {
 
 namespace {
-
-std::string text_of(DLDevice device) {
-  if (device.device_type == kDLCPU) return "on the CPU";
-  return (device.device_type == kDLCUDA ? "on cuda " : "on device type " + std::to_string(device.device_type) + ", ") +
-         std::to_string(device.device_id);
-}
 
 void take_from(DLDevice device, const char* argument, Tensor& tensor) {
   if (!tensor.given()) return;
   if (tensor.device.device_type != device.device_type || tensor.device.device_id != device.device_id)
     throw Error(Code::kInvalidArgument,
-                std::string(argument) + ": " + text_of(tensor.device) + ", must be " + text_of(device));
+                std::string(argument) + ": " + place_of(tensor.device) + ", must be " + place_of(device));
   tensor.device = {kDLCPU, 0};
 }
 

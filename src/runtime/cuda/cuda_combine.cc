@@ -4,8 +4,8 @@
 #include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
-#include "runtime/cuda/slab_cursor.h"
 #include "runtime/handle.h"
+#include "runtime/slab_cursor.h"
 
 namespace transload {
 
@@ -38,11 +38,7 @@ class CudaCombine {
   uint32_t weights() const { return in_.topk_weights.given() ? handle_.top_k : 0; }
 
   void choose_source() {
-    auto leased = [&](const Tensor& t) { return !t.given() || t.rows() == 0 || p_.arena->holds(t.data, t.bytes()); };
-    const bool readable = leased(in_.x) && leased(in_.topk_weights);
-    if (in_.source == CombineSource::kPull && !readable)
-      throw Error(Code::kInvalidArgument,
-                  "source: pull, must be push: x (and topk_weights) must lie in a lease of this group to be pulled");
+    const bool readable = can_be_pulled(p_, in_);
     pull_ = in_.source != CombineSource::kPush && readable;
     out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
     p_.decide("combine source", pull_ ? "pull" : "push",
@@ -105,6 +101,7 @@ class CudaCombine {
     g_.began(Phase::kCombine);
     Card card{};
     card.operation = Operation::kCombine;
+    card.handle = p_.common_id;
     card.row_bytes = in_.x.row_bytes();
     card.top_k = handle_.top_k;
     card.channels = channels_;
@@ -119,7 +116,7 @@ class CudaCombine {
     launch.board = g_.room.board;
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
     launch.near = g_.near_shape(0);
-    auto offset = [&](const Tensor& t) { return pull_ && t.given() ? Word(t.as<char>() - p_.board.mine()) : 0; };
+    auto offset = [&](const Tensor& t) { return pull_ && t.rows() > 0 ? Word(t.as<char>() - p_.board.mine()) : 0; };
     launch.grant = {pull_,         offset(in_.x), 0, offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
                     g_.room.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
@@ -143,8 +140,9 @@ class CudaCombine {
 }  // namespace
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
-  check_combine(options, &plan_, as_if_on_host(options.device, inputs));
+  check_combine(plan_, as_if_on_host(options.device, inputs));
   const Caller caller(*this);
+  set_deadline(inputs.deadline_ms);
   return CudaCombine(*this, inputs).run();
 }
 

@@ -5,8 +5,9 @@
 #include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
-#include "runtime/cuda/slab_cursor.h"
 #include "runtime/handle.h"
+#include "runtime/slab_cursor.h"
+#include "runtime/words.h"
 
 namespace transload {
 
@@ -46,10 +47,11 @@ class CudaDispatch {
  private:
   void fill_card() {
     card_.operation = in_.handle ? Operation::kCachedDispatch : Operation::kDispatch;
+    card_.handle = p_.common_id;
     card_.row_bytes = shape_.row_bytes;
     card_.scales = shape_.scales;
     card_.top_k = shape_.top_k;
-    card_.dtype = uint32_t(in_.x.dtype.code) << 24 | uint32_t(in_.x.dtype.bits) << 16 | in_.x.dtype.lanes;
+    card_.dtype = packed(in_.x.dtype);
     card_.channels = channels_;
   }
 
@@ -139,7 +141,7 @@ class CudaDispatch {
 
   void keep_handle(bool told) {
     auto made = std::make_shared<HandleData>();
-    made->group = &p_;
+    made->group = p_.id;
     made->tokens = uint64_t(in_.x.rows());
     made->top_k = shape_.top_k;
     made->rows_max = rows_max_;
@@ -315,8 +317,9 @@ class CudaDispatch {
 }  // namespace
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
-  check_dispatch(options, &plan_, as_if_on_host(options.device, inputs));
+  check_dispatch(plan_, as_if_on_host(options.device, inputs));
   const Caller caller(*this);
+  set_deadline(inputs.deadline_ms);
   return CudaDispatch(*this, inputs).run();
 }
 

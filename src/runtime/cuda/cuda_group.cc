@@ -38,7 +38,7 @@ CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_ca
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
   return {room.state,  reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,        uint64_t(options.deadline_ms) * kMillisecondNs,
+          born,        uint64_t(deadline_ms_) * kMillisecondNs,
           options.sms, phase_.load(std::memory_order_relaxed)};
 }
 
@@ -152,7 +152,7 @@ bool CudaGroup::capturing(const Stream& stream) const {
 void CudaGroup::drain() {
   if (done_ == nullptr || cudaSetDevice(device) != cudaSuccess) return;
   while (cudaEventQuery(done_) == cudaErrorNotReady) sched_yield();
-  const uint64_t until = now_ns() + 2 * uint64_t(options.deadline_ms) * kMillisecondNs;  // a lost context says nothing
+  const uint64_t until = now_ns() + 2 * uint64_t(deadline_ms_) * kMillisecondNs;  // a lost context says nothing
   while (read_word(words().running) != 0 && now_ns() < until) sched_yield();
 }
 
@@ -185,7 +185,7 @@ WaitRecord CudaGroup::last_wait() const {
   wait.whom = uint32_t(fault.whom);
   wait.seen = fault.seen;
   wait.expected = fault.expected;
-  wait.waited_ms = options.deadline_ms;
+  wait.waited_ms = deadline_ms_;
   return wait;
 }
 
@@ -210,7 +210,7 @@ void CudaGroup::tell_fault() {
   told_ = true;
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
-    const uint64_t since = now_ns() - uint64_t(options.deadline_ms) * kMillisecondNs;
+    const uint64_t since = now_ns() - uint64_t(deadline_ms_) * kMillisecondNs;
     // The kernel's clock went on while this process was stopped: then the wait is told once more, as a new one.
     if (!control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since))
       control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns());

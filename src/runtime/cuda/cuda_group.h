@@ -96,6 +96,8 @@ struct CudaGroup final : Group::Impl {
   };
   void end_call(const Stream& stream);
   bool capturing(const Stream& stream) const;
+  // Of the calls from now on; 0: the group's.
+  void set_deadline(uint32_t ms) { deadline_ms_.store(ms == 0 ? options.deadline_ms : ms, std::memory_order_relaxed); }
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
@@ -159,7 +161,8 @@ struct CudaGroup final : Group::Impl {
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};
-  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
+  std::atomic<uint32_t> deadline_ms_{0};  // of the latest call
+  std::atomic<bool> calling_{false};      // a thread gives kernels to a stream, not to a capture
   std::atomic<bool> closing_{false};
   std::thread watcher_;
 };

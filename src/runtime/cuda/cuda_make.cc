@@ -15,6 +15,7 @@ namespace transload {
 CudaGroup::CudaGroup(const GroupOptions& given)
     : plan_(given), options(plan_.options), map(plan_.map), device(given.device.device_id), call_since(now_ns()) {
   meet();
+  set_deadline(0);
   all_or_none([&] { take_device(); });
   share_devices();
   map_memory();

@@ -45,7 +45,7 @@ DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport
 }
 
 DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
-  check_handle(&plan_, handle);
+  check_handle(plan_, handle);
   if (handle->report.call != 0) return handle->report;
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");

@@ -9,6 +9,7 @@
 #include "runtime/combine_call.h"
 #include "runtime/dispatch_call.h"
 #include "runtime/fault.h"
+#include "runtime/words.h"
 #include "support/plain_memory.h"
 
 namespace transload::test {
@@ -20,7 +21,9 @@ using PlainCore = GroupCore<PlainWarp::Warp>;
 struct IdleCrew final : Crew<PlainWarp::Warp> {
   bool run(const std::vector<Task>&) override { return runs_end_well; }
   bool finish_network() override { return true; }
+  void set_deadline(uint32_t) override {}
   void note(uint64_t, Phase, uint64_t) override {}
+  [[noreturn]] void give_up(const char* operation, const std::string&) override { fail(operation); }
   [[noreturn]] void fail(const char* operation) override {
     core->poison(fault_of({FaultKind::kLost, 1, "gone"}, {0, operation, 5'000'000, true},
                           {true, Role::kForwarder, 3, Waiting::kTokens, 2, 7, 9, 0}));
@@ -94,6 +97,7 @@ TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
   place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
   place.scale_up = {place.network + core.network_bytes()};
   place.arena = std::make_shared<Arena>(place.scale_up[0] + core.scale_up_bytes(), 4096, nullptr);
+  core.reserve();
   core.place(place);
   EXPECT_TRUE(core.lease(64).registered());
   EXPECT_NO_THROW(core.run({}, "dispatch", true));
@@ -108,7 +112,7 @@ TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
   }
   EXPECT_EQ(first,
             "rank 1 is lost (gone); rank 0 was in dispatch as forwarder of channel 3 and waited for tokens of rank 2, "
-            "seen 7 of 9, after 5 ms");
+            "whose count is 7 and must be 9, after 5 ms");
   for (int call = 0; call < 2; ++call) {
     try {
       call == 0 ? void(core.dispatch({})) : void(core.combine({}));
@@ -120,12 +124,30 @@ TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
   EXPECT_FALSE(core.lease(64).registered());
 }
 
+// Nothing that wraps comes of it.
+TEST(GroupCore, RingsThatNoMachineHasRoomForAreRefused) {
+  IdleCrew crew;
+  GroupOptions options = options_of({1024}, 0);
+  options.channels = 1024;
+  options.slots = 65536;
+  options.row_bytes_max = 1 << 24;
+  EXPECT_THROW(PlainCore(options, crew), Error);
+}
+
+TEST(GroupCore, NoTwoHaveTheSameId) {
+  IdleCrew crew;
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back(PlainCore(options_of({1}, 0), crew).id);
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(std::adjacent_find(ids.begin(), ids.end()), ids.end());
+}
+
 TEST(Fault, WithoutAVerdictWhoWasWaitedForIsOutOfReach) {
   const WaitRecord wait{true, Role::kSender, 1, Waiting::kCredit, 6, 1, 2, 0};
   const Fault in_call = fault_of({}, {4, "combine", 0, true}, wait);
   EXPECT_EQ(in_call.kind, FaultKind::kUnreachable);
   EXPECT_EQ(in_call.culprit_rank, 6u);
-  EXPECT_EQ(in_call.waiting_for, "credit of rank 6");
+  EXPECT_EQ(in_call.waiting_for, "a free slot at rank 6");
   const Fault outside = fault_of({}, {4, "create", 0, false}, wait);
   EXPECT_EQ(outside.culprit_rank, 6u);
   EXPECT_EQ(outside.waiting_for, "");
@@ -134,6 +156,16 @@ TEST(Fault, WithoutAVerdictWhoWasWaitedForIsOutOfReach) {
 
 TEST(Fault, ABrokenPromiseNamesBothRanks) {
   EXPECT_EQ(text_of({Role::kNotify, -1, Broken::kTopK, 3, 8, 4}, 1), "top-k: 8 on rank 3, 4 on rank 1");
+  auto said = [](Broken what, Word seen, Word expected) {
+    return text_of({Role::kNotify, -1, what, 3, seen, expected}, 1);
+  };
+  EXPECT_EQ(said(Broken::kOperation, Word(Operation::kCombine), Word(Operation::kDispatch)),
+            "operation: a combine on rank 3, a dispatch on rank 1");
+  EXPECT_EQ(said(Broken::kDtype, packed(kF8E4m3), packed(kBf16)), "dtype: float8_e4m3fn on rank 3, bfloat16 on rank 1");
+  EXPECT_EQ(said(Broken::kWire, 1, 0), "wire: fp32 on rank 3, bf16 on rank 1");
+  EXPECT_EQ(said(Broken::kWeights, 4, 0), "topk_weights: given on rank 3, not given on rank 1");
+  EXPECT_EQ(said(Broken::kHandle, 4, 5), "handle: rank 3 and rank 1 use those of different dispatches");
+  EXPECT_EQ(said(Broken::kHeader, 4, 5), "token header: rank 3 sent token 4, which rank 1 did not expect");
   EXPECT_EQ(text_of({Role::kForwarder, 3, Broken::kLanes, 1, 5, 0}, 1),
             "lanes: rank 1 (forwarder, channel 3) calls a verb with other arguments in lane 5 of a warp than in 0");
   EXPECT_EQ(text_of({Role::kSender, 0, Broken::kBounds, 1, 4096, 64}, 1),

@@ -562,7 +562,7 @@ TEST(Fault, IsASentence) {
   EXPECT_EQ(
       fault.to_string(),
       "rank 5 is silent (no sign of life for 900 ms); rank 3 was in dispatch as forwarder of channel 1 and waited "
-      "for tokens of rank 5, seen 3 of 7, after 1400 ms");
+      "for tokens of rank 5, whose count is 3 and must be 7, after 1400 ms");
   EXPECT_EQ(Error(fault).what(), fault.to_string());
 }
 

@@ -1,10 +1,16 @@
 // Room on this machine: see room.h.
 #include "transport/scaleup/shm/room.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <sstream>
+#include <vector>
 
 #include "transload/status.h"
 
@@ -85,11 +91,95 @@ uint64_t available_bytes(const RoomSources& sources) {
   return least;
 }
 
+namespace {
+
+[[noreturn]] void refuse(uint64_t needed, uint64_t available, const std::string& what, const std::string& because) {
+  throw Error(Code::kOutOfMemory, what + ": " + std::to_string(needed) + " bytes needed, but only " +
+                                      std::to_string(available) + " are available on this machine" + because);
+}
+
+// Whole pages of [base, base + bytes) that have memory behind them.
+uint64_t touched_bytes(const void* base, uint64_t bytes) {
+  const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
+  constexpr uint64_t kPagesAtOnce = 1 << 20;
+  const uint64_t begin = (reinterpret_cast<uint64_t>(base) + page - 1) / page * page,
+                 end = (reinterpret_cast<uint64_t>(base) + bytes) / page * page;
+  std::vector<unsigned char> resident;
+  uint64_t pages = 0;
+  for (uint64_t at = begin; at < end; at += kPagesAtOnce * page) {
+    const uint64_t length = std::min(kPagesAtOnce * page, end - at);
+    resident.resize(length / page);
+    if (::mincore(reinterpret_cast<void*>(at), length, resident.data()) != 0) continue;
+    pages += uint64_t(std::count_if(resident.begin(), resident.end(), [](unsigned char p) { return (p & 1) != 0; }));
+  }
+  return pages * page;
+}
+
+struct Promised {
+  uint64_t group, bytes;
+  std::vector<std::pair<const void*, uint64_t>> places;
+
+  uint64_t untouched() const {
+    uint64_t touched = 0;
+    for (const auto& [base, length] : places) touched += touched_bytes(base, length);
+    return bytes - std::min(bytes, touched);
+  }
+};
+
+struct Promises {
+  std::mutex mutex;
+  std::map<uint64_t, Promised> all;
+  uint64_t last = 0;
+
+  uint64_t untouched_of_others(uint64_t group) const {
+    uint64_t sum = 0;
+    for (const auto& [number, promised] : all)
+      if (promised.group != group) sum += promised.untouched();
+    return sum;
+  }
+};
+
+Promises& promises() {
+  static Promises* const of_process = new Promises;  // groups in static storage go after everything else
+  return *of_process;
+}
+
+}  // namespace
+
 void check_room(uint64_t needed, const std::string& what) {
   const uint64_t available = available_bytes();
-  if (needed <= available) return;
-  throw Error(Code::kOutOfMemory, what + ": " + std::to_string(needed) + " bytes needed, but only " +
-                                      std::to_string(available) + " are available on this machine");
+  if (needed > available) refuse(needed, available, what, "");
+}
+
+Promise::Promise(const Ask& ask, const RoomSources& sources) {
+  Promises& p = promises();
+  const std::lock_guard lock(p.mutex);
+  const uint64_t there = available_bytes(sources), taken = p.untouched_of_others(ask.group);
+  const uint64_t available = there - std::min(there, taken);
+  if (ask.host_bytes > available)
+    refuse(ask.host_bytes, available, "group",
+           taken == 0 ? "" : ", beside " + std::to_string(taken) + " that other groups of this process were promised");
+  number_ = ++p.last;
+  p.all[number_] = {ask.group, ask.my_bytes, {}};
+}
+
+Promise::~Promise() {
+  if (number_ == 0) return;
+  Promises& p = promises();
+  const std::lock_guard lock(p.mutex);
+  p.all.erase(number_);
+}
+
+void Promise::lies_at(const void* base, uint64_t bytes) {
+  Promises& p = promises();
+  const std::lock_guard lock(p.mutex);
+  p.all.at(number_).places.emplace_back(base, bytes);
+}
+
+uint64_t promised_bytes(uint64_t but_group) {
+  Promises& p = promises();
+  const std::lock_guard lock(p.mutex);
+  return p.untouched_of_others(but_group);
 }
 
 }  // namespace transload

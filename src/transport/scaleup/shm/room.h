@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace transload {
 
@@ -16,5 +17,32 @@ uint64_t available_bytes(const RoomSources& sources = {});
 
 // Throws Error{kOutOfMemory} with needed and available bytes if they do not fit.
 void check_room(uint64_t needed, const std::string& what);
+
+// What a group of this process will use, page by page: until it has, nobody else here is promised the same pages.
+class Promise {
+ public:
+  struct Ask {
+    uint64_t group;       // alike in all ranks of a group
+    uint64_t host_bytes;  // of all its ranks on this host, and whatever other processes here were promised
+    uint64_t my_bytes;    // of it, mine
+  };
+  Promise() = default;
+  // Throws Error{kOutOfMemory} if host_bytes do not fit beside what other groups of this process were promised.
+  explicit Promise(const Ask& ask, const RoomSources& sources = {});
+  ~Promise();
+  Promise(Promise&& other) noexcept : number_(std::exchange(other.number_, 0)) {}
+  Promise& operator=(Promise&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  // Part of it lies here, mapped as long as the promise: pages that are touched are available no more as it is.
+  void lies_at(const void* base, uint64_t bytes);
+
+ private:
+  uint64_t number_ = 0;  // 0: none
+};
+
+// What all groups of this process but this one were promised and have not touched.
+uint64_t promised_bytes(uint64_t but_group);
 
 }  // namespace transload

@@ -1,0 +1,130 @@
+// A rank that runs out of memory in the middle of a call: it refuses before the call begins, or it says so to all.
+#include <gtest/gtest.h>
+
+#include <barrier>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "tests/support/team.h"
+
+namespace {
+
+// Of this thread: how many allocations are still granted before one is not; negative: all are.
+thread_local int64_t granted = -1;
+thread_local int64_t asked = 0;
+
+}  // namespace
+
+// The sanitizers' own one is as good: it is ours that counts.
+void* operator new(size_t bytes) {
+  ++asked;
+  if (granted >= 0 && granted-- == 0) throw std::bad_alloc();
+  if (void* const at = std::malloc(bytes == 0 ? 1 : bytes)) return at;
+  throw std::bad_alloc();
+}
+void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, size_t) noexcept { std::free(at); }
+
+namespace transload::test {
+namespace {
+
+struct Outcome {
+  std::mutex mutex;
+  std::vector<Fault> faults;
+  bool refused = false, in_time = false;  // of rank 1
+};
+
+// Rank 1's n-th allocation of a call fails. Whatever comes of it is known to all at once; the deadline is far.
+void expect_known_to_all(const World& w, const std::function<void(Group&, const DispatchInputs&, bool armed)>& calls) {
+  const reference::Problem problem = problem_of(w);
+  int64_t allocations = 1;
+  uint32_t faults = 0, refusals = 0;
+  for (int64_t n = 0; n < allocations; n += 1 + n / 8) {
+    Outcome seen;
+    std::barrier all(w.ranks());
+    run_team(w, [&](Group& group, uint32_t rank) {
+      const reference::Routes& routes = problem.routes[rank];
+      std::vector<uint64_t> x(size_t(routes.tokens) * w.columns / 4 + 2);
+      DispatchInputs in;
+      in.x =
+          matrix(reinterpret_cast<void*>((uintptr_t(x.data()) + 15) & ~uintptr_t(15)), routes.tokens, w.columns, kBf16);
+      in.topk_idx = matrix(routes.ids.data(), routes.tokens, w.top_k, kI32);
+      in.topk_weights = matrix(routes.weights.data(), routes.tokens, w.top_k, kF32);
+      in.channels = 1;
+      group.dispatch(in);
+      all.arrive_and_wait();
+      try {
+        try {
+          asked = 0;
+          granted = rank == 1 ? n : -1;
+          calls(group, in, true);
+          granted = -1;
+          if (rank == 1) allocations = std::max(allocations, asked);
+        } catch (const Error& error) {
+          granted = -1;
+          if (error.code() == Code::kFault) throw;
+          EXPECT_EQ(error.code(), Code::kOutOfMemory) << error.what();
+          EXPECT_EQ(rank, 1u) << error.what();
+          seen.refused = true;
+          calls(group, in, false);  // nothing had moved
+        }
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), Code::kFault) << error.what();
+        const std::lock_guard lock(seen.mutex);
+        seen.faults.push_back(error.fault());
+      }
+      if (rank == 1) allocations = std::max(allocations, asked);
+      all.arrive_and_wait();  // nobody leaves before all have heard
+    });
+    refusals += seen.refused;
+    faults += !seen.faults.empty();
+    if (seen.faults.empty()) continue;
+    ASSERT_EQ(seen.faults.size(), w.ranks()) << "allocation " << n;
+    for (const Fault& fault : seen.faults) {
+      EXPECT_EQ(fault.kind, FaultKind::kFailed) << fault.to_string();
+      EXPECT_EQ(fault.culprit_rank, 1u) << fault.to_string();
+      EXPECT_EQ(fault.detail, "out of memory") << fault.to_string();
+      EXPECT_LT(fault.after_ms, w.deadline_ms / 2) << fault.to_string();
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_GT(refusals, 0u);
+  EXPECT_GT(faults, 0u);
+}
+
+World two_nodes() {
+  World w;
+  w.node_sizes = {2, 1};
+  w.tokens = {9};
+  w.experts = 6;
+  w.deadline_ms = 20000;
+  return w;
+}
+
+TEST(OutOfMemory, InADispatch) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool) { group.dispatch(in); });
+}
+
+TEST(OutOfMemory, InACombine) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool armed) {
+    const int64_t then = granted;
+    granted = -1;
+    static thread_local DispatchOutputs out;
+    if (armed) out = group.dispatch(in);
+    CombineInputs back;
+    back.handle = out.handle;
+    back.x = out.x;
+    asked = 0;
+    granted = then;
+    group.combine(back);
+    granted = -1;
+    out = {};
+  });
+}
+
+}  // namespace
+}  // namespace transload::test
