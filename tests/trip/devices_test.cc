@@ -1,6 +1,9 @@
-// What only GPUs refuse or run out of: SMs, and room in the slabs, for which a host has its heap.
+// What only GPUs refuse or run out of: SMs, and room in the slabs, for which a host has its heap. And what their
+// kernels alone could get wrong: addresses that the copy engine does not take, what lay in a lease before.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <barrier>
 #include <functional>
 #include <memory>
 #include <string>
@@ -254,6 +257,73 @@ TEST(Starved, OnOneRank) {
     dispatch(echo.in);
     echo.expect_back(first, first.x, 0);
     Member(w, problem, group).pass(Pass{}, 4);
+  });
+}
+
+// Biases that the copy engine cannot load are summed all the same.
+TEST(Addresses, OfBiases) {
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {24};
+  w.columns = 1032;
+  std::vector<Pass> passes;
+  for (const uint32_t off : {2u, 8u, 14u})
+    for (const int biases : {1, 2}) {
+      Pass p;
+      p.biases = biases;
+      p.bias_off = off;
+      p.source = biases == 1 ? CombineSource::kPull : CombineSource::kPush;
+      p.wire = off == 8 ? CombineWire::kF32 : CombineWire::kBf16;
+      p.weights = true;
+      passes.push_back(p);
+    }
+  run_passes(w, passes);
+}
+
+// Behind the rows that came there is no expert and no weight, whatever lay there, in each call and each replay.
+TEST(Addresses, BehindTheRowsThatCame) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {24};
+  w.slab_bytes = 1 << 20;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    const std::vector<char> dirt(w.slab_bytes, 0x5A);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    const reference::Received want = reference::received_by(problem, rank);
+    const auto check = [&](const DispatchOutputs& out, const std::vector<int32_t>& ids) {
+      const Tensor idx = side.take(out.topk_idx), weights = side.take(out.topk_weights);
+      const size_t choices = size_t(in.rows_max) * w.top_k;
+      for (size_t i = 0; i < choices; ++i) {
+        ASSERT_EQ(idx.as<int32_t>()[i], i < ids.size() ? ids[i] : -1) << "choice " << i;
+        ASSERT_EQ(weights.as<float>()[i], i < ids.size() ? want.weights[i] : 0.0f) << "choice " << i;
+      }
+    };
+    in.rows_max = int64_t(want.source.size()) + 37;
+    for (const Landing landing : {Landing::kAuto, Landing::kRing}) {
+      in.landing = landing;
+      for (const Lease& lease : take_all(group)) side.write(lease.data(), dirt.data(), lease.bytes());
+      group.gather("dirty");
+      check(group.dispatch(in), want.ids);
+    }
+    DispatchOutputs out;
+    const auto replay = side.record([&] { out = group.dispatch(in); });
+    group.gather("recorded");
+    replay();
+    check(out, want.ids);
+    const std::vector<int32_t> none(routes.ids.size(), -1);
+    side.write(in.topk_idx.data, none.data(), none.size() * 4);
+    group.gather("nobody is chosen");
+    replay();
+    check(out, {});
   });
 }
 

@@ -227,7 +227,7 @@ class CudaWarp {
                        shape.part == Scalar::kF32,
                        shape.out == Scalar::kF32};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
-      if (!rows.row_f32 && shape.elements % kVector == 0)
+      if (!rows.row_f32 && (shape.elements % kVector | odd(shape.bias)) == 0)
         return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });
     sum_plainly(into, shape, sum, from);
   }
@@ -513,6 +513,9 @@ class CudaWarp {
   // The copy engine takes multiples of 16.
   TRANSLOAD_DEVICE static bool odd(const char* at, uint64_t bytes) {
     return ((bytes | reinterpret_cast<uint64_t>(at)) & 15) != 0;
+  }
+  TRANSLOAD_DEVICE static uint64_t odd(const char* const (&bias)[2]) {
+    return (reinterpret_cast<uint64_t>(bias[0]) | reinterpret_cast<uint64_t>(bias[1])) & 15;
   }
   // To `mine.to` of each lane, where it is not null.
   TRANSLOAD_DEVICE static void plain_copies(const LanePiece& mine) {

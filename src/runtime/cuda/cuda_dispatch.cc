@@ -254,15 +254,16 @@ class CudaDispatch {
                     tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
-    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) count_kept();
+    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) finish_rows();
     g_.end_call(in_.stream);
   }
 
-  void count_kept() {
+  void finish_rows() {
     KeptArgs kept{};
     kept.call = g_.device_call(nullptr);
     kept.report = tables_.report;
     kept.topk_idx = out_.topk_idx.as<int32_t>();
+    kept.topk_weights = out_.topk_weights.as<float>();
     kept.rows_max = rows_max_;
     kept.top_k = shape_.top_k;
     kept.experts = p_.experts.experts_of(g_.map.me);
