@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/scarce.h"
 #include "tests/support/team.h"
 #include "transport/scaleup/nvlink/device_info.h"
 
@@ -63,6 +64,25 @@ TEST(Devices, GroupsFitTogether) {
   small.sms = sms;
   Group alone(small);
   Member(w, problem, alone).pass(Pass{}, 4);
+}
+
+// A group that is refused once it has a stream and an event gives them back.
+TEST(Devices, RefusedGroupsLeaveNothing) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  const World w = one_rank();
+  Rendezvous rendezvous;
+  GroupOptions large = options_of(w, 0, rendezvous.port(), "large");
+  GroupOptions small = options_of(w, 0, rendezvous.port(), "small");
+  large.sms = sms_of_gpu() - 1;
+  small.sms = 2;
+  const Group group(large);
+  const auto refuse = [&](int times) {
+    for (int i = 0; i < times; ++i) EXPECT_NE(refusal_of(small), "");
+    return mallinfo2().uordblks;
+  };
+  constexpr int kTimes = 200;
+  const size_t before = refuse(50), after = refuse(kTimes);
+  EXPECT_LT(after, before + kTimes * 1024) << "bytes of heap";
 }
 
 // Ranks of one group on one GPU: all of them are told, alike.
@@ -142,6 +162,76 @@ TEST(Devices, OneThreadOfTwoRanks) {
   }
   groups[0].reset();
   groups[1].reset();
+}
+
+// Memory runs out on rank 0 when others already count on its call: all hear at once that it has left, and why.
+TEST(Devices, ACallThatIsLeft) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w = one_rank();
+  w.node_sizes = {2};
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    group.gather("given");
+    // An allocation that fails before anything was launched leaves the group as it was: the next one then.
+    for (int after = 0; after < 100; ++after) {
+      try {
+        fail_allocation(rank == 0 ? after : -1);
+        group.dispatch(in);
+        fail_allocation(-1);
+        ADD_FAILURE() << "rank " << rank << " returned, allocation " << after;
+        return;
+      } catch (const std::bad_alloc&) {
+        fail_allocation(-1);
+        EXPECT_EQ(rank, 0u);
+      } catch (const Error& error) {
+        fail_allocation(-1);
+        EXPECT_EQ(error.code(), Code::kFault) << error.what();
+        EXPECT_EQ(error.fault().culprit_rank, 0u) << error.what();
+        EXPECT_NE(error.fault().detail.find("bad_alloc"), std::string::npos) << error.what();
+        return;
+      }
+    }
+    ADD_FAILURE() << "rank " << rank << ": nothing was thrown in the middle of a call";
+  });
+}
+
+// A call's own deadline, not the group's, ends its waits.
+TEST(Devices, DeadlineOfOneCall) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w = one_rank();
+  w.node_sizes = {2};
+  const reference::Problem problem = problem_of(w);
+  std::barrier both(2);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == 1) return both.arrive_and_wait();  // stays away
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    in.deadline_ms = 300;
+    try {
+      group.dispatch(in);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault().culprit_rank, 1u) << error.what();
+      EXPECT_LT(error.fault().after_ms, double(w.deadline_ms)) << error.what();
+    }
+    both.arrive_and_wait();
+  });
 }
 
 // All room of the slabs, as long as the leases live.

@@ -433,11 +433,12 @@ class CudaWarp {
   // By one lane. The first of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
-    write_fault(rank_.fault, failure, {role_, channel_}, record);
+    write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
   }
   struct Caller {
     Role role;
     int32_t channel;
+    uint64_t deadline_ns;
   };
   // A call, and not inlined: it is rare, and there is a place for it in every verb.
   __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, Caller caller,
@@ -448,6 +449,7 @@ class CudaWarp {
     fault->what = record.what;
     fault->seen = record.seen;
     fault->expected = record.expected;
+    fault->deadline_ns = caller.deadline_ns;
     ptx::store_release(&fault->set, Word(failure));
   }
 

@@ -7,6 +7,7 @@
 #include "runtime/cuda/device_handle.h"
 #include "runtime/cuda/slab_cursor.h"
 #include "runtime/handle.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
@@ -33,7 +34,7 @@ class CudaDispatch {
       g_.refuse_to_wait();
     }
     fill_card();
-    g_.begin_call(in_.stream, "dispatch");
+    g_.begin_call(in_.stream, in_.deadline_ms, "dispatch");
     if (in_.handle)
       begin_cached();
     else
@@ -132,7 +133,7 @@ class CudaDispatch {
     launch.near = g_.near_shape(0);
     launch.areas = {g_.room.areas, g_.room.area_count, {}};
     g_.launched(launch_notify(launch, stream_), "notify");
-    g_.end_call(in_.stream);
+    g_.mark_end(in_.stream);
     if (waits) g_.await_ticket(number_);
     keep_handle(waits);
   }
@@ -317,8 +318,8 @@ class CudaDispatch {
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(options, &plan_, as_if_on_host(options.device, inputs));
-  const Caller caller(*this);
-  return CudaDispatch(*this, inputs).run();
+  const OnDevice here(device);
+  return whole_call([&] { return CudaDispatch(*this, inputs).run(); });
 }
 
 }  // namespace transload
