@@ -83,11 +83,13 @@ struct PlanArgs {
   bool fails;                   // and then the host is told
 };
 
-// Counts of experts of the rows that were kept, if any were dropped: the plan's are of all that came.
+// With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
+// are of all that came. If fewer came: what lies behind them is no expert's.
 struct KeptArgs {
-  DeviceCall call;
+  DeviceCall call;  // ctas: any number
   const DeviceReport* report;
-  const int32_t* topk_idx;  // [rows_max][top_k] local experts, or -1
+  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1
+  float* topk_weights;  // [rows_max][top_k]
   Word rows_max;
   uint32_t top_k, experts, alignment;
   int64_t* expert_counts;  // [experts]

@@ -28,6 +28,7 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Devi
   fault.what = Word(Waiting::kCounts);
   fault.seen = glanced_here(need.word);
   fault.expected = need.value;
+  fault.deadline_ns = call.deadline_ns;
   publish_to_host(&fault.set, Word(why));
 }
 

@@ -283,15 +283,16 @@ class Check {
     return words;
   }
 
-  // Room for the rows that came, and for half of them.
+  // Room for the rows that came, for half of them, and for more.
   bool check_kept(const LayoutWorld& world, const ReceivePlan& plan, Word epoch) {
     const uint32_t experts = uint32_t(plan.expert_counts.size()), top_k = world.c.top_k;
     bool good = true;
-    for (const uint64_t rows_max : {plan.rows(), plan.rows() / 2}) {
+    for (const uint64_t rows_max : {plan.rows(), plan.rows() / 2, plan.rows() + 700}) {
       std::vector<int32_t> ids(rows_max * top_k);
       for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7919 % (experts + 1)) - 1;
+      std::vector<float> weights(ids.size(), 0.5f);
       std::vector<Word> expected = report_of(plan, epoch, {});
-      Buffer report(expected), choices(ids);
+      Buffer report(expected), choices(ids), weights_there(weights);
       auto* const at = report.as<DeviceReport>();
       const uint32_t alignment = 8;
       if (rows_max < plan.rows()) {
@@ -300,12 +301,17 @@ class Check {
           if (id >= 0) ++expected[8 + size_t(id)];
         for (size_t e = 8; e < expected.size(); ++e) expected[e] = round_up(expected[e], alignment);
       }
-      must(launch_kept({call(1), at, choices.as<int32_t>(), rows_max, top_k, experts, alignment,
-                        reinterpret_cast<int64_t*>(at + 1)},
+      const size_t behind = std::min(plan.rows() * top_k, ids.size());
+      std::fill(ids.begin() + int64_t(behind), ids.end(), -1);
+      std::fill(weights.begin() + int64_t(behind), weights.end(), 0.0f);
+      must(launch_kept({call(3), at, choices.as<int32_t>(), weights_there.as<float>(), rows_max, top_k, experts,
+                        alignment, reinterpret_cast<int64_t*>(at + 1)},
                        nullptr),
            "launch_kept");
       must(cudaDeviceSynchronize(), "kept");
       good = report.holds("report, experts of kept rows", expected) && good;
+      good = choices.holds("experts of rows with room", ids) && good;
+      good = weights_there.holds("weights of rows with room", weights) && good;
     }
     return good;
   }

@@ -253,7 +253,14 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   for (int b = 0; b < pass.biases; ++b) {
     for (int64_t t = 0; t < tokens; ++t)
       for (uint32_t c = 0; c < columns; ++c) bias[b].push_back(element(salt + 1000 + uint64_t(b), me, t, c));
-    in.bias[b] = side_.give(matrix(bias[b].data(), tokens, columns, kBf16));
+    in.bias[b] = matrix(bias[b].data(), tokens, columns, kBf16);
+    if (pass.bias_off == 0) {
+      in.bias[b] = side_.give(in.bias[b]);
+      continue;
+    }
+    in.bias[b].device = side_.device();
+    in.bias[b].data = static_cast<char*>(side_.room(in.bias[b].bytes() + 16)) + pass.bias_off;
+    side_.write(in.bias[b].data, bias[b].data(), in.bias[b].bytes());
   }
   in.source = pass.source;
   in.wire = pass.wire;

@@ -40,6 +40,7 @@ struct Pass {
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
   int biases = 0;
+  uint32_t bias_off = 0;  // bytes beyond an address of 16
   bool weights = false;   // combine sums them as well
   bool wide_ids = false;  // int64
   uint32_t channels = 0;

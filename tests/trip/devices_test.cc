@@ -1,12 +1,16 @@
-// What only GPUs refuse or run out of: SMs, and room in the slabs, for which a host has its heap.
+// What only GPUs refuse or run out of: SMs, and room in the slabs, for which a host has its heap. And what their
+// kernels alone could get wrong: addresses that the copy engine does not take, what lay in a lease before.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <barrier>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/support/scarce.h"
 #include "tests/support/team.h"
 #include "transport/scaleup/nvlink/device_info.h"
 
@@ -60,6 +64,25 @@ TEST(Devices, GroupsFitTogether) {
   small.sms = sms;
   Group alone(small);
   Member(w, problem, alone).pass(Pass{}, 4);
+}
+
+// A group that is refused once it has a stream and an event gives them back.
+TEST(Devices, RefusedGroupsLeaveNothing) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  const World w = one_rank();
+  Rendezvous rendezvous;
+  GroupOptions large = options_of(w, 0, rendezvous.port(), "large");
+  GroupOptions small = options_of(w, 0, rendezvous.port(), "small");
+  large.sms = sms_of_gpu() - 1;
+  small.sms = 2;
+  const Group group(large);
+  const auto refuse = [&](int times) {
+    for (int i = 0; i < times; ++i) EXPECT_NE(refusal_of(small), "");
+    return mallinfo2().uordblks;
+  };
+  constexpr int kTimes = 200;
+  const size_t before = refuse(50), after = refuse(kTimes);
+  EXPECT_LT(after, before + kTimes * 1024) << "bytes of heap";
 }
 
 // Ranks of one group on one GPU: all of them are told, alike.
@@ -139,6 +162,76 @@ TEST(Devices, OneThreadOfTwoRanks) {
   }
   groups[0].reset();
   groups[1].reset();
+}
+
+// Memory runs out on rank 0 when others already count on its call: all hear at once that it has left, and why.
+TEST(Devices, ACallThatIsLeft) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w = one_rank();
+  w.node_sizes = {2};
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    group.gather("given");
+    // An allocation that fails before anything was launched leaves the group as it was: the next one then.
+    for (int after = 0; after < 100; ++after) {
+      try {
+        fail_allocation(rank == 0 ? after : -1);
+        group.dispatch(in);
+        fail_allocation(-1);
+        ADD_FAILURE() << "rank " << rank << " returned, allocation " << after;
+        return;
+      } catch (const std::bad_alloc&) {
+        fail_allocation(-1);
+        EXPECT_EQ(rank, 0u);
+      } catch (const Error& error) {
+        fail_allocation(-1);
+        EXPECT_EQ(error.code(), Code::kFault) << error.what();
+        EXPECT_EQ(error.fault().culprit_rank, 0u) << error.what();
+        EXPECT_NE(error.fault().detail.find("bad_alloc"), std::string::npos) << error.what();
+        return;
+      }
+    }
+    ADD_FAILURE() << "rank " << rank << ": nothing was thrown in the middle of a call";
+  });
+}
+
+// A call's own deadline, not the group's, ends its waits.
+TEST(Devices, DeadlineOfOneCall) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w = one_rank();
+  w.node_sizes = {2};
+  const reference::Problem problem = problem_of(w);
+  std::barrier both(2);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == 1) return both.arrive_and_wait();  // stays away
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    in.deadline_ms = 300;
+    try {
+      group.dispatch(in);
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault().culprit_rank, 1u) << error.what();
+      EXPECT_LT(error.fault().after_ms, double(w.deadline_ms)) << error.what();
+    }
+    both.arrive_and_wait();
+  });
 }
 
 // All room of the slabs, as long as the leases live.
@@ -254,6 +347,73 @@ TEST(Starved, OnOneRank) {
     dispatch(echo.in);
     echo.expect_back(first, first.x, 0);
     Member(w, problem, group).pass(Pass{}, 4);
+  });
+}
+
+// Biases that the copy engine cannot load are summed all the same.
+TEST(Addresses, OfBiases) {
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {24};
+  w.columns = 1032;
+  std::vector<Pass> passes;
+  for (const uint32_t off : {2u, 8u, 14u})
+    for (const int biases : {1, 2}) {
+      Pass p;
+      p.biases = biases;
+      p.bias_off = off;
+      p.source = biases == 1 ? CombineSource::kPull : CombineSource::kPush;
+      p.wire = off == 8 ? CombineWire::kF32 : CombineWire::kBf16;
+      p.weights = true;
+      passes.push_back(p);
+    }
+  run_passes(w, passes);
+}
+
+// Behind the rows that came there is no expert and no weight, whatever lay there, in each call and each replay.
+TEST(Addresses, BehindTheRowsThatCame) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  World w;
+  w.node_sizes = {2, 2};
+  w.tokens = {24};
+  w.slab_bytes = 1 << 20;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const reference::Routes& routes = problem.routes[rank];
+    Side& side = side_of(rank);
+    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+    const std::vector<char> dirt(w.slab_bytes, 0x5A);
+    DispatchInputs in;
+    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.stream = side.stream();
+    const reference::Received want = reference::received_by(problem, rank);
+    const auto check = [&](const DispatchOutputs& out, const std::vector<int32_t>& ids) {
+      const Tensor idx = side.take(out.topk_idx), weights = side.take(out.topk_weights);
+      const size_t choices = size_t(in.rows_max) * w.top_k;
+      for (size_t i = 0; i < choices; ++i) {
+        ASSERT_EQ(idx.as<int32_t>()[i], i < ids.size() ? ids[i] : -1) << "choice " << i;
+        ASSERT_EQ(weights.as<float>()[i], i < ids.size() ? want.weights[i] : 0.0f) << "choice " << i;
+      }
+    };
+    in.rows_max = int64_t(want.source.size()) + 37;
+    for (const Landing landing : {Landing::kAuto, Landing::kRing}) {
+      in.landing = landing;
+      for (const Lease& lease : take_all(group)) side.write(lease.data(), dirt.data(), lease.bytes());
+      group.gather("dirty");
+      check(group.dispatch(in), want.ids);
+    }
+    DispatchOutputs out;
+    const auto replay = side.record([&] { out = group.dispatch(in); });
+    group.gather("recorded");
+    replay();
+    check(out, want.ids);
+    const std::vector<int32_t> none(routes.ids.size(), -1);
+    side.write(in.topk_idx.data, none.data(), none.size() * 4);
+    group.gather("nobody is chosen");
+    replay();
+    check(out, {});
   });
 }
 

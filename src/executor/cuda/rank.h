@@ -19,6 +19,7 @@ struct DeviceFault {
   Word set;
   Word rank;  // whose it is, written by its host before all else
   Word role, channel, whom, what, seen, expected;
+  Word deadline_ns;  // of the call that the kernel belongs to
 };
 
 // Where warps may store, for builds that look at it: checks.cuh.

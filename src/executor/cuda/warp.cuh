@@ -228,7 +228,7 @@ class CudaWarp {
                        shape.part == Scalar::kF32,
                        shape.out == Scalar::kF32};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
-      if (!rows.row_f32 && shape.elements % kVector == 0)
+      if (!rows.row_f32 && (shape.elements % kVector | odd(shape.bias)) == 0)
         return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });
     sum_plainly(into, shape, sum, from);
   }
@@ -443,11 +443,12 @@ class CudaWarp {
   // By one lane. The first of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
-    write_fault(rank_.fault, failure, {role_, channel_}, record);
+    write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
   }
   struct Caller {
     Role role;
     int32_t channel;
+    uint64_t deadline_ns;
   };
   // A call, and not inlined: it is rare, and there is a place for it in every verb.
   __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, Caller caller,
@@ -458,6 +459,7 @@ class CudaWarp {
     fault->what = record.what;
     fault->seen = record.seen;
     fault->expected = record.expected;
+    fault->deadline_ns = caller.deadline_ns;
     ptx::store_release(&fault->set, Word(failure));
   }
 
@@ -523,6 +525,9 @@ class CudaWarp {
   // The copy engine takes multiples of 16.
   TRANSLOAD_DEVICE static bool odd(const char* at, uint64_t bytes) {
     return ((bytes | reinterpret_cast<uint64_t>(at)) & 15) != 0;
+  }
+  TRANSLOAD_DEVICE static uint64_t odd(const char* const (&bias)[2]) {
+    return (reinterpret_cast<uint64_t>(bias[0]) | reinterpret_cast<uint64_t>(bias[1])) & 15;
   }
   // To `mine.to` of each lane, where it is not null.
   TRANSLOAD_DEVICE static void plain_copies(const LanePiece& mine) {

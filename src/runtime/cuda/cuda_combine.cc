@@ -6,6 +6,7 @@
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
 #include "runtime/slab_cursor.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
@@ -25,7 +26,7 @@ class CudaCombine {
   CombineOutputs run() {
     choose_source();
     take_outputs();
-    g_.begin_call(in_.stream, "combine");
+    g_.begin_call(in_.stream, in_.deadline_ms, "combine");
     spans_ = g_.spans_for(handle_, channels_, in_.stream);
     move_rows();
     g_.keep_if_captured(in_.stream, in_.handle, out_block_);
@@ -141,9 +142,8 @@ class CudaCombine {
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
   check_combine(plan_, as_if_on_host(options.device, inputs));
-  const Caller caller(*this);
-  set_deadline(inputs.deadline_ms);
-  return CudaCombine(*this, inputs).run();
+  const OnDevice here(device);
+  return whole_call([&] { return CudaCombine(*this, inputs).run(); });
 }
 
 }  // namespace transload

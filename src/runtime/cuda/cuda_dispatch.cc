@@ -8,6 +8,7 @@
 #include "runtime/handle.h"
 #include "runtime/slab_cursor.h"
 #include "runtime/words.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
@@ -34,7 +35,7 @@ class CudaDispatch {
       g_.refuse_to_wait();
     }
     fill_card();
-    g_.begin_call(in_.stream, "dispatch");
+    g_.begin_call(in_.stream, in_.deadline_ms, "dispatch");
     if (in_.handle)
       begin_cached();
     else
@@ -134,7 +135,7 @@ class CudaDispatch {
     launch.near = g_.near_shape(0);
     launch.areas = {g_.room.areas, g_.room.area_count, {}};
     g_.launched(launch_notify(launch, stream_), "notify");
-    g_.end_call(in_.stream);
+    g_.mark_end(in_.stream);
     if (waits) g_.await_ticket(number_);
     keep_handle(waits);
   }
@@ -256,15 +257,16 @@ class CudaDispatch {
                     tables_.row_base, g_.room.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
-    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) count_kept();
+    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) finish_rows();
     g_.end_call(in_.stream);
   }
 
-  void count_kept() {
+  void finish_rows() {
     KeptArgs kept{};
     kept.call = g_.device_call(nullptr);
     kept.report = tables_.report;
     kept.topk_idx = out_.topk_idx.as<int32_t>();
+    kept.topk_weights = out_.topk_weights.as<float>();
     kept.rows_max = rows_max_;
     kept.top_k = shape_.top_k;
     kept.experts = p_.experts.experts_of(g_.map.me);
@@ -318,9 +320,8 @@ class CudaDispatch {
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(plan_, as_if_on_host(options.device, inputs));
-  const Caller caller(*this);
-  set_deadline(inputs.deadline_ms);
-  return CudaDispatch(*this, inputs).run();
+  const OnDevice here(device);
+  return whole_call([&] { return CudaDispatch(*this, inputs).run(); });
 }
 
 }  // namespace transload

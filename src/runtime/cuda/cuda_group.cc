@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <utility>
 
 #include "base/clock.h"
@@ -13,10 +14,13 @@
 #include "runtime/fault.h"
 #include "runtime/handle.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
 namespace {
+
+constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
 
 Word read_word(const Word& word) {
   return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
@@ -38,7 +42,7 @@ CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_ca
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
   return {room.state,  reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,        uint64_t(deadline_ms_) * kMillisecondNs,
+          born,        uint64_t(deadline_ms) * kMillisecondNs,
           options.sms, phase_.load(std::memory_order_relaxed)};
 }
 
@@ -99,7 +103,10 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
   return spans;
 }
 
-void CudaGroup::launched(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device); }
+void CudaGroup::launched(int error, const char* kernel) {
+  check_cuda(cudaError_t(error), kernel, device);
+  owes_kernels_ = !captured_;  // what is captured may be thrown away
+}
 
 Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
   Tensor tensor = matrix(data, rows, columns, dtype);
@@ -114,31 +121,52 @@ void CudaGroup::refuse_to_wait() const {
                                             " must be called first: the host would wait for a count from it");
 }
 
-void CudaGroup::begin_call(const Stream& stream, const char* what) {
+void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what) {
+  captured_ = capturing(stream);
+  if (!captured_) check_stream(stream);  // a capture takes no questions
+  if (captured_ && last_stream_ && last_stream_->handle != stream.handle && !last_has_ended())
+    throw Error(
+        Code::kInvalidArgument,
+        "stream: a capture on another stream than that of the last call, which has not ended; must be the same");
   operation = what;
-  const bool captured = capturing(stream);
-  if (!captured) check_stream(stream);  // a capture takes no questions
-  if (captured && last_stream_ != nullptr && last_stream_ != stream.handle)
-    throw Error(Code::kInvalidArgument,
-                "stream: a capture on another stream than the last call's, must be the same while it is captured");
-  if (captured) return;
-  if (last_stream_ != nullptr && last_stream_ != stream.handle)
-    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_, 0), "cudaStreamWaitEvent", device);
-  last_stream_ = stream.handle;
+  deadline_ms = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
+  if (captured_) return;
+  const LastStream mine{stream.handle, stream_number(stream)};
+  if (last_stream_ && last_stream_->number != mine.number)
+    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device);
+  last_stream_ = mine;
   calls_.called();
   calling_.store(true, std::memory_order_release);
 }
 
+// While this thread captures.
+bool CudaGroup::last_has_ended() const {
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look does not spoil the capture
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  const bool ended = cudaEventQuery(done_.get()) == cudaSuccess;
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  return ended;
+}
+
+uint64_t CudaGroup::stream_number(const Stream& stream) const {
+  unsigned long long number = 0;
+  check_cuda(cudaStreamGetId(stream_of(stream), &number), "cudaStreamGetId", device);
+  return number;
+}
+
+// A default stream is that of the device that is current: the group's.
 void CudaGroup::check_stream(const Stream& stream) const {
+  const CUstream_st* const handle = stream_of(stream);
   int of = device;
-  if (stream.handle != nullptr) check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device);
+  if (handle != nullptr && handle != cudaStreamLegacy && handle != cudaStreamPerThread)
+    check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device);
   if (of != device)
     throw Error(Code::kInvalidArgument,
                 "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device));
 }
 
-void CudaGroup::end_call(const Stream& stream) {
-  if (!capturing(stream)) check_cuda(cudaEventRecord(done_, stream_of(stream)), "cudaEventRecord", device);
+void CudaGroup::mark_end(const Stream& stream) {
+  if (!captured_) check_cuda(cudaEventRecord(done_.get(), stream_of(stream)), "cudaEventRecord", device);
 }
 
 bool CudaGroup::capturing(const Stream& stream) const {
@@ -148,20 +176,29 @@ bool CudaGroup::capturing(const Stream& stream) const {
 }
 
 // My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
-// another rank may wait for this thread.
-void CudaGroup::drain() {
-  if (done_ == nullptr || cudaSetDevice(device) != cudaSuccess) return;
-  while (cudaEventQuery(done_) == cudaErrorNotReady) sched_yield();
-  const uint64_t until = now_ns() + 2 * uint64_t(deadline_ms_) * kMillisecondNs;  // a lost context says nothing
-  while (read_word(words().running) != 0 && now_ns() < until) sched_yield();
+// another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
+bool CudaGroup::drain(uint64_t until) {
+  const OnDevice here(device, std::nothrow);
+  while (!have_ended(words(), done_)) {
+    if (now_ns() > until) return false;
+    sched_yield();
+  }
+  return true;
 }
 
 void CudaGroup::await_ticket(Word ticket) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
-  for (uint32_t looks = 0; read_word(words().ticket) != ticket; ++looks) {
+  for (uint32_t looks = 1; read_word(words().ticket) != ticket; ++looks) {
     if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
-    if (looks % 64 == 63) sched_yield();
+    if (looks % 64 == 0) sched_yield();
+    if (looks % 4096 == 0) check_context();
   }
+}
+
+// Kernels of a context that is lost tell nothing.
+void CudaGroup::check_context() const {
+  if (const cudaError_t state = cudaEventQuery(done_.get()); state != cudaErrorNotReady)
+    check_cuda(state, "cudaEventQuery", device);
 }
 
 void CudaGroup::await_stream(const Stream& stream) {
@@ -169,6 +206,7 @@ void CudaGroup::await_stream(const Stream& stream) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
+    if (faulted()) fail(operation);  // not behind work that is not ours
     sched_yield();
   }
   if (faulted()) fail(operation);
@@ -185,7 +223,7 @@ WaitRecord CudaGroup::last_wait() const {
   wait.whom = uint32_t(fault.whom);
   wait.seen = fault.seen;
   wait.expected = fault.expected;
-  wait.waited_ms = deadline_ms_;
+  wait.waited_ms = uint32_t(fault.deadline_ns / kMillisecondNs);
   return wait;
 }
 
@@ -197,8 +235,14 @@ void CudaGroup::fail(const char* what, const char* advice) {
   plan_.fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) plan_.fault->detail += advice;
   plan_.arena->close();
-  drain();  // kernels leave: the caller's memory is no longer touched by them
+  // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
+  drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*plan_.fault);
+}
+
+void CudaGroup::fail_call(const std::string& reason) {
+  control->failed(std::string(operation) + ": " + reason);
+  fail(operation);
 }
 
 // What a kernel found, to the others; once.
@@ -210,10 +254,10 @@ void CudaGroup::tell_fault() {
   told_ = true;
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
-    const uint64_t since = now_ns() - uint64_t(deadline_ms_) * kMillisecondNs;
+    const Suspicion suspicion{map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected};
     // The kernel's clock went on while this process was stopped: then the wait is told once more, as a new one.
-    if (!control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since))
-      control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns());
+    for (const uint64_t since : {now_ns() - fault.deadline_ns, now_ns()})
+      if (control->suspect(suspicion, since)) break;
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
                               fault.seen,       fault.expected};
@@ -225,16 +269,16 @@ void CudaGroup::tell_fault() {
 bool CudaGroup::in_call() const {
   if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
   if (read_word(words().waits_for[0]) != 0 || read_word(words().waits_for[1]) != 0) return true;
-  return cudaEventQuery(done_) == cudaErrorNotReady;
+  return cudaEventQuery(done_.get()) == cudaErrorNotReady;
 }
 
 // Between the control channel and the kernels: both only leave words.
-void CudaGroup::watch() {
-  cudaSetDevice(device);
+void CudaGroup::watch(std::stop_token stop) {
+  const OnDevice here(device, std::nothrow);
   // Of this thread: its look at an event does not spoil a capture of another one.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
-  while (!closing_.load(std::memory_order_acquire)) {
+  while (!stop.stop_requested()) {
     if (control->abort_word().load(std::memory_order_acquire) != 0) {
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
       claim_.release();  // kernels of a faulted group wait for nobody: they leave
@@ -274,13 +318,15 @@ std::string CudaGroup::scale_up_name() const {
 std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback" : "none"; }
 
 CudaGroup::~CudaGroup() {
-  drain();  // before anything is unmapped, and while a verdict can still end a wait
-  closing_.store(true, std::memory_order_release);
-  if (watcher_.joinable()) watcher_.join();
-  if (done_ != nullptr) cudaEventDestroy(done_);
-  if (making_ != nullptr) cudaStreamDestroy(making_);
-  if (control) control->goodbye();
+  const OnDevice here(device, std::nothrow);
+  // Before anything is unmapped, and while a verdict can still end a wait.
+  const uint64_t deadline_ns = plan_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
+  const bool ended = drain(now_ns() + deadline_ns + kPatienceNs);
+  watcher_ = {};
+  control->goodbye();
   *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
+  if (!ended) park(memory_, std::move(done_));
+  sweep_parked();
 }
 
 }  // namespace transload

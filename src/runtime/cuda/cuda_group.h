@@ -3,8 +3,11 @@
 #include <cuda_runtime_api.h>
 
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,12 +16,10 @@
 #include "kernels/move.h"
 #include "kernels/near.h"
 #include "runtime/call_log.h"
+#include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
-#include "transport/scaleup/nvlink/device_block.h"
-#include "transport/scaleup/nvlink/device_region.h"
-#include "transport/scaleup/shm/neighbours.h"
 
 namespace transload {
 
@@ -46,14 +47,7 @@ struct DeviceRoom {
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 };
 
-// What kernels of a group reach beside leases. A graph that has a call of the group keeps it too.
-struct CudaMemory {
-  std::shared_ptr<DeviceRegion> region;
-  std::unique_ptr<Neighbours> neighbours;
-  std::vector<DeviceBlock> blocks;
-  PinnedBlock pinned;
-};
-
+// The device is current in whatever the caller's thread runs here, and no longer when it returns.
 struct CudaGroup final : Group::Impl {
   explicit CudaGroup(const GroupOptions& given);
   ~CudaGroup() override;
@@ -82,28 +76,39 @@ struct CudaGroup final : Group::Impl {
   HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
-  void launched(int error, const char* kernel) const;
+  void launched(int error, const char* kernel);
   // Before a call that waits on the host: not for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // A call begins, on its stream behind the last one; a phase of it does; its last kernel was launched.
-  void begin_call(const Stream& stream, const char* what);
-  // Of the thread that calls, around begin_call and all that follows it: told to heartbeats until it goes.
-  struct Caller {
-    explicit Caller(CudaGroup& group) : calling(group.calling_) {}
-    ~Caller() { calling.store(false, std::memory_order_release); }
-    Caller(const Caller&) = delete;
-    std::atomic<bool>& calling;
-  };
-  void end_call(const Stream& stream);
+  // All that a call does, by the thread that makes it. Whoever leaves it between its first kernel and its last would
+  // let the others wait: then the group is poisoned, and they are told at once.
+  template <class Run>
+  auto whole_call(Run run) {
+    const Caller caller(*this);
+    owes_kernels_ = false;
+    try {
+      return run();
+    } catch (const std::exception& error) {
+      if (owes_kernels_ && !plan_.fault) fail_call(error.what());
+      throw;
+    }
+  }
+  // A call begins, on its stream behind the last one, with a deadline of its own unless that is 0. Throws before
+  // anything was launched, if it may not be called so.
+  void begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what);
+  // What was launched so far is on the stream; all of it was.
+  void mark_end(const Stream& stream);
+  void end_call(const Stream& stream) {
+    mark_end(stream);
+    owes_kernels_ = false;
+  }
   bool capturing(const Stream& stream) const;
-  // Of the calls from now on; 0: the group's.
-  void set_deadline(uint32_t ms) { deadline_ms_.store(ms == 0 ? options.deadline_ms : ms, std::memory_order_relaxed); }
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
   // Until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
   // Until the stream is done. Throws the fault that ended a call.
   void await_stream(const Stream& stream);
-  // `advice`: added to the fault if it names a rank of this process that was not called.
+  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
+  // their way for the deadline and a second at most.
   [[noreturn]] void fail(const char* what, const char* advice = "");
   // A call that was put into a graph: what it uses stays as long as the graph.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
@@ -126,6 +131,7 @@ struct CudaGroup final : Group::Impl {
   Word tickets = 0;  // given out
   const char* operation = "idle";
   uint64_t call_since = 0;
+  uint32_t deadline_ms;  // of the call
 
  private:
   template <class T>
@@ -140,11 +146,23 @@ struct CudaGroup final : Group::Impl {
   void load_kernels();
   bool faulted() const;
   bool in_call() const;
-  void drain();
+  bool drain(uint64_t until);
+  bool last_has_ended() const;
+  void check_context() const;
+  uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
+  [[noreturn]] void fail_call(const std::string& reason);
   WaitRecord last_wait() const;
   void tell_fault();
-  void watch();
+  void watch(std::stop_token stop);
+
+  // Told to heartbeats while a thread is in a call.
+  struct Caller {
+    explicit Caller(CudaGroup& group) : calling(group.calling_) {}
+    ~Caller() { calling.store(false, std::memory_order_release); }
+    Caller(const Caller&) = delete;
+    std::atomic<bool>& calling;
+  };
 
   DeviceInfo info_;
   CallLog calls_;
@@ -155,16 +173,21 @@ struct CudaGroup final : Group::Impl {
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   Word too_many_told_ = 0;                                               // of HostWords::too_many
   std::vector<char*> peer_base_;
-  cudaStream_t making_ = nullptr;  // what the group itself does while it is made
-  cudaEvent_t done_ = nullptr;     // the last call has
-  void* last_stream_ = nullptr;    // that it was given to
+  // Behind what they use, so that they end first.
+  OwnStream making_;  // what the group itself does while it is made
+  OwnEvent done_;     // the last call has
+  struct LastStream {
+    void* handle;
+    uint64_t number;  // of all streams that there ever were: a handle may be another one's later
+  };
+  std::optional<LastStream> last_stream_;  // that a call was given to
+  bool captured_ = false;                  // the call that is being made
+  bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::mutex telling_;
   bool told_ = false;
   std::atomic<uint32_t> phase_{0};
-  std::atomic<uint32_t> deadline_ms_{0};  // of the latest call
-  std::atomic<bool> calling_{false};      // a thread gives kernels to a stream, not to a capture
-  std::atomic<bool> closing_{false};
-  std::thread watcher_;
+  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
+  std::jthread watcher_;
 };
 
 }  // namespace transload

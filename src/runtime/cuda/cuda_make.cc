@@ -9,14 +9,21 @@
 #include "kernels/near.h"
 #include "runtime/cuda/cuda_group.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
 CudaGroup::CudaGroup(const GroupOptions& given)
-    : plan_(given), options(plan_.options), map(plan_.map), device(given.device.device_id), call_since(now_ns()) {
+    : plan_(given),
+      options(plan_.options),
+      map(plan_.map),
+      device(given.device.device_id),
+      call_since(now_ns()),
+      deadline_ms(options.deadline_ms) {
   meet();
-  set_deadline(0);
   all_or_none([&] { take_device(); });
+  const OnDevice here(device);
+  sweep_parked();
   share_devices();
   map_memory();
   all_or_none([&] {
@@ -25,7 +32,7 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     load_kernels();
   });
   control->gather("ready");
-  watcher_ = std::thread([this] { watch(); });
+  watcher_ = std::jthread([this](std::stop_token stop) { watch(stop); });
 }
 
 void CudaGroup::take_device() {
@@ -46,10 +53,8 @@ void CudaGroup::take_device() {
                                               std::to_string(kCudaMembersMax) + " on GPUs");
   if (options.scale_out == ScaleOutChoice::kLibfabric)
     throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
-  check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
-  // One of its own: the legacy stream waits for kernels of other groups.
-  check_cuda(cudaStreamCreateWithFlags(&making_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
-  check_cuda(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
+  making_ = make_stream(device);
+  done_ = make_event(device);
 }
 
 void CudaGroup::share_devices() {
@@ -105,7 +110,7 @@ template <class T>
 T* CudaGroup::upload(const T* from, uint64_t count) {
   T* const to = make<T>(count);
   if (count > 0)
-    check_cuda(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, making_), "cudaMemcpyAsync",
+    check_cuda(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, making_.get()), "cudaMemcpyAsync",
                device);
   return to;
 }
@@ -182,9 +187,10 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, room.headers}, making_),
+  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, room.headers},
+                        making_.get()),
            "tails");
-  check_cuda(cudaStreamSynchronize(making_), "cudaStreamSynchronize", device);
+  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
 }
 
 std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options) {

@@ -10,6 +10,7 @@
 #include "runtime/cuda/graph_keep.h"
 #include "runtime/handle.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
+#include "transport/scaleup/nvlink/driver.h"
 
 namespace transload {
 
@@ -20,6 +21,8 @@ Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) c
 }
 
 void CudaGroup::wait(const Stream& stream) {
+  const OnDevice here(device);
+  check_stream(stream);
   await_stream(stream);
   const HostWords& w = words();
   const Word failed = std::atomic_ref<Word>(words().too_many).load(std::memory_order_acquire);
@@ -47,18 +50,19 @@ DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport
 DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   check_handle(plan_, handle);
   if (handle->report.call != 0) return handle->report;
+  const OnDevice here(device);
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
-  char* const here = pinned_.host() + sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me);
+  char* const copy = pinned_.host() + sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me);
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
-  check_cuda(cudaMemcpyAsync(here, block.tables.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
+  check_cuda(cudaMemcpyAsync(copy, block.tables.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
              "cudaMemcpyAsync", device);
   await_stream(stream);
   DeviceReport report;
-  std::memcpy(&report, here, sizeof(report));
+  std::memcpy(&report, copy, sizeof(report));
   if (report.seal != block.seal) return {};
-  return report_of(*handle, report, reinterpret_cast<const int64_t*>(here + sizeof(report)));
+  return report_of(*handle, report, reinterpret_cast<const int64_t*>(copy + sizeof(report)));
 }
 
 void CudaGroup::keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs) {

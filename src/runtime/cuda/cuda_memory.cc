@@ -1,0 +1,88 @@
+// See cuda_memory.h.
+#include "runtime/cuda/cuda_memory.h"
+
+#include <atomic>
+#include <iterator>
+#include <list>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "transport/scaleup/nvlink/cuda_error.h"
+#include "transport/scaleup/nvlink/driver.h"
+
+namespace transload {
+
+void EndOnDevice::operator()(CUstream_st* stream) const noexcept {
+  const OnDevice here(device, std::nothrow);
+  if (!here) return;
+  cudaStreamSynchronize(stream);
+  cudaStreamDestroy(stream);
+}
+
+void EndOnDevice::operator()(CUevent_st* event) const noexcept {
+  const OnDevice here(device, std::nothrow);
+  if (here) cudaEventDestroy(event);
+}
+
+OwnStream make_stream(int device) {
+  const OnDevice here(device);
+  cudaStream_t stream = nullptr;
+  check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
+  return {stream, {device}};
+}
+
+OwnEvent make_event(int device) {
+  const OnDevice here(device);
+  cudaEvent_t event = nullptr;
+  check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags", device);
+  return {event, {device}};
+}
+
+bool have_ended(const HostWords& words, const OwnEvent& done) {
+  const cudaError_t state = cudaEventQuery(done.get());
+  if (state != cudaSuccess) return state != cudaErrorNotReady;
+  return std::atomic_ref<Word>(const_cast<Word&>(words.running)).load(std::memory_order_acquire) == 0;
+}
+
+namespace {
+
+struct Parked {
+  std::shared_ptr<CudaMemory> memory;
+  OwnEvent done;
+
+  bool reached() const {
+    const OnDevice here(done.get_deleter().device, std::nothrow);
+    return here && !have_ended(*reinterpret_cast<const HostWords*>(memory->pinned.host()), done);
+  }
+};
+
+struct Park {
+  std::mutex mutex;
+  std::list<Parked> parked;
+};
+Park& the_park() {
+  static Park* const one = new Park;  // what is reached when the process ends, is never freed
+  return *one;
+}
+
+}  // namespace
+
+void park(std::shared_ptr<CudaMemory> memory, OwnEvent done) {
+  Park& park = the_park();
+  const std::lock_guard lock(park.mutex);
+  park.parked.push_back({std::move(memory), std::move(done)});
+}
+
+void sweep_parked() {
+  std::list<Parked> free;  // after the lock
+  Park& park = the_park();
+  const std::lock_guard lock(park.mutex);
+  for (auto at = park.parked.begin(); at != park.parked.end();) {
+    const auto next = std::next(at);
+    if (!at->reached()) free.splice(free.end(), park.parked, at);
+    at = next;
+  }
+}
+
+}  // namespace transload

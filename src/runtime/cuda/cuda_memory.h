@@ -1,0 +1,44 @@
+// What kernels of a group reach beside leases; and where it waits if the group goes before they have ended.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <vector>
+
+#include "kernels/device_call.h"
+#include "transport/scaleup/nvlink/device_block.h"
+#include "transport/scaleup/nvlink/device_region.h"
+#include "transport/scaleup/shm/neighbours.h"
+
+namespace transload {
+
+// Ends a stream, once what it was given is done, and an event.
+struct EndOnDevice {
+  int device = -1;
+  void operator()(CUstream_st* stream) const noexcept;
+  void operator()(CUevent_st* event) const noexcept;
+};
+using OwnStream = std::unique_ptr<CUstream_st, EndOnDevice>;
+using OwnEvent = std::unique_ptr<CUevent_st, EndOnDevice>;
+// The stream waits for no other one: the legacy stream would, for kernels of other groups. Throw Error.
+OwnStream make_stream(int device);
+OwnEvent make_event(int device);
+
+// A graph that has a call of the group keeps it too.
+struct CudaMemory {
+  std::shared_ptr<DeviceRegion> region;
+  std::unique_ptr<Neighbours> neighbours;
+  std::vector<DeviceBlock> blocks;
+  PinnedBlock pinned;  // HostWords first
+};
+
+// No kernel of the group runs, nor is one on a stream before `done`: true of a lost context, too.
+bool have_ended(const HostWords& words, const OwnEvent& done);
+
+// Kernels of a group that goes wait on a stream, behind work that is not ours: they keep what they reach until they
+// have ended.
+void park(std::shared_ptr<CudaMemory> memory, OwnEvent done);
+// Frees what was parked and is reached no more. Waits for nothing.
+void sweep_parked();
+
+}  // namespace transload
