@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "tests/support/recording_memory.h"
 
 namespace transload::test {
@@ -15,6 +19,22 @@ using Recorded = WarpOver<RecordingMemory<HostPlants>>;
 TEST(Warp, FencesThenPutsThenMarksThenWakesBeforeItParks) {
   Recorded over;
   EXPECT_EQ(a_day(over), "emofdpnwwrPofwrsa");
+}
+
+// In a large world a verb has more puts and marks than a batch: some go, and then the rest.
+TEST(Warp, AFullBatchGoesBeforeMoreIsAdded) {
+  Recorded over;
+  std::vector<char> bytes(100);
+  (*over).put(Members::first(40), [&](Lane m) { return Put{&bytes[size_t(m)], 0, 1, uint32_t(m.i), nullptr, 0}; });
+  EXPECT_EQ(over.memory.log, "f" + std::string(Batch::kPutsMax, 'p') + "r");
+  (*over).settle();
+  EXPECT_EQ(std::count(over.memory.log.begin(), over.memory.log.end(), 'p'), 40);
+  over.memory.log.clear();
+  std::vector<Word> words(100);
+  (*over).publish(Members::first(100), [&](Lane m) { return Mark<PeerWord>{{&words[size_t(m)], 1}, 1}; });
+  EXPECT_EQ(over.memory.log, "f" + std::string(Batch::kMarksMax, 'w') + "r");
+  (*over).settle();
+  EXPECT_EQ(std::count(words.begin(), words.end(), Word(1)), 100);
 }
 
 TEST(Warp, DrainsOnlyWhereABatchHoldsCredits) {
