@@ -28,6 +28,31 @@ TEST_P(Rung04Drained, TheSourceMayBeRewritten) {
             }));
 }
 
+// More pieces than the window has room for, where puts are cut: the last of them are handed over long after the first
+// have been read.
+TEST_P(Rung04Drained, TheSourceOfALongPutToo) {
+  const uint64_t puts = 20, bytes = 64 << 10;
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = bytes + puts * bytes, .victim = -1}, [&](Member& me) {
+              const auto link = open_link(GetParam(), me);
+              char* const source = me.region() + 8;
+              if (me.rank() == 0) {
+                Word drained = 0;
+                for (uint64_t i = 0; i < puts; ++i) {
+                  fill(source, bytes - 8, i);
+                  link->put({source, bytes + i * bytes, bytes - 8, 1, &drained, i + 1});
+                  wait_until(me, *link,
+                             [&] { return std::atomic_ref<Word>(drained).load(std::memory_order_acquire) == i + 1; });
+                }
+                link->publish({0, 1}, 1);
+              } else {
+                wait_until(me, *link, [&] { return observe(me.region(), 0) == 1; });
+                for (uint64_t i = 0; i < puts; ++i)
+                  require(holds(me.region() + bytes + i * bytes, bytes - 8, i), "a newer source");
+              }
+              finish(me, *link);
+            }));
+}
+
 TEST_P(Rung04Drained, WordsGrowInOrder) {
   const size_t sizes[] = {64, 1 << 20, 8, 30'000, 0, 512};
   EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 2 << 20, .victim = -1}, [&](Member& me) {

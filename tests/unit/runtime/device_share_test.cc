@@ -69,6 +69,7 @@ TEST(DeviceUse, ProcessesTakeTurnsWithoutMps) {
   other.device_sms = 40;  // MPS shows a process a part of the device
   mine.sms = other.sms = 21;
   EXPECT_NE(refusal({mine, other}).find("must be at most 40 in all"), std::string::npos);
+  EXPECT_NE(refusal({other, mine}).find("must be at most 40 in all"), std::string::npos);
   EXPECT_EQ(refusal({elsewhere, use_of("GPU-a", 1)}), "");
 }
 

@@ -182,6 +182,48 @@ TEST(Meetings, GatherWithoutSomebody) {
   EXPECT_EQ(desk.verdict(3)->kind, FaultKind::kAbsent);
 }
 
+// The rendezvous's own process stood still: for so long nobody could have come, and the rest of the time is still
+// theirs.
+TEST(Meetings, AStopOfTheRendezvousIsNobodysFault) {
+  Desk desk;
+  desk.hello(11, 0, 2, "h");  // waits for somebody
+  for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(rank + 1, rank, 3);
+  desk.send(1, pack(Gather{0, 1000, "a"}));
+  desk.send(3, pack(Gather{0, 1000, "c"}));
+  desk.pass(100 * ms);
+  desk.now += 60'000 * ms;
+  desk.pass(700 * ms);
+  EXPECT_FALSE(desk.verdict(1));
+  EXPECT_FALSE(desk.verdict(11));
+  desk.send(2, pack(Gather{0, 1000, "b"}));
+  EXPECT_TRUE(desk.got(3, FrameType::kGathered));
+  desk.hello(12, 1, 2, "h");
+  EXPECT_TRUE(desk.got(11, FrameType::kWelcome));
+  desk.send(1, pack(Gather{1, 1000, "a"}));
+  desk.pass(100 * ms);
+  desk.now += 60'000 * ms;
+  desk.pass(800 * ms);
+  for (uint32_t rank = 0; rank < 3; ++rank) desk.send(rank + 1, pack(Message(Heartbeat{rank, 0, 0, false, kNobody})));
+  EXPECT_FALSE(desk.verdict(1));
+  desk.pass(300 * ms);
+  ASSERT_TRUE(desk.verdict(1));
+  EXPECT_EQ(desk.verdict(1)->culprit, 1u);
+}
+
+TEST(Meetings, AGatherIsTakenPartInOnceAndByAll) {
+  Desk desk;
+  desk.hello(1, 0, 3);
+  desk.send(1, pack(Gather{0, 1000, "early"}));
+  EXPECT_TRUE(desk.shown_out.count(1)) << "not all have come";
+  for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(11 + rank, rank, 3, "h");
+  desk.send(11, pack(Gather{0, 1000, "a"}));
+  desk.send(11, pack(Gather{0, 1000, "a again"}));
+  EXPECT_TRUE(desk.shown_out.count(11));
+  desk.send(12, pack(Gather{1, 1000, "b"}));
+  EXPECT_TRUE(desk.shown_out.count(12)) << "of a round to come";
+  EXPECT_FALSE(desk.got(13, FrameType::kGathered));
+}
+
 TEST(Meetings, GatherWithSomebodyWhoLeft) {
   Desk desk;
   for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(rank + 1, rank, 3);
@@ -282,6 +324,9 @@ TEST(Meetings, SpeaksInNobodyElsesName) {
   desk.hello(11, 0, 1, "h");
   desk.send(11, pack(Message(Lost{0})));  // not for a member to say
   EXPECT_TRUE(desk.shown_out.count(11));
+  desk.hello(21, 0, 1, "i");
+  desk.send(21, pack(Message(Verdict{FaultKind::kNone, 0, "all is well"})));  // not for anybody to say
+  EXPECT_TRUE(desk.shown_out.count(21));
 }
 
 }  // namespace

@@ -21,7 +21,6 @@
 namespace transload {
 namespace {
 
-constexpr size_t kRoundMax = 32;  // counts of a round: few, for their words are compared in pairs
 constexpr size_t kWindowLeast = 16;
 constexpr size_t kWindowMost = 256;  // of one rank, so that one that has stopped cannot fill the provider's queue
 constexpr int kBatch = 32;           // completions read at once
@@ -103,7 +102,6 @@ struct LibfabricLink::Impl {
   void push(RemoteRank& to);
   bool pump(RemoteRank& to);
   bool send_counts(RemoteRank& to);
-  void start_round(RemoteRank& to);
   bool reap();
   void reap_error();
   void completed(Op& op);
@@ -268,32 +266,14 @@ bool LibfabricLink::Impl::pump(RemoteRank& to) {
 
 bool LibfabricLink::Impl::send_counts(RemoteRank& to) {
   bool moved = false;
-  if (to.round_left == 0 && to.counts_out == 0) start_round(to);
-  while (to.round_left != 0) {
-    Op& op = *to.held.first();
-    if (op.superseded) {
-      to.held.remove(op);
-      finish(op);
-    } else if (post(to, to.held)) {
-      ++to.counts_out;
-    } else {
-      break;
-    }
+  if (to.round_left == 0 && to.counts_out == 0)
+    to.round_left = start_round(to.held, [this](Op& superseded) { finish(superseded); });
+  while (to.round_left != 0 && post(to, to.held)) {
+    ++to.counts_out;
     --to.round_left;
     moved = true;
   }
   return moved;
-}
-
-void LibfabricLink::Impl::start_round(RemoteRank& to) {
-  Op* ready[kRoundMax];
-  size_t count = 0;
-  for (Op* op = to.held.first(); op != nullptr && op->puts_out == 0 && count < kRoundMax; op = op->next) {
-    for (size_t i = 0; i < count; ++i)
-      if (ready[i]->offset == op->offset) ready[i]->superseded = true;
-    ready[count++] = op;
-  }
-  to.round_left = count;
 }
 
 bool LibfabricLink::Impl::reap() {

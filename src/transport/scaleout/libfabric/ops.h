@@ -27,10 +27,9 @@ struct Op {
   uint32_t rank;
   uint32_t puts_out;  // unordered, of a count: puts before it, and after the count before, that have not landed
   bool is_count;
-  bool out;         // the provider has it
-  bool queued;      // in a queue of its drained word
-  bool superseded;  // a later count of the same word goes in its place
-  Word count;       // of a count: what is sent, kept here so that nobody rewrites it
+  bool out;     // the provider has it
+  bool queued;  // in a queue of its drained word
+  Word count;   // of a count: what is sent, kept here so that nobody rewrites it
   void* count_descriptor;
   Draining draining;
 };
@@ -66,6 +65,30 @@ class OpList {
   Op* last_ = nullptr;
   size_t size_ = 0;
 };
+
+constexpr size_t kRoundMax = 32;  // few, for their words are compared in pairs
+
+// Unordered: those at the front of `held` that wait for no put go as the next round, at most `kRoundMax`, and of one
+// word only the latest: two of one round may land in any order. Calls gone(Op&) for each earlier one, which has left
+// the list. Returns how many go.
+template <class Gone>
+size_t start_round(OpList& held, Gone gone) {
+  Op* going[kRoundMax];
+  size_t count = 0;
+  for (Op *op = held.first(), *next; op != nullptr && op->puts_out == 0 && count < kRoundMax; op = next) {
+    next = op->next;
+    size_t place = 0;
+    while (place < count && going[place]->offset != op->offset) ++place;
+    if (place == count) {
+      ++count;
+    } else {
+      held.remove(*going[place]);
+      gone(*going[place]);
+    }
+    going[place] = op;
+  }
+  return count;
+}
 
 class OpPool {
  public:
