@@ -6,15 +6,18 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 
+#include "cli/number.h"
 #include "cli/usage.h"
 
 namespace transload::cli {
@@ -42,6 +45,8 @@ std::vector<std::string> environment_with(const std::vector<std::string>& extra)
   out.insert(out.end(), extra.begin(), extra.end());
   return out;
 }
+
+int inherited(const char* name) { return int(number(name, std::getenv(name), {0, INT_MAX})); }
 
 // After fork, before exec: nothing here may allocate or lock.
 struct Exec {
@@ -166,8 +171,13 @@ bool has_inheritance() {
 }
 
 Inheritance take_inheritance(uint32_t ranks) {
-  const int file = std::atoi(std::getenv(kBoardFile));
-  Inheritance out{map_board(file, ranks), std::atoi(std::getenv(kReportFile))};
+  const int file = inherited(kBoardFile), report = inherited(kReportFile);
+  struct stat status;
+  if (fstat(file, &status) != 0 || uint64_t(status.st_size) != ranks * sizeof(Page))
+    refuse("{}: {}: no pages of {} ranks: only the program itself may set it", kBoardFile, file, ranks);
+  if (fstat(report, &status) != 0 || !S_ISFIFO(status.st_mode))
+    refuse("{}: {}: no pipe: only the program itself may set it", kReportFile, report);
+  Inheritance out{map_board(file, ranks), report};
   close(file);
   fcntl(out.report, F_SETFD, FD_CLOEXEC);
   return out;

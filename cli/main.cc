@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/file.h"
 #include "cli/fault_injection.h"
 #include "cli/gpus.h"
 #include "cli/launcher.h"
@@ -28,16 +29,28 @@ void check_outputs(const Options& options) {
   std::error_code error;
   if (!options.json.empty() && options.json != "-") {
     const fs::path parent = fs::absolute(options.json).parent_path();
-    if (fs::is_directory(options.json)) refuse("--json: '{}': is a folder, must be a file or -", options.json);
+    if (const std::string what = if_not_regular(options.json); !what.empty())
+      refuse("--json: '{}': {}, or - for standard output", options.json, what);
     if (!fs::is_directory(parent)) refuse("--json: '{}': no folder '{}'", options.json, parent.string());
   }
   if (options.dump.empty()) return;
   fs::create_directories(options.dump, error);
   if (!fs::is_directory(options.dump)) refuse("--dump: '{}': not a folder, and cannot be made one", options.dump);
+  for (uint32_t rank = 0; rank < options.ranks(); ++rank)
+    if (const std::string path = dump_path(options, rank), what = if_not_regular(path); !what.empty())
+      refuse("--dump: '{}': {}", path, what);
+}
+
+std::FILE* open_json(const std::string& path) {
+  if (path == "-") return stdout;
+  std::string why;
+  Descriptor file = open_regular(path, O_WRONLY | O_CREAT | O_TRUNC, why);
+  if (!file) refuse("--json: '{}': {}", path, why);
+  return fdopen(file.release(), "w");
 }
 
 void write_json(const std::string& path, const std::string& text) {
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
+  std::FILE* const file = open_json(path);
   if (file == nullptr) refuse("--json: '{}': {}", path, std::strerror(errno));
   fmt::print(file, "{}\n", text);
   if ((path == "-" ? std::fflush(file) : std::fclose(file)) != 0)

@@ -182,6 +182,10 @@ DLDevice Options::device_of(uint32_t rank) const {
   return {kDLCUDA, int32_t((local_rank >= 0 ? uint32_t(local_rank) : rank / ranks_per_gpu) % gpus)};
 }
 
+std::string dump_path(const Options& options, uint32_t rank) {
+  return fmt::format("{}/rank{}.safetensors", options.dump, rank);
+}
+
 const char* name_of(FaultPhase phase) {
   for (const auto& c : kPhases)
     if (c.value == phase) return c.name;

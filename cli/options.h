@@ -75,6 +75,9 @@ struct Options {
   uint32_t ranks_per_process() const { return threads ? ranks() : cuda ? ranks_per_gpu : 1; }
 };
 
+// Where --dump puts what is a rank's.
+std::string dump_path(const Options& options, uint32_t rank);
+
 // What was typed; text, so that every refusal can name it.
 struct RunArguments {
   RunArguments();

@@ -1,10 +1,7 @@
 // Reading and writing of safetensors files.
 #include "cli/safetensors.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -13,6 +10,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/float.h"
 #include "cli/usage.h"
 
@@ -65,28 +63,25 @@ bool size_of(const SafetensorsReader::Entry& entry, uint64_t& bytes) {
 }  // namespace
 
 SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
-  file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) refuse("--routing: '{}': {}", path, std::strerror(errno));
+  std::string why;
+  const Descriptor file = open_regular(path, O_RDONLY, why);
+  if (!file) refuse("--routing: '{}': {}", path, why);
+  struct stat status;
+  if (fstat(file.get(), &status) != 0) refuse("--routing: '{}': {}", path, std::strerror(errno));
+  bytes_ = uint64_t(status.st_size);
+  if (bytes_ < 8) refuse("--routing: '{}': {} bytes: too short to be a safetensors file", path, bytes_);
+  void* data = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) refuse("--routing: '{}': {}", path, std::strerror(errno));
+  data_ = static_cast<const char*>(data);
   try {
-    struct stat status;
-    if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) refuse("--routing: '{}': not a file", path);
-    bytes_ = uint64_t(status.st_size);
-    if (bytes_ < 8) refuse("--routing: '{}': {} bytes: too short to be a safetensors file", path, bytes_);
-    void* data = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, file_, 0);
-    if (data == MAP_FAILED) refuse("--routing: '{}': {}", path, std::strerror(errno));
-    data_ = static_cast<const char*>(data);
     parse();
   } catch (...) {
-    if (data_ != nullptr) munmap(const_cast<char*>(data_), bytes_);
-    close(file_);
+    munmap(data, bytes_);
     throw;
   }
 }
 
-SafetensorsReader::~SafetensorsReader() {
-  munmap(const_cast<char*>(data_), bytes_);
-  close(file_);
-}
+SafetensorsReader::~SafetensorsReader() { munmap(const_cast<char*>(data_), bytes_); }
 
 void SafetensorsReader::parse() {
   const uint64_t header_bytes = at<uint64_t>(data_, 0);
@@ -168,7 +163,10 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t text_bytes = text.size();
-  std::FILE* file = std::fopen(path.c_str(), "wbe");
+  std::string why;
+  Descriptor created = open_regular(path, O_WRONLY | O_CREAT | O_TRUNC, why);
+  if (!created) refuse("--dump: '{}': {}", path, why);
+  std::FILE* file = fdopen(created.release(), "wb");
   if (file == nullptr) refuse("--dump: '{}': {}", path, std::strerror(errno));
   errno = 0;
   bool good = std::fwrite(&text_bytes, sizeof text_bytes, 1, file) == 1;

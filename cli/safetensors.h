@@ -29,7 +29,6 @@ class SafetensorsReader {
  private:
   void parse();
   std::string path_;
-  int file_ = -1;
   const char* data_ = nullptr;
   uint64_t bytes_ = 0;
   std::vector<Entry> entries_;

@@ -457,7 +457,7 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
   for (uint32_t b = 0; b < options_.biases; ++b)
     tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data(), tokens * hidden * 2});
   try {
-    write_safetensors(fmt::format("{}/rank{}.safetensors", options_.dump, rank_), tensors);
+    write_safetensors(dump_path(options_, rank_), tensors);
   } catch (const UsageError& error) {
     result_.error = error.what();  // the other ranks still count on this one
   }

@@ -46,7 +46,6 @@ for named, *arguments in (
     ("--routing", "run", "--routing", "zipf:x"),
     ("--routing", "run", "--routing", ""),
     ("--routing", "run", "--routing", "/nowhere"),
-    ("--routing", "run", "--routing", "/tmp"),
     ("--layer", "run", "--layer", "3"),
     ("--seed", "run", "--seed", "x"),
     ("--seed", "run", "--seed"),
@@ -103,11 +102,31 @@ for named, *arguments in (
     ("--fault", "run", "--fault", "kill:1@1", "--routing", "none"),
     ("--fault", "run", "--fault", "kill:1@1/expert", "--routing", "one-rank"),
     ("--json", "run", "--json", "/nowhere/x.json"),
-    ("--json", "run", "--json", "/tmp"),
+    ("--json: '/tmp': a folder", "run", "--json", "/tmp"),
+    ("--json: '/dev/zero': a device", "run", "--json", "/dev/zero"),
     ("--dump", "run", "--dump", "/proc/nowhere"),
+    ("--routing: '/tmp': a folder", "run", "--routing", "/tmp"),
+    ("--routing: '/dev/zero': a device", "run", "--routing", "/dev/zero"),
+    ("--scenario: /dev/zero: a device", "sim", "--scenario", "/dev/zero"),
+    ("--scenario: /dev: a folder", "sim", "--scenario", "/dev"),
+    ("--scenario: /nowhere/x.toml", "sim", "--scenario", "/nowhere/x.toml"),
     ("--tokens", "run", "--tokens", "1000000", "--hidden", "7168"),
 ):
     refused(named, *arguments)
+
+# Nobody writes to this pipe and nobody reads from it: whoever opens it waits for ever.
+os.mkfifo(path("pipe.toml"))
+os.mkdir(path("dump"))
+os.mkfifo(path("dump/rank3.safetensors"))
+refused("pipe.toml': a pipe", "run", "--routing", path("pipe.toml"))
+refused("pipe.toml': a pipe", "run", "--json", path("pipe.toml"))
+refused("rank3.safetensors': a pipe", "run", "--dump", path("dump"))
+refused("pipe.toml: a pipe", "sim", "--scenario", path("pipe.toml"))
+
+# What only the program gives to itself, given by somebody else.
+child = {"TRANSLOAD_RANK": "0", "TRANSLOAD_RANKS": "2", "TRANSLOAD_SERVED": "1", "TRANSLOAD_REPORT_FILE": "1"}
+for file in ("0", "x", "-1", "99999999999"):
+    refused("TRANSLOAD_BOARD_FILE", "run", "--node-sizes", "2", extra={**child, "TRANSLOAD_BOARD_FILE": file})
 
 ids, weights = struct.pack("<8h", *range(8)), struct.pack("<8e", *[0.5] * 8)
 good = {"topk_idx": tensor("I16", [4, 2], 0, 16), "topk_weights": tensor("F16", [4, 2], 16, 32)}
