@@ -1,9 +1,8 @@
 // See check_inputs.h.
 #include "runtime/check_inputs.h"
 
-#include <cstdlib>
+#include <initializer_list>
 #include <string>
-#include <vector>
 
 #include "base/set.h"
 #include "layout/token.h"
@@ -70,11 +69,11 @@ void want_aligned(const char* argument, const Tensor& t, uint64_t unit = kTokenU
     refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)),
            "aligned to " + std::to_string(unit) + " bytes");
 }
-void want_one_of(const char* argument, uint32_t value, const std::vector<const char*>& names) {
+void want_one_of(const char* argument, uint32_t value, std::initializer_list<const char*> names) {
   if (value < names.size()) return;
   std::string all;
-  for (size_t i = 0; i < names.size(); ++i)
-    all += std::string(i == 0 ? "" : i + 1 < names.size() ? ", " : " or ") + names[i];
+  for (const char* const* name = names.begin(); name != names.end(); ++name)
+    all += std::string(name == names.begin() ? "" : name + 1 < names.end() ? ", " : " or ") + *name;
   refuse(argument, std::to_string(value), all);
 }
 void want_deadline(uint32_t ms) {
@@ -108,7 +107,7 @@ struct Named {
   const Tensor& tensor;
 };
 // While it is written what it is made of is still read.
-void want_apart(const Named& output, const std::vector<Named>& inputs) {
+void want_apart(const Named& output, std::initializer_list<Named> inputs) {
   const Range mine = range_of(output.name, output.tensor);
   for (const Named& input : inputs)
     if (mine.meets(range_of(input.name, input.tensor)))

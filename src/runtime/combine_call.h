@@ -139,8 +139,10 @@ class CombineCall {
 template <class W>
 CombineOutputs GroupCore<W>::combine(const CombineInputs& in) {
   refuse_if_poisoned();
-  check_combine(*this, in);
-  return carried_out("combine", [&] { return CombineCall<W>(*this, in).run(); });
+  return carried_out("combine", [&] {
+    check_combine(*this, in);
+    return CombineCall<W>(*this, in).run();
+  });
 }
 
 }  // namespace transload

@@ -372,8 +372,10 @@ class DispatchCall {
 template <class W>
 DispatchOutputs GroupCore<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
-  check_dispatch(*this, in);
-  return carried_out("dispatch", [&] { return DispatchCall<W>(*this, in).run(); });
+  return carried_out("dispatch", [&] {
+    check_dispatch(*this, in);
+    return DispatchCall<W>(*this, in).run();
+  });
 }
 
 }  // namespace transload

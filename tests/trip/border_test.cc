@@ -204,7 +204,7 @@ TEST(FloatMode, OfTheCallerChangesNoSum) {
   w.columns = 16;
   w.route = [](uint32_t, int64_t, uint32_t k) { return int32_t(k); };
   const reference::Problem problem = problem_of(w);
-  constexpr uint32_t kFlush = 0x8040, kUpward = 0x4000, kUntrapped = 0x1F80;
+  constexpr uint32_t kFlush = 0x8040, kUpward = 0x4000, kUntrapped = 0x1F80, kRaised = 0x3F;
   run_team(w, [&](Group& group, uint32_t rank) {
     const uint32_t before = _mm_getcsr();
     _mm_setcsr(kUntrapped | kFlush | kUpward);
@@ -220,7 +220,7 @@ TEST(FloatMode, OfTheCallerChangesNoSum) {
     back.handle = out.handle;
     back.x = matrix(y, out.rows, w.columns, kBf16);
     const CombineOutputs sums = group.combine(back);
-    EXPECT_EQ(_mm_getcsr(), kUntrapped | kFlush | kUpward);
+    EXPECT_EQ(_mm_getcsr() & ~kRaised, kUntrapped | kFlush | kUpward);
     for (size_t i = 0; i < size_t(sums.x.rows()) * w.columns; ++i)
       ASSERT_EQ(sums.x.as<uint16_t>()[i], i % 2 == 0 ? 0x3F80 : 3) << "element " << i;
     std::vector<uint16_t> want(w.columns), row(w.columns);
@@ -316,23 +316,23 @@ TEST(Deadline, OfOneCall) {
   std::barrier both(2);
   run_team(w, [&](Group& group, uint32_t rank) {
     Given given(w, problem, rank);
-    given.in.deadline_ms = 300;
+    given.in.deadline_ms = 1500;
     both.arrive_and_wait();
     const DispatchOutputs out = group.dispatch(given.in);
-    if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(900));
+    if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(2200));
     CombineInputs back;
     back.handle = out.handle;
     back.x = out.x;
     group.combine(back);
-    if (rank == 1) return void(std::this_thread::sleep_for(std::chrono::milliseconds(1500)));
-    back.deadline_ms = 300;
+    if (rank == 1) return void(std::this_thread::sleep_for(std::chrono::milliseconds(3000)));
+    back.deadline_ms = 500;
     try {
       group.combine(back);
       ADD_FAILURE() << "alone";
     } catch (const Error& error) {
       EXPECT_EQ(error.fault().kind, FaultKind::kAbsent) << error.what();
       EXPECT_EQ(error.fault().culprit_rank, 1u) << error.what();
-      EXPECT_GE(error.fault().after_ms, 300) << error.what();
+      EXPECT_GE(error.fault().after_ms, 500) << error.what();
       EXPECT_LT(error.fault().after_ms, 10000) << error.what();
     }
   });

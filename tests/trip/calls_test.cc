@@ -236,8 +236,8 @@ TEST(BadInput, NamesArgumentValueAndBound) {
         },
         "x: 14 bytes a row, must be a positive multiple of 16");
     refused([](auto& in) { in.x.strides[0] = 9; }, "x: strides [9, 1], must be contiguous");
-    refused([](auto& in) { in.x.device.device_type = kDLCUDA; }, "x: device type 2, must be on the CPU");
-    refused([](auto& in) { in.topk_idx.dtype = kF32; }, "topk_idx: type code 2 of 32 bits, must be int32 or int64");
+    refused([](auto& in) { in.x.device.device_type = kDLCUDA; }, "x: on cuda 0, must be on the CPU");
+    refused([](auto& in) { in.topk_idx.dtype = kF32; }, "topk_idx: float32, must be int32 or int64");
     refused([](auto& in) { in.topk_weights.shape[0] = 3; }, "topk_weights: [3, 4], must be [30, 4]");
     refused([](auto& in) { in.channels = 99; }, "channels: 99, must be 0 to 2");
     refused([](auto& in) { in.expert_alignment = 0; }, "expert_alignment: 0, must be 1 to");

@@ -1,0 +1,22 @@
+// See allocations.h.
+#include "tests/support/allocations.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace transload::test {
+
+thread_local int64_t granted = -1;
+thread_local int64_t asked = 0;
+
+}  // namespace transload::test
+
+void* operator new(size_t bytes) {
+  using namespace transload::test;
+  ++asked;
+  if (granted >= 0 && granted-- == 0) throw std::bad_alloc();
+  if (void* const at = std::malloc(bytes == 0 ? 1 : bytes)) return at;
+  throw std::bad_alloc();
+}
+void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, size_t) noexcept { std::free(at); }
