@@ -1,6 +1,8 @@
 // See fault.h.
 #include "runtime/fault.h"
 
+#include "base/check.h"
+
 namespace transload {
 
 namespace {
@@ -23,6 +25,7 @@ const char* name_of(Broken what) {
 }  // namespace
 
 Fault fault_of(const Verdict& verdict, const Reporter& reporter) {
+  TRANSLOAD_CHECK(verdict.kind != FaultKind::kNone);
   Fault fault;
   fault.kind = verdict.kind;
   fault.rank = reporter.rank;
@@ -30,13 +33,12 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter) {
   fault.operation = reporter.operation;
   fault.after_ms = double(reporter.after_ns) / double(kMillisecondNs);
   fault.detail = verdict.detail;
+  fault.own_view = verdict.own_view;
   return fault;
 }
 
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait) {
-  const bool judged = verdict.kind != FaultKind::kNone;
-  const Verdict own{FaultKind::kUnreachable, wait.present ? wait.whom : reporter.rank, "no verdict came"};
-  Fault fault = fault_of(judged ? verdict : own, reporter);
+  Fault fault = fault_of(verdict, reporter);
   if (!wait.present || !reporter.in_call) return fault;
   fault.role = name_of(wait.role);
   fault.channel = wait.channel;

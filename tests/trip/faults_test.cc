@@ -99,7 +99,7 @@ TEST(Faults, NobodyCallsTheConstructor) {
 }
 
 // Ranks that call different things, or the same with other arguments, are told so at once, long before a deadline.
-void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&, Handle)>& last_call,
+void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&, Handle)>& last_call, uint32_t culprit,
                      const std::string& argument) {
   World w = short_world();
   w.deadline_ms = 20000;
@@ -118,7 +118,7 @@ void expect_mismatch(const std::function<void(Group&, uint32_t, DispatchInputs&,
   ASSERT_EQ(seen.faults.size(), w.ranks());
   for (const Fault& f : seen.faults) {
     EXPECT_EQ(f.kind, FaultKind::kMismatch) << f.to_string();
-    EXPECT_EQ(f.culprit_rank, seen.faults[0].culprit_rank) << f.to_string();
+    EXPECT_EQ(f.culprit_rank, culprit) << f.to_string();  // the one that differs, whoever complained first
     EXPECT_NE(f.to_string().find(argument), std::string::npos) << f.to_string();
     EXPECT_LT(f.after_ms, 10000) << f.to_string();
   }
@@ -131,7 +131,7 @@ TEST(Mismatch, Channels) {
         in.channels = rank == 3 ? 1 : 2;
         group.dispatch(in);
       },
-      "channels");
+      3, "channels");
 }
 TEST(Mismatch, Operation) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
@@ -143,7 +143,7 @@ TEST(Mismatch, Operation) {
         }
         group.dispatch(in);
       },
-      "operation");
+      1, "operation");
 }
 TEST(Mismatch, RowBytes) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
@@ -152,7 +152,7 @@ TEST(Mismatch, RowBytes) {
         if (rank == 0) in.x.dtype = kU8, in.x.shape[1] = in.x.strides[0] = 16;
         group.dispatch(in);
       },
-      "dtype");
+      0, "dtype");
 }
 
 // The same of a cached dispatch, whose rows wait for grants, not for cards: rank 0's are longer than rank 1 has room
@@ -240,6 +240,49 @@ TEST(Faults, TheRestGoesOn) {
     });
   for (std::thread& t : ranks) t.join();
 }
+
+// A rank leaves and the others call on: they are told long before a deadline.
+class LeavingRank : public testing::TestWithParam<uint32_t> {};
+TEST_P(LeavingRank, IsNamedLongBeforeTheDeadline) {
+  World w = short_world();
+  w.deadline_ms = 30000;
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == GetParam()) return;
+    Member(w, problem, group).pass(Pass{}, 2);
+    ADD_FAILURE() << "rank " << rank << " did not notice";
+  });
+  ASSERT_EQ(seen.faults.size(), w.ranks() - 1);
+  for (const Fault& f : seen.faults) {
+    EXPECT_EQ(f.culprit_rank, GetParam()) << f.to_string();
+    EXPECT_EQ(f.kind, FaultKind::kAbsent) << f.to_string();
+    EXPECT_LT(f.after_ms, 15000) << f.to_string();
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Each, LeavingRank, testing::Values(0, 1, 2, 3));
+
+// A rank comes to a call a moment after the deadline of the others: all go on, and their group lives, or all name it.
+class LateRank : public testing::TestWithParam<std::vector<uint32_t>> {};
+TEST_P(LateRank, IsForgivenOrNamed) {
+  World w = short_world();
+  w.node_sizes = GetParam();
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 20));
+    Member(w, problem, group).pass(Pass{}, 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));  // a verdict would have come
+    Member(w, problem, group).pass(Pass{}, 3);
+  });
+  EXPECT_TRUE(seen.faults.empty() || seen.faults.size() == w.ranks()) << seen.faults.size();
+  for (const Fault& f : seen.faults) EXPECT_EQ(f.culprit_rank, 1u) << f.to_string();
+}
+INSTANTIATE_TEST_SUITE_P(Each, LateRank,
+                         testing::Values(std::vector<uint32_t>{1, 1}, std::vector<uint32_t>{2, 2},
+                                         std::vector<uint32_t>{3}));
 
 // A rank that is late, but not past the deadline, is nobody's fault.
 TEST(Faults, LateIsNoFault) {

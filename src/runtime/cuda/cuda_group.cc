@@ -211,9 +211,8 @@ void CudaGroup::tell_fault() {
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
     const uint64_t since = now_ns() - uint64_t(options.deadline_ms) * kMillisecondNs;
-    // The kernel's clock went on while this process was stopped: then the wait is told once more, as a new one.
-    if (!control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since))
-      control->suspect({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns());
+    // The kernel has left: its wait cannot begin anew, even if this process was stopped meanwhile.
+    control->accuse({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, since);
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
                               fault.seen,       fault.expected};
@@ -279,7 +278,10 @@ CudaGroup::~CudaGroup() {
   if (watcher_.joinable()) watcher_.join();
   if (done_ != nullptr) cudaEventDestroy(done_);
   if (making_ != nullptr) cudaStreamDestroy(making_);
-  if (control) control->goodbye();
+  if (control) {
+    control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // the goodbye says which call was the last
+    control->goodbye();
+  }
   *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
 }
 
