@@ -131,8 +131,10 @@ void print_fault(std::FILE* out, const Report& report) {
     print_report(out, report, *r);
     agreed = agreed && r->fault->culprit_rank == *s.culprit;
   }
-  fmt::print(out, "fault: rank {} is {}{}\n", *s.culprit, s.fault_kind,
-             agreed ? "" : " to the lowest rank; the reports disagree");
+  const std::string what = s.fault_kind == name_of(FaultKind::kRendezvous)
+                               ? "the rendezvous is gone"
+                               : fmt::format("rank {} is {}", *s.culprit, s.fault_kind);
+  fmt::print(out, "fault: {}{}\n", what, agreed ? "" : " to the lowest rank; the reports disagree");
 }
 
 }  // namespace

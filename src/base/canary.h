@@ -72,6 +72,12 @@ enum class Canary : uint8_t {
   kDeathUnnoticed,  // the end of a connection is ignored
   kVerdictUntold,   // the arbiter judges and does not tell
   kStoppedAccuses,  // a rank that was itself stopped accuses others
+  kSuspicionKept,   // a suspicion stays though its wait has ended
+  kLateUnseen,      // a rank that entered the call after the deadline passes for one that was in time
+  kLeftAwaited,     // a rank that has left is waited for until the deadline
+  kLeftAccused,     // a rank that has left is accused by calls that it had made
+  kRendezvousRank,  // where nobody judges any more a rank is named all the same
+  kFirstBelieved,   // of ranks that call different things the first to complain is believed
   kCount
 };
 
@@ -126,7 +132,13 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "wrong_culprit",
                                         "death_unnoticed",
                                         "verdict_untold",
-                                        "stopped_accuses"};
+                                        "stopped_accuses",
+                                        "suspicion_kept",
+                                        "late_unseen",
+                                        "left_awaited",
+                                        "left_accused",
+                                        "rendezvous_rank",
+                                        "first_believed"};
 static_assert(sizeof(kCanaryNames) / sizeof(*kCanaryNames) == std::size_t(Canary::kCount));
 
 struct NoPlants {

@@ -22,6 +22,10 @@ void check(bool condition, const std::string& message) {
   if (!condition) throw Error(Code::kInvalidArgument, message);
 }
 
+std::string whom(const Verdict& verdict) {
+  return verdict.kind == FaultKind::kRendezvous ? "the rendezvous" : "rank " + std::to_string(verdict.culprit);
+}
+
 std::chrono::steady_clock::time_point time_of(uint64_t ns) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
@@ -46,7 +50,11 @@ Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<u
 }
 
 Control::~Control() {
-  closing_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  changed_.notify_all();
   socket_.shut_down();
   if (thread_.joinable()) thread_.join();
 }
@@ -101,7 +109,7 @@ Control::Joined Control::try_join(const std::string& host, uint64_t until) {
       const auto* verdict = std::get_if<Verdict>(&*message);
       if (verdict == nullptr) continue;
       Fault fault = this->fault(*verdict, "create", entered);
-      fault.waiting_for = "rank " + std::to_string(verdict->culprit) + " to come";
+      fault.waiting_for = whom(*verdict) + " to come";
       throw Error(fault);
     }
     if (got == FrameSocket::Got::kFrame && type == FrameType::kRefused) {
@@ -136,10 +144,14 @@ void Control::start_thread() {
 template <class Act>
 void Control::react(Act act) {
   Reaction reaction;
+  bool answered = false;
   {
     std::lock_guard lock(mutex_);
+    const bool asked = member_->suspecting();
     reaction = act(*member_);
+    answered = asked && !member_->suspecting();
   }
+  if (answered) changed_.notify_all();
   apply(reaction);
 }
 
@@ -155,9 +167,21 @@ void Control::apply(const Reaction& reaction) {
   if (hook_) hook_();
 }
 
+void Control::note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for) {
+  const uint64_t whom = waiting_for & kWhomMask;
+  if (note_.load(std::memory_order_relaxed) >> 24 != epoch)
+    entered_[epoch & 1].store(now_ns(), std::memory_order_relaxed);
+  note_.store(epoch << 24 | uint64_t(phase) << 21 | uint64_t(waiting) << 20 | whom, std::memory_order_release);
+}
+
 Heartbeat Control::heartbeat() const {
-  const uint64_t note = note_.load(std::memory_order_relaxed);
+  uint64_t note, entered;
+  do {  // until both are of one call
+    note = note_.load(std::memory_order_acquire);
+    entered = entered_[note >> 24 & 1].load(std::memory_order_acquire);
+  } while (note_.load(std::memory_order_relaxed) >> 24 != note >> 24);
   Heartbeat beat;
+  beat.entered = entered;
   beat.rank = bootstrap_.rank;
   beat.epoch = note >> 24;
   beat.phase = uint32_t(note >> 21 & 7);
@@ -189,14 +213,25 @@ void Control::run() {
     now = now_ns();
     if (got == FrameSocket::Got::kFrame) hear(type, body);
     if (got == FrameSocket::Got::kEnd || got == FrameSocket::Got::kGarbage) break;
-    react([&](Member& member) { return member.tick(now); });
+    react([&](Member& member) { return member.tick(heartbeat(), now); });
   }
-  if (closing_) return;
+  if (!closing_) outlive_arbiter();
+}
+
+// Its connection has ended. If that is no fault yet, rank 0 took it along when it left: who calls later is told here.
+void Control::outlive_arbiter() {
   react([&](Member& member) {
     gone_ = true;
     return leaving_ ? Reaction{} : member.arbiter_gone(now_ns());
   });
   changed_.notify_all();
+  const auto over = [&] { return closing_ || leaving_ || member_->verdict().kind != FaultKind::kNone; };
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_until(lock, time_of(now_ns() + kHeartbeatNs), over)) {
+    lock.unlock();
+    react([&](Member& member) { return member.tick(heartbeat(), now_ns()); });
+    lock.lock();
+  }
 }
 
 void Control::hear(FrameType type, const std::string& body) {
@@ -250,7 +285,7 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
     lock.unlock();
     apply(reaction);
     Fault fault = this->fault(verdict, operation, entered);
-    fault.waiting_for = "rank " + std::to_string(verdict.culprit) + " in a gather";
+    fault.waiting_for = whom(verdict) + " in a gather";
     throw Error(fault);
   }
   ++round_;
@@ -279,6 +314,18 @@ bool Control::suspect(const Suspicion& suspicion, uint64_t since) {
   return !wait_again;
 }
 
+void Control::accuse(const Suspicion& suspicion, uint64_t since) {
+  react([&](Member& member) {
+    Suspicion mine = suspicion;
+    mine.rank = bootstrap_.rank;
+    return member.gave_up(mine, since, now_ns());
+  });
+}
+
+void Control::withdraw() {
+  react([&](Member& member) { return member.withdraw(now_ns()); });
+}
+
 void Control::mismatch(uint32_t culprit, const std::string& argument) {
   react([&](Member& member) { return member.mismatch({bootstrap_.rank, culprit, argument}, now_ns()); });
 }
@@ -287,10 +334,17 @@ void Control::failed(const std::string& reason) {
   react([&](Member& member) { return member.failed(reason, now_ns()); });
 }
 
-Verdict Control::verdict() {
+Verdict Control::settled() {
   std::unique_lock lock(mutex_);
   const uint64_t until = now_ns() + kAnswerNs + kGraceNs;
-  if (changed_.wait_until(lock, time_of(until), [&] { return !member_->suspecting(); })) return member_->verdict();
+  changed_.wait_until(lock, time_of(until), [&] { return !member_->suspecting(); });
+  return member_->verdict();
+}
+
+Verdict Control::verdict() {
+  const Verdict said = settled();
+  if (said.kind != FaultKind::kNone) return said;
+  std::unique_lock lock(mutex_);
   const Reaction reaction = member_->give_up(now_ns());
   const Verdict verdict = member_->verdict();
   lock.unlock();
@@ -309,7 +363,9 @@ void Control::goodbye() {
   if (leaving_ || gone_ || member_->verdict().kind != FaultKind::kNone) return;
   leaving_ = true;
   lock.unlock();
-  if (!socket_.send(pack(Message(Goodbye{bootstrap_.rank})), now_ns() + kSendNs)) return;
+  if (!socket_.send(pack(Message(Goodbye{bootstrap_.rank, note_.load(std::memory_order_relaxed) >> 24})),
+                    now_ns() + kSendNs))
+    return;
   lock.lock();
   changed_.wait_until(lock, time_of(now_ns() + kFarewellNs), [&] { return farewell_ || gone_; });
 }

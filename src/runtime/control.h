@@ -35,19 +35,23 @@ class Control {
   // Meaningful after the first gather.
   std::string local_address() const;
 
-  // Where the call stands: one relaxed store.
-  void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for) {
-    const uint64_t whom = waiting_for & kWhomMask;
-    note_.store(epoch << 24 | uint64_t(phase) << 21 | uint64_t(waiting) << 20 | whom, std::memory_order_relaxed);
-  }
+  // Where the call stands: a relaxed store, and the time if it is another call. By one thread at a time.
+  void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
 
   // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped: nobody was
   // accused, and the wait must be started anew.
-  bool suspect(const Suspicion& suspicion, uint64_t since);
+  [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
+  // The same of a wait that was given up, and cannot be started anew.
+  void accuse(const Suspicion& suspicion, uint64_t since);
+  // The wait that was suspected has ended by itself.
+  void withdraw();
   void mismatch(uint32_t culprit, const std::string& argument);
   // This rank leaves the call that it is in, for a reason of its own.
   void failed(const std::string& reason);
-  // Blocks until there is one if a suspicion or mismatch is open (a second at most); else kNone, or the one there is.
+  // Blocks until nothing is open any more, a second at most: no suspicion, mismatch or answer to a withdrawal. kNone:
+  // nobody is at fault.
+  Verdict settled();
+  // Of a call that failed. Blocks likewise; never kNone: if nobody judged it is this rank's own view.
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.
   std::atomic<uint32_t>& abort_word() { return abort_word_; }
@@ -69,6 +73,7 @@ class Control {
   Joined try_join(const std::string& host, uint64_t until);
   void start_thread();
   void run();
+  void outlive_arbiter();
   void hear(FrameType type, const std::string& body);
   void take_gathered(Gathered gathered);
   void apply(const Reaction& reaction);
@@ -99,6 +104,7 @@ class Control {
   std::function<void()> hook_;
   std::atomic<uint32_t> abort_word_{0};
   std::atomic<uint64_t> note_{0};
+  std::atomic<uint64_t> entered_[2]{};  // now_ns() when a call was entered, by parity of its epoch
   std::atomic<bool> closing_{false};
   std::thread thread_;
 };

@@ -3,6 +3,7 @@
 
 #include <iterator>
 
+#include "base/check.h"
 #include "channel/card.h"
 #include "runtime/words.h"
 
@@ -60,6 +61,7 @@ std::string text_of(Broken what, Word value) {
 }  // namespace
 
 Fault fault_of(const Verdict& verdict, const Reporter& reporter) {
+  TRANSLOAD_CHECK(verdict.kind != FaultKind::kNone);
   Fault fault;
   fault.kind = verdict.kind;
   fault.rank = reporter.rank;
@@ -67,13 +69,12 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter) {
   fault.operation = reporter.operation;
   fault.after_ms = double(reporter.after_ns) / double(kMillisecondNs);
   fault.detail = verdict.detail;
+  fault.own_view = verdict.own_view;
   return fault;
 }
 
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait) {
-  const bool judged = verdict.kind != FaultKind::kNone;
-  const Verdict own{FaultKind::kUnreachable, wait.present ? wait.whom : reporter.rank, "no verdict came"};
-  Fault fault = fault_of(judged ? verdict : own, reporter);
+  Fault fault = fault_of(verdict, reporter);
   if (!wait.present || !reporter.in_call) return fault;
   fault.role = name_of(wait.role);
   fault.channel = wait.channel;

@@ -17,8 +17,9 @@ struct Reporter {
   bool in_call = false;   // else its group is idle, or being made
 };
 
+// Of a verdict that there is: no Fault is made of kNone.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter);
-// After warps have run: in a call with what they waited for. Without a verdict whoever that was is out of reach.
+// After warps have run: in a call with what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
 // What `rank` says of a promise that another broke.

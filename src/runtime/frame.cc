@@ -22,17 +22,18 @@ std::optional<T> if_done(const ByteReader& reader, T value) {
 struct MessageWriter {
   ByteWriter& to;
   void operator()(const Heartbeat& m) {
-    to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for).u64(m.sent);
+    to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for).u64(m.sent).u64(m.entered);
   }
   void operator()(const Suspicion& m) {
-    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited);
+    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited).u64(m.overdue);
   }
   void operator()(const Lost& m) { to.u32(m.rank); }
-  void operator()(const Goodbye& m) { to.u32(m.rank); }
+  void operator()(const Goodbye& m) { to.u32(m.rank).u64(m.epoch); }
   void operator()(const Mismatch& m) { to.u32(m.rank).u32(m.other).text(m.argument); }
   void operator()(const Missing& m) { to.u32(m.rank); }
   void operator()(const Failed& m) { to.u32(m.rank).text(m.reason); }
-  void operator()(const Verdict& m) { to.u8(uint8_t(m.kind)).u32(m.culprit).text(m.detail); }
+  void operator()(const Verdict& m) { to.u8(uint8_t(m.kind)).u32(m.culprit).text(m.detail).u8(m.own_view); }
+  void operator()(const Withdrawn& m) { to.u32(m.rank); }
 };
 
 Heartbeat read_heartbeat(ByteReader& from) {
@@ -43,6 +44,7 @@ Heartbeat read_heartbeat(ByteReader& from) {
   m.waiting = from.u8() != 0;
   m.waiting_for = from.u32();
   m.sent = from.u64();
+  m.entered = from.u64();
   return m;
 }
 
@@ -54,6 +56,7 @@ Suspicion read_suspicion(ByteReader& from) {
   m.seen = from.u64();
   m.expected = from.u64();
   m.waited = from.u64();
+  m.overdue = from.u64();
   return m;
 }
 
@@ -167,7 +170,7 @@ std::optional<Message> unpack_message(std::string_view body) {
   ByteReader reader(body);
   const uint8_t index = reader.u8();
   Message message;
-  static_assert(std::variant_size_v<Message> == 8);
+  static_assert(std::variant_size_v<Message> == 9);
   if (index == 0) {
     message = read_heartbeat(reader);
   } else if (index == 1) {
@@ -175,7 +178,9 @@ std::optional<Message> unpack_message(std::string_view body) {
   } else if (index == 2) {
     message = Lost{reader.u32()};
   } else if (index == 3) {
-    message = Goodbye{reader.u32()};
+    Goodbye m{reader.u32(), 0};
+    m.epoch = reader.u64();
+    message = m;
   } else if (index == 4) {
     Mismatch m{reader.u32(), 0, {}};
     m.other = reader.u32();
@@ -184,12 +189,15 @@ std::optional<Message> unpack_message(std::string_view body) {
   } else if (index == 5) {
     message = Missing{reader.u32()};
   } else if (index == 6) {
-    Verdict m{FaultKind(reader.u8()), 0, {}};
+    Verdict m{FaultKind(reader.u8()), 0, {}, false};
     m.culprit = reader.u32();
     m.detail = reader.text();
+    m.own_view = reader.u8() != 0;
     if (m.kind == FaultKind::kNone || m.kind > FaultKind::kRendezvous) return std::nullopt;
     message = m;
   } else if (index == 7) {
+    message = Withdrawn{reader.u32()};
+  } else if (index == 8) {
     Failed m{reader.u32(), {}};
     m.reason = reader.text();
     message = m;

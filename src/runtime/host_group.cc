@@ -16,8 +16,10 @@ void HostGroup::refuse_if_faulted() {
 }
 
 bool HostGroup::run(const std::vector<Task>& tasks) {
+  suspected = false;
   scheduler->run(tasks);
-  return !host_memory->failed();
+  // A wait that was suspected may have ended just when it was judged: then this call has not succeeded.
+  return !host_memory->failed() && (!suspected || control->settled().kind == FaultKind::kNone);
 }
 
 bool HostGroup::finish_network() { return scheduler->finish_network(host_memory->options().deadline_ms); }

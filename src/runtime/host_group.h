@@ -50,6 +50,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
   uint64_t call_since = 0;  // now_ns() at the call's entry
+  bool suspected = false;   // a rank, in this run
 
  private:
   bool choose_loopback();

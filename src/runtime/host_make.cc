@@ -100,7 +100,7 @@ void HostGroup::connect(bool loopback) {
     neighbours->connect(offers, wanted, options.deadline_ms);
   } catch (const Error& error) {
     if (error.code() != Code::kFault) throw;
-    control->suspect({map.me, 0, error.fault().culprit_rank, 0, 1}, call_since);  // so that all name the same culprit
+    control->accuse({map.me, 0, error.fault().culprit_rank, 0, 1}, call_since);  // so that all name the same culprit
     throw Error(control->fault(control->verdict(), "create", call_since));
   }
 }
@@ -143,9 +143,13 @@ void HostGroup::make_executor() {
   o.deadline_ms = options.deadline_ms;
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
-    control->suspect({map.me, core.epoch, w.whom, w.seen, w.expected},
-                     now_ns() - uint64_t(host_memory->options().deadline_ms) * 1000000);
+    const uint64_t waited = uint64_t(host_memory->options().deadline_ms) * kMillisecondNs + w.overdue_ns;
+    const bool accused =
+        control->suspect({map.me, core.epoch, w.whom, w.seen, w.expected, 0, w.overdue_ns}, now_ns() - waited);
+    suspected |= accused;
+    return accused;
   };
+  o.on_withdrawn = [this] { control->withdraw(); };
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
   };

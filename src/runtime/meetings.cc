@@ -18,6 +18,7 @@ bool own_up(Message& message, uint32_t rank) {
   if (auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank = rank, true;
   if (auto* failed = std::get_if<Failed>(&message)) return failed->rank = rank, true;
   if (auto* goodbye = std::get_if<Goodbye>(&message)) return goodbye->rank = rank, true;
+  if (auto* withdrawn = std::get_if<Withdrawn>(&message)) return withdrawn->rank = rank, true;
   return std::holds_alternative<Verdict>(message);
 }
 
@@ -164,6 +165,7 @@ Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, Message m
     letters.push_back(letter(connection, pack_farewell(), true));
   }
   tell(party, party.arbiter.take(message, now), letters, now);
+  if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // its answer
   return letters;
 }
 

@@ -58,6 +58,7 @@ std::string Fault::to_string() const {
   std::string text = kind == FaultKind::kRendezvous ? "the rendezvous is gone"
                                                     : "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
   if (!detail.empty()) text += " (" + detail + ")";
+  if (own_view) text += ", says rank " + std::to_string(rank) + " alone";
   text += "; rank " + std::to_string(rank) + " was";
   text += operation.empty() ? " in the group" : " in " + operation;
   if (!role.empty()) text += " as " + role;

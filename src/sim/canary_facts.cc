@@ -128,6 +128,14 @@ const std::vector<CanaryFacts> kFacts{
     {Canary::kDeathUnnoticed, "the end of a connection is ignored", {"dead_rank"}, kYes},
     {Canary::kVerdictUntold, "the arbiter judges and does not tell", {"dead_rank", "stopped_rank"}, kYes},
     {Canary::kStoppedAccuses, "a rank that was itself stopped accuses others", {"stopped_near_deadline"}, kYes},
+    {Canary::kSuspicionKept, "a suspicion stays though its wait has ended", {"late_a_little"}},
+    {Canary::kLateUnseen,
+     "a rank that entered the call after the deadline passes for one that was in time",
+     {"late_and_far"}},
+    {Canary::kLeftAwaited, "a rank that has left is waited for until the deadline", {"leaving_rank"}},
+    {Canary::kLeftAccused, "a rank that has left is accused by calls that it had made", {"leave_in_turn"}},
+    {Canary::kRendezvousRank, "where nobody judges any more a rank is named all the same", {"stopped_arbiter"}},
+    {Canary::kFirstBelieved, "of ranks that call different things the first to complain is believed", {"other_call"}},
 };
 }  // namespace
 

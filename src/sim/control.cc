@@ -47,8 +47,11 @@ void SimControl::at(uint64_t when, Act act) {
 // What a rank calls.
 
 void SimControl::note(uint32_t rank, const Heartbeat& where) {
-  seats_[rank].where = where;
-  seats_[rank].where.rank = rank;
+  Heartbeat& mine = seats_[rank].where;
+  const uint64_t entered = where.epoch == mine.epoch ? mine.entered : timeline_.now();
+  mine = where;
+  mine.rank = rank;
+  mine.entered = entered;
 }
 
 bool SimControl::suspect(uint32_t rank, Suspicion suspicion, uint64_t since) {
@@ -67,6 +70,13 @@ void SimControl::failed(uint32_t rank, const std::string& reason) {
   apply(rank, reaction);
 }
 
+void SimControl::withdraw(uint32_t rank) {
+  seats_[rank].answer_by = Timeline::kNever;
+  apply(rank, seats_[rank].member.withdraw(timeline_.now()));
+}
+
+void SimControl::give_up(uint32_t rank) { apply(rank, seats_[rank].member.give_up(timeline_.now())); }
+
 void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument) {
   Seat& seat = seats_[rank];
   const Reaction reaction = seat.member.mismatch({rank, culprit, argument}, timeline_.now());
@@ -78,7 +88,7 @@ void SimControl::goodbye(uint32_t rank) {
   Seat& seat = seats_[rank];
   if (seat.leaving || seat.gone || judged(seat)) return;
   seat.leaving = true;
-  to_arbiter(rank, [this, rank] { hear(rank, Goodbye{rank}); });
+  to_arbiter(rank, [this, rank, last = seat.where.epoch] { hear(rank, Goodbye{rank, last}); });
 }
 
 void SimControl::apply(uint32_t rank, const Reaction& reaction) {
@@ -100,7 +110,12 @@ void SimControl::to_member(uint32_t rank, std::function<Reaction(BasicMember<Liv
   at(timeline_.now() + seats_[rank].latency_ns, [this, rank, act = std::move(act)] {
     Seat& seat = seats_[rank];
     if (seat.cut || seat.dead || seat.gone) return;
-    Act take = [this, rank, act] { apply(rank, act(seats_[rank].member)); };
+    Act take = [this, rank, act] {
+      BasicMember<LivePlants>& member = seats_[rank].member;
+      const bool asked = member.suspecting();
+      apply(rank, act(member));
+      if (asked && !member.suspecting() && answer_hook_) answer_hook_(rank);
+    };
     if (seat.stopped) return seat.mail.push_back(std::move(take));
     take();
   });
@@ -114,6 +129,8 @@ void SimControl::hear(uint32_t rank, const Message& message) {
   if (leaves) seats_[rank].here = false;
   tell(arbiter_.take(message, timeline_.now()));
   if (leaves) farewell(rank);
+  if (std::holds_alternative<Withdrawn>(message))
+    to_member(rank, [this, message](auto& member) { return member.take(message, timeline_.now()); });
 }
 
 void SimControl::lose(uint32_t rank) {
@@ -223,12 +240,14 @@ void SimControl::step_member(uint32_t rank) {
   Seat& seat = seats_[rank];
   if (!running(seat)) return;
   const uint64_t now = timeline_.now();
-  if (!judged(seat) && !seat.leaving && now >= seat.beat_at) {
+  if (!judged(seat) && !seat.gone && now >= seat.beat_at) {
     seat.where.sent = now;
     to_arbiter(rank, [this, rank, beat = seat.where] { hear(rank, beat); });
     seat.beat_at = now + kHeartbeatNs;
   }
-  apply(rank, seat.member.tick(now));
+  const bool asked = seat.member.suspecting();
+  apply(rank, seat.member.tick(seat.where, now));
+  if (asked && !seat.member.suspecting() && answer_hook_) answer_hook_(rank);
 }
 
 void SimControl::give_up_if_due(uint32_t rank) {

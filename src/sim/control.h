@@ -15,7 +15,7 @@ namespace transload {
 
 struct ControlSetup {
   std::vector<uint32_t> node_of_rank;
-  bool arbiter_in_rank_0 = true;  // else in a launcher's process, which no fault here reaches
+  bool arbiter_in_rank_0 = true;  // else in a launcher's process
   uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
   uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
 };
@@ -30,21 +30,28 @@ class SimControl {
 
   // As Control's.
   void note(uint32_t rank, const Heartbeat& where);
-  bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
+  [[nodiscard]] bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
+  void withdraw(uint32_t rank);
+  void give_up(uint32_t rank);
+  bool suspecting(uint32_t rank) const { return seats_[rank].member.suspecting(); }
   void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument);
   void failed(uint32_t rank, const std::string& reason);
   const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
   bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
   // Rank 0 takes the arbiter with it, if it has it.
   void goodbye(uint32_t rank);
-  // Called whenever a rank learns its verdict. Must not destroy this object.
+  // Called whenever a rank learns its verdict, or is answered. Must not destroy this object.
   void on_verdict(std::function<void(uint32_t rank)> hook) { hook_ = std::move(hook); }
+  void on_answer(std::function<void(uint32_t rank)> hook) { answer_hook_ = std::move(hook); }
 
   // Its process ends. Without notice (its host lost power) nobody is told.
   void die(uint32_t rank, bool notice);
   // Its process stands still: it says nothing, and what comes for it waits.
   void stop(uint32_t rank);
   void go_on(uint32_t rank);
+  // The launcher's process ends, or stands still for good.
+  void end_launcher() { end_arbiter(true); }
+  void stop_launcher() { launcher_stopped_ = true; }
   // For good: between these ranks and the others nothing passes any more, and nobody is told.
   void cut(const std::vector<uint32_t>& ranks);
   // Nothing happens any more.
@@ -70,10 +77,10 @@ class SimControl {
 
   void at(uint64_t when, Act act);
   uint64_t draw();
-  bool running(const Seat& seat) const { return !seat.dead && !seat.stopped && !seat.gone; }
+  bool running(const Seat& seat) const { return !seat.dead && !seat.stopped && !seat.leaving; }
   bool judged(const Seat& seat) const { return seat.member.verdict().kind != FaultKind::kNone; }
   bool holds_arbiter(uint32_t rank) const { return setup_.arbiter_in_rank_0 && rank == 0; }
-  bool arbiter_stopped() const { return setup_.arbiter_in_rank_0 && seats_[0].stopped; }
+  bool arbiter_stopped() const { return launcher_stopped_ || (setup_.arbiter_in_rank_0 && seats_[0].stopped); }
 
   void apply(uint32_t rank, const Reaction& reaction);
   void to_arbiter(uint32_t rank, Act act);
@@ -98,9 +105,10 @@ class SimControl {
   uint64_t arbiter_ticked_ = 0;
   uint64_t arbiter_beat_ = 0;
   bool arbiter_over_ = false;
+  bool launcher_stopped_ = false;
   bool stepping_ = false;
   uint64_t draws_ = 0;
-  std::function<void(uint32_t)> hook_;
+  std::function<void(uint32_t)> hook_, answer_hook_;
   std::shared_ptr<bool> open_ = std::make_shared<bool>(true);  // events on the timeline may outlive me
 };
 

@@ -32,13 +32,19 @@ void Program::run() {
     for (uint32_t i = 0; i < call.repeat && !s_.over(); ++i, ++number) {
       const uint64_t salt = mixed(s_.seed, number + 1);
       if (s_.scenario->compute_ms > 0) caller_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
-      s_.began(number);
+      turn_ = s_.began(number);
+      if (turn_ == Turn::kLeaves) return;
       if (call.op == ScenarioCall::Op::kCombine)
         combine(call, salt);
       else
         dispatch(call, salt);
       ++calls_done_;
     }
+}
+
+uint32_t Program::channels_of(const ScenarioCall& call) const {
+  if (turn_ != Turn::kCallsOther) return call.channels;
+  return call.channels > 1 ? call.channels - 1 : 2;
 }
 
 void Program::keep(const ScenarioCall& call, Lease lease) {
@@ -104,7 +110,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
     in.expert_alignment = call.expert_alignment;
   }
   in.landing = one_of(call.landing, drawn(salt, me()), Landing::kAuto, Landing::kRing);
-  in.channels = call.channels;
+  in.channels = channels_of(call);
   try {
     DispatchOutputs out = caller_.dispatch(in);
     // The caller has its inputs back.
@@ -167,7 +173,7 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   }
   in.source = source;
   in.wire = one_of(call.wire, drawn(salt, 999), CombineWire::kBf16, CombineWire::kF32);
-  in.channels = call.channels;
+  in.channels = channels_of(call);
   CombineOutputs out = caller_.combine(in);
   // The caller has its rows back: nobody may read them any more.
   say(Checker::kReuse, caller_.at_rest(y, all, "the rows that experts returned"));

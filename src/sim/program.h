@@ -22,6 +22,9 @@ class Audience {
   virtual void combined(uint32_t rank, uint32_t call, const CombineOutputs& out) = 0;
 };
 
+// What a rank does when a call is to be made.
+enum class Turn : uint8_t { kCalls, kCallsOther, kLeaves };
+
 class Program {
  public:
   struct Setup {
@@ -30,7 +33,7 @@ class Program {
     uint64_t seed;  // of the group: alike on all ranks
     std::function<void(Checker, std::string)> broken;
     std::function<bool()> over;           // the world has ended: make no more calls
-    std::function<void(uint32_t)> began;  // a call with this number, repeats counted
+    std::function<Turn(uint32_t)> began;  // a call with this number, repeats counted
     Audience* audience = nullptr;         // optional
   };
   Program(Caller& caller, Setup setup) : caller_(caller), s_(std::move(setup)) {}
@@ -47,6 +50,7 @@ class Program {
   bool nobody_has_handle();
   void check(const DispatchResult& result);
   void keep(const ScenarioCall& call, Lease lease);
+  uint32_t channels_of(const ScenarioCall& call) const;
   void say(Checker checker, const std::string& wrong);
   uint32_t me() const { return caller_.rank(); }
   uint64_t drawn(uint64_t salt, uint64_t what) const { return mixed(s_.seed, salt, what, 5); }
@@ -55,6 +59,7 @@ class Program {
   Caller& caller_;
   const Setup s_;
   uint32_t calls_done_ = 0, dispatches_ = 0;
+  Turn turn_ = Turn::kCalls;
   uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of
   const ScenarioCall* dispatch_call_ = nullptr;
   Handle handle_;

@@ -8,7 +8,16 @@ namespace {
 
 constexpr uint64_t kBegin = 1'000'000'000;  // of a timeline
 constexpr const char* kRoles[] = {"notify", "sender", "forwarder", "receiver", "closer"};
-constexpr const char* kFaults[] = {"dies", "stands still", "is slow from now on", "loses its link to", "is cut off"};
+constexpr const char* kFaults[] = {"dies",
+                                   "stands still",
+                                   "is slow from now on",
+                                   "loses its link to",
+                                   "is cut off",
+                                   "computes for longer than the deadline",
+                                   "leaves the group",
+                                   "calls something else",
+                                   "sees the arbiter's process end",
+                                   "sees the arbiter stand still"};
 
 Teller teller_of(const Event& e) { return {e.group, e.rank, e.warp}; }
 

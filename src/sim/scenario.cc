@@ -257,6 +257,8 @@ void read_group(Keys& keys, Scenario& s) {
   s.scale_out = keys.word<ScenarioScaleOut>(
       "scale_out", {{"network", ScenarioScaleOut::kNetwork}, {"mapped", ScenarioScaleOut::kMapped}}, "network");
   if (!keys.says("ordered", "either") && keys.has("ordered")) s.ordered = keys.flag("ordered", true);
+  s.launcher = keys.word<bool>("arbiter", {{"rank_0", false}, {"launcher", true}}, "rank_0");
+  s.leave_after = keys.flag("leave_after", false);
   s.new_group_after = keys.flag("new_group_after", false);
   if (std::optional<Keys> links = keys.table("link", "link")) {
     read_link(*links, "scale_up", s.scale_up);
@@ -356,13 +358,14 @@ ExpectedVerdict read_expected(Keys& keys, const Scenario& s) {
   if (!expect) keys.finish(), keys.refuse("expect", "a table {kind, culprit}");
   std::vector<std::pair<std::string, FaultKind>> kinds;
   for (const FaultKind kind : {FaultKind::kNone, FaultKind::kLost, FaultKind::kSilent, FaultKind::kAbsent,
-                               FaultKind::kUnreachable, FaultKind::kMismatch})
+                               FaultKind::kUnreachable, FaultKind::kMismatch, FaultKind::kRendezvous})
     kinds.emplace_back(name_of(kind), kind);
   expected.kind = expect->word<FaultKind>("kind", kinds, std::nullopt);
   if (expect->has("culprit") && expected.kind == FaultKind::kNone) expect->refuse("culprit", "left out with none");
   if (!expect->says("culprit", "fault") && expect->has("culprit"))
     expected.culprit = uint32_t(expect->number("culprit", {0, s.ranks - 1}));
   expected.or_none = expect->flag("or_none", false);
+  expected.within_ms = expect->number("within_ms", {0, 24 * 3600 * 1000}, 0);
   expect->finish();
   return expected;
 }
@@ -375,18 +378,28 @@ ScenarioFault read_fault(Keys& keys, const Scenario& s) {
                                 {"stopped_rank", Kind::kStoppedRank},
                                 {"slow_rank", Kind::kSlowRank},
                                 {"dead_link", Kind::kDeadLink},
-                                {"cut_network", Kind::kCutNetwork}},
+                                {"cut_network", Kind::kCutNetwork},
+                                {"late_rank", Kind::kLateRank},
+                                {"leaving_rank", Kind::kLeavingRank},
+                                {"other_call", Kind::kOtherCall},
+                                {"dead_arbiter", Kind::kDeadArbiter},
+                                {"stopped_arbiter", Kind::kStoppedArbiter}},
                                std::nullopt);
   fault.ranks = read_fault_ranks(keys, s, fault.kind);
   if (!keys.says("when", "seeded")) {
     if (std::optional<Keys> when = keys.table("when", "when")) {
       uint64_t calls = 0;
       for (const ScenarioCall& call : s.calls) calls += call.repeat;
-      fault.when = FaultMoment{uint32_t(when->number("call", {0, calls - 1})), when->real("progress", 1, 0)};
+      fault.when = FaultMoment{uint32_t(when->number("call", {0, calls - 1})), when->real("progress", 1, 0),
+                               when->number("within_ms", {0, 24 * 3600 * 1000}, 0)};
       when->finish();
     }
   }
-  if (fault.kind == Kind::kStoppedRank) fault.for_ms = keys.number("for_ms", {0, 24 * 3600 * 1000}, 0);
+  if (fault.kind == Kind::kStoppedRank || fault.kind == Kind::kLateRank)
+    fault.for_ms = keys.number("for_ms", {0, 24 * 3600 * 1000}, 0);
+  if (fault.kind == Kind::kOtherCall && s.channels < 2) keys.refuse("kind", "left out where there is one channel");
+  if ((fault.kind == Kind::kDeadArbiter || fault.kind == Kind::kStoppedArbiter) && !s.launcher)
+    keys.refuse("kind", "left out where rank 0 has the arbiter");
   if (fault.kind == Kind::kSlowRank) fault.times_slower = uint32_t(keys.number("times_slower", {2, 1000}));
   if (fault.kind == Kind::kDeadRank) fault.notice = keys.flag("notice", true);
   fault.expect = read_expected(keys, s);

@@ -50,25 +50,39 @@ struct ScenarioCall {
   uint32_t repeat = 1;
 };
 
-enum class ScenarioFaultKind : uint8_t { kDeadRank, kStoppedRank, kSlowRank, kDeadLink, kCutNetwork };
+enum class ScenarioFaultKind : uint8_t {
+  kDeadRank,
+  kStoppedRank,
+  kSlowRank,
+  kDeadLink,
+  kCutNetwork,
+  kLateRank,     // it computes for longer than the deadline before a call
+  kLeavingRank,  // it says goodbye instead of making a call
+  kOtherCall,    // it makes a call with other channels than the rest
+  kDeadArbiter,  // the launcher's process ends
+  kStoppedArbiter,
+};
 
 // At this fraction of the progress of that call.
 struct FaultMoment {
   uint32_t call = 0;  // calls that repeat count as often
   double progress = 0;
+  uint64_t within_ms = 0;  // after that; the seed decides
 };
 
 struct ExpectedVerdict {
   FaultKind kind = FaultKind::kNone;  // kNone: no fault comes of it
   std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
   bool or_none = false;               // all may also go well, for all ranks alike
+  uint64_t within_ms = 0;             // of the fault, or of the call if it is later; 0: the deadline and a second
 };
 
 struct ScenarioFault {
   ScenarioFaultKind kind = ScenarioFaultKind::kDeadRank;
-  std::vector<uint32_t> ranks;      // one; the two ends of a link; one side of a cut. Empty: the seed decides
+  std::vector<uint32_t> ranks;      // one, an arbiter's by whose calls it is timed; the two ends of a link; one side
+                                    // of a cut. Empty: the seed decides
   std::optional<FaultMoment> when;  // none: the seed decides
-  uint64_t for_ms = 0;              // stopped_rank: 0 for good
+  uint64_t for_ms = 0;              // stopped_rank: 0 for good; late_rank: for up to so long after the deadline
   uint32_t times_slower = 1;        // slow_rank
   bool notice = true;               // dead_rank: others hear that its connections ended
   ExpectedVerdict expect;
@@ -106,6 +120,8 @@ struct Scenario {
   LinkModel scale_out_link{.latency_ns = 5000};
   std::vector<ScenarioCall> calls;
   std::vector<ScenarioFault> faults;
+  bool launcher = false;         // the arbiter is in a launcher's process, not in rank 0's
+  bool leave_after = false;      // each rank says goodbye after its last call
   bool new_group_after = false;  // the survivors of the faults make a new group and make all calls in it
 };
 

@@ -14,7 +14,14 @@ constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no v
 }
 
 SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat)
-    : memory(world.shared, std::move(seat)), core(options, *this), world_(world), deadline_ms_(options.deadline_ms) {}
+    : memory(world.shared,
+             [&] {
+               seat.on_woke = [this](bool met) { woke(met); };
+               return std::move(seat);
+             }()),
+      core(options, *this),
+      world_(world),
+      deadline_ms_(options.deadline_ms) {}
 
 void SimSeat::place(const std::vector<char*>& regions, uint64_t slab_offset) {
   Place place;
@@ -83,6 +90,8 @@ std::string SimSeat::at_rest(const void* at, size_t bytes, const char* what) con
 
 bool SimSeat::run(const std::vector<Task>& tasks) {
   last_wait_ = {};
+  accused_ = -1;
+  suspected_ = false;
   memory.begin_run(int(tasks.size()));
   host_ = world_.seeded->running();
   left_ = uint32_t(tasks.size());
@@ -98,13 +107,32 @@ bool SimSeat::run(const std::vector<Task>& tasks) {
   host_waits_ = HostWaits::kTasks;
   while (left_ > 0) world_.seeded->block();
   host_waits_ = HostWaits::kNot;
+  return !memory.failed() && settled();
+}
+
+// As the host's: what was suspected may have been judged just when it ended.
+bool SimSeat::settled() {
+  if (!suspected_) return true;
+  host_waits_ = HostWaits::kVerdict;
+  while (world_.control->suspecting(core.map.me) && !memory.failed()) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
   return !memory.failed();
 }
 
 bool SimSeat::finish_network() {
+  host_ = world_.seeded->running();
+  while (!network_done_in_time()) {
+    if (memory.failed()) return false;
+    last_wait_ = network_wait();
+    if (world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_))
+      return false;
+  }
+  return !memory.failed();
+}
+
+bool SimSeat::network_done_in_time() {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
-  host_ = world_.seeded->running();
   if (world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.timeline->in(deadline_ns(), [this, wait] {
       if (wait != waits_ || host_waits_ != HostWaits::kNetwork) return;
@@ -115,10 +143,6 @@ bool SimSeat::finish_network() {
   network_since_ = now();
   while (!memory.failed() && !timed_out_ && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.seeded->block();
-  if (timed_out_ && !memory.failed()) {
-    last_wait_ = network_wait();
-    world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_);
-  }
   host_waits_ = HostWaits::kNot;
   return !memory.failed() && !timed_out_;
 }
@@ -159,9 +183,11 @@ void SimSeat::fail(const char* what) {
     host_waits_ = HostWaits::kVerdict;
     while (!judged() && !timed_out_ && !memory.gone()) world_.seeded->block();
     host_waits_ = HostWaits::kNot;
+    if (!judged()) world_.control->give_up(core.map.me);
   }
-  core.poison(fault_of(world_.control->verdict(core.map.me),
-                       {core.map.me, what, now() - call_since, core.phase != Phase::kIdle}, last_wait_));
+  Verdict verdict = world_.control->verdict(core.map.me);
+  if (memory.gone()) verdict = {FaultKind::kLost, core.map.me, "", true};  // which nobody hears
+  core.poison(fault_of(verdict, {core.map.me, what, now() - call_since, core.phase != Phase::kIdle}, last_wait_));
 }
 
 void SimSeat::heard_verdict() {
@@ -169,6 +195,10 @@ void SimSeat::heard_verdict() {
   memory.fail();
   world_.seeded->fail(memory.region());
   if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
+}
+
+void SimSeat::heard_answer() {
+  if (host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
 }
 
 void SimSeat::compute(uint64_t ns) {
@@ -198,7 +228,8 @@ WaitRecord SimSeat::telling_wait() const {
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
     const WaitRecord record = wait_record(*fiber.park, double(now() - fiber.since) / double(kMillisecondNs));
-    const auto order = wait_order(record, core.map.me, fiber.expired, fiber.expired ? fiber.expired_at : fiber.since);
+    const bool late = expired(fiber);
+    const auto order = wait_order(record, core.map.me, late, late ? fiber.armed : fiber.since);
     if (best.present && order >= best_order) return;
     best = record;
     best_order = order;
@@ -218,9 +249,11 @@ WaitRecord SimSeat::network_wait() const {
 }
 
 uint64_t SimSeat::next_expiry() const {
-  uint64_t next = Timeline::kNever;
+  uint64_t next = accused_ >= 0 ? accused_at_ + kGiveUpNs + 1 : Timeline::kNever;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
-    next = std::min(next, fiber.expired ? fiber.expired_at + kGiveUpNs : fiber.armed + deadline_ns());
+    // What has expired waits for the suspicion that is open, or for a warp of mine.
+    if (!expired(fiber) || (accused_ < 0 && wait_record(*fiber.park, 0).whom != core.map.me))
+      next = std::min(next, fiber.armed + deadline_ns());
   });
   return next;
 }
@@ -231,33 +264,49 @@ void SimSeat::look_at_waits() {
   const WaitRecord telling = telling_wait();
   world_.control->note(core.map.me, {core.map.me, core.epoch, uint32_t(core.phase), telling.present,
                                      telling.present ? telling.whom : kNobody});
-  bool gives_up = false;
-  std::vector<Seeded::Fiber*> expired;
-  world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
-    if (fiber.expired) {
-      gives_up |= now() - fiber.expired_at > kGiveUpNs;
-    } else if (now() - fiber.armed >= deadline_ns()) {
-      expired.push_back(&fiber);
-    }
+  if (accused_ < 0) return accuse();
+  if (now() - accused_at_ > kGiveUpNs) heard_verdict();
+}
+
+// As Scheduler::accuse: of all expired waits the one that says most.
+void SimSeat::accuse() {
+  int best = -1;
+  std::tuple<int, bool, uint64_t> best_order;
+  world_.seeded->each_parked_of(memory.region(), [&](int i, Seeded::Fiber& fiber) {
+    const WaitRecord record = wait_record(*fiber.park, 0);
+    if (!expired(fiber) || record.whom == core.map.me) return;
+    const auto order = wait_order(record, core.map.me, true, fiber.armed);
+    if (best >= 0 && order >= best_order) return;
+    best = i;
+    best_order = order;
   });
-  for (Seeded::Fiber* fiber : expired) {
-    if (fiber->park == nullptr) continue;  // the verdict came meanwhile
-    const WaitRecord record = wait_record(*fiber->park, 0);
-    const bool mine = record.whom == core.map.me;  // another warp of mine is stuck: its own wait accuses
-    if (!mine && !world_.control->suspect(
-                     core.map.me, {core.map.me, core.epoch, record.whom, record.seen, record.expected}, fiber->armed)) {
-      fiber->armed = now();
-      continue;
-    }
-    const uint64_t stood = world_.stood_still(memory.seat().process, fiber->armed);
-    if (!mine && stood >= 2 * kSilenceNs && 2 * stood >= now() - fiber->armed)
-      world_.broken({Checker::kLiveness,
-                     "accuses rank " + std::to_string(record.whom) + ", though it stood still itself", 0, core.map.me,
-                     -1, 0});
-    fiber->expired = true;
-    fiber->expired_at = now();
+  if (best < 0) return;
+  const Seeded::Fiber& fiber = world_.seeded->fiber(best);
+  const WaitRecord record = wait_record(*fiber.park, 0);
+  const uint64_t since = fiber.armed;
+  accused_ = best;
+  accused_at_ = now();
+  const uint64_t overdue = now() - since - deadline_ns();
+  if (world_.control->suspect(
+          core.map.me, {core.map.me, core.epoch, record.whom, record.seen, record.expected, 0, overdue}, since)) {
+    suspected_ = true;
+    return check_own_stop(record, since);
   }
-  if (gives_up) heard_verdict();
+  accused_ = -1;
+  world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& waits) { waits.armed = now(); });
+}
+
+void SimSeat::check_own_stop(const WaitRecord& record, uint64_t since) {
+  const uint64_t stood = world_.stood_still(memory.seat().process, since);
+  if (stood < 2 * kSilenceNs || 2 * stood < now() - since) return;
+  const std::string what = "accuses rank " + std::to_string(record.whom) + ", though it stood still itself";
+  world_.broken({Checker::kLiveness, what, 0, core.map.me, -1, 0});
+}
+
+void SimSeat::woke(bool met) {
+  if (world_.seeded->running() != accused_) return;
+  accused_ = -1;
+  if (met) world_.control->withdraw(core.map.me);
 }
 
 template DispatchOutputs GroupCore<ModelWarp>::dispatch(const DispatchInputs& in);

@@ -55,6 +55,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
 
   // For the world.
   void heard_verdict();  // all waits end
+  void heard_answer();   // to what this rank withdrew
   void put_captured();   // a put of mine was read
   void look_at_waits();  // what expired is a suspicion; tells the control channel what this rank waits for
   uint64_t next_expiry() const;
@@ -70,6 +71,12 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   std::string operation = "create";
 
  private:
+  bool settled();
+  bool network_done_in_time();
+  void accuse();
+  void woke(bool met);
+  bool expired(const Seeded::Fiber& fiber) const { return now() - fiber.armed >= deadline_ns(); }
+  void check_own_stop(const WaitRecord& record, uint64_t since);
   WaitRecord telling_wait() const;
   WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
@@ -82,6 +89,9 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict, kCompute } host_waits_ = HostWaits::kNot;
   bool timed_out_ = false;
   uint32_t deadline_ms_;
+  int accused_ = -1;  // the fiber whose wait was suspected
+  uint64_t accused_at_ = 0;
+  bool suspected_ = false;  // in this run
   uint64_t rows_total_ = 0, waits_ = 0, network_since_ = 0;
 };
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr uint64_t kLookEveryNs = 10'000'000;  // at waits: as often as the host does
 constexpr uint32_t kLookEverySteps = 1 << 14;
+constexpr uint64_t kStepMs = 60'000;       // of this machine's time, at most for one step
+constexpr uint32_t kAloneMax = 4'000'000;  // turns of one warp while nothing else happens
 
 }  // namespace
 
@@ -21,7 +23,9 @@ World::~World() = default;
 
 WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   const Planting planting(options.canary);
+  if (!watch_) watch_ = std::make_unique<StepWatch>(kStepMs, [this] { return running_text(); });
   make(scenario, options);
+  watch_->rest(false);
   while (step()) {
   }
   if (violation_.checker == Checker::kNone && !stopped_) check_endings();
@@ -36,6 +40,7 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
         std::any_of(group->endings.begin(), group->endings.end(), [](const Ending& e) { return bool(e.fault); });
   if (waits_.empty()) describe_waits();
   wind_up();
+  watch_->rest(true);
   result.violation = violation_;
   result.stopped = stopped_;
   return result;
@@ -48,6 +53,7 @@ bool World::step() {
     broken({Checker::kLiveness, "goes on after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
     return false;
   }
+  watch_->step();
   timeline_->advance_to(timeline_->now() + steps_ns_);
   timeline_->run_due();
   if (steps_ % kLookEverySteps == 0) look_at_waits();
@@ -75,11 +81,35 @@ bool World::choose() {
     // A slow rank has its turn once in a while.
     if (processes_[process].times_slower > 1 && chance_.below(processes_[process].times_slower) != 0) return true;
   }
+  if (ready + landable != 1) alone_ = -1;
+  if (ready + landable == 1 && alone(pick)) return false;
   if (pick < ready)
     seeded_->run(pick);
   else
     flights_->land(pick - ready);
   return true;
+}
+
+// A warp that polls for what does not come gives up its turn each time, and never waits.
+bool World::alone(uint32_t pick) {
+  if (seeded_->ready() == 0) return false;
+  const int fiber = seeded_->ready_fiber(pick);
+  alone_for_ = fiber == alone_ ? alone_for_ + 1 : 0;
+  alone_ = fiber;
+  if (alone_for_ < kAloneMax) return false;
+  const std::string what = "a warp has had " + std::to_string(kAloneMax) + " turns in which nothing else could happen";
+  broken({Checker::kLiveness, what, 0, seeded_->fiber(fiber).process, -1, 0});
+  return true;
+}
+
+// For the watch, of a step that does not end.
+std::string World::running_text() const {
+  std::string text = scenario_->name + ", seed " + std::to_string(options_.seed);
+  if (options_.canary != Canary::kNone) text += std::string(", canary ") + kCanaryNames[size_t(options_.canary)];
+  if (violation_.checker != Checker::kNone) text += ", after \"" + violation_.what + "\"";
+  const int running = seeded_->running();
+  text += ": step " + std::to_string(steps_) + " does not end: ";
+  return text + (running < 0 ? "the world" : "rank " + std::to_string(seeded_->fiber(running).process));
 }
 
 // Nothing can happen now: time passes.
@@ -125,16 +155,22 @@ void World::look_at_waits() {
     }
 }
 
-void World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
+Turn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
   SimSeat& seat = *group.seats[rank];
+  Turn turn = Turn::kCalls;
+  for (size_t i = 0; i < faults_.size() && group.generation == 0; ++i)
+    if (faults_[i].process == seat.memory.seat().process && faults_[i].call == call && turn == Turn::kCalls)
+      turn = meet_fault(faults_[i], scenario_->faults[i], group, rank);
+  if (turn == Turn::kLeaves) return turn;
   seat.call_since = timeline_->now();
   seat.calls_begun = call + 1;
   journal_->record({Happened::kCall, uint8_t(group.number), uint16_t(rank), -1, timeline_->now(), call, 0, 0});
-  if (group.generation > 0) return;
+  if (group.generation > 0) return turn;
   for (FaultState& f : faults_)
     if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
   seat.memory.begin_phase();
   rows_moved(group, rank);
+  return turn;
 }
 
 void World::rows_moved(GroupOf& group, uint32_t rank) {
@@ -160,6 +196,7 @@ void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> faul
   ending.ended = timeline_->now();
   ending.made_all_calls = !ending.fault;
   group.ended[rank] = true;
+  if (scenario_->leave_after && ending.made_all_calls) group.control->goodbye(rank);
   journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
                     timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,
                     ending.fault ? uint64_t(ending.fault->kind) : 0});
@@ -175,7 +212,7 @@ void World::start_program(GroupOf& group, uint32_t rank) {
     seat.call_since = timeline_->now();
     Program program(seat, {scenario_, group.routings.get(), group.seed, say,
                            [this] { return over_ || violation_.checker != Checker::kNone; },
-                           [this, &group, rank](uint32_t call) { begin_call(group, rank, call); },
+                           [this, &group, rank](uint32_t call) { return begin_call(group, rank, call); },
                            &group == groups_.front().get() ? options_.audience : nullptr});
     std::optional<Fault> fault;
     try {
@@ -225,6 +262,7 @@ void World::renew_groups() {
 std::vector<uint32_t> World::culprits_of(size_t i) const {
   const ScenarioFault& f = scenario_->faults[i];
   std::vector<uint32_t> all(ranks_, f.expect.culprit ? *f.expect.culprit : faults_[i].process);
+  if (f.expect.kind == FaultKind::kRendezvous) all.assign(ranks_, kNobody);
   if (f.kind != ScenarioFaultKind::kCutNetwork || f.expect.culprit) return all;
   for (uint32_t rank = 0; rank < ranks_; ++rank) {
     all[rank] = 0;

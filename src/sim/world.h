@@ -17,6 +17,7 @@
 #include "sim/rings.h"
 #include "sim/scenario.h"
 #include "sim/seat.h"
+#include "sim/step_watch.h"
 #include "transport/model/links.h"
 
 namespace transload {
@@ -97,14 +98,24 @@ class World final : private Wire, private Watcher {
 
   void make(const Scenario& scenario, const WorldOptions& options);
   void draw_manners();
-  void measure(const GroupOptions& options, size_t& near, int& warps, uint32_t& needs);
+  struct Room {
+    size_t near = 0;
+    int warps = 0;
+    uint32_t needs = 0;
+  };
+  void measure_groups(Room& room);
+  void measure_group(const std::vector<uint32_t>& processes, Room& room);
+  void measure(const GroupOptions& options, Room& room);
+  std::vector<uint32_t> nodes_of(const std::vector<uint32_t>& processes) const;
   void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
   std::unique_ptr<GroupOf> make_group(uint32_t number, uint32_t generation, std::vector<uint32_t> processes);
   void start_program(GroupOf& group, uint32_t rank);
   void end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault);
-  void begin_call(GroupOf& group, uint32_t rank, uint32_t call);
+  Turn begin_call(GroupOf& group, uint32_t rank, uint32_t call);
+  Turn meet_fault(FaultState& fault, const ScenarioFault& what, GroupOf& group, uint32_t rank);
   void rows_moved(GroupOf& group, uint32_t rank);
   void arm_faults();
+  void begin_fault(FaultState& fault, const ScenarioFault& what);
   void do_fault(FaultState& fault, const ScenarioFault& what);
   void kill(uint32_t process, bool notice);
   void cut(const std::vector<uint32_t>& side);
@@ -118,6 +129,8 @@ class World final : private Wire, private Watcher {
 
   bool step();
   bool choose();
+  bool alone(uint32_t pick);
+  std::string running_text() const;
   bool idle();
   uint64_t first_expiry() const;
   void look_at_waits();
@@ -154,6 +167,8 @@ class World final : private Wire, private Watcher {
   bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, steps_ = 0, looked_ = 0;
+  int alone_ = -1;  // the warp that had the latest turns, because nothing else could happen
+  uint32_t alone_for_ = 0;
   std::vector<Process> processes_;
   std::vector<bool> cut_off_;
   std::vector<FaultState> faults_;
@@ -163,6 +178,7 @@ class World final : private Wire, private Watcher {
   bool over_ = false, stopped_ = false;
   std::string waits_text_;
   std::vector<Wait> waits_;
+  std::unique_ptr<StepWatch> watch_;  // last: it looks at the rest
 };
 
 }  // namespace transload

@@ -22,17 +22,38 @@ void World::arm_faults() {
     }
     state.call = f.when ? f.when->call : chance_.below(std::max(1u, calls));
     state.progress = f.when ? f.when->progress : double(chance_.below(1000)) / 1000;
+    if (f.when && f.when->within_ms > 0) state.delay_ns = chance_.next() % (f.when->within_ms * 1'000'000);
     if (!f.when && chance_.below(2) == 0)
       state.delay_ns = chance_.next() % (std::max<uint64_t>(scenario_->compute_ms, 1) * 1'000'000);
     faults_.push_back(state);
   }
 }
 
-void World::do_fault(FaultState& state, const ScenarioFault& what) {
+// What its own rank does when it is about to make the call; the rest is done to it, by do_fault.
+Turn World::meet_fault(FaultState& state, const ScenarioFault& what, GroupOf& group, uint32_t rank) {
+  using Kind = ScenarioFaultKind;
+  if (state.done || (what.kind != Kind::kLateRank && what.kind != Kind::kLeavingRank && what.kind != Kind::kOtherCall))
+    return Turn::kCalls;
+  begin_fault(state, what);
+  if (what.kind == Kind::kOtherCall) return Turn::kCallsOther;
+  if (what.kind == Kind::kLeavingRank) {
+    group.control->goodbye(rank);
+    return Turn::kLeaves;
+  }
+  const uint64_t deadline_ns = uint64_t(scenario_->deadline_ms) * 1'000'000;
+  group.seats[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * 1'000'000 + 1));
+  return Turn::kCalls;
+}
+
+void World::begin_fault(FaultState& state, const ScenarioFault& what) {
   state.done = true;
   state.since = timeline_->now();
   journal_->record(
       {Happened::kFault, 0, uint16_t(state.process), -1, timeline_->now(), uint64_t(what.kind), 0, state.other});
+}
+
+void World::do_fault(FaultState& state, const ScenarioFault& what) {
+  begin_fault(state, what);
   switch (what.kind) {
     case ScenarioFaultKind::kDeadRank:
       return kill(state.process, what.notice);
@@ -58,6 +79,16 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
       return;
     case ScenarioFaultKind::kCutNetwork:
       return cut(what.ranks.empty() ? nodes_apart(state.process) : what.ranks);
+    case ScenarioFaultKind::kDeadArbiter:
+      for (const auto& group : groups_) group->control->end_launcher();
+      return;
+    case ScenarioFaultKind::kStoppedArbiter:
+      for (const auto& group : groups_) group->control->stop_launcher();
+      return;
+    case ScenarioFaultKind::kLateRank:
+    case ScenarioFaultKind::kLeavingRank:
+    case ScenarioFaultKind::kOtherCall:
+      return;
   }
 }
 

@@ -1,6 +1,7 @@
 // How a world begins: its memory, manners, groups and faults, all from the scenario and the seed.
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 #include "base/math.h"
 #include "sim/group_of.h"
@@ -32,7 +33,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   options_ = options;
   chance_ = Chance(options.schedule_seed.value_or(options.seed) * 0x9E3779B97F4A7C15u + 1);
   ranks_ = scenario.ranks;
-  steps_ = looked_ = 0;
+  steps_ = looked_ = alone_for_ = 0;
+  alone_ = -1;
   over_ = stopped_ = false;
   violation_ = {};
   waits_.clear();
@@ -56,16 +58,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
 
   std::vector<uint32_t> all(ranks_);
   std::iota(all.begin(), all.end(), 0u);
-  // The largest rank says how far regions are apart.
-  GroupOf sample;
-  sample.node_sizes = scenario.node_sizes;
-  sample.processes = all;
-  region_bytes_ = 0;
-  size_t near = 0;
-  int warps = 0;
-  uint32_t needs = 0;
-  for (uint32_t first = 0, n = 0; n < scenario.node_sizes.size(); first += scenario.node_sizes[n++])
-    measure(options_of(scenario, sample.node_sizes, all, first), near, warps, needs);
+  Room room;
+  measure_groups(room);
   const uint32_t generations = scenario.new_group_after ? 2 : 1, regions = ranks_ * scenario.groups * generations;
   if (!space_)
     space_ = std::make_unique<Space>(regions, region_bytes_);
@@ -73,13 +67,53 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
     space_->reset(regions, region_bytes_, regions * region_bytes_);
   if (!flights_) flights_ = std::make_unique<Flights>(*space_, *journal_);
   flights_->reset({this, this, &timeline_->clock(), manners_, options.chooser != nullptr}, chance_.fork(3));
-  seeded_->reset({int(regions) * (warps + 1), near, needs}, &timeline_->clock());
+  seeded_->reset({int(regions) * (room.warps + 1), room.near, room.needs}, &timeline_->clock());
   for (uint32_t g = 0; g < scenario.groups; ++g) groups_.push_back(make_group(g, 0, all));
   for (const auto& group : groups_)
     for (uint32_t rank = 0; rank < ranks_; ++rank) start_program(*group, rank);
 }
 
-void World::measure(const GroupOptions& options, size_t& near, int& warps, uint32_t& needs) {
+// The largest rank of any group that may be made says how far regions are apart. The survivors of a fault may need more
+// than all did: nodes of other sizes have more sources.
+void World::measure_groups(Room& room) {
+  region_bytes_ = 0;
+  std::vector<std::set<uint32_t>> without{{}};
+  for (size_t i = 0; i < faults_.size() && scenario_->new_group_after; ++i) {
+    const ScenarioFault& f = scenario_->faults[i];
+    std::vector<std::set<uint32_t>> ways{{faults_[i].process}};
+    if (f.expect.culprit) ways.push_back({*f.expect.culprit});
+    if (f.kind == ScenarioFaultKind::kDeadLink) ways.push_back({faults_[i].other});
+    if (f.kind == ScenarioFaultKind::kCutNetwork) {
+      const std::vector<uint32_t> side = f.ranks.empty() ? nodes_apart(faults_[i].process) : f.ranks;
+      ways = {{side.begin(), side.end()}};
+    }
+    const std::vector<std::set<uint32_t>> before = without;
+    for (const std::set<uint32_t>& gone : before)
+      for (const std::set<uint32_t>& way : ways) {
+        without.push_back(gone);
+        without.back().insert(way.begin(), way.end());
+      }
+  }
+  for (const std::set<uint32_t>& gone : without) {
+    std::vector<uint32_t> left;
+    for (uint32_t p = 0; p < ranks_; ++p)
+      if (gone.count(p) == 0) left.push_back(p);
+    if (!left.empty()) measure_group(left, room);
+  }
+}
+
+// Ranks of a node differ in their slabs alone.
+void World::measure_group(const std::vector<uint32_t>& processes, Room& room) {
+  const std::vector<uint32_t> sizes = nodes_of(processes);
+  for (uint32_t first = 0, n = 0; n < sizes.size(); first += sizes[n++]) {
+    GroupOptions options = options_of(*scenario_, sizes, processes, first);
+    for (uint32_t rank = first + 1; rank < first + sizes[n]; ++rank)
+      options.slab_bytes = std::max(options.slab_bytes, options_of(*scenario_, sizes, processes, rank).slab_bytes);
+    measure(options, room);
+  }
+}
+
+void World::measure(const GroupOptions& options, Room& room) {
   struct Nobody final : Crew<ModelWarp> {
     bool run(const std::vector<Task>&) override { return false; }
     bool finish_network() override { return false; }
@@ -91,12 +125,25 @@ void World::measure(const GroupOptions& options, size_t& near, int& warps, uint3
   const GroupCore<ModelWarp> core(options, nobody);
   const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
   region_bytes_ = std::max(region_bytes_, round_up(bytes, kPageBytes));
-  const uint32_t most = *std::max_element(scenario_->node_sizes.begin(), scenario_->node_sizes.end());
-  RankMap map = core.map;
-  if (scenario_->new_group_after) map.fold = std::max(map.fold, most);  // a node of the survivors' may be one rank
-  near = std::max(near, size_t(most_tables_bytes(map) + ModelWarp::kNearSpare));
-  needs = std::max({needs, most * map.sources(), 2 * most, map.nodes, map.sources(), kSetMax * 1u});
-  warps = std::max(warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
+  room.near = std::max(room.near, size_t(core.near_bytes()));
+  const std::vector<uint32_t>& sizes = options.topology.node_sizes;
+  const uint32_t most = *std::max_element(sizes.begin(), sizes.end());
+  room.needs =
+      std::max({room.needs, most * core.map.sources(), 2 * most, core.map.nodes, core.map.sources(), kSetMax * 1u});
+  room.warps = std::max(room.warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
+}
+
+// Sizes of the nodes that these processes, ascending, are on.
+std::vector<uint32_t> World::nodes_of(const std::vector<uint32_t>& processes) const {
+  std::vector<uint32_t> sizes;
+  uint32_t first = 0;
+  for (const uint32_t size : scenario_->node_sizes) {
+    const auto here =
+        std::count_if(processes.begin(), processes.end(), [&](uint32_t p) { return p >= first && p < first + size; });
+    if (here > 0) sizes.push_back(uint32_t(here));
+    first += size;
+  }
+  return sizes;
 }
 
 std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t generation,
@@ -107,19 +154,15 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
   group->seed = group_seed(options_.seed, number, generation);
   group->first_region = ranks_ * (number + generation * scenario_->groups);
   group->processes = std::move(processes);
+  group->node_sizes = nodes_of(group->processes);
   std::vector<uint32_t> node_of_rank;
-  uint32_t first = 0;
-  for (const uint32_t size : scenario_->node_sizes) {
-    const uint32_t last = first + size;
-    const auto here = std::count_if(group->processes.begin(), group->processes.end(),
-                                    [&](uint32_t p) { return p >= first && p < last; });
-    node_of_rank.insert(node_of_rank.end(), size_t(here), uint32_t(group->node_sizes.size()));
-    if (here > 0) group->node_sizes.push_back(uint32_t(here));
-    first = last;
-  }
+  for (uint32_t n = 0; n < group->node_sizes.size(); ++n)
+    node_of_rank.insert(node_of_rank.end(), group->node_sizes[n], n);
   const uint32_t ranks = uint32_t(group->processes.size());
   group->routings = std::make_unique<Routings>(*scenario_, group->node_sizes, group->seed);
-  group->control = std::make_unique<SimControl>(*timeline_, ControlSetup{node_of_rank, true, 50'000, group->seed});
+  group->control =
+      std::make_unique<SimControl>(*timeline_, ControlSetup{node_of_rank, !scenario_->launcher, 50'000, group->seed});
+  group->control->on_answer([g = group.get()](uint32_t rank) { g->seats[rank]->heard_answer(); });
   group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
   group->book = std::make_unique<AddressBook>(*space_, group->first_region);
   group->ended.assign(ranks, false);

@@ -53,7 +53,8 @@ void run_program(const Played& played, Caller& caller, Outputs& outputs) {
     if (played.judged) ADD_FAILURE() << played.of(caller.rank()) << kCheckerNames[int(checker)] << ": " << what;
   };
   const auto goes_on = [] { return false; };
-  Program(caller, {&played.scenario, &routings, seed, wrong, goes_on, [](uint32_t) {}, &outputs}).run();
+  Program(caller, {&played.scenario, &routings, seed, wrong, goes_on, [](uint32_t) { return Turn::kCalls; }, &outputs})
+      .run();
 }
 
 Outputs by_reference(const Scenario& scenario, uint64_t seed) {

@@ -112,7 +112,7 @@ struct Last {
     group.dispatch(in);
   }
 };
-void expect_mismatch(const std::string& argument, const std::function<void(Last&)>& last_call) {
+void expect_mismatch(const std::string& argument, uint32_t culprit, const std::function<void(Last&)>& last_call) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   World w = short_world();
   w.deadline_ms = 20000;
@@ -136,45 +136,45 @@ void expect_mismatch(const std::string& argument, const std::function<void(Last&
   ASSERT_EQ(seen.faults.size(), w.ranks());
   for (const Fault& f : seen.faults) {
     EXPECT_EQ(f.kind, FaultKind::kMismatch) << f.to_string();
-    EXPECT_EQ(f.culprit_rank, seen.faults[0].culprit_rank) << f.to_string();
+    EXPECT_EQ(f.culprit_rank, culprit) << f.to_string();  // the one that differs, whoever complained first
     EXPECT_EQ(f.detail.rfind(argument + ": ", 0), 0u) << f.to_string();
     EXPECT_LT(f.after_ms, 10000) << f.to_string();
   }
 }
 
 TEST(Mismatch, Channels) {
-  expect_mismatch("channels", [](Last& last) {
+  expect_mismatch("channels", 3, [](Last& last) {
     last.in.channels = last.rank == 3 ? 1 : 2;
     last.group.dispatch(last.in);
   });
 }
 TEST(Mismatch, Operation) {
-  expect_mismatch("operation", [](Last& last) {
+  expect_mismatch("operation", 1, [](Last& last) {
     if (last.rank == 1) return last.cached(last.handle);
     last.group.dispatch(last.in);
   });
 }
 TEST(Mismatch, Dtype) {
-  expect_mismatch("dtype", [](Last& last) {
+  expect_mismatch("dtype", 0, [](Last& last) {
     if (last.rank == 0) last.in.x = matrix(last.in.x.data, last.in.x.rows(), 32, kU8);
     last.group.dispatch(last.in);
   });
 }
 TEST(Mismatch, RowBytes) {
-  expect_mismatch("row bytes", [](Last& last) {
+  expect_mismatch("row bytes", 0, [](Last& last) {
     if (last.rank == 0) last.in.x = matrix(last.in.x.data, last.in.x.rows(), 8, kBf16);
     last.group.dispatch(last.in);
   });
 }
 TEST(Mismatch, Scales) {
-  expect_mismatch("scales", [](Last& last) {
+  expect_mismatch("scales", 2, [](Last& last) {
     const std::vector<float> scales(size_t(last.in.x.rows()) * 2, 1);
     if (last.rank == 2) last.in.scales = matrix(scales.data(), last.in.x.rows(), 2, kF32);
     last.group.dispatch(last.in);
   });
 }
 TEST(Mismatch, TopK) {
-  expect_mismatch("top-k", [](Last& last) {
+  expect_mismatch("top-k", 1, [](Last& last) {
     if (last.rank == 1) {
       last.in.topk_idx = matrix(last.in.topk_idx.data, last.in.x.rows(), 3, kI32);
       last.in.topk_weights = matrix(last.in.topk_weights.data, last.in.x.rows(), 3, kF32);
@@ -183,22 +183,22 @@ TEST(Mismatch, TopK) {
   });
 }
 TEST(Mismatch, HandleOfADispatch) {
-  expect_mismatch("handle", [](Last& last) { last.cached(last.rank == 2 ? last.other : last.handle); });
+  expect_mismatch("handle", 2, [](Last& last) { last.cached(last.rank == 2 ? last.other : last.handle); });
 }
 TEST(Mismatch, HandleOfACombine) {
-  expect_mismatch("handle", [](Last& last) {
+  expect_mismatch("handle", 3, [](Last& last) {
     if (last.rank == 3) last.back.handle = last.other;
     last.group.combine(last.back);
   });
 }
 TEST(Mismatch, Wire) {
-  expect_mismatch("wire", [](Last& last) {
+  expect_mismatch("wire", 3, [](Last& last) {
     if (last.rank == 3) last.back.wire = CombineWire::kF32;
     last.group.combine(last.back);
   });
 }
 TEST(Mismatch, Weights) {
-  expect_mismatch("topk_weights", [](Last& last) {
+  expect_mismatch("topk_weights", 0, [](Last& last) {
     const std::vector<float> weights(size_t(last.back.x.rows()) * 4, 1);
     if (last.rank == 0) last.back.topk_weights = matrix(weights.data(), last.back.x.rows(), 4, kF32);
     last.group.combine(last.back);
@@ -290,6 +290,49 @@ TEST(Faults, TheRestGoesOn) {
     });
   for (std::thread& t : ranks) t.join();
 }
+
+// A rank leaves and the others call on: they are told long before a deadline.
+class LeavingRank : public testing::TestWithParam<uint32_t> {};
+TEST_P(LeavingRank, IsNamedLongBeforeTheDeadline) {
+  World w = short_world();
+  w.deadline_ms = 30000;
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == GetParam()) return;
+    Member(w, problem, group).pass(Pass{}, 2);
+    ADD_FAILURE() << "rank " << rank << " did not notice";
+  });
+  ASSERT_EQ(seen.faults.size(), w.ranks() - 1);
+  for (const Fault& f : seen.faults) {
+    EXPECT_EQ(f.culprit_rank, GetParam()) << f.to_string();
+    EXPECT_EQ(f.kind, FaultKind::kAbsent) << f.to_string();
+    EXPECT_LT(f.after_ms, 15000) << f.to_string();
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Each, LeavingRank, testing::Values(0, 1, 2, 3));
+
+// A rank comes to a call a moment after the deadline of the others: all go on, and their group lives, or all name it.
+class LateRank : public testing::TestWithParam<std::vector<uint32_t>> {};
+TEST_P(LateRank, IsForgivenOrNamed) {
+  World w = short_world();
+  w.node_sizes = GetParam();
+  const reference::Problem problem = problem_of(w);
+  Seen seen;
+  run_faulty(w, seen, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    if (rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 20));
+    Member(w, problem, group).pass(Pass{}, 2);
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));  // a verdict would have come
+    Member(w, problem, group).pass(Pass{}, 3);
+  });
+  EXPECT_TRUE(seen.faults.empty() || seen.faults.size() == w.ranks()) << seen.faults.size();
+  for (const Fault& f : seen.faults) EXPECT_EQ(f.culprit_rank, 1u) << f.to_string();
+}
+INSTANTIATE_TEST_SUITE_P(Each, LateRank,
+                         testing::Values(std::vector<uint32_t>{1, 1}, std::vector<uint32_t>{2, 2},
+                                         std::vector<uint32_t>{3}));
 
 // A rank that is late, but not past the deadline, is nobody's fault.
 TEST(Faults, LateIsNoFault) {

@@ -118,6 +118,7 @@ bool ModelMemory::park(int w, Park& park) {
   record(Happened::kWaits, w, s_.space->holds(park.needs[0].word) ? s_.space->offset(park.needs[0].word) : 0,
          park.needs[0].least);
   const bool met = s_.parker->park(park);
+  if (seat_.on_woke) seat_.on_woke(met && !gone_);
   if (!gone_) record(Happened::kWoke, w, 0, met);
   return met && !failed_;
 }

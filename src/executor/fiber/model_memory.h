@@ -37,6 +37,7 @@ class ModelMemory {
     std::vector<char*> mapped;                // by rank: its network region, if a warp here may store there
     bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
     std::function<void()> on_rows = nullptr;  // rows have moved
+    std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
   };
   ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
   ModelMemory(const ModelMemory&) = delete;

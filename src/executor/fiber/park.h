@@ -18,6 +18,7 @@ struct WaitRecord {
   Word seen = 0;
   Word expected = 0;
   double waited_ms = 0;
+  uint64_t overdue_ns = 0;  // since its deadline
 };
 
 struct BrokenRecord {

@@ -65,6 +65,7 @@ void Scheduler::run(const std::vector<Task>& tasks) {
   live_ = int(tasks.size());
   last_look_ = Clock::now();
   idle_since_ = {};
+  accused_ = -1;
   sync_release(&start_order_);
   {
     Unwatched mine;
@@ -111,20 +112,27 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
     const auto gap = now - last_look_;
     if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
     last_look_ = now;
-    if (now >= limit) break;
+    if (now >= limit) {
+      if (give_up_on_network()) break;
+      limit = finish_since_ = now;
+      limit += std::chrono::milliseconds(deadline_ms);
+    }
     idle(now, limit);
   }
-  if (!done) give_up_on_network();
+  if (!done && memory_.failed() && !last_wait_.present) last_wait_ = network_wait(Clock::now());
   finishing_ = false;
   return done;
 }
 
-void Scheduler::give_up_on_network() {
+// False: the wait begins anew.
+bool Scheduler::give_up_on_network() {
   const WaitRecord wait = network_wait(Clock::now());
+  if (options_.on_expired) {
+    Watched theirs;
+    if (!options_.on_expired(wait)) return false;
+  }
   if (!last_wait_.present) last_wait_ = wait;
-  if (memory_.failed() || !options_.on_expired) return;
-  Watched theirs;
-  options_.on_expired(wait);
+  return true;
 }
 
 void Scheduler::entry(void* argument) {
@@ -166,7 +174,6 @@ bool Scheduler::park(Park& park) {
   Unwatched mine;
   Fiber& fiber = state_[size_t(running_)];
   fiber.park = &park;
-  fiber.expired = false;
   fiber.failed = false;
   fiber.since = fiber.armed = Clock::now();
   fibers_.suspend();
@@ -182,6 +189,15 @@ void Scheduler::wake(size_t at, bool failed) {
   parked_[at] = parked_.back();
   parked_.pop_back();
   make_ready(i);
+  if (i != accused_) return;
+  accused_ = -1;
+  if (!failed) withdraw();
+}
+
+void Scheduler::withdraw() {
+  if (!options_.on_withdrawn) return;
+  Watched theirs;
+  options_.on_withdrawn();
 }
 
 // Reads without order: whoever wakes reads again, with it.
@@ -223,56 +239,60 @@ void Scheduler::look_at_time(Time now) {
 }
 
 void Scheduler::rearm(Time now) {
-  for (int i : parked_) {
-    state_[size_t(i)].armed = now;
-    state_[size_t(i)].expired_at = now;
-  }
+  for (int i : parked_) state_[size_t(i)].armed = now;
+  accused_at_ = now;
+}
+
+bool Scheduler::expired(const Fiber& fiber, Time now) const {
+  return now - fiber.armed >= std::chrono::milliseconds(options_.deadline_ms);
 }
 
 void Scheduler::expire(Time now) {
   const auto deadline = std::chrono::milliseconds(options_.deadline_ms);
   next_deadline_ = now + sleep_max_;
+  bool any = false;
   for (int i : parked_) {
-    Fiber& fiber = state_[size_t(i)];
-    if (fiber.expired) {
-      if (now - fiber.expired_at > kGiveUp) memory_.give_up();
-      continue;
-    }
-    if (now - fiber.armed < deadline) {
+    const Fiber& fiber = state_[size_t(i)];
+    if (expired(fiber, now)) {
+      any = true;
+    } else {
       next_deadline_ = std::min(next_deadline_, fiber.armed + deadline);
-      continue;
     }
-    if (record_of(fiber, now).whom != options_.rank) expire_one(fiber, now);
   }
-  expire_mine(now);
+  if (accused_ >= 0) {
+    if (now - accused_at_ > kGiveUp) memory_.give_up();
+  } else if (any) {
+    accuse(now);
+  }
 }
 
-void Scheduler::expire_one(Fiber& fiber, Time now) {
-  fiber.expired = true;
-  fiber.expired_at = now;
-  if (!options_.on_expired) return;
-  const WaitRecord record = record_of(fiber, now);
-  Watched theirs;
-  options_.on_expired(record);
-}
-
-// A warp that waits for another of mine leaves it to that one's wait to accuse. If all wait for each other, nobody else
-// can end it: then the one that says most accuses this rank.
-void Scheduler::expire_mine(Time now) {
-  if (!nothing_ready()) return;
-  Fiber* best = nullptr;
+// Of all expired waits the one that says most. A warp that waits for another of mine leaves it to that one's wait to
+// accuse. If all wait for each other, nobody else can end it: then this rank is accused.
+void Scheduler::accuse(Time now) {
+  bool mine = nothing_ready();
+  int best = -1;
   std::tuple<int, bool, Time> best_order;
   for (int i : parked_) {
-    Fiber& fiber = state_[size_t(i)];
+    const Fiber& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
-    if (fiber.expired || record.whom != options_.rank) return;
-    if (now - fiber.armed < std::chrono::milliseconds(options_.deadline_ms)) continue;
-    const auto order = wait_order(record, options_.rank, false, fiber.since);
-    if (best != nullptr && order >= best_order) continue;
-    best = &fiber;
+    mine = mine && record.whom == options_.rank;
+    if (!expired(fiber, now)) continue;
+    const auto order = wait_order(record, options_.rank, true, fiber.armed);
+    if (best >= 0 && order >= best_order) continue;
+    best = i;
     best_order = order;
   }
-  if (best != nullptr) expire_one(*best, now);
+  WaitRecord record = record_of(state_[size_t(best)], now);
+  if (record.whom == options_.rank && !mine) return;
+  const auto overdue = now - state_[size_t(best)].armed - std::chrono::milliseconds(options_.deadline_ms);
+  record.overdue_ns = uint64_t(std::chrono::duration_cast<std::chrono::nanoseconds>(overdue).count());
+  accused_ = best;
+  accused_at_ = now;
+  if (!options_.on_expired) return;
+  Watched theirs;
+  if (options_.on_expired(record)) return;
+  accused_ = -1;
+  rearm(now);
 }
 
 // The wait that says most.
@@ -283,7 +303,8 @@ WaitRecord Scheduler::telling_wait(Time now) const {
   for (int i : parked_) {
     const Fiber& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
-    const auto order = wait_order(record, options_.rank, fiber.expired, fiber.expired ? fiber.expired_at : fiber.since);
+    const bool late = expired(fiber, now);
+    const auto order = wait_order(record, options_.rank, late, late ? fiber.armed : fiber.since);
     if (best.present && order >= best_order) continue;
     best = record;
     best_order = order;

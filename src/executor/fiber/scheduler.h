@@ -58,10 +58,8 @@ class Scheduler final : private Parker {
     NearMemory near;
     Park* park;   // null: not waiting
     bool failed;  // how its wait ended
-    bool expired;
-    Time since;       // when the wait began
-    Time armed;       // from when its deadline counts
-    Time expired_at;  // from when giving up counts
+    Time since;   // when the wait began
+    Time armed;   // from when its deadline counts
   };
 
   bool park(Park& park) override;
@@ -76,8 +74,9 @@ class Scheduler final : private Parker {
   void look_at_time(Time now);
   void rearm(Time now);
   void expire(Time now);
-  void expire_one(Fiber& fiber, Time now);
-  void expire_mine(Time now);
+  void accuse(Time now);
+  void withdraw();
+  bool expired(const Fiber& fiber, Time now) const;
   void end_waits(Time now);
   void tell_broken();
   bool progress();
@@ -87,7 +86,7 @@ class Scheduler final : private Parker {
   WaitRecord record_of(const Fiber& fiber, Time now) const;
   WaitRecord telling_wait(Time now) const;
   WaitRecord network_wait(Time now) const;
-  void give_up_on_network();
+  bool give_up_on_network();
 
   HostMemory& memory_;
   const HostMemoryOptions& options_;
@@ -102,6 +101,8 @@ class Scheduler final : private Parker {
   uint64_t ready_size_;
   std::vector<int> parked_;
   int running_ = -1;
+  int accused_ = -1;  // the fiber whose wait has been told as expired
+  Time accused_at_{};
   int live_ = 0;
   bool finishing_ = false;  // waits for the network
   bool naps_ = false;       // nobody wakes this thread for what comes over the network

@@ -120,7 +120,7 @@ void Seeded::suspend() {
 bool Seeded::park(Park& park) {
   Fiber& fiber = fibers_[size_t(running_)];
   fiber.park = &park;
-  fiber.failed = fiber.expired = false;
+  fiber.failed = false;
   fiber.since = fiber.armed = *now_;
   suspend();
   return !fiber.failed;

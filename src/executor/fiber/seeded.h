@@ -25,10 +25,9 @@ class Seeded final : public Parker {
     uint32_t region = 0;   // the rank of a group whose words it waits for
     Park* park = nullptr;
     bool failed = false;  // how its wait ended
-    bool expired = false;
     bool live = false;
     bool blocked = false;  // until wake()
-    uint64_t since = 0, armed = 0, expired_at = 0;
+    uint64_t since = 0, armed = 0;
   };
 
   Seeded() = default;

@@ -254,10 +254,8 @@ void CudaGroup::tell_fault() {
   told_ = true;
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
-    const Suspicion suspicion{map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected};
-    // The kernel's clock went on while this process was stopped: then the wait is told once more, as a new one.
-    for (const uint64_t since : {now_ns() - fault.deadline_ns, now_ns()})
-      if (control->suspect(suspicion, since)) break;
+    // The kernel has left: its wait cannot begin anew, even if this process was stopped meanwhile.
+    control->accuse({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns() - fault.deadline_ns);
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
                               fault.seen,       fault.expected};
@@ -323,6 +321,7 @@ CudaGroup::~CudaGroup() {
   const uint64_t deadline_ns = plan_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const bool ended = drain(now_ns() + deadline_ns + kPatienceNs);
   watcher_ = {};
+  control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // the goodbye says which call was the last
   control->goodbye();
   *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
   if (!ended) park(memory_, std::move(done_));

@@ -47,9 +47,10 @@ inline std::string check_verdicts(const Ended& e) {
       return who + " hears the wrong verdict: " + ending.fault->to_string() + "; must be " + name_of(e.expect.kind) +
              ", rank " + std::to_string(e.culprits[ending.rank]);
     const uint64_t since = ending.entered > e.fault_since ? ending.entered : e.fault_since;
-    if (ending.ended > since + e.deadline_ns + kVerdictNs)
+    const uint64_t within = e.expect.within_ms > 0 ? e.expect.within_ms * 1'000'000 : e.deadline_ns + kVerdictNs;
+    if (ending.ended > since + within)
       return who + " hears the verdict " + std::to_string((ending.ended - since) / 1000000) +
-             " ms after the fault, must be within " + std::to_string((e.deadline_ns + kVerdictNs) / 1000000);
+             " ms after the fault, must be within " + std::to_string(within / 1000000);
   }
   return "";
 }

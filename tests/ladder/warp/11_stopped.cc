@@ -17,7 +17,7 @@ int accusations(bool stop) {
     HostMemoryOptions o = ranks.options(0);
     o.deadline_ms = 1200;
     int accused = 0;
-    o.on_expired = [&](const WaitRecord&) { ++accused; };
+    o.on_expired = [&](const WaitRecord&) { return ++accused > 0; };
     HostMemory memory(o);
     Scheduler scheduler(memory, {2, 4096});
     scheduler.run({[&](HostWarp& w) {

@@ -111,6 +111,7 @@ class Ranks {
     memory_options.on_expired = [rank](const WaitRecord& w) {
       ADD_FAILURE() << "rank " << rank << " waited in vain for rank " << w.whom << ": " << w.seen << " of "
                     << w.expected;
+      return true;
     };
     SchedulerOptions scheduler_options;
     if (change) change(memory_options, scheduler_options);

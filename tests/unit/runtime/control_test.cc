@@ -137,7 +137,7 @@ TEST(Control, GathersManyRounds) {
       for (uint32_t of = 0; of < 5; ++of) EXPECT_EQ(all[of], part(of));
     }
     EXPECT_EQ(control.local_address(), "127.0.0.1");
-    EXPECT_EQ(control.verdict().kind, FaultKind::kNone);
+    EXPECT_EQ(control.settled().kind, FaultKind::kNone);
     control.goodbye();
   });
 }
@@ -334,7 +334,7 @@ TEST(Control, GoodbyeIsToldAndIsNoFault) {
       if (rank != 1) {
         for (int i = 0; i < 2000 && !control.said_goodbye(1); ++i) ::usleep(1000);
         EXPECT_TRUE(control.said_goodbye(1));
-        EXPECT_EQ(control.verdict().kind, FaultKind::kNone);
+        EXPECT_EQ(control.settled().kind, FaultKind::kNone);
         EXPECT_EQ(control.abort_word().load(), 0u);
       }
       control.goodbye();
@@ -390,6 +390,42 @@ TEST(Control, SuspicionIsJudged) {
   });
 }
 
+// What was suspected ends by itself: the rank takes it back, hears that this is known, and nobody is at fault.
+TEST(Control, ASuspicionIsTakenBack) {
+  Rendezvous rendezvous;
+  std::barrier step(2);
+  as_threads(2, [&](uint32_t rank) {
+    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+    control.gather("");
+    if (rank == 0) {
+      for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(control.suspect({0, 0, 1, 0, 1}, now_ns()));
+        control.withdraw();
+        EXPECT_EQ(control.settled().kind, FaultKind::kNone);
+      }
+      ::usleep(600'000);  // a verdict would have come
+      EXPECT_EQ(control.abort_word().load(), 0u);
+    }
+    step.arrive_and_wait();
+    control.goodbye();
+  });
+}
+
+// A call that failed gets a reason, even where nobody was accused.
+TEST(Control, AFailureHasAReason) {
+  Rendezvous rendezvous;
+  std::barrier step(2);
+  as_threads(2, [&](uint32_t rank) {
+    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+    control.gather("");
+    if (rank == 1) {
+      EXPECT_NE(control.verdict().kind, FaultKind::kNone);
+      EXPECT_TRUE(control.verdict().own_view);
+    }
+    step.arrive_and_wait();
+  });
+}
+
 TEST(Control, MismatchIsTold) {
   Rendezvous rendezvous;
   std::barrier step(2);
@@ -398,8 +434,8 @@ TEST(Control, MismatchIsTold) {
     control.gather("");
     if (rank == 0) control.mismatch(1, "arguments: top-k 8, but rank 1 gave 4");
     EXPECT_TRUE(aborted(control));
-    EXPECT_EQ(control.verdict().culprit, 1u);
-    EXPECT_EQ(control.verdict().detail, "arguments: top-k 8, but rank 1 gave 4");
+    EXPECT_EQ(control.verdict().culprit, 0u);  // the lower one: nobody knows which is wrong
+    EXPECT_EQ(control.verdict().detail, "arguments: top-k 8, but rank 1 gave 4; which of them is wrong is not known");
     step.arrive_and_wait();
   });
 }
@@ -488,6 +524,7 @@ TEST_P(Rank0Ends, IsNamedByAll) {
     EXPECT_EQ(control.verdict().culprit, 0u);
     const FaultKind stopped = rank == 1 ? FaultKind::kSilent : FaultKind::kUnreachable;
     EXPECT_EQ(control.verdict().kind, GetParam() == SIGKILL ? FaultKind::kLost : stopped);
+    EXPECT_EQ(control.verdict().own_view, GetParam() == SIGSTOP);
   });
 }
 
@@ -502,7 +539,11 @@ TEST(Control, RendezvousGoesAway) {
     step.arrive_and_wait();
     if (rank == 0) rendezvous.reset();
     step.arrive_and_wait();
-    EXPECT_EQ(fault_of([&] { control.gather(""); }).culprit_rank, 1 - rank);
+    const Fault fault = fault_of([&] { control.gather(""); });
+    EXPECT_EQ(fault.kind, FaultKind::kRendezvous);
+    EXPECT_EQ(fault.culprit_rank, kNobody);
+    EXPECT_FALSE(fault.own_view);
+    EXPECT_EQ(fault.to_string().rfind("the rendezvous is gone", 0), 0u) << fault.to_string();
     control.goodbye();
   });
 }

@@ -295,11 +295,15 @@ TEST(Meetings, ShowsStrangersOut) {
 
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 TEST(Meetings, TruncatedFrames) {
-  const std::string frames[] = {
-      pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}), pack(Gather{1, 2, "three"}),
-      pack(Message(Heartbeat{1, 2, 3, true, 4})), pack(Message(Suspicion{1, 2, 3, 4, 5})),
-      pack(Message(Mismatch{1, 2, "argument"})),  pack(Message(Verdict{FaultKind::kLost, 1, "detail"})),
-      pack(Message(Failed{1, "out of memory"}))};
+  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}),
+                                pack(Gather{1, 2, "three"}),
+                                pack(Message(Heartbeat{1, 2, 3, true, 4})),
+                                pack(Message(Suspicion{1, 2, 3, 4, 5})),
+                                pack(Message(Mismatch{1, 2, "argument"})),
+                                pack(Message(Verdict{FaultKind::kLost, 1, "detail"})),
+                                pack(Message(Goodbye{1, 2})),
+                                pack(Message(Withdrawn{1})),
+                                pack(Message(Failed{1, "out of memory"}))};
   for (const std::string& frame : frames) {
     const std::string body = frame.substr(kFrameHeadBytes);
     const auto valid = [&](const std::string& bytes) {

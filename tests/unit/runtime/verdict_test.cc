@@ -1,140 +1,16 @@
 // Suspicion and verdict with time driven by hand: who is named, how, and by when.
-#include "runtime/verdict.h"
-
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <set>
 
+#include "tests/unit/runtime/verdict_world.h"
+
 namespace transload {
 namespace {
 
-constexpr uint64_t ms = kMillisecondNs;
-constexpr uint32_t kBusy = 2;  // some phase of a call
-
-// A group of members and their arbiter, and a network that carries messages in `latency`. Every rank beats each 100 ms,
-// at a time of its own, unless it is stopped, cut off or dead.
-class World {
- public:
-  struct Rank {
-    bool stopped = false, cut = false, dead = false;
-    uint64_t epoch = 1;
-    uint32_t phase = kBusy;
-    uint32_t waits_for = kNobody;
-    std::vector<Verdict> verdicts;
-    uint64_t judged_at = 0;
-  };
-
-  World(std::vector<uint32_t> nodes, bool arbiter_in_rank_0 = true)
-      : ranks(nodes.size()), arbiter_(nodes), in_rank_0_(arbiter_in_rank_0) {
-    for (uint32_t rank = 0; rank < nodes.size(); ++rank)
-      members_.emplace_back(MemberSeat{rank, nodes, arbiter_in_rank_0}, now);
-    arbiter_.start(now);
-  }
-
-  void run(uint64_t duration) {
-    for (const uint64_t end = now + duration; now < end; now += 10 * ms) step();
-  }
-  // Runs until everybody that lives has a verdict; the time from now until then.
-  uint64_t run_until_judged(const std::set<uint32_t>& not_these = {}) {
-    const uint64_t from = now;
-    while (now - from < 3000 * ms) {
-      bool all = true;
-      for (uint32_t rank = 0; rank < ranks.size(); ++rank)
-        all &= ranks[rank].dead || ranks[rank].stopped || not_these.count(rank) || !ranks[rank].verdicts.empty();
-      if (all) break;
-      run(10 * ms);
-    }
-    return now - from;
-  }
-  // The wait of a rank, begun `waited` ago, expires. True if it accuses.
-  bool expire(uint32_t rank, uint32_t whom, uint64_t waited = 1000 * ms) {
-    Suspicion suspicion{rank, ranks[rank].epoch, whom, 3, 7};
-    const Reaction reaction = members_[rank].expired(suspicion, now - waited, now);
-    take(rank, reaction);
-    return !reaction.wait_again;
-  }
-  void mismatch(uint32_t rank, uint32_t other) {
-    take(rank, members_[rank].mismatch({rank, other, "tokens_max"}, now));
-  }
-  void goodbye(uint32_t rank) {
-    to_arbiter(rank, Goodbye{rank});
-    left_.insert(rank);
-  }
-  // The connection ends: the process died, or left.
-  void end_of_file(uint32_t rank) {
-    ranks[rank].dead = true;
-    if (rank == 0 && in_rank_0_) {
-      for (uint32_t other = 1; other < ranks.size(); ++other) take(other, members_[other].arbiter_gone(now));
-    } else {
-      broadcast(arbiter_.take(Lost{rank}, now));
-    }
-  }
-  void expect(FaultKind kind, uint32_t culprit, const std::set<uint32_t>& not_these = {}) {
-    for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-      if (ranks[rank].dead || ranks[rank].stopped || not_these.count(rank)) continue;
-      ASSERT_EQ(ranks[rank].verdicts.size(), 1u) << "rank " << rank;
-      EXPECT_EQ(name_of(ranks[rank].verdicts[0].kind), std::string(name_of(kind))) << "rank " << rank;
-      EXPECT_EQ(ranks[rank].verdicts[0].culprit, culprit) << "rank " << rank;
-    }
-  }
-  bool any_verdict() const {
-    for (const Rank& rank : ranks)
-      if (!rank.verdicts.empty()) return true;
-    return false;
-  }
-  const Member& member(uint32_t rank) const { return members_[rank]; }
-
-  std::vector<Rank> ranks;
-  uint64_t now = 10'000 * ms;
-
- private:
-  bool arbiter_runs() const { return !in_rank_0_ || (!ranks[0].stopped && !ranks[0].dead); }
-  // A cut rank reaches its own side; the arbiter is on rank 0's.
-  bool reaches_arbiter(uint32_t rank) const { return !ranks[rank].cut; }
-
-  void step() {
-    for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-      Rank& r = ranks[rank];
-      if (r.dead || r.stopped) continue;
-      if ((now / ms + 10 * (rank % 10)) % 100 == 0 && !left_.count(rank))
-        to_arbiter(rank, Heartbeat{rank, r.epoch, r.phase, r.waits_for != kNobody, r.waits_for, now});
-      take(rank, members_[rank].tick(now));
-    }
-    if (!arbiter_runs()) return;
-    for (const auto& [rank, message] : std::exchange(held_, {})) broadcast(arbiter_.take(message, now));
-    broadcast(arbiter_.tick(now));
-    if (now / ms % 100 == 0) broadcast({Heartbeat{}});
-  }
-  void to_arbiter(uint32_t rank, const Message& message) {
-    if (!reaches_arbiter(rank)) return;
-    if (!arbiter_runs()) return held_.push_back({rank, message});
-    broadcast(arbiter_.take(message, now));
-  }
-  void take(uint32_t rank, const Reaction& reaction) {
-    if (reaction.verdict) {
-      ranks[rank].verdicts.push_back(*reaction.verdict);
-      ranks[rank].judged_at = now;
-    }
-    for (const Message& message : reaction.to_arbiter) to_arbiter(rank, message);
-  }
-  void broadcast(const std::vector<Message>& messages) {
-    for (const Message& message : messages) {
-      for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
-        if (!ranks[rank].dead && !ranks[rank].stopped && reaches_arbiter(rank) && !left_.count(rank))
-          take(rank, members_[rank].take(message, now));
-      }
-    }
-  }
-
-  Arbiter arbiter_;
-  std::vector<Member> members_;
-  std::vector<std::pair<uint32_t, Message>> held_;
-  std::set<uint32_t> left_;
-  const bool in_rank_0_;
-};
-
-const std::vector<uint32_t> kTwoNodes{0, 0, 0, 0, 1, 1, 1, 1};
+using namespace test;
+using World = VerdictWorld;
 
 TEST(Verdict, LostAtOnce) {
   World world(kTwoNodes);
@@ -160,32 +36,6 @@ TEST(Verdict, OneForEver) {
   world.run(2000 * ms);
   world.expect(FaultKind::kLost, 5);
   EXPECT_FALSE(world.member(1).suspecting());
-}
-
-TEST(Verdict, GoodbyeThenEndIsNotLost) {
-  World world(kTwoNodes);
-  world.run(200 * ms);
-  world.goodbye(5);
-  world.end_of_file(5);
-  world.run(2000 * ms);
-  EXPECT_FALSE(world.any_verdict());
-  EXPECT_TRUE(world.member(2).said_goodbye(5));
-  // Who needs it afterwards is told that it is not there.
-  world.expire(2, 5);
-  EXPECT_LE(world.run_until_judged(), 500 * ms);
-  world.expect(FaultKind::kAbsent, 5);
-}
-
-TEST(Verdict, GoodbyeOfTheArbiter) {
-  World world(kTwoNodes);
-  world.goodbye(0);
-  world.end_of_file(0);
-  world.run(1000 * ms);
-  EXPECT_FALSE(world.any_verdict());
-  world.expire(3, 4);
-  ASSERT_EQ(world.ranks[3].verdicts.size(), 1u);  // nobody can be asked
-  EXPECT_EQ(world.ranks[3].verdicts[0].kind, FaultKind::kAbsent);
-  EXPECT_EQ(world.ranks[3].verdicts[0].culprit, 0u);
 }
 
 TEST(Verdict, StoppedForLong) {
@@ -342,21 +192,6 @@ TEST(Verdict, CutNetworkBothSides) {
   }
 }
 
-TEST(Verdict, CutOffFromALauncher) {
-  World world(kTwoNodes, false);
-  world.run(500 * ms);
-  for (uint32_t rank = 4; rank < 8; ++rank) world.ranks[rank].cut = true;
-  world.run(1000 * ms);
-  world.expire(5, 1);
-  world.expire(6, kNobody);
-  world.run(820 * ms);
-  ASSERT_EQ(world.ranks[5].verdicts.size(), 1u);
-  EXPECT_EQ(world.ranks[5].verdicts[0].culprit, 1u);
-  EXPECT_EQ(world.ranks[5].verdicts[0].kind, FaultKind::kUnreachable);
-  ASSERT_EQ(world.ranks[6].verdicts.size(), 1u);
-  EXPECT_EQ(world.ranks[6].verdicts[0].culprit, 0u);
-}
-
 // One rank of a node is silent, or a whole node of one: not a cut network.
 TEST(Verdict, SilentRanksThatAreNoCut) {
   World one(kTwoNodes);
@@ -374,15 +209,6 @@ TEST(Verdict, SilentRanksThatAreNoCut) {
   single.expire(1, 2);
   single.run_until_judged();
   single.expect(FaultKind::kSilent, 2);
-}
-
-TEST(Verdict, MismatchAtOnce) {
-  World world(kTwoNodes);
-  world.run(100 * ms);
-  world.mismatch(6, 2);
-  EXPECT_EQ(world.run_until_judged(), 0u);
-  world.expect(FaultKind::kMismatch, 2);
-  EXPECT_EQ(world.ranks[0].verdicts[0].detail, "tokens_max");
 }
 
 // Stopped for longer than its wait lasts: it waits again instead of accusing, and nobody accuses it.
@@ -433,19 +259,6 @@ TEST(Verdict, AccusesAfterAShortPauseInALongWait) {
   EXPECT_TRUE(world.expire(3, 5, 3000 * ms));
   EXPECT_LE(world.run_until_judged(), 500 * ms);
   world.expect(FaultKind::kAbsent, 5);
-}
-
-// The launcher is gone: a member alone must still come to an end, at once and without being asked to wait again.
-TEST(Verdict, LauncherGone) {
-  const std::vector<uint32_t> nodes{0, 0, 1, 1};
-  Member member({1, nodes, false}, 0);
-  EXPECT_FALSE(member.arbiter_gone(50 * ms).verdict);
-  const Reaction reaction = member.expired({1, 4, 3, 0, 1}, 5000 * ms, 6000 * ms);
-  EXPECT_FALSE(reaction.wait_again);
-  ASSERT_TRUE(reaction.verdict);
-  EXPECT_EQ(reaction.verdict->culprit, 3u);
-  EXPECT_EQ(reaction.verdict->kind, FaultKind::kUnreachable);
-  EXPECT_FALSE(member.expired({1, 4, 2, 0, 1}, 5000 * ms, 7000 * ms).verdict);  // once
 }
 
 // Any rank, any kind of trouble, any moment of the beat: all survivors name it, within half a second of the suspicion.
@@ -533,17 +346,6 @@ TEST(Verdict, WhatIsNoRankIsIgnored) {
   const std::vector<Message> said = arbiter.take(Heartbeat{1, 1, 1, true, 77}, 200 * ms);
   ASSERT_EQ(said.size(), 1u);
   EXPECT_EQ(std::get<Verdict>(said[0]).culprit, 1u);
-}
-
-TEST(Verdict, ArbiterThatWasStoppedHoldsNothingAgainstOthers) {
-  Arbiter arbiter({0, 0, 0});
-  arbiter.start(0);
-  arbiter.tick(100 * ms);
-  EXPECT_TRUE(arbiter.take(Suspicion{1, 1, 2, 0, 1}, 5000 * ms).empty());
-  EXPECT_TRUE(arbiter.tick(5010 * ms).empty());
-  const std::vector<Message> said = arbiter.take(Heartbeat{2, 0, 0, false, kNobody}, 5100 * ms);
-  ASSERT_EQ(said.size(), 1u);
-  EXPECT_EQ(std::get<Verdict>(said[0]).kind, FaultKind::kAbsent);
 }
 
 TEST(Fault, IsASentence) {

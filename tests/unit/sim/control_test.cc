@@ -190,9 +190,9 @@ TEST(SimControl, CutTellsBothSides) {
     for (uint32_t rank = 0; rank < 8; ++rank) world.expire(rank, (rank + 4) % 8);
     world.run(2000 * ms);
     world.expect({0, 1, 2, 3}, {FaultKind::kUnreachable, 4, ""}, 500 * ms);
-    // With a launcher's arbiter on the far side each of them speaks for itself, of the one it waits for.
-    for (uint32_t rank = 4; rank < 8; ++rank)
-      world.expect({rank}, {FaultKind::kUnreachable, in_rank_0 ? 0 : rank - 4, ""}, kOwnViewNs);
+    // With a launcher's arbiter on the far side nobody can judge, and nothing tells a cut from its death.
+    const Verdict far{in_rank_0 ? FaultKind::kUnreachable : FaultKind::kRendezvous, in_rank_0 ? 0 : kNobody, ""};
+    world.expect({4, 5, 6, 7}, far, kOwnViewNs);
   });
 }
 
@@ -242,21 +242,57 @@ TEST(SimControl, GoodbyeIsNoLoss) {
     EXPECT_TRUE(world.nobody_told());
     EXPECT_TRUE(world.control.said_goodbye(5, 0));
     world.since = world.time.now();
-    world.expire(5, 0);
+    world.waits(5, 0, 2);  // in a call that it has not made
     world.run(1000 * ms);
     // If it took the arbiter along there is nobody to tell the others.
-    world.expect(in_rank_0 ? std::set<uint32_t>{5} : world.all_but({0}), {FaultKind::kAbsent, 0, ""}, 500 * ms);
+    world.expect(in_rank_0 ? std::set<uint32_t>{5} : world.all_but({0}), {FaultKind::kAbsent, 0, ""}, 110 * ms);
     EXPECT_EQ(world.told.size(), in_rank_0 ? 1u : 7u);
   });
 }
 
-TEST(SimControl, MismatchAtOnce) {
+TEST(SimControl, TheMinorityIsNamed) {
   for_each_world([](World& world, bool) {
     world.control.mismatch(6, 2, "hidden");
-    world.run(1 * ms);
-    world.expect(world.all_but({}), {FaultKind::kMismatch, 2, ""}, 200'000);
+    world.control.mismatch(1, 6, "hidden");
+    world.run(500 * ms);
+    world.expect(world.all_but({}), {FaultKind::kMismatch, 6, ""}, 480 * ms);
     EXPECT_EQ(world.control.verdict(0).detail, "hidden");
   });
+}
+
+TEST(SimControl, AWithdrawalIsAnswered) {
+  for_each_world([](World& world, bool) {
+    uint32_t answers = 0;
+    world.control.on_answer([&](uint32_t rank) { answers += rank == 3; });
+    world.run(1000 * ms);
+    world.expire(3, 4);
+    world.control.withdraw(3);
+    EXPECT_TRUE(world.control.suspecting(3));
+    world.run(1 * ms);
+    EXPECT_FALSE(world.control.suspecting(3));
+    EXPECT_EQ(answers, 1u);
+    world.run(2000 * ms);
+    EXPECT_TRUE(world.nobody_told());
+  });
+}
+
+// Killed or stopped, with a suspicion open or not: the same on all.
+TEST(SimControl, TheLaunchersEndIsItsOwnKind) {
+  for (const bool open : {false, true}) {
+    for (const bool stopped : {false, true}) {
+      World world(11, false);
+      world.run(300 * ms);
+      if (stopped) world.control.stop_launcher();
+      world.run(kDeadlineNs);
+      world.since = world.time.now();
+      if (open || stopped)
+        for (const uint32_t rank : {0u, 3u, 5u}) world.expire(rank, (rank + 3) % 8);
+      if (!stopped) world.control.end_launcher();
+      world.run(1000 * ms);
+      const std::set<uint32_t> who = stopped ? std::set<uint32_t>{0, 3, 5} : world.all_but({});
+      world.expect(who, {FaultKind::kRendezvous, kNobody, ""}, stopped ? kOwnViewNs : 1 * ms);
+    }
+  }
 }
 
 TEST(SimControl, ClosedDoesNothing) {

@@ -34,5 +34,18 @@ TEST_P(ScenarioWorlds, PassAndReplay) {
 INSTANTIATE_TEST_SUITE_P(Ours, ScenarioWorlds, testing::ValuesIn(small_scenarios()),
                          [](const auto& info) { return info.param; });
 
+// Nodes of 4 and 3 have more sources than nodes of 4 and 4, so survivors of a small group need larger regions than all.
+TEST(Worlds, SurvivorsMayNeedMoreRoom) {
+  Scenario scenario = read_scenario("dead_rank");
+  scenario.slab_rows.assign(scenario.ranks, 100);
+  World world;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    WorldOptions options;
+    options.seed = seed;
+    const WorldResult result = world.run(scenario, options);
+    EXPECT_TRUE(result.passed()) << "seed " << seed << ": " << result.violation.what;
+  }
+}
+
 }  // namespace
 }  // namespace transload

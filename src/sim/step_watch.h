@@ -1,0 +1,38 @@
+// Nothing can end a warp that never gives up its turn: a watch ends the process, and says which world it was.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace transload {
+
+class StepWatch {
+ public:
+  // `who` is called by another thread, while the step that does not end still runs.
+  StepWatch(uint64_t limit_ms, std::function<std::string()> who);
+  ~StepWatch();
+  StepWatch(const StepWatch&) = delete;
+  StepWatch& operator=(const StepWatch&) = delete;
+
+  void step() { ++steps_; }
+  // Between worlds no step is due.
+  void rest(bool rests) { rests_ = rests; }
+
+ private:
+  void watch();
+
+  const uint64_t limit_ms_;
+  const std::function<std::string()> who_;
+  std::atomic<uint64_t> steps_{0};
+  std::atomic<bool> rests_{true};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+}  // namespace transload
