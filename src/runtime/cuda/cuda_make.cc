@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "kernels/near.h"
 #include "runtime/cuda/cuda_group.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
@@ -24,7 +25,7 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     load_kernels();
   });
   control->gather("ready");
-  watcher_ = std::thread([this] { watch(); });
+  watcher_ = start_thread([this] { watch(); });
 }
 
 void CudaGroup::take_device() {
