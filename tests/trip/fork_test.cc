@@ -1,5 +1,6 @@
 // Copies of a process that has groups (fork), as data loaders are: whatever they do, the group is the original's.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,6 +111,18 @@ TEST(Fork, ACopyFreesALease) {
               }),
               0);
     static_cast<char*>(lease.data())[0] = 1;
+  });
+}
+
+// Pages that a copy mapped would live as long as it does, and it could store into them.
+TEST(Fork, ACopyDoesNotMapTheGroupsMemory) {
+  if (on_gpus()) GTEST_SKIP() << "ranks are on GPUs, and CUDA is not to be copied";
+  run_team(world_of({2}), [](Group& group, uint32_t) {
+    const Lease lease = group.lease(2 << 12);
+    char* const page = static_cast<char*>(lease.data()) + (-reinterpret_cast<uintptr_t>(lease.data()) & 4095);
+    const auto mapped = [&] { return ::msync(page, 4096, MS_ASYNC) == 0; };
+    EXPECT_TRUE(mapped());
+    EXPECT_EQ(in_a_copy([&] { return int(mapped()); }), 0);
   });
 }
 
