@@ -10,11 +10,11 @@ namespace transload {
 
 // Where ranks meet: a small server that gathers addresses when a group is made and afterwards carries heartbeats and
 // verdicts. A launcher may run one for its ranks; otherwise rank 0 does, inside its own process. Its threads end with
-// the object.
+// the object, and groups that still use it are faulted.
 class Rendezvous {
  public:
-  // Listens on `address` ("0.0.0.0" for all interfaces). Port 0: any free one. Throws Error{kInvalidArgument} if it
-  // cannot.
+  // Listens on `address` ("0.0.0.0" or "::" for all interfaces, IPv4 and IPv6). Port 0: any free one. Throws
+  // Error{kInvalidArgument} if it cannot.
   explicit Rendezvous(const std::string& address = "127.0.0.1", uint16_t port = 0);
   ~Rendezvous();
   Rendezvous(const Rendezvous&) = delete;
@@ -34,7 +34,7 @@ using AllGather = std::function<void(const void* mine, size_t bytes, void* all)>
 struct Bootstrap {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string host = "127.0.0.1";  // of the rendezvous
+  std::string host = "127.0.0.1";  // of the rendezvous: a name, or an address of IPv4 or IPv6
   uint16_t port = 0;               // of the rendezvous; 0: an all_gather must be given
   bool serve = false;              // run the rendezvous here, on host:port (rank 0 under a launcher)
   AllGather all_gather;            // optional: a caller's own; then rank 0 runs a rendezvous at a free port

@@ -65,6 +65,9 @@ struct Decision {
   std::string why;
 };
 
+// A group belongs to the process that made it. In a copy (fork) every call is refused, freeing it does nothing, and its
+// memory and leases are not there.
+//
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
 //
 // On GPUs one thread may also call several ranks of a group, one after another on streams of their own: calls do not
@@ -114,6 +117,8 @@ class Group {
   struct Impl;
 
  private:
+  Impl& mine(const char* operation) const;
+
   std::unique_ptr<Impl> impl_;
 };
 

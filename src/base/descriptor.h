@@ -1,27 +1,32 @@
-// A file descriptor with one owner.
+// A file descriptor with one owner. Copies of the process (fork) do not have it.
 #pragma once
 #include <unistd.h>
 
 #include <utility>
+
+#include "base/fork.h"
 
 namespace transload {
 
 class Descriptor {
  public:
   Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
+  explicit Descriptor(int fd) { reset(fd); }
   ~Descriptor() { reset(); }
   Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.fd_, -1));
+    if (this != &other) {
+      reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
     return *this;
   }
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1) {
-    if (fd_ >= 0) ::close(fd_);
+    if (fd_ >= 0 && keep_in_copies(fd_)) ::close(fd_);
     fd_ = fd;
+    if (fd_ >= 0) close_in_copies(fd_);
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "base/math.h"
 #include "transload/status.h"
@@ -87,7 +88,9 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes) {
 
 Lease::Block::~Block() {
   if (!data) return;
-  if (arena)
+  if (arena && !arena->origin_.here())
+    abandon(std::move(arena));  // another thread may have held its lock when this copy was made
+  else if (arena)
     arena->give_back(data);
   else
     ::operator delete(data, std::align_val_t(kLeaseAlign));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/fork.h"
 #include "transload/lease.h"
 
 namespace transload {
@@ -33,6 +34,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
   char* base_;
   size_t bytes_;
   std::shared_ptr<void> owner_;
+  const Origin origin_;
   mutable std::mutex mutex_;
   std::map<const char*, size_t> taken_;
   bool closed_ = false;

@@ -1,13 +1,13 @@
 // The member's side of the control channel: see control.h.
 #include "runtime/control.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/thread.h"
+#include "runtime/address.h"
 #include "runtime/fault.h"
+#include "transport/scaleup/shm/host.h"
 
 namespace transload {
 
@@ -46,7 +46,7 @@ Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<u
   const uint64_t entered = now_ns();
   point_ = find_meeting_point(bootstrap_, deadline_ms_);
   join(entered);
-  start_thread();
+  thread_ = start_thread([this] { run(); });
 }
 
 Control::~Control() {
@@ -62,7 +62,7 @@ Control::~Control() {
 // Dials until the rendezvous is there and everybody has come. A server that goes away meanwhile belonged to an earlier
 // group of rank 0's process: the next one comes.
 void Control::join(uint64_t entered) {
-  const uint64_t until = entered + deadline_ms_ * kMillisecondNs;
+  uint64_t until = entered + deadline_ms_ * kMillisecondNs;
   uint64_t refused_since = 0;
   uint64_t pause = 10 * kMillisecondNs;
   while (true) {
@@ -76,26 +76,38 @@ void Control::join(uint64_t entered) {
     if (refused_ && (now - refused_since >= kRefusedNs || now >= until)) throw Error(Code::kInvalidArgument, why_not_);
     if (now >= until) break;
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(pause, until - now)));
+    if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // stopped
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
-  const std::string where = point_.hosts.front() + ":" + std::to_string(point_.port);
+  const std::string where = with_port(point_.hosts.front(), point_.port);
   Fault fault = this->fault({FaultKind::kAbsent, 0, "no rendezvous at " + where + ": " + why_not_}, "create", entered);
   fault.waiting_for = "the rendezvous at " + where;
   throw Error(fault);
 }
 
-Control::Joined Control::try_join(const std::string& host, uint64_t until) {
+// While this process was stopped its deadline was, too.
+FrameSocket::Got Control::answer(FrameType& type, std::string& body, uint64_t& until) {
+  while (true) {
+    const uint64_t asked = now_ns();
+    const FrameSocket::Got got = socket_.receive(type, body, std::min(until + kGraceNs, asked + kHeartbeatNs));
+    const uint64_t now = now_ns();
+    if (now - asked >= kSilenceNs) until += now - asked;
+    if (got != FrameSocket::Got::kNothing || now >= until + kGraceNs) return got;
+  }
+}
+
+Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
   const uint64_t entered = now_ns();
   const uint64_t dial_until = point_.hosts.size() > 1 ? std::min(until, entered + kDialNs) : until;
   if (!socket_.dial(host, point_.port, dial_until, why_not_)) return Joined::kRetry;
   const uint64_t left_ms = until > entered ? (until - entered) / kMillisecondNs : 0;
-  const Hello hello{bootstrap_.name, bootstrap_.rank,   bootstrap_.ranks,
-                    point_.server,   uint32_t(left_ms), node_of_rank_};
+  const Hello hello{bootstrap_.name,          bootstrap_.rank,   bootstrap_.ranks, point_.server,
+                    process_identity().nonce, uint32_t(left_ms), node_of_rank_,    point_.note};
   if (!socket_.send(pack(hello), until)) return Joined::kRetry;
   FrameType type{};
   std::string body;
   while (true) {
-    const FrameSocket::Got got = socket_.receive(type, body, until + kGraceNs);
+    const FrameSocket::Got got = answer(type, body, until);
     if (got == FrameSocket::Got::kEnd) {
       why_not_ = "it closed the connection";
       return Joined::kRetry;
@@ -127,17 +139,8 @@ Control::Joined Control::try_join(const std::string& host, uint64_t until) {
       return Joined::kYes;
     }
     throw Error(Code::kInvalidArgument,
-                "what listens at " + host + ":" + std::to_string(point_.port) + " is not a rendezvous of this version");
+                "what listens at " + with_port(host, point_.port) + " is not a rendezvous of this version");
   }
-}
-
-void Control::start_thread() {
-  // Signals of the process belong to its other threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 // Lets the member act under the lock, then does what it asks for without it.
@@ -260,8 +263,9 @@ void Control::take_gathered(Gathered gathered) {
 }
 
 std::vector<std::string> Control::gather(const std::string& mine, const char* operation) {
-  check(mine.size() <= kGatherBytesMax, "gather: " + std::to_string(mine.size()) + " bytes of one rank, but at most " +
-                                            std::to_string(kGatherBytesMax));
+  const size_t most = gather_bytes_max(bootstrap_.ranks);
+  check(mine.size() <= most, "gather: " + std::to_string(mine.size()) + " bytes of one rank, but at most " +
+                                 std::to_string(most) + " with " + std::to_string(bootstrap_.ranks) + " ranks");
   const uint64_t entered = now_ns();
   uint64_t since = entered;
   std::unique_lock lock(mutex_);
@@ -298,7 +302,7 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
 std::string Control::local_address() const {
   std::lock_guard lock(mutex_);
   const std::string here = socket_.here();
-  const bool same_host = here == socket_.there() || here.rfind("127.", 0) == 0 || here == "::1";
+  const bool same_host = here == socket_.there() || is_loopback(here);
   return same_host && !reach_.empty() ? reach_ : here;
 }
 

@@ -70,8 +70,8 @@ class Control {
   enum class Joined : uint8_t { kYes, kRetry };
 
   void join(uint64_t entered);
-  Joined try_join(const std::string& host, uint64_t until);
-  void start_thread();
+  Joined try_join(const std::string& host, uint64_t& until);
+  FrameSocket::Got answer(FrameType& type, std::string& body, uint64_t& until);
   void run();
   void outlive_arbiter();
   void hear(FrameType type, const std::string& body);

@@ -64,7 +64,8 @@ Suspicion read_suspicion(ByteReader& from) {
 
 std::string pack(const Hello& hello) {
   ByteWriter body;
-  body.u32(kControlMagic).u64(hello.server).u32(hello.rank).u32(hello.ranks).u32(hello.deadline_ms).text(hello.name);
+  body.u32(kControlMagic).u64(hello.server).u64(hello.process).u32(hello.rank).u32(hello.ranks).u32(hello.deadline_ms);
+  body.text(hello.name).text(hello.note);
   for (uint32_t node : hello.node_of_rank) body.u32(node);
   return frame(FrameType::kHello, body.take());
 }
@@ -114,13 +115,16 @@ std::optional<Hello> unpack_hello(std::string_view body) {
   Hello hello;
   if (reader.u32() != kControlMagic) return std::nullopt;
   hello.server = reader.u64();
+  hello.process = reader.u64();
   hello.rank = reader.u32();
   hello.ranks = reader.u32();
   hello.deadline_ms = reader.u32();
   hello.name = reader.text();
+  hello.note = reader.text();
   if (!reader.ok() || hello.ranks == 0 || hello.ranks > kControlRanksMax || hello.rank >= hello.ranks)
     return std::nullopt;
-  if (hello.name.size() > kNameBytesMax || reader.left() != 4 * size_t(hello.ranks)) return std::nullopt;
+  if (hello.name.size() > kNameBytesMax || hello.note.size() > kNoteBytesMax) return std::nullopt;
+  if (reader.left() != 4 * size_t(hello.ranks)) return std::nullopt;
   for (uint32_t rank = 0; rank < hello.ranks; ++rank) {
     hello.node_of_rank.push_back(reader.u32());
     if (hello.node_of_rank.back() >= hello.ranks) return std::nullopt;

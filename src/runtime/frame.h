@@ -1,5 +1,6 @@
 // The frames of the control channel: a length, a type, a body. Lengths are bounded and bodies checked on both sides.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,10 +14,16 @@ namespace transload {
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": version 1 of this protocol
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
-constexpr size_t kGatherBytesMax = 1 << 20;  // of one rank, in one round
-constexpr size_t kFrameHeadBytes = 5;        // u32 length of the body, u8 type
+constexpr size_t kGatherBytesMax = 1 << 20;    // of one rank, in one round
+constexpr size_t kRoundBytesMax = 64 << 20;    // of all ranks
+constexpr size_t kMessageBytesMax = 64 << 10;  // of a Message
+constexpr size_t kNoteBytesMax = 1 << 10;      // of a Hello's note
+constexpr size_t kFrameHeadBytes = 5;          // u32 length of the body, u8 type
 constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
+
+// What each rank of a group of so many may say in one round.
+constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
 
 enum class FrameType : uint8_t {
   kHello = 1,  // member -> server: who I am
@@ -32,9 +39,11 @@ struct Hello {
   std::string name;
   uint32_t rank = 0;
   uint32_t ranks = 0;
-  uint64_t server = 0;  // the server that I mean; 0: any
+  uint64_t server = 0;   // the server that I mean; 0: any
+  uint64_t process = 0;  // the nonce of mine: does the server live in it?
   uint32_t deadline_ms = 0;
   std::vector<uint32_t> node_of_rank;
+  std::string note = {};  // what I know that may keep others from coming
 };
 
 struct Refused {

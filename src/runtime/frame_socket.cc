@@ -1,22 +1,27 @@
 // Frames over one TCP socket: see frame_socket.h.
 #include "runtime/frame_socket.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 
 #include "base/clock.h"
+#include "runtime/address.h"
+#include "transload/status.h"
+#include "transport/scaleup/shm/host.h"
 
 namespace transload {
 
 namespace {
+
+constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address of a name, if there are others to try
 
 // True once `fd` is ready for `events`; false at the deadline.
 bool wait_for(int fd, short events, uint64_t until) {
@@ -29,16 +34,6 @@ bool wait_for(int fd, short events, uint64_t until) {
     if (count < 0 && errno != EINTR) return true;  // the next call on it tells what is wrong
     if (now_ns() >= until) return false;
   }
-}
-
-std::string text_of(const sockaddr_storage& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address.ss_family == AF_INET) {
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(address).sin_addr, text, sizeof text);
-  } else if (address.ss_family == AF_INET6) {
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(address).sin6_addr, text, sizeof text);
-  }
-  return text;
 }
 
 }  // namespace
@@ -55,13 +50,20 @@ bool FrameSocket::dial(const std::string& host, uint16_t port, uint64_t until, s
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    if (connect_to(*at, until, why)) return true;
+    const uint64_t most = at->ai_next != nullptr ? std::min(until, now_ns() + kDialNs) : until;
+    if (connect_to(*at, most, why)) return true;
+    const std::string address = text_of(at->ai_addr);
+    if (address != host) why = address + ": " + why;
   }
   return false;
 }
 
 bool FrameSocket::connect_to(const addrinfo& address, uint64_t until, std::string& why) {
   Descriptor fd(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd && (errno == EMFILE || errno == ENFILE)) {
+    throw Error(Code::kOutOfMemory,
+                std::string("control socket: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
+  }
   if (!fd) {
     why = std::strerror(errno);
     return false;
@@ -152,13 +154,15 @@ void FrameSocket::shut_down() {
 std::string FrameSocket::here() const {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  return ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0 ? text_of(address) : "";
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  return ::getsockname(fd_.get(), at, &size) == 0 ? text_of(at) : "";
 }
 
 std::string FrameSocket::there() const {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  return ::getpeername(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0 ? text_of(address) : "";
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  return ::getpeername(fd_.get(), at, &size) == 0 ? text_of(at) : "";
 }
 
 }  // namespace transload

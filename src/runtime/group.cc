@@ -134,44 +134,66 @@ Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "group: out of memory");
 }
-Group::~Group() = default;
-uint32_t Group::rank() const { return impl_->plan().map.me; }
-const GroupOptions& Group::options() const { return impl_->plan().options; }
+
+Group::~Group() {
+  if (impl_ && !impl_->origin.here()) abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
+}
+
+// Everything but freeing it is for the process that made it: a copy's words would be heard in its name.
+Group::Impl& Group::mine(const char* operation) const {
+  if (!impl_->origin.here())
+    throw Error(
+        Code::kInvalidArgument,
+        std::string(operation) + ": called in a fork of the process that made the group, must be called in that one");
+  return *impl_;
+}
+
+uint32_t Group::rank() const { return mine("rank").plan().map.me; }
+const GroupOptions& Group::options() const { return mine("options").plan().options; }
+
 DispatchOutputs Group::dispatch(const DispatchInputs& inputs) {
-  impl_->refuse_if_faulted();
-  return impl_->dispatch(inputs);
+  Impl& impl = mine("dispatch");
+  impl.refuse_if_faulted();
+  return impl.dispatch(inputs);
 }
+
 CombineOutputs Group::combine(const CombineInputs& inputs) {
-  impl_->refuse_if_faulted();
-  return impl_->combine(inputs);
+  Impl& impl = mine("combine");
+  impl.refuse_if_faulted();
+  return impl.combine(inputs);
 }
-Lease Group::lease(size_t bytes) { return impl_->plan().lease(bytes); }
-std::vector<Decision> Group::decisions() const { return impl_->plan().decisions; }
-std::vector<std::string> Group::gather(const std::string& mine) {
-  impl_->refuse_if_faulted();
-  return impl_->control->gather(mine, "gather");
+
+Lease Group::lease(size_t bytes) { return mine("lease").plan().lease(bytes); }
+std::vector<Decision> Group::decisions() const { return mine("decisions").plan().decisions; }
+
+std::vector<std::string> Group::gather(const std::string& text) {
+  Impl& impl = mine("gather");
+  impl.refuse_if_faulted();
+  return impl.control->gather(text, "gather");
 }
 
 void Group::wait(const Stream& stream) {
-  impl_->refuse_if_faulted();
-  impl_->wait(stream);
+  Impl& impl = mine("wait");
+  impl.refuse_if_faulted();
+  impl.wait(stream);
 }
 
 DispatchReport Group::report(const Handle& handle, const Stream& stream) {
-  impl_->refuse_if_faulted();
-  return impl_->report(handle, stream);
+  Impl& impl = mine("report");
+  impl.refuse_if_faulted();
+  return impl.report(handle, stream);
 }
 
 std::vector<uint32_t> Group::local_experts() const {
-  std::vector<uint32_t> mine;
-  const Placement& experts = impl_->plan().experts;
-  for (uint32_t e = 0; e < experts.experts; ++e)
-    if (experts.owner[e] == impl_->plan().map.me) mine.push_back(e);
-  return mine;
+  GroupPlan& plan = mine("local_experts").plan();
+  std::vector<uint32_t> local;
+  for (uint32_t e = 0; e < plan.experts.experts; ++e)
+    if (plan.experts.owner[e] == plan.map.me) local.push_back(e);
+  return local;
 }
 
-MemoryReport Group::memory() const { return impl_->memory(); }
-std::string Group::scale_up_name() const { return impl_->scale_up_name(); }
-std::string Group::scale_out_name() const { return impl_->scale_out_name(); }
+MemoryReport Group::memory() const { return mine("memory").memory(); }
+std::string Group::scale_up_name() const { return mine("scale_up_name").scale_up_name(); }
+std::string Group::scale_out_name() const { return mine("scale_out_name").scale_out_name(); }
 
 }  // namespace transload

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fork.h"
 #include "runtime/control.h"
 #include "runtime/group_plan.h"
 #include "transload/group.h"
@@ -29,6 +30,7 @@ struct Group::Impl {
   virtual std::string scale_up_name() const = 0;
   virtual std::string scale_out_name() const = 0;
 
+  const Origin origin;
   std::unique_ptr<Control> control;
 
  protected:

@@ -1,15 +1,12 @@
 // Finding the rendezvous: a launcher's address, or one that rank 0 gathers through the caller's own function.
 #include "runtime/meeting_point.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "runtime/address.h"
+#include "runtime/frame.h"
 #include "transload/status.h"
 #include "transport/scaleup/shm/host.h"
 
@@ -27,30 +24,6 @@ struct Card {
   uint64_t server;
   uint64_t port;
 };
-
-bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
-
-bool is_address(const std::string& host) {
-  in_addr v4;
-  in6_addr v6;
-  return ::inet_pton(AF_INET, host.c_str(), &v4) == 1 || ::inet_pton(AF_INET6, host.c_str(), &v6) == 1;
-}
-
-// This host's IPv4 addresses but the loopback's.
-std::vector<std::string> own_addresses() {
-  std::vector<std::string> addresses;
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return addresses;
-  for (const ifaddrs* at = all; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || at->ifa_addr->sa_family != AF_INET) continue;
-    if ((at->ifa_flags & IFF_UP) == 0 || (at->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    char text[INET_ADDRSTRLEN];
-    const auto* address = reinterpret_cast<const sockaddr_in*>(at->ifa_addr);
-    if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) addresses.push_back(text);
-  }
-  ::freeifaddrs(all);
-  return addresses;
-}
 
 template <size_t n>
 void put_text(char (&to)[n], const std::string& text) {
@@ -74,10 +47,11 @@ std::vector<std::string> words_of(const char* text) {
 // Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
 void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
   try {
-    point.served = shared_server({"0.0.0.0", 0, true}, 0);
+    point.served = shared_server({kAllInterfaces, 0}, 0);
     card.port = point.served->port();
     card.server = point.served->number();
-    std::string addresses = is_loopback(bootstrap.host) ? "" : bootstrap.host;
+    const std::string host = bare_host(bootstrap.host);
+    std::string addresses = is_loopback(host) ? "" : host;
     for (const std::string& address : own_addresses()) {
       if (addresses.size() + address.size() + 2 < sizeof card.addresses) addresses += " " + address;
     }
@@ -102,10 +76,41 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   const bool one_host = std::all_of(cards.begin(), cards.end(),
                                     [&](const Card& card) { return std::strcmp(card.host, first.host) == 0; });
   point.hosts = words_of(first.addresses);
-  if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1"};
+  if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
   point.port = uint16_t(first.port);
   point.server = first.server;
   return point;
+}
+
+std::string listed(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text.empty() ? "none" : text;
+}
+
+// The others dial the host's name. If it does not lead here, only this rank can tell.
+std::string doubt_of(const std::string& host) {
+  const std::vector<std::string> named = addresses_of(host);
+  if (named.empty() || std::any_of(named.begin(), named.end(), is_own)) return "";
+  const std::string text = "no other rank came: bootstrap.host (MASTER_ADDR) is " + host + ", " + listed(named) +
+                           ", but rank 0 listens on another host, " + listed(own_addresses());
+  return text.substr(0, kNoteBytesMax);
+}
+
+void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point) {
+  // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
+  const std::string& host = point.hosts.front();
+  const std::string address = host == "localhost" ? "127.0.0.1" : is_address(host) ? host : kAllInterfaces;
+  if (is_address(host) && !is_own(host))
+    throw Error(Code::kInvalidArgument, "bootstrap.host (MASTER_ADDR): " + host +
+                                            ", must be an address of rank 0's host, which has " +
+                                            listed(own_addresses()));
+  if (address == kAllInterfaces) point.note = doubt_of(host);
+  point.served = shared_server({address, bootstrap.port}, std::min(deadline_ms, kPortPatienceMs));
+  point.server = point.served->number();
+  if (address != kAllInterfaces) return;
+  if (!point.note.empty()) point.hosts.clear();
+  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // if it has no name here
 }
 
 }  // namespace
@@ -113,24 +118,18 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
 MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms) {
   if (bootstrap.port == 0 && bootstrap.all_gather) return gather_meeting_point(bootstrap);
   MeetingPoint point;
-  point.hosts = {bootstrap.host};
+  point.hosts = {bare_host(bootstrap.host)};
   point.port = bootstrap.port;
   if (bootstrap.port == 0) {
     if (bootstrap.ranks > 1)
       throw Error(Code::kInvalidArgument,
                   "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port");
-    point.served = shared_server({"127.0.0.1", 0, true}, 0);
+    point.served = shared_server({"127.0.0.1", 0}, 0);
     point.hosts = {"127.0.0.1"};
     point.port = point.served->port();
     point.server = point.served->number();
   } else if (bootstrap.serve) {
-    // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
-    std::string address = "0.0.0.0";
-    if (bootstrap.host == "localhost") address = "127.0.0.1";
-    if (is_address(bootstrap.host)) address = bootstrap.host;
-    point.served = shared_server({address, bootstrap.port, true}, std::min(deadline_ms, kPortPatienceMs));
-    point.server = point.served->number();
-    if (address == "0.0.0.0") point.hosts.push_back("127.0.0.1");  // if the name cannot be resolved here
+    serve(bootstrap, deadline_ms, point);
   }
   return point;
 }

@@ -16,6 +16,7 @@ struct MeetingPoint {
   uint16_t port = 0;
   uint64_t server = 0;                       // its number; 0: any
   std::shared_ptr<RendezvousServer> served;  // by this process
+  std::string note;                          // what this rank knows that may keep others from coming
 };
 
 // Opens the server if this rank is to serve. With a caller's all_gather and no port it is collective.

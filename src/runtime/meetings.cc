@@ -2,6 +2,7 @@
 #include "runtime/meetings.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace transload {
 
@@ -24,23 +25,59 @@ bool own_up(Message& message, uint32_t rank) {
 
 }  // namespace
 
-void Meetings::opened(uint64_t connection, Ends ends, uint64_t now) {
+// While this process was stopped nobody could be heard: that time is nobody's fault. Ticks come as long as anybody is
+// here, so a gap without any says that it was.
+void Meetings::notice_own_stop(uint64_t now) {
+  const uint64_t gap = now - std::exchange(last_now_, now);
+  if (gap < kSilenceNs) return;
+  for (const auto& party : parties_) {
+    party->expires_at += gap;
+    party->round.expires_at += gap;
+    party->judged_at += party->judged() ? gap : 0;
+    for (auto& [rank, unserved] : party->unserved) unserved.since += gap;
+  }
+  for (auto& [connection, guest] : guests_) guest.since += gap;
+}
+
+Meetings::Letters Meetings::opened(uint64_t connection, Ends ends, uint64_t now) {
+  notice_own_stop(now);
+  Letters letters;
   Guest guest;
   guest.ends = std::move(ends);
   guest.since = now;
   guests_.emplace(connection, std::move(guest));
+  strangers_.insert(connection);
+  if (strangers_.size() > kStrangersMax) letters.push_back({*strangers_.begin(), nullptr, true, false});
+  return letters;
 }
 
-size_t Meetings::frame_bytes_max(uint64_t connection) const {
+size_t Meetings::frame_bytes_max(uint64_t connection, FrameType type) const {
   const auto guest = guests_.find(connection);
-  return guest != guests_.end() && guest->second.party ? kFrameBytesMax : kHelloBytesMax;
+  if (guest == guests_.end()) return 0;
+  if (!guest->second.party) return kHelloBytesMax;
+  if (type == FrameType::kMessage) return kMessageBytesMax;
+  return type == FrameType::kGather ? gather_bytes_max(guest->second.party->ranks) + kFrameBytesMax - kGatherBytesMax
+                                    : 0;
+}
+
+// One round, which a member has read before it takes part in the next one, and what is told meanwhile.
+size_t Meetings::waiting_bytes_max(uint64_t connection) const {
+  const auto guest = guests_.find(connection);
+  if (guest == guests_.end() || !guest->second.party) return kMessageBytesMax;
+  const uint32_t ranks = guest->second.party->ranks;
+  return ranks * (gather_bytes_max(ranks) + 64) + 2 * kMessageBytesMax;
 }
 
 bool Meetings::pending() const {
   return std::any_of(parties_.begin(), parties_.end(), [](const auto& party) { return party->arbiter.pending(); });
 }
 
+bool Meetings::in_use() const {
+  return std::any_of(parties_.begin(), parties_.end(), [](const auto& party) { return party->came > party->gone; });
+}
+
 Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now) {
+  notice_own_stop(now);
   const auto found = guests_.find(connection);
   if (found == guests_.end()) return {};
   Guest& guest = found->second;
@@ -83,31 +120,47 @@ Meetings::Letters Meetings::hello(uint64_t connection, const Hello& hello, uint6
   std::shared_ptr<Party> party;
   if (const std::optional<Refused> refused = place_for(hello, now, party))
     return {letter(connection, pack(*refused), true)};
+  Guest& guest = guests_.at(connection);
+  if (!guest.ends.unserved.empty()) return turn_away(connection, hello, party.get(), now);
   if (!party) {
     party = std::make_shared<Party>(hello);
     party->expires_at = now + hello.deadline_ms * kMillisecondNs;
     parties_.push_back(party);
     current_[hello.name] = party;
   }
-  Guest& guest = guests_.at(connection);
   guest.party = party;
-  return seat(guest, connection, hello.rank, now);
+  strangers_.erase(connection);
+  return seat(guest, connection, hello, now);
 }
 
-Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, uint32_t rank, uint64_t now) {
+// It came, and cannot be served: it is told, and if it stays so, all who wait for it are.
+Meetings::Letters Meetings::turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now) {
+  const std::string& why = guests_.at(connection).ends.unserved;
+  if (party == nullptr) return {letter(connection, pack(Refused{true, why}), true)};
+  if (party->judged()) return {letter(connection, pack(Message(party->arbiter.verdict())), true)};
+  party->unserved.try_emplace(hello.rank, Unserved{why, now});
+  return {letter(connection, pack(Refused{true, why}), true)};
+}
+
+Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, const Hello& hello, uint64_t now) {
   Letters letters;
   Party& party = *guest.party;
-  guest.rank = rank;
-  Place& place = party.places[rank];
+  guest.rank = hello.rank;
+  Place& place = party.places[hello.rank];
   place.seat = Seat::kHere;
   place.connection = connection;
   ++party.came;
+  party.unserved.erase(hello.rank);
+  if (hello.rank == 0) {
+    party.served_by_rank_0 = hello.process != 0 && hello.process == options_.process;
+    party.note = hello.note;
+  }
   if (party.judged()) {
     letters.push_back(letter(connection, pack(Message(party.arbiter.verdict()))));
   } else if (party.full()) {
     party.arbiter.start(now);
     party.beat_at = now;
-    to_all(party, pack(Welcome{options_.in_rank_0}), false, letters);
+    to_all(party, pack(Welcome{party.served_by_rank_0}), false, letters);
   }
   return letters;
 }
@@ -115,23 +168,22 @@ Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, uint32_t ran
 Meetings::Letters Meetings::gather(Guest& guest, Gather gather, uint64_t now) {
   Letters letters;
   Party& party = *guest.party;
-  Place& place = party.places[guest.rank];
   if (party.judged()) return letters;
-  if (!party.full() || gather.round != place.rounds) return {{place.connection, nullptr, true, false}};
-  ++place.rounds;
-  Round& round = party.rounds[gather.round];
-  if (round.count == 0) {
-    round.parts.resize(party.ranks);
-    round.expires_at = now + gather.deadline_ms * kMillisecondNs;
-  }
+  Round& round = party.round;
+  if (round.parts.empty()) round.parts.resize(party.ranks);
+  // Nobody is further than the others: what would have to be kept for them has no end.
+  if (!party.full() || gather.round != party.rounds || round.parts[guest.rank] ||
+      gather.mine.size() > gather_bytes_max(party.ranks))
+    return {{party.places[guest.rank].connection, nullptr, true, false}};
+  if (round.count == 0) round.expires_at = now + gather.deadline_ms * kMillisecondNs;
   round.parts[guest.rank] = std::move(gather.mine);
-  if (++round.count == party.ranks) give_round(party, gather.round, letters);
+  if (++round.count == party.ranks) give_round(party, letters);
   return letters;
 }
 
-void Meetings::give_round(Party& party, uint32_t number, Letters& letters) {
-  Round& round = party.rounds.at(number);
-  Gathered some{number, 0, reach(party), {}};
+void Meetings::give_round(Party& party, Letters& letters) {
+  Round round = std::exchange(party.round, {});
+  Gathered some{party.rounds++, 0, reach(party), {}};
   size_t bytes = 0;
   for (uint32_t rank = 0; rank < party.ranks; ++rank) {
     bytes += round.parts[rank]->size() + 4;
@@ -143,7 +195,6 @@ void Meetings::give_round(Party& party, uint32_t number, Letters& letters) {
     some.parts.clear();
     bytes = 0;
   }
-  party.rounds.erase(number);
 }
 
 // The server's address on a connection that came from another host.
@@ -158,23 +209,25 @@ std::string Meetings::reach(const Party& party) const {
 Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, Message message, uint64_t now) {
   Letters letters;
   Party& party = *guest.party;
+  tell(party, party.arbiter.take(message, now), letters, now);
   if (std::holds_alternative<Goodbye>(message)) {
     Place& place = party.places[guest.rank];
     if (place.seat == Seat::kHere) ++party.gone;
     place.seat = Seat::kLeft;
-    letters.push_back(letter(connection, pack_farewell(), true));
+    letters.push_back(letter(connection, pack_farewell(), true));  // once the others are told: its process may end now
   }
-  tell(party, party.arbiter.take(message, now), letters, now);
   if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // its answer
   return letters;
 }
 
 Meetings::Letters Meetings::closed(uint64_t connection, uint64_t now) {
+  notice_own_stop(now);
   Letters letters;
   const auto found = guests_.find(connection);
   if (found == guests_.end()) return letters;
   const Guest guest = std::move(found->second);
   guests_.erase(found);
+  strangers_.erase(connection);
   if (!guest.party) return letters;
   Party& party = *guest.party;
   Place& place = party.places[guest.rank];
@@ -183,22 +236,33 @@ Meetings::Letters Meetings::closed(uint64_t connection, uint64_t now) {
     ++party.gone;
     tell(party, party.arbiter.take(Lost{guest.rank}, now), letters, now);
   }
+  if (parties_.size() > kFinishedMax) forget_finished(now);
   return letters;
 }
 
-// The lowest rank that somebody has waited for in vain.
-std::optional<uint32_t> Meetings::missing(const Party& party, uint64_t now) const {
-  if (!party.full()) {
-    if (now < party.expires_at) return std::nullopt;
-    uint32_t rank = 0;
-    while (party.places[rank].seat != Seat::kEmpty) ++rank;
-    return rank;
+// Why not all are seated in time, if they are not.
+std::optional<Message> Meetings::missed_seats(const Party& party, uint64_t now) const {
+  const bool expired = now >= party.expires_at;
+  for (const auto& [rank, unserved] : party.unserved) {
+    if (!expired && now - unserved.since < kTurnedAwayNs) continue;
+    return Verdict{FaultKind::kRendezvous, kNobody,
+                   unserved.why + ": rank " + std::to_string(rank) + " was turned away"};
   }
-  for (const auto& [number, round] : party.rounds) {
-    for (uint32_t rank = 0; rank < party.ranks; ++rank) {
-      if (round.parts[rank]) continue;
-      if (now >= round.expires_at || party.places[rank].seat == Seat::kLeft) return rank;
-    }
+  if (!expired) return std::nullopt;
+  // All others dial what rank 0's note is about.
+  if (party.came == 1 && !party.note.empty()) return Verdict{FaultKind::kUnreachable, 0, party.note};
+  uint32_t rank = 0;
+  while (party.places[rank].seat != Seat::kEmpty) ++rank;
+  return Missing{rank};
+}
+
+// What somebody has waited for in vain: the lowest rank, if it is a rank.
+std::optional<Message> Meetings::missed(const Party& party, uint64_t now) const {
+  if (!party.full()) return missed_seats(party, now);
+  if (party.round.count == 0) return std::nullopt;
+  for (uint32_t rank = 0; rank < party.ranks; ++rank) {
+    if (party.round.parts[rank]) continue;
+    if (now >= party.round.expires_at || party.places[rank].seat == Seat::kLeft) return Missing{rank};
   }
   return std::nullopt;
 }
@@ -206,8 +270,7 @@ std::optional<uint32_t> Meetings::missing(const Party& party, uint64_t now) cons
 void Meetings::tick_party(Party& party, uint64_t now, Letters& letters) {
   if (party.judged()) return;
   if (party.full()) tell(party, party.arbiter.tick(now), letters, now);
-  if (const std::optional<uint32_t> rank = missing(party, now))
-    tell(party, party.arbiter.take(Missing{*rank}, now), letters, now);
+  if (const std::optional<Message> why = missed(party, now)) tell(party, party.arbiter.take(*why, now), letters, now);
   if (party.full() && !party.judged() && now - party.beat_at >= kHeartbeatNs) {
     party.beat_at = now;
     to_all(party, pack(Message(Heartbeat{})), true, letters);
@@ -215,33 +278,48 @@ void Meetings::tick_party(Party& party, uint64_t now, Letters& letters) {
 }
 
 Meetings::Letters Meetings::tick(uint64_t now) {
+  notice_own_stop(now);
   Letters letters;
-  const uint64_t gap = last_tick_ == 0 ? 0 : now - last_tick_;
-  last_tick_ = now;
-  for (const auto& party : parties_) {
-    if (gap >= kSilenceNs) {  // this process was stopped: the time was nobody's fault
-      party->expires_at += gap;
-      for (auto& [number, round] : party->rounds) round.expires_at += gap;
-    }
-    tick_party(*party, now, letters);
+  for (const auto& party : parties_) tick_party(*party, now, letters);
+  for (const uint64_t stranger : strangers_) {
+    if (now - guests_.at(stranger).since >= kHelloNs) letters.push_back({stranger, nullptr, true, false});
   }
-  for (const auto& [connection, guest] : guests_) {
-    if (!guest.party && now - guest.since >= kHelloNs) letters.push_back({connection, nullptr, true, false});
-  }
-  const auto over = [&](const std::shared_ptr<Party>& party) {
-    if (party->gone < party->came) return false;
-    return !party->judged() || now - party->judged_at >= kLateNs;
-  };
-  for (auto at = current_.begin(); at != current_.end();) at = over(at->second) ? current_.erase(at) : std::next(at);
-  parties_.erase(std::remove_if(parties_.begin(), parties_.end(), over), parties_.end());
+  forget_finished(now);
   return letters;
+}
+
+Meetings::Letters Meetings::end(uint64_t now) {
+  Letters letters;
+  const Verdict verdict{FaultKind::kRendezvous, kNobody, "it was closed"};
+  for (const auto& party : parties_) {
+    if (!party->judged()) tell(*party, party->arbiter.take(verdict, now), letters, now);
+  }
+  return letters;
+}
+
+// Parties that all have left, but for those that a late rank must still hear of.
+void Meetings::forget_finished(uint64_t now) {
+  const auto finished = [](const std::shared_ptr<Party>& party) { return party->gone == party->came; };
+  size_t surplus = size_t(std::count_if(parties_.begin(), parties_.end(), finished));
+  const auto over = [&](const std::shared_ptr<Party>& party) {
+    if (!finished(party)) return false;
+    if (party->judged() && now - party->judged_at < kLateNs && surplus <= kFinishedMax) return false;
+    --surplus;
+    const auto found = current_.find(party->name);
+    if (found != current_.end() && found->second == party) current_.erase(found);
+    return true;
+  };
+  std::vector<std::shared_ptr<Party>> rest;  // in order: the oldest go first
+  for (std::shared_ptr<Party>& party : parties_)
+    if (!over(party)) rest.push_back(std::move(party));
+  parties_ = std::move(rest);
 }
 
 void Meetings::tell(Party& party, const std::vector<Message>& messages, Letters& letters, uint64_t now) {
   for (const Message& message : messages) to_all(party, pack(message), false, letters);
   if (party.judged() && party.judged_at == 0) {
     party.judged_at = now;
-    party.rounds.clear();
+    party.round = {};
   }
 }
 

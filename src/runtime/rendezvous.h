@@ -6,10 +6,12 @@
 
 namespace transload {
 
+// Of both families, where this host has both. "0.0.0.0" means the same.
+constexpr const char* kAllInterfaces = "::";
+
 struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
-  bool in_rank_0 = false;  // it lives in the process of rank 0 of the groups that it serves
 };
 
 class RendezvousServer {
@@ -25,11 +27,13 @@ class RendezvousServer {
 
  private:
   struct Impl;
+  friend struct SharedServers;
   std::unique_ptr<Impl> impl_;
 };
 
-// The one that this process runs at a port, shared by all of its groups; opened if there is none. Retries for
-// `patience_ms` while the port is still in use. Port 0: a new one at a free port.
+// The one that this process runs at a port; opened if there is none. Retries for `patience_ms` while the port is still
+// in use. Port 0: a new one at a free port. It belongs to no group: once nobody here holds it, it stays as long as a
+// group has members that use it, wherever they are, or until the process ends.
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
 
 }  // namespace transload

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "kernels/near.h"
 #include "runtime/cuda/cuda_group.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
@@ -32,7 +33,7 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     load_kernels();
   });
   control->gather("ready");
-  watcher_ = std::jthread([this](std::stop_token stop) { watch(stop); });
+  watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
 }
 
 void CudaGroup::take_device() {

@@ -5,10 +5,10 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/thread.h"
 #include "transport/scaleup/nvlink/cuda_error.h"
 
 namespace transload {
@@ -22,7 +22,7 @@ using Used = std::shared_ptr<const void>;
 class Sweeper {
  public:
   Sweeper() {
-    std::thread([this] { sweep(); }).detach();
+    start_thread([this] { sweep(); }).detach();
   }
 
   void take(Used used) {

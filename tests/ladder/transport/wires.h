@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "channel/scaleout.h"
+#include "runtime/address.h"
 #include "support/crew.h"
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"
@@ -26,12 +27,16 @@ struct Wire {
   As as;
   size_t piece_bytes = 0;
   uint32_t window = 0;
+  const char* source = "127.0.0.1";
 };
+
+inline bool is_v6(const Wire& wire) { return std::string(wire.source).find(':') != std::string::npos; }
 
 inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
   const char* const kinds[] = {"loopback", "ordered", "unordered"};
   const char* const how = info.param.as == As::kThreads ? "_threads" : "_processes";
-  return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "");
+  return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "") +
+         (is_v6(info.param) ? "_v6" : "");
 }
 
 // The last two cut puts into small pieces and keep few in flight.
@@ -54,6 +59,7 @@ class TransportLadder : public ::testing::TestWithParam<Wire> {
   void SetUp() override {
     std::string why;
     if (GetParam().kind != Kind::kLoopback && !libfabric_available(why)) GTEST_SKIP() << why;
+    if (is_v6(GetParam()) && !is_own(GetParam().source)) GTEST_SKIP() << "this host has no IPv6";
   }
   // Runs body on every rank of this wire.
   std::string run(CrewOptions options, const std::function<void(Member&)>& body) {
@@ -66,7 +72,7 @@ inline LibfabricOptions options_of(const Wire& wire, const Member& me) {
   LibfabricOptions options;
   options.rank = me.rank();
   options.ranks = me.ranks();
-  options.source_address = "127.0.0.1";
+  options.source_address = wire.source;
   options.region = me.region();
   options.region_bytes = me.region_bytes();
   for (uint32_t rank = 0; rank < me.ranks(); ++rank)

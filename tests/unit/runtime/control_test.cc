@@ -1,130 +1,26 @@
 // The control channel over real sockets: ranks as threads and as processes, bad guests, and every way of ending.
 #include "runtime/control.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <barrier>
 #include <cstring>
-#include <functional>
 #include <thread>
 
 #include "base/clock.h"
 #include "runtime/rendezvous.h"
+#include "tests/support/control_ranks.h"
 
 namespace transload {
 namespace {
 
-constexpr uint32_t kDeadlineMs = 5000;
-
-Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port, const std::string& name = "g") {
-  Bootstrap bootstrap;
-  bootstrap.rank = rank;
-  bootstrap.ranks = ranks;
-  bootstrap.port = port;
-  bootstrap.name = name;
-  return bootstrap;
-}
-
-std::vector<uint32_t> one_node(uint32_t ranks) { return std::vector<uint32_t>(ranks, 0); }
-
-// Runs `body(rank)` on a thread for each rank.
-void as_threads(uint32_t ranks, const std::function<void(uint32_t)>& body) {
-  std::vector<std::thread> threads;
-  for (uint32_t rank = 0; rank < ranks; ++rank) threads.emplace_back([&body, rank] { body(rank); });
-  for (std::thread& thread : threads) thread.join();
-}
-
-// The fault that `body` throws.
-Fault fault_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kFault) << error.what();
-    return error.fault();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return {};
-}
-
-std::string refusal_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-// Waits, two seconds at most, for the abort word.
-bool aborted(Control& control) {
-  for (int i = 0; i < 2000 && control.abort_word().load(std::memory_order_acquire) == 0; ++i) ::usleep(1000);
-  return control.abort_word().load(std::memory_order_acquire) != 0;
-}
-
-int connect_raw(uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  return fd;
-}
-
-// Another process. It ends with the test, whatever happens; forked before any thread of this test runs.
-class Child {
- public:
-  explicit Child(const std::function<int(uint16_t port)>& body) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::close(ends[1]);
-      uint16_t port = 0;
-      if (::read(ends[0], &port, sizeof port) != sizeof port) ::_exit(99);
-      int status = 98;
-      try {
-        status = body(port);
-      } catch (const std::exception& error) {
-        ::fprintf(stderr, "child: %s\n", error.what());
-      }
-      ::_exit(status);
-    }
-    ::close(ends[0]);
-    to_ = ends[1];
-  }
-  ~Child() {
-    kill(SIGKILL);
-    wait();
-    ::close(to_);
-  }
-  void go(uint16_t port) { EXPECT_EQ(::write(to_, &port, sizeof port), ssize_t(sizeof port)); }
-  void kill(int signal) {
-    if (pid_ > 0) ::kill(pid_, signal);
-  }
-  int wait() {
-    if (pid_ <= 0) return status_;
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    pid_ = 0;
-    status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    return status_;
-  }
-
- private:
-  pid_t pid_ = 0;
-  int to_ = -1;
-  int status_ = -1;
-};
+using namespace meet;
 
 TEST(Control, GathersManyRounds) {
   Rendezvous rendezvous;
@@ -170,13 +66,7 @@ TEST(Control, Rank0Serves) {
       }
     });
   }
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);  // nobody listens any more
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_NE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  ::close(fd);
+  EXPECT_TRUE(is_free(port));
 }
 
 TEST(Control, CallersOwnAllGather) {
@@ -569,7 +459,7 @@ TEST(Control, DescriptorsAreCloseOnExec) {
   for (int fd = 3; fd < 200; ++fd) {
     sockaddr_storage address;
     socklen_t size = sizeof address;
-    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 || address.ss_family != AF_INET) continue;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0 || address.ss_family == AF_UNIX) continue;
     EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0) << fd;
   }
   control.goodbye();

@@ -10,21 +10,27 @@ namespace transload {
 namespace {
 
 constexpr uint64_t ms = kMillisecondNs;
+constexpr uint64_t kHere = 5;  // the nonce of the process that the server lives in
 
 // Feeds frames as a socket would, and keeps what comes back by connection.
 class Desk {
  public:
-  explicit Desk(MeetingsOptions options = {true, 77}) : meetings(options) {}
-  void open(uint64_t connection, bool remote = false) { meetings.opened(connection, {"10.0.0.1", remote}, now); }
+  explicit Desk(MeetingsOptions options = {kHere, 77}) : meetings(options) {}
+  void open(uint64_t connection, bool remote = false, const std::string& unserved = "") {
+    keep(meetings.opened(connection, {"10.0.0.1", remote, unserved}, now));
+  }
   void send(uint64_t connection, const std::string& frame) {
     const FrameHead head = unpack_head(frame.data());
     keep(meetings.frame(connection, FrameType(head.type), std::string_view(frame).substr(kFrameHeadBytes), now));
   }
   void hello(uint64_t connection, uint32_t rank, uint32_t ranks, const std::string& name = "g") {
     open(connection);
-    Hello hello{name, rank, ranks, 0, 1000, std::vector<uint32_t>(ranks, 0)};
-    send(connection, pack(hello));
+    send(connection, pack(words(rank, ranks, name)));
   }
+  static Hello words(uint32_t rank, uint32_t ranks, const std::string& name = "g") {
+    return {name, rank, ranks, 0, kHere, 1000, std::vector<uint32_t>(ranks, 0)};
+  }
+  void end() { keep(meetings.end(now)); }
   void close(uint64_t connection) { keep(meetings.closed(connection, now)); }
   void pass(uint64_t duration) {
     for (const uint64_t end = now + duration; now < end;) {
@@ -32,6 +38,9 @@ class Desk {
       keep(meetings.tick(now));
     }
   }
+  // Nobody ticks: the process is stopped, or has nothing to do.
+  void stop_for(uint64_t duration) { now += duration; }
+  void tick() { keep(meetings.tick(now)); }
   // The last frame of that type that a connection was sent.
   std::optional<std::string> got(uint64_t connection, FrameType type) const {
     for (auto at = sent.rbegin(); at != sent.rend(); ++at) {
@@ -95,6 +104,49 @@ TEST(Meetings, NamesTheLowestThatDoesNotCome) {
   EXPECT_TRUE(desk.got(7, FrameType::kWelcome));
 }
 
+// The arbiter is in rank 0 of those groups alone whose rank 0 lives in the server's process.
+TEST(Meetings, SaysWhetherRank0Serves) {
+  Desk desk;
+  desk.hello(1, 0, 2, "a");
+  desk.hello(2, 1, 2, "a");
+  for (uint32_t rank = 0; rank < 2; ++rank) {
+    desk.open(rank + 3);
+    Hello elsewhere = Desk::words(rank, 2, "b");
+    elsewhere.process = rank == 0 ? kHere + 1 : kHere;
+    desk.send(rank + 3, pack(elsewhere));
+  }
+  EXPECT_TRUE(unpack_welcome(desk.got(1, FrameType::kWelcome).value())->arbiter_in_rank_0);
+  for (uint64_t connection : {3, 4})
+    EXPECT_FALSE(unpack_welcome(desk.got(connection, FrameType::kWelcome).value())->arbiter_in_rank_0);
+}
+
+// It is in use as long as a member is here, of whatever group.
+TEST(Meetings, InUse) {
+  Desk desk;
+  EXPECT_FALSE(desk.meetings.in_use());
+  desk.open(9);  // a stranger
+  EXPECT_FALSE(desk.meetings.in_use());
+  desk.hello(1, 0, 1, "a");
+  desk.hello(2, 0, 2, "b");
+  desk.send(1, pack(Message(Goodbye{0})));
+  EXPECT_TRUE(desk.meetings.in_use());
+  desk.close(2);
+  EXPECT_FALSE(desk.meetings.in_use());
+}
+
+TEST(Meetings, ItsEndIsNoRanksFault) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  desk.hello(3, 0, 2, "not all here");
+  desk.end();
+  for (uint64_t connection : {1, 2, 3}) {
+    ASSERT_TRUE(desk.verdict(connection));
+    EXPECT_EQ(desk.verdict(connection)->kind, FaultKind::kRendezvous);
+    EXPECT_EQ(desk.verdict(connection)->culprit, kNobody);
+  }
+}
+
 TEST(Meetings, LostBeforeAllCame) {
   Desk desk;
   desk.hello(1, 0, 3);
@@ -126,10 +178,10 @@ TEST(Meetings, RefusesByName) {
 TEST(Meetings, RefusesWhoMeansAnotherServer) {
   Desk desk;
   desk.open(1);
-  desk.send(1, pack(Hello{"g", 0, 1, 78, 1000, {0}}));
+  desk.send(1, pack(Hello{"g", 0, 1, 78, kHere, 1000, {0}}));
   EXPECT_TRUE(unpack_refused(desk.got(1, FrameType::kRefused).value())->retry);
   desk.open(2);
-  desk.send(2, pack(Hello{"g", 0, 1, 77, 1000, {0}}));
+  desk.send(2, pack(Hello{"g", 0, 1, 77, kHere, 1000, {0}}));
   EXPECT_TRUE(desk.got(2, FrameType::kWelcome));
 }
 
@@ -159,7 +211,7 @@ TEST(Meetings, TellsTheAddressThatOthersReach) {
   Desk desk;
   desk.hello(1, 0, 2);
   desk.open(2, true);
-  desk.send(2, pack(Hello{"g", 1, 2, 0, 1000, {0, 1}}));
+  desk.send(2, pack(Hello{"g", 1, 2, 0, kHere, 1000, {0, 1}}));
   desk.send(1, pack(Gather{0, 1000, "a"}));
   desk.send(2, pack(Gather{0, 1000, "b"}));
   EXPECT_EQ(unpack_gathered(desk.got(1, FrameType::kGathered).value())->reach, "10.0.0.1");
@@ -210,18 +262,168 @@ TEST(Meetings, AStopOfTheRendezvousIsNobodysFault) {
   EXPECT_EQ(desk.verdict(1)->culprit, 1u);
 }
 
-TEST(Meetings, AGatherIsTakenPartInOnceAndByAll) {
+// Time in which nobody could be heard counts for nobody: after an idle time, in the first moments of a group, in a
+// gather.
+TEST(Meetings, IdleTimeIsNoStop) {
+  Desk desk;
+  desk.hello(1, 0, 1, "earlier");
+  desk.send(1, pack(Message(Goodbye{0})));
+  desk.close(1);
+  desk.pass(kLateNs);
+  EXPECT_EQ(desk.meetings.parties(), 0u);
+  desk.stop_for(60'000 * ms);
+  desk.hello(2, 0, 2);
+  desk.pass(1050 * ms);
+  ASSERT_TRUE(desk.verdict(2));
+  EXPECT_EQ(desk.verdict(2)->culprit, 1u);
+}
+
+TEST(Meetings, StoppedWhileAGroupIsMade) {
+  for (const bool heard_first : {false, true}) {
+    Desk desk;
+    desk.hello(1, 0, 3);
+    desk.stop_for(5'000 * ms);
+    if (heard_first) desk.hello(2, 1, 3);
+    desk.tick();
+    desk.pass(900 * ms);
+    EXPECT_FALSE(desk.verdict(1)) << heard_first;
+    desk.pass(200 * ms);
+    ASSERT_TRUE(desk.verdict(1));
+    EXPECT_EQ(desk.verdict(1)->culprit, heard_first ? 2u : 1u);
+  }
+}
+
+TEST(Meetings, StoppedInAGather) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  desk.send(1, pack(Gather{0, 1000, "a"}));
+  desk.stop_for(5'000 * ms);
+  desk.tick();
+  EXPECT_FALSE(desk.verdict(1));
+  desk.send(2, pack(Gather{0, 1000, "b"}));
+  EXPECT_TRUE(desk.got(1, FrameType::kGathered));
+}
+
+// Who came and could not be served is told why, and so are those who wait for it.
+TEST(Meetings, WhoCannotBeServedIsNotAbsent) {
   Desk desk;
   desk.hello(1, 0, 3);
-  desk.send(1, pack(Gather{0, 1000, "early"}));
-  EXPECT_TRUE(desk.shown_out.count(1)) << "not all have come";
-  for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(11 + rank, rank, 3, "h");
-  desk.send(11, pack(Gather{0, 1000, "a"}));
-  desk.send(11, pack(Gather{0, 1000, "a again"}));
-  EXPECT_TRUE(desk.shown_out.count(11));
-  desk.send(12, pack(Gather{1, 1000, "b"}));
-  EXPECT_TRUE(desk.shown_out.count(12)) << "of a round to come";
-  EXPECT_FALSE(desk.got(13, FrameType::kGathered));
+  desk.hello(2, 1, 3);
+  for (uint64_t connection = 3; connection < 20 && !desk.verdict(1); ++connection) {
+    desk.open(connection, false, "out of descriptors (ulimit -n 9)");
+    desk.send(connection, pack(Desk::words(2, 3)));
+    const auto refused = unpack_refused(desk.got(connection, FrameType::kRefused).value());
+    EXPECT_TRUE(refused->retry);
+    EXPECT_EQ(refused->why, "out of descriptors (ulimit -n 9)");
+    EXPECT_TRUE(desk.shown_out.count(connection));
+    desk.close(connection);
+    desk.pass(100 * ms);
+  }
+  desk.open(30, false, "out of descriptors (ulimit -n 9)");
+  desk.send(30, pack(Desk::words(2, 3)));
+  for (uint64_t connection : {1, 2, 30}) {
+    ASSERT_TRUE(desk.verdict(connection)) << connection;
+    EXPECT_EQ(desk.verdict(connection)->kind, FaultKind::kRendezvous);
+    EXPECT_EQ(desk.verdict(connection)->detail, "out of descriptors (ulimit -n 9): rank 2 was turned away");
+  }
+}
+
+TEST(Meetings, TurnedAwayAndThenServed) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.open(2, false, "out of descriptors");
+  desk.send(2, pack(Desk::words(1, 2)));
+  desk.close(2);
+  desk.pass(500 * ms);
+  desk.hello(3, 1, 2);
+  EXPECT_TRUE(desk.got(1, FrameType::kWelcome));
+  EXPECT_TRUE(desk.got(3, FrameType::kWelcome));
+}
+
+// Rank 0 alone knows that its address is another host's; if others came, it is not.
+TEST(Meetings, Rank0IsElsewhere) {
+  for (const bool another_came : {false, true}) {
+    Desk desk;
+    Hello hello = Desk::words(0, 3);
+    hello.note = "no other rank came: far is 10.0.0.9, but rank 0 listens on 10.0.0.1";
+    desk.open(1);
+    desk.send(1, pack(hello));
+    if (another_came) desk.hello(2, 2, 3);
+    desk.pass(1050 * ms);
+    ASSERT_TRUE(desk.verdict(1));
+    EXPECT_EQ(desk.verdict(1)->kind, another_came ? FaultKind::kAbsent : FaultKind::kUnreachable);
+    EXPECT_EQ(desk.verdict(1)->culprit, another_came ? 1u : 0u);
+    if (!another_came) {
+      EXPECT_EQ(desk.verdict(1)->detail, hello.note);
+    }
+  }
+}
+
+// What a member sends must be kept until the others have sent theirs: one part each, of bounded size.
+TEST(Meetings, KeepsOneRoundAtMost) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  desk.send(1, pack(Gather{0, 1000, "a"}));
+  EXPECT_FALSE(desk.shown_out.count(1));
+  desk.send(1, pack(Gather{1, 1000, "ahead"}));
+  EXPECT_TRUE(desk.shown_out.count(1));
+  desk.hello(3, 0, 2, "h");
+  desk.hello(4, 1, 2, "h");
+  desk.send(3, pack(Gather{0, 1000, "a"}));
+  desk.send(3, pack(Gather{0, 1000, "again"}));
+  EXPECT_TRUE(desk.shown_out.count(3));
+  desk.hello(5, 0, 2, "not all here");
+  desk.send(5, pack(Gather{0, 1000, "early"}));
+  EXPECT_TRUE(desk.shown_out.count(5));
+}
+
+TEST(Meetings, PartsOfManyRanksAreShorter) {
+  constexpr uint32_t kRanks = 128;
+  Desk desk;
+  for (uint32_t rank = 0; rank < kRanks; ++rank) desk.hello(rank + 1, rank, kRanks);
+  EXPECT_EQ(gather_bytes_max(kRanks), kGatherBytesMax / 2);
+  EXPECT_LT(desk.meetings.frame_bytes_max(1, FrameType::kGather), kFrameBytesMax);
+  desk.send(1, pack(Gather{0, 1000, std::string(gather_bytes_max(kRanks), 'x')}));
+  EXPECT_FALSE(desk.shown_out.count(1));
+  desk.send(2, pack(Gather{0, 1000, std::string(gather_bytes_max(kRanks) + 1, 'x')}));
+  EXPECT_TRUE(desk.shown_out.count(2));
+}
+
+// Groups that begin and end at once, and guests that say nothing: neither piles up.
+TEST(Meetings, ForgetsWhatIsOver) {
+  Desk desk;
+  desk.hello(1, 0, 2, "lives");
+  for (uint64_t connection = 2; connection < 500; ++connection) {
+    desk.hello(connection, 1, 4, "g" + std::to_string(connection));
+    desk.close(connection);
+  }
+  EXPECT_LE(desk.meetings.parties(), kFinishedMax + 1);
+  desk.hello(1000, 1, 2, "lives");
+  EXPECT_TRUE(desk.got(1, FrameType::kWelcome));
+}
+
+TEST(Meetings, ShowsTheOldestStrangerOut) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  for (uint64_t connection = 2; connection < kStrangersMax + 2; ++connection) desk.open(connection);
+  EXPECT_TRUE(desk.shown_out.empty());
+  desk.open(kStrangersMax + 2);
+  EXPECT_EQ(desk.shown_out, std::set<uint64_t>{2});
+}
+
+// Its process may end as soon as it has its farewell: by then the others have been told.
+TEST(Meetings, TellsOthersBeforeTheFarewell) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  desk.sent.clear();
+  desk.send(1, pack(Message(Goodbye{0})));
+  ASSERT_FALSE(desk.sent.empty());
+  EXPECT_EQ(desk.sent.back().first, 1u);
+  EXPECT_EQ(uint8_t(desk.sent.back().second[4]), uint8_t(FrameType::kFarewell));
+  EXPECT_TRUE(desk.got(2, FrameType::kMessage));
 }
 
 TEST(Meetings, GatherWithSomebodyWhoLeft) {
@@ -275,9 +477,10 @@ TEST(Meetings, ShowsStrangersOut) {
       pack(Message(Lost{0})),  // before a hello
       pack(Gather{0, 1, ""}),
       std::string("\0\0\0\0\xFF", 5),
-      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}}),  // no such rank
-      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}}),  // no such node
-      pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, 1000, {0}}),
+      pack(Hello{"g", 7, 2, 0, kHere, 1000, {0, 0}}),  // no such rank
+      pack(Hello{"g", 0, 2, 0, kHere, 1000, {0, 9}}),  // no such node
+      pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, kHere, 1000, {0}}),
+      pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, std::string(kNoteBytesMax + 1, 'x')}),
   };
   uint64_t connection = 10;
   for (const std::string& frame : frames) {
@@ -285,8 +488,10 @@ TEST(Meetings, ShowsStrangersOut) {
     desk.send(connection, frame);
     EXPECT_TRUE(desk.shown_out.count(connection)) << connection;
   }
-  EXPECT_EQ(desk.meetings.frame_bytes_max(connection), kHelloBytesMax);
-  EXPECT_EQ(desk.meetings.frame_bytes_max(1), kFrameBytesMax);
+  EXPECT_EQ(desk.meetings.frame_bytes_max(connection, FrameType::kGather), kHelloBytesMax);
+  EXPECT_EQ(desk.meetings.frame_bytes_max(1, FrameType::kGather), kFrameBytesMax);
+  EXPECT_EQ(desk.meetings.frame_bytes_max(1, FrameType::kMessage), kMessageBytesMax);
+  EXPECT_EQ(desk.meetings.frame_bytes_max(1, FrameType::kGathered), 0u);
   desk.open(50);  // says nothing
   desk.pass(kHelloNs);
   EXPECT_TRUE(desk.shown_out.count(50));
@@ -295,7 +500,7 @@ TEST(Meetings, ShowsStrangersOut) {
 
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 TEST(Meetings, TruncatedFrames) {
-  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}),
+  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 6, 9, {0, 1, 1}, "note"}),
                                 pack(Gather{1, 2, "three"}),
                                 pack(Message(Heartbeat{1, 2, 3, true, 4})),
                                 pack(Message(Suspicion{1, 2, 3, 4, 5})),

@@ -2,6 +2,7 @@
 #include "transport/scaleup/shm/host.h"
 
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@ ProcessIdentity process_identity() {
   const uint32_t pid = uint32_t(::getpid());
   if (identity.nonce == 0 || identity.pid != pid) identity = {pid, random_word()};
   return identity;
+}
+
+std::string descriptor_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return "ulimit -n " + (limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur));
 }
 
 uint64_t random_word() {

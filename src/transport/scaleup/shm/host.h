@@ -17,6 +17,9 @@ struct ProcessIdentity {
 };
 ProcessIdentity process_identity();
 
+// How many descriptors this process may have, in a user's words.
+std::string descriptor_limit();
+
 uint64_t random_word();
 
 }  // namespace transload

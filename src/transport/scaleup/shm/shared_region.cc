@@ -42,6 +42,8 @@ void SharedRegion::map_whole() {
   void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
   if (at == MAP_FAILED) fail("cannot map " + std::to_string(bytes_) + " bytes");
   base_ = static_cast<char*>(at);
+  // A copy of this process can neither store into it nor keep its pages once it is gone.
+  ::madvise(at, bytes_, MADV_DONTFORK);
 }
 
 std::shared_ptr<SharedRegion> SharedRegion::from_peer(Descriptor fd, size_t bytes) {

@@ -1,0 +1,39 @@
+// What a copy of this process (fork) must not have of it. A copy has no threads of the original, and everything that it
+// says on its sockets is said in the original's name.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+namespace transload {
+
+// Copies of this process close it before they do anything else.
+void close_in_copies(int fd);
+// No longer. False if nobody asked for it in this process: in a copy it is closed already.
+bool keep_in_copies(int fd);
+
+// Never freed: what would talk to others, or wait for threads, if it were.
+void abandon(std::shared_ptr<void> what);
+
+// Which process made the object that has it: the one that asks, or the original of which that is a copy.
+class Origin {
+ public:
+  Origin();
+  bool here() const;
+
+ private:
+  uint64_t generation_;
+};
+
+// A descriptor that somebody else owns and copies close.
+class ClosedInCopies {
+ public:
+  explicit ClosedInCopies(int fd) : fd_(fd) { close_in_copies(fd_); }
+  ~ClosedInCopies() { keep_in_copies(fd_); }
+  ClosedInCopies(const ClosedInCopies&) = delete;
+  ClosedInCopies& operator=(const ClosedInCopies&) = delete;
+
+ private:
+  const int fd_;
+};
+
+}  // namespace transload

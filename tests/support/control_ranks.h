@@ -1,0 +1,150 @@
+// Ranks at a rendezvous, without a group: their places, threads, processes and errors.
+#pragma once
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/control.h"
+#include "runtime/rendezvous.h"
+
+namespace transload::meet {
+
+constexpr uint32_t kDeadlineMs = 5000;
+
+inline Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port, const std::string& name = "g") {
+  Bootstrap bootstrap;
+  bootstrap.rank = rank;
+  bootstrap.ranks = ranks;
+  bootstrap.port = port;
+  bootstrap.name = name;
+  return bootstrap;
+}
+
+inline std::vector<uint32_t> one_node(uint32_t ranks) { return std::vector<uint32_t>(ranks, 0); }
+
+// Runs `body(rank)` on a thread for each rank.
+inline void as_threads(uint32_t ranks, const std::function<void(uint32_t)>& body) {
+  std::vector<std::thread> threads;
+  for (uint32_t rank = 0; rank < ranks; ++rank) threads.emplace_back([&body, rank] { body(rank); });
+  for (std::thread& thread : threads) thread.join();
+}
+
+// The fault that `body` throws.
+inline Fault fault_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kFault) << error.what();
+    return error.fault();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {};
+}
+
+inline std::string refusal_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+// Waits, two seconds at most, for the abort word.
+inline bool aborted(Control& control) {
+  for (int i = 0; i < 2000 && control.abort_word().load(std::memory_order_acquire) == 0; ++i) ::usleep(1000);
+  return control.abort_word().load(std::memory_order_acquire) != 0;
+}
+
+inline int connect_raw(uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return fd;
+}
+
+// Waits, two seconds at most, until nobody listens at a port of this host.
+inline bool is_free(uint16_t port) {
+  for (int i = 0; i < 2000; ++i) {
+    try {
+      RendezvousServer server({"127.0.0.1", port});
+      return true;
+    } catch (const Error&) {
+      ::usleep(1000);
+    }
+  }
+  return false;
+}
+
+inline bool has_v6() {
+  try {
+    RendezvousServer server({"::1", 0});
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// Another process. It ends with the test, whatever happens; forked before any thread of this test runs.
+class Child {
+ public:
+  explicit Child(const std::function<int(uint16_t port)>& body) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::close(ends[1]);
+      uint16_t port = 0;
+      if (::read(ends[0], &port, sizeof port) != sizeof port) ::_exit(99);
+      int status = 98;
+      try {
+        status = body(port);
+      } catch (const std::exception& error) {
+        ::fprintf(stderr, "child: %s\n", error.what());
+      }
+      ::_exit(status);
+    }
+    ::close(ends[0]);
+    to_ = ends[1];
+  }
+  ~Child() {
+    kill(SIGKILL);
+    wait();
+    ::close(to_);
+  }
+  void go(uint16_t port) { EXPECT_EQ(::write(to_, &port, sizeof port), ssize_t(sizeof port)); }
+  void kill(int signal) {
+    if (pid_ > 0) ::kill(pid_, signal);
+  }
+  int wait() {
+    if (pid_ <= 0) return status_;
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    pid_ = 0;
+    status_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return status_;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int to_ = -1;
+  int status_ = -1;
+};
+
+}  // namespace transload::meet
