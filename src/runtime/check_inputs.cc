@@ -114,6 +114,7 @@ void check_options(const GroupOptions& o) {
   within("peer_slots", o.peer_slots, 0, kSlotsMax);
   within("slab_bytes", o.slab_bytes, 0, uint64_t(1) << 46);
   within("deadline_ms", o.deadline_ms, 50, 24 * 3600 * 1000);
+  if (o.create_deadline_ms != 0) within("create_deadline_ms", o.create_deadline_ms, 50, 24 * 3600 * 1000);
   want_one_of("scale_out", uint32_t(o.scale_out), 3);
 }
 

@@ -1,14 +1,17 @@
 // The face of a group, and how its ranks meet.
 #include "runtime/group_impl.h"
 
+#include "channel/card.h"
+#include "layout/regions.h"
 #include "transport/scaleup/shm/host.h"
 
 namespace transload {
 
 namespace {
 
-// The options that must be alike, as text that a mismatch can quote.
-std::vector<std::string> fingerprint(const GroupOptions& o) {
+// What must be alike, as text that a mismatch can quote: the options, and what this build makes of them.
+std::vector<std::string> fingerprint(const GroupPlan& plan) {
+  const GroupOptions& o = plan.options;
   std::vector<std::string> items;
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
   std::string sizes = "topology.node_sizes";
@@ -26,10 +29,15 @@ std::vector<std::string> fingerprint(const GroupOptions& o) {
   add("slots", o.slots);
   add("peer_slots", o.peer_slots);
   add("deadline_ms", o.deadline_ms);
+  add("create_deadline_ms", o.create_deadline_ms);
   add("scale_out", uint64_t(o.scale_out));
   add("device type", uint64_t(o.device.device_type));
   add("sms", o.sms);
   items.push_back("provider " + o.provider);
+  Geometry first = plan.geometry;
+  first.peers = plan.map.node_size(0);
+  add("bytes of network regions", plan.board.net.bytes);
+  add("bytes of scale-up regions of node 0", ScaleUpRegion::plan(first, sizeof(Card), plan.grant_bytes()).bytes);
   return items;
 }
 
@@ -68,8 +76,10 @@ void Group::Impl::meet() {
   const GroupOptions& options = plan().options;
   const RankMap& map = plan().map;
   control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
-                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
-  const std::string mine = joined(fingerprint(options));
+                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks),
+                                      options.create_deadline_ms);
+  if (map.ranks > 1) plan().decide("members", control->trust().choice, control->trust().why);
+  const std::string mine = joined(fingerprint(plan()));
   const std::vector<std::string> all = control->gather(mine);
   for (uint32_t r = 1; r < map.ranks; ++r)
     if (all[r] != all[0])
@@ -100,7 +110,7 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   return sum;
 }
 
-Group::Group(const GroupOptions& options) : impl_(make_group(options)) {}
+Group::Group(const GroupOptions& options) : impl_(make_group(options)) { impl_->control->made(); }
 Group::~Group() = default;
 uint32_t Group::rank() const { return impl_->plan().map.me; }
 const GroupOptions& Group::options() const { return impl_->plan().options; }

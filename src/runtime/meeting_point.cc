@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/secret.h"
 #include "transload/status.h"
 #include "transport/scaleup/shm/host.h"
 
@@ -24,6 +25,7 @@ struct Card {
   char host[128];       // of the rank: who shares it may use the loopback
   char addresses[768];  // of the server, separated by spaces
   char problem[256];    // why there is no server
+  char secret[72];      // of this group, unless the caller has one
   uint64_t server;
   uint64_t port;
 };
@@ -74,7 +76,9 @@ std::vector<std::string> words_of(const char* text) {
 // Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
 void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
   try {
-    point.served = shared_server({"0.0.0.0", 0, true}, 0);
+    const std::string made = bootstrap.secret.empty() ? random_secret() : "";
+    put_text(card.secret, made);
+    point.served = shared_server({"0.0.0.0", 0, true, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
     card.port = point.served->port();
     card.server = point.served->number();
     std::string addresses = is_loopback(bootstrap.host) ? "" : bootstrap.host;
@@ -94,7 +98,7 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
   std::vector<Card> cards(bootstrap.ranks);
   bootstrap.all_gather(&mine, sizeof mine, cards.data());
-  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = 0;
+  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
   const Card& first = cards[0];
   if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
   if (first.port == 0 || first.port > 65535)
@@ -105,7 +109,20 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1"};
   point.port = uint16_t(first.port);
   point.server = first.server;
+  point.secret = bootstrap.secret.empty() ? first.secret : bootstrap.secret;
   return point;
+}
+
+// The one that launchers and callers name: where it cannot be opened, what chose the port says so.
+void serve(const Bootstrap& bootstrap, const ServerOptions& options, uint32_t patience_ms, MeetingPoint& point) {
+  try {
+    point.served = shared_server(options, patience_ms);
+  } catch (const Error& error) {
+    throw Error(Code::kInvalidArgument,
+                "bootstrap.port: " + std::to_string(options.port) + ": " + error.what() +
+                    " (another job may serve there: TRANSLOAD_PORT sets another port, on all ranks alike)");
+  }
+  point.server = point.served->number();
 }
 
 }  // namespace
@@ -115,11 +132,15 @@ MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms
   MeetingPoint point;
   point.hosts = {bootstrap.host};
   point.port = bootstrap.port;
+  point.secret = bootstrap.secret;
   if (bootstrap.port == 0) {
     if (bootstrap.ranks > 1)
-      throw Error(Code::kInvalidArgument,
-                  "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port");
-    point.served = shared_server({"127.0.0.1", 0, true}, 0);
+      throw Error(
+          Code::kInvalidArgument,
+          "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port; this launcher does not say "
+          "which "
+          "launch this is, so TRANSLOAD_JOB or TRANSLOAD_PORT must: alike on all ranks, another for each launch");
+    point.served = shared_server({"127.0.0.1", 0, true, bootstrap.job, bootstrap.secret}, 0);
     point.hosts = {"127.0.0.1"};
     point.port = point.served->port();
     point.server = point.served->number();
@@ -128,8 +149,8 @@ MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms
     std::string address = "0.0.0.0";
     if (bootstrap.host == "localhost") address = "127.0.0.1";
     if (is_address(bootstrap.host)) address = bootstrap.host;
-    point.served = shared_server({address, bootstrap.port, true}, std::min(deadline_ms, kPortPatienceMs));
-    point.server = point.served->number();
+    serve(bootstrap, {address, bootstrap.port, true, bootstrap.job, bootstrap.secret},
+          std::min(deadline_ms, kPortPatienceMs), point);
     if (address == "0.0.0.0") point.hosts.push_back("127.0.0.1");  // if the name cannot be resolved here
   }
   return point;

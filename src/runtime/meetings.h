@@ -29,6 +29,8 @@ struct Letter {
 struct MeetingsOptions {
   bool in_rank_0 = false;  // the server lives in the process of rank 0 of its groups
   uint64_t server = 0;     // its number, to be told from others at the same port
+  std::string job;         // ranks of another are refused; "": of every job, each apart
+  std::string secret;      // that ranks must prove; "": whoever comes is trusted
 };
 
 // Where a connection ends and begins.
@@ -41,8 +43,8 @@ class Meetings {
  public:
   using Letters = std::vector<Letter>;
 
-  explicit Meetings(MeetingsOptions options) : options_(options) {}
-  void opened(uint64_t connection, Ends ends, uint64_t now);
+  explicit Meetings(MeetingsOptions options) : options_(std::move(options)) {}
+  Letters opened(uint64_t connection, Ends ends, uint64_t now);
   Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
   Letters closed(uint64_t connection, uint64_t now);
   Letters tick(uint64_t now);
@@ -82,13 +84,17 @@ class Meetings {
   struct Guest {
     Ends ends;
     uint64_t since = 0;
+    std::string nonce;  // that its proof must cover
     std::shared_ptr<Party> party;
     uint32_t rank = 0;
+    std::string its_nonce;  // that mine must cover
   };
 
   Letters hello(uint64_t connection, const Hello& hello, uint64_t now);
+  std::optional<Refused> stranger(const Guest& guest, const Hello& hello) const;
   std::optional<Refused> place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party);
   Letters seat(Guest& guest, uint64_t connection, uint32_t rank, uint64_t now);
+  void welcome(const Party& party, Letters& letters) const;
   Letters gather(Guest& guest, Gather gather, uint64_t now);
   void give_round(Party& party, uint32_t number, Letters& letters);
   Letters message(Guest& guest, uint64_t connection, Message message, uint64_t now);
@@ -100,7 +106,7 @@ class Meetings {
 
   MeetingsOptions options_;
   std::map<uint64_t, Guest> guests_;
-  std::map<std::string, std::shared_ptr<Party>> current_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Party>> current_;  // by job and name
   std::vector<std::shared_ptr<Party>> parties_;
   uint64_t last_tick_ = 0;
 };

@@ -145,7 +145,11 @@ tcp::endpoint endpoint_of(asio::io_context& context, const ServerOptions& option
 }
 
 Server::Server(asio::io_context& context, const ServerOptions& options, uint64_t number)
-    : context_(context), acceptor_(context), timer_(context), pause_(context), meetings_({options.in_rank_0, number}) {
+    : context_(context),
+      acceptor_(context),
+      timer_(context),
+      pause_(context),
+      meetings_({options.in_rank_0, number, options.job, options.secret}) {
   const tcp::endpoint endpoint = endpoint_of(context, options);
   // Asio's own sockets would be inherited by programs that this process starts.
   const int fd = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -186,9 +190,9 @@ void Server::take_connections() {
     if (error) continue;
     const uint64_t number = next_number_++;
     const bool remote = !here.address().is_loopback() && here.address() != there.address();
-    meetings_.opened(number, {here.address().to_string(), remote}, now_ns());
     connections_[number] = std::make_shared<Connection>(*this, std::move(socket), number);
     connections_[number]->start();
+    deliver(meetings_.opened(number, {here.address().to_string(), remote}, now_ns()));
     schedule();
   }
 }
@@ -249,7 +253,8 @@ void Server::finish_if_flushed() {
 }  // namespace
 
 struct RendezvousServer::Impl {
-  explicit Impl(const ServerOptions& options) : number(random_word()), server(context, options, number) {
+  explicit Impl(const ServerOptions& options)
+      : number(random_word()), job(options.job), secret(options.secret), server(context, options, number) {
     // Signals of the process belong to its other threads.
     sigset_t all, before;
     sigfillset(&all);
@@ -264,6 +269,7 @@ struct RendezvousServer::Impl {
 
   asio::io_context context{1};
   const uint64_t number;
+  const std::string job, secret;
   Server server;
   std::thread thread;
 };
@@ -280,6 +286,9 @@ RendezvousServer::RendezvousServer(const ServerOptions& options) {
 RendezvousServer::~RendezvousServer() = default;
 uint16_t RendezvousServer::port() const { return impl_->server.port(); }
 uint64_t RendezvousServer::number() const { return impl_->number; }
+bool RendezvousServer::is_for(const ServerOptions& options) const {
+  return impl_->job == options.job && impl_->secret == options.secret;
+}
 
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms) {
   if (options.port == 0) return std::make_shared<RendezvousServer>(options);
@@ -293,6 +302,10 @@ std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, ui
       std::weak_ptr<RendezvousServer>& there = servers[{::getpid(), options.port}];
       std::shared_ptr<RendezvousServer> server = there.lock();
       if (!server) there = server = std::make_shared<RendezvousServer>(options);
+      if (!server->is_for(options))
+        throw Error(Code::kInvalidArgument,
+                    "bootstrap.port: " + std::to_string(options.port) +
+                        ": this process already serves groups of another job or secret there, so it must be another");
       return server;
     } catch (const Error&) {
       if (now_ns() >= until) throw;
@@ -305,8 +318,8 @@ struct Rendezvous::Impl {
   RendezvousServer server;
 };
 
-Rendezvous::Rendezvous(const std::string& address, uint16_t port)
-    : impl_(new Impl{RendezvousServer({address, port, false})}) {}
+Rendezvous::Rendezvous(const std::string& address, uint16_t port, const std::string& secret)
+    : impl_(new Impl{RendezvousServer({address, port, false, "", secret})}) {}
 Rendezvous::~Rendezvous() = default;
 uint16_t Rendezvous::port() const { return impl_->server.port(); }
 

@@ -10,6 +10,8 @@ struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
   bool in_rank_0 = false;  // it lives in the process of rank 0 of the groups that it serves
+  std::string job;         // of the groups that it serves; "": any, each apart
+  std::string secret;      // that their ranks must prove; "": whoever reaches it is trusted
 };
 
 class RendezvousServer {
@@ -21,7 +23,8 @@ class RendezvousServer {
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   uint16_t port() const;
-  uint64_t number() const;  // random, to be told from others at the same port
+  uint64_t number() const;                          // random, to be told from others at the same port
+  bool is_for(const ServerOptions& options) const;  // their job and secret
 
  private:
   struct Impl;
@@ -29,7 +32,8 @@ class RendezvousServer {
 };
 
 // The one that this process runs at a port, shared by all of its groups; opened if there is none. Retries for
-// `patience_ms` while the port is still in use. Port 0: a new one at a free port.
+// `patience_ms` while the port is still in use. Port 0: a new one at a free port. Throws Error{kInvalidArgument} if it
+// cannot be opened, or is open for another job or secret.
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
 
 }  // namespace transload

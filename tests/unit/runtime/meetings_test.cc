@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "runtime/secret.h"
+
 namespace transload {
 namespace {
 
@@ -14,15 +16,29 @@ constexpr uint64_t ms = kMillisecondNs;
 // Feeds frames as a socket would, and keeps what comes back by connection.
 class Desk {
  public:
-  explicit Desk(MeetingsOptions options = {true, 77}) : meetings(options) {}
-  void open(uint64_t connection, bool remote = false) { meetings.opened(connection, {"10.0.0.1", remote}, now); }
+  explicit Desk(MeetingsOptions options = {true, 77, "", ""}) : meetings(options) {}
+  void open(uint64_t connection, bool remote = false) { keep(meetings.opened(connection, {"10.0.0.1", remote}, now)); }
+  std::string nonce_for(uint64_t connection) const {
+    return unpack_challenge(got(connection, FrameType::kChallenge).value()).value().nonce;
+  }
+  // A rank of a job, which proves a secret.
+  void hello_of(uint64_t connection, uint32_t rank, const std::string& job, const std::string& secret) {
+    open(connection);
+    Hello hello{"g", rank, 2, 0, 1000, {0, 0}, job, "its own nonce", ""};
+    hello.proof = proof(secret, {Prover::kMember, nonce_for(connection), said_in(hello)});
+    send(connection, pack(hello));
+  }
+  std::string why_refused(uint64_t connection) const {
+    const auto frame = got(connection, FrameType::kRefused);
+    return frame ? unpack_refused(*frame).value().why : "it was not refused";
+  }
   void send(uint64_t connection, const std::string& frame) {
     const FrameHead head = unpack_head(frame.data());
     keep(meetings.frame(connection, FrameType(head.type), std::string_view(frame).substr(kFrameHeadBytes), now));
   }
   void hello(uint64_t connection, uint32_t rank, uint32_t ranks, const std::string& name = "g") {
     open(connection);
-    Hello hello{name, rank, ranks, 0, 1000, std::vector<uint32_t>(ranks, 0)};
+    Hello hello{name, rank, ranks, 0, 1000, std::vector<uint32_t>(ranks, 0), "", "", ""};
     send(connection, pack(hello));
   }
   void close(uint64_t connection) { keep(meetings.closed(connection, now)); }
@@ -126,10 +142,10 @@ TEST(Meetings, RefusesByName) {
 TEST(Meetings, RefusesWhoMeansAnotherServer) {
   Desk desk;
   desk.open(1);
-  desk.send(1, pack(Hello{"g", 0, 1, 78, 1000, {0}}));
+  desk.send(1, pack(Hello{"g", 0, 1, 78, 1000, {0}, "", "", ""}));
   EXPECT_TRUE(unpack_refused(desk.got(1, FrameType::kRefused).value())->retry);
   desk.open(2);
-  desk.send(2, pack(Hello{"g", 0, 1, 77, 1000, {0}}));
+  desk.send(2, pack(Hello{"g", 0, 1, 77, 1000, {0}, "", "", ""}));
   EXPECT_TRUE(desk.got(2, FrameType::kWelcome));
 }
 
@@ -159,7 +175,7 @@ TEST(Meetings, TellsTheAddressThatOthersReach) {
   Desk desk;
   desk.hello(1, 0, 2);
   desk.open(2, true);
-  desk.send(2, pack(Hello{"g", 1, 2, 0, 1000, {0, 1}}));
+  desk.send(2, pack(Hello{"g", 1, 2, 0, 1000, {0, 1}, "", "", ""}));
   desk.send(1, pack(Gather{0, 1000, "a"}));
   desk.send(2, pack(Gather{0, 1000, "b"}));
   EXPECT_EQ(unpack_gathered(desk.got(1, FrameType::kGathered).value())->reach, "10.0.0.1");
@@ -233,9 +249,12 @@ TEST(Meetings, ShowsStrangersOut) {
       pack(Message(Lost{0})),  // before a hello
       pack(Gather{0, 1, ""}),
       std::string("\0\0\0\0\xFF", 5),
-      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}}),  // no such rank
-      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}}),  // no such node
-      pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, 1000, {0}}),
+      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}, "", "", ""}),  // no such rank
+      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}, "", "", ""}),  // no such node
+      pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, 1000, {0}, "", "", ""}),
+      pack(Hello{"g", 0, 1, 0, 1000, {0}, std::string(kNameBytesMax + 1, 'x'), "", ""}),
+      pack(Hello{"g", 0, 1, 0, 1000, {0}, "", std::string(kProofBytesMax + 1, 'x'), ""}),
+      pack(Hello{"g", 0, 1, 0, 1000, {0}, "", "", std::string(kProofBytesMax + 1, 'x')}),
   };
   uint64_t connection = 10;
   for (const std::string& frame : frames) {
@@ -251,12 +270,84 @@ TEST(Meetings, ShowsStrangersOut) {
   EXPECT_FALSE(desk.verdict(1));
 }
 
+// Two launches that meet at one port in the same second: seats of one are not for the other, whoever comes first.
+TEST(Meetings, RanksOfAnotherJob) {
+  for (const char* of_the_server : {"X", ""}) {
+    Desk desk({true, 77, of_the_server, ""});
+    desk.hello_of(1, 0, "X", "");
+    desk.hello_of(2, 1, "Y", "");
+    EXPECT_FALSE(desk.got(1, FrameType::kWelcome));
+    EXPECT_FALSE(desk.got(2, FrameType::kWelcome));
+    desk.hello_of(3, 1, "X", "");
+    EXPECT_TRUE(desk.got(1, FrameType::kWelcome));
+    EXPECT_TRUE(desk.got(3, FrameType::kWelcome));
+    EXPECT_FALSE(desk.got(2, FrameType::kWelcome));
+    if (*of_the_server != 0) {
+      EXPECT_TRUE(desk.shown_out.count(2));
+      EXPECT_NE(desk.why_refused(2).find("rendezvous of job \"X\", but rank 1 is of job \"Y\""), std::string::npos)
+          << desk.why_refused(2);
+    } else {  // a launcher's server knows no job: each has its own party
+      desk.hello_of(4, 0, "Y", "");
+      EXPECT_TRUE(desk.got(2, FrameType::kWelcome));
+      EXPECT_TRUE(desk.got(4, FrameType::kWelcome));
+    }
+  }
+}
+
+TEST(Meetings, OtherBuild) {
+  Desk desk;
+  for (const size_t word : {4, 8}) {  // protocol, layout
+    const uint64_t connection = word;
+    desk.open(connection);
+    std::string frame = pack(Hello{"g", 0, 1, 0, 1000, {0}, "", "", ""});
+    ++frame[kFrameHeadBytes + word];
+    desk.send(connection, frame);
+    EXPECT_NE(desk.why_refused(connection).find("all ranks must run one build"), std::string::npos);
+    EXPECT_NE(desk.why_refused(connection).find(word == 4 ? "this rank has protocol 3, layout 1" : "layout 2"),
+              std::string::npos)
+        << desk.why_refused(connection);
+    EXPECT_TRUE(desk.shown_out.count(connection));
+  }
+}
+
+TEST(Meetings, StrangersHaveNoSecret) {
+  Desk desk({true, 77, "", "the secret"});
+  desk.hello_of(1, 0, "", "the secret");
+  desk.hello_of(2, 1, "", "");
+  desk.hello_of(3, 1, "", "another secret");
+  for (const uint64_t stranger : {2, 3}) {
+    EXPECT_NE(desk.why_refused(stranger).find("does not prove the job's secret"), std::string::npos);
+    EXPECT_TRUE(desk.shown_out.count(stranger));
+  }
+  // What another rank has proved on another connection, said again; and the same with another rank's seat.
+  desk.open(4);
+  Hello replayed{"g", 1, 2, 0, 1000, {0, 0}, "", "", ""};
+  replayed.proof = proof("the secret", {Prover::kMember, desk.nonce_for(1), said_in(replayed)});
+  desk.send(4, pack(replayed));
+  desk.open(5);
+  Hello altered{"g", 0, 2, 0, 1000, {0, 0}, "", "", ""};
+  altered.proof = proof("the secret", {Prover::kMember, desk.nonce_for(5), said_in(altered)});
+  altered.rank = 1;
+  desk.send(5, pack(altered));
+  EXPECT_TRUE(desk.shown_out.count(4));
+  EXPECT_TRUE(desk.shown_out.count(5));
+  EXPECT_FALSE(desk.got(1, FrameType::kWelcome));
+  desk.hello_of(6, 1, "", "the secret");
+  ASSERT_TRUE(desk.got(1, FrameType::kWelcome));
+  const Welcome welcome = unpack_welcome(*desk.got(1, FrameType::kWelcome)).value();
+  EXPECT_TRUE(proves(welcome.proof, "the secret", {Prover::kServer, "its own nonce", said_in(welcome)}));
+  EXPECT_FALSE(proves(welcome.proof, "the secret", {Prover::kServer, "another", said_in(welcome)}));
+  EXPECT_FALSE(proves(welcome.proof, "the secret", {Prover::kMember, "its own nonce", said_in(welcome)}));
+}
+
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 TEST(Meetings, TruncatedFrames) {
-  const std::string frames[] = {
-      pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}}), pack(Gather{1, 2, "three"}),
-      pack(Message(Heartbeat{1, 2, 3, true, 4})), pack(Message(Suspicion{1, 2, 3, 4, 5})),
-      pack(Message(Mismatch{1, 2, "argument"})),  pack(Message(Verdict{FaultKind::kLost, 1, "detail"}))};
+  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 9, {0, 1, 1}, "job", "nonce", "proof"}),
+                                pack(Gather{1, 2, "three"}),
+                                pack(Message(Heartbeat{1, 2, 3, true, 4})),
+                                pack(Message(Suspicion{1, 2, 3, 4, 5})),
+                                pack(Message(Mismatch{1, 2, "argument"})),
+                                pack(Message(Verdict{FaultKind::kLost, 1, "detail"}))};
   for (const std::string& frame : frames) {
     const std::string body = frame.substr(kFrameHeadBytes);
     const auto valid = [&](const std::string& bytes) {
