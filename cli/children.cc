@@ -70,7 +70,7 @@ struct Exec {
 
 }  // namespace
 
-Children::Children(Share share, uint16_t port, char** arguments) {
+Children::Children(Share share, const Where& where, char** arguments) {
   const uint32_t ranks = share.ranks;
   for (uint32_t first = 0; first < ranks; first += share.of_a_process) {
     Child& child = children_.emplace_back();
@@ -82,7 +82,7 @@ Children::Children(Share share, uint16_t port, char** arguments) {
     refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
   try {
     board_ = map_board(board_file_, ranks);
-    for (Child& child : children_) start(child, port, arguments);
+    for (Child& child : children_) start(child, where, arguments);
   } catch (...) {
     end();
     throw;
@@ -103,13 +103,14 @@ void Children::end() {
   close(board_file_);
 }
 
-void Children::start(Child& child, uint16_t port, char** arguments) {
+void Children::start(Child& child, const Where& where, char** arguments) {
   int pipes[2];
   if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, std::strerror(errno));
-  std::vector<std::string> texts = environment_with(
-      {"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", port), fmt::format("TRANSLOAD_RANK={}", child.first),
-       fmt::format("TRANSLOAD_RANKS={}", board_.count), fmt::format("{}=1", kServed),
-       fmt::format("{}={}", kBoardFile, board_file_), fmt::format("{}={}", kReportFile, pipes[1])});
+  std::vector<std::string> texts =
+      environment_with({"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", where.port),
+                        fmt::format("TRANSLOAD_SECRET={}", where.secret), fmt::format("TRANSLOAD_RANK={}", child.first),
+                        fmt::format("TRANSLOAD_RANKS={}", board_.count), fmt::format("{}=1", kServed),
+                        fmt::format("{}={}", kBoardFile, board_file_), fmt::format("{}={}", kReportFile, pipes[1])});
   std::vector<char*> environment;
   for (std::string& text : texts) environment.push_back(text.data());
   environment.push_back(nullptr);

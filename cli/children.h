@@ -29,7 +29,12 @@ class Children {
   struct Share {
     uint32_t ranks, of_a_process;
   };
-  Children(Share share, uint16_t port, char** arguments);
+  // Where they meet, and what they prove there; by their environments, which only this user can read.
+  struct Where {
+    uint16_t port;
+    std::string secret;
+  };
+  Children(Share share, const Where& where, char** arguments);
   ~Children();
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
@@ -42,7 +47,7 @@ class Children {
   void signal(Child& child, int signal);
 
  private:
-  void start(Child& child, uint16_t port, char** arguments);
+  void start(Child& child, const Where& where, char** arguments);
   void end();
   void read_report(Child& child);
   std::vector<Child> children_;

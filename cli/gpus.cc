@@ -28,18 +28,6 @@ Gpus from_text(const std::string& text) {
           uint32_t(std::strtoul(text.c_str() + space + 1, nullptr, 10))};
 }
 
-// What launchers call the place of a rank among those of its host; -1: none says it.
-int64_t local_rank() {
-  for (const char* name : {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"})
-    if (const char* text = std::getenv(name); text != nullptr && *text != 0) {
-      char* end = nullptr;
-      const long value = std::strtol(text, &end, 10);
-      if (*end != 0 || value < 0 || value > 1 << 20) refuse("{}: '{}': must be a whole number from 0", name, text);
-      return value;
-    }
-  return -1;
-}
-
 const char* way_of(const DeviceInfo& gpu) {
   return gpu.vmm_by_fd ? "VMM file descriptors"
          : gpu.ipc     ? "CUDA IPC"
@@ -91,7 +79,6 @@ void seat(Options& options, const Gpus& gpus, bool joined) {
       refuse("--ranks-per-gpu: {}: must be 1 under a launcher: ranks of one GPU are threads of one process",
              options.ranks_per_gpu);
     options.ranks_per_gpu = 1;
-    options.local_rank = local_rank();
   } else {
     const uint32_t least = uint32_t(ceil_div(options.ranks(), options.gpus));
     if (options.ranks_per_gpu == 0) options.ranks_per_gpu = least;

@@ -17,6 +17,7 @@
 #include "cli/fault_injection.h"
 #include "cli/usage.h"
 #include "cli/worker.h"
+#include "runtime/secret.h"
 
 namespace transload::cli {
 namespace {
@@ -163,7 +164,7 @@ class Watch {
     if (stopped_here &&
         std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
       children_.signal(children_.all()[options_.fault->rank], SIGKILL);
-    const int64_t deadline_ns = int64_t(options_.deadline_ms) * 1000000;
+    const int64_t deadline_ns = int64_t(std::max(options_.deadline_ms, options_.create_deadline_ms)) * 1000000;
     const int64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10000000000 : 4 * deadline_ns + 60000000000;
     for (Child& child : children_.all()) {
       const bool victim = stopped_here && &child == &children_.all()[options_.fault->rank];
@@ -185,8 +186,9 @@ Outcome run_processes(const Options& options, char** arguments) {
   out.results.resize(ranks);
   out.endings.resize(ranks);
   const Interruptions interruptions;
-  const Rendezvous rendezvous("127.0.0.1", 0);
-  Children children({ranks, options.ranks_per_process()}, rendezvous.port(), arguments);
+  const std::string secret = random_secret();
+  const Rendezvous rendezvous("127.0.0.1", 0, secret);
+  Children children({ranks, options.ranks_per_process()}, {rendezvous.port(), secret}, arguments);
   Watch(options, children).until_all_ended(out);
   for (const Child& child : children.all()) take_words(child, out);
   return out;
@@ -194,7 +196,8 @@ Outcome run_processes(const Options& options, char** arguments) {
 
 Outcome run_threads(const Options& options, const Workload& workload) {
   const uint32_t ranks = options.ranks();
-  const Rendezvous rendezvous("127.0.0.1", 0);
+  const std::string secret = random_secret();
+  const Rendezvous rendezvous("127.0.0.1", 0, secret);
   const auto pages = std::make_unique<Page[]>(ranks);
   Outcome out;
   out.results.resize(ranks);
@@ -206,6 +209,7 @@ Outcome run_threads(const Options& options, const Workload& workload) {
         bootstrap.rank = rank;
         bootstrap.ranks = ranks;
         bootstrap.port = rendezvous.port();
+        bootstrap.secret = secret;
         return std::make_unique<Worker>(options, workload, bootstrap, Board{pages.get(), ranks});
       });
   return out;
@@ -215,7 +219,7 @@ bool is_child() { return has_inheritance(); }
 
 int be_child(const Options& options, const Workload& workload) {
   const Inheritance inherited = take_inheritance(options.ranks());
-  Bootstrap bootstrap = Bootstrap::from_environment();
+  Bootstrap bootstrap = Bootstrap::from_environment("env");
   bootstrap.serve = false;
   const Seats seats{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
   std::mutex saying;

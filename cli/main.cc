@@ -70,10 +70,12 @@ int show(const Options& options, const Workload& workload, const Outcome& outcom
   return summary.status;
 }
 
-int run_joined(const Options& options, const Workload& workload) {
-  const Bootstrap bootstrap = Bootstrap::from_environment();
+int run_joined(Options options, const Workload& workload) {
+  const Bootstrap bootstrap = Bootstrap::from_environment(options.launcher);
+  options.origin = bootstrap.origin;
   if (bootstrap.ranks != options.ranks())
-    refuse("--node-sizes: {} ranks: the launcher started {}", options.ranks(), bootstrap.ranks);
+    refuse("--node-sizes: {} ranks: the launcher started {} ({}); --launcher none starts them here", options.ranks(),
+           bootstrap.ranks, bootstrap.origin);
   if (options.threads || options.floor) refuse("{}: not under a launcher", options.threads ? "--threads" : "--floor");
   const Outcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
@@ -87,17 +89,21 @@ int run_joined(const Options& options, const Workload& workload) {
 
 int run(const RunArguments& arguments, char** argv) {
   Options options = checked(arguments);
+  const bool joined = !is_child() && Bootstrap::has_environment(options.launcher);
+  if (!is_child() && !joined && !options.launcher.empty() && options.launcher != "none")
+    Bootstrap::from_environment(options.launcher);  // throws: that launcher is not there
   if (options.cuda) {
     prepare_environment();
-    const bool runs_ranks = is_child() || options.threads || Bootstrap::has_environment();
-    seat(options, runs_ranks ? find_gpus() : ask_for_gpus(), !is_child() && Bootstrap::has_environment());
+    if (joined) options.local_rank = Bootstrap::from_environment(options.launcher).local_rank;
+    const bool runs_ranks = is_child() || options.threads || joined;
+    seat(options, runs_ranks ? find_gpus() : ask_for_gpus(), joined);
   }
   if (!is_child()) check_room_for_routes(options);
   const Workload workload(options);
   check_victim(options, workload);
   if (is_child()) return be_child(options, workload);
   check_outputs(options);
-  if (Bootstrap::has_environment()) return run_joined(options, workload);
+  if (joined) return run_joined(options, workload);
   check_room_for_rows(options, workload);
   std::optional<FloorTimes> floor;
   if (options.floor) measure_floor(options, workload, floor.emplace());
@@ -135,7 +141,7 @@ int parse_and_run(int argc, char** argv) {
   run_command->footer(
       "Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the "
       "ranks\n"
-      "are started on this machine; under torchrun, mpirun or srun this process joins as one of them.");
+      "are started on this machine; under torchrun, mpirun, mpiexec or srun this process joins as one of them.");
   CLI::App* sim_command =
       app.add_subcommand("sim", "the same roles in the simulator: worlds from seeds, every rule checked");
   sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");

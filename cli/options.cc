@@ -47,6 +47,9 @@ constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32",
 constexpr Choice<ScaleOutChoice> kScaleOuts[] = {{"auto", ScaleOutChoice::kAuto},
                                                  {"libfabric", ScaleOutChoice::kLibfabric},
                                                  {"loopback", ScaleOutChoice::kLoopback}};
+constexpr Choice<const char*> kLaunchers[] = {
+    {"auto", ""},   {"none", "none"}, {"env", "env"},    {"torchrun", "torchrun"},
+    {"mpi", "mpi"}, {"pmi", "pmi"},   {"slurm", "slurm"}};
 constexpr Choice<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
 constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
                                           {"dispatch", FaultPhase::kDispatch},
@@ -205,7 +208,7 @@ RunArguments::RunArguments() {
   iterations = "5";
   warmup = "1";
   device = "cpu";
-  landing = combine_source = scale_out = "auto";
+  landing = combine_source = scale_out = launcher = "auto";
   dtype = "bf16";
   combine_wire = "bf16";
   biases = "0";
@@ -245,7 +248,11 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
   option("--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
   option("--ranks-per-gpu", a.ranks_per_gpu, "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
-  option("--deadline-ms", a.deadline_ms, "of every wait", "N");
+  option("--deadline-ms", a.deadline_ms, "of every wait in a call", "N");
+  option("--create-deadline-ms", a.create_deadline_ms, "of every wait for the group to be made [as --deadline-ms]",
+         "N");
+  option("--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
+         "auto|none|env|torchrun|mpi|pmi|slurm");
   option("--fault", a.fault,
          "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
          "kill|stop:RANK@ITERATION[/PHASE]");
@@ -277,6 +284,10 @@ Options checked(const RunArguments& a) {
   if (!a.provider.empty() && out.scale_out == ScaleOutChoice::kLoopback)
     refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
   out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, {1, 3600000}));
+  out.create_deadline_ms = a.create_deadline_ms.empty()
+                               ? out.deadline_ms
+                               : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, {1, 3600000}));
+  out.launcher = choice("--launcher", a.launcher, kLaunchers);
   out.json = a.json;
   out.dump = a.dump;
   out.quiet = a.quiet;

@@ -53,6 +53,9 @@ struct Options {
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;
   std::string provider;
   uint32_t deadline_ms = 0;
+  uint32_t create_deadline_ms = 0;
+  std::string launcher;  // Bootstrap's name of it; "": whichever is there
+  std::string origin;    // under another launcher: what it said
   std::optional<FaultSpec> fault;
   std::string json;  // "": none, "-": standard output
   std::string dump;  // folder; "": none
@@ -83,7 +86,7 @@ struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
       peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
-      deadline_ms, fault, json, dump, device, sms, gpus, ranks_per_gpu;
+      deadline_ms, create_deadline_ms, launcher, fault, json, dump, device, sms, gpus, ranks_per_gpu;
   bool quiet = false, threads = false, floor = false, graph = false;
 };
 

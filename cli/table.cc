@@ -89,10 +89,12 @@ void print_floor(std::FILE* out, const Summary& s, const FloorTimes& floor) {
   line("floor of combine", combine, s.combine_us);
 }
 
-void print_choices(std::FILE* out, const Summary& s) {
+void print_choices(std::FILE* out, const Report& report) {
+  const Summary& s = report.summary;
   fmt::print(out, "\n  memory of a rank     rings {}, counters {}, outputs {} at most\n", size_text(s.ring_bytes),
              size_text(s.counter_bytes), size_text(s.output_bytes));
   fmt::print(out, "                       rings are {}\n\n", s.ring_formula);
+  if (!report.options.origin.empty()) fmt::print(out, "  {:<20} {}\n", "launcher", report.options.origin);
   for (const Decision& d : s.decisions) fmt::print(out, "  {:<20} {}: {}\n", d.what, d.choice, d.why);
   if (!s.complete) return;
   fmt::print(out, "\n  digest of dispatch   {}\n  digest of combine    {}\n", s.dispatch_digest, s.combine_digest);
@@ -145,7 +147,7 @@ void print_table(std::FILE* out, const Report& report) {
   print_rows(out, report);
   print_times(out, report);
   if (report.floor) print_floor(out, s, *report.floor);
-  print_choices(out, s);
+  print_choices(out, report);
   fmt::print(out, "\n");
 }
 

@@ -83,6 +83,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.peer_slots = options_.peer_slots;
   out.slab_bytes = 2 * (received * per_row + tokens * per_token + handle_bytes()) + (1 << 20);
   out.deadline_ms = options_.deadline_ms;
+  out.create_deadline_ms = options_.create_deadline_ms;
   out.scale_out = options_.scale_out;
   out.provider = options_.provider;
   out.device = options_.device_of(rank_);

@@ -14,4 +14,4 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/transload-config.cmake
   ${PROJECT_BINARY_DIR}/transload-config.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/transload-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/transload-config.cmake ${PROJECT_BINARY_DIR}/transload-config-version.cmake
-        DESTINATION ${package_dir})
+        ${PROJECT_SOURCE_DIR}/cmake/sodium.cmake DESTINATION ${package_dir})

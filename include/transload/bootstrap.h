@@ -13,9 +13,9 @@ namespace transload {
 // the object, and groups that still use it are faulted.
 class Rendezvous {
  public:
-  // Listens on `address` ("0.0.0.0" or "::" for all interfaces, IPv4 and IPv6). Port 0: any free one. Throws
-  // Error{kInvalidArgument} if it cannot.
-  explicit Rendezvous(const std::string& address = "127.0.0.1", uint16_t port = 0);
+  // Listens on `address` ("0.0.0.0" or "::" for all interfaces, IPv4 and IPv6). Port 0: any free one. `secret`: of the
+  // job that it is for, see Bootstrap. Throws Error{kInvalidArgument} if it cannot.
+  explicit Rendezvous(const std::string& address = "127.0.0.1", uint16_t port = 0, const std::string& secret = "");
   ~Rendezvous();
   Rendezvous(const Rendezvous&) = delete;
   Rendezvous& operator=(const Rendezvous&) = delete;
@@ -38,16 +38,23 @@ struct Bootstrap {
   uint16_t port = 0;               // of the rendezvous; 0: an all_gather must be given
   bool serve = false;              // run the rendezvous here, on host:port (rank 0 under a launcher)
   AllGather all_gather;            // optional: a caller's own; then rank 0 runs a rendezvous at a free port
-  std::string name = "default";    // ranks that give the same name meet; groups in one rendezvous need different names
-  std::string job;                 // which launch this is, alike on all of its ranks; ranks of another are refused
-  std::string secret;              // of the job: who cannot prove it is let in nowhere; "": the network is trusted
+  // Ranks that give the same name meet. Groups that live at the same time in one rendezvous need different names: a
+  // second one is refused.
+  std::string name = "default";
+  std::string job;     // which launch this is, alike on all of its ranks; ranks of another are refused
+  std::string secret;  // of the job: who cannot prove it gets no seat; "": whoever reaches the rendezvous is trusted.
+                       // With an all_gather and none given, rank 0 makes one for the group
+  int32_t local_rank = -1;  // among the ranks of this host; -1: the launcher does not say
+  std::string origin;       // what from_environment() took from which variables, in words
 
-  // From the launcher's environment: TRANSLOAD_RANK/_RANKS, RANK/WORLD_SIZE (torchrun), OMPI_COMM_WORLD_RANK/_SIZE or
-  // SLURM_PROCID/SLURM_NTASKS, then MASTER_ADDR and TRANSLOAD_PORT (29600 unless set; torchrun's MASTER_PORT is its
-  // own). Throws Error{kInvalidArgument} naming the variable that is missing or wrong.
-  static Bootstrap from_environment();
-  // True if a launcher has set a rank.
-  static bool has_environment();
+  // From the environment of a launcher: "env" (TRANSLOAD_RANK), "torchrun" (RANK), "mpi" (Open MPI), "pmi" (MPICH,
+  // Intel MPI, PALS), "slurm", or "": the first of them that has set a rank. Rank and number of ranks; which job this
+  // is, and the rendezvous: at MASTER_ADDR, at TRANSLOAD_PORT, else at an even port from 20000 to 28190 that follows
+  // from the job; the secret from TRANSLOAD_SECRET or the file TRANSLOAD_SECRET_FILE. Throws Error{kInvalidArgument}
+  // naming the variable that is missing or wrong, or two launchers that disagree.
+  static Bootstrap from_environment(const std::string& launcher = "");
+  // True if that launcher, or any, has set a rank. "none": false.
+  static bool has_environment(const std::string& launcher = "");
 };
 
 }  // namespace transload

@@ -162,6 +162,7 @@ void check_options(const GroupOptions& o) {
   within("peer_slots", o.peer_slots, 0, kSlotsMax);
   within("slab_bytes", o.slab_bytes, 0, uint64_t(1) << 46);
   within("deadline_ms", o.deadline_ms, kDeadlineMsMin, kDeadlineMsMax);
+  if (o.create_deadline_ms != 0) within("create_deadline_ms", o.create_deadline_ms, kDeadlineMsMin, kDeadlineMsMax);
   want_one_of("scale_out", uint32_t(o.scale_out), {"auto", "libfabric", "loopback"});
 }
 

@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "runtime/address.h"
 #include "runtime/fault.h"
+#include "runtime/secret.h"
 #include "transport/scaleup/shm/host.h"
 
 namespace transload {
@@ -32,8 +33,12 @@ std::chrono::steady_clock::time_point time_of(uint64_t ns) {
 
 }  // namespace
 
-Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank)
-    : bootstrap_(bootstrap), deadline_ms_(deadline_ms), node_of_rank_(std::move(node_of_rank)) {
+Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank,
+                 uint32_t create_deadline_ms)
+    : bootstrap_(bootstrap),
+      deadline_ms_(deadline_ms),
+      wait_ms_(create_deadline_ms != 0 ? create_deadline_ms : deadline_ms),
+      node_of_rank_(std::move(node_of_rank)) {
   const uint32_t ranks = bootstrap_.ranks;
   check(ranks >= 1 && ranks <= kControlRanksMax,
         "bootstrap.ranks: " + std::to_string(ranks) + ", but must be 1 to " + std::to_string(kControlRanksMax));
@@ -41,10 +46,13 @@ Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<u
         "bootstrap.rank: " + std::to_string(bootstrap_.rank) + ", but must be below ranks, " + std::to_string(ranks));
   check(bootstrap_.name.size() <= kNameBytesMax, "bootstrap.name: " + std::to_string(bootstrap_.name.size()) +
                                                      " bytes, but at most " + std::to_string(kNameBytesMax));
+  check(bootstrap_.job.size() <= kNameBytesMax, "bootstrap.job: " + std::to_string(bootstrap_.job.size()) +
+                                                    " bytes, but at most " + std::to_string(kNameBytesMax));
   check(node_of_rank_.size() == ranks, "topology: " + std::to_string(node_of_rank_.size()) +
                                            " ranks, but bootstrap.ranks is " + std::to_string(ranks));
   const uint64_t entered = now_ns();
-  point_ = find_meeting_point(bootstrap_, deadline_ms_);
+  claim_.emplace(bootstrap_);
+  point_ = find_meeting_point(bootstrap_, wait_ms_);
   join(entered);
   thread_ = start_thread([this] { run(); });
 }
@@ -62,7 +70,7 @@ Control::~Control() {
 // Dials until the rendezvous is there and everybody has come. A server that goes away meanwhile belonged to an earlier
 // group of rank 0's process: the next one comes.
 void Control::join(uint64_t entered) {
-  uint64_t until = entered + deadline_ms_ * kMillisecondNs;
+  uint64_t until = entered + wait_ms_ * kMillisecondNs;
   uint64_t refused_since = 0;
   uint64_t pause = 10 * kMillisecondNs;
   while (true) {
@@ -85,62 +93,85 @@ void Control::join(uint64_t entered) {
   throw Error(fault);
 }
 
-// While this process was stopped its deadline was, too.
-FrameSocket::Got Control::answer(FrameType& type, std::string& body, uint64_t& until) {
-  while (true) {
-    const uint64_t asked = now_ns();
-    const FrameSocket::Got got = socket_.receive(type, body, std::min(until + kGraceNs, asked + kHeartbeatNs));
-    const uint64_t now = now_ns();
+// The next frame of a rendezvous that this rank has not joined yet. False: why_not_ says why there is none. While this
+// process was stopped its deadline was, too.
+bool Control::next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body) {
+  FrameSocket::Got got = FrameSocket::Got::kNothing;
+  for (uint64_t now = now_ns(); got == FrameSocket::Got::kNothing && now < until + kGraceNs;) {
+    const uint64_t asked = now;
+    got = socket_.receive(type, body, std::min(until + kGraceNs, asked + kHeartbeatNs));
+    now = now_ns();
     if (now - asked >= kSilenceNs) until += now - asked;
-    if (got != FrameSocket::Got::kNothing || now >= until + kGraceNs) return got;
   }
+  check(got != FrameSocket::Got::kGarbage, "what listens at " + where + " is not a rendezvous");
+  if (got == FrameSocket::Got::kFrame) return true;
+  why_not_ = got == FrameSocket::Got::kNothing ? "it does not answer" : "it closed the connection";
+  return false;
+}
+
+// Answers the challenge that a rendezvous begins with; `nonce` is the one that its own proof must cover.
+bool Control::say_hello(const std::string& where, uint64_t& until, std::string& nonce) {
+  FrameType type{};
+  std::string body;
+  if (!next_frame(where, until, type, body)) return false;
+  const std::optional<Versions> versions = type == FrameType::kChallenge ? unpack_versions(body) : std::nullopt;
+  check(versions.has_value(), "what listens at " + where + " is not a rendezvous");
+  check(*versions == Versions{}, "the rendezvous at " + where + " has " + text_of(*versions) + ", this rank has " +
+                                     text_of(Versions{}) + ": all ranks must run one build");
+  const std::optional<Challenge> challenge = unpack_challenge(body);
+  check(challenge.has_value(), "what listens at " + where + " is not a rendezvous");
+  const uint64_t now = now_ns();
+  Hello hello;
+  hello.name = bootstrap_.name;
+  hello.rank = bootstrap_.rank;
+  hello.ranks = bootstrap_.ranks;
+  hello.server = point_.server;
+  hello.process = process_identity().nonce;
+  hello.note = point_.note;
+  hello.deadline_ms = until > now ? uint32_t((until - now) / kMillisecondNs) : 0;
+  hello.node_of_rank = node_of_rank_;
+  hello.job = bootstrap_.job;
+  hello.nonce = nonce = random_nonce();
+  hello.proof = proof(point_.secret, {Prover::kMember, challenge->nonce, said_in(hello)});
+  return socket_.send(pack(hello), until);
+}
+
+// A message before everybody has come is of interest only if it is the verdict.
+void Control::refuse_unless_verdict(const std::string& body, uint64_t entered) const {
+  const std::optional<Message> message = unpack_message(body);
+  const auto* verdict = message ? std::get_if<Verdict>(&*message) : nullptr;
+  if (verdict == nullptr) return;
+  Fault fault = this->fault(*verdict, "create", entered);
+  fault.waiting_for = whom(*verdict) + " to come";
+  throw Error(fault);
 }
 
 Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
   const uint64_t entered = now_ns();
   const uint64_t dial_until = point_.hosts.size() > 1 ? std::min(until, entered + kDialNs) : until;
-  if (!socket_.dial(host, point_.port, dial_until, why_not_)) return Joined::kRetry;
-  const uint64_t left_ms = until > entered ? (until - entered) / kMillisecondNs : 0;
-  const Hello hello{bootstrap_.name,          bootstrap_.rank,   bootstrap_.ranks, point_.server,
-                    process_identity().nonce, uint32_t(left_ms), node_of_rank_,    point_.note};
-  if (!socket_.send(pack(hello), until)) return Joined::kRetry;
+  const std::string where = with_port(host, point_.port);
+  std::string nonce, body;
+  if (!socket_.dial(host, point_.port, dial_until, why_not_) || !say_hello(where, until, nonce)) return Joined::kRetry;
   FrameType type{};
-  std::string body;
-  while (true) {
-    const FrameSocket::Got got = answer(type, body, until);
-    if (got == FrameSocket::Got::kEnd) {
-      why_not_ = "it closed the connection";
+  while (next_frame(where, until, type, body)) {
+    if (type == FrameType::kMessage) {
+      refuse_unless_verdict(body, entered);
+      continue;
+    }
+    if (const auto refused = type == FrameType::kRefused ? unpack_refused(body) : std::nullopt) {
+      why_not_ = where + ": " + refused->why;
+      check(refused->retry, why_not_);
+      refused_ = true;
       return Joined::kRetry;
-    }
-    if (got == FrameSocket::Got::kNothing) {
-      why_not_ = "it does not answer";
-      return Joined::kRetry;
-    }
-    const std::optional<Message> message = type == FrameType::kMessage ? unpack_message(body) : std::nullopt;
-    if (got == FrameSocket::Got::kFrame && message) {
-      const auto* verdict = std::get_if<Verdict>(&*message);
-      if (verdict == nullptr) continue;
-      Fault fault = this->fault(*verdict, "create", entered);
-      fault.waiting_for = whom(*verdict) + " to come";
-      throw Error(fault);
-    }
-    if (got == FrameSocket::Got::kFrame && type == FrameType::kRefused) {
-      const std::optional<Refused> refused = unpack_refused(body);
-      if (refused && !refused->retry) throw Error(Code::kInvalidArgument, refused->why);
-      if (refused) {
-        refused_ = true;
-        why_not_ = refused->why;
-        return Joined::kRetry;
-      }
     }
     const std::optional<Welcome> welcome = type == FrameType::kWelcome ? unpack_welcome(body) : std::nullopt;
-    if (got == FrameSocket::Got::kFrame && welcome) {
-      member_.emplace(MemberSeat{bootstrap_.rank, node_of_rank_, welcome->arbiter_in_rank_0}, now_ns());
-      return Joined::kYes;
-    }
-    throw Error(Code::kInvalidArgument,
-                "what listens at " + with_port(host, point_.port) + " is not a rendezvous of this version");
+    check(welcome.has_value(), "what listens at " + where + " is not a rendezvous of this version");
+    check(proves(welcome->proof, point_.secret, {Prover::kServer, nonce, said_in(*welcome)}),
+          "what listens at " + where + " does not prove the job's secret (TRANSLOAD_SECRET, bootstrap.secret)");
+    member_.emplace(MemberSeat{bootstrap_.rank, node_of_rank_, welcome->arbiter_in_rank_0}, now_ns());
+    return Joined::kYes;
   }
+  return Joined::kRetry;
 }
 
 // Lets the member act under the lock, then does what it asks for without it.
@@ -153,6 +184,7 @@ void Control::react(Act act) {
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
+    if (reaction.verdict) claim_->release();  // before anybody can know of it: survivors may take the name again
   }
   if (answered) changed_.notify_all();
   apply(reaction);
@@ -161,6 +193,7 @@ void Control::react(Act act) {
 void Control::apply(const Reaction& reaction) {
   for (const Message& message : reaction.to_arbiter) socket_.send(pack(message), now_ns() + kSendNs);
   if (!reaction.verdict) return;
+  claim_->release();
   std::lock_guard hook_lock(hook_mutex_);
   abort_word_.store(1, std::memory_order_release);
   {
@@ -262,6 +295,11 @@ void Control::take_gathered(Gathered gathered) {
   if (parts_count_ == parts_.size()) changed_.notify_all();
 }
 
+void Control::made() {
+  claim_->settle();
+  wait_ms_ = deadline_ms_;
+}
+
 std::vector<std::string> Control::gather(const std::string& mine, const char* operation) {
   const size_t most = gather_bytes_max(bootstrap_.ranks);
   check(mine.size() <= most, "gather: " + std::to_string(mine.size()) + " bytes of one rank, but at most " +
@@ -272,14 +310,14 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
   check(!leaving_, "gather: this rank has said goodbye");
   parts_.assign(bootstrap_.ranks, std::nullopt);
   parts_count_ = 0;
-  const Gather request{round_, deadline_ms_, mine};
+  const Gather request{round_, wait_ms_, mine};
   const auto done = [&] {
     return parts_count_ == parts_.size() || member_->verdict().kind != FaultKind::kNone || gone_;
   };
   lock.unlock();
-  socket_.send(pack(request), entered + deadline_ms_ * kMillisecondNs);
+  socket_.send(pack(request), entered + wait_ms_ * kMillisecondNs);
   lock.lock();
-  while (!changed_.wait_until(lock, time_of(since + deadline_ms_ * kMillisecondNs + kGraceNs), done)) {
+  while (!changed_.wait_until(lock, time_of(since + wait_ms_ * kMillisecondNs + kGraceNs), done)) {
     if (!member_->stopped_since(since, now_ns())) break;
     since = now_ns();
   }
@@ -304,6 +342,12 @@ std::string Control::local_address() const {
   const std::string here = socket_.here();
   const bool same_host = here == socket_.there() || is_loopback(here);
   return same_host && !reach_.empty() ? reach_ : here;
+}
+
+Decision Control::trust() const {
+  if (!point_.secret.empty()) return {"members", "proved", "each has shown that it knows the job's secret"};
+  const std::string where = point_.hosts.front() + ":" + std::to_string(point_.port);
+  return {"members", "trusted", "no secret was given: whoever reaches " + where + " can join"};
 }
 
 bool Control::suspect(const Suspicion& suspicion, uint64_t since) {

@@ -15,6 +15,7 @@
 
 #include "runtime/frame_socket.h"
 #include "runtime/meeting_point.h"
+#include "runtime/name_claim.h"
 #include "runtime/verdict.h"
 
 namespace transload {
@@ -23,17 +24,23 @@ class Control {
  public:
   // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the
   // lowest rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
-  Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank);
+  // `create_deadline_ms` is that of every wait until made(); 0: deadline_ms.
+  Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank,
+          uint32_t create_deadline_ms = 0);
   // Without a goodbye before it, the others hear that this rank is lost.
   ~Control();
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
+  // The group is made. Throws Error{kInvalidArgument} if its name was claimed a second time meanwhile.
+  void made();
   // Collective: `mine` of every rank, by rank. Throws Error{kFault}, after which the group is judged.
   std::vector<std::string> gather(const std::string& mine, const char* operation = "create");
   // The address of the interface that reaches the rendezvous; on its own host, the one by which other hosts reach it.
   // Meaningful after the first gather.
   std::string local_address() const;
+  // How members are told from strangers.
+  Decision trust() const;
 
   // Where the call stands: a relaxed store, and the time if it is another call. By one thread at a time.
   void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
@@ -71,7 +78,9 @@ class Control {
 
   void join(uint64_t entered);
   Joined try_join(const std::string& host, uint64_t& until);
-  FrameSocket::Got answer(FrameType& type, std::string& body, uint64_t& until);
+  bool next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body);
+  bool say_hello(const std::string& where, uint64_t& until, std::string& nonce);
+  void refuse_unless_verdict(const std::string& body, uint64_t entered) const;
   void run();
   void outlive_arbiter();
   void hear(FrameType type, const std::string& body);
@@ -83,7 +92,9 @@ class Control {
 
   const Bootstrap bootstrap_;
   const uint32_t deadline_ms_;
+  uint32_t wait_ms_;  // of a gather; a longer one, maybe, until the group is made
   const std::vector<uint32_t> node_of_rank_;
+  std::optional<NameClaim> claim_;
   MeetingPoint point_;
   FrameSocket socket_;
   std::string why_not_;   // the last reason for which joining failed

@@ -7,6 +7,8 @@ namespace transload {
 
 namespace {
 
+constexpr size_t kVersionsBytes = 12;  // the magic, and both
+
 std::string frame(FrameType type, std::string body) {
   ByteWriter head;
   head.u32(uint32_t(body.size())).u8(uint8_t(type));
@@ -62,18 +64,37 @@ Suspicion read_suspicion(ByteReader& from) {
 
 }  // namespace
 
-std::string pack(const Hello& hello) {
+std::string text_of(const Versions& versions) {
+  return "protocol " + std::to_string(versions.protocol) + ", layout " + std::to_string(versions.layout);
+}
+
+std::string said_in(const Hello& hello) {
   ByteWriter body;
-  body.u32(kControlMagic).u64(hello.server).u64(hello.process).u32(hello.rank).u32(hello.ranks).u32(hello.deadline_ms);
-  body.text(hello.name).text(hello.note);
+  body.u32(kControlMagic).u32(kProtocolVersion).u32(kLayoutVersion).u64(hello.server).u64(hello.process);
+  body.u32(hello.rank).u32(hello.ranks).u32(hello.deadline_ms).text(hello.job).text(hello.name).text(hello.nonce);
+  body.text(hello.note);
   for (uint32_t node : hello.node_of_rank) body.u32(node);
-  return frame(FrameType::kHello, body.take());
+  return body.take();
+}
+
+std::string said_in(const Welcome& welcome) {
+  ByteWriter body;
+  body.u32(kControlMagic).u8(welcome.arbiter_in_rank_0);
+  return body.take();
+}
+
+std::string pack(const Challenge& challenge) {
+  ByteWriter body;
+  body.u32(kControlMagic).u32(kProtocolVersion).u32(kLayoutVersion).text(challenge.nonce);
+  return frame(FrameType::kChallenge, body.take());
+}
+
+std::string pack(const Hello& hello) {
+  return frame(FrameType::kHello, said_in(hello) + ByteWriter().text(hello.proof).take());
 }
 
 std::string pack(const Welcome& welcome) {
-  ByteWriter body;
-  body.u32(kControlMagic).u8(welcome.arbiter_in_rank_0);
-  return frame(FrameType::kWelcome, body.take());
+  return frame(FrameType::kWelcome, said_in(welcome) + ByteWriter().text(welcome.proof).take());
 }
 
 std::string pack(const Refused& refused) {
@@ -110,32 +131,56 @@ FrameHead unpack_head(const char* bytes) {
   return {body_bytes, reader.u8()};
 }
 
-std::optional<Hello> unpack_hello(std::string_view body) {
+std::optional<Versions> unpack_versions(std::string_view body) {
   ByteReader reader(body);
-  Hello hello;
   if (reader.u32() != kControlMagic) return std::nullopt;
+  Versions versions;
+  versions.protocol = reader.u32();
+  versions.layout = reader.u32();
+  if (!reader.ok()) return std::nullopt;
+  return versions;
+}
+
+std::optional<Challenge> unpack_challenge(std::string_view body) {
+  if (unpack_versions(body) != Versions{}) return std::nullopt;
+  ByteReader reader(body.substr(kVersionsBytes));
+  const Challenge challenge{reader.text()};
+  if (challenge.nonce.size() > kProofBytesMax) return std::nullopt;
+  return if_done(reader, challenge);
+}
+
+std::optional<Hello> unpack_hello(std::string_view body) {
+  if (unpack_versions(body) != Versions{}) return std::nullopt;
+  ByteReader reader(body.substr(kVersionsBytes));
+  Hello hello;
   hello.server = reader.u64();
   hello.process = reader.u64();
   hello.rank = reader.u32();
   hello.ranks = reader.u32();
   hello.deadline_ms = reader.u32();
+  hello.job = reader.text();
   hello.name = reader.text();
+  hello.nonce = reader.text();
   hello.note = reader.text();
   if (!reader.ok() || hello.ranks == 0 || hello.ranks > kControlRanksMax || hello.rank >= hello.ranks)
     return std::nullopt;
-  if (hello.name.size() > kNameBytesMax || hello.note.size() > kNoteBytesMax) return std::nullopt;
-  if (reader.left() != 4 * size_t(hello.ranks)) return std::nullopt;
+  if (hello.job.size() > kNameBytesMax || hello.name.size() > kNameBytesMax || hello.nonce.size() > kProofBytesMax)
+    return std::nullopt;
+  if (hello.note.size() > kNoteBytesMax || reader.left() < 4 * size_t(hello.ranks)) return std::nullopt;
   for (uint32_t rank = 0; rank < hello.ranks; ++rank) {
     hello.node_of_rank.push_back(reader.u32());
     if (hello.node_of_rank.back() >= hello.ranks) return std::nullopt;
   }
-  return hello;
+  hello.proof = reader.text();
+  if (hello.proof.size() > kProofBytesMax) return std::nullopt;
+  return if_done(reader, hello);
 }
 
 std::optional<Welcome> unpack_welcome(std::string_view body) {
   ByteReader reader(body);
   if (reader.u32() != kControlMagic) return std::nullopt;
-  const Welcome welcome{reader.u8() != 0};
+  Welcome welcome{reader.u8() != 0, {}};
+  welcome.proof = reader.text();
   return if_done(reader, welcome);
 }
 

@@ -11,7 +11,12 @@
 
 namespace transload {
 
-constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": version 1 of this protocol
+constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
+// What two builds must have in common to be in one group; the first two words behind the magic, in every version. The
+// protocol is that of the control channel and of calls; the layout is that of regions, cards, grants and rings, whose
+// lengths ranks compare besides when they make a group.
+constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kLayoutVersion = 1;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
 constexpr size_t kGatherBytesMax = 1 << 20;    // of one rank, in one round
@@ -21,6 +26,7 @@ constexpr size_t kNoteBytesMax = 1 << 10;      // of a Hello's note
 constexpr size_t kFrameHeadBytes = 5;          // u32 length of the body, u8 type
 constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
+constexpr size_t kProofBytesMax = 64;                           // nonces too
 
 // What each rank of a group of so many may say in one round.
 constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
@@ -33,6 +39,18 @@ enum class FrameType : uint8_t {
   kGathered,   // server -> member: some parts of a round
   kFarewell,   // server -> member: your goodbye was heard
   kMessage,    // both ways: a Message of verdict.h
+  kChallenge,  // server -> member, first of all: which build I am, and what your proof must cover
+};
+
+struct Versions {
+  uint32_t protocol = kProtocolVersion;
+  uint32_t layout = kLayoutVersion;
+  bool operator==(const Versions&) const = default;
+};
+std::string text_of(const Versions& versions);
+
+struct Challenge {
+  std::string nonce;
 };
 
 struct Hello {
@@ -44,6 +62,9 @@ struct Hello {
   uint32_t deadline_ms = 0;
   std::vector<uint32_t> node_of_rank;
   std::string note = {};  // what I know that may keep others from coming
+  std::string job = {};
+  std::string nonce = {};  // that the server's proof must cover
+  std::string proof = {};  // over all above, and the server's nonce; empty without a secret
 };
 
 struct Refused {
@@ -53,6 +74,7 @@ struct Refused {
 
 struct Welcome {
   bool arbiter_in_rank_0 = false;
+  std::string proof;  // over said_in(Welcome), and the member's nonce; empty without a secret
 };
 
 struct Gather {
@@ -74,6 +96,7 @@ struct FrameHead {
   uint8_t type;
 };
 
+std::string pack(const Challenge& challenge);
 std::string pack(const Hello& hello);
 std::string pack(const Welcome& welcome);
 std::string pack(const Refused& refused);
@@ -83,7 +106,14 @@ std::string pack(const Message& message);
 std::string pack_farewell();
 
 FrameHead unpack_head(const char* bytes);
+// What proofs cover: the body of the frame up to them.
+std::string said_in(const Hello& hello);
+std::string said_in(const Welcome& welcome);
+
+// Of a challenge or a hello of any version. Empty: it is neither.
+std::optional<Versions> unpack_versions(std::string_view body);
 // Empty if the body is not what it should be.
+std::optional<Challenge> unpack_challenge(std::string_view body);
 std::optional<Hello> unpack_hello(std::string_view body);
 std::optional<Welcome> unpack_welcome(std::string_view body);
 std::optional<Refused> unpack_refused(std::string_view body);

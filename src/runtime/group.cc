@@ -7,6 +7,8 @@
 
 #include "base/bytes.h"
 #include "base/math.h"
+#include "channel/card.h"
+#include "layout/regions.h"
 #include "transport/scaleup/shm/host.h"
 #include "transport/scaleup/shm/room.h"
 
@@ -14,8 +16,9 @@ namespace transload {
 
 namespace {
 
-// The options that must be alike, as text that a mismatch can quote.
-std::vector<std::string> fingerprint(const GroupOptions& o) {
+// What must be alike, as text that a mismatch can quote: the options, and what this build makes of them.
+std::vector<std::string> fingerprint(const GroupPlan& plan) {
+  const GroupOptions& o = plan.options;
   std::vector<std::string> items;
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
   std::string sizes = "topology.node_sizes";
@@ -33,11 +36,16 @@ std::vector<std::string> fingerprint(const GroupOptions& o) {
   add("slots", o.slots);
   add("peer_slots", o.peer_slots);
   add("deadline_ms", o.deadline_ms);
+  add("create_deadline_ms", o.create_deadline_ms);
   constexpr const char* scale_outs[] = {"auto", "libfabric", "loopback"};
   items.push_back(std::string("scale_out ") + scale_outs[int(o.scale_out)]);
   items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
   add("sms", o.sms);
   items.push_back("provider " + o.provider);
+  Geometry first = plan.geometry;
+  first.peers = plan.map.node_size(0);
+  add("bytes of network regions", plan.board.net.bytes);
+  add("bytes of scale-up regions of node 0", ScaleUpRegion::plan(first, sizeof(Card), plan.grant_bytes()).bytes);
   return items;
 }
 
@@ -82,8 +90,10 @@ void Group::Impl::meet() {
   const GroupOptions& options = plan().options;
   const RankMap& map = plan().map;
   control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
-                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
-  const std::string mine = joined(fingerprint(options));
+                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks),
+                                      options.create_deadline_ms);
+  if (map.ranks > 1) plan().decide("members", control->trust().choice, control->trust().why);
+  const std::string mine = joined(fingerprint(plan()));
   std::vector<std::string> all = control->gather(std::to_string(plan().id) + "\n" + mine);
   plan().common_id = std::stoull(all[0]);
   for (std::string& one : all) one.erase(0, one.find('\n') + 1);
@@ -131,6 +141,7 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
 }
 
 Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
+  impl_->control->made();
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "group: out of memory");
 }

@@ -40,6 +40,7 @@ uint64_t next_id() {
 
 GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
   check_options(options);
+  if (options.create_deadline_ms == 0) options.create_deadline_ms = options.deadline_ms;
   ranks = std::make_unique<RankTable>(options.topology.node_sizes);
   map = ranks->seen_by(options.bootstrap.rank);
   placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);

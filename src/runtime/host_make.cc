@@ -97,7 +97,7 @@ void HostGroup::connect(bool loopback) {
                                               std::to_string(std::max(r, map.me)) +
                                               " are in one node, must be on one host");
   try {
-    neighbours->connect(offers, wanted, options.deadline_ms);
+    neighbours->connect(offers, wanted, options.create_deadline_ms);
   } catch (const Error& error) {
     if (error.code() != Code::kFault) throw;
     control->accuse({map.me, 0, error.fault().culprit_rank, 0, 1}, call_since);  // so that all name the same culprit

@@ -7,6 +7,7 @@
 
 #include "runtime/address.h"
 #include "runtime/frame.h"
+#include "runtime/secret.h"
 #include "transload/status.h"
 #include "transport/scaleup/shm/host.h"
 
@@ -21,6 +22,7 @@ struct Card {
   char host[128];       // of the rank: who shares it may use the loopback
   char addresses[768];  // of the server, separated by spaces
   char problem[256];    // why there is no server
+  char secret[72];      // of this group, unless the caller has one
   uint64_t server;
   uint64_t port;
 };
@@ -47,7 +49,9 @@ std::vector<std::string> words_of(const char* text) {
 // Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
 void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
   try {
-    point.served = shared_server({kAllInterfaces, 0}, 0);
+    const std::string made = bootstrap.secret.empty() ? random_secret() : "";
+    put_text(card.secret, made);
+    point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
     card.port = point.served->port();
     card.server = point.served->number();
     const std::string host = bare_host(bootstrap.host);
@@ -68,7 +72,7 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
   std::vector<Card> cards(bootstrap.ranks);
   bootstrap.all_gather(&mine, sizeof mine, cards.data());
-  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = 0;
+  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
   const Card& first = cards[0];
   if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
   if (first.port == 0 || first.port > 65535)
@@ -79,6 +83,7 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
   point.port = uint16_t(first.port);
   point.server = first.server;
+  point.secret = bootstrap.secret.empty() ? first.secret : bootstrap.secret;
   return point;
 }
 
@@ -97,6 +102,7 @@ std::string doubt_of(const std::string& host) {
   return text.substr(0, kNoteBytesMax);
 }
 
+// Where it cannot be opened, what chose the port says so.
 void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point) {
   // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
   const std::string& host = point.hosts.front();
@@ -106,7 +112,14 @@ void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point
                                             ", must be an address of rank 0's host, which has " +
                                             listed(own_addresses()));
   if (address == kAllInterfaces) point.note = doubt_of(host);
-  point.served = shared_server({address, bootstrap.port}, std::min(deadline_ms, kPortPatienceMs));
+  try {
+    point.served = shared_server({address, bootstrap.port, bootstrap.job, bootstrap.secret},
+                                 std::min(deadline_ms, kPortPatienceMs));
+  } catch (const Error& error) {
+    throw Error(Code::kInvalidArgument,
+                "bootstrap.port: " + std::to_string(bootstrap.port) + ": " + error.what() +
+                    " (another job may serve there: TRANSLOAD_PORT sets another port, on all ranks alike)");
+  }
   point.server = point.served->number();
   if (address != kAllInterfaces) return;
   if (!point.note.empty()) point.hosts.clear();
@@ -120,11 +133,14 @@ MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms
   MeetingPoint point;
   point.hosts = {bare_host(bootstrap.host)};
   point.port = bootstrap.port;
+  point.secret = bootstrap.secret;
   if (bootstrap.port == 0) {
     if (bootstrap.ranks > 1)
       throw Error(Code::kInvalidArgument,
-                  "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port");
-    point.served = shared_server({"127.0.0.1", 0}, 0);
+                  "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port; this launcher does "
+                  "not say which launch this is, so TRANSLOAD_JOB or TRANSLOAD_PORT must: alike on all ranks, another "
+                  "for each launch");
+    point.served = shared_server({"127.0.0.1", 0, bootstrap.job, bootstrap.secret}, 0);
     point.hosts = {"127.0.0.1"};
     point.port = point.served->port();
     point.server = point.served->number();

@@ -15,6 +15,7 @@ struct MeetingPoint {
   std::vector<std::string> hosts;  // of one server, the likeliest first
   uint16_t port = 0;
   uint64_t server = 0;                       // its number; 0: any
+  std::string secret;                        // the caller's, or one that rank 0 made for this group
   std::shared_ptr<RendezvousServer> served;  // by this process
   std::string note;                          // what this rank knows that may keep others from coming
 };

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/secret.h"
+
 namespace transload {
 
 namespace {
@@ -41,10 +43,11 @@ void Meetings::notice_own_stop(uint64_t now) {
 
 Meetings::Letters Meetings::opened(uint64_t connection, Ends ends, uint64_t now) {
   notice_own_stop(now);
-  Letters letters;
   Guest guest;
   guest.ends = std::move(ends);
   guest.since = now;
+  guest.nonce = random_nonce();
+  Letters letters{letter(connection, pack(Challenge{guest.nonce}))};
   guests_.emplace(connection, std::move(guest));
   strangers_.insert(connection);
   if (strangers_.size() > kStrangersMax) letters.push_back({*strangers_.begin(), nullptr, true, false});
@@ -82,6 +85,11 @@ Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::stri
   if (found == guests_.end()) return {};
   Guest& guest = found->second;
   if (!guest.party && type == FrameType::kHello) {
+    const std::optional<Versions> versions = unpack_versions(body);
+    if (versions && *versions != Versions{}) {
+      const std::string why = "the rendezvous has " + text_of(Versions{}) + ", this rank has " + text_of(*versions);
+      return {letter(connection, pack(Refused{false, why + ": all ranks must run one build"}), true)};
+    }
     if (const std::optional<Hello> hello = unpack_hello(body)) return this->hello(connection, *hello, now);
   } else if (guest.party && type == FrameType::kGather) {
     if (std::optional<Gather> gather = unpack_gather(body)) return this->gather(guest, std::move(*gather), now);
@@ -94,7 +102,7 @@ Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::stri
 
 // The generation that this rank belongs to; null: a new one. Or why it may not come in.
 std::optional<Refused> Meetings::place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party) {
-  const auto found = current_.find(hello.name);
+  const auto found = current_.find({hello.job, hello.name});
   if (found == current_.end()) return std::nullopt;
   const std::shared_ptr<Party>& there = found->second;
   const bool fits = there->ranks == hello.ranks;
@@ -114,21 +122,34 @@ std::optional<Refused> Meetings::place_for(const Hello& hello, uint64_t now, std
   return std::nullopt;
 }
 
+// Why this rank does not belong here at all. It may try again: the server that it means may be about to come.
+std::optional<Refused> Meetings::stranger(const Guest& guest, const Hello& hello) const {
+  if (hello.server != 0 && hello.server != options_.server) return Refused{true, "another rendezvous listens here"};
+  if (!options_.job.empty() && hello.job != options_.job)
+    return Refused{true, "this is the rendezvous of job \"" + options_.job + "\", but rank " +
+                             std::to_string(hello.rank) + " is of job \"" + hello.job +
+                             "\": jobs of one host need different ports (TRANSLOAD_PORT sets one)"};
+  if (!proves(hello.proof, options_.secret, {Prover::kMember, guest.nonce, said_in(hello)}))
+    return Refused{true, "rank " + std::to_string(hello.rank) + " of job \"" + hello.job +
+                             "\" does not prove the job's secret (TRANSLOAD_SECRET, bootstrap.secret)"};
+  return std::nullopt;
+}
+
 Meetings::Letters Meetings::hello(uint64_t connection, const Hello& hello, uint64_t now) {
-  if (hello.server != 0 && hello.server != options_.server)
-    return {letter(connection, pack(Refused{true, "another rendezvous listens here"}), true)};
+  Guest& guest = guests_.at(connection);
+  if (const std::optional<Refused> refused = stranger(guest, hello)) return {letter(connection, pack(*refused), true)};
   std::shared_ptr<Party> party;
   if (const std::optional<Refused> refused = place_for(hello, now, party))
     return {letter(connection, pack(*refused), true)};
-  Guest& guest = guests_.at(connection);
   if (!guest.ends.unserved.empty()) return turn_away(connection, hello, party.get(), now);
   if (!party) {
     party = std::make_shared<Party>(hello);
     party->expires_at = now + hello.deadline_ms * kMillisecondNs;
     parties_.push_back(party);
-    current_[hello.name] = party;
+    current_[{hello.job, hello.name}] = party;
   }
   guest.party = party;
+  guest.its_nonce = hello.nonce;
   strangers_.erase(connection);
   return seat(guest, connection, hello, now);
 }
@@ -160,9 +181,19 @@ Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, const Hello&
   } else if (party.full()) {
     party.arbiter.start(now);
     party.beat_at = now;
-    to_all(party, pack(Welcome{party.served_by_rank_0}), false, letters);
+    welcome(party, letters);
   }
   return letters;
+}
+
+// Each in its own words, for each has asked for a proof.
+void Meetings::welcome(const Party& party, Letters& letters) const {
+  Welcome welcome{party.served_by_rank_0, {}};
+  for (const Place& place : party.places) {
+    if (place.seat != Seat::kHere) continue;
+    welcome.proof = proof(options_.secret, {Prover::kServer, guests_.at(place.connection).its_nonce, said_in(welcome)});
+    letters.push_back(letter(place.connection, pack(welcome)));
+  }
 }
 
 Meetings::Letters Meetings::gather(Guest& guest, Gather gather, uint64_t now) {

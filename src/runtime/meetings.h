@@ -36,6 +36,8 @@ struct Letter {
 struct MeetingsOptions {
   uint64_t process = 0;  // the nonce of the one that the server lives in
   uint64_t server = 0;   // its number, to be told from others at the same port
+  std::string job;       // ranks of another are refused; "": of every job, each apart
+  std::string secret;    // that ranks must prove; "": whoever comes is trusted
 };
 
 // Where a connection ends and begins.
@@ -49,7 +51,7 @@ class Meetings {
  public:
   using Letters = std::vector<Letter>;
 
-  explicit Meetings(MeetingsOptions options) : options_(options) {}
+  explicit Meetings(MeetingsOptions options) : options_(std::move(options)) {}
   Letters opened(uint64_t connection, Ends ends, uint64_t now);
   Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
   Letters closed(uint64_t connection, uint64_t now);
@@ -104,15 +106,19 @@ class Meetings {
   struct Guest {
     Ends ends;
     uint64_t since = 0;
+    std::string nonce;  // that its proof must cover
     std::shared_ptr<Party> party;
     uint32_t rank = 0;
+    std::string its_nonce;  // that mine must cover
   };
 
   void notice_own_stop(uint64_t now);
   Letters hello(uint64_t connection, const Hello& hello, uint64_t now);
+  std::optional<Refused> stranger(const Guest& guest, const Hello& hello) const;
   std::optional<Refused> place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party);
   Letters turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now);
   Letters seat(Guest& guest, uint64_t connection, const Hello& hello, uint64_t now);
+  void welcome(const Party& party, Letters& letters) const;
   Letters gather(Guest& guest, Gather gather, uint64_t now);
   void give_round(Party& party, Letters& letters);
   Letters message(Guest& guest, uint64_t connection, Message message, uint64_t now);
@@ -127,7 +133,7 @@ class Meetings {
   MeetingsOptions options_;
   std::map<uint64_t, Guest> guests_;
   std::set<uint64_t> strangers_;  // guests without a party; the oldest has the lowest number
-  std::map<std::string, std::shared_ptr<Party>> current_;
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Party>> current_;  // by job and name
   std::vector<std::shared_ptr<Party>> parties_;
   uint64_t last_now_ = 0;
 };

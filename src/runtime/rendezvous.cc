@@ -183,7 +183,12 @@ std::vector<tcp::endpoint> endpoints_of(asio::io_context& context, const ServerO
 Descriptor open_spare() { return Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 Server::Server(asio::io_context& context, const ServerOptions& options, MeetingsOptions who)
-    : context_(context), acceptor_(context), timer_(context), pause_(context), meetings_(who), spare_(open_spare()) {
+    : context_(context),
+      acceptor_(context),
+      timer_(context),
+      pause_(context),
+      meetings_(std::move(who)),
+      spare_(open_spare()) {
   listen(endpoints_of(context, options));
   closed_in_copies_.emplace(acceptor_.native_handle());
   port_ = acceptor_.local_endpoint().port();
@@ -365,7 +370,10 @@ void Server::finish_if_flushed() {
 
 struct RendezvousServer::Impl {
   explicit Impl(const ServerOptions& options)
-      : number(random_word()), server(context, options, {process_identity().nonce, number}) {
+      : number(random_word()),
+        job(options.job),
+        secret(options.secret),
+        server(context, options, {process_identity().nonce, number, job, secret}) {
     thread = start_thread([this] { context.run(); });
   }
   ~Impl() {
@@ -376,6 +384,7 @@ struct RendezvousServer::Impl {
   const Origin origin;
   asio::io_context context{1};
   const uint64_t number;
+  const std::string job, secret;
   Server server;
   std::thread thread;
 };
@@ -395,6 +404,9 @@ RendezvousServer::~RendezvousServer() {
 
 uint16_t RendezvousServer::port() const { return impl_->server.port(); }
 uint64_t RendezvousServer::number() const { return impl_->number; }
+bool RendezvousServer::is_for(const ServerOptions& options) const {
+  return impl_->job == options.job && impl_->secret == options.secret;
+}
 
 // Those of this process, by the port that was asked for. What has ended goes when the next one is asked for.
 struct SharedServers {
@@ -409,7 +421,10 @@ struct SharedServers {
     const std::lock_guard lock(mutex_);
     Server found;
     for (auto at = servers_.begin(); at != servers_.end();) {
-      const bool asked = !found && options.port != 0 && at->first == options.port && at->second->impl_->origin.here();
+      const bool asked = !found && options.port != 0 && at->first == options.port && !over(*at->second);
+      if (asked && !at->second->is_for(options))
+        throw Error(Code::kInvalidArgument,
+                    "this process already serves groups of another job or secret there, so it must be another");
       if (asked && at->second->impl_->server.hold()) found = at->second;
       at = over(*at->second) ? servers_.erase(at) : std::next(at);
     }
@@ -453,8 +468,8 @@ struct Rendezvous::Impl {
   RendezvousServer server;
 };
 
-Rendezvous::Rendezvous(const std::string& address, uint16_t port)
-    : impl_(new Impl{RendezvousServer({address, port})}) {}
+Rendezvous::Rendezvous(const std::string& address, uint16_t port, const std::string& secret)
+    : impl_(new Impl{RendezvousServer({address, port, "", secret})}) {}
 Rendezvous::~Rendezvous() = default;
 uint16_t Rendezvous::port() const { return impl_->server.port(); }
 

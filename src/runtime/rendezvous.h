@@ -12,6 +12,8 @@ constexpr const char* kAllInterfaces = "::";
 struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
+  std::string job;     // of the groups that it serves; "": any, each apart
+  std::string secret;  // that their ranks must prove; "": whoever reaches it is trusted
 };
 
 class RendezvousServer {
@@ -23,7 +25,8 @@ class RendezvousServer {
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   uint16_t port() const;
-  uint64_t number() const;  // random, to be told from others at the same port
+  uint64_t number() const;                          // random, to be told from others at the same port
+  bool is_for(const ServerOptions& options) const;  // their job and secret
 
  private:
   struct Impl;
@@ -33,7 +36,8 @@ class RendezvousServer {
 
 // The one that this process runs at a port; opened if there is none. Retries for `patience_ms` while the port is still
 // in use. Port 0: a new one at a free port. It belongs to no group: once nobody here holds it, it stays as long as a
-// group has members that use it, wherever they are, or until the process ends.
+// group has members that use it, wherever they are, or until the process ends. Throws
+// Error{kInvalidArgument} if it cannot be opened, or is open for another job or secret.
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
 
 }  // namespace transload

@@ -18,7 +18,13 @@ LAUNCHER_NAMES = (
     "LOCAL_RANK",
     "MASTER_ADDR",
     "MASTER_PORT",
+    "TORCHELASTIC_RUN_ID",
     "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMIX_NAMESPACE",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "PALS_RANKID",
     "SLURM_PROCID",
 )
 failures = 0

@@ -89,7 +89,7 @@ void CudaGroup::map_memory() {
       throw Error(Code::kNotSupported, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " +
                                            std::to_string(std::max(r, map.me)) +
                                            " are on different hosts, must be on one host for ranks on GPUs");
-  neighbours->connect(offers, wanted, options.deadline_ms);
+  neighbours->connect(offers, wanted, options.create_deadline_ms);
   plan_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   plan_.decide("scale-up", scale_up_name(), choice.reason);
   if (map.nodes > 1) plan_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");

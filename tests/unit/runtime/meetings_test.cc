@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "runtime/secret.h"
+
 namespace transload {
 namespace {
 
@@ -15,9 +17,23 @@ constexpr uint64_t kHere = 5;  // the nonce of the process that the server lives
 // Feeds frames as a socket would, and keeps what comes back by connection.
 class Desk {
  public:
-  explicit Desk(MeetingsOptions options = {kHere, 77}) : meetings(options) {}
+  explicit Desk(MeetingsOptions options = {kHere, 77, "", ""}) : meetings(std::move(options)) {}
   void open(uint64_t connection, bool remote = false, const std::string& unserved = "") {
     keep(meetings.opened(connection, {"10.0.0.1", remote, unserved}, now));
+  }
+  std::string nonce_for(uint64_t connection) const {
+    return unpack_challenge(got(connection, FrameType::kChallenge).value()).value().nonce;
+  }
+  // A rank of a job, which proves a secret.
+  void hello_of(uint64_t connection, uint32_t rank, const std::string& job, const std::string& secret) {
+    open(connection);
+    Hello hello{"g", rank, 2, 0, kHere, 1000, {0, 0}, "", job, "its own nonce", ""};
+    hello.proof = proof(secret, {Prover::kMember, nonce_for(connection), said_in(hello)});
+    send(connection, pack(hello));
+  }
+  std::string why_refused(uint64_t connection) const {
+    const auto frame = got(connection, FrameType::kRefused);
+    return frame ? unpack_refused(*frame).value().why : "it was not refused";
   }
   void send(uint64_t connection, const std::string& frame) {
     const FrameHead head = unpack_head(frame.data());
@@ -481,6 +497,9 @@ TEST(Meetings, ShowsStrangersOut) {
       pack(Hello{"g", 0, 2, 0, kHere, 1000, {0, 9}}),  // no such node
       pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, kHere, 1000, {0}}),
       pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, std::string(kNoteBytesMax + 1, 'x')}),
+      pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, "", std::string(kNameBytesMax + 1, 'x')}),
+      pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, "", "", std::string(kProofBytesMax + 1, 'x')}),
+      pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, "", "", "", std::string(kProofBytesMax + 1, 'x')}),
   };
   uint64_t connection = 10;
   for (const std::string& frame : frames) {
@@ -498,9 +517,79 @@ TEST(Meetings, ShowsStrangersOut) {
   EXPECT_FALSE(desk.verdict(1));
 }
 
+// Two launches that meet at one port in the same second: seats of one are not for the other, whoever comes first.
+TEST(Meetings, RanksOfAnotherJob) {
+  for (const char* of_the_server : {"X", ""}) {
+    Desk desk({kHere, 77, of_the_server, ""});
+    desk.hello_of(1, 0, "X", "");
+    desk.hello_of(2, 1, "Y", "");
+    EXPECT_FALSE(desk.got(1, FrameType::kWelcome));
+    EXPECT_FALSE(desk.got(2, FrameType::kWelcome));
+    desk.hello_of(3, 1, "X", "");
+    EXPECT_TRUE(desk.got(1, FrameType::kWelcome));
+    EXPECT_TRUE(desk.got(3, FrameType::kWelcome));
+    EXPECT_FALSE(desk.got(2, FrameType::kWelcome));
+    if (*of_the_server != 0) {
+      EXPECT_TRUE(desk.shown_out.count(2));
+      EXPECT_NE(desk.why_refused(2).find("rendezvous of job \"X\", but rank 1 is of job \"Y\""), std::string::npos)
+          << desk.why_refused(2);
+    } else {  // a launcher's server knows no job: each has its own party
+      desk.hello_of(4, 0, "Y", "");
+      EXPECT_TRUE(desk.got(2, FrameType::kWelcome));
+      EXPECT_TRUE(desk.got(4, FrameType::kWelcome));
+    }
+  }
+}
+
+TEST(Meetings, OtherBuild) {
+  Desk desk;
+  for (const size_t word : {4, 8}) {  // protocol, layout
+    const uint64_t connection = word;
+    desk.open(connection);
+    std::string frame = pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}});
+    ++frame[kFrameHeadBytes + word];
+    desk.send(connection, frame);
+    EXPECT_NE(desk.why_refused(connection).find("all ranks must run one build"), std::string::npos);
+    EXPECT_NE(desk.why_refused(connection).find(word == 4 ? "this rank has protocol 3, layout 1" : "layout 2"),
+              std::string::npos)
+        << desk.why_refused(connection);
+    EXPECT_TRUE(desk.shown_out.count(connection));
+  }
+}
+
+TEST(Meetings, StrangersHaveNoSecret) {
+  Desk desk({kHere, 77, "", "the secret"});
+  desk.hello_of(1, 0, "", "the secret");
+  desk.hello_of(2, 1, "", "");
+  desk.hello_of(3, 1, "", "another secret");
+  for (const uint64_t stranger : {2, 3}) {
+    EXPECT_NE(desk.why_refused(stranger).find("does not prove the job's secret"), std::string::npos);
+    EXPECT_TRUE(desk.shown_out.count(stranger));
+  }
+  // What another rank has proved on another connection, said again; and the same with another rank's seat.
+  desk.open(4);
+  Hello replayed{"g", 1, 2, 0, kHere, 1000, {0, 0}};
+  replayed.proof = proof("the secret", {Prover::kMember, desk.nonce_for(1), said_in(replayed)});
+  desk.send(4, pack(replayed));
+  desk.open(5);
+  Hello altered{"g", 0, 2, 0, kHere, 1000, {0, 0}};
+  altered.proof = proof("the secret", {Prover::kMember, desk.nonce_for(5), said_in(altered)});
+  altered.rank = 1;
+  desk.send(5, pack(altered));
+  EXPECT_TRUE(desk.shown_out.count(4));
+  EXPECT_TRUE(desk.shown_out.count(5));
+  EXPECT_FALSE(desk.got(1, FrameType::kWelcome));
+  desk.hello_of(6, 1, "", "the secret");
+  ASSERT_TRUE(desk.got(1, FrameType::kWelcome));
+  const Welcome welcome = unpack_welcome(*desk.got(1, FrameType::kWelcome)).value();
+  EXPECT_TRUE(proves(welcome.proof, "the secret", {Prover::kServer, "its own nonce", said_in(welcome)}));
+  EXPECT_FALSE(proves(welcome.proof, "the secret", {Prover::kServer, "another", said_in(welcome)}));
+  EXPECT_FALSE(proves(welcome.proof, "the secret", {Prover::kMember, "its own nonce", said_in(welcome)}));
+}
+
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 TEST(Meetings, TruncatedFrames) {
-  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 6, 9, {0, 1, 1}, "note"}),
+  const std::string frames[] = {pack(Hello{"name", 1, 3, 5, 6, 9, {0, 1, 1}, "note", "job", "nonce", "proof"}),
                                 pack(Gather{1, 2, "three"}),
                                 pack(Message(Heartbeat{1, 2, 3, true, 4})),
                                 pack(Message(Suspicion{1, 2, 3, 4, 5})),
