@@ -24,7 +24,7 @@ class CombineCall {
     begin();
     forward_ = forward_spans(handle_, channels_);
     rows_of_ = row_spans(handle_, channels_);
-    g_.write_grants(call_, {pull_, in_.x.as<char>(), nullptr, in_.topk_weights.as<char>(), handle_.rows_max},
+    g_.write_grants(call_, {pull_, in_.x.as<char>(), nullptr, in_.topk_weights.as<char>(), handle_.rows_kept()},
                     handle_.row_base);
     move_rows();
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);

@@ -16,7 +16,7 @@ const char* name_of(Waiting what) {
 }
 const char* name_of(Broken what) {
   constexpr const char* names[] = {"operation",    "row bytes", "scales",       "top-k",  "dtype", "channels", "wire",
-                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds"};
+                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds",   "grant"};
   return names[int(what)];
 }
 
@@ -54,6 +54,9 @@ std::string text_of(const BrokenRecord& broken, uint32_t rank) {
   if (broken.what == Broken::kBounds)
     return whose + "stores " + std::to_string(broken.expected) + " bytes at " + std::to_string(broken.seen) +
            ", outside all memory that it may write";
+  if (broken.what == Broken::kGrant)
+    return "grant: rank " + std::to_string(broken.rank) + " grants room for " + std::to_string(broken.seen) +
+           " rows, but its memory holds " + std::to_string(broken.expected) + " there";
   return std::string(name_of(broken.what)) + ": " + std::to_string(broken.seen) + " on rank " +
          std::to_string(broken.rank) + ", " + std::to_string(broken.expected) + " on rank " + std::to_string(rank);
 }

@@ -1,6 +1,7 @@
 // The face of a group, and how its ranks meet.
 #include "runtime/group_impl.h"
 
+#include "layout/regions.h"
 #include "transport/scaleup/shm/host.h"
 
 namespace transload {
@@ -9,7 +10,7 @@ namespace {
 
 // The options that must be alike, as text that a mismatch can quote.
 std::vector<std::string> fingerprint(const GroupOptions& o) {
-  std::vector<std::string> items;
+  std::vector<std::string> items{"layout version " + std::to_string(kLayoutVersion)};
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
   std::string sizes = "topology.node_sizes";
   for (uint32_t s : o.topology.node_sizes) sizes += " " + std::to_string(s);

@@ -45,12 +45,12 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  uint64_t call_since = 0;  // now_ns() at the call's entry
+  OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
+  uint64_t call_since = 0;    // now_ns() at the call's entry
 
  private:
   bool choose_loopback();
   void map_memory(bool loopback);
-  void connect(bool loopback);
   void link_network(bool loopback);
   void make_executor();
   void linger();

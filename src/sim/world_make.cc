@@ -147,7 +147,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   group.seats.push_back(std::make_unique<SimSeat>(
       shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(seat)));
   SimSeat& made = *group.seats.back();
-  made.place(regions, scenario_->slab_offset);
+  made.place(regions, region_bytes_, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);
   group.endings.emplace_back().rank = rank;

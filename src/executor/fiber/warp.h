@@ -88,6 +88,7 @@ template <FiberMemory Memory>
 class FiberWarp {
  public:
   using Plants = typename Memory::Plants;
+  static constexpr bool kChecksGrants = true;
   using Members = transload::Members;
 
   // A value for each lane of a Set.
