@@ -27,6 +27,7 @@ struct Board {
   const Counterpart* rails;    // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
   const Counterpart* sources;  // [source slots] whose rail I am, and my node; nobody where empty and for my own
   const Word* always;          // a word of all ones
+  const uint64_t* peer_bytes;  // [peers] from `peer` to the end of that rank's memory; null: grants are not checked
 
   TRANSLOAD_HD char* mine() const { return peer[map.peer]; }
   TRANSLOAD_HD const Word* my_word(uint64_t offset) const { return reinterpret_cast<const Word*>(mine() + offset); }

@@ -51,7 +51,8 @@ struct Grant {
   Word rows;      // offset of the rows in the granter's scale-up region
   Word scales;    // dispatch: offset of their scales
   Word tails;     // dispatch: offset of the tails, which cached ones do without; combine: of the weights
-  Word rows_max;  // rows from this one on are dropped: nobody sends, stores, reads or sums them. Each rank has its own
+  Word rows_max;  // of the granter: rows from this one on are dropped, and nobody sends, stores, reads or sums them. On
+                  // a host also all that it has room for
   Word reserved = 0;
 
   TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }

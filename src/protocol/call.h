@@ -254,6 +254,7 @@ class Grants {
     const typename W::Members others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
     auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
     if (!others.empty()) w.wait_all(others, never, seen);
+    if constexpr (W::kChecksGrants) w.turns(peers, [&](int p) { check_bounds(w, call, p); });
     all_direct_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
   }
 
@@ -273,6 +274,29 @@ class Grants {
 
  private:
   using Plants = typename W::Plants;
+  // Nothing that a peer says leads beyond its own memory, behind which may lie mine.
+  TRANSLOAD_ROLE void check_bounds(W& w, const Call& call, int p) {
+    const Board& b = *call.board;
+    const Granted& g = granted_[p];
+    if (b.peer_bytes == nullptr || g.rows == nullptr || w.failed()) return;
+    const Card& card = call.card;
+    const bool combine = card.operation == Operation::kCombine, listed = card.operation == Operation::kDispatch;
+    const TokenShape shape{card.row_bytes, card.scales, card.top_k, listed};
+    Word room = g.rows_max;
+    auto limit = [&](const char* at, uint64_t row_bytes) {
+      const uint64_t offset = uint64_t(at - b.peer[p]), bytes = b.peer_bytes[p];
+      const uint64_t rows = offset > bytes ? 0 : row_bytes == 0 ? room : (bytes - offset) / row_bytes;
+      room = rows < room ? rows : room;
+    };
+    limit(g.rows, card.row_bytes);
+    if (combine) {
+      limit(g.tails, uint64_t(card.weights) * 4);
+    } else {
+      limit(g.scales, shape.scale_bytes());
+      limit(g.tails, listed ? shape.tail_bytes() : 0);
+    }
+    if (room < g.rows_max) w.broken(Broken::kGrant, b.map.mate(uint32_t(p)), g.rows_max, room);
+  }
   TRANSLOAD_ROLE static Granted granted(W& w, const Grant& g, char* base) {
     const Word direct = w.peek(&g.direct), rows = w.peek(&g.rows), scales = w.peek(&g.scales), tails = w.peek(&g.tails),
                rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);

@@ -6,6 +6,7 @@
 // Remote (when may another rely on it), Owner (who keeps or advances what), Fails (with what, and what is left true).
 //
 // `Members` is the executor's set of members: base/set.h has the one of a CPU.
+// `kChecksGrants` says whether grants of peers are checked against the peer's memory: Board::peer_bytes.
 // `Plants` says whether canaries may be planted in what is instantiated with this Warp: base/canary.h.
 //
 // After a fault or a deadline `failed()` is true, waits return at once with nothing ready, and moves and marks do
@@ -125,6 +126,7 @@ enum class Broken : uint8_t {
   kCounts,  // of a rank
   kLanes,   // my own: they called a verb with different arguments. In builds that check every verb
   kBounds,  // my own: of what I may store to. Likewise
+  kGrant,   // of a peer: it grants more than its memory holds
 };
 
 // nvcc 13 takes no lambda inside a requires-expression, hence the archetypes.
@@ -171,6 +173,7 @@ template <class W>
 concept Warp = requires(W& w, Set set, typename W::Members members, Word* counter, typename W::template Per<Word>& seen,
                         typename W::template Table<Word>& seen_by_member) {
   { W::Plants::kLive } -> std::convertible_to<bool>;
+  { W::kChecksGrants } -> std::convertible_to<bool>;
   w.template per<int>(set, archetype::Value{});
   w.template table<int>(1, archetype::Value{});
   { w.where(set, archetype::Test{}) } -> std::same_as<Set>;

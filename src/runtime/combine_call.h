@@ -28,7 +28,7 @@ class CombineCall {
     const bool any = in_.x.rows() > 0;
     g_.write_grants(call_,
                     {pull_, any ? in_.x.as<char>() : nullptr, nullptr, any ? in_.topk_weights.as<char>() : nullptr,
-                     handle_.rows_max},
+                     handle_.rows_kept()},
                     handle_.row_base);
     move_rows();
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime/frame_socket.h"
@@ -62,10 +63,6 @@ class Control {
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.
   std::atomic<uint32_t>& abort_word() { return abort_word_; }
-  // Called right after that, once, mostly on the control thread; at once if it has happened. Null: none, and on return
-  // none is running.
-  void on_verdict(std::function<void()> hook);
-
   // This rank leaves in peace. Returns once the others can know, or after a second.
   void goodbye();
   bool said_goodbye(uint32_t rank) const;
@@ -73,6 +70,7 @@ class Control {
   Fault fault(const Verdict& verdict, const std::string& operation, uint64_t since) const;
 
  private:
+  friend class OnVerdict;
   static constexpr uint64_t kWhomMask = (1 << 20) - 1;
   enum class Joined : uint8_t { kYes, kRetry };
 
@@ -89,6 +87,7 @@ class Control {
   Heartbeat heartbeat() const;
   template <class Act>
   void react(Act act);
+  void on_verdict(std::function<void()> hook);
 
   const Bootstrap bootstrap_;
   const uint32_t deadline_ms_;
@@ -118,6 +117,29 @@ class Control {
   std::atomic<uint64_t> entered_[2]{};  // now_ns() when a call was entered, by parity of its epoch
   std::atomic<bool> closing_{false};
   std::thread thread_;
+};
+
+// While it lives, `hook` is called right after the abort word has turned, once, mostly on the control thread; at once
+// if that has happened. Once it is gone the hook is not running and never will: whoever owns what the hook touches owns
+// this after it, in the order of members. One at a time for a Control, which outlives it.
+class OnVerdict {
+ public:
+  OnVerdict() = default;
+  OnVerdict(Control& control, std::function<void()> hook) : control_(&control) { control.on_verdict(std::move(hook)); }
+  ~OnVerdict() { reset(); }
+  OnVerdict(OnVerdict&& other) noexcept : control_(std::exchange(other.control_, nullptr)) {}
+  OnVerdict& operator=(OnVerdict&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    control_ = std::exchange(other.control_, nullptr);
+    return *this;
+  }
+  void reset() {
+    if (Control* const control = std::exchange(control_, nullptr)) control->on_verdict(nullptr);
+  }
+
+ private:
+  Control* control_ = nullptr;
 };
 
 }  // namespace transload

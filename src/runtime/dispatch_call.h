@@ -269,7 +269,8 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, {direct_, rows_, out_.scales.as<char>(), row_tails_, handle_->rows_max}, handle_->row_base);
+    g_.write_grants(call_, {direct_, rows_, out_.scales.as<char>(), row_tails_, handle_->rows_kept()},
+                    handle_->row_base);
     const uint32_t warps = g_.warps_of(channels_);
     const bool silent = handle_->tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
     const bool forwards = g_.map.nodes > 1 && !silent;

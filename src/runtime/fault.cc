@@ -40,7 +40,7 @@ std::string text_of(Waiting what, uint32_t whom) {
 
 const char* name_of(Broken what) {
   constexpr const char* names[] = {"operation",    "row bytes", "scales",       "top-k",  "dtype", "channels", "wire",
-                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds"};
+                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds",   "grant"};
   return names[int(what)];
 }
 
@@ -92,6 +92,9 @@ std::string text_of(const BrokenRecord& broken, uint32_t rank) {
   if (broken.what == Broken::kBounds)
     return whose + "stores " + std::to_string(broken.expected) + " bytes at " + std::to_string(broken.seen) +
            ", outside all memory that it may write";
+  if (broken.what == Broken::kGrant)
+    return "grant: rank " + std::to_string(broken.rank) + " grants room for " + std::to_string(broken.seen) +
+           " rows, but its memory holds " + std::to_string(broken.expected) + " there";
   const std::string name = name_of(broken.what), theirs = "rank " + std::to_string(broken.rank),
                     mine = "rank " + std::to_string(rank);
   if (broken.what == Broken::kHandle)

@@ -7,16 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "layout/regions.h"
 #include "runtime/verdict.h"
 
 namespace transload {
 
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
-// What two builds must have in common to be in one group; the first two words behind the magic, in every version. The
-// protocol is that of the control channel and of calls; the layout is that of regions, cards, grants and rings, whose
-// lengths ranks compare besides when they make a group.
+// Of the control channel and of calls. Builds of one group have this and kLayoutVersion in common: the first two words
+// behind the magic, in every version.
 constexpr uint32_t kProtocolVersion = 2;
-constexpr uint32_t kLayoutVersion = 1;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
 constexpr size_t kGatherBytesMax = 1 << 20;    // of one rank, in one round

@@ -33,9 +33,13 @@ struct RingPositions {
 
 // Where the memory of a group lies, as one rank reaches it.
 struct Place {
-  char* network = nullptr;      // my network region, network_bytes() long
-  std::vector<char*> scale_up;  // [peers] scale-up region of each peer, mine included
-  std::vector<char*> mapped;    // [ranks] network regions that I may store to directly, else null; empty: none
+  char* network = nullptr;  // my network region, network_bytes() long
+  struct Peer {
+    char* base;      // of its scale-up region
+    uint64_t bytes;  // from there to the end of its slabs
+  };
+  std::vector<Peer> scale_up;  // [peers] mine included
+  std::vector<char*> mapped;   // [ranks] network regions that I may store to directly, else null; empty: none
   std::shared_ptr<Arena> arena;
 };
 
@@ -45,7 +49,7 @@ struct GrantOffer {
   const char* rows;  // in my slabs, if direct
   const char* scales;
   const char* tails;
-  Word rows_max;  // of mine: rows from this one on are dropped
+  Word rows_max;  // of mine: there is room for so many, and those from this one on are dropped
 };
 
 template <class W>
@@ -92,6 +96,7 @@ struct GroupCore : GroupPlan {
 
   Crew<W>& crew;
   std::vector<char*> peer_base, mapped_base;
+  std::vector<uint64_t> peer_bytes;
   Word always = ~Word(0);
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
@@ -113,13 +118,17 @@ GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group)
 template <class W>
 void GroupCore<W>::place(Place given) {
   arena = std::move(given.arena);
-  peer_base = std::move(given.scale_up);
+  for (const Place::Peer& peer : given.scale_up) {
+    peer_base.push_back(peer.base);
+    peer_bytes.push_back(peer.bytes);
+  }
   mapped_base = std::move(given.mapped);
   mapped_base.resize(map.ranks);
   board.map = map;
   board.geometry = geometry;
   board.network = given.network;
   board.peer = peer_base.data();
+  board.peer_bytes = peer_bytes.data();
   board.mapped = mapped_base.data();
   board.rails = rails.data();
   board.sources = sources.data();

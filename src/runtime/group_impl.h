@@ -12,6 +12,10 @@
 
 namespace transload {
 
+class Neighbours;
+class Region;
+struct RegionOffer;
+
 struct Group::Impl {
   Impl() = default;
   virtual ~Impl() = default;
@@ -38,8 +42,14 @@ struct Group::Impl {
   void meet();
   // A step that may fail on one rank: then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
+  // Maps the memory of those whom I store to: peers, and rails too if they are mapped. Collective; a fault is judged
+  // before it is thrown. All ranks must have come back before one of them goes: gather once more.
+  std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
   // Every rank's `mine` that belongs to my host, mine included.
   uint64_t sum_on_host(uint64_t mine);
+
+ private:
+  void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
 
 // Collective. By options.device.

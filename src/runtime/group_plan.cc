@@ -79,6 +79,13 @@ void GroupPlan::find_rails(bool wrong) {
     if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
 }
 
+RegionParts GroupPlan::region_parts(uint32_t rank, uint64_t slab_bytes) const {
+  Geometry theirs = geometry;
+  theirs.peers = map.node_size(map.node_of[rank]);
+  const uint64_t up_bytes = ScaleUpRegion::plan(theirs, sizeof(Card), grant_bytes()).bytes;
+  return {network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
+}
+
 std::vector<uint32_t> GroupPlan::counterparts() const {
   std::vector<uint32_t> others;
   for (const auto* list : {&rails, &sources})

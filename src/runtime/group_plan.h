@@ -11,6 +11,7 @@
 #include "layout/regions.h"
 #include "runtime/arena.h"
 #include "transload/group.h"
+#include "transport/scaleup/shm/neighbours.h"
 
 namespace transload {
 
@@ -25,8 +26,9 @@ struct GroupPlan {
   // Making a group: how long regions are, and whose memory is wanted.
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
-  std::vector<uint32_t> counterparts() const;                 // ranks at the other ends of my rails, ascending
-  std::vector<uint32_t> neighbours(bool rails_mapped) const;  // ranks whose memory I store to, ascending
+  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice
+  std::vector<uint32_t> counterparts() const;                          // ranks at the other ends of my rails, ascending
+  std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
 
   uint64_t grant_bytes() const;
   // Positions of each kind of ring: [0] of its producers, [1] of its consumers.

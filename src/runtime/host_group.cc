@@ -70,7 +70,6 @@ void HostGroup::linger() {
 }
 
 HostGroup::~HostGroup() {
-  if (control) control->on_verdict(nullptr);
   if (scheduler && scale_out && !core.fault) linger();
   if (control) control->goodbye();
 }

@@ -51,11 +51,11 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<Scheduler> scheduler;
   uint64_t call_since = 0;  // now_ns() at the call's entry
   bool suspected = false;   // a rank, in this run
+  OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 
  private:
   bool choose_loopback();
   void map_memory(bool loopback);
-  void connect(bool loopback);
   void link_network(bool loopback);
   void make_executor();
   void linger();

@@ -38,14 +38,16 @@ bool HostGroup::choose_loopback() {
   why = "this build has no libfabric";
 #endif
   const std::vector<std::string> all = control->gather((here ? "y" : "n") + host_identity());
-  const bool one_host =
-      std::all_of(all.begin(), all.end(), [&](const std::string& s) { return s.substr(1) == all[0].substr(1); });
+  std::string apart;  // of a rank and rank 0
+  for (uint32_t r = 1; r < map.ranks && apart.empty(); ++r)
+    if (apart = how_apart(all[0].substr(1), all[r].substr(1)); !apart.empty())
+      apart = "ranks 0 and " + std::to_string(r) + " are " + apart;
   const bool everywhere = std::all_of(all.begin(), all.end(), [](const std::string& s) { return s[0] == 'y'; });
   const bool loopback =
       options.scale_out == ScaleOutChoice::kLoopback || (options.scale_out == ScaleOutChoice::kAuto && !everywhere);
-  if (loopback && !one_host)
-    throw Error(Code::kInvalidArgument, "scale_out: loopback, must be libfabric: ranks are on different hosts" +
-                                            (why.empty() ? "" : " (" + why + ")"));
+  if (loopback && !apart.empty())
+    throw Error(Code::kInvalidArgument,
+                "scale_out: loopback, must be libfabric: " + apart + (why.empty() ? "" : " (" + why + ")"));
   if (!loopback && !everywhere)
     throw Error(Code::kNotSupported, "scale_out: libfabric is not there on every rank: " + why);
   const char* asked = options.scale_out == ScaleOutChoice::kAuto ? "" : "asked for";
@@ -69,40 +71,21 @@ void HostGroup::map_memory(bool loopback) {
     promise.lies_at(core.scales.get(), core.scales_bytes());
     promise.lies_at(core.tails.get(), core.tails_bytes());
   });
-  connect(loopback);
+  bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  neighbours = share_memory(region, bell_fd.get(), loopback);
   Place place;
   place.network = region->base();
-  place.scale_up.resize(map.peers);
-  for (uint32_t p = 0; p < map.peers; ++p)
-    place.scale_up[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
+  for (uint32_t p = 0; p < map.peers; ++p) {
+    const bool mine = p == map.peer;
+    place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.mate(p))) + net_bytes,
+                              (mine ? bytes : neighbours->bytes(map.mate(p))) - net_bytes});
+  }
   place.mapped.resize(map.ranks);
   if (loopback)
     for (uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
   place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   core.place(std::move(place));
   core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");
-}
-
-// Maps the memory of those whom I store to.
-void HostGroup::connect(bool loopback) {
-  bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  neighbours = std::make_unique<Neighbours>(map.me, region, bell_fd.get());
-  std::vector<RegionOffer> offers;
-  for (const std::string& offer : control->gather(neighbours->offer().pack()))
-    offers.push_back(RegionOffer::unpack(offer));
-  const std::vector<uint32_t> wanted = core.neighbours(loopback);
-  for (uint32_t r : wanted)
-    if (!offers[r].same_host(offers[map.me]))
-      throw Error(Code::kInvalidArgument, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " +
-                                              std::to_string(std::max(r, map.me)) +
-                                              " are in one node, must be on one host");
-  try {
-    neighbours->connect(offers, wanted, options.create_deadline_ms);
-  } catch (const Error& error) {
-    if (error.code() != Code::kFault) throw;
-    control->accuse({map.me, 0, error.fault().culprit_rank, 0, 1}, call_since);  // so that all name the same culprit
-    throw Error(control->fault(control->verdict(), "create", call_since));
-  }
 }
 
 void HostGroup::link_network(bool loopback) {
@@ -159,7 +142,7 @@ void HostGroup::make_executor() {
   s.fibers_max = core.warps_max();
   s.near_bytes = core.near_bytes();
   scheduler = std::make_unique<Scheduler>(*host_memory, s);
-  control->on_verdict([bell = o.bell] {
+  bell_on_verdict = OnVerdict(*control, [bell = o.bell] {
     Bell::fence();
     bell.ring();
   });

@@ -29,7 +29,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat);
 
   // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
-  void place(const std::vector<char*>& regions, uint64_t slab_offset);
+  void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
   // Positions of all rings, and their words, begin with this count.
   void count_from(Word first);
 

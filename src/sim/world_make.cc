@@ -195,7 +195,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
       shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(seat)));
   SimSeat& made = *group.seats.back();
   made.core.common_id = group.seats.front()->core.id;
-  made.place(regions, scenario_->slab_offset);
+  made.place(regions, region_bytes_, scenario_->slab_offset);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);
   group.endings.emplace_back().rank = rank;

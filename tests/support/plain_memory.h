@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "executor/fiber/warp.h"
 
@@ -16,6 +17,7 @@ struct PlainMemory {
   std::function<void(const Put&)> on_put;
   char* mapped = nullptr;  // network region of every other rank, if any
   int parks = 0;
+  std::vector<BrokenRecord> broken_promises;
 
   uint32_t publish_every() const { return 1; }
   bool failed(int) const { return false; }
@@ -47,7 +49,7 @@ struct PlainMemory {
   }
   void missed(int) {}
   void breathe(int) {}
-  void broken(int, const BrokenRecord&) {}
+  void broken(int, const BrokenRecord& record) { broken_promises.push_back(record); }
 
   // Of canaries alone.
   Word glance(int, const Word* word) const { return *word; }

@@ -19,6 +19,7 @@ template <class Pipe>
 class CudaWarp {
  public:
   using Plants = NoPlants;
+  static constexpr bool kChecksGrants = false;
   using Members = CudaMembers;
 
   // A value of each lane.

@@ -89,6 +89,7 @@ template <FiberMemory Memory>
 class FiberWarp {
  public:
   using Plants = typename Memory::Plants;
+  static constexpr bool kChecksGrants = true;
   using Members = transload::Members;
 
   // Bytes of near memory beside the tables of roles.

@@ -139,8 +139,8 @@ struct CudaGroup final : Group::Impl {
   template <class T>
   T* upload(const T* from, uint64_t count);
   void take_device();
-  void share_devices();
-  void map_memory();
+  bool share_devices();  // whether all ranks are in this process
+  void map_memory(bool one_process);
   void make_room();
   void fill_board();
   void load_kernels();

@@ -1,7 +1,6 @@
 // Making a group on GPUs: whose device is whose, where memory lies, and what kernels need to find it.
 #include <cuda_runtime_api.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -25,8 +24,7 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   all_or_none([&] { take_device(); });
   const OnDevice here(device);
   sweep_parked();
-  share_devices();
-  map_memory();
+  map_memory(share_devices());
   all_or_none([&] {
     make_room();
     fill_board();
@@ -58,20 +56,18 @@ void CudaGroup::take_device() {
   done_ = make_event(device);
 }
 
-void CudaGroup::share_devices() {
+bool CudaGroup::share_devices() {
   const DeviceUse mine{info_.uuid, options.sms, info_.sms, info_.mps, process_identity(), random_word()};
   std::vector<DeviceUse> all;
   for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
   check_device_uses(all);
   calls_ = CallLog(all[0].group, map.me);
   all_or_none([&] { claim_ = SmClaim(all, mine); });
+  return std::all_of(all.begin(), all.end(), [&](const DeviceUse& use) { return use.process == mine.process; });
 }
 
-void CudaGroup::map_memory() {
+void CudaGroup::map_memory(bool one_process) {
   const uint64_t net_bytes = plan_.network_bytes(), up_bytes = plan_.scale_up_bytes();
-  const std::vector<std::string> processes = control->gather(host_identity() + " " + std::to_string(getpid()));
-  const bool one_process =
-      std::all_of(processes.begin(), processes.end(), [&](const std::string& p) { return p == processes[0]; });
   WayChoice choice;
   all_or_none([&] {
     choice = choose_way(device, one_process);
@@ -79,17 +75,7 @@ void CudaGroup::map_memory() {
                                             choice.way);
   });
   const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
-  neighbours = std::make_unique<Neighbours>(map.me, region, bell.get());
-  std::vector<RegionOffer> offers;
-  for (const std::string& offer : control->gather(neighbours->offer().pack()))
-    offers.push_back(RegionOffer::unpack(offer));
-  const std::vector<uint32_t> wanted = plan_.neighbours(true);
-  for (uint32_t r : wanted)
-    if (!offers[r].same_host(offers[map.me]))
-      throw Error(Code::kNotSupported, "topology: ranks " + std::to_string(std::min(r, map.me)) + " and " +
-                                           std::to_string(std::max(r, map.me)) +
-                                           " are on different hosts, must be on one host for ranks on GPUs");
-  neighbours->connect(offers, wanted, options.create_deadline_ms);
+  neighbours = share_memory(region, bell.get(), true);
   plan_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   plan_.decide("scale-up", scale_up_name(), choice.reason);
   if (map.nodes > 1) plan_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");

@@ -241,20 +241,58 @@ TEST(Control, LeavingWithoutGoodbyeIsLost) {
   std::atomic<int> rung{0};
   as_threads(3, [&](uint32_t rank) {
     auto control = std::make_unique<Control>(place(rank, 3, rendezvous.port()), kDeadlineMs, one_node(3));
-    control->on_verdict([&] { ++rung; });
+    OnVerdict ring(*control, [&] { ++rung; });
     control->gather("");
-    if (rank == 2) return control.reset();
+    if (rank == 2) {
+      ring.reset();
+      return control.reset();
+    }
     ASSERT_TRUE(aborted(*control));
     EXPECT_EQ(control->verdict().kind, FaultKind::kLost);
     EXPECT_EQ(control->verdict().culprit, 2u);
-    control->on_verdict(nullptr);
     bool late = false;
-    control->on_verdict([&] { late = true; });  // it has happened: at once
+    ring = OnVerdict();
+    ring = OnVerdict(*control, [&] { late = true; });  // it has happened: at once
     EXPECT_TRUE(late);
-    control->on_verdict(nullptr);
+    ring.reset();
     control->goodbye();
   });
   EXPECT_EQ(rung, 2);
+}
+
+// As members of a group lie: what the hook touches goes after it, whoever throws in between and whenever the verdict
+// comes.
+TEST(Control, AHookIsOverBeforeWhatItTouchesGoes) {
+  struct Member {
+    std::unique_ptr<Control> control;
+    std::unique_ptr<std::atomic<uint32_t>> touched = std::make_unique<std::atomic<uint32_t>>(7);
+    OnVerdict hook;
+  };
+  for (int round = 0; round < 4; ++round) {
+    Rendezvous rendezvous;
+    std::barrier step(2);
+    as_threads(2, [&](uint32_t rank) {
+      std::atomic<bool> running{false}, ended{false};
+      {
+        Member member;
+        member.control = std::make_unique<Control>(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+        member.control->gather("");
+        if (rank == 1) {
+          step.arrive_and_wait();
+          return;  // without a goodbye: the other hears of it while its members go
+        }
+        member.hook = OnVerdict(*member.control, [&, touched = member.touched.get()] {
+          running = true;
+          ::usleep(20'000);
+          EXPECT_EQ(touched->load(), 7u);
+          ended = true;
+        });
+        step.arrive_and_wait();
+        for (int i = 0; i < 2000 && round % 2 == 0 && !running; ++i) ::usleep(1000);
+      }
+      EXPECT_EQ(running, ended);
+    });
+  }
 }
 
 TEST(Control, SuspicionIsJudged) {

@@ -95,8 +95,8 @@ TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
   std::vector<char> memory(core.network_bytes() + core.scale_up_bytes() + 4096 + 128);
   Place place;
   place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
-  place.scale_up = {place.network + core.network_bytes()};
-  place.arena = std::make_shared<Arena>(place.scale_up[0] + core.scale_up_bytes(), 4096, nullptr);
+  place.scale_up = {{place.network + core.network_bytes(), core.scale_up_bytes() + 4096}};
+  place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), 4096, nullptr);
   core.reserve();
   core.place(place);
   EXPECT_TRUE(core.lease(64).registered());
@@ -142,6 +142,58 @@ TEST(GroupCore, NoTwoHaveTheSameId) {
   EXPECT_EQ(std::adjacent_find(ids.begin(), ids.end()), ids.end());
 }
 
+// What a rank of two knows once rank 1 has granted `rows` rows at `offset`: the promises that rank 1 has broken by it.
+std::vector<BrokenRecord> broken_by(Operation operation, uint64_t offset, Word rows) {
+  IdleCrew crew;
+  PlainCore core(options_of({2}, 0), crew);
+  const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + 4096;
+  std::vector<char> memory(2 * bytes + 128);
+  char* const mine = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
+  Place place;
+  place.network = mine;
+  for (uint32_t p = 0; p < 2; ++p)
+    place.scale_up.push_back({mine + p * bytes + core.network_bytes(), bytes - core.network_bytes()});
+  place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), 4096, nullptr);
+  core.reserve();
+  core.place(place);
+  core.card.operation = operation;
+  core.card.row_bytes = 64;
+  core.card.top_k = 2;
+  Call call{};
+  core.begin_call(call, Phase::kDispatch, 0);
+  const Board& b = core.board;
+  for (uint32_t p = 0; p < 2; ++p) {
+    auto* const grant = reinterpret_cast<Grant*>(b.mine() + b.up.grant.at(call.parity(), p));
+    *grant = {call.epoch(), call.card.digest(), 1, b.up.bytes, 0, b.up.bytes, 1};
+    if (p == 1) *grant = {call.epoch(), call.card.digest(), 1, offset, 0, b.up.bytes, rows};
+    *reinterpret_cast<Word*>(b.mine() + b.up.grant_word.at(p)) = call.epoch();
+  }
+  PlainWarp over;
+  const Grants<PlainWarp::Warp> grants(*over, call);
+  return over.memory.broken_promises;
+}
+
+TEST(GroupCore, AGrantEndsWithThePeersMemory) {
+  IdleCrew crew;
+  const PlainCore core(options_of({2}, 0), crew);
+  const uint64_t end = core.scale_up_bytes() + 4096;
+  for (const Operation operation : {Operation::kCachedDispatch, Operation::kCombine}) {
+    EXPECT_TRUE(broken_by(operation, end - 3 * 64, 3).empty());
+    EXPECT_TRUE(broken_by(operation, end, 0).empty());
+    const std::vector<BrokenRecord> broken = broken_by(operation, end - 3 * 64, 4);
+    ASSERT_EQ(broken.size(), 1u);
+    EXPECT_EQ(broken[0].what, Broken::kGrant);
+    EXPECT_EQ(broken[0].rank, 1u);
+    EXPECT_EQ(broken[0].seen, 4u);
+    EXPECT_EQ(broken[0].expected, 3u);
+    EXPECT_EQ(broken_by(operation, ~uint64_t(0) - 63, 1).size(), 1u);    // before its region
+    EXPECT_EQ(broken_by(operation, end - 3 * 64, ~Word(0)).size(), 1u);  // rows without end
+  }
+  // The tails of a first dispatch are long: they end first.
+  EXPECT_TRUE(broken_by(Operation::kDispatch, end - 3 * 64, 3).empty());
+  EXPECT_EQ(broken_by(Operation::kDispatch, core.board.up.bytes, 63).size(), 0u);
+}
+
 TEST(Fault, WithoutAVerdictWhoWasWaitedForIsOutOfReach) {
   const WaitRecord wait{true, Role::kSender, 1, Waiting::kCredit, 6, 1, 2, 0};
   const Fault in_call = fault_of({}, {4, "combine", 0, true}, wait);
@@ -170,6 +222,8 @@ TEST(Fault, ABrokenPromiseNamesBothRanks) {
             "lanes: rank 1 (forwarder, channel 3) calls a verb with other arguments in lane 5 of a warp than in 0");
   EXPECT_EQ(text_of({Role::kSender, 0, Broken::kBounds, 1, 4096, 64}, 1),
             "bounds: rank 1 (sender, channel 0) stores 64 bytes at 4096, outside all memory that it may write");
+  EXPECT_EQ(text_of({Role::kSender, 0, Broken::kGrant, 2, 4096, 12}, 1),
+            "grant: rank 2 grants room for 4096 rows, but its memory holds 12 there");
 }
 
 }  // namespace

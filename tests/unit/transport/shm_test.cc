@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,67 +11,18 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <mutex>
-#include <numeric>
 #include <thread>
 
-#include "support/child.h"
-#include "transload/status.h"
+#include "support/sides.h"
 #include "transport/scaleup/shm/host.h"
-#include "transport/scaleup/shm/neighbours.h"
 #include "transport/scaleup/shm/room.h"
-#include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {
 namespace {
 
+using namespace test;
 namespace fs = std::filesystem;
-
-// One rank's region and bell. The bytes of a region tell whose they are.
-struct Side {
-  explicit Side(uint32_t rank, size_t bytes = 8192)
-      : bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        region(std::make_shared<SharedRegion>(bytes)),
-        neighbours(rank, region, bell.get()) {
-    std::memset(region->base(), int(rank + 1), bytes);
-  }
-  Descriptor bell;
-  std::shared_ptr<SharedRegion> region;
-  Neighbours neighbours;
-};
-
-std::vector<uint32_t> all_of(uint32_t ranks) {
-  std::vector<uint32_t> all(ranks);
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
-
-Error error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return Error(Code::kOk, "");
-}
-
-// What every child does first: offers its region to the parent, and hears those of all.
-std::vector<RegionOffer> trade_offers(int line, const Neighbours& mine, uint32_t ranks) {
-  say(line, mine.offer().pack());
-  std::vector<RegionOffer> offers;
-  for (uint32_t rank = 0; rank < ranks; ++rank) offers.push_back(RegionOffer::unpack(hear(line)));
-  return offers;
-}
-
-// The parent's part of it, for ranks that are all children.
-void spread_offers(const std::vector<std::unique_ptr<Child>>& children) {
-  std::vector<std::string> offers;
-  for (const auto& child : children) offers.push_back(hear(child->line()));
-  for (const auto& child : children)
-    for (const std::string& offer : offers) say(child->line(), offer);
-}
 
 TEST(SharedRegion, IsZeroAndSealed) {
   SharedRegion region(3 * 4096);
@@ -157,7 +106,7 @@ TEST(Neighbours, OfferSurvivesPacking) {
   EXPECT_TRUE(same.process == offer.process);
   EXPECT_EQ(same.region, offer.region);
   EXPECT_EQ(same.base, uint64_t(reinterpret_cast<uintptr_t>(side.region->base())));
-  EXPECT_TRUE(same.same_host(offer));
+  EXPECT_EQ(same.user, uint32_t(::geteuid()));
   EXPECT_EQ(error_of([&] { RegionOffer::unpack(offer.pack().substr(1)); }).code(), Code::kInvalidArgument);
   EXPECT_EQ(error_of([&] { RegionOffer::unpack(offer.pack() + "x"); }).code(), Code::kInvalidArgument);
 }
@@ -327,70 +276,10 @@ TEST(Neighbours, NamesTheStopped) {
   EXPECT_EQ(error.fault().kind, FaultKind::kAbsent);
 }
 
-// A caller that knows no secret gets nothing and disturbs nobody.
-TEST(Neighbours, StrangersGetNothing) {
-  Child child([](int line) {
-    Side side(0);
-    side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, 20'000);
-    return side.neighbours.base(1)[0] == 2 ? 0 : 1;
-  });
-  Side side(1);
-  const RegionOffer mine = side.neighbours.offer();
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const int length = ::snprintf(address.sun_path + 1, 64, "transload-%016llx", (unsigned long long)(mine.region));
-  Descriptor stranger(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::connect(stranger.get(), reinterpret_cast<sockaddr*>(&address),
-                      socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length))),
-            0);
-  // A whole greeting in the name of rank 0, but for the secret.
-  uint64_t guess[3] = {mine.secret + 1, 2, 0};
-  iovec part{guess, sizeof guess};
-  const int fds[2] = {side.bell.get(), side.region->fd()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof fds);
-  std::memcpy(CMSG_DATA(head), fds, sizeof fds);
-  ASSERT_EQ(::sendmsg(stranger.get(), &message, MSG_NOSIGNAL), ssize_t(sizeof guess));
-  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
-  std::thread later([&] {  // the stranger is heard first
-    ::usleep(100'000);
-    say(child.line(), theirs.pack());
-    say(child.line(), mine.pack());
-  });
-  EXPECT_NO_THROW(side.neighbours.connect({theirs, mine}, {0, 1}, 20'000));
-  later.join();
-  ASSERT_NE(side.neighbours.base(0), nullptr);
-  EXPECT_EQ(side.neighbours.base(0)[0], 1);
-  char byte;
-  EXPECT_EQ(::recv(stranger.get(), &byte, 1, 0), 0);
-  EXPECT_EQ(child.wait(), 0);
-}
-
-// A peer that offers more than it passes is named, not believed.
-TEST(Neighbours, NamesTheLiar) {
-  Child child([](int line) {
-    Side side(1);
-    RegionOffer lie = side.neighbours.offer();
-    const RegionOffer theirs = RegionOffer::unpack(hear(line));
-    lie.bytes *= 2;
-    say(line, lie.pack());
-    side.neighbours.connect({theirs, lie}, {0, 1}, 20'000);
-    return 0;
-  });
-  Side side(0);
-  say(child.line(), side.neighbours.offer().pack());
-  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
-  const Error error = error_of([&] { side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, 5000); });
-  EXPECT_EQ(error.fault().culprit_rank, 1u);
-  EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
+TEST(Host, NamespacesAreNotHosts) {
+  EXPECT_EQ(how_apart("boot/1", "boot/1"), "");
+  EXPECT_EQ(how_apart("boot/1", "boot/2"), "in different network namespaces of one host");
+  EXPECT_EQ(how_apart("boot/1", "other/1"), "on different hosts");
 }
 
 // Whoever rings it would wait for its reader.

@@ -1,7 +1,6 @@
 // The exchange of descriptors between processes of one host, over abstract Unix sockets.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -20,9 +19,11 @@ struct ExchangeSides {
   const Neighbour& mine;
   int listener;
   uint32_t deadline_ms;
+  const ExchangeWatch& watch;
 };
 
-// Gives mine to each of `wanted` and takes theirs. Of a pair the lower rank calls the higher. Throws Error{kFault}.
+// Gives mine to each of `wanted` and takes theirs. Of a pair the lower rank calls the higher. Throws Error{kFault}
+// naming a rank, or another Error for what this machine does not give.
 std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
                                                         const std::vector<uint32_t>& wanted);
 

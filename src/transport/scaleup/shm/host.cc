@@ -6,10 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <mutex>
 
-#include "base/clock.h"
+#include "transload/status.h"
 
 namespace transload {
 
@@ -24,6 +26,12 @@ std::string host_identity() {
   struct stat ns {};
   const bool known = ::stat("/proc/self/ns/net", &ns) == 0;
   return boot.substr(0, 64) + "/" + std::to_string(known ? uint64_t(ns.st_ino) : 0);
+}
+
+std::string how_apart(const std::string& one, const std::string& other) {
+  if (one == other) return "";
+  const bool one_machine = one.substr(0, one.rfind('/')) == other.substr(0, other.rfind('/'));
+  return one_machine ? "in different network namespaces of one host" : "on different hosts";
 }
 
 ProcessIdentity process_identity() {
@@ -43,7 +51,9 @@ std::string descriptor_limit() {
 
 uint64_t random_word() {
   uint64_t word = 0;
-  if (::getrandom(&word, sizeof word, 0) != ssize_t(sizeof word)) word = now_ns();
+  while (::getrandom(&word, sizeof word, 0) != ssize_t(sizeof word))
+    if (errno != EINTR)
+      throw Error(Code::kNotSupported, std::string("group: no random numbers: getrandom: ") + std::strerror(errno));
   return word | 1;
 }
 

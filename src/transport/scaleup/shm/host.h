@@ -8,6 +8,9 @@ namespace transload {
 // Ranks on one host, in the sense that a passed descriptor can reach, give equal ones, and others different ones: the
 // boot's id and the network namespace.
 std::string host_identity();
+// How ranks with these identities are apart: "on different hosts", "in different network namespaces of one host" (two
+// containers, say), or "" if they are not.
+std::string how_apart(const std::string& one, const std::string& other);
 
 // Differs between processes even where their ids are equal (namespaces), and between a process and its forked child.
 struct ProcessIdentity {
@@ -20,6 +23,7 @@ ProcessIdentity process_identity();
 // How many descriptors this process may have, in a user's words.
 std::string descriptor_limit();
 
+// That nobody can guess; never 0. Throws Error{kNotSupported} if the system gives none.
 uint64_t random_word();
 
 }  // namespace transload

@@ -2,6 +2,7 @@
 #include "transport/scaleup/shm/neighbours.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -52,12 +53,16 @@ std::shared_ptr<Neighbour> share(std::pair<uint64_t, uint64_t> region, std::shar
 std::string RegionOffer::pack() const {
   ByteWriter writer;
   writer.text(host)
+      .u32(user)
       .u32(process.pid)
       .u64(process.nonce)
       .u64(region)
       .u64(secret)
       .u64(base)
       .u64(bytes)
+      .u64(parts.network_bytes)
+      .u64(parts.scale_up_bytes)
+      .u64(parts.slab_bytes)
       .text(kind)
       .text(handle);
   return writer.take();
@@ -67,12 +72,14 @@ RegionOffer RegionOffer::unpack(std::string_view packed) {
   ByteReader reader(packed);
   RegionOffer offer;
   offer.host = reader.text();
+  offer.user = reader.u32();
   offer.process.pid = reader.u32();
   offer.process.nonce = reader.u64();
   offer.region = reader.u64();
   offer.secret = reader.u64();
   offer.base = reader.u64();
   offer.bytes = reader.u64();
+  offer.parts = {reader.u64(), reader.u64(), reader.u64()};
   offer.kind = reader.text();
   offer.handle = reader.text();
   if (!reader.done())
@@ -97,6 +104,7 @@ Neighbours::~Neighbours() = default;
 RegionOffer Neighbours::offer() const {
   RegionOffer offer;
   offer.host = host_identity();
+  offer.user = ::geteuid();
   offer.process = process_;
   offer.region = region_;
   offer.secret = secret_;
@@ -124,7 +132,7 @@ void Neighbours::check(const std::vector<RegionOffer>& offers, const std::vector
 }
 
 void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted,
-                         uint32_t deadline_ms) {
+                         uint32_t deadline_ms, const ExchangeWatch& watch) {
   check(offers, wanted);
   by_rank_.assign(offers.size(), nullptr);
   std::vector<uint32_t> elsewhere;
@@ -142,7 +150,7 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
       elsewhere.push_back(rank);
     }
   }
-  for (auto& [rank, neighbour] : exchange({rank_, offers, *mine_, listener_.get(), deadline_ms}, elsewhere))
+  for (auto& [rank, neighbour] : exchange({rank_, offers, *mine_, listener_.get(), deadline_ms, watch}, elsewhere))
     by_rank_[rank] = share({offers[rank].region, mine_->region->scope()}, std::move(neighbour));
   listener_.reset();
   mine_->region->close_fd();

@@ -1,0 +1,94 @@
+// How the ranks of a group come to each other's memory: who may be there, what each offers, and one culprit if it
+// fails.
+#include <algorithm>
+
+#include "base/clock.h"
+#include "runtime/group_impl.h"
+#include "transport/scaleup/shm/neighbours.h"
+
+namespace transload {
+
+namespace {
+
+// Every rank finds the same, for ranks that share memory with each other and for others too.
+void check_places(const GroupPlan& plan, const std::vector<RegionOffer>& offers, bool rails_mapped) {
+  const RankMap& map = plan.map;
+  for (uint32_t r = 0; r < map.ranks; ++r) {
+    const uint32_t first = map.node_begin[map.node_of[r]];
+    const uint32_t other = rails_mapped ? 0 : first;
+    const std::string both = "ranks " + std::to_string(other) + " and " + std::to_string(r) + " are ";
+    const std::string apart = how_apart(offers[other].host, offers[r].host);
+    if (!apart.empty())
+      throw Error(Code::kInvalidArgument, "topology: " + both + (other == first ? "in one node but " : "") + apart +
+                                              ", must be on one host and in one network namespace: they share memory");
+    if (offers[other].user != offers[r].user)
+      throw Error(Code::kInvalidArgument, "group: " + both + "processes of users " +
+                                              std::to_string(offers[other].user) + " and " +
+                                              std::to_string(offers[r].user) + ", must be of one: they share memory");
+  }
+}
+
+void check_parts(const GroupPlan& plan, const std::vector<RegionOffer>& offers) {
+  for (uint32_t r = 0; r < plan.map.ranks; ++r) {
+    const RegionParts mine = plan.region_parts(r, offers[r].parts.slab_bytes), &theirs = offers[r].parts;
+    const auto check = [&](const char* what, uint64_t expected, uint64_t seen) {
+      if (seen != expected)
+        throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(r) + " offers " + std::to_string(seen) +
+                                                " bytes of " + what + ", must be " + std::to_string(expected) +
+                                                ": is it of another version?");
+    };
+    check("network region", mine.network_bytes, theirs.network_bytes);
+    check("scale-up region", mine.scale_up_bytes, theirs.scale_up_bytes);
+    check("memory in all", mine.bytes(), offers[r].bytes);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped) {
+  const GroupPlan& own = plan();
+  std::unique_ptr<Neighbours> neighbours;
+  all_or_none([&] { neighbours = std::make_unique<Neighbours>(own.map.me, std::move(region), bell_fd); });
+  RegionOffer mine = neighbours->offer();
+  mine.parts = own.region_parts(own.map.me, own.options.slab_bytes);
+  std::vector<RegionOffer> offers;
+  for (const std::string& offer : control->gather(mine.pack())) offers.push_back(RegionOffer::unpack(offer));
+  check_places(own, offers, rails_mapped);
+  check_parts(own, offers);
+  connect(*neighbours, offers, own.neighbours(rails_mapped));
+  return neighbours;
+}
+
+// A fault goes to the arbiter, so that all name the same culprit.
+void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers,
+                          const std::vector<uint32_t>& wanted) {
+  const uint32_t me = plan().map.me;
+  const uint64_t entered = now_ns();
+  uint64_t since = entered;
+  bool suspected = false;
+  const auto suspect = [&](uint32_t rank) {
+    if (control->suspect({me, 0, rank, 0, 1}, since)) return suspected = true;
+    since = now_ns();
+    return false;
+  };
+  const ExchangeWatch watch{suspect, [&] { return control->abort_word().load(std::memory_order_acquire) != 0; }};
+  try {
+    neighbours.connect(offers, wanted, plan().options.create_deadline_ms, watch);
+    if (!suspected) return;
+    control->withdraw();
+    const Verdict verdict = control->settled();
+    if (verdict.kind != FaultKind::kNone) throw Error(control->fault(verdict, "create", entered));
+  } catch (const Error& error) {
+    if (error.code() != Code::kFault) throw;
+    Fault fault = error.fault();
+    if (fault.kind == FaultKind::kMismatch)
+      control->mismatch(fault.culprit_rank, fault.detail);
+    else if (fault.kind == FaultKind::kLost)
+      control->accuse({me, 0, fault.culprit_rank, 0, 1}, since);
+    Fault judged = control->fault(control->verdict(), "create", entered);
+    judged.waiting_for = fault.waiting_for;
+    throw Error(judged);
+  }
+}
+
+}  // namespace transload

@@ -1,0 +1,64 @@
+// Ranks that share memory, each as a region, a bell and its Neighbours; in this process or in children of it.
+#pragma once
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "support/child.h"
+#include "transload/status.h"
+#include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/shm/shared_region.h"
+
+namespace transload::test {
+
+// One rank's region and bell. The bytes of a region tell whose they are.
+struct Side {
+  explicit Side(uint32_t rank, size_t bytes = 8192)
+      : bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        region(std::make_shared<SharedRegion>(bytes)),
+        neighbours(rank, region, bell.get()) {
+    std::memset(region->base(), int(rank + 1), bytes);
+  }
+  Descriptor bell;
+  std::shared_ptr<SharedRegion> region;
+  Neighbours neighbours;
+};
+
+inline std::vector<uint32_t> all_of(uint32_t ranks) {
+  std::vector<uint32_t> all(ranks);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+inline Error error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return Error(Code::kOk, "");
+}
+
+// What every child does first: offers its region to the parent, and hears those of all.
+inline std::vector<RegionOffer> trade_offers(int line, const Neighbours& mine, uint32_t ranks) {
+  say(line, mine.offer().pack());
+  std::vector<RegionOffer> offers;
+  for (uint32_t rank = 0; rank < ranks; ++rank) offers.push_back(RegionOffer::unpack(hear(line)));
+  return offers;
+}
+
+// The parent's part of it, for ranks that are all children.
+inline void spread_offers(const std::vector<std::unique_ptr<Child>>& children) {
+  std::vector<std::string> offers;
+  for (const auto& child : children) offers.push_back(hear(child->line()));
+  for (const auto& child : children)
+    for (const std::string& offer : offers) say(child->line(), offer);
+}
+
+}  // namespace transload::test
