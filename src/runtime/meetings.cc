@@ -336,7 +336,7 @@ void Meetings::forget_finished(uint64_t now) {
     if (!finished(party)) return false;
     if (party->judged() && now - party->judged_at < kLateNs && surplus <= kFinishedMax) return false;
     --surplus;
-    const auto found = current_.find(party->name);
+    const auto found = current_.find(party->of);
     if (found != current_.end() && found->second == party) current_.erase(found);
     return true;
   };

@@ -85,8 +85,8 @@ class Meetings {
   // One generation of a name.
   struct Party {
     explicit Party(const Hello& hello)
-        : name(hello.name), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
-    const std::string name;
+        : of({hello.job, hello.name}), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
+    const std::pair<std::string, std::string> of;  // job and name
     const uint32_t ranks;
     std::vector<Place> places;
     uint32_t came = 0;

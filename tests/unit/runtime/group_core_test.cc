@@ -160,7 +160,7 @@ std::vector<BrokenRecord> broken_by(Operation operation, uint64_t offset, Word r
   core.card.row_bytes = 64;
   core.card.top_k = 2;
   Call call{};
-  core.begin_call(call, Phase::kDispatch, 0);
+  core.begin_call(call, Phase::kDispatch, 0, 0);
   const Board& b = core.board;
   for (uint32_t p = 0; p < 2; ++p) {
     auto* const grant = reinterpret_cast<Grant*>(b.mine() + b.up.grant.at(call.parity(), p));
@@ -194,16 +194,23 @@ TEST(GroupCore, AGrantEndsWithThePeersMemory) {
   EXPECT_EQ(broken_by(Operation::kDispatch, core.board.up.bytes, 63).size(), 0u);
 }
 
-TEST(Fault, WithoutAVerdictWhoWasWaitedForIsOutOfReach) {
+TEST(Fault, SaysWhatItsWarpsWaitedForInACall) {
   const WaitRecord wait{true, Role::kSender, 1, Waiting::kCredit, 6, 1, 2, 0};
-  const Fault in_call = fault_of({}, {4, "combine", 0, true}, wait);
-  EXPECT_EQ(in_call.kind, FaultKind::kUnreachable);
-  EXPECT_EQ(in_call.culprit_rank, 6u);
+  const Verdict alone{FaultKind::kUnreachable, 6, "no word", true};
+  const Fault in_call = fault_of(alone, {4, "combine", 0, true}, wait);
   EXPECT_EQ(in_call.waiting_for, "a free slot at rank 6");
-  const Fault outside = fault_of({}, {4, "create", 0, false}, wait);
+  EXPECT_TRUE(in_call.own_view);
+  EXPECT_EQ(in_call.to_string().rfind("rank 6 is unreachable (no word), says rank 4 alone; ", 0), 0u)
+      << in_call.to_string();
+  const Fault outside = fault_of(alone, {4, "create", 0, false}, wait);
   EXPECT_EQ(outside.culprit_rank, 6u);
   EXPECT_EQ(outside.waiting_for, "");
-  EXPECT_EQ(fault_of({}, {4, "combine", 0, true}, {}).culprit_rank, 4u);
+}
+
+// "No fault, culprit 0" is told to nobody.
+TEST(Fault, IsMadeOfNoOpenVerdict) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(fault_of({}, {4, "combine", 0, true}), "verdict.kind != FaultKind::kNone");
 }
 
 TEST(Fault, ABrokenPromiseNamesBothRanks) {

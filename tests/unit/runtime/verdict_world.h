@@ -86,7 +86,7 @@ class VerdictWorld {
       if (ranks[rank].dead || ranks[rank].stopped || not_these.count(rank)) continue;
       ASSERT_EQ(ranks[rank].verdicts.size(), 1u) << "rank " << rank;
       EXPECT_EQ(name_of(ranks[rank].verdicts[0].kind), std::string(name_of(kind))) << "rank " << rank;
-      EXPECT_EQ(ranks[rank].verdicts[0].culprit, culprit) << "rank " << rank;
+      EXPECT_EQ(ranks[rank].verdicts[0].culprit, culprit) << "rank " << rank << ": " << ranks[rank].verdicts[0].detail;
     }
   }
   bool any_verdict() const {
@@ -128,7 +128,7 @@ class VerdictWorld {
   }
   void to_arbiter(uint32_t rank, const Message& message) {
     if (!reaches_arbiter(rank)) return;
-    if (!arbiter_runs()) return held_.push_back({rank, message});
+    if (!arbiter_runs() || !held_.empty()) return held_.push_back({rank, message});
     hear(rank, message);
   }
   void hear(uint32_t rank, const Message& message) {
