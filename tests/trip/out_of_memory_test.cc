@@ -62,9 +62,13 @@ void expect_known_to_all(const World& w, const std::function<void(Group&, const 
       group.dispatch(in);
       all.arrive_and_wait();
       bool refused = false;
-      asked = 0;
-      granted = rank == 1 ? n : -1;
-      std::optional<Fault> fault = fault_of([&] { calls(group, in, true); }, [&] { calls(group, in, false); }, refused);
+      std::optional<Fault> fault = fault_of(
+          [&] {
+            asked = 0;
+            granted = rank == 1 ? n : -1;
+            calls(group, in, true);
+          },
+          [&] { calls(group, in, false); }, refused);
       if (rank == 1) allocations = std::max(allocations, asked), seen.refused = refused;
       EXPECT_TRUE(rank == 1 || !refused);
       all.arrive_and_wait();
