@@ -37,6 +37,9 @@ void HostGroup::fail(const char* operation) {
   const Verdict verdict = control->verdict();
   const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle};
   Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
+  const bool far = fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks &&
+                   !map.is_mate(fault.culprit_rank);
+  if (far && scale_out) fault.detail += "; the link to it is " + scale_out->name();
   LostPeer peer;
   while (scale_out && scale_out->lost(peer))
     fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;

@@ -105,6 +105,8 @@ void HostGroup::link_network(bool loopback) {
   link.counterparts = core.counterparts();
   std::unique_ptr<LibfabricLink> made;
   all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
+  if (const std::string caution = made->caution(); !caution.empty())
+    core.decide("network completions", "on delivery", caution);
   made->connect(control->gather(made->address()));
   scale_out = std::move(made);
 #endif

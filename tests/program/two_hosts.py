@@ -15,6 +15,7 @@ HOSTS = (f"tl{PID}a", f"tl{PID}b")
 CABLES = (f"tlv{PID % 100000}a", f"tlv{PID % 100000}b")
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 JOB = ("--tokens", "60", "--hidden", "512", "--experts", "16", "--top-k", "4", "--quiet")
+LONG_JOB = ("--tokens", "4000", "--hidden", "2048", "--experts", "16", "--top-k", "4", "--quiet")
 PORT = "29655"
 
 
@@ -43,13 +44,13 @@ def tear_down():
 class Ranks:
     """Four ranks, two on each host, started by nobody but us."""
 
-    def __init__(self, *arguments, node_sizes="2,2"):
+    def __init__(self, *arguments, node_sizes="2,2", job=JOB):
         self.processes, self.spoken = [], []
         for rank in range(4):
             names = {"TRANSLOAD_RANK": str(rank), "TRANSLOAD_RANKS": "4"}
             names |= {"MASTER_ADDR": ADDRESSES[0], "TRANSLOAD_PORT": PORT}
             command = ["ip", "netns", "exec", HOSTS[rank // 2], PROGRAM, "run", "--node-sizes", node_sizes]
-            command += [*JOB, *arguments, "--json", path(f"{rank}.json")]
+            command += [*job, *arguments, "--json", path(f"{rank}.json")]
             self.processes.append(
                 subprocess.Popen(
                     command, env=environment(names), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -177,6 +178,49 @@ def cut(deadline_ms):
         ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
 
 
+def slow_down(rate):
+    """Of both ends of the cable. False: this kernel cannot."""
+    for host, cable in zip(HOSTS, CABLES):
+        words = ["ip", "netns", "exec", host, "tc", "qdisc", "add", "dev", cable, "root", "tbf", "rate", rate]
+        done = subprocess.run([*words, "burst", "64kb", "latency", "400ms"], capture_output=True, timeout=20)
+        if done.returncode != 0:
+            return False
+    return True
+
+
+def cut_in_a_call(deadline_ms):
+    """A dispatch that takes many seconds loses its link: both parts say so in time, and over which link it went."""
+    if shutil.which("tc") is None or not slow_down("20mbit"):
+        print("SKIPPED: a link that is cut in the middle of a call: tc or its tbf is not here")
+        return
+    ranks = Ranks("--iterations", "1", "--warmup", "0", "--deadline-ms", str(deadline_ms), job=LONG_JOB)
+    try:
+        time.sleep(5)
+        if not expect(ranks.alive(), "the ranks are in their first dispatch"):
+            ranks.kill()
+            ranks.finish(5)
+            print("\n".join(ranks.spoken))
+            return
+        ip("-n", HOSTS[0], "link", "set", CABLES[0], "down")
+        begin = time.monotonic()
+        statuses = ranks.finish(deadline_ms / 1000 + 1 + 5)
+        seconds = time.monotonic() - begin
+        expect(statuses == [3, 3, 3, 3], f"cut in a call: exit statuses {statuses} after {seconds:.1f} s")
+        for rank, text in enumerate(ranks.spoken):
+            there = (2, 3) if rank < 2 else (0, 1)
+            named = any(f"rank {other} is unreachable" in text for other in there)
+            expect(named, f"cut in a call: rank {rank} names a rank of the other part: {text.strip()[:400]}")
+            expect(f"rank {rank} was in dispatch" in text, f"cut in a call: rank {rank} was in dispatch")
+            expect("the link to it is libfabric " in text, f"cut in a call: rank {rank} names the link")
+        sides = [{re.search(r"rank (\d) is unreachable", text)[1] for text in side} for side in
+                 (ranks.spoken[:2], ranks.spoken[2:])]
+        expect(all(len(side) == 1 for side in sides), f"cut in a call: a part agrees on one culprit {sides}")
+    finally:
+        ranks.kill()
+        clear()
+        ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
+
+
 def main():
     if shutil.which("ip") is None:
         skip("two hosts: the program ip (iproute2) is not here")
@@ -188,8 +232,9 @@ def main():
         verified()
         again(12)
         refused("loopback", ["scale_out", "loopback", "libfabric"], "--scale-out", "loopback")
-        refused("one node over both hosts", ["topology", "one node", "one host"], node_sizes="4")
+        refused("one node over both hosts", ["topology", "one node", "network namespace"], node_sizes="4")
         cut(3000)
+        cut_in_a_call(5000)
     finally:
         tear_down()
     left = [name for name in ip("netns", "list").stdout.split() if name in HOSTS]

@@ -28,6 +28,26 @@ TEST_P(Rung05BackPressure, MoreThanTheQueueHolds) {
             }));
 }
 
+// Counts are sent from memory that the network knows since the link was made, however many wait.
+TEST_P(Rung05BackPressure, NothingIsRegisteredInACall) {
+  if (GetParam().kind == Kind::kLoopback) GTEST_SKIP() << "no network, so nothing is registered";
+  const uint64_t counts = 3000;
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 128 * counts, .victim = -1}, [&](Member& me) {
+              const auto link = open_link(GetParam(), me);
+              const auto& fabric = static_cast<const LibfabricLink&>(*link);
+              const size_t before = fabric.registrations();
+              require(before == 2, "the region, and the words of counts");
+              for (uint64_t i = 0; i < counts; ++i) link->publish({128 * i, 1 - me.rank()}, i + 1);
+              wait_until(me, *link, [&] {
+                for (uint64_t i = counts; i-- > 0;)
+                  if (observe(me.region(), 128 * i) != i + 1) return false;
+                return true;
+              });
+              finish(me, *link);
+              require(fabric.registrations() == before, "registered in a call");
+            }));
+}
+
 TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
   const uint64_t bytes = 1 << 16, rows = 256;
   EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = 4096 + rows * bytes, .victim = -1}, [&](Member& me) {

@@ -1,5 +1,11 @@
 // Rung 09: what cannot work is refused by name, before anything is opened or reached.
+#include <dlfcn.h>
+#include <rdma/fabric.h>
+#include <sys/wait.h>
 #include <transload/status.h>
+#include <unistd.h>
+
+#include <cstdlib>
 
 #include "wires.h"
 
@@ -8,14 +14,16 @@ namespace {
 
 class Rung09Refusals : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string why;
-    if (!libfabric_available(why)) GTEST_SKIP() << why;
+  Rung09Refusals() {
     options_.rank = 0;
     options_.ranks = 2;
     options_.counterparts = {1};
     options_.region = region_;
     options_.region_bytes = sizeof(region_);
+  }
+  void SetUp() override {
+    std::string why;
+    if (!libfabric_available(why)) GTEST_SKIP() << why;
   }
   // The text of the refusal, "" if there was none.
   std::string refusal() const {
@@ -73,6 +81,89 @@ TEST_F(Rung09Refusals, AddressesOfSomethingElse) {
   EXPECT_THROW(link.connect({mine, "short"}), Error);
   EXPECT_THROW(link.connect({mine, std::string(LibfabricLink::kAddressBytes, 'x')}), Error);
   EXPECT_THROW(link.connect({mine, mine}), Error);  // mine is rank 0's
+}
+
+TEST_F(Rung09Refusals, ARegionOfAnotherSize) {
+  LibfabricOptions theirs = options_;
+  theirs.rank = 1;
+  theirs.counterparts = {0};
+  theirs.region_bytes = 2048;
+  LibfabricLink link(options_), other(theirs);
+  try {
+    link.connect({link.address(), other.address()});
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_TRUE(names(error.what(), "rank 1 offers 2048 bytes of network region, rank 0 has 4096")) << error.what();
+  }
+}
+
+constexpr const char* kAgain = "TRANSLOAD_TEST_AGAIN";
+constexpr const char* kStaging = "FI_TCP_STAGING_SBUF_SIZE";
+
+// Runs the test that asks once more, in a new process whose environment says `setting` of staging.
+int again(const std::string& setting) {
+  const std::string filter =
+      std::string("--gtest_filter=Rung09Staging.") + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const pid_t child = fork();
+  if (child == 0) {
+    setenv(kAgain, "1", 1);
+    if (setting.empty())
+      unsetenv(kStaging);
+    else
+      setenv(kStaging, setting.c_str(), 1);
+    execl("/proc/self/exe", "ladder", filter.c_str(), static_cast<char*>(nullptr));
+    _exit(99);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+class Rung09Staging : public Rung09Refusals {
+ protected:
+  void SetUp() override {
+    if (getenv(kAgain) == nullptr) Rung09Refusals::SetUp();  // else the test is the first to load libfabric
+    options_.provider = "tcp;ofi_rxm";
+    options_.source_address = "127.0.0.1";
+  }
+};
+
+// Another library of the process asked libfabric first: what it read then stays, whatever the environment says now.
+TEST_F(Rung09Staging, LibfabricWasLoadedBefore) {
+  if (getenv(kAgain) == nullptr) {
+    EXPECT_EQ(again(""), 0);
+    return;
+  }
+  unsetenv(kStaging);
+  void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
+  const auto getinfo = reinterpret_cast<decltype(&fi_getinfo)>(dlsym(library, "fi_getinfo"));
+  fi_info* list = nullptr;
+  ASSERT_EQ(getinfo(FI_VERSION(1, 17), nullptr, nullptr, 0, nullptr, &list), 0);
+  setenv(kStaging, "0", 1);
+  const LibfabricLink link(options_);
+  EXPECT_FALSE(link.ordered());
+  EXPECT_TRUE(names(link.caution(), "libfabric was loaded before")) << link.caution();
+}
+
+TEST_F(Rung09Staging, TheUserWantsIt) {
+  if (getenv(kAgain) == nullptr) {
+    EXPECT_EQ(again("9000"), 0);
+    return;
+  }
+  const LibfabricLink link(options_);
+  EXPECT_FALSE(link.ordered());
+  EXPECT_TRUE(names(link.caution(), "FI_TCP_STAGING_SBUF_SIZE=9000")) << link.caution();
+}
+
+TEST_F(Rung09Staging, ForbiddenBeforeAnyThread) {
+  if (getenv(kAgain) == nullptr) {
+    EXPECT_EQ(again(""), 0);
+    return;
+  }
+  EXPECT_STREQ(getenv(kStaging), "0");
+  const LibfabricLink link(options_);
+  EXPECT_TRUE(link.ordered());
+  EXPECT_EQ(link.caution(), "");
 }
 
 }  // namespace

@@ -139,6 +139,15 @@ TEST(DeviceOffer, NoPeerAccessNamesBothDevices) {
   EXPECT_NO_THROW(check_reach(all, a, hidden, false));
 }
 
+TEST(DeviceOffer, WhatCannotBeMappedNamesBothDevices) {
+  const Devices all = three_devices();
+  EXPECT_EQ(unreachable(all, 0, offer_of(2, 2, MemoryWay::kVmm), "cuMemSetAccess: no"),
+            "group: device 0 (GPU-0) cannot reach the memory of device 2 (GPU-2) of rank 2: cuMemSetAccess: no");
+  const std::string text = unreachable(all, 0, offer_of(7, 5, MemoryWay::kVmm), "no");
+  EXPECT_TRUE(holds(text, "device 5 (GPU-5) of rank 7, which this process does not see")) << text;
+  EXPECT_TRUE(holds(text, "CUDA_VISIBLE_DEVICES")) << text;
+}
+
 TEST(DeviceOffer, PlainMemoryStaysInItsProcess) {
   const Devices all = three_devices();
   const DeviceOffer a = offer_of(0, 0, MemoryWay::kPlain), b = offer_of(1, 1, MemoryWay::kIpc);

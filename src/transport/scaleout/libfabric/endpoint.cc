@@ -7,6 +7,8 @@
 
 #include <transload/status.h>
 
+#include "transport/scaleup/shm/host.h"
+
 namespace transload {
 namespace {
 
@@ -76,9 +78,13 @@ void FabricEndpoint::close() {
 }
 
 fid_mr* FabricEndpoint::enroll(FabricMemory memory, uint64_t access) {
-  const uint64_t key = memories_.size() + 1;  // unique in my domain; providers with keys of their own ignore it
+  // Who knows the key may write: nobody can guess one. Providers with keys of their own ignore it.
+  const size_t key_bytes = provider_.info->domain_attr->mr_key_size;
+  const uint64_t mask = key_bytes == 0 || key_bytes >= 8 ? ~uint64_t(0) : (uint64_t(1) << 8 * key_bytes) - 1;
   fid_mr* enrolled = nullptr;
-  long code = fi_mr_reg(domain_, memory.at, memory.bytes, access, 0, key, 0, &enrolled, nullptr);
+  long code = -FI_ENOKEY;
+  for (int tries = 0; code == -FI_ENOKEY && tries < 8; ++tries)
+    code = fi_mr_reg(domain_, memory.at, memory.bytes, access, 0, random_word() & mask, 0, &enrolled, nullptr);
   if (code != 0) fail("registration", code, *this, source_);
   memories_.push_back(enrolled);
   if ((provider_.info->domain_attr->mr_mode & FI_MR_ENDPOINT) != 0) {

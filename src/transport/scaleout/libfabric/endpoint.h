@@ -40,7 +40,7 @@ class FabricEndpoint {
 
   // Lasts as long as the endpoint.
   fid_mr* enroll(FabricMemory memory, uint64_t access);
-  bool local_registration() const { return (provider_.info->domain_attr->mr_mode & FI_MR_LOCAL) != 0; }
+  size_t registrations() const { return memories_.size(); }
   bool virtual_addresses() const { return (provider_.info->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0; }
 
   // 0, -FI_EAGAIN, or what broke.

@@ -1,8 +1,11 @@
 // Loading libfabric.so.1.
 #include "transport/scaleout/libfabric/library.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <stdlib.h>
+
+#include <fstream>
 
 #include "base/check.h"
 
@@ -13,6 +16,7 @@ struct Loaded {
   FabricLibrary calls{};
   bool complete = false;
   std::string why;
+  std::string stages;
 };
 
 template <class Function>
@@ -22,13 +26,43 @@ bool find(void* library, const char* name, Function& function, std::string& why)
   return function != nullptr;
 }
 
-// A write that is complete must need no more of its sender, who may leave its call and wait for others. TCP's provider
-// calls bytes complete that it has only staged, and these leave with its next progress.
-void forbid_staging() { setenv("FI_TCP_STAGING_SBUF_SIZE", "0", 0); }
+// What its provider for TCP reads once, when the first caller of this process asks libfabric for anything.
+constexpr const char* kStaging = "FI_TCP_STAGING_SBUF_SIZE";
+
+size_t threads_here() {
+  size_t count = 0;
+  if (DIR* const tasks = opendir("/proc/self/task")) {
+    while (const dirent* const task = readdir(tasks)) count += task->d_name[0] != '.';
+    closedir(tasks);
+  }
+  return count;
+}
+
+// When this library is loaded: later there are threads that may be reading the environment.
+[[maybe_unused]] const bool staging_forbidden = threads_here() == 1 && setenv(kStaging, "0", 0) == 0;
+
+// Whether the process was started with it: so whoever asked libfabric first, it was read.
+bool forbidden_from_the_start() {
+  std::ifstream file("/proc/self/environ");
+  std::string variable;
+  while (std::getline(file, variable, '\0'))
+    if (variable == std::string(kStaging) + "=0") return true;
+  return false;
+}
+
+// `there`: another user of this process has loaded libfabric, and may have asked it.
+std::string why_it_stages(bool there) {
+  const std::string advice = std::string(" (start the program with ") + kStaging + "=0)";
+  if (forbidden_from_the_start()) return "";
+  if (there) return "libfabric was loaded before this library asked for it, and TCP may stage bytes" + advice;
+  const char* const now = getenv(kStaging);
+  if (now == nullptr) return "this library was loaded beside other threads, so TCP may stage bytes" + advice;
+  return std::string(now) == "0" ? "" : "TCP may stage bytes: " + std::string(kStaging) + "=" + now;
+}
 
 Loaded load() {
   Loaded loaded;
-  forbid_staging();
+  const bool there = dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD) != nullptr;
   void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const reason = dlerror();
@@ -41,13 +75,19 @@ Loaded load() {
                     find(library, "fi_dupinfo", calls.dupinfo, loaded.why) &&
                     find(library, "fi_fabric", calls.fabric, loaded.why) &&
                     find(library, "fi_strerror", calls.strerror, loaded.why);
+  if (loaded.complete) loaded.stages = why_it_stages(there);
+  return loaded;
+}
+
+const Loaded& loaded_once() {
+  static const Loaded loaded = load();
   return loaded;
 }
 
 }  // namespace
 
 const FabricLibrary* fabric_library(std::string& why) {
-  static const Loaded loaded = load();
+  const Loaded& loaded = loaded_once();
   if (!loaded.complete) why = loaded.why;
   return loaded.complete ? &loaded.calls : nullptr;
 }
@@ -58,6 +98,8 @@ const FabricLibrary& fabric_library() {
   TRANSLOAD_CHECK(library != nullptr);
   return *library;
 }
+
+const std::string& fabric_stages() { return loaded_once().stages; }
 
 std::string fabric_error(long code) { return fabric_library().strerror(static_cast<int>(code < 0 ? -code : code)); }
 

@@ -21,6 +21,11 @@ const FabricLibrary* fabric_library(std::string& why);
 // As above, for callers behind a successful fabric_library().
 const FabricLibrary& fabric_library();
 
+// Why TCP's provider may call bytes complete that it has only staged, and that leave with its next progress; "" if it
+// does not. A write that is complete must need no more of its sender, who may leave its call and wait for others: then
+// only completions on delivery are to be relied on.
+const std::string& fabric_stages();
+
 struct FreeInfo {
   void operator()(fi_info* info) const { fabric_library().freeinfo(info); }
 };

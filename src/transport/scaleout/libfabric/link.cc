@@ -61,6 +61,11 @@ Op& op_of(Draining& draining) {
   return *reinterpret_cast<Op*>(reinterpret_cast<char*>(&draining) - offsetof(Op, draining));
 }
 
+// Writes that the provider may have at once.
+size_t out_most(const LibfabricOptions& options, size_t window) {
+  return (window + kRoundMax) * std::max<size_t>(options.counterparts.size(), 1);
+}
+
 size_t window_of(const LibfabricOptions& options, const Provider& provider) {
   if (options.window != 0) return options.window;
   const size_t share = provider.info->tx_attr->size / std::max<size_t>(options.counterparts.size(), 1);
@@ -73,23 +78,18 @@ struct LibfabricLink::Impl {
   Impl(const LibfabricOptions& given, Provider provider)
       : options(given),
         ordered(provider.ordered),
+        caution(provider.caution),
         piece_bytes(given.piece_bytes != 0 ? std::min(given.piece_bytes, provider.piece_bytes) : provider.piece_bytes),
         window(window_of(given, provider)),
-        pool([this](char* at, size_t bytes) {
-          return enroll_counts({at, bytes});
-        }),
-        endpoint(std::move(provider), given.source_address,
-                 (window + kRoundMax) * std::max<size_t>(given.counterparts.size(), 1) + kBatch),
+        count_words(out_most(given, window)),
+        endpoint(std::move(provider), given.source_address, out_most(given, window) + kBatch),
         name("libfabric " + endpoint.provider_name()) {
     region = endpoint.enroll({options.region, options.region_bytes}, FI_WRITE | FI_REMOTE_WRITE);
+    count_descriptor = fi_mr_desc(endpoint.enroll({count_words.at(), count_words.bytes()}, FI_WRITE));
     counterparts.resize(options.ranks);
     for (uint32_t rank = 0; rank < options.ranks; ++rank) counterparts[rank].rank = rank;
     listed.reserve(options.ranks);
     losses.reserve(options.counterparts.size());
-  }
-
-  void* enroll_counts(FabricMemory memory) {
-    return endpoint.local_registration() ? fi_mr_desc(endpoint.enroll(memory, FI_WRITE)) : nullptr;
   }
 
   std::string address() const;
@@ -112,12 +112,15 @@ struct LibfabricLink::Impl {
 
   const LibfabricOptions options;
   const bool ordered;
+  const std::string caution;
   const size_t piece_bytes;
   const size_t window;
   OpPool pool;  // before the endpoint, which lets go of its memory first
+  CountWords count_words;
   FabricEndpoint endpoint;
   const std::string name;
   fid_mr* region = nullptr;
+  void* count_descriptor = nullptr;
   DrainedWords drained;
   std::vector<RemoteRank> counterparts;  // by rank
   std::vector<uint32_t> listed;
@@ -157,6 +160,11 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   if (provider != endpoint.provider_name())
     throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + provider + "\": rank " +
                                             std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"");
+  if (theirs.region_bytes != options.region_bytes)
+    throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(rank) + " offers " +
+                                            std::to_string(theirs.region_bytes) + " bytes of network region, rank " +
+                                            std::to_string(options.rank) + " has " +
+                                            std::to_string(options.region_bytes) + ": are they of one version?");
   RemoteRank& to = counterparts[rank];
   to.key = theirs.key;
   to.base = theirs.base;
@@ -223,10 +231,9 @@ void LibfabricLink::Impl::publish(RailWord word, Word count) {
   op.rank = to.rank;
   op.is_count = true;
   op.count = count;
-  op.from = reinterpret_cast<const char*>(&op.count);
   op.bytes = sizeof(Word);
   op.offset = word.offset;
-  op.descriptor = op.count_descriptor;
+  op.descriptor = count_descriptor;
   ++unfinished;
   OpList& queue = ordered ? to.waiting : to.held;
   const bool queue_was_empty = queue.empty();
@@ -237,6 +244,11 @@ void LibfabricLink::Impl::publish(RailWord word, Word count) {
 // Hands the first of `from`, one of the counterpart's queues, to the provider. False: not now, or lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& op = *from.first();
+  if (op.is_count && op.lent == nullptr) {
+    op.lent = count_words.lend();
+    *op.lent = op.count;
+    op.from = reinterpret_cast<const char*>(op.lent);
+  }
   const ssize_t code =
       endpoint.write({&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
   if (code == 0) {
@@ -327,7 +339,9 @@ void LibfabricLink::Impl::finish(Op& op) {
 }
 
 void LibfabricLink::Impl::recycle(Op& op) {
-  if (!op.out && !op.queued) pool.give(op);
+  if (op.out || op.queued) return;
+  if (op.lent != nullptr) count_words.give_back(op.lent);
+  pool.give(op);
 }
 
 // Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the
@@ -380,6 +394,8 @@ void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
 }
 
 bool LibfabricLink::ordered() const { return impl_->ordered; }
+std::string LibfabricLink::caution() const { return impl_->caution; }
+size_t LibfabricLink::registrations() const { return impl_->endpoint.registrations(); }
 std::string LibfabricLink::name() const { return impl_->name; }
 char* LibfabricLink::mapped(uint32_t) const { return nullptr; }
 void LibfabricLink::put(const Put& put) { impl_->put(put); }

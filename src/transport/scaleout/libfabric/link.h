@@ -46,6 +46,10 @@ class LibfabricLink : public ScaleOut {
 
   // Whether the provider orders writes, and so carries counts right behind their bytes.
   bool ordered() const;
+  // Why they are not used as such, though the provider orders them; "" if nothing stands against it.
+  std::string caution() const;
+  // Pieces of memory that the network knows: as many after calls as before them.
+  size_t registrations() const;
 
   std::string name() const override;
   char* mapped(uint32_t rank) const override;

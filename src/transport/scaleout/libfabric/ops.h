@@ -4,11 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <type_traits>
 #include <vector>
 
+#include "base/check.h"
 #include "channel/word.h"
 #include "transport/scaleout/libfabric/drained.h"
 
@@ -29,11 +29,33 @@ struct Op {
   bool is_count;
   bool out;     // the provider has it
   bool queued;  // in a queue of its drained word
-  Word count;   // of a count: what is sent, kept here so that nobody rewrites it
-  void* count_descriptor;
+  Word count;   // of a count
+  Word* lent;   // of a count that was posted: where it is sent from, so that nobody rewrites it
   Draining draining;
 };
 static_assert(std::is_standard_layout_v<Op>);
+
+// Where counts are sent from: as many words as the provider can have counts at once, so that they are registered once,
+// and never in a call.
+class CountWords {
+ public:
+  explicit CountWords(size_t most) : words_(most) {
+    for (Word& word : words_) free_.push_back(&word);
+  }
+  char* at() { return reinterpret_cast<char*>(words_.data()); }
+  size_t bytes() const { return words_.size() * sizeof(Word); }
+  Word* lend() {
+    TRANSLOAD_CHECK(!free_.empty());
+    Word* const word = free_.back();
+    free_.pop_back();
+    return word;
+  }
+  void give_back(Word* word) { free_.push_back(word); }
+
+ private:
+  std::vector<Word> words_;
+  std::vector<Word*> free_;
+};
 
 // A list that an op is in at most one of.
 class OpList {
@@ -92,17 +114,11 @@ size_t start_round(OpList& held, Gone gone) {
 
 class OpPool {
  public:
-  // `enroll` registers the memory of new ops, for counts are sent from there; it returns their descriptor.
-  using Enroll = std::function<void*(char* at, size_t bytes)>;
-  explicit OpPool(Enroll enroll) : enroll_(std::move(enroll)) {}
-
   Op& take() {
     if (free_.empty()) grow();
     Op& op = *free_.back();
     free_.pop_back();
-    void* const descriptor = op.count_descriptor;
     op = Op{};
-    op.count_descriptor = descriptor;
     return op;
   }
   void give(Op& op) { free_.push_back(&op); }
@@ -113,15 +129,10 @@ class OpPool {
   void grow() {
     chunks_.push_back(std::make_unique<Op[]>(kChunk));
     Op* const ops = chunks_.back().get();
-    void* const descriptor = enroll_(reinterpret_cast<char*>(ops), kChunk * sizeof(Op));
     free_.reserve(chunks_.size() * kChunk);
-    for (size_t i = kChunk; i-- > 0;) {
-      ops[i].count_descriptor = descriptor;
-      free_.push_back(&ops[i]);
-    }
+    for (size_t i = kChunk; i-- > 0;) free_.push_back(&ops[i]);
   }
 
-  Enroll enroll_;
   std::vector<std::unique_ptr<Op[]>> chunks_;
   std::vector<Op*> free_;
 };

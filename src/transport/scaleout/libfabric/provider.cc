@@ -71,11 +71,17 @@ Provider in_order(const fi_info* info) {
   const size_t ordered = info->ep_attr->max_order_waw_size;
   const bool granted = (info->tx_attr->msg_order & (FI_ORDER_WAW | FI_ORDER_RMA_WAW)) != 0;
   if (!granted || ordered < kOrderedBytesLeast) return {};
-  return {copy_of(info), true, std::min(info->ep_attr->max_msg_size, ordered)};
+  return {copy_of(info), true, std::min(info->ep_attr->max_msg_size, ordered), ""};
+}
+
+// Of TCP's provider, whose completions otherwise may speak of bytes that it has only staged: fabric_stages().
+std::string caution_of(const std::string& provider) {
+  return provider.find("tcp") != std::string::npos ? fabric_stages() : "";
 }
 
 Provider open_from(const std::string& provider, const std::string& source, bool assume_unordered) {
-  if (!assume_unordered) {
+  const std::string caution = caution_of(provider);
+  if (!assume_unordered && caution.empty()) {
     const InfoPtr list = ask({provider, source, true, false});
     if (const fi_info* const info = exactly(list, provider)) {
       Provider chosen = in_order(info);
@@ -85,7 +91,7 @@ Provider open_from(const std::string& provider, const std::string& source, bool 
   const InfoPtr list = ask({provider, source, false, true});
   const fi_info* const info = exactly(list, provider);
   if (info == nullptr) return {};
-  return {copy_of(info), false, info->ep_attr->max_msg_size};
+  return {copy_of(info), false, info->ep_attr->max_msg_size, caution};
 }
 
 std::string listed(const std::vector<std::string>& names) {

@@ -36,6 +36,14 @@ std::string DeviceOffer::to_string() const {
   return "device " + std::to_string(device) + " (" + uuid + ") of rank " + std::to_string(rank);
 }
 
+std::string unreachable(const Devices& all, int device, const DeviceOffer& theirs, const std::string& why) {
+  const auto seen = std::find_if(all.devices.begin(), all.devices.end(),
+                                 [&](const DeviceInfo& info) { return info.uuid == theirs.uuid; });
+  const std::string hidden = ", which this process does not see (is CUDA_VISIBLE_DEVICES set?)";
+  return "group: device " + std::to_string(device) + " (" + all.devices[size_t(device)].uuid +
+         ") cannot reach the memory of " + theirs.to_string() + (seen == all.devices.end() ? hidden : "") + ": " + why;
+}
+
 void check_reach(const Devices& all, const DeviceOffer& mine, const DeviceOffer& theirs, bool same_process) {
   const DeviceOffer& first = mine.rank < theirs.rank ? mine : theirs;
   const DeviceOffer& second = mine.rank < theirs.rank ? theirs : mine;

@@ -29,6 +29,10 @@ struct DeviceOffer {
   std::string to_string() const;  // "device 1 (GPU-...) of rank 3"
 };
 
+// What is said if the memory of `theirs` cannot be mapped for my device: both are named, and whether it was to be seen
+// at all.
+std::string unreachable(const Devices& all, int device, const DeviceOffer& theirs, const std::string& why);
+
 // Throws Error{kNotSupported} that names both devices, the same on both sides, if memory of this way cannot be shared
 // by two processes or `all` (what my process sees) says that the devices have no peer access. A device that is hidden
 // from my process is left to the mapping.

@@ -70,7 +70,7 @@ std::shared_ptr<Region> DeviceRegion::map(const PeerRegion& peer, Descriptor fd)
     else if (theirs.way == MemoryWay::kIpc)
       region->backing_ = map_ipc(device_, peer.bytes, theirs.handle, std::move(fd));
   } catch (const Error& error) {
-    throw Error(error.code(), "group: the memory of " + theirs.to_string() + " cannot be mapped: " + error.what());
+    throw Error(error.code(), unreachable(all_, device_, theirs, error.what()));
   }
   if (region->backing_ == nullptr) return nullptr;
   region->base_ = region->backing_->base();

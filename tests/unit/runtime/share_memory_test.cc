@@ -1,0 +1,91 @@
+// Ranks that come to each other's memory: what does not fit is refused on all of them, in the same words.
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <functional>
+#include <optional>
+#include <thread>
+
+#include "runtime/group_impl.h"
+#include "runtime/rendezvous.h"
+#include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/shm/shared_region.h"
+
+namespace transload {
+namespace {
+
+constexpr uint32_t kRanks = 3;
+
+GroupOptions options_of(uint32_t rank, uint16_t port) {
+  GroupOptions options;
+  options.topology.node_sizes = {kRanks};
+  options.bootstrap.rank = rank;
+  options.bootstrap.ranks = kRanks;
+  options.bootstrap.port = port;
+  options.tokens_max = 4;
+  options.row_bytes_max = 64;
+  options.slab_bytes = 4096 * (rank + 1);  // each rank's own choice
+  options.deadline_ms = 5000;
+  return options;
+}
+
+// A group that ends where its ranks have each other's memory.
+struct Rank final : Group::Impl {
+  explicit Rank(const GroupOptions& options) : plan_(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  GroupPlan& plan() override { return plan_; }
+  DispatchOutputs dispatch(const DispatchInputs&) override { return {}; }
+  CombineOutputs combine(const CombineInputs&) override { return {}; }
+  void refuse_if_faulted() override {}
+  DispatchReport report(const Handle&, const Stream&) override { return {}; }
+  MemoryReport memory() const override { return {}; }
+  std::string scale_up_name() const override { return ""; }
+  std::string scale_out_name() const override { return ""; }
+
+  void make(const std::function<void(Rank&)>& before) {
+    meet();
+    if (before) before(*this);
+    region = std::make_shared<SharedRegion>(plan_.network_bytes() + plan_.scale_up_bytes() + plan_.options.slab_bytes);
+    neighbours = share_memory(region, bell.get(), false);
+    control->gather("ready");
+    control->goodbye();
+  }
+
+  GroupPlan plan_;
+  Descriptor bell;
+  std::shared_ptr<Region> region;
+  std::unique_ptr<Neighbours> neighbours;
+};
+
+// What each rank says, "" for the well-made; `before` acts on rank 1 once options were compared.
+std::vector<std::string> made(const std::function<void(Rank&)>& before) {
+  RendezvousServer server{ServerOptions{}};
+  std::vector<std::string> said(kRanks);
+  std::vector<std::thread> threads;
+  for (uint32_t rank = 0; rank < kRanks; ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        Rank one(options_of(rank, server.port()));
+        one.make(rank == 1 ? before : nullptr);
+        for (uint32_t peer = 0; peer < kRanks; ++peer)
+          if (peer != rank) EXPECT_NE(one.neighbours->base(peer), nullptr);
+      } catch (const Error& error) {
+        said[rank] = error.what();
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  return said;
+}
+
+TEST(ShareMemory, SlabsAreEachRanksOwnChoice) { EXPECT_EQ(made(nullptr), std::vector<std::string>(kRanks)); }
+
+TEST(ShareMemory, RegionsOfAnotherLayoutAreRefusedByAll) {
+  const auto smaller = [](Rank& rank) { rank.plan_.board.net.bytes -= 4096; };
+  for (const std::string& text : made(smaller)) {
+    if (text.find("rank 0 offers") != std::string::npos) continue;  // to whom everybody else is of another version
+    EXPECT_NE(text.find("rank 1 offers "), std::string::npos) << text;
+    EXPECT_NE(text.find(" bytes of network region, must be "), std::string::npos) << text;
+  }
+}
+
+}  // namespace
+}  // namespace transload
