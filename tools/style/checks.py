@@ -222,10 +222,11 @@ def check_dead_files(tree):
                 yield path, 1, "nothing includes it"
         elif path.endswith(".cc"):
             built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
-                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$", path)
+                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$|"
+                r"tests/fuzz/[^/]*_fuzz\.cc$", path)
             if not built:
-                yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs and gpu/*_check.cc; "
-                               "they share tests/support/")
+                yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs, gpu/*_check.cc and "
+                               "fuzz/*_fuzz.cc; they share tests/support/")
         elif path in tree.scripts() and not path.startswith("tests/program/") and name not in ("dev", "CMakeLists.txt"):
             word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
             if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):
