@@ -1,4 +1,5 @@
 # Bad usage and bad input: exit status 2, one line on stderr that names the argument, nothing on stdout, nothing left.
+# Contract 7.6.
 import os
 import struct
 

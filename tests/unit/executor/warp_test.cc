@@ -46,6 +46,7 @@ TEST(Warp, AWordThatFallsIsNotBelieved) {
   EXPECT_EQ(over.memory.log, "oooo");
 }
 
+// Contract 8.9.
 TEST(Warp, StoresNothingOnceItsRankFailed) {
   Recorded over;
   over.memory.fails = true;
