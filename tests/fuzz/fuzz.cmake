@@ -31,10 +31,10 @@ endfunction()
 # As many inputs as about ten seconds take.
 set(inputs_bootstrap 200000)
 set(inputs_frames 500000)
-set(inputs_meetings 50000)
+set(inputs_meetings 30000)
 set(inputs_options 5000)
 set(inputs_safetensors 100000)
-set(inputs_scenario 10000)
+set(inputs_scenario 30000)
 
 file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/*_fuzz.cc)
 foreach(source IN LISTS targets)

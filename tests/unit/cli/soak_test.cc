@@ -9,7 +9,7 @@ namespace {
 std::vector<Footprint> rounds_of(size_t count, Footprint each) {
   std::vector<Footprint> out;
   for (uint64_t i = 0; i < count; ++i)
-    out.push_back({60'000 + i % 7 * 100 + i * each.memory_kib, 9 + i * each.descriptors, 2 + i * each.threads});
+    out.push_back({60'000 + i % 7 * 30 + i * each.memory_kib, 9 + i * each.descriptors, 2 + i * each.threads});
   return out;
 }
 
