@@ -9,6 +9,11 @@
 #include "cli/usage.h"
 
 namespace transload::cli {
+namespace {
+
+constexpr uint32_t kToldMs = 1500;  // after a deadline: by then all have been told
+
+}  // namespace
 
 int64_t rows_in_phase(const Options& options, const Workload& workload, uint32_t rank, FaultPhase phase) {
   const Traffic traffic = traffic_of(workload.problem());
@@ -33,6 +38,7 @@ int64_t rows_in_phase(const Options& options, const Workload& workload, uint32_t
 void check_victim(const Options& options, const Workload& workload) {
   if (!options.fault) return;
   const FaultSpec& fault = *options.fault;
+  if (!by_signal(fault)) return;
   const int64_t rows = rows_in_phase(options, workload, fault.rank, fault.phase);
   if (rows < 2)
     refuse("--fault: rank {} has {} rows in {}: must be at least 2, to halt between them", fault.rank, rows,
@@ -40,8 +46,8 @@ void check_victim(const Options& options, const Workload& workload) {
 }
 
 FaultInjector::FaultInjector(const Options& options, const Workload& workload, uint32_t rank, Page& page)
-    : fault_(options.fault), victim_(fault_ && fault_->rank == rank), page_(page) {
-  if (!victim_) return;
+    : fault_(options.fault), victim_(fault_ && fault_->rank == rank), deadline_ms_(options.deadline_ms), page_(page) {
+  if (!victim_ || !by_signal(*fault_)) return;
   halt_rows_ = std::max<int64_t>(1, rows_in_phase(options, workload, rank, fault_->phase) / 2);
   // Each call begins with a card for each peer, which Progress counts too.
   if (fault_->phase == FaultPhase::kDispatch || fault_->phase == FaultPhase::kCombine)
@@ -57,12 +63,18 @@ void FaultInjector::arm(Phase phase) {
 
 void FaultInjector::before_dispatch(uint64_t iteration) {
   if (!mine(iteration)) return;
+  if (fault_->verb == FaultVerb::kLeave) {
+    page_.gone = 1;  // nobody need wait for it before a call
+    throw LeavesGroup();
+  }
+  if (fault_->verb == FaultVerb::kAbsent)
+    return std::this_thread::sleep_for(std::chrono::milliseconds(deadline_ms_ + kToldMs));
   if (fault_->phase == FaultPhase::kNotify) arm(Phase::kNotify);
   if (fault_->phase == FaultPhase::kDispatch) arm(Phase::kDispatch);
 }
 
 void FaultInjector::before_combine(uint64_t iteration) {
-  if (mine(iteration) && fault_->phase == FaultPhase::kCombine) arm(Phase::kCombine);
+  if (mine(iteration) && by_signal(*fault_) && fault_->phase == FaultPhase::kCombine) arm(Phase::kCombine);
 }
 
 void FaultInjector::after_expert_row(uint64_t iteration, int64_t rows_done) {
@@ -75,7 +87,7 @@ void FaultInjector::after_expert_row(uint64_t iteration, int64_t rows_done) {
 bool halted(const Page& page) { return page.progress.paused != 0 || page.halted_in_expert != 0; }
 
 SelfInjector::SelfInjector(const FaultSpec& fault, const Page& page) {
-  const int signal = fault.stop ? SIGSTOP : SIGKILL;
+  const int signal = fault.verb == FaultVerb::kStop ? SIGSTOP : SIGKILL;
   thread_ = std::thread([this, signal, &page] {
     while (!end_) {
       if (halted(page)) kill(getpid(), signal);

@@ -1,4 +1,5 @@
-// --fault: the victim halts with some, but not all, rows of a phase moved; then it is killed or stopped.
+// --fault: the victim halts with some, but not all, rows of a phase moved, and is killed or stopped; or it does not
+// make a dispatch that all others make.
 #pragma once
 #include <cstdint>
 #include <thread>
@@ -15,6 +16,9 @@ int64_t rows_in_phase(const Options& options, const Workload& workload, uint32_t
 // Throws UsageError if the victim would have fewer than 2 rows in that phase.
 void check_victim(const Options& options, const Workload& workload);
 
+// Thrown in a victim that leaves.
+struct LeavesGroup {};
+
 // In a worker: arms the halt when its time has come. Ranks that are not the victim do nothing.
 class FaultInjector {
  public:
@@ -24,7 +28,7 @@ class FaultInjector {
   bool lost_before_combine(uint64_t iteration) const {
     return fault_ && iteration == fault_->iteration && fault_->phase == FaultPhase::kExpert;
   }
-  // `iteration` as in --fault: from 1, warm-up not included.
+  // `iteration` as in --fault: from 1, warm-up not included. Throws LeavesGroup.
   void before_dispatch(uint64_t iteration);
   void before_combine(uint64_t iteration);
   // After each row of the expert.
@@ -36,6 +40,7 @@ class FaultInjector {
 
   const std::optional<FaultSpec> fault_;
   const bool victim_;
+  const uint32_t deadline_ms_;
   int64_t halt_rows_ = 0;
   Page& page_;
 };

@@ -3,7 +3,7 @@
 
 #include "cli/fault_injection.h"
 #include "cli/launcher.h"
-#include "cli/worker.h"
+#include "cli/recovery.h"
 
 namespace transload::cli {
 namespace {
@@ -13,24 +13,19 @@ void gather_results(Group& group, const WorkerResult& mine, const std::vector<ui
   for (size_t i = 0; i < texts.size(); ++i) out.results[rank_of[i]] = WorkerResult::from_text(texts[i]);
 }
 
+// The rendezvous of before may have gone with its rank: the lowest that is left opens another.
+Bootstrap one_port_further(Bootstrap bootstrap) {
+  bootstrap.serve = bootstrap.rank == 0;
+  bootstrap.port = uint16_t(bootstrap.port + 1);
+  return bootstrap;
+}
+
 // The ranks that are left make a small group of their own, one port further, to tell each other what they saw.
 void meet_survivors(const Options& options, const Bootstrap& bootstrap, const WorkerResult& mine, Outcome& out) {
-  const uint32_t culprit = mine.fault->culprit_rank;
-  std::vector<uint32_t> rank_of;
+  const Rest rest(options.node_sizes, mine.fault->culprit_rank);
   GroupOptions survivors;
-  for (uint32_t first = 0; uint32_t size : options.node_sizes) {
-    for (uint32_t r = first; r < first + size; ++r)
-      if (r != culprit) rank_of.push_back(r);
-    const uint32_t left = size - (culprit >= first && culprit < first + size ? 1 : 0);
-    if (left > 0) survivors.topology.node_sizes.push_back(left);
-    first += size;
-  }
-  survivors.bootstrap = bootstrap;
-  survivors.bootstrap.ranks = uint32_t(rank_of.size());
-  survivors.bootstrap.rank = bootstrap.rank - (bootstrap.rank > culprit ? 1 : 0);
-  survivors.bootstrap.serve = survivors.bootstrap.rank == 0;
-  survivors.bootstrap.port = uint16_t(bootstrap.port + 1);
-  survivors.bootstrap.name = "survivors";
+  survivors.topology.node_sizes = rest.node_sizes;
+  survivors.bootstrap = one_port_further(place_in(rest, bootstrap));
   survivors.tokens_max = survivors.channels = survivors.slots = survivors.top_k_max = 1;
   survivors.row_bytes_max = 16;
   survivors.slab_bytes = 1 << 16;
@@ -38,7 +33,18 @@ void meet_survivors(const Options& options, const Bootstrap& bootstrap, const Wo
   survivors.scale_out = options.scale_out;
   survivors.provider = options.provider;
   Group group(survivors);
-  gather_results(group, mine, rank_of, out);
+  gather_results(group, mine, rest.rank_of, out);
+}
+
+// The same with a group that makes an iteration first.
+void recover(const Options& options, const Bootstrap& bootstrap, Page& page, WorkerResult& mine, Outcome& out) {
+  const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes, mine.fault->culprit_rank), bootstrap));
+  Bootstrap moved = bootstrap;
+  moved.port = further.port;
+  moved.serve = further.serve;
+  Recovery recovery(options, moved, page, mine.fault->culprit_rank);
+  recovery.run(mine);
+  if (recovery.group() != nullptr) gather_results(*recovery.group(), mine, recovery.rest().rank_of, out);
 }
 
 }  // namespace
@@ -49,18 +55,23 @@ Outcome join(const Options& options, const Workload& workload, const Bootstrap& 
   out.endings.resize(bootstrap.ranks);
   const auto page = std::make_unique<Page>();
   std::optional<SelfInjector> self;
-  if (options.fault && options.fault->rank == bootstrap.rank) self.emplace(*options.fault, *page);
-  Worker worker(options, workload, bootstrap, {page.get(), 1});
-  WorkerResult result = worker.run();
+  if (options.fault && options.fault->rank == bootstrap.rank && by_signal(*options.fault))
+    self.emplace(*options.fault, *page);
+  auto worker = std::make_unique<Worker>(options, workload, bootstrap, Board{page.get(), 1});
+  WorkerResult result = worker->run();
   std::vector<uint32_t> all(bootstrap.ranks);
   for (uint32_t r = 0; r < bootstrap.ranks; ++r) all[r] = r;
   try {
-    const bool cut_off =
-        result.fault && result.fault->kind == FaultKind::kUnreachable;  // nobody knows who is left, and where
-    if (result.fault && !cut_off)
+    const bool alone = result.fault && (result.fault->kind == FaultKind::kUnreachable ||  // who is left, and where?
+                                        result.fault->culprit_rank == bootstrap.rank);
+    if (goes_on(options, result)) {
+      worker.reset();
+      recover(options, bootstrap, *page, result, out);
+    } else if (result.fault && !alone) {
       meet_survivors(options, bootstrap, result, out);
-    else if (!result.fault && worker.group() != nullptr)
-      gather_results(*worker.group(), result, all, out);
+    } else if (!result.fault && worker->group() != nullptr) {
+      gather_results(*worker->group(), result, all, out);
+    }
   } catch (const Error& error) {
     if (!result.fault && error.code() == Code::kFault) result.fault = error.fault();
   }

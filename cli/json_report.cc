@@ -39,7 +39,10 @@ Json fault(const Summary& summary) {
                        {"expected", f.expected},
                        {"after_ms", rounded(f.after_ms)}});
   }
-  return {{"culprit_rank", *summary.culprit}, {"kind", summary.fault_kind}, {"reports", reports}};
+  return {{"culprit_rank", *summary.culprit},
+          {"kind", summary.fault_kind},
+          {"reports", reports},
+          {"recovered", summary.recovered}};
 }
 
 Json workload(const Options& o) {

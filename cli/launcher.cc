@@ -15,6 +15,7 @@
 
 #include "cli/children.h"
 #include "cli/fault_injection.h"
+#include "cli/recovery.h"
 #include "cli/usage.h"
 #include "cli/worker.h"
 #include "runtime/secret.h"
@@ -93,32 +94,54 @@ struct Seats {
   uint32_t first, count;
 };
 
-// Ranks of this process, a thread each if there are several. `say` gets the word of each while its group still lives.
-void run_ranks(const Seats& seats, const std::function<void(uint32_t rank, WorkerResult result)>& say,
-               const std::function<std::unique_ptr<Worker>(uint32_t rank)>& make) {
-  const auto run = [&](uint32_t rank) {
-    const std::unique_ptr<Worker> worker = make(rank);
-    say(rank, worker->run());
-  };
-  if (seats.count == 1) return run(seats.first);
+// Ranks of this process.
+struct Crew {
+  const Options& options;
+  const Workload& workload;
+  Bootstrap bootstrap;  // but for the rank
+  Board board;
+  Seats seats;
+};
+using Say = std::function<void(uint32_t rank, WorkerResult result)>;
+
+void run_rank(const Crew& crew, uint32_t rank, const Say& say) {
+  Bootstrap bootstrap = crew.bootstrap;
+  bootstrap.rank = rank;
+  auto worker = std::make_unique<Worker>(crew.options, crew.workload, bootstrap, crew.board);
+  WorkerResult result = worker->run();
+  if (!goes_on(crew.options, result)) return say(rank, std::move(result));
+  worker.reset();
+  Recovery recovery(crew.options, bootstrap, crew.board.of(rank), result.fault->culprit_rank);
+  recovery.run(result);
+  say(rank, std::move(result));
+}
+
+// A thread each if there are several. `say` gets the word of each while its group still lives.
+void run_ranks(const Crew& crew, const Say& say) {
+  const Seats& seats = crew.seats;
+  if (seats.count == 1) return run_rank(crew, seats.first, say);
   std::vector<std::thread> threads;
-  for (uint32_t r = seats.first; r < seats.first + seats.count; ++r) threads.emplace_back(run, r);
+  for (uint32_t r = seats.first; r < seats.first + seats.count; ++r)
+    threads.emplace_back([&crew, &say, r] { run_rank(crew, r, say); });
   for (std::thread& thread : threads) thread.join();
 }
 
 int status_of(const WorkerResult& result) {
+  if (result.recovery == kRecovered) return kVerified;
   return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
 }
 
-// Faults are done to ranks on the CPU only: a process each.
+// Signals are sent to ranks on the CPU only: a process each.
 class Watch {
  public:
-  Watch(const Options& options, Children& children) : options_(options), children_(children) {}
+  Watch(const Options& options, Children& children) : options_(options), children_(children) {
+    if (options.fault && by_signal(*options.fault)) fault_ = &*options.fault;
+  }
 
   void until_all_ended(Outcome& out) {
     ProgressLine line(options_);
     while (!all_ended()) {
-      children_.look(options_.fault && out.fault_ns == 0 ? 1 : 20);
+      children_.look(fault_ != nullptr && out.fault_ns == 0 ? 1 : 20);
       line.show(children_.board());
       if (interrupted != 0) {
         for (Child& child : children_.all()) children_.signal(child, SIGKILL);
@@ -137,14 +160,14 @@ class Watch {
   }
 
   void do_fault(Outcome& out) {
-    if (!options_.fault || out.fault_ns != 0) return;
-    const Page& page = children_.board().of(options_.fault->rank);
+    if (fault_ == nullptr || out.fault_ns != 0) return;
+    Page& page = children_.board().of(fault_->rank);
     if (!halted(page)) return;
-    out.victim_rows = options_.fault->phase == FaultPhase::kExpert ? page.expert_rows : page.progress.rows;
+    out.victim_rows = fault_->phase == FaultPhase::kExpert ? page.expert_rows : page.progress.rows;
     out.victim_rows_total = page.progress.rows_total;
     out.fault_ns = trouble_ns_ = now_ns();
-    children_.board().of(options_.fault->rank).gone = 1;
-    children_.signal(children_.all()[options_.fault->rank], options_.fault->stop ? SIGSTOP : SIGKILL);
+    page.gone = 1;
+    children_.signal(children_.all()[fault_->rank], fault_->verb == FaultVerb::kStop ? SIGSTOP : SIGKILL);
   }
 
   // A rank that ends without a whole report, or with a bad one, will be missed by the others.
@@ -160,14 +183,14 @@ class Watch {
   // A stopped victim ends when all others have; a rank that shows no work long after it should have, at once.
   void end_stragglers() {
     const auto& all = children_.all();
-    const bool stopped_here = options_.fault && options_.fault->stop && trouble_ns_ != 0;
+    const bool stopped_here = fault_ != nullptr && fault_->verb == FaultVerb::kStop && trouble_ns_ != 0;
     if (stopped_here &&
         std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
-      children_.signal(children_.all()[options_.fault->rank], SIGKILL);
+      children_.signal(children_.all()[fault_->rank], SIGKILL);
     const int64_t deadline_ns = int64_t(std::max(options_.deadline_ms, options_.create_deadline_ms)) * 1000000;
     const int64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10000000000 : 4 * deadline_ns + 60000000000;
     for (Child& child : children_.all()) {
-      const bool victim = stopped_here && &child == &children_.all()[options_.fault->rank];
+      const bool victim = stopped_here && &child == &children_.all()[fault_->rank];
       if (!victim && !child.ended && now_ns() - std::max(trouble_ns_, child.active_ns) > patience_ns)
         children_.signal(child, SIGKILL);
     }
@@ -175,6 +198,7 @@ class Watch {
 
   const Options& options_;
   Children& children_;
+  const FaultSpec* fault_ = nullptr;  // that I do
   int64_t trouble_ns_ = 0;
 };
 
@@ -202,16 +226,12 @@ Outcome run_threads(const Options& options, const Workload& workload) {
   Outcome out;
   out.results.resize(ranks);
   out.endings.resize(ranks);
-  run_ranks(
-      {0, ranks}, [&](uint32_t rank, WorkerResult result) { out.results[rank] = std::move(result); },
-      [&](uint32_t rank) {
-        Bootstrap bootstrap;
-        bootstrap.rank = rank;
-        bootstrap.ranks = ranks;
-        bootstrap.port = rendezvous.port();
-        bootstrap.secret = secret;
-        return std::make_unique<Worker>(options, workload, bootstrap, Board{pages.get(), ranks});
-      });
+  Bootstrap bootstrap;
+  bootstrap.ranks = ranks;
+  bootstrap.port = rendezvous.port();
+  bootstrap.secret = secret;
+  run_ranks({options, workload, bootstrap, {pages.get(), ranks}, {0, ranks}},
+            [&](uint32_t rank, WorkerResult result) { out.results[rank] = std::move(result); });
   return out;
 }
 
@@ -224,18 +244,11 @@ int be_child(const Options& options, const Workload& workload) {
   const Seats seats{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
   std::mutex saying;
   int status = kVerified;
-  run_ranks(
-      seats,
-      [&](uint32_t, const WorkerResult& result) {
-        const std::lock_guard lock(saying);
-        write_all(inherited.report, result.to_text() + "\n");
-        status = std::max(status, status_of(result));
-      },
-      [&](uint32_t rank) {
-        Bootstrap mine = bootstrap;
-        mine.rank = rank;
-        return std::make_unique<Worker>(options, workload, mine, inherited.board);
-      });
+  run_ranks({options, workload, bootstrap, inherited.board, seats}, [&](uint32_t, const WorkerResult& result) {
+    const std::lock_guard lock(saying);
+    write_all(inherited.report, result.to_text() + "\n");
+    status = std::max(status, status_of(result));
+  });
   close(inherited.report);
   return status;
 }

@@ -1,6 +1,7 @@
 // The program `transload`.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "cli/report.h"
 #include "cli/room.h"
 #include "cli/sim.h"
+#include "cli/soak.h"
 #include "cli/usage.h"
 
 #ifndef TRANSLOAD_VERSION
@@ -77,6 +79,8 @@ int run_joined(Options options, const Workload& workload) {
     refuse("--node-sizes: {} ranks: the launcher started {} ({}); --launcher none starts them here", options.ranks(),
            bootstrap.ranks, bootstrap.origin);
   if (options.threads || options.floor) refuse("{}: not under a launcher", options.threads ? "--threads" : "--floor");
+  if (options.fault && !by_signal(*options.fault))
+    refuse("--fault: {}: not under a launcher", name_of(options.fault->verb));
   const Outcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
   const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest that is left
@@ -111,6 +115,15 @@ int run(const RunArguments& arguments, char** argv) {
   if (outcome.signal != 0) return 128 + outcome.signal;
   if (options.floor) measure_floor(options, workload, *floor);  // on both sides of the ranks: the host is noisy
   return show(options, workload, outcome, floor);
+}
+
+// A soak draws all else from its seed.
+void check_soak(const CLI::App& app) {
+  constexpr const char* kTaken[] = {"--soak", "--seed", "--node-sizes", "--device", "--quiet"};
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() > 0 && std::find(std::begin(kTaken), std::end(kTaken), option->get_name()) == std::end(kTaken))
+      refuse("--soak: takes only --seed, --node-sizes, --device and --quiet, not {}", option->get_name());
+  if (Bootstrap::has_environment()) refuse("--soak: not under a launcher");
 }
 
 int print_limits() {
@@ -160,7 +173,10 @@ int parse_and_run(int argc, char** argv) {
     refuse("{}", one_line(error.what()));
   }
   if (sim_command->parsed()) return simulate(sim_arguments);
-  return limits_command->parsed() ? print_limits() : run(arguments, argv);
+  if (limits_command->parsed()) return print_limits();
+  if (arguments.soak.empty()) return run(arguments, argv);
+  check_soak(*run_command);
+  return soak(arguments);
 }
 
 }  // namespace

@@ -51,6 +51,10 @@ constexpr Choice<const char*> kLaunchers[] = {
     {"auto", ""},   {"none", "none"}, {"env", "env"},    {"torchrun", "torchrun"},
     {"mpi", "mpi"}, {"pmi", "pmi"},   {"slurm", "slurm"}};
 constexpr Choice<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
+constexpr Choice<FaultVerb> kVerbs[] = {{"kill", FaultVerb::kKill},
+                                        {"stop", FaultVerb::kStop},
+                                        {"absent", FaultVerb::kAbsent},
+                                        {"leave", FaultVerb::kLeave}};
 constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
                                           {"dispatch", FaultPhase::kDispatch},
                                           {"expert", FaultPhase::kExpert},
@@ -120,22 +124,24 @@ void check_rows_max(const RunArguments& a, Options& out) {
 }
 
 void check_fault(const RunArguments& a, Options& out) {
+  out.recover = a.recover;
+  if (a.recover && a.fault.empty()) refuse("--recover: only with --fault");
   if (a.fault.empty()) return;
   const std::string& text = a.fault;
   const auto bad = [&] {
-    refuse("--fault: '{}': must be kill:RANK@ITERATION[/PHASE] or stop:RANK@ITERATION[/PHASE]", text);
+    refuse("--fault: '{}': must be kill or stop:RANK@ITERATION[/PHASE], or absent or leave:RANK@ITERATION", text);
   };
   const size_t colon = text.find(':'), at = text.find('@'), slash = std::min(text.find('/'), text.size());
   if (colon == std::string::npos || at == std::string::npos || colon > at || at > slash) bad();
-  const std::string verb = text.substr(0, colon);
-  if (verb != "kill" && verb != "stop") bad();
   FaultSpec fault;
-  fault.stop = verb == "stop";
+  fault.verb = choice("--fault: what", text.substr(0, colon), kVerbs);
   fault.rank = uint32_t(number("--fault: RANK", text.substr(colon + 1, at - colon - 1), {0, out.ranks() - 1u}));
   fault.iteration = number("--fault: ITERATION", text.substr(at + 1, slash - at - 1), {1, out.iterations});
   if (slash < text.size()) fault.phase = choice("--fault: PHASE", text.substr(slash + 1), kPhases);
   if (out.ranks() < 2) refuse("--fault: '{}': needs 2 ranks at least, to have a survivor", text);
-  if (out.threads) refuse("--fault: '{}': needs ranks that are processes, so not --threads", text);
+  if (!by_signal(fault) && slash < text.size()) refuse("--fault: '{}': a PHASE only with kill and stop", text);
+  if (by_signal(fault) && out.threads) refuse("--fault: '{}': needs ranks that are processes, so not --threads", text);
+  if (by_signal(fault) && a.device == "cuda") refuse("--fault: '{}': only with --device cpu", text);
   out.fault = fault;
 }
 
@@ -158,7 +164,6 @@ void check_device(const RunArguments& a, Options& out) {
   if (out.scale_out == ScaleOutChoice::kLibfabric)
     refuse("--scale-out: 'libfabric': must be auto or loopback with --device cuda");
   if (!a.provider.empty()) refuse("--provider: '{}': only with --device cpu", a.provider);
-  if (!a.fault.empty()) refuse("--fault: '{}': only with --device cpu", a.fault);
   if (a.floor) refuse("--floor: only with --device cpu");
   if (a.graph && out.rows_max == 0)
     refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
@@ -183,6 +188,12 @@ void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
 DLDevice Options::device_of(uint32_t rank) const {
   if (!cuda) return {kDLCPU, 0};
   return {kDLCUDA, int32_t((local_rank >= 0 ? uint32_t(local_rank) : rank / ranks_per_gpu) % gpus)};
+}
+
+const char* name_of(FaultVerb verb) {
+  for (const auto& c : kVerbs)
+    if (c.value == verb) return c.name;
+  return "";
 }
 
 std::string dump_path(const Options& options, uint32_t rank) {
@@ -253,9 +264,15 @@ void add_run_options(CLI::App& app, RunArguments& a) {
          "N");
   option("--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
          "auto|none|env|torchrun|mpi|pmi|slurm");
-  option("--fault", a.fault,
-         "kill or stop a rank in the middle of a phase: notify, dispatch (default), expert, combine",
-         "kill|stop:RANK@ITERATION[/PHASE]");
+  option(
+      "--fault", a.fault,
+      "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
+      "from a dispatch, or frees its group",
+      "kill|stop|absent|leave:RANK@ITERATION[/PHASE]");
+  app.add_flag("--recover", a.recover,
+               "after the fault the ranks that are left make a group of their own and verify an iteration in it");
+  option("--soak", a.soak, "so many seconds of random runs and faults, whose memory and descriptors must stay flat",
+         "SECONDS");
   option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
   option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
   app.add_flag("--quiet", a.quiet, "no table, no progress");

@@ -16,13 +16,25 @@ namespace transload::cli {
 
 enum class FaultPhase : uint8_t { kNotify, kDispatch, kExpert, kCombine };
 
+enum class FaultVerb : uint8_t {
+  kKill,    // SIGKILL
+  kStop,    // SIGSTOP
+  kAbsent,  // stays away from a dispatch until all have been told
+  kLeave,   // frees its group instead of making a dispatch
+};
+
 struct FaultSpec {
-  bool stop = false;  // SIGSTOP, else SIGKILL
+  FaultVerb verb = FaultVerb::kKill;
   uint32_t rank = 0;
   uint64_t iteration = 1;  // counted from 1, warm-up not included
   FaultPhase phase = FaultPhase::kDispatch;
 };
 const char* name_of(FaultPhase phase);
+const char* name_of(FaultVerb verb);
+// Done to a process from outside, in the middle of a phase; else a rank does it itself, before a dispatch.
+inline bool by_signal(const FaultSpec& fault) {
+  return fault.verb == FaultVerb::kKill || fault.verb == FaultVerb::kStop;
+}
 
 enum class RoutingKind : uint8_t { kFile, kUniform, kZipf, kOneRank, kNone };
 
@@ -57,6 +69,7 @@ struct Options {
   std::string launcher;  // Bootstrap's name of it; "": whichever is there
   std::string origin;    // under another launcher: what it said
   std::optional<FaultSpec> fault;
+  bool recover = false;
   std::string json;  // "": none, "-": standard output
   std::string dump;  // folder; "": none
   bool quiet = false;
@@ -86,8 +99,8 @@ struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
       peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
-      deadline_ms, create_deadline_ms, launcher, fault, json, dump, device, sms, gpus, ranks_per_gpu;
-  bool quiet = false, threads = false, floor = false, graph = false;
+      deadline_ms, create_deadline_ms, launcher, fault, soak, json, dump, device, sms, gpus, ranks_per_gpu;
+  bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };
 
 void add_run_options(CLI::App& app, RunArguments& arguments);

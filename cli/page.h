@@ -18,7 +18,7 @@ struct alignas(4096) Page {
   std::atomic<uint64_t> expert_rows{};  // done in this expert phase
   std::atomic<uint32_t> halted_in_expert{};
   std::atomic<uint64_t> arrivals{};  // at the meeting before each call
-  std::atomic<uint32_t> gone{};      // written by the launcher: the process has ended, or will
+  std::atomic<uint32_t> gone{};      // the rank has ended, or will: written by the launcher, or by one that leaves
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(Page) == 4096);
 

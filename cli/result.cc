@@ -58,6 +58,7 @@ void each_member(Visit visit) {
   visit("fault_ns", &WorkerResult::fault_ns);
   visit("entry_ns", &WorkerResult::entry_ns);
   visit("error", &WorkerResult::error);
+  visit("recovery", &WorkerResult::recovery);
 }
 
 }  // namespace

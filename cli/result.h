@@ -22,6 +22,8 @@ enum Call : uint32_t {
 };
 const char* name_of(Call call);
 
+constexpr const char* kRecovered = "verified";
+
 // The first wrong value that a rank saw.
 struct Mismatch {
   std::string output;      // "dispatch.x", "combine.x", ...
@@ -50,7 +52,8 @@ struct WorkerResult {
   std::optional<Fault> fault;
   int64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
   int64_t entry_ns = 0;
-  std::string error;  // bad input or no room, found only here; "": none
+  std::string error;     // bad input or no room, found only here; "": none
+  std::string recovery;  // kRecovered, or why not; "": not asked for, or not of this rank
 
   std::string to_text() const;
   static WorkerResult from_text(const std::string& text);

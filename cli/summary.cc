@@ -87,6 +87,17 @@ void name_culprit(const Options& options, const Outcome& outcome, Summary& out) 
     }
 }
 
+bool all_recovered(const Options& options, const Outcome& outcome, const Summary& summary) {
+  if (!options.recover || summary.mismatch || summary.culprit != options.fault->rank) return false;
+  for (uint32_t r = 0; r < options.ranks(); ++r) {
+    const auto& result = outcome.results[r];
+    if (r == *summary.culprit) continue;
+    if (!result || !result->fault || result->fault->culprit_rank != *summary.culprit) return false;
+    if (result->recovery != kRecovered) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 const char* method_of(const Options& options) { return options.cuda ? "events" : "clock"; }
@@ -130,8 +141,12 @@ Summary summarise(const Options& options, const Workload& workload, const Outcom
     out.combine_digest = digest_of(results, &WorkerResult::combine_digest);
   }
   if (faulted) name_culprit(options, outcome, out);
+  out.recovered = faulted && all_recovered(options, outcome, out);
   const bool wrong = out.mismatch && !faulted;  // of outputs of a call that failed on other ranks too
-  out.status = wrong ? kWrongResult : !out.errors.empty() ? kBadUsage : faulted ? kFaulted : kVerified;
+  out.status = wrong                       ? kWrongResult
+               : !out.errors.empty()       ? kBadUsage
+               : faulted && !out.recovered ? kFaulted
+                                           : kVerified;
   return out;
 }
 

@@ -29,6 +29,7 @@ struct Summary {
   std::optional<uint32_t> culprit;
   std::string fault_kind;
   std::vector<const WorkerResult*> reports;  // with a fault, by rank
+  bool recovered = false;                    // all named the victim of --fault, and the rest went on without it
 };
 
 Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome);

@@ -123,7 +123,7 @@ void print_fault(std::FILE* out, const Report& report) {
     const bool expert = f.phase == FaultPhase::kExpert;
     const uint64_t total = expert ? uint64_t(s.traffic.received[f.rank]) : o.victim_rows_total;
     fmt::print(out, "rank {} was {} in {} of iteration {}, {} of its {} rows moved\n", f.rank,
-               f.stop ? "stopped" : "killed", name_of(f.phase), f.iteration, o.victim_rows, total);
+               f.verb == FaultVerb::kStop ? "stopped" : "killed", name_of(f.phase), f.iteration, o.victim_rows, total);
   }
   for (uint32_t r = 0; r < o.results.size(); ++r)
     if (!o.results[r] && !o.endings[r].empty() && !(report.options.fault && report.options.fault->rank == r))
@@ -137,6 +137,10 @@ void print_fault(std::FILE* out, const Report& report) {
                                ? "the rendezvous is gone"
                                : fmt::format("rank {} is {}", *s.culprit, s.fault_kind);
   fmt::print(out, "fault: {}{}\n", what, agreed ? "" : " to the lowest rank; the reports disagree");
+  if (!report.options.recover) return;
+  for (uint32_t r = 0; r < o.results.size(); ++r)
+    if (o.results[r] && !o.results[r]->recovery.empty() && o.results[r]->recovery != kRecovered)
+      fmt::print(out, "rank {} did not recover: {}\n", r, o.results[r]->recovery);
 }
 
 }  // namespace
@@ -157,6 +161,13 @@ void print_verdict(std::FILE* out, const Report& report) {
   if (s.culprit) print_fault(out, report);
   if (s.mismatch) fmt::print(out, "wrong: {}\n", s.mismatch->to_string());
   if (s.status != kVerified) return;
+  if (s.recovered) {
+    fmt::print(out,
+               "recovered: the {} that are left made a group, and every output of an iteration in it equals the "
+               "reference\n",
+               o.ranks() - 1);
+    return;
+  }
   fmt::print(out, "verified: every output of {} rank{} in {} iterations equals the reference, bit for bit\n", o.ranks(),
              o.ranks() == 1 ? "" : "s", o.warmup + o.iterations);
 }

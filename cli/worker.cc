@@ -120,6 +120,8 @@ WorkerResult Worker::run() {
       result_.fault = error.fault();
     else
       result_.error = one_line(error.what());
+  } catch (const LeavesGroup&) {
+    // It has nothing more to say.
   } catch (const std::bad_alloc&) {
     result_.error = "no memory left for the rows of a rank";
   }

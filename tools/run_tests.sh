@@ -62,7 +62,10 @@ run_tests() {
   set_up "to test it" "${TEST_PACKAGES[@]}"
   test_preset host
   test_preset asan
-  if command -v clang++ >/dev/null; then test_preset tsan; else SKIPPED+=("tsan: clang++ is not here"); fi
+  local preset
+  for preset in tsan fuzz; do
+    if command -v clang++ >/dev/null; then test_preset "$preset"; else SKIPPED+=("$preset: clang++ is not here"); fi
+  done
 
   local reason status=0
   for reason in "${SKIPPED[@]}"; do say "skipped: $reason"; done

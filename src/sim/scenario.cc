@@ -450,9 +450,18 @@ std::string text_of_file(const std::string& path) {
   return text;
 }
 
+// Beyond ASCII the parser of this version reaches what it takes to be unreachable.
+void check_ascii(std::string_view text, const std::string& file) {
+  const auto other = std::find_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 127; });
+  if (other == text.end()) return;
+  throw Error(Code::kInvalidArgument, file + ":" + std::to_string(1 + std::count(text.begin(), other, '\n')) +
+                                          ": a character beyond ASCII, must be ASCII");
+}
+
 }  // namespace
 
 Scenario parse_scenario(std::string_view text, const std::string& file) {
+  check_ascii(text, file);
   toml::table table;
   try {
     table = toml::parse(text, file);

@@ -138,6 +138,7 @@ class Agree : public testing::TestWithParam<Shape> {
   std::string said_;
 };
 
+// Contract 3.6.
 TEST_P(Agree, CpuAndWorlds) {
   for (const uint64_t seed : {1, 2}) {
     begin(seed);
@@ -157,6 +158,7 @@ TEST(Gpus, AreThere) {
 class GpusAgree : public Agree {};
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GpusAgree);
 
+// Contract 3.6.
 TEST_P(GpusAgree, CpuAndWorld) {
   if (GetParam().not_on_gpus != nullptr) GTEST_SKIP() << GetParam().not_on_gpus;
   begin(1);

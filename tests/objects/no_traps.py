@@ -1,5 +1,7 @@
 """No kernel traps: a fault must leave the context usable. Reads the machine code of the objects that ship.
 
+Contract 8.7.
+
 no_traps.py SOURCE_DIR [NVCC OBJECT...]
 """
 import os

@@ -1,4 +1,5 @@
 # Everything that the program dumps, against NumPy: an oracle that shares nothing with ours.
+# Contract 3.7, 4.1.
 from _common import expect, finish_test, path, read_file, run, skip
 
 try:

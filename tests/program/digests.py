@@ -1,5 +1,6 @@
 # Digests say that outputs are the same bytes: for any channels, slots, landing, source and link; those of dispatch for
 # any cut into nodes too.
+# Contract 1.2, 3.6.
 import struct
 
 from _common import expect, finish_test, run_json, write_file

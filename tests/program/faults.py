@@ -1,4 +1,6 @@
 # A killed or stopped rank: exit status 3, and every survivor names it, in time; afterwards nothing is left.
+# Contract 8.2, 8.3, 8.4, 8.6.
+import re
 import time
 
 from _common import expect, finish_test, left_behind, run_json, start
@@ -56,6 +58,31 @@ fault("kill:4@2/combine", "1,1,3", "--landing", "ring", "--combine-source", "pus
 fault("kill:1@3", "1,1", "--warmup", "0")
 fault("stop:4@1", "4,4")
 fault("kill:6@2/combine", "3,5", "--scale-out", "loopback")
+
+
+
+def recovered(text, node_sizes, *more):
+    """The ranks that are left make a group of their own in the same processes, and verify an iteration in it."""
+    print(f"-- {text} on {node_sizes} {' '.join(more)}, and recovered")
+    begin = time.monotonic()
+    faulted = ("--deadline-ms", str(DEADLINE_MS), "--fault", text, "--recover")
+    status, result, err = run_json("run", "--node-sizes", node_sizes, *SHAPE, *faulted, *more)
+    culprit = int(re.search(r":(\d+)@", text)[1])
+    expect(status == 0 and result is not None and result["verified"], f"exit status {status} {err if status else ''}")
+    seen = (result or {}).get("fault") or {}
+    expect(seen.get("culprit_rank") == culprit and seen.get("recovered") is True, f"recovered without {culprit}")
+    expect(time.monotonic() - begin < 40, f"{time.monotonic() - begin:.1f} s in all")
+    left = left_behind()
+    expect(not left, f"nothing is left behind {left}")
+
+
+recovered("kill:5@3", "4,4")
+recovered("stop:2@1", "2,2")
+recovered("kill:0@2/combine", "1,1,2")  # its node goes with it
+recovered("stop:1@2/notify", "2")  # one rank is left
+recovered("absent:3@1", "2,2")
+recovered("leave:0@2", "3", "--threads")
+recovered("absent:1@2", "1,2", "--threads")
 
 # The launcher itself dies or is interrupted: its ranks go with it.
 for name, signal, status in (("Ctrl-C", 2, 130), ("SIGTERM", 15, 143), ("SIGKILL", 9, -9)):

@@ -1,4 +1,5 @@
 # On GPUs: the shapes of a run are verified there, and their digests are those of the CPU for the same seed.
+# Contract 1.2, 6.1.
 import json
 
 from _common import expect, finish, finish_test, run, run_json, skip, start

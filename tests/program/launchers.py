@@ -84,6 +84,12 @@ expect(
     report.get("culprit_rank") == 0 and [r["rank"] for r in report["reports"]] == [1, 2],
     "the lowest survivor writes all reports",
 )
+for victim, statuses in ((1, [0, -9, 0]), (0, [-9, 0, 0])):
+    seen = ranks(torchrun, (*WORKLOAD, "--fault", f"kill:{victim}@1", "--recover"))
+    expect([s for s, _, _ in seen] == statuses, f"the rest goes on without rank {victim}: {[s for s, _, _ in seen]}")
+    spoken = seen[1 if victim == 0 else 0][1]
+    report = json.loads(spoken)["fault"] if spoken else {}
+    expect(report.get("recovered") is True and report.get("culprit_rank") == victim, "and says so")
 
 # Two launches in one second, as two torchruns are: each has its own run, and none has rows of the other.
 PAIR = ("run", "--node-sizes", "2", *WORKLOAD[3:-2], "--deadline-ms", "20000")

@@ -1,5 +1,6 @@
 # However a run ends, nothing of it stays: no process, listening port, mapping or file of a memfd, Unix socket, or name
 # in shared memory. What there is to lose is written down while the run is alive.
+# Contract 8.8.
 import os
 import signal
 import threading

@@ -1,4 +1,5 @@
 # Every planted bug is found.
+# Contract 8.9.
 import re
 
 from _common import expect, finish_test, run

@@ -1,4 +1,5 @@
 # 2,000 fixed seeds over all scenarios, one in 20 of them twice, and every mark of the core reached on the way.
+# Contract 8.8.
 import re
 
 from _common import expect, finish_test, run

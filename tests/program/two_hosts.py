@@ -1,5 +1,6 @@
 # Two hosts: two network namespaces joined by a veth pair of our own, two ranks in each. Nothing but the network passes
 # between them: abstract sockets, and with them shared memory, stay inside a namespace. Then the cable is pulled.
+# Contract 8.10.
 import json
 import os
 import re

@@ -1,4 +1,5 @@
 # Bad usage and bad input: exit status 2, one line on stderr that names the argument, nothing on stdout, nothing left.
+# Contract 7.6.
 import os
 import struct
 
@@ -99,6 +100,13 @@ for named, *arguments in (
     ("--fault", "run", "--fault", "stop:1@1/lunch"),
     ("--fault", "run", "--fault", "kill:0@1", "--node-sizes", "1"),
     ("--fault", "run", "--fault", "kill:0@1", "--threads"),
+    ("--fault", "run", "--fault", "absent:0@1/combine"),
+    ("--fault", "run", "--fault", "leave:0@6"),
+    ("--recover", "run", "--recover"),
+    ("--soak", "run", "--soak", "0"),
+    ("--soak", "run", "--soak", "x"),
+    ("--soak: takes only", "run", "--soak", "1", "--hidden", "64"),
+    ("--node-sizes", "run", "--soak", "1", "--node-sizes", "1"),
     ("--fault", "run", "--fault", "kill:1@1", "--routing", "none"),
     ("--fault", "run", "--fault", "kill:1@1/expert", "--routing", "one-rank"),
     ("--json", "run", "--json", "/nowhere/x.json"),
@@ -193,6 +201,10 @@ refused(
     "8",
     extra={"RANK": "0", "MASTER_ADDR": "127.0.0.1"},
 )
+
+under = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+refused("--fault: leave", "run", "--node-sizes", "2", "--fault", "leave:1@1", extra=under)
+refused("--soak", "run", "--soak", "1", extra=under)
 
 # With no GPU to be seen, whatever there is: every way of starting ranks says why, and so does `limits`.
 nothing = {"CUDA_VISIBLE_DEVICES": ""}

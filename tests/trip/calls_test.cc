@@ -51,6 +51,7 @@ std::string message_of(const std::function<void()>& call, Code code) {
 }
 
 // A handle outlives the next dispatches, is used twice, and with other channels than it was born with.
+// Contract 5.1, 5.2.
 TEST(Handles, OutliveLaterDispatches) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   World w = small_world();
@@ -102,6 +103,7 @@ TEST(Leases, RunOutOnOneRank) {
 }
 
 // Outputs stay readable after their group is gone.
+// Contract 9.2.
 TEST(Leases, OutliveTheirGroup) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   const World w = small_world();
@@ -183,6 +185,7 @@ TEST(Groups, OneCallsWhileAnotherWaits) {
 }
 
 // Groups made one after another over one rendezvous, each freed while others are still used, in any order.
+// Contract 9.1.
 TEST(Groups, FreedInAnyOrder) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);
@@ -202,6 +205,7 @@ TEST(Groups, FreedInAnyOrder) {
 }
 
 // A rank that leaves early takes nothing with it: the others still get what it sent.
+// Contract 9.1.
 TEST(Groups, OneLeavesEarly) {
   if (on_gpus()) GTEST_SKIP() << kHostNetwork;
   World w = small_world();
@@ -214,6 +218,7 @@ TEST(Groups, OneLeavesEarly) {
   });
 }
 
+// Contract 7.6.
 TEST(BadInput, NamesArgumentValueAndBound) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   const World w = small_world();
@@ -267,6 +272,7 @@ TEST(BadInput, NamesArgumentValueAndBound) {
   });
 }
 
+// Contract 7.6.
 TEST(BadInput, GroupOptions) {
   auto refused = [](const std::function<void(GroupOptions&)>& spoil, const std::string& want) {
     World w;
@@ -294,6 +300,7 @@ TEST(BadInput, GroupOptions) {
 }
 
 // Options that differ between ranks are refused on all of them alike.
+// Contract 7.6.
 TEST(BadInput, OptionsThatDiffer) {
   const World w = small_world();
   Rendezvous rendezvous;
@@ -308,6 +315,7 @@ TEST(BadInput, OptionsThatDiffer) {
   for (std::thread& t : ranks) t.join();
 }
 
+// Contract 7.7.
 TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   World w = small_world();

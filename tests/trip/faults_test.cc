@@ -56,6 +56,7 @@ void run_faulty(const World& w, Seen& seen, const std::function<void(Group&, uin
 class AbsentRank : public testing::TestWithParam<uint32_t> {};
 
 // Any rank may be the one that does not come to a call: rank 0, the first of a node, a rail.
+// Contract 8.2, 8.4.
 TEST_P(AbsentRank, IsNamedByAll) {
   const World w = short_world();
   const reference::Problem problem = problem_of(w);
@@ -80,6 +81,7 @@ TEST_P(AbsentRank, IsNamedByAll) {
 INSTANTIATE_TEST_SUITE_P(Each, AbsentRank, testing::Values(0, 1, 2, 3));
 
 // A rank that never comes to the making of the group.
+// Contract 8.1.
 TEST(Faults, NobodyCallsTheConstructor) {
   const World w = short_world();
   Rendezvous rendezvous;
@@ -142,12 +144,14 @@ void expect_mismatch(const std::string& argument, uint32_t culprit, const std::f
   }
 }
 
+// Contract 8.11.
 TEST(Mismatch, Channels) {
   expect_mismatch("channels", 3, [](Last& last) {
     last.in.channels = last.rank == 3 ? 1 : 2;
     last.group.dispatch(last.in);
   });
 }
+// Contract 8.11.
 TEST(Mismatch, Operation) {
   expect_mismatch("operation", 1, [](Last& last) {
     if (last.rank == 1) return last.cached(last.handle);
@@ -257,6 +261,7 @@ TEST(Mismatch, LongerRowsAreNotStored) {
 }
 
 // After a fault the ranks that are left make a new group, and other groups never noticed.
+// Contract 8.5, 8.6.
 TEST(Faults, TheRestGoesOn) {
   const World w = short_world();
   World rest = w, patient = w;
@@ -335,6 +340,7 @@ INSTANTIATE_TEST_SUITE_P(Each, LateRank,
                                          std::vector<uint32_t>{3}));
 
 // A rank that is late, but not past the deadline, is nobody's fault.
+// Contract 8.12.
 TEST(Faults, LateIsNoFault) {
   const World w = short_world();
   const reference::Problem problem = problem_of(w);

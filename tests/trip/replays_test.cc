@@ -111,6 +111,7 @@ void check_sums(const Given& given, const reference::Problem& problem, const Ten
   }
 }
 
+// Contract 6.1.
 TEST(Replays, OtherRoutingsInTheSameTensors) {
   for (const World& w : {world_of({4}), world_of({2, 2}), world_of({1, 3})}) {
     const std::vector<int64_t> rows_max = {kTokens * 4, 9, 40, 1};
@@ -188,6 +189,7 @@ TEST(Replays, FailForRoom) {
 }
 
 // The caller drops all that a captured call gave it, and what it can get of the slabs is written over.
+// Contract 4.2.
 TEST(Replays, KeepWhatTheyUse) {
   if (!on_gpus()) GTEST_SKIP() << kNoGraphs;
   const World w = world_of({2, 2});

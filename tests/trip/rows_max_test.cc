@@ -44,6 +44,7 @@ TEST(RowsMax, OneRow) {
 TEST(RowsMax, OfSomeRanks) { run_passes(world_of({2, 2}), passes_with({0, 7, 40, 1})); }
 
 // Exactly what comes, one less, and more than comes.
+// Contract 6.2.
 TEST(RowsMax, AroundWhatComes) {
   const World w = world_of({2, 3});
   const reference::Problem problem = problem_of(w);
@@ -82,6 +83,7 @@ std::string too_many(int64_t needed, int64_t most) {
 }
 
 // One rank has no room and says so; all others have their rows, and the group goes on.
+// Contract 6.2.
 TEST(RowsMax, FailsOnThatRankAlone) {
   const World w = world_of({2, 2});
   const reference::Problem problem = problem_of(w);
@@ -186,6 +188,7 @@ TEST(RowsMax, NothingIsStoredAfterCardsThatDiffer) {
 }
 
 // An id out of range, told of the call that it came in and of no other.
+// Contract 7.7.
 TEST(RowsMax, BadExpertIds) {
   World w = world_of({2, 2});
   const reference::Problem good = problem_of(w);

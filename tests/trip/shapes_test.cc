@@ -40,13 +40,19 @@ World world_of(std::vector<uint32_t> node_sizes, std::vector<int64_t> tokens) {
 TEST(Shapes, OneRank) { run_passes(world_of({1}, {33}), all_ways()); }
 TEST(Shapes, OneNode) { run_passes(world_of({8}, {40}), all_ways()); }
 TEST(Shapes, OneRankANode) { run_passes(world_of({1, 1, 1, 1, 1, 1, 1, 1}, {30}), all_ways()); }
+// Contract 1.1, 3.2, 4.1.
 TEST(Shapes, TwoByFour) { run_passes(world_of({4, 4}, {50}), all_ways()); }
 TEST(Shapes, FourByTwo) { run_passes(world_of({2, 2, 2, 2}, {50}), all_ways()); }
+// Contract 2.1, 2.3, 3.3.
 TEST(Shapes, Unequal) { run_passes(world_of({3, 5}, {41}), all_ways()); }
+// Contract 7.1.
 TEST(Shapes, VeryUnequal) { run_passes(world_of({1, 2, 5}, {37}), all_ways()); }
+// Contract 7.4.
 TEST(Shapes, ZeroTokensHereAndThere) { run_passes(world_of({3, 1, 2}, {0, 17, 0, 1, 64, 0}), all_ways()); }
+// Contract 7.4.
 TEST(Shapes, ZeroTokensEverywhere) { run_passes(world_of({2, 2}, {0}), all_ways()); }
 
+// Contract 7.4.
 TEST(Shapes, AllToOneRank) {
   World w = world_of({2, 3}, {30});
   w.route = [&](uint32_t, int64_t, uint32_t k) { return k == 0 ? 9 : -1; };
@@ -60,12 +66,14 @@ TEST(Shapes, OneExpert) {
   run_passes(w, all_ways());
 }
 
+// Contract 7.2.
 TEST(Shapes, FewerExpertsThanRanks) {
   World w = world_of({3, 3}, {25});
   w.experts = 4;
   run_passes(w, all_ways());
 }
 
+// Contract 1.1, 7.4.
 TEST(Shapes, DuplicateChoices) {
   World w = world_of({2, 2}, {30});
   w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
@@ -74,12 +82,14 @@ TEST(Shapes, DuplicateChoices) {
   run_passes(w, all_ways());
 }
 
+// Contract 7.4.
 TEST(Shapes, NoChoiceAtAll) {
   World w = world_of({2, 2}, {30});
   w.route = [](uint32_t, int64_t, uint32_t) { return -1; };
   run_passes(w, all_ways());
 }
 
+// Contract 7.2.
 TEST(Shapes, ExpertsPlacedByATable) {
   World w = world_of({2, 1}, {30});
   w.expert_owner = {2, 2, 0, 2, 0, 0};
@@ -87,12 +97,14 @@ TEST(Shapes, ExpertsPlacedByATable) {
   run_passes(w, all_ways());
 }
 
+// Contract 7.3.
 TEST(Shapes, TopKOne) {
   World w = world_of({2, 2}, {40});
   w.top_k = 1;
   run_passes(w, all_ways());
 }
 
+// Contract 7.3.
 TEST(Shapes, TopKThirtyTwo) {
   World w = world_of({5, 4, 3}, {20});
   w.experts = 64;
@@ -100,12 +112,14 @@ TEST(Shapes, TopKThirtyTwo) {
   run_passes(w, all_ways());
 }
 
+// Contract 7.3.
 TEST(Shapes, RowOfSixteenBytes) {
   World w = world_of({2, 2}, {200});
   w.columns = 8;
   run_passes(w, all_ways());
 }
 
+// Contract 7.3.
 TEST(Shapes, RowOfAnOddMultiple) {
   World w = world_of({2, 2}, {60});
   w.columns = 8 * 37;
@@ -120,6 +134,7 @@ TEST(Shapes, RowOfFortyKilobytes) {
 }
 
 // Of any number and however they lie: side by side, with gaps that leave their tokens aligned or not, column by column.
+// Contract 2.2.
 TEST(Scales, OfAnyNumberAnywhere) {
   for (const auto& nodes : std::vector<std::vector<uint32_t>>{{1}, {3}, {2, 2}, {1, 2, 1}}) {
     World w = world_of(nodes, {21});
@@ -162,6 +177,7 @@ TEST(Slots, OneAndFew) {
     }
 }
 
+// Contract 1.2.
 TEST(Channels, OneToMany) {
   for (uint32_t channels : {1u, 5u, 24u, 70u}) {
     World w = world_of({2, 3}, {40});
@@ -182,6 +198,7 @@ TEST(Slabs, None) {
 }
 
 // Landings and sources are each rank's own choice: some direct and some through rings in one call.
+// Contract 1.2.
 TEST(Landings, MixedInOneCall) {
   const World w = world_of({3, 3}, {50});
   const reference::Problem problem = problem_of(w);
@@ -219,12 +236,14 @@ TEST(Members, ThirtyThreePeers) {
   w.slots = 2;
   run_passes(w, {Pass{}, Pass{Landing::kRing, CombineSource::kPush}});
 }
+// Contract 7.1.
 TEST(Members, SixtyFiveNodes) {
   World w = world_of(std::vector<uint32_t>(65, 1), {3});
   w.channels = 1;
   w.slots = 1;
   run_passes(w, {Pass{}});
 }
+// Contract 7.1.
 TEST(Members, OneAgainstManySources) {
   if (on_gpus()) GTEST_SKIP() << "more streams between peers than ranks on GPUs take: 3200, at most 1024";
   World w = world_of({1, 40}, {3});
@@ -240,6 +259,7 @@ TEST(Members, AHundredAndThirtyPeers) {
 }
 
 // The same over the network.
+// Contract 1.2.
 TEST(Libfabric, Shapes) {
   if (on_gpus()) GTEST_SKIP() << kHostNetwork;
   for (const auto& nodes : std::vector<std::vector<uint32_t>>{{2, 2}, {1, 2}, {1, 1, 1}}) {

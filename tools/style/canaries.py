@@ -66,4 +66,10 @@ CANARIES = [
     ("dead-files", with_file("tools/unused.sh", "# U.\n")),
     ("headers-alone", with_file("src/layout/c.h", HEAD + "std::vector<int> x();\n")),
     ("headers-alone", with_file("src/channel/e.h", HEAD + "#include <cuda_runtime.h>\n")),
+    ("contract", with_file("docs/contract.md", "- **1.1** Rows.\n")),
+    ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/gone_test.cc A.B`\n")),
+    ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n")),
+    ("contract", {**with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n"),
+                  "tests/unit/d_test.cc": "// D.\n// Contract 1.2.\nTEST(A, B) {}\n"}),
+    ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
 ]

@@ -222,10 +222,11 @@ def check_dead_files(tree):
                 yield path, 1, "nothing includes it"
         elif path.endswith(".cc"):
             built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
-                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$", path)
+                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$|"
+                r"tests/fuzz/[^/]*_fuzz\.cc$", path)
             if not built:
-                yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs and gpu/*_check.cc; "
-                               "they share tests/support/")
+                yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs, gpu/*_check.cc and "
+                               "fuzz/*_fuzz.cc; they share tests/support/")
         elif path in tree.scripts() and not path.startswith("tests/program/") and name not in ("dev", "CMakeLists.txt"):
             word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
             if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):
@@ -263,6 +264,39 @@ def check_headers_alone(tree):
                 yield path, 1, f"does not compile alone: {errors[0]}"
 
 
+CONTRACT = "docs/contract.md"
+SENTENCE = re.compile(r"^- \*\*(\d+\.\d+)\*\* (.*?)(?=^- |^#|\Z)", re.MULTILINE | re.DOTALL)
+TEST_NAME = re.compile(r"`(\w+/[\w/]+\.(?:cc|cu|py))(?:\s+(\w+)\.(\w+))?`")
+
+
+def claims_in(text):
+    """Sentence numbers of a comment line such as 'Contract 1.1, 2.3.'"""
+    return {number for line in re.findall(r"^\W*Contract ([\d., ]+)$", text, re.MULTILINE)
+            for number in re.findall(r"\d+\.\d+", line)}
+
+
+def check_contract(tree):
+    text, named = tree.files.get(CONTRACT, ""), {}
+    for match in SENTENCE.finditer(text):
+        number, line = match.group(1), line_of(text, match.start())
+        tests = TEST_NAME.findall(match.group(2))
+        if not tests:
+            yield CONTRACT, line, f"{number} names no test"
+        for file, suite, case in tests:
+            path = "tests/" + file
+            source = tree.files.get(path)
+            head = rf"((?:^//.*\n)*)^(?:TYPED_)?TEST(?:_F|_P)?\({suite}, {case}\)" if suite else r"\A((?:.*\n){3,4})"
+            above = source and re.search(head, source, re.MULTILINE)
+            if not above:
+                yield CONTRACT, line, f"{number} names {path} {suite} {case}, which is not there"
+            elif number not in claims_in(above.group(1)):
+                yield path, line_of(source, above.end()), f"does not say 'Contract {number}', as {CONTRACT} has it"
+            named.setdefault(path, set()).add(number)
+    for path, source in tree.files.items():
+        for number in claims_in(source) - named.get(path, set()) if path.startswith("tests/") else ():
+            yield path, 1, f"says 'Contract {number}', for which {CONTRACT} does not name it"
+
+
 CHECKS = {
     "include-direction": check_include_direction,
     "include-exists": check_includes_exist,
@@ -278,4 +312,5 @@ CHECKS = {
     "first-lines": check_first_lines,
     "dead-files": check_dead_files,
     "headers-alone": check_headers_alone,
+    "contract": check_contract,
 }

@@ -26,6 +26,7 @@ float plain(const std::vector<std::vector<uint16_t>>& rows, const Sum& sum, cons
   return total;
 }
 
+// Contract 3.1.
 TYPED_TEST(Rung04Reduce, TheContractsOrder) {
   TypeParam ranks(1);
   std::mt19937 random(4);

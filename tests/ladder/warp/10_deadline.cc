@@ -68,6 +68,7 @@ void waits_later(Ranks& ranks, HostWarp& w) {
       seen);
 }
 
+// Contract 8.1.
 TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
   Ranks ranks(1);
   Told told;

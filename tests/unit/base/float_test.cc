@@ -21,6 +21,7 @@ TEST(Bf16, KnownValues) {
   EXPECT_EQ(f32_from_bf16(0x7F80), std::numeric_limits<float>::infinity());
 }
 
+// Contract 3.4.
 TEST(Bf16, HalfwayGoesToEven) {
   EXPECT_EQ(bf16_from_f32(from_bits(0x3F808000)), 0x3F80);  // halfway, even below
   EXPECT_EQ(bf16_from_f32(from_bits(0x3F818000)), 0x3F82);  // halfway, even above
@@ -37,6 +38,7 @@ TEST(Bf16, NothingIsFlushedAndOverflowIsInfinity) {
   EXPECT_EQ(bf16_from_f32(-std::numeric_limits<float>::infinity()), 0xFF80);
 }
 
+// Contract 3.4.
 TEST(Bf16, EveryNanIsTheCanonicalOne) {
   for (uint32_t bits : {0x7FC00000u, 0x7F800001u, 0xFFC00000u, 0xFF800001u, 0x7FFFFFFFu, 0xFFFFFFFFu}) {
     EXPECT_EQ(bf16_from_f32(from_bits(bits)), kNanBf16);

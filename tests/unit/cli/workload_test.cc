@@ -161,7 +161,7 @@ TEST(Options, RefusalsNameTheArgument) {
   arguments.fault = "stop:7@2/combine";
   const Options options = checked(arguments);
   ASSERT_TRUE(options.fault);
-  EXPECT_TRUE(options.fault->stop);
+  EXPECT_EQ(options.fault->verb, FaultVerb::kStop);
   EXPECT_EQ(options.fault->rank, 7u);
   EXPECT_EQ(options.fault->iteration, 2u);
   EXPECT_EQ(options.fault->phase, FaultPhase::kCombine);

@@ -137,6 +137,7 @@ class SumTest : public ::testing::Test {
   Random random_{7};
 };
 
+// Contract 3.5.
 TEST_F(SumTest, AgreesWithThePlainLoopForAnyShape) {
   for (const simd::Kernels* target : targets()) {
     for (int turn = 0; turn < 600; ++turn) {
@@ -157,6 +158,7 @@ TEST_F(SumTest, AgreesWithThePlainLoopForAnyShape) {
   }
 }
 
+// Contract 3.1.
 TEST_F(SumTest, TheOrderOfTheSumIsTheContracts) {
   // 2^24 + 1 + 1 in fp32 is 2^24, but 2^24 + (1 + 1) is not: `here` is summed by itself.
   const float big = 16777216.0f, one = 1.0f;
@@ -189,6 +191,7 @@ TEST_F(SumTest, TheOrderOfTheSumIsTheContracts) {
   }
 }
 
+// Contract 3.4.
 TEST(Rounding, AllFloatsToBf16) {
   const bool all_of_them = !TRANSLOAD_ASAN && !TRANSLOAD_TSAN && std::getenv("TRANSLOAD_QUICK") == nullptr;
   const uint64_t stride = all_of_them ? 1 : 251;

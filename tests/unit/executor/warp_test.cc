@@ -105,6 +105,7 @@ TEST(Warp, AFaultEndsWhatIsUnderWay) {
   EXPECT_EQ(word, 0u);
 }
 
+// Contract 8.9.
 TEST(Warp, StoresNothingOnceItsRankFailed) {
   Recorded over;
   over.memory.fails = true;

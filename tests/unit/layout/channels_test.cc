@@ -26,6 +26,7 @@ TEST(Cut, CoversAllTokensOnce) {
     }
 }
 
+// Contract 7.5.
 TEST(Cut, HoldsFor64BitCounts) {
   const uint64_t tokens = (uint64_t(1) << 31) - 3;
   const uint32_t channels = 1024;

@@ -25,6 +25,7 @@ void expect_consistent(const Placement& p, uint32_t ranks) {
   for (uint32_t i = 0; i < p.experts; ++i) ASSERT_EQ(places[i], i);
 }
 
+// Contract 7.2.
 TEST(Placement, BlocksAreContiguousAndEven) {
   for (uint32_t ranks : {1u, 2u, 3u, 7u, 8u, 33u})
     for (uint32_t experts : {1u, 2u, 5u, 8u, 31u, 64u, 257u}) {

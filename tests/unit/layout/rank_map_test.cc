@@ -80,6 +80,7 @@ TEST(RankMap, SlotAtTheRailLeadsBack) {
 }
 
 // The other way round: whoever is behind a slot of mine has me for a rail, under that slot, and nobody is there twice.
+// Contract 7.8.
 TEST(RankMap, RankBehindASlotHasMeForARail) {
   for (const auto& sizes : topologies()) {
     SCOPED_TRACE(text_of(sizes));

@@ -197,6 +197,7 @@ TEST(Geometry, RingsGrowWithTheirFactorsOnly) {
 }
 
 // Offsets pass 4 GiB without wrapping.
+// Contract 7.5.
 TEST(Geometry, LargeRegionsDoNotWrap) {
   Geometry g{};
   g.ranks = 64, g.nodes = 8, g.fold = 1, g.node_size_max = 8, g.peers = 8;

@@ -51,6 +51,7 @@ uint16_t summed(SumCase c) {
   return out;
 }
 
+// Contract 2.1.
 TEST(Received, OrderIdsWeightsAndCounts) {
   Problem p;
   p.node_sizes = {2, 1};
@@ -85,6 +86,7 @@ TEST(Received, RankWithoutExperts) {
   EXPECT_EQ(received_by(p, 0).source.size(), 1u);
 }
 
+// Contract 2.3.
 TEST(Received, AlignmentLeavesZeroAtZero) {
   const Problem p = one_token({2}, {1});
   EXPECT_EQ(received_by(p, 0, 16).expert_counts, (std::vector<int64_t>{0}));
@@ -101,6 +103,7 @@ TEST(Owners, ByNodeAscendingAndOnce) {
   EXPECT_EQ(node_of(p, 5), 2u);
 }
 
+// Contract 3.3.
 TEST(Sum, NothingIsPlusZeroOrTheBias) {
   EXPECT_EQ(summed({{1, 1}, {}}), 0);
   SumInputs bias;
@@ -137,6 +140,7 @@ TEST(Sum, OverflowsToInfinityWhenRounded) {
 }
 
 // 1 + 2^-8 lies half-way between two bf16 values: rounded once on the wire it goes to 1, kept in fp32 it does not.
+// Contract 3.2.
 TEST(Sum, AnotherNodesPartIsRoundedTwice) {
   const uint16_t half_step = bf16(0x1p-8f), tiny = bf16(0x1p-16f);
   const std::map<uint32_t, uint16_t> rows{{0, tiny}, {1, kOne}, {2, half_step}};
@@ -150,6 +154,7 @@ TEST(Sum, AnotherNodesPartIsRoundedTwice) {
 }
 
 // Each node's part starts from its own zero: ((big + -big) + tiny) is not (big + (-big + tiny)).
+// Contract 3.1, 3.7.
 TEST(Sum, OrderIsByNodeThenRank) {
   const uint16_t big = bf16(0x1p30f), minus_big = bf16(-0x1p30f);
   const std::map<uint32_t, uint16_t> rows{{0, big}, {1, minus_big}, {2, kOne}};
@@ -161,6 +166,7 @@ TEST(Sum, OrderIsByNodeThenRank) {
   EXPECT_EQ(summed({{1, 2}, other}), kOne);
 }
 
+// Contract 3.3.
 TEST(Sum, BiasesComeFirst) {
   const uint16_t big = bf16(0x1p30f), minus_big = bf16(-0x1p30f);
   SumInputs bias;
@@ -171,6 +177,7 @@ TEST(Sum, BiasesComeFirst) {
   EXPECT_EQ(summed({{2}, {{0, kOne}, {1, minus_big}}, bias}), 0);  // S = 1 - 2^30 loses the 1 first
 }
 
+// Contract 3.5.
 TEST(Sum, SubnormalsAreKept) {
   EXPECT_EQ(summed({{2}, {{0, 1}, {1, 2}}}), 3);
   EXPECT_EQ(summed({{1, 1}, {{0, 1}, {1, 0x8001}}}), 0);
@@ -231,6 +238,7 @@ TEST(Limits, DroppedRowsAreNotSummed) {
   EXPECT_EQ(summed_with({none, none}), kMinusZero);  // the bias alone
 }
 
+// Contract 4.1.
 TEST(SumWeights, EachSlotFromItsOwner) {
   const Problem p = one_token({1, 2}, {2, 0, 1, -1});
   const float rows[3][4] = {{0, .25f, 0, 0}, {0, 0, 1.0000001f, 0}, {.5f, 0, 0, 0}};

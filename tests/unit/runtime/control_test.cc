@@ -129,6 +129,7 @@ TEST(Control, RefusesOtherNumberOfRanks) {
   first.join();
 }
 
+// Contract 8.1.
 TEST(Control, NamesWhoDoesNotCome) {
   Rendezvous rendezvous;
   as_threads(4, [&](uint32_t rank) {

@@ -54,6 +54,7 @@ struct Cores {
 
 const std::vector<std::vector<uint32_t>> kTopologies = {{1}, {4}, {2, 2}, {3, 5}, {5, 2, 1}, {1, 1, 1}};
 
+// Contract 7.8.
 TEST(GroupCore, BothEndsOfARailAgree) {
   for (const auto& sizes : kTopologies) {
     const Cores cores(sizes);
@@ -88,6 +89,7 @@ TEST(GroupCore, NeighboursAreMutual) {
   }
 }
 
+// Contract 8.9.
 TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
   IdleCrew crew;
   PlainCore core(options_of({1}, 0), crew);

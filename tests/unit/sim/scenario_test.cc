@@ -232,6 +232,7 @@ TEST(Scenario, RefusesByFileKeyValueAndBound) {
        "fault[0].when.call: 1, but must be a whole number, 0"},
       {kSmall + "[[fault]]\nkind = \"dead_rank\"\nexpect = {kind = \"gone\"}\n", "fault[0].expect.kind: "},
       {kSmall + "what is this\n", "some.toml:12: not TOML: "},
+      {kSmall + "# \xC3\xA9\n", "some.toml:12: a character beyond ASCII"},
       {kSmall + "[[#call]]\n", "some.toml: not TOML: "},
       {kSmall + "[#link]\n", "some.toml: not TOML: "},
   };

@@ -17,6 +17,7 @@ std::vector<std::string> small_scenarios() {
 
 class ScenarioWorlds : public testing::TestWithParam<std::string> {};
 
+// Contract 7.5, 8.10.
 TEST_P(ScenarioWorlds, PassAndReplay) {
   const Scenario scenario = read_scenario(GetParam());
   World world;

@@ -1,0 +1,48 @@
+// Bodies of control frames: whatever a peer sends is read or refused; what was read says the same once it is packed.
+//
+// Input: the frame's type, then its body.
+#include "runtime/frame.h"
+#include "tests/fuzz/target.h"
+
+namespace transload {
+namespace {
+
+// What is read from `body` is what would be sent, so nothing of it is lost or made up.
+template <class Frame>
+void read_and_pack(const std::optional<Frame>& frame, std::optional<Frame> (*unpack)(std::string_view)) {
+  if (!frame) return;
+  const std::string sent = pack(*frame);
+  const FrameHead head = unpack_head(sent.data());
+  TRANSLOAD_CHECK(head.body_bytes == sent.size() - kFrameHeadBytes);
+  const std::optional<Frame> again = unpack(std::string_view(sent).substr(kFrameHeadBytes));
+  TRANSLOAD_CHECK(again);
+  TRANSLOAD_CHECK(pack(*again) == sent);
+}
+
+void read(FrameType type, std::string_view body) {
+  switch (type) {
+    case FrameType::kHello:
+      return read_and_pack(unpack_hello(body), unpack_hello);
+    case FrameType::kWelcome:
+      return read_and_pack(unpack_welcome(body), unpack_welcome);
+    case FrameType::kRefused:
+      return read_and_pack(unpack_refused(body), unpack_refused);
+    case FrameType::kGather:
+      return read_and_pack(unpack_gather(body), unpack_gather);
+    case FrameType::kGathered:
+      return read_and_pack(unpack_gathered(body), unpack_gathered);
+    case FrameType::kMessage:
+      return read_and_pack(unpack_message(body), unpack_message);
+    default:
+      return;
+  }
+}
+
+}  // namespace
+}  // namespace transload
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
+  using namespace transload;
+  if (bytes > 0) read(FrameType(data[0]), text_of(data + 1, bytes - 1));
+  return 0;
+}

@@ -1,0 +1,52 @@
+# Fuzz targets: NAME_fuzz.cc with seeds in corpus/NAME, under libFuzzer and the sanitizers. A fixed number of
+# inputs from a fixed seed for each, many more with the label long; what breaks one is left beside the program.
+#
+# Only what they need is built: these sources, once for all.
+set(fuzzed
+  src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc src/runtime/meetings.cc
+  src/runtime/status.cc src/runtime/verdict.cc src/sim/scenario.cc
+  cli/options.cc cli/payload.cc cli/safetensors.cc)
+list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
+add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)
+transload_flags(transload_fuzzed)
+target_include_directories(transload_fuzzed PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include
+  ${TRANSLOAD_DLPACK_INCLUDE})
+target_include_directories(transload_fuzzed SYSTEM PRIVATE ${TRANSLOAD_TOML_INCLUDE})
+target_link_libraries(transload_fuzzed PUBLIC Threads::Threads)
+
+add_custom_target(fuzz_programs)
+
+# add_fuzz_test(NAME LABEL TARGET SECONDS INPUTS)
+function(add_fuzz_test name label target seconds inputs)
+  file(GLOB seeds CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${target}/*)
+  if(target STREQUAL "scenario")
+    file(GLOB seeds CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sim/scenarios/*.toml)
+  endif()
+  list(JOIN seeds "," seeds)
+  add_test(NAME ${name} COMMAND fuzz_${target} -seed=1 -runs=${inputs} -max_len=2048 -timeout=20 -rss_limit_mb=1024
+    -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz/${target}- -seed_inputs=${seeds})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${seconds})
+endfunction()
+
+# As many inputs as about ten seconds take.
+set(inputs_bootstrap 200000)
+set(inputs_frames 500000)
+set(inputs_meetings 30000)
+set(inputs_options 5000)
+set(inputs_safetensors 100000)
+set(inputs_scenario 30000)
+
+file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/*_fuzz.cc)
+foreach(source IN LISTS targets)
+  get_filename_component(target ${source} NAME_WE)
+  string(REGEX REPLACE "_fuzz$" "" target ${target})
+  add_executable(fuzz_${target} EXCLUDE_FROM_ALL ${source})
+  set_target_properties(fuzz_${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  transload_flags(fuzz_${target})
+  target_link_options(fuzz_${target} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_${target} PRIVATE transload_fuzzed)
+  add_dependencies(fuzz_programs fuzz_${target})
+  math(EXPR long "${inputs_${target}} * 50")
+  add_fuzz_test(fuzz.${target} core ${target} 300 ${inputs_${target}})
+  add_fuzz_test(fuzz.${target}_long long ${target} 1800 ${long})
+endforeach()
