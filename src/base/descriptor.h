@@ -28,6 +28,12 @@ class Descriptor {
     fd_ = fd;
     if (fd_ >= 0) close_in_copies(fd_);
   }
+  // It has another owner now, copies too.
+  int release() {
+    const bool mine = fd_ >= 0 && keep_in_copies(fd_);
+    const int fd = std::exchange(fd_, -1);
+    return mine ? fd : -1;
+  }
 
  private:
   int fd_ = -1;
