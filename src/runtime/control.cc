@@ -13,7 +13,6 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;     // for one address, if there are others to try
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
@@ -90,8 +89,7 @@ FrameSocket::Got Control::answer(FrameType& type, std::string& body, uint64_t& u
 
 Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
   const uint64_t entered = now_ns();
-  const uint64_t dial_until = point_.hosts.size() > 1 ? std::min(until, entered + kDialNs) : until;
-  if (!socket_.dial(host, point_.port, dial_until, why_not_)) return Joined::kRetry;
+  if (!socket_.dial(host, point_.port, until, why_not_)) return Joined::kRetry;
   const uint64_t left_ms = until > entered ? (until - entered) / kMillisecondNs : 0;
   const Hello hello{bootstrap_.name,          bootstrap_.rank,   bootstrap_.ranks, point_.server,
                     process_identity().nonce, uint32_t(left_ms), node_of_rank_,    point_.note};

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <mutex>
 
 #include "base/clock.h"
+#include "base/fork.h"
 
 namespace transload {
 
@@ -27,12 +27,10 @@ std::string host_identity() {
 }
 
 ProcessIdentity process_identity() {
-  static std::mutex mutex;
-  static ProcessIdentity identity;
-  std::lock_guard lock(mutex);
-  const uint32_t pid = uint32_t(::getpid());
-  if (identity.nonce == 0 || identity.pid != pid) identity = {pid, random_word()};
-  return identity;
+  struct Mine {
+    const ProcessIdentity identity{uint32_t(::getpid()), random_word()};
+  };
+  return one_per_process<Mine>().identity;
 }
 
 std::string descriptor_limit() {
