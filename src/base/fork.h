@@ -1,6 +1,7 @@
 // What a copy of this process (fork) must not have of it. A copy has no threads of the original, and everything that it
 // says on its sockets is said in the original's name.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -23,6 +24,25 @@ class Origin {
  private:
   uint64_t generation_;
 };
+
+// The one T of this process, never destroyed. A copy has a new one: in the original's another thread may have held a
+// lock when the copy was made, and there it is held for ever.
+template <class T>
+T& one_per_process() {
+  struct One {
+    const Origin origin;
+    T value;
+    One* original = nullptr;
+  };
+  static std::atomic<One*> one{new One};
+  One* at = one.load();
+  if (at->origin.here()) return at->value;
+  One* const fresh = new One;
+  fresh->original = at;
+  if (one.compare_exchange_strong(at, fresh)) return fresh->value;
+  delete fresh;
+  return at->value;
+}
 
 // A descriptor that somebody else owns and copies close.
 class ClosedInCopies {

@@ -14,7 +14,6 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;     // for one address, if there are others to try
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
@@ -148,10 +147,9 @@ void Control::refuse_unless_verdict(const std::string& body, uint64_t entered) c
 
 Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
   const uint64_t entered = now_ns();
-  const uint64_t dial_until = point_.hosts.size() > 1 ? std::min(until, entered + kDialNs) : until;
   const std::string where = with_port(host, point_.port);
   std::string nonce, body;
-  if (!socket_.dial(host, point_.port, dial_until, why_not_) || !say_hello(where, until, nonce)) return Joined::kRetry;
+  if (!socket_.dial(host, point_.port, until, why_not_) || !say_hello(where, until, nonce)) return Joined::kRetry;
   FrameType type{};
   while (next_frame(where, until, type, body)) {
     if (type == FrameType::kMessage) {

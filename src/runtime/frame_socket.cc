@@ -21,7 +21,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address of a name, if there are others to try
+constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address: there may be others to try
 
 // True once `fd` is ready for `events`; false at the deadline.
 bool wait_for(int fd, short events, uint64_t until) {
@@ -50,8 +50,7 @@ bool FrameSocket::dial(const std::string& host, uint16_t port, uint64_t until, s
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    const uint64_t most = at->ai_next != nullptr ? std::min(until, now_ns() + kDialNs) : until;
-    if (connect_to(*at, most, why)) return true;
+    if (connect_to(*at, std::min(until, now_ns() + kDialNs), why)) return true;
     const std::string address = text_of(at->ai_addr);
     if (address != host) why = address + ": " + why;
   }

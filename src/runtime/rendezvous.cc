@@ -412,31 +412,22 @@ bool RendezvousServer::is_for(const ServerOptions& options) const {
 struct SharedServers {
   using Server = std::shared_ptr<RendezvousServer>;
 
-  static SharedServers& here() {
-    static SharedServers& servers = *new SharedServers;  // never destroyed: groups may outlive static objects
-    return servers;
-  }
-
   Server hold(const ServerOptions& options) {
     const std::lock_guard lock(mutex_);
     Server found;
     for (auto at = servers_.begin(); at != servers_.end();) {
-      const bool asked = !found && options.port != 0 && at->first == options.port && !over(*at->second);
+      const bool asked = !found && options.port != 0 && at->first == options.port && !at->second->impl_->server.ended();
       if (asked && !at->second->is_for(options))
         throw Error(Code::kInvalidArgument,
                     "this process already serves groups of another job or secret there, so it must be another");
       if (asked && at->second->impl_->server.hold()) found = at->second;
-      at = over(*at->second) ? servers_.erase(at) : std::next(at);
+      at = at->second->impl_->server.ended() ? servers_.erase(at) : std::next(at);
     }
     if (!found) servers_.emplace(options.port, found = std::make_shared<RendezvousServer>(options));
     return Server(found.get(), [this, found](RendezvousServer*) { let_go(found); });
   }
 
  private:
-  static bool over(const RendezvousServer& server) {
-    return !server.impl_->origin.here() || server.impl_->server.ended();
-  }
-
   void let_go(const Server& server) {
     RendezvousServer::Impl& impl = *server->impl_;
     if (!impl.origin.here()) return;
@@ -456,7 +447,7 @@ std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, ui
   const uint64_t until = now_ns() + patience_ms * kMillisecondNs;
   while (true) {
     try {
-      return SharedServers::here().hold(options);
+      return one_per_process<SharedServers>().hold(options);
     } catch (const Error&) {
       if (now_ns() >= until) throw;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));

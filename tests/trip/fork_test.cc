@@ -80,6 +80,7 @@ void pass_around_a_copy(const World& w, const std::function<int(std::unique_ptr<
       }
       step.arrive_and_wait();
       Member(w, problem, *group).pass({}, 2);
+      EXPECT_EQ(group->gather("still here").size(), w.ranks());  // nobody has said goodbye for it
     });
   for (std::thread& t : ranks) t.join();
 }

@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <mutex>
 
+#include "base/fork.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -35,12 +35,10 @@ std::string how_apart(const std::string& one, const std::string& other) {
 }
 
 ProcessIdentity process_identity() {
-  static std::mutex mutex;
-  static ProcessIdentity identity;
-  std::lock_guard lock(mutex);
-  const uint32_t pid = uint32_t(::getpid());
-  if (identity.nonce == 0 || identity.pid != pid) identity = {pid, random_word()};
-  return identity;
+  struct Mine {
+    const ProcessIdentity identity{uint32_t(::getpid()), random_word()};
+  };
+  return one_per_process<Mine>().identity;
 }
 
 std::string descriptor_limit() {

@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "base/bytes.h"
+#include "base/fork.h"
 #include "transload/status.h"
 #include "transport/scaleup/shm/exchange.h"
 
@@ -24,10 +25,7 @@ struct Registry {
   std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<Neighbour>> regions;
 };
 
-Registry& registry() {
-  static Registry& registry = *new Registry;  // never destroyed: groups may outlive static objects
-  return registry;
-}
+Registry& registry() { return one_per_process<Registry>(); }
 
 std::shared_ptr<Neighbour> find(uint64_t region) {
   Registry& all = registry();
