@@ -289,8 +289,8 @@ std::optional<Verdict> BasicArbiter<Plants>::judge_live(const Look& look, Verdic
     const Rank& there = ranks_[rank];
     if (there.left) continue;
     if (silent(rank, look.now)) return judge_silent(rank, look.now, last_chance);
-    const bool news = rank == open.suspicion.rank || there.beat_at >= open.at + kNewsNs;
-    if (!news && !last_chance) return std::nullopt;
+    if (rank == open.suspicion.rank) continue;  // it has said itself that it is in the call
+    if (there.beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
     if (away == kNobody && !there.beat.waiting && there.beat.epoch < look.epoch) away = rank;
   }
   if (away != kNobody) return Verdict{FaultKind::kAbsent, away, verdict_words::kAway, false};
