@@ -67,6 +67,7 @@ struct Seat {
     t.shape = {64, 0, 8, true};
     t.up_positions = core.dispatch_up.view();
     t.rail_positions = core.dispatch_rail.view();
+    t.row_base = row_base.data();
     return t;
   }
   CombineTrip combine() {
@@ -79,6 +80,7 @@ struct Seat {
   NoCrew crew;
   Core core;
   std::vector<char> memory;
+  std::vector<uint64_t> row_base = std::vector<uint64_t>(core.map.ranks + 1);
   Call call{};
   Word arrivals = 0, tickets[8] = {};
 };
