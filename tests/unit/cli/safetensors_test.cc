@@ -74,6 +74,30 @@ TEST(Safetensors, EveryTruncationIsRefused) {
   EXPECT_NO_THROW(SafetensorsReader{file.path()});
 }
 
+// Headers that are well-formed and lie: about shapes, about where bytes are, about how many there are.
+TEST(Safetensors, ATensorIsAsLongAsItsShape) {
+  const TemporaryFile file;
+  const auto refusal = [&](const std::string& header, size_t bytes) -> std::string {
+    const uint64_t length = header.size();
+    file.write(std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + std::string(bytes, '\0'));
+    try {
+      const SafetensorsReader reader(file.path());
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto tensor = [](const char* shape, const char* offsets) {
+    return std::string(R"({"ids":{"dtype":"I32","shape":)") + shape + R"(,"data_offsets":)" + offsets + "}}";
+  };
+  EXPECT_EQ(refusal(tensor("[2,2]", "[0,16]"), 16), "");
+  EXPECT_NE(refusal(tensor("[2,3]", "[0,16]"), 16), "");
+  EXPECT_NE(refusal(tensor("[2,2]", "[0,20]"), 24), "");
+  EXPECT_NE(refusal(tensor("[2,2]", "[8,24]"), 16), "");
+  EXPECT_NE(refusal(tensor("[2,2]", "[16,0]"), 16), "");
+  EXPECT_NE(refusal(tensor("[4611686018427387905,1]", "[0,4]"), 16), "") << "2^64 + 4 bytes";
+}
+
 // One byte changed anywhere: either refused, or what it says lies inside the file.
 TEST(Safetensors, EveryChangedByteIsHarmless) {
   const TemporaryFile file;

@@ -66,6 +66,45 @@ TEST(Warp, AWordThatFallsIsNotBelieved) {
   EXPECT_EQ(over.memory.log, "oooo");
 }
 
+// Else each word that comes would begin the wait anew.
+TEST(Warp, SaysWhetherItWaitsForAllOrAny) {
+  Recorded over;
+  Word words[2] = {};
+  auto need = [&](Lane l) { return Need{&words[l.i], 1, 1}; };
+  auto seen = (*over).template per<Word>(Set::first(2), [](Lane) { return Word(0); });
+  over.memory.on_park = [&](const Park& park) {
+    EXPECT_TRUE(park.all);
+    EXPECT_EQ(park.count, 2);
+    words[0] = words[1] = 1;
+  };
+  EXPECT_EQ((*over).wait_all(Set::first(2), need, seen), Set::first(2));
+  words[0] = words[1] = 0;
+  seen = {};
+  over.memory.on_park = [&](const Park& park) {
+    EXPECT_FALSE(park.all);
+    EXPECT_EQ(park.count, 2);
+    words[1] = 1;
+  };
+  auto table = (*over).template table<Word>(2, [](Lane) { return Word(0); });
+  EXPECT_EQ((*over).wait_any(Members::first(2), need, table).count(), 1);
+}
+
+// It may come at any time: what is held back then stays, and nobody is told that all is done.
+TEST(Warp, AFaultEndsWhatIsUnderWay) {
+  Recorded over;
+  Word word = 0, arrivals = 0;
+  char bytes[64] = {};
+  (*over).publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{&word, 1}, 1}; });
+  over.memory.fails = true;
+  (*over).settle();
+  (*over).copy(Set::only(0), [&](Lane) { return Piece{bytes, bytes + 32, 32}; });
+  (*over).reduce(bytes, SumShape{8, Scalar::kBf16, Scalar::kBf16, Scalar::kBf16, {}, false}, Sum{{}, Set::only(0), {}},
+                 [&](Lane) { return bytes + 32; });
+  EXPECT_EQ(over.memory.log, "s");
+  EXPECT_FALSE((*over).arrive(&arrivals, 1));
+  EXPECT_EQ(word, 0u);
+}
+
 TEST(Warp, StoresNothingOnceItsRankFailed) {
   Recorded over;
   over.memory.fails = true;

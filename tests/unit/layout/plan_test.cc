@@ -243,6 +243,9 @@ TEST(LayOut, BadIdsCountAsNoChoiceAndTheFirstIsTold) {
     EXPECT_EQ(bad.bad.token, 1u);
     EXPECT_EQ(bad.bad.slot, 1u);
     EXPECT_EQ(bad.bad.value, 4);
+    const LayoutOutputs below = lay_out_ids({0, 1, 2, -2, 4, 3, 0, -1}, 2, wide, tails);
+    EXPECT_TRUE(below.bad.found);
+    EXPECT_EQ(below.bad.value, -2);
     const LayoutOutputs good = lay_out_ids({0, 1, 2, -1, -1, 3, 0, -1}, 2, wide, tails);
     EXPECT_FALSE(good.bad.found);
     EXPECT_EQ(bad.counts.to_rank, good.counts.to_rank);

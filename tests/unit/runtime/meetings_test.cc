@@ -210,6 +210,20 @@ TEST(Meetings, AStopOfTheRendezvousIsNobodysFault) {
   EXPECT_EQ(desk.verdict(1)->culprit, 1u);
 }
 
+TEST(Meetings, AGatherIsTakenPartInOnceAndByAll) {
+  Desk desk;
+  desk.hello(1, 0, 3);
+  desk.send(1, pack(Gather{0, 1000, "early"}));
+  EXPECT_TRUE(desk.shown_out.count(1)) << "not all have come";
+  for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(11 + rank, rank, 3, "h");
+  desk.send(11, pack(Gather{0, 1000, "a"}));
+  desk.send(11, pack(Gather{0, 1000, "a again"}));
+  EXPECT_TRUE(desk.shown_out.count(11));
+  desk.send(12, pack(Gather{1, 1000, "b"}));
+  EXPECT_TRUE(desk.shown_out.count(12)) << "of a round to come";
+  EXPECT_FALSE(desk.got(13, FrameType::kGathered));
+}
+
 TEST(Meetings, GatherWithSomebodyWhoLeft) {
   Desk desk;
   for (uint32_t rank = 0; rank < 3; ++rank) desk.hello(rank + 1, rank, 3);
@@ -261,8 +275,8 @@ TEST(Meetings, ShowsStrangersOut) {
       pack(Message(Lost{0})),  // before a hello
       pack(Gather{0, 1, ""}),
       std::string("\0\0\0\0\xFF", 5),
-      pack(Hello{"g", 7, 2, 0, 1000, {0, 0}}),  // no such rank
-      pack(Hello{"g", 0, 2, 0, 1000, {0, 9}}),  // no such node
+      pack(Hello{"n", 7, 2, 0, 1000, {0, 0}}),  // no such rank
+      pack(Hello{"n", 0, 2, 0, 1000, {0, 9}}),  // no such node
       pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, 1000, {0}}),
   };
   uint64_t connection = 10;
@@ -309,6 +323,9 @@ TEST(Meetings, SpeaksInNobodyElsesName) {
   desk.hello(11, 0, 1, "h");
   desk.send(11, pack(Message(Lost{0})));  // not for a member to say
   EXPECT_TRUE(desk.shown_out.count(11));
+  desk.hello(21, 0, 1, "i");
+  desk.send(21, pack(Message(Verdict{FaultKind::kNone, 0, "all is well"})));  // not for anybody to say
+  EXPECT_TRUE(desk.shown_out.count(21));
 }
 
 }  // namespace
