@@ -36,6 +36,23 @@ std::string refusal(Options options, const Gpus& gpus, bool joined = false) {
   return "";
 }
 
+TEST(Options, NumbersAreWholeAndInTheirPlace) {
+  const auto said = [](std::string RunArguments::*argument, const char* text) {
+    RunArguments arguments;
+    arguments.node_sizes = "2,2";
+    arguments.*argument = text;
+    return refusal(arguments);
+  };
+  EXPECT_EQ(said(&RunArguments::tokens, "1,2,3,4"), "");
+  EXPECT_EQ(said(&RunArguments::tokens, "1,2,3"), "--tokens: 3 numbers: must be one, or one for each of the 4 ranks");
+  EXPECT_EQ(said(&RunArguments::tokens, "1,2,3,4,5"),
+            "--tokens: 5 numbers: must be one, or one for each of the 4 ranks");
+  for (const char* text : {"7x", "7 ", " 7", "1e3", "-1", "", "4294967296000000000000"})
+    EXPECT_EQ(said(&RunArguments::iterations, text),
+              "--iterations: '" + std::string(text) + "': must be a whole number from 1 to 1000000");
+  EXPECT_EQ(said(&RunArguments::hidden, "20"), "--hidden: 20: must be a multiple of 8 (16 bytes)");
+}
+
 TEST(Options, DefaultsAreOfTheDevice) {
   const GroupOptions group;
   const Options cpu = checked(RunArguments());

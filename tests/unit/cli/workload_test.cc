@@ -2,11 +2,14 @@
 #include "cli/workload.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <set>
 
 #include "base/float.h"
+#include "cli/safetensors.h"
 #include "cli/usage.h"
 
 namespace transload::cli {
@@ -40,6 +43,29 @@ TEST(Workload, RowsAreMadeAgainAlike) {
   }
   EXPECT_EQ(different.size(), 12u);
   EXPECT_TRUE(one.make_rows(Rows::kTokens, 1).empty());
+}
+
+TEST(Workload, AFileNamesExpertsThatAre) {
+  const std::string path = testing::TempDir() + "transload-routing-" + std::to_string(getpid());
+  const auto said = [&](int32_t expert) -> std::string {
+    std::vector<int32_t> ids(8 * 4, 3);
+    ids[13] = expert;
+    const std::vector<float> weights(ids.size(), 0.25f);
+    write_safetensors(path, {{"topk_idx", "I32", {8, 4}, ids.data(), ids.size() * 4},
+                             {"topk_weights", "F32", {8, 4}, weights.data(), weights.size() * 4}});
+    try {
+      Options options = options_for("2,1", "5,0,3", path.c_str());
+      const Workload workload(options);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(said(9), "");
+  EXPECT_EQ(said(-1), "");
+  for (const int32_t expert : {10, -2})
+    EXPECT_NE(said(expert).find("expert " + std::to_string(expert) + " in row 3"), std::string::npos) << said(expert);
+  std::remove(path.c_str());
 }
 
 TEST(Workload, ValuesVaryInSignAndMagnitude) {
