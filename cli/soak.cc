@@ -22,8 +22,8 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint64_t kMemoryNoiseKib = 256;
-constexpr int kMappedBytesLeast = 64 << 10;  // of memory that the allocator gives back as soon as it is freed
+constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about all that a round leaves
+constexpr int kMappedBytesLeast = 64 << 10;    // of memory that the allocator gives back as soon as it is freed
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
 constexpr const char* kDeadlineMs = "20000";      // no round without a fault comes near it
 constexpr const char* kFaultDeadlineMs = "3000";  // is waited for
