@@ -133,7 +133,7 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
     const uint64_t needed = reader.u64(), promised = reader.u64();
     const uint32_t pid = reader.u32();
     const std::pair<uint32_t, uint64_t> process{pid, reader.u64()};
-    if (reader.text() != host || !reader.done()) continue;
+    if (!one_machine(reader.text(), host) || !reader.done()) continue;
     sum = plus(sum, needed);
     if (counted.insert(process).second) sum = plus(sum, promised);
   }

@@ -79,7 +79,10 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
     const Verdict verdict = control->settled();
     if (verdict.kind != FaultKind::kNone) throw Error(control->fault(verdict, "create", entered));
   } catch (const Error& error) {
-    if (error.code() != Code::kFault) throw;
+    if (error.code() != Code::kFault) {
+      control->failed(error.what());
+      throw;
+    }
     Fault fault = error.fault();
     if (fault.kind == FaultKind::kMismatch)
       control->mismatch(fault.culprit_rank, fault.detail);

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -87,6 +88,9 @@ struct CudaGroup final : Group::Impl {
     owes_kernels_ = false;
     try {
       return run();
+    } catch (const std::bad_alloc&) {
+      if (owes_kernels_) fail_call("out of memory");
+      throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
     } catch (const std::exception& error) {
       if (owes_kernels_ && !plan_.fault) fail_call(error.what());
       throw;

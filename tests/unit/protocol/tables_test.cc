@@ -48,8 +48,8 @@ struct Seat {
     memory.resize(core.network_bytes() + core.scale_up_bytes() + 4096 + 128);
     Place place;
     place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
-    place.scale_up.assign(core.map.peers, place.network + core.network_bytes());
-    place.arena = std::make_shared<Arena>(place.scale_up[0] + core.scale_up_bytes(), 4096, nullptr);
+    place.scale_up.assign(core.map.peers, {place.network + core.network_bytes(), core.scale_up_bytes() + 4096});
+    place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), 4096, nullptr);
     core.reserve();
     core.place(std::move(place));
     call.board = &core.board;

@@ -62,7 +62,7 @@ TEST(Secret, HashStaysWhatItIs) {
 }
 
 TEST(Secret, RankWithoutIt) {
-  const RendezvousServer server({"127.0.0.1", 0, false, "", "right"});
+  const RendezvousServer server({"127.0.0.1", 0, "", "right"});
   for (const char* wrong : {"", "wrong"}) {
     const std::string why = refusal_of(place(1, server.port(), wrong));
     EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;
@@ -75,7 +75,7 @@ TEST(Secret, RankWithoutIt) {
 
 // Whoever took the port of the rendezvous cannot play it.
 TEST(Secret, RendezvousWithoutIt) {
-  const RendezvousServer server({"127.0.0.1", 0, false, "", ""});
+  const RendezvousServer server({"127.0.0.1", 0, "", ""});
   std::thread other([&] {
     const std::string why = refusal_of(place(1, server.port(), "right"));
     EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;

@@ -300,24 +300,6 @@ TEST(Neighbours, NamesWhoPassesABellThatBlocks) {
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
 }
 
-// Whoever rings it would wait for its reader.
-TEST(Neighbours, NamesWhoPassesABellThatBlocks) {
-  Child child([](int line) {
-    Side side(1);
-    const std::vector<RegionOffer> offers = trade_offers(line, side.neighbours, 2);
-    ::fcntl(side.bell.get(), F_SETFL, 0);
-    error_of([&] { side.neighbours.connect(offers, {0, 1}, 20'000); });
-    return 0;
-  });
-  Side side(0);
-  const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
-  say(child.line(), side.neighbours.offer().pack());
-  say(child.line(), theirs.pack());
-  const Error error = error_of([&] { side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, 5000); });
-  EXPECT_EQ(error.fault().culprit_rank, 1u);
-  EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
-}
-
 TEST(Host, AForkIsAnotherProcessOnTheSameHost) {
   const ProcessIdentity mine = process_identity();
   EXPECT_TRUE(mine == process_identity());

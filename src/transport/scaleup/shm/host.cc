@@ -28,10 +28,13 @@ std::string host_identity() {
   return boot.substr(0, 64) + "/" + std::to_string(known ? uint64_t(ns.st_ino) : 0);
 }
 
+bool one_machine(const std::string& one, const std::string& other) {
+  return one.substr(0, one.rfind('/')) == other.substr(0, other.rfind('/'));
+}
+
 std::string how_apart(const std::string& one, const std::string& other) {
   if (one == other) return "";
-  const bool one_machine = one.substr(0, one.rfind('/')) == other.substr(0, other.rfind('/'));
-  return one_machine ? "in different network namespaces of one host" : "on different hosts";
+  return one_machine(one, other) ? "in different network namespaces of one host" : "on different hosts";
 }
 
 ProcessIdentity process_identity() {

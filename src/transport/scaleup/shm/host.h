@@ -23,6 +23,9 @@ ProcessIdentity process_identity();
 // How many descriptors this process may have, in a user's words.
 std::string descriptor_limit();
 
+// Whether both of these are of one machine, whose memory they share: network namespaces may differ.
+bool one_machine(const std::string& one, const std::string& other);
+
 // That nobody can guess; never 0. Throws Error{kNotSupported} if the system gives none.
 uint64_t random_word();
 

@@ -31,7 +31,7 @@ class Rounds : public ::testing::Test {
     return sent;
   }
   using Counts = std::vector<std::pair<uint64_t, Word>>;
-  OpPool pool_{[](char*, size_t) -> void* { return nullptr; }};
+  OpPool pool_;
   OpList held_;
   Counts gone_;
 };
