@@ -11,8 +11,8 @@
 
 namespace transload {
 
-// Of all that ranks write for each other: regions, cards, grants, counts, tokens. Ranks of one group have the same: raise
-// it with any change of them.
+// Of all that ranks write for each other: regions, cards, grants, counts, tokens. Ranks of one group have the same:
+// raise it with any change of them.
 constexpr uint32_t kLayoutVersion = 1;
 
 constexpr uint64_t kSlotAlign = 128;  // slots are whole line pairs

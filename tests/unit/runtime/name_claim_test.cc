@@ -57,7 +57,7 @@ TEST(NameClaim, SecondGroupOfAName) {
     const std::string why = refusal_of([&] { join(place(rank, 2, rendezvous.port())); });
     EXPECT_NE(why.find("bootstrap.name: \"default\": rank " + std::to_string(rank)), std::string::npos) << why;
   }
-  for (const uint32_t rank : {0, 1}) EXPECT_EQ(first[rank]->verdict().kind, FaultKind::kNone);
+  for (const uint32_t rank : {0, 1}) EXPECT_EQ(first[rank]->settled().kind, FaultKind::kNone);
   Bootstrap other = place(0, 1, rendezvous.port());
   other.name = "other";
   EXPECT_EQ(join(other)->gather("mine").at(0), "mine");

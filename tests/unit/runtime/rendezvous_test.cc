@@ -40,7 +40,7 @@ TEST(Rendezvous, ServerOutlivesTheGroupThatOpenedIt) {
       step.arrive_and_wait();
       step.arrive_and_wait();
       EXPECT_EQ(control.gather(std::to_string(rank)).at(1), "1");
-      EXPECT_EQ(control.verdict().kind, FaultKind::kNone);
+      EXPECT_EQ(control.settled().kind, FaultKind::kNone);
       step.arrive_and_wait();
       step.arrive_and_wait();
       EXPECT_EQ(control.gather("").size(), 2u);
