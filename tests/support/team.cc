@@ -142,6 +142,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
 // Its tensors where the host reads them. What it says of itself, the report and the device say too.
 Seen Member::taken(const Pass& pass, const DispatchOutputs& out) {
   const bool cached = !out.topk_idx.given();
+  if (!limited(pass, group_.rank())) group_.wait(side_.stream());  // throws the fault that ended it
   const DispatchReport report = group_.report(out.handle, side_.stream());
   if (on_gpus() && limited(pass, group_.rank())) {
     EXPECT_TRUE(out.rows == out.x.rows() && out.rows_needed == out.x.rows());
@@ -266,6 +267,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.wire = pass.wire;
   in.channels = pass.channels;
   const CombineOutputs out = group_.combine(in);
+  if (!limited(pass, me)) group_.wait(side_.stream());
   EXPECT_TRUE(pass.source == CombineSource::kAuto || out.source == pass.source);
   EXPECT_EQ(out.scale_out_rows, on_gpus() && limited(pass, me) ? 0 : crossing());
   check_combine(pass, side_.take(out.x), side_.take(out.topk_weights), salt);
