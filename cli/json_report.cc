@@ -31,6 +31,7 @@ Json fault(const Summary& summary) {
     const Fault& f = *r->fault;
     reports.push_back({{"rank", f.rank},
                        {"culprit_rank", f.culprit_rank},
+                       {"own_view", f.own_view},
                        {"operation", f.operation},
                        {"role", f.role},
                        {"channel", f.channel},
