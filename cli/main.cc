@@ -69,7 +69,9 @@ int show(const Options& options, const Workload& workload, const Outcome& outcom
   std::FILE* out = options.json == "-" ? stderr : stdout;
   if (!options.quiet) print_table(out, report);
   if (!options.quiet || summary.status != kVerified) print_verdict(out, report);
-  return summary.status;
+  if (std::fflush(out) == 0) return summary.status;
+  fmt::print(stderr, "transload: {}: {}\n", out == stdout ? "standard output" : "standard error", std::strerror(errno));
+  return summary.status == kVerified ? kBadUsage : summary.status;
 }
 
 int run_joined(Options options, const Workload& workload) {

@@ -271,8 +271,8 @@ void add_run_options(CLI::App& app, RunArguments& a) {
       "kill|stop|absent|leave:RANK@ITERATION[/PHASE]");
   app.add_flag("--recover", a.recover,
                "after the fault the ranks that are left make a group of their own and verify an iteration in it");
-  option("--soak", a.soak, "so many seconds of random runs and faults, whose memory and descriptors must stay flat",
-         "SECONDS");
+  option("--soak", a.soak,
+         "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat", "SECONDS");
   option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
   option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
   app.add_flag("--quiet", a.quiet, "no table, no progress");
@@ -310,6 +310,7 @@ Options checked(const RunArguments& a) {
   out.quiet = a.quiet;
   out.threads = a.threads;
   out.floor = a.floor;
+  if (out.floor && out.node_sizes.size() != 1) refuse("--floor: only with one node, not --node-sizes {}", a.node_sizes);
   if (out.floor && (out.payload.fp8 || out.rows_max > 0))
     refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);

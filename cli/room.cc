@@ -13,7 +13,7 @@ namespace {
 void check(const Options& options, uint64_t bytes, const char* what) {
   const uint64_t available = available_bytes();
   if (bytes > available)
-    refuse("--tokens: {} of {} elements in all: {} need about {} MiB, at most {} MiB are available",
+    refuse("--tokens: {} tokens of {} elements in all: {} need about {} MiB, at most {} MiB are available",
            std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)), options.hidden, what, bytes >> 20,
            available >> 20);
 }

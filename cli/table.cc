@@ -134,7 +134,7 @@ void print_fault(std::FILE* out, const Report& report) {
     agreed = agreed && r->fault->culprit_rank == *s.culprit;
   }
   const std::string what = s.fault_kind == name_of(FaultKind::kRendezvous)
-                               ? "the rendezvous is gone"
+                               ? "the rendezvous failed"
                                : fmt::format("rank {} is {}", *s.culprit, s.fault_kind);
   fmt::print(out, "fault: {}{}\n", what, agreed ? "" : " to the lowest rank; the reports disagree");
   if (!report.options.recover) return;

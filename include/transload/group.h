@@ -60,7 +60,7 @@ struct GroupOptions {
 
 // A choice that the group made, with its reason.
 struct Decision {
-  std::string what;  // "scale-up", "scale-out", "landing", "combine source"
+  std::string what;  // "members", "scale-up", "scale-out", "landing", "combine source"
   std::string choice;
   std::string why;
 };

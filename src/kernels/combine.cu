@@ -3,6 +3,7 @@
 
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
+#include "kernels/launch.cuh"
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"
@@ -38,8 +39,8 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
 }  // namespace
 
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream) {
-  combine_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
-  return int(cudaGetLastError());
+  const LaunchShape shape{launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
+  return transload::launch(combine_kernel, shape, launch, stream);
 }
 
 int prepare_combine(int near_bytes) {

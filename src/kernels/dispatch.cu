@@ -3,6 +3,7 @@
 
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
+#include "kernels/launch.cuh"
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 
@@ -36,9 +37,8 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
 }  // namespace
 
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream) {
-  dispatch_kernel<<<launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(
-      launch);
-  return int(cudaGetLastError());
+  const LaunchShape shape{launch.call.ctas, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
+  return transload::launch(dispatch_kernel, shape, launch, stream);
 }
 
 int prepare_dispatch(int near_bytes) {

@@ -3,6 +3,7 @@
 
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
+#include "kernels/launch.cuh"
 #include "kernels/plan.cuh"
 
 namespace transload {
@@ -91,8 +92,8 @@ __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __gr
 }  // namespace
 
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream) {
-  notify_kernel<<<1, kNotifyWarps * 32, kWarpsOfBlock * launch.near.bytes_of_warp(), stream>>>(launch);
-  return int(cudaGetLastError());
+  const LaunchShape shape{1, kNotifyWarps * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
+  return transload::launch(notify_kernel, shape, launch, stream);
 }
 
 int prepare_notify(int near_bytes) {

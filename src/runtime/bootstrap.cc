@@ -228,7 +228,8 @@ Bootstrap Bootstrap::from_environment(const std::string& launcher) {
     for (const Launcher& known : kLaunchers) {
       if (launcher.empty() || launcher == known.name) none += (none.empty() ? "" : ", ") + std::string(known.rank);
     }
-    refuse("launcher: '" + launcher + "': none of " + none + " is set");
+    refuse("launcher: '" + launcher +
+           "': " + (none.find(',') == std::string::npos ? none + " is not set" : "none of " + none + " is set"));
   }
   if (launcher.empty()) refuse_second_opinion(*from);
   Bootstrap bootstrap;

@@ -85,7 +85,9 @@ void want_deadline(uint32_t ms) {
 // The addresses of a tensor's elements, whichever way its strides go.
 struct Range {
   uintptr_t begin, end;
-  bool meets(const Range& other) const { return begin < other.end && other.begin < end; }
+  bool meets(const Range& other) const {
+    return begin < end && other.begin < other.end && begin < other.end && other.begin < end;
+  }
 };
 Range range_of(const char* argument, const Tensor& t) {
   const auto at = reinterpret_cast<uintptr_t>(t.data);

@@ -73,21 +73,25 @@ void Control::join(uint64_t entered) {
   uint64_t refused_since = 0;
   uint64_t pause = 10 * kMillisecondNs;
   while (true) {
-    refused_ = false;
+    refused_.clear();
     for (const std::string& host : point_.hosts) {
       if (try_join(host, until) == Joined::kYes) return;
     }
     const uint64_t now = now_ns();
-    if (!refused_) refused_since = 0;
-    if (refused_ && refused_since == 0) refused_since = now;
-    if (refused_ && (now - refused_since >= kRefusedNs || now >= until)) throw Error(Code::kInvalidArgument, why_not_);
+    if (refused_.empty()) refused_since = 0;
+    if (!refused_.empty() && refused_since == 0) refused_since = now;
+    if (!refused_.empty() && (now - refused_since >= kRefusedNs || now >= until))
+      throw Error(Code::kInvalidArgument, refused_);
     if (now >= until) break;
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(pause, until - now)));
     if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // stopped
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
   const std::string where = with_port(point_.hosts.front(), point_.port);
-  Fault fault = this->fault({FaultKind::kAbsent, 0, "no rendezvous at " + where + ": " + why_not_}, "create", entered);
+  const bool rank_0 = bootstrap_.rank == 0;  // it is here, so it is not what is missing
+  Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
+                             "no rendezvous at " + where + ": " + why_not_},
+                            "create", entered);
   fault.waiting_for = "the rendezvous at " + where;
   throw Error(fault);
 }
@@ -157,15 +161,15 @@ Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
       continue;
     }
     if (const auto refused = type == FrameType::kRefused ? unpack_refused(body) : std::nullopt) {
-      why_not_ = where + ": " + refused->why;
-      check(refused->retry, why_not_);
-      refused_ = true;
+      refused_ = where + ": " + refused->why;
+      check(refused->retry, refused_);
       return Joined::kRetry;
     }
     const std::optional<Welcome> welcome = type == FrameType::kWelcome ? unpack_welcome(body) : std::nullopt;
     check(welcome.has_value(), "what listens at " + where + " is not a rendezvous of this version");
     check(proves(welcome->proof, point_.secret, {Prover::kServer, nonce, said_in(*welcome)}),
-          "what listens at " + where + " does not prove the job's secret (TRANSLOAD_SECRET, bootstrap.secret)");
+          "what listens at " + where +
+              " does not prove the job's secret (TRANSLOAD_SECRET or TRANSLOAD_SECRET_FILE, bootstrap.secret)");
     member_.emplace(MemberSeat{bootstrap_.rank, node_of_rank_, welcome->arbiter_in_rank_0}, now_ns());
     return Joined::kYes;
   }
@@ -344,7 +348,7 @@ std::string Control::local_address() const {
 
 Decision Control::trust() const {
   if (!point_.secret.empty()) return {"members", "proved", "each has shown that it knows the job's secret"};
-  const std::string where = point_.hosts.front() + ":" + std::to_string(point_.port);
+  const std::string where = with_port(point_.hosts.front(), point_.port);
   return {"members", "trusted", "no secret was given: whoever reaches " + where + " can join"};
 }
 
@@ -372,8 +376,8 @@ void Control::withdraw() {
   react([&](Member& member) { return member.withdraw(now_ns()); });
 }
 
-void Control::mismatch(uint32_t culprit, const std::string& argument) {
-  react([&](Member& member) { return member.mismatch({bootstrap_.rank, culprit, argument}, now_ns()); });
+void Control::mismatch(uint32_t culprit, const std::string& argument, bool certain) {
+  react([&](Member& member) { return member.mismatch({bootstrap_.rank, culprit, argument, certain}, now_ns()); });
 }
 
 void Control::failed(const std::string& reason) {

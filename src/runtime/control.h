@@ -53,7 +53,8 @@ class Control {
   void accuse(const Suspicion& suspicion, uint64_t since);
   // The wait that was suspected has ended by itself.
   void withdraw();
-  void mismatch(uint32_t culprit, const std::string& argument);
+  // `certain`: this rank has seen `culprit` break a promise; else the two differ, and others must tell which is wrong.
+  void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
   // This rank leaves the call that it is in, for a reason of its own.
   void failed(const std::string& reason);
   // Blocks until nothing is open any more, a second at most: no suspicion, mismatch or answer to a withdrawal. kNone:
@@ -96,8 +97,8 @@ class Control {
   std::optional<NameClaim> claim_;
   MeetingPoint point_;
   FrameSocket socket_;
-  std::string why_not_;   // the last reason for which joining failed
-  bool refused_ = false;  // that reason came from the rendezvous
+  std::string why_not_;  // the last reason for which joining failed
+  std::string refused_;  // why the rendezvous refused this rank; "": it did not
 
   mutable std::mutex mutex_;  // guards what follows, up to the thread
   std::condition_variable changed_;

@@ -31,7 +31,7 @@ struct MessageWriter {
   }
   void operator()(const Lost& m) { to.u32(m.rank); }
   void operator()(const Goodbye& m) { to.u32(m.rank).u64(m.epoch); }
-  void operator()(const Mismatch& m) { to.u32(m.rank).u32(m.other).text(m.argument); }
+  void operator()(const Mismatch& m) { to.u32(m.rank).u32(m.other).text(m.argument).u8(m.certain); }
   void operator()(const Missing& m) { to.u32(m.rank); }
   void operator()(const Failed& m) { to.u32(m.rank).text(m.reason); }
   void operator()(const Verdict& m) { to.u8(uint8_t(m.kind)).u32(m.culprit).text(m.detail).u8(m.own_view); }
@@ -234,6 +234,7 @@ std::optional<Message> unpack_message(std::string_view body) {
     Mismatch m{reader.u32(), 0, {}};
     m.other = reader.u32();
     m.argument = reader.text();
+    m.certain = reader.u8() != 0;
     message = m;
   } else if (index == 5) {
     message = Missing{reader.u32()};

@@ -109,7 +109,7 @@ bool FrameSocket::send(const std::string& frame, uint64_t until) {
       continue;
     } else if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       if (wait_for(fd_.get(), POLLOUT, until)) continue;
-      shut_down();  // half a frame is out: nothing more can follow it
+      if (sent > 0) shut_down();  // half a frame is out: nothing more can follow it
       return false;
     } else {
       return false;

@@ -17,7 +17,7 @@ class FrameSocket {
 
   // One attempt, until `until` at most. False: `why` says what went wrong.
   bool dial(const std::string& host, uint16_t port, uint64_t until, std::string& why);
-  // Any thread. False: the connection is broken; whoever reads will see its end.
+  // Any thread. False: it took nothing by then, or is broken: whoever reads will see its end.
   bool send(const std::string& frame, uint64_t until);
   // One thread. kNothing: no whole frame by `until`.
   Got receive(FrameType& type, std::string& body, uint64_t until);

@@ -3,6 +3,7 @@
 
 #include <new>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "base/bytes.h"
@@ -144,6 +145,8 @@ Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
   impl_->control->made();
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "group: out of memory");
+} catch (const std::system_error& error) {  // of std::thread
+  throw Error(Code::kOutOfMemory, std::string("group: no thread: ") + error.what());
 }
 
 Group::~Group() {

@@ -35,10 +35,10 @@ void HostGroup::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
 
 void HostGroup::fail(const char* operation) {
   const Verdict verdict = control->verdict();
-  const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle};
+  const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle || core.epoch == 0};
   Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
-  const bool far = fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks &&
-                   !map.is_mate(fault.culprit_rank);
+  const bool far =
+      fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks && !map.is_mate(fault.culprit_rank);
   if (far && scale_out) fault.detail += "; the link to it is " + scale_out->name();
   LostPeer peer;
   while (scale_out && scale_out->lost(peer))

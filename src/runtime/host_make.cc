@@ -3,11 +3,14 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "base/clock.h"
 #include "runtime/fault.h"
 #include "runtime/host_group.h"
 #include "transport/scaleout/loopback/loopback.h"
+#include "transport/scaleup/shm/host.h"
 #include "transport/scaleup/shm/neighbours.h"
 #include "transport/scaleup/shm/room.h"
 #include "transport/scaleup/shm/shared_region.h"
@@ -70,8 +73,11 @@ void HostGroup::map_memory(bool loopback) {
     promise.lies_at(region->base(), bytes);
     promise.lies_at(core.scales.get(), core.scales_bytes());
     promise.lies_at(core.tails.get(), core.tails_bytes());
+    bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bell_fd)
+      throw Error(Code::kOutOfMemory,
+                  std::string("group: no bell: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
   });
-  bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   neighbours = share_memory(region, bell_fd.get(), loopback);
   Place place;
   place.network = region->base();
@@ -107,7 +113,8 @@ void HostGroup::link_network(bool loopback) {
   all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
   if (const std::string caution = made->caution(); !caution.empty())
     core.decide("network completions", "on delivery", caution);
-  made->connect(control->gather(made->address()));
+  const std::vector<std::string> addresses = control->gather(made->address());
+  all_or_none([&] { made->connect(addresses); });
   scale_out = std::move(made);
 #endif
 }
@@ -125,7 +132,7 @@ void HostGroup::make_executor() {
       o.bells[r] = Bell{asleep(base), neighbours->bell_fd(r)};
   o.scale_out = scale_out.get();
   o.abort = &control->abort_word();
-  o.deadline_ms = options.deadline_ms;
+  o.deadline_ms = options.create_deadline_ms;  // until the first call: each sets its own
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
     const uint64_t waited = uint64_t(host_memory->options().deadline_ms) * kMillisecondNs + w.overdue_ns;
@@ -138,7 +145,9 @@ void HostGroup::make_executor() {
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
   };
-  o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me)); };
+  o.on_broken = [this](const BrokenRecord& b) {
+    control->mismatch(b.rank, text_of(b, map.me), b.what == Broken::kGrant);
+  };
   host_memory = std::make_unique<HostMemory>(o);
   SchedulerOptions s;
   s.fibers_max = core.warps_max();

@@ -130,8 +130,9 @@ std::optional<Refused> Meetings::stranger(const Guest& guest, const Hello& hello
                              std::to_string(hello.rank) + " is of job \"" + hello.job +
                              "\": jobs of one host need different ports (TRANSLOAD_PORT sets one)"};
   if (!proves(hello.proof, options_.secret, {Prover::kMember, guest.nonce, said_in(hello)}))
-    return Refused{true, "rank " + std::to_string(hello.rank) + " of job \"" + hello.job +
-                             "\" does not prove the job's secret (TRANSLOAD_SECRET, bootstrap.secret)"};
+    return Refused{
+        true, "rank " + std::to_string(hello.rank) + " of job \"" + hello.job +
+                  "\" does not prove the job's secret (TRANSLOAD_SECRET or TRANSLOAD_SECRET_FILE, bootstrap.secret)"};
   return std::nullopt;
 }
 

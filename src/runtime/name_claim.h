@@ -1,7 +1,5 @@
 // Groups of one process keep their names apart.
 #pragma once
-#include <atomic>
-#include <memory>
 #include <string>
 
 #include "transload/bootstrap.h"

@@ -1,6 +1,6 @@
 // How the ranks of a group come to each other's memory: who may be there, what each offers, and one culprit if it
 // fails.
-#include <algorithm>
+#include <new>
 
 #include "base/clock.h"
 #include "runtime/group_impl.h"
@@ -65,19 +65,17 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
   const uint32_t me = plan().map.me;
   const uint64_t entered = now_ns();
   uint64_t since = entered;
-  bool suspected = false;
   const auto suspect = [&](uint32_t rank) {
-    if (control->suspect({me, 0, rank, 0, 1}, since)) return suspected = true;
+    if (control->suspect({me, 0, rank, 0, 1}, since)) return true;
     since = now_ns();
     return false;
   };
   const ExchangeWatch watch{suspect, [&] { return control->abort_word().load(std::memory_order_acquire) != 0; }};
   try {
     neighbours.connect(offers, wanted, plan().options.create_deadline_ms, watch);
-    if (!suspected) return;
-    control->withdraw();
-    const Verdict verdict = control->settled();
-    if (verdict.kind != FaultKind::kNone) throw Error(control->fault(verdict, "create", entered));
+  } catch (const std::bad_alloc&) {
+    control->failed("out of memory");
+    throw;
   } catch (const Error& error) {
     if (error.code() != Code::kFault) {
       control->failed(error.what());
@@ -85,7 +83,7 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
     }
     Fault fault = error.fault();
     if (fault.kind == FaultKind::kMismatch)
-      control->mismatch(fault.culprit_rank, fault.detail);
+      control->mismatch(fault.culprit_rank, fault.detail, true);
     else if (fault.kind == FaultKind::kLost)
       control->accuse({me, 0, fault.culprit_rank, 0, 1}, since);
     Fault judged = control->fault(control->verdict(), "create", entered);

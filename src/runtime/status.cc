@@ -55,7 +55,7 @@ const char* predicate(FaultKind kind) {
 
 std::string Fault::to_string() const {
   if (kind == FaultKind::kNone) return "no fault";
-  std::string text = kind == FaultKind::kRendezvous ? "the rendezvous is gone"
+  std::string text = kind == FaultKind::kRendezvous ? "the rendezvous failed"
                                                     : "rank " + std::to_string(culprit_rank) + " " + predicate(kind);
   if (!detail.empty()) text += " (" + detail + ")";
   if (own_view) text += ", says rank " + std::to_string(rank) + " alone";

@@ -80,6 +80,7 @@ struct Mismatch {
   uint32_t rank = 0;
   uint32_t other = 0;
   std::string argument;
+  bool certain = false;  // `other` broke a promise, whoever else there is; else it is only known that the two differ
 };
 
 // `rank` left a call that it had entered, for a reason of its own.

@@ -170,7 +170,7 @@ template <class Plants>
 std::optional<Verdict> BasicArbiter<Plants>::judge_mismatch(uint64_t now) const {
   std::vector<std::set<uint32_t>> differs(ranks_.size());
   for (const Mismatch& m : mismatches_) {
-    if (m.other == m.rank || m.other >= ranks_.size() || planted<Plants>(Canary::kFirstBelieved))
+    if (m.certain || m.other == m.rank || m.other >= ranks_.size() || planted<Plants>(Canary::kFirstBelieved))
       return Verdict{FaultKind::kMismatch, m.other < ranks_.size() ? m.other : m.rank, m.argument, false};
     differs[m.rank].insert(m.other);
     differs[m.other].insert(m.rank);
@@ -430,6 +430,7 @@ Reaction BasicMember<Plants>::withdraw(uint64_t now) {
   if (!suspecting_ || accusing_mismatch_ || failed_ || gone_ || verdict_.kind != FaultKind::kNone) return reaction;
   if (planted<Plants>(Canary::kSuspicionKept)) return reaction;
   suspecting_ = false;
+  suspicion_.reset();  // nobody is at fault for it
   suspecting_since_ = now;
   ++unanswered_;
   reaction.to_arbiter.push_back(Withdrawn{seat_.rank});
@@ -537,6 +538,7 @@ template <class Plants>
 Verdict BasicMember<Plants>::own_view(uint64_t now) const {
   if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
   if (accusing_mismatch_) {
+    if (mismatch_.certain) return {FaultKind::kMismatch, mismatch_.other, mismatch_.argument, true};
     const uint32_t lower = std::min(mismatch_.rank, mismatch_.other);
     return {FaultKind::kMismatch, lower, mismatch_.argument + verdict_words::kNotKnown, true};
   }

@@ -139,6 +139,12 @@ TEST(BadInput, OutXOverAnInput) {
     char* const in_weights =
         reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(weights.data()) + 15) & ~uintptr_t(15));
     EXPECT_EQ(combined_over(in_weights), "out_x: over memory of topk_weights, must be apart from all inputs");
+    DispatchInputs nothing;  // no bytes are over none
+    nothing.x = matrix(base + 64, 0, w.columns, kBf16);
+    nothing.topk_idx = matrix(base + 64, 0, w.top_k, kI32);
+    nothing.topk_weights = matrix(base + 64, 0, w.top_k, kF32);
+    nothing.out_x = matrix(base, 64, w.columns, kBf16);
+    EXPECT_EQ(group.dispatch(nothing).rows, 0);
     Member(w, problem, group).pass(Pass{}, 5);
   });
 }

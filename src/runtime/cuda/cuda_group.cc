@@ -241,6 +241,8 @@ void CudaGroup::fail(const char* what, const char* advice) {
 }
 
 void CudaGroup::fail_call(const std::string& reason) {
+  // What was launched since the last mark is waited for, too.
+  (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(operation) + ": " + reason);
   fail(operation);
 }

@@ -40,7 +40,10 @@ OwnEvent make_event(int device) {
 }
 
 bool have_ended(const HostWords& words, const OwnEvent& done) {
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look spoils no capture, and none refuses it
+  cudaThreadExchangeStreamCaptureMode(&mode);
   const cudaError_t state = cudaEventQuery(done.get());
+  cudaThreadExchangeStreamCaptureMode(&mode);
   if (state != cudaSuccess) return state != cudaErrorNotReady;
   return std::atomic_ref<Word>(const_cast<Word&>(words.running)).load(std::memory_order_acquire) == 0;
 }

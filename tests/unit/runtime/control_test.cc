@@ -472,7 +472,7 @@ TEST(Control, RendezvousGoesAway) {
     EXPECT_EQ(fault.kind, FaultKind::kRendezvous);
     EXPECT_EQ(fault.culprit_rank, kNobody);
     EXPECT_FALSE(fault.own_view);
-    EXPECT_EQ(fault.to_string().rfind("the rendezvous is gone", 0), 0u) << fault.to_string();
+    EXPECT_EQ(fault.to_string().rfind("the rendezvous failed", 0), 0u) << fault.to_string();
     control.goodbye();
   });
 }

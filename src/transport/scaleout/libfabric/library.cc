@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include <fstream>
@@ -60,7 +61,26 @@ std::string why_it_stages(bool there) {
   return std::string(now) == "0" ? "" : "TCP may stage bytes: " + std::string(kStaging) + "=" + now;
 }
 
+// Some of its providers handle signals as soon as they are loaded: those of the process stay as they are.
+class KeepsSignals {
+ public:
+  KeepsSignals() {
+    for (int signal = 1; signal < NSIG; ++signal) known_[signal] = ::sigaction(signal, nullptr, &before_[signal]) == 0;
+  }
+  ~KeepsSignals() {
+    for (int signal = 1; signal < NSIG; ++signal)
+      if (known_[signal]) ::sigaction(signal, &before_[signal], nullptr);
+  }
+  KeepsSignals(const KeepsSignals&) = delete;
+  KeepsSignals& operator=(const KeepsSignals&) = delete;
+
+ private:
+  struct sigaction before_[NSIG];
+  bool known_[NSIG] = {};
+};
+
 Loaded load() {
+  const KeepsSignals signals;
   Loaded loaded;
   const bool there = dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD) != nullptr;
   void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);

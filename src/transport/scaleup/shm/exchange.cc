@@ -51,7 +51,8 @@ Descriptor new_socket() { return Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | S
 
 std::string of_limit(const char* what, int error) {
   const bool limited = error == EMFILE || error == ENFILE || error == ETOOMANYREFS;
-  return std::string("shared region: ") + what + ": " + std::strerror(error) + (limited ? " (see ulimit -n)" : "");
+  return std::string("shared region: ") + what + ": " + std::strerror(error) +
+         (limited ? " (" + descriptor_limit() + ")" : "");
 }
 
 // What an error of a socket means for whom it leads to.

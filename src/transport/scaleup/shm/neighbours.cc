@@ -92,7 +92,7 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_f
   mine_->bell.reset(::fcntl(bell_fd, F_DUPFD_CLOEXEC, 3));
   if (!mine_->bell)
     throw Error(Code::kOutOfMemory,
-                std::string("shared region: no copy of a bell (see ulimit -n): ") + std::strerror(errno));
+                "shared region: no copy of a bell (" + descriptor_limit() + "): " + std::strerror(errno));
   listener_ = listen_for(region_);
   share({region_, 0}, mine_);
 }

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/fork.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -139,10 +140,7 @@ struct Promises {
   }
 };
 
-Promises& promises() {
-  static Promises* const of_process = new Promises;  // groups in static storage go after everything else
-  return *of_process;
-}
+Promises& promises() { return one_per_process<Promises>(); }
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "transload/status.h"
+#include "transport/scaleup/shm/host.h"
 #include "transport/scaleup/shm/room.h"
 
 namespace transload {
@@ -21,8 +22,8 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 [[noreturn]] void fail(const std::string& what) {
   const int error = errno;
   const bool descriptors = error == EMFILE || error == ENFILE;
-  throw Error(Code::kOutOfMemory,
-              "shared region: " + what + ": " + std::strerror(error) + (descriptors ? " (see ulimit -n)" : ""));
+  throw Error(Code::kOutOfMemory, "shared region: " + what + ": " + std::strerror(error) +
+                                      (descriptors ? " (" + descriptor_limit() + ")" : ""));
 }
 
 }  // namespace
