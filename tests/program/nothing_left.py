@@ -115,12 +115,12 @@ def see(what, arguments, statuses, act=None):
     return witness
 
 
-def when_at_work(deed):
+def when_at_work(deed, processes=5):
     """Does it once all ranks have begun to exchange tokens."""
 
     def act(process, witness):
         until = time.monotonic() + 30
-        while (len(witness.processes) < 5 or len(witness.memfds) < 5) and time.monotonic() < until:
+        while (len(witness.processes) < processes or len(witness.memfds) < 5) and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.7)
         expect(process.poll() is None, "it is at work")
@@ -145,4 +145,11 @@ for fault in ("kill:3@2", "kill:0@1", "stop:2@2", "stop:1@1/combine", "kill:1@1/
 see("a rank is killed by somebody else", ENDLESS, [3], when_at_work(kill_a_rank))
 see("the launcher is killed", ENDLESS, [-9], when_at_work(lambda process, _: process.kill()))
 see("the launcher is interrupted", ENDLESS, [130], when_at_work(lambda process, _: process.send_signal(signal.SIGINT)))
+# A signal means what it means elsewhere, whatever the network's library does with it when it is loaded.
+see(
+    "threads are interrupted",
+    (*ENDLESS, "--threads"),
+    [-signal.SIGINT],
+    when_at_work(lambda process, _: process.send_signal(signal.SIGINT), processes=1),
+)
 finish_test()

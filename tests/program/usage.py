@@ -2,8 +2,9 @@
 # Contract 7.6.
 import os
 import struct
+import subprocess
 
-from _common import FOLDER, expect, finish_test, path, run, write_file
+from _common import FOLDER, PROGRAM, expect, finish_test, path, run, write_file
 
 
 def refused(named, *arguments, extra=None):
@@ -224,4 +225,7 @@ refused(
 for arguments in (("--help",), ("run", "--help"), ("--version",), ("limits",)):
     status, out, err = run(*arguments)
     expect(status == 0 and out != "" and err == "", f"{' '.join(arguments)} -> {status}")
+with open("/dev/full", "w") as full:
+    lost = subprocess.run([PROGRAM, "run", "--tokens", "4", "--hidden", "64"], stdout=full, stderr=subprocess.PIPE, text=True)
+expect(lost.returncode == 2 and "standard output: No space left" in lost.stderr, f"a table that is lost: {lost.stderr}")
 finish_test()

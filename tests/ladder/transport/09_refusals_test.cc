@@ -139,6 +139,7 @@ TEST_F(Rung09Staging, LibfabricWasLoadedBefore) {
   const auto getinfo = reinterpret_cast<decltype(&fi_getinfo)>(dlsym(library, "fi_getinfo"));
   fi_info* list = nullptr;
   ASSERT_EQ(getinfo(FI_VERSION(1, 17), nullptr, nullptr, 0, nullptr, &list), 0);
+  reinterpret_cast<decltype(&fi_freeinfo)>(dlsym(library, "fi_freeinfo"))(list);
   setenv(kStaging, "0", 1);
   const LibfabricLink link(options_);
   EXPECT_FALSE(link.ordered());

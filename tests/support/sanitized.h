@@ -1,0 +1,14 @@
+// What a build with sanitizers cannot test.
+#pragma once
+
+namespace transload {
+
+// Why a test skips that lets a process run out of descriptors; null: it runs. Checks of the undefined behaviour sanitizer
+// open pipes to look at memory, and take what they cannot open for an error.
+#ifdef __SANITIZE_ADDRESS__
+constexpr const char* kNoDescriptorsLeft = "the sanitizer needs descriptors of its own";
+#else
+constexpr const char* kNoDescriptorsLeft = nullptr;
+#endif
+
+}  // namespace transload
