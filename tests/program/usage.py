@@ -226,6 +226,7 @@ for arguments in (("--help",), ("run", "--help"), ("--version",), ("limits",)):
     status, out, err = run(*arguments)
     expect(status == 0 and out != "" and err == "", f"{' '.join(arguments)} -> {status}")
 with open("/dev/full", "w") as full:
-    lost = subprocess.run([PROGRAM, "run", "--tokens", "4", "--hidden", "64"], stdout=full, stderr=subprocess.PIPE, text=True)
+    command = [PROGRAM, "run", "--tokens", "4", "--hidden", "64"]
+    lost = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
 expect(lost.returncode == 2 and "standard output: No space left" in lost.stderr, f"a table that is lost: {lost.stderr}")
 finish_test()
