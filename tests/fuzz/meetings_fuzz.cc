@@ -26,7 +26,7 @@ class Room {
     if (act == kGarbage) {
       const FrameType type = FrameType(in.u8());
       const std::string body = in.text();
-      if (body.size() <= meetings_.frame_bytes_max(chairs_[chair])) say(chair, type, body);
+      if (body.size() <= meetings_.frame_bytes_max(chairs_[chair], type)) say(chair, type, body);
     }
     if (act == kSayHello) say(chair, pack(hello(in)));
     if (act == kSayGather) say(chair, pack(gather(in)));

@@ -11,6 +11,7 @@ thread_local int64_t asked = 0;
 
 }  // namespace transload::test
 
+#ifdef TRANSLOAD_OWN_NEW
 void* operator new(size_t bytes) {
   using namespace transload::test;
   ++asked;
@@ -21,3 +22,4 @@ void* operator new(size_t bytes) {
 void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return std::malloc(bytes == 0 ? 1 : bytes); }
 void operator delete(void* at) noexcept { std::free(at); }
 void operator delete(void* at, size_t) noexcept { std::free(at); }
+#endif

@@ -4,11 +4,18 @@
 namespace transload {
 
 // Why a test skips that lets a process run out of descriptors; null: it runs. The sanitizer of undefined behaviour opens
-// pipes to look at memory, and takes what it cannot look at for an error.
+// pipes to look at memory, and takes what it cannot see for an error.
 #ifdef __SANITIZE_ADDRESS__
 constexpr const char* kNoDescriptorsLeft = "the sanitizer needs descriptors of its own";
 #else
 constexpr const char* kNoDescriptorsLeft = nullptr;
+#endif
+
+// Why a test skips that refuses allocations; null: it runs.
+#ifdef TRANSLOAD_OWN_NEW
+constexpr const char* kNoAllocationFails = nullptr;
+#else
+constexpr const char* kNoAllocationFails = "the thread sanitizer has an operator new of its own";
 #endif
 
 }  // namespace transload

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/support/allocations.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/team.h"
 
 namespace transload::test {
@@ -104,11 +105,13 @@ World two_nodes() {
 
 TEST(OutOfMemory, InADispatch) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  if (kNoAllocationFails != nullptr) GTEST_SKIP() << kNoAllocationFails;
   expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool) { group.dispatch(in); });
 }
 
 TEST(OutOfMemory, InACombine) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  if (kNoAllocationFails != nullptr) GTEST_SKIP() << kNoAllocationFails;
   expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool armed) {
     const int64_t then = granted;
     granted = -1;
