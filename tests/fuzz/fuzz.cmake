@@ -3,8 +3,9 @@
 #
 # Only what they need is built: these sources, once for all.
 set(fuzzed
-  src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc src/runtime/meetings.cc
-  src/runtime/status.cc src/runtime/verdict.cc src/sim/scenario.cc
+  src/base/fork.cc src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc src/runtime/meetings.cc
+  src/runtime/secret.cc src/runtime/status.cc src/runtime/tensor.cc src/runtime/verdict.cc src/runtime/words.cc
+  src/sim/scenario.cc
   cli/options.cc cli/payload.cc cli/safetensors.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)

@@ -3,8 +3,8 @@
 
 namespace transload {
 
-// Why a test skips that lets a process run out of descriptors; null: it runs. The sanitizer of undefined behaviour opens
-// pipes to look at memory, and takes what it cannot see for an error.
+// Why a test skips that lets a process run out of descriptors; null: it runs. Checks for undefined behaviour open
+// pipes to look at memory, and take what they cannot see for an error.
 #ifdef __SANITIZE_ADDRESS__
 constexpr const char* kNoDescriptorsLeft = "the sanitizer needs descriptors of its own";
 #else
