@@ -3,9 +3,9 @@
 #
 # Only what they need is built: these sources, once for all.
 set(fuzzed
-  src/base/fork.cc src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc src/runtime/meetings.cc
-  src/runtime/secret.cc src/runtime/status.cc src/runtime/tensor.cc src/runtime/verdict.cc src/runtime/words.cc
-  src/sim/scenario.cc
+  src/base/fork.cc src/runtime/arena.cc src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc
+  src/runtime/meetings.cc src/runtime/secret.cc src/runtime/status.cc src/runtime/tensor.cc src/runtime/verdict.cc
+  src/runtime/words.cc src/sim/scenario.cc
   cli/options.cc cli/payload.cc cli/safetensors.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)
@@ -13,7 +13,7 @@ transload_flags(transload_fuzzed)
 target_include_directories(transload_fuzzed PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include
   ${TRANSLOAD_DLPACK_INCLUDE})
 target_include_directories(transload_fuzzed SYSTEM PRIVATE ${TRANSLOAD_TOML_INCLUDE})
-target_link_libraries(transload_fuzzed PUBLIC Threads::Threads)
+target_link_libraries(transload_fuzzed PUBLIC Threads::Threads PRIVATE sodium::sodium)
 
 add_custom_target(fuzz_programs)
 
