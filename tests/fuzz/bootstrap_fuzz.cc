@@ -16,7 +16,7 @@ namespace {
 
 void check(const Bootstrap& bootstrap) {
   TRANSLOAD_CHECK(bootstrap.ranks >= 1 && bootstrap.ranks <= kControlRanksMax && bootstrap.rank < bootstrap.ranks);
-  TRANSLOAD_CHECK(!bootstrap.host.empty() && bootstrap.port != 0);
+  TRANSLOAD_CHECK(!bootstrap.host.empty() && (bootstrap.port != 0 || bootstrap.job.empty()));
   TRANSLOAD_CHECK(!bootstrap.serve || bootstrap.rank == 0);
 }
 
