@@ -1,5 +1,6 @@
 // Rung 10: a wait that outlasts its deadline is told once, names whom it waits for, and ends when the verdict comes, or
 // by itself, which is told too.
+#include <atomic>
 #include <mutex>
 
 #include "ranks.h"
@@ -189,7 +190,7 @@ TEST(Rung10Deadline, AWaitThatEndsAfterAllIsTakenBack) {
   o.on_expired = [&](const WaitRecord& w) {
     told += "expired " + std::to_string(w.whom) + " ";
     overdue = w.overdue_ns;
-    *ranks.word(int(w.whom) - 40) = 1;
+    std::atomic_ref<Word>(*ranks.word(int(w.whom) - 40)).store(1, std::memory_order_release);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     return true;
   };
@@ -212,7 +213,7 @@ TEST(Rung10Deadline, ARefusedSuspicionBeginsAnew) {
   double waited_ms = 0;
   o.on_expired = [&](const WaitRecord& w) {
     waited_ms = w.waited_ms;
-    if (++asked == 2) *ranks.word(0) = 1;
+    if (++asked == 2) std::atomic_ref<Word>(*ranks.word(0)).store(1, std::memory_order_release);
     return asked == 2;
   };
   HostMemory memory(o);
