@@ -11,11 +11,13 @@ constexpr const char* kNoDescriptorsLeft = "the sanitizer needs descriptors of i
 constexpr const char* kNoDescriptorsLeft = nullptr;
 #endif
 
-// Why a test skips that refuses allocations; null: it runs.
+// Why a test skips that refuses allocations, and one that looks at all threads; null: it runs.
 #ifdef TRANSLOAD_OWN_NEW
 constexpr const char* kNoAllocationFails = nullptr;
+constexpr const char* kForeignThread = nullptr;
 #else
 constexpr const char* kNoAllocationFails = "the thread sanitizer has an operator new of its own";
+constexpr const char* kForeignThread = "the thread sanitizer has a say in the signals of threads";
 #endif
 
 }  // namespace transload

@@ -40,7 +40,12 @@ class Launcher {
     signal(SIGKILL);
     ::waitpid(pid_, nullptr, 0);
   }
-  void signal(int number) { ::kill(pid_, number); }
+  // A stop has come to pass on return.
+  void signal(int number) {
+    ::kill(pid_, number);
+    int status = 0;
+    if (number == SIGSTOP) ::waitpid(pid_, &status, WUNTRACED);
+  }
   uint16_t port() const { return port_; }
 
  private:
