@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "sim/world.h"
+#include "sim/world/world.h"
 
 using namespace transload;
 

@@ -6,16 +6,16 @@
 #include <cstring>
 #include <filesystem>
 
-#include "base/file.h"
-#include "cli/fault_injection.h"
-#include "cli/gpus.h"
-#include "cli/launcher.h"
+#include "os/file.h"
+#include "cli/run/fault_injection.h"
+#include "cli/launch/gpus.h"
+#include "cli/launch/launcher.h"
 #include "cli/options.h"
-#include "cli/report.h"
-#include "cli/room.h"
+#include "cli/show/report.h"
+#include "cli/run/room.h"
 #include "cli/sim.h"
-#include "cli/soak.h"
-#include "cli/usage.h"
+#include "cli/run/soak.h"
+#include "cli/show/usage.h"
 
 #ifndef TRANSLOAD_VERSION
 #define TRANSLOAD_VERSION "0.1.0"

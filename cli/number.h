@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cli/usage.h"
+#include "cli/show/usage.h"
 
 namespace transload::cli {
 

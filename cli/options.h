@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/payload.h"
+#include "cli/run/payload.h"
 #include "transload/group.h"
 
 namespace CLI {

@@ -7,12 +7,12 @@
 
 #include "base/mix.h"
 #include "cli/number.h"
-#include "protocol/marks.h"
-#include "sim/canaries.h"
-#include "sim/canary.h"
-#include "sim/exhaustive.h"
-#include "sim/explain.h"
-#include "sim/runner.h"
+#include "base/situations.h"
+#include "sim/run/canaries.h"
+#include "base/probes/planting.h"
+#include "sim/walks/exhaustive.h"
+#include "sim/explain/explain.h"
+#include "sim/run/runner.h"
 
 namespace transload::cli {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
-#include "kernels/launch.cuh"
+#include "kernels/kernel_launch.cuh"
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"

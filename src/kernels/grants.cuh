@@ -1,7 +1,7 @@
 // What a rank grants its peers, written on the device: the row bases are known only here.
 #pragma once
 #include "executor/cuda/members.cuh"
-#include "kernels/move.h"
+#include "kernels/role_kernels.h"
 #include "protocol/call.h"
 
 namespace transload {

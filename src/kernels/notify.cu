@@ -3,8 +3,8 @@
 
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
-#include "kernels/launch.cuh"
-#include "kernels/plan.cuh"
+#include "kernels/kernel_launch.cuh"
+#include "kernels/tables/plan.cuh"
 
 namespace transload {
 namespace {

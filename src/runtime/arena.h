@@ -6,7 +6,7 @@
 #include <memory>
 #include <mutex>
 
-#include "base/fork.h"
+#include "os/fork.h"
 #include "transload/lease.h"
 
 namespace transload {

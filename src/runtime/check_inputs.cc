@@ -6,7 +6,7 @@
 
 #include "base/set.h"
 #include "layout/token.h"
-#include "runtime/words.h"
+#include "base/type_names.h"
 
 namespace transload {
 

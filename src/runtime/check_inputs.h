@@ -1,7 +1,7 @@
 // What a caller may pass. Every refusal names the argument, the value and the bound, and happens before anything moves.
 #pragma once
 #include "layout/plan.h"
-#include "runtime/group_plan.h"
+#include "runtime/rank_state.h"
 #include "runtime/handle.h"
 #include "transload/group.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/scaleup/shm/host.h"
+#include "os/host.h"
 
 namespace transload {
 

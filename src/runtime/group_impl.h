@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "base/fork.h"
-#include "runtime/control.h"
-#include "runtime/group_plan.h"
+#include "os/fork.h"
+#include "control/control.h"
+#include "runtime/rank_state.h"
 #include "transload/group.h"
 
 namespace transload {

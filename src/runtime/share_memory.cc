@@ -2,9 +2,9 @@
 // fails.
 #include <new>
 
-#include "base/clock.h"
+#include "os/clock.h"
 #include "runtime/group_impl.h"
-#include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/neighbours.h"
 
 namespace transload {
 

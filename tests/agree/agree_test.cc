@@ -9,8 +9,8 @@
 #include <numeric>
 #include <thread>
 
-#include "sim/group_options.h"
-#include "sim/world.h"
+#include "sim/scenario/group_options.h"
+#include "sim/world/world.h"
 #include "tests/support/agree/group_caller.h"
 #include "tests/support/agree/outputs.h"
 #include "tests/support/agree/reference_group.h"

@@ -7,7 +7,7 @@
 
 #include <utility>
 
-#include "runtime/frame.h"
+#include "control/frame.h"
 #include "tests/fuzz/target.h"
 #include "transload/status.h"
 

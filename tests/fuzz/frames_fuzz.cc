@@ -1,7 +1,7 @@
 // Bodies of control frames: whatever a peer sends is read or refused; what was read says the same once it is packed.
 //
 // Input: the frame's type, then its body.
-#include "runtime/frame.h"
+#include "control/frame.h"
 #include "tests/fuzz/target.h"
 
 namespace transload {

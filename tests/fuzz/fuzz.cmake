@@ -3,10 +3,10 @@
 #
 # Only what they need is built: these sources, once for all.
 set(fuzzed
-  src/base/fork.cc src/runtime/arena.cc src/runtime/bootstrap.cc src/runtime/check_inputs.cc src/runtime/frame.cc
-  src/runtime/meetings.cc src/runtime/secret.cc src/runtime/status.cc src/runtime/tensor.cc src/runtime/verdict.cc
-  src/runtime/words.cc src/sim/scenario.cc
-  cli/options.cc cli/payload.cc cli/safetensors.cc)
+  src/os/fork.cc src/runtime/arena.cc src/control/bootstrap.cc src/runtime/check_inputs.cc src/control/frame.cc
+  src/control/meetings.cc src/control/secret.cc src/base/status.cc src/runtime/tensor.cc src/control/verdict.cc
+  src/base/type_names.cc src/sim/scenario/scenario.cc
+  cli/options.cc cli/run/payload.cc cli/run/safetensors.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)
 transload_flags(transload_fuzzed)

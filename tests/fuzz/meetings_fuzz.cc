@@ -3,7 +3,7 @@
 //
 // Input: steps, each an Act and its numbers. Frames are garbage, or well formed with numbers of the input.
 #include "base/bytes.h"
-#include "runtime/meetings.h"
+#include "control/meetings.h"
 #include "tests/fuzz/target.h"
 
 #include <map>

@@ -7,7 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
-#include "cli/usage.h"
+#include "cli/show/usage.h"
 #include "tests/fuzz/target.h"
 
 namespace transload::cli {

@@ -1,13 +1,13 @@
 // Files that claim to be in the safetensors format: read, or refused in one line.
 //
 // Input: the file.
-#include "cli/safetensors.h"
+#include "cli/run/safetensors.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "cli/usage.h"
+#include "cli/show/usage.h"
 #include "tests/fuzz/target.h"
 
 namespace transload::cli {

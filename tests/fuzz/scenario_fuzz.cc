@@ -1,7 +1,7 @@
 // Scenario files: read, or refused with an Error; what was read holds what the simulator relies on.
 //
 // Input: the file.
-#include "sim/scenario.h"
+#include "sim/scenario/scenario.h"
 
 #include "tests/fuzz/target.h"
 #include "transload/limits.h"

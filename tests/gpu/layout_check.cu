@@ -9,8 +9,8 @@
 #include "gpu/buffers.cuh"
 #include "gpu/layout_cases.h"
 #include "gpu/plan_trial.cuh"
-#include "kernels/launch.cuh"
-#include "kernels/launch.h"
+#include "kernels/kernel_launch.cuh"
+#include "kernels/tables/table_kernels.h"
 
 namespace transload {
 namespace {

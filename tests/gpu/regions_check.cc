@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "support/child.h"
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/device_block.h"
+#include "gpu/cuda_error.h"
+#include "gpu/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
-#include "transport/scaleup/nvlink/driver.h"
-#include "transport/scaleup/shm/neighbours.h"
+#include "gpu/driver.h"
+#include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {

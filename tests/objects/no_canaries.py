@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 TRACES = "canary_is_planted", "count_reached"
-LIVE = """#include "protocol/marks.h"
+LIVE = """#include "base/situations.h"
 using namespace transload;
 bool probe() { return reached<LivePlants>(Situation::kSlept), planted<LivePlants>(Canary::kRingWrap); }
 """

@@ -16,8 +16,8 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/control.h"
-#include "runtime/rendezvous.h"
+#include "control/control.h"
+#include "control/rendezvous.h"
 
 namespace transload::meet {
 

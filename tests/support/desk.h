@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/meetings.h"
-#include "runtime/secret.h"
+#include "control/meetings.h"
+#include "control/secret.h"
 
 namespace transload {
 

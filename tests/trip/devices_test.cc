@@ -12,7 +12,7 @@
 
 #include "tests/support/allocations.h"
 #include "tests/support/team.h"
-#include "transport/scaleup/nvlink/device_info.h"
+#include "gpu/device_info.h"
 
 namespace transload::test {
 namespace {

@@ -12,8 +12,8 @@ COLUMNS_MAX = 120
 PARAMETERS_MAX = 4  # besides the agent that acts, W& w
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
-LAYERS = ["base", "layout", "channel", "protocol", "reference", "executor", "transport", "kernels", "runtime", "sim",
-          "cli"]
+LAYERS = ["base", "layout", "channel", "protocol", "reference", "os", "executor", "gpu", "transport", "kernels",
+          "control", "runtime", "sim", "cli"]
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",
@@ -36,7 +36,8 @@ BELOW_THE_SEAM = re.compile(
     r"\w*intrin\.h)>")
 MACHINE_HEADER = re.compile(r"^(?:cuda|cooperative_groups|nccl|nvshmem|rdma/|hwy/)")
 MEMORY_ORDER = re.compile(r"\bmemory_order\w*|\batomic_(?:thread|signal)_fence\b|\b__atomic_\w+|\b__sync_\w+")
-MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/runtime/", "tests/", "bench/")
+MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/control/", "src/runtime/",
+                        "src/base/probes/", "tests/", "bench/")
 ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/executor/cuda/ptx.cuh"
 EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
 LEFTOVERS = re.compile(

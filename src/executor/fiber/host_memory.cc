@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "executor/fiber/sanitizer.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 namespace {

@@ -15,7 +15,7 @@
 #include "executor/fiber/batch.h"
 #include "executor/fiber/bell.h"
 #include "executor/fiber/park.h"
-#include "executor/fiber/simd.h"
+#include "executor/simd/simd.h"
 
 namespace transload {
 

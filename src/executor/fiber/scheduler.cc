@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/float_mode.h"
 #include "executor/fiber/sanitizer.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 namespace {

@@ -43,7 +43,7 @@
 #include "base/math.h"
 #include "executor/fiber/batch.h"
 #include "executor/fiber/park.h"
-#include "executor/fiber/simd.h"
+#include "executor/simd/simd.h"
 #include "protocol/warp.h"
 
 namespace transload {

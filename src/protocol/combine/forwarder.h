@@ -9,7 +9,7 @@
 // come, a free slot, or a slot that the network has still to read.
 #pragma once
 #include "protocol/combine/trip.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 

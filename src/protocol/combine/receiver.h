@@ -10,7 +10,7 @@
 // of the smallest unfinished token are always at the heads of their rings.
 #pragma once
 #include "protocol/combine/trip.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 

@@ -8,7 +8,7 @@
 // It serves a stream for each source rank, so it waits only for "any of them can move".
 #pragma once
 #include "protocol/combine/trip.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 

@@ -11,7 +11,7 @@
 // By ring it waits for nothing but tokens, so rings always drain.
 #pragma once
 #include "protocol/dispatch/trip.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 

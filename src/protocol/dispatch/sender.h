@@ -9,7 +9,7 @@
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once
 #include "protocol/dispatch/trip.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "runtime/words.h"
+#include "base/type_names.h"
 
 namespace transload {
 

@@ -5,8 +5,8 @@
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
-#include "runtime/slab_cursor.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "runtime/call/slab_cursor.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

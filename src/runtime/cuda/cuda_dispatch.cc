@@ -6,9 +6,9 @@
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
-#include "runtime/slab_cursor.h"
-#include "runtime/words.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "runtime/call/slab_cursor.h"
+#include "base/type_names.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

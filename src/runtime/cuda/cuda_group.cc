@@ -9,12 +9,12 @@
 #include <new>
 #include <utility>
 
-#include "base/clock.h"
+#include "os/clock.h"
 #include "kernels/near.h"
-#include "runtime/fault.h"
+#include "control/fault.h"
 #include "runtime/handle.h"
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "gpu/cuda_error.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "executor/fiber/park.h"
-#include "kernels/move.h"
+#include "kernels/role_kernels.h"
 #include "kernels/near.h"
 #include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
-#include "base/clock.h"
-#include "base/thread.h"
+#include "os/clock.h"
+#include "os/thread.h"
 #include "kernels/near.h"
 #include "runtime/cuda/cuda_group.h"
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "gpu/cuda_error.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

@@ -8,8 +8,8 @@
 #include <new>
 #include <utility>
 
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "gpu/cuda_error.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

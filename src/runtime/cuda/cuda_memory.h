@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "kernels/device_call.h"
-#include "transport/scaleup/nvlink/device_block.h"
+#include "gpu/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
-#include "transport/scaleup/shm/neighbours.h"
+#include "transport/scaleup/neighbours.h"
 
 namespace transload {
 

@@ -9,8 +9,8 @@
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/graph_keep.h"
 #include "runtime/handle.h"
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/driver.h"
+#include "gpu/cuda_error.h"
+#include "gpu/driver.h"
 
 namespace transload {
 

@@ -6,7 +6,7 @@
 
 #include "kernels/device_call.h"
 #include "runtime/arena.h"
-#include "runtime/slab_cursor.h"
+#include "runtime/call/slab_cursor.h"
 
 namespace transload {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread.h"
-#include "transport/scaleup/nvlink/cuda_error.h"
+#include "os/thread.h"
+#include "gpu/cuda_error.h"
 
 namespace transload {
 

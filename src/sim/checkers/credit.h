@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "executor/model/violation.h"
-#include "sim/rings.h"
+#include "sim/model/violation.h"
+#include "sim/explain/rings.h"
 
 namespace transload {
 

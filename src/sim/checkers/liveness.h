@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "executor/fiber/park.h"
-#include "runtime/verdict.h"
-#include "sim/scenario.h"
+#include "control/verdict.h"
+#include "sim/scenario/scenario.h"
 
 namespace transload {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "executor/model/flight.h"
+#include "sim/model/flight.h"
 
 namespace transload {
 

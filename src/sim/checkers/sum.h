@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "sim/checkers/results.h"
-#include "sim/workload.h"
+#include "sim/scenario/workload.h"
 
 namespace transload {
 

@@ -14,7 +14,7 @@
 #include "channel/board.h"
 #include "channel/card.h"
 #include "channel/ring.h"
-#include "executor/fiber/seeded.h"
+#include "sim/model/seeded.h"
 #include "sim/walks/state_print.h"
 #include "sim/walks/walk_memory.h"
 

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "executor/model/flight.h"
+#include "sim/model/flight.h"
 #include "sim/walks/print.h"
 
 namespace transload {

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <vector>
 
-#include "sim/world.h"
+#include "sim/world/world.h"
 
 namespace transload {
 namespace {

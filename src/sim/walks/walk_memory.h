@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "executor/fiber/model_memory.h"
+#include "sim/model/model_memory.h"
 #include "sim/walks/print.h"
 
 namespace transload {

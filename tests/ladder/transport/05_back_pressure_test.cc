@@ -1,5 +1,5 @@
 // Rung 05: far more is put than any queue holds. Nothing blocks or is lost, and a stuck rank holds up nobody else.
-#include "protocol/marks.h"
+#include "base/situations.h"
 #include "wires.h"
 
 namespace transload::testing {
@@ -73,7 +73,7 @@ TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
               }
               finish(me, *link);
             }));
-#ifdef TRANSLOAD_MARKS
+#ifdef TRANSLOAD_SITUATIONS
   if (GetParam().kind != Kind::kLoopback && GetParam().as == As::kThreads) {
     EXPECT_GT(times_reached(Situation::kQueueFull), 0u);
   }

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "channel/scaleout.h"
-#include "runtime/address.h"
+#include "control/address.h"
 #include "support/crew.h"
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"

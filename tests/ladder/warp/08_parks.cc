@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "model_ranks.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload::ladder {
 namespace {
@@ -77,12 +77,12 @@ TYPED_TEST_SUITE(Rung08Sleeps, OfAHost, NameOfRanks);
 TYPED_TEST(Rung08Sleeps, EveryTime) {
   const Awake awake;
   TypeParam ranks(2);
-#ifdef TRANSLOAD_MARKS
+#ifdef TRANSLOAD_SITUATIONS
   const uint64_t before = times_reached(Situation::kSlept);
 #endif
   take_turns(ranks, 1, scaled(20000), 0);
   take_turns(ranks, 3, scaled(10000), 0);
-#ifdef TRANSLOAD_MARKS
+#ifdef TRANSLOAD_SITUATIONS
   EXPECT_GT(times_reached(Situation::kSlept), before);
 #endif
 }

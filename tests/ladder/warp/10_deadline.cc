@@ -304,8 +304,9 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
 }
 
 TEST(Rung10Deadline, InAWorld) {
-  GTEST_SKIP() << "a wait in a world outlasts its deadline in virtual time, which sim/world.h ends: tests/unit/sim, "
-                  "and the scenarios with faults";
+  GTEST_SKIP()
+      << "a wait in a world outlasts its deadline in virtual time, which sim/world/world.h ends: tests/unit/sim, "
+         "and the scenarios with faults";
 }
 
 }  // namespace

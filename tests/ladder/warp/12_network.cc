@@ -3,7 +3,7 @@
 #include <deque>
 
 #include "model_ranks.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 
 namespace transload::ladder {
 namespace {
@@ -253,7 +253,7 @@ TEST(Rung12Network, MoreThanTheQueueHolds) {
   Wire wire({net.mine, net.theirs});
   HostMemory memory(net.options(wire, 1000000));
   Scheduler scheduler(memory, {1, 4096});
-#ifdef TRANSLOAD_MARKS
+#ifdef TRANSLOAD_SITUATIONS
   const uint64_t before = times_reached(Situation::kQueueFull);
 #endif
   scheduler.run({[&](HostWarp& w) {
@@ -264,7 +264,7 @@ TEST(Rung12Network, MoreThanTheQueueHolds) {
   EXPECT_TRUE(scheduler.finish_network(1000));
   EXPECT_EQ(wire.counts, 1000);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(reinterpret_cast<Word*>(net.theirs + kWords)[i], Word(i) + 1);
-#ifdef TRANSLOAD_MARKS
+#ifdef TRANSLOAD_SITUATIONS
   EXPECT_GT(times_reached(Situation::kQueueFull), before);
 #endif
 }

@@ -2,8 +2,8 @@
 #pragma once
 #include <deque>
 
-#include "executor/fiber/model_memory.h"
-#include "executor/fiber/seeded.h"
+#include "sim/model/model_memory.h"
+#include "sim/model/seeded.h"
 #include "ranks.h"
 
 namespace transload::ladder {

@@ -2,7 +2,7 @@
 #pragma once
 #include <transload/group.h>
 
-#include "sim/caller.h"
+#include "sim/world/caller.h"
 #include "tests/support/side.h"
 
 namespace transload::test {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/program.h"
+#include "sim/scenario/program.h"
 
 namespace transload::test {
 

@@ -5,8 +5,8 @@
 
 #include <cstdlib>
 
-#include "cli/gpus.h"
-#include "cli/usage.h"
+#include "cli/launch/gpus.h"
+#include "cli/show/usage.h"
 
 namespace transload::cli {
 namespace {

@@ -1,5 +1,5 @@
 // The kernels against plain loops, on every target that this CPU has; the rounding for all 2^32 floats.
-#include "executor/fiber/simd.h"
+#include "executor/simd/simd.h"
 
 #include <gtest/gtest.h>
 

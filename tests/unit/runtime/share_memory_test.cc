@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "runtime/group_impl.h"
-#include "runtime/rendezvous.h"
-#include "transport/scaleup/shm/neighbours.h"
+#include "control/rendezvous.h"
+#include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {

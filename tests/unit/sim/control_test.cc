@@ -1,5 +1,5 @@
 // The control channel in virtual time: who is told what by when, and what each planted bug of the verdicts changes.
-#include "sim/control.h"
+#include "sim/world/control.h"
 
 #include <gtest/gtest.h>
 #include <transload/group.h>
@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "sim/canary.h"
+#include "base/probes/planting.h"
 
 namespace transload {
 namespace {

@@ -1,6 +1,6 @@
 // Exhaustive walks: the tiny worlds hold in every schedule, planted bugs do not, and what the walk leaves out changes
 // nothing.
-#include "sim/exhaustive.h"
+#include "sim/walks/exhaustive.h"
 
 #include <gtest/gtest.h>
 #include <transload/status.h>
@@ -8,7 +8,7 @@
 #include <ostream>
 #include <string>
 
-#include "sim/canary.h"
+#include "base/probes/planting.h"
 #include "sim/walks/cards_stage.h"
 #include "sim/walks/ring_stage.h"
 #include "sim/walks/two_hop.h"

@@ -1,5 +1,5 @@
 // Scenarios: what the files say, every one of ours, and what the reader refuses and how.
-#include "sim/scenario.h"
+#include "sim/scenario/scenario.h"
 
 #include <gtest/gtest.h>
 

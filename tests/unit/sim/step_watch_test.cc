@@ -1,10 +1,10 @@
 // A step that does not end is an error with a name.
-#include "sim/step_watch.h"
+#include "sim/world/step_watch.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "executor/fiber/seeded.h"
+#include "sim/model/seeded.h"
 
 namespace transload {
 namespace {

@@ -1,7 +1,7 @@
 // Worlds of every scenario of ours, a few seeds each: for the sanitizers, which see what no checker looks at.
 #include <gtest/gtest.h>
 
-#include "sim/world.h"
+#include "sim/world/world.h"
 
 namespace transload {
 namespace {

@@ -5,10 +5,10 @@
 #include <functional>
 
 #include "transload/status.h"
-#include "transport/scaleup/nvlink/device_info.h"
+#include "gpu/device_info.h"
 #ifdef TRANSLOAD_CUDA
-#include "transport/scaleup/nvlink/cuda_error.h"
-#include "transport/scaleup/nvlink/device_block.h"
+#include "gpu/cuda_error.h"
+#include "gpu/device_block.h"
 #include "transport/scaleup/nvlink/device_region.h"
 #endif
 

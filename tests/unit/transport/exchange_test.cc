@@ -1,5 +1,5 @@
 // The exchange of descriptors under attack and in need: strangers, squatters, liars, limits of an ordinary user.
-#include "transport/scaleup/shm/exchange.h"
+#include "transport/scaleup/exchange.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

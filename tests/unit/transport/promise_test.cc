@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "transload/status.h"
-#include "transport/scaleup/shm/room.h"
+#include "os/free_memory.h"
 
 namespace transload {
 namespace {

@@ -15,8 +15,8 @@
 #include <thread>
 
 #include "support/sides.h"
-#include "transport/scaleup/shm/host.h"
-#include "transport/scaleup/shm/room.h"
+#include "os/host.h"
+#include "os/free_memory.h"
 
 namespace transload {
 namespace {

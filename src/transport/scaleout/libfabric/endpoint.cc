@@ -7,7 +7,7 @@
 
 #include <transload/status.h>
 
-#include "transport/scaleup/shm/host.h"
+#include "os/host.h"
 
 namespace transload {
 namespace {

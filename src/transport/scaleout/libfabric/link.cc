@@ -14,7 +14,7 @@
 #include <transload/status.h>
 
 #include "base/check.h"
-#include "protocol/marks.h"
+#include "base/situations.h"
 #include "transport/scaleout/libfabric/endpoint.h"
 #include "transport/scaleout/libfabric/ops.h"
 

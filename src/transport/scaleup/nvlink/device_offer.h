@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "transport/scaleup/nvlink/device_info.h"
+#include "gpu/device_info.h"
 #include "transport/scaleup/region.h"
 
 namespace transload {

@@ -2,7 +2,7 @@
 #include "transport/scaleup/nvlink/device_region.h"
 
 #include "transload/status.h"
-#include "transport/scaleup/nvlink/backing.h"
+#include "gpu/backing.h"
 
 namespace transload {
 

@@ -17,7 +17,7 @@
 #include <memory>
 #include <string>
 
-#include "transport/scaleup/nvlink/device_info.h"
+#include "gpu/device_info.h"
 #include "transport/scaleup/nvlink/device_offer.h"
 #include "transport/scaleup/region.h"
 

@@ -10,8 +10,8 @@
 #include <string>
 
 #include "transload/status.h"
-#include "transport/scaleup/shm/host.h"
-#include "transport/scaleup/shm/room.h"
+#include "os/host.h"
+#include "os/free_memory.h"
 
 namespace transload {
 

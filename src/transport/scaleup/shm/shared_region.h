@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "base/descriptor.h"
+#include "os/descriptor.h"
 #include "transport/scaleup/region.h"
 
 namespace transload {

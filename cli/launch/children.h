@@ -1,0 +1,67 @@
+// The processes of a launcher's ranks.
+#pragma once
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/launch/page.h"
+
+namespace transload::cli {
+
+struct Child {
+  uint32_t first = 0, count = 0;  // its ranks
+  pid_t pid = -1;
+  int report = -1;   // read end of its pipe; -1: closed
+  std::string text;  // what came over it so far
+  bool ended = false;
+  int status = 0;  // of waitpid
+  bool killed_by_us = false;
+  uint64_t activity = 0;  // as last seen, and when it changed
+  int64_t active_ns = 0;
+};
+
+// Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor
+// kills and reaps the rest.
+class Children {
+ public:
+  struct Share {
+    uint32_t ranks, of_a_process;
+  };
+  // Where they meet, and what they prove there; by their environments, which only this user can read.
+  struct Where {
+    uint16_t port;
+    std::string secret;
+  };
+  Children(Share share, const Where& where, char** arguments);
+  ~Children();
+  Children(const Children&) = delete;
+  Children& operator=(const Children&) = delete;
+
+  Board board() const { return board_; }
+  std::vector<Child>& all() { return children_; }
+
+  // Waits at most so long for news, then takes what ranks have said, who has ended, and who was active.
+  void look(int timeout_ms);
+  void signal(Child& child, int signal);
+
+ private:
+  void start(Child& child, const Where& where, char** arguments);
+  void end();
+  void read_report(Child& child);
+  std::vector<Child> children_;
+  Board board_;
+  int board_file_ = -1;
+};
+
+// The board and the report pipe that a child of this class inherits.
+struct Inheritance {
+  Board board;
+  int report = -1;
+};
+bool has_inheritance();
+Inheritance take_inheritance(uint32_t ranks);
+void write_all(int file, const std::string& text);
+
+}  // namespace transload::cli

@@ -1,0 +1,197 @@
+// Comparing outputs with the oracle.
+#include "cli/run/check.h"
+
+#include <cstring>
+
+#include "cli/show/usage.h"
+
+namespace transload::cli {
+namespace {
+
+std::string hex(const void* data, size_t bytes) {
+  std::string out = "0x";
+  for (size_t i = bytes; i-- > 0;) out += fmt::format("{:02x}", static_cast<const uint8_t*>(data)[i]);
+  return out;
+}
+
+}  // namespace
+
+float expert_scale(const reference::Problem& problem, uint32_t owner, reference::Source token) {
+  const reference::Routes& routes = problem.routes[token.rank];
+  float scale = 0;
+  for (size_t k = size_t(token.token) * problem.top_k; k < size_t(token.token + 1) * problem.top_k; ++k) {
+    const int32_t id = routes.ids[k];
+    if (id >= 0 && problem.owner[size_t(id)] == owner) scale += routes.weights[k] * factor_of(uint32_t(id));
+  }
+  return scale;
+}
+
+Checker::Checker(const Options& options, const Workload& workload, uint32_t rank, Page& page)
+    : options_(options),
+      workload_(&workload),
+      rank_(rank),
+      page_(page),
+      received_(reference::received_by(workload.problem(), rank)),
+      traffic_(traffic_of(workload.problem())) {}
+
+void Checker::judge_by(const Workload& workload) {
+  workload_ = &workload;
+  received_ = reference::received_by(workload.problem(), rank_);
+  traffic_ = traffic_of(workload.problem());
+}
+
+bool Checker::same(const Claim& claim) {
+  ++page_.steps;
+  if (claim.bytes == 0 || std::memcmp(claim.expected, claim.seen, claim.bytes) == 0) return true;
+  if (mismatch_) return false;
+  const char* expected = static_cast<const char*>(claim.expected);
+  const char* seen = static_cast<const char*>(claim.seen);
+  size_t byte = 0;
+  while (expected[byte] == seen[byte]) ++byte;
+  const size_t value = byte / claim.unit * claim.unit;
+  mismatch_ = Mismatch{claim.output,
+                       iteration_,
+                       call_,
+                       rank_,
+                       claim.row,
+                       int64_t(byte),
+                       hex(expected + value, claim.unit),
+                       hex(seen + value, claim.unit)};
+  return false;
+}
+
+bool Checker::same_number(const char* output, int64_t expected, int64_t seen) {
+  if (expected == seen) return true;
+  if (!mismatch_)
+    mismatch_ = Mismatch{output, iteration_, call_, rank_, 0, 0, std::to_string(expected), std::to_string(seen)};
+  return false;
+}
+
+bool Checker::same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype) {
+  const std::string name = output;
+  return same_number((name + " dimensions").c_str(), 2, seen.ndim) &&
+         same_number((name + " columns").c_str(), columns, seen.columns()) &&
+         same_number((name + " dtype").c_str(), true, same_type(seen.dtype, dtype)) &&
+         same_number((name + " row stride").c_str(), columns, seen.strides[0]);
+}
+
+void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows kind) {
+  const int64_t rows = int64_t(received_.source.size());
+  if (!same_number((std::string(output) + " count").c_str(), rows, outputs.rows)) return;
+  same_number("dispatch.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
+  same_number("dispatch.rows_needed", received_.needed, outputs.rows_needed);
+  same_number("dispatch.status", int64_t(rows < received_.needed ? Code::kTooManyRows : Code::kOk),
+              int64_t(outputs.status.code));
+  const int64_t held = options_.rows_max > 0 ? options_.rows_max : rows;
+  if (rows == 0 || !same_number((std::string(output) + " rows").c_str(), held, outputs.x.rows())) return;
+  const Payload& payload = options_.payload;
+  if (!same_shape(output, outputs.x, int64_t(options_.hidden), payload.row_type())) return;
+  const size_t row_bytes = payload.row_bytes(), words = payload.scale_words();
+  if (words > 0 && !same_shape("dispatch.scales", outputs.scales, int64_t(words), payload.scale_type())) return;
+  std::vector<uint16_t> row(options_.hidden);
+  std::vector<char> sent(row_bytes);
+  std::vector<uint32_t> scales(words);
+  for (int64_t m = 0; m < rows; ++m) {
+    workload_->make_row(kind, received_.source[size_t(m)], row.data());
+    payload.encode(row.data(), sent.data(), scales.data());
+    if (!same({output, m, sent.data(), outputs.x.as<char>() + size_t(m) * row_bytes, row_bytes, payload.fp8 ? 1u : 2u}))
+      return;
+    if (words > 0 &&
+        !same({"dispatch.scales", m, scales.data(), outputs.scales.as<uint32_t>() + size_t(m) * words, words * 4, 4}))
+      return;
+  }
+}
+
+void Checker::dispatch(const DispatchOutputs& outputs) {
+  rows_of("dispatch.x", outputs, Rows::kTokens);
+  const size_t columns = options_.top_k, experts = received_.expert_counts.size();
+  if (same_number("dispatch.expert_counts count", int64_t(experts), int64_t(outputs.expert_counts.size())))
+    for (size_t e = 0; e < experts; ++e)
+      same({"dispatch.expert_counts", int64_t(e), &received_.expert_counts[e], &outputs.expert_counts[e], 8, 8});
+  const size_t rows = received_.source.size();
+  if (rows == 0 || outputs.rows != int64_t(rows)) return;
+  if (!same_shape("dispatch.topk_idx", outputs.topk_idx, int64_t(columns), kI32)) return;
+  if (!same_shape("dispatch.topk_weights", outputs.topk_weights, int64_t(columns), kF32)) return;
+  if (!same_shape("dispatch.source", outputs.source, 2, kI32)) return;
+  for (size_t m = 0; m < rows; ++m) {
+    const int32_t source[2] = {int32_t(received_.source[m].rank), int32_t(received_.source[m].token)};
+    same({"dispatch.source", int64_t(m), source, outputs.source.as<int32_t>() + m * 2, 8, 4});
+    same({"dispatch.topk_idx", int64_t(m), &received_.ids[m * columns], outputs.topk_idx.as<int32_t>() + m * columns,
+          columns * 4, 4});
+    same({"dispatch.topk_weights", int64_t(m), &received_.weights[m * columns],
+          outputs.topk_weights.as<float>() + m * columns, columns * 4, 4});
+  }
+}
+
+void Checker::cached_dispatch(const DispatchOutputs& outputs, Rows kind) {
+  rows_of(kind == Rows::kTokens ? "cached_dispatch.x" : "backward_dispatch.x", outputs, kind);
+}
+
+void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases) {
+  const char* output = kind == Rows::kTokens ? "combine.x" : "backward_combine.x";
+  const reference::Problem& problem = workload_->problem();
+  const int64_t tokens = options_.tokens[rank_];
+  same_number("combine.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
+  if (tokens == 0) return;
+  if (!same_number("combine.x rows", tokens, outputs.x.rows()) ||
+      !same_shape(output, outputs.x, int64_t(options_.hidden), kBf16))
+    return;
+  const uint64_t hidden = options_.hidden;
+  std::vector<uint16_t> row(hidden), scaled(hidden), bias[2] = {row, row}, sum(hidden);
+  std::vector<char> sent(options_.payload.row_bytes());
+  std::vector<uint32_t> scales(options_.payload.scale_words());
+  const auto returned = [&](uint32_t owner, reference::Source token) {
+    scale_row(row.data(), expert_scale(problem, owner, token), hidden, scaled.data());
+    return scaled.data();
+  };
+  for (int64_t t = 0; t < tokens; ++t) {
+    reference::SumInputs inputs;
+    inputs.token = {rank_, t};
+    inputs.columns = int64_t(hidden);
+    inputs.wire_f32 = options_.wire == CombineWire::kF32;
+    for (uint32_t b = 0; b < biases; ++b) {
+      workload_->make_row(b == 0 ? Rows::kBias0 : Rows::kBias1, inputs.token, bias[b].data());
+      inputs.bias[b] = bias[b].data();
+    }
+    workload_->make_row(kind, inputs.token, row.data());
+    options_.payload.encode(row.data(), sent.data(), scales.data());
+    options_.payload.decode(sent.data(), scales.data(), row.data());
+    reference::sum(problem, inputs, returned, sum.data());
+    if (!same(
+            {output, t, sum.data(), outputs.x.as<char>() + size_t(t) * options_.row_bytes(), options_.row_bytes(), 2}))
+      return;
+  }
+}
+
+void Checker::combined_weights(const CombineOutputs& outputs) {
+  const char* output = "backward_combine.topk_weights";
+  const reference::Problem& problem = workload_->problem();
+  const uint32_t top_k = options_.top_k;
+  const int64_t tokens = options_.tokens[rank_];
+  if (tokens == 0) return;
+  if (!same_number("backward_combine.topk_weights rows", tokens, outputs.topk_weights.rows()) ||
+      !same_shape(output, outputs.topk_weights, top_k, kF32))
+    return;
+  std::vector<float> row(top_k), sum(top_k);
+  const auto returned = [&](uint32_t owner, reference::Source token) {
+    for (uint32_t k = 0; k < top_k; ++k) {
+      const int32_t id = problem.routes[token.rank].ids[size_t(token.token) * top_k + k];
+      row[k] = id >= 0 && problem.owner[size_t(id)] == owner ? workload_->weight_gradient(owner, token, k) : 0.0f;
+    }
+    return row.data();
+  };
+  for (int64_t t = 0; t < tokens; ++t) {
+    reference::sum_weights(problem, {rank_, t}, returned, sum.data());
+    same({output, t, sum.data(), outputs.topk_weights.as<float>() + size_t(t) * top_k, top_k * sizeof(float), 4});
+  }
+}
+
+void Checker::local_experts(const std::vector<uint32_t>& seen) {
+  std::vector<uint32_t> expected;
+  for (uint32_t e = 0; e < workload_->problem().owner.size(); ++e)
+    if (workload_->problem().owner[e] == rank_) expected.push_back(e);
+  if (!same_number("local_experts count", int64_t(expected.size()), int64_t(seen.size()))) return;
+  same({"local_experts", 0, expected.data(), seen.data(), expected.size() * 4, 4});
+}
+
+}  // namespace transload::cli

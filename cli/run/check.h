@@ -1,0 +1,67 @@
+// Every output of every kind against the oracle, bit for bit. Rows are made again one by one; nothing big is kept.
+#pragma once
+#include <optional>
+
+#include "cli/launch/page.h"
+#include "cli/run/result.h"
+#include "cli/run/workload.h"
+#include "transload/group.h"
+
+namespace transload::cli {
+
+class Checker {
+ public:
+  Checker(const Options& options, const Workload& workload, uint32_t rank, Page& page);
+
+  // What this rank must receive.
+  const reference::Received& expected() const { return received_; }
+
+  // From now on outputs are those of this workload.
+  void judge_by(const Workload& workload);
+
+  // What is checked next.
+  void at(uint64_t iteration, Call call) {
+    iteration_ = iteration;
+    call_ = call;
+  }
+  void dispatch(const DispatchOutputs& outputs);
+  // The dispatch threw for want of room, or did not.
+  void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_->fails(rank_), seen); }
+  void cached_dispatch(const DispatchOutputs& outputs, Rows kind);
+  // Sums of rows of `kind` that the experts have scaled, with `biases` biases.
+  void combine(const CombineOutputs& outputs, Rows kind, uint32_t biases);
+  void combined_weights(const CombineOutputs& outputs);
+  void local_experts(const std::vector<uint32_t>& seen);
+
+  // The first wrong value, if any.
+  const std::optional<Mismatch>& mismatch() const { return mismatch_; }
+
+ private:
+  struct Claim {
+    const char* output;
+    int64_t row;
+    const void* expected;
+    const void* seen;
+    size_t bytes;  // of the row
+    size_t unit;   // bytes of one value
+  };
+  bool same(const Claim& claim);
+  bool same_number(const char* output, int64_t expected, int64_t seen);
+  bool same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype);
+  void rows_of(const char* output, const DispatchOutputs& outputs, Rows kind);
+
+  const Options& options_;
+  const Workload* workload_;
+  const uint32_t rank_;
+  Page& page_;
+  reference::Received received_;
+  Traffic traffic_;
+  uint64_t iteration_ = 0;
+  uint32_t call_ = 0;
+  std::optional<Mismatch> mismatch_;
+};
+
+// What `owner`'s experts multiply a token by: weight times factor of each choice that is theirs, in slot order.
+float expert_scale(const reference::Problem& problem, uint32_t owner, reference::Source token);
+
+}  // namespace transload::cli

@@ -1,0 +1,22 @@
+// What this machine could do at best, on one node: each row written once to its place, each sum read in place.
+#pragma once
+#include <vector>
+
+#include "cli/options.h"
+#include "cli/run/workload.h"
+
+namespace transload::cli {
+
+struct Span {
+  double min = 0, median = 0, max = 0;
+};
+Span span_of(std::vector<double> values);  // one value at least
+
+struct FloorTimes {
+  std::vector<double> dispatch_us, combine_us;
+};
+
+// As many threads as processors, no counts, no waits between rows. Adds to `times`.
+void measure_floor(const Options& options, const Workload& workload, FloorTimes& times);
+
+}  // namespace transload::cli

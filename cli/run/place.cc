@@ -1,0 +1,85 @@
+// The host as a place, and outputs as a host sees them.
+#include "cli/run/place.h"
+
+#include <cstring>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "cli/launch/page.h"
+
+namespace transload::cli {
+namespace {
+
+class HostPlace final : public Place {
+ public:
+  DLDevice device() const override { return {kDLCPU, 0}; }
+  Stream stream() const override { return {}; }
+  Tensor put(const Tensor& host) override { return host; }
+  void* room(size_t bytes) override { return rooms_.emplace_back(bytes).data(); }
+  void* draft(void* there, size_t) override { return there; }
+  void write(void* there, const void* from, size_t bytes) override {
+    if (there != from && bytes > 0) std::memcpy(there, from, bytes);
+  }
+  Tensor take(const Tensor& there) override { return there; }
+  void forget() override {}
+  void start() override { begin_ns_ = end_ns_ = now_ns(); }
+  void stop() override { end_ns_ = now_ns(); }
+  double us() const override { return double(end_ns_ - begin_ns_) * 1e-3; }
+  std::function<void()> record(const std::function<void()>&) override {
+    throw Error(Code::kNotSupported, "record: calls on the CPU are not captured");
+  }
+
+ private:
+  std::list<std::vector<char>> rooms_;
+  int64_t begin_ns_ = 0, end_ns_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Place> make_host_place() { return std::make_unique<HostPlace>(); }
+
+std::unique_ptr<Place> make_place(DLDevice device, [[maybe_unused]] size_t bytes) {
+  if (device.device_type == kDLCPU) return make_host_place();
+#ifdef TRANSLOAD_CUDA
+  return make_cuda_place(device.device_id, bytes);
+#else
+  throw Error(Code::kNotSupported, "device: cuda, but this build has no CUDA");
+#endif
+}
+
+DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out) {
+  DispatchOutputs seen;
+  seen.rows = out.rows;
+  seen.rows_needed = out.rows_needed;
+  seen.x = place.take(out.x);
+  seen.scales = place.take(out.scales);
+  seen.topk_idx = place.take(out.topk_idx);
+  seen.topk_weights = place.take(out.topk_weights);
+  seen.source = place.take(out.source);
+  seen.expert_counts = out.expert_counts;
+  seen.handle = out.handle;
+  seen.landing = out.landing;
+  seen.scale_out_rows = out.scale_out_rows;
+  seen.status = out.status;
+  return seen;
+}
+
+CombineOutputs seen_by_host(Place& place, const CombineOutputs& out) {
+  CombineOutputs seen;
+  seen.x = place.take(out.x);
+  seen.topk_weights = place.take(out.topk_weights);
+  seen.source = out.source;
+  seen.scale_out_rows = out.scale_out_rows;
+  return seen;
+}
+
+void complete(DispatchOutputs& seen, const DispatchReport& report) {
+  seen.rows = report.rows;
+  seen.rows_needed = report.rows_needed;
+  if (seen.topk_idx.given()) seen.expert_counts = report.expert_counts;
+  seen.scale_out_rows = report.scale_out_rows;
+  seen.status = report.status;
+}
+
+}  // namespace transload::cli

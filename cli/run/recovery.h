@@ -1,0 +1,40 @@
+// --recover: after a fault the ranks that are left make a group of their own, in the same processes, and go through one
+// full iteration in it.
+#pragma once
+#include <memory>
+
+#include "cli/run/worker.h"
+
+namespace transload::cli {
+
+// The ranks that are left without one, in order, and how they are cut into nodes.
+struct Rest {
+  Rest(const std::vector<uint32_t>& nodes, uint32_t without);
+
+  std::vector<uint32_t> rank_of;  // what each was before
+  std::vector<uint32_t> node_sizes;
+};
+
+// The same ranks' place in the group of the rest.
+Bootstrap place_in(const Rest& rest, const Bootstrap& before);
+
+// True if this rank is one of those that are to go on. Not where the network is cut: nobody knows who is left.
+bool goes_on(const Options& options, const WorkerResult& result);
+
+class Recovery {
+ public:
+  Recovery(const Options& before, const Bootstrap& bootstrap, Page& page, uint32_t culprit);
+
+  // Once the group of before is freed. What came of it goes to result.recovery.
+  void run(WorkerResult& result);
+  Group* group() { return worker_.group(); }
+  const Rest& rest() const { return rest_; }
+
+ private:
+  const Rest rest_;
+  Options options_;
+  const Workload workload_;
+  Worker worker_;
+};
+
+}  // namespace transload::cli

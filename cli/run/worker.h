@@ -1,0 +1,123 @@
+// What each rank does: dispatch, expert, combine; cached dispatch, expert, combine; the backward pair; each output
+// checked.
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "cli/run/check.h"
+#include "cli/run/fault_injection.h"
+#include "cli/run/meeting.h"
+#include "cli/launch/page.h"
+#include "cli/run/place.h"
+#include "cli/run/result.h"
+#include "cli/run/workload.h"
+
+namespace transload::cli {
+
+class Worker {
+ public:
+  Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const Board& board);
+  ~Worker();
+
+  // All iterations, or up to what ended them. The group stays until the worker is destroyed.
+  WorkerResult run();
+  Group* group() { return group_.get(); }
+
+ private:
+  struct Digest;
+  // Room that combine may pull from, or of Own.
+  struct Room {
+    Lease lease;
+    void* there = nullptr;  // where the group wants it
+    void* here = nullptr;   // where the host makes it
+  };
+  // Memory that no peer can reach, to be pushed.
+  struct Own {
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
+  struct ExpertRows {
+    Room rows;
+    Room weights;  // of the backward pass; else none
+    uint16_t* data() const { return static_cast<uint16_t*>(rows.here); }
+  };
+
+  // My rows as they travel.
+  struct Sent {
+    std::vector<char> rows;
+    std::vector<uint32_t> scales;
+    Tensor rows_there, scales_there;
+  };
+
+  // The calls of --graph, and what they were captured with.
+  struct Replayed {
+    std::function<void()> dispatch, combine;
+    DispatchOutputs dispatched;
+    CombineOutputs combined;
+    Lease rows;
+  };
+
+  int64_t rows_expected() const;  // of tensors that hold received rows
+  uint64_t handle_bytes() const;
+  GroupOptions group_options(const Bootstrap& bootstrap) const;
+  size_t place_bytes_needed() const;
+  void make_inputs();
+  Sent make_sent(Rows kind) const;
+  void give(DispatchInputs& inputs, const Sent& sent) const;
+  void turn();
+  // False: this was the last one that can be made.
+  bool iterate();
+  bool forward();
+  void again(Call dispatch, Rows kind);
+  std::optional<DispatchOutputs> dispatch_first();  // none: it failed for want of room
+  std::optional<DispatchOutputs> dispatch_if_room(const DispatchInputs& inputs);
+  DispatchOutputs dispatch_now(const DispatchInputs& inputs);
+  CombineOutputs combine_now(Call call, const CombineInputs& inputs);
+  bool replays(Call call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
+  void finish();
+  // As the host reads them; with the lease of what is given away.
+  DispatchOutputs seen(const DispatchOutputs& given);
+  CombineOutputs seen(const CombineOutputs& given);
+  DispatchOutputs seen(DispatchOutputs&& given);
+  CombineOutputs seen(CombineOutputs&& given);
+  bool host_is_told() const { return !options_.cuda || options_.rows_max == 0; }
+  DispatchOutputs dispatch_cached(Call call, Rows kind);
+  CombineOutputs combine(Call call, const ExpertRows& rows, Rows kind);
+  void learn(const DispatchOutputs& outputs);
+  Room room(Own& own, size_t bytes, Lease* kept);
+  ExpertRows expert(const DispatchOutputs& received, Rows kind, Call next);
+  void dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined);
+  void note_facts();
+  template <class F>
+  auto timed(Call call, F f);
+
+  const Options& options_;
+  const Workload& original_;
+  std::unique_ptr<Workload> turned_;  // of this iteration, with --graph
+  const Workload* workload_;          // one of them
+  const Bootstrap bootstrap_;
+  const uint32_t rank_;
+  Page& page_;
+  Checker checker_;
+  FaultInjector injector_;
+  Meeting meeting_;
+  std::unique_ptr<Place> place_;
+  std::unique_ptr<Group> group_;
+  Replayed replayed_;
+  WorkerResult result_;
+
+  Sent x_, gradients_;
+  std::vector<uint16_t> bias_[2];
+  Tensor bias_there_[2], ids_there_, weights_there_;
+  Own own_rows_, own_weights_;     // of experts, where combine pushes
+  std::vector<uint32_t> experts_;  // mine
+  Handle handle_;
+  int64_t rows_ = 0;                     // that I received
+  int64_t rows_held_ = 0;                // of the tensors that hold them
+  std::vector<float> scales_;            // of each received row
+  std::vector<float> weight_gradients_;  // [rows_held_, top_k]
+  uint64_t iteration_ = 0;               // from 1, warm-up included
+  std::unique_ptr<Digest> dispatch_digest_, combine_digest_;
+};
+
+}  // namespace transload::cli

@@ -1,0 +1,44 @@
+// A run in numbers: what both the table and the JSON object show.
+#pragma once
+#include <array>
+#include <optional>
+
+#include "cli/run/floor.h"
+#include "cli/options.h"
+#include "cli/run/outcome.h"
+#include "cli/run/workload.h"
+
+namespace transload::cli {
+
+struct Summary {
+  int status = 0;                    // exit status
+  bool complete = false;             // every rank went to the end
+  std::vector<std::string> errors;   // each once
+  std::optional<Mismatch> mismatch;  // the first in time, of the lowest rank
+  // Times of the slowest rank over timed iterations; absent before the first is complete.
+  std::optional<Span> first_us, cached_us, combine_us, backward_us;
+  std::array<std::optional<Span>, kCalls> call_us;
+  double dispatch_logical_gbps = 0, dispatch_wire_gbps = 0, combine_logical_gbps = 0, combine_wire_gbps = 0;
+  Traffic traffic;
+  // As the ranks have counted them; on GPUs, which tell the host no such count, as the routing asks for.
+  int64_t dispatch_scale_out_rows = 0, combine_scale_out_rows = 0;
+  uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // of the largest rank
+  std::string ring_formula, scale_up, scale_out, landing, source;
+  std::vector<Decision> decisions;
+  std::string dispatch_digest, combine_digest;
+  std::optional<uint32_t> culprit;
+  std::string fault_kind;
+  std::vector<const WorkerResult*> reports;  // with a fault, by rank
+  bool recovered = false;                    // all named the victim of --fault, and the rest went on without it
+};
+
+Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome);
+
+// How times were taken, in a word, and in words.
+const char* method_of(const Options& options);
+const char* method_text_of(const Options& options);
+
+// Received bytes are counted as rows of dispatch in both directions: one for each (token, owner).
+double gbps(int64_t rows, uint64_t row_bytes, double us);
+
+}  // namespace transload::cli

@@ -1,0 +1,57 @@
+// The canary of a thread.
+#include "base/probes/planting.h"
+
+#include "base/set.h"
+
+#ifdef TRANSLOAD_HOST_PLANTS
+#include <cstdlib>
+
+#include "base/check.h"
+#endif
+
+namespace transload {
+
+namespace {
+
+#ifdef TRANSLOAD_HOST_PLANTS
+// One bug in a whole process, for tests that know nothing of it.
+Canary planted_at_start() {
+  static const Canary canary = [] {
+    const char* const name = std::getenv("TRANSLOAD_CANARY");
+    const Canary named = name == nullptr ? Canary::kNone : canary_named(name);
+    TRANSLOAD_CHECK(named != Canary::kCount);
+    return named;
+  }();
+  return canary;
+}
+#else
+constexpr Canary planted_at_start() { return Canary::kNone; }
+#endif
+
+thread_local Canary planted_here = planted_at_start();
+
+}  // namespace
+
+Canary canary_named(const std::string& name) {
+  for (size_t i = 0; i < size_t(Canary::kCount); ++i)
+    if (name == kCanaryNames[i]) return Canary(i);
+  return Canary::kCount;
+}
+
+bool canary_is_planted(Canary canary) { return planted_here == canary; }
+
+uint64_t* shared_by_groups(uint32_t rank) {
+#ifdef TRANSLOAD_HOST_PLANTS
+  static uint64_t of_rank[kMembersMax];
+#else
+  static thread_local uint64_t of_rank[kMembersMax];
+#endif
+  return &of_rank[rank];
+}
+
+void plant(Canary canary) { planted_here = canary; }
+
+Planting::Planting(Canary canary) : before_(planted_here) { plant(canary); }
+Planting::~Planting() { plant(before_); }
+
+}  // namespace transload

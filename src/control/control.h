@@ -1,0 +1,146 @@
+// A rank's place in its group's control channel: gathers, heartbeats, suspicions, the verdict.
+#pragma once
+#include <transload/bootstrap.h>
+#include <transload/group.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "control/frame_socket.h"
+#include "control/meeting_point.h"
+#include "control/name_claim.h"
+#include "control/verdict.h"
+
+namespace transload {
+
+class Control {
+ public:
+  // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the
+  // lowest rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
+  // `create_deadline_ms` is that of every wait until made(); 0: deadline_ms.
+  Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank,
+          uint32_t create_deadline_ms = 0);
+  // Without a goodbye before it, the others hear that this rank is lost.
+  ~Control();
+  Control(const Control&) = delete;
+  Control& operator=(const Control&) = delete;
+
+  // The group is made. Throws Error{kInvalidArgument} if its name was claimed a second time meanwhile.
+  void made();
+  // Collective: `mine` of every rank, by rank. Throws Error{kFault}, after which the group is judged.
+  std::vector<std::string> gather(const std::string& mine, const char* operation = "create");
+  // The address of the interface that reaches the rendezvous; on its own host, the one by which other hosts reach it.
+  // Meaningful after the first gather.
+  std::string local_address() const;
+  // How members are told from strangers.
+  Decision trust() const;
+
+  // Where the call stands: a relaxed store, and the time if it is another call. By one thread at a time.
+  void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
+
+  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped: nobody was
+  // accused, and the wait must be started anew.
+  [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
+  // The same of a wait that was given up, and cannot be started anew.
+  void accuse(const Suspicion& suspicion, uint64_t since);
+  // The wait that was suspected has ended by itself.
+  void withdraw();
+  // `certain`: this rank has seen `culprit` break a promise; else the two differ, and others must tell which is wrong.
+  void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
+  // This rank leaves the call that it is in, for a reason of its own.
+  void failed(const std::string& reason);
+  // Blocks until nothing is open any more, a second at most: no suspicion, mismatch or answer to a withdrawal. kNone:
+  // nobody is at fault.
+  Verdict settled();
+  // Of a call that failed. Blocks likewise; never kNone: if nobody judged it is this rank's own view.
+  Verdict verdict();
+  // Turns non-zero, with release, once there is a verdict.
+  std::atomic<uint32_t>& abort_word() { return abort_word_; }
+  // This rank leaves in peace. Returns once the others can know, or after a second.
+  void goodbye();
+  bool said_goodbye(uint32_t rank) const;
+  // The fault that this rank reports for a verdict. The caller adds what it waited for.
+  Fault fault(const Verdict& verdict, const std::string& operation, uint64_t since) const;
+
+ private:
+  friend class OnVerdict;
+  static constexpr uint64_t kWhomMask = (1 << 20) - 1;
+  enum class Joined : uint8_t { kYes, kRetry };
+
+  void join(uint64_t entered);
+  Joined try_join(const std::string& host, uint64_t& until);
+  bool next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body);
+  bool say_hello(const std::string& where, uint64_t& until, std::string& nonce);
+  void refuse_unless_verdict(const std::string& body, uint64_t entered) const;
+  void run();
+  void outlive_arbiter();
+  void hear(FrameType type, const std::string& body);
+  void take_gathered(Gathered gathered);
+  void apply(const Reaction& reaction);
+  Heartbeat heartbeat() const;
+  template <class Act>
+  void react(Act act);
+  void on_verdict(std::function<void()> hook);
+
+  const Bootstrap bootstrap_;
+  const uint32_t deadline_ms_;
+  uint32_t wait_ms_;  // of a gather; a longer one, maybe, until the group is made
+  const std::vector<uint32_t> node_of_rank_;
+  std::optional<NameClaim> claim_;
+  MeetingPoint point_;
+  FrameSocket socket_;
+  std::string why_not_;  // the last reason for which joining failed
+  std::string refused_;  // why the rendezvous refused this rank; "": it did not
+
+  mutable std::mutex mutex_;  // guards what follows, up to the thread
+  std::condition_variable changed_;
+  std::optional<Member> member_;
+  std::vector<std::optional<std::string>> parts_;  // of the round that is gathered
+  uint32_t parts_count_ = 0;
+  uint32_t round_ = 0;
+  std::string reach_;
+  bool leaving_ = false;
+  bool farewell_ = false;
+  bool gone_ = false;
+
+  std::mutex hook_mutex_;
+  std::function<void()> hook_;
+  std::atomic<uint32_t> abort_word_{0};
+  std::atomic<uint64_t> note_{0};
+  std::atomic<uint64_t> entered_[2]{};  // now_ns() when a call was entered, by parity of its epoch
+  std::atomic<bool> closing_{false};
+  std::thread thread_;
+};
+
+// While it lives, `hook` is called right after the abort word has turned, once, mostly on the control thread; at once
+// if that has happened. Once it is gone the hook is not running and never will: whoever owns what the hook touches owns
+// this after it, in the order of members. One at a time for a Control, which outlives it.
+class OnVerdict {
+ public:
+  OnVerdict() = default;
+  OnVerdict(Control& control, std::function<void()> hook) : control_(&control) { control.on_verdict(std::move(hook)); }
+  ~OnVerdict() { reset(); }
+  OnVerdict(OnVerdict&& other) noexcept : control_(std::exchange(other.control_, nullptr)) {}
+  OnVerdict& operator=(OnVerdict&& other) noexcept {
+    if (this == &other) return *this;
+    reset();
+    control_ = std::exchange(other.control_, nullptr);
+    return *this;
+  }
+  void reset() {
+    if (Control* const control = std::exchange(control_, nullptr)) control->on_verdict(nullptr);
+  }
+
+ private:
+  Control* control_ = nullptr;
+};
+
+}  // namespace transload

@@ -1,0 +1,28 @@
+// Faults as a rank reports them, from the verdict and from what its own warps waited for or found broken.
+#pragma once
+#include <transload/status.h>
+
+#include <cstdint>
+#include <string>
+
+#include "executor/fiber/park.h"
+#include "control/verdict.h"
+
+namespace transload {
+
+struct Reporter {
+  uint32_t rank = 0;
+  std::string operation;
+  uint64_t after_ns = 0;  // since it entered the call
+  bool in_call = false;   // else its group is idle, or being made
+};
+
+// Of a verdict that there is: no Fault is made of kNone.
+Fault fault_of(const Verdict& verdict, const Reporter& reporter);
+// After warps have run: in a call with what they waited for.
+Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
+
+// What `rank` says of a promise that another broke.
+std::string text_of(const BrokenRecord& broken, uint32_t rank);
+
+}  // namespace transload

@@ -1,0 +1,153 @@
+// Finding the rendezvous: a launcher's address, or one that rank 0 gathers through the caller's own function.
+#include "control/meeting_point.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "control/address.h"
+#include "control/frame.h"
+#include "control/secret.h"
+#include "transload/status.h"
+#include "os/host.h"
+
+namespace transload {
+
+namespace {
+
+constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this port to go
+
+// What rank 0 tells the others through the caller's all-gather; plain bytes of one size.
+struct Card {
+  char host[128];       // of the rank: who shares it may use the loopback
+  char addresses[768];  // of the server, separated by spaces
+  char problem[256];    // why there is no server
+  char secret[72];      // of this group, unless the caller has one
+  uint64_t server;
+  uint64_t port;
+};
+
+template <size_t n>
+void put_text(char (&to)[n], const std::string& text) {
+  std::memcpy(to, text.data(), std::min(text.size(), n - 1));
+}
+
+std::vector<std::string> words_of(const char* text) {
+  std::vector<std::string> words;
+  std::string word;
+  for (; *text != 0; ++text) {
+    if (*text != ' ') {
+      word += *text;
+    } else if (!word.empty()) {
+      words.push_back(std::exchange(word, {}));
+    }
+  }
+  if (!word.empty()) words.push_back(word);
+  return words;
+}
+
+// Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
+void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
+  try {
+    const std::string made = bootstrap.secret.empty() ? random_secret() : "";
+    put_text(card.secret, made);
+    point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
+    card.port = point.served->port();
+    card.server = point.served->number();
+    const std::string host = bare_host(bootstrap.host);
+    std::string addresses = is_loopback(host) ? "" : host;
+    for (const std::string& address : own_addresses()) {
+      if (addresses.size() + address.size() + 2 < sizeof card.addresses) addresses += " " + address;
+    }
+    put_text(card.addresses, addresses);
+  } catch (const Error& error) {
+    put_text(card.problem, error.what());
+  }
+}
+
+MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
+  MeetingPoint point;
+  Card mine{};
+  put_text(mine.host, host_identity());
+  if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
+  std::vector<Card> cards(bootstrap.ranks);
+  bootstrap.all_gather(&mine, sizeof mine, cards.data());
+  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
+  const Card& first = cards[0];
+  if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
+  if (first.port == 0 || first.port > 65535)
+    throw Error(Code::kInvalidArgument, "all_gather: what it gave for rank 0 is not what rank 0 put in");
+  const bool one_host = std::all_of(cards.begin(), cards.end(),
+                                    [&](const Card& card) { return std::strcmp(card.host, first.host) == 0; });
+  point.hosts = words_of(first.addresses);
+  if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
+  point.port = uint16_t(first.port);
+  point.server = first.server;
+  point.secret = bootstrap.secret.empty() ? first.secret : bootstrap.secret;
+  return point;
+}
+
+std::string listed(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text.empty() ? "none" : text;
+}
+
+// The others dial the host's name. If it does not lead here, only this rank can tell.
+std::string doubt_of(const std::string& host) {
+  const std::vector<std::string> named = addresses_of(host);
+  if (named.empty() || std::any_of(named.begin(), named.end(), is_own)) return "";
+  const std::string text = "no other rank came: bootstrap.host (MASTER_ADDR) is " + host + ", " + listed(named) +
+                           ", but rank 0 listens on another host, " + listed(own_addresses());
+  return text.substr(0, kNoteBytesMax);
+}
+
+// Where it cannot be opened, what chose the port says so.
+void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point) {
+  // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
+  const std::string& host = point.hosts.front();
+  const std::string address = host == "localhost" ? "127.0.0.1" : is_address(host) ? host : kAllInterfaces;
+  if (is_address(host) && !is_own(host))
+    throw Error(Code::kInvalidArgument, "bootstrap.host (MASTER_ADDR): " + host +
+                                            ", must be an address of rank 0's host, which has " +
+                                            listed(own_addresses()));
+  if (address == kAllInterfaces) point.note = doubt_of(host);
+  try {
+    point.served = shared_server({address, bootstrap.port, bootstrap.job, bootstrap.secret},
+                                 std::min(deadline_ms, kPortPatienceMs));
+  } catch (const Error& error) {
+    throw Error(Code::kInvalidArgument,
+                "bootstrap.port: " + std::to_string(bootstrap.port) + ": " + error.what() +
+                    " (another job may serve there: TRANSLOAD_PORT sets another port, on all ranks alike)");
+  }
+  point.server = point.served->number();
+  if (address != kAllInterfaces) return;
+  if (!point.note.empty()) point.hosts.clear();
+  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // if it has no name here
+}
+
+}  // namespace
+
+MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms) {
+  if (bootstrap.port == 0 && bootstrap.all_gather) return gather_meeting_point(bootstrap);
+  MeetingPoint point;
+  point.hosts = {bare_host(bootstrap.host)};
+  point.port = bootstrap.port;
+  point.secret = bootstrap.secret;
+  if (bootstrap.port == 0) {
+    if (bootstrap.ranks > 1)
+      throw Error(Code::kInvalidArgument,
+                  "bootstrap.port: 0, but without an all_gather it must be the rendezvous's port; this launcher does "
+                  "not say which launch this is, so TRANSLOAD_JOB or TRANSLOAD_PORT must: alike on all ranks, another "
+                  "for each launch");
+    point.served = shared_server({"127.0.0.1", 0, bootstrap.job, bootstrap.secret}, 0);
+    point.hosts = {"127.0.0.1"};
+    point.port = point.served->port();
+    point.server = point.served->number();
+  } else if (bootstrap.serve) {
+    serve(bootstrap, deadline_ms, point);
+  }
+  return point;
+}
+
+}  // namespace transload

@@ -1,0 +1,141 @@
+// What a rendezvous does, without sockets: groups by name, their gathers, their arbiters. Frames in, frames out.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/frame.h"
+#include "control/verdict.h"
+
+namespace transload {
+
+// A connection that says nothing intelligible for so long is shown out (port scanners), and the oldest of more than so
+// many at once.
+constexpr uint64_t kHelloNs = 10'000 * kMillisecondNs;
+constexpr size_t kStrangersMax = kControlRanksMax;
+// A rank that comes so soon after its group was given up is told so, instead of waiting alone for the next one. So many
+// such groups are remembered, at most.
+constexpr uint64_t kLateNs = 2'000 * kMillisecondNs;
+constexpr size_t kFinishedMax = 64;
+// A rank that has come and could not be served for so long will not be served.
+constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
+
+// A frame for a connection; many may share one.
+struct Letter {
+  uint64_t to = 0;
+  std::shared_ptr<const std::string> frame;  // null: nothing to say
+  bool close = false;                        // afterwards
+  bool droppable = false;                    // not worth queueing
+};
+
+struct MeetingsOptions {
+  uint64_t process = 0;  // the nonce of the one that the server lives in
+  uint64_t server = 0;   // its number, to be told from others at the same port
+  std::string job;       // ranks of another are refused; "": of every job, each apart
+  std::string secret;    // that ranks must prove; "": whoever comes is trusted
+};
+
+// Where a connection ends and begins.
+struct Ends {
+  std::string server;         // its address here
+  bool remote = false;        // the member is on another host
+  std::string unserved = {};  // why the server has no room for it: it is heard once, and told
+};
+
+class Meetings {
+ public:
+  using Letters = std::vector<Letter>;
+
+  explicit Meetings(MeetingsOptions options) : options_(std::move(options)) {}
+  Letters opened(uint64_t connection, Ends ends, uint64_t now);
+  Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
+  Letters closed(uint64_t connection, uint64_t now);
+  Letters tick(uint64_t now);
+  // The server ends while groups use it: they hear that it was the rendezvous.
+  Letters end(uint64_t now);
+  // How many bytes a connection may send in one frame, and how many may wait until it reads them.
+  size_t frame_bytes_max(uint64_t connection, FrameType type) const;
+  size_t waiting_bytes_max(uint64_t connection) const;
+  bool pending() const;  // tick often
+  bool in_use() const;   // by a member that is here
+  size_t connections() const { return guests_.size(); }
+  size_t parties() const { return parties_.size(); }
+
+ private:
+  enum class Seat : uint8_t { kEmpty, kHere, kLeft, kLost };
+  struct Place {
+    Seat seat = Seat::kEmpty;
+    uint64_t connection = 0;
+  };
+  // The gather that is under way: the next one begins when all have what this one brought.
+  struct Round {
+    std::vector<std::optional<std::string>> parts;
+    uint32_t count = 0;
+    uint64_t expires_at = 0;
+  };
+  struct Unserved {
+    std::string why;
+    uint64_t since = 0;
+  };
+  // One generation of a name.
+  struct Party {
+    explicit Party(const Hello& hello)
+        : of({hello.job, hello.name}), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
+    const std::pair<std::string, std::string> of;  // job and name
+    const uint32_t ranks;
+    std::vector<Place> places;
+    uint32_t came = 0;
+    uint32_t gone = 0;
+    uint64_t expires_at = 0;  // of the waiting for everyone
+    uint64_t judged_at = 0;
+    uint64_t beat_at = 0;
+    bool served_by_rank_0 = false;  // in its process
+    std::string note;               // rank 0's
+    std::map<uint32_t, Unserved> unserved;
+    uint32_t rounds = 0;  // that are over
+    Round round;
+    Arbiter arbiter;
+    bool full() const { return came == ranks; }
+    bool judged() const { return arbiter.verdict().kind != FaultKind::kNone; }
+  };
+  struct Guest {
+    Ends ends;
+    uint64_t since = 0;
+    std::string nonce;  // that its proof must cover
+    std::shared_ptr<Party> party;
+    uint32_t rank = 0;
+    std::string its_nonce;  // that mine must cover
+  };
+
+  void notice_own_stop(uint64_t now);
+  Letters hello(uint64_t connection, const Hello& hello, uint64_t now);
+  std::optional<Refused> stranger(const Guest& guest, const Hello& hello) const;
+  std::optional<Refused> place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party);
+  Letters turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now);
+  Letters seat(Guest& guest, uint64_t connection, const Hello& hello, uint64_t now);
+  void welcome(const Party& party, Letters& letters) const;
+  Letters gather(Guest& guest, Gather gather, uint64_t now);
+  void give_round(Party& party, Letters& letters);
+  Letters message(Guest& guest, uint64_t connection, Message message, uint64_t now);
+  void tick_party(Party& party, uint64_t now, Letters& letters);
+  std::optional<Message> missed(const Party& party, uint64_t now) const;
+  std::optional<Message> missed_seats(const Party& party, uint64_t now) const;
+  void forget_finished(uint64_t now);
+  void tell(Party& party, const std::vector<Message>& messages, Letters& letters, uint64_t now);
+  void to_all(const Party& party, std::string frame, bool droppable, Letters& letters) const;
+  std::string reach(const Party& party) const;
+
+  MeetingsOptions options_;
+  std::map<uint64_t, Guest> guests_;
+  std::set<uint64_t> strangers_;  // guests without a party; the oldest has the lowest number
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Party>> current_;  // by job and name
+  std::vector<std::shared_ptr<Party>> parties_;
+  uint64_t last_now_ = 0;
+};
+
+}  // namespace transload

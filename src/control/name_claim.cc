@@ -1,0 +1,61 @@
+// Which names the groups of this process have: see name_claim.h.
+#include "control/name_claim.h"
+
+#include <map>
+#include <mutex>
+
+#include "os/fork.h"
+#include "transload/status.h"
+
+namespace transload {
+
+namespace {
+
+struct Claim {
+  const NameClaim* owner;
+  bool disputed = false;
+};
+
+// A forked child has none of its parent's groups.
+struct Claims {
+  std::mutex mutex;
+  std::map<std::string, Claim> by_key;
+};
+Claims& claims() { return one_per_process<Claims>(); }
+
+std::string key_of(const Bootstrap& b) {
+  return b.host + ":" + std::to_string(b.port) + " " + std::to_string(b.rank) + " " + std::to_string(b.job.size()) +
+         " " + b.job + b.name;
+}
+
+}  // namespace
+
+NameClaim::NameClaim(const Bootstrap& bootstrap)
+    : key_(key_of(bootstrap)),
+      why_("bootstrap.name: \"" + bootstrap.name + "\": rank " + std::to_string(bootstrap.rank) +
+           " makes two groups of this name at the same time, must give each another") {
+  if (bootstrap.port == 0) return;  // a rendezvous of its own
+  Claims& all = claims();
+  const std::lock_guard lock(all.mutex);
+  const auto [at, fresh] = all.by_key.emplace(key_, Claim{this});
+  if (fresh) return;
+  at->second.disputed = true;
+  throw Error(Code::kInvalidArgument, why_);
+}
+
+void NameClaim::settle() {
+  Claims& all = claims();
+  const std::lock_guard lock(all.mutex);
+  const auto at = all.by_key.find(key_);
+  if (at != all.by_key.end() && at->second.owner == this && at->second.disputed)
+    throw Error(Code::kInvalidArgument, why_);
+}
+
+void NameClaim::release() {
+  Claims& all = claims();
+  const std::lock_guard lock(all.mutex);
+  const auto at = all.by_key.find(key_);
+  if (at != all.by_key.end() && at->second.owner == this) all.by_key.erase(at);
+}
+
+}  // namespace transload

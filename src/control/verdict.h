@@ -1,0 +1,248 @@
+// Suspicion, then verdict: how all ranks of a group come to name the same culprit.
+//
+// Two state machines that take messages and times and return messages. No socket, clock or thread: the control channel
+// carries them between processes, and a simulator runs the very same code. Times are nanoseconds, of one clock each.
+#pragma once
+#include <transload/status.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/canary.h"
+#include "base/word.h"
+
+namespace transload {
+
+constexpr uint64_t kMillisecondNs = 1'000'000;
+constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
+// Three beats and a half: a busy host delays one or two, and the answer must still come within half a second.
+constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
+// A beat that comes so long after a suspicion was sent after it: what it says of its rank is news.
+constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
+// Beats of ranks that are cut off together stop within one interval, plus one for delays.
+constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
+// By now a rank that beat right before the suspicion is either heard again or silent. Leaves 50 ms of half a second.
+constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
+// A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
+constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
+
+// What carries the messages lets the machines act so often.
+constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // the arbiter
+constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // the arbiter, while a suspicion waits for its verdict
+constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // a member that awaits a verdict
+constexpr uint64_t kGraceNs = 300 * kMillisecondNs;       // for the arbiter's answer after a deadline of its own
+
+struct Heartbeat {
+  uint32_t rank = 0;
+  uint64_t epoch = 0;  // of the call in flight, or of the last one
+  uint32_t phase = 0;  // Phase; 0: idle, unless it waits
+  bool waiting = false;
+  uint32_t waiting_for = kNobody;
+  uint64_t sent = 0;     // by the rank's own clock: between two beats it shows that the rank itself stood still
+  uint64_t entered = 0;  // the call `epoch`, by the same clock; 0: not said
+};
+
+// A wait expired: `rank` waited, in the call `epoch`, for a word of `whom`. One of a rank at a time.
+struct Suspicion {
+  uint32_t rank = 0;
+  uint64_t epoch = 0;
+  uint32_t whom = kNobody;
+  uint64_t seen = 0;
+  uint64_t expected = 0;
+  uint64_t waited = 0;   // ns
+  uint64_t overdue = 0;  // ns since its deadline: another suspicion of the rank may have been open until now
+};
+
+// The wait that `rank` suspected has ended by itself: nobody is to blame for it. Said by the one that knows, because
+// beats are samples: they cannot tell one wait of many, and what they say of the accuser is older than what it does.
+// The arbiter answers with the same, or with the verdict that was faster; until then the call does not return, so that
+// it is not told to have succeeded in a group that has just been judged.
+struct Withdrawn {
+  uint32_t rank = 0;
+};
+
+// Its connection ended without a goodbye.
+struct Lost {
+  uint32_t rank = 0;
+};
+
+// It has left in peace, after the call `epoch`: who waits in a later one waits in vain.
+struct Goodbye {
+  uint32_t rank = 0;
+  uint64_t epoch = 0;
+};
+
+// `rank` found that `other` called something else, or with another `argument`. Either may be wrong: the arbiter counts.
+struct Mismatch {
+  uint32_t rank = 0;
+  uint32_t other = 0;
+  std::string argument;
+  bool certain = false;  // `other` broke a promise, whoever else there is; else it is only known that the two differ
+};
+
+// `rank` left a call that it had entered, for a reason of its own.
+struct Failed {
+  uint32_t rank = 0;
+  std::string reason;
+};
+
+// It did not come to a gather within the deadline.
+struct Missing {
+  uint32_t rank = 0;
+};
+
+// The last word. kNone: none yet.
+struct Verdict {
+  FaultKind kind = FaultKind::kNone;
+  uint32_t culprit = 0;  // kNobody for kRendezvous
+  std::string detail;
+  bool own_view = false;  // of a member that nobody answered
+};
+
+using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict, Withdrawn, Failed>;
+
+// One a group: hears every rank, judges once. What it returns goes to all members.
+template <class Plants>
+class BasicArbiter {
+ public:
+  explicit BasicArbiter(std::vector<uint32_t> node_of_rank);
+  // Everybody is here.
+  void start(uint64_t now);
+  std::vector<Message> take(const Message& message, uint64_t now);
+  std::vector<Message> tick(uint64_t now);
+  const Verdict& verdict() const { return verdict_; }
+  // A suspicion, or a mismatch, waits for its verdict: tick often.
+  bool pending() const { return !(pending_.empty() && mismatches_.empty()) && verdict_.kind == FaultKind::kNone; }
+
+ private:
+  struct Rank {
+    Heartbeat beat;
+    uint64_t heard = 0;
+    uint64_t stood_until = 0;  // it stood still for `stood_for`, and was heard again then
+    uint64_t stood_for = 0;
+    uint64_t beat_at = 0;     // when `beat` came
+    uint64_t entered_at = 0;  // the call of `beat`, by my clock; 0: long ago
+    bool left = false;
+    uint64_t left_after = 0;  // this call
+  };
+  struct Case {
+    Suspicion suspicion;
+    uint64_t at;
+  };
+
+  struct Look {
+    const Case& open;
+    uint64_t epoch;  // of the earliest call on the way
+    uint64_t now;
+  };
+  static constexpr size_t kLookedAt = 64;  // cases at a time
+
+  void notice_own_stop(uint64_t now);
+  void withdraw(uint32_t rank);
+  std::vector<Message> conclude(Verdict verdict);
+  std::vector<Message> judge_all(uint64_t now);
+  std::optional<Verdict> judge(const Case& open, uint64_t now) const;
+  Verdict judge_returned(uint32_t waits, uint32_t returned) const;
+  std::optional<Verdict> judge_stood(const Case& open) const;
+  uint32_t entered_late(const Look& look) const;
+  std::optional<Verdict> judge_live(const Look& look, Verdict otherwise) const;
+  std::optional<Verdict> judge_left() const;
+  std::optional<Verdict> judge_mismatch(uint64_t now) const;
+  uint32_t company(uint32_t rank) const;
+  std::vector<Message> judge_missing(uint32_t rank, uint64_t now);
+  std::optional<Verdict> judge_silent(uint32_t rank, uint64_t now, bool last_chance) const;
+  Verdict judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const;
+  bool silent(uint32_t rank, uint64_t now) const;
+
+  std::vector<uint32_t> node_of_rank_;
+  std::vector<Rank> ranks_;
+  uint64_t latest_wait_ = 0;            // the latest call that anybody waited in
+  uint64_t first_left_ = ~uint64_t(0);  // the earliest call that was the last one of a rank that has left
+  std::vector<Case> pending_;
+  std::vector<Mismatch> mismatches_;
+  uint64_t mismatch_at_ = 0;  // when the first came
+  uint64_t looked_at_ = 0;    // at the cases
+  Verdict verdict_;
+  uint64_t last_now_ = 0;
+};
+
+// Where a member sits.
+struct MemberSeat {
+  uint32_t rank = 0;
+  std::vector<uint32_t> node_of_rank;
+  bool arbiter_in_rank_0 = true;  // else a launcher's process holds it
+};
+
+// What a member wants done: messages for the arbiter; the verdict, given exactly once.
+struct Reaction {
+  std::vector<Message> to_arbiter;
+  std::optional<Verdict> verdict;
+  bool wait_again = false;  // this process was stopped for most of the wait that expired: start it anew
+};
+
+// One a rank and a group.
+template <class Plants>
+class BasicMember {
+ public:
+  BasicMember(MemberSeat seat, uint64_t now);
+  // A wait of mine that began at `since` expired. No other is open, or it was given up.
+  Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
+  // The same of a wait that has been given up, and cannot begin anew.
+  Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
+  // The wait that expired has ended by itself.
+  Reaction withdraw(uint64_t now);
+  Reaction mismatch(const Mismatch& mismatch, uint64_t now);
+  // I leave the call that I am in.
+  Reaction failed(const std::string& reason, uint64_t now);
+  // From the arbiter: its heartbeat, a Goodbye of a rank, the answer to my Withdrawn, a Verdict.
+  Reaction take(const Message& message, uint64_t now);
+  // The connection to the arbiter ended.
+  Reaction arbiter_gone(uint64_t now);
+  // The arbiter owes me an answer and I wait no longer; or my call failed, and nothing else says why.
+  Reaction give_up(uint64_t now);
+  // `mine`: where I am.
+  Reaction tick(const Heartbeat& mine, uint64_t now);
+
+  // This process was stopped, or starved, after `since`.
+  bool stopped_since(uint64_t since, uint64_t now);
+  // It owes me an answer.
+  bool suspecting() const { return (suspecting_ || unanswered_ > 0) && verdict_.kind == FaultKind::kNone; }
+  bool said_goodbye(uint32_t rank) const { return left_after_[rank].has_value(); }
+  const Verdict& verdict() const { return verdict_; }
+
+ private:
+  // Threads that call me look at the clock before they take turns: the latest time counts. Notices an own stop.
+  uint64_t advance(uint64_t now);
+  Reaction conclude(Verdict verdict, bool tell);
+  Reaction file(const Suspicion& suspicion, uint64_t since, uint64_t now);
+  Verdict own_view(uint64_t now) const;
+  Verdict without_arbiter() const;
+  FaultKind out_of_reach(uint32_t rank) const;
+
+  MemberSeat seat_;
+  std::vector<std::optional<uint64_t>> left_after_;  // by rank: its last call, if it has left
+  Verdict verdict_;
+  std::optional<Suspicion> suspicion_;  // the latest
+  Mismatch mismatch_;
+  bool suspecting_ = false;
+  uint32_t unanswered_ = 0;  // of my Withdrawn
+  bool accusing_mismatch_ = false;
+  std::optional<std::string> failed_;
+  bool gone_ = false;
+  uint64_t suspecting_since_ = 0;
+  uint64_t arbiter_heard_;
+  uint64_t last_now_;
+  uint64_t stopped_from_ = 0;
+  uint64_t stopped_until_ = 0;
+};
+
+// What ships. Other instantiations include control/verdict_rules.h.
+using Arbiter = BasicArbiter<HostPlants>;
+using Member = BasicMember<HostPlants>;
+extern template class BasicArbiter<HostPlants>;
+extern template class BasicMember<HostPlants>;
+
+}  // namespace transload

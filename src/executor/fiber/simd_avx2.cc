@@ -1,5 +1,0 @@
-// The kernels for AVX2; empty on other architectures.
-#ifdef __x86_64__
-#define TRANSLOAD_SIMD avx2
-#include "executor/fiber/simd_kernels.inc"
-#endif

@@ -1,3 +1,0 @@
-// The kernels with what every CPU of this architecture has.
-#define TRANSLOAD_SIMD baseline
-#include "executor/fiber/simd_kernels.inc"

@@ -1,0 +1,70 @@
+// The kernels that move rows: what a launch gives them.
+#pragma once
+#include <cstdint>
+
+#include "channel/board.h"
+#include "kernels/tables/table_kernels.h"
+#include "protocol/combine/trip.h"
+#include "protocol/dispatch/trip.h"
+#include "protocol/notify.h"
+
+struct CUstream_st;
+
+namespace transload {
+
+// Which warps of each block play which role; together kWarpsOfBlock.
+struct Cast {
+  uint32_t forwarders, receivers, senders;
+};
+
+// What a rank grants its peers: the landing or source, as offsets in its scale-up region.
+struct DeviceGrant {
+  bool direct;
+  Word rows, scales, tails;
+  Word rows_max;
+  const uint64_t* row_base;  // [ranks + 1]
+  char* room;                // [peers][grant_bytes] where grants are written before they are copied
+};
+
+struct DispatchLaunch {
+  DispatchTrip trip;  // without board, epoch and handle: see seat() in block.cuh
+  Board board;        // its tables in device memory
+  DeviceCall call;
+  NearShape near;
+  StoreAreas areas;
+  Cast cast;
+  DeviceGrant grant;
+  bool opens;  // cards have not been shown yet: a cached dispatch
+};
+
+struct CombineLaunch {
+  CombineTrip trip;
+  Board board;
+  DeviceCall call;
+  NearShape near;
+  StoreAreas areas;
+  Cast cast;
+  DeviceGrant grant;
+};
+
+// One block; it does not end the call.
+struct NotifyLaunch {
+  NotifyTrip trip;  // without use
+  Board board;
+  PlanArgs plan;  // without its board
+  DeviceCall call;
+  NearShape near;
+  StoreAreas areas;
+};
+
+// Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().
+int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
+int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
+int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
+
+// Loads the kernel and allows a block so much near memory. Once a device, before the first launch; a cudaError_t.
+int prepare_notify(int near_bytes);
+int prepare_dispatch(int near_bytes);
+int prepare_combine(int near_bytes);
+
+}  // namespace transload

@@ -1,0 +1,47 @@
+// The kernels of a layout and of the tails of a cached dispatch.
+#include "kernels/kernel_launch.cuh"
+#include "kernels/tables/layout.cuh"
+
+namespace transload {
+namespace {
+
+__global__ void __launch_bounds__(kLayoutThreads, 1) layout_kernel(const __grid_constant__ LayoutLaunch launch) {
+  LayoutCta(launch, near_memory()).run();
+}
+
+__global__ void __launch_bounds__(kLayoutThreads, 1) tails_kernel(const __grid_constant__ TailArgs args) {
+  write_tails(args);
+}
+
+}  // namespace
+
+uint64_t layout_scratch_bytes(const Geometry& geometry, uint32_t experts) {
+  return SharedCounts(geometry, experts, nullptr).bytes;
+}
+
+uint64_t layout_near_bytes(const LayoutArgs& args) {
+  return TileShape::of(args.geometry, args.shape.top_k, args.experts.experts).bytes;
+}
+
+int launch_layout(const LayoutArgs& args, CUstream_st* stream) {
+  const uint64_t near_bytes = layout_near_bytes(args);
+  if (args.call.ctas == 0 || args.call.ctas > kLayoutCtasMax || near_bytes > TileShape::kBytesMax)
+    return cudaErrorInvalidConfiguration;
+  return launch(layout_kernel, {args.call.ctas, kLayoutThreads, near_bytes}, LayoutLaunch(args), stream);
+}
+
+int launch_tails(const TailArgs& args, CUstream_st* stream) {
+  return launch(tails_kernel, {args.call.ctas, kLayoutThreads, 0}, args, stream);
+}
+
+int load_spans_kernel();  // spans.cu
+int load_kept_kernel();   // kept.cu
+
+int load_layout_kernels() {
+  if (const int error = load(layout_kernel, TileShape::kBytesMax)) return error;
+  if (const int error = load(tails_kernel, 0)) return error;
+  if (const int error = load_spans_kernel()) return error;
+  return load_kept_kernel();
+}
+
+}  // namespace transload

@@ -1,0 +1,129 @@
+// Where a layout keeps what it counts: of a tile in near memory, of a call in memory that its CTAs share.
+#pragma once
+#include <cstdint>
+
+#include "base/math.h"
+#include "kernels/tables/table_kernels.h"
+
+namespace transload {
+
+// A column is what ordinals are counted for: the ranks, then the nodes.
+TRANSLOAD_HD uint32_t columns_of(const Geometry& g) { return g.ranks + g.nodes; }
+
+// How a layout cuts tokens into tiles, and where in near memory each part of one lies.
+struct TileShape {
+  static constexpr uint32_t kTokensMax = 256;
+  static constexpr uint32_t kChoicesMax = 2048;
+  static constexpr uint64_t kBytesMax = 200 * 1024;
+  static constexpr uint32_t kExpertsMax = 8192;  // counted in near memory; more are counted in scratch
+
+  uint32_t tokens, groups;  // groups of 32 tokens
+  uint32_t columns, set_words;
+  uint32_t marked, before, start, carry, sets, staged, experts, bytes;  // offsets, and their end
+
+  TRANSLOAD_HD static TileShape of(const Geometry& g, uint32_t top_k, uint32_t experts) {
+    TileShape t{};
+    t.columns = columns_of(g);
+    t.set_words = uint32_t(ceil_div(t.columns, 32));
+    const uint32_t most = kChoicesMax / top_k;
+    t.tokens = (most < kTokensMax ? most : kTokensMax) / 32 * 32;
+    t.place(top_k, experts);
+    while (t.bytes > kBytesMax && t.tokens > 32) {
+      t.tokens -= 32;
+      t.place(top_k, experts);
+    }
+    return t;
+  }
+
+ private:
+  TRANSLOAD_HD void place(uint32_t top_k, uint32_t experts_given) {
+    uint32_t at = 16;  // the first bad choice
+    auto take = [&at](uint32_t bytes_of_part) {
+      const uint32_t begin = at;
+      at += uint32_t(round_up(bytes_of_part, 16));
+      return begin;
+    };
+    groups = tokens / 32;
+    marked = take(4 * groups * columns);
+    before = take(4 * groups * columns);
+    start = take(4 * columns);
+    carry = take(4 * columns);
+    sets = take(4 * tokens * set_words);
+    staged = take(uint32_t(sizeof(Route)) * tokens * 2 * top_k);
+    experts = take(experts_given <= kExpertsMax ? 4 * experts_given : 0);
+    bytes = at;
+  }
+};
+
+// Near memory of a CTA.
+struct TileMemory {
+  unsigned long long* bad;  // the first choice that is out of range: token * top_k + slot
+  uint32_t* marked;         // [group][column] bit i: token i of the group goes there
+  uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go there
+  uint32_t* start;          // [column] tokens before the tile that go there
+  uint32_t* carry;          // [column] the same with those of the tile
+  uint32_t* sets;           // [token][set_words] bit c: the token goes to column c
+  Route* staged;            // [token][2 * top_k] columns of the token, ascending, with its ordinal there
+
+  __device__ TileMemory(const TileShape& t, char* near)
+      : bad(reinterpret_cast<unsigned long long*>(near)),
+        marked(reinterpret_cast<uint32_t*>(near + t.marked)),
+        before(reinterpret_cast<uint32_t*>(near + t.before)),
+        start(reinterpret_cast<uint32_t*>(near + t.start)),
+        carry(reinterpret_cast<uint32_t*>(near + t.carry)),
+        sets(reinterpret_cast<uint32_t*>(near + t.sets)),
+        staged(reinterpret_cast<Route*>(near + t.staged)) {}
+};
+
+// The parts of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
+struct SharedCounts {
+  static constexpr uint32_t kTilesPerCta = 3;  // see tile()
+
+  Word* tile_word;   // [kTilesPerCta * ctas]          tag of the tile whose counts lie beside
+  Word* done_word;   // [ctas]                         use for which a CTA's counts are complete
+  Word* bad;         // [ctas]                         the first choice out of range, or all ones
+  uint32_t* tile;    // [kTilesPerCta * ctas][column]  tokens of one tile
+  uint32_t* starts;  // [column][channels + 1]         tokens before each channel
+  uint32_t* expert;  // [ctas][expert place]           choices
+  uint32_t columns;
+  uint64_t bytes;
+
+  TRANSLOAD_HD SharedCounts(const Geometry& g, uint32_t experts, char* base) : columns(columns_of(g)) {
+    uint64_t at = 0;
+    auto take = [&](uint64_t bytes_of_part) {
+      char* const begin = base + at;
+      at += round_up(bytes_of_part, kWordBytes);
+      return begin;
+    };
+    constexpr uint64_t kTiles = kTilesPerCta * kLayoutCtasMax;
+    tile_word = reinterpret_cast<Word*>(take(kTiles * sizeof(Word)));
+    done_word = reinterpret_cast<Word*>(take(kLayoutCtasMax * sizeof(Word)));
+    bad = reinterpret_cast<Word*>(take(kLayoutCtasMax * sizeof(Word)));
+    tile = reinterpret_cast<uint32_t*>(take(kTiles * columns * 4));
+    starts = reinterpret_cast<uint32_t*>(take(uint64_t(columns) * (g.channels + 1) * 4));
+    expert = reinterpret_cast<uint32_t*>(take(uint64_t(kLayoutCtasMax) * experts * 4));
+    bytes = at;
+  }
+
+  // Tiles are dealt out in turn. Before tile t its CTA has done tile t - ctas, so it needs the counts of the tiles
+  // between alone: ctas - 1 of them. Whoever has ended tile t + 2 * ctas has seen the counts of the ctas - 1 tiles
+  // before it, whose CTAs had by then ended the readers of tile t: so three places for each CTA suffice.
+  TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t ctas) { return t % (kTilesPerCta * ctas); }
+  TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
+};
+
+// What the kernel gets: nothing is computed there that a host can compute once.
+struct LayoutLaunch {
+  LayoutArgs args;
+  TileShape tile;
+  SharedCounts shared;
+  uint32_t tiles;
+
+  explicit LayoutLaunch(const LayoutArgs& a)
+      : args(a),
+        tile(TileShape::of(a.geometry, a.shape.top_k, a.experts.experts)),
+        shared(a.geometry, a.experts.experts, a.scratch.at),
+        tiles(uint32_t(ceil_div(a.routing.tokens, tile.tokens))) {}
+};
+
+}  // namespace transload

@@ -1,0 +1,317 @@
+// PLAN: what learn_handle() (runtime/call/dispatch_call.h) does after notify, by any number of whole warps of one CTA.
+//
+//   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
+//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
+//            if it waits, the same and then the ticket, and that more rows came than a call allows that fails for it
+//
+// A read from far is dear, and so is code that was not run of late. Each warp reads all it needs at once and waits for
+// no other, and all of them go through the code once before there are counts.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/math.h"
+#include "executor/cuda/ptx.cuh"
+#include "kernels/tables/table_kernels.h"
+#include "kernels/cta_wait.cuh"
+
+namespace transload {
+
+// What is known only when the kernel runs.
+struct PlanMoment {
+  Word use;              // of the notify whose counts lie in the mailboxes
+  Word epoch;            // of the call
+  uint32_t warp, warps;  // which one this is of those that plan
+};
+
+// So many of the warps that plan, the first ones, tell the host; the others write spans. One alone does both.
+TRANSLOAD_HD constexpr uint32_t tellers_of(uint32_t warps) { return warps < 2 ? 1 : warps / 2; }
+
+// Whole warps of a CTA meet, with all that they wrote. Barrier 0 is that of __syncthreads().
+__device__ inline void meet(uint32_t barrier, uint32_t warps) { __barrier_sync_count(barrier, warps * 32); }
+
+// The sum over the lanes up to mine.
+__device__ inline uint32_t sum_to_lane(uint32_t value) {
+  const uint32_t lane = threadIdx.x % 32;
+#pragma unroll
+  for (uint32_t step = 1; step < 32; step *= 2) {
+    const uint32_t other = __shfl_up_sync(~0u, value, step);
+    if (lane >= step) value += other;
+  }
+  return value;
+}
+
+// The sum over all lanes, of values below 2^51.
+__device__ inline uint64_t sum_of_warp(uint64_t value) {
+  const uint32_t low = __reduce_add_sync(~0u, uint32_t(value) & 0xffffff);
+  return low + (uint64_t(__reduce_add_sync(~0u, uint32_t(value >> 24))) << 24);
+}
+
+class PlanWarp {
+ public:
+  // Reads what no counts change.
+  TRANSLOAD_ROLE PlanWarp(const PlanArgs& args, const PlanMoment& moment)
+      : a_(args),
+        b_(*args.board),
+        moment_(moment),
+        lane_(threadIdx.x % 32),
+        tellers_(tellers_of(moment.warps)),
+        mine_(b_.mine()),
+        experts_(args.experts.experts_of(b_.map.me)) {
+    if (moment.warp == 0) report_ = begin_report();
+  }
+
+  // If not `real`: a walk through the code, over a few counts of my own, that leaves nothing behind. may_tell() is for
+  // the tellers, once they have written what the host may read.
+  template <class MayTell>
+  TRANSLOAD_ROLE void walk(bool real, MayTell may_tell) {
+    const Records ranks = ranks_of(real), slots = slots_of(real);
+    if (moment_.warp < tellers_) {
+      const Word rows = moment_.warp == 0 ? learn_rows(ranks, real) : 0;
+      count_experts(ranks, real);
+      if (real && may_tell() && moment_.warp == 0) tell(rows);
+    }
+    if (moment_.warps == 1 || moment_.warp >= tellers_) write_spans(ranks, slots, real);
+  }
+
+ private:
+  static constexpr uint32_t kReportWords = sizeof(DeviceReport) / sizeof(Word);
+  static constexpr uint32_t kChannelsEach = 8;                     // of a lane
+  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // of a warp
+  static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads of a lane
+
+  // Records of counts, of ranks or of source slots. They begin alike: how many tokens the source has, how many of them
+  // come, and these by channel.
+  struct Records {
+    const char* at;
+    uint64_t step;
+    uint32_t count;
+    const Counterpart* sources;  // [count] null: all of them are there
+    uint64_t* begin;             // [count + 1]
+    uint32_t* tokens;            // [count]
+    uint64_t* spans;             // [count][channels + 1]
+
+    TRANSLOAD_ROLE const uint32_t* words(uint32_t i) const { return reinterpret_cast<const uint32_t*>(at + i * step); }
+    TRANSLOAD_ROLE bool there(uint32_t i) const {
+      return sources == nullptr || ptx::load32(&sources[i].rank) != kNobody;
+    }
+    // How many tokens come. Both reads are under way before the first is looked at, as in read().
+    TRANSLOAD_ROLE uint32_t size(uint32_t i) const {
+      const uint32_t size = ptx::load32(words(i) + 1);
+      return there(i) ? size : 0;
+    }
+  };
+
+  // Some channels of a record.
+  struct Part {
+    uint32_t record, channel;  // the first
+    bool there;
+    uint32_t tokens, size;           // of the record
+    uint32_t counts[kChannelsEach];  // by channel, my lane's
+  };
+
+  TRANSLOAD_ROLE uint32_t parity() const { return uint32_t(moment_.use % 2); }
+  TRANSLOAD_ROLE static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+  // If not real, my counts to the first node stand for all records.
+  TRANSLOAD_ROLE Records ranks_of(bool real) const {
+    const Block& boxes = b_.up.counts;
+    return {real ? mine_ + boxes.at(parity(), 0) : a_.counts_to_nodes,
+            real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
+            real ? b_.map.ranks : least(b_.map.ranks, 2),
+            nullptr,
+            a_.handle.row_base,
+            a_.handle.source_tokens,
+            a_.handle.arriving};
+  }
+  TRANSLOAD_ROLE Records slots_of(bool real) const {
+    const Block& boxes = b_.net.counts;
+    return {real ? b_.network + boxes.at(parity(), 0) : a_.counts_to_nodes,
+            real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
+            real ? b_.map.sources() : least(b_.map.sources(), 2),
+            b_.sources,
+            a_.handle.log_begin,
+            a_.handle.slot_tokens,
+            a_.handle.forward};
+  }
+
+  // A word of the report for each of the first lanes; the rows are not known yet.
+  TRANSLOAD_ROLE Word begin_report() const {
+    uint64_t crossing = 0;
+#pragma unroll 1
+    for (uint32_t node = lane_; node < b_.map.nodes; node += 32)
+      crossing += reinterpret_cast<const uint32_t*>(a_.counts_to_nodes + node * b_.geometry.node_counts_bytes())[1];
+    crossing = sum_of_warp(crossing);
+    if (lane_ == offsetof(DeviceReport, seal) / sizeof(Word)) return a_.seal;
+    if (lane_ == offsetof(DeviceReport, call) / sizeof(Word)) return moment_.epoch;
+    if (lane_ == offsetof(DeviceReport, scale_out_rows) / sizeof(Word)) return crossing;
+    return lane_ < kReportWords ? reinterpret_cast<const Word*>(a_.handle.report)[lane_] : 0;
+  }
+
+  TRANSLOAD_ROLE Word learn_rows(const Records& ranks, bool real) {
+    const Word rows = sum_before(ranks, ranks.count);
+    if (lane_ == offsetof(DeviceReport, rows_needed) / sizeof(Word)) report_ = rows;
+    if (real && a_.ticket != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
+    return rows;
+  }
+
+  // The host first; what kernels read has until this one ends.
+  TRANSLOAD_ROLE void tell(Word rows) {
+    if (lane_ == 0) {
+      if (a_.fails && rows > a_.rows_max) {
+        a_.host->needed = rows;
+        a_.host->given = a_.rows_max;
+        publish_to_host(&a_.host->too_many, a_.state->too_many += 1);
+      }
+      if (a_.ticket != 0) publish_to_host(&a_.host->ticket, a_.ticket);
+      *a_.handle.born = moment_.epoch;
+    }
+    if (lane_ < kReportWords) reinterpret_cast<Word*>(a_.handle.report)[lane_] = report_;
+  }
+
+  TRANSLOAD_ROLE uint64_t sum_before(const Records& of, uint32_t end) const {
+    uint64_t sum = 0;
+#pragma unroll 1
+    for (uint32_t first = 0; first < end; first += 32 * kSizesAtOnce) {
+      uint32_t sizes[kSizesAtOnce];
+#pragma unroll
+      for (uint32_t k = 0; k < kSizesAtOnce; ++k) sizes[k] = of.size(least(first + 32 * k + lane_, end - 1));
+#pragma unroll
+      for (uint32_t k = 0; k < kSizesAtOnce; ++k) sum += first + 32 * k + lane_ < end ? sizes[k] : 0;
+    }
+    return sum_of_warp(sum);
+  }
+
+  // Lanes are experts, and where these are few, other lanes take other ranks' counts of them.
+  TRANSLOAD_ROLE void count_experts(const Records& ranks, bool real) {
+    const uint32_t experts = real ? experts_ : least(experts_, 32);
+    if (experts == 0) return;
+    const uint32_t log = 32 - uint32_t(__clz(int(least(experts, 32) - 1))), across = 32 >> log;
+    const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
+    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first has the report to write
+#pragma unroll 1
+    for (uint32_t e = turn * 32 + place; e - place < experts; e += tellers_ * 32) {
+      uint64_t rows = 0;
+#pragma unroll 1
+      for (uint32_t first = row; first - row < ranks.count; first += across * kExpertsAtOnce) {
+        uint32_t read[kExpertsAtOnce];
+#pragma unroll
+        for (uint32_t k = 0; k < kExpertsAtOnce; ++k) {
+          const uint32_t s = first + across * k;
+          read[k] =
+              s < ranks.count && e < experts ? CountsRecord{ranks.words(s)}.by_expert(b_.geometry.channels)[e] : 0;
+        }
+#pragma unroll
+        for (uint32_t k = 0; k < kExpertsAtOnce; ++k) rows += read[k];
+      }
+#pragma unroll 1
+      for (uint32_t step = 1u << log; step < 32; step *= 2) rows += __shfl_xor_sync(~0u, rows, step);
+      if (real && row == 0 && e < experts) write_expert(e, aligned(rows));
+    }
+  }
+  TRANSLOAD_ROLE void write_expert(uint32_t e, uint64_t rows) const {
+    a_.handle.expert_counts[e] = int64_t(rows);
+    if (a_.host_expert_counts) a_.host_expert_counts[e] = int64_t(rows);
+  }
+  TRANSLOAD_ROLE uint64_t aligned(uint64_t rows) const {
+    const uint64_t unit = a_.alignment;
+    return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);  // a division is long
+  }
+
+  // Neighbouring records go to one warp, which then adds up what comes before them once.
+  TRANSLOAD_ROLE void write_spans(const Records& ranks, const Records& slots, bool real) {
+    const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
+    const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
+    const uint32_t first = least((moment_.warp - others) * each, all), end = least(first + each, all);
+#pragma unroll 1
+    for (uint32_t kind = 0; kind < 2; ++kind) {
+      const Records of = kind == 0 ? ranks : slots;
+      const uint32_t before = kind == 0 ? 0 : ranks.count;
+      const uint32_t from = first < before ? 0 : first - before, to = end < before ? 0 : least(end - before, of.count);
+      if (from < to) write_spans_of(of, from, to, real);
+    }
+  }
+
+  // The next part is on its way while one is written.
+  TRANSLOAD_ROLE void write_spans_of(const Records& of, uint32_t from, uint32_t to, bool real) {
+    Part part = read(of, from, 0);
+    uint64_t begin = sum_before(of, from), at = 0;
+#pragma unroll 1
+    for (;;) {
+      const bool last = part.channel + kChannelsAtOnce >= a_.channels;
+      const uint32_t record = part.record + last;
+      const Part next = record < to ? read(of, record, last ? 0 : part.channel + kChannelsAtOnce) : part;
+      if (part.channel == 0) {
+        at = part.there ? begin : 0;
+        if (real && lane_ == 0) write_head(of, part, begin);
+      }
+      at = write(of, part, at, real);
+      if (last) begin += part.size;
+      if (record == to) return;
+      part = next;
+    }
+  }
+
+  TRANSLOAD_ROLE Part read(const Records& of, uint32_t record, uint32_t channel) const {
+    const uint32_t* const words = of.words(record);
+    const uint64_t head = ptx::load64(words);
+    Part part{record, channel, of.there(record), uint32_t(head), uint32_t(head >> 32), {}};
+#pragma unroll
+    for (uint32_t k = 0; k < kChannelsEach; k += 2) {
+      const uint32_t c = channel + kChannelsEach * lane_ + k;  // even, and records are whole units of 16 bytes
+      const uint2 pair = c < a_.channels ? *reinterpret_cast<const uint2*>(words + 2 + c) : uint2{};
+      part.counts[k] = pair.x;
+      part.counts[k + 1] = c + 1 < a_.channels ? pair.y : 0;
+    }
+    if (part.there) return part;
+    return {record, channel, false, 0, 0, {}};
+  }
+
+  TRANSLOAD_ROLE void write_head(const Records& of, const Part& part, uint64_t begin) const {
+    of.begin[part.record] = begin;
+    if (part.record + 1 == of.count) of.begin[of.count] = begin + part.size;
+    of.tokens[part.record] = part.tokens;
+    of.spans[uint64_t(part.record) * (a_.channels + 1)] = part.there ? begin : 0;
+  }
+
+  // Where the channel behind the part begins.
+  TRANSLOAD_ROLE uint64_t write(const Records& of, const Part& part, uint64_t at, bool real) const {
+    uint32_t mine = 0;
+#pragma unroll
+    for (uint32_t k = 0; k < kChannelsEach; ++k) mine += part.counts[k];
+    const uint32_t upto = sum_to_lane(mine);
+    const uint32_t c = part.channel + kChannelsEach * lane_;
+    uint64_t* const spans = of.spans + uint64_t(part.record) * (a_.channels + 1) + 1 + c;
+    uint64_t place = at + upto - mine;
+#pragma unroll
+    for (uint32_t k = 0; k < kChannelsEach; ++k) {
+      place += part.counts[k];
+      if (real && c + k < a_.channels) spans[k] = place;
+    }
+    return at + __shfl_sync(~0u, upto, 31);
+  }
+
+  const PlanArgs& a_;
+  const Board& b_;
+  const PlanMoment moment_;
+  const uint32_t lane_, tellers_;
+  const char* const mine_;
+  const uint32_t experts_;
+  Word report_ = 0;  // of the first warp: the report's word of my lane
+};
+
+// By all warps that plan. Once all the others are known to have come: counts_here(), by all of them, says whether the
+// counts may be read; may_tell(), by the tellers, whether the handle may be born.
+template <class CountsHere, class MayTell>
+TRANSLOAD_ROLE void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
+                               MayTell may_tell) {
+  PlanWarp plan(args, moment);
+#pragma unroll 1
+  for (bool real = false;; real = true) {
+    if (real && !counts_here()) return;
+    plan.walk(real, may_tell);
+    if (real) return;
+  }
+}
+
+}  // namespace transload

@@ -1,0 +1,52 @@
+// KEPT: what rows_max leaves to do behind a dispatch. As count_kept_rows() (runtime/call/dispatch_call.h).
+//
+//   reads    the report, the choices that came with the rows
+//   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, behind the rows that came
+#pragma once
+#include <cstdint>
+
+#include "base/math.h"
+#include "kernels/tables/table_kernels.h"
+#include "kernels/cta_wait.cuh"
+
+namespace transload {
+
+constexpr uint32_t kKeptExperts = 4096;  // that are counted at a time
+
+// By one CTA. `counts`: room for kKeptExperts in near memory.
+__device__ inline void count_kept(const KeptArgs& a, uint32_t* counts) {
+  const uint64_t choices = a.rows_max * a.top_k;
+  for (uint32_t first = 0; first < a.experts; first += kKeptExperts) {
+    const uint32_t count = a.experts - first < kKeptExperts ? a.experts - first : kKeptExperts;
+    for (uint32_t e = threadIdx.x; e < count; e += blockDim.x) counts[e] = 0;
+    __syncthreads();
+    for (uint64_t i = threadIdx.x; i < choices; i += blockDim.x) {
+      const uint32_t e = uint32_t(a.topk_idx[i]) - first;  // no expert: beyond all
+      if (e < count) atomicAdd(counts + e, 1u);
+    }
+    __syncthreads();
+    for (uint32_t e = threadIdx.x; e < count; e += blockDim.x)
+      a.expert_counts[first + e] = int64_t(round_up(uint64_t(counts[e]), a.alignment));
+    __syncthreads();
+  }
+}
+
+// By all CTAs of a kernel: outputs lie where those of an earlier call did.
+__device__ inline void clear_behind(const KeptArgs& a, uint64_t rows) {
+  const uint64_t begin = rows * a.top_k, end = a.rows_max * a.top_k, step = uint64_t(gridDim.x) * blockDim.x;
+  for (uint64_t i = begin + uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < end; i += step) {
+    a.topk_idx[i] = -1;
+    a.topk_weights[i] = 0;
+  }
+}
+
+__device__ inline void finish_rows(const KeptArgs& a, uint32_t* counts) {
+  if (given_up(a.call)) return;
+  const uint64_t rows = a.report->rows_needed;
+  if (rows < a.rows_max)
+    clear_behind(a, rows);
+  else if (rows > a.rows_max && blockIdx.x == 0)
+    count_kept(a, counts);
+}
+
+}  // namespace transload

@@ -1,0 +1,113 @@
+// The kernels of layout and plan as a host calls them. Every launch_* returns a cudaError_t, 0 for success, and waits
+// for nothing.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "channel/board.h"
+#include "kernels/device_call.h"
+#include "layout/placement.h"
+#include "layout/plan.h"
+#include "layout/rank_map.h"
+#include "layout/regions.h"
+#include "layout/token.h"
+
+struct CUstream_st;
+
+namespace transload {
+
+constexpr uint32_t kLayoutCtasMax = 16;
+constexpr uint32_t kLayoutThreads = 512;
+
+// Scales as the caller keeps them: 4-byte scalars, strides in scalars. Without `at` there is nothing to stage.
+struct ScaleSource {
+  const uint32_t* at;
+  int64_t token_stride, scale_stride;
+};
+
+// Words and counts that the CTAs of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it is
+// made. Aligned to 128 bytes.
+struct LayoutScratch {
+  char* at;
+};
+uint64_t layout_scratch_bytes(const Geometry& geometry, uint32_t experts);
+
+// What the layout of a first dispatch reads and writes. All pointers, those of the tables included, are the device's.
+struct LayoutArgs {
+  DeviceCall call;  // ctas: at most kLayoutCtasMax, which must run at once
+  RankMap map;
+  Placement experts;
+  Geometry geometry;
+  TokenShape shape;
+  Routing routing;
+  ScaleSource scales;
+  uint32_t channels;
+  LayoutScratch scratch;
+  char* staged_scales;    // [tokens][scale_room]
+  char* tails;            // [tokens][tail_bytes]
+  Route* routes;          // [tokens][top_k]
+  char* counts_to_peers;  // [peers][counts_bytes]
+  char* counts_to_nodes;  // [nodes][node_counts_bytes]
+  DeviceReport* report;   // bad_* of it
+};
+// The notify that follows in the stream ends the use: it adds 1 to DeviceState::notify_uses.
+int launch_layout(const LayoutArgs& args, CUstream_st* stream);
+// Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
+uint64_t layout_near_bytes(const LayoutArgs& args);
+
+// What a cached dispatch may need of its own: staged scales, and tails, which are headers without entries.
+struct TailArgs {
+  DeviceCall call;
+  TokenShape shape;
+  uint32_t me;
+  uint64_t tokens;
+  ScaleSource scales;
+  char* staged_scales;  // [tokens][scale_room]
+  char* tails;          // [tokens][tail_bytes]; null: they are there already
+};
+int launch_tails(const TailArgs& args, CUstream_st* stream);
+
+// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/tables/plan.cuh).
+struct PlanArgs {
+  const Board* board;
+  Placement experts;
+  uint32_t channels, alignment;
+  DeviceHandle handle;          // all but routes, logs, row_token, and what the layout has written of the report
+  const char* counts_to_nodes;  // as the layout wrote them
+  DeviceState* state;
+  HostWords* host;
+  int64_t* host_expert_counts;  // [experts of mine] in pinned memory; null unless the host waits
+  Word ticket;                  // what the host waits for; 0: for nothing
+  Word seal;                    // of the report
+  Word rows_max;                // rows from this one on are dropped
+  bool fails;                   // and then the host is told
+};
+
+// With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
+// are of all that came. If fewer came: what lies behind them is no expert's.
+struct KeptArgs {
+  DeviceCall call;  // ctas: any number
+  const DeviceReport* report;
+  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1
+  float* topk_weights;  // [rows_max][top_k]
+  Word rows_max;
+  uint32_t top_k, experts, alignment;
+  int64_t* expert_counts;  // [experts]
+};
+int launch_kept(const KeptArgs& args, CUstream_st* stream);
+
+// Spans of a handle for other channels than those that it was born with.
+struct SpanArgs {
+  DeviceHandle handle;
+  uint32_t ranks, sources, channels, ctas;
+  uint64_t* forward;   // [source slots][channels + 1]
+  uint64_t* arriving;  // [ranks][channels + 1]
+  Word rows_max;       // of the handle: rows from this one on were dropped
+};
+int launch_spans(const SpanArgs& args, CUstream_st* stream);
+
+// Loads all kernels of this file on the current device, and lets a layout take the near memory it may need: once, when
+// a group is made.
+int load_layout_kernels();
+
+}  // namespace transload

@@ -1,0 +1,51 @@
+// Scales and tails, written side by side for tokens that are about to be sent.
+#pragma once
+#include <cstdint>
+
+#include "kernels/tables/table_kernels.h"
+#include "kernels/cta_wait.cuh"
+
+namespace transload {
+
+// A run of my tokens.
+struct TokenRange {
+  uint64_t first;
+  uint32_t count;
+};
+
+__device__ inline Header* header_of(char* tails, const TokenShape& shape, uint64_t token) {
+  return reinterpret_cast<Header*>(tails + token * shape.tail_bytes());
+}
+
+// A unit of a token in one store.
+template <class Unit>
+__device__ inline void store(Unit* to, const Unit& unit) {
+  static_assert(sizeof(Unit) == kTokenUnit);
+  *reinterpret_cast<uint4*>(to) = __builtin_bit_cast(uint4, unit);
+}
+
+// By all threads of a CTA.
+__device__ inline void stage_scales(const ScaleSource& from, const TokenShape& shape, char* to, TokenRange range) {
+  if (from.at == nullptr) return;
+  for (uint32_t i = threadIdx.x; i < range.count * shape.scales; i += blockDim.x) {
+    const uint64_t token = range.first + i / shape.scales;
+    const uint32_t scale = i % shape.scales;
+    reinterpret_cast<uint32_t*>(to + token * shape.scale_room())[scale] =
+        from.at[int64_t(token) * from.token_stride + int64_t(scale) * from.scale_stride];
+  }
+}
+
+// By all CTAs of a kernel.
+__device__ inline void write_tails(const TailArgs& a) {
+  constexpr uint32_t kTokens = 64;  // at a time
+  if (given_up(a.call)) return;
+  for (uint64_t first = uint64_t(blockIdx.x) * kTokens; first < a.tokens; first += uint64_t(gridDim.x) * kTokens) {
+    const TokenRange range{first, uint32_t(a.tokens - first < kTokens ? a.tokens - first : kTokens)};
+    stage_scales(a.scales, a.shape, a.staged_scales, range);
+    if (a.tails == nullptr) continue;
+    for (uint32_t i = threadIdx.x; i < range.count; i += blockDim.x)
+      store(header_of(a.tails, a.shape, first + i), {a.me, uint32_t(first + i), 0, a.shape.top_k});
+  }
+}
+
+}  // namespace transload

@@ -1,0 +1,41 @@
+// Files that a user names: regular ones alone. A pipe blocks whoever opens it, a device may never end.
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "os/descriptor.h"
+
+namespace transload {
+
+// What it is instead, with the bound, as in "a pipe, must be a regular file"; "" if it is one.
+inline std::string if_not_regular(mode_t mode) {
+  if (S_ISREG(mode)) return {};
+  const char* const what = S_ISDIR(mode) ? "folder" : S_ISFIFO(mode) ? "pipe" : S_ISSOCK(mode) ? "socket" : "device";
+  return std::string("a ") + what + ", must be a regular file";
+}
+
+// The same of what is there; "" too if nothing is.
+inline std::string if_not_regular(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 ? if_not_regular(status.st_mode) : std::string();
+}
+
+// `flags` as of open(2). Empty: `why` says why not.
+inline Descriptor open_regular(const std::string& path, int flags, std::string& why) {
+  why = if_not_regular(path);
+  if (!why.empty()) return {};
+  Descriptor file(::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666));
+  struct stat status;
+  if (!file || ::fstat(file.get(), &status) != 0) {
+    why = std::strerror(errno);
+    return {};
+  }
+  why = if_not_regular(status.st_mode);  // it may be another one by now
+  return why.empty() ? std::move(file) : Descriptor();
+}
+
+}  // namespace transload

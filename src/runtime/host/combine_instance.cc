@@ -1,0 +1,10 @@
+// Combine on the host: the call's code over the warps of the CPU.
+#include "runtime/call/combine_call.h"
+
+#include "executor/fiber/scheduler.h"
+
+namespace transload {
+
+template CombineOutputs GroupCore<HostWarp>::combine(const CombineInputs& in);
+
+}  // namespace transload

@@ -1,0 +1,10 @@
+// Dispatch on the host: the call's code over the warps of the CPU.
+#include "runtime/call/dispatch_call.h"
+
+#include "executor/fiber/scheduler.h"
+
+namespace transload {
+
+template DispatchOutputs GroupCore<HostWarp>::dispatch(const DispatchInputs& in);
+
+}  // namespace transload

@@ -1,0 +1,281 @@
+// What a Group is apart from its processes, files and clocks: arithmetic, memory layout and the state of its calls. Its
+// Crew runs the warps and judges; W is what they are.
+#pragma once
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/canary.h"
+#include "layout/plan.h"
+#include "protocol/call.h"
+#include "base/situations.h"
+#include "protocol/tables.h"
+#include "runtime/check_inputs.h"
+#include "runtime/host/crew.h"
+#include "runtime/rank_state.h"
+#include "runtime/handle.h"
+
+namespace transload {
+
+constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
+
+// Positions of the rings of one kind, kept from call to call.
+struct RingPositions {
+  std::vector<Word> sent, taken, drained;
+  RingPositions() = default;
+  RingPositions(uint64_t producers, uint64_t consumers) : sent(producers), taken(consumers), drained(producers) {}
+  Positions view() { return {sent.data(), taken.data(), drained.data()}; }
+};
+
+// Where the memory of a group lies, as one rank reaches it.
+struct Place {
+  char* network = nullptr;  // my network region, network_bytes() long
+  struct Peer {
+    char* base;      // of its scale-up region
+    uint64_t bytes;  // from there to the end of its slabs
+  };
+  std::vector<Peer> scale_up;  // [peers] mine included
+  std::vector<char*> mapped;   // [ranks] network regions that I may store to directly, else null; empty: none
+  std::shared_ptr<Arena> arena;
+};
+
+// What I grant my peers: `direct`, and where.
+struct GrantOffer {
+  bool direct;
+  const char* rows;  // in my slabs, if direct
+  const char* scales;
+  const char* tails;
+  Word rows_max;  // of mine: there is room for so many, and those from this one on are dropped
+};
+
+template <class W>
+struct GroupCore : GroupPlan {
+  using Plants = typename W::Plants;
+  using Task = typename Crew<W>::Task;
+
+  // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after reserve() and place().
+  GroupCore(const GroupOptions& given, Crew<W>& crew);
+  // Buffers of calls. Throws Error{kOutOfMemory}.
+  void reserve();
+  // Where the memory turned out to be.
+  void place(Place given);
+  // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
+  // lazily.
+  void try_paths();
+
+  // What a crew provides for.
+  int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
+  uint64_t near_bytes() const { return most_tables_bytes(map) + W::kNearSpare; }  // for the tables of one warp
+
+  // Calls. Both throw the fault that ended the group, if any.
+  DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
+  CombineOutputs combine(const CombineInputs& in);     // combine_call.h
+  // The group is lost: every later call throws this too.
+  [[noreturn]] void poison(const Fault& reported);
+
+  // Steps of a call.
+  // body(), out of which nothing may come once the call has begun but its result, the group's fault, or an Error that
+  // leaves the group good because all ranks have what is theirs. Anything else that this rank suffers is a fault.
+  template <class Body>
+  auto carried_out(const char* operation, Body body);
+  // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
+  void begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms);
+  // Row bases are those of `row_base` ([ranks + 1]).
+  void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);
+  // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
+  void run(const std::vector<Task>& tasks, const char* operation, bool last);
+  void set_phase(Phase at, uint64_t rows_total);
+  uint32_t warps_of(uint32_t channels) const { return std::min(channels, kWarpsOfRoleMax); }
+  // Cards that one call shows, as Progress counts them.
+  uint64_t cards_shown() const;
+  Word* arrivals_word();
+
+  Crew<W>& crew;
+  std::vector<char*> peer_base, mapped_base;
+  std::vector<uint64_t> peer_bytes;
+  Word always = ~Word(0);
+  RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+
+  // Buffers of calls, as long as the group allows.
+  std::unique_ptr<char[]> scales, tails;  // no page of them is touched before a token needs it
+  std::vector<char> grants, counts_to_peers, counts_to_nodes;
+  Word arrivals = 0;
+  Word tickets[8] = {};
+  Card card{};
+
+  uint64_t epoch = 0, notify_uses = 0;
+  Phase phase = Phase::kIdle;
+};
+
+template <class W>
+GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group)
+    : GroupPlan(given, planted<Plants>(Canary::kWrongRail)), crew(crew_of_group) {}
+
+template <class W>
+void GroupCore<W>::place(Place given) {
+  arena = std::move(given.arena);
+  for (const Place::Peer& peer : given.scale_up) {
+    peer_base.push_back(peer.base);
+    peer_bytes.push_back(peer.bytes);
+  }
+  mapped_base = std::move(given.mapped);
+  mapped_base.resize(map.ranks);
+  board.map = map;
+  board.geometry = geometry;
+  board.network = given.network;
+  board.peer = peer_base.data();
+  board.peer_bytes = peer_bytes.data();
+  board.mapped = mapped_base.data();
+  board.rails = rails.data();
+  board.sources = sources.data();
+  board.always = &always;
+}
+
+template <class W>
+void GroupCore<W>::reserve() try {
+  const uint64_t c = geometry.channels, members = uint64_t(map.peers) * map.sources();
+  dispatch_up = {c * map.peers * kDispatchLanes, c * map.peers * kDispatchLanes};
+  dispatch_rail = {c * map.nodes, c * map.sources()};
+  combine_up = {c * members, c * members};
+  combine_rail = {c * map.sources(), c * map.nodes};
+  scales = std::make_unique_for_overwrite<char[]>(scales_bytes());
+  tails = std::make_unique_for_overwrite<char[]>(tails_bytes());
+  grants.resize(map.peers * grant_bytes());
+  counts_to_peers.resize(map.peers * geometry.counts_bytes());
+  counts_to_nodes.resize(map.nodes * geometry.node_counts_bytes());
+} catch (const std::bad_alloc&) {
+  throw Error(Code::kOutOfMemory, "tokens_max and channels: " + std::to_string(private_bytes()) +
+                                      " bytes of private memory for calls were not to be had");
+}
+
+template <class W>
+template <class Body>
+auto GroupCore<W>::carried_out(const char* operation, Body body) {
+  const uint64_t before = epoch;
+  std::string reason;
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (fault || phase == Phase::kIdle) throw;
+    reason = error.what();
+  } catch (const std::bad_alloc&) {
+    if (epoch == before) throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
+    reason = "out of memory";
+  } catch (const std::exception& error) {
+    if (epoch == before) throw;
+    reason = error.what();
+  }
+  crew.give_up(operation, reason);
+  __builtin_unreachable();  // g++ 12 forgets that a virtual function of a template does not return
+}
+
+template <class W>
+uint64_t GroupCore<W>::cards_shown() const {
+  uint64_t sum = map.peers;
+  bool stages = false;  // once for all that are not mapped
+  for (const auto* list : {&rails, &sources})
+    for (const Counterpart& c : *list) {
+      if (c.rank == kNobody) continue;
+      sum += !board.staged(c.rank);
+      stages = stages || board.staged(c.rank);
+    }
+  return sum + stages;
+}
+
+template <class W>
+void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms) {
+  crew.set_deadline(deadline_ms == 0 ? options.deadline_ms : deadline_ms);
+  card.epoch = ++epoch;
+  call.board = &board;
+  call.card = card;
+  call.card_bytes = &card;
+  call.grants = grants.data();
+  call.grant_bytes = grant_bytes();
+  call.arrivals = arrivals_word();
+  call.tickets = tickets;
+  set_phase(at, rows_total);
+}
+
+template <class W>
+Word* GroupCore<W>::arrivals_word() {
+  if constexpr (Plants::kLive) {
+    if (planted<Plants>(Canary::kSharedWord)) return shared_by_groups(map.me);
+  }
+  return &arrivals;
+}
+
+template <class W>
+void GroupCore<W>::set_phase(Phase at, uint64_t rows_total) {
+  *arrivals_word() = 0;
+  std::fill(std::begin(tickets), std::end(tickets), 0);
+  phase = at;
+  crew.note(epoch, at, rows_total);
+}
+
+template <class W>
+void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
+  auto offset = [&](const char* at) { return offer.direct && at ? Word(at - board.mine()) : 0; };
+  for (uint32_t p = 0; p < map.peers; ++p) {
+    auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
+    *grant = {call.epoch(),         call.card.digest(),  offer.direct,  offset(offer.rows),
+              offset(offer.scales), offset(offer.tails), offer.rows_max};
+    const RankMap theirs = map.as_peer(p);
+    for (uint32_t s = 0; s < map.sources(); ++s) {
+      const uint32_t source = theirs.source_rank(s);
+      grant->row_base()[s] = source == kNobody ? 0 : row_base[source];
+    }
+  }
+}
+
+template <class W>
+void GroupCore<W>::run(const std::vector<Task>& tasks, const char* operation, bool last) {
+  if (!crew.run(tasks)) crew.fail(operation);
+  if (!last) return;
+  if (!crew.finish_network()) crew.fail(operation);
+  set_phase(Phase::kIdle, 0);
+}
+
+template <class W>
+void GroupCore<W>::poison(const Fault& reported) {
+  if (phase == Phase::kNotify) reached<Plants>(Situation::kAbortInNotify);
+  if (phase == Phase::kDispatch) reached<Plants>(Situation::kAbortInDispatch);
+  if (phase == Phase::kCombine) reached<Plants>(Situation::kAbortInCombine);
+  fault = reported;
+  arena->close();
+  throw Error(reported);
+}
+
+template <class W>
+void GroupCore<W>::try_paths() {
+  if (map.nodes == 1) return;
+  const std::vector<Task> tasks{[&](W& w) {
+    w.enter(Role::kNotify, -1);
+    auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
+      w.publish(present(w, others, count), [&](Lane m) {
+        return Mark<RailWord>{board.rail_word(others[m].rank, word(others[m])), 1};
+      });
+    };
+    greet(board.rails, map.nodes, [&](const Counterpart& c) { return board.net.hello.at(map.nodes + c.index); });
+    greet(board.sources, map.sources(), [&](const Counterpart& c) { return board.net.hello.at(c.index); });
+    auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
+      auto seen = w.template table<Word>(int(count), [](Lane) { return Word(0); });
+      w.wait_all(
+          present(w, others, count),
+          [&](Lane m) {
+            return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank,
+                        Waiting::kPath};
+          },
+          seen);
+    };
+    listen(board.rails, map.nodes, 0);
+    listen(board.sources, map.sources(), map.nodes);
+    w.settle();
+  }};
+  run(tasks, "create", true);
+}
+
+}  // namespace transload

@@ -1,0 +1,100 @@
+// A group's calls on the host: who runs them, how they fail, and how a group is left.
+#include <chrono>
+#include <thread>
+
+#include "os/clock.h"
+#include "control/fault.h"
+#include "runtime/host/host_group.h"
+#include "transport/scaleup/neighbours.h"
+
+namespace transload {
+
+void HostGroup::refuse_if_faulted() {
+  core.refuse_if_poisoned();
+  if (control->abort_word().load(std::memory_order_acquire) != 0) fail("idle");
+  call_since = now_ns();
+}
+
+bool HostGroup::run(const std::vector<Task>& tasks) {
+  suspected = false;
+  scheduler->run(tasks);
+  // A wait that was suspected may have ended just when it was judged: then this call has not succeeded.
+  return !host_memory->failed() && (!suspected || control->settled().kind == FaultKind::kNone);
+}
+
+bool HostGroup::finish_network() { return scheduler->finish_network(host_memory->options().deadline_ms); }
+
+void HostGroup::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
+  control->note(epoch, phase, false, kNobody);
+  if (!options.progress) return;
+  options.progress->rows.store(0, std::memory_order_relaxed);
+  options.progress->rows_total.store(rows_total, std::memory_order_relaxed);
+  options.progress->epoch.store(epoch, std::memory_order_relaxed);
+  options.progress->phase.store(uint32_t(phase), std::memory_order_release);
+}
+
+void HostGroup::fail(const char* operation) {
+  const Verdict verdict = control->verdict();
+  const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle || core.epoch == 0};
+  Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
+  const bool far =
+      fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks && !map.is_mate(fault.culprit_rank);
+  if (far && scale_out) fault.detail += "; the link to it is " + scale_out->name();
+  LostPeer peer;
+  while (scale_out && scale_out->lost(peer))
+    fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+  core.poison(fault);
+}
+
+void HostGroup::give_up(const char* operation, const std::string& reason) {
+  control->failed(reason);
+  fail(operation);
+}
+
+// Until what I put to rails has been taken, or the deadline: the network needs my hand until then.
+void HostGroup::linger() {
+  const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * 1000000;
+  auto credited = [&](const RailRings& rings, const RingPositions& positions, const std::vector<Counterpart>& others) {
+    for (uint64_t c = 0; c < core.geometry.channels; ++c)
+      for (uint64_t m = 0; m < others.size(); ++m) {
+        Word* const word = const_cast<Word*>(core.board.my_net_word(rings.credit.at(c, m)));
+        if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
+        if (std::atomic_ref<Word>(*word).load(std::memory_order_acquire) < positions.sent[c * others.size() + m])
+          return false;
+      }
+    return true;
+  };
+  while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
+    if (credited(core.board.net.dispatch, core.dispatch_rail, core.rails) &&
+        credited(core.board.net.combine, core.combine_rail, core.sources))
+      return;
+    if (!scale_out->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+HostGroup::~HostGroup() {
+  if (scheduler && scale_out && !core.fault) linger();
+  if (control) control->goodbye();
+}
+
+DispatchOutputs HostGroup::dispatch(const DispatchInputs& inputs) { return core.dispatch(inputs); }
+CombineOutputs HostGroup::combine(const CombineInputs& inputs) { return core.combine(inputs); }
+DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
+  check_handle(core, handle);
+  return handle->report;
+}
+
+MemoryReport HostGroup::memory() const {
+  const uint64_t rings = core.board.up.ring_bytes + core.board.net.ring_bytes;
+  return {rings,
+          core.board.up.bytes + core.board.net.bytes - rings,
+          options.slab_bytes,
+          core.arena->used(),
+          ring_formula(core.board.geometry),
+          core.private_bytes()};
+}
+
+std::string HostGroup::scale_up_name() const { return map.peers > 1 ? "shm" : "none"; }
+std::string HostGroup::scale_out_name() const { return scale_out ? scale_out->name() : "none"; }
+
+}  // namespace transload

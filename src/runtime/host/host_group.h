@@ -1,0 +1,64 @@
+// A group on the host: one rank's memory, links, fibers and control channel around the core of its calls.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "os/descriptor.h"
+#include "executor/fiber/host_memory.h"
+#include "executor/fiber/scheduler.h"
+#include "runtime/host/crew.h"
+#include "runtime/host/host_calls.h"
+#include "runtime/group_impl.h"
+#include "os/free_memory.h"
+
+namespace transload {
+
+class Neighbours;
+class SharedRegion;
+
+struct HostGroup final : Group::Impl, Crew<HostWarp> {
+  explicit HostGroup(const GroupOptions& given);
+  ~HostGroup() override;
+
+  // Group::Impl.
+  GroupPlan& plan() override { return core; }
+  DispatchOutputs dispatch(const DispatchInputs& inputs) override;
+  CombineOutputs combine(const CombineInputs& inputs) override;
+  DispatchReport report(const Handle& handle, const Stream& stream) override;
+  void refuse_if_faulted() override;
+  MemoryReport memory() const override;
+  std::string scale_up_name() const override;
+  std::string scale_out_name() const override;
+
+  // Crew.
+  bool run(const std::vector<Task>& tasks) override;
+  bool finish_network() override;
+  void set_deadline(uint32_t ms) override { host_memory->set_deadline(ms); }
+  void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;
+  [[noreturn]] void fail(const char* operation) override;
+  [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
+
+  GroupCore<HostWarp> core;
+  const GroupOptions& options;  // the core's
+  const RankMap& map;           // the core's
+  std::shared_ptr<SharedRegion> region;
+  Promise promise;
+  Descriptor bell_fd;
+  std::unique_ptr<Neighbours> neighbours;
+  std::unique_ptr<ScaleOut> scale_out;
+  std::unique_ptr<HostMemory> host_memory;
+  std::unique_ptr<Scheduler> scheduler;
+  uint64_t call_since = 0;  // now_ns() at the call's entry
+  bool suspected = false;   // a rank, in this run
+  OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
+
+ private:
+  bool choose_loopback();
+  void map_memory(bool loopback);
+  void link_network(bool loopback);
+  void make_executor();
+  void linger();
+};
+
+}  // namespace transload

@@ -1,0 +1,166 @@
+// Making a group on the host: who is there, where memory lies, which way the network goes, and one word over every
+// path.
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "os/clock.h"
+#include "control/fault.h"
+#include "runtime/host/host_group.h"
+#include "transport/scaleout/loopback/loopback.h"
+#include "os/host.h"
+#include "transport/scaleup/neighbours.h"
+#include "os/free_memory.h"
+#include "transport/scaleup/shm/shared_region.h"
+#ifdef TRANSLOAD_LIBFABRIC
+#include "transport/scaleout/libfabric/link.h"
+#endif
+
+namespace transload {
+
+HostGroup::HostGroup(const GroupOptions& given)
+    : core(given, *this), options(core.options), map(core.map), call_since(now_ns()) {
+  meet();
+  const bool loopback = map.nodes > 1 && choose_loopback();
+  map_memory(loopback);
+  link_network(loopback);
+  all_or_none([&] { make_executor(); });
+  core.try_paths();
+  control->gather("ready");
+}
+
+// Everyone decides alike: from what all ranks said.
+bool HostGroup::choose_loopback() {
+  std::string why;
+#ifdef TRANSLOAD_LIBFABRIC
+  const bool here = options.scale_out != ScaleOutChoice::kLoopback && libfabric_available(why);
+#else
+  const bool here = false;
+  why = "this build has no libfabric";
+#endif
+  const std::vector<std::string> all = control->gather((here ? "y" : "n") + host_identity());
+  std::string apart;  // of a rank and rank 0
+  for (uint32_t r = 1; r < map.ranks && apart.empty(); ++r)
+    if (apart = how_apart(all[0].substr(1), all[r].substr(1)); !apart.empty())
+      apart = "ranks 0 and " + std::to_string(r) + " are " + apart;
+  const bool everywhere = std::all_of(all.begin(), all.end(), [](const std::string& s) { return s[0] == 'y'; });
+  const bool loopback =
+      options.scale_out == ScaleOutChoice::kLoopback || (options.scale_out == ScaleOutChoice::kAuto && !everywhere);
+  if (loopback && !apart.empty())
+    throw Error(Code::kInvalidArgument,
+                "scale_out: loopback, must be libfabric: " + apart + (why.empty() ? "" : " (" + why + ")"));
+  if (!loopback && !everywhere)
+    throw Error(Code::kNotSupported, "scale_out: libfabric is not there on every rank: " + why);
+  const char* asked = options.scale_out == ScaleOutChoice::kAuto ? "" : "asked for";
+  core.decide("scale-out", loopback ? "loopback" : "libfabric",
+              *asked     ? asked
+              : loopback ? "all ranks share a host; " + why
+                         : "every rank has it");
+  return loopback;
+}
+
+void HostGroup::map_memory(bool loopback) {
+  const uint64_t net_bytes = core.network_bytes(), up_bytes = core.scale_up_bytes();
+  const uint64_t bytes = net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes);
+  const uint64_t with_private = bytes + core.private_bytes();
+  const uint64_t host_bytes = sum_on_host(with_private);
+  all_or_none([&] {
+    promise = Promise({core.common_id, host_bytes, with_private});
+    region = std::make_shared<SharedRegion>(bytes);
+    core.reserve();
+    promise.lies_at(region->base(), bytes);
+    promise.lies_at(core.scales.get(), core.scales_bytes());
+    promise.lies_at(core.tails.get(), core.tails_bytes());
+    bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bell_fd)
+      throw Error(Code::kOutOfMemory,
+                  std::string("group: no bell: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
+  });
+  neighbours = share_memory(region, bell_fd.get(), loopback);
+  Place place;
+  place.network = region->base();
+  for (uint32_t p = 0; p < map.peers; ++p) {
+    const bool mine = p == map.peer;
+    place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.mate(p))) + net_bytes,
+                              (mine ? bytes : neighbours->bytes(map.mate(p))) - net_bytes});
+  }
+  place.mapped.resize(map.ranks);
+  if (loopback)
+    for (uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
+  place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
+  core.place(std::move(place));
+  core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");
+}
+
+void HostGroup::link_network(bool loopback) {
+  if (map.nodes == 1) return;
+  if (loopback) {
+    scale_out = std::make_unique<LoopbackLink>(core.mapped_base);
+    return;
+  }
+#ifdef TRANSLOAD_LIBFABRIC
+  LibfabricOptions link;
+  link.rank = map.me;
+  link.ranks = map.ranks;
+  link.provider = options.provider;
+  link.source_address = control->local_address();
+  link.region = region->base();
+  link.region_bytes = core.network_bytes();
+  link.counterparts = core.counterparts();
+  std::unique_ptr<LibfabricLink> made;
+  all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
+  if (const std::string caution = made->caution(); !caution.empty())
+    core.decide("network completions", "on delivery", caution);
+  const std::vector<std::string> addresses = control->gather(made->address());
+  all_or_none([&] { made->connect(addresses); });
+  scale_out = std::move(made);
+#endif
+}
+
+void HostGroup::make_executor() {
+  auto asleep = [&](char* network) {
+    return reinterpret_cast<std::atomic<uint32_t>*>(network + core.board.net.asleep.at(0));
+  };
+  HostMemoryOptions o;
+  o.rank = map.me;
+  o.bell = Bell{asleep(region->base()), bell_fd.get()};
+  o.bells.resize(map.ranks);
+  for (uint32_t r = 0; r < map.ranks; ++r)
+    if (char* const base = r == map.me ? nullptr : neighbours->base(r))
+      o.bells[r] = Bell{asleep(base), neighbours->bell_fd(r)};
+  o.scale_out = scale_out.get();
+  o.abort = &control->abort_word();
+  o.deadline_ms = options.create_deadline_ms;  // until the first call: each sets its own
+  o.progress = options.progress;
+  o.on_expired = [this](const WaitRecord& w) {
+    const uint64_t waited = uint64_t(host_memory->options().deadline_ms) * kMillisecondNs + w.overdue_ns;
+    const bool accused =
+        control->suspect({map.me, core.epoch, w.whom, w.seen, w.expected, 0, w.overdue_ns}, now_ns() - waited);
+    suspected |= accused;
+    return accused;
+  };
+  o.on_withdrawn = [this] { control->withdraw(); };
+  o.on_idle = [this](const WaitRecord& w) {
+    control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
+  };
+  o.on_broken = [this](const BrokenRecord& b) {
+    control->mismatch(b.rank, text_of(b, map.me), b.what == Broken::kGrant);
+  };
+  host_memory = std::make_unique<HostMemory>(o);
+  SchedulerOptions s;
+  s.fibers_max = core.warps_max();
+  s.near_bytes = core.near_bytes();
+  scheduler = std::make_unique<Scheduler>(*host_memory, s);
+  bell_on_verdict = OnVerdict(*control, [bell = o.bell] {
+    Bell::fence();
+    bell.ring();
+  });
+}
+
+std::unique_ptr<Group::Impl> make_host_group(const GroupOptions& options) {
+  return std::make_unique<HostGroup>(options);
+}
+
+}  // namespace transload

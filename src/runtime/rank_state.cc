@@ -1,0 +1,127 @@
+// See group_plan.h.
+#include "runtime/rank_state.h"
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+
+#include "channel/card.h"
+#include "layout/token.h"
+#include "runtime/check_inputs.h"
+
+namespace transload {
+
+namespace {
+
+TokenShape longest_token(const GroupOptions& o) { return {o.row_bytes_max, o.scales_max, o.top_k_max, true}; }
+
+Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
+  const RankMap map = ranks.seen_by(o.bootstrap.rank);
+  const TokenShape token = longest_token(o);
+  // A partial sum in fp32, and fp32 weights behind it.
+  const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
+  return {map.ranks,     map.nodes,  map.fold,     ranks.node_size_max(),
+          map.peers,     o.channels, o.slots,      placement.experts_of_rank_max(),
+          token.bytes(), sum_bytes,  o.peer_slots, o.device.device_type != kDLCPU};
+}
+
+// Rings that no machine has room for, so that no size behind them wraps.
+constexpr uint64_t kRegionBytesMax = uint64_t(1) << 46;
+
+uint64_t next_id() {
+  static std::atomic<uint64_t> next = [] {  // not from 1: another process has groups too
+    std::random_device dice;
+    return uint64_t(dice()) << 32 | dice();
+  }();
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
+  check_options(options);
+  if (options.create_deadline_ms == 0) options.create_deadline_ms = options.deadline_ms;
+  ranks = std::make_unique<RankTable>(options.topology.node_sizes);
+  map = ranks->seen_by(options.bootstrap.rank);
+  placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
+  experts = placement->view();
+  geometry = geometry_of(options, *ranks, *placement);
+  board.net = NetworkRegion::plan(geometry, sizeof(Card));
+  board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
+  for (const uint64_t bytes : {board.net.bytes, board.up.bytes})
+    if (bytes > kRegionBytesMax)
+      throw Error(Code::kInvalidArgument, "channels, slots and row_bytes_max: rings of " +
+                                              (bytes == kTooLarge ? "more than 2^64" : std::to_string(bytes)) +
+                                              " bytes, must be at most " + std::to_string(kRegionBytesMax));
+  find_rails(wrong_rail);
+}
+
+uint64_t GroupPlan::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
+uint64_t GroupPlan::tails_bytes() const { return options.tokens_max * longest_token(options).tail_bytes(); }
+
+uint64_t GroupPlan::private_bytes() const {
+  // Positions: sent, taken and drained of both kinds of ring, both ways.
+  const uint64_t members = map.peers * (kDispatchLanes + map.sources()) + map.nodes + map.sources();
+  return scales_bytes() + tails_bytes() + 3 * sizeof(Word) * geometry.channels * members;
+}
+
+uint64_t GroupPlan::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
+
+void GroupPlan::find_rails(bool wrong) {
+  rails.resize(map.nodes);
+  sources.resize(map.sources());
+  for (uint32_t n = 0; n < map.nodes; ++n) {
+    if (n == map.node) continue;
+    rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
+    if (wrong) rails[n].rank = map.node_begin[n] + std::min(map.peer, map.node_size(n) - 1);
+  }
+  for (uint32_t s = 0; s < map.sources(); ++s)
+    if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
+}
+
+RegionParts GroupPlan::region_parts(uint32_t rank, uint64_t slab_bytes) const {
+  Geometry theirs = geometry;
+  theirs.peers = map.node_size(map.node_of[rank]);
+  const uint64_t up_bytes = ScaleUpRegion::plan(theirs, sizeof(Card), grant_bytes()).bytes;
+  return {network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
+}
+
+std::vector<uint32_t> GroupPlan::counterparts() const {
+  std::vector<uint32_t> others;
+  for (const auto* list : {&rails, &sources})
+    for (const Counterpart& c : *list)
+      if (c.rank != kNobody) others.push_back(c.rank);
+  std::sort(others.begin(), others.end());
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  return others;
+}
+
+std::vector<uint32_t> GroupPlan::neighbours(bool rails_mapped) const {
+  std::vector<uint32_t> wanted;
+  if (rails_mapped) wanted = counterparts();
+  for (uint32_t p = 0; p < map.peers; ++p)
+    if (p != map.peer) wanted.push_back(map.mate(p));
+  std::sort(wanted.begin(), wanted.end());
+  return wanted;
+}
+
+void GroupPlan::decide(const std::string& what, const std::string& choice, const std::string& why) {
+  for (Decision& d : decisions)
+    if (d.what == what) {
+      d = {what, choice, why};
+      return;
+    }
+  decisions.push_back({what, choice, why});
+}
+
+Lease GroupPlan::lease(size_t bytes) {
+  auto block = arena->take(bytes);
+  if (!block && options.device.device_type != kDLCPU) {  // the heap is no place for what a GPU moves
+    refuse_if_poisoned();
+    throw Error(Code::kOutOfMemory, "slab_bytes: no room for a lease of " + std::to_string(bytes) +
+                                        " bytes, longest gap " + std::to_string(arena->longest_gap()));
+  }
+  return Lease(block ? block : private_block(bytes));
+}
+
+}  // namespace transload

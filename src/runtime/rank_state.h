@@ -1,0 +1,66 @@
+// What a group is made of, apart from who runs it: arithmetic and memory layout of one rank, and the choices it made.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/board.h"
+#include "layout/placement.h"
+#include "layout/rank_map.h"
+#include "layout/regions.h"
+#include "runtime/arena.h"
+#include "transload/group.h"
+#include "transport/scaleup/neighbours.h"
+
+namespace transload {
+
+constexpr uint64_t kPageBytes = 4096;
+
+struct GroupPlan {
+  // Throws Error{kInvalidArgument}. `wrong_rail`: the canary's.
+  explicit GroupPlan(const GroupOptions& given, bool wrong_rail = false);
+  GroupPlan(const GroupPlan&) = delete;
+  GroupPlan& operator=(const GroupPlan&) = delete;
+
+  // Making a group: how long regions are, and whose memory is wanted.
+  uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
+  uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
+  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice
+  std::vector<uint32_t> counterparts() const;                          // ranks at the other ends of my rails, ascending
+  std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
+
+  uint64_t grant_bytes() const;
+  // Positions of each kind of ring: [0] of its producers, [1] of its consumers.
+  uint64_t dispatch_peer_members() const { return uint64_t(map.peers) * kDispatchLanes; }
+  uint64_t combine_peer_members() const { return uint64_t(map.peers) * map.sources(); }
+  // Memory of the rank's own for its calls; scales and tails grow with tokens_max.
+  uint64_t scales_bytes() const;
+  uint64_t tails_bytes() const;
+  uint64_t private_bytes() const;
+  uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
+  void decide(const std::string& what, const std::string& choice, const std::string& why);
+  void refuse_if_poisoned() const {
+    if (fault) throw Error(*fault);
+  }
+  Lease lease(size_t bytes);
+
+  const uint64_t id;       // no other group of this process ever has it: a handle says by it whose it is
+  uint64_t common_id = 0;  // rank 0's id: cards tell by it the handles of two groups apart
+  GroupOptions options;
+  std::unique_ptr<RankTable> ranks;
+  std::unique_ptr<PlacementTable> placement;
+  RankMap map{};
+  Placement experts{};
+  Geometry geometry{};
+  Board board{};
+  std::vector<Counterpart> rails, sources;
+  std::shared_ptr<Arena> arena;
+  std::vector<Decision> decisions;
+  std::optional<Fault> fault;
+
+ private:
+  void find_rails(bool wrong);
+};
+
+}  // namespace transload

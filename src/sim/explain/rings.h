@@ -1,0 +1,60 @@
+// What an address of a world means: whose word or slot, of which ring. For the credit checker, and for people.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "channel/board.h"
+#include "channel/ring.h"
+#include "sim/model/space.h"
+
+namespace transload {
+
+// The four kinds of rings of a group.
+enum class RingKind : uint8_t { kDispatchPeer, kCombinePeer, kDispatchRail, kCombineRail, kCount };
+constexpr uint32_t slots_of(const Geometry& g, RingKind kind) {
+  const bool peers = kind == RingKind::kDispatchPeer || kind == RingKind::kCombinePeer;
+  return peers ? g.slots_between_peers() : g.slots;
+}
+enum class Part : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
+
+// A word or slot of a ring, by the member number that its owner gives it.
+struct RingPlace {
+  Part part = Part::kNone;
+  RingKind kind = RingKind::kCount;
+  uint32_t rank = 0;  // in whose memory it lies
+  uint32_t channel = 0, member = 0, slot = 0;
+};
+
+// The boards of one group, by rank: its regions follow each other in the space.
+class AddressBook {
+ public:
+  AddressBook(const Space& space, uint32_t first_region) : space_(space), first_(first_region) {}
+  void add(const Board& board) { boards_.push_back(&board); }
+
+  bool holds(uint64_t offset) const {
+    const uint32_t region = uint32_t(offset / space_.stride());
+    return region >= first_ && region - first_ < boards_.size();
+  }
+  RingPlace find(uint64_t offset) const;
+  // The consumer's view of the ring that a place belongs to.
+  RingPlace at_consumer(RingPlace place) const;
+  uint32_t producer(const RingPlace& at_consumer) const;
+  uint32_t members(uint32_t rank, RingKind kind) const;  // on the consumer's side
+  // "slot 3 of the dispatch ring from rank 4 to rank 6, channel 1"
+  std::string text(uint64_t offset) const;
+  const Board& board(uint32_t rank) const { return *boards_[rank]; }
+  uint32_t ranks() const { return uint32_t(boards_.size()); }
+
+ private:
+  bool find_ring(const Board& b, uint64_t up, uint64_t net, RingPlace& place) const;
+  std::string other_text(const Board& b, uint64_t up, uint64_t net) const;
+
+  const Space& space_;
+  const uint32_t first_;
+  std::vector<const Board*> boards_;
+};
+
+const char* name_of(RingKind kind);
+
+}  // namespace transload

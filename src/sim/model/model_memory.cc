@@ -1,0 +1,142 @@
+// See model_memory.h.
+#include "sim/model/model_memory.h"
+
+#include "base/check.h"
+
+namespace transload {
+
+uint32_t ModelMemory::add_agents(int last) {
+  while (agents_.size() <= size_t(last)) {
+    agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
+    began_failed_.push_back(false);
+  }
+  return agents_[size_t(last)];
+}
+
+void ModelMemory::begin_run(int warps) {
+  for (int w = 0; w < warps; ++w) agent(w);
+  s_.flights->begin_run(region());
+}
+
+bool ModelMemory::step(int w) {
+  if (gone_) return false;
+  if (seat_.always_switch || s_.chance->in_256(s_.manners->switches)) s_.parker->yield();
+  agent(w);
+  return !gone_;
+}
+
+void ModelMemory::record(Happened what, int w, uint64_t b, uint64_t c) {
+  s_.journal->record({what, seat_.group, uint16_t(seat_.rank), w, *s_.now, 0, b, c});
+}
+
+Word ModelMemory::look(int w, const Word* word, bool acquires) {
+  if (!step(w)) return *word;
+  const Word value = s_.flights->observe(agent(w), word, acquires);
+  record(Happened::kObserved, w, s_.space->holds(word) ? s_.space->offset(word) : 0, value);
+  return value;
+}
+
+void ModelMemory::knows(int w, const Word* word, Word before, Word now) {
+  if (now < before && !gone_) s_.flights->fell(agent(w), word, before, now);
+}
+
+Word ModelMemory::claim(int w, Word* counter) {
+  step(w);
+  return (*counter)++;
+}
+
+Word ModelMemory::arrive(int w, Word* counter) {
+  if (step(w)) {
+    s_.flights->arrive(agent(w));
+    record(Happened::kArrive, w, 0, *counter);
+  }
+  return (*counter)++;
+}
+
+void ModelMemory::engine_fence(int w) {
+  if (gone_) return;
+  s_.flights->engine_fence(agent(w));
+  began_failed_[size_t(w)] = failed_;
+}
+
+void ModelMemory::move(int w, const Piece& piece, bool staged) {
+  if (!step(w)) return;
+  if (began_failed_[size_t(w)]) s_.flights->after_fault(agent(w), piece.to);
+  s_.flights->move(agent(w), piece, !staged);
+}
+
+void ModelMemory::moved(int, uint32_t rows) {
+  rows_ += rows;
+  if (seat_.on_rows && !gone_) seat_.on_rows();
+}
+
+void ModelMemory::sum(int w, const simd::SumJob& job) {
+  if (step(w)) s_.flights->sum(agent(w), job);
+}
+
+void ModelMemory::store_fence(int w) {
+  if (step(w)) s_.flights->store_fence(agent(w));
+}
+
+void ModelMemory::drain(int w) {
+  if (step(w)) s_.flights->drain(agent(w));
+}
+
+void ModelMemory::settle(int w) {
+  if (step(w)) s_.flights->settle(agent(w));
+}
+
+void ModelMemory::put(int w, const Put& put) {
+  if (step(w)) s_.flights->put(agent(w), put, seat_.first_region + put.rank);
+}
+
+void ModelMemory::publish(int w, RailWord to, Word count) {
+  if (!step(w)) return;
+  const uint32_t region = seat_.first_region + to.rank;
+  Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
+  s_.flights->mark(agent(w), {word, count, region, true, true});
+}
+
+void ModelMemory::publish_live(int w, RailWord to, const Word* from) {
+  if (!step(w)) return;
+  const uint32_t region = seat_.first_region + to.rank;
+  Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
+  s_.flights->mark(agent(w), {word, *from, region, true, true, from});
+}
+
+void ModelMemory::store(int w, Word* at, uint32_t reader, Word count) {
+  if (step(w)) s_.flights->mark(agent(w), {at, count, seat_.first_region + reader, true, false});
+}
+
+void ModelMemory::store_relaxed(int w, Word* at, uint32_t reader, Word count) {
+  if (step(w)) s_.flights->mark(agent(w), {at, count, seat_.first_region + reader, false, false});
+}
+
+bool ModelMemory::park(int w, Park& park) {
+  if (gone_ || failed_) return false;
+  // A word may have grown since the warp looked: then there is nothing to wait for.
+  record(Happened::kWaits, w, s_.space->holds(park.needs[0].word) ? s_.space->offset(park.needs[0].word) : 0,
+         park.needs[0].least);
+  const bool met = s_.parker->park(park);
+  if (seat_.on_woke) seat_.on_woke(met && !gone_);
+  if (!gone_) record(Happened::kWoke, w, 0, met);
+  return met && !failed_;
+}
+
+void ModelMemory::broken(int, const BrokenRecord& record) {
+  if (!has_broken_) broken_ = record;
+  has_broken_ = true;
+  failed_ = true;
+}
+
+void ModelMemory::enters(int w, Role role, int32_t channel) {
+  if (!gone_) record(Happened::kEnters, w, 0, uint64_t(role) << 32 | uint32_t(channel));
+}
+
+const BrokenRecord* ModelMemory::take_broken() {
+  if (!has_broken_ || told_broken_) return nullptr;
+  told_broken_ = true;
+  return &broken_;
+}
+
+}  // namespace transload

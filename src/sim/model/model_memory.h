@@ -1,0 +1,116 @@
+// ModelMemory: one rank's memory and its ways to others in a world. The Memory of FiberWarp for the simulator: what
+// warps start becomes flights, which land as channel/contract.md allows (sim/model/flight.h).
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "executor/fiber/batch.h"
+#include "executor/fiber/park.h"
+#include "executor/simd/simd.h"
+#include "executor/fiber/warp.h"
+#include "sim/model/flight.h"
+
+namespace transload {
+
+// What memories of a world share.
+struct ModelShared {
+  Space* space;
+  Flights* flights;
+  Journal* journal;
+  Chance* chance;
+  Parker* parker;
+  const Manners* manners;
+  const uint64_t* now;
+};
+
+class ModelMemory {
+ public:
+  using Plants = LivePlants;
+
+  struct Seat {
+    uint32_t rank;
+    uint32_t ranks;
+    uint8_t group;
+    uint32_t process;
+    uint32_t first_region;                    // of the group; that of rank r is first_region + r
+    std::vector<char*> mapped;                // by rank: its network region, if a warp here may store there
+    bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
+    std::function<void()> on_rows = nullptr;  // rows have moved
+    std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
+  };
+  ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
+  ModelMemory(const ModelMemory&) = delete;
+  ModelMemory& operator=(const ModelMemory&) = delete;
+
+  // The Memory of FiberWarp: see warp.h.
+  uint32_t publish_every() const { return s_.manners->publish_every; }
+  bool failed(int) const { return failed_; }
+  Word observe(int w, const Word* word) { return look(w, word, true); }
+  Word glance(int w, const Word* word) { return look(w, word, false); }
+  void knows(int w, const Word* word, Word before, Word now);
+  template <class T>
+  T peek(int w, const T* at) {
+    if (!gone_) s_.flights->peek(agent(w), reinterpret_cast<const char*>(at), sizeof(T));
+    return *at;
+  }
+  char* rail_base(uint32_t rank) const { return seat_.mapped[rank]; }
+  void advance(int, Word* word, Word count) { *word = count; }
+  Word claim(int w, Word* counter);
+  Word arrive(int w, Word* counter);
+  // The lanes of this `each`; in walks they go in order.
+  bool backwards(int) { return !seat_.always_switch && s_.chance->in_256(128); }
+  void engine_fence(int w);
+  void move(int w, const Piece& piece, bool staged);
+  void sum(int w, const simd::SumJob& job);
+  void moved(int w, uint32_t rows);
+  void store_fence(int w);
+  void drain(int w);
+  void settle(int w);
+  void put(int w, const Put& put);
+  void publish(int w, RailWord to, Word count);
+  void publish_live(int w, RailWord to, const Word* from);
+  void store(int w, Word* at, uint32_t reader, Word count);
+  void store_relaxed(int w, Word* at, uint32_t reader, Word count);
+  void wake(int, const Batch&) {}  // a parked warp is woken by the word itself
+  bool park(int w, Park& park);
+  void missed(int) { s_.parker->yield(); }
+  void breathe(int) {}
+  void broken(int w, const BrokenRecord& record);
+  void enters(int w, Role role, int32_t channel);
+
+  // For the world.
+  const Seat& seat() const { return seat_; }
+  uint32_t region() const { return seat_.first_region + seat_.rank; }
+  uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
+  void begin_run(int warps);
+  void fail() { failed_ = true; }
+  // The rank is no more: what is left of its fibers does nothing on its way out.
+  void vanish() { failed_ = gone_ = true; }
+  bool failed() const { return failed_; }
+  bool gone() const { return gone_; }
+  void begin_phase() { rows_ = 0; }
+  uint64_t rows() const { return rows_; }  // moved in this phase
+  const BrokenRecord* take_broken();
+
+ private:
+  uint32_t add_agents(int last);
+  Word look(int w, const Word* word, bool acquires);
+  // The others have a turn; false: this rank is gone.
+  bool step(int w);
+  void record(Happened what, int w, uint64_t b, uint64_t c);
+
+  const ModelShared s_;
+  const Seat seat_;
+  std::vector<uint32_t> agents_;
+  bool failed_ = false, gone_ = false;
+  bool has_broken_ = false, told_broken_ = false;
+  BrokenRecord broken_{};
+  uint64_t rows_ = 0;
+  std::vector<bool> began_failed_;  // by warp: its last verb of moves began after the fault
+};
+
+using ModelWarp = FiberWarp<ModelMemory>;
+static_assert(Warp<ModelWarp>);
+
+}  // namespace transload

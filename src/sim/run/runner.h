@@ -1,0 +1,46 @@
+// Many worlds: scenarios and seeds on several threads, and what came of them.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/world/world.h"
+
+namespace transload {
+
+struct RunnerOptions {
+  uint64_t seed = 1;   // the first
+  uint64_t seeds = 1;  // of each scenario
+  double seconds = 0;  // above 0: fresh seeds for that long, and `seeds` does not matter
+  uint32_t jobs = 1;   // threads, each with a world of its own
+  bool go_on = false;  // else nothing is begun after the first failure
+  Canary canary = Canary::kNone;
+};
+
+// A world that failed.
+struct Failure {
+  uint32_t scenario = 0;
+  uint64_t seed = 0;
+  std::string checker;  // "replay": a second run of the seed had another digest
+  std::string what;
+};
+
+struct ScenarioTotals {
+  uint64_t worlds = 0, replays = 0, events = 0, steps = 0;
+  double seconds = 0;   // of one thread
+  uint64_t digest = 0;  // of the digests of all its seeds, in their order
+};
+
+struct RunnerResult {
+  std::vector<ScenarioTotals> scenarios;
+  std::vector<Failure> failures;  // by seed, then scenario
+  double seconds = 0;             // that passed
+  ScenarioTotals all() const;
+};
+
+// One seed in 20 runs twice, and both must have the same digest. The result, but for times, does not depend on jobs.
+// Throws what World::run throws.
+RunnerResult run_worlds(const std::vector<Scenario>& scenarios, const RunnerOptions& options);
+
+}  // namespace transload

@@ -1,0 +1,135 @@
+// A scenario: one group's world in a small TOML file, read strictly. Files of ours: sim/scenarios, with their terms in
+// sim/README.md.
+#pragma once
+#include <transload/combine.h>
+#include <transload/dispatch.h>
+#include <transload/status.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/model/link_model.h"
+
+namespace transload {
+
+// An optional that is empty says "either": the seed decides.
+
+enum class ScenarioRouting : uint8_t {
+  kUniform,     // top_k different experts, each as likely
+  kSkewed,      // few experts take most tokens
+  kAllToOne,    // all tokens to rank 0's experts
+  kSparse,      // most entries are -1
+  kDuplicates,  // experts repeat within a token
+  kNone,        // all entries are -1
+};
+
+struct ScenarioCall {
+  enum class Op : uint8_t { kDispatch, kCached, kCombine };
+
+  Op op = Op::kDispatch;
+  std::vector<uint32_t> tokens;  // by rank; of the latest dispatch unless this is one
+  uint64_t hidden_bytes = 0;     // of a row
+  uint32_t channels = 0;
+  DLDataType dtype = kBf16;  // of a row
+  uint32_t scales = 0;       // of a row
+  DLDataType scale_dtype = kF32;
+  bool wide_ids = false;  // int64
+  uint32_t expert_alignment = 1;
+  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // by rank, 0: none; empty list: none
+  Overflow overflow = Overflow::kDrop;
+  bool weights = false;                                        // combine: sum them too
+  uint32_t biases = 0;                                         // combine: 0 to 2
+  std::optional<Landing> landing = Landing::kAuto;             // either: rank by rank
+  std::optional<CombineSource> source = CombineSource::kAuto;  // either: rank by rank
+  std::optional<CombineWire> wire = CombineWire::kBf16;        // either: for all ranks
+  uint32_t keep_leases = 0;  // of the latest calls, this one included, that hold_on_rank does not release yet
+  uint32_t hold_on_rank = 0;
+  uint32_t repeat = 1;
+};
+
+enum class ScenarioFaultKind : uint8_t {
+  kDeadRank,
+  kStoppedRank,
+  kSlowRank,
+  kDeadLink,
+  kCutNetwork,
+  kLateRank,     // it computes for longer than the deadline before a call
+  kLeavingRank,  // it says goodbye instead of making a call
+  kOtherCall,    // it makes a call with other channels than the rest
+  kDeadArbiter,  // the launcher's process ends
+  kStoppedArbiter,
+};
+
+// At this fraction of the progress of that call.
+struct FaultMoment {
+  uint32_t call = 0;  // calls that repeat count as often
+  double progress = 0;
+  uint64_t within_ms = 0;  // after that; the seed decides
+};
+
+struct ExpectedVerdict {
+  FaultKind kind = FaultKind::kNone;  // kNone: no fault comes of it
+  std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
+  bool or_none = false;               // all may also go well, for all ranks alike
+  uint64_t within_ms = 0;             // of the fault, or of the call if it is later; 0: the deadline and a second
+};
+
+struct ScenarioFault {
+  ScenarioFaultKind kind = ScenarioFaultKind::kDeadRank;
+  std::vector<uint32_t> ranks;      // one, an arbiter's by whose calls it is timed; the two ends of a link; one side
+                                    // of a cut. Empty: the seed decides
+  std::optional<FaultMoment> when;  // none: the seed decides
+  uint64_t for_ms = 0;              // stopped_rank: 0 for good; late_rank: for up to so long after the deadline
+  uint32_t times_slower = 1;        // slow_rank
+  bool notice = true;               // dead_rank: others hear that its connections ended
+  ExpectedVerdict expect;
+};
+
+enum class ScenarioScaleOut : uint8_t { kNetwork, kMapped };
+
+// All lists by rank have an entry for each rank; calls have what they do not say from the scenario.
+struct Scenario {
+  std::string name;
+  std::string about;  // why it exists
+  std::vector<uint32_t> node_sizes;
+  uint32_t ranks = 0;
+  uint32_t experts = 0;
+  std::vector<uint32_t> expert_owner;  // empty: contiguous blocks
+  uint32_t top_k = 1;
+  uint64_t hidden_bytes = 0;     // of the largest row of either direction
+  std::vector<uint32_t> tokens;  // by rank, unless a dispatch says otherwise
+  uint32_t tokens_max = 1;       // of any rank in any call
+  uint32_t scales_max = 0;
+  ScenarioRouting routing = ScenarioRouting::kUniform;
+  uint32_t channels = 1;
+  uint32_t slots = 1;
+  uint32_t peer_slots = 0;           // 0: as slots
+  std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows
+  std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; empty too: for all that is leased
+  uint64_t slab_offset = 0;          // unused bytes before the slabs
+  uint64_t counters_from = 0;        // first position of every ring
+  uint32_t deadline_ms = 1000;       // of virtual time
+  uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
+  uint32_t groups = 1;               // at once, alike
+  ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
+  std::optional<bool> ordered;  // does the network keep the order of a pair
+  LinkModel scale_up{.latency_ns = 500};
+  LinkModel scale_out_link{.latency_ns = 5000};
+  std::vector<ScenarioCall> calls;
+  std::vector<ScenarioFault> faults;
+  bool launcher = false;         // the arbiter is in a launcher's process, not in rank 0's
+  bool leave_after = false;      // each rank says goodbye after its last call
+  bool new_group_after = false;  // the survivors of the faults make a new group and make all calls in it
+};
+
+// Of ours by its name, else of a path (it has a / or ends in .toml). Throws Error{kInvalidArgument} that names the
+// file, the key, the value and the bound.
+Scenario read_scenario(const std::string& name_or_path);
+// `file` is for messages.
+Scenario parse_scenario(std::string_view text, const std::string& file);
+std::vector<std::string> scenario_names();
+
+}  // namespace transload

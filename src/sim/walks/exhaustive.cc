@@ -1,0 +1,246 @@
+// See exhaustive.h.
+#include "sim/walks/exhaustive.h"
+
+#include <transload/status.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <memory>
+
+#include "base/probes/planting.h"
+#include "sim/walks/cards_stage.h"
+#include "sim/walks/ring_stage.h"
+#include "sim/walks/two_hop.h"
+#include "sim/walks/walk.h"
+
+namespace transload {
+namespace {
+
+struct Part {
+  const char *world, *name, *about;
+  bool quick;
+  std::function<std::unique_ptr<Stage>()> stage;  // none: two_hop
+  TwoHopPlan two_hop;
+};
+
+RingPlan ring(bool rail, uint32_t slots, uint32_t publish_every, std::vector<RingPlan::Call> calls) {
+  RingPlan plan;
+  plan.rail = rail;
+  plan.slots = slots;
+  plan.publish_every = publish_every;
+  plan.calls = std::move(calls);
+  return plan;
+}
+
+TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
+  TwoHopPlan plan;
+  plan.departures = departures;
+  plan.combine = combine;
+  plan.publish_every = publish_every;
+  return plan;
+}
+
+using PartList = std::vector<Part>;
+
+PartList ring_parts() {
+  const auto of = [](RingPlan plan) { return [=] { return ring_stage(plan); }; };
+  const std::vector<RingPlan::Call> one{{4, 16}}, two{{3, 16}, {3, 32}};
+  return {
+      {"ring",
+       "peers",
+       "2 slots between peers, 4 messages, a mark and a credit for each",
+       true,
+       of(ring(false, 2, 1, one)),
+       {}},
+      {"ring", "rail", "the same along a rail, staged and put", true, of(ring(true, 2, 1, one)), {}},
+      {"ring",
+       "peers_held",
+       "between peers, marks held back until the warp waits",
+       true,
+       of(ring(false, 2, 8, one)),
+       {}},
+      {"ring", "rail_held", "along a rail, marks held back until the warp waits", true, of(ring(true, 2, 8, one)), {}},
+      {"wrap",
+       "peers",
+       "2 slots between peers, two calls of 3 tokens: 16 bytes, then 32",
+       true,
+       of(ring(false, 2, 1, two)),
+       {}},
+      {"wrap", "rail", "the same along a rail", true, of(ring(true, 2, 1, two)), {}},
+  };
+}
+
+PartList cards_parts() {
+  const auto of = [](CardsPlan plan) { return [=] { return cards_stage(plan); }; };
+  return {
+      {"cards",
+       "barrier_rails",
+       "2 nodes of 1: cards open a call, done words close it",
+       true,
+       of({{1, 1}, 1, false, false, false}),
+       {}},
+      {"cards",
+       "barrier_peers",
+       "2 peers: cards and grants open a call, done words close it",
+       true,
+       of({{2}, 1, false, false, false}),
+       {}},
+      {"cards",
+       "warps_rails",
+       "2 nodes of 1, of each an opener, a mover and a closer: their arrivals speak for all",
+       false,
+       of({{1, 1}, 1, true, false, false}),
+       {}},
+      {"cards",
+       "abort_rails",
+       "2 nodes of 1, a row stored, the group faulted at any point",
+       false,
+       of({{1, 1}, 1, false, true, true}),
+       {}},
+      {"cards", "abort_peers", "2 peers, the group faulted at any point", false, of({{2}, 1, false, false, true}), {}},
+      {"cards",
+       "epochs_rails",
+       "2 nodes of 1, a row stored, two calls, leases change hands between them",
+       false,
+       of({{1, 1}, 2, false, true, false}),
+       {}},
+      {"cards",
+       "epochs_peers",
+       "2 peers, a row stored, two calls, leases change hands between them",
+       false,
+       of({{2}, 2, false, true, false}),
+       {}},
+  };
+}
+
+PartList hop_parts() {
+  return {
+      {"two_hop",
+       "both",
+       "1 + 2 ranks, one token through whole groups: dispatch and combine",
+       true,
+       {},
+       hops(1, true, 1)},
+      {"two_hop", "held", "the same, marks held back until the warp waits", true, {}, hops(1, true, 8)},
+      {"two_hop", "dispatch", "marks at once, dispatch alone", false, {}, hops(2, false, 1)},
+  };
+}
+
+PartList parts() {
+  PartList all;
+  for (const PartList& some : {ring_parts(), cards_parts(), hop_parts()})
+    all.insert(all.end(), some.begin(), some.end());
+  return all;
+}
+
+ExhaustivePart walk_stage(const Part& part, const ExhaustiveLimits& limits) {
+  const std::unique_ptr<Stage> stage = part.stage();
+  WalkLimits walk_limits;
+  walk_limits.seconds = limits.seconds;
+  Walked w = walk(*stage, walk_limits);
+  ExhaustivePart out;
+  out.bound = "all";
+  out.complete = w.complete;
+  out.schedules = w.schedules;
+  out.worlds = w.ended;
+  out.states = w.states;
+  out.merged = w.merged;
+  out.put_off = w.put_off;
+  out.early = w.early;
+  out.beyond = w.beyond;
+  out.actions = w.actions;
+  out.deepest = w.deepest;
+  out.seconds = w.seconds;
+  if (w.violation.checker != Checker::kNone)
+    out.violation = std::string(kCheckerNames[size_t(w.violation.checker)]) + ": " + w.violation.what;
+  out.story = std::move(w.story);
+  return out;
+}
+
+ExhaustivePart walk_hops(const Part& part, const ExhaustiveLimits& limits) {
+  TwoHopPlan plan = part.two_hop;
+  plan.seconds = limits.seconds;
+  plan.canary = limits.canary;
+  const TwoHopWalked w = walk_two_hop(plan);
+  ExhaustivePart out;
+  out.bound = "at most k = " + std::to_string(plan.departures) + " departures";
+  out.complete = w.complete;
+  out.worlds = w.worlds;
+  out.schedules = double(w.worlds);
+  out.actions = w.actions;
+  out.deepest = w.deepest;
+  out.seconds = w.seconds;
+  out.violation = w.violation;
+  return out;
+}
+
+std::string text_of(const ExhaustivePart& p) {
+  using N = unsigned long long;
+  char counts[300], left[200];
+  std::snprintf(counts, sizeof counts,
+                ": %llu worlds to their ends, %.3g schedules, %llu states, %llu actions, deepest %llu, %.1f s\n",
+                N(p.worlds), p.schedules, N(p.states), N(p.actions), N(p.deepest), p.seconds);
+  std::snprintf(left, sizeof left, "  left out: %llu merged, %llu put off, %llu early\n", N(p.merged), N(p.put_off),
+                N(p.early));
+  std::string text = p.name + ": " + p.about + "\n";
+  text += "  " + (p.complete ? p.bound : "not finished (of " + p.bound + ")") + counts;
+  if (p.states > 0) text += left;
+  if (p.violation.empty()) return text;
+  text += "  BROKEN " + p.violation + "\n";
+  for (const std::string& action : p.story) text += "    " + action + "\n";
+  return text;
+}
+
+}  // namespace
+
+bool ExhaustiveReport::passed() const {
+  return std::all_of(parts.begin(), parts.end(), [](const auto& p) { return p.complete && p.violation.empty(); });
+}
+
+const std::vector<ExhaustiveWorld>& exhaustive_worlds() {
+  static const std::vector<ExhaustiveWorld> all{
+      {"ring", "A ring of 2 slots between two ranks: peers and a rail, every schedule."},
+      {"wrap", "The same ring over two calls with tokens of another size, every schedule."},
+      {"cards", "How a call opens, closes, and ends when a fault is heard of at any point, every schedule."},
+      {"two_hop",
+       "One token through whole groups of 1 + 2 ranks: schedules that depart a few times from the usual one."},
+  };
+  return all;
+}
+
+ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& limits) {
+  const Planting planting(limits.canary);
+  ExhaustiveReport report;
+  report.world = world;
+  for (const Part& part : parts()) {
+    if (part.world != world || (limits.quick && !part.quick)) continue;
+    report.parts.push_back(part.stage ? walk_stage(part, limits) : walk_hops(part, limits));
+    report.parts.back().name = part.name;
+    report.parts.back().about = part.about;
+  }
+  if (report.parts.empty()) {
+    std::string names;
+    for (const ExhaustiveWorld& known : exhaustive_worlds()) names += std::string(" ") + known.name;
+    throw Error(Code::kInvalidArgument, "there is no world '" + world + "' to walk: there are" + names);
+  }
+  return report;
+}
+
+std::string to_text(const ExhaustiveReport& report) {
+  std::string text = "exhaustive " + report.world + "\n";
+  for (const ExhaustivePart& part : report.parts) text += text_of(part);
+  if (report.world == "two_hop")
+    return text +
+           "Usually a warp goes on until it waits, and flights land when no warp can go on; a departure is any other\n"
+           "choice. All worlds with at most k departures were run; nothing else was left out of them.\n";
+  return text +
+         "merged: the state was walked before, so what follows is known. put off: one warp's next step came first, "
+         "since\n"
+         "it commutes with all that others can do (or its bytes only begin to move, and whoever meets them breaks a "
+         "rule\n"
+         "in either order). early: bytes land at the last moment, which can only break more rules. See "
+         "sim/walks/walk.h.\n";
+}
+
+}  // namespace transload

@@ -1,0 +1,115 @@
+// The control channel of one group in virtual time: the verdict machine as it is, carried as control/control.cc and
+// control/rendezvous.cc carry it, and the faults that a process or a network can have.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/canary.h"
+#include "control/verdict.h"
+#include "sim/world/timeline.h"
+
+namespace transload {
+
+struct ControlSetup {
+  std::vector<uint32_t> node_of_rank;
+  bool arbiter_in_rank_0 = true;  // else in a launcher's process
+  uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
+  uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
+};
+
+// Everything happens on the timeline. What a rank calls, it calls while it is neither dead nor stopped.
+class SimControl {
+ public:
+  SimControl(Timeline& timeline, const ControlSetup& setup);
+  ~SimControl() { close(); }
+  SimControl(const SimControl&) = delete;
+  SimControl& operator=(const SimControl&) = delete;
+
+  // As Control's.
+  void note(uint32_t rank, const Heartbeat& where);
+  [[nodiscard]] bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
+  void withdraw(uint32_t rank);
+  void give_up(uint32_t rank);
+  bool suspecting(uint32_t rank) const { return seats_[rank].member.suspecting(); }
+  void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument);
+  void failed(uint32_t rank, const std::string& reason);
+  const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
+  bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
+  // Rank 0 takes the arbiter with it, if it has it.
+  void goodbye(uint32_t rank);
+  // Called whenever a rank learns its verdict, or is answered. Must not destroy this object.
+  void on_verdict(std::function<void(uint32_t rank)> hook) { hook_ = std::move(hook); }
+  void on_answer(std::function<void(uint32_t rank)> hook) { answer_hook_ = std::move(hook); }
+
+  // Its process ends. Without notice (its host lost power) nobody is told.
+  void die(uint32_t rank, bool notice);
+  // Its process stands still: it says nothing, and what comes for it waits.
+  void stop(uint32_t rank);
+  void go_on(uint32_t rank);
+  // The launcher's process ends, or stands still for good.
+  void end_launcher() { end_arbiter(true); }
+  void stop_launcher() { launcher_stopped_ = true; }
+  // For good: between these ranks and the others nothing passes any more, and nobody is told.
+  void cut(const std::vector<uint32_t>& ranks);
+  // Nothing happens any more.
+  void close() { *open_ = false; }
+
+ private:
+  using Act = Timeline::Act;
+  struct Seat {
+    Seat(const MemberSeat& seat, uint64_t now) : member(seat, now) { where.rank = seat.rank; }
+    BasicMember<LivePlants> member;
+    Heartbeat where;
+    uint64_t latency_ns = 0;
+    uint64_t beat_at = 0;
+    uint64_t answer_by = 0;  // then the call that suspects waits no longer
+    bool dead = false;
+    bool stopped = false;
+    bool cut = false;
+    bool leaving = false;
+    bool gone = false;  // its connection has ended, by itself or the arbiter
+    bool here = true;   // as the arbiter sees it
+    std::vector<Act> mail;
+  };
+
+  void at(uint64_t when, Act act);
+  uint64_t draw();
+  bool running(const Seat& seat) const { return !seat.dead && !seat.stopped && !seat.leaving; }
+  bool judged(const Seat& seat) const { return seat.member.verdict().kind != FaultKind::kNone; }
+  bool holds_arbiter(uint32_t rank) const { return setup_.arbiter_in_rank_0 && rank == 0; }
+  bool arbiter_stopped() const { return launcher_stopped_ || (setup_.arbiter_in_rank_0 && seats_[0].stopped); }
+
+  void apply(uint32_t rank, const Reaction& reaction);
+  void to_arbiter(uint32_t rank, Act act);
+  void to_member(uint32_t rank, std::function<Reaction(BasicMember<LivePlants>&)> act);
+  void hear(uint32_t rank, const Message& message);
+  void lose(uint32_t rank);
+  void farewell(uint32_t rank);
+  void tell(const std::vector<Message>& messages);
+  void end_arbiter(bool notice);
+
+  void keep_stepping();
+  void step();
+  void step_member(uint32_t rank);
+  void step_arbiter();
+  void give_up_if_due(uint32_t rank);
+
+  Timeline& timeline_;
+  const ControlSetup setup_;
+  std::vector<Seat> seats_;
+  BasicArbiter<LivePlants> arbiter_;
+  std::vector<Act> arbiter_mail_;
+  uint64_t arbiter_ticked_ = 0;
+  uint64_t arbiter_beat_ = 0;
+  bool arbiter_over_ = false;
+  bool launcher_stopped_ = false;
+  bool stepping_ = false;
+  uint64_t draws_ = 0;
+  std::function<void(uint32_t)> hook_, answer_hook_;
+  std::shared_ptr<bool> open_ = std::make_shared<bool>(true);  // events on the timeline may outlive me
+};
+
+}  // namespace transload

@@ -1,0 +1,32 @@
+// One group of a world: what all its ranks share.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "sim/world/world.h"
+
+namespace transload {
+
+struct World::GroupOf {
+  uint32_t number = 0;      // of those that are at once
+  uint32_t generation = 0;  // 1: of survivors
+  uint64_t seed = 0;
+  uint32_t first_region = 0;
+  std::vector<uint32_t> processes;   // by rank
+  std::vector<uint32_t> node_sizes;  // of this group
+  std::unique_ptr<Routings> routings;
+  std::unique_ptr<SimControl> control;
+  std::vector<std::unique_ptr<SimSeat>> seats;
+  std::unique_ptr<AddressBook> book;
+  std::unique_ptr<CreditChecker> credit;
+  std::vector<Ending> endings;
+  std::vector<bool> ended;
+
+  uint32_t rank_of(uint32_t process) const {
+    for (uint32_t rank = 0; rank < processes.size(); ++rank)
+      if (processes[rank] == process) return rank;
+    return kNobody;
+  }
+};
+
+}  // namespace transload

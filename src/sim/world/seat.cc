@@ -1,0 +1,316 @@
+// See seat.h.
+#include "sim/world/seat.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "runtime/call/combine_call.h"
+#include "runtime/call/dispatch_call.h"
+#include "sim/checkers/reuse.h"
+
+namespace transload {
+namespace {
+constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no verdict comes
+}
+
+SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat)
+    : memory(world.shared,
+             [&] {
+               seat.on_woke = [this](bool met) { woke(met); };
+               return std::move(seat);
+             }()),
+      core(options, *this),
+      world_(world),
+      deadline_ms_(options.deadline_ms) {}
+
+void SimSeat::place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset) {
+  Place place;
+  const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
+  place.network = regions[core.map.me];
+  for (uint32_t p = 0; p < core.map.peers; ++p)
+    place.scale_up.push_back({regions[core.map.mate(p)] + net, region_bytes - net});
+  for (uint32_t r = 0; r < core.map.ranks; ++r) place.mapped.push_back(memory.rail_base(r));
+  place.arena = std::make_shared<Arena>(place.network + net + up + slab_offset, core.options.slab_bytes, nullptr);
+  core.reserve();
+  core.place(std::move(place));
+}
+
+void SimSeat::count_from(Word first) {
+  if (first == 0) return;
+  for (RingPositions* positions : {&core.dispatch_up, &core.dispatch_rail, &core.combine_up, &core.combine_rail})
+    for (std::vector<Word>* words : {&positions->sent, &positions->taken, &positions->drained})
+      std::fill(words->begin(), words->end(), first);
+  const Board& b = core.board;
+  auto fill = [&](char* base, const Block& block, uint64_t members) {
+    for (uint64_t i = 0; i < core.geometry.channels * members; ++i)
+      *reinterpret_cast<Word*>(base + block.offset + i * block.unit) = first;
+  };
+  char* const up = b.peer[b.map.peer];
+  const uint64_t dispatch = b.map.peers * b.up.dispatch.lanes, combine = b.map.peers * b.up.combine.lanes;
+  fill(up, b.up.dispatch.tail, dispatch);
+  fill(up, b.up.dispatch.credit, dispatch);
+  fill(up, b.up.combine.tail, combine);
+  fill(up, b.up.combine.credit, combine);
+  fill(b.network, b.net.dispatch.tail, b.map.sources());
+  fill(b.network, b.net.dispatch.credit, b.map.nodes);
+  fill(b.network, b.net.combine.tail, b.map.nodes);
+  fill(b.network, b.net.combine.credit, b.map.sources());
+}
+
+DispatchOutputs SimSeat::dispatch(const DispatchInputs& in) {
+  operation = "dispatch";
+  return core.dispatch(in);
+}
+
+CombineOutputs SimSeat::combine(const CombineInputs& in) {
+  operation = "combine";
+  return core.combine(in);
+}
+
+ExpertRoom SimSeat::room(size_t bytes, bool leased) {
+  ExpertRoom out;
+  if (leased) {
+    out.lease = core.lease(bytes);
+    out.at = static_cast<char*>(out.lease.data());
+  } else {
+    out.own = Private(bytes);
+    out.at = out.own.data();
+  }
+  return out;
+}
+
+void SimSeat::loads(const void* at, size_t bytes) {
+  world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
+}
+
+void SimSeat::stores(void* at, size_t bytes) { world_.shared.flights->host_store(static_cast<char*>(at), bytes); }
+
+std::string SimSeat::at_rest(const void* at, size_t bytes, const char* what) const {
+  return check_at_rest(*world_.shared.flights, at, bytes, what);
+}
+
+bool SimSeat::run(const std::vector<Task>& tasks) {
+  last_wait_ = {};
+  accused_ = -1;
+  suspected_ = false;
+  memory.begin_run(int(tasks.size()));
+  host_ = world_.seeded->running();
+  left_ = uint32_t(tasks.size());
+  for (int i = 0; i < int(tasks.size()); ++i) {
+    const Task& task = tasks[size_t(i)];
+    world_.seeded->start({memory.seat().process, memory.region()}, [this, i, &task](int, NearMemory near) {
+      ModelWarp warp(memory, i, near);
+      task(warp);
+      warp.settle();
+      if (--left_ == 0 && host_waits_ == HostWaits::kTasks) world_.seeded->wake(host_);
+    });
+  }
+  host_waits_ = HostWaits::kTasks;
+  while (left_ > 0) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+  return !memory.failed() && settled();
+}
+
+// As the host's: what was suspected may have been judged just when it ended.
+bool SimSeat::settled() {
+  if (!suspected_) return true;
+  host_waits_ = HostWaits::kVerdict;
+  while (world_.control->suspecting(core.map.me) && !memory.failed()) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+  return !memory.failed();
+}
+
+bool SimSeat::finish_network() {
+  host_ = world_.seeded->running();
+  while (!network_done_in_time()) {
+    if (memory.failed()) return false;
+    last_wait_ = network_wait();
+    if (world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_))
+      return false;
+  }
+  return !memory.failed();
+}
+
+bool SimSeat::network_done_in_time() {
+  timed_out_ = false;
+  const uint64_t wait = ++waits_;
+  if (world_.shared.flights->uncaptured_puts(memory.region()) > 0)
+    world_.timeline->in(deadline_ns(), [this, wait] {
+      if (wait != waits_ || host_waits_ != HostWaits::kNetwork) return;
+      timed_out_ = true;
+      world_.seeded->wake(host_);
+    });
+  host_waits_ = HostWaits::kNetwork;
+  network_since_ = now();
+  while (!memory.failed() && !timed_out_ && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
+    world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+  return !memory.failed() && !timed_out_;
+}
+
+void SimSeat::put_captured() {
+  if (host_waits_ == HostWaits::kNetwork && world_.shared.flights->uncaptured_puts(memory.region()) == 0)
+    world_.seeded->wake(host_);
+}
+
+void SimSeat::reads(const void* at, size_t bytes) {
+  if (!memory.gone()) world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
+}
+
+void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
+  memory.begin_phase();
+  rows_total_ = rows_total;
+  world_.control->note(core.map.me, {core.map.me, epoch, uint32_t(phase), false, kNobody});
+}
+
+void SimSeat::give_up(const char* what, const std::string& reason) {
+  world_.control->failed(core.map.me, reason);
+  fail(what);
+}
+
+// As the host's: the verdict is waited for, but not for ever.
+void SimSeat::fail(const char* what) {
+  if (!memory.gone()) {
+    const uint64_t wait = ++waits_;
+    timed_out_ = false;
+    host_ = world_.seeded->running();
+    const auto judged = [this] { return world_.control->verdict(core.map.me).kind != FaultKind::kNone; };
+    if (!judged())
+      world_.timeline->in(kAnswerNs + kMillisecondNs * 200, [this, wait] {
+        if (wait != waits_ || host_waits_ != HostWaits::kVerdict) return;
+        timed_out_ = true;
+        world_.seeded->wake(host_);
+      });
+    host_waits_ = HostWaits::kVerdict;
+    while (!judged() && !timed_out_ && !memory.gone()) world_.seeded->block();
+    host_waits_ = HostWaits::kNot;
+    if (!judged()) world_.control->give_up(core.map.me);
+  }
+  Verdict verdict = world_.control->verdict(core.map.me);
+  if (memory.gone()) verdict = {FaultKind::kLost, core.map.me, "", true};  // which nobody hears
+  core.poison(fault_of(verdict, {core.map.me, what, now() - call_since, core.phase != Phase::kIdle}, last_wait_));
+}
+
+void SimSeat::heard_verdict() {
+  if (!last_wait_.present) last_wait_ = telling_wait();
+  memory.fail();
+  world_.seeded->fail(memory.region());
+  if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
+}
+
+void SimSeat::heard_answer() {
+  if (host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
+}
+
+void SimSeat::compute(uint64_t ns) {
+  const uint64_t wait = ++waits_;
+  host_ = world_.seeded->running();
+  world_.timeline->in(ns, [this, wait] {
+    if (wait != waits_ || host_waits_ != HostWaits::kCompute) return;
+    host_waits_ = HostWaits::kNot;
+    world_.seeded->wake(host_);
+  });
+  host_waits_ = HostWaits::kCompute;
+  while (host_waits_ == HostWaits::kCompute && !memory.gone()) world_.seeded->block();
+  host_waits_ = HostWaits::kNot;
+}
+
+void SimSeat::vanish() {
+  memory.vanish();
+  world_.seeded->fail(memory.region());
+  if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
+}
+
+// The wait that says most, as the host's.
+WaitRecord SimSeat::telling_wait() const {
+  if (host_waits_ == HostWaits::kNetwork) return network_wait();
+  if (host_waits_ == HostWaits::kVerdict) return last_wait_;
+  WaitRecord best;
+  std::tuple<int, bool, uint64_t> best_order;
+  world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
+    const WaitRecord record = wait_record(*fiber.park, double(now() - fiber.since) / double(kMillisecondNs));
+    const bool late = expired(fiber);
+    const auto order = wait_order(record, core.map.me, late, late ? fiber.armed : fiber.since);
+    if (best.present && order >= best_order) return;
+    best = record;
+    best_order = order;
+  });
+  return best;
+}
+
+WaitRecord SimSeat::network_wait() const {
+  WaitRecord record;
+  const uint32_t region = world_.shared.flights->busy_with(memory.region());
+  record.present = region != kNobody;
+  record.whom = record.present ? region - memory.seat().first_region : kNobody;
+  record.role = Role::kCloser;
+  record.what = Waiting::kDrained;
+  record.waited_ms = double(now() - network_since_) / double(kMillisecondNs);
+  return record;
+}
+
+uint64_t SimSeat::next_expiry() const {
+  uint64_t next = accused_ >= 0 ? accused_at_ + kGiveUpNs + 1 : Timeline::kNever;
+  world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
+    // What has expired waits for the suspicion that is open, or for a warp of mine.
+    if (!expired(fiber) || (accused_ < 0 && wait_record(*fiber.park, 0).whom != core.map.me))
+      next = std::min(next, fiber.armed + deadline_ns());
+  });
+  return next;
+}
+
+void SimSeat::look_at_waits() {
+  if (const BrokenRecord* broken = memory.take_broken())
+    world_.control->mismatch(core.map.me, broken->rank, text_of(*broken, core.map.me));
+  const WaitRecord telling = telling_wait();
+  world_.control->note(core.map.me, {core.map.me, core.epoch, uint32_t(core.phase), telling.present,
+                                     telling.present ? telling.whom : kNobody});
+  if (accused_ < 0) return accuse();
+  if (now() - accused_at_ > kGiveUpNs) heard_verdict();
+}
+
+// As Scheduler::accuse: of all expired waits the one that says most.
+void SimSeat::accuse() {
+  int best = -1;
+  std::tuple<int, bool, uint64_t> best_order;
+  world_.seeded->each_parked_of(memory.region(), [&](int i, Seeded::Fiber& fiber) {
+    const WaitRecord record = wait_record(*fiber.park, 0);
+    if (!expired(fiber) || record.whom == core.map.me) return;
+    const auto order = wait_order(record, core.map.me, true, fiber.armed);
+    if (best >= 0 && order >= best_order) return;
+    best = i;
+    best_order = order;
+  });
+  if (best < 0) return;
+  const Seeded::Fiber& fiber = world_.seeded->fiber(best);
+  const WaitRecord record = wait_record(*fiber.park, 0);
+  const uint64_t since = fiber.armed;
+  accused_ = best;
+  accused_at_ = now();
+  const uint64_t overdue = now() - since - deadline_ns();
+  if (world_.control->suspect(
+          core.map.me, {core.map.me, core.epoch, record.whom, record.seen, record.expected, 0, overdue}, since)) {
+    suspected_ = true;
+    return check_own_stop(record, since);
+  }
+  accused_ = -1;
+  world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& waits) { waits.armed = now(); });
+}
+
+void SimSeat::check_own_stop(const WaitRecord& record, uint64_t since) {
+  const uint64_t stood = world_.stood_still(memory.seat().process, since);
+  if (stood < 2 * kSilenceNs || 2 * stood < now() - since) return;
+  const std::string what = "accuses rank " + std::to_string(record.whom) + ", though it stood still itself";
+  world_.broken({Checker::kLiveness, what, 0, core.map.me, -1, 0});
+}
+
+void SimSeat::woke(bool met) {
+  if (world_.seeded->running() != accused_) return;
+  accused_ = -1;
+  if (met) world_.control->withdraw(core.map.me);
+}
+
+template DispatchOutputs GroupCore<ModelWarp>::dispatch(const DispatchInputs& in);
+template CombineOutputs GroupCore<ModelWarp>::combine(const CombineInputs& in);
+
+}  // namespace transload

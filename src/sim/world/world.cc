@@ -1,0 +1,398 @@
+// See world.h.
+#include "sim/world/world.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/math.h"
+#include "base/probes/planting.h"
+#include "sim/world/group_of.h"
+
+namespace transload {
+namespace {
+
+constexpr uint64_t kLookEveryNs = 10'000'000;  // at waits: as often as the host does
+constexpr uint32_t kLookEverySteps = 1 << 14;
+constexpr uint64_t kStepMs = 60'000;       // of this machine's time, at most for one step
+constexpr uint32_t kAloneMax = 4'000'000;  // turns of one warp while nothing else happens
+
+}  // namespace
+
+World::World() = default;
+World::~World() = default;
+
+WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
+  const Planting planting(options.canary);
+  if (!watch_) watch_ = std::make_unique<StepWatch>(kStepMs, [this] { return running_text(); });
+  make(scenario, options);
+  watch_->rest(false);
+  while (step()) {
+  }
+  if (violation_.checker == Checker::kNone && !stopped_) check_endings();
+  WorldResult result;
+  result.digest = journal_->digest();
+  result.events = journal_->count();
+  result.steps = steps_;
+  result.virtual_ns = timeline_->now();
+  for (const FaultState& f : faults_) result.faults_done += f.done;
+  for (const auto& group : groups_)
+    result.groups_ended +=
+        std::any_of(group->endings.begin(), group->endings.end(), [](const Ending& e) { return bool(e.fault); });
+  if (waits_.empty()) describe_waits();
+  wind_up();
+  watch_->rest(true);
+  result.violation = violation_;
+  result.stopped = stopped_;
+  return result;
+}
+
+// One thing happens. False: the world is at its end.
+bool World::step() {
+  if (violation_.checker != Checker::kNone || stopped_) return false;
+  if (++steps_ > options_.steps_max) {
+    broken({Checker::kLiveness, "goes on after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
+    return false;
+  }
+  watch_->step();
+  timeline_->advance_to(timeline_->now() + steps_ns_);
+  timeline_->run_due();
+  if (steps_ % kLookEverySteps == 0) look_at_waits();
+  for (size_t i = 0; i < faults_.size(); ++i)
+    if (faults_[i].due && !faults_[i].done) do_fault(faults_[i], scenario_->faults[i]);
+  if (all_done()) {
+    renew_groups();
+    if (all_done() && flights_->landable() == 0 && !flights_->hurry()) return false;
+  }
+  return choose();
+}
+
+bool World::choose() {
+  const uint32_t ready = seeded_->ready(), landable = flights_->landable();
+  if (ready + landable == 0) return flights_->hurry() || idle();
+  uint32_t pick;
+  if (options_.chooser != nullptr) {
+    pick = options_.chooser->choose(ready, landable);
+    if (pick == Chooser::kStop) return stopped_ = true, false;
+  } else if (landable > 0 && (ready == 0 || chance_.in_256(manners_.land))) {
+    pick = ready + chance_.below(landable);
+  } else {
+    pick = chance_.below(ready);
+    const uint32_t process = seeded_->fiber(seeded_->ready_fiber(pick)).process;
+    // A slow rank has its turn once in a while.
+    if (processes_[process].times_slower > 1 && chance_.below(processes_[process].times_slower) != 0) return true;
+  }
+  if (ready + landable != 1) alone_ = -1;
+  if (ready + landable == 1 && alone(pick)) return false;
+  if (pick < ready)
+    seeded_->run(pick);
+  else
+    flights_->land(pick - ready);
+  return true;
+}
+
+// A warp that polls for what does not come gives up its turn each time, and never waits.
+bool World::alone(uint32_t pick) {
+  if (seeded_->ready() == 0) return false;
+  const int fiber = seeded_->ready_fiber(pick);
+  alone_for_ = fiber == alone_ ? alone_for_ + 1 : 0;
+  alone_ = fiber;
+  if (alone_for_ < kAloneMax) return false;
+  const std::string what = "a warp has had " + std::to_string(kAloneMax) + " turns in which nothing else could happen";
+  broken({Checker::kLiveness, what, 0, seeded_->fiber(fiber).process, -1, 0});
+  return true;
+}
+
+// For the watch, of a step that does not end.
+std::string World::running_text() const {
+  std::string text = scenario_->name + ", seed " + std::to_string(options_.seed);
+  if (options_.canary != Canary::kNone) text += std::string(", canary ") + kCanaryNames[size_t(options_.canary)];
+  if (violation_.checker != Checker::kNone) text += ", after \"" + violation_.what + "\"";
+  const int running = seeded_->running();
+  text += ": step " + std::to_string(steps_) + " does not end: ";
+  return text + (running < 0 ? "the world" : "rank " + std::to_string(seeded_->fiber(running).process));
+}
+
+// Nothing can happen now: time passes.
+bool World::idle() {
+  uint64_t next = timeline_->next();
+  bool waits = false;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats) {
+      const uint64_t expiry = seat->next_expiry();
+      waits |= expiry != Timeline::kNever;
+      if (!processes_[seat->memory.seat().process].stopped) next = std::min(next, expiry);
+    }
+  const bool faulty = std::any_of(faults_.begin(), faults_.end(), [](const FaultState& f) { return f.done; });
+  if (!faulty && waits && next > timeline_->now() + kLookEveryNs && !flights_->waits_for_link()) {
+    broken({Checker::kLiveness, "nothing can happen any more, and warps wait", 0, 0, -1, 0});
+    return false;
+  }
+  if (next == Timeline::kNever) {
+    broken({Checker::kLiveness, "nothing can happen any more", 0, 0, -1, 0});
+    return false;
+  }
+  timeline_->advance_to(std::max(next, timeline_->now()));
+  timeline_->run_due();
+  if (timeline_->now() >= looked_ + kLookEveryNs || next != timeline_->now()) look_at_waits();
+  return true;
+}
+
+uint64_t World::first_expiry() const {
+  uint64_t first = Timeline::kNever;
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      if (!processes_[seat->memory.seat().process].stopped) first = std::min(first, seat->next_expiry());
+  return first;
+}
+
+void World::look_at_waits() {
+  looked_ = timeline_->now();
+  if (waits_.empty() && first_expiry() <= looked_) describe_waits();
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats) {
+      const Process& process = processes_[seat->memory.seat().process];
+      if (!process.dead && !process.stopped && !group->ended[seat->core.map.me]) seat->look_at_waits();
+    }
+}
+
+Turn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
+  SimSeat& seat = *group.seats[rank];
+  Turn turn = Turn::kCalls;
+  for (size_t i = 0; i < faults_.size() && group.generation == 0; ++i)
+    if (faults_[i].process == seat.memory.seat().process && faults_[i].call == call && turn == Turn::kCalls)
+      turn = meet_fault(faults_[i], scenario_->faults[i], group, rank);
+  if (turn == Turn::kLeaves) return turn;
+  seat.call_since = timeline_->now();
+  seat.calls_begun = call + 1;
+  journal_->record({Happened::kCall, uint8_t(group.number), uint16_t(rank), -1, timeline_->now(), call, 0, 0});
+  if (group.generation > 0) return turn;
+  for (FaultState& f : faults_)
+    if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
+  seat.memory.begin_phase();
+  rows_moved(group, rank);
+  return turn;
+}
+
+void World::rows_moved(GroupOf& group, uint32_t rank) {
+  const SimSeat& seat = *group.seats[rank];
+  for (FaultState& f : faults_) {
+    if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
+    // Before the first row only what is meant to happen there.
+    if (f.progress > 0 && (seat.rows() == 0 || double(seat.rows()) < f.progress * double(seat.rows_total()))) continue;
+    f.armed = false;
+    if (f.delay_ns > 0) {
+      timeline_->in(f.delay_ns, [&f] { f.due = true; });
+      continue;
+    }
+    f.due = true;
+    if (seeded_->running() >= 0) seeded_->yield();  // nothing of this process happens before it
+  }
+}
+
+void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault) {
+  Ending& ending = group.endings[rank];
+  ending.fault = std::move(fault);
+  ending.entered = group.seats[rank]->call_since;
+  ending.ended = timeline_->now();
+  ending.made_all_calls = !ending.fault;
+  group.ended[rank] = true;
+  if (scenario_->leave_after && ending.made_all_calls) group.control->goodbye(rank);
+  journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
+                    timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,
+                    ending.fault ? uint64_t(ending.fault->kind) : 0});
+}
+
+void World::start_program(GroupOf& group, uint32_t rank) {
+  const uint32_t process = group.processes[rank];
+  seeded_->start({process, group.first_region + rank}, [this, &group, rank](int, NearMemory) {
+    SimSeat& seat = *group.seats[rank];
+    auto say = [this, &seat](Checker checker, std::string what) {
+      broken({checker, std::move(what), 0, seat.core.map.me, -1, journal_->count()});
+    };
+    seat.call_since = timeline_->now();
+    Program program(seat, {scenario_, group.routings.get(), group.seed, say,
+                           [this] { return over_ || violation_.checker != Checker::kNone; },
+                           [this, &group, rank](uint32_t call) { return begin_call(group, rank, call); },
+                           &group == groups_.front().get() ? options_.audience : nullptr});
+    std::optional<Fault> fault;
+    try {
+      program.run();
+    } catch (const Error& error) {
+      if (error.code() == Code::kFault)
+        fault = error.fault();
+      else
+        say(Checker::kLiveness, std::string("a call is refused: ") + error.what());
+    }
+    end_program(group, rank, std::move(fault));
+  });
+}
+
+bool World::survives(uint32_t process) const {
+  return !processes_[process].dead && !(processes_[process].stopped && processes_[process].for_good);
+}
+
+bool World::all_done() const {
+  for (const auto& group : groups_)
+    for (uint32_t rank = 0; rank < group->processes.size(); ++rank)
+      if (!group->ended[rank] && survives(group->processes[rank])) return false;
+  return true;
+}
+
+// After a fault: the survivors of each group make a new one, and make all calls in it.
+void World::renew_groups() {
+  if (!scenario_->new_group_after || violation_.checker != Checker::kNone) return;
+  for (size_t i = 0; i < scenario_->groups && groups_.size() == scenario_->groups + i; ++i) {
+    const GroupOf& old = *groups_[i];
+    const bool faulted = std::any_of(old.endings.begin(), old.endings.end(), [](const Ending& e) { return e.fault; });
+    std::vector<uint32_t> left;
+    for (uint32_t rank = 0; rank < old.processes.size(); ++rank) {
+      const bool culprit = std::any_of(old.endings.begin(), old.endings.end(),
+                                       [&](const Ending& e) { return e.fault && e.fault->culprit_rank == rank; });
+      if (survives(old.processes[rank]) && !culprit && !cut_off_[old.processes[rank]])
+        left.push_back(old.processes[rank]);
+    }
+    if (!faulted || left.empty()) return;
+    groups_.push_back(make_group(uint32_t(i), 1, left));
+    GroupOf& fresh = *groups_.back();
+    for (uint32_t rank = 0; rank < fresh.processes.size(); ++rank) start_program(fresh, rank);
+  }
+}
+
+// Whom each rank of the group must name. Of a network that was cut in two, the lowest rank that it cannot reach.
+std::vector<uint32_t> World::culprits_of(size_t i) const {
+  const ScenarioFault& f = scenario_->faults[i];
+  std::vector<uint32_t> all(ranks_, f.expect.culprit ? *f.expect.culprit : faults_[i].process);
+  if (f.expect.kind == FaultKind::kRendezvous) all.assign(ranks_, kNobody);
+  if (f.kind != ScenarioFaultKind::kCutNetwork || f.expect.culprit) return all;
+  for (uint32_t rank = 0; rank < ranks_; ++rank) {
+    all[rank] = 0;
+    while (cut_off_[all[rank]] == cut_off_[rank]) ++all[rank];
+  }
+  return all;
+}
+
+void World::check_endings() {
+  for (const auto& group : groups_) {
+    ExpectedVerdict expect;
+    std::vector<uint32_t> culprits(ranks_);
+    uint64_t since = 0;
+    for (size_t i = 0; i < faults_.size() && group->generation == 0; ++i) {
+      const ScenarioFault& f = scenario_->faults[i];
+      if (!faults_[i].done || f.expect.kind == FaultKind::kNone) continue;
+      expect = f.expect;
+      culprits = culprits_of(i);
+      since = faults_[i].since;
+    }
+    for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
+    const std::string wrong =
+        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
+    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, 0, -1, journal_->count()});
+  }
+}
+
+const AddressBook* World::book_of(uint64_t offset) const {
+  for (const auto& group : groups_)
+    if (group->book->holds(offset)) return group->book.get();
+  return nullptr;
+}
+
+std::string World::address_text(uint64_t offset) const {
+  const AddressBook* const book = book_of(offset);
+  return book != nullptr ? book->text(offset) : "private memory";
+}
+
+void World::describe_waits() {
+  waits_text_.clear();
+  waits_.clear();
+  for (const auto& group : groups_)
+    for (const auto& seat : group->seats)
+      seeded_->each_parked_of(seat->memory.region(), [&](int, Seeded::Fiber& fiber) {
+        const WaitRecord r = wait_record(*fiber.park, 0);
+        const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {seat->core.map.me, seat->operation, 0, true}, r);
+        const Park& park = *fiber.park;
+        int first = 0;  // of those that are not met
+        while (first + 1 < park.count && word_now(park.needs[first]) >= park.needs[first].least) ++first;
+        const Need& need = park.needs[first];
+        const uint64_t word = space_->holds(need.word) ? space_->offset(need.word) : 0;
+        std::string text =
+            "rank " + std::to_string(seat->core.map.me) + " " + f.role +
+            (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
+            (park.all || park.count == 1 ? "" : "any of " + std::to_string(park.count) + ", first the ") +
+            f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
+            ", must be " + std::to_string(r.expected);
+        waits_text_ += "  " + text + "\n";
+        waits_.push_back(
+            {group->number, seat->core.map.me, r.channel, r.whom, r.what == Waiting::kDone, word, {}, std::move(text)});
+        for (int k = first; k < park.count; ++k)
+          if (space_->holds(park.needs[k].word) && word_now(park.needs[k]) < park.needs[k].least)
+            waits_.back().words.push_back(space_->offset(park.needs[k].word));
+      });
+}
+
+// All fibers end, whatever they are at: nothing that they do counts any more.
+void World::wind_up() {
+  over_ = true;
+  for (uint32_t p = 0; p < processes_.size(); ++p)
+    if (seeded_->held(p)) seeded_->hold(p, false);
+  while (seeded_->live() > 0) {
+    for (const auto& group : groups_)
+      for (const auto& seat : group->seats) seat->vanish();
+    TRANSLOAD_CHECK(seeded_->ready() > 0);
+    while (seeded_->ready() > 0) seeded_->run(0);
+  }
+  for (const auto& group : groups_) group->control->close();
+}
+
+// Wire and watcher.
+
+World::GroupOf* World::group_of_region(uint32_t region) {
+  for (const auto& group : groups_)
+    if (region >= group->first_region && region - group->first_region < group->processes.size()) return group.get();
+  return nullptr;
+}
+
+uint64_t World::ready_at(uint32_t from, const Flight& flight, uint64_t now) {
+  const GroupOf* const group = group_of_region(from);
+  const uint32_t to = group_of_region(flight.toward) ? group->processes[flight.toward - group->first_region] : 0;
+  return links_->ready_at({group->processes[from - group->first_region], to, flight.far, flight.bytes}, now);
+}
+
+void World::stores(uint32_t agent, const char* to, size_t bytes) {
+  const Flights::AgentName& n = flights_->name(agent);
+  GroupOf* const group = group_of_region(n.region);
+  const std::string wrong = group->credit->stores(space_->offset(to), bytes);
+  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(to), n.rank, n.warp, journal_->count()});
+}
+
+void World::counts(uint32_t agent, const Word* word, Word count) {
+  const Flights::AgentName& n = flights_->name(agent);
+  const std::string wrong = group_of_region(n.region)->credit->counts(space_->offset(word), count);
+  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(word), n.rank, n.warp, journal_->count()});
+}
+
+void World::landed_word(uint32_t region, const Word* word) {
+  const std::string wrong = growth_.landed(space_->offset(word), *word);
+  if (!wrong.empty()) broken({Checker::kGrowth, wrong, space_->offset(word), region, -1, journal_->count()});
+  seeded_->word_grew(region);
+}
+
+void World::captured_put(uint32_t agent) {
+  const Flights::AgentName& n = flights_->name(agent);
+  if (GroupOf* const group = group_of_region(n.region)) group->seats[n.rank]->put_captured();
+  seeded_->word_grew(n.region);  // drained words
+}
+
+void World::broken(Violation violation) {
+  if (violation_.checker != Checker::kNone || over_) return;
+  violation.event = journal_->count();
+  journal_->record({Happened::kBroken, 0, uint16_t(violation.rank), violation.warp, timeline_->now(),
+                    uint64_t(violation.checker), violation.word, 0});
+  violation_ = std::move(violation);
+}
+
+void World::later(uint32_t flight, uint64_t when) {
+  const uint64_t number = flights_->number_of(flight);
+  timeline_->at(when, [this, flight, number] { flights_->ready(flight, number); });
+}
+
+}  // namespace transload

@@ -1,0 +1,387 @@
+// Three messages a pair: the caller proves that it knows the secret of whom it calls; the answer proves the caller's
+// and brings descriptors (a bell, and a region's if it has one); then the caller passes its own. See exchange.h.
+//
+// Who answers is asked of the kernel before a word is said: an abstract name belongs to whoever binds it first.
+#include "transport/scaleup/exchange.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "os/clock.h"
+#include "transload/status.h"
+
+namespace transload {
+
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr int kRetryMs = 5;   // for what could not be done at once
+constexpr int kLookMs = 100;  // at whether the group has been lost meanwhile
+// Of one rank at once: so many sockets it has, and so many descriptors are on their way.
+constexpr size_t kCallsMost = 4;
+constexpr size_t kCallersMost = 8;
+
+struct Greeting {
+  uint64_t secret;  // of the rank that is spoken to
+  uint64_t region;  // of the sender
+  uint32_t rank;    // of the sender
+  uint32_t zero;
+};
+
+socklen_t address_of(uint64_t region, sockaddr_un& address) {
+  address = {};
+  address.sun_family = AF_UNIX;
+  // A leading zero byte: the abstract name space, which no file system sees.
+  const int length = std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "transload-%016llx",
+                                   (unsigned long long)(region));
+  return socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(length));
+}
+
+Descriptor new_socket() { return Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+
+std::string of_limit(const char* what, int error) {
+  const bool limited = error == EMFILE || error == ENFILE || error == ETOOMANYREFS;
+  return std::string("shared region: ") + what + ": " + std::strerror(error) +
+         (limited ? " (" + descriptor_limit() + ")" : "");
+}
+
+// What an error of a socket means for whom it leads to.
+enum class Trouble : uint8_t { kLater, kGone, kOther };
+Trouble trouble_of(int error) {
+  switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ENOBUFS:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case ETOOMANYREFS:  // an ordinary user may have so many descriptors on their way as RLIMIT_NOFILE says
+      return Trouble::kLater;
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ENOTCONN:
+    case EPIPE:
+      return Trouble::kGone;
+    default:
+      return Trouble::kOther;
+  }
+}
+
+// 0, or the error. `passed`: whose descriptors go with it, if any.
+int send_greeting(int fd, Greeting greeting, const Neighbour* passed) {
+  iovec part{&greeting, sizeof greeting};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+  if (passed != nullptr) {
+    const int fds[2] = {passed->bell.get(), passed->region->fd()};
+    const size_t bytes = (fds[1] >= 0 ? 2 : 1) * sizeof(int);
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(bytes);
+    cmsghdr* const head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(bytes);
+    std::memcpy(CMSG_DATA(head), fds, bytes);
+  }
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? errno : 0;
+}
+
+enum class Heard : uint8_t { kGreeting, kNothing, kEnd };
+
+struct Passed {
+  Descriptor bell, region;
+};
+
+// Whatever descriptors come are owned at once, wanted or not; from whom none are wanted, none are taken.
+Heard receive_greeting(int fd, Greeting& greeting, Passed* passed) {
+  iovec part{&greeting, sizeof greeting};
+  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (passed != nullptr) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+  }
+  const ssize_t bytes = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (bytes < 0) return errno == EAGAIN || errno == EINTR ? Heard::kNothing : Heard::kEnd;
+  const bool whole = bytes == ssize_t(sizeof greeting) && (message.msg_flags & MSG_TRUNC) == 0;
+  if (passed == nullptr) return whole ? Heard::kGreeting : Heard::kEnd;
+  size_t count = 0;
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr; head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t at = 0; CMSG_LEN((at + 1) * sizeof(int)) <= head->cmsg_len; ++at) {
+      int next = -1;
+      std::memcpy(&next, CMSG_DATA(head) + at * sizeof(int), sizeof next);
+      Descriptor owned(next);
+      if (count < 2) (count == 0 ? passed->bell : passed->region) = std::move(owned);
+      ++count;
+    }
+  }
+  const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (cut && count < 2) throw Error(Code::kOutOfMemory, of_limit("no descriptor for what a peer passed", EMFILE));
+  return whole && !cut && count >= 1 ? Heard::kGreeting : Heard::kEnd;
+}
+
+// Of the process that a socket leads to, as the kernel knows it: who listened there, or who called.
+std::optional<uid_t> user_behind(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) return std::nullopt;
+  return who.uid;
+}
+
+class Exchange {
+ public:
+  Exchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted) : sides_(sides) {
+    for (uint32_t rank : wanted) (rank > sides.rank ? to_call_ : awaited_).push_back(rank);
+  }
+
+  std::map<uint32_t, std::shared_ptr<Neighbour>> run() {
+    uint64_t until = now_ns() + sides_.deadline_ms * kMillisecond;
+    while (true) {
+      call_some();
+      pass_to_all();
+      if (to_call_.empty() && lines_.empty() && awaited_.empty()) return std::move(done_);
+      if (sides_.watch.judged && sides_.watch.judged())
+        fail(FaultKind::kAbsent, lowest_missing(), "the group was lost meanwhile");
+      wait(until);
+      if (now_ns() >= until) {
+        expire();
+        until = now_ns() + sides_.deadline_ms * kMillisecond;
+      }
+    }
+  }
+
+ private:
+  enum class Stage : uint8_t {
+    kCalled,    // mine: I await its descriptors
+    kToPass,    // mine: it gets my descriptors, then it is done
+    kStranger,  // of a caller: who is it
+    kToAnswer,  // of a caller: it gets my descriptors
+    kAnswered,  // of a caller: I await its descriptors
+  };
+  struct Line {
+    Descriptor fd;
+    Stage stage;
+    uint32_t rank;  // at its other end; nothing of a stranger
+  };
+
+  [[noreturn]] void fail(FaultKind kind, uint32_t rank, const std::string& detail) const {
+    Fault fault;
+    fault.kind = kind;
+    fault.rank = sides_.rank;
+    fault.culprit_rank = rank;
+    fault.operation = "create";
+    fault.waiting_for = "the memory of rank " + std::to_string(rank);
+    fault.detail = detail;
+    throw Error(fault);
+  }
+
+  // Throws, unless the time did not count.
+  void expire() const {
+    if (!hindrance_.empty()) throw Error(Code::kOutOfMemory, hindrance_);
+    const uint32_t whom = lowest_missing();
+    if (sides_.watch.expired && !sides_.watch.expired(whom)) return;
+    fail(FaultKind::kAbsent, whom, "it did not pass its memory within the deadline");
+  }
+
+  uint32_t lowest_missing() const {
+    uint32_t lowest = ~uint32_t(0);
+    for (uint32_t rank : to_call_) lowest = std::min(lowest, rank);
+    for (uint32_t rank : awaited_) lowest = std::min(lowest, rank);
+    for (const Line& line : lines_)
+      if (line.stage != Stage::kStranger) lowest = std::min(lowest, line.rank);
+    return lowest;
+  }
+
+  Greeting greeting_for(uint32_t rank) const {
+    return {sides_.offers[rank].secret, sides_.offers[sides_.rank].region, sides_.rank, 0};
+  }
+
+  // True: not now, but it may be done later.
+  bool later(int error, uint32_t rank, const char* what) {
+    const Trouble trouble = trouble_of(error);
+    if (trouble == Trouble::kGone) fail(FaultKind::kLost, rank, "its process is gone");
+    if (trouble == Trouble::kOther)
+      throw Error(Code::kNotSupported, of_limit(what, error) + " (rank " + std::to_string(rank) + ")");
+    if (error != EAGAIN && error != EINTR) hindrance_ = of_limit(what, error);
+    retry_ = true;
+    return true;
+  }
+
+  void call_some() {
+    retry_ = false;
+    hindrance_.clear();
+    size_t calls = calls_made();
+    const auto called = [&](uint32_t rank) {
+      if (calls >= kCallsMost || !call(rank)) return false;
+      ++calls;
+      return true;
+    };
+    to_call_.erase(std::remove_if(to_call_.begin(), to_call_.end(), called), to_call_.end());
+  }
+
+  size_t calls_made() const {
+    return size_t(std::count_if(lines_.begin(), lines_.end(), [](const Line& line) {
+      return line.stage == Stage::kCalled || line.stage == Stage::kToPass;
+    }));
+  }
+
+  bool call(uint32_t rank) {
+    Descriptor fd = new_socket();
+    if (!fd) return !later(errno, rank, "no socket");
+    sockaddr_un address;
+    const socklen_t size = address_of(sides_.offers[rank].region, address);
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
+      return !later(errno, rank, "cannot call a peer");
+    const std::optional<uid_t> user = user_behind(fd.get());
+    if (user != ::geteuid())
+      fail(FaultKind::kMismatch, rank,
+           "a process of user " + (user ? std::to_string(*user) : "?") + " answers in its place, and not one of user " +
+               std::to_string(::geteuid()) + ", who I am");
+    if (const int error = send_greeting(fd.get(), greeting_for(rank), nullptr); error != 0)
+      return !later(error, rank, "cannot greet a peer");
+    lines_.push_back({std::move(fd), Stage::kCalled, rank});
+    return true;
+  }
+
+  // My descriptors, to whom they are due.
+  void pass_to_all() {
+    for (size_t i = lines_.size(); i-- > 0;) {
+      Line& line = lines_[i];
+      if (line.stage != Stage::kToPass && line.stage != Stage::kToAnswer) continue;
+      const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &sides_.mine);
+      if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
+      if (line.stage == Stage::kToAnswer)
+        line.stage = Stage::kAnswered;
+      else
+        drop(i);
+    }
+  }
+
+  void drop(size_t i) { lines_.erase(lines_.begin() + long(i)); }
+
+  void wait(uint64_t until) {
+    const uint64_t now = now_ns();
+    const uint64_t most_ms = retry_ || !accepting_ ? kRetryMs : kLookMs;
+    const uint64_t left_ms = until > now ? (until - now) / kMillisecond + 1 : 0;
+    std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
+    accepting_ = true;
+    for (const Line& line : lines_) {
+      const bool due = line.stage == Stage::kToPass || line.stage == Stage::kToAnswer;  // it has nothing to say
+      ready.push_back({line.fd.get(), short(due ? 0 : POLLIN), 0});
+    }
+    if (::poll(ready.data(), ready.size(), int(std::min(left_ms, most_ms))) <= 0) return;
+    for (size_t i = lines_.size(); i-- > 0;)  // back to front: lines that are done are dropped
+      if (ready[1 + i].revents != 0) hear(i);
+    if (ready[0].revents != 0) accept_callers();
+  }
+
+  bool room_for_callers() const { return lines_.size() - calls_made() < kCallersMost; }
+
+  void accept_callers() {
+    while (room_for_callers()) {
+      Descriptor fd(::accept4(sides_.listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!fd && (errno == EMFILE || errno == ENFILE)) {
+        hindrance_ = of_limit("no socket for a caller", errno);
+        accepting_ = false;  // it stays in the queue
+      }
+      if (!fd) return;
+      if (user_behind(fd.get()) == ::geteuid()) lines_.push_back({std::move(fd), Stage::kStranger, 0});
+    }
+  }
+
+  void hear(size_t i) {
+    switch (lines_[i].stage) {
+      case Stage::kStranger:
+        return meet(i);
+      case Stage::kCalled:
+      case Stage::kAnswered:
+        return take(i);
+      default:
+        return;  // it has ended: passing to it says so
+    }
+  }
+
+  // A caller that is not awaited, or knows no secret, is none of ours.
+  void meet(size_t i) {
+    Greeting greeting{};
+    const Heard heard = receive_greeting(lines_[i].fd.get(), greeting, nullptr);
+    if (heard == Heard::kNothing) return;
+    const auto awaited = std::find(awaited_.begin(), awaited_.end(), greeting.rank);
+    if (heard == Heard::kEnd || greeting.secret != sides_.offers[sides_.rank].secret || awaited == awaited_.end())
+      return drop(i);
+    awaited_.erase(awaited);
+    lines_[i].rank = greeting.rank;
+    lines_[i].stage = Stage::kToAnswer;
+  }
+
+  void take(size_t i) {
+    Line& line = lines_[i];
+    Greeting greeting{};
+    Passed passed;
+    const Heard heard = receive_greeting(line.fd.get(), greeting, &passed);
+    if (heard == Heard::kNothing) return;
+    if (heard == Heard::kEnd) fail(FaultKind::kLost, line.rank, "its process ended, or refused what I passed");
+    const bool ours = greeting.secret == sides_.offers[sides_.rank].secret && greeting.rank == line.rank;
+    if (!ours || !keep(greeting, std::move(passed)))
+      fail(FaultKind::kMismatch, line.rank, "what it passed is not what it offered");
+    if (line.stage == Stage::kCalled)
+      line.stage = Stage::kToPass;
+    else
+      drop(i);
+  }
+
+  bool keep(const Greeting& greeting, Passed passed) {
+    const RegionOffer& offer = sides_.offers[greeting.rank];
+    if (greeting.region != offer.region) return false;
+    auto neighbour = std::make_shared<Neighbour>();
+    neighbour->bell = std::move(passed.bell);
+    neighbour->region = sides_.mine.region->map(offer.peer(greeting.rank), std::move(passed.region));
+    // A bell that blocks would let a peer hold me up.
+    const int flags = ::fcntl(neighbour->bell.get(), F_GETFL);
+    if (neighbour->region == nullptr || flags < 0 || (flags & O_NONBLOCK) == 0) return false;
+    done_[greeting.rank] = std::move(neighbour);
+    return true;
+  }
+
+  const ExchangeSides& sides_;
+  std::vector<uint32_t> to_call_, awaited_;
+  std::vector<Line> lines_;
+  bool retry_ = false;     // something of mine could not be done at once
+  bool accepting_ = true;  // there was a descriptor for the last caller
+  std::string hindrance_;  // what this machine lacked in this round
+  std::map<uint32_t, std::shared_ptr<Neighbour>> done_;
+};
+
+}  // namespace
+
+Descriptor listen_for(uint64_t region) {
+  Descriptor fd = new_socket();
+  if (!fd) throw Error(Code::kOutOfMemory, of_limit("no socket", errno));
+  sockaddr_un address;
+  const socklen_t size = address_of(region, address);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd.get(), SOMAXCONN) != 0)
+    throw Error(Code::kOutOfMemory, std::string("shared region: cannot listen for peers: ") + std::strerror(errno));
+  return fd;
+}
+
+std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
+                                                        const std::vector<uint32_t>& wanted) {
+  return Exchange(sides, wanted).run();
+}
+
+}  // namespace transload

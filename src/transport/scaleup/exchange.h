@@ -1,0 +1,30 @@
+// The exchange of descriptors between processes of one host, over abstract Unix sockets.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "os/descriptor.h"
+#include "transport/scaleup/neighbours.h"
+
+namespace transload {
+
+// The socket of a region; it has no name in any file system and goes with its process.
+Descriptor listen_for(uint64_t region);
+
+struct ExchangeSides {
+  uint32_t rank;                           // me
+  const std::vector<RegionOffer>& offers;  // by rank
+  const Neighbour& mine;
+  int listener;
+  uint32_t deadline_ms;
+  const ExchangeWatch& watch;
+};
+
+// Gives mine to each of `wanted` and takes theirs. Of a pair the lower rank calls the higher. Throws Error{kFault}
+// naming a rank, or another Error for what this machine does not give.
+std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
+                                                        const std::vector<uint32_t>& wanted);
+
+}  // namespace transload

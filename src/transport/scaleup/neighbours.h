@@ -1,0 +1,90 @@
+// The peers whose memory this rank maps: by plain pointers inside a process, by passed descriptors between processes.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/descriptor.h"
+#include "transport/scaleup/region.h"
+#include "os/host.h"
+
+namespace transload {
+
+// What lies in a region, one after another, as its maker tells it.
+struct RegionParts {
+  uint64_t network_bytes = 0, scale_up_bytes = 0, slab_bytes = 0;
+  uint64_t bytes() const { return network_bytes + scale_up_bytes + slab_bytes; }
+};
+
+// What a rank says of its region, to be gathered.
+struct RegionOffer {
+  std::string host;   // host_identity()
+  uint32_t user = 0;  // effective
+  ProcessIdentity process;
+  uint64_t region = 0;  // unique: names the registry entry and the socket
+  uint64_t secret = 0;  // what a caller at that socket must know
+  uint64_t base = 0;    // in its own process
+  uint64_t bytes = 0;
+  RegionParts parts;
+  std::string kind;    // Region::kind()
+  std::string handle;  // Region::handle()
+
+  std::string pack() const;
+  // Throws Error{kInvalidArgument} if the bytes are no offer.
+  static RegionOffer unpack(std::string_view bytes);
+  PeerRegion peer(uint32_t rank) const { return {rank, bytes, handle}; }
+};
+
+// A region, and the bell of the rank that it belongs to. Kept by whoever uses them.
+struct Neighbour {
+  std::shared_ptr<Region> region;
+  Descriptor bell;
+};
+
+// Who judges an exchange that lasts.
+struct ExchangeWatch {
+  // This rank has not passed its memory within the deadline. False: the time did not count, and is given anew.
+  std::function<bool(uint32_t rank)> expired;
+  // The group is lost: nobody need be waited for.
+  std::function<bool()> judged;
+};
+
+class Neighbours {
+ public:
+  // Takes a copy of `bell_fd` (an eventfd), and opens the socket at which peers ask.
+  Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_fd);
+  ~Neighbours();
+  Neighbours(const Neighbours&) = delete;
+  Neighbours& operator=(const Neighbours&) = delete;
+
+  RegionOffer offer() const;
+  // Maps the regions of `wanted` (ranks of this host; mine may be among them). Symmetric: whom I want wants me. Throws
+  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, kMismatch if it is not who
+  // or what it said, else kAbsent; another Error if regions of two kinds meet, or cannot reach each other,
+  // before anything is passed, or if this machine has too few descriptors. All ranks must have returned before one of
+  // them may be destroyed: gather once more.
+  void connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted, uint32_t deadline_ms,
+               const ExchangeWatch& watch = {});
+
+  char* base(uint32_t rank) const;      // null if not mapped
+  uint64_t bytes(uint32_t rank) const;  // 0 if not mapped
+  int bell_fd(uint32_t rank) const;     // -1 if not mapped
+
+ private:
+  void check(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted) const;
+
+  const uint32_t rank_;
+  const uint64_t region_;
+  const uint64_t secret_;
+  const ProcessIdentity process_;
+  std::shared_ptr<Neighbour> mine_;
+  Descriptor listener_;
+  std::vector<std::shared_ptr<Neighbour>> by_rank_;
+};
+
+}  // namespace transload

@@ -1,0 +1,109 @@
+// Groups that give the same name, over real sockets: two of one process are refused, and who may meet again does.
+#include "control/name_claim.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "control/control.h"
+#include "control/rendezvous.h"
+
+namespace transload {
+namespace {
+
+constexpr uint32_t kDeadlineMs = 5000;
+
+Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port) {
+  Bootstrap bootstrap;
+  bootstrap.rank = rank;
+  bootstrap.ranks = ranks;
+  bootstrap.port = port;
+  return bootstrap;
+}
+
+std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms = kDeadlineMs) {
+  return std::make_unique<Control>(bootstrap, deadline_ms, std::vector<uint32_t>(bootstrap.ranks, 0));
+}
+
+std::string refusal_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+// Both ranks of a group, as threads of this process.
+using Pair = std::array<std::unique_ptr<Control>, 2>;
+Pair join_both(uint16_t port) {
+  Pair pair;
+  std::thread other([&] { pair[1] = join(place(1, 2, port)); });
+  pair[0] = join(place(0, 2, port));
+  other.join();
+  return pair;
+}
+
+TEST(NameClaim, SecondGroupOfAName) {
+  Rendezvous rendezvous;
+  const Pair first = join_both(rendezvous.port());
+  for (const auto& control : first) control->made();
+  for (const uint32_t rank : {0, 1}) {
+    const std::string why = refusal_of([&] { join(place(rank, 2, rendezvous.port())); });
+    EXPECT_NE(why.find("bootstrap.name: \"default\": rank " + std::to_string(rank)), std::string::npos) << why;
+  }
+  for (const uint32_t rank : {0, 1}) EXPECT_EQ(first[rank]->settled().kind, FaultKind::kNone);
+  Bootstrap other = place(0, 1, rendezvous.port());
+  other.name = "other";
+  EXPECT_EQ(join(other)->gather("mine").at(0), "mine");
+}
+
+// While the first is being made, the other ranks may mean either: neither is had.
+TEST(NameClaim, WhileTheFirstIsMade) {
+  Rendezvous rendezvous;
+  const Pair first = join_both(rendezvous.port());
+  refusal_of([&] { join(place(0, 2, rendezvous.port())); });
+  const std::string why = refusal_of([&] { first[0]->made(); });
+  EXPECT_NE(why.find("bootstrap.name"), std::string::npos) << why;
+  first[1]->made();
+}
+
+TEST(NameClaim, OneAfterTheOther) {
+  Rendezvous rendezvous;
+  for (int again = 0; again < 3; ++again) {
+    const Pair pair = join_both(rendezvous.port());
+    for (const auto& control : pair) control->made();
+    for (const auto& control : pair) control->goodbye();
+  }
+}
+
+// Rank 0 has tried in vain once more than the others, and all keep what is left of the group that failed.
+TEST(NameClaim, SurvivorsTakeTheNameAgain) {
+  Rendezvous rendezvous;
+  const uint16_t port = rendezvous.port();
+  EXPECT_THROW(join(place(0, 2, port), 60), Error);
+  std::array<std::unique_ptr<Control>, 3> old;
+  std::vector<std::thread> threads;
+  for (const uint32_t rank : {0, 1, 2}) threads.emplace_back([&, rank] { old[rank] = join(place(rank, 3, port)); });
+  for (std::thread& thread : threads) thread.join();
+  old[2].reset();  // lost
+  threads.clear();
+  for (const uint32_t rank : {0, 1}) {
+    threads.emplace_back([&, rank] {
+      EXPECT_THROW(old[rank]->gather(""), Error);
+      const std::unique_ptr<Control> next = join(place(rank, 2, port));
+      EXPECT_EQ(next->gather(std::to_string(rank)).at(1), "1");
+      next->made();
+      next->goodbye();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace transload

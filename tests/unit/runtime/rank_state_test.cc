@@ -1,0 +1,66 @@
+// What a group lends where its slabs have no room: the heap on the CPU, nothing on a GPU.
+#include "runtime/rank_state.h"
+
+#include <gtest/gtest.h>
+
+namespace transload {
+namespace {
+
+constexpr size_t kSlabBytes = 4096;
+
+GroupOptions options_on(DLDeviceType type) {
+  GroupOptions o;
+  o.topology.node_sizes = {1};
+  o.device = {type, 0};
+  return o;
+}
+
+class Slab {
+ public:
+  explicit Slab(DLDeviceType type) : plan(options_on(type)), bytes_(new char[kSlabBytes]) {
+    plan.arena = std::make_shared<Arena>(bytes_.get(), kSlabBytes, nullptr);
+  }
+  GroupPlan plan;
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+};
+
+TEST(GroupPlan, LendsTheHeapOnTheHost) {
+  Slab slab(kDLCPU);
+  const Lease most = slab.plan.lease(3072);
+  EXPECT_TRUE(most.registered());
+  const Lease more = slab.plan.lease(2048);
+  EXPECT_FALSE(more.registered());
+  EXPECT_NE(more.data(), nullptr);
+}
+
+TEST(GroupPlan, LendsNoHeapOnADevice) {
+  Slab slab(kDLCUDA);
+  Lease most = slab.plan.lease(3072);
+  EXPECT_TRUE(most.registered());
+  try {
+    slab.plan.lease(2048);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kOutOfMemory);
+    EXPECT_STREQ(error.what(), "slab_bytes: no room for a lease of 2048 bytes, longest gap 1024");
+  }
+  most.release();
+  EXPECT_TRUE(slab.plan.lease(2048).registered());
+}
+
+TEST(GroupPlan, ThrowsTheFaultOnADevice) {
+  Slab slab(kDLCUDA);
+  slab.plan.fault = Fault{};
+  slab.plan.arena->close();
+  try {
+    slab.plan.lease(16);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kFault);
+  }
+}
+
+}  // namespace
+}  // namespace transload
