@@ -6,16 +6,16 @@
 #include <cstring>
 #include <filesystem>
 
-#include "os/file.h"
-#include "cli/run/fault_injection.h"
 #include "cli/launch/gpus.h"
 #include "cli/launch/launcher.h"
 #include "cli/options.h"
-#include "cli/show/report.h"
+#include "cli/run/fault_injection.h"
 #include "cli/run/room.h"
-#include "cli/sim.h"
 #include "cli/run/soak.h"
+#include "cli/show/report.h"
 #include "cli/show/usage.h"
+#include "cli/sim.h"
+#include "os/file.h"
 
 #ifndef TRANSLOAD_VERSION
 #define TRANSLOAD_VERSION "0.1.0"

@@ -169,7 +169,7 @@ void check_device(const RunArguments& a, Options& out) {
     refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
 }
 
-// Many short lanes keep the warps of a GPU busy; a CPU rank has one thread.
+// Many short channels keep the warps of a GPU busy; a CPU rank has one thread.
 void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
   const GroupOptions group;
   out.channels = !a.channels.empty() ? uint32_t(number("--channels", a.channels, {1, limits.channels_max}))
@@ -242,7 +242,7 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--seed", a.seed, "of token vectors and made routings", "N");
   option("--iterations", a.iterations, "timed iterations", "N");
   option("--warmup", a.warmup, "iterations before them, checked too", "N");
-  option("--channels", a.channels, "lanes of the trip [4; with --device cuda 16 for each SM]", "N");
+  option("--channels", a.channels, "channels of the trip [4; with --device cuda 16 for each SM]", "N");
   option("--slots", a.slots, "tokens that a ring holds [16; with --device cuda 4]", "N");
   option("--peer-slots", a.peer_slots, "the same between peers [as --slots; with --device cuda 1]", "N");
   option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");

@@ -6,13 +6,13 @@
 #include <thread>
 
 #include "base/mix.h"
-#include "cli/number.h"
-#include "base/situations.h"
-#include "sim/run/canaries.h"
 #include "base/probes/planting.h"
-#include "sim/walks/exhaustive.h"
+#include "base/situations.h"
+#include "cli/number.h"
 #include "sim/explain/explain.h"
+#include "sim/run/canaries.h"
 #include "sim/run/runner.h"
+#include "sim/walks/exhaustive.h"
 
 namespace transload::cli {
 namespace {

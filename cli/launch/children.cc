@@ -27,10 +27,10 @@ constexpr const char* kServed = "TRANSLOAD_SERVED";
 constexpr const char* kBoardFile = "TRANSLOAD_BOARD_FILE";
 constexpr const char* kReportFile = "TRANSLOAD_REPORT_FILE";
 
-Board map_board(int file, uint32_t ranks) {
-  void* pages = mmap(nullptr, ranks * sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+StatusBoard map_board(int file, uint32_t ranks) {
+  void* pages = mmap(nullptr, ranks * sizeof(StatusPage), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (pages == MAP_FAILED) refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
-  return {static_cast<Page*>(pages), ranks};
+  return {static_cast<StatusPage*>(pages), ranks};
 }
 
 // This process's environment without the names that `extra` sets, then `extra`.
@@ -78,7 +78,7 @@ Children::Children(Share share, const Where& where, char** arguments) {
     child.count = std::min(share.of_a_process, ranks - first);
   }
   board_file_ = memfd_create("transload-board", MFD_CLOEXEC);
-  if (board_file_ < 0 || ftruncate(board_file_, off_t(ranks * sizeof(Page))) != 0)
+  if (board_file_ < 0 || ftruncate(board_file_, off_t(ranks * sizeof(StatusPage))) != 0)
     refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
   try {
     board_ = map_board(board_file_, ranks);
@@ -99,7 +99,7 @@ void Children::end() {
     }
     if (child.report >= 0) close(child.report);
   }
-  if (board_.pages != nullptr) munmap(board_.pages, board_.count * sizeof(Page));
+  if (board_.pages != nullptr) munmap(board_.pages, board_.count * sizeof(StatusPage));
   close(board_file_);
 }
 
@@ -152,7 +152,7 @@ void Children::look(int timeout_ms) {
     if (child.report >= 0) read_report(child);
     uint64_t activity = child.text.size();
     for (uint32_t r = child.first; r < child.first + child.count; ++r) {
-      Page& page = board_.of(r);
+      StatusPage& page = board_.of(r);
       if (over) page.gone = 1;
       activity += page.steps + page.progress.rows + page.progress.epoch;
     }
@@ -174,7 +174,7 @@ bool has_inheritance() {
 Inheritance take_inheritance(uint32_t ranks) {
   const int file = inherited(kBoardFile), report = inherited(kReportFile);
   struct stat status;
-  if (fstat(file, &status) != 0 || uint64_t(status.st_size) != ranks * sizeof(Page))
+  if (fstat(file, &status) != 0 || uint64_t(status.st_size) != ranks * sizeof(StatusPage))
     refuse("{}: {}: no pages of {} ranks: only the program itself may set it", kBoardFile, file, ranks);
   if (fstat(report, &status) != 0 || !S_ISFIFO(status.st_mode))
     refuse("{}: {}: no pipe: only the program itself may set it", kReportFile, report);

@@ -39,7 +39,7 @@ class Children {
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
 
-  Board board() const { return board_; }
+  StatusBoard board() const { return board_; }
   std::vector<Child>& all() { return children_; }
 
   // Waits at most so long for news, then takes what ranks have said, who has ended, and who was active.
@@ -51,13 +51,13 @@ class Children {
   void end();
   void read_report(Child& child);
   std::vector<Child> children_;
-  Board board_;
+  StatusBoard board_;
   int board_file_ = -1;
 };
 
 // The board and the report pipe that a child of this class inherits.
 struct Inheritance {
-  Board board;
+  StatusBoard board;
   int report = -1;
 };
 bool has_inheritance();

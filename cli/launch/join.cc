@@ -1,8 +1,8 @@
 // One rank under another launcher: all that is known of the others comes over a group's control channel.
 #include <memory>
 
-#include "cli/run/fault_injection.h"
 #include "cli/launch/launcher.h"
+#include "cli/run/fault_injection.h"
 #include "cli/run/recovery.h"
 
 namespace transload::cli {
@@ -37,7 +37,7 @@ void meet_survivors(const Options& options, const Bootstrap& bootstrap, const Wo
 }
 
 // The same with a group that makes an iteration first.
-void recover(const Options& options, const Bootstrap& bootstrap, Page& page, WorkerResult& mine, Outcome& out) {
+void recover(const Options& options, const Bootstrap& bootstrap, StatusPage& page, WorkerResult& mine, Outcome& out) {
   const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes, mine.fault->culprit_rank), bootstrap));
   Bootstrap moved = bootstrap;
   moved.port = further.port;
@@ -53,11 +53,11 @@ Outcome join(const Options& options, const Workload& workload, const Bootstrap& 
   Outcome out;
   out.results.resize(bootstrap.ranks);
   out.endings.resize(bootstrap.ranks);
-  const auto page = std::make_unique<Page>();
+  const auto page = std::make_unique<StatusPage>();
   std::optional<SelfInjector> self;
   if (options.fault && options.fault->rank == bootstrap.rank && by_signal(*options.fault))
     self.emplace(*options.fault, *page);
-  auto worker = std::make_unique<Worker>(options, workload, bootstrap, Board{page.get(), 1});
+  auto worker = std::make_unique<Worker>(options, workload, bootstrap, StatusBoard{page.get(), 1});
   WorkerResult result = worker->run();
   std::vector<uint32_t> all(bootstrap.ranks);
   for (uint32_t r = 0; r < bootstrap.ranks; ++r) all[r] = r;

@@ -16,8 +16,8 @@
 #include "cli/launch/children.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/recovery.h"
-#include "cli/show/usage.h"
 #include "cli/run/worker.h"
+#include "cli/show/usage.h"
 #include "control/secret.h"
 
 namespace transload::cli {
@@ -50,7 +50,7 @@ class ProgressLine {
   ~ProgressLine() {
     if (shown_) fmt::print(stderr, "\r\033[K");
   }
-  void show(const Board& board) {
+  void show(const StatusBoard& board) {
     if (!shown_ || now_ns() - last_ns_ < 100000000) return;
     last_ns_ = now_ns();
     uint64_t iteration = UINT64_MAX;
@@ -99,7 +99,7 @@ struct Crew {
   const Options& options;
   const Workload& workload;
   Bootstrap bootstrap;  // but for the rank
-  Board board;
+  StatusBoard board;
   Seats seats;
 };
 using Say = std::function<void(uint32_t rank, WorkerResult result)>;
@@ -161,7 +161,7 @@ class Watch {
 
   void do_fault(Outcome& out) {
     if (fault_ == nullptr || out.fault_ns != 0) return;
-    Page& page = children_.board().of(fault_->rank);
+    StatusPage& page = children_.board().of(fault_->rank);
     if (!halted(page)) return;
     out.victim_rows = fault_->phase == FaultPhase::kExpert ? page.expert_rows : page.progress.rows;
     out.victim_rows_total = page.progress.rows_total;
@@ -222,7 +222,7 @@ Outcome run_threads(const Options& options, const Workload& workload) {
   const uint32_t ranks = options.ranks();
   const std::string secret = random_secret();
   const Rendezvous rendezvous("127.0.0.1", 0, secret);
-  const auto pages = std::make_unique<Page[]>(ranks);
+  const auto pages = std::make_unique<StatusPage[]>(ranks);
   Outcome out;
   out.results.resize(ranks);
   out.endings.resize(ranks);

@@ -10,7 +10,7 @@
 namespace transload::cli {
 
 // Written by its rank, but for `gone`. All zero at first.
-struct alignas(4096) Page {
+struct alignas(4096) StatusPage {
   Progress progress{};
   std::atomic<uint64_t> iteration{};    // from 1, warm-up included
   std::atomic<uint64_t> steps{};        // grows with whatever the rank does or checks
@@ -20,15 +20,15 @@ struct alignas(4096) Page {
   std::atomic<uint64_t> arrivals{};  // at the meeting before each call
   std::atomic<uint32_t> gone{};      // the rank has ended, or will: written by the launcher, or by one that leaves
 };
-static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(Page) == 4096);
+static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(StatusPage) == 4096);
 
 // The pages that a rank can see: of all ranks, or only its own under another launcher.
-struct Board {
-  Page* pages = nullptr;
+struct StatusBoard {
+  StatusPage* pages = nullptr;
   uint32_t count = 0;
 
   bool shared(uint32_t ranks) const { return count == ranks; }
-  Page& of(uint32_t rank) const { return pages[count == 1 ? 0 : rank]; }
+  StatusPage& of(uint32_t rank) const { return pages[count == 1 ? 0 : rank]; }
 };
 
 // The clock that all processes of a host share.

@@ -26,7 +26,7 @@ float expert_scale(const reference::Problem& problem, uint32_t owner, reference:
   return scale;
 }
 
-Checker::Checker(const Options& options, const Workload& workload, uint32_t rank, Page& page)
+Checker::Checker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page)
     : options_(options),
       workload_(&workload),
       rank_(rank),

@@ -11,7 +11,7 @@ namespace transload::cli {
 
 class Checker {
  public:
-  Checker(const Options& options, const Workload& workload, uint32_t rank, Page& page);
+  Checker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page);
 
   // What this rank must receive.
   const reference::Received& expected() const { return received_; }
@@ -53,7 +53,7 @@ class Checker {
   const Options& options_;
   const Workload* workload_;
   const uint32_t rank_;
-  Page& page_;
+  StatusPage& page_;
   reference::Received received_;
   Traffic traffic_;
   uint64_t iteration_ = 0;

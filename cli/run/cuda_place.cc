@@ -20,7 +20,7 @@ struct Graph {
   Graph& operator=(const Graph&) = delete;
 };
 
-class CudaPlace final : public Place {
+class CudaPlace final : public TensorHome {
  public:
   CudaPlace(int device, size_t bytes) : device_(device), bytes_(bytes) {
     check(cudaSetDevice(device), "cudaSetDevice");
@@ -136,6 +136,8 @@ class CudaPlace final : public Place {
 
 }  // namespace
 
-std::unique_ptr<Place> make_cuda_place(int device, size_t bytes) { return std::make_unique<CudaPlace>(device, bytes); }
+std::unique_ptr<TensorHome> make_cuda_place(int device, size_t bytes) {
+  return std::make_unique<CudaPlace>(device, bytes);
+}
 
 }  // namespace transload::cli

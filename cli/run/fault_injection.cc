@@ -45,7 +45,7 @@ void check_victim(const Options& options, const Workload& workload) {
            name_of(fault.phase));
 }
 
-FaultInjector::FaultInjector(const Options& options, const Workload& workload, uint32_t rank, Page& page)
+FaultInjector::FaultInjector(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page)
     : fault_(options.fault), victim_(fault_ && fault_->rank == rank), deadline_ms_(options.deadline_ms), page_(page) {
   if (!victim_ || !by_signal(*fault_)) return;
   halt_rows_ = std::max<int64_t>(1, rows_in_phase(options, workload, rank, fault_->phase) / 2);
@@ -84,9 +84,9 @@ void FaultInjector::after_expert_row(uint64_t iteration, int64_t rows_done) {
   for (int naps = 0; naps < 6000; ++naps) std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
-bool halted(const Page& page) { return page.progress.paused != 0 || page.halted_in_expert != 0; }
+bool halted(const StatusPage& page) { return page.progress.paused != 0 || page.halted_in_expert != 0; }
 
-SelfInjector::SelfInjector(const FaultSpec& fault, const Page& page) {
+SelfInjector::SelfInjector(const FaultSpec& fault, const StatusPage& page) {
   const int signal = fault.verb == FaultVerb::kStop ? SIGSTOP : SIGKILL;
   thread_ = std::thread([this, signal, &page] {
     while (!end_) {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <thread>
 
-#include "cli/options.h"
 #include "cli/launch/page.h"
+#include "cli/options.h"
 #include "cli/run/workload.h"
 
 namespace transload::cli {
@@ -22,7 +22,7 @@ struct LeavesGroup {};
 // In a worker: arms the halt when its time has come. Ranks that are not the victim do nothing.
 class FaultInjector {
  public:
-  FaultInjector(const Options& options, const Workload& workload, uint32_t rank, Page& page);
+  FaultInjector(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page);
 
   // The victim never comes to this combine, and that call itself must find out.
   bool lost_before_combine(uint64_t iteration) const {
@@ -42,16 +42,16 @@ class FaultInjector {
   const bool victim_;
   const uint32_t deadline_ms_;
   int64_t halt_rows_ = 0;
-  Page& page_;
+  StatusPage& page_;
 };
 
 // True once the victim has halted.
-bool halted(const Page& page);
+bool halted(const StatusPage& page);
 
 // For a victim that no launcher of ours watches: does to itself what the launcher would do.
 class SelfInjector {
  public:
-  SelfInjector(const FaultSpec& fault, const Page& page);
+  SelfInjector(const FaultSpec& fault, const StatusPage& page);
   ~SelfInjector();
 
  private:

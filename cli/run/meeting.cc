@@ -7,7 +7,7 @@
 namespace transload::cli {
 
 bool Meeting::wait_for(uint32_t other, uint64_t arrivals, bool asleep) const {
-  const Page& page = board_.of(other);
+  const StatusPage& page = board_.of(other);
   uint64_t steps = page.steps;
   int64_t last_work_ns = now_ns();
   for (int round = 0; page.arrivals < arrivals; ++round) {

@@ -9,7 +9,7 @@ namespace transload::cli {
 
 class Meeting {
  public:
-  Meeting(const Board& board, uint32_t rank, uint32_t ranks, uint32_t deadline_ms)
+  Meeting(const StatusBoard& board, uint32_t rank, uint32_t ranks, uint32_t deadline_ms)
       : board_(board), rank_(rank), ranks_(ranks), deadline_ms_(deadline_ms) {}
 
   // Returns when all ranks have come, however long their checks take; or when one has ended or shows no work for a
@@ -20,7 +20,7 @@ class Meeting {
   bool wait_for_all(bool asleep);
   bool wait_for(uint32_t other, uint64_t arrivals, bool asleep) const;
 
-  const Board board_;
+  const StatusBoard board_;
   const uint32_t rank_, ranks_, deadline_ms_;
   uint64_t arrivals_ = 0;
 };

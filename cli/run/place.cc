@@ -11,7 +11,7 @@
 namespace transload::cli {
 namespace {
 
-class HostPlace final : public Place {
+class HostPlace final : public TensorHome {
  public:
   DLDevice device() const override { return {kDLCPU, 0}; }
   Stream stream() const override { return {}; }
@@ -37,9 +37,9 @@ class HostPlace final : public Place {
 
 }  // namespace
 
-std::unique_ptr<Place> make_host_place() { return std::make_unique<HostPlace>(); }
+std::unique_ptr<TensorHome> make_host_place() { return std::make_unique<HostPlace>(); }
 
-std::unique_ptr<Place> make_place(DLDevice device, [[maybe_unused]] size_t bytes) {
+std::unique_ptr<TensorHome> make_place(DLDevice device, [[maybe_unused]] size_t bytes) {
   if (device.device_type == kDLCPU) return make_host_place();
 #ifdef TRANSLOAD_CUDA
   return make_cuda_place(device.device_id, bytes);
@@ -48,7 +48,7 @@ std::unique_ptr<Place> make_place(DLDevice device, [[maybe_unused]] size_t bytes
 #endif
 }
 
-DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out) {
+DispatchOutputs seen_by_host(TensorHome& place, const DispatchOutputs& out) {
   DispatchOutputs seen;
   seen.rows = out.rows;
   seen.rows_needed = out.rows_needed;
@@ -65,7 +65,7 @@ DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out) {
   return seen;
 }
 
-CombineOutputs seen_by_host(Place& place, const CombineOutputs& out) {
+CombineOutputs seen_by_host(TensorHome& place, const CombineOutputs& out) {
   CombineOutputs seen;
   seen.x = place.take(out.x);
   seen.topk_weights = place.take(out.topk_weights);

@@ -7,12 +7,12 @@
 
 namespace transload::cli {
 
-class Place {
+class TensorHome {
  public:
-  Place() = default;
-  virtual ~Place() = default;
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
+  TensorHome() = default;
+  virtual ~TensorHome() = default;
+  TensorHome(const TensorHome&) = delete;
+  TensorHome& operator=(const TensorHome&) = delete;
 
   virtual DLDevice device() const = 0;
   virtual Stream stream() const = 0;
@@ -45,17 +45,17 @@ class Place {
 
 // On a GPU all memory, `bytes` of it, is taken now: nothing is allocated there while ranks wait for each other. For the
 // thread that makes the calls. Throws Error.
-std::unique_ptr<Place> make_place(DLDevice device, size_t bytes);
-std::unique_ptr<Place> make_host_place();
-std::unique_ptr<Place> make_cuda_place(int device, size_t bytes);  // only in a build with CUDA
+std::unique_ptr<TensorHome> make_place(DLDevice device, size_t bytes);
+std::unique_ptr<TensorHome> make_host_place();
+std::unique_ptr<TensorHome> make_cuda_place(int device, size_t bytes);  // only in a build with CUDA
 
 // Of `bytes_max` of make_place, what `bytes` in one piece take.
 constexpr size_t kPlaceUnit = 256;
 constexpr size_t place_bytes(size_t bytes) { return (bytes + kPlaceUnit - 1) / kPlaceUnit * kPlaceUnit; }
 
 // The outputs as the host reads them, without their leases and what repeats them on the device.
-DispatchOutputs seen_by_host(Place& place, const DispatchOutputs& out);
-CombineOutputs seen_by_host(Place& place, const CombineOutputs& out);
+DispatchOutputs seen_by_host(TensorHome& place, const DispatchOutputs& out);
+CombineOutputs seen_by_host(TensorHome& place, const CombineOutputs& out);
 // What the host was not told when the call returned (rows_max on a GPU).
 void complete(DispatchOutputs& seen, const DispatchReport& report);
 

@@ -51,7 +51,7 @@ bool goes_on(const Options& options, const WorkerResult& result) {
          result.fault->culprit_rank != result.rank && result.fault->culprit_rank < options.ranks();
 }
 
-Recovery::Recovery(const Options& before, const Bootstrap& bootstrap, Page& page, uint32_t culprit)
+Recovery::Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit)
     : rest_(before.node_sizes, culprit),
       options_(options_of(before, rest_, bootstrap.rank)),
       workload_(options_),

@@ -23,7 +23,7 @@ bool goes_on(const Options& options, const WorkerResult& result);
 
 class Recovery {
  public:
-  Recovery(const Options& before, const Bootstrap& bootstrap, Page& page, uint32_t culprit);
+  Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit);
 
   // Once the group of before is freed. What came of it goes to result.recovery.
   void run(WorkerResult& result);

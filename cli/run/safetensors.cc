@@ -10,9 +10,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "os/file.h"
 #include "base/float.h"
 #include "cli/show/usage.h"
+#include "os/file.h"
 
 namespace transload::cli {
 namespace {

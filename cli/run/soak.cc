@@ -13,10 +13,10 @@
 #include <thread>
 
 #include "base/mix.h"
-#include "cli/run/fault_injection.h"
 #include "cli/launch/gpus.h"
 #include "cli/launch/launcher.h"
 #include "cli/number.h"
+#include "cli/run/fault_injection.h"
 #include "cli/show/report.h"
 
 namespace transload::cli {

@@ -33,7 +33,7 @@ struct Worker::Digest {
   }
 };
 
-Worker::Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const Board& board)
+Worker::Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const StatusBoard& board)
     : options_(options),
       original_(workload),
       workload_(&workload),
@@ -68,7 +68,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   const uint64_t received = uint64_t(rows_expected()), tokens = uint64_t(options_.tokens[rank_]);
   const TokenShape token{options_.payload.row_bytes(), uint32_t(options_.payload.scale_words()), options_.top_k, true};
   const uint64_t per_row = options_.row_bytes() * 2 + options_.payload.scale_words() * 8 + options_.top_k * 12 + 8 +
-                           (options_.cuda ? token.tail_bytes() : 0),
+                           (options_.cuda ? token.header_bytes() : 0),
                  per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;

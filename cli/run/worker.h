@@ -4,10 +4,10 @@
 #include <functional>
 #include <memory>
 
+#include "cli/launch/page.h"
 #include "cli/run/check.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/meeting.h"
-#include "cli/launch/page.h"
 #include "cli/run/place.h"
 #include "cli/run/result.h"
 #include "cli/run/workload.h"
@@ -16,7 +16,7 @@ namespace transload::cli {
 
 class Worker {
  public:
-  Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const Board& board);
+  Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const StatusBoard& board);
   ~Worker();
 
   // All iterations, or up to what ended them. The group stays until the worker is destroyed.
@@ -97,11 +97,11 @@ class Worker {
   const Workload* workload_;          // one of them
   const Bootstrap bootstrap_;
   const uint32_t rank_;
-  Page& page_;
+  StatusPage& page_;
   Checker checker_;
   FaultInjector injector_;
   Meeting meeting_;
-  std::unique_ptr<Place> place_;
+  std::unique_ptr<TensorHome> place_;
   std::unique_ptr<Group> group_;
   Replayed replayed_;
   WorkerResult result_;

@@ -3,8 +3,8 @@
 #include <array>
 #include <optional>
 
-#include "cli/run/floor.h"
 #include "cli/options.h"
+#include "cli/run/floor.h"
 #include "cli/run/outcome.h"
 #include "cli/run/workload.h"
 

@@ -3,11 +3,11 @@
 
 #ifdef __CUDACC__
 #define TRANSLOAD_HD __host__ __device__ __forceinline__  // layout arithmetic: both sides compute the same address
-#define TRANSLOAD_ROLE __device__ __forceinline__         // a role: device code under nvcc, plain inline under g++
+#define TRANSLOAD_WARP __device__ __forceinline__         // a role: device code under nvcc, plain inline under g++
 // Before a loop: its body is there once, for code that runs once a call is fetched from far.
 #define TRANSLOAD_ROLLED _Pragma("unroll 1")
 #else
 #define TRANSLOAD_HD inline
-#define TRANSLOAD_ROLE inline
+#define TRANSLOAD_WARP inline
 #define TRANSLOAD_ROLLED
 #endif

@@ -46,11 +46,11 @@ static_assert(sizeof(Card) == 64);
 // that peer: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
-  Word card;      // digest of the granter's: stores go by what ranks have alike, so it is checked before them
-  Word direct;    // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
-  Word rows;      // offset of the rows in the granter's scale-up region
-  Word scales;    // dispatch: offset of their scales
-  Word tails;     // dispatch: offset of the tails, which cached ones do without; combine: of the weights
+  Word card;                // digest of the granter's: stores go by what ranks have alike, so it is checked before them
+  Word reachable;           // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
+  Word rows;                // offset of the rows in the granter's scale-up region
+  Word scales;              // dispatch: offset of their scales
+  Word headers_or_weights;  // dispatch: offset of the headers, which cached ones do without; combine: of the weights
   Word rows_max;  // of the granter: rows from this one on are dropped, and nobody sends, stores, reads or sums them. On
                   // a host also all that it has room for
   Word reserved = 0;

@@ -20,7 +20,7 @@ TRANSLOAD_HD Block strided(Block slots, uint64_t stride) {
   return slots;
 }
 
-// Rings to and from peers: one hop over memory. Member m = peer * lanes + lane; the far end knows me as far(m).
+// Rings to and from peers: one hop over memory. Member m = peer * streams + stream; the far end knows me as far(m).
 struct PeerLink {
   // What the far end of a member is reached by: from tables of the board, which a role reads once.
   struct Far {
@@ -34,10 +34,10 @@ struct PeerLink {
   uint32_t channel = 0;
 
   TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots_between_peers(); }
-  TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings->lanes; }
-  TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings->lanes; }
+  TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings->streams; }
+  TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings->streams; }
   TRANSLOAD_HD uint32_t whom(uint32_t m) const { return board->map.mate(peer(m)); }
-  TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings->lanes + m % rings->lanes; }
+  TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings->streams + m % rings->streams; }
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings->tail.at(channel, m)); }
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings->credit.at(channel, m)); }
   TRANSLOAD_HD Far far_end(uint32_t m) const { return {board->peer[peer(m)], whom(m)}; }
@@ -135,7 +135,7 @@ TRANSLOAD_HD constexpr uint64_t inbox_bytes(uint64_t members) {
 template <class W, class Link>
 class Outbox {
  public:
-  TRANSLOAD_ROLE Outbox(W& w, const Link& link)
+  TRANSLOAD_WARP Outbox(W& w, const Link& link)
       : link_(link),
         far_(w.template table<typename Link::Far>(int(link.members()),
                                                   [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
@@ -144,7 +144,7 @@ class Outbox {
         credited_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         drained_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
+  TRANSLOAD_WARP void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       tail_[m] = link_.positions->sent[at(m)];
@@ -154,50 +154,50 @@ class Outbox {
     });
   }
 
-  TRANSLOAD_ROLE char* next(int m) const { return link_.fill(far_[m], m, slot(m)); }
-  TRANSLOAD_ROLE bool staged(int m) const { return link_.staged(far_[m]); }
+  TRANSLOAD_WARP char* next(int m) const { return link_.fill(far_[m], m, slot(m)); }
+  TRANSLOAD_WARP bool staged(int m) const { return link_.staged(far_[m]); }
   // What must be so before the next slot may be filled: the consumer has taken it, and the network has read it.
-  TRANSLOAD_ROLE Need credit_need(int m) const {
+  TRANSLOAD_WARP Need credit_need(int m) const {
     return {link_.credit(m), least_credit(m), far_[m].rank, Waiting::kCredit};
   }
-  TRANSLOAD_ROLE Need drain_need(int m) const {
+  TRANSLOAD_WARP Need drain_need(int m) const {
     return {link_.drained(far_[m], m), least(m), far_[m].rank, Waiting::kDrained};
   }
-  TRANSLOAD_ROLE bool credited(int m) const { return credited_[m] >= least_credit(m); }
-  TRANSLOAD_ROLE bool drained(int m) const { return drained_[m] >= least(m) || planted<Plants>(Canary::kSourceReused); }
-  TRANSLOAD_ROLE Word& credited_seen(int m) { return credited_[m]; }
-  TRANSLOAD_ROLE Word& drained_seen(int m) { return drained_[m]; }
-  TRANSLOAD_ROLE Put put(int m, uint64_t bytes) const {
+  TRANSLOAD_WARP bool credited(int m) const { return credited_[m] >= least_credit(m); }
+  TRANSLOAD_WARP bool drained(int m) const { return drained_[m] >= least(m) || planted<Plants>(Canary::kSourceReused); }
+  TRANSLOAD_WARP Word& credited_seen(int m) { return credited_[m]; }
+  TRANSLOAD_WARP Word& drained_seen(int m) { return drained_[m]; }
+  TRANSLOAD_WARP Put put(int m, uint64_t bytes) const {
     return link_.put(far_[m], {uint32_t(m), slot(m), tail_[m] + 1, bytes});
   }
-  TRANSLOAD_ROLE bool wraps(int m) const { return tail_[m] >= slots() && slot_[m] == 0; }
-  TRANSLOAD_ROLE void advance(int m) {
+  TRANSLOAD_WARP bool wraps(int m) const { return tail_[m] >= slots() && slot_[m] == 0; }
+  TRANSLOAD_WARP void advance(int m) {
     ++tail_[m];
     slot_[m] = slot_[m] + 1 == slots() ? 0 : slot_[m] + 1;
   }
-  TRANSLOAD_ROLE auto mark(int m) const {
+  TRANSLOAD_WARP auto mark(int m) const {
     const int to = planted<Plants>(Canary::kCountToWrongReader) ? beside(m) : m;
     const auto word = link_.far_tail(far_[to], to);
     return Mark<std::remove_const_t<decltype(word)>>{word, tail_[m]};
   }
   // At the end of a channel: what the next call starts from.
-  TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
+  TRANSLOAD_WARP void keep(W& w, typename W::Members mine) {
     if (planted<Plants>(Canary::kPositionLost)) return;
     w.each(mine, [&](Lane m) { link_.positions->sent[at(m)] = tail_[m]; });
   }
 
  private:
-  TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
-  TRANSLOAD_ROLE uint32_t slots() const { return link_.slots(); }
-  TRANSLOAD_ROLE uint32_t slot(int m) const {
+  TRANSLOAD_WARP uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
+  TRANSLOAD_WARP uint32_t slots() const { return link_.slots(); }
+  TRANSLOAD_WARP uint32_t slot(int m) const {
     return slot_[m] == 0 && tail_[m] > 0 && planted<Plants>(Canary::kRingWrap) ? slots() - 1 : slot_[m];
   }
-  TRANSLOAD_ROLE Word least(int m) const { return tail_[m] < slots() ? 0 : tail_[m] + 1 - slots(); }
-  TRANSLOAD_ROLE Word least_credit(int m) const {
+  TRANSLOAD_WARP Word least(int m) const { return tail_[m] < slots() ? 0 : tail_[m] + 1 - slots(); }
+  TRANSLOAD_WARP Word least_credit(int m) const {
     return least(m) - Word(least(m) > 0 && planted<Plants>(Canary::kCreditOffByOne));
   }
   // For kCountToWrongReader: the next member with somebody behind it.
-  TRANSLOAD_ROLE int beside(int m) const {
+  TRANSLOAD_WARP int beside(int m) const {
     do m = (m + 1) % int(link_.members());
     while (far_[m].rank == kNobody);
     return m;
@@ -214,7 +214,7 @@ class Outbox {
 template <class W, class Link>
 class Inbox {
  public:
-  TRANSLOAD_ROLE Inbox(W& w, const Link& link)
+  TRANSLOAD_WARP Inbox(W& w, const Link& link)
       : link_(link),
         far_(w.template table<typename Link::Far>(int(link.members()),
                                                   [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
@@ -222,7 +222,7 @@ class Inbox {
         head_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
         seen_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
 
-  TRANSLOAD_ROLE void begin(W& w, uint32_t channel, typename W::Members mine) {
+  TRANSLOAD_WARP void begin(W& w, uint32_t channel, typename W::Members mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       head_[m] = seen_[m] = link_.positions->taken[at(m)];
@@ -230,31 +230,31 @@ class Inbox {
     });
   }
 
-  TRANSLOAD_ROLE bool arrived(int m) const { return seen_[m] > head_[m]; }
-  TRANSLOAD_ROLE Need need(int m) const { return {link_.tail(m), head_[m] + 1, far_[m].rank}; }
-  TRANSLOAD_ROLE Word& seen(int m) { return seen_[m]; }
+  TRANSLOAD_WARP bool arrived(int m) const { return seen_[m] > head_[m]; }
+  TRANSLOAD_WARP Need need(int m) const { return {link_.tail(m), head_[m] + 1, far_[m].rank}; }
+  TRANSLOAD_WARP Word& seen(int m) { return seen_[m]; }
   // How many have arrived and are not taken; where the first of them lies, and the second.
-  TRANSLOAD_ROLE uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
-  TRANSLOAD_ROLE const char* first(int m) const { return link_.taken(m, slot_[m]); }
-  TRANSLOAD_ROLE const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
-  TRANSLOAD_ROLE void advance(int m) {
+  TRANSLOAD_WARP uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
+  TRANSLOAD_WARP const char* first(int m) const { return link_.taken(m, slot_[m]); }
+  TRANSLOAD_WARP const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
+  TRANSLOAD_WARP void advance(int m) {
     ++head_[m];
     slot_[m] = after(slot_[m]);
   }
-  TRANSLOAD_ROLE auto mark(int m) const {
+  TRANSLOAD_WARP auto mark(int m) const {
     Word count = head_[m];
     if (planted<Plants>(Canary::kCreditTwice)) ++count;
     if (planted<Plants>(Canary::kCreditNever)) count = link_.positions->taken[at(m)] + 1;  // the call's first alone
     const auto word = link_.far_credit(far_[m], m);
     return Mark<std::remove_const_t<decltype(word)>>{word, count};
   }
-  TRANSLOAD_ROLE void keep(W& w, typename W::Members mine) {
+  TRANSLOAD_WARP void keep(W& w, typename W::Members mine) {
     w.each(mine, [&](Lane m) { link_.positions->taken[at(m)] = head_[m]; });
   }
 
  private:
-  TRANSLOAD_ROLE uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
-  TRANSLOAD_ROLE uint32_t after(uint32_t slot) const { return slot + 1 == link_.slots() ? 0 : slot + 1; }
+  TRANSLOAD_WARP uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
+  TRANSLOAD_WARP uint32_t after(uint32_t slot) const { return slot + 1 == link_.slots() ? 0 : slot + 1; }
 
   using Plants = typename W::Plants;
   Link link_;

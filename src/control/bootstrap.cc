@@ -10,9 +10,9 @@
 #include <initializer_list>
 #include <optional>
 
-#include "os/descriptor.h"
 #include "control/frame.h"
 #include "control/secret.h"
+#include "os/descriptor.h"
 #include "transload/status.h"
 
 namespace transload {

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 
-#include "os/clock.h"
-#include "os/thread.h"
 #include "control/address.h"
 #include "control/fault.h"
 #include "control/secret.h"
+#include "os/clock.h"
 #include "os/host.h"
+#include "os/thread.h"
 
 namespace transload {
 

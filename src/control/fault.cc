@@ -4,8 +4,8 @@
 #include <iterator>
 
 #include "base/check.h"
-#include "channel/card.h"
 #include "base/type_names.h"
+#include "channel/card.h"
 
 namespace transload {
 

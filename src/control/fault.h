@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "executor/fiber/park.h"
 #include "control/verdict.h"
+#include "executor/fiber/park.h"
 
 namespace transload {
 

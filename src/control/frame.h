@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "layout/regions.h"
 #include "control/verdict.h"
+#include "layout/regions.h"
 
 namespace transload {
 
@@ -82,7 +82,8 @@ struct Gather {
   std::string mine;
 };
 
-// Parts of the ranks first, first + 1, ... of a round. `reach`: the server's address as a rank of another host sees it.
+// TokenPieces of the ranks first, first + 1, ... of a round. `reach`: the server's address as a rank of another host
+// sees it.
 struct Gathered {
   uint32_t round = 0;
   uint32_t first = 0;

@@ -12,10 +12,10 @@
 #include <cstring>
 #include <memory>
 
-#include "os/clock.h"
 #include "control/address.h"
-#include "transload/status.h"
+#include "os/clock.h"
 #include "os/host.h"
+#include "transload/status.h"
 
 namespace transload {
 

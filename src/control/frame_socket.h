@@ -4,8 +4,8 @@
 #include <mutex>
 #include <string>
 
-#include "os/descriptor.h"
 #include "control/frame.h"
+#include "os/descriptor.h"
 
 struct addrinfo;
 

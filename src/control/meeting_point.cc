@@ -8,8 +8,8 @@
 #include "control/address.h"
 #include "control/frame.h"
 #include "control/secret.h"
-#include "transload/status.h"
 #include "os/host.h"
+#include "transload/status.h"
 
 namespace transload {
 
@@ -18,7 +18,7 @@ namespace {
 constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this port to go
 
 // What rank 0 tells the others through the caller's all-gather; plain bytes of one size.
-struct Card {
+struct Invitation {
   char host[128];       // of the rank: who shares it may use the loopback
   char addresses[768];  // of the server, separated by spaces
   char problem[256];    // why there is no server
@@ -47,7 +47,7 @@ std::vector<std::string> words_of(const char* text) {
 }
 
 // Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
-void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
+void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& card) {
   try {
     const std::string made = bootstrap.secret.empty() ? random_secret() : "";
     put_text(card.secret, made);
@@ -67,18 +67,18 @@ void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Card& card) {
 
 MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   MeetingPoint point;
-  Card mine{};
+  Invitation mine{};
   put_text(mine.host, host_identity());
   if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
-  std::vector<Card> cards(bootstrap.ranks);
+  std::vector<Invitation> cards(bootstrap.ranks);
   bootstrap.all_gather(&mine, sizeof mine, cards.data());
-  for (Card& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
-  const Card& first = cards[0];
+  for (Invitation& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
+  const Invitation& first = cards[0];
   if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
   if (first.port == 0 || first.port > 65535)
     throw Error(Code::kInvalidArgument, "all_gather: what it gave for rank 0 is not what rank 0 put in");
   const bool one_host = std::all_of(cards.begin(), cards.end(),
-                                    [&](const Card& card) { return std::strcmp(card.host, first.host) == 0; });
+                                    [&](const Invitation& card) { return std::strcmp(card.host, first.host) == 0; });
   point.hosts = words_of(first.addresses);
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
   point.port = uint16_t(first.port);

@@ -106,18 +106,18 @@ std::optional<Refused> Meetings::place_for(const Hello& hello, uint64_t now, std
   if (found == current_.end()) return std::nullopt;
   const std::shared_ptr<Party>& there = found->second;
   const bool fits = there->ranks == hello.ranks;
-  const Seat seat = hello.rank < there->ranks ? there->places[hello.rank].seat : Seat::kEmpty;
+  const SeatState seat = hello.rank < there->ranks ? there->places[hello.rank].seat : SeatState::kEmpty;
   if (there->judged()) {
-    if (fits && seat == Seat::kEmpty && now - there->judged_at < kLateNs) party = there;
+    if (fits && seat == SeatState::kEmpty && now - there->judged_at < kLateNs) party = there;
     return std::nullopt;
   }
-  if (seat == Seat::kLeft) return std::nullopt;
+  if (seat == SeatState::kLeft) return std::nullopt;
   const std::string who = "rank " + std::to_string(hello.rank) + " of group \"" + hello.name + "\"";
   if (!fits) {
     return Refused{there->gone > 0, who + " gave ranks " + std::to_string(hello.ranks) +
                                         ", but those who came before gave " + std::to_string(there->ranks)};
   }
-  if (seat == Seat::kHere) return Refused{true, who + " is already there: two processes gave the same rank"};
+  if (seat == SeatState::kHere) return Refused{true, who + " is already there: two processes gave the same rank"};
   party = there;
   return std::nullopt;
 }
@@ -168,8 +168,8 @@ Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, const Hello&
   Letters letters;
   Party& party = *guest.party;
   guest.rank = hello.rank;
-  Place& place = party.places[hello.rank];
-  place.seat = Seat::kHere;
+  PartySeat& place = party.places[hello.rank];
+  place.seat = SeatState::kHere;
   place.connection = connection;
   ++party.came;
   party.unserved.erase(hello.rank);
@@ -190,8 +190,8 @@ Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, const Hello&
 // Each in its own words, for each has asked for a proof.
 void Meetings::welcome(const Party& party, Letters& letters) const {
   Welcome welcome{party.served_by_rank_0, {}};
-  for (const Place& place : party.places) {
-    if (place.seat != Seat::kHere) continue;
+  for (const PartySeat& place : party.places) {
+    if (place.seat != SeatState::kHere) continue;
     welcome.proof = proof(options_.secret, {Prover::kServer, guests_.at(place.connection).its_nonce, said_in(welcome)});
     letters.push_back(letter(place.connection, pack(welcome)));
   }
@@ -231,7 +231,7 @@ void Meetings::give_round(Party& party, Letters& letters) {
 
 // The server's address on a connection that came from another host.
 std::string Meetings::reach(const Party& party) const {
-  for (const Place& place : party.places) {
+  for (const PartySeat& place : party.places) {
     const auto guest = guests_.find(place.connection);
     if (guest != guests_.end() && guest->second.ends.remote) return guest->second.ends.server;
   }
@@ -243,9 +243,9 @@ Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, Message m
   Party& party = *guest.party;
   tell(party, party.arbiter.take(message, now), letters, now);
   if (std::holds_alternative<Goodbye>(message)) {
-    Place& place = party.places[guest.rank];
-    if (place.seat == Seat::kHere) ++party.gone;
-    place.seat = Seat::kLeft;
+    PartySeat& place = party.places[guest.rank];
+    if (place.seat == SeatState::kHere) ++party.gone;
+    place.seat = SeatState::kLeft;
     letters.push_back(letter(connection, pack_farewell(), true));  // once the others are told: its process may end now
   }
   if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // its answer
@@ -262,9 +262,9 @@ Meetings::Letters Meetings::closed(uint64_t connection, uint64_t now) {
   strangers_.erase(connection);
   if (!guest.party) return letters;
   Party& party = *guest.party;
-  Place& place = party.places[guest.rank];
-  if (place.seat == Seat::kHere) {
-    place.seat = Seat::kLost;
+  PartySeat& place = party.places[guest.rank];
+  if (place.seat == SeatState::kHere) {
+    place.seat = SeatState::kLost;
     ++party.gone;
     tell(party, party.arbiter.take(Lost{guest.rank}, now), letters, now);
   }
@@ -284,7 +284,7 @@ std::optional<Message> Meetings::missed_seats(const Party& party, uint64_t now) 
   // All others dial what rank 0's note is about.
   if (party.came == 1 && !party.note.empty()) return Verdict{FaultKind::kUnreachable, 0, party.note};
   uint32_t rank = 0;
-  while (party.places[rank].seat != Seat::kEmpty) ++rank;
+  while (party.places[rank].seat != SeatState::kEmpty) ++rank;
   return Missing{rank};
 }
 
@@ -294,7 +294,7 @@ std::optional<Message> Meetings::missed(const Party& party, uint64_t now) const 
   if (party.round.count == 0) return std::nullopt;
   for (uint32_t rank = 0; rank < party.ranks; ++rank) {
     if (party.round.parts[rank]) continue;
-    if (now >= party.round.expires_at || party.places[rank].seat == Seat::kLeft) return Missing{rank};
+    if (now >= party.round.expires_at || party.places[rank].seat == SeatState::kLeft) return Missing{rank};
   }
   return std::nullopt;
 }
@@ -357,8 +357,8 @@ void Meetings::tell(Party& party, const std::vector<Message>& messages, Letters&
 
 void Meetings::to_all(const Party& party, std::string frame, bool droppable, Letters& letters) const {
   const auto shared = std::make_shared<const std::string>(std::move(frame));
-  for (const Place& place : party.places) {
-    if (place.seat == Seat::kHere) letters.push_back({place.connection, shared, false, droppable});
+  for (const PartySeat& place : party.places) {
+    if (place.seat == SeatState::kHere) letters.push_back({place.connection, shared, false, droppable});
   }
 }
 

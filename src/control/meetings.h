@@ -67,9 +67,9 @@ class Meetings {
   size_t parties() const { return parties_.size(); }
 
  private:
-  enum class Seat : uint8_t { kEmpty, kHere, kLeft, kLost };
-  struct Place {
-    Seat seat = Seat::kEmpty;
+  enum class SeatState : uint8_t { kEmpty, kHere, kLeft, kLost };
+  struct PartySeat {
+    SeatState seat = SeatState::kEmpty;
     uint64_t connection = 0;
   };
   // The gather that is under way: the next one begins when all have what this one brought.
@@ -88,7 +88,7 @@ class Meetings {
         : of({hello.job, hello.name}), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
     const std::pair<std::string, std::string> of;  // job and name
     const uint32_t ranks;
-    std::vector<Place> places;
+    std::vector<PartySeat> places;
     uint32_t came = 0;
     uint32_t gone = 0;
     uint64_t expires_at = 0;  // of the waiting for everyone

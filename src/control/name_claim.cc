@@ -17,11 +17,11 @@ struct Claim {
 };
 
 // A forked child has none of its parent's groups.
-struct Claims {
+struct NameClaims {
   std::mutex mutex;
   std::map<std::string, Claim> by_key;
 };
-Claims& claims() { return one_per_process<Claims>(); }
+NameClaims& claims() { return one_per_process<NameClaims>(); }
 
 std::string key_of(const Bootstrap& b) {
   return b.host + ":" + std::to_string(b.port) + " " + std::to_string(b.rank) + " " + std::to_string(b.job.size()) +
@@ -35,7 +35,7 @@ NameClaim::NameClaim(const Bootstrap& bootstrap)
       why_("bootstrap.name: \"" + bootstrap.name + "\": rank " + std::to_string(bootstrap.rank) +
            " makes two groups of this name at the same time, must give each another") {
   if (bootstrap.port == 0) return;  // a rendezvous of its own
-  Claims& all = claims();
+  NameClaims& all = claims();
   const std::lock_guard lock(all.mutex);
   const auto [at, fresh] = all.by_key.emplace(key_, Claim{this});
   if (fresh) return;
@@ -44,7 +44,7 @@ NameClaim::NameClaim(const Bootstrap& bootstrap)
 }
 
 void NameClaim::settle() {
-  Claims& all = claims();
+  NameClaims& all = claims();
   const std::lock_guard lock(all.mutex);
   const auto at = all.by_key.find(key_);
   if (at != all.by_key.end() && at->second.owner == this && at->second.disputed)
@@ -52,7 +52,7 @@ void NameClaim::settle() {
 }
 
 void NameClaim::release() {
-  Claims& all = claims();
+  NameClaims& all = claims();
   const std::lock_guard lock(all.mutex);
   const auto at = all.by_key.find(key_);
   if (at != all.by_key.end() && at->second.owner == this) all.by_key.erase(at);

@@ -16,15 +16,15 @@
 #include <optional>
 #include <thread>
 
+#include "control/address.h"
+#include "control/meetings.h"
 #include "os/clock.h"
 #include "os/descriptor.h"
 #include "os/fork.h"
+#include "os/host.h"
 #include "os/thread.h"
-#include "control/address.h"
-#include "control/meetings.h"
 #include "transload/bootstrap.h"
 #include "transload/status.h"
-#include "os/host.h"
 
 namespace transload {
 

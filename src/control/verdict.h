@@ -118,7 +118,7 @@ class BasicArbiter {
   bool pending() const { return !(pending_.empty() && mismatches_.empty()) && verdict_.kind == FaultKind::kNone; }
 
  private:
-  struct Rank {
+  struct MemberState {
     Heartbeat beat;
     uint64_t heard = 0;
     uint64_t stood_until = 0;  // it stood still for `stood_for`, and was heard again then
@@ -158,7 +158,7 @@ class BasicArbiter {
   bool silent(uint32_t rank, uint64_t now) const;
 
   std::vector<uint32_t> node_of_rank_;
-  std::vector<Rank> ranks_;
+  std::vector<MemberState> ranks_;
   uint64_t latest_wait_ = 0;            // the latest call that anybody waited in
   uint64_t first_left_ = ~uint64_t(0);  // the earliest call that was the last one of a rank that has left
   std::vector<Case> pending_;

@@ -39,7 +39,7 @@ BasicArbiter<Plants>::BasicArbiter(std::vector<uint32_t> node_of_rank)
 
 template <class Plants>
 void BasicArbiter<Plants>::start(uint64_t now) {
-  for (Rank& rank : ranks_) rank.heard = now;
+  for (MemberState& rank : ranks_) rank.heard = now;
   last_now_ = now;
 }
 
@@ -48,7 +48,7 @@ template <class Plants>
 void BasicArbiter<Plants>::notice_own_stop(uint64_t now) {
   const bool stopped = last_now_ != 0 && now - last_now_ >= kSilenceNs;
   if (stopped && !planted<Plants>(Canary::kStoppedAccuses)) {
-    for (Rank& rank : ranks_) rank.heard = now;
+    for (MemberState& rank : ranks_) rank.heard = now;
     for (Case& open : pending_) open.at = now;
     mismatch_at_ = now;
   }
@@ -73,7 +73,7 @@ std::vector<Message> BasicArbiter<Plants>::take(const Message& message, uint64_t
     before = std::exchange(ranks_[from].heard, now);
   }
   if (const auto* beat = std::get_if<Heartbeat>(&message)) {
-    Rank& rank = ranks_[from];
+    MemberState& rank = ranks_[from];
     const uint64_t gap =
         rank.beat.sent != 0 && beat->sent > rank.beat.sent ? beat->sent - rank.beat.sent : now - before;
     if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
@@ -201,7 +201,7 @@ std::optional<Verdict> BasicArbiter<Plants>::judge_mismatch(uint64_t now) const 
 template <class Plants>
 uint32_t BasicArbiter<Plants>::company(uint32_t rank) const {
   const Heartbeat& mine = ranks_[rank].beat;
-  return uint32_t(std::count_if(ranks_.begin(), ranks_.end(), [&](const Rank& there) {
+  return uint32_t(std::count_if(ranks_.begin(), ranks_.end(), [&](const MemberState& there) {
     return there.beat.epoch == mine.epoch && there.beat.phase == mine.phase;
   }));
 }
@@ -219,7 +219,7 @@ std::optional<Verdict> BasicArbiter<Plants>::judge(const Case& open, uint64_t no
       const char* detail = "it is in the call but makes no progress, and waits for nobody";
       return judge_live({open, epoch, now}, {FaultKind::kSilent, from, detail, false});
     }
-    const Rank& rank = ranks_[at];
+    const MemberState& rank = ranks_[at];
     if (rank.left && (epoch == 0 || rank.left_after < epoch))
       return Verdict{FaultKind::kAbsent, at, verdict_words::kHasLeft, false};
     if (rank.left) return judge_live({open, epoch, now}, judge_returned(from, at));
@@ -268,7 +268,7 @@ template <class Plants>
 uint32_t BasicArbiter<Plants>::entered_late(const Look& look) const {
   uint32_t last = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size() && !planted<Plants>(Canary::kLateUnseen); ++rank) {
-    const Rank& there = ranks_[rank];
+    const MemberState& there = ranks_[rank];
     if (there.left || look.epoch == 0 || there.beat.epoch != look.epoch) continue;
     if (there.entered_at + look.open.suspicion.overdue <= look.open.at) continue;
     if (last == kNobody || there.entered_at > ranks_[last].entered_at) last = rank;
@@ -286,7 +286,7 @@ std::optional<Verdict> BasicArbiter<Plants>::judge_live(const Look& look, Verdic
   const bool last_chance = look.now - open.at >= kJudgeNs;
   uint32_t away = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
-    const Rank& there = ranks_[rank];
+    const MemberState& there = ranks_[rank];
     if (there.left) continue;
     if (silent(rank, look.now)) return judge_silent(rank, look.now, last_chance);
     if (rank == open.suspicion.rank) continue;  // it has said itself that it is in the call

@@ -61,23 +61,23 @@ class VmmBacking final : public DeviceBacking {
   }
 
  private:
-  struct Space {
-    Space(int on, size_t size) : device(on), bytes(size) {
+  struct AddressSpace {
+    AddressSpace(int on, size_t size) : device(on), bytes(size) {
       check_cuda(driver().reserve(&at, bytes, 0, 0, 0), "cuMemAddressReserve", device);
     }
-    ~Space() {
+    ~AddressSpace() {
       OnDevice here(device, std::nothrow);
       if (mapped) driver().unmap(at, bytes);
       driver().address_free(at, bytes);
     }
-    Space(const Space&) = delete;
+    AddressSpace(const AddressSpace&) = delete;
     int device;
     size_t bytes;
     CUdeviceptr at = 0;
     bool mapped = false;
   };
 
-  Space space_;
+  AddressSpace space_;
   mutable std::mutex reaching_;
   mutable std::set<int> reached_;
   Descriptor fd_;

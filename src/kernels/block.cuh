@@ -16,12 +16,12 @@ TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + w
 
 // What the host leaves open. The trip is a copy that no memory holds, and the board stays where it is, in the kernel's
 // parameters: a field of either is an operand, not a load.
-TRANSLOAD_DEVICE void seat(Call& mine, const Board& board, const DeviceCall& call) {
+TRANSLOAD_DEVICE void begin_kernel(Call& mine, const Board& board, const DeviceCall& call) {
   mine.board = &board;
   mine.card.epoch = call.state->epoch + 1;
   mine.card.handle = call.born != nullptr ? handle_name(mine.card.handle, *call.born) : 0;  // the host gave the group
   mine.arrivals = &call.state->arrivals;
-  mine.tickets = call.state->tickets;
+  mine.claims = call.state->claims;
   if (blockIdx.x == 0 && threadIdx.x == 0)
     ptx::store_relaxed(&call.host->running, running_word(mine.card.epoch, call.phase));
 }
@@ -36,8 +36,9 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
   const NearShape& shape = launch.near;
   const DeviceCall& call = launch.call;
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
-  char* const tables = shape.far_tables != nullptr ? shape.far_tables + uint64_t(warp_of_grid()) * shape.table_bytes
-                                                   : mine + kStages * shape.stage_bytes;
+  char* const tables = shape.global_tables != nullptr
+                           ? shape.global_tables + uint64_t(warp_of_grid()) * shape.table_bytes
+                           : mine + kStages * shape.stage_bytes;
   const CudaRank rank{&call.state->gave_up, &call.host->abort, &call.host->fault,
                       call.host->waits_for, call.deadline_ns,  &launch.areas};
   return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
@@ -45,12 +46,12 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
 
 // Every warp of the kernel ends with this. The last one makes the state ready for the next kernel.
 template <class W>
-TRANSLOAD_DEVICE void stand_up(W& w, const DeviceCall& call) {
+TRANSLOAD_DEVICE void end_kernel(W& w, const DeviceCall& call) {
   w.retire();
   if (lane_of_thread() != 0) return;
   DeviceState& state = *call.state;
   if (ptx::add_one(&state.left) + 1 != Word(gridDim.x) * kWarpsOfBlock) return;
-  for (Word& ticket : state.tickets) ticket = 0;
+  for (Word& claim : state.claims) claim = 0;
   state.arrivals = 0;
   state.left = 0;
   state.epoch += 1;

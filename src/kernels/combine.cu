@@ -14,12 +14,12 @@ namespace {
 __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __grid_constant__ CombineLaunch launch) {
   extern __shared__ __align__(128) char near[];
   CombineTrip t = launch.trip;
-  seat(t.call, launch.board, launch.call);
+  begin_kernel(t.call, launch.board, launch.call);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
   if (place >= forwarders && place < forwarders + senders) {
     auto w = make_warp<ScatterPipe>(near, launch);
     run_combine_sender(w, t);
-    return stand_up(w, launch.call);
+    return end_kernel(w, launch.call);
   }
   auto w = make_warp<ReducePipe>(near, launch);
   const bool grants = warp_of_grid() == kGranter;
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   else
     run_combine_receiver(w, t);
   if (grants) close_call(w, t.call);
-  stand_up(w, launch.call);
+  end_kernel(w, launch.call);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ struct DeviceState {
   Word notify_uses;  // notifies that ended
   Word too_many;     // dispatches that failed for want of room
   Word arrivals;     // 0 between kernels, like the rest
-  Word tickets[8];   // [Role]
+  Word claims[8];    // [Role]
   Word left;         // warps of the kernel that have ended
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
 };

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
     dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
   extern __shared__ __align__(128) char near[];
   DispatchTrip t = launch.trip;
-  seat(t.call, launch.board, launch.call);
+  begin_kernel(t.call, launch.board, launch.call);
   auto w = make_warp<ScatterPipe>(near, launch);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
   const bool grants = warp_of_grid() == kGranter;
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
   if (t.direct || receives) run_dispatch_receiver(w, t);
   if (grants && !(t.direct && t.shape.listed)) close_call(w, t.call);  // else it has waited already
-  stand_up(w, launch.call);
+  end_kernel(w, launch.call);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __gr
   __shared__ Findings found;
   DeviceState& state = *launch.call.state;
   NotifyTrip t = launch.trip;
-  seat(t.call, launch.board, launch.call);
+  begin_kernel(t.call, launch.board, launch.call);
   t.use = state.notify_uses + 1;
   if (warp_of_block() == 0)
     find_counts(near, launch, t, found);

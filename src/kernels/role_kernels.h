@@ -19,15 +19,15 @@ struct Cast {
 
 // What a rank grants its peers: the landing or source, as offsets in its scale-up region.
 struct DeviceGrant {
-  bool direct;
-  Word rows, scales, tails;
+  bool reachable;
+  Word rows, scales, headers_or_weights;
   Word rows_max;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied
 };
 
 struct DispatchLaunch {
-  DispatchTrip trip;  // without board, epoch and handle: see seat() in block.cuh
+  DispatchTrip trip;  // without board, epoch and handle: see begin_kernel() in block.cuh
   Board board;        // its tables in device memory
   DeviceCall call;
   NearShape near;

@@ -18,26 +18,26 @@ struct Cut {
 
 // Tokens as warps share them: by channels; or, where none are needed, parts of a few, and towards the end of one.
 struct Shares {
-  static constexpr uint32_t kTokensOfPart = 4;
+  static constexpr uint32_t kTokensOfShare = 4;
 
   uint64_t tokens;
   uint32_t channels;  // 0: by parts
-  uint32_t coarse;    // parts of kTokensOfPart, which come first
+  uint32_t coarse;    // parts of kTokensOfShare, which come first
 
   TRANSLOAD_HD static Shares of_channels(uint64_t tokens, uint32_t channels) { return {tokens, channels, 0}; }
   // At least the last two tokens of each warp are parts of their own: warps then end at most one token apart.
   TRANSLOAD_HD static Shares of_warps(uint64_t tokens, uint32_t warps) {
     const uint64_t fine = 2 * uint64_t(warps);
-    return {tokens, 0, tokens < fine ? 0 : uint32_t((tokens - fine) / kTokensOfPart)};
+    return {tokens, 0, tokens < fine ? 0 : uint32_t((tokens - fine) / kTokensOfShare)};
   }
 
   TRANSLOAD_HD uint32_t parts() const {
-    return channels != 0 ? channels : coarse + uint32_t(tokens - uint64_t(coarse) * kTokensOfPart);
+    return channels != 0 ? channels : coarse + uint32_t(tokens - uint64_t(coarse) * kTokensOfShare);
   }
   TRANSLOAD_HD uint64_t begin(uint32_t part) const {
     if (channels != 0) return Cut{tokens, channels}.begin(part);
     const uint64_t fine = part < coarse ? 0 : part - coarse;
-    return (part - fine) * kTokensOfPart + fine;
+    return (part - fine) * kTokensOfShare + fine;
   }
   TRANSLOAD_HD uint64_t end(uint32_t part) const { return begin(part + 1); }
 };

@@ -104,7 +104,7 @@ struct LayoutInputs {
   Placement experts;
   TokenShape shape;
   uint32_t channels;
-  char* tails;  // [tokens][tail_bytes] of the caller
+  char* headers;  // [tokens][header_bytes] of the caller
 };
 
 // Pure arithmetic; the reference of a device kernel.
@@ -112,7 +112,7 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
   const Routing& routing = in.routing;
   uint32_t owners[32];
   uint32_t owner_count = 0;
-  auto* header = reinterpret_cast<Header*>(in.tails + token * in.shape.tail_bytes());
+  auto* header = reinterpret_cast<Header*>(in.headers + token * in.shape.header_bytes());
   for (uint32_t k = 0; k < routing.top_k; ++k) {
     int64_t expert = routing.expert(token, k);
     if (expert < -1 || expert >= int64_t(in.experts.experts)) {

@@ -69,13 +69,13 @@ struct RegionCursor {
   }
 };
 
-// Rings between peers. Member m = peer * lanes + lane, of the channel: lanes are apart because rule "one ring is one
-// stream".
+// Rings between peers. Member m = peer * streams + stream, of the channel: streams are apart because rule "one ring is
+// one stream".
 struct PeerRings {
   Block tail;    // [channel][member]        at the consumer; written by the producer; grows
   Block credit;  // [channel][member]        at the producer; written by the consumer; grows
   Block slots;   // [channel][member][slot]  at the consumer; free when credited
-  uint32_t lanes;
+  uint32_t streams;
 };
 
 // Rings along rails. Members are nodes on the side of a token's origin, source slots on the side of its forwarder.
@@ -87,8 +87,8 @@ struct RailRings {
   Block recv;  // [channel][member][slot]  at the consumer
 };
 
-// Lanes of the dispatch rings between peers: what a peer's sender brings, and what its forwarder brings.
-enum : uint32_t { kLaneSender = 0, kLaneForwarder = 1, kDispatchLanes = 2 };
+// Streams of the dispatch rings between peers: what a peer's sender brings, and what its forwarder brings.
+enum : uint32_t { kFromSender = 0, kFromForwarder = 1, kDispatchStreams = 2 };
 
 struct ScaleUpRegion {
   Block card_word;     // [peer]            epoch of the card beside; written by that peer; grows
@@ -98,8 +98,8 @@ struct ScaleUpRegion {
   Block counts_word;   // [peer]            notify use that its counts are complete for
   Block counts;        // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
   Block done_word;     // [peer]            epoch in which that peer is done with my memory
-  PeerRings dispatch;  // lanes: kDispatchLanes
-  PeerRings combine;   // lanes: source slots of the reducer
+  PeerRings dispatch;  // streams: kDispatchStreams
+  PeerRings combine;   // streams: source slots of the reducer
   uint64_t ring_bytes, bytes;
 
   static ScaleUpRegion plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes);
@@ -142,11 +142,11 @@ inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes,
   r.counts_word = at.take({kWordBytes, g.peers});
   r.counts = at.take({g.counts_bytes(), 2, g.ranks});
   r.done_word = at.take({kWordBytes, g.peers});
-  const uint32_t dispatch_members = g.peers * kDispatchLanes, combine_members = g.peers * g.sources();
-  r.dispatch.lanes = kDispatchLanes;
+  const uint32_t dispatch_members = g.peers * kDispatchStreams, combine_members = g.peers * g.sources();
+  r.dispatch.streams = kDispatchStreams;
   r.dispatch.tail = at.take({kWordBytes, g.channels, dispatch_members});
   r.dispatch.credit = at.take({kWordBytes, g.channels, dispatch_members});
-  r.combine.lanes = g.sources();
+  r.combine.streams = g.sources();
   r.combine.tail = at.take({kWordBytes, g.channels, combine_members});
   r.combine.credit = at.take({kWordBytes, g.channels, combine_members});
   const uint64_t rings_begin = at.bytes;

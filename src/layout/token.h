@@ -1,4 +1,4 @@
-// A token on the wire: its row, its scales, then its tail, which is its header. A cached call's header has no entries.
+// A token on the wire: its row, its scales, then its header. A cached call's header has no entries.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -42,9 +42,9 @@ struct TokenShape {
 
   TRANSLOAD_HD uint64_t scale_bytes() const { return uint64_t(scales) * 4; }  // a final row's follow the last one's
   TRANSLOAD_HD uint64_t scale_room() const { return round_up(scale_bytes(), kTokenUnit); }  // in a slot
-  TRANSLOAD_HD uint64_t tail_bytes() const { return sizeof(Header) + (listed ? top_k * sizeof(HeaderEntry) : 0); }
-  TRANSLOAD_HD uint64_t tail_at() const { return row_bytes + scale_room(); }  // in a slot
-  TRANSLOAD_HD uint64_t bytes() const { return tail_at() + tail_bytes(); }
+  TRANSLOAD_HD uint64_t header_bytes() const { return sizeof(Header) + (listed ? top_k * sizeof(HeaderEntry) : 0); }
+  TRANSLOAD_HD uint64_t header_offset() const { return row_bytes + scale_room(); }  // in a slot
+  TRANSLOAD_HD uint64_t bytes() const { return header_offset() + header_bytes(); }
 };
 
 // A route of a token as its sender or forwarder keeps it: a target and the token's ordinal there.

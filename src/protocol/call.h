@@ -20,7 +20,7 @@ struct Call {
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
   Word* arrivals;  // of the warps that touch other ranks' memory
-  Word* tickets;   // [Role] the next part
+  Word* claims;    // [Role] the next part
   uint32_t arrivals_expected;
 
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
@@ -34,7 +34,7 @@ struct Call {
 
 // The members of an array of counterparts that exist.
 template <Warp W>
-TRANSLOAD_ROLE typename W::Members present(W& w, const Counterpart* others, uint32_t count) {
+TRANSLOAD_WARP typename W::Members present(W& w, const Counterpart* others, uint32_t count) {
   return w.where(W::Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
 }
 
@@ -47,7 +47,7 @@ struct CardTargets {
 };
 
 template <Warp W>
-TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) {
+TRANSLOAD_WARP void show_card_to(W& w, const Call& call, const CardTargets& to) {
   const Board& b = *call.board;
   const typename W::Members who = present(w, to.others, to.count);
   const typename W::Members mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
@@ -64,7 +64,7 @@ TRANSLOAD_ROLE void show_card_to(W& w, const Call& call, const CardTargets& to) 
 // My card, where the network reads it: once, before the first put of it, for one may be in flight as soon as it is
 // given.
 template <Warp W>
-TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
+TRANSLOAD_WARP void stage_card(W& w, const Call& call) {
   const Board& b = *call.board;
   if (b.map.nodes == 1) return;
   auto staged = [&](const Counterpart* others, uint32_t count) {
@@ -78,7 +78,7 @@ TRANSLOAD_ROLE void stage_card(W& w, const Call& call) {
 
 // My card to peers, rails and the ranks whose rail I am.
 template <Warp W>
-TRANSLOAD_ROLE void show_cards(W& w, const Call& call) {
+TRANSLOAD_WARP void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
   const typename W::Members peers = W::Members::first(int(b.map.peers));
   stage_card(w, call);
@@ -122,7 +122,7 @@ TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
+TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
   const Card seen = w.peek(other);
   TRANSLOAD_ROLLED
   for (int i = 0; i < kAlike && !w.failed(); ++i) {
@@ -147,7 +147,7 @@ TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
 
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
 template <Warp W>
-TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, const CardPlace& at) {
+TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) {
   auto whom = [&](int m) { return at.others == nullptr ? call.board->map.mate(uint32_t(m)) : at.others[m].rank; };
   auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
   typename W::Members open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
@@ -168,7 +168,7 @@ TRANSLOAD_ROLE void check_cards_of(W& w, const Call& call, const CardPlace& at) 
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
+TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
   const int kinds = call.board->map.nodes == 1 ? 1 : 3;
   TRANSLOAD_ROLLED
   for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
@@ -176,7 +176,7 @@ TRANSLOAD_ROLE void check_cards(W& w, const Call& call) {
 
 // What I grant my peers in this call: where to store or read, and where their tokens' rows begin.
 template <Warp W>
-TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
+TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
   const typename W::Members peers = W::Members::first(int(b.map.peers));
   w.copy(peers, [&](Lane p) {
@@ -190,7 +190,7 @@ TRANSLOAD_ROLE void show_grants(W& w, const Call& call) {
 
 // GRANTER: one warp a rank. All that touch other ranks' memory wait for it, so nothing comes before it.
 template <Warp W>
-TRANSLOAD_ROLE void grant_call(W& w, const Call& call) {
+TRANSLOAD_WARP void grant_call(W& w, const Call& call) {
   w.enter(Role::kNotify, -1);
   show_grants(w, call);
   w.settle();
@@ -198,7 +198,7 @@ TRANSLOAD_ROLE void grant_call(W& w, const Call& call) {
 
 // OPENER of a call whose cards have not been shown yet: one warp a rank, the granter or another.
 template <Warp W>
-TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
+TRANSLOAD_WARP void open_call(W& w, const Call& call) {
   w.enter(Role::kNotify, -1);
   show_cards(w, call);
   w.settle();  // mine is seen even if the first card that I look at is wrong
@@ -207,9 +207,9 @@ TRANSLOAD_ROLE void open_call(W& w, const Call& call) {
 
 // What a peer's grant says, as addresses here.
 struct Granted {
-  char* rows;  // null: not direct
+  char* rows;  // null: not reachable
   char* scales;
-  char* tails;
+  char* headers_or_weights;
   Word rows_max;
   Word card;  // digest of the granter's
 };
@@ -230,7 +230,7 @@ TRANSLOAD_HD constexpr uint64_t wait_tables_bytes(const RankMap& map) {
 template <Warp W>
 class Grants {
  public:
-  TRANSLOAD_ROLE Grants(W& w, const Call& call)
+  TRANSLOAD_WARP Grants(W& w, const Call& call)
       : sources_(call.board->map.sources()),
         granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })),
         row_base_(w.template table<Word>(call.board->map.peers * sources_, [](Lane) { return Word(0); })) {
@@ -255,27 +255,27 @@ class Grants {
     auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
     if (!others.empty()) w.wait_all(others, never, seen);
     if constexpr (W::kChecksGrants) w.turns(peers, [&](int p) { check_bounds(w, call, p); });
-    all_direct_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
+    all_reachable_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
   }
 
-  TRANSLOAD_ROLE bool direct(int p) const { return granted_[p].rows != nullptr; }
-  TRANSLOAD_ROLE bool all_direct() const { return all_direct_; }
+  TRANSLOAD_WARP bool reachable(int p) const { return granted_[p].rows != nullptr; }
+  TRANSLOAD_WARP bool all_reachable() const { return all_reachable_; }
   // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
-  TRANSLOAD_ROLE Word row(int p, uint32_t slot, uint32_t ordinal) const {
+  TRANSLOAD_WARP Word row(int p, uint32_t slot, uint32_t ordinal) const {
     return row_base_[p * int(sources_) + int(slot)] + ordinal;
   }
   // False: the peer has no room for this row of its, and nobody touches it.
-  TRANSLOAD_ROLE bool keeps(int p, Word row) const {
+  TRANSLOAD_WARP bool keeps(int p, Word row) const {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
-  TRANSLOAD_ROLE char* rows(int p) const { return granted_[p].rows; }
-  TRANSLOAD_ROLE char* scales(int p) const { return granted_[p].scales; }
-  TRANSLOAD_ROLE char* tails(int p) const { return granted_[p].tails; }
+  TRANSLOAD_WARP char* rows(int p) const { return granted_[p].rows; }
+  TRANSLOAD_WARP char* scales(int p) const { return granted_[p].scales; }
+  TRANSLOAD_WARP char* headers_or_weights(int p) const { return granted_[p].headers_or_weights; }
 
  private:
   using Plants = typename W::Plants;
   // Nothing that a peer says leads beyond its own memory, behind which may lie mine.
-  TRANSLOAD_ROLE void check_bounds(W& w, const Call& call, int p) {
+  TRANSLOAD_WARP void check_bounds(W& w, const Call& call, int p) {
     const Board& b = *call.board;
     const Granted& g = granted_[p];
     if (b.peer_bytes == nullptr || g.rows == nullptr || w.failed()) return;
@@ -290,25 +290,25 @@ class Grants {
     };
     limit(g.rows, card.row_bytes);
     if (combine) {
-      limit(g.tails, uint64_t(card.weights) * 4);
+      limit(g.headers_or_weights, uint64_t(card.weights) * 4);
     } else {
       limit(g.scales, shape.scale_bytes());
-      limit(g.tails, listed ? shape.tail_bytes() : 0);
+      limit(g.headers_or_weights, listed ? shape.header_bytes() : 0);
     }
     if (room < g.rows_max) w.broken(Broken::kGrant, b.map.mate(uint32_t(p)), g.rows_max, room);
   }
-  TRANSLOAD_ROLE static Granted granted(W& w, const Grant& g, char* base) {
-    const Word direct = w.peek(&g.direct), rows = w.peek(&g.rows), scales = w.peek(&g.scales), tails = w.peek(&g.tails),
-               rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);
+  TRANSLOAD_WARP static Granted granted(W& w, const Grant& g, char* base) {
+    const Word reachable = w.peek(&g.reachable), rows = w.peek(&g.rows), scales = w.peek(&g.scales),
+               headers = w.peek(&g.headers_or_weights), rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);
     const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-    return {direct != 0 ? base + (rows & kept) : nullptr, base + scales, base + tails, rows_max, card};
+    return {reachable != 0 ? base + (rows & kept) : nullptr, base + scales, base + headers, rows_max, card};
   }
-  TRANSLOAD_ROLE static bool waits(const Call& call) {
+  TRANSLOAD_WARP static bool waits(const Call& call) {
     if (planted<Plants>(Canary::kNoGrantWait)) return false;
     return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
   }
   uint32_t sources_;
-  bool all_direct_ = false;
+  bool all_reachable_ = false;
   typename W::template Table<Granted> granted_;
   typename W::template Table<Word> row_base_;  // [peer][source slot of mine]
 };
@@ -320,14 +320,14 @@ struct Routed {
   typename W::template Per<Route> route;
 };
 template <Warp W>
-TRANSLOAD_ROLE Routed<W> routed_from(W& w, const Route* routes, uint32_t width, uint64_t number, uint64_t end) {
+TRANSLOAD_WARP Routed<W> routed_from(W& w, const Route* routes, uint32_t width, uint64_t number, uint64_t end) {
   const Set all = number < end ? Set::first(int(width)) : Set{};
   return {number, w.template per<Route>(all, [&](Lane l) { return routes[number * width + l]; })};
 }
 
 // Each warp that touched other ranks' memory ends with this; the last one tells every peer that we are done with it.
 template <Warp W>
-TRANSLOAD_ROLE void leave(W& w, const Call& call) {
+TRANSLOAD_WARP void leave(W& w, const Call& call) {
   const Board& b = *call.board;
   if (!w.arrive(call.arrivals, call.arrivals_expected) || w.failed()) return;
   w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
@@ -343,7 +343,7 @@ TRANSLOAD_ROLE void leave(W& w, const Call& call) {
 // All peers are done with my memory: what they stored has landed, what they read has been read. First my own warps,
 // however long they take: only then may it be said of a peer that it is late.
 template <Warp W>
-TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
+TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
   auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
   auto need = [&](Lane p) {
@@ -355,13 +355,13 @@ TRANSLOAD_ROLE void wait_for_peers(W& w, const Call& call) {
 
 // CLOSER: one warp a rank; the call returns only after it.
 template <Warp W>
-TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
+TRANSLOAD_WARP void close_call(W& w, const Call& call) {
   w.enter(Role::kCloser, -1);
   if (call.card.operation == Operation::kCombine && planted<typename W::Plants>(Canary::kPullNoExit)) return;
   wait_for_peers(w, call);
 }
 
-// Parts are claimed by warps, lowest first. Where they are channels, it is so at both ends of a ring: the lowest
+// TokenPieces are claimed by warps, lowest first. Where they are channels, it is so at both ends of a ring: the lowest
 // unfinished one always has a warp at each end or soon gets it.
 //
 // A claim comes from far: the first is asked for at once, before anything that a role waits for, and a body may ask for
@@ -369,14 +369,14 @@ TRANSLOAD_ROLE void close_call(W& w, const Call& call) {
 template <Warp W>
 class Claims {
  public:
-  TRANSLOAD_ROLE Claims(W& w, const Call& call, Role role)
-      : w_(w), ticket_(call.tickets + int(role)), claimed_(w.claim(ticket_)) {}
+  TRANSLOAD_WARP Claims(W& w, const Call& call, Role role)
+      : w_(w), claim_(call.claims + int(role)), claimed_(w.claim(claim_)) {}
 
-  TRANSLOAD_ROLE void ahead() {
-    if (!asked_) claimed_ = w_.claim(ticket_);
+  TRANSLOAD_WARP void ahead() {
+    if (!asked_) claimed_ = w_.claim(claim_);
     asked_ = true;
   }
-  TRANSLOAD_ROLE Word next() {
+  TRANSLOAD_WARP Word next() {
     ahead();
     asked_ = false;
     return w_.pick(claimed_, 0);
@@ -384,14 +384,14 @@ class Claims {
 
  private:
   W& w_;
-  Word* const ticket_;
+  Word* const claim_;
   typename W::template Per<Word> claimed_;
   bool asked_ = true;
 };
 
 // body(part) for each part that the warp gets of `parts`: a channel, or where no ring is needed a share of the tokens.
 template <Warp W, class Body>
-TRANSLOAD_ROLE void each_part(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
+TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
   Word end = parts;
   if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
   for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
@@ -405,8 +405,8 @@ TRANSLOAD_ROLE void each_part(W& w, Claims<W>& claims, Role role, uint32_t parts
 // How my tokens are shared out to the warps that send them, or sum what comes back of them: by channels, or where no
 // ring is needed by less, because links are not shared out fairly and the last warp to end is waited for.
 template <Warp W>
-TRANSLOAD_ROLE Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
-  if (call.board->map.nodes > 1 || !grants.all_direct()) return Shares::of_channels(tokens, call.channels());
+TRANSLOAD_WARP Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
+  if (call.board->map.nodes > 1 || !grants.all_reachable()) return Shares::of_channels(tokens, call.channels());
   return Shares::of_warps(tokens, call.arrivals_expected);
 }
 

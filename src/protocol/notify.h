@@ -30,7 +30,7 @@ struct NotifyTrip {
 };
 
 template <Warp W>
-TRANSLOAD_ROLE void send_counts_to_peers(W& w, const NotifyTrip& t) {
+TRANSLOAD_WARP void send_counts_to_peers(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
@@ -40,7 +40,7 @@ TRANSLOAD_ROLE void send_counts_to_peers(W& w, const NotifyTrip& t) {
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void send_counts_along_rails(W& w, const NotifyTrip& t) {
+TRANSLOAD_WARP void send_counts_along_rails(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   const typename W::Members rails = present(w, b.rails, b.map.nodes);
@@ -60,7 +60,7 @@ TRANSLOAD_ROLE void send_counts_along_rails(W& w, const NotifyTrip& t) {
 
 // Hands each peer its part of what the sources behind my rail counted, as it comes in.
 template <Warp W>
-TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
+TRANSLOAD_WARP void forward_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   auto open = present(w, b.sources, b.map.sources());
@@ -85,7 +85,7 @@ TRANSLOAD_ROLE void forward_counts(W& w, const NotifyTrip& t) {
 
 // Ends when the counts of every rank for me lie in my mailbox.
 template <Warp W>
-TRANSLOAD_ROLE void exchange_counts(W& w, const NotifyTrip& t) {
+TRANSLOAD_WARP void exchange_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   send_counts_to_peers(w, t);
   if (b.map.nodes > 1) {
@@ -105,7 +105,7 @@ TRANSLOAD_ROLE void exchange_counts(W& w, const NotifyTrip& t) {
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_notify(W& w, const NotifyTrip& t) {
+TRANSLOAD_WARP void run_notify(W& w, const NotifyTrip& t) {
   w.enter(Role::kNotify, -1);
   show_cards(w, t.call);
   exchange_counts(w, t);

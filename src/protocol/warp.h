@@ -69,19 +69,19 @@ namespace transload {
 
 enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser };
 
-// The parts of a token: its row, its tail (a header, or weights), its scales. A part of 0 bytes is not moved.
-struct Parts {
+// The parts of a token: its row, its extra (a header, or weights), its scales. A part of 0 bytes is not moved.
+struct TokenPieces {
   const char* row;
   size_t row_bytes;
-  const char* tail;
-  size_t tail_bytes;
+  const char* extra;
+  size_t extra_bytes;
   const char* scales = nullptr;
   size_t scale_bytes = 0;  // a multiple of 4
 };
 
 struct Destination {
   char* row;
-  char* tail;              // null: this lane takes none
+  char* extra;             // null: this lane takes none
   bool staged;             // read again soon by this rank's network: keep it in the cache
   char* scales = nullptr;  // likewise
 };
@@ -104,8 +104,8 @@ struct Sum {
 
 struct SumShape {
   size_t elements;
-  Scalar row;   // of the lanes in `here`
-  Scalar part;  // of the lanes in `before` and `after`
+  Scalar row;      // of the lanes in `here`
+  Scalar partial;  // of the lanes in `before` and `after`
   Scalar out;
   const char* bias[2];  // `row` scalars, `elements` of them; null: +0
   bool staged;          // as in Destination
@@ -189,7 +189,7 @@ concept Warp = requires(W& w, Set set, typename W::Members members, Word* counte
   { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<typename W::Members>;
   { w.wait_all(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   { w.poll(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
-  w.scatter(Parts{}, set, archetype::DestinationOf{});
+  w.scatter(TokenPieces{}, set, archetype::DestinationOf{});
   w.copy(members, archetype::PieceOf{});
   w.put(set, archetype::PutOf{});
   w.put(members, archetype::PutOf{});

@@ -12,7 +12,7 @@ namespace transload {
 
 namespace {
 
-struct Entry {
+struct CallNote {
   std::thread::id last;  // who made the last call
   uint64_t calls = 0;    // begun
   uint64_t since = 0;    // the first of those that `last` made without a break
@@ -20,7 +20,7 @@ struct Entry {
 
 struct Logs {
   std::mutex mutex;
-  std::map<uint64_t, std::map<uint32_t, Entry>> groups;  // by rank
+  std::map<uint64_t, std::map<uint32_t, CallNote>> groups;  // by rank
 };
 
 Logs& logs() {
@@ -56,7 +56,7 @@ void CallLog::leave() {
 void CallLog::called() {
   Logs& all = logs();
   const std::lock_guard lock(all.mutex);
-  Entry& mine = all.groups[group_][rank_];
+  CallNote& mine = all.groups[group_][rank_];
   ++mine.calls;
   if (const std::thread::id me = std::this_thread::get_id(); mine.last != me) {
     mine.last = me;
@@ -67,8 +67,8 @@ void CallLog::called() {
 uint32_t CallLog::owed() const {
   Logs& all = logs();
   const std::lock_guard lock(all.mutex);
-  const std::map<uint32_t, Entry>& ranks = all.groups[group_];
-  const Entry& mine = ranks.at(rank_);
+  const std::map<uint32_t, CallNote>& ranks = all.groups[group_];
+  const CallNote& mine = ranks.at(rank_);
   if (mine.last != std::this_thread::get_id()) return kNobody;
   for (const auto& [rank, other] : ranks)
     if (rank != rank_ && other.last == mine.last && other.calls <= mine.calls && mine.since <= other.calls) return rank;
@@ -78,7 +78,7 @@ uint32_t CallLog::owed() const {
 bool CallLog::behind(uint32_t rank) const {
   Logs& all = logs();
   const std::lock_guard lock(all.mutex);
-  const std::map<uint32_t, Entry>& ranks = all.groups[group_];
+  const std::map<uint32_t, CallNote>& ranks = all.groups[group_];
   const auto other = ranks.find(rank);
   return other != ranks.end() && other->second.calls < ranks.at(rank_).calls;
 }

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "base/set.h"
-#include "layout/token.h"
 #include "base/type_names.h"
+#include "layout/token.h"
 
 namespace transload {
 
@@ -83,13 +83,13 @@ void want_deadline(uint32_t ms) {
 }
 
 // The addresses of a tensor's elements, whichever way its strides go.
-struct Range {
+struct MemoryRange {
   uintptr_t begin, end;
-  bool meets(const Range& other) const {
+  bool meets(const MemoryRange& other) const {
     return begin < end && other.begin < other.end && begin < other.end && other.begin < end;
   }
 };
-Range range_of(const char* argument, const Tensor& t) {
+MemoryRange range_of(const char* argument, const Tensor& t) {
   const auto at = reinterpret_cast<uintptr_t>(t.data);
   if (!t.given() || t.bytes() == 0) return {at, at};
   uint64_t back = 0, ahead = bits_of(t.dtype);
@@ -110,7 +110,7 @@ struct Named {
 };
 // While it is written what it is made of is still read.
 void want_apart(const Named& output, std::initializer_list<Named> inputs) {
-  const Range mine = range_of(output.name, output.tensor);
+  const MemoryRange mine = range_of(output.name, output.tensor);
   for (const Named& input : inputs)
     if (mine.meets(range_of(input.name, input.tensor)))
       refuse(output.name, std::string("over memory of ") + input.name, "apart from all inputs");
@@ -195,7 +195,7 @@ void check_scales(const GroupOptions& o, const DispatchInputs& in) {
   range_of("scales", in.scales);
 }
 
-void check_handle_of(const GroupPlan& group, const DispatchInputs& in) {
+void check_handle_of(const RankState& group, const DispatchInputs& in) {
   check_handle(group, in.handle);
   if (in.topk_idx.given() || in.topk_weights.given())
     refuse(in.topk_idx.given() ? "topk_idx" : "topk_weights", "given with a handle",
@@ -206,7 +206,7 @@ void check_handle_of(const GroupPlan& group, const DispatchInputs& in) {
     refuse("rows_max", std::to_string(in.rows_max), "0 or what the handle's dispatch was given: the handle keeps it");
 }
 
-void check_out_x(const GroupPlan& group, const DispatchInputs& in) {
+void check_out_x(const RankState& group, const DispatchInputs& in) {
   want_contiguous("out_x", in.out_x);
   want_aligned("out_x", in.out_x);
   if (in.out_x.row_bytes() != in.x.row_bytes())
@@ -222,7 +222,7 @@ void check_out_x(const GroupPlan& group, const DispatchInputs& in) {
 
 }  // namespace
 
-void check_dispatch(const GroupPlan& group, const DispatchInputs& in) {
+void check_dispatch(const RankState& group, const DispatchInputs& in) {
   const GroupOptions& o = group.options;
   if (!in.x.given()) refuse("x", "not given", "a matrix [tokens, hidden]");
   want_contiguous("x", in.x);
@@ -246,7 +246,7 @@ void check_dispatch(const GroupPlan& group, const DispatchInputs& in) {
   if (in.out_x.given()) check_out_x(group, in);
 }
 
-void check_combine(const GroupPlan& group, const CombineInputs& in) {
+void check_combine(const RankState& group, const CombineInputs& in) {
   const GroupOptions& o = group.options;
   check_handle(group, in.handle);
   if (!in.x.given()) refuse("x", "not given", "a matrix [rows, hidden]");
@@ -284,12 +284,12 @@ void check_combine(const GroupPlan& group, const CombineInputs& in) {
 }
 
 // Without rows there is nothing to read: any place will do.
-bool can_be_pulled(const GroupPlan& group, const CombineInputs& in) {
+bool can_be_pulled(const RankState& group, const CombineInputs& in) {
   auto leased = [&](const Tensor& t) { return !t.given() || t.rows() == 0 || group.arena->holds(t.data, t.bytes()); };
   return leased(in.x) && leased(in.topk_weights);
 }
 
-void check_handle(const GroupPlan& group, const Handle& handle) {
+void check_handle(const RankState& group, const Handle& handle) {
   if (!handle) refuse("handle", "not given", "that of a dispatch");
   if (handle->group != group.id) refuse("handle", "of another group", "of a dispatch of this group");
 }

@@ -10,15 +10,15 @@
 #include "base/math.h"
 #include "channel/card.h"
 #include "layout/regions.h"
-#include "os/host.h"
 #include "os/free_memory.h"
+#include "os/host.h"
 
 namespace transload {
 
 namespace {
 
 // What must be alike, as text that a mismatch can quote: the options, and what this build makes of them.
-std::vector<std::string> fingerprint(const GroupPlan& plan) {
+std::vector<std::string> fingerprint(const RankState& plan) {
   const GroupOptions& o = plan.options;
   std::vector<std::string> items;
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
@@ -199,7 +199,7 @@ DispatchReport Group::report(const Handle& handle, const Stream& stream) {
 }
 
 std::vector<uint32_t> Group::local_experts() const {
-  GroupPlan& plan = mine("local_experts").plan();
+  RankState& plan = mine("local_experts").plan();
   std::vector<uint32_t> local;
   for (uint32_t e = 0; e < plan.experts.experts; ++e)
     if (plan.experts.owner[e] == plan.map.me) local.push_back(e);

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "os/fork.h"
 #include "control/control.h"
+#include "os/fork.h"
 #include "runtime/rank_state.h"
 #include "transload/group.h"
 
@@ -22,7 +22,7 @@ struct Group::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  virtual GroupPlan& plan() = 0;
+  virtual RankState& plan() = 0;
   virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
   // What every call starts with: throws the fault that ended the group, if any.

@@ -16,7 +16,7 @@ struct DeviceHandleBlock;  // runtime/cuda/device_handle.h
 constexpr uint64_t kNoRowsMax = ~uint64_t(0);
 
 struct HandleData {
-  uint64_t group = 0;  // the GroupPlan::id of the rank that made it
+  uint64_t group = 0;  // the RankState::id of the rank that made it
   uint64_t born = 0;   // epoch; alike on all ranks
   uint64_t tokens = 0;
   uint32_t top_k = 0;

@@ -38,7 +38,7 @@ uint64_t next_id() {
 
 }  // namespace
 
-GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
+RankState::RankState(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
   check_options(options);
   if (options.create_deadline_ms == 0) options.create_deadline_ms = options.deadline_ms;
   ranks = std::make_unique<RankTable>(options.topology.node_sizes);
@@ -56,18 +56,18 @@ GroupPlan::GroupPlan(const GroupOptions& given, bool wrong_rail) : id(next_id())
   find_rails(wrong_rail);
 }
 
-uint64_t GroupPlan::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
-uint64_t GroupPlan::tails_bytes() const { return options.tokens_max * longest_token(options).tail_bytes(); }
+uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
+uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_token(options).header_bytes(); }
 
-uint64_t GroupPlan::private_bytes() const {
+uint64_t RankState::private_bytes() const {
   // Positions: sent, taken and drained of both kinds of ring, both ways.
-  const uint64_t members = map.peers * (kDispatchLanes + map.sources()) + map.nodes + map.sources();
-  return scales_bytes() + tails_bytes() + 3 * sizeof(Word) * geometry.channels * members;
+  const uint64_t members = map.peers * (kDispatchStreams + map.sources()) + map.nodes + map.sources();
+  return scales_bytes() + headers_bytes() + 3 * sizeof(Word) * geometry.channels * members;
 }
 
-uint64_t GroupPlan::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
+uint64_t RankState::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
 
-void GroupPlan::find_rails(bool wrong) {
+void RankState::find_rails(bool wrong) {
   rails.resize(map.nodes);
   sources.resize(map.sources());
   for (uint32_t n = 0; n < map.nodes; ++n) {
@@ -79,14 +79,14 @@ void GroupPlan::find_rails(bool wrong) {
     if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
 }
 
-RegionParts GroupPlan::region_parts(uint32_t rank, uint64_t slab_bytes) const {
+RegionParts RankState::region_parts(uint32_t rank, uint64_t slab_bytes) const {
   Geometry theirs = geometry;
   theirs.peers = map.node_size(map.node_of[rank]);
   const uint64_t up_bytes = ScaleUpRegion::plan(theirs, sizeof(Card), grant_bytes()).bytes;
   return {network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
 }
 
-std::vector<uint32_t> GroupPlan::counterparts() const {
+std::vector<uint32_t> RankState::counterparts() const {
   std::vector<uint32_t> others;
   for (const auto* list : {&rails, &sources})
     for (const Counterpart& c : *list)
@@ -96,7 +96,7 @@ std::vector<uint32_t> GroupPlan::counterparts() const {
   return others;
 }
 
-std::vector<uint32_t> GroupPlan::neighbours(bool rails_mapped) const {
+std::vector<uint32_t> RankState::neighbours(bool rails_mapped) const {
   std::vector<uint32_t> wanted;
   if (rails_mapped) wanted = counterparts();
   for (uint32_t p = 0; p < map.peers; ++p)
@@ -105,7 +105,7 @@ std::vector<uint32_t> GroupPlan::neighbours(bool rails_mapped) const {
   return wanted;
 }
 
-void GroupPlan::decide(const std::string& what, const std::string& choice, const std::string& why) {
+void RankState::decide(const std::string& what, const std::string& choice, const std::string& why) {
   for (Decision& d : decisions)
     if (d.what == what) {
       d = {what, choice, why};
@@ -114,7 +114,7 @@ void GroupPlan::decide(const std::string& what, const std::string& choice, const
   decisions.push_back({what, choice, why});
 }
 
-Lease GroupPlan::lease(size_t bytes) {
+Lease RankState::lease(size_t bytes) {
   auto block = arena->take(bytes);
   if (!block && options.device.device_type != kDLCPU) {  // the heap is no place for what a GPU moves
     refuse_if_poisoned();

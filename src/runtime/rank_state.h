@@ -17,11 +17,11 @@ namespace transload {
 
 constexpr uint64_t kPageBytes = 4096;
 
-struct GroupPlan {
+struct RankState {
   // Throws Error{kInvalidArgument}. `wrong_rail`: the canary's.
-  explicit GroupPlan(const GroupOptions& given, bool wrong_rail = false);
-  GroupPlan(const GroupPlan&) = delete;
-  GroupPlan& operator=(const GroupPlan&) = delete;
+  explicit RankState(const GroupOptions& given, bool wrong_rail = false);
+  RankState(const RankState&) = delete;
+  RankState& operator=(const RankState&) = delete;
 
   // Making a group: how long regions are, and whose memory is wanted.
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
@@ -32,11 +32,11 @@ struct GroupPlan {
 
   uint64_t grant_bytes() const;
   // Positions of each kind of ring: [0] of its producers, [1] of its consumers.
-  uint64_t dispatch_peer_members() const { return uint64_t(map.peers) * kDispatchLanes; }
+  uint64_t dispatch_peer_members() const { return uint64_t(map.peers) * kDispatchStreams; }
   uint64_t combine_peer_members() const { return uint64_t(map.peers) * map.sources(); }
-  // Memory of the rank's own for its calls; scales and tails grow with tokens_max.
+  // Memory of the rank's own for its calls; scales and headers grow with tokens_max.
   uint64_t scales_bytes() const;
-  uint64_t tails_bytes() const;
+  uint64_t headers_bytes() const;
   uint64_t private_bytes() const;
   uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
   void decide(const std::string& what, const std::string& choice, const std::string& why);

@@ -11,7 +11,7 @@ namespace transload {
 namespace {
 
 // Every rank finds the same, for ranks that share memory with each other and for others too.
-void check_places(const GroupPlan& plan, const std::vector<RegionOffer>& offers, bool rails_mapped) {
+void check_places(const RankState& plan, const std::vector<RegionOffer>& offers, bool rails_mapped) {
   const RankMap& map = plan.map;
   for (uint32_t r = 0; r < map.ranks; ++r) {
     const uint32_t first = map.node_begin[map.node_of[r]];
@@ -28,7 +28,7 @@ void check_places(const GroupPlan& plan, const std::vector<RegionOffer>& offers,
   }
 }
 
-void check_parts(const GroupPlan& plan, const std::vector<RegionOffer>& offers) {
+void check_parts(const RankState& plan, const std::vector<RegionOffer>& offers) {
   for (uint32_t r = 0; r < plan.map.ranks; ++r) {
     const RegionParts mine = plan.region_parts(r, offers[r].parts.slab_bytes), &theirs = offers[r].parts;
     const auto check = [&](const char* what, uint64_t expected, uint64_t seen) {
@@ -46,7 +46,7 @@ void check_parts(const GroupPlan& plan, const std::vector<RegionOffer>& offers) 
 }  // namespace
 
 std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped) {
-  const GroupPlan& own = plan();
+  const RankState& own = plan();
   std::unique_ptr<Neighbours> neighbours;
   all_or_none([&] { neighbours = std::make_unique<Neighbours>(own.map.me, std::move(region), bell_fd); });
   RegionOffer mine = neighbours->offer();

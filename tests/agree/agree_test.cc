@@ -53,7 +53,8 @@ void run_program(const Played& played, Caller& caller, Outputs& outputs) {
     if (played.judged) ADD_FAILURE() << played.of(caller.rank()) << kCheckerNames[int(checker)] << ": " << what;
   };
   const auto goes_on = [] { return false; };
-  Program(caller, {&played.scenario, &routings, seed, wrong, goes_on, [](uint32_t) { return Turn::kCalls; }, &outputs})
+  Program(caller,
+          {&played.scenario, &routings, seed, wrong, goes_on, [](uint32_t) { return CallerTurn::kCalls; }, &outputs})
       .run();
 }
 
@@ -87,8 +88,8 @@ Outputs by_group(const Scenario& scenario, uint64_t seed, bool on_gpus) {
   Outputs outputs(scenario.ranks);
   Rendezvous rendezvous;
   each_rank(played, [&](uint32_t rank) {
-    const std::unique_ptr<Side> host = on_gpus ? nullptr : make_host_side();
-    Side& side = on_gpus ? side_of(rank) : *host;
+    const std::unique_ptr<TensorHome> host = on_gpus ? nullptr : make_host_side();
+    TensorHome& side = on_gpus ? side_of(rank) : *host;
     GroupOptions options = options_for(scenario, rank, side.device());
     options.bootstrap.port = rendezvous.port();
     options.bootstrap.name = "agree";

@@ -205,9 +205,7 @@ class Stage {
     must(cudaMemset(sides_[side].room, value, bytes), "cudaMemset");
     must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   }
-  void write(int side, size_t at, const void* from, size_t bytes) {
-    bring(side, sides_[side].room + at, from, bytes);
-  }
+  void write(int side, size_t at, const void* from, size_t bytes) { bring(side, sides_[side].room + at, from, bytes); }
   std::vector<char> read(int side, size_t at, size_t bytes) {
     std::vector<char> result(bytes);
     must(cudaMemcpy(result.data(), sides_[side].room + at, bytes, cudaMemcpyDefault), "cudaMemcpy");

@@ -87,19 +87,19 @@ inline void values_rung(Stage& stage) { stage.play<ScatterPipe>(ValuesRung{}, {1
 
 // Rung 3: scatter and copy bring exactly their bytes, of any size, to all their places.
 struct ScatterCase {
-  uint32_t row_bytes, tail_bytes, tail_shift;  // the tail lies so far off 16 bytes, at both ends
-  int to;                                      // side
+  uint32_t row_bytes, extra_bytes, tail_shift;  // the tail lies so far off 16 bytes, at both ends
+  int to;                                       // side
 
   static constexpr int kPlaces = 5, kBare = 3;  // this place takes the row alone
   static constexpr size_t kPlacesAt = 1 << 20, kTailAt = 1 << 16;
-  TRANSLOAD_HD size_t pitch() const { return (row_bytes + tail_shift + tail_bytes + 32 + 15) / 16 * 16; }
+  TRANSLOAD_HD size_t pitch() const { return (row_bytes + tail_shift + extra_bytes + 32 + 15) / 16 * 16; }
 
   template <class W>
   TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
     const Set set{0x00010111u | 1u << 31};
     auto place = a.w.template per<int>(set, [&](Lane l) { return Set{set.bits & ((1u << l.i) - 1)}.count(); });
     char* const first = a.room(to) + kPlacesAt;
-    a.w.scatter({a.room(0), row_bytes, a.room(0) + kTailAt + tail_shift, tail_bytes}, set, [&](Lane l) -> Destination {
+    a.w.scatter({a.room(0), row_bytes, a.room(0) + kTailAt + tail_shift, extra_bytes}, set, [&](Lane l) -> Destination {
       char* const at = first + pitch() * size_t(place[l]);
       return {at, place[l] == kBare ? nullptr : at + row_bytes + tail_shift, l.i % 2 == 0};
     });
@@ -116,7 +116,7 @@ void scatter_once(Stage& stage, const ScatterCase& c, const std::vector<char>& s
     char* const at = expected.data() + pitch * size_t(i);
     std::memcpy(at, source.data(), c.row_bytes);
     if (i != ScatterCase::kBare)
-      std::memcpy(at + c.row_bytes + c.tail_shift, source.data() + ScatterCase::kTailAt + c.tail_shift, c.tail_bytes);
+      std::memcpy(at + c.row_bytes + c.tail_shift, source.data() + ScatterCase::kTailAt + c.tail_shift, c.extra_bytes);
   }
   const std::vector<char> blank(all, kFill);
   stage.write(c.to, ScatterCase::kPlacesAt, blank.data(), all);
@@ -124,7 +124,7 @@ void scatter_once(Stage& stage, const ScatterCase& c, const std::vector<char>& s
   setting.piece_bytes = piece_bytes;
   stage.play<Pipe>(c, {1, 0}, setting);
   stage.ledger.bytes(stage.read(c.to, ScatterCase::kPlacesAt, all).data(), expected.data(), all,
-                     "scatter of " + std::to_string(c.row_bytes) + " + " + std::to_string(c.tail_bytes) +
+                     "scatter of " + std::to_string(c.row_bytes) + " + " + std::to_string(c.extra_bytes) +
                          " bytes to side " + std::to_string(c.to) + ", pieces of " + std::to_string(piece_bytes));
 }
 
@@ -139,11 +139,11 @@ inline void scatter_rung(Stage& stage) {
   const std::vector<char> source = random_bytes(ScatterCase::kTailAt + 16384, 3);
   stage.write(0, 0, source.data(), source.size());
   for (uint32_t row_bytes : {16, 48, 64, 80, 512, 4112, 14336, 40960})
-    for (uint32_t tail_bytes : {0, 4, 16, 20, 112, 508, 1024, 12288})
+    for (uint32_t extra_bytes : {0, 4, 16, 20, 112, 508, 1024, 12288})
       for (uint32_t shift : {0, 4})
         for (int to : {0, 1}) {
-          if (shift != 0 && tail_bytes == 0) continue;
-          const ScatterCase c{row_bytes, tail_bytes, shift, to};
+          if (shift != 0 && extra_bytes == 0) continue;
+          const ScatterCase c{row_bytes, extra_bytes, shift, to};
           for (uint32_t piece : {256, 4096, 8192}) scatter_once<ScatterPipe>(stage, c, source, piece);
           scatter_once<ReducePipe>(stage, c, source, 4096);
         }
@@ -164,8 +164,8 @@ struct ScalesCase {
   template <class W>
   TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
     char* const first = a.room(to) + kPlacesAt;
-    const Parts parts{a.room(0),  row_bytes, a.room(0) + kTailAt, kTailBytes, a.room(0) + kScalesAt + shift,
-                      scale_bytes};
+    const TokenPieces parts{a.room(0),  row_bytes, a.room(0) + kTailAt, kTailBytes, a.room(0) + kScalesAt + shift,
+                            scale_bytes};
     a.w.scatter(parts, Set::first(kPlaces), [&](Lane l) -> Destination {
       return {first + size_t(l.i) * row_bytes, l.i == kNoTail ? nullptr : first + tails_at() + size_t(l.i) * kTailBytes,
               false, l.i == kNoScales ? nullptr : first + scales_at() + size_t(l.i) * scale_bytes};

@@ -114,7 +114,7 @@ struct LayoutWorld {
 
 // What the layout of one rank writes.
 struct LayoutResult {
-  std::vector<char> tails, to_peers, to_nodes;
+  std::vector<char> headers, to_peers, to_nodes;
   LayoutOutputs out;
 };
 
@@ -126,8 +126,8 @@ inline LayoutResult lay_out_rank(const LayoutWorld& world, uint32_t rank) {
   const Placement experts = world.placement->view();
   const uint64_t tokens = world.inputs[rank].tokens;
   LayoutResult r;
-  r.tails.assign(tokens * world.shape.tail_bytes() + 1, char(0xa5));
-  r.out = lay_out({world.routing(rank), map, experts, world.shape, world.c.channels, r.tails.data()});
+  r.headers.assign(tokens * world.shape.header_bytes() + 1, char(0xa5));
+  r.out = lay_out({world.routing(rank), map, experts, world.shape, world.c.channels, r.headers.data()});
   r.to_peers.assign(map.peers * g.counts_bytes(), 0);
   r.to_nodes.assign(map.nodes * g.node_counts_bytes(), 0);
   const CountsWriter writer{r.out.counts, experts, tokens, world.c.channels, g.channels};
@@ -233,8 +233,8 @@ inline PlanResult plan_rank(const LayoutWorld& world, const Mailboxes& boxes, ui
 // Appends the tokens of `rank` of which `wanted` says so for some owner.
 template <class Wanted>
 void append_tokens(const LayoutWorld& world, const LayoutResult& of, std::vector<uint32_t>& tokens, Wanted wanted) {
-  for (const char* tail = of.tails.data(); tail + world.shape.tail_bytes() <= of.tails.data() + of.tails.size();
-       tail += world.shape.tail_bytes()) {
+  for (const char* tail = of.headers.data(); tail + world.shape.header_bytes() <= of.headers.data() + of.headers.size();
+       tail += world.shape.header_bytes()) {
     const auto* header = reinterpret_cast<const Header*>(tail);
     bool found = false;
     for (uint32_t i = 0; i < header->owner_count; ++i) found = found || wanted(header->entries()[i].owner);

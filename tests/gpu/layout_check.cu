@@ -1,4 +1,4 @@
-// Layout, tails, plan and spans on a device against the host's, byte by byte; then how long a layout takes.
+// Layout, headers, plan and spans on a device against the host's, byte by byte; then how long a layout takes.
 //
 //   layout_check [seed [cases]]     prints one line a group, and "N cases, 0 wrong"; exits 1 otherwise
 #include <cuda_runtime.h>
@@ -18,7 +18,7 @@ namespace {
 // Device memory of one layout.
 struct LayoutBuffers {
   ScaleMatrix scales;
-  Buffer narrow, wide, weights, scale_values, staged_scales, tails, routes, to_peers, to_nodes;
+  Buffer narrow, wide, weights, scale_values, staged_scales, headers, routes, to_peers, to_nodes;
 
   LayoutBuffers(const LayoutWorld& world, const LayoutResult& expected)
       : scales(world.inputs[world.me].tokens, world.shape.scales, world.c.channels),
@@ -27,7 +27,7 @@ struct LayoutBuffers {
         weights(world.inputs[world.me].weights),
         scale_values(scales.values),
         staged_scales(world.inputs[world.me].tokens * world.shape.scale_room()),
-        tails(expected.tails.size() - 1),
+        headers(expected.headers.size() - 1),
         routes(expected.out.routes.size() * sizeof(Route)),
         to_peers(expected.to_peers.size()),
         to_nodes(expected.to_nodes.size()) {}
@@ -37,15 +37,15 @@ struct LayoutBuffers {
                     world.inputs[world.me].tokens, world.c.top_k};
     args.scales = {scale_values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
     args.staged_scales = staged_scales.as<char>();
-    args.tails = tails.as<char>();
+    args.headers = headers.as<char>();
     args.routes = routes.as<Route>();
     args.counts_to_peers = to_peers.as<char>();
     args.counts_to_nodes = to_nodes.as<char>();
   }
 
   bool hold(const LayoutWorld& world, const LayoutResult& expected) {
-    std::vector<char> tails_expected(expected.tails.begin(), expected.tails.end() - 1);
-    bool good = tails.holds("tails", tails_expected);
+    std::vector<char> tails_expected(expected.headers.begin(), expected.headers.end() - 1);
+    bool good = headers.holds("headers", tails_expected);
     good = staged_scales.holds("scales", scales.staged(world.shape, world.inputs[world.me].tokens)) && good;
     good = routes.holds("routes", expected.out.routes) && good;
     good = to_peers.holds("counts to peers", expected.to_peers) && good;
@@ -111,11 +111,11 @@ class Check {
       const DeviceFault& f = host_->fault;
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
                         f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
-      Buffer tails(64);
-      const TailArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, nullptr, tails.as<char>()};
-      must(launch_tails(args, nullptr), "launch_tails");
-      must(cudaDeviceSynchronize(), "tails");
-      if (!good || !tails.holds("tails after giving up", nullptr, 0)) {
+      Buffer headers(64);
+      const HeaderArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, nullptr, headers.as<char>()};
+      must(launch_headers(args, nullptr), "launch_headers");
+      must(cudaDeviceSynchronize(), "headers");
+      if (!good || !headers.holds("headers after giving up", nullptr, 0)) {
         ++wrong_;
         std::printf("  wrong: giving up, %llu: %llu\n", (unsigned long long)why, (unsigned long long)f.set);
       }
@@ -211,18 +211,19 @@ class Check {
     const ScaleMatrix scales(tokens, world.shape.scales, world.c.channels);
     Buffer values(scales.values);
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
-    Buffer staged_scales(tokens * shape.scale_room()), tails(tokens * shape.tail_bytes());
+    Buffer staged_scales(tokens * shape.scale_room()), headers(tokens * shape.header_bytes());
     const ScaleSource source{values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    must(launch_tails({call(world.c.ctas), shape, world.me, tokens, source, staged_scales.as<char>(), tails.as<char>()},
-                      nullptr),
-         "launch_tails");
-    must(cudaDeviceSynchronize(), "tails");
-    std::vector<char> expected(tokens * shape.tail_bytes(), char(0xa5));
+    must(launch_headers(
+             {call(world.c.ctas), shape, world.me, tokens, source, staged_scales.as<char>(), headers.as<char>()},
+             nullptr),
+         "launch_headers");
+    must(cudaDeviceSynchronize(), "headers");
+    std::vector<char> expected(tokens * shape.header_bytes(), char(0xa5));
     for (uint64_t t = 0; t < tokens; ++t) {
       const Header header{world.me, uint32_t(t), 0, world.c.top_k};
-      std::memcpy(expected.data() + t * shape.tail_bytes(), &header, sizeof header);
+      std::memcpy(expected.data() + t * shape.header_bytes(), &header, sizeof header);
     }
-    return tails.holds("tails of a cached dispatch", expected) &&
+    return headers.holds("headers of a cached dispatch", expected) &&
            staged_scales.holds("scales of a cached dispatch", scales.staged(shape, tokens));
   }
 

@@ -12,12 +12,12 @@
 #include <thread>
 #include <vector>
 
-#include "support/child.h"
 #include "gpu/cuda_error.h"
 #include "gpu/device_block.h"
-#include "transport/scaleup/nvlink/device_region.h"
 #include "gpu/driver.h"
+#include "support/child.h"
 #include "transport/scaleup/neighbours.h"
+#include "transport/scaleup/nvlink/device_region.h"
 #include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {

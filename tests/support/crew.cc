@@ -10,7 +10,7 @@
 #include <memory>
 #include <thread>
 
-namespace transload::testing {
+namespace transload::test {
 
 struct Board {
   std::atomic<uint64_t> met[kCrewMax];
@@ -145,4 +145,4 @@ std::string run_crew(const CrewOptions& options, const std::function<void(Member
   return wrong;
 }
 
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace transload::testing {
+namespace transload::test {
 
 enum class As { kThreads, kProcesses };
 
@@ -67,4 +67,4 @@ struct CrewOptions {
 // Runs body as every rank; returns what went wrong, "" if nothing. Nothing is left behind.
 std::string run_crew(const CrewOptions& options, const std::function<void(Member&)>& body);
 
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -47,7 +47,7 @@ std::string a_day(WarpOver<Memory>& over) {
   char bytes[2] = {};
   over.memory.on_park = [&](const Park&) { mine = 1; };
   const Set one = Set::only(0);
-  w.scatter(Parts{bytes, 1, nullptr, 0}, one, [&](Lane) { return Destination{bytes + 1, nullptr, false}; });
+  w.scatter(TokenPieces{bytes, 1, nullptr, 0}, one, [&](Lane) { return Destination{bytes + 1, nullptr, false}; });
   w.put(one, [&](Lane) { return Put{bytes, 0, 1, 1, nullptr, 0}; });
   w.publish(one, [&](Lane) { return Mark<RailWord>{{128, 1}, 1}; });
   w.publish(one, [&](Lane) { return Mark<PeerWord>{{&words[0], 1}, 1}; });

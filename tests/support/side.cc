@@ -20,7 +20,7 @@ uint32_t gpus() {
   return text == nullptr ? 0 : uint32_t(std::strtoul(text, nullptr, 10));
 }
 
-class HostSide final : public Side {
+class HostSide final : public TensorHome {
  public:
   void* room(size_t bytes) override {
     rooms_.emplace_back((bytes + 16) / 8 + 2);
@@ -38,7 +38,7 @@ void must(cudaError_t error, const char* call) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(call) + ": " + cudaGetErrorString(error));
 }
 
-class CudaSide final : public Side {
+class CudaSide final : public TensorHome {
  public:
   explicit CudaSide(int device) : device_(device) {
     must(cudaSetDevice(device), "cudaSetDevice");
@@ -132,10 +132,10 @@ class CudaSide final : public Side {
 
 uint32_t ranks_on_gpu(uint32_t ranks) { return gpus() == 0 ? 0 : (ranks + gpus() - 1) / gpus(); }
 
-std::unique_ptr<Side> make_host_side() { return std::make_unique<HostSide>(); }
+std::unique_ptr<TensorHome> make_host_side() { return std::make_unique<HostSide>(); }
 
-Side& side_of([[maybe_unused]] uint32_t rank) {
-  thread_local std::unique_ptr<Side> side;
+TensorHome& side_of([[maybe_unused]] uint32_t rank) {
+  thread_local std::unique_ptr<TensorHome> side;
   if (side == nullptr) {
 #ifdef TRANSLOAD_CUDA
     if (gpus() > 0) side = std::make_unique<CudaSide>(int(rank % gpus()));

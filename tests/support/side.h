@@ -7,9 +7,9 @@
 
 namespace transload::test {
 
-class Side {
+class TensorHome {
  public:
-  virtual ~Side() = default;
+  virtual ~TensorHome() = default;
   virtual DLDevice device() const { return {kDLCPU, 0}; }
   virtual Stream stream() const { return {}; }
   // One more, for a second rank of the same thread: made next to the first, so that they share no queue of the GPU.
@@ -27,10 +27,10 @@ class Side {
   virtual std::function<void()> record(const std::function<void()>& calls) { return calls; }
 };
 
-std::unique_ptr<Side> make_host_side();
+std::unique_ptr<TensorHome> make_host_side();
 // The side of this thread's rank: on the host, or, if TRANSLOAD_TEST_GPUS says how many GPUs there are, on GPU
 // rank % that. Its memory is taken once: nothing is allocated while kernels of other ranks may wait.
-Side& side_of(uint32_t rank);
+TensorHome& side_of(uint32_t rank);
 // How many ranks share a GPU in a world of so many; 0: ranks are on the host.
 uint32_t ranks_on_gpu(uint32_t ranks);
 inline bool on_gpus() { return ranks_on_gpu(1) > 0; }

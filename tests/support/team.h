@@ -80,7 +80,7 @@ class Member {
   const World& world_;
   reference::Problem problem_;  // with the limits of the pass
   Group& group_;
-  Side& side_;
+  TensorHome& side_;
   reference::Received received_;
 };
 

@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "gpu/device_info.h"
 #include "tests/support/allocations.h"
 #include "tests/support/team.h"
-#include "gpu/device_info.h"
 
 namespace transload::test {
 namespace {
@@ -123,7 +123,7 @@ TEST(Devices, OneThreadOfTwoRanks) {
       groups[r] = std::make_unique<Group>(options);
     });
   for (std::thread& t : makers) t.join();
-  Side& side = side_of(0);
+  TensorHome& side = side_of(0);
   DispatchInputs inputs[2];  // all there before a kernel waits
   for (uint32_t r = 0; r < 2; ++r) {
     const reference::Routes& routes = problem.routes[r];
@@ -173,7 +173,7 @@ TEST(Devices, ACallThatIsLeft) {
   run_team(w, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
     const reference::Routes& routes = problem.routes[rank];
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
     DispatchInputs in;
     in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
@@ -217,7 +217,7 @@ TEST(Devices, DeadlineOfOneCall) {
     Member(w, problem, group).pass(Pass{}, 1);
     if (rank == 1) return both.arrive_and_wait();  // stays away
     const reference::Routes& routes = problem.routes[rank];
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
     DispatchInputs in;
     in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
@@ -271,7 +271,7 @@ void starved_call(uint32_t rank, const std::string& what, const std::function<vo
 struct Echo {
   const World& world;
   Group& group;
-  Side& side;
+  TensorHome& side;
   std::vector<uint16_t> x;
   DispatchInputs in;
 
@@ -382,7 +382,7 @@ TEST(Addresses, BehindTheRowsThatCame) {
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     const reference::Routes& routes = problem.routes[rank];
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
     const std::vector<char> dirt(w.slab_bytes, 0x5A);
     DispatchInputs in;

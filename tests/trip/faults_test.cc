@@ -221,7 +221,7 @@ TEST(Mismatch, LongerRowsAreNotStored) {
   for (int round = 0; round < 20; ++round) {
     std::barrier both(2);
     run_team(w, [&](Group& group, uint32_t rank) {
-      Side& side = side_of(rank);
+      TensorHome& side = side_of(rank);
       const reference::Routes& routes = problem.routes[rank];
       const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
       DispatchInputs first;

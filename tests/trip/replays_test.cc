@@ -39,7 +39,7 @@ reference::Problem problem_of_turn(World w, uint64_t turn, const std::vector<int
 struct Given {
   const World& world;
   const uint32_t rank;
-  Side& side;
+  TensorHome& side;
   DispatchInputs in;
 
   Given(const World& w, uint32_t r) : world(w), rank(r), side(side_of(r)) {

@@ -64,7 +64,7 @@ TEST(RowsMax, AllToOneRank) {
 
 struct Call {
   std::vector<uint16_t> x;
-  Side& side;
+  TensorHome& side;
   DispatchInputs in;
   Call(const World& w, const reference::Problem& problem, uint32_t rank) : side(side_of(rank)) {
     const reference::Routes& routes = problem.routes[rank];

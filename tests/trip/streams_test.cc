@@ -83,7 +83,7 @@ struct Given {
 
   Given(const World& w, const reference::Problem& problem, uint32_t rank, uint64_t number)
       : world(w), want(reference::received_by(problem, rank)), salt(number) {
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     const reference::Routes& routes = problem.routes[rank];
     for (int64_t t = 0; t < routes.tokens; ++t)
       for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(salt, rank, t, c));
@@ -93,7 +93,7 @@ struct Given {
     in.rows_max = kTokens * w.ranks();
   }
 
-  void check(Side& side, const Tensor& there) const {
+  void check(TensorHome& side, const Tensor& there) const {
     const Tensor rows = side.take(there);
     for (size_t i = 0; i < want.source.size(); ++i)
       for (uint32_t c = 0; c < world.columns; ++c)
@@ -181,7 +181,7 @@ TEST(Streams, CaptureBehindAnotherStream) {
   const World w = world_of_gpus();
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     Given given(w, problem, rank, 1);
     group.gather("given");
     Plug plug(legacy());
@@ -222,7 +222,7 @@ TEST(Streams, ThreadOfAnotherDevice) {
   const reference::Problem problem = problem_of(w);
   Rendezvous rendezvous;
   const auto rank_of = [&](uint32_t rank) {
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     const int other = int(1 - rank);
     const GroupOptions options = options_of(w, rank, rendezvous.port());
     const Given given(w, problem, rank, 1);
@@ -268,7 +268,7 @@ TEST(Streams, KeptByOtherWork) {
   const reference::Problem problem = problem_of(w);
   Rendezvous rendezvous;
   const auto rank_of = [&](uint32_t rank) {
-    Side& side = side_of(rank);
+    TensorHome& side = side_of(rank);
     Given given(w, problem, rank, 1);
     given.in.stream = side.stream();
     auto group = std::make_unique<Group>(options_of(w, rank, rendezvous.port()));

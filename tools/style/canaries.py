@@ -44,6 +44,9 @@ CANARIES = [
     ("parameters", with_file("src/layout/c.h", HEAD + "int f(int a, int b, int c, int d, int e);\n")),
     ("parameters", with_file("src/layout/c.h", HEAD + "template <class T, class U>\nstruct S {\n public:\n  int f(int, "
                              "std::array<int, 3> b, int c,\n        int d, int e) const {\n    return 0;\n  }\n};")),
+    ("parameters", with_file("src/kernels/k.cuh", HEAD + "int f(int a, int b, int c, int d, int e);\n")),
+    ("type-names", with_file("src/layout/c.cc", "// C.\nstruct B {\n  int x;\n};\n")),
+    ("type-names", with_file("src/layout/c.cc", "// C.\nclass C {\n  enum class B : int {\n    kOne };\n};\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nstd::atomic<int> x;\n")),
     ("seam", with_file("src/layout/c.cc", "// C.\n#include <mutex>\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nint x = threadIdx.x;\n")),
@@ -52,6 +55,7 @@ CANARIES = [
     ("memory-order", with_file("src/base/b.cc", "// B.\nauto o = std::memory_order_acquire;\n")),
     ("assembly", with_file("src/kernels/k.cu", '// K.\nvoid f() { asm volatile("exit;"); }\n')),
     ("assembly", with_file("src/base/b.cc", '// B.\nvoid f() { __asm__(""); }\n')),
+    ("volatile", with_file("src/executor/x.cuh", HEAD + "int f(volatile int* p);\n")),
     ("exceptions", with_file("src/protocol/d.cc", "// D.\nvoid f() {\n  throw 1;\n}\n")),
     ("leftovers", with_file("src/base/b.cc", f"// {WORD}: later.\n")),
     ("leftovers", with_file("README.md", "This is a place" + "holder.\n")),

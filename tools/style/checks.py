@@ -23,6 +23,7 @@ FORBIDDEN_PAIRS = {
 
 # Functions that may have more parameters, with the reason.
 MANY_PARAMETERS = {
+    "src/executor/cuda/reduce.cuh:sum": "the step that frees a stage is a type of its caller's",
 }
 
 BELOW_THE_SEAM = re.compile(
@@ -39,6 +40,7 @@ MEMORY_ORDER = re.compile(r"\bmemory_order\w*|\batomic_(?:thread|signal)_fence\b
 MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/control/", "src/runtime/",
                         "src/base/probes/", "tests/", "bench/")
 ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/executor/cuda/ptx.cuh"
+VOLATILE = re.compile(r"(?<!asm )\bvolatile\b")
 EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
 LEFTOVERS = re.compile(
     r"\b(?:TO[D]O|FIX[M]E|XX[X]|HA[C]K|WI[P]|TB[D])\b|^(?:<{7}|={7}$|>{7})|^\s*#\s*if\s+0\b|"
@@ -147,13 +149,36 @@ def check_function_length(tree):
 
 def check_parameters(tree):
     for path, text in tree.cpp().items():
-        if not path.endswith(".h") or not path.startswith(("include/", "src/")):
+        if not path.endswith((".h", ".cuh")) or not path.startswith(("include/", "src/")):
             continue
         for function in cpp.functions_of(text):
             found = cpp.parameters_of(function.head)
             if found and found[1] > PARAMETERS_MAX and f"{path}:{found[0]}" not in MANY_PARAMETERS:
                 message = f"{found[0]} has {found[1]} parameters: over {PARAMETERS_MAX} take a struct"
                 yield path, function.first_line, message
+
+
+# Names that two types share on purpose: what every Warp has, and every link of a ring.
+SHARED_NAMES = {"Per", "Table", "Far"}
+TYPE = re.compile(r"^[ \t]*(?:template\s*<[^;{]*>\s*)?(?:struct|class|union|enum class|enum)\s+"
+                  r"(?:alignas\([^)]*\)\s*)?((?:\w+::)*\w+)(?:\s+final)?\s*(?::[^;{]*)?\{", re.MULTILINE)
+
+
+def check_type_names(tree):
+    """One word has one meaning: a type's name stands once under src/ and include/, nested types included."""
+    first = {}
+    for path, text in sorted(tree.cpp().items()):
+        if not path.startswith(("include/", "src/")):
+            continue
+        code = cpp.code_of(text)
+        for match in TYPE.finditer(code):
+            name, place = match.group(1), (path, line_of(code, match.start(1)))
+            if name in SHARED_NAMES:
+                continue
+            if name in first:
+                where = ":".join(map(str, first[name]))
+                yield *place, f"the type {name} stands in {where} too: one word has one meaning"
+            first.setdefault(name, place)
 
 
 def matches(tree, pattern, where, why, of=lambda text: text):
@@ -176,6 +201,11 @@ def check_memory_order(tree):
 def check_assembly(tree):
     yield from matches(tree, ASSEMBLY, lambda path: path.startswith(("src/", "cli/")) and path != ASSEMBLY_AT_HOME,
                        f"outside of {ASSEMBLY_AT_HOME}", cpp.code_of)
+
+
+def check_volatile(tree):
+    yield from matches(tree, VOLATILE, lambda path: path.startswith(("src/", "cli/", "include/")),
+                       "orders nothing: say what is meant by an atomic or a load of ptx.cuh", cpp.code_of)
 
 
 def check_exceptions(tree):
@@ -202,7 +232,7 @@ def check_first_lines(tree):
         if path in tree.cpp():
             if not first.startswith("//"):
                 yield path, 1, "does not begin with a comment that says what it is"
-            if path.endswith(".h") and "#pragma once" not in text:
+            if path.endswith((".h", ".cuh")) and "#pragma once" not in text:
                 yield path, 1, "has no #pragma once"
         elif path in tree.scripts() and text and not first.startswith(("#", '"""')):
             yield path, 1, "does not begin with a comment that says what it is"
@@ -218,12 +248,12 @@ def check_dead_files(tree):
                     included.setdefault(target, set()).add(path)
     for path in tree.files:
         name = os.path.basename(path)
-        if path.endswith((".h", ".inc")):
+        if path.endswith((".h", ".cuh", ".inc")):
             if not included.get(path, set()) - {path}:
                 yield path, 1, "nothing includes it"
-        elif path.endswith(".cc"):
+        elif path.endswith((".cc", ".cu")):
             built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
-                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.cc$|"
+                r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.c[cu]$|"
                 r"tests/fuzz/[^/]*_fuzz\.cc$", path)
             if not built:
                 yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs, gpu/*_check.cc and "
@@ -304,9 +334,11 @@ CHECKS = {
     "sizes": check_sizes,
     "function-length": check_function_length,
     "parameters": check_parameters,
+    "type-names": check_type_names,
     "seam": check_seam,
     "memory-order": check_memory_order,
     "assembly": check_assembly,
+    "volatile": check_volatile,
     "exceptions": check_exceptions,
     "leftovers": check_leftovers,
     "machine": check_machine,

@@ -67,12 +67,12 @@ TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
 
 TRANSLOAD_DEVICE float load_scalar(const char* at, uint64_t i, bool f32) {
   if (f32) return __uint_as_float(ptx::load32(at + i * 4));
-  return __uint_as_float(uint32_t(*reinterpret_cast<const volatile uint16_t*>(at + i * 2)) << 16);
+  return __uint_as_float(uint32_t(ptx::load16(at + i * 2)) << 16);
 }
 
 // Any sum, an element a lane. `from`: my lane's row.
 TRANSLOAD_DEVICE void sum_plainly(char* into, const SumShape& shape, const Sum& sum, const char* from) {
-  const bool row_f32 = shape.row == Scalar::kF32, part_f32 = shape.part == Scalar::kF32;
+  const bool row_f32 = shape.row == Scalar::kF32, partial_f32 = shape.partial == Scalar::kF32;
   const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
   for (uint64_t base = 0; base < shape.elements; base += 32) {
     const uint64_t i = base + uint64_t(lane_of_thread());
@@ -86,10 +86,10 @@ TRANSLOAD_DEVICE void sum_plainly(char* into, const SumShape& shape, const Sum& 
         if (in) to += load_scalar(reinterpret_cast<const char*>(row), i, f32);
       });
     };
-    add(sum.before, total, part_f32);
+    add(sum.before, total, partial_f32);
     add(sum.here, node, row_f32);
     if (!sum.here.empty()) total += node;
-    add(sum.after, total, part_f32);
+    add(sum.after, total, partial_f32);
     if (!in) continue;
     if (shape.out == Scalar::kF32)
       reinterpret_cast<float*>(into)[i] = canonical(total);

@@ -110,6 +110,11 @@ TRANSLOAD_DEVICE void near_store128(uint32_t at, const uint4& value) {
 }
 
 // Loads that the compiler neither moves nor drops; an acquire before them makes what it covers visible.
+TRANSLOAD_DEVICE uint16_t load16(const void* at) {
+  uint16_t value;
+  asm volatile("ld.b16 %0, [%1];" : "=h"(value) : "l"(at) : "memory");
+  return value;
+}
 TRANSLOAD_DEVICE uint32_t load32(const void* at) {
   uint32_t value;
   asm volatile("ld.b32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");

@@ -51,14 +51,14 @@ static_assert(kStageBytesMin >= 34 * 4 * 8);
 
 // How a warp's near memory is cut, alike for all warps of a kernel.
 struct NearShape {
-  uint32_t piece_bytes;  // most bytes of one bulk move; whole lines
-  uint32_t stage_bytes;  // a piece, and room for scales and a tail that ride with the last one
-  uint32_t table_bytes;  // of a role's tables
+  uint32_t piece_bytes;                  // most bytes of one bulk move; whole lines
+  uint32_t stage_bytes;                  // a piece, and room for scales and an extra that ride with the last one
+  uint32_t table_bytes;                  // of a role's tables
   uint32_t publish_every, credit_every;  // calls to gather before a mark becomes due
-  char* far_tables;  // device memory for the tables of all warps, where near memory has no room; else null
+  char* global_tables;  // device memory for the tables of all warps, where near memory has no room; else null
 
   TRANSLOAD_HD uint32_t bytes_of_warp() const {
-    return uint32_t(kStages) * stage_bytes + (far_tables == nullptr ? table_bytes : 0);
+    return uint32_t(kStages) * stage_bytes + (global_tables == nullptr ? table_bytes : 0);
   }
 };
 

@@ -60,27 +60,27 @@ TRANSLOAD_DEVICE void store_f32(char* to, const float (&sum)[kVector]) {
 // How many rows of each kind a sum has, and how wide they are.
 struct SumRows {
   int biases, before, here, after;
-  bool row_f32, part_f32, out_f32;
+  bool row_f32, partial_f32, out_f32;
 
   TRANSLOAD_DEVICE int rows() const { return biases + before + here + after; }
   TRANSLOAD_DEVICE uint32_t row_bytes() const { return row_f32 ? 4 : 2; }
-  TRANSLOAD_DEVICE uint32_t part_bytes() const { return part_f32 ? 4 : 2; }
+  TRANSLOAD_DEVICE uint32_t partial_bytes() const { return partial_f32 ? 4 : 2; }
   TRANSLOAD_DEVICE uint32_t out_bytes() const { return out_f32 ? 4 : 2; }
   // -0 leaves the first bias as it is, a -0 too; without biases a sum starts from +0.
   TRANSLOAD_DEVICE float start() const { return biases > 0 ? -0.0f : 0.0f; }
   // Of one element of all rows.
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
-    return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * part_bytes();
+    return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
   // All bf16, and the order is one row after another. `here` is summed by itself, from +0: that shows behind other rows
   // if it has several, and behind a bias even if it has one, for a -0 becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
-    return !row_f32 && !part_f32 && !out_f32 && in_a_row;
+    return !row_f32 && !partial_f32 && !out_f32 && in_a_row;
   }
   TRANSLOAD_DEVICE uint32_t pack() const {
     return uint32_t(before) | uint32_t(here) << 6 | uint32_t(after) << 12 | uint32_t(biases) << 18 |
-           uint32_t(row_f32) << 20 | uint32_t(part_f32) << 21 | uint32_t(out_f32) << 22;
+           uint32_t(row_f32) << 20 | uint32_t(partial_f32) << 21 | uint32_t(out_f32) << 22;
   }
   TRANSLOAD_DEVICE static SumRows unpack(uint32_t p) {
     return {int(p >> 18 & 3),   int(p & 63),        int(p >> 6 & 63),  int(p >> 12 & 63),
@@ -108,18 +108,26 @@ TRANSLOAD_DEVICE void sum_vectors(uint32_t near, char* to, uint32_t pitch, float
   }
 }
 
+// Rows of bf16 in near memory, `pitch` bytes each, and where their sum goes.
+struct NearRows {
+  uint32_t near;
+  char* to;
+  uint32_t pitch;
+  float start;
+};
+
 // From the lane's byte v on: as many vectors at once as go, then half as many.
 template <int kRows, int kAhead>
-TRANSLOAD_DEVICE void sum_from(uint32_t v, uint32_t near, char* to, uint32_t pitch, float start) {
-  for (; v + (kAhead - 1) * kStep < pitch; v += kStep * kAhead)
-    sum_vectors<kRows, kAhead>(near + v, to + v, pitch, start);
-  if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, near, to, pitch, start);
+TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
+  for (; v + (kAhead - 1) * kStep < rows.pitch; v += kStep * kAhead)
+    sum_vectors<kRows, kAhead>(rows.near + v, rows.to + v, rows.pitch, rows.start);
+  if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, rows);
 }
 
 // `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each.
 template <int kRows>
 TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
-  sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, near, to, pitch, start);
+  sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, {near, to, pitch, start});
 }
 
 // Any number of rows, one after another in a stage. Calls, not inlined: a warp steps in many places.
@@ -172,13 +180,13 @@ struct StagedSum {
         }
       };
       add(sum, rows.biases, rows.row_f32);
-      add(sum, rows.before, rows.part_f32);
+      add(sum, rows.before, rows.partial_f32);
       add(node, rows.here, rows.row_f32);
       if (rows.here > 0) {
 #pragma unroll
         for (int j = 0; j < kVector; ++j) sum[j] += node[j];
       }
-      add(sum, rows.after, rows.part_f32);
+      add(sum, rows.after, rows.partial_f32);
       if (rows.out_f32)
         store_f32(to + e * 4, sum);
       else
@@ -291,10 +299,10 @@ class ReducePipe {
     return __shfl_sync(kAllLanes, piece_of_lane_, int(element_bytes / 2));
   }
 
-  struct Range {
+  struct BiasRange {
     uint32_t at, elements;
   };
-  TRANSLOAD_DEVICE void load_biases(const SumShape& shape, const SumRows& rows, const Range& range) const {
+  TRANSLOAD_DEVICE void load_biases(const SumShape& shape, const SumRows& rows, const BiasRange& range) const {
     const uint32_t lane = uint32_t(lane_of_thread()), bytes = rows.row_bytes();
     if (lane >= uint32_t(rows.biases)) return;
     const char* const bias = lane == 1 || shape.bias[0] == nullptr ? shape.bias[1] : shape.bias[0];

@@ -29,11 +29,11 @@ class ScatterPipe {
     stages_.await_oldest();
     const Loading& l = loading_;
     if (l.row != nullptr) ptx::bulk_store(l.row, near, l.row_bytes);
-    if ((l.scale_bytes | l.tail_bytes) !=
+    if ((l.scale_bytes | l.extra_bytes) !=
         0) {  // of few pieces: a store costs its instructions even where nobody has one
       if (l.scale_bytes != 0 && l.scales != nullptr) ptx::bulk_store(l.scales, near + l.row_bytes, l.scale_bytes);
-      if (l.tail_bytes != 0 && l.tail != nullptr)
-        ptx::bulk_store(l.tail, near + l.row_bytes + l.scale_bytes, l.tail_bytes);
+      if (l.extra_bytes != 0 && l.extra != nullptr)
+        ptx::bulk_store(l.extra, near + l.row_bytes + l.scale_bytes, l.extra_bytes);
     }
     ptx::bulk_commit();
     __syncwarp();
@@ -42,16 +42,16 @@ class ScatterPipe {
 
   // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
   template <class Step>
-  TRANSLOAD_DEVICE void move(const Parts& parts, const Destination& to, Step step) {
-    const bool tails = parts.tail_bytes != 0 && __any_sync(kAllLanes, to.tail != nullptr);
-    const uint32_t scale_bytes = uint32_t(parts.scale_bytes), tail_bytes = tails ? uint32_t(parts.tail_bytes) : 0;
-    const bool ride = scale_bytes + tail_bytes <= ride_room_;
-    const Riders riders{to.scales, parts.scales, to.tail, parts.tail, ride ? scale_bytes : 0, ride ? tail_bytes : 0};
+  TRANSLOAD_DEVICE void move(const TokenPieces& parts, const Destination& to, Step step) {
+    const bool extras = parts.extra_bytes != 0 && __any_sync(kAllLanes, to.extra != nullptr);
+    const uint32_t scale_bytes = uint32_t(parts.scale_bytes), extra_bytes = extras ? uint32_t(parts.extra_bytes) : 0;
+    const bool ride = scale_bytes + extra_bytes <= ride_room_;
+    const Riders riders{to.scales, parts.scales, to.extra, parts.extra, ride ? scale_bytes : 0, ride ? extra_bytes : 0};
     move_part({to.row, parts.row, parts.row_bytes}, riders, step);
     if (ride) return;
 #pragma unroll 1
     for (int k = 0; k < 2; ++k)
-      move_part(k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.tail, parts.tail, tail_bytes}, {},
+      move_part(k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.extra, parts.extra, extra_bytes}, {},
                 step);
   }
 
@@ -60,9 +60,9 @@ class ScatterPipe {
   struct Riders {
     char* scales_to;
     const char* scales;
-    char* tail_to;
-    const char* tail;
-    uint32_t scale_bytes, tail_bytes;
+    char* extra_to;
+    const char* extra;
+    uint32_t scale_bytes, extra_bytes;
   };
 
   template <class Step>
@@ -83,25 +83,25 @@ class ScatterPipe {
   TRANSLOAD_DEVICE void issue(const Piece& part, const Riders& riders, bool last, Step step) {
     if (stages_.issued != stages_.done) step();
     const uint32_t near = stages_.at(stages_.next), bytes = uint32_t(part.bytes);
-    const uint32_t scale_bytes = last ? riders.scale_bytes : 0, tail_bytes = last ? riders.tail_bytes : 0;
+    const uint32_t scale_bytes = last ? riders.scale_bytes : 0, extra_bytes = last ? riders.extra_bytes : 0;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
       const uint32_t barrier = stages_.barrier(stages_.next);
-      ptx::barrier_expect(barrier, bytes + scale_bytes + tail_bytes);
+      ptx::barrier_expect(barrier, bytes + scale_bytes + extra_bytes);
       ptx::bulk_load(near, part.from, bytes, barrier);
       if (scale_bytes != 0) ptx::bulk_load(near + bytes, riders.scales, scale_bytes, barrier);
-      if (tail_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.tail, tail_bytes, barrier);
+      if (extra_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.extra, extra_bytes, barrier);
     }
     __syncwarp();
-    loading_ = {part.to, riders.scales_to, riders.tail_to, bytes, scale_bytes, tail_bytes};
+    loading_ = {part.to, riders.scales_to, riders.extra_to, bytes, scale_bytes, extra_bytes};
     stages_.move_on();
   }
 
   // The move whose load is in flight: where my lane's copy goes.
   struct Loading {
-    char *row, *scales, *tail;
-    uint32_t row_bytes, scale_bytes, tail_bytes;
+    char *row, *scales, *extra;
+    uint32_t row_bytes, scale_bytes, extra_bytes;
   };
 
   Stages stages_;

@@ -81,7 +81,7 @@ class CudaWarp {
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
     if (!has_tables(end)) count = 0;  // the host gave room for what the role says: protocol/tables.h
-    __syncwarp();  // whatever lay there has been read
+    __syncwarp();                     // whatever lay there has been read
 #pragma unroll 1
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
     __syncwarp();
@@ -172,24 +172,24 @@ class CudaWarp {
   // Moves.
 
   template <class F>
-  TRANSLOAD_DEVICE void scatter(const Parts& parts, Set set, F to) {
-    if (!alike(set.bits, parts.row, parts.row_bytes, parts.scales, parts.scale_bytes, parts.tail, parts.tail_bytes))
+  TRANSLOAD_DEVICE void scatter(const TokenPieces& parts, Set set, F to) {
+    if (!alike(set.bits, parts.row, parts.row_bytes, parts.scales, parts.scale_bytes, parts.extra, parts.extra_bytes))
       return;
     if (set.empty() || failed_) return;
     const Destination mine = set.has(lane_) ? to(Lane{lane_}) : Destination{nullptr, nullptr, false};
     if (!stores({mine.row, parts.row_bytes}) || !stores({mine.scales, parts.scale_bytes}) ||
-        !stores({mine.tail, parts.tail_bytes}))
+        !stores({mine.extra, parts.extra_bytes}))
       return;
     constexpr bool kBulk = std::is_same_v<Pipe, ScatterPipe>;
-    Parts bulk = parts;
-    if (!kBulk || odd(parts.tail, parts.tail_bytes)) bulk.tail_bytes = 0;
+    TokenPieces bulk = parts;
+    if (!kBulk || odd(parts.extra, parts.extra_bytes)) bulk.extra_bytes = 0;
     if (!kBulk || odd(parts.scales, parts.scale_bytes)) bulk.scale_bytes = 0;
     if constexpr (kBulk)
       pipe_.move(bulk, mine, [&] { step(); });
     else
       plain_copies({mine.row, parts.row, uint32_t(parts.row_bytes)});
     if (bulk.scale_bytes != parts.scale_bytes) plain_copies({mine.scales, parts.scales, uint32_t(parts.scale_bytes)});
-    if (bulk.tail_bytes != parts.tail_bytes) plain_copies({mine.tail, parts.tail, uint32_t(parts.tail_bytes)});
+    if (bulk.extra_bytes != parts.extra_bytes) plain_copies({mine.extra, parts.extra, uint32_t(parts.extra_bytes)});
   }
 
   template <class S, class F>
@@ -226,7 +226,7 @@ class CudaWarp {
                        sum.here.count(),
                        sum.after.count(),
                        shape.row == Scalar::kF32,
-                       shape.part == Scalar::kF32,
+                       shape.partial == Scalar::kF32,
                        shape.out == Scalar::kF32};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
       if (!rows.row_f32 && (shape.elements % kVector | odd(shape.bias)) == 0)
@@ -446,13 +446,13 @@ class CudaWarp {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
     write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
   }
-  struct Caller {
+  struct FaultSite {
     Role role;
     int32_t channel;
     uint64_t deadline_ns;
   };
   // A call, and not inlined: it is rare, and there is a place for it in every verb.
-  __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, Caller caller,
+  __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, FaultSite caller,
                                                   Record record) {
     fault->role = Word(caller.role);
     fault->channel = Word(int64_t(caller.channel));
@@ -540,7 +540,7 @@ class CudaWarp {
   // Where this lane's row lies in a stage.
   TRANSLOAD_DEVICE SumLane sum_lane(const Sum& sum, const SumRows& rows, const char* from) const {
     const Set below = Set::first(lane_);
-    const uint32_t row = rows.row_bytes(), part = rows.part_bytes();
+    const uint32_t row = rows.row_bytes(), part = rows.partial_bytes();
     uint32_t place = uint32_t(rows.biases) * row;
     if (sum.before.has(lane_)) return {from, place + uint32_t((sum.before & below).count()) * part, part};
     place += uint32_t(rows.before) * part;

@@ -5,8 +5,8 @@
 #include <ctime>
 
 #include "base/check.h"
-#include "executor/fiber/sanitizer.h"
 #include "base/situations.h"
+#include "executor/fiber/sanitizer.h"
 
 namespace transload {
 namespace {

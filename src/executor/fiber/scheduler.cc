@@ -11,8 +11,8 @@
 
 #include "base/check.h"
 #include "base/float_mode.h"
-#include "executor/fiber/sanitizer.h"
 #include "base/situations.h"
+#include "executor/fiber/sanitizer.h"
 
 namespace transload {
 namespace {
@@ -44,7 +44,7 @@ Scheduler::Scheduler(HostMemory& memory, SchedulerOptions options)
       ready_size_(uint64_t(options.fibers_max)) {
   parked_.reserve(size_t(options.fibers_max));
   for (int i = 0; i < options.fibers_max; ++i) {
-    Fiber& fiber = state_[size_t(i)];
+    Running& fiber = state_[size_t(i)];
     fiber = {};
     fiber.owner = this;
     fiber.number = i;
@@ -136,7 +136,7 @@ bool Scheduler::give_up_on_network() {
 }
 
 void Scheduler::entry(void* argument) {
-  Fiber& fiber = *static_cast<Fiber*>(argument);
+  Running& fiber = *static_cast<Running*>(argument);
   Scheduler& scheduler = *fiber.owner;
   sync_acquire(&scheduler.start_order_);
   const Task* task;
@@ -161,7 +161,7 @@ void Scheduler::run_ready() {
     const bool goes_on = fibers_.resume(running_);
     if (!goes_on) {
       --live_;
-    } else if (const Fiber& fiber = state_[size_t(running_)]; fiber.park == nullptr) {
+    } else if (const Running& fiber = state_[size_t(running_)]; fiber.park == nullptr) {
       make_ready(running_);
     } else {
       parked_.push_back(running_);
@@ -172,7 +172,7 @@ void Scheduler::run_ready() {
 
 bool Scheduler::park(Park& park) {
   Unwatched mine;
-  Fiber& fiber = state_[size_t(running_)];
+  Running& fiber = state_[size_t(running_)];
   fiber.park = &park;
   fiber.failed = false;
   fiber.since = fiber.armed = Clock::now();
@@ -243,7 +243,7 @@ void Scheduler::rearm(Time now) {
   accused_at_ = now;
 }
 
-bool Scheduler::expired(const Fiber& fiber, Time now) const {
+bool Scheduler::expired(const Running& fiber, Time now) const {
   return now - fiber.armed >= std::chrono::milliseconds(options_.deadline_ms);
 }
 
@@ -252,7 +252,7 @@ void Scheduler::expire(Time now) {
   next_deadline_ = now + sleep_max_;
   bool any = false;
   for (int i : parked_) {
-    const Fiber& fiber = state_[size_t(i)];
+    const Running& fiber = state_[size_t(i)];
     if (expired(fiber, now)) {
       any = true;
     } else {
@@ -273,7 +273,7 @@ void Scheduler::accuse(Time now) {
   int best = -1;
   std::tuple<int, bool, Time> best_order;
   for (int i : parked_) {
-    const Fiber& fiber = state_[size_t(i)];
+    const Running& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
     mine = mine && record.whom == options_.rank;
     if (!expired(fiber, now)) continue;
@@ -301,7 +301,7 @@ WaitRecord Scheduler::telling_wait(Time now) const {
   WaitRecord best;
   std::tuple<int, bool, Time> best_order;
   for (int i : parked_) {
-    const Fiber& fiber = state_[size_t(i)];
+    const Running& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
     const bool late = expired(fiber, now);
     const auto order = wait_order(record, options_.rank, late, late ? fiber.armed : fiber.since);
@@ -390,7 +390,7 @@ void Scheduler::sleep(Time now, Time limit) {
   if (asleep != nullptr) asleep->store(0, std::memory_order_relaxed);
 }
 
-WaitRecord Scheduler::record_of(const Fiber& fiber, Time now) const {
+WaitRecord Scheduler::record_of(const Running& fiber, Time now) const {
   return wait_record(*fiber.park, ms_between(fiber.since, now), [](const Word* word) {
     return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_relaxed);
   });

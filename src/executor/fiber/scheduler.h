@@ -51,7 +51,7 @@ class Scheduler final : private Parker {
   using Clock = std::chrono::steady_clock;
   using Time = Clock::time_point;
 
-  struct Fiber {
+  struct Running {
     Scheduler* owner;
     const Task* task;
     int number;
@@ -76,14 +76,14 @@ class Scheduler final : private Parker {
   void expire(Time now);
   void accuse(Time now);
   void withdraw();
-  bool expired(const Fiber& fiber, Time now) const;
+  bool expired(const Running& fiber, Time now) const;
   void end_waits(Time now);
   void tell_broken();
   bool progress();
   void idle(Time now, Time limit);
   void sleep(Time now, Time limit);
   void tell_idle(Time now);
-  WaitRecord record_of(const Fiber& fiber, Time now) const;
+  WaitRecord record_of(const Running& fiber, Time now) const;
   WaitRecord telling_wait(Time now) const;
   WaitRecord network_wait(Time now) const;
   bool give_up_on_network();
@@ -93,7 +93,7 @@ class Scheduler final : private Parker {
   const std::chrono::microseconds linger_;
   const std::chrono::milliseconds sleep_max_;
   Fibers fibers_;
-  std::vector<Fiber> state_;
+  std::vector<Running> state_;
   std::unique_ptr<char[]> near_;
   std::unique_ptr<Need[]> needs_;
   std::vector<int> ready_;  // a ring

@@ -122,16 +122,16 @@ class FiberWarp {
 
    private:
     friend class FiberWarp;
-    struct Room {
+    struct TableRoom {
       size_t* used;  // what the warp has taken of its near memory; null: no longer mine to give back
       size_t begin, end;
     };
-    Table(const Room& room, T* values, int count) : room_(room), values_(values), count_(count) {}
+    Table(const TableRoom& room, T* values, int count) : room_(room), values_(values), count_(count) {}
     int index(int i) const {
       TRANSLOAD_CHECK(i >= 0 && i < count_);
       return i;
     }
-    Room room_;
+    TableRoom room_;
     T* values_;
     int count_;
   };
@@ -226,7 +226,7 @@ class FiberWarp {
   // Moves.
 
   template <class F>
-  void scatter(const Parts& parts, Set set, F to) {
+  void scatter(const TokenPieces& parts, Set set, F to) {
     if (set.empty() || (failed() && !planted<Plants>(Canary::kWriteAfterAbort))) return;
     begin_moves();
     for_each(set, [&](Lane lane) {
@@ -234,7 +234,8 @@ class FiberWarp {
       memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
       if (landing.scales != nullptr && parts.scale_bytes != 0)
         memory_.move(number_, {landing.scales, parts.scales, parts.scale_bytes}, landing.staged);
-      if (landing.tail != nullptr) memory_.move(number_, {landing.tail, parts.tail, parts.tail_bytes}, landing.staged);
+      if (landing.extra != nullptr)
+        memory_.move(number_, {landing.extra, parts.extra, parts.extra_bytes}, landing.staged);
     });
     memory_.moved(number_, uint32_t(set.count()));
   }
@@ -278,7 +279,7 @@ class FiberWarp {
                           {rows[2], sets[2].count()},
                           {shape.bias[0], shape.bias[1]},
                           shape.row == Scalar::kF32,
-                          shape.part == Scalar::kF32,
+                          shape.partial == Scalar::kF32,
                           shape.out == Scalar::kF32,
                           !shape.staged});
     memory_.moved(number_, 1);

@@ -22,7 +22,7 @@ struct SumJob {
   Rows before, here, after;
   const char* bias[2];  // null: +0
   bool row_f32;         // `here` and bias; else bf16
-  bool part_f32;        // `before` and `after`
+  bool partial_f32;     // `before` and `after`
   bool out_f32;
   bool streamed;  // past the cache; ordered for nobody before stream_fence()
 };

@@ -1,4 +1,4 @@
-// The kernels of a layout and of the tails of a cached dispatch.
+// The kernels of a layout and of the headers of a cached dispatch.
 #include "kernels/kernel_launch.cuh"
 #include "kernels/tables/layout.cuh"
 
@@ -9,8 +9,8 @@ __global__ void __launch_bounds__(kLayoutThreads, 1) layout_kernel(const __grid_
   LayoutCta(launch, near_memory()).run();
 }
 
-__global__ void __launch_bounds__(kLayoutThreads, 1) tails_kernel(const __grid_constant__ TailArgs args) {
-  write_tails(args);
+__global__ void __launch_bounds__(kLayoutThreads, 1) headers_kernel(const __grid_constant__ HeaderArgs args) {
+  write_headers(args);
 }
 
 }  // namespace
@@ -30,8 +30,8 @@ int launch_layout(const LayoutArgs& args, CUstream_st* stream) {
   return launch(layout_kernel, {args.call.ctas, kLayoutThreads, near_bytes}, LayoutLaunch(args), stream);
 }
 
-int launch_tails(const TailArgs& args, CUstream_st* stream) {
-  return launch(tails_kernel, {args.call.ctas, kLayoutThreads, 0}, args, stream);
+int launch_headers(const HeaderArgs& args, CUstream_st* stream) {
+  return launch(headers_kernel, {args.call.ctas, kLayoutThreads, 0}, args, stream);
 }
 
 int load_spans_kernel();  // spans.cu
@@ -39,7 +39,7 @@ int load_kept_kernel();   // kept.cu
 
 int load_layout_kernels() {
   if (const int error = load(layout_kernel, TileShape::kBytesMax)) return error;
-  if (const int error = load(tails_kernel, 0)) return error;
+  if (const int error = load(headers_kernel, 0)) return error;
   if (const int error = load_spans_kernel()) return error;
   return load_kept_kernel();
 }

@@ -1,23 +1,23 @@
 // LAYOUT: what lay_out() (layout/plan.h) does, by a few CTAs of a device.
 //
 //   reads    the router's choices and weights, scales
-//   writes   tails, staged scales, routes, the records of counts that notify sends, its part of the report
+//   writes   headers, staged scales, routes, the records of counts that notify sends, its part of the report
 //   ends     when all CTAs have counted, and each has written its share of the records
 //
 // A tile of tokens is counted by bits: one for each (token, column), so duplicates count once and no order shows.
 #pragma once
 #include <cstdint>
 
-#include "kernels/tables/layout_memory.cuh"
-#include "kernels/tables/tails.cuh"
 #include "kernels/cta_wait.cuh"
+#include "kernels/tables/headers.cuh"
+#include "kernels/tables/layout_memory.cuh"
 #include "layout/channels.h"
 
 namespace transload {
 
 class LayoutCta {
  public:
-  TRANSLOAD_ROLE LayoutCta(const LayoutLaunch& launch, char* near)
+  TRANSLOAD_WARP LayoutCta(const LayoutLaunch& launch, char* near)
       : a_(launch.args),
         shape_(launch.tile),
         near_(launch.tile, near),
@@ -26,10 +26,10 @@ class LayoutCta {
         use_(launch.args.call.state->notify_uses + 1) {
     expert_ = shape_.bytes > shape_.experts ? reinterpret_cast<uint32_t*>(near + shape_.experts)
                                             : shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
-    for (uint32_t i = 0; i < kEach; ++i) choices_[i] = Choice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
+    for (uint32_t i = 0; i < kEach; ++i) choices_[i] = TileChoice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
   }
 
-  TRANSLOAD_ROLE void run() {
+  TRANSLOAD_WARP void run() {
     if (given_up(a_.call)) return;
     begin();
     for (uint32_t t = blockIdx.x; t < tiles_; t += gridDim.x)
@@ -42,25 +42,25 @@ class LayoutCta {
  private:
   static constexpr uint32_t kEach = TileShape::kChoicesMax / kLayoutThreads;  // choices of a thread
 
-  struct Choice {
+  struct TileChoice {
     uint32_t place;  // in the tile: token * 32 + slot
     int32_t expert;  // -1: none
     float weight;
     uint32_t rank, node;  // columns that no other choice of the token had marked before this one, or kNobody
 
-    Choice() = default;
-    TRANSLOAD_ROLE Choice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
-    TRANSLOAD_ROLE uint32_t token() const { return place / 32; }
-    TRANSLOAD_ROLE uint32_t slot() const { return place % 32; }
+    TileChoice() = default;
+    TRANSLOAD_WARP TileChoice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
+    TRANSLOAD_WARP uint32_t token() const { return place / 32; }
+    TRANSLOAD_WARP uint32_t slot() const { return place % 32; }
   };
 
-  TRANSLOAD_ROLE void begin() {
+  TRANSLOAD_WARP void begin() {
     for (uint32_t e = threadIdx.x; e < a_.experts.experts; e += kLayoutThreads) expert_[e] = 0;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.carry[c] = 0;
     if (threadIdx.x == 0) *near_.bad = ~0ull;
   }
 
-  TRANSLOAD_ROLE bool run_tile(uint32_t t) {
+  TRANSLOAD_WARP bool run_tile(uint32_t t) {
     const uint64_t first = uint64_t(t) * shape_.tokens, left = a_.routing.tokens - first;
     tile_ = {first, uint32_t(left < shape_.tokens ? left : shape_.tokens)};
     if (a_.routing.expert32)
@@ -88,11 +88,11 @@ class LayoutCta {
     return true;
   }
 
-  TRANSLOAD_ROLE bool in_tile(const Choice& c) const { return c.token() < tile_.count; }
+  TRANSLOAD_WARP bool in_tile(const TileChoice& c) const { return c.token() < tile_.count; }
 
   // Reads of all choices are under way before the first is looked at.
   template <class Id>
-  TRANSLOAD_ROLE void load(const Id* ids) {
+  TRANSLOAD_WARP void load(const Id* ids) {
     const uint64_t first = tile_.first * a_.shape.top_k;
     Id read[kEach];
 #pragma unroll
@@ -109,20 +109,20 @@ class LayoutCta {
     }
   }
 
-  TRANSLOAD_ROLE void note_bad(Word choice) { bad_ = choice < bad_ ? choice : bad_; }
+  TRANSLOAD_WARP void note_bad(Word choice) { bad_ = choice < bad_ ? choice : bad_; }
 
   // True if no other choice of the token had marked this column.
-  TRANSLOAD_ROLE bool mark_column(uint32_t token, uint32_t column) {
+  TRANSLOAD_WARP bool mark_column(uint32_t token, uint32_t column) {
     const uint32_t bit = 1u << column % 32;
     if (atomicOr(near_.sets + token * shape_.set_words + column / 32, bit) & bit) return false;
     atomicOr(near_.marked + token / 32 * shape_.columns + column, 1u << token % 32);
     return true;
   }
 
-  TRANSLOAD_ROLE void mark() {
+  TRANSLOAD_WARP void mark() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      Choice& c = choices_[i];
+      TileChoice& c = choices_[i];
       c.rank = c.expert < 0 ? kNobody : a_.experts.owner[c.expert];
       if (c.expert >= 0) atomicAdd(expert_ + a_.experts.place[c.expert], 1u);
     }
@@ -130,20 +130,20 @@ class LayoutCta {
     for (uint32_t i = 0; i < kEach; ++i) choices_[i].node = node_of(choices_[i].rank);
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      Choice& c = choices_[i];
+      TileChoice& c = choices_[i];
       if (c.rank != kNobody && !mark_column(c.token(), c.rank)) c.rank = c.node = kNobody;
       if (c.node != kNobody && !mark_column(c.token(), c.node)) c.node = kNobody;
     }
   }
 
   // The column of a rank's node, unless it is mine.
-  TRANSLOAD_ROLE uint32_t node_of(uint32_t rank) const {
+  TRANSLOAD_WARP uint32_t node_of(uint32_t rank) const {
     if (rank == kNobody || a_.map.nodes == 1) return kNobody;
     const uint32_t node = a_.map.node_of[rank];
     return node == a_.map.node ? kNobody : a_.map.ranks + node;
   }
 
-  TRANSLOAD_ROLE void count(uint32_t* tile_counts) {
+  TRANSLOAD_WARP void count(uint32_t* tile_counts) {
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) {
       uint32_t tokens = 0;
       for (uint32_t g = 0; g < shape_.groups; ++g) {
@@ -155,9 +155,9 @@ class LayoutCta {
   }
 
   // How many tiles lie between this one and the last one of the same CTA.
-  TRANSLOAD_ROLE uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
+  TRANSLOAD_WARP uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
 
-  TRANSLOAD_ROLE bool wait_for_tiles(uint32_t t) {
+  TRANSLOAD_WARP bool wait_for_tiles(uint32_t t) {
     bool here = true;
     if (threadIdx.x < tiles_between(t)) {
       const uint32_t other = t - 1 - threadIdx.x;
@@ -168,7 +168,7 @@ class LayoutCta {
   }
 
   // What lies before the tile. Counts of the tiles between come from far, so each is a thread's.
-  TRANSLOAD_ROLE void carry_on(uint32_t t) {
+  TRANSLOAD_WARP void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
     const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.start[c] = near_.carry[c];
@@ -184,45 +184,45 @@ class LayoutCta {
   }
 
   // Tokens before this one, of all of mine, that go to the column.
-  TRANSLOAD_ROLE uint32_t ordinal(uint32_t token, uint32_t column) const {
+  TRANSLOAD_WARP uint32_t ordinal(uint32_t token, uint32_t column) const {
     const uint32_t at = token / 32 * shape_.columns + column;
     return near_.start[column] + near_.before[at] + __popc(near_.marked[at] & ((1u << token % 32) - 1));
   }
 
   // How many columns below `column` the token goes to.
-  TRANSLOAD_ROLE uint32_t below(uint32_t token, uint32_t column) const {
+  TRANSLOAD_WARP uint32_t below(uint32_t token, uint32_t column) const {
     const uint32_t* set = near_.sets + token * shape_.set_words;
     uint32_t found = 0;
     for (uint32_t w = 0; w < column / 32; ++w) found += __popc(set[w]);
     return column % 32 == 0 ? found : found + __popc(set[column / 32] & ((1u << column % 32) - 1));
   }
 
-  TRANSLOAD_ROLE Route* staged(uint32_t token) const { return near_.staged + token * 2 * a_.shape.top_k; }
+  TRANSLOAD_WARP Route* staged(uint32_t token) const { return near_.staged + token * 2 * a_.shape.top_k; }
 
   // The columns of each token in ascending order.
-  TRANSLOAD_ROLE void stage() {
+  TRANSLOAD_WARP void stage() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      const Choice& c = choices_[i];
+      const TileChoice& c = choices_[i];
       if (c.rank != kNobody) stage(c.token(), c.rank);
       if (c.node != kNobody) stage(c.token(), c.node);
     }
   }
 
-  TRANSLOAD_ROLE void stage(uint32_t token, uint32_t column) const {
+  TRANSLOAD_WARP void stage(uint32_t token, uint32_t column) const {
     staged(token)[below(token, column)] = {column, ordinal(token, column)};
   }
 
   // Each choice writes the entry of the header, and the route, with its number.
-  TRANSLOAD_ROLE void emit() {
+  TRANSLOAD_WARP void emit() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
-      const Choice& c = choices_[i];
+      const TileChoice& c = choices_[i];
       if (!in_tile(c)) continue;
       const uint64_t token = tile_.first + c.token();
       const uint32_t owners = below(c.token(), a_.map.ranks);
       const Route owner = c.slot() < owners ? staged(c.token())[c.slot()] : Route{kNobody, 0};
-      Header* const header = header_of(a_.tails, a_.shape, token);
+      Header* const header = header_of(a_.headers, a_.shape, token);
       store(header->entries() + c.slot(), {owner.target, owner.ordinal, c.expert, c.weight});
       if (c.slot() == 0) store(header, {a_.map.me, uint32_t(token), owners, a_.shape.top_k});
       a_.routes[token * a_.shape.top_k + c.slot()] = route(c, owners);
@@ -230,7 +230,7 @@ class LayoutCta {
   }
 
   // Owners among my peers come first, then other nodes.
-  TRANSLOAD_ROLE Route route(const Choice& c, uint32_t owners) const {
+  TRANSLOAD_WARP Route route(const TileChoice& c, uint32_t owners) const {
     const uint32_t mate = a_.map.node_begin[a_.map.node];
     const uint32_t lower = below(c.token(), mate), mates = below(c.token(), mate + a_.map.peers) - lower;
     if (c.slot() < mates) {
@@ -244,7 +244,7 @@ class LayoutCta {
   }
 
   // Counts by channel are differences of what comes before each channel's first token.
-  TRANSLOAD_ROLE void note_channels() {
+  TRANSLOAD_WARP void note_channels() {
     const Cut cut{a_.routing.tokens, a_.channels};
     const uint64_t end = tile_.first + tile_.count;
     const uint32_t first = uint32_t(ceil_div(tile_.first * a_.channels, cut.tokens));
@@ -257,12 +257,12 @@ class LayoutCta {
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) starts_of(c)[a_.channels] = near_.carry[c];
   }
 
-  TRANSLOAD_ROLE uint32_t* starts_of(uint32_t column) const {
+  TRANSLOAD_WARP uint32_t* starts_of(uint32_t column) const {
     return shared_.starts + uint64_t(column) * (a_.channels + 1);
   }
 
   // Every CTA shows what it counted, and waits for all others.
-  TRANSLOAD_ROLE bool end_counts() {
+  TRANSLOAD_WARP bool end_counts() {
     uint32_t* const mine = shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
     __syncthreads();
     if (mine != expert_)
@@ -279,7 +279,7 @@ class LayoutCta {
   }
 
   // One warp for each 32 words of a record: a word is a chain of loads.
-  TRANSLOAD_ROLE void write_records() const {
+  TRANSLOAD_WARP void write_records() const {
     const Geometry& g = a_.geometry;
     const uint32_t of_peers = a_.map.peers, of_nodes = a_.map.nodes * g.node_size_max;
     const uint32_t warps = gridDim.x * kLayoutThreads / 32, warp = (blockIdx.x * kLayoutThreads + threadIdx.x) / 32;
@@ -302,26 +302,26 @@ class LayoutCta {
     }
   }
 
-  TRANSLOAD_ROLE uint32_t tokens_of(uint32_t column, uint32_t channel) const {
+  TRANSLOAD_WARP uint32_t tokens_of(uint32_t column, uint32_t channel) const {
     const uint32_t* const starts = starts_of(column);
     return starts[channel + 1] - starts[channel];
   }
 
   // The words that records of ranks and of nodes begin with.
-  TRANSLOAD_ROLE uint32_t common_word(uint32_t column, uint32_t word) const {
+  TRANSLOAD_WARP uint32_t common_word(uint32_t column, uint32_t word) const {
     if (word == 0) return uint32_t(a_.routing.tokens);
     if (a_.routing.tokens == 0) return 0;
     if (word == 1) return starts_of(column)[a_.channels];
     return word - 2 < a_.channels ? tokens_of(column, word - 2) : 0;
   }
 
-  TRANSLOAD_ROLE uint32_t rows_of(uint32_t place) const {
+  TRANSLOAD_WARP uint32_t rows_of(uint32_t place) const {
     uint32_t rows = 0;
     for (uint32_t cta = 0; cta < gridDim.x; ++cta) rows += shared_.expert[uint64_t(cta) * a_.experts.experts + place];
     return rows;
   }
 
-  TRANSLOAD_ROLE void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
+  TRANSLOAD_WARP void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
     if (i >= a_.geometry.counts_bytes() / 4) return;
     const uint32_t head = 2 + a_.geometry.channels;
     uint32_t word = 0;
@@ -331,13 +331,13 @@ class LayoutCta {
     reinterpret_cast<uint32_t*>(record)[i] = word;
   }
 
-  TRANSLOAD_ROLE void write_node_word(uint32_t node, uint32_t i) const {
+  TRANSLOAD_WARP void write_node_word(uint32_t node, uint32_t i) const {
     if (i >= a_.geometry.node_counts_head() / 4) return;
     reinterpret_cast<uint32_t*>(a_.counts_to_nodes + node * a_.geometry.node_counts_bytes())[i] =
         common_word(a_.map.ranks + node, i);
   }
 
-  TRANSLOAD_ROLE void report() const {
+  TRANSLOAD_WARP void report() const {
     Word first = ~Word(0);
     for (uint32_t cta = 0; cta < gridDim.x; ++cta) first = shared_.bad[cta] < first ? shared_.bad[cta] : first;
     DeviceReport& to = *a_.report;
@@ -356,7 +356,7 @@ class LayoutCta {
   const Word use_;
   uint32_t* expert_;  // [expert place] choices that this CTA has seen
   TokenRange tile_{};
-  Choice choices_[kEach];
+  TileChoice choices_[kEach];
   Word bad_ = ~Word(0);  // my first choice out of range: token * top_k + slot
 };
 

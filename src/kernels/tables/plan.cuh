@@ -12,8 +12,8 @@
 
 #include "base/math.h"
 #include "executor/cuda/ptx.cuh"
-#include "kernels/tables/table_kernels.h"
 #include "kernels/cta_wait.cuh"
+#include "kernels/tables/table_kernels.h"
 
 namespace transload {
 
@@ -50,7 +50,7 @@ __device__ inline uint64_t sum_of_warp(uint64_t value) {
 class PlanWarp {
  public:
   // Reads what no counts change.
-  TRANSLOAD_ROLE PlanWarp(const PlanArgs& args, const PlanMoment& moment)
+  TRANSLOAD_WARP PlanWarp(const PlanArgs& args, const PlanMoment& moment)
       : a_(args),
         b_(*args.board),
         moment_(moment),
@@ -64,7 +64,7 @@ class PlanWarp {
   // If not `real`: a walk through the code, over a few counts of my own, that leaves nothing behind. may_tell() is for
   // the tellers, once they have written what the host may read.
   template <class MayTell>
-  TRANSLOAD_ROLE void walk(bool real, MayTell may_tell) {
+  TRANSLOAD_WARP void walk(bool real, MayTell may_tell) {
     const Records ranks = ranks_of(real), slots = slots_of(real);
     if (moment_.warp < tellers_) {
       const Word rows = moment_.warp == 0 ? learn_rows(ranks, real) : 0;
@@ -91,30 +91,30 @@ class PlanWarp {
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
 
-    TRANSLOAD_ROLE const uint32_t* words(uint32_t i) const { return reinterpret_cast<const uint32_t*>(at + i * step); }
-    TRANSLOAD_ROLE bool there(uint32_t i) const {
+    TRANSLOAD_WARP const uint32_t* words(uint32_t i) const { return reinterpret_cast<const uint32_t*>(at + i * step); }
+    TRANSLOAD_WARP bool there(uint32_t i) const {
       return sources == nullptr || ptx::load32(&sources[i].rank) != kNobody;
     }
     // How many tokens come. Both reads are under way before the first is looked at, as in read().
-    TRANSLOAD_ROLE uint32_t size(uint32_t i) const {
+    TRANSLOAD_WARP uint32_t size(uint32_t i) const {
       const uint32_t size = ptx::load32(words(i) + 1);
       return there(i) ? size : 0;
     }
   };
 
   // Some channels of a record.
-  struct Part {
+  struct RecordSlice {
     uint32_t record, channel;  // the first
     bool there;
     uint32_t tokens, size;           // of the record
     uint32_t counts[kChannelsEach];  // by channel, my lane's
   };
 
-  TRANSLOAD_ROLE uint32_t parity() const { return uint32_t(moment_.use % 2); }
-  TRANSLOAD_ROLE static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+  TRANSLOAD_WARP uint32_t parity() const { return uint32_t(moment_.use % 2); }
+  TRANSLOAD_WARP static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
   // If not real, my counts to the first node stand for all records.
-  TRANSLOAD_ROLE Records ranks_of(bool real) const {
+  TRANSLOAD_WARP Records ranks_of(bool real) const {
     const Block& boxes = b_.up.counts;
     return {real ? mine_ + boxes.at(parity(), 0) : a_.counts_to_nodes,
             real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
@@ -124,7 +124,7 @@ class PlanWarp {
             a_.handle.source_tokens,
             a_.handle.arriving};
   }
-  TRANSLOAD_ROLE Records slots_of(bool real) const {
+  TRANSLOAD_WARP Records slots_of(bool real) const {
     const Block& boxes = b_.net.counts;
     return {real ? b_.network + boxes.at(parity(), 0) : a_.counts_to_nodes,
             real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
@@ -136,7 +136,7 @@ class PlanWarp {
   }
 
   // A word of the report for each of the first lanes; the rows are not known yet.
-  TRANSLOAD_ROLE Word begin_report() const {
+  TRANSLOAD_WARP Word begin_report() const {
     uint64_t crossing = 0;
 #pragma unroll 1
     for (uint32_t node = lane_; node < b_.map.nodes; node += 32)
@@ -148,7 +148,7 @@ class PlanWarp {
     return lane_ < kReportWords ? reinterpret_cast<const Word*>(a_.handle.report)[lane_] : 0;
   }
 
-  TRANSLOAD_ROLE Word learn_rows(const Records& ranks, bool real) {
+  TRANSLOAD_WARP Word learn_rows(const Records& ranks, bool real) {
     const Word rows = sum_before(ranks, ranks.count);
     if (lane_ == offsetof(DeviceReport, rows_needed) / sizeof(Word)) report_ = rows;
     if (real && a_.ticket != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
@@ -156,7 +156,7 @@ class PlanWarp {
   }
 
   // The host first; what kernels read has until this one ends.
-  TRANSLOAD_ROLE void tell(Word rows) {
+  TRANSLOAD_WARP void tell(Word rows) {
     if (lane_ == 0) {
       if (a_.fails && rows > a_.rows_max) {
         a_.host->needed = rows;
@@ -169,7 +169,7 @@ class PlanWarp {
     if (lane_ < kReportWords) reinterpret_cast<Word*>(a_.handle.report)[lane_] = report_;
   }
 
-  TRANSLOAD_ROLE uint64_t sum_before(const Records& of, uint32_t end) const {
+  TRANSLOAD_WARP uint64_t sum_before(const Records& of, uint32_t end) const {
     uint64_t sum = 0;
 #pragma unroll 1
     for (uint32_t first = 0; first < end; first += 32 * kSizesAtOnce) {
@@ -183,7 +183,7 @@ class PlanWarp {
   }
 
   // Lanes are experts, and where these are few, other lanes take other ranks' counts of them.
-  TRANSLOAD_ROLE void count_experts(const Records& ranks, bool real) {
+  TRANSLOAD_WARP void count_experts(const Records& ranks, bool real) {
     const uint32_t experts = real ? experts_ : least(experts_, 32);
     if (experts == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts, 32) - 1))), across = 32 >> log;
@@ -209,17 +209,17 @@ class PlanWarp {
       if (real && row == 0 && e < experts) write_expert(e, aligned(rows));
     }
   }
-  TRANSLOAD_ROLE void write_expert(uint32_t e, uint64_t rows) const {
+  TRANSLOAD_WARP void write_expert(uint32_t e, uint64_t rows) const {
     a_.handle.expert_counts[e] = int64_t(rows);
     if (a_.host_expert_counts) a_.host_expert_counts[e] = int64_t(rows);
   }
-  TRANSLOAD_ROLE uint64_t aligned(uint64_t rows) const {
+  TRANSLOAD_WARP uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);  // a division is long
   }
 
   // Neighbouring records go to one warp, which then adds up what comes before them once.
-  TRANSLOAD_ROLE void write_spans(const Records& ranks, const Records& slots, bool real) {
+  TRANSLOAD_WARP void write_spans(const Records& ranks, const Records& slots, bool real) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
     const uint32_t first = least((moment_.warp - others) * each, all), end = least(first + each, all);
@@ -233,14 +233,14 @@ class PlanWarp {
   }
 
   // The next part is on its way while one is written.
-  TRANSLOAD_ROLE void write_spans_of(const Records& of, uint32_t from, uint32_t to, bool real) {
-    Part part = read(of, from, 0);
+  TRANSLOAD_WARP void write_spans_of(const Records& of, uint32_t from, uint32_t to, bool real) {
+    RecordSlice part = read(of, from, 0);
     uint64_t begin = sum_before(of, from), at = 0;
 #pragma unroll 1
     for (;;) {
       const bool last = part.channel + kChannelsAtOnce >= a_.channels;
       const uint32_t record = part.record + last;
-      const Part next = record < to ? read(of, record, last ? 0 : part.channel + kChannelsAtOnce) : part;
+      const RecordSlice next = record < to ? read(of, record, last ? 0 : part.channel + kChannelsAtOnce) : part;
       if (part.channel == 0) {
         at = part.there ? begin : 0;
         if (real && lane_ == 0) write_head(of, part, begin);
@@ -252,10 +252,10 @@ class PlanWarp {
     }
   }
 
-  TRANSLOAD_ROLE Part read(const Records& of, uint32_t record, uint32_t channel) const {
+  TRANSLOAD_WARP RecordSlice read(const Records& of, uint32_t record, uint32_t channel) const {
     const uint32_t* const words = of.words(record);
     const uint64_t head = ptx::load64(words);
-    Part part{record, channel, of.there(record), uint32_t(head), uint32_t(head >> 32), {}};
+    RecordSlice part{record, channel, of.there(record), uint32_t(head), uint32_t(head >> 32), {}};
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; k += 2) {
       const uint32_t c = channel + kChannelsEach * lane_ + k;  // even, and records are whole units of 16 bytes
@@ -267,7 +267,7 @@ class PlanWarp {
     return {record, channel, false, 0, 0, {}};
   }
 
-  TRANSLOAD_ROLE void write_head(const Records& of, const Part& part, uint64_t begin) const {
+  TRANSLOAD_WARP void write_head(const Records& of, const RecordSlice& part, uint64_t begin) const {
     of.begin[part.record] = begin;
     if (part.record + 1 == of.count) of.begin[of.count] = begin + part.size;
     of.tokens[part.record] = part.tokens;
@@ -275,7 +275,7 @@ class PlanWarp {
   }
 
   // Where the channel behind the part begins.
-  TRANSLOAD_ROLE uint64_t write(const Records& of, const Part& part, uint64_t at, bool real) const {
+  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& part, uint64_t at, bool real) const {
     uint32_t mine = 0;
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; ++k) mine += part.counts[k];
@@ -303,7 +303,7 @@ class PlanWarp {
 // By all warps that plan. Once all the others are known to have come: counts_here(), by all of them, says whether the
 // counts may be read; may_tell(), by the tellers, whether the handle may be born.
 template <class CountsHere, class MayTell>
-TRANSLOAD_ROLE void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
+TRANSLOAD_WARP void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
                                MayTell may_tell) {
   PlanWarp plan(args, moment);
 #pragma unroll 1

@@ -6,15 +6,15 @@
 #include <cstdint>
 
 #include "base/math.h"
-#include "kernels/tables/table_kernels.h"
 #include "kernels/cta_wait.cuh"
+#include "kernels/tables/table_kernels.h"
 
 namespace transload {
 
 constexpr uint32_t kKeptExperts = 4096;  // that are counted at a time
 
 // By one CTA. `counts`: room for kKeptExperts in near memory.
-__device__ inline void count_kept(const KeptArgs& a, uint32_t* counts) {
+__device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   const uint64_t choices = a.rows_max * a.top_k;
   for (uint32_t first = 0; first < a.experts; first += kKeptExperts) {
     const uint32_t count = a.experts - first < kKeptExperts ? a.experts - first : kKeptExperts;
@@ -32,7 +32,7 @@ __device__ inline void count_kept(const KeptArgs& a, uint32_t* counts) {
 }
 
 // By all CTAs of a kernel: outputs lie where those of an earlier call did.
-__device__ inline void clear_behind(const KeptArgs& a, uint64_t rows) {
+__device__ inline void clear_behind(const RecountArgs& a, uint64_t rows) {
   const uint64_t begin = rows * a.top_k, end = a.rows_max * a.top_k, step = uint64_t(gridDim.x) * blockDim.x;
   for (uint64_t i = begin + uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < end; i += step) {
     a.topk_idx[i] = -1;
@@ -40,7 +40,7 @@ __device__ inline void clear_behind(const KeptArgs& a, uint64_t rows) {
   }
 }
 
-__device__ inline void finish_rows(const KeptArgs& a, uint32_t* counts) {
+__device__ inline void finish_rows(const RecountArgs& a, uint32_t* counts) {
   if (given_up(a.call)) return;
   const uint64_t rows = a.report->rows_needed;
   if (rows < a.rows_max)

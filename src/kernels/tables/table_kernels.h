@@ -44,7 +44,7 @@ struct LayoutArgs {
   uint32_t channels;
   LayoutScratch scratch;
   char* staged_scales;    // [tokens][scale_room]
-  char* tails;            // [tokens][tail_bytes]
+  char* headers;          // [tokens][header_bytes]
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
@@ -55,17 +55,17 @@ int launch_layout(const LayoutArgs& args, CUstream_st* stream);
 // Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
-// What a cached dispatch may need of its own: staged scales, and tails, which are headers without entries.
-struct TailArgs {
+// What a cached dispatch may need of its own: staged scales, and headers without entries.
+struct HeaderArgs {
   DeviceCall call;
   TokenShape shape;
   uint32_t me;
   uint64_t tokens;
   ScaleSource scales;
   char* staged_scales;  // [tokens][scale_room]
-  char* tails;          // [tokens][tail_bytes]; null: they are there already
+  char* headers;        // [tokens][header_bytes]; null: they are there already
 };
-int launch_tails(const TailArgs& args, CUstream_st* stream);
+int launch_headers(const HeaderArgs& args, CUstream_st* stream);
 
 // What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/tables/plan.cuh).
 struct PlanArgs {
@@ -85,7 +85,7 @@ struct PlanArgs {
 
 // With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
 // are of all that came. If fewer came: what lies behind them is no expert's.
-struct KeptArgs {
+struct RecountArgs {
   DeviceCall call;  // ctas: any number
   const DeviceReport* report;
   int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1
@@ -94,7 +94,7 @@ struct KeptArgs {
   uint32_t top_k, experts, alignment;
   int64_t* expert_counts;  // [experts]
 };
-int launch_kept(const KeptArgs& args, CUstream_st* stream);
+int launch_kept(const RecountArgs& args, CUstream_st* stream);
 
 // Spans of a handle for other channels than those that it was born with.
 struct SpanArgs {

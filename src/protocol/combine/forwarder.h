@@ -8,8 +8,8 @@
 // It serves several origins, so it waits only for "any of them can move": each origin's gate is a row that has not
 // come, a free slot, or a slot that the network has still to read.
 #pragma once
-#include "protocol/combine/trip.h"
 #include "base/situations.h"
+#include "protocol/combine/trip.h"
 
 namespace transload {
 
@@ -29,25 +29,25 @@ TRANSLOAD_HD constexpr uint64_t combine_forwarder_tables_bytes(const RankMap& ma
 }
 
 template <Warp W>
-TRANSLOAD_ROLE Need gate_need(const Returning<W>& r, int origin, int gate) {
+TRANSLOAD_WARP Need gate_need(const Returning<W>& r, int origin, int gate) {
   if (gate == kGateCredit) return r.out.credit_need(origin);
   if (gate == kGateDrain) return r.out.drain_need(origin);
   return r.rings.need(gate);
 }
 template <Warp W>
-TRANSLOAD_ROLE Word& gate_seen(Returning<W>& r, int origin, int gate) {
+TRANSLOAD_WARP Word& gate_seen(Returning<W>& r, int origin, int gate) {
   if (gate == kGateCredit) return r.out.credited_seen(origin);
   if (gate == kGateDrain) return r.out.drained_seen(origin);
   return r.rings.seen(gate);
 }
 template <Warp W>
-TRANSLOAD_ROLE void set_gate(W& w, Returning<W>& r, int origin, int gate) {
+TRANSLOAD_WARP void set_gate(W& w, Returning<W>& r, int origin, int gate) {
   w.each(W::Members::only(origin), [&](Lane o) { r.gate[o] = gate, r.seen[o] = gate_seen(r, o, gate); });
 }
 
 // The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
 template <Warp W>
-TRANSLOAD_ROLE int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& rows, Set pushed,
+TRANSLOAD_WARP int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& rows, Set pushed,
                                const typename W::template Per<Route>& route) {
   if (pushed.empty()) return -1;
   Inbox<W, PeerLink>& rings = rows.rings;
@@ -74,7 +74,7 @@ struct Due {
 
 // Sums the next token of an origin into its slot; false if a gate is closed, and then it is noted.
 template <Warp W>
-TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, Due<W> due) {
+TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, Due<W> due) {
   const auto& route = due.route;
   const int origin = due.origin;
   if (!r.out.credited(origin)) return set_gate(w, r, origin, kGateCredit), false;
@@ -85,7 +85,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   const OwnerRows<W> rows{grants, r.rings, slot};
   const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(route[l]); });
   const Set kept = w.where(owners, [&](Lane l) { return rows.kept(route[l], number[l]); });
-  const Set pushed = grants.all_direct() ? Set{} : w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
+  const Set pushed = grants.all_reachable() ? Set{} : w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
   const int missing = missing_row(w, t, rows, pushed, route);
   if (missing >= 0) return set_gate(w, r, origin, missing), false;
   if (kept.empty()) {
@@ -101,7 +101,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, kept, {}},
            [&](Lane l) { return rows.row(t, route[l], number[l]); });
   if (t.weights > 0)
-    w.reduce(into + t.part_bytes(),
+    w.reduce(into + t.partial_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
              Sum{{}, kept, {}}, [&](Lane l) { return rows.weights(t, route[l], number[l]); });
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
@@ -114,7 +114,7 @@ TRANSLOAD_ROLE bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
+TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
                                    uint32_t channel) {
   const typename W::Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(origins, [&](Lane o) {
@@ -145,7 +145,7 @@ TRANSLOAD_ROLE void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
+TRANSLOAD_WARP void run_combine_forwarder(W& w, const CombineTrip& t) {
   w.enter(Role::kForwarder, -1);
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int origins = int(t.call.board->map.sources());
@@ -159,11 +159,11 @@ TRANSLOAD_ROLE void run_combine_forwarder(W& w, const CombineTrip& t) {
   const typename W::Members served = present(w, t.call.board->sources, t.call.board->map.sources());
   const Grants<W> grants(w, t.call);
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
-  const uint32_t lanes = t.call.board->up.combine.lanes;
+  const uint32_t streams = t.call.board->up.combine.streams;
   const typename W::Members forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
-    return uint32_t(m.i) % lanes != t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
+    return uint32_t(m.i) % streams != t.own_slot() && !grants.reachable(int(uint32_t(m.i) / streams));
   });
-  each_part(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
+  each_share(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
     r.out.begin(w, channel, served);
     r.rings.begin(w, channel, forwarded);
     return_channel(w, t, grants, r, channel);

@@ -9,8 +9,8 @@
 // It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts
 // of the smallest unfinished token are always at the heads of their rings.
 #pragma once
-#include "protocol/combine/trip.h"
 #include "base/situations.h"
+#include "protocol/combine/trip.h"
 
 namespace transload {
 
@@ -27,7 +27,7 @@ TRANSLOAD_HD constexpr uint64_t combine_receiver_tables_bytes(const RankMap& map
 
 // Waits until each member of the set has a token. `member(lane)` is its number in the inbox.
 template <Warp W, class Box, class MemberOf>
-TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
+TRANSLOAD_WARP void await_tokens(W& w, Set set, Box& box, MemberOf member) {
   if (set.empty()) return;
   const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
   if (missing.empty()) return;
@@ -38,7 +38,7 @@ TRANSLOAD_ROLE void await_tokens(W& w, Set set, Box& box, MemberOf member) {
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c,
+TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c,
                                   const Routed<W>& routed) {
   const uint32_t peers = t.call.board->map.peers, here_node = peers + t.call.board->map.node;
   const Set all = Set::first(int(t.width));
@@ -52,7 +52,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
   const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(route[l]); });
   const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
-  const Set pushed = grants.all_direct() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
+  const Set pushed = grants.all_reachable() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
   if (planted<typename W::Plants>(Canary::kSumByArrival))
@@ -79,7 +79,7 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
     w.reduce(t.out_weights + t.place_of(token) * t.weight_bytes(),
              SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
              [&](Lane l) {
-               return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.part_bytes();
+               return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.partial_bytes();
              });
   if (!away.empty()) {
     w.each(away, [&](Lane l) { c.in.advance(node(l)); });
@@ -91,18 +91,18 @@ TRANSLOAD_ROLE void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_combine_receiver(W& w, const CombineTrip& t) {
+TRANSLOAD_WARP void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   Claims<W> claims(w, t.call, Role::kReceiver);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
   const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
   const Grants<W> grants(w, t.call);
-  const uint32_t lanes = t.call.board->up.combine.lanes;
+  const uint32_t streams = t.call.board->up.combine.streams;
   const typename W::Members own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
-    return uint32_t(m.i) % lanes == t.own_slot() && !grants.direct(int(uint32_t(m.i) / lanes));
+    return uint32_t(m.i) % streams == t.own_slot() && !grants.reachable(int(uint32_t(m.i) / streams));
   });
   const Shares shares = shares_of(t.call, grants, t.tokens);
-  each_part(w, claims, Role::kReceiver, shares.parts(), [&](uint32_t part) {
+  each_share(w, claims, Role::kReceiver, shares.parts(), [&](uint32_t part) {
     c.in.begin(w, part, nodes);
     c.rings.begin(w, part, own);
     const uint64_t end = shares.end(part);

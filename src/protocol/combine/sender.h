@@ -7,8 +7,8 @@
 //
 // It serves a stream for each source rank, so it waits only for "any of them can move".
 #pragma once
-#include "protocol/combine/trip.h"
 #include "base/situations.h"
+#include "protocol/combine/trip.h"
 
 namespace transload {
 
@@ -30,7 +30,7 @@ TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
 
 // Asks, and never waits: the warp serves other rings.
 template <Warp W>
-TRANSLOAD_ROLE bool has_room(W& w, CombineSending<W>& out, int ring) {
+TRANSLOAD_WARP bool has_room(W& w, CombineSending<W>& out, int ring) {
   if (!out.rings.credited(ring) && planted<typename W::Plants>(Canary::kBlocksOnOne)) {
     auto seen = w.template per<Word>(Set::only(0), [&](Lane) { return out.rings.credited_seen(ring); });
     w.wait_all(
@@ -41,13 +41,13 @@ TRANSLOAD_ROLE bool has_room(W& w, CombineSending<W>& out, int ring) {
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
+TRANSLOAD_WARP void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
   const int ring = ring_of_source(t, uint32_t(source));
   w.each(W::Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
   while (w.pick(out.next, source) < w.pick(out.last, source) && has_room(w, out, ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
-    const Parts parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
-                      t.weight_bytes()};
+    const TokenPieces parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
+                            t.weight_bytes()};
     if (out.rings.wraps(ring)) reached<typename W::Plants>(Situation::kRingWrap);
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
@@ -58,7 +58,7 @@ TRANSLOAD_ROLE void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
+TRANSLOAD_WARP void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
   Claims<W> claims(w, t.call, Role::kSender);
   reached<typename W::Plants>(Situation::kSourcePush);
@@ -69,7 +69,7 @@ TRANSLOAD_ROLE void run_combine_sender(W& w, const CombineTrip& t) {
                         w.template table<Word>(ranks, zero),
                         w.template table<Word>(ranks, zero)};
   const typename W::Members rings = W::Members::first(int(t.peers().members()));
-  each_part(w, claims, Role::kSender, t.call.channels(), [&](uint32_t channel) {
+  each_share(w, claims, Role::kSender, t.call.channels(), [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);
     w.each(W::Members::first(ranks), [&](Lane s) {
       out.next[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel));

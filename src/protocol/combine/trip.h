@@ -39,9 +39,9 @@ struct CombineTrip {
   TRANSLOAD_HD uint64_t place_of(uint64_t token) const { return spare_out ? 0 : token; }
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * 2; }
   TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }
-  TRANSLOAD_HD uint64_t part_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }
+  TRANSLOAD_HD uint64_t partial_bytes() const { return elements * (wire == Scalar::kF32 ? 4 : 2); }
   // Of a slot between nodes: the partial sum, then the weights.
-  TRANSLOAD_HD uint64_t put_bytes() const { return round_up(part_bytes() + weight_bytes(), kTokenUnit); }
+  TRANSLOAD_HD uint64_t put_bytes() const { return round_up(partial_bytes() + weight_bytes(), kTokenUnit); }
   TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.combine, &up_positions}; }
   TRANSLOAD_HD RailLink toward_origins() const {
     return {call.board, &call.board->net.combine, &rail_positions, call.board->sources, call.board->map.sources()};
@@ -50,7 +50,7 @@ struct CombineTrip {
     return {call.board, &call.board->net.combine, &rail_positions, call.board->rails, call.board->map.nodes};
   }
   // The ring that brings me peer p's rows for the tokens behind one of my source slots.
-  TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.lanes + slot); }
+  TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.streams + slot); }
   TRANSLOAD_HD uint32_t own_slot() const { return call.board->map.node * call.board->map.fold; }
 };
 
@@ -62,18 +62,18 @@ struct OwnerRows {
   uint32_t slot;
 
   // The number of its row among the owner's.
-  TRANSLOAD_ROLE Word number(const Route& route) const { return grants.row(int(route.target), slot, route.ordinal); }
-  TRANSLOAD_ROLE bool kept(const Route& route, Word number) const {
+  TRANSLOAD_WARP Word number(const Route& route) const { return grants.row(int(route.target), slot, route.ordinal); }
+  TRANSLOAD_WARP bool kept(const Route& route, Word number) const {
     return grants.keeps(int(route.target), number) || planted<typename W::Plants>(Canary::kDroppedRowSummed);
   }
-  TRANSLOAD_ROLE bool pushed(const Route& route) const { return !grants.direct(int(route.target)); }
-  TRANSLOAD_ROLE const char* row(const CombineTrip& t, const Route& route, Word number) const {
+  TRANSLOAD_WARP bool pushed(const Route& route) const { return !grants.reachable(int(route.target)); }
+  TRANSLOAD_WARP const char* row(const CombineTrip& t, const Route& route, Word number) const {
     if (pushed(route)) return rings.first(t.ring(route.target, slot));
     return grants.rows(int(route.target)) + number * t.row_bytes();
   }
-  TRANSLOAD_ROLE const char* weights(const CombineTrip& t, const Route& route, Word number) const {
+  TRANSLOAD_WARP const char* weights(const CombineTrip& t, const Route& route, Word number) const {
     if (pushed(route)) return rings.first(t.ring(route.target, slot)) + t.row_bytes();
-    return grants.tails(int(route.target)) + number * t.weight_bytes();
+    return grants.headers_or_weights(int(route.target)) + number * t.weight_bytes();
   }
 };
 

@@ -37,12 +37,12 @@ constexpr int kGateTokens = -1;
 
 TRANSLOAD_HD constexpr uint64_t dispatch_forwarder_tables_bytes(const RankMap& map) {
   const uint64_t sources = map.sources();
-  return inbox_bytes<RailLink>(sources) + outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchLanes) +
+  return inbox_bytes<RailLink>(sources) + outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchStreams) +
          3 * table_bytes<Word>(sources) + table_bytes<int>(sources) + table_bytes<Announced>(sources) +
          grants_bytes(map);
 }
 
-TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchLanes + kLaneForwarder); }
+TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchStreams + kFromForwarder); }
 
 // What the slot of a token says: its header, and its owners among my peers, which are the log's when cached.
 template <Warp W>
@@ -51,9 +51,9 @@ struct Heading {
   typename W::template Per<Route> route;
 };
 template <Warp W>
-TRANSLOAD_ROLE Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
+TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.call.board->map;
-  const Header* const header = header_at(slot + t.shape.tail_at());
+  const Header* const header = header_at(slot + t.shape.header_offset());
   const Header head = w.peek(header);
   if (!t.shape.listed)
     return {head, w.template per<Route>(Set::first(int(t.log_width)),
@@ -68,7 +68,7 @@ TRANSLOAD_ROLE Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
 
 // Keeps what combine needs of a token: its owners, side by side from the first place on.
 template <Warp W>
-TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::template Per<Route>& route, Set owners,
+TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const typename W::template Per<Route>& route, Set owners,
                               uint64_t entry) {
   const int count = owners.count();
   w.each(owners, [&](Lane l) {
@@ -82,7 +82,7 @@ TRANSLOAD_ROLE void write_log(W& w, const DispatchTrip& t, const typename W::tem
 
 // True if the header is of the source and the channel that the counts announced.
 template <Warp W>
-TRANSLOAD_ROLE bool header_fits(W& w, const Header& header, const Announced& of) {
+TRANSLOAD_WARP bool header_fits(W& w, const Header& header, const Announced& of) {
   const bool fits = header.source == of.rank && header.token >= of.begin && header.token < of.end;
   if (!fits) w.broken(Broken::kHeader, of.rank, header.token, of.begin);
   return fits;
@@ -97,7 +97,7 @@ struct NextToken {
 
 // Moves a token on; false if an owner's ring has no slot, and then the gate is on that ring.
 template <Warp W>
-TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
+TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                   NextToken<W> token) {
   const int source = token.source;
   const uint32_t slot_index = uint32_t(source);
@@ -109,8 +109,9 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const auto row = w.template per<Word>(
       owners, [&](Lane l) { return grants.row(int(route[l].target), slot_index, route[l].ordinal); });
   const Set keepers = w.where(owners, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
-  const Set ringed =
-      grants.all_direct() ? Set{} : w.where(keepers, [&](Lane l) { return !grants.direct(int(route[l].target)); });
+  const Set ringed = grants.all_reachable()
+                         ? Set{}
+                         : w.where(keepers, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
   const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
   if (!unsure.empty()) {
@@ -150,7 +151,7 @@ TRANSLOAD_ROLE bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 
 // All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
 template <Warp W>
-TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
+TRANSLOAD_WARP void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);
   const uint64_t end = last - first < waiting ? last : first + waiting;
   if (first == end) return;
@@ -165,7 +166,7 @@ TRANSLOAD_ROLE void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
+TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                     uint32_t channel) {
   const typename W::Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
   w.each(sources, [&](Lane s) {
@@ -195,7 +196,7 @@ TRANSLOAD_ROLE void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
+TRANSLOAD_WARP void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   w.enter(Role::kForwarder, -1);
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int sources = int(t.call.board->map.sources());
@@ -209,8 +210,8 @@ TRANSLOAD_ROLE void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
                   w.template table<Announced>(sources, [](Lane) { return Announced{}; })};
   const typename W::Members all = present(w, t.call.board->sources, t.call.board->map.sources());
   const Grants<W> grants(w, t.call);
-  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneForwarder);
-  each_part(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
+  const typename W::Members my_rings = members_filled_by(w, t, grants, kFromForwarder);
+  each_share(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
     f.in.begin(w, channel, all);
     f.rings.begin(w, channel, my_rings);
     forward_channel(w, t, grants, f, channel);

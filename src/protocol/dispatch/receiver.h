@@ -1,23 +1,23 @@
 // DISPATCH RECEIVER: the end of a token's way to its expert.
 //
 //   reads    landing ring: the dispatch rings that peers' SENDERs and FORWARDERs fill
-//            landing direct: on a first dispatch, the tails that landed beside my rows
+//            landing direct: on a first dispatch, the headers that landed beside my rows
 //   writes   landing ring: rows and scales; on a first dispatch, local expert ids, weights and sources
 //   runs as  any number of warps, which claim channels
 //   ends     landing ring: when all that the counts announced for the channel is taken
-//            landing direct: on a first dispatch, when all peers are done and the tails of the channel are unpacked;
+//            landing direct: on a first dispatch, when all peers are done and the headers of the channel are unpacked;
 //            when cached, at once
 //
 // By ring it waits for nothing but tokens, so rings always drain.
 #pragma once
-#include "protocol/dispatch/trip.h"
 #include "base/situations.h"
+#include "protocol/dispatch/trip.h"
 
 namespace transload {
 
 // For kDuplicateOnce: an earlier choice of this token names the same expert.
 template <Warp W>
-TRANSLOAD_ROLE bool chosen_before(W& w, const Header* header, int choice, int32_t expert) {
+TRANSLOAD_WARP bool chosen_before(W& w, const Header* header, int choice, int32_t expert) {
   if (!planted<typename W::Plants>(Canary::kDuplicateOnce)) return false;
   for (int i = 0; i < choice; ++i)
     if (w.peek(&header->entries()[i].expert) == expert) return true;
@@ -30,7 +30,7 @@ struct Choice {
   float weight;
 };
 template <Warp W>
-TRANSLOAD_ROLE Choice choice_of(W& w, const DispatchTrip& t, const Header* header, const HeaderEntry& e, int choice) {
+TRANSLOAD_WARP Choice choice_of(W& w, const DispatchTrip& t, const Header* header, const HeaderEntry& e, int choice) {
   const uint32_t me = t.call.board->map.me;
   const bool known = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts;
   const uint32_t expert = known ? uint32_t(e.expert) : 0;
@@ -46,14 +46,14 @@ struct Numbers {
 // The choices of some rows that follow each other, numbered over all of them: mine are first, first + kSetMax, and so
 // on, kCount of them, as far as there are. What they read comes from far, so all is asked for before any of it is used.
 template <int kCount, Warp W>
-TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const char* tails, uint64_t row, Numbers numbers) {
+TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* headers, uint64_t row, Numbers numbers) {
   HeaderEntry entries[kCount];
   Choice choices[kCount];
   auto each = [&](auto body) {
     for (int i = 0; i < kCount; ++i)
       if (const uint32_t n = numbers.first + uint32_t(i) * kSetMax; n < numbers.end) body(i, n);
   };
-  auto header = [&](uint32_t n) { return header_at(tails + n / t.shape.top_k * t.shape.tail_bytes()); };
+  auto header = [&](uint32_t n) { return header_at(headers + n / t.shape.top_k * t.shape.header_bytes()); };
   each([&](int i, uint32_t n) { entries[i] = w.peek(&header(n)->entries()[n % t.shape.top_k]); });
   each([&](int i, uint32_t n) { choices[i] = choice_of(w, t, header(n), entries[i], int(n % t.shape.top_k)); });
   each([&](int i, uint32_t n) {
@@ -63,7 +63,7 @@ TRANSLOAD_ROLE void unpack_choices(W& w, const DispatchTrip& t, const char* tail
 }
 
 template <class W>
-TRANSLOAD_ROLE void write_source(const DispatchTrip& t, const Header& head, uint64_t row) {
+TRANSLOAD_WARP void write_source(const DispatchTrip& t, const Header& head, uint64_t row) {
   t.source[row * 2] = int32_t(head.source);
   t.source[row * 2 + 1] = int32_t(head.token);
   t.row_token[row] = head.token;
@@ -72,14 +72,14 @@ TRANSLOAD_ROLE void write_source(const DispatchTrip& t, const Header& head, uint
 // From the headers of tokens to the caller's columns of their rows, which follow each other. Neighbouring lanes take
 // neighbouring choices.
 template <Warp W>
-TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, const char* tails, uint64_t row, int count) {
+TRANSLOAD_WARP void unpack_rows(W& w, const DispatchTrip& t, const char* headers, uint64_t row, int count) {
   constexpr int kAtOnce = 8;
   const uint32_t choices = uint32_t(count) * t.shape.top_k;
   w.each(Set::first(kSetMax), [&](Lane l) {
     Header head{};
-    if (l < count) head = w.peek(header_at(tails + l * t.shape.tail_bytes()));
+    if (l < count) head = w.peek(header_at(headers + l * t.shape.header_bytes()));
     for (uint32_t first = uint32_t(l.i); first < choices; first += kSetMax * kAtOnce)
-      unpack_choices<kAtOnce>(w, t, tails, row, {first, choices});
+      unpack_choices<kAtOnce>(w, t, headers, row, {first, choices});
     if (l < count) write_source<W>(t, head, row + uint32_t(l.i));
   });
 }
@@ -88,7 +88,7 @@ TRANSLOAD_ROLE void unpack_rows(W& w, const DispatchTrip& t, const char* tails, 
 // from the tokens of my rows, which ascend within a source.
 constexpr uint64_t kNoRow = ~uint64_t(0);
 template <Warp W>
-TRANSLOAD_ROLE uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
+TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
   const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
   if (source >= t.call.board->map.ranks) return kNoRow;
   uint64_t begin = t.kept(t.row_base[source]);
@@ -123,17 +123,17 @@ struct Receiving {
 
 // Landing direct it only waits for peers.
 TRANSLOAD_HD constexpr uint64_t dispatch_receiver_tables_bytes(const RankMap& map) {
-  const uint64_t lanes = uint64_t(map.peers) * kDispatchLanes;
-  return inbox_bytes<PeerLink>(lanes) + 2 * table_bytes<Word>(lanes);
+  const uint64_t streams = uint64_t(map.peers) * kDispatchStreams;
+  return inbox_bytes<PeerLink>(streams) + 2 * table_bytes<Word>(streams);
 }
 
 template <Warp W>
-TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, int member) {
+TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, int member) {
   const char* slot = r.in.first(member);
-  const Header* const header = header_at(slot + t.shape.tail_at());
+  const Header* const header = header_at(slot + t.shape.header_offset());
   const uint64_t row = final_row(w, t, header);
   if (row == kNoRow) {
-    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchLanes), w.peek(&header->token), 0);
+    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
     return false;
   }
   if (planted<typename W::Plants>(Canary::kCreditEarly))
@@ -141,20 +141,20 @@ TRANSLOAD_ROLE bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   w.scatter(parts_in(t, slot), Set::only(0), [&](Lane) -> Destination {
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
-  if (t.shape.listed) unpack_rows(w, t, slot + t.shape.tail_at(), row, 1);
+  if (t.shape.listed) unpack_rows(w, t, slot + t.shape.header_offset(), row, 1);
   w.each(W::Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
   w.credit(W::Members::only(member), [&](Lane m) { return r.in.mark(m); });
   return true;
 }
 
-// What each lane of each peer brings on a channel: its own tokens, and those of the ranks whose rail it is.
+// What each stream of each peer brings on a channel: its own tokens, and those of the ranks whose rail it is.
 template <Warp W>
-TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
+TRANSLOAD_WARP void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
   const RankMap& map = t.call.board->map;
-  w.each(W::Members::first(int(map.peers * kDispatchLanes)), [&](Lane m) {
-    const uint32_t p = uint32_t(m.i) / kDispatchLanes;
+  w.each(W::Members::first(int(map.peers * kDispatchStreams)), [&](Lane m) {
+    const uint32_t p = uint32_t(m.i) / kDispatchStreams;
     Word left = 0;
-    if (m % kDispatchLanes == kLaneSender)
+    if (m % kDispatchStreams == kFromSender)
       left = t.rows_coming(map.mate(p), channel);
     else
       for (uint32_t s = 0; s < map.ranks; ++s)
@@ -165,8 +165,8 @@ TRANSLOAD_ROLE void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r) {
-  const typename W::Members members = W::Members::first(int(t.call.board->map.peers * kDispatchLanes));
+TRANSLOAD_WARP void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r) {
+  const typename W::Members members = W::Members::first(int(t.call.board->map.peers * kDispatchStreams));
   for (;;) {
     const typename W::Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
     if (live.empty() || w.failed()) return;
@@ -180,17 +180,18 @@ TRANSLOAD_ROLE void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   }
 }
 
-// Landing direct: rows and scales are in their places; tails are still to be unpacked, a share of them for each
+// Landing direct: rows and scales are in their places; headers are still to be unpacked, a share of them for each
 // channel.
 template <Warp W>
-TRANSLOAD_ROLE void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, uint32_t share) {
+TRANSLOAD_WARP void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, uint32_t share) {
   const uint64_t end = cut.end(share);
   for (uint64_t row = cut.begin(share); row < end; row += kSetMax)
-    unpack_rows(w, t, t.row_tails + row * t.shape.tail_bytes(), row, end - row < kSetMax ? int(end - row) : kSetMax);
+    unpack_rows(w, t, t.row_headers + row * t.shape.header_bytes(), row,
+                end - row < kSetMax ? int(end - row) : kSetMax);
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
+TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
   if (t.direct) reached<typename W::Plants>(Situation::kLandingDirect);
   if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
@@ -199,16 +200,16 @@ TRANSLOAD_ROLE void run_dispatch_receiver(W& w, const DispatchTrip& t) {
     const Cut cut{t.rows_kept(), t.call.channels()};
     wait_for_peers(w, t.call);
     if (w.failed()) return;
-    return each_part(w, claims, Role::kReceiver, cut.channels, [&](uint32_t share) {
+    return each_share(w, claims, Role::kReceiver, cut.channels, [&](uint32_t share) {
       claims.ahead();
       unpack_share(w, t, cut, share);
     });
   }
   reached<typename W::Plants>(Situation::kLandingRing);
-  const int members = int(t.call.board->map.peers * kDispatchLanes);
+  const int members = int(t.call.board->map.peers * kDispatchStreams);
   auto zero = [](Lane) { return Word(0); };
   Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
-  each_part(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
+  each_share(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
     r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);
     receive_channel(w, t, r);

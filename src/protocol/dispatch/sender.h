@@ -1,6 +1,6 @@
 // DISPATCH SENDER: my tokens to their owners in my node, and one copy to each other node that has an owner.
 //
-//   reads    my rows, scales, tails and routes
+//   reads    my rows, scales, headers and routes
 //   writes   final rows and scales of peers whose landing is direct; dispatch rings of the other peers; the ring at my
 //            rail on each node
 //   runs as  any number of warps, which claim channels, or smaller parts where no ring is needed
@@ -8,14 +8,14 @@
 //
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once
-#include "protocol/dispatch/trip.h"
 #include "base/situations.h"
+#include "protocol/dispatch/trip.h"
 
 namespace transload {
 
 // Waits until each target of the set can take one more token. `member(lane)` is its number in the outbox.
 template <Warp W, class Box, class MemberOf>
-TRANSLOAD_ROLE void make_room(W& w, Set set, Box& box, MemberOf member) {
+TRANSLOAD_WARP void make_room(W& w, Set set, Box& box, MemberOf member) {
   if (set.empty()) return;
   const Set full = w.where(set, [&](Lane l) { return !box.credited(member(l)); });
   if (!full.empty()) {
@@ -45,21 +45,21 @@ struct DispatchSending {
 };
 
 TRANSLOAD_HD constexpr uint64_t dispatch_sender_tables_bytes(const RankMap& map) {
-  return outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchLanes) + outbox_bytes<RailLink>(map.nodes) +
+  return outbox_bytes<PeerLink>(uint64_t(map.peers) * kDispatchStreams) + outbox_bytes<RailLink>(map.nodes) +
          grants_bytes(map);
 }
 
-TRANSLOAD_HD Parts parts_at(const DispatchTrip& t, uint64_t token) {
+TRANSLOAD_HD TokenPieces parts_at(const DispatchTrip& t, uint64_t token) {
   return {t.x + token * t.shape.row_bytes,
           t.shape.row_bytes,
-          t.tails + token * t.shape.tail_bytes(),
-          t.shape.tail_bytes(),
+          t.headers + token * t.shape.header_bytes(),
+          t.shape.header_bytes(),
           t.x_scales + int64_t(token) * t.x_scale_stride,
           t.shape.scale_bytes()};
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
+TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
                                const Routed<W>& routed) {
   const Board& b = *t.call.board;
   const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
@@ -74,8 +74,8 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set away = chosen - near, to = mates | away;
   const Set ringed =
-      grants.all_direct() ? Set{} : w.where(mates, [&](Lane l) { return !grants.direct(int(route[l].target)); });
-  auto ring = [&](Lane l) { return int(route[l].target * kDispatchLanes + kLaneSender); };
+      grants.all_reachable() ? Set{} : w.where(mates, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
+  auto ring = [&](Lane l) { return int(route[l].target * kDispatchStreams + kFromSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
@@ -104,15 +104,15 @@ TRANSLOAD_ROLE void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
 }
 
 template <Warp W>
-TRANSLOAD_ROLE void run_dispatch_sender(W& w, const DispatchTrip& t) {
+TRANSLOAD_WARP void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
   Claims<W> claims(w, t.call, Role::kSender);
   DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
   const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
   const Grants<W> grants(w, t.call);
-  const typename W::Members my_rings = members_of_lane(w, t, grants, kLaneSender);
+  const typename W::Members my_rings = members_filled_by(w, t, grants, kFromSender);
   const Shares shares = shares_of(t.call, grants, t.tokens);
-  each_part(w, claims, Role::kSender, shares.parts(), [&](uint32_t part) {
+  each_share(w, claims, Role::kSender, shares.parts(), [&](uint32_t part) {
     out.rings.begin(w, part, my_rings);
     out.rails.begin(w, part, nodes);
     const uint64_t begin = shares.begin(part), end = shares.end(part);

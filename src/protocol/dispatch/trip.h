@@ -20,7 +20,7 @@ struct DispatchTrip {
   const char* x;           // [tokens][row_bytes]
   const char* x_scales;    // of token 0; those of a token follow each other
   int64_t x_scale_stride;  // bytes from one token's to the next one's
-  const char* tails;       // [tokens][tail_bytes]
+  const char* headers;     // [tokens][header_bytes]
   const Route* routes;     // [tokens][width]
   uint32_t width;
 
@@ -38,7 +38,7 @@ struct DispatchTrip {
   uint32_t* row_token;       // [rows] token at its source; written on the first dispatch, read when cached
   bool direct;               // my landing
   char* rows;                // [rows][row_bytes]
-  char* row_tails;           // [rows][tail_bytes], where a direct landing leaves tails on the first dispatch
+  char* row_headers;         // [rows][header_bytes], where a direct landing leaves headers on the first dispatch
   char* scales;              // [rows][scale_bytes]
   int32_t* topk_idx;         // [rows][top_k]
   float* topk_weights;       // [rows][top_k]
@@ -72,37 +72,37 @@ struct DispatchTrip {
   }
 };
 
-TRANSLOAD_HD const Header* header_at(const char* tail) { return reinterpret_cast<const Header*>(tail); }
+TRANSLOAD_HD const Header* header_at(const char* at) { return reinterpret_cast<const Header*>(at); }
 
 // A token in a slot: its parts, and where to store them.
-TRANSLOAD_HD Parts parts_in(const DispatchTrip& t, const char* slot) {
+TRANSLOAD_HD TokenPieces parts_in(const DispatchTrip& t, const char* slot) {
   return {slot,
           t.shape.row_bytes,
-          slot + t.shape.tail_at(),
-          t.shape.tail_bytes(),
+          slot + t.shape.header_offset(),
+          t.shape.header_bytes(),
           slot + t.shape.row_bytes,
           t.shape.scale_bytes()};
 }
 TRANSLOAD_HD Destination slot_at(const DispatchTrip& t, char* slot, bool staged) {
-  return {slot, slot + t.shape.tail_at(), staged, slot + t.shape.row_bytes};
+  return {slot, slot + t.shape.header_offset(), staged, slot + t.shape.row_bytes};
 }
 
-// The final row at a peer whose landing is direct. A tail is there for what the receiver unpacks from it.
+// The final row at a peer whose landing is direct. A header is there for what the receiver unpacks from it.
 template <Warp W>
-TRANSLOAD_ROLE Destination final_place(const DispatchTrip& t, const Grants<W>& grants, Route to, Word row) {
+TRANSLOAD_WARP Destination final_place(const DispatchTrip& t, const Grants<W>& grants, Route to, Word row) {
   const int p = int(to.target);
   const Word scales = planted<typename W::Plants>(Canary::kScalesByOrdinal) ? Word(to.ordinal) : row;
   return {grants.rows(p) + row * t.shape.row_bytes,
-          t.shape.listed ? grants.tails(p) + row * t.shape.tail_bytes() : nullptr, false,
+          t.shape.listed ? grants.headers_or_weights(p) + row * t.shape.header_bytes() : nullptr, false,
           t.shape.scales > 0 ? grants.scales(p) + scales * t.shape.scale_bytes() : nullptr};
 }
 
-// Members of the dispatch rings between peers that one lane fills: those of peers whose landing is not direct.
+// Members of the dispatch rings between peers that one stream fills: those of peers whose landing is not direct.
 template <Warp W>
-TRANSLOAD_ROLE typename W::Members members_of_lane(W& w, const DispatchTrip& t, const Grants<W>& grants,
-                                                   uint32_t lane) {
-  return w.where(W::Members::first(int(t.call.board->map.peers * kDispatchLanes)),
-                 [&](Lane m) { return m % kDispatchLanes == lane && !grants.direct(m / kDispatchLanes); });
+TRANSLOAD_WARP typename W::Members members_filled_by(W& w, const DispatchTrip& t, const Grants<W>& grants,
+                                                     uint32_t stream) {
+  return w.where(W::Members::first(int(t.call.board->map.peers * kDispatchStreams)),
+                 [&](Lane m) { return m % kDispatchStreams == stream && !grants.reachable(m / kDispatchStreams); });
 }
 
 }  // namespace transload

@@ -2,13 +2,13 @@
 #pragma once
 #include <utility>
 
+#include "base/situations.h"
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"
-#include "base/situations.h"
+#include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
-#include "runtime/call/slab_cursor.h"
 
 namespace transload {
 
@@ -16,7 +16,7 @@ namespace transload {
 template <class W>
 class CombineCall {
  public:
-  CombineCall(GroupCore<W>& group, const CombineInputs& in)
+  CombineCall(HostCalls<W>& group, const CombineInputs& in)
       : g_(group), in_(in), handle_(*in.handle), channels_(g_.channels_of(in.channels)) {}
 
   CombineOutputs run() {
@@ -126,7 +126,7 @@ class CombineCall {
     g_.run(tasks, "combine", true);
   }
 
-  GroupCore<W>& g_;
+  HostCalls<W>& g_;
   const CombineInputs& in_;
   const HandleData& handle_;
   const uint32_t channels_;
@@ -137,7 +137,7 @@ class CombineCall {
 };
 
 template <class W>
-CombineOutputs GroupCore<W>::combine(const CombineInputs& in) {
+CombineOutputs HostCalls<W>::combine(const CombineInputs& in) {
   refuse_if_poisoned();
   return carried_out("combine", [&] {
     check_combine(*this, in);

@@ -5,15 +5,15 @@
 #include <string>
 #include <utility>
 
+#include "base/situations.h"
+#include "base/type_names.h"
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"
-#include "base/situations.h"
 #include "protocol/notify.h"
+#include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
-#include "runtime/call/slab_cursor.h"
-#include "base/type_names.h"
 
 namespace transload {
 
@@ -21,7 +21,7 @@ namespace transload {
 template <class W>
 class DispatchCall {
  public:
-  DispatchCall(GroupCore<W>& group, const DispatchInputs& in)
+  DispatchCall(HostCalls<W>& group, const DispatchInputs& in)
       : g_(group), in_(in), channels_(g_.channels_of(in.channels)) {}
 
   DispatchOutputs run() {
@@ -74,7 +74,7 @@ class DispatchCall {
     const Routing routing{same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
                           in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()),
                           shape_.top_k};
-    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.tails.get()});
+    LayoutOutputs layout = lay_out({routing, g_.map, g_.experts, shape_, channels_, g_.headers.get()});
     bad_ = layout.bad;
     place_scales();
     write_records(layout.counts);
@@ -154,7 +154,7 @@ class DispatchCall {
       if (row_base[s] < row_base[s + 1] && row_base[s + 1] < row_base.back()) ++row_base[s];
   }
 
-  Header* header(uint64_t token) { return reinterpret_cast<Header*>(g_.tails.get() + token * shape_.tail_bytes()); }
+  Header* header(uint64_t token) { return reinterpret_cast<Header*>(g_.headers.get() + token * shape_.header_bytes()); }
 
   // Where those of a token follow each other they are sent from there; else from a copy in which they do.
   void place_scales() {
@@ -185,7 +185,7 @@ class DispatchCall {
     const bool own_rows = in_.out_x.given() && !too_small_;
     SlabCursor at;
     const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
-                   tails_at = at.take(k ? rows : 0, shape_.tail_bytes());
+                   headers_at = at.take(k ? rows : 0, shape_.header_bytes());
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows, shape_.scales * 4);
@@ -195,7 +195,7 @@ class DispatchCall {
     if (!block) block = private_block(at.bytes);
     char* const base = block->data;
     rows_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
-    row_tails_ = base + tails_at;
+    row_headers_ = base + headers_at;
     auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
       return matrix(base + offset, int64_t(rows), int64_t(columns), type);
     };
@@ -246,7 +246,7 @@ class DispatchCall {
     t.x = in_.x.as<char>();
     t.x_scales = x_scales_;
     t.x_scale_stride = x_scale_stride_;
-    t.tails = g_.tails.get();
+    t.headers = g_.headers.get();
     t.routes = handle_->routes.data();
     t.width = handle_->top_k;
     t.forward = forward_.view();
@@ -260,7 +260,7 @@ class DispatchCall {
     t.rows_max = handle_->rows_max;
     t.direct = direct_;
     t.rows = rows_;
-    t.row_tails = row_tails_;
+    t.row_headers = row_headers_;
     t.scales = out_.scales.as<char>();
     t.topk_idx = out_.topk_idx.as<int32_t>();
     t.topk_weights = out_.topk_weights.as<float>();
@@ -269,7 +269,7 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, {direct_, rows_, out_.scales.as<char>(), row_tails_, handle_->rows_kept()},
+    g_.write_grants(call_, {direct_, rows_, out_.scales.as<char>(), row_headers_, handle_->rows_kept()},
                     handle_->row_base);
     const uint32_t warps = g_.warps_of(channels_);
     const bool silent = handle_->tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
@@ -351,7 +351,7 @@ class DispatchCall {
     for (int64_t& n : expert_counts_) n = int64_t(round_up(uint64_t(n), in_.expert_alignment));
   }
 
-  GroupCore<W>& g_;
+  HostCalls<W>& g_;
   const DispatchInputs& in_;
   const uint32_t channels_;
   TokenShape shape_{};
@@ -366,12 +366,12 @@ class DispatchCall {
   const char* x_scales_ = nullptr;
   int64_t x_scale_stride_ = 0;
   char* rows_ = nullptr;
-  char* row_tails_ = nullptr;
+  char* row_headers_ = nullptr;
   DispatchOutputs out_;
 };
 
 template <class W>
-DispatchOutputs GroupCore<W>::dispatch(const DispatchInputs& in) {
+DispatchOutputs HostCalls<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
   return carried_out("dispatch", [&] {
     check_dispatch(*this, in);

@@ -1,12 +1,12 @@
 // Group::combine on GPUs: one kernel, and no host wait.
+#include "gpu/driver.h"
 #include "kernels/near.h"
+#include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
-#include "runtime/call/slab_cursor.h"
-#include "gpu/driver.h"
 
 namespace transload {
 
@@ -65,8 +65,8 @@ class CudaCombine {
   // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
   void starve(uint64_t bytes) {
     starved_ = g_.no_room("the outputs of a combine", bytes);
-    out_.x = g_.on_device(g_.room.spare_sum, 1, in_.x.columns(), kBf16);
-    if (weights() > 0) out_.topk_weights = g_.on_device(g_.room.spare_weights, 1, weights(), kF32);
+    out_.x = g_.on_device(g_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
+    if (weights() > 0) out_.topk_weights = g_.on_device(g_.buffers.spare_weights, 1, weights(), kF32);
   }
 
   CombineTrip trip() {
@@ -74,8 +74,8 @@ class CudaCombine {
     t.elements = uint64_t(in_.x.columns());
     t.wire = in_.wire == CombineWire::kF32 ? Scalar::kF32 : Scalar::kBf16;
     t.weights = weights();
-    t.up_positions = g_.room.combine_up.view();
-    t.rail_positions = g_.room.combine_rail.view();
+    t.up_positions = g_.buffers.combine_up.view();
+    t.rail_positions = g_.buffers.combine_rail.view();
     t.tokens = handle_.tokens;
     t.routes = block_.tables.routes;
     t.width = handle_.top_k;
@@ -112,20 +112,20 @@ class CudaCombine {
     launch.cast = cast();
     launch.call = g_.device_call(block_.tables.born);
     const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
-    launch.areas = {g_.room.areas, g_.room.area_count, {area(out_.x), area(out_.topk_weights)}};
+    launch.areas = {g_.buffers.areas, g_.buffers.area_count, {area(out_.x), area(out_.topk_weights)}};
     launch.trip = trip();
-    launch.board = g_.room.board;
+    launch.board = g_.buffers.board;
     launch.trip.call = g_.make_call(card, g_.options.sms * kWarpsOfBlock);
     launch.near = g_.near_shape(0);
     auto offset = [&](const Tensor& t) { return pull_ && t.rows() > 0 ? Word(t.as<char>() - p_.board.mine()) : 0; };
-    launch.grant = {pull_,         offset(in_.x), 0, offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base,
-                    g_.room.grants};
+    launch.grant = {
+        pull_, offset(in_.x), 0, offset(in_.topk_weights), handle_.rows_max, block_.tables.row_base, g_.buffers.grants};
     g_.launched(launch_combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }
 
   CudaGroup& g_;
-  GroupPlan& p_;
+  RankState& p_;
   const CombineInputs& in_;
   const HandleData& handle_;
   const DeviceHandleBlock& block_;

@@ -1,14 +1,14 @@
 // Group::dispatch on GPUs: kernels in the order of the caller's stream. The host waits only for the number of rows.
 #include <algorithm>
 
+#include "base/type_names.h"
+#include "gpu/driver.h"
+#include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
-#include "runtime/call/slab_cursor.h"
-#include "base/type_names.h"
-#include "gpu/driver.h"
 
 namespace transload {
 
@@ -65,12 +65,12 @@ class CudaDispatch {
 
   void begin_cached() {
     g_.began(Phase::kDispatch);
-    tails_ = g_.room.headers;
+    headers_ = g_.buffers.cached_headers;
     if (stages_scales())
-      g_.launched(launch_tails(TailArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens, scales_to_stage(),
-                                        g_.room.scales, nullptr},
-                               stream_),
-                  "tails");
+      g_.launched(launch_headers(HeaderArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens,
+                                            scales_to_stage(), g_.buffers.scales, nullptr},
+                                 stream_),
+                  "headers");
     const DeviceHandleBlock& block = *handle_->device;
     tables_ = block.tables;
     rows_ = block.rows;
@@ -86,57 +86,58 @@ class CudaDispatch {
     const uint64_t bytes = lay_tables(tables_, sizes, nullptr);
     handle_room_ = p_.arena->take(bytes);
     if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
-    lay_tables(tables_, sizes, handle_room_ ? handle_room_->data : g_.room.spare_handle);
+    lay_tables(tables_, sizes, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
   }
 
   // Counts to everyone; afterwards the host knows how many rows come.
   void notify() {
     make_handle();
     g_.began(Phase::kNotify);
-    tails_ = g_.room.tails;
+    headers_ = g_.buffers.headers;
     LayoutArgs layout{};
     layout.call = g_.device_call(nullptr);
     layout.call.ctas = std::min(g_.options.sms, kLayoutCtasMax);
-    layout.map = g_.room.map;
-    layout.experts = g_.room.experts;
+    layout.map = g_.buffers.map;
+    layout.experts = g_.buffers.experts;
     layout.geometry = p_.geometry;
     layout.shape = shape_;
     layout.routing = {same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
                       in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
     layout.scales = scales_to_stage();
-    layout.staged_scales = g_.room.scales;
+    layout.staged_scales = g_.buffers.scales;
     layout.channels = channels_;
-    layout.scratch = g_.room.layout;
-    layout.tails = tails_;
+    layout.scratch = g_.buffers.layout;
+    layout.headers = headers_;
     layout.routes = tables_.routes;
-    layout.counts_to_peers = g_.room.counts_to_peers;
-    layout.counts_to_nodes = g_.room.counts_to_nodes;
+    layout.counts_to_peers = g_.buffers.counts_to_peers;
+    layout.counts_to_nodes = g_.buffers.counts_to_nodes;
     layout.report = tables_.report;
     g_.launched(launch_layout(layout, stream_), "layout");
-    number_ = ++g_.tickets;
+    dispatch_number_ = ++g_.dispatches;
     const bool waits = rows_max_ == kNoRowsMax;
     NotifyLaunch launch{};
     launch.call = g_.device_call(nullptr);
-    launch.trip = {g_.make_call(card_, 0), 0, g_.room.counts_to_peers, g_.room.counts_to_nodes, p_.geometry.channels};
-    launch.board = g_.room.board;
+    launch.trip = {g_.make_call(card_, 0), 0, g_.buffers.counts_to_peers, g_.buffers.counts_to_nodes,
+                   p_.geometry.channels};
+    launch.board = g_.buffers.board;
     launch.plan = {nullptr,
-                   g_.room.experts,
+                   g_.buffers.experts,
                    channels_,
                    in_.expert_alignment,
                    tables_,
-                   g_.room.counts_to_nodes,
+                   g_.buffers.counts_to_nodes,
                    launch.call.state,
                    launch.call.host,
                    waits ? g_.pinned_expert_counts() : nullptr,
-                   waits ? number_ : 0,
-                   seal_of(number_),
+                   waits ? dispatch_number_ : 0,
+                   seal_of(dispatch_number_),
                    rows_max_,
                    in_.overflow == Overflow::kFail};
     launch.near = g_.near_shape(0);
-    launch.areas = {g_.room.areas, g_.room.area_count, {}};
+    launch.areas = {g_.buffers.areas, g_.buffers.area_count, {}};
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
-    if (waits) g_.await_ticket(number_);
+    if (waits) g_.await_ticket(dispatch_number_);
     keep_handle(waits);
   }
 
@@ -151,7 +152,7 @@ class CudaDispatch {
     rows_ = told ? made->report.rows_needed : in_.rows_max;  // how many came, only the device may know
     made->device_rows = uint64_t(rows_);
     made->device = std::make_shared<DeviceHandleBlock>(
-        DeviceHandleBlock{tables_, handle_room_, seal_of(number_), channels_, log_width_, rows_});
+        DeviceHandleBlock{tables_, handle_room_, seal_of(dispatch_number_), channels_, log_width_, rows_});
     handle_ = made;
   }
 
@@ -163,7 +164,7 @@ class CudaDispatch {
     const bool own_rows = in_.out_x.given() && !too_small_;
     SlabCursor at;
     const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
-                   tails_at = at.take(k ? rows : 0, shape_.tail_bytes());
+                   headers_at = at.take(k ? rows : 0, shape_.header_bytes());
     const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
                    source_at = at.take(k ? rows : 0, 8);
     const uint64_t scales_at = at.take(rows * shape_.scales, 4);
@@ -177,7 +178,7 @@ class CudaDispatch {
                                             : "out_x is not in a lease");
     char* const base = block->data;
     landed_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
-    row_tails_ = base + tails_at;
+    row_headers_ = base + headers_at;
     auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
       return g_.on_device(base + offset, rows_, int64_t(columns), type);
     };
@@ -199,22 +200,22 @@ class CudaDispatch {
     if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", bytes);
     rows_max_ = 0;
     direct_ = true;
-    landed_ = row_tails_ = p_.board.mine();
+    landed_ = row_headers_ = p_.board.mine();
   }
 
   DispatchTrip trip() {
     DispatchTrip t{};
     t.shape = shape_;
-    t.up_positions = g_.room.dispatch_up.view();
-    t.rail_positions = g_.room.dispatch_rail.view();
-    t.experts = g_.room.experts;
+    t.up_positions = g_.buffers.dispatch_up.view();
+    t.rail_positions = g_.buffers.dispatch_rail.view();
+    t.experts = g_.buffers.experts;
     t.tokens = handle_->tokens;
     t.x = in_.x.as<char>();
-    t.x_scales = stages_scales() ? g_.room.scales : in_.scales.as<char>();
+    t.x_scales = stages_scales() ? g_.buffers.scales : in_.scales.as<char>();
     t.x_scale_stride = stages_scales()      ? int64_t(shape_.scale_room())
                        : in_.scales.given() ? in_.scales.strides[0] * 4
                                             : 0;
-    t.tails = tails_;
+    t.headers = headers_;
     t.routes = tables_.routes;
     t.width = handle_->top_k;
     t.forward = {tables_.forward, channels_};
@@ -228,7 +229,7 @@ class CudaDispatch {
     t.row_token = tables_.row_token;
     t.direct = direct_;
     t.rows = landed_;
-    t.row_tails = row_tails_;
+    t.row_headers = row_headers_;
     t.scales = out_.scales.as<char>();
     t.topk_idx = out_.topk_idx.as<int32_t>();
     t.topk_weights = out_.topk_weights.as<float>();
@@ -247,14 +248,14 @@ class CudaDispatch {
     DispatchLaunch launch{};
     launch.cast = cast();
     launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
-    launch.areas = {g_.room.areas, g_.room.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
+    launch.areas = {g_.buffers.areas, g_.buffers.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
     launch.trip = trip();
-    launch.board = g_.room.board;
+    launch.board = g_.buffers.board;
     launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
     launch.near = g_.near_shape(shape_.bytes() - shape_.row_bytes);
     auto offset = [&](const char* at) { return direct_ && at != nullptr ? Word(at - p_.board.mine()) : 0; };
-    launch.grant = {direct_,          offset(landed_), offset(out_.scales.as<char>()), offset(row_tails_), rows_max_,
-                    tables_.row_base, g_.room.grants};
+    launch.grant = {direct_,          offset(landed_),  offset(out_.scales.as<char>()), offset(row_headers_), rows_max_,
+                    tables_.row_base, g_.buffers.grants};
     launch.opens = bool(in_.handle);
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
     if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) finish_rows();
@@ -262,7 +263,7 @@ class CudaDispatch {
   }
 
   void finish_rows() {
-    KeptArgs kept{};
+    RecountArgs kept{};
     kept.call = g_.device_call(nullptr);
     kept.report = tables_.report;
     kept.topk_idx = out_.topk_idx.as<int32_t>();
@@ -294,7 +295,7 @@ class CudaDispatch {
   }
 
   CudaGroup& g_;
-  GroupPlan& p_;
+  RankState& p_;
   const DispatchInputs& in_;
   CUstream_st* const stream_;
   const uint32_t channels_;
@@ -303,16 +304,16 @@ class CudaDispatch {
   Handle handle_;
   DeviceHandle tables_{};
   std::shared_ptr<Lease::Block> handle_room_, out_block_;
-  Word number_ = 0;  // of a first dispatch
+  Word dispatch_number_ = 0;  // of a first dispatch
   DeviceSpans spans_;
   uint32_t log_width_ = 0;
   int64_t rows_ = 0;
   uint64_t rows_max_ = kNoRowsMax;
   bool direct_ = false, too_small_ = false;
   std::string starved_;  // why the call fails once it has taken part
-  char* tails_ = nullptr;
+  char* headers_ = nullptr;
   char* landed_ = nullptr;
-  char* row_tails_ = nullptr;
+  char* row_headers_ = nullptr;
   DispatchOutputs out_;
 };
 

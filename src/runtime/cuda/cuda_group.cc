@@ -9,12 +9,12 @@
 #include <new>
 #include <utility>
 
-#include "os/clock.h"
-#include "kernels/near.h"
 #include "control/fault.h"
-#include "runtime/handle.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
+#include "kernels/near.h"
+#include "os/clock.h"
+#include "runtime/handle.h"
 
 namespace transload {
 
@@ -41,28 +41,28 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {room.state,  reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,        uint64_t(deadline_ms) * kMillisecondNs,
-          options.sms, phase_.load(std::memory_order_relaxed)};
+  return {buffers.state, reinterpret_cast<HostWords*>(pinned_.on_device()),
+          born,          uint64_t(deadline_ms) * kMillisecondNs,
+          options.sms,   phase_.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
   Call call{};
   call.card = card;
-  call.card_bytes = room.card;
-  call.grants = room.grants;
+  call.card_bytes = buffers.card;
+  call.grants = buffers.grants;
   call.grant_bytes = plan_.grant_bytes();
   call.arrivals_expected = arrivals_expected;
   return call;  // the board, the epoch and the counters are the kernel's to fill in
 }
 
-// Stages as long as an SM allows; scales and tails of more than kRideMax bytes move by themselves.
+// Stages as long as an SM allows; scales and headers of more than kRideMax bytes move by themselves.
 NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};
   shape.table_bytes = table_bytes_of(map);
-  shape.far_tables = room.far_tables;
-  const uint64_t tables = shape.far_tables == nullptr ? shape.table_bytes : 0;
+  shape.global_tables = buffers.global_tables;
+  const uint64_t tables = shape.global_tables == nullptr ? shape.table_bytes : 0;
   const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
@@ -95,7 +95,7 @@ HandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t ch
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
-  const DeviceSpans spans{room.spans, room.spans + uint64_t(map.sources()) * (channels + 1)};
+  const DeviceSpans spans{buffers.spans, buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
                          handle.rows_max},
                         stream_of(stream)),

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "executor/fiber/park.h"
-#include "kernels/role_kernels.h"
 #include "kernels/near.h"
+#include "kernels/role_kernels.h"
 #include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/device_handle.h"
@@ -31,16 +31,16 @@ struct DevicePositions {
 };
 
 // What of a rank's private device memory every call uses.
-struct DeviceRoom {
+struct DeviceBuffers {
   DeviceState* state;
   Board board;        // with tables on the device
   Placement experts;  // tables on the device
   RankMap map;        // likewise
   Card* card;
-  char *grants, *scales, *tails, *counts_to_peers, *counts_to_nodes;
-  char* headers;  // [tokens_max] tails of a cached dispatch
+  char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
+  char* cached_headers;  // [tokens_max] headers of a cached dispatch
   LayoutScratch layout;
-  char* far_tables;
+  char* global_tables;
   uint64_t* spans;                                 // of a call, where they are not its handle's
   char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
   StoreArea* areas;                                // regions that kernels store to
@@ -53,7 +53,7 @@ struct CudaGroup final : Group::Impl {
   explicit CudaGroup(const GroupOptions& given);
   ~CudaGroup() override;
 
-  GroupPlan& plan() override { return plan_; }
+  RankState& plan() override { return plan_; }
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;  // cuda_dispatch.cc
   CombineOutputs combine(const CombineInputs& inputs) override;     // cuda_combine.cc
   void refuse_if_faulted() override;
@@ -84,7 +84,7 @@ struct CudaGroup final : Group::Impl {
   // let the others wait: then the group is poisoned, and they are told at once.
   template <class Run>
   auto whole_call(Run run) {
-    const Caller caller(*this);
+    const CallGuard caller(*this);
     owes_kernels_ = false;
     try {
       return run();
@@ -125,14 +125,14 @@ struct CudaGroup final : Group::Impl {
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
-  GroupPlan plan_;
+  RankState plan_;
   const GroupOptions& options;  // the plan's
   const RankMap& map;           // the plan's
   const int device;
-  DeviceRoom room{};
+  DeviceBuffers buffers{};
   std::shared_ptr<DeviceRegion> region;
   std::unique_ptr<Neighbours> neighbours;
-  Word tickets = 0;  // given out
+  Word dispatches = 0;  // numbers given out
   const char* operation = "idle";
   uint64_t call_since = 0;
   uint32_t deadline_ms;  // of the call
@@ -161,10 +161,10 @@ struct CudaGroup final : Group::Impl {
   void watch(std::stop_token stop);
 
   // Told to heartbeats while a thread is in a call.
-  struct Caller {
-    explicit Caller(CudaGroup& group) : calling(group.calling_) {}
-    ~Caller() { calling.store(false, std::memory_order_release); }
-    Caller(const Caller&) = delete;
+  struct CallGuard {
+    explicit CallGuard(CudaGroup& group) : calling(group.calling_) {}
+    ~CallGuard() { calling.store(false, std::memory_order_release); }
+    CallGuard(const CallGuard&) = delete;
     std::atomic<bool>& calling;
   };
 

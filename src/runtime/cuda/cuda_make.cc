@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
-#include "os/clock.h"
-#include "os/thread.h"
-#include "kernels/near.h"
-#include "runtime/cuda/cuda_group.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
+#include "kernels/near.h"
+#include "os/clock.h"
+#include "os/thread.h"
+#include "runtime/cuda/cuda_group.h"
 
 namespace transload {
 
@@ -44,7 +44,7 @@ void CudaGroup::take_device() {
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
                 "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
-  const uint64_t members = uint64_t(map.peers) * std::max(map.sources(), uint32_t(kDispatchLanes));
+  const uint64_t members = uint64_t(map.peers) * std::max(map.sources(), uint32_t(kDispatchStreams));
   for (const auto& [what, value] : {std::pair{"ranks of topology", uint64_t(map.ranks)},
                                     {"streams between peers (peers x streams of topology)", members}})
     if (value > kCudaMembersMax)
@@ -107,32 +107,33 @@ void CudaGroup::make_room() {
   const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
   pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me) + report_bytes());
   words().fault.rank = map.me;
-  room.state = make<DeviceState>(1);
-  room.card = make<Card>(1);
-  room.grants = make<char>(map.peers * plan_.grant_bytes());
-  room.scales = make<char>(options.tokens_max * token.scale_room());
-  room.tails = make<char>(options.tokens_max * token.tail_bytes());
-  room.headers = make<char>(options.tokens_max * sizeof(Header));
-  room.counts_to_peers = make<char>(map.peers * g.counts_bytes());
-  room.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
-  room.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
-  room.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
+  buffers.state = make<DeviceState>(1);
+  buffers.card = make<Card>(1);
+  buffers.grants = make<char>(map.peers * plan_.grant_bytes());
+  buffers.scales = make<char>(options.tokens_max * token.scale_room());
+  buffers.headers = make<char>(options.tokens_max * token.header_bytes());
+  buffers.cached_headers = make<char>(options.tokens_max * sizeof(Header));
+  buffers.counts_to_peers = make<char>(map.peers * g.counts_bytes());
+  buffers.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
+  buffers.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
+  buffers.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
   DeviceHandle unplaced;
-  room.spare_handle =
+  buffers.spare_handle =
       make<char>(lay_tables(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
-  room.spare_sum = make<char>(options.row_bytes_max);
-  room.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
+  buffers.spare_sum = make<char>(options.row_bytes_max);
+  buffers.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
-  if (table_bytes > kNearTablesMax) room.far_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
+  if (table_bytes > kNearTablesMax)
+    buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   auto positions = [&](uint64_t producers, uint64_t consumers) {
     const uint64_t c = g.channels;
     return DevicePositions{make<Word>(c * producers), make<Word>(c * consumers), make<Word>(c * producers)};
   };
   const uint64_t streams = uint64_t(map.peers) * map.sources();
-  room.dispatch_up = positions(map.peers * kDispatchLanes, map.peers * kDispatchLanes);
-  room.dispatch_rail = positions(map.nodes, map.sources());
-  room.combine_up = positions(streams, streams);
-  room.combine_rail = positions(map.sources(), map.nodes);
+  buffers.dispatch_up = positions(map.peers * kDispatchStreams, map.peers * kDispatchStreams);
+  buffers.dispatch_rail = positions(map.nodes, map.sources());
+  buffers.combine_up = positions(streams, streams);
+  buffers.combine_rail = positions(map.sources(), map.nodes);
 }
 
 void CudaGroup::fill_board() {
@@ -147,15 +148,15 @@ void CudaGroup::fill_board() {
   std::vector<char*> mapped(map.ranks, nullptr);
   for (uint32_t r : plan_.counterparts()) mapped[r] = neighbours->base(r);
   board.peer = peer_base_.data();
-  room.map = map;
-  room.map.node_begin = upload(map.node_begin, map.nodes + 1);
-  room.map.node_of = upload(map.node_of, map.ranks);
+  buffers.map = map;
+  buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
+  buffers.map.node_of = upload(map.node_of, map.ranks);
   const Placement& experts = plan_.experts;
-  room.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
-                  upload(experts.rank_begin, map.ranks + 1), experts.experts};
+  buffers.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
+                     upload(experts.rank_begin, map.ranks + 1), experts.experts};
   const Word always = ~Word(0);
-  Board& there = room.board = board;
-  there.map = room.map;
+  Board& there = buffers.board = board;
+  there.map = buffers.map;
   there.peer = upload(peer_base_.data(), peer_base_.size());
   there.mapped = upload(mapped.data(), mapped.size());
   there.rails = upload(plan_.rails.data(), plan_.rails.size());
@@ -163,8 +164,8 @@ void CudaGroup::fill_board() {
   there.always = upload(&always, 1);
   std::vector<StoreArea> areas{{region->base(), region->bytes()}};
   for (uint32_t r : plan_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
-  room.areas = upload(areas.data(), areas.size());
-  room.area_count = uint32_t(areas.size());
+  buffers.areas = upload(areas.data(), areas.size());
+  buffers.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {
@@ -174,9 +175,10 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_tails({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, room.headers},
-                        making_.get()),
-           "tails");
+  launched(
+      launch_headers({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, buffers.cached_headers},
+                     making_.get()),
+      "headers");
   check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
 }
 

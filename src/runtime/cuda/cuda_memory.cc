@@ -60,26 +60,26 @@ struct Parked {
   }
 };
 
-struct Park {
+struct ParkedMemory {
   std::mutex mutex;
   std::list<Parked> parked;
 };
-Park& the_park() {
-  static Park* const one = new Park;  // what is reached when the process ends, is never freed
+ParkedMemory& the_park() {
+  static ParkedMemory* const one = new ParkedMemory;  // what is reached when the process ends, is never freed
   return *one;
 }
 
 }  // namespace
 
 void park(std::shared_ptr<CudaMemory> memory, OwnEvent done) {
-  Park& park = the_park();
+  ParkedMemory& park = the_park();
   const std::lock_guard lock(park.mutex);
   park.parked.push_back({std::move(memory), std::move(done)});
 }
 
 void sweep_parked() {
   std::list<Parked> free;  // after the lock
-  Park& park = the_park();
+  ParkedMemory& park = the_park();
   const std::lock_guard lock(park.mutex);
   for (auto at = park.parked.begin(); at != park.parked.end();) {
     const auto next = std::next(at);

@@ -5,10 +5,10 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/device_call.h"
 #include "gpu/device_block.h"
-#include "transport/scaleup/nvlink/device_region.h"
+#include "kernels/device_call.h"
 #include "transport/scaleup/neighbours.h"
+#include "transport/scaleup/nvlink/device_region.h"
 
 namespace transload {
 

@@ -5,12 +5,12 @@
 #include <cstring>
 #include <utility>
 
+#include "gpu/cuda_error.h"
+#include "gpu/driver.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/graph_keep.h"
 #include "runtime/handle.h"
-#include "gpu/cuda_error.h"
-#include "gpu/driver.h"
 
 namespace transload {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "os/thread.h"
 #include "gpu/cuda_error.h"
+#include "os/thread.h"
 
 namespace transload {
 

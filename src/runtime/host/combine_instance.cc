@@ -5,6 +5,6 @@
 
 namespace transload {
 
-template CombineOutputs GroupCore<HostWarp>::combine(const CombineInputs& in);
+template CombineOutputs HostCalls<HostWarp>::combine(const CombineInputs& in);
 
 }  // namespace transload

@@ -26,7 +26,7 @@ class Crew {
   virtual void set_deadline(uint32_t ms) = 0;
   // Where the call stands from now on.
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
-  // After run() or finish_network() said false: finds the verdict and ends in GroupCore::poison.
+  // After run() or finish_network() said false: finds the verdict and ends in HostCalls::poison.
   [[noreturn]] virtual void fail(const char* operation) = 0;
   // This rank leaves the call that it is in, for a reason of its own: all others hear it, and then as fail().
   [[noreturn]] virtual void give_up(const char* operation, const std::string& reason) = 0;

@@ -5,6 +5,6 @@
 
 namespace transload {
 
-template DispatchOutputs GroupCore<HostWarp>::dispatch(const DispatchInputs& in);
+template DispatchOutputs HostCalls<HostWarp>::dispatch(const DispatchInputs& in);
 
 }  // namespace transload

@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "base/canary.h"
+#include "base/situations.h"
 #include "layout/plan.h"
 #include "protocol/call.h"
-#include "base/situations.h"
 #include "protocol/tables.h"
 #include "runtime/check_inputs.h"
+#include "runtime/handle.h"
 #include "runtime/host/crew.h"
 #include "runtime/rank_state.h"
-#include "runtime/handle.h"
 
 namespace transload {
 
@@ -32,7 +32,7 @@ struct RingPositions {
 };
 
 // Where the memory of a group lies, as one rank reaches it.
-struct Place {
+struct Mappings {
   char* network = nullptr;  // my network region, network_bytes() long
   struct Peer {
     char* base;      // of its scale-up region
@@ -43,26 +43,26 @@ struct Place {
   std::shared_ptr<Arena> arena;
 };
 
-// What I grant my peers: `direct`, and where.
+// What I grant my peers: `reachable`, and where.
 struct GrantOffer {
-  bool direct;
-  const char* rows;  // in my slabs, if direct
+  bool reachable;
+  const char* rows;  // in my slabs, if reachable
   const char* scales;
-  const char* tails;
+  const char* headers_or_weights;
   Word rows_max;  // of mine: there is room for so many, and those from this one on are dropped
 };
 
 template <class W>
-struct GroupCore : GroupPlan {
+struct HostCalls : RankState {
   using Plants = typename W::Plants;
   using Task = typename Crew<W>::Task;
 
   // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after reserve() and place().
-  GroupCore(const GroupOptions& given, Crew<W>& crew);
+  HostCalls(const GroupOptions& given, Crew<W>& crew);
   // Buffers of calls. Throws Error{kOutOfMemory}.
   void reserve();
   // Where the memory turned out to be.
-  void place(Place given);
+  void place(Mappings given);
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
   void try_paths();
@@ -101,10 +101,10 @@ struct GroupCore : GroupPlan {
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
   // Buffers of calls, as long as the group allows.
-  std::unique_ptr<char[]> scales, tails;  // no page of them is touched before a token needs it
+  std::unique_ptr<char[]> scales, headers;  // no page of them is touched before a token needs it
   std::vector<char> grants, counts_to_peers, counts_to_nodes;
   Word arrivals = 0;
-  Word tickets[8] = {};
+  Word claims[8] = {};
   Card card{};
 
   uint64_t epoch = 0, notify_uses = 0;
@@ -112,13 +112,13 @@ struct GroupCore : GroupPlan {
 };
 
 template <class W>
-GroupCore<W>::GroupCore(const GroupOptions& given, Crew<W>& crew_of_group)
-    : GroupPlan(given, planted<Plants>(Canary::kWrongRail)), crew(crew_of_group) {}
+HostCalls<W>::HostCalls(const GroupOptions& given, Crew<W>& crew_of_group)
+    : RankState(given, planted<Plants>(Canary::kWrongRail)), crew(crew_of_group) {}
 
 template <class W>
-void GroupCore<W>::place(Place given) {
+void HostCalls<W>::place(Mappings given) {
   arena = std::move(given.arena);
-  for (const Place::Peer& peer : given.scale_up) {
+  for (const Mappings::Peer& peer : given.scale_up) {
     peer_base.push_back(peer.base);
     peer_bytes.push_back(peer.bytes);
   }
@@ -136,14 +136,14 @@ void GroupCore<W>::place(Place given) {
 }
 
 template <class W>
-void GroupCore<W>::reserve() try {
+void HostCalls<W>::reserve() try {
   const uint64_t c = geometry.channels, members = uint64_t(map.peers) * map.sources();
-  dispatch_up = {c * map.peers * kDispatchLanes, c * map.peers * kDispatchLanes};
+  dispatch_up = {c * map.peers * kDispatchStreams, c * map.peers * kDispatchStreams};
   dispatch_rail = {c * map.nodes, c * map.sources()};
   combine_up = {c * members, c * members};
   combine_rail = {c * map.sources(), c * map.nodes};
   scales = std::make_unique_for_overwrite<char[]>(scales_bytes());
-  tails = std::make_unique_for_overwrite<char[]>(tails_bytes());
+  headers = std::make_unique_for_overwrite<char[]>(headers_bytes());
   grants.resize(map.peers * grant_bytes());
   counts_to_peers.resize(map.peers * geometry.counts_bytes());
   counts_to_nodes.resize(map.nodes * geometry.node_counts_bytes());
@@ -154,7 +154,7 @@ void GroupCore<W>::reserve() try {
 
 template <class W>
 template <class Body>
-auto GroupCore<W>::carried_out(const char* operation, Body body) {
+auto HostCalls<W>::carried_out(const char* operation, Body body) {
   const uint64_t before = epoch;
   std::string reason;
   try {
@@ -174,7 +174,7 @@ auto GroupCore<W>::carried_out(const char* operation, Body body) {
 }
 
 template <class W>
-uint64_t GroupCore<W>::cards_shown() const {
+uint64_t HostCalls<W>::cards_shown() const {
   uint64_t sum = map.peers;
   bool stages = false;  // once for all that are not mapped
   for (const auto* list : {&rails, &sources})
@@ -187,7 +187,7 @@ uint64_t GroupCore<W>::cards_shown() const {
 }
 
 template <class W>
-void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms) {
+void HostCalls<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms) {
   crew.set_deadline(deadline_ms == 0 ? options.deadline_ms : deadline_ms);
   card.epoch = ++epoch;
   call.board = &board;
@@ -196,12 +196,12 @@ void GroupCore<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_
   call.grants = grants.data();
   call.grant_bytes = grant_bytes();
   call.arrivals = arrivals_word();
-  call.tickets = tickets;
+  call.claims = claims;
   set_phase(at, rows_total);
 }
 
 template <class W>
-Word* GroupCore<W>::arrivals_word() {
+Word* HostCalls<W>::arrivals_word() {
   if constexpr (Plants::kLive) {
     if (planted<Plants>(Canary::kSharedWord)) return shared_by_groups(map.me);
   }
@@ -209,20 +209,21 @@ Word* GroupCore<W>::arrivals_word() {
 }
 
 template <class W>
-void GroupCore<W>::set_phase(Phase at, uint64_t rows_total) {
+void HostCalls<W>::set_phase(Phase at, uint64_t rows_total) {
   *arrivals_word() = 0;
-  std::fill(std::begin(tickets), std::end(tickets), 0);
+  std::fill(std::begin(claims), std::end(claims), 0);
   phase = at;
   crew.note(epoch, at, rows_total);
 }
 
 template <class W>
-void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
-  auto offset = [&](const char* at) { return offer.direct && at ? Word(at - board.mine()) : 0; };
+void HostCalls<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
+  auto offset = [&](const char* at) { return offer.reachable && at ? Word(at - board.mine()) : 0; };
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
-    *grant = {call.epoch(),         call.card.digest(),  offer.direct,  offset(offer.rows),
-              offset(offer.scales), offset(offer.tails), offer.rows_max};
+    *grant = {call.epoch(),       call.card.digest(),   offer.reachable,
+              offset(offer.rows), offset(offer.scales), offset(offer.headers_or_weights),
+              offer.rows_max};
     const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {
       const uint32_t source = theirs.source_rank(s);
@@ -232,7 +233,7 @@ void GroupCore<W>::write_grants(const Call& call, const GrantOffer& offer, const
 }
 
 template <class W>
-void GroupCore<W>::run(const std::vector<Task>& tasks, const char* operation, bool last) {
+void HostCalls<W>::run(const std::vector<Task>& tasks, const char* operation, bool last) {
   if (!crew.run(tasks)) crew.fail(operation);
   if (!last) return;
   if (!crew.finish_network()) crew.fail(operation);
@@ -240,7 +241,7 @@ void GroupCore<W>::run(const std::vector<Task>& tasks, const char* operation, bo
 }
 
 template <class W>
-void GroupCore<W>::poison(const Fault& reported) {
+void HostCalls<W>::poison(const Fault& reported) {
   if (phase == Phase::kNotify) reached<Plants>(Situation::kAbortInNotify);
   if (phase == Phase::kDispatch) reached<Plants>(Situation::kAbortInDispatch);
   if (phase == Phase::kCombine) reached<Plants>(Situation::kAbortInCombine);
@@ -250,7 +251,7 @@ void GroupCore<W>::poison(const Fault& reported) {
 }
 
 template <class W>
-void GroupCore<W>::try_paths() {
+void HostCalls<W>::try_paths() {
   if (map.nodes == 1) return;
   const std::vector<Task> tasks{[&](W& w) {
     w.enter(Role::kNotify, -1);

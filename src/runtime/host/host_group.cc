@@ -2,8 +2,8 @@
 #include <chrono>
 #include <thread>
 
-#include "os/clock.h"
 #include "control/fault.h"
+#include "os/clock.h"
 #include "runtime/host/host_group.h"
 #include "transport/scaleup/neighbours.h"
 

@@ -4,13 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "os/descriptor.h"
 #include "executor/fiber/host_memory.h"
 #include "executor/fiber/scheduler.h"
+#include "os/descriptor.h"
+#include "os/free_memory.h"
+#include "runtime/group_impl.h"
 #include "runtime/host/crew.h"
 #include "runtime/host/host_calls.h"
-#include "runtime/group_impl.h"
-#include "os/free_memory.h"
 
 namespace transload {
 
@@ -22,7 +22,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   ~HostGroup() override;
 
   // Group::Impl.
-  GroupPlan& plan() override { return core; }
+  RankState& plan() override { return core; }
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;
   CombineOutputs combine(const CombineInputs& inputs) override;
   DispatchReport report(const Handle& handle, const Stream& stream) override;
@@ -39,7 +39,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   [[noreturn]] void fail(const char* operation) override;
   [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
-  GroupCore<HostWarp> core;
+  HostCalls<HostWarp> core;
   const GroupOptions& options;  // the core's
   const RankMap& map;           // the core's
   std::shared_ptr<SharedRegion> region;
@@ -49,8 +49,8 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  uint64_t call_since = 0;  // now_ns() at the call's entry
-  bool suspected = false;   // a rank, in this run
+  uint64_t call_since = 0;    // now_ns() at the call's entry
+  bool suspected = false;     // a rank, in this run
   OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 
  private:

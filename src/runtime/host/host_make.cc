@@ -6,13 +6,13 @@
 #include <cerrno>
 #include <cstring>
 
-#include "os/clock.h"
 #include "control/fault.h"
+#include "os/clock.h"
+#include "os/free_memory.h"
+#include "os/host.h"
 #include "runtime/host/host_group.h"
 #include "transport/scaleout/loopback/loopback.h"
-#include "os/host.h"
 #include "transport/scaleup/neighbours.h"
-#include "os/free_memory.h"
 #include "transport/scaleup/shm/shared_region.h"
 #ifdef TRANSLOAD_LIBFABRIC
 #include "transport/scaleout/libfabric/link.h"
@@ -72,14 +72,14 @@ void HostGroup::map_memory(bool loopback) {
     core.reserve();
     promise.lies_at(region->base(), bytes);
     promise.lies_at(core.scales.get(), core.scales_bytes());
-    promise.lies_at(core.tails.get(), core.tails_bytes());
+    promise.lies_at(core.headers.get(), core.headers_bytes());
     bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!bell_fd)
       throw Error(Code::kOutOfMemory,
                   std::string("group: no bell: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
   });
   neighbours = share_memory(region, bell_fd.get(), loopback);
-  Place place;
+  Mappings place;
   place.network = region->base();
   for (uint32_t p = 0; p < map.peers; ++p) {
     const bool mine = p == map.peer;

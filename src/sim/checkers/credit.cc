@@ -24,7 +24,7 @@ CreditChecker::Ring& CreditChecker::ring(const RingPlace& r) {
 std::string CreditChecker::stores(uint64_t offset, size_t bytes) {
   if (!book_.holds(offset)) return "";
   RingPlace place = book_.find(offset);
-  if (place.part != Part::kSlot) return "";
+  if (place.part != RingPart::kSlot) return "";
   const Ring& r = ring(place);
   const Board& b = book_.board(place.rank);
   const Word slots = slots_of(b.geometry, place.kind);
@@ -42,12 +42,12 @@ std::string CreditChecker::stores(uint64_t offset, size_t bytes) {
 std::string CreditChecker::counts(uint64_t offset, Word count) {
   if (!book_.holds(offset)) return "";
   const RingPlace place = book_.find(offset);
-  if (place.part != Part::kTail && place.part != Part::kCredit) return "";
+  if (place.part != RingPart::kTail && place.part != RingPart::kCredit) return "";
   const RingPlace at = book_.at_consumer(place);
   if (at.rank == kNobody) return "counts in a ring that nobody is at the other end of";
   Ring& r = ring(at);
   const Word slots = slots_of(book_.board(at.rank).geometry, at.kind);
-  const bool tail = place.part == Part::kTail;
+  const bool tail = place.part == RingPart::kTail;
   Word& mine = tail ? r.published : r.credited;
   const std::string before = std::to_string(mine);
   if (count < mine) return "counts back from " + before + " to " + std::to_string(count);

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "sim/model/violation.h"
 #include "sim/explain/rings.h"
+#include "sim/model/violation.h"
 
 namespace transload {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "executor/fiber/park.h"
 #include "control/verdict.h"
+#include "executor/fiber/park.h"
 #include "sim/scenario/scenario.h"
 
 namespace transload {

@@ -136,14 +136,14 @@ class Explainer {
   }
 
   void note_count(const Event& e, uint64_t number) {
-    const Part part = focus_.book->find(e.b).part;
-    if (part != Part::kTail && part != Part::kCredit) return;
-    std::string& said = part == Part::kTail ? tail_said_ : credit_said_;
-    std::string& landed = part == Part::kTail ? tail_landed_ : credit_landed_;
+    const RingPart part = focus_.book->find(e.b).part;
+    if (part != RingPart::kTail && part != RingPart::kCredit) return;
+    std::string& said = part == RingPart::kTail ? tail_said_ : credit_said_;
+    std::string& landed = part == RingPart::kTail ? tail_landed_ : credit_landed_;
     const std::string when = " at " + Report::time(e.time) + of_number(number);
     if (e.what == Happened::kMark) {
       said = std::to_string(e.c) + ", by " + report_.who(e) + when;
-      if (part == Part::kTail) tail_event_ = e, tail_number_ = number;
+      if (part == RingPart::kTail) tail_event_ = e, tail_number_ = number;
     }
     if (e.what == Happened::kCounted || e.what == Happened::kTorn)
       landed = std::to_string(e.c) + (e.what == Happened::kTorn ? " (its low bytes alone)" : "") + when;

@@ -37,7 +37,7 @@ bool Focus::holds(uint64_t offset, uint64_t bytes) const {
   if (book == nullptr || !book->holds(offset)) return false;
   if (!ring) return bytes == sizeof(Word) && book->text(offset) == "the word of " + name;
   const RingPlace found = book->find(offset);
-  return found.part != Part::kNone && same_ring(book->at_consumer(found), place);
+  return found.part != RingPart::kNone && same_ring(book->at_consumer(found), place);
 }
 
 std::string Focus::text(const World& world) const {
@@ -54,7 +54,7 @@ Focus focus_on(const World& world, uint64_t offset, uint64_t bytes) {
   focus.book = offset == 0 ? nullptr : world.book_of(offset);
   if (focus.book == nullptr) return focus;
   const RingPlace found = focus.book->find(offset);
-  focus.ring = found.part != Part::kNone;
+  focus.ring = found.part != RingPart::kNone;
   if (focus.ring) focus.place = focus.book->at_consumer(found);
   focus.ring &= focus.place.rank != kNobody;
   const std::string text = focus.book->text(offset);
@@ -79,17 +79,17 @@ std::string Report::who(const Event& e) const {
   return channel < 0 ? text : text + ", channel " + std::to_string(channel);
 }
 
-// Parts of the ring that the story is about have short names.
+// TokenPieces of the ring that the story is about have short names.
 std::string Report::place(uint64_t offset) const {
   if (offset == 0) return "private memory";
   if (!focus_.ring || !focus_.holds(offset, 1)) return world_.address_text(offset);
   const RingPlace at = focus_.book->find(offset);
   switch (at.part) {
-    case Part::kTail:
+    case RingPart::kTail:
       return "the tail";
-    case Part::kCredit:
+    case RingPart::kCredit:
       return "the credit";
-    case Part::kStaged:
+    case RingPart::kStaged:
       return "staged slot " + std::to_string(at.slot);
     default:
       return "slot " + std::to_string(at.slot);

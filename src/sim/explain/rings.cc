@@ -26,31 +26,31 @@ const char* name_of(RingKind kind) {
 
 bool AddressBook::find_ring(const Board& b, uint64_t up, uint64_t net, RingPlace& place) const {
   const uint32_t channels = b.geometry.channels;
-  struct Entry {
+  struct RingEntry {
     const Block* block;
-    Part part;
+    RingPart part;
     RingKind kind;
   };
   if (net == ~uint64_t(0)) {
-    const Entry here[] = {{&b.up.dispatch.tail, Part::kTail, RingKind::kDispatchPeer},
-                          {&b.up.dispatch.credit, Part::kCredit, RingKind::kDispatchPeer},
-                          {&b.up.dispatch.slots, Part::kSlot, RingKind::kDispatchPeer},
-                          {&b.up.combine.tail, Part::kTail, RingKind::kCombinePeer},
-                          {&b.up.combine.credit, Part::kCredit, RingKind::kCombinePeer},
-                          {&b.up.combine.slots, Part::kSlot, RingKind::kCombinePeer}};
-    for (const Entry& e : here)
+    const RingEntry here[] = {{&b.up.dispatch.tail, RingPart::kTail, RingKind::kDispatchPeer},
+                              {&b.up.dispatch.credit, RingPart::kCredit, RingKind::kDispatchPeer},
+                              {&b.up.dispatch.slots, RingPart::kSlot, RingKind::kDispatchPeer},
+                              {&b.up.combine.tail, RingPart::kTail, RingKind::kCombinePeer},
+                              {&b.up.combine.credit, RingPart::kCredit, RingKind::kCombinePeer},
+                              {&b.up.combine.slots, RingPart::kSlot, RingKind::kCombinePeer}};
+    for (const RingEntry& e : here)
       if (in_block(*e.block, up, channels, place)) return place.part = e.part, place.kind = e.kind, true;
     return false;
   }
-  const Entry there[] = {{&b.net.dispatch.tail, Part::kTail, RingKind::kDispatchRail},
-                         {&b.net.dispatch.credit, Part::kCredit, RingKind::kDispatchRail},
-                         {&b.net.dispatch.recv, Part::kSlot, RingKind::kDispatchRail},
-                         {&b.net.dispatch.send, Part::kStaged, RingKind::kDispatchRail},
-                         {&b.net.combine.tail, Part::kTail, RingKind::kCombineRail},
-                         {&b.net.combine.credit, Part::kCredit, RingKind::kCombineRail},
-                         {&b.net.combine.recv, Part::kSlot, RingKind::kCombineRail},
-                         {&b.net.combine.send, Part::kStaged, RingKind::kCombineRail}};
-  for (const Entry& e : there)
+  const RingEntry there[] = {{&b.net.dispatch.tail, RingPart::kTail, RingKind::kDispatchRail},
+                             {&b.net.dispatch.credit, RingPart::kCredit, RingKind::kDispatchRail},
+                             {&b.net.dispatch.recv, RingPart::kSlot, RingKind::kDispatchRail},
+                             {&b.net.dispatch.send, RingPart::kStaged, RingKind::kDispatchRail},
+                             {&b.net.combine.tail, RingPart::kTail, RingKind::kCombineRail},
+                             {&b.net.combine.credit, RingPart::kCredit, RingKind::kCombineRail},
+                             {&b.net.combine.recv, RingPart::kSlot, RingKind::kCombineRail},
+                             {&b.net.combine.send, RingPart::kStaged, RingKind::kCombineRail}};
+  for (const RingEntry& e : there)
     if (in_block(*e.block, net, channels, place)) return place.part = e.part, place.kind = e.kind, true;
   return false;
 }
@@ -72,9 +72,9 @@ uint32_t AddressBook::members(uint32_t rank, RingKind kind) const {
   const Board& b = *boards_[rank];
   switch (kind) {
     case RingKind::kDispatchPeer:
-      return b.map.peers * b.up.dispatch.lanes;
+      return b.map.peers * b.up.dispatch.streams;
     case RingKind::kCombinePeer:
-      return b.map.peers * b.up.combine.lanes;
+      return b.map.peers * b.up.combine.streams;
     case RingKind::kDispatchRail:
       return b.map.sources();
     default:
@@ -84,11 +84,11 @@ uint32_t AddressBook::members(uint32_t rank, RingKind kind) const {
 
 // Credits and staged slots lie with the producer.
 RingPlace AddressBook::at_consumer(RingPlace place) const {
-  if (place.part != Part::kCredit && place.part != Part::kStaged) return place;
+  if (place.part != RingPart::kCredit && place.part != RingPart::kStaged) return place;
   const Board& b = *boards_[place.rank];
   RingPlace there = place;
   if (place.kind == RingKind::kDispatchPeer || place.kind == RingKind::kCombinePeer) {
-    const uint32_t lanes = place.kind == RingKind::kDispatchPeer ? b.up.dispatch.lanes : b.up.combine.lanes;
+    const uint32_t lanes = place.kind == RingKind::kDispatchPeer ? b.up.dispatch.streams : b.up.combine.streams;
     there.rank = b.map.mate(place.member / lanes);
     there.member = b.map.peer * lanes + place.member % lanes;
   } else {
@@ -103,9 +103,9 @@ uint32_t AddressBook::producer(const RingPlace& ring) const {
   const Board& b = *boards_[ring.rank];
   switch (ring.kind) {
     case RingKind::kDispatchPeer:
-      return b.map.mate(ring.member / b.up.dispatch.lanes);
+      return b.map.mate(ring.member / b.up.dispatch.streams);
     case RingKind::kCombinePeer:
-      return b.map.mate(ring.member / b.up.combine.lanes);
+      return b.map.mate(ring.member / b.up.combine.streams);
     case RingKind::kDispatchRail:
       return b.sources[ring.member].rank;
     default:
@@ -114,20 +114,20 @@ uint32_t AddressBook::producer(const RingPlace& ring) const {
 }
 
 std::string AddressBook::other_text(const Board& b, uint64_t up, uint64_t net) const {
-  struct Entry {
+  struct WordEntry {
     const Block* block;
     const char* text;
     bool by_peer;
   };
   const std::string mine = " at rank " + std::to_string(b.map.me);
   if (up != ~uint64_t(0)) {
-    const Entry entries[] = {{&b.up.card_word, "the word of the card", true},
-                             {&b.up.card, "the card", true},
-                             {&b.up.grant_word, "the word of the grant", true},
-                             {&b.up.grant, "the grant", true},
-                             {&b.up.counts_word, "the word of the counts", true},
-                             {&b.up.counts, "the counts", false},
-                             {&b.up.done_word, "\"done\"", true}};
+    const WordEntry entries[] = {{&b.up.card_word, "the word of the card", true},
+                                 {&b.up.card, "the card", true},
+                                 {&b.up.grant_word, "the word of the grant", true},
+                                 {&b.up.grant, "the grant", true},
+                                 {&b.up.counts_word, "the word of the counts", true},
+                                 {&b.up.counts, "the counts", false},
+                                 {&b.up.done_word, "\"done\"", true}};
     for (size_t i = std::size(entries); i-- > 0;) {
       const Block& block = *entries[i].block;
       if (up < block.offset || up >= b.up.dispatch.tail.offset) continue;
@@ -138,15 +138,15 @@ std::string AddressBook::other_text(const Board& b, uint64_t up, uint64_t net) c
     }
     return "an output in the slabs of rank " + std::to_string(b.map.me) + ", byte " + std::to_string(up - b.up.bytes);
   }
-  const Entry entries[] = {{&b.net.hello, "the first word of a path", false},
-                           {&b.net.card_send, "the staged card", false},
-                           {&b.net.source_card_word, "the word of the card of a source", false},
-                           {&b.net.source_card, "the card of a source", false},
-                           {&b.net.rail_card_word, "the word of the card of a rail", false},
-                           {&b.net.rail_card, "the card of a rail", false},
-                           {&b.net.counts_word, "the word of the counts of a source", false},
-                           {&b.net.counts, "the counts of a source", false},
-                           {&b.net.counts_send, "staged counts", false}};
+  const WordEntry entries[] = {{&b.net.hello, "the first word of a path", false},
+                               {&b.net.card_send, "the staged card", false},
+                               {&b.net.source_card_word, "the word of the card of a source", false},
+                               {&b.net.source_card, "the card of a source", false},
+                               {&b.net.rail_card_word, "the word of the card of a rail", false},
+                               {&b.net.rail_card, "the card of a rail", false},
+                               {&b.net.counts_word, "the word of the counts of a source", false},
+                               {&b.net.counts, "the counts of a source", false},
+                               {&b.net.counts_send, "staged counts", false}};
   for (size_t i = std::size(entries); i-- > 0;)
     if (net >= entries[i].block->offset) return entries[i].text + mine;
   return "the flag of rank " + std::to_string(b.map.me);
@@ -157,16 +157,16 @@ std::string AddressBook::text(uint64_t offset) const {
   const RingPlace place = find(offset);
   const Board& b = *boards_[place.rank];
   const char* const at = space_.at(offset);
-  if (place.part == Part::kNone) {
+  if (place.part == RingPart::kNone) {
     const bool in_up = at >= b.mine();
     return other_text(b, in_up ? uint64_t(at - b.mine()) : ~uint64_t(0), uint64_t(at - b.network));
   }
   const RingPlace ring = at_consumer(place);
   const uint32_t from = producer(ring);
-  std::string text = place.part == Part::kTail     ? "the tail"
-                     : place.part == Part::kCredit ? "the credit"
-                     : place.part == Part::kStaged ? "staged slot " + std::to_string(place.slot)
-                                                   : "slot " + std::to_string(place.slot);
+  std::string text = place.part == RingPart::kTail     ? "the tail"
+                     : place.part == RingPart::kCredit ? "the credit"
+                     : place.part == RingPart::kStaged ? "staged slot " + std::to_string(place.slot)
+                                                       : "slot " + std::to_string(place.slot);
   text += std::string(" of the ") + name_of(place.kind) + " from ";
   text += from == kNobody ? "nobody" : "rank " + std::to_string(from);
   return text + " to rank " + std::to_string(ring.rank) + ", channel " + std::to_string(place.channel);

@@ -16,11 +16,11 @@ constexpr uint32_t slots_of(const Geometry& g, RingKind kind) {
   const bool peers = kind == RingKind::kDispatchPeer || kind == RingKind::kCombinePeer;
   return peers ? g.slots_between_peers() : g.slots;
 }
-enum class Part : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
+enum class RingPart : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
 
 // A word or slot of a ring, by the member number that its owner gives it.
 struct RingPlace {
-  Part part = Part::kNone;
+  RingPart part = RingPart::kNone;
   RingKind kind = RingKind::kCount;
   uint32_t rank = 0;  // in whose memory it lies
   uint32_t channel = 0, member = 0, slot = 0;

@@ -20,7 +20,7 @@ Word load(const Word* word) {
 
 }  // namespace
 
-void Flights::reset(const Setup& setup, Chance chance) {
+void Flights::reset(const Rules& setup, Chance chance) {
   setup_ = setup;
   chance_ = chance;
   for (uint32_t i = 0; i < agents_used_; ++i) {
@@ -29,13 +29,13 @@ void Flights::reset(const Setup& setup, Chance chance) {
     agents_[i].speaks_for.clear();
   }
   agents_used_ = 0;
-  for (Flight& flight : flights_) flight.kind = Flight::Kind::kNone;
+  for (Flight& flight : flights_) flight.kind = Flight::Type::kNone;
   free_.clear();
   for (uint32_t i = uint32_t(flights_.size()); i > 1; --i) free_.push_back(i - 1);
   landable_.clear();
   lazy_.clear();
   aside_.clear();
-  for (Region& region : regions_) {
+  for (TrackedRegion& region : regions_) {
     region.agents.clear();
     region.knows.clear();
     region.arrived.clear();
@@ -57,7 +57,7 @@ uint32_t Flights::add_agent(const AgentName& name) {
 }
 
 // What each agent of a rank was told, its host knows once their run has ended.
-void Flights::gather(Region& region) {
+void Flights::gather(TrackedRegion& region) {
   for (const uint32_t agent : region.agents) {
     region.knows.learn_all(agents_[agent].knows);
     agents_[agent].knows.clear();
@@ -86,7 +86,7 @@ void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach
   setup_.watcher->broken(std::move(violation));
 }
 
-uint32_t Flights::take(Flight::Kind kind, uint32_t agent) {
+uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   uint32_t id;
   if (free_.empty()) {
     if (flights_.empty()) flights_.emplace_back();  // 0 means none
@@ -135,7 +135,7 @@ void Flights::wait_for_link(uint32_t id) {
 void Flights::ready(uint32_t id, uint32_t number) {
   --at_links_;
   Flight& f = flights_[id];
-  if (f.kind == Flight::Kind::kNone || f.number != number || f.place != ~uint32_t(0)) return;
+  if (f.kind == Flight::Type::kNone || f.number != number || f.place != ~uint32_t(0)) return;
   f.waiting = f.at_link = false;
   be_lazy(id);
 }
@@ -151,7 +151,7 @@ void Flights::freeze(uint32_t region, bool frozen) {
   }
   const std::vector<Aside> aside = std::exchange(aside_, {});
   for (const Aside& a : aside)
-    if (flights_[a.flight].kind != Flight::Kind::kNone && flights_[a.flight].number == a.number) list(a.flight);
+    if (flights_[a.flight].kind != Flight::Type::kNone && flights_[a.flight].number == a.number) list(a.flight);
 }
 
 void Flights::list(uint32_t id) {
@@ -174,7 +174,7 @@ bool Flights::hurry() {
   bool any = false;
   for (const uint32_t id : lazy_) {
     Flight& f = flights_[id];
-    if (f.kind == Flight::Kind::kNone || !f.waiting || f.at_link || f.place != ~uint32_t(0)) continue;
+    if (f.kind == Flight::Type::kNone || !f.waiting || f.at_link || f.place != ~uint32_t(0)) continue;
     f.waiting = false;
     list(id);
     any = true;
@@ -209,7 +209,7 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   if (!space_.holds(from)) return;
   Flight& f = flights_[id];
   Cell* const cells = space_.cell(from);
-  const bool put = f.kind == Flight::Kind::kPut;
+  const bool put = f.kind == Flight::Type::kPut;
   const uint32_t region = space_.region_of(from);
   uint32_t by = ~uint32_t(0), least = 0;
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
@@ -247,7 +247,7 @@ void Flights::free_source(uint32_t, const char* from, size_t bytes) {
 // An agent sees its own stores in program order, streamed ones after a fence.
 bool Flights::sees_own(uint32_t agent, uint32_t writer) const {
   const Flight& w = flights_[writer];
-  return w.agent == agent && w.kind != Flight::Kind::kPut && is_fenced(w);
+  return w.agent == agent && w.kind != Flight::Type::kPut && is_fenced(w);
 }
 
 // Up to which number, at least, what the writer of this cell stores is covered by what the reader has observed: enough
@@ -294,7 +294,7 @@ uint8_t Flights::pieces() {
 
 void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   if (piece.bytes == 0) return;
-  const uint32_t id = take(Flight::Kind::kMove, agent);
+  const uint32_t id = take(Flight::Type::kMove, agent);
   Flight& f = flights_[id];
   f.streamed = streamed;
   f.to = piece.to;
@@ -308,7 +308,7 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
 }
 
 void Flights::sum(uint32_t agent, const simd::SumJob& job) {
-  const uint32_t id = take(Flight::Kind::kSum, agent);
+  const uint32_t id = take(Flight::Type::kSum, agent);
   Flight& f = flights_[id];
   f.streamed = job.streamed;
   f.to = job.into;
@@ -324,7 +324,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
 }
 
 void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
-  const uint32_t id = take(Flight::Kind::kPut, agent);
+  const uint32_t id = take(Flight::Type::kPut, agent);
   Flight& f = flights_[id];
   f.far = true;
   f.from = put.from;
@@ -342,7 +342,7 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
 }
 
 void Flights::mark(uint32_t agent, const Count& count) {
-  const uint32_t id = take(Flight::Kind::kMark, agent);
+  const uint32_t id = take(Flight::Type::kMark, agent);
   Flight& f = flights_[id];
   f.far = count.far;
   f.release = count.release;
@@ -373,7 +373,7 @@ void Flights::drain(uint32_t agent) {
   if (!agents_[agent].pending.empty()) record(Happened::kDrain, agent, {nullptr, 0, 0});
   each_pending(agent, [&](uint32_t id) {
     const Flight& f = flights_[id];
-    if ((f.kind == Flight::Kind::kMove || f.kind == Flight::Kind::kSum) && !f.captured) capture(id);
+    if ((f.kind == Flight::Type::kMove || f.kind == Flight::Type::kSum) && !f.captured) capture(id);
   });
 }
 
@@ -383,7 +383,7 @@ void Flights::settle(uint32_t agent) {
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});
   each_pending(agent, [&](uint32_t id) {
     if (flights_[id].far) return;
-    if (flights_[id].kind == Flight::Kind::kMark)
+    if (flights_[id].kind == Flight::Type::kMark)
       land_mark(id, true);
     else
       finish(id);
@@ -393,7 +393,7 @@ void Flights::settle(uint32_t agent) {
 
 void Flights::arrive(uint32_t agent) {
   Agent& a = agents_[agent];
-  Region& region = regions_[a.name.region];
+  TrackedRegion& region = regions_[a.name.region];
   for (const Arrived& other : region.arrived) {
     a.speaks_for.push_back(other);
     a.knows.learn(other.agent, {other.settled, other.settled, other.settled});

@@ -18,12 +18,12 @@
 #include "channel/scaleout.h"
 #include "channel/word.h"
 #include "executor/simd/simd.h"
+#include "protocol/warp.h"
 #include "sim/model/chance.h"
 #include "sim/model/journal.h"
 #include "sim/model/knowledge.h"
 #include "sim/model/space.h"
 #include "sim/model/violation.h"
-#include "protocol/warp.h"
 
 namespace transload {
 
@@ -52,8 +52,8 @@ struct FlightSum {
 
 // What begins anew with each flight.
 struct FlightState {
-  enum class Kind : uint8_t { kNone, kMove, kSum, kPut, kMark };
-  Kind kind = Kind::kNone;
+  enum class Type : uint8_t { kNone, kMove, kSum, kPut, kMark };
+  Type kind = Type::kNone;
   bool streamed = false;   // not ordered by a count unless fenced
   bool release = true;     // mark: covers what came before it
   bool far = false;        // over the network
@@ -118,14 +118,14 @@ class Flights {
   Flights(const Flights&) = delete;
   Flights& operator=(const Flights&) = delete;
 
-  struct Setup {
+  struct Rules {
     Wire* wire = nullptr;
     Watcher* watcher = nullptr;
     const uint64_t* now = nullptr;
     Manners manners;
     bool whole = false;  // every flight lands in one piece: for exhaustive walks
   };
-  void reset(const Setup& setup, Chance chance);
+  void reset(const Rules& setup, Chance chance);
   bool waits_for_link() const { return at_links_ > 0; }
   // A new agent, whose own memory is `region`; `rank`, `warp` and `group` for the journal.
   struct AgentName {
@@ -205,7 +205,7 @@ class Flights {
     std::vector<uint32_t> pending;    // in program order
   };
 
-  struct Region {
+  struct TrackedRegion {
     std::vector<uint32_t> agents;
     uint32_t uncaptured = 0;
     bool frozen = false;
@@ -223,8 +223,8 @@ class Flights {
   // Cell::by: an agent, kStreamed with it; or kHost and a region; or kCount and a place in counted_.
   static constexpr uint32_t kStreamed = 1u << 31, kHost = 1u << 30, kCount = 1u << 29, kWho = kCount - 1;
 
-  void gather(Region& region);
-  uint32_t take(Flight::Kind kind, uint32_t agent);
+  void gather(TrackedRegion& region);
+  uint32_t take(Flight::Type kind, uint32_t agent);
   void start(uint32_t id);
   void claim_target(uint32_t id);
   void hold_source(uint32_t id, const char* from, size_t bytes);
@@ -268,7 +268,7 @@ class Flights {
   void record(Happened what, uint32_t agent, const Fact& fact);
   // Nothing more will come of it.
   static bool over(const Flight& f) {
-    return landed_whole(f) && !f.again && (f.kind != Flight::Kind::kPut || f.complete);
+    return landed_whole(f) && !f.again && (f.kind != Flight::Type::kPut || f.complete);
   }
   // f(flight) for what this agent has on its way, in program order; f may end it, and others.
   template <class F>
@@ -290,7 +290,7 @@ class Flights {
     const simd::SumJob& job = f.sum.job;
     const int here_begin = job.before.count, here_end = here_begin + job.here.count;
     for (int i = 0; i < int(f.sum.rows.size()); ++i)
-      visit(f.sum.rows[size_t(i)], row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.part_f32));
+      visit(f.sum.rows[size_t(i)], row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.partial_f32));
   }
   static size_t row_bytes(const simd::SumJob& job, bool f32) { return job.elements * (f32 ? 4 : 2); }
   struct Breach {
@@ -303,13 +303,13 @@ class Flights {
 
   Space& space_;
   Journal& journal_;
-  Setup setup_;
+  Rules setup_;
   Chance chance_;
   std::vector<Agent> agents_;
   uint32_t agents_used_ = 0;
   std::vector<Flight> flights_;
   std::vector<uint32_t> free_, landable_, lazy_;
-  std::vector<Region> regions_;
+  std::vector<TrackedRegion> regions_;
   struct Aside {
     uint32_t flight, number;
   };

@@ -36,7 +36,7 @@ class Knowledge {
       entries_.push_back({who, false, {}, {}});
       slot = uint32_t(entries_.size());
     }
-    Entry& entry = entries_[slot - 1];
+    Learned& entry = entries_[slot - 1];
     entry.now.raise(told);
     if (entry.fresh) return;
     entry.fresh = true;
@@ -52,7 +52,7 @@ class Knowledge {
   }
 
   void learn_all(const Knowledge& other) {
-    for (const Entry& entry : other.entries_) learn(entry.who, entry.now);
+    for (const Learned& entry : other.entries_) learn(entry.who, entry.now);
   }
   void clear() {
     if (entries_.empty()) return;
@@ -62,7 +62,7 @@ class Knowledge {
   }
 
  private:
-  struct Entry {
+  struct Learned {
     uint32_t who;
     bool fresh;  // learned since the last fence
     Told now, engine;
@@ -78,7 +78,7 @@ class Knowledge {
     for (uint32_t i = 0; i < entries_.size(); ++i) slots_[find(entries_[i].who)] = i + 1;
   }
 
-  std::vector<Entry> entries_;
+  std::vector<Learned> entries_;
   std::vector<uint32_t> slots_;  // a table of places in `entries_`, from 1; 0: free
   std::vector<uint32_t> fresh_;
 };

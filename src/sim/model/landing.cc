@@ -24,11 +24,11 @@ Word load(const Word* word) {
 void Flights::capture(uint32_t id) {
   flights_[id].captured = true;
   record(Happened::kCaptured, flights_[id].agent, {flights_[id].from, id, flights_[id].number});
-  if (flights_[id].kind == Flight::Kind::kSum) return add_up(id);
+  if (flights_[id].kind == Flight::Type::kSum) return add_up(id);
   finish_own(id, flights_[id].from, flights_[id].bytes);
   Flight& f = flights_[id];
   f.copy.assign(f.from, f.from + f.bytes);
-  if (f.kind != Flight::Kind::kPut) return free_source(id, f.from, f.bytes);
+  if (f.kind != Flight::Type::kPut) return free_source(id, f.from, f.bytes);
   if (!space_.holds(f.from)) return;
   const Cell* const cells = space_.cell(f.from);
   for (uint32_t i = 0, n = uint32_t(Space::cells(f.from, f.bytes)); i < n; ++i)
@@ -48,7 +48,7 @@ void Flights::complete(uint32_t id) {
   if (f.drained != nullptr) {
     each_pending(agent, [&](uint32_t other) {
       const Flight& o = flights_[other];
-      if (o.kind == Flight::Kind::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
+      if (o.kind == Flight::Type::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
     });
     if (*f.drained < f.drained_count) *f.drained = f.drained_count;
   }
@@ -119,7 +119,7 @@ void Flights::leave_target(uint32_t id) {
 // Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
 // covered too: a ring belongs to its channel, and who serves that changes from call to call.
 bool Flights::covered(const Flight& mark, const Flight& other) const {
-  if (other.kind == Flight::Kind::kNone || other.kind == Flight::Kind::kMark || other.toward != mark.toward)
+  if (other.kind == Flight::Type::kNone || other.kind == Flight::Type::kMark || other.toward != mark.toward)
     return false;
   if (other.number > mark.number || (other.far && !mark.far)) return false;
   if (other.agent != mark.agent) return other.far && other.number <= mark.run;
@@ -144,7 +144,7 @@ void Flights::merge_older(uint32_t id, uint32_t agent) {
   const std::vector<uint32_t>& pending = agents_[agent].pending;
   for (size_t i = 0; i < pending.size();) {
     const Flight& o = flights_[pending[i]];
-    if (o.kind == Flight::Kind::kMark && o.to == f.to && o.number < f.number)
+    if (o.kind == Flight::Type::kMark && o.to == f.to && o.number < f.number)
       end(pending[i]);
     else
       ++i;
@@ -224,14 +224,14 @@ uint32_t Flights::first_of_link(uint32_t id) const {
 void Flights::land(uint32_t i) {
   const uint32_t id = first_of_link(landable_[i]);
   Flight& f = flights_[id];
-  if (f.kind == Flight::Kind::kMark) return land_mark(id, setup_.whole);
+  if (f.kind == Flight::Type::kMark) return land_mark(id, setup_.whole);
   if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
   if (landed_whole(f)) {
     if (!f.again) return complete(id);
     land_piece(id, chance_.below(f.pieces));
     return leave_again(id);
   }
-  if (f.kind == Flight::Kind::kPut && !f.complete && !setup_.whole && chance_.in_256(setup_.manners.capture))
+  if (f.kind == Flight::Type::kPut && !f.complete && !setup_.whole && chance_.in_256(setup_.manners.capture))
     return complete(id);
   uint32_t open = 0;
   for (uint32_t p = 0; p < f.pieces; ++p) open += (f.landed_pieces >> p & 1) == 0;
@@ -246,7 +246,7 @@ void Flights::end(uint32_t id) {
   Flight& f = flights_[id];
   std::vector<uint32_t>& pending = agents_[f.agent].pending;
   pending.erase(std::find(pending.begin(), pending.end(), id));
-  f.kind = Flight::Kind::kNone;
+  f.kind = Flight::Type::kNone;
   --live_;
   free_.push_back(id);
 }
@@ -263,8 +263,8 @@ void Flights::lose(uint32_t region, Chance& chance) {
     for (size_t i = kept; i < pending.size(); ++i) {
       const uint32_t id = pending[i];
       Flight& f = flights_[id];
-      if (f.kind == Flight::Kind::kNone) continue;
-      const bool lands = f.kind != Flight::Kind::kMark && chance.in_256(128);
+      if (f.kind == Flight::Type::kNone) continue;
+      const bool lands = f.kind != Flight::Type::kMark && chance.in_256(128);
       if (!lands) drop(id);
     }
   }
@@ -272,12 +272,12 @@ void Flights::lose(uint32_t region, Chance& chance) {
 
 void Flights::let_go(uint32_t id) {
   const Flight& f = flights_[id];
-  if (f.kind == Flight::Kind::kNone || f.kind == Flight::Kind::kMark) return;
-  if (f.kind == Flight::Kind::kPut && !f.complete)
+  if (f.kind == Flight::Type::kNone || f.kind == Flight::Type::kMark) return;
+  if (f.kind == Flight::Type::kPut && !f.complete)
     complete(id);
   else if (!f.captured)
     capture(id);
-  if (f.kind != Flight::Kind::kNone && f.toward == kNobody) end(id);
+  if (f.kind != Flight::Type::kNone && f.toward == kNobody) end(id);
 }
 
 void Flights::drop(uint32_t id) {
@@ -289,7 +289,7 @@ uint32_t Flights::busy_with(uint32_t region) const {
   if (uncaptured_puts(region) == 0) return kNobody;
   for (const uint32_t agent : regions_[region].agents)
     for (const uint32_t id : agents_[agent].pending)
-      if (flights_[id].kind == Flight::Kind::kPut && !flights_[id].complete) return flights_[id].toward;
+      if (flights_[id].kind == Flight::Type::kPut && !flights_[id].complete) return flights_[id].toward;
   return kNobody;
 }
 

@@ -16,7 +16,7 @@ bool is_slow(const LinkModel& m) {
 
 }  // namespace
 
-ModelLinks::ModelLinks(const Setup& setup) : setup_(setup) {
+ModelLinks::ModelLinks(const Network& setup) : setup_(setup) {
   if (slow(true) || slow(false)) busy_until_.assign(size_t(setup.ranks) * setup.ranks, 0);
 }
 

@@ -14,13 +14,13 @@ class ModelLinks {
 
   // `draws`: independent 64-bit numbers, for instance of a seeded generator; kept.
   using Draw = uint64_t (*)(void* from);
-  struct Setup {
+  struct Network {
     uint32_t ranks;
     LinkModel scale_up, scale_out;
     Draw draw;
     void* from;
   };
-  explicit ModelLinks(const Setup& setup);
+  explicit ModelLinks(const Network& setup);
 
   struct Transfer {
     uint32_t from, to;
@@ -39,7 +39,7 @@ class ModelLinks {
  private:
   bool chance(double of);
 
-  const Setup setup_;
+  const Network setup_;
   std::vector<bool> dead_;            // [from][to]; empty: none
   std::vector<uint64_t> busy_until_;  // [from][to]
 };

@@ -7,8 +7,8 @@
 
 #include "executor/fiber/batch.h"
 #include "executor/fiber/park.h"
-#include "executor/simd/simd.h"
 #include "executor/fiber/warp.h"
+#include "executor/simd/simd.h"
 #include "sim/model/flight.h"
 
 namespace transload {
@@ -28,7 +28,7 @@ class ModelMemory {
  public:
   using Plants = LivePlants;
 
-  struct Seat {
+  struct AgentRank {
     uint32_t rank;
     uint32_t ranks;
     uint8_t group;
@@ -39,7 +39,7 @@ class ModelMemory {
     std::function<void()> on_rows = nullptr;  // rows have moved
     std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
   };
-  ModelMemory(const ModelShared& shared, Seat seat) : s_(shared), seat_(std::move(seat)) {}
+  ModelMemory(const ModelShared& shared, AgentRank seat) : s_(shared), seat_(std::move(seat)) {}
   ModelMemory(const ModelMemory&) = delete;
   ModelMemory& operator=(const ModelMemory&) = delete;
 
@@ -80,7 +80,7 @@ class ModelMemory {
   void enters(int w, Role role, int32_t channel);
 
   // For the world.
-  const Seat& seat() const { return seat_; }
+  const AgentRank& seat() const { return seat_; }
   uint32_t region() const { return seat_.first_region + seat_.rank; }
   uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
   void begin_run(int warps);
@@ -101,7 +101,7 @@ class ModelMemory {
   void record(Happened what, int w, uint64_t b, uint64_t c);
 
   const ModelShared s_;
-  const Seat seat_;
+  const AgentRank seat_;
   std::vector<uint32_t> agents_;
   bool failed_ = false, gone_ = false;
   bool has_broken_ = false, told_broken_ = false;

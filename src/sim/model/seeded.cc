@@ -29,7 +29,7 @@ bool Seeded::met(const Park& park) {
   return park.all;
 }
 
-void Seeded::reset(const Room& room, const uint64_t* now) {
+void Seeded::reset(const FiberLimits& room, const uint64_t* now) {
   now_ = now;
   TRANSLOAD_CHECK(live_ == 0);
   if (room.fibers > room_.fibers || room.near_bytes > room_.near_bytes || room.needs > room_.needs) {
@@ -50,7 +50,7 @@ void Seeded::reset(const Room& room, const uint64_t* now) {
   held_.clear();
 }
 
-int Seeded::start(const Place& place, std::function<void(int, NearMemory)> body) {
+int Seeded::start(const Post& place, std::function<void(int, NearMemory)> body) {
   TRANSLOAD_CHECK(!free_.empty());
   const int i = free_.back();
   free_.pop_back();

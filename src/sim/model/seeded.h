@@ -14,7 +14,7 @@ namespace transload {
 class Seeded final : public Parker {
  public:
   // How many fibers there may be at once, and the near memory of each.
-  struct Room {
+  struct FiberLimits {
     int fibers;
     size_t near_bytes;
     uint32_t needs;  // of one wait
@@ -35,12 +35,12 @@ class Seeded final : public Parker {
   Seeded& operator=(const Seeded&) = delete;
 
   // Before the first start of a world. Keeps its stacks if they suffice.
-  void reset(const Room& room, const uint64_t* now);
+  void reset(const FiberLimits& room, const uint64_t* now);
 
-  struct Place {
+  struct Post {
     uint32_t process, region;
   };
-  int start(const Place& place, std::function<void(int fiber, NearMemory near)> body);
+  int start(const Post& place, std::function<void(int fiber, NearMemory near)> body);
   uint32_t ready() const { return uint32_t(ready_.size()); }
   int ready_fiber(uint32_t i) const { return ready_[i]; }
   void run(uint32_t i);  // the i-th that is ready, until it parks, yields, blocks or ends
@@ -85,7 +85,7 @@ class Seeded final : public Parker {
     int number;
   };
   const uint64_t* now_ = nullptr;
-  Room room_{0, 0, 0};
+  FiberLimits room_{0, 0, 0};
   std::unique_ptr<Fibers> stacks_;
   std::unique_ptr<char[]> near_;
   std::unique_ptr<Need[]> needs_;

@@ -11,10 +11,10 @@ namespace {
 
 constexpr uint64_t kLease = 128;
 
-// Room for the leases of a call with so many rows of this scenario, and then some: rows, tails and columns.
+// Room for the leases of a call with so many rows of this scenario, and then some: rows, headers and columns.
 uint64_t bytes_of_rows(const Scenario& s, uint64_t rows) {
-  const uint64_t tail = 16 + 16 * uint64_t(s.top_k) + 4 * uint64_t(s.scales_max);
-  const uint64_t row = s.hidden_bytes + tail + 8 * uint64_t(s.top_k) + 8 + 4 * uint64_t(s.scales_max);
+  const uint64_t header = 16 + 16 * uint64_t(s.top_k) + 4 * uint64_t(s.scales_max);
+  const uint64_t row = s.hidden_bytes + header + 8 * uint64_t(s.top_k) + 8 + 4 * uint64_t(s.scales_max);
   return rows * row + 16 * kLease;
 }
 

@@ -33,8 +33,8 @@ void Program::run() {
       const uint64_t salt = mixed(s_.seed, number + 1);
       if (s_.scenario->compute_ms > 0) caller_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
       turn_ = s_.began(number);
-      if (turn_ == Turn::kLeaves) return;
-      if (call.op == ScenarioCall::Op::kCombine)
+      if (turn_ == CallerTurn::kLeaves) return;
+      if (call.op == ScenarioCall::CallKind::kCombine)
         combine(call, salt);
       else
         dispatch(call, salt);
@@ -43,7 +43,7 @@ void Program::run() {
 }
 
 uint32_t Program::channels_of(const ScenarioCall& call) const {
-  if (turn_ != Turn::kCallsOther) return call.channels;
+  if (turn_ != CallerTurn::kCallsOther) return call.channels;
   return call.channels > 1 ? call.channels - 1 : 2;
 }
 
@@ -83,7 +83,7 @@ bool Program::nobody_has_handle() {
 }
 
 void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
-  const bool cached = call.op == ScenarioCall::Op::kCached;
+  const bool cached = call.op == ScenarioCall::CallKind::kCached;
   if (!cached) {
     dispatched_ = dispatches_++;
     dispatch_call_ = &call;

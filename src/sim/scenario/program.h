@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "base/mix.h"
-#include "sim/model/violation.h"
-#include "sim/world/caller.h"
 #include "sim/checkers/results.h"
+#include "sim/model/violation.h"
 #include "sim/scenario/scenario.h"
 #include "sim/scenario/workload.h"
+#include "sim/world/caller.h"
 
 namespace transload {
 
@@ -23,7 +23,7 @@ class Audience {
 };
 
 // What a rank does when a call is to be made.
-enum class Turn : uint8_t { kCalls, kCallsOther, kLeaves };
+enum class CallerTurn : uint8_t { kCalls, kCallsOther, kLeaves };
 
 class Program {
  public:
@@ -32,9 +32,9 @@ class Program {
     Routings* routings;
     uint64_t seed;  // of the group: alike on all ranks
     std::function<void(Checker, std::string)> broken;
-    std::function<bool()> over;           // the world has ended: make no more calls
-    std::function<Turn(uint32_t)> began;  // a call with this number, repeats counted
-    Audience* audience = nullptr;         // optional
+    std::function<bool()> over;                 // the world has ended: make no more calls
+    std::function<CallerTurn(uint32_t)> began;  // a call with this number, repeats counted
+    Audience* audience = nullptr;               // optional
   };
   Program(Caller& caller, Setup setup) : caller_(caller), s_(std::move(setup)) {}
 
@@ -59,7 +59,7 @@ class Program {
   Caller& caller_;
   const Setup s_;
   uint32_t calls_done_ = 0, dispatches_ = 0;
-  Turn turn_ = Turn::kCalls;
+  CallerTurn turn_ = CallerTurn::kCalls;
   uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of
   const ScenarioCall* dispatch_call_ = nullptr;
   Handle handle_;

@@ -28,7 +28,7 @@ constexpr uint64_t kCallsMax = 1000;
 constexpr uint64_t kCounterMax = uint64_t(1) << 62;
 constexpr uint64_t kBytesMax = uint64_t(1) << 46;
 
-struct Range {
+struct KeyBounds {
   uint64_t least;
   uint64_t most;
 };
@@ -56,7 +56,7 @@ class Keys {
     return node != nullptr && node->is_string() && **node->as_string() == word;
   }
   // Without a fallback the key must be there.
-  uint64_t number(const std::string& key, Range range, std::optional<uint64_t> fallback = std::nullopt) {
+  uint64_t number(const std::string& key, KeyBounds range, std::optional<uint64_t> fallback = std::nullopt) {
     const toml::node* node = find(key);
     if (node != nullptr) return number_of(key, *node, range);
     if (!fallback) miss(key);
@@ -99,7 +99,7 @@ class Keys {
     }
     refuse(key, *node, bound);
   }
-  std::vector<uint64_t> numbers(const std::string& key, Range range, Range count) {
+  std::vector<uint64_t> numbers(const std::string& key, KeyBounds range, KeyBounds count) {
     const toml::node* node = find(key);
     if (node == nullptr) return miss(key), std::vector<uint64_t>{};
     const toml::array* list = node->as_array();
@@ -110,7 +110,7 @@ class Keys {
     return all;
   }
   // One number for all, or a list by rank.
-  std::vector<uint64_t> by_rank(const std::string& key, Range range, uint32_t ranks) {
+  std::vector<uint64_t> by_rank(const std::string& key, KeyBounds range, uint32_t ranks) {
     const toml::node* node = find(key);
     if (node != nullptr && node->is_integer()) return std::vector<uint64_t>(ranks, number_of(key, *node, range));
     if (node != nullptr && !node->is_array())
@@ -123,7 +123,7 @@ class Keys {
     if (!node->is_table()) refuse(key, *node, "a table");
     return Keys(*node->as_table(), file_, path_ + key + ".", what);
   }
-  std::vector<Keys> tables(const std::string& key, Range count) {
+  std::vector<Keys> tables(const std::string& key, KeyBounds count) {
     const toml::node* node = find(key);
     std::vector<Keys> all;
     if (node == nullptr && count.least == 0) return all;
@@ -159,11 +159,11 @@ class Keys {
   void miss(const std::string& key) {
     if (missing_.empty()) missing_ = key;
   }
-  static std::string between(Range range) {
+  static std::string between(KeyBounds range) {
     return range.least == range.most ? std::to_string(range.least)
                                      : std::to_string(range.least) + " to " + std::to_string(range.most);
   }
-  uint64_t number_of(const std::string& key, const toml::node& node, Range range) const {
+  uint64_t number_of(const std::string& key, const toml::node& node, KeyBounds range) const {
     const int64_t value = node.is_integer() ? **node.as_integer() : -1;
     if (value < 0 || uint64_t(value) < range.least || uint64_t(value) > range.most)
       refuse(key, node, "a whole number, " + between(range));
@@ -304,14 +304,15 @@ void read_combine(Keys& keys, ScenarioCall& call) {
 }
 
 ScenarioCall read_call(Keys& keys, const Scenario& s) {
-  using Op = ScenarioCall::Op;
+  using CallKind = ScenarioCall::CallKind;
   ScenarioCall call;
-  call.op = keys.word<Op>("op", {{"dispatch", Op::kDispatch}, {"cached", Op::kCached}, {"combine", Op::kCombine}},
-                          std::nullopt);
+  call.op = keys.word<CallKind>(
+      "op", {{"dispatch", CallKind::kDispatch}, {"cached", CallKind::kCached}, {"combine", CallKind::kCombine}},
+      std::nullopt);
   const bool first = s.calls.empty();
   call.tokens = first ? s.tokens : s.calls.back().tokens;
   switch (call.op) {
-    case Op::kDispatch:
+    case CallKind::kDispatch:
       keys.call_it("a dispatch");
       call.tokens =
           keys.has("tokens") ? narrow<uint32_t>(keys.by_rank("tokens", {0, limits().tokens_max}, s.ranks)) : s.tokens;
@@ -320,11 +321,11 @@ ScenarioCall read_call(Keys& keys, const Scenario& s) {
       read_dispatch(keys, call);
       read_rows_max(keys, s, call);
       break;
-    case Op::kCached:
+    case CallKind::kCached:
       keys.call_it("a cached dispatch");
       read_dispatch(keys, call);
       break;
-    case Op::kCombine:
+    case CallKind::kCombine:
       keys.call_it("a combine");
       read_combine(keys, call);
       break;
@@ -336,7 +337,8 @@ ScenarioCall read_call(Keys& keys, const Scenario& s) {
   if (call.keep_leases == 0 && keys.has("hold_on_rank")) keys.refuse("hold_on_rank", "left out without keep_leases");
   call.repeat = uint32_t(keys.number("repeat", {1, kCallsMax}, 1));
   keys.finish();
-  if (first && call.op != Op::kDispatch) keys.refuse("op", "dispatch in the first call: nothing has a handle yet");
+  if (first && call.op != CallKind::kDispatch)
+    keys.refuse("op", "dispatch in the first call: nothing has a handle yet");
   return call;
 }
 
@@ -346,7 +348,7 @@ std::vector<uint32_t> read_fault_ranks(Keys& keys, const Scenario& s, ScenarioFa
   if (keys.says(key, "seeded") || !keys.has(key)) return {};
   if (one) return {uint32_t(keys.number(key, {0, s.ranks - 1}))};
   if (s.ranks < 2) keys.refuse(key, "left out: a group of one rank has no links");
-  const Range count = kind == ScenarioFaultKind::kDeadLink ? Range{2, 2} : Range{1, s.ranks - 1};
+  const KeyBounds count = kind == ScenarioFaultKind::kDeadLink ? KeyBounds{2, 2} : KeyBounds{1, s.ranks - 1};
   const std::vector<uint64_t> ranks = keys.numbers(key, {0, s.ranks - 1}, count);
   if (std::set<uint64_t>(ranks.begin(), ranks.end()).size() != ranks.size()) keys.refuse(key, "different ranks");
   return narrow<uint32_t>(ranks);

@@ -27,9 +27,9 @@ enum class ScenarioRouting : uint8_t {
 };
 
 struct ScenarioCall {
-  enum class Op : uint8_t { kDispatch, kCached, kCombine };
+  enum class CallKind : uint8_t { kDispatch, kCached, kCombine };
 
-  Op op = Op::kDispatch;
+  CallKind op = CallKind::kDispatch;
   std::vector<uint32_t> tokens;  // by rank; of the latest dispatch unless this is one
   uint64_t hidden_bytes = 0;     // of a row
   uint32_t channels = 0;

@@ -28,9 +28,9 @@ StagePlan stage_plan(const CardsPlan& plan) {
   return stage;
 }
 
-class CardsStage final : public Stage {
+class CardsStage final : public TinyWorld {
  public:
-  explicit CardsStage(const CardsPlan& plan) : Stage(stage_plan(plan)), cards_(plan) {
+  explicit CardsStage(const CardsPlan& plan) : TinyWorld(stage_plan(plan)), cards_(plan) {
     for (uint32_t r = 0; r < ranks(); ++r) {
       const Board& b = board(r);
       const size_t grant_words = sizeof(Grant) / 8 + b.map.sources();
@@ -65,7 +65,7 @@ class CardsStage final : public Stage {
     Grant grant{};
     grant.epoch = epoch;
     grant.card = card.digest();
-    grant.direct = 1;
+    grant.reachable = 1;
     grant.rows = lease_offset(rank);
     for (uint32_t p = 0; p < board(rank).map.peers; ++p)
       std::memcpy(own.grants + p * own.grant_words, &grant, sizeof grant);
@@ -111,7 +111,7 @@ class CardsStage final : public Stage {
       // As the sender of a dispatch does, whose store it stands for.
       if (grants.rows(0) == nullptr) return;
       stands_at(rank, warp, {own.call.epoch(), 4, w.failed(), reinterpret_cast<uintptr_t>(grants.rows(0))});
-      w.scatter(Parts{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),
+      w.scatter(TokenPieces{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),
                 [&](Lane p) {
                   return Destination{grants.rows(p) + map.peer * kRowBytes, nullptr, false};
                 });
@@ -143,6 +143,6 @@ class CardsStage final : public Stage {
 
 }  // namespace
 
-std::unique_ptr<Stage> cards_stage(const CardsPlan& plan) { return std::make_unique<CardsStage>(plan); }
+std::unique_ptr<TinyWorld> cards_stage(const CardsPlan& plan) { return std::make_unique<CardsStage>(plan); }
 
 }  // namespace transload

@@ -17,6 +17,6 @@ struct CardsPlan {
   bool faults = false;
 };
 
-std::unique_ptr<Stage> cards_stage(const CardsPlan& plan);
+std::unique_ptr<TinyWorld> cards_stage(const CardsPlan& plan);
 
 }  // namespace transload

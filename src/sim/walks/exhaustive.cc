@@ -17,14 +17,14 @@
 namespace transload {
 namespace {
 
-struct Part {
+struct WalkFamily {
   const char *world, *name, *about;
   bool quick;
-  std::function<std::unique_ptr<Stage>()> stage;  // none: two_hop
+  std::function<std::unique_ptr<TinyWorld>()> stage;  // none: two_hop
   TwoHopPlan two_hop;
 };
 
-RingPlan ring(bool rail, uint32_t slots, uint32_t publish_every, std::vector<RingPlan::Call> calls) {
+RingPlan ring(bool rail, uint32_t slots, uint32_t publish_every, std::vector<RingPlan::RingCall> calls) {
   RingPlan plan;
   plan.rail = rail;
   plan.slots = slots;
@@ -41,11 +41,11 @@ TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
   return plan;
 }
 
-using PartList = std::vector<Part>;
+using PartList = std::vector<WalkFamily>;
 
 PartList ring_parts() {
   const auto of = [](RingPlan plan) { return [=] { return ring_stage(plan); }; };
-  const std::vector<RingPlan::Call> one{{4, 16}}, two{{3, 16}, {3, 32}};
+  const std::vector<RingPlan::RingCall> one{{4, 16}}, two{{3, 16}, {3, 32}};
   return {
       {"ring",
        "peers",
@@ -134,8 +134,8 @@ PartList parts() {
   return all;
 }
 
-ExhaustivePart walk_stage(const Part& part, const ExhaustiveLimits& limits) {
-  const std::unique_ptr<Stage> stage = part.stage();
+ExhaustivePart walk_stage(const WalkFamily& part, const ExhaustiveLimits& limits) {
+  const std::unique_ptr<TinyWorld> stage = part.stage();
   WalkLimits walk_limits;
   walk_limits.seconds = limits.seconds;
   Walked w = walk(*stage, walk_limits);
@@ -158,7 +158,7 @@ ExhaustivePart walk_stage(const Part& part, const ExhaustiveLimits& limits) {
   return out;
 }
 
-ExhaustivePart walk_hops(const Part& part, const ExhaustiveLimits& limits) {
+ExhaustivePart walk_hops(const WalkFamily& part, const ExhaustiveLimits& limits) {
   TwoHopPlan plan = part.two_hop;
   plan.seconds = limits.seconds;
   plan.canary = limits.canary;
@@ -213,7 +213,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
   const Planting planting(limits.canary);
   ExhaustiveReport report;
   report.world = world;
-  for (const Part& part : parts()) {
+  for (const WalkFamily& part : parts()) {
     if (part.world != world || (limits.quick && !part.quick)) continue;
     report.parts.push_back(part.stage ? walk_stage(part, limits) : walk_hops(part, limits));
     report.parts.back().name = part.name;

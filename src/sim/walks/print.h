@@ -22,42 +22,42 @@ struct Print {
 };
 
 // States that a walk has been in, each with the number of schedules that lead from it to an end. Open addressing.
-class Seen {
+class States {
  public:
-  struct Entry {
+  struct Visited {
     Print print;
     double schedules;
     bool used;
   };
 
-  Seen() : entries_(size_t(1) << 16) {}
+  States() : entries_(size_t(1) << 16) {}
   uint64_t count() const { return count_; }
   // Null if it was never there. Good until the next add().
-  Entry* find(const Print& print) {
-    Entry& e = place(print);
+  Visited* find(const Print& print) {
+    Visited& e = place(print);
     return e.used ? &e : nullptr;
   }
   void add(const Print& print) {
     if ((count_ + 1) * 2 > entries_.size()) grow();
-    Entry& e = place(print);
+    Visited& e = place(print);
     e = {print, 0, true};
     ++count_;
   }
 
  private:
-  Entry& place(const Print& print) {
+  Visited& place(const Print& print) {
     const size_t mask = entries_.size() - 1;
     for (size_t i = size_t(print.b) & mask;; i = (i + 1) & mask)
       if (!entries_[i].used || entries_[i].print == print) return entries_[i];
   }
   void grow() {
-    std::vector<Entry> old(entries_.size() * 2);
+    std::vector<Visited> old(entries_.size() * 2);
     old.swap(entries_);
-    for (const Entry& e : old)
+    for (const Visited& e : old)
       if (e.used) place(e.print) = e;
   }
 
-  std::vector<Entry> entries_;
+  std::vector<Visited> entries_;
   uint64_t count_ = 0;
 };
 

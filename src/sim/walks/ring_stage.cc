@@ -12,13 +12,13 @@ using W = WalkWarp;
 
 uint64_t most_bytes(const RingPlan& plan) {
   uint64_t most = 0;
-  for (const RingPlan::Call& call : plan.calls) most = std::max(most, call.bytes);
+  for (const RingPlan::RingCall& call : plan.calls) most = std::max(most, call.bytes);
   return most;
 }
 
 size_t words_of(const RingPlan& plan) {
   size_t words = 0;
-  for (const RingPlan::Call& call : plan.calls) words += call.tokens * call.bytes / 8;
+  for (const RingPlan::RingCall& call : plan.calls) words += call.tokens * call.bytes / 8;
   return words;
 }
 
@@ -36,10 +36,10 @@ StagePlan stage_plan(const RingPlan& plan) {
 }
 
 // Rank 0 sends, rank 1 takes.
-class RingStage final : public Stage {
+class RingStage final : public TinyWorld {
  public:
   explicit RingStage(const RingPlan& plan)
-      : Stage(stage_plan(plan)),
+      : TinyWorld(stage_plan(plan)),
         ring_(plan),
         sent_(take_private(words_of(plan))),
         taken_(take_private(words_of(plan))) {}
@@ -50,7 +50,7 @@ class RingStage final : public Stage {
     if (number == ring_.calls.size()) return {};
     size_t first = 0;  // word of this call
     for (uint32_t i = 0; i < number; ++i) first += ring_.calls[i].tokens * ring_.calls[i].bytes / 8;
-    const RingPlan::Call call = ring_.calls[number];
+    const RingPlan::RingCall call = ring_.calls[number];
     const size_t words = call.tokens * call.bytes / 8;
     if (rank == 0)
       for (size_t i = 0; i < words; ++i) sent_[first + i] = value(first + i);
@@ -72,14 +72,14 @@ class RingStage final : public Stage {
 
   struct Part {
     size_t first;
-    RingPlan::Call call;
+    RingPlan::RingCall call;
   };
   using Member = int;
   static Word value(size_t i) { return 0xA0000000 + i; }
 
   Member member_of(uint32_t rank) {
     if (ring_.rail) return rank == 0 ? 1 : int(board(1).map.slot_of(0, 1));
-    return int((1 - rank) * kDispatchLanes + kLaneSender);
+    return int((1 - rank) * kDispatchStreams + kFromSender);
   }
 
   template <class Link>
@@ -93,7 +93,7 @@ class RingStage final : public Stage {
         stands_at(0, 0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
       make_room(w, Set::only(0), out, [&](Lane) { return member; });
       const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;
-      w.scatter(Parts{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+      w.scatter(TokenPieces{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
         return Destination{out.next(member), nullptr, out.staged(member)};
       });
       if constexpr (std::is_same_v<Link, RailLink>) w.put(mine, [&](Lane m) { return out.put(m.i, part.call.bytes); });
@@ -121,7 +121,7 @@ class RingStage final : public Stage {
           mine, [&](Lane m) { return in.need(m); }, seen);
       in.seen(member) = seen[member];
       for (; i < part.call.tokens && in.arrived(member) && !w.failed(); ++i) {
-        w.scatter(Parts{in.first(member), part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+        w.scatter(TokenPieces{in.first(member), part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
           return Destination{to + i * part.call.bytes, nullptr, false};
         });
         in.advance(member);
@@ -151,6 +151,6 @@ class RingStage final : public Stage {
 
 }  // namespace
 
-std::unique_ptr<Stage> ring_stage(const RingPlan& plan) { return std::make_unique<RingStage>(plan); }
+std::unique_ptr<TinyWorld> ring_stage(const RingPlan& plan) { return std::make_unique<RingStage>(plan); }
 
 }  // namespace transload

@@ -12,13 +12,13 @@ struct RingPlan {
   bool rail = false;
   uint32_t slots = 2;
   uint32_t publish_every = 1;
-  struct Call {
+  struct RingCall {
     uint32_t tokens;
     uint64_t bytes;  // of each, a multiple of 8
   };
-  std::vector<Call> calls;
+  std::vector<RingCall> calls;
 };
 
-std::unique_ptr<Stage> ring_stage(const RingPlan& plan);
+std::unique_ptr<TinyWorld> ring_stage(const RingPlan& plan);
 
 }  // namespace transload

@@ -21,12 +21,12 @@ Manners tame(uint32_t publish_every) {
 
 // Of a ring's end, whatever its kind.
 size_t members_most(const RankMap& map) {
-  return std::max<size_t>(map.peers * std::max<size_t>(kDispatchLanes, map.sources()), map.sources());
+  return std::max<size_t>(map.peers * std::max<size_t>(kDispatchStreams, map.sources()), map.sources());
 }
 
 }  // namespace
 
-Stage::Stage(StagePlan plan)
+TinyWorld::TinyWorld(StagePlan plan)
     : plan_(std::move(plan)), table_(plan_.node_sizes), space_(1, kPage), manners_(tame(plan_.publish_every)) {
   const uint32_t count = table_.seen_by(0).ranks;
   size_t most = 0;
@@ -48,9 +48,9 @@ Stage::Stage(StagePlan plan)
   }
 }
 
-Stage::~Stage() { stop(); }
+TinyWorld::~TinyWorld() { stop(); }
 
-void Stage::lay(Rank& rank, uint32_t number) {
+void TinyWorld::lay(Rank& rank, uint32_t number) {
   Board& b = rank.board;
   b.map = table_.seen_by(number);
   b.geometry = {b.map.ranks, b.map.nodes, b.map.fold, table_.node_size_max(), b.map.peers,
@@ -59,7 +59,7 @@ void Stage::lay(Rank& rank, uint32_t number) {
   b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
 }
 
-void Stage::link(Rank& rank) {
+void TinyWorld::link(Rank& rank) {
   Board& b = rank.board;
   for (uint32_t p = 0; p < b.map.peers; ++p)
     rank.peer.push_back(space_.region(b.map.mate(p)) + ranks_[b.map.mate(p)]->board.net.bytes);
@@ -78,34 +78,34 @@ void Stage::link(Rank& rank) {
   b.always = &always_;
 }
 
-Word* Stage::take_private(size_t words) {
+Word* TinyWorld::take_private(size_t words) {
   TRANSLOAD_CHECK(taken_ + words <= private_.size());
   taken_ += words;
   return private_.data() + taken_ - words;
 }
 
 // One set for the kind of ring that a world uses.
-Positions Stage::positions_of(uint32_t rank) {
+Positions TinyWorld::positions_of(uint32_t rank) {
   const size_t members = members_most(ranks_[rank]->board.map);
   return {take_private(members), take_private(members), take_private(members)};
 }
 
-PeerLink Stage::peers(uint32_t rank) {
+PeerLink TinyWorld::peers(uint32_t rank) {
   Rank& r = *ranks_[rank];
   return {&r.board, &r.board.up.dispatch, &r.positions};
 }
 
-RailLink Stage::toward_nodes(uint32_t rank) {
+RailLink TinyWorld::toward_nodes(uint32_t rank) {
   Rank& r = *ranks_[rank];
   return {&r.board, &r.board.net.dispatch, &r.positions, r.board.rails, r.board.map.nodes};
 }
 
-RailLink Stage::from_sources(uint32_t rank) {
+RailLink TinyWorld::from_sources(uint32_t rank) {
   Rank& r = *ranks_[rank];
   return {&r.board, &r.board.net.dispatch, &r.positions, r.board.sources, r.board.map.sources()};
 }
 
-void Stage::reset() {
+void TinyWorld::reset() {
   stop();
   over_ = false;
   violation_ = {};
@@ -119,7 +119,7 @@ void Stage::reset() {
   seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
   for (uint32_t r = 0; r < ranks(); ++r) {
     Rank& rank = *ranks_[r];
-    ModelMemory::Seat seat;
+    ModelMemory::AgentRank seat;
     seat.rank = r;
     seat.ranks = ranks();
     seat.group = 0;
@@ -134,7 +134,7 @@ void Stage::reset() {
   for (uint32_t r = 0; r < ranks(); ++r) begin_call(r);
 }
 
-void Stage::begin_call(uint32_t r) {
+void TinyWorld::begin_call(uint32_t r) {
   Rank& rank = *ranks_[r];
   std::vector<Task> tasks = call(r, rank.call);
   if (tasks.empty() || rank.heard) {
@@ -157,7 +157,7 @@ void Stage::begin_call(uint32_t r) {
   }
 }
 
-void Stage::end_warp(uint32_t r, WalkWarp& warp, int number) {
+void TinyWorld::end_warp(uint32_t r, WalkWarp& warp, int number) {
   Rank& rank = *ranks_[r];
   warp.settle();
   if (--rank.left > 0 || over_) return rank.memory->ends(number);
@@ -170,7 +170,7 @@ void Stage::end_warp(uint32_t r, WalkWarp& warp, int number) {
   begin_call(r);
 }
 
-void Stage::stop() {
+void TinyWorld::stop() {
   over_ = true;
   while (seeded_.live() > 0) {
     for (uint32_t r = 0; r < ranks(); ++r) {
@@ -182,11 +182,11 @@ void Stage::stop() {
   }
 }
 
-bool Stage::any_heard() const {
+bool TinyWorld::any_heard() const {
   return std::any_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->heard; });
 }
 
-void Stage::actions(std::vector<Action>& list) {
+void TinyWorld::actions(std::vector<Action>& list) {
   list.clear();
   if (violation_.checker != Checker::kNone) return;
   for (uint32_t i = 0; i < seeded_.ready(); ++i) list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
@@ -194,7 +194,7 @@ void Stage::actions(std::vector<Action>& list) {
     const uint32_t id = flights_.landable_flight(i);
     const Flight& f = flights_.flight(id);
     if (!Flights::landed_whole(f)) list.push_back({Action::Kind::kLand, id});
-    if (f.kind == Flight::Kind::kPut && !f.complete) list.push_back({Action::Kind::kFree, id});
+    if (f.kind == Flight::Type::kPut && !f.complete) list.push_back({Action::Kind::kFree, id});
   }
   const bool all_ended = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->ended; });
   if (all_ended) return;
@@ -209,7 +209,7 @@ void Stage::actions(std::vector<Action>& list) {
     if (!ranks_[r]->heard && !ranks_[r]->ended) list.push_back({Action::Kind::kHear, r});
 }
 
-void Stage::act(const Action& action) {
+void TinyWorld::act(const Action& action) {
   if (action.kind == Action::Kind::kHear) {
     ranks_[action.which]->heard = true;
     ranks_[action.which]->memory->inner().fail();
@@ -228,22 +228,22 @@ void Stage::act(const Action& action) {
   TRANSLOAD_CHECK(!"an action that is not enabled");
 }
 
-uint64_t Stage::running() const {
+uint64_t TinyWorld::running() const {
   for (uint32_t i = 0; i < seeded_.ready(); ++i)
     if (seeded_.ready_fiber(i) == last_run_) {
-      const Seat& seat = seats_[size_t(last_run_)];
+      const WarpState& seat = seats_[size_t(last_run_)];
       return seat.rank * uint64_t(plan_.warps) + uint64_t(seat.warp) + 1;
     }
   return 0;
 }
 
-bool Stage::preempts(const Action& action) const {
+bool TinyWorld::preempts(const Action& action) const {
   return action.kind == Action::Kind::kRun && int(action.which) != last_run_ && running() != 0;
 }
 
-bool Stage::is_private(const Action& action) const {
+bool TinyWorld::is_private(const Action& action) const {
   if (action.kind != Action::Kind::kRun) return false;
-  const Seat& seat = seats_[action.which];
+  const WarpState& seat = seats_[action.which];
   const Rank& rank = *ranks_[seat.rank];
   if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before or after
   const Primitive next = rank.memory->next(seat.warp);
@@ -255,18 +255,18 @@ bool Stage::is_private(const Action& action) const {
   return std::all_of(pending.begin(), pending.end(), [&](uint32_t id) { return flights_.flight(id).far; });
 }
 
-bool Stage::is_early(const Action& action) const {
+bool TinyWorld::is_early(const Action& action) const {
   if (action.kind != Action::Kind::kLand && action.kind != Action::Kind::kFree) return false;
   const Flight& f = flights_.flight(action.which);
-  return action.kind == Action::Kind::kLand ? f.kind != Flight::Kind::kMark : f.drained == nullptr;
+  return action.kind == Action::Kind::kLand ? f.kind != Flight::Type::kMark : f.drained == nullptr;
 }
 
-void Stage::broken(Violation violation) {
+void TinyWorld::broken(Violation violation) {
   if (violation_.checker != Checker::kNone || over_) return;
   violation_ = std::move(violation);
 }
 
-Print Stage::print() {
+Print TinyWorld::print() {
   Print p;
   for (uint32_t r = 0; r < ranks(); ++r) {
     const Rank& rank = *ranks_[r];
@@ -280,7 +280,7 @@ Print Stage::print() {
   }
   uint64_t ready = 0;
   for (uint32_t i = 0; i < seeded_.ready(); ++i) {
-    const Seat& seat = seats_[size_t(seeded_.ready_fiber(i))];
+    const WarpState& seat = seats_[size_t(seeded_.ready_fiber(i))];
     ready |= uint64_t(1) << (seat.rank * uint32_t(plan_.warps) + uint32_t(seat.warp));
   }
   p.mix(ready);
@@ -290,11 +290,11 @@ Print Stage::print() {
   return p;
 }
 
-std::string Stage::text(const Action& action) const {
+std::string TinyWorld::text(const Action& action) const {
   if (action.kind == Action::Kind::kHear) return "rank " + std::to_string(action.which) + " hears of the fault";
   if (action.kind == Action::Kind::kLand) return flights_.text(action.which) + " lands";
   if (action.kind == Action::Kind::kFree) return "the source of " + flights_.text(action.which) + " is free";
-  const Seat& seat = seats_[action.which];
+  const WarpState& seat = seats_[action.which];
   return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " goes on";
 }
 

@@ -36,14 +36,14 @@ struct Action {
   uint32_t which;                                                // of the fibers; flight; rank
 };
 
-class Stage : private Wire, private Watcher {
+class TinyWorld : private Wire, private Watcher {
  public:
   using Task = std::function<void(WalkWarp&)>;
 
-  explicit Stage(StagePlan plan);
-  virtual ~Stage();
-  Stage(const Stage&) = delete;
-  Stage& operator=(const Stage&) = delete;
+  explicit TinyWorld(StagePlan plan);
+  virtual ~TinyWorld();
+  TinyWorld(const TinyWorld&) = delete;
+  TinyWorld& operator=(const TinyWorld&) = delete;
 
   // As new, before the first choice.
   void reset();
@@ -101,7 +101,7 @@ class Stage : private Wire, private Watcher {
     int left = 0;  // warps of this call
     bool heard = false, ended = false;
   };
-  struct Seat {
+  struct WarpState {
     uint32_t rank = 0;
     int warp = 0;
   };
@@ -133,7 +133,7 @@ class Stage : private Wire, private Watcher {
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<Word> private_;
   size_t taken_ = 0;
-  std::vector<Seat> seats_;  // by fiber
+  std::vector<WarpState> seats_;  // by fiber
   Space space_;
   Journal journal_{64};
   Flights flights_{space_, journal_};

@@ -56,7 +56,7 @@ void StatePrint::collect(const std::vector<size_t>& bytes, const std::vector<boo
   for (uint32_t agent = 0; agent < agents_; ++agent)
     for (const uint32_t id : m_.pending(agent)) {
       const Flight& f = m_.flight(id);
-      if (f.kind == Flight::Kind::kMark || f.toward >= regions_) continue;
+      if (f.kind == Flight::Type::kMark || f.toward >= regions_) continue;
       Stores& of = stores(agent, f.toward);
       (f.streamed ? of.streamed : of.plain).push_back(f.number);
     }
@@ -107,11 +107,11 @@ void StatePrint::flight(Print& p, const Flight& f) {
         uint64_t(f.captured) << 1 | uint64_t(f.live != nullptr));
   p.mix(address(f.to));
   p.mix(f.bytes);
-  if (f.kind == Flight::Kind::kMark) return mark(p, f);
+  if (f.kind == Flight::Type::kMark) return mark(p, f);
   p.mix(address(f.from));
   p.mix(address(f.drained));
   p.mix(f.drained_count);
-  if (f.kind == Flight::Kind::kSum)
+  if (f.kind == Flight::Type::kSum)
     for (const char* const row : f.sum.rows) p.mix(address(row));
   if (!f.captured) return;
   for (size_t at = 0; at < f.bytes; at += sizeof(Word)) {
@@ -137,7 +137,7 @@ void StatePrint::order_of_far_counts(Print& p) const {
     far.clear();
     for (const uint32_t agent : m_.regions_[r].agents)
       for (const uint32_t id : m_.pending(agent))
-        if (m_.flight(id).far && m_.flight(id).kind == Flight::Kind::kMark) far.push_back(id);
+        if (m_.flight(id).far && m_.flight(id).kind == Flight::Type::kMark) far.push_back(id);
     std::sort(far.begin(), far.end(),
               [&](uint32_t x, uint32_t y) { return m_.flight(x).number < m_.flight(y).number; });
     for (const uint32_t id : far) p.mix(names_[id]);
@@ -188,7 +188,7 @@ StatePrint::Most StatePrint::told(const Knowledge& knows, uint32_t who, bool eng
 
 void StatePrint::knowledge(Print& p) {
   for (uint32_t r = 0; r < regions_; ++r) {
-    const Flights::Region& region = m_.regions_[r];
+    const Flights::TrackedRegion& region = m_.regions_[r];
     for (uint32_t to = 0; to < regions_; ++to) {
       run(p, r, to, region.run);
       arrived(p, region.arrived, to);

@@ -12,7 +12,7 @@ constexpr uint64_t kLookAtClock = 1024;
 
 class Walk {
  public:
-  Walk(Stage& stage, const WalkLimits& limits) : stage_(stage), limits_(limits) {}
+  Walk(TinyWorld& stage, const WalkLimits& limits) : stage_(stage), limits_(limits) {}
 
   Walked run() {
     stage_.reset();
@@ -124,7 +124,7 @@ class Walk {
     if (merges()) {
       fork.print = stage_.print();
       if (bounded()) fork.print.mix(preemptions_), fork.print.mix(stage_.running());
-      if (const Seen::Entry* known = seen_.find(fork.print)) {
+      if (const States::Visited* known = seen_.find(fork.print)) {
         ++walked_.merged;
         return leaf(known->schedules);
       }
@@ -171,11 +171,11 @@ class Walk {
     }
   }
 
-  Stage& stage_;
+  TinyWorld& stage_;
   const WalkLimits limits_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   Walked walked_;
-  Seen seen_;
+  States seen_;
   std::vector<Action> path_, list_;
   std::vector<Fork> forks_;
   uint32_t preemptions_ = 0;
@@ -185,6 +185,6 @@ class Walk {
 
 }  // namespace
 
-Walked walk(Stage& stage, const WalkLimits& limits) { return Walk(stage, limits).run(); }
+Walked walk(TinyWorld& stage, const WalkLimits& limits) { return Walk(stage, limits).run(); }
 
 }  // namespace transload

@@ -79,6 +79,6 @@ struct Walked {
   std::set<Print> outcomes;        // final states and violations, without what only names things
 };
 
-Walked walk(Stage& stage, const WalkLimits& limits);
+Walked walk(TinyWorld& stage, const WalkLimits& limits);
 
 }  // namespace transload

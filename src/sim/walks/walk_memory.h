@@ -41,7 +41,7 @@ class WalkMemory {
   using Plants = LivePlants;
 
   // `is_word`: by cell of the space, whether a count was ever given for it.
-  WalkMemory(const ModelShared& shared, ModelMemory::Seat seat, int warps, const std::vector<bool>& is_word)
+  WalkMemory(const ModelShared& shared, ModelMemory::AgentRank seat, int warps, const std::vector<bool>& is_word)
       : inner_(shared, std::move(seat)),
         space_(*shared.space),
         parker_(*shared.parker),
@@ -70,7 +70,7 @@ class WalkMemory {
   void knows(int w, const Word* word, Word before, Word now) {
     inner_.knows(w, word, before, now);
     OfWarp& warp = warps_[size_t(w)];
-    for (Seen& seen : warp.seen)
+    for (LastLook& seen : warp.seen)
       if (seen.word == word) {
         if (seen.value == before) return void(seen.value = now);
         close_round(w);  // another variable
@@ -162,7 +162,7 @@ class WalkMemory {
   Print print(int w) const {
     const OfWarp& warp = warps_[size_t(w)];
     Print print = warp.print;
-    for (const Seen& seen : warp.seen) print.mix(reinterpret_cast<uintptr_t>(seen.word)), print.mix(seen.value);
+    for (const LastLook& seen : warp.seen) print.mix(reinterpret_cast<uintptr_t>(seen.word)), print.mix(seen.value);
     print.mix(uint64_t(warp.next));
     if (warp.next == Primitive::kLook) print.mix(reinterpret_cast<uintptr_t>(warp.looks_at));
     return print;
@@ -190,13 +190,13 @@ class WalkMemory {
   }
 
  private:
-  struct Seen {
+  struct LastLook {
     const Word* word;
     Word value;
   };
   struct OfWarp {
-    Print print;             // before the looks of `seen`
-    std::vector<Seen> seen;  // in the looks since, with nothing else in between
+    Print print;                 // before the looks of `seen`
+    std::vector<LastLook> seen;  // in the looks since, with nothing else in between
     const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };
@@ -210,7 +210,7 @@ class WalkMemory {
   }
   void close_round(int w) {
     OfWarp& warp = warps_[size_t(w)];
-    for (const Seen& seen : warp.seen) {
+    for (const LastLook& seen : warp.seen) {
       warp.print.mix(reinterpret_cast<uintptr_t>(seen.word));
       warp.print.mix(seen.value);
     }

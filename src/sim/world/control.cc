@@ -21,13 +21,13 @@ SimControl::SimControl(Timeline& timeline, const ControlSetup& setup)
   const uint64_t now = timeline_.now();
   seats_.reserve(setup_.node_of_rank.size());
   for (uint32_t rank = 0; rank < setup_.node_of_rank.size(); ++rank) {
-    Seat seat({rank, setup_.node_of_rank, setup_.arbiter_in_rank_0}, now);
+    ControlRank seat({rank, setup_.node_of_rank, setup_.arbiter_in_rank_0}, now);
     seat.latency_ns = setup_.latency_ns + draw() % (setup_.latency_ns + 1);
     seat.beat_at = now + draw() % kHeartbeatNs;
     seats_.push_back(std::move(seat));
   }
   arbiter_.start(now);
-  for (Seat& seat : seats_) {  // each beats as soon as it has joined
+  for (ControlRank& seat : seats_) {  // each beats as soon as it has joined
     seat.where.rank = uint32_t(&seat - seats_.data());
     seat.where.sent = now;
     arbiter_.take(seat.where, now);
@@ -55,7 +55,7 @@ void SimControl::note(uint32_t rank, const Heartbeat& where) {
 }
 
 bool SimControl::suspect(uint32_t rank, Suspicion suspicion, uint64_t since) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   suspicion.rank = rank;
   const Reaction reaction = seat.member.expired(suspicion, since, timeline_.now());
   if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
@@ -64,7 +64,7 @@ bool SimControl::suspect(uint32_t rank, Suspicion suspicion, uint64_t since) {
 }
 
 void SimControl::failed(uint32_t rank, const std::string& reason) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   const Reaction reaction = seat.member.failed(reason, timeline_.now());
   if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
   apply(rank, reaction);
@@ -78,14 +78,14 @@ void SimControl::withdraw(uint32_t rank) {
 void SimControl::give_up(uint32_t rank) { apply(rank, seats_[rank].member.give_up(timeline_.now())); }
 
 void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   const Reaction reaction = seat.member.mismatch({rank, culprit, argument}, timeline_.now());
   if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
   apply(rank, reaction);
 }
 
 void SimControl::goodbye(uint32_t rank) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   if (seat.leaving || seat.gone || judged(seat)) return;
   seat.leaving = true;
   to_arbiter(rank, [this, rank, last = seat.where.epoch] { hear(rank, Goodbye{rank, last}); });
@@ -108,7 +108,7 @@ void SimControl::to_arbiter(uint32_t rank, Act act) {
 
 void SimControl::to_member(uint32_t rank, std::function<Reaction(BasicMember<LivePlants>&)> act) {
   at(timeline_.now() + seats_[rank].latency_ns, [this, rank, act = std::move(act)] {
-    Seat& seat = seats_[rank];
+    ControlRank& seat = seats_[rank];
     if (seat.cut || seat.dead || seat.gone) return;
     Act take = [this, rank, act] {
       BasicMember<LivePlants>& member = seats_[rank].member;
@@ -172,7 +172,7 @@ void SimControl::end_arbiter(bool notice) {
 // Faults.
 
 void SimControl::die(uint32_t rank, bool notice) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   if (seat.dead) return;
   seat.dead = true;
   seat.mail.clear();
@@ -184,7 +184,7 @@ void SimControl::stop(uint32_t rank) { seats_[rank].stopped = true; }
 
 // Its threads wake in any order: the one in the call, the control thread, the rendezvous if it is here.
 void SimControl::go_on(uint32_t rank) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   if (seat.dead || !seat.stopped) return;
   seat.stopped = false;
   const auto call = [&] { give_up_if_due(rank); };
@@ -217,7 +217,7 @@ void SimControl::cut(const std::vector<uint32_t>& ranks) {
 
 // While somebody may still learn a verdict.
 void SimControl::keep_stepping() {
-  const auto needs = [this](const Seat& seat) { return running(seat) && !judged(seat); };
+  const auto needs = [this](const ControlRank& seat) { return running(seat) && !judged(seat); };
   if (stepping_ || std::none_of(seats_.begin(), seats_.end(), needs)) return;
   stepping_ = true;
   at(timeline_.now() + kStepNs, [this] { step(); });
@@ -237,7 +237,7 @@ void SimControl::step() {
 }
 
 void SimControl::step_member(uint32_t rank) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   if (!running(seat)) return;
   const uint64_t now = timeline_.now();
   if (!judged(seat) && !seat.gone && now >= seat.beat_at) {
@@ -251,7 +251,7 @@ void SimControl::step_member(uint32_t rank) {
 }
 
 void SimControl::give_up_if_due(uint32_t rank) {
-  Seat& seat = seats_[rank];
+  ControlRank& seat = seats_[rank];
   if (!running(seat) || !seat.member.suspecting() || timeline_.now() < seat.answer_by) return;
   apply(rank, seat.member.give_up(timeline_.now()));
 }

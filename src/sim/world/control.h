@@ -59,8 +59,8 @@ class SimControl {
 
  private:
   using Act = Timeline::Act;
-  struct Seat {
-    Seat(const MemberSeat& seat, uint64_t now) : member(seat, now) { where.rank = seat.rank; }
+  struct ControlRank {
+    ControlRank(const MemberSeat& seat, uint64_t now) : member(seat, now) { where.rank = seat.rank; }
     BasicMember<LivePlants> member;
     Heartbeat where;
     uint64_t latency_ns = 0;
@@ -77,8 +77,8 @@ class SimControl {
 
   void at(uint64_t when, Act act);
   uint64_t draw();
-  bool running(const Seat& seat) const { return !seat.dead && !seat.stopped && !seat.leaving; }
-  bool judged(const Seat& seat) const { return seat.member.verdict().kind != FaultKind::kNone; }
+  bool running(const ControlRank& seat) const { return !seat.dead && !seat.stopped && !seat.leaving; }
+  bool judged(const ControlRank& seat) const { return seat.member.verdict().kind != FaultKind::kNone; }
   bool holds_arbiter(uint32_t rank) const { return setup_.arbiter_in_rank_0 && rank == 0; }
   bool arbiter_stopped() const { return launcher_stopped_ || (setup_.arbiter_in_rank_0 && seats_[0].stopped); }
 
@@ -99,7 +99,7 @@ class SimControl {
 
   Timeline& timeline_;
   const ControlSetup setup_;
-  std::vector<Seat> seats_;
+  std::vector<ControlRank> seats_;
   BasicArbiter<LivePlants> arbiter_;
   std::vector<Act> arbiter_mail_;
   uint64_t arbiter_ticked_ = 0;

@@ -13,7 +13,7 @@ namespace {
 constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no verdict comes
 }
 
-SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat)
+SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::AgentRank seat)
     : memory(world.shared,
              [&] {
                seat.on_woke = [this](bool met) { woke(met); };
@@ -24,7 +24,7 @@ SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemor
       deadline_ms_(options.deadline_ms) {}
 
 void SimSeat::place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset) {
-  Place place;
+  Mappings place;
   const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
   place.network = regions[core.map.me];
   for (uint32_t p = 0; p < core.map.peers; ++p)
@@ -46,7 +46,7 @@ void SimSeat::count_from(Word first) {
       *reinterpret_cast<Word*>(base + block.offset + i * block.unit) = first;
   };
   char* const up = b.peer[b.map.peer];
-  const uint64_t dispatch = b.map.peers * b.up.dispatch.lanes, combine = b.map.peers * b.up.combine.lanes;
+  const uint64_t dispatch = b.map.peers * b.up.dispatch.streams, combine = b.map.peers * b.up.combine.streams;
   fill(up, b.up.dispatch.tail, dispatch);
   fill(up, b.up.dispatch.credit, dispatch);
   fill(up, b.up.combine.tail, combine);
@@ -310,7 +310,7 @@ void SimSeat::woke(bool met) {
   if (met) world_.control->withdraw(core.map.me);
 }
 
-template DispatchOutputs GroupCore<ModelWarp>::dispatch(const DispatchInputs& in);
-template CombineOutputs GroupCore<ModelWarp>::combine(const CombineInputs& in);
+template DispatchOutputs HostCalls<ModelWarp>::dispatch(const DispatchInputs& in);
+template CombineOutputs HostCalls<ModelWarp>::combine(const CombineInputs& in);
 
 }  // namespace transload

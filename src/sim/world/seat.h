@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "sim/model/model_memory.h"
-#include "sim/model/seeded.h"
 #include "control/fault.h"
 #include "runtime/host/host_calls.h"
+#include "sim/model/model_memory.h"
+#include "sim/model/seeded.h"
 #include "sim/world/caller.h"
 #include "sim/world/control.h"
 
@@ -26,7 +26,7 @@ struct SeatWorld {
 
 class SimSeat final : public Crew<ModelWarp>, public Caller {
  public:
-  SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::Seat seat);
+  SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::AgentRank seat);
 
   // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
@@ -65,7 +65,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   uint64_t rows() const { return memory.rows(); }
 
   ModelMemory memory;
-  GroupCore<ModelWarp> core;
+  HostCalls<ModelWarp> core;
   uint64_t call_since = 0;  // virtual time of the call's entry
   uint32_t calls_begun = 0;
   std::string operation = "create";

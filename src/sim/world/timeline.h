@@ -41,16 +41,16 @@ class Timeline {
   }
 
  private:
-  struct Event {
+  struct Alarm {
     uint64_t when;
     uint64_t number;
     Act act;
   };
-  static bool later(const Event& a, const Event& b) { return a.when != b.when ? a.when > b.when : a.number > b.number; }
+  static bool later(const Alarm& a, const Alarm& b) { return a.when != b.when ? a.when > b.when : a.number > b.number; }
 
   uint64_t now_ = 1'000'000'000;  // not 0, which means "never" to some
   uint64_t count_ = 0;
-  std::vector<Event> events_;  // a heap
+  std::vector<Alarm> events_;  // a heap
 };
 
 }  // namespace transload

@@ -155,13 +155,13 @@ void World::look_at_waits() {
     }
 }
 
-Turn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
+CallerTurn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
   SimSeat& seat = *group.seats[rank];
-  Turn turn = Turn::kCalls;
+  CallerTurn turn = CallerTurn::kCalls;
   for (size_t i = 0; i < faults_.size() && group.generation == 0; ++i)
-    if (faults_[i].process == seat.memory.seat().process && faults_[i].call == call && turn == Turn::kCalls)
+    if (faults_[i].process == seat.memory.seat().process && faults_[i].call == call && turn == CallerTurn::kCalls)
       turn = meet_fault(faults_[i], scenario_->faults[i], group, rank);
-  if (turn == Turn::kLeaves) return turn;
+  if (turn == CallerTurn::kLeaves) return turn;
   seat.call_since = timeline_->now();
   seat.calls_begun = call + 1;
   journal_->record({Happened::kCall, uint8_t(group.number), uint16_t(rank), -1, timeline_->now(), call, 0, 0});

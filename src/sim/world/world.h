@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "base/canary.h"
-#include "sim/model/flight.h"
 #include "sim/checkers/credit.h"
 #include "sim/checkers/growth.h"
 #include "sim/checkers/liveness.h"
-#include "sim/scenario/program.h"
 #include "sim/explain/rings.h"
+#include "sim/model/flight.h"
+#include "sim/model/links.h"
+#include "sim/scenario/program.h"
 #include "sim/scenario/scenario.h"
 #include "sim/world/seat.h"
 #include "sim/world/step_watch.h"
-#include "sim/model/links.h"
 
 namespace transload {
 
@@ -98,21 +98,21 @@ class World final : private Wire, private Watcher {
 
   void make(const Scenario& scenario, const WorldOptions& options);
   void draw_manners();
-  struct Room {
+  struct Footprint {
     size_t near = 0;
     int warps = 0;
     uint32_t needs = 0;
   };
-  void measure_groups(Room& room);
-  void measure_group(const std::vector<uint32_t>& processes, Room& room);
-  void measure(const GroupOptions& options, Room& room);
+  void measure_groups(Footprint& room);
+  void measure_group(const std::vector<uint32_t>& processes, Footprint& room);
+  void measure(const GroupOptions& options, Footprint& room);
   std::vector<uint32_t> nodes_of(const std::vector<uint32_t>& processes) const;
   void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
   std::unique_ptr<GroupOf> make_group(uint32_t number, uint32_t generation, std::vector<uint32_t> processes);
   void start_program(GroupOf& group, uint32_t rank);
   void end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault);
-  Turn begin_call(GroupOf& group, uint32_t rank, uint32_t call);
-  Turn meet_fault(FaultState& fault, const ScenarioFault& what, GroupOf& group, uint32_t rank);
+  CallerTurn begin_call(GroupOf& group, uint32_t rank, uint32_t call);
+  CallerTurn meet_fault(FaultState& fault, const ScenarioFault& what, GroupOf& group, uint32_t rank);
   void rows_moved(GroupOf& group, uint32_t rank);
   void arm_faults();
   void begin_fault(FaultState& fault, const ScenarioFault& what);

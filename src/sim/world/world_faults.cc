@@ -30,19 +30,19 @@ void World::arm_faults() {
 }
 
 // What its own rank does when it is about to make the call; the rest is done to it, by do_fault.
-Turn World::meet_fault(FaultState& state, const ScenarioFault& what, GroupOf& group, uint32_t rank) {
+CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, GroupOf& group, uint32_t rank) {
   using Kind = ScenarioFaultKind;
   if (state.done || (what.kind != Kind::kLateRank && what.kind != Kind::kLeavingRank && what.kind != Kind::kOtherCall))
-    return Turn::kCalls;
+    return CallerTurn::kCalls;
   begin_fault(state, what);
-  if (what.kind == Kind::kOtherCall) return Turn::kCallsOther;
+  if (what.kind == Kind::kOtherCall) return CallerTurn::kCallsOther;
   if (what.kind == Kind::kLeavingRank) {
     group.control->goodbye(rank);
-    return Turn::kLeaves;
+    return CallerTurn::kLeaves;
   }
   const uint64_t deadline_ns = uint64_t(scenario_->deadline_ms) * 1'000'000;
   group.seats[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * 1'000'000 + 1));
-  return Turn::kCalls;
+  return CallerTurn::kCalls;
 }
 
 void World::begin_fault(FaultState& state, const ScenarioFault& what) {

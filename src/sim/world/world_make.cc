@@ -4,8 +4,8 @@
 #include <set>
 
 #include "base/math.h"
-#include "sim/world/group_of.h"
 #include "sim/scenario/group_options.h"
+#include "sim/world/group_of.h"
 
 namespace transload {
 // Another character for each seed: who hurries, what lands late, how much is in pieces.
@@ -51,14 +51,14 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   processes_.assign(ranks_, {});
   cut_off_.assign(ranks_, false);
   draw_manners();
-  links_ = std::make_unique<ModelLinks>(ModelLinks::Setup{ranks_, scenario.scale_up, scenario.scale_out_link,
-                                                          [](void* from) { return static_cast<Chance*>(from)->next(); },
-                                                          &chance_});
+  links_ = std::make_unique<ModelLinks>(
+      ModelLinks::Network{ranks_, scenario.scale_up, scenario.scale_out_link,
+                          [](void* from) { return static_cast<Chance*>(from)->next(); }, &chance_});
   arm_faults();
 
   std::vector<uint32_t> all(ranks_);
   std::iota(all.begin(), all.end(), 0u);
-  Room room;
+  Footprint room;
   measure_groups(room);
   const uint32_t generations = scenario.new_group_after ? 2 : 1, regions = ranks_ * scenario.groups * generations;
   if (!space_)
@@ -75,7 +75,7 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
 
 // The largest rank of any group that may be made says how far regions are apart. The survivors of a fault may need more
 // than all did: nodes of other sizes have more sources.
-void World::measure_groups(Room& room) {
+void World::measure_groups(Footprint& room) {
   region_bytes_ = 0;
   std::vector<std::set<uint32_t>> without{{}};
   for (size_t i = 0; i < faults_.size() && scenario_->new_group_after; ++i) {
@@ -103,7 +103,7 @@ void World::measure_groups(Room& room) {
 }
 
 // Ranks of a node differ in their slabs alone.
-void World::measure_group(const std::vector<uint32_t>& processes, Room& room) {
+void World::measure_group(const std::vector<uint32_t>& processes, Footprint& room) {
   const std::vector<uint32_t> sizes = nodes_of(processes);
   for (uint32_t first = 0, n = 0; n < sizes.size(); first += sizes[n++]) {
     GroupOptions options = options_of(*scenario_, sizes, processes, first);
@@ -113,7 +113,7 @@ void World::measure_group(const std::vector<uint32_t>& processes, Room& room) {
   }
 }
 
-void World::measure(const GroupOptions& options, Room& room) {
+void World::measure(const GroupOptions& options, Footprint& room) {
   struct Nobody final : Crew<ModelWarp> {
     bool run(const std::vector<Task>&) override { return false; }
     bool finish_network() override { return false; }
@@ -122,7 +122,7 @@ void World::measure(const GroupOptions& options, Room& room) {
     void fail(const char*) override { std::abort(); }
     void give_up(const char*, const std::string&) override { std::abort(); }
   } nobody;
-  const GroupCore<ModelWarp> core(options, nobody);
+  const HostCalls<ModelWarp> core(options, nobody);
   const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
   region_bytes_ = std::max(region_bytes_, round_up(bytes, kPageBytes));
   room.near = std::max(room.near, size_t(core.near_bytes()));
@@ -181,7 +181,7 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
       group.control.get(),
       [this](Violation v) { broken(std::move(v)); },
       [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
-  ModelMemory::Seat seat;
+  ModelMemory::AgentRank seat;
   seat.rank = rank;
   seat.ranks = uint32_t(group.processes.size());
   seat.group = uint8_t(group.number + group.generation * scenario_->groups);

@@ -166,7 +166,7 @@ class Exchange {
   }
 
  private:
-  enum class Stage : uint8_t {
+  enum class LineStep : uint8_t {
     kCalled,    // mine: I await its descriptors
     kToPass,    // mine: it gets my descriptors, then it is done
     kStranger,  // of a caller: who is it
@@ -175,7 +175,7 @@ class Exchange {
   };
   struct Line {
     Descriptor fd;
-    Stage stage;
+    LineStep stage;
     uint32_t rank;  // at its other end; nothing of a stranger
   };
 
@@ -203,7 +203,7 @@ class Exchange {
     for (uint32_t rank : to_call_) lowest = std::min(lowest, rank);
     for (uint32_t rank : awaited_) lowest = std::min(lowest, rank);
     for (const Line& line : lines_)
-      if (line.stage != Stage::kStranger) lowest = std::min(lowest, line.rank);
+      if (line.stage != LineStep::kStranger) lowest = std::min(lowest, line.rank);
     return lowest;
   }
 
@@ -236,7 +236,7 @@ class Exchange {
 
   size_t calls_made() const {
     return size_t(std::count_if(lines_.begin(), lines_.end(), [](const Line& line) {
-      return line.stage == Stage::kCalled || line.stage == Stage::kToPass;
+      return line.stage == LineStep::kCalled || line.stage == LineStep::kToPass;
     }));
   }
 
@@ -254,7 +254,7 @@ class Exchange {
                std::to_string(::geteuid()) + ", who I am");
     if (const int error = send_greeting(fd.get(), greeting_for(rank), nullptr); error != 0)
       return !later(error, rank, "cannot greet a peer");
-    lines_.push_back({std::move(fd), Stage::kCalled, rank});
+    lines_.push_back({std::move(fd), LineStep::kCalled, rank});
     return true;
   }
 
@@ -262,11 +262,11 @@ class Exchange {
   void pass_to_all() {
     for (size_t i = lines_.size(); i-- > 0;) {
       Line& line = lines_[i];
-      if (line.stage != Stage::kToPass && line.stage != Stage::kToAnswer) continue;
+      if (line.stage != LineStep::kToPass && line.stage != LineStep::kToAnswer) continue;
       const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &sides_.mine);
       if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
-      if (line.stage == Stage::kToAnswer)
-        line.stage = Stage::kAnswered;
+      if (line.stage == LineStep::kToAnswer)
+        line.stage = LineStep::kAnswered;
       else
         drop(i);
     }
@@ -281,7 +281,7 @@ class Exchange {
     std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
     accepting_ = true;
     for (const Line& line : lines_) {
-      const bool due = line.stage == Stage::kToPass || line.stage == Stage::kToAnswer;  // it has nothing to say
+      const bool due = line.stage == LineStep::kToPass || line.stage == LineStep::kToAnswer;  // it has nothing to say
       ready.push_back({line.fd.get(), short(due ? 0 : POLLIN), 0});
     }
     if (::poll(ready.data(), ready.size(), int(std::min(left_ms, most_ms))) <= 0) return;
@@ -300,16 +300,16 @@ class Exchange {
         accepting_ = false;  // it stays in the queue
       }
       if (!fd) return;
-      if (user_behind(fd.get()) == ::geteuid()) lines_.push_back({std::move(fd), Stage::kStranger, 0});
+      if (user_behind(fd.get()) == ::geteuid()) lines_.push_back({std::move(fd), LineStep::kStranger, 0});
     }
   }
 
   void hear(size_t i) {
     switch (lines_[i].stage) {
-      case Stage::kStranger:
+      case LineStep::kStranger:
         return meet(i);
-      case Stage::kCalled:
-      case Stage::kAnswered:
+      case LineStep::kCalled:
+      case LineStep::kAnswered:
         return take(i);
       default:
         return;  // it has ended: passing to it says so
@@ -326,7 +326,7 @@ class Exchange {
       return drop(i);
     awaited_.erase(awaited);
     lines_[i].rank = greeting.rank;
-    lines_[i].stage = Stage::kToAnswer;
+    lines_[i].stage = LineStep::kToAnswer;
   }
 
   void take(size_t i) {
@@ -339,8 +339,8 @@ class Exchange {
     const bool ours = greeting.secret == sides_.offers[sides_.rank].secret && greeting.rank == line.rank;
     if (!ours || !keep(greeting, std::move(passed)))
       fail(FaultKind::kMismatch, line.rank, "what it passed is not what it offered");
-    if (line.stage == Stage::kCalled)
-      line.stage = Stage::kToPass;
+    if (line.stage == LineStep::kCalled)
+      line.stage = LineStep::kToPass;
     else
       drop(i);
   }

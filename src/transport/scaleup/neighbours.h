@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "os/descriptor.h"
-#include "transport/scaleup/region.h"
 #include "os/host.h"
+#include "transport/scaleup/region.h"
 
 namespace transload {
 

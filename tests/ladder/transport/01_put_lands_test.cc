@@ -1,7 +1,7 @@
 // Rung 01: what is put lands where it was sent, and nothing around it changes.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 class Rung01PutLands : public TransportLadder {};
@@ -47,4 +47,4 @@ INSTANTIATE_TEST_SUITE_P(V6, Rung01PutLands,
                          name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -2,7 +2,7 @@
 // credits sent back as counts; every byte is checked as soon as the counter moves.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 constexpr uint64_t kSlots = 24;
@@ -141,4 +141,4 @@ TEST(Rung02Canary, CountsThatComeFirstAreNoticed) { expect_noticed(Broken::Promi
 TEST(Rung02Canary, SourcesThatAreReadLateAreNoticed) { expect_noticed(Broken::Promise::kDrained); }
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

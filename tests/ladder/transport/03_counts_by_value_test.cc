@@ -1,7 +1,7 @@
 // Rung 03: a count is taken by value when publish is called, never falls at its reader, and the last one stays.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 constexpr Word kCounts = 40'000;
@@ -44,4 +44,4 @@ TEST_P(Rung03CountsByValue, RaisedAgainAndAgain) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung03CountsByValue, ::testing::ValuesIn(all_wires()), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

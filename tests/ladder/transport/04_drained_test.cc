@@ -1,7 +1,7 @@
 // Rung 04: a drained word says when sources are free: in order, and not before they have been read.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 class Rung04Drained : public TransportLadder {};
@@ -84,4 +84,4 @@ TEST_P(Rung04Drained, WordsGrowInOrder) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung04Drained, ::testing::ValuesIn(all_wires()), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

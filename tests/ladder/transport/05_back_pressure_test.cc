@@ -2,7 +2,7 @@
 #include "base/situations.h"
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 class Rung05BackPressure : public TransportLadder {};
@@ -83,4 +83,4 @@ TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung05BackPressure, ::testing::ValuesIn(all_wires()), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -2,7 +2,7 @@
 // a wake takes, and its running out is the failure.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 class Rung06Sleep : public TransportLadder {};
@@ -33,4 +33,4 @@ TEST_P(Rung06Sleep, ArrivalsWake) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung06Sleep, ::testing::ValuesIn(all_wires()), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

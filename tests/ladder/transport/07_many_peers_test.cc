@@ -1,7 +1,7 @@
 // Rung 07: five ranks, all to all at once, rows of many sizes.
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 constexpr uint32_t kRanks = 5;
@@ -49,4 +49,4 @@ TEST_P(Rung07ManyPeers, AllToAll) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung07ManyPeers, ::testing::ValuesIn(all_wires()), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -3,7 +3,7 @@
 
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 constexpr size_t kRow = 14336;
@@ -106,4 +106,4 @@ TEST_P(Rung08PeerDies, GoneBeforeItWasReached) {
 INSTANTIATE_TEST_SUITE_P(Wires, Rung08PeerDies, ::testing::ValuesIn(kProcessWires), name_of);
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

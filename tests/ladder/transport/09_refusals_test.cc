@@ -9,7 +9,7 @@
 
 #include "wires.h"
 
-namespace transload::testing {
+namespace transload::test {
 namespace {
 
 class Rung09Refusals : public ::testing::Test {
@@ -168,4 +168,4 @@ TEST_F(Rung09Staging, ForbiddenBeforeAnyThread) {
 }
 
 }  // namespace
-}  // namespace transload::testing
+}  // namespace transload::test

@@ -18,7 +18,7 @@
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"
 
-namespace transload::testing {
+namespace transload::test {
 
 enum class Kind { kLoopback, kOrdered, kUnordered };
 
@@ -167,4 +167,4 @@ inline bool holds(const char* at, size_t bytes, uint64_t row) {
   return true;
 }
 
-}  // namespace transload::testing
+}  // namespace transload::test

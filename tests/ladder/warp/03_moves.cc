@@ -16,19 +16,19 @@ TYPED_TEST(Rung03Moves, ScatterToManyPlaces) {
   TypeParam ranks(1);
   std::mt19937 random(3);
   for (size_t row_bytes : {16, 48, 64, 80, 512, 4112, 14336, 40960}) {
-    for (size_t tail_bytes : {0, 16, 48, 112}) {
-      std::vector<char> row(row_bytes), tail(tail_bytes);
+    for (size_t header_bytes : {0, 16, 48, 112}) {
+      std::vector<char> row(row_bytes), tail(header_bytes);
       for (char& c : row) c = char(random());
       for (char& c : tail) c = char(random());
       constexpr int kPlaces = 5;
-      const size_t pitch = (row_bytes + tail_bytes + 16 + 15) / 16 * 16;
+      const size_t pitch = (row_bytes + header_bytes + 16 + 15) / 16 * 16;
       std::vector<char> places(pitch * kPlaces + 64, char(0x77));
       char* const first = places.data() + 16 - reinterpret_cast<uintptr_t>(places.data()) % 16;
       const Set set{0x00010111u | 1u << 31};
       run_one(ranks, [&](typename TypeParam::Warp& w) {
         auto index =
             w.template per<int>(set, [&](Lane l) { return (Set{set.bits & ((uint32_t(1) << l.i) - 1)}).count(); });
-        w.scatter({row.data(), row_bytes, tail.data(), tail_bytes}, set, [&](Lane l) -> Destination {
+        w.scatter({row.data(), row_bytes, tail.data(), header_bytes}, set, [&](Lane l) -> Destination {
           char* const at = first + pitch * size_t(index[l]);
           return {at, index[l] == 3 ? nullptr : at + row_bytes, l.i % 2 == 0};
         });
@@ -37,10 +37,10 @@ TYPED_TEST(Rung03Moves, ScatterToManyPlaces) {
       for (int i = 0; i < kPlaces; ++i) {
         const char* const at = first + pitch * size_t(i);
         ASSERT_EQ(std::memcmp(at, row.data(), row_bytes), 0) << row_bytes << " " << i;
-        if (i != 3 && tail_bytes > 0) {
-          ASSERT_EQ(std::memcmp(at + row_bytes, tail.data(), tail_bytes), 0);
+        if (i != 3 && header_bytes > 0) {
+          ASSERT_EQ(std::memcmp(at + row_bytes, tail.data(), header_bytes), 0);
         }
-        for (size_t b = row_bytes + (i == 3 ? 0 : tail_bytes); b < pitch; ++b) ASSERT_EQ(at[b], char(0x77));
+        for (size_t b = row_bytes + (i == 3 ? 0 : header_bytes); b < pitch; ++b) ASSERT_EQ(at[b], char(0x77));
       }
     }
   }

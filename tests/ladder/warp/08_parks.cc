@@ -2,8 +2,8 @@
 // that long has missed a bell.
 #include <chrono>
 
-#include "model_ranks.h"
 #include "base/situations.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {

@@ -2,8 +2,8 @@
 #include <cstring>
 #include <deque>
 
-#include "model_ranks.h"
 #include "base/situations.h"
+#include "model_ranks.h"
 
 namespace transload::ladder {
 namespace {

@@ -2,9 +2,9 @@
 #pragma once
 #include <deque>
 
+#include "ranks.h"
 #include "sim/model/model_memory.h"
 #include "sim/model/seeded.h"
-#include "ranks.h"
 
 namespace transload::ladder {
 
@@ -30,7 +30,7 @@ class ModelRanks final : private Wire, private Watcher {
     manners_.land = 8 + draw.below(200);
     flights_.reset({this, this, &now_, manners_, false}, draw.fork(1));
     for (int rank = 0; rank < count; ++rank) {
-      ModelMemory::Seat seat{};
+      ModelMemory::AgentRank seat{};
       seat.rank = seat.process = uint32_t(rank);
       seat.ranks = uint32_t(count);
       seat.mapped.assign(size_t(count), nullptr);

@@ -9,7 +9,7 @@ namespace transload::test {
 
 class GroupCaller final : public Caller {
  public:
-  GroupCaller(Group& group, Side& side) : group_(group), side_(side) {}
+  GroupCaller(Group& group, TensorHome& side) : group_(group), side_(side) {}
   uint32_t rank() const override { return group_.rank(); }
   DispatchOutputs dispatch(const DispatchInputs& given) override;
   CombineOutputs combine(const CombineInputs& given) override;
@@ -21,7 +21,7 @@ class GroupCaller final : public Caller {
   Tensor in_room(const Tensor& host) const;
 
   Group& group_;
-  Side& side_;
+  TensorHome& side_;
   // Of the latest room: where the program writes, and where the group reads.
   char* room_here_ = nullptr;
   char* room_there_ = nullptr;

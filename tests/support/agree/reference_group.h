@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "sim/world/caller.h"
 #include "sim/scenario/scenario.h"
+#include "sim/world/caller.h"
 
 namespace transload::test {
 

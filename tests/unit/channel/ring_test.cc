@@ -51,7 +51,7 @@ class Boards {
     b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
     up_[r].resize(b.up.bytes / 8);
     net_[r].resize(b.net.bytes / 8);
-    const size_t most = size_t(kChannels) * (b.map.peers * kDispatchLanes + b.map.nodes + b.map.sources());
+    const size_t most = size_t(kChannels) * (b.map.peers * kDispatchStreams + b.map.nodes + b.map.sources());
     kept[r].sent.resize(most), kept[r].taken.resize(most), kept[r].drained.resize(most);
     kept[r].positions = {kept[r].sent.data(), kept[r].taken.data(), kept[r].drained.data()};
   }
@@ -89,10 +89,10 @@ TEST(PeerLink, BothEndsMeanTheSamePlaces) {
   for (uint32_t channel = 0; channel < kChannels; ++channel)
     for (uint32_t from = 0; from < 3; ++from)
       for (uint32_t to = 0; to < 3; ++to)
-        for (uint32_t lane : {kLaneSender, kLaneForwarder}) {
+        for (uint32_t lane : {kFromSender, kFromForwarder}) {
           PeerLink out = all.peers(from), in = all.peers(to);
           out.channel = in.channel = channel;
-          const uint32_t m = to * kDispatchLanes + lane, far = from * kDispatchLanes + lane;
+          const uint32_t m = to * kDispatchStreams + lane, far = from * kDispatchStreams + lane;
           const PeerLink::Far there = out.far_end(m), here = in.far_end(far);
           ASSERT_EQ(out.whom(m), to);
           ASSERT_EQ(out.far(m), far);
@@ -143,7 +143,7 @@ TEST(Outbox, AsksForTheCreditOfTheSlotBefore) {
   Boards all({2}, 3, true);
   PlainWarp warp;
   Outbox<W, PeerLink> out(*warp, all.peers(0));
-  const int m = int(1 * kDispatchLanes + kLaneSender);
+  const int m = int(1 * kDispatchStreams + kFromSender);
   out.begin(*warp, 1, Members::only(m));
   for (Word sent = 0; sent < 10; ++sent) {
     const Need need = out.credit_need(m);
@@ -204,7 +204,7 @@ TEST(Rings, PositionsOutliveCalls) {
     PlainWarp sender, taker;
     Outbox<W, PeerLink> out(*sender, all.peers(0));
     Inbox<W, PeerLink> in(*taker, all.peers(1));
-    const int to = int(1 * kDispatchLanes + kLaneForwarder), from = int(0 * kDispatchLanes + kLaneForwarder);
+    const int to = int(1 * kDispatchStreams + kFromForwarder), from = int(0 * kDispatchStreams + kFromForwarder);
     Word value = 0, expected = 0;
     for (int call = 0; call < 12; ++call) {
       out.begin(*sender, 2, Members::only(to));

@@ -13,8 +13,8 @@
 #include <cstring>
 #include <thread>
 
-#include "os/clock.h"
 #include "control/rendezvous.h"
+#include "os/clock.h"
 #include "tests/support/control_ranks.h"
 
 namespace transload {

@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "os/clock.h"
 #include "control/control.h"
 #include "control/rendezvous.h"
+#include "os/clock.h"
 
 namespace transload {
 namespace {

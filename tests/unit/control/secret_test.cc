@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
-#include "os/descriptor.h"
 #include "control/control.h"
 #include "control/rendezvous.h"
+#include "os/descriptor.h"
 
 namespace transload {
 namespace {

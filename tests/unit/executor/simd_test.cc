@@ -39,11 +39,11 @@ float plain_sum(const simd::SumJob& job, size_t i) {
   } else if (job.bias[0] != nullptr) {
     sum = value_at(job.bias[0], i, job.row_f32);
   }
-  for (int r = 0; r < job.before.count; ++r) sum = sum + value_at(job.before.at[r], i, job.part_f32);
+  for (int r = 0; r < job.before.count; ++r) sum = sum + value_at(job.before.at[r], i, job.partial_f32);
   float here = 0.0f;
   for (int r = 0; r < job.here.count; ++r) here = here + value_at(job.here.at[r], i, job.row_f32);
   if (job.here.count > 0) sum = sum + here;
-  for (int r = 0; r < job.after.count; ++r) sum = sum + value_at(job.after.at[r], i, job.part_f32);
+  for (int r = 0; r < job.after.count; ++r) sum = sum + value_at(job.after.at[r], i, job.partial_f32);
   return sum;
 }
 
@@ -77,7 +77,7 @@ class Random {
 
 struct Case {
   size_t elements, shift;  // shift: elements by which every row is off a line
-  bool row_f32, part_f32, out_f32, streamed;
+  bool row_f32, partial_f32, out_f32, streamed;
   int before, here, after, biases;
 };
 
@@ -103,8 +103,8 @@ class SumTest : public ::testing::Test {
   }
 
   void check(const simd::Kernels& target, const Case& c) {
-    const auto before = make_rows(c.before, c.part_f32, c), here = make_rows(c.here, c.row_f32, c);
-    const auto after = make_rows(c.after, c.part_f32, c), bias = make_rows(c.biases, c.row_f32, c);
+    const auto before = make_rows(c.before, c.partial_f32, c), here = make_rows(c.here, c.row_f32, c);
+    const auto after = make_rows(c.after, c.partial_f32, c), bias = make_rows(c.biases, c.row_f32, c);
     const size_t width = c.out_f32 ? 4 : 2;
     std::vector<char> room(c.elements * width + 512, char(0xA5));
     char* const into = room.data() + 64 - reinterpret_cast<uintptr_t>(room.data()) % 64 + c.shift * width;
@@ -115,7 +115,7 @@ class SumTest : public ::testing::Test {
                      {after.data(), c.after},
                      {c.biases > 0 ? bias[0] : nullptr, c.biases > 1 ? bias[1] : nullptr},
                      c.row_f32,
-                     c.part_f32,
+                     c.partial_f32,
                      c.out_f32,
                      c.streamed};
     target.sum_rows(job);
@@ -145,7 +145,7 @@ TEST_F(SumTest, AgreesWithThePlainLoopForAnyShape) {
       c.elements = turn % 3 == 0 ? 8 * (1 + random_.below(300)) : 1 + random_.below(400);
       c.shift = random_.below(3) == 0 ? 8 * random_.below(8) : (random_.below(2) != 0 ? random_.below(32) : 0);
       c.row_f32 = random_.below(3) == 0;
-      c.part_f32 = random_.below(2) == 0;
+      c.partial_f32 = random_.below(2) == 0;
       c.out_f32 = random_.below(3) == 0;
       c.streamed = random_.below(2) == 0;
       c.before = int(random_.below(4));

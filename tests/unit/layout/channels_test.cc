@@ -39,8 +39,8 @@ TEST(Cut, HoldsFor64BitCounts) {
   }
 }
 
-// Parts follow each other, none is empty or longer than a few tokens, and the last ones are of one: two for each warp,
-// if there are so many tokens.
+// TokenPieces follow each other, none is empty or longer than a few tokens, and the last ones are of one: two for each
+// warp, if there are so many tokens.
 TEST(Shares, OfWarpsCoverAllTokensOnce) {
   for (uint64_t tokens = 0; tokens < 300; ++tokens)
     for (uint32_t warps : {0u, 1u, 2u, 7u, 64u, 200u}) {
@@ -50,13 +50,13 @@ TEST(Shares, OfWarpsCoverAllTokensOnce) {
         ASSERT_EQ(shares.begin(part), next);
         next = shares.end(part);
         const uint64_t size = next - shares.begin(part);
-        ASSERT_TRUE(size == 1 || size == Shares::kTokensOfPart) << size;
+        ASSERT_TRUE(size == 1 || size == Shares::kTokensOfShare) << size;
         ASSERT_TRUE(size == 1 || in_a_row == 0) << "a long part behind a short one";
         in_a_row = size == 1 ? in_a_row + 1 : 0;
       }
       ASSERT_EQ(next, tokens);
       ASSERT_GE(in_a_row, std::min<uint64_t>(tokens, 2 * warps)) << tokens << " tokens, " << warps << " warps";
-      ASSERT_LT(in_a_row, 2 * uint64_t(warps) + Shares::kTokensOfPart);
+      ASSERT_LT(in_a_row, 2 * uint64_t(warps) + Shares::kTokensOfShare);
     }
 }
 

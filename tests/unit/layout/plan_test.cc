@@ -49,21 +49,21 @@ struct Layouts {
     }
     for (uint32_t r = 0; r < ranks; ++r) {
       const auto& routes = problem.routes[r];
-      tails.emplace_back(size_t(routes.tokens) * shape(c).tail_bytes() + 16);
+      headers.emplace_back(size_t(routes.tokens) * shape(c).header_bytes() + 16);
       const Routing routing{routes.ids.data(), nullptr, routes.weights.data(), uint64_t(routes.tokens), c.top_k};
-      out.push_back(lay_out({routing, table.seen_by(r), placement.view(), shape(c), c.channels, tails[r].data()}));
+      out.push_back(lay_out({routing, table.seen_by(r), placement.view(), shape(c), c.channels, headers[r].data()}));
     }
   }
   static TokenShape shape(const Case& c) { return {64, kScales, c.top_k, true}; }
   const Header* header(const Case& c, uint32_t rank, int64_t token) const {
-    return reinterpret_cast<const Header*>(tails[rank].data() + size_t(token) * shape(c).tail_bytes());
+    return reinterpret_cast<const Header*>(headers[rank].data() + size_t(token) * shape(c).header_bytes());
   }
 
   RankTable table;
   uint32_t ranks;
   PlacementTable placement;
   reference::Problem problem;
-  std::vector<std::vector<char>> tails;
+  std::vector<std::vector<char>> headers;
   std::vector<LayoutOutputs> out;
 };
 
@@ -223,30 +223,30 @@ TEST_P(Plan, NodeCountsAreTheRailsPart) {
 }
 
 // One rank of a 2 + 2 world with four experts, one on each rank.
-LayoutOutputs lay_out_ids(const std::vector<int64_t>& ids, uint32_t top_k, bool wide, std::vector<char>& tails) {
+LayoutOutputs lay_out_ids(const std::vector<int64_t>& ids, uint32_t top_k, bool wide, std::vector<char>& headers) {
   static const RankTable table({2, 2});
   static const PlacementTable placement(4, 4, {});
   const TokenShape shape{16, 0, top_k, true};
   const std::vector<int32_t> narrow(ids.begin(), ids.end());
   const std::vector<float> weights(ids.size(), 1.0f);
-  tails.assign(ids.size() / top_k * shape.tail_bytes(), 0);
+  headers.assign(ids.size() / top_k * shape.header_bytes(), 0);
   const Routing routing{wide ? nullptr : narrow.data(), wide ? ids.data() : nullptr, weights.data(), ids.size() / top_k,
                         top_k};
-  return lay_out({routing, table.seen_by(1), placement.view(), shape, 3, tails.data()});
+  return lay_out({routing, table.seen_by(1), placement.view(), shape, 3, headers.data()});
 }
 
 TEST(LayOut, BadIdsCountAsNoChoiceAndTheFirstIsTold) {
-  std::vector<char> tails;
+  std::vector<char> headers;
   for (bool wide : {false, true}) {
-    const LayoutOutputs bad = lay_out_ids({0, 1, 2, 4, -2, 3, 0, -1}, 2, wide, tails);
+    const LayoutOutputs bad = lay_out_ids({0, 1, 2, 4, -2, 3, 0, -1}, 2, wide, headers);
     EXPECT_TRUE(bad.bad.found);
     EXPECT_EQ(bad.bad.token, 1u);
     EXPECT_EQ(bad.bad.slot, 1u);
     EXPECT_EQ(bad.bad.value, 4);
-    const LayoutOutputs below = lay_out_ids({0, 1, 2, -2, 4, 3, 0, -1}, 2, wide, tails);
+    const LayoutOutputs below = lay_out_ids({0, 1, 2, -2, 4, 3, 0, -1}, 2, wide, headers);
     EXPECT_TRUE(below.bad.found);
     EXPECT_EQ(below.bad.value, -2);
-    const LayoutOutputs good = lay_out_ids({0, 1, 2, -1, -1, 3, 0, -1}, 2, wide, tails);
+    const LayoutOutputs good = lay_out_ids({0, 1, 2, -1, -1, 3, 0, -1}, 2, wide, headers);
     EXPECT_FALSE(good.bad.found);
     EXPECT_EQ(bad.counts.to_rank, good.counts.to_rank);
     EXPECT_EQ(bad.counts.to_node, good.counts.to_node);
@@ -257,8 +257,8 @@ TEST(LayOut, BadIdsCountAsNoChoiceAndTheFirstIsTold) {
 }
 
 TEST(LayOut, AWideIdIsNotCutToItsLowHalf) {
-  std::vector<char> tails;
-  const LayoutOutputs out = lay_out_ids({(int64_t(1) << 32) + 2, 1}, 2, true, tails);
+  std::vector<char> headers;
+  const LayoutOutputs out = lay_out_ids({(int64_t(1) << 32) + 2, 1}, 2, true, headers);
   EXPECT_TRUE(out.bad.found);
   EXPECT_EQ(out.bad.value, (int64_t(1) << 32) + 2);
   EXPECT_EQ(out.counts.to_rank, (std::vector<uint32_t>{0, 1, 0, 0}));
@@ -266,8 +266,8 @@ TEST(LayOut, AWideIdIsNotCutToItsLowHalf) {
 
 // A token that chooses the same expert twice goes there once, and is counted twice at the expert.
 TEST(LayOut, DuplicatesTravelOnce) {
-  std::vector<char> tails;
-  const LayoutOutputs out = lay_out_ids({2, 2, 3, 1}, 4, false, tails);
+  std::vector<char> headers;
+  const LayoutOutputs out = lay_out_ids({2, 2, 3, 1}, 4, false, headers);
   EXPECT_EQ(out.counts.to_rank, (std::vector<uint32_t>{0, 1, 1, 1}));
   EXPECT_EQ(out.counts.to_node, (std::vector<uint32_t>{0, 1}));
   EXPECT_EQ(out.counts.by_expert, (std::vector<uint32_t>{0, 1, 2, 1}));
@@ -277,8 +277,8 @@ TEST(LayOut, DuplicatesTravelOnce) {
 }
 
 TEST(LayOut, NoTokens) {
-  std::vector<char> tails;
-  const LayoutOutputs out = lay_out_ids({}, 2, false, tails);
+  std::vector<char> headers;
+  const LayoutOutputs out = lay_out_ids({}, 2, false, headers);
   EXPECT_TRUE(out.routes.empty());
   EXPECT_EQ(out.counts.to_rank, (std::vector<uint32_t>(4, 0)));
 }

@@ -42,7 +42,7 @@ void expect_apart(std::vector<Place> all, uint64_t bytes) {
 
 void add_peer_rings(std::vector<Place>& all, const std::string& name, const PeerRings& r, const Geometry& g,
                     uint64_t stride) {
-  const uint32_t members = g.peers * r.lanes;
+  const uint32_t members = g.peers * r.streams;
   add_cells(all, name + ".tail", r.tail, {kWordBytes, g.channels, members});
   add_cells(all, name + ".credit", r.credit, {kWordBytes, g.channels, members});
   add_cells(all, name + ".slots", r.slots, {stride, g.channels, members, g.slots});
@@ -90,8 +90,8 @@ TEST(ScaleUpRegion, BlocksAreApart) {
     add_cells(all, "counts_word", r.counts_word, {kWordBytes, g.peers});
     add_cells(all, "counts", r.counts, {g.counts_bytes(), 2, g.ranks});
     add_cells(all, "done_word", r.done_word, {kWordBytes, g.peers});
-    ASSERT_EQ(r.dispatch.lanes, 2u);
-    ASSERT_EQ(r.combine.lanes, g.sources());
+    ASSERT_EQ(r.dispatch.streams, 2u);
+    ASSERT_EQ(r.combine.streams, g.sources());
     add_peer_rings(all, "dispatch", r.dispatch, g, g.token_stride());
     add_peer_rings(all, "combine", r.combine, g, g.sum_stride());
     ASSERT_NO_FATAL_FAILURE(expect_apart(all, r.bytes));

@@ -15,15 +15,15 @@ TEST(TokenShape, PartsAreMultiplesOfTheUnit) {
         for (bool listed : {false, true}) {
           const TokenShape shape{row, scales, top_k, listed};
           ASSERT_EQ(shape.scale_room() % kTokenUnit, 0u);
-          ASSERT_EQ(shape.tail_at() % kTokenUnit, 0u);
-          ASSERT_EQ(shape.tail_bytes() % kTokenUnit, 0u);
+          ASSERT_EQ(shape.header_offset() % kTokenUnit, 0u);
+          ASSERT_EQ(shape.header_bytes() % kTokenUnit, 0u);
           ASSERT_EQ(shape.bytes() % kTokenUnit, 0u);
           ASSERT_EQ(shape.scale_bytes(), scales * 4u);
           ASSERT_GE(shape.scale_room(), scales * 4u);
           ASSERT_LT(shape.scale_room(), scales * 4u + kTokenUnit);
-          ASSERT_EQ(shape.tail_bytes(), 16u + (listed ? 16u * top_k : 0u));
-          ASSERT_EQ(shape.tail_at(), row + shape.scale_room());
-          ASSERT_EQ(shape.bytes(), row + shape.scale_room() + shape.tail_bytes());
+          ASSERT_EQ(shape.header_bytes(), 16u + (listed ? 16u * top_k : 0u));
+          ASSERT_EQ(shape.header_offset(), row + shape.scale_room());
+          ASSERT_EQ(shape.bytes(), row + shape.scale_room() + shape.header_bytes());
         }
 }
 

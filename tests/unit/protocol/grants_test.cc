@@ -42,7 +42,7 @@ class GrantsOfPeers : public ::testing::Test {
     auto* const there = reinterpret_cast<Grant*>(peers_[0] + board_.up.grant.at(card.epoch % 2, peer));
     there->epoch = card.epoch;
     there->card = card.digest();
-    there->direct = 1;
+    there->reachable = 1;
     there->rows = 256;
     there->rows_max = 10;
     there->row_base()[0] = 4 + peer;
@@ -60,7 +60,7 @@ TEST_F(GrantsOfPeers, OfTheSameCallAreTaken) {
   for (uint32_t peer : {0u, 1u}) grant(peer, call_.card);
   const Grants<WarpOver<NotedMemory>::Warp> grants(*warp_, call_);
   EXPECT_FALSE(warp_.memory.waited_for);
-  EXPECT_TRUE(grants.all_direct());
+  EXPECT_TRUE(grants.all_reachable());
   EXPECT_EQ(grants.rows(1), peers_[1] + 256);
   EXPECT_EQ(grants.row(1, 0, 3), 8u);
   EXPECT_TRUE(grants.keeps(1, 9));

@@ -30,14 +30,14 @@ struct OneRank {
   }
   // A slot of the ring with the header of a token.
   const char* slot(const Header& header, const std::vector<HeaderEntry>& entries) {
-    bytes.assign(trip.shape.tail_at() / 8 + (sizeof header + entries.size() * sizeof(HeaderEntry)) / 8, 0);
-    char* const at = reinterpret_cast<char*>(bytes.data()) + trip.shape.tail_at();
+    bytes.assign(trip.shape.header_offset() / 8 + (sizeof header + entries.size() * sizeof(HeaderEntry)) / 8, 0);
+    char* const at = reinterpret_cast<char*>(bytes.data()) + trip.shape.header_offset();
     std::memcpy(at, &header, sizeof header);
     if (!entries.empty()) std::memcpy(at + sizeof header, entries.data(), entries.size() * sizeof(HeaderEntry));
     return reinterpret_cast<const char*>(bytes.data());
   }
   uint64_t row(const Header& header, const std::vector<HeaderEntry>& entries) {
-    return final_row(*warp, trip, header_at(slot(header, entries) + trip.shape.tail_at()));
+    return final_row(*warp, trip, header_at(slot(header, entries) + trip.shape.header_offset()));
   }
 
   WarpOver<BrokenMemory> warp;

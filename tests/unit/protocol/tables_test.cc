@@ -19,7 +19,7 @@ struct FailedMemory : PlainMemory {
   bool failed(int) const { return true; }
 };
 using FailedWarp = WarpOver<FailedMemory>;
-using Core = GroupCore<FailedWarp::Warp>;
+using Core = HostCalls<FailedWarp::Warp>;
 
 struct NoCrew final : Crew<FailedWarp::Warp> {
   bool run(const std::vector<Task>&) override { return true; }
@@ -46,7 +46,7 @@ GroupOptions options_of(const std::vector<uint32_t>& node_sizes, uint32_t rank) 
 struct Seat {
   Seat(const std::vector<uint32_t>& node_sizes, uint32_t rank) : core(options_of(node_sizes, rank), crew) {
     memory.resize(core.network_bytes() + core.scale_up_bytes() + 4096 + 128);
-    Place place;
+    Mappings place;
     place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
     place.scale_up.assign(core.map.peers, {place.network + core.network_bytes(), core.scale_up_bytes() + 4096});
     place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), 4096, nullptr);
@@ -58,7 +58,7 @@ struct Seat {
     call.card.channels = 2;
     call.card.operation = Operation::kDispatch;
     call.arrivals = &arrivals;
-    call.tickets = tickets;
+    call.claims = claims;
     call.arrivals_expected = 1;
   }
   DispatchTrip dispatch() {
@@ -82,7 +82,7 @@ struct Seat {
   std::vector<char> memory;
   std::vector<uint64_t> row_base = std::vector<uint64_t>(core.map.ranks + 1);
   Call call{};
-  Word arrivals = 0, tickets[8] = {};
+  Word arrivals = 0, claims[8] = {};
 };
 
 uint64_t taken(const std::function<void(FailedWarp::Warp&)>& role) {

@@ -6,16 +6,16 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/type_names.h"
+#include "control/fault.h"
 #include "runtime/call/combine_call.h"
 #include "runtime/call/dispatch_call.h"
-#include "control/fault.h"
-#include "base/type_names.h"
 #include "support/plain_memory.h"
 
 namespace transload::test {
 namespace {
 
-using PlainCore = GroupCore<PlainWarp::Warp>;
+using PlainCore = HostCalls<PlainWarp::Warp>;
 
 // Runs nothing: says how a run is to end.
 struct IdleCrew final : Crew<PlainWarp::Warp> {
@@ -55,7 +55,7 @@ struct Cores {
 const std::vector<std::vector<uint32_t>> kTopologies = {{1}, {4}, {2, 2}, {3, 5}, {5, 2, 1}, {1, 1, 1}};
 
 // Contract 7.8.
-TEST(GroupCore, BothEndsOfARailAgree) {
+TEST(HostCalls, BothEndsOfARailAgree) {
   for (const auto& sizes : kTopologies) {
     const Cores cores(sizes);
     for (const auto& core : cores.all) {
@@ -72,7 +72,7 @@ TEST(GroupCore, BothEndsOfARailAgree) {
   }
 }
 
-TEST(GroupCore, NeighboursAreMutual) {
+TEST(HostCalls, NeighboursAreMutual) {
   for (const auto& sizes : kTopologies) {
     const Cores cores(sizes);
     for (bool mapped : {false, true}) {
@@ -90,12 +90,12 @@ TEST(GroupCore, NeighboursAreMutual) {
 }
 
 // Contract 8.9.
-TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
+TEST(HostCalls, EveryCallAfterAFaultThrowsIt) {
   IdleCrew crew;
   PlainCore core(options_of({1}, 0), crew);
   crew.core = &core;
   std::vector<char> memory(core.network_bytes() + core.scale_up_bytes() + 4096 + 128);
-  Place place;
+  Mappings place;
   place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
   place.scale_up = {{place.network + core.network_bytes(), core.scale_up_bytes() + 4096}};
   place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), 4096, nullptr);
@@ -127,7 +127,7 @@ TEST(GroupCore, EveryCallAfterAFaultThrowsIt) {
 }
 
 // Nothing that wraps comes of it.
-TEST(GroupCore, RingsThatNoMachineHasRoomForAreRefused) {
+TEST(HostCalls, RingsThatNoMachineHasRoomForAreRefused) {
   IdleCrew crew;
   GroupOptions options = options_of({1024}, 0);
   options.channels = 1024;
@@ -136,7 +136,7 @@ TEST(GroupCore, RingsThatNoMachineHasRoomForAreRefused) {
   EXPECT_THROW(PlainCore(options, crew), Error);
 }
 
-TEST(GroupCore, NoTwoHaveTheSameId) {
+TEST(HostCalls, NoTwoHaveTheSameId) {
   IdleCrew crew;
   std::vector<uint64_t> ids;
   for (int i = 0; i < 100; ++i) ids.push_back(PlainCore(options_of({1}, 0), crew).id);
@@ -151,7 +151,7 @@ std::vector<BrokenRecord> broken_by(Operation operation, uint64_t offset, Word r
   const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + 4096;
   std::vector<char> memory(2 * bytes + 128);
   char* const mine = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
-  Place place;
+  Mappings place;
   place.network = mine;
   for (uint32_t p = 0; p < 2; ++p)
     place.scale_up.push_back({mine + p * bytes + core.network_bytes(), bytes - core.network_bytes()});
@@ -175,7 +175,7 @@ std::vector<BrokenRecord> broken_by(Operation operation, uint64_t offset, Word r
   return over.memory.broken_promises;
 }
 
-TEST(GroupCore, AGrantEndsWithThePeersMemory) {
+TEST(HostCalls, AGrantEndsWithThePeersMemory) {
   IdleCrew crew;
   const PlainCore core(options_of({2}, 0), crew);
   const uint64_t end = core.scale_up_bytes() + 4096;
@@ -191,7 +191,7 @@ TEST(GroupCore, AGrantEndsWithThePeersMemory) {
     EXPECT_EQ(broken_by(operation, ~uint64_t(0) - 63, 1).size(), 1u);    // before its region
     EXPECT_EQ(broken_by(operation, end - 3 * 64, ~Word(0)).size(), 1u);  // rows without end
   }
-  // The tails of a first dispatch are long: they end first.
+  // The headers of a first dispatch are long: they end first.
   EXPECT_TRUE(broken_by(Operation::kDispatch, end - 3 * 64, 3).empty());
   EXPECT_EQ(broken_by(Operation::kDispatch, core.board.up.bytes, 63).size(), 0u);
 }

@@ -20,13 +20,13 @@ class Slab {
   explicit Slab(DLDeviceType type) : plan(options_on(type)), bytes_(new char[kSlabBytes]) {
     plan.arena = std::make_shared<Arena>(bytes_.get(), kSlabBytes, nullptr);
   }
-  GroupPlan plan;
+  RankState plan;
 
  private:
   std::unique_ptr<char[]> bytes_;
 };
 
-TEST(GroupPlan, LendsTheHeapOnTheHost) {
+TEST(RankState, LendsTheHeapOnTheHost) {
   Slab slab(kDLCPU);
   const Lease most = slab.plan.lease(3072);
   EXPECT_TRUE(most.registered());
@@ -35,7 +35,7 @@ TEST(GroupPlan, LendsTheHeapOnTheHost) {
   EXPECT_NE(more.data(), nullptr);
 }
 
-TEST(GroupPlan, LendsNoHeapOnADevice) {
+TEST(RankState, LendsNoHeapOnADevice) {
   Slab slab(kDLCUDA);
   Lease most = slab.plan.lease(3072);
   EXPECT_TRUE(most.registered());
@@ -50,7 +50,7 @@ TEST(GroupPlan, LendsNoHeapOnADevice) {
   EXPECT_TRUE(slab.plan.lease(2048).registered());
 }
 
-TEST(GroupPlan, ThrowsTheFaultOnADevice) {
+TEST(RankState, ThrowsTheFaultOnADevice) {
   Slab slab(kDLCUDA);
   slab.plan.fault = Fault{};
   slab.plan.arena->close();

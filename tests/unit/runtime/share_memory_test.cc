@@ -6,8 +6,8 @@
 #include <optional>
 #include <thread>
 
-#include "runtime/group_impl.h"
 #include "control/rendezvous.h"
+#include "runtime/group_impl.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 
@@ -32,7 +32,7 @@ GroupOptions options_of(uint32_t rank, uint16_t port) {
 // A group that ends where its ranks have each other's memory.
 struct Rank final : Group::Impl {
   explicit Rank(const GroupOptions& options) : plan_(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  GroupPlan& plan() override { return plan_; }
+  RankState& plan() override { return plan_; }
   DispatchOutputs dispatch(const DispatchInputs&) override { return {}; }
   CombineOutputs combine(const CombineInputs&) override { return {}; }
   void refuse_if_faulted() override {}
@@ -50,7 +50,7 @@ struct Rank final : Group::Impl {
     control->goodbye();
   }
 
-  GroupPlan plan_;
+  RankState plan_;
   Descriptor bell;
   std::shared_ptr<Region> region;
   std::unique_ptr<Neighbours> neighbours;

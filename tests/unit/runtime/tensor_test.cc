@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "base/math.h"
-#include "runtime/call/slab_cursor.h"
 #include "base/type_names.h"
+#include "runtime/call/slab_cursor.h"
 
 namespace transload {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <functional>
 
-#include "transload/status.h"
 #include "gpu/device_info.h"
+#include "transload/status.h"
 #ifdef TRANSLOAD_CUDA
 #include "gpu/cuda_error.h"
 #include "gpu/device_block.h"

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "transload/status.h"
 #include "os/free_memory.h"
+#include "transload/status.h"
 
 namespace transload {
 namespace {

@@ -14,9 +14,9 @@
 #include <mutex>
 #include <thread>
 
-#include "support/sides.h"
-#include "os/host.h"
 #include "os/free_memory.h"
+#include "os/host.h"
+#include "support/sides.h"
 
 namespace transload {
 namespace {

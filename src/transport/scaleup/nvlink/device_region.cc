@@ -1,8 +1,8 @@
 // See device_region.h.
 #include "transport/scaleup/nvlink/device_region.h"
 
-#include "transload/status.h"
 #include "gpu/backing.h"
+#include "transload/status.h"
 
 namespace transload {
 

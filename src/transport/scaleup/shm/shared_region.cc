@@ -9,9 +9,9 @@
 #include <cstring>
 #include <string>
 
-#include "transload/status.h"
-#include "os/host.h"
 #include "os/free_memory.h"
+#include "os/host.h"
+#include "transload/status.h"
 
 namespace transload {
 

@@ -47,7 +47,7 @@ struct Right {
   }
   // What the check says of them: the output that is wrong, or nothing.
   std::string verdict() const {
-    const auto page = std::make_unique<Page>();
+    const auto page = std::make_unique<StatusPage>();
     Checker checker(options, workload, 1, *page);
     checker.dispatch(out);
     return checker.mismatch() ? checker.mismatch()->output : "";
@@ -94,7 +94,7 @@ TEST(Checker, TheFirstWrongValueIsTold) {
   Right right(false);
   right.rows[2 * 512 + 101] ^= 0x10;
   right.source[8] ^= 1;
-  const auto page = std::make_unique<Page>();
+  const auto page = std::make_unique<StatusPage>();
   Checker checker(right.options, right.workload, 1, *page);
   checker.at(3, Call{});
   checker.dispatch(right.out);

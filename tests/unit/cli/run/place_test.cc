@@ -63,7 +63,7 @@ TEST(HostPlace, CallsAreNotCaptured) {
 }
 
 // Memory that the host must not read where it is: every byte is stored as its complement.
-class Elsewhere final : public Place {
+class Elsewhere final : public TensorHome {
  public:
   DLDevice device() const override { return {kDLCUDA, 3}; }
   Stream stream() const override { return {}; }
@@ -100,7 +100,7 @@ struct Came {
   std::vector<int32_t> ids = {0, 2, -1, 0, 2, 2, 1, 1}, source = {0, 0, 0, 1, 1, 0, 1, 1};
   std::vector<float> weights = std::vector<float>(8, 0.5f), scales = {1, 2, 4, 8};
 
-  DispatchOutputs in(Place& place) {
+  DispatchOutputs in(TensorHome& place) {
     DispatchOutputs out;
     out.rows = out.rows_needed = 4;
     out.x = place.put(matrix(x.data(), 4, 2, kBf16));

@@ -1,9 +1,9 @@
-// Scales and tails, written side by side for tokens that are about to be sent.
+// Scales and headers, written side by side for tokens that are about to be sent.
 #pragma once
 #include <cstdint>
 
-#include "kernels/tables/table_kernels.h"
 #include "kernels/cta_wait.cuh"
+#include "kernels/tables/table_kernels.h"
 
 namespace transload {
 
@@ -13,8 +13,8 @@ struct TokenRange {
   uint32_t count;
 };
 
-__device__ inline Header* header_of(char* tails, const TokenShape& shape, uint64_t token) {
-  return reinterpret_cast<Header*>(tails + token * shape.tail_bytes());
+__device__ inline Header* header_of(char* headers, const TokenShape& shape, uint64_t token) {
+  return reinterpret_cast<Header*>(headers + token * shape.header_bytes());
 }
 
 // A unit of a token in one store.
@@ -36,15 +36,15 @@ __device__ inline void stage_scales(const ScaleSource& from, const TokenShape& s
 }
 
 // By all CTAs of a kernel.
-__device__ inline void write_tails(const TailArgs& a) {
+__device__ inline void write_headers(const HeaderArgs& a) {
   constexpr uint32_t kTokens = 64;  // at a time
   if (given_up(a.call)) return;
   for (uint64_t first = uint64_t(blockIdx.x) * kTokens; first < a.tokens; first += uint64_t(gridDim.x) * kTokens) {
     const TokenRange range{first, uint32_t(a.tokens - first < kTokens ? a.tokens - first : kTokens)};
     stage_scales(a.scales, a.shape, a.staged_scales, range);
-    if (a.tails == nullptr) continue;
+    if (a.headers == nullptr) continue;
     for (uint32_t i = threadIdx.x; i < range.count; i += blockDim.x)
-      store(header_of(a.tails, a.shape, first + i), {a.me, uint32_t(first + i), 0, a.shape.top_k});
+      store(header_of(a.headers, a.shape, first + i), {a.me, uint32_t(first + i), 0, a.shape.top_k});
   }
 }
 
