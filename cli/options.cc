@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "cli/number.h"
+#include "runtime/choices.h"
+#include "runtime/group_options.h"
 
 namespace transload::cli {
 namespace {
@@ -36,17 +38,20 @@ Value choice(const char* name, const std::string& text, const Choice<Value> (&ch
   refuse("{}: '{}': must be one of {}", name, text, all);
 }
 
-constexpr Choice<Landing> kLandings[] = {
-    {"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}};
-constexpr Choice<CombineSource> kSources[] = {
-    {"auto", CombineSource::kAuto}, {"pull", CombineSource::kPull}, {"push", CombineSource::kPush}};
+// What a group's options and calls choose from.
+template <class Enum>
+Enum choice(const char* name, const std::string& text) {
+  if (const std::optional<Enum> value = choice_of<Enum>(text)) return *value;
+  refuse("{}: '{}': must be {}", name, text, all_choices<Enum>());
+}
+
+Bounds bounds_of(const char* option) {
+  const OptionFacts facts = option_facts(option);
+  return {facts.least, facts.most};
+}
+
 constexpr Choice<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
 constexpr Choice<ScaleType> kScales[] = {{"fp32", ScaleType::kF32}, {"ue8m0", ScaleType::kUe8m0}};
-constexpr Choice<Overflow> kOverflows[] = {{"fail", Overflow::kFail}, {"drop", Overflow::kDrop}};
-constexpr Choice<CombineWire> kWires[] = {{"bf16", CombineWire::kBf16}, {"fp32", CombineWire::kF32}};
-constexpr Choice<ScaleOutChoice> kScaleOuts[] = {{"auto", ScaleOutChoice::kAuto},
-                                                 {"libfabric", ScaleOutChoice::kLibfabric},
-                                                 {"loopback", ScaleOutChoice::kLoopback}};
 constexpr Choice<const char*> kLaunchers[] = {
     {"auto", ""},   {"none", "none"}, {"env", "env"},    {"torchrun", "torchrun"},
     {"mpi", "mpi"}, {"pmi", "pmi"},   {"slurm", "slurm"}};
@@ -75,11 +80,11 @@ void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
   for (uint64_t r = 0; r < ranks; ++r) out.tokens.push_back(int64_t(tokens[tokens.size() == 1 ? 0 : r]));
 }
 
-void check_routing(const RunArguments& a, const Limits& limits, Options& out) {
+void check_routing(const RunArguments& a, Options& out) {
   out.routing = a.routing;
   out.top_k_given = !a.top_k.empty();
-  out.top_k = out.top_k_given ? uint32_t(number("--top-k", a.top_k, {1, limits.top_k_max})) : 8;
-  out.experts = uint32_t(number("--experts", a.experts, {1, 1u << 20}));
+  out.top_k = out.top_k_given ? uint32_t(number("--top-k", a.top_k, bounds_of("top_k_max"))) : 8;
+  out.experts = uint32_t(number("--experts", a.experts, bounds_of("experts")));
   if (a.routing == "uniform")
     out.routing_kind = RoutingKind::kUniform;
   else if (a.routing == "one-rank")
@@ -119,7 +124,7 @@ void check_rows_max(const RunArguments& a, Options& out) {
   const uint64_t most = uint64_t(std::max<int64_t>(1, out.tokens_max())) * out.ranks();
   if (!a.rows_max.empty()) out.rows_max = int64_t(number("--rows-max", a.rows_max, {1, most}));
   if (a.overflow.empty()) return;
-  out.overflow = choice("--overflow", a.overflow, kOverflows);
+  out.overflow = choice<Overflow>("--overflow", a.overflow);
   if (out.rows_max == 0) refuse("--overflow: '{}': only with --rows-max", a.overflow);
 }
 
@@ -156,8 +161,8 @@ void check_device(const RunArguments& a, Options& out) {
     if (a.graph) refuse("--graph: only with --device cuda");
     return;
   }
-  constexpr uint64_t kSmsMost = 1024, kGpusMost = 1024;
-  out.sms = a.sms.empty() ? GroupOptions().sms : uint32_t(number("--sms", a.sms, {1, kSmsMost}));
+  constexpr uint64_t kGpusMost = 1024;
+  out.sms = a.sms.empty() ? GroupOptions().sms : uint32_t(number("--sms", a.sms, bounds_of("sms")));
   if (!a.gpus.empty()) out.gpus = uint32_t(number("--gpus", a.gpus, {1, kGpusMost}));
   if (!a.ranks_per_gpu.empty())
     out.ranks_per_gpu = uint32_t(number("--ranks-per-gpu", a.ranks_per_gpu, {1, out.ranks()}));
@@ -170,15 +175,13 @@ void check_device(const RunArguments& a, Options& out) {
 }
 
 // Many short channels keep the warps of a GPU busy; a CPU rank has one thread.
-void check_lanes(const RunArguments& a, const Limits& limits, Options& out) {
+void check_lanes(const RunArguments& a, Options& out) {
   const GroupOptions group;
-  out.channels = !a.channels.empty() ? uint32_t(number("--channels", a.channels, {1, limits.channels_max}))
-                 : out.cuda          ? std::min(16 * out.sms, limits.channels_max)
+  out.channels = !a.channels.empty() ? uint32_t(number("--channels", a.channels, bounds_of("channels")))
+                 : out.cuda          ? std::min(16 * out.sms, limits().channels_max)
                                      : group.channels;
-  out.slots = !a.slots.empty() ? uint32_t(number("--slots", a.slots, {1, limits.slots_max}))
-              : out.cuda       ? 4
-                               : group.slots;
-  out.peer_slots = !a.peer_slots.empty() ? uint32_t(number("--peer-slots", a.peer_slots, {1, limits.slots_max}))
+  out.slots = !a.slots.empty() ? uint32_t(number("--slots", a.slots, bounds_of("slots"))) : out.cuda ? 4 : group.slots;
+  out.peer_slots = !a.peer_slots.empty() ? uint32_t(number("--peer-slots", a.peer_slots, bounds_of("peer_slots")))
                    : out.cuda            ? 1
                                          : group.peer_slots;
 }
@@ -288,22 +291,23 @@ Options checked(const RunArguments& a) {
   check_topology(a, limits, out);
   check_payload(a, limits, out);
   check_rows_max(a, out);
-  check_routing(a, limits, out);
+  check_routing(a, out);
   out.seed = number("--seed", a.seed, {0, UINT64_MAX});
   out.iterations = number("--iterations", a.iterations, {1, 1000000});
   out.warmup = number("--warmup", a.warmup, {0, 1000000});
-  out.landing = choice("--landing", a.landing, kLandings);
-  out.source = choice("--combine-source", a.combine_source, kSources);
-  out.wire = choice("--combine-wire", a.combine_wire, kWires);
+  out.landing = choice<Landing>("--landing", a.landing);
+  out.source = choice<CombineSource>("--combine-source", a.combine_source);
+  out.wire = choice<CombineWire>("--combine-wire", a.combine_wire);
   out.biases = uint32_t(number("--biases", a.biases, {0, 2}));
-  out.scale_out = choice("--scale-out", a.scale_out, kScaleOuts);
+  out.scale_out = choice<ScaleOutChoice>("--scale-out", a.scale_out);
   out.provider = a.provider;
   if (!a.provider.empty() && out.scale_out == ScaleOutChoice::kLoopback)
     refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
-  out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, {1, 3600000}));
-  out.create_deadline_ms = a.create_deadline_ms.empty()
-                               ? out.deadline_ms
-                               : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, {1, 3600000}));
+  out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, bounds_of("deadline_ms")));
+  out.create_deadline_ms =
+      a.create_deadline_ms.empty()
+          ? out.deadline_ms
+          : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, bounds_of("create_deadline_ms")));
   out.launcher = choice("--launcher", a.launcher, kLaunchers);
   out.json = a.json;
   out.dump = a.dump;
@@ -315,7 +319,7 @@ Options checked(const RunArguments& a) {
     refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
   check_device(a, out);
-  check_lanes(a, limits, out);
+  check_lanes(a, out);
   return out;
 }
 

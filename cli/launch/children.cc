@@ -19,6 +19,7 @@
 
 #include "cli/number.h"
 #include "cli/show/usage.h"
+#include "os/clock.h"
 
 namespace transload::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/launch/page.h"
+#include "cli/run/status_page.h"
 
 namespace transload::cli {
 
@@ -19,7 +19,7 @@ struct Child {
   int status = 0;  // of waitpid
   bool killed_by_us = false;
   uint64_t activity = 0;  // as last seen, and when it changed
-  int64_t active_ns = 0;
+  uint64_t active_ns = 0;
 };
 
 // Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor

@@ -13,12 +13,14 @@
 #include <mutex>
 #include <thread>
 
+#include "base/time_units.h"
 #include "cli/launch/children.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/recovery.h"
 #include "cli/run/worker.h"
 #include "cli/show/usage.h"
 #include "control/secret.h"
+#include "os/clock.h"
 
 namespace transload::cli {
 namespace {
@@ -51,7 +53,7 @@ class ProgressLine {
     if (shown_) fmt::print(stderr, "\r\033[K");
   }
   void show(const StatusBoard& board) {
-    if (!shown_ || now_ns() - last_ns_ < 100000000) return;
+    if (!shown_ || now_ns() - last_ns_ < 100 * kMillisecondNs) return;
     last_ns_ = now_ns();
     uint64_t iteration = UINT64_MAX;
     for (uint32_t r = 0; r < board.count; ++r) iteration = std::min<uint64_t>(iteration, board.of(r).iteration);
@@ -66,7 +68,7 @@ class ProgressLine {
  private:
   const bool shown_;
   const uint64_t warmup_, iterations_;
-  int64_t last_ns_ = 0;
+  uint64_t last_ns_ = 0;
 };
 
 std::string ending_of(const Child& child) {
@@ -187,8 +189,8 @@ class Watch {
     if (stopped_here &&
         std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
       children_.signal(children_.all()[fault_->rank], SIGKILL);
-    const int64_t deadline_ns = int64_t(std::max(options_.deadline_ms, options_.create_deadline_ms)) * 1000000;
-    const int64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10000000000 : 4 * deadline_ns + 60000000000;
+    const uint64_t deadline_ns = std::max(options_.deadline_ms, options_.create_deadline_ms) * kMillisecondNs;
+    const uint64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10 * kSecondNs : 4 * deadline_ns + 60 * kSecondNs;
     for (Child& child : children_.all()) {
       const bool victim = stopped_here && &child == &children_.all()[fault_->rank];
       if (!victim && !child.ended && now_ns() - std::max(trouble_ns_, child.active_ns) > patience_ns)
@@ -199,7 +201,7 @@ class Watch {
   const Options& options_;
   Children& children_;
   const FaultSpec* fault_ = nullptr;  // that I do
-  int64_t trouble_ns_ = 0;
+  uint64_t trouble_ns_ = 0;
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 #pragma once
 #include <optional>
 
-#include "cli/launch/page.h"
 #include "cli/run/result.h"
+#include "cli/run/status_page.h"
 #include "cli/run/workload.h"
 #include "transload/group.h"
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <thread>
 
-#include "cli/launch/page.h"
 #include "cli/options.h"
+#include "cli/run/status_page.h"
 #include "cli/run/workload.h"
 
 namespace transload::cli {

@@ -7,8 +7,9 @@
 #include <memory>
 #include <thread>
 
-#include "cli/launch/page.h"
+#include "cli/run/status_page.h"
 #include "executor/simd/simd.h"
+#include "os/clock.h"
 
 namespace transload::cli {
 namespace {
@@ -31,7 +32,7 @@ double time_us(size_t jobs, const std::function<void(size_t)>& one) {
   const size_t threads = std::max(1u, std::thread::hardware_concurrency());
   std::atomic<size_t> next{0};
   std::vector<std::thread> running;
-  const int64_t begin_ns = now_ns();
+  const uint64_t begin_ns = now_ns();
   for (size_t n = 0; n < threads; ++n)
     running.emplace_back([&] {
       for (size_t i; (i = next.fetch_add(kClaim)) < jobs;)

@@ -4,18 +4,21 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/time_units.h"
+#include "os/clock.h"
+
 namespace transload::cli {
 
 bool Meeting::wait_for(uint32_t other, uint64_t arrivals, bool asleep) const {
   const StatusPage& page = board_.of(other);
   uint64_t steps = page.steps;
-  int64_t last_work_ns = now_ns();
+  uint64_t last_work_ns = now_ns();
   for (int round = 0; page.arrivals < arrivals; ++round) {
     if (page.gone != 0) return false;
     if (page.steps != steps) {
       steps = page.steps;
       last_work_ns = now_ns();
-    } else if (now_ns() - last_work_ns > int64_t(deadline_ms_) * 1000000) {
+    } else if (now_ns() - last_work_ns > deadline_ms_ * kMillisecondNs) {
       return false;
     }
     if (round < 64 || !asleep)

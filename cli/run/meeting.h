@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "cli/launch/page.h"
+#include "cli/run/status_page.h"
 
 namespace transload::cli {
 

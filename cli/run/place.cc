@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/launch/page.h"
+#include "cli/run/status_page.h"
+#include "os/clock.h"
 
 namespace transload::cli {
 namespace {
@@ -32,7 +33,7 @@ class HostPlace final : public TensorHome {
 
  private:
   std::list<std::vector<char>> rooms_;
-  int64_t begin_ns_ = 0, end_ns_ = 0;
+  uint64_t begin_ns_ = 0, end_ns_ = 0;
 };
 
 }  // namespace

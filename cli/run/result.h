@@ -50,8 +50,8 @@ struct WorkerResult {
   std::string dispatch_digest, combine_digest;  // of the last iteration
   std::optional<Mismatch> mismatch;
   std::optional<Fault> fault;
-  int64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
-  int64_t entry_ns = 0;
+  uint64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
+  uint64_t entry_ns = 0;
   std::string error;     // bad input or no room, found only here; "": none
   std::string recovery;  // kRecovered, or why not; "": not asked for, or not of this rank
 

@@ -10,6 +10,7 @@
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"
 #include "layout/token.h"
+#include "os/clock.h"
 
 namespace transload::cli {
 

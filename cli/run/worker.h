@@ -4,12 +4,12 @@
 #include <functional>
 #include <memory>
 
-#include "cli/launch/page.h"
 #include "cli/run/check.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/meeting.h"
 #include "cli/run/place.h"
 #include "cli/run/result.h"
+#include "cli/run/status_page.h"
 #include "cli/run/workload.h"
 
 namespace transload::cli {

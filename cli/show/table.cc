@@ -100,15 +100,13 @@ void print_choices(std::FILE* out, const Report& report) {
   fmt::print(out, "\n  digest of dispatch   {}\n  digest of combine    {}\n", s.dispatch_digest, s.combine_digest);
 }
 
-double ms(int64_t ns) { return double(ns) * 1e-6; }
-
 void print_report(std::FILE* out, const Report& report, const WorkerResult& result) {
   const Fault& f = *result.fault;
   fmt::print(out, "  rank {}: {}\n", f.rank, f.to_string());
-  const int64_t fault_ns = report.outcome.fault_ns;
+  const uint64_t fault_ns = report.outcome.fault_ns;
   if (fault_ns == 0) return;
   const bool later = result.entry_ns > fault_ns;
-  const double after = ms(result.fault_ns - std::max(fault_ns, result.entry_ns));
+  const double after = (double(result.fault_ns) - double(std::max(fault_ns, result.entry_ns))) * 1e-6;
   fmt::print(out, "          told {:.0f} ms after {}{}\n", after, later ? "it entered the call" : "the fault",
              after > report.options.deadline_ms + 1000.0
                  ? fmt::format(": LATE, the bound is {} ms", report.options.deadline_ms + 1000)

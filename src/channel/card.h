@@ -1,6 +1,8 @@
 // What a rank says at the start of a call: the card to peers, rails and sources; the grant to peers.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "base/macros.h"
 #include "base/mix.h"
@@ -8,7 +10,9 @@
 
 namespace transload {
 
-enum class Operation : uint32_t { kNone, kDispatch, kCachedDispatch, kCombine };
+enum class Operation : uint32_t { kNone, kDispatch, kCachedDispatch, kCombine, kCount };
+constexpr const char* kOperationNames[] = {"nothing", "a dispatch", "a cached dispatch", "a combine"};
+static_assert(std::size(kOperationNames) == size_t(Operation::kCount));
 
 // A handle by the group and the epoch in which it was born: alike on all ranks, and no other's. Ids of groups follow
 // each other, and no group makes so many calls that names of two meet.

@@ -1,8 +1,6 @@
 // See fault.h.
 #include "control/fault.h"
 
-#include <iterator>
-
 #include "base/check.h"
 #include "base/type_names.h"
 #include "channel/card.h"
@@ -11,10 +9,7 @@ namespace transload {
 
 namespace {
 
-const char* name_of(Role role) {
-  constexpr const char* names[] = {"notify", "sender", "forwarder", "receiver", "closer"};
-  return names[int(role)];
-}
+const char* name_of(Role role) { return kRoleNames[int(role)]; }
 std::string text_of(Waiting what, uint32_t whom) {
   const std::string rank = "rank " + std::to_string(whom);
   switch (what) {
@@ -38,15 +33,11 @@ std::string text_of(Waiting what, uint32_t whom) {
   return rank;
 }
 
-const char* name_of(Broken what) {
-  constexpr const char* names[] = {"operation",    "row bytes", "scales",       "top-k",  "dtype", "channels", "wire",
-                                   "topk_weights", "handle",    "token header", "counts", "lanes", "bounds",   "grant"};
-  return names[int(what)];
-}
+const char* name_of(Broken what) { return kBrokenNames[int(what)]; }
 
+// A peer may say anything.
 const char* name_of(Operation operation) {
-  constexpr const char* names[] = {"nothing", "a dispatch", "a cached dispatch", "a combine"};
-  return uint32_t(operation) < std::size(names) ? names[uint32_t(operation)] : "something unknown";
+  return operation < Operation::kCount ? kOperationNames[uint32_t(operation)] : "something unknown";
 }
 
 // What a field of a card says.

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "base/canary.h"
+#include "base/time_units.h"
 #include "base/word.h"
 
 namespace transload {
 
-constexpr uint64_t kMillisecondNs = 1'000'000;
 constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
 // Three beats and a half: a busy host delays one or two, and the answer must still come within half a second.
 constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/mix.h"
 #include "base/word.h"
 #include "executor/cuda/rank.h"
 #include "layout/plan.h"
@@ -31,7 +32,7 @@ struct DeviceReport {
 };
 
 // No row, and no other record, has these bytes by accident. `number` is given to one dispatch of a group alone.
-constexpr Word seal_of(Word number) { return (number + 1) * 0x9E3779B97F4A7C15u; }
+constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {

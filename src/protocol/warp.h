@@ -59,15 +59,19 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "base/macros.h"
+#include "base/scalar.h"
 #include "base/set.h"
 #include "channel/scaleout.h"
 #include "channel/word.h"
 
 namespace transload {
 
-enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser };
+enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser, kCount };
+constexpr const char* kRoleNames[] = {"notify", "sender", "forwarder", "receiver", "closer"};
+static_assert(std::size(kRoleNames) == size_t(Role::kCount));
 
 // The parts of a token: its row, its extra (a header, or weights), its scales. A part of 0 bytes is not moved.
 struct TokenPieces {
@@ -91,8 +95,6 @@ struct Piece {
   const char* from;
   size_t bytes;
 };
-
-enum class Scalar : uint8_t { kBf16, kF32 };
 
 // Order of a sum: ((bias + before...) + (here...)) + after..., each set in ascending lane order; `here` is summed by
 // itself first, from +0.
@@ -127,7 +129,12 @@ enum class Broken : uint8_t {
   kLanes,   // my own: they called a verb with different arguments. In builds that check every verb
   kBounds,  // my own: of what I may store to. Likewise
   kGrant,   // of a peer: it grants more than its memory holds
+  kCount
 };
+constexpr const char* kBrokenNames[] = {"operation", "row bytes", "scales",       "top-k",  "dtype",
+                                        "channels",  "wire",      "topk_weights", "handle", "token header",
+                                        "counts",    "lanes",     "bounds",       "grant"};
+static_assert(std::size(kBrokenNames) == size_t(Broken::kCount));
 
 // nvcc 13 takes no lambda inside a requires-expression, hence the archetypes.
 namespace archetype {

@@ -7,20 +7,12 @@
 #include "base/set.h"
 #include "base/type_names.h"
 #include "layout/token.h"
+#include "runtime/choices.h"
+#include "runtime/group_options.h"
 
 namespace transload {
 
 namespace {
-
-constexpr uint64_t kTokensMax = uint64_t(1) << 31;
-constexpr uint64_t kRowBytesMax = uint64_t(1) << 24;
-constexpr uint32_t kRanksMax = 4096;
-constexpr uint32_t kNodeSizeMax = 1024;
-constexpr uint32_t kChannelsMax = 1024;
-constexpr uint32_t kSlotsMax = 65536;
-constexpr uint32_t kExpertsMax = 1 << 20;
-constexpr uint64_t kDeadlineMsMin = 50;
-constexpr uint64_t kDeadlineMsMax = 24 * 3600 * 1000;
 
 [[noreturn]] void refuse(const std::string& argument, const std::string& value, const std::string& bound) {
   throw Error(Code::kInvalidArgument, argument + ": " + value + ", must be " + bound);
@@ -69,12 +61,14 @@ void want_aligned(const char* argument, const Tensor& t, uint64_t unit = kTokenU
     refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)),
            "aligned to " + std::to_string(unit) + " bytes");
 }
-void want_one_of(const char* argument, uint32_t value, std::initializer_list<const char*> names) {
-  if (value < names.size()) return;
-  std::string all;
-  for (const char* const* name = names.begin(); name != names.end(); ++name)
-    all += std::string(name == names.begin() ? "" : name + 1 < names.end() ? ", " : " or ") + *name;
-  refuse(argument, std::to_string(value), all);
+template <class Enum>
+void want_choice(const char* argument, Enum value) {
+  if (size_t(value) >= choices_count<Enum>()) refuse(argument, std::to_string(uint32_t(value)), all_choices<Enum>());
+}
+void want_option(const OptionFacts& facts, uint64_t value) {
+  if (facts.zero_too && value == 0) return;
+  within(facts.name, value, facts.least, facts.most);
+  if (value % facts.unit != 0) refuse(facts.name, std::to_string(value), "a multiple of " + std::to_string(facts.unit));
 }
 void want_deadline(uint32_t ms) {
   if (ms != 0 && (ms < kDeadlineMsMin || ms > kDeadlineMsMax))
@@ -118,11 +112,6 @@ void want_apart(const Named& output, std::initializer_list<Named> inputs) {
 
 }  // namespace
 
-Limits limits() {
-  return {kRanksMax,    kNodeSizeMax, kRanksMax, uint32_t(kMembersMax), uint32_t(kSetMax), kChannelsMax, kSlotsMax,
-          kRowBytesMax, kTokenUnit,   kTokensMax};
-}
-
 namespace {
 void check_topology(const GroupOptions& o) {
   if (o.topology.node_sizes.empty()) refuse("topology", "no node", "at least one node");
@@ -147,25 +136,14 @@ void check_topology(const GroupOptions& o) {
 
 void check_options(const GroupOptions& o) {
   check_topology(o);
-  within("experts", o.experts, 1, kExpertsMax);
+  for_each_option(o, [](const OptionFacts& facts, uint64_t value) { want_option(facts, value); });
   if (!o.expert_owner.empty() && o.expert_owner.size() != o.experts)
     refuse("expert_owner", std::to_string(o.expert_owner.size()) + " entries",
            std::to_string(o.experts) + ", one for each expert");
   for (uint32_t owner : o.expert_owner)
     if (owner >= o.bootstrap.ranks)
       refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
-  within("tokens_max", o.tokens_max, 1, kTokensMax);
-  within("row_bytes_max", o.row_bytes_max, kTokenUnit, kRowBytesMax);
-  if (o.row_bytes_max % kTokenUnit != 0) refuse("row_bytes_max", std::to_string(o.row_bytes_max), "a multiple of 16");
-  within("scales_max", o.scales_max, 0, 4096);
-  within("top_k_max", o.top_k_max, 1, kSetMax);
-  within("channels", o.channels, 1, kChannelsMax);
-  within("slots", o.slots, 1, kSlotsMax);
-  within("peer_slots", o.peer_slots, 0, kSlotsMax);
-  within("slab_bytes", o.slab_bytes, 0, uint64_t(1) << 46);
-  within("deadline_ms", o.deadline_ms, kDeadlineMsMin, kDeadlineMsMax);
-  if (o.create_deadline_ms != 0) within("create_deadline_ms", o.create_deadline_ms, kDeadlineMsMin, kDeadlineMsMax);
-  want_one_of("scale_out", uint32_t(o.scale_out), {"auto", "libfabric", "loopback"});
+  want_choice("scale_out", o.scale_out);
 }
 
 namespace {
@@ -233,8 +211,8 @@ void check_dispatch(const RankState& group, const DispatchInputs& in) {
   if (in.scales.given()) check_scales(o, in);
   within("channels", in.channels, 0, o.channels);
   within("expert_alignment", in.expert_alignment, 1, 1 << 20);
-  want_one_of("landing", uint32_t(in.landing), {"auto", "direct", "ring"});
-  want_one_of("overflow", uint32_t(in.overflow), {"fail", "drop"});
+  want_choice("landing", in.landing);
+  want_choice("overflow", in.overflow);
   want_deadline(in.deadline_ms);
   const uint64_t rows_most = o.tokens_max * o.bootstrap.ranks;
   if (in.rows_max < 0 || uint64_t(in.rows_max) > rows_most)
@@ -276,8 +254,8 @@ void check_combine(const RankState& group, const CombineInputs& in) {
                {{"x", in.x}, {"topk_weights", in.topk_weights}, {"bias[0]", in.bias[0]}, {"bias[1]", in.bias[1]}});
   }
   within("channels", in.channels, 0, o.channels);
-  want_one_of("source", uint32_t(in.source), {"auto", "pull", "push"});
-  want_one_of("wire", uint32_t(in.wire), {"bf16", "fp32"});
+  want_choice("source", in.source);
+  want_choice("wire", in.wire);
   want_deadline(in.deadline_ms);
   if (in.source == CombineSource::kPull && !can_be_pulled(group, in))
     refuse("source", "pull", "push: x (and topk_weights) must lie in a lease of this group to be pulled");

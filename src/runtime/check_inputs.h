@@ -7,7 +7,7 @@
 
 namespace transload {
 
-// Throw Error. `options` is completed: expert_owner may stay empty.
+// Throw Error.
 void check_options(const GroupOptions& options);
 void check_dispatch(const RankState& group, const DispatchInputs& in);
 void check_combine(const RankState& group, const CombineInputs& in);

@@ -8,10 +8,13 @@
 
 #include "base/bytes.h"
 #include "base/math.h"
+#include "base/mix.h"
 #include "channel/card.h"
 #include "layout/regions.h"
 #include "os/free_memory.h"
 #include "os/host.h"
+#include "runtime/choices.h"
+#include "runtime/group_options.h"
 
 namespace transload {
 
@@ -25,23 +28,14 @@ std::vector<std::string> fingerprint(const RankState& plan) {
   std::string sizes = "topology.node_sizes";
   for (uint32_t s : o.topology.node_sizes) sizes += " " + std::to_string(s);
   items.push_back(sizes);
-  add("experts", o.experts);
-  uint64_t owners = 1469598103934665603u;  // FNV-1a over the owner table
-  for (uint32_t r : o.expert_owner) owners = (owners ^ r) * 1099511628211u;
+  for_each_option(o, [&](const OptionFacts& facts, uint64_t value) {
+    if (facts.alike) add(facts.name, value);
+  });
+  uint64_t owners = o.expert_owner.size();
+  for (const uint32_t rank : o.expert_owner) owners = mixed(owners, rank);
   add("expert_owner", owners);
-  add("tokens_max", o.tokens_max);
-  add("row_bytes_max", o.row_bytes_max);
-  add("scales_max", o.scales_max);
-  add("top_k_max", o.top_k_max);
-  add("channels", o.channels);
-  add("slots", o.slots);
-  add("peer_slots", o.peer_slots);
-  add("deadline_ms", o.deadline_ms);
-  add("create_deadline_ms", o.create_deadline_ms);
-  constexpr const char* scale_outs[] = {"auto", "libfabric", "loopback"};
-  items.push_back(std::string("scale_out ") + scale_outs[int(o.scale_out)]);
+  items.push_back(std::string("scale_out ") + word_of(o.scale_out));
   items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
-  add("sms", o.sms);
   items.push_back("provider " + o.provider);
   Geometry first = plan.geometry;
   first.peers = plan.map.node_size(0);

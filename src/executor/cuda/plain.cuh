@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_bf16.h>
 
+#include "base/scalar.h"
 #include "executor/cuda/reduce.cuh"
 #include "protocol/warp.h"
 
@@ -65,31 +66,30 @@ TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
   __syncwarp();
 }
 
-TRANSLOAD_DEVICE float load_scalar(const char* at, uint64_t i, bool f32) {
-  if (f32) return __uint_as_float(ptx::load32(at + i * 4));
+TRANSLOAD_DEVICE float load_scalar(const char* at, uint64_t i, Scalar type) {
+  if (type == Scalar::kF32) return __uint_as_float(ptx::load32(at + i * 4));
   return __uint_as_float(uint32_t(ptx::load16(at + i * 2)) << 16);
 }
 
 // Any sum, an element a lane. `from`: my lane's row.
 TRANSLOAD_DEVICE void sum_plainly(char* into, const SumShape& shape, const Sum& sum, const char* from) {
-  const bool row_f32 = shape.row == Scalar::kF32, partial_f32 = shape.partial == Scalar::kF32;
   const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
   for (uint64_t base = 0; base < shape.elements; base += 32) {
     const uint64_t i = base + uint64_t(lane_of_thread());
     const bool in = i < shape.elements;
     float total = biased ? -0.0f : 0.0f, node = 0.0f;
     for (const char* bias : shape.bias)
-      if (bias != nullptr && in) total += load_scalar(bias, i, row_f32);
-    auto add = [&](Set set, float& to, bool f32) {
+      if (bias != nullptr && in) total += load_scalar(bias, i, shape.row);
+    auto add = [&](Set set, float& to, Scalar type) {
       for_turns(set, [&](int l) {
         const auto row = __shfl_sync(kAllLanes, (unsigned long long)from, l);
-        if (in) to += load_scalar(reinterpret_cast<const char*>(row), i, f32);
+        if (in) to += load_scalar(reinterpret_cast<const char*>(row), i, type);
       });
     };
-    add(sum.before, total, partial_f32);
-    add(sum.here, node, row_f32);
+    add(sum.before, total, shape.partial);
+    add(sum.here, node, shape.row);
     if (!sum.here.empty()) total += node;
-    add(sum.after, total, partial_f32);
+    add(sum.after, total, shape.partial);
     if (!in) continue;
     if (shape.out == Scalar::kF32)
       reinterpret_cast<float*>(into)[i] = canonical(total);

@@ -5,15 +5,13 @@
 #pragma once
 #include <cuda_bf16.h>
 
+#include "base/float.h"
 #include "executor/cuda/stages.cuh"
 #include "protocol/warp.h"
 
 namespace transload {
 
-constexpr uint32_t kNanBitsF32 = 0x7FFFFFFF;
 constexpr int kVector = 8;  // elements that a lane adds at a time
-
-TRANSLOAD_HD constexpr uint32_t scalar_bytes(Scalar s) { return s == Scalar::kF32 ? 4 : 2; }
 
 // One vector of bf16.
 TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const uint4& row) {
@@ -40,7 +38,7 @@ TRANSLOAD_DEVICE void fill(float (&sum)[kVector], float value) {
   for (int j = 0; j < kVector; ++j) sum[j] = value;
 }
 
-TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanBitsF32); }
+TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanF32); }
 
 // Rounded to nearest even, a NaN canonical: what the conversion instruction gives.
 TRANSLOAD_DEVICE void store_bf16(char* to, const float (&sum)[kVector]) {
@@ -60,12 +58,12 @@ TRANSLOAD_DEVICE void store_f32(char* to, const float (&sum)[kVector]) {
 // How many rows of each kind a sum has, and how wide they are.
 struct SumRows {
   int biases, before, here, after;
-  bool row_f32, partial_f32, out_f32;
+  Scalar row, partial, out;
 
   TRANSLOAD_DEVICE int rows() const { return biases + before + here + after; }
-  TRANSLOAD_DEVICE uint32_t row_bytes() const { return row_f32 ? 4 : 2; }
-  TRANSLOAD_DEVICE uint32_t partial_bytes() const { return partial_f32 ? 4 : 2; }
-  TRANSLOAD_DEVICE uint32_t out_bytes() const { return out_f32 ? 4 : 2; }
+  TRANSLOAD_DEVICE uint32_t row_bytes() const { return scalar_bytes(row); }
+  TRANSLOAD_DEVICE uint32_t partial_bytes() const { return scalar_bytes(partial); }
+  TRANSLOAD_DEVICE uint32_t out_bytes() const { return scalar_bytes(out); }
   // -0 leaves the first bias as it is, a -0 too; without biases a sum starts from +0.
   TRANSLOAD_DEVICE float start() const { return biases > 0 ? -0.0f : 0.0f; }
   // Of one element of all rows.
@@ -76,15 +74,15 @@ struct SumRows {
   // if it has several, and behind a bias even if it has one, for a -0 becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
-    return !row_f32 && !partial_f32 && !out_f32 && in_a_row;
+    return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;
   }
   TRANSLOAD_DEVICE uint32_t pack() const {
     return uint32_t(before) | uint32_t(here) << 6 | uint32_t(after) << 12 | uint32_t(biases) << 18 |
-           uint32_t(row_f32) << 20 | uint32_t(partial_f32) << 21 | uint32_t(out_f32) << 22;
+           uint32_t(row) << 20 | uint32_t(partial) << 21 | uint32_t(out) << 22;
   }
   TRANSLOAD_DEVICE static SumRows unpack(uint32_t p) {
-    return {int(p >> 18 & 3),   int(p & 63),        int(p >> 6 & 63),  int(p >> 12 & 63),
-            (p >> 20 & 1) != 0, (p >> 21 & 1) != 0, (p >> 22 & 1) != 0};
+    return {int(p >> 18 & 3),    int(p & 63),         int(p >> 6 & 63),   int(p >> 12 & 63),
+            Scalar(p >> 20 & 1), Scalar(p >> 21 & 1), Scalar(p >> 22 & 1)};
   }
 };
 
@@ -171,23 +169,23 @@ struct StagedSum {
       fill(sum, rows.start());
       fill(node, 0.0f);
       uint32_t at = near;
-      auto add = [&](float(&into)[kVector], int count, bool f32) {
-        for (int r = 0; r < count; ++r, at += elements * (f32 ? 4 : 2)) {
-          if (f32)
+      auto add = [&](float(&into)[kVector], int count, Scalar type) {
+        for (int r = 0; r < count; ++r, at += elements * scalar_bytes(type)) {
+          if (type == Scalar::kF32)
             add_f32(into, at + e * 4);
           else
             add_bf16(into, ptx::near_load128(at + e * 2));
         }
       };
-      add(sum, rows.biases, rows.row_f32);
-      add(sum, rows.before, rows.partial_f32);
-      add(node, rows.here, rows.row_f32);
+      add(sum, rows.biases, rows.row);
+      add(sum, rows.before, rows.partial);
+      add(node, rows.here, rows.row);
       if (rows.here > 0) {
 #pragma unroll
         for (int j = 0; j < kVector; ++j) sum[j] += node[j];
       }
-      add(sum, rows.after, rows.partial_f32);
-      if (rows.out_f32)
+      add(sum, rows.after, rows.partial);
+      if (rows.out == Scalar::kF32)
         store_f32(to + e * 4, sum);
       else
         store_bf16(to + e * 2, sum);

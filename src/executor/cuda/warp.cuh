@@ -215,7 +215,7 @@ class CudaWarp {
   TRANSLOAD_DEVICE void reduce(char* into, const SumShape& shape, Sum sum, F row) {
     if (!alike(into, shape.elements, shape.bias[0], shape.bias[1], sum.before.bits, sum.here.bits, sum.after.bits))
       return;
-    if (failed_ || !stores({into, shape.elements * (shape.out == Scalar::kF32 ? 4 : 2)})) return;
+    if (failed_ || !stores({into, shape.elements * scalar_bytes(shape.out)})) return;
     const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
     // One addition commutes: then the order is one row after another.
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
@@ -225,11 +225,11 @@ class CudaWarp {
                        sum.before.count(),
                        sum.here.count(),
                        sum.after.count(),
-                       shape.row == Scalar::kF32,
-                       shape.partial == Scalar::kF32,
-                       shape.out == Scalar::kF32};
+                       shape.row,
+                       shape.partial,
+                       shape.out};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
-      if (!rows.row_f32 && (shape.elements % kVector | odd(shape.bias)) == 0)
+      if (rows.row == Scalar::kBf16 && (shape.elements % kVector | odd(shape.bias)) == 0)
         return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });
     sum_plainly(into, shape, sum, from);
   }

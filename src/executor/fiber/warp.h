@@ -278,9 +278,9 @@ class FiberWarp {
                           {rows[1], sets[1].count()},
                           {rows[2], sets[2].count()},
                           {shape.bias[0], shape.bias[1]},
-                          shape.row == Scalar::kF32,
-                          shape.partial == Scalar::kF32,
-                          shape.out == Scalar::kF32,
+                          shape.row,
+                          shape.partial,
+                          shape.out,
                           !shape.staged});
     memory_.moved(number_, 1);
   }

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/scalar.h"
+
 namespace transload::simd {
 
 constexpr int kRowsMax = 32;  // of each of the three sets of a sum
@@ -21,9 +23,9 @@ struct SumJob {
   size_t elements;
   Rows before, here, after;
   const char* bias[2];  // null: +0
-  bool row_f32;         // `here` and bias; else bf16
-  bool partial_f32;     // `before` and `after`
-  bool out_f32;
+  Scalar row;           // `here` and bias
+  Scalar partial;       // `before` and `after`
+  Scalar out;
   bool streamed;  // past the cache; ordered for nobody before stream_fence()
 };
 

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/time_units.h"
 #include "control/fault.h"
 #include "os/clock.h"
 #include "runtime/host/host_group.h"
@@ -53,7 +54,7 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
 
 // Until what I put to rails has been taken, or the deadline: the network needs my hand until then.
 void HostGroup::linger() {
-  const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * 1000000;
+  const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
   auto credited = [&](const RailRings& rings, const RingPositions& positions, const std::vector<Counterpart>& others) {
     for (uint64_t c = 0; c < core.geometry.channels; ++c)
       for (uint64_t m = 0; m < others.size(); ++m) {

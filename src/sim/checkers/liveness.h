@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/time_units.h"
 #include "control/verdict.h"
 #include "executor/fiber/park.h"
 #include "sim/scenario/scenario.h"
@@ -29,7 +30,7 @@ struct Ended {
   uint64_t deadline_ns;
 };
 
-constexpr uint64_t kVerdictNs = 1'000'000'000;  // after the deadline, at the latest
+constexpr uint64_t kVerdictNs = kSecondNs;  // after the deadline, at the latest
 
 inline std::string check_verdicts(const Ended& e) {
   const auto faulted = [](const Ending& ending) { return ending.survivor && ending.fault; };
@@ -47,10 +48,10 @@ inline std::string check_verdicts(const Ended& e) {
       return who + " hears the wrong verdict: " + ending.fault->to_string() + "; must be " + name_of(e.expect.kind) +
              ", rank " + std::to_string(e.culprits[ending.rank]);
     const uint64_t since = ending.entered > e.fault_since ? ending.entered : e.fault_since;
-    const uint64_t within = e.expect.within_ms > 0 ? e.expect.within_ms * 1'000'000 : e.deadline_ns + kVerdictNs;
+    const uint64_t within = e.expect.within_ms > 0 ? e.expect.within_ms * kMillisecondNs : e.deadline_ns + kVerdictNs;
     if (ending.ended > since + within)
-      return who + " hears the verdict " + std::to_string((ending.ended - since) / 1000000) +
-             " ms after the fault, must be within " + std::to_string(within / 1000000);
+      return who + " hears the verdict " + std::to_string((ending.ended - since) / kMillisecondNs) +
+             " ms after the fault, must be within " + std::to_string(within / kMillisecondNs);
   }
   return "";
 }

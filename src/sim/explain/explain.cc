@@ -7,6 +7,7 @@
 #include <set>
 
 #include "sim/explain/report.h"
+#include "sim/world/timeline.h"
 
 namespace transload {
 namespace {
@@ -348,7 +349,7 @@ Story explain_world(const Scenario& scenario, uint64_t seed, Canary canary) {
   std::string head = scenario.name + ", seed " + std::to_string(seed);
   if (canary != Canary::kNone) head += ", canary " + std::string(kCanaryNames[size_t(canary)]);
   head += ": " + std::to_string(result.events) + " events in " +
-          std::to_string((result.virtual_ns - 1'000'000'000) / 1000) + " us of virtual time\n";
+          std::to_string((result.virtual_ns - Timeline::kBeginNs) / 1000) + " us of virtual time\n";
   if (counted.digest != result.digest) head += "replay: the two runs of this seed differ\n";
   if (result.passed()) return {counted.digest == result.digest, head + "all checkers are satisfied\n"};
   return {false, head + Explainer(world, result).text()};

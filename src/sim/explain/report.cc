@@ -3,11 +3,12 @@
 
 #include <cstdio>
 
+#include "protocol/warp.h"
+#include "sim/world/timeline.h"
+
 namespace transload {
 namespace {
 
-constexpr uint64_t kBegin = 1'000'000'000;  // of a timeline
-constexpr const char* kRoles[] = {"notify", "sender", "forwarder", "receiver", "closer"};
 constexpr const char* kFaults[] = {"dies",
                                    "stands still",
                                    "is slow from now on",
@@ -66,7 +67,7 @@ Focus focus_on(const World& world, uint64_t offset, uint64_t bytes) {
 
 std::string Report::time(uint64_t ns) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.2f us", double(ns - kBegin) / 1000);
+  std::snprintf(text, sizeof text, "%.2f us", double(ns - Timeline::kBeginNs) / 1000);
   return text;
 }
 
@@ -74,7 +75,7 @@ std::string Report::who(const Event& e) const {
   std::string text = (e.group > 0 ? "group " + std::to_string(e.group) + ", " : "") + "rank " + std::to_string(e.rank);
   const auto role = roles_.find(teller_of(e));
   if (e.warp < 0 || role == roles_.end()) return text;
-  text += std::string(" ") + kRoles[role->second >> 32];
+  text += std::string(" ") + kRoleNames[role->second >> 32];
   const int32_t channel = int32_t(uint32_t(role->second));
   return channel < 0 ? text : text + ", channel " + std::to_string(channel);
 }

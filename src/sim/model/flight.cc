@@ -312,7 +312,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   Flight& f = flights_[id];
   f.streamed = job.streamed;
   f.to = job.into;
-  f.bytes = row_bytes(job, job.out_f32);
+  f.bytes = row_bytes(job, job.out);
   f.sum.job = job;
   f.sum.rows.clear();
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})

@@ -290,9 +290,9 @@ class Flights {
     const simd::SumJob& job = f.sum.job;
     const int here_begin = job.before.count, here_end = here_begin + job.here.count;
     for (int i = 0; i < int(f.sum.rows.size()); ++i)
-      visit(f.sum.rows[size_t(i)], row_bytes(job, i >= here_begin && i < here_end ? job.row_f32 : job.partial_f32));
+      visit(f.sum.rows[size_t(i)], row_bytes(job, i >= here_begin && i < here_end ? job.row : job.partial));
   }
-  static size_t row_bytes(const simd::SumJob& job, bool f32) { return job.elements * (f32 ? 4 : 2); }
+  static size_t row_bytes(const simd::SumJob& job, Scalar type) { return job.elements * scalar_bytes(type); }
   struct Breach {
     Breach(std::string text, uint32_t flight = 0) : what(std::move(text)), other(flight) {}
     Breach(const char* text) : what(text) {}

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/mix.h"
 #include "base/word.h"
 
 namespace transload {
@@ -72,7 +73,7 @@ class Journal {
 
  private:
   void mix(uint64_t value) {
-    digest_ = (digest_ ^ value) * 0x9E3779B97F4A7C15u;
+    digest_ = (digest_ ^ value) * kSplitMixStep;
     digest_ ^= digest_ >> 29;
   }
   std::vector<Event> events_;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/math.h"
+#include "base/time_units.h"
 #include "sim/checkers/conservation.h"
 #include "sim/checkers/content.h"
 #include "sim/checkers/order.h"
@@ -31,7 +32,8 @@ void Program::run() {
   for (const ScenarioCall& call : s_.scenario->calls)
     for (uint32_t i = 0; i < call.repeat && !s_.over(); ++i, ++number) {
       const uint64_t salt = mixed(s_.seed, number + 1);
-      if (s_.scenario->compute_ms > 0) caller_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * 1'000'000));
+      if (s_.scenario->compute_ms > 0)
+        caller_.compute(mixed(salt, 31, me()) % (s_.scenario->compute_ms * kMillisecondNs));
       turn_ = s_.began(number);
       if (turn_ == CallerTurn::kLeaves) return;
       if (call.op == ScenarioCall::CallKind::kCombine)

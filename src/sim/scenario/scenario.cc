@@ -17,6 +17,8 @@
 
 #include "os/file.h"
 #include "runtime/check_inputs.h"
+#include "runtime/choices.h"
+#include "runtime/group_options.h"
 #include "sim/scenario/embedded_scenarios.h"
 
 namespace transload {
@@ -189,6 +191,11 @@ std::vector<T> narrow(const std::vector<uint64_t>& numbers) {
   return std::vector<T>(numbers.begin(), numbers.end());
 }
 
+KeyBounds bounds_of(const char* option) {
+  const OptionFacts facts = option_facts(option);
+  return {facts.least, facts.most};
+}
+
 // Rank 0 owns half of the experts, the last rank none, those between share the rest.
 std::vector<uint32_t> skewed_owners(uint32_t experts, uint32_t ranks) {
   std::vector<uint32_t> owners(experts);
@@ -222,13 +229,13 @@ void read_topology(Keys& keys, Scenario& s) {
   if (s.node_sizes.empty()) keys.refuse("node_sizes", "given");
   for (const uint32_t size : s.node_sizes) s.ranks += size;
   if (s.ranks > most.ranks_max) keys.refuse("node_sizes", std::to_string(most.ranks_max) + " ranks at most");
-  s.experts = uint32_t(keys.number("experts", {1, 1 << 20}));
+  s.experts = uint32_t(keys.number("experts", bounds_of("experts")));
   if (keys.says("expert_owner", "skewed")) {
     s.expert_owner = skewed_owners(s.experts, s.ranks);
   } else if (keys.has("expert_owner")) {
     s.expert_owner = narrow<uint32_t>(keys.numbers("expert_owner", {0, s.ranks - 1}, {s.experts, s.experts}));
   }
-  s.top_k = uint32_t(keys.number("top_k", {1, most.top_k_max}));
+  s.top_k = uint32_t(keys.number("top_k", bounds_of("top_k_max")));
 }
 
 void read_group(Keys& keys, Scenario& s) {
@@ -243,15 +250,15 @@ void read_group(Keys& keys, Scenario& s) {
                                           {"duplicates", ScenarioRouting::kDuplicates},
                                           {"none", ScenarioRouting::kNone}},
                                          "uniform");
-  s.channels = uint32_t(keys.number("channels", {1, most.channels_max}));
-  s.slots = uint32_t(keys.number("slots", {1, most.slots_max}));
-  if (keys.has("peer_slots")) s.peer_slots = uint32_t(keys.number("peer_slots", {1, most.slots_max}));
+  s.channels = uint32_t(keys.number("channels", bounds_of("channels")));
+  s.slots = uint32_t(keys.number("slots", bounds_of("slots")));
+  if (keys.has("peer_slots")) s.peer_slots = uint32_t(keys.number("peer_slots", bounds_of("peer_slots")));
   if (keys.has("slab_bytes")) s.slab_bytes = keys.by_rank("slab_bytes", {0, kBytesMax}, s.ranks);
   if (keys.has("slab_rows")) s.slab_rows = keys.by_rank("slab_rows", {0, 1 << 30}, s.ranks);
   if (!s.slab_bytes.empty() && !s.slab_rows.empty()) keys.refuse("slab_rows", "left out where slab_bytes is given");
   s.slab_offset = keys.number("slab_offset", {0, kBytesMax}, 0);
   s.counters_from = keys.number("counters_from", {0, kCounterMax}, 0);
-  s.deadline_ms = uint32_t(keys.number("deadline_ms", {50, 24 * 3600 * 1000}, 1000));
+  s.deadline_ms = uint32_t(keys.number("deadline_ms", bounds_of("deadline_ms"), 1000));
   s.compute_ms = keys.number("compute_ms", {0, s.deadline_ms - 1}, 0);
   s.groups = uint32_t(keys.number("groups", {1, 4}, 1));
   s.scale_out = keys.word<ScenarioScaleOut>(
@@ -267,19 +274,30 @@ void read_group(Keys& keys, Scenario& s) {
   }
 }
 
+template <class Enum>
+std::vector<std::pair<std::string, Enum>> choices() {
+  std::vector<std::pair<std::string, Enum>> all;
+  for (size_t i = 0; i < choices_count<Enum>(); ++i) all.emplace_back(word_of(Enum(i)), Enum(i));
+  return all;
+}
+
+template <class Enum>
+std::vector<std::pair<std::string, std::optional<Enum>>> choices_or_either() {
+  std::vector<std::pair<std::string, std::optional<Enum>>> all;
+  for (const auto& [word, value] : choices<Enum>()) all.emplace_back(word, value);
+  all.emplace_back("either", std::nullopt);
+  return all;
+}
+
 void read_dispatch(Keys& keys, ScenarioCall& call) {
-  using Choice = std::optional<Landing>;
   call.dtype = keys.word<DLDataType>("dtype", {{"bf16", kBf16}, {"fp8", kF8E4m3}}, "bf16");
-  call.scales = uint32_t(keys.number("scales", {0, 4096}, 0));
+  call.scales = uint32_t(keys.number("scales", bounds_of("scales_max"), 0));
   call.scale_dtype = keys.word<DLDataType>("scale_dtype", {{"fp32", kF32}, {"ue8m0", kI32}}, "fp32");
-  call.landing = keys.word<Choice>(
-      "landing",
-      {{"auto", Landing::kAuto}, {"direct", Landing::kDirect}, {"ring", Landing::kRing}, {"either", std::nullopt}},
-      "auto");
+  call.landing = keys.word("landing", choices_or_either<Landing>(), "auto");
 }
 
 void read_rows_max(Keys& keys, const Scenario& s, ScenarioCall& call) {
-  call.overflow = keys.word<Overflow>("overflow", {{"drop", Overflow::kDrop}, {"fail", Overflow::kFail}}, "drop");
+  call.overflow = keys.word("overflow", choices<Overflow>(), "drop");
   if (keys.says("rows_max", "seeded"))
     call.rows_max = std::nullopt;
   else if (keys.has("rows_max"))
@@ -289,18 +307,10 @@ void read_rows_max(Keys& keys, const Scenario& s, ScenarioCall& call) {
 }
 
 void read_combine(Keys& keys, ScenarioCall& call) {
-  using Source = std::optional<CombineSource>;
-  using Wire = std::optional<CombineWire>;
   call.weights = keys.flag("weights", false);
   call.biases = uint32_t(keys.number("biases", {0, 2}, 0));
-  call.source = keys.word<Source>("source",
-                                  {{"auto", CombineSource::kAuto},
-                                   {"pull", CombineSource::kPull},
-                                   {"push", CombineSource::kPush},
-                                   {"either", std::nullopt}},
-                                  "auto");
-  call.wire = keys.word<Wire>(
-      "wire", {{"bf16", CombineWire::kBf16}, {"fp32", CombineWire::kF32}, {"either", std::nullopt}}, "bf16");
+  call.source = keys.word("source", choices_or_either<CombineSource>(), "auto");
+  call.wire = keys.word("wire", choices_or_either<CombineWire>(), "bf16");
 }
 
 ScenarioCall read_call(Keys& keys, const Scenario& s) {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/mix.h"
+
 namespace transload {
 
 // 128 bits: two states of one walk differ in it as good as surely (of 2^24 states, some two are alike by chance once
@@ -12,7 +14,7 @@ struct Print {
   uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
 
   void mix(uint64_t value) {
-    a = (a ^ value) * 0x9E3779B97F4A7C15u;
+    a = (a ^ value) * kSplitMixStep;
     a ^= a >> 32;
     b = (b + value) * 0xD6E8FEB86659FD93u;
     b = (b << 29 | b >> 35) ^ a;

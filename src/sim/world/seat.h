@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/time_units.h"
 #include "control/fault.h"
 #include "runtime/host/host_calls.h"
 #include "sim/model/model_memory.h"
@@ -80,7 +81,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   WaitRecord telling_wait() const;
   WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
-  uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * 1'000'000; }
+  uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * kMillisecondNs; }
 
   const SeatWorld world_;
   WaitRecord last_wait_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/time_units.h"
 
 namespace transload {
 
@@ -14,6 +15,7 @@ class Timeline {
  public:
   using Act = std::function<void()>;
   static constexpr uint64_t kNever = ~uint64_t(0);
+  static constexpr uint64_t kBeginNs = kSecondNs;  // not 0, which means "never" to some
 
   uint64_t now() const { return now_; }
   const uint64_t& clock() const { return now_; }  // the same, for who looks often
@@ -48,7 +50,7 @@ class Timeline {
   };
   static bool later(const Alarm& a, const Alarm& b) { return a.when != b.when ? a.when > b.when : a.number > b.number; }
 
-  uint64_t now_ = 1'000'000'000;  // not 0, which means "never" to some
+  uint64_t now_ = kBeginNs;
   uint64_t count_ = 0;
   std::vector<Alarm> events_;  // a heap
 };

@@ -6,6 +6,7 @@
 
 #include "base/math.h"
 #include "base/probes/planting.h"
+#include "base/time_units.h"
 #include "sim/world/group_of.h"
 
 namespace transload {
@@ -285,7 +286,7 @@ void World::check_endings() {
     }
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
     const std::string wrong =
-        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * 1'000'000});
+        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * kMillisecondNs});
     if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, 0, -1, journal_->count()});
   }
 }

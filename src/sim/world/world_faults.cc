@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/time_units.h"
 #include "sim/world/group_of.h"
 
 namespace transload {
@@ -22,9 +23,9 @@ void World::arm_faults() {
     }
     state.call = f.when ? f.when->call : chance_.below(std::max(1u, calls));
     state.progress = f.when ? f.when->progress : double(chance_.below(1000)) / 1000;
-    if (f.when && f.when->within_ms > 0) state.delay_ns = chance_.next() % (f.when->within_ms * 1'000'000);
+    if (f.when && f.when->within_ms > 0) state.delay_ns = chance_.next() % (f.when->within_ms * kMillisecondNs);
     if (!f.when && chance_.below(2) == 0)
-      state.delay_ns = chance_.next() % (std::max<uint64_t>(scenario_->compute_ms, 1) * 1'000'000);
+      state.delay_ns = chance_.next() % (std::max<uint64_t>(scenario_->compute_ms, 1) * kMillisecondNs);
     faults_.push_back(state);
   }
 }
@@ -40,8 +41,8 @@ CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, Group
     group.control->goodbye(rank);
     return CallerTurn::kLeaves;
   }
-  const uint64_t deadline_ns = uint64_t(scenario_->deadline_ms) * 1'000'000;
-  group.seats[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * 1'000'000 + 1));
+  const uint64_t deadline_ns = uint64_t(scenario_->deadline_ms) * kMillisecondNs;
+  group.seats[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * kMillisecondNs + 1));
   return CallerTurn::kCalls;
 }
 
@@ -68,7 +69,7 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
           group->control->stop(rank);
           if (needs_progress_) flights_->freeze(group->first_region + rank, true);
         }
-      if (what.for_ms > 0) timeline_->in(what.for_ms * 1'000'000, [this, p = state.process] { go_on(p); });
+      if (what.for_ms > 0) timeline_->in(what.for_ms * kMillisecondNs, [this, p = state.process] { go_on(p); });
       return;
     }
     case ScenarioFaultKind::kSlowRank:

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/math.h"
+#include "base/mix.h"
 #include "sim/scenario/group_options.h"
 #include "sim/world/group_of.h"
 
@@ -31,7 +32,7 @@ void World::draw_manners() {
 void World::make(const Scenario& scenario, const WorldOptions& options) {
   scenario_ = &scenario;
   options_ = options;
-  chance_ = Chance(options.schedule_seed.value_or(options.seed) * 0x9E3779B97F4A7C15u + 1);
+  chance_ = Chance(options.schedule_seed.value_or(options.seed) * kSplitMixStep + 1);
   ranks_ = scenario.ranks;
   steps_ = looked_ = alone_for_ = 0;
   alone_ = -1;

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "base/time_units.h"
 #include "os/clock.h"
 #include "transload/status.h"
 
@@ -24,7 +25,6 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
 constexpr int kRetryMs = 5;   // for what could not be done at once
 constexpr int kLookMs = 100;  // at whether the group has been lost meanwhile
 // Of one rank at once: so many sockets it has, and so many descriptors are on their way.
@@ -150,7 +150,7 @@ class Exchange {
   }
 
   std::map<uint32_t, std::shared_ptr<Neighbour>> run() {
-    uint64_t until = now_ns() + sides_.deadline_ms * kMillisecond;
+    uint64_t until = now_ns() + sides_.deadline_ms * kMillisecondNs;
     while (true) {
       call_some();
       pass_to_all();
@@ -160,7 +160,7 @@ class Exchange {
       wait(until);
       if (now_ns() >= until) {
         expire();
-        until = now_ns() + sides_.deadline_ms * kMillisecond;
+        until = now_ns() + sides_.deadline_ms * kMillisecondNs;
       }
     }
   }
@@ -277,7 +277,7 @@ class Exchange {
   void wait(uint64_t until) {
     const uint64_t now = now_ns();
     const uint64_t most_ms = retry_ || !accepting_ ? kRetryMs : kLookMs;
-    const uint64_t left_ms = until > now ? (until - now) / kMillisecond + 1 : 0;
+    const uint64_t left_ms = until > now ? (until - now) / kMillisecondNs + 1 : 0;
     std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
     accepting_ = true;
     for (const Line& line : lines_) {

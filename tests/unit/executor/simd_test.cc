@@ -20,9 +20,9 @@ std::vector<const simd::Kernels*> targets() {
   return {list, list + count};
 }
 
-float value_at(const char* row, size_t i, bool f32) {
+float value_at(const char* row, size_t i, Scalar type) {
   float value;
-  if (f32) {
+  if (type == Scalar::kF32) {
     std::memcpy(&value, row + i * 4, 4);
     return value;
   }
@@ -35,15 +35,15 @@ float value_at(const char* row, size_t i, bool f32) {
 float plain_sum(const simd::SumJob& job, size_t i) {
   float sum = 0.0f;
   if (job.bias[0] != nullptr && job.bias[1] != nullptr) {
-    sum = value_at(job.bias[0], i, job.row_f32) + value_at(job.bias[1], i, job.row_f32);
+    sum = value_at(job.bias[0], i, job.row) + value_at(job.bias[1], i, job.row);
   } else if (job.bias[0] != nullptr) {
-    sum = value_at(job.bias[0], i, job.row_f32);
+    sum = value_at(job.bias[0], i, job.row);
   }
-  for (int r = 0; r < job.before.count; ++r) sum = sum + value_at(job.before.at[r], i, job.partial_f32);
+  for (int r = 0; r < job.before.count; ++r) sum = sum + value_at(job.before.at[r], i, job.partial);
   float here = 0.0f;
-  for (int r = 0; r < job.here.count; ++r) here = here + value_at(job.here.at[r], i, job.row_f32);
+  for (int r = 0; r < job.here.count; ++r) here = here + value_at(job.here.at[r], i, job.row);
   if (job.here.count > 0) sum = sum + here;
-  for (int r = 0; r < job.after.count; ++r) sum = sum + value_at(job.after.at[r], i, job.partial_f32);
+  for (int r = 0; r < job.after.count; ++r) sum = sum + value_at(job.after.at[r], i, job.partial);
   return sum;
 }
 
@@ -77,35 +77,36 @@ class Random {
 
 struct Case {
   size_t elements, shift;  // shift: elements by which every row is off a line
-  bool row_f32, partial_f32, out_f32, streamed;
+  Scalar row, partial, out;
+  bool streamed;
   int before, here, after, biases;
 };
 
 class SumTest : public ::testing::Test {
  protected:
-  const char* make(bool f32, const Case& c) {
-    const size_t width = f32 ? 4 : 2;
+  const char* make(Scalar type, const Case& c) {
+    const size_t width = scalar_bytes(type);
     char* row =
         static_cast<char*>(std::aligned_alloc(64, (c.elements + c.shift) * width / 64 * 64 + 128)) + c.shift * width;
     bases_.push_back(row - c.shift * width);
     for (size_t i = 0; i < c.elements; ++i) {
       const uint32_t bits = random_.f32_bits();
       const uint16_t half = uint16_t(bits >> 16);
-      std::memcpy(row + i * width, f32 ? static_cast<const void*>(&bits) : &half, width);
+      std::memcpy(row + i * width, type == Scalar::kF32 ? static_cast<const void*>(&bits) : &half, width);
     }
     return row;
   }
 
-  std::vector<const char*> make_rows(int count, bool f32, const Case& c) {
+  std::vector<const char*> make_rows(int count, Scalar type, const Case& c) {
     std::vector<const char*> rows;
-    for (int r = 0; r < count; ++r) rows.push_back(make(f32, c));
+    for (int r = 0; r < count; ++r) rows.push_back(make(type, c));
     return rows;
   }
 
   void check(const simd::Kernels& target, const Case& c) {
-    const auto before = make_rows(c.before, c.partial_f32, c), here = make_rows(c.here, c.row_f32, c);
-    const auto after = make_rows(c.after, c.partial_f32, c), bias = make_rows(c.biases, c.row_f32, c);
-    const size_t width = c.out_f32 ? 4 : 2;
+    const auto before = make_rows(c.before, c.partial, c), here = make_rows(c.here, c.row, c);
+    const auto after = make_rows(c.after, c.partial, c), bias = make_rows(c.biases, c.row, c);
+    const size_t width = scalar_bytes(c.out);
     std::vector<char> room(c.elements * width + 512, char(0xA5));
     char* const into = room.data() + 64 - reinterpret_cast<uintptr_t>(room.data()) % 64 + c.shift * width;
     simd::SumJob job{into,
@@ -114,16 +115,16 @@ class SumTest : public ::testing::Test {
                      {here.data(), c.here},
                      {after.data(), c.after},
                      {c.biases > 0 ? bias[0] : nullptr, c.biases > 1 ? bias[1] : nullptr},
-                     c.row_f32,
-                     c.partial_f32,
-                     c.out_f32,
+                     c.row,
+                     c.partial,
+                     c.out,
                      c.streamed};
     target.sum_rows(job);
     simd::stream_fence();
     for (size_t i = 0; i < c.elements; ++i) {
       const float sum = plain_sum(job, i);
       uint32_t want = std::bit_cast<uint32_t>(f32_stored(sum)), got = 0;
-      if (!c.out_f32) want = bf16_from_f32(sum);
+      if (c.out == Scalar::kBf16) want = bf16_from_f32(sum);
       std::memcpy(&got, into + i * width, width);
       ASSERT_EQ(got, want) << target.name << " element " << i << " of " << c.elements << " shift " << c.shift;
     }
@@ -144,9 +145,9 @@ TEST_F(SumTest, AgreesWithThePlainLoopForAnyShape) {
       Case c{};
       c.elements = turn % 3 == 0 ? 8 * (1 + random_.below(300)) : 1 + random_.below(400);
       c.shift = random_.below(3) == 0 ? 8 * random_.below(8) : (random_.below(2) != 0 ? random_.below(32) : 0);
-      c.row_f32 = random_.below(3) == 0;
-      c.partial_f32 = random_.below(2) == 0;
-      c.out_f32 = random_.below(3) == 0;
+      c.row = Scalar(random_.below(3) == 0);
+      c.partial = Scalar(random_.below(2) == 0);
+      c.out = Scalar(random_.below(3) == 0);
       c.streamed = random_.below(2) == 0;
       c.before = int(random_.below(4));
       c.here = int(random_.below(turn % 7 == 0 ? 33 : 9));
@@ -172,9 +173,9 @@ TEST_F(SumTest, TheOrderOfTheSumIsTheContracts) {
                       {here, 2},
                       {nullptr, 0},
                       {nullptr, nullptr},
-                      true,
-                      true,
-                      true,
+                      Scalar::kF32,
+                      Scalar::kF32,
+                      Scalar::kF32,
                       false});
     EXPECT_EQ(into, 16777218.0f);
     target->sum_rows({reinterpret_cast<char*>(&into),
@@ -183,9 +184,9 @@ TEST_F(SumTest, TheOrderOfTheSumIsTheContracts) {
                       {nullptr, 0},
                       {here, 2},
                       {nullptr, nullptr},
-                      true,
-                      true,
-                      true,
+                      Scalar::kF32,
+                      Scalar::kF32,
+                      Scalar::kF32,
                       false});
     EXPECT_EQ(into, 16777216.0f);
   }
@@ -211,9 +212,9 @@ TEST(Rounding, AllFloatsToBf16) {
                         {nullptr, 0},
                         {nullptr, 0},
                         {reinterpret_cast<const char*>(in.data()), nullptr},
-                        true,
-                        true,
-                        false,
+                        Scalar::kF32,
+                        Scalar::kF32,
+                        Scalar::kBf16,
                         false});
       ASSERT_TRUE(out == want) << target->name << " in the batch from " << next;
     }

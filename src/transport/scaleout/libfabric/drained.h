@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/mix.h"
 #include "channel/word.h"
 
 namespace transload {
@@ -52,9 +53,7 @@ class DrainedWords {
     Draining* last = nullptr;
   };
 
-  static size_t start_of(const Word* word) {
-    return (reinterpret_cast<uintptr_t>(word) >> 3) * 0x9E3779B97F4A7C15u >> 20;
-  }
+  static size_t start_of(const Word* word) { return (reinterpret_cast<uintptr_t>(word) >> 3) * kSplitMixStep >> 20; }
 
   static Queue& find(std::vector<Queue>& queues, const Word* word) {
     size_t i = start_of(word) & (queues.size() - 1);

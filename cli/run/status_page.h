@@ -2,7 +2,6 @@
 // of ours.
 #pragma once
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 
 #include "transload/group.h"
@@ -14,7 +13,7 @@ struct alignas(4096) StatusPage {
   Progress progress{};
   std::atomic<uint64_t> iteration{};    // from 1, warm-up included
   std::atomic<uint64_t> steps{};        // grows with whatever the rank does or checks
-  std::atomic<int64_t> entry_ns{};      // when it entered its latest call
+  std::atomic<uint64_t> entry_ns{};     // when it entered its latest call
   std::atomic<uint64_t> expert_rows{};  // done in this expert phase
   std::atomic<uint32_t> halted_in_expert{};
   std::atomic<uint64_t> arrivals{};  // at the meeting before each call
@@ -30,11 +29,5 @@ struct StatusBoard {
   bool shared(uint32_t ranks) const { return count == ranks; }
   StatusPage& of(uint32_t rank) const { return pages[count == 1 ? 0 : rank]; }
 };
-
-// The clock that all processes of a host share.
-inline int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace transload::cli

@@ -1,0 +1,49 @@
+// The options of a group, each once: its name, its bounds, and whether ranks must give it alike. The check of options,
+// their comparison between ranks, limits(), the program and the scenarios all go by this list.
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "base/set.h"
+#include "layout/token.h"
+#include "transload/group.h"
+
+namespace transload {
+
+constexpr uint32_t kRanksMax = 4096;
+constexpr uint32_t kNodeSizeMax = 1024;
+constexpr uint64_t kDeadlineMsMin = 50;
+constexpr uint64_t kDeadlineMsMax = 24 * 3600 * 1000;
+
+struct OptionFacts {
+  const char* name;
+  uint64_t least = 0;
+  uint64_t most = 0;
+  uint64_t unit = 1;      // it is a multiple of this
+  bool zero_too = false;  // 0 as well, whose meaning stands beside the field
+  bool alike = true;      // on all ranks
+};
+
+// visit(facts, field) for every option that is a number.
+template <class Options, class Visit>
+void for_each_option(Options& o, Visit visit) {
+  using Facts = OptionFacts;
+  visit(Facts{.name = "experts", .least = 1, .most = 1 << 20}, o.experts);
+  visit(Facts{.name = "tokens_max", .least = 1, .most = uint64_t(1) << 31}, o.tokens_max);
+  visit(Facts{.name = "row_bytes_max", .least = kTokenUnit, .most = 1 << 24, .unit = kTokenUnit}, o.row_bytes_max);
+  visit(Facts{.name = "scales_max", .most = 4096}, o.scales_max);
+  visit(Facts{.name = "top_k_max", .least = 1, .most = kSetMax}, o.top_k_max);
+  visit(Facts{.name = "channels", .least = 1, .most = 1024}, o.channels);
+  visit(Facts{.name = "slots", .least = 1, .most = 65536}, o.slots);
+  visit(Facts{.name = "peer_slots", .least = 1, .most = 65536, .zero_too = true}, o.peer_slots);
+  visit(Facts{.name = "slab_bytes", .most = uint64_t(1) << 46, .alike = false}, o.slab_bytes);
+  visit(Facts{.name = "deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax}, o.deadline_ms);
+  visit(Facts{.name = "create_deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .zero_too = true},
+        o.create_deadline_ms);
+  visit(Facts{.name = "sms", .least = 1, .most = 1024}, o.sms);
+}
+
+// Of the option with this name, which there must be.
+OptionFacts option_facts(std::string_view name);
+
+}  // namespace transload
