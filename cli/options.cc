@@ -45,6 +45,11 @@ Enum choice(const char* name, const std::string& text) {
   refuse("{}: '{}': must be {}", name, text, all_choices<Enum>());
 }
 
+std::string flag_of(std::string option) {
+  std::replace(option.begin(), option.end(), '_', '-');
+  return "--" + option;
+}
+
 Bounds bounds_of(const char* option) {
   const OptionFacts facts = option_facts(option);
   return {facts.least, facts.most};
@@ -213,6 +218,9 @@ int64_t Options::tokens_max() const { return tokens.empty() ? 0 : *std::max_elem
 
 RunArguments::RunArguments() {
   const GroupOptions group;
+  for_each_option(group, [&](const OptionFacts& facts, uint64_t value) {
+    if (facts.flag != nullptr) passed_on[facts.name] = std::to_string(value);
+  });
   node_sizes = "4,4";
   tokens = "512";
   hidden = "7168";
@@ -263,6 +271,7 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
   option("--ranks-per-gpu", a.ranks_per_gpu, "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
   option("--deadline-ms", a.deadline_ms, "of every wait in a call", "N");
+  for (auto& [name, text] : a.passed_on) option(flag_of(name).c_str(), text, option_facts(name).flag, "N");
   option("--create-deadline-ms", a.create_deadline_ms, "of every wait for the group to be made [as --deadline-ms]",
          "N");
   option("--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
@@ -308,6 +317,8 @@ Options checked(const RunArguments& a) {
       a.create_deadline_ms.empty()
           ? out.deadline_ms
           : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, bounds_of("create_deadline_ms")));
+  for (const auto& [name, text] : a.passed_on)
+    out.passed_on[name] = number(flag_of(name).c_str(), text, bounds_of(name.c_str()));
   out.launcher = choice("--launcher", a.launcher, kLaunchers);
   out.json = a.json;
   out.dump = a.dump;

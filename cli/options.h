@@ -1,6 +1,7 @@
 // The command line of `transload run`: parsed, completed with defaults and checked.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,6 +67,7 @@ struct Options {
   std::string provider;
   uint32_t deadline_ms = 0;
   uint32_t create_deadline_ms = 0;
+  std::map<std::string, uint64_t> passed_on;  // group options, by name
   std::string launcher;  // Bootstrap's name of it; "": whichever is there
   std::string origin;    // under another launcher: what it said
   std::optional<FaultSpec> fault;
@@ -100,6 +102,7 @@ struct RunArguments {
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
       peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
       deadline_ms, create_deadline_ms, launcher, fault, soak, json, dump, device, sms, gpus, ranks_per_gpu;
+  std::map<std::string, std::string> passed_on;  // group options that have a flag of their name, by this name
   bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };
 

@@ -11,6 +11,7 @@
 #include "cli/show/usage.h"
 #include "layout/token.h"
 #include "os/clock.h"
+#include "runtime/group_options.h"
 
 namespace transload::cli {
 
@@ -90,6 +91,10 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.device = options_.device_of(rank_);
   if (options_.cuda) out.sms = options_.sms;
   out.progress = &page_.progress;
+  for_each_option(out, [&](const OptionFacts& facts, auto& field) {
+    if (const auto given = options_.passed_on.find(facts.name); given != options_.passed_on.end())
+      field = std::remove_reference_t<decltype(field)>(given->second);
+  });
   return out;
 }
 

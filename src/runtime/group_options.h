@@ -22,6 +22,7 @@ struct OptionFacts {
   uint64_t unit = 1;      // it is a multiple of this
   bool zero_too = false;  // 0 as well, whose meaning stands beside the field
   bool alike = true;      // on all ranks
+  const char* flag = nullptr;  // what the program says of its flag --name, if that only passes the number on
 };
 
 // visit(facts, field) for every option that is a number.
