@@ -68,8 +68,8 @@ struct Options {
   uint32_t deadline_ms = 0;
   uint32_t create_deadline_ms = 0;
   std::map<std::string, uint64_t> passed_on;  // group options, by name
-  std::string launcher;  // Bootstrap's name of it; "": whichever is there
-  std::string origin;    // under another launcher: what it said
+  std::string launcher;                       // Bootstrap's name of it; "": whichever is there
+  std::string origin;                         // under another launcher: what it said
   std::optional<FaultSpec> fault;
   bool recover = false;
   std::string json;  // "": none, "-": standard output

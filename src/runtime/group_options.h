@@ -19,9 +19,9 @@ struct OptionFacts {
   const char* name;
   uint64_t least = 0;
   uint64_t most = 0;
-  uint64_t unit = 1;      // it is a multiple of this
-  bool zero_too = false;  // 0 as well, whose meaning stands beside the field
-  bool alike = true;      // on all ranks
+  uint64_t unit = 1;           // it is a multiple of this
+  bool zero_too = false;       // 0 as well, whose meaning stands beside the field
+  bool alike = true;           // on all ranks
   const char* flag = nullptr;  // what the program says of its flag --name, if that only passes the number on
 };
 

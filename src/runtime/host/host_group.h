@@ -39,6 +39,8 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   [[noreturn]] void fail(const char* operation) override;
   [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
+  using Group::Impl::all_or_none;  // for the networks that it chooses from
+
   HostCalls<HostWarp> core;
   const GroupOptions& options;  // the core's
   const RankMap& map;           // the core's
@@ -54,9 +56,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 
  private:
-  bool choose_loopback();
-  void map_memory(bool loopback);
-  void link_network(bool loopback);
+  void map_memory(bool rails_mapped);
   void make_executor();
   void linger();
 };

@@ -2,7 +2,6 @@
 // path.
 #include <sys/eventfd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -11,57 +10,24 @@
 #include "os/free_memory.h"
 #include "os/host.h"
 #include "runtime/host/host_group.h"
-#include "transport/scaleout/loopback/loopback.h"
+#include "runtime/host/scale_out_kinds.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
-#ifdef TRANSLOAD_LIBFABRIC
-#include "transport/scaleout/libfabric/link.h"
-#endif
 
 namespace transload {
 
 HostGroup::HostGroup(const GroupOptions& given)
     : core(given, *this), options(core.options), map(core.map), call_since(now_ns()) {
   meet();
-  const bool loopback = map.nodes > 1 && choose_loopback();
-  map_memory(loopback);
-  link_network(loopback);
+  const ScaleOutKind* const network = choose_scale_out(*this);
+  map_memory(network != nullptr && network->maps_rails);
+  if (network != nullptr) scale_out = network->make(*this);
   all_or_none([&] { make_executor(); });
   core.try_paths();
   control->gather("ready");
 }
 
-// Everyone decides alike: from what all ranks said.
-bool HostGroup::choose_loopback() {
-  std::string why;
-#ifdef TRANSLOAD_LIBFABRIC
-  const bool here = options.scale_out != ScaleOutChoice::kLoopback && libfabric_available(why);
-#else
-  const bool here = false;
-  why = "this build has no libfabric";
-#endif
-  const std::vector<std::string> all = control->gather((here ? "y" : "n") + host_identity());
-  std::string apart;  // of a rank and rank 0
-  for (uint32_t r = 1; r < map.ranks && apart.empty(); ++r)
-    if (apart = how_apart(all[0].substr(1), all[r].substr(1)); !apart.empty())
-      apart = "ranks 0 and " + std::to_string(r) + " are " + apart;
-  const bool everywhere = std::all_of(all.begin(), all.end(), [](const std::string& s) { return s[0] == 'y'; });
-  const bool loopback =
-      options.scale_out == ScaleOutChoice::kLoopback || (options.scale_out == ScaleOutChoice::kAuto && !everywhere);
-  if (loopback && !apart.empty())
-    throw Error(Code::kInvalidArgument,
-                "scale_out: loopback, must be libfabric: " + apart + (why.empty() ? "" : " (" + why + ")"));
-  if (!loopback && !everywhere)
-    throw Error(Code::kNotSupported, "scale_out: libfabric is not there on every rank: " + why);
-  const char* asked = options.scale_out == ScaleOutChoice::kAuto ? "" : "asked for";
-  core.decide("scale-out", loopback ? "loopback" : "libfabric",
-              *asked     ? asked
-              : loopback ? "all ranks share a host; " + why
-                         : "every rank has it");
-  return loopback;
-}
-
-void HostGroup::map_memory(bool loopback) {
+void HostGroup::map_memory(bool rails_mapped) {
   const uint64_t net_bytes = core.network_bytes(), up_bytes = core.scale_up_bytes();
   const uint64_t bytes = net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes);
   const uint64_t with_private = bytes + core.private_bytes();
@@ -78,7 +44,7 @@ void HostGroup::map_memory(bool loopback) {
       throw Error(Code::kOutOfMemory,
                   std::string("group: no bell: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
   });
-  neighbours = share_memory(region, bell_fd.get(), loopback);
+  neighbours = share_memory(region, bell_fd.get(), rails_mapped);
   Mappings place;
   place.network = region->base();
   for (uint32_t p = 0; p < map.peers; ++p) {
@@ -87,36 +53,11 @@ void HostGroup::map_memory(bool loopback) {
                               (mine ? bytes : neighbours->bytes(map.mate(p))) - net_bytes});
   }
   place.mapped.resize(map.ranks);
-  if (loopback)
+  if (rails_mapped)
     for (uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
   place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   core.place(std::move(place));
   core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");
-}
-
-void HostGroup::link_network(bool loopback) {
-  if (map.nodes == 1) return;
-  if (loopback) {
-    scale_out = std::make_unique<LoopbackLink>(core.mapped_base);
-    return;
-  }
-#ifdef TRANSLOAD_LIBFABRIC
-  LibfabricOptions link;
-  link.rank = map.me;
-  link.ranks = map.ranks;
-  link.provider = options.provider;
-  link.source_address = control->local_address();
-  link.region = region->base();
-  link.region_bytes = core.network_bytes();
-  link.counterparts = core.counterparts();
-  std::unique_ptr<LibfabricLink> made;
-  all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
-  if (const std::string caution = made->caution(); !caution.empty())
-    core.decide("network completions", "on delivery", caution);
-  const std::vector<std::string> addresses = control->gather(made->address());
-  all_or_none([&] { made->connect(addresses); });
-  scale_out = std::move(made);
-#endif
 }
 
 void HostGroup::make_executor() {
