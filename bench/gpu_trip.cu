@@ -85,8 +85,7 @@ class Rank {
     must(cudaGetLastError(), "fill");
     measure("dispatch_bf16_cached", rows_bytes_, [&] { group_->dispatch(inputs(handle_)); });
     CombineInputs in;
-    in.x = matrix(lease.data(), rows, o_.hidden, kBf16);
-    in.x.device = {kDLCUDA, device_};
+    in.x = matrix(lease.data(), rows, o_.hidden, kBf16, {kDLCUDA, device_});
     in.handle = handle_;
     in.stream = {meter_.stream()};
     measure("combine_bf16", rows_bytes_, [&] { group_->combine(in); });
@@ -225,9 +224,7 @@ class Rank {
   }
 
   Tensor tensor(void* data, int64_t columns, DLDataType type) const {
-    Tensor t = matrix(data, o_.tokens, columns, type);
-    t.device = {kDLCUDA, device_};
-    return t;
+    return matrix(data, o_.tokens, columns, type, {kDLCUDA, device_});
   }
   // The first half of the rows' bytes, as fp8.
   Tensor quantised_x() const { return tensor(x_, o_.hidden, kF8E4m3); }

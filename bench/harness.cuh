@@ -29,7 +29,7 @@ constexpr const char* kHelp = R"(bench_gpu_trip [OPTION VALUE]...
   --gpus 2 --ranks-per-gpu 1   ranks are dealt out round-robin
   --nodes 2,2                  ranks of each node; one node
   --tokens 4096 --hidden 7168 --experts 256 --top-k 8    of each rank; bf16; uniform routing
-  --sms 16 --channels 256 --slots 4 --peer-slots 1       of Transload
+  --sms 16 --channels 0 --slots 0 --peer-slots 0         of Transload; 0: its choice
   --iterations 30
   --nccl libnccl.so.2          NCCL, for the cases nccl_*: what one would do without Transload; "none": without them
   --nccl-ctas 0                the most blocks, hence SMs, of NCCL's own kernels; 0: NCCL chooses
@@ -49,7 +49,7 @@ inline void must(cudaError_t error, const char* what) {
 
 struct Options {
   uint32_t gpus = 2, ranks_per_gpu = 1, tokens = 4096, hidden = 7168, experts = 256, top_k = 8;
-  uint32_t sms = 16, channels = 256, slots = 4, peer_slots = 1, iterations = 30;
+  uint32_t sms = 16, channels = 0, slots = 0, peer_slots = 0, iterations = 30;
   uint32_t nccl_ctas = 0, nccl_register = 0;
   std::string nccl = "libnccl.so.2";
   std::vector<uint32_t> nodes;
@@ -103,8 +103,8 @@ inline Options parse(int argc, char** argv) {
                                   {"--experts", &o.experts, 1, 1 << 16},
                                   {"--top-k", &o.top_k, 1, 32},
                                   {"--sms", &o.sms, 1, 1 << 10},
-                                  {"--channels", &o.channels, 1, 1 << 16},
-                                  {"--slots", &o.slots, 1, 1 << 16},
+                                  {"--channels", &o.channels, 0, 1 << 16},
+                                  {"--slots", &o.slots, 0, 1 << 16},
                                   {"--peer-slots", &o.peer_slots, 0, 1 << 16},
                                   {"--iterations", &o.iterations, 1, 1 << 20},
                                   {"--nccl-ctas", &o.nccl_ctas, 0, 64},

@@ -179,16 +179,10 @@ void check_device(const RunArguments& a, Options& out) {
     refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
 }
 
-// Many short channels keep the warps of a GPU busy; a CPU rank has one thread.
-void check_lanes(const RunArguments& a, Options& out) {
-  const GroupOptions group;
-  out.channels = !a.channels.empty() ? uint32_t(number("--channels", a.channels, bounds_of("channels")))
-                 : out.cuda          ? std::min(16 * out.sms, limits().channels_max)
-                                     : group.channels;
-  out.slots = !a.slots.empty() ? uint32_t(number("--slots", a.slots, bounds_of("slots"))) : out.cuda ? 4 : group.slots;
-  out.peer_slots = !a.peer_slots.empty() ? uint32_t(number("--peer-slots", a.peer_slots, bounds_of("peer_slots")))
-                   : out.cuda            ? 1
-                                         : group.peer_slots;
+void check_rings(const RunArguments& a, Options& out) {
+  if (!a.channels.empty()) out.channels = uint32_t(number("--channels", a.channels, bounds_of("channels")));
+  if (!a.slots.empty()) out.slots = uint32_t(number("--slots", a.slots, bounds_of("slots")));
+  if (!a.peer_slots.empty()) out.peer_slots = uint32_t(number("--peer-slots", a.peer_slots, bounds_of("peer_slots")));
 }
 
 }  // namespace
@@ -202,6 +196,17 @@ const char* name_of(FaultVerb verb) {
   for (const auto& c : kVerbs)
     if (c.value == verb) return c.name;
   return "";
+}
+
+GroupOptions Options::rings() const {
+  GroupOptions group;
+  group.channels = channels;
+  group.slots = slots;
+  group.peer_slots = peer_slots;
+  group.sms = cuda ? sms : group.sms;
+  group.device.device_type = cuda ? kDLCUDA : kDLCPU;
+  complete(group);
+  return group;
 }
 
 std::string dump_path(const Options& options, uint32_t rank) {
@@ -253,9 +258,9 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   option("--seed", a.seed, "of token vectors and made routings", "N");
   option("--iterations", a.iterations, "timed iterations", "N");
   option("--warmup", a.warmup, "iterations before them, checked too", "N");
-  option("--channels", a.channels, "channels of the trip [4; with --device cuda 16 for each SM]", "N");
-  option("--slots", a.slots, "tokens that a ring holds [16; with --device cuda 4]", "N");
-  option("--peer-slots", a.peer_slots, "the same between peers [as --slots; with --device cuda 1]", "N");
+  option("--channels", a.channels, "channels of the trip [the library's choice for the device]", "N");
+  option("--slots", a.slots, "tokens that a ring holds [likewise]", "N");
+  option("--peer-slots", a.peer_slots, "the same between peers [likewise]", "N");
   option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
   option("--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]", "fp32|ue8m0");
   option("--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
@@ -330,7 +335,7 @@ Options checked(const RunArguments& a) {
     refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
   check_device(a, out);
-  check_lanes(a, out);
+  check_rings(a, out);
   return out;
 }
 

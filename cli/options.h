@@ -56,9 +56,9 @@ struct Options {
   uint64_t seed = 0;
   uint64_t iterations = 0;
   uint64_t warmup = 0;
-  uint32_t channels = 0;
+  uint32_t channels = 0;  // this and what follows: 0 for the library's choice
   uint32_t slots = 0;
-  uint32_t peer_slots = 0;  // 0: as slots
+  uint32_t peer_slots = 0;
   Landing landing = Landing::kAuto;
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
@@ -87,6 +87,8 @@ struct Options {
   uint32_t ranks() const { return uint32_t(tokens.size()); }
   uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
   int64_t tokens_max() const;
+  // Channels and slots as a group completes them, and nothing else.
+  GroupOptions rings() const;
   // Of a rank's tensors.
   DLDevice device_of(uint32_t rank) const;
   // Kernels of two processes do not run on one GPU at once: its ranks are threads of one process.

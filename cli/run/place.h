@@ -37,9 +37,7 @@ class TensorHome {
 
   // A view of memory of this place.
   Tensor view(void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
-    Tensor out = matrix(data, rows, columns, dtype);
-    out.device = device();
-    return out;
+    return matrix(data, rows, columns, dtype, device());
   }
 };
 

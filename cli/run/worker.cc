@@ -60,7 +60,7 @@ uint64_t Worker::handle_bytes() const {
   const uint64_t ranks = options_.ranks(), top_k = options_.top_k, all_tokens = ranks * uint64_t(options_.tokens_max()),
                  sources = options_.node_sizes.size() *
                            *std::max_element(options_.node_sizes.begin(), options_.node_sizes.end()),
-                 spans = (sources + ranks) * (options_.channels + 1) * sizeof(uint64_t);
+                 spans = (sources + ranks) * (options_.rings().channels + 1) * sizeof(uint64_t);
   return (all_tokens + uint64_t(options_.tokens[rank_])) * top_k * sizeof(Route) + all_tokens * 2 * sizeof(uint32_t) +
          spans * 2;
 }

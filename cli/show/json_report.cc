@@ -89,7 +89,7 @@ std::string json_of(const Report& report) {
               {"device", o.cuda ? "cuda" : "cpu"},
               {"method", method_of(o)},
               {"transports", {{"scale_up", s.scale_up}, {"scale_out", s.scale_out}}},
-              {"channels", o.channels},
+              {"channels", o.rings().channels},
               {"landing", s.landing},
               {"combine_source", s.source},
               {"dispatch", dispatch(s)},

@@ -26,13 +26,15 @@ std::string tokens_text(const Options& o) {
 
 void print_head(std::FILE* out, const Options& o) {
   const size_t nodes = o.node_sizes.size();
+  const GroupOptions rings = o.rings();
   const std::string type = o.payload.fp8 ? fmt::format("fp8 with {} scales", o.payload.scale_name()) : "bf16";
   fmt::print(out, "\n{} rank{} on {} node{} ({}), {} x {} {}\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes,
              nodes == 1 ? "" : "s", fmt::join(o.node_sizes, ","), tokens_text(o), o.hidden, type);
-  fmt::print(
-      out, "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
-      o.experts, o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
-      o.iterations == 1 ? "" : "s", o.warmup, o.channels, o.channels == 1 ? "" : "s", o.slots, o.slots == 1 ? "" : "s");
+  fmt::print(out,
+             "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
+             o.experts, o.top_k, o.routing, o.layer < 0 ? "" : fmt::format(" layer {}", o.layer), o.seed, o.iterations,
+             o.iterations == 1 ? "" : "s", o.warmup, rings.channels, rings.channels == 1 ? "" : "s", rings.slots,
+             rings.slots == 1 ? "" : "s");
   if (!o.cuda) return;
   fmt::print(out, "  on {} GPU{}, {} rank{} on each, at most {} SM{} a rank\n", o.gpus, o.gpus == 1 ? "" : "s",
              o.ranks_per_gpu, o.ranks_per_gpu == 1 ? "" : "s", o.sms, o.sms == 1 ? "" : "s");

@@ -44,9 +44,11 @@ struct GroupOptions {
   uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and as long at most
   uint32_t scales_max = 0;         // 4-byte scales of a row
   uint32_t top_k_max = 8;
-  uint32_t channels = 4;                             // most, and what a call uses unless it says fewer
-  uint32_t slots = 16;                               // of each ring
-  uint32_t peer_slots = 0;                           // of each ring between peers; 0: as `slots`
+  // 0: what suits the device, which decisions() shows. On the CPU 4 channels, 16 slots, and as many between peers; on a
+  // GPU 16 channels for each of `sms`, 4 slots, and 1 between peers.
+  uint32_t channels = 0;                             // most, and what a call uses unless it says fewer
+  uint32_t slots = 0;                                // of each ring
+  uint32_t peer_slots = 0;                           // of each ring between peers
   uint64_t slab_bytes = 64 << 20;                    // room for leases of this rank
   uint32_t deadline_ms = 10000;                      // of every wait in a call
   uint32_t create_deadline_ms = 0;                   // of every wait while the group is made; 0: deadline_ms
@@ -60,7 +62,8 @@ struct GroupOptions {
 
 // A choice that the group made, with its reason.
 struct Decision {
-  std::string what;  // "members", "scale-up", "scale-out", "landing", "combine source"
+  std::string what;  // "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
+                     // "combine source"
   std::string choice;
   std::string why;
 };
@@ -85,7 +88,7 @@ class Group {
   Group& operator=(const Group&) = delete;
 
   uint32_t rank() const;
-  const GroupOptions& options() const;
+  const GroupOptions& options() const;  // as given, but what was left to the library has its value
 
   // Collective, in the same order on all ranks. Throws Error; after kFault every later call throws the same fault at
   // once.

@@ -44,14 +44,24 @@ struct Tensor {
   }
 };
 
-// A contiguous [rows, columns] view of memory on the CPU.
-inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType dtype) {
-  return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 2, {rows, columns}, {columns, 1}};
+// A contiguous [rows, columns] view of memory, on a GPU if `device` says so.
+inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType dtype, DLDevice device = {kDLCPU, 0}) {
+  return {.data = const_cast<void*>(data),
+          .device = device,
+          .dtype = dtype,
+          .ndim = 2,
+          .shape = {rows, columns},
+          .strides = {columns, 1}};
 }
 
 // The same of [count].
-inline Tensor list(const void* data, int64_t count, DLDataType dtype) {
-  return {const_cast<void*>(data), {kDLCPU, 0}, dtype, 1, {count, 0}, {1, 0}};
+inline Tensor list(const void* data, int64_t count, DLDataType dtype, DLDevice device = {kDLCPU, 0}) {
+  return {.data = const_cast<void*>(data),
+          .device = device,
+          .dtype = dtype,
+          .ndim = 1,
+          .shape = {count, 0},
+          .strides = {1, 0}};
 }
 
 // The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument}

@@ -1,6 +1,9 @@
 // Looking up what holds for an option.
 #include "runtime/group_options.h"
 
+#include <algorithm>
+#include <string>
+
 #include "base/check.h"
 
 namespace transload {
@@ -13,6 +16,23 @@ OptionFacts option_facts(std::string_view name) {
   });
   TRANSLOAD_CHECK(found.most > 0);
   return found;
+}
+
+std::vector<Decision> complete(GroupOptions& o) {
+  const bool gpu = o.device.device_type != kDLCPU;
+  const std::string why = gpu ? "many short channels keep the warps of a GPU busy" : "a rank on the CPU has one thread";
+  const auto channels_most = uint32_t(option_facts("channels").most);
+  std::vector<Decision> decisions;
+  const auto choose = [&](const char* what, uint32_t& option, uint32_t choice) {
+    const bool given = option != 0;
+    if (!given) option = choice;
+    decisions.push_back({what, std::to_string(option), given ? "asked for" : why});
+  };
+  choose("channels", o.channels, gpu ? std::min(16 * o.sms, channels_most) : 4);
+  choose("slots", o.slots, gpu ? 4 : 16);
+  choose("slots between peers", o.peer_slots, gpu ? 1 : o.slots);
+  if (o.create_deadline_ms == 0) o.create_deadline_ms = o.deadline_ms;
+  return decisions;
 }
 
 Limits limits() {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/set.h"
 #include "layout/token.h"
@@ -34,8 +35,8 @@ void for_each_option(Options& o, Visit visit) {
   visit(Facts{.name = "row_bytes_max", .least = kTokenUnit, .most = 1 << 24, .unit = kTokenUnit}, o.row_bytes_max);
   visit(Facts{.name = "scales_max", .most = 4096}, o.scales_max);
   visit(Facts{.name = "top_k_max", .least = 1, .most = kSetMax}, o.top_k_max);
-  visit(Facts{.name = "channels", .least = 1, .most = 1024}, o.channels);
-  visit(Facts{.name = "slots", .least = 1, .most = 65536}, o.slots);
+  visit(Facts{.name = "channels", .least = 1, .most = 1024, .zero_too = true}, o.channels);
+  visit(Facts{.name = "slots", .least = 1, .most = 65536, .zero_too = true}, o.slots);
   visit(Facts{.name = "peer_slots", .least = 1, .most = 65536, .zero_too = true}, o.peer_slots);
   visit(Facts{.name = "slab_bytes", .most = uint64_t(1) << 46, .alike = false}, o.slab_bytes);
   visit(Facts{.name = "deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax}, o.deadline_ms);
@@ -43,6 +44,9 @@ void for_each_option(Options& o, Visit visit) {
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024}, o.sms);
 }
+
+// Gives what is left to the library its value, and says what it chose.
+std::vector<Decision> complete(GroupOptions& options);
 
 // Of the option with this name, which there must be.
 OptionFacts option_facts(std::string_view name);

@@ -1,4 +1,4 @@
-// See group_plan.h.
+// What a group is made of.
 #include "runtime/rank_state.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include "channel/card.h"
 #include "layout/token.h"
 #include "runtime/check_inputs.h"
+#include "runtime/group_options.h"
 
 namespace transload {
 
@@ -40,7 +41,7 @@ uint64_t next_id() {
 
 RankState::RankState(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
   check_options(options);
-  if (options.create_deadline_ms == 0) options.create_deadline_ms = options.deadline_ms;
+  decisions = complete(options);
   ranks = std::make_unique<RankTable>(options.topology.node_sizes);
   map = ranks->seen_by(options.bootstrap.rank);
   placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);

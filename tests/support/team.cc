@@ -244,8 +244,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   if (bytes > 0) side_.write(base, made.data(), bytes);
   CombineInputs in;
   in.stream = side_.stream();
-  in.x = matrix(base, int64_t(rows), columns, kBf16);
-  in.x.device = side_.device();
+  in.x = matrix(base, int64_t(rows), columns, kBf16, side_.device());
   in.handle = handle;
   if (pass.weights) in.topk_weights = matrix(base + row_bytes, int64_t(rows), k, kF32);
   in.topk_weights.device = side_.device();

@@ -296,7 +296,7 @@ TEST(BadInput, GroupOptions) {
         o.experts = 2;
       },
       "expert_owner: 9, must be a rank below 1");
-  refused([](auto& o) { o.slots = 0; }, "slots: 0");
+  refused([](auto& o) { o.slots = 65537; }, "slots: 65537, must be 1 to 65536");
   refused([](auto& o) { o.channels = 5000; }, "channels: 5000");
 }
 

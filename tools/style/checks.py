@@ -23,6 +23,7 @@ FORBIDDEN_PAIRS = {
 
 # Functions that may have more parameters, with the reason.
 MANY_PARAMETERS = {
+    "include/transload/tensor.h:matrix": "the device is mostly left out",
     "src/executor/cuda/reduce.cuh:sum": "the step that frees a stage is a type of its caller's",
 }
 

@@ -109,9 +109,7 @@ void CudaGroup::launched(int error, const char* kernel) {
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
-  Tensor tensor = matrix(data, rows, columns, dtype);
-  tensor.device = options.device;
-  return tensor;
+  return matrix(data, rows, columns, dtype, options.device);
 }
 
 void CudaGroup::refuse_to_wait() const {

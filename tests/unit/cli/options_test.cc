@@ -57,24 +57,24 @@ TEST(Options, DefaultsAreOfTheDevice) {
   const GroupOptions group;
   const Options cpu = checked(RunArguments());
   EXPECT_FALSE(cpu.cuda);
-  EXPECT_EQ(cpu.channels, group.channels);
-  EXPECT_EQ(cpu.slots, group.slots);
-  EXPECT_EQ(cpu.peer_slots, group.peer_slots);
+  EXPECT_EQ(cpu.rings().channels, 4u);
+  EXPECT_EQ(cpu.rings().slots, 16u);
+  EXPECT_EQ(cpu.rings().peer_slots, 16u);
   EXPECT_EQ(cpu.ranks_per_process(), 1u);
   EXPECT_EQ(cpu.device_of(3).device_type, kDLCPU);
   RunArguments arguments = on_gpus("4");
   EXPECT_EQ(checked(arguments).sms, group.sms);
-  EXPECT_EQ(checked(arguments).channels, 16 * group.sms);
-  EXPECT_EQ(checked(arguments).slots, 4u);
-  EXPECT_EQ(checked(arguments).peer_slots, 1u);
+  EXPECT_EQ(checked(arguments).rings().channels, 16 * group.sms);
+  EXPECT_EQ(checked(arguments).rings().slots, 4u);
+  EXPECT_EQ(checked(arguments).rings().peer_slots, 1u);
   arguments.sms = "132";
-  EXPECT_EQ(checked(arguments).channels, limits().channels_max);
+  EXPECT_EQ(checked(arguments).rings().channels, limits().channels_max);
   arguments.channels = "5";
   arguments.slots = "9";
   arguments.peer_slots = "3";
-  EXPECT_EQ(checked(arguments).channels, 5u);
-  EXPECT_EQ(checked(arguments).slots, 9u);
-  EXPECT_EQ(checked(arguments).peer_slots, 3u);
+  EXPECT_EQ(checked(arguments).rings().channels, 5u);
+  EXPECT_EQ(checked(arguments).rings().slots, 9u);
+  EXPECT_EQ(checked(arguments).rings().peer_slots, 3u);
 }
 
 TEST(Options, AGraphIsKept) {
