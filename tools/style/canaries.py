@@ -12,6 +12,8 @@ CLEAN = {
     "src/protocol/d.h": HEAD + '#include "layout/c.h"\n// Names atomics in no code; "throw" neither.\n'
                         "template <class W>\nint four(W& w, int a, int b, int c) {\n  return a + b + c + w.x;\n}\n",
     "src/protocol/d.cc": "// What it is.\n#include \"protocol/d.h\"\nint e() {\n  return 0;\n}\n",
+    "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
+    "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
 }
 
@@ -74,6 +76,7 @@ CANARIES = [
     ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/gone_test.cc A.B`\n")),
     ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n")),
     ("contract", {**with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n"),
-                  "tests/unit/d_test.cc": "// D.\n// Contract 1.2.\nTEST(A, B) {}\n"}),
+                  "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
+    "tests/unit/d_test.cc": "// D.\n// Contract 1.2.\nTEST(A, B) {}\n"}),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
 ]
