@@ -31,8 +31,7 @@ uint64_t bits_of(DLDataType type) { return uint64_t(type.bits) * type.lanes; }
 void want_type(const char* argument, const Tensor& t, DLDataType type) {
   if (!same_type(t.dtype, type)) refuse(argument, type_name(t.dtype), type_name(type));
 }
-void want_cpu_matrix(const char* argument, const Tensor& t) {
-  if (t.device.device_type != kDLCPU) refuse(argument, place_of(t.device), "on the CPU");
+void want_matrix(const char* argument, const Tensor& t) {
   if (t.ndim != 2) refuse(argument, std::to_string(t.ndim) + (t.ndim == 1 ? " dimension" : " dimensions"), "of 2");
   if (t.shape[0] < 0 || t.shape[1] < 0) refuse(argument, shape_of(t), "of no negative extent");
   if (bits_of(t.dtype) == 0) refuse(argument, type_name(t.dtype), "of a type that has bits");
@@ -40,7 +39,7 @@ void want_cpu_matrix(const char* argument, const Tensor& t) {
   if (t.data == nullptr && t.bytes() > 0) refuse(argument, "null", "memory of " + std::to_string(t.bytes()) + " bytes");
 }
 void want_contiguous(const char* argument, const Tensor& t) {
-  want_cpu_matrix(argument, t);
+  want_matrix(argument, t);
   const bool rows_follow = t.shape[0] <= 1 || t.strides[0] == t.shape[1];
   const bool elements_follow = t.shape[1] <= 1 || t.strides[1] == 1;
   if (!rows_follow || !elements_follow) refuse(argument, strides_of(t), "contiguous");
@@ -102,6 +101,14 @@ struct Named {
   const char* name;
   const Tensor& tensor;
 };
+// Where the group's tensors are; hosts have one memory.
+void want_there(DLDevice device, std::initializer_list<Named> tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    const bool there = tensor.device.device_type == device.device_type &&
+                       (device.device_type == kDLCPU || tensor.device.device_id == device.device_id);
+    if (tensor.given() && !there) refuse(name, place_of(tensor.device), place_of(device));
+  }
+}
 // While it is written what it is made of is still read.
 void want_apart(const Named& output, std::initializer_list<Named> inputs) {
   const MemoryRange mine = range_of(output.name, output.tensor);
@@ -163,7 +170,7 @@ void check_routing(const GroupOptions& o, const DispatchInputs& in) {
 }
 
 void check_scales(const GroupOptions& o, const DispatchInputs& in) {
-  want_cpu_matrix("scales", in.scales);
+  want_matrix("scales", in.scales);
   if (o.scales_max == 0) refuse("scales", "given", "absent: the group was made with scales_max 0");
   if (bits_of(in.scales.dtype) != 32) refuse("scales", type_name(in.scales.dtype), "of 4-byte scalars");
   within("columns of scales", uint64_t(in.scales.columns()), 1, o.scales_max);
@@ -203,6 +210,11 @@ void check_out_x(const RankState& group, const DispatchInputs& in) {
 void check_dispatch(const RankState& group, const DispatchInputs& in) {
   const GroupOptions& o = group.options;
   if (!in.x.given()) refuse("x", "not given", "a matrix [tokens, hidden]");
+  want_there(o.device, {{"x", in.x},
+                        {"scales", in.scales},
+                        {"topk_idx", in.topk_idx},
+                        {"topk_weights", in.topk_weights},
+                        {"out_x", in.out_x}});
   want_contiguous("x", in.x);
   want_unit("x", in.x.row_bytes());
   within("row bytes of x", in.x.row_bytes(), kTokenUnit, o.row_bytes_max);
@@ -228,6 +240,11 @@ void check_combine(const RankState& group, const CombineInputs& in) {
   const GroupOptions& o = group.options;
   check_handle(group, in.handle);
   if (!in.x.given()) refuse("x", "not given", "a matrix [rows, hidden]");
+  want_there(o.device, {{"x", in.x},
+                        {"topk_weights", in.topk_weights},
+                        {"bias[0]", in.bias[0]},
+                        {"bias[1]", in.bias[1]},
+                        {"out_x", in.out_x}});
   want_type("x", in.x, kBf16);
   want_shape("x", in.x, in.handle->rows_held(), uint64_t(in.x.columns()));
   want_unit("x", in.x.row_bytes());

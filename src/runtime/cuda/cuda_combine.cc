@@ -3,7 +3,6 @@
 #include "kernels/near.h"
 #include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
-#include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
@@ -141,7 +140,7 @@ class CudaCombine {
 }  // namespace
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
-  check_combine(plan_, as_if_on_host(options.device, inputs));
+  check_combine(plan_, inputs);
   const OnDevice here(device);
   return whole_call([&] { return CudaCombine(*this, inputs).run(); });
 }

@@ -5,7 +5,6 @@
 #include "gpu/driver.h"
 #include "runtime/call/slab_cursor.h"
 #include "runtime/check_inputs.h"
-#include "runtime/cuda/check_device.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
 #include "runtime/handle.h"
@@ -320,7 +319,7 @@ class CudaDispatch {
 }  // namespace
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
-  check_dispatch(plan_, as_if_on_host(options.device, inputs));
+  check_dispatch(plan_, inputs);
   const OnDevice here(device);
   return whole_call([&] { return CudaDispatch(*this, inputs).run(); });
 }
