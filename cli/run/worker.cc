@@ -9,6 +9,10 @@
 
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"
+#include "kernels/device_handle.h"
+#include "layout/handle.h"
+#include "layout/placement.h"
+#include "layout/rank_map.h"
 #include "layout/token.h"
 #include "os/clock.h"
 #include "runtime/group_options.h"
@@ -57,12 +61,15 @@ int64_t Worker::rows_expected() const {
 // On a GPU a handle lies in the slabs, with room for the most tokens that anyone may send.
 uint64_t Worker::handle_bytes() const {
   if (!options_.cuda) return 0;
-  const uint64_t ranks = options_.ranks(), top_k = options_.top_k, all_tokens = ranks * uint64_t(options_.tokens_max()),
-                 sources = options_.node_sizes.size() *
-                           *std::max_element(options_.node_sizes.begin(), options_.node_sizes.end()),
-                 spans = (sources + ranks) * (options_.rings().channels + 1) * sizeof(uint64_t);
-  return (all_tokens + uint64_t(options_.tokens[rank_])) * top_k * sizeof(Route) + all_tokens * 2 * sizeof(uint32_t) +
-         spans * 2;
+  const RankTable ranks(options_.node_sizes);
+  const PlacementTable placement(options_.experts, options_.ranks(), {});
+  DeviceHandle unplaced{};
+  return lay_handle(unplaced,
+                    {.tables = most_of_handle(ranks.seen_by(rank_), uint64_t(options_.tokens[rank_]),
+                                              uint64_t(options_.tokens_max()), options_.top_k),
+                     .channels = options_.rings().channels,
+                     .experts_of_mine = placement.experts_of_rank_max()},
+                    nullptr);
 }
 
 // Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.

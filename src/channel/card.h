@@ -64,4 +64,15 @@ struct Grant {
 };
 static_assert(sizeof(Grant) == 64);
 
+// What a rank grants all its peers in a call. Offsets are 0 where nothing is reachable.
+struct GrantOffer {
+  bool reachable;
+  Word rows, scales, headers_or_weights;
+  Word rows_max;
+
+  TRANSLOAD_HD Grant grant(Word epoch, Word card) const {
+    return {epoch, card, reachable, rows, scales, headers_or_weights, rows_max};
+  }
+};
+
 }  // namespace transload

@@ -39,8 +39,12 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
   char* const tables = shape.global_tables != nullptr
                            ? shape.global_tables + uint64_t(warp_of_grid()) * shape.table_bytes
                            : mine + kStages * shape.stage_bytes;
-  const CudaRank rank{&call.state->gave_up, &call.host->abort, &call.host->fault,
-                      call.host->waits_for, call.deadline_ns,  &launch.areas};
+  const CudaRank rank{.gave_up = &call.state->gave_up,
+                      .abort = &call.host->abort,
+                      .fault = &call.host->fault,
+                      .waits_for = call.host->waits_for,
+                      .deadline_ns = call.deadline_ns,
+                      .areas = &launch.areas};
   return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
 }
 

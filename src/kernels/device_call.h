@@ -5,8 +5,6 @@
 #include "base/mix.h"
 #include "base/word.h"
 #include "executor/cuda/rank.h"
-#include "layout/plan.h"
-#include "layout/token.h"
 
 namespace transload {
 
@@ -45,24 +43,6 @@ struct HostWords {
   alignas(128) DeviceFault fault;
   alignas(128) Word waits_for[2];  // 1 + a rank that a kernel has waited for of late; [1]: for its leaving alone
   alignas(128) Word ended;         // epoch of the last call that ended
-};
-
-// A handle's tables on the device; all sized by the group's most, so that nothing is allocated once counts are known.
-// As HandleData, with spans of the channels that it was born with.
-struct DeviceHandle {
-  Word* born;               // [1] epoch
-  Route* routes;            // [tokens][top_k]
-  uint64_t* log_begin;      // [source slots + 1]
-  uint32_t* slot_tokens;    // [source slots]
-  uint32_t* log_token;      // [entries]
-  Route* log;               // [entries][log_width]
-  uint64_t* row_base;       // [ranks + 1]
-  uint32_t* source_tokens;  // [ranks]
-  uint32_t* row_token;      // [rows]
-  uint64_t* forward;        // [source slots][channels + 1] entries
-  uint64_t* arriving;       // [ranks][channels + 1] rows
-  DeviceReport* report;     // [1]
-  int64_t* expert_counts;   // [experts of mine] in report's room, behind it
 };
 
 // What every kernel of a call gets beside its trip.

@@ -16,8 +16,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
     to_peer(i / sources)->row_base()[i % sources] = source == kNobody ? 0 : grant.row_base[source];
   }
   for (uint32_t p = uint32_t(lane_of_thread()); p < map.peers; p += 32)
-    *to_peer(p) = {call.epoch(), call.card.digest(),       grant.reachable, grant.rows,
-                   grant.scales, grant.headers_or_weights, grant.rows_max};
+    *to_peer(p) = grant.offer.grant(call.epoch(), call.card.digest());
   __syncwarp();
 }
 

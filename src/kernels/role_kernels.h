@@ -17,11 +17,9 @@ struct Cast {
   uint32_t forwarders, receivers, senders;
 };
 
-// What a rank grants its peers: the landing or source, as offsets in its scale-up region.
+// What a rank grants its peers: the landing or source.
 struct DeviceGrant {
-  bool reachable;
-  Word rows, scales, headers_or_weights;
-  Word rows_max;
+  GrantOffer offer;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied
 };

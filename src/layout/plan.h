@@ -5,10 +5,10 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "layout/channels.h"
+#include "layout/counts.h"
 #include "layout/placement.h"
 #include "layout/rank_map.h"
 #include "layout/token.h"
@@ -75,20 +75,17 @@ struct Routing {
   }
 };
 
+// Scales as the caller keeps them: 4-byte scalars, strides in scalars. Without `at` there are none.
+struct ScaleSource {
+  const uint32_t* at;
+  int64_t token_stride, scale_stride;
+};
+
 struct BadExpert {
   bool found = false;
   uint64_t token = 0;
   uint32_t slot = 0;
   int64_t value = 0;
-};
-
-// Counts as notify sends them. Every list is indexed as the record that carries it.
-struct SendCounts {
-  std::vector<uint32_t> to_rank;          // [ranks]
-  std::vector<uint32_t> rank_by_channel;  // [ranks][channels]
-  std::vector<uint32_t> to_node;          // [nodes], my own left 0
-  std::vector<uint32_t> node_by_channel;  // [nodes][channels]
-  std::vector<uint32_t> by_expert;        // [experts] in order of owner, then id
 };
 
 struct LayoutOutputs {
@@ -161,37 +158,6 @@ inline LayoutOutputs lay_out(const LayoutInputs& in) {
     for (uint64_t token = cut.begin(c); token < cut.end(c); ++token) lay_out_token(in, out, token, c);
   return out;
 }
-
-// Counts of one source for one rank, as they lie in a mailbox: see Geometry::counts_bytes.
-struct CountsRecord {
-  const uint32_t* words;
-  TRANSLOAD_HD uint32_t source_tokens() const { return words[0]; }
-  TRANSLOAD_HD uint32_t tokens() const { return words[1]; }
-  TRANSLOAD_HD const uint32_t* by_channel() const { return words + 2; }
-  TRANSLOAD_HD const uint32_t* by_expert(uint32_t channels_max) const { return words + 2 + channels_max; }
-};
-
-// Writes what one source counted into the records that notify sends.
-struct CountsWriter {
-  const SendCounts& counts;
-  Placement experts;
-  uint64_t source_tokens;
-  uint32_t channels, channels_max;
-
-  void for_rank(uint32_t* words, uint32_t rank) const {
-    words[0] = uint32_t(source_tokens);
-    words[1] = counts.to_rank[rank];
-    std::memset(words + 2, 0, 4 * channels_max);
-    std::copy_n(counts.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + 2);
-    std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
-                words + 2 + channels_max);
-  }
-  void for_node(uint32_t* words, uint32_t node) const {
-    words[0] = uint32_t(source_tokens);
-    words[1] = counts.to_node[node];
-    std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + 2);
-  }
-};
 
 // Where the rows of each source begin in my output. row_base: [ranks + 1]; the last is how many rows there are.
 struct ReceivePlan {

@@ -74,8 +74,15 @@ class RankTable {
 
   RankMap seen_by(uint32_t rank) const {
     const uint32_t node = node_of_[rank];
-    return {begin_.data(), node_of_.data(),     uint32_t(begin_.size() - 1),    uint32_t(node_of_.size()), fold_, rank,
-            node,          rank - begin_[node], begin_[node + 1] - begin_[node]};
+    return {.node_begin = begin_.data(),
+            .node_of = node_of_.data(),
+            .nodes = uint32_t(begin_.size() - 1),
+            .ranks = uint32_t(node_of_.size()),
+            .fold = fold_,
+            .me = rank,
+            .node = node,
+            .peer = rank - begin_[node],
+            .peers = begin_[node + 1] - begin_[node]};
   }
   uint32_t node_size_max() const { return size_max_; }
 

@@ -8,6 +8,8 @@
 #include "base/macros.h"
 #include "base/math.h"
 #include "base/word.h"
+#include "layout/counts.h"
+#include "layout/cursor.h"
 
 namespace transload {
 
@@ -32,15 +34,10 @@ struct Geometry {
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
   TRANSLOAD_HD uint64_t token_stride() const { return round_up(token_bytes, kSlotAlign); }
   TRANSLOAD_HD uint64_t sum_stride() const { return round_up(sum_bytes, kSlotAlign); }
-  // Counts of one source for one rank: tokens of the source, tokens for me, the same by channel, rows of each expert of
-  // mine.
-  TRANSLOAD_HD uint64_t counts_bytes() const {
-    return round_up(4 * (2 + uint64_t(channels) + experts_of_rank_max), 16);
-  }
-  // Counts of one source for a node: tokens of the source, tokens for the node, the same by channel, then counts of
-  // each peer.
-  TRANSLOAD_HD uint64_t node_counts_head() const { return round_up(4 * (2 + uint64_t(channels)), 16); }
-  TRANSLOAD_HD uint64_t node_counts_bytes() const { return node_counts_head() + node_size_max * counts_bytes(); }
+  // Of the records of counts: layout/counts.h.
+  TRANSLOAD_HD CountsShape counts() const { return {channels, experts_of_rank_max}; }
+  TRANSLOAD_HD uint64_t counts_bytes() const { return counts().rank_bytes(); }
+  TRANSLOAD_HD uint64_t node_counts_bytes() const { return counts().node_bytes(node_size_max); }
 };
 
 // An array of up to four dimensions at a fixed offset; the last index may be left out (0).
@@ -58,16 +55,11 @@ struct Extent {
   uint32_t n0, n1 = 1, n2 = 1, n3 = 1;
 };
 
-struct RegionCursor {
-  uint64_t bytes = 0;
-
-  TRANSLOAD_HD Block take(Extent e) {
-    const Block block{bytes, e.unit, e.n1, e.n2, e.n3};
-    const uint64_t longer = times(times(times(times(e.unit, e.n0), e.n1), e.n2), e.n3);
-    bytes = round_up_checked(plus(bytes, longer), kSlotAlign);  // kTooLarge is refused where the group is planned
-    return block;
-  }
-};
+// A region too long is kTooLarge bytes, which are refused where the group is planned.
+TRANSLOAD_HD Block take(Cursor& at, const Extent& e) {
+  const uint64_t blocks = times(times(times(e.n0, e.n1), e.n2), e.n3);
+  return {at.take(blocks, e.unit), e.unit, e.n1, e.n2, e.n3};
+}
 
 // Rings between peers. Member m = peer * streams + stream, of the channel: streams are apart because rule "one ring is
 // one stream".
@@ -133,54 +125,54 @@ constexpr const char* ring_formula(const Geometry& g) {
 }
 
 inline ScaleUpRegion ScaleUpRegion::plan(const Geometry& g, uint64_t card_bytes, uint64_t grant_bytes) {
-  RegionCursor at;
+  Cursor at{.unit = kSlotAlign};
   ScaleUpRegion r{};
-  r.card_word = at.take({kWordBytes, g.peers});
-  r.card = at.take({card_bytes, 2, g.peers});
-  r.grant_word = at.take({kWordBytes, g.peers});
-  r.grant = at.take({grant_bytes, 2, g.peers});
-  r.counts_word = at.take({kWordBytes, g.peers});
-  r.counts = at.take({g.counts_bytes(), 2, g.ranks});
-  r.done_word = at.take({kWordBytes, g.peers});
+  r.card_word = take(at, {kWordBytes, g.peers});
+  r.card = take(at, {card_bytes, 2, g.peers});
+  r.grant_word = take(at, {kWordBytes, g.peers});
+  r.grant = take(at, {grant_bytes, 2, g.peers});
+  r.counts_word = take(at, {kWordBytes, g.peers});
+  r.counts = take(at, {g.counts_bytes(), 2, g.ranks});
+  r.done_word = take(at, {kWordBytes, g.peers});
   const uint32_t dispatch_members = g.peers * kDispatchStreams, combine_members = g.peers * g.sources();
   r.dispatch.streams = kDispatchStreams;
-  r.dispatch.tail = at.take({kWordBytes, g.channels, dispatch_members});
-  r.dispatch.credit = at.take({kWordBytes, g.channels, dispatch_members});
+  r.dispatch.tail = take(at, {kWordBytes, g.channels, dispatch_members});
+  r.dispatch.credit = take(at, {kWordBytes, g.channels, dispatch_members});
   r.combine.streams = g.sources();
-  r.combine.tail = at.take({kWordBytes, g.channels, combine_members});
-  r.combine.credit = at.take({kWordBytes, g.channels, combine_members});
+  r.combine.tail = take(at, {kWordBytes, g.channels, combine_members});
+  r.combine.credit = take(at, {kWordBytes, g.channels, combine_members});
   const uint64_t rings_begin = at.bytes;
-  r.dispatch.slots = at.take({g.token_stride(), g.channels, dispatch_members, g.slots_between_peers()});
-  r.combine.slots = at.take({g.sum_stride(), g.channels, combine_members, g.slots_between_peers()});
+  r.dispatch.slots = take(at, {g.token_stride(), g.channels, dispatch_members, g.slots_between_peers()});
+  r.combine.slots = take(at, {g.sum_stride(), g.channels, combine_members, g.slots_between_peers()});
   r.ring_bytes = at.bytes - rings_begin;
   r.bytes = at.bytes;
   return r;
 }
 
 inline NetworkRegion NetworkRegion::plan(const Geometry& g, uint64_t card_bytes) {
-  RegionCursor at;
+  Cursor at{.unit = kSlotAlign};
   NetworkRegion r{};
   const uint32_t sources = g.sources();
-  r.asleep = at.take({kWordBytes, 1});
-  r.hello = at.take({kWordBytes, g.nodes + sources});
-  r.card_send = at.take({card_bytes, 2});
-  r.source_card_word = at.take({kWordBytes, sources});
-  r.source_card = at.take({card_bytes, 2, sources});
-  r.rail_card_word = at.take({kWordBytes, g.nodes});
-  r.rail_card = at.take({card_bytes, 2, g.nodes});
-  r.counts_word = at.take({kWordBytes, sources});
-  r.counts = at.take({g.node_counts_bytes(), 2, sources});
-  r.counts_send = at.take({g.node_counts_bytes(), 2, g.nodes});
-  r.dispatch.tail = at.take({kWordBytes, g.channels, sources});
-  r.dispatch.credit = at.take({kWordBytes, g.channels, g.nodes});
-  r.combine.tail = at.take({kWordBytes, g.channels, g.nodes});
-  r.combine.credit = at.take({kWordBytes, g.channels, sources});
+  r.asleep = take(at, {kWordBytes, 1});
+  r.hello = take(at, {kWordBytes, g.nodes + sources});
+  r.card_send = take(at, {card_bytes, 2});
+  r.source_card_word = take(at, {kWordBytes, sources});
+  r.source_card = take(at, {card_bytes, 2, sources});
+  r.rail_card_word = take(at, {kWordBytes, g.nodes});
+  r.rail_card = take(at, {card_bytes, 2, g.nodes});
+  r.counts_word = take(at, {kWordBytes, sources});
+  r.counts = take(at, {g.node_counts_bytes(), 2, sources});
+  r.counts_send = take(at, {g.node_counts_bytes(), 2, g.nodes});
+  r.dispatch.tail = take(at, {kWordBytes, g.channels, sources});
+  r.dispatch.credit = take(at, {kWordBytes, g.channels, g.nodes});
+  r.combine.tail = take(at, {kWordBytes, g.channels, g.nodes});
+  r.combine.credit = take(at, {kWordBytes, g.channels, sources});
   const uint64_t rings_begin = at.bytes;
   const uint32_t staged = g.mapped_rails ? 0 : 1;
-  r.dispatch.send = at.take({g.token_stride(), g.channels, g.nodes * staged, g.slots});
-  r.dispatch.recv = at.take({g.token_stride(), g.channels, sources, g.slots});
-  r.combine.send = at.take({g.sum_stride(), g.channels, sources * staged, g.slots});
-  r.combine.recv = at.take({g.sum_stride(), g.channels, g.nodes, g.slots});
+  r.dispatch.send = take(at, {g.token_stride(), g.channels, g.nodes * staged, g.slots});
+  r.dispatch.recv = take(at, {g.token_stride(), g.channels, sources, g.slots});
+  r.combine.send = take(at, {g.sum_stride(), g.channels, sources * staged, g.slots});
+  r.combine.recv = take(at, {g.sum_stride(), g.channels, g.nodes, g.slots});
   r.ring_bytes = at.bytes - rings_begin;
   r.bytes = at.bytes;
   return r;

@@ -73,10 +73,10 @@ TRANSLOAD_WARP void forward_counts(W& w, const NotifyTrip& t) {
         },
         seen);
     w.turns(ready, [&](int m) {
-      const char* from = b.network + b.net.counts.at(t.parity<W>(), m) + g.node_counts_head();
+      const char* from = b.network + b.net.counts.at(t.parity<W>(), m);
       w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
-        return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.sources[m].rank), from + p * g.counts_bytes(),
-                     g.counts_bytes()};
+        return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.sources[m].rank),
+                     from + g.counts().of_peer(uint32_t(p.i)), g.counts_bytes()};
       });
       open.remove(m);
     });

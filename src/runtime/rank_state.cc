@@ -21,9 +21,18 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
   const TokenShape token = longest_token(o);
   // A partial sum in fp32, and fp32 weights behind it.
   const uint64_t sum_bytes = o.row_bytes_max * 2 + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
-  return {map.ranks,     map.nodes,  map.fold,     ranks.node_size_max(),
-          map.peers,     o.channels, o.slots,      placement.experts_of_rank_max(),
-          token.bytes(), sum_bytes,  o.peer_slots, o.device.device_type != kDLCPU};
+  return {.ranks = map.ranks,
+          .nodes = map.nodes,
+          .fold = map.fold,
+          .node_size_max = ranks.node_size_max(),
+          .peers = map.peers,
+          .channels = o.channels,
+          .slots = o.slots,
+          .experts_of_rank_max = placement.experts_of_rank_max(),
+          .token_bytes = token.bytes(),
+          .sum_bytes = sum_bytes,
+          .peer_slots = o.peer_slots,
+          .mapped_rails = o.device.device_type != kDLCPU};
 }
 
 // Rings that no machine has room for, so that no size behind them wraps.
@@ -113,6 +122,11 @@ void RankState::decide(const std::string& what, const std::string& choice, const
       return;
     }
   decisions.push_back({what, choice, why});
+}
+
+void RankState::set_fault(const Fault& reported) {
+  fault = reported;
+  arena->close();
 }
 
 Lease RankState::lease(size_t bytes) {

@@ -40,6 +40,8 @@ struct RankState {
   uint64_t private_bytes() const;
   uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
   void decide(const std::string& what, const std::string& choice, const std::string& why);
+  // The group is lost: every later call throws this, and nothing in the slabs is lent again.
+  void set_fault(const Fault& reported);
   void refuse_if_poisoned() const {
     if (fault) throw Error(*fault);
   }

@@ -11,6 +11,7 @@
 #include "channel/board.h"
 #include "channel/card.h"
 #include "layout/placement.h"
+#include "layout/handle.h"
 #include "layout/plan.h"
 #include "layout/rank_map.h"
 #include "layout/regions.h"
@@ -118,8 +119,6 @@ struct LayoutResult {
   LayoutOutputs out;
 };
 
-inline uint32_t* words_at(char* at) { return reinterpret_cast<uint32_t*>(at); }
-
 inline LayoutResult lay_out_rank(const LayoutWorld& world, uint32_t rank) {
   const RankMap map = world.ranks.seen_by(rank);
   const Geometry g = world.geometry(map);
@@ -130,15 +129,9 @@ inline LayoutResult lay_out_rank(const LayoutWorld& world, uint32_t rank) {
   r.out = lay_out({world.routing(rank), map, experts, world.shape, world.c.channels, r.headers.data()});
   r.to_peers.assign(map.peers * g.counts_bytes(), 0);
   r.to_nodes.assign(map.nodes * g.node_counts_bytes(), 0);
-  const CountsWriter writer{r.out.counts, experts, tokens, world.c.channels, g.channels};
-  for (uint32_t p = 0; p < map.peers; ++p)
-    writer.for_rank(words_at(r.to_peers.data() + p * g.counts_bytes()), map.mate(p));
-  for (uint32_t n = 0; n < map.nodes; ++n) {
-    char* const record = r.to_nodes.data() + n * g.node_counts_bytes();
-    writer.for_node(words_at(record), n);
-    for (uint32_t p = 0; p < map.node_size(n); ++p)
-      writer.for_rank(words_at(record + g.node_counts_head() + p * g.counts_bytes()), map.node_begin[n] + p);
-  }
+  const CountsWriter writer{r.out.counts, experts, tokens, world.c.channels, g.counts()};
+  for (uint32_t p = 0; p < map.peers; ++p) writer.for_rank(r.to_peers.data() + p * g.counts_bytes(), map.mate(p));
+  for (uint32_t n = 0; n < map.nodes; ++n) writer.for_node(r.to_nodes.data() + n * g.node_counts_bytes(), map, n);
   return r;
 }
 
@@ -166,13 +159,9 @@ struct ScaleMatrix {
   }
 };
 
-// What a rank knows after notify, as DispatchCall::learn_handle has it.
-struct PlanResult {
+// What a rank knows after notify.
+struct PlanResult : LearnedHandle {
   ReceivePlan plan;
-  SpanTable arriving, forward;
-  std::vector<uint64_t> log_begin;
-  std::vector<uint32_t> slot_tokens;
-  std::vector<uint32_t> row_token, log_token;
 };
 
 // The mailboxes of one rank as notify leaves them, and all that follows from them.
@@ -191,7 +180,7 @@ struct Mailboxes {
     network.assign(net_plan.counts_send.offset, char(0x77));
     sources.resize(map.sources());
     for (uint32_t s = 0; s < map.ranks; ++s)
-      writer(world, all[s], s).for_rank(words_at(up.data() + up_plan.counts.at(parity, s)), me);
+      writer(world, all[s], s, g).for_rank(up.data() + up_plan.counts.at(parity, s), me);
     for (uint32_t slot = 0; slot < map.sources(); ++slot) {
       const uint32_t rank = map.source_rank(slot);
       if (rank == kNobody || rank == me) continue;
@@ -201,32 +190,23 @@ struct Mailboxes {
     }
   }
 
-  static CountsWriter writer(const LayoutWorld& world, const LayoutResult& of, uint32_t rank) {
-    return {of.out.counts, world.placement->view(), world.inputs[rank].tokens, world.c.channels, world.c.channels_max};
+  static CountsWriter writer(const LayoutWorld& world, const LayoutResult& of, uint32_t rank, const Geometry& g) {
+    return {of.out.counts, world.placement->view(), world.inputs[rank].tokens, world.c.channels, g.counts()};
   }
 };
 
 inline PlanResult plan_rank(const LayoutWorld& world, const Mailboxes& boxes, uint32_t me, uint32_t parity,
                             uint32_t alignment) {
   const RankMap map = world.ranks.seen_by(me);
-  auto record = [&](uint32_t s) {
-    return CountsRecord{reinterpret_cast<const uint32_t*>(boxes.up.data() + boxes.up_plan.counts.at(parity, s))};
+  auto of_rank = [&](uint32_t s) { return CountsRecord::at(boxes.up.data() + boxes.up_plan.counts.at(parity, s)); };
+  auto of_slot = [&](uint32_t s) {
+    const char* const at = boxes.network.data() + boxes.net_plan.counts.at(parity, s);
+    return NodeCountsRecord{boxes.sources[s].rank == kNobody ? nullptr : at, world.geometry(map).counts()};
   };
   PlanResult r;
-  r.plan = receive_plan({map.ranks, world.placement->view().experts_of(me), world.c.channels_max, alignment}, record);
-  r.arriving = SpanTable(map.ranks, world.c.channels);
-  for (uint32_t s = 0; s < map.ranks; ++s) r.arriving.set_counts(s, r.plan.row_base[s], record(s).by_channel());
-  r.forward = SpanTable(map.sources(), world.c.channels);
-  r.log_begin.assign(map.sources() + 1, 0);
-  r.slot_tokens.assign(map.sources(), 0);
-  for (uint32_t s = 0; s < map.sources(); ++s) {
-    const uint64_t first = r.log_begin[s + 1] = r.log_begin[s];
-    if (boxes.sources[s].rank == kNobody) continue;
-    const auto* words = reinterpret_cast<const uint32_t*>(boxes.network.data() + boxes.net_plan.counts.at(parity, s));
-    r.slot_tokens[s] = words[0];
-    r.log_begin[s + 1] = first + words[1];
-    r.forward.set_counts(s, first, words + 2);
-  }
+  r.plan = receive_plan({map.ranks, world.placement->view().experts_of(me), world.c.channels_max, alignment}, of_rank);
+  const LearnInputs in{.map = map, .channels = world.c.channels, .top_k = world.c.top_k, .rows_max = kNoRowsMax};
+  static_cast<LearnedHandle&>(r) = learn_handle(in, r.plan, of_rank, of_slot);
   return r;
 }
 
@@ -245,12 +225,14 @@ void append_tokens(const LayoutWorld& world, const LayoutResult& of, std::vector
 // The tokens of a handle's rows and log, as dispatch leaves them.
 inline void know_tokens(const LayoutWorld& world, const std::vector<LayoutResult>& all, uint32_t me, PlanResult& plan) {
   const RankMap map = world.ranks.seen_by(me);
+  plan.tables.row_token.clear();
+  plan.tables.log_token.clear();
   for (uint32_t s = 0; s < map.ranks; ++s)
-    append_tokens(world, all[s], plan.row_token, [&](uint32_t owner) { return owner == me; });
+    append_tokens(world, all[s], plan.tables.row_token, [&](uint32_t owner) { return owner == me; });
   for (uint32_t slot = 0; slot < map.sources(); ++slot) {
     const uint32_t rank = map.source_rank(slot);
     if (rank != kNobody && rank != me)
-      append_tokens(world, all[rank], plan.log_token, [&](uint32_t owner) { return map.is_mate(owner); });
+      append_tokens(world, all[rank], plan.tables.log_token, [&](uint32_t owner) { return map.is_mate(owner); });
   }
 }
 

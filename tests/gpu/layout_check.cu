@@ -112,7 +112,13 @@ class Check {
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
                         f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
       Buffer headers(64);
-      const HeaderArgs args{call(1), {128, 0, 1, false}, 0, 4, {nullptr, 0, 0}, nullptr, headers.as<char>()};
+      const HeaderArgs args{.call = call(1),
+                            .shape = {.row_bytes = 128, .scales = 0, .top_k = 1, .listed = false},
+                            .me = 0,
+                            .tokens = 4,
+                            .scales = {},
+                            .staged_scales = nullptr,
+                            .headers = headers.as<char>()};
       must(launch_headers(args, nullptr), "launch_headers");
       must(cudaDeviceSynchronize(), "headers");
       if (!good || !headers.holds("headers after giving up", nullptr, 0)) {
@@ -213,10 +219,14 @@ class Check {
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
     Buffer staged_scales(tokens * shape.scale_room()), headers(tokens * shape.header_bytes());
     const ScaleSource source{values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    must(launch_headers(
-             {call(world.c.ctas), shape, world.me, tokens, source, staged_scales.as<char>(), headers.as<char>()},
-             nullptr),
-         "launch_headers");
+    const HeaderArgs args{.call = call(world.c.ctas),
+                          .shape = shape,
+                          .me = world.me,
+                          .tokens = tokens,
+                          .scales = source,
+                          .staged_scales = staged_scales.as<char>(),
+                          .headers = headers.as<char>()};
+    must(launch_headers(args, nullptr), "launch_headers");
     must(cudaDeviceSynchronize(), "headers");
     std::vector<char> expected(tokens * shape.header_bytes(), char(0xa5));
     for (uint64_t t = 0; t < tokens; ++t) {
@@ -263,7 +273,7 @@ class Check {
     good = at.born.holds("born", &epoch, 8) && good;
     if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
     return check_kept(world, expected.plan, epoch) && holds_host(trial.args, expected.plan) && good &&
-           check_spans(world, expected, trial.args.handle);
+           check_spans(world, expected, trial.args.handle.tables);
   }
 
   bool holds_host(const PlanArgs& args, const ReceivePlan& plan) const {
@@ -305,10 +315,16 @@ class Check {
       const size_t behind = std::min(plan.rows() * top_k, ids.size());
       std::fill(ids.begin() + int64_t(behind), ids.end(), -1);
       std::fill(weights.begin() + int64_t(behind), weights.end(), 0.0f);
-      must(launch_kept({call(3), at, choices.as<int32_t>(), weights_there.as<float>(), rows_max, top_k, experts,
-                        alignment, reinterpret_cast<int64_t*>(at + 1)},
-                       nullptr),
-           "launch_kept");
+      const RecountArgs args{.call = call(3),
+                             .report = at,
+                             .topk_idx = choices.as<int32_t>(),
+                             .topk_weights = weights_there.as<float>(),
+                             .rows_max = rows_max,
+                             .top_k = top_k,
+                             .experts = experts,
+                             .alignment = alignment,
+                             .expert_counts = reinterpret_cast<int64_t*>(at + 1)};
+      must(launch_kept(args, nullptr), "launch_kept");
       must(cudaDeviceSynchronize(), "kept");
       good = report.holds("report, experts of kept rows", expected) && good;
       good = choices.holds("experts of rows with room", ids) && good;
@@ -317,30 +333,37 @@ class Check {
     return good;
   }
 
-  bool check_spans(const LayoutWorld& world, const PlanResult& plan, DeviceHandle handle) {
+  bool check_spans(const LayoutWorld& world, const PlanResult& plan, HandleTables handle) {
     const RankMap map = world.ranks.seen_by(world.me);
     const uint64_t rows_max = world.c.top_k % 2 ? plan.plan.rows() * 2 / 3 : ~uint64_t(0);
     const uint64_t kept = std::min(plan.plan.rows(), rows_max);
     std::vector<uint64_t> row_base = plan.plan.row_base;
     for (uint64_t& row : row_base) row = std::min(row, rows_max);
-    Buffer row_token(std::vector<uint32_t>(plan.row_token.begin(), plan.row_token.begin() + int64_t(kept)));
-    Buffer log_token(plan.log_token);
+    Buffer row_token(
+        std::vector<uint32_t>(plan.tables.row_token.begin(), plan.tables.row_token.begin() + int64_t(kept)));
+    Buffer log_token(plan.tables.log_token);
     handle.row_token = row_token.as<uint32_t>();
     handle.log_token = log_token.as<uint32_t>();
-    bool good = plan.row_token.size() == plan.plan.rows() && plan.log_token.size() == plan.log_begin.back();
+    bool good = plan.tables.row_token.size() == plan.plan.rows() &&
+                plan.tables.log_token.size() == plan.tables.log_begin.back();
     if (!good) std::printf("  the reference disagrees with itself\n");
     for (const uint32_t channels : {1u, 3u, world.c.channels, 100u}) {
       SpanTable arriving(map.ranks, channels), forward(map.sources(), channels);
       for (uint32_t s = 0; s < map.ranks; ++s)
-        arriving.set_tokens(s, run_of(plan.row_token, row_base, s, plan.plan.source_tokens[s]));
+        arriving.set_tokens(s, run_of(plan.tables.row_token, row_base, s, plan.plan.source_tokens[s]));
       for (uint32_t s = 0; s < map.sources(); ++s)
-        forward.set_tokens(s, run_of(plan.log_token, plan.log_begin, s, plan.slot_tokens[s]));
+        forward.set_tokens(s, run_of(plan.tables.log_token, plan.tables.log_begin, s, plan.tables.slot_tokens[s]));
       const uint64_t rows_bytes = 8 * map.ranks * (channels + 1), log_bytes = 8 * map.sources() * (channels + 1);
       Buffer arriving_here(rows_bytes), forward_here(log_bytes);
-      must(launch_spans({handle, map.ranks, map.sources(), channels, world.c.ctas, forward_here.as<uint64_t>(),
-                         arriving_here.as<uint64_t>(), rows_max},
-                        nullptr),
-           "launch_spans");
+      const SpanArgs args{.handle = view_of(handle),
+                          .ranks = map.ranks,
+                          .sources = map.sources(),
+                          .channels = channels,
+                          .ctas = world.c.ctas,
+                          .forward = forward_here.as<uint64_t>(),
+                          .arriving = arriving_here.as<uint64_t>(),
+                          .rows_max = rows_max};
+      must(launch_spans(args, nullptr), "launch_spans");
       must(cudaDeviceSynchronize(), "spans");
       good = arriving_here.holds("arriving, cut anew", arriving.row(0), rows_bytes) && good;
       good = forward_here.holds("forward, cut anew", forward.row(0), log_bytes) && good;

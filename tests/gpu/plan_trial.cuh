@@ -38,11 +38,11 @@ struct PlanBuffers {
         board(sizeof(Board)),
         state(sizeof(DeviceState)),
         born(8),
-        log_begin(8 * result.log_begin.size()),
-        slot_tokens(4 * result.slot_tokens.size()),
+        log_begin(8 * result.tables.log_begin.size()),
+        slot_tokens(4 * result.tables.slot_tokens.size()),
         row_base(8 * result.plan.row_base.size()),
         source_tokens(4 * result.plan.source_tokens.size()),
-        forward(bytes_of(result.forward, result.slot_tokens.size())),
+        forward(bytes_of(result.forward, result.tables.slot_tokens.size())),
         arriving(bytes_of(result.arriving, result.plan.source_tokens.size())),
         report(sizeof(DeviceReport) + 8 * result.plan.expert_counts.size()),
         boxes_(boxes) {
@@ -68,10 +68,10 @@ struct PlanBuffers {
     args.handle.report = report.as<DeviceReport>();
     args.handle.expert_counts = reinterpret_cast<int64_t*>(args.handle.report + 1);
     args.handle.born = born.as<Word>();
-    args.handle.log_begin = log_begin.as<uint64_t>();
-    args.handle.slot_tokens = slot_tokens.as<uint32_t>();
-    args.handle.row_base = row_base.as<uint64_t>();
-    args.handle.source_tokens = source_tokens.as<uint32_t>();
+    args.handle.tables.log_begin = log_begin.as<uint64_t>();
+    args.handle.tables.slot_tokens = slot_tokens.as<uint32_t>();
+    args.handle.tables.row_base = row_base.as<uint64_t>();
+    args.handle.tables.source_tokens = source_tokens.as<uint32_t>();
     args.handle.forward = forward.as<uint64_t>();
     args.handle.arriving = arriving.as<uint64_t>();
     args.counts_to_nodes = to_nodes.as<char>();
@@ -90,11 +90,11 @@ struct PlanBuffers {
   bool hold(PlanResult& expected) {
     bool good = row_base.holds("row bases", expected.plan.row_base);
     good = source_tokens.holds("source tokens", expected.plan.source_tokens) && good;
-    const size_t ranks = expected.plan.source_tokens.size(), slots = expected.slot_tokens.size();
+    const size_t ranks = expected.plan.source_tokens.size(), slots = expected.tables.slot_tokens.size();
     good = arriving.holds("arriving", expected.arriving.row(0), bytes_of(expected.arriving, ranks)) && good;
     good = forward.holds("forward", expected.forward.row(0), bytes_of(expected.forward, slots)) && good;
-    good = log_begin.holds("log begins", expected.log_begin) && good;
-    return slot_tokens.holds("slot tokens", expected.slot_tokens) && good;
+    good = log_begin.holds("log begins", expected.tables.log_begin) && good;
+    return slot_tokens.holds("slot tokens", expected.tables.slot_tokens) && good;
   }
 
  private:

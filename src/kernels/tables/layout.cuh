@@ -296,8 +296,7 @@ class LayoutCta {
         continue;
       }
       const uint32_t node = number / g.node_size_max, peer = number % g.node_size_max;
-      char* const record =
-          a_.counts_to_nodes + node * g.node_counts_bytes() + g.node_counts_head() + peer * g.counts_bytes();
+      char* const record = a_.counts_to_nodes + node * g.node_counts_bytes() + g.counts().of_peer(peer);
       write_rank_word(record, peer < a_.map.node_size(node) ? a_.map.node_begin[node] + peer : kNobody, word);
     }
   }
@@ -309,10 +308,11 @@ class LayoutCta {
 
   // The words that records of ranks and of nodes begin with.
   TRANSLOAD_WARP uint32_t common_word(uint32_t column, uint32_t word) const {
-    if (word == 0) return uint32_t(a_.routing.tokens);
+    if (word == CountsRecord::kSourceTokens) return uint32_t(a_.routing.tokens);
     if (a_.routing.tokens == 0) return 0;
-    if (word == 1) return starts_of(column)[a_.channels];
-    return word - 2 < a_.channels ? tokens_of(column, word - 2) : 0;
+    if (word == CountsRecord::kTokens) return starts_of(column)[a_.channels];
+    const uint32_t channel = word - CountsRecord::kByChannel;
+    return channel < a_.channels ? tokens_of(column, channel) : 0;
   }
 
   TRANSLOAD_WARP uint32_t rows_of(uint32_t place) const {
@@ -323,7 +323,7 @@ class LayoutCta {
 
   TRANSLOAD_WARP void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
     if (i >= a_.geometry.counts_bytes() / 4) return;
-    const uint32_t head = 2 + a_.geometry.channels;
+    const uint32_t head = CountsRecord::expert_word(a_.geometry.channels);
     uint32_t word = 0;
     if (rank != kNobody && i < head) word = common_word(rank, i);
     if (rank != kNobody && i >= head && i - head < a_.experts.experts_of(rank))
@@ -332,7 +332,7 @@ class LayoutCta {
   }
 
   TRANSLOAD_WARP void write_node_word(uint32_t node, uint32_t i) const {
-    if (i >= a_.geometry.node_counts_head() / 4) return;
+    if (i >= a_.geometry.counts().node_head_bytes() / 4) return;
     reinterpret_cast<uint32_t*>(a_.counts_to_nodes + node * a_.geometry.node_counts_bytes())[i] =
         common_word(a_.map.ranks + node, i);
   }

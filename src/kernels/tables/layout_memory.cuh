@@ -1,9 +1,11 @@
 // Where a layout keeps what it counts: of a tile in near memory, of a call in memory that its CTAs share.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "base/math.h"
 #include "kernels/tables/table_kernels.h"
+#include "layout/cursor.h"
 
 namespace transload {
 
@@ -37,21 +39,18 @@ struct TileShape {
 
  private:
   TRANSLOAD_HD void place(uint32_t top_k, uint32_t experts_given) {
-    uint32_t at = 16;  // the first bad choice
-    auto take = [&at](uint32_t bytes_of_part) {
-      const uint32_t begin = at;
-      at += uint32_t(round_up(bytes_of_part, 16));
-      return begin;
-    };
+    Cursor at{.unit = 16};
+    auto take = [&at](uint64_t count, uint64_t element_bytes) { return uint32_t(at.take(count, element_bytes)); };
     groups = tokens / 32;
-    marked = take(4 * groups * columns);
-    before = take(4 * groups * columns);
-    start = take(4 * columns);
-    carry = take(4 * columns);
-    sets = take(4 * tokens * set_words);
-    staged = take(uint32_t(sizeof(Route)) * tokens * 2 * top_k);
-    experts = take(experts_given <= kExpertsMax ? 4 * experts_given : 0);
-    bytes = at;
+    take(1, sizeof(Word));  // the first bad choice
+    marked = take(uint64_t(groups) * columns, 4);
+    before = take(uint64_t(groups) * columns, 4);
+    start = take(columns, 4);
+    carry = take(columns, 4);
+    sets = take(uint64_t(tokens) * set_words, 4);
+    staged = take(uint64_t(tokens) * 2 * top_k, sizeof(Route));
+    experts = take(experts_given <= kExpertsMax ? experts_given : 0, 4);
+    bytes = uint32_t(at.bytes);
   }
 };
 
@@ -89,20 +88,19 @@ struct SharedCounts {
   uint64_t bytes;
 
   TRANSLOAD_HD SharedCounts(const Geometry& g, uint32_t experts, char* base) : columns(columns_of(g)) {
-    uint64_t at = 0;
-    auto take = [&](uint64_t bytes_of_part) {
-      char* const begin = base + at;
-      at += round_up(bytes_of_part, kWordBytes);
-      return begin;
+    Cursor at{.unit = kWordBytes};
+    auto put = [&](auto*& array, uint64_t count) {
+      using T = std::remove_reference_t<decltype(*array)>;
+      array = reinterpret_cast<T*>(uintptr_t(base) + at.take(count, sizeof(T)));
     };
     constexpr uint64_t kTiles = kTilesPerCta * kLayoutCtasMax;
-    tile_word = reinterpret_cast<Word*>(take(kTiles * sizeof(Word)));
-    done_word = reinterpret_cast<Word*>(take(kLayoutCtasMax * sizeof(Word)));
-    bad = reinterpret_cast<Word*>(take(kLayoutCtasMax * sizeof(Word)));
-    tile = reinterpret_cast<uint32_t*>(take(kTiles * columns * 4));
-    starts = reinterpret_cast<uint32_t*>(take(uint64_t(columns) * (g.channels + 1) * 4));
-    expert = reinterpret_cast<uint32_t*>(take(uint64_t(kLayoutCtasMax) * experts * 4));
-    bytes = at;
+    put(tile_word, kTiles);
+    put(done_word, kLayoutCtasMax);
+    put(bad, kLayoutCtasMax);
+    put(tile, kTiles * columns);
+    put(starts, uint64_t(columns) * (g.channels + 1));
+    put(expert, uint64_t(kLayoutCtasMax) * experts);
+    bytes = at.bytes;
   }
 
   // Tiles are dealt out in turn. Before tile t its CTA has done tile t - ctas, so it needs the counts of the tiles

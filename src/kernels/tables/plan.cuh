@@ -1,4 +1,5 @@
-// PLAN: what learn_handle() (runtime/call/dispatch_call.h) does after notify, by any number of whole warps of one CTA.
+// PLAN: what receive_plan() and learn_handle() (layout/handle.h) do after notify, by any number of whole warps of one
+// CTA.
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
 //   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
@@ -91,13 +92,14 @@ class PlanWarp {
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
 
-    TRANSLOAD_WARP const uint32_t* words(uint32_t i) const { return reinterpret_cast<const uint32_t*>(at + i * step); }
+    TRANSLOAD_WARP CountsRecord record(uint32_t i) const { return CountsRecord::at(at + i * step); }
+    TRANSLOAD_WARP const uint32_t* words(uint32_t i) const { return record(i).words; }
     TRANSLOAD_WARP bool there(uint32_t i) const {
       return sources == nullptr || ptx::load32(&sources[i].rank) != kNobody;
     }
     // How many tokens come. Both reads are under way before the first is looked at, as in read().
     TRANSLOAD_WARP uint32_t size(uint32_t i) const {
-      const uint32_t size = ptx::load32(words(i) + 1);
+      const uint32_t size = ptx::load32(words(i) + CountsRecord::kTokens);
       return there(i) ? size : 0;
     }
   };
@@ -116,23 +118,23 @@ class PlanWarp {
   // If not real, my counts to the first node stand for all records.
   TRANSLOAD_WARP Records ranks_of(bool real) const {
     const Block& boxes = b_.up.counts;
-    return {real ? mine_ + boxes.at(parity(), 0) : a_.counts_to_nodes,
-            real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
-            real ? b_.map.ranks : least(b_.map.ranks, 2),
-            nullptr,
-            a_.handle.row_base,
-            a_.handle.source_tokens,
-            a_.handle.arriving};
+    return {.at = real ? mine_ + boxes.at(parity(), 0) : a_.counts_to_nodes,
+            .step = real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
+            .count = real ? b_.map.ranks : least(b_.map.ranks, 2),
+            .sources = nullptr,
+            .begin = a_.handle.tables.row_base,
+            .tokens = a_.handle.tables.source_tokens,
+            .spans = a_.handle.arriving};
   }
   TRANSLOAD_WARP Records slots_of(bool real) const {
     const Block& boxes = b_.net.counts;
-    return {real ? b_.network + boxes.at(parity(), 0) : a_.counts_to_nodes,
-            real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
-            real ? b_.map.sources() : least(b_.map.sources(), 2),
-            b_.sources,
-            a_.handle.log_begin,
-            a_.handle.slot_tokens,
-            a_.handle.forward};
+    return {.at = real ? b_.network + boxes.at(parity(), 0) : a_.counts_to_nodes,
+            .step = real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
+            .count = real ? b_.map.sources() : least(b_.map.sources(), 2),
+            .sources = b_.sources,
+            .begin = a_.handle.tables.log_begin,
+            .tokens = a_.handle.tables.slot_tokens,
+            .spans = a_.handle.forward};
   }
 
   // A word of the report for each of the first lanes; the rows are not known yet.
@@ -140,7 +142,7 @@ class PlanWarp {
     uint64_t crossing = 0;
 #pragma unroll 1
     for (uint32_t node = lane_; node < b_.map.nodes; node += 32)
-      crossing += reinterpret_cast<const uint32_t*>(a_.counts_to_nodes + node * b_.geometry.node_counts_bytes())[1];
+      crossing += CountsRecord::at(a_.counts_to_nodes + node * b_.geometry.node_counts_bytes()).tokens();
     crossing = sum_of_warp(crossing);
     if (lane_ == offsetof(DeviceReport, seal) / sizeof(Word)) return a_.seal;
     if (lane_ == offsetof(DeviceReport, call) / sizeof(Word)) return moment_.epoch;
@@ -198,8 +200,7 @@ class PlanWarp {
 #pragma unroll
         for (uint32_t k = 0; k < kExpertsAtOnce; ++k) {
           const uint32_t s = first + across * k;
-          read[k] =
-              s < ranks.count && e < experts ? CountsRecord{ranks.words(s)}.by_expert(b_.geometry.channels)[e] : 0;
+          read[k] = s < ranks.count && e < experts ? ranks.record(s).by_expert(b_.geometry.channels)[e] : 0;
         }
 #pragma unroll
         for (uint32_t k = 0; k < kExpertsAtOnce; ++k) rows += read[k];
@@ -254,17 +255,24 @@ class PlanWarp {
 
   TRANSLOAD_WARP RecordSlice read(const Records& of, uint32_t record, uint32_t channel) const {
     const uint32_t* const words = of.words(record);
+    static_assert(CountsRecord::kSourceTokens == 0 && CountsRecord::kTokens == 1);
     const uint64_t head = ptx::load64(words);
-    RecordSlice part{record, channel, of.there(record), uint32_t(head), uint32_t(head >> 32), {}};
+    RecordSlice part{.record = record,
+                     .channel = channel,
+                     .there = of.there(record),
+                     .tokens = uint32_t(head),
+                     .size = uint32_t(head >> 32),
+                     .counts = {}};
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; k += 2) {
       const uint32_t c = channel + kChannelsEach * lane_ + k;  // even, and records are whole units of 16 bytes
-      const uint2 pair = c < a_.channels ? *reinterpret_cast<const uint2*>(words + 2 + c) : uint2{};
+      const uint2 pair =
+          c < a_.channels ? *reinterpret_cast<const uint2*>(words + CountsRecord::kByChannel + c) : uint2{};
       part.counts[k] = pair.x;
       part.counts[k + 1] = c + 1 < a_.channels ? pair.y : 0;
     }
     if (part.there) return part;
-    return {record, channel, false, 0, 0, {}};
+    return {.record = record, .channel = channel, .there = false, .tokens = 0, .size = 0, .counts = {}};
   }
 
   TRANSLOAD_WARP void write_head(const Records& of, const RecordSlice& part, uint64_t begin) const {

@@ -1,5 +1,5 @@
 // SPANS: which entries of a handle's log, and which of its rows, belong to which channel, for any number of channels.
-// As forward_spans() and row_spans() of runtime/handle.h; one thread each begin of a channel.
+// As forward_spans() and row_spans() of layout/handle.h; one thread each begin of a channel.
 #pragma once
 #include <cstdint>
 
@@ -23,7 +23,7 @@ __device__ inline uint64_t channel_begin(const TokenRun& run, uint32_t channels,
 }
 
 __device__ inline void write_spans(const SpanArgs& a) {
-  const DeviceHandle& h = a.handle;
+  const HandleView& h = a.handle;
   const uint32_t begins = a.channels + 1;
   const uint64_t forward = uint64_t(a.sources) * begins, all = forward + uint64_t(a.ranks) * begins;
   for (uint64_t i = uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < all; i += uint64_t(gridDim.x) * blockDim.x) {

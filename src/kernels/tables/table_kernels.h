@@ -6,6 +6,7 @@
 
 #include "channel/board.h"
 #include "kernels/device_call.h"
+#include "kernels/device_handle.h"
 #include "layout/placement.h"
 #include "layout/plan.h"
 #include "layout/rank_map.h"
@@ -18,12 +19,6 @@ namespace transload {
 
 constexpr uint32_t kLayoutCtasMax = 16;
 constexpr uint32_t kLayoutThreads = 512;
-
-// Scales as the caller keeps them: 4-byte scalars, strides in scalars. Without `at` there is nothing to stage.
-struct ScaleSource {
-  const uint32_t* at;
-  int64_t token_stride, scale_stride;
-};
 
 // Words and counts that the CTAs of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it is
 // made. Aligned to 128 bytes.
@@ -98,7 +93,7 @@ int launch_kept(const RecountArgs& args, CUstream_st* stream);
 
 // Spans of a handle for other channels than those that it was born with.
 struct SpanArgs {
-  DeviceHandle handle;
+  HandleView handle;
   uint32_t ranks, sources, channels, ctas;
   uint64_t* forward;   // [source slots][channels + 1]
   uint64_t* arriving;  // [ranks][channels + 1]

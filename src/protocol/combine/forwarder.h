@@ -134,9 +134,9 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
         known = r.seen[l] > known ? r.seen[l] : known;
       });
       const uint64_t end = w.pick(r.last, o);
-      auto routed = routed_from(w, t.log, t.log_width, w.pick(r.entry, o), end);
+      auto routed = routed_from(w, t.handle.log, t.log_width, w.pick(r.entry, o), end);
       while (routed.number < end && !w.failed()) {
-        const auto next = routed_from(w, t.log, t.log_width, routed.number + 1, end);
+        const auto next = routed_from(w, t.handle.log, t.log_width, routed.number + 1, end);
         if (!return_token(w, t, grants, r, Due<W>{routed.route, o})) return;
         routed = next;
       }

@@ -106,10 +106,10 @@ TRANSLOAD_WARP void run_combine_receiver(W& w, const CombineTrip& t) {
     c.in.begin(w, part, nodes);
     c.rings.begin(w, part, own);
     const uint64_t end = shares.end(part);
-    auto routed = routed_from(w, t.routes, t.width, shares.begin(part), end);
+    auto routed = routed_from(w, t.handle.routes, t.width, shares.begin(part), end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
-      const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
+      const auto next = routed_from(w, t.handle.routes, t.width, routed.number + 1, end);
       collect_token(w, t, grants, c, routed);
       routed = next;
     }

@@ -2,7 +2,7 @@
 #pragma once
 #include "channel/ring.h"
 #include "layout/channels.h"
-#include "layout/plan.h"
+#include "layout/handle.h"
 #include "layout/token.h"
 #include "protocol/call.h"
 
@@ -14,20 +14,18 @@ struct CombineTrip {
   Scalar wire;                             // of partial sums between nodes
   uint32_t weights;                        // fp32 values beside a row that are summed too; 0: none
   Positions up_positions, rail_positions;  // of the combine rings
+  HandleView handle;                       // of the dispatch
+  uint32_t width, log_width;               // of its routes and of its log
 
   // Receiver: my tokens.
   uint64_t tokens;
-  const Route* routes;  // [tokens][width]
-  uint32_t width;
   const char* bias[2];  // [tokens][elements] bf16, or null
   char* out;            // [tokens][elements] bf16
   char* out_weights;    // [tokens][weights] fp32
   bool spare_out;       // `out` and `out_weights` have room for one token's, and it is nobody's result
 
-  // Forwarder: the log of the dispatch.
-  Spans forward;     // [source slot][channel] entries
-  const Route* log;  // [entry][log_width]
-  uint32_t log_width;
+  // Forwarder.
+  Spans forward;  // [source slot][channel] entries of the log
 
   // Sender (source push): my rows, by source rank.
   Spans rows_of;            // [source rank][channel] rows
@@ -44,10 +42,18 @@ struct CombineTrip {
   TRANSLOAD_HD uint64_t put_bytes() const { return round_up(partial_bytes() + weight_bytes(), kTokenUnit); }
   TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.combine, &up_positions}; }
   TRANSLOAD_HD RailLink toward_origins() const {
-    return {call.board, &call.board->net.combine, &rail_positions, call.board->sources, call.board->map.sources()};
+    return {.board = call.board,
+            .rings = &call.board->net.combine,
+            .positions = &rail_positions,
+            .others = call.board->sources,
+            .count = call.board->map.sources()};
   }
   TRANSLOAD_HD RailLink from_nodes() const {
-    return {call.board, &call.board->net.combine, &rail_positions, call.board->rails, call.board->map.nodes};
+    return {.board = call.board,
+            .rings = &call.board->net.combine,
+            .positions = &rail_positions,
+            .others = call.board->rails,
+            .count = call.board->map.nodes};
   }
   // The ring that brings me peer p's rows for the tokens behind one of my source slots.
   TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.streams + slot); }

@@ -19,7 +19,7 @@ struct Announced {
   uint64_t begin, end;
 };
 TRANSLOAD_HD Announced announced(const DispatchTrip& t, uint32_t source, uint32_t channel) {
-  const Cut cut{t.source_tokens[source], t.call.channels()};
+  const Cut cut{t.handle.slot_tokens[source], t.call.channels()};
   return {t.call.board->sources[source].rank, cut.begin(channel), cut.end(channel)};
 }
 
@@ -57,7 +57,7 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
   const Header head = w.peek(header);
   if (!t.shape.listed)
     return {head, w.template per<Route>(Set::first(int(t.log_width)),
-                                        [&](Lane l) { return t.log[entry * t.log_width + uint32_t(l.i)]; })};
+                                        [&](Lane l) { return t.handle.log[entry * t.log_width + uint32_t(l.i)]; })};
   return {head, w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
             const HeaderEntry e = w.peek(&header->entries()[l]);
             if (uint32_t(l.i) >= head.owner_count || e.owner >= map.ranks || !map.is_mate(e.owner))
@@ -73,10 +73,10 @@ TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const typename W::tem
   const int count = owners.count();
   w.each(owners, [&](Lane l) {
     const int place = (owners & Set::first(l)).count();
-    t.log[entry * t.log_width + uint32_t(place)] = route[l];
+    t.made.log[entry * t.log_width + uint32_t(place)] = route[l];
   });
   w.each(Set::first(int(t.log_width)) - Set::first(count), [&](Lane l) {
-    t.log[entry * t.log_width + l] = {kNoRoute, 0};
+    t.made.log[entry * t.log_width + l] = {kNoRoute, 0};
   });
 }
 
@@ -137,7 +137,7 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
     return final_place(t, grants, route[l], row[l]);
   });
   if (t.shape.listed) {
-    w.once([&] { t.log_token[entry] = token.heading.header.token; });
+    w.once([&] { t.made.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);
   }
   if (!ringed.empty()) {

@@ -66,7 +66,7 @@ template <class W>
 TRANSLOAD_WARP void write_source(const DispatchTrip& t, const Header& head, uint64_t row) {
   t.source[row * 2] = int32_t(head.source);
   t.source[row * 2 + 1] = int32_t(head.token);
-  t.row_token[row] = head.token;
+  t.made.row_token[row] = head.token;
 }
 
 // From the headers of tokens to the caller's columns of their rows, which follow each other. Neighbouring lanes take
@@ -91,8 +91,8 @@ template <Warp W>
 TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
   const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
   if (source >= t.call.board->map.ranks) return kNoRow;
-  uint64_t begin = t.kept(t.row_base[source]);
-  const uint64_t first = t.row_base[source], last = t.kept(t.row_base[source + 1]);
+  uint64_t begin = t.kept(t.handle.row_base[source]);
+  const uint64_t first = t.handle.row_base[source], last = t.kept(t.handle.row_base[source + 1]);
   uint64_t end = last;
   if (t.shape.listed) {
     const uint32_t owners = w.peek(&header->owner_count);
@@ -106,12 +106,12 @@ TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* hea
   const uint32_t token = w.peek(&header->token);
   while (begin < end) {
     const uint64_t middle = (begin + end) / 2;
-    if (t.row_token[middle] < token)
+    if (t.handle.row_token[middle] < token)
       begin = middle + 1;
     else
       end = middle;
   }
-  return begin < last && t.row_token[begin] == token ? begin : kNoRow;
+  return begin < last && t.handle.row_token[begin] == token ? begin : kNoRow;
 }
 
 template <Warp W>

@@ -117,10 +117,10 @@ TRANSLOAD_WARP void run_dispatch_sender(W& w, const DispatchTrip& t) {
     out.rails.begin(w, part, nodes);
     const uint64_t begin = shares.begin(part), end = shares.end(part);
     if (begin == end) reached<typename W::Plants>(Situation::kChannelEmpty);
-    auto routed = routed_from(w, t.routes, t.width, begin, end);
+    auto routed = routed_from(w, t.handle.routes, t.width, begin, end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
-      const auto next = routed_from(w, t.routes, t.width, routed.number + 1, end);
+      const auto next = routed_from(w, t.handle.routes, t.width, routed.number + 1, end);
       send_token(w, t, grants, out, routed);
       routed = next;
     }

@@ -2,8 +2,8 @@
 #pragma once
 #include "channel/ring.h"
 #include "layout/channels.h"
+#include "layout/handle.h"
 #include "layout/placement.h"
-#include "layout/plan.h"
 #include "layout/token.h"
 #include "protocol/call.h"
 
@@ -15,38 +15,36 @@ struct DispatchTrip {
   Positions up_positions, rail_positions;  // of the dispatch rings
   Placement experts;
 
+  // The routing. Where none was known, forwarders and receivers write `made`, its logs and tokens of rows: the same
+  // tables, which are read in later calls alone.
+  HandleView handle;
+  HandleTables made;
+  uint32_t width, log_width;  // of its routes and of its log
+
   // Sender: my tokens.
   uint64_t tokens;
   const char* x;           // [tokens][row_bytes]
   const char* x_scales;    // of token 0; those of a token follow each other
   int64_t x_scale_stride;  // bytes from one token's to the next one's
   const char* headers;     // [tokens][header_bytes]
-  const Route* routes;     // [tokens][width]
-  uint32_t width;
 
-  // Forwarder: what comes from each source slot, in order; entries of the log are numbered over all source slots.
-  Spans forward;                  // [source slot][channel] entries
-  const uint32_t* source_tokens;  // [source slot] tokens of that rank, to know its channels
-  uint32_t* log_token;            // [entry] token at the source; written on the first dispatch, read when cached
-  Route* log;                     // [entry][log_width] owners among my peers
-  uint32_t log_width;
+  // Forwarder: what comes from each source slot, in order.
+  Spans forward;  // [source slot][channel] entries of the log
 
   // Receiver: my rows.
-  Spans arriving;            // [source rank][channel] rows
-  const uint64_t* row_base;  // [ranks + 1]
-  Word rows_max;             // rows from this one on are dropped
-  uint32_t* row_token;       // [rows] token at its source; written on the first dispatch, read when cached
-  bool direct;               // my landing
-  char* rows;                // [rows][row_bytes]
-  char* row_headers;         // [rows][header_bytes], where a direct landing leaves headers on the first dispatch
-  char* scales;              // [rows][scale_bytes]
-  int32_t* topk_idx;         // [rows][top_k]
-  float* topk_weights;       // [rows][top_k]
-  int32_t* source;           // [rows][2]
+  Spans arriving;       // [source rank][channel] rows
+  Word rows_max;        // rows from this one on are dropped
+  bool direct;          // my landing
+  char* rows;           // [rows][row_bytes]
+  char* row_headers;    // [rows][header_bytes], where a direct landing leaves headers on the first dispatch
+  char* scales;         // [rows][scale_bytes]
+  int32_t* topk_idx;    // [rows][top_k]
+  float* topk_weights;  // [rows][top_k]
+  int32_t* source;      // [rows][2]
 
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   // Rows that I store: all but the dropped ones.
-  TRANSLOAD_HD uint64_t rows_kept() const { return kept(row_base[call.board->map.ranks]); }
+  TRANSLOAD_HD uint64_t rows_kept() const { return kept(handle.row_base[call.board->map.ranks]); }
   // Rows of a source that come on a channel: they are in a row, so what is dropped of them is at the end.
   TRANSLOAD_HD uint64_t rows_coming(uint32_t rank, uint32_t channel) const {
     return kept(arriving.at(rank, channel + 1)) - kept(arriving.at(rank, channel));
@@ -57,13 +55,21 @@ struct DispatchTrip {
   }
   template <class W>
   TRANSLOAD_HD RailLink toward_nodes() const {
-    return {call.board,        &call.board->net.dispatch, &rail_positions,
-            call.board->rails, call.board->map.nodes,     stride<W>()};
+    return {.board = call.board,
+            .rings = &call.board->net.dispatch,
+            .positions = &rail_positions,
+            .others = call.board->rails,
+            .count = call.board->map.nodes,
+            .stride = stride<W>()};
   }
   template <class W>
   TRANSLOAD_HD RailLink from_sources() const {
-    return {call.board,          &call.board->net.dispatch, &rail_positions,
-            call.board->sources, call.board->map.sources(), stride<W>()};
+    return {.board = call.board,
+            .rings = &call.board->net.dispatch,
+            .positions = &rail_positions,
+            .others = call.board->sources,
+            .count = call.board->map.sources(),
+            .stride = stride<W>()};
   }
   // The canary's slots lie as far apart as this call's tokens are long.
   template <class W>
@@ -76,12 +82,12 @@ TRANSLOAD_HD const Header* header_at(const char* at) { return reinterpret_cast<c
 
 // A token in a slot: its parts, and where to store them.
 TRANSLOAD_HD TokenPieces parts_in(const DispatchTrip& t, const char* slot) {
-  return {slot,
-          t.shape.row_bytes,
-          slot + t.shape.header_offset(),
-          t.shape.header_bytes(),
-          slot + t.shape.row_bytes,
-          t.shape.scale_bytes()};
+  return {.row = slot,
+          .row_bytes = t.shape.row_bytes,
+          .extra = slot + t.shape.header_offset(),
+          .extra_bytes = t.shape.header_bytes(),
+          .scales = slot + t.shape.row_bytes,
+          .scale_bytes = t.shape.scale_bytes()};
 }
 TRANSLOAD_HD Destination slot_at(const DispatchTrip& t, char* slot, bool staged) {
   return {slot, slot + t.shape.header_offset(), staged, slot + t.shape.row_bytes};

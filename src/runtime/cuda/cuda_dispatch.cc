@@ -1,9 +1,11 @@
 // Group::dispatch on GPUs: kernels in the order of the caller's stream. The host waits only for the number of rows.
 #include <algorithm>
+#include <optional>
 
-#include "base/type_names.h"
 #include "gpu/driver.h"
-#include "runtime/call/slab_cursor.h"
+#include "runtime/call/decisions.h"
+#include "runtime/call/dispatch_form.h"
+#include "runtime/call/output_room.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle.h"
@@ -16,280 +18,221 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group),
-        p_(group.plan_),
-        in_(in),
-        stream_(group.stream_of(in.stream)),
-        channels_(p_.channels_of(in.channels)) {}
+      : g_(group), p_(group.plan_), in_(in), stream_(group.stream_of(in.stream)), form_(group.plan_, in) {
+    form_.card.handle = p_.common_id;
+  }
 
   DispatchOutputs run() {
-    shape_ = {in_.x.row_bytes(), uint32_t(in_.scales.given() ? in_.scales.columns() : 0),
-              in_.handle ? in_.handle->top_k : uint32_t(in_.topk_idx.columns()), !in_.handle};
     handle_ = in_.handle;
-    rows_max_ = in_.handle ? in_.handle->rows_max : in_.rows_max > 0 ? uint64_t(in_.rows_max) : kNoRowsMax;
-    if (!in_.handle && in_.rows_max == 0) {
+    if (waits()) {
       if (g_.capturing(in_.stream))
         throw Error(Code::kInvalidArgument,
                     "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
       g_.refuse_to_wait();
     }
-    fill_card();
     g_.begin_call(in_.stream, in_.deadline_ms, "dispatch");
-    if (in_.handle)
-      begin_cached();
-    else
+    if (form_.first)
       notify();
+    else
+      begin_cached();
     take_outputs();
     move_tokens();
     return finish();
   }
 
  private:
-  void fill_card() {
-    card_.operation = in_.handle ? Operation::kCachedDispatch : Operation::kDispatch;
-    card_.handle = p_.common_id;
-    card_.row_bytes = shape_.row_bytes;
-    card_.scales = shape_.scales;
-    card_.top_k = shape_.top_k;
-    card_.dtype = packed(in_.x.dtype);
-    card_.channels = channels_;
-  }
+  // The host does, for the number of rows.
+  bool waits() const { return form_.first && form_.rows_max == kNoRowsMax; }
 
-  // Scales of a token that do not follow each other are sent from a copy in which they do.
-  bool stages_scales() const { return in_.scales.given() && in_.scales.columns() > 1 && in_.scales.strides[1] != 1; }
-  ScaleSource scales_to_stage() const {
-    if (!stages_scales()) return {};
-    return {in_.scales.as<uint32_t>(), in_.scales.strides[0], in_.scales.strides[1]};
-  }
+  ScaleSource scales_to_stage() const { return form_.stages_scales() ? form_.scales : ScaleSource{}; }
 
   void begin_cached() {
     g_.began(Phase::kDispatch);
     headers_ = g_.buffers.cached_headers;
-    if (stages_scales())
-      g_.launched(launch_headers(HeaderArgs{g_.device_call(nullptr), shape_, g_.map.me, handle_->tokens,
-                                            scales_to_stage(), g_.buffers.scales, nullptr},
+    if (form_.stages_scales())
+      g_.launched(launch_headers({.call = g_.device_call(nullptr),
+                                  .shape = form_.shape,
+                                  .me = g_.map.me,
+                                  .tokens = form_.tokens,
+                                  .scales = scales_to_stage(),
+                                  .staged_scales = g_.buffers.scales,
+                                  .headers = nullptr},
                                  stream_),
                   "headers");
-    const DeviceHandleBlock& block = *handle_->device;
-    tables_ = block.tables;
-    rows_ = block.rows;
-    log_width_ = block.log_width;
-    spans_ = g_.spans_for(*handle_, channels_, in_.stream);
-    tables_.forward = spans_.forward;
-    tables_.arriving = spans_.arriving;
+    on_device_ = handle_->device->on_device;
+    spans_ = g_.spans_for(*handle_, form_.channels, in_.stream);
   }
 
-  void make_handle() {
-    const HandleSizes sizes = g_.handle_sizes(uint64_t(in_.x.rows()), shape_.top_k, channels_);
-    log_width_ = uint32_t(sizes.log_width);
-    const uint64_t bytes = lay_tables(tables_, sizes, nullptr);
+  void take_handle_room() {
+    sizes_ = g_.handle_sizes(form_.tokens, form_.shape.top_k, form_.channels);
+    const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
     handle_room_ = p_.arena->take(bytes);
     if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
-    lay_tables(tables_, sizes, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
+    lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
+    spans_ = {on_device_.forward, on_device_.arriving};
   }
 
   // Counts to everyone; afterwards the host knows how many rows come.
   void notify() {
-    make_handle();
+    take_handle_room();
     g_.began(Phase::kNotify);
     headers_ = g_.buffers.headers;
-    LayoutArgs layout{};
-    layout.call = g_.device_call(nullptr);
-    layout.call.ctas = std::min(g_.options.sms, kLayoutCtasMax);
-    layout.map = g_.buffers.map;
-    layout.experts = g_.buffers.experts;
-    layout.geometry = p_.geometry;
-    layout.shape = shape_;
-    layout.routing = {same_type(in_.topk_idx.dtype, kI32) ? in_.topk_idx.as<int32_t>() : nullptr,
-                      in_.topk_idx.as<int64_t>(), in_.topk_weights.as<float>(), uint64_t(in_.x.rows()), shape_.top_k};
-    layout.scales = scales_to_stage();
-    layout.staged_scales = g_.buffers.scales;
-    layout.channels = channels_;
-    layout.scratch = g_.buffers.layout;
-    layout.headers = headers_;
-    layout.routes = tables_.routes;
-    layout.counts_to_peers = g_.buffers.counts_to_peers;
-    layout.counts_to_nodes = g_.buffers.counts_to_nodes;
-    layout.report = tables_.report;
-    g_.launched(launch_layout(layout, stream_), "layout");
+    g_.launched(launch_layout(layout_args(), stream_), "layout");
     dispatch_number_ = ++g_.dispatches;
-    const bool waits = rows_max_ == kNoRowsMax;
-    NotifyLaunch launch{};
-    launch.call = g_.device_call(nullptr);
-    launch.trip = {g_.make_call(card_, 0), 0, g_.buffers.counts_to_peers, g_.buffers.counts_to_nodes,
-                   p_.geometry.channels};
-    launch.board = g_.buffers.board;
-    launch.plan = {nullptr,
-                   g_.buffers.experts,
-                   channels_,
-                   in_.expert_alignment,
-                   tables_,
-                   g_.buffers.counts_to_nodes,
-                   launch.call.state,
-                   launch.call.host,
-                   waits ? g_.pinned_expert_counts() : nullptr,
-                   waits ? dispatch_number_ : 0,
-                   seal_of(dispatch_number_),
-                   rows_max_,
-                   in_.overflow == Overflow::kFail};
-    launch.near = g_.near_shape(0);
-    launch.areas = {g_.buffers.areas, g_.buffers.area_count, {}};
+    const NotifyLaunch launch{.trip = {.call = g_.make_call(form_.card, 0),
+                                       .use = 0,
+                                       .to_peers = g_.buffers.counts_to_peers,
+                                       .to_nodes = g_.buffers.counts_to_nodes,
+                                       .channels_max = p_.geometry.channels},
+                              .board = g_.buffers.board,
+                              .plan = plan_args(),
+                              .call = g_.device_call(nullptr),
+                              .near = g_.near_shape(0),
+                              .areas = {g_.buffers.areas, g_.buffers.area_count, {}}};
     g_.launched(launch_notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
-    if (waits) g_.await_ticket(dispatch_number_);
-    keep_handle(waits);
+    if (waits()) g_.await_ticket(dispatch_number_);
+    keep_handle();
   }
 
-  void keep_handle(bool told) {
+  LayoutArgs layout_args() const {
+    LayoutArgs layout{.call = g_.device_call(nullptr),
+                      .map = g_.buffers.map,
+                      .experts = g_.buffers.experts,
+                      .geometry = p_.geometry,
+                      .shape = form_.shape,
+                      .routing = form_.routing,
+                      .scales = scales_to_stage(),
+                      .channels = form_.channels,
+                      .scratch = g_.buffers.layout,
+                      .staged_scales = g_.buffers.scales,
+                      .headers = headers_,
+                      .routes = on_device_.tables.routes,
+                      .counts_to_peers = g_.buffers.counts_to_peers,
+                      .counts_to_nodes = g_.buffers.counts_to_nodes,
+                      .report = on_device_.report};
+    layout.call.ctas = std::min(g_.options.sms, kLayoutCtasMax);
+    return layout;
+  }
+
+  PlanArgs plan_args() const {
+    const DeviceCall call = g_.device_call(nullptr);
+    return {.board = nullptr,
+            .experts = g_.buffers.experts,
+            .channels = form_.channels,
+            .alignment = in_.expert_alignment,
+            .handle = on_device_,
+            .counts_to_nodes = g_.buffers.counts_to_nodes,
+            .state = call.state,
+            .host = call.host,
+            .host_expert_counts = waits() ? g_.pinned_expert_counts() : nullptr,
+            .ticket = waits() ? dispatch_number_ : 0,
+            .seal = seal_of(dispatch_number_),
+            .rows_max = form_.rows_max,
+            .fails = in_.overflow == Overflow::kFail};
+  }
+
+  void keep_handle() {
     auto made = std::make_shared<HandleData>();
     made->group = p_.id;
-    made->tokens = uint64_t(in_.x.rows());
-    made->top_k = shape_.top_k;
-    made->rows_max = rows_max_;
+    made->tokens = form_.tokens;
+    made->top_k = form_.shape.top_k;
+    made->log_width = uint32_t(sizes_.tables.log_width);
+    made->rows_max = form_.rows_max;
     made->overflow = in_.overflow;
-    if (told) made->report = g_.report_of(*made, g_.words().report, g_.host_expert_counts());
-    rows_ = told ? made->report.rows_needed : in_.rows_max;  // how many came, only the device may know
-    made->device_rows = uint64_t(rows_);
-    made->device = std::make_shared<DeviceHandleBlock>(
-        DeviceHandleBlock{tables_, handle_room_, seal_of(dispatch_number_), channels_, log_width_, rows_});
+    if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_expert_counts());
+    // How many came, only the device may know.
+    made->device_rows = waits() ? uint64_t(made->report.rows_needed) : form_.rows_max;
+    made->device = std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{
+        .on_device = on_device_, .room = handle_room_, .seal = seal_of(dispatch_number_), .channels = form_.channels});
     handle_ = made;
   }
 
   // Room for what I receive, and with it the landing.
   void take_outputs() {
-    const uint64_t rows = uint64_t(rows_), k = shape_.listed ? shape_.top_k : 0;
-    // The trip is completed into a lease, then the call fails.
-    too_small_ = in_.out_x.given() && in_.out_x.rows() < rows_;
-    const bool own_rows = in_.out_x.given() && !too_small_;
-    SlabCursor at;
-    const uint64_t rows_at = at.take(own_rows ? 0 : rows, shape_.row_bytes),
-                   headers_at = at.take(k ? rows : 0, shape_.header_bytes());
-    const uint64_t idx_at = at.take(rows * k, 4), weights_at = at.take(rows * k, 4),
-                   source_at = at.take(k ? rows : 0, 8);
-    const uint64_t scales_at = at.take(rows * shape_.scales, 4);
-    auto block = starved_.empty() ? p_.arena->take(at.bytes) : nullptr;
-    if (!block) return starve(at.bytes);
-    const bool leased = !own_rows || p_.arena->holds(in_.out_x.data, rows * shape_.row_bytes);
-    direct_ = leased && in_.landing != Landing::kRing;
-    p_.decide("landing", direct_ ? "direct" : "ring",
-              in_.landing == Landing::kRing ? "asked for"
-              : direct_                     ? "a lease of " + std::to_string(at.bytes) + " bytes was had"
-                                            : "out_x is not in a lease");
-    char* const base = block->data;
-    landed_ = own_rows ? in_.out_x.as<char>() : base + rows_at;
-    row_headers_ = base + headers_at;
-    auto put = [&](DLDataType type, uint64_t offset, uint64_t columns) {
-      return g_.on_device(base + offset, rows_, int64_t(columns), type);
-    };
-    out_.x = g_.on_device(landed_, rows_, in_.x.columns(), in_.x.dtype);
-    if (shape_.scales > 0) out_.scales = put(in_.scales.dtype, scales_at, shape_.scales);
-    if (k > 0) {
-      out_.topk_idx = put(kI32, idx_at, k);
-      out_.topk_weights = put(kF32, weights_at, k);
-      out_.source = put(kI32, source_at, 2);
-    }
+    room_.emplace(form_, in_, handle_->device_rows, g_.options.device);
+    auto block = starved_.empty() ? p_.arena->take(room_->bytes()) : nullptr;
+    if (!block) return starve();
+    const CallChoice landing = landing_of(
+        in_.landing, {.bytes = room_->bytes(), .leased = true, .rows_leased = room_->rows_leased(*p_.arena)});
+    p_.decide("landing", landing.name, landing.why);
+    landing_ = room_->hand_out(block->data, landing.reachable, out_);
     out_block_ = block;
     out_.lease = Lease(block);
-    out_.rows = out_.rows_needed = rows_;
-    out_.landing = direct_ ? Landing::kDirect : Landing::kRing;
+    out_.rows = out_.rows_needed = int64_t(handle_->device_rows);
   }
 
   // The others count on this rank: it takes part and keeps no row, and then the call fails.
-  void starve(uint64_t bytes) {
-    if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", bytes);
-    rows_max_ = 0;
-    direct_ = true;
-    landed_ = row_headers_ = p_.board.mine();
+  void starve() {
+    if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", room_->bytes());
+    form_.rows_max = 0;
+    landing_ = {.direct = true, .rows = p_.board.mine(), .row_headers = p_.board.mine()};
   }
 
-  DispatchTrip trip() {
-    DispatchTrip t{};
-    t.shape = shape_;
-    t.up_positions = g_.buffers.dispatch_up.view();
-    t.rail_positions = g_.buffers.dispatch_rail.view();
-    t.experts = g_.buffers.experts;
-    t.tokens = handle_->tokens;
-    t.x = in_.x.as<char>();
-    t.x_scales = stages_scales() ? g_.buffers.scales : in_.scales.as<char>();
-    t.x_scale_stride = stages_scales()      ? int64_t(shape_.scale_room())
-                       : in_.scales.given() ? in_.scales.strides[0] * 4
-                                            : 0;
-    t.headers = headers_;
-    t.routes = tables_.routes;
-    t.width = handle_->top_k;
-    t.forward = {tables_.forward, channels_};
-    t.source_tokens = tables_.slot_tokens;
-    t.log_token = tables_.log_token;
-    t.log = tables_.log;
-    t.log_width = log_width_;
-    t.arriving = {tables_.arriving, channels_};
-    t.row_base = tables_.row_base;
-    t.rows_max = rows_max_;
-    t.row_token = tables_.row_token;
-    t.direct = direct_;
-    t.rows = landed_;
-    t.row_headers = row_headers_;
-    t.scales = out_.scales.as<char>();
-    t.topk_idx = out_.topk_idx.as<int32_t>();
-    t.topk_weights = out_.topk_weights.as<float>();
-    t.source = out_.source.as<int32_t>();
-    return t;
+  DispatchTables tables() const {
+    return {.up_positions = g_.buffers.dispatch_up.view(),
+            .rail_positions = g_.buffers.dispatch_rail.view(),
+            .experts = g_.buffers.experts,
+            .handle = view_of(on_device_.tables),
+            .made = form_.first ? on_device_.tables : HandleTables{},
+            .log_width = handle_->log_width,
+            .forward = {spans_.forward, form_.channels},
+            .arriving = {spans_.arriving, form_.channels},
+            .scales = form_.scale_rows(g_.buffers.scales),
+            .headers = headers_};
   }
 
   // Senders take what is left; receivers are needed beside them only where rows come through rings.
   Cast cast() const {
-    if (g_.map.nodes == 1) return direct_ ? Cast{0, 0, 8} : Cast{0, 4, 4};
-    return direct_ ? Cast{4, 0, 4} : Cast{3, 2, 3};
+    if (g_.map.nodes == 1) return landing_.direct ? Cast{0, 0, 8} : Cast{0, 4, 4};
+    return landing_.direct ? Cast{4, 0, 4} : Cast{3, 2, 3};
   }
 
   void move_tokens() {
     g_.began(Phase::kDispatch);
-    DispatchLaunch launch{};
-    launch.cast = cast();
-    launch.call = g_.device_call(in_.handle ? tables_.born : nullptr);
-    launch.areas = {g_.buffers.areas, g_.buffers.area_count, {{landed_, uint64_t(out_.x.bytes())}, {}}};
-    launch.trip = trip();
-    launch.board = g_.buffers.board;
-    launch.trip.call = g_.make_call(card_, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    launch.near = g_.near_shape(shape_.bytes() - shape_.row_bytes);
-    auto offset = [&](const char* at) { return direct_ && at != nullptr ? Word(at - p_.board.mine()) : 0; };
-    launch.grant = {direct_,          offset(landed_),  offset(out_.scales.as<char>()), offset(row_headers_), rows_max_,
-                    tables_.row_base, g_.buffers.grants};
-    launch.opens = bool(in_.handle);
+    DispatchLaunch launch{
+        .trip = trip_of(form_, tables(), landing_, out_),
+        .board = g_.buffers.board,
+        .call = g_.device_call(form_.first ? nullptr : on_device_.born),
+        .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
+        .areas = {g_.buffers.areas, g_.buffers.area_count, {{landing_.rows, uint64_t(out_.x.bytes())}, {}}},
+        .cast = cast(),
+        .grant = {.offer = offer_of(p_.board, landing_, out_, form_.rows_max),
+                  .row_base = on_device_.tables.row_base,
+                  .room = g_.buffers.grants},
+        .opens = !form_.first};
+    launch.trip.call = g_.make_call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
     g_.launched(launch_dispatch(launch, stream_), "dispatch");
-    if (!in_.handle && rows_max_ != kNoRowsMax && starved_.empty()) finish_rows();
+    if (form_.first && !waits() && starved_.empty()) finish_rows();
     g_.end_call(in_.stream);
   }
 
   void finish_rows() {
-    RecountArgs kept{};
-    kept.call = g_.device_call(nullptr);
-    kept.report = tables_.report;
-    kept.topk_idx = out_.topk_idx.as<int32_t>();
-    kept.topk_weights = out_.topk_weights.as<float>();
-    kept.rows_max = rows_max_;
-    kept.top_k = shape_.top_k;
-    kept.experts = p_.experts.experts_of(g_.map.me);
-    kept.alignment = in_.expert_alignment;
-    kept.expert_counts = tables_.expert_counts;
+    const RecountArgs kept{.call = g_.device_call(nullptr),
+                           .report = on_device_.report,
+                           .topk_idx = out_.topk_idx.as<int32_t>(),
+                           .topk_weights = out_.topk_weights.as<float>(),
+                           .rows_max = form_.rows_max,
+                           .top_k = form_.shape.top_k,
+                           .experts = p_.experts.experts_of(g_.map.me),
+                           .alignment = in_.expert_alignment,
+                           .expert_counts = on_device_.expert_counts};
     g_.launched(launch_kept(kept, stream_), "kept");
   }
 
   DispatchOutputs finish() {
     g_.keep_if_captured(in_.stream, handle_, out_block_);
     if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
-    if (too_small_)
-      throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
-                                              std::to_string(out_.rows) +
-                                              ", what this rank received; the group is good");
+    room_->refuse_if_too_short(out_.rows);
     const DispatchReport& report = handle_->report;
     out_.handle = handle_;
     out_.scale_out_rows = report.scale_out_rows;
-    out_.rows_on_device = g_.on_device(&tables_.report->rows_needed, 1, kI64);
-    if (in_.handle) return std::move(out_);
+    out_.rows_on_device = g_.on_device(&on_device_.report->rows_needed, 1, kI64);
+    if (!form_.first) return std::move(out_);
     out_.status = report.status;
     out_.expert_counts = report.expert_counts;
-    out_.expert_counts_on_device = g_.on_device(tables_.expert_counts, int64_t(p_.experts.experts_of(g_.map.me)), kI64);
+    out_.expert_counts_on_device =
+        g_.on_device(on_device_.expert_counts, int64_t(p_.experts.experts_of(g_.map.me)), kI64);
     return std::move(out_);
   }
 
@@ -297,22 +240,17 @@ class CudaDispatch {
   RankState& p_;
   const DispatchInputs& in_;
   CUstream_st* const stream_;
-  const uint32_t channels_;
-  TokenShape shape_{};
-  Card card_{};
+  DispatchForm form_;
   Handle handle_;
-  DeviceHandle tables_{};
+  DeviceHandleSizes sizes_{};  // of a first dispatch
+  DeviceHandle on_device_{};
   std::shared_ptr<Lease::Block> handle_room_, out_block_;
-  Word dispatch_number_ = 0;  // of a first dispatch
+  Word dispatch_number_ = 0;  // likewise
   DeviceSpans spans_;
-  uint32_t log_width_ = 0;
-  int64_t rows_ = 0;
-  uint64_t rows_max_ = kNoRowsMax;
-  bool direct_ = false, too_small_ = false;
+  std::optional<DispatchRoom> room_;
+  LandingPlace landing_{};
   std::string starved_;  // why the call fails once it has taken part
   char* headers_ = nullptr;
-  char* landed_ = nullptr;
-  char* row_headers_ = nullptr;
   DispatchOutputs out_;
 };
 
@@ -321,7 +259,7 @@ class CudaDispatch {
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(plan_, inputs);
   const OnDevice here(device);
-  return whole_call([&] { return CudaDispatch(*this, inputs).run(); });
+  return whole_call("dispatch", [&] { return CudaDispatch(*this, inputs).run(); });
 }
 
 }  // namespace transload

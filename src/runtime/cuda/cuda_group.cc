@@ -41,9 +41,12 @@ bool CudaGroup::faulted() const {
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
 DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {buffers.state, reinterpret_cast<HostWords*>(pinned_.on_device()),
-          born,          uint64_t(deadline_ms) * kMillisecondNs,
-          options.sms,   phase_.load(std::memory_order_relaxed)};
+  return {.state = buffers.state,
+          .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
+          .born = born,
+          .deadline_ns = uint64_t(deadline_ms) * kMillisecondNs,
+          .ctas = options.sms,
+          .phase = phase_.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -77,27 +80,24 @@ std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
          std::to_string(plan_.arena->longest_gap()) + "; the group is good";
 }
 
-HandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
-  const auto& sources = plan_.sources;
-  const uint64_t brought =
-      std::count_if(sources.begin(), sources.end(), [](const Counterpart& c) { return c.rank != kNobody; });
-  return {tokens,
-          top_k,
-          brought * options.tokens_max,
-          std::min(top_k, map.peers),
-          map.ranks * options.tokens_max,
-          map.sources(),
-          map.ranks,
-          channels,
-          plan_.experts.experts_of(map.me)};
+DeviceHandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
+  return {.tables = most_of_handle(map, tokens, options.tokens_max, top_k),
+          .channels = channels,
+          .experts_of_mine = plan_.experts.experts_of(map.me)};
 }
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
-  if (channels == block.channels) return {block.tables.forward, block.tables.arriving};
+  if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
   const DeviceSpans spans{buffers.spans, buffers.spans + uint64_t(map.sources()) * (channels + 1)};
-  launched(launch_spans({block.tables, map.ranks, map.sources(), channels, options.sms, spans.forward, spans.arriving,
-                         handle.rows_max},
+  launched(launch_spans({.handle = view_of(block.on_device.tables),
+                         .ranks = map.ranks,
+                         .sources = map.sources(),
+                         .channels = channels,
+                         .ctas = options.sms,
+                         .forward = spans.forward,
+                         .arriving = spans.arriving,
+                         .rows_max = handle.rows_max},
                         stream_of(stream)),
            "spans");
   return spans;
@@ -230,19 +230,19 @@ void CudaGroup::fail(const char* what, const char* advice) {
   const Verdict verdict = control->verdict();
   std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
-  plan_.fault = fault_of(verdict, reporter, last_wait());
-  if (calls_.behind(verdict.culprit)) plan_.fault->detail += advice;
-  plan_.arena->close();
+  Fault fault = fault_of(verdict, reporter, last_wait());
+  if (calls_.behind(verdict.culprit)) fault.detail += advice;
+  plan_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
   drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*plan_.fault);
 }
 
-void CudaGroup::fail_call(const std::string& reason) {
+void CudaGroup::give_up(const char* what, const std::string& reason) {
   // What was launched since the last mark is waited for, too.
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
-  control->failed(std::string(operation) + ": " + reason);
-  fail(operation);
+  control->failed(std::string(what) + ": " + reason);
+  fail(what);
 }
 
 // What a kernel found, to the others; once.
@@ -257,8 +257,12 @@ void CudaGroup::tell_fault() {
     // The kernel has left: its wait cannot begin anew, even if this process was stopped meanwhile.
     control->accuse({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns() - fault.deadline_ns);
   } else if (failure == DeviceFailure::kBroken) {
-    const BrokenRecord broken{Role(fault.role), int32_t(fault.channel), Broken(fault.what), uint32_t(fault.whom),
-                              fault.seen,       fault.expected};
+    const BrokenRecord broken{.role = Role(fault.role),
+                              .channel = int32_t(fault.channel),
+                              .what = Broken(fault.what),
+                              .rank = uint32_t(fault.whom),
+                              .seen = fault.seen,
+                              .expected = fault.expected};
     control->mismatch(broken.rank, text_of(broken, map.me));
   }
 }
@@ -306,8 +310,11 @@ MemoryReport CudaGroup::memory() const {
   const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
   uint64_t own = 0;
   for (const DeviceBlock& block : blocks_) own += block.bytes();
-  return {rings, b.up.bytes + b.net.bytes - rings + own, options.slab_bytes, plan_.arena->used(),
-          ring_formula(plan_.geometry)};
+  return {.ring_bytes = rings,
+          .counter_bytes = b.up.bytes + b.net.bytes - rings + own,
+          .slab_bytes = options.slab_bytes,
+          .leased_bytes = plan_.arena->used(),
+          .ring_formula = ring_formula(plan_.geometry)};
 }
 
 std::string CudaGroup::scale_up_name() const {

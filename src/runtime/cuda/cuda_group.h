@@ -3,10 +3,8 @@
 #include <cuda_runtime_api.h>
 
 #include <atomic>
-#include <exception>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -16,6 +14,8 @@
 #include "executor/fiber/park.h"
 #include "kernels/near.h"
 #include "kernels/role_kernels.h"
+#include "layout/cursor.h"
+#include "runtime/call/whole_call.h"
 #include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/device_handle.h"
@@ -74,28 +74,23 @@ struct CudaGroup final : Group::Impl {
   NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
-  HandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
+  DeviceHandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
   // Of a handle for so many channels; on the call's stream, if they are not the handle's.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
   // Before a call that waits on the host: not for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // All that a call does, by the thread that makes it. Whoever leaves it between its first kernel and its last would
-  // let the others wait: then the group is poisoned, and they are told at once.
+  // All that a call does, by the thread that makes it: whoever leaves it between its first kernel and its last would
+  // let the others wait.
   template <class Run>
-  auto whole_call(Run run) {
+  auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);
     owes_kernels_ = false;
-    try {
-      return run();
-    } catch (const std::bad_alloc&) {
-      if (owes_kernels_) fail_call("out of memory");
-      throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
-    } catch (const std::exception& error) {
-      if (owes_kernels_ && !plan_.fault) fail_call(error.what());
-      throw;
-    }
+    return transload::whole_call(*this, what, run);
   }
+  bool counted_on() const { return owes_kernels_ && !plan_.fault; }
+  bool begun() const { return owes_kernels_; }
+  [[noreturn]] void give_up(const char* what, const std::string& reason);
   // A call begins, on its stream behind the last one, with a deadline of its own unless that is 0. Throws before
   // anything was launched, if it may not be called so.
   void begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what);
@@ -155,7 +150,6 @@ struct CudaGroup final : Group::Impl {
   void check_context() const;
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
-  [[noreturn]] void fail_call(const std::string& reason);
   WaitRecord last_wait() const;
   void tell_fault();
   void watch(std::stop_token stop);
@@ -173,7 +167,7 @@ struct CudaGroup final : Group::Impl {
   SmClaim claim_;       // of the device; none once the group is faulted
   PinnedBlock pinned_;  // HostWords, then expert counts, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  uint64_t block_used_ = 0;                                              // of the last one
+  Cursor block_room_{.unit = 256};                                       // of the last one
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   Word too_many_told_ = 0;                                               // of HostWords::too_many
   std::vector<char*> peer_base_;

@@ -57,7 +57,12 @@ void CudaGroup::take_device() {
 }
 
 bool CudaGroup::share_devices() {
-  const DeviceUse mine{info_.uuid, options.sms, info_.sms, info_.mps, process_identity(), random_word()};
+  const DeviceUse mine{.uuid = info_.uuid,
+                       .sms = options.sms,
+                       .device_sms = info_.sms,
+                       .mps = info_.mps,
+                       .process = process_identity(),
+                       .group = random_word()};
   std::vector<DeviceUse> all;
   for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
   check_device_uses(all);
@@ -85,12 +90,16 @@ void CudaGroup::map_memory(bool one_process) {
 template <class T>
 T* CudaGroup::make(uint64_t count) {
   constexpr uint64_t kChunk = 4 << 20;
-  const uint64_t bytes = round_up(std::max<uint64_t>(1, count * sizeof(T)), 256);
-  if (blocks_.empty() || block_used_ + bytes > blocks_.back().bytes()) {
-    blocks_.emplace_back(device, std::max(kChunk, bytes), "group");
-    block_used_ = 0;
+  count = std::max<uint64_t>(1, count);
+  Cursor behind = block_room_;
+  uint64_t at = behind.take(count, sizeof(T));
+  if (blocks_.empty() || behind.bytes > blocks_.back().bytes()) {
+    behind.bytes = 0;
+    at = behind.take(count, sizeof(T));
+    blocks_.emplace_back(device, std::max(kChunk, behind.bytes), "group");
   }
-  return reinterpret_cast<T*>(blocks_.back().base() + std::exchange(block_used_, block_used_ + bytes));
+  block_room_ = behind;
+  return reinterpret_cast<T*>(blocks_.back().base() + at);
 }
 
 template <class T>
@@ -117,9 +126,9 @@ void CudaGroup::make_room() {
   buffers.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
   buffers.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
   buffers.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
-  DeviceHandle unplaced;
+  DeviceHandle unplaced{};
   buffers.spare_handle =
-      make<char>(lay_tables(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
+      make<char>(lay_handle(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
   buffers.spare_sum = make<char>(options.row_bytes_max);
   buffers.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
@@ -175,10 +184,15 @@ void CudaGroup::load_kernels() {
   launched(prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(
-      launch_headers({device_call(nullptr), header, map.me, options.tokens_max, {}, nullptr, buffers.cached_headers},
-                     making_.get()),
-      "headers");
+  launched(launch_headers({.call = device_call(nullptr),
+                           .shape = header,
+                           .me = map.me,
+                           .tokens = options.tokens_max,
+                           .scales = {},
+                           .staged_scales = nullptr,
+                           .headers = buffers.cached_headers},
+                          making_.get()),
+           "headers");
   check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
 }
 

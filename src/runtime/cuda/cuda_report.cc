@@ -56,7 +56,7 @@ DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   const DeviceHandleBlock& block = *handle->device;
   char* const copy = pinned_.host() + sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me);
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
-  check_cuda(cudaMemcpyAsync(copy, block.tables.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
+  check_cuda(cudaMemcpyAsync(copy, block.on_device.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
              "cudaMemcpyAsync", device);
   await_stream(stream);
   DeviceReport report;

@@ -14,6 +14,7 @@
 #include "layout/plan.h"
 #include "protocol/call.h"
 #include "protocol/tables.h"
+#include "runtime/call/whole_call.h"
 #include "runtime/check_inputs.h"
 #include "runtime/handle.h"
 #include "runtime/host/crew.h"
@@ -43,15 +44,6 @@ struct Mappings {
   std::shared_ptr<Arena> arena;
 };
 
-// What I grant my peers: `reachable`, and where.
-struct GrantOffer {
-  bool reachable;
-  const char* rows;  // in my slabs, if reachable
-  const char* scales;
-  const char* headers_or_weights;
-  Word rows_max;  // of mine: there is room for so many, and those from this one on are dropped
-};
-
 template <class W>
 struct HostCalls : RankState {
   using Plants = typename W::Plants;
@@ -78,10 +70,9 @@ struct HostCalls : RankState {
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
-  // body(), out of which nothing may come once the call has begun but its result, the group's fault, or an Error that
-  // leaves the group good because all ranks have what is theirs. Anything else that this rank suffers is a fault.
+  // As whole_call().
   template <class Body>
-  auto carried_out(const char* operation, Body body);
+  auto whole_call(const char* operation, Body body);
   // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
   void begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms);
   // Row bases are those of `row_base` ([ranks + 1]).
@@ -154,23 +145,17 @@ void HostCalls<W>::reserve() try {
 
 template <class W>
 template <class Body>
-auto HostCalls<W>::carried_out(const char* operation, Body body) {
-  const uint64_t before = epoch;
-  std::string reason;
-  try {
-    return body();
-  } catch (const Error& error) {
-    if (fault || phase == Phase::kIdle) throw;
-    reason = error.what();
-  } catch (const std::bad_alloc&) {
-    if (epoch == before) throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
-    reason = "out of memory";
-  } catch (const std::exception& error) {
-    if (epoch == before) throw;
-    reason = error.what();
-  }
-  crew.give_up(operation, reason);
-  __builtin_unreachable();  // g++ 12 forgets that a virtual function of a template does not return
+auto HostCalls<W>::whole_call(const char* operation, Body body) {
+  struct Owed {
+    HostCalls& group;
+    const uint64_t epoch_before;
+
+    bool counted_on() const { return !group.fault && group.phase != Phase::kIdle; }
+    bool begun() const { return group.epoch != epoch_before; }
+    [[noreturn]] void give_up(const char* call, const std::string& reason) { group.crew.give_up(call, reason); }
+  };
+  Owed owed{*this, epoch};
+  return transload::whole_call(owed, operation, body);
 }
 
 template <class W>
@@ -218,12 +203,9 @@ void HostCalls<W>::set_phase(Phase at, uint64_t rows_total) {
 
 template <class W>
 void HostCalls<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
-  auto offset = [&](const char* at) { return offer.reachable && at ? Word(at - board.mine()) : 0; };
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
-    *grant = {call.epoch(),       call.card.digest(),   offer.reachable,
-              offset(offer.rows), offset(offer.scales), offset(offer.headers_or_weights),
-              offer.rows_max};
+    *grant = offer.grant(call.epoch(), call.card.digest());
     const RankMap theirs = map.as_peer(p);
     for (uint32_t s = 0; s < map.sources(); ++s) {
       const uint32_t source = theirs.source_rank(s);
@@ -245,8 +227,7 @@ void HostCalls<W>::poison(const Fault& reported) {
   if (phase == Phase::kNotify) reached<Plants>(Situation::kAbortInNotify);
   if (phase == Phase::kDispatch) reached<Plants>(Situation::kAbortInDispatch);
   if (phase == Phase::kCombine) reached<Plants>(Situation::kAbortInCombine);
-  fault = reported;
-  arena->close();
+  set_fault(reported);
   throw Error(reported);
 }
 

@@ -155,13 +155,13 @@ TEST_P(Plan, RoutesAscend) {
 TEST_P(Plan, RowBasesAndOrdinalsGiveTheContractsRows) {
   const uint32_t channels_max = c.channels + 2;
   const Placement placement = all.placement.view();
-  const uint32_t words = 2 + channels_max + all.placement.experts_of_rank_max();
+  const CountsShape shape{channels_max, all.placement.experts_of_rank_max()};
   for (uint32_t me = 0; me < all.ranks; ++me)
     for (uint32_t alignment : {1u, 8u}) {
-      std::vector<std::vector<uint32_t>> records(all.ranks, std::vector<uint32_t>(words, 0xDEAD));
+      std::vector<std::vector<uint32_t>> records(all.ranks, std::vector<uint32_t>(shape.rank_bytes() / 4, 0xDEAD));
       for (uint32_t s = 0; s < all.ranks; ++s)
-        CountsWriter{all.out[s].counts, placement, uint64_t(c.tokens[s]), c.channels, channels_max}.for_rank(
-            records[s].data(), me);
+        CountsWriter{all.out[s].counts, placement, uint64_t(c.tokens[s]), c.channels, shape}.for_rank(
+            reinterpret_cast<char*>(records[s].data()), me);
       const ReceivePlan plan = receive_plan(ReceiveShape{all.ranks, placement.experts_of(me), channels_max, alignment},
                                             [&](uint32_t s) { return CountsRecord{records[s].data()}; });
       const reference::Received want = reference::received_by(all.problem, me, alignment);
@@ -208,17 +208,26 @@ TEST_P(Plan, SpansOfTokensAreSpansOfCounts) {
   }
 }
 
+// A node's record: what its rail is to forward, and in it the records of its ranks.
 TEST_P(Plan, NodeCountsAreTheRailsPart) {
+  const CountsShape shape{c.channels, all.placement.experts_of_rank_max()};
   for (uint32_t s = 0; s < all.ranks; ++s)
     for (uint32_t n = 0; n < c.node_sizes.size(); ++n) {
-      std::vector<uint32_t> words(2 + c.channels, 0xDEAD);
-      const CountsWriter writer{all.out[s].counts, all.placement.view(), uint64_t(c.tokens[s]), c.channels, c.channels};
-      writer.for_node(words.data(), n);
-      ASSERT_EQ(words[0], uint32_t(c.tokens[s]));
-      ASSERT_EQ(words[1], all.out[s].counts.to_node[n]);
+      const RankMap map = all.table.seen_by(s);
+      std::vector<uint32_t> words(shape.node_bytes(map.node_size(n)) / 4, 0xDEAD);
+      const CountsWriter writer{all.out[s].counts, all.placement.view(), uint64_t(c.tokens[s]), c.channels, shape};
+      writer.for_node(reinterpret_cast<char*>(words.data()), map, n);
+      const NodeCountsRecord record{reinterpret_cast<const char*>(words.data()), shape};
+      ASSERT_EQ(record.head().source_tokens(), uint32_t(c.tokens[s]));
+      ASSERT_EQ(record.head().tokens(), all.out[s].counts.to_node[n]);
       uint32_t sum = 0;
-      for (uint32_t channel = 0; channel < c.channels; ++channel) sum += words[2 + channel];
-      ASSERT_EQ(sum, words[1]);
+      for (uint32_t channel = 0; channel < c.channels; ++channel) sum += record.head().by_channel()[channel];
+      ASSERT_EQ(sum, record.head().tokens());
+      for (uint32_t p = 0; p < map.node_size(n); ++p) {
+        std::vector<uint32_t> alone(shape.rank_bytes() / 4, 0xDEAD);
+        writer.for_rank(reinterpret_cast<char*>(alone.data()), map.node_begin[n] + p);
+        ASSERT_TRUE(std::equal(alone.begin(), alone.end(), record.of_peer(p).words)) << "peer " << p;
+      }
     }
 }
 

@@ -176,7 +176,7 @@ TEST(Geometry, SlotsAndWordsKeepTheirAlignment) {
     ASSERT_EQ(g.counts_bytes() % 16, 0u);
     ASSERT_EQ(g.node_counts_bytes() % 16, 0u);
     ASSERT_GE(g.counts_bytes(), 4u * (2 + g.channels + g.experts_of_rank_max));
-    ASSERT_EQ(g.node_counts_bytes(), g.node_counts_head() + g.node_size_max * g.counts_bytes());
+    ASSERT_EQ(g.node_counts_bytes(), g.counts().node_head_bytes() + g.node_size_max * g.counts_bytes());
   }
 }
 

@@ -22,10 +22,10 @@ struct OneRank {
     board.map = table.seen_by(1);
     trip.call.board = &board;
     trip.shape = {16, 0, 2, listed};
-    trip.row_base = row_base;
+    trip.handle.row_base = row_base;
     trip.rows_max = ~Word(0);
-    trip.row_token = row_token;
-    trip.log = log;
+    trip.handle.row_token = row_token;
+    trip.handle.log = log;
     trip.log_width = 2;
   }
   // A slot of the ring with the header of a token.

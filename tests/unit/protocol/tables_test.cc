@@ -67,7 +67,7 @@ struct Seat {
     t.shape = {64, 0, 8, true};
     t.up_positions = core.dispatch_up.view();
     t.rail_positions = core.dispatch_rail.view();
-    t.row_base = row_base.data();
+    t.handle.row_base = row_base.data();
     return t;
   }
   CombineTrip combine() {

@@ -5,9 +5,7 @@
 
 #include <cstdint>
 
-#include "base/math.h"
 #include "base/type_names.h"
-#include "runtime/call/slab_cursor.h"
 
 namespace transload {
 namespace {
@@ -28,16 +26,6 @@ TEST(Tensor, SizesDoNotWrap) {
   EXPECT_EQ(matrix(nullptr, 4, (int64_t(1) << 62) + 16, kU8).bytes(), SIZE_MAX);
   EXPECT_EQ(matrix(nullptr, 4, int64_t(1) << 62, kI64).row_bytes(), SIZE_MAX);
   EXPECT_EQ(matrix(nullptr, int64_t(1) << 40, int64_t(1) << 30, kU8).bytes(), SIZE_MAX);
-}
-
-TEST(SlabCursor, WhatIsTooLongStaysSo) {
-  SlabCursor at;
-  EXPECT_EQ(at.take(3, 100), 0u);
-  EXPECT_EQ(at.take(1, 1), 384u);
-  at.take(uint64_t(1) << 40, uint64_t(1) << 30);
-  EXPECT_EQ(at.bytes, kTooLarge);
-  at.take(1, 1);
-  EXPECT_EQ(at.bytes, kTooLarge);
 }
 
 TEST(Words, OfTypes) {

@@ -1,0 +1,45 @@
+// A handle on the device: its tables in one piece of the slabs, all sized by the most that can come, so that nothing is
+// allocated once counts are known. Plain C++.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/device_call.h"
+#include "layout/cursor.h"
+#include "layout/handle.h"
+#include "layout/regions.h"
+
+namespace transload {
+
+struct DeviceHandle {
+  HandleTables tables;
+  Word* born;              // [1] epoch
+  uint64_t* forward;       // [slots][channels + 1] entries, by the channels that it was born with
+  uint64_t* arriving;      // [ranks][channels + 1] rows
+  DeviceReport* report;    // [1]
+  int64_t* expert_counts;  // [experts of mine] in report's room, behind it
+};
+
+struct DeviceHandleSizes {
+  HandleSizes tables;
+  uint64_t channels, experts_of_mine;
+};
+
+// Puts all of it side by side at `base`. The bytes that it takes.
+inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* base) {
+  Cursor at{.unit = kSlotAlign};
+  auto put = [&](uint64_t count, auto*& table) {
+    using T = std::remove_reference_t<decltype(*table)>;
+    table = reinterpret_cast<T*>(uintptr_t(base) + at.take(count, sizeof(T)));
+  };
+  put(1, h.born);
+  for_each_table(n.tables, put, h.tables);
+  put(n.tables.slots * (n.channels + 1), h.forward);
+  put(n.tables.ranks * (n.channels + 1), h.arriving);
+  h.report = reinterpret_cast<DeviceReport*>(uintptr_t(base) +
+                                             at.take(1, sizeof(DeviceReport) + n.experts_of_mine * sizeof(int64_t)));
+  h.expert_counts = reinterpret_cast<int64_t*>(h.report + 1);
+  return at.bytes;
+}
+
+}  // namespace transload

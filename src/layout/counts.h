@@ -1,0 +1,90 @@
+// Counts of one source as notify carries them: the record of a rank, and that of a node with those of its ranks in it.
+// Whoever writes or reads one does so by the names of this file.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/macros.h"
+#include "base/math.h"
+#include "layout/placement.h"
+#include "layout/rank_map.h"
+
+namespace transload {
+
+// How long the records of a group are: by the most channels, and the most experts of a rank.
+struct CountsShape {
+  uint32_t channels_max, experts_max;
+
+  TRANSLOAD_HD uint64_t rank_bytes() const { return round_up(4 * (2 + uint64_t(channels_max) + experts_max), 16); }
+  TRANSLOAD_HD uint64_t node_head_bytes() const { return round_up(4 * (2 + uint64_t(channels_max)), 16); }
+  TRANSLOAD_HD uint64_t node_bytes(uint32_t node_size) const { return of_peer(node_size); }
+  // Offset of a rank's record in its node's.
+  TRANSLOAD_HD uint64_t of_peer(uint32_t peer) const { return node_head_bytes() + peer * rank_bytes(); }
+};
+
+// Both records begin alike: how many tokens the source has, how many of them come, and these by channel. In a rank's
+// the rows of each of its experts follow, behind the most channels.
+struct CountsRecord {
+  static constexpr uint32_t kSourceTokens = 0, kTokens = 1, kByChannel = 2;  // words
+  TRANSLOAD_HD static constexpr uint32_t expert_word(uint32_t channels_max) { return kByChannel + channels_max; }
+
+  const uint32_t* words;
+
+  TRANSLOAD_HD static CountsRecord at(const char* bytes) { return {reinterpret_cast<const uint32_t*>(bytes)}; }
+  TRANSLOAD_HD uint32_t source_tokens() const { return words[kSourceTokens]; }
+  TRANSLOAD_HD uint32_t tokens() const { return words[kTokens]; }
+  TRANSLOAD_HD const uint32_t* by_channel() const { return words + kByChannel; }
+  TRANSLOAD_HD const uint32_t* by_expert(uint32_t channels_max) const { return words + expert_word(channels_max); }
+};
+
+struct NodeCountsRecord {
+  const char* at;  // null: of nobody
+  CountsShape shape;
+
+  TRANSLOAD_HD CountsRecord head() const { return CountsRecord::at(at); }
+  TRANSLOAD_HD CountsRecord of_peer(uint32_t peer) const { return CountsRecord::at(at + shape.of_peer(peer)); }
+};
+
+// What a source counts. Every list is indexed as the record that carries it.
+struct SendCounts {
+  std::vector<uint32_t> to_rank;          // [ranks]
+  std::vector<uint32_t> rank_by_channel;  // [ranks][channels]
+  std::vector<uint32_t> to_node;          // [nodes], my own left 0
+  std::vector<uint32_t> node_by_channel;  // [nodes][channels]
+  std::vector<uint32_t> by_expert;        // [experts] in order of owner, then id
+};
+
+// Writes what one source counted into the records that notify sends.
+struct CountsWriter {
+  const SendCounts& counts;
+  Placement experts;
+  uint64_t source_tokens;
+  uint32_t channels;
+  CountsShape shape;
+
+  void for_rank(char* record, uint32_t rank) const {
+    uint32_t* const words = head(record, counts.to_rank[rank]);
+    std::memset(words + CountsRecord::kByChannel, 0, 4 * shape.channels_max);
+    std::copy_n(counts.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + CountsRecord::kByChannel);
+    std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
+                words + CountsRecord::expert_word(shape.channels_max));
+  }
+  // With those of its ranks.
+  void for_node(char* record, const RankMap& map, uint32_t node) const {
+    uint32_t* const words = head(record, counts.to_node[node]);
+    std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + CountsRecord::kByChannel);
+    for (uint32_t p = 0; p < map.node_size(node); ++p) for_rank(record + shape.of_peer(p), map.node_begin[node] + p);
+  }
+
+ private:
+  uint32_t* head(char* record, uint32_t tokens) const {
+    auto* const words = reinterpret_cast<uint32_t*>(record);
+    words[CountsRecord::kSourceTokens] = uint32_t(source_tokens);
+    words[CountsRecord::kTokens] = tokens;
+    return words;
+  }
+};
+
+}  // namespace transload

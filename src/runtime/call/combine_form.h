@@ -1,0 +1,37 @@
+// What a combine is, whoever runs its warps: all that its inputs, their handle and the state of its rank say about it.
+#pragma once
+#include <cstdint>
+
+#include "protocol/combine/trip.h"
+#include "runtime/call/grant_offer.h"
+#include "runtime/handle.h"
+#include "runtime/rank_state.h"
+
+namespace transload {
+
+struct CombineForm {
+  // Of inputs that check_combine() let pass.
+  CombineForm(const RankState& rank, const CombineInputs& in);
+
+  uint32_t channels;
+  uint32_t weights;  // of a row that are summed too
+  uint64_t tokens;
+  uint64_t rows_max;  // rows from this one on were dropped
+  Card card;          // but for the epoch and the handle's name
+};
+
+// Where an executor keeps the rest of what roles know.
+struct CombineTables {
+  Positions up_positions, rail_positions;
+  HandleView handle;
+  Spans forward, rows_of;
+};
+
+// All but the call.
+CombineTrip trip_of(const CombineForm& form, const CombineInputs& in, const CombineTables& tables,
+                    const CombineOutputs& out);
+
+// What peers may read, if they pull.
+GrantOffer offer_of(const Board& board, bool pull, const CombineInputs& in, Word rows_max);
+
+}  // namespace transload

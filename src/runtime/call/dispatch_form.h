@@ -1,0 +1,68 @@
+// What a dispatch is, whoever runs its warps: all that its inputs and the state of its rank say about it.
+#pragma once
+#include <cstdint>
+
+#include "layout/handle.h"
+#include "layout/plan.h"
+#include "layout/token.h"
+#include "protocol/dispatch/trip.h"
+#include "runtime/call/grant_offer.h"
+#include "runtime/handle.h"
+#include "runtime/rank_state.h"
+
+namespace transload {
+
+// Scales as they are sent: those of a token follow each other.
+struct ScaleRows {
+  const char* at;  // of token 0
+  int64_t stride;  // bytes from one token's to the next one's
+};
+
+struct DispatchForm {
+  // Of inputs that check_dispatch() let pass.
+  DispatchForm(const RankState& rank, const DispatchInputs& in);
+
+  bool first;  // it makes a handle; else it has one
+  TokenShape shape;
+  uint32_t channels;
+  uint64_t tokens;
+  uint64_t rows_max;  // rows from this one on are dropped
+  const char* x;      // [tokens][row_bytes]
+  Routing routing;    // of a first dispatch
+  ScaleSource scales;
+  Card card;  // but for the epoch and the handle's name
+
+  // Scales that do not follow each other are sent from a copy in which they do.
+  bool stages_scales() const { return shape.scales > 1 && scales.scale_stride != 1; }
+  // `staged`: [tokens][scale_room] where that copy is made.
+  ScaleRows scale_rows(const char* staged) const;
+  void stage_scales(char* staged) const;  // on the host
+};
+
+// Where rows land.
+struct LandingPlace {
+  bool direct;        // peers store them, else I do
+  char* rows;         // [rows][row_bytes]
+  char* row_headers;  // [rows][header_bytes]
+};
+
+// Where an executor keeps the rest of what roles know.
+struct DispatchTables {
+  Positions up_positions, rail_positions;
+  Placement experts;
+  HandleView handle;
+  HandleTables made;  // of a first dispatch
+  uint32_t log_width;
+  Spans forward, arriving;
+  ScaleRows scales;
+  const char* headers;  // [tokens][header_bytes]
+};
+
+// All but the call. `out`: its tensors are the columns of rows.
+DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, const LandingPlace& landing,
+                     const DispatchOutputs& out);
+
+// What peers may touch, if the landing is direct.
+GrantOffer offer_of(const Board& board, const LandingPlace& landing, const DispatchOutputs& out, Word rows_max);
+
+}  // namespace transload

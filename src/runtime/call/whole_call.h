@@ -1,0 +1,36 @@
+// How a call that throws is left.
+#pragma once
+#include <exception>
+#include <new>
+#include <string>
+
+#include "transload/status.h"
+
+namespace transload {
+
+// Out of run() nothing may come, once other ranks count on this one, but its result, the group's fault, or an Error
+// that leaves the group good because all ranks have what is theirs. Anything else that this rank suffers is a fault:
+// give_up(reason) tells all others, and does not return.
+//
+// `call`: its name; counted_on(), whether others still wait for what this rank owes them; begun(), whether there is no
+// way back.
+template <class Call, class Run>
+auto whole_call(Call& call, const char* operation, Run run) {
+  std::string reason;
+  try {
+    return run();
+  } catch (const Error& error) {
+    if (!call.counted_on()) throw;
+    reason = error.what();
+  } catch (const std::bad_alloc&) {
+    if (!call.begun()) throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is good");
+    reason = "out of memory";
+  } catch (const std::exception& error) {
+    if (!call.begun()) throw;
+    reason = error.what();
+  }
+  call.give_up(operation, reason);
+  __builtin_unreachable();  // g++ 12 forgets that a virtual function of a template does not return
+}
+
+}  // namespace transload

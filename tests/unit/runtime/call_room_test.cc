@@ -1,0 +1,167 @@
+// The tensors of a call in their lease: inside it, apart, and where out_x is too short beside it.
+#include "runtime/call/output_room.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace transload {
+namespace {
+
+constexpr int64_t kTokens = 5, kColumns = 64;
+constexpr uint32_t kTopK = 3;
+constexpr uint64_t kRows = 7;
+
+GroupOptions options() {
+  GroupOptions o;
+  o.topology.node_sizes = {1};
+  return o;
+}
+
+struct OneRoom {
+  explicit OneRoom(bool cached = false) {
+    in.x = matrix(memory.data(), kTokens, kColumns, kBf16);
+    in.scales = matrix(memory.data(), kTokens, 2, kF32);
+    if (cached) {
+      auto handle = std::make_shared<HandleData>();
+      handle->tokens = kTokens;
+      handle->top_k = kTopK;
+      in.handle = handle;
+      return;
+    }
+    in.topk_idx = matrix(memory.data(), kTokens, kTopK, kI64);
+    in.topk_weights = matrix(memory.data(), kTokens, kTopK, kF32);
+  }
+  DispatchRoom room(uint64_t rows = kRows) const { return {DispatchForm(rank, in), in, rows, DLDevice{kDLCUDA, 3}}; }
+
+  std::vector<char> memory = std::vector<char>(64 << 10);
+  RankState rank{options()};
+  DispatchInputs in;
+};
+
+struct Extent {
+  const char* at;
+  uint64_t bytes;
+};
+
+void expect_apart(std::vector<Extent> all, const char* base, uint64_t bytes) {
+  std::sort(all.begin(), all.end(), [](const Extent& a, const Extent& b) { return a.at < b.at; });
+  const char* free = base;
+  for (const Extent& each : all) {
+    EXPECT_GE(each.at, free);
+    EXPECT_EQ((each.at - base) % kSlotAlign, 0u);
+    free = each.at + each.bytes;
+  }
+  EXPECT_LE(uint64_t(free - base), bytes);
+}
+
+Extent extent_of(const Tensor& tensor) { return {tensor.as<char>(), tensor.bytes()}; }
+
+TEST(DispatchRoom, TensorsOfAFirstDispatchLieApart) {
+  const OneRoom one;
+  const DispatchRoom room = one.room();
+  std::vector<char> lease(room.bytes());
+  DispatchOutputs out;
+  const LandingPlace landing = room.hand_out(lease.data(), true, out);
+  EXPECT_TRUE(landing.direct);
+  EXPECT_EQ(out.landing, Landing::kDirect);
+  EXPECT_EQ(landing.rows, out.x.as<char>());
+  const TokenShape shape = DispatchForm(one.rank, one.in).shape;
+  expect_apart({extent_of(out.x),
+                {landing.row_headers, kRows * shape.header_bytes()},
+                extent_of(out.topk_idx),
+                extent_of(out.topk_weights),
+                extent_of(out.source),
+                extent_of(out.scales)},
+               lease.data(), room.bytes());
+  EXPECT_EQ(out.topk_idx.columns(), int64_t(kTopK));
+  EXPECT_EQ(out.source.columns(), 2);
+  EXPECT_EQ(out.scales.columns(), 2);
+  for (const Tensor* tensor : {&out.x, &out.topk_idx, &out.topk_weights, &out.source, &out.scales}) {
+    EXPECT_EQ(tensor->rows(), int64_t(kRows));
+    EXPECT_EQ(tensor->device.device_type, kDLCUDA);
+    EXPECT_EQ(tensor->device.device_id, 3);
+  }
+  EXPECT_NO_THROW(room.refuse_if_too_short(int64_t(kRows)));
+}
+
+TEST(DispatchRoom, ACachedDispatchHasRowsAndScalesAlone) {
+  const OneRoom one(true);
+  const DispatchRoom room = one.room();
+  std::vector<char> lease(room.bytes());
+  DispatchOutputs out;
+  room.hand_out(lease.data(), false, out);
+  EXPECT_EQ(out.landing, Landing::kRing);
+  EXPECT_FALSE(out.topk_idx.given() || out.topk_weights.given() || out.source.given());
+  EXPECT_EQ(room.bytes(), round_up(kRows * kColumns * 2, kSlotAlign) + round_up(kRows * 8, kSlotAlign));
+}
+
+TEST(DispatchRoom, RowsGoToOutXWhereItIsLongEnough) {
+  OneRoom one;
+  const auto arena = std::make_shared<Arena>(one.memory.data(), one.memory.size(), nullptr);
+  std::vector<char> own(kRows * kColumns * 2);
+  one.in.out_x = matrix(own.data(), int64_t(kRows), kColumns, kBf16);
+  const DispatchRoom room = one.room();
+  EXPECT_FALSE(room.rows_leased(*arena));
+  std::vector<char> lease(room.bytes());
+  DispatchOutputs out;
+  EXPECT_EQ(room.hand_out(lease.data(), false, out).rows, own.data());
+  EXPECT_EQ(out.x.as<char>(), own.data());
+  EXPECT_LT(room.bytes(), OneRoom().room().bytes());
+  const auto block = arena->take(own.size());
+  one.in.out_x.data = block->data;
+  EXPECT_TRUE(one.room().rows_leased(*arena));
+  EXPECT_TRUE(OneRoom().room().rows_leased(*arena)) << "it has no rows of its own";
+}
+
+TEST(DispatchRoom, AnOutXThatIsTooShortIsRefusedAfterwards) {
+  OneRoom one;
+  std::vector<char> own(kRows * kColumns * 2);
+  one.in.out_x = matrix(own.data(), int64_t(kRows) - 1, kColumns, kBf16);
+  const DispatchRoom room = one.room();
+  EXPECT_EQ(room.bytes(), OneRoom().room().bytes());
+  std::vector<char> lease(room.bytes());
+  DispatchOutputs out;
+  EXPECT_EQ(room.hand_out(lease.data(), true, out).rows, lease.data());
+  try {
+    room.refuse_if_too_short(int64_t(kRows));
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument);
+    EXPECT_STREQ(error.what(), "out_x: 6 rows, must be at least 7, what this rank received; the group is good");
+  }
+}
+
+TEST(DispatchRoom, WhatIsTooLongIsNoLength) {
+  const OneRoom one;
+  EXPECT_EQ(one.room(kTooLarge / 4).bytes(), kTooLarge);
+}
+
+TEST(CombineRoom, HoldsSumsAndWeights) {
+  std::vector<char> memory(64 << 10);
+  auto handle = std::make_shared<HandleData>();
+  handle->tokens = kTokens;
+  CombineInputs in;
+  in.handle = handle;
+  in.x = matrix(memory.data(), int64_t(kRows), kColumns, kBf16);
+  const CombineRoom room(in, kTopK, {kDLCPU, 0});
+  CombineOutputs out;
+  room.hand_out(memory.data(), out);
+  expect_apart({extent_of(out.x), extent_of(out.topk_weights)}, memory.data(), room.bytes());
+  EXPECT_EQ(out.x.rows(), kTokens);
+  EXPECT_EQ(out.x.columns(), kColumns);
+  EXPECT_EQ(out.topk_weights.columns(), int64_t(kTopK));
+  const CombineRoom without(in, 0, {kDLCPU, 0});
+  CombineOutputs bare;
+  without.hand_out(memory.data(), bare);
+  EXPECT_FALSE(bare.topk_weights.given());
+  in.out_x = matrix(memory.data() + 4096, kTokens, kColumns, kBf16);
+  const CombineRoom own(in, 0, {kDLCPU, 0});
+  EXPECT_EQ(own.bytes(), 0u);
+  own.hand_out(memory.data(), bare);
+  EXPECT_EQ(bare.x.as<char>(), memory.data() + 4096);
+}
+
+}  // namespace
+}  // namespace transload
