@@ -46,7 +46,7 @@ class Nccl {
     check(get_unique_id_(&id), "ncclGetUniqueId");
     return id;
   }
-  // By the thread of each rank, with its device set.
+  // Called by the thread of each rank, with its device set.
   NcclComm join(const NcclId& id, int ranks, int rank) const {
     NcclComm comm = nullptr;
     check(init_rank_(&comm, ranks, id, rank), "ncclCommInitRank");

@@ -1,6 +1,6 @@
 // Dispatch and combine without Transload: permute, NCCL's sends and receives to and from every rank, gather-sum.
 //
-// As good as one makes it without much ado: a token is sent once to each rank with an expert of it; counts are known
+// As one writes it without much effort: a token is sent once to each rank with an expert of it; counts are known
 // beforehand, as in a cached dispatch; rows are received in their final order, by (source rank, token), so that nothing
 // is unpermuted in dispatch, nor permuted in combine; rows of this rank for itself do not pass NCCL, permute stores
 // them in their final place and gather-sum reads them there. Permute reads a token once, whatever the number of its

@@ -89,7 +89,7 @@ struct Options {
   int64_t tokens_max() const;
   // Channels and slots as a group completes them, and nothing else.
   GroupOptions rings() const;
-  // Of a rank's tensors.
+  // The device of a rank's tensors.
   DLDevice device_of(uint32_t rank) const;
   // Kernels of two processes do not run on one GPU at once: its ranks are threads of one process.
   uint32_t ranks_per_process() const { return threads ? ranks() : cuda ? ranks_per_gpu : 1; }

@@ -78,7 +78,7 @@ std::string ending_of(const Child& child) {
   return fmt::format("exit status {}", WEXITSTATUS(child.status));
 }
 
-// Of a process: the word of each of its ranks, a line each, as far as they came.
+// Takes what a child process wrote: a line for each of its ranks, as far as they came.
 void take_words(const Child& child, Outcome& out) {
   for (size_t begin = 0, end; (end = child.text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     try {

@@ -84,7 +84,7 @@ class CudaPlace final : public TensorHome {
     return double(ms) * 1e3;
   }
 
-  // Of this thread alone: other ranks of the process may do what a capture forbids.
+  // Captures this thread's calls alone: other ranks of the process may do what a capture forbids.
   std::function<void()> record(const std::function<void()>& calls) override {
     cudaGraph_t graph = nullptr;
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");

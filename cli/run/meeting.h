@@ -13,7 +13,7 @@ class Meeting {
       : board_(board), rank_(rank), ranks_(ranks), deadline_ms_(deadline_ms) {}
 
   // Returns when all ranks have come, however long their checks take; or when one has ended or shows no work for a
-  // deadline: the call that follows will name it. `at_once`: all go on within microseconds.
+  // deadline: the call that follows will name it. `at_once`: all continue within microseconds.
   void meet(Group& group, bool at_once);
 
  private:

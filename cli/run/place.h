@@ -21,10 +21,10 @@ class TensorHome {
   virtual Tensor put(const Tensor& host) = 0;
   // Memory that no peer can reach, as long as the place.
   virtual void* room(size_t bytes) = 0;
-  // Host memory to make what belongs `there`; write() brings it. Good until forget().
+  // Host memory to make what belongs `there`; write() brings it. Valid until forget().
   virtual void* draft(void* there, size_t bytes) = 0;
   virtual void write(void* there, const void* from, size_t bytes) = 0;
-  // What calls left in a tensor, as the host reads it; good until forget(), and as long as the tensor.
+  // What calls left in a tensor, as the host reads it; valid until forget(), and as long as the tensor.
   virtual Tensor take(const Tensor& there) = 0;
   virtual void forget() = 0;
 
@@ -47,7 +47,7 @@ std::unique_ptr<TensorHome> make_place(DLDevice device, size_t bytes);
 std::unique_ptr<TensorHome> make_host_place();
 std::unique_ptr<TensorHome> make_cuda_place(int device, size_t bytes);  // only in a build with CUDA
 
-// Of `bytes_max` of make_place, what `bytes` in one piece take.
+// How much of the `bytes` of make_place a tensor of `bytes` takes.
 constexpr size_t kPlaceUnit = 256;
 constexpr size_t place_bytes(size_t bytes) { return (bytes + kPlaceUnit - 1) / kPlaceUnit * kPlaceUnit; }
 

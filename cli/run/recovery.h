@@ -18,7 +18,7 @@ struct Rest {
 // The same ranks' place in the group of the rest.
 Bootstrap place_in(const Rest& rest, const Bootstrap& before);
 
-// True if this rank is one of those that are to go on. Not where the network is cut: nobody knows who is left.
+// True if this rank is one of those that are to continue. Not where the network is cut: nobody knows who is left.
 bool goes_on(const Options& options, const WorkerResult& result);
 
 class Recovery {

@@ -1,5 +1,5 @@
-// --soak: random runs in one process, one after another, some with a fault and survivors that go on. What the process
-// holds must not grow.
+// --soak: random runs in one process, one after another, some with a fault and survivors that continue. What the
+// process holds must not grow.
 #pragma once
 #include <cstdint>
 #include <optional>

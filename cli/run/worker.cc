@@ -105,7 +105,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   return out;
 }
 
-// Of all that is put there, and of the experts' rows where combine pushes them.
+// Room for all tensors that are put there, and for the experts' rows where combine pushes them.
 size_t Worker::place_bytes_needed() const {
   const size_t tokens = size_t(options_.tokens[rank_]), received = size_t(rows_expected()), top_k = options_.top_k;
   size_t bytes = 2 * (place_bytes(tokens * options_.payload.row_bytes()) +
@@ -223,7 +223,7 @@ bool Worker::iterate() {
 bool Worker::forward() {
   place_->forget();
   const std::optional<DispatchOutputs> out = dispatch_first();
-  if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can go on
+  if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can continue
   const DispatchOutputs& received = *out;
   const ExpertRows rows = expert(received, Rows::kTokens, kCombine);
   const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);

@@ -69,8 +69,8 @@ float Workload::weight_gradient(uint32_t owner, reference::Source token, uint32_
   return unit_float(split_mix(split_mix(seed_ + 0x5EED) + split_mix(place) + owner)) - 0.5f;
 }
 
-// Of both signs and over 25 powers of two: a token's owners return multiples of one row, and only if these are far
-// apart does the order of their sum show.
+// Factors have both signs and span 25 powers of two. A token's owners return multiples of one row, and only if these
+// are far apart does the order of their sum show.
 float factor_of(uint32_t id) {
   const float size = 0.5f + float(id * 2654435761u >> 16) * 0x1p-16f;
   return std::ldexp(id % 2 == 0 ? size : -size, int(id * 7 % 25) - 12);

@@ -5,8 +5,8 @@
 // S_1 + ... rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as the canonical
 // quiet NaN. It depends on how ranks are cut into nodes, because fp32 addition is not associative.
 //
-// A row that its dispatch dropped (rows_max) is left out. If all rows of a node were, its part is +0, and the own
-// node's is left out.
+// A row that its dispatch dropped (rows_max) is left out. If all rows of another node were dropped, its part is +0; if
+// all of the own node were, that part is left out.
 #pragma once
 #include "transload/dispatch.h"
 
@@ -36,8 +36,8 @@ struct CombineOutputs {
   Tensor x;                                     // [T, H] bf16
   Tensor topk_weights;                          // [T, K] float32, if given
   CombineSource source = CombineSource::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;                   // partial sums that came to me from other nodes; as its dispatch
-  Lease lease;                                  // the tensors above live here
+  int64_t scale_out_rows = 0;  // partial sums received from other nodes; see DispatchOutputs for GPUs
+  Lease lease;                 // the tensors above live here
 };
 
 }  // namespace transload

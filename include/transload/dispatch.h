@@ -23,8 +23,8 @@ enum class Landing : uint8_t {
             // Error{kOutOfMemory} once the others have what is theirs
   kRing,    // rows pass a bounded ring of mine
 };
-// Where more rows come than rows_max. Either way the trip is completed, nothing is written past the room, and the group
-// is good.
+// What happens where more rows come than rows_max. Either way the trip is completed, nothing is written past the room,
+// and the group is still usable.
 enum class Overflow : uint8_t {
   // The dispatch throws Error{kTooManyRows}, which tells needed and given; there is no handle then. On a GPU, where it
   // has returned by then, the next Group::wait throws it, and outputs and handle are those of kDrop.
@@ -38,10 +38,9 @@ enum class Overflow : uint8_t {
 struct HandleData;
 using Handle = std::shared_ptr<const HandleData>;
 
-// On a GPU a call returns before it is done: its tensors are read and written until the stream has come past it, and
-// those of a captured call as long as it is replayed. Of a captured call the graph keeps the handle, the outputs and
-// the group's memory, until it, all that was made of it, and their launches are gone; what the caller gave, the caller
-// keeps.
+// On a GPU a call returns before it is done. The caller keeps its tensors until the stream has finished the call; those
+// of a captured call it keeps as long as the graph is replayed. The graph itself keeps handle, outputs and the group's
+// memory, until it, what was instantiated from it, and all launches are gone.
 struct DispatchInputs {
   Tensor x;             // [T, H] any dtype, contiguous; row bytes a multiple of 16. Mine; not read after the call
   Tensor scales;        // [T, S] 4-byte scalars, any strides; optional
@@ -49,9 +48,9 @@ struct DispatchInputs {
   Tensor topk_weights;  // [T, K] float32. Not with a handle
   Handle handle;        // cached: the routing of an earlier dispatch; no counts travel
   uint32_t expert_alignment = 1;  // per-expert counts are rounded up to a multiple of it
-  // > 0: the outputs have room for so many rows, whatever comes, so that no count is needed to make them; ranks may
-  // differ. The handle keeps it: its cached dispatches and combines drop the same rows. 0: as many as come; on a GPU
-  // the host then waits for that count.
+  // > 0: the outputs have room for so many rows, whatever comes, so no count is needed to make them. Ranks may differ.
+  // The handle keeps the number: its cached dispatches and combines drop the same rows. 0: as many rows as come; on a
+  // GPU the host then waits for that count.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
   Landing landing = Landing::kAuto;     // of what I receive
@@ -67,7 +66,7 @@ struct DispatchOutputs {
   // One for each (token, me) with an expert of mine, by (source rank, source token); at most rows_max. M is this or, if
   // given, rows_max: past `rows` the tensors hold nothing, but for topk_idx, -1 there, and topk_weights, 0.
   int64_t rows = 0;
-  int64_t rows_needed = 0;  // with those that were dropped
+  int64_t rows_needed = 0;  // rows that came, dropped ones included
   Tensor x;                 // [M, H] as the input's dtype
   Tensor scales;            // [M, S] contiguous, if given
   Tensor topk_idx;          // [M, K] int32: local expert id, -1 where the choice is another rank's. Not with a handle
@@ -76,7 +75,7 @@ struct DispatchOutputs {
   // Choices of each local expert among the rows of x, so of dropped rows none: a row that chose two experts of mine, or
   // one of them twice, counts twice. Rounded up to expert_alignment. Not with a handle.
   std::vector<int64_t> expert_counts;
-  // The same on the group's device, for kernels that come behind: good when x is, as long as the handle.
+  // The same on the group's device, for later kernels: valid once x is, and as long as the handle lives.
   Tensor rows_on_device;           // [1] int64: rows_needed
   Tensor expert_counts_on_device;  // [local experts] int64. Not with a handle
   Handle handle;

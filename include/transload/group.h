@@ -81,8 +81,8 @@ class Group {
   // Collective. Throws Error: kInvalidArgument on every rank alike, kOutOfMemory, or kFault if somebody does not come.
   explicit Group(const GroupOptions& options);
   // Not collective: waits, at most the deadline, until peers have taken what I sent them (on a GPU: until the kernels
-  // of my calls have ended), says goodbye, and leaves. A graph that has a call of mine keeps my memory: its replays do
-  // no harm, whenever they run.
+  // of my calls have ended), says goodbye, and leaves. A graph that holds a call of mine keeps my memory, so
+  // its replays do no harm, whenever they run.
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -96,9 +96,9 @@ class Group {
   CombineOutputs combine(const CombineInputs& inputs);
 
   // On a GPU: returns once the calls that were given to the stream are done, replays too. Throws the fault that ended
-  // one of them; Error{kTooManyRows}, once, if dispatches failed for want of room since the last wait, and tells of the
-  // last one. On the CPU calls are done when they return. A graph is launched on the stream of the group's other calls,
-  // or its caller orders the two.
+  // one of them. Throws Error{kTooManyRows}, once, if dispatches failed for want of room since the last wait; it tells
+  // of the last one. On the CPU calls are done when they return. A graph is launched on the stream of the group's other
+  // calls, or its caller orders the two.
   void wait(const Stream& stream = {});
 
   // What the dispatch that made the handle found out. Where the host was not told (a GPU, rows_max) it first waits as

@@ -20,14 +20,14 @@ struct Limits {
 };
 Limits limits();
 
-// Bytes of one rank of a group. None of what others reach but the slabs grows with tokens.
+// Bytes of one rank of a group. Of the memory that others reach only the slabs grow with tokens.
 struct MemoryReport {
   uint64_t ring_bytes;     // rings of both links; along rails that are not mapped, send and receive halves
   uint64_t counter_bytes;  // shared words, cards, mailboxes of counts
   uint64_t slab_bytes;     // room for leases
   uint64_t leased_bytes;   // of it, in use
   const char* ring_formula;
-  uint64_t private_bytes = 0;  // of its own on a host: tails and scales of tokens_max; touched only as tokens need it
+  uint64_t private_bytes = 0;  // of its own on a host: headers and scales of tokens_max; touched as tokens need it
 };
 
 }  // namespace transload

@@ -25,7 +25,7 @@ enum class FaultKind : uint8_t {
   kUnreachable,  // no network path to it
   kMismatch,     // it called something else, or with other arguments
   kFailed,       // it left a call that it had entered: its own error, which the detail tells
-  kRendezvous,  // no rank: the process that held the rendezvous is gone, and nobody can judge, or cannot serve them all
+  kRendezvous,   // no rank: the process that held the rendezvous is gone, or could not serve all ranks
 };
 const char* name_of(FaultKind kind);
 

@@ -27,7 +27,7 @@ class ByteWriter {
   std::string bytes_;
 };
 
-// Reads past the end give zeros and make `ok` false for good.
+// Reads past the end give zeros and make `ok` false for ever.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}

@@ -46,7 +46,7 @@ enum class Canary : uint8_t {
   kClearing,          // words are cleared at the end of a call
   kPullNoExit,        // a pulled combine returns before its readers are done
   kCachedUnframed,    // a cached dispatch takes the grants of the dispatch that it repeats
-  kWriteAfterAbort,   // a role goes on storing after the fault
+  kWriteAfterAbort,   // a role still stores after the fault
   kSharedWord,        // two groups of one rank count in the same word
   // Plan and content.
   kPrefixOffByOne,    // a source's rows begin one row late

@@ -46,11 +46,11 @@ struct Board {
   TRANSLOAD_HD bool staged(uint32_t rank) const { return mapped[rank] == nullptr; }
 };
 
-// Words of a rank's own that outlive calls, one set for each kind of ring.
+// Positions of a rank's rings, which outlive calls: one set for each kind of ring.
 struct Positions {
   Word* sent;     // [channel][member] by the producer
   Word* taken;    // [channel][member] by the consumer
-  Word* drained;  // [channel][member] read by the network (rings along rails)
+  Word* drained;  // [channel][member] how many the network has read (rings along rails)
 };
 
 }  // namespace transload

@@ -14,12 +14,12 @@ enum class Operation : uint32_t { kNone, kDispatch, kCachedDispatch, kCombine, k
 constexpr const char* kOperationNames[] = {"nothing", "a dispatch", "a cached dispatch", "a combine"};
 static_assert(std::size(kOperationNames) == size_t(Operation::kCount));
 
-// A handle by the group and the epoch in which it was born: alike on all ranks, and no other's. Ids of groups follow
-// each other, and no group makes so many calls that names of two meet.
+// Names a handle by its group and the epoch of its birth: all ranks compute the same name, and no other handle has it.
+// Ids of groups follow each other, and no group makes so many calls that names of two collide.
 TRANSLOAD_HD Word handle_name(Word group, Word born) { return group * kSplitMixStep + born; }
 
-// Arguments that must be alike on all ranks. Written beside its word, in the place of the call's parity: nobody is two
-// calls ahead of a neighbour, because every call waits for the cards of all neighbours.
+// Arguments that must be alike on all ranks. A card lies beside its word, in the slot for the parity of its epoch. Two
+// slots suffice, since no rank is two calls ahead of a neighbour: every call waits for the cards of all neighbours.
 struct Card {
   Word epoch;
   Word handle;  // handle_name(); 0: none
@@ -33,8 +33,8 @@ struct Card {
   uint32_t weights;  // combine: they are summed too
   uint32_t reserved[3] = {};
 
-  // All of it but the epoch, as one number: cards that differ in one field never have the same. Every step can be
-  // undone, so a difference is not lost.
+  // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
+  // be undone, so a difference is not lost.
   TRANSLOAD_HD Word digest() const {
     auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
     Word sum = with(handle, row_bytes);
@@ -50,13 +50,13 @@ static_assert(sizeof(Card) == 64);
 // that peer: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
-  Word card;                // digest of the granter's: stores go by what ranks have alike, so it is checked before them
+  Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments
   Word reachable;           // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;                // offset of the rows in the granter's scale-up region
   Word scales;              // dispatch: offset of their scales
   Word headers_or_weights;  // dispatch: offset of the headers, which cached ones do without; combine: of the weights
-  Word rows_max;  // of the granter: rows from this one on are dropped, and nobody sends, stores, reads or sums them. On
-                  // a host also all that it has room for
+  Word rows_max;  // of the granter: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
+                  // that the granter has room for
   Word reserved = 0;
 
   TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }

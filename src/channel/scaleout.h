@@ -1,8 +1,8 @@
-// What every scale-out transport gives: the four of the trip (put, publish, quiet, rank translation) and how to sleep
-// on it.
+// What every scale-out transport offers: four operations for the trip (put, publish, quiet, rank translation), and how
+// to sleep while it works.
 //
-// One object a rank and a group, used by that rank's thread alone. Promises are those of contract.md, whatever the
-// network promises: a published count is seen after every byte that was put to the same rank before it.
+// There is one object for each rank of a group, used by that rank's thread alone. Promises are those of contract.md,
+// whatever the network promises: a published count is seen after every byte that was put to the same rank before it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Put {
   uint32_t rank;       // the receiver
   Word* drained;       // a word of mine that becomes drained_count once this put and all earlier ones with the
   Word drained_count;  // same word have been read; null: nobody asks
-  size_t padding = 0;  // bytes behind them, at both ends, that are mine and mean nothing: the rest of a slot
+  size_t padding = 0;  // unused bytes of the slot behind them, at both ends: a longer put may cover them
 };
 
 // A peer that the transport found dead or cut off.
@@ -49,15 +49,15 @@ class ScaleOut {
   // landed, and never falls. Fails: as put.
   virtual void publish(RailWord to, Word count) = 0;
 
-  // Moves the network on, both as initiator and as target. True if anything of mine was sent or completed;
-  // what has arrived is seen in its words only.
+  // Lets the network progress, both as initiator and as target. True if anything of mine was sent or completed. What
+  // has arrived is seen in its words only.
   virtual bool progress() = 0;
 
   // True when every put and count so far is locally complete (sources free, counts handed over). Call progress()
   // between.
   bool quiet() const { return busy_with() == kNobody; }
 
-  // A rank for which one is not; kNobody if quiet().
+  // A rank to which some put or count is not complete; kNobody if quiet().
   virtual uint32_t busy_with() const = 0;
 
   // A descriptor that becomes readable when progress() may have work, or -1 if arrivals do not wake.

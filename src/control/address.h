@@ -18,7 +18,7 @@ bool is_loopback(const std::string& host);
 std::string text_of(const sockaddr* address);
 // What a name stands for here; empty if nothing.
 std::vector<std::string> addresses_of(const std::string& host);
-// Of this host's interfaces, by which others can reach it: IPv4 first.
+// Addresses of this host's interfaces, by which others can reach it: IPv4 first.
 std::vector<std::string> own_addresses();
 // Some socket of this host can have it.
 bool is_own(const std::string& address);

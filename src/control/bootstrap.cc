@@ -27,7 +27,7 @@ constexpr size_t kSecretBytesMax = 4096;
 
 using Names = std::initializer_list<const char*>;
 
-// What a launcher calls things; of several names the first that is set. What it does not say has no names.
+// The variables of a launcher. Of several names the first that is set counts. What a launcher does not say has none.
 struct Launcher {
   const char* name;
   const char* rank;
@@ -39,8 +39,8 @@ struct Launcher {
   bool outer;  // starts other launchers, whose ranks it does not know
 };
 
-// In the order in which they are asked: whoever is started by another comes before it. SLURM_NTASKS is what was asked
-// for, which PALS, under SLURM, may not know.
+// Launchers in the order in which they are asked: one that is started by another comes before it. SLURM_NTASKS is what
+// the user asked for, which PALS, under SLURM, may not know.
 const Launcher kLaunchers[] = {
     {"env",
      "TRANSLOAD_RANK",
@@ -131,7 +131,7 @@ const Launcher* find_launcher(const std::string& asked) {
 }
 
 // A pod or a shell may carry the variables of one launcher while another starts processes in it. An outer launcher
-// starts others as a matter of course, torchrun too says that it did, and who sets TRANSLOAD_RANK means it.
+// starts others as a matter of course; torchrun, too, says that it did; and a user who sets TRANSLOAD_RANK means it.
 void refuse_second_opinion(const Launcher& from) {
   if (from.rank == kLaunchers[0].rank || (from.rank == kLaunchers[1].rank && variable("TORCHELASTIC_RUN_ID"))) return;
   const auto place = [](const Launcher& l) {
@@ -154,8 +154,8 @@ bool all_here(const Launcher& launcher, uint32_t ranks) {
   return local && local->value == std::to_string(ranks);
 }
 
-// Which launch this is, in words that all ranks write alike; `from` says of which variables. MASTER_PORT is another
-// port's, which launches of one host cannot share; but mpirun passes it to some ranks only, so it is asked last.
+// Which launch this is, in words that all ranks write alike; `from` says which variables told. MASTER_PORT belongs to
+// another server, so launches of one host differ in it; but mpirun passes it to some ranks only, so it is asked last.
 std::string job_of(const Launcher& launcher, std::string& from) {
   std::string job;
   const auto add = [&](const std::optional<Found>& found) {
@@ -195,7 +195,7 @@ std::string secret_of_environment() {
   return {};
 }
 
-// Where the ranks meet. Without a word about the job the port stays open: making a group says so.
+// Finds where the ranks meet. If nothing names the job, the port stays 0, and making a group says so.
 void find_rendezvous(const Launcher& from, Bootstrap& bootstrap, std::string& origin) {
   const std::optional<std::string> host = variable("MASTER_ADDR");
   const bool here = all_here(from, bootstrap.ranks);

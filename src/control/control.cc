@@ -256,7 +256,7 @@ void Control::run() {
   if (!closing_) outlive_arbiter();
 }
 
-// Its connection has ended. If that is no fault yet, rank 0 took it along when it left: who calls later is told here.
+// The arbiter's connection has ended. If that is no fault, rank 0 left with it: later calls are told so here.
 void Control::outlive_arbiter() {
   react([&](Member& member) {
     gone_ = true;

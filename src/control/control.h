@@ -43,13 +43,13 @@ class Control {
   // How members are told from strangers.
   Decision trust() const;
 
-  // Where the call stands: a relaxed store, and the time if it is another call. By one thread at a time.
+  // Notes where the call stands, and the time if it is another call. Called by one thread at a time; never blocks.
   void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
 
-  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped: nobody was
-  // accused, and the wait must be started anew.
+  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; nobody was
+  // accused, and the wait must be started again.
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
-  // The same of a wait that was given up, and cannot be started anew.
+  // As suspect(), for a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
   // The wait that was suspected has ended by itself.
   void withdraw();
@@ -57,10 +57,10 @@ class Control {
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
   // This rank leaves the call that it is in, for a reason of its own.
   void failed(const std::string& reason);
-  // Blocks until nothing is open any more, a second at most: no suspicion, mismatch or answer to a withdrawal. kNone:
-  // nobody is at fault.
+  // Blocks until no suspicion, mismatch or answer to a withdrawal is open any more, a second at most. kNone: nobody is
+  // at fault.
   Verdict settled();
-  // Of a call that failed. Blocks likewise; never kNone: if nobody judged it is this rank's own view.
+  // The verdict on a call that failed. Blocks as settled() does. Never kNone: if nobody judged, it is this rank's view.
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.
   std::atomic<uint32_t>& abort_word() { return abort_word_; }
@@ -92,7 +92,7 @@ class Control {
 
   const Bootstrap bootstrap_;
   const uint32_t deadline_ms_;
-  uint32_t wait_ms_;  // of a gather; a longer one, maybe, until the group is made
+  uint32_t wait_ms_;  // of a gather; it may be longer until the group is made
   const std::vector<uint32_t> node_of_rank_;
   std::optional<NameClaim> claim_;
   MeetingPoint point_;
@@ -120,9 +120,9 @@ class Control {
   std::thread thread_;
 };
 
-// While it lives, `hook` is called right after the abort word has turned, once, mostly on the control thread; at once
-// if that has happened. Once it is gone the hook is not running and never will: whoever owns what the hook touches owns
-// this after it, in the order of members. One at a time for a Control, which outlives it.
+// While it lives, `hook` is called once, right after the abort word has turned, mostly on the control thread; if it has
+// turned already, the hook is called at once. Once it is gone the hook neither runs nor will run: so declare it after
+// what the hook touches. A Control has one at a time, and outlives it.
 class OnVerdict {
  public:
   OnVerdict() = default;

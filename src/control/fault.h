@@ -17,9 +17,9 @@ struct Reporter {
   bool in_call = false;   // else its group is idle, or being made
 };
 
-// Of a verdict that there is: no Fault is made of kNone.
+// Makes the Fault that a verdict calls for. The verdict must not be kNone.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter);
-// After warps have run: in a call with what they waited for.
+// The same after warps have run: in a call it also says what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
 // What `rank` says of a promise that another broke.

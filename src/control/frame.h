@@ -13,8 +13,8 @@
 namespace transload {
 
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
-// Of the control channel and of calls. Builds of one group have this and kLayoutVersion in common: the first two words
-// behind the magic, in every version.
+// Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. They are the
+// first two words behind the magic, in every version.
 constexpr uint32_t kProtocolVersion = 2;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
@@ -25,7 +25,7 @@ constexpr size_t kNoteBytesMax = 1 << 10;      // of a Hello's note
 constexpr size_t kFrameHeadBytes = 5;          // u32 length of the body, u8 type
 constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
-constexpr size_t kProofBytesMax = 64;                           // nonces too
+constexpr size_t kProofBytesMax = 64;                           // of a proof, or a nonce
 
 // What each rank of a group of so many may say in one round.
 constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
@@ -82,8 +82,8 @@ struct Gather {
   std::string mine;
 };
 
-// TokenPieces of the ranks first, first + 1, ... of a round. `reach`: the server's address as a rank of another host
-// sees it.
+// What the ranks first, first + 1, ... said in a round. `reach`: the server's address as a rank of another host sees
+// it.
 struct Gathered {
   uint32_t round = 0;
   uint32_t first = 0;
@@ -110,7 +110,7 @@ FrameHead unpack_head(const char* bytes);
 std::string said_in(const Hello& hello);
 std::string said_in(const Welcome& welcome);
 
-// Of a challenge or a hello of any version. Empty: it is neither.
+// The versions in a challenge or a hello of any version. Empty: it is neither.
 std::optional<Versions> unpack_versions(std::string_view body);
 // Empty if the body is not what it should be.
 std::optional<Challenge> unpack_challenge(std::string_view body);

@@ -102,7 +102,7 @@ std::string doubt_of(const std::string& host) {
   return text.substr(0, kNoteBytesMax);
 }
 
-// Where it cannot be opened, what chose the port says so.
+// Opens the server. If that fails, the error says which variable chose the port.
 void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point) {
   // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
   const std::string& host = point.hosts.front();

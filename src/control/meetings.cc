@@ -14,7 +14,7 @@ Letter letter(uint64_t to, std::string frame, bool close = false) {
   return {to, std::make_shared<const std::string>(std::move(frame)), close, false};
 }
 
-// What a member may say to its arbiter, in its own name whatever it wrote there.
+// True if a member may say this to its arbiter. It speaks in its own name, whatever it wrote there.
 bool own_up(Message& message, uint32_t rank) {
   if (auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank = rank, true;
   if (auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank = rank, true;
@@ -27,8 +27,8 @@ bool own_up(Message& message, uint32_t rank) {
 
 }  // namespace
 
-// While this process was stopped nobody could be heard: that time is nobody's fault. Ticks come as long as anybody is
-// here, so a gap without any says that it was.
+// While this process was stopped nobody could be heard, and that time is nobody's fault. Ticks come as long as anybody
+// is here, so a gap between them shows a stop.
 void Meetings::notice_own_stop(uint64_t now) {
   const uint64_t gap = now - std::exchange(last_now_, now);
   if (gap < kSilenceNs) return;
@@ -63,7 +63,7 @@ size_t Meetings::frame_bytes_max(uint64_t connection, FrameType type) const {
                                     : 0;
 }
 
-// One round, which a member has read before it takes part in the next one, and what is told meanwhile.
+// Room for one round, which a member reads before it takes part in the next one, and for what is told meanwhile.
 size_t Meetings::waiting_bytes_max(uint64_t connection) const {
   const auto guest = guests_.find(connection);
   if (guest == guests_.end() || !guest->second.party) return kMessageBytesMax;
@@ -155,7 +155,7 @@ Meetings::Letters Meetings::hello(uint64_t connection, const Hello& hello, uint6
   return seat(guest, connection, hello, now);
 }
 
-// It came, and cannot be served: it is told, and if it stays so, all who wait for it are.
+// A rank came and cannot be served. It is told; if that does not change, all who wait for it are told too.
 Meetings::Letters Meetings::turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now) {
   const std::string& why = guests_.at(connection).ends.unserved;
   if (party == nullptr) return {letter(connection, pack(Refused{true, why}), true)};
@@ -187,7 +187,7 @@ Meetings::Letters Meetings::seat(Guest& guest, uint64_t connection, const Hello&
   return letters;
 }
 
-// Each in its own words, for each has asked for a proof.
+// Each member gets a welcome of its own, because each has asked for a proof.
 void Meetings::welcome(const Party& party, Letters& letters) const {
   Welcome welcome{party.served_by_rank_0, {}};
   for (const PartySeat& place : party.places) {
@@ -203,7 +203,7 @@ Meetings::Letters Meetings::gather(Guest& guest, Gather gather, uint64_t now) {
   if (party.judged()) return letters;
   Round& round = party.round;
   if (round.parts.empty()) round.parts.resize(party.ranks);
-  // Nobody is further than the others: what would have to be kept for them has no end.
+  // No member may be ahead of the others: what would have to be kept for them would have no bound.
   if (!party.full() || gather.round != party.rounds || round.parts[guest.rank] ||
       gather.mine.size() > gather_bytes_max(party.ranks))
     return {{party.places[guest.rank].connection, nullptr, true, false}};
@@ -272,7 +272,7 @@ Meetings::Letters Meetings::closed(uint64_t connection, uint64_t now) {
   return letters;
 }
 
-// Why not all are seated in time, if they are not.
+// Says why not all ranks have come in time, if they have not.
 std::optional<Message> Meetings::missed_seats(const Party& party, uint64_t now) const {
   const bool expired = now >= party.expires_at;
   for (const auto& [rank, unserved] : party.unserved) {
@@ -288,7 +288,7 @@ std::optional<Message> Meetings::missed_seats(const Party& party, uint64_t now) 
   return Missing{rank};
 }
 
-// What somebody has waited for in vain: the lowest rank, if it is a rank.
+// What members have waited for in vain: the lowest rank that is missing, or why the rendezvous cannot serve one.
 std::optional<Message> Meetings::missed(const Party& party, uint64_t now) const {
   if (!party.full()) return missed_seats(party, now);
   if (party.round.count == 0) return std::nullopt;
@@ -329,7 +329,7 @@ Meetings::Letters Meetings::end(uint64_t now) {
   return letters;
 }
 
-// Parties that all have left, but for those that a late rank must still hear of.
+// Forgets parties that all have left, except those that a late rank must still hear of.
 void Meetings::forget_finished(uint64_t now) {
   const auto finished = [](const std::shared_ptr<Party>& party) { return party->gone == party->came; };
   size_t surplus = size_t(std::count_if(parties_.begin(), parties_.end(), finished));

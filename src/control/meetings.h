@@ -14,15 +14,15 @@
 
 namespace transload {
 
-// A connection that says nothing intelligible for so long is shown out (port scanners), and the oldest of more than so
-// many at once.
+// A connection that says nothing intelligible for kHelloNs is closed (port scanners). Of more than kStrangersMax at
+// once the oldest is closed.
 constexpr uint64_t kHelloNs = 10'000 * kMillisecondNs;
 constexpr size_t kStrangersMax = kControlRanksMax;
-// A rank that comes so soon after its group was given up is told so, instead of waiting alone for the next one. So many
-// such groups are remembered, at most.
+// A rank that comes within kLateNs after its group was given up is told so, instead of waiting alone for the next one.
+// At most kFinishedMax such groups are remembered.
 constexpr uint64_t kLateNs = 2'000 * kMillisecondNs;
 constexpr size_t kFinishedMax = 64;
-// A rank that has come and could not be served for so long will not be served.
+// A rank that has come and could not be served for this long will not be served.
 constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
 
 // A frame for a connection; many may share one.

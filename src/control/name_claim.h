@@ -8,7 +8,7 @@ namespace transload {
 
 // Held by a group from before it says hello until it is freed or judged. A rank of another process cannot tell two
 // groups of one name apart, whatever it counts: with threads, the first of one rank may be the second of another. So a
-// process has one at a time, and says so at once. Then two groups are never mixed: a name is claimed anew only after
+// process has one at a time, and says so at once. Then two groups are never mixed: a name is claimed again only after
 // its group said goodbye or was judged, and the rendezvous gives the next hello a new party. Nothing is counted, so
 // ranks that made the group in vain more often than others, or survivors, meet under the old name.
 class NameClaim {

@@ -77,7 +77,7 @@ class Server {
   const Meetings& meetings() const { return meetings_; }
   void stop();
 
-  // Those of this process that want it to be there. The last one to go, or then the last member, ends it.
+  // Counts holders in this process. The last holder to go, or after that the last member, ends the server.
   bool hold();  // any thread; false: it has ended
   bool let_go();
   bool ended();  // any thread
@@ -102,8 +102,8 @@ class Server {
   Meetings meetings_;
   std::map<uint64_t, std::shared_ptr<Connection>> connections_;
   uint64_t next_number_ = 1;
-  Descriptor spare_;       // given up for a moment to tell one that there are no more
-  uint64_t unserved_ = 0;  // the connection that has it
+  Descriptor spare_;       // given up for a moment, to tell a member that there are no more
+  uint64_t unserved_ = 0;  // the connection that uses the spare one
   uint16_t port_ = 0;
   bool scheduled_ = false;
   bool scheduled_soon_ = false;
@@ -166,7 +166,7 @@ void Connection::write_next() {
   asio::async_write(socket_, asio::buffer(*queue_.front()), done);
 }
 
-// The first at which one can listen is taken.
+// Where to listen: the first of these that works is taken.
 std::vector<tcp::endpoint> endpoints_of(asio::io_context& context, const ServerOptions& options) {
   const std::string host = bare_host(options.address);
   boost::system::error_code error;
@@ -252,7 +252,7 @@ void Server::admit(int fd, std::string unserved) {
   schedule();
 }
 
-// No descriptor for one more member. The spare one is for hearing who it is, so that those who wait for it can be told.
+// There is no descriptor for one more member. The spare one serves to hear who it is, so that others can be told.
 void Server::turn_away() {
   const bool mine = errno == EMFILE;
   spare_.reset();
@@ -268,7 +268,7 @@ void Server::pause(std::chrono::nanoseconds duration) {
   pause_.async_wait([this](boost::system::error_code error) {
     if (error || stopping_) return;
     const auto found = connections_.find(unserved_);
-    if (found != connections_.end()) return found->second->close();  // it has said nothing; and then on
+    if (found != connections_.end()) return found->second->close();  // it has said nothing; then accept again
     accept();
   });
 }
@@ -299,7 +299,7 @@ void Server::deliver(const Meetings::Letters& letters) {
   }
 }
 
-// One timer, only while there is somebody to serve.
+// Starts the one timer, which runs only while there is somebody to serve.
 void Server::schedule() {
   const bool soon = meetings_.pending();
   if (stopping_ || (scheduled_ && (scheduled_soon_ || !soon))) return;
@@ -408,7 +408,7 @@ bool RendezvousServer::is_for(const ServerOptions& options) const {
   return impl_->job == options.job && impl_->secret == options.secret;
 }
 
-// Those of this process, by the port that was asked for. What has ended goes when the next one is asked for.
+// The servers of this process, by the port that was asked for. One that has ended goes when the next is asked for.
 struct SharedServers {
   using Server = std::shared_ptr<RendezvousServer>;
 

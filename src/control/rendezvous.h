@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// Of both families, where this host has both. "0.0.0.0" means the same.
+// All interfaces of both families, where this host has both. "0.0.0.0" means the same.
 constexpr const char* kAllInterfaces = "::";
 
 struct ServerOptions {
@@ -20,7 +20,7 @@ class RendezvousServer {
  public:
   // Throws Error{kInvalidArgument} if it cannot listen there.
   explicit RendezvousServer(const ServerOptions& options);
-  // Says what is still to be said, for a moment at most, then closes everything.
+  // Sends what is still queued, for a moment at most, then closes everything.
   ~RendezvousServer();
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;

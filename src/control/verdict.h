@@ -24,12 +24,13 @@ constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
 constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
-// By now a rank that beat right before the suspicion is either heard again or silent. Leaves 50 ms of half a second.
+// After this long a rank that beat right before the suspicion is either heard again or silent. It leaves 50 ms of half
+// a second.
 constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
 // A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
 constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
 
-// What carries the messages lets the machines act so often.
+// How often the carrier of the messages lets the machines act.
 constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // the arbiter
 constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // the arbiter, while a suspicion waits for its verdict
 constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // a member that awaits a verdict
@@ -64,12 +65,12 @@ struct Withdrawn {
   uint32_t rank = 0;
 };
 
-// Its connection ended without a goodbye.
+// The connection of `rank` ended without a goodbye.
 struct Lost {
   uint32_t rank = 0;
 };
 
-// It has left in peace, after the call `epoch`: who waits in a later one waits in vain.
+// `rank` has left in peace, after the call `epoch`. A rank that waits for it in a later call waits in vain.
 struct Goodbye {
   uint32_t rank = 0;
   uint64_t epoch = 0;
@@ -89,7 +90,7 @@ struct Failed {
   std::string reason;
 };
 
-// It did not come to a gather within the deadline.
+// `rank` did not come to a gather within the deadline.
 struct Missing {
   uint32_t rank = 0;
 };
@@ -180,7 +181,7 @@ struct MemberSeat {
 struct Reaction {
   std::vector<Message> to_arbiter;
   std::optional<Verdict> verdict;
-  bool wait_again = false;  // this process was stopped for most of the wait that expired: start it anew
+  bool wait_again = false;  // this process was stopped for most of the wait that expired: start it again
 };
 
 // One a rank and a group.
@@ -190,7 +191,7 @@ class BasicMember {
   BasicMember(MemberSeat seat, uint64_t now);
   // A wait of mine that began at `since` expired. No other is open, or it was given up.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
-  // The same of a wait that has been given up, and cannot begin anew.
+  // As expired(), for a wait that has been given up and cannot begin again.
   Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // The wait that expired has ended by itself.
   Reaction withdraw(uint64_t now);

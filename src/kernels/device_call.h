@@ -20,7 +20,7 @@ struct DeviceState {
 };
 
 // What a first dispatch finds out, in the room of its handle, and behind it the counts of my experts: for kernels, and
-// for a host that asks later. Each replay writes it anew.
+// for a host that asks later. Each replay writes it again.
 struct DeviceReport {
   Word seal;                                       // seal_of() the dispatch; else none of its calls has run yet
   Word call;                                       // epoch
@@ -41,7 +41,7 @@ struct HostWords {
   Word needed, given;          // by the last of them
   alignas(128) Word running;   // the call that a kernel is in, as running_word(); 0: none
   alignas(128) DeviceFault fault;
-  alignas(128) Word waits_for[2];  // 1 + a rank that a kernel has waited for of late; [1]: for its leaving alone
+  alignas(128) Word waits_for[2];  // 1 + the rank last waited for; [1]: waits that only want it to finish
   alignas(128) Word ended;         // epoch of the last call that ended
 };
 

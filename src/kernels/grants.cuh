@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// By one warp. As HostCalls::write_grants.
+// Called by one warp. Does what HostCalls::write_grants does on a host.
 TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
   const RankMap& map = call.board->map;
   const uint32_t sources = map.sources();

@@ -16,16 +16,16 @@ struct Cut {
   TRANSLOAD_HD uint32_t channel_of(uint64_t token) const { return uint32_t(((token + 1) * channels - 1) / tokens); }
 };
 
-// Tokens as warps share them: by channels; or, where none are needed, parts of a few, and towards the end of one.
+// How warps share tokens: by channels; or, where no ring is needed, in shares of a few tokens, and of one at the end.
 struct Shares {
   static constexpr uint32_t kTokensOfShare = 4;
 
   uint64_t tokens;
-  uint32_t channels;  // 0: by parts
-  uint32_t coarse;    // parts of kTokensOfShare, which come first
+  uint32_t channels;  // 0: not by channels
+  uint32_t coarse;    // shares of kTokensOfShare tokens, which come first
 
   TRANSLOAD_HD static Shares of_channels(uint64_t tokens, uint32_t channels) { return {tokens, channels, 0}; }
-  // At least the last two tokens of each warp are parts of their own: warps then end at most one token apart.
+  // At least the last two tokens of each warp are shares of their own, so warps end at most one token apart.
   TRANSLOAD_HD static Shares of_warps(uint64_t tokens, uint32_t warps) {
     const uint64_t fine = 2 * uint64_t(warps);
     return {tokens, 0, tokens < fine ? 0 : uint32_t((tokens - fine) / kTokensOfShare)};

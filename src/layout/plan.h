@@ -28,7 +28,7 @@ struct Spans {
   }
 };
 
-// Entries that one source sent: the first one's number, and the source's token of each, ascending.
+// The entries that one source sent: the number of the first, and for each its token at the source, ascending.
 struct TokenRun {
   uint64_t first;
   const uint32_t* tokens;
@@ -43,13 +43,13 @@ class SpanTable {
   uint64_t* row(uint32_t member) { return begin_.data() + uint64_t(member) * (channels_ + 1); }
   Spans view() const { return {begin_.data(), channels_}; }
 
-  // The row that starts at `first` with these counts by channel.
+  // Sets a member's spans: they start at `first` and have these counts by channel.
   void set_counts(uint32_t member, uint64_t first, const uint32_t* counts) {
     uint64_t* at = row(member);
     at[0] = first;
     for (uint32_t c = 0; c < channels_; ++c) at[c + 1] = at[c] + counts[c];
   }
-  // The row of the entries from run.first on.
+  // Sets a member's spans from the tokens of its entries.
   void set_tokens(uint32_t member, const TokenRun& run) {
     uint64_t* at = row(member);
     const Cut cut{run.source_tokens, channels_};
@@ -104,7 +104,7 @@ struct LayoutInputs {
   char* headers;  // [tokens][header_bytes] of the caller
 };
 
-// Pure arithmetic; the reference of a device kernel.
+// Pure arithmetic. LayoutCta (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
 inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
   const Routing& routing = in.routing;
   uint32_t owners[32];

@@ -26,7 +26,7 @@ struct RankMap {
   TRANSLOAD_HD uint32_t mate(uint32_t p) const { return node_begin[node] + p; }
   TRANSLOAD_HD bool is_mate(uint32_t rank) const { return node_of[rank] == node; }
   TRANSLOAD_HD constexpr uint32_t sources() const { return nodes * fold; }
-  // As peer p of my node sees it.
+  // The map as peer p of my node sees it.
   TRANSLOAD_HD RankMap as_peer(uint32_t p) const {
     RankMap theirs = *this;
     theirs.me = mate(p);

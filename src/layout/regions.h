@@ -1,7 +1,7 @@
 // Where every shared byte lies. One list gives size and offset; geometry is fixed when the group is made.
 //
-// The network region is symmetric: the same offsets on every rank, what goes out (send) apart from what comes in
-// (recv). The scale-up region is asymmetric: many writers, one owner, as many places as its node has peers.
+// The network region is symmetric: it has the same offsets on every rank, and what goes out (send) lies apart from what
+// comes in (recv). The scale-up region is asymmetric: many peers write, one rank owns it, and each peer has its place.
 #pragma once
 #include <cstdint>
 
@@ -13,8 +13,8 @@
 
 namespace transload {
 
-// Of all that ranks write for each other: regions, cards, grants, counts, tokens. Ranks of one group have the same:
-// raise it with any change of them.
+// Version of all that ranks write for each other: regions, cards, grants, counts, tokens. Raise it with any change of
+// these: ranks of one group must have the same.
 constexpr uint32_t kLayoutVersion = 1;
 
 constexpr uint64_t kSlotAlign = 128;  // slots are whole line pairs
@@ -27,7 +27,7 @@ struct Geometry {
   uint64_t token_bytes;       // of the largest dispatched token
   uint64_t sum_bytes;         // of the largest partial sum or combined row, weights included
   uint32_t peer_slots = 0;    // of rings between peers; 0: as along rails
-  bool mapped_rails = false;  // all of them: nothing is staged, so there are no send halves
+  bool mapped_rails = false;  // all rails are mapped: nothing is staged, so there are no send halves
 
   TRANSLOAD_HD constexpr uint32_t slots_between_peers() const { return peer_slots == 0 ? slots : peer_slots; }
 
@@ -61,8 +61,8 @@ TRANSLOAD_HD Block take(Cursor& at, const Extent& e) {
   return {at.take(blocks, e.unit), e.unit, e.n1, e.n2, e.n3};
 }
 
-// Rings between peers. Member m = peer * streams + stream, of the channel: streams are apart because rule "one ring is
-// one stream".
+// Rings between peers. Member m = peer * streams + stream of a channel. Each stream has rings of its own, by the rule
+// that one ring is one stream.
 struct PeerRings {
   Block tail;    // [channel][member]        at the consumer; written by the producer; grows
   Block credit;  // [channel][member]        at the producer; written by the consumer; grows
@@ -101,7 +101,7 @@ struct NetworkRegion {
   Block asleep;            // [1]                my flag: a publisher must ring; written by both sides
   Block hello;             // [nodes + sources]  1 once the path from that rail or source was tried
   Block card_send;         // [use % 2]          my card, staged
-  Block source_card_word;  // [source slot]      as above, from those whose rail I am
+  Block source_card_word;  // [source slot]      epoch of the card beside, from the ranks whose rail I am
   Block source_card;       // [use % 2][source slot]
   Block rail_card_word;    // [node]             from my rails
   Block rail_card;         // [use % 2][node]

@@ -8,7 +8,7 @@
 
 namespace transload {
 
-constexpr uint32_t kTokenUnit = 16;  // every part of a token is a multiple: what bulk copies ask for
+constexpr uint32_t kTokenUnit = 16;  // every piece of a token is a multiple of it, as bulk copies demand
 
 // Where a token goes: an owner's rank and the token's ordinal among all that its source sends that owner; and one
 // choice of its router. Entry i holds the i-th owner (ascending) and the i-th choice: two lists side by side.
@@ -38,9 +38,9 @@ struct TokenShape {
   uint64_t row_bytes;
   uint32_t scales;  // 4-byte scalars
   uint32_t top_k;
-  bool listed;  // headers have entries; not in a cached call: logs and handles know
+  bool listed;  // headers have entries; a cached call has none, because logs and handles know them
 
-  TRANSLOAD_HD uint64_t scale_bytes() const { return uint64_t(scales) * 4; }  // a final row's follow the last one's
+  TRANSLOAD_HD uint64_t scale_bytes() const { return uint64_t(scales) * 4; }  // scales of final rows lie without gaps
   TRANSLOAD_HD uint64_t scale_room() const { return round_up(scale_bytes(), kTokenUnit); }  // in a slot
   TRANSLOAD_HD uint64_t header_bytes() const { return sizeof(Header) + (listed ? top_k * sizeof(HeaderEntry) : 0); }
   TRANSLOAD_HD uint64_t header_offset() const { return row_bytes + scale_room(); }  // in a slot

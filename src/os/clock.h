@@ -1,4 +1,4 @@
-// The one clock of deadlines: it goes on while a process is stopped.
+// The clock of deadlines on a host: it runs on while a process is stopped.
 #pragma once
 #include <chrono>
 #include <cstdint>

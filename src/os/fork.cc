@@ -18,7 +18,7 @@ struct Abandoned {
   Abandoned* next;
 };
 
-// Of the whole process, and never destroyed: groups may outlive static objects.
+// What the whole process owns. It is never destroyed, because groups may outlive static objects.
 struct Owned {
   std::mutex mutex;  // held across a fork, so that the copy finds it free and the set whole
   std::set<int> fds;

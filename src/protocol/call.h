@@ -20,7 +20,7 @@ struct Call {
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
   Word* arrivals;  // of the warps that touch other ranks' memory
-  Word* claims;    // [Role] the next part
+  Word* claims;    // [Role] the next share
   uint32_t arrivals_expected;
 
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
@@ -61,8 +61,8 @@ TRANSLOAD_WARP void show_card_to(W& w, const Call& call, const CardTargets& to) 
   });
 }
 
-// My card, where the network reads it: once, before the first put of it, for one may be in flight as soon as it is
-// given.
+// Writes my card where the network reads it. This is done once, before the first put of it, because the network may
+// read it from then on.
 template <Warp W>
 TRANSLOAD_WARP void stage_card(W& w, const Call& call) {
   const Board& b = *call.board;
@@ -76,7 +76,7 @@ TRANSLOAD_WARP void stage_card(W& w, const Call& call) {
   });
 }
 
-// My card to peers, rails and the ranks whose rail I am.
+// Sends my card to peers, rails and the ranks whose rail I am.
 template <Warp W>
 TRANSLOAD_WARP void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
@@ -92,7 +92,7 @@ TRANSLOAD_WARP void show_cards(W& w, const Call& call) {
   show_card_to(w, call, CardTargets{b.sources, b.map.sources(), &b.net.rail_card_word, &b.net.rail_card});
 }
 
-// What cards must have in common: its name, mine, and another's.
+// A field that cards must have in common: its name, my value, and another rank's.
 struct Alike {
   Broken what;
   Word expected, seen;
@@ -174,7 +174,7 @@ TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
   for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
 }
 
-// What I grant my peers in this call: where to store or read, and where their tokens' rows begin.
+// Sends my grants: where each peer stores or reads in this call, and where the rows of its tokens begin.
 template <Warp W>
 TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
@@ -188,7 +188,7 @@ TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   });
 }
 
-// GRANTER: one warp a rank. All that touch other ranks' memory wait for it, so nothing comes before it.
+// GRANTER: one warp a rank. Every warp that touches other ranks' memory waits for it, so nothing comes before it.
 template <Warp W>
 TRANSLOAD_WARP void grant_call(W& w, const Call& call) {
   w.enter(Role::kNotify, -1);
@@ -214,8 +214,8 @@ struct Granted {
   Word card;  // digest of the granter's
 };
 
-// Tables: what Grants take, with the words that they wait for; and those of who only waits, for one kind of neighbour
-// at a time: notify, opener, closer.
+// Bytes of tables: those of Grants, with the words that they wait for; and those of a warp that only waits, for one
+// kind of neighbour at a time (notify, opener, closer).
 TRANSLOAD_HD constexpr uint64_t grants_bytes(const RankMap& map) {
   const uint64_t peers = map.peers;
   return table_bytes<Granted>(peers) + table_bytes<Word>(peers * map.sources()) + table_bytes<Word>(peers);
@@ -241,7 +241,7 @@ class Grants {
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
     if (waits(call)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
-    // All of it is asked for before any of it is used: it comes from far.
+    // All of it is asked for before any of it is used, because these loads are remote.
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       const uint32_t p = uint32_t(m.i) / sources_;
       const Grant* const g = call.grant_of(p);
@@ -249,7 +249,7 @@ class Grants {
       if (uint32_t(m.i) % sources_ == 0) granted_[int(p)] = granted(w, *g, b.peer[p]);
       row_base_[m] = base;
     });
-    // Its card says in what it differs, and the opener reports that: here only nothing may go by such a grant.
+    // The granter's card says in what it differs, and the opener reports that. Here such a grant must only stay unused.
     const Word mine = call.card.digest();
     const typename W::Members others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
     auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
@@ -264,7 +264,7 @@ class Grants {
   TRANSLOAD_WARP Word row(int p, uint32_t slot, uint32_t ordinal) const {
     return row_base_[p * int(sources_) + int(slot)] + ordinal;
   }
-  // False: the peer has no room for this row of its, and nobody touches it.
+  // False: the peer has no room for this row of its output, and nobody touches it.
   TRANSLOAD_WARP bool keeps(int p, Word row) const {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
@@ -274,7 +274,7 @@ class Grants {
 
  private:
   using Plants = typename W::Plants;
-  // Nothing that a peer says leads beyond its own memory, behind which may lie mine.
+  // No grant may lead beyond its peer's own memory, behind which mine may lie.
   TRANSLOAD_WARP void check_bounds(W& w, const Call& call, int p) {
     const Board& b = *call.board;
     const Granted& g = granted_[p];
@@ -313,7 +313,7 @@ class Grants {
   typename W::template Table<Word> row_base_;  // [peer][source slot of mine]
 };
 
-// The routes of a token, or of an entry of a log. Read one ahead of its use: they come from far.
+// The routes of a token, or of an entry of a log. They are read one token ahead, because loading them takes long.
 template <Warp W>
 struct Routed {
   uint64_t number;
@@ -325,7 +325,7 @@ TRANSLOAD_WARP Routed<W> routed_from(W& w, const Route* routes, uint32_t width, 
   return {number, w.template per<Route>(all, [&](Lane l) { return routes[number * width + l]; })};
 }
 
-// Each warp that touched other ranks' memory ends with this; the last one tells every peer that we are done with it.
+// Each warp that touched other ranks' memory ends with this. The last one tells every peer that this rank is done.
 template <Warp W>
 TRANSLOAD_WARP void leave(W& w, const Call& call) {
   const Board& b = *call.board;
@@ -340,8 +340,8 @@ TRANSLOAD_WARP void leave(W& w, const Call& call) {
   w.settle();
 }
 
-// All peers are done with my memory: what they stored has landed, what they read has been read. First my own warps,
-// however long they take: only then may it be said of a peer that it is late.
+// Returns when all peers are done with my memory: what they stored has landed, what they read has been read. It waits
+// for my own warps first, however long they take, because only then may a peer be called late.
 template <Warp W>
 TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
@@ -361,11 +361,11 @@ TRANSLOAD_WARP void close_call(W& w, const Call& call) {
   wait_for_peers(w, call);
 }
 
-// TokenPieces are claimed by warps, lowest first. Where they are channels, it is so at both ends of a ring: the lowest
-// unfinished one always has a warp at each end or soon gets it.
+// Warps claim shares, lowest first. If shares are channels, both ends of a ring claim in the same order, so the lowest
+// unfinished channel always gets a warp at each end.
 //
-// A claim comes from far: the first is asked for at once, before anything that a role waits for, and a body may ask for
-// the next one, ahead(), when it begins its last token. Not earlier: another warp might get to that part sooner.
+// A claim takes long to load. So the first is asked for at once, before anything that a role waits for, and a body may
+// ask for the next one, ahead(), when it begins its last token; not earlier, as another warp might get to it sooner.
 template <Warp W>
 class Claims {
  public:
@@ -389,7 +389,7 @@ class Claims {
   bool asked_ = true;
 };
 
-// body(part) for each part that the warp gets of `parts`: a channel, or where no ring is needed a share of the tokens.
+// Calls body(share) for each of the `parts` shares that this warp gets: a channel, or less where no ring is needed.
 template <Warp W, class Body>
 TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
   Word end = parts;
@@ -402,8 +402,8 @@ TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t part
   }
 }
 
-// How my tokens are shared out to the warps that send them, or sum what comes back of them: by channels, or where no
-// ring is needed by less, because links are not shared out fairly and the last warp to end is waited for.
+// How my tokens are shared out to the warps that send them, or sum what comes back: by channels, or by less where no
+// ring is needed, because links do not serve warps evenly and a call ends with its last warp.
 template <Warp W>
 TRANSLOAD_WARP Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
   if (call.board->map.nodes > 1 || !grants.all_reachable()) return Shares::of_channels(tokens, call.channels());

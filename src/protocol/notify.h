@@ -1,13 +1,13 @@
-// NOTIFY: counts to everyone, before any row moves. One warp a rank, or one for counts and one for cards: neither needs
-// what the other does.
+// NOTIFY: counts to everyone, before any row moves. It is one warp a rank, or one for counts and one for cards, which
+// do not need each other.
 //
 //   reads    my counts, as the layout wrote them; NodeCounts of the ranks whose rail I am
 //   writes   cards; Counts at each peer of my node, NodeCounts at my rail on each other node;
 //            and onward, for each source whose rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
-// Mailboxes are double by use: nobody begins notify n + 1 without counts of all ranks for n, each sent after its own
-// n - 1.
+// Mailboxes are double, by parity of the use: nobody begins notify n + 1 without counts of all ranks for n, and each of
+// those was sent after its sender had finished n - 1.
 #pragma once
 #include "base/canary.h"
 #include "protocol/call.h"
@@ -21,7 +21,7 @@ struct NotifyTrip {
   const char* to_nodes;  // [nodes][node_counts_bytes]
   uint32_t channels_max;
 
-  // By use. The canary takes the epoch of a dispatch and its combine: two dispatches that follow each other share it.
+  // Parity of the use. The canary takes that of the pair of epochs instead, which two dispatches in a row may share.
   template <class W>
   TRANSLOAD_HD uint32_t parity() const {
     if (planted<typename W::Plants>(Canary::kParityByEpoch)) return uint32_t(call.epoch() / 2 % 2);
@@ -58,7 +58,7 @@ TRANSLOAD_WARP void send_counts_along_rails(W& w, const NotifyTrip& t) {
   });
 }
 
-// Hands each peer its part of what the sources behind my rail counted, as it comes in.
+// Hands each peer its part of what the ranks whose rail I am counted, as it comes in.
 template <Warp W>
 TRANSLOAD_WARP void forward_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;

@@ -32,7 +32,7 @@
 //         is faulted, with an empty set; the first unmet Need names whom it waited for.
 //
 //   moves, asynchronous: a verb may return before its bytes have moved
-//     scatter(parts, set, to)        each part of `parts` to the same part of to(Lane) -> Destination, for each lane:
+//     scatter(pieces, set, to)       each piece to the same piece of to(Lane) -> Destination, for each lane:
 //                                    one load, n stores
 //     copy(set, piece)               piece(Lane) -> Piece{to, from, bytes}: small records, another for each member
 //     put(set, put)                  put(Lane) -> Put: staged bytes to a rail; nothing where the rail is mapped
@@ -73,7 +73,7 @@ enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser, kC
 constexpr const char* kRoleNames[] = {"notify", "sender", "forwarder", "receiver", "closer"};
 static_assert(std::size(kRoleNames) == size_t(Role::kCount));
 
-// The parts of a token: its row, its extra (a header, or weights), its scales. A part of 0 bytes is not moved.
+// The pieces of a token: its row, its extra (a header, or weights), its scales. A piece of 0 bytes is not moved.
 struct TokenPieces {
   const char* row;
   size_t row_bytes;
@@ -87,7 +87,7 @@ struct Destination {
   char* row;
   char* extra;             // null: this lane takes none
   bool staged;             // read again soon by this rank's network: keep it in the cache
-  char* scales = nullptr;  // likewise
+  char* scales = nullptr;  // null: this lane takes none
 };
 
 struct Piece {
@@ -127,7 +127,7 @@ enum class Broken : uint8_t {
   kHeader,  // of a token
   kCounts,  // of a rank
   kLanes,   // my own: they called a verb with different arguments. In builds that check every verb
-  kBounds,  // my own: of what I may store to. Likewise
+  kBounds,  // my own: they store outside of what they may store to. In builds that check every verb
   kGrant,   // of a peer: it grants more than its memory holds
   kCount
 };

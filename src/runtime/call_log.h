@@ -5,7 +5,7 @@
 
 namespace transload {
 
-// Of one rank, as long as it lives.
+// One rank's part of the log, as long as the rank lives.
 class CallLog {
  public:
   CallLog() = default;

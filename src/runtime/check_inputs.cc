@@ -290,10 +290,10 @@ void check_handle(const RankState& group, const Handle& handle) {
 }
 
 Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow) {
-  return {Code::kTooManyRows,
-          "rows_max: " + std::to_string(rows_max) + ", needed " + std::to_string(needed) + ": the " +
-              std::to_string(needed - rows_max) +
-              (overflow == Overflow::kDrop ? " last rows were dropped" : " last rows have no room; the group is good")};
+  return {Code::kTooManyRows, "rows_max: " + std::to_string(rows_max) + ", needed " + std::to_string(needed) +
+                                  ": the " + std::to_string(needed - rows_max) +
+                                  (overflow == Overflow::kDrop ? " last rows were dropped"
+                                                               : " last rows have no room; the group is still usable")};
 }
 
 Status bad_expert(const BadExpert& bad, uint32_t experts) {

@@ -25,7 +25,7 @@ struct Taken {
   uint64_t claims = 0;  // ranks of this process
 };
 
-// By device, then by group.
+// What groups of this process took, by device, then by group.
 struct Ledger {
   std::mutex mutex;
   std::map<std::string, std::map<uint64_t, Taken>> devices;

@@ -21,8 +21,8 @@ struct DeviceUse {
   static DeviceUse unpack(const std::string& text);
 };
 
-// Of all ranks of a group, by rank. Throws Error{kInvalidArgument}, on every rank alike, if ranks of one device cannot
-// run at once.
+// `uses`: of all ranks of a group, by rank. Throws Error{kInvalidArgument}, on every rank alike, if ranks of one device
+// cannot run at once.
 void check_device_uses(const std::vector<DeviceUse>& uses);
 
 // SMs of a device that a group of this process has taken: as long as any of its ranks here keeps its claim. What might

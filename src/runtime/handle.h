@@ -24,7 +24,7 @@ struct HandleData {
   uint64_t rows_max = kNoRowsMax;  // rows from this one on are dropped, in every call
 
   DispatchReport report;                // of the dispatch that made it; call 0: only the device knows
-  Overflow overflow = Overflow::kFail;  // likewise
+  Overflow overflow = Overflow::kFail;  // as that dispatch was told
 
   // Of a group on GPUs.
   std::shared_ptr<const DeviceHandleBlock> device;
@@ -33,7 +33,7 @@ struct HandleData {
   uint64_t rows_needed() const { return tables.row_base.empty() ? device_rows : tables.row_base.back(); }
   uint64_t kept(uint64_t row) const { return std::min(row, rows_max); }
   uint64_t rows_kept() const { return kept(rows_needed()); }
-  // Of the tensors that hold my rows: known without counts where rows_max was given.
+  // Rows of the tensors that hold my rows. They are known without counts where rows_max was given.
   uint64_t rows_held() const { return rows_max == kNoRowsMax ? rows_needed() : rows_max; }
 };
 

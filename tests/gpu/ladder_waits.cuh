@@ -133,7 +133,7 @@ inline void credit_rung(Stage& stage) {
     }
 }
 
-// A row goes on from a ring to the next one: the credit of a slot waits until the move has read it. Of each line, side
+// A row is moved from a ring to the next one: the credit of a slot waits until the move has read it. Of each line, side
 // 0 has both ends (agents 2 * line and 2 * line + 1), side 1 forwards.
 struct ForwardRung {
   static constexpr int kLines = 3;
@@ -248,8 +248,8 @@ inline void marks_rung(Stage& stage) {
     }
 }
 
-// Rung 7: who waits for any of several streams goes on with those that move. Side 1 takes from kStreams agents of side
-// 0; stream kLast moves only once all others have ended.
+// Rung 7: a warp that waits for any of several streams serves those that move. Side 1 takes from kStreams agents of
+// side 0; stream kLast moves only once all others have ended.
 struct AnyRung {
   static constexpr int kStreams = 70, kLast = 33;
   Word rows;

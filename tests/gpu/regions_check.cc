@@ -146,7 +146,7 @@ struct Pair {
   int device[2];
 };
 
-// Both ranks write into each other. Then `first` drops all that it has; the other goes on using its mapping.
+// Both ranks write into each other. Then `first` drops all that it has; the other still uses its mapping.
 void processes(const Pair& pair, uint32_t first) {
   Children children;
   for (uint32_t rank = 0; rank < 2; ++rank) {

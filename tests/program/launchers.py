@@ -86,7 +86,7 @@ expect(
 )
 for victim, statuses in ((1, [0, -9, 0]), (0, [-9, 0, 0])):
     seen = ranks(torchrun, (*WORKLOAD, "--fault", f"kill:{victim}@1", "--recover"))
-    expect([s for s, _, _ in seen] == statuses, f"the rest goes on without rank {victim}: {[s for s, _, _ in seen]}")
+    expect([s for s, _, _ in seen] == statuses, f"the rest continues without rank {victim}: {[s for s, _, _ in seen]}")
     spoken = seen[1 if victim == 0 else 0][1]
     report = json.loads(spoken)["fault"] if spoken else {}
     expect(report.get("recovered") is True and report.get("culprit_rank") == victim, "and says so")
@@ -115,7 +115,7 @@ for r, word in ((1, 'rendezvous of job "29500", but rank 1 is of job "29501"'), 
     good = status == 2 and out == "" and word in err and "TRANSLOAD_PORT" in err and port in err
     expect(good, f"rank {r} of another launch at its port: {status} {err}")
 seen = [finish(of_pair(0, 1, TRANSLOAD_PORT=port)), finish(waiting)]
-expect([s for s, _, _ in seen] == [0, 0], f"the first launch goes on: {[(s, e) for s, _, e in seen]}")
+expect([s for s, _, _ in seen] == [0, 0], f"the first launch continues: {[(s, e) for s, _, e in seen]}")
 
 nameless = {"PMI_RANK": "0", "PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"}
 status, _, err = run(*PAIR, extra=nameless)

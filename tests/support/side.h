@@ -14,12 +14,12 @@ class TensorHome {
   virtual Stream stream() const { return {}; }
   // One more, for a second rank of the same thread: made next to the first, so that they share no queue of the GPU.
   virtual Stream second_stream() const { return {}; }
-  // A copy of a host tensor, strides and all, where the group wants it; good until reset().
+  // A copy of a host tensor, strides and all, where the group wants it; valid until reset().
   virtual Tensor give(const Tensor& host) { return host; }
-  // Room of the rank's own that no peer can reach; good until reset().
+  // Room of the rank's own that no peer can reach; valid until reset().
   virtual void* room(size_t bytes) = 0;
   virtual void write(void* to, const void* from, size_t bytes) = 0;
-  // What the group left in a tensor, as the host reads it; good until reset(). Waits for the stream.
+  // What the group left in a tensor, as the host reads it; valid until reset(). Waits for the stream.
   virtual Tensor take(const Tensor& there) { return there; }
   virtual void reset() = 0;
   // Captures what `calls` gives to the stream; what comes back gives it, as often as it is called. On a host nothing is

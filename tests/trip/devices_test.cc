@@ -263,7 +263,7 @@ void starved_call(uint32_t rank, const std::string& what, const std::function<vo
     EXPECT_EQ(error.code(), Code::kOutOfMemory);
     const std::string text = error.what();
     EXPECT_EQ(text.find("slab_bytes: no room for " + what + " of "), 0u) << text;
-    EXPECT_NE(text.find("; the group is good"), std::string::npos) << text;
+    EXPECT_NE(text.find("; the group is still usable"), std::string::npos) << text;
   }
 }
 
@@ -305,7 +305,7 @@ struct Echo {
   }
 };
 
-// No room for a handle, for rows, for sums: the others have theirs, and the group goes on.
+// No room for a handle, for rows, for sums: the others have theirs, and the group is still usable.
 TEST(Starved, OnOneRank) {
   World w;
   w.node_sizes = {2, 2};

@@ -162,7 +162,7 @@ TEST(Replays, FailForRoom) {
     const auto replay = given.side.record([&] { out = group.dispatch(given.in); });
     group.gather("recorded");
     const std::string text = "rows_max: " + std::to_string(most) + ", needed " + std::to_string(came) + ": the " +
-                             std::to_string(came - most) + " last rows have no room; the group is good";
+                             std::to_string(came - most) + " last rows have no room; the group is still usable";
     for (const auto& [problem, times] :
          {std::pair{&few, 1}, {&all, 1}, {&few, 1}, {&all, on_gpus() ? 2 : 1}, {&few, 1}}) {
       given.turn_to(*problem, 7);

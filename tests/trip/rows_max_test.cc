@@ -79,10 +79,10 @@ struct Call {
 
 std::string too_many(int64_t needed, int64_t most) {
   return "rows_max: " + std::to_string(most) + ", needed " + std::to_string(needed) + ": the " +
-         std::to_string(needed - most) + " last rows have no room; the group is good";
+         std::to_string(needed - most) + " last rows have no room; the group is still usable";
 }
 
-// One rank has no room and says so; all others have their rows, and the group goes on.
+// One rank has no room and says so; all others have their rows, and the group is still usable.
 // Contract 6.2.
 TEST(RowsMax, FailsOnThatRankAlone) {
   const World w = world_of({2, 2});

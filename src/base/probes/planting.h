@@ -7,10 +7,10 @@
 
 namespace transload {
 
-// By its name in base/canary.h; kCount: there is none of that name.
+// The canary of that name in base/canary.h; kCount if there is none.
 Canary canary_named(const std::string& name);
 
-// kNone: none. Of this thread, until planted anew.
+// Plants a canary in this thread, until the next call. kNone plants none.
 void plant(Canary canary);
 
 // Plants one for as long as it lives.

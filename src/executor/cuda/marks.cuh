@@ -12,7 +12,7 @@ class HeldMarks {
   // Every: calls to gather before a count becomes due.
   TRANSLOAD_DEVICE explicit HeldMarks(uint32_t every) : every_(every) {}
 
-  // By the whole warp, alike. False if all lanes hold other words: set them first.
+  // Called by the whole warp, with equal arguments. False if all lanes hold other words: set those first.
   TRANSLOAD_DEVICE bool add(Word* word, Word count) {
     uint32_t place = __ballot_sync(kAllLanes, word_ == word);
     if (place == 0) place = __ballot_sync(kAllLanes, word_ == nullptr);
@@ -68,7 +68,7 @@ class HeldMarks {
     calls_ = 0;
   }
 
-  // Of my lane.
+  // What this lane holds.
   Word* word_ = nullptr;
   Word due_ = 0, later_ = 0;  // 0: none
   // Alike in all lanes.

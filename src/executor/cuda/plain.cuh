@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// What of a copy is my lane's.
+// This lane's piece of a copy.
 struct LanePiece {
   char* to;
   const char* from;

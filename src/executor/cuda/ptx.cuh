@@ -11,7 +11,7 @@
 
 namespace transload::ptx {
 
-// Where something lies in near memory, as the instructions below take it. Kept: the compiler would work it out anew at
+// An address in near memory, as the instructions below take it. Callers keep it, else the compiler computes it again at
 // every use.
 TRANSLOAD_DEVICE uint32_t near_address(const void* p) {
   uint32_t address;

@@ -37,7 +37,7 @@ struct CudaRank {
   Word* gave_up;       // in device memory: not 0 once a warp has failed
   const Word* abort;   // in host memory: not 0 means leave
   DeviceFault* fault;  // in host memory
-  Word* waits_for;     // [2] in host memory: 1 + whom a warp of mine waits for; [1]: only to hear that it is done
+  Word* waits_for;     // [2] in host memory: 1 + the rank last waited for; [1]: waits that only want it to finish
   uint64_t deadline_ns;
   const StoreAreas* areas;
 };

@@ -66,7 +66,7 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t out_bytes() const { return scalar_bytes(out); }
   // -0 leaves the first bias as it is, a -0 too; without biases a sum starts from +0.
   TRANSLOAD_DEVICE float start() const { return biases > 0 ? -0.0f : 0.0f; }
-  // Of one element of all rows.
+  // Bytes that one element takes of all rows together.
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }

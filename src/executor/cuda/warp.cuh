@@ -207,7 +207,7 @@ class CudaWarp {
     }
   }
 
-  // A rail that is mapped needs no put: moves store to it. Others are not reached from a GPU yet: see limits().
+  // A rail that is mapped needs no put: moves store to it. A GPU reaches no others yet: they are refused at creation.
   template <class S, class F>
   TRANSLOAD_DEVICE void put(const S&, F) {}
 
@@ -405,8 +405,8 @@ class CudaWarp {
     uint32_t whom;
     Word what, seen, expected;
   };
-  // Of the first need that is unmet; those of my own rank come after all others. A wait for nothing but my own warps
-  // leaves it to their waits, which began within a deadline of it, to accuse somebody.
+  // Reports the first unmet need; needs on my own rank come last. A wait for nothing but my own warps leaves it to
+  // their waits, which began within a deadline of it, to accuse somebody.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
     constexpr uint32_t kMine = uint32_t(1) << 30;
@@ -441,7 +441,7 @@ class CudaWarp {
     if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
   }
 
-  // By one lane. The first of the rank is kept.
+  // Called by one lane. Only the first failure of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
     write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);

@@ -32,8 +32,8 @@ struct Batch {
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = credits = 0; }
 
-  // One longer put where this goes on where the last one to that rank ended, or behind its padding, which then travels
-  // along. Only the last put: an earlier one may not take over a drained count that also speaks for those between.
+  // Makes one longer put where this begins where the last one to that rank ended, or behind its padding, which then
+  // travels along. Only the last put: an earlier one may not take a drained count that speaks for those between too.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {
       Put& last = puts[i];

@@ -31,9 +31,9 @@ struct Fibers::Fiber {
   Fibers* owner;
   char* bottom;
   size_t bytes;
-  context::fcontext_t self = nullptr;    // where it goes on
-  context::fcontext_t caller = nullptr;  // where resume() goes on
-  Entry entry = nullptr;                 // null in an idle fiber; resumed so, it ends for good
+  context::fcontext_t self = nullptr;    // where it continues
+  context::fcontext_t caller = nullptr;  // where resume() continues
+  Entry entry = nullptr;                 // null in an idle fiber; resumed so, it ends for ever
   void* argument = nullptr;
 #if TRANSLOAD_ASAN
   void* fake_stack = nullptr;

@@ -30,7 +30,7 @@ struct HostMemoryOptions {
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
   // All called by the thread that runs the fibers, on its own stack, never from inside a fiber.
   // A wait has outlasted the deadline, of several the one that says most. Not again before it has ended. False: nobody
-  // is accused, because this process stood still: all waits begin anew.
+  // is accused, because this process stood still: all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
   std::function<void()> on_withdrawn;                  // it has ended by itself
   std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
@@ -81,7 +81,7 @@ class HostMemory {
   void breathe(int);
   void broken(int, const BrokenRecord& record);
 
-  // Of canaries alone.
+  // Called by canaries alone.
   Word glance(int, const Word* word) const {
     return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_relaxed);
   }

@@ -60,9 +60,9 @@ WaitRecord wait_record(const Park& park, double waited_ms, Load load) {
   return record;
 }
 
-// Of all waits of rank `me` the least of these says most: for another rank rather than for a warp of mine, for
-// something rather than for a rank to leave; then the one that expired first; then the oldest. `when`: it expired, or
-// else began.
+// Orders waits of rank `me` by how much they explain, the best first: waits on other ranks before those on own warps,
+// waits for something before those for a rank to leave; then by which expired first; then by age. `when`: it expired,
+// or else began.
 template <class When>
 std::tuple<int, bool, When> wait_order(const WaitRecord& record, uint32_t me, bool expired, When when) {
   return {(record.whom == me ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0), !expired, when};

@@ -124,7 +124,7 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
   return done;
 }
 
-// False: the wait begins anew.
+// False: the wait begins again.
 bool Scheduler::give_up_on_network() {
   const WaitRecord wait = network_wait(Clock::now());
   if (options_.on_expired) {
@@ -266,8 +266,8 @@ void Scheduler::expire(Time now) {
   }
 }
 
-// Of all expired waits the one that says most. A warp that waits for another of mine leaves it to that one's wait to
-// accuse. If all wait for each other, nobody else can end it: then this rank is accused.
+// Reports the expired wait that explains most. A warp that waits for another one of this rank leaves it to that one's
+// wait to accuse. If all wait for each other, nobody else can end it: then this rank is accused.
 void Scheduler::accuse(Time now) {
   bool mine = nothing_ready();
   int best = -1;

@@ -44,7 +44,7 @@ class Scheduler final : private Parker {
   // time; then whoever it is stuck with is accused as after any other wait.
   bool finish_network(uint32_t deadline_ms);
 
-  // Of the waits of the last run that a fault ended, the one that says most.
+  // The wait that explains most, of those of the last run that a fault ended.
   const WaitRecord& last_wait() const { return last_wait_; }
 
  private:

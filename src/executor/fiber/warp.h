@@ -23,7 +23,7 @@
 //   wake(w, batch)         the readers of its stored marks, if they sleep
 //   park(w, park)          until the needs are met; false: the rank failed
 //   missed(w)              a poll found nothing
-//   breathe(w)             a good moment to let others have a turn
+//   breathe(w)             a moment to let others have a turn
 //   broken(w, record)
 // And for canaries, where Plants are live: glance (observe without acquire), store_relaxed (store without release),
 // publish_live (publish that reads its count when it is sent).

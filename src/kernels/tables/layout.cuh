@@ -167,7 +167,7 @@ class LayoutCta {
     return __syncthreads_and(here);
   }
 
-  // What lies before the tile. Counts of the tiles between come from far, so each is a thread's.
+  // What lies before the tile. Counts of the tiles between are slow to load, so each is loaded by its own thread.
   TRANSLOAD_WARP void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
     const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;

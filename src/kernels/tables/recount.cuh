@@ -13,7 +13,7 @@ namespace transload {
 
 constexpr uint32_t kKeptExperts = 4096;  // that are counted at a time
 
-// By one CTA. `counts`: room for kKeptExperts in near memory.
+// Called by one CTA. `counts`: room for kKeptExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   const uint64_t choices = a.rows_max * a.top_k;
   for (uint32_t first = 0; first < a.experts; first += kKeptExperts) {
@@ -31,7 +31,7 @@ __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   }
 }
 
-// By all CTAs of a kernel: outputs lie where those of an earlier call did.
+// Called by all CTAs of a kernel. It is needed because outputs lie where those of an earlier call did.
 __device__ inline void clear_behind(const RecountArgs& a, uint64_t rows) {
   const uint64_t begin = rows * a.top_k, end = a.rows_max * a.top_k, step = uint64_t(gridDim.x) * blockDim.x;
   for (uint64_t i = begin + uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < end; i += step) {

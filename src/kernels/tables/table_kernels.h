@@ -45,7 +45,7 @@ struct LayoutArgs {
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
   DeviceReport* report;   // bad_* of it
 };
-// The notify that follows in the stream ends the use: it adds 1 to DeviceState::notify_uses.
+// The notify kernel behind it increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
 // Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
 uint64_t layout_near_bytes(const LayoutArgs& args);

@@ -5,7 +5,7 @@
 //   runs as  any number of warps, which claim channels
 //   ends     when every token of the log is summed and in the queue of moves
 //
-// It serves several origins, so it waits only for "any of them can move": each origin's gate is a row that has not
+// It serves several origins, so it only ever waits until any of them can move: each origin's gate is a row that has not
 // come, a free slot, or a slot that the network has still to read.
 #pragma once
 #include "base/situations.h"

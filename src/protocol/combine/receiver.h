@@ -3,8 +3,8 @@
 //   reads    rows of the owners in my node, in place (pull) or from combine rings (push);
 //            one partial sum of each other node, from the rings that COMBINE FORWARDERs fill; biases
 //   writes   the caller's result, one row a token, rounded once
-//   runs as  any number of warps, which claim channels, or smaller parts where no ring is needed
-//   ends     when every token of the part is summed
+//   runs as  any number of warps, which claim channels, or smaller shares where no ring is needed
+//   ends     when every token of the share is summed
 //
 // It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts
 // of the smallest unfinished token are always at the heads of their rings.

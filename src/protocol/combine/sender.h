@@ -5,7 +5,7 @@
 //   runs as  any number of warps, which claim channels
 //   ends     when every row of the channel is in the queue of moves
 //
-// It serves a stream for each source rank, so it waits only for "any of them can move".
+// It serves a stream for each source rank, so it only ever waits until any of them can move.
 #pragma once
 #include "base/situations.h"
 #include "protocol/combine/trip.h"
@@ -28,7 +28,7 @@ TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
   return t.ring(map.bringer(rank), map.slot_of(rank, map.node));
 }
 
-// Asks, and never waits: the warp serves other rings.
+// Asks and never waits, because the warp serves other rings too.
 template <Warp W>
 TRANSLOAD_WARP bool has_room(W& w, CombineSending<W>& out, int ring) {
   if (!out.rings.credited(ring) && planted<typename W::Plants>(Canary::kBlocksOnOne)) {

@@ -38,7 +38,7 @@ struct CombineTrip {
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * scalar_bytes(Scalar::kBf16); }
   TRANSLOAD_HD uint64_t weight_bytes() const { return uint64_t(weights) * 4; }
   TRANSLOAD_HD uint64_t partial_bytes() const { return elements * scalar_bytes(wire); }
-  // Of a slot between nodes: the partial sum, then the weights.
+  // Bytes of a slot between nodes: the partial sum, then the weights.
   TRANSLOAD_HD uint64_t put_bytes() const { return round_up(partial_bytes() + weight_bytes(), kTokenUnit); }
   TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.combine, &up_positions}; }
   TRANSLOAD_HD RailLink toward_origins() const {

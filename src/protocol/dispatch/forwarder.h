@@ -6,8 +6,8 @@
 //   runs as  any number of warps, which claim channels
 //   ends     when all that the counts announced for the channel is forwarded
 //
-// It serves several sources, so it waits only for "any of them can move": each source's gate is either its next token,
-// or a free slot at one owner of that token.
+// It serves several sources, so it only ever waits until any of them can move: each source's gate is either its next
+// token, or a free slot at one owner of that token.
 #pragma once
 #include "protocol/dispatch/sender.h"
 
@@ -149,7 +149,7 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   return true;
 }
 
-// All that has come from a source, until a ring is full. Headers are read one ahead of their use: they come from far.
+// Forwards all that has come from a source, until a ring is full. Headers are read one token ahead: loads take long.
 template <Warp W>
 TRANSLOAD_WARP void forward_source(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f, int source) {
   const uint64_t first = w.pick(f.entry, source), last = w.pick(f.last, source), waiting = f.in.waiting(source);

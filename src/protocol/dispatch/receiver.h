@@ -8,7 +8,7 @@
 //            landing direct: on a first dispatch, when all peers are done and the headers of the channel are unpacked;
 //            when cached, at once
 //
-// By ring it waits for nothing but tokens, so rings always drain.
+// Where it lands by ring it waits for nothing but tokens, so rings always drain.
 #pragma once
 #include "base/situations.h"
 #include "protocol/dispatch/trip.h"
@@ -24,7 +24,7 @@ TRANSLOAD_WARP bool chosen_before(W& w, const Header* header, int choice, int32_
   return false;
 }
 
-// A choice of a token, as the caller of its row gets it.
+// A choice of a token, as the rank that gets its row sees it.
 struct Choice {
   int32_t expert;  // local id, or -1
   float weight;
@@ -34,7 +34,7 @@ TRANSLOAD_WARP Choice choice_of(W& w, const DispatchTrip& t, const Header* heade
   const uint32_t me = t.call.board->map.me;
   const bool known = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts;
   const uint32_t expert = known ? uint32_t(e.expert) : 0;
-  // Both are asked for, whoever owns the expert.
+  // Both loads are started at once, whoever owns the expert.
   const uint32_t owner = t.experts.owner[expert], place = t.experts.place[expert];
   const bool mine = known && owner == me && !chosen_before(w, header, choice, e.expert);
   return mine ? Choice{int32_t(place - t.experts.rank_begin[me]), e.weight} : Choice{-1, 0.0f};
@@ -43,8 +43,8 @@ TRANSLOAD_WARP Choice choice_of(W& w, const DispatchTrip& t, const Header* heade
 struct Numbers {
   uint32_t first, end;
 };
-// The choices of some rows that follow each other, numbered over all of them: mine are first, first + kSetMax, and so
-// on, kCount of them, as far as there are. What they read comes from far, so all is asked for before any of it is used.
+// Consecutive rows have their choices numbered through. This lane handles choices first, first + kSetMax, ..: kCount of
+// them, fewer at the end. Loading headers takes long, so all of them are asked for before any is used.
 template <int kCount, Warp W>
 TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* headers, uint64_t row, Numbers numbers) {
   HeaderEntry entries[kCount];
@@ -69,7 +69,7 @@ TRANSLOAD_WARP void write_source(const DispatchTrip& t, const Header& head, uint
   t.made.row_token[row] = head.token;
 }
 
-// From the headers of tokens to the caller's columns of their rows, which follow each other. Neighbouring lanes take
+// Unpacks the headers of consecutive rows into the caller's ids, weights and sources. Neighbouring lanes take
 // neighbouring choices.
 template <Warp W>
 TRANSLOAD_WARP void unpack_rows(W& w, const DispatchTrip& t, const char* headers, uint64_t row, int count) {
@@ -84,8 +84,8 @@ TRANSLOAD_WARP void unpack_rows(W& w, const DispatchTrip& t, const char* headers
   });
 }
 
-// The row of a token among mine, or kNoRow: its source's base and its ordinal for me, from the header; when cached,
-// from the tokens of my rows, which ascend within a source.
+// The row of a token among mine, or kNoRow. It is its source's base plus its ordinal for me, from the header. A cached
+// token has no list, so its row is searched among the tokens of my rows, which ascend within a source.
 constexpr uint64_t kNoRow = ~uint64_t(0);
 template <Warp W>
 TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
@@ -121,7 +121,7 @@ struct Receiving {
   typename W::template Table<Word> seen;
 };
 
-// Landing direct it only waits for peers.
+// A landing by ring needs these tables; a direct one only waits for peers.
 TRANSLOAD_HD constexpr uint64_t dispatch_receiver_tables_bytes(const RankMap& map) {
   const uint64_t streams = uint64_t(map.peers) * kDispatchStreams;
   return inbox_bytes<PeerLink>(streams) + 2 * table_bytes<Word>(streams);
@@ -180,8 +180,8 @@ TRANSLOAD_WARP void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r
   }
 }
 
-// Landing direct: rows and scales are in their places; headers are still to be unpacked, a share of them for each
-// channel.
+// Where the landing is direct, rows and scales are in their places, and headers are still to be unpacked: one share of
+// them for each channel.
 template <Warp W>
 TRANSLOAD_WARP void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, uint32_t share) {
   const uint64_t end = cut.end(share);

@@ -3,8 +3,8 @@
 //   reads    my rows, scales, headers and routes
 //   writes   final rows and scales of peers whose landing is direct; dispatch rings of the other peers; the ring at my
 //            rail on each node
-//   runs as  any number of warps, which claim channels, or smaller parts where no ring is needed
-//   ends     when every token of the part is in the queue of moves
+//   runs as  any number of warps, which claim channels, or smaller shares where no ring is needed
+//   ends     when every token of the share is in the queue of moves
 //
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once

@@ -232,7 +232,7 @@ class DispatchCall {
   DispatchOutputs finish() {
     room_->refuse_if_too_short(out_.rows);
     if (!no_landing_.empty())
-      throw Error(Code::kOutOfMemory, "landing: direct, but " + no_landing_ + "; the group is good");
+      throw Error(Code::kOutOfMemory, "landing: direct, but " + no_landing_ + "; the group is still usable");
     if (overflows()) {
       reached<Plants>(Situation::kRowsDropped);
       if (fails()) fail_for_room();

@@ -77,7 +77,7 @@ NearShape CudaGroup::near_shape(uint64_t behind_row) const {
 
 std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
   return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
-         std::to_string(plan_.arena->longest_gap()) + "; the group is good";
+         std::to_string(plan_.arena->longest_gap()) + "; the group is still usable";
 }
 
 DeviceHandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
@@ -254,7 +254,7 @@ void CudaGroup::tell_fault() {
   told_ = true;
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
-    // The kernel has left: its wait cannot begin anew, even if this process was stopped meanwhile.
+    // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
     control->accuse({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns() - fault.deadline_ns);
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{.role = Role(fault.role),
@@ -277,7 +277,7 @@ bool CudaGroup::in_call() const {
 // Between the control channel and the kernels: both only leave words.
 void CudaGroup::watch(std::stop_token stop) {
   const OnDevice here(device, std::nothrow);
-  // Of this thread: its look at an event does not spoil a capture of another one.
+  // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
   while (!stop.stop_requested()) {

@@ -30,7 +30,7 @@ struct DevicePositions {
   Positions view() const { return {sent, taken, drained}; }
 };
 
-// What of a rank's private device memory every call uses.
+// Device memory that every call of a rank uses.
 struct DeviceBuffers {
   DeviceState* state;
   Board board;        // with tables on the device
@@ -114,7 +114,7 @@ struct CudaGroup final : Group::Impl {
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
-  // Of a dispatch with this handle; `counts`: [experts of mine].
+  // What a dispatch with this handle reports; `counts`: [experts of mine].
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
   uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(plan_.experts.experts_of(map.me)); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
@@ -172,13 +172,13 @@ struct CudaGroup final : Group::Impl {
   Word too_many_told_ = 0;                                               // of HostWords::too_many
   std::vector<char*> peer_base_;
   // Behind what they use, so that they end first.
-  OwnStream making_;  // what the group itself does while it is made
-  OwnEvent done_;     // the last call has
+  OwnStream making_;  // stream for the group's own work while it is made
+  OwnEvent done_;     // recorded behind the last call
   struct LastStream {
     void* handle;
     uint64_t number;  // of all streams that there ever were: a handle may be another one's later
   };
-  std::optional<LastStream> last_stream_;  // that a call was given to
+  std::optional<LastStream> last_stream_;  // the stream of the last call
   bool captured_ = false;                  // the call that is being made
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::mutex telling_;

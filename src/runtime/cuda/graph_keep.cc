@@ -33,7 +33,7 @@ class Sweeper {
 
  private:
   [[noreturn]] void sweep() {
-    // Of this thread: what it frees does not spoil a capture of another one.
+    // The mode is this thread's alone: what it frees must not spoil a capture of another one.
     cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
     cudaThreadExchangeStreamCaptureMode(&mode);
     for (;;) {

@@ -22,7 +22,7 @@ class Crew {
   virtual bool finish_network() = 0;
   // The call itself reads shared memory, between two runs.
   virtual void reads(const void*, size_t) {}
-  // Of every wait from now on.
+  // Sets the deadline of every wait from now on.
   virtual void set_deadline(uint32_t ms) = 0;
   // Where the call stands from now on.
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;

@@ -16,7 +16,7 @@ namespace transload {
 struct Ending {
   uint32_t rank = 0;
   bool made_all_calls = false;
-  bool survivor = true;  // neither dead nor standing still for good
+  bool survivor = true;  // neither dead nor standing still for ever
   std::optional<Fault> fault;
   uint64_t entered = 0;  // the call that ended so
   uint64_t ended = 0;

@@ -80,7 +80,7 @@ std::string Report::who(const Event& e) const {
   return channel < 0 ? text : text + ", channel " + std::to_string(channel);
 }
 
-// TokenPieces of the ring that the story is about have short names.
+// Parts of the ring that the story is about have short names.
 std::string Report::place(uint64_t offset) const {
   if (offset == 0) return "private memory";
   if (!focus_.ring || !focus_.holds(offset, 1)) return world_.address_text(offset);
@@ -119,7 +119,7 @@ bool Report::concerns(const Event& e) const {
 bool Report::tell(const Event& e, uint64_t number) {
   if (e.what == Happened::kEnters) roles_[teller_of(e)] = e.c;
   if (begins_flight(e.what)) {
-    // Of those that have landed only what concerns the story is kept.
+    // Flights that have landed are kept only if they concern the story.
     if (const auto old = flights_.find(e.a); old != flights_.end() && !concerns(tales_.at(old->second).begun))
       tales_.erase(old->second);
     flights_[e.a] = number;
@@ -181,7 +181,7 @@ std::string Report::does(const Event& e) const {
     case Happened::kVerdict:
       return "reports a fault: " + std::string(name_of(FaultKind(e.c))) + ", rank " + std::to_string(e.a);
     default:
-      return "goes on";
+      return "proceeds";
   }
 }
 

@@ -377,7 +377,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// In program order; what is far goes on by itself.
+// In program order; what is remote proceeds by itself.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

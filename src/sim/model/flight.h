@@ -35,7 +35,7 @@ struct Manners {
   uint32_t capture = 64;   // a source is read long before its bytes land
   uint32_t again = 32;     // a put lands once more
   uint32_t switches = 64;  // another warp has its turn before a verb
-  uint32_t land = 96;      // something lands rather than that a warp goes on
+  uint32_t land = 96;      // something lands rather than that a warp runs
   uint32_t publish_every = 4;
 };
 
@@ -50,7 +50,7 @@ struct FlightSum {
   simd::SumJob job{};
 };
 
-// What begins anew with each flight.
+// What each flight starts with.
 struct FlightState {
   enum class Type : uint8_t { kNone, kMove, kSum, kPut, kMark };
   Type kind = Type::kNone;

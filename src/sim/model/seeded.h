@@ -59,7 +59,7 @@ class Seeded final : public Parker {
   void word_grew(uint32_t region);
   // The waits of this region end without what they waited for.
   void fail(uint32_t region);
-  // A process stands still, or goes on.
+  // A process stands still, or runs again.
   void hold(uint32_t process, bool held);
   bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
   // Those that wait, each with its fiber number.

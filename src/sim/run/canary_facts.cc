@@ -88,7 +88,7 @@ const std::vector<CanaryFacts> kFacts{
      "a cached dispatch takes the grants of the dispatch that it repeats",
      {"one_rank", "counters_wrap"},
      kYes},
-    {Canary::kWriteAfterAbort, "a role goes on storing after the fault", {"dead_rank", "dead_link"}, kYes},
+    {Canary::kWriteAfterAbort, "a role still stores after the fault", {"dead_rank", "dead_link"}, kYes},
     {Canary::kSharedWord, "two groups of one rank count in the same word", {"two_groups"}, kYes},
     {Canary::kPrefixOffByOne, "a source's rows begin one row late", {"tiny_2x2", "counters_wrap", "hybrid_2x4"}, kYes},
     {Canary::kWrongRail,

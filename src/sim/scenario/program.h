@@ -14,7 +14,7 @@
 
 namespace transload {
 
-// Sees the outputs of every call while they are good; `call` counts them from 0, repeats too.
+// Sees the outputs of every call while they are valid; `call` counts them from 0, repeats too.
 class Audience {
  public:
   virtual ~Audience() = default;

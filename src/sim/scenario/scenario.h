@@ -82,7 +82,7 @@ struct ScenarioFault {
   std::vector<uint32_t> ranks;      // one, an arbiter's by whose calls it is timed; the two ends of a link; one side
                                     // of a cut. Empty: the seed decides
   std::optional<FaultMoment> when;  // none: the seed decides
-  uint64_t for_ms = 0;              // stopped_rank: 0 for good; late_rank: for up to so long after the deadline
+  uint64_t for_ms = 0;              // stopped_rank: 0 for ever; late_rank: for up to so long after the deadline
   uint32_t times_slower = 1;        // slow_rank
   bool notice = true;               // dead_rank: others hear that its connections ended
   ExpectedVerdict expect;
@@ -125,8 +125,8 @@ struct Scenario {
   bool new_group_after = false;  // the survivors of the faults make a new group and make all calls in it
 };
 
-// Of ours by its name, else of a path (it has a / or ends in .toml). Throws Error{kInvalidArgument} that names the
-// file, the key, the value and the bound.
+// Reads one of our scenarios by its name, or a file by its path (it has a / or ends in .toml). Throws
+// Error{kInvalidArgument} that names the file, the key, the value and the bound.
 Scenario read_scenario(const std::string& name_or_path);
 // `file` is for messages.
 Scenario parse_scenario(std::string_view text, const std::string& file);

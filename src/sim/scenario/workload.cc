@@ -76,7 +76,7 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
   return int32_t(h / 11 % experts);
 }
 
-// By rank: none, or what is needed, one less, some more, one row, or any.
+// Draws rows_max for each rank: none, or what is needed, one less, some more, one row, or any.
 std::vector<int64_t> Routings::rows_max_of(const ScenarioCall& call, const reference::Problem& p, uint64_t salt) const {
   if (call.rows_max && call.rows_max->empty()) return {};
   const uint64_t most = uint64_t(scenario_.tokens_max) * ranks_;

@@ -17,7 +17,7 @@ void make_row(uint64_t salt, reference::Source token, size_t bytes, void* out);
 uint32_t make_scale(uint64_t salt, uint32_t rank, int64_t token, uint32_t i);
 float make_weight(uint64_t salt, uint32_t owner, reference::Source token, uint32_t k);
 
-// Of a group of a world with this seed: what its routings and its program begin with.
+// The seed of a group of a world with this seed: what its routings and its program begin with.
 uint64_t group_seed(uint64_t seed, uint32_t number = 0, uint32_t generation = 0);
 
 // The routings of one group's dispatches.
@@ -25,7 +25,7 @@ class Routings {
  public:
   Routings(const Scenario& scenario, std::vector<uint32_t> node_sizes, uint64_t seed);
 
-  // Of the dispatch with this number; made when first asked for, and the received parts too.
+  // One dispatch, by its number. It is made when first asked for, and so are the received parts.
   struct Dispatched {
     reference::Problem problem;
     std::vector<std::unique_ptr<reference::Received>> received;  // [ranks]

@@ -232,7 +232,7 @@ std::string to_text(const ExhaustiveReport& report) {
   for (const ExhaustivePart& part : report.parts) text += text_of(part);
   if (report.world == "two_hop")
     return text +
-           "Usually a warp goes on until it waits, and flights land when no warp can go on; a departure is any other\n"
+           "Usually a warp runs until it waits, and flights land when no warp can run; a departure is any other\n"
            "choice. All worlds with at most k departures were run; nothing else was left out of them.\n";
   return text +
          "merged: the state was walked before, so what follows is known. put off: one warp's next step came first, "

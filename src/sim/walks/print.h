@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// 128 bits: two states of one walk differ in it as good as surely (of 2^24 states, some two are alike by chance once
+// 128 bits: two states of one walk almost surely differ in it (of 2^24 states, some two are alike by chance once
 // in 2^81 walks).
 struct Print {
   uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
@@ -34,7 +34,7 @@ class States {
 
   States() : entries_(size_t(1) << 16) {}
   uint64_t count() const { return count_; }
-  // Null if it was never there. Good until the next add().
+  // Null if it was never there. Valid until the next add().
   Visited* find(const Print& print) {
     Visited& e = place(print);
     return e.used ? &e : nullptr;

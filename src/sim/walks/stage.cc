@@ -19,7 +19,7 @@ Manners tame(uint32_t publish_every) {
   return m;
 }
 
-// Of a ring's end, whatever its kind.
+// The most members that an end of a ring of any kind may have.
 size_t members_most(const RankMap& map) {
   return std::max<size_t>(map.peers * std::max<size_t>(kDispatchStreams, map.sources()), map.sources());
 }
@@ -295,7 +295,7 @@ std::string TinyWorld::text(const Action& action) const {
   if (action.kind == Action::Kind::kLand) return flights_.text(action.which) + " lands";
   if (action.kind == Action::Kind::kFree) return "the source of " + flights_.text(action.which) + " is free";
   const WarpState& seat = seats_[action.which];
-  return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " goes on";
+  return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " proceeds";
 }
 
 }  // namespace transload

@@ -1,8 +1,8 @@
 // A stage: a few ranks with real boards over model memory, small enough that all their schedules can be walked. What
 // the ranks do is a derived class's.
 //
-// It stands before a choice at any time: which warp goes on to its next primitive, which flight lands, which rank hears
-// of the fault. Made anew by reset(), it does the same again for the same choices.
+// It stands before a choice at any time: which warp proceeds to its next primitive, which flight lands, which rank
+// hears of the fault. Started again by reset(), it does the same again for the same choices.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -56,9 +56,9 @@ class TinyWorld : private Wire, private Watcher {
   bool is_private(const Action& action) const;
   // Bytes that land before they must.
   bool is_early(const Action& action) const;
-  // Another warp is to run, though the last one could go on.
+  // Another warp is to run, though the last one could run on.
   bool preempts(const Action& action) const;
-  // The last one that ran, if it can go on; 0: it cannot.
+  // The last one that ran, if it can run on; 0: it cannot.
   uint64_t running() const;
   // All that what can happen from now on depends on.
   Print print();
@@ -73,9 +73,9 @@ class TinyWorld : private Wire, private Watcher {
 
   void broken(Violation violation) override;
   void say(uint32_t rank, Checker checker, std::string what) { broken({checker, std::move(what), 0, rank, -1, 0}); }
-  // Of all ranks, zero after reset().
+  // Takes private words of a rank, which are zero after reset().
   Word* take_private(size_t words);
-  // Of a warp: see WalkMemory.
+  // Tells the walk where a warp stands: see WalkMemory.
   void stands_at(uint32_t rank, int warp, std::initializer_list<uint64_t> state) {
     ranks_[rank]->memory->stands_at(warp, state);
   }

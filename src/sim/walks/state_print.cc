@@ -130,7 +130,7 @@ void StatePrint::mark(Print& p, const Flight& f) {
   arrived(p, f.speaks_for, f.toward);
 }
 
-// Of one rank's counts of one word, a later one takes the place of earlier ones, whoever gave them.
+// A later count of a word takes the place of one rank's earlier ones, whichever warp gave them.
 void StatePrint::order_of_far_counts(Print& p) const {
   std::vector<uint32_t> far;
   for (uint32_t r = 0; r < regions_; ++r) {
@@ -177,7 +177,7 @@ void StatePrint::cell(Print& p, const Cell& c, uint32_t region, bool is_word) {
   }
 }
 
-// Of what this agent stores to who knows so much.
+// How far the stores of agent `who` are known.
 StatePrint::Most StatePrint::told(const Knowledge& knows, uint32_t who, bool engine) const {
   Most most;
   if (const Told* const t = knows.of(who, engine); t != nullptr) most = {t->plain, t->streamed};

@@ -29,7 +29,7 @@ class StatePrint {
 
  private:
   using Numbers = std::vector<uint32_t>;
-  // Of one agent, to one region.
+  // Numbers of stores of one agent to one region.
   struct Stores {
     Numbers plain, streamed;
   };

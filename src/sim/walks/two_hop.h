@@ -9,7 +9,7 @@
 namespace transload {
 
 struct TwoHopPlan {
-  uint32_t departures = 1;  // from the order in which a warp goes on until it waits, and flights land when none can
+  uint32_t departures = 1;  // from the order in which a warp runs until it waits, and flights land when none can
   bool combine = true;
   uint32_t publish_every = 1;
   double seconds = 600;

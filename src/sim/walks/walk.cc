@@ -49,7 +49,7 @@ class Walk {
     ++walked_.actions;
   }
 
-  // Goes on from where the stage stands, until there is a fork, an end or a known state.
+  // Continues from where the stage stands, until there is a fork, an end or a known state.
   void arrive() {
     for (;;) {
       stage_.actions(list_);

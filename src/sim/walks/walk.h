@@ -1,6 +1,6 @@
 // All schedules of a stage: depth first, each new one made by running the stage again from its start.
 //
-// What is walked. A schedule is the order of all actions: a warp goes on by one primitive (a look at a word or at
+// What is walked. A schedule is the order of all actions: a warp proceeds by one primitive (a look at a word or at
 // bytes, a move, a put, a count, a fence, a drain, a settle, a claim, an arrival), a flight lands, the source of a put
 // is free, a rank hears of a fault. Warps are switched before every primitive, flights land at any time, and the source
 // of a put is free at any time, before it lands or after: so a credit comes before its drained word, and the other way
@@ -14,13 +14,13 @@
 //            each warp all that its Memory ever told it, of which its stack is a function. States are compared by
 //            128-bit prints. Numbers that only name things (of flights, landings, fibers) are not part of it: they
 //            are used only to be compared, and what the comparisons give is.
-//   private  A warp whose next primitive nobody else can see, and which sees nobody, goes on at once, before all
+//   private  A warp whose next primitive nobody else can see, and which sees nobody, proceeds at once, before all
 //            others: its start; a count (it changes what may happen, but nothing that is there; what it covers and
 //            tells is of its own warp, and counts and flights that came earlier do not depend on it); the end of a
 //            wait that is over; a fence, which counts only for what its warp does later; a drain or settle with
 //            nothing near under way. Each commutes with all that others could do before it, and cannot be made
 //            impossible by them, so every schedule has one with the same outcome in which it comes now; and as
-//            nothing goes on for ever, nobody is put off for ever. So does the begin of a move, sum or put. It asks
+//            nothing runs for ever, nobody is put off for ever. So does the begin of a move, sum or put. It asks
 //            what is on its way to its source and target, who has still to read them, and whether its warp has been
 //            told of what its source holds. The last changes only by what this warp looks at, and it is not looking;
 //            or by a store of another to the source. So another's store to, or read of, the same bytes is all that it
@@ -54,7 +54,7 @@ namespace transload {
 
 struct WalkLimits {
   static constexpr uint32_t kAll = ~uint32_t(0);
-  uint32_t preemptions = kAll;  // times that another warp runs though the last one could go on
+  uint32_t preemptions = kAll;  // times that another warp runs though the last one could run on
   double seconds = 600;
   uint64_t states = uint64_t(1) << 25;
   bool merged = true;    // states that are known are not walked again

@@ -16,7 +16,7 @@
 
 namespace transload {
 
-// What a warp does when it goes on.
+// What a warp does when it proceeds.
 enum class Primitive : uint8_t {
   kStart,
   kLook,
@@ -151,7 +151,7 @@ class WalkMemory {
     if (!met) told(w, 2);
     return met;
   }
-  void missed(int w) { told(w, 3); }  // a poll is not a wait: it goes on
+  void missed(int w) { told(w, 3); }  // a poll is not a wait: the warp runs on
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
   void enters(int w, Role role, int32_t channel) { inner_.enters(w, role, channel); }

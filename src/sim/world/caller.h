@@ -35,7 +35,7 @@ class Caller {
   virtual void arrive() {}           // before the first call
   virtual void compute(uint64_t) {}  // for so many ns of virtual time, outside of calls
 
-  // All tensors are read and written by the host. What comes out is good until the next call or room.
+  // All tensors are read and written by the host. What comes out is valid until the next call or room.
   virtual DispatchOutputs dispatch(const DispatchInputs& in) = 0;
   virtual CombineOutputs combine(const CombineInputs& in) = 0;  // x and weights lie in the latest room
   virtual ExpertRoom room(size_t bytes, bool leased) = 0;

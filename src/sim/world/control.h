@@ -49,10 +49,10 @@ class SimControl {
   // Its process stands still: it says nothing, and what comes for it waits.
   void stop(uint32_t rank);
   void go_on(uint32_t rank);
-  // The launcher's process ends, or stands still for good.
+  // The launcher's process ends, or stands still for ever.
   void end_launcher() { end_arbiter(true); }
   void stop_launcher() { launcher_stopped_ = true; }
-  // For good: between these ranks and the others nothing passes any more, and nobody is told.
+  // For ever: between these ranks and the others nothing passes any more, and nobody is told.
   void cut(const std::vector<uint32_t>& ranks);
   // Nothing happens any more.
   void close() { *open_ = false; }

@@ -51,7 +51,7 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
 bool World::step() {
   if (violation_.checker != Checker::kNone || stopped_) return false;
   if (++steps_ > options_.steps_max) {
-    broken({Checker::kLiveness, "goes on after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
+    broken({Checker::kLiveness, "still runs after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
     return false;
   }
   watch_->step();

@@ -62,7 +62,7 @@ class World final : private Wire, private Watcher {
   // Throws Error{kInvalidArgument} for a scenario that no group can be made of, {kOutOfMemory}.
   WorldResult run(const Scenario& scenario, const WorldOptions& options);
 
-  // Of the last world, for who explains it.
+  // Journal and memory of the last world, for explaining it.
   const Journal& journal() const { return *journal_; }
   const Space& space() const { return *space_; }
   std::string address_text(uint64_t offset) const;

@@ -27,7 +27,7 @@ namespace {
 
 constexpr int kRetryMs = 5;   // for what could not be done at once
 constexpr int kLookMs = 100;  // at whether the group has been lost meanwhile
-// Of one rank at once: so many sockets it has, and so many descriptors are on their way.
+// Bounds of one rank at a time: how many sockets it has, and how many descriptors are on their way.
 constexpr size_t kCallsMost = 4;
 constexpr size_t kCallersMost = 8;
 
@@ -135,7 +135,7 @@ Heard receive_greeting(int fd, Greeting& greeting, Passed* passed) {
   return whole && !cut && count >= 1 ? Heard::kGreeting : Heard::kEnd;
 }
 
-// Of the process that a socket leads to, as the kernel knows it: who listened there, or who called.
+// The user of the process that a socket leads to, as the kernel knows it: of the one that listened, or that called.
 std::optional<uid_t> user_behind(int fd) {
   ucred who{};
   socklen_t size = sizeof who;

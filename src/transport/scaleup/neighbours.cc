@@ -21,7 +21,7 @@ namespace {
 // Regions of this process, by number: of its own ranks, and those of other processes that some rank here has mapped.
 struct Registry {
   std::mutex mutex;
-  // By number and scope: Region::scope; own ones have 0.
+  // Keys are number and scope (Region::scope); own regions have scope 0.
   std::map<std::pair<uint64_t, uint64_t>, std::weak_ptr<Neighbour>> regions;
 };
 

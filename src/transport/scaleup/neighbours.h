@@ -48,7 +48,7 @@ struct Neighbour {
 
 // Who judges an exchange that lasts.
 struct ExchangeWatch {
-  // This rank has not passed its memory within the deadline. False: the time did not count, and is given anew.
+  // This rank has not passed its memory within the deadline. False: the time did not count, and is given again.
   std::function<bool(uint32_t rank)> expired;
   // The group is lost: nobody need be waited for.
   std::function<bool()> judged;

@@ -50,7 +50,7 @@ TEST_P(Rung08PeerDies, KilledInTheMiddle) {
                 wait_until(me, *link, [&] { return link->quiet(); });
                 require(std::atomic_ref<Word>(more).load() == 500, "sources for a lost rank are never freed");
               }
-              // The two that are left go on.
+              // The two that are left continue.
               const uint32_t other = 2 - me.rank();
               for (Word i = 1; i <= 200; ++i) {
                 fill(me.region() + 65536, kRow, i * 3 + me.rank());

@@ -1,4 +1,4 @@
-// Rung 7: who waits for any of several streams goes on with those that move, however long one of them stands.
+// Rung 7: a warp that waits for any of several streams serves those that move, however long one of them stands.
 #include "model_ranks.h"
 
 namespace transload::ladder {

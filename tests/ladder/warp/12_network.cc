@@ -205,7 +205,7 @@ TEST(Rung12Network, OnlyWhatIsContiguousIsMerged) {
   EXPECT_EQ(batch.puts[0].bytes, 128u);
   EXPECT_EQ(batch.puts[0].drained_count, 2u);
   batch.add(Put{from, 0, 64, 2, &b, 1});          // another rank
-  batch.add(Put{from + 128, 128, 64, 1, &a, 3});  // goes on past it
+  batch.add(Put{from + 128, 128, 64, 1, &a, 3});  // begins behind it
   EXPECT_EQ(batch.put_count, 2);
   batch.add(Put{from, 0, 64, 1, &a, 4});          // wraps
   batch.add(Put{from + 192, 192, 64, 1, &a, 5});  // would have gone on before the wrap

@@ -76,7 +76,7 @@ class ModelRanks final : private Wire, private Watcher {
   static constexpr size_t kWords = 512;
   static size_t stride(size_t bytes) { return (kWordBytes * kWords + bytes + 4095) / 4096 * 4096; }
 
-  // One warp goes on, or something lands. False: nothing can, or a rule is broken.
+  // One warp proceeds, or something lands. False: nothing can, or a rule is broken.
   bool step() {
     ++now_;
     const uint32_t ready = seeded_.ready(), landable = flights_.landable();

@@ -21,7 +21,7 @@
 
 namespace transload::ladder {
 
-// Fewer rounds where a sanitizer makes each of them dear.
+// Fewer rounds where a sanitizer makes each of them costly.
 inline uint64_t scaled(uint64_t count) {
   const bool quick = TRANSLOAD_ASAN || TRANSLOAD_TSAN || std::getenv("TRANSLOAD_QUICK") != nullptr;
   return quick ? (count + 19) / 20 : count;

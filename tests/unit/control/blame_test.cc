@@ -277,7 +277,7 @@ TEST(Verdict, LauncherStopped) {
   EXPECT_LE(world.run_until_judged(), 820 * ms);
   world.expect(FaultKind::kRendezvous, kNobody);
   EXPECT_TRUE(world.ranks[0].verdicts[0].own_view);
-  // When it goes on it finds their word, and gives it to all.
+  // When it runs again it finds their word, and gives it to all.
   world.launcher_stopped = false;
   world.ranks[5].stopped = false;
   world.run(200 * ms);
@@ -298,7 +298,7 @@ TEST(Verdict, LauncherStoppedForAMoment) {
   world.expect(FaultKind::kAbsent, 5);
 }
 
-// Without an answer to what it takes back a rank goes on: silence is no fault.
+// A rank whose withdrawal gets no answer continues: silence is no fault.
 TEST(Verdict, AWithdrawalNeedsNoArbiter) {
   World world(kTwoNodes, false);
   world.run(500 * ms);

@@ -163,7 +163,7 @@ TEST(Rendezvous, ACopyFreesARendezvous) {
   control.goodbye();
 }
 
-// A whole job that is stopped while it meets goes on as if nothing had been.
+// A whole job that is stopped while it meets still meets, as if nothing had been.
 TEST(Rendezvous, StoppedWhileItMeets) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
   Child child([](uint16_t port) {

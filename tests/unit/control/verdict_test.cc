@@ -78,7 +78,7 @@ TEST(Verdict, ArbiterStopped) {
     EXPECT_EQ(world.ranks[rank].verdicts[0].culprit, 0u);
     EXPECT_EQ(world.ranks[rank].verdicts[0].kind, rank < 4 ? FaultKind::kSilent : FaultKind::kUnreachable);
   }
-  // When it goes on it finds their verdict in its mail, and is told of itself.
+  // When it runs again it finds their verdict in its mail, and is told of itself.
   world.ranks[0].stopped = false;
   world.run(500 * ms);
   ASSERT_EQ(world.ranks[0].verdicts.size(), 1u);
@@ -224,7 +224,7 @@ TEST(Verdict, ReturnsFromAStop) {
   EXPECT_FALSE(world.expire(3, 4, 1700 * ms));  // and after
   world.run(1000 * ms);
   EXPECT_FALSE(world.any_verdict());
-  // It beats again: an accusation goes on to the one that is really at fault.
+  // It beats again: an accusation passes to the one that is really at fault.
   world.ranks[4].phase = 0;
   world.ranks[4].epoch = 0;
   world.ranks[4].waits_for = kNobody;

@@ -66,7 +66,7 @@ TEST(Warp, AWordThatFallsIsNotBelieved) {
   EXPECT_EQ(over.memory.log, "oooo");
 }
 
-// Else each word that comes would begin the wait anew.
+// Else each word that comes would begin the wait again.
 TEST(Warp, SaysWhetherItWaitsForAllOrAny) {
   Recorded over;
   Word words[2] = {};

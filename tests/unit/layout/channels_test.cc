@@ -39,7 +39,7 @@ TEST(Cut, HoldsFor64BitCounts) {
   }
 }
 
-// TokenPieces follow each other, none is empty or longer than a few tokens, and the last ones are of one: two for each
+// Shares follow each other, none is empty or longer than a few tokens, and the last ones are of one: two for each
 // warp, if there are so many tokens.
 TEST(Shares, OfWarpsCoverAllTokensOnce) {
   for (uint64_t tokens = 0; tokens < 300; ++tokens)

@@ -129,7 +129,7 @@ TEST(DispatchRoom, AnOutXThatIsTooShortIsRefusedAfterwards) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Code::kInvalidArgument);
-    EXPECT_STREQ(error.what(), "out_x: 6 rows, must be at least 7, what this rank received; the group is good");
+    EXPECT_STREQ(error.what(), "out_x: 6 rows, must be at least 7, what this rank received; the group is still usable");
   }
 }
 

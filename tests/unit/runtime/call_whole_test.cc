@@ -39,7 +39,7 @@ TEST(WholeCall, BeforeItHasBegunNothingIsLost) {
   EXPECT_EQ(outcome(call, [] { return 7; }), "7");
   EXPECT_EQ(outcome(call, []() -> int { throw Error(Code::kInvalidArgument, "x: 3"); }), "Error: x: 3");
   EXPECT_EQ(outcome(call, []() -> int { throw std::bad_alloc(); }),
-            "Error: dispatch: out of memory; the group is good");
+            "Error: dispatch: out of memory; the group is still usable");
   EXPECT_EQ(outcome(call, []() -> int { throw std::runtime_error("odd"); }), "exception: odd");
 }
 

@@ -260,7 +260,7 @@ TEST(Neighbours, ALostGroupIsNotWaitedFor) {
   EXPECT_EQ(error_of([&] { side.neighbours.connect(offers, {0, 1}, 600'000, watch); }).code(), Code::kFault);
 }
 
-// A deadline that passed while this process was stopped is given anew.
+// A deadline that passed while this process was stopped is given again.
 TEST(Neighbours, TimeThatDidNotCountIsGivenAnew) {
   Child child([](int line) {
     Side side(1);

@@ -213,7 +213,7 @@ TEST(Neighbours, OnlyTheWanted) {
   EXPECT_EQ(a.neighbours.base(9), nullptr);
 }
 
-// The mapping of a peer stays good after the peer was killed, and nothing of it is left in the system's names.
+// The mapping of a peer stays valid after the peer was killed, and nothing of it is left in the system's names.
 TEST(Neighbours, KilledPeer) {
   Child child([](int line) {
     Side side(1);

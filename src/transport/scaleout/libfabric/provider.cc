@@ -74,7 +74,7 @@ Provider in_order(const fi_info* info) {
   return {copy_of(info), true, std::min(info->ep_attr->max_msg_size, ordered), ""};
 }
 
-// Of TCP's provider, whose completions otherwise may speak of bytes that it has only staged: fabric_stages().
+// Why completions of TCP's provider may speak of bytes that it has only staged: see fabric_stages(). Else "".
 std::string caution_of(const std::string& provider) {
   return provider.find("tcp") != std::string::npos ? fabric_stages() : "";
 }

@@ -4,7 +4,7 @@
 // pointers, if all ranks are threads of one process. Ranks of one process use plain pointers whatever the way.
 //
 // Local   zeros when made; other streams and kernels see nothing of the making.
-// Remote  a mapping is good for kernels and copies on the device of the rank that mapped it, and keeps the pages alive
+// Remote  a mapping serves kernels and copies on the device of the rank that mapped it, and keeps the pages alive
 //         after their owner has dropped them, has ended or was killed. Nothing is collective: each side drops its own
 //         when it likes.
 // Owner   whoever drops a region, own or mapped, has drained its own kernels that touch it before: unmapping under a
