@@ -337,5 +337,141 @@ TEST(Verdict, ArbiterThatWasStoppedHoldsNothingAgainstOthers) {
   EXPECT_EQ(std::get<Verdict>(said[0]).kind, FaultKind::kAbsent);
 }
 
+// What was open when it stopped waits for news as well.
+TEST(Verdict, ArbiterThatWasStoppedIsInNoHaste) {
+  const Message opened[] = {Suspicion{0, 1, 2, 0, 1}, Mismatch{0, 2, "tokens_max"}};
+  for (const Message& open : opened) {
+    Arbiter arbiter({0, 0, 0});
+    arbiter.start(1000 * ms);
+    for (uint32_t rank = 0; rank < 3; ++rank) arbiter.take(Heartbeat{rank, 1, kBusy, false, kNobody}, 1000 * ms);
+    EXPECT_TRUE(arbiter.take(open, 1000 * ms).empty());
+    EXPECT_TRUE(arbiter.tick(9000 * ms).empty());
+    EXPECT_TRUE(arbiter.tick(9300 * ms).empty());
+    EXPECT_FALSE(arbiter.tick(9450 * ms).empty());
+  }
+}
+
+TEST(Verdict, ARankThatReportsTwiceIsOne) {
+  Arbiter arbiter({0, 0, 0, 0});
+  arbiter.start(1000 * ms);
+  for (int again = 0; again < 4; ++again) EXPECT_TRUE(arbiter.take(Mismatch{1, 2, "hidden"}, 1000 * ms).empty());
+}
+
+// It may be the wrong half.
+TEST(Verdict, HalfOfAllIsNotMost) {
+  Arbiter arbiter({0, 0, 0, 0});
+  arbiter.start(1000 * ms);
+  EXPECT_TRUE(arbiter.take(Mismatch{1, 0, "hidden"}, 1000 * ms).empty());
+  EXPECT_TRUE(arbiter.take(Mismatch{2, 0, "hidden"}, 1000 * ms).empty());
+  ASSERT_FALSE(arbiter.take(Mismatch{3, 0, "hidden"}, 1000 * ms).empty());
+  EXPECT_EQ(arbiter.verdict().culprit, 0u);
+}
+
+// Of several reports, by the lowest rank that is not itself to blame.
+TEST(Verdict, SaysWhatTheLowestOfTheOthersFound) {
+  Arbiter arbiter({0, 0, 0});
+  arbiter.start(1000 * ms);
+  arbiter.take(Mismatch{1, 2, "found by 1"}, 1000 * ms);
+  arbiter.take(Mismatch{2, 1, "found by 2"}, 1000 * ms);
+  arbiter.take(Mismatch{0, 1, "found by 0"}, 1000 * ms);
+  EXPECT_EQ(arbiter.verdict().culprit, 1u);
+  EXPECT_EQ(arbiter.verdict().detail, "found by 0");
+}
+
+// It came after the deadline, and all ends well: the accuser has time to say so.
+TEST(Verdict, ALateRankIsForgivenIfTheWaitEnds) {
+  World world(kTwoNodes);
+  for (uint32_t rank = 0; rank < 8; ++rank) world.enter(rank, 2);
+  world.ranks[5].epoch = 1;
+  world.ranks[5].phase = 0;
+  world.run(1000 * ms);
+  world.expire(1, 5);
+  world.run(30 * ms);
+  world.enter(5, 2);
+  world.run(270 * ms);
+  world.withdraw(1);
+  world.run(1000 * ms);
+  EXPECT_FALSE(world.any_verdict());
+}
+
+TEST(Verdict, OfTwoLateRanksTheLastIsNamed) {
+  World world(kTwoNodes);
+  for (uint32_t rank = 0; rank < 8; ++rank) {
+    world.enter(rank, 2);
+    world.ranks[rank].waits_for = rank ^ 4;
+  }
+  for (const uint32_t late : {5u, 6u}) {
+    world.ranks[late].epoch = 1;
+    world.ranks[late].phase = 0;
+    world.ranks[late].waits_for = kNobody;
+  }
+  world.run(1000 * ms);
+  world.expire(1, 5);
+  for (const uint32_t late : {5u, 6u}) {
+    world.run(30 * ms);
+    world.enter(late, 2);
+    world.ranks[late].waits_for = late ^ 4;
+  }
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kAbsent, 6);
+}
+
+// Its first suspicion is open until it is answered, and its time is not that of what follows.
+TEST(Verdict, ARankThatSuspectsWaitsForOneAnswer) {
+  for (const bool differs : {false, true}) {
+    Member member({1, {0, 0, 0}, true}, 1000 * ms);
+    EXPECT_EQ(member.expired({1, 1, 0, 0, 1}, 1000 * ms, 1100 * ms).to_arbiter.size(), 1u);
+    for (uint64_t now = 1200 * ms; now < 1900 * ms; now += 100 * ms) {
+      member.take(Heartbeat{}, now);
+      const Reaction more =
+          differs ? member.mismatch({1, 2, "hidden"}, now) : member.expired({1, 1, 2, 0, 1}, 1000 * ms, now);
+      EXPECT_EQ(more.to_arbiter.size(), differs && now == 1200 * ms ? 1u : 0u);
+      EXPECT_FALSE(member.tick({}, now).verdict);
+    }
+    EXPECT_TRUE(member.tick({}, 1900 * ms).verdict);
+  }
+}
+
+TEST(Verdict, TheAnswerToAWithdrawalIsItsOwn) {
+  Member member({1, {0, 0, 0}, true}, 1000 * ms);
+  member.expired({1, 1, 0, 0, 1}, 1000 * ms, 1100 * ms);
+  EXPECT_EQ(member.withdraw(1110 * ms).to_arbiter.size(), 1u);
+  member.take(Withdrawn{2}, 1120 * ms);
+  EXPECT_TRUE(member.suspecting());
+  member.take(Withdrawn{1}, 1130 * ms);
+  EXPECT_FALSE(member.suspecting());
+}
+
+// Rank 0 has left, and the arbiter with it.
+TEST(Verdict, WithoutAnArbiterMembersSayWhatTheyKnow) {
+  const std::vector<uint32_t> nodes{0, 0, 1, 1};
+  const auto member_of = [&](uint32_t rank) {
+    Member member({rank, nodes, true}, 1000 * ms);
+    member.take(Goodbye{0, 4}, 1010 * ms);
+    return member;
+  };
+  for (const uint32_t rank : {1u, 3u}) {  // two that differ name the same
+    Member member = member_of(rank);
+    EXPECT_FALSE(member.arbiter_gone(1020 * ms).verdict);
+    const Reaction said = member.mismatch({rank, 4 - rank, "hidden"}, 1030 * ms);
+    ASSERT_TRUE(said.verdict);
+    EXPECT_EQ(said.verdict->culprit, 1u);
+  }
+  Member in_its_last_call = member_of(1);
+  in_its_last_call.arbiter_gone(1020 * ms);
+  EXPECT_FALSE(in_its_last_call.tick({1, 4, kBusy, true, 2}, 1030 * ms).verdict);
+  EXPECT_TRUE(in_its_last_call.tick({1, 5, kBusy, true, 2}, 1040 * ms).verdict);
+  Member in_no_call = member_of(1);
+  in_no_call.take(Goodbye{3, 0}, 1020 * ms);
+  in_no_call.arbiter_gone(1030 * ms);
+  const Reaction said = in_no_call.gave_up({1, 0, 3, 0, 1}, 1000 * ms, 1040 * ms);
+  ASSERT_TRUE(said.verdict);
+  EXPECT_EQ(said.verdict->kind, FaultKind::kAbsent);
+  EXPECT_EQ(said.verdict->culprit, 3u);
+  Member asks = member_of(1);
+  EXPECT_EQ(asks.expired({1, 4, 3, 0, 1}, 1000 * ms, 1100 * ms).to_arbiter.size(), 1u);
+  EXPECT_TRUE(asks.arbiter_gone(1110 * ms).verdict) << "nobody answers";
+}
+
 }  // namespace
 }  // namespace transload

@@ -190,6 +190,12 @@ TEST_F(BootstrapEnvironment, TwoThatDisagree) {
   EXPECT_NE(why.find("RANK 0 of WORLD_SIZE 1"), std::string::npos) << why;
   EXPECT_NE(why.find("OMPI_COMM_WORLD_RANK 1 of OMPI_COMM_WORLD_SIZE 2"), std::string::npos) << why;
   EXPECT_EQ(Bootstrap::from_environment("mpi").rank, 1u);
+  set("OMPI_COMM_WORLD_RANK", "0");
+  EXPECT_NE(refusal().find("two have started this process"), std::string::npos) << "of different sizes";
+  ::unsetenv("OMPI_COMM_WORLD_SIZE");
+  EXPECT_EQ(Bootstrap::from_environment().ranks, 1u) << "half of one is none";
+  set("OMPI_COMM_WORLD_RANK", "1");
+  set("OMPI_COMM_WORLD_SIZE", "2");
   set("RANK", "1");  // alike: a script has copied them
   set("WORLD_SIZE", "2");
   EXPECT_EQ(Bootstrap::from_environment().rank, 1u);
@@ -209,6 +215,10 @@ TEST_F(BootstrapEnvironment, Secrets) {
   EXPECT_NE(refusal().find("TRANSLOAD_SECRET_FILE: " + path + ": others than its owner"), std::string::npos);
   ::chmod(path.c_str(), 0600);
   EXPECT_EQ(Bootstrap::from_environment().secret, "from a file");
+  std::ofstream(path, std::ios::trunc) << "from elsewhere\r\n";
+  EXPECT_EQ(Bootstrap::from_environment().secret, "from elsewhere");
+  std::ofstream(path, std::ios::trunc) << std::string(5000, 'x');
+  EXPECT_NE(refusal().find("4097 bytes, but must be 1 to 4096"), std::string::npos) << refusal();
   set("TRANSLOAD_SECRET", "at once");
   EXPECT_EQ(Bootstrap::from_environment().secret, "at once");
   ::unsetenv("TRANSLOAD_SECRET");
@@ -218,6 +228,19 @@ TEST_F(BootstrapEnvironment, Secrets) {
   EXPECT_NE(refusal().find("No such file"), std::string::npos) << refusal();
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);  // is not waited for
   EXPECT_NE(refusal().find("not a regular file"), std::string::npos) << refusal();
+  ::unlink(path.c_str());
+}
+
+TEST_F(BootstrapEnvironment, SecretsOfAnotherUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  set("TRANSLOAD_RANK", "0");
+  set("TRANSLOAD_RANKS", "1");
+  const std::string path = testing::TempDir() + "transload_secret_" + std::to_string(::getpid());
+  std::ofstream(path) << "from a file\n";
+  set("TRANSLOAD_SECRET_FILE", path.c_str());
+  ::chmod(path.c_str(), 0600);
+  ASSERT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+  EXPECT_NE(refusal().find("it must belong to this user"), std::string::npos) << refusal();
   ::unlink(path.c_str());
 }
 
@@ -247,6 +270,13 @@ TEST_F(BootstrapEnvironment, WrongOnesAreNamed) {
   EXPECT_EQ(refusal(), "TRANSLOAD_PORT: 65536, but must be a number from 1 to 65535");
   set("TRANSLOAD_PORT", "-1");
   EXPECT_EQ(refusal(), "TRANSLOAD_PORT: -1, but must be a number from 1 to 65535");
+  set("TRANSLOAD_PORT", "1");
+  set("TRANSLOAD_JOB", std::string(5000, 'x').c_str());
+  EXPECT_EQ(refusal().find("TRANSLOAD_JOB: 5000 bytes, but at most "), 0u) << refusal();
+  set("TRANSLOAD_JOB", "");  // nothing is no word
+  EXPECT_EQ(Bootstrap::from_environment().job, "");
+  set("TRANSLOAD_RANK", "");
+  EXPECT_FALSE(Bootstrap::has_environment());
 }
 
 }  // namespace

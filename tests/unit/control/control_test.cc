@@ -504,5 +504,58 @@ TEST(Control, DescriptorsAreCloseOnExec) {
   control.goodbye();
 }
 
+TEST(Control, SaysWhereItLookedForARendezvous) {
+  const uint16_t port = [] { return RendezvousServer({}).port(); }();
+  const Fault fault = fault_of([&] { Control(place(1, 2, port), 100, one_node(2)); });
+  EXPECT_EQ(fault.waiting_for, "the rendezvous at 127.0.0.1:" + std::to_string(port));
+}
+
+// What ends after it is no fault of its group, and what it would say comes too late.
+TEST(Control, WhoHasSaidGoodbyeIsOutOfIt) {
+  auto rendezvous = std::make_unique<Rendezvous>();
+  Control control(place(0, 1, rendezvous->port()), kDeadlineMs, one_node(1));
+  control.goodbye();
+  EXPECT_NE(refusal_of([&] { control.gather(""); }).find("has said goodbye"), std::string::npos);
+  rendezvous.reset();
+  for (int i = 0; i < 100 && control.abort_word().load() == 0; ++i) ::usleep(1000);
+  EXPECT_EQ(control.abort_word().load(), 0u);
+}
+
+// Its wait began before the whole process stood still: it begins anew.
+TEST(Control, AStoppedProcessWaitsAgain) {
+  Child child([](uint16_t port) {
+    Control control(place(0, 1, port), kDeadlineMs, one_node(1));
+    control.gather("");
+    const uint64_t since = now_ns();
+    ::raise(SIGSTOP);
+    return control.suspect({0, 1, 0, 0, 1}, since) ? 3 : 0;
+  });
+  Rendezvous rendezvous;
+  child.go(rendezvous.port());
+  ::usleep(1'000'000);
+  child.kill(SIGCONT);
+  EXPECT_EQ(child.wait(), 0);
+}
+
+// A rank enters a call once, however often it says what it does there.
+TEST(Control, ARankThatIsBusyIsNotLate) {
+  Rendezvous rendezvous;
+  std::barrier step(2);
+  as_threads(2, [&](uint32_t rank) {
+    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+    control.gather("");
+    control.note(1, Phase::kDispatch, rank == 0, rank == 0 ? 1 : kNobody);
+    ::usleep(500'000);
+    if (rank == 1) control.note(1, Phase::kDispatch, false, kNobody);
+    step.arrive_and_wait();
+    if (rank == 0) {
+      EXPECT_TRUE(control.suspect({0, 1, 1, 0, 1, 0, 300 * kMillisecondNs}, now_ns() - 1000 * kMillisecondNs));
+    }
+    EXPECT_TRUE(aborted(control));
+    EXPECT_EQ(control.verdict().kind, FaultKind::kSilent) << control.verdict().detail;
+    step.arrive_and_wait();
+  });
+}
+
 }  // namespace
 }  // namespace transload

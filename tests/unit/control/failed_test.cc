@@ -37,5 +37,12 @@ TEST(Failed, KnowsItselfWhereNobodyJudges) {
   EXPECT_EQ(alone.verdict->detail, "out of memory");
 }
 
+TEST(Failed, IsNotTakenBack) {
+  Member member({3, kNodes, true}, kNow);
+  member.failed("out of memory", kNow);
+  EXPECT_TRUE(member.withdraw(kNow).to_arbiter.empty());
+  EXPECT_TRUE(member.suspecting());
+}
+
 }  // namespace
 }  // namespace transload

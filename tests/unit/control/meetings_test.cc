@@ -402,6 +402,90 @@ TEST(Meetings, SameNameAgain) {
   EXPECT_EQ(desk.meetings.connections(), 0u);
 }
 
+// While it stood still nobody could come again, and strangers could not speak.
+TEST(Meetings, StoppedWhileSomebodyIsToComeAgain) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.open(2, false, "out of descriptors");
+  desk.send(2, pack(Desk::words(1, 2)));
+  desk.close(2);
+  desk.open(3);
+  desk.stop_for(60'000 * ms);
+  desk.tick();
+  EXPECT_FALSE(desk.verdict(1));
+  EXPECT_FALSE(desk.shown_out.count(3));
+  desk.pass(1050 * ms);
+  ASSERT_TRUE(desk.verdict(1));  // judged
+  desk.stop_for(2 * kLateNs);
+  desk.hello(4, 1, 2);
+  EXPECT_TRUE(desk.verdict(4));
+}
+
+TEST(Meetings, AVerdictIsOldInTheEnd) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.pass(1050 * ms);
+  ASSERT_TRUE(desk.verdict(1));
+  desk.pass(kLateNs);
+  desk.hello(2, 1, 2);  // of the next group
+  EXPECT_FALSE(desk.verdict(2));
+}
+
+TEST(Meetings, OfAnotherSizeIsTheNextGroup) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  desk.send(1, pack(Message(Goodbye{0})));
+  desk.hello(3, 1, 3);  // once the other has left as well
+  EXPECT_TRUE(unpack_refused(desk.got(3, FrameType::kRefused).value())->retry);
+}
+
+// A launcher's process has no number of its own, and neither has a rank that does not say it.
+TEST(Meetings, ARankOfNoProcessDoesNotServe) {
+  Desk desk({0, 77, "", ""});
+  Hello hello = Desk::words(0, 1);
+  hello.process = 0;
+  desk.open(1);
+  desk.send(1, pack(hello));
+  EXPECT_FALSE(unpack_welcome(desk.got(1, FrameType::kWelcome).value())->arbiter_in_rank_0);
+}
+
+TEST(Meetings, WhoIsServedIsNotMissed) {
+  Desk desk;
+  desk.hello(1, 0, 3);
+  desk.open(2, false, "out of descriptors");
+  desk.send(2, pack(Desk::words(1, 3)));
+  desk.close(2);
+  desk.hello(3, 1, 3);
+  desk.pass(1050 * ms);
+  ASSERT_TRUE(desk.verdict(1));
+  EXPECT_EQ(desk.verdict(1)->kind, FaultKind::kAbsent);
+  EXPECT_EQ(desk.verdict(1)->culprit, 2u);
+}
+
+// What is left of an earlier group is forgotten, and the group that has its name is not.
+TEST(Meetings, TheNameIsTheFollowers) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.close(1);  // judged
+  for (uint64_t connection : {2, 3}) {
+    Hello patient = Desk::words(uint32_t(connection) - 2, 2);
+    patient.deadline_ms = 100'000;
+    if (connection == 3) desk.pass(kLateNs + 100 * ms);
+    desk.open(connection);
+    desk.send(connection, pack(patient));
+  }
+  EXPECT_TRUE(desk.got(2, FrameType::kWelcome));
+}
+
+TEST(Meetings, WhoSaysGoodbyeTwiceLeavesOnce) {
+  Desk desk;
+  desk.hello(1, 0, 2);
+  desk.hello(2, 1, 2);
+  for (int again = 0; again < 2; ++again) desk.send(1, pack(Message(Goodbye{0})));
+  EXPECT_TRUE(desk.meetings.in_use());
+}
+
 // Two launches that meet at one port in the same second: seats of one are not for the other, whoever comes first.
 // Every frame, cut short at every byte or with bytes too many: refused, never read past its end.
 

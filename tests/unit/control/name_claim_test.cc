@@ -105,5 +105,27 @@ TEST(NameClaim, SurvivorsTakeTheNameAgain) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(NameClaim, OfAJobAndAName) {
+  Bootstrap a = place(0, 2, 1), b = a;
+  a.job = "a", a.name = "bc";
+  b.job = "ab", b.name = "c";
+  const NameClaim first(a), second(b);
+  a.port = b.port = 0;  // each has a rendezvous of its own
+  b.job = a.job, b.name = a.name;
+  const NameClaim third(a), fourth(b);
+}
+
+// One that was judged has no name any more: what becomes of its follower is not its own affair.
+TEST(NameClaim, WhoseNameIsTakenAgain) {
+  const Bootstrap bootstrap = place(0, 2, 1);
+  std::optional<NameClaim> judged(bootstrap);
+  judged->release();
+  NameClaim follower(bootstrap);
+  refusal_of([&] { NameClaim third(bootstrap); });
+  EXPECT_NO_THROW(judged->settle());
+  judged.reset();
+  EXPECT_THROW(follower.settle(), Error);
+}
+
 }  // namespace
 }  // namespace transload

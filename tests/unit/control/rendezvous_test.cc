@@ -316,5 +316,59 @@ TEST(Rendezvous, Rank0IsNotWhereItsHostSays) {
   EXPECT_NE(why.find("bootstrap.host (MASTER_ADDR): 192.0.2.1"), std::string::npos) << why;
 }
 
+TEST(Rendezvous, OfAnotherSecretIsAnother) {
+  const uint16_t port = [] { return RendezvousServer({}).port(); }();
+  Bootstrap serves = place(0, 1, port, "a");
+  serves.serve = true;
+  serves.secret = "right";
+  Control control(serves, kDeadlineMs, one_node(1));
+  serves.name = "b";
+  serves.secret = "wrong";
+  const std::string why = refusal_of([&] { Control(serves, 100, one_node(1)); });
+  EXPECT_NE(why.find("groups of another job or secret"), std::string::npos) << why;
+  control.goodbye();
+}
+
+// Somebody has the port in one family: in the other alone, ranks would meet two.
+TEST(Rendezvous, APortIsOfBothFamilies) {
+  if (!has_v6()) GTEST_SKIP() << "this host has no IPv6";
+  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int only = 1;
+  ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(fd, 1), 0);
+  ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  EXPECT_THROW(RendezvousServer({"::", ntohs(address.sin6_port)}), Error);
+  ::close(fd);
+}
+
+// A whole process that stands still in a gather has its time when it goes on.
+TEST(Rendezvous, StoppedWhileItGathers) {
+  const uint16_t port = [] { return RendezvousServer({}).port(); }();
+  Child child([](uint16_t port) {
+    Bootstrap bootstrap = place(0, 2, port);
+    bootstrap.serve = true;
+    Control control(bootstrap, 1500, one_node(2));
+    control.gather("");
+    const bool both = control.gather("mine").at(1) == "late";
+    control.goodbye();
+    return both ? 0 : 3;
+  });
+  child.go(port);
+  Control control(place(1, 2, port), kDeadlineMs, one_node(2));
+  control.gather("");
+  ::usleep(100'000);
+  child.kill(SIGSTOP);
+  ::usleep(2'500'000);
+  child.kill(SIGCONT);
+  ::usleep(200'000);
+  EXPECT_EQ(control.gather("late").at(0), "mine");
+  control.goodbye();
+  EXPECT_EQ(child.wait(), 0);
+}
+
 }  // namespace
 }  // namespace transload

@@ -53,6 +53,16 @@ TEST(Secret, Proofs) {
   EXPECT_FALSE(proves(right.substr(1), "secret", {Prover::kMember, nonce, said}));
   EXPECT_EQ(proof("", {Prover::kMember, nonce, said}), "");
   EXPECT_TRUE(proves("", "", {Prover::kMember, nonce, said}));
+  EXPECT_TRUE(proves(right, "", {Prover::kMember, nonce, said})) << "nobody has asked";
+}
+
+// All halves of all bytes count.
+TEST(Secret, MadeOnesAreRandomThroughout) {
+  const std::string secret = random_secret();
+  EXPECT_EQ(secret.size(), 64u);
+  size_t pairs = 0;
+  for (size_t i = 0; i < secret.size(); i += 2) pairs += secret[i] == secret[i + 1];
+  EXPECT_LT(pairs, 32u);
 }
 
 // Ports of jobs: two builds must come to the same.

@@ -154,6 +154,24 @@ TEST(Verdict, CycleNamesItsLowest) {
   across.expire(6, 2);
   EXPECT_LE(across.run_until_judged(), 500 * ms);
   across.expect(FaultKind::kUnreachable, 2);
+
+  World behind({0, 0, 0, 0});  // a rank that waits for a circle is not in it
+  behind.ranks[0].waits_for = 2;
+  behind.ranks[2].waits_for = 1;
+  behind.ranks[1].waits_for = 2;
+  behind.run(500 * ms);
+  behind.expire(3, 0);
+  EXPECT_LE(behind.run_until_judged(), 500 * ms);
+  behind.expect(FaultKind::kSilent, 1);
+
+  World three(kTwoNodes);  // which crosses and comes back
+  three.ranks[2].waits_for = 6;
+  three.ranks[6].waits_for = 3;
+  three.ranks[3].waits_for = 2;
+  three.run(500 * ms);
+  three.expire(1, 2);
+  EXPECT_LE(three.run_until_judged(), 500 * ms);
+  three.expect(FaultKind::kUnreachable, 2);
 }
 
 TEST(Verdict, ARankWhoseWarpsWaitForEachOther) {
@@ -178,6 +196,16 @@ TEST(Verdict, PathThatFailsAtCreation) {
   world.expect(FaultKind::kUnreachable, 3);
 }
 
+TEST(Verdict, ARankThatDoesNotComeToTheMakingIsAbsent) {
+  World world(kTwoNodes);
+  for (World::Rank& rank : world.ranks) rank.epoch = rank.phase = 0;
+  world.ranks[1].waits_for = 7;
+  world.run(500 * ms);
+  world.expire(1, 7);
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kAbsent, 7);
+}
+
 TEST(Verdict, CutNetworkBothSides) {
   for (uint64_t before : {0, 100, 350, 5000}) {
     World world(kTwoNodes);
@@ -190,6 +218,18 @@ TEST(Verdict, CutNetworkBothSides) {
     world.expect(FaultKind::kUnreachable, 4, {4, 5, 6, 7});
     world.expect(FaultKind::kUnreachable, 0, {0, 1, 2, 3});
   }
+}
+
+// A node is cut off, and a rank of the other stands still: the lowest of the node is named.
+TEST(Verdict, CutNetworkBesideASilentRank) {
+  World world(kTwoNodes);
+  world.run(500 * ms);
+  for (uint32_t rank = 4; rank < 8; ++rank) world.ranks[rank].cut = true;
+  world.ranks[2].stopped = true;
+  world.run(1000 * ms);
+  world.expire(1, 5);
+  EXPECT_LE(world.run_until_judged({4, 5, 6, 7}), 500 * ms);
+  world.expect(FaultKind::kUnreachable, 4, {4, 5, 6, 7});
 }
 
 // One rank of a node is silent, or a whole node of one: not a cut network.
@@ -297,6 +337,23 @@ TEST(Verdict, ARankThatStoodStillIsNamedAfterItWentOn) {
   world.expect(FaultKind::kSilent, 3);
 }
 
+TEST(Verdict, OfTwoThatStoodStillTheOneThatDidSoForLonger) {
+  for (const uint32_t longer : {3u, 6u}) {
+    World world(kTwoNodes);
+    world.ranks[2].waits_for = 5;
+    world.run(500 * ms);
+    world.ranks[longer].stopped = true;
+    world.run(300 * ms);
+    world.ranks[longer ^ 5].stopped = true;
+    world.run(600 * ms);
+    world.ranks[3].stopped = world.ranks[6].stopped = false;
+    world.run(50 * ms);
+    world.expire(2, 5);
+    world.run_until_judged();
+    world.expect(FaultKind::kSilent, longer);
+  }
+}
+
 // A rank that stood still for a moment only is not to blame for a long wait.
 TEST(Verdict, AShortPauseIsNotTheCause) {
   World world(kTwoNodes);
@@ -330,6 +387,13 @@ TEST(Verdict, AWaitInAnEarlierCallIsFollowed) {
   world.ranks[1].waits_for = 6;
   world.ranks[6].phase = world.ranks[6].epoch = 0;
   world.run(500 * ms);
+  World busy = world;  // in that call, and not in this one
+  busy.ranks[6].phase = kBusy;
+  busy.ranks[6].epoch = 1;
+  busy.run(100 * ms);
+  busy.expire(0, 1);
+  busy.run_until_judged();
+  busy.expect(FaultKind::kSilent, 6);
   world.expire(0, 1);
   world.run_until_judged();
   world.expect(FaultKind::kAbsent, 6);
@@ -388,6 +452,15 @@ TEST(Arbiter, JudgesWhoMissedAGather) {
   EXPECT_EQ(verdict_when({3}).culprit, 3u);
   EXPECT_EQ(verdict_when({2, 3}).kind, FaultKind::kUnreachable);
   EXPECT_EQ(verdict_when({2, 3}).culprit, 2u);
+}
+
+TEST(Arbiter, WhoHasLeftMissesAGather) {
+  Arbiter arbiter({0, 0, 1, 1});
+  arbiter.start(1000 * ms);
+  arbiter.take(Goodbye{3, 0}, 1010 * ms);
+  arbiter.take(Missing{3}, 1020 * ms);
+  EXPECT_EQ(arbiter.verdict().culprit, 3u);
+  EXPECT_EQ(arbiter.verdict().detail, "it has left the group");
 }
 
 TEST(Arbiter, WhoNeverCameIsAbsent) {

@@ -2,6 +2,8 @@
 #include "runtime/arena.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <memory>
@@ -78,7 +80,7 @@ TEST(Arena, HoldsWhatLiesInOneLease) {
   EXPECT_FALSE(arena.holds(slab.base + 1, SIZE_MAX));
   EXPECT_TRUE(arena.holds(slab.base + 256, 256));
   EXPECT_FALSE(arena.holds(slab.base - 1, 1));
-  EXPECT_FALSE(arena.holds(slab.base + 512, 1)) << "lent to nobody";
+  for (const size_t behind : {512, 513, 1000}) EXPECT_FALSE(arena.holds(slab.base + behind, 1)) << "lent to nobody";
   EXPECT_FALSE(arena.holds(nullptr, 0));
   second = nullptr;
   EXPECT_FALSE(arena.holds(slab.base + 256, 256));
@@ -92,6 +94,22 @@ TEST(Arena, LendsNothingOnceClosed) {
   held = nullptr;
   EXPECT_EQ(slab.arena->used(), 0u);
   EXPECT_EQ(slab.arena->take(1), nullptr);
+}
+
+// A copy of the process ends with its leases, and the original has them still.
+TEST(Arena, ACopyGivesNothingBack) {
+  Slab slab(1024);
+  auto lease = slab.arena->take(256);
+  const pid_t copy = ::fork();
+  ASSERT_GE(copy, 0);
+  if (copy == 0) {
+    ::alarm(10);
+    lease = nullptr;
+    ::_exit(slab.arena->used() == 256 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(copy, &status, 0), copy);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

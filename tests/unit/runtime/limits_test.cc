@@ -51,5 +51,24 @@ TEST(Limits, HoldAsTold) {
   holds("row_bytes_max", most.token_bytes_max, [](GroupOptions& o, uint64_t n) { o.row_bytes_max = n; });
 }
 
+// A small node beside a large one: each rank of it is the rail of many.
+TEST(Limits, OfStreamsBetweenPeers) {
+  EXPECT_EQ(refusal_of([](GroupOptions& o) { o.topology.node_sizes = {45, 1}; }), "");
+  EXPECT_EQ(refusal_of([](GroupOptions& o) {
+              o.topology.node_sizes = {46, 1};
+            }),
+            "streams between peers (largest node x streams of topology): 4232, must be 1 to 4096");
+}
+
+TEST(Limits, OfTheDeadlineForMakingAGroup) {
+  for (const uint32_t ms : {0, 50, 86'400'000}) {
+    EXPECT_EQ(refusal_of([&](GroupOptions& o) { o.create_deadline_ms = ms; }), "");
+  }
+  for (const uint32_t ms : {1, 49, 86'400'001}) {
+    EXPECT_EQ(refusal_of([&](GroupOptions& o) { o.create_deadline_ms = ms; }),
+              "create_deadline_ms: " + std::to_string(ms) + ", must be 50 to 86400000");
+  }
+}
+
 }  // namespace
 }  // namespace transload
