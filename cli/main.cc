@@ -16,10 +16,7 @@
 #include "cli/show/usage.h"
 #include "cli/sim.h"
 #include "os/file.h"
-
-#ifndef TRANSLOAD_VERSION
-#define TRANSLOAD_VERSION "0.1.0"
-#endif
+#include "transload/version.h"
 
 namespace transload::cli {
 namespace {
@@ -62,7 +59,7 @@ void write_json(const std::string& path, const std::string& text) {
 int show(const Options& options, const Workload& workload, const Outcome& outcome,
          const std::optional<FloorTimes>& floor) {
   const Summary summary = summarise(options, workload, outcome);
-  const Report report{options, workload, outcome, summary, floor};
+  const Report report{.options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = floor};
   for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
   if (summary.status == kBadUsage) return summary.status;
   if (!options.json.empty()) write_json(options.json, json_of(report));
@@ -89,7 +86,9 @@ int run_joined(Options options, const Workload& workload) {
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
   // A rank that met none of the others has nobody to speak for it.
   const std::optional<FloorTimes> no_floor;
-  if (outcome.partial) print_verdict(stderr, {options, workload, outcome, summary, no_floor});
+  if (outcome.partial)
+    print_verdict(
+        stderr, {.options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = no_floor});
   return summary.status;
 }
 
@@ -149,7 +148,7 @@ int print_limits() {
 
 int parse_and_run(int argc, char** argv) {
   CLI::App app{"Mixture-of-Experts tokens to their experts and back, checked bit for bit.", "transload"};
-  app.set_version_flag("--version", "transload " TRANSLOAD_VERSION);
+  app.set_version_flag("--version", std::string("transload ") + version());
   app.require_subcommand(1);
   CLI::App* run_command =
       app.add_subcommand("run", "dispatch, an expert, combine; cached, backward; every output checked");

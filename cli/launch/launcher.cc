@@ -246,11 +246,13 @@ int be_child(const Options& options, const Workload& workload) {
   const Seats seats{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
   std::mutex saying;
   int status = kVerified;
-  run_ranks({options, workload, bootstrap, inherited.board, seats}, [&](uint32_t, const WorkerResult& result) {
-    const std::lock_guard lock(saying);
-    write_all(inherited.report, result.to_text() + "\n");
-    status = std::max(status, status_of(result));
-  });
+  run_ranks(
+      {.options = options, .workload = workload, .bootstrap = bootstrap, .board = inherited.board, .seats = seats},
+      [&](uint32_t, const WorkerResult& result) {
+        const std::lock_guard lock(saying);
+        write_all(inherited.report, result.to_text() + "\n");
+        status = std::max(status, status_of(result));
+      });
   close(inherited.report);
   return status;
 }

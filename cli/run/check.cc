@@ -49,21 +49,28 @@ bool Checker::same(const Claim& claim) {
   size_t byte = 0;
   while (expected[byte] == seen[byte]) ++byte;
   const size_t value = byte / claim.unit * claim.unit;
-  mismatch_ = Mismatch{claim.output,
-                       iteration_,
-                       call_,
-                       rank_,
-                       claim.row,
-                       int64_t(byte),
-                       hex(expected + value, claim.unit),
-                       hex(seen + value, claim.unit)};
+  mismatch_ = Mismatch{.output = claim.output,
+                       .iteration = iteration_,
+                       .call = call_,
+                       .rank = rank_,
+                       .row = claim.row,
+                       .byte = int64_t(byte),
+                       .expected = hex(expected + value, claim.unit),
+                       .seen = hex(seen + value, claim.unit)};
   return false;
 }
 
 bool Checker::same_number(const char* output, int64_t expected, int64_t seen) {
   if (expected == seen) return true;
   if (!mismatch_)
-    mismatch_ = Mismatch{output, iteration_, call_, rank_, 0, 0, std::to_string(expected), std::to_string(seen)};
+    mismatch_ = Mismatch{.output = output,
+                         .iteration = iteration_,
+                         .call = call_,
+                         .rank = rank_,
+                         .row = 0,
+                         .byte = 0,
+                         .expected = std::to_string(expected),
+                         .seen = std::to_string(seen)};
   return false;
 }
 
@@ -107,7 +114,12 @@ void Checker::dispatch(const DispatchOutputs& outputs) {
   const size_t columns = options_.top_k, experts = received_.expert_counts.size();
   if (same_number("dispatch.expert_counts count", int64_t(experts), int64_t(outputs.expert_counts.size())))
     for (size_t e = 0; e < experts; ++e)
-      same({"dispatch.expert_counts", int64_t(e), &received_.expert_counts[e], &outputs.expert_counts[e], 8, 8});
+      same({.output = "dispatch.expert_counts",
+            .row = int64_t(e),
+            .expected = &received_.expert_counts[e],
+            .seen = &outputs.expert_counts[e],
+            .bytes = 8,
+            .unit = 8});
   const size_t rows = received_.source.size();
   if (rows == 0 || outputs.rows != int64_t(rows)) return;
   if (!same_shape("dispatch.topk_idx", outputs.topk_idx, int64_t(columns), kI32)) return;
@@ -115,7 +127,12 @@ void Checker::dispatch(const DispatchOutputs& outputs) {
   if (!same_shape("dispatch.source", outputs.source, 2, kI32)) return;
   for (size_t m = 0; m < rows; ++m) {
     const int32_t source[2] = {int32_t(received_.source[m].rank), int32_t(received_.source[m].token)};
-    same({"dispatch.source", int64_t(m), source, outputs.source.as<int32_t>() + m * 2, 8, 4});
+    same({.output = "dispatch.source",
+          .row = int64_t(m),
+          .expected = source,
+          .seen = outputs.source.as<int32_t>() + m * 2,
+          .bytes = 8,
+          .unit = 4});
     same({"dispatch.topk_idx", int64_t(m), &received_.ids[m * columns], outputs.topk_idx.as<int32_t>() + m * columns,
           columns * 4, 4});
     same({"dispatch.topk_weights", int64_t(m), &received_.weights[m * columns],

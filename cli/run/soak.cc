@@ -178,7 +178,9 @@ int run_round(const std::vector<std::string>& words) {
   const Summary summary = summarise(options, workload, outcome);
   for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
   const std::optional<FloorTimes> no_floor;
-  if (summary.status != kVerified) print_verdict(stderr, {options, workload, outcome, summary, no_floor});
+  if (summary.status != kVerified)
+    print_verdict(
+        stderr, {.options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = no_floor});
   return summary.status;
 }
 

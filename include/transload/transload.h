@@ -1,3 +1,4 @@
 // Everything.
 #pragma once
 #include "transload/group.h"
+#include "transload/version.h"

@@ -71,7 +71,13 @@ struct GrantOffer {
   Word rows_max;
 
   TRANSLOAD_HD Grant grant(Word epoch, Word card) const {
-    return {epoch, card, reachable, rows, scales, headers_or_weights, rows_max};
+    return {.epoch = epoch,
+            .card = card,
+            .reachable = reachable,
+            .rows = rows,
+            .scales = scales,
+            .headers_or_weights = headers_or_weights,
+            .rows_max = rows_max};
   }
 };
 

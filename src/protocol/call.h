@@ -142,7 +142,11 @@ struct CardPlace {
 TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
   if (kind == 0) return {b.mine(), &b.up.card_word, &b.up.card, nullptr, b.map.peers};
   if (kind == 1) return {b.network, &b.net.source_card_word, &b.net.source_card, b.sources, b.map.sources()};
-  return {b.network, &b.net.rail_card_word, &b.net.rail_card, b.rails, b.map.nodes};
+  return {.base = b.network,
+          .words = &b.net.rail_card_word,
+          .cards = &b.net.rail_card,
+          .others = b.rails,
+          .count = b.map.nodes};
 }
 
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.

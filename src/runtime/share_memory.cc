@@ -66,7 +66,7 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
   const uint64_t entered = now_ns();
   uint64_t since = entered;
   const auto suspect = [&](uint32_t rank) {
-    if (control->suspect({me, 0, rank, 0, 1}, since)) return true;
+    if (control->suspect({.rank = me, .epoch = 0, .whom = rank, .seen = 0, .expected = 1}, since)) return true;
     since = now_ns();
     return false;
   };
@@ -85,7 +85,7 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
     if (fault.kind == FaultKind::kMismatch)
       control->mismatch(fault.culprit_rank, fault.detail, true);
     else if (fault.kind == FaultKind::kLost)
-      control->accuse({me, 0, fault.culprit_rank, 0, 1}, since);
+      control->accuse({.rank = me, .epoch = 0, .whom = fault.culprit_rank, .seen = 0, .expected = 1}, since);
     Fault judged = control->fault(control->verdict(), "create", entered);
     judged.waiting_for = fault.waiting_for;
     throw Error(judged);

@@ -12,6 +12,14 @@ cmake --install "$build" --prefix "$work/installed"
 export CUDACXX
 CUDACXX=$(cat "$build"/CMakeFiles/*/CMakeCUDACompiler.cmake 2>/dev/null |
   sed -n 's/^set(CMAKE_CUDA_COMPILER "\(.*\)")$/\1/p' || true)
+version=$("$work/installed/bin/transload" --version)
+
+# try PROGRAM: an example that was built runs and says that it verified what it got, or that it needs a GPU.
+try() {
+  timeout --kill-after=5 60 "$1" | tee "$work/out" || true
+  grep -qx -e verified -e 'skipped: no GPU is here' "$work/out"
+}
+
 for example in "$examples"/[0-9]*; do
   name=$(basename "$example")
   if [[ -f $example/main.cu && -z $CUDACXX ]]; then
@@ -20,6 +28,21 @@ for example in "$examples"/[0-9]*; do
   fi
   cmake -G Ninja -S "$example" -B "$work/$name" -DCMAKE_PREFIX_PATH="$work/installed" -DCMAKE_BUILD_TYPE=Release
   cmake --build "$work/$name"
-  timeout --kill-after=5 60 "$work/$name/${name#*_}" | tee "$work/$name.out" || true
-  grep -qx verified "$work/$name.out" || { [[ -f $example/main.cu ]] && grep -q '^skipped: no GPU' "$work/$name.out"; }
+  try "$work/$name/${name#*_}"
 done
+
+# The same without CMake. The version is one, whoever is asked.
+if ! command -v pkg-config >/dev/null; then
+  echo "skipped: the pkg-config file: pkg-config is not here"
+  exit 0
+fi
+export PKG_CONFIG_PATH
+PKG_CONFIG_PATH=$(dirname "$(find "$work/installed" -name transload.pc)")
+pkg_config_version=$(pkg-config --modversion transload)
+[[ $version == "transload $pkg_config_version" ]] || {
+  echo "the program says '$version', pkg-config says '$pkg_config_version'"
+  exit 1
+}
+# shellcheck disable=SC2046  # flags are words
+g++ -std=c++20 "$examples/01_one_node/main.cc" -o "$work/by_pkg_config" $(pkg-config --cflags --libs --static transload)
+try "$work/by_pkg_config"

@@ -4,6 +4,20 @@ HEAD = "// What it is.\n#pragma once\n"
 LONG = "".join(f"  x += {number};\n" for number in range(70))
 WORD = "TO" + "DO"
 
+LANES = """
+template <class W>
+void lanes(W& w, int* room) {
+  int most = 0;
+  w.each(room, [&](int l) {
+    int mine = 0, other = 1;
+    for (int i = 0; i < l; ++i) mine += i == 2;
+    room[l] = mine, room[l] += other, ++room[l];
+    w.seen(l) = mine;
+  });
+  w.turns(room, [&](int l) { most = most + l; });
+}
+"""
+
 CLEAN = {
     "include/transload/a.h": HEAD + "#include <dlpack/dlpack.h>\n#include <cstdint>\nint a();\n",
     "src/base/b.h": HEAD + "#include <transload/a.h>\n"
@@ -13,8 +27,14 @@ CLEAN = {
                         "template <class W>\nint four(W& w, int a, int b, int c) {\n  return a + b + c + w.x;\n}\n",
     "src/protocol/d.cc": "// What it is.\n#include \"protocol/d.h\"\nint e() {\n  return 0;\n}\n",
     "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
-    "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
+    "src/protocol/e.h": HEAD + '#include "protocol/d.h"\n' + LANES,
+    "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n"
+                         "const S s{.a = 1, .b = 2, .c = 3, .d = 4, .e = 5};\n"
+                         "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
+    "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
+                    "`tests/*/d_test.cc` `src/NAME/x.h` `--x`\n```\n[no](gone.md)\n```\n",
+    "README.md": "# Two words\n[a page](docs/page.md)\n",
 }
 
 
@@ -76,7 +96,14 @@ CANARIES = [
     ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/gone_test.cc A.B`\n")),
     ("contract", with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n")),
     ("contract", {**with_file("docs/contract.md", "- **1.1** Rows. `unit/d_test.cc A.B`\n"),
-                  "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
-    "tests/unit/d_test.cc": "// D.\n// Contract 1.2.\nTEST(A, B) {}\n"}),
+                  "tests/unit/d_test.cc": "// D.\n// Contract 1.2.\nTEST(A, B) {}\n"}),
+    ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "most ="))),
+    ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "room->most.of +="))),
+    ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "++most"))),
+    ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "most--"))),
+    ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.turns(", "w.template per<int>("))),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s = {1, a, b.c, nullptr, uint32_t(e)};\n")),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{1, g(2, 3), &x, -4, a[5], true});\n")),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nS f() {\n  return {1, {}, a->b, 4, kC, true};\n}\n")),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
 ]

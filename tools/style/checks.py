@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 
-from . import cpp
+from . import bodies, cpp, lists
+from .cpp import line_of
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
@@ -55,16 +56,16 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]+)"|<([^>]+)>)', re.M
 
 
 class Tree:
-    """The text files of a project, by path."""
+    """The text files of a project, by path, and the paths of its data."""
 
     SKIPPED = {".git", "build", ".cache", "__pycache__", ".vscode", ".idea"}
 
-    def __init__(self, files, root=None):
-        self.files, self.root = files, root
+    def __init__(self, files, root=None, data=()):
+        self.files, self.root, self.data = files, root, data
 
     @classmethod
     def read(cls, root):
-        files = {}
+        files, data = {}, set()
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if name not in cls.SKIPPED]
             for name in set(names) - cls.SKIPPED:  # .git of a worktree is a file
@@ -73,10 +74,12 @@ class Tree:
                     with open(path, encoding="utf-8") as file:
                         text = file.read()
                 except UnicodeDecodeError:
-                    continue  # data
-                if "\0" not in text:
+                    text = "\0"
+                if "\0" in text:
+                    data.add(os.path.relpath(path, root))
+                else:
                     files[os.path.relpath(path, root)] = text
-        return cls(files, root)
+        return cls(files, root, data)
 
     def cpp(self):
         return {path: text for path, text in self.files.items() if path.endswith((".h", ".cc", ".inc", ".cu", ".cuh"))}
@@ -84,10 +87,6 @@ class Tree:
     def scripts(self):
         return {path: text for path, text in self.files.items()
                 if path.endswith((".py", ".sh", ".cmake", "CMakeLists.txt")) or text.startswith("#!")}
-
-
-def line_of(text, index):
-    return text.count("\n", 0, index) + 1
 
 
 def includes_of(text):
@@ -349,4 +348,6 @@ CHECKS = {
     "dead-files": check_dead_files,
     "headers-alone": check_headers_alone,
     "contract": check_contract,
+    "lane-bodies": bodies.check_lane_bodies,
+    "positional-lists": lists.check_positional_lists,
 }

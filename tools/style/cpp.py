@@ -24,6 +24,10 @@ def code_of(text):
     return COMMENT_OR_STRING.sub(lambda m: '""' + blank(m)[2:] if m.group()[0] in "\"R" else blank(m), text)
 
 
+def line_of(text, index):
+    return text.count("\n", 0, index) + 1
+
+
 def closing(text, at, open_char, close_char):
     """The index after the bracket that closes the one at `at`, or the end."""
     depth = 0

@@ -94,7 +94,12 @@ class ScatterPipe {
       if (extra_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.extra, extra_bytes, barrier);
     }
     __syncwarp();
-    loading_ = {part.to, riders.scales_to, riders.extra_to, bytes, scale_bytes, extra_bytes};
+    loading_ = {.row = part.to,
+                .scales = riders.scales_to,
+                .extra = riders.extra_to,
+                .row_bytes = bytes,
+                .scale_bytes = scale_bytes,
+                .extra_bytes = extra_bytes};
     stages_.move_on();
   }
 

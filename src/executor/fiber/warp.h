@@ -272,16 +272,16 @@ class FiberWarp {
       for_each(sets[k], [&](Lane lane) { rows[k][count++] = row(lane); });
     }
     begin_moves();
-    memory_.sum(number_, {into,
-                          shape.elements,
-                          {rows[0], sets[0].count()},
-                          {rows[1], sets[1].count()},
-                          {rows[2], sets[2].count()},
-                          {shape.bias[0], shape.bias[1]},
-                          shape.row,
-                          shape.partial,
-                          shape.out,
-                          !shape.staged});
+    memory_.sum(number_, {.into = into,
+                          .elements = shape.elements,
+                          .before = {rows[0], sets[0].count()},
+                          .here = {rows[1], sets[1].count()},
+                          .after = {rows[2], sets[2].count()},
+                          .bias = {shape.bias[0], shape.bias[1]},
+                          .row = shape.row,
+                          .partial = shape.partial,
+                          .out = shape.out,
+                          .streamed = !shape.staged});
     memory_.moved(number_, 1);
   }
 
@@ -329,7 +329,8 @@ class FiberWarp {
   }
 
   void broken(Broken what, uint32_t rank, Word seen, Word expected) {
-    memory_.broken(number_, {role_, channel_, what, rank, seen, expected});
+    memory_.broken(
+        number_, {.role = role_, .channel = channel_, .what = what, .rank = rank, .seen = seen, .expected = expected});
   }
 
   bool failed() const { return memory_.failed(number_); }
@@ -407,7 +408,7 @@ class FiberWarp {
       const S met = observe(set, need, seen);
       if (kAll ? met.count() == set.count() : !met.empty()) return met;
       flush_before_wait();
-      Park park{near_.needs, 0, kAll, role_, channel_};
+      Park park{.needs = near_.needs, .count = 0, .all = kAll, .role = role_, .channel = channel_};
       for_each(set, [&](Lane lane) {
         if (!met.has(lane)) near_.needs[park.count++] = need(lane);
       });

@@ -98,11 +98,22 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   if (planted<typename W::Plants>(Canary::kCountBeforeBytes))
     w.publish(W::Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
   if (r.out.wraps(origin)) reached<typename W::Plants>(Situation::kRingWrap);
-  w.reduce(into, SumShape{t.elements, Scalar::kBf16, t.wire, t.wire, {nullptr, nullptr}, staged}, Sum{{}, kept, {}},
-           [&](Lane l) { return rows.row(t, route[l], number[l]); });
+  w.reduce(into,
+           SumShape{.elements = t.elements,
+                    .row = Scalar::kBf16,
+                    .partial = t.wire,
+                    .out = t.wire,
+                    .bias = {nullptr, nullptr},
+                    .staged = staged},
+           Sum{{}, kept, {}}, [&](Lane l) { return rows.row(t, route[l], number[l]); });
   if (t.weights > 0)
     w.reduce(into + t.partial_bytes(),
-             SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, staged},
+             SumShape{.elements = t.weights,
+                      .row = Scalar::kF32,
+                      .partial = Scalar::kF32,
+                      .out = Scalar::kF32,
+                      .bias = {nullptr, nullptr},
+                      .staged = staged},
              Sum{{}, kept, {}}, [&](Lane l) { return rows.weights(t, route[l], number[l]); });
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });

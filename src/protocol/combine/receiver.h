@@ -65,9 +65,20 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
   auto row = [&](Lane l) { return here.has(l) ? rows.row(t, route[l], number[l]) : c.in.first(node(l)); };
   const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
-  const SumShape shape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {bias(0), second_bias}, false};
+  const SumShape shape{.elements = t.elements,
+                       .row = Scalar::kBf16,
+                       .partial = t.wire,
+                       .out = Scalar::kBf16,
+                       .bias = {bias(0), second_bias},
+                       .staged = false};
   if (!here.empty() && planted<typename W::Plants>(Canary::kOwnPartRounded)) {
-    w.reduce(out, SumShape{t.elements, Scalar::kBf16, t.wire, Scalar::kBf16, {nullptr, nullptr}, false},
+    w.reduce(out,
+             SumShape{.elements = t.elements,
+                      .row = Scalar::kBf16,
+                      .partial = t.wire,
+                      .out = Scalar::kBf16,
+                      .bias = {nullptr, nullptr},
+                      .staged = false},
              Sum{{}, here, {}}, row);
     w.settle();
     w.reduce(out, shape, Sum{before, Set{here.bits & (0 - here.bits)}, away - before},
@@ -77,8 +88,13 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   }
   if (t.weights > 0)
     w.reduce(t.out_weights + t.place_of(token) * t.weight_bytes(),
-             SumShape{t.weights, Scalar::kF32, Scalar::kF32, Scalar::kF32, {nullptr, nullptr}, false}, sum,
-             [&](Lane l) {
+             SumShape{.elements = t.weights,
+                      .row = Scalar::kF32,
+                      .partial = Scalar::kF32,
+                      .out = Scalar::kF32,
+                      .bias = {nullptr, nullptr},
+                      .staged = false},
+             sum, [&](Lane l) {
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.partial_bytes();
              });
   if (!away.empty()) {

@@ -50,7 +50,8 @@ LandingPlace DispatchRoom::hand_out(char* base, bool direct, DispatchOutputs& ou
 void DispatchRoom::refuse_if_too_short(int64_t received) const {
   if (!too_short_) return;
   throw Error(Code::kInvalidArgument, "out_x: " + std::to_string(in_.out_x.rows()) + " rows, must be at least " +
-                                          std::to_string(received) + ", what this rank received; the group is still usable");
+                                          std::to_string(received) +
+                                          ", what this rank received; the group is still usable");
 }
 
 CombineRoom::CombineRoom(const CombineInputs& in, uint32_t weights, DLDevice device)

@@ -23,7 +23,8 @@ auto whole_call(Call& call, const char* operation, Run run) {
     if (!call.counted_on()) throw;
     reason = error.what();
   } catch (const std::bad_alloc&) {
-    if (!call.begun()) throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is still usable");
+    if (!call.begun())
+      throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is still usable");
     reason = "out of memory";
   } catch (const std::exception& error) {
     if (!call.begun()) throw;

@@ -255,7 +255,9 @@ void CudaGroup::tell_fault() {
   const uint64_t epoch = read_word(words().ended) + 1;
   if (failure == DeviceFailure::kExpired) {
     // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
-    control->accuse({map.me, epoch, uint32_t(fault.whom), fault.seen, fault.expected}, now_ns() - fault.deadline_ns);
+    control->accuse(
+        {.rank = map.me, .epoch = epoch, .whom = uint32_t(fault.whom), .seen = fault.seen, .expected = fault.expected},
+        now_ns() - fault.deadline_ns);
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{.role = Role(fault.role),
                               .channel = int32_t(fault.channel),

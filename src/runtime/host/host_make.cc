@@ -77,8 +77,14 @@ void HostGroup::make_executor() {
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
     const uint64_t waited = uint64_t(host_memory->options().deadline_ms) * kMillisecondNs + w.overdue_ns;
-    const bool accused =
-        control->suspect({map.me, core.epoch, w.whom, w.seen, w.expected, 0, w.overdue_ns}, now_ns() - waited);
+    const bool accused = control->suspect({.rank = map.me,
+                                           .epoch = core.epoch,
+                                           .whom = w.whom,
+                                           .seen = w.seen,
+                                           .expected = w.expected,
+                                           .waited = 0,
+                                           .overdue = w.overdue_ns},
+                                          now_ns() - waited);
     suspected |= accused;
     return accused;
   };

@@ -126,7 +126,14 @@ class Explainer {
     if (e.what == Happened::kLanded && v_.word != 0 && e.b <= v_.word && v_.word < e.b + e.c)
       last_landed_ = report_.line(e, number), landed_number_ = number, landed_ = e;
     if (e.what == Happened::kFence || e.what == Happened::kSettle) fences_[report_.who(e)] = number;
-    who_ = report_.who({Happened::kBroken, e.group, uint16_t(v_.rank), v_.warp, 0, 0, 0, 0});
+    who_ = report_.who({.what = Happened::kBroken,
+                        .group = e.group,
+                        .rank = uint16_t(v_.rank),
+                        .warp = v_.warp,
+                        .time = 0,
+                        .a = 0,
+                        .b = 0,
+                        .c = 0});
   }
 
   void note_reader(const Event& e, uint64_t number) {

@@ -76,7 +76,15 @@ void Flights::record(Happened what, uint32_t agent, const Fact& fact) {
   const AgentName& n = agents_[agent].name;
   const uint64_t offset = space_.holds(fact.at) ? space_.offset(fact.at) : 0;
   const uint64_t from = space_.holds(fact.from) ? space_.offset(fact.from) : 0;
-  journal_.record({what, n.group, uint16_t(n.rank), n.warp, *setup_.now, fact.a, offset, fact.c, from});
+  journal_.record({.what = what,
+                   .group = n.group,
+                   .rank = uint16_t(n.rank),
+                   .warp = n.warp,
+                   .time = *setup_.now,
+                   .a = fact.a,
+                   .b = offset,
+                   .c = fact.c,
+                   .from = from});
 }
 
 void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach breach) {

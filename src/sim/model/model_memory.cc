@@ -26,7 +26,14 @@ bool ModelMemory::step(int w) {
 }
 
 void ModelMemory::record(Happened what, int w, uint64_t b, uint64_t c) {
-  s_.journal->record({what, seat_.group, uint16_t(seat_.rank), w, *s_.now, 0, b, c});
+  s_.journal->record({.what = what,
+                      .group = seat_.group,
+                      .rank = uint16_t(seat_.rank),
+                      .warp = w,
+                      .time = *s_.now,
+                      .a = 0,
+                      .b = b,
+                      .c = c});
 }
 
 Word ModelMemory::look(int w, const Word* word, bool acquires) {
@@ -94,14 +101,15 @@ void ModelMemory::publish(int w, RailWord to, Word count) {
   if (!step(w)) return;
   const uint32_t region = seat_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
-  s_.flights->mark(agent(w), {word, count, region, true, true});
+  s_.flights->mark(agent(w), {.word = word, .count = count, .region = region, .release = true, .far = true});
 }
 
 void ModelMemory::publish_live(int w, RailWord to, const Word* from) {
   if (!step(w)) return;
   const uint32_t region = seat_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
-  s_.flights->mark(agent(w), {word, *from, region, true, true, from});
+  s_.flights->mark(agent(w),
+                   {.word = word, .count = *from, .region = region, .release = true, .far = true, .live = from});
 }
 
 void ModelMemory::store(int w, Word* at, uint32_t reader, Word count) {

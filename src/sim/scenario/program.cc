@@ -121,7 +121,14 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
     std::fill(routes.ids.begin(), routes.ids.end(), 0);
     std::fill(wide.begin(), wide.end(), 0);
     if (!cached && must_fail(me())) return say(Checker::kConservation, "a dispatch with too many rows did not fail");
-    check({made.problem, received(), out, salt, bytes, call.scales, cached, made.rows_max_of(me())});
+    check({.problem = made.problem,
+           .want = received(),
+           .out = out,
+           .salt = salt,
+           .row_bytes = bytes,
+           .scales = call.scales,
+           .cached = cached,
+           .rows_max = made.rows_max_of(me())});
     if (s_.audience != nullptr) s_.audience->dispatched(me(), calls_done_, out);
     handle_ = out.handle;
     keep(call, std::move(out.lease));
@@ -181,8 +188,14 @@ void Program::combine(const ScenarioCall& call, uint64_t salt) {
   say(Checker::kReuse, caller_.at_rest(y, all, "the rows that experts returned"));
   std::memset(y, kScribble, all);
   biases.scribble();
-  say(Checker::kSum,
-      check_sum({problem, out, me(), salt, bytes, in.wire == CombineWire::kF32, call.weights, int(call.biases)}));
+  say(Checker::kSum, check_sum({.problem = problem,
+                                .out = out,
+                                .rank = me(),
+                                .salt = salt,
+                                .row_bytes = bytes,
+                                .wire_f32 = in.wire == CombineWire::kF32,
+                                .weights = call.weights,
+                                .biases = int(call.biases)}));
   if (s_.audience != nullptr) s_.audience->combined(me(), calls_done_, out);
   keep(call, std::move(out.lease));
 }

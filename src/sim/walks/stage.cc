@@ -53,8 +53,16 @@ TinyWorld::~TinyWorld() { stop(); }
 void TinyWorld::lay(Rank& rank, uint32_t number) {
   Board& b = rank.board;
   b.map = table_.seen_by(number);
-  b.geometry = {b.map.ranks, b.map.nodes, b.map.fold, table_.node_size_max(), b.map.peers,
-                1,           plan_.slots, 1,          plan_.row_bytes,        plan_.row_bytes};
+  b.geometry = {.ranks = b.map.ranks,
+                .nodes = b.map.nodes,
+                .fold = b.map.fold,
+                .node_size_max = table_.node_size_max(),
+                .peers = b.map.peers,
+                .channels = 1,
+                .slots = plan_.slots,
+                .experts_of_rank_max = 1,
+                .token_bytes = plan_.row_bytes,
+                .sum_bytes = plan_.row_bytes};
   b.up = ScaleUpRegion::plan(b.geometry, sizeof(Card), sizeof(Grant) + sizeof(Word) * b.map.sources());
   b.net = NetworkRegion::plan(b.geometry, sizeof(Card));
 }
@@ -97,7 +105,11 @@ PeerLink TinyWorld::peers(uint32_t rank) {
 
 RailLink TinyWorld::toward_nodes(uint32_t rank) {
   Rank& r = *ranks_[rank];
-  return {&r.board, &r.board.net.dispatch, &r.positions, r.board.rails, r.board.map.nodes};
+  return {.board = &r.board,
+          .rings = &r.board.net.dispatch,
+          .positions = &r.positions,
+          .others = r.board.rails,
+          .count = r.board.map.nodes};
 }
 
 RailLink TinyWorld::from_sources(uint32_t rank) {
@@ -114,7 +126,7 @@ void TinyWorld::reset() {
   space_.reset(ranks(), space_.stride(), ranks() * space_.stride());
   std::fill(private_.begin(), private_.end(), 0);
   is_word_.assign(ranks() * space_.stride() / kCellBytes, false);
-  flights_.reset({this, this, &now_, manners_, true}, chance_);
+  flights_.reset({.wire = this, .watcher = this, .now = &now_, .manners = manners_, .whole = true}, chance_);
   seeded_.reset({int(ranks()) * plan_.warps * 2, kNearBytes, kNeedsMax}, &now_);
   seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
   for (uint32_t r = 0; r < ranks(); ++r) {
@@ -126,7 +138,13 @@ void TinyWorld::reset() {
     seat.process = r;
     seat.first_region = 0;
     seat.mapped = rank.mapped;
-    rank.memory.emplace(ModelShared{&space_, &flights_, &journal_, &chance_, &seeded_, &manners_, &now_},
+    rank.memory.emplace(ModelShared{.space = &space_,
+                                    .flights = &flights_,
+                                    .journal = &journal_,
+                                    .chance = &chance_,
+                                    .parker = &seeded_,
+                                    .manners = &manners_,
+                                    .now = &now_},
                         std::move(seat), plan_.warps, is_word_);
     rank.call = 0;
     rank.heard = rank.ended = false;

@@ -72,7 +72,9 @@ class TinyWorld : private Wire, private Watcher {
   virtual void check(uint32_t, uint32_t) {}
 
   void broken(Violation violation) override;
-  void say(uint32_t rank, Checker checker, std::string what) { broken({checker, std::move(what), 0, rank, -1, 0}); }
+  void say(uint32_t rank, Checker checker, std::string what) {
+    broken({.checker = checker, .what = std::move(what), .word = 0, .rank = rank, .warp = -1, .event = 0});
+  }
   // Takes private words of a rank, which are zero after reset().
   Word* take_private(size_t words);
   // Tells the walk where a warp stands: see WalkMemory.

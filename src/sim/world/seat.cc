@@ -125,7 +125,9 @@ bool SimSeat::finish_network() {
   while (!network_done_in_time()) {
     if (memory.failed()) return false;
     last_wait_ = network_wait();
-    if (world_.control->suspect(core.map.me, {core.map.me, core.epoch, last_wait_.whom, 0, 0}, network_since_))
+    if (world_.control->suspect(
+            core.map.me, {.rank = core.map.me, .epoch = core.epoch, .whom = last_wait_.whom, .seen = 0, .expected = 0},
+            network_since_))
       return false;
   }
   return !memory.failed();
@@ -160,7 +162,9 @@ void SimSeat::reads(const void* at, size_t bytes) {
 void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
   memory.begin_phase();
   rows_total_ = rows_total;
-  world_.control->note(core.map.me, {core.map.me, epoch, uint32_t(phase), false, kNobody});
+  world_.control->note(
+      core.map.me,
+      {.rank = core.map.me, .epoch = epoch, .phase = uint32_t(phase), .waiting = false, .waiting_for = kNobody});
 }
 
 void SimSeat::give_up(const char* what, const std::string& reason) {
@@ -288,8 +292,15 @@ void SimSeat::accuse() {
   accused_ = best;
   accused_at_ = now();
   const uint64_t overdue = now() - since - deadline_ns();
-  if (world_.control->suspect(
-          core.map.me, {core.map.me, core.epoch, record.whom, record.seen, record.expected, 0, overdue}, since)) {
+  if (world_.control->suspect(core.map.me,
+                              {.rank = core.map.me,
+                               .epoch = core.epoch,
+                               .whom = record.whom,
+                               .seen = record.seen,
+                               .expected = record.expected,
+                               .waited = 0,
+                               .overdue = overdue},
+                              since)) {
     suspected_ = true;
     return check_own_stop(record, since);
   }
@@ -301,7 +312,7 @@ void SimSeat::check_own_stop(const WaitRecord& record, uint64_t since) {
   const uint64_t stood = world_.stood_still(memory.seat().process, since);
   if (stood < 2 * kSilenceNs || 2 * stood < now() - since) return;
   const std::string what = "accuses rank " + std::to_string(record.whom) + ", though it stood still itself";
-  world_.broken({Checker::kLiveness, what, 0, core.map.me, -1, 0});
+  world_.broken({.checker = Checker::kLiveness, .what = what, .word = 0, .rank = core.map.me, .warp = -1, .event = 0});
 }
 
 void SimSeat::woke(bool met) {

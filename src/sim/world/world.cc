@@ -51,7 +51,12 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
 bool World::step() {
   if (violation_.checker != Checker::kNone || stopped_) return false;
   if (++steps_ > options_.steps_max) {
-    broken({Checker::kLiveness, "still runs after " + std::to_string(steps_) + " steps", 0, 0, -1, 0});
+    broken({.checker = Checker::kLiveness,
+            .what = "still runs after " + std::to_string(steps_) + " steps",
+            .word = 0,
+            .rank = 0,
+            .warp = -1,
+            .event = 0});
     return false;
   }
   watch_->step();
@@ -99,7 +104,12 @@ bool World::alone(uint32_t pick) {
   alone_ = fiber;
   if (alone_for_ < kAloneMax) return false;
   const std::string what = "a warp has had " + std::to_string(kAloneMax) + " turns in which nothing else could happen";
-  broken({Checker::kLiveness, what, 0, seeded_->fiber(fiber).process, -1, 0});
+  broken({.checker = Checker::kLiveness,
+          .what = what,
+          .word = 0,
+          .rank = seeded_->fiber(fiber).process,
+          .warp = -1,
+          .event = 0});
   return true;
 }
 
@@ -125,11 +135,21 @@ bool World::idle() {
     }
   const bool faulty = std::any_of(faults_.begin(), faults_.end(), [](const FaultState& f) { return f.done; });
   if (!faulty && waits && next > timeline_->now() + kLookEveryNs && !flights_->waits_for_link()) {
-    broken({Checker::kLiveness, "nothing can happen any more, and warps wait", 0, 0, -1, 0});
+    broken({.checker = Checker::kLiveness,
+            .what = "nothing can happen any more, and warps wait",
+            .word = 0,
+            .rank = 0,
+            .warp = -1,
+            .event = 0});
     return false;
   }
   if (next == Timeline::kNever) {
-    broken({Checker::kLiveness, "nothing can happen any more", 0, 0, -1, 0});
+    broken({.checker = Checker::kLiveness,
+            .what = "nothing can happen any more",
+            .word = 0,
+            .rank = 0,
+            .warp = -1,
+            .event = 0});
     return false;
   }
   timeline_->advance_to(std::max(next, timeline_->now()));
@@ -165,7 +185,14 @@ CallerTurn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
   if (turn == CallerTurn::kLeaves) return turn;
   seat.call_since = timeline_->now();
   seat.calls_begun = call + 1;
-  journal_->record({Happened::kCall, uint8_t(group.number), uint16_t(rank), -1, timeline_->now(), call, 0, 0});
+  journal_->record({.what = Happened::kCall,
+                    .group = uint8_t(group.number),
+                    .rank = uint16_t(rank),
+                    .warp = -1,
+                    .time = timeline_->now(),
+                    .a = call,
+                    .b = 0,
+                    .c = 0});
   if (group.generation > 0) return turn;
   for (FaultState& f : faults_)
     if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
@@ -287,7 +314,9 @@ void World::check_endings() {
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
     const std::string wrong =
         check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * kMillisecondNs});
-    if (!wrong.empty()) return broken({Checker::kLiveness, wrong, 0, 0, -1, journal_->count()});
+    if (!wrong.empty())
+      return broken(
+          {.checker = Checker::kLiveness, .what = wrong, .word = 0, .rank = 0, .warp = -1, .event = journal_->count()});
   }
 }
 
@@ -322,8 +351,14 @@ void World::describe_waits() {
             f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
             ", must be " + std::to_string(r.expected);
         waits_text_ += "  " + text + "\n";
-        waits_.push_back(
-            {group->number, seat->core.map.me, r.channel, r.whom, r.what == Waiting::kDone, word, {}, std::move(text)});
+        waits_.push_back({.group = group->number,
+                          .rank = seat->core.map.me,
+                          .channel = r.channel,
+                          .whom = r.whom,
+                          .leaving = r.what == Waiting::kDone,
+                          .word = word,
+                          .words = {},
+                          .text = std::move(text)});
         for (int k = first; k < park.count; ++k)
           if (space_->holds(park.needs[k].word) && word_now(park.needs[k]) < park.needs[k].least)
             waits_.back().words.push_back(space_->offset(park.needs[k].word));
@@ -386,8 +421,14 @@ void World::captured_put(uint32_t agent) {
 void World::broken(Violation violation) {
   if (violation_.checker != Checker::kNone || over_) return;
   violation.event = journal_->count();
-  journal_->record({Happened::kBroken, 0, uint16_t(violation.rank), violation.warp, timeline_->now(),
-                    uint64_t(violation.checker), violation.word, 0});
+  journal_->record({.what = Happened::kBroken,
+                    .group = 0,
+                    .rank = uint16_t(violation.rank),
+                    .warp = violation.warp,
+                    .time = timeline_->now(),
+                    .a = uint64_t(violation.checker),
+                    .b = violation.word,
+                    .c = 0});
   violation_ = std::move(violation);
 }
 

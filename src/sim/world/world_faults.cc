@@ -49,8 +49,14 @@ CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, Group
 void World::begin_fault(FaultState& state, const ScenarioFault& what) {
   state.done = true;
   state.since = timeline_->now();
-  journal_->record(
-      {Happened::kFault, 0, uint16_t(state.process), -1, timeline_->now(), uint64_t(what.kind), 0, state.other});
+  journal_->record({.what = Happened::kFault,
+                    .group = 0,
+                    .rank = uint16_t(state.process),
+                    .warp = -1,
+                    .time = timeline_->now(),
+                    .a = uint64_t(what.kind),
+                    .b = 0,
+                    .c = state.other});
 }
 
 void World::do_fault(FaultState& state, const ScenarioFault& what) {

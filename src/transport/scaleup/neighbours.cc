@@ -140,7 +140,17 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
     } else if (offers[rank].process == process_) {
       by_rank_[rank] = find(offers[rank].region);
       if (by_rank_[rank] == nullptr) {
-        Fault fault{FaultKind::kLost, rank_, rank, "create", "", -1, "", 0, 0, 0, "its thread has left"};
+        Fault fault{.kind = FaultKind::kLost,
+                    .rank = rank_,
+                    .culprit_rank = rank,
+                    .operation = "create",
+                    .role = "",
+                    .channel = -1,
+                    .waiting_for = "",
+                    .seen = 0,
+                    .expected = 0,
+                    .after_ms = 0,
+                    .detail = "its thread has left"};
         throw Error(fault);
       }
       mine_->region->reach(*by_rank_[rank]->region);
@@ -148,7 +158,13 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
       elsewhere.push_back(rank);
     }
   }
-  for (auto& [rank, neighbour] : exchange({rank_, offers, *mine_, listener_.get(), deadline_ms, watch}, elsewhere))
+  for (auto& [rank, neighbour] : exchange({.rank = rank_,
+                                 .offers = offers,
+                                 .mine = *mine_,
+                                 .listener = listener_.get(),
+                                 .deadline_ms = deadline_ms,
+                                 .watch = watch},
+                                          elsewhere))
     by_rank_[rank] = share({offers[rank].region, mine_->region->scope()}, std::move(neighbour));
   listener_.reset();
   mine_->region->close_fd();

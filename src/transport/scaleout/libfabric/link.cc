@@ -249,8 +249,13 @@ bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
     *op.lent = op.count;
     op.from = reinterpret_cast<const char*>(op.lent);
   }
-  const ssize_t code =
-      endpoint.write({&op.context, op.from, op.bytes, op.descriptor, to.address, to.base + op.offset, to.key});
+  const ssize_t code = endpoint.write({.context = &op.context,
+                                       .from = op.from,
+                                       .bytes = op.bytes,
+                                       .descriptor = op.descriptor,
+                                       .rank = to.address,
+                                       .to = to.base + op.offset,
+                                       .key = to.key});
   if (code == 0) {
     from.remove(op);
     to.out.append(op);

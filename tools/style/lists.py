@@ -1,0 +1,49 @@
+"""Lists of more than four plain values: two neighbours that are swapped compile, so they name what they fill."""
+import re
+
+from . import cpp
+
+PLAIN_MAX = 4
+VALUE = r"[-+!*&~]*(?:\"\"|''|[\w:]+)(?:(?:\.|->)\w+|\[[^\[\]]*\])*"
+PLAIN = re.compile(rf"\s*(?:{VALUE}|u?int\d*(?:_t)?\({VALUE}\)|size_t\({VALUE}\))\s*")
+WORDS = re.compile(r'\s*""\s*')
+# Lists whose places mean the same: arrays and other sequences, enums, loops over values.
+SAME_KIND = re.compile(r"\]\s*=?\s*$|\b(?:vector|array|initializer_list|set|map|span)\s*<[^;]*$|"
+                       r"\b(?:max|min)\s*\(\s*$|\bfor\s*\([^;{]*:\s*$|\benum\b|\bnode_sizes\s*=?\s*$")
+
+# Not held to it yet: the calls, whose two forms have most of their lists twice.
+LEFT_OUT = ("src/runtime/call/", "src/runtime/cuda/cuda_dispatch.cc", "src/runtime/cuda/cuda_combine.cc",
+            "src/kernels/grants.cuh")
+
+
+def elements_of(inside):
+    depth, found, begin = 0, [], 0
+    text = inside.replace("->", "..")
+    for index, char in enumerate(text):
+        depth += (char in "([{") - (char in ")]}")
+        if char == "," and depth == 0:
+            found.append(inside[begin:index])
+            begin = index + 1
+    return found + [inside[begin:]] if inside[begin:].strip() else found
+
+
+def positional_lists(code):
+    """(index, number of plain values) for each list in braces that has too many of them."""
+    for match in re.finditer(r"\{", code):
+        inside = code[match.end() : cpp.closing(code, match.start(), "{", "}") - 1]
+        if ";" in inside:
+            continue
+        elements = elements_of(inside)
+        plain = sum(PLAIN.fullmatch(element) is not None for element in elements)
+        before = re.split(r"[;{}]", code[max(0, match.start() - 240) : match.start()])[-1]
+        if plain > PLAIN_MAX and not SAME_KIND.search(before) and not all(map(WORDS.fullmatch, elements)):
+            yield match.start(), plain
+
+
+def check_positional_lists(tree):
+    for path, text in tree.cpp().items():
+        if path.startswith(("include/", "src/", "cli/")) and not path.startswith(LEFT_OUT):
+            code = cpp.DIRECTIVE.sub(cpp.blank, cpp.code_of(text))
+            for index, plain in positional_lists(code):
+                yield (path, cpp.line_of(code, index),
+                       f"a list of {plain} plain values: over {PLAIN_MAX} are named, {{.name = value, ...}}")
