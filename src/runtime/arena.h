@@ -22,7 +22,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
   // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent
   // again.
   void close();
-  // In one lease.
+  // True if these bytes lie in one lease.
   bool holds(const void* data, size_t bytes) const;
   size_t used() const;
   size_t longest_gap() const;
@@ -40,7 +40,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
   bool closed_ = false;
 };
 
-// Private memory with the same face: nobody but this process can reach it. Throws Error{kOutOfMemory}.
+// A lease of private memory, which nobody but this process can reach. Throws Error{kOutOfMemory}.
 std::shared_ptr<Lease::Block> private_block(size_t bytes);
 
 struct Lease::Block {

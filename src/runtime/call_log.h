@@ -15,12 +15,12 @@ class CallLog {
   CallLog(CallLog&& other) noexcept { *this = static_cast<CallLog&&>(other); }
   CallLog& operator=(CallLog&& other) noexcept;
 
-  // This thread begins the next collective call of the rank.
+  // Notes that this thread begins the next collective call of the rank.
   void called();
   // The lowest rank of the group that has not begun the call which comes next here, if this thread made that rank's
   // last call, and the same call here; else kNobody. Of ranks that it has never called nothing is known.
   uint32_t owed() const;
-  // That rank is of this process, and has begun fewer calls.
+  // True if that rank is of this process and has begun fewer calls.
   bool behind(uint32_t rank) const;
 
  private:

@@ -12,13 +12,14 @@ void check_options(const GroupOptions& options);
 void check_dispatch(const RankState& group, const DispatchInputs& in);
 void check_combine(const RankState& group, const CombineInputs& in);
 
-// Throws Error if it is none, or of another group.
+// Throws Error if the handle is empty, or of another group.
 void check_handle(const RankState& group, const Handle& handle);
 
-// Peers can read all that a combine returns where it lies.
+// True if peers can read in place all rows that this combine sends back.
 bool can_be_pulled(const RankState& group, const CombineInputs& in);
 
-// What a dispatch says that took an expert id out of range for -1, and one to which more rows came than rows_max.
+// The Status of a dispatch that took an expert id out of range for -1, and of one to which more rows than rows_max
+// came.
 Status bad_expert(const BadExpert& bad, uint32_t experts);
 Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow);
 

@@ -27,7 +27,7 @@ struct Group::Impl {
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
   // What every call starts with: throws the fault that ended the group, if any.
   virtual void refuse_if_faulted() = 0;
-  // Until the calls given to the stream are done; throws their fault.
+  // Returns once the calls given to the stream are done; throws their fault.
   virtual void wait(const Stream&) {}
   virtual DispatchReport report(const Handle& handle, const Stream& stream) = 0;
   virtual MemoryReport memory() const = 0;
@@ -42,8 +42,8 @@ struct Group::Impl {
   void meet();
   // A step that may fail on one rank: then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
-  // Maps the memory of those whom I store to: peers, and rails too if they are mapped. Collective; a fault is judged
-  // before it is thrown. All ranks must have come back before one of them goes: gather once more.
+  // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
+  // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
   // Every rank's `mine` that belongs to my host, mine included.
   uint64_t sum_on_host(uint64_t mine);
@@ -52,7 +52,7 @@ struct Group::Impl {
   void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
 
-// Collective. By options.device.
+// Collective. Makes a group on the host or on GPUs, as options.device says.
 std::unique_ptr<Group::Impl> make_host_group(const GroupOptions& options);
 std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options);
 

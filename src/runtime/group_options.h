@@ -48,7 +48,7 @@ void for_each_option(Options& o, Visit visit) {
 // Gives what is left to the library its value, and says what it chose.
 std::vector<Decision> complete(GroupOptions& options);
 
-// Of the option with this name, which there must be.
+// The facts of the option with this name, which must exist.
 OptionFacts option_facts(std::string_view name);
 
 }  // namespace transload

@@ -1,4 +1,4 @@
-// A rank's bell: how whoever writes one of its words wakes it, from a thread or from another process.
+// A rank's bell: a writer of one of its words wakes the rank with it, from a thread or from another process.
 #pragma once
 #include <unistd.h>
 

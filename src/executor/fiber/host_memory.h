@@ -29,8 +29,8 @@ struct HostMemoryOptions {
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
   // All called by the thread that runs the fibers, on its own stack, never from inside a fiber.
-  // A wait has outlasted the deadline, of several the one that says most. Not again before it has ended. False: nobody
-  // is accused, because this process stood still: all waits begin again.
+  // A wait has outlasted the deadline; of several it is the one that explains most. It is not told again before it has
+  // ended. False: nobody is accused, because this process stood still, and all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
   std::function<void()> on_withdrawn;                  // it has ended by itself
   std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait

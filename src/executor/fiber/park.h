@@ -39,7 +39,7 @@ struct Park {
   int32_t channel;
 };
 
-// What is said of a wait: of its first need that is unmet. `load` reads a word, without order.
+// The record of a wait, made of its first need that is unmet. `load` reads a word, without order.
 template <class Load>
 WaitRecord wait_record(const Park& park, double waited_ms, Load load) {
   WaitRecord record;

@@ -1,5 +1,5 @@
-// Runs the fibers of one rank on the calling thread, polls what they wait for, moves the network on, and sleeps in one
-// place.
+// Runs the fibers of one rank on the calling thread, polls what they wait for, lets the network progress, and sleeps in
+// one place.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -20,8 +20,8 @@ static_assert(Warp<HostWarp>);
 struct SchedulerOptions {
   int fibers_max = 64;           // tasks of one run
   size_t near_bytes = 64 << 10;  // for the tables of each fiber
-  // A park and wake by the bell costs about 90 us, a look around a fraction of one: look on for half of what a sleep
-  // would cost.
+  // To park and be woken by the bell costs about 90 us, a look around a fraction of one. So it looks for half of what a
+  // sleep would cost.
   uint32_t linger_us = 50;
   uint32_t sleep_max_ms = 20;  // so that what nobody rings for, a dead rank above all, is looked at
 };

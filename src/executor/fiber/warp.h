@@ -484,7 +484,7 @@ class FiberWarp {
     memory_.publish(number_, mark.rail, mark.count);
   }
 
-  // Whoever waits has said all: a rank that waits for it is never kept waiting by what it holds.
+  // A warp that waits has said all, so no rank is kept waiting by what this warp holds back.
   void flush_before_wait() {
     if (planted<Plants>(Canary::kNoFlushBeforeWait)) return;
     if constexpr (Plants::kLive)

@@ -16,19 +16,19 @@ class Crew {
   using Task = std::function<void(W&)>;
 
   virtual ~Crew() = default;
-  // One warp a task; returns when all have ended. False: the group is faulted.
+  // Runs one warp for each task, and returns when all have ended. False: the group is faulted.
   virtual bool run(const std::vector<Task>& tasks) = 0;
-  // Every put of mine is locally complete. False: the group is faulted, or the network is late.
+  // Waits until every put of mine is locally complete. False: the group is faulted, or the network is late.
   virtual bool finish_network() = 0;
-  // The call itself reads shared memory, between two runs.
+  // Tells that the call itself reads shared memory, between two runs.
   virtual void reads(const void*, size_t) {}
   // Sets the deadline of every wait from now on.
   virtual void set_deadline(uint32_t ms) = 0;
-  // Where the call stands from now on.
+  // Notes where the call stands from now on.
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
   // After run() or finish_network() said false: finds the verdict and ends in HostCalls::poison.
   [[noreturn]] virtual void fail(const char* operation) = 0;
-  // This rank leaves the call that it is in, for a reason of its own: all others hear it, and then as fail().
+  // This rank leaves the call that it is in, for a reason of its own. All others are told, and it ends as fail() does.
   [[noreturn]] virtual void give_up(const char* operation, const std::string& reason) = 0;
 };
 

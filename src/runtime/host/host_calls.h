@@ -53,7 +53,7 @@ struct HostCalls : RankState {
   HostCalls(const GroupOptions& given, Crew<W>& crew);
   // Buffers of calls. Throws Error{kOutOfMemory}.
   void reserve();
-  // Where the memory turned out to be.
+  // Takes the addresses at which the memory lies, and makes the board of them.
   void place(Mappings given);
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
@@ -152,7 +152,7 @@ auto HostCalls<W>::whole_call(const char* operation, Body body) {
 
     bool counted_on() const { return !group.fault && group.phase != Phase::kIdle; }
     bool begun() const { return group.epoch != epoch_before; }
-    [[noreturn]] void give_up(const char* call, const std::string& reason) { group.crew.give_up(call, reason); }
+    void give_up(const char* call, const std::string& reason) { group.crew.give_up(call, reason); }
   };
   Owed owed{*this, epoch};
   return transload::whole_call(owed, operation, body);
