@@ -1,14 +1,24 @@
 // What a build with sanitizers cannot test.
 #pragma once
 
+#include "executor/fiber/sanitizer.h"
+
 namespace transload {
 
 // Why a test skips that lets a process run out of descriptors; null: it runs. Checks for undefined behaviour open
 // pipes to look at memory, and take what they cannot see for an error.
-#ifdef __SANITIZE_ADDRESS__
+#if TRANSLOAD_ASAN
 constexpr const char* kNoDescriptorsLeft = "the sanitizer needs descriptors of its own";
 #else
 constexpr const char* kNoDescriptorsLeft = nullptr;
+#endif
+
+// Why a test skips that walks all schedules with nothing left out, to show that what a walk leaves out changes nothing;
+// null: it runs. Nothing of it is shared or allocated that smaller walks do not share and allocate.
+#if TRANSLOAD_ASAN
+constexpr const char* kNoWholeWalk = "a walk with nothing left out takes a sanitizer minutes and shows it nothing new";
+#else
+constexpr const char* kNoWholeWalk = nullptr;
 #endif
 
 // Why a test skips that refuses allocations, and one that looks at all threads; null: it runs.

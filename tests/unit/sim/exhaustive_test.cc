@@ -13,6 +13,7 @@
 #include "sim/walks/ring_stage.h"
 #include "sim/walks/two_hop.h"
 #include "sim/walks/walk.h"
+#include "tests/support/sanitized.h"
 
 namespace transload::test {
 namespace {
@@ -47,6 +48,7 @@ INSTANTIATE_TEST_SUITE_P(Exhaustive, Worlds, ::testing::Values("ring", "wrap", "
 
 // Nothing left out, against everything.
 TEST(Exhaustive, OneMessageEndsTheSameWithAndWithoutReduction) {
+  if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   const Walked all = walked(one_slot(false, 1), false, false);
   const Walked merged = walked(one_slot(false, 1), true, false);
   const Walked least = walked(one_slot(false, 1), true, true);
@@ -80,6 +82,7 @@ TEST(Exhaustive, TwoMessagesEndTheSameHoweverBytesLand) {
 
 // A rule can be broken with the reduction exactly where it can be without.
 TEST(Exhaustive, ReductionHidesNoPlantedBug) {
+  if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   int broken = 0;
   for (int c = 0; c < int(Canary::kCount); ++c)
     for (const bool rail : {false, true}) {
@@ -95,6 +98,7 @@ TEST(Exhaustive, ReductionHidesNoPlantedBug) {
 
 // Against nothing left out: one that breaks a rule with one message, and one that does not.
 TEST(Exhaustive, OneMessageShowsTheSameBugs) {
+  if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   for (const Canary canary : {Canary::kRelaxedPublish, Canary::kCreditUndrained}) {
     const Planting planting(canary);
     const Walked all = walked(one_slot(false, 1), false, false, true);
