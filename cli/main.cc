@@ -1,14 +1,19 @@
 // The program `transload`.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "cli/launch/gpus.h"
 #include "cli/launch/launcher.h"
 #include "cli/options.h"
+#include "cli/parser.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/room.h"
 #include "cli/run/soak.h"
@@ -16,6 +21,7 @@
 #include "cli/show/usage.h"
 #include "cli/sim.h"
 #include "os/file.h"
+#include "os/host.h"
 #include "transload/version.h"
 
 namespace transload::cli {
@@ -23,20 +29,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Why no file can be written there; "" if it can.
+std::string hindrance_at(const std::string& path) {
+  if (const std::string what = if_not_regular(path); !what.empty()) return what;
+  if (faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0) return "";
+  if (errno != ENOENT) return std::strerror(errno);
+  const std::string folder = fs::absolute(path).parent_path();
+  if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return "";
+  return fmt::format("folder '{}': {}", folder, std::strerror(errno));
+}
+
 // What can be known of output paths before any work.
 void check_outputs(const Options& options) {
-  std::error_code error;
-  if (!options.json.empty() && options.json != "-") {
-    const fs::path parent = fs::absolute(options.json).parent_path();
-    if (const std::string what = if_not_regular(options.json); !what.empty())
+  if (!options.json.empty() && options.json != "-")
+    if (const std::string what = hindrance_at(options.json); !what.empty())
       refuse("--json: '{}': {}, or - for standard output", options.json, what);
-    if (!fs::is_directory(parent)) refuse("--json: '{}': no folder '{}'", options.json, parent.string());
-  }
   if (options.dump.empty()) return;
+  std::error_code error, unknown;
   fs::create_directories(options.dump, error);
-  if (!fs::is_directory(options.dump)) refuse("--dump: '{}': not a folder, and cannot be made one", options.dump);
+  if (!fs::is_directory(options.dump, unknown))
+    refuse("--dump: '{}': no folder, and none can be made: {}", options.dump, error.message());
   for (uint32_t rank = 0; rank < options.ranks(); ++rank)
-    if (const std::string path = dump_path(options, rank), what = if_not_regular(path); !what.empty())
+    if (const std::string path = dump_path(options, rank), what = hindrance_at(path); !what.empty())
       refuse("--dump: '{}': {}", path, what);
 }
 
@@ -77,9 +91,9 @@ int run_joined(Options options, const Workload& workload) {
   if (bootstrap.ranks != options.ranks())
     refuse("--node-sizes: {} ranks: the launcher started {} ({}); --launcher none starts them here", options.ranks(),
            bootstrap.ranks, bootstrap.origin);
-  if (options.threads || options.floor) refuse("{}: not under a launcher", options.threads ? "--threads" : "--floor");
-  if (options.fault && !by_signal(*options.fault))
-    refuse("--fault: {}: not under a launcher", name_of(options.fault->verb));
+  const char* const alone = "not under a launcher (--launcher none starts the ranks here)";
+  if (options.threads || options.floor) refuse("{}: {}", options.threads ? "--threads" : "--floor", alone);
+  if (options.fault && !by_signal(*options.fault)) refuse("--fault: {}: {}", name_of(options.fault->verb), alone);
   const Outcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
   const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest that is left
@@ -119,12 +133,14 @@ int run(const RunArguments& arguments, char** argv) {
 }
 
 // A soak draws all else from its seed.
-void check_soak(const CLI::App& app) {
-  constexpr const char* kTaken[] = {"--soak", "--seed", "--node-sizes", "--device", "--quiet"};
+void check_soak(const CLI::App& app, const Options& options) {
+  constexpr const char* kTaken[] = {"--soak", "--seed", "--node-sizes", "--device", "--launcher", "--quiet"};
   for (const CLI::Option* option : app.get_options())
     if (option->count() > 0 && std::find(std::begin(kTaken), std::end(kTaken), option->get_name()) == std::end(kTaken))
-      refuse("--soak: takes only --seed, --node-sizes, --device and --quiet, not {}", option->get_name());
-  if (Bootstrap::has_environment()) refuse("--soak: not under a launcher");
+      refuse("--soak: takes only --seed, --node-sizes, --device, --launcher and --quiet, not {}", option->get_name());
+  if (Bootstrap::has_environment(options.launcher))
+    refuse("--soak: not under a launcher ({}); --launcher none runs it here",
+           Bootstrap::from_environment(options.launcher).origin);
 }
 
 int print_limits() {
@@ -171,12 +187,12 @@ int parse_and_run(int argc, char** argv) {
   } catch (const CLI::RequiredError&) {
     refuse("subcommand: '{}': must be run, sim or limits", argc > 1 ? argv[1] : "");
   } catch (const CLI::ParseError& error) {
-    refuse("{}", one_line(error.what()));
+    refuse_typed(app, error);
   }
   if (sim_command->parsed()) return simulate(sim_arguments);
   if (limits_command->parsed()) return print_limits();
   if (arguments.soak.empty()) return run(arguments, argv);
-  check_soak(*run_command);
+  check_soak(*run_command, checked(arguments));
   return soak(arguments);
 }
 
@@ -192,6 +208,8 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
     return error.code() == Code::kFault ? cli::kFaulted : cli::kBadUsage;
+  } catch (const std::system_error& error) {  // of std::thread
+    fmt::print(stderr, "transload: no thread: {}\n", text_of_no_thread(error.code().value()));
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "transload: --tokens: no memory left for this workload\n");
   } catch (const std::exception& error) {

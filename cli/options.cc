@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "cli/number.h"
+#include "cli/parser.h"
+#include "runtime/check_inputs.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
 
@@ -71,14 +73,14 @@ constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
                                           {"combine", FaultPhase::kCombine}};
 
 void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
-  uint64_t ranks = 0;
-  for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max})) {
+  for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max}))
     out.node_sizes.push_back(uint32_t(size));
-    ranks += size;
+  try {
+    check_node_sizes("--node-sizes", out.node_sizes);
+  } catch (const Error& error) {
+    refuse("{}", error.what());
   }
-  if (out.node_sizes.size() > limits.nodes_max)
-    refuse("--node-sizes: {} nodes: at most {}", out.node_sizes.size(), limits.nodes_max);
-  if (ranks > limits.ranks_max) refuse("--node-sizes: {} ranks: at most {}", ranks, limits.ranks_max);
+  const uint32_t ranks = Topology{out.node_sizes}.ranks();
   const auto tokens = numbers("--tokens", a.tokens, {0, limits.tokens_max});
   if (tokens.size() != 1 && tokens.size() != ranks)
     refuse("--tokens: {} numbers: must be one, or one for each of the {} ranks", tokens.size(), ranks);
@@ -103,8 +105,6 @@ void check_routing(const RunArguments& a, Options& out) {
     out.zipf_exponent = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != 0 || !(out.zipf_exponent >= 0 && out.zipf_exponent <= 10))
       refuse("--routing: '{}': the exponent must be a number from 0 to 10", a.routing);
-  } else if (a.routing.empty()) {
-    refuse("--routing: '': must be a file, uniform, zipf:S, one-rank or none");
   } else {
     out.routing_kind = RoutingKind::kFile;
   }
@@ -123,6 +123,9 @@ void check_payload(const RunArguments& a, const Limits& limits, Options& out) {
     out.payload.scales = choice("--scales", a.scales, kScales);
     if (!out.payload.fp8) refuse("--scales: '{}': only with --dtype fp8", a.scales);
   }
+  if (out.payload.scale_words() > option_facts("scales_max").most)
+    refuse("--hidden: {}: {} words of scales a row, must be at most {}", out.hidden, out.payload.scale_words(),
+           option_facts("scales_max").most);
 }
 
 void check_rows_max(const RunArguments& a, Options& out) {
@@ -244,7 +247,7 @@ RunArguments::RunArguments() {
 
 void add_run_options(CLI::App& app, RunArguments& a) {
   const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
-    app.add_option(name, text, help)->capture_default_str()->type_name(type)->take_last();
+    with_value(app.add_option(name, text, help)->capture_default_str()->take_last(), type);
   };
   option("--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
   option("--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
@@ -286,17 +289,17 @@ void add_run_options(CLI::App& app, RunArguments& a) {
       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
       "from a dispatch, or frees its group",
       "kill|stop|absent|leave:RANK@ITERATION[/PHASE]");
-  app.add_flag("--recover", a.recover,
-               "after the fault the ranks that are left make a group of their own and verify an iteration in it");
+  add_flag(app, "--recover", a.recover,
+           "after the fault the ranks that are left make a group of their own and verify an iteration in it");
   option("--soak", a.soak,
          "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat", "SECONDS");
   option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
   option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
-  app.add_flag("--quiet", a.quiet, "no table, no progress");
-  app.add_flag("--threads", a.threads, "ranks are threads of one process");
-  app.add_flag("--graph", a.graph,
-               "cuda: first dispatch and combine are captured once and replayed, with another routing each iteration");
-  app.add_flag("--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
+  add_flag(app, "--quiet", a.quiet, "no table, no progress");
+  add_flag(app, "--threads", a.threads, "ranks are threads of one process");
+  add_flag(app, "--graph", a.graph,
+           "cuda: first dispatch and combine are captured once and replayed, with another routing each iteration");
+  add_flag(app, "--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
 }
 
 Options checked(const RunArguments& a) {

@@ -9,6 +9,7 @@
 #include "base/probes/planting.h"
 #include "base/situations.h"
 #include "cli/number.h"
+#include "cli/parser.h"
 #include "sim/explain/explain.h"
 #include "sim/run/canaries.h"
 #include "sim/run/runner.h"
@@ -175,6 +176,7 @@ int walk_all(const SimArguments& a) {
     refuse("--exhaustive: takes only --canary: it chooses every schedule itself, and draws none from a seed");
   ExhaustiveLimits limits;
   if (!a.canary.empty()) limits.canary = canary_of(a.canary);
+  limits.quick = !a.canary.empty();  // a planted bug shows in what takes seconds
   std::vector<std::string> worlds;
   std::string names;
   for (const ExhaustiveWorld& world : exhaustive_worlds()) {
@@ -196,27 +198,25 @@ int walk_all(const SimArguments& a) {
 
 void add_sim_options(CLI::App& app, SimArguments& a) {
   const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
-    app.add_option(name, text, help)->type_name(type)->take_last();
+    with_value(app.add_option(name, text, help)->take_last(), type);
   };
-  app.add_option("--scenario", a.scenarios,
-                 "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]")
-      ->type_name("NAME|FILE.toml|all")
-      ->expected(1)
-      ->take_all();
+  CLI::Option* const scenario =
+      app.add_option("--scenario", a.scenarios,
+                     "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]");
+  with_value(scenario->expected(1)->take_all(), "NAME|FILE.toml|all");
   option("--seed", a.seed, "the first seed [1; with --seconds from the clock]", "N");
   option("--seeds", a.seeds, "how many seeds of each scenario [1]", "COUNT");
   option("--seconds", a.seconds, "fresh seeds for that long", "S");
   option("--jobs", a.jobs, "threads [processors]", "J");
   option("--canary", a.canary, "plant this bug", "NAME");
-  app.add_flag("--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
-  app.add_flag("--go-on", a.go_on, "do not stop at the first failure");
-  app.add_flag("--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
-  app.add_flag("--list", a.list, "scenarios, canaries, exhaustive worlds and checkers");
-  app.add_flag("--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
-  app.add_option("--exhaustive", a.exhaustive,
-                 "walk the schedules of a tiny world, all of them: one that --list shows, or all")
-      ->type_name("WORLD|all")
-      ->take_last();
+  add_flag(app, "--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
+  add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
+  add_flag(app, "--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
+  add_flag(app, "--list", a.list, "scenarios, canaries, exhaustive worlds and checkers");
+  add_flag(app, "--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
+  CLI::Option* const exhaustive = app.add_option(
+      "--exhaustive", a.exhaustive, "walk the schedules of a tiny world, all of them: one that --list shows, or all");
+  with_value(exhaustive->take_last(), "WORLD|all");
 }
 
 int simulate(const SimArguments& a) {

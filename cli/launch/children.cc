@@ -20,6 +20,7 @@
 #include "cli/number.h"
 #include "cli/show/usage.h"
 #include "os/clock.h"
+#include "os/host.h"
 
 namespace transload::cli {
 namespace {
@@ -62,8 +63,8 @@ struct Exec {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    for (int s : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(s, SIG_DFL);
-    for (int file : keep) fcntl(file, F_SETFD, 0);
+    for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(s, SIG_DFL);
+    for (const int file : keep) fcntl(file, F_SETFD, 0);
     execve("/proc/self/exe", arguments, environment);
     _exit(kFaulted);
   }
@@ -80,7 +81,7 @@ Children::Children(Share share, const Where& where, char** arguments) {
   }
   board_file_ = memfd_create("transload-board", MFD_CLOEXEC);
   if (board_file_ < 0 || ftruncate(board_file_, off_t(ranks * sizeof(StatusPage))) != 0)
-    refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
+    refuse("--node-sizes: {} ranks: no file for their pages: {}", ranks, text_of_error(errno));
   try {
     board_ = map_board(board_file_, ranks);
     for (Child& child : children_) start(child, where, arguments);
@@ -93,7 +94,7 @@ Children::Children(Share share, const Where& where, char** arguments) {
 Children::~Children() { end(); }
 
 void Children::end() {
-  for (Child& child : children_) {
+  for (const Child& child : children_) {
     if (child.pid > 0 && !child.ended) {
       kill(child.pid, SIGKILL);
       waitpid(child.pid, nullptr, 0);
@@ -106,22 +107,24 @@ void Children::end() {
 
 void Children::start(Child& child, const Where& where, char** arguments) {
   int pipes[2];
-  if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, std::strerror(errno));
+  if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, text_of_error(errno));
   std::vector<std::string> texts =
       environment_with({"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", where.port),
                         fmt::format("TRANSLOAD_SECRET={}", where.secret), fmt::format("TRANSLOAD_RANK={}", child.first),
                         fmt::format("TRANSLOAD_RANKS={}", board_.count), fmt::format("{}=1", kServed),
                         fmt::format("{}={}", kBoardFile, board_file_), fmt::format("{}={}", kReportFile, pipes[1])});
   std::vector<char*> environment;
+  environment.reserve(texts.size() + 1);
   for (std::string& text : texts) environment.push_back(text.data());
   environment.push_back(nullptr);
   const Exec exec{arguments, environment.data(), {board_file_, pipes[1]}, getpid()};
   const pid_t pid = fork();
   if (pid == 0) exec.run();
+  const int error = errno;
   close(pipes[1]);
   if (pid < 0) {
     close(pipes[0]);
-    refuse("--node-sizes: rank {}: no process: {}", child.first, std::strerror(errno));
+    refuse("--node-sizes: rank {}: no process: {}", child.first, text_of_no_thread(error));
   }
   fcntl(pipes[0], F_SETFL, O_NONBLOCK);
   child.pid = pid;

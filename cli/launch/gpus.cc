@@ -12,6 +12,7 @@
 #include "base/math.h"
 #include "cli/show/usage.h"
 #include "gpu/device_info.h"
+#include "os/host.h"
 
 namespace transload::cli {
 namespace {
@@ -51,7 +52,7 @@ Gpus find_gpus() {
 
 Gpus ask_for_gpus() {
   int pipes[2];
-  if (pipe(pipes) != 0) refuse("--device: 'cuda': no pipe: {}", std::strerror(errno));
+  if (pipe(pipes) != 0) refuse("--device: 'cuda': no pipe: {}", text_of_error(errno));
   const pid_t pid = fork();
   if (pid == 0) {
     close(pipes[0]);
@@ -59,13 +60,14 @@ Gpus ask_for_gpus() {
     const std::string text = text_of(find_gpus());
     _exit(write(pipes[1], text.data(), text.size()) == ssize_t(text.size()) ? 0 : 1);
   }
+  const int error = errno;
   close(pipes[1]);
   std::string text;
   char buffer[1024];
   for (ssize_t n; pid > 0 && ((n = read(pipes[0], buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR));)
     if (n > 0) text.append(buffer, size_t(n));
   close(pipes[0]);
-  if (pid < 0) refuse("--device: 'cuda': no process: {}", std::strerror(errno));
+  if (pid < 0) refuse("--device: 'cuda': no process: {}", text_of_no_thread(error));
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) continue;
   return from_text(text);
 }

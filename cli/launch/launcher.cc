@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/time_units.h"
@@ -21,6 +24,7 @@
 #include "cli/show/usage.h"
 #include "control/secret.h"
 #include "os/clock.h"
+#include "os/host.h"
 
 namespace transload::cli {
 namespace {
@@ -50,7 +54,7 @@ class ProgressLine {
   explicit ProgressLine(const Options& options)
       : shown_(!options.quiet && isatty(STDERR_FILENO)), warmup_(options.warmup), iterations_(options.iterations) {}
   ~ProgressLine() {
-    if (shown_) fmt::print(stderr, "\r\033[K");
+    if (shown_) std::fputs("\r\033[K", stderr);
   }
   void show(const StatusBoard& board) {
     if (!shown_ || now_ns() - last_ns_ < 100 * kMillisecondNs) return;
@@ -118,14 +122,26 @@ void run_rank(const Crew& crew, uint32_t rank, const Say& say) {
   say(rank, std::move(result));
 }
 
-// A thread each if there are several. `say` gets the word of each while its group still lives.
+// A thread each if there are several: none begins before all are there. `say` gets the word of each while its group
+// still lives.
 void run_ranks(const Crew& crew, const Say& say) {
   const Seats& seats = crew.seats;
   if (seats.count == 1) return run_rank(crew, seats.first, say);
   std::vector<std::thread> threads;
-  for (uint32_t r = seats.first; r < seats.first + seats.count; ++r)
-    threads.emplace_back([&crew, &say, r] { run_rank(crew, r, say); });
+  std::promise<bool> all_there;
+  const std::shared_future<bool> begin = all_there.get_future().share();
+  std::string why_not;
+  try {
+    for (uint32_t r = seats.first; r < seats.first + seats.count; ++r)
+      threads.emplace_back([&crew, &say, begin, r] {
+        if (begin.get()) run_rank(crew, r, say);
+      });
+  } catch (const std::system_error& error) {
+    why_not = text_of_no_thread(error.code().value());
+  }
+  all_there.set_value(why_not.empty());
   for (std::thread& thread : threads) thread.join();
+  if (!why_not.empty()) refuse("--node-sizes: {} ranks in a process: no thread: {}", seats.count, why_not);
 }
 
 int status_of(const WorkerResult& result) {

@@ -140,4 +140,15 @@ std::unique_ptr<TensorHome> make_cuda_place(int device, size_t bytes) {
   return std::make_unique<CudaPlace>(device, bytes);
 }
 
+uint64_t device_bytes_in_use(uint32_t gpus) {
+  uint64_t in_use = 0;
+  for (uint32_t gpu = 0; gpu < gpus; ++gpu) {
+    size_t free = 0, total = 0;
+    check_cuda(cudaSetDevice(int(gpu)), "cudaSetDevice", int(gpu));
+    check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", int(gpu));
+    in_use += total - free;
+  }
+  return in_use;
+}
+
 }  // namespace transload::cli

@@ -36,7 +36,7 @@ double time_us(size_t jobs, const std::function<void(size_t)>& one) {
   for (size_t n = 0; n < threads; ++n)
     running.emplace_back([&] {
       for (size_t i; (i = next.fetch_add(kClaim)) < jobs;)
-        for (size_t end = std::min(i + kClaim, jobs); i < end; ++i) one(i);
+        for (const size_t end = std::min(i + kClaim, jobs); i < end; ++i) one(i);
       simd::stream_fence();
     });
   for (std::thread& thread : running) thread.join();
@@ -69,7 +69,8 @@ void measure_floor(const Options& options, const Workload& workload, FloorTimes&
       const size_t at = size_t(t) * bytes;
       jobs.push_back({reinterpret_cast<const char*>(rows[r].data()) + at, sums[r].data.get() + at, {}});
       for (const auto& node : reference::owners_by_node(problem, {r, t}))
-        for (uint32_t owner : node) jobs.back().places.push_back(received[owner].data.get() + bytes * next[owner]++);
+        for (const uint32_t owner : node)
+          jobs.back().places.push_back(received[owner].data.get() + bytes * next[owner]++);
     }
   const simd::Kernels& kernels = simd::kernels();
   const auto dispatch = [&](size_t i) {

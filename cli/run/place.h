@@ -46,6 +46,7 @@ class TensorHome {
 std::unique_ptr<TensorHome> make_place(DLDevice device, size_t bytes);
 std::unique_ptr<TensorHome> make_host_place();
 std::unique_ptr<TensorHome> make_cuda_place(int device, size_t bytes);  // only in a build with CUDA
+uint64_t device_bytes_in_use(uint32_t gpus);                            // likewise: of the first so many
 
 // How much of the `bytes` of make_place a tensor of `bytes` takes.
 constexpr size_t kPlaceUnit = 256;

@@ -14,7 +14,7 @@ Options options_of(const Options& before, const Rest& rest, uint32_t rank) {
   out.recover = false;
   out.node_sizes = rest.node_sizes;
   out.tokens.clear();
-  for (uint32_t r : rest.rank_of) out.tokens.push_back(before.tokens[r]);
+  for (const uint32_t r : rest.rank_of) out.tokens.push_back(before.tokens[r]);
   out.warmup = 0;
   out.iterations = 1;
   out.rows_max = 0;
@@ -29,7 +29,7 @@ Options options_of(const Options& before, const Rest& rest, uint32_t rank) {
 
 Rest::Rest(const std::vector<uint32_t>& nodes, uint32_t without) {
   uint32_t rank = 0;
-  for (uint32_t size : nodes) {
+  for (const uint32_t size : nodes) {
     uint32_t left = 0;
     for (const uint32_t end = rank + size; rank < end; ++rank)
       if (rank != without) rank_of.push_back(rank), ++left;

@@ -1,7 +1,10 @@
 // Routings: file, uniform, zipf, one rank, none.
 #include "cli/run/routing.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <numeric>
 
@@ -77,6 +80,10 @@ void make_routes(const Options& options, reference::Problem& problem) {
 
 // Cuts ids and weights of all tokens, in order, among the ranks.
 void read_routes(Options& options, reference::Problem& problem) {
+  if (access(options.routing.c_str(), F_OK) != 0 && errno == ENOENT)
+    refuse(
+        "--routing: '{}': no such file: must be a safetensors file, uniform, zipf:S (S from 0 to 10), one-rank or none",
+        options.routing);
   const SafetensorsReader file(options.routing);
   const std::string prefix = options.layer < 0 ? "" : fmt::format("layer{}.", options.layer);
   const auto& ids = file.matrix(prefix + "topk_idx", {"I16", "I32", "I64"});

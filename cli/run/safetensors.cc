@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/float.h"
@@ -55,7 +56,7 @@ bool whole_numbers(const nlohmann::json& list, std::vector<uint64_t>& out) {
 // Bytes of a tensor; false if they do not fit 64 bits.
 bool size_of(const SafetensorsReader::Entry& entry, uint64_t& bytes) {
   bytes = bytes_of(entry.dtype);
-  for (uint64_t n : entry.shape)
+  for (const uint64_t n : entry.shape)
     if (__builtin_mul_overflow(bytes, n, &bytes)) return false;
   return true;
 }
@@ -165,15 +166,17 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   const uint64_t text_bytes = text.size();
   std::string why;
   Descriptor created = open_regular(path, O_WRONLY | O_CREAT | O_TRUNC, why);
-  if (!created) refuse("--dump: '{}': {}", path, why);
+  // The folder: of what all of them meet, all ranks say the same.
+  const std::string folder = std::filesystem::path(path).parent_path();
+  if (!created) refuse("--dump: '{}': {}", folder, why);
   std::FILE* file = fdopen(created.release(), "wb");
-  if (file == nullptr) refuse("--dump: '{}': {}", path, std::strerror(errno));
+  if (file == nullptr) refuse("--dump: '{}': {}", folder, std::strerror(errno));
   errno = 0;
   bool good = std::fwrite(&text_bytes, sizeof text_bytes, 1, file) == 1;
   good = good && std::fwrite(text.data(), text.size(), 1, file) == 1;
   for (const NamedTensor& t : tensors) good = good && (t.bytes == 0 || std::fwrite(t.data, t.bytes, 1, file) == 1);
   good = std::fclose(file) == 0 && good;
-  if (!good) refuse("--dump: '{}': {}", path, std::strerror(errno));
+  if (!good) refuse("--dump: '{}': {}", folder, std::strerror(errno));
 }
 
 }  // namespace transload::cli

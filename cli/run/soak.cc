@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <thread>
 
@@ -17,12 +18,17 @@
 #include "cli/launch/launcher.h"
 #include "cli/number.h"
 #include "cli/run/fault_injection.h"
+#include "cli/run/place.h"
 #include "cli/show/report.h"
 
 namespace transload::cli {
 namespace {
 
 constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about all that a round leaves
+constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // a driver takes it in pieces of 2 MiB
+constexpr size_t kRoundsOfSlope = 96;          // fewer do not show a slope of a few KiB a round
+constexpr size_t kParts = 4;                   // of the rounds after the first quarter, each to hold more than the last
+constexpr double kLeakKib = 1;                 // a round
 constexpr int kMappedBytesLeast = 64 << 10;    // of memory that the allocator gives back as soon as it is freed
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
 constexpr const char* kDeadlineMs = "20000";      // no round without a fault comes near it
@@ -138,7 +144,7 @@ uint64_t entries_of(const char* folder) {
   return count - 3;  // the folder, its parent and this look at it
 }
 
-Footprint look() {
+Footprint look([[maybe_unused]] uint32_t gpus) {
   malloc_trim(0);
   Footprint out;
   std::ifstream status("/proc/self/status");
@@ -149,21 +155,57 @@ Footprint look() {
     (name == "Threads:" ? out.threads : out.memory_kib) += value;
   }
   out.descriptors = entries_of("/proc/self/fd");
+#ifdef TRANSLOAD_CUDA
+  out.device_kib = device_bytes_in_use(gpus) >> 10;
+#endif
   return out;
 }
 
 // A thread that was joined may still be listed for a moment.
-Footprint settled(const Footprint& before) {
-  Footprint now = look();
+Footprint settled(const Footprint& before, uint32_t gpus) {
+  Footprint now = look(gpus);
   for (int naps = 0; naps < 50 && (now.threads > before.threads || now.descriptors > before.descriptors); ++naps) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    now = look();
+    now = look(gpus);
   }
   return now;
 }
 
 std::string text_of(const Footprint& f) {
-  return fmt::format("{:.1f} MiB, {} descriptors, {} threads", double(f.memory_kib) / 1024, f.descriptors, f.threads);
+  const std::string on_gpus = f.device_kib == 0 ? "" : fmt::format(", {} KiB on GPUs", f.device_kib);
+  return fmt::format("{} KiB, {} descriptors, {} threads{}", f.memory_kib, f.descriptors, f.threads, on_gpus);
+}
+
+using Measure = uint64_t Footprint::*;
+
+double median_of(std::vector<double> values) {
+  const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+double median_of(const std::vector<Footprint>& rounds, Measure what, size_t from, size_t to) {
+  std::vector<double> values;
+  for (size_t i = from; i < to; ++i) values.push_back(double(rounds[i].*what));
+  return median_of(std::move(values));
+}
+
+// KiB a round, if every part holds more than the one before by more than chance: how far two rounds in a row are apart
+// is noise, whatever the slope, and a median of more rounds has less of it.
+std::optional<double> slope_of(const std::vector<Footprint>& rounds, Measure what) {
+  if (rounds.size() < kRoundsOfSlope) return std::nullopt;
+  const size_t first = rounds.size() / 4, part = (rounds.size() - first) / kParts;
+  std::vector<double> steps;
+  for (size_t i = first; i + 1 < rounds.size(); ++i)
+    steps.push_back(std::abs(double(rounds[i + 1].*what) - double(rounds[i].*what)));
+  const double allowed = kLeakKib * double(part) + 4 * median_of(std::move(steps)) / std::sqrt(double(part));
+  double before = median_of(rounds, what, first, first + part), begin = before;
+  for (size_t i = 1; i < kParts; ++i) {
+    const double now = median_of(rounds, what, first + i * part, first + (i + 1) * part);
+    if (now < before + allowed) return std::nullopt;
+    before = now;
+  }
+  return (before - begin) / double((kParts - 1) * part);
 }
 
 // The exit status of a round; above 128: interrupted.
@@ -212,29 +254,32 @@ std::vector<std::string> arguments_of(const RoundOf& round) {
 }
 
 std::optional<std::string> growth_of(const std::vector<Footprint>& rounds) {
-  const auto least = [&](uint64_t Footprint::*what, size_t from, size_t to) {
+  const auto least = [&](Measure what, size_t from, size_t to) {
     uint64_t value = UINT64_MAX;
     for (size_t i = from; i < to; ++i) value = std::min(value, rounds[i].*what);
     return value;
   };
-  const auto most = [&](uint64_t Footprint::*what, size_t from, size_t to) {
+  const auto most = [&](Measure what, size_t from, size_t to) {
     uint64_t value = 0;
     for (size_t i = from; i < to; ++i) value = std::max(value, rounds[i].*what);
     return value;
   };
-  struct Measure {
-    uint64_t Footprint::*what;
+  struct Held {
+    Measure what;
     const char* name;
     uint64_t noise;
   };
   const size_t n = rounds.size();
-  for (const Measure& m : {Measure{&Footprint::memory_kib, "KiB of memory", kMemoryNoiseKib},
-                           {&Footprint::descriptors, "descriptors", 0},
-                           {&Footprint::threads, "threads", 0}}) {
+  for (const Held& m : {Held{&Footprint::memory_kib, "KiB of memory", kMemoryNoiseKib},
+                        {&Footprint::device_kib, "KiB of GPU memory", kDeviceNoiseKib},
+                        {&Footprint::descriptors, "descriptors", 0},
+                        {&Footprint::threads, "threads", 0}}) {
     const uint64_t before = most(m.what, n / 4, n / 2), after = least(m.what, n * 3 / 4, n);
     if (after > before + m.noise)
       return fmt::format("{} {} at most in rounds {} to {}, {} at least in rounds {} to {}", before, m.name, n / 4 + 1,
                          n / 2, after, n * 3 / 4 + 1, n);
+    if (const std::optional<double> slope = m.noise == 0 ? std::nullopt : slope_of(rounds, m.what))
+      return fmt::format("{:.1f} {} more in each round from {} to {}", *slope, m.name, n / 4 + 1, n);
   }
   return std::nullopt;
 }
@@ -244,14 +289,15 @@ int soak(const RunArguments& arguments) {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, kMappedBytesLeast);
   const uint64_t seconds = number("--soak", arguments.soak, {1, kSecondsMost});
-  Options options = checked(arguments);
+  const Options options = checked(arguments);
   if (options.ranks() < 2) refuse("--node-sizes: {} rank: --soak needs 2 at least", options.ranks());
   if (options.cuda) prepare_environment();
+  const uint32_t gpus = options.cuda ? find_gpus().count : 0;
   fmt::print("soak: {} s, up to {} ranks, seed {}\n", seconds, options.ranks(), options.seed);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   std::vector<Footprint> rounds;
   uint64_t faults = 0;
-  Footprint last{UINT64_MAX, UINT64_MAX, UINT64_MAX};
+  Footprint last{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
   while (std::chrono::steady_clock::now() < end || rounds.size() < kRoundsLeast) {
     const auto words = arguments_of({options.seed, rounds.size(), options.ranks(), options.cuda});
     const std::string line = fmt::format("transload run {}", fmt::join(words, " "));
@@ -261,7 +307,7 @@ int soak(const RunArguments& arguments) {
       fmt::print("soak: round {} ended with exit status {}: {}\n", rounds.size() + 1, status, line);
       return status;
     }
-    rounds.push_back(last = settled(last));
+    rounds.push_back(last = settled(last, gpus));
     faults += line.find("--fault") != std::string::npos;
     if (!options.quiet) fmt::print("round {}: {}: {}\n", rounds.size(), text_of(last), line);
     std::fflush(stdout);

@@ -15,12 +15,15 @@ struct Footprint {
   uint64_t memory_kib = 0;  // its own, and shared memory; no files
   uint64_t descriptors = 0;
   uint64_t threads = 0;
+  uint64_t device_kib = 0;  // in use on all GPUs, whoever uses it
 };
 
 // Fewer rounds say nothing.
 constexpr size_t kRoundsLeast = 8;
 
-// After each round. What grew, in words, if the last quarter holds more than the second did; the first warms up.
+// What grew, in words, from what was held after each round. The first quarter warms up. The last holds more than the
+// second did, by more than noise; or, in a long run, memory grows a little in every part of what is left: what leaks
+// does, what is made once does not.
 std::optional<std::string> growth_of(const std::vector<Footprint>& rounds);
 
 // The command line of a round: the same for the same seed and number.

@@ -90,7 +90,7 @@ Traffic traffic_of(const reference::Problem& problem) {
       const auto owners = reference::owners_by_node(problem, {r, t});
       for (uint32_t node = 0; node < owners.size(); ++node) {
         int64_t kept = 0;
-        for (uint32_t owner : owners[node]) {
+        for (const uint32_t owner : owners[node]) {
           if (!reference::kept(problem, owner, {r, t})) continue;
           ++kept;
           ++out.received[owner];

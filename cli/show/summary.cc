@@ -17,10 +17,10 @@ using Results = std::vector<const WorkerResult*>;
 std::vector<double> slowest(const Results& results, std::initializer_list<Call> calls) {
   size_t iterations = results.empty() ? 0 : SIZE_MAX;
   for (const WorkerResult* r : results)
-    for (Call call : calls) iterations = std::min(iterations, r->call_us[call].size());
+    for (const Call call : calls) iterations = std::min(iterations, r->call_us[call].size());
   std::vector<double> out(iterations, 0.0);
   for (size_t i = 0; i < iterations; ++i)
-    for (Call call : calls) {
+    for (const Call call : calls) {
       double most = 0;
       for (const WorkerResult* r : results) most = std::max(most, r->call_us[call][i]);
       out[i] += most;
@@ -39,7 +39,7 @@ void sum_up_times(const Results& results, const Options& options, Summary& out) 
   out.cached_us = out.call_us[kCachedDispatch];
   out.backward_us = span_if_any(slowest(results, {kBackwardDispatch, kBackwardCombine}));
   std::vector<double> combines = slowest(results, {kCombine});
-  for (double us : slowest(results, {kCachedCombine})) combines.push_back(us);
+  for (const double us : slowest(results, {kCachedCombine})) combines.push_back(us);
   out.combine_us = span_if_any(combines);
   int64_t received = 0, received_wire = 0, returned = 0, returned_wire = 0;
   for (uint32_t r = 0; r < options.ranks(); ++r) {
@@ -115,7 +115,7 @@ Summary summarise(const Options& options, const Workload& workload, const Outcom
   Results results;
   for (const auto& result : outcome.results)
     if (result) results.push_back(&*result);
-  bool missing = !outcome.partial && results.size() < options.ranks();
+  const bool missing = !outcome.partial && results.size() < options.ranks();
   for (const WorkerResult* r : results) {
     if (!r->error.empty() && std::find(out.errors.begin(), out.errors.end(), r->error) == out.errors.end())
       out.errors.push_back(r->error);

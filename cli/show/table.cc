@@ -19,7 +19,7 @@ std::string size_text(uint64_t bytes) {
 }
 
 std::string tokens_text(const Options& o) {
-  for (int64_t t : o.tokens)
+  for (const int64_t t : o.tokens)
     if (t != o.tokens[0]) return fmt::format("{} tokens", fmt::join(o.tokens, ","));
   return fmt::format("{} tokens a rank", o.tokens[0]);
 }
@@ -48,7 +48,7 @@ void print_rows(std::FILE* out, const Report& report) {
   const Options& o = report.options;
   const Summary& s = report.summary;
   int64_t largest = 0, needed = 0;
-  for (int64_t rows : s.traffic.received) largest = std::max(largest, rows);
+  for (const int64_t rows : s.traffic.received) largest = std::max(largest, rows);
   fmt::print(out, "  rows             {} received (own ones too), at most {} on a rank\n", thousands(s.traffic.rows),
              thousands(largest));
   for (uint32_t r = 0; r < o.ranks(); ++r) needed += report.workload.needed(r);

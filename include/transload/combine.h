@@ -12,13 +12,16 @@
 
 namespace transload {
 
+// How the rows of a combine come to whoever sums them.
 enum class CombineSource : uint8_t {
   kAuto,  // pull if x lies in a lease, else push
   kPull,  // peers read my rows where they lie
   kPush,  // my rows pass bounded rings
 };
-enum class CombineWire : uint8_t { kBf16, kF32 };  // of partial sums between nodes
+// Of partial sums between nodes.
+enum class CombineWire : uint8_t { kBf16, kF32 };
 
+// What a rank gives to a combine.
 struct CombineInputs {
   Tensor x;  // [M, H] bf16, contiguous: as many rows as the dispatch's x, same order; past its `rows` not read
   Handle handle;
@@ -32,12 +35,13 @@ struct CombineInputs {
   Stream stream;
 };
 
+// What a combine returns.
 struct CombineOutputs {
   Tensor x;                                     // [T, H] bf16
   Tensor topk_weights;                          // [T, K] float32, if given
   CombineSource source = CombineSource::kAuto;  // what was chosen
-  int64_t scale_out_rows = 0;  // partial sums received from other nodes; see DispatchOutputs for GPUs
-  Lease lease;                 // the tensors above live here
+  int64_t scale_out_rows = 0;                   // partial sums received from other nodes; see DispatchOutputs for GPUs
+  Lease lease;                                  // the tensors above live here
 };
 
 }  // namespace transload

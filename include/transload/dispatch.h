@@ -17,6 +17,7 @@ struct Stream {
   void* handle = nullptr;
 };
 
+// Where the rows of a dispatch end.
 enum class Landing : uint8_t {
   kAuto,    // direct while a lease can be had, else ring
   kDirect,  // rows are stored straight into a lease of mine, or the call fails: refused if out_x lies in none, else

@@ -14,7 +14,9 @@
 
 namespace transload {
 
+// The network between nodes; kAuto takes the best that there is.
 enum class ScaleOutChoice : uint8_t { kAuto, kLibfabric, kLoopback };
+// What a call is doing.
 enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 
 // Where a call stands, for watchers: plain memory of the caller, which may be shared with another process. On a GPU

@@ -18,6 +18,7 @@ struct Limits {
   uint64_t token_bytes_unit;
   uint64_t tokens_max;
 };
+// Of the library that is linked.
 Limits limits();
 
 // Bytes of one rank of a group. Of the memory that others reach only the slabs grow with tokens.

@@ -6,6 +6,7 @@
 
 namespace transload {
 
+// How a call ended.
 enum class Code : uint8_t {
   kOk,
   kInvalidArgument,  // refused before anything moved; the group is as it was. Message: argument, value, bound
@@ -17,6 +18,7 @@ enum class Code : uint8_t {
   kDevice,           // a call to the GPU's driver failed. Message: the call, the driver's text, the device
 };
 
+// What the culprit of a fault did.
 enum class FaultKind : uint8_t {
   kNone,
   kLost,         // its process is gone
@@ -27,6 +29,7 @@ enum class FaultKind : uint8_t {
   kFailed,       // it left a call that it had entered: its own error, which the detail tells
   kRendezvous,   // no rank: the process that held the rendezvous is gone, or could not serve all ranks
 };
+// Such as "silent".
 const char* name_of(FaultKind kind);
 
 // What one rank knows of the fault that ended its group. Every rank's Fault names the same culprit.
@@ -47,6 +50,7 @@ struct Fault {
   std::string to_string() const;
 };
 
+// Whether a call that completed did all that was asked of it.
 struct Status {
   Code code = Code::kOk;
   std::string message;

@@ -19,6 +19,7 @@ constexpr DLDataType kI64{kDLInt, 64, 1};
 constexpr DLDataType kU8{kDLUInt, 8, 1};
 constexpr DLDataType kF8E4m3{kDLFloat8E4m3fnCode, 8, 1};
 
+// Alike in all three fields.
 constexpr bool same_type(DLDataType a, DLDataType b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }

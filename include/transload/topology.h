@@ -12,7 +12,7 @@ struct Topology {
 
   uint32_t ranks() const {
     uint32_t sum = 0;
-    for (uint32_t size : node_sizes) sum += size;
+    for (const uint32_t size : node_sizes) sum += size;
     return sum;
   }
 };

@@ -15,11 +15,6 @@
 
 namespace transload {
 
-TRANSLOAD_HD Block strided(Block slots, uint64_t stride) {
-  if (stride != 0) slots.unit = stride;
-  return slots;
-}
-
 // Rings to and from peers: one hop over memory. Member m = peer * streams + stream; the far end knows me as far(m).
 struct PeerLink {
   // What the far end of a member is reached by: from tables of the board, which a role reads once.
@@ -30,7 +25,6 @@ struct PeerLink {
   const Board* board;
   const PeerRings* rings;  // of the board
   const Positions* positions;
-  uint64_t stride = 0;  // of slots; 0: as the group's geometry has it
   uint32_t channel = 0;
 
   TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots_between_peers(); }
@@ -48,10 +42,10 @@ struct PeerLink {
     return {reinterpret_cast<Word*>(f.region + rings->credit.at(channel, far(m))), f.rank};
   }
   TRANSLOAD_HD char* fill(const Far& f, uint32_t m, uint32_t slot) const {
-    return f.region + strided(rings->slots, stride).at(channel, far(m), slot);
+    return f.region + rings->slots.at(channel, far(m), slot);
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
-    return board->mine() + strided(rings->slots, stride).at(channel, m, slot);
+    return board->mine() + rings->slots.at(channel, m, slot);
   }
   TRANSLOAD_HD const Word* drained(const Far&, uint32_t) const { return board->always; }
   TRANSLOAD_HD bool staged(const Far&) const { return false; }
@@ -75,7 +69,6 @@ struct RailLink {
   const Positions* positions;
   const Counterpart* others;
   uint32_t count;
-  uint64_t stride = 0;
   uint32_t channel = 0;
 
   TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots; }
@@ -94,14 +87,13 @@ struct RailLink {
     return {rings->credit.at(channel, f.index), f.rank, f.mapped};
   }
   TRANSLOAD_HD uint64_t recv_offset(const Far& f, uint32_t slot) const {
-    return strided(rings->recv, stride).at(channel, f.index, slot);
+    return rings->recv.at(channel, f.index, slot);
   }
   TRANSLOAD_HD char* fill(const Far& f, uint32_t m, uint32_t slot) const {
-    return staged(f) ? board->network + strided(rings->send, stride).at(channel, m, slot)
-                     : f.mapped + recv_offset(f, slot);
+    return staged(f) ? board->network + rings->send.at(channel, m, slot) : f.mapped + recv_offset(f, slot);
   }
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
-    return board->network + strided(rings->recv, stride).at(channel, m, slot);
+    return board->network + rings->recv.at(channel, m, slot);
   }
   TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions->drained + uint64_t(channel) * count + m; }
   TRANSLOAD_HD const Word* drained(const Far& f, uint32_t m) const {
@@ -116,7 +108,7 @@ struct RailLink {
             f.rank,
             drained_word(slot.member),
             slot.tail_after,
-            strided(rings->send, stride).unit - slot.bytes};
+            rings->send.unit - slot.bytes};
   }
 };
 
@@ -176,8 +168,7 @@ class Outbox {
     slot_[m] = slot_[m] + 1 == slots() ? 0 : slot_[m] + 1;
   }
   TRANSLOAD_WARP auto mark(int m) const {
-    const int to = planted<Plants>(Canary::kCountToWrongReader) ? beside(m) : m;
-    const auto word = link_.far_tail(far_[to], to);
+    const auto word = link_.far_tail(far_[m], m);
     return Mark<std::remove_const_t<decltype(word)>>{word, tail_[m]};
   }
   // At the end of a channel: what the next call starts from.
@@ -195,12 +186,6 @@ class Outbox {
   TRANSLOAD_WARP Word least(int m) const { return tail_[m] < slots() ? 0 : tail_[m] + 1 - slots(); }
   TRANSLOAD_WARP Word least_credit(int m) const {
     return least(m) - Word(least(m) > 0 && planted<Plants>(Canary::kCreditOffByOne));
-  }
-  // For kCountToWrongReader: the next member with somebody behind it.
-  TRANSLOAD_WARP int beside(int m) const {
-    do m = (m + 1) % int(link_.members());
-    while (far_[m].rank == kNobody);
-    return m;
   }
 
   using Plants = typename W::Plants;
@@ -242,11 +227,8 @@ class Inbox {
     slot_[m] = after(slot_[m]);
   }
   TRANSLOAD_WARP auto mark(int m) const {
-    Word count = head_[m];
-    if (planted<Plants>(Canary::kCreditTwice)) ++count;
-    if (planted<Plants>(Canary::kCreditNever)) count = link_.positions->taken[at(m)] + 1;  // the call's first alone
     const auto word = link_.far_credit(far_[m], m);
-    return Mark<std::remove_const_t<decltype(word)>>{word, count};
+    return Mark<std::remove_const_t<decltype(word)>>{word, head_[m] + Word(planted<Plants>(Canary::kCreditTwice))};
   }
   TRANSLOAD_WARP void keep(W& w, typename W::Members mine) {
     w.each(mine, [&](Lane m) { link_.positions->taken[at(m)] = head_[m]; });

@@ -135,14 +135,15 @@ const Launcher* find_launcher(const std::string& asked) {
 void refuse_second_opinion(const Launcher& from) {
   if (from.rank == kLaunchers[0].rank || (from.rank == kLaunchers[1].rank && variable("TORCHELASTIC_RUN_ID"))) return;
   const auto place = [](const Launcher& l) {
-    return std::string(l.rank) + " " + variable(l.rank).value_or("") + " of " + l.ranks + " " +
-           variable(l.ranks).value_or("(not set)");
+    return std::string(l.name) + " says rank " + variable(l.rank).value_or("") + " of " +
+           variable(l.ranks).value_or("an unknown number") + " (" + l.rank + ", " + l.ranks + ")";
   };
   for (const Launcher* other = &from + 1; other != std::end(kLaunchers); ++other) {
     if (other->outer || !variable(other->rank) || !variable(other->ranks)) continue;
     if (variable(other->rank) == variable(from.rank) && variable(other->ranks) == variable(from.ranks)) continue;
-    refuse("launcher: two have started this process: " + place(from) + ", and " + place(*other) +
-           ": --launcher (from_environment's argument) must say which, or none");
+    const std::string second = other->name == std::string(from.name) ? "" : std::string(", --launcher ") + other->name;
+    refuse("launcher: " + place(from) + ", but " + place(*other) + ": choose with --launcher " + from.name + second +
+           " or --launcher none; in a program of yours with the argument of Bootstrap::from_environment");
   }
 }
 
@@ -251,6 +252,7 @@ Bootstrap Bootstrap::from_environment(const std::string& launcher) {
   bootstrap.secret = secret_of_environment();
   const std::optional<std::string> served = variable("TRANSLOAD_SERVED");
   const bool by_other = served && number("TRANSLOAD_SERVED", *served, 0, 1) == 1;
+  if (by_other && bootstrap.rank == 0) bootstrap.origin += ", served by another process (TRANSLOAD_SERVED)";
   bootstrap.serve = bootstrap.rank == 0 && !by_other;
   return bootstrap;
 }

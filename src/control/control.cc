@@ -58,7 +58,7 @@ Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<u
 
 Control::~Control() {
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     closing_ = true;
   }
   changed_.notify_all();
@@ -90,7 +90,10 @@ void Control::join(uint64_t entered) {
   const std::string where = with_port(point_.hosts.front(), point_.port);
   const bool rank_0 = bootstrap_.rank == 0;  // it is here, so it is not what is missing
   Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
-                             "no rendezvous at " + where + ": " + why_not_},
+                             "no rendezvous at " + where + ": " + why_not_ +
+                                 (rank_0 ? "; bootstrap.serve is false here (or TRANSLOAD_SERVED is 1), so another "
+                                           "process must serve it"
+                                         : "")},
                             "create", entered);
   fault.waiting_for = "the rendezvous at " + where;
   throw Error(fault);
@@ -182,7 +185,7 @@ void Control::react(Act act) {
   Reaction reaction;
   bool answered = false;
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
@@ -196,10 +199,10 @@ void Control::apply(const Reaction& reaction) {
   for (const Message& message : reaction.to_arbiter) socket_.send(pack(message), now_ns() + kSendNs);
   if (!reaction.verdict) return;
   claim_->release();
-  std::lock_guard hook_lock(hook_mutex_);
+  const std::lock_guard hook_lock(hook_mutex_);
   abort_word_.store(1, std::memory_order_release);
   {
-    std::lock_guard lock(mutex_);  // whoever waits has either not looked yet, or sleeps
+    const std::lock_guard lock(mutex_);  // whoever waits has either not looked yet, or sleeps
   }
   changed_.notify_all();
   if (hook_) hook_();
@@ -238,7 +241,7 @@ void Control::run() {
     uint64_t now = now_ns();
     bool live = false, suspecting = false;
     {
-      std::lock_guard lock(mutex_);
+      const std::lock_guard lock(mutex_);
       live = member_->verdict().kind == FaultKind::kNone && !leaving_;
       suspecting = member_->suspecting();
     }
@@ -279,14 +282,14 @@ void Control::hear(FrameType type, const std::string& body) {
   } else if (type == FrameType::kGathered) {
     if (std::optional<Gathered> gathered = unpack_gathered(body)) take_gathered(std::move(*gathered));
   } else if (type == FrameType::kFarewell) {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     farewell_ = true;
     changed_.notify_all();
   }
 }
 
 void Control::take_gathered(Gathered gathered) {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   if (gathered.round != round_ || parts_.empty()) return;
   if (!gathered.reach.empty()) reach_ = gathered.reach;
   for (size_t i = 0; i < gathered.parts.size() && gathered.first + i < parts_.size(); ++i) {
@@ -334,13 +337,14 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
   }
   ++round_;
   std::vector<std::string> all;
+  all.reserve(parts_.size());
   for (std::optional<std::string>& part : parts_) all.push_back(std::move(*part));
   parts_.clear();
   return all;
 }
 
 std::string Control::local_address() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const std::string here = socket_.here();
   const bool same_host = here == socket_.there() || is_loopback(here);
   return same_host && !reach_.empty() ? reach_ : here;
@@ -403,7 +407,7 @@ Verdict Control::verdict() {
 }
 
 void Control::on_verdict(std::function<void()> hook) {
-  std::lock_guard lock(hook_mutex_);
+  const std::lock_guard lock(hook_mutex_);
   hook_ = std::move(hook);
   if (hook_ && abort_word_.load(std::memory_order_acquire) != 0) hook_();
 }
@@ -421,7 +425,7 @@ void Control::goodbye() {
 }
 
 bool Control::said_goodbye(uint32_t rank) const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return member_->said_goodbye(rank);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kVersionsBytes = 12;  // the magic, and both
 
-std::string frame(FrameType type, std::string body) {
+std::string frame(FrameType type, const std::string& body) {
   ByteWriter head;
   head.u32(uint32_t(body.size())).u8(uint8_t(type));
   return head.take() + body;
@@ -73,7 +73,7 @@ std::string said_in(const Hello& hello) {
   body.u32(kControlMagic).u32(kProtocolVersion).u32(kLayoutVersion).u64(hello.server).u64(hello.process);
   body.u32(hello.rank).u32(hello.ranks).u32(hello.deadline_ms).text(hello.job).text(hello.name).text(hello.nonce);
   body.text(hello.note);
-  for (uint32_t node : hello.node_of_rank) body.u32(node);
+  for (const uint32_t node : hello.node_of_rank) body.u32(node);
   return body.take();
 }
 

@@ -60,8 +60,7 @@ bool FrameSocket::dial(const std::string& host, uint16_t port, uint64_t until, s
 bool FrameSocket::connect_to(const addrinfo& address, uint64_t until, std::string& why) {
   Descriptor fd(::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd && (errno == EMFILE || errno == ENFILE)) {
-    throw Error(Code::kOutOfMemory,
-                std::string("control socket: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
+    throw Error(Code::kOutOfMemory, "control socket: " + text_of_error(errno));
   }
   if (!fd) {
     why = std::strerror(errno);
@@ -99,7 +98,7 @@ bool FrameSocket::connect_to(const addrinfo& address, uint64_t until, std::strin
 }
 
 bool FrameSocket::send(const std::string& frame, uint64_t until) {
-  std::lock_guard lock(send_mutex_);
+  const std::lock_guard lock(send_mutex_);
   size_t sent = 0;
   while (sent < frame.size()) {
     const ssize_t now = ::send(fd_.get(), frame.data() + sent, frame.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);

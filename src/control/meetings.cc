@@ -238,7 +238,7 @@ std::string Meetings::reach(const Party& party) const {
   return {};
 }
 
-Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, Message message, uint64_t now) {
+Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, const Message& message, uint64_t now) {
   Letters letters;
   Party& party = *guest.party;
   tell(party, party.arbiter.take(message, now), letters, now);

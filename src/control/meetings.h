@@ -121,7 +121,7 @@ class Meetings {
   void welcome(const Party& party, Letters& letters) const;
   Letters gather(Guest& guest, Gather gather, uint64_t now);
   void give_round(Party& party, Letters& letters);
-  Letters message(Guest& guest, uint64_t connection, Message message, uint64_t now);
+  Letters message(Guest& guest, uint64_t connection, const Message& message, uint64_t now);
   void tick_party(Party& party, uint64_t now, Letters& letters);
   std::optional<Message> missed(const Party& party, uint64_t now) const;
   std::optional<Message> missed_seats(const Party& party, uint64_t now) const;

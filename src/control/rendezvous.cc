@@ -394,7 +394,9 @@ RendezvousServer::RendezvousServer(const ServerOptions& options) {
     impl_ = std::make_unique<Impl>(options);
   } catch (const boost::system::system_error& error) {
     throw Error(Code::kInvalidArgument, "rendezvous: cannot listen on " + with_port(options.address, options.port) +
-                                            ": " + error.code().message());
+                                            ": " + text_of_error(error.code().value()));
+  } catch (const std::system_error& error) {
+    throw Error(Code::kOutOfMemory, "rendezvous: no thread: " + text_of_no_thread(error.code().value()));
   }
 }
 

@@ -12,8 +12,8 @@ constexpr const char* kAllInterfaces = "::";
 struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
-  std::string job;     // of the groups that it serves; "": any, each apart
-  std::string secret;  // that their ranks must prove; "": whoever reaches it is trusted
+  std::string job{};     // of the groups that it serves; "": any, each apart
+  std::string secret{};  // that their ranks must prove; "": whoever reaches it is trusted
 };
 
 class RendezvousServer {

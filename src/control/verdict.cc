@@ -1,11 +1,504 @@
-// The verdict machine as it ships: without canaries.
+// The rules of suspicion and verdict: see verdict.h.
 #include "control/verdict.h"
 
-#include "control/verdict_rules.h"
+#include <algorithm>
+#include <set>
+#include <utility>
 
 namespace transload {
 
-template class BasicArbiter<HostPlants>;
-template class BasicMember<HostPlants>;
+namespace {
+
+std::string rank_text(uint32_t rank) { return "rank " + std::to_string(rank); }
+
+std::string milliseconds(uint64_t ns) { return std::to_string(ns / kMillisecondNs) + " ms"; }
+
+constexpr const char* kAway = "it is alive, but did not enter the call";
+constexpr const char* kNotKnown = "; which of them is wrong is not known";
+constexpr const char* kHasLeft = "it has left the group";
+constexpr const char* kEnded = "its control connection ended without a goodbye";
+
+// The rank that speaks; kNobody for what no rank says of itself.
+uint32_t speaker(const Message& message) {
+  if (const auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank;
+  if (const auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank;
+  if (const auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank;
+  if (const auto* failed = std::get_if<Failed>(&message)) return failed->rank;
+  if (const auto* withdrawn = std::get_if<Withdrawn>(&message)) return withdrawn->rank;
+  return kNobody;
+}
+
+}  // namespace
+
+Arbiter::Arbiter(std::vector<uint32_t> node_of_rank)
+    : node_of_rank_(std::move(node_of_rank)), ranks_(node_of_rank_.size()) {
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) ranks_[rank].beat.rank = rank;
+}
+
+void Arbiter::start(uint64_t now) {
+  for (MemberState& rank : ranks_) rank.heard = now;
+  last_now_ = now;
+}
+
+// While my own process was stopped I heard nobody, and that says nothing about them.
+void Arbiter::notice_own_stop(uint64_t now) {
+  const bool stopped = last_now_ != 0 && now - last_now_ >= kSilenceNs;
+  if (stopped) {
+    for (MemberState& rank : ranks_) rank.heard = now;
+    for (Case& open : pending_) open.at = now;
+    mismatch_at_ = now;
+  }
+  last_now_ = now;
+}
+
+std::vector<Message> Arbiter::conclude(Verdict verdict) {
+  verdict_ = std::move(verdict);
+  return {verdict_};
+}
+
+std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
+  notice_own_stop(now);
+  if (verdict_.kind != FaultKind::kNone) return {};
+  const uint32_t from = speaker(message);
+  uint64_t before = now;  // when it was heard last
+  if (from != kNobody) {
+    if (from >= ranks_.size()) return {};
+    before = std::exchange(ranks_[from].heard, now);
+  }
+  if (const auto* beat = std::get_if<Heartbeat>(&message)) {
+    MemberState& rank = ranks_[from];
+    const uint64_t gap =
+        rank.beat.sent != 0 && beat->sent > rank.beat.sent ? beat->sent - rank.beat.sent : now - before;
+    if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
+    rank.beat = *beat;
+    rank.beat_at = now;
+    const bool said = beat->entered != 0 && beat->entered <= beat->sent;
+    rank.entered_at = said ? now - std::min(now, beat->sent - beat->entered) : 0;
+    if (beat->waiting) latest_wait_ = std::max(latest_wait_, beat->epoch);
+  } else if (const auto* suspicion = std::get_if<Suspicion>(&message)) {
+    withdraw(from);
+    pending_.push_back({*suspicion, now});
+  } else if (std::holds_alternative<Withdrawn>(message)) {
+    withdraw(from);
+  } else if (const auto* mismatch = std::get_if<Mismatch>(&message)) {
+    if (mismatches_.empty()) mismatch_at_ = now;
+    const auto again = [&](const Mismatch& m) { return m.rank == from; };
+    if (std::none_of(mismatches_.begin(), mismatches_.end(), again)) mismatches_.push_back(*mismatch);
+  } else if (const auto* failed = std::get_if<Failed>(&message)) {
+    return conclude({FaultKind::kFailed, failed->rank, failed->reason, false});
+  } else if (const auto* lost = std::get_if<Lost>(&message)) {
+    if (lost->rank >= ranks_.size() || ranks_[lost->rank].left) return {};
+    return conclude({FaultKind::kLost, lost->rank, kEnded, false});
+  } else if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
+    if (goodbye->rank >= ranks_.size()) return {};
+    ranks_[goodbye->rank].left = true;
+    ranks_[goodbye->rank].left_after = goodbye->epoch;
+    first_left_ = std::min(first_left_, goodbye->epoch);
+    std::vector<Message> said{*goodbye};
+    for (Message& more : judge_all(now)) said.push_back(std::move(more));
+    return said;
+  } else if (const auto* missing = std::get_if<Missing>(&message)) {
+    return judge_missing(missing->rank, now);
+  } else if (const auto* verdict = std::get_if<Verdict>(&message)) {
+    // A member had to decide alone: whoever hears me now is told the same.
+    return conclude(*verdict);
+  }
+  return judge_all(now);
+}
+
+std::vector<Message> Arbiter::tick(uint64_t now) {
+  notice_own_stop(now);
+  return judge_all(now);
+}
+
+void Arbiter::withdraw(uint32_t rank) {
+  std::erase_if(pending_, [&](const Case& open) { return open.suspicion.rank == rank; });
+}
+
+std::vector<Message> Arbiter::judge_all(uint64_t now) {
+  if (verdict_.kind != FaultKind::kNone) return {};
+  if (std::optional<Verdict> verdict = judge_left()) return conclude(std::move(*verdict));
+  if (!mismatches_.empty()) {  // who found one waits no longer, and others may be waiting for it
+    std::optional<Verdict> verdict = judge_mismatch(now);
+    return verdict ? conclude(std::move(*verdict)) : std::vector<Message>{};
+  }
+  // The oldest is judged first of all, so a few are enough; and what comes in one moment is looked at once.
+  if (now - looked_at_ < kTickPendingNs) return {};
+  looked_at_ = now;
+  for (size_t i = 0; i < std::min(pending_.size(), kLookedAt); ++i) {
+    const Case& open = pending_[i];
+    std::optional<Verdict> verdict = judge(open, now);
+    if (verdict) return conclude(std::move(*verdict));
+  }
+  return {};
+}
+
+bool Arbiter::silent(uint32_t rank, uint64_t now) const {
+  return !ranks_[rank].left && now - ranks_[rank].heard >= kSilenceNs;
+}
+
+// Somebody waits in a call that a rank which has left did not make. Every call needs every rank, so it cannot end. A
+// rank that left while others finish its last call owes them nothing any more.
+std::optional<Verdict> Arbiter::judge_left() const {
+  if (first_left_ >= latest_wait_) return std::nullopt;
+  uint32_t rank = 0;
+  while (!ranks_[rank].left || ranks_[rank].left_after >= latest_wait_) ++rank;
+  return Verdict{FaultKind::kAbsent, rank, kHasLeft, false};
+}
+
+// Who differs from most is wrong. One report of each rank at most, of the first difference that it met, so it takes the
+// others' too: until all have reported, or more than half of all differ from one, or for as long as a suspicion takes.
+// If that names several, the one that is where the fewest are.
+std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
+  std::vector<std::set<uint32_t>> differs(ranks_.size());
+  for (const Mismatch& m : mismatches_) {
+    if (m.certain || m.other == m.rank || m.other >= ranks_.size())
+      return Verdict{FaultKind::kMismatch, m.other < ranks_.size() ? m.other : m.rank, m.argument, false};
+    differs[m.rank].insert(m.other);
+    differs[m.other].insert(m.rank);
+  }
+  size_t most = 0;
+  for (const std::set<uint32_t>& from : differs) most = std::max(most, from.size());
+  const bool all = ranks_.size() == 2 || mismatches_.size() == ranks_.size() || 2 * most > ranks_.size();
+  if (!all && now - mismatch_at_ < kJudgeNs) return std::nullopt;
+  uint32_t culprit = kNobody, fewest = kNobody;
+  bool known = true;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (differs[rank].size() < most || company(rank) > fewest) continue;
+    known = company(rank) < fewest;
+    if (known) culprit = rank, fewest = company(rank);
+  }
+  const Mismatch* told = nullptr;  // by the lowest rank that differs from it, or else by itself
+  for (const Mismatch& m : mismatches_) {
+    if (m.other != culprit && m.rank != culprit) continue;
+    const bool better = told == nullptr || (told->rank == culprit) > (m.rank == culprit) ||
+                        (told->rank != culprit && m.rank != culprit && m.rank < told->rank);
+    if (better) told = &m;
+  }
+  return Verdict{FaultKind::kMismatch, culprit, known ? told->argument : told->argument + kNotKnown, false};
+}
+
+// How many are where it is. Ranks that wait for a rank which calls something else may not get to see what it is.
+uint32_t Arbiter::company(uint32_t rank) const {
+  const Heartbeat& mine = ranks_[rank].beat;
+  return uint32_t(std::count_if(ranks_.begin(), ranks_.end(), [&](const MemberState& there) {
+    return there.beat.epoch == mine.epoch && there.beat.phase == mine.phase;
+  }));
+}
+
+// Follows "waits for" from the accused. Empty: news of a rank on the way is still to come.
+std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
+  const bool last_chance = now - open.at >= kJudgeNs;
+  std::vector<uint32_t> path;
+  uint32_t at = open.suspicion.whom;
+  uint32_t from = open.suspicion.rank;
+  uint64_t epoch = open.suspicion.epoch;
+  while (true) {
+    if (at >= ranks_.size()) {
+      const char* detail = "it is in the call but makes no progress, and waits for nobody";
+      return judge_live({open, epoch, now}, {FaultKind::kSilent, from, detail, false});
+    }
+    const MemberState& rank = ranks_[at];
+    if (rank.left && (epoch == 0 || rank.left_after < epoch)) return Verdict{FaultKind::kAbsent, at, kHasLeft, false};
+    if (rank.left) return judge_live({open, epoch, now}, judge_returned(from, at));
+    if (silent(at, now)) return judge_silent(at, now, last_chance);
+    if (rank.beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
+    // While a group is made ranks wait in no phase; a rank that waits in an earlier call is late because of another.
+    if (!rank.beat.waiting && (rank.beat.epoch < epoch || (epoch == 0 && rank.beat.phase == 0)))
+      return judge_stood(open).value_or(Verdict{FaultKind::kAbsent, at, kAway, false});
+    if (!rank.beat.waiting && rank.beat.phase == 0) return judge_live({open, epoch, now}, judge_returned(from, at));
+    const auto again = std::find(path.begin(), path.end(), at);
+    if (again != path.end()) return judge_live({open, epoch, now}, judge_cycle(path, at));
+    path.push_back(at);
+    from = at;
+    epoch = std::min(epoch, rank.beat.epoch);
+    at = rank.beat.waiting ? rank.beat.waiting_for : kNobody;
+  }
+}
+
+// A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.
+Verdict Arbiter::judge_returned(uint32_t waits, uint32_t returned) const {
+  const std::string detail = "rank " + std::to_string(returned) + " has done its part of the call, and rank " +
+                             std::to_string(waits) + " still waits for it";
+  const bool crosses = node_of_rank_[waits] != node_of_rank_[returned];
+  return {crosses ? FaultKind::kUnreachable : FaultKind::kAbsent, crosses ? std::min(waits, returned) : returned,
+          detail, false};
+}
+
+// Some rank stood still for most of the time that the accuser waited: the one that did so for longest.
+std::optional<Verdict> Arbiter::judge_stood(const Case& open) const {
+  uint32_t longest = kNobody;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (ranks_[rank].stood_for == 0 || 2 * ranks_[rank].stood_for < open.suspicion.waited ||
+        ranks_[rank].stood_until + open.suspicion.waited < open.at)
+      continue;
+    if (longest == kNobody || ranks_[rank].stood_for > ranks_[longest].stood_for) longest = rank;
+  }
+  if (longest == kNobody) return std::nullopt;
+  return Verdict{FaultKind::kSilent, longest, "it stood still for " + milliseconds(ranks_[longest].stood_for), false};
+}
+
+// The rank that entered the call after the accuser's deadline, as the last one. Else kNobody.
+uint32_t Arbiter::entered_late(const Look& look) const {
+  uint32_t last = kNobody;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    const MemberState& there = ranks_[rank];
+    if (there.left || look.epoch == 0 || there.beat.epoch != look.epoch) continue;
+    if (there.entered_at + look.open.suspicion.overdue <= look.open.at) continue;
+    if (last == kNobody || there.entered_at > ranks_[last].entered_at) last = rank;
+  }
+  return last;
+}
+
+// All on the way are alive and in the call, or were. What they wait for at this moment need not be what keeps them: a
+// wait for one of many names the first. So before one of them is named: has any rank stood still, is any silent, or not
+// in the call, or came to it after the deadline? The last may yet end well, and then the accuser withdraws.
+std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
+  const Case& open = look.open;
+  if (std::optional<Verdict> stood = judge_stood(open)) return stood;
+  const bool last_chance = look.now - open.at >= kJudgeNs;
+  uint32_t away = kNobody;
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    const MemberState& there = ranks_[rank];
+    if (there.left) continue;
+    if (silent(rank, look.now)) return judge_silent(rank, look.now, last_chance);
+    if (rank == open.suspicion.rank) continue;  // it has said itself that it is in the call
+    if (there.beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
+    if (away == kNobody && !there.beat.waiting && there.beat.epoch < look.epoch) away = rank;
+  }
+  if (away != kNobody) return Verdict{FaultKind::kAbsent, away, kAway, false};
+  const uint32_t late = entered_late(look);
+  if (late == kNobody) return otherwise;
+  if (!last_chance) return std::nullopt;
+  const uint64_t ns = ranks_[late].entered_at + open.suspicion.overdue - open.at;
+  return Verdict{
+      FaultKind::kAbsent, late,
+      "it entered the call " + milliseconds(ns) + " after the deadline of rank " + std::to_string(open.suspicion.rank),
+      false};
+}
+
+// It did not come to a gather: alive, or not heard of any more.
+std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
+  const bool was_here = rank < ranks_.size() && ranks_[rank].heard != 0;
+  if (was_here && ranks_[rank].left) return conclude({FaultKind::kAbsent, rank, kHasLeft, false});
+  if (!was_here || !silent(rank, now))
+    return conclude({FaultKind::kAbsent, rank, "it did not come within the deadline", false});
+  return conclude(*judge_silent(rank, now, true));
+}
+
+// One rank is silent, or a network is cut: then whole nodes are, and the lowest rank of them is named.
+std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool last_chance) const {
+  std::vector<bool> node_speaks(1 + *std::max_element(node_of_rank_.begin(), node_of_rank_.end()));
+  uint32_t silent_count = 0;
+  for (uint32_t other = 0; other < ranks_.size(); ++other) {
+    if (silent(other, now)) {
+      ++silent_count;
+      continue;
+    }
+    if (ranks_[other].left) continue;
+    // It may have been cut off together with `rank`, and not be silent for long enough yet.
+    if (!last_chance && ranks_[other].heard <= ranks_[rank].heard + kTogetherNs) return std::nullopt;
+    node_speaks[node_of_rank_[other]] = true;
+  }
+  if (silent_count < 2 || node_speaks[node_of_rank_[rank]]) {
+    return Verdict{FaultKind::kSilent, rank, "no sign of life for " + milliseconds(now - ranks_[rank].heard), false};
+  }
+  uint32_t lowest = 0;
+  while (!silent(lowest, now) || node_speaks[node_of_rank_[lowest]]) ++lowest;
+  return Verdict{FaultKind::kUnreachable, lowest,
+                 "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
+}
+
+// All are alive and wait for each other: between nodes that is a broken path, inside one it is a rank that lost count.
+Verdict Arbiter::judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const {
+  const auto first = std::find(path.begin(), path.end(), again);
+  const uint32_t lowest = *std::min_element(first, path.end());
+  std::string detail = "ranks wait for each other:";
+  bool crosses = false;
+  for (auto at = first; at != path.end(); ++at) {
+    detail += " " + std::to_string(*at);
+    crosses |= node_of_rank_[*at] != node_of_rank_[again];
+  }
+  return {crosses ? FaultKind::kUnreachable : FaultKind::kSilent, lowest, detail, false};
+}
+
+Member::Member(MemberSeat seat, uint64_t now)
+    : seat_(std::move(seat)), left_after_(seat_.node_of_rank.size()), arbiter_heard_(now), last_now_(now) {}
+
+uint64_t Member::advance(uint64_t now) {
+  if (now > last_now_ && now - last_now_ >= kSilenceNs) {
+    stopped_from_ = last_now_;
+    stopped_until_ = now;
+    arbiter_heard_ = now;
+    suspecting_since_ = now;
+  }
+  return last_now_ = std::max(last_now_, now);
+}
+
+bool Member::stopped_since(uint64_t since, uint64_t now) {
+  now = advance(now);
+  return stopped_until_ > since;
+}
+
+Reaction Member::conclude(Verdict verdict, bool tell) {
+  Reaction reaction;
+  if (verdict_.kind != FaultKind::kNone) return reaction;
+  verdict_ = std::move(verdict);
+  suspecting_ = false;
+  reaction.verdict = verdict_;
+  if (tell) reaction.to_arbiter.push_back(verdict_);
+  return reaction;
+}
+
+Reaction Member::expired(const Suspicion& suspicion, uint64_t since, uint64_t now) {
+  now = std::max(now, last_now_);
+  Reaction reaction;
+  if (verdict_.kind != FaultKind::kNone) return reaction;
+  if (gone_) {
+    suspicion_ = suspicion;
+    return conclude(own_view(now), false);
+  }
+  // A short pause in a long wait excuses nobody: only a wait that was mostly mine to lose begins anew.
+  const bool stopped = stopped_since(since, now);
+  if (stopped && 2 * (stopped_until_ - std::max(stopped_from_, since)) >= now - since) {
+    reaction.wait_again = true;
+    return reaction;
+  }
+  return file(suspicion, since, now);
+}
+
+Reaction Member::gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now) {
+  now = advance(now);
+  if (verdict_.kind != FaultKind::kNone) return {};
+  suspicion_ = suspicion;
+  return gone_ ? conclude(own_view(now), false) : file(suspicion, since, now);
+}
+
+Reaction Member::file(const Suspicion& suspicion, uint64_t since, uint64_t now) {
+  Reaction reaction;
+  if (suspecting_) return reaction;
+  suspicion_ = suspicion;
+  suspicion_->waited = now - since;
+  suspecting_ = true;
+  suspecting_since_ = now;
+  reaction.to_arbiter.push_back(*suspicion_);
+  return reaction;
+}
+
+Reaction Member::withdraw(uint64_t now) {
+  now = advance(now);
+  Reaction reaction;
+  if (!suspecting_ || accusing_mismatch_ || failed_ || gone_ || verdict_.kind != FaultKind::kNone) return reaction;
+  suspecting_ = false;
+  suspicion_.reset();  // nobody is at fault for it
+  suspecting_since_ = now;
+  ++unanswered_;
+  reaction.to_arbiter.push_back(Withdrawn{seat_.rank});
+  return reaction;
+}
+
+Reaction Member::mismatch(const Mismatch& mismatch, uint64_t now) {
+  now = advance(now);
+  Reaction reaction;
+  if (verdict_.kind != FaultKind::kNone || accusing_mismatch_) return reaction;
+  mismatch_ = mismatch;
+  accusing_mismatch_ = true;
+  if (!suspecting_) suspecting_since_ = now;
+  suspecting_ = true;
+  if (gone_) return conclude(own_view(now), false);
+  reaction.to_arbiter.push_back(mismatch);
+  return reaction;
+}
+
+Reaction Member::failed(const std::string& reason, uint64_t now) {
+  now = advance(now);
+  Reaction reaction;
+  if (verdict_.kind != FaultKind::kNone || failed_) return reaction;
+  failed_ = reason;
+  suspecting_ = true;
+  suspecting_since_ = now;
+  if (gone_) return conclude(own_view(now), false);
+  reaction.to_arbiter.push_back(Failed{seat_.rank, reason});
+  return reaction;
+}
+
+Reaction Member::take(const Message& message, uint64_t now) {
+  now = advance(now);
+  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // it had no time to judge while it stood still
+  arbiter_heard_ = now;
+  if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
+    if (goodbye->rank < left_after_.size()) left_after_[goodbye->rank] = goodbye->epoch;
+  } else if (const auto* withdrawn = std::get_if<Withdrawn>(&message)) {
+    if (withdrawn->rank == seat_.rank && unanswered_ > 0) --unanswered_;
+  } else if (const auto* verdict = std::get_if<Verdict>(&message)) {
+    return conclude(*verdict, false);
+  }
+  return {};
+}
+
+// All members see the end of the same process, so all say the same. Nobody takes its place: members are connected to it
+// alone. If rank 0 has left with it, calls that were begun may still end well.
+Reaction Member::arbiter_gone(uint64_t now) {
+  now = advance(now);
+  gone_ = true;
+  unanswered_ = 0;
+  if (seat_.arbiter_in_rank_0 && !left_after_[0]) return conclude({FaultKind::kLost, 0, kEnded, false}, false);
+  if (!seat_.arbiter_in_rank_0)
+    return conclude({FaultKind::kRendezvous, kNobody, "its connections ended, and nobody else can judge", false},
+                    false);
+  if (suspecting_) return conclude(own_view(now), false);
+  return {};
+}
+
+Reaction Member::give_up(uint64_t now) {
+  now = advance(now);
+  return conclude(own_view(now), !gone_);
+}
+
+Reaction Member::tick(const Heartbeat& mine, uint64_t now) {
+  now = advance(now);
+  if (gone_ && mine.waiting) {  // else the arbiter sees it: judge_left
+    for (uint32_t rank = 0; rank < left_after_.size(); ++rank)
+      if (left_after_[rank] && *left_after_[rank] < mine.epoch)
+        return conclude({FaultKind::kAbsent, rank, kHasLeft, true}, false);
+  }
+  if (!suspecting() || now - suspecting_since_ < kAnswerNs) return {};
+  if (suspecting_) return conclude(own_view(now), !gone_);
+  unanswered_ = 0;  // nothing is open: silence harms nobody
+  return {};
+}
+
+FaultKind Member::out_of_reach(uint32_t rank) const {
+  return seat_.node_of_rank[rank] == seat_.node_of_rank[seat_.rank] ? FaultKind::kSilent : FaultKind::kUnreachable;
+}
+
+// Nobody can judge. All that hear nothing of it say this, whomever they wait for, so that they agree.
+Verdict Member::without_arbiter() const {
+  if (!seat_.arbiter_in_rank_0)
+    return {FaultKind::kRendezvous, kNobody, "it gives no sign of life, and nobody else can judge", true};
+  if (!left_after_[0]) return {out_of_reach(0), 0, "no sign of life, and it was to judge", true};
+  const bool waited = suspicion_ && suspicion_->whom < left_after_.size();
+  const uint32_t whom = waited && left_after_[suspicion_->whom] ? suspicion_->whom : kNobody;
+  if (whom != kNobody && *left_after_[whom] < std::max<uint64_t>(suspicion_->epoch, 1))
+    return {FaultKind::kAbsent, whom, kHasLeft, true};
+  return {FaultKind::kRendezvous, kNobody, "rank 0 held it and has left, and nobody else can judge", true};
+}
+
+// What I say when nobody can tell me more.
+Verdict Member::own_view(uint64_t now) const {
+  if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
+  if (accusing_mismatch_) {
+    if (mismatch_.certain) return {FaultKind::kMismatch, mismatch_.other, mismatch_.argument, true};
+    const uint32_t lower = std::min(mismatch_.rank, mismatch_.other);
+    return {FaultKind::kMismatch, lower, mismatch_.argument + kNotKnown, true};
+  }
+  const bool arbiter_beats = !gone_ && now - arbiter_heard_ < kSilenceNs;
+  const bool beside_it = seat_.arbiter_in_rank_0 && seat_.rank == 0;
+  if (!arbiter_beats && !beside_it) return without_arbiter();
+  if (!suspicion_) return {FaultKind::kRendezvous, kNobody, "it did not answer", true};
+  const uint32_t whom = suspicion_->whom < left_after_.size() ? suspicion_->whom : seat_.rank;
+  if (left_after_[whom]) return {FaultKind::kAbsent, whom, kHasLeft, true};
+  return {out_of_reach(whom), whom, rank_text(seat_.rank) + " waited for it and heard no verdict", true};
+}
 
 }  // namespace transload

@@ -11,7 +11,6 @@
 #include <variant>
 #include <vector>
 
-#include "base/canary.h"
 #include "base/time_units.h"
 #include "base/word.h"
 
@@ -106,10 +105,9 @@ struct Verdict {
 using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict, Withdrawn, Failed>;
 
 // One a group: hears every rank, judges once. What it returns goes to all members.
-template <class Plants>
-class BasicArbiter {
+class Arbiter {
  public:
-  explicit BasicArbiter(std::vector<uint32_t> node_of_rank);
+  explicit Arbiter(std::vector<uint32_t> node_of_rank);
   // Everybody is here.
   void start(uint64_t now);
   std::vector<Message> take(const Message& message, uint64_t now);
@@ -185,10 +183,9 @@ struct Reaction {
 };
 
 // One a rank and a group.
-template <class Plants>
-class BasicMember {
+class Member {
  public:
-  BasicMember(MemberSeat seat, uint64_t now);
+  Member(MemberSeat seat, uint64_t now);
   // A wait of mine that began at `since` expired. No other is open, or it was given up.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // As expired(), for a wait that has been given up and cannot begin again.
@@ -239,11 +236,5 @@ class BasicMember {
   uint64_t stopped_from_ = 0;
   uint64_t stopped_until_ = 0;
 };
-
-// What ships. Other instantiations include control/verdict_rules.h.
-using Arbiter = BasicArbiter<HostPlants>;
-using Member = BasicMember<HostPlants>;
-extern template class BasicArbiter<HostPlants>;
-extern template class BasicMember<HostPlants>;
 
 }  // namespace transload

@@ -20,6 +20,7 @@
 #include "gpu/cuda_error.h"
 #include "gpu/device_block.h"
 #include "gpu/driver.h"
+#include "os/host.h"
 
 namespace transload {
 
@@ -117,7 +118,7 @@ class IpcExport final : public PlainBacking {
   IpcExport(int device, size_t bytes) : PlainBacking(device, bytes) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0)
-      throw Error(Code::kOutOfMemory, std::string("device region: no pipe (see ulimit -n): ") + std::strerror(errno));
+      throw Error(Code::kOutOfMemory, "device region: no pipe: " + text_of_error(errno));
     users_.reset(ends[0]);
     use_.reset(ends[1]);
     OnDevice here(device);

@@ -28,10 +28,10 @@ class PlacementTable {
         for (uint32_t e = block_begin(experts, ranks, r); e < block_begin(experts, ranks, r + 1); ++e)
           owner_.push_back(r);
     begin_.assign(ranks + 1, 0);
-    for (uint32_t r : owner_) ++begin_[r + 1];
+    for (const uint32_t r : owner_) ++begin_[r + 1];
     for (uint32_t r = 0; r < ranks; ++r) begin_[r + 1] += begin_[r];
     std::vector<uint32_t> next(begin_.begin(), begin_.end() - 1);
-    for (uint32_t r : owner_) place_.push_back(next[r]++);
+    for (const uint32_t r : owner_) place_.push_back(next[r]++);
   }
   PlacementTable(const PlacementTable&) = delete;
   PlacementTable& operator=(const PlacementTable&) = delete;

@@ -44,10 +44,21 @@ ProcessIdentity process_identity() {
   return one_per_process<Mine>().identity;
 }
 
-std::string descriptor_limit() {
+static std::string limit_of(__rlimit_resource resource, const char* name) {
   rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  return "ulimit -n " + (limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur));
+  ::getrlimit(resource, &limit);
+  return name + (limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur));
+}
+
+std::string descriptor_limit() { return limit_of(RLIMIT_NOFILE, "ulimit -n "); }
+
+std::string text_of_error(int error) {
+  const bool limited = error == EMFILE || error == ENFILE || error == ETOOMANYREFS;
+  return std::strerror(error) + (limited ? " (" + descriptor_limit() + ")" : "");
+}
+
+std::string text_of_no_thread(int error) {
+  return std::strerror(error) + (error == EAGAIN ? " (" + limit_of(RLIMIT_NPROC, "ulimit -u ") + ")" : "");
 }
 
 uint64_t random_word() {

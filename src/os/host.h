@@ -22,6 +22,10 @@ ProcessIdentity process_identity();
 
 // How many descriptors this process may have, in a user's words.
 std::string descriptor_limit();
+// What errno says, with that limit if it is the reason.
+std::string text_of_error(int error);
+// The same where no process or thread could be started, with the limit of those.
+std::string text_of_no_thread(int error);
 
 // Whether both of these are of one machine, whose memory they share: network namespaces may differ.
 bool one_machine(const std::string& one, const std::string& other);

@@ -23,6 +23,7 @@ struct Call {
   Word* claims;    // [Role] the next share
   uint32_t arrivals_expected;
 
+  TRANSLOAD_HD const RankMap& map() const { return board->map; }
   TRANSLOAD_HD Word epoch() const { return card.epoch; }
   TRANSLOAD_HD uint32_t parity() const { return uint32_t(card.epoch % 2); }
   TRANSLOAD_HD uint32_t channels() const { return card.channels; }
@@ -34,8 +35,18 @@ struct Call {
 
 // The members of an array of counterparts that exist.
 template <Warp W>
-TRANSLOAD_WARP typename W::Members present(W& w, const Counterpart* others, uint32_t count) {
+TRANSLOAD_WARP MembersOf<W> present(W& w, const Counterpart* others, uint32_t count) {
   return w.where(W::Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
+}
+
+// My rails, one to each other node; and the ranks whose rail I am.
+template <Warp W>
+TRANSLOAD_WARP MembersOf<W> rails_of(W& w, const Call& call) {
+  return present(w, call.board->rails, call.map().nodes);
+}
+template <Warp W>
+TRANSLOAD_WARP MembersOf<W> sources_of(W& w, const Call& call) {
+  return present(w, call.board->sources, call.map().sources());
 }
 
 // Neighbours over the network, and where in their network regions my card and its word lie.
@@ -49,8 +60,8 @@ struct CardTargets {
 template <Warp W>
 TRANSLOAD_WARP void show_card_to(W& w, const Call& call, const CardTargets& to) {
   const Board& b = *call.board;
-  const typename W::Members who = present(w, to.others, to.count);
-  const typename W::Members mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
+  const MembersOf<W> who = present(w, to.others, to.count);
+  const MembersOf<W> mapped = w.where(who, [&](Lane m) { return !b.staged(to.others[m].rank); });
   auto place = [&](Lane m) { return to.cards->at(call.parity(), to.others[m].index); };
   w.copy(mapped, [&](Lane m) {
     return Piece{b.mapped[to.others[m].rank] + place(m), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
@@ -67,10 +78,10 @@ template <Warp W>
 TRANSLOAD_WARP void stage_card(W& w, const Call& call) {
   const Board& b = *call.board;
   if (b.map.nodes == 1) return;
-  auto staged = [&](const Counterpart* others, uint32_t count) {
-    return !w.where(present(w, others, count), [&](Lane m) { return b.staged(others[m].rank); }).empty();
+  auto staged = [&](const Counterpart* others, const MembersOf<W>& who) {
+    return !w.where(who, [&](Lane m) { return b.staged(others[m].rank); }).empty();
   };
-  if (!staged(b.rails, b.map.nodes) && !staged(b.sources, b.map.sources())) return;
+  if (!staged(b.rails, rails_of(w, call)) && !staged(b.sources, sources_of(w, call))) return;
   w.copy(W::Members::only(0), [&](Lane) {
     return Piece{call.staged_card(), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
@@ -80,7 +91,7 @@ TRANSLOAD_WARP void stage_card(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_WARP void show_cards(W& w, const Call& call) {
   const Board& b = *call.board;
-  const typename W::Members peers = W::Members::first(int(b.map.peers));
+  const MembersOf<W> peers = W::Members::first(int(b.map.peers));
   stage_card(w, call);
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.card.at(call.parity(), b.map.peer), reinterpret_cast<const char*>(call.card_bytes),
@@ -152,12 +163,12 @@ TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
 template <Warp W>
 TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) {
-  auto whom = [&](int m) { return at.others == nullptr ? call.board->map.mate(uint32_t(m)) : at.others[m].rank; };
+  auto whom = [&](int m) { return at.others == nullptr ? call.map().mate(uint32_t(m)) : at.others[m].rank; };
   auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
-  typename W::Members open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
-  auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
+  MembersOf<W> open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
+  auto seen = words(w, open.span);
   while (!open.empty() && !w.failed()) {
-    const typename W::Members ready = w.wait_any(
+    const MembersOf<W> ready = w.wait_any(
         open,
         [&](Lane m) {
           return Need{reinterpret_cast<const Word*>(at.base + at.words->at(uint32_t(m.i))), call.epoch(), whom(m),
@@ -173,7 +184,7 @@ TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) 
 
 template <Warp W>
 TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
-  const int kinds = call.board->map.nodes == 1 ? 1 : 3;
+  const int kinds = call.map().nodes == 1 ? 1 : 3;
   TRANSLOAD_ROLLED
   for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
 }
@@ -182,7 +193,7 @@ TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
-  const typename W::Members peers = W::Members::first(int(b.map.peers));
+  const MembersOf<W> peers = W::Members::first(int(b.map.peers));
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes,
                  call.grant_bytes};
@@ -235,15 +246,15 @@ template <Warp W>
 class Grants {
  public:
   TRANSLOAD_WARP Grants(W& w, const Call& call)
-      : sources_(call.board->map.sources()),
-        granted_(w.template table<Granted>(call.board->map.peers, [](Lane) { return Granted{}; })),
-        row_base_(w.template table<Word>(call.board->map.peers * sources_, [](Lane) { return Word(0); })) {
+      : sources_(call.map().sources()),
+        granted_(table<Granted>(w, call.map().peers, [](Lane) { return Granted{}; })),
+        row_base_(words(w, call.map().peers * sources_)) {
     const Board& b = *call.board;
-    const typename W::Members peers = W::Members::first(int(b.map.peers));
-    auto seen = w.template table<Word>(call.board->map.peers, [](Lane) { return Word(0); });
+    const MembersOf<W> peers = W::Members::first(int(b.map.peers));
+    auto seen = words(w, call.map().peers);
     const Word least = call.epoch() - Word(planted<Plants>(Canary::kStaleGrant));
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
-    if (waits(call)) w.wait_all(peers, need, seen);
+    if (!planted<Plants>(Canary::kNoGrantWait)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
     // All of it is asked for before any of it is used, because these loads are remote.
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
@@ -255,7 +266,7 @@ class Grants {
     });
     // The granter's card says in what it differs, and the opener reports that. Here such a grant must only stay unused.
     const Word mine = call.card.digest();
-    const typename W::Members others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
+    const MembersOf<W> others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
     auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
     if (!others.empty()) w.wait_all(others, never, seen);
     if constexpr (W::kChecksGrants) w.turns(peers, [&](int p) { check_bounds(w, call, p); });
@@ -277,7 +288,7 @@ class Grants {
   TRANSLOAD_WARP char* headers_or_weights(int p) const { return granted_[p].headers_or_weights; }
 
  private:
-  using Plants = typename W::Plants;
+  using Plants = PlantsOf<W>;
   // No grant may lead beyond its peer's own memory, behind which mine may lie.
   TRANSLOAD_WARP void check_bounds(W& w, const Call& call, int p) {
     const Board& b = *call.board;
@@ -304,29 +315,24 @@ class Grants {
   TRANSLOAD_WARP static Granted granted(W& w, const Grant& g, char* base) {
     const Word reachable = w.peek(&g.reachable), rows = w.peek(&g.rows), scales = w.peek(&g.scales),
                headers = w.peek(&g.headers_or_weights), rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);
-    const Word kept = planted<Plants>(Canary::kOffset32) ? 0xffffffff : ~Word(0);
-    return {reachable != 0 ? base + (rows & kept) : nullptr, base + scales, base + headers, rows_max, card};
-  }
-  TRANSLOAD_WARP static bool waits(const Call& call) {
-    if (planted<Plants>(Canary::kNoGrantWait)) return false;
-    return call.card.operation != Operation::kCachedDispatch || !planted<Plants>(Canary::kCachedUnframed);
+    return {reachable != 0 ? base + rows : nullptr, base + scales, base + headers, rows_max, card};
   }
   uint32_t sources_;
   bool all_reachable_ = false;
-  typename W::template Table<Granted> granted_;
-  typename W::template Table<Word> row_base_;  // [peer][source slot of mine]
+  TableOf<W, Granted> granted_;
+  TableOf<W, Word> row_base_;  // [peer][source slot of mine]
 };
 
 // The routes of a token, or of an entry of a log. They are read one token ahead, because loading them takes long.
 template <Warp W>
 struct Routed {
   uint64_t number;
-  typename W::template Per<Route> route;
+  PerOf<W, Route> route;
 };
 template <Warp W>
 TRANSLOAD_WARP Routed<W> routed_from(W& w, const Route* routes, uint32_t width, uint64_t number, uint64_t end) {
   const Set all = number < end ? Set::first(int(width)) : Set{};
-  return {number, w.template per<Route>(all, [&](Lane l) { return routes[number * width + l]; })};
+  return {number, per<Route>(w, all, [&](Lane l) { return routes[number * width + l]; })};
 }
 
 // Each warp that touched other ranks' memory ends with this. The last one tells every peer that this rank is done.
@@ -337,10 +343,6 @@ TRANSLOAD_WARP void leave(W& w, const Call& call) {
   w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.done_word.at(b.map.peer)), call.epoch()};
   });
-  if (planted<typename W::Plants>(Canary::kClearing))
-    w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
-      return Mark<PeerWord>{b.peer_word(p, b.up.grant_word.at(b.map.peer)), 0};
-    });
   w.settle();
 }
 
@@ -349,7 +351,7 @@ TRANSLOAD_WARP void leave(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
-  auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
+  auto seen = words(w, b.map.peers);
   auto need = [&](Lane p) {
     return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone};
   };
@@ -361,7 +363,7 @@ TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_WARP void close_call(W& w, const Call& call) {
   w.enter(Role::kCloser, -1);
-  if (call.card.operation == Operation::kCombine && planted<typename W::Plants>(Canary::kPullNoExit)) return;
+  if (call.card.operation == Operation::kCombine && planted<PlantsOf<W>>(Canary::kPullNoExit)) return;
   wait_for_peers(w, call);
 }
 
@@ -389,18 +391,16 @@ class Claims {
  private:
   W& w_;
   Word* const claim_;
-  typename W::template Per<Word> claimed_;
+  PerOf<W, Word> claimed_;
   bool asked_ = true;
 };
 
 // Calls body(share) for each of the `parts` shares that this warp gets: a channel, or less where no ring is needed.
 template <Warp W, class Body>
 TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
-  Word end = parts;
-  if (role == Role::kSender && end > 1 && planted<typename W::Plants>(Canary::kLastChannelEmpty)) --end;
+  const Word end = parts - Word(role == Role::kSender && parts > 1 && planted<PlantsOf<W>>(Canary::kLastChannelEmpty));
   for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
-    const bool backwards = role == Role::kSender && planted<typename W::Plants>(Canary::kClaimBackwards);
-    const uint32_t part = backwards ? parts - 1 - uint32_t(c) : uint32_t(c);
+    const uint32_t part = uint32_t(c);
     w.enter(role, int(part));
     body(part);
   }
@@ -410,7 +410,7 @@ TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t part
 // ring is needed, because links do not serve warps evenly and a call ends with its last warp.
 template <Warp W>
 TRANSLOAD_WARP Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
-  if (call.board->map.nodes > 1 || !grants.all_reachable()) return Shares::of_channels(tokens, call.channels());
+  if (call.map().nodes > 1 || !grants.all_reachable()) return Shares::of_channels(tokens, call.channels());
   return Shares::of_warps(tokens, call.arrivals_expected);
 }
 

@@ -9,7 +9,6 @@
 // Mailboxes are double, by parity of the use: nobody begins notify n + 1 without counts of all ranks for n, and each of
 // those was sent after its sender had finished n - 1.
 #pragma once
-#include "base/canary.h"
 #include "protocol/call.h"
 
 namespace transload {
@@ -21,12 +20,7 @@ struct NotifyTrip {
   const char* to_nodes;  // [nodes][node_counts_bytes]
   uint32_t channels_max;
 
-  // Parity of the use. The canary takes that of the pair of epochs instead, which two dispatches in a row may share.
-  template <class W>
-  TRANSLOAD_HD uint32_t parity() const {
-    if (planted<typename W::Plants>(Canary::kParityByEpoch)) return uint32_t(call.epoch() / 2 % 2);
-    return uint32_t(use % 2);
-  }
+  TRANSLOAD_HD uint32_t parity() const { return uint32_t(use % 2); }
 };
 
 template <Warp W>
@@ -34,8 +28,7 @@ TRANSLOAD_WARP void send_counts_to_peers(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
-    return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.map.me), t.to_peers + p * g.counts_bytes(),
-                 g.counts_bytes()};
+    return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.map.me), t.to_peers + p * g.counts_bytes(), g.counts_bytes()};
   });
 }
 
@@ -43,9 +36,9 @@ template <Warp W>
 TRANSLOAD_WARP void send_counts_along_rails(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
-  const typename W::Members rails = present(w, b.rails, b.map.nodes);
-  auto place = [&](Lane n) { return b.net.counts.at(t.parity<W>(), b.rails[n].index); };
-  auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity<W>(), n); };
+  const MembersOf<W> rails = rails_of(w, t.call);
+  auto place = [&](Lane n) { return b.net.counts.at(t.parity(), b.rails[n].index); };
+  auto staged = [&](Lane n) { return b.net.counts_send.at(t.parity(), n); };
   w.copy(rails, [&](Lane n) {
     return Piece{b.toward(b.rails[n].rank, staged(n), place(n)), t.to_nodes + n * g.node_counts_bytes(),
                  g.node_counts_bytes()};
@@ -63,19 +56,19 @@ template <Warp W>
 TRANSLOAD_WARP void forward_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
-  auto open = present(w, b.sources, b.map.sources());
-  auto seen = w.template table<Word>(open.span, [](Lane) { return Word(0); });
+  auto open = sources_of(w, t.call);
+  auto seen = words(w, open.span);
   while (!open.empty() && !w.failed()) {
-    const typename W::Members ready = w.wait_any(
+    const MembersOf<W> ready = w.wait_any(
         open,
         [&](Lane m) {
           return Need{b.my_net_word(b.net.counts_word.at(m)), t.use, b.sources[m].rank, Waiting::kCounts};
         },
         seen);
     w.turns(ready, [&](int m) {
-      const char* from = b.network + b.net.counts.at(t.parity<W>(), m);
+      const char* from = b.network + b.net.counts.at(t.parity(), m);
       w.copy(W::Members::first(int(b.map.peers)), [&](Lane p) {
-        return Piece{b.peer[p] + b.up.counts.at(t.parity<W>(), b.sources[m].rank),
+        return Piece{b.peer[p] + b.up.counts.at(t.parity(), b.sources[m].rank),
                      from + g.counts().of_peer(uint32_t(p.i)), g.counts_bytes()};
       });
       open.remove(m);
@@ -95,7 +88,7 @@ TRANSLOAD_WARP void exchange_counts(W& w, const NotifyTrip& t) {
   w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.counts_word.at(b.map.peer)), t.use};
   });
-  auto seen = w.template table<Word>(b.map.peers, [](Lane) { return Word(0); });
+  auto seen = words(w, b.map.peers);
   w.wait_all(
       W::Members::first(int(b.map.peers)),
       [&](Lane p) {

@@ -177,14 +177,23 @@ struct Once {
 }  // namespace archetype
 
 template <class W>
-concept Warp = requires(W& w, Set set, typename W::Members members, Word* counter, typename W::template Per<Word>& seen,
-                        typename W::template Table<Word>& seen_by_member) {
+using MembersOf = typename W::Members;
+template <class W>
+using PlantsOf = typename W::Plants;
+template <class W, class T>
+using PerOf = typename W::template Per<T>;
+template <class W, class T>
+using TableOf = typename W::template Table<T>;
+
+template <class W>
+concept Warp = requires(W& w, Set set, MembersOf<W> members, Word* counter, PerOf<W, Word>& seen,
+                        TableOf<W, Word>& seen_by_member) {
   { W::Plants::kLive } -> std::convertible_to<bool>;
   { W::kChecksGrants } -> std::convertible_to<bool>;
   w.template per<int>(set, archetype::Value{});
   w.template table<int>(1, archetype::Value{});
   { w.where(set, archetype::Test{}) } -> std::same_as<Set>;
-  { w.where(members, archetype::Test{}) } -> std::same_as<typename W::Members>;
+  { w.where(members, archetype::Test{}) } -> std::same_as<MembersOf<W>>;
   w.each(set, archetype::Body{});
   w.each(members, archetype::Body{});
   w.turns(set, archetype::Turn{});
@@ -192,8 +201,8 @@ concept Warp = requires(W& w, Set set, typename W::Members members, Word* counte
   { w.pick(seen, 0) } -> std::convertible_to<Word>;
   { w.pick(seen_by_member, 0) } -> std::convertible_to<Word>;
   w.once(archetype::Once{});
-  { w.wait_any(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<typename W::Members>;
-  { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<typename W::Members>;
+  { w.wait_any(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<MembersOf<W>>;
+  { w.wait_all(members, archetype::NeedOf{}, seen_by_member) } -> std::same_as<MembersOf<W>>;
   { w.wait_all(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   { w.poll(set, archetype::NeedOf{}, seen) } -> std::same_as<Set>;
   w.scatter(TokenPieces{}, set, archetype::DestinationOf{});
@@ -216,5 +225,20 @@ concept Warp = requires(W& w, Set set, typename W::Members members, Word* counte
   { w.failed() } -> std::same_as<bool>;
   w.enter(Role::kSender, 0);
 };
+
+// The verbs whose type has to be said, without the word `template` at each use.
+template <class T, Warp W, class F>
+TRANSLOAD_WARP PerOf<W, T> per(W& w, Set set, F f) {
+  return w.template per<T>(set, f);
+}
+template <class T, Warp W, class F>
+TRANSLOAD_WARP TableOf<W, T> table(W& w, int count, F f) {
+  return w.template table<T>(count, f);
+}
+// A table of zeros.
+template <Warp W>
+TRANSLOAD_WARP TableOf<W, Word> words(W& w, int count) {
+  return w.template table<Word>(count, [](Lane) { return Word(0); });
+}
 
 }  // namespace transload

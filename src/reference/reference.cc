@@ -26,7 +26,7 @@ void add_nodes(const Problem& problem, Source token, const RowOf<Value>& row, Wi
     if (owners[node].empty()) continue;
     std::vector<float> part(total.size(), 0.0f);
     bool any = false;
-    for (uint32_t owner : owners[node]) {
+    for (const uint32_t owner : owners[node]) {
       if (!kept(problem, owner, token)) continue;
       any = true;
       const Value* values = row(owner, token);

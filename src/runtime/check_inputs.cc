@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <string_view>
 
 #include "base/set.h"
 #include "base/type_names.h"
@@ -17,9 +18,9 @@ namespace {
 [[noreturn]] void refuse(const std::string& argument, const std::string& value, const std::string& bound) {
   throw Error(Code::kInvalidArgument, argument + ": " + value + ", must be " + bound);
 }
-void within(const char* argument, uint64_t value, uint64_t least, uint64_t most) {
+void within(std::string_view argument, uint64_t value, uint64_t least, uint64_t most) {
   if (value < least || value > most)
-    refuse(argument, std::to_string(value), std::to_string(least) + " to " + std::to_string(most));
+    refuse(std::string(argument), std::to_string(value), std::to_string(least) + " to " + std::to_string(most));
 }
 std::string shape_of(const Tensor& t) {
   return "[" + std::to_string(t.shape[0]) + (t.ndim > 1 ? ", " + std::to_string(t.shape[1]) : "") + "]";
@@ -119,21 +120,26 @@ void want_apart(const Named& output, std::initializer_list<Named> inputs) {
 
 }  // namespace
 
-namespace {
-void check_topology(const GroupOptions& o) {
-  if (o.topology.node_sizes.empty()) refuse("topology", "no node", "at least one node");
+void check_node_sizes(const std::string& argument, const std::vector<uint32_t>& sizes) {
+  if (sizes.empty()) refuse(argument, "no node", "at least one node");
   uint64_t sum = 0;
   uint32_t most = 0, least = ~uint32_t(0);
-  for (uint32_t size : o.topology.node_sizes) {
-    within("topology.node_sizes", size, 1, kNodeSizeMax);
+  for (const uint32_t size : sizes) {
+    within(argument, size, 1, kNodeSizeMax);
     sum += size;
     most = std::max(most, size);
     least = std::min(least, size);
   }
-  within("ranks of topology", sum, 1, kRanksMax);
-  const uint64_t streams = o.topology.node_sizes.size() * ceil_div(most, least);
-  within("streams of topology (nodes x largest node / smallest node)", streams, 1, kMembersMax);
-  within("streams between peers (largest node x streams of topology)", streams * most, 1, kMembersMax);
+  within(argument + ": ranks in all", sum, 1, kRanksMax);
+  const uint64_t streams = sizes.size() * ceil_div(most, least);
+  within(argument + ": streams (nodes x largest node / smallest node, rounded up)", streams, 1, kMembersMax);
+  within(argument + ": streams between peers (streams x largest node)", streams * most, 1, kMembersMax);
+}
+
+namespace {
+void check_topology(const GroupOptions& o) {
+  check_node_sizes("topology.node_sizes", o.topology.node_sizes);
+  const uint32_t sum = o.topology.ranks();
   if (o.bootstrap.ranks != sum)
     refuse("bootstrap.ranks", std::to_string(o.bootstrap.ranks), std::to_string(sum) + ", the ranks of topology");
   if (o.bootstrap.rank >= sum)
@@ -147,7 +153,7 @@ void check_options(const GroupOptions& o) {
   if (!o.expert_owner.empty() && o.expert_owner.size() != o.experts)
     refuse("expert_owner", std::to_string(o.expert_owner.size()) + " entries",
            std::to_string(o.experts) + ", one for each expert");
-  for (uint32_t owner : o.expert_owner)
+  for (const uint32_t owner : o.expert_owner)
     if (owner >= o.bootstrap.ranks)
       refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
   want_choice("scale_out", o.scale_out);

@@ -1,5 +1,8 @@
 // What a caller may pass. Every refusal names the argument, the value and the bound, and happens before anything moves.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "layout/plan.h"
 #include "runtime/handle.h"
 #include "runtime/rank_state.h"
@@ -7,6 +10,8 @@
 
 namespace transload {
 
+// Throws Error that names `argument`.
+void check_node_sizes(const std::string& argument, const std::vector<uint32_t>& sizes);
 // Throw Error.
 void check_options(const GroupOptions& options);
 void check_dispatch(const RankState& group, const DispatchInputs& in);

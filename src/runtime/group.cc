@@ -26,7 +26,7 @@ std::vector<std::string> fingerprint(const RankState& plan) {
   std::vector<std::string> items;
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
   std::string sizes = "topology.node_sizes";
-  for (uint32_t s : o.topology.node_sizes) sizes += " " + std::to_string(s);
+  for (const uint32_t s : o.topology.node_sizes) sizes += " " + std::to_string(s);
   items.push_back(sizes);
   for_each_option(o, [&](const OptionFacts& facts, uint64_t value) {
     if (facts.alike) add(facts.name, value);
@@ -140,7 +140,7 @@ Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "group: out of memory");
 } catch (const std::system_error& error) {  // of std::thread
-  throw Error(Code::kOutOfMemory, std::string("group: no thread: ") + error.what());
+  throw Error(Code::kOutOfMemory, "group: no thread: " + text_of_no_thread(error.code().value()));
 }
 
 Group::~Group() {
@@ -193,7 +193,7 @@ DispatchReport Group::report(const Handle& handle, const Stream& stream) {
 }
 
 std::vector<uint32_t> Group::local_experts() const {
-  RankState& plan = mine("local_experts").plan();
+  const RankState& plan = mine("local_experts").plan();
   std::vector<uint32_t> local;
   for (uint32_t e = 0; e < plan.experts.experts; ++e)
     if (plan.experts.owner[e] == plan.map.me) local.push_back(e);

@@ -48,7 +48,7 @@ uint64_t next_id() {
 
 }  // namespace
 
-RankState::RankState(const GroupOptions& given, bool wrong_rail) : id(next_id()), options(given) {
+RankState::RankState(const GroupOptions& given) : id(next_id()), options(given) {
   check_options(options);
   decisions = complete(options);
   ranks = std::make_unique<RankTable>(options.topology.node_sizes);
@@ -63,7 +63,7 @@ RankState::RankState(const GroupOptions& given, bool wrong_rail) : id(next_id())
       throw Error(Code::kInvalidArgument, "channels, slots and row_bytes_max: rings of " +
                                               (bytes == kTooLarge ? "more than 2^64" : std::to_string(bytes)) +
                                               " bytes, must be at most " + std::to_string(kRegionBytesMax));
-  find_rails(wrong_rail);
+  find_rails();
 }
 
 uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
@@ -77,13 +77,12 @@ uint64_t RankState::private_bytes() const {
 
 uint64_t RankState::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
 
-void RankState::find_rails(bool wrong) {
+void RankState::find_rails() {
   rails.resize(map.nodes);
   sources.resize(map.sources());
   for (uint32_t n = 0; n < map.nodes; ++n) {
     if (n == map.node) continue;
     rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
-    if (wrong) rails[n].rank = map.node_begin[n] + std::min(map.peer, map.node_size(n) - 1);
   }
   for (uint32_t s = 0; s < map.sources(); ++s)
     if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};

@@ -18,8 +18,8 @@ namespace transload {
 constexpr uint64_t kPageBytes = 4096;
 
 struct RankState {
-  // Throws Error{kInvalidArgument}. `wrong_rail`: the canary's.
-  explicit RankState(const GroupOptions& given, bool wrong_rail = false);
+  // Throws Error{kInvalidArgument}.
+  explicit RankState(const GroupOptions& given);
   RankState(const RankState&) = delete;
   RankState& operator=(const RankState&) = delete;
 
@@ -62,7 +62,7 @@ struct RankState {
   std::optional<Fault> fault;
 
  private:
-  void find_rails(bool wrong);
+  void find_rails();
 };
 
 }  // namespace transload

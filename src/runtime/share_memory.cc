@@ -81,7 +81,7 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
       control->failed(error.what());
       throw;
     }
-    Fault fault = error.fault();
+    const Fault fault = error.fault();
     if (fault.kind == FaultKind::kMismatch)
       control->mismatch(fault.culprit_rank, fault.detail, true);
     else if (fault.kind == FaultKind::kLost)

@@ -7,7 +7,7 @@ set(fuzzed
   src/runtime/group_options.cc src/control/frame.cc
   src/control/meetings.cc src/control/secret.cc src/base/status.cc src/runtime/tensor.cc src/control/verdict.cc
   src/base/type_names.cc src/sim/scenario/scenario.cc
-  cli/options.cc cli/run/payload.cc cli/run/safetensors.cc)
+  cli/options.cc cli/parser.cc cli/run/payload.cc cli/run/safetensors.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)
 transload_flags(transload_fuzzed)

@@ -10,8 +10,8 @@
 
 #include "channel/board.h"
 #include "channel/card.h"
-#include "layout/placement.h"
 #include "layout/handle.h"
+#include "layout/placement.h"
 #include "layout/plan.h"
 #include "layout/rank_map.h"
 #include "layout/regions.h"

@@ -43,9 +43,9 @@ def environment(extra=None):
     return {**names, key: value, **(extra or {})}
 
 
-def start(arguments, extra=None):
+def start(arguments, extra=None, program=PROGRAM, **how):
     return subprocess.Popen(
-        [PROGRAM, *arguments], env=environment(extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [program, *arguments], env=environment(extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how
     )
 
 
@@ -59,8 +59,8 @@ def finish(process, seconds=120):
     return process.returncode, out, err
 
 
-def run(*arguments, extra=None, seconds=120):
-    return finish(start(arguments, extra), seconds)
+def run(*arguments, extra=None, seconds=120, **how):
+    return finish(start(arguments, extra, **how), seconds)
 
 
 def run_json(*arguments, extra=None, seconds=120):

@@ -139,12 +139,11 @@ def refused(what, names, *arguments, node_sizes="2,2"):
         clear()
 
 
-def cut(deadline_ms):
-    """Pulls the cable in the middle of a run. Each side names the lowest rank of the other, within its time."""
-    ranks = Ranks("--iterations", "1000000", "--warmup", "0", "--deadline-ms", str(deadline_ms))
+def cable_pulled(what, ranks, deadline_ms, seconds, check):
+    """After so many seconds; then all end in time, and `check` looks at what they said."""
     try:
-        time.sleep(4)
-        if not expect(ranks.alive(), "the ranks are at work"):
+        time.sleep(seconds)
+        if not expect(ranks.alive(), f"{what}: the ranks are at work"):
             ranks.kill()
             ranks.finish(5)
             print("\n".join(ranks.spoken))
@@ -152,8 +151,20 @@ def cut(deadline_ms):
         ip("-n", HOSTS[0], "link", "set", CABLES[0], "down")
         begin = time.monotonic()
         statuses = ranks.finish(deadline_ms / 1000 + 1 + 5)  # the verdict is due within a second; then they leave
-        seconds = time.monotonic() - begin
-        expect(statuses == [3, 3, 3, 3], f"cut: exit statuses {statuses} after {seconds:.1f} s")
+        took = time.monotonic() - begin
+        expect(statuses == [3, 3, 3, 3], f"{what}: exit statuses {statuses} after {took:.1f} s")
+        check()
+    finally:
+        ranks.kill()
+        clear()
+        ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
+
+
+def cut(deadline_ms):
+    """Pulls the cable in the middle of a run. Each side names the lowest rank of the other, within its time."""
+    ranks = Ranks("--iterations", "1000000", "--warmup", "0", "--deadline-ms", str(deadline_ms))
+
+    def check():
         for rank, text in enumerate(ranks.spoken):
             unreachable = 2 if rank < 2 else 0
             expect(
@@ -173,10 +184,8 @@ def cut(deadline_ms):
             )
             late = [r["after_ms"] for r in fault["reports"] if r["after_ms"] > deadline_ms + 1000]
             expect(fault["reports"] and not late, f"cut: rank {rank}'s reports are in time {late}")
-    finally:
-        ranks.kill()
-        clear()
-        ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
+
+    cable_pulled("cut", ranks, deadline_ms, 4, check)
 
 
 def slow_down(rate):
@@ -195,18 +204,8 @@ def cut_in_a_call(deadline_ms):
         print("SKIPPED: a link that is cut in the middle of a call: tc or its tbf is not here")
         return
     ranks = Ranks("--iterations", "1", "--warmup", "0", "--deadline-ms", str(deadline_ms), job=LONG_JOB)
-    try:
-        time.sleep(5)
-        if not expect(ranks.alive(), "the ranks are in their first dispatch"):
-            ranks.kill()
-            ranks.finish(5)
-            print("\n".join(ranks.spoken))
-            return
-        ip("-n", HOSTS[0], "link", "set", CABLES[0], "down")
-        begin = time.monotonic()
-        statuses = ranks.finish(deadline_ms / 1000 + 1 + 5)
-        seconds = time.monotonic() - begin
-        expect(statuses == [3, 3, 3, 3], f"cut in a call: exit statuses {statuses} after {seconds:.1f} s")
+
+    def check():
         for rank, text in enumerate(ranks.spoken):
             there = (2, 3) if rank < 2 else (0, 1)
             named = any(f"rank {other} is unreachable" in text for other in there)
@@ -216,10 +215,8 @@ def cut_in_a_call(deadline_ms):
         sides = [{re.search(r"rank (\d) is unreachable", text)[1] for text in side} for side in
                  (ranks.spoken[:2], ranks.spoken[2:])]
         expect(all(len(side) == 1 for side in sides), f"cut in a call: a part agrees on one culprit {sides}")
-    finally:
-        ranks.kill()
-        clear()
-        ip("-n", HOSTS[0], "link", "set", CABLES[0], "up", check=False)
+
+    cable_pulled("cut in a call", ranks, deadline_ms, 5, check)
 
 
 def main():

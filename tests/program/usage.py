@@ -1,15 +1,17 @@
 # Bad usage and bad input: exit status 2, one line on stderr that names the argument, nothing on stdout, nothing left.
 # Contract 7.6.
 import os
+import resource
+import shutil
 import struct
 import subprocess
 
 from _common import FOLDER, PROGRAM, expect, finish_test, path, run, write_file
 
 
-def refused(named, *arguments, extra=None):
+def refused(named, *arguments, extra=None, **how):
     before = set(os.listdir(FOLDER.name))
-    status, out, err = run(*arguments, extra=extra, seconds=30)
+    status, out, err = run(*arguments, extra=extra, seconds=30, **how)
     good = status == 2 and out == "" and err.count("\n") == 1 and named in err and err.startswith("transload: ")
     good = good and set(os.listdir(FOLDER.name)) == before
     expect(good, f"{' '.join(arguments)[:90]} -> {status}: {err.strip()[:140]}")
@@ -22,7 +24,26 @@ def tensor(dtype, shape, begin, end):
 for named, *arguments in (
     ("subcommand",),
     ("frob", "frob"),
-    ("--bogus", "run", "--bogus"),
+    ("'--bogus': not an option of transload run: `transload run --help` lists them", "run", "--bogus"),
+    ("'--expe': not an option of transload run", "run", "--expe", "5"),
+    ("'5': belongs to no option of transload run", "run", "--tokens", "1", "5"),
+    ("'--tokens': not an option of transload", "run", "--", "--tokens", "5"),
+    ("'--bogus': not an option of transload sim: `transload sim --help` lists them", "sim", "--bogus"),
+    ("'x': belongs to no option of transload limits", "limits", "x"),
+    ("'--seed': not an option of transload: `transload --help` lists them", "--seed", "3", "run"),
+    ("--quiet: takes no value", "run", "--quiet=3"),
+    ("--go-on: takes no value", "sim", "--go-on=1"),
+    ("--landing: no value: must be auto|direct|ring (`transload run --help` says more)", "run", "--landing"),
+    ("--exhaustive: no value: must be WORLD|all (`transload sim --help` says more)", "sim", "--exhaustive"),
+    ("--json: no value: must be FILE|-", "run", "--json", ""),
+    ("--top-k: no value: must be N", "run", "--top-k="),
+    ("--scenario: no value", "sim", "--scenario", ""),
+    ("--scenario: foo: must be the path of a .toml file, or one of ours, ", "sim", "--scenario", "foo"),
+    ("--node-sizes: ranks in all: 4098, must be 1 to 4096", "run", "--node-sizes", ",".join(["683"] * 6)),
+    ("--node-sizes: streams between peers (streams x largest node): 8192, must be", "run", "--node-sizes", "64,1"),
+    ("--hidden: 1048576: 8192 words of scales a row, must be at", "run", "--hidden", "1048576", "--dtype", "fp8"),
+    ("--deadline-ms: '49': must be a whole number from 50 to", "run", "--deadline-ms", "49"),
+    ("--create-deadline-ms: '49': must be", "run", "--create-deadline-ms", "49"),
     ("--node-sizes", "run", "--node-sizes", "0"),
     ("--node-sizes", "run", "--node-sizes", "2,,2"),
     ("--node-sizes", "run", "--node-sizes", "99999"),
@@ -46,11 +67,12 @@ for named, *arguments in (
     ("--top-k", "run", "--top-k", "0"),
     ("--routing", "run", "--routing", "zipf:"),
     ("--routing", "run", "--routing", "zipf:x"),
-    ("--routing", "run", "--routing", ""),
-    ("--routing", "run", "--routing", "/nowhere"),
+    ("--routing: no value: must be FILE|uniform|", "run", "--routing", ""),
+    ("'/nowhere': no such file: must be a safetensors file, uniform, zipf:S (S", "run", "--routing", "/nowhere"),
+    ("'zipf': no such file: must be a safetensors file, uniform, zipf:S (S", "run", "--routing", "zipf"),
     ("--layer", "run", "--layer", "3"),
     ("--seed", "run", "--seed", "x"),
-    ("--seed", "run", "--seed"),
+    ("--seed: no value: must be N", "run", "--seed"),
     ("--iterations", "run", "--iterations", "0"),
     ("--warmup", "run", "--warmup", "-1"),
     ("--channels", "run", "--channels", "0"),
@@ -110,7 +132,7 @@ for named, *arguments in (
     ("--node-sizes", "run", "--soak", "1", "--node-sizes", "1"),
     ("--fault", "run", "--fault", "kill:1@1", "--routing", "none"),
     ("--fault", "run", "--fault", "kill:1@1/expert", "--routing", "one-rank"),
-    ("--json", "run", "--json", "/nowhere/x.json"),
+    ("--json: '/nowhere/x.json': folder '/nowhere': No such file", "run", "--json", "/nowhere/x.json"),
     ("--json: '/tmp': a folder", "run", "--json", "/tmp"),
     ("--json: '/dev/zero': a device", "run", "--json", "/dev/zero"),
     ("--dump", "run", "--dump", "/proc/nowhere"),
@@ -205,7 +227,45 @@ refused(
 
 under = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 refused("--fault: leave", "run", "--node-sizes", "2", "--fault", "leave:1@1", extra=under)
-refused("--soak", "run", "--soak", "1", extra=under)
+refused("--soak: not under a launcher (torchrun: rank 0 of 2", "run", "--soak", "1", extra=under)
+refused("--threads: not under a launcher (--launcher none", "run", "--node-sizes", "2", "--threads", extra=under)
+refused("--launcher torchrun, --launcher pmi or --launcher none", *small, path("good"),
+        extra={**under, "PMI_RANK": "1", "PMI_SIZE": "2"})
+served = {**child, "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": "1"}
+status, out, _ = run("run", "--node-sizes", "2", "--tokens", "4", "--deadline-ms", "300", "--quiet", extra=served)
+expect(status == 3 and "TRANSLOAD_SERVED is 1" in out, f"a rendezvous that another process should serve: {out}")
+
+# An ordinary user, whom permissions and limits hold. One line, however many ranks there are, and before they start.
+if os.geteuid() == 0:
+    ORDINARY = 65533  # whose processes are only these
+    FEW = ("run", "--node-sizes", "4", "--tokens", "4", "--hidden", "16")
+    os.chmod(FOLDER.name, 0o755)
+    shutil.copy(PROGRAM, path("transload"))
+    os.mkdir(path("read"), 0o755)
+    os.mkdir(path("closed"), 0o700)
+
+    def held(named, *arguments, **limits):
+        def lower():
+            for name, most in limits.items():
+                resource.setrlimit(getattr(resource, "RLIMIT_" + name), (most, most))
+
+        refused(named, *arguments, program=path("transload"), user=ORDINARY, group=ORDINARY, extra_groups=[],
+                preexec_fn=lower)
+
+    read = path("read")
+    held(f"--dump: '{read}/rank0.safetensors': folder '{read}': Permission denied", *FEW, "--dump", read)
+    held("more': no folder, and none can be made: Permission denied", *FEW, "--dump", read + "/more")
+    held("more': no folder, and none can be made: Permission denied", *FEW, "--dump", path("closed/more"))
+    held(f"--json: '{read}/x': folder '{read}': Permission denied", *FEW, "--json", read + "/x")
+    held("closed/more/x': Permission denied", *FEW, "--json", path("closed/more/x"))
+    held("rendezvous: cannot listen on 127.0.0.1:0: Too many open files (ulimit -n 5)", *FEW, NOFILE=5)
+    held("--node-sizes: rank 0: no pipe: Too many open files (ulimit -n 10)", *FEW, NOFILE=10)
+    held("--device: 'cuda': no pipe: Too many open files (ulimit -n 4)", *FEW, "--device", "cuda", NOFILE=4)
+    held("rendezvous: no thread: Resource temporarily unavailable (ulimit -u 1)", *FEW, NPROC=1)
+    held("--node-sizes: rank 1: no process: Resource temporarily unavailable (ulimit -u 3)", *FEW, NPROC=3)
+    held("4 ranks in a process: no thread: Resource temporarily unavailable (ulimit -u 3)", *FEW, "--threads", NPROC=3)
+else:
+    print("SKIPPED what holds an ordinary user: only root can become one")
 
 # With no GPU to be seen, whatever there is: every way of starting ranks says why, and so does `limits`.
 nothing = {"CUDA_VISIBLE_DEVICES": ""}

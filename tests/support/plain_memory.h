@@ -50,12 +50,6 @@ struct PlainMemory {
   void missed(int) {}
   void breathe(int) {}
   void broken(int, const BrokenRecord& record) { broken_promises.push_back(record); }
-
-  // Of canaries alone.
-  Word glance(int, const Word* word) const { return *word; }
-  void store_relaxed(int, Word* at, uint32_t, Word count) { *at = count; }
-  void publish_live(int, const RailWord& word, const Word* from) { on_rail(word, *from); }
-  void enters(int, Role, int32_t) {}
 };
 
 // One warp over a Memory, with room for the tables of any role.

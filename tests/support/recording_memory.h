@@ -6,9 +6,7 @@
 
 namespace transload::test {
 
-template <class P>
 struct RecordingMemory : PlainMemory {
-  using Plants = P;
   std::string log;
   uint32_t every = 100;  // flushes are the test's
   bool fails = false;
@@ -31,12 +29,6 @@ struct RecordingMemory : PlainMemory {
   void knows(int, const Word*, Word before, Word now) {
     if (now < before) log += 'F';
   }
-
-  // Of canaries alone.
-  Word glance(int, const Word* word) { return log += 'O', *word; }
-  void store_relaxed(int, Word* at, uint32_t, Word count) { log += 'W', *at = count; }
-  void publish_live(int, const RailWord&, const Word* from) { log += 'N', live = from; }
-  const Word* live = nullptr;
 };
 
 // Two puts' worth of a role's day: moves, a put, marks of each kind; then a wait that its park meets, and the end.

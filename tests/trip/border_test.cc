@@ -12,7 +12,7 @@
 #include <functional>
 #include <thread>
 
-#include "tests/support/team.h"
+#include "tests/support/given.h"
 #ifdef __SSE__
 #include <xmmintrin.h>
 #endif
@@ -27,34 +27,6 @@ World pair_world() {
   w.experts = 4;
   w.top_k = 2;
   return w;
-}
-
-// One rank's tensors of a first dispatch.
-struct Given {
-  Given(const World& w, const reference::Problem& problem, uint32_t rank)
-      : routes(problem.routes[rank]), x(size_t(routes.tokens) * w.columns + 8) {
-    for (size_t i = 0; i < x.size(); ++i) x[i] = element(7, rank, int64_t(i), 0);
-    in.x = matrix(aligned(x), routes.tokens, w.columns, kBf16);
-    in.topk_idx = matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32);
-    in.topk_weights = matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32);
-  }
-  static char* aligned(std::vector<uint16_t>& of) {
-    return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(of.data()) + 15) & ~uintptr_t(15));
-  }
-  reference::Routes routes;
-  std::vector<uint16_t> x;
-  DispatchInputs in;
-};
-
-std::string refusal(const std::function<void()>& call, Code code = Code::kInvalidArgument) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 // The next group of a process mostly gets the address of the last one, and the same epochs.

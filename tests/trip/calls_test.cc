@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "runtime/group_options.h"
-#include "tests/support/team.h"
+#include "tests/support/given.h"
 
 namespace transload::test {
 namespace {
@@ -23,34 +23,6 @@ World small_world() {
   return w;
 }
 
-DispatchInputs inputs_of(const reference::Problem& problem, const std::vector<uint16_t>& x, uint32_t rank,
-                         uint32_t columns) {
-  const reference::Routes& routes = problem.routes[rank];
-  DispatchInputs in;
-  in.x = matrix(x.data(), routes.tokens, columns, kBf16);
-  in.topk_idx = matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32);
-  in.topk_weights = matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32);
-  return in;
-}
-
-std::vector<uint16_t> rows_of(const World& w, uint32_t rank, uint64_t salt) {
-  std::vector<uint16_t> x;
-  for (int64_t t = 0; t < w.tokens_of(rank); ++t)
-    for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(salt, rank, t, c));
-  return x;
-}
-
-std::string message_of(const std::function<void()>& call, Code code) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
-
 // A handle outlives the next dispatches, is used twice, and with other channels than it was born with.
 // Contract 5.1, 5.2.
 TEST(Handles, OutliveLaterDispatches) {
@@ -59,8 +31,8 @@ TEST(Handles, OutliveLaterDispatches) {
   w.channels = 6;
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 5);
-    DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    const Given given(w, problem, rank, 5);
+    DispatchInputs in = given.in;
     in.channels = 4;
     const DispatchOutputs first = group.dispatch(in);
     Member(w, problem, group).pass(Pass{}, 77);  // other calls in between
@@ -86,8 +58,8 @@ TEST(Leases, RunOutOnOneRank) {
   w.slab_bytes = 64 << 10;
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 9);
-    const DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    const Given given(w, problem, rank, 9);
+    const DispatchInputs in = given.in;
     std::vector<DispatchOutputs> held;
     bool fell_back = false;
     for (int i = 0; i < 24; ++i) {
@@ -111,8 +83,8 @@ TEST(Leases, OutliveTheirGroup) {
   const reference::Problem problem = problem_of(w);
   std::vector<DispatchOutputs> kept(w.ranks());
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 3);
-    kept[rank] = group.dispatch(inputs_of(problem, x, rank, w.columns));
+    const Given given(w, problem, rank, 3);
+    kept[rank] = group.dispatch(given.in);
   });
   for (uint32_t r = 0; r < w.ranks(); ++r) {
     const reference::Received want = reference::received_by(problem, r);
@@ -168,8 +140,8 @@ TEST(Groups, OneCallsWhileAnotherWaits) {
         GroupOptions options = options_of(w, r, rendezvous.port());
         if (r == 0) options.progress = &progress;
         Group group(options);
-        const std::vector<uint16_t> x = rows_of(w, r, 3);
-        const DispatchOutputs out = group.dispatch(inputs_of(problem, x, r, w.columns));
+        const Given given(w, problem, r, 3);
+        const DispatchOutputs out = group.dispatch(given.in);
         CombineInputs back;
         back.x = out.x;
         back.handle = out.handle;
@@ -225,13 +197,13 @@ TEST(BadInput, NamesArgumentValueAndBound) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 1);
-    const DispatchInputs good = inputs_of(problem, x, rank, w.columns);
+    const Given given(w, problem, rank, 1);
+    const DispatchInputs good = given.in;
     auto refused = [&](const std::function<void(DispatchInputs&)>& spoil, const std::string& want,
                        Code code = Code::kInvalidArgument) {
       DispatchInputs in = good;
       spoil(in);
-      const std::string got = message_of([&] { group.dispatch(in); }, code);
+      const std::string got = refusal([&] { group.dispatch(in); }, code);
       EXPECT_NE(got.find(want), std::string::npos) << got;
     };
     refused([](auto& in) { in.x = Tensor{}; }, "x: not given");
@@ -257,18 +229,15 @@ TEST(BadInput, NamesArgumentValueAndBound) {
         "out_x: 8 rows, must be at least 9, rows_max");
     refused([](auto& in) { in.x.data = static_cast<char*>(in.x.data) + 2; }, "aligned to 16 bytes");
     CombineInputs combine;
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("handle: not given"),
-              std::string::npos);
+    EXPECT_NE(refusal([&] { group.combine(combine); }).find("handle: not given"), std::string::npos);
     Member(w, problem, group).pass(Pass{}, 4);  // nothing moved, the group is as it was
     const DispatchOutputs out = group.dispatch(good);
     combine.handle = out.handle;
-    combine.x = matrix(x.data(), 1, w.columns, kBf16);
+    combine.x = matrix(given.in.x.data, 1, w.columns, kBf16);
     ASSERT_NE(out.rows, 1);
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("x: [1, 8], must be ["),
-              std::string::npos);
-    combine.x = matrix(x.data(), out.rows, w.columns, kF32);
-    EXPECT_NE(message_of([&] { group.combine(combine); }, Code::kInvalidArgument).find("must be bfloat16"),
-              std::string::npos);
+    EXPECT_NE(refusal([&] { group.combine(combine); }).find("x: [1, 8], must be ["), std::string::npos);
+    combine.x = matrix(given.in.x.data, out.rows, w.columns, kF32);
+    EXPECT_NE(refusal([&] { group.combine(combine); }).find("must be bfloat16"), std::string::npos);
     Member(w, problem, group).pass(Pass{}, 5);
   });
 }
@@ -280,10 +249,10 @@ TEST(BadInput, GroupOptions) {
     w.tokens = {4};
     GroupOptions o = options_of(w, 0, 1);
     spoil(o);
-    const std::string got = message_of([&] { Group group(o); }, Code::kInvalidArgument);
+    const std::string got = refusal([&] { Group group(o); });
     EXPECT_NE(got.find(want), std::string::npos) << got;
   };
-  refused([](auto& o) { o.topology.node_sizes = {}; }, "topology: no node");
+  refused([](auto& o) { o.topology.node_sizes = {}; }, "topology.node_sizes: no node");
   refused([](auto& o) { o.topology.node_sizes = {1, 0}; }, "topology.node_sizes: 0");
   refused([](auto& o) { o.topology.node_sizes = {2}; }, "bootstrap.ranks: 1, must be 2");
   refused([](auto& o) { o.bootstrap.rank = 1; }, "bootstrap.rank: 1, must be below 1");
@@ -311,7 +280,7 @@ TEST(BadInput, OptionsThatDiffer) {
       ranks.emplace_back([&, r] {
         GroupOptions o = options_of(w, r, rendezvous.port());
         if (r == 2) change(o);
-        const std::string got = message_of([&] { Group group(o); }, Code::kInvalidArgument);
+        const std::string got = refusal([&] { Group group(o); });
         EXPECT_NE(got.find("rank 0 has " + name + " "), std::string::npos) << got;
         EXPECT_NE(got.find(", elsewhere " + name + " "), std::string::npos) << got;
         EXPECT_NE(got.find(" on rank 2"), std::string::npos) << got;
@@ -340,8 +309,8 @@ TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
   };
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 1);
-    const DispatchOutputs out = group.dispatch(inputs_of(problem, x, rank, w.columns));
+    const Given given(w, problem, rank, 1);
+    const DispatchOutputs out = group.dispatch(given.in);
     EXPECT_EQ(out.status.code, rank == 1 ? Code::kBadExpertId : Code::kOk);
     EXPECT_EQ(out.status.message, rank == 1 ? "topk_idx: 1000 at token 3, slot 2, must be -1 to 7; counted as -1" : "");
     Member(w, problem, group).pass(Pass{}, 2);
@@ -355,8 +324,8 @@ TEST(OutX, OfTheCaller) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    const std::vector<uint16_t> x = rows_of(w, rank, 1);
-    DispatchInputs in = inputs_of(problem, x, rank, w.columns);
+    const Given given(w, problem, rank, 1);
+    DispatchInputs in = given.in;
     const DispatchOutputs want = group.dispatch(in);
     const Lease lease = group.lease(want.x.bytes());
     in.out_x = matrix(lease.data(), want.rows, w.columns, kBf16);
@@ -370,7 +339,7 @@ TEST(OutX, OfTheCaller) {
     EXPECT_EQ(ring.landing, Landing::kRing);
     EXPECT_EQ(std::memcmp(in.out_x.data, want.x.data, want.x.bytes()), 0);
     in.out_x.shape[0] = want.rows - 1;
-    const std::string got = message_of([&] { group.dispatch(in); }, Code::kInvalidArgument);
+    const std::string got = refusal([&] { group.dispatch(in); });
     EXPECT_NE(got.find("must be at least " + std::to_string(want.rows)), std::string::npos) << got;
     Member(w, problem, group).pass(Pass{}, 2);
   });

@@ -36,6 +36,18 @@ std::string refusal_of(const GroupOptions& options) {
   return "";
 }
 
+// A rank's first dispatch on a GPU; its rows are ones.
+DispatchInputs ones_of(const World& w, const reference::Problem& problem, uint32_t rank, TensorHome& side) {
+  const reference::Routes& routes = problem.routes[rank];
+  const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
+  DispatchInputs in;
+  in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
+  in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+  in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+  in.stream = side.stream();
+  return in;
+}
+
 // Two groups of this process take no more SMs than the GPU has; the first is none the worse for the second's refusal.
 TEST(Devices, GroupsFitTogether) {
   if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
@@ -125,14 +137,8 @@ TEST(Devices, OneThreadOfTwoRanks) {
   for (std::thread& t : makers) t.join();
   TensorHome& side = side_of(0);
   DispatchInputs inputs[2];  // all there before a kernel waits
-  for (uint32_t r = 0; r < 2; ++r) {
-    const reference::Routes& routes = problem.routes[r];
-    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
-    inputs[r].x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    inputs[r].topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-    inputs[r].topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
-    inputs[r].stream = r == 0 ? side.stream() : side.second_stream();
-  }
+  for (uint32_t r = 0; r < 2; ++r) inputs[r] = ones_of(w, problem, r, side);
+  inputs[1].stream = side.second_stream();
   const auto dispatch = [&](uint32_t r, int64_t rows_max) {
     inputs[r].rows_max = rows_max;
     return groups[r]->dispatch(inputs[r]);
@@ -172,14 +178,7 @@ TEST(Devices, ACallThatIsLeft) {
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
-    const reference::Routes& routes = problem.routes[rank];
-    TensorHome& side = side_of(rank);
-    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
-    DispatchInputs in;
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
-    in.stream = side.stream();
+    DispatchInputs in = ones_of(w, problem, rank, side_of(rank));
     group.gather("given");
     // An allocation that fails before anything was launched leaves the group as it was: the next one then.
     for (int after = 0; after < 100; ++after) {
@@ -216,14 +215,7 @@ TEST(Devices, DeadlineOfOneCall) {
   run_team(w, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
     if (rank == 1) return both.arrive_and_wait();  // stays away
-    const reference::Routes& routes = problem.routes[rank];
-    TensorHome& side = side_of(rank);
-    const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
-    DispatchInputs in;
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
-    in.stream = side.stream();
+    DispatchInputs in = ones_of(w, problem, rank, side_of(rank));
     in.deadline_ms = 300;
     try {
       group.dispatch(in);

@@ -144,12 +144,25 @@ void expect_mismatch(const std::string& argument, uint32_t culprit, const std::f
   }
 }
 
-// Contract 8.11.
-TEST(Mismatch, Channels) {
-  expect_mismatch("channels", 3, [](Last& last) {
-    last.in.channels = last.rank == 3 ? 1 : 2;
+// The culprit alone makes its last call with what `spoil` leaves.
+void expect_mismatch_of_a_dispatch(const std::string& argument, uint32_t culprit,
+                                   const std::function<void(Last&)>& spoil) {
+  expect_mismatch(argument, culprit, [&](Last& last) {
+    if (last.rank == culprit) spoil(last);
     last.group.dispatch(last.in);
   });
+}
+void expect_mismatch_of_a_combine(const std::string& argument, uint32_t culprit,
+                                  const std::function<void(Last&)>& spoil) {
+  expect_mismatch(argument, culprit, [&](Last& last) {
+    if (last.rank == culprit) spoil(last);
+    last.group.combine(last.back);
+  });
+}
+
+// Contract 8.11.
+TEST(Mismatch, Channels) {
+  expect_mismatch_of_a_dispatch("channels", 3, [](Last& last) { last.in.channels = 1; });
 }
 // Contract 8.11.
 TEST(Mismatch, Operation) {
@@ -159,53 +172,38 @@ TEST(Mismatch, Operation) {
   });
 }
 TEST(Mismatch, Dtype) {
-  expect_mismatch("dtype", 0, [](Last& last) {
-    if (last.rank == 0) last.in.x = matrix(last.in.x.data, last.in.x.rows(), 32, kU8);
-    last.group.dispatch(last.in);
-  });
+  expect_mismatch_of_a_dispatch("dtype", 0,
+                                [](Last& last) { last.in.x = matrix(last.in.x.data, last.in.x.rows(), 32, kU8); });
 }
 TEST(Mismatch, RowBytes) {
-  expect_mismatch("row bytes", 0, [](Last& last) {
-    if (last.rank == 0) last.in.x = matrix(last.in.x.data, last.in.x.rows(), 8, kBf16);
-    last.group.dispatch(last.in);
-  });
+  expect_mismatch_of_a_dispatch("row bytes", 0,
+                                [](Last& last) { last.in.x = matrix(last.in.x.data, last.in.x.rows(), 8, kBf16); });
 }
 TEST(Mismatch, Scales) {
-  expect_mismatch("scales", 2, [](Last& last) {
-    const std::vector<float> scales(size_t(last.in.x.rows()) * 2, 1);
-    if (last.rank == 2) last.in.scales = matrix(scales.data(), last.in.x.rows(), 2, kF32);
-    last.group.dispatch(last.in);
-  });
+  const std::vector<float> scales(size_t(short_world().tokens_of(2)) * 2, 1);
+  expect_mismatch_of_a_dispatch("scales", 2,
+                                [&](Last& last) { last.in.scales = matrix(scales.data(), last.in.x.rows(), 2, kF32); });
 }
 TEST(Mismatch, TopK) {
-  expect_mismatch("top-k", 1, [](Last& last) {
-    if (last.rank == 1) {
-      last.in.topk_idx = matrix(last.in.topk_idx.data, last.in.x.rows(), 3, kI32);
-      last.in.topk_weights = matrix(last.in.topk_weights.data, last.in.x.rows(), 3, kF32);
-    }
-    last.group.dispatch(last.in);
+  expect_mismatch_of_a_dispatch("top-k", 1, [](Last& last) {
+    last.in.topk_idx = matrix(last.in.topk_idx.data, last.in.x.rows(), 3, kI32);
+    last.in.topk_weights = matrix(last.in.topk_weights.data, last.in.x.rows(), 3, kF32);
   });
 }
 TEST(Mismatch, HandleOfADispatch) {
   expect_mismatch("handle", 2, [](Last& last) { last.cached(last.rank == 2 ? last.other : last.handle); });
 }
 TEST(Mismatch, HandleOfACombine) {
-  expect_mismatch("handle", 3, [](Last& last) {
-    if (last.rank == 3) last.back.handle = last.other;
-    last.group.combine(last.back);
-  });
+  expect_mismatch_of_a_combine("handle", 3, [](Last& last) { last.back.handle = last.other; });
 }
 TEST(Mismatch, Wire) {
-  expect_mismatch("wire", 3, [](Last& last) {
-    if (last.rank == 3) last.back.wire = CombineWire::kF32;
-    last.group.combine(last.back);
-  });
+  expect_mismatch_of_a_combine("wire", 3, [](Last& last) { last.back.wire = CombineWire::kF32; });
 }
 TEST(Mismatch, Weights) {
-  expect_mismatch("topk_weights", 0, [](Last& last) {
-    const std::vector<float> weights(size_t(last.back.x.rows()) * 4, 1);
-    if (last.rank == 0) last.back.topk_weights = matrix(weights.data(), last.back.x.rows(), 4, kF32);
-    last.group.combine(last.back);
+  std::vector<float> weights;
+  expect_mismatch_of_a_combine("topk_weights", 0, [&](Last& last) {
+    weights.assign(size_t(last.back.x.rows()) * 4, 1);
+    last.back.topk_weights = matrix(weights.data(), last.back.x.rows(), 4, kF32);
   });
 }
 
@@ -319,11 +317,8 @@ TEST_P(LeavingRank, IsNamedLongBeforeTheDeadline) {
 INSTANTIATE_TEST_SUITE_P(Each, LeavingRank, testing::Values(0, 1, 2, 3));
 
 // A rank comes to a call a moment after the deadline of the others: all go on, and their group lives, or all name it.
-class LateRank : public testing::TestWithParam<std::vector<uint32_t>> {};
-TEST_P(LateRank, IsForgivenOrNamed) {
-  World w = short_world();
-  w.node_sizes = GetParam();
-  const reference::Problem problem = problem_of(w);
+// True: they went on.
+bool late_rank_is_forgiven(const World& w, const reference::Problem& problem) {
   Seen seen;
   run_faulty(w, seen, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
@@ -334,6 +329,18 @@ TEST_P(LateRank, IsForgivenOrNamed) {
   });
   EXPECT_TRUE(seen.faults.empty() || seen.faults.size() == w.ranks()) << seen.faults.size();
   for (const Fault& f : seen.faults) EXPECT_EQ(f.culprit_rank, 1u) << f.to_string();
+  return seen.faults.empty();
+}
+
+// It is named where the others' wait ends too late for the arbiter, on a busy machine: not every time.
+class LateRank : public testing::TestWithParam<std::vector<uint32_t>> {};
+TEST_P(LateRank, IsForgivenOrNamed) {
+  World w = short_world();
+  w.node_sizes = GetParam();
+  const reference::Problem problem = problem_of(w);
+  bool forgiven = false;
+  for (int round = 0; round < 8 && !forgiven && !HasFailure(); ++round) forgiven = late_rank_is_forgiven(w, problem);
+  EXPECT_TRUE(forgiven);
 }
 INSTANTIATE_TEST_SUITE_P(Each, LateRank,
                          testing::Values(std::vector<uint32_t>{1, 1}, std::vector<uint32_t>{2, 2},

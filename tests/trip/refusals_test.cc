@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "tests/support/team.h"
+#include "tests/support/given.h"
 
 namespace transload::test {
 namespace {
@@ -17,17 +17,6 @@ World small_world() {
   w.experts = 6;
   w.top_k = 3;
   return w;
-}
-
-// What the error says, or nothing.
-std::string refusal(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
-    return error.what();
-  }
-  return "";
 }
 
 TEST(Refusals, OfACallWithAHandle) {

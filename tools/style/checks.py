@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from . import bodies, cpp, lists
+from . import bodies, cpp, lists, texts
 from .cpp import line_of
 
 FUNCTION_LINES_MAX = 70
@@ -348,6 +348,7 @@ CHECKS = {
     "dead-files": check_dead_files,
     "headers-alone": check_headers_alone,
     "contract": check_contract,
+    "links": texts.check_links,
     "lane-bodies": bodies.check_lane_bodies,
     "positional-lists": lists.check_positional_lists,
 }

@@ -1,8 +1,6 @@
 // The canary of a thread.
 #include "base/probes/planting.h"
 
-#include "base/set.h"
-
 #ifdef TRANSLOAD_HOST_PLANTS
 #include <cstdlib>
 
@@ -39,15 +37,6 @@ Canary canary_named(const std::string& name) {
 }
 
 bool canary_is_planted(Canary canary) { return planted_here == canary; }
-
-uint64_t* shared_by_groups(uint32_t rank) {
-#ifdef TRANSLOAD_HOST_PLANTS
-  static uint64_t of_rank[kMembersMax];
-#else
-  static thread_local uint64_t of_rank[kMembersMax];
-#endif
-  return &of_rank[rank];
-}
 
 void plant(Canary canary) { planted_here = canary; }
 

@@ -71,7 +71,7 @@ Fibers::Fibers(int count) : count_(count), fibers_(new Fiber[size_t(count)]) {
 
 Fibers::~Fibers() {
   for (int i = 0; i < count_; ++i) {
-    Fiber& fiber = fibers_[i];
+    const Fiber& fiber = fibers_[i];
     if (fiber.self == nullptr) continue;
     TRANSLOAD_CHECK(fiber.entry == nullptr);
     resume(i);

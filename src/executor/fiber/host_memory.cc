@@ -40,13 +40,13 @@ void HostMemory::move(int, const Piece& piece, bool staged) {
   } else {
     simd::kernels().stream_copy(piece.to, piece.from, piece.bytes);
   }
-  Unwatched mine;
+  const Unwatched mine;
   moved_bytes_ += piece.bytes;
 }
 
 void HostMemory::sum(int, const simd::SumJob& job) {
   simd::kernels().sum_rows(job);
-  Unwatched mine;
+  const Unwatched mine;
   moved_bytes_ += job.elements * 2 * size_t(1 + job.before.count + job.here.count + job.after.count);
 }
 
@@ -64,7 +64,7 @@ void HostMemory::moved(int warp, uint32_t rows) {
   }
   bool due;
   {
-    Unwatched mine;
+    const Unwatched mine;
     due = moved_bytes_ >= kTurnBytes;
   }
   if (due) breathe(warp);
@@ -93,7 +93,7 @@ void HostMemory::wake(int, const Batch& batch) {
 
 void HostMemory::push(const Command& command) {
   TRANSLOAD_CHECK(options_.scale_out != nullptr);
-  Unwatched mine;
+  const Unwatched mine;
   while (pushed_ - taken_ == kCommands) {
     reached(Situation::kQueueFull);
     parker_->yield();
@@ -112,7 +112,7 @@ bool HostMemory::hand_over() {
     if (command.is_put) {
       options_.scale_out->put(command.put);
     } else {
-      options_.scale_out->publish(command.to, command.live != nullptr ? *command.live : command.count);
+      options_.scale_out->publish(command.to, command.count);
     }
   }
   return true;
@@ -125,28 +125,28 @@ void HostMemory::begin_run() {
 
 bool HostMemory::park(int, Park& park) {
   const bool met = parker_->park(park);
-  Unwatched mine;
+  const Unwatched mine;
   moved_bytes_ = 0;
   missed_ = 0;
   return met;
 }
 
 void HostMemory::breathe(int) {
-  Unwatched mine;
+  const Unwatched mine;
   if (moved_bytes_ < kTurnBytes && pushed_ == taken_) return;
   parker_->yield();
   moved_bytes_ = 0;
 }
 
 void HostMemory::missed(int) {
-  Unwatched mine;
+  const Unwatched mine;
   if (++missed_ < kPollsMax) return;
   missed_ = 0;
   parker_->yield();
 }
 
 void HostMemory::broken(int, const BrokenRecord& record) {
-  Unwatched mine;
+  const Unwatched mine;
   if (!has_broken_) broken_ = record;
   has_broken_ = true;
   give_up();

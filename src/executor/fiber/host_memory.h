@@ -69,8 +69,8 @@ class HostMemory {
   void store_fence(int) { simd::stream_fence(); }
   void settle(int) { simd::stream_fence(); }
   void drain(int) {}  // a move has read its source when it returns
-  void put(int, const Put& put) { push({true, put, {}, 0, nullptr}); }
-  void publish(int, const RailWord& word, Word count) { push({false, {}, word, count, nullptr}); }
+  void put(int, const Put& put) { push({true, put, {}, 0}); }
+  void publish(int, const RailWord& word, Word count) { push({false, {}, word, count}); }
   void store(int, Word* at, uint32_t, Word count) {
     std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
   }
@@ -80,16 +80,6 @@ class HostMemory {
   void missed(int);
   void breathe(int);
   void broken(int, const BrokenRecord& record);
-
-  // Called by canaries alone.
-  Word glance(int, const Word* word) const {
-    return std::atomic_ref<Word>(*const_cast<Word*>(word)).load(std::memory_order_relaxed);
-  }
-  void store_relaxed(int, Word* at, uint32_t, Word count) {
-    std::atomic_ref<Word>(*at).store(count, std::memory_order_relaxed);
-  }
-  void publish_live(int, const RailWord& word, const Word* from) { push({false, {}, word, 0, from}); }
-  void enters(int, Role, int32_t) {}
 
   // For the scheduler.
   void serve(Parker* parker) { parker_ = parker; }
@@ -108,7 +98,6 @@ class HostMemory {
     Put put;
     RailWord to;
     Word count;
-    const Word* live;  // not null: the count is what this holds when the command is handed over
   };
   void push(const Command& command);
   void pause(uint64_t epoch);

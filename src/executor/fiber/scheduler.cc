@@ -68,7 +68,7 @@ void Scheduler::run(const std::vector<Task>& tasks) {
   accused_ = -1;
   sync_release(&start_order_);
   {
-    Unwatched mine;
+    const Unwatched mine;
     for (int i = 0; i < live_; ++i) {
       state_[size_t(i)].task = &tasks[size_t(i)];
       fibers_.start(i, entry, &state_[size_t(i)]);
@@ -98,7 +98,7 @@ void Scheduler::run(const std::vector<Task>& tasks) {
 
 bool Scheduler::finish_network(uint32_t deadline_ms) {
   if (options_.scale_out == nullptr) return !memory_.failed();
-  Unwatched mine;
+  const Unwatched mine;
   Time limit = Clock::now() + std::chrono::milliseconds(deadline_ms);
   finish_since_ = last_look_ = Clock::now();
   finishing_ = true;
@@ -107,7 +107,8 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
     memory_.hand_over();
     progress();
     if (memory_.failed()) break;
-    if ((done = options_.scale_out->quiet())) break;
+    done = options_.scale_out->quiet();
+    if (done) break;
     const Time now = Clock::now();
     const auto gap = now - last_look_;
     if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
@@ -128,7 +129,7 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
 bool Scheduler::give_up_on_network() {
   const WaitRecord wait = network_wait(Clock::now());
   if (options_.on_expired) {
-    Watched theirs;
+    const Watched theirs;
     if (!options_.on_expired(wait)) return false;
   }
   if (!last_wait_.present) last_wait_ = wait;
@@ -136,14 +137,14 @@ bool Scheduler::give_up_on_network() {
 }
 
 void Scheduler::entry(void* argument) {
-  Running& fiber = *static_cast<Running*>(argument);
+  const Running& fiber = *static_cast<Running*>(argument);
   Scheduler& scheduler = *fiber.owner;
   sync_acquire(&scheduler.start_order_);
   const Task* task;
   NearMemory near;
   int number;
   {
-    Unwatched ours;
+    const Unwatched ours;
     task = fiber.task;
     near = fiber.near;
     number = fiber.number;
@@ -171,7 +172,7 @@ void Scheduler::run_ready() {
 }
 
 bool Scheduler::park(Park& park) {
-  Unwatched mine;
+  const Unwatched mine;
   Running& fiber = state_[size_t(running_)];
   fiber.park = &park;
   fiber.failed = false;
@@ -196,7 +197,7 @@ void Scheduler::wake(size_t at, bool failed) {
 
 void Scheduler::withdraw() {
   if (!options_.on_withdrawn) return;
-  Watched theirs;
+  const Watched theirs;
   options_.on_withdrawn();
 }
 
@@ -239,7 +240,7 @@ void Scheduler::look_at_time(Time now) {
 }
 
 void Scheduler::rearm(Time now) {
-  for (int i : parked_) state_[size_t(i)].armed = now;
+  for (const int i : parked_) state_[size_t(i)].armed = now;
   accused_at_ = now;
 }
 
@@ -251,7 +252,7 @@ void Scheduler::expire(Time now) {
   const auto deadline = std::chrono::milliseconds(options_.deadline_ms);
   next_deadline_ = now + sleep_max_;
   bool any = false;
-  for (int i : parked_) {
+  for (const int i : parked_) {
     const Running& fiber = state_[size_t(i)];
     if (expired(fiber, now)) {
       any = true;
@@ -272,7 +273,7 @@ void Scheduler::accuse(Time now) {
   bool mine = nothing_ready();
   int best = -1;
   std::tuple<int, bool, Time> best_order;
-  for (int i : parked_) {
+  for (const int i : parked_) {
     const Running& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
     mine = mine && record.whom == options_.rank;
@@ -289,7 +290,7 @@ void Scheduler::accuse(Time now) {
   accused_ = best;
   accused_at_ = now;
   if (!options_.on_expired) return;
-  Watched theirs;
+  const Watched theirs;
   if (options_.on_expired(record)) return;
   accused_ = -1;
   rearm(now);
@@ -300,7 +301,7 @@ WaitRecord Scheduler::telling_wait(Time now) const {
   if (finishing_) return network_wait(now);
   WaitRecord best;
   std::tuple<int, bool, Time> best_order;
-  for (int i : parked_) {
+  for (const int i : parked_) {
     const Running& fiber = state_[size_t(i)];
     const WaitRecord record = record_of(fiber, now);
     const bool late = expired(fiber, now);
@@ -331,7 +332,7 @@ void Scheduler::end_waits(Time now) {
 void Scheduler::tell_broken() {
   BrokenRecord record;
   if (!memory_.take_broken(record) || !options_.on_broken) return;
-  Watched theirs;
+  const Watched theirs;
   options_.on_broken(record);
 }
 
@@ -356,7 +357,7 @@ void Scheduler::tell_idle(Time now) {
   if (!options_.on_idle || now - last_idle_ < kIdleEvery) return;
   last_idle_ = now;
   const WaitRecord record = telling_wait(now);
-  Watched theirs;
+  const Watched theirs;
   options_.on_idle(record);
 }
 

@@ -25,8 +25,8 @@
 //   missed(w)              a poll found nothing
 //   breathe(w)             a moment to let others have a turn
 //   broken(w, record)
-// And for canaries, where Plants are live: glance (observe without acquire), store_relaxed (store without release),
-// publish_live (publish that reads its count when it is sent).
+// And of one that watches: enters(w, role, channel) is told what a warp is from now on; backwards(w): `each` takes the
+// last lane first.
 //
 // In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
@@ -92,9 +92,6 @@ class FiberWarp {
   static constexpr bool kChecksGrants = true;
   using Members = transload::Members;
 
-  // Bytes of near memory beside the tables of roles.
-  static constexpr size_t kNearSpare = Plants::kLive ? sizeof(Word) * Batch::kMarksMax : 0;
-
   // A value for each lane of a Set.
   template <class T>
   struct Per {
@@ -136,13 +133,7 @@ class FiberWarp {
     int count_;
   };
 
-  FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {
-    if constexpr (Plants::kLive) {
-      static_assert(kNearSpare == sizeof(LiveCounts));
-      TRANSLOAD_CHECK(near_.bytes >= kNearSpare);
-      near_.bytes -= kNearSpare;
-    }
-  }
+  FiberWarp(Memory& memory, int number, NearMemory near) : memory_(memory), number_(number), near_(near) {}
   FiberWarp(const FiberWarp&) = delete;
   FiberWarp& operator=(const FiberWarp&) = delete;
 
@@ -316,15 +307,7 @@ class FiberWarp {
   }
 
   bool arrive(Word* counter, Word n) {
-    if (planted<Plants>(Canary::kElectedUnordered)) {
-      const Word before = memory_.arrive(number_, counter);
-      settle();
-      return before + 1 == n && !failed();
-    }
-    if (planted<Plants>(Canary::kDoneBeforeSettle))
-      flush();
-    else
-      settle();
+    planted<Plants>(Canary::kDoneBeforeSettle) ? flush() : settle();
     return memory_.arrive(number_, counter) + 1 == n && !failed();
   }
 
@@ -340,15 +323,10 @@ class FiberWarp {
   void enter(Role role, int32_t channel) {
     role_ = role;
     channel_ = channel;
-    if constexpr (Plants::kLive) memory_.enters(number_, role, channel);
+    if constexpr (requires { memory_.enters(number_, role, channel); }) memory_.enters(number_, role, channel);
   }
 
  private:
-  // At the end of near memory, which outlives the warp: kCountRewritten sends counts from here.
-  struct LiveCounts {
-    Word of[Batch::kMarksMax];
-  };
-
   template <class F>
   static void for_each(Set set, F body) {
     for (uint32_t bits = set.bits; bits != 0; bits &= bits - 1) body(Lane{std::countr_zero(bits)});
@@ -378,12 +356,6 @@ class FiberWarp {
   static void add(Set& set, Lane lane) { set.bits |= uint32_t(1) << lane.i; }
   static void add(Members& members, Lane lane) { members.add(lane.i); }
 
-  Word look(const Word* word) {
-    if constexpr (Plants::kLive)
-      if (planted<Plants>(Canary::kRelaxedObserve)) return memory_.glance(number_, word);
-    return memory_.observe(number_, word);
-  }
-
   void begin_moves() {
     if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
   }
@@ -394,7 +366,7 @@ class FiberWarp {
     return where(set, [&](Lane lane) {
       const Need n = need(lane);
       if (seen[lane] >= n.least) return true;
-      const Word before = seen[lane], now = look(n.word);
+      const Word before = seen[lane], now = memory_.observe(number_, n.word);
       if (before < now || planted<Plants>(Canary::kTornTrusted)) seen[lane] = now;
       memory_.knows(number_, n.word, before, seen[lane]);
       return seen[lane] >= n.least;
@@ -444,10 +416,8 @@ class FiberWarp {
       // Always: a release store does not order the streamed ones.
       if (!planted<Plants>(Canary::kNoStoreFence)) memory_.store_fence(number_);
       if (batch_.credits > 0 && !planted<Plants>(Canary::kCreditUndrained)) memory_.drain(number_);
-      const bool late = planted<Plants>(Canary::kMarkBeforePut);
-      if (!late) send_puts();
+      send_puts();
       send_marks();
-      if (late) send_puts();
       memory_.wake(number_, batch_);
     }
     batch_.clear();
@@ -461,51 +431,15 @@ class FiberWarp {
     for (int i = 0; i < batch_.mark_count; ++i) {
       const PendingMark& mark = batch_.marks[i];
       if (mark.at == nullptr)
-        publish_to_rail(mark, i);
+        memory_.publish(number_, mark.rail, mark.count);
       else
-        store(mark);
+        memory_.store(number_, mark.at, mark.rail.rank, mark.count);
     }
-  }
-
-  void store(const PendingMark& mark) {
-    if constexpr (Plants::kLive)
-      if (planted<Plants>(Canary::kRelaxedPublish))
-        return memory_.store_relaxed(number_, mark.at, mark.rail.rank, mark.count);
-    memory_.store(number_, mark.at, mark.rail.rank, mark.count);
-  }
-
-  void publish_to_rail(const PendingMark& mark, [[maybe_unused]] int place) {
-    if constexpr (Plants::kLive)
-      if (planted<Plants>(Canary::kCountRewritten)) {
-        Word& source = reinterpret_cast<LiveCounts*>(near_.base + near_.bytes)->of[place];
-        source = mark.count;
-        return memory_.publish_live(number_, mark.rail, &source);
-      }
-    memory_.publish(number_, mark.rail, mark.count);
   }
 
   // A warp that waits has said all, so no rank is kept waiting by what this warp holds back.
   void flush_before_wait() {
-    if (planted<Plants>(Canary::kNoFlushBeforeWait)) return;
-    if constexpr (Plants::kLive)
-      if (planted<Plants>(Canary::kCreditKept) && batch_.credits < 4) return flush_but_credits();
-    flush();
-  }
-
-  void flush_but_credits() {
-    Batch kept;
-    int others = 0;
-    for (int i = 0; i < batch_.mark_count; ++i) {
-      if (batch_.marks[i].credit)
-        kept.add(batch_.marks[i]);
-      else
-        batch_.marks[others++] = batch_.marks[i];
-    }
-    kept.credits = batch_.credits;
-    batch_.mark_count = others;
-    batch_.credits = 0;
-    flush();
-    batch_ = kept;
+    if (!planted<Plants>(Canary::kNoFlushBeforeWait)) flush();
   }
 
   Memory& memory_;

@@ -17,8 +17,8 @@ template <Warp W>
 struct Returning {
   Outbox<W, RailLink> out;
   Inbox<W, PeerLink> rings;
-  typename W::template Table<Word> entry, last, seen;
-  typename W::template Table<int> gate;  // a ring of rows, or one of the two below
+  TableOf<W, Word> entry, last, seen;
+  TableOf<W, int> gate;  // a ring of rows, or one of the two below
 };
 constexpr int kGateCredit = -1, kGateDrain = -2;
 
@@ -48,13 +48,13 @@ TRANSLOAD_WARP void set_gate(W& w, Returning<W>& r, int origin, int gate) {
 // The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
 template <Warp W>
 TRANSLOAD_WARP int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& rows, Set pushed,
-                               const typename W::template Per<Route>& route) {
+                               const PerOf<W, Route>& route) {
   if (pushed.empty()) return -1;
   Inbox<W, PeerLink>& rings = rows.rings;
   auto ring = [&](Lane l) { return t.ring(route[l].target, rows.slot); };
   const Set unsure = w.where(pushed, [&](Lane l) { return !rings.arrived(ring(l)); });
   if (unsure.empty()) return -1;
-  auto seen = w.template per<Word>(unsure, [&](Lane l) { return rings.seen(ring(l)); });
+  auto seen = per<Word>(w, unsure, [&](Lane l) { return rings.seen(ring(l)); });
   const Set here = w.poll(
       unsure, [&](Lane l) { return rings.need(ring(l)); }, seen);
   w.each(unsure, [&](Lane l) { rings.seen(ring(l)) = seen[l]; });
@@ -68,7 +68,7 @@ TRANSLOAD_WARP int missing_row(W& w, const CombineTrip& t, const OwnerRows<W>& r
 // The token whose sum is due: its owners, from the log, and where it came from. Lives as long as what it refers to.
 template <Warp W>
 struct Due {
-  const typename W::template Per<Route>& route;
+  const PerOf<W, Route>& route;
   int origin;
 };
 
@@ -77,27 +77,31 @@ template <Warp W>
 TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, Due<W> due) {
   const auto& route = due.route;
   const int origin = due.origin;
-  if (!r.out.credited(origin)) return set_gate(w, r, origin, kGateCredit), false;
-  if (!r.out.drained(origin)) return set_gate(w, r, origin, kGateDrain), false;
+  auto shut = [&](int gate) {
+    set_gate(w, r, origin, gate);
+    return false;
+  };
+
+  // A slot of the origin's ring that it has taken before and the network has read.
+  if (!r.out.credited(origin)) return shut(kGateCredit);
+  if (!r.out.drained(origin)) return shut(kGateDrain);
+
+  // The rows that its owners here kept, once all of them have come.
   const uint32_t slot = uint32_t(origin);
   const Set all = Set::first(int(t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const OwnerRows<W> rows{grants, r.rings, slot};
-  const auto number = w.template per<Word>(owners, [&](Lane l) { return rows.number(route[l]); });
+  const auto number = per<Word>(w, owners, [&](Lane l) { return rows.number(route[l]); });
   const Set kept = w.where(owners, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = grants.all_reachable() ? Set{} : w.where(kept, [&](Lane l) { return rows.pushed(route[l]); });
   const int missing = missing_row(w, t, rows, pushed, route);
-  if (missing >= 0) return set_gate(w, r, origin, missing), false;
-  if (kept.empty()) {
-    reached<typename W::Plants>(Situation::kAllDropped);
-    if (planted<typename W::Plants>(Canary::kDroppedNotReturned))
-      return w.each(W::Members::only(origin), [&](Lane o) { ++r.entry[o]; }), true;
-  }
+  if (missing >= 0) return shut(missing);
+  if (kept.empty()) reached<PlantsOf<W>>(Situation::kAllDropped);
+  if (r.out.wraps(origin)) reached<PlantsOf<W>>(Situation::kRingWrap);
+
+  // Sums them, and their weights behind the sum.
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
-  if (planted<typename W::Plants>(Canary::kCountBeforeBytes))
-    w.publish(W::Members::only(origin), [&](Lane o) { return one_more(r.out.mark(o)); });
-  if (r.out.wraps(origin)) reached<typename W::Plants>(Situation::kRingWrap);
   w.reduce(into,
            SumShape{.elements = t.elements,
                     .row = Scalar::kBf16,
@@ -115,6 +119,8 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
                       .bias = {nullptr, nullptr},
                       .staged = staged},
              Sum{{}, kept, {}}, [&](Lane l) { return rows.weights(t, route[l], number[l]); });
+
+  // Sends the sum to the origin, and gives the rows' slots back to their owners.
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
   w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
   w.publish(W::Members::only(origin), [&](Lane o) { return r.out.mark(o); });
@@ -127,7 +133,7 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
 template <Warp W>
 TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
                                    uint32_t channel) {
-  const typename W::Members origins = present(w, t.call.board->sources, t.call.board->map.sources());
+  const MembersOf<W> origins = sources_of(w, t.call);
   w.each(origins, [&](Lane o) {
     r.entry[o] = t.forward.at(uint32_t(o.i), channel);
     r.last[o] = t.forward.at(uint32_t(o.i), channel + 1);
@@ -135,15 +141,17 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
     r.seen[o] = 0;
   });
   for (;;) {
-    const typename W::Members live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
+    const MembersOf<W> live = w.where(origins, [&](Lane o) { return r.entry[o] < r.last[o]; });
     if (live.empty() || w.failed()) return;
-    const typename W::Members ready = w.wait_any(
+    const MembersOf<W> ready = w.wait_any(
         live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     w.turns(ready, [&](int o) {
+      // The end that the gate's word belongs to learns what the wait read of it.
       w.each(W::Members::only(o), [&](Lane l) {
         Word& known = gate_seen(r, l, r.gate[l]);
         known = r.seen[l] > known ? r.seen[l] : known;
       });
+      // Sums until a gate is closed, and asks for the owners of the next token before each.
       const uint64_t end = w.pick(r.last, o);
       auto routed = routed_from(w, t.handle.log, t.log_width, w.pick(r.entry, o), end);
       while (routed.number < end && !w.failed()) {
@@ -159,19 +167,14 @@ template <Warp W>
 TRANSLOAD_WARP void run_combine_forwarder(W& w, const CombineTrip& t) {
   w.enter(Role::kForwarder, -1);
   Claims<W> claims(w, t.call, Role::kForwarder);
-  const int origins = int(t.call.board->map.sources());
-  auto zero = [](Lane) { return Word(0); };
-  Returning<W> r{{w, t.toward_origins()},
-                 {w, t.peers()},
-                 w.template table<Word>(origins, zero),
-                 w.template table<Word>(origins, zero),
-                 w.template table<Word>(origins, zero),
-                 w.template table<int>(origins, [](Lane) { return kGateCredit; })};
-  const typename W::Members served = present(w, t.call.board->sources, t.call.board->map.sources());
+  const int origins = int(t.map().sources());
+  Returning<W> r{{w, t.toward_origins()}, {w, t.peers()},    words(w, origins),
+                 words(w, origins),       words(w, origins), table<int>(w, origins, [](Lane) { return kGateCredit; })};
+  const MembersOf<W> served = sources_of(w, t.call);
   const Grants<W> grants(w, t.call);
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
   const uint32_t streams = t.call.board->up.combine.streams;
-  const typename W::Members forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
+  const MembersOf<W> forwarded = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % streams != t.own_slot() && !grants.reachable(int(uint32_t(m.i) / streams));
   });
   each_share(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {

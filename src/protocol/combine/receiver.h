@@ -31,7 +31,7 @@ TRANSLOAD_WARP void await_tokens(W& w, Set set, Box& box, MemberOf member) {
   if (set.empty()) return;
   const Set missing = w.where(set, [&](Lane l) { return !box.arrived(member(l)); });
   if (missing.empty()) return;
-  auto seen = w.template per<Word>(missing, [&](Lane l) { return box.seen(member(l)); });
+  auto seen = per<Word>(w, missing, [&](Lane l) { return box.seen(member(l)); });
   w.wait_all(
       missing, [&](Lane l) { return box.need(member(l)); }, seen);
   w.each(missing, [&](Lane l) { box.seen(member(l)) = seen[l]; });
@@ -40,52 +40,40 @@ TRANSLOAD_WARP void await_tokens(W& w, Set set, Box& box, MemberOf member) {
 template <Warp W>
 TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& grants, Collecting<W>& c,
                                   const Routed<W>& routed) {
-  const uint32_t peers = t.call.board->map.peers, here_node = peers + t.call.board->map.node;
-  const Set all = Set::first(int(t.width));
+  const uint32_t peers = t.map().peers, here_node = peers + t.map().node;
   const uint64_t token = routed.number;
   const auto& route = routed.route;
-  const Set from = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const bool alone = t.call.board->map.nodes == 1;
-  const Set near = alone ? from : w.where(from, [&](Lane l) { return route[l].target < peers; });
-  const Set away = from - near;
-  Set before = alone ? Set{} : w.where(away, [&](Lane l) { return route[l].target < here_node; });
-  const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
-  const auto number = w.template per<Word>(near, [&](Lane l) { return rows.number(route[l]); });
-  const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
-  const Set pushed = grants.all_reachable() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
-  if (planted<typename W::Plants>(Canary::kSumByArrival))
-    before = w.where(away, [&](Lane l) { return c.in.arrived(node(l)); });
+
+  // The parts of the sum: rows that owners in my node kept, and one partial sum of each other node with an owner.
+  const Set from = w.where(Set::first(int(t.width)), [&](Lane l) { return route[l].target != kNoRoute; });
+  const bool alone = t.map().nodes == 1;
+  const Set near = alone ? from : w.where(from, [&](Lane l) { return route[l].target < peers; });
+  const Set away = from - near;
+  const Set before = alone ? Set{} : w.where(away, [&](Lane l) { return route[l].target < here_node; });
+  const OwnerRows<W> rows{grants, c.rings, t.own_slot()};
+  const auto number = per<Word>(w, near, [&](Lane l) { return rows.number(route[l]); });
+  const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
+  const Set pushed = grants.all_reachable() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
+
+  // Waits until all of them have come.
   await_tokens(w, away, c.in, node);
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
+
+  // Sums them by node: lower ones, mine, higher ones. Their weights likewise.
   const Sum sum{before, here, away - before};
   char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
   auto row = [&](Lane l) { return here.has(l) ? rows.row(t, route[l], number[l]) : c.in.first(node(l)); };
-  const char* const second_bias = bias(planted<typename W::Plants>(Canary::kBiasTwice) ? 0 : 1);
   const SumShape shape{.elements = t.elements,
                        .row = Scalar::kBf16,
                        .partial = t.wire,
                        .out = Scalar::kBf16,
-                       .bias = {bias(0), second_bias},
+                       .bias = {bias(0), bias(1)},
                        .staged = false};
-  if (!here.empty() && planted<typename W::Plants>(Canary::kOwnPartRounded)) {
-    w.reduce(out,
-             SumShape{.elements = t.elements,
-                      .row = Scalar::kBf16,
-                      .partial = t.wire,
-                      .out = Scalar::kBf16,
-                      .bias = {nullptr, nullptr},
-                      .staged = false},
-             Sum{{}, here, {}}, row);
-    w.settle();
-    w.reduce(out, shape, Sum{before, Set{here.bits & (0 - here.bits)}, away - before},
-             [&](Lane l) { return here.has(l) ? out : c.in.first(node(l)); });
-  } else {
-    w.reduce(out, shape, sum, row);
-  }
+  w.reduce(out, shape, sum, row);
   if (t.weights > 0)
     w.reduce(t.out_weights + t.place_of(token) * t.weight_bytes(),
              SumShape{.elements = t.weights,
@@ -97,6 +85,8 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
              sum, [&](Lane l) {
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.partial_bytes();
              });
+
+  // Gives the slots back to those who filled them.
   if (!away.empty()) {
     w.each(away, [&](Lane l) { c.in.advance(node(l)); });
     w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
@@ -111,10 +101,10 @@ TRANSLOAD_WARP void run_combine_receiver(W& w, const CombineTrip& t) {
   w.enter(Role::kReceiver, -1);
   Claims<W> claims(w, t.call, Role::kReceiver);
   Collecting<W> c{{w, t.from_nodes()}, {w, t.peers()}};
-  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  const MembersOf<W> nodes = rails_of(w, t.call);
   const Grants<W> grants(w, t.call);
   const uint32_t streams = t.call.board->up.combine.streams;
-  const typename W::Members own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
+  const MembersOf<W> own = w.where(W::Members::first(int(t.peers().members())), [&](Lane m) {
     return uint32_t(m.i) % streams == t.own_slot() && !grants.reachable(int(uint32_t(m.i) / streams));
   });
   const Shares shares = shares_of(t.call, grants, t.tokens);

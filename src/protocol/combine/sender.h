@@ -15,7 +15,7 @@ namespace transload {
 template <Warp W>
 struct CombineSending {
   Outbox<W, PeerLink> rings;
-  typename W::template Table<Word> next, last, seen;  // rows, by source rank; the credit of its ring
+  TableOf<W, Word> next, last, seen;  // rows, by source rank; the credit of its ring
 };
 
 TRANSLOAD_HD constexpr uint64_t combine_sender_tables_bytes(const RankMap& map) {
@@ -24,31 +24,20 @@ TRANSLOAD_HD constexpr uint64_t combine_sender_tables_bytes(const RankMap& map) 
 
 // The ring that takes the rows of a source rank: at the peer that brought its tokens, by the slot that it has there.
 TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
-  const RankMap& map = t.call.board->map;
+  const RankMap& map = t.map();
   return t.ring(map.bringer(rank), map.slot_of(rank, map.node));
 }
 
-// Asks and never waits, because the warp serves other rings too.
-template <Warp W>
-TRANSLOAD_WARP bool has_room(W& w, CombineSending<W>& out, int ring) {
-  if (!out.rings.credited(ring) && planted<typename W::Plants>(Canary::kBlocksOnOne)) {
-    auto seen = w.template per<Word>(Set::only(0), [&](Lane) { return out.rings.credited_seen(ring); });
-    w.wait_all(
-        Set::only(0), [&](Lane) { return out.rings.credit_need(ring); }, seen);
-    w.each(Set::only(0), [&](Lane l) { out.rings.credited_seen(ring) = seen[l]; });
-  }
-  return out.rings.credited(ring);
-}
-
+// All rows of a source rank for which its ring has room.
 template <Warp W>
 TRANSLOAD_WARP void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
   const int ring = ring_of_source(t, uint32_t(source));
   w.each(W::Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
-  while (w.pick(out.next, source) < w.pick(out.last, source) && has_room(w, out, ring) && !w.failed()) {
+  while (w.pick(out.next, source) < w.pick(out.last, source) && out.rings.credited(ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
     const TokenPieces parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
                             t.weight_bytes()};
-    if (out.rings.wraps(ring)) reached<typename W::Plants>(Situation::kRingWrap);
+    if (out.rings.wraps(ring)) reached<PlantsOf<W>>(Situation::kRingWrap);
     w.scatter(parts, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
@@ -61,14 +50,10 @@ template <Warp W>
 TRANSLOAD_WARP void run_combine_sender(W& w, const CombineTrip& t) {
   w.enter(Role::kSender, -1);
   Claims<W> claims(w, t.call, Role::kSender);
-  reached<typename W::Plants>(Situation::kSourcePush);
-  const int ranks = int(t.call.board->map.ranks);
-  auto zero = [](Lane) { return Word(0); };
-  CombineSending<W> out{{w, t.peers()},
-                        w.template table<Word>(ranks, zero),
-                        w.template table<Word>(ranks, zero),
-                        w.template table<Word>(ranks, zero)};
-  const typename W::Members rings = W::Members::first(int(t.peers().members()));
+  reached<PlantsOf<W>>(Situation::kSourcePush);
+  const int ranks = int(t.map().ranks);
+  CombineSending<W> out{{w, t.peers()}, words(w, ranks), words(w, ranks), words(w, ranks)};
+  const MembersOf<W> rings = W::Members::first(int(t.peers().members()));
   each_share(w, claims, Role::kSender, t.call.channels(), [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);
     w.each(W::Members::first(ranks), [&](Lane s) {
@@ -76,16 +61,11 @@ TRANSLOAD_WARP void run_combine_sender(W& w, const CombineTrip& t) {
       out.last[s] = t.kept(t.rows_of.at(uint32_t(s.i), channel + 1));
       out.seen[s] = 0;
     });
+    // Serves whichever ring has room, until all rows of the channel are out.
     for (;;) {
-      const typename W::Members live =
-          w.where(W::Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
+      const MembersOf<W> live = w.where(W::Members::first(ranks), [&](Lane s) { return out.next[s] < out.last[s]; });
       if (live.empty() || w.failed()) break;
-      if (planted<typename W::Plants>(Canary::kBlocksOnOne)) {
-        w.turns(W::Members::first(ranks),
-                [&](int s) { send_rows(w, t, out, int(t.call.board->map.me + uint32_t(s)) % ranks); });
-        break;
-      }
-      const typename W::Members ready = w.wait_any(
+      const MembersOf<W> ready = w.wait_any(
           live, [&](Lane s) { return out.rings.credit_need(ring_of_source(t, uint32_t(s.i))); }, out.seen);
       w.turns(ready, [&](int s) { send_rows(w, t, out, s); });
     }

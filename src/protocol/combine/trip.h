@@ -33,6 +33,7 @@ struct CombineTrip {
   const char* rows;         // [rows][elements] bf16
   const char* row_weights;  // [rows][weights] fp32
 
+  TRANSLOAD_HD const RankMap& map() const { return call.map(); }
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   TRANSLOAD_HD uint64_t place_of(uint64_t token) const { return spare_out ? 0 : token; }
   TRANSLOAD_HD uint64_t row_bytes() const { return elements * scalar_bytes(Scalar::kBf16); }
@@ -46,18 +47,18 @@ struct CombineTrip {
             .rings = &call.board->net.combine,
             .positions = &rail_positions,
             .others = call.board->sources,
-            .count = call.board->map.sources()};
+            .count = map().sources()};
   }
   TRANSLOAD_HD RailLink from_nodes() const {
     return {.board = call.board,
             .rings = &call.board->net.combine,
             .positions = &rail_positions,
             .others = call.board->rails,
-            .count = call.board->map.nodes};
+            .count = map().nodes};
   }
   // The ring that brings me peer p's rows for the tokens behind one of my source slots.
   TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.streams + slot); }
-  TRANSLOAD_HD uint32_t own_slot() const { return call.board->map.node * call.board->map.fold; }
+  TRANSLOAD_HD uint32_t own_slot() const { return map().node * map().fold; }
 };
 
 // Where the owners of one token left its rows: read where they lie (pull), or at the head of a ring (push).
@@ -70,7 +71,7 @@ struct OwnerRows {
   // The number of its row among the owner's.
   TRANSLOAD_WARP Word number(const Route& route) const { return grants.row(int(route.target), slot, route.ordinal); }
   TRANSLOAD_WARP bool kept(const Route& route, Word number) const {
-    return grants.keeps(int(route.target), number) || planted<typename W::Plants>(Canary::kDroppedRowSummed);
+    return grants.keeps(int(route.target), number) || planted<PlantsOf<W>>(Canary::kDroppedRowSummed);
   }
   TRANSLOAD_WARP bool pushed(const Route& route) const { return !grants.reachable(int(route.target)); }
   TRANSLOAD_WARP const char* row(const CombineTrip& t, const Route& route, Word number) const {

@@ -27,11 +27,11 @@ template <Warp W>
 struct Forwarding {
   Inbox<W, RailLink> in;
   Outbox<W, PeerLink> rings;
-  typename W::template Table<Word> entry;  // of the log: next, and end, by source slot
-  typename W::template Table<Word> last;
-  typename W::template Table<Word> seen;  // of the word that a source's gate is on
-  typename W::template Table<int> gate;   // the ring that a source waits for; kTokens: its next token
-  typename W::template Table<Announced> announced;
+  TableOf<W, Word> entry;  // of the log: next, and end, by source slot
+  TableOf<W, Word> last;
+  TableOf<W, Word> seen;  // of the word that a source's gate is on
+  TableOf<W, int> gate;   // the ring that a source waits for; kTokens: its next token
+  TableOf<W, Announced> announced;
 };
 constexpr int kGateTokens = -1;
 
@@ -48,17 +48,17 @@ TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchStre
 template <Warp W>
 struct Heading {
   Header header;
-  typename W::template Per<Route> route;
+  PerOf<W, Route> route;
 };
 template <Warp W>
 TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
-  const RankMap& map = t.call.board->map;
+  const RankMap& map = t.map();
   const Header* const header = header_at(slot + t.shape.header_offset());
   const Header head = w.peek(header);
   if (!t.shape.listed)
-    return {head, w.template per<Route>(Set::first(int(t.log_width)),
-                                        [&](Lane l) { return t.handle.log[entry * t.log_width + uint32_t(l.i)]; })};
-  return {head, w.template per<Route>(Set::first(int(t.shape.top_k)), [&](Lane l) {
+    return {head, per<Route>(w, Set::first(int(t.log_width)),
+                             [&](Lane l) { return t.handle.log[entry * t.log_width + uint32_t(l.i)]; })};
+  return {head, per<Route>(w, Set::first(int(t.shape.top_k)), [&](Lane l) {
             const HeaderEntry e = w.peek(&header->entries()[l]);
             if (uint32_t(l.i) >= head.owner_count || e.owner >= map.ranks || !map.is_mate(e.owner))
               return Route{kNoRoute, 0};
@@ -68,8 +68,7 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
 
 // Keeps what combine needs of a token: its owners, side by side from the first place on.
 template <Warp W>
-TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const typename W::template Per<Route>& route, Set owners,
-                              uint64_t entry) {
+TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const PerOf<W, Route>& route, Set owners, uint64_t entry) {
   const int count = owners.count();
   w.each(owners, [&](Lane l) {
     const int place = (owners & Set::first(l)).count();
@@ -95,7 +94,28 @@ struct NextToken {
   int source;
 };
 
-// Moves a token on; false if an owner's ring has no slot, and then the gate is on that ring.
+// True if the rings of all these owners have a free slot. Else the gate of the token's source is on the first that has
+// none. Asks, and never waits: the warp serves other sources.
+template <Warp W>
+TRANSLOAD_WARP bool owners_have_room(W& w, Forwarding<W>& f, NextToken<W> token, Set ringed) {
+  const auto& route = token.heading.route;
+  auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
+  const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
+  if (unsure.empty()) return true;
+  auto seen = per<Word>(w, unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
+  auto need = [&](Lane l) { return f.rings.credit_need(ring(l)); };
+  const Set full = unsure - w.poll(unsure, need, seen);
+  w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
+  if (full.empty()) return true;
+  reached<PlantsOf<W>>(Situation::kForwarderBlocked);
+  w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
+    const int m = forwarder_ring(w.pick(route, l).target);
+    w.each(W::Members::only(token.source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
+  });
+  return false;
+}
+
+// Moves a token on; false if an owner's ring has no slot.
 template <Warp W>
 TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                   NextToken<W> token) {
@@ -104,42 +124,32 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const char* slot = f.in.first(source);
   const uint64_t entry = w.pick(f.entry, source);
   const auto& route = token.heading.route;
+
+  // Where it goes: to those of its owners among my peers that have room for its row.
   const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const auto row = w.template per<Word>(
-      owners, [&](Lane l) { return grants.row(int(route[l].target), slot_index, route[l].ordinal); });
+  const auto row =
+      per<Word>(w, owners, [&](Lane l) { return grants.row(int(route[l].target), slot_index, route[l].ordinal); });
   const Set keepers = w.where(owners, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set ringed = grants.all_reachable()
                          ? Set{}
                          : w.where(keepers, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
+  if (!owners_have_room(w, f, token, ringed)) return false;
+
+  // Moves it: one load, and a store to each.
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
-  const Set unsure = w.where(ringed, [&](Lane l) { return !f.rings.credited(ring(l)); });
-  if (!unsure.empty()) {
-    auto seen = w.template per<Word>(unsure, [&](Lane l) { return f.rings.credited_seen(ring(l)); });
-    auto need = [&](Lane l) { return f.rings.credit_need(ring(l)); };
-    const bool blocks = planted<typename W::Plants>(Canary::kBlocksOnOne);
-    const Set free = blocks ? w.wait_all(unsure, need, seen) : w.poll(unsure, need, seen);
-    w.each(unsure, [&](Lane l) { f.rings.credited_seen(ring(l)) = seen[l]; });
-    const Set full = unsure - free;
-    if (!full.empty()) {
-      reached<typename W::Plants>(Situation::kForwarderBlocked);
-      w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
-        const int m = forwarder_ring(w.pick(route, l).target);
-        w.each(W::Members::only(source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
-      });
-      return false;
-    }
-  }
-  if (planted<typename W::Plants>(Canary::kCreditEarly))
-    w.credit(W::Members::only(source), [&](Lane s) { return one_more(f.in.mark(s)); });
   w.scatter(parts_in(t, slot), keepers, [&](Lane l) -> Destination {
     if (ringed.has(l)) return slot_at(t, f.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });
+
+  // Logs it for combine and for cached dispatches: all owners, those without room too.
   if (t.shape.listed) {
     w.once([&] { t.made.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);
   }
+
+  // Says so to owners that read rings, and gives the slot back to the source.
   if (!ringed.empty()) {
     w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
     w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
@@ -168,7 +178,8 @@ TRANSLOAD_WARP void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
 template <Warp W>
 TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                     uint32_t channel) {
-  const typename W::Members sources = present(w, t.call.board->sources, t.call.board->map.sources());
+  const MembersOf<W> sources = sources_of(w, t.call);
+  // Each source brings what the counts announced; its gate is its next token.
   w.each(sources, [&](Lane s) {
     f.entry[s] = t.forward.at(uint32_t(s.i), channel);
     f.last[s] = t.forward.at(uint32_t(s.i), channel + 1);
@@ -177,17 +188,19 @@ TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
     f.announced[s] = announced(t, uint32_t(s.i), channel);
   });
   for (;;) {
-    const typename W::Members live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
+    const MembersOf<W> live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
     if (live.empty() || w.failed()) return;
-    const typename W::Members ready = w.wait_any(
+    const MembersOf<W> ready = w.wait_any(
         live, [&](Lane s) { return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]); }, f.seen);
     w.turns(ready, [&](int s) {
+      // The end that the gate's word belongs to learns what the wait read of it: the source, or the ring of an owner.
       w.each(W::Members::only(s), [&](Lane m) {
         Word& known = f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]);
         known = f.seen[m] > known ? f.seen[m] : known;
         f.gate[m] = kGateTokens;
       });
       forward_source(w, t, grants, f, s);
+      // Unless a full ring is the gate now, the wait goes on from what is known of the source.
       w.each(W::Members::only(s), [&](Lane m) {
         if (f.gate[m] == kGateTokens) f.seen[m] = f.in.seen(m);
       });
@@ -198,19 +211,19 @@ TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
 template <Warp W>
 TRANSLOAD_WARP void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   w.enter(Role::kForwarder, -1);
+  // All that comes from far is asked for before the first wait, which is for the grants.
   Claims<W> claims(w, t.call, Role::kForwarder);
-  const int sources = int(t.call.board->map.sources());
-  auto zero = [](Lane) { return Word(0); };
-  Forwarding<W> f{{w, t.from_sources<W>()},
-                  {w, t.peers<W>()},
-                  w.template table<Word>(sources, zero),
-                  w.template table<Word>(sources, zero),
-                  w.template table<Word>(sources, zero),
-                  w.template table<int>(sources, [](Lane) { return kGateTokens; }),
-                  w.template table<Announced>(sources, [](Lane) { return Announced{}; })};
-  const typename W::Members all = present(w, t.call.board->sources, t.call.board->map.sources());
+  const int sources = int(t.map().sources());
+  Forwarding<W> f{{w, t.from_sources()},
+                  {w, t.peers()},
+                  words(w, sources),
+                  words(w, sources),
+                  words(w, sources),
+                  table<int>(w, sources, [](Lane) { return kGateTokens; }),
+                  table<Announced>(w, sources, [](Lane) { return Announced{}; })};
+  const MembersOf<W> all = sources_of(w, t.call);
   const Grants<W> grants(w, t.call);
-  const typename W::Members my_rings = members_filled_by(w, t, grants, kFromForwarder);
+  const MembersOf<W> my_rings = members_filled_by(w, t, grants, kFromForwarder);
   each_share(w, claims, Role::kForwarder, t.call.channels(), [&](uint32_t channel) {
     f.in.begin(w, channel, all);
     f.rings.begin(w, channel, my_rings);

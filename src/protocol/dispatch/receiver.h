@@ -15,28 +15,18 @@
 
 namespace transload {
 
-// For kDuplicateOnce: an earlier choice of this token names the same expert.
-template <Warp W>
-TRANSLOAD_WARP bool chosen_before(W& w, const Header* header, int choice, int32_t expert) {
-  if (!planted<typename W::Plants>(Canary::kDuplicateOnce)) return false;
-  for (int i = 0; i < choice; ++i)
-    if (w.peek(&header->entries()[i].expert) == expert) return true;
-  return false;
-}
-
 // A choice of a token, as the rank that gets its row sees it.
 struct Choice {
   int32_t expert;  // local id, or -1
   float weight;
 };
-template <Warp W>
-TRANSLOAD_WARP Choice choice_of(W& w, const DispatchTrip& t, const Header* header, const HeaderEntry& e, int choice) {
-  const uint32_t me = t.call.board->map.me;
+TRANSLOAD_HD Choice choice_of(const DispatchTrip& t, const HeaderEntry& e) {
+  const uint32_t me = t.map().me;
   const bool known = e.expert >= 0 && uint32_t(e.expert) < t.experts.experts;
   const uint32_t expert = known ? uint32_t(e.expert) : 0;
   // Both loads are started at once, whoever owns the expert.
   const uint32_t owner = t.experts.owner[expert], place = t.experts.place[expert];
-  const bool mine = known && owner == me && !chosen_before(w, header, choice, e.expert);
+  const bool mine = known && owner == me;
   return mine ? Choice{int32_t(place - t.experts.rank_begin[me]), e.weight} : Choice{-1, 0.0f};
 }
 
@@ -55,7 +45,7 @@ TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* head
   };
   auto header = [&](uint32_t n) { return header_at(headers + n / t.shape.top_k * t.shape.header_bytes()); };
   each([&](int i, uint32_t n) { entries[i] = w.peek(&header(n)->entries()[n % t.shape.top_k]); });
-  each([&](int i, uint32_t n) { choices[i] = choice_of(w, t, header(n), entries[i], int(n % t.shape.top_k)); });
+  each([&](int i, uint32_t) { choices[i] = choice_of(t, entries[i]); });
   each([&](int i, uint32_t n) {
     t.topk_idx[row * t.shape.top_k + n] = choices[i].expert;
     t.topk_weights[row * t.shape.top_k + n] = choices[i].weight;
@@ -89,8 +79,8 @@ TRANSLOAD_WARP void unpack_rows(W& w, const DispatchTrip& t, const char* headers
 constexpr uint64_t kNoRow = ~uint64_t(0);
 template <Warp W>
 TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* header) {
-  const uint32_t me = t.call.board->map.me, source = w.peek(&header->source);
-  if (source >= t.call.board->map.ranks) return kNoRow;
+  const uint32_t me = t.map().me, source = w.peek(&header->source);
+  if (source >= t.map().ranks) return kNoRow;
   uint64_t begin = t.kept(t.handle.row_base[source]);
   const uint64_t first = t.handle.row_base[source], last = t.kept(t.handle.row_base[source + 1]);
   uint64_t end = last;
@@ -117,8 +107,8 @@ TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* hea
 template <Warp W>
 struct Receiving {
   Inbox<W, PeerLink> in;
-  typename W::template Table<Word> left;  // tokens still to come, by member
-  typename W::template Table<Word> seen;
+  TableOf<W, Word> left;  // tokens still to come, by member
+  TableOf<W, Word> seen;
 };
 
 // A landing by ring needs these tables; a direct one only waits for peers.
@@ -133,11 +123,10 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   const Header* const header = header_at(slot + t.shape.header_offset());
   const uint64_t row = final_row(w, t, header);
   if (row == kNoRow) {
-    w.broken(Broken::kHeader, t.call.board->map.mate(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
+    w.broken(Broken::kHeader, t.map().mate(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
     return false;
   }
-  if (planted<typename W::Plants>(Canary::kCreditEarly))
-    w.credit(W::Members::only(member), [&](Lane m) { return one_more(r.in.mark(m)); });
+  // Row and scales go to their place, what the header says to its columns, and the slot back.
   w.scatter(parts_in(t, slot), Set::only(0), [&](Lane) -> Destination {
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
@@ -150,7 +139,7 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
 // What each stream of each peer brings on a channel: its own tokens, and those of the ranks whose rail it is.
 template <Warp W>
 TRANSLOAD_WARP void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
-  const RankMap& map = t.call.board->map;
+  const RankMap& map = t.map();
   w.each(W::Members::first(int(map.peers * kDispatchStreams)), [&](Lane m) {
     const uint32_t p = uint32_t(m.i) / kDispatchStreams;
     Word left = 0;
@@ -166,12 +155,13 @@ TRANSLOAD_WARP void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
 
 template <Warp W>
 TRANSLOAD_WARP void receive_channel(W& w, const DispatchTrip& t, Receiving<W>& r) {
-  const typename W::Members members = W::Members::first(int(t.call.board->map.peers * kDispatchStreams));
+  const MembersOf<W> members = W::Members::first(int(t.map().peers * kDispatchStreams));
   for (;;) {
-    const typename W::Members live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
+    const MembersOf<W> live = w.where(members, [&](Lane m) { return r.left[m] > 0; });
     if (live.empty() || w.failed()) return;
-    const typename W::Members ready = w.wait_any(
+    const MembersOf<W> ready = w.wait_any(
         live, [&](Lane m) { return r.in.need(m); }, r.seen);
+    // Takes all that has come of each stream, as far as it was announced.
     w.turns(ready, [&](int m) {
       w.each(W::Members::only(m), [&](Lane l) { r.in.seen(l) = r.seen[l]; });
       while (w.pick(r.left, m) > 0 && r.in.arrived(m) && !w.failed())
@@ -193,10 +183,11 @@ TRANSLOAD_WARP void unpack_share(W& w, const DispatchTrip& t, const Cut& cut, ui
 template <Warp W>
 TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
-  if (t.direct) reached<typename W::Plants>(Situation::kLandingDirect);
+  if (t.direct) reached<PlantsOf<W>>(Situation::kLandingDirect);
   if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
   Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
+    // All is in its place once all peers are done; then warps share out the headers.
     const Cut cut{t.rows_kept(), t.call.channels()};
     wait_for_peers(w, t.call);
     if (w.failed()) return;
@@ -205,10 +196,9 @@ TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
       unpack_share(w, t, cut, share);
     });
   }
-  reached<typename W::Plants>(Situation::kLandingRing);
-  const int members = int(t.call.board->map.peers * kDispatchStreams);
-  auto zero = [](Lane) { return Word(0); };
-  Receiving<W> r{{w, t.peers<W>()}, w.template table<Word>(members, zero), w.template table<Word>(members, zero)};
+  reached<PlantsOf<W>>(Situation::kLandingRing);
+  const int members = int(t.map().peers * kDispatchStreams);
+  Receiving<W> r{{w, t.peers()}, words(w, members), words(w, members)};
   each_share(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
     r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);

@@ -19,20 +19,20 @@ TRANSLOAD_WARP void make_room(W& w, Set set, Box& box, MemberOf member) {
   if (set.empty()) return;
   const Set full = w.where(set, [&](Lane l) { return !box.credited(member(l)); });
   if (!full.empty()) {
-    auto seen = w.template per<Word>(full, [&](Lane l) { return box.credited_seen(member(l)); });
+    auto seen = per<Word>(w, full, [&](Lane l) { return box.credited_seen(member(l)); });
     auto need = [&](Lane l) { return box.credit_need(member(l)); };
     if (w.poll(full, need, seen) != full) {
-      reached<typename W::Plants>(Situation::kRingFull);
+      reached<PlantsOf<W>>(Situation::kRingFull);
       w.wait_all(full, need, seen);
     }
     w.each(full, [&](Lane l) { box.credited_seen(member(l)) = seen[l]; });
   }
   const Set unread = w.where(set, [&](Lane l) { return !box.drained(member(l)); });
   if (unread.empty()) return;
-  auto seen = w.template per<Word>(unread, [&](Lane l) { return box.drained_seen(member(l)); });
+  auto seen = per<Word>(w, unread, [&](Lane l) { return box.drained_seen(member(l)); });
   auto need = [&](Lane l) { return box.drain_need(member(l)); };
   if (w.poll(unread, need, seen) != unread) {
-    reached<typename W::Plants>(Situation::kDrainWait);
+    reached<PlantsOf<W>>(Situation::kDrainWait);
     w.wait_all(unread, need, seen);
   }
   w.each(unread, [&](Lane l) { box.drained_seen(member(l)) = seen[l]; });
@@ -61,38 +61,40 @@ TRANSLOAD_HD TokenPieces parts_at(const DispatchTrip& t, uint64_t token) {
 template <Warp W>
 TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& grants, DispatchSending<W>& out,
                                const Routed<W>& routed) {
-  const Board& b = *t.call.board;
-  const uint32_t peers = b.map.peers, own_slot = b.map.node * b.map.fold;
-  const Set all = Set::first(int(t.width));
+  const uint32_t peers = t.map().peers, own_slot = t.map().node * t.map().fold;
   const uint64_t token = routed.number;
   const auto& route = routed.route;
-  const Set chosen = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
-  const bool alone = b.map.nodes == 1;
+
+  // Where it goes: to owners in my node that have room for its row, and to other nodes.
+  const Set chosen = w.where(Set::first(int(t.width)), [&](Lane l) { return route[l].target != kNoRoute; });
+  const bool alone = t.map().nodes == 1;
   const Set near = alone ? chosen : w.where(chosen, [&](Lane l) { return route[l].target < peers; });
   const auto row =
-      w.template per<Word>(near, [&](Lane l) { return grants.row(int(route[l].target), own_slot, route[l].ordinal); });
+      per<Word>(w, near, [&](Lane l) { return grants.row(int(route[l].target), own_slot, route[l].ordinal); });
   const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
   const Set away = chosen - near, to = mates | away;
   const Set ringed =
       grants.all_reachable() ? Set{} : w.where(mates, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchStreams + kFromSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
+
+  // Waits for a free slot at each target that takes it through a ring.
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
-  if (w.failed() && !planted<typename W::Plants>(Canary::kWriteAfterAbort)) return;
-  if constexpr (W::Plants::kLive) {
+  if (w.failed() && !planted<PlantsOf<W>>(Canary::kWriteAfterAbort)) return;
+  if constexpr (PlantsOf<W>::kLive) {
     const Set wrapping = w.where(away, [&](Lane l) { return out.rails.wraps(node(l)); });
-    if (!wrapping.empty()) reached<typename W::Plants>(Situation::kRingWrap);
+    if (!wrapping.empty()) reached<PlantsOf<W>>(Situation::kRingWrap);
   }
-  if (planted<typename W::Plants>(Canary::kCountBeforeBytes)) {
-    w.publish(away, [&](Lane l) { return one_more(out.rails.mark(node(l))); });
-    w.publish(ringed, [&](Lane l) { return one_more(out.rings.mark(ring(l))); });
-  }
+
+  // Moves it: one load, and a store to each target.
   w.scatter(parts_at(t, token), to, [&](Lane l) -> Destination {
     if (!mates.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });
+
+  // Hands it to the network, and says so to those who read rings.
   if (!away.empty()) {
     w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
     w.each(away, [&](Lane l) { out.rails.advance(node(l)); });
@@ -106,17 +108,19 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
 template <Warp W>
 TRANSLOAD_WARP void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
+  // All that comes from far is asked for before the first wait, which is for the grants.
   Claims<W> claims(w, t.call, Role::kSender);
-  DispatchSending<W> out{{w, t.peers<W>()}, {w, t.toward_nodes<W>()}};
-  const typename W::Members nodes = present(w, t.call.board->rails, t.call.board->map.nodes);
+  DispatchSending<W> out{{w, t.peers()}, {w, t.toward_nodes()}};
+  const MembersOf<W> nodes = rails_of(w, t.call);
   const Grants<W> grants(w, t.call);
-  const typename W::Members my_rings = members_filled_by(w, t, grants, kFromSender);
+  const MembersOf<W> my_rings = members_filled_by(w, t, grants, kFromSender);
   const Shares shares = shares_of(t.call, grants, t.tokens);
   each_share(w, claims, Role::kSender, shares.parts(), [&](uint32_t part) {
     out.rings.begin(w, part, my_rings);
     out.rails.begin(w, part, nodes);
     const uint64_t begin = shares.begin(part), end = shares.end(part);
-    if (begin == end) reached<typename W::Plants>(Situation::kChannelEmpty);
+    if (begin == end) reached<PlantsOf<W>>(Situation::kChannelEmpty);
+    // Asks for the routes of the next token, and at the last one for the next claim, before it sends one.
     auto routed = routed_from(w, t.handle.routes, t.width, begin, end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();

@@ -42,39 +42,28 @@ struct DispatchTrip {
   float* topk_weights;  // [rows][top_k]
   int32_t* source;      // [rows][2]
 
+  TRANSLOAD_HD const RankMap& map() const { return call.map(); }
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   // Rows that I store: all but the dropped ones.
-  TRANSLOAD_HD uint64_t rows_kept() const { return kept(handle.row_base[call.board->map.ranks]); }
+  TRANSLOAD_HD uint64_t rows_kept() const { return kept(handle.row_base[map().ranks]); }
   // Rows of a source that come on a channel: they are in a row, so what is dropped of them is at the end.
   TRANSLOAD_HD uint64_t rows_coming(uint32_t rank, uint32_t channel) const {
     return kept(arriving.at(rank, channel + 1)) - kept(arriving.at(rank, channel));
   }
-  template <class W>
-  TRANSLOAD_HD PeerLink peers() const {
-    return {call.board, &call.board->up.dispatch, &up_positions, stride<W>()};
-  }
-  template <class W>
+  TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.dispatch, &up_positions}; }
   TRANSLOAD_HD RailLink toward_nodes() const {
     return {.board = call.board,
             .rings = &call.board->net.dispatch,
             .positions = &rail_positions,
             .others = call.board->rails,
-            .count = call.board->map.nodes,
-            .stride = stride<W>()};
+            .count = map().nodes};
   }
-  template <class W>
   TRANSLOAD_HD RailLink from_sources() const {
     return {.board = call.board,
             .rings = &call.board->net.dispatch,
             .positions = &rail_positions,
             .others = call.board->sources,
-            .count = call.board->map.sources(),
-            .stride = stride<W>()};
-  }
-  // The canary's slots lie as far apart as this call's tokens are long.
-  template <class W>
-  TRANSLOAD_HD uint64_t stride() const {
-    return planted<typename W::Plants>(Canary::kStrideOfCall) ? round_up(shape.bytes(), kSlotAlign) : 0;
+            .count = map().sources()};
   }
 };
 
@@ -97,17 +86,15 @@ TRANSLOAD_HD Destination slot_at(const DispatchTrip& t, char* slot, bool staged)
 template <Warp W>
 TRANSLOAD_WARP Destination final_place(const DispatchTrip& t, const Grants<W>& grants, Route to, Word row) {
   const int p = int(to.target);
-  const Word scales = planted<typename W::Plants>(Canary::kScalesByOrdinal) ? Word(to.ordinal) : row;
   return {grants.rows(p) + row * t.shape.row_bytes,
           t.shape.listed ? grants.headers_or_weights(p) + row * t.shape.header_bytes() : nullptr, false,
-          t.shape.scales > 0 ? grants.scales(p) + scales * t.shape.scale_bytes() : nullptr};
+          t.shape.scales > 0 ? grants.scales(p) + row * t.shape.scale_bytes() : nullptr};
 }
 
 // Members of the dispatch rings between peers that one stream fills: those of peers whose landing is not direct.
 template <Warp W>
-TRANSLOAD_WARP typename W::Members members_filled_by(W& w, const DispatchTrip& t, const Grants<W>& grants,
-                                                     uint32_t stream) {
-  return w.where(W::Members::first(int(t.call.board->map.peers * kDispatchStreams)),
+TRANSLOAD_WARP MembersOf<W> members_filled_by(W& w, const DispatchTrip& t, const Grants<W>& grants, uint32_t stream) {
+  return w.where(W::Members::first(int(t.map().peers * kDispatchStreams)),
                  [&](Lane m) { return m % kDispatchStreams == stream && !grants.reachable(m / kDispatchStreams); });
 }
 

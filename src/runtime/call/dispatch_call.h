@@ -77,9 +77,9 @@ class DispatchCall {
                           .to_peers = g_.counts_to_peers.data(),
                           .to_nodes = g_.counts_to_nodes.data(),
                           .channels_max = g_.geometry.channels};
-    std::vector<Task> tasks{[&](W& w) { run_notify(w, trip); }};
+    const std::vector<Task> tasks{[&](W& w) { run_notify(w, trip); }};
     g_.run(tasks, "dispatch", false);
-    make_handle(std::move(layout), trip.parity<W>());
+    make_handle(std::move(layout), trip.parity());
   }
 
   void write_records(const SendCounts& counts) {
@@ -112,7 +112,6 @@ class DispatchCall {
                                      .channels_max = g_.geometry.channels,
                                      .alignment = in_.expert_alignment},
                                     of_rank);
-    if (planted<Plants>(Canary::kPrefixOffByOne)) begin_late(plan.row_base);
     expert_counts_ = std::move(plan.expert_counts);
     auto made = std::make_shared<HandleData>();
     made->group = g_.id;
@@ -127,17 +126,11 @@ class DispatchCall {
     made->tables.routes = std::move(layout.routes);
     made->log_width = learned.log_width;
     made->forwarded = learned.forwarded;
-    for (uint32_t n : layout.counts.to_node) made->sent_to_nodes += n;
+    for (const uint32_t n : layout.counts.to_node) made->sent_to_nodes += n;
     forward_ = std::move(learned.forward);
     arriving_ = std::move(learned.arriving);
     made_ = made;
     handle_ = made;
-  }
-
-  // The canary's: the rows of every source that has any begin one late, but for the last one's, which end the lease.
-  static void begin_late(std::vector<uint64_t>& row_base) {
-    for (size_t s = 0; s + 1 < row_base.size(); ++s)
-      if (row_base[s] < row_base[s + 1] && row_base[s + 1] < row_base.back()) ++row_base[s];
   }
 
   Header* header(uint64_t token) {

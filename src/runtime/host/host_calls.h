@@ -61,7 +61,7 @@ struct HostCalls : RankState {
 
   // What a crew provides for.
   int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
-  uint64_t near_bytes() const { return most_tables_bytes(map) + W::kNearSpare; }  // for the tables of one warp
+  uint64_t near_bytes() const { return most_tables_bytes(map); }  // for the tables of one warp
 
   // Calls. Both throw the fault that ended the group, if any.
   DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
@@ -83,7 +83,6 @@ struct HostCalls : RankState {
   uint32_t warps_of(uint32_t channels) const { return std::min(channels, kWarpsOfRoleMax); }
   // Cards that one call shows, as Progress counts them.
   uint64_t cards_shown() const;
-  Word* arrivals_word();
 
   Crew<W>& crew;
   std::vector<char*> peer_base, mapped_base;
@@ -103,8 +102,7 @@ struct HostCalls : RankState {
 };
 
 template <class W>
-HostCalls<W>::HostCalls(const GroupOptions& given, Crew<W>& crew_of_group)
-    : RankState(given, planted<Plants>(Canary::kWrongRail)), crew(crew_of_group) {}
+HostCalls<W>::HostCalls(const GroupOptions& given, Crew<W>& crew_of_group) : RankState(given), crew(crew_of_group) {}
 
 template <class W>
 void HostCalls<W>::place(Mappings given) {
@@ -180,22 +178,14 @@ void HostCalls<W>::begin_call(Call& call, Phase at, uint64_t rows_total, uint32_
   call.card_bytes = &card;
   call.grants = grants.data();
   call.grant_bytes = grant_bytes();
-  call.arrivals = arrivals_word();
+  call.arrivals = &arrivals;
   call.claims = claims;
   set_phase(at, rows_total);
 }
 
 template <class W>
-Word* HostCalls<W>::arrivals_word() {
-  if constexpr (Plants::kLive) {
-    if (planted<Plants>(Canary::kSharedWord)) return shared_by_groups(map.me);
-  }
-  return &arrivals;
-}
-
-template <class W>
 void HostCalls<W>::set_phase(Phase at, uint64_t rows_total) {
-  *arrivals_word() = 0;
+  arrivals = 0;
   std::fill(std::begin(claims), std::end(claims), 0);
   phase = at;
   crew.note(epoch, at, rows_total);

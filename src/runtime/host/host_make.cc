@@ -40,9 +40,7 @@ void HostGroup::map_memory(bool rails_mapped) {
     promise.lies_at(core.scales.get(), core.scales_bytes());
     promise.lies_at(core.headers.get(), core.headers_bytes());
     bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!bell_fd)
-      throw Error(Code::kOutOfMemory,
-                  std::string("group: no bell: ") + std::strerror(errno) + " (" + descriptor_limit() + ")");
+    if (!bell_fd) throw Error(Code::kOutOfMemory, "group: no bell: " + text_of_error(errno));
   });
   neighbours = share_memory(region, bell_fd.get(), rails_mapped);
   Mappings place;
@@ -54,7 +52,7 @@ void HostGroup::map_memory(bool rails_mapped) {
   }
   place.mapped.resize(map.ranks);
   if (rails_mapped)
-    for (uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
+    for (const uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
   place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   core.place(std::move(place));
   core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");

@@ -118,7 +118,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
 
 // Into the lists: from now on it may land by itself.
 void Flights::start(uint32_t id) {
-  Flight& f = flights_[id];
+  const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
   if (f.toward != kNobody && setup_.wire->slow(f.far)) return wait_for_link(id);
   be_lazy(id);

@@ -223,7 +223,7 @@ uint32_t Flights::first_of_link(uint32_t id) const {
 
 void Flights::land(uint32_t i) {
   const uint32_t id = first_of_link(landable_[i]);
-  Flight& f = flights_[id];
+  const Flight& f = flights_[id];
   if (f.kind == Flight::Type::kMark) return land_mark(id, setup_.whole);
   if (!f.captured && !setup_.whole && chance_.in_256(setup_.manners.capture)) return capture(id);
   if (landed_whole(f)) {
@@ -262,7 +262,7 @@ void Flights::lose(uint32_t region, Chance& chance) {
     const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
     for (size_t i = kept; i < pending.size(); ++i) {
       const uint32_t id = pending[i];
-      Flight& f = flights_[id];
+      const Flight& f = flights_[id];
       if (f.kind == Flight::Type::kNone) continue;
       const bool lands = f.kind != Flight::Type::kMark && chance.in_256(128);
       if (!lands) drop(id);

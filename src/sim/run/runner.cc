@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/mix.h"
@@ -29,7 +30,11 @@ class Runner {
 
   RunnerResult run() {
     std::vector<std::thread> threads;
-    for (uint32_t i = 1; i < options_.jobs; ++i) threads.emplace_back([this] { work(); });
+    try {
+      for (uint32_t i = 1; i < options_.jobs; ++i) threads.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // Those that there are do it all.
+    }
     work();
     for (std::thread& thread : threads) thread.join();
     if (thrown_) std::rethrow_exception(thrown_);

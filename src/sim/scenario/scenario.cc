@@ -7,7 +7,8 @@
 #include <stdexcept>
 
 // Files reach some of the parser's assertions ("[#" does): that ends the reading, not the process.
-#define TOML_ASSERT(condition) ((condition) ? void() : throw std::logic_error(#condition))
+[[noreturn]] static void unmet(const char* condition) { throw std::logic_error(condition); }
+#define TOML_ASSERT(condition) ((condition) ? void() : unmet(#condition))
 #include <toml++/toml.h>
 #include <algorithm>
 #include <initializer_list>
@@ -512,9 +513,8 @@ Scenario read_scenario(const std::string& name_or_path) {
   for (const EmbeddedScenario& scenario : embedded_scenarios())
     if (scenario.name == name_or_path) return parse_scenario(scenario.text, name_or_path + ".toml");
   std::string bound;
-  for (const std::string& name : scenario_names()) bound += " " + name;
-  throw Error(Code::kInvalidArgument,
-              "scenario: " + name_or_path + ", but must be the path of a .toml file or one of" + bound);
+  for (const std::string& name : scenario_names()) bound += ", " + name;
+  throw Error(Code::kInvalidArgument, name_or_path + ": must be the path of a .toml file, or one of ours" + bound);
 }
 
 }  // namespace transload

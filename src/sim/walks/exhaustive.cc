@@ -44,7 +44,7 @@ TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
 using PartList = std::vector<WalkFamily>;
 
 PartList ring_parts() {
-  const auto of = [](RingPlan plan) { return [=] { return ring_stage(plan); }; };
+  const auto of = [](const RingPlan& plan) { return [=] { return ring_stage(plan); }; };
   const std::vector<RingPlan::RingCall> one{{4, 16}}, two{{3, 16}, {3, 32}};
   return {
       {"ring",
@@ -72,7 +72,7 @@ PartList ring_parts() {
 }
 
 PartList cards_parts() {
-  const auto of = [](CardsPlan plan) { return [=] { return cards_stage(plan); }; };
+  const auto of = [](const CardsPlan& plan) { return [=] { return cards_stage(plan); }; };
   return {
       {"cards",
        "barrier_rails",

@@ -99,12 +99,12 @@ Positions TinyWorld::positions_of(uint32_t rank) {
 }
 
 PeerLink TinyWorld::peers(uint32_t rank) {
-  Rank& r = *ranks_[rank];
+  const Rank& r = *ranks_[rank];
   return {&r.board, &r.board.up.dispatch, &r.positions};
 }
 
 RailLink TinyWorld::toward_nodes(uint32_t rank) {
-  Rank& r = *ranks_[rank];
+  const Rank& r = *ranks_[rank];
   return {.board = &r.board,
           .rings = &r.board.net.dispatch,
           .positions = &r.positions,
@@ -113,7 +113,7 @@ RailLink TinyWorld::toward_nodes(uint32_t rank) {
 }
 
 RailLink TinyWorld::from_sources(uint32_t rank) {
-  Rank& r = *ranks_[rank];
+  const Rank& r = *ranks_[rank];
   return {&r.board, &r.board.net.dispatch, &r.positions, r.board.sources, r.board.map.sources()};
 }
 

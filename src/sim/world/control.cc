@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/mix.h"
-#include "control/verdict_rules.h"
 
 namespace transload {
 
@@ -106,12 +105,12 @@ void SimControl::to_arbiter(uint32_t rank, Act act) {
   });
 }
 
-void SimControl::to_member(uint32_t rank, std::function<Reaction(BasicMember<LivePlants>&)> act) {
+void SimControl::to_member(uint32_t rank, std::function<Reaction(Member&)> act) {
   at(timeline_.now() + seats_[rank].latency_ns, [this, rank, act = std::move(act)] {
     ControlRank& seat = seats_[rank];
     if (seat.cut || seat.dead || seat.gone) return;
     Act take = [this, rank, act] {
-      BasicMember<LivePlants>& member = seats_[rank].member;
+      Member& member = seats_[rank].member;
       const bool asked = member.suspecting();
       apply(rank, act(member));
       if (asked && !member.suspecting() && answer_hook_) answer_hook_(rank);
@@ -189,12 +188,12 @@ void SimControl::go_on(uint32_t rank) {
   seat.stopped = false;
   const auto call = [&] { give_up_if_due(rank); };
   const auto control = [&] {
-    for (Act& act : std::exchange(seat.mail, {})) act();
+    for (const Act& act : std::exchange(seat.mail, {})) act();
     step_member(rank);
   };
   const auto rendezvous = [&] {
     if (!holds_arbiter(rank)) return;
-    for (Act& act : std::exchange(arbiter_mail_, {})) act();
+    for (const Act& act : std::exchange(arbiter_mail_, {})) act();
     step_arbiter();
   };
   const uint64_t order = draw() % 3;

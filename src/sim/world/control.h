@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "base/canary.h"
 #include "control/verdict.h"
 #include "sim/world/timeline.h"
 
@@ -61,7 +60,7 @@ class SimControl {
   using Act = Timeline::Act;
   struct ControlRank {
     ControlRank(const MemberSeat& seat, uint64_t now) : member(seat, now) { where.rank = seat.rank; }
-    BasicMember<LivePlants> member;
+    Member member;
     Heartbeat where;
     uint64_t latency_ns = 0;
     uint64_t beat_at = 0;
@@ -84,7 +83,7 @@ class SimControl {
 
   void apply(uint32_t rank, const Reaction& reaction);
   void to_arbiter(uint32_t rank, Act act);
-  void to_member(uint32_t rank, std::function<Reaction(BasicMember<LivePlants>&)> act);
+  void to_member(uint32_t rank, std::function<Reaction(Member&)> act);
   void hear(uint32_t rank, const Message& message);
   void lose(uint32_t rank);
   void farewell(uint32_t rank);
@@ -100,7 +99,7 @@ class SimControl {
   Timeline& timeline_;
   const ControlSetup setup_;
   std::vector<ControlRank> seats_;
-  BasicArbiter<LivePlants> arbiter_;
+  Arbiter arbiter_;
   std::vector<Act> arbiter_mail_;
   uint64_t arbiter_ticked_ = 0;
   uint64_t arbiter_beat_ = 0;

@@ -50,9 +50,7 @@ socklen_t address_of(uint64_t region, sockaddr_un& address) {
 Descriptor new_socket() { return Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 
 std::string of_limit(const char* what, int error) {
-  const bool limited = error == EMFILE || error == ENFILE || error == ETOOMANYREFS;
-  return std::string("shared region: ") + what + ": " + std::strerror(error) +
-         (limited ? " (" + descriptor_limit() + ")" : "");
+  return std::string("shared region: ") + what + ": " + text_of_error(error);
 }
 
 // What an error of a socket means for whom it leads to.
@@ -146,7 +144,7 @@ std::optional<uid_t> user_behind(int fd) {
 class Exchange {
  public:
   Exchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted) : sides_(sides) {
-    for (uint32_t rank : wanted) (rank > sides.rank ? to_call_ : awaited_).push_back(rank);
+    for (const uint32_t rank : wanted) (rank > sides.rank ? to_call_ : awaited_).push_back(rank);
   }
 
   std::map<uint32_t, std::shared_ptr<Neighbour>> run() {
@@ -200,8 +198,8 @@ class Exchange {
 
   uint32_t lowest_missing() const {
     uint32_t lowest = ~uint32_t(0);
-    for (uint32_t rank : to_call_) lowest = std::min(lowest, rank);
-    for (uint32_t rank : awaited_) lowest = std::min(lowest, rank);
+    for (const uint32_t rank : to_call_) lowest = std::min(lowest, rank);
+    for (const uint32_t rank : awaited_) lowest = std::min(lowest, rank);
     for (const Line& line : lines_)
       if (line.stage != LineStep::kStranger) lowest = std::min(lowest, line.rank);
     return lowest;

@@ -29,7 +29,7 @@ Registry& registry() { return one_per_process<Registry>(); }
 
 std::shared_ptr<Neighbour> find(uint64_t region) {
   Registry& all = registry();
-  std::lock_guard lock(all.mutex);
+  const std::lock_guard lock(all.mutex);
   const auto found = all.regions.find({region, 0});
   return found == all.regions.end() ? nullptr : found->second.lock();
 }
@@ -37,7 +37,7 @@ std::shared_ptr<Neighbour> find(uint64_t region) {
 // The one mapping that this process and scope use of a region: the first that was made.
 std::shared_ptr<Neighbour> share(std::pair<uint64_t, uint64_t> region, std::shared_ptr<Neighbour> neighbour) {
   Registry& all = registry();
-  std::lock_guard lock(all.mutex);
+  const std::lock_guard lock(all.mutex);
   for (auto at = all.regions.begin(); at != all.regions.end();)
     at = at->second.expired() ? all.regions.erase(at) : std::next(at);
   std::weak_ptr<Neighbour>& entry = all.regions[region];
@@ -90,9 +90,7 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_f
   mine_ = std::make_shared<Neighbour>();
   mine_->region = std::move(region);
   mine_->bell.reset(::fcntl(bell_fd, F_DUPFD_CLOEXEC, 3));
-  if (!mine_->bell)
-    throw Error(Code::kOutOfMemory,
-                "shared region: no copy of a bell (" + descriptor_limit() + "): " + std::strerror(errno));
+  if (!mine_->bell) throw Error(Code::kOutOfMemory, "shared region: no copy of a bell: " + text_of_error(errno));
   listener_ = listen_for(region_);
   share({region_, 0}, mine_);
 }
@@ -134,23 +132,23 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
   check(offers, wanted);
   by_rank_.assign(offers.size(), nullptr);
   std::vector<uint32_t> elsewhere;
-  for (uint32_t rank : wanted) {
+  for (const uint32_t rank : wanted) {
     if (rank == rank_) {
       by_rank_[rank] = mine_;
     } else if (offers[rank].process == process_) {
       by_rank_[rank] = find(offers[rank].region);
       if (by_rank_[rank] == nullptr) {
-        Fault fault{.kind = FaultKind::kLost,
-                    .rank = rank_,
-                    .culprit_rank = rank,
-                    .operation = "create",
-                    .role = "",
-                    .channel = -1,
-                    .waiting_for = "",
-                    .seen = 0,
-                    .expected = 0,
-                    .after_ms = 0,
-                    .detail = "its thread has left"};
+        const Fault fault{.kind = FaultKind::kLost,
+                          .rank = rank_,
+                          .culprit_rank = rank,
+                          .operation = "create",
+                          .role = "",
+                          .channel = -1,
+                          .waiting_for = "",
+                          .seen = 0,
+                          .expected = 0,
+                          .after_ms = 0,
+                          .detail = "its thread has left"};
         throw Error(fault);
       }
       mine_->region->reach(*by_rank_[rank]->region);

@@ -134,7 +134,9 @@ TEST(Ue8m0, RoundsUp) {
     ASSERT_EQ(code == 254 && most, most) << value;
     if (most) continue;
     ASSERT_GE(std::ldexp(1.0, code - 127), double(value));
-    if (code > 0) ASSERT_LT(std::ldexp(1.0, code - 128), double(value));
+    if (code > 0) {
+      ASSERT_LT(std::ldexp(1.0, code - 128), double(value));
+    }
   }
   EXPECT_EQ(ue8m0_from_f32(0.0f), 0);
   EXPECT_EQ(ue8m0_from_f32(std::numeric_limits<float>::infinity()), 254);

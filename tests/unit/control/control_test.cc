@@ -296,6 +296,19 @@ TEST(Control, AHookIsOverBeforeWhatItTouchesGoes) {
   }
 }
 
+// Two ranks that have met, neither of which leaves before the other is done.
+void in_a_pair(const std::function<void(Control&, uint32_t rank)>& body) {
+  Rendezvous rendezvous;
+  std::barrier step(2);
+  as_threads(2, [&](uint32_t rank) {
+    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+    control.gather("");
+    body(control, rank);
+    step.arrive_and_wait();
+    control.goodbye();
+  });
+}
+
 TEST(Control, SuspicionIsJudged) {
   Rendezvous rendezvous;
   std::barrier step(3);
@@ -321,11 +334,7 @@ TEST(Control, SuspicionIsJudged) {
 
 // What was suspected ends by itself: the rank takes it back, hears that this is known, and nobody is at fault.
 TEST(Control, ASuspicionIsTakenBack) {
-  Rendezvous rendezvous;
-  std::barrier step(2);
-  as_threads(2, [&](uint32_t rank) {
-    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
-    control.gather("");
+  in_a_pair([](Control& control, uint32_t rank) {
     if (rank == 0) {
       for (int i = 0; i < 3; ++i) {
         EXPECT_TRUE(control.suspect({0, 0, 1, 0, 1}, now_ns()));
@@ -335,37 +344,25 @@ TEST(Control, ASuspicionIsTakenBack) {
       ::usleep(600'000);  // a verdict would have come
       EXPECT_EQ(control.abort_word().load(), 0u);
     }
-    step.arrive_and_wait();
-    control.goodbye();
   });
 }
 
 // A call that failed gets a reason, even where nobody was accused.
 TEST(Control, AFailureHasAReason) {
-  Rendezvous rendezvous;
-  std::barrier step(2);
-  as_threads(2, [&](uint32_t rank) {
-    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
-    control.gather("");
+  in_a_pair([](Control& control, uint32_t rank) {
     if (rank == 1) {
       EXPECT_NE(control.verdict().kind, FaultKind::kNone);
       EXPECT_TRUE(control.verdict().own_view);
     }
-    step.arrive_and_wait();
   });
 }
 
 TEST(Control, MismatchIsTold) {
-  Rendezvous rendezvous;
-  std::barrier step(2);
-  as_threads(2, [&](uint32_t rank) {
-    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
-    control.gather("");
+  in_a_pair([](Control& control, uint32_t rank) {
     if (rank == 0) control.mismatch(1, "arguments: top-k 8, but rank 1 gave 4");
     EXPECT_TRUE(aborted(control));
     EXPECT_EQ(control.verdict().culprit, 0u);  // the lower one: nobody knows which is wrong
     EXPECT_EQ(control.verdict().detail, "arguments: top-k 8, but rank 1 gave 4; which of them is wrong is not known");
-    step.arrive_and_wait();
   });
 }
 

@@ -12,7 +12,7 @@
 namespace transload::test {
 namespace {
 
-using Recorded = WarpOver<RecordingMemory<HostPlants>>;
+using Recorded = WarpOver<RecordingMemory>;
 
 // e: engine fence, m: move, o: observe, f: store fence, d: drain, p: put, n: count to the network, w: store of a count,
 // r: wake, P: park, s: settle, a: arrive.

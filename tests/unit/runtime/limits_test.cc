@@ -39,7 +39,7 @@ TEST(Limits, HoldAsTold) {
   EXPECT_EQ(most.ranks_max, 4096u);
   EXPECT_EQ(most.top_k_max, 32u);
   EXPECT_EQ(most.token_bytes_unit, 16u);
-  holds("ranks of topology", most.ranks_max, [](GroupOptions& o, uint64_t n) {
+  holds("node_sizes: ranks", most.ranks_max, [](GroupOptions& o, uint64_t n) {
     o.topology.node_sizes.assign(n / 8, 8);
     if (n % 8 != 0) o.topology.node_sizes.push_back(uint32_t(n % 8));
   });
@@ -57,7 +57,7 @@ TEST(Limits, OfStreamsBetweenPeers) {
   EXPECT_EQ(refusal_of([](GroupOptions& o) {
               o.topology.node_sizes = {46, 1};
             }),
-            "streams between peers (largest node x streams of topology): 4232, must be 1 to 4096");
+            "topology.node_sizes: streams between peers (streams x largest node): 4232, must be 1 to 4096");
 }
 
 TEST(Limits, OfTheDeadlineForMakingAGroup) {

@@ -101,6 +101,19 @@ bool become_ordinary(rlim_t descriptors) {
          ::geteuid() == kNobody;
 }
 
+// What rank 0 meets where `false_peer` listens at the name that the true rank 1, which has left, had offered.
+Error error_at_a_false_peer(Side& side, Child& false_peer) {
+  std::vector<RegionOffer> offers(2, side.neighbours.offer());
+  {
+    Side gone(1);
+    offers[1] = gone.neighbours.offer();
+    offers[1].process.nonce += 1;
+  }
+  say(false_peer.line(), offers[1].pack());
+  EXPECT_EQ(hear(false_peer.line()), "here");
+  return error_of([&] { side.neighbours.connect(offers, {0, 1}, 5000); });
+}
+
 // The kernel says who listens at a name: nothing is said to another user.
 TEST(Neighbours, ASquatterHearsNothing) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can play another user";
@@ -116,15 +129,7 @@ TEST(Neighbours, ASquatterHearsNothing) {
     return ::recv(caller.get(), word, sizeof word, 0) == 0 ? 0 : 3;
   });
   Side side(0);
-  std::vector<RegionOffer> offers(2, side.neighbours.offer());
-  {
-    Side gone(1);
-    offers[1] = gone.neighbours.offer();
-    offers[1].process.nonce += 1;
-  }
-  say(child.line(), offers[1].pack());
-  ASSERT_EQ(hear(child.line()), "here");
-  const Error error = error_of([&] { side.neighbours.connect(offers, {0, 1}, 5000); });
+  const Error error = error_at_a_false_peer(side, child);
   EXPECT_EQ(error.code(), Code::kFault);
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
   EXPECT_EQ(error.fault().culprit_rank, 1u);
@@ -159,15 +164,7 @@ TEST(Neighbours, AnAnswerWithoutMySecretGetsNothing) {
     return ::recvmsg(caller.get(), &message, 0) == 0 ? 0 : 4;
   });
   Side side(0);
-  std::vector<RegionOffer> offers(2, side.neighbours.offer());
-  {
-    Side gone(1);
-    offers[1] = gone.neighbours.offer();
-    offers[1].process.nonce += 1;
-  }
-  say(child.line(), offers[1].pack());
-  ASSERT_EQ(hear(child.line()), "here");
-  const Error error = error_of([&] { side.neighbours.connect(offers, {0, 1}, 5000); });
+  const Error error = error_at_a_false_peer(side, child);
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
   EXPECT_EQ(error.fault().culprit_rank, 1u);
   EXPECT_EQ(child.wait(), 0);
@@ -246,7 +243,8 @@ TEST(Neighbours, ManyProcessesOfAnOrdinaryUser) {
   for (const auto& child : children) EXPECT_EQ(child->wait(), 0);
 }
 
-TEST(Neighbours, ALostGroupIsNotWaitedFor) {
+// Rank 1 offers its memory and does no more: the error of rank 0.
+Error error_at_an_idle_peer(uint32_t deadline_ms, const ExchangeWatch& watch) {
   Child child([](int line) {
     Side side(1);
     say(line, side.neighbours.offer().pack());
@@ -255,28 +253,24 @@ TEST(Neighbours, ALostGroupIsNotWaitedFor) {
   });
   Side side(0);
   const std::vector<RegionOffer> offers{side.neighbours.offer(), RegionOffer::unpack(hear(child.line()))};
+  return error_of([&] { side.neighbours.connect(offers, {0, 1}, deadline_ms, watch); });
+}
+
+TEST(Neighbours, ALostGroupIsNotWaitedFor) {
   int asked = 0;
   const ExchangeWatch watch{nullptr, [&] { return ++asked > 2; }};
-  EXPECT_EQ(error_of([&] { side.neighbours.connect(offers, {0, 1}, 600'000, watch); }).code(), Code::kFault);
+  EXPECT_EQ(error_at_an_idle_peer(600'000, watch).code(), Code::kFault);
 }
 
 // A deadline that passed while this process was stopped is given again.
 TEST(Neighbours, TimeThatDidNotCountIsGivenAnew) {
-  Child child([](int line) {
-    Side side(1);
-    say(line, side.neighbours.offer().pack());
-    ::pause();
-    return 0;
-  });
-  Side side(0);
-  const std::vector<RegionOffer> offers{side.neighbours.offer(), RegionOffer::unpack(hear(child.line()))};
   std::vector<uint32_t> blamed;
   const ExchangeWatch watch{[&](uint32_t rank) {
                               blamed.push_back(rank);
                               return blamed.size() == 3;
                             },
                             nullptr};
-  EXPECT_EQ(error_of([&] { side.neighbours.connect(offers, {0, 1}, 50, watch); }).fault().kind, FaultKind::kAbsent);
+  EXPECT_EQ(error_at_an_idle_peer(50, watch).fault().kind, FaultKind::kAbsent);
   EXPECT_EQ(blamed, std::vector<uint32_t>(3, 1));
 }
 

@@ -306,7 +306,7 @@ bool LibfabricLink::Impl::reap() {
     } else if (count == -FI_EAVAIL) {
       reap_error();
     } else {
-      for (uint32_t rank : options.counterparts) lose(counterparts[rank], fabric_error(count));
+      for (const uint32_t rank : options.counterparts) lose(counterparts[rank], fabric_error(count));
       break;
     }
   }
@@ -392,7 +392,7 @@ void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
   if (addresses_by_rank.size() != impl_->options.ranks)
     throw Error(Code::kInvalidArgument, "addresses_by_rank: " + std::to_string(addresses_by_rank.size()) +
                                             " of them, not " + std::to_string(impl_->options.ranks));
-  for (uint32_t rank : impl_->options.counterparts) {
+  for (const uint32_t rank : impl_->options.counterparts) {
     TRANSLOAD_CHECK(rank < impl_->options.ranks && rank != impl_->options.rank);
     impl_->connect(rank, addresses_by_rank[rank]);
   }

@@ -21,9 +21,7 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 [[noreturn]] void fail(const std::string& what) {
   const int error = errno;
-  const bool descriptors = error == EMFILE || error == ENFILE;
-  throw Error(Code::kOutOfMemory, "shared region: " + what + ": " + std::strerror(error) +
-                                      (descriptors ? " (" + descriptor_limit() + ")" : ""));
+  throw Error(Code::kOutOfMemory, "shared region: " + what + ": " + text_of_error(error));
 }
 
 }  // namespace

@@ -1,0 +1,21 @@
+// What the subcommands ask of the parser alike, and its errors in our words.
+#pragma once
+#include <string>
+
+namespace CLI {
+class App;
+class Option;
+class ParseError;
+}  // namespace CLI
+
+namespace transload::cli {
+
+// An option that takes a value, shown as `type`: an empty one is refused.
+CLI::Option* with_value(CLI::Option* option, const char* type);
+// An option that takes none.
+void add_flag(CLI::App& app, const char* name, bool& flag, const char* help);
+
+// Throws UsageError: what was typed wrong, and what shows how it is right.
+[[noreturn]] void refuse_typed(const CLI::App& app, const CLI::ParseError& error);
+
+}  // namespace transload::cli

@@ -1,0 +1,73 @@
+"""Checks of the pages: what they link to and the files that they name are there."""
+import fnmatch
+import os
+import re
+
+FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
+SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
+PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
+SOURCE = re.compile(r"\.(?:md|h|cc|cu|cuh|inc|py|sh|toml|json|jsonl|cmake|svg|txt|safetensors)$")
+MADE = ("build/", "results.jsonl")  # not of the tree: what commands leave
+
+
+def blank(match):
+    return re.sub(r"[^\n]", " ", match.group())
+
+
+def headings_of(text):
+    """(match, anchor) of each heading of a page, as where it is shown."""
+    seen = {}
+    for heading in HEADING.finditer(FENCE.sub(blank, text)):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.group(1))
+        anchor = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+        count = seen.get(anchor, 0)
+        seen[anchor] = count + 1
+        yield heading, f"{anchor}-{count}" if count else anchor
+
+
+def looks_like_a_path(span, tops):
+    if not PATH.fullmatch(span) or span.startswith(MADE) or re.search(r"(?:^|[/_.])[A-Z]{4,}\b(?!\.md)", span):
+        return False
+    if SOURCE.search(span):
+        return not span.startswith((".", "*."))
+    return "/" in span and span.split("/")[0] in tops
+
+
+def check_links(tree):
+    places = set(tree.files) | set(tree.data)
+    for path in list(places):
+        while (path := os.path.dirname(path)):
+            places.add(path)
+    tops = {path for path in places if "/" not in path}
+    ends = {}
+    for place in places:
+        ends.setdefault(os.path.basename(place), []).append("/" + place)
+
+    def is_there(span):
+        span = span.rstrip("/")
+        if "*" in span:
+            return any(fnmatch.fnmatchcase("/" + place, "*/" + span) for place in places)
+        return any(place.endswith("/" + span) for place in ends.get(os.path.basename(span), ()))
+
+    for page, text in sorted(tree.files.items()):
+        if not page.endswith(".md"):
+            continue
+        shown = FENCE.sub(blank, text)
+
+        def at(match, shown=shown):
+            return shown.count("\n", 0, match.start()) + 1
+
+        for match in LINK.finditer(SPAN.sub(lambda span: "`" + " " * (len(span.group()) - 2) + "`", shown)):
+            target, _, anchor = match.group(1).partition("#")
+            if re.match(r"[a-z]+:", target):
+                continue
+            place = os.path.normpath(os.path.join(os.path.dirname(page), target)) if target else page
+            if place not in places:
+                yield page, at(match), f"links to {target}, which is not there"
+            elif anchor and anchor not in {one for _, one in headings_of(tree.files.get(place, ""))}:
+                yield page, at(match), f"links to {place}#{anchor}, and no heading there gives that anchor"
+        for match in SPAN.finditer(shown):
+            if looks_like_a_path(match.group(1), tops) and not is_there(match.group(1)):
+                yield page, at(match), f"names `{match.group(1)}`, which is not there"
