@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "channel/card.h"
+#include "layout/plan.h"
 #include "layout/rank_map.h"
 
 namespace transload {
@@ -205,6 +207,76 @@ TEST(Geometry, LargeRegionsDoNotWrap) {
   const NetworkRegion r = NetworkRegion::plan(g, sizeof(Card));
   EXPECT_GT(r.bytes, uint64_t(1) << 36);
   EXPECT_EQ(r.combine.recv.at(63, 7, 1023) + g.sum_stride(), r.bytes);
+}
+
+// Of all that ranks write for each other.
+class LayoutDigest {
+ public:
+  void add(uint64_t value) { value_ = (value_ ^ value) * 1099511628211u; }  // FNV-1a
+  void add(const Block& b) {
+    for (const uint64_t value : {b.offset, b.unit, uint64_t(b.n1), uint64_t(b.n2), uint64_t(b.n3)}) add(value);
+  }
+  void add(const PeerRings& r) { add(r.tail), add(r.credit), add(r.slots), add(r.streams); }
+  void add(const RailRings& r) { add(r.tail), add(r.credit), add(r.send), add(r.recv); }
+  void add(const ScaleUpRegion& r) {
+    for (const Block& b : {r.card_word, r.card, r.grant_word, r.grant, r.counts_word, r.counts, r.done_word}) add(b);
+    add(r.dispatch), add(r.combine), add(r.ring_bytes), add(r.bytes);
+  }
+  void add(const NetworkRegion& r) {
+    for (const Block& b : {r.asleep, r.hello, r.card_send, r.source_card_word, r.source_card, r.rail_card_word,
+                           r.rail_card, r.counts_word, r.counts, r.counts_send})
+      add(b);
+    add(r.dispatch), add(r.combine), add(r.ring_bytes), add(r.bytes);
+  }
+  uint64_t value() const { return value_; }
+
+ private:
+  uint64_t value_ = 14695981039346656037u;
+};
+
+template <class T>
+void add_bytes(LayoutDigest& digest, const T& value) {
+  unsigned char bytes[sizeof(T)];
+  std::memcpy(bytes, &value, sizeof(T));
+  for (const unsigned char byte : bytes) digest.add(byte);
+}
+
+TEST(LayoutVersion, IsRaisedWithTheLayout) {
+  struct Pinned {
+    uint32_t version;
+    uint64_t digest;
+  };
+  constexpr Pinned kPinned{1, 0x33498420e4b0c85au};
+  LayoutDigest digest;
+  for (const bool mapped : {false, true})
+    for (const uint32_t nodes : {1u, 3u}) {
+      Geometry g{6 * nodes, nodes, 2, 6, 6, 5, 3, 7, 4096 + 144, 8192 + 32};
+      g.peer_slots = mapped ? 9 : 0;
+      g.mapped_rails = mapped;
+      digest.add(ScaleUpRegion::plan(g, sizeof(Card), sizeof(Grant) + 8 * g.sources()));
+      digest.add(NetworkRegion::plan(g, sizeof(Card)));
+      for (const uint64_t bytes : {g.token_stride(), g.sum_stride(), g.counts_bytes(), g.node_counts_head()})
+        digest.add(bytes);
+    }
+  add_bytes(digest, Card{1, 2, 3, Operation::kCombine, 4, 5, 6, 7, 8, 9, {10, 11, 12}});
+  add_bytes(digest, Grant{1, 2, 3, 4, 5, 6, 7, 8});
+  add_bytes(digest, Header{1, 2, 3, 4});
+  add_bytes(digest, HeaderEntry{1, 2, 3, 4.0f});
+  const TokenShape shape{4096, 7, 3, true};
+  for (const uint64_t at : {shape.scale_room(), shape.header_offset(), shape.header_bytes()}) digest.add(at);
+  SendCounts counts{{3, 5}, {1, 2, 4, 1}, {0, 6}, {0, 0, 2, 4}, {7, 8}};
+  const PlacementTable placement(2, 2, {});
+  std::vector<uint32_t> words(16);
+  const CountsWriter writer{counts, placement.view(), 9, 2, 3};
+  writer.for_rank(words.data(), 1);
+  writer.for_node(words.data() + 8, 1);
+  for (const uint32_t word : words) digest.add(word);
+  EXPECT_EQ(kLayoutVersion, kPinned.version)
+      << "pin the digest of the new version here: 0x" << std::hex << digest.value();
+  EXPECT_EQ(digest.value(), kPinned.digest)
+      << "what ranks write for each other has changed: raise kLayoutVersion in layout/regions.h, and pin it here with "
+         "the digest 0x"
+      << std::hex << digest.value();
 }
 
 }  // namespace
