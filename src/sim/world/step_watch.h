@@ -1,4 +1,5 @@
-// Nothing can end a warp that never gives up its turn: a watch ends the process, and says which world it was.
+// Nothing can end a warp that never gives up its turn: a watch ends the process, and says which world it was. One that
+// gives it up and takes it again for ever ends its world.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -33,6 +34,24 @@ class StepWatch {
   std::condition_variable changed_;
   bool over_ = false;
   std::thread thread_;
+};
+
+// The turns that one warp had in a row because nothing else could happen. Who polls for what does not come never waits.
+class LoneTurns {
+ public:
+  static constexpr uint32_t kMost = 4'000'000;
+  // Something else could happen.
+  void end() { fiber_ = -1; }
+  // Another one of this fiber; false: it has had too many.
+  bool take(int fiber) {
+    turns_ = fiber == fiber_ ? turns_ + 1 : 0;
+    fiber_ = fiber;
+    return turns_ < kMost;
+  }
+
+ private:
+  int fiber_ = -1;
+  uint32_t turns_ = 0;
 };
 
 }  // namespace transload

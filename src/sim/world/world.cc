@@ -14,8 +14,7 @@ namespace {
 
 constexpr uint64_t kLookEveryNs = 10'000'000;  // at waits: as often as the host does
 constexpr uint32_t kLookEverySteps = 1 << 14;
-constexpr uint64_t kStepMs = 60'000;       // of this machine's time, at most for one step
-constexpr uint32_t kAloneMax = 4'000'000;  // turns of one warp while nothing else happens
+constexpr uint64_t kStepMs = 60'000;  // of this machine's time, at most for one step
 
 }  // namespace
 
@@ -87,7 +86,7 @@ bool World::choose() {
     // A slow rank has its turn once in a while.
     if (processes_[process].times_slower > 1 && chance_.below(processes_[process].times_slower) != 0) return true;
   }
-  if (ready + landable != 1) alone_ = -1;
+  if (ready + landable != 1) lone_turns_.end();
   if (ready + landable == 1 && alone(pick)) return false;
   if (pick < ready)
     seeded_->run(pick);
@@ -96,14 +95,12 @@ bool World::choose() {
   return true;
 }
 
-// A warp that polls for what does not come gives up its turn each time, and never waits.
 bool World::alone(uint32_t pick) {
   if (seeded_->ready() == 0) return false;
   const int fiber = seeded_->ready_fiber(pick);
-  alone_for_ = fiber == alone_ ? alone_for_ + 1 : 0;
-  alone_ = fiber;
-  if (alone_for_ < kAloneMax) return false;
-  const std::string what = "a warp has had " + std::to_string(kAloneMax) + " turns in which nothing else could happen";
+  if (lone_turns_.take(fiber)) return false;
+  const std::string what =
+      "a warp has had " + std::to_string(LoneTurns::kMost) + " turns in which nothing else could happen";
   broken({.checker = Checker::kLiveness,
           .what = what,
           .word = 0,

@@ -167,8 +167,7 @@ class World final : private Wire, private Watcher {
   bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, steps_ = 0, looked_ = 0;
-  int alone_ = -1;  // the warp that had the latest turns, because nothing else could happen
-  uint32_t alone_for_ = 0;
+  LoneTurns lone_turns_;
   std::vector<Process> processes_;
   std::vector<bool> cut_off_;
   std::vector<FaultState> faults_;

@@ -34,8 +34,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   options_ = options;
   chance_ = Chance(options.schedule_seed.value_or(options.seed) * kSplitMixStep + 1);
   ranks_ = scenario.ranks;
-  steps_ = looked_ = alone_for_ = 0;
-  alone_ = -1;
+  steps_ = looked_ = 0;
+  lone_turns_.end();
   over_ = stopped_ = false;
   violation_ = {};
   waits_.clear();

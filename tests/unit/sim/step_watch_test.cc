@@ -30,5 +30,45 @@ TEST(StepWatch, RestsBetweenWorlds) {
   ::usleep(50'000);
 }
 
+// A scheduler with warps that poll: each gives up its turn, and takes it again.
+class Polling : public testing::Test {
+ protected:
+  Polling() { seeded_.reset({2, 4096, 1}, &now_); }
+  ~Polling() override {
+    over_ = true;
+    while (seeded_.ready() > 0) seeded_.run(0);
+  }
+  void start() {
+    seeded_.start({0, 0}, [this](int, NearMemory) {
+      while (!over_) seeded_.yield();
+    });
+  }
+  // As a world: turns until one warp has had too many, or `most` of them.
+  uint64_t turns(uint64_t most) {
+    LoneTurns lone;
+    for (uint64_t turn = 0; turn < most; ++turn) {
+      if (seeded_.ready() != 1) lone.end();
+      if (seeded_.ready() == 1 && !lone.take(seeded_.ready_fiber(0))) return turn;
+      seeded_.run(0);
+    }
+    return most;
+  }
+
+  const uint64_t now_ = 0;
+  Seeded seeded_;
+  bool over_ = false;
+};
+
+TEST_F(Polling, ForEverAndAloneEnds) {
+  start();
+  EXPECT_EQ(turns(2 * uint64_t(LoneTurns::kMost)), LoneTurns::kMost);
+}
+
+TEST_F(Polling, BesideAnotherGoesOn) {
+  start();
+  start();
+  EXPECT_EQ(turns(LoneTurns::kMost + 10), LoneTurns::kMost + 10);
+}
+
 }  // namespace
 }  // namespace transload
