@@ -9,9 +9,16 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <map>
 #include <memory>
+#include <mutex>
 
+#include "os/clock.h"
 #include "os/descriptor.h"
+#include "os/fork.h"
+#include "os/thread.h"
 
 namespace transload {
 
@@ -19,14 +26,66 @@ namespace {
 
 using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
-Resolved resolve(const std::string& host, int flags) {
+int resolve(const std::string& host, int flags, Resolved& to) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = flags;
   addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) found = nullptr;
-  return {found, &::freeaddrinfo};
+  const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  to = Resolved(error == 0 ? found : nullptr, &::freeaddrinfo);
+  return error;
 }
+
+Resolved numeric(const std::string& host) {
+  Resolved found(nullptr, &::freeaddrinfo);
+  resolve(host, AI_NUMERICHOST, found);
+  return found;
+}
+
+// One question to the resolver. Nobody may be left who wants to know when it answers.
+struct LookUp {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool answered = false;
+  int error = 0;
+  std::vector<std::string> addresses;
+
+  void ask(const std::string& host) noexcept {
+    std::vector<std::string> found;
+    int failed = EAI_MEMORY;
+    try {
+      Resolved all(nullptr, &::freeaddrinfo);
+      failed = resolve(host, 0, all);
+      for (const addrinfo* at = all.get(); at != nullptr; at = at->ai_next) found.push_back(text_of(at->ai_addr));
+    } catch (const std::bad_alloc&) {
+      failed = EAI_MEMORY;
+    }
+    const std::lock_guard lock(mutex);
+    error = failed;
+    addresses = std::move(found);
+    answered = true;
+    changed.notify_all();
+  }
+};
+
+// Those that are not answered yet, by name.
+struct LookUps {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<LookUp>> open;
+
+  std::shared_ptr<LookUp> of(const std::string& host) {
+    const std::lock_guard lock(mutex);
+    std::shared_ptr<LookUp>& one = open[host];
+    if (one) return one;
+    auto fresh = std::make_shared<LookUp>();
+    start_thread([fresh, host] { fresh->ask(host); }).detach();
+    return one = std::move(fresh);
+  }
+  void answered(const std::string& host, const std::shared_ptr<LookUp>& one) {
+    const std::lock_guard lock(mutex);
+    if (const auto found = open.find(host); found != open.end() && found->second == one) open.erase(found);
+  }
+};
 
 const in6_addr& v6_of(const sockaddr* address) { return reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr; }
 
@@ -42,7 +101,7 @@ std::string with_port(const std::string& host, uint16_t port) {
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
-bool is_address(const std::string& host) { return resolve(host, AI_NUMERICHOST) != nullptr; }
+bool is_address(const std::string& host) { return numeric(host) != nullptr; }
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
 
@@ -57,10 +116,21 @@ std::string text_of(const sockaddr* address) {
   return text;
 }
 
-std::vector<std::string> addresses_of(const std::string& host) {
-  std::vector<std::string> addresses;
-  const Resolved found = resolve(host, 0);
-  for (const addrinfo* at = found.get(); at != nullptr; at = at->ai_next) addresses.push_back(text_of(at->ai_addr));
+std::vector<std::string> addresses_of(const std::string& host, uint64_t until, std::string& why) {
+  if (const Resolved found = numeric(host)) return {text_of(found->ai_addr)};
+  LookUps& all = one_per_process<LookUps>();
+  const std::shared_ptr<LookUp> one = all.of(host);
+  const uint64_t since = now_ns();
+  const std::chrono::steady_clock::time_point end{std::chrono::nanoseconds(until)};
+  std::unique_lock lock(one->mutex);
+  if (!one->changed.wait_until(lock, end, [&] { return one->answered; })) {
+    why = "the resolver has not answered in " + std::to_string((now_ns() - since) / 1'000'000) + " ms";
+    return {};
+  }
+  std::vector<std::string> addresses = one->addresses;  // a copy: several may wait for it
+  if (one->error != 0) why = ::gai_strerror(one->error);
+  lock.unlock();
+  all.answered(host, one);
   return addresses;
 }
 
@@ -81,7 +151,7 @@ std::vector<std::string> own_addresses() {
 }
 
 bool is_own(const std::string& address) {
-  const Resolved found = resolve(address, AI_NUMERICHOST);
+  const Resolved found = numeric(address);
   if (found == nullptr) return false;
   const Descriptor fd(::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   return fd && ::bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0;

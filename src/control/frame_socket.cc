@@ -23,6 +23,17 @@ namespace {
 
 constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address: there may be others to try
 
+using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+Resolved endpoint(const std::string& address, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) found = nullptr;
+  return {found, &::freeaddrinfo};
+}
+
 // True once `fd` is ready for `events`; false at the deadline.
 bool wait_for(int fd, short events, uint64_t until) {
   while (true) {
@@ -39,19 +50,12 @@ bool wait_for(int fd, short events, uint64_t until) {
 }  // namespace
 
 bool FrameSocket::dial(const std::string& host, uint16_t port, uint64_t until, std::string& why) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (error != 0) {
-    why = std::string("cannot resolve the name: ") + ::gai_strerror(error);
-    return false;
-  }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
-  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    if (connect_to(*at, std::min(until, now_ns() + kDialNs), why)) return true;
-    const std::string address = text_of(at->ai_addr);
+  std::string unknown;
+  const std::vector<std::string> addresses = addresses_of(host, std::min(until, now_ns() + kLookUpNs), unknown);
+  if (addresses.empty()) why = "cannot resolve the name " + host + " (bootstrap.host, MASTER_ADDR): " + unknown;
+  for (const std::string& address : addresses) {
+    const Resolved at = endpoint(address, port);
+    if (at != nullptr && connect_to(*at, std::min(until, now_ns() + kDialNs), why)) return true;
     if (address != host) why = address + ": " + why;
   }
   return false;

@@ -8,6 +8,7 @@
 #include "control/address.h"
 #include "control/frame.h"
 #include "control/secret.h"
+#include "os/clock.h"
 #include "os/host.h"
 #include "transload/status.h"
 
@@ -94,8 +95,10 @@ std::string listed(const std::vector<std::string>& words) {
 }
 
 // The others dial the host's name. If it does not lead here, only this rank can tell.
-std::string doubt_of(const std::string& host) {
-  const std::vector<std::string> named = addresses_of(host);
+std::string doubt_of(const std::string& host, uint32_t deadline_ms) {
+  std::string why;
+  const uint64_t patience_ns = std::min(deadline_ms * kMillisecondNs / 2, kLookUpNs);
+  const std::vector<std::string> named = addresses_of(host, now_ns() + patience_ns, why);
   if (named.empty() || std::any_of(named.begin(), named.end(), is_own)) return "";
   const std::string text = "no other rank came: bootstrap.host (MASTER_ADDR) is " + host + ", " + listed(named) +
                            ", but rank 0 listens on another host, " + listed(own_addresses());
@@ -111,11 +114,12 @@ void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point
     throw Error(Code::kInvalidArgument, "bootstrap.host (MASTER_ADDR): " + host +
                                             ", must be an address of rank 0's host, which has " +
                                             listed(own_addresses()));
-  if (address == kAllInterfaces) point.note = doubt_of(host);
+  if (address == kAllInterfaces) point.note = doubt_of(host, deadline_ms);
   try {
     point.served = shared_server({address, bootstrap.port, bootstrap.job, bootstrap.secret},
                                  std::min(deadline_ms, kPortPatienceMs));
   } catch (const Error& error) {
+    if (error.code() != Code::kInvalidArgument) throw;
     throw Error(Code::kInvalidArgument,
                 "bootstrap.port: " + std::to_string(bootstrap.port) + ": " + error.what() +
                     " (another job may serve there: TRANSLOAD_PORT sets another port, on all ranks alike)");

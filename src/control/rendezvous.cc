@@ -167,7 +167,7 @@ void Connection::write_next() {
 }
 
 // Where to listen: the first of these that works is taken.
-std::vector<tcp::endpoint> endpoints_of(asio::io_context& context, const ServerOptions& options) {
+std::vector<tcp::endpoint> endpoints_of(const ServerOptions& options) {
   const std::string host = bare_host(options.address);
   boost::system::error_code error;
   const asio::ip::address address = asio::ip::make_address(host, error);
@@ -175,8 +175,12 @@ std::vector<tcp::endpoint> endpoints_of(asio::io_context& context, const ServerO
     return {{asio::ip::address_v6::any(), options.port}, {asio::ip::address_v4::any(), options.port}};
   if (!error) return {{address, options.port}};
   std::vector<tcp::endpoint> places;
-  tcp::resolver resolver(context);
-  for (const auto& found : resolver.resolve(host, std::to_string(options.port))) places.push_back(found.endpoint());
+  std::string why;
+  for (const std::string& found : addresses_of(host, now_ns() + kLookUpNs, why))
+    places.emplace_back(asio::ip::make_address(found), options.port);
+  if (places.empty())
+    throw Error(Code::kInvalidArgument, "rendezvous: cannot listen on " + with_port(options.address, options.port) +
+                                            ": cannot resolve the name: " + why);
   return places;
 }
 
@@ -189,7 +193,7 @@ Server::Server(asio::io_context& context, const ServerOptions& options, Meetings
       pause_(context),
       meetings_(std::move(who)),
       spare_(open_spare()) {
-  listen(endpoints_of(context, options));
+  listen(endpoints_of(options));
   closed_in_copies_.emplace(acceptor_.native_handle());
   port_ = acceptor_.local_endpoint().port();
   accept();

@@ -2,10 +2,67 @@
 #include "control/address.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <string_view>
+
+#include "control/control.h"
+#include "os/clock.h"
+
+namespace transload {
+namespace {
+
+constexpr const char* kSlowName = "slow.example";
+
+// While it lives, the resolver of this program does not answer for one name before it is told to.
+class SlowResolver {
+ public:
+  SlowResolver() {
+    const std::lock_guard lock(mutex);
+    answers = false;
+    questions = 0;
+  }
+  ~SlowResolver() { answer(); }
+  void answer() const {
+    const std::lock_guard lock(mutex);
+    answers = true;
+    changed.notify_all();
+  }
+  uint32_t asked() const {
+    const std::lock_guard lock(mutex);
+    return questions;
+  }
+  static void wait() {
+    std::unique_lock lock(mutex);
+    ++questions;
+    changed.wait(lock, [] { return answers; });
+  }
+
+ private:
+  static inline std::mutex mutex;
+  static inline std::condition_variable changed;
+  static inline bool answers = true;
+  static inline uint32_t questions = 0;
+};
+
+}  // namespace
+}  // namespace transload
+
+// In place of the system's.
+extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
+  using Resolver = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+  static const auto resolver = reinterpret_cast<Resolver>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  const bool slow = host != nullptr && std::string_view(host) == transload::kSlowName;
+  if (!slow || (hints->ai_flags & AI_NUMERICHOST) != 0) return resolver(host, service, hints, found);
+  transload::SlowResolver::wait();
+  return resolver("127.0.0.1", service, hints, found);
+}
 
 namespace transload {
 namespace {
@@ -45,11 +102,17 @@ TEST(Address, TextOfSockets) {
   EXPECT_EQ(text_of(reinterpret_cast<sockaddr*>(&v6)), "10.0.0.1");
 }
 
+uint64_t in_a_second() { return now_ns() + 1'000'000'000; }
+
 TEST(Address, OfThisHost) {
-  const std::vector<std::string> localhost = addresses_of("localhost");
+  std::string why;
+  const std::vector<std::string> localhost = addresses_of("localhost", in_a_second(), why);
   ASSERT_FALSE(localhost.empty());
   EXPECT_TRUE(std::all_of(localhost.begin(), localhost.end(), is_loopback));
-  EXPECT_TRUE(addresses_of("no.such.name.invalid").empty());
+  EXPECT_EQ(addresses_of("::ffff:10.0.0.1", 0, why), std::vector<std::string>{"10.0.0.1"});
+  EXPECT_EQ(why, "");
+  EXPECT_TRUE(addresses_of("no.such.name.invalid", in_a_second(), why).empty());
+  EXPECT_NE(why, "");
   bool v6_seen = false;
   for (const std::string& own : own_addresses()) {
     EXPECT_TRUE(is_address(own)) << own;
@@ -59,6 +122,38 @@ TEST(Address, OfThisHost) {
     EXPECT_TRUE(v6 || !v6_seen) << own;
     v6_seen |= v6;
   }
+}
+
+// Whoever looks is let go at his time; whoever looks again waits for the same answer.
+TEST(Address, OfAResolverThatDoesNotAnswer) {
+  std::string why;
+  const SlowResolver slow;
+  EXPECT_TRUE(addresses_of(kSlowName, now_ns() + 30'000'000, why).empty());
+  EXPECT_EQ(why.rfind("the resolver has not answered in ", 0), 0u) << why;
+  EXPECT_TRUE(addresses_of(kSlowName, now_ns() + 30'000'000, why).empty());
+  EXPECT_EQ(slow.asked(), 1u);
+  slow.answer();
+  EXPECT_EQ(addresses_of(kSlowName, in_a_second(), why), std::vector<std::string>{"127.0.0.1"});
+  EXPECT_EQ(slow.asked(), 1u);
+}
+
+// Joining ends at its deadline, and says by which name and variable.
+TEST(Address, OfAResolverThatKeepsAJobWaiting) {
+  const SlowResolver slow;
+  Bootstrap bootstrap;
+  bootstrap.rank = 1;
+  bootstrap.ranks = 2;
+  bootstrap.host = kSlowName;
+  bootstrap.port = 9;
+  try {
+    Control control(bootstrap, 100, {0, 0});
+    ADD_FAILURE() << "joined";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("cannot resolve the name slow.example (bootstrap.host, MASTER_ADDR)"), std::string::npos)
+        << text;
+  }
+  slow.answer();
 }
 
 }  // namespace
