@@ -2,6 +2,7 @@
 #include "control/control.h"
 
 #include <algorithm>
+#include <new>
 
 #include "control/address.h"
 #include "control/fault.h"
@@ -53,7 +54,7 @@ Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<u
   claim_.emplace(bootstrap_);
   point_ = find_meeting_point(bootstrap_, wait_ms_);
   join(entered);
-  thread_ = start_thread([this] { run(); });
+  thread_ = start_thread([this] { serve(); });
 }
 
 Control::~Control() {
@@ -233,6 +234,17 @@ Heartbeat Control::heartbeat() const {
   return beat;
 }
 
+// What comes may be the verdict on what went wrong here, so it goes on; not for ever.
+void Control::serve() noexcept {
+  for (int tries = 0; tries < 2; ++tries) {
+    try {
+      return run();
+    } catch (const std::exception& error) {
+      break_down(error);
+    }
+  }
+}
+
 void Control::run() {
   uint64_t beat_at = 0;
   FrameType type{};
@@ -388,6 +400,23 @@ void Control::failed(const std::string& reason) {
   react([&](Member& member) { return member.failed(reason, now_ns()); });
 }
 
+void Control::break_down(const std::exception& error) noexcept {
+  try {
+    const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+    if (!broken_down_.exchange(true)) return failed(memory ? "out of memory" : error.what());
+  } catch (const std::exception&) {
+  }
+  socket_.shut_down();
+  {
+    std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
+  std::lock_guard hook_lock(hook_mutex_);
+  abort_word_.store(1, std::memory_order_release);
+  changed_.notify_all();
+  if (hook_) hook_();
+}
+
 Verdict Control::settled() {
   std::unique_lock lock(mutex_);
   const uint64_t until = now_ns() + kAnswerNs + kGraceNs;
@@ -412,7 +441,14 @@ void Control::on_verdict(std::function<void()> hook) {
   if (hook_ && abort_word_.load(std::memory_order_acquire) != 0) hook_();
 }
 
-void Control::goodbye() {
+void Control::goodbye() noexcept {
+  try {
+    say_goodbye();
+  } catch (const std::exception&) {  // then the others see the connection end
+  }
+}
+
+void Control::say_goodbye() {
   std::unique_lock lock(mutex_);
   if (leaving_ || gone_ || member_->verdict().kind != FaultKind::kNone) return;
   leaving_ = true;

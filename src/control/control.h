@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -64,8 +65,11 @@ class Control {
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.
   std::atomic<uint32_t>& abort_word() { return abort_word_; }
+  // A thread of the group's own could not do something. The others are told, or if that fails too see this rank's
+  // connection end; calls of this rank end either way.
+  void break_down(const std::exception& error) noexcept;
   // This rank leaves in peace. Returns once the others can know, or after a second.
-  void goodbye();
+  void goodbye() noexcept;
   bool said_goodbye(uint32_t rank) const;
   // The fault that this rank reports for a verdict. The caller adds what it waited for.
   Fault fault(const Verdict& verdict, const std::string& operation, uint64_t since) const;
@@ -80,8 +84,10 @@ class Control {
   bool next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body);
   bool say_hello(const std::string& where, uint64_t& until, std::string& nonce);
   void refuse_unless_verdict(const std::string& body, uint64_t entered) const;
+  void serve() noexcept;
   void run();
   void outlive_arbiter();
+  void say_goodbye();
   void hear(FrameType type, const std::string& body);
   void take_gathered(Gathered gathered);
   void apply(const Reaction& reaction);
@@ -117,6 +123,7 @@ class Control {
   std::atomic<uint64_t> note_{0};
   std::atomic<uint64_t> entered_[2]{};  // now_ns() when a call was entered, by parity of its epoch
   std::atomic<bool> closing_{false};
+  std::atomic<bool> broken_down_{false};
   std::thread thread_;
 };
 

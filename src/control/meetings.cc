@@ -320,9 +320,9 @@ Meetings::Letters Meetings::tick(uint64_t now) {
   return letters;
 }
 
-Meetings::Letters Meetings::end(uint64_t now) {
+Meetings::Letters Meetings::end(uint64_t now, const std::string& why) {
   Letters letters;
-  const Verdict verdict{FaultKind::kRendezvous, kNobody, "it was closed"};
+  const Verdict verdict{FaultKind::kRendezvous, kNobody, why};
   for (const auto& party : parties_) {
     if (!party->judged()) tell(*party, party->arbiter.take(verdict, now), letters, now);
   }

@@ -57,7 +57,7 @@ class Meetings {
   Letters closed(uint64_t connection, uint64_t now);
   Letters tick(uint64_t now);
   // The server ends while groups use it: they hear that it was the rendezvous.
-  Letters end(uint64_t now);
+  Letters end(uint64_t now, const std::string& why);
   // How many bytes a connection may send in one frame, and how many may wait until it reads them.
   size_t frame_bytes_max(uint64_t connection, FrameType type) const;
   size_t waiting_bytes_max(uint64_t connection) const;

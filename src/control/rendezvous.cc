@@ -8,12 +8,15 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <deque>
 #include <future>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "control/address.h"
@@ -34,8 +37,10 @@ using asio::ip::tcp;
 namespace {
 
 constexpr std::chrono::milliseconds kFlush{250};      // for last words, when the server closes
+constexpr std::chrono::milliseconds kLook{20};        // at whether the server is still there
 constexpr std::chrono::milliseconds kUnserved{1000};  // for a connection that cannot be served to say whose it is
-constexpr size_t kBodyBytesKept = 64 << 10;           // of a connection's room for frames, from one to the next
+constexpr const char* kClosed = "it was closed";
+constexpr size_t kBodyBytesKept = 64 << 10;  // of a connection's room for frames, from one to the next
 
 class Server;
 
@@ -50,6 +55,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start() { read_head(); }
   void send(const Letter& letter);
   void close();
+  void drop() noexcept;  // at once, and nobody is told
 
  private:
   void read_head();
@@ -75,7 +81,9 @@ class Server {
   void arrived(uint64_t number, FrameHead head, const std::string& body);
   void closed(uint64_t number);
   const Meetings& meetings() const { return meetings_; }
-  void stop();
+  void stop(const std::string& why);
+  // Its thread could not do something: all groups are told, or see their connections end.
+  void break_down(const std::exception& error) noexcept;
 
   // Counts holders in this process. The last holder to go, or after that the last member, ends the server.
   bool hold();  // any thread; false: it has ended
@@ -134,6 +142,14 @@ void Connection::close() {
   socket_.close(ignored);
   // Not at once: whoever closes me may be in the middle of a walk over all connections.
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->server_.closed(self->number_); });
+}
+
+void Connection::drop() noexcept {
+  closed_ = true;
+  boost::system::error_code ignored;
+  socket_.shutdown(tcp::socket::shutdown_both, ignored);
+  closed_in_copies_.reset();
+  socket_.close(ignored);
 }
 
 void Connection::read_head() {
@@ -240,7 +256,12 @@ void Server::take_connections() {
 
 void Server::admit(int fd, std::string unserved) {
   tcp::socket socket(context_);
-  socket.assign(acceptor_.local_endpoint().protocol(), fd);
+  try {
+    socket.assign(acceptor_.local_endpoint().protocol(), fd);
+  } catch (const std::exception&) {  // nobody has it yet
+    ::close(fd);
+    throw;
+  }
   boost::system::error_code error;
   socket.set_option(tcp::no_delay(true), error);
   const tcp::endpoint here = socket.local_endpoint(error);
@@ -345,11 +366,27 @@ bool Server::end_if_unused() {
     if (holders_ > 0 || meetings_.in_use()) return false;
     ended_ = true;
   }
-  stop();
+  stop(kClosed);
   return true;
 }
 
-void Server::stop() {
+void Server::break_down(const std::exception& error) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  try {
+    const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+    if (!stopping_) return stop(std::string("its server fails: ") + (memory ? "out of memory" : error.what()));
+  } catch (const std::exception&) {
+  }
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
+  for (const auto& [number, connection] : connections_) connection->drop();
+  context_.stop();
+}
+
+void Server::stop(const std::string& why) {
   if (std::exchange(stopping_, true)) return;
   boost::system::error_code ignored;
   closed_in_copies_.reset();
@@ -359,7 +396,7 @@ void Server::stop() {
   timer_.async_wait([this](boost::system::error_code error) {
     if (!error) context_.stop();
   });
-  deliver(meetings_.end(now_ns()));
+  deliver(meetings_.end(now_ns(), why));
   Letter goodbye;
   goodbye.close = true;
   for (const auto& [number, connection] : connections_) connection->send(goodbye);
@@ -378,11 +415,21 @@ struct RendezvousServer::Impl {
         job(options.job),
         secret(options.secret),
         server(context, options, {process_identity().nonce, number, job, secret}) {
-    thread = start_thread([this] { context.run(); });
+    thread = start_thread([this] { serve(); });
   }
   ~Impl() {
-    asio::post(context, [this] { server.stop(); });
+    asio::post(context, [this] { server.stop(kClosed); });
     thread.join();
+  }
+  void serve() noexcept {
+    while (true) {
+      try {
+        context.run();
+        return;
+      } catch (const std::exception& error) {
+        server.break_down(error);
+      }
+    }
   }
 
   const Origin origin;
@@ -430,16 +477,25 @@ struct SharedServers {
       at = at->second->impl_->server.ended() ? servers_.erase(at) : std::next(at);
     }
     if (!found) servers_.emplace(options.port, found = std::make_shared<RendezvousServer>(options));
-    return Server(found.get(), [this, found](RendezvousServer*) { let_go(found); });
+    return Server(found.get(), [this, found](RendezvousServer*) {
+      try {
+        let_go(found);
+      } catch (const std::exception&) {  // it stays as long as the process
+      }
+    });
   }
 
  private:
   void let_go(const Server& server) {
     RendezvousServer::Impl& impl = *server->impl_;
     if (!impl.origin.here()) return;
-    std::promise<bool> ended;
-    asio::post(impl.context, [&] { ended.set_value(impl.server.let_go()); });
-    if (!ended.get_future().get()) return;
+    const auto ended = std::make_shared<std::promise<bool>>();
+    std::future<bool> answer = ended->get_future();
+    asio::post(impl.context, [&impl, ended] { ended->set_value(impl.server.let_go()); });
+    // One that broke down may answer no more.
+    while (answer.wait_for(kLook) != std::future_status::ready && !impl.server.ended()) {
+    }
+    if (!impl.server.ended()) return;
     const std::lock_guard lock(mutex_);
     for (auto at = servers_.begin(); at != servers_.end();)
       at = at->second == server ? servers_.erase(at) : std::next(at);

@@ -18,7 +18,7 @@ struct ServerOptions {
 
 class RendezvousServer {
  public:
-  // Throws Error{kInvalidArgument} if it cannot listen there.
+  // Throws Error{kInvalidArgument} if it cannot listen there, {kOutOfMemory} if it can have no thread.
   explicit RendezvousServer(const ServerOptions& options);
   // Sends what is still queued, for a moment at most, then closes everything.
   ~RendezvousServer();

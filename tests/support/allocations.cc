@@ -1,6 +1,8 @@
 // See allocations.h.
 #include "tests/support/allocations.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <new>
 
@@ -8,6 +10,8 @@ namespace transload::test {
 
 thread_local int64_t granted = -1;
 thread_local int64_t asked = 0;
+std::atomic<pid_t> refused_thread{0};
+std::atomic<int64_t> refusals{0};
 
 }  // namespace transload::test
 
@@ -16,6 +20,8 @@ void* operator new(size_t bytes) {
   using namespace transload::test;
   ++asked;
   if (granted >= 0 && granted-- == 0) throw std::bad_alloc();
+  if (refusals.load(std::memory_order_acquire) > 0 && refused_thread == ::gettid() && refusals-- > 0)
+    throw std::bad_alloc();
   if (void* const at = std::malloc(bytes == 0 ? 1 : bytes)) return at;
   throw std::bad_alloc();
 }

@@ -46,7 +46,7 @@ class Desk {
   static Hello words(uint32_t rank, uint32_t ranks, const std::string& name = "g") {
     return {name, rank, ranks, 0, kHere, 1000, std::vector<uint32_t>(ranks, 0)};
   }
-  void end() { keep(meetings.end(now)); }
+  void end() { keep(meetings.end(now, "it was closed")); }
   void close(uint64_t connection) { keep(meetings.closed(connection, now)); }
   void pass(uint64_t duration) {
     for (const uint64_t end = now + duration; now < end;) {

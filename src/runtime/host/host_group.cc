@@ -74,7 +74,10 @@ void HostGroup::linger() {
 }
 
 HostGroup::~HostGroup() {
-  if (scheduler && scale_out && !core.fault) linger();
+  try {
+    if (scheduler && scale_out && !core.fault) linger();
+  } catch (const std::exception&) {  // whoever waits for it has its deadline
+  }
   if (control) control->goodbye();
 }
 
