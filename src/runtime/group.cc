@@ -89,13 +89,19 @@ void Group::Impl::meet() {
                                       options.create_deadline_ms);
   if (map.ranks > 1) plan().decide("members", control->trust().choice, control->trust().why);
   const std::string mine = joined(fingerprint(plan()));
-  std::vector<std::string> all = control->gather(std::to_string(plan().id) + "\n" + mine);
-  plan().common_id = std::stoull(all[0]);
-  for (std::string& one : all) one.erase(0, one.find('\n') + 1);
+  const auto all = gather(ByteWriter().u64(plan().id).text(mine).take(), [](std::string_view said) {
+    ByteReader reader(said);
+    const uint64_t id = reader.u64();
+    std::pair theirs{id, reader.text()};
+    if (!reader.done()) throw malformed("its options");
+    return theirs;
+  });
+  const auto& [common_id, first] = all[0];
+  plan().common_id = common_id;
   for (uint32_t r = 1; r < map.ranks; ++r)
-    if (all[r] != all[0])
+    if (all[r].second != first)
       throw Error(Code::kInvalidArgument,
-                  "options: rank 0 has " + first_difference(all[0], all[r], r) + "; must be alike");
+                  "options: rank 0 has " + first_difference(first, all[r].second, r) + "; must be alike");
 }
 
 // A step that may fail on one rank: then all ranks throw what the lowest of them says.
@@ -108,7 +114,10 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
   } catch (const std::bad_alloc&) {
     mine = std::string(1, char(Code::kOutOfMemory)) + "group: out of memory";
   }
-  const std::vector<std::string> all = control->gather(mine);
+  const std::vector<std::string> all = gather(mine, [](const std::string& text) {
+    if (!text.empty() && (text[0] <= char(Code::kOk) || text[0] > char(Code::kDevice))) throw malformed("its failure");
+    return text;
+  });
   for (uint32_t r = 0; r < plan().map.ranks; ++r)
     if (!all[r].empty())
       throw Error(Code(all[r][0]),
@@ -123,15 +132,17 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   said.u64(mine).u64(promised_bytes(plan().common_id)).u32(me.pid).u64(me.nonce).text(host);
   std::set<std::pair<uint32_t, uint64_t>> counted{{me.pid, me.nonce}};
   uint64_t sum = 0;
-  for (const std::string& other : control->gather(said.take())) {
-    ByteReader reader(other);
+  gather(said.take(), [&](std::string_view text) {
+    ByteReader reader(text);
     const uint64_t needed = reader.u64(), promised = reader.u64();
     const uint32_t pid = reader.u32();
     const std::pair<uint32_t, uint64_t> process{pid, reader.u64()};
-    if (!one_machine(reader.text(), host) || !reader.done()) continue;
-    sum = plus(sum, needed);
-    if (counted.insert(process).second) sum = plus(sum, promised);
-  }
+    const bool here = one_machine(reader.text(), host);
+    if (!reader.done()) throw malformed("its memory");
+    if (here) sum = plus(sum, needed);
+    if (here && counted.insert(process).second) sum = plus(sum, promised);
+    return here;
+  });
   return sum;
 }
 

@@ -40,6 +40,9 @@ struct Group::Impl {
  protected:
   // Making a group. Opens the control channel and compares options; throws on every rank alike.
   void meet();
+  // What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said it.
+  template <class Unpack>
+  auto gather(const std::string& mine, Unpack unpack);
   // A step that may fail on one rank: then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
@@ -51,6 +54,23 @@ struct Group::Impl {
  private:
   void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
+
+inline Error malformed(const std::string& what) {
+  return {Code::kInvalidArgument, "group: what a rank says of " + what + " is malformed: is it of another version?"};
+}
+
+template <class Unpack>
+auto Group::Impl::gather(const std::string& mine, Unpack unpack) {
+  std::vector<decltype(unpack(mine))> all;
+  for (const std::string& text : control->gather(mine)) {
+    try {
+      all.push_back(unpack(text));
+    } catch (const Error& error) {
+      throw Error(error.code(), error.what() + (" (rank " + std::to_string(all.size()) + ")"));
+    }
+  }
+  return all;
+}
 
 // Collective. Makes a group on the host or on GPUs, as options.device says.
 std::unique_ptr<Group::Impl> make_host_group(const GroupOptions& options);

@@ -51,8 +51,7 @@ std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> re
   all_or_none([&] { neighbours = std::make_unique<Neighbours>(own.map.me, std::move(region), bell_fd); });
   RegionOffer mine = neighbours->offer();
   mine.parts = own.region_parts(own.map.me, own.options.slab_bytes);
-  std::vector<RegionOffer> offers;
-  for (const std::string& offer : control->gather(mine.pack())) offers.push_back(RegionOffer::unpack(offer));
+  const std::vector<RegionOffer> offers = gather(mine.pack(), RegionOffer::unpack);
   check_places(own, offers, rails_mapped);
   check_parts(own, offers);
   connect(*neighbours, offers, own.neighbours(rails_mapped));

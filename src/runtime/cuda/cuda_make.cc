@@ -63,8 +63,7 @@ bool CudaGroup::share_devices() {
                        .mps = info_.mps,
                        .process = process_identity(),
                        .group = random_word()};
-  std::vector<DeviceUse> all;
-  for (const std::string& other : control->gather(mine.pack())) all.push_back(DeviceUse::unpack(other));
+  const std::vector<DeviceUse> all = gather(mine.pack(), DeviceUse::unpack);
   check_device_uses(all);
   calls_ = CallLog(all[0].group, map.me);
   all_or_none([&] { claim_ = SmClaim(all, mine); });

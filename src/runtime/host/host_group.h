@@ -39,7 +39,9 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   [[noreturn]] void fail(const char* operation) override;
   [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
-  using Group::Impl::all_or_none;  // for the networks that it chooses from
+  // For the networks that it chooses from.
+  using Group::Impl::all_or_none;
+  using Group::Impl::gather;
 
   HostCalls<HostWarp> core;
   const GroupOptions& options;  // the core's

@@ -61,8 +61,12 @@ Answers ask_all(HostGroup& group, std::string& why) {
   }
   Answers answers{std::vector<bool>(kinds.size(), true), ""};
   std::vector<std::string> hosts;
-  for (const std::string& said : group.control->gather(mine + host_identity())) {
-    for (size_t k = 0; k < kinds.size(); ++k) answers.everywhere[k] = answers.everywhere[k] && said.at(k) == 'y';
+  const auto understood = [&kinds](const std::string& said) {
+    if (said.size() < kinds.size()) throw malformed("its network");
+    return said;
+  };
+  for (const std::string& said : group.gather(mine + host_identity(), understood)) {
+    for (size_t k = 0; k < kinds.size(); ++k) answers.everywhere[k] = answers.everywhere[k] && said[k] == 'y';
     hosts.push_back(said.substr(kinds.size()));
   }
   for (uint32_t r = 1; r < group.map.ranks && answers.apart.empty(); ++r)
