@@ -276,34 +276,51 @@ bool CudaGroup::in_call() const {
   return cudaEventQuery(done_.get()) == cudaErrorNotReady;
 }
 
+// A context that is lost, whoever lost it: kernels tell nothing any more, and the others would wait for the deadline.
+void CudaGroup::tell_lost_context() {
+  const cudaError_t state = cudaStreamQuery(making_.get());  // nothing is on it
+  if (state == cudaSuccess || state == cudaErrorNotReady || state == cudaErrorCudartUnloading || context_lost_) return;
+  context_lost_ = true;
+  control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
+}
+
 // Between the control channel and the kernels: both only leave words.
-void CudaGroup::watch(std::stop_token stop) {
+void CudaGroup::watch(std::stop_token stop) noexcept {
   const OnDevice here(device, std::nothrow);
   // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
   while (!stop.stop_requested()) {
-    if (control->abort_word().load(std::memory_order_acquire) != 0) {
-      std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-      claim_.release();  // kernels of a faulted group wait for nobody: they leave
-    }
-    tell_fault();
-    const bool in_call = this->in_call();
-    const Word running = read_word(words().running);
-    const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
-    static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
-    const Phase phase = running != 0 ? Phase(running & 3)
-                        : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
-                                     : Phase::kIdle;
-    Word whom = read_word(words().waits_for[0]);
-    if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
-    const bool waits = in_call && whom != 0 && whom != map.me + 1;
-    control->note(epoch, phase, waits, waits ? uint32_t(whom - 1) : kNobody);
-    if (Progress* const progress = options.progress; progress != nullptr) {
-      progress->epoch.store(epoch, std::memory_order_relaxed);
-      progress->phase.store(uint32_t(phase), std::memory_order_release);
+    try {
+      look();
+    } catch (const std::exception& error) {
+      control->break_down(error);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void CudaGroup::look() {
+  if (control->abort_word().load(std::memory_order_acquire) != 0) {
+    std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+    claim_.release();  // kernels of a faulted group wait for nobody: they leave
+  }
+  tell_fault();
+  tell_lost_context();
+  const bool in_call = this->in_call();
+  const Word running = read_word(words().running);
+  const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
+  static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
+  const Phase phase = running != 0 ? Phase(running & 3)
+                      : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
+                                   : Phase::kIdle;
+  Word whom = read_word(words().waits_for[0]);
+  if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
+  const bool waits = in_call && whom != 0 && whom != map.me + 1;
+  control->note(epoch, phase, waits, waits ? uint32_t(whom - 1) : kNobody);
+  if (Progress* const progress = options.progress; progress != nullptr) {
+    progress->epoch.store(epoch, std::memory_order_relaxed);
+    progress->phase.store(uint32_t(phase), std::memory_order_release);
   }
 }
 
@@ -333,7 +350,7 @@ CudaGroup::~CudaGroup() {
   control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // the goodbye says which call was the last
   control->goodbye();
   *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
-  if (!ended) park(memory_, std::move(done_));
+  if (!ended) park(parking_, {memory_, std::move(done_)});
   sweep_parked();
 }
 

@@ -152,7 +152,9 @@ struct CudaGroup final : Group::Impl {
   void check_stream(const Stream& stream) const;
   WaitRecord last_wait() const;
   void tell_fault();
-  void watch(std::stop_token stop);
+  void tell_lost_context();
+  void look();
+  void watch(std::stop_token stop) noexcept;
 
   // Told to heartbeats while a thread is in a call.
   struct CallGuard {
@@ -169,7 +171,8 @@ struct CudaGroup final : Group::Impl {
   std::vector<DeviceBlock> blocks_;
   Cursor block_room_{.unit = 256};                                       // of the last one
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
-  Word too_many_told_ = 0;                                               // of HostWords::too_many
+  ParkingPlace parking_ = ParkingPlace(1);
+  Word too_many_told_ = 0;  // of HostWords::too_many
   std::vector<char*> peer_base_;
   // Behind what they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
@@ -183,6 +186,7 @@ struct CudaGroup final : Group::Impl {
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::mutex telling_;
   bool told_ = false;
+  bool context_lost_ = false;  // and told, by the watcher
   std::atomic<uint32_t> phase_{0};
   std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
   std::jthread watcher_;

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <iterator>
-#include <list>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -50,16 +49,6 @@ bool have_ended(const HostWords& words, const OwnEvent& done) {
 
 namespace {
 
-struct Parked {
-  std::shared_ptr<CudaMemory> memory;
-  OwnEvent done;
-
-  bool reached() const {
-    const OnDevice here(done.get_deleter().device, std::nothrow);
-    return here && !have_ended(*reinterpret_cast<const HostWords*>(memory->pinned.host()), done);
-  }
-};
-
 struct ParkedMemory {
   std::mutex mutex;
   std::list<Parked> parked;
@@ -71,10 +60,16 @@ ParkedMemory& the_park() {
 
 }  // namespace
 
-void park(std::shared_ptr<CudaMemory> memory, OwnEvent done) {
+bool Parked::reached() const {
+  const OnDevice here(done.get_deleter().device, std::nothrow);
+  return here && !have_ended(*reinterpret_cast<const HostWords*>(memory->pinned.host()), done);
+}
+
+void park(ParkingPlace& place, Parked what) noexcept {
+  place.front() = std::move(what);
   ParkedMemory& park = the_park();
   const std::lock_guard lock(park.mutex);
-  park.parked.push_back({std::move(memory), std::move(done)});
+  park.parked.splice(park.parked.end(), place);
 }
 
 void sweep_parked() {

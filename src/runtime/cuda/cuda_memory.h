@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -36,8 +37,14 @@ struct CudaMemory {
 bool have_ended(const HostWords& words, const OwnEvent& done);
 
 // Kernels of a group that goes wait on a stream, behind work that is not ours: they keep what they reach until they
-// have ended.
-void park(std::shared_ptr<CudaMemory> memory, OwnEvent done);
+// have ended. A group has the place for it from the beginning, because a destructor cannot say that there is none.
+struct Parked {
+  std::shared_ptr<CudaMemory> memory;
+  OwnEvent done;
+  bool reached() const;
+};
+using ParkingPlace = std::list<Parked>;  // of one
+void park(ParkingPlace& place, Parked what) noexcept;
 // Frees what was parked and is reached no more. Waits for nothing.
 void sweep_parked();
 
