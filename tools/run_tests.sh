@@ -14,7 +14,8 @@ without_randomisation() {
 run_ctest() {
   local preset=$1 junit=$PWD/$LOGS/$1.xml
   rm -f "$junit"
-  without_randomisation ctest --preset "$preset" -j "$JOBS" --output-junit "$junit" "${EXTRA[@]}"
+  # Tests mostly wait: ranks for each other, and for what is to come late.
+  without_randomisation ctest --preset "$preset" -j $((2 * JOBS)) --output-junit "$junit" "${EXTRA[@]}"
 }
 
 # test_preset PRESET: configure, build, run.

@@ -18,7 +18,7 @@ constexpr uint64_t kMiB = 1 << 20;
 class PromiseTest : public testing::Test {
  protected:
   PromiseTest() {
-    std::string pattern = (fs::temp_directory_path() / "transload-promise-XXXXXX").string();
+    std::string pattern = (fs::temp_directory_path() / "transload-test-promise-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
     fs::create_directories(root_ / "proc");
     available(100);
