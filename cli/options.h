@@ -80,7 +80,7 @@ struct Options {
   bool cuda = false;           // else on the CPU
   uint32_t sms = 0;            // cuda: of a rank
   uint32_t gpus = 0;           // cuda: that are used; 0 until it is known how many there are
-  uint32_t ranks_per_gpu = 0;  // likewise
+  uint32_t ranks_per_gpu = 0;  // cuda: that share a GPU; 0 until it is known
   int64_t local_rank = -1;     // under another launcher, if it says: chooses the GPU
   bool graph = false;
 

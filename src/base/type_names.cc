@@ -7,7 +7,7 @@ namespace transload {
 
 namespace {
 
-// By code, as far as DLPack 1.1 names them; the bits follow where the name has a gap.
+// Names by code, as far as DLPack 1.1 has them; the bits follow where the name has a gap.
 constexpr const char* kTypes[] = {"int",
                                   "uint",
                                   "float",

@@ -195,7 +195,7 @@ class Outbox {
   typename W::template Table<Word> tail_, credited_, drained_;
 };
 
-// The consumer's end, likewise.
+// The consumer's end. It serves channel after channel as an Outbox does.
 template <class W, class Link>
 class Inbox {
  public:

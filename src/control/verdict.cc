@@ -100,7 +100,7 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
   } else if (const auto* missing = std::get_if<Missing>(&message)) {
     return judge_missing(missing->rank, now);
   } else if (const auto* verdict = std::get_if<Verdict>(&message)) {
-    // A member had to decide alone: whoever hears me now is told the same.
+    // A member had to decide alone, and all that can still be reached are told the same.
     return conclude(*verdict);
   }
   return judge_all(now);
@@ -118,11 +118,11 @@ void Arbiter::withdraw(uint32_t rank) {
 std::vector<Message> Arbiter::judge_all(uint64_t now) {
   if (verdict_.kind != FaultKind::kNone) return {};
   if (std::optional<Verdict> verdict = judge_left()) return conclude(std::move(*verdict));
-  if (!mismatches_.empty()) {  // who found one waits no longer, and others may be waiting for it
+  if (!mismatches_.empty()) {  // a rank that found one waits no longer, and others may be waiting for that rank
     std::optional<Verdict> verdict = judge_mismatch(now);
     return verdict ? conclude(std::move(*verdict)) : std::vector<Message>{};
   }
-  // The oldest is judged first of all, so a few are enough; and what comes in one moment is looked at once.
+  // The oldest is judged first, so a few are enough; and cases that come together are looked at together.
   if (now - looked_at_ < kTickPendingNs) return {};
   looked_at_ = now;
   for (size_t i = 0; i < std::min(pending_.size(), kLookedAt); ++i) {
@@ -146,9 +146,9 @@ std::optional<Verdict> Arbiter::judge_left() const {
   return Verdict{FaultKind::kAbsent, rank, kHasLeft, false};
 }
 
-// Who differs from most is wrong. One report of each rank at most, of the first difference that it met, so it takes the
-// others' too: until all have reported, or more than half of all differ from one, or for as long as a suspicion takes.
-// If that names several, the one that is where the fewest are.
+// The rank that differs from most is wrong. Each rank reports one difference at most, the first that it met. So this
+// waits for the others' reports: until all have reported, or more than half of all differ from one rank, or for as long
+// as a suspicion takes. Of several candidates the one in the smallest company is named.
 std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
   std::vector<std::set<uint32_t>> differs(ranks_.size());
   for (const Mismatch& m : mismatches_) {
@@ -178,7 +178,8 @@ std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
   return Verdict{FaultKind::kMismatch, culprit, known ? told->argument : told->argument + kNotKnown, false};
 }
 
-// How many are where it is. Ranks that wait for a rank which calls something else may not get to see what it is.
+// How many ranks are in the same call. Ranks that wait for a rank which calls something else may not get to see what it
+// is.
 uint32_t Arbiter::company(uint32_t rank) const {
   const Heartbeat& mine = ranks_[rank].beat;
   return uint32_t(std::count_if(ranks_.begin(), ranks_.end(), [&](const MemberState& there) {
@@ -225,7 +226,7 @@ Verdict Arbiter::judge_returned(uint32_t waits, uint32_t returned) const {
           detail, false};
 }
 
-// Some rank stood still for most of the time that the accuser waited: the one that did so for longest.
+// Names a rank that stood still for most of the time that the accuser waited; of several the one that did so longest.
 std::optional<Verdict> Arbiter::judge_stood(const Case& open) const {
   uint32_t longest = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -238,7 +239,7 @@ std::optional<Verdict> Arbiter::judge_stood(const Case& open) const {
   return Verdict{FaultKind::kSilent, longest, "it stood still for " + milliseconds(ranks_[longest].stood_for), false};
 }
 
-// The rank that entered the call after the accuser's deadline, as the last one. Else kNobody.
+// The last rank that entered the call after the accuser's deadline, or kNobody.
 uint32_t Arbiter::entered_late(const Look& look) const {
   uint32_t last = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
@@ -277,7 +278,7 @@ std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) 
       false};
 }
 
-// It did not come to a gather: alive, or not heard of any more.
+// A rank did not come to a gather: it is alive, or not heard of any more.
 std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
   const bool was_here = rank < ranks_.size() && ranks_[rank].heard != 0;
   if (was_here && ranks_[rank].left) return conclude({FaultKind::kAbsent, rank, kHasLeft, false});
@@ -286,7 +287,8 @@ std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
   return conclude(*judge_silent(rank, now, true));
 }
 
-// One rank is silent, or a network is cut: then whole nodes are, and the lowest rank of them is named.
+// Either one rank is silent, or a network is cut. In the second case whole nodes are silent, and their lowest rank is
+// named.
 std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool last_chance) const {
   std::vector<bool> node_speaks(1 + *std::max_element(node_of_rank_.begin(), node_of_rank_.end()));
   uint32_t silent_count = 0;
@@ -358,7 +360,7 @@ Reaction Member::expired(const Suspicion& suspicion, uint64_t since, uint64_t no
     suspicion_ = suspicion;
     return conclude(own_view(now), false);
   }
-  // A short pause in a long wait excuses nobody: only a wait that was mostly mine to lose begins anew.
+  // A short pause in a long wait excuses nobody: only a wait during which I mostly stood begins again.
   const bool stopped = stopped_since(since, now);
   if (stopped && 2 * (stopped_until_ - std::max(stopped_from_, since)) >= now - since) {
     reaction.wait_again = true;

@@ -34,7 +34,7 @@ struct Geometry {
   TRANSLOAD_HD uint32_t sources() const { return nodes * fold; }
   TRANSLOAD_HD uint64_t token_stride() const { return round_up(token_bytes, kSlotAlign); }
   TRANSLOAD_HD uint64_t sum_stride() const { return round_up(sum_bytes, kSlotAlign); }
-  // Of the records of counts: layout/counts.h.
+  // The shape of the records of counts: layout/counts.h.
   TRANSLOAD_HD CountsShape counts() const { return {channels, experts_of_rank_max}; }
   TRANSLOAD_HD uint64_t counts_bytes() const { return counts().rank_bytes(); }
   TRANSLOAD_HD uint64_t node_counts_bytes() const { return counts().node_bytes(node_size_max); }

@@ -26,7 +26,7 @@ struct HandleData {
   DispatchReport report;                // of the dispatch that made it; call 0: only the device knows
   Overflow overflow = Overflow::kFail;  // as that dispatch was told
 
-  // Of a group on GPUs.
+  // The tables of a group on GPUs.
   std::shared_ptr<const DeviceHandleBlock> device;
   uint64_t device_rows = 0;  // that come; without a host wait: rows_max
 

@@ -301,7 +301,7 @@ class CudaWarp {
     }
     return true;
   }
-  // Likewise where a lane would store where it must not. `mine` is my lane's, if it is not null. `own`: it may be
+  // The same where a lane would store where it must not. `mine` is my lane's, if it is not null. `own`: it may be
   // memory of the caller, too.
   TRANSLOAD_DEVICE bool stores(const StoreArea& mine, bool own = true) {
     if constexpr (checks::kOn) {

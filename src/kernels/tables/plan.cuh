@@ -3,10 +3,10 @@
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
 //   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
-//            if it waits, the same and then the ticket, and that more rows came than a call allows that fails for it
+//            if it waits, the same and then the ticket; and to the host, that a call failed for want of room
 //
-// A read from far is dear, and so is code that was not run of late. Each warp reads all it needs at once and waits for
-// no other, and all of them go through the code once before there are counts.
+// Remote loads and cold instructions are slow. So each warp reads all that it needs at once and waits for no other, and
+// all of them walk through the code once before there are counts.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -308,8 +308,8 @@ class PlanWarp {
   Word report_ = 0;  // of the first warp: the report's word of my lane
 };
 
-// By all warps that plan. Once all the others are known to have come: counts_here(), by all of them, says whether the
-// counts may be read; may_tell(), by the tellers, whether the handle may be born.
+// Called by every planning warp. counts_here() blocks until all counts have arrived and says whether they may be read.
+// may_tell(), called by tellers only, says whether the handle may be published.
 template <class CountsHere, class MayTell>
 TRANSLOAD_WARP void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
                                MayTell may_tell) {

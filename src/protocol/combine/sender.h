@@ -28,7 +28,7 @@ TRANSLOAD_HD int ring_of_source(const CombineTrip& t, uint32_t rank) {
   return t.ring(map.bringer(rank), map.slot_of(rank, map.node));
 }
 
-// All rows of a source rank for which its ring has room.
+// Sends all rows of a source rank for which its ring has room.
 template <Warp W>
 TRANSLOAD_WARP void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out, int source) {
   const int ring = ring_of_source(t, uint32_t(source));

@@ -10,7 +10,7 @@
 namespace transload {
 
 struct CombineForm {
-  // Of inputs that check_combine() let pass.
+  // `in` must have passed check_combine().
   CombineForm(const RankState& rank, const CombineInputs& in);
 
   uint32_t channels;

@@ -19,7 +19,7 @@ struct ScaleRows {
 };
 
 struct DispatchForm {
-  // Of inputs that check_dispatch() let pass.
+  // `in` must have passed check_dispatch().
   DispatchForm(const RankState& rank, const DispatchInputs& in);
 
   bool first;  // it makes a handle; else it has one

@@ -8,8 +8,8 @@
 
 namespace transload {
 
-// Out of run() nothing may come, once other ranks count on this one, but its result, the group's fault, or an Error
-// that leaves the group good because all ranks have what is theirs. Anything else that this rank suffers is a fault:
+// Once other ranks count on this one, only its result, the group's fault, or an Error may come out of run() that leaves
+// the group usable, because all ranks have what is theirs. Anything else that this rank suffers is a fault:
 // give_up(reason) tells all others, and does not return.
 //
 // `call`: its name; counted_on(), whether others still wait for what this rank owes them; begun(), whether there is no

@@ -35,7 +35,7 @@ struct DeviceBuffers {
   DeviceState* state;
   Board board;        // with tables on the device
   Placement experts;  // tables on the device
-  RankMap map;        // likewise
+  RankMap map;        // tables on the device
   Card* card;
   char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
   char* cached_headers;  // [tokens_max] headers of a cached dispatch
@@ -75,7 +75,7 @@ struct CudaGroup final : Group::Impl {
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
   DeviceHandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
-  // Of a handle for so many channels; on the call's stream, if they are not the handle's.
+  // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
   // Before a call that waits on the host: not for a rank that its own thread has still to call.

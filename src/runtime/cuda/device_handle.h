@@ -15,7 +15,7 @@ struct DeviceHandleBlock {
   uint32_t channels;  // of its spans
 };
 
-// Which entries and rows belong to which channel of a call: the handle's own, or cut anew.
+// Which entries and rows belong to which channel of a call: the handle's own, or cut for this call.
 struct DeviceSpans {
   uint64_t* forward = nullptr;   // [source slots][channels + 1]
   uint64_t* arriving = nullptr;  // [ranks][channels + 1]

@@ -21,7 +21,7 @@ StagePlan stage_plan(const CardsPlan& plan) {
   stage.node_sizes = plan.node_sizes;
   stage.slots = 1;
   stage.lease_bytes = ranks * kRowBytes;
-  // Of each rank: its card, arrivals, row, and for each peer a grant with the bases of at most ranks^2 source slots.
+  // Each rank's: its card, arrivals, row, and for each peer a grant with the bases of at most ranks^2 source slots.
   stage.private_words = ranks * (sizeof(Card) / 8 + 1 + kRowWords + ranks * (sizeof(Grant) / 8 + ranks * ranks));
   stage.warps = plan.warps ? 3 : 1;
   stage.faults = plan.faults;

@@ -218,6 +218,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
     report.parts.push_back(part.stage ? walk_stage(part, limits) : walk_hops(part, limits));
     report.parts.back().name = part.name;
     report.parts.back().about = part.about;
+    if (limits.canary != Canary::kNone && !report.parts.back().violation.empty()) break;  // it is found
   }
   if (report.parts.empty()) {
     std::string names;

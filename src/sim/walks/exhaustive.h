@@ -10,9 +10,9 @@
 namespace transload {
 
 struct ExhaustiveLimits {
-  double seconds = 600;  // of each part
-  Canary canary = Canary::kNone;
-  bool quick = false;  // only the parts that take seconds
+  double seconds = 600;           // of each part
+  Canary canary = Canary::kNone;  // walked until it is found
+  bool quick = false;             // only the parts that take seconds
 };
 
 // One part of a world: a variant of it, walked by itself.
