@@ -3,6 +3,7 @@ another, and which of them runs is decided at run time. For tools/mutations and 
 import dataclasses
 import glob
 import os
+import re
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -36,6 +37,9 @@ class Change:
             if outer.count(inner) != 1:
                 raise Wrong(f"{self.name}: {inner!r} is {outer.count(inner)} times in {where}, must be once")
         begin = text.index(around) + around.index(self.old)
+        before = re.sub(r"//.*", "", text[:begin]).rstrip()
+        if self.condition and self.old.endswith((";", "}")) and not before.endswith((";", "{", "}", ")", ":", "else")):
+            raise Wrong(f"{self.name}: {self.old!r} is no whole statement, it follows {before.splitlines()[-1]!r}")
         return begin, begin + len(self.old)
 
 
