@@ -34,7 +34,7 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes`, `device`'s number and `progress`.
+// Equal on all ranks, except `bootstrap`, `slab_bytes`, `linger_us`, `device`'s number and `progress`.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -56,6 +56,10 @@ struct GroupOptions {
   uint32_t create_deadline_ms = 0;                   // of every wait while the group is made; 0: deadline_ms
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that is there
+  // On the CPU: microseconds that a rank looks for what it waits for before it sleeps. To sleep and to be woken costs
+  // about 90, so half of that is a fair bet. More is faster where each rank has a core of its own, and slower
+  // elsewhere.
+  uint32_t linger_us = 50;
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together

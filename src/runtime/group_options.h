@@ -43,6 +43,11 @@ void for_each_option(Options& o, Visit visit) {
   visit(Facts{.name = "create_deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .zero_too = true},
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024}, o.sms);
+  visit(Facts{.name = "linger_us",
+              .most = 1'000'000,
+              .alike = false,
+              .flag = "cpu: microseconds that a rank looks before it sleeps"},
+        o.linger_us);
 }
 
 // Gives what is left to the library its value, and says what it chose.

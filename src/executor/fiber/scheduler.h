@@ -20,9 +20,7 @@ static_assert(Warp<HostWarp>);
 struct SchedulerOptions {
   int fibers_max = 64;           // tasks of one run
   size_t near_bytes = 64 << 10;  // for the tables of each fiber
-  // To park and be woken by the bell costs about 90 us, a look around a fraction of one. So it looks for half of what a
-  // sleep would cost.
-  uint32_t linger_us = 50;
+  uint32_t linger_us = GroupOptions().linger_us;
   uint32_t sleep_max_ms = 20;  // so that what nobody rings for, a dead rank above all, is looked at
 };
 

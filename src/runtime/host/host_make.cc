@@ -97,6 +97,7 @@ void HostGroup::make_executor() {
   SchedulerOptions s;
   s.fibers_max = core.warps_max();
   s.near_bytes = core.near_bytes();
+  s.linger_us = options.linger_us;
   scheduler = std::make_unique<Scheduler>(*host_memory, s);
   bell_on_verdict = OnVerdict(*control, [bell = o.bell] {
     Bell::fence();
