@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "os/host.h"
 #include "runtime/choices.h"
 #include "runtime/host/host_group.h"
@@ -108,6 +109,7 @@ const ScaleOutKind* choose_scale_out(HostGroup& group) {
   const auto chosen = std::find_if(kinds.begin(), kinds.end(), [&](const ScaleOutKind& kind) {
     return wish == ScaleOutChoice::kAuto ? answers.everywhere[size_t(&kind - kinds.data())] : wish == kind.choice;
   });
+  TRANSLOAD_CHECK(chosen != kinds.end());  // every choice has its entry, and auto one that is always there
   const std::string name = word_of(chosen->choice);
   if (chosen->maps_rails && !answers.apart.empty())
     throw Error(Code::kInvalidArgument, "scale_out: " + name + ", must be " + other_kinds() + ": " + answers.apart +
