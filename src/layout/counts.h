@@ -66,7 +66,6 @@ struct CountsWriter {
 
   void for_rank(char* record, uint32_t rank) const {
     uint32_t* const words = head(record, counts.to_rank[rank]);
-    std::memset(words + CountsRecord::kByChannel, 0, 4 * shape.channels_max);
     std::copy_n(counts.rank_by_channel.begin() + int64_t(rank) * channels, channels, words + CountsRecord::kByChannel);
     std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
                 words + CountsRecord::expert_word(shape.channels_max));
@@ -83,6 +82,7 @@ struct CountsWriter {
     auto* const words = reinterpret_cast<uint32_t*>(record);
     words[CountsRecord::kSourceTokens] = uint32_t(source_tokens);
     words[CountsRecord::kTokens] = tokens;
+    std::memset(words + CountsRecord::kByChannel, 0, 4 * shape.channels_max);  // a call may have fewer
     return words;
   }
 };
