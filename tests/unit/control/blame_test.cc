@@ -286,16 +286,18 @@ TEST(Verdict, LauncherStopped) {
 
 // It stood still for a moment in which somebody suspected: it judges, and nobody speaks for itself meanwhile.
 TEST(Verdict, LauncherStoppedForAMoment) {
-  World world(kTwoNodes, false);
-  world.ranks[5].phase = world.ranks[5].epoch = 0;
-  world.run(500 * ms);
-  world.launcher_stopped = true;
-  world.run(300 * ms);
-  world.expire(1, 5);
-  world.run(450 * ms);
-  world.launcher_stopped = false;
-  world.run(1000 * ms);
-  world.expect(FaultKind::kAbsent, 5);
+  for (const auto& [before, after] : {std::pair{300, 450}, {50, 750}}) {
+    World world(kTwoNodes, false);
+    world.ranks[5].phase = world.ranks[5].epoch = 0;
+    world.run(500 * ms);
+    world.launcher_stopped = true;
+    world.run(uint64_t(before) * ms);
+    world.expire(1, 5);
+    world.run(uint64_t(after) * ms);
+    world.launcher_stopped = false;
+    world.run(1000 * ms);
+    world.expect(FaultKind::kAbsent, 5);
+  }
 }
 
 // A rank whose withdrawal gets no answer continues: silence is no fault.
@@ -392,6 +394,20 @@ TEST(Verdict, ALateRankIsForgivenIfTheWaitEnds) {
   world.withdraw(1);
   world.run(1000 * ms);
   EXPECT_FALSE(world.any_verdict());
+}
+
+// It entered in time, and its last heartbeat is older than that.
+TEST(Verdict, ARankIsNotAwayByOldNews) {
+  World world(kTwoNodes);
+  for (uint32_t rank = 0; rank < 8; ++rank) world.enter(rank, 2);
+  world.ranks[2].epoch = 1;
+  world.ranks[2].phase = 0;
+  world.run(990 * ms);
+  world.enter(2, 2);
+  world.run(10 * ms);
+  world.expire(1, 5);
+  EXPECT_LE(world.run_until_judged(), 500 * ms);
+  world.expect(FaultKind::kSilent, 5);
 }
 
 TEST(Verdict, OfTwoLateRanksTheLastIsNamed) {

@@ -509,13 +509,20 @@ TEST(Control, SaysWhereItLookedForARendezvous) {
 
 // What ends after it is no fault of its group, and what it would say comes too late.
 TEST(Control, WhoHasSaidGoodbyeIsOutOfIt) {
-  auto rendezvous = std::make_unique<Rendezvous>();
-  Control control(place(0, 1, rendezvous->port()), kDeadlineMs, one_node(1));
-  control.goodbye();
-  EXPECT_NE(refusal_of([&] { control.gather(""); }).find("has said goodbye"), std::string::npos);
-  rendezvous.reset();
-  for (int i = 0; i < 100 && control.abort_word().load() == 0; ++i) ::usleep(1000);
-  EXPECT_EQ(control.abort_word().load(), 0u);
+  Rendezvous rendezvous;
+  std::barrier step(2);
+  as_threads(2, [&](uint32_t rank) {
+    Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
+    control.gather("");
+    if (rank == 1) {
+      control.goodbye();  // and its connection ends
+      EXPECT_NE(refusal_of([&] { control.gather(""); }).find("has said goodbye"), std::string::npos);
+      for (int i = 0; i < 100 && control.abort_word().load() == 0; ++i) ::usleep(1000);
+      EXPECT_EQ(control.abort_word().load(), 0u);
+    }
+    step.arrive_and_wait();
+    control.goodbye();
+  });
 }
 
 // Its wait began before the whole process stood still: it begins anew.

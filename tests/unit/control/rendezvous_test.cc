@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 
+#include "control/address.h"
 #include "control/control.h"
 #include "control/frame.h"
 #include "tests/support/control_ranks.h"
@@ -368,6 +369,52 @@ TEST(Rendezvous, StoppedWhileItGathers) {
   EXPECT_EQ(control.gather("late").at(0), "mine");
   control.goodbye();
   EXPECT_EQ(child.wait(), 0);
+}
+
+// The last descriptor is for hearing who comes: who says nothing does not keep it.
+TEST(Rendezvous, WhoIsUnservedAndSilentIsShownOut) {
+  if (kNoDescriptorsLeft != nullptr) GTEST_SKIP() << kNoDescriptorsLeft;
+  const uint16_t port = [] { return RendezvousServer({}).port(); }();
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  Child child([&](uint16_t port) {
+    const Rendezvous rendezvous("127.0.0.1", port);
+    const int lowest = ::dup(0);  // and two more
+    const rlimit limit{rlim_t(lowest) + 2, rlim_t(lowest) + 2};
+    ::close(lowest);
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || ::write(ready[1], "", 1) != 1) return 3;
+    ::pause();
+    return 0;
+  });
+  child.go(port);
+  char byte;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  int strangers[3];
+  for (int& fd : strangers) fd = connect_raw(port);
+  try {
+    Control control(place(0, 2, port), 8000, one_node(2));
+    ADD_FAILURE() << "it was served";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("ulimit -n"), std::string::npos) << error.what();
+  }
+  for (const int fd : {strangers[0], strangers[1], strangers[2], ready[0], ready[1]}) ::close(fd);
+}
+
+// Where it is dialled by another of its addresses, all the same: nobody is told to come by that one.
+TEST(Rendezvous, AMemberOfItsOwnHostIsNotFromElsewhere) {
+  std::string own;
+  for (const std::string& address : own_addresses())
+    if (own.empty() && address.find(':') == std::string::npos) own = address;
+  if (own.empty()) GTEST_SKIP() << "this host has no address that others can reach";
+  const Rendezvous rendezvous("0.0.0.0");
+  as_threads(2, [&](uint32_t rank) {
+    Bootstrap bootstrap = place(rank, 2, rendezvous.port());
+    bootstrap.host = rank == 0 ? "127.0.0.1" : own;
+    Control control(bootstrap, kDeadlineMs, one_node(2));
+    control.gather("");
+    EXPECT_EQ(control.local_address(), bootstrap.host);
+    control.goodbye();
+  });
 }
 
 }  // namespace

@@ -17,8 +17,8 @@ TEST(Meetings, ShowsStrangersOut) {
       pack(Message(Lost{0})),  // before a hello
       pack(Gather{0, 1, ""}),
       std::string("\0\0\0\0\xFF", 5),
-      pack(Hello{"g", 7, 2, 0, kHere, 1000, {0, 0}}),  // no such rank
-      pack(Hello{"g", 0, 2, 0, kHere, 1000, {0, 9}}),  // no such node
+      pack(Hello{"n", 7, 2, 0, kHere, 1000, {0, 0}}),  // no such rank
+      pack(Hello{"n", 0, 2, 0, kHere, 1000, {0, 9}}),  // no such node
       pack(Hello{std::string(kNameBytesMax + 1, 'x'), 0, 1, 0, kHere, 1000, {0}}),
       pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, std::string(kNoteBytesMax + 1, 'x')}),
       pack(Hello{"g", 0, 1, 0, kHere, 1000, {0}, "", std::string(kNameBytesMax + 1, 'x')}),

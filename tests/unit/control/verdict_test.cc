@@ -249,6 +249,15 @@ TEST(Verdict, SilentRanksThatAreNoCut) {
   single.expire(1, 2);
   single.run_until_judged();
   single.expect(FaultKind::kSilent, 2);
+
+  World half_left({0, 0, 1, 1});  // who has left the node says nothing, and is not cut off
+  half_left.run(200 * ms);
+  half_left.goodbye(2);
+  half_left.ranks[3].stopped = true;
+  half_left.run(1000 * ms);
+  half_left.expire(1, 3);
+  half_left.run_until_judged({2});
+  half_left.expect(FaultKind::kSilent, 3, {2});
 }
 
 // Stopped for longer than its wait lasts: it waits again instead of accusing, and nobody accuses it.

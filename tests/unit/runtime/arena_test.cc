@@ -38,6 +38,8 @@ TEST(Arena, LendsWhatFitsExactly) {
   Slab slab(1024);
   EXPECT_EQ(slab.arena->take(1025), nullptr);
   EXPECT_NE(slab.arena->take(1024), nullptr);
+  const auto most = slab.arena->take(768);
+  EXPECT_EQ(slab.arena->longest_gap(), 256u);
 }
 
 // The gap that a lease left takes one of the same size, and no longer one.

@@ -103,6 +103,10 @@ TEST(SmClaim, IsTheWholeGroups) {
   SmClaim there(std::move(claim));
   claim.release();
   EXPECT_NE(refusal_of_claim(second), "");
+  DeviceUse of_a_part = second[0];  // MPS shows a process a part of the device
+  of_a_part.device_sms = 40;
+  EXPECT_NE(refusal_of_claim({of_a_part}).find("must be at most 0: other groups of this process hold 132 of its 40"),
+            std::string::npos);
   there = SmClaim();
   EXPECT_EQ(refusal_of_claim(second), "");
 }
