@@ -124,7 +124,7 @@ std::vector<std::string> addresses_of(const std::string& host, uint64_t until, s
   const std::chrono::steady_clock::time_point end{std::chrono::nanoseconds(until)};
   std::unique_lock lock(one->mutex);
   if (!one->changed.wait_until(lock, end, [&] { return one->answered; })) {
-    why = "the resolver has not answered in " + std::to_string((now_ns() - since) / 1'000'000) + " ms";
+    why = "the resolver has not answered in " + std::to_string((now_ns() - since) / kMillisecondNs) + " ms";
     return {};
   }
   std::vector<std::string> addresses = one->addresses;  // a copy: several may wait for it

@@ -408,10 +408,10 @@ void Control::break_down(const std::exception& error) noexcept {
   }
   socket_.shut_down();
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     gone_ = true;
   }
-  std::lock_guard hook_lock(hook_mutex_);
+  const std::lock_guard hook_lock(hook_mutex_);
   abort_word_.store(1, std::memory_order_release);
   changed_.notify_all();
   if (hook_) hook_();

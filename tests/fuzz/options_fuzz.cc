@@ -20,7 +20,9 @@ void check(const Options& o) {
   TRANSLOAD_CHECK(o.row_bytes() % most.token_bytes_unit == 0 && o.row_bytes() <= most.token_bytes_max);
   TRANSLOAD_CHECK(o.payload.row_bytes() % most.token_bytes_unit == 0 && o.payload.row_bytes() > 0);
   TRANSLOAD_CHECK(o.top_k >= 1 && o.top_k <= most.top_k_max && o.experts >= 1);
-  TRANSLOAD_CHECK(o.channels >= 1 && o.channels <= most.channels_max && o.slots >= 1 && o.slots <= most.slots_max);
+  const GroupOptions rings = o.rings();
+  TRANSLOAD_CHECK(rings.channels >= 1 && rings.channels <= most.channels_max && rings.slots >= 1 &&
+                  rings.slots <= most.slots_max);
   TRANSLOAD_CHECK(o.iterations >= 1 && o.biases <= 2 && o.deadline_ms >= 1);
   TRANSLOAD_CHECK(o.zipf_exponent >= 0 && o.zipf_exponent <= 10);
   if (o.fault) TRANSLOAD_CHECK(o.fault->rank < o.ranks() && o.fault->iteration <= o.iterations && o.ranks() > 1);

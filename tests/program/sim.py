@@ -79,6 +79,7 @@ expect(status == 1 and "BROKEN reuse: " in out, f"a walk finds a canary -> {stat
 
 status, out, err = run("sim", "--list")
 expect(status == 0 and err == "", f"--list -> {status}")
-for word in ("hybrid_2x4", "The standard world", "credit_never", "a slot is not credited", "liveness", "two_hop"):
+for word in ("hybrid_2x4", "The standard world", "drop_off_by_one", "the row at rows_max is stored", "liveness",
+             "two_hop"):
     expect(word in out, f"--list shows {word}")
 finish_test()

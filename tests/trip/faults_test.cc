@@ -338,6 +338,10 @@ TEST_P(LateRank, IsForgivenOrNamed) {
   World w = short_world();
   w.node_sizes = GetParam();
   const reference::Problem problem = problem_of(w);
+  if (on_gpus()) {  // a kernel leaves when its wait expires, and cannot take it back
+    EXPECT_FALSE(late_rank_is_forgiven(w, problem));
+    return;
+  }
   bool forgiven = false;
   for (int round = 0; round < 8 && !forgiven && !HasFailure(); ++round) forgiven = late_rank_is_forgiven(w, problem);
   EXPECT_TRUE(forgiven);

@@ -66,8 +66,7 @@ std::vector<std::string> made(const std::function<void(Rank&)>& before) {
       try {
         Rank one(options_of(rank, server.port()));
         one.make(rank == 1 ? before : nullptr);
-        for (uint32_t peer = 0; peer < kRanks; ++peer)
-          if (peer != rank) EXPECT_NE(one.neighbours->base(peer), nullptr);
+        for (uint32_t peer = 0; peer < kRanks; ++peer) EXPECT_EQ(one.neighbours->base(peer) != nullptr, peer != rank);
       } catch (const Error& error) {
         said[rank] = error.what();
       }
