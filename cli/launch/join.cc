@@ -16,7 +16,7 @@ void gather_results(Group& group, const WorkerResult& mine, const std::vector<ui
 // The rendezvous of before may have gone with its rank: the lowest that is left opens another.
 Bootstrap one_port_further(Bootstrap bootstrap) {
   bootstrap.serve = bootstrap.rank == 0;
-  bootstrap.port = uint16_t(bootstrap.port + 1);
+  bootstrap.port = uint16_t(bootstrap.port == 65535 ? bootstrap.port - 1 : bootstrap.port + 1);
   return bootstrap;
 }
 

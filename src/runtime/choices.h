@@ -11,7 +11,7 @@
 
 namespace transload {
 
-// `last` is the enum's last value, so that a value without a word does not compile.
+// `last` names the value that has the last word: a word too many or too few before it does not compile.
 template <class Enum>
 struct ChoiceWords;
 

@@ -1,5 +1,6 @@
 # Under a launcher's environment the program starts nothing and joins; the first rank speaks, all exit alike. Ranks of
 # different launches never meet, and strangers are let in nowhere.
+import itertools
 import json
 import os
 import shutil
@@ -30,10 +31,22 @@ WORKLOAD = (
 )
 
 
-def free_port():
+# Below the ports that systems give to whoever connects, which stay taken for a minute after they are closed, and
+# above those that a job's name leads to. The next port is taken too: ranks that are left meet there.
+PORTS = itertools.cycle(range(28200 + os.getpid() % 2000 * 2, 32700, 2))
+
+
+def is_free(port):
     with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    return str(next(port for port in PORTS if is_free(port) and is_free(port + 1)))
 
 
 def ranks(make, arguments=WORKLOAD, count=3):

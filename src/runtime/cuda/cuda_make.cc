@@ -9,6 +9,7 @@
 #include "kernels/near.h"
 #include "os/clock.h"
 #include "os/thread.h"
+#include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
 
 namespace transload {
@@ -50,8 +51,9 @@ void CudaGroup::take_device() {
     if (value > kCudaMembersMax)
       throw Error(Code::kInvalidArgument, std::string(what) + ": " + std::to_string(value) + ", must be at most " +
                                               std::to_string(kCudaMembersMax) + " on GPUs");
-  if (options.scale_out == ScaleOutChoice::kLibfabric)
-    throw Error(Code::kNotSupported, "scale_out: libfabric, must be auto or loopback for ranks on GPUs");
+  if (options.scale_out != ScaleOutChoice::kAuto && options.scale_out != ScaleOutChoice::kLoopback)
+    throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(options.scale_out) +
+                                         ", must be auto or loopback for ranks on GPUs");
   making_ = make_stream(device);
   done_ = make_event(device);
 }
