@@ -56,8 +56,7 @@ class Rank {
     options.device = {kDLCUDA, device_};
     options.sms = o.sms;
     options.deadline_ms = 2000;
-    const uint64_t rows = uint64_t(o.tokens) * o.ranks();
-    options.slab_bytes = 2 * rows * (o.hidden * 2 + 1024) + 2 * uint64_t(o.tokens) * o.hidden * 2 + (64 << 20);
+    options.slab_bytes = slab_bytes_needed(options, {.expert_rows = 1});
     group_ = std::make_unique<Group>(options);
     meter_.wait_by([this] { group_->wait({meter_.stream()}); });
     if (rank_ == 0) {

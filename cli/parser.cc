@@ -1,4 +1,4 @@
-// See parser.h.
+// Options of all subcommands, and the parser's errors in our words.
 #include "cli/parser.h"
 
 #include <CLI/CLI.hpp>

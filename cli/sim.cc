@@ -1,4 +1,4 @@
-// See sim.h.
+// Reading the options of `transload sim`, and doing what they ask.
 #include "cli/sim.h"
 
 #include <CLI/CLI.hpp>
@@ -95,8 +95,8 @@ void print_list() {
     fmt::print("  {:<22} {}\n", kCheckerNames[size_t(facts.checker)], facts.sentence);
 }
 
-void print_marks() {
-  fmt::print("\nmarks                    reached\n");
+void print_situations() {
+  fmt::print("\nsituations               reached\n");
   for (size_t i = 0; i < size_t(Situation::kCount); ++i) {
     if (needs_real_executor(Situation(i)))
       fmt::print("  {:<18} {:>11}  only real executors and networks have it\n", kSituationNames[i], "-");
@@ -125,7 +125,7 @@ int run(const SimOptions& options, bool marks) {
     digest = mixed(digest, t.digest);
   }
   const ScenarioTotals all = result.all();
-  if (marks || all.worlds > result.scenarios.size()) print_marks();
+  if (marks || all.worlds > result.scenarios.size()) print_situations();
   for (size_t i = 0; i < std::min(kFailuresShown, result.failures.size()); ++i) {
     const Failure& f = result.failures[i];
     fmt::print("FAILED {}, seed {}: {}: {}\n  {}\n", options.names[f.scenario], f.seed, f.checker, f.what,

@@ -9,15 +9,12 @@
 
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"
-#include "kernels/device_handle.h"
-#include "layout/handle.h"
-#include "layout/placement.h"
-#include "layout/rank_map.h"
-#include "layout/token.h"
 #include "os/clock.h"
 #include "runtime/group_options.h"
 
 namespace transload::cli {
+
+constexpr uint64_t kGaps = 1 << 20;  // between leases of a first and of a cached dispatch, which differ in length
 
 struct Worker::Digest {
   XXH3_state_t* state = XXH3_createState();
@@ -58,27 +55,7 @@ int64_t Worker::rows_expected() const {
   return options_.rows_max > 0 ? options_.rows_max : int64_t(checker_.expected().source.size());
 }
 
-// On a GPU a handle lies in the slabs, with room for the most tokens that anyone may send.
-uint64_t Worker::handle_bytes() const {
-  if (!options_.cuda) return 0;
-  const RankTable ranks(options_.node_sizes);
-  const PlacementTable placement(options_.experts, options_.ranks(), {});
-  DeviceHandle unplaced{};
-  return lay_handle(unplaced,
-                    {.tables = most_of_handle(ranks.seen_by(rank_), uint64_t(options_.tokens[rank_]),
-                                              uint64_t(options_.tokens_max()), options_.top_k),
-                     .channels = options_.rings().channels,
-                     .experts_of_mine = placement.experts_of_rank_max()},
-                    nullptr);
-}
-
-// Slabs hold two outputs of each kind: one in use, one that its caller has not let go of yet.
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
-  const uint64_t received = uint64_t(rows_expected()), tokens = uint64_t(options_.tokens[rank_]);
-  const TokenShape token{options_.payload.row_bytes(), uint32_t(options_.payload.scale_words()), options_.top_k, true};
-  const uint64_t per_row = options_.row_bytes() * 2 + options_.payload.scale_words() * 8 + options_.top_k * 12 + 8 +
-                           (options_.cuda ? token.header_bytes() : 0),
-                 per_token = options_.row_bytes() + options_.top_k * 4;
   GroupOptions out;
   out.bootstrap = bootstrap;
   out.topology.node_sizes = options_.node_sizes;
@@ -90,7 +67,6 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.channels = options_.channels;
   out.slots = options_.slots;
   out.peer_slots = options_.peer_slots;
-  out.slab_bytes = 2 * (received * per_row + tokens * per_token + handle_bytes()) + (1 << 20);
   out.deadline_ms = options_.deadline_ms;
   out.create_deadline_ms = options_.create_deadline_ms;
   out.scale_out = options_.scale_out;
@@ -102,6 +78,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
     if (const auto given = options_.passed_on.find(facts.name); given != options_.passed_on.end())
       field = std::remove_reference_t<decltype(field)>(given->second);
   });
+  out.slab_bytes = slab_bytes_needed(out, {.rows = rows_expected(), .tokens = options_.tokens[rank_]}) + kGaps;
   return out;
 }
 

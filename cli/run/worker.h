@@ -58,7 +58,6 @@ class Worker {
   };
 
   int64_t rows_expected() const;  // of tensors that hold received rows
-  uint64_t handle_bytes() const;
   GroupOptions group_options(const Bootstrap& bootstrap) const;
   size_t place_bytes_needed() const;
   void make_inputs();

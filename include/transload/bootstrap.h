@@ -48,12 +48,12 @@ struct Bootstrap {
   std::string origin;       // what from_environment() took from which variables, in words
 
   // From the environment of a launcher: "env" (TRANSLOAD_RANK), "torchrun" (RANK), "mpi" (Open MPI), "pmi" (MPICH,
-  // Intel MPI, PALS), "slurm", or "": the first of them that has set a rank. Rank and number of ranks; which job this
-  // is, and the rendezvous: at MASTER_ADDR, at TRANSLOAD_PORT, else at an even port from 20000 to 28190 that follows
-  // from the job; the secret from TRANSLOAD_SECRET or the file TRANSLOAD_SECRET_FILE. Throws Error{kInvalidArgument}
-  // naming the variable that is missing or wrong, or two launchers that disagree.
+  // Intel MPI, PALS), "slurm", or "": the first of them that has set a rank. It gives rank, number of ranks and
+  // job. The rendezvous is at MASTER_ADDR, its port TRANSLOAD_PORT, else an even one from 20000 to 28190 that follows
+  // from the job. The secret is TRANSLOAD_SECRET, or what the file TRANSLOAD_SECRET_FILE holds. Throws
+  // Error{kInvalidArgument} naming the variable that is missing or wrong, or two launchers that disagree.
   static Bootstrap from_environment(const std::string& launcher = "");
-  // True if that launcher, or any, has set a rank. "none": false.
+  // Whether that launcher, or any if it is "", has set a rank. "none": false.
   static bool has_environment(const std::string& launcher = "");
 };
 

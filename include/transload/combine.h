@@ -18,7 +18,7 @@ enum class CombineSource : uint8_t {
   kPull,  // peers read my rows where they lie
   kPush,  // my rows pass bounded rings
 };
-// Of partial sums between nodes.
+// The type in which partial sums cross between nodes.
 enum class CombineWire : uint8_t { kBf16, kF32 };
 
 // What a rank gives to a combine.
@@ -29,9 +29,9 @@ struct CombineInputs {
   Tensor bias[2];       // [T, H] bf16, contiguous; optional, the first before the second
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;
-  Tensor out_x;  // [T, H] bf16 contiguous memory of mine for the result; optional
-  uint32_t channels = 0;
-  uint32_t deadline_ms = 0;
+  Tensor out_x;              // [T, H] bf16 contiguous memory of mine for the result; optional
+  uint32_t channels = 0;     // 0: the group's
+  uint32_t deadline_ms = 0;  // of this call's waits; 0: the group's
   Stream stream;
 };
 

@@ -66,6 +66,19 @@ struct GroupOptions {
   Progress* progress = nullptr;  // optional; must outlive the group
 };
 
+// What of a rank's calls lies in its slabs at one time: by default what is in use and what is not let go of yet.
+struct SlabUse {
+  int64_t rows = -1;         // that come in a dispatch, or its rows_max; -1: the most that can, ranks x tokens_max
+  int64_t tokens = -1;       // of this rank in a combine; -1: tokens_max
+  uint32_t dispatches = 2;   // with their outputs, and on a GPU with their handles
+  uint32_t expert_rows = 2;  // leases of rows that a combine pulls, with a lease of weights beside each
+  uint32_t combines = 2;     // with their outputs
+};
+// Bytes for GroupOptions::slab_bytes, so that there is room for this, in calls as large as these options allow. Leases
+// of changing lengths leave gaps between them, for which it holds nothing. Throws Error{kInvalidArgument}, as making a
+// group of these options would.
+uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {});
+
 // A choice that the group made, with its reason.
 struct Decision {
   std::string what;  // "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
@@ -84,7 +97,8 @@ struct Decision {
 // is refused where the thread has called both ranks before; in its first calls it ends at the deadline.
 class Group {
  public:
-  // Collective. Throws Error: kInvalidArgument on every rank alike, kOutOfMemory, or kFault if somebody does not come.
+  // Collective. Throws Error: kInvalidArgument on every rank alike, kNotSupported for what this build or machine cannot
+  // do, kOutOfMemory, kDevice, or kFault if somebody does not come.
   explicit Group(const GroupOptions& options);
   // Not collective: waits, at most the deadline, until peers have taken what I sent them (on a GPU: until the kernels
   // of my calls have ended), says goodbye, and leaves. A graph that holds a call of mine keeps my memory, so
@@ -96,8 +110,8 @@ class Group {
   uint32_t rank() const;
   const GroupOptions& options() const;  // as given, but what was left to the library has its value
 
-  // Collective, in the same order on all ranks. Throws Error; after kFault every later call throws the same fault at
-  // once.
+  // Collective, in the same order on all ranks. Throws Error of any code. Only kFault loses the group: every later call
+  // throws the same fault at once.
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
 
@@ -111,8 +125,8 @@ class Group {
   // wait() does for the stream of that dispatch, but throws nothing for want of room: the status says so.
   DispatchReport report(const Handle& handle, const Stream& stream = {});
 
-  // Room that peers can read in place (combine's pull). If the slabs have none: private memory, and registered() false;
-  // on a GPU it throws Error{kOutOfMemory}.
+  // Room that peers can read in place (combine's pull). If the slabs have none: private memory, and registered() false.
+  // Throws Error{kOutOfMemory} where there is no private memory either; on a GPU none stands in.
   Lease lease(size_t bytes);
 
   std::vector<uint32_t> local_experts() const;  // global ids, ascending

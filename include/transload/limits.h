@@ -18,7 +18,7 @@ struct Limits {
   uint64_t token_bytes_unit;
   uint64_t tokens_max;
 };
-// Of the library that is linked.
+// Returns the bounds of the library that is linked.
 Limits limits();
 
 // Bytes of one rank of a group. Of the memory that others reach only the slabs grow with tokens.
@@ -28,7 +28,9 @@ struct MemoryReport {
   uint64_t slab_bytes;     // room for leases
   uint64_t leased_bytes;   // of it, in use
   const char* ring_formula;
-  uint64_t private_bytes = 0;  // of its own on a host: headers and scales of tokens_max; touched as tokens need it
+  // Memory that nobody else reaches: headers and scales of tokens_max, ring positions; on a GPU scratch of its kernels
+  // too. A host touches it as tokens need it.
+  uint64_t private_bytes = 0;
 };
 
 }  // namespace transload

@@ -10,8 +10,8 @@ namespace transload {
 enum class Code : uint8_t {
   kOk,
   kInvalidArgument,  // refused before anything moved; the group is as it was. Message: argument, value, bound
-  kNotSupported,     // the same, for what this build cannot do yet
-  kOutOfMemory,      // the same, for room on this machine
+  kNotSupported,     // refused likewise, because this build cannot do it yet
+  kOutOfMemory,      // refused likewise, for want of room on this machine
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
   kTooManyRows,      // the call completed; rows past rows_max were dropped (in a Status), or it fails for them (thrown)
@@ -29,14 +29,14 @@ enum class FaultKind : uint8_t {
   kFailed,       // it left a call that it had entered: its own error, which the detail tells
   kRendezvous,   // no rank: the process that held the rendezvous is gone, or could not serve all ranks
 };
-// Such as "silent".
+// The word for it, such as "silent".
 const char* name_of(FaultKind kind);
 
 // What one rank knows of the fault that ended its group. Every rank's Fault names the same culprit.
 struct Fault {
   FaultKind kind = FaultKind::kNone;
   uint32_t rank = 0;          // who reports
-  uint32_t culprit_rank = 0;  // who caused it; kNobody for kRendezvous
+  uint32_t culprit_rank = 0;  // who caused it; ~0 for kRendezvous
   std::string operation;      // "create", "dispatch", "combine", "idle": what the reporter was doing
   std::string role;           // "notify", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // of that role; -1: none

@@ -55,7 +55,7 @@ inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType
           .strides = {columns, 1}};
 }
 
-// The same of [count].
+// A contiguous [count] view, likewise.
 inline Tensor list(const void* data, int64_t count, DLDataType dtype, DLDevice device = {kDLCPU, 0}) {
   return {.data = const_cast<void*>(data),
           .device = device,

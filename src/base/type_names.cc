@@ -1,4 +1,4 @@
-// See words.h.
+// Naming types and devices.
 #include "base/type_names.h"
 
 #include <iterator>

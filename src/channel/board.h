@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/check.h"
 #include "channel/scaleout.h"
 #include "channel/word.h"
 #include "layout/rank_map.h"
@@ -30,14 +31,21 @@ struct Board {
   const uint64_t* peer_bytes;  // [peers] from `peer` to the end of that rank's memory; null: grants are not checked
 
   TRANSLOAD_HD char* mine() const { return peer[map.peer]; }
-  TRANSLOAD_HD const Word* my_word(uint64_t offset) const { return reinterpret_cast<const Word*>(mine() + offset); }
+  TRANSLOAD_HD const Word* my_word(uint64_t offset) const {
+    TRANSLOAD_CHECK(offset % sizeof(Word) == 0 && offset < up.bytes);
+    return reinterpret_cast<const Word*>(mine() + offset);
+  }
   TRANSLOAD_HD const Word* my_net_word(uint64_t offset) const {
+    TRANSLOAD_CHECK(offset % sizeof(Word) == 0 && offset < net.bytes);
     return reinterpret_cast<const Word*>(network + offset);
   }
   TRANSLOAD_HD PeerWord peer_word(uint32_t p, uint64_t offset) const {
     return {reinterpret_cast<Word*>(peer[p] + offset), map.mate(p)};
   }
-  TRANSLOAD_HD RailWord rail_word(uint32_t rank, uint64_t offset) const { return {offset, rank, mapped[rank]}; }
+  TRANSLOAD_HD RailWord rail_word(uint32_t rank, uint64_t offset) const {
+    TRANSLOAD_CHECK(rank < map.ranks);
+    return {offset, rank, mapped[rank]};
+  }
   // Where bytes for a rail are stored: at the rail itself if it is mapped, else in my own send half, to be put from
   // there.
   TRANSLOAD_HD char* toward(uint32_t rank, uint64_t send_offset, uint64_t recv_offset) const {

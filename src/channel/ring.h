@@ -95,20 +95,25 @@ struct RailLink {
   TRANSLOAD_HD const char* taken(uint32_t m, uint32_t slot) const {
     return board->network + rings->recv.at(channel, m, slot);
   }
-  TRANSLOAD_HD Word* drained_word(uint32_t m) const { return positions->drained + uint64_t(channel) * count + m; }
+  TRANSLOAD_HD Word* drained_word(uint32_t m) const {
+    TRANSLOAD_CHECK(m < count);
+    return positions->drained + uint64_t(channel) * count + m;
+  }
   TRANSLOAD_HD const Word* drained(const Far& f, uint32_t m) const {
     return staged(f) ? drained_word(m) : board->always;
   }
   TRANSLOAD_HD bool staged(const Far& f) const { return f.mapped == nullptr && f.rank != kNobody; }
   // The put that carries what was staged in a slot.
   TRANSLOAD_HD Put put(const Far& f, const Filled& slot) const {
-    return {fill(f, slot.member, slot.number),
-            recv_offset(f, slot.number),
-            slot.bytes,
-            f.rank,
-            drained_word(slot.member),
-            slot.tail_after,
-            rings->send.unit - slot.bytes};
+    const uint64_t slot_bytes = rings->send.unit;
+    TRANSLOAD_CHECK(slot.bytes <= slot_bytes);
+    return {.from = fill(f, slot.member, slot.number),
+            .offset = recv_offset(f, slot.number),
+            .bytes = slot.bytes,
+            .rank = f.rank,
+            .drained = drained_word(slot.member),
+            .drained_count = slot.tail_after,
+            .padding = slot_bytes - slot.bytes};
   }
 };
 

@@ -1,4 +1,4 @@
-// See address.h.
+// Looking up and writing addresses of IPv4 and IPv6.
 #include "control/address.h"
 
 #include <arpa/inet.h>

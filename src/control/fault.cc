@@ -1,4 +1,4 @@
-// See fault.h.
+// Putting a verdict and what a rank saw together, and into words.
 #include "control/fault.h"
 
 #include "base/check.h"

@@ -1,4 +1,4 @@
-// See cuda_error.h.
+// Putting a failed CUDA call into words.
 #include "gpu/cuda_error.h"
 
 #include <string>

@@ -1,4 +1,4 @@
-// See device_block.h.
+// Taking memory on the device, and pinned on the host.
 #include "gpu/device_block.h"
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-// See device_info.h.
+// Asking CUDA what there is.
 #include "gpu/device_info.h"
 
 #include "transload/status.h"

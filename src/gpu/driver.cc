@@ -1,4 +1,4 @@
-// See driver.h.
+// Looking up the driver's calls.
 #include "gpu/driver.h"
 
 #include <cuda_runtime_api.h>

@@ -55,7 +55,7 @@ struct NotifyLaunch {
   StoreAreas areas;
 };
 
-// Starts on the stream; a cudaError_t. What runs at once must fit: blocks_at_once().
+// Starts on the stream; a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at once.
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/check.h"
 #include "base/macros.h"
 
 namespace transload {
@@ -11,9 +12,15 @@ struct Cut {
   uint64_t tokens;
   uint32_t channels;
 
-  TRANSLOAD_HD uint64_t begin(uint32_t c) const { return tokens * c / channels; }
+  TRANSLOAD_HD uint64_t begin(uint32_t c) const {
+    TRANSLOAD_CHECK(c <= channels);
+    return tokens * c / channels;
+  }
   TRANSLOAD_HD uint64_t end(uint32_t c) const { return begin(c + 1); }
-  TRANSLOAD_HD uint32_t channel_of(uint64_t token) const { return uint32_t(((token + 1) * channels - 1) / tokens); }
+  TRANSLOAD_HD uint32_t channel_of(uint64_t token) const {
+    TRANSLOAD_CHECK(token < tokens);
+    return uint32_t(((token + 1) * channels - 1) / tokens);
+  }
 };
 
 // How warps share tokens: by channels; or, where no ring is needed, in shares of a few tokens, and of one at the end.
@@ -35,6 +42,7 @@ struct Shares {
     return channels != 0 ? channels : coarse + uint32_t(tokens - uint64_t(coarse) * kTokensOfShare);
   }
   TRANSLOAD_HD uint64_t begin(uint32_t part) const {
+    TRANSLOAD_CHECK(part <= parts());
     if (channels != 0) return Cut{tokens, channels}.begin(part);
     const uint64_t fine = part < coarse ? 0 : part - coarse;
     return (part - fine) * kTokensOfShare + fine;

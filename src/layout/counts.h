@@ -70,7 +70,7 @@ struct CountsWriter {
     std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
                 words + CountsRecord::expert_word(shape.channels_max));
   }
-  // With those of its ranks.
+  // A node's record: its head, and behind it those of its ranks.
   void for_node(char* record, const RankMap& map, uint32_t node) const {
     uint32_t* const words = head(record, counts.to_node[node]);
     std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + CountsRecord::kByChannel);

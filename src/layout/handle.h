@@ -155,7 +155,7 @@ inline SpanTable forward_spans(const HandleArrays& h, uint32_t channels) {
   return table;
 }
 
-// The same of my rows.
+// Which of my kept rows belong to which channel, for any number of channels.
 inline SpanTable row_spans(const HandleArrays& h, uint64_t rows_max, uint32_t channels) {
   const uint32_t ranks = uint32_t(h.source_tokens.size());
   SpanTable table(ranks, channels);

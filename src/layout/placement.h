@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/check.h"
 #include "base/macros.h"
 
 namespace transload {
@@ -28,6 +29,7 @@ class PlacementTable {
         for (uint32_t e = block_begin(experts, ranks, r); e < block_begin(experts, ranks, r + 1); ++e)
           owner_.push_back(r);
     begin_.assign(ranks + 1, 0);
+    TRANSLOAD_CHECK(owner_.size() == experts);
     for (const uint32_t r : owner_) ++begin_[r + 1];
     for (uint32_t r = 0; r < ranks; ++r) begin_[r + 1] += begin_[r];
     std::vector<uint32_t> next(begin_.begin(), begin_.end() - 1);

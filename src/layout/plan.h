@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/check.h"
+#include "base/set.h"
 #include "layout/channels.h"
 #include "layout/counts.h"
 #include "layout/placement.h"
@@ -21,6 +23,7 @@ struct Spans {
   uint32_t channels;
 
   TRANSLOAD_HD uint64_t at(uint32_t member, uint32_t channel) const {
+    TRANSLOAD_CHECK(channel <= channels);
     return begin[uint64_t(member) * (channels + 1) + channel];
   }
   TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const {
@@ -40,7 +43,10 @@ class SpanTable {
  public:
   SpanTable() = default;
   SpanTable(uint32_t members, uint32_t channels) : channels_(channels), begin_(uint64_t(members) * (channels + 1)) {}
-  uint64_t* row(uint32_t member) { return begin_.data() + uint64_t(member) * (channels_ + 1); }
+  uint64_t* row(uint32_t member) {
+    TRANSLOAD_CHECK((uint64_t(member) + 1) * (channels_ + 1) <= begin_.size());
+    return begin_.data() + uint64_t(member) * (channels_ + 1);
+  }
   Spans view() const { return {begin_.data(), channels_}; }
 
   // Sets a member's spans: they start at `first` and have these counts by channel.
@@ -107,7 +113,8 @@ struct LayoutInputs {
 // Pure arithmetic. LayoutCta (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
 inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
   const Routing& routing = in.routing;
-  uint32_t owners[32];
+  TRANSLOAD_CHECK(token < routing.tokens && routing.top_k <= kSetMax && channel < in.channels);
+  uint32_t owners[kSetMax];
   uint32_t owner_count = 0;
   auto* header = reinterpret_cast<Header*>(in.headers + token * in.shape.header_bytes());
   for (uint32_t k = 0; k < routing.top_k; ++k) {
@@ -141,6 +148,7 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
     *next++ = {in.map.peers + node, out.counts.to_node[node]++};
     ++out.counts.node_by_channel[uint64_t(node) * in.channels + channel];
   }
+  TRANSLOAD_CHECK(next <= routes + out.width);
   while (next < routes + out.width) *next++ = {kNoRoute, 0};
 }
 

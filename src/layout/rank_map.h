@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/check.h"
 #include "base/macros.h"
 #include "base/math.h"
 #include "base/word.h"
@@ -21,9 +22,18 @@ struct RankMap {
   uint32_t nodes, ranks, fold;
   uint32_t me, node, peer, peers;  // my rank, my node, my index in it, its size
 
-  TRANSLOAD_HD uint32_t node_size(uint32_t n) const { return node_begin[n + 1] - node_begin[n]; }
-  TRANSLOAD_HD uint32_t peer_of(uint32_t rank) const { return rank - node_begin[node_of[rank]]; }
-  TRANSLOAD_HD uint32_t mate(uint32_t p) const { return node_begin[node] + p; }
+  TRANSLOAD_HD uint32_t node_size(uint32_t n) const {
+    TRANSLOAD_CHECK(n < nodes);
+    return node_begin[n + 1] - node_begin[n];
+  }
+  TRANSLOAD_HD uint32_t peer_of(uint32_t rank) const {
+    TRANSLOAD_CHECK(rank < ranks);
+    return rank - node_begin[node_of[rank]];
+  }
+  TRANSLOAD_HD uint32_t mate(uint32_t p) const {
+    TRANSLOAD_CHECK(p < peers);
+    return node_begin[node] + p;
+  }
   TRANSLOAD_HD bool is_mate(uint32_t rank) const { return node_of[rank] == node; }
   TRANSLOAD_HD constexpr uint32_t sources() const { return nodes * fold; }
   // The map as peer p of my node sees it.
@@ -44,6 +54,7 @@ struct RankMap {
   }
   // The rank behind one of my source slots, or kNobody.
   TRANSLOAD_HD uint32_t source_rank(uint32_t slot) const {
+    TRANSLOAD_CHECK(slot < sources());
     const uint32_t n = slot / fold, turn = slot % fold;
     if (n == node) return turn == 0 ? me : kNobody;
     const uint32_t p = peer + turn * peers;

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/check.h"
 #include "base/macros.h"
 #include "base/math.h"
 #include "base/word.h"
@@ -43,9 +44,10 @@ struct Geometry {
 // An array of up to four dimensions at a fixed offset; the last index may be left out (0).
 struct Block {
   uint64_t offset, unit;
-  uint32_t n1, n2, n3;
+  uint32_t n1, n2, n3, n0;
 
   TRANSLOAD_HD uint64_t at(uint64_t a, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0) const {
+    TRANSLOAD_CHECK(a < n0 && b < n1 && c < n2 && d < n3);
     return offset + (((a * n1 + b) * n2 + c) * n3 + d) * unit;
   }
 };
@@ -58,7 +60,7 @@ struct Extent {
 // A region too long is kTooLarge bytes, which are refused where the group is planned.
 TRANSLOAD_HD Block take(Cursor& at, const Extent& e) {
   const uint64_t blocks = times(times(times(e.n0, e.n1), e.n2), e.n3);
-  return {at.take(blocks, e.unit), e.unit, e.n1, e.n2, e.n3};
+  return {.offset = at.take(blocks, e.unit), .unit = e.unit, .n1 = e.n1, .n2 = e.n2, .n3 = e.n3, .n0 = e.n0};
 }
 
 // Rings between peers. Member m = peer * streams + stream of a channel. Each stream has rings of its own, by the rule

@@ -1,4 +1,4 @@
-// See fork.h.
+// Noticing a copy of the process, and closing what it must not have.
 #include "os/fork.h"
 
 #include <pthread.h>

@@ -66,7 +66,14 @@ TRANSLOAD_WARP void show_card_to(W& w, const Call& call, const CardTargets& to) 
   w.copy(mapped, [&](Lane m) {
     return Piece{b.mapped[to.others[m].rank] + place(m), reinterpret_cast<const char*>(call.card_bytes), sizeof(Card)};
   });
-  w.put(who, [&](Lane m) { return Put{call.staged_card(), place(m), sizeof(Card), to.others[m].rank, nullptr, 0}; });
+  w.put(who, [&](Lane m) {
+    return Put{.from = call.staged_card(),
+               .offset = place(m),
+               .bytes = sizeof(Card),
+               .rank = to.others[m].rank,
+               .drained = nullptr,
+               .drained_count = 0};
+  });
   w.publish(who, [&](Lane m) {
     return Mark<RailWord>{b.rail_word(to.others[m].rank, to.words->at(to.others[m].index)), call.epoch()};
   });
@@ -229,12 +236,12 @@ struct Granted {
   Word card;  // digest of the granter's
 };
 
-// Bytes of tables: those of Grants, with the words that they wait for; and those of a warp that only waits, for one
-// kind of neighbour at a time (notify, opener, closer).
+// Bytes of the tables of Grants, with the words that it waits for.
 TRANSLOAD_HD constexpr uint64_t grants_bytes(const RankMap& map) {
   const uint64_t peers = map.peers;
   return table_bytes<Granted>(peers) + table_bytes<Word>(peers * map.sources()) + table_bytes<Word>(peers);
 }
+// Bytes of the table of a warp that only waits, for one kind of neighbour at a time (notify, opener, closer).
 TRANSLOAD_HD constexpr uint64_t wait_tables_bytes(const RankMap& map) {
   uint32_t most = map.peers > map.nodes ? map.peers : map.nodes;
   if (map.sources() > most) most = map.sources();
@@ -315,7 +322,13 @@ class Grants {
   TRANSLOAD_WARP static Granted granted(W& w, const Grant& g, char* base) {
     const Word reachable = w.peek(&g.reachable), rows = w.peek(&g.rows), scales = w.peek(&g.scales),
                headers = w.peek(&g.headers_or_weights), rows_max = w.peek(&g.rows_max), card = w.peek(&g.card);
-    return {reachable != 0 ? base + rows : nullptr, base + scales, base + headers, rows_max, card};
+    // Nobody has looked at these words yet: a wrong one must not be added to a pointer.
+    const auto at = [&](Word offset) { return reinterpret_cast<char*>(uintptr_t(base) + offset); };
+    return {.rows = reachable != 0 ? at(rows) : nullptr,
+            .scales = at(scales),
+            .headers_or_weights = at(headers),
+            .rows_max = rows_max,
+            .card = card};
   }
   uint32_t sources_;
   bool all_reachable_ = false;

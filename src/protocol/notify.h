@@ -44,7 +44,12 @@ TRANSLOAD_WARP void send_counts_along_rails(W& w, const NotifyTrip& t) {
                  g.node_counts_bytes()};
   });
   w.put(rails, [&](Lane n) {
-    return Put{b.network + staged(n), place(n), g.node_counts_bytes(), b.rails[n].rank, nullptr, 0};
+    return Put{.from = b.network + staged(n),
+               .offset = place(n),
+               .bytes = g.node_counts_bytes(),
+               .rank = b.rails[n].rank,
+               .drained = nullptr,
+               .drained_count = 0};
   });
   w.publish(rails, [&](Lane n) {
     return Mark<RailWord>{b.rail_word(b.rails[n].rank, b.net.counts_word.at(b.rails[n].index)), t.use};

@@ -217,6 +217,7 @@ concept Warp = requires(W& w, Set set, MembersOf<W> members, Word* counter, PerO
   w.credit(set, archetype::PeerMark{});
   w.credit(set, archetype::RailMark{});
   w.credit(members, archetype::RailMark{});
+  { w.peek(static_cast<const Word*>(counter)) } -> std::same_as<Word>;
   w.drain();
   w.settle();
   { w.pick(w.claim(counter), 0) } -> std::same_as<Word>;

@@ -1,4 +1,4 @@
-// See arena.h.
+// Finding room for a lease, and taking it back.
 #include "runtime/arena.h"
 
 #include <algorithm>
@@ -6,14 +6,11 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/math.h"
 #include "transload/status.h"
 
 namespace transload {
-
-namespace {
-constexpr size_t kLeaseAlign = 128;
-}
 
 Arena::Arena(char* base, size_t bytes, std::shared_ptr<void> owner)
     : base_(base), bytes_(bytes), owner_(std::move(owner)) {}
@@ -27,6 +24,7 @@ std::shared_ptr<Lease::Block> Arena::take(size_t bytes) {
     if (size_t(begin - at) >= room) break;
     at = base_ + (begin - base_) + length;
   }
+  TRANSLOAD_CHECK(base_ <= at && at <= base_ + bytes_);
   const size_t rest = size_t(base_ + bytes_ - at);
   if (rest < std::max<size_t>(bytes, 1)) return nullptr;
   auto block = std::make_shared<Lease::Block>();
@@ -72,7 +70,8 @@ size_t Arena::longest_gap() const {
 
 void Arena::give_back(char* data) {
   const std::lock_guard lock(mutex_);
-  taken_.erase(data);
+  const size_t erased = taken_.erase(data);
+  TRANSLOAD_CHECK(erased == 1);
 }
 
 std::shared_ptr<Lease::Block> private_block(size_t bytes) {

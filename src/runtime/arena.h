@@ -11,13 +11,15 @@
 
 namespace transload {
 
+constexpr size_t kLeaseAlign = 128;  // leases are whole units, but for the last one
+
 // Thread safe: a lease may be released by any thread. Keeps the region alive until the last lease is gone.
 class Arena : public std::enable_shared_from_this<Arena> {
  public:
   // `owner` keeps [base, base + bytes) mapped.
   Arena(char* base, size_t bytes, std::shared_ptr<void> owner);
 
-  // A registered block, or null if no gap is long enough. The last one need not be whole units.
+  // A registered block, or null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
   // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent
   // again.

@@ -1,4 +1,4 @@
-// See call_log.h.
+// Remembering which thread called which rank, and finding whom it still owes a call.
 #include "runtime/call_log.h"
 
 #include <map>

@@ -1,4 +1,4 @@
-// See check_inputs.h.
+// Refusing what a caller may not pass.
 #include "runtime/check_inputs.h"
 
 #include <initializer_list>
@@ -102,7 +102,7 @@ struct Named {
   const char* name;
   const Tensor& tensor;
 };
-// Where the group's tensors are; hosts have one memory.
+// Refuses a tensor that is not where the group's are. All device numbers of the CPU are one memory.
 void want_there(DLDevice device, std::initializer_list<Named> tensors) {
   for (const auto& [name, tensor] : tensors) {
     const bool there = tensor.device.device_type == device.device_type &&
@@ -110,7 +110,7 @@ void want_there(DLDevice device, std::initializer_list<Named> tensors) {
     if (tensor.given() && !there) refuse(name, place_of(tensor.device), place_of(device));
   }
 }
-// While it is written what it is made of is still read.
+// Refuses an output over an input: inputs are still read while the output is written.
 void want_apart(const Named& output, std::initializer_list<Named> inputs) {
   const MemoryRange mine = range_of(output.name, output.tensor);
   for (const Named& input : inputs)

@@ -1,4 +1,4 @@
-// See device_share.h.
+// Counting who is on a GPU, inside this process and among the ranks of a group.
 #include "runtime/device_share.h"
 
 #include <algorithm>

@@ -21,8 +21,8 @@ namespace transload {
 namespace {
 
 // What must be alike, as text that a mismatch can quote: the options, and what this build makes of them.
-std::vector<std::string> fingerprint(const RankState& plan) {
-  const GroupOptions& o = plan.options;
+std::vector<std::string> fingerprint(const RankState& state) {
+  const GroupOptions& o = state.options;
   std::vector<std::string> items;
   auto add = [&](const std::string& name, uint64_t value) { items.push_back(name + " " + std::to_string(value)); };
   std::string sizes = "topology.node_sizes";
@@ -37,10 +37,10 @@ std::vector<std::string> fingerprint(const RankState& plan) {
   items.push_back(std::string("scale_out ") + word_of(o.scale_out));
   items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
   items.push_back("provider " + o.provider);
-  Geometry first = plan.geometry;
-  first.peers = plan.map.node_size(0);
-  add("bytes of network regions", plan.board.net.bytes);
-  add("bytes of scale-up regions of node 0", ScaleUpRegion::plan(first, sizeof(Card), plan.grant_bytes()).bytes);
+  Geometry first = state.geometry;
+  first.peers = state.map.node_size(0);
+  add("bytes of network regions", state.board.net.bytes);
+  add("bytes of scale-up regions of node 0", ScaleUpRegion::plan(first, sizeof(Card), state.grant_bytes()).bytes);
   return items;
 }
 
@@ -82,14 +82,14 @@ std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
 }  // namespace
 
 void Group::Impl::meet() {
-  const GroupOptions& options = plan().options;
-  const RankMap& map = plan().map;
+  const GroupOptions& options = state().options;
+  const RankMap& map = state().map;
   control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
                                       std::vector<uint32_t>(map.node_of, map.node_of + map.ranks),
                                       options.create_deadline_ms);
-  if (map.ranks > 1) plan().decide("members", control->trust().choice, control->trust().why);
-  const std::string mine = joined(fingerprint(plan()));
-  const auto all = gather(ByteWriter().u64(plan().id).text(mine).take(), [](std::string_view said) {
+  if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
+  const std::string mine = joined(fingerprint(state()));
+  const auto all = gather(ByteWriter().u64(state().id).text(mine).take(), [](std::string_view said) {
     ByteReader reader(said);
     const uint64_t id = reader.u64();
     std::pair theirs{id, reader.text()};
@@ -97,7 +97,7 @@ void Group::Impl::meet() {
     return theirs;
   });
   const auto& [common_id, first] = all[0];
-  plan().common_id = common_id;
+  state().common_id = common_id;
   for (uint32_t r = 1; r < map.ranks; ++r)
     if (all[r].second != first)
       throw Error(Code::kInvalidArgument,
@@ -118,10 +118,10 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
     if (!text.empty() && (text[0] <= char(Code::kOk) || text[0] > char(Code::kDevice))) throw malformed("its failure");
     return text;
   });
-  for (uint32_t r = 0; r < plan().map.ranks; ++r)
+  for (uint32_t r = 0; r < state().map.ranks; ++r)
     if (!all[r].empty())
       throw Error(Code(all[r][0]),
-                  all[r].substr(1) + (plan().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+                  all[r].substr(1) + (state().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
 }
 
 // The promises of a process are counted once; mine are looked up when I ask for more.
@@ -129,7 +129,7 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
   const std::string host = host_identity();
   ByteWriter said;
-  said.u64(mine).u64(promised_bytes(plan().common_id)).u32(me.pid).u64(me.nonce).text(host);
+  said.u64(mine).u64(promised_bytes(state().common_id)).u32(me.pid).u64(me.nonce).text(host);
   std::set<std::pair<uint32_t, uint64_t>> counted{{me.pid, me.nonce}};
   uint64_t sum = 0;
   gather(said.take(), [&](std::string_view text) {
@@ -167,8 +167,8 @@ Group::Impl& Group::mine(const char* operation) const {
   return *impl_;
 }
 
-uint32_t Group::rank() const { return mine("rank").plan().map.me; }
-const GroupOptions& Group::options() const { return mine("options").plan().options; }
+uint32_t Group::rank() const { return mine("rank").state().map.me; }
+const GroupOptions& Group::options() const { return mine("options").state().options; }
 
 DispatchOutputs Group::dispatch(const DispatchInputs& inputs) {
   Impl& impl = mine("dispatch");
@@ -182,8 +182,8 @@ CombineOutputs Group::combine(const CombineInputs& inputs) {
   return impl.combine(inputs);
 }
 
-Lease Group::lease(size_t bytes) { return mine("lease").plan().lease(bytes); }
-std::vector<Decision> Group::decisions() const { return mine("decisions").plan().decisions; }
+Lease Group::lease(size_t bytes) { return mine("lease").state().lease(bytes); }
+std::vector<Decision> Group::decisions() const { return mine("decisions").state().decisions; }
 
 std::vector<std::string> Group::gather(const std::string& text) {
   Impl& impl = mine("gather");
@@ -204,10 +204,10 @@ DispatchReport Group::report(const Handle& handle, const Stream& stream) {
 }
 
 std::vector<uint32_t> Group::local_experts() const {
-  const RankState& plan = mine("local_experts").plan();
+  const RankState& state = mine("local_experts").state();
   std::vector<uint32_t> local;
-  for (uint32_t e = 0; e < plan.experts.experts; ++e)
-    if (plan.experts.owner[e] == plan.map.me) local.push_back(e);
+  for (uint32_t e = 0; e < state.experts.experts; ++e)
+    if (state.experts.owner[e] == state.map.me) local.push_back(e);
   return local;
 }
 

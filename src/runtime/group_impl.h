@@ -22,7 +22,7 @@ struct Group::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  virtual RankState& plan() = 0;
+  virtual RankState& state() = 0;
   virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
   // What every call starts with: throws the fault that ended the group, if any.
@@ -48,7 +48,7 @@ struct Group::Impl {
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
   // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
-  // Every rank's `mine` that belongs to my host, mine included.
+  // Collective: the sum of `mine` over the ranks of my host.
   uint64_t sum_on_host(uint64_t mine);
 
  private:

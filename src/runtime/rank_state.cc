@@ -6,15 +6,12 @@
 #include <random>
 
 #include "channel/card.h"
-#include "layout/token.h"
 #include "runtime/check_inputs.h"
 #include "runtime/group_options.h"
 
 namespace transload {
 
 namespace {
-
-TokenShape longest_token(const GroupOptions& o) { return {o.row_bytes_max, o.scales_max, o.top_k_max, true}; }
 
 Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
   const RankMap map = ranks.seen_by(o.bootstrap.rank);
@@ -48,6 +45,8 @@ uint64_t next_id() {
 
 }  // namespace
 
+TokenShape longest_token(const GroupOptions& o) { return {o.row_bytes_max, o.scales_max, o.top_k_max, true}; }
+
 RankState::RankState(const GroupOptions& given) : id(next_id()), options(given) {
   check_options(options);
   decisions = complete(options);
@@ -70,9 +69,21 @@ uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_t
 uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_token(options).header_bytes(); }
 
 uint64_t RankState::private_bytes() const {
-  // Positions: sent, taken and drained of both kinds of ring, both ways.
-  const uint64_t members = map.peers * (kDispatchStreams + map.sources()) + map.nodes + map.sources();
-  return scales_bytes() + headers_bytes() + 3 * sizeof(Word) * geometry.channels * members;
+  const RingWords words = ring_words();
+  uint64_t positions = 0;  // a producer has two: sent and drained
+  for (const RingEnds& ends : {words.dispatch_up, words.dispatch_rail, words.combine_up, words.combine_rail})
+    positions += 2 * ends.producers + ends.consumers;
+  return scales_bytes() + headers_bytes() + positions * sizeof(Word);
+}
+
+RingWords RankState::ring_words() const {
+  const uint64_t channels = geometry.channels, dispatch = channels * map.peers * kDispatchStreams,
+                 combine = channels * map.peers * map.sources(), nodes = channels * map.nodes,
+                 sources = channels * map.sources();
+  return {.dispatch_up = {dispatch, dispatch},
+          .dispatch_rail = {nodes, sources},
+          .combine_up = {combine, combine},
+          .combine_rail = {sources, nodes}};
 }
 
 uint64_t RankState::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }

@@ -9,6 +9,7 @@
 #include "layout/placement.h"
 #include "layout/rank_map.h"
 #include "layout/regions.h"
+#include "layout/token.h"
 #include "runtime/arena.h"
 #include "transload/group.h"
 #include "transport/scaleup/neighbours.h"
@@ -16,6 +17,17 @@
 namespace transload {
 
 constexpr uint64_t kPageBytes = 4096;
+
+// The longest token of a first dispatch that the options allow.
+TokenShape longest_token(const GroupOptions& options);
+
+// Words of ring positions in all channels together, by kind of ring: so many at its producers and at its consumers.
+struct RingEnds {
+  uint64_t producers, consumers;
+};
+struct RingWords {
+  RingEnds dispatch_up, dispatch_rail, combine_up, combine_rail;
+};
 
 struct RankState {
   // Throws Error{kInvalidArgument}.
@@ -31,9 +43,7 @@ struct RankState {
   std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
 
   uint64_t grant_bytes() const;
-  // Positions of each kind of ring: [0] of its producers, [1] of its consumers.
-  uint64_t dispatch_peer_members() const { return uint64_t(map.peers) * kDispatchStreams; }
-  uint64_t combine_peer_members() const { return uint64_t(map.peers) * map.sources(); }
+  RingWords ring_words() const;
   // Memory of the rank's own for its calls; scales and headers grow with tokens_max.
   uint64_t scales_bytes() const;
   uint64_t headers_bytes() const;

@@ -11,8 +11,8 @@ namespace transload {
 namespace {
 
 // Every rank finds the same, for ranks that share memory with each other and for others too.
-void check_places(const RankState& plan, const std::vector<RegionOffer>& offers, bool rails_mapped) {
-  const RankMap& map = plan.map;
+void check_places(const RankState& state, const std::vector<RegionOffer>& offers, bool rails_mapped) {
+  const RankMap& map = state.map;
   for (uint32_t r = 0; r < map.ranks; ++r) {
     const uint32_t first = map.node_begin[map.node_of[r]];
     const uint32_t other = rails_mapped ? 0 : first;
@@ -28,9 +28,9 @@ void check_places(const RankState& plan, const std::vector<RegionOffer>& offers,
   }
 }
 
-void check_parts(const RankState& plan, const std::vector<RegionOffer>& offers) {
-  for (uint32_t r = 0; r < plan.map.ranks; ++r) {
-    const RegionParts mine = plan.region_parts(r, offers[r].parts.slab_bytes), &theirs = offers[r].parts;
+void check_parts(const RankState& state, const std::vector<RegionOffer>& offers) {
+  for (uint32_t r = 0; r < state.map.ranks; ++r) {
+    const RegionParts mine = state.region_parts(r, offers[r].parts.slab_bytes), &theirs = offers[r].parts;
     const auto check = [&](const char* what, uint64_t expected, uint64_t seen) {
       if (seen != expected)
         throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(r) + " offers " + std::to_string(seen) +
@@ -46,7 +46,7 @@ void check_parts(const RankState& plan, const std::vector<RegionOffer>& offers) 
 }  // namespace
 
 std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped) {
-  const RankState& own = plan();
+  const RankState& own = state();
   std::unique_ptr<Neighbours> neighbours;
   all_or_none([&] { neighbours = std::make_unique<Neighbours>(own.map.me, std::move(region), bell_fd); });
   RegionOffer mine = neighbours->offer();
@@ -61,7 +61,7 @@ std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> re
 // A fault goes to the arbiter, so that all name the same culprit.
 void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers,
                           const std::vector<uint32_t>& wanted) {
-  const uint32_t me = plan().map.me;
+  const uint32_t me = state().map.me;
   const uint64_t entered = now_ns();
   uint64_t since = entered;
   const auto suspect = [&](uint32_t rank) {
@@ -71,7 +71,7 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
   };
   const ExchangeWatch watch{suspect, [&] { return control->abort_word().load(std::memory_order_acquire) != 0; }};
   try {
-    neighbours.connect(offers, wanted, plan().options.create_deadline_ms, watch);
+    neighbours.connect(offers, wanted, state().options.create_deadline_ms, watch);
   } catch (const std::bad_alloc&) {
     control->failed("out of memory");
     throw;

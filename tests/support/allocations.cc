@@ -1,4 +1,4 @@
-// See allocations.h.
+// The program's operator new.
 #include "tests/support/allocations.h"
 
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// See side.h.
+// Host memory and GPUs as homes of tensors.
 #include "tests/support/side.h"
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// See team.h.
+// Making inputs, running ranks as threads, and comparing what they get.
 #include "tests/support/team.h"
 
 #include <gtest/gtest.h>

@@ -103,6 +103,8 @@ CANARIES = [
     ("links", with_file("docs/page.md", "`gone.h`\n")),
     ("links", with_file("docs/page.md", "`src/gone/`\n")),
     ("links", with_file("docs/page.md", "`tests/*/e_test.cc`\n")),
+    ("names", with_file("docs/page.md", "`Gone::run()`\n")),
+    ("names", with_file("docs/seed_map.md", "`Gone::run`\n")),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "most ="))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "room->most.of +="))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "++most"))),

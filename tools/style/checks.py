@@ -349,6 +349,7 @@ CHECKS = {
     "headers-alone": check_headers_alone,
     "contract": check_contract,
     "links": texts.check_links,
+    "names": texts.check_names,
     "lane-bodies": bodies.check_lane_bodies,
     "positional-lists": lists.check_positional_lists,
 }

@@ -9,6 +9,8 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
 PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
 SOURCE = re.compile(r"\.(?:md|h|cc|cu|cuh|inc|py|sh|toml|json|jsonl|cmake|svg|txt|safetensors)$")
+NAME = re.compile(r"[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)*(?:\(\))?")
+FOREIGN = ("STYLE.md", "docs/seed_map.md")  # there a name without :: may be an example, or one of another library
 MADE = ("build/", "results.jsonl")  # not of the tree: what commands leave
 
 
@@ -71,3 +73,22 @@ def check_links(tree):
         for match in SPAN.finditer(shown):
             if looks_like_a_path(match.group(1), tops) and not is_there(match.group(1)):
                 yield page, at(match), f"names `{match.group(1)}`, which is not there"
+
+
+def check_names(tree):
+    """What a page names between back-quotes stands somewhere in the sources, if it looks like a name."""
+    words = set()
+    for path, text in tree.files.items():
+        if not path.endswith(".md"):
+            words.update(re.findall(r"[A-Za-z_]\w*", text))
+    for page, text in sorted(tree.files.items()):
+        if not page.endswith(".md"):
+            continue
+        shown = FENCE.sub(blank, text)
+        for match in SPAN.finditer(shown):
+            name = match.group(1)
+            if not NAME.fullmatch(name) or (page in FOREIGN and "::" not in name):
+                continue
+            for word in re.findall(r"[A-Za-z_]\w*", name):
+                if word not in words:
+                    yield page, shown.count("\n", 0, match.start()) + 1, f"names `{name}`, and no source has {word}"

@@ -10,8 +10,6 @@
 
 namespace transload::simd {
 
-constexpr int kRowsMax = 32;  // of each of the three sets of a sum
-
 struct Rows {
   const char* const* at;
   int count;

@@ -35,7 +35,7 @@ int launch_headers(const HeaderArgs& args, CUstream_st* stream) {
 }
 
 int load_spans_kernel();  // spans.cu
-int load_kept_kernel();   // kept.cu
+int load_kept_kernel();   // recount.cu
 
 int load_layout_kernels() {
   if (const int error = load(layout_kernel, TileShape::kBytesMax)) return error;

@@ -13,7 +13,7 @@
 
 namespace transload {
 
-// What the counts announced of a source in a channel: these tokens of that rank.
+// What counts announced for a channel: tokens [begin, end) of rank `rank`.
 struct Announced {
   uint32_t rank;
   uint64_t begin, end;
@@ -30,7 +30,7 @@ struct Forwarding {
   TableOf<W, Word> entry;  // of the log: next, and end, by source slot
   TableOf<W, Word> last;
   TableOf<W, Word> seen;  // of the word that a source's gate is on
-  TableOf<W, int> gate;   // the ring that a source waits for; kTokens: its next token
+  TableOf<W, int> gate;   // the ring that a source waits for; kGateTokens: its next token
   TableOf<W, Announced> announced;
 };
 constexpr int kGateTokens = -1;
@@ -211,7 +211,7 @@ TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
 template <Warp W>
 TRANSLOAD_WARP void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   w.enter(Role::kForwarder, -1);
-  // All that comes from far is asked for before the first wait, which is for the grants.
+  // Slow loads, of claims and tables, start before the first wait, which is for the grants.
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int sources = int(t.map().sources());
   Forwarding<W> f{{w, t.from_sources()},

@@ -8,7 +8,7 @@
 //            landing direct: on a first dispatch, when all peers are done and the headers of the channel are unpacked;
 //            when cached, at once
 //
-// Where it lands by ring it waits for nothing but tokens, so rings always drain.
+// With a landing by ring it waits for nothing but tokens, so rings always drain.
 #pragma once
 #include "base/situations.h"
 #include "protocol/dispatch/trip.h"
@@ -33,8 +33,8 @@ TRANSLOAD_HD Choice choice_of(const DispatchTrip& t, const HeaderEntry& e) {
 struct Numbers {
   uint32_t first, end;
 };
-// Consecutive rows have their choices numbered through. This lane handles choices first, first + kSetMax, ..: kCount of
-// them, fewer at the end. Loading headers takes long, so all of them are asked for before any is used.
+// Choices of consecutive rows are numbered through. This lane unpacks kCount of them, fewer at the end: first,
+// first + kSetMax, .. Loading headers takes long, so all of them are asked for before any is used.
 template <int kCount, Warp W>
 TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* headers, uint64_t row, Numbers numbers) {
   HeaderEntry entries[kCount];

@@ -108,7 +108,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
 template <Warp W>
 TRANSLOAD_WARP void run_dispatch_sender(W& w, const DispatchTrip& t) {
   w.enter(Role::kSender, -1);
-  // All that comes from far is asked for before the first wait, which is for the grants.
+  // Slow loads, of claims and tables, start before the first wait, which is for the grants.
   Claims<W> claims(w, t.call, Role::kSender);
   DispatchSending<W> out{{w, t.peers()}, {w, t.toward_nodes()}};
   const MembersOf<W> nodes = rails_of(w, t.call);

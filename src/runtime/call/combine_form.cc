@@ -1,4 +1,4 @@
-// See combine_form.h.
+// Reading what the inputs of a combine say, and making its trip and grants.
 #include "runtime/call/combine_form.h"
 
 namespace transload {

@@ -27,7 +27,7 @@ struct CombineTables {
   Spans forward, rows_of;
 };
 
-// All but the call.
+// Makes the trip; the caller fills in `call`.
 CombineTrip trip_of(const CombineForm& form, const CombineInputs& in, const CombineTables& tables,
                     const CombineOutputs& out);
 

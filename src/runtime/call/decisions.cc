@@ -1,4 +1,4 @@
-// See decisions.h.
+// Choosing between the two ways of a call, with the reason in words.
 #include "runtime/call/decisions.h"
 
 namespace transload {

@@ -1,4 +1,4 @@
-// See dispatch_form.h.
+// Reading what the inputs of a dispatch say, and making its trip and grants.
 #include "runtime/call/dispatch_form.h"
 
 #include <cstring>

@@ -58,7 +58,7 @@ struct DispatchTables {
   const char* headers;  // [tokens][header_bytes]
 };
 
-// All but the call. `out`: its tensors are the columns of rows.
+// Makes the trip; the caller fills in `call`. `out`: its tensors are the columns of rows.
 DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, const LandingPlace& landing,
                      const DispatchOutputs& out);
 

@@ -5,7 +5,7 @@
 
 namespace transload {
 
-// In my slabs, or null.
+// Memory of my slabs that peers may touch; null where there is nothing of the kind.
 struct GrantedMemory {
   const char* rows;
   const char* scales;

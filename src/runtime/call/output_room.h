@@ -10,12 +10,27 @@
 
 namespace transload {
 
+// Where the columns of received rows lie.
+struct RowColumns {
+  // own_rows: x lies elsewhere.
+  RowColumns(const TokenShape& shape, uint64_t count, bool own_rows);
+  Cursor at{.unit = kSlotAlign};
+  uint64_t rows, headers, idx, weights, source, scales;
+};
+
+// Where the sums of tokens and of their weights lie.
+struct SumColumns {
+  SumColumns(uint64_t tokens, uint64_t row_bytes, uint32_t weights_of_token, bool own_rows);
+  Cursor at{.unit = kSlotAlign};
+  uint64_t rows, weights;
+};
+
 class DispatchRoom {
  public:
   // For `rows`, those that come or rows_max. `device`: of the tensors.
   DispatchRoom(const DispatchForm& form, const DispatchInputs& in, uint64_t rows, DLDevice device);
 
-  uint64_t bytes() const { return at_.bytes; }
+  uint64_t bytes() const { return columns_.at.bytes; }
   // Whether peers may store the rows if all the rest lies in a lease.
   bool rows_leased(const Arena& arena) const { return !own_rows_ || arena.holds(in_.out_x.data, row_bytes()); }
   // Fills in the tensors; `base`: so many bytes.
@@ -31,23 +46,21 @@ class DispatchRoom {
   const uint64_t rows_;
   const DLDevice device_;
   const bool too_short_, own_rows_;  // out_x; the rows go there
-  Cursor at_{.unit = kSlotAlign};
-  uint64_t rows_at_, headers_at_, idx_at_, weights_at_, source_at_, scales_at_;
+  const RowColumns columns_;
 };
 
 class CombineRoom {
  public:
   CombineRoom(const CombineInputs& in, uint32_t weights, DLDevice device);
 
-  uint64_t bytes() const { return at_.bytes; }
+  uint64_t bytes() const { return columns_.at.bytes; }
   void hand_out(char* base, CombineOutputs& out) const;
 
  private:
   const CombineInputs& in_;
   const uint32_t weights_;
   const DLDevice device_;
-  Cursor at_{.unit = kSlotAlign};
-  uint64_t rows_at_, weights_at_;
+  const SumColumns columns_;
 };
 
 }  // namespace transload

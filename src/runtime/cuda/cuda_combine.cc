@@ -17,13 +17,13 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
-        p_(group.plan_),
+        state_(group.state_),
         in_(in),
         handle_(*in.handle),
         on_device_(in.handle->device->on_device),
         stream_(group.stream_of(in.stream)),
-        form_(group.plan_, in) {
-    form_.card.handle = p_.common_id;
+        form_(group.state_, in) {
+    form_.card.handle = state_.common_id;
   }
 
   CombineOutputs run() {
@@ -40,15 +40,15 @@ class CudaCombine {
 
  private:
   void choose_source() {
-    const CallChoice source = source_of(in_.source, can_be_pulled(p_, in_));
+    const CallChoice source = source_of(in_.source, can_be_pulled(state_, in_));
     pull_ = source.reachable;
     out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
-    p_.decide("combine source", source.name, source.why);
+    state_.decide("combine source", source.name, source.why);
   }
 
   void take_outputs() {
     const CombineRoom room(in_, form_.weights, g_.options.device);
-    auto block = p_.arena->take(room.bytes());
+    auto block = state_.arena->take(room.bytes());
     if (!block) return starve(room.bytes());
     room.hand_out(block->data, out_);
     out_block_ = block;
@@ -90,7 +90,7 @@ class CudaCombine {
         .near = g_.near_shape(0),
         .areas = {g_.buffers.areas, g_.buffers.area_count, {area(out_.x), area(out_.topk_weights)}},
         .cast = cast(),
-        .grant = {.offer = offer_of(p_.board, pull_, in_, form_.rows_max),
+        .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
                   .row_base = on_device_.tables.row_base,
                   .room = g_.buffers.grants}};
     g_.launched(launch_combine(launch, stream_), "combine");
@@ -98,7 +98,7 @@ class CudaCombine {
   }
 
   CudaGroup& g_;
-  RankState& p_;
+  RankState& state_;
   const CombineInputs& in_;
   const HandleData& handle_;
   const DeviceHandle& on_device_;
@@ -114,7 +114,7 @@ class CudaCombine {
 }  // namespace
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
-  check_combine(plan_, inputs);
+  check_combine(state_, inputs);
   const OnDevice here(device);
   return whole_call("combine", [&] { return CudaCombine(*this, inputs).run(); });
 }

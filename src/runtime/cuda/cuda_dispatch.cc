@@ -18,8 +18,8 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group), p_(group.plan_), in_(in), stream_(group.stream_of(in.stream)), form_(group.plan_, in) {
-    form_.card.handle = p_.common_id;
+      : g_(group), state_(group.state_), in_(in), stream_(group.stream_of(in.stream)), form_(group.state_, in) {
+    form_.card.handle = state_.common_id;
   }
 
   DispatchOutputs run() {
@@ -41,7 +41,7 @@ class CudaDispatch {
   }
 
  private:
-  // The host does, for the number of rows.
+  // Whether the host waits for the number of rows.
   bool waits() const { return form_.first && form_.rows_max == kNoRowsMax; }
 
   ScaleSource scales_to_stage() const { return form_.stages_scales() ? form_.scales : ScaleSource{}; }
@@ -64,9 +64,9 @@ class CudaDispatch {
   }
 
   void take_handle_room() {
-    sizes_ = g_.handle_sizes(form_.tokens, form_.shape.top_k, form_.channels);
+    sizes_ = handle_sizes(state_, form_.tokens, form_.shape.top_k, form_.channels);
     const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
-    handle_room_ = p_.arena->take(bytes);
+    handle_room_ = state_.arena->take(bytes);
     if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
     lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
     spans_ = {on_device_.forward, on_device_.arriving};
@@ -83,7 +83,7 @@ class CudaDispatch {
                                        .use = 0,
                                        .to_peers = g_.buffers.counts_to_peers,
                                        .to_nodes = g_.buffers.counts_to_nodes,
-                                       .channels_max = p_.geometry.channels},
+                                       .channels_max = state_.geometry.channels},
                               .board = g_.buffers.board,
                               .plan = plan_args(),
                               .call = g_.device_call(nullptr),
@@ -99,7 +99,7 @@ class CudaDispatch {
     LayoutArgs layout{.call = g_.device_call(nullptr),
                       .map = g_.buffers.map,
                       .experts = g_.buffers.experts,
-                      .geometry = p_.geometry,
+                      .geometry = state_.geometry,
                       .shape = form_.shape,
                       .routing = form_.routing,
                       .scales = scales_to_stage(),
@@ -134,7 +134,7 @@ class CudaDispatch {
 
   void keep_handle() {
     auto made = std::make_shared<HandleData>();
-    made->group = p_.id;
+    made->group = state_.id;
     made->tokens = form_.tokens;
     made->top_k = form_.shape.top_k;
     made->log_width = uint32_t(sizes_.tables.log_width);
@@ -151,11 +151,11 @@ class CudaDispatch {
   // Room for what I receive, and with it the landing.
   void take_outputs() {
     room_.emplace(form_, in_, handle_->device_rows, g_.options.device);
-    auto block = starved_.empty() ? p_.arena->take(room_->bytes()) : nullptr;
+    auto block = starved_.empty() ? state_.arena->take(room_->bytes()) : nullptr;
     if (!block) return starve();
     const CallChoice landing = landing_of(
-        in_.landing, {.bytes = room_->bytes(), .leased = true, .rows_leased = room_->rows_leased(*p_.arena)});
-    p_.decide("landing", landing.name, landing.why);
+        in_.landing, {.bytes = room_->bytes(), .leased = true, .rows_leased = room_->rows_leased(*state_.arena)});
+    state_.decide("landing", landing.name, landing.why);
     landing_ = room_->hand_out(block->data, landing.reachable, out_);
     out_block_ = block;
     out_.lease = Lease(block);
@@ -166,7 +166,7 @@ class CudaDispatch {
   void starve() {
     if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", room_->bytes());
     form_.rows_max = 0;
-    landing_ = {.direct = true, .rows = p_.board.mine(), .row_headers = p_.board.mine()};
+    landing_ = {.direct = true, .rows = state_.board.mine(), .row_headers = state_.board.mine()};
   }
 
   DispatchTables tables() const {
@@ -197,7 +197,7 @@ class CudaDispatch {
         .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
         .areas = {g_.buffers.areas, g_.buffers.area_count, {{landing_.rows, uint64_t(out_.x.bytes())}, {}}},
         .cast = cast(),
-        .grant = {.offer = offer_of(p_.board, landing_, out_, form_.rows_max),
+        .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
                   .row_base = on_device_.tables.row_base,
                   .room = g_.buffers.grants},
         .opens = !form_.first};
@@ -214,7 +214,7 @@ class CudaDispatch {
                            .topk_weights = out_.topk_weights.as<float>(),
                            .rows_max = form_.rows_max,
                            .top_k = form_.shape.top_k,
-                           .experts = p_.experts.experts_of(g_.map.me),
+                           .experts = state_.experts.experts_of(g_.map.me),
                            .alignment = in_.expert_alignment,
                            .expert_counts = on_device_.expert_counts};
     g_.launched(launch_kept(kept, stream_), "kept");
@@ -232,12 +232,12 @@ class CudaDispatch {
     out_.status = report.status;
     out_.expert_counts = report.expert_counts;
     out_.expert_counts_on_device =
-        g_.on_device(on_device_.expert_counts, int64_t(p_.experts.experts_of(g_.map.me)), kI64);
+        g_.on_device(on_device_.expert_counts, int64_t(state_.experts.experts_of(g_.map.me)), kI64);
     return std::move(out_);
   }
 
   CudaGroup& g_;
-  RankState& p_;
+  RankState& state_;
   const DispatchInputs& in_;
   CUstream_st* const stream_;
   DispatchForm form_;
@@ -245,7 +245,7 @@ class CudaDispatch {
   DeviceHandleSizes sizes_{};  // of a first dispatch
   DeviceHandle on_device_{};
   std::shared_ptr<Lease::Block> handle_room_, out_block_;
-  Word dispatch_number_ = 0;  // likewise
+  Word dispatch_number_ = 0;  // of a first dispatch
   DeviceSpans spans_;
   std::optional<DispatchRoom> room_;
   LandingPlace landing_{};
@@ -257,7 +257,7 @@ class CudaDispatch {
 }  // namespace
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
-  check_dispatch(plan_, inputs);
+  check_dispatch(state_, inputs);
   const OnDevice here(device);
   return whole_call("dispatch", [&] { return CudaDispatch(*this, inputs).run(); });
 }

@@ -29,7 +29,7 @@ Word read_word(const Word& word) {
 }  // namespace
 
 void CudaGroup::refuse_if_faulted() {
-  plan_.refuse_if_poisoned();
+  state_.refuse_if_poisoned();
   if (faulted()) fail(operation);
   call_since = now_ns();
 }
@@ -54,7 +54,7 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
   call.card = card;
   call.card_bytes = buffers.card;
   call.grants = buffers.grants;
-  call.grant_bytes = plan_.grant_bytes();
+  call.grant_bytes = state_.grant_bytes();
   call.arrivals_expected = arrivals_expected;
   return call;  // the board, the epoch and the counters are the kernel's to fill in
 }
@@ -77,13 +77,7 @@ NearShape CudaGroup::near_shape(uint64_t behind_row) const {
 
 std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
   return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
-         std::to_string(plan_.arena->longest_gap()) + "; the group is still usable";
-}
-
-DeviceHandleSizes CudaGroup::handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const {
-  return {.tables = most_of_handle(map, tokens, options.tokens_max, top_k),
-          .channels = channels,
-          .experts_of_mine = plan_.experts.experts_of(map.me)};
+         std::to_string(state_.arena->longest_gap()) + "; the group is still usable";
 }
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
@@ -137,7 +131,7 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
   calling_.store(true, std::memory_order_release);
 }
 
-// While this thread captures.
+// May be asked while this thread captures.
 bool CudaGroup::last_has_ended() const {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look does not spoil the capture
   cudaThreadExchangeStreamCaptureMode(&mode);
@@ -232,10 +226,10 @@ void CudaGroup::fail(const char* what, const char* advice) {
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
-  plan_.set_fault(fault);
+  state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
   drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
-  throw Error(*plan_.fault);
+  throw Error(*state_.fault);
 }
 
 void CudaGroup::give_up(const char* what, const std::string& reason) {
@@ -245,7 +239,7 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
   fail(what);
 }
 
-// What a kernel found, to the others; once.
+// Tells the others, once, what a kernel found.
 void CudaGroup::tell_fault() {
   const std::lock_guard lock(telling_);
   const DeviceFault& fault = words().fault;
@@ -284,7 +278,7 @@ void CudaGroup::tell_lost_context() {
   control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
 }
 
-// Between the control channel and the kernels: both only leave words.
+// Carries words between the control channel and the kernels, since neither can call the other.
 void CudaGroup::watch(std::stop_token stop) noexcept {
   const OnDevice here(device, std::nothrow);
   // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
@@ -325,15 +319,16 @@ void CudaGroup::look() {
 }
 
 MemoryReport CudaGroup::memory() const {
-  const Board& b = plan_.board;
+  const Board& b = state_.board;
   const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
   uint64_t own = 0;
   for (const DeviceBlock& block : blocks_) own += block.bytes();
   return {.ring_bytes = rings,
-          .counter_bytes = b.up.bytes + b.net.bytes - rings + own,
+          .counter_bytes = b.up.bytes + b.net.bytes - rings,
           .slab_bytes = options.slab_bytes,
-          .leased_bytes = plan_.arena->used(),
-          .ring_formula = ring_formula(plan_.geometry)};
+          .leased_bytes = state_.arena->used(),
+          .ring_formula = ring_formula(state_.geometry),
+          .private_bytes = own};
 }
 
 std::string CudaGroup::scale_up_name() const {
@@ -344,7 +339,7 @@ std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback
 CudaGroup::~CudaGroup() {
   const OnDevice here(device, std::nothrow);
   // Before anything is unmapped, and while a verdict can still end a wait.
-  const uint64_t deadline_ns = plan_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
+  const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const bool ended = drain(now_ns() + deadline_ns + kPatienceNs);
   watcher_ = {};
   control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // the goodbye says which call was the last

@@ -53,7 +53,7 @@ struct CudaGroup final : Group::Impl {
   explicit CudaGroup(const GroupOptions& given);
   ~CudaGroup() override;
 
-  RankState& plan() override { return plan_; }
+  RankState& state() override { return state_; }
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;  // cuda_dispatch.cc
   CombineOutputs combine(const CombineInputs& inputs) override;     // cuda_combine.cc
   void refuse_if_faulted() override;
@@ -69,12 +69,12 @@ struct CudaGroup final : Group::Impl {
   CUstream_st* stream_of(const Stream& stream) const;
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
-  // For the stages and tables of a block: alike for all groups, because a device keeps one bound a kernel.
+  // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
+  // alike for all groups.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
   NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
-  DeviceHandleSizes handle_sizes(uint64_t tokens, uint32_t top_k, uint32_t channels) const;
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
@@ -88,13 +88,13 @@ struct CudaGroup final : Group::Impl {
     owes_kernels_ = false;
     return transload::whole_call(*this, what, run);
   }
-  bool counted_on() const { return owes_kernels_ && !plan_.fault; }
+  bool counted_on() const { return owes_kernels_ && !state_.fault; }
   bool begun() const { return owes_kernels_; }
   [[noreturn]] void give_up(const char* what, const std::string& reason);
   // A call begins, on its stream behind the last one, with a deadline of its own unless that is 0. Throws before
   // anything was launched, if it may not be called so.
   void begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what);
-  // What was launched so far is on the stream; all of it was.
+  // mark_end: all launches so far are on the stream. end_call: they were the call's last.
   void mark_end(const Stream& stream);
   void end_call(const Stream& stream) {
     mark_end(stream);
@@ -102,9 +102,9 @@ struct CudaGroup final : Group::Impl {
   }
   bool capturing(const Stream& stream) const;
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
-  // Until the plan of this call has said how many rows come. Throws the fault if it will not.
+  // Waits until the plan of this call has said how many rows come. Throws the fault if it will not.
   void await_ticket(Word ticket);
-  // Until the stream is done. Throws the fault that ended a call.
+  // Waits until the stream is done. Throws the fault that ended a call.
   void await_stream(const Stream& stream);
   // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
   // their way for the deadline and a second at most.
@@ -116,13 +116,13 @@ struct CudaGroup final : Group::Impl {
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   // What a dispatch with this handle reports; `counts`: [experts of mine].
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(plan_.experts.experts_of(map.me)); }
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(state_.experts.experts_of(map.me)); }
   int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
-  RankState plan_;
-  const GroupOptions& options;  // the plan's
-  const RankMap& map;           // the plan's
+  RankState state_;
+  const GroupOptions& options;  // the state's
+  const RankMap& map;           // the state's
   const int device;
   DeviceBuffers buffers{};
   std::shared_ptr<DeviceRegion> region;

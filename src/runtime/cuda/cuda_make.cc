@@ -15,9 +15,9 @@
 namespace transload {
 
 CudaGroup::CudaGroup(const GroupOptions& given)
-    : plan_(given),
-      options(plan_.options),
-      map(plan_.map),
+    : state_(given),
+      options(state_.options),
+      map(state_.map),
       device(given.device.device_id),
       call_since(now_ns()),
       deadline_ms(options.deadline_ms) {
@@ -73,7 +73,7 @@ bool CudaGroup::share_devices() {
 }
 
 void CudaGroup::map_memory(bool one_process) {
-  const uint64_t net_bytes = plan_.network_bytes(), up_bytes = plan_.scale_up_bytes();
+  const uint64_t net_bytes = state_.network_bytes(), up_bytes = state_.scale_up_bytes();
   WayChoice choice;
   all_or_none([&] {
     choice = choose_way(device, one_process);
@@ -82,12 +82,12 @@ void CudaGroup::map_memory(bool one_process) {
   });
   const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
   neighbours = share_memory(region, bell.get(), true);
-  plan_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
-  plan_.decide("scale-up", scale_up_name(), choice.reason);
-  if (map.nodes > 1) plan_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");
+  state_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
+  state_.decide("scale-up", scale_up_name(), choice.reason);
+  if (map.nodes > 1) state_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");
 }
 
-// Zeros, as long as the group.
+// Returns zeroed memory that lives as long as the group.
 template <class T>
 T* CudaGroup::make(uint64_t count) {
   constexpr uint64_t kChunk = 4 << 20;
@@ -113,55 +113,54 @@ T* CudaGroup::upload(const T* from, uint64_t count) {
 }
 
 void CudaGroup::make_room() {
-  const Geometry& g = plan_.geometry;
-  const TokenShape token{options.row_bytes_max, options.scales_max, options.top_k_max, true};
-  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me) + report_bytes());
+  const Geometry& g = state_.geometry;
+  const TokenShape token = longest_token(options);
+  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * state_.experts.experts_of(map.me) + report_bytes());
   words().fault.rank = map.me;
   buffers.state = make<DeviceState>(1);
   buffers.card = make<Card>(1);
-  buffers.grants = make<char>(map.peers * plan_.grant_bytes());
+  buffers.grants = make<char>(map.peers * state_.grant_bytes());
   buffers.scales = make<char>(options.tokens_max * token.scale_room());
   buffers.headers = make<char>(options.tokens_max * token.header_bytes());
   buffers.cached_headers = make<char>(options.tokens_max * sizeof(Header));
   buffers.counts_to_peers = make<char>(map.peers * g.counts_bytes());
   buffers.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
-  buffers.layout = {make<char>(layout_scratch_bytes(g, plan_.experts.experts))};
+  buffers.layout = {make<char>(layout_scratch_bytes(g, state_.experts.experts))};
   buffers.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
   DeviceHandle unplaced{};
-  buffers.spare_handle =
-      make<char>(lay_handle(unplaced, handle_sizes(options.tokens_max, options.top_k_max, options.channels), nullptr));
+  const DeviceHandleSizes most = handle_sizes(state_, options.tokens_max, options.top_k_max, options.channels);
+  buffers.spare_handle = make<char>(lay_handle(unplaced, most, nullptr));
   buffers.spare_sum = make<char>(options.row_bytes_max);
   buffers.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax)
     buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
-  auto positions = [&](uint64_t producers, uint64_t consumers) {
-    const uint64_t c = g.channels;
-    return DevicePositions{make<Word>(c * producers), make<Word>(c * consumers), make<Word>(c * producers)};
+  const auto positions = [&](const RingEnds& ends) {
+    return DevicePositions{make<Word>(ends.producers), make<Word>(ends.consumers), make<Word>(ends.producers)};
   };
-  const uint64_t streams = uint64_t(map.peers) * map.sources();
-  buffers.dispatch_up = positions(map.peers * kDispatchStreams, map.peers * kDispatchStreams);
-  buffers.dispatch_rail = positions(map.nodes, map.sources());
-  buffers.combine_up = positions(streams, streams);
-  buffers.combine_rail = positions(map.sources(), map.nodes);
+  const RingWords words = state_.ring_words();
+  buffers.dispatch_up = positions(words.dispatch_up);
+  buffers.dispatch_rail = positions(words.dispatch_rail);
+  buffers.combine_up = positions(words.combine_up);
+  buffers.combine_rail = positions(words.combine_rail);
 }
 
 void CudaGroup::fill_board() {
-  const uint64_t net_bytes = plan_.network_bytes();
-  Board& board = plan_.board;
+  const uint64_t net_bytes = state_.network_bytes();
+  Board& board = state_.board;
   board.map = map;
-  board.geometry = plan_.geometry;
+  board.geometry = state_.geometry;
   board.network = region->base();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
     peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
   std::vector<char*> mapped(map.ranks, nullptr);
-  for (uint32_t r : plan_.counterparts()) mapped[r] = neighbours->base(r);
+  for (uint32_t r : state_.counterparts()) mapped[r] = neighbours->base(r);
   board.peer = peer_base_.data();
   buffers.map = map;
   buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
   buffers.map.node_of = upload(map.node_of, map.ranks);
-  const Placement& experts = plan_.experts;
+  const Placement& experts = state_.experts;
   buffers.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
                      upload(experts.rank_begin, map.ranks + 1), experts.experts};
   const Word always = ~Word(0);
@@ -169,11 +168,11 @@ void CudaGroup::fill_board() {
   there.map = buffers.map;
   there.peer = upload(peer_base_.data(), peer_base_.size());
   there.mapped = upload(mapped.data(), mapped.size());
-  there.rails = upload(plan_.rails.data(), plan_.rails.size());
-  there.sources = upload(plan_.sources.data(), plan_.sources.size());
+  there.rails = upload(state_.rails.data(), state_.rails.size());
+  there.sources = upload(state_.sources.data(), state_.sources.size());
   there.always = upload(&always, 1);
   std::vector<StoreArea> areas{{region->base(), region->bytes()}};
-  for (uint32_t r : plan_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
+  for (uint32_t r : state_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
   buffers.areas = upload(areas.data(), areas.size());
   buffers.area_count = uint32_t(areas.size());
 }

@@ -1,4 +1,4 @@
-// See cuda_memory.h.
+// Parking what kernels may still touch, and sweeping it once they have ended.
 #include "runtime/cuda/cuda_memory.h"
 
 #include <atomic>

@@ -15,9 +15,7 @@
 namespace transload {
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
-  Tensor tensor = list(data, count, dtype);
-  tensor.device = options.device;
-  return tensor;
+  return list(data, count, dtype, options.device);
 }
 
 void CudaGroup::wait(const Stream& stream) {
@@ -38,23 +36,23 @@ DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport
   out.call = report.call;
   out.rows_needed = int64_t(report.rows_needed);
   out.rows = int64_t(std::min<uint64_t>(report.rows_needed, handle.rows_max));
-  out.expert_counts.assign(counts, counts + plan_.experts.experts_of(map.me));
+  out.expert_counts.assign(counts, counts + state_.experts.experts_of(map.me));
   out.scale_out_rows = int64_t(report.scale_out_rows);
   if (out.rows < out.rows_needed) out.status = too_many_rows(report.rows_needed, handle.rows_max, handle.overflow);
   if (report.bad_found != 0)
     out.status = bad_expert({true, report.bad_token, uint32_t(report.bad_slot), int64_t(report.bad_value)},
-                            plan_.experts.experts);
+                            state_.experts.experts);
   return out;
 }
 
 DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
-  check_handle(plan_, handle);
+  check_handle(state_, handle);
   if (handle->report.call != 0) return handle->report;
   const OnDevice here(device);
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
-  char* const copy = pinned_.host() + sizeof(HostWords) + 8 * plan_.experts.experts_of(map.me);
+  char* const copy = pinned_.host() + sizeof(HostWords) + 8 * state_.experts.experts_of(map.me);
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
   check_cuda(cudaMemcpyAsync(copy, block.on_device.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
              "cudaMemcpyAsync", device);

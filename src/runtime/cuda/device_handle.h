@@ -4,9 +4,16 @@
 #include <memory>
 
 #include "kernels/device_handle.h"
-#include "runtime/arena.h"
+#include "runtime/rank_state.h"
 
 namespace transload {
+
+// Room for a dispatch of so many tokens of this rank, whatever the others send.
+inline DeviceHandleSizes handle_sizes(const RankState& rank, uint64_t tokens, uint32_t top_k, uint32_t channels) {
+  return {.tables = most_of_handle(rank.map, tokens, rank.options.tokens_max, top_k),
+          .channels = channels,
+          .experts_of_mine = rank.experts.experts_of(rank.map.me)};
+}
 
 struct DeviceHandleBlock {
   DeviceHandle on_device;

@@ -1,4 +1,4 @@
-// See graph_keep.h.
+// Handing what a captured call uses to its graph, and freeing it when CUDA lets go of it.
 #include "runtime/cuda/graph_keep.h"
 
 #include <cuda_runtime_api.h>

@@ -59,7 +59,7 @@ struct HostCalls : RankState {
   // lazily.
   void try_paths();
 
-  // What a crew provides for.
+  // How much a crew must provide.
   int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
   uint64_t near_bytes() const { return most_tables_bytes(map); }  // for the tables of one warp
 
@@ -70,7 +70,7 @@ struct HostCalls : RankState {
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
-  // As whole_call().
+  // Runs the body as one call: whole_call.h says how an error leaves it.
   template <class Body>
   auto whole_call(const char* operation, Body body);
   // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
@@ -126,11 +126,12 @@ void HostCalls<W>::place(Mappings given) {
 
 template <class W>
 void HostCalls<W>::reserve() try {
-  const uint64_t c = geometry.channels, members = uint64_t(map.peers) * map.sources();
-  dispatch_up = {c * map.peers * kDispatchStreams, c * map.peers * kDispatchStreams};
-  dispatch_rail = {c * map.nodes, c * map.sources()};
-  combine_up = {c * members, c * members};
-  combine_rail = {c * map.sources(), c * map.nodes};
+  const RingWords words = ring_words();
+  const auto positions = [](const RingEnds& ends) { return RingPositions{ends.producers, ends.consumers}; };
+  dispatch_up = positions(words.dispatch_up);
+  dispatch_rail = positions(words.dispatch_rail);
+  combine_up = positions(words.combine_up);
+  combine_rail = positions(words.combine_rail);
   scales = std::make_unique_for_overwrite<char[]>(scales_bytes());
   headers = std::make_unique_for_overwrite<char[]>(headers_bytes());
   grants.resize(map.peers * grant_bytes());
@@ -193,6 +194,7 @@ void HostCalls<W>::set_phase(Phase at, uint64_t rows_total) {
 
 template <class W>
 void HostCalls<W>::write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base) {
+  TRANSLOAD_CHECK(grants.size() == map.peers * call.grant_bytes && row_base.size() == map.ranks + 1);
   for (uint32_t p = 0; p < map.peers; ++p) {
     auto* grant = reinterpret_cast<Grant*>(grants.data() + p * call.grant_bytes);
     *grant = offer.grant(call.epoch(), call.card.digest());

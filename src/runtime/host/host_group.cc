@@ -52,7 +52,7 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
   fail(operation);
 }
 
-// Until what I put to rails has been taken, or the deadline: the network needs my hand until then.
+// Waits, at most the deadline, until rails have credited all that I put: the network moves only by my hand.
 void HostGroup::linger() {
   const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
   auto credited = [&](const RailRings& rings, const RingPositions& positions, const std::vector<Counterpart>& others) {
@@ -90,12 +90,12 @@ DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
 
 MemoryReport HostGroup::memory() const {
   const uint64_t rings = core.board.up.ring_bytes + core.board.net.ring_bytes;
-  return {rings,
-          core.board.up.bytes + core.board.net.bytes - rings,
-          options.slab_bytes,
-          core.arena->used(),
-          ring_formula(core.board.geometry),
-          core.private_bytes()};
+  return {.ring_bytes = rings,
+          .counter_bytes = core.board.up.bytes + core.board.net.bytes - rings,
+          .slab_bytes = options.slab_bytes,
+          .leased_bytes = core.arena->used(),
+          .ring_formula = ring_formula(core.board.geometry),
+          .private_bytes = core.private_bytes()};
 }
 
 std::string HostGroup::scale_up_name() const { return map.peers > 1 ? "shm" : "none"; }

@@ -22,7 +22,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   ~HostGroup() override;
 
   // Group::Impl.
-  RankState& plan() override { return core; }
+  RankState& state() override { return core; }
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;
   CombineOutputs combine(const CombineInputs& inputs) override;
   DispatchReport report(const Handle& handle, const Stream& stream) override;

@@ -1,4 +1,4 @@
-// See credit.h.
+// Following every ring, and judging fills and credits.
 #include "sim/checkers/credit.h"
 
 namespace transload {

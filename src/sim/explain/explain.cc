@@ -1,4 +1,4 @@
-// See explain.h.
+// Telling what happened in the world of one seed.
 #include "sim/explain/explain.h"
 
 #include <algorithm>

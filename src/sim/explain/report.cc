@@ -1,4 +1,4 @@
-// See report.h.
+// Putting one event into words.
 #include "sim/explain/report.h"
 
 #include <cstdio>

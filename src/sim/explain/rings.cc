@@ -1,4 +1,4 @@
-// See rings.h.
+// Naming the word or the slot at an address.
 #include "sim/explain/rings.h"
 
 namespace transload {

@@ -1,4 +1,4 @@
-// See flight.h.
+// Starting flights, landing them in pieces, and cutting them off.
 #include "sim/model/flight.h"
 
 #include <algorithm>

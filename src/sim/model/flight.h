@@ -187,7 +187,6 @@ class Flights {
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
   // The region that a put of this one is stuck on its way to; kNobody: none.
   uint32_t busy_with(uint32_t region) const;
-  uint32_t in_flight() const { return live_; }
   const Flight& flight(uint32_t i) const { return flights_[i]; }
   // What is under way of an agent, in program order.
   const std::vector<uint32_t>& pending(uint32_t agent) const { return agents_[agent].pending; }

@@ -1,4 +1,4 @@
-// See links.h.
+// When what was sent may begin to land.
 #include "sim/model/links.h"
 
 #include <algorithm>

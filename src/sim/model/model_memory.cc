@@ -1,4 +1,4 @@
-// See model_memory.h.
+// How the verbs of a warp reach the model.
 #include "sim/model/model_memory.h"
 
 #include "base/check.h"

@@ -1,4 +1,4 @@
-// See seeded.h.
+// Starting, parking and resuming the fibers of a world.
 #include "sim/model/seeded.h"
 
 #include <algorithm>

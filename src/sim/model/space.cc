@@ -1,4 +1,4 @@
-// See space.h.
+// Keeping account of every byte of a world.
 #include "sim/model/space.h"
 
 #include <sys/mman.h>

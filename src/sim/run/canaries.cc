@@ -1,4 +1,4 @@
-// See canaries.h.
+// Planting each canary, and counting the worlds until one fails.
 #include "sim/run/canaries.h"
 
 #include <atomic>

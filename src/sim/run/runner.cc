@@ -1,4 +1,4 @@
-// See runner.h.
+// Sharing seeds among threads, and gathering what came of them.
 #include "sim/run/runner.h"
 
 #include <algorithm>

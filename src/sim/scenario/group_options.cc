@@ -1,4 +1,4 @@
-// See group_options.h.
+// Translating a scenario into the options of a rank, its slabs included.
 #include "sim/scenario/group_options.h"
 
 #include <algorithm>
@@ -9,26 +9,22 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLease = 128;
-
-// Room for the leases of a call with so many rows of this scenario, and then some: rows, headers and columns.
-uint64_t bytes_of_rows(const Scenario& s, uint64_t rows) {
-  const uint64_t header = 16 + 16 * uint64_t(s.top_k) + 4 * uint64_t(s.scales_max);
-  const uint64_t row = s.hidden_bytes + header + 8 * uint64_t(s.top_k) + 8 + 4 * uint64_t(s.scales_max);
-  return rows * row + 16 * kLease;
+uint64_t slab_for_rows(const GroupOptions& o, uint64_t rows) {
+  return slab_bytes_needed(o, {.rows = int64_t(rows), .dispatches = 1, .expert_rows = 0, .combines = 0});
 }
 
-// For the most rows that any rank may receive in a call, twice (what a call gives and what combine takes), and what is
-// held.
-uint64_t slab_for_all(const Scenario& s) {
-  uint64_t rows = 0, held = 0;
+// For the most rows that any rank may receive in a call: what a call gives, what a combine takes, and what is held.
+uint64_t slab_for_all(const Scenario& s, const GroupOptions& o) {
+  uint64_t rows = 0;
+  uint32_t held = 0;
   for (const ScenarioCall& call : s.calls) {
-    uint64_t sum = 0, most = 0;
-    for (const uint32_t tokens : call.tokens) sum += tokens, most = std::max<uint64_t>(most, tokens);
-    rows = std::max(rows, sum + most);
-    held = std::max<uint64_t>(held, call.keep_leases);
+    uint64_t sum = 0;
+    for (const uint32_t tokens : call.tokens) sum += tokens;
+    rows = std::max(rows, sum);
+    held = std::max(held, call.keep_leases);
   }
-  return bytes_of_rows(s, rows) * (2 + held);
+  return slab_bytes_needed(
+      o, {.rows = int64_t(rows), .dispatches = 2 + held, .expert_rows = 2 + held, .combines = 2 + held});
 }
 
 }  // namespace
@@ -54,9 +50,9 @@ GroupOptions options_of(const Scenario& s, const std::vector<uint32_t>& node_siz
   if (!s.slab_bytes.empty())
     o.slab_bytes = s.slab_bytes[process];
   else if (!s.slab_rows.empty())
-    o.slab_bytes = bytes_of_rows(s, s.slab_rows[process]);
+    o.slab_bytes = slab_for_rows(o, s.slab_rows[process]);
   else
-    o.slab_bytes = slab_for_all(s);
+    o.slab_bytes = slab_for_all(s, o);
   o.slab_bytes = round_up(o.slab_bytes, kPageBytes);
   return o;
 }

@@ -1,4 +1,4 @@
-// See program.h.
+// Making the calls of a scenario, and comparing every output with the reference's.
 #include "sim/scenario/program.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See workload.h.
+// Making tokens, routing and rows from a seed.
 #include "sim/scenario/workload.h"
 
 #include <algorithm>

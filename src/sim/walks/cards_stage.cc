@@ -1,4 +1,4 @@
-// See cards_stage.h.
+// Cards and grants between a few ranks, as a stage that can be walked.
 #include "sim/walks/cards_stage.h"
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// See exhaustive.h.
+// The list of walks, and running them.
 #include "sim/walks/exhaustive.h"
 
 #include <transload/status.h>

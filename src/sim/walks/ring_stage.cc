@@ -1,4 +1,4 @@
-// See ring_stage.h.
+// The two ends of one ring, as a stage that can be walked.
 #include "sim/walks/ring_stage.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See stage.h.
+// Setting up a stage, and the actions that are enabled in it.
 #include "sim/walks/stage.h"
 
 #include <algorithm>

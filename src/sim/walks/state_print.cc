@@ -1,4 +1,4 @@
-// See state_print.h.
+// Writing a state down so that equal states read alike.
 #include "sim/walks/state_print.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See two_hop.h.
+// A token over two hops, as a stage that can be walked.
 #include "sim/walks/two_hop.h"
 
 #include <algorithm>

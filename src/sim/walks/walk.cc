@@ -1,4 +1,4 @@
-// See walk.h.
+// Going through the schedules of a stage, and leaving out those that show nothing new.
 #include "sim/walks/walk.h"
 
 #include <algorithm>

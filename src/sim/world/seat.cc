@@ -1,4 +1,4 @@
-// See seat.h.
+// Making a rank of a world, running its warps, and ending them.
 #include "sim/world/seat.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See step_watch.h.
+// Watching for a step that does not end.
 #include "sim/world/step_watch.h"
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// See world.h.
+// Running a world to its end, and judging how it ended.
 #include "sim/world/world.h"
 
 #include <algorithm>

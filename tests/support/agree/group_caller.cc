@@ -1,4 +1,4 @@
-// See group_caller.h.
+// Moving tensors to a group and back, around each call.
 #include "tests/support/agree/group_caller.h"
 
 namespace transload::test {

@@ -1,4 +1,4 @@
-// See outputs.h.
+// Running a program and digesting what it gives.
 #include "tests/support/agree/outputs.h"
 
 #define XXH_INLINE_ALL

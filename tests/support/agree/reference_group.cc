@@ -1,4 +1,4 @@
-// See reference_group.h.
+// Ranks that meet at a board and look up what the reference says.
 #include "tests/support/agree/reference_group.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See shapes.h.
+// The list of shapes.
 #include "tests/support/agree/shapes.h"
 
 #include <algorithm>

@@ -22,15 +22,15 @@ GroupOptions options() {
 
 class OperandPlaces : public testing::Test {
  protected:
-  OperandPlaces() : plan_(options()) {
-    plan_.arena = std::make_shared<Arena>(slab_, sizeof slab_, nullptr);
+  OperandPlaces() : state_(options()) {
+    state_.arena = std::make_shared<Arena>(slab_, sizeof slab_, nullptr);
     in_.x = matrix(x_, kTokens, 16, kBf16);
     in_.topk_idx = matrix(ids_, kTokens, 2, kI32);
     in_.topk_weights = matrix(weights_, kTokens, 2, kF32);
   }
   std::string refusal() const {
     try {
-      check_dispatch(plan_, in_);
+      check_dispatch(state_, in_);
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), Code::kInvalidArgument);
       return error.what();
@@ -44,7 +44,7 @@ class OperandPlaces : public testing::Test {
     return refusal();
   }
 
-  RankState plan_;
+  RankState state_;
   DispatchInputs in_;
   alignas(128) char slab_[1024];
   alignas(16) uint16_t x_[kTokens * 16] = {};
@@ -73,14 +73,14 @@ TEST_F(OperandPlaces, WithinTheAddressSpace) {
 TEST_F(OperandPlaces, PulledFromLeasesAndFromNothing) {
   CombineInputs in;
   in.x = matrix(x_, 0, 16, kBf16);
-  EXPECT_TRUE(can_be_pulled(plan_, in));
+  EXPECT_TRUE(can_be_pulled(state_, in));
   in.x = matrix(x_, 1, 16, kBf16);
-  EXPECT_FALSE(can_be_pulled(plan_, in));
-  const Lease lease = plan_.lease(64);
+  EXPECT_FALSE(can_be_pulled(state_, in));
+  const Lease lease = state_.lease(64);
   in.x = matrix(lease.data(), 1, 16, kBf16);
-  EXPECT_TRUE(can_be_pulled(plan_, in));
+  EXPECT_TRUE(can_be_pulled(state_, in));
   in.topk_weights = matrix(weights_, 1, 2, kF32);
-  EXPECT_FALSE(can_be_pulled(plan_, in));
+  EXPECT_FALSE(can_be_pulled(state_, in));
 }
 
 }  // namespace

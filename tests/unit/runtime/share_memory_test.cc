@@ -31,8 +31,8 @@ GroupOptions options_of(uint32_t rank, uint16_t port) {
 
 // A group that ends where its ranks have each other's memory.
 struct Rank final : Group::Impl {
-  explicit Rank(const GroupOptions& options) : plan_(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  RankState& plan() override { return plan_; }
+  explicit Rank(const GroupOptions& options) : state_(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  RankState& state() override { return state_; }
   DispatchOutputs dispatch(const DispatchInputs&) override { return {}; }
   CombineOutputs combine(const CombineInputs&) override { return {}; }
   void refuse_if_faulted() override {}
@@ -44,13 +44,14 @@ struct Rank final : Group::Impl {
   void make(const std::function<void(Rank&)>& before) {
     meet();
     if (before) before(*this);
-    region = std::make_shared<SharedRegion>(plan_.network_bytes() + plan_.scale_up_bytes() + plan_.options.slab_bytes);
+    region =
+        std::make_shared<SharedRegion>(state_.network_bytes() + state_.scale_up_bytes() + state_.options.slab_bytes);
     neighbours = share_memory(region, bell.get(), false);
     control->gather("ready");
     control->goodbye();
   }
 
-  RankState plan_;
+  RankState state_;
   Descriptor bell;
   std::shared_ptr<Region> region;
   std::unique_ptr<Neighbours> neighbours;
@@ -78,7 +79,7 @@ std::vector<std::string> made(const std::function<void(Rank&)>& before) {
 TEST(ShareMemory, SlabsAreEachRanksOwnChoice) { EXPECT_EQ(made(nullptr), std::vector<std::string>(kRanks)); }
 
 TEST(ShareMemory, RegionsOfAnotherLayoutAreRefusedByAll) {
-  const auto smaller = [](Rank& rank) { rank.plan_.board.net.bytes -= 4096; };
+  const auto smaller = [](Rank& rank) { rank.state_.board.net.bytes -= 4096; };
   for (const std::string& text : made(smaller)) {
     if (text.find("rank 0 offers") != std::string::npos) continue;  // to whom everybody else is of another version
     EXPECT_NE(text.find("rank 1 offers "), std::string::npos) << text;

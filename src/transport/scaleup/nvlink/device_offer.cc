@@ -1,4 +1,4 @@
-// See device_offer.h.
+// Reading what another rank tells of its device memory, and finding a way to share it.
 #include "transport/scaleup/nvlink/device_offer.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// See device_region.h.
+// Making, exporting and mapping device memory.
 #include "transport/scaleup/nvlink/device_region.h"
 
 #include "gpu/backing.h"
