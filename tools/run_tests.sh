@@ -62,9 +62,8 @@ run_tests() {
   set_up "to build the program" "${BUILD_PACKAGES[@]}"
   set_up "to test it" "${TEST_PACKAGES[@]}"
   test_preset host
-  test_preset asan
   local preset
-  for preset in tsan fuzz; do
+  for preset in asan tsan fuzz; do
     if command -v clang++ >/dev/null; then test_preset "$preset"; else SKIPPED+=("$preset: clang++ is not here"); fi
   done
 
