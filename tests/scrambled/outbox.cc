@@ -18,7 +18,7 @@ constexpr size_t kSendsMost = 64;  // to one reader, of one progress
 }  // namespace
 
 size_t Outbox::add_reader(const std::string& name) {
-  readers_.push_back({name, {}});
+  readers_.push_back({name, {}, {}});
   return readers_.size() - 1;
 }
 
@@ -26,12 +26,9 @@ bool Outbox::post(const Posted& posted) {
   if (writes_.size() >= kWritesMost || dice_.one_in(kRefuseOneIn)) return false;
   const uint64_t number = next_++;
   Write& write = writes_[number] = {posted, posted.bytes, posted.bytes, false};
-  const Spoil spoil = settings().spoil;
-  if (spoil != Spoil::kNothing && posted.bytes > kWordBytes && dice_.one_in(kSpoilOneIn)) {
-    write.posted.on_delivery = false;
-    if (spoil == Spoil::kUnread) tell(write, 0);
-  }
-  std::vector<Piece>& pieces = readers_[posted.reader].pieces;
+  const bool spoiled = settings().spoils && posted.bytes > kWordBytes && dice_.one_in(kSpoilOneIn);
+  if (spoiled) tell(write, 0);
+  std::vector<Piece>& pieces = spoiled ? readers_[posted.reader].held : readers_[posted.reader].pieces;
   for (size_t at = 0; at < posted.bytes; at += pieces.back().bytes) {
     const size_t most = std::min(posted.bytes - at, kPieceMost);
     pieces.push_back({number, at, most <= kWordBytes ? most : 1 + dice_.below(4) * (most / 4)});
@@ -73,7 +70,16 @@ void Outbox::confirmed(const Receipt& receipt) {
   if (found == writes_.end()) return;  // it failed by another of its pieces
   if (receipt.refusal != 0) tell(found->second, int(receipt.refusal));
   found->second.unlanded -= receipt.bytes;
+  if (found->second.posted.bytes == kWordBytes) let_go(readers_[found->second.posted.reader], receipt.write);
   moved_on(receipt.write);
+}
+
+// What was held, and posted before this count.
+void Outbox::let_go(Reader& reader, uint64_t count) {
+  const auto later = [count](const Piece& piece) { return piece.write > count; };
+  const auto first = std::partition(reader.held.begin(), reader.held.end(), later);
+  reader.pieces.insert(reader.pieces.end(), first, reader.held.end());
+  reader.held.erase(first, reader.held.end());
 }
 
 void Outbox::tell(Write& write, int error) {
@@ -90,6 +96,7 @@ void Outbox::moved_on(uint64_t number) {
 
 void Outbox::lose(size_t reader) {
   readers_[reader].pieces.clear();
+  readers_[reader].held.clear();
   for (auto write = writes_.begin(); write != writes_.end();) {
     const bool lost = write->second.posted.reader == reader;
     if (lost) tell(write->second, FI_ECONNRESET);

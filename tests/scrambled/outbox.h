@@ -57,9 +57,11 @@ class Outbox {
   struct Reader {
     std::string name;
     std::vector<Piece> pieces;
+    std::vector<Piece> held;  // of spoiled writes
   };
 
   bool send_one(Reader& reader, Wire& wire);
+  static void let_go(Reader& reader, uint64_t count);
   void tell(Write& write, int error);
   void moved_on(uint64_t number);
   void lose(size_t reader);

@@ -41,10 +41,8 @@ void apply(Settings& settings, const std::string& setting) {
     settings.software = true;
   else if (setting == "tears")
     settings.tears = true;
-  else if (setting == "spoil=early")
-    settings.spoil = Spoil::kEarly;
-  else if (setting == "spoil=unread")
-    settings.spoil = Spoil::kUnread;
+  else if (setting == "spoils")
+    settings.spoils = true;
   else
     refuse(setting);
 }

@@ -7,12 +7,6 @@
 
 namespace scrambled {
 
-enum class Spoil {
-  kNothing,
-  kEarly,   // some rows are called complete when they have been sent, though they were to have landed
-  kUnread,  // some before their source has been read
-};
-
 struct Settings {
   uint64_t seed = 1;
   std::vector<std::string> list{"scrambled"};  // providers, with | between them
@@ -21,7 +15,7 @@ struct Settings {
   size_t universe = SIZE_MAX;                  // no endpoint can be enabled if a job may have more ranks
   bool software = false;                       // moves only while its caller reads completions: no hand of its own
   bool tears = false;                          // writes of 8 bytes land byte by byte, the low ones first
-  Spoil spoil = Spoil::kNothing;
+  bool spoils = false;  // some rows are called complete at once, and leave when a later count has landed
 };
 
 // Stops the process with a message at what it does not know: a test that sets nothing would prove nothing.
