@@ -254,7 +254,8 @@ def check_dead_files(tree):
             if not included.get(path, set()) - {path}:
                 yield path, 1, "nothing includes it"
         elif path.endswith((".cc", ".cu")):
-            built = path.startswith(("src/", "cli/", "bench/", "tests/support/", "examples/")) or re.match(
+            folders = "src/", "cli/", "bench/", "tests/support/", "tests/scrambled/", "examples/"
+            built = path.startswith(folders) or re.match(
                 r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.c[cu]$|"
                 r"tests/fuzz/[^/]*_fuzz\.cc$", path)
             if not built:

@@ -29,6 +29,8 @@ std::unique_ptr<ScaleOut> make_libfabric(HostGroup& group) {
   link.counterparts = group.core.counterparts();
   std::unique_ptr<LibfabricLink> made;
   group.all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
+  if (const std::string skipped = made->skipped(); !skipped.empty())
+    group.core.decide("network provider", made->name(), skipped);
   if (const std::string caution = made->caution(); !caution.empty())
     group.core.decide("network completions", "on delivery", caution);
   const std::vector<std::string> addresses = group.control->gather(made->address());
@@ -36,7 +38,7 @@ std::unique_ptr<ScaleOut> make_libfabric(HostGroup& group) {
   return made;
 }
 #else
-bool libfabric_available(std::string& why) {
+bool libfabric_available(uint32_t, std::string& why) {
   why = "this build has no libfabric";
   return false;
 }
@@ -58,7 +60,7 @@ Answers ask_all(HostGroup& group, std::string& why) {
   std::string mine;
   for (const ScaleOutKind& kind : kinds) {
     const bool asked = group.options.scale_out == ScaleOutChoice::kAuto || group.options.scale_out == kind.choice;
-    mine += asked && kind.available(why) ? 'y' : 'n';
+    mine += asked && kind.available(group.map.ranks, why) ? 'y' : 'n';
   }
   Answers answers{std::vector<bool>(kinds.size(), true), ""};
   std::vector<std::string> hosts;
@@ -94,7 +96,7 @@ const std::vector<ScaleOutKind>& scale_out_kinds() {
        .make = make_libfabric},
       {.choice = ScaleOutChoice::kLoopback,
        .maps_rails = true,
-       .available = [](std::string&) { return true; },
+       .available = [](uint32_t, std::string&) { return true; },
        .make = make_loopback},
   };
   return kinds;

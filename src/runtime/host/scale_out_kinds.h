@@ -14,8 +14,8 @@ struct HostGroup;
 struct ScaleOutKind {
   ScaleOutChoice choice;  // a caller's name for it: runtime/choices.h
   bool maps_rails;        // warps store to rails directly: all ranks are on one host
-  // Whether this machine and build have it; else `why` not.
-  bool (*available)(std::string& why);
+  // Whether this machine and build have it for so many ranks; else `why` not.
+  bool (*available)(uint32_t ranks, std::string& why);
   // Collective, once memory is there. Throws Error.
   std::unique_ptr<ScaleOut> (*make)(HostGroup& group);
 };

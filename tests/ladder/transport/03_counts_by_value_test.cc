@@ -42,6 +42,7 @@ TEST_P(Rung03CountsByValue, RaisedAgainAndAgain) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung03CountsByValue, ::testing::ValuesIn(all_wires()), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung03CountsByValue, ::testing::ValuesIn(kScrambledWires), name_of);
 
 }  // namespace
 }  // namespace transload::test

@@ -82,6 +82,7 @@ TEST_P(Rung04Drained, WordsGrowInOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung04Drained, ::testing::ValuesIn(all_wires()), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung04Drained, ::testing::ValuesIn(kScrambledWires), name_of);
 
 }  // namespace
 }  // namespace transload::test

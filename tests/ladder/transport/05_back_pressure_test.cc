@@ -81,6 +81,7 @@ TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung05BackPressure, ::testing::ValuesIn(all_wires()), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung05BackPressure, ::testing::ValuesIn(kScrambledWires), name_of);
 
 }  // namespace
 }  // namespace transload::test

@@ -31,6 +31,7 @@ TEST_P(Rung06Sleep, ArrivalsWake) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung06Sleep, ::testing::ValuesIn(all_wires()), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung06Sleep, ::testing::ValuesIn(kScrambledWires), name_of);
 
 }  // namespace
 }  // namespace transload::test

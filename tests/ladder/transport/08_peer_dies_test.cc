@@ -104,6 +104,7 @@ TEST_P(Rung08PeerDies, GoneBeforeItWasReached) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung08PeerDies, ::testing::ValuesIn(kProcessWires), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung08PeerDies, ::testing::ValuesIn(kScrambledWires), name_of);
 
 }  // namespace
 }  // namespace transload::test

@@ -22,8 +22,7 @@ class Rung09Refusals : public ::testing::Test {
     options_.region_bytes = sizeof(region_);
   }
   void SetUp() override {
-    std::string why;
-    if (!libfabric_available(why)) GTEST_SKIP() << why;
+    if (const std::string why = why_no_libfabric(); !why.empty()) GTEST_SKIP() << why;
   }
   // The text of the refusal, "" if there was none.
   std::string refusal() const {
@@ -45,7 +44,7 @@ TEST_F(Rung09Refusals, AProviderThatIsNotThere) {
   options_.provider = "carrier-pigeon";
   const std::string text = refusal();
   EXPECT_TRUE(names(text, "provider = \"carrier-pigeon\"")) << text;
-  for (const std::string& provider : libfabric_providers()) EXPECT_TRUE(names(text, "\"" + provider + "\"")) << text;
+  for (const std::string& provider : libfabric_providers(1)) EXPECT_TRUE(names(text, "\"" + provider + "\"")) << text;
 }
 
 TEST_F(Rung09Refusals, ProvidersThatWeNeverUse) {
@@ -65,7 +64,7 @@ TEST_F(Rung09Refusals, AnAddressThatIsNotOurs) {
 // In a process of its own: opening some of them leaks inside libfabric.
 TEST_F(Rung09Refusals, EveryProviderThatIsListedOpens) {
   EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member&) {
-              for (const std::string& provider : libfabric_providers()) {
+              for (const std::string& provider : libfabric_providers(1)) {
                 LibfabricOptions options = options_;
                 options.provider = provider;
                 require(LibfabricLink(options).name() == "libfabric " + provider, provider + " did not open");

@@ -1,8 +1,10 @@
 // The transports that the ladder climbs, and what its rungs share: making a link, waiting without spinning, observing.
 #pragma once
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,7 +22,8 @@
 
 namespace transload::test {
 
-enum class Kind { kLoopback, kOrdered, kUnordered };
+// kScrambled: libfabric's link over the fabric of tests/scrambled, which has no order and is late with everything.
+enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled };
 
 struct Wire {
   Kind kind;
@@ -28,12 +31,13 @@ struct Wire {
   size_t piece_bytes = 0;
   uint32_t window = 0;
   const char* source = "127.0.0.1";
+  const char* settings = "";  // of the scrambled fabric
 };
 
 inline bool is_v6(const Wire& wire) { return std::string(wire.source).find(':') != std::string::npos; }
 
 inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
-  const char* const kinds[] = {"loopback", "ordered", "unordered"};
+  const char* const kinds[] = {"loopback", "ordered", "unordered", "scrambled"};
   const char* const how = info.param.as == As::kThreads ? "_threads" : "_processes";
   return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "") +
          (is_v6(info.param) ? "_v6" : "");
@@ -54,11 +58,38 @@ inline std::vector<Wire> all_wires() {
   return wires;
 }
 
+// In suites of their own, so that no process has them and libfabric.
+inline const std::vector<Wire> kScrambledWires = {
+    {Kind::kScrambled, As::kProcesses, 0, 0, "127.0.0.1", "seed=1"},
+    {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"}};
+
+// The scrambled fabric is what this process and its copies load as libfabric. Returns why not, "" if it is.
+inline std::string scramble(const std::string& settings) {
+  char own[4096] = {};
+  if (readlink("/proc/self/exe", own, sizeof(own) - 1) < 0) return "this program does not know where it is";
+  const std::string folder = std::string(own).substr(0, std::string(own).rfind('/'));
+  setenv("SCRAMBLED_FABRIC", settings.c_str(), 1);
+  const void* const fabric = dlopen((folder + "/scrambled/libfabric.so.1").c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (fabric == nullptr) return dlerror();
+  const bool taken = dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD) == fabric;
+  return taken ? "" : "libfabric is in this process already: run this suite alone";
+}
+
+// Asked by a copy of this process: some providers refuse copies of one that has asked them.
+inline std::string why_no_libfabric() {
+  return run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [](Member&) {
+    std::string why;
+    require(libfabric_available(2, why), why);
+  });
+}
+
 class TransportLadder : public ::testing::TestWithParam<Wire> {
  protected:
   void SetUp() override {
     std::string why;
-    if (GetParam().kind != Kind::kLoopback && !libfabric_available(why)) GTEST_SKIP() << why;
+    if (GetParam().kind == Kind::kScrambled) why = scramble(GetParam().settings);
+    if (GetParam().kind != Kind::kLoopback && why.empty()) why = why_no_libfabric();
+    if (!why.empty()) GTEST_SKIP() << why;
     if (is_v6(GetParam()) && !is_own(GetParam().source)) GTEST_SKIP() << "this host has no IPv6";
   }
   // Runs body on every rank of this wire.
@@ -92,6 +123,7 @@ inline std::unique_ptr<ScaleOut> open_link(const Wire& wire, Member& me) {
   }
   auto link = std::make_unique<LibfabricLink>(options_of(wire, me));
   require(link->ordered() == (wire.kind == Kind::kOrdered), "the provider does not order as this rung wants");
+  require((link->name() == "libfabric scrambled") == (wire.kind == Kind::kScrambled), "not the fabric of this rung");
   link->connect(me.gather(link->address()));
   return link;
 }

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <cstdio>
+#include <cstring>
 #include <fstream>
 
 #include "base/check.h"
@@ -42,7 +44,21 @@ size_t threads_here() {
 // When this library is loaded: later there are threads that may be reading the environment.
 [[maybe_unused]] const bool staging_forbidden = threads_here() == 1 && setenv(kStaging, "0", 0) == 0;
 
-// Whether the process was started with it: so whoever asked libfabric first, it was read.
+constexpr const char* kUniverse = "FI_UNIVERSE_SIZE";
+
+// The variable of tell_universe, with libfabric's default, in memory of ours: so it can change when there are threads.
+// It is in base 16, as no user writes it: what an ancestor of this process left does not pass for the user's word.
+char* const universe = strdup("FI_UNIVERSE_SIZE=0x00000100");
+
+bool universe_is_unsaid() {
+  const char* const there = getenv(kUniverse);
+  return there == nullptr || (std::strlen(there) == std::strlen("0x00000100") && std::strncmp(there, "0x", 2) == 0);
+}
+
+[[maybe_unused]] const bool universe_placed =
+    threads_here() == 1 && universe != nullptr && universe_is_unsaid() && putenv(universe) == 0;
+
+// Whether the process was started without staging: so whoever asked libfabric first, that was read.
 bool forbidden_from_the_start() {
   std::ifstream file("/proc/self/environ");
   std::string variable;
@@ -117,6 +133,14 @@ const FabricLibrary& fabric_library() {
   const FabricLibrary* const library = fabric_library(why);
   TRANSLOAD_CHECK(library != nullptr);
   return *library;
+}
+
+void tell_universe(size_t ranks) {
+  char* const value = universe == nullptr ? nullptr : universe + std::strlen(kUniverse) + 1;
+  if (value == nullptr || getenv(kUniverse) != value) return;  // the user has said it, or it could not be placed
+  char said[sizeof("0x00000100")];
+  std::snprintf(said, sizeof(said), "0x%08x", static_cast<unsigned>(ranks));
+  std::memcpy(value, said, sizeof(said));
 }
 
 const std::string& fabric_stages() { return loaded_once().stages; }

@@ -2,6 +2,7 @@
 #pragma once
 #include <rdma/fabric.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,11 @@ const FabricLibrary& fabric_library();
 // does not. A write that is complete must need no more of its sender, who may leave its call and wait for others: then
 // only completions on delivery are to be relied on.
 const std::string& fabric_stages();
+
+// Says for how many ranks providers are to size their tables and queues, unless the user has: FI_UNIVERSE_SIZE, which
+// libfabric reads once, when a process first asks it. For its own default, 256, the layers over verbs want a longer
+// queue of completions than some devices have.
+void tell_universe(size_t ranks);
 
 struct FreeInfo {
   void operator()(fi_info* info) const { fabric_library().freeinfo(info); }

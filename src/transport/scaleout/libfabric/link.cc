@@ -113,6 +113,7 @@ struct LibfabricLink::Impl {
   const LibfabricOptions options;
   const bool ordered;
   const std::string caution;
+  std::string skipped;
   const size_t piece_bytes;
   const size_t window;
   OpPool pool;  // before the endpoint, which lets go of its memory first
@@ -159,7 +160,8 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   const std::string provider(theirs.text, theirs.provider_bytes);
   if (provider != endpoint.provider_name())
     throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + provider + "\": rank " +
-                                            std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"");
+                                            std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"" +
+                                            (skipped.empty() ? "" : " (" + skipped + ")"));
   if (theirs.region_bytes != options.region_bytes)
     throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(rank) + " offers " +
                                             std::to_string(theirs.region_bytes) + " bytes of network region, rank " +
@@ -381,7 +383,18 @@ bool LibfabricLink::Impl::progress() {
 
 LibfabricLink::LibfabricLink(const LibfabricOptions& options) {
   TRANSLOAD_CHECK(options.region != nullptr && options.region_bytes != 0);
-  impl_ = std::make_unique<Impl>(options, choose_provider(options));
+  std::string skipped;
+  Code code = Code::kOk;
+  for (const std::string& name : candidates(options)) try {
+      impl_ = std::make_unique<Impl>(options, find_provider(name, options));
+      impl_->skipped = skipped;
+      return;
+    } catch (const Error& error) {
+      if (error.code() == Code::kOutOfMemory) throw;
+      if (skipped.empty()) code = error.code();
+      skipped += (skipped.empty() ? "" : "; ") + std::string(error.what());
+    }
+  throw Error(code, skipped);
 }
 
 LibfabricLink::~LibfabricLink() = default;
@@ -400,6 +413,7 @@ void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
 
 bool LibfabricLink::ordered() const { return impl_->ordered; }
 std::string LibfabricLink::caution() const { return impl_->caution; }
+std::string LibfabricLink::skipped() const { return impl_->skipped; }
 size_t LibfabricLink::registrations() const { return impl_->endpoint.registrations(); }
 std::string LibfabricLink::name() const { return impl_->name; }
 char* LibfabricLink::mapped(uint32_t) const { return nullptr; }

@@ -10,16 +10,19 @@
 
 namespace transload {
 
-// False if libfabric or every usable provider is missing; `why` then says which.
-bool libfabric_available(std::string& why);
+// Whoever asks has to be the process that will use libfabric: some providers refuse a copy (fork) of one that asked.
+// Of a group's `ranks` libfabric hears with the first question of a process: tell_universe.
 
-// Providers that can carry a group here, best first.
-std::vector<std::string> libfabric_providers();
+// False if libfabric or every usable provider is missing; `why` then says which.
+bool libfabric_available(uint32_t ranks, std::string& why);
+
+// Providers that libfabric lists and that may carry a group, best first. One of them may yet not open.
+std::vector<std::string> libfabric_providers(uint32_t ranks);
 
 struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string provider;        // "": the best that is there
+  std::string provider;        // "": the best that opens
   std::string source_address;  // local IP of the interface that reaches the rendezvous; "": any
   char* region = nullptr;      // my network region; outlives the link
   size_t region_bytes = 0;
@@ -33,7 +36,8 @@ class LibfabricLink : public ScaleOut {
  public:
   static constexpr size_t kAddressBytes = 256;
 
-  // Local. Throws Error: kNotSupported without libfabric, kInvalidArgument for a provider or address that is not there.
+  // Local. Throws Error: kNotSupported without libfabric, kInvalidArgument for a provider or address that is not there;
+  // if several providers were tried, with the reason of each.
   explicit LibfabricLink(const LibfabricOptions& options);
   ~LibfabricLink() override;
 
@@ -48,6 +52,8 @@ class LibfabricLink : public ScaleOut {
   bool ordered() const;
   // Why they are not used as such, though the provider orders them; "" if nothing stands against it.
   std::string caution() const;
+  // Better providers that libfabric lists, and why each did not open; "" if this is the best.
+  std::string skipped() const;
   // Pieces of memory that the network knows: as many after calls as before them.
   size_t registrations() const;
 

@@ -1,4 +1,4 @@
-// Choosing a provider: one that the user named, else real RDMA, else TCP.
+// The order of providers: one that the user named, else real RDMA, else TCP.
 #include "transport/scaleout/libfabric/provider.h"
 
 #include <rdma/fi_domain.h>
@@ -9,6 +9,8 @@
 #include <cstring>
 
 #include <transload/status.h>
+
+#include "os/fork.h"
 
 namespace transload {
 namespace {
@@ -24,20 +26,34 @@ bool refused(const std::string& name) {
 }
 
 int preference(const std::string& name) {
-  const char* const best_first[] = {"cxi", "efa", "verbs;ofi_rxm", "opx", "psm2", kTcp};
+  const char* const best_first[] = {"cxi", "efa", "verbs;ofi_rxm", "opx", "psm2", kTcp, "tcp"};
   const auto found = std::find(std::begin(best_first), std::end(best_first), name);
   return static_cast<int>(found - std::begin(best_first));
 }
 
 struct Query {
-  std::string provider;
-  std::string source;
-  bool in_order;
-  bool delivery;
+  uint32_t ranks;
+  std::string provider = "";  // any
+  std::string source = "";    // any
+  bool in_order = false;
+  bool delivery = false;
 };
 
+// Of the process that asked libfabric first: some providers refuse its copies.
+const Origin& first_to_ask() {
+  static const Origin first;
+  return first;
+}
+
+std::string no_provider() {
+  return std::string("libfabric has no provider for remote writes here") +
+         (first_to_ask().here() ? "" : ", in a copy (fork) of a process that has asked it");
+}
+
 InfoPtr ask(const Query& query) {
+  first_to_ask();
   const FabricLibrary& library = fabric_library();
+  tell_universe(query.ranks);
   InfoPtr hints(library.dupinfo(nullptr));
   if (hints == nullptr) throw Error(Code::kOutOfMemory, "libfabric: no room for a request");
   hints->caps = FI_MSG | FI_RMA;
@@ -79,17 +95,17 @@ std::string caution_of(const std::string& provider) {
   return provider.find("tcp") != std::string::npos ? fabric_stages() : "";
 }
 
-Provider open_from(const std::string& provider, const std::string& source, bool assume_unordered) {
-  const std::string caution = caution_of(provider);
-  if (!assume_unordered && caution.empty()) {
-    const InfoPtr list = ask({provider, source, true, false});
-    if (const fi_info* const info = exactly(list, provider)) {
+Provider find_at(const std::string& source, const std::string& name, const LibfabricOptions& options) {
+  const std::string caution = caution_of(name);
+  if (!options.assume_unordered && caution.empty()) {
+    const InfoPtr list = ask({.ranks = options.ranks, .provider = name, .source = source, .in_order = true});
+    if (const fi_info* const info = exactly(list, name)) {
       Provider chosen = in_order(info);
       if (chosen.info != nullptr) return chosen;
     }
   }
-  const InfoPtr list = ask({provider, source, false, true});
-  const fi_info* const info = exactly(list, provider);
+  const InfoPtr list = ask({.ranks = options.ranks, .provider = name, .source = source, .delivery = true});
+  const fi_info* const info = exactly(list, name);
   if (info == nullptr) return {};
   return {copy_of(info), false, info->ep_attr->max_msg_size, caution};
 }
@@ -102,18 +118,18 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-bool libfabric_available(std::string& why) {
+bool libfabric_available(uint32_t ranks, std::string& why) {
   if (fabric_library(why) == nullptr) return false;
-  if (!libfabric_providers().empty()) return true;
-  why = "libfabric has no provider for remote writes here";
+  if (!libfabric_providers(ranks).empty()) return true;
+  why = no_provider();
   return false;
 }
 
-std::vector<std::string> libfabric_providers() {
+std::vector<std::string> libfabric_providers(uint32_t ranks) {
   std::string why;
   std::vector<std::string> names;
   if (fabric_library(why) == nullptr) return names;
-  const InfoPtr list = ask({"", "", false, false});
+  const InfoPtr list = ask({.ranks = ranks});
   for (const fi_info* info = list.get(); info != nullptr; info = info->next) {
     const std::string name = info->fabric_attr->prov_name;
     if (!refused(name) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -123,23 +139,30 @@ std::vector<std::string> libfabric_providers() {
   return names;
 }
 
-Provider choose_provider(const LibfabricOptions& options) {
+std::vector<std::string> candidates(const LibfabricOptions& options) {
   std::string why;
   if (fabric_library(why) == nullptr) throw Error(Code::kNotSupported, "libfabric is not there: " + why);
-  const std::vector<std::string> names = libfabric_providers();
-  if (names.empty()) throw Error(Code::kNotSupported, "libfabric has no provider for remote writes here");
-  const std::string name = options.provider.empty() ? names.front() : options.provider;
-  if (std::find(names.begin(), names.end(), name) == names.end())
-    throw Error(Code::kInvalidArgument,
-                "provider = \"" + name + "\": not one that carries a group here; there are: " + listed(names));
-  Provider chosen = open_from(name, options.source_address, options.assume_unordered);
+  const std::vector<std::string> names = libfabric_providers(options.ranks);
+  if (names.empty()) throw Error(Code::kNotSupported, no_provider());
+  if (options.provider.empty()) return names;
+  if (std::find(names.begin(), names.end(), options.provider) == names.end())
+    throw Error(Code::kInvalidArgument, "provider = \"" + options.provider +
+                                            "\": not one that carries a group here; there are: " + listed(names));
+  return {options.provider};
+}
+
+Provider find_provider(const std::string& name, const LibfabricOptions& options) {
+  const std::string& source = options.source_address;
+  Provider here = find_at(source, name, options);
+  if (here.info != nullptr) return here;
+  Provider anywhere = find_at("", name, options);
   // The address is that of the control network, which an RDMA device need not own.
-  if (chosen.info == nullptr && preference(name) < preference(kTcp))
-    chosen = open_from(name, "", options.assume_unordered);
-  if (chosen.info == nullptr)
-    throw Error(Code::kInvalidArgument, "source_address = \"" + options.source_address + "\": provider \"" + name +
-                                            "\" has no interface there");
-  return chosen;
+  if (anywhere.info != nullptr && preference(name) < preference(kTcp)) return anywhere;
+  if (anywhere.info != nullptr)
+    throw Error(Code::kInvalidArgument,
+                "source_address = \"" + source + "\": provider \"" + name + "\" has no interface there");
+  throw Error(Code::kInvalidArgument,
+              "provider = \"" + name + "\": libfabric lists it, but does not find it when asked for it by name");
 }
 
 }  // namespace transload

@@ -15,7 +15,11 @@ struct Provider {
   std::string caution;  // LibfabricLink::caution
 };
 
-// Throws Error: kNotSupported without libfabric or any provider, kInvalidArgument for a name or address not found here.
-Provider choose_provider(const LibfabricOptions& options);
+// Those to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error: kNotSupported
+// without libfabric or any provider, kInvalidArgument for a name that is not listed.
+std::vector<std::string> candidates(const LibfabricOptions& options);
+
+// Throws Error{kInvalidArgument} if libfabric does not find it, or not at this address.
+Provider find_provider(const std::string& name, const LibfabricOptions& options);
 
 }  // namespace transload

@@ -1,0 +1,42 @@
+# Whole jobs over the fabric of tests/scrambled: no order, everything in pieces and late, counts torn. Every byte is
+# verified, and the digests are those of loopback. A fabric that breaks its promise is found.
+import os
+
+from _common import PROGRAM, expect, finish_test, run, run_json, skip
+
+FABRIC = os.path.join(os.path.dirname(PROGRAM), "..", "tests", "scrambled")
+WORKLOAD = ("--tokens", "40,0,64,33", "--hidden", "264", "--experts", "13", "--top-k", "6", "--iterations", "3")
+if not os.path.exists(os.path.join(FABRIC, "libfabric.so.1")):
+    skip("the scrambled fabric was not built")
+
+
+def environment_of(settings):
+    return {"LD_LIBRARY_PATH": FABRIC, "SCRAMBLED_FABRIC": settings}
+
+
+def job(settings, *more):
+    return run_json("run", *WORKLOAD, "--scale-out", "libfabric", *more, extra=environment_of(settings))
+
+
+for shape in ("1,1,1,1", "2,2", "1,3"):
+    _, base, err = run_json("run", *WORKLOAD, "--node-sizes", shape, "--scale-out", "loopback")
+    expect(base is not None and base["verified"], f"{shape} over loopback is verified {err}")
+    for seed, more in ((1, ()), (2, ("--channels", "1", "--slots", "1")), (3, ("--threads",))):
+        status, result, err = job(f"seed={seed},tears,universe=4", "--node-sizes", shape, *more)
+        good = status == 0 and result["verified"] and result["transports"]["scale_out"] == "libfabric scrambled"
+        expect(good, f"{shape}, seed {seed} {' '.join(more)}: verified over the scrambled fabric ({status}) {err}")
+        expect(good and result["digest"] == base["digest"], f"{shape}, seed {seed}: the digests of loopback")
+
+listed = "list=verbs;ofi_rxm|tcp;ofi_rxm|tcp,dead=verbs;ofi_rxm,shut=tcp;ofi_rxm"
+status, out, err = run("run", *WORKLOAD, "--node-sizes", "2,2", extra=environment_of(listed))
+decided = next((line for line in out.splitlines() if "network provider" in line), "")
+expect(status == 0 and "libfabric tcp:" in decided, f"of three providers the one that opens carries the job {err}")
+expect("libfabric verbs;ofi_rxm: enable: Invalid argument" in decided, f"and it is said why: {decided}")
+expect('; provider = "tcp;ofi_rxm": libfabric lists it' in decided, "of each that was skipped")
+
+LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000")
+for seed in (1, 2):
+    status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1")
+    found = status in (1, 3) and (result is None or not result["verified"])
+    expect(found, f"spoiled, seed {seed}: found ({status}) {err.strip()}")
+finish_test()
