@@ -69,6 +69,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.peer_slots = options_.peer_slots;
   out.deadline_ms = options_.deadline_ms;
   out.create_deadline_ms = options_.create_deadline_ms;
+  out.combine_wire = options_.wire;
   out.scale_out = options_.scale_out;
   out.provider = options_.provider;
   out.device = options_.device_of(rank_);

@@ -28,10 +28,10 @@ struct CombineInputs {
   Tensor topk_weights;  // [M, K] float32, contiguous; optional: summed too, without biases
   Tensor bias[2];       // [T, H] bf16, contiguous; optional, the first before the second
   CombineSource source = CombineSource::kAuto;
-  CombineWire wire = CombineWire::kBf16;
-  Tensor out_x;              // [T, H] bf16 contiguous memory of mine for the result; optional
-  uint32_t channels = 0;     // 0: the group's
-  uint32_t deadline_ms = 0;  // of this call's waits; 0: the group's
+  CombineWire wire = CombineWire::kBf16;  // kF32 only if it is the group's combine_wire
+  Tensor out_x;                           // [T, H] bf16 contiguous memory of mine for the result; optional
+  uint32_t channels = 0;                  // 0: the group's
+  uint32_t deadline_ms = 0;               // of this call's waits; 0: the group's
   Stream stream;
 };
 

@@ -48,12 +48,13 @@ struct GroupOptions {
   uint32_t top_k_max = 8;
   // 0: what suits the device, which decisions() shows. On the CPU 4 channels, 16 slots, and as many between peers; on a
   // GPU 16 channels for each of `sms`, 4 slots, and 1 between peers.
-  uint32_t channels = 0;                             // most, and what a call uses unless it says fewer
-  uint32_t slots = 0;                                // of each ring
-  uint32_t peer_slots = 0;                           // of each ring between peers
-  uint64_t slab_bytes = 64 << 20;                    // room for leases of this rank
-  uint32_t deadline_ms = 10000;                      // of every wait in a call
-  uint32_t create_deadline_ms = 0;                   // of every wait while the group is made; 0: deadline_ms
+  uint32_t channels = 0;                          // most, and what a call uses unless it says fewer
+  uint32_t slots = 0;                             // of each ring
+  uint32_t peer_slots = 0;                        // of each ring between peers
+  uint64_t slab_bytes = 64 << 20;                 // room for leases of this rank
+  uint32_t deadline_ms = 10000;                   // of every wait in a call
+  uint32_t create_deadline_ms = 0;                // of every wait while the group is made; 0: deadline_ms
+  CombineWire combine_wire = CombineWire::kBf16;  // the longest of any combine: with fp32 its slots are twice as long
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that is there
   // On the CPU: microseconds that a rank looks for what it waits for before it sleeps. To sleep and to be woken costs

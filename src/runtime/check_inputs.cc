@@ -156,6 +156,7 @@ void check_options(const GroupOptions& o) {
   for (const uint32_t owner : o.expert_owner)
     if (owner >= o.bootstrap.ranks)
       refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
+  want_choice("combine_wire", o.combine_wire);
   want_choice("scale_out", o.scale_out);
 }
 
@@ -279,6 +280,8 @@ void check_combine(const RankState& group, const CombineInputs& in) {
   within("channels", in.channels, 0, o.channels);
   want_choice("source", in.source);
   want_choice("wire", in.wire);
+  if (in.wire > o.combine_wire)
+    refuse("wire", word_of(in.wire), std::string("at most combine_wire of the group, ") + word_of(o.combine_wire));
   want_deadline(in.deadline_ms);
   if (in.source == CombineSource::kPull && !can_be_pulled(group, in))
     refuse("source", "pull", "push: x (and topk_weights) must lie in a lease of this group to be pulled");

@@ -34,6 +34,7 @@ std::vector<std::string> fingerprint(const RankState& state) {
   uint64_t owners = o.expert_owner.size();
   for (const uint32_t rank : o.expert_owner) owners = mixed(owners, rank);
   add("expert_owner", owners);
+  items.push_back(std::string("combine_wire ") + word_of(o.combine_wire));
   items.push_back(std::string("scale_out ") + word_of(o.scale_out));
   items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
   items.push_back("provider " + o.provider);

@@ -324,6 +324,7 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   o.channels = world.channels;
   o.slots = world.slots;
   o.slab_bytes = world.slab_bytes;
+  o.combine_wire = world.combine_wire;
   o.deadline_ms = world.deadline_ms;
   o.scale_out = world.scale_out;
   if (const uint32_t shared = ranks_on_gpu(world.ranks()); shared > 0) {

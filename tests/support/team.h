@@ -24,6 +24,7 @@ struct World {
   uint32_t slots = 4;
   uint32_t scales_max = 8;
   uint64_t slab_bytes = 8 << 20;
+  CombineWire combine_wire = CombineWire::kF32;
   uint32_t deadline_ms = 20000;
   ScaleOutChoice scale_out = ScaleOutChoice::kLoopback;
   uint64_t seed = 1;

@@ -121,6 +121,26 @@ TEST(BadInput, OutXOverAnInput) {
   });
 }
 
+TEST(BadInput, AWireThatTheGroupHasNoRoomFor) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  World w = pair_world();
+  w.node_sizes = {2, 1};
+  w.combine_wire = CombineWire::kBf16;
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t rank) {
+    Member(w, problem, group).pass(Pass{}, 1);
+    const Given given(w, problem, rank);
+    const DispatchOutputs out = group.dispatch(given.in);
+    CombineInputs in;
+    in.handle = out.handle;
+    in.x = out.x;
+    in.wire = CombineWire::kF32;
+    EXPECT_EQ(refusal([&] { group.combine(in); }), "wire: fp32, must be at most combine_wire of the group, bf16");
+    Pass pushed{.source = CombineSource::kPush, .biases = 1, .weights = true};
+    Member(w, problem, group).pass(pushed, 2);  // the group is as it was, and its slots are long enough
+  });
+}
+
 TEST(BadInput, TypesAndSizes) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   World w = pair_world();

@@ -299,6 +299,7 @@ TEST(BadInput, OptionsThatDiffer) {
     if (on_gpus() && std::string(facts.name) != "slots") return;  // the GPU itself refuses some first
     if (facts.alike) differs(facts.name, other);
   });
+  differs("combine_wire", [](GroupOptions& o) { o.combine_wire = CombineWire::kBf16; });
 }
 
 // Contract 7.7.

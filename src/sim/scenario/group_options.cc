@@ -46,6 +46,8 @@ GroupOptions options_of(const Scenario& s, const std::vector<uint32_t>& node_siz
   o.slots = s.slots;
   o.peer_slots = s.peer_slots;
   o.deadline_ms = s.deadline_ms;
+  for (const ScenarioCall& call : s.calls)
+    o.combine_wire = std::max(o.combine_wire, call.wire.value_or(CombineWire::kF32));
   const uint32_t process = processes[rank];
   if (!s.slab_bytes.empty())
     o.slab_bytes = s.slab_bytes[process];

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/rank_state.h"
+
 namespace transload {
 namespace {
 
@@ -48,6 +50,35 @@ TEST_F(Batches, WhatLiesBetweenIsPaddingAndNotLong) {
   batch_.add(second);
   batch_.add(slot(2, 3));
   EXPECT_EQ(batch_.put_count, 2) << "the padding of the last one counts";
+}
+
+// What is put of neighbouring slots along a rail, in a group for combines with this wire.
+int puts_of_sums(CombineWire wire) {
+  GroupOptions options;
+  options.bootstrap.ranks = 2;
+  options.topology.node_sizes = {1, 1};
+  options.combine_wire = wire;
+  const RankState rank(options);
+  const Block slots = rank.board.net.combine.send;
+  const size_t bytes = options.row_bytes_max;  // of a row, without weights
+  Word drained = 0;
+  Batch batch;
+  for (uint32_t i = 0; i < 8; ++i) {
+    const uint64_t at = slots.at(0, 1, i);
+    batch.add({.from = reinterpret_cast<const char*>(at),
+               .offset = at,
+               .bytes = wire == CombineWire::kF32 ? 2 * bytes : bytes,
+               .rank = 1,
+               .drained = &drained,
+               .drained_count = i + 1,
+               .padding = slots.unit - (wire == CombineWire::kF32 ? 2 * bytes : bytes)});
+  }
+  return batch.put_count;
+}
+
+TEST(PartialSums, OfOneTypeAreOnePut) {
+  EXPECT_EQ(puts_of_sums(CombineWire::kBf16), 1);
+  EXPECT_EQ(puts_of_sums(CombineWire::kF32), 1);
 }
 
 TEST_F(Batches, TheTargetGoesOnToo) {
