@@ -17,6 +17,7 @@ struct ControlSetup {
   bool arbiter_in_rank_0 = true;  // else in a launcher's process
   uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
   uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
+  uint64_t busy_ns = 0;           // one message of four comes up to so much later, in order: its rank's host is busy
 };
 
 // Everything happens on the timeline. What a rank calls, it calls while it is neither dead nor stopped.
@@ -63,6 +64,7 @@ class SimControl {
     Member member;
     Heartbeat where;
     uint64_t latency_ns = 0;
+    uint64_t heard_at = 0;  // what it says next does not come before that
     uint64_t beat_at = 0;
     uint64_t answer_by = 0;  // then the call that suspects waits no longer
     bool dead = false;
