@@ -79,9 +79,9 @@ void SimControl::withdraw(uint32_t rank) {
 
 void SimControl::give_up(uint32_t rank) { apply(rank, seats_[rank].member.give_up(timeline_.now())); }
 
-void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument) {
+void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument, bool certain) {
   ControlRank& seat = seats_[rank];
-  const Reaction reaction = seat.member.mismatch({rank, culprit, argument}, timeline_.now());
+  const Reaction reaction = seat.member.mismatch({rank, culprit, argument, certain}, timeline_.now());
   if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
   apply(rank, reaction);
 }

@@ -34,7 +34,7 @@ class SimControl {
   void withdraw(uint32_t rank);
   void give_up(uint32_t rank);
   bool suspecting(uint32_t rank) const { return seats_[rank].member.suspecting(); }
-  void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument);
+  void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument, bool certain = false);
   void failed(uint32_t rank, const std::string& reason);
   const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
   bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
