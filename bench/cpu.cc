@@ -1,5 +1,5 @@
-// The trip on CPU ranks beside what one would do without it, in one run: permute, MPI_Alltoallv, and for combine the way
-// back and a sum of the rows. On one node the floor too (cli/run/floor.h).
+// The trip on CPU ranks beside what one would do without it, in one run: permute, MPI_Alltoallv, and for combine the
+// way back and a sum of the rows. On one node the floor too (cli/run/floor.h).
 //   ./dev bench cpu, or mpirun -n RANKS build/host/bin/bench_cpu [options of `transload run`]
 //
 // Every result is compared with the reference before any time is taken. Cases take turns within an iteration; a time is
@@ -42,7 +42,8 @@ class Barrier {
   explicit Barrier(uint32_t rank, uint32_t ranks) {
     MPI_Aint bytes = 0;
     int unit = 0;
-    must(MPI_Win_allocate_shared(rank == 0 ? sizeof *barrier_ : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &barrier_, &window_),
+    must(MPI_Win_allocate_shared(rank == 0 ? sizeof *barrier_ : 0, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &barrier_,
+                                 &window_),
          "MPI_Win_allocate_shared");
     must(MPI_Win_shared_query(window_, 0, &bytes, &unit, &barrier_), "MPI_Win_shared_query");
     pthread_barrierattr_t shared;
@@ -66,7 +67,10 @@ class Barrier {
 class Expected {
  public:
   Expected(const cli::Options& options, const cli::Workload& workload, uint32_t rank)
-      : options_(options), workload_(workload), rank_(rank), received_(reference::received_by(workload.problem(), rank)) {
+      : options_(options),
+        workload_(workload),
+        rank_(rank),
+        received_(reference::received_by(workload.problem(), rank)) {
     flat_ = workload.problem();
     flat_.node_sizes = {options.ranks()};
   }
@@ -88,8 +92,9 @@ class Expected {
     std::vector<uint16_t> row(options_.hidden), want(options_.hidden);
     for (int64_t t = 0; t < options_.tokens[rank_]; ++t) {
       workload_.make_row(Rows::kTokens, {rank_, t}, row.data());
-      reference::sum(in_nodes ? workload_.problem() : flat_, {.token = {rank_, t}, .columns = int64_t(options_.hidden)},
-                     [&](uint32_t, reference::Source) { return row.data(); }, want.data());
+      reference::sum(
+          in_nodes ? workload_.problem() : flat_, {.token = {rank_, t}, .columns = int64_t(options_.hidden)},
+          [&](uint32_t, reference::Source) { return row.data(); }, want.data());
       if (std::memcmp(sums + size_t(t) * options_.row_bytes(), want.data(), options_.row_bytes()) != 0)
         throw std::runtime_error(std::string(who) + ": the sum of token " + std::to_string(t) + " of rank " +
                                  std::to_string(rank_) + " is wrong");
@@ -183,7 +188,8 @@ class Theirs {
       }
     }
     receive_count_.resize(ranks);
-    must(MPI_Alltoall(send_count_.data(), 1, MPI_INT, receive_count_.data(), 1, MPI_INT, MPI_COMM_WORLD), "MPI_Alltoall");
+    must(MPI_Alltoall(send_count_.data(), 1, MPI_INT, receive_count_.data(), 1, MPI_INT, MPI_COMM_WORLD),
+         "MPI_Alltoall");
     size_t rows = 0;
     for (const int count : receive_count_) {
       receive_at_.push_back(int(rows));
@@ -208,8 +214,8 @@ class Theirs {
   }
   // The experts' rows are those that came.
   void combine() {
-    must(MPI_Alltoallv(received_.data(), receive_count_.data(), receive_at_.data(), row_, sent_.data(), send_count_.data(),
-                       send_at_.data(), row_, MPI_COMM_WORLD),
+    must(MPI_Alltoallv(received_.data(), receive_count_.data(), receive_at_.data(), row_, sent_.data(),
+                       send_count_.data(), send_at_.data(), row_, MPI_COMM_WORLD),
          "MPI_Alltoallv");
     const simd::Kernels& kernels = simd::kernels();
     std::vector<const char*> rows;

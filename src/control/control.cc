@@ -212,18 +212,20 @@ void Control::apply(const Reaction& reaction) {
 void Control::note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for) {
   const uint64_t whom = waiting_for & kWhomMask;
   if (note_.load(std::memory_order_relaxed) >> 24 != epoch)
-    entered_[epoch & 1].store(now_ns(), std::memory_order_relaxed);
+    entered_[epoch & 3].store(now_ns(), std::memory_order_release);
   note_.store(epoch << 24 | uint64_t(phase) << 21 | uint64_t(waiting) << 20 | whom, std::memory_order_release);
 }
 
 Heartbeat Control::heartbeat() const {
-  uint64_t note, entered;
-  do {  // until both are of one call
+  uint64_t note, entered, before;
+  do {  // until all are of one call
     note = note_.load(std::memory_order_acquire);
-    entered = entered_[note >> 24 & 1].load(std::memory_order_acquire);
+    entered = entered_[note >> 24 & 3].load(std::memory_order_acquire);
+    before = entered_[((note >> 24) - 1) & 3].load(std::memory_order_acquire);
   } while (note_.load(std::memory_order_relaxed) >> 24 != note >> 24);
   Heartbeat beat;
   beat.entered = entered;
+  beat.entered_before = before;
   beat.rank = bootstrap_.rank;
   beat.epoch = note >> 24;
   beat.phase = uint32_t(note >> 21 & 7);

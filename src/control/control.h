@@ -121,7 +121,7 @@ class Control {
   std::function<void()> hook_;
   std::atomic<uint32_t> abort_word_{0};
   std::atomic<uint64_t> note_{0};
-  std::atomic<uint64_t> entered_[2]{};  // now_ns() when a call was entered, by parity of its epoch
+  std::atomic<uint64_t> entered_[4]{};  // now_ns() when a call was entered, by its epoch modulo 4
   std::atomic<bool> closing_{false};
   std::atomic<bool> broken_down_{false};
   std::thread thread_;

@@ -86,6 +86,9 @@ std::string text_of(const BrokenRecord& broken, uint32_t rank) {
   if (broken.what == Broken::kGrant)
     return "grant: rank " + std::to_string(broken.rank) + " grants room for " + std::to_string(broken.seen) +
            " rows, but its memory holds " + std::to_string(broken.expected) + " there";
+  if (broken.what == Broken::kCounts)
+    return "counts: rank " + std::to_string(broken.rank) + " sent " + std::to_string(broken.seen) +
+           " where there can be at most " + std::to_string(broken.expected);
   const std::string name = name_of(broken.what), theirs = "rank " + std::to_string(broken.rank),
                     mine = "rank " + std::to_string(rank);
   if (broken.what == Broken::kHandle)

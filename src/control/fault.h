@@ -22,6 +22,9 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter);
 // The same after warps have run: in a call it also says what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
+// The one that is named has broken its promise, whoever else there is; of others it is only known that two differ.
+constexpr bool of_one_rank(Broken what) { return what == Broken::kGrant || what == Broken::kCounts; }
+
 // What `rank` says of a promise that another broke.
 std::string text_of(const BrokenRecord& broken, uint32_t rank);
 

@@ -24,10 +24,11 @@ std::optional<T> if_done(const ByteReader& reader, T value) {
 struct MessageWriter {
   ByteWriter& to;
   void operator()(const Heartbeat& m) {
-    to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for).u64(m.sent).u64(m.entered);
+    to.u32(m.rank).u64(m.epoch).u32(m.phase).u8(m.waiting).u32(m.waiting_for);
+    to.u64(m.sent).u64(m.entered).u64(m.entered_before);
   }
   void operator()(const Suspicion& m) {
-    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited).u64(m.overdue);
+    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited).u64(m.overdue).u64(m.sent);
   }
   void operator()(const Lost& m) { to.u32(m.rank); }
   void operator()(const Goodbye& m) { to.u32(m.rank).u64(m.epoch); }
@@ -47,6 +48,7 @@ Heartbeat read_heartbeat(ByteReader& from) {
   m.waiting_for = from.u32();
   m.sent = from.u64();
   m.entered = from.u64();
+  m.entered_before = from.u64();
   return m;
 }
 
@@ -59,6 +61,7 @@ Suspicion read_suspicion(ByteReader& from) {
   m.expected = from.u64();
   m.waited = from.u64();
   m.overdue = from.u64();
+  m.sent = from.u64();
   return m;
 }
 

@@ -13,6 +13,9 @@ std::string rank_text(uint32_t rank) { return "rank " + std::to_string(rank); }
 
 std::string milliseconds(uint64_t ns) { return std::to_string(ns / kMillisecondNs) + " ms"; }
 
+// Of two numbers modulo 2^64 that are close to each other.
+uint64_t earlier(uint64_t a, uint64_t b) { return int64_t(a - b) < 0 ? a : b; }
+
 constexpr const char* kAway = "it is alive, but did not enter the call";
 constexpr const char* kNotKnown = "; which of them is wrong is not known";
 constexpr const char* kHasLeft = "it has left the group";
@@ -66,18 +69,12 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
     before = std::exchange(ranks_[from].heard, now);
   }
   if (const auto* beat = std::get_if<Heartbeat>(&message)) {
-    MemberState& rank = ranks_[from];
-    const uint64_t gap =
-        rank.beat.sent != 0 && beat->sent > rank.beat.sent ? beat->sent - rank.beat.sent : now - before;
-    if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
-    rank.beat = *beat;
-    rank.beat_at = now;
-    const bool said = beat->entered != 0 && beat->entered <= beat->sent;
-    rank.entered_at = said ? now - std::min(now, beat->sent - beat->entered) : 0;
-    if (beat->waiting) latest_wait_ = std::max(latest_wait_, beat->epoch);
+    hear_beat(*beat, before, now);
   } else if (const auto* suspicion = std::get_if<Suspicion>(&message)) {
     withdraw(from);
-    pending_.push_back({*suspicion, now});
+    const uint64_t sent = suspicion->sent == 0 ? now : ranks_[from].clock.mine(suspicion->sent, now);
+    pending_.push_back({*suspicion, now, sent - std::min(sent, suspicion->overdue)});
+    note_deadline(suspicion->epoch, pending_.back().deadline);
   } else if (std::holds_alternative<Withdrawn>(message)) {
     withdraw(from);
   } else if (const auto* mismatch = std::get_if<Mismatch>(&message)) {
@@ -109,6 +106,38 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
 std::vector<Message> Arbiter::tick(uint64_t now) {
   notice_own_stop(now);
   return judge_all(now);
+}
+
+void Arbiter::hear_beat(const Heartbeat& beat, uint64_t before, uint64_t now) {
+  MemberState& rank = ranks_[beat.rank];
+  const uint64_t gap = rank.beat.sent != 0 && beat.sent > rank.beat.sent ? beat.sent - rank.beat.sent : now - before;
+  if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
+  if (beat.sent != 0) rank.clock.learn(beat.sent, now);
+  const auto when = [&](uint64_t its) {
+    return its != 0 && its <= beat.sent ? std::max<uint64_t>(rank.clock.mine(its, now), 1) : 0;
+  };
+  rank.beat = beat;
+  rank.beat_at = beat.sent != 0 ? when(beat.sent) : now;
+  rank.entered_at = when(beat.entered);
+  rank.entered_before_at = when(beat.entered_before);
+  if (beat.waiting) latest_wait_ = std::max(latest_wait_, beat.epoch);
+}
+
+void Arbiter::ClockGap::learn(uint64_t sent, uint64_t now) {
+  const uint64_t sample = now - sent;
+  const bool first = !least;
+  if (first || now - span_at >= kClockSpanNs) {
+    least_before = first ? sample : *least;
+    least = sample;
+    span_at = now;
+  } else {
+    least = earlier(sample, *least);
+  }
+}
+
+// A time of that clock by mine. Without any beat it is not known, and what is heard of is taken for new.
+uint64_t Arbiter::ClockGap::mine(uint64_t its, uint64_t now) const {
+  return least ? std::min(now, its + earlier(*least, least_before)) : now;
 }
 
 void Arbiter::withdraw(uint32_t rank) {
@@ -189,7 +218,7 @@ uint32_t Arbiter::company(uint32_t rank) const {
 
 // Follows "waits for" from the accused. Empty: news of a rank on the way is still to come.
 std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
-  const bool last_chance = now - open.at >= kJudgeNs;
+  const bool last_chance = Look{open, 0, now}.last_chance();
   std::vector<uint32_t> path;
   uint32_t at = open.suspicion.whom;
   uint32_t from = open.suspicion.rank;
@@ -199,17 +228,19 @@ std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
       const char* detail = "it is in the call but makes no progress, and waits for nobody";
       return judge_live({open, epoch, now}, {FaultKind::kSilent, from, detail, false});
     }
+    const Look look{open, epoch, now};
     const MemberState& rank = ranks_[at];
     if (rank.left && (epoch == 0 || rank.left_after < epoch)) return Verdict{FaultKind::kAbsent, at, kHasLeft, false};
-    if (rank.left) return judge_live({open, epoch, now}, judge_returned(from, at));
+    if (rank.left) return judge_live(look, judge_returned(from, at));
     if (silent(at, now)) return judge_silent(at, now, last_chance);
     if (rank.beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
     // While a group is made ranks wait in no phase; a rank that waits in an earlier call is late because of another.
     if (!rank.beat.waiting && (rank.beat.epoch < epoch || (epoch == 0 && rank.beat.phase == 0)))
       return judge_stood(open).value_or(Verdict{FaultKind::kAbsent, at, kAway, false});
-    if (!rank.beat.waiting && rank.beat.phase == 0) return judge_live({open, epoch, now}, judge_returned(from, at));
+    if (rank.beat.epoch > epoch || (!rank.beat.waiting && rank.beat.phase == 0))
+      return judge_live(look, judge_returned(from, at));
     const auto again = std::find(path.begin(), path.end(), at);
-    if (again != path.end()) return judge_live({open, epoch, now}, judge_cycle(path, at));
+    if (again != path.end()) return judge_live(look, judge_cycle(look, {again, path.end()}));
     path.push_back(at);
     from = at;
     epoch = std::min(epoch, rank.beat.epoch);
@@ -239,16 +270,65 @@ std::optional<Verdict> Arbiter::judge_stood(const Case& open) const {
   return Verdict{FaultKind::kSilent, longest, "it stood still for " + milliseconds(ranks_[longest].stood_for), false};
 }
 
-// The last rank that entered the call after the accuser's deadline, or kNobody.
+// When a rank entered a call, by my clock; 0: long ago, or not yet.
+uint64_t Arbiter::entered(uint32_t rank, uint64_t epoch) const {
+  const MemberState& there = ranks_[rank];
+  if (there.left || epoch == 0) return 0;
+  if (there.beat.epoch == epoch) return there.entered_at;
+  return there.beat.epoch == epoch + 1 ? there.entered_before_at : 0;
+}
+
+// No two ranks are further apart than by as many calls.
+void Arbiter::note_deadline(uint64_t epoch, uint64_t deadline) {
+  uint64_t& first = first_deadlines_.emplace(epoch, deadline).first->second;
+  first = std::min(first, deadline);
+  if (first_deadlines_.size() > kCallsAtOnce) first_deadlines_.erase(first_deadlines_.begin());
+}
+
+// Of all waits in the call that have expired: what is suspected first need not have expired first, and a wait that has
+// ended since has held up others.
+uint64_t Arbiter::first_deadline(const Look& look) const {
+  const auto known = first_deadlines_.find(look.epoch);
+  return known == first_deadlines_.end() ? look.open.deadline : std::min(look.open.deadline, known->second);
+}
+
+// The last rank that entered the call after somebody's wait in it had expired, or kNobody.
 uint32_t Arbiter::entered_late(const Look& look) const {
+  const uint64_t deadline = first_deadline(look);
   uint32_t last = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
-    const MemberState& there = ranks_[rank];
-    if (there.left || look.epoch == 0 || there.beat.epoch != look.epoch) continue;
-    if (there.entered_at + look.open.suspicion.overdue <= look.open.at) continue;
-    if (last == kNobody || there.entered_at > ranks_[last].entered_at) last = rank;
+    const uint64_t at = entered(rank, look.epoch);
+    if (at > deadline && (last == kNobody || at > entered(last, look.epoch))) last = rank;
   }
   return last;
+}
+
+// It entered the call after the accuser, and cannot have waited yet for as long as that one had.
+bool Arbiter::waits_for_less(uint32_t rank, const Look& look) const {
+  const uint64_t at = entered(rank, look.epoch);
+  return at > entered(look.open.suspicion.rank, look.epoch) && at + look.open.suspicion.waited > look.now;
+}
+
+// Of these ranks the one that entered the call last, if it did so long after the accuser; else kNobody.
+uint32_t Arbiter::came_last(const std::vector<uint32_t>& of, const Look& look) const {
+  uint32_t last = kNobody;
+  for (const uint32_t rank : of) {
+    if (!waits_for_less(rank, look)) continue;
+    if (last == kNobody || entered(rank, look.epoch) > entered(last, look.epoch)) last = rank;
+  }
+  return last;
+}
+
+// The call has ended for somebody, or somebody came to it in time and its own deadline is still to come: on a busy
+// machine it may end well, and there is time to hear of that.
+bool Arbiter::may_end(const Look& look) const {
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
+    const Heartbeat& beat = ranks_[rank].beat;
+    if (ranks_[rank].left || look.epoch == 0) continue;
+    if (beat.epoch > look.epoch || (beat.epoch == look.epoch && beat.phase == 0 && !beat.waiting)) return true;
+    if (waits_for_less(rank, look)) return true;
+  }
+  return false;
 }
 
 // All on the way are alive and in the call, or were. What they wait for at this moment need not be what keeps them: a
@@ -257,7 +337,7 @@ uint32_t Arbiter::entered_late(const Look& look) const {
 std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
   const Case& open = look.open;
   if (std::optional<Verdict> stood = judge_stood(open)) return stood;
-  const bool last_chance = look.now - open.at >= kJudgeNs;
+  const bool last_chance = look.last_chance();
   uint32_t away = kNobody;
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     const MemberState& there = ranks_[rank];
@@ -269,13 +349,11 @@ std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) 
   }
   if (away != kNobody) return Verdict{FaultKind::kAbsent, away, kAway, false};
   const uint32_t late = entered_late(look);
+  if (!last_chance && (late != kNobody || may_end(look))) return std::nullopt;
   if (late == kNobody) return otherwise;
-  if (!last_chance) return std::nullopt;
-  const uint64_t ns = ranks_[late].entered_at + open.suspicion.overdue - open.at;
-  return Verdict{
-      FaultKind::kAbsent, late,
-      "it entered the call " + milliseconds(ns) + " after the deadline of rank " + std::to_string(open.suspicion.rank),
-      false};
+  const uint64_t ns = entered(late, look.epoch) - first_deadline(look);
+  return Verdict{FaultKind::kAbsent, late,
+                 "it entered the call " + milliseconds(ns) + " after the first wait in it had expired", false};
 }
 
 // A rank did not come to a gather: it is alive, or not heard of any more.
@@ -311,17 +389,20 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
                  "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
 }
 
-// All are alive and wait for each other: between nodes that is a broken path, inside one it is a rank that lost count.
-Verdict Arbiter::judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const {
-  const auto first = std::find(path.begin(), path.end(), again);
-  const uint32_t lowest = *std::min_element(first, path.end());
+// All are alive and wait for each other. Between nodes that is a broken path, of which the lower end is named. Inside
+// one it is a rank that lost count, and rather one that has kept the others waiting than one that has waited.
+Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
   std::string detail = "ranks wait for each other:";
   bool crosses = false;
-  for (auto at = first; at != path.end(); ++at) {
-    detail += " " + std::to_string(*at);
-    crosses |= node_of_rank_[*at] != node_of_rank_[again];
+  for (const uint32_t rank : cycle) {
+    detail += " " + std::to_string(rank);
+    crosses |= node_of_rank_[rank] != node_of_rank_[cycle[0]];
   }
-  return {crosses ? FaultKind::kUnreachable : FaultKind::kSilent, lowest, detail, false};
+  const uint32_t lowest = *std::min_element(cycle.begin(), cycle.end());
+  if (crosses) return {FaultKind::kUnreachable, lowest, detail, false};
+  const uint32_t last = came_last(cycle, look);
+  if (last == kNobody) return {FaultKind::kSilent, lowest, detail, false};
+  return {FaultKind::kSilent, last, detail + "; it entered the call last", false};
 }
 
 Member::Member(MemberSeat seat, uint64_t now)
@@ -381,6 +462,7 @@ Reaction Member::file(const Suspicion& suspicion, uint64_t since, uint64_t now) 
   if (suspecting_) return reaction;
   suspicion_ = suspicion;
   suspicion_->waited = now - since;
+  suspicion_->sent = now;
   suspecting_ = true;
   suspecting_since_ = now;
   reaction.to_arbiter.push_back(*suspicion_);

@@ -6,6 +6,7 @@
 #include <transload/status.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -19,8 +20,10 @@ namespace transload {
 constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
 // Three beats and a half: a busy host delays one or two, and the answer must still come within half a second.
 constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
-// A beat that comes so long after a suspicion was sent after it: what it says of its rank is news.
+// A beat that was sent so long after a suspicion came, as far as clocks can be compared: what it says is news.
 constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
+// The fastest beat of the last one to two such spans tells how two clocks differ.
+constexpr uint64_t kClockSpanNs = 5'000 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
 // After this long a rank that beat right before the suspicion is either heard again or silent. It leaves 50 ms of half
@@ -41,8 +44,9 @@ struct Heartbeat {
   uint32_t phase = 0;  // Phase; 0: idle, unless it waits
   bool waiting = false;
   uint32_t waiting_for = kNobody;
-  uint64_t sent = 0;     // by the rank's own clock: between two beats it shows that the rank itself stood still
-  uint64_t entered = 0;  // the call `epoch`, by the same clock; 0: not said
+  uint64_t sent = 0;            // by the rank's own clock: between two beats it shows that the rank itself stood still
+  uint64_t entered = 0;         // the call `epoch`, by the same clock; 0: not said
+  uint64_t entered_before = 0;  // the call before that one: a neighbour may still wait in it
 };
 
 // A wait expired: `rank` waited, in the call `epoch`, for a word of `whom`. One of a rank at a time.
@@ -54,6 +58,7 @@ struct Suspicion {
   uint64_t expected = 0;
   uint64_t waited = 0;   // ns
   uint64_t overdue = 0;  // ns since its deadline: another suspicion of the rank may have been open until now
+  uint64_t sent = 0;     // by the rank's own clock
 };
 
 // The wait that `rank` suspected has ended by itself: nobody is to blame for it. Said by the one that knows, because
@@ -117,43 +122,64 @@ class Arbiter {
   bool pending() const { return !(pending_.empty() && mismatches_.empty()) && verdict_.kind == FaultKind::kNone; }
 
  private:
+  // How far a rank's clock is behind mine, modulo 2^64. A beat shows that and the time that it took, which on a busy
+  // machine may be long: so it is the least that was seen, lately, because a machine that is suspended stops its clock.
+  struct ClockGap {
+    void learn(uint64_t sent, uint64_t now);
+    uint64_t mine(uint64_t its, uint64_t now) const;
+    std::optional<uint64_t> least;
+    uint64_t least_before = 0;  // of the span before this one
+    uint64_t span_at = 0;       // when it began
+  };
   struct MemberState {
     Heartbeat beat;
     uint64_t heard = 0;
     uint64_t stood_until = 0;  // it stood still for `stood_for`, and was heard again then
     uint64_t stood_for = 0;
-    uint64_t beat_at = 0;     // when `beat` came
-    uint64_t entered_at = 0;  // the call of `beat`, by my clock; 0: long ago
+    ClockGap clock;
+    uint64_t beat_at = 0;            // when `beat` was sent, by my clock
+    uint64_t entered_at = 0;         // the call of `beat`, by my clock; 0: long ago
+    uint64_t entered_before_at = 0;  // the call before that one
     bool left = false;
     uint64_t left_after = 0;  // this call
   };
   struct Case {
     Suspicion suspicion;
-    uint64_t at;
+    uint64_t at;        // when it came
+    uint64_t deadline;  // of the wait, by my clock: what is said on a busy machine may come long after it
   };
 
   struct Look {
     const Case& open;
     uint64_t epoch;  // of the earliest call on the way
     uint64_t now;
+    bool last_chance() const { return now - open.at >= kJudgeNs; }
   };
   static constexpr size_t kLookedAt = 64;  // cases at a time
+  static constexpr size_t kCallsAtOnce = 4;
 
   void notice_own_stop(uint64_t now);
+  void hear_beat(const Heartbeat& beat, uint64_t before, uint64_t now);
   void withdraw(uint32_t rank);
   std::vector<Message> conclude(Verdict verdict);
   std::vector<Message> judge_all(uint64_t now);
   std::optional<Verdict> judge(const Case& open, uint64_t now) const;
   Verdict judge_returned(uint32_t waits, uint32_t returned) const;
   std::optional<Verdict> judge_stood(const Case& open) const;
+  uint64_t entered(uint32_t rank, uint64_t epoch) const;
+  void note_deadline(uint64_t epoch, uint64_t deadline);
+  uint64_t first_deadline(const Look& look) const;
   uint32_t entered_late(const Look& look) const;
+  bool waits_for_less(uint32_t rank, const Look& look) const;
+  uint32_t came_last(const std::vector<uint32_t>& of, const Look& look) const;
+  bool may_end(const Look& look) const;
   std::optional<Verdict> judge_live(const Look& look, Verdict otherwise) const;
   std::optional<Verdict> judge_left() const;
   std::optional<Verdict> judge_mismatch(uint64_t now) const;
   uint32_t company(uint32_t rank) const;
   std::vector<Message> judge_missing(uint32_t rank, uint64_t now);
   std::optional<Verdict> judge_silent(uint32_t rank, uint64_t now, bool last_chance) const;
-  Verdict judge_cycle(const std::vector<uint32_t>& path, uint32_t again) const;
+  Verdict judge_cycle(const Look& look, std::vector<uint32_t> cycle) const;
   bool silent(uint32_t rank, uint64_t now) const;
 
   std::vector<uint32_t> node_of_rank_;
@@ -161,6 +187,7 @@ class Arbiter {
   uint64_t latest_wait_ = 0;            // the latest call that anybody waited in
   uint64_t first_left_ = ~uint64_t(0);  // the earliest call that was the last one of a rank that has left
   std::vector<Case> pending_;
+  std::map<uint64_t, uint64_t> first_deadlines_;  // by call: of the waits in it that have expired
   std::vector<Mismatch> mismatches_;
   uint64_t mismatch_at_ = 0;  // when the first came
   uint64_t looked_at_ = 0;    // at the cases

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/situations.h"
+#include "layout/wrong_counts.h"
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"
@@ -107,6 +108,11 @@ class DispatchCall {
       return NodeCountsRecord{at, counts};
     };
     for (uint32_t s = 0; s < g_.map.ranks; ++s) g_.crew.reads(of_rank(s).words, counts.rank_bytes());
+    const CountsBounds bounds{.tokens_max = g_.options.tokens_max,
+                              .channels_max = g_.geometry.channels,
+                              .top_k_max = g_.options.top_k_max,
+                              .experts_of_mine = g_.experts.experts_of(g_.map.me)};
+    if (const auto wrong = wrong_count(g_.map, bounds, of_rank, of_slot)) accuse(*wrong);
     ReceivePlan plan = receive_plan({.ranks = g_.map.ranks,
                                      .experts_of_mine = g_.experts.experts_of(g_.map.me),
                                      .channels_max = g_.geometry.channels,
@@ -131,6 +137,16 @@ class DispatchCall {
     arriving_ = std::move(learned.arriving);
     made_ = made;
     handle_ = made;
+  }
+
+  // Who sent it is named, on all ranks. Does not return.
+  void accuse(const WrongCount& wrong) {
+    const std::vector<Task> tasks{[&](W& w) {
+      w.enter(Role::kNotify, -1);
+      w.broken(Broken::kCounts, wrong.rank, wrong.seen, wrong.most);
+    }};
+    g_.run(tasks, "dispatch", false);
+    g_.crew.fail("dispatch");
   }
 
   Header* header(uint64_t token) {

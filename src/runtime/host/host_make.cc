@@ -90,9 +90,7 @@ void HostGroup::make_executor() {
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
   };
-  o.on_broken = [this](const BrokenRecord& b) {
-    control->mismatch(b.rank, text_of(b, map.me), b.what == Broken::kGrant);
-  };
+  o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me), of_one_rank(b.what)); };
   host_memory = std::make_unique<HostMemory>(o);
   SchedulerOptions s;
   s.fibers_max = core.warps_max();

@@ -113,6 +113,7 @@ struct Scenario {
   uint64_t counters_from = 0;        // first position of every ring
   uint32_t deadline_ms = 1000;       // of virtual time
   uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
+  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to so much later
   uint32_t groups = 1;               // at once, alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   std::optional<bool> ordered;  // does the network keep the order of a pair

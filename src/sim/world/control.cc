@@ -47,10 +47,13 @@ void SimControl::at(uint64_t when, Act act) {
 
 void SimControl::note(uint32_t rank, const Heartbeat& where) {
   Heartbeat& mine = seats_[rank].where;
-  const uint64_t entered = where.epoch == mine.epoch ? mine.entered : timeline_.now();
+  const bool same = where.epoch == mine.epoch;
+  const uint64_t entered = same ? mine.entered : timeline_.now();
+  const uint64_t before = same ? mine.entered_before : mine.entered;
   mine = where;
   mine.rank = rank;
   mine.entered = entered;
+  mine.entered_before = before;
 }
 
 bool SimControl::suspect(uint32_t rank, Suspicion suspicion, uint64_t since) {
@@ -76,9 +79,9 @@ void SimControl::withdraw(uint32_t rank) {
 
 void SimControl::give_up(uint32_t rank) { apply(rank, seats_[rank].member.give_up(timeline_.now())); }
 
-void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument) {
+void SimControl::mismatch(uint32_t rank, uint32_t culprit, const std::string& argument, bool certain) {
   ControlRank& seat = seats_[rank];
-  const Reaction reaction = seat.member.mismatch({rank, culprit, argument}, timeline_.now());
+  const Reaction reaction = seat.member.mismatch({rank, culprit, argument, certain}, timeline_.now());
   if (!reaction.to_arbiter.empty()) seat.answer_by = timeline_.now() + kAnswerNs + kGraceNs;
   apply(rank, reaction);
 }
@@ -98,7 +101,11 @@ void SimControl::apply(uint32_t rank, const Reaction& reaction) {
 // Connections: each keeps its order. What was sent before a death arrives; nothing passes a cut.
 
 void SimControl::to_arbiter(uint32_t rank, Act act) {
-  at(timeline_.now() + seats_[rank].latency_ns, [this, rank, act = std::move(act)]() mutable {
+  ControlRank& seat = seats_[rank];
+  const bool busy = setup_.busy_ns > 0 && draw() % 4 == 0;
+  const uint64_t busy_ns = busy ? draw() % (setup_.busy_ns + 1) : 0;
+  seat.heard_at = std::max(seat.heard_at, timeline_.now() + seat.latency_ns + busy_ns);
+  at(seat.heard_at, [this, rank, act = std::move(act)]() mutable {
     if (seats_[rank].cut || arbiter_over_) return;
     if (arbiter_stopped()) return arbiter_mail_.push_back(std::move(act));
     act();

@@ -17,6 +17,7 @@ struct ControlSetup {
   bool arbiter_in_rank_0 = true;  // else in a launcher's process
   uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
   uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
+  uint64_t busy_ns = 0;           // one message of four comes up to so much later, in order: its rank's host is busy
 };
 
 // Everything happens on the timeline. What a rank calls, it calls while it is neither dead nor stopped.
@@ -33,7 +34,7 @@ class SimControl {
   void withdraw(uint32_t rank);
   void give_up(uint32_t rank);
   bool suspecting(uint32_t rank) const { return seats_[rank].member.suspecting(); }
-  void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument);
+  void mismatch(uint32_t rank, uint32_t culprit, const std::string& argument, bool certain = false);
   void failed(uint32_t rank, const std::string& reason);
   const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
   bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
@@ -63,6 +64,7 @@ class SimControl {
     Member member;
     Heartbeat where;
     uint64_t latency_ns = 0;
+    uint64_t heard_at = 0;  // what it says next does not come before that
     uint64_t beat_at = 0;
     uint64_t answer_by = 0;  // then the call that suspects waits no longer
     bool dead = false;

@@ -161,8 +161,9 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
     node_of_rank.insert(node_of_rank.end(), group->node_sizes[n], n);
   const uint32_t ranks = uint32_t(group->processes.size());
   group->routings = std::make_unique<Routings>(*scenario_, group->node_sizes, group->seed);
-  group->control =
-      std::make_unique<SimControl>(*timeline_, ControlSetup{node_of_rank, !scenario_->launcher, 50'000, group->seed});
+  const ControlSetup control{node_of_rank, !scenario_->launcher, 50'000, group->seed,
+                             scenario_->control_busy_ms * kMillisecondNs};
+  group->control = std::make_unique<SimControl>(*timeline_, control);
   group->control->on_answer([g = group.get()](uint32_t rank) { g->seats[rank]->heard_answer(); });
   group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
   group->book = std::make_unique<AddressBook>(*space_, group->first_region);

@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -26,6 +27,8 @@ class VerdictWorld {
     uint32_t phase = kBusy;
     uint32_t waits_for = kNobody;
     uint64_t entered = 0;  // its call; 0: long ago
+    uint64_t entered_before = 0;
+    uint64_t slow = 0;  // what it says takes so long to the arbiter
     std::vector<Verdict> verdicts;
     uint64_t judged_at = 0;
   };
@@ -52,9 +55,9 @@ class VerdictWorld {
     }
     return now - from;
   }
-  // The wait of a rank, begun `waited` ago, expires. True if it accuses.
-  bool expire(uint32_t rank, uint32_t whom, uint64_t waited = 1000 * ms) {
-    Suspicion suspicion{rank, ranks[rank].epoch, whom, 3, 7};
+  // The wait of a rank, begun `waited` ago, expires, or did so `overdue` ago. True if it accuses.
+  bool expire(uint32_t rank, uint32_t whom, uint64_t waited = 1000 * ms, uint64_t overdue = 0) {
+    const Suspicion suspicion{rank, ranks[rank].epoch, whom, 3, 7, 0, overdue};
     const Reaction reaction = members_[rank].expired(suspicion, now - waited, now);
     take(rank, reaction);
     return !reaction.wait_again;
@@ -63,7 +66,7 @@ class VerdictWorld {
   void enter(uint32_t rank, uint64_t epoch) {
     ranks[rank].epoch = epoch;
     ranks[rank].phase = kBusy;
-    ranks[rank].entered = now;
+    ranks[rank].entered_before = std::exchange(ranks[rank].entered, now);
   }
   void mismatch(uint32_t rank, uint32_t other) {
     take(rank, members_[rank].mismatch({rank, other, "tokens_max"}, now));
@@ -117,17 +120,27 @@ class VerdictWorld {
     for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
       Rank& r = ranks[rank];
       if (r.dead || r.stopped) continue;
-      const Heartbeat beat{rank, r.epoch, r.phase, r.waits_for != kNobody, r.waits_for, now, r.entered};
+      const bool waits = r.waits_for != kNobody;
+      const Heartbeat beat{rank, r.epoch, r.phase, waits, r.waits_for, now, r.entered, r.entered_before};
       if ((now / ms + 10 * (rank % 10)) % 100 == 0 && !left_.count(rank)) to_arbiter(rank, beat);
       if (!left_.count(rank)) take(rank, members_[rank].tick(beat, now));
     }
     if (!arbiter_runs()) return;
     for (const auto& [rank, message] : std::exchange(held_, {})) hear(rank, message);
+    for (const Slow& slow : std::exchange(slow_, {})) {
+      if (slow.due > now)
+        slow_.push_back(slow);
+      else
+        to_arbiter(slow.rank, slow.message, true);
+    }
     broadcast(arbiter_.tick(now));
     if (now / ms % 100 == 0) broadcast({Heartbeat{}});
   }
-  void to_arbiter(uint32_t rank, const Message& message) {
+  void to_arbiter(uint32_t rank, const Message& message, bool travelled = false) {
     if (!reaches_arbiter(rank)) return;
+    const auto before = [&](const Slow& slow) { return slow.rank == rank; };
+    if (!travelled && (ranks[rank].slow > 0 || std::any_of(slow_.begin(), slow_.end(), before)))
+      return slow_.push_back({rank, message, now + ranks[rank].slow});
     if (!arbiter_runs() || !held_.empty()) return held_.push_back({rank, message});
     hear(rank, message);
   }
@@ -151,8 +164,15 @@ class VerdictWorld {
     }
   }
 
+  struct Slow {
+    uint32_t rank;
+    Message message;
+    uint64_t due;
+  };
+
   Arbiter arbiter_;
   std::vector<Member> members_;
+  std::vector<Slow> slow_;  // on their way
   std::vector<std::pair<uint32_t, Message>> held_;
   std::set<uint32_t> left_;
   const bool in_rank_0_;

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <utility>
 
 #include "base/type_names.h"
 #include "control/fault.h"
@@ -194,6 +196,127 @@ TEST(HostCalls, AGrantEndsWithThePeersMemory) {
   // The headers of a first dispatch are long: they end first.
   EXPECT_TRUE(broken_by(Operation::kDispatch, end - 3 * 64, 3).empty());
   EXPECT_EQ(broken_by(Operation::kDispatch, core.board.up.bytes, 63).size(), 0u);
+}
+
+// The counts of one dispatch are what a test lays into the mailboxes of its rank; roles run over plain memory.
+struct CountsCrew final : Crew<PlainWarp::Warp> {
+  bool run(const std::vector<Task>& tasks) override {
+    if (std::exchange(in_notify, false)) {
+      receive();
+      return true;
+    }
+    PlainWarp over;
+    if (tasks.size() == 1) tasks[0](*over);
+    broken = over.memory.broken_promises;
+    return broken.empty();
+  }
+  bool finish_network() override { return true; }
+  void set_deadline(uint32_t) override {}
+  void note(uint64_t, Phase, uint64_t) override {}
+  [[noreturn]] void give_up(const char* operation, const std::string& reason) override {
+    core->poison(fault_of({FaultKind::kFailed, 0, reason}, {0, operation, 0, true}));
+  }
+  [[noreturn]] void fail(const char* operation) override {
+    const bool told = broken.size() == 1;
+    core->poison(fault_of({FaultKind::kMismatch, told ? broken[0].rank : kNobody, told ? text_of(broken[0], 0) : ""},
+                          {0, operation, 0, true}));
+  }
+  std::function<void()> receive;
+  bool in_notify = true;
+  std::vector<BrokenRecord> broken;
+  PlainCore* core = nullptr;
+};
+
+// What becomes of a dispatch of rank 0 of two, on these nodes, to which rank 1 sends two tokens of its two, with one of
+// two channels each, and then `lies` changes its record for rank 0 or, if there are two nodes, that for node 0.
+std::string told_of(const std::vector<uint32_t>& node_sizes, bool of_node,
+                    const std::function<void(uint32_t* words)>& lies) {
+  CountsCrew crew;
+  GroupOptions options = options_of(node_sizes, 0);
+  options.channels = 2;
+  options.experts = 2;
+  options.top_k_max = 1;
+  PlainCore core(options, crew);
+  crew.core = &core;
+  const uint64_t slab = 1 << 16, bytes = core.network_bytes() + core.scale_up_bytes() + slab;
+  std::vector<char> memory(2 * bytes + 128);
+  char* const mine = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
+  Mappings place;
+  place.network = mine;
+  for (uint32_t p = 0; p < core.map.peers; ++p)
+    place.scale_up.push_back({mine + p * bytes + core.network_bytes(), bytes - core.network_bytes()});
+  place.arena = std::make_shared<Arena>(place.scale_up[0].base + core.scale_up_bytes(), slab, nullptr);
+  core.reserve();
+  core.place(place);
+  crew.receive = [&] {
+    const Board& b = core.board;
+    const auto honest = [](char* record, bool node) {
+      auto* const words = reinterpret_cast<uint32_t*>(record);
+      words[CountsRecord::kSourceTokens] = words[CountsRecord::kTokens] = 2;
+      words[CountsRecord::kByChannel] = words[CountsRecord::kByChannel + 1] = 1;
+      if (!node) words[CountsRecord::expert_word(2)] = 2;
+      return words;
+    };
+    uint32_t* words = honest(b.mine() + b.up.counts.at(1, 1), false);
+    if (node_sizes.size() == 2) {
+      uint32_t slot = 0;
+      while (core.sources[slot].rank != 1) ++slot;
+      char* const record = b.network + b.net.counts.at(1, slot);
+      honest(record + core.geometry.counts().of_peer(0), false);
+      uint32_t* const node = honest(record, true);
+      if (of_node) words = node;
+    }
+    lies(words);
+  };
+  std::vector<char> nothing(64);
+  DispatchInputs in;
+  in.x = matrix(nothing.data(), 0, 32, kBf16);
+  in.topk_idx = matrix(nothing.data(), 0, 1, kI64);
+  in.topk_weights = matrix(nothing.data(), 0, 1, kF32);
+  try {
+    return "rows: " + std::to_string(core.dispatch(in).rows);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+// Nothing is made as long as they say: who sent them is named, and not who reads them.
+TEST(HostCalls, CountsThatCannotBeNameWhoSentThem) {
+  using R = CountsRecord;
+  struct Lie {
+    uint32_t word, value;
+    const char* told;
+  };
+  const Lie common[] = {{R::kSourceTokens, 4'000'000'000, "4000000000 where there can be at most 4"},
+                        {R::kSourceTokens, 1, "2 where there can be at most 1"},
+                        {R::kTokens, 4'000'000'000, "4000000000 where there can be at most 2"},
+                        {R::kTokens, 1, "2 where there can be at most 1"},
+                        {R::kByChannel, 4'000'000'000, "4000000001 where there can be at most 2"},
+                        {R::kByChannel, 0, "2 where there can be at most 1"}};
+  const Lie of_experts[] = {{R::expert_word(2), 4'000'000'000, "4000000000 where there can be at most 2"},
+                            {R::expert_word(2), 1, "2 where there can be at most 1"}};
+  for (const std::vector<uint32_t>& nodes : {std::vector<uint32_t>{2}, {1, 1}}) {
+    for (const bool of_node : {false, true}) {
+      if (of_node && nodes.size() == 1) continue;
+      EXPECT_EQ(told_of(nodes, of_node, [](uint32_t*) {}), "rows: 2");
+      std::vector<Lie> lies(std::begin(common), std::end(common));
+      if (!of_node) lies.insert(lies.end(), std::begin(of_experts), std::end(of_experts));
+      for (const Lie& lie : lies) {
+        const std::string told = told_of(nodes, of_node, [&](uint32_t* words) { words[lie.word] = lie.value; });
+        EXPECT_EQ(told.rfind("rank 1 called something else (counts: rank 1 sent " + std::string(lie.told), 0), 0u)
+            << told;
+      }
+    }
+  }
+}
+
+// What a node's record says of my own part cannot be more than what comes to the node.
+TEST(HostCalls, CountsOfAPeerAreWithinThoseOfItsNode) {
+  const std::string told = told_of({1, 1}, true, [](uint32_t* node) {
+    const CountsShape shape{2, 1};
+    node[shape.of_peer(0) / 4 + CountsRecord::kTokens] = 3;
+  });
+  EXPECT_NE(told.find("counts: rank 1 sent 3 where there can be at most 2"), std::string::npos) << told;
 }
 
 TEST(Fault, SaysWhatItsWarpsWaitedForInACall) {

@@ -68,6 +68,7 @@ slab_rows = [10, 20, 30]
 slab_offset = 4294967296
 counters_from = 4294967290
 deadline_ms = 200
+control_busy_ms = 30
 groups = 2
 scale_out = "mapped"
 ordered = false
@@ -87,6 +88,7 @@ stall = 0
   EXPECT_EQ(s.slab_offset, uint64_t(1) << 32);
   EXPECT_EQ(s.counters_from, 4294967290u);
   EXPECT_EQ(s.deadline_ms, 200u);
+  EXPECT_EQ(s.control_busy_ms, 30u);
   EXPECT_EQ(s.groups, 2u);
   EXPECT_EQ(s.scale_out, ScenarioScaleOut::kMapped);
   EXPECT_EQ(s.ordered, std::optional<bool>(false));
