@@ -49,15 +49,19 @@ class ScaleOut {
   // landed, and never falls. Fails: as put.
   virtual void publish(RailWord to, Word count) = 0;
 
+  // As publish, of a count that says what was taken. A rank that has left its call needs it no more, so quiet() does
+  // not wait for it: what could not be sent is sent in the next call.
+  virtual void credit(RailWord to, Word count) { publish(to, count); }
+
   // Lets the network progress, both as initiator and as target. True if anything of mine was sent or completed. What
   // has arrived is seen in its words only.
   virtual bool progress() = 0;
 
-  // True when every put and count so far is locally complete (sources free, counts handed over). Call progress()
-  // between.
+  // True when every put and published count so far is locally complete (sources free, counts handed over). Call
+  // progress() between.
   bool quiet() const { return busy_with() == kNobody; }
 
-  // A rank to which some put or count is not complete; kNobody if quiet().
+  // A rank to which some put or published count is not complete; kNobody if quiet().
   virtual uint32_t busy_with() const = 0;
 
   // A descriptor that becomes readable when progress() may have work, or -1 if arrivals do not wake.

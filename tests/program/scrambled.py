@@ -21,11 +21,23 @@ def job(settings, *more):
 for shape in ("1,1,1,1", "2,2", "1,3"):
     _, base, err = run_json("run", *WORKLOAD, "--node-sizes", shape, "--scale-out", "loopback")
     expect(base is not None and base["verified"], f"{shape} over loopback is verified {err}")
-    for seed, more in ((1, ()), (2, ("--channels", "1", "--slots", "1")), (3, ("--threads",))):
-        status, result, err = job(f"seed={seed},tears,universe=4", "--node-sizes", shape, *more)
+    for settings, more in (
+        ("seed=1,tears", ()),
+        ("seed=2,tears", ("--channels", "1", "--slots", "1")),
+        ("seed=3,tears", ("--threads",)),
+    ):
+        status, result, err = job(f"{settings},universe=4", "--node-sizes", shape, *more)
         good = status == 0 and result["verified"] and result["transports"]["scale_out"] == "libfabric scrambled"
-        expect(good, f"{shape}, seed {seed} {' '.join(more)}: verified over the scrambled fabric ({status}) {err}")
-        expect(good and result["digest"] == base["digest"], f"{shape}, seed {seed}: the digests of loopback")
+        expect(good, f"{shape}, {settings} {' '.join(more)}: verified over the scrambled fabric ({status}) {err}")
+        expect(good and result["digest"] == base["digest"], f"{shape}, {settings}: the digests of loopback")
+
+# TCP's provider as it is where its staging could not be turned off in time: unordered, and by software.
+_, base, _ = run_json("run", *WORKLOAD, "--node-sizes", "2,2", "--scale-out", "loopback")
+tcp = ("--scale-out", "libfabric", "--provider", "tcp;ofi_rxm")
+staging = {"FI_TCP_STAGING_SBUF_SIZE": "9000"}
+status, result, err = run_json("run", *WORKLOAD, "--node-sizes", "2,2", *tcp, extra=staging)
+same = status == 0 and result["digest"] == base["digest"]
+expect(same, f"TCP with staging: the digests of loopback ({status}) {err}")
 
 listed = "list=verbs;ofi_rxm|tcp;ofi_rxm|tcp,dead=verbs;ofi_rxm,shut=tcp;ofi_rxm"
 status, out, err = run("run", *WORKLOAD, "--node-sizes", "2,2", extra=environment_of(listed))

@@ -36,7 +36,7 @@ struct PlainMemory {
   void engine_fence(int) {}
   void store_fence(int) {}
   void put(int, const Put& put) { on_put(put); }
-  void publish(int, const RailWord& word, Word count) { on_rail(word, count); }
+  void publish(int, const RailWord& word, Word count, bool) { on_rail(word, count); }
   void store(int, Word* at, uint32_t, Word count) { *at = count; }
   void wake(int, const Batch&) {}
   void knows(int, const Word*, Word, Word) {}

@@ -22,7 +22,7 @@ struct RecordingMemory : PlainMemory {
   void drain(int) { log += 'd'; }
   void settle(int) { log += 's'; }
   void put(int, const Put&) { log += 'p'; }
-  void publish(int, const RailWord&, Word) { log += 'n'; }
+  void publish(int, const RailWord&, Word, bool) { log += 'n'; }
   void store(int, Word* at, uint32_t, Word count) { log += 'w', *at = count; }
   void wake(int, const Batch&) { log += 'r'; }
   bool park(int, Park& park) { return log += 'P', PlainMemory::park(0, park); }

@@ -109,11 +109,12 @@ bool HostMemory::hand_over() {
   sync_acquire(&pushed_);
   for (; taken_ != pushed_; ++taken_) {
     const Command& command = commands_[taken_ % kCommands];
-    if (command.is_put) {
+    if (command.kind == Command::kPut)
       options_.scale_out->put(command.put);
-    } else {
+    else if (command.kind == Command::kPublish)
       options_.scale_out->publish(command.to, command.count);
-    }
+    else
+      options_.scale_out->credit(command.to, command.count);
   }
   return true;
 }

@@ -69,8 +69,10 @@ class HostMemory {
   void store_fence(int) { simd::stream_fence(); }
   void settle(int) { simd::stream_fence(); }
   void drain(int) {}  // a move has read its source when it returns
-  void put(int, const Put& put) { push({true, put, {}, 0}); }
-  void publish(int, const RailWord& word, Word count) { push({false, {}, word, count}); }
+  void put(int, const Put& put) { push({.kind = Command::kPut, .put = put}); }
+  void publish(int, const RailWord& word, Word count, bool credit) {
+    push({.kind = credit ? Command::kCredit : Command::kPublish, .to = word, .count = count});
+  }
   void store(int, Word* at, uint32_t, Word count) {
     std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
   }
@@ -94,10 +96,10 @@ class HostMemory {
 
  private:
   struct Command {
-    bool is_put;
-    Put put;
-    RailWord to;
-    Word count;
+    enum CommandKind : uint8_t { kPut, kPublish, kCredit } kind;
+    Put put{};
+    RailWord to{};
+    Word count = 0;
   };
   void push(const Command& command);
   void pause(uint64_t epoch);

@@ -18,7 +18,7 @@
 //   store_fence(w)         stores of earlier moves come before the stores, puts and counts that follow
 //   drain(w)               every move so far has read its source
 //   settle(w)              all of drain, and every move so far has landed
-//   put(w, put), publish(w, word, count)   to the network, in this order: see ScaleOut
+//   put(w, put), publish(w, word, count, credit)   to the network, in this order: see ScaleOut
 //   store(w, at, reader, count)            sets a word that a peer or a mapped rail reads, with release
 //   wake(w, batch)         the readers of its stored marks, if they sleep
 //   park(w, park)          until the needs are met; false: the rank failed
@@ -75,7 +75,7 @@ concept FiberMemory = requires(M& m, int w, Word* word, const Word* seen, const 
   m.drain(w);
   m.settle(w);
   m.put(w, Put{});
-  m.publish(w, RailWord{}, Word(0));
+  m.publish(w, RailWord{}, Word(0), false);
   m.store(w, word, uint32_t(0), Word(0));
   m.wake(w, batch);
   { m.park(w, park) } -> std::same_as<bool>;
@@ -431,7 +431,7 @@ class FiberWarp {
     for (int i = 0; i < batch_.mark_count; ++i) {
       const PendingMark& mark = batch_.marks[i];
       if (mark.at == nullptr)
-        memory_.publish(number_, mark.rail, mark.count);
+        memory_.publish(number_, mark.rail, mark.count, mark.credit);
       else
         memory_.store(number_, mark.at, mark.rail.rank, mark.count);
     }

@@ -97,7 +97,7 @@ void ModelMemory::put(int w, const Put& put) {
   if (step(w)) s_.flights->put(agent(w), put, seat_.first_region + put.rank);
 }
 
-void ModelMemory::publish(int w, RailWord to, Word count) {
+void ModelMemory::publish(int w, RailWord to, Word count, bool) {
   if (!step(w)) return;
   const uint32_t region = seat_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);

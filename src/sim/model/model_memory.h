@@ -67,7 +67,7 @@ class ModelMemory {
   void drain(int w);
   void settle(int w);
   void put(int w, const Put& put);
-  void publish(int w, RailWord to, Word count);
+  void publish(int w, RailWord to, Word count, bool credit);
   void store(int w, Word* at, uint32_t reader, Word count);
   void wake(int, const Batch&) {}  // a parked warp is woken by the word itself
   bool park(int w, Park& park);

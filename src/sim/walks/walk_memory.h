@@ -128,9 +128,9 @@ class WalkMemory {
     check_bytes(put.from, put.bytes);
     inner_.put(w, put);
   }
-  void publish(int w, RailWord to, Word count) {
+  void publish(int w, RailWord to, Word count, bool credit) {
     turn(w, Primitive::kCount);
-    inner_.publish(w, to, count);
+    inner_.publish(w, to, count, credit);
   }
   void publish_live(int w, RailWord to, const Word* from) {
     turn(w, Primitive::kLiveCount);

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <unordered_map>
+#include <utility>
 
 #include <transload/status.h>
 
@@ -55,6 +57,9 @@ struct RemoteRank {
   Op* open_count = nullptr;  // unordered: the count that the next publish will be
   size_t round_left = 0;     // unordered: counts at the front of `held` that belong to the round under way
   size_t counts_out = 0;
+  // Unordered: the latest count of each word. One that says nothing new is not sent: its reader may have left its call,
+  // and nobody would take it then.
+  std::unordered_map<uint64_t, Word> told;
 };
 
 Op& op_of(Draining& draining) {
@@ -97,7 +102,7 @@ struct LibfabricLink::Impl {
   RemoteRank& reach(uint32_t rank, uint64_t offset, size_t bytes);
   void put(const Put& put);
   void put_piece(RemoteRank& to, const Put& put, bool last);
-  void publish(RailWord to, Word count);
+  void send_count(RailWord to, Word count, bool awaited);
   bool post(RemoteRank& to, OpList& from);
   void push(RemoteRank& to);
   bool pump(RemoteRank& to);
@@ -127,7 +132,7 @@ struct LibfabricLink::Impl {
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
-  uint64_t unfinished = 0;  // puts (or pieces) and counts that are not locally complete
+  uint64_t unfinished = 0;  // puts (or pieces) and published counts that are not locally complete
 };
 
 std::string LibfabricLink::Impl::address() const {
@@ -205,6 +210,7 @@ void LibfabricLink::Impl::put_piece(RemoteRank& to, const Put& put, bool last) {
   op.bytes = put.bytes;
   op.offset = put.offset;
   op.descriptor = fi_mr_desc(region);
+  op.awaited = true;
   ++unfinished;
   if (put.drained != nullptr) {
     op.draining.word = put.drained;
@@ -224,10 +230,11 @@ void LibfabricLink::Impl::put_piece(RemoteRank& to, const Put& put, bool last) {
   if (queue_was_empty) push(to);
 }
 
-void LibfabricLink::Impl::publish(RailWord word, Word count) {
+void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
   RemoteRank& to = reach(word.rank, word.offset, sizeof(Word));
   TRANSLOAD_CHECK(word.offset % sizeof(Word) == 0);
   if (to.lost) return;
+  if (!ordered && std::exchange(to.told[word.offset], count) == count) return;
   Op& op = to.open_count != nullptr ? *to.open_count : pool.take();
   to.open_count = nullptr;
   op.rank = to.rank;
@@ -236,7 +243,8 @@ void LibfabricLink::Impl::publish(RailWord word, Word count) {
   op.bytes = sizeof(Word);
   op.offset = word.offset;
   op.descriptor = count_descriptor;
-  ++unfinished;
+  op.awaited = awaited;
+  unfinished += awaited;
   OpList& queue = ordered ? to.waiting : to.held;
   const bool queue_was_empty = queue.empty();
   queue.append(op);
@@ -335,7 +343,7 @@ void LibfabricLink::Impl::completed(Op& op) {
 
 // The op is locally complete, or nobody will ever complete it.
 void LibfabricLink::Impl::finish(Op& op) {
-  --unfinished;
+  unfinished -= op.awaited;
   if (op.counted_by != nullptr) --op.counted_by->puts_out;
   if (!op.queued) return recycle(op);
   drained.finish(op.draining, [this](Draining& draining) {
@@ -418,12 +426,15 @@ size_t LibfabricLink::registrations() const { return impl_->endpoint.registratio
 std::string LibfabricLink::name() const { return impl_->name; }
 char* LibfabricLink::mapped(uint32_t) const { return nullptr; }
 void LibfabricLink::put(const Put& put) { impl_->put(put); }
-void LibfabricLink::publish(RailWord to, Word count) { impl_->publish(to, count); }
+void LibfabricLink::publish(RailWord to, Word count) { impl_->send_count(to, count, true); }
+void LibfabricLink::credit(RailWord to, Word count) { impl_->send_count(to, count, false); }
 bool LibfabricLink::progress() { return impl_->progress(); }
 uint32_t LibfabricLink::busy_with() const {
   if (impl_->unfinished == 0) return kNobody;
   for (const RemoteRank& to : impl_->counterparts)
-    if (!to.waiting.empty() || !to.out.empty() || !to.held.empty()) return to.rank;
+    for (const OpList* list : {&to.waiting, &to.out, &to.held})
+      for (const Op* op = list->first(); op != nullptr; op = op->next)
+        if (op->awaited) return to.rank;
   return impl_->options.rank;
 }
 int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }

@@ -61,6 +61,7 @@ class LibfabricLink : public ScaleOut {
   char* mapped(uint32_t rank) const override;
   void put(const Put& put) override;
   void publish(RailWord to, Word count) override;
+  void credit(RailWord to, Word count) override;
   bool progress() override;
   uint32_t busy_with() const override;
   int wait_fd() const override;

@@ -27,10 +27,11 @@ struct Op {
   uint32_t rank;
   uint32_t puts_out;  // unordered, of a count: puts before it, and after the count before, that have not landed
   bool is_count;
-  bool out;     // the provider has it
-  bool queued;  // in a queue of its drained word
-  Word count;   // of a count
-  Word* lent;   // of a count that was posted: where it is sent from, so that nobody rewrites it
+  bool awaited;  // by quiet(): all but credits
+  bool out;      // the provider has it
+  bool queued;   // in a queue of its drained word
+  Word count;    // of a count
+  Word* lent;    // of a count that was posted: where it is sent from, so that nobody rewrites it
   Draining draining;
 };
 static_assert(std::is_standard_layout_v<Op>);
