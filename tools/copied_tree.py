@@ -10,6 +10,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COPIED = "CMakeLists.txt", "cmake", "src", "include", "cli", "sim", "tests", "tools", "examples"
 
 
+DECLARES = re.compile(r"(?:const )?(?!return\b|delete\b|throw\b)[\w:<>]+[ &*]+\w+ = ")
+
+
 class Wrong(Exception):
     """Something that a list says is not so."""
 
@@ -40,6 +43,8 @@ class Change:
         before = re.sub(r"//.*", "", text[:begin]).rstrip()
         if self.condition and self.old.endswith((";", "}")) and not before.endswith((";", "{", "}", ")", ":", "else")):
             raise Wrong(f"{self.name}: {self.old!r} is no whole statement, it follows {before.splitlines()[-1]!r}")
+        if self.condition and self.statement and DECLARES.match(self.old):
+            raise Wrong(f"{self.name}: {self.old!r} declares a name, which its branch would keep to itself")
         return begin, begin + len(self.old)
 
 
