@@ -4,7 +4,6 @@
 //
 // Every result is compared with the reference before any time is taken. Cases take turns within an iteration; a time is
 // that of the slowest rank from a common start. MPI's trip knows its counts, so it is compared with a cached dispatch.
-#define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
 #include <pthread.h>
 
