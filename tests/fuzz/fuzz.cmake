@@ -3,7 +3,7 @@
 #
 # Only what they need is built: these sources, once for all.
 set(fuzzed
-  src/os/fork.cc src/runtime/arena.cc src/control/bootstrap.cc src/runtime/check_inputs.cc
+  src/base/check.cc src/os/fork.cc src/runtime/arena.cc src/control/bootstrap.cc src/runtime/check_inputs.cc
   src/runtime/group_options.cc src/control/frame.cc
   src/control/meetings.cc src/control/secret.cc src/base/status.cc src/runtime/tensor.cc src/control/verdict.cc
   src/base/type_names.cc src/sim/scenario/scenario.cc

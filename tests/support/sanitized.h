@@ -21,13 +21,17 @@ constexpr const char* kNoWholeWalk = "a walk with nothing left out takes a sanit
 constexpr const char* kNoWholeWalk = nullptr;
 #endif
 
-// Why a test skips that refuses allocations, and one that looks at all threads; null: it runs.
+// Why a test skips that refuses allocations, one that looks at all threads, and one whose memory a thread of the
+// scrambled fabric writes; null: it runs.
 #ifdef TRANSLOAD_OWN_NEW
 constexpr const char* kNoAllocationFails = nullptr;
 constexpr const char* kForeignThread = nullptr;
+constexpr const char* kLandedByAThread = nullptr;
 #else
 constexpr const char* kNoAllocationFails = "the thread sanitizer has an operator new of its own";
 constexpr const char* kForeignThread = "the thread sanitizer has a say in the signals of threads";
+constexpr const char* kLandedByAThread =
+    "the thread sanitizer does not see that a message of another process comes before what the fabric's thread lands";
 #endif
 
 }  // namespace transload

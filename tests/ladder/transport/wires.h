@@ -17,6 +17,7 @@
 #include "channel/scaleout.h"
 #include "control/address.h"
 #include "support/crew.h"
+#include "support/sanitized.h"
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"
 
@@ -63,6 +64,8 @@ inline const std::vector<Wire> kScrambledWires = {
     {Kind::kScrambled, As::kProcesses, 0, 0, "127.0.0.1", "seed=1"},
     {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"}};
 
+inline bool by_software(const Wire& wire) { return std::strstr(wire.settings, "software") != nullptr; }
+
 // The scrambled fabric is what this process and its copies load as libfabric. Returns why not, "" if it is.
 inline std::string scramble(const std::string& settings) {
   char own[4096] = {};
@@ -88,6 +91,7 @@ class TransportLadder : public ::testing::TestWithParam<Wire> {
   void SetUp() override {
     std::string why;
     if (GetParam().kind == Kind::kScrambled) why = scramble(GetParam().settings);
+    if (kLandedByAThread != nullptr && *GetParam().settings != 0 && !by_software(GetParam())) why = kLandedByAThread;
     if (GetParam().kind != Kind::kLoopback && why.empty()) why = why_no_libfabric();
     if (!why.empty()) GTEST_SKIP() << why;
     if (is_v6(GetParam()) && !is_own(GetParam().source)) GTEST_SKIP() << "this host has no IPv6";

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 
 #include "base/check.h"
 
@@ -136,11 +137,14 @@ const FabricLibrary& fabric_library() {
 }
 
 void tell_universe(size_t ranks) {
-  char* const value = universe == nullptr ? nullptr : universe + std::strlen(kUniverse) + 1;
-  if (value == nullptr || getenv(kUniverse) != value) return;  // the user has said it, or it could not be placed
-  char said[sizeof("0x00000100")];
-  std::snprintf(said, sizeof(said), "0x%08x", static_cast<unsigned>(ranks));
-  std::memcpy(value, said, sizeof(said));
+  static std::once_flag told;  // threads may make groups at once, and libfabric reads it once
+  std::call_once(told, [ranks] {
+    char* const value = universe == nullptr ? nullptr : universe + std::strlen(kUniverse) + 1;
+    if (value == nullptr || getenv(kUniverse) != value) return;  // the user has said it, or it could not be placed
+    char said[sizeof("0x00000100")];
+    std::snprintf(said, sizeof(said), "0x%08x", static_cast<unsigned>(ranks));
+    std::memcpy(value, said, sizeof(said));
+  });
 }
 
 const std::string& fabric_stages() { return loaded_once().stages; }
