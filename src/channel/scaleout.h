@@ -1,5 +1,5 @@
-// What every scale-out transport offers: four operations for the trip (put, publish, quiet, rank translation), and how
-// to sleep while it works.
+// What every scale-out transport offers: five operations for the trip (put, publish, credit, quiet, rank
+// translation), and how to sleep while it works.
 //
 // There is one object for each rank of a group, used by that rank's thread alone. Promises are those of contract.md,
 // whatever the network promises: a published count is seen after every byte that was put to the same rank before it.
