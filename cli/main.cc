@@ -12,11 +12,13 @@
 
 #include "cli/launch/gpus.h"
 #include "cli/launch/launcher.h"
+#include "cli/link/link.h"
 #include "cli/options.h"
 #include "cli/parser.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/room.h"
 #include "cli/run/soak.h"
+#include "cli/show/limits.h"
 #include "cli/show/report.h"
 #include "cli/show/usage.h"
 #include "cli/sim.h"
@@ -143,25 +145,6 @@ void check_soak(const CLI::App& app, const Options& options) {
            Bootstrap::from_environment(options.launcher).origin);
 }
 
-int print_limits() {
-  const Limits l = limits();
-  const auto line = [](const char* name, uint64_t value, const char* what) {
-    fmt::print("{:<18} {:>10}  {}\n", name, value, what);
-  };
-  line("ranks_max", l.ranks_max, "ranks of a group");
-  line("node_size_max", l.node_size_max, "ranks of a node");
-  line("nodes_max", l.nodes_max, "nodes of a group");
-  line("streams_max", l.streams_max, "nodes times the largest node over the smallest, rounded up");
-  line("top_k_max", l.top_k_max, "choices of a token");
-  line("channels_max", l.channels_max, "channels of a group");
-  line("slots_max", l.slots_max, "slots of a ring");
-  line("token_bytes_max", l.token_bytes_max, "bytes of a row");
-  line("token_bytes_unit", l.token_bytes_unit, "of which a row is a multiple");
-  line("tokens_max", l.tokens_max, "tokens of a rank in a call");
-  print_gpus();
-  return kVerified;
-}
-
 int parse_and_run(int argc, char** argv) {
   CLI::App app{"Mixture-of-Experts tokens to their experts and back, checked bit for bit.", "transload"};
   app.set_version_flag("--version", std::string("transload ") + version());
@@ -175,22 +158,31 @@ int parse_and_run(int argc, char** argv) {
   CLI::App* sim_command =
       app.add_subcommand("sim", "the same roles in the simulator: worlds from seeds, every rule checked");
   sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");
+  CLI::App* link_command = app.add_subcommand("link", "a network alone, between two hosts: rows under counts");
+  link_command->footer(
+      "One of two ranks or more, half of them on each host: the launcher's environment says which. Prints a JSON line "
+      "a\n"
+      "figure. Exit status: 0 all rows were right, 1 some were not, 2 bad usage, 3 fault. tools/network_check runs "
+      "it.");
   const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do, and on which GPUs");
   RunArguments arguments;
   add_run_options(*run_command, arguments);
   SimArguments sim_arguments;
   add_sim_options(*sim_command, sim_arguments);
+  LinkArguments link_arguments;
+  add_link_options(*link_command, link_arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::RequiredError&) {
-    refuse("subcommand: '{}': must be run, sim or limits", argc > 1 ? argv[1] : "");
+    refuse("subcommand: '{}': must be run, sim, link or limits", argc > 1 ? argv[1] : "");
   } catch (const CLI::ParseError& error) {
     refuse_typed(app, error);
   }
   if (sim_command->parsed()) return simulate(sim_arguments);
-  if (limits_command->parsed()) return print_limits();
+  if (link_command->parsed()) return measure_link(link_arguments);
+  if (limits_command->parsed()) return print_limits(), kVerified;
   if (arguments.soak.empty()) return run(arguments, argv);
   check_soak(*run_command, checked(arguments));
   return soak(arguments);

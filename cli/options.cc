@@ -14,16 +14,6 @@
 namespace transload::cli {
 namespace {
 
-std::vector<uint64_t> numbers(const char* name, const std::string& text, Bounds bounds) {
-  std::vector<uint64_t> out;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    out.push_back(number(name, text.substr(begin, end - begin), bounds));
-    begin = end + 1;
-  }
-  return out;
-}
-
 template <class Value>
 struct Choice {
   const char* name;
@@ -47,6 +37,14 @@ Enum choice(const char* name, const std::string& text) {
   refuse("{}: '{}': must be {}", name, text, all_choices<Enum>());
 }
 
+// "auto|direct|ring", for a flag's help.
+template <class Enum>
+std::string words_of() {
+  std::string all;
+  for (const char* const word : ChoiceWords<Enum>::words) all += (all.empty() ? "" : "|") + std::string(word);
+  return all;
+}
+
 std::string flag_of(std::string option) {
   std::replace(option.begin(), option.end(), '_', '-');
   return "--" + option;
@@ -55,6 +53,12 @@ std::string flag_of(std::string option) {
 Bounds bounds_of(const char* option) {
   const OptionFacts facts = option_facts(option);
   return {facts.least, facts.most};
+}
+
+// Of a flag whose default stands for a choice of the library.
+Bounds bounds_with_default(const std::string& option) {
+  const OptionFacts facts = option_facts(option);
+  return {facts.zero_too ? 0 : facts.least, facts.most};
 }
 
 constexpr Choice<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
@@ -162,7 +166,10 @@ void check_fault(const RunArguments& a, Options& out) {
 void check_device(const RunArguments& a, Options& out) {
   out.cuda = choice("--device", a.device, kDevices);
   out.graph = a.graph;
+  out.network_memory = choice<NetworkMemoryChoice>("--network-memory", a.network_memory);
   if (!out.cuda) {
+    if (out.network_memory == NetworkMemoryChoice::kGpu)
+      refuse("--network-memory: '{}': only with --device cuda", a.network_memory);
     for (const auto& [name, text] :
          {std::pair{"--sms", a.sms}, {"--gpus", a.gpus}, {"--ranks-per-gpu", a.ranks_per_gpu}})
       if (!text.empty()) refuse("{}: '{}': only with --device cuda", name, text);
@@ -174,9 +181,6 @@ void check_device(const RunArguments& a, Options& out) {
   if (!a.gpus.empty()) out.gpus = uint32_t(number("--gpus", a.gpus, {1, kGpusMost}));
   if (!a.ranks_per_gpu.empty())
     out.ranks_per_gpu = uint32_t(number("--ranks-per-gpu", a.ranks_per_gpu, {1, out.ranks()}));
-  if (out.scale_out == ScaleOutChoice::kLibfabric)
-    refuse("--scale-out: 'libfabric': must be auto or loopback with --device cuda");
-  if (!a.provider.empty()) refuse("--provider: '{}': only with --device cpu", a.provider);
   if (a.floor) refuse("--floor: only with --device cpu");
   if (a.graph && out.rows_max == 0)
     refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
@@ -238,7 +242,7 @@ RunArguments::RunArguments() {
   iterations = "5";
   warmup = "1";
   device = "cpu";
-  landing = combine_source = scale_out = launcher = "auto";
+  landing = combine_source = scale_out = network_memory = launcher = "auto";
   dtype = "bf16";
   combine_wire = "bf16";
   biases = "0";
@@ -246,55 +250,58 @@ RunArguments::RunArguments() {
 }
 
 void add_run_options(CLI::App& app, RunArguments& a) {
-  const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
-    with_value(app.add_option(name, text, help)->capture_default_str()->take_last(), type);
-  };
-  option("--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
-  option("--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
-  option("--hidden", a.hidden, "elements of a token; a multiple of 8, of 16 with fp8", "N");
-  option("--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
-  option("--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
-  option("--routing", a.routing,
-         "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
-         "FILE|uniform|zipf:S|one-rank|none");
-  option("--layer", a.layer, "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]", "N");
-  option("--seed", a.seed, "of token vectors and made routings", "N");
-  option("--iterations", a.iterations, "timed iterations", "N");
-  option("--warmup", a.warmup, "iterations before them, checked too", "N");
-  option("--channels", a.channels, "channels of the trip [the library's choice for the device]", "N");
-  option("--slots", a.slots, "tokens that a ring holds [likewise]", "N");
-  option("--peer-slots", a.peer_slots, "the same between peers [likewise]", "N");
-  option("--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
-  option("--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]", "fp32|ue8m0");
-  option("--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
-  option("--overflow", a.overflow, "where more come [fail]", "fail|drop");
-  option("--landing", a.landing, "where dispatched rows land", "auto|direct|ring");
-  option("--combine-source", a.combine_source, "how combine takes the experts' rows", "auto|pull|push");
-  option("--combine-wire", a.combine_wire, "type of partial sums between nodes", "bf16|fp32");
-  option("--biases", a.biases, "biases added by combine", "0|1|2");
-  option("--scale-out", a.scale_out, "link between nodes", "auto|libfabric|loopback");
-  option("--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
-  option("--device", a.device, "where tensors are, and who moves them", "cpu|cuda");
-  option("--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
-  option("--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
-  option("--ranks-per-gpu", a.ranks_per_gpu, "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
-  option("--deadline-ms", a.deadline_ms, "of every wait in a call", "N");
-  for (auto& [name, text] : a.passed_on) option(flag_of(name).c_str(), text, option_facts(name).flag, "N");
-  option("--create-deadline-ms", a.create_deadline_ms, "of every wait for the group to be made [as --deadline-ms]",
-         "N");
-  option("--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
-         "auto|none|env|torchrun|mpi|pmi|slurm");
-  option(
-      "--fault", a.fault,
+  add_text(app, "--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
+  add_text(app, "--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
+  add_text(app, "--hidden", a.hidden, "elements of a token; a multiple of 8, of 16 with fp8", "N");
+  add_text(app, "--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
+  add_text(app, "--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
+  add_text(app, "--routing", a.routing,
+           "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
+           "FILE|uniform|zipf:S|one-rank|none");
+  add_text(app, "--layer", a.layer, "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]",
+           "N");
+  add_text(app, "--seed", a.seed, "of token vectors and made routings", "N");
+  add_text(app, "--iterations", a.iterations, "timed iterations", "N");
+  add_text(app, "--warmup", a.warmup, "iterations before them, checked too", "N");
+  add_text(app, "--channels", a.channels, "channels of the trip [the library's choice for the device]", "N");
+  add_text(app, "--slots", a.slots, "tokens that a ring holds [likewise]", "N");
+  add_text(app, "--peer-slots", a.peer_slots, "the same between peers [likewise]", "N");
+  add_text(app, "--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
+  add_text(app, "--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]",
+           "fp32|ue8m0");
+  add_text(app, "--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
+  add_text(app, "--overflow", a.overflow, "where more come [fail]", "fail|drop");
+  add_text(app, "--landing", a.landing, "where dispatched rows land", "auto|direct|ring");
+  add_text(app, "--combine-source", a.combine_source, "how combine takes the experts' rows", "auto|pull|push");
+  add_text(app, "--combine-wire", a.combine_wire, "type of partial sums between nodes", "bf16|fp32");
+  add_text(app, "--biases", a.biases, "biases added by combine", "0|1|2");
+  add_text(app, "--scale-out", a.scale_out, "link between nodes", words_of<ScaleOutChoice>().c_str());
+  add_text(app, "--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
+  add_text(app, "--nic", a.nic, "of this rank [cuda: the nearest to its GPU; see transload limits]", "NAME");
+  add_text(app, "--network-memory", a.network_memory, "cuda, over a network: where its rings lie", "auto|gpu|pinned");
+  add_text(app, "--device", a.device, "where tensors are, and who moves them", "cpu|cuda");
+  add_text(app, "--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
+  add_text(app, "--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
+  add_text(app, "--ranks-per-gpu", a.ranks_per_gpu,
+           "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
+  add_text(app, "--deadline-ms", a.deadline_ms, "of every wait in a call", "N");
+  for (auto& [name, text] : a.passed_on) add_text(app, flag_of(name).c_str(), text, option_facts(name).flag, "N");
+  add_text(app, "--create-deadline-ms", a.create_deadline_ms,
+           "of every wait for the group to be made [as --deadline-ms]", "N");
+  add_text(app, "--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
+           "auto|none|env|torchrun|mpi|pmi|slurm");
+  add_text(
+      app, "--fault", a.fault,
       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
       "from a dispatch, or frees its group",
       "kill|stop|absent|leave:RANK@ITERATION[/PHASE]");
   add_flag(app, "--recover", a.recover,
            "after the fault the ranks that are left make a group of their own and verify an iteration in it");
-  option("--soak", a.soak,
-         "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat", "SECONDS");
-  option("--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
-  option("--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
+  add_text(app, "--soak", a.soak,
+           "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat",
+           "SECONDS");
+  add_text(app, "--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
+  add_text(app, "--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
   add_flag(app, "--quiet", a.quiet, "no table, no progress");
   add_flag(app, "--threads", a.threads, "ranks are threads of one process");
   add_flag(app, "--graph", a.graph,
@@ -318,7 +325,8 @@ Options checked(const RunArguments& a) {
   out.biases = uint32_t(number("--biases", a.biases, {0, 2}));
   out.scale_out = choice<ScaleOutChoice>("--scale-out", a.scale_out);
   out.provider = a.provider;
-  if (!a.provider.empty() && out.scale_out == ScaleOutChoice::kLoopback)
+  out.nic = a.nic;
+  if (!a.provider.empty() && out.scale_out != ScaleOutChoice::kAuto && out.scale_out != ScaleOutChoice::kLibfabric)
     refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
   out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, bounds_of("deadline_ms")));
   out.create_deadline_ms =
@@ -326,7 +334,7 @@ Options checked(const RunArguments& a) {
           ? out.deadline_ms
           : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, bounds_of("create_deadline_ms")));
   for (const auto& [name, text] : a.passed_on)
-    out.passed_on[name] = number(flag_of(name).c_str(), text, bounds_of(name.c_str()));
+    out.passed_on[name] = number(flag_of(name).c_str(), text, bounds_with_default(name));
   out.launcher = choice("--launcher", a.launcher, kLaunchers);
   out.json = a.json;
   out.dump = a.dump;

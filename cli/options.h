@@ -65,6 +65,8 @@ struct Options {
   uint32_t biases = 0;
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;
   std::string provider;
+  std::string nic;
+  NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
   uint32_t deadline_ms = 0;
   uint32_t create_deadline_ms = 0;
   std::map<std::string, uint64_t> passed_on;  // group options, by name
@@ -103,7 +105,8 @@ struct RunArguments {
   RunArguments();
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
       peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
-      deadline_ms, create_deadline_ms, launcher, fault, soak, json, dump, device, sms, gpus, ranks_per_gpu;
+      nic, network_memory, deadline_ms, create_deadline_ms, launcher, fault, soak, json, dump, device, sms, gpus,
+      ranks_per_gpu;
   std::map<std::string, std::string> passed_on;  // group options that have a flag of their name, by this name
   bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };

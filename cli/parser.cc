@@ -29,6 +29,10 @@ CLI::Option* with_value(CLI::Option* option, const char* type) {
   return option->type_name(type)->check([](const std::string& text) { return text.empty() ? "empty" : ""; });
 }
 
+void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const char* type) {
+  with_value(app.add_option(name, text, help)->capture_default_str()->take_last(), type);
+}
+
 void add_flag(CLI::App& app, const char* name, bool& flag, const char* help) {
   app.add_flag(name, flag, help)->disable_flag_override();
 }

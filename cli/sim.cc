@@ -26,6 +26,7 @@ struct SimOptions {
   std::vector<std::string> names;  // as typed
   std::vector<Scenario> scenarios;
   RunnerOptions run;
+  std::string rails;   // as typed; empty: each scenario's own
   bool fresh = false;  // the first seed is from the clock
 };
 
@@ -37,20 +38,33 @@ Scenario scenario_of(const std::string& text) {
   }
 }
 
+RailMode rails_of(const std::string& text) {
+  const auto* const found = std::find(std::begin(kRailModeNames), std::end(kRailModeNames), text);
+  if (found == std::end(kRailModeNames)) refuse("--rails: '{}': must be {}", text, fmt::join(kRailModeNames, ", "));
+  return RailMode(found - std::begin(kRailModeNames));
+}
+
 void check_scenarios(const SimArguments& a, SimOptions& out) {
+  const std::optional<RailMode> rails = a.rails.empty() ? std::nullopt : std::optional(rails_of(a.rails));
+  out.rails = a.rails;
+  const auto bound = [&](const Scenario& s) { return rails ? bound_of_rails(s, *rails) : ""; };
   for (const std::string& text : a.scenarios.empty() ? std::vector<std::string>{"hybrid_2x4"} : a.scenarios) {
     if (text != "all") {
       out.names.push_back(text);
       out.scenarios.push_back(scenario_of(text));
+      if (const std::string other = bound(out.scenarios.back()); !other.empty())
+        refuse("--rails: '{}': for {} it must be {}", a.rails, text, other);
       continue;
     }
     for (const std::string& name : scenario_names()) {
       Scenario scenario = read_scenario(name);
-      if (scenario.ranks > kRanksOfAll) continue;
+      if (scenario.ranks > kRanksOfAll || !bound(scenario).empty()) continue;
       out.names.push_back(name);
       out.scenarios.push_back(std::move(scenario));
     }
   }
+  for (Scenario& scenario : out.scenarios)
+    if (rails) scenario.rails = *rails;
 }
 
 Canary canary_of(const std::string& text) {
@@ -108,7 +122,8 @@ void print_situations() {
 
 std::string command_of(const SimOptions& options, const Failure& failure) {
   const Canary canary = options.run.canary;
-  return fmt::format("transload sim --scenario {} --seed {}{} --explain", options.names[failure.scenario], failure.seed,
+  return fmt::format("transload sim --scenario {}{} --seed {}{} --explain", options.names[failure.scenario],
+                     options.rails.empty() ? "" : " --rails " + options.rails, failure.seed,
                      canary == Canary::kNone ? "" : fmt::format(" --canary {}", kCanaryNames[size_t(canary)]));
 }
 
@@ -172,7 +187,7 @@ int hunt(const SimOptions& options, uint64_t seeds) {
 // The walks of one world, or of all.
 int walk_all(const SimArguments& a) {
   if (!a.scenarios.empty() || !a.seed.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() ||
-      a.explain || a.canaries || a.marks || a.go_on)
+      !a.rails.empty() || a.explain || a.canaries || a.marks || a.go_on)
     refuse("--exhaustive: takes only --canary: it chooses every schedule itself, and draws none from a seed");
   ExhaustiveLimits limits;
   if (!a.canary.empty()) limits.canary = canary_of(a.canary);
@@ -193,21 +208,27 @@ int walk_all(const SimArguments& a) {
   return passed ? kVerified : kWrongResult;
 }
 
+int world_with_time(const SimArguments& a) {
+  if (!a.scenarios.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() || !a.canary.empty() ||
+      a.exhaustive || a.explain || a.list || a.canaries || a.marks || a.go_on)
+    refuse("--time: takes --rails, --seed, of its routing, and what --help shows as \"time:\"");
+  return simulate_time(a.time, a.rails, a.seed);
+}
+
 }  // namespace
 
 void add_sim_options(CLI::App& app, SimArguments& a) {
-  const auto option = [&app](const char* name, std::string& text, const char* help, const char* type) {
-    with_value(app.add_option(name, text, help)->take_last(), type);
-  };
   CLI::Option* const scenario =
       app.add_option("--scenario", a.scenarios,
                      "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]");
   with_value(scenario->expected(1)->take_all(), "NAME|FILE.toml|all");
-  option("--seed", a.seed, "the first seed [1; with --seconds from the clock]", "N");
-  option("--seeds", a.seeds, "how many seeds of each scenario [1]", "COUNT");
-  option("--seconds", a.seconds, "fresh seeds for that long", "S");
-  option("--jobs", a.jobs, "threads [processors]", "J");
-  option("--canary", a.canary, "plant this bug", "NAME");
+  add_text(app, "--seed", a.seed, "the first seed [1; with --seconds from the clock]", "N");
+  add_text(app, "--seeds", a.seeds, "how many seeds of each scenario [1]", "COUNT");
+  add_text(app, "--seconds", a.seconds, "fresh seeds for that long", "S");
+  add_text(app, "--rails", a.rails,
+           "how ranks reach other nodes, instead of what each scenario says: network, proxy, queues", "RAILS");
+  add_text(app, "--jobs", a.jobs, "threads [processors]", "J");
+  add_text(app, "--canary", a.canary, "plant this bug", "NAME");
   add_flag(app, "--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
   add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
   add_flag(app, "--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
@@ -216,9 +237,12 @@ void add_sim_options(CLI::App& app, SimArguments& a) {
   CLI::Option* const exhaustive = app.add_option(
       "--exhaustive", a.exhaustive, "walk the schedules of a tiny world, all of them: one that --list shows, or all");
   with_value(exhaustive->take_last(), "WORLD|all");
+  add_sim_time_options(app, a.time);
 }
 
 int simulate(const SimArguments& a) {
+  if (!a.time.time) refuse_without_time(a.time);
+  if (a.time.time) return world_with_time(a);
   if (a.list) {
     print_list();
     return kVerified;
@@ -227,7 +251,8 @@ int simulate(const SimArguments& a) {
   SimOptions options = checked(a);
   options.run.go_on = a.go_on;
   if (a.canaries) {
-    if (!a.canary.empty() || !a.scenarios.empty() || !a.seed.empty() || !a.seconds.empty() || a.explain)
+    if (!a.canary.empty() || !a.scenarios.empty() || !a.rails.empty() || !a.seed.empty() || !a.seconds.empty() ||
+        a.explain)
       refuse("--canaries: takes only --seeds and --jobs: scenarios and seeds are those that suit each canary");
     return hunt(options, a.seeds.empty() ? kSeedsOfHunt : options.run.seeds);
   }

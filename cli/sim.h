@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/sim_time.h"
+
 namespace CLI {
 class App;
 }
@@ -13,8 +15,9 @@ namespace transload::cli {
 // What was typed.
 struct SimArguments {
   std::vector<std::string> scenarios;
-  std::string seed, seeds, seconds, jobs, canary;
+  std::string seed, seeds, seconds, jobs, rails, canary;
   std::optional<std::string> exhaustive;
+  SimTimeArguments time;
   bool explain = false, list = false, canaries = false, marks = false, go_on = false;
 };
 

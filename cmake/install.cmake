@@ -3,7 +3,8 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS transload EXPORT transload_targets)
 if(TARGET transload_program)
-  install(TARGETS transload_program)
+  set_target_properties(transload_program PROPERTIES EXPORT_NAME program)
+  install(TARGETS transload_program EXPORT transload_targets)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/transload DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")

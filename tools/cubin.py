@@ -13,8 +13,8 @@ TRAP, STORE_LOCAL, LOAD_LOCAL = 0x95C, 0x387, 0x983  # BPT, STL, LDL; tests/obje
 EIATTR_REGISTERS, EIATTR_STACK = 0x2F, 0x12  # of a kernel, what it calls included
 
 Section = collections.namedtuple("Section", "name kind offset size link info")
-# arch: as "sm_90a"; name: mangled; code: the bytes of its instructions
-Kernel = collections.namedtuple("Kernel", "arch name registers stack_bytes static_shared_bytes code")
+# arch: as "sm_90a"; compiler: the build of it; name: mangled; code: the bytes of its instructions
+Kernel = collections.namedtuple("Kernel", "arch compiler name registers stack_bytes static_shared_bytes code")
 
 
 def elf_sections(elf):
@@ -68,18 +68,24 @@ def attributes(elf, sections, wanted):
     return values
 
 
-def arch_of(elf, sections):
-    """As the assembler was told; the header of the file has the number alone."""
+def said_of_tools(elf, sections, what, pattern):
+    """What the tools that made this code say of themselves."""
     for section in sections:
         if section.name == ".note.nv.tkinfo":
-            if match := re.search(rb"-arch[ =](sm_\w+)", elf[section.offset:section.offset + section.size]):
+            if match := re.search(pattern, elf[section.offset:section.offset + section.size]):
                 return match.group(1).decode()
-    raise ValueError("GPU code that does not say its architecture")
+    raise ValueError(f"GPU code that does not say its {what}")
+
+
+def arch_of(elf, sections):
+    """As the assembler was told; the header of the file has the number alone."""
+    return said_of_tools(elf, sections, "architecture", rb"-arch[ =](sm_\w+)")
 
 
 def kernels_of_cubin(elf):
     sections = elf_sections(elf)
     arch = arch_of(elf, sections)
+    compiler = said_of_tools(elf, sections, "compiler", rb"Build (cuda_[\w./]+)")
     registers = attributes(elf, sections, EIATTR_REGISTERS)
     stacks = attributes(elf, sections, EIATTR_STACK)
     shared = {s.name[len(".nv.shared."):]: s.size for s in sections if s.name.startswith(".nv.shared.")}
@@ -89,7 +95,7 @@ def kernels_of_cubin(elf):
         name = section.name[len(".text."):]
         code = elf[section.offset:section.offset + section.size]
         near = max(0, shared.get(name, 0) - RESERVED_SHARED_BYTES)
-        yield Kernel(arch, name, registers[section.info], stacks.get(section.info, 0), near, code)
+        yield Kernel(arch, compiler, name, registers[section.info], stacks.get(section.info, 0), near, code)
 
 
 def kernels_of(path):
@@ -113,10 +119,16 @@ def opcodes(kernel):
 
 
 def source_name(mangled):
-    """The last part of an Itanium name that is an identifier: that of the function."""
+    """The last part of an Itanium name that is an identifier: that of the function, <its argument> behind it."""
     names, at = [], 2 + (mangled[2:3] == "N")
     while match := re.match(r"\d+", mangled[at:]):
         begin = at + len(match.group())
         at = begin + int(match.group())
         names.append(mangled[begin:at])
-    return names[-1] if mangled.startswith("_Z") and names else mangled
+    if not (mangled.startswith("_Z") and names):
+        return mangled
+    argument = re.match(r"INS\w*?_(\d+)", mangled[at:])
+    if not argument:
+        return names[-1]
+    begin = at + argument.end()
+    return f"{names[-1]}<{mangled[begin : begin + int(argument.group(1))]}>"

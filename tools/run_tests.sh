@@ -43,14 +43,57 @@ tsan_starts() {
   done
 }
 
+# pytest_step NAME COMMAND...: a step that leaves a JUnit file of pytest, or says why it was skipped.
+pytest_step() {
+  local name=$1 junit=$PWD/$LOGS/$1.xml status=0
+  local SHOW_END=0  # the results name each failure
+  shift
+  rm -f "$junit"
+  step "test $name" "$@" --junitxml "$junit" || status=$?
+  if ((status == SKIPPED_STATUS)); then
+    SKIPPED+=("$name: $(sed -n 's/^SKIPPED: //p' "$LOGS/test-$name.log")")
+  elif [[ -f $junit ]]; then
+    RESULTS+=("$name=$junit")
+  else
+    tail -n 25 "$LOGS/test-$name.log" | sed 's/^/  | /'
+    BROKEN=$((BROKEN + 1))
+  fi
+}
+
+# The Python package over the build of the preset host, in a virtual environment that it makes; and, where torch is,
+# what needs it.
+test_python() {
+  if [[ -z $only || python =~ $only ]]; then pytest_step python tests/python/run.sh build/host; fi
+  if [[ -z $only || torch =~ $only ]]; then pytest_step torch tests/python/run_torch.sh build/host; fi
+}
+
+install_torch() {
+  local status=0
+  say "torch: $(tests/python/install_torch.sh --what)"
+  step "install torch" tests/python/install_torch.sh || status=$?
+  if ((status == SKIPPED_STATUS)); then
+    SKIPPED+=("torch: $(sed -n 's/^SKIPPED: //p' "$LOGS/install-torch.log")")
+  elif ((status != 0)); then
+    BROKEN=$((BROKEN + 1))
+  fi
+}
+
+# A machine with RDMA. What is missing then is skipped, and says why.
+emulate() {
+  (set_up "to emulate a machine" "${GUEST_PACKAGES[@]}") || true
+  step "fetch a kernel for the emulated machine" tools/guest_kernel || true
+}
+
 run_tests() {
-  local long=0 begin=$SECONDS
+  local long=0 torch=0 only="" begin=$SECONDS
   while (($#)); do
     case $1 in
       --long) long=1 ;;
+      --torch) torch=1 ;;
       --only)
         (($# > 1)) || fail "--only needs a regular expression"
-        EXTRA+=(-R "$2" --no-tests=ignore)
+        only=$2
+        EXTRA+=(-R "$only" --no-tests=ignore)
         shift
         ;;
       *) fail "test: no option '$1'; see ./dev help" ;;
@@ -60,8 +103,11 @@ run_tests() {
   ((long)) || EXTRA+=(-LE '^long$')
 
   set_up "to build the program" "${BUILD_PACKAGES[@]}"
-  set_up "to test it" "${TEST_PACKAGES[@]}"
+  set_up "to test it" "${TEST_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
+  ((!torch)) || install_torch
+  emulate
   test_preset host
+  test_python
   local preset
   for preset in asan tsan fuzz; do
     if command -v clang++ >/dev/null; then test_preset "$preset"; else SKIPPED+=("$preset: clang++ is not here"); fi

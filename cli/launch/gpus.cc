@@ -35,6 +35,13 @@ const char* way_of(const DeviceInfo& gpu) {
                        : "nothing: ranks must be threads of one process";
 }
 
+const char* nic_of(const DeviceInfo& gpu) {
+  return !gpu.gpu_direct        ? "out of a NIC's reach"
+         : !gpu.writes_in_order ? "in a NIC's reach, without order"
+         : gpu.dma_buf          ? "in a NIC's reach, as a dma-buf too"
+                                : "in a NIC's reach, by address alone";
+}
+
 }  // namespace
 
 Gpus find_gpus() {
@@ -105,11 +112,12 @@ void print_gpus() {
   }
   fmt::print(
       "{:<18} {:>10}  ranks of one GPU are threads of one process and share its SMs, {} each unless --sms says "
-      "otherwise; groups of one host only\n",
+      "otherwise\n",
       "gpus", found.devices.size(), GroupOptions().sms);
   for (const DeviceInfo& gpu : found.devices)
-    fmt::print("{:<18} {:>10}  {}, sm_{}{}, {} SMs, {} MiB, reached from other processes by {}\n", "gpu", gpu.device,
-               gpu.name, gpu.major, gpu.minor, gpu.sms, gpu.memory_bytes >> 20, way_of(gpu));
+    fmt::print("{:<18} {:>10}  {}, {}, sm_{}{}, {} SMs, {} MiB, reached from other processes by {}; {}\n", "gpu",
+               gpu.device, gpu.pci, gpu.name, gpu.major, gpu.minor, gpu.sms, gpu.memory_bytes >> 20, way_of(gpu),
+               nic_of(gpu));
 }
 
 }  // namespace transload::cli

@@ -18,7 +18,7 @@
 #include "cli/launch/launcher.h"
 #include "cli/number.h"
 #include "cli/run/fault_injection.h"
-#include "cli/run/place.h"
+#include "cli/run/tensor_home.h"
 #include "cli/show/report.h"
 
 namespace transload::cli {

@@ -72,6 +72,8 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   out.combine_wire = options_.wire;
   out.scale_out = options_.scale_out;
   out.provider = options_.provider;
+  out.nic = options_.nic;
+  out.network_memory = options_.network_memory;
   out.device = options_.device_of(rank_);
   if (options_.cuda) out.sms = options_.sms;
   out.progress = &page_.progress;
@@ -84,20 +86,20 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
 }
 
 // Room for all tensors that are put there, and for the experts' rows where combine pushes them.
-size_t Worker::place_bytes_needed() const {
+size_t Worker::home_bytes_needed() const {
   const size_t tokens = size_t(options_.tokens[rank_]), received = size_t(rows_expected()), top_k = options_.top_k;
-  size_t bytes = 2 * (place_bytes(tokens * options_.payload.row_bytes()) +
-                      place_bytes(tokens * options_.payload.scale_words() * 4) + place_bytes(tokens * top_k * 4)) +
-                 options_.biases * place_bytes(tokens * options_.row_bytes());
+  size_t bytes = 2 * (home_bytes(tokens * options_.payload.row_bytes()) +
+                      home_bytes(tokens * options_.payload.scale_words() * 4) + home_bytes(tokens * top_k * 4)) +
+                 options_.biases * home_bytes(tokens * options_.row_bytes());
   if (options_.source == CombineSource::kPush)
-    bytes += place_bytes(received * options_.row_bytes()) + place_bytes(received * top_k * 4) + 2 * kPlaceUnit;
+    bytes += home_bytes(received * options_.row_bytes()) + home_bytes(received * top_k * 4) + 2 * kHomeUnit;
   return bytes;
 }
 
 WorkerResult Worker::run() {
   try {
     page_.entry_ns = now_ns();
-    place_ = make_place(options_.device_of(rank_), place_bytes_needed());
+    home_ = make_tensor_home(options_.device_of(rank_), home_bytes_needed());
     group_ = std::make_unique<Group>(group_options(bootstrap_));
     make_inputs();
     experts_ = group_->local_experts();
@@ -126,20 +128,20 @@ void Worker::make_inputs() {
   const Payload& payload = options_.payload;
   for (const auto& [sent, kind] : {std::pair{&x_, Rows::kTokens}, {&gradients_, Rows::kGradients}}) {
     *sent = make_sent(kind);
-    sent->rows_there = place_->put(matrix(sent->rows.data(), tokens, hidden, payload.row_type()));
+    sent->rows_there = home_->put(matrix(sent->rows.data(), tokens, hidden, payload.row_type()));
     if (payload.fp8)
       sent->scales_there =
-          place_->put(matrix(sent->scales.data(), tokens, int64_t(payload.scale_words()), payload.scale_type()));
+          home_->put(matrix(sent->scales.data(), tokens, int64_t(payload.scale_words()), payload.scale_type()));
     ++page_.steps;
   }
   for (uint32_t b = 0; b < options_.biases; ++b) {
     bias_[b] = original_.make_rows(b == 0 ? Rows::kBias0 : Rows::kBias1, rank_);
-    bias_there_[b] = place_->put(matrix(bias_[b].data(), tokens, hidden, kBf16));
+    bias_there_[b] = home_->put(matrix(bias_[b].data(), tokens, hidden, kBf16));
     ++page_.steps;
   }
   const reference::Routes& routes = original_.problem().routes[rank_];
-  ids_there_ = place_->put(matrix(routes.ids.data(), tokens, options_.top_k, kI32));
-  weights_there_ = place_->put(matrix(routes.weights.data(), tokens, options_.top_k, kF32));
+  ids_there_ = home_->put(matrix(routes.ids.data(), tokens, options_.top_k, kI32));
+  weights_there_ = home_->put(matrix(routes.weights.data(), tokens, options_.top_k, kF32));
 }
 
 Worker::Sent Worker::make_sent(Rows kind) const {
@@ -157,7 +159,7 @@ Worker::Sent Worker::make_sent(Rows kind) const {
 void Worker::give(DispatchInputs& inputs, const Sent& sent) const {
   inputs.x = sent.rows_there;
   inputs.scales = sent.scales_there;
-  inputs.stream = place_->stream();
+  inputs.stream = home_->stream();
 }
 
 // Another routing for each iteration, in the tensors that the calls were captured with; the last has the one that was
@@ -168,8 +170,8 @@ void Worker::turn() {
   workload_ = turned.get();
   turned_ = std::move(turned);
   const reference::Routes& routes = workload_->problem().routes[rank_];
-  place_->write(ids_there_.data, routes.ids.data(), ids_there_.bytes());
-  place_->write(weights_there_.data, routes.weights.data(), weights_there_.bytes());
+  home_->write(ids_there_.data, routes.ids.data(), ids_there_.bytes());
+  home_->write(weights_there_.data, routes.weights.data(), weights_there_.bytes());
 }
 
 void Worker::note_facts() {
@@ -199,7 +201,7 @@ bool Worker::iterate() {
 }
 
 bool Worker::forward() {
-  place_->forget();
+  home_->forget();
   const std::optional<DispatchOutputs> out = dispatch_first();
   if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can continue
   const DispatchOutputs& received = *out;
@@ -212,7 +214,7 @@ bool Worker::forward() {
 
 // With the handle of the forward pass: no counts travel, only rows.
 void Worker::again(Call dispatch, Rows kind) {
-  place_->forget();
+  home_->forget();
   const DispatchOutputs received = dispatch_cached(dispatch, kind);
   const ExpertRows rows = expert(received, kind, Call(dispatch + 1));
   combine(Call(dispatch + 1), rows, kind);
@@ -224,29 +226,29 @@ auto Worker::timed(Call call, F f) {
   if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup)))
     meeting_.meet(*group_, true);
   page_.entry_ns = now_ns();
-  place_->start();
+  home_->start();
   auto out = f();
   ++page_.steps;
   meeting_.meet(*group_, false);
   checker_.at(iteration_, call);
-  if (iteration_ > options_.warmup) result_.call_us[call].push_back(place_->us());
+  if (iteration_ > options_.warmup) result_.call_us[call].push_back(home_->us());
   return out;
 }
 
 void Worker::finish() {
-  place_->stop();
-  group_->wait(place_->stream());
+  home_->stop();
+  group_->wait(home_->stream());
 }
 
 DispatchOutputs Worker::seen(const DispatchOutputs& given) {
-  DispatchOutputs out = seen_by_host(*place_, given);
-  if (!host_is_told()) complete(out, group_->report(given.handle, place_->stream()));
+  DispatchOutputs out = seen_by_host(*home_, given);
+  if (!host_is_told()) complete(out, group_->report(given.handle, home_->stream()));
   return out;
 }
 
 CombineOutputs Worker::seen(const CombineOutputs& given) {
-  CombineOutputs out = seen_by_host(*place_, given);
-  if (!host_is_told()) out.scale_out_rows = group_->report(handle_, place_->stream()).scale_out_rows;
+  CombineOutputs out = seen_by_host(*home_, given);
+  if (!host_is_told()) out.scale_out_rows = group_->report(handle_, home_->stream()).scale_out_rows;
   return out;
 }
 
@@ -301,7 +303,7 @@ std::optional<DispatchOutputs> Worker::dispatch_first() {
   inputs.topk_weights = weights_there_;
   inputs.landing = options_.landing;
   if (replays(kFirstDispatch) && !replayed_.dispatch)
-    replayed_.dispatch = place_->record([this, inputs] { replayed_.dispatched = group_->dispatch(inputs); });
+    replayed_.dispatch = home_->record([this, inputs] { replayed_.dispatched = group_->dispatch(inputs); });
   auto dispatched = timed(kFirstDispatch, [&] {
     if (iteration_ > options_.warmup) injector_.before_dispatch(iteration_ - options_.warmup);
     return dispatch_if_room(inputs);
@@ -335,17 +337,17 @@ DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
 
 CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
   CombineInputs inputs;
-  inputs.x = place_->view(rows.rows.there, rows_held_, int64_t(options_.hidden), kBf16);
+  inputs.x = home_->view(rows.rows.there, rows_held_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
   inputs.wire = options_.wire;
-  inputs.stream = place_->stream();
+  inputs.stream = home_->stream();
   const bool backward = kind == Rows::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;
   for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = bias_there_[b];
-  if (backward) inputs.topk_weights = place_->view(rows.weights.there, rows_held_, options_.top_k, kF32);
+  if (backward) inputs.topk_weights = home_->view(rows.weights.there, rows_held_, options_.top_k, kF32);
   if (replays(call) && !replayed_.combine)
-    replayed_.combine = place_->record([this, inputs] { replayed_.combined = group_->combine(inputs); });
+    replayed_.combine = home_->record([this, inputs] { replayed_.combined = group_->combine(inputs); });
   CombineOutputs given = timed(call, [&] {
     if (call == kCombine && iteration_ > options_.warmup) injector_.before_combine(iteration_ - options_.warmup);
     return combine_now(call, inputs);
@@ -387,7 +389,7 @@ Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
   Room out;
   bytes = std::max<size_t>(bytes, 16);
   if (options_.source == CombineSource::kPush) {
-    if (own.bytes < bytes) own = {place_->room(bytes), bytes};
+    if (own.bytes < bytes) own = {home_->room(bytes), bytes};
     out.there = own.data;
   } else {
     Lease& lease = kept != nullptr ? *kept : out.lease;
@@ -397,7 +399,7 @@ Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
                   fmt::format("slab_bytes: {}: no room for {} bytes of experts", group_->options().slab_bytes, bytes));
     out.there = lease.data();
   }
-  out.here = place_->draft(out.there, bytes);
+  out.here = home_->draft(out.there, bytes);
   return out;
 }
 
@@ -408,7 +410,7 @@ Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind, Ca
   if (kind == Rows::kGradients) {
     const size_t weight_bytes = weight_gradients_.size() * sizeof(float);
     out.weights = room(own_weights_, weight_bytes, nullptr);
-    place_->write(out.weights.there, weight_gradients_.data(), weight_bytes);
+    home_->write(out.weights.there, weight_gradients_.data(), weight_bytes);
   }
   std::vector<uint16_t> row(options_.hidden);
   // Rows that hold nothing are NaN, so that it shows if one is summed.
@@ -421,7 +423,7 @@ Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind, Ca
     ++page_.steps;
     if (iteration_ > options_.warmup) injector_.after_expert_row(iteration_ - options_.warmup, m + 1);
   }
-  place_->write(out.rows.there, out.rows.here, bytes);
+  home_->write(out.rows.there, out.rows.here, bytes);
   return out;
 }
 

@@ -7,9 +7,9 @@
 #include "cli/run/check.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/meeting.h"
-#include "cli/run/place.h"
 #include "cli/run/result.h"
 #include "cli/run/status_page.h"
+#include "cli/run/tensor_home.h"
 #include "cli/run/workload.h"
 
 namespace transload::cli {
@@ -59,7 +59,7 @@ class Worker {
 
   int64_t rows_expected() const;  // of tensors that hold received rows
   GroupOptions group_options(const Bootstrap& bootstrap) const;
-  size_t place_bytes_needed() const;
+  size_t home_bytes_needed() const;
   void make_inputs();
   Sent make_sent(Rows kind) const;
   void give(DispatchInputs& inputs, const Sent& sent) const;
@@ -100,7 +100,7 @@ class Worker {
   Checker checker_;
   FaultInjector injector_;
   Meeting meeting_;
-  std::unique_ptr<TensorHome> place_;
+  std::unique_ptr<TensorHome> home_;
   std::unique_ptr<Group> group_;
   Replayed replayed_;
   WorkerResult result_;

@@ -1,17 +1,14 @@
 // The JSON object of a run.
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/show/report.h"
+#include "cli/show/rounded.h"
 #include "cli/show/usage.h"
 
 namespace transload::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Short numbers: three decimals say all that a clock knows.
-double rounded(double value) { return std::round(value * 1000) / 1000; }
 
 Json span(const std::optional<Span>& s) {
   if (!s) return nullptr;
@@ -75,6 +72,12 @@ Json combine(const Summary& s) {
           {"wire_gbps", rounded(s.combine_wire_gbps)}};
 }
 
+Json decisions(const Summary& s) {
+  Json all = Json::object();
+  for (const Decision& d : s.decisions) all[d.what] = {{"choice", d.choice}, {"why", d.why}};
+  return all;
+}
+
 }  // namespace
 
 std::string json_of(const Report& report) {
@@ -89,6 +92,7 @@ std::string json_of(const Report& report) {
               {"device", o.cuda ? "cuda" : "cpu"},
               {"method", method_of(o)},
               {"transports", {{"scale_up", s.scale_up}, {"scale_out", s.scale_out}}},
+              {"decisions", decisions(s)},
               {"channels", o.rings().channels},
               {"landing", s.landing},
               {"combine_source", s.source},

@@ -44,8 +44,9 @@ struct Bootstrap {
   std::string job;     // which launch this is, alike on all of its ranks; ranks of another are refused
   std::string secret;  // of the job: who cannot prove it gets no seat; "": whoever reaches the rendezvous is trusted.
                        // With an all_gather and none given, rank 0 makes one for the group
-  int32_t local_rank = -1;  // among the ranks of this host; -1: the launcher does not say
-  std::string origin;       // what from_environment() took from which variables, in words
+  int32_t local_rank = -1;   // among the ranks of this host; -1: the launcher does not say
+  int32_t local_ranks = -1;  // how many ranks this host has; likewise
+  std::string origin;        // what from_environment() took from which variables, in words
 
   // From the environment of a launcher: "env" (TRANSLOAD_RANK), "torchrun" (RANK), "mpi" (Open MPI), "pmi" (MPICH,
   // Intel MPI, PALS), "slurm", or "": the first of them that has set a rank. It gives rank, number of ranks and

@@ -30,8 +30,11 @@ struct CombineInputs {
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;  // kF32 only if it is the group's combine_wire
   Tensor out_x;                           // [T, H] bf16 contiguous memory of mine for the result; optional
-  uint32_t channels = 0;                  // 0: the group's
-  uint32_t deadline_ms = 0;               // of this call's waits; 0: the group's
+  // [T, K] float32, contiguous memory of mine for their sums; optional, not without topk_weights
+  Tensor out_topk_weights;
+  RoomFor room;              // memory of mine for all outputs; null: they lie in one lease
+  uint32_t channels = 0;     // 0: the group's
+  uint32_t deadline_ms = 0;  // of this call's waits; 0: the group's
   Stream stream;
 };
 
@@ -41,7 +44,7 @@ struct CombineOutputs {
   Tensor topk_weights;                          // [T, K] float32, if given
   CombineSource source = CombineSource::kAuto;  // what was chosen
   int64_t scale_out_rows = 0;                   // partial sums received from other nodes; see DispatchOutputs for GPUs
-  Lease lease;                                  // the tensors above live here
+  Lease lease;                                  // the tensors above live here, if not in memory of the caller's
 };
 
 }  // namespace transload

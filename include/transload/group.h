@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +15,11 @@
 
 namespace transload {
 
-// The network between nodes; kAuto takes the best that there is.
-enum class ScaleOutChoice : uint8_t { kAuto, kLibfabric, kLoopback };
+// The network between nodes; kAuto takes the best that there is, but kNvshmem only who asks for it.
+enum class ScaleOutChoice : uint8_t { kAuto, kLibfabric, kLoopback, kNvshmem };
+// Where ranks on GPUs keep what libfabric must reach: in memory of the GPU, or pinned on the host, which always works
+// and carries less. kAuto takes the GPU if provider, library and GPU of every rank allow it; kGpu fails if they do not.
+enum class NetworkMemoryChoice : uint8_t { kAuto, kGpu, kPinned };
 // What a call is doing.
 enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 
@@ -34,7 +38,8 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes`, `linger_us`, `device`'s number and `progress`.
+// Equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`, `device`'s number, `progress` and
+// `interrupted`.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -47,7 +52,7 @@ struct GroupOptions {
   uint32_t scales_max = 0;         // 4-byte scales of a row
   uint32_t top_k_max = 8;
   // 0: what suits the device, which decisions() shows. On the CPU 4 channels, 16 slots, and as many between peers; on a
-  // GPU 16 channels for each of `sms`, 4 slots, and 1 between peers.
+  // GPU 16 channels for each of `sms` and 4 slots, or over several nodes 4 and 16; and 1 slot between peers.
   uint32_t channels = 0;                          // most, and what a call uses unless it says fewer
   uint32_t slots = 0;                             // of each ring
   uint32_t peer_slots = 0;                        // of each ring between peers
@@ -57,6 +62,10 @@ struct GroupOptions {
   CombineWire combine_wire = CombineWire::kBf16;  // the longest of any combine: with fp32 its slots are twice as long
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that is there
+  // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI
+  // tree, if the provider has it, and else whichever the provider names first.
+  std::string nic;
+  NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
   // On the CPU: microseconds that a rank looks for what it waits for before it sleeps. To sleep and to be woken costs
   // about 90, so half of that is a fair bet. More is faster where each rank has a core of its own, and slower
   // elsewhere.
@@ -64,7 +73,17 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
+  // Of a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
+  // into a ring before their count, so that one put carries them. More rows cost less each, and come later; at most
+  // half of `slots`. 0: a quarter of `slots`.
+  uint32_t rail_queue = 1024;
+  uint32_t rail_batch = 0;
   Progress* progress = nullptr;  // optional; must outlive the group
+  // Optional: asked at least every 100 ms, by the thread that makes the call, while that waits on the host; also while
+  // the group is made, but for the caller's all_gather and up to 2 s of looking up or dialling an address; and while it
+  // is freed. True, or an exception: this rank leaves the call, which throws Error{kFault}; the others hear that it
+  // failed, and why. A group that is freed then waits no longer.
+  std::function<bool()> interrupted;
 };
 
 // What of a rank's calls lies in its slabs at one time: by default what is in use and what is not let go of yet.
@@ -83,13 +102,13 @@ uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {})
 // A choice that the group made, with its reason.
 struct Decision {
   std::string what;  // "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
-                     // "combine source"
+                     // "combine source", "network memory", "nic"
   std::string choice;
   std::string why;
 };
 
 // A group belongs to the process that made it. In a copy (fork) every call is refused, freeing it does nothing, and its
-// memory and leases are not there.
+// memory and leases are not there. A call on a group that was abandoned is refused, too.
 //
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
 //
@@ -107,14 +126,27 @@ class Group {
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
+  // Instead of freeing it, where threads or memory may be gone by then: in a forked copy, or at the exit of an
+  // interpreter. Nothing is freed, no thread is joined, and what is not sent yet may not arrive. In the process that
+  // made the group this rank says goodbye, for which it waits a second at most. Once is enough; not while another
+  // thread is in a call.
+  void abandon() noexcept;
 
   uint32_t rank() const;
   const GroupOptions& options() const;  // as given, but what was left to the library has its value
 
   // Collective, in the same order on all ranks. Throws Error of any code. Only kFault loses the group: every later call
   // throws the same fault at once.
+  //
+  // On the CPU a dispatch without a handle that some rank refuses (kInvalidArgument, kNotSupported) is refused on all:
+  // it was their call, and they may make the next one. The message of the others names the lowest rank that refused.
+  // What is refused otherwise, with a handle or on a GPU, is no call of that rank: the others wait for it to make one.
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
+
+  // What a dispatch of these ids ([T, K] int32 or int64, contiguous; -1 for no choice) would send where. No call: it
+  // waits for nobody, and may be made beside a call of another thread. Throws Error{kNotSupported} on a GPU.
+  CountOutputs count(const Tensor& topk_idx) const;
 
   // On a GPU: returns once the calls that were given to the stream are done, replays too. Throws the fault that ended
   // one of them. Throws Error{kTooManyRows}, once, if dispatches failed for want of room since the last wait; it tells

@@ -17,6 +17,7 @@ constexpr DLDataType kF32{kDLFloat, 32, 1};
 constexpr DLDataType kI32{kDLInt, 32, 1};
 constexpr DLDataType kI64{kDLInt, 64, 1};
 constexpr DLDataType kU8{kDLUInt, 8, 1};
+constexpr DLDataType kBool{kDLBoolCode, 8, 1};
 constexpr DLDataType kF8E4m3{kDLFloat8E4m3fnCode, 8, 1};
 
 // Alike in all three fields.

@@ -43,6 +43,11 @@ enum class Canary : uint8_t {
   kDropOffByOne,        // the row at rows_max is stored
   kDroppedRowSummed,    // a row that was dropped is summed
   kOverflowFailsEarly,  // a call that fails for want of room ends before its trip is complete
+  // Rails.
+  kCountAheadOfPuts,  // a count is given to the network before the puts that it counts
+  kCreditNotRead,     // a slot of a rail is filled without its credit
+  kCommandTorn,       // a command is taken by the lap of its first word alone
+  kProxySleeps,       // the proxy asks whether calls are over after it has looked, and sleeps on what came between
   kCount
 };
 
@@ -67,7 +72,11 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "scale_strides",
                                         "drop_off_by_one",
                                         "dropped_row_summed",
-                                        "overflow_fails_early"};
+                                        "overflow_fails_early",
+                                        "count_ahead_of_puts",
+                                        "credit_not_read",
+                                        "command_torn",
+                                        "proxy_sleeps"};
 static_assert(sizeof(kCanaryNames) / sizeof(*kCanaryNames) == std::size_t(Canary::kCount));
 
 struct NoPlants {

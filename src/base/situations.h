@@ -26,17 +26,18 @@ enum class Situation : uint8_t {
   kSlabExhausted,     // a lease could not be had, so the landing fell back to the ring
   kQueueFull,         // the network took no more and the executor kept the put back
   kSlept,             // a thread of a rank went to sleep and a bell woke it
+  kRefusedAlike,      // a dispatch ended because another rank refused it
   kAbortInNotify,
   kAbortInDispatch,
   kAbortInCombine,
   kCount
 };
 
-constexpr const char* kSituationNames[] = {"ring_full",       "ring_wrap",         "drain_wait",        "channel_empty",
-                                           "rank_empty",      "landing_direct",    "landing_ring",      "source_pull",
-                                           "source_push",     "cached_dispatch",   "forwarder_blocked", "rows_dropped",
-                                           "all_dropped",     "slab_exhausted",    "queue_full",        "slept",
-                                           "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
+constexpr const char* kSituationNames[] = {"ring_full",     "ring_wrap",       "drain_wait",        "channel_empty",
+                                           "rank_empty",    "landing_direct",  "landing_ring",      "source_pull",
+                                           "source_push",   "cached_dispatch", "forwarder_blocked", "rows_dropped",
+                                           "all_dropped",   "slab_exhausted",  "queue_full",        "slept",
+                                           "refused_alike", "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
 static_assert(sizeof(kSituationNames) / sizeof(*kSituationNames) == std::size_t(Situation::kCount));
 
 // What only a real executor or network has: a world's queues do not fill and no thread of it sleeps. All others the

@@ -44,7 +44,7 @@ struct Board {
   }
   TRANSLOAD_HD RailWord rail_word(uint32_t rank, uint64_t offset) const {
     TRANSLOAD_CHECK(rank < map.ranks);
-    return {offset, rank, mapped[rank]};
+    return {.offset = offset, .rank = rank, .mapped = mapped[rank]};
   }
   // Where bytes for a rail are stored: at the rail itself if it is mapped, else in my own send half, to be put from
   // there.

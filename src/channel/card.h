@@ -31,7 +31,8 @@ struct Card {
   uint32_t channels;
   uint32_t wire;     // of partial sums
   uint32_t weights;  // combine: they are summed too
-  uint32_t reserved[3] = {};
+  uint32_t refused;  // 1: this rank only says so, and its arguments do not count
+  uint32_t reserved[2] = {};
 
   // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
   // be undone, so a difference is not lost.
@@ -41,7 +42,7 @@ struct Card {
     sum = with(sum, Word(operation) << 32 | scales);
     sum = with(sum, Word(top_k) << 32 | dtype);
     sum = with(sum, Word(channels) << 32 | wire);
-    return with(sum, weights);
+    return with(sum, Word(refused) << 32 | weights);
   }
 };
 static_assert(sizeof(Card) == 64);

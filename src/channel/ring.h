@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "base/canary.h"
+#include "base/check.h"
 #include "base/math.h"
 #include "base/set.h"
 #include "channel/board.h"
@@ -81,10 +82,10 @@ struct RailLink {
     return {other.rank == kNobody ? nullptr : board->mapped[other.rank], other.rank, other.index};
   }
   TRANSLOAD_HD RailWord far_tail(const Far& f, uint32_t) const {
-    return {rings->tail.at(channel, f.index), f.rank, f.mapped};
+    return {rings->tail.at(channel, f.index), f.rank, queue(), f.mapped};
   }
   TRANSLOAD_HD RailWord far_credit(const Far& f, uint32_t) const {
-    return {rings->credit.at(channel, f.index), f.rank, f.mapped};
+    return {rings->credit.at(channel, f.index), f.rank, queue(), f.mapped};
   }
   TRANSLOAD_HD uint64_t recv_offset(const Far& f, uint32_t slot) const {
     return rings->recv.at(channel, f.index, slot);
@@ -103,6 +104,8 @@ struct RailLink {
     return staged(f) ? drained_word(m) : board->always;
   }
   TRANSLOAD_HD bool staged(const Far& f) const { return f.mapped == nullptr && f.rank != kNobody; }
+  // All that one ring's two ends say to each other goes through one queue of the rail, whichever warp serves it.
+  TRANSLOAD_HD uint32_t queue() const { return 1 + channel; }
   // The put that carries what was staged in a slot.
   TRANSLOAD_HD Put put(const Far& f, const Filled& slot) const {
     const uint64_t slot_bytes = rings->send.unit;
@@ -113,7 +116,8 @@ struct RailLink {
             .rank = f.rank,
             .drained = drained_word(slot.member),
             .drained_count = slot.tail_after,
-            .padding = slot_bytes - slot.bytes};
+            .padding = slot_bytes - slot.bytes,
+            .queue = queue()};
   }
 };
 
@@ -160,7 +164,9 @@ class Outbox {
   TRANSLOAD_WARP Need drain_need(int m) const {
     return {link_.drained(far_[m], m), least(m), far_[m].rank, Waiting::kDrained};
   }
-  TRANSLOAD_WARP bool credited(int m) const { return credited_[m] >= least_credit(m); }
+  TRANSLOAD_WARP bool credited(int m) const {
+    return credited_[m] >= least_credit(m) || (staged(m) && planted<Plants>(Canary::kCreditNotRead));
+  }
   TRANSLOAD_WARP bool drained(int m) const { return drained_[m] >= least(m) || planted<Plants>(Canary::kSourceReused); }
   TRANSLOAD_WARP Word& credited_seen(int m) { return credited_[m]; }
   TRANSLOAD_WARP Word& drained_seen(int m) { return drained_[m]; }
@@ -169,6 +175,7 @@ class Outbox {
   }
   TRANSLOAD_WARP bool wraps(int m) const { return tail_[m] >= slots() && slot_[m] == 0; }
   TRANSLOAD_WARP void advance(int m) {
+    TRANSLOAD_CHECK((credited(m) && drained(m)) || planted<Plants>(Canary::kWriteAfterAbort));
     ++tail_[m];
     slot_[m] = slot_[m] + 1 == slots() ? 0 : slot_[m] + 1;
   }
@@ -228,6 +235,7 @@ class Inbox {
   TRANSLOAD_WARP const char* first(int m) const { return link_.taken(m, slot_[m]); }
   TRANSLOAD_WARP const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
   TRANSLOAD_WARP void advance(int m) {
+    TRANSLOAD_CHECK(arrived(m));
     ++head_[m];
     slot_[m] = after(slot_[m]);
   }

@@ -22,6 +22,7 @@ struct Put {
   Word* drained;       // a word of mine that becomes drained_count once this put and all earlier ones with the
   Word drained_count;  // same word have been read; null: nobody asks
   size_t padding = 0;  // unused bytes of the slot behind them, at both ends: a longer put may cover them
+  uint32_t queue = 0;  // as RailWord's; a network that has one way to a rank does not look at it
 };
 
 // A peer that the transport found dead or cut off.
@@ -40,6 +41,10 @@ class ScaleOut {
   // Rank translation along the rail: the base of that rank's network region if a warp here may store to it directly,
   // else null, and then its bytes go through put and publish.
   virtual char* mapped(uint32_t rank) const = 0;
+
+  // True if no put's drained word is ever told: a credit says of its slot's source, too, that it is free. Then a call
+  // does not wait for the network either, and quiet() says that all is handed over.
+  virtual bool frees_by_credits() const { return false; }
 
   // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source
   // until `drained`. Fails: never here; a lost peer is told by lost().

@@ -18,6 +18,7 @@ struct PeerWord {
 struct RailWord {
   uint64_t offset;  // bytes from the start of that rank's network region
   uint32_t rank;
+  uint32_t queue = 0;      // of the rail, where it has several: 0 for cards and counts, 1 + channel for a ring
   char* mapped = nullptr;  // that region, where a warp here may store to it; null: the transport carries the count
 };
 
@@ -31,6 +32,8 @@ enum class Waiting : uint8_t {
   kDrained,  // the network has read what was put
   kDone,     // a rank has finished with my memory
   kPath,     // the first word over a path, when the group is made
+  kRoom,     // room for a command to my own proxy
+  kQueue,    // the NIC has brought a rank what lies in its queue
 };
 
 // "The word has reached `least`." `whom` is the rank that must make it grow; `what` is what a Fault calls it.

@@ -240,6 +240,8 @@ Bootstrap Bootstrap::from_environment(const std::string& launcher) {
   bootstrap.rank = number(from->rank, *variable(from->rank), 0, bootstrap.ranks - 1);
   if (const std::optional<Found> local = first_of(from->local_rank))
     bootstrap.local_rank = int32_t(number(local->name, local->value, 0, kControlRanksMax - 1));
+  if (const std::optional<Found> local = first_of(from->local_ranks))
+    bootstrap.local_ranks = int32_t(number(local->name, local->value, 1, kControlRanksMax));
   std::string job_from;
   bootstrap.job = job_of(*from, job_from);
   if (bootstrap.job.size() > kNameBytesMax)

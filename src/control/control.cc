@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
+constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the caller
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
 
 void check(bool condition, const std::string& message) {
@@ -33,11 +34,10 @@ std::chrono::steady_clock::time_point time_of(uint64_t ns) {
 
 }  // namespace
 
-Control::Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank,
-                 uint32_t create_deadline_ms)
+Control::Control(const Bootstrap& bootstrap, ControlWaits waits, std::vector<uint32_t> node_of_rank)
     : bootstrap_(bootstrap),
-      deadline_ms_(deadline_ms),
-      wait_ms_(create_deadline_ms != 0 ? create_deadline_ms : deadline_ms),
+      waits_(std::move(waits)),
+      wait_ms_(waits_.create_deadline_ms),
       node_of_rank_(std::move(node_of_rank)) {
   const uint32_t ranks = bootstrap_.ranks;
   check(ranks >= 1 && ranks <= kControlRanksMax,
@@ -84,7 +84,7 @@ void Control::join(uint64_t entered) {
     if (!refused_.empty() && (now - refused_since >= kRefusedNs || now >= until))
       throw Error(Code::kInvalidArgument, refused_);
     if (now >= until) break;
-    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(pause, until - now)));
+    pause_joining(std::min(pause, until - now), entered);
     if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // stopped
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
@@ -100,13 +100,47 @@ void Control::join(uint64_t entered) {
   throw Error(fault);
 }
 
+bool Control::interrupted() {
+  if (!waits_.interrupted || !interrupt_.empty()) return !interrupt_.empty();
+  const uint64_t now = now_ns();
+  if (now - asked_ < kAskNs) return false;
+  asked_ = now;
+  try {
+    if (waits_.interrupted()) interrupt_ = "interrupted by its caller";
+  } catch (const std::exception& error) {
+    interrupt_ = std::string("interrupted by its caller: ") + error.what();
+  } catch (...) {
+    interrupt_ = "interrupted by its caller, which threw";
+  }
+  return !interrupt_.empty();
+}
+
+void Control::heed_interrupt() {
+  if (interrupted()) failed(interrupt_);
+}
+
+// While nobody can be told yet, the end of the connection says it.
+void Control::refuse_if_interrupted(uint64_t entered) {
+  if (interrupted()) throw Error(fault({FaultKind::kFailed, bootstrap_.rank, interrupt_, true}, "create", entered));
+}
+
+void Control::pause_joining(uint64_t ns, uint64_t entered) {
+  for (uint64_t left = ns; left > 0;) {
+    const uint64_t some = std::min(left, kAskNs);
+    std::this_thread::sleep_for(std::chrono::nanoseconds(some));
+    left -= some;
+    refuse_if_interrupted(entered);
+  }
+}
+
 // The next frame of a rendezvous that this rank has not joined yet. False: why_not_ says why there is none. While this
 // process was stopped its deadline was, too.
 bool Control::next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body) {
   FrameSocket::Got got = FrameSocket::Got::kNothing;
   for (uint64_t now = now_ns(); got == FrameSocket::Got::kNothing && now < until + kGraceNs;) {
+    refuse_if_interrupted(now);
     const uint64_t asked = now;
-    got = socket_.receive(type, body, std::min(until + kGraceNs, asked + kHeartbeatNs));
+    got = socket_.receive(type, body, std::min(until + kGraceNs, asked + kAskNs));
     now = now_ns();
     if (now - asked >= kSilenceNs) until += now - asked;
   }
@@ -316,7 +350,7 @@ void Control::take_gathered(Gathered gathered) {
 
 void Control::made() {
   claim_->settle();
-  wait_ms_ = deadline_ms_;
+  wait_ms_ = waits_.deadline_ms;
 }
 
 std::vector<std::string> Control::gather(const std::string& mine, const char* operation) {
@@ -336,17 +370,22 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
   lock.unlock();
   socket_.send(pack(request), entered + wait_ms_ * kMillisecondNs);
   lock.lock();
-  while (!changed_.wait_until(lock, time_of(since + wait_ms_ * kMillisecondNs + kGraceNs), done)) {
-    if (!member_->stopped_since(since, now_ns())) break;
-    since = now_ns();
+  for (uint64_t until = 0; !changed_.wait_until(lock, time_of(until), done);) {
+    lock.unlock();
+    heed_interrupt();
+    lock.lock();
+    const uint64_t now = now_ns(), end = since + wait_ms_ * kMillisecondNs + kGraceNs;
+    if (now >= end && !member_->stopped_since(since, now)) break;
+    if (now >= end) since = now;
+    until = std::min(now + kAskNs, since + wait_ms_ * kMillisecondNs + kGraceNs);
   }
-  if (parts_count_ < parts_.size()) {
+  if (parts_count_ < parts_.size() || !interrupt_.empty()) {
     const Reaction reaction = member_->give_up(now_ns());
     const Verdict verdict = member_->verdict();
     lock.unlock();
     apply(reaction);
     Fault fault = this->fault(verdict, operation, entered);
-    fault.waiting_for = whom(verdict) + " in a gather";
+    if (verdict.culprit != bootstrap_.rank) fault.waiting_for = whom(verdict) + " in a gather";
     throw Error(fault);
   }
   ++round_;
@@ -448,6 +487,7 @@ void Control::goodbye() noexcept {
     say_goodbye();
   } catch (const std::exception&) {  // then the others see the connection end
   }
+  claim_->release();
 }
 
 void Control::say_goodbye() {

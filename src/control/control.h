@@ -22,13 +22,20 @@
 
 namespace transload {
 
+// How long a member waits, and who may end that sooner.
+struct ControlWaits {
+  ControlWaits(uint32_t ms, uint32_t ms_until_made = 0, std::function<bool()> ends_it = nullptr)
+      : deadline_ms(ms), create_deadline_ms(ms_until_made != 0 ? ms_until_made : ms), interrupted(std::move(ends_it)) {}
+  uint32_t deadline_ms;
+  uint32_t create_deadline_ms;        // of every wait until made()
+  std::function<bool()> interrupted;  // GroupOptions::interrupted; null: nobody
+};
+
 class Control {
  public:
   // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the
   // lowest rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
-  // `create_deadline_ms` is that of every wait until made(); 0: deadline_ms.
-  Control(const Bootstrap& bootstrap, uint32_t deadline_ms, std::vector<uint32_t> node_of_rank,
-          uint32_t create_deadline_ms = 0);
+  Control(const Bootstrap& bootstrap, ControlWaits waits, std::vector<uint32_t> node_of_rank);
   // Without a goodbye before it, the others hear that this rank is lost.
   ~Control();
   Control(const Control&) = delete;
@@ -58,6 +65,11 @@ class Control {
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
   // This rank leaves the call that it is in, for a reason of its own.
   void failed(const std::string& reason);
+  // Whether the caller wants waits to end; once it has said so, for good. It is asked every 40 ms at most. By the
+  // thread that makes calls.
+  bool interrupted();
+  // If so, this rank leaves the call that it is in, and all hear it: the abort word turns within a second.
+  void heed_interrupt();
   // Blocks until no suspicion, mismatch or answer to a withdrawal is open any more, a second at most. kNone: nobody is
   // at fault.
   Verdict settled();
@@ -81,6 +93,8 @@ class Control {
 
   void join(uint64_t entered);
   Joined try_join(const std::string& host, uint64_t& until);
+  void pause_joining(uint64_t ns, uint64_t entered);
+  void refuse_if_interrupted(uint64_t entered);
   bool next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body);
   bool say_hello(const std::string& where, uint64_t& until, std::string& nonce);
   void refuse_unless_verdict(const std::string& body, uint64_t entered) const;
@@ -97,8 +111,10 @@ class Control {
   void on_verdict(std::function<void()> hook);
 
   const Bootstrap bootstrap_;
-  const uint32_t deadline_ms_;
-  uint32_t wait_ms_;  // of a gather; it may be longer until the group is made
+  const ControlWaits waits_;
+  uint32_t wait_ms_;       // of a gather; it may be longer until the group is made
+  std::string interrupt_;  // what the caller said; "": nothing
+  uint64_t asked_ = 0;     // now_ns() when it was asked last
   const std::vector<uint32_t> node_of_rank_;
   std::optional<NameClaim> claim_;
   MeetingPoint point_;

@@ -29,6 +29,10 @@ std::string text_of(Waiting what, uint32_t whom) {
       return rank + " to be done with the call";
     case Waiting::kPath:
       return "a first word from " + rank;
+    case Waiting::kRoom:
+      return "the proxy of " + rank + " to take commands";
+    case Waiting::kQueue:
+      return "the NIC to bring " + rank + " what it was given";
   }
   return rank;
 }

@@ -392,6 +392,7 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
 // All are alive and wait for each other. Between nodes that is a broken path, of which the lower end is named. Inside
 // one it is a rank that lost count, and rather one that has kept the others waiting than one that has waited.
 Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
+  if (cycle.size() == 1) return {FaultKind::kSilent, cycle[0], "it waits for itself", false};
   std::string detail = "ranks wait for each other:";
   bool crosses = false;
   for (const uint32_t rank : cycle) {

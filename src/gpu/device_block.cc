@@ -62,6 +62,15 @@ DeviceBlock::DeviceBlock(DeviceBlock&&) noexcept = default;
 DeviceBlock& DeviceBlock::operator=(DeviceBlock&&) noexcept = default;
 char* DeviceBlock::base() const { return backing_ ? backing_->base() : nullptr; }
 
+Descriptor dma_buf_of(const DeviceBlock& block) {
+  OnDevice here(block.device());
+  int shared = -1;
+  check_cuda(driver().range_handle(&shared, reinterpret_cast<CUdeviceptr>(block.base()), block.bytes(),
+                                   CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0),
+             "cuMemGetHandleForAddressRange", block.device());
+  return Descriptor(shared);
+}
+
 namespace {
 
 // Freeing pinned memory waits for every kernel of the device, also for one that waits for a rank of this process. So it

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "os/descriptor.h"
+
 namespace transload {
 
 // Throws Error{kOutOfMemory} with wanted and free bytes if the device has no room; `what` begins the message.
@@ -38,6 +40,9 @@ class DeviceBlock {
   size_t bytes_ = 0;
   int device_ = -1;
 };
+
+// A dma-buf of all of it, whose bytes must be whole pages. Throws Error{kDevice}.
+Descriptor dma_buf_of(const DeviceBlock& block);
 
 // Pinned host memory that kernels of every device reach: zeros. The process keeps it for its next block.
 class PinnedBlock {

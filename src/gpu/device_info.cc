@@ -1,6 +1,12 @@
 // Asking CUDA what there is.
 #include "gpu/device_info.h"
 
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
 #include "transload/status.h"
 
 #ifdef TRANSLOAD_CUDA
@@ -11,6 +17,16 @@
 #endif
 
 namespace transload {
+
+uint32_t device_queues() {
+  constexpr uint32_t kDefault = 8, kMost = 32;
+  const char* const set = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+  if (set == nullptr) return kDefault;
+  const std::string_view text(set);
+  uint32_t queues = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), queues).ec != std::errc() || queues == 0) return kDefault;
+  return std::min(queues, kMost);
+}
 
 #ifdef TRANSLOAD_CUDA
 namespace {
@@ -54,12 +70,21 @@ std::string uuid_text(const cudaUUID_t& uuid) {
   return text;
 }
 
-bool has(int device, CUdevice_attribute attribute) {
+int value_of(int device, CUdevice_attribute attribute) {
   CUdevice handle = 0;
   int value = 0;
   check_cuda(driver().device_get(&handle, device), "cuDeviceGet", device);
   check_cuda(driver().device_get_attribute(&value, attribute, handle), "cuDeviceGetAttribute", device);
-  return value != 0;
+  return value;
+}
+
+bool has(int device, CUdevice_attribute attribute) { return value_of(device, attribute) != 0; }
+
+std::string pci_text(const cudaDeviceProp& of) {
+  char text[sizeof("0000:00:00.0") + 8];
+  std::snprintf(text, sizeof(text), "%04x:%02x:%02x.0", unsigned(of.pciDomainID), unsigned(of.pciBusID) & 0xff,
+                unsigned(of.pciDeviceID) & 0x1f);
+  return text;
 }
 
 DeviceInfo describe(int device) {
@@ -78,6 +103,12 @@ DeviceInfo describe(int device) {
                    has(device, CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED);
   info.ipc = has(device, CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED);
   info.mps = has(device, CU_DEVICE_ATTRIBUTE_MPS_ENABLED);
+  info.pci = pci_text(of);
+  info.gpu_direct = has(device, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED) &&
+                    (!info.vmm_by_fd || has(device, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED));
+  info.writes_in_order = value_of(device, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WRITES_ORDERING) >=
+                         int(CU_GPU_DIRECT_RDMA_WRITES_ORDERING_OWNER);
+  info.dma_buf = has(device, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED);
   return info;
 }
 

@@ -17,6 +17,11 @@ struct DeviceInfo {
   bool vmm_by_fd = false;         // its memory can be passed to other processes as a file descriptor
   bool ipc = false;               // or as a CUDA IPC handle
   bool mps = false;               // this process uses it by MPS, which lets kernels of several processes run at once
+  std::string pci;                // domain:bus:device.function, as /sys names it
+  // What a network may do with memory of ours there.
+  bool gpu_direct = false;       // write and read it past the host
+  bool writes_in_order = false;  // and its kernels see such writes in the order in which they were made
+  bool dma_buf = false;          // take it as a dma-buf
 };
 
 struct Devices {
@@ -32,6 +37,10 @@ Devices find_devices();
 
 // As find_devices would count; 0 for whatever reason.
 int device_count();
+
+// Queues of the hardware that streams of this process share out on a device: CUDA_DEVICE_MAX_CONNECTIONS, or CUDA's
+// default.
+uint32_t device_queues();
 
 // Throws Error{kNotSupported} with find_devices().reason.
 void refuse_without_device();

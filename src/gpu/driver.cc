@@ -49,6 +49,7 @@ Driver load() {
   find(calls.map, "cuMemMap");
   find(calls.unmap, "cuMemUnmap");
   find(calls.set_access, "cuMemSetAccess");
+  find(calls.range_handle, "cuMemGetHandleForAddressRange");
   return calls;
 }
 

@@ -25,6 +25,7 @@ struct Driver {
   decltype(&::cuMemMap) map = nullptr;
   decltype(&::cuMemUnmap) unmap = nullptr;
   decltype(&::cuMemSetAccess) set_access = nullptr;
+  decltype(&::cuMemGetHandleForAddressRange) range_handle = nullptr;
 };
 
 // Throws Error{kNotSupported} if there is no driver or no GPU, naming the reason, or a call that the driver lacks.

@@ -13,6 +13,7 @@
 #include "gpu/backing.h"
 #include "gpu/cuda_error.h"
 #include "gpu/device_block.h"
+#include "gpu/device_info.h"
 #include "gpu/driver.h"
 
 namespace transload {
@@ -93,6 +94,7 @@ std::unique_ptr<DeviceBacking> make_vmm(int device, size_t bytes) {
   of.requestedHandleTypes = kByFd;
   of.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   of.location.id = device;
+  of.allocFlags.gpuDirectRDMACapable = find_devices().devices.at(size_t(device)).gpu_direct;  // asked of those that can
   size_t unit = 0;
   check_cuda(calls.granularity(&unit, &of, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED), "cuMemGetAllocationGranularity",
              device);

@@ -1,6 +1,8 @@
 // How a kernel of a call begins and ends: what only the device knows of its trip, a Warp for each warp, and the state
 // of the group moved on by the last one to leave.
 #pragma once
+#include "executor/cuda/rail_fifo.cuh"
+#include "executor/cuda/rail_mapped.cuh"
 #include "executor/cuda/warp.cuh"
 #include "kernels/device_call.h"
 #include "kernels/near.h"
@@ -31,8 +33,8 @@ TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
   return &desks[warp_of_block()];
 }
 
-template <class Pipe, class Launch>
-TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
+template <class Pipe, class Rail, class Launch>
+TRANSLOAD_DEVICE CudaWarp<Pipe, Rail> make_warp(char* near, const Launch& launch) {
   const NearShape& shape = launch.near;
   const DeviceCall& call = launch.call;
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
@@ -44,8 +46,9 @@ TRANSLOAD_DEVICE CudaWarp<Pipe> make_warp(char* near, const Launch& launch) {
                       .fault = &call.host->fault,
                       .waits_for = call.host->waits_for,
                       .deadline_ns = call.deadline_ns,
-                      .areas = &launch.areas};
-  return CudaWarp<Pipe>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
+                      .areas = &launch.areas,
+                      .queue = &launch.queue};
+  return CudaWarp<Pipe, Rail>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables);
 }
 
 // Every warp of the kernel ends with this. The last one makes the state ready for the next kernel.

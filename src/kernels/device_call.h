@@ -19,8 +19,8 @@ struct DeviceState {
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
 };
 
-// What a first dispatch finds out, in the room of its handle, and behind it the counts of my experts: for kernels, and
-// for a host that asks later. Each replay writes it again.
+// What a first dispatch finds out, in the room of its handle, and behind it counts by expert and by source: for
+// kernels, and for a host that asks later. Each replay writes it again.
 struct DeviceReport {
   Word seal;                                       // seal_of() the dispatch; else none of its calls has run yet
   Word call;                                       // epoch
@@ -51,7 +51,7 @@ struct DeviceCall {
   HostWords* host;
   const Word* born;  // of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
-  uint32_t ctas;
+  uint32_t blocks;
   uint32_t phase;  // Phase
 };
 

@@ -18,7 +18,11 @@ struct DeviceHandle {
   uint64_t* arriving;      // [ranks][channels + 1] rows
   DeviceReport* report;    // [1]
   int64_t* expert_counts;  // [experts of mine] in report's room, behind it
+  int64_t* source_rows;    // [ranks] behind them
 };
+
+// Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
+constexpr uint64_t report_counts(uint64_t experts_of_mine, uint64_t ranks) { return experts_of_mine + ranks; }
 
 struct DeviceHandleSizes {
   HandleSizes tables;
@@ -36,9 +40,11 @@ inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* ba
   for_each_table(n.tables, put, h.tables);
   put(n.tables.slots * (n.channels + 1), h.forward);
   put(n.tables.ranks * (n.channels + 1), h.arriving);
-  h.report = reinterpret_cast<DeviceReport*>(uintptr_t(base) +
-                                             at.take(1, sizeof(DeviceReport) + n.experts_of_mine * sizeof(int64_t)));
+  const uint64_t report_bytes =
+      sizeof(DeviceReport) + report_counts(n.experts_of_mine, n.tables.ranks) * sizeof(int64_t);
+  h.report = reinterpret_cast<DeviceReport*>(uintptr_t(base) + at.take(1, report_bytes));
   h.expert_counts = reinterpret_cast<int64_t*>(h.report + 1);
+  h.source_rows = h.expert_counts + n.experts_of_mine;
   return at.bytes;
 }
 

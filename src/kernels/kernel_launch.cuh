@@ -8,14 +8,14 @@
 namespace transload {
 
 struct LaunchShape {
-  uint32_t ctas, threads;
-  uint64_t near_bytes;  // of each CTA
+  uint32_t blocks, threads;
+  uint64_t near_bytes;  // of each block
 };
 
 template <class Args>
 int launch(void (*kernel)(const Args), const LaunchShape& shape, const Args& args, CUstream_st* stream) {
   void* arguments[] = {const_cast<Args*>(&args)};
-  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(shape.ctas), dim3(shape.threads), arguments,
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(shape.blocks), dim3(shape.threads), arguments,
                           shape.near_bytes, stream);
 }
 
@@ -29,7 +29,7 @@ int load(void (*kernel)(const Args), uint64_t near_bytes) {
                          : cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(near_bytes));
 }
 
-// The dynamic near memory of this CTA.
+// The dynamic near memory of this block.
 __device__ inline char* near_memory() {
   extern __shared__ __align__(16) char near[];
   return near;

@@ -12,6 +12,10 @@ struct CUstream_st;
 
 namespace transload {
 
+struct MappedRail;  // executor/cuda/rail_mapped.cuh
+class FifoRail;     // executor/cuda/rail_fifo.cuh
+class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are there where NVSHMEM's headers were
+
 // Which warps of each block play which role; together kWarpsOfBlock.
 struct Cast {
   uint32_t forwarders, receivers, senders;
@@ -33,6 +37,7 @@ struct DispatchLaunch {
   Cast cast;
   DeviceGrant grant;
   bool opens;  // cards have not been shown yet: a cached dispatch
+  RailQueue queue;
 };
 
 struct CombineLaunch {
@@ -43,6 +48,7 @@ struct CombineLaunch {
   StoreAreas areas;
   Cast cast;
   DeviceGrant grant;
+  RailQueue queue;
 };
 
 // One block; it does not end the call.
@@ -53,16 +59,38 @@ struct NotifyLaunch {
   DeviceCall call;
   NearShape near;
   StoreAreas areas;
+  RailQueue queue;
 };
 
 // Starts on the stream; a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at once.
+template <class Rail>
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
+template <class Rail>
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
+template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
 // Loads the kernel and allows a block so much near memory. Once a device, before the first launch; a cudaError_t.
+template <class Rail>
 int prepare_notify(int near_bytes);
+template <class Rail>
 int prepare_dispatch(int near_bytes);
+template <class Rail>
 int prepare_combine(int near_bytes);
+
+// The kernels of one kind of rail.
+struct RoleKernels {
+  int (*notify)(const NotifyLaunch& launch, CUstream_st* stream);
+  int (*dispatch)(const DispatchLaunch& launch, CUstream_st* stream);
+  int (*combine)(const CombineLaunch& launch, CUstream_st* stream);
+  int (*prepare_notify)(int near_bytes);
+  int (*prepare_dispatch)(int near_bytes);
+  int (*prepare_combine)(int near_bytes);
+};
+template <class Rail>
+RoleKernels role_kernels() {
+  return {launch_notify<Rail>,  launch_dispatch<Rail>,  launch_combine<Rail>,
+          prepare_notify<Rail>, prepare_dispatch<Rail>, prepare_combine<Rail>};
+}
 
 }  // namespace transload

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/macros.h"
@@ -15,9 +17,13 @@ namespace transload {
 
 // How long the records of a group are: by the most channels, and the most experts of a rank.
 struct CountsShape {
+  static constexpr uint64_t kRefusalBytes = 256;  // a rank's record has room for that, too
   uint32_t channels_max, experts_max;
 
-  TRANSLOAD_HD uint64_t rank_bytes() const { return round_up(4 * (2 + uint64_t(channels_max) + experts_max), 16); }
+  TRANSLOAD_HD uint64_t rank_bytes() const {
+    const uint64_t bytes = round_up(4 * (2 + uint64_t(channels_max) + experts_max), 16);
+    return bytes > kRefusalBytes ? bytes : kRefusalBytes;
+  }
   TRANSLOAD_HD uint64_t node_head_bytes() const { return round_up(4 * (2 + uint64_t(channels_max)), 16); }
   TRANSLOAD_HD uint64_t node_bytes(uint32_t node_size) const { return of_peer(node_size); }
   // Offset of a rank's record in its node's.
@@ -45,6 +51,34 @@ struct NodeCountsRecord {
 
   TRANSLOAD_HD CountsRecord head() const { return CountsRecord::at(at); }
   TRANSLOAD_HD CountsRecord of_peer(uint32_t peer) const { return CountsRecord::at(at + shape.of_peer(peer)); }
+};
+
+// What a rank says instead of counts if it refuses the call. All of its records say it, so all ranks know.
+struct Refusal {
+  static constexpr uint32_t kMark = ~uint32_t(0);  // in place of the source's tokens: more than any rank has
+  static constexpr uint64_t kTextBytes = CountsShape::kRefusalBytes - 4 * CountsRecord::kByChannel;
+
+  uint32_t rank;
+  uint32_t code;
+  std::string text;
+
+  // What is longer is cut; what is shorter ends with a zero.
+  void write(char* record) const {
+    const uint32_t head[] = {kMark, code};
+    static_assert(sizeof head == 4 * CountsRecord::kByChannel);
+    std::memset(record, 0, CountsShape::kRefusalBytes);
+    std::memcpy(record, head, sizeof head);
+    std::memcpy(record + sizeof head, text.data(), std::min<uint64_t>(text.size(), kTextBytes));
+  }
+  // Of that rank, if it refuses. Whatever the bytes are, the text can be shown.
+  static std::optional<Refusal> in(uint32_t rank, const CountsRecord& record) {
+    if (record.source_tokens() != kMark) return std::nullopt;
+    const char* const text = reinterpret_cast<const char*>(record.words + CountsRecord::kByChannel);
+    Refusal refusal{rank, record.tokens(), std::string(text, strnlen(text, kTextBytes))};
+    for (char& c : refusal.text)
+      if (c < ' ' || c > '~') c = '?';
+    return refusal;
+  }
 };
 
 // What a source counts. Every list is indexed as the record that carries it.

@@ -94,6 +94,13 @@ struct BadExpert {
   int64_t value = 0;
 };
 
+// The expert that is chosen, -1 for none. An id out of range counts as -1; the first of them becomes `bad`.
+inline int64_t within_experts(const BadExpert& choice, uint32_t experts, BadExpert& bad) {
+  if (choice.value >= -1 && choice.value < int64_t(experts)) return choice.value;
+  if (!bad.found) bad = choice;
+  return -1;
+}
+
 struct LayoutOutputs {
   std::vector<Route> routes;  // [tokens][width], ascending target, kNoRoute past the last
   uint32_t width = 0;
@@ -110,7 +117,7 @@ struct LayoutInputs {
   char* headers;  // [tokens][header_bytes] of the caller
 };
 
-// Pure arithmetic. LayoutCta (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
+// Pure arithmetic. LayoutBlock (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
 inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
   const Routing& routing = in.routing;
   TRANSLOAD_CHECK(token < routing.tokens && routing.top_k <= kSetMax && channel < in.channels);
@@ -118,11 +125,7 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
   uint32_t owner_count = 0;
   auto* header = reinterpret_cast<Header*>(in.headers + token * in.shape.header_bytes());
   for (uint32_t k = 0; k < routing.top_k; ++k) {
-    int64_t expert = routing.expert(token, k);
-    if (expert < -1 || expert >= int64_t(in.experts.experts)) {
-      if (!out.bad.found) out.bad = {true, token, k, expert};
-      expert = -1;
-    }
+    const int64_t expert = within_experts({true, token, k, routing.expert(token, k)}, in.experts.experts, out.bad);
     header->entries()[k] = {kNobody, 0, int32_t(expert), routing.weight[token * routing.top_k + k]};
     if (expert < 0) continue;
     ++out.counts.by_expert[in.experts.place[expert]];

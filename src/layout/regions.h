@@ -16,7 +16,7 @@ namespace transload {
 
 // Version of all that ranks write for each other: regions, cards, grants, counts, tokens. Raise it with any change of
 // these: ranks of one group must have the same.
-constexpr uint32_t kLayoutVersion = 1;
+constexpr uint32_t kLayoutVersion = 2;
 
 constexpr uint64_t kSlotAlign = 128;  // slots are whole line pairs
 

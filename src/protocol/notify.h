@@ -104,7 +104,7 @@ TRANSLOAD_WARP void exchange_counts(W& w, const NotifyTrip& t) {
 
 template <Warp W>
 TRANSLOAD_WARP void run_notify(W& w, const NotifyTrip& t) {
-  w.enter(Role::kNotify, -1);
+  w.enter(Role::kOpener, -1);
   show_cards(w, t.call);
   exchange_counts(w, t);
   check_cards(w, t.call);

@@ -69,8 +69,8 @@
 
 namespace transload {
 
-enum class Role : uint8_t { kNotify, kSender, kForwarder, kReceiver, kCloser, kCount };
-constexpr const char* kRoleNames[] = {"notify", "sender", "forwarder", "receiver", "closer"};
+enum class Role : uint8_t { kOpener, kSender, kForwarder, kReceiver, kCloser, kCount };
+constexpr const char* kRoleNames[] = {"opener", "sender", "forwarder", "receiver", "closer"};
 static_assert(std::size(kRoleNames) == size_t(Role::kCount));
 
 // The pieces of a token: its row, its extra (a header, or weights), its scales. A piece of 0 bytes is not moved.

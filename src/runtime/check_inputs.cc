@@ -1,6 +1,7 @@
 // Refusing what a caller may not pass.
 #include "runtime/check_inputs.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ uint64_t bits_of(DLDataType type) { return uint64_t(type.bits) * type.lanes; }
 void want_type(const char* argument, const Tensor& t, DLDataType type) {
   if (!same_type(t.dtype, type)) refuse(argument, type_name(t.dtype), type_name(type));
 }
+void want_id_type(const char* argument, DLDataType type) {
+  if (!same_type(type, kI32) && !same_type(type, kI64)) refuse(argument, type_name(type), "int32 or int64");
+}
 void want_matrix(const char* argument, const Tensor& t) {
   if (t.ndim != 2) refuse(argument, std::to_string(t.ndim) + (t.ndim == 1 ? " dimension" : " dimensions"), "of 2");
   if (t.shape[0] < 0 || t.shape[1] < 0) refuse(argument, shape_of(t), "of no negative extent");
@@ -56,10 +60,10 @@ void want_unit(const char* argument, uint64_t bytes) {
   if (bytes == 0 || bytes % kTokenUnit != 0)
     refuse(argument, std::to_string(bytes) + " bytes a row", "a positive multiple of 16 bytes a row");
 }
+std::string address_of(const Tensor& t) { return "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)); }
 void want_aligned(const char* argument, const Tensor& t, uint64_t unit = kTokenUnit) {
   if (reinterpret_cast<uintptr_t>(t.data) % unit != 0)
-    refuse(argument, "address " + std::to_string(reinterpret_cast<uintptr_t>(t.data)),
-           "aligned to " + std::to_string(unit) + " bytes");
+    refuse(argument, address_of(t), "aligned to " + std::to_string(unit) + " bytes");
 }
 template <class Enum>
 void want_choice(const char* argument, Enum value) {
@@ -98,12 +102,8 @@ MemoryRange range_of(const char* argument, const Tensor& t) {
   return {at - bytes_back, at + bytes_ahead};
 }
 
-struct Named {
-  const char* name;
-  const Tensor& tensor;
-};
 // Refuses a tensor that is not where the group's are. All device numbers of the CPU are one memory.
-void want_there(DLDevice device, std::initializer_list<Named> tensors) {
+void want_there(DLDevice device, std::initializer_list<NamedTensor> tensors) {
   for (const auto& [name, tensor] : tensors) {
     const bool there = tensor.device.device_type == device.device_type &&
                        (device.device_type == kDLCPU || tensor.device.device_id == device.device_id);
@@ -111,9 +111,9 @@ void want_there(DLDevice device, std::initializer_list<Named> tensors) {
   }
 }
 // Refuses an output over an input: inputs are still read while the output is written.
-void want_apart(const Named& output, std::initializer_list<Named> inputs) {
+void want_apart(const NamedTensor& output, std::initializer_list<NamedTensor> inputs) {
   const MemoryRange mine = range_of(output.name, output.tensor);
-  for (const Named& input : inputs)
+  for (const NamedTensor& input : inputs)
     if (mine.meets(range_of(input.name, input.tensor)))
       refuse(output.name, std::string("over memory of ") + input.name, "apart from all inputs");
 }
@@ -156,20 +156,31 @@ void check_options(const GroupOptions& o) {
   for (const uint32_t owner : o.expert_owner)
     if (owner >= o.bootstrap.ranks)
       refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
+  GroupOptions whole = o;
+  complete(whole);
+  within("rail_batch", whole.rail_batch, 1, std::max(1u, whole.slots / 2));
   want_choice("combine_wire", o.combine_wire);
   want_choice("scale_out", o.scale_out);
+  want_choice("network_memory", o.network_memory);
+  if (o.nic.find_first_of(",;:| ") != std::string::npos)
+    refuse("nic", "\"" + o.nic + "\"", "the name of one NIC: on two a count could pass the bytes that it speaks of");
+  if (o.network_memory == NetworkMemoryChoice::kGpu && o.device.device_type == kDLCPU)
+    refuse("network_memory", word_of(o.network_memory), "auto or pinned where ranks are on the CPU");
 }
 
 namespace {
 
+void check_ids(const GroupOptions& o, const Tensor& ids) {
+  want_contiguous("topk_idx", ids);
+  want_id_type("topk_idx", ids.dtype);
+  within("columns of topk_idx", uint64_t(ids.columns()), 1, o.top_k_max);
+  want_aligned("topk_idx", ids, bits_of(ids.dtype) / 8);
+}
+
 void check_routing(const GroupOptions& o, const DispatchInputs& in) {
   if (!in.topk_idx.given()) refuse("topk_idx", "not given", "given unless a handle is");
-  want_contiguous("topk_idx", in.topk_idx);
-  if (!same_type(in.topk_idx.dtype, kI32) && !same_type(in.topk_idx.dtype, kI64))
-    refuse("topk_idx", type_name(in.topk_idx.dtype), "int32 or int64");
-  within("columns of topk_idx", uint64_t(in.topk_idx.columns()), 1, o.top_k_max);
+  check_ids(o, in.topk_idx);
   want_shape("topk_idx", in.topk_idx, uint64_t(in.x.rows()), uint64_t(in.topk_idx.columns()));
-  want_aligned("topk_idx", in.topk_idx, bits_of(in.topk_idx.dtype) / 8);
   if (!in.topk_weights.given()) refuse("topk_weights", "not given", "given unless a handle is");
   want_type("topk_weights", in.topk_weights, kF32);
   want_shape("topk_weights", in.topk_weights, uint64_t(in.x.rows()), uint64_t(in.topk_idx.columns()));
@@ -216,6 +227,10 @@ void check_out_x(const RankState& group, const DispatchInputs& in) {
 
 void check_dispatch(const RankState& group, const DispatchInputs& in) {
   const GroupOptions& o = group.options;
+  if (in.refused) {
+    if (in.refused->code() == Code::kInvalidArgument || in.refused->code() == Code::kNotSupported) throw *in.refused;
+    refuse("refused", in.refused->what(), "an Error of kInvalidArgument or kNotSupported");
+  }
   if (!in.x.given()) refuse("x", "not given", "a matrix [tokens, hidden]");
   want_there(o.device, {{"x", in.x},
                         {"scales", in.scales},
@@ -232,6 +247,7 @@ void check_dispatch(const RankState& group, const DispatchInputs& in) {
   within("expert_alignment", in.expert_alignment, 1, 1 << 20);
   want_choice("landing", in.landing);
   want_choice("overflow", in.overflow);
+  want_id_type("idx_type", in.idx_type);
   want_deadline(in.deadline_ms);
   const uint64_t rows_most = o.tokens_max * o.bootstrap.ranks;
   if (in.rows_max < 0 || uint64_t(in.rows_max) > rows_most)
@@ -243,6 +259,37 @@ void check_dispatch(const RankState& group, const DispatchInputs& in) {
   if (in.out_x.given()) check_out_x(group, in);
 }
 
+void check_count(const RankState& group, const Tensor& topk_idx) {
+  if (!topk_idx.given()) refuse("topk_idx", "not given", "a matrix [tokens, choices]");
+  want_there(group.options.device, {{"topk_idx", topk_idx}});
+  check_ids(group.options, topk_idx);
+  within("rows of topk_idx", uint64_t(topk_idx.rows()), 0, group.options.tokens_max);
+  within("choices of topk_idx", uint64_t(topk_idx.rows()) * uint64_t(topk_idx.columns()), 0, INT32_MAX);
+}
+
+namespace {
+
+// Memory of the caller's for what a combine returns.
+void check_outputs(const CombineInputs& in) {
+  const std::initializer_list<NamedTensor> inputs{
+      {"x", in.x}, {"topk_weights", in.topk_weights}, {"bias[0]", in.bias[0]}, {"bias[1]", in.bias[1]}};
+  if (in.out_x.given()) {
+    want_type("out_x", in.out_x, kBf16);
+    want_shape("out_x", in.out_x, in.handle->tokens, uint64_t(in.x.columns()));
+    want_aligned("out_x", in.out_x);
+    want_apart({"out_x", in.out_x}, inputs);
+  }
+  if (!in.out_topk_weights.given()) return;
+  if (!in.topk_weights.given()) refuse("out_topk_weights", "given", "absent: no topk_weights are given");
+  want_type("out_topk_weights", in.out_topk_weights, kF32);
+  want_shape("out_topk_weights", in.out_topk_weights, in.handle->tokens, in.handle->top_k);
+  want_aligned("out_topk_weights", in.out_topk_weights, sizeof(float));
+  want_apart({"out_topk_weights", in.out_topk_weights}, inputs);
+  want_apart({"out_topk_weights", in.out_topk_weights}, {{"out_x", in.out_x}});
+}
+
+}  // namespace
+
 void check_combine(const RankState& group, const CombineInputs& in) {
   const GroupOptions& o = group.options;
   check_handle(group, in.handle);
@@ -251,7 +298,8 @@ void check_combine(const RankState& group, const CombineInputs& in) {
                         {"topk_weights", in.topk_weights},
                         {"bias[0]", in.bias[0]},
                         {"bias[1]", in.bias[1]},
-                        {"out_x", in.out_x}});
+                        {"out_x", in.out_x},
+                        {"out_topk_weights", in.out_topk_weights}});
   want_type("x", in.x, kBf16);
   want_shape("x", in.x, in.handle->rows_held(), uint64_t(in.x.columns()));
   want_unit("x", in.x.row_bytes());
@@ -270,13 +318,7 @@ void check_combine(const RankState& group, const CombineInputs& in) {
     want_aligned(name, in.bias[i], sizeof(uint16_t));
     if (i == 1 && !in.bias[0].given()) refuse("bias[1]", "given alone", "given only with bias[0]");
   }
-  if (in.out_x.given()) {
-    want_type("out_x", in.out_x, kBf16);
-    want_shape("out_x", in.out_x, in.handle->tokens, uint64_t(in.x.columns()));
-    want_aligned("out_x", in.out_x);
-    want_apart({"out_x", in.out_x},
-               {{"x", in.x}, {"topk_weights", in.topk_weights}, {"bias[0]", in.bias[0]}, {"bias[1]", in.bias[1]}});
-  }
+  check_outputs(in);
   within("channels", in.channels, 0, o.channels);
   want_choice("source", in.source);
   want_choice("wire", in.wire);
@@ -285,6 +327,18 @@ void check_combine(const RankState& group, const CombineInputs& in) {
   want_deadline(in.deadline_ms);
   if (in.source == CombineSource::kPull && !can_be_pulled(group, in))
     refuse("source", "pull", "push: x (and topk_weights) must lie in a lease of this group to be pulled");
+}
+
+void check_room(const NamedTensor& given, const std::vector<NamedTensor>& others) {
+  const std::string argument = std::string("room for ") + given.name, bound = "; the group is still usable";
+  const Tensor& t = given.tensor;
+  if (t.bytes() == 0) return;
+  if (t.data == nullptr) refuse(argument, "null", "memory of " + std::to_string(t.bytes()) + " bytes" + bound);
+  if (reinterpret_cast<uintptr_t>(t.data) % kTokenUnit != 0)
+    refuse(argument, address_of(t), "aligned to " + std::to_string(kTokenUnit) + " bytes" + bound);
+  for (const NamedTensor& other : others)
+    if (range_of(given.name, t).meets(range_of(other.name, other.tensor)))
+      refuse(argument, std::string("over memory of ") + other.name, "apart from all else of the call" + bound);
 }
 
 // Without rows there is nothing to read: any place will do.

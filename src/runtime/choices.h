@@ -26,6 +26,11 @@ struct ChoiceWords<Overflow> {
   static constexpr Overflow last = Overflow::kDrop;
 };
 template <>
+struct ChoiceWords<Output> {
+  static constexpr const char* words[] = {"x", "scales", "topk_idx", "topk_weights", "source"};
+  static constexpr Output last = Output::kSource;
+};
+template <>
 struct ChoiceWords<CombineSource> {
   static constexpr const char* words[] = {"auto", "pull", "push"};
   static constexpr CombineSource last = CombineSource::kPush;
@@ -37,8 +42,14 @@ struct ChoiceWords<CombineWire> {
 };
 template <>
 struct ChoiceWords<ScaleOutChoice> {
-  static constexpr const char* words[] = {"auto", "libfabric", "loopback"};
-  static constexpr ScaleOutChoice last = ScaleOutChoice::kLoopback;
+  static constexpr const char* words[] = {"auto", "libfabric", "loopback", "nvshmem"};
+  static constexpr ScaleOutChoice last = ScaleOutChoice::kNvshmem;
+};
+
+template <>
+struct ChoiceWords<NetworkMemoryChoice> {
+  static constexpr const char* words[] = {"auto", "gpu", "pinned"};
+  static constexpr NetworkMemoryChoice last = NetworkMemoryChoice::kPinned;
 };
 
 template <class Enum>

@@ -13,17 +13,28 @@ namespace transload {
 
 namespace {
 
-uint64_t sms_on(const std::vector<DeviceUse>& uses, const std::string& uuid) {
-  uint64_t sum = 0;
-  for (const DeviceUse& use : uses)
-    if (use.uuid == uuid) sum += use.sms;
+struct Taken {
+  uint64_t sms = 0;
+  uint64_t queues = 0;
+  uint64_t claims = 0;  // ranks of this process
+};
+
+// What ranks of one device take there, each at least a queue of its process.
+Taken taken_on(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
+  Taken sum;
+  for (const DeviceUse& use : uses) {
+    if (use.uuid != mine.uuid) continue;
+    sum.sms += use.sms;
+    sum.queues += use.process == mine.process;
+  }
   return sum;
 }
 
-struct Taken {
-  uint64_t sms = 0;
-  uint64_t claims = 0;  // ranks of this process
-};
+std::string queues_refused(uint64_t ranks, uint64_t most) {
+  return "device: " + std::to_string(ranks) + " ranks of one process on a GPU, must be at most " +
+         std::to_string(most) +
+         ": CUDA_DEVICE_MAX_CONNECTIONS, which is 8 unless it was set before CUDA starts, and at most 32";
+}
 
 // What groups of this process took, by device, then by group.
 struct Ledger {
@@ -39,7 +50,16 @@ Ledger& ledger() {
 }  // namespace
 
 std::string DeviceUse::pack() const {
-  return ByteWriter().text(uuid).u32(sms).u32(device_sms).u8(mps).u32(process.pid).u64(process.nonce).u64(group).take();
+  return ByteWriter()
+      .text(uuid)
+      .u32(sms)
+      .u32(device_sms)
+      .u8(mps)
+      .u32(process.pid)
+      .u64(process.nonce)
+      .u64(group)
+      .u32(queues)
+      .take();
 }
 
 DeviceUse DeviceUse::unpack(const std::string& text) {
@@ -52,6 +72,7 @@ DeviceUse DeviceUse::unpack(const std::string& text) {
   use.process.pid = reader.u32();
   use.process.nonce = reader.u64();
   use.group = reader.u64();
+  use.queues = reader.u32();
   if (!reader.done())
     throw Error(Code::kInvalidArgument, "group: what a rank says of its GPU is malformed: is it of another version?");
   return use;
@@ -73,7 +94,9 @@ void check_device_uses(const std::vector<DeviceUse>& uses) {
                         " in different processes, must be threads of one, or on GPUs of their own: without MPS "
                         "kernels of two processes take turns there, and these wait for each other");
     }
-    if (const uint64_t sum = sms_on(uses, one.uuid); sum > device_sms)
+    const Taken all = taken_on(uses, one);
+    if (all.queues > one.queues) throw Error(Code::kInvalidArgument, queues_refused(all.queues, one.queues));
+    if (all.sms > device_sms)
       throw Error(Code::kInvalidArgument, "sms: " + std::to_string(one.sms) + " on each of the ranks " + ranks +
                                               " of one GPU, must be at most " + std::to_string(device_sms) +
                                               " in all: their blocks wait for each other");
@@ -81,22 +104,29 @@ void check_device_uses(const std::vector<DeviceUse>& uses) {
 }
 
 SmClaim::SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
-  const uint64_t wanted = sms_on(uses, mine.uuid), group = uses.at(0).group;
+  const Taken wanted = taken_on(uses, mine);
+  const uint64_t group = uses.at(0).group;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
   std::map<uint64_t, Taken>& groups = all.devices[mine.uuid];
-  uint64_t others = 0;
-  for (const auto& [other, taken] : groups)
-    if (other != group) others += taken.sms;
-  if (wanted + others > mine.device_sms)
+  Taken others;
+  for (const auto& [other, taken] : groups) {
+    if (other == group) continue;
+    others.sms += taken.sms;
+    others.queues += taken.queues;
+  }
+  if (wanted.queues + others.queues > mine.queues)
+    throw Error(Code::kInvalidArgument, queues_refused(wanted.queues + others.queues, mine.queues));
+  if (wanted.sms + others.sms > mine.device_sms)
     throw Error(Code::kInvalidArgument,
-                "sms: " + std::to_string(mine.sms) + ", " + std::to_string(wanted) +
+                "sms: " + std::to_string(mine.sms) + ", " + std::to_string(wanted.sms) +
                     " in all of this group's ranks on a GPU, must be at most " +
-                    std::to_string(mine.device_sms - std::min<uint64_t>(others, mine.device_sms)) +
-                    ": other groups of this process hold " + std::to_string(others) + " of its " +
+                    std::to_string(mine.device_sms - std::min<uint64_t>(others.sms, mine.device_sms)) +
+                    ": other groups of this process hold " + std::to_string(others.sms) + " of its " +
                     std::to_string(mine.device_sms));
   Taken& taken = groups[group];
-  taken.sms = wanted;
+  taken.sms = wanted.sms;
+  taken.queues = wanted.queues;
   ++taken.claims;
   uuid_ = mine.uuid;
   group_ = group;

@@ -15,7 +15,8 @@ struct DeviceUse {
   uint32_t device_sms = 0;  // that the device has
   bool mps = false;         // kernels of several processes run at once there
   ProcessIdentity process;
-  uint64_t group = 0;  // drawn; that of rank 0 is the group's name in every process
+  uint64_t group = 0;   // drawn; that of rank 0 is the group's name in every process
+  uint32_t queues = 0;  // of the hardware that streams of this process share out on a device
 
   std::string pack() const;
   static DeviceUse unpack(const std::string& text);
@@ -25,14 +26,15 @@ struct DeviceUse {
 // cannot run at once.
 void check_device_uses(const std::vector<DeviceUse>& uses);
 
-// SMs of a device that a group of this process has taken: as long as any of its ranks here keeps its claim. What might
-// run at once has to fit. Two groups whose calls follow each other on one stream would get along with more; but
-// nothing says that they will, and kernels that each hold a part of the device and wait for the rest of it end only at
-// a deadline.
+// SMs and queues of a device that a group of this process has taken: as long as any of its ranks here keeps its claim.
+// What might run at once has to fit. Two groups whose calls follow each other on one stream would get along with more;
+// but nothing says that they will, and kernels that each hold a part of the device and wait for the rest of it end only
+// at a deadline.
 class SmClaim {
  public:
   SmClaim() = default;
-  // `mine` is one of `uses`. Throws Error{kInvalidArgument} if other groups of this process hold too many.
+  // `mine` is one of `uses`. Throws Error{kInvalidArgument} if other groups of this process hold too many. A rank takes
+  // one queue at least: a launch waits for what is before it in its queue, and that may be a kernel which waits for it.
   SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine);
   ~SmClaim() { release(); }
   SmClaim(SmClaim&& other) noexcept { *this = static_cast<SmClaim&&>(other); }

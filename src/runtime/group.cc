@@ -1,6 +1,7 @@
-// The face of a group, and how its ranks meet.
+// The face of a group, and how its ranks meet and leave.
 #include "runtime/group_impl.h"
 
+#include <atomic>
 #include <new>
 #include <set>
 #include <system_error>
@@ -13,6 +14,7 @@
 #include "layout/regions.h"
 #include "os/free_memory.h"
 #include "os/host.h"
+#include "runtime/call/count.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
 
@@ -36,6 +38,7 @@ std::vector<std::string> fingerprint(const RankState& state) {
   add("expert_owner", owners);
   items.push_back(std::string("combine_wire ") + word_of(o.combine_wire));
   items.push_back(std::string("scale_out ") + word_of(o.scale_out));
+  items.push_back(std::string("network_memory ") + word_of(o.network_memory));
   items.push_back(o.device.device_type == kDLCPU ? "tensors on the CPU" : "tensors on a GPU");
   items.push_back("provider " + o.provider);
   Geometry first = state.geometry;
@@ -85,9 +88,9 @@ std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
 void Group::Impl::meet() {
   const GroupOptions& options = state().options;
   const RankMap& map = state().map;
-  control = std::make_unique<Control>(options.bootstrap, options.deadline_ms,
-                                      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks),
-                                      options.create_deadline_ms);
+  control = std::make_unique<Control>(
+      options.bootstrap, ControlWaits(options.deadline_ms, options.create_deadline_ms, options.interrupted),
+      std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
   const std::string mine = joined(fingerprint(state()));
   const auto all = gather(ByteWriter().u64(state().id).text(mine).take(), [](std::string_view said) {
@@ -103,6 +106,21 @@ void Group::Impl::meet() {
     if (all[r].second != first)
       throw Error(Code::kInvalidArgument,
                   "options: rank 0 has " + first_difference(first, all[r].second, r) + "; must be alike");
+}
+
+Word Group::Impl::net_word(const Word* at) const {
+  return std::atomic_ref<Word>(*const_cast<Word*>(at)).load(std::memory_order_acquire);
+}
+
+// Who has said goodbye credits nothing any more.
+bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent) {
+  const RankState& own = state();
+  for (uint64_t c = 0; c < own.geometry.channels; ++c)
+    for (uint64_t m = 0; m < others.size(); ++m) {
+      if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
+      if (net_word(own.board.my_net_word(rings.credit.at(c, m))) < sent[c * others.size() + m]) return false;
+    }
+  return true;
 }
 
 // A step that may fail on one rank: then all ranks throw what the lowest of them says.
@@ -156,11 +174,22 @@ Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
 }
 
 Group::~Group() {
-  if (impl_ && !impl_->origin.here()) abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
+  if (impl_ && !impl_->origin.here()) abandon();
+}
+
+void Group::abandon() noexcept {
+  if (!impl_) return;
+  if (impl_->origin.here()) impl_->say_goodbye();
+  try {
+    transload::abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
+  } catch (const std::bad_alloc&) {  // then nobody remembers it, and it stays all the same
+  }
 }
 
 // Everything but freeing it is for the process that made it: a copy's words would be heard in its name.
 Group::Impl& Group::mine(const char* operation) const {
+  if (!impl_)
+    throw Error(Code::kInvalidArgument, std::string(operation) + ": called on a group that was abandoned, must not be");
   if (!impl_->origin.here())
     throw Error(
         Code::kInvalidArgument,
@@ -183,6 +212,7 @@ CombineOutputs Group::combine(const CombineInputs& inputs) {
   return impl.combine(inputs);
 }
 
+CountOutputs Group::count(const Tensor& topk_idx) const { return transload::count(mine("count").state(), topk_idx); }
 Lease Group::lease(size_t bytes) { return mine("lease").state().lease(bytes); }
 std::vector<Decision> Group::decisions() const { return mine("decisions").state().decisions; }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "channel/scaleout.h"
 #include "control/control.h"
 #include "os/fork.h"
 #include "runtime/rank_state.h"
@@ -25,6 +26,8 @@ struct Group::Impl {
   virtual RankState& state() = 0;
   virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
+  // The others hear that this rank leaves in peace, and after which call.
+  virtual void say_goodbye() noexcept { control->goodbye(); }
   // What every call starts with: throws the fault that ended the group, if any.
   virtual void refuse_if_faulted() = 0;
   // Returns once the calls given to the stream are done; throws their fault.
@@ -33,27 +36,38 @@ struct Group::Impl {
   virtual MemoryReport memory() const = 0;
   virtual std::string scale_up_name() const = 0;
   virtual std::string scale_out_name() const = 0;
+  // A word of my network region, which others write.
+  virtual Word net_word(const Word* at) const;
+
+  // Making a group. What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said
+  // it.
+  template <class Unpack>
+  auto gather(const std::string& mine, Unpack unpack);
+  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
+  void all_or_none(const std::function<void()>& step);
 
   const Origin origin;
   std::unique_ptr<Control> control;
 
  protected:
-  // Making a group. Opens the control channel and compares options; throws on every rank alike.
+  // Opens the control channel and compares options; throws on every rank alike.
   void meet();
-  // What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said it.
-  template <class Unpack>
-  auto gather(const std::string& mine, Unpack unpack);
-  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
-  void all_or_none(const std::function<void()>& step);
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
   // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
+  // Whether rails have credited all that I put. `sent`: [channel][member] of these rings, as Positions have it.
+  bool all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent);
   // Collective: the sum of `mine` over the ranks of my host.
   uint64_t sum_on_host(uint64_t mine);
 
  private:
   void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
+
+// What is added to a fault.
+inline std::string text_of(const LostPeer& peer) {
+  return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+}
 
 inline Error malformed(const std::string& what) {
   return {Code::kInvalidArgument, "group: what a rank says of " + what + " is malformed: is it of another version?"};

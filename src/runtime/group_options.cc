@@ -7,6 +7,12 @@
 #include "base/check.h"
 
 namespace transload {
+namespace {
+
+// More channels than warps are served in turn: what waits for its turn at one end holds up the other.
+constexpr uint32_t kSendersOfSm = 4;
+
+}  // namespace
 
 OptionFacts option_facts(std::string_view name) {
   OptionFacts found{};
@@ -19,8 +25,10 @@ OptionFacts option_facts(std::string_view name) {
 }
 
 std::vector<Decision> complete(GroupOptions& o) {
-  const bool gpu = o.device.device_type != kDLCPU;
-  const std::string why = gpu ? "many short channels keep the warps of a GPU busy" : "a rank on the CPU has one thread";
+  const bool gpu = o.device.device_type != kDLCPU, alone = o.topology.node_sizes.size() <= 1;
+  const std::string why = !gpu    ? "a rank on the CPU has one thread"
+                          : alone ? "many short channels keep the warps of a GPU busy"
+                                  : "a channel for each warp that sends to other nodes";
   const auto channels_most = uint32_t(option_facts("channels").most);
   std::vector<Decision> decisions;
   const auto choose = [&](const char* what, uint32_t& option, uint32_t choice) {
@@ -28,9 +36,10 @@ std::vector<Decision> complete(GroupOptions& o) {
     if (!given) option = choice;
     decisions.push_back({what, std::to_string(option), given ? "asked for" : why});
   };
-  choose("channels", o.channels, gpu ? std::min(16 * o.sms, channels_most) : 4);
-  choose("slots", o.slots, gpu ? 4 : 16);
+  choose("channels", o.channels, gpu ? std::min((alone ? 16 : kSendersOfSm) * o.sms, channels_most) : 4);
+  choose("slots", o.slots, gpu && alone ? 4 : 16);
   choose("slots between peers", o.peer_slots, gpu ? 1 : o.slots);
+  if (o.rail_batch == 0) o.rail_batch = std::max(1u, o.slots / 4);
   if (o.create_deadline_ms == 0) o.create_deadline_ms = o.deadline_ms;
   return decisions;
 }

@@ -43,6 +43,20 @@ void for_each_option(Options& o, Visit visit) {
   visit(Facts{.name = "create_deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .zero_too = true},
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024}, o.sms);
+  // The least is what one warp asks at once.
+  visit(Facts{.name = "rail_queue",
+              .least = 32,
+              .most = 1 << 20,
+              .alike = false,
+              .flag = "cuda, over a network: commands that the queue to a rank's proxy holds"},
+        o.rail_queue);
+  visit(Facts{.name = "rail_batch",
+              .least = 1,
+              .most = 32768,
+              .zero_too = true,
+              .alike = false,
+              .flag = "cuda, over a network: rows of a put, at most half of the slots; 0: a quarter"},
+        o.rail_batch);
   visit(Facts{.name = "linger_us",
               .most = 1'000'000,
               .alike = false,

@@ -30,12 +30,18 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
           .experts_of_rank_max = placement.experts_of_rank_max(),
           .token_bytes = token.bytes(),
           .sum_bytes = sum_bytes,
-          .peer_slots = o.peer_slots,
-          .mapped_rails = o.device.device_type != kDLCPU};
+          .peer_slots = o.peer_slots};
 }
 
 // Rings that no machine has room for, so that no size behind them wraps.
 constexpr uint64_t kRegionBytesMax = uint64_t(1) << 46;
+
+void check_ring_bytes(uint64_t bytes) {
+  if (bytes > kRegionBytesMax)
+    throw Error(Code::kInvalidArgument, "channels, slots and row_bytes_max: rings of " +
+                                            (bytes == kTooLarge ? "more than 2^64" : std::to_string(bytes)) +
+                                            " bytes, must be at most " + std::to_string(kRegionBytesMax));
+}
 
 uint64_t next_id() {
   static std::atomic<uint64_t> next = [] {  // not from 1: another process has groups too
@@ -57,14 +63,19 @@ RankState::RankState(const GroupOptions& given) : id(next_id()), options(given) 
   placement = std::make_unique<PlacementTable>(options.experts, map.ranks, options.expert_owner);
   experts = placement->view();
   geometry = geometry_of(options, *ranks, *placement);
-  board.net = NetworkRegion::plan(geometry, sizeof(Card));
+  const bool network = options.scale_out == ScaleOutChoice::kLibfabric;
+  plan_network(!network, network);
   board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
-  for (const uint64_t bytes : {board.net.bytes, board.up.bytes})
-    if (bytes > kRegionBytesMax)
-      throw Error(Code::kInvalidArgument, "channels, slots and row_bytes_max: rings of " +
-                                              (bytes == kTooLarge ? "more than 2^64" : std::to_string(bytes)) +
-                                              " bytes, must be at most " + std::to_string(kRegionBytesMax));
+  check_ring_bytes(board.up.bytes);
   find_rails();
+}
+
+void RankState::plan_network(bool mapped_rails, bool apart) {
+  const bool on_gpu = options.device.device_type != kDLCPU;
+  geometry.mapped_rails = on_gpu && mapped_rails;
+  network_apart = on_gpu && apart;
+  board.net = NetworkRegion::plan(geometry, sizeof(Card));
+  check_ring_bytes(board.net.bytes);
 }
 
 uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
@@ -105,7 +116,7 @@ RegionParts RankState::region_parts(uint32_t rank, uint64_t slab_bytes) const {
   Geometry theirs = geometry;
   theirs.peers = map.node_size(map.node_of[rank]);
   const uint64_t up_bytes = ScaleUpRegion::plan(theirs, sizeof(Card), grant_bytes()).bytes;
-  return {network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
+  return {network_apart ? 0 : network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
 }
 
 std::vector<uint32_t> RankState::counterparts() const {

@@ -35,7 +35,10 @@ struct RankState {
   RankState(const RankState&) = delete;
   RankState& operator=(const RankState&) = delete;
 
-  // Making a group: how long regions are, and whose memory is wanted.
+  // Making a group: how long regions are, and whose memory is wanted. For ranks on GPUs the network region is part of
+  // the memory that they share only where rails map that, not where it lies apart, and this is known once they have
+  // met: until then it is a guess from the options.
+  void plan_network(bool mapped_rails, bool apart);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
   RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice
@@ -66,6 +69,7 @@ struct RankState {
   Placement experts{};
   Geometry geometry{};
   Board board{};
+  bool network_apart = false;  // the network region lies in memory of its own
   std::vector<Counterpart> rails, sources;
   std::shared_ptr<Arena> arena;
   std::vector<Decision> decisions;

@@ -69,7 +69,10 @@ void Group::Impl::connect(Neighbours& neighbours, const std::vector<RegionOffer>
     since = now_ns();
     return false;
   };
-  const ExchangeWatch watch{suspect, [&] { return control->abort_word().load(std::memory_order_acquire) != 0; }};
+  const ExchangeWatch watch{suspect, [&] {
+                              control->heed_interrupt();
+                              return control->abort_word().load(std::memory_order_acquire) != 0;
+                            }};
   try {
     neighbours.connect(offers, wanted, state().options.create_deadline_ms, watch);
   } catch (const std::bad_alloc&) {

@@ -36,8 +36,8 @@ uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use) {
   const GroupOptions& o = rank.options;
   const uint64_t rows = given_or("rows", use.rows, times(rank.map.ranks, o.tokens_max)),
                  tokens = given_or("tokens", use.tokens, o.tokens_max);
-  const uint64_t received = RowColumns(longest_token(o), rows, false).at.bytes,
-                 summed = SumColumns(tokens, o.row_bytes_max, o.top_k_max, false).at.bytes;
+  const uint64_t received = RowColumns(longest_token(o), rows, kI64, {}).at.bytes,
+                 summed = SumColumns(tokens, o.row_bytes_max, o.top_k_max, {}).at.bytes;
   uint64_t bytes = leases(use.dispatches, received);
   if (const uint64_t handle = handle_bytes(rank); handle > 0) bytes = plus(bytes, leases(use.dispatches, handle));
   bytes = plus(bytes, leases(use.expert_rows, times(rows, o.row_bytes_max)));

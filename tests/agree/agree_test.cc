@@ -15,6 +15,9 @@
 #include "tests/support/agree/outputs.h"
 #include "tests/support/agree/reference_group.h"
 #include "tests/support/agree/shapes.h"
+#include "tests/support/behind_proxies.h"
+#include "tests/support/with_soft_nics.h"
+#include "transport/scaleout/libfabric/link.h"
 
 namespace transload::test {
 namespace {
@@ -77,23 +80,35 @@ GroupOptions options_for(const Scenario& scenario, uint32_t rank, DLDevice devic
   options.scale_out = ScaleOutChoice::kLoopback;
   options.device = device;
   if (device.device_type == kDLCUDA) {
+    if (const char* const provider = network_of_gpus()) {
+      options.scale_out = ScaleOutChoice::kLibfabric;
+      options.provider = provider;
+    }
     options.slab_bytes += kHandleRoom;
     options.sms = std::clamp(120 / ranks_on_gpu(scenario.ranks), 1u, 8u);
   }
   return options;
 }
 
-Outputs by_group(const Scenario& scenario, uint64_t seed, bool on_gpus) {
+enum class Ranks : uint8_t { kCpu, kProxied, kSoftNic, kGpu };
+
+Outputs by_group(const Scenario& scenario, uint64_t seed, Ranks ranks) {
+  const bool on_gpus = ranks == Ranks::kGpu;
   const Played played{scenario, seed, on_gpus ? "the GPUs" : "the CPU"};
   Outputs outputs(scenario.ranks);
   Rendezvous rendezvous;
   each_rank(played, [&](uint32_t rank) {
-    const std::unique_ptr<TensorHome> host = on_gpus ? nullptr : make_host_side();
+    const std::unique_ptr<TensorHome> host = on_gpus ? nullptr : cli::make_host_home();
     TensorHome& side = on_gpus ? side_of(rank) : *host;
     GroupOptions options = options_for(scenario, rank, side.device());
     options.bootstrap.port = rendezvous.port();
     options.bootstrap.name = "agree";
+    if (ranks == Ranks::kProxied) options.scale_out = ScaleOutChoice::kLibfabric;
     Group group(options);
+    if (ranks == Ranks::kProxied && scenario.node_sizes.size() > 1) {
+      EXPECT_NE(group.scale_out_name().find(", by a proxy"), std::string::npos) << group.scale_out_name();
+    }
+    EXPECT_EQ(group.scale_out_name() == "soft NIC", ranks == Ranks::kSoftNic);
     GroupCaller caller(group, side);
     run_program(played, caller, outputs);
   });
@@ -143,7 +158,7 @@ class Agree : public testing::TestWithParam<Shape> {
 TEST_P(Agree, CpuAndWorlds) {
   for (const uint64_t seed : {1, 2}) {
     begin(seed);
-    same("the CPU", by_group(scenario(), seed, false));
+    same("the CPU", by_group(scenario(), seed, Ranks::kCpu));
     for (uint64_t schedule = 1; schedule <= 2; ++schedule)
       same("schedule " + std::to_string(schedule), by_world(scenario(), seed, 100 * seed + schedule));
     say();
@@ -151,6 +166,30 @@ TEST_P(Agree, CpuAndWorlds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Agree, testing::ValuesIn(shapes()), [](const auto& info) { return info.param.name; });
+
+#ifdef TRANSLOAD_LIBFABRIC
+// Their rails go through the queue of commands that GPUs have, and a proxy each, over a network.
+// Contract 3.6.
+TEST_P(Agree, CpuBehindProxies) {
+  if (scenario().node_sizes.size() == 1) GTEST_SKIP() << "one node has no rails";
+  std::string why;
+  if (!libfabric_available(scenario().ranks, why)) GTEST_SKIP() << why;
+  put_networks_behind_proxies();
+  begin(1);
+  same("the CPU, by proxies", by_group(scenario(), 1, Ranks::kProxied));
+  say();
+}
+#endif
+
+// They fill the queues of a card each, as ranks on GPUs would, by the same code; the card is a thread.
+// Contract 3.6.
+TEST_P(Agree, CpuBySoftNics) {
+  if (scenario().node_sizes.size() == 1) GTEST_SKIP() << "one node has no rails";
+  const WithSoftNics soft("depth=8");
+  begin(1);
+  same("the CPU, by soft NICs", by_group(scenario(), 1, Ranks::kSoftNic));
+  say();
+}
 
 TEST(Gpus, AreThere) {
   if (!on_gpus()) GTEST_SKIP() << "nothing runs on GPUs: TRANSLOAD_TEST_GPUS does not say how many there are";
@@ -162,10 +201,11 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GpusAgree);
 // Contract 3.6.
 TEST_P(GpusAgree, CpuAndWorld) {
   if (GetParam().not_on_gpus != nullptr) GTEST_SKIP() << GetParam().not_on_gpus;
+  if (!fit_on_gpus(scenario().ranks)) GTEST_SKIP() << kTooManyRanks;
   begin(1);
-  same("the CPU", by_group(scenario(), 1, false));
+  same("the CPU", by_group(scenario(), 1, Ranks::kCpu));
   same("a world", by_world(scenario(), 1, 101));
-  same("the GPUs", by_group(scenario(), 1, true));
+  same("the GPUs", by_group(scenario(), 1, Ranks::kGpu));
   say();
 }
 

@@ -1,4 +1,4 @@
-// Warps of one or two GPUs as agents of a rung, and the ledger of what they compared.
+// Warps of one or two GPUs as agents of a rung: what ladder/rungs are played on here.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "executor/cuda/rail_mapped.cuh"
 #include "executor/cuda/warp.cuh"
+#include "ladder/rungs/agent.h"
 
 namespace transload::gpu {
 
@@ -29,32 +31,19 @@ struct Checks {
   unsigned long long done, wrong, line, seen, expected;
 };
 
-// Of one thread. `spoil`: the first comparison must come out wrong, to show that it counts.
-struct Tally {
-  uint32_t done = 0, wrong = 0;
-  int line = 0;
-  Word seen = 0, expected = 0;
-  bool spoil = false;
-
-  TRANSLOAD_DEVICE void eq(Word found, Word right, int where) {
-    if (spoil && done == 0) right ^= 1;
-    ++done;
-    if (found == right || wrong++ != 0) return;
-    line = where, seen = found, expected = right;
-  }
-  TRANSLOAD_DEVICE void add_to(Checks& all) const {
-    atomicAdd(&all.done, (unsigned long long)done);
-    if (wrong == 0) return;
-    atomicAdd(&all.wrong, (unsigned long long)wrong);
-    if (atomicCAS(&all.line, 0ull, (unsigned long long)line) != 0) return;
-    all.seen = seen, all.expected = expected;
-  }
-};
+TRANSLOAD_DEVICE void add(const rungs::Tally& of, Checks& all) {
+  atomicAdd(&all.done, (unsigned long long)of.done);
+  if (of.wrong == 0) return;
+  atomicAdd(&all.wrong, (unsigned long long)of.wrong);
+  if (atomicCAS(&all.line, 0ull, (unsigned long long)of.line) != 0) return;
+  all.seen = of.seen, all.expected = of.expected;
+}
 
 // What kernels of a side get. Words and rooms of both sides; a word lies where its reader is.
 struct Scene {
-  CudaRank rank;  // without areas
+  CudaRank rank;  // without areas and queue
   StoreAreas areas;
+  RailQueue queue;  // none
   NearShape near;
   char* words[2];
   char* room[2];
@@ -66,36 +55,37 @@ struct Scene {
 };
 
 template <class W>
-struct Agent {
-  W& w;
+struct Agent : rungs::AgentBase<W> {
+  using Base = rungs::AgentBase<W>;
   const Scene& scene;
-  const int side, number;
-  Tally tally;
 
   TRANSLOAD_DEVICE Word* word(int of, int i) const { return scene.word(of, i); }
   TRANSLOAD_DEVICE char* room(int of) const { return scene.room[of]; }
-  TRANSLOAD_DEVICE Word* mine(int i) const { return scene.word(side, i); }
+  TRANSLOAD_DEVICE Word* mine(int i) const { return scene.word(this->side, i); }
+  TRANSLOAD_DEVICE char* own(uint64_t at, uint64_t) const { return scene.room[this->side] + at; }
+  template <class Body>
+  TRANSLOAD_DEVICE void lanes(uint32_t n, Body body) const {
+    for (uint32_t k = threadIdx.x % 32; k < n; k += 32) body(k);
+  }
   // What this warp wrote by plain stores may be moved from now on: what an acquire gives too.
   TRANSLOAD_DEVICE void wrote() const {
-    ptx::proxy_fence();
+    ptx::engine_fence();
     __syncwarp();
   }
-  TRANSLOAD_DEVICE bool await(Word* at, Word least, uint32_t whom, Waiting what = Waiting::kTokens) {
-    const Set one = Set::only(0);
-    auto seen = w.template per<Word>(one, [](Lane) { return Word(0); });
-    return !w.wait_all(
-                 one,
-                 [&](Lane) {
-                   return Need{at, least, whom, what};
-                 },
-                 seen)
-                .empty();
+  TRANSLOAD_DEVICE void meet() const { __syncwarp(); }
+  TRANSLOAD_DEVICE void publish(Word* at, Word count) { Base::publish({at, 0}, count); }
+  TRANSLOAD_DEVICE void publish(int of, int i, Word count) { publish(word(of, i), count); }
+  TRANSLOAD_DEVICE void credit(Word* at, Word count) { Base::credit({at, 0}, count); }
+  TRANSLOAD_DEVICE void credit(int of, int i, Word count) { credit(word(of, i), count); }
+  TRANSLOAD_DEVICE void tell(int of, int i, Word count) const {
+    this->w.once([&] { ptx::store_release(word(of, i), count); });
   }
-  TRANSLOAD_DEVICE void publish(Word* at, Word count) {
-    w.publish(Set::only(0), [&](Lane) { return Mark<PeerWord>{{at, 0}, count}; });
+  TRANSLOAD_DEVICE void set(int i, Word value) const {
+    this->w.once([&] { ptx::store_relaxed(mine(i), value); });
   }
-  TRANSLOAD_DEVICE void credit(Word* at, Word count) {
-    w.credit(Set::only(0), [&](Lane) { return Mark<PeerWord>{{at, 0}, count}; });
+  TRANSLOAD_DEVICE Word value(int i) const { return this->w.peek(mine(i)); }
+  TRANSLOAD_DEVICE void count(uint32_t* at) const {
+    this->w.once([&] { atomicAdd(at, 1u); });
   }
 };
 
@@ -109,13 +99,14 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
   char* const mine = near + warp * scene.near.bytes_of_warp();
   CudaRank rank = scene.rank;
   rank.areas = &scene.areas;
-  CudaWarp<Pipe> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
-                   mine + kStages * scene.near.stage_bytes);
-  Agent<CudaWarp<Pipe>> agent{w, scene, scene.side, number, {}};
+  rank.queue = &scene.queue;
+  CudaWarp<Pipe, MappedRail> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
+                               mine + kStages * scene.near.stage_bytes);
+  Agent<CudaWarp<Pipe, MappedRail>> agent{{w, scene.side, number, {}}, scene};
   agent.tally.spoil = scene.spoil;
   rung(agent);
   w.retire();
-  agent.tally.add_to(*scene.checks);
+  add(agent.tally, *scene.checks);
 }
 
 // How the warps of a rung are set.
@@ -123,33 +114,6 @@ struct Setting {
   uint32_t publish_every = 8, credit_every = 4, piece_bytes = 4096;
   uint64_t deadline_ns = 20'000'000'000;
   StoreArea own{};  // of the caller, by these agents
-};
-
-// What a rung compared, on GPUs and here.
-struct Ledger {
-  bool spoil = false;
-  uint64_t done = 0, wrong = 0;
-  std::string first;
-
-  void eq(uint64_t seen, uint64_t expected, const std::string& what) {
-    if (spoil && done == 0) expected ^= 1;
-    ++done;
-    if (seen == expected) return;
-    if (wrong++ == 0) first = what + " is " + std::to_string(seen) + ", must be " + std::to_string(expected);
-  }
-  void bytes(const void* seen, const void* expected, size_t count, const std::string& what) {
-    const auto *s = static_cast<const uint8_t*>(seen), *e = static_cast<const uint8_t*>(expected);
-    size_t at = 0;
-    while (at < count && s[at] == e[at]) ++at;
-    eq(at, count, what + ": how many bytes are right");
-  }
-  void add(const Checks& checks, int side) {
-    done += checks.done;
-    wrong += checks.wrong;
-    if (checks.wrong != 0 && first.empty())
-      first = "side " + std::to_string(side) + ", line " + std::to_string(checks.line) + ": " +
-              std::to_string(checks.seen) + ", must be " + std::to_string(checks.expected);
-  }
 };
 
 // What the host shares with the kernels of a side.
@@ -187,7 +151,17 @@ class Stage {
   }
   Stage(const Stage&) = delete;
 
-  Ledger ledger;
+  using Scatter = ScatterPipe;
+  using Reduce = ReducePipe;
+  using Setting = gpu::Setting;
+  static constexpr int kUncounted = 1;
+  static constexpr uint32_t kPieces[] = {256, 4096, 8192};
+  static constexpr bool kStaged[] = {false};  // on a mapped rail it is all one
+  static constexpr uint32_t kElementsMost = 7168;
+
+  rungs::Ledger ledger;
+  static uint64_t rounds(uint64_t n) { return n; }
+  static uint64_t scaled(uint64_t n) { return n; }
   int gpus() const { return gpus_; }
   HostPage& page(int side) { return *sides_[side].page; }
   char* room(int side) { return sides_[side].room; }
@@ -246,9 +220,11 @@ class Stage {
                           &side.page->fault,
                           side.page->waits_for,
                           setting.deadline_ns,
+                          nullptr,
                           nullptr};
       const Scene scene{rank,
                         {side.regions, 4, {setting.own, {}}},
+                        {},
                         near,
                         {sides_[0].words, sides_[1].words},
                         {sides_[0].room, sides_[1].room},

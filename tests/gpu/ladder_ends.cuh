@@ -4,7 +4,8 @@
 #include <chrono>
 #include <thread>
 
-#include "gpu/ladder_waits.cuh"
+#include "gpu/agents.cuh"
+#include "ladder/rungs/turns.h"
 
 namespace transload::gpu {
 
@@ -59,7 +60,7 @@ inline void expect_deadline(Stage& stage, Word me, uint32_t whom, Word seen) {
   stage.start<ScatterPipe>(DeadlineRung{}, {1, 0}, setting);
   stage.finish();
   const DeviceFault& fault = stage.page(0).fault;
-  Ledger& ledger = stage.ledger;
+  rungs::Ledger& ledger = stage.ledger;
   ledger.eq(fault.set, Word(DeviceFailure::kExpired), "the failure");
   ledger.eq(fault.role, Word(Role::kForwarder), "the role");
   ledger.eq(fault.channel, 6, "the channel");
@@ -113,7 +114,7 @@ struct BrokenRung {
   template <class W>
   TRANSLOAD_DEVICE void operator()(Agent<W>& a) const {
     if (a.number == 0) {
-      a.w.enter(Role::kNotify, -1);
+      a.w.enter(Role::kOpener, -1);
       a.w.broken(Broken::kHeader, 7, 11, 12);
       a.w.broken(Broken::kHandle, 8, 0, 0);
       a.tally.eq(a.w.failed(), true, __LINE__);
@@ -130,7 +131,7 @@ inline void broken_rung(Stage& stage) {
   stage.finish();
   const DeviceFault& fault = stage.page(0).fault;
   stage.ledger.eq(fault.set, Word(DeviceFailure::kBroken), "the failure");
-  stage.ledger.eq(fault.role, Word(Role::kNotify), "the role");
+  stage.ledger.eq(fault.role, Word(Role::kOpener), "the role");
   stage.ledger.eq(fault.channel, Word(int64_t(-1)), "the channel");
   stage.ledger.eq(fault.what, Word(Broken::kHeader), "what was broken");
   stage.ledger.eq(fault.whom, 7, "by whom");
@@ -163,7 +164,7 @@ inline void checks_rung(Stage& stage) {
   must(cudaMalloc(&own, 256), "cudaMalloc");
   for (Wrong wrong :
        {Wrong::kNothing, Wrong::kBytesOfALane, Wrong::kSetOfALane, Wrong::kPastARegion, Wrong::kMarkOfTheCaller}) {
-    Ledger& ledger = stage.ledger;
+    rungs::Ledger& ledger = stage.ledger;
     const std::string name = ", wrong " + std::to_string(int(wrong));
     const bool lanes = wrong == Wrong::kBytesOfALane || wrong == Wrong::kSetOfALane;
     stage.clear();
@@ -223,7 +224,7 @@ inline void abort_rung(Stage& stage) {
   stage.finish();
   for (int side : {0, 1}) stage.ledger.eq(stage.page(side).fault.set, Word(DeviceFailure::kAborted), "the failure");
   stage.clear();
-  stage.play<ScatterPipe>(TurnsRung{10}, {4, 4});
+  stage.play<ScatterPipe>(rungs::TurnsRung{10}, {4, 4});
   stage.ledger.eq(stage.word(0, 3), 10, "turns after an abort");
 }
 

@@ -28,7 +28,7 @@ struct LayoutCase {
   double none, bad;  // shares of -1, and of ids out of range
   uint32_t hot;      // choices fall on so many experts alone; 0: on all
   uint32_t scales;
-  uint32_t ctas;
+  uint32_t blocks;
 
   std::string name() const {
     std::string nodes;
@@ -36,7 +36,7 @@ struct LayoutCase {
     return nodes + " tokens " + std::to_string(tokens) + " top-" + std::to_string(top_k) + " experts " +
            std::to_string(experts) + " channels " + std::to_string(channels) + "/" + std::to_string(channels_max) +
            (wide_ids ? " int64" : " int32") + (placed ? " placed" : "") + " scales " + std::to_string(scales) +
-           " ctas " + std::to_string(ctas);
+           " blocks " + std::to_string(blocks);
   }
 };
 

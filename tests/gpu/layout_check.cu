@@ -110,7 +110,7 @@ class Check {
       must(cudaDeviceSynchronize(), "await");
       const DeviceFault& f = host_->fault;
       const bool good = f.set == why && f.whom == 5 && f.seen == 0 && f.expected == 7 && f.channel == ~Word(0) &&
-                        f.role == Word(Role::kNotify) && f.what == Word(Waiting::kCounts);
+                        f.role == Word(Role::kOpener) && f.what == Word(Waiting::kCounts);
       Buffer headers(64);
       const HeaderArgs args{.call = call(1),
                             .shape = {.row_bytes = 128, .scales = 0, .top_k = 1, .listed = false},
@@ -170,13 +170,13 @@ class Check {
  private:
   static constexpr uint64_t kScratchBytes = 64 << 20, kExpertsMax = 1 << 16;
 
-  DeviceCall call(uint32_t ctas, uint64_t deadline_ns = 10000000000) {
-    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, ctas, 0};
+  DeviceCall call(uint32_t blocks, uint64_t deadline_ns = 10000000000) {
+    return {state_.as<DeviceState>(), host_, nullptr, deadline_ns, blocks, 0};
   }
 
   LayoutArgs layout_args(const LayoutWorld& world, const Tables& tables) {
     LayoutArgs args{};
-    args.call = call(world.c.ctas);
+    args.call = call(world.c.blocks);
     args.map = tables.map;
     args.experts = tables.experts;
     args.geometry = world.geometry(world.ranks.seen_by(world.me));
@@ -219,7 +219,7 @@ class Check {
     const TokenShape shape{128, world.shape.scales, world.c.top_k, false};
     Buffer staged_scales(tokens * shape.scale_room()), headers(tokens * shape.header_bytes());
     const ScaleSource source{values.as<uint32_t>(), scales.token_stride, scales.scale_stride};
-    const HeaderArgs args{.call = call(world.c.ctas),
+    const HeaderArgs args{.call = call(world.c.blocks),
                           .shape = shape,
                           .me = world.me,
                           .tokens = tokens,
@@ -250,7 +250,7 @@ class Check {
     trial.args.alignment = alignment;
     trial.args.seal = seal_of(epoch);
     trial.args.host = host_;
-    trial.args.host_expert_counts = told ? host_counts_ : nullptr;
+    trial.args.host_counts = told ? host_counts_ : nullptr;
     trial.args.ticket = told ? epoch + 7 : 0;
     trial.args.fails = told;
     auto run = [&] {
@@ -259,19 +259,19 @@ class Check {
       must(cudaDeviceSynchronize(), "plan");
       return host_->ticket == 0 && host_->too_many == 0;
     };
-    const std::vector<int64_t>& rows = expected.plan.expert_counts;
+    const std::vector<Word> counts = counts_behind(expected.plan, trial.args.rows_max);
     std::vector<Word> untold(8);
-    bool good = run() && at.untouched(rows.size());
+    bool good = run() && at.untouched(counts.size());
     trial.counted = true;
-    untold.insert(untold.end(), rows.begin(), rows.end());
+    untold.insert(untold.end(), counts.begin(), counts.end());
     good = run() && at.report.holds("untold report", untold) && at.born.holds("unborn", nullptr, 0) && good;
     if (!good) std::printf("  told too early\n");
     trial.may_tell = true;
     run();
     good = at.hold(expected) && good;
-    good = at.report.holds("report, expert counts", report_of(expected.plan, epoch, all[world.me].out.counts)) && good;
+    good = at.report.holds("report, counts", report_of(expected.plan, epoch, all[world.me].out.counts, counts)) && good;
     good = at.born.holds("born", &epoch, 8) && good;
-    if (told && !std::equal(rows.begin(), rows.end(), host_counts_)) good = false, std::printf("  host's counts\n");
+    if (told && !std::equal(counts.begin(), counts.end(), host_counts_)) good = false, std::printf("  host's counts\n");
     return check_kept(world, expected.plan, epoch) && holds_host(trial.args, expected.plan) && good &&
            check_spans(world, expected, trial.args.handle.tables);
   }
@@ -287,28 +287,40 @@ class Check {
     return false;
   }
 
-  static std::vector<Word> report_of(const ReceivePlan& plan, Word epoch, const SendCounts& counts) {
+  // Of experts, and of rows up to each rank that are kept.
+  static std::vector<Word> counts_behind(const ReceivePlan& plan, Word rows_max) {
+    std::vector<Word> counts(plan.expert_counts.begin(), plan.expert_counts.end());
+    for (size_t r = 1; r < plan.row_base.size(); ++r) counts.push_back(std::min(plan.row_base[r], rows_max));
+    return counts;
+  }
+
+  static std::vector<Word> report_of(const ReceivePlan& plan, Word epoch, const SendCounts& sent,
+                                     const std::vector<Word>& counts) {
     std::vector<Word> words = {seal_of(epoch), epoch, plan.rows(), 0, 0, 0, 0, 0};
-    for (uint32_t tokens : counts.to_node) words.back() += tokens;
-    words.insert(words.end(), plan.expert_counts.begin(), plan.expert_counts.end());
+    for (uint32_t tokens : sent.to_node) words.back() += tokens;
+    words.insert(words.end(), counts.begin(), counts.end());
     return words;
   }
 
   // Room for the rows that came, for half of them, and for more.
   bool check_kept(const LayoutWorld& world, const ReceivePlan& plan, Word epoch) {
+    return check_kept_of<int32_t>(world, plan, epoch) && check_kept_of<int64_t>(world, plan, epoch);
+  }
+  template <class Id>
+  bool check_kept_of(const LayoutWorld& world, const ReceivePlan& plan, Word epoch) {
     const uint32_t experts = uint32_t(plan.expert_counts.size()), top_k = world.c.top_k;
     bool good = true;
     for (const uint64_t rows_max : {plan.rows(), plan.rows() / 2, plan.rows() + 700}) {
-      std::vector<int32_t> ids(rows_max * top_k);
-      for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(i * 7919 % (experts + 1)) - 1;
+      std::vector<Id> ids(rows_max * top_k);
+      for (size_t i = 0; i < ids.size(); ++i) ids[i] = Id(i * 7919 % (experts + 1)) - 1;
       std::vector<float> weights(ids.size(), 0.5f);
-      std::vector<Word> expected = report_of(plan, epoch, {});
+      std::vector<Word> expected = report_of(plan, epoch, {}, {plan.expert_counts.begin(), plan.expert_counts.end()});
       Buffer report(expected), choices(ids), weights_there(weights);
       auto* const at = report.as<DeviceReport>();
       const uint32_t alignment = 8;
       if (rows_max < plan.rows()) {
         std::fill(expected.begin() + 8, expected.end(), 0);
-        for (const int32_t id : ids)
+        for (const Id id : ids)
           if (id >= 0) ++expected[8 + size_t(id)];
         for (size_t e = 8; e < expected.size(); ++e) expected[e] = round_up(expected[e], alignment);
       }
@@ -317,15 +329,16 @@ class Check {
       std::fill(weights.begin() + int64_t(behind), weights.end(), 0.0f);
       const RecountArgs args{.call = call(3),
                              .report = at,
-                             .topk_idx = choices.as<int32_t>(),
+                             .topk_idx = sizeof(Id) == 4 ? choices.as<int32_t>() : nullptr,
+                             .wide_idx = sizeof(Id) == 8 ? choices.as<int64_t>() : nullptr,
                              .topk_weights = weights_there.as<float>(),
                              .rows_max = rows_max,
                              .top_k = top_k,
                              .experts = experts,
                              .alignment = alignment,
                              .expert_counts = reinterpret_cast<int64_t*>(at + 1)};
-      must(launch_kept(args, nullptr), "launch_kept");
-      must(cudaDeviceSynchronize(), "kept");
+      must(launch_recount(args, nullptr), "launch_recount");
+      must(cudaDeviceSynchronize(), "recount");
       good = report.holds("report, experts of kept rows", expected) && good;
       good = choices.holds("experts of rows with room", ids) && good;
       good = weights_there.holds("weights of rows with room", weights) && good;
@@ -359,7 +372,7 @@ class Check {
                           .ranks = map.ranks,
                           .sources = map.sources(),
                           .channels = channels,
-                          .ctas = world.c.ctas,
+                          .blocks = world.c.blocks,
                           .forward = forward_here.as<uint64_t>(),
                           .arriving = arriving_here.as<uint64_t>(),
                           .rows_max = rows_max};
@@ -388,9 +401,9 @@ void Check::time_layouts() {
   constexpr int kRuns = 40;
   for (const uint32_t nodes : {1u, 2u, 8u})
     for (const uint32_t scales : {0u, 56u})
-      for (const uint32_t ctas : {4u, 8u, 16u}) {
+      for (const uint32_t blocks : {4u, 8u, 16u}) {
         const std::vector<uint32_t> sizes(nodes, nodes == 1 ? 4 : 8);
-        LayoutWorld world({sizes, 4096, 8, 256, 33, 64, true, false, 0, 0, 0, scales, ctas}, 1);
+        LayoutWorld world({sizes, 4096, 8, 256, 33, 64, true, false, 0, 0, 0, scales, blocks}, 1);
         const Tables tables(world);
         LayoutBuffers at(world, lay_out_rank(world, world.me));
         LayoutArgs args = layout_args(world, tables);
@@ -414,8 +427,8 @@ void Check::time_layouts() {
           for (cudaEvent_t event : pair) cudaEventDestroy(event);
         }
         std::sort(us.begin(), us.end());
-        std::printf("layout 4096 x 8 int64, %2u ranks of %u nodes, scales %2u, ctas %2u: %.1f us median, %.1f min\n",
-                    tables.map.ranks, nodes, scales, ctas, us[kRuns / 2], us[0]);
+        std::printf("layout 4096 x 8 int64, %2u ranks of %u nodes, scales %2u, blocks %2u: %.1f us median, %.1f min\n",
+                    tables.map.ranks, nodes, scales, blocks, us[kRuns / 2], us[0]);
       }
 }
 
@@ -456,7 +469,7 @@ LayoutCase random_case(std::mt19937_64& random, const std::vector<uint32_t>& top
   c.bad = any_of(random, {0.0, 0.0, 0.001, 0.2});
   c.hot = any_of(random, {0u, 0u, 1u, 3u});
   c.scales = any_of(random, {0u, 0u, 1u, 3u, 4u, 56u});
-  c.ctas = uint32_t(1 + random() % kLayoutCtasMax);
+  c.blocks = uint32_t(1 + random() % kLayoutBlocksMax);
   return c;
 }
 
@@ -500,8 +513,8 @@ int check_all(uint64_t seed, uint32_t cases_each) {
     check_group(check, name, cases, seed);
   }
   check_group(check, "far shapes", far_cases(), seed);
-  for (uint32_t ctas : {1u, 7u, 16u})
-    check.check_replays({{3, 5}, 3000, 8, 256, 33, 64, true, false, 0.05, 0.0001, 0, 4, ctas}, seed);
+  for (uint32_t blocks : {1u, 7u, 16u})
+    check.check_replays({{3, 5}, 3000, 8, 256, 33, 64, true, false, 0.05, 0.0001, 0, 4, blocks}, seed);
   check.check_giving_up();
   std::printf("%u cases, %u wrong\n", check.cases(), check.wrong());
   std::fflush(stdout);

@@ -22,7 +22,7 @@ enum class Order : uint32_t {
   kFull,
   kRelaxedPublish,  // the count is stored without release
   kReadOnly,        // and before the bytes have landed: they were only read from near memory
-  kNoObserveFence,  // the engine reads what was acquired, without the proxy fence
+  kNoObserveFence,  // the engine reads what was acquired, without the fence
 };
 
 // One ring, as both its ends see it. Words lie where their reader is.
@@ -64,7 +64,7 @@ TRANSLOAD_DEVICE void produce(const RingLaunch& launch, const Ring& ring, char* 
     if (i >= ring.slots_count && !reached(ring.head, i + 1 - ring.slots_count)) break;
     for (uint32_t k = uint32_t(lane); k < launch.row_bytes / 8; k += 32)
       reinterpret_cast<Word*>(near)[k] = value_of(i, k);
-    ptx::proxy_fence();  // for the bytes, and for the slot that was acquired
+    ptx::engine_fence();  // for the bytes, and for the slot that was acquired
     __syncwarp();
     if (lane == 0) {
       ptx::bulk_store(ring.slots + i % ring.slots_count * launch.row_bytes, ptx::near_address(near), launch.row_bytes);
@@ -127,13 +127,13 @@ TRANSLOAD_DEVICE void consume(const RingLaunch& launch, const Ring& ring, char* 
   if (lane_of_thread() == 0) {
     ptx::barrier_init(engine.barrier);
     ptx::barrier_init_fence();
-    ptx::proxy_fence_near();
+    ptx::engine_fence_near();
   }
   __syncwarp();
   for (uint64_t i = 0; row_comes(ring, i, tally); ++i) {
     const char* const slot = ring.slots + i % ring.slots_count * launch.row_bytes;
     if (launch.reader == Reader::kEngine) {
-      if (launch.order != Order::kNoObserveFence) ptx::proxy_fence();
+      if (launch.order != Order::kNoObserveFence) ptx::engine_fence();
       __syncwarp();
       const Word* const row = load_row(slot, launch.row_bytes, near, engine);
       for (uint32_t k = threadIdx.x % 32; k < launch.row_bytes / 8; k += 32) tally.eq(row[k], value_of(i, k), __LINE__);
@@ -195,7 +195,7 @@ __global__ void put_kernel(const __grid_constant__ CallLaunch launch) {
   tally.eq(reached(launch.head, launch.call), true, __LINE__);  // the row of the last call has been read
   for (uint32_t k = threadIdx.x; k < kCallRowBytes / 8; k += 32)
     near[k] = value_of(launch.call * kPutters + blockIdx.x, k);
-  ptx::proxy_fence_near();
+  ptx::engine_fence_near();
   __syncwarp();
   if (threadIdx.x == 0) {
     ptx::bulk_store(launch.slots + blockIdx.x * kCallRowBytes, ptx::near_address(near), kCallRowBytes);
@@ -214,7 +214,7 @@ __global__ void call_reader_kernel(const __grid_constant__ CallLaunch launch) {
   if (threadIdx.x == 0) {
     ptx::barrier_init(engine.barrier);
     ptx::barrier_init_fence();
-    ptx::proxy_fence_near();
+    ptx::engine_fence_near();
   }
   __syncwarp();
   Tally tally;
@@ -223,14 +223,14 @@ __global__ void call_reader_kernel(const __grid_constant__ CallLaunch launch) {
     const bool there = reached(launch.tail, call + 1);
     tally.eq(there, true, __LINE__);
     if (!there) break;
-    ptx::proxy_fence();
+    ptx::engine_fence();
     __syncwarp();
     for (uint64_t row = 0; row < kPutters; ++row) {
       const char* const slot = launch.slots + row * kCallRowBytes;
       const Word* at = launch.engine ? load_row(slot, kCallRowBytes, near, engine) : nullptr;
       for (uint32_t k = threadIdx.x; k < kCallRowBytes / 8; k += 32)
         tally.eq(at != nullptr ? at[k] : ptx::load64(slot + k * 8), value_of(call * kPutters + row, k), __LINE__);
-      ptx::proxy_fence_near();
+      ptx::engine_fence_near();
       __syncwarp();
     }
     if (threadIdx.x == 0) ptx::store_release(launch.head, call + 1);
@@ -426,7 +426,7 @@ int run_litmus(bool spoil) {
   }
   litmus.rings("weakened: a relaxed publish", {512, 20000, 4096, 500, Reader::kPlain, Order::kRelaxedPublish});
   litmus.rings("weakened: published before it landed", {512, 20000, 4096, 500, Reader::kPlain, Order::kReadOnly});
-  litmus.rings("weakened: no proxy fence", {512, 20000, 16, 500, Reader::kEngine, Order::kNoObserveFence});
+  litmus.rings("weakened: no fence for the engine", {512, 20000, 16, 500, Reader::kEngine, Order::kNoObserveFence});
   litmus.buffering(false);
   std::printf("%s\n", litmus.good() ? "every promise was kept" : "a promise was broken");
   return litmus.good() ? 0 : 1;

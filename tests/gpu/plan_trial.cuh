@@ -24,6 +24,10 @@ static __global__ void __launch_bounds__(1024) plan_kernel(const __grid_constant
   learn_plan(trial.args, {trial.use, trial.epoch, threadIdx.x / 32, warps}, counts_here, may_tell);
 }
 
+inline uint64_t counts_of(const ReceivePlan& plan) {
+  return report_counts(plan.expert_counts.size(), plan.source_tokens.size());
+}
+
 struct PlanBuffers {
   Buffer up, network, sources, to_nodes, peers, board, state;
   Buffer born, log_begin, slot_tokens, row_base, source_tokens, forward, arriving, report;
@@ -44,7 +48,7 @@ struct PlanBuffers {
         source_tokens(4 * result.plan.source_tokens.size()),
         forward(bytes_of(result.forward, result.tables.slot_tokens.size())),
         arriving(bytes_of(result.arriving, result.plan.source_tokens.size())),
-        report(sizeof(DeviceReport) + 8 * result.plan.expert_counts.size()),
+        report(sizeof(DeviceReport) + 8 * counts_of(result.plan)),
         boxes_(boxes) {
     report.zero();
     state.zero();
@@ -67,6 +71,7 @@ struct PlanBuffers {
     args.channels = world.c.channels;
     args.handle.report = report.as<DeviceReport>();
     args.handle.expert_counts = reinterpret_cast<int64_t*>(args.handle.report + 1);
+    args.handle.source_rows = args.handle.expert_counts + result.plan.expert_counts.size();
     args.handle.born = born.as<Word>();
     args.handle.tables.log_begin = log_begin.as<uint64_t>();
     args.handle.tables.slot_tokens = slot_tokens.as<uint32_t>();
@@ -80,8 +85,8 @@ struct PlanBuffers {
     return args;
   }
 
-  bool untouched(size_t experts) {
-    bool good = report.holds("report before the counts", std::vector<Word>(8 + experts));
+  bool untouched(size_t counts) {
+    bool good = report.holds("report before the counts", std::vector<Word>(8 + counts));
     for (Buffer* each : {&born, &log_begin, &slot_tokens, &row_base, &source_tokens, &forward, &arriving})
       good = each->holds("a table before the counts", nullptr, 0) && good;
     return good;
@@ -98,8 +103,8 @@ struct PlanBuffers {
   }
 
  private:
-  static uint64_t bytes_of(SpanTable& spans, uint64_t rows) {
-    return rows * uint64_t(reinterpret_cast<const char*>(spans.row(1)) - reinterpret_cast<const char*>(spans.row(0)));
+  static uint64_t bytes_of(const SpanTable& spans, uint64_t rows) {
+    return rows * (spans.view().channels + 1) * sizeof(uint64_t);
   }
 
   const Mailboxes& boxes_;

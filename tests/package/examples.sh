@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs a build into a folder of its own, then builds and runs each example against what was installed.
+# Installs a build into a folder of its own, then builds and runs each example against what was installed, and a module.
 # usage: examples.sh BUILD_FOLDER
 set -euo pipefail
 build=$1
@@ -21,6 +21,7 @@ try() {
 }
 
 for example in "$examples"/[0-9]*; do
+  [[ -f $example/CMakeLists.txt ]] || continue  # Python's are run by tests/python
   name=$(basename "$example")
   if [[ -f $example/main.cu && -z $CUDACXX ]]; then
     echo "skipped: $name, as this build has no CUDA"
@@ -30,6 +31,17 @@ for example in "$examples"/[0-9]*; do
   cmake --build "$work/$name"
   try "$work/$name/${name#*_}"
 done
+
+# The library can be part of a module, which shows none of its names.
+cmake -G Ninja -S "$(dirname "${BASH_SOURCE[0]}")/module" -B "$work/module" -DCMAKE_PREFIX_PATH="$work/installed" \
+  -DCMAKE_BUILD_TYPE=Release
+cmake --build "$work/module"
+python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).rows_that_came() != 1)' "$work/module/libmodule.so"
+names='transload::(Group|Control)::|sodium_|crypto_'
+if shown=$(nm -D --defined-only -C "$work/module/libmodule.so" | grep -E "$names"); then
+  echo "the module shows names of the library: $shown"
+  exit 1
+fi
 
 # The same without CMake. The version is one, whoever is asked.
 if ! command -v pkg-config >/dev/null; then

@@ -1,6 +1,8 @@
 # Shared by the tests of the program: running it, finding what it left behind, reading and writing safetensors files.
+import itertools
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -63,10 +65,32 @@ def run(*arguments, extra=None, seconds=120, **how):
     return finish(start(arguments, extra, **how), seconds)
 
 
+def object_of(out):
+    return json.loads(out) if out.strip() else {}
+
+
 def run_json(*arguments, extra=None, seconds=120):
     """Exit status, the JSON object (None without one), and what was said on stderr."""
     status, out, err = run(*arguments, "--quiet", "--json", "-", extra=extra, seconds=seconds)
     return status, json.loads(out) if out.strip() else None, err
+
+
+# Below the ports that systems give to whoever connects, which stay taken for a minute after they are closed, and
+# above those that a job's name leads to. The next port is taken too: ranks that are left meet there.
+PORTS = itertools.cycle(range(28200 + os.getpid() % 2000 * 2, 32700, 2))
+
+
+def is_free(port):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port():
+    return str(next(port for port in PORTS if is_free(port) and is_free(port + 1)))
 
 
 def expect(good, what):

@@ -66,6 +66,13 @@ MORE_WAYS = {
     ("--dtype", "fp8", "--scales", "ue8m0"): ((), (*RING, *PUSH)),
     DROP: ((*RING, *PUSH, *GRAPH),),
 }
+NETWORK = ("--scale-out", "libfabric", "--provider", "tcp;ofi_rxm")
+NETWORK_WAYS = {
+    (): (NETWORK, (*NETWORK, "--rail-queue", "32", "--rail-batch", "2"), (*NETWORK, *RING, *PUSH),
+         (*NETWORK, "--rows-max", "194", *GRAPH)),
+    ("--dtype", "fp8"): (NETWORK,),
+    ("--combine-wire", "fp32"): (NETWORK,),
+}
 
 
 def compare(node_sizes, all_ways):
@@ -86,6 +93,14 @@ def compare(node_sizes, all_ways):
 for node_sizes in ("2", "1,1", "2,2", "1,3"):
     compare(node_sizes, WAYS)
 compare("2,2", MORE_WAYS)
+
+# Between nodes over a network, by the proxies of the ranks.
+status, out, err = run("run", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "16", *NETWORK)
+if status == 0:
+    for node_sizes in ("1,1", "2,2", "1,1,1,1", "1,2"):
+        compare(node_sizes, NETWORK_WAYS)
+else:
+    print(f"not over a network: {err.strip()}")
 
 # How ranks are dealt out.
 result = on_gpus("2,2", "--gpus", "1")

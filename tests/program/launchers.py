@@ -1,13 +1,11 @@
 # Under a launcher's environment the program starts nothing and joins; the first rank speaks, all exit alike. Ranks of
 # different launches never meet, and strangers are let in nowhere.
-import itertools
 import json
 import os
 import shutil
-import socket
 import subprocess
 
-from _common import PROGRAM, environment, expect, finish, finish_test, path, run, run_json, start
+from _common import PROGRAM, environment, expect, finish, finish_test, free_port, path, run, run_json, start
 
 WORKLOAD = (
     "run",
@@ -29,24 +27,6 @@ WORKLOAD = (
     "--deadline-ms",
     "5000",
 )
-
-
-# Below the ports that systems give to whoever connects, which stay taken for a minute after they are closed, and
-# above those that a job's name leads to. The next port is taken too: ranks that are left meet there.
-PORTS = itertools.cycle(range(28200 + os.getpid() % 2000 * 2, 32700, 2))
-
-
-def is_free(port):
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port():
-    return str(next(port for port in PORTS if is_free(port) and is_free(port + 1)))
 
 
 def ranks(make, arguments=WORKLOAD, count=3):

@@ -12,6 +12,7 @@ KEYS = {
         "device",
         "method",
         "transports",
+        "decisions",
         "channels",
         "landing",
         "combine_source",

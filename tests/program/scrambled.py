@@ -2,7 +2,7 @@
 # verified, and the digests are those of loopback. A fabric that breaks its promise is found.
 import os
 
-from _common import PROGRAM, expect, finish_test, run, run_json, skip
+from _common import PROGRAM, expect, finish, finish_test, run, run_json, skip, start
 
 FABRIC = os.path.join(os.path.dirname(PROGRAM), "..", "tests", "scrambled")
 WORKLOAD = ("--tokens", "40,0,64,33", "--hidden", "264", "--experts", "13", "--top-k", "6", "--iterations", "3")
@@ -45,6 +45,30 @@ decided = next((line for line in out.splitlines() if "network provider" in line)
 expect(status == 0 and "libfabric tcp:" in decided, f"of three providers the one that opens carries the job {err}")
 expect("libfabric verbs;ofi_rxm: enable: Invalid argument" in decided, f"and it is said why: {decided}")
 expect('; provider = "tcp;ofi_rxm": libfabric lists it' in decided, "of each that was skipped")
+
+status, out, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "two", extra=environment_of("nics=one|two"))
+decided = next((line.split(maxsplit=1)[1] for line in out.splitlines() if line.split()[:1] == ["nic"]), "")
+expect(status == 0 and decided == "two: asked for", f"the NIC that is named carries the job ({status}) {decided} {err}")
+status, _, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "three", extra=environment_of("nics=one|two"))
+lacks = 'nic = "three": provider "scrambled" has it not; it has "one", "two"'
+expect(status == 2 and lacks in err and err.count("\n") == 1, f"one that is not there is refused ({status}) {err}")
+status, _, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "one,two", extra=environment_of("nics=one|two"))
+expect(status == 2 and 'nic: "one,two", must be the name of one NIC' in err, f"and so are two ({status}) {err}")
+
+
+def link(settings):
+    """A rail alone, between two ranks of this host: exit statuses, and what rank 0 says."""
+    meeting = {"TRANSLOAD_RANKS": "2", "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": "23961"} | environment_of(settings)
+    ranks = [start(["link", "--rows", "300", "--row-bytes", "2048"], extra={**meeting, "TRANSLOAD_RANK": str(rank)})
+             for rank in range(2)]
+    told = [finish(rank) for rank in ranks]
+    return [status for status, _, _ in told], told[0][1], told[0][2]
+
+
+statuses, out, err = link("seed=1")
+expect(statuses == [0, 0] and '"falls_of_a_word":0' in out, f"a link alone is right ({statuses}) {err}")
+statuses, out, err = link("seed=1,tears")
+expect(statuses == [1, 1] and "a word fell" in err, f"counts that land byte by byte are found ({statuses}) {err}")
 
 LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000")
 for seed in (1, 2):

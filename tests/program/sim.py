@@ -23,6 +23,9 @@ for named, *arguments in (
     ("--seconds", "--seconds", "0"),
     ("--seconds", "--seconds", "1.5"),
     ("--seconds", "--seconds", "1", "--seeds", "1"),
+    ("--rails", "--rails", "smooth"),
+    ("--rails", "--scenario", "stopped_proxy", "--rails", "queues"),
+    ("--exhaustive", "--exhaustive", "ring", "--rails", "proxy"),
     ("--jobs", "--jobs", "0"),
     ("--jobs", "--jobs", "many"),
     ("--canary", "--canary", "parrot"),
@@ -57,6 +60,14 @@ expect(other != once, f"another seed has another {other}")
 many = ("--scenario", "tiny_2x2", "--scenario", "slots_1", "--seed", "3", "--seeds", "60")
 alone, together = digests(*many, "--jobs", "1"), digests(*many, "--jobs", "2")
 expect(alone == together and len(alone) == 3, f"threads do not change it {alone} {together}")
+
+# Every scenario can be run over other rails, and is another world there.
+rails = [digests("--scenario", "hybrid_2x4", "--seed", "7", "--rails", way) for way in ("network", "proxy", "queues")]
+expect(rails[0] == once and rails[1] != once and rails[2] not in (once, rails[1]), f"rails are other worlds {rails}")
+planted = ("--scenario", "hybrid_2x4", "--rails", "proxy", "--canary", "command_torn")
+status, out, err = run("sim", *planted, "--seeds", "20")
+command = re.search(r"transload (sim .*--rails proxy .*--explain)\n", out)
+expect(status == 1 and command is not None and run(*command[1].split())[0] == 1, f"which the command keeps {err}")
 
 # The failure names the command that explains it, which tells ring, channel, and who published what.
 planted = ("--scenario", "tiny_2x2", "--canary", "no_store_fence")

@@ -10,36 +10,11 @@ import sys
 import time
 
 from _common import PROGRAM, environment, expect, finish_test, path, skip
+from _hosts import ADDRESSES, CABLES, HOSTS, build, ip, none_left, tear_down
 
-PID = os.getpid()
-HOSTS = (f"tl{PID}a", f"tl{PID}b")
-CABLES = (f"tlv{PID % 100000}a", f"tlv{PID % 100000}b")
-ADDRESSES = ("10.77.0.1", "10.77.0.2")
 JOB = ("--tokens", "60", "--hidden", "512", "--experts", "16", "--top-k", "4", "--quiet")
 LONG_JOB = ("--tokens", "4000", "--hidden", "2048", "--experts", "16", "--top-k", "4", "--quiet")
 PORT = "29655"
-
-
-def ip(*words, check=True):
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
-    return done
-
-
-def build():
-    for host in HOSTS:
-        ip("netns", "add", host)
-    ip("link", "add", CABLES[0], "netns", HOSTS[0], "type", "veth", "peer", "name", CABLES[1], "netns", HOSTS[1])
-    for host, cable, address in zip(HOSTS, CABLES, ADDRESSES):
-        ip("-n", host, "address", "add", f"{address}/24", "dev", cable)
-        ip("-n", host, "link", "set", "lo", "up")
-        ip("-n", host, "link", "set", cable, "up")
-
-
-def tear_down():
-    for host in HOSTS:
-        ip("netns", "delete", host, check=False)  # and with it its end of the cable
 
 
 class Ranks:
@@ -235,8 +210,7 @@ def main():
         cut_in_a_call(5000)
     finally:
         tear_down()
-    left = [name for name in ip("netns", "list").stdout.split() if name in HOSTS]
-    expect(not left, f"no namespace is left {left}")
+    expect(none_left(), "no namespace is left")
     finish_test()
 
 

@@ -14,8 +14,9 @@
 namespace scrambled {
 namespace {
 
-constexpr int kReceivesMost = 256;  // of one progress
-constexpr timespec kNap{0, 50'000};
+constexpr int kReceivesMost = 256;       // of one progress
+constexpr timespec kNap{0, 50'000};      // with something left over: room comes without a sign
+constexpr timespec kLook{0, 5'000'000};  // with something to be confirmed: readers die without a sign
 
 // Devices of a process differ, and are the same whenever it runs.
 uint64_t next_seed() {
@@ -31,8 +32,13 @@ bool covers(const Registration* memory, const iovec& part) {
 
 }  // namespace
 
-Device::Device(const std::string& provider)
-    : provider_(provider), software_(settings().software), dice_(next_seed()), inbox_(memory_, dice_), outbox_(dice_) {
+Device::Device(const std::string& provider, bool hmem)
+    : provider_(provider),
+      software_(settings().software),
+      hmem_(hmem),
+      dice_(next_seed()),
+      inbox_(memory_, dice_),
+      outbox_(dice_) {
   if (!software_) hand_ = std::thread([this] { move_alone(); });
 }
 
@@ -52,13 +58,23 @@ size_t Device::add_reader(const std::string& name) {
   return outbox_.add_reader(name);
 }
 
-uint64_t Device::enroll(const Registration& memory) {
+// While it may still be told how to work.
+int Device::permit_cuda(bool permitted) {
+  if (enabled_) return -FI_EBUSY;
+  if (settings().keeps_cuda) return -FI_EOPNOTSUPP;
+  calls_no_cuda_ = !permitted;
+  return 0;
+}
+
+int Device::enroll(const fi_mr_attr& attr, uint64_t flags, uint64_t& key) {
+  if (attr.iface != FI_HMEM_SYSTEM && !hmem_) return -FI_ENOSYS;
+  Registration memory;
+  if (const int code = check_memory(attr, flags, calls_no_cuda_, memory); code != 0) return code;
   const Lock lock(mutex_);
   std::random_device unknown;  // a key that nobody guesses
-  uint64_t key = 0;
   do key = uint64_t(unknown()) << 32 | unknown();
   while (!memory_.emplace(key, memory).second);
-  return key;
+  return 0;
 }
 
 const Registration* Device::enrolled(uint64_t key) {
@@ -79,8 +95,9 @@ ssize_t Device::write(const fi_msg_rma& message, uint64_t flags) {
   if (from.iov_len == 0 || from.iov_len != to.len || !covers(static_cast<Registration*>(message.desc[0]), from))
     return -FI_EINVAL;
   if (from.iov_len > kWriteMost) return -FI_EMSGSIZE;
+  const auto& source = *static_cast<const Registration*>(message.desc[0]);
   const bool taken = outbox_.post({.context = message.context,
-                                   .from = static_cast<const char*>(from.iov_base),
+                                   .from = source.reach + (static_cast<const char*>(from.iov_base) - source.at),
                                    .bytes = from.iov_len,
                                    .reader = message.addr,
                                    .to = to.addr,
@@ -91,8 +108,7 @@ ssize_t Device::write(const fi_msg_rma& message, uint64_t flags) {
   return taken ? 0 : -FI_EAGAIN;
 }
 
-// True if anything landed or completed.
-bool Device::progress() {
+void Device::progress() {
   std::string from;
   Message message;
   const char* payload = nullptr;
@@ -107,10 +123,10 @@ bool Device::progress() {
       outbox_.confirmed(receipt);
     }
   }
-  const bool landed = inbox_.land_some();
+  inbox_.land_some();
   inbox_.confirm(wire_);
   outbox_.send_some(wire_);
-  return landed || outbox_.has_completions();
+  if (!left_over()) outbox_.look_for_readers(wire_);
 }
 
 // Whether there is something to do before anything arrives.
@@ -118,16 +134,16 @@ bool Device::left_over() const { return !inbox_.empty() || outbox_.restless(); }
 
 void Device::move_alone() {
   for (;;) {
-    timespec nap = kNap;  // with something left over: room comes without a sign
-    bool more = false;
+    const timespec* nap = nullptr;
     {
       const Lock lock(mutex_);
       if (closing_) return;
-      if (progress()) news_.ring();
-      more = left_over();
+      progress();
+      if (outbox_.has_completions()) news_.ring();  // what has landed tells nobody, as a card's writes do
+      nap = left_over() ? &kNap : outbox_.waits() ? &kLook : nullptr;
     }
     pollfd waited[] = {{wire_.descriptor(), POLLIN, 0}, {work_.descriptor(), POLLIN, 0}};
-    ::ppoll(waited, 2, more ? &nap : nullptr, nullptr);
+    ::ppoll(waited, 2, nap, nullptr);
     work_.clear();
   }
 }

@@ -20,17 +20,20 @@ namespace scrambled {
 
 class Device {
  public:
-  explicit Device(const std::string& provider);
+  Device(const std::string& provider, bool hmem);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
   bool can_be_enabled() const;
+  void enabled() { enabled_ = true; }
   const std::string& name() const { return wire_.name(); }
   size_t add_reader(const std::string& name);
 
-  // The key under which others may write there.
-  uint64_t enroll(const Registration& memory);
+  // As fi_setopt answers to FI_OPT_CUDA_API_PERMITTED.
+  int permit_cuda(bool permitted);
+  // As fi_mr_regattr does: also the key under which others may write there.
+  int enroll(const fi_mr_attr& attr, uint64_t flags, uint64_t& key);
   const Registration* enrolled(uint64_t key);
   void forget(uint64_t key);
 
@@ -44,12 +47,14 @@ class Device {
  private:
   using Lock = std::lock_guard<std::mutex>;
 
-  bool progress();
+  void progress();
   bool left_over() const;
   void move_alone();
 
   const std::string provider_;
   const bool software_;
+  const bool hmem_;
+  bool enabled_ = false, calls_no_cuda_ = false;
   std::mutex mutex_;  // of all that follows, but for events
   Registrations memory_;
   Dice dice_;
@@ -59,7 +64,7 @@ class Device {
   std::optional<Completion> failure_;
   bool refused_ = false;  // a write, since completions were last read
   bool closing_ = false;
-  Event news_;  // for the caller: something has landed or completed
+  Event news_;  // for the caller: something has completed
   Event work_;  // for the hand
   std::thread hand_;
 };

@@ -38,7 +38,7 @@ char* Inbox::target(const Piece& piece) const {
   if (found == memory_.end() || (found->second.access & FI_REMOTE_WRITE) == 0) return nullptr;
   const Registration& memory = found->second;
   const uint64_t offset = piece.to - reinterpret_cast<uint64_t>(memory.at);
-  return offset <= memory.bytes && piece.bytes.size() <= memory.bytes - offset ? memory.at + offset : nullptr;
+  return offset <= memory.bytes && piece.bytes.size() <= memory.bytes - offset ? memory.reach + offset : nullptr;
 }
 
 // One step; true if nothing is left of it.
@@ -61,13 +61,11 @@ bool Inbox::land(Piece& piece) {
   return true;
 }
 
-bool Inbox::land_some() {
-  const bool any = !pieces_.empty();
+void Inbox::land_some() {
   for (size_t steps = dice_.below(pieces_.size() + 2); steps != 0 && !pieces_.empty(); --steps) {
     Piece piece = dice_.take(pieces_);
     if (!land(piece)) pieces_.push_back(std::move(piece));
   }
-  return any;
 }
 
 void Inbox::confirm(Wire& wire) {

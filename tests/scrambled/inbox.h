@@ -7,25 +7,17 @@
 #include <vector>
 
 #include "tests/scrambled/dice.h"
+#include "tests/scrambled/memory.h"
 #include "tests/scrambled/wire.h"
 
 namespace scrambled {
-
-struct Registration {
-  char* at;
-  size_t bytes;
-  uint64_t access;
-};
-
-using Registrations = std::map<uint64_t, Registration>;  // by key
 
 class Inbox {
  public:
   Inbox(const Registrations& memory, Dice& dice) : memory_(memory), dice_(dice) {}
 
   void arrived(const std::string& from, const Message& message, const char* payload);
-  // True if anything did.
-  bool land_some();
+  void land_some();
   // Tells the writers what has landed.
   void confirm(Wire& wire);
   bool empty() const { return pieces_.empty() && receipts_.empty(); }

@@ -44,7 +44,7 @@ Part* copy_of(const Part* part) {
 
 char* copy_of_text(const char* text) { return text == nullptr ? nullptr : strdup(text); }
 
-fi_info* describe(const std::string& provider) {
+fi_info* describe(const std::string& provider, const std::string& nic, bool hmem) {
   fi_info* const info = fi_dupinfo(nullptr);
   info->caps = FI_MSG | FI_RMA | FI_WRITE | FI_REMOTE_WRITE;
   info->addr_format = FI_ADDR_STR;
@@ -52,9 +52,13 @@ fi_info* describe(const std::string& provider) {
   info->ep_attr->max_msg_size = kWriteMost;
   info->tx_attr->size = kWritesMost;
   info->rx_attr->size = kWritesMost;
-  info->domain_attr->name = strdup("scrambled");
+  info->domain_attr->name = strdup(nic.c_str());
   info->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
   info->domain_attr->mr_key_size = 8;
+  if (hmem) {
+    info->caps |= FI_HMEM;
+    info->domain_attr->mr_mode |= FI_MR_HMEM;
+  }
   info->domain_attr->threading = FI_THREAD_DOMAIN;
   info->domain_attr->data_progress = FI_PROGRESS_MANUAL;
   info->fabric_attr->name = strdup("scrambled");
@@ -66,11 +70,15 @@ bool is_here(const char* node) {
   return node == nullptr || std::strncmp(node, "127.", 4) == 0 || std::strcmp(node, "::1") == 0;
 }
 
+bool asks_for_hmem(const fi_info* hints) { return hints != nullptr && (hints->caps & FI_HMEM) != 0; }
+
 // Whether this provider may answer. No order is granted to whoever asks for one.
 bool answers(const std::string& provider, const char* node, const fi_info* hints) {
   if (!is_here(node)) return false;
   if (hints == nullptr) return true;
   if (hints->tx_attr != nullptr && hints->tx_attr->msg_order != 0) return false;
+  const bool able = hints->domain_attr != nullptr && (hints->domain_attr->mr_mode & FI_MR_HMEM) != 0;
+  if (asks_for_hmem(hints) && (settings().gpu < 0 || !able)) return false;
   const char* const asked = hints->fabric_attr == nullptr ? nullptr : hints->fabric_attr->prov_name;
   return asked == nullptr || (provider == asked && !names(settings().shut, provider));
 }
@@ -84,16 +92,18 @@ size_t universe() { return first_question().universe; }
 // The symbols of libfabric, as its header declares them.
 extern "C" {
 
-int fi_getinfo(uint32_t, const char* node, const char*, uint64_t, const fi_info* hints, fi_info** list) {
+int fi_getinfo(uint32_t version, const char* node, const char*, uint64_t, const fi_info* hints, fi_info** list) {
   using namespace scrambled;
   *list = nullptr;
-  if (getpid() != first_question().process) return -FI_ENODATA;
+  if (version > fi_version()) return -FI_ENOSYS;
+  if (getpid() != first_question().process && !settings().copies) return -FI_ENODATA;
   fi_info** last = list;
   for (const std::string& provider : settings().list)
-    if (answers(provider, node, hints)) {
-      *last = describe(provider);
-      last = &(*last)->next;
-    }
+    for (const std::string& nic : settings().nics)
+      if (answers(provider, node, hints)) {
+        *last = describe(provider, nic, asks_for_hmem(hints));
+        last = &(*last)->next;
+      }
   return *list == nullptr ? -FI_ENODATA : 0;
 }
 
@@ -127,6 +137,11 @@ void fi_freeinfo(fi_info* info) {
     std::free(info);
     info = next;
   }
+}
+
+uint32_t fi_version() {
+  const uint32_t said = scrambled::settings().version;
+  return said != 0 ? said : FI_VERSION(FI_MAJOR_VERSION, FI_MINOR_VERSION);
 }
 
 const char* fi_strerror(int code) { return std::strerror(code); }

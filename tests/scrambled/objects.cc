@@ -47,7 +47,16 @@ int bind_nothing(fid*, fid*, uint64_t) { return 0; }  // one of each leads to th
 
 int enable(fid* object, int command, void*) {
   if (command != FI_ENABLE) return -FI_ENOSYS;
-  return device_of(reinterpret_cast<fid_ep*>(object)).can_be_enabled() ? 0 : -FI_EINVAL;
+  Device& device = device_of(reinterpret_cast<fid_ep*>(object));
+  if (!device.can_be_enabled()) return -FI_EINVAL;
+  device.enabled();
+  return 0;
+}
+
+int set_option(fid* object, int level, int option, const void* value, size_t bytes) {
+  constexpr int kCudaApiPermitted = 10;  // as later headers have it
+  if (level != FI_OPT_ENDPOINT || option != kCudaApiPermitted || bytes != sizeof(bool)) return -FI_ENOPROTOOPT;
+  return device_of(reinterpret_cast<fid_ep*>(object)).permit_cuda(*static_cast<const bool*>(value));
 }
 
 int wait_descriptor(fid* object, int command, void* descriptor) {
@@ -116,6 +125,11 @@ int own_name(fid* endpoint, void* name, size_t* bytes) {
 
 int open_endpoint(fid_domain* domain, fi_info*, fid_ep** endpoint, void*) {
   static fi_ops calls = common(close_object<fid_ep>, enable);
+  static fi_ops_ep options = [] {
+    fi_ops_ep own{};
+    own.setopt = set_option;
+    return own;
+  }();
   static fi_ops_cm connections = [] {
     fi_ops_cm own{};
     own.getname = own_name;
@@ -129,19 +143,32 @@ int open_endpoint(fid_domain* domain, fi_info*, fid_ep** endpoint, void*) {
     return own;
   }();
   *endpoint = &make<fid_ep>(&device_of(domain), calls)->fid;
+  (*endpoint)->ops = &options;
   (*endpoint)->cm = &connections;
   (*endpoint)->rma = &remote;
   return 0;
 }
 
-int enroll(fid* domain, const void* at, size_t bytes, uint64_t access, uint64_t, uint64_t, uint64_t, fid_mr** memory,
-           void*) {
+int enroll_with(fid* domain, const fi_mr_attr* attr, uint64_t flags, fid_mr** memory) {
   static fi_ops calls = common(close_memory);
   Device& device = device_of(reinterpret_cast<fid_domain*>(domain));
+  uint64_t key = 0;
+  if (const int code = device.enroll(*attr, flags, key); code != 0) return code;
   *memory = &make<fid_mr>(&device, calls)->fid;
-  (*memory)->key = device.enroll({static_cast<char*>(const_cast<void*>(at)), bytes, access});
+  (*memory)->key = key;
   (*memory)->mem_desc = const_cast<Registration*>(device.enrolled((*memory)->key));
   return 0;
+}
+
+int enroll(fid* domain, const void* at, size_t bytes, uint64_t access, uint64_t, uint64_t key, uint64_t flags,
+           fid_mr** memory, void*) {
+  const iovec part{const_cast<void*>(at), bytes};
+  fi_mr_attr attr{};
+  attr.mr_iov = &part;
+  attr.iov_count = 1;
+  attr.access = access;
+  attr.requested_key = key;
+  return enroll_with(domain, &attr, flags, memory);
 }
 
 int open_domain(fid_fabric*, fi_info* info, fid_domain** domain, void*) {
@@ -156,9 +183,10 @@ int open_domain(fid_fabric*, fi_info* info, fid_domain** domain, void*) {
   static fi_ops_mr memory = [] {
     fi_ops_mr own{};
     own.reg = enroll;
+    own.regattr = enroll_with;
     return own;
   }();
-  *domain = &make<fid_domain>(new Device(info->fabric_attr->prov_name), calls)->fid;
+  *domain = &make<fid_domain>(new Device(info->fabric_attr->prov_name, (info->caps & FI_HMEM) != 0), calls)->fid;
   (*domain)->ops = &own;
   (*domain)->mr = &memory;
   return 0;

@@ -45,6 +45,14 @@ void Outbox::send_some(Wire& wire) {
       if (!send_one(readers_[reader], wire)) break;
 }
 
+void Outbox::look_for_readers(Wire& wire) {
+  for (size_t reader = 0; reader < readers_.size(); ++reader) {
+    const auto expects = [reader](const auto& write) { return write.second.posted.reader == reader; };
+    if (!std::any_of(writes_.begin(), writes_.end(), expects)) continue;
+    if (!wire.exists(readers_[reader].name)) lose(reader);
+  }
+}
+
 bool Outbox::send_one(Reader& reader, Wire& wire) {
   const Piece piece = dice_.take(reader.pieces);
   Write& write = writes_.at(piece.write);

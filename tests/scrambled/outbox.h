@@ -34,11 +34,14 @@ class Outbox {
   // False: not now.
   bool post(const Posted& posted);
   void send_some(Wire& wire);
+  // Fails what was sent to readers that no longer exist, and that nobody will confirm.
+  void look_for_readers(Wire& wire);
   void confirmed(const Receipt& receipt);
   // One that has completed; false: none, or not yet.
   bool complete(Completion& completion);
 
-  bool restless() const;  // there are pieces to send
+  bool restless() const;                           // there are pieces to send
+  bool waits() const { return !writes_.empty(); }  // for readers to confirm
   bool has_completions() const { return !done_.empty(); }
   bool blocked() const { return blocked_; }  // some reader had no room at the last attempt
 

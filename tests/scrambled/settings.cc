@@ -37,10 +37,23 @@ void apply(Settings& settings, const std::string& setting) {
     settings.dead = split(value, '|');
   else if (key == "universe")
     settings.universe = std::strtoull(value.c_str(), nullptr, 10);
+  else if (key == "nics")
+    settings.nics = split(value, '|');
+  else if (key == "gpu")
+    settings.gpu = std::atoi(value.c_str());
+  else if (setting == "keeps_cuda")
+    settings.keeps_cuda = true;
+  else if (key == "refuses")
+    settings.refuses = split(value, '|');
+  else if (key == "version")
+    settings.version =
+        uint32_t(std::atoi(value.c_str())) << 16 | uint32_t(std::atoi(value.c_str() + value.find('.') + 1));
   else if (setting == "software")
     settings.software = true;
   else if (setting == "tears")
     settings.tears = true;
+  else if (setting == "copies")
+    settings.copies = true;
   else if (setting == "spoils")
     settings.spoils = true;
   else

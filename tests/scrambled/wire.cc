@@ -20,17 +20,26 @@ constexpr int kSendBytes = 1 << 20;  // as much as there may be: readers that ha
   std::abort();
 }
 
+int open_socket() { return ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+
+sockaddr_un address_of(const std::string& name) {
+  sockaddr_un address{};
+  std::memcpy(&address, name.data(), name.size());
+  return address;
+}
+
 std::string name_of(const sockaddr_un& address, socklen_t bytes) {
   return std::string(reinterpret_cast<const char*>(&address), bytes);
 }
 
 }  // namespace
 
-Wire::Wire() : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+Wire::Wire() : socket_(open_socket()), looking_(open_socket()) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   // With no name given the kernel finds one.
-  if (socket_ < 0 || ::bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address.sun_family)) != 0)
+  if (socket_ < 0 || looking_ < 0 ||
+      ::bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address.sun_family)) != 0)
     stop("scrambled fabric: a socket");
   ::setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &kSendBytes, sizeof(kSendBytes));
   socklen_t bytes = sizeof(address);
@@ -39,12 +48,19 @@ Wire::Wire() : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEX
   name_ = name_of(address, bytes);
 }
 
-Wire::~Wire() { ::close(socket_); }
+Wire::~Wire() {
+  ::close(socket_);
+  ::close(looking_);
+}
+
+bool Wire::exists(const std::string& name) {
+  const sockaddr_un address = address_of(name);
+  return ::connect(looking_, reinterpret_cast<const sockaddr*>(&address), socklen_t(name.size())) == 0;
+}
 
 Wire::Sent Wire::send(const std::string& to, const Message& message, const void* payload) {
   iovec parts[] = {{const_cast<Message*>(&message), sizeof(message)}, {const_cast<void*>(payload), message.bytes}};
-  sockaddr_un address{};
-  std::memcpy(&address, to.data(), to.size());
+  sockaddr_un address = address_of(to);
   msghdr header{};
   header.msg_name = &address;
   header.msg_namelen = socklen_t(to.size());

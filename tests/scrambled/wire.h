@@ -38,6 +38,8 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
 
   int descriptor() const { return socket_; }
+  // Whether anybody has this name; nothing is sent, and nobody is woken.
+  bool exists(const std::string& name);
   const std::string& name() const { return name_; }
   Sent send(const std::string& to, const Message& message, const void* payload);
   // False: there is nothing. The payload is valid until the next call.
@@ -45,6 +47,7 @@ class Wire {
 
  private:
   int socket_ = -1;
+  int looking_ = -1;  // a socket that only asks for names
   std::string name_;
   char buffer_[sizeof(Message) + kPieceMost];
 };

@@ -21,15 +21,31 @@ constexpr const char* kNoWholeWalk = "a walk with nothing left out takes a sanit
 constexpr const char* kNoWholeWalk = nullptr;
 #endif
 
-// Why a test skips that refuses allocations, one that looks at all threads, and one whose memory a thread of the
-// scrambled fabric writes; null: it runs.
+// Whether everything takes several times as long.
+#if TRANSLOAD_ASAN || !defined(TRANSLOAD_OWN_NEW)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
+// Why a test skips in which a copy of a process makes groups; null: it runs.
+#ifdef TRANSLOAD_OWN_NEW
+constexpr const char* kNoThreadsInCopies = nullptr;
+#else
+constexpr const char* kNoThreadsInCopies = "the sanitizer lets no copy of a process with threads start one";
+#endif
+
+// Why a test skips that refuses allocations, that looks at all threads, whose memory a thread of the scrambled
+// fabric writes, or in which warps of a rank write one place; null: it runs.
 #ifdef TRANSLOAD_OWN_NEW
 constexpr const char* kNoAllocationFails = nullptr;
 constexpr const char* kForeignThread = nullptr;
 constexpr const char* kLandedByAThread = nullptr;
+constexpr const char* kSumsInOnePlace = nullptr;
 #else
 constexpr const char* kNoAllocationFails = "the thread sanitizer has an operator new of its own";
 constexpr const char* kForeignThread = "the thread sanitizer has a say in the signals of threads";
+constexpr const char* kSumsInOnePlace = "a combine without room puts all sums, which nobody reads, in one place";
 constexpr const char* kLandedByAThread =
     "the thread sanitizer does not see that a message of another process comes before what the fabric's thread lands";
 #endif

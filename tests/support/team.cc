@@ -30,6 +30,14 @@ std::vector<uint32_t> nodes_of(const World& world) {
   return node_of;
 }
 
+int64_t id_at(const Tensor& ids, size_t i) {
+  return same_type(ids.dtype, kI64) ? ids.as<int64_t>()[i] : ids.as<int32_t>()[i];
+}
+
+std::vector<int64_t> numbers_of(const Tensor& list) {
+  return std::vector<int64_t>(list.as<int64_t>(), list.as<int64_t>() + list.rows());
+}
+
 bool limited(const Pass& pass, uint32_t rank) { return !pass.rows_max.empty() && pass.rows_max[rank] > 0; }
 
 }  // namespace
@@ -103,25 +111,32 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   received_ = reference::received_by(problem_, me, pass.alignment);
 
   DispatchInputs in;
-  in.x = side_.give(matrix(x.data(), routes.tokens, columns, kBf16));
+  in.x = side_.put(matrix(x.data(), routes.tokens, columns, kBf16));
   if (pass.scales > 0) {  // any strides are taken
-    in.scales = side_.give(matrix(scales.data(), routes.tokens, scale_room, kF32));
+    in.scales = side_.put(matrix(scales.data(), routes.tokens, scale_room, kF32));
     in.scales.shape[1] = pass.scales;
     std::copy_n(scale_strides, 2, in.scales.strides);
   }
   in.topk_idx = pass.wide_ids ? matrix(wide.data(), routes.tokens, world_.top_k, kI64)
                               : matrix(routes.ids.data(), routes.tokens, world_.top_k, kI32);
-  in.topk_idx = side_.give(in.topk_idx);
-  in.topk_weights = side_.give(matrix(routes.weights.data(), routes.tokens, world_.top_k, kF32));
+  in.topk_idx = side_.put(in.topk_idx);
+  in.topk_weights = side_.put(matrix(routes.weights.data(), routes.tokens, world_.top_k, kF32));
+  in.idx_type = pass.wide_out ? kI64 : kI32;
   in.stream = side_.stream();
   in.landing = pass.landing;
   in.channels = pass.channels;
   in.expert_alignment = pass.alignment;
   in.rows_max = pass.rows_max.empty() ? 0 : pass.rows_max[me];
   in.overflow = Overflow::kDrop;
+  in.room = room_of(pass);
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
+    expect_given(pass, {{Output::kX, out.x},
+                        {Output::kScales, out.scales},
+                        {Output::kTopkIdx, out.topk_idx},
+                        {Output::kTopkWeights, out.topk_weights},
+                        {Output::kSource, out.source}});
     const Seen seen = taken(pass, out);
     check_dispatch(pass, seen, salt, false);
     check_rows_left(seen);
@@ -132,11 +147,33 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.rows_max = 0;
   in.handle = handle;
   {
+    in.room = room_of(pass);
     const DispatchOutputs out = group_.dispatch(in);
+    expect_given(pass, {{Output::kX, out.x}, {Output::kScales, out.scales}});
     check_dispatch(pass, taken(pass, out), salt, true);
   }
   combine(pass, handle, salt + 1);
   side_.reset();
+  leases_.clear();
+}
+
+RoomFor Member::room_of(const Pass& pass) {
+  asked_.clear();
+  if (pass.homes == Homes::kLease) return nullptr;
+  return [this, leased = pass.homes == Homes::kOwnLeases](Output which, uint64_t bytes) {
+    if (leased) leases_.push_back(group_.lease(bytes));
+    void* const at = leased ? leases_.back().data() : side_.room(bytes);
+    asked_.emplace_back(which, at);
+    return at;
+  };
+}
+
+void Member::expect_given(const Pass& pass, std::initializer_list<std::pair<Output, Tensor>> outputs) {
+  if (pass.homes == Homes::kLease) return;
+  std::vector<std::pair<Output, void*>> want;
+  for (const auto& [which, tensor] : outputs)
+    if (tensor.given()) want.emplace_back(which, tensor.data);
+  EXPECT_EQ(asked_, want);
 }
 
 // Its tensors where the host reads them. What it says of itself, the report and the device say too.
@@ -146,19 +183,20 @@ Seen Member::taken(const Pass& pass, const DispatchOutputs& out) {
   const DispatchReport report = group_.report(out.handle, side_.stream());
   if (on_gpus() && limited(pass, group_.rank())) {
     EXPECT_TRUE(out.rows == out.x.rows() && out.rows_needed == out.x.rows());
-    EXPECT_TRUE(out.expert_counts.empty() && out.status.ok());
+    EXPECT_TRUE(out.expert_counts.empty() && out.source_rows.empty() && out.status.ok());
   } else {
     EXPECT_EQ(out.rows, report.rows);
     EXPECT_EQ(out.rows_needed, report.rows_needed);
     EXPECT_EQ(out.scale_out_rows, report.scale_out_rows);
+    EXPECT_EQ(out.source_rows, report.source_rows);
     EXPECT_EQ(out.expert_counts, cached ? std::vector<int64_t>{} : report.expert_counts);
     EXPECT_EQ(out.status.message, cached && report.status.code == Code::kBadExpertId ? "" : report.status.message);
   }
+  EXPECT_EQ(numbers_of(side_.take(out.rows_of_sources_on_device)), report.source_rows);
   EXPECT_EQ(side_.take(out.rows_on_device).as<int64_t>()[0], report.rows_needed);
   EXPECT_EQ(out.expert_counts_on_device.given(), !cached);
   if (!cached) {
-    const Tensor counts = side_.take(out.expert_counts_on_device);
-    EXPECT_EQ(std::vector<int64_t>(counts.as<int64_t>(), counts.as<int64_t>() + counts.rows()), report.expert_counts);
+    EXPECT_EQ(numbers_of(side_.take(out.expert_counts_on_device)), report.expert_counts);
   }
   return {report,
           side_.take(out.x),
@@ -190,12 +228,19 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
   const DispatchReport& report = out.report;
   ASSERT_EQ(size_t(report.rows), received_.source.size());
   ASSERT_EQ(report.rows_needed, received_.needed);
+  ASSERT_TRUE(cached || same_type(out.topk_idx.dtype, pass.wide_out ? kI64 : kI32));
   ASSERT_EQ(out.x.rows(), most > 0 ? most : report.rows);
   EXPECT_EQ(report.expert_counts, received_.expert_counts);
+  std::vector<int64_t> source_rows(world_.ranks());
+  for (const reference::Source& s : received_.source)
+    for (uint32_t r = s.rank; r < world_.ranks(); ++r) ++source_rows[r];
+  EXPECT_EQ(report.source_rows, source_rows);
   EXPECT_EQ(report.scale_out_rows, crossing());
   const Code code = report.rows < report.rows_needed ? Code::kTooManyRows : Code::kOk;
   EXPECT_TRUE(report.status.code == code || report.status.code == Code::kBadExpertId) << report.status.message;
   EXPECT_TRUE(pass.landing == Landing::kAuto || out.landing == pass.landing);
+  EXPECT_TRUE(pass.homes != Homes::kOwn || out.x.bytes() == 0 || out.landing == Landing::kRing);
+  EXPECT_TRUE(pass.homes != Homes::kOwnLeases || pass.landing == Landing::kRing || out.landing == Landing::kDirect);
   for (size_t i = 0; i < received_.source.size(); ++i) {
     const reference::Source s = received_.source[i];
     for (uint32_t c = 0; c < columns; ++c)
@@ -210,7 +255,7 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
     ASSERT_EQ(out.source.as<int32_t>()[i * 2], int32_t(s.rank));
     ASSERT_EQ(out.source.as<int32_t>()[i * 2 + 1], int32_t(s.token));
     for (uint32_t k = 0; k < world_.top_k; ++k) {
-      ASSERT_EQ(out.topk_idx.as<int32_t>()[i * world_.top_k + k], received_.ids[i * world_.top_k + k]) << "row " << i;
+      ASSERT_EQ(id_at(out.topk_idx, i * world_.top_k + k), received_.ids[i * world_.top_k + k]) << "row " << i;
       ASSERT_EQ(out.topk_weights.as<float>()[i * world_.top_k + k], received_.weights[i * world_.top_k + k])
           << "row " << i;
     }
@@ -221,7 +266,7 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
 void Member::check_rows_left(const Seen& out) {
   const uint32_t k = world_.top_k;
   for (int64_t i = out.report.rows * k; i < out.topk_idx.rows() * k; ++i) {
-    ASSERT_EQ(out.topk_idx.as<int32_t>()[i], -1) << "row " << i / k << " of " << out.report.rows;
+    ASSERT_EQ(id_at(out.topk_idx, size_t(i)), -1) << "row " << i / k << " of " << out.report.rows;
     ASSERT_EQ(out.topk_weights.as<float>()[i], 0.0f) << "row " << i / k << " of " << out.report.rows;
   }
 }
@@ -255,7 +300,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
       for (uint32_t c = 0; c < columns; ++c) bias[b].push_back(element(salt + 1000 + uint64_t(b), me, t, c));
     in.bias[b] = matrix(bias[b].data(), tokens, columns, kBf16);
     if (pass.bias_off == 0) {
-      in.bias[b] = side_.give(in.bias[b]);
+      in.bias[b] = side_.put(in.bias[b]);
       continue;
     }
     in.bias[b].device = side_.device();
@@ -265,7 +310,18 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.source = pass.source;
   in.wire = pass.wire;
   in.channels = pass.channels;
+  in.room = room_of(pass);
+  if (pass.own_out) {
+    in.out_x = matrix(side_.room(size_t(tokens) * columns * 2), tokens, columns, kBf16, side_.device());
+    if (pass.weights) in.out_topk_weights = matrix(side_.room(size_t(tokens) * k * 4), tokens, k, kF32, side_.device());
+  }
   const CombineOutputs out = group_.combine(in);
+  if (pass.own_out) {
+    EXPECT_EQ(out.x.data, in.out_x.data);
+    EXPECT_EQ(out.topk_weights.data, in.out_topk_weights.data);
+  } else {
+    expect_given(pass, {{Output::kX, out.x}, {Output::kTopkWeights, out.topk_weights}});
+  }
   if (!limited(pass, me)) group_.wait(side_.stream());
   EXPECT_TRUE(pass.source == CombineSource::kAuto || out.source == pass.source);
   EXPECT_EQ(out.scale_out_rows, on_gpus() && limited(pass, me) ? 0 : crossing());
@@ -329,13 +385,17 @@ GroupOptions options_of(const World& world, uint32_t rank, uint16_t port, const 
   o.scale_out = world.scale_out;
   if (const uint32_t shared = ranks_on_gpu(world.ranks()); shared > 0) {
     o.device = side_of(rank).device();
-    o.scale_out = ScaleOutChoice::kLoopback;
+    if (const char* const provider = network_of_gpus()) {
+      o.scale_out = ScaleOutChoice::kLibfabric;
+      o.provider = provider;
+    }
     o.sms = std::clamp(120 / shared, 1u, 8u);
   }
   return o;
 }
 
 void run_team(const World& world, const std::function<void(Group&, uint32_t)>& body) {
+  if (!fit_on_gpus(world.ranks())) GTEST_SKIP() << kTooManyRanks;
   SCOPED_TRACE(world.describe());
   Rendezvous rendezvous;
   std::vector<std::thread> threads;

@@ -4,8 +4,10 @@
 #include <transload/transload.h>
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reference/reference.h"
@@ -35,6 +37,13 @@ struct World {
   std::string describe() const;
 };
 
+// Whose memory the outputs of a pass lie in.
+enum class Homes : uint8_t {
+  kLease,      // the call's own lease
+  kOwn,        // `room` gives memory that no peer reaches
+  kOwnLeases,  // `room` gives leases
+};
+
 // How one pass through the calls is made.
 struct Pass {
   Landing landing = Landing::kAuto;
@@ -44,11 +53,14 @@ struct Pass {
   uint32_t bias_off = 0;  // bytes beyond an address of 16
   bool weights = false;   // combine sums them as well
   bool wide_ids = false;  // int64
+  bool wide_out = false;  // what comes back, too
+  bool own_out = false;   // combine's result goes to memory that the caller names
   uint32_t channels = 0;
   uint32_t columns = 0;  // 0: the world's
   uint32_t scales = 0;
   int32_t scale_gap = -1;  // scalars between the scales of two tokens; -1: scales lie column by column
   uint32_t alignment = 1;
+  Homes homes = Homes::kLease;
   std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
 };
 
@@ -71,6 +83,9 @@ class Member {
   void pass(const Pass& pass, uint64_t salt);
 
  private:
+  // For the next call; expect_given() checks that each of its outputs was asked for once and lies where that said.
+  RoomFor room_of(const Pass& pass);
+  void expect_given(const Pass& pass, std::initializer_list<std::pair<Output, Tensor>> outputs);
   Seen taken(const Pass& pass, const DispatchOutputs& out);
   int64_t crossing() const;  // copies of my tokens to other nodes
   void check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bool cached);
@@ -83,6 +98,8 @@ class Member {
   Group& group_;
   TensorHome& side_;
   reference::Received received_;
+  std::vector<std::pair<Output, void*>> asked_;
+  std::vector<Lease> leases_;
 };
 
 // The options of one rank of the world.

@@ -180,7 +180,6 @@ TEST(Groups, FreedInAnyOrder) {
 // A rank that leaves early takes nothing with it: the others still get what it sent.
 // Contract 9.1.
 TEST(Groups, OneLeavesEarly) {
-  if (on_gpus()) GTEST_SKIP() << kHostNetwork;
   World w = small_world();
   w.slots = 64;
   w.scale_out = ScaleOutChoice::kLibfabric;
@@ -189,6 +188,67 @@ TEST(Groups, OneLeavesEarly) {
     Member(w, problem, group).pass(Pass{}, 1);
     if (rank != 2) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   });
+}
+
+// A rank frees its group as soon as its call has returned, before the other one has taken a row: all of them come.
+// Contract 9.1.
+TEST(Groups, FreedBeforeItsRowsAreTaken) {
+  if (on_gpus()) GTEST_SKIP() << kHostTensors;
+  World w;
+  w.node_sizes = {1, 1};
+  w.tokens = {512, 0};
+  w.columns = 7168;
+  w.slots = 512;  // for all tokens, so that their sender needs no credit
+  w.channels = 1;
+  w.slab_bytes = 64 << 20;
+  w.scale_out = ScaleOutChoice::kLibfabric;
+  w.route = [](uint32_t, int64_t, uint32_t k) { return int32_t(4 + k); };  // experts of rank 1
+  const reference::Problem problem = problem_of(w);
+  Rendezvous rendezvous;
+  std::promise<void> freed;
+  const auto rank_0 = [&](std::unique_ptr<Group> group, const Given& given) {
+    group->dispatch(given.in);
+    group.reset();
+    freed.set_value();
+  };
+  const auto rank_1 = [&](std::unique_ptr<Group> group, const Given& given) {
+    DispatchInputs in = given.in;
+    in.room = [&](Output which, uint64_t bytes) {  // it knows its rows by now, and nobody has moved one
+      if (which == Output::kX) freed.get_future().wait_for(std::chrono::milliseconds(300));
+      return side_of(1).room(bytes);
+    };
+    const DispatchOutputs out = group->dispatch(in);
+    const reference::Received want = reference::received_by(problem, 1);
+    ASSERT_EQ(out.rows, int64_t(want.source.size()));
+    for (size_t i = 0; i < want.source.size() * w.columns; ++i) {
+      const reference::Source from = want.source[i / w.columns];
+      ASSERT_EQ(out.x.as<uint16_t>()[i], element(7, from.rank, from.token, uint32_t(i % w.columns)));
+    }
+  };
+  std::vector<std::thread> ranks;
+  for (uint32_t r = 0; r < w.ranks(); ++r)
+    ranks.emplace_back([&, r] {
+      try {
+        auto group = std::make_unique<Group>(options_of(w, r, rendezvous.port()));
+        const Given given(w, problem, r);
+        r == 0 ? rank_0(std::move(group), given) : rank_1(std::move(group), given);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "rank " << r << ": " << error.what();
+      }
+    });
+  for (std::thread& t : ranks) t.join();
+}
+
+// What a group has put lands in its own memory, never in that of the group which comes after it.
+TEST(Groups, FreedAndMadeAgain) {
+  World w = small_world();
+  w.node_sizes = {1, 1};
+  w.scale_out = ScaleOutChoice::kLibfabric;
+  const int times = on_gpus() ? 100 : 20;
+  for (int i = 0; i < times && !testing::Test::HasFailure(); ++i) {
+    w.seed = uint64_t(i) + 1;
+    run_passes(w, {Pass{Landing::kRing, CombineSource::kPush}});
+  }
 }
 
 // Contract 7.6.
@@ -216,6 +276,7 @@ TEST(BadInput, NamesArgumentValueAndBound) {
     refused([](auto& in) { in.x.strides[0] = 9; }, "x: strides [9, 1], must be contiguous");
     refused([](auto& in) { in.x.device.device_type = kDLCUDA; }, "x: on cuda 0, must be on the CPU");
     refused([](auto& in) { in.topk_idx.dtype = kF32; }, "topk_idx: float32, must be int32 or int64");
+    refused([](auto& in) { in.idx_type = kU8; }, "idx_type: uint8, must be int32 or int64");
     refused([](auto& in) { in.topk_weights.shape[0] = 3; }, "topk_weights: [3, 4], must be [30, 4]");
     refused([](auto& in) { in.channels = 99; }, "channels: 99, must be 0 to 2");
     refused([](auto& in) { in.expert_alignment = 0; }, "expert_alignment: 0, must be 1 to");
@@ -238,6 +299,16 @@ TEST(BadInput, NamesArgumentValueAndBound) {
     EXPECT_NE(refusal([&] { group.combine(combine); }).find("x: [1, 8], must be ["), std::string::npos);
     combine.x = matrix(given.in.x.data, out.rows, w.columns, kF32);
     EXPECT_NE(refusal([&] { group.combine(combine); }).find("must be bfloat16"), std::string::npos);
+    combine.x = out.x;
+    combine.out_topk_weights = matrix(given.in.x.data, 30, w.top_k, kF32);
+    EXPECT_EQ(refusal([&] { group.combine(combine); }),
+              "out_topk_weights: given, must be absent: no topk_weights are given");
+    combine.topk_weights = out.topk_weights;
+    --combine.out_topk_weights.shape[0];
+    EXPECT_EQ(refusal([&] { group.combine(combine); }), "out_topk_weights: [29, 4], must be [30, 4]");
+    combine.out_topk_weights = matrix(out.topk_weights.data, 30, w.top_k, kF32);
+    EXPECT_EQ(refusal([&] { group.combine(combine); }),
+              "out_topk_weights: over memory of topk_weights, must be apart from all inputs");
     Member(w, problem, group).pass(Pass{}, 5);
   });
 }
@@ -300,6 +371,7 @@ TEST(BadInput, OptionsThatDiffer) {
     if (facts.alike) differs(facts.name, other);
   });
   differs("combine_wire", [](GroupOptions& o) { o.combine_wire = CombineWire::kBf16; });
+  differs("network_memory", [](GroupOptions& o) { o.network_memory = NetworkMemoryChoice::kPinned; });
 }
 
 // Contract 7.7.

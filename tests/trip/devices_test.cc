@@ -41,9 +41,9 @@ DispatchInputs ones_of(const World& w, const reference::Problem& problem, uint32
   const reference::Routes& routes = problem.routes[rank];
   const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
   DispatchInputs in;
-  in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-  in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-  in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+  in.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+  in.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+  in.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
   in.stream = side.stream();
   return in;
 }
@@ -138,7 +138,7 @@ TEST(Devices, OneThreadOfTwoRanks) {
   TensorHome& side = side_of(0);
   DispatchInputs inputs[2];  // all there before a kernel waits
   for (uint32_t r = 0; r < 2; ++r) inputs[r] = ones_of(w, problem, r, side);
-  inputs[1].stream = side.second_stream();
+  inputs[1].stream = second_stream_of(0);
   const auto dispatch = [&](uint32_t r, int64_t rows_max) {
     inputs[r].rows_max = rows_max;
     return groups[r]->dispatch(inputs[r]);
@@ -271,9 +271,9 @@ struct Echo {
     const reference::Routes& routes = problem.routes[g.rank()];
     for (int64_t i = 0; i < routes.tokens * w.columns; ++i)
       x.push_back(uint16_t(0x3F80 + (uint64_t(i) * 5 + g.rank() * 31) % 4096));
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, 1, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, 1, kF32));
+    in.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, 1, kI32));
+    in.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, 1, kF32));
     in.stream = side.stream();
   }
   std::vector<uint16_t> values(const Tensor& there) {
@@ -378,9 +378,9 @@ TEST(Addresses, BehindTheRowsThatCame) {
     const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
     const std::vector<char> dirt(w.slab_bytes, 0x5A);
     DispatchInputs in;
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
     in.stream = side.stream();
     const reference::Received want = reference::received_by(problem, rank);
     const auto check = [&](const DispatchOutputs& out, const std::vector<int32_t>& ids) {

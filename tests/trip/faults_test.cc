@@ -224,9 +224,9 @@ TEST(Mismatch, LongerRowsAreNotStored) {
       const reference::Routes& routes = problem.routes[rank];
       const std::vector<uint16_t> x(size_t(routes.tokens) * w.columns, 0x3F80);
       DispatchInputs first;
-      first.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-      first.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-      first.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+      first.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+      first.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+      first.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
       first.stream = side.stream();
       DispatchInputs in;
       in.handle = group.dispatch(first).handle;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/sanitized.h"
 #include "tests/support/team.h"
 
 #ifndef __has_feature
@@ -25,11 +26,6 @@ namespace {
 constexpr bool kAddressSanitizer = true;
 #else
 constexpr bool kAddressSanitizer = false;
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-constexpr bool kThreadSanitizer = true;
-#else
-constexpr bool kThreadSanitizer = false;
 #endif
 
 // What a copy returns; 98: it hangs or dies.
@@ -102,6 +98,15 @@ TEST(Fork, ACopyFreesTheGroup) {
     });
 }
 
+TEST(Fork, ACopyAbandonsTheGroup) {
+  for (const std::vector<uint32_t>& nodes : {std::vector<uint32_t>{2}, {1, 1}})
+    pass_around_a_copy(world_of(nodes), [](std::unique_ptr<Group>& group) {
+      group->abandon();
+      group.reset();
+      return 0;
+    });
+}
+
 TEST(Fork, ACopyFreesALease) {
   if (on_gpus()) GTEST_SKIP() << "ranks are on GPUs, and CUDA is not to be copied";
   run_team(world_of({2}), [](Group& group, uint32_t) {
@@ -140,7 +145,7 @@ TEST(Fork, ACopyExitsWithTheGroupInStaticStorage) {
 
 // As a process of its own does: a group that its copy makes is the copy's.
 TEST(Fork, ACopyMakesAGroup) {
-  if (kThreadSanitizer) GTEST_SKIP() << "the sanitizer lets no copy of a process with threads start one";
+  if (kNoThreadsInCopies != nullptr) GTEST_SKIP() << kNoThreadsInCopies;
   pass_around_a_copy(world_of({2}), [](std::unique_ptr<Group>&) {
     const World alone = world_of({1});
     GroupOptions options = options_of(alone, 0, 0, "of the copy");

@@ -45,7 +45,7 @@ struct Given {
   Given(const World& w, uint32_t r) : world(w), rank(r), side(side_of(r)) {
     const std::vector<char> zeros(size_t(kTokens) * w.columns * 2);
     const auto view = [&](int64_t columns, DLDataType type) {
-      return side.give(matrix(kept_.emplace_back(zeros).data(), kTokens, columns, type));
+      return side.put(matrix(kept_.emplace_back(zeros).data(), kTokens, columns, type));
     };
     kept_.reserve(3);
     in.x = view(w.columns, kBf16);

@@ -28,8 +28,10 @@ std::vector<Pass> passes_with(const std::vector<int64_t>& rows_max) {
   }
   passes[1].landing = Landing::kRing;
   passes[1].source = CombineSource::kPush;
+  passes[1].wide_out = true;
   passes[2].biases = 2;
   passes[2].alignment = 16;
+  passes[2].wide_out = true;
   passes[2].channels = 1;
   passes[3].rows_max.clear();
   return passes;
@@ -70,9 +72,9 @@ struct Call {
     const reference::Routes& routes = problem.routes[rank];
     for (int64_t t = 0; t < routes.tokens; ++t)
       for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(1, rank, t, c));
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32));
+    in.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, problem.top_k, kI32));
+    in.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, problem.top_k, kF32));
     in.stream = side.stream();
   }
 };

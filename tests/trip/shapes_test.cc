@@ -18,11 +18,13 @@ std::vector<Pass> all_ways() {
   passes[3].wire = CombineWire::kF32;
   passes[3].biases = 2;
   passes[3].scales = 3;
+  passes[3].wide_out = true;
   passes[4].landing = Landing::kRing;
   passes[4].source = CombineSource::kPush;
   passes[4].weights = true;
   passes[4].scales = 5;
   passes[4].wide_ids = true;
+  passes[4].own_out = true;
   passes[5].channels = 1;
   passes[5].alignment = 8;
   return passes;
@@ -43,7 +45,7 @@ TEST(Shapes, OneRankANode) { run_passes(world_of({1, 1, 1, 1, 1, 1, 1, 1}, {30})
 // Contract 1.1, 3.2, 4.1.
 TEST(Shapes, TwoByFour) { run_passes(world_of({4, 4}, {50}), all_ways()); }
 TEST(Shapes, FourByTwo) { run_passes(world_of({2, 2, 2, 2}, {50}), all_ways()); }
-// Contract 2.1, 2.3, 3.3.
+// Contract 2.1, 2.3, 2.4, 3.3.
 TEST(Shapes, Unequal) { run_passes(world_of({3, 5}, {41}), all_ways()); }
 // Contract 7.1.
 TEST(Shapes, VeryUnequal) { run_passes(world_of({1, 2, 5}, {37}), all_ways()); }
@@ -261,7 +263,6 @@ TEST(Members, AHundredAndThirtyPeers) {
 // The same over the network.
 // Contract 1.2.
 TEST(Libfabric, Shapes) {
-  if (on_gpus()) GTEST_SKIP() << kHostNetwork;
   for (const auto& nodes : std::vector<std::vector<uint32_t>>{{2, 2}, {1, 2}, {1, 1, 1}}) {
     World w = world_of(nodes, {60});
     w.scale_out = ScaleOutChoice::kLibfabric;

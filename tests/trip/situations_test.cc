@@ -102,6 +102,17 @@ struct Job {
   }
 };
 
+void refused_by_one() {
+  const World w = world_of({2, 2}, {20});
+  const reference::Problem problem = problem_of(w);
+  run_team(w, [&](Group& group, uint32_t) {
+    Job job(group, problem);
+    if (group.rank() == 1) job.dispatch.x.dtype = kF32;
+    EXPECT_THROW(group.dispatch(job.dispatch), Error);
+    Member(w, problem, group).pass(Pass{}, 1);
+  });
+}
+
 void absent_in_notify() {
   absent([](Group& group, const reference::Problem& problem, bool away) {
     Job job(group, problem);
@@ -198,6 +209,8 @@ void provoke(Situation situation) {
       return full_network();
     case Situation::kSlept:
       return late_rank();
+    case Situation::kRefusedAlike:
+      return refused_by_one();
     case Situation::kAbortInNotify:
       return absent_in_notify();
     case Situation::kAbortInDispatch:

@@ -36,10 +36,11 @@ uint64_t call_all(const World& w, Group& group) {
   std::vector<uint16_t> x(size_t(kTokens) * w.columns, 0x3F80);
   std::vector<uint32_t> scales(size_t(kTokens) * w.scales_max, 1);
   DispatchInputs in;
-  in.x = side.give(matrix(x.data(), kTokens, w.columns, kBf16));
-  in.scales = side.give(matrix(scales.data(), kTokens, w.scales_max, kF32));
-  in.topk_idx = side.give(matrix(problem.routes[rank].ids.data(), kTokens, w.top_k, kI32));
-  in.topk_weights = side.give(matrix(problem.routes[rank].weights.data(), kTokens, w.top_k, kF32));
+  in.x = side.put(matrix(x.data(), kTokens, w.columns, kBf16));
+  in.scales = side.put(matrix(scales.data(), kTokens, w.scales_max, kF32));
+  in.topk_idx = side.put(matrix(problem.routes[rank].ids.data(), kTokens, w.top_k, kI32));
+  in.topk_weights = side.put(matrix(problem.routes[rank].weights.data(), kTokens, w.top_k, kF32));
+  in.idx_type = kI64;
   in.stream = side.stream();
   const DispatchOutputs out = group.dispatch(in);
   EXPECT_EQ(out.landing, Landing::kDirect);

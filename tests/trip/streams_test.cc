@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <functional>
 #include <future>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -87,9 +88,9 @@ struct Given {
     const reference::Routes& routes = problem.routes[rank];
     for (int64_t t = 0; t < routes.tokens; ++t)
       for (uint32_t c = 0; c < w.columns; ++c) x.push_back(element(salt, rank, t, c));
-    in.x = side.give(matrix(x.data(), routes.tokens, w.columns, kBf16));
-    in.topk_idx = side.give(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
-    in.topk_weights = side.give(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
+    in.x = side.put(matrix(x.data(), routes.tokens, w.columns, kBf16));
+    in.topk_idx = side.put(matrix(routes.ids.data(), routes.tokens, w.top_k, kI32));
+    in.topk_weights = side.put(matrix(routes.weights.data(), routes.tokens, w.top_k, kF32));
     in.rows_max = kTokens * w.ranks();
   }
 
@@ -267,6 +268,7 @@ TEST(Streams, KeptByOtherWork) {
   w.deadline_ms = 1500;
   const reference::Problem problem = problem_of(w);
   Rendezvous rendezvous;
+  std::latch unplugged(1);
   const auto rank_of = [&](uint32_t rank) {
     TensorHome& side = side_of(rank);
     Given given(w, problem, rank, 1);
@@ -287,6 +289,8 @@ TEST(Streams, KeptByOtherWork) {
     EXPECT_TRUE(!plug || plug->holds()) << "the destructor waited for the stream";
     plug.reset();
     must(cudaStreamSynchronize(static_cast<cudaStream_t>(given.in.stream.handle)), "cudaStreamSynchronize");
+    // Where both ranks are on one GPU, cudaFree of rank 1's tensors would wait for the plug, and launches for it.
+    rank == 0 ? unplugged.count_down() : unplugged.wait();
   };
   std::future<void> ranks[2];
   for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);

@@ -33,8 +33,10 @@ CLEAN = {
                          "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
     "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
-                    "`tests/*/d_test.cc` `src/NAME/x.h` `--x`\n```\n[no](gone.md)\n```\n",
-    "README.md": "# Two words\n[a page](docs/page.md)\n",
+                    "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
+    "README.md": "# Two words\n[a page](docs/page.md)\n| **2** |\n",
+    "bench/b.cc": "// B.\n",
+    "bench/baselines/b.jsonl": '{"case":"c","us":{"min":1,"median":2.3,"max":3},"command":"bench_b --x"}\n',
 }
 
 
@@ -49,6 +51,8 @@ CANARIES = [
     ("include-direction", with_file("src/executor/x.cc", '// X.\n#include "transport/t.h"\n')),
     ("include-direction", with_file("src/reference/r.cc", '// R.\n#include "layout/c.h"\n')),
     ("include-direction", with_file("src/runtime/r.cc", '// R.\n#include "sim/s.h"\n')),
+    ("include-direction", with_file("python/src/r.cc", '// R.\n#include "cli/c.h"\n')),
+    ("include-direction", with_file("src/runtime/r.cc", '// R.\n#include "python/src/r.h"\n')),
     ("include-direction", with_file("src/channel/r.cc", '// R.\n#include "../layout/c.h"\n')),
     ("include-direction", with_file("src/other/r.cc", '// R.\n#include "layout/c.h"\n')),
     ("include-direction", with_file("include/transload/a.h", HEAD + '#include "base/b.h"\n')),
@@ -89,6 +93,7 @@ CANARIES = [
     ("first-lines", with_file("tools/x.sh", "#!/bin/bash\nset -e\n")),
     ("dead-files", with_file("src/base/unused.h", HEAD)),
     ("dead-files", with_file("tests/unit/helper.cc", "// H.\n")),
+    ("dead-files", with_file("tests/python/unused.py", "# U.\n")),
     ("dead-files", with_file("tools/unused.sh", "# U.\n")),
     ("headers-alone", with_file("src/layout/c.h", HEAD + "std::vector<int> x();\n")),
     ("headers-alone", with_file("src/channel/e.h", HEAD + "#include <cuda_runtime.h>\n")),
@@ -114,4 +119,11 @@ CANARIES = [
     ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{1, g(2, 3), &x, -4, a[5], true});\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nS f() {\n  return {1, {}, a->b, 4, kC, true};\n}\n")),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
+    ("baselines", with_file("bench/baselines/b.jsonl", "{\n")),
+    ("baselines", with_file("bench/baselines/b.jsonl", '{"us":{"median":2}}\n')),
+    ("baselines", with_file("bench/baselines/b.jsonl", '{"case":"c","us":{"min":3,"median":2}}\n')),
+    ("baselines", with_file("bench/baselines/b.jsonl", '{"case":"c","us":{"median":2},"speed":-1}\n')),
+    ("baselines", with_file("bench/baselines/b.jsonl", '{"case":"c","us":{"median":2},"command":"bench_gone"}\n')),
+    ("baselines", with_file("bench/baselines/c.jsonl", '{"case":"c","us":{"median":2}}\n')),
+    ("baselines", with_file("README.md", "# Two words\n[a page](docs/page.md)\n| **4** |\n")),
 ]

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 
-from . import bodies, cpp, lists, texts
+from . import baselines, bodies, cpp, lists, texts
 from .cpp import line_of
 
 FUNCTION_LINES_MAX = 70
@@ -14,12 +14,13 @@ PARAMETERS_MAX = 4  # besides the agent that acts, W& w
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
 LAYERS = ["base", "layout", "channel", "protocol", "reference", "os", "executor", "gpu", "transport", "kernels",
-          "control", "runtime", "sim", "cli"]
+          "control", "runtime", "sim", "cli", "python"]
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",
                   "protocol": "the oracle shares nothing with what it judges"},
     "transport": {"executor": "a transport must not know who runs it"},
+    "python": {"sim": "the module holds what the library does", "cli": "the module holds what the library does"},
 }
 
 # Functions that may have more parameters, with the reason.
@@ -95,9 +96,9 @@ def includes_of(text):
 
 
 def layer_of(path):
-    """The layer of a source: its folder under src/, or cli; None for tests and others, which may include all."""
+    """The layer of a source: its folder under src/, cli or python; None for tests and others, which may include all."""
     parts = path.split("/")
-    return parts[1] if parts[0] == "src" and len(parts) > 2 else "cli" if parts[0] == "cli" else None
+    return parts[1] if parts[0] == "src" and len(parts) > 2 else parts[0] if parts[0] in ("cli", "python") else None
 
 
 def check_include_direction(tree):
@@ -240,6 +241,10 @@ def check_first_lines(tree):
             yield path, 1, "does not begin with a comment that says what it is"
 
 
+FOUND_BY_THEIR_FOLDER = ("tests/program/", "tests/python/test_", "tests/python/with_torch/test_",
+                         "tests/python/deep_ep/test_", "tests/python/conftest.py")
+
+
 def check_dead_files(tree):
     included = {}
     for path, text in tree.cpp().items():
@@ -254,14 +259,17 @@ def check_dead_files(tree):
             if not included.get(path, set()) - {path}:
                 yield path, 1, "nothing includes it"
         elif path.endswith((".cc", ".cu")):
-            folders = "src/", "cli/", "bench/", "tests/support/", "tests/scrambled/", "examples/"
+            folders = ("src/", "cli/", "python/src/", "bench/", "examples/", "tests/support/", "tests/scrambled/",
+                       "tests/proxied/", "tests/soft_nic/", "tests/nvshmem_double/", "tests/heaped/", "tests/package/")
             built = path.startswith(folders) or re.match(
                 r"tests/.*_test\.cc$|tests/ladder/.*/\d[^/]*\.cc$|tests/gpu/[^/]*_check\.c[cu]$|"
                 r"tests/fuzz/[^/]*_fuzz\.cc$", path)
             if not built:
                 yield path, 1, ("nothing builds it: tests are *_test.cc, numbered rungs, gpu/*_check.cc and "
                                "fuzz/*_fuzz.cc; they share tests/support/")
-        elif path in tree.scripts() and not path.startswith("tests/program/") and name not in ("dev", "CMakeLists.txt"):
+        elif path.startswith(FOUND_BY_THEIR_FOLDER):
+            continue
+        elif path in tree.scripts() and name not in ("dev", "CMakeLists.txt"):
             word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
             if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):
                 yield path, 1, "nothing names it"
@@ -353,4 +361,5 @@ CHECKS = {
     "names": texts.check_names,
     "lane-bodies": bodies.check_lane_bodies,
     "positional-lists": lists.check_positional_lists,
+    "baselines": baselines.check_baselines,
 }

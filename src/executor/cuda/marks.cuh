@@ -24,11 +24,11 @@ class HeldMarks {
     has_later_ = true;
     return true;
   }
-  // A call of publish or credit is over; `position`: moves issued so far.
-  TRANSLOAD_DEVICE void called(uint32_t position) {
+  // A call of publish or credit is over; `position`: moves issued so far. True if what was gathered became due.
+  TRANSLOAD_DEVICE bool called(uint32_t position) {
     later_at_ = position;
     ++calls_;
-    promote();
+    return promote();
   }
 
   TRANSLOAD_DEVICE bool empty() const { return !has_due_ && !has_later_; }
@@ -36,18 +36,20 @@ class HeldMarks {
   TRANSLOAD_DEVICE bool due() const { return has_due_; }
   TRANSLOAD_DEVICE uint32_t due_at() const { return due_at_; }
 
-  TRANSLOAD_DEVICE void set_due() {
+  // `set(word, count)` by the whole warp; a lane without one has a count of 0. True as of called().
+  template <class F>
+  TRANSLOAD_DEVICE bool set_due(F set) {
     __syncwarp();
-    if (due_ != 0) ptx::store_release(word_, due_);
+    set(word_, due_);
     due_ = 0;
     if (later_ == 0) word_ = nullptr;
     has_due_ = false;
-    promote();
+    return promote();
   }
-  TRANSLOAD_DEVICE void set_all() {
+  template <class F>
+  TRANSLOAD_DEVICE void set_all(F set) {
     __syncwarp();
-    const Word count = later_ != 0 ? later_ : due_;  // counts of a word grow
-    if (count != 0) ptx::store_release(word_, count);
+    set(word_, later_ != 0 ? later_ : due_);  // counts of a word grow
     clear();
   }
   TRANSLOAD_DEVICE void clear() {
@@ -58,14 +60,15 @@ class HeldMarks {
   }
 
  private:
-  TRANSLOAD_DEVICE void promote() {
-    if (has_due_ || !has_later_ || calls_ < every_) return;
+  TRANSLOAD_DEVICE bool promote() {
+    if (has_due_ || !has_later_ || calls_ < every_) return false;
     due_ = later_;
     later_ = 0;
     due_at_ = later_at_;
     has_due_ = true;
     has_later_ = false;
     calls_ = 0;
+    return true;
   }
 
   // What this lane holds.

@@ -1,7 +1,6 @@
-// Words that the CTAs of one rank, and its host, tell each other, with their memory order; and the clock of deadlines.
+// Words that the blocks of one rank, and its host, tell each other, with their memory order.
 #pragma once
 #include <cuda/atomic>
-#include <cuda/ptx>
 
 #include "base/word.h"
 
@@ -20,7 +19,7 @@ __device__ inline Word glanced_at_host(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }
 
-// A release: what the CTA wrote, if it has met at a barrier since, may be read by whoever observes `count`.
+// A release: what the block wrote, if it has met at a barrier since, may be read by whoever observes `count`.
 __device__ inline void publish_here(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).store(count, cuda::memory_order_release);
 }
@@ -35,7 +34,6 @@ __device__ inline bool first_to_set(Word* word) {
                                                                                           cuda::memory_order_acq_rel);
 }
 
-__device__ inline uint64_t now_ns() { return cuda::ptx::get_sreg_globaltimer(); }
 __device__ inline void pause() { __nanosleep(20); }
 
 }  // namespace transload

@@ -1,7 +1,7 @@
 // The instructions that CUDA C++ has no name for: all inline assembly of the library is here.
 //
-// "Near" memory is the shared memory of a block; "proxy" is the path over which the bulk copy engine sees memory, apart
-// from that of loads and stores.
+// "Near" memory is the shared memory of a block. The bulk copy engine sees memory over a path of its own, apart from
+// that of loads and stores; PTX calls it the async proxy.
 #pragma once
 #include <cstdint>
 
@@ -66,8 +66,8 @@ TRANSLOAD_DEVICE void bulk_wait_landed() {
 
 // Orders what loads and stores of this thread saw and did before what the copy engine does after; near memory alone is
 // cheaper.
-TRANSLOAD_DEVICE void proxy_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
-TRANSLOAD_DEVICE void proxy_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+TRANSLOAD_DEVICE void engine_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
+TRANSLOAD_DEVICE void engine_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // Words between GPUs, and between a GPU and its host.
 TRANSLOAD_DEVICE Word load_acquire(const Word* at) {
@@ -86,6 +86,8 @@ TRANSLOAD_DEVICE void store_relaxed(Word* at, Word value) {
 TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
   asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
 }
+// Makes the relaxed stores behind it release stores.
+TRANSLOAD_DEVICE void release_fence() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 // Adds one to a word that this GPU alone changes; acquire and release. What it was. Whoever comes last may publish for
 // all, to other GPUs too: what it has acquired goes with its own release.
 TRANSLOAD_DEVICE Word add_one(Word* at) {

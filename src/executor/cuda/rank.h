@@ -4,6 +4,7 @@
 
 #include "base/macros.h"
 #include "base/word.h"
+#include "executor/cuda/rail_queue.h"
 
 namespace transload {
 
@@ -40,6 +41,7 @@ struct CudaRank {
   Word* waits_for;     // [2] in host memory: 1 + the rank last waited for; [1]: waits that only want it to finish
   uint64_t deadline_ns;
   const StoreAreas* areas;
+  const RailQueue* queue;
 };
 
 constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane

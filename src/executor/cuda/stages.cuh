@@ -27,7 +27,7 @@ struct Stages {
     if (lane_of_thread() == 0) {
       for (uint32_t s = 0; s < kStages; ++s) ptx::barrier_init(barrier(s));
       ptx::barrier_init_fence();
-      ptx::proxy_fence_near();
+      ptx::engine_fence_near();
     }
     __syncwarp();
   }

@@ -1,7 +1,8 @@
 // CudaWarp: the 32 threads of a warp as one agent of the protocol. Lanes are threads; only verbs know it.
 //
 // Pipe (scatter.cuh or reduce.cuh) carries the moves that the warp's role is made of; the other kind, and what the copy
-// engine cannot take (odd sizes), goes by plain loads and stores (plain.cuh).
+// engine cannot take (odd sizes), goes by plain loads and stores (plain.cuh). Rail (rail_mapped.cuh, rail_fifo.cuh or
+// rail_ibgda.cuh) is how ranks of other nodes are reached.
 #pragma once
 #include <type_traits>
 
@@ -11,53 +12,26 @@
 #include "executor/cuda/plain.cuh"
 #include "executor/cuda/reduce.cuh"
 #include "executor/cuda/scatter.cuh"
+#include "executor/cuda/values.cuh"
 #include "protocol/warp.h"
 
 namespace transload {
 
-template <class Pipe>
+template <class Pipe, class Rail>
 class CudaWarp {
  public:
   using Plants = NoPlants;
   static constexpr bool kChecksGrants = false;
   using Members = CudaMembers;
 
-  // A value of each lane.
   template <class T>
-  struct Per {
-    T mine{};
-    TRANSLOAD_DEVICE T& operator[](Lane) { return mine; }
-    TRANSLOAD_DEVICE const T& operator[](Lane) const { return mine; }
-  };
-
-  // In near memory, given back when it goes, if it was the last one taken. Moves, does not copy.
+  using Per = CudaPer<T>;
   template <class T>
-  class Table {
-   public:
-    TRANSLOAD_DEVICE Table(Table&& other) noexcept
-        : values_(other.values_), used_(other.used_), begin_(other.begin_), end_(other.end_) {
-      other.used_ = nullptr;
-    }
-    Table& operator=(Table&&) = delete;
-    TRANSLOAD_DEVICE ~Table() {
-      if (used_ != nullptr && *used_ == end_) *used_ = begin_;
-    }
-    TRANSLOAD_DEVICE T& operator[](Lane lane) { return values_[lane.i]; }
-    TRANSLOAD_DEVICE const T& operator[](Lane lane) const { return values_[lane.i]; }
-    TRANSLOAD_DEVICE T& operator[](int member) { return values_[member]; }
-    TRANSLOAD_DEVICE const T& operator[](int member) const { return values_[member]; }
-
-   private:
-    friend class CudaWarp;
-    TRANSLOAD_DEVICE Table(T* values, uint32_t* used, uint32_t begin, uint32_t end)
-        : values_(values), used_(used), begin_(begin), end_(end) {}
-    T* values_;
-    uint32_t* used_;
-    uint32_t begin_, end_;
-  };
+  using Table = CudaTable<T>;
 
   TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const Stages& stages, const NearShape& shape, char* tables)
       : pipe_(stages, shape),
+        rail_(*rank.queue),
         landed_(shape.publish_every),
         read_(shape.credit_every),
         rank_(rank),
@@ -207,9 +181,21 @@ class CudaWarp {
     }
   }
 
-  // A rail that is mapped needs no put: moves store to it. A GPU reaches no others yet: they are refused at creation.
   template <class S, class F>
-  TRANSLOAD_DEVICE void put(const S&, F) {}
+  TRANSLOAD_DEVICE void put(const S& set, F put) {
+    if constexpr (Rail::kPuts) {
+      if (!alike(checks::shape_of(set)) || failed_) return;
+      for (int tile = 0; tile < tiles_of(set); ++tile) {
+        const uint32_t bits = tile_of(set, tile);
+        const bool mine = bits >> lane_ & 1;
+        Put held{};
+        if (mine) held = put(Lane{tile * 32 + lane_});
+        if (bits == 0 || rail_.hold(mine, held)) continue;
+        flush();
+        rail_.hold(mine, held);
+      }
+    }
+  }
 
   template <class F>
   TRANSLOAD_DEVICE void reduce(char* into, const SumShape& shape, Sum sum, F row) {
@@ -360,7 +346,7 @@ class CudaWarp {
   // What was acquired holds for the other lanes, and for the copy engine.
   TRANSLOAD_DEVICE void after_look() {
     __syncwarp();
-    ptx::proxy_fence();
+    ptx::engine_fence();
   }
 
   template <bool kAll, class S, class F, class V>
@@ -464,10 +450,8 @@ class CudaWarp {
     ptx::store_release(&fault->set, Word(failure));
   }
 
-  TRANSLOAD_DEVICE Word* address(const PeerWord& word) const { return word.at; }
-  TRANSLOAD_DEVICE Word* address(const RailWord& word) const {
-    return reinterpret_cast<Word*>(word.mapped + word.offset);
-  }
+  TRANSLOAD_DEVICE static Word* key(const PeerWord& word) { return word.at; }
+  TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return Rail::key(word); }
   TRANSLOAD_DEVICE static uint32_t tile_of(Set set, int) { return set.bits; }
   TRANSLOAD_DEVICE static uint32_t tile_of(const CudaMembers& members, int tile) {
     return __ballot_sync(kAllLanes, members.bits >> tile & 1);
@@ -484,10 +468,10 @@ class CudaWarp {
       Word count = 0;
       if (bits >> lane_ & 1) {
         const auto m = mark(Lane{tile * 32 + lane_});
-        word = address(m.word);
+        word = key(m.word);
         count = m.count;
       }
-      if (!stores({reinterpret_cast<const char*>(word), sizeof(Word)}, false)) return;
+      if (!stores({Rail::store_at(word), sizeof(Word)}, false)) return;
       for_turns(Set{bits}, [&](int l) {
         Word* const at = reinterpret_cast<Word*>(from_lane(reinterpret_cast<Word>(word), l));
         const Word n = from_lane(count, l);
@@ -496,18 +480,41 @@ class CudaWarp {
         marks.add(at, n);
       });
     }
-    marks.called(pipe_.issued());
+    if (marks.called(pipe_.issued())) promoted(marks);
+  }
+  // Puts become due with the marks that speak for them.
+  TRANSLOAD_DEVICE void promoted(const HeldMarks& marks) {
+    if constexpr (Rail::kPuts)
+      if (&marks == &landed_) rail_.promote();
+  }
+  // How held marks are set.
+  TRANSLOAD_DEVICE auto setter(RailVerb verb) {
+    return [this, verb](Word* key, Word count) { rail_.mark(verb, key, count); };
+  }
+  // The group is lost if the rail could not be asked.
+  TRANSLOAD_DEVICE void heed_rail() {
+    if constexpr (Rail::kPuts) {
+      const Asked asked = rail_.asked();
+      if (asked == Asked::kTaken) return;
+      failed_ = true;
+      if (asked == Asked::kGaveUp || lane_ != 0) return;
+      const Word me = ptx::load_relaxed(&rank_.fault->rank);
+      report(asked == Asked::kExpired ? DeviceFailure::kExpired : DeviceFailure::kAborted,
+             {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
+    }
   }
 
   // One move further, and the marks that are due by then.
   template <bool kHot = false>
   TRANSLOAD_DEVICE void step() {
     pipe_.template finish_one<kHot>();
-    if (read_.due() && int32_t(pipe_.done() - read_.due_at()) >= 0) read_.set_due();
+    if (read_.due() && int32_t(pipe_.done() - read_.due_at()) >= 0) read_.set_due(setter(RailVerb::kCredit));
     if (landed_.due() && int32_t(pipe_.done() - landed_.due_at()) >= Pipe::kLandedAfter) {
       pipe_.template wait_landed<Pipe::kLandedAfter>();
-      landed_.set_due();
+      if constexpr (Rail::kPuts) rail_.put_due();
+      if (landed_.set_due(setter(RailVerb::kPublish))) promoted(landed_);
     }
+    heed_rail();
   }
 
   TRANSLOAD_DEVICE void flush() {
@@ -515,12 +522,19 @@ class CudaWarp {
     if (failed_) {
       read_.clear();
       landed_.clear();
+      if constexpr (Rail::kPuts) rail_.clear();
       return;
     }
-    if (!read_.empty()) read_.set_all();
-    if (landed_.empty()) return;
+    if (!read_.empty()) read_.set_all(setter(RailVerb::kCredit));
+    if (landed_.empty() && !holds_puts()) return heed_rail();
     pipe_.template wait_landed<0>();
-    landed_.set_all();
+    if constexpr (Rail::kPuts) rail_.put_all();
+    landed_.set_all(setter(RailVerb::kPublish));
+    heed_rail();
+  }
+  TRANSLOAD_DEVICE bool holds_puts() const {
+    if constexpr (Rail::kPuts) return rail_.holds_puts();
+    return false;
   }
 
   // The copy engine takes multiples of 16.
@@ -550,13 +564,14 @@ class CudaWarp {
   }
 
   Pipe pipe_;
+  Rail rail_;
   HeldMarks landed_, read_;
   const CudaRank rank_;
   char* const tables_;
   const uint32_t table_bytes_;  // for builds that look at it
   const int lane_;
   uint32_t used_ = 0;  // of the tables
-  Role role_ = Role::kNotify;
+  Role role_ = Role::kOpener;
   int32_t channel_ = -1;
   bool failed_ = false;
 };

@@ -11,7 +11,7 @@ namespace transload {
 // A wait that expired, was ended, or is the oldest: `whom`, `seen` and `expected` are those of its first unmet Need.
 struct WaitRecord {
   bool present = false;  // false: nobody waits
-  Role role = Role::kNotify;
+  Role role = Role::kOpener;
   int32_t channel = -1;
   Waiting what = Waiting::kCard;
   uint32_t whom = 0;
@@ -60,11 +60,17 @@ WaitRecord wait_record(const Park& park, double waited_ms, Load load) {
   return record;
 }
 
-// Orders waits of rank `me` by how much they explain, the best first: waits on other ranks before those on own warps,
-// waits for something before those for a rank to leave; then by which expired first; then by age. `when`: it expired,
-// or else began.
+// A wait that some other warp of rank `me` will end, or accuse somebody for. Nobody else ends that for the own proxy.
+inline bool for_own_warps(const WaitRecord& record, uint32_t me) {
+  return record.whom == me && record.what != Waiting::kRoom;
+}
+
+// Orders waits of rank `me` by how much they explain, the best first: those for the own proxy, waits on other ranks
+// before those on own warps, waits for something before those for a rank to leave; then by which expired first; then by
+// age. `when`: it expired, or else began.
 template <class When>
 std::tuple<int, bool, When> wait_order(const WaitRecord& record, uint32_t me, bool expired, When when) {
+  if (record.what == Waiting::kRoom) return {-1, !expired, when};
   return {(record.whom == me ? 2 : 0) + (record.what == Waiting::kDone ? 1 : 0), !expired, when};
 }
 

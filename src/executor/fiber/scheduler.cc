@@ -346,6 +346,7 @@ void Scheduler::idle(Time now, Time limit) {
   }
   if (idle_since_ == Time{}) idle_since_ = now;
   if (now - idle_since_ < linger_) {
+    if (linger_ > kIdleEvery) tell_idle(now);
     sched_yield();
     return;
   }

@@ -26,7 +26,7 @@
 //   breathe(w)             a moment to let others have a turn
 //   broken(w, record)
 // And of one that watches: enters(w, role, channel) is told what a warp is from now on; backwards(w): `each` takes the
-// last lane first.
+// last lane first. And of one that carries no rows: move_token(w, parts, landing) instead of its moves.
 //
 // In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
@@ -220,14 +220,7 @@ class FiberWarp {
   void scatter(const TokenPieces& parts, Set set, F to) {
     if (set.empty() || (failed() && !planted<Plants>(Canary::kWriteAfterAbort))) return;
     begin_moves();
-    for_each(set, [&](Lane lane) {
-      const Destination landing = to(lane);
-      memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
-      if (landing.scales != nullptr && parts.scale_bytes != 0)
-        memory_.move(number_, {landing.scales, parts.scales, parts.scale_bytes}, landing.staged);
-      if (landing.extra != nullptr)
-        memory_.move(number_, {landing.extra, parts.extra, parts.extra_bytes}, landing.staged);
-    });
+    for_each(set, [&](Lane lane) { move_token(parts, to(lane)); });
     memory_.moved(number_, uint32_t(set.count()));
   }
 
@@ -356,6 +349,16 @@ class FiberWarp {
   static void add(Set& set, Lane lane) { set.bits |= uint32_t(1) << lane.i; }
   static void add(Members& members, Lane lane) { members.add(lane.i); }
 
+  void move_token(const TokenPieces& parts, const Destination& landing) {
+    if constexpr (requires { memory_.move_token(number_, parts, landing); })
+      return memory_.move_token(number_, parts, landing);
+    memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
+    if (landing.scales != nullptr && parts.scale_bytes != 0)
+      memory_.move(number_, {landing.scales, parts.scales, parts.scale_bytes}, landing.staged);
+    if (landing.extra != nullptr)
+      memory_.move(number_, {landing.extra, parts.extra, parts.extra_bytes}, landing.staged);
+  }
+
   void begin_moves() {
     if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
   }
@@ -416,6 +419,7 @@ class FiberWarp {
       // Always: a release store does not order the streamed ones.
       if (!planted<Plants>(Canary::kNoStoreFence)) memory_.store_fence(number_);
       if (batch_.credits > 0 && !planted<Plants>(Canary::kCreditUndrained)) memory_.drain(number_);
+      if (planted<Plants>(Canary::kCountAheadOfPuts)) send_marks();
       send_puts();
       send_marks();
       memory_.wake(number_, batch_);
@@ -446,7 +450,7 @@ class FiberWarp {
   const int number_;
   NearMemory near_;
   size_t used_ = 0, most_used_ = 0;  // of near memory
-  Role role_ = Role::kNotify;
+  Role role_ = Role::kOpener;
   int32_t channel_ = -1;
   uint32_t held_ = 0;
   Batch batch_;

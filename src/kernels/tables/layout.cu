@@ -6,7 +6,7 @@ namespace transload {
 namespace {
 
 __global__ void __launch_bounds__(kLayoutThreads, 1) layout_kernel(const __grid_constant__ LayoutLaunch launch) {
-  LayoutCta(launch, near_memory()).run();
+  LayoutBlock(launch, near_memory()).run();
 }
 
 __global__ void __launch_bounds__(kLayoutThreads, 1) headers_kernel(const __grid_constant__ HeaderArgs args) {
@@ -25,23 +25,23 @@ uint64_t layout_near_bytes(const LayoutArgs& args) {
 
 int launch_layout(const LayoutArgs& args, CUstream_st* stream) {
   const uint64_t near_bytes = layout_near_bytes(args);
-  if (args.call.ctas == 0 || args.call.ctas > kLayoutCtasMax || near_bytes > TileShape::kBytesMax)
+  if (args.call.blocks == 0 || args.call.blocks > kLayoutBlocksMax || near_bytes > TileShape::kBytesMax)
     return cudaErrorInvalidConfiguration;
-  return launch(layout_kernel, {args.call.ctas, kLayoutThreads, near_bytes}, LayoutLaunch(args), stream);
+  return launch(layout_kernel, {args.call.blocks, kLayoutThreads, near_bytes}, LayoutLaunch(args), stream);
 }
 
 int launch_headers(const HeaderArgs& args, CUstream_st* stream) {
-  return launch(headers_kernel, {args.call.ctas, kLayoutThreads, 0}, args, stream);
+  return launch(headers_kernel, {args.call.blocks, kLayoutThreads, 0}, args, stream);
 }
 
-int load_spans_kernel();  // spans.cu
-int load_kept_kernel();   // recount.cu
+int load_spans_kernel();    // spans.cu
+int load_recount_kernel();  // recount.cu
 
 int load_layout_kernels() {
   if (const int error = load(layout_kernel, TileShape::kBytesMax)) return error;
   if (const int error = load(headers_kernel, 0)) return error;
   if (const int error = load_spans_kernel()) return error;
-  return load_kept_kernel();
+  return load_recount_kernel();
 }
 
 }  // namespace transload

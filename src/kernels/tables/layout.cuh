@@ -1,23 +1,23 @@
-// LAYOUT: what lay_out() (layout/plan.h) does, by a few CTAs of a device.
+// LAYOUT: what lay_out() (layout/plan.h) does, by a few blocks of a device.
 //
 //   reads    the router's choices and weights, scales
 //   writes   headers, staged scales, routes, the records of counts that notify sends, its part of the report
-//   ends     when all CTAs have counted, and each has written its share of the records
+//   ends     when all blocks have counted, and each has written its share of the records
 //
 // A tile of tokens is counted by bits: one for each (token, column), so duplicates count once and no order shows.
 #pragma once
 #include <cstdint>
 
-#include "kernels/cta_wait.cuh"
+#include "kernels/block_wait.cuh"
 #include "kernels/tables/headers.cuh"
 #include "kernels/tables/layout_memory.cuh"
 #include "layout/channels.h"
 
 namespace transload {
 
-class LayoutCta {
+class LayoutBlock {
  public:
-  TRANSLOAD_WARP LayoutCta(const LayoutLaunch& launch, char* near)
+  TRANSLOAD_WARP LayoutBlock(const LayoutLaunch& launch, char* near)
       : a_(launch.args),
         shape_(launch.tile),
         near_(launch.tile, near),
@@ -154,7 +154,7 @@ class LayoutCta {
     }
   }
 
-  // How many tiles lie between this one and the last one of the same CTA.
+  // How many tiles lie between this one and the last one of the same block.
   TRANSLOAD_WARP uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
 
   TRANSLOAD_WARP bool wait_for_tiles(uint32_t t) {
@@ -170,7 +170,7 @@ class LayoutCta {
   // What lies before the tile. Counts of the tiles between are slow to load, so each is loaded by its own thread.
   TRANSLOAD_WARP void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
-    const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerCta * gridDim.x;
+    const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerBlock * gridDim.x;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.start[c] = near_.carry[c];
     __syncthreads();
     for (uint32_t n = threadIdx.x; n < others * shape_.columns; n += kLayoutThreads) {
@@ -261,7 +261,7 @@ class LayoutCta {
     return shared_.starts + uint64_t(column) * (a_.channels + 1);
   }
 
-  // Every CTA shows what it counted, and waits for all others.
+  // Every block shows what it counted, and waits for all others.
   TRANSLOAD_WARP bool end_counts() {
     uint32_t* const mine = shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
     __syncthreads();
@@ -317,7 +317,8 @@ class LayoutCta {
 
   TRANSLOAD_WARP uint32_t rows_of(uint32_t place) const {
     uint32_t rows = 0;
-    for (uint32_t cta = 0; cta < gridDim.x; ++cta) rows += shared_.expert[uint64_t(cta) * a_.experts.experts + place];
+    for (uint32_t block = 0; block < gridDim.x; ++block)
+      rows += shared_.expert[uint64_t(block) * a_.experts.experts + place];
     return rows;
   }
 
@@ -339,7 +340,8 @@ class LayoutCta {
 
   TRANSLOAD_WARP void report() const {
     Word first = ~Word(0);
-    for (uint32_t cta = 0; cta < gridDim.x; ++cta) first = shared_.bad[cta] < first ? shared_.bad[cta] : first;
+    for (uint32_t block = 0; block < gridDim.x; ++block)
+      first = shared_.bad[block] < first ? shared_.bad[block] : first;
     DeviceReport& to = *a_.report;
     to.bad_found = first != ~Word(0);
     if (!to.bad_found) return;
@@ -354,7 +356,7 @@ class LayoutCta {
   const SharedCounts& shared_;
   const uint32_t tiles_;
   const Word use_;
-  uint32_t* expert_;  // [expert place] choices that this CTA has seen
+  uint32_t* expert_;  // [expert place] choices that this block has seen
   TokenRange tile_{};
   TileChoice choices_[kEach];
   Word bad_ = ~Word(0);  // my first choice out of range: token * top_k + slot

@@ -1,4 +1,4 @@
-// Where a layout keeps what it counts: of a tile in near memory, of a call in memory that its CTAs share.
+// Where a layout keeps what it counts: of a tile in near memory, of a call in memory that its blocks share.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -54,7 +54,7 @@ struct TileShape {
   }
 };
 
-// Near memory of a CTA.
+// Near memory of a block.
 struct TileMemory {
   unsigned long long* bad;  // the first choice that is out of range: token * top_k + slot
   uint32_t* marked;         // [group][column] bit i: token i of the group goes there
@@ -76,14 +76,14 @@ struct TileMemory {
 
 // The parts of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
 struct SharedCounts {
-  static constexpr uint32_t kTilesPerCta = 3;  // see tile()
+  static constexpr uint32_t kTilesPerBlock = 3;  // see tile()
 
-  Word* tile_word;   // [kTilesPerCta * ctas]          tag of the tile whose counts lie beside
-  Word* done_word;   // [ctas]                         use for which a CTA's counts are complete
-  Word* bad;         // [ctas]                         the first choice out of range, or all ones
-  uint32_t* tile;    // [kTilesPerCta * ctas][column]  tokens of one tile
+  Word* tile_word;   // [kTilesPerBlock * blocks]          tag of the tile whose counts lie beside
+  Word* done_word;   // [blocks]                         use for which a block's counts are complete
+  Word* bad;         // [blocks]                         the first choice out of range, or all ones
+  uint32_t* tile;    // [kTilesPerBlock * blocks][column]  tokens of one tile
   uint32_t* starts;  // [column][channels + 1]         tokens before each channel
-  uint32_t* expert;  // [ctas][expert place]           choices
+  uint32_t* expert;  // [blocks][expert place]           choices
   uint32_t columns;
   uint64_t bytes;
 
@@ -93,20 +93,20 @@ struct SharedCounts {
       using T = std::remove_reference_t<decltype(*array)>;
       array = reinterpret_cast<T*>(uintptr_t(base) + at.take(count, sizeof(T)));
     };
-    constexpr uint64_t kTiles = kTilesPerCta * kLayoutCtasMax;
+    constexpr uint64_t kTiles = kTilesPerBlock * kLayoutBlocksMax;
     put(tile_word, kTiles);
-    put(done_word, kLayoutCtasMax);
-    put(bad, kLayoutCtasMax);
+    put(done_word, kLayoutBlocksMax);
+    put(bad, kLayoutBlocksMax);
     put(tile, kTiles * columns);
     put(starts, uint64_t(columns) * (g.channels + 1));
-    put(expert, uint64_t(kLayoutCtasMax) * experts);
+    put(expert, uint64_t(kLayoutBlocksMax) * experts);
     bytes = at.bytes;
   }
 
-  // Tiles are dealt out in turn. Before tile t its CTA has done tile t - ctas, so it needs the counts of the tiles
-  // between alone: ctas - 1 of them. Whoever has ended tile t + 2 * ctas has seen the counts of the ctas - 1 tiles
-  // before it, whose CTAs had by then ended the readers of tile t: so three places for each CTA suffice.
-  TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t ctas) { return t % (kTilesPerCta * ctas); }
+  // Tiles are dealt out in turn. Before tile t its block has done tile t - blocks, so it needs the counts of the tiles
+  // between alone: blocks - 1 of them. Whoever has ended tile t + 2 * blocks has seen the counts of the blocks - 1
+  // tiles before it, whose blocks had by then ended the readers of tile t: so three places for each block suffice.
+  TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t blocks) { return t % (kTilesPerBlock * blocks); }
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };
 

@@ -1,9 +1,10 @@
 // PLAN: what receive_plan() and learn_handle() (layout/handle.h) do after notify, by any number of whole warps of one
-// CTA.
+// block.
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
-//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts behind it; to the host,
-//            if it waits, the same and then the ticket; and to the host, that a call failed for want of room
+//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts and of sources behind it;
+//            to the host, if it waits, the same and then the ticket; and to the host, that a call failed for want of
+//            room
 //
 // Remote loads and cold instructions are slow. So each warp reads all that it needs at once and waits for no other, and
 // all of them walk through the code once before there are counts.
@@ -13,7 +14,7 @@
 
 #include "base/math.h"
 #include "executor/cuda/ptx.cuh"
-#include "kernels/cta_wait.cuh"
+#include "kernels/block_wait.cuh"
 #include "kernels/tables/table_kernels.h"
 
 namespace transload {
@@ -28,15 +29,16 @@ struct PlanMoment {
 // So many of the warps that plan, the first ones, tell the host; the others write spans. One alone does both.
 TRANSLOAD_HD constexpr uint32_t tellers_of(uint32_t warps) { return warps < 2 ? 1 : warps / 2; }
 
-// Whole warps of a CTA meet, with all that they wrote. Barrier 0 is that of __syncthreads().
+// Whole warps of a block meet, with all that they wrote. Barrier 0 is that of __syncthreads().
 __device__ inline void meet(uint32_t barrier, uint32_t warps) { __barrier_sync_count(barrier, warps * 32); }
 
 // The sum over the lanes up to mine.
-__device__ inline uint32_t sum_to_lane(uint32_t value) {
+template <class T>
+__device__ T sum_to_lane(T value) {
   const uint32_t lane = threadIdx.x % 32;
 #pragma unroll
   for (uint32_t step = 1; step < 32; step *= 2) {
-    const uint32_t other = __shfl_up_sync(~0u, value, step);
+    const T other = __shfl_up_sync(~0u, value, step);
     if (lane >= step) value += other;
   }
   return value;
@@ -70,6 +72,7 @@ class PlanWarp {
     if (moment_.warp < tellers_) {
       const Word rows = moment_.warp == 0 ? learn_rows(ranks, real) : 0;
       count_experts(ranks, real);
+      if (moment_.warp + 1 == tellers_) count_sources(ranks, real);
       if (real && may_tell() && moment_.warp == 0) tell(rows);
     }
     if (moment_.warps == 1 || moment_.warp >= tellers_) write_spans(ranks, slots, real);
@@ -207,12 +210,24 @@ class PlanWarp {
       }
 #pragma unroll 1
       for (uint32_t step = 1u << log; step < 32; step *= 2) rows += __shfl_xor_sync(~0u, rows, step);
-      if (real && row == 0 && e < experts) write_expert(e, aligned(rows));
+      if (real && row == 0 && e < experts) write_count(e, aligned(rows));
     }
   }
-  TRANSLOAD_WARP void write_expert(uint32_t e, uint64_t rows) const {
-    a_.handle.expert_counts[e] = int64_t(rows);
-    if (a_.host_expert_counts) a_.host_expert_counts[e] = int64_t(rows);
+  // Of those behind the report.
+  TRANSLOAD_WARP void write_count(uint32_t i, uint64_t rows) const {
+    a_.handle.expert_counts[i] = int64_t(rows);
+    if (a_.host_counts) a_.host_counts[i] = int64_t(rows);
+  }
+  // Rows that are kept, up to each rank. Lanes are ranks.
+  TRANSLOAD_WARP void count_sources(const Records& ranks, bool real) const {
+    uint64_t before = 0;
+#pragma unroll 1
+    for (uint32_t first = 0; first < ranks.count; first += 32) {
+      const uint32_t s = first + lane_;
+      const uint64_t size = s < ranks.count ? ranks.size(s) : 0, upto = before + sum_to_lane(size);
+      if (real && s < ranks.count) write_count(experts_ + s, upto < a_.rows_max ? upto : a_.rows_max);
+      before = __shfl_sync(~0u, upto, 31);
+    }
   }
   TRANSLOAD_WARP uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;

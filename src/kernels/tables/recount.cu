@@ -5,19 +5,19 @@
 namespace transload {
 namespace {
 
-constexpr uint32_t kKeptThreads = 1024;
+constexpr uint32_t kRecountThreads = 1024;
 
-__global__ void __launch_bounds__(kKeptThreads) kept_kernel(const __grid_constant__ RecountArgs args) {
-  __shared__ uint32_t counts[kKeptExperts];
+__global__ void __launch_bounds__(kRecountThreads) recount_kernel(const __grid_constant__ RecountArgs args) {
+  __shared__ uint32_t counts[kRecountExperts];
   finish_rows(args, counts);
 }
 
 }  // namespace
 
-int launch_kept(const RecountArgs& args, CUstream_st* stream) {
-  return launch(kept_kernel, {args.call.ctas, kKeptThreads, 0}, args, stream);
+int launch_recount(const RecountArgs& args, CUstream_st* stream) {
+  return launch(recount_kernel, {args.call.blocks, kRecountThreads, 0}, args, stream);
 }
 
-int load_kept_kernel() { return load(kept_kernel, 0); }
+int load_recount_kernel() { return load(recount_kernel, 0); }
 
 }  // namespace transload

@@ -6,22 +6,22 @@
 #include <cstdint>
 
 #include "base/math.h"
-#include "kernels/cta_wait.cuh"
+#include "kernels/block_wait.cuh"
 #include "kernels/tables/table_kernels.h"
 
 namespace transload {
 
-constexpr uint32_t kKeptExperts = 4096;  // that are counted at a time
+constexpr uint32_t kRecountExperts = 4096;  // that are counted at a time
 
-// Called by one CTA. `counts`: room for kKeptExperts in near memory.
+// Called by one block. `counts`: room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   const uint64_t choices = a.rows_max * a.top_k;
-  for (uint32_t first = 0; first < a.experts; first += kKeptExperts) {
-    const uint32_t count = a.experts - first < kKeptExperts ? a.experts - first : kKeptExperts;
+  for (uint32_t first = 0; first < a.experts; first += kRecountExperts) {
+    const uint32_t count = a.experts - first < kRecountExperts ? a.experts - first : kRecountExperts;
     for (uint32_t e = threadIdx.x; e < count; e += blockDim.x) counts[e] = 0;
     __syncthreads();
     for (uint64_t i = threadIdx.x; i < choices; i += blockDim.x) {
-      const uint32_t e = uint32_t(a.topk_idx[i]) - first;  // no expert: beyond all
+      const uint32_t e = uint32_t(a.wide_idx ? a.wide_idx[i] : a.topk_idx[i]) - first;  // no expert: beyond all
       if (e < count) atomicAdd(counts + e, 1u);
     }
     __syncthreads();
@@ -31,11 +31,14 @@ __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   }
 }
 
-// Called by all CTAs of a kernel. It is needed because outputs lie where those of an earlier call did.
+// Called by all blocks of a kernel. It is needed because outputs lie where those of an earlier call did.
 __device__ inline void clear_behind(const RecountArgs& a, uint64_t rows) {
   const uint64_t begin = rows * a.top_k, end = a.rows_max * a.top_k, step = uint64_t(gridDim.x) * blockDim.x;
   for (uint64_t i = begin + uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < end; i += step) {
-    a.topk_idx[i] = -1;
+    if (a.wide_idx)
+      a.wide_idx[i] = -1;
+    else
+      a.topk_idx[i] = -1;
     a.topk_weights[i] = 0;
   }
 }

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kSpanThreads) spans_kernel(const __grid_consta
 }  // namespace
 
 int launch_spans(const SpanArgs& args, CUstream_st* stream) {
-  return launch(spans_kernel, {args.ctas, kSpanThreads, 0}, args, stream);
+  return launch(spans_kernel, {args.blocks, kSpanThreads, 0}, args, stream);
 }
 
 int load_spans_kernel() { return load(spans_kernel, 0); }

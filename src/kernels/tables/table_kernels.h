@@ -17,11 +17,11 @@ struct CUstream_st;
 
 namespace transload {
 
-constexpr uint32_t kLayoutCtasMax = 16;
+constexpr uint32_t kLayoutBlocksMax = 16;
 constexpr uint32_t kLayoutThreads = 512;
 
-// Words and counts that the CTAs of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it is
-// made. Aligned to 128 bytes.
+// Words and counts that the blocks of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it
+// is made. Aligned to 128 bytes.
 struct LayoutScratch {
   char* at;
 };
@@ -29,7 +29,7 @@ uint64_t layout_scratch_bytes(const Geometry& geometry, uint32_t experts);
 
 // What the layout of a first dispatch reads and writes. All pointers, those of the tables included, are the device's.
 struct LayoutArgs {
-  DeviceCall call;  // ctas: at most kLayoutCtasMax, which must run at once
+  DeviceCall call;  // blocks: at most kLayoutBlocksMax, which must run at once
   RankMap map;
   Placement experts;
   Geometry geometry;
@@ -47,7 +47,7 @@ struct LayoutArgs {
 };
 // The notify kernel behind it increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
-// Bytes of near memory that each CTA of such a layout takes: what may run beside it depends on it.
+// Bytes of near memory that each block of such a layout takes: what may run beside it depends on it.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
 // What a cached dispatch may need of its own: staged scales, and headers without entries.
@@ -71,30 +71,31 @@ struct PlanArgs {
   const char* counts_to_nodes;  // as the layout wrote them
   DeviceState* state;
   HostWords* host;
-  int64_t* host_expert_counts;  // [experts of mine] in pinned memory; null unless the host waits
-  Word ticket;                  // what the host waits for; 0: for nothing
-  Word seal;                    // of the report
-  Word rows_max;                // rows from this one on are dropped
-  bool fails;                   // and then the host is told
+  int64_t* host_counts;  // as they lie behind the report, in pinned memory; null unless the host waits
+  Word ticket;           // what the host waits for; 0: for nothing
+  Word seal;             // of the report
+  Word rows_max;         // rows from this one on are dropped
+  bool fails;            // and then the host is told
 };
 
 // With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
 // are of all that came. If fewer came: what lies behind them is no expert's.
 struct RecountArgs {
-  DeviceCall call;  // ctas: any number
+  DeviceCall call;  // blocks: any number
   const DeviceReport* report;
-  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1
+  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1; null if they are wide
+  int64_t* wide_idx;    // [rows_max][top_k] else null
   float* topk_weights;  // [rows_max][top_k]
   Word rows_max;
   uint32_t top_k, experts, alignment;
   int64_t* expert_counts;  // [experts]
 };
-int launch_kept(const RecountArgs& args, CUstream_st* stream);
+int launch_recount(const RecountArgs& args, CUstream_st* stream);
 
 // Spans of a handle for other channels than those that it was born with.
 struct SpanArgs {
   HandleView handle;
-  uint32_t ranks, sources, channels, ctas;
+  uint32_t ranks, sources, channels, blocks;
   uint64_t* forward;   // [source slots][channels + 1]
   uint64_t* arriving;  // [ranks][channels + 1]
   Word rows_max;       // of the handle: rows from this one on were dropped

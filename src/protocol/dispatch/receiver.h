@@ -47,8 +47,12 @@ TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* head
   each([&](int i, uint32_t n) { entries[i] = w.peek(&header(n)->entries()[n % t.shape.top_k]); });
   each([&](int i, uint32_t) { choices[i] = choice_of(t, entries[i]); });
   each([&](int i, uint32_t n) {
-    t.topk_idx[row * t.shape.top_k + n] = choices[i].expert;
-    t.topk_weights[row * t.shape.top_k + n] = choices[i].weight;
+    const uint64_t at = row * t.shape.top_k + n;
+    if (t.wide_idx != nullptr)
+      t.wide_idx[at] = choices[i].expert;
+    else
+      t.topk_idx[at] = choices[i].expert;
+    t.topk_weights[at] = choices[i].weight;
   });
 }
 

@@ -50,12 +50,12 @@ TRANSLOAD_HD constexpr uint64_t dispatch_sender_tables_bytes(const RankMap& map)
 }
 
 TRANSLOAD_HD TokenPieces parts_at(const DispatchTrip& t, uint64_t token) {
-  return {t.x + token * t.shape.row_bytes,
-          t.shape.row_bytes,
-          t.headers + token * t.shape.header_bytes(),
-          t.shape.header_bytes(),
-          t.x_scales + int64_t(token) * t.x_scale_stride,
-          t.shape.scale_bytes()};
+  return {.row = t.x + token * t.shape.row_bytes,
+          .row_bytes = t.shape.row_bytes,
+          .extra = t.headers + token * t.shape.header_bytes(),
+          .extra_bytes = t.shape.header_bytes(),
+          .scales = t.x_scales + int64_t(token) * t.x_scale_stride,
+          .scale_bytes = t.shape.scale_bytes()};
 }
 
 template <Warp W>

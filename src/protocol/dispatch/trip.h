@@ -38,7 +38,8 @@ struct DispatchTrip {
   char* rows;           // [rows][row_bytes]
   char* row_headers;    // [rows][header_bytes], where a direct landing leaves headers on the first dispatch
   char* scales;         // [rows][scale_bytes]
-  int32_t* topk_idx;    // [rows][top_k]
+  int32_t* topk_idx;    // [rows][top_k] null if they are wanted wide
+  int64_t* wide_idx;    // [rows][top_k] else null
   float* topk_weights;  // [rows][top_k]
   int32_t* source;      // [rows][2]
 
@@ -50,6 +51,8 @@ struct DispatchTrip {
   TRANSLOAD_HD uint64_t rows_coming(uint32_t rank, uint32_t channel) const {
     return kept(arriving.at(rank, channel + 1)) - kept(arriving.at(rank, channel));
   }
+  // My receivers wait for all peers to be done before they unpack headers.
+  TRANSLOAD_HD bool unpacks_at_end() const { return direct && shape.listed; }
   TRANSLOAD_HD PeerLink peers() const { return {call.board, &call.board->up.dispatch, &up_positions}; }
   TRANSLOAD_HD RailLink toward_nodes() const {
     return {.board = call.board,

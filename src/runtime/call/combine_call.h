@@ -1,5 +1,6 @@
 // Group::combine: the way back, over the handle of a dispatch.
 #pragma once
+#include <exception>
 #include <utility>
 
 #include "base/situations.h"
@@ -29,6 +30,7 @@ class CombineCall {
     begin();
     g_.write_grants(call_, offer_of(g_.board, pull_, in_, handle_.rows_kept()), handle_.tables.row_base);
     move_rows();
+    if (failure_) throw CallersFailure{failure_};
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);
     return std::move(out_);
   }
@@ -45,11 +47,22 @@ class CombineCall {
   }
 
   void take_outputs() {
-    const CombineRoom room(in_, form_.weights, {kDLCPU, 0});
+    CombineRoom room(in_, form_.weights, {kDLCPU, 0});
+    failure_ = thrown_by([&] { room.ask(); });
+    if (failure_) return keep_no_sum();
     auto block = g_.arena->take(room.bytes());
     if (!block) block = private_block(room.bytes());
     room.hand_out(block->data, out_);
     out_.lease = Lease(block);
+  }
+
+  // The others count on this rank: it takes part, and each sum goes where the last one was.
+  void keep_no_sum() {
+    const uint64_t row_bytes = in_.x.row_bytes();
+    const auto spare = private_block(row_bytes + form_.weights * sizeof(float));
+    out_.x = matrix(spare->data, 1, in_.x.columns(), kBf16);
+    if (form_.weights > 0) out_.topk_weights = matrix(spare->data + row_bytes, 1, form_.weights, kF32);
+    out_.lease = Lease(spare);
   }
 
   void begin() {
@@ -76,6 +89,7 @@ class CombineCall {
                              .rows_of = rows_of_.view()},
                             out_);
     t.call = call_;
+    t.spare_out = failure_ != nullptr;
     std::vector<Task> tasks{[&](W& w) {
       grant_call(w, t.call);
       open_call(w, t.call);
@@ -96,6 +110,7 @@ class CombineCall {
   Call call_{};
   bool pull_ = false;
   SpanTable forward_, rows_of_;
+  std::exception_ptr failure_;  // what the caller's room threw; thrown once the others have what is theirs
   CombineOutputs out_;
 };
 

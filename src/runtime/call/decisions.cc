@@ -9,7 +9,7 @@ CallChoice landing_of(Landing asked, const LandingRoom& room) {
     return {false, "ring",
             "no room in the slabs for " + std::to_string(room.bytes) + " bytes: longest gap " +
                 std::to_string(room.gap_bytes)};
-  if (!room.rows_leased) return {false, "ring", "out_x is not in a lease"};
+  if (room.outside != nullptr) return {false, "ring", std::string(room.outside) + " is not in a lease"};
   return {true, "direct", "a lease of " + std::to_string(room.bytes) + " bytes was had"};
 }
 

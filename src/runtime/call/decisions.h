@@ -16,9 +16,9 @@ struct CallChoice {
 // What became of the room that a dispatch wants for what it receives.
 struct LandingRoom {
   uint64_t bytes;
-  bool leased;             // it was had
-  bool rows_leased;        // and rows that go to the caller's out_x lie in a lease too
-  uint64_t gap_bytes = 0;  // the longest, where it was not had
+  bool leased;                    // it was had
+  const char* outside = nullptr;  // the output in memory of the caller's that lies in no lease; null: there is none
+  uint64_t gap_bytes = 0;         // the longest, where it was not had
 };
 CallChoice landing_of(Landing asked, const LandingRoom& room);
 

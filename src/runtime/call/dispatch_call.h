@@ -1,6 +1,7 @@
 // Group::dispatch: layout, notify, plan, lease, and the roles that move the tokens.
 #pragma once
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,10 +11,10 @@
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"
-#include "protocol/notify.h"
 #include "runtime/call/decisions.h"
 #include "runtime/call/dispatch_form.h"
 #include "runtime/call/output_room.h"
+#include "runtime/call/refuse_alike.h"
 #include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
 
@@ -35,7 +36,7 @@ class DispatchCall {
       notify();
       take_outputs();
     }
-    blank_rows_left();
+    if (!failure_) blank_rows_left();
     if (planted<Plants>(Canary::kOverflowFailsEarly) && fails()) fail_for_room();
     move_tokens();
     return finish();
@@ -72,15 +73,19 @@ class DispatchCall {
     bad_ = layout.bad;
     place_scales();
     write_records(layout.counts);
-    begin(Phase::kNotify, records_to_send());
-    const NotifyTrip trip{.call = call_,
-                          .use = ++g_.notify_uses,
-                          .to_peers = g_.counts_to_peers.data(),
-                          .to_nodes = g_.counts_to_nodes.data(),
-                          .channels_max = g_.geometry.channels};
-    const std::vector<Task> tasks{[&](W& w) { run_notify(w, trip); }};
-    g_.run(tasks, "dispatch", false);
-    make_handle(std::move(layout), trip.parity());
+    begin(Phase::kNotify, g_.records_to_send());
+    const uint32_t parity = g_.exchange_counts(call_);
+    if (const auto refusal = g_.refusal(parity)) end_refused(*refusal);
+    make_handle(std::move(layout), parity);
+  }
+
+  // Another rank refused it, and all know: nobody goes on.
+  [[noreturn]] void end_refused(const Refusal& refusal) {
+    reached<Plants>(Situation::kRefusedAlike);
+    g_.end_call("dispatch");
+    const bool not_supported = refusal.code == uint32_t(Code::kNotSupported);
+    throw Error(not_supported ? Code::kNotSupported : Code::kInvalidArgument,
+                refusal.text + " (rank " + std::to_string(refusal.rank) + ")");
   }
 
   void write_records(const SendCounts& counts) {
@@ -107,7 +112,6 @@ class DispatchCall {
       g_.crew.reads(at, counts.node_bytes(g_.map.peers));
       return NodeCountsRecord{at, counts};
     };
-    for (uint32_t s = 0; s < g_.map.ranks; ++s) g_.crew.reads(of_rank(s).words, counts.rank_bytes());
     const CountsBounds bounds{.tokens_max = g_.options.tokens_max,
                               .channels_max = g_.geometry.channels,
                               .top_k_max = g_.options.top_k_max,
@@ -142,7 +146,7 @@ class DispatchCall {
   // Who sent it is named, on all ranks. Does not return.
   void accuse(const WrongCount& wrong) {
     const std::vector<Task> tasks{[&](W& w) {
-      w.enter(Role::kNotify, -1);
+      w.enter(Role::kOpener, -1);
       w.broken(Broken::kCounts, wrong.rank, wrong.seen, wrong.most);
     }};
     g_.run(tasks, "dispatch", false);
@@ -165,27 +169,47 @@ class DispatchCall {
   // Room for what I receive, and with it the landing. Whatever it is, the trip is completed.
   void take_outputs() {
     room_.emplace(form_, in_, handle_->rows_held(), DLDevice{kDLCPU, 0});
-    auto block = in_.landing == Landing::kRing ? nullptr : g_.arena->take(room_->bytes());
+    failure_ = thrown_by([&] { room_->ask(*g_.arena); });
+    if (failure_) return keep_no_row();
+    const bool leases = in_.landing != Landing::kRing && room_->needs_lease();
+    auto block = leases ? g_.arena->take(room_->bytes()) : nullptr;
+    const bool had = block || !leases;
     const CallChoice landing = landing_of(in_.landing, {.bytes = room_->bytes(),
-                                                        .leased = block != nullptr,
-                                                        .rows_leased = room_->rows_leased(*g_.arena),
-                                                        .gap_bytes = block ? 0 : g_.arena->longest_gap()});
-    if (in_.landing != Landing::kRing && !block) reached<Plants>(Situation::kSlabExhausted);
+                                                        .leased = had,
+                                                        .outside = room_->outside(*g_.arena),
+                                                        .gap_bytes = had ? 0 : g_.arena->longest_gap()});
+    if (!had) reached<Plants>(Situation::kSlabExhausted);
     g_.decide("landing", landing.name, landing.why);
     if (in_.landing == Landing::kDirect && !landing.reachable) no_landing_ = landing.why;
-    if (!block) block = private_block(room_->bytes());
-    landing_ = room_->hand_out(block->data, landing.reachable, out_);
+    if (!block && room_->needs_lease()) block = private_block(room_->bytes());
+    landing_ = room_->hand_out(block ? block->data : nullptr, landing.reachable, out_);
     out_.lease = Lease(block);
     out_.rows = int64_t(handle_->rows_kept());
     out_.rows_needed = int64_t(handle_->rows_needed());
   }
 
+  // The others count on this rank: it takes part, and no row is stored here.
+  void keep_no_row() {
+    form_.rows_max = 0;
+    landing_ = {.direct = true, .rows = g_.board.mine(), .row_headers = g_.board.mine()};
+  }
+  uint64_t rows_kept() const { return std::min(handle_->rows_kept(), form_.rows_max); }
+
   // Rows that do not come: experts must take none of them for theirs.
   void blank_rows_left() {
     const uint64_t k = form_.first ? form_.shape.top_k : 0, first = handle_->rows_kept() * k,
                    end = handle_->rows_held() * k;
-    std::fill(out_.topk_idx.template as<int32_t>() + first, out_.topk_idx.template as<int32_t>() + end, -1);
+    with_ids([&](auto* ids) { std::fill(ids + first, ids + end, -1); });
     std::fill(out_.topk_weights.template as<float>() + first, out_.topk_weights.template as<float>() + end, 0.0f);
+  }
+
+  // body(the ids of the outputs), as wide as the caller wants them.
+  template <class Body>
+  void with_ids(Body body) {
+    if (same_type(out_.topk_idx.dtype, kI64))
+      body(out_.topk_idx.template as<int64_t>());
+    else
+      body(out_.topk_idx.template as<int32_t>());
   }
 
   DispatchTables tables() {
@@ -202,7 +226,7 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, offer_of(g_.board, landing_, out_, handle_->rows_kept()), handle_->tables.row_base);
+    g_.write_grants(call_, offer_of(g_.board, landing_, out_, rows_kept()), handle_->tables.row_base);
     const uint32_t warps = g_.warps_of(form_.channels);
     const bool silent = form_.tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
     const bool forwards = g_.map.nodes > 1 && !silent;
@@ -225,20 +249,15 @@ class DispatchCall {
   }
 
   // What Progress counts: one for each copy that a role of mine stores.
-  uint64_t records_to_send() const {
-    uint64_t sum = g_.cards_shown() + g_.map.peers;
-    for (const Counterpart& c : g_.rails) sum += c.rank != kNobody;
-    for (const Counterpart& c : g_.sources) sum += c.rank != kNobody ? g_.map.peers : 0;
-    return sum;
-  }
   uint64_t rows_to_move() const {
-    uint64_t sum = g_.map.peers + (landing_.direct ? 0 : handle_->rows_kept()) + (form_.first ? 0 : g_.cards_shown()) +
-                   handle_->forwarded;
+    uint64_t sum =
+        g_.map.peers + (landing_.direct ? 0 : rows_kept()) + (form_.first ? 0 : g_.cards_shown()) + handle_->forwarded;
     for (const Route& r : handle_->tables.routes) sum += r.target != kNoRoute;
     return sum;
   }
 
   DispatchOutputs finish() {
+    if (failure_) throw CallersFailure{failure_};
     room_->refuse_if_too_short(out_.rows);
     if (!no_landing_.empty())
       throw Error(Code::kOutOfMemory, "landing: direct, but " + no_landing_ + "; the group is still usable");
@@ -252,7 +271,10 @@ class DispatchCall {
     out_.scale_out_rows = int64_t(handle_->sent_to_nodes);
     if (bad_.found) out_.status = bad_expert(bad_, g_.experts.experts);
     if (made_) tell();
-    out_.rows_on_device = list(&handle_->report.rows_needed, 1, kI64);
+    const DispatchReport& report = handle_->report;
+    out_.source_rows = report.source_rows;
+    out_.rows_on_device = list(&report.rows_needed, 1, kI64);
+    out_.rows_of_sources_on_device = list(report.source_rows.data(), int64_t(report.source_rows.size()), kI64);
     return std::move(out_);
   }
 
@@ -261,8 +283,11 @@ class DispatchCall {
                      .rows = out_.rows,
                      .rows_needed = out_.rows_needed,
                      .expert_counts = std::move(expert_counts_),
+                     .source_rows = {},
                      .scale_out_rows = out_.scale_out_rows,
                      .status = out_.status};
+    for (uint32_t r = 0; r < g_.map.ranks; ++r)
+      made_->report.source_rows.push_back(int64_t(made_->kept(made_->tables.row_base[r + 1])));
     const std::vector<int64_t>& counts = made_->report.expert_counts;
     out_.expert_counts = counts;
     out_.expert_counts_on_device = list(counts.data(), int64_t(counts.size()), kI64);
@@ -279,15 +304,16 @@ class DispatchCall {
   // Experts' rows that lie in x: notify counted those that were dropped too.
   void count_kept_rows() {
     std::fill(expert_counts_.begin(), expert_counts_.end(), 0);
-    const int32_t* const idx = out_.topk_idx.template as<int32_t>();
-    for (int64_t i = 0; i < out_.rows * int64_t(form_.shape.top_k); ++i)
-      if (idx[i] >= 0) ++expert_counts_[size_t(idx[i])];
+    with_ids([&](const auto* ids) {
+      for (int64_t i = 0; i < out_.rows * int64_t(form_.shape.top_k); ++i)
+        if (ids[i] >= 0) ++expert_counts_[size_t(ids[i])];
+    });
     for (int64_t& n : expert_counts_) n = int64_t(round_up(uint64_t(n), in_.expert_alignment));
   }
 
   HostCalls<W>& g_;
   const DispatchInputs& in_;
-  const DispatchForm form_;
+  DispatchForm form_;
   Call call_{};
   Handle handle_;
   std::shared_ptr<HandleData> made_;  // the same on a first dispatch, still being written
@@ -296,7 +322,8 @@ class DispatchCall {
   BadExpert bad_;
   std::optional<DispatchRoom> room_;
   LandingPlace landing_{};
-  std::string no_landing_;  // why the call fails, once the others have what is theirs
+  std::exception_ptr failure_;  // what the caller's room threw; thrown once the others have what is theirs
+  std::string no_landing_;      // why the call fails, once the others have what is theirs
   ScaleRows scales_{};
   DispatchOutputs out_;
 };
@@ -305,7 +332,14 @@ template <class W>
 DispatchOutputs HostCalls<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
   return whole_call("dispatch", [&] {
-    check_dispatch(*this, in);
+    std::optional<Error> refused;  // told to the others outside of the handler, because fibers take turns there
+    try {
+      check_dispatch(*this, in);
+    } catch (const Error& error) {
+      if (in.handle || map.ranks == 1) throw;
+      refused = error;
+    }
+    if (refused) refuse_alike(*refused);
     return DispatchCall<W>(*this, in).run();
   });
 }

@@ -7,19 +7,14 @@
 
 namespace transload {
 
-namespace {
-
-Routing routing_of(const DispatchInputs& in) {
-  if (in.handle) return {};
-  const bool narrow = same_type(in.topk_idx.dtype, kI32);
-  return {.expert32 = narrow ? in.topk_idx.as<int32_t>() : nullptr,
-          .expert64 = narrow ? nullptr : in.topk_idx.as<int64_t>(),
-          .weight = in.topk_weights.as<float>(),
-          .tokens = uint64_t(in.x.rows()),
-          .top_k = uint32_t(in.topk_idx.columns())};
+Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights) {
+  const bool narrow = same_type(topk_idx.dtype, kI32);
+  return {.expert32 = narrow ? topk_idx.as<int32_t>() : nullptr,
+          .expert64 = narrow ? nullptr : topk_idx.as<int64_t>(),
+          .weight = topk_weights.as<float>(),
+          .tokens = uint64_t(topk_idx.rows()),
+          .top_k = uint32_t(topk_idx.columns())};
 }
-
-}  // namespace
 
 DispatchForm::DispatchForm(const RankState& rank, const DispatchInputs& in)
     : first(!in.handle),
@@ -33,7 +28,7 @@ DispatchForm::DispatchForm(const RankState& rank, const DispatchInputs& in)
                : in.rows_max > 0 ? uint64_t(in.rows_max)
                                  : kNoRowsMax),
       x(in.x.as<char>()),
-      routing(routing_of(in)),
+      routing(in.handle ? Routing{} : routing_of(in.topk_idx, in.topk_weights)),
       scales{in.scales.as<uint32_t>(), in.scales.strides[0], in.scales.strides[1]},
       card{} {
   card.operation = first ? Operation::kDispatch : Operation::kCachedDispatch;
@@ -58,6 +53,7 @@ void DispatchForm::stage_scales(char* staged) const {
 
 DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, const LandingPlace& landing,
                      const DispatchOutputs& out) {
+  const bool wide = same_type(out.topk_idx.dtype, kI64);
   return {.call = {},
           .shape = form.shape,
           .up_positions = tables.up_positions,
@@ -79,7 +75,8 @@ DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, con
           .rows = landing.rows,
           .row_headers = landing.row_headers,
           .scales = out.scales.as<char>(),
-          .topk_idx = out.topk_idx.as<int32_t>(),
+          .topk_idx = wide ? nullptr : out.topk_idx.as<int32_t>(),
+          .wide_idx = wide ? out.topk_idx.as<int64_t>() : nullptr,
           .topk_weights = out.topk_weights.as<float>(),
           .source = out.source.as<int32_t>()};
 }

@@ -18,6 +18,9 @@ struct ScaleRows {
   int64_t stride;  // bytes from one token's to the next one's
 };
 
+// What ids and weights say; weights may be absent where only ids are read.
+Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights);
+
 struct DispatchForm {
   // `in` must have passed check_dispatch().
   DispatchForm(const RankState& rank, const DispatchInputs& in);

@@ -1,29 +1,63 @@
-// The tensors that a call returns, side by side in one lease: first how long it must be, then where they lie in it.
+// The tensors that a call returns, side by side in one lease, or in memory that the caller has for them: first how long
+// the lease must be, then where they lie.
 #pragma once
 #include <cstdint>
+#include <exception>
+#include <string>
+#include <vector>
 
 #include "layout/cursor.h"
 #include "layout/regions.h"
 #include "runtime/arena.h"
 #include "runtime/call/dispatch_form.h"
+#include "runtime/check_inputs.h"
 #include "transload/combine.h"
 
 namespace transload {
 
+// Which outputs of a call lie in memory of the caller's.
+struct CallersOutputs {
+  bool rows = false;  // x
+  bool rest = false;  // all others
+};
+
 // Where the columns of received rows lie.
 struct RowColumns {
-  // own_rows: x lies elsewhere.
-  RowColumns(const TokenShape& shape, uint64_t count, bool own_rows);
+  RowColumns(const TokenShape& shape, uint64_t count, DLDataType idx_type, CallersOutputs elsewhere);
   Cursor at{.unit = kSlotAlign};
   uint64_t rows, headers, idx, weights, source, scales;
 };
 
 // Where the sums of tokens and of their weights lie.
 struct SumColumns {
-  SumColumns(uint64_t tokens, uint64_t row_bytes, uint32_t weights_of_token, bool own_rows);
+  SumColumns(uint64_t tokens, uint64_t row_bytes, uint32_t weights_of_token, CallersOutputs elsewhere);
   Cursor at{.unit = kSlotAlign};
   uint64_t rows, weights;
 };
+
+// What the caller's function gives, output by output.
+class CallersRoom {
+ public:
+  // `others`: tensors of the call that no output may lie over. Without a function nothing is asked.
+  CallersRoom(const RoomFor& room, std::vector<NamedTensor> others) : room_(room), taken_(std::move(others)) {}
+  // The tensor with its memory. Throws what the function throws, and Error for what must not be written.
+  Tensor ask(Output which, Tensor tensor);
+
+ private:
+  const RoomFor& room_;
+  std::vector<NamedTensor> taken_;
+};
+
+// What the step throws, if anything: this rank takes part first, since the others count on it.
+template <class Step>
+std::exception_ptr thrown_by(Step step) {
+  try {
+    step();
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
 
 class DispatchRoom {
  public:
@@ -31,22 +65,31 @@ class DispatchRoom {
   DispatchRoom(const DispatchForm& form, const DispatchInputs& in, uint64_t rows, DLDevice device);
 
   uint64_t bytes() const { return columns_.at.bytes; }
-  // Whether peers may store the rows if all the rest lies in a lease.
-  bool rows_leased(const Arena& arena) const { return !own_rows_ || arena.holds(in_.out_x.data, row_bytes()); }
+  bool needs_lease() const { return !asks() || bytes() > 0; }
+  // Asks the caller's function, if there is one, for all that hand_out() hands out, so before it. Throws what that
+  // throws; Error if what it gave must not be written, or cannot be reached and must be.
+  void ask(const Arena& arena);
+  // The output that peers cannot store into although all the rest lies in a lease; null: there is none.
+  const char* outside(const Arena& arena) const;
   // Fills in the tensors; `base`: so many bytes.
   LandingPlace hand_out(char* base, bool direct, DispatchOutputs& out) const;
   // Throws where out_x was too short, by how many rows this rank received: the trip went into the lease instead.
   void refuse_if_too_short(int64_t received) const;
 
  private:
-  uint64_t row_bytes() const { return rows_ * shape_.row_bytes; }
+  // Whether the caller's function has the outputs. An out_x that is too short is told first.
+  bool asks() const { return in_.room && !too_short_; }
+  CallersOutputs elsewhere() const { return {.rows = in_.out_x.given() ? !too_short_ : asks(), .rest = asks()}; }
+  Tensor tensor(uint64_t columns, DLDataType type, const void* data = nullptr) const;
 
   const DispatchInputs& in_;
   const TokenShape shape_;
   const uint64_t rows_;
   const DLDevice device_;
-  const bool too_short_, own_rows_;  // out_x; the rows go there
+  const bool too_short_;  // out_x
   const RowColumns columns_;
+  Tensor x_;                                          // out_x, or what the function gave
+  Tensor scales_, topk_idx_, topk_weights_, source_;  // what the function gave
 };
 
 class CombineRoom {
@@ -54,13 +97,20 @@ class CombineRoom {
   CombineRoom(const CombineInputs& in, uint32_t weights, DLDevice device);
 
   uint64_t bytes() const { return columns_.at.bytes; }
+  // As DispatchRoom::ask().
+  void ask();
   void hand_out(char* base, CombineOutputs& out) const;
 
  private:
+  CallersOutputs elsewhere() const {
+    return {.rows = in_.out_x.given() || in_.room, .rest = in_.out_topk_weights.given() || in_.room};
+  }
+
   const CombineInputs& in_;
   const uint32_t weights_;
   const DLDevice device_;
   const SumColumns columns_;
+  Tensor x_, topk_weights_;  // the caller's
 };
 
 }  // namespace transload

@@ -8,6 +8,11 @@
 
 namespace transload {
 
+// What the caller's own code threw in a call, kept until all ranks have what is theirs.
+struct CallersFailure {
+  std::exception_ptr thrown;
+};
+
 // Once other ranks count on this one, only its result, the group's fault, or an Error may come out of run() that leaves
 // the group usable, because all ranks have what is theirs. Anything else that this rank suffers is a fault:
 // give_up(reason) tells all others, and does not return.
@@ -22,6 +27,8 @@ auto whole_call(Call& call, const char* operation, Run run) {
   } catch (const Error& error) {
     if (!call.counted_on()) throw;
     reason = error.what();
+  } catch (const CallersFailure& failure) {
+    std::rethrow_exception(failure.thrown);
   } catch (const std::bad_alloc&) {
     if (!call.begun())
       throw Error(Code::kOutOfMemory, std::string(operation) + ": out of memory; the group is still usable");

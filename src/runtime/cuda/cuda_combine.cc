@@ -1,4 +1,6 @@
 // Group::combine on GPUs: one kernel, and no host wait.
+#include <exception>
+
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "runtime/call/combine_form.h"
@@ -33,7 +35,7 @@ class CudaCombine {
     spans_ = g_.spans_for(handle_, form_.channels, in_.stream);
     move_rows();
     g_.keep_if_captured(in_.stream, in_.handle, out_block_);
-    if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
+    if (failure_) throw CallersFailure{failure_};
     out_.scale_out_rows = handle_.report.scale_out_rows;
     return std::move(out_);
   }
@@ -47,17 +49,22 @@ class CudaCombine {
   }
 
   void take_outputs() {
-    const CombineRoom room(in_, form_.weights, g_.options.device);
+    CombineRoom room(in_, form_.weights, g_.options.device);
+    failure_ = thrown_by([&] { room.ask(); });
+    if (failure_) return keep_no_sum();
     auto block = state_.arena->take(room.bytes());
-    if (!block) return starve(room.bytes());
+    if (!block) {
+      failure_ =
+          std::make_exception_ptr(Error(Code::kOutOfMemory, g_.no_room("the outputs of a combine", room.bytes())));
+      return keep_no_sum();
+    }
     room.hand_out(block->data, out_);
     out_block_ = block;
     out_.lease = Lease(block);
   }
 
   // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
-  void starve(uint64_t bytes) {
-    starved_ = g_.no_room("the outputs of a combine", bytes);
+  void keep_no_sum() {
     out_.x = g_.on_device(g_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
     if (form_.weights > 0) out_.topk_weights = g_.on_device(g_.buffers.spare_weights, 1, form_.weights, kF32);
   }
@@ -71,7 +78,7 @@ class CudaCombine {
                              .rows_of = {spans_.arriving, form_.channels}},
                             out_);
     t.call = g_.make_call(form_.card, g_.options.sms * kWarpsOfBlock);
-    t.spare_out = !starved_.empty();
+    t.spare_out = failure_ != nullptr;
     return t;
   }
 
@@ -92,8 +99,9 @@ class CudaCombine {
         .cast = cast(),
         .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
                   .row_base = on_device_.tables.row_base,
-                  .room = g_.buffers.grants}};
-    g_.launched(launch_combine(launch, stream_), "combine");
+                  .room = g_.buffers.grants},
+        .queue = g_.rail_queue()};
+    g_.launched(g_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }
 
@@ -107,7 +115,7 @@ class CudaCombine {
   DeviceSpans spans_;
   bool pull_ = false;
   std::shared_ptr<Lease::Block> out_block_;
-  std::string starved_;  // why the call fails once it has taken part
+  std::exception_ptr failure_;  // what the call throws once it has taken part
   CombineOutputs out_;
 };
 

@@ -1,6 +1,8 @@
 // Group::dispatch on GPUs: kernels in the order of the caller's stream. The host waits only for the number of rows.
 #include <algorithm>
+#include <exception>
 #include <optional>
+#include <string>
 
 #include "gpu/driver.h"
 #include "runtime/call/decisions.h"
@@ -31,10 +33,12 @@ class CudaDispatch {
       g_.refuse_to_wait();
     }
     g_.begin_call(in_.stream, in_.deadline_ms, "dispatch");
+    if (!waits()) ask_for_room();  // while no kernel of this call waits for other ranks
     if (form_.first)
       notify();
     else
       begin_cached();
+    if (waits()) ask_for_room();
     take_outputs();
     move_tokens();
     return finish();
@@ -67,7 +71,7 @@ class CudaDispatch {
     sizes_ = handle_sizes(state_, form_.tokens, form_.shape.top_k, form_.channels);
     const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
     handle_room_ = state_.arena->take(bytes);
-    if (!handle_room_) starved_ = g_.no_room("a handle", bytes);
+    if (!handle_room_) fail_later(g_.no_room("a handle", bytes));
     lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
     spans_ = {on_device_.forward, on_device_.arriving};
   }
@@ -88,8 +92,9 @@ class CudaDispatch {
                               .plan = plan_args(),
                               .call = g_.device_call(nullptr),
                               .near = g_.near_shape(0),
-                              .areas = {g_.buffers.areas, g_.buffers.area_count, {}}};
-    g_.launched(launch_notify(launch, stream_), "notify");
+                              .areas = {g_.buffers.areas, g_.buffers.area_count, {}},
+                              .queue = g_.rail_queue()};
+    g_.launched(g_.kernels.notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
     if (waits()) g_.await_ticket(dispatch_number_);
     keep_handle();
@@ -111,7 +116,7 @@ class CudaDispatch {
                       .counts_to_peers = g_.buffers.counts_to_peers,
                       .counts_to_nodes = g_.buffers.counts_to_nodes,
                       .report = on_device_.report};
-    layout.call.ctas = std::min(g_.options.sms, kLayoutCtasMax);
+    layout.call.blocks = std::min(g_.options.sms, kLayoutBlocksMax);
     return layout;
   }
 
@@ -125,7 +130,7 @@ class CudaDispatch {
             .counts_to_nodes = g_.buffers.counts_to_nodes,
             .state = call.state,
             .host = call.host,
-            .host_expert_counts = waits() ? g_.pinned_expert_counts() : nullptr,
+            .host_counts = waits() ? g_.pinned_counts() : nullptr,
             .ticket = waits() ? dispatch_number_ : 0,
             .seal = seal_of(dispatch_number_),
             .rows_max = form_.rows_max,
@@ -140,7 +145,7 @@ class CudaDispatch {
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->rows_max = form_.rows_max;
     made->overflow = in_.overflow;
-    if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_expert_counts());
+    if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_counts());
     // How many came, only the device may know.
     made->device_rows = waits() ? uint64_t(made->report.rows_needed) : form_.rows_max;
     made->device = std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{
@@ -148,23 +153,37 @@ class CudaDispatch {
     handle_ = made;
   }
 
+  void fail_later(const std::string& for_want_of) {
+    failure_ = std::make_exception_ptr(Error(Code::kOutOfMemory, for_want_of));
+  }
+
+  // Of the caller, if its own function has it.
+  void ask_for_room() {
+    const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
+    room_.emplace(form_, in_, rows, g_.options.device);
+    if (!failure_) failure_ = thrown_by([&] { room_->ask(*state_.arena); });
+  }
+
   // Room for what I receive, and with it the landing.
   void take_outputs() {
-    room_.emplace(form_, in_, handle_->device_rows, g_.options.device);
-    auto block = starved_.empty() ? state_.arena->take(room_->bytes()) : nullptr;
-    if (!block) return starve();
-    const CallChoice landing = landing_of(
-        in_.landing, {.bytes = room_->bytes(), .leased = true, .rows_leased = room_->rows_leased(*state_.arena)});
+    if (failure_) return keep_no_row();
+    const bool leases = room_->needs_lease();
+    auto block = leases ? state_.arena->take(room_->bytes()) : nullptr;
+    if (!block && leases) {
+      fail_later(g_.no_room("the outputs of a dispatch", room_->bytes()));
+      return keep_no_row();
+    }
+    const CallChoice landing =
+        landing_of(in_.landing, {.bytes = room_->bytes(), .leased = true, .outside = room_->outside(*state_.arena)});
     state_.decide("landing", landing.name, landing.why);
-    landing_ = room_->hand_out(block->data, landing.reachable, out_);
+    landing_ = room_->hand_out(block ? block->data : nullptr, landing.reachable, out_);
     out_block_ = block;
     out_.lease = Lease(block);
     out_.rows = out_.rows_needed = int64_t(handle_->device_rows);
   }
 
-  // The others count on this rank: it takes part and keeps no row, and then the call fails.
-  void starve() {
-    if (starved_.empty()) starved_ = g_.no_room("the outputs of a dispatch", room_->bytes());
+  // The others count on this rank: it takes part, and then the call fails.
+  void keep_no_row() {
     form_.rows_max = 0;
     landing_ = {.direct = true, .rows = state_.board.mine(), .row_headers = state_.board.mine()};
   }
@@ -190,44 +209,49 @@ class CudaDispatch {
 
   void move_tokens() {
     g_.began(Phase::kDispatch);
-    DispatchLaunch launch{
-        .trip = trip_of(form_, tables(), landing_, out_),
-        .board = g_.buffers.board,
-        .call = g_.device_call(form_.first ? nullptr : on_device_.born),
-        .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
-        .areas = {g_.buffers.areas, g_.buffers.area_count, {{landing_.rows, uint64_t(out_.x.bytes())}, {}}},
-        .cast = cast(),
-        .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
-                  .row_base = on_device_.tables.row_base,
-                  .room = g_.buffers.grants},
-        .opens = !form_.first};
+    const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
+    DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
+                          .board = g_.buffers.board,
+                          .call = g_.device_call(form_.first ? nullptr : on_device_.born),
+                          .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
+                          .areas = {g_.buffers.areas, g_.buffers.area_count, {area(out_.x), area(out_.scales)}},
+                          .cast = cast(),
+                          .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
+                                    .row_base = on_device_.tables.row_base,
+                                    .room = g_.buffers.grants},
+                          .opens = !form_.first,
+                          .queue = g_.rail_queue()};
     launch.trip.call = g_.make_call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    g_.launched(launch_dispatch(launch, stream_), "dispatch");
-    if (form_.first && !waits() && starved_.empty()) finish_rows();
+    g_.launched(g_.kernels.dispatch(launch, stream_), "dispatch");
+    if (form_.first && !waits() && !failure_) finish_rows();
     g_.end_call(in_.stream);
   }
 
   void finish_rows() {
-    const RecountArgs kept{.call = g_.device_call(nullptr),
-                           .report = on_device_.report,
-                           .topk_idx = out_.topk_idx.as<int32_t>(),
-                           .topk_weights = out_.topk_weights.as<float>(),
-                           .rows_max = form_.rows_max,
-                           .top_k = form_.shape.top_k,
-                           .experts = state_.experts.experts_of(g_.map.me),
-                           .alignment = in_.expert_alignment,
-                           .expert_counts = on_device_.expert_counts};
-    g_.launched(launch_kept(kept, stream_), "kept");
+    const bool wide = same_type(out_.topk_idx.dtype, kI64);
+    const RecountArgs recount{.call = g_.device_call(nullptr),
+                              .report = on_device_.report,
+                              .topk_idx = wide ? nullptr : out_.topk_idx.as<int32_t>(),
+                              .wide_idx = wide ? out_.topk_idx.as<int64_t>() : nullptr,
+                              .topk_weights = out_.topk_weights.as<float>(),
+                              .rows_max = form_.rows_max,
+                              .top_k = form_.shape.top_k,
+                              .experts = state_.experts.experts_of(g_.map.me),
+                              .alignment = in_.expert_alignment,
+                              .expert_counts = on_device_.expert_counts};
+    g_.launched(launch_recount(recount, stream_), "recount");
   }
 
   DispatchOutputs finish() {
     g_.keep_if_captured(in_.stream, handle_, out_block_);
-    if (!starved_.empty()) throw Error(Code::kOutOfMemory, starved_);
+    if (failure_) throw CallersFailure{failure_};
     room_->refuse_if_too_short(out_.rows);
     const DispatchReport& report = handle_->report;
     out_.handle = handle_;
     out_.scale_out_rows = report.scale_out_rows;
+    out_.source_rows = report.source_rows;
     out_.rows_on_device = g_.on_device(&on_device_.report->rows_needed, 1, kI64);
+    out_.rows_of_sources_on_device = g_.on_device(on_device_.source_rows, int64_t(g_.map.ranks), kI64);
     if (!form_.first) return std::move(out_);
     out_.status = report.status;
     out_.expert_counts = report.expert_counts;
@@ -249,7 +273,7 @@ class CudaDispatch {
   DeviceSpans spans_;
   std::optional<DispatchRoom> room_;
   LandingPlace landing_{};
-  std::string starved_;  // why the call fails once it has taken part
+  std::exception_ptr failure_;  // what the call throws once it has taken part
   char* headers_ = nullptr;
   DispatchOutputs out_;
 };

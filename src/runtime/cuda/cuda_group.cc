@@ -15,11 +15,13 @@
 #include "kernels/near.h"
 #include "os/clock.h"
 #include "runtime/handle.h"
+#include "runtime/heap_place.h"
 
 namespace transload {
 
 namespace {
 
+constexpr uint32_t kLookMs = 5;                          // of the watcher
 constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
 
 Word read_word(const Word& word) {
@@ -45,7 +47,7 @@ DeviceCall CudaGroup::device_call(const Word* born) const {
           .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
           .born = born,
           .deadline_ns = uint64_t(deadline_ms) * kMillisecondNs,
-          .ctas = options.sms,
+          .blocks = options.sms,
           .phase = phase_.load(std::memory_order_relaxed)};
 }
 
@@ -59,6 +61,15 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
   return call;  // the board, the epoch and the counters are the kernel's to fill in
 }
 
+RailQueue CudaGroup::rail_queue() const {
+  RailQueue queue = buffers.queue;
+  const DeviceCall call = device_call(nullptr);
+  queue.gave_up = &call.state->gave_up;
+  queue.abort = &call.host->abort;
+  queue.patience_ns = call.deadline_ns / 2;
+  return queue;
+}
+
 // Stages as long as an SM allows; scales and headers of more than kRideMax bytes move by themselves.
 NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
@@ -70,7 +81,7 @@ NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
-  shape.publish_every = std::max(1u, options.slots / 4);
+  shape.publish_every = rails_mapped ? std::max(1u, options.slots / 4) : options.rail_batch;
   shape.credit_every = std::max(1u, options.slots / 2);
   return shape;
 }
@@ -88,7 +99,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
                          .ranks = map.ranks,
                          .sources = map.sources(),
                          .channels = channels,
-                         .ctas = options.sms,
+                         .blocks = options.sms,
                          .forward = spans.forward,
                          .arriving = spans.arriving,
                          .rows_max = handle.rows_max},
@@ -128,6 +139,7 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
     check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device);
   last_stream_ = mine;
   calls_.called();
+  if (proxy_) proxy_->wake();
   calling_.store(true, std::memory_order_release);
 }
 
@@ -172,7 +184,7 @@ bool CudaGroup::capturing(const Stream& stream) const {
 bool CudaGroup::drain(uint64_t until) {
   const OnDevice here(device, std::nothrow);
   while (!have_ended(words(), done_)) {
-    if (now_ns() > until) return false;
+    if (now_ns() > until || (!state_.fault && control->interrupted())) return false;
     sched_yield();
   }
   return true;
@@ -182,6 +194,7 @@ void CudaGroup::await_ticket(Word ticket) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 1; read_word(words().ticket) != ticket; ++looks) {
     if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
+    if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();
     if (looks % 4096 == 0) check_context();
   }
@@ -199,6 +212,7 @@ void CudaGroup::await_stream(const Stream& stream) {
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
     if (faulted()) fail(operation);  // not behind work that is not ours
+    control->heed_interrupt();
     sched_yield();
   }
   if (faulted()) fail(operation);
@@ -226,6 +240,7 @@ void CudaGroup::fail(const char* what, const char* advice) {
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
+  for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
   drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
@@ -247,7 +262,9 @@ void CudaGroup::tell_fault() {
   if (told_ || failure == DeviceFailure::kNone) return;
   told_ = true;
   const uint64_t epoch = read_word(words().ended) + 1;
-  if (failure == DeviceFailure::kExpired) {
+  if (failure == DeviceFailure::kExpired && Waiting(fault.what) == Waiting::kRoom) {
+    control->failed("its proxy takes no commands");
+  } else if (failure == DeviceFailure::kExpired) {
     // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
     control->accuse(
         {.rank = map.me, .epoch = epoch, .whom = uint32_t(fault.whom), .seen = fault.seen, .expected = fault.expected},
@@ -290,7 +307,7 @@ void CudaGroup::watch(std::stop_token stop) noexcept {
     } catch (const std::exception& error) {
       control->break_down(error);
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
   }
 }
 
@@ -301,7 +318,10 @@ void CudaGroup::look() {
   }
   tell_fault();
   tell_lost_context();
+  const uint64_t wakes = proxy_ ? proxy_->wakes() : 0;
   const bool in_call = this->in_call();
+  if (proxy_ && !in_call) proxy_->rest(wakes);
+  if (proxy_) watch_proxy(in_call);
   const Word running = read_word(words().running);
   const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
   static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
@@ -318,6 +338,19 @@ void CudaGroup::look() {
   }
 }
 
+// Before others, who wait for what it should have sent, accuse each other. By looks, not by a clock: who was stopped
+// with all of its threads has not looked.
+void CudaGroup::watch_proxy(bool in_call) {
+  const uint64_t turns = proxy_->turns();
+  stuck_looks_ = in_call && turns == proxy_turns_ ? stuck_looks_ + 1 : 0;
+  proxy_turns_ = turns;
+  constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
+  const uint32_t patience_ms = std::max(deadline_ms / 2, kNapsMs);
+  if (stuck_looks_ * kLookMs <= patience_ms || proxy_told_) return;
+  proxy_told_ = true;
+  control->failed("its proxy has stood still for " + std::to_string(stuck_looks_ * kLookMs) + " ms of a call");
+}
+
 MemoryReport CudaGroup::memory() const {
   const Board& b = state_.board;
   const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
@@ -328,23 +361,89 @@ MemoryReport CudaGroup::memory() const {
           .slab_bytes = options.slab_bytes,
           .leased_bytes = state_.arena->used(),
           .ring_formula = ring_formula(state_.geometry),
-          .private_bytes = own};
+          .private_bytes = own,
+          .host_bytes = pinned_.bytes() + network_memory.pinned_bytes()};
 }
 
 std::string CudaGroup::scale_up_name() const {
   return map.peers > 1 ? std::string("nvlink ") + name_of(region->way()) : "none";
 }
-std::string CudaGroup::scale_out_name() const { return map.nodes > 1 ? "loopback" : "none"; }
+std::string CudaGroup::scale_out_name() const {
+  if (map.nodes == 1) return "none";
+  if (heap) return kNvshmemName;
+  return scale_out_ ? scale_out_->name() + ", by a proxy" : "loopback";
+}
+
+std::vector<Word> CudaGroup::fetch(const Word* from, uint64_t count) const {
+  std::vector<Word> words(count);
+  check_cuda(cudaMemcpyAsync(words.data(), from, count * sizeof(Word), cudaMemcpyDeviceToHost, making_.get()),
+             "cudaMemcpyAsync", device);
+  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
+  return words;
+}
+
+Word CudaGroup::net_word(const Word* at) const {
+  return network_memory.on_device() ? fetch(at, 1)[0] : Group::Impl::net_word(at);
+}
+
+// Until rails have credited all that I put: the network moves only by my proxy's hand.
+void CudaGroup::linger(uint64_t until) {
+  const RingWords rings = state_.ring_words();
+  const Word given = fetch(buffers.queue.next, 1)[0];
+  const std::vector<Word> dispatched = fetch(buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
+                          combined = fetch(buffers.combine_rail.sent, rings.combine_rail.producers);
+  const NetworkRegion& net = state_.board.net;
+  while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
+    if (control->interrupted()) return;
+    if (proxy_->taken() >= given && proxy_->quiet() && all_credited(net.dispatch, state_.rails, dispatched.data()) &&
+        all_credited(net.combine, state_.sources, combined.data()))
+      return;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
+void CudaGroup::say_goodbye() noexcept {
+  control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
+  control->goodbye();
+}
+
+// Replays of graphs that outlive the group still need its network; else that ends.
+void CudaGroup::leave_network(uint64_t until) {
+  if (!proxy_) return;
+  if (memory_.use_count() > 1) return proxy_->orphan();
+  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // stuck inside the network: what it reaches stays
+    (void)proxy_.release();
+    (void)scale_out_.release();
+    (void)new NetworkMemory(std::move(network_memory));
+  }
+  proxy_.reset();
+  scale_out_.reset();
+}
 
 CudaGroup::~CudaGroup() {
   const OnDevice here(device, std::nothrow);
   // Before anything is unmapped, and while a verdict can still end a wait.
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
-  const bool ended = drain(now_ns() + deadline_ns + kPatienceNs);
+  const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
+  const bool ended = drain(until);
+  try {
+    if (proxy_ && ended && !state_.fault) linger(until);
+  } catch (const std::exception&) {  // whoever waits for it has its deadline
+  }
   watcher_ = {};
-  control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // the goodbye says which call was the last
-  control->goodbye();
-  *memory_ = {std::move(region), std::move(neighbours), std::move(blocks_), std::move(pinned_)};
+  // Kernels end when what they stored has landed.
+  if (heap && ended && !state_.fault && !faulted()) heap->all_taken();
+  if (heap && state_.fault) heap->lose(lost_by(*state_.fault));
+  leave_network(until);
+  say_goodbye();
+  *memory_ = {.region = std::move(region),
+              .neighbours = std::move(neighbours),
+              .blocks = std::move(blocks_),
+              .pinned = std::move(pinned_),
+              .network = std::move(network_memory),
+              .heap = std::move(heap),
+              .scale_out = std::move(scale_out_),
+              .proxy = std::move(proxy_)};
   if (!ended) park(parking_, {memory_, std::move(done_)});
   sweep_parked();
 }

@@ -19,12 +19,15 @@
 #include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/device_handle.h"
+#include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
+#include "runtime/proxy.h"
 
 namespace transload {
 
-// Positions of the rings of one kind, on the device.
+// Positions of the rings of one kind, on the device. Drained words are the proxy's to write: in pinned memory, and only
+// of rails that have one.
 struct DevicePositions {
   Word *sent, *taken, *drained;
   Positions view() const { return {sent, taken, drained}; }
@@ -46,7 +49,10 @@ struct DeviceBuffers {
   StoreArea* areas;                                // regions that kernels store to
   uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
+  RailQueue queue;  // of this rank's proxy, if it has one
 };
+
+struct ScaleOutKind;
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 struct CudaGroup final : Group::Impl {
@@ -57,9 +63,11 @@ struct CudaGroup final : Group::Impl {
   DispatchOutputs dispatch(const DispatchInputs& inputs) override;  // cuda_dispatch.cc
   CombineOutputs combine(const CombineInputs& inputs) override;     // cuda_combine.cc
   void refuse_if_faulted() override;
+  void say_goodbye() noexcept override;
   MemoryReport memory() const override;
   std::string scale_up_name() const override;
   std::string scale_out_name() const override;
+  Word net_word(const Word* at) const override;
 
   // cuda_report.cc.
   void wait(const Stream& stream) override;
@@ -69,6 +77,7 @@ struct CudaGroup final : Group::Impl {
   CUstream_st* stream_of(const Stream& stream) const;
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
+  RailQueue rail_queue() const;
   // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
   // alike for all groups.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
@@ -114,11 +123,12 @@ struct CudaGroup final : Group::Impl {
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
-  // What a dispatch with this handle reports; `counts`: [experts of mine].
+  // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + 8 * uint64_t(state_.experts.experts_of(map.me)); }
-  int64_t* host_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
-  int64_t* pinned_expert_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
+  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
+  int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
+  int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
   RankState state_;
   const GroupOptions& options;  // the state's
@@ -127,10 +137,14 @@ struct CudaGroup final : Group::Impl {
   DeviceBuffers buffers{};
   std::shared_ptr<DeviceRegion> region;
   std::unique_ptr<Neighbours> neighbours;
+  bool rails_mapped = true;
+  NetworkMemory network_memory;     // of rails that are not mapped
+  std::unique_ptr<HeapBlock> heap;  // of rails that NVSHMEM maps
+  RoleKernels kernels{};
   Word dispatches = 0;  // numbers given out
   const char* operation = "idle";
   uint64_t call_since = 0;
-  uint32_t deadline_ms;  // of the call
+  std::atomic<uint32_t> deadline_ms;  // of the call
 
  private:
   template <class T>
@@ -139,13 +153,24 @@ struct CudaGroup final : Group::Impl {
   T* upload(const T* from, uint64_t count);
   void take_device();
   bool share_devices();  // whether all ranks are in this process
+  // Rails map each other's region, as peers do.
+  bool shares_with_rails() const { return rails_mapped && !heap; }
   void map_memory(bool one_process);
+  // By the PCI tree; "" if this host has none.
+  std::string near_nic() const;
+  void place_network(const ScaleOutKind& kind);
+  void open_network(const ScaleOutKind& kind);
+  void try_paths();
   void make_room();
   void fill_board();
   void load_kernels();
   bool faulted() const;
   bool in_call() const;
   bool drain(uint64_t until);
+  // From the device; waits for no kernel.
+  std::vector<Word> fetch(const Word* from, uint64_t count) const;
+  void linger(uint64_t until);
+  void leave_network(uint64_t until);
   bool last_has_ended() const;
   void check_context() const;
   uint64_t stream_number(const Stream& stream) const;
@@ -154,6 +179,7 @@ struct CudaGroup final : Group::Impl {
   void tell_fault();
   void tell_lost_context();
   void look();
+  void watch_proxy(bool in_call);
   void watch(std::stop_token stop) noexcept;
 
   // Told to heartbeats while a thread is in a call.
@@ -167,7 +193,7 @@ struct CudaGroup final : Group::Impl {
   DeviceInfo info_;
   CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted
-  PinnedBlock pinned_;  // HostWords, then expert counts, then a report that was asked for
+  PinnedBlock pinned_;  // HostWords, then counts of a call that waits, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
   Cursor block_room_{.unit = 256};                                       // of the last one
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
@@ -184,9 +210,14 @@ struct CudaGroup final : Group::Impl {
   std::optional<LastStream> last_stream_;  // the stream of the last call
   bool captured_ = false;                  // the call that is being made
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
+  std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
+  std::unique_ptr<Proxy> proxy_;
   std::mutex telling_;
   bool told_ = false;
-  bool context_lost_ = false;  // and told, by the watcher
+  bool context_lost_ = false;  // and told, by the watcher, whose the rest is too
+  uint64_t proxy_turns_ = 0;
+  uint32_t stuck_looks_ = 0;
+  bool proxy_told_ = false;
   std::atomic<uint32_t> phase_{0};
   std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
   std::jthread watcher_;

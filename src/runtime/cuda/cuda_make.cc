@@ -1,4 +1,5 @@
-// Making a group on GPUs: whose device is whose, where memory lies, and what kernels need to find it.
+// Making a group on GPUs: whose device is whose, where memory lies, which way the network goes, and what kernels need
+// to find it all.
 #include <cuda_runtime_api.h>
 #include <sys/eventfd.h>
 
@@ -8,11 +9,23 @@
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "os/clock.h"
+#include "os/near_nic.h"
 #include "os/thread.h"
-#include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
+#include "runtime/scale_out_kinds.h"
 
 namespace transload {
+
+namespace {
+
+void run_on_device(int device, const std::function<void()>& step) {
+  const OnDevice here(device);
+  step();
+}
+
+void zero_device_at(int device, char* at, uint64_t bytes) { zero_device(device, at, bytes); }
+
+}  // namespace
 
 CudaGroup::CudaGroup(const GroupOptions& given)
     : state_(given),
@@ -25,12 +38,21 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   all_or_none([&] { take_device(); });
   const OnDevice here(device);
   sweep_parked();
-  map_memory(share_devices());
+  const bool one_process = share_devices();
+  const ScaleOutKind* const network = choose_scale_out(*this);
+  rails_mapped = network == nullptr || network->maps_rails;
+  const bool brings_memory = network != nullptr && network->place != nullptr;
+  state_.plan_network(rails_mapped, !rails_mapped || brings_memory);
+  if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at});
+  if (!rails_mapped) place_network(*network);
+  map_memory(one_process);
+  if (!rails_mapped) open_network(*network);
   all_or_none([&] {
     make_room();
     fill_board();
     load_kernels();
   });
+  if (heap) heap->begin();
   control->gather("ready");
   watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
 }
@@ -51,9 +73,6 @@ void CudaGroup::take_device() {
     if (value > kCudaMembersMax)
       throw Error(Code::kInvalidArgument, std::string(what) + ": " + std::to_string(value) + ", must be at most " +
                                               std::to_string(kCudaMembersMax) + " on GPUs");
-  if (options.scale_out != ScaleOutChoice::kAuto && options.scale_out != ScaleOutChoice::kLoopback)
-    throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(options.scale_out) +
-                                         ", must be auto or loopback for ranks on GPUs");
   making_ = make_stream(device);
   done_ = make_event(device);
 }
@@ -64,7 +83,8 @@ bool CudaGroup::share_devices() {
                        .device_sms = info_.sms,
                        .mps = info_.mps,
                        .process = process_identity(),
-                       .group = random_word()};
+                       .group = random_word(),
+                       .queues = device_queues()};
   const std::vector<DeviceUse> all = gather(mine.pack(), DeviceUse::unpack);
   check_device_uses(all);
   calls_ = CallLog(all[0].group, map.me);
@@ -73,18 +93,94 @@ bool CudaGroup::share_devices() {
 }
 
 void CudaGroup::map_memory(bool one_process) {
-  const uint64_t net_bytes = state_.network_bytes(), up_bytes = state_.scale_up_bytes();
+  const RegionParts parts = state_.region_parts(map.me, options.slab_bytes);
+  const uint64_t in_front = parts.network_bytes + parts.scale_up_bytes;  // of the slabs
   WayChoice choice;
   all_or_none([&] {
     choice = choose_way(device, one_process);
-    region = std::make_shared<DeviceRegion>(device, net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes),
-                                            choice.way);
+    region = std::make_shared<DeviceRegion>(device, parts.bytes(), choice.way);
   });
   const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
-  neighbours = share_memory(region, bell.get(), true);
-  state_.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
+  neighbours = share_memory(region, bell.get(), shares_with_rails());
+  state_.arena = std::make_shared<Arena>(region->base() + in_front, options.slab_bytes, region);
   state_.decide("scale-up", scale_up_name(), choice.reason);
-  if (map.nodes > 1) state_.decide("scale-out", "loopback", "the rails of ranks on GPUs of one host are mapped");
+}
+
+std::string CudaGroup::near_nic() const {
+  for (const NearNic& near : near_nics(find_pci_devices()))
+    if (near.gpu == info_.pci) return near.nic;
+  return "";
+}
+
+// On the GPUs of all ranks, or on none: so a rank's figures are those of any other.
+void CudaGroup::place_network(const ScaleOutKind& kind) {
+  const NetworkMemoryChoice wish = options.network_memory;
+  const char* const unasked =
+      wish == NetworkMemoryChoice::kPinned ? "asked for" : "only libfabric is asked to register GPU memory";
+  DeviceNetwork on_device{.choice = {RegionPlace::kPinned, unasked}, .block = {}, .dma_buf = {}, .told = {}};
+  if (wish != NetworkMemoryChoice::kPinned && kind.choice == ScaleOutChoice::kLibfabric)
+    all_or_none([&] { on_device = try_device_network(state_, info_, control->local_address(), near_nic()); });
+  const bool pinned = on_device.choice.place == RegionPlace::kPinned;
+  const auto said = gather(pinned ? on_device.choice.why : "", [](const std::string& text) { return text; });
+  std::string why;
+  for (uint32_t r = 0; r < map.ranks && why.empty(); ++r)
+    if (!said[r].empty())
+      why = said[r] + (wish == NetworkMemoryChoice::kPinned ? "" : " (rank " + std::to_string(r) + ")");
+  if (!why.empty() && wish == NetworkMemoryChoice::kGpu)
+    throw Error(Code::kNotSupported, "network_memory: gpu, must be auto or pinned: " + why);
+  if (why.empty())
+    why = on_device.choice.why;
+  else
+    on_device = {.choice = {RegionPlace::kPinned, why}, .block = {}, .dma_buf = {}, .told = {}};
+  all_or_none([&] { network_memory = NetworkMemory(state_, device, std::move(on_device)); });
+  state_.decide("network memory", network_memory.on_device() ? "gpu" : "pinned",
+                std::to_string(network_memory.region_bytes() >> 20) + " MiB: " + why);
+}
+
+void CudaGroup::open_network(const ScaleOutKind& kind) {
+  scale_out_ = kind.make(
+      *this, {network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(), near_nic()});
+  try_paths();
+  const auto naps = [this] { return memory_.use_count() > 1; };  // graphs keep it
+  const auto broken = [this](const std::exception& error) { control->break_down(error); };
+  const Proxy::Place place{network_memory.region(), network_memory.queue(), network_memory.taken()};
+  all_or_none([&] { proxy_ = std::make_unique<Proxy>(*scale_out_, place, naps, broken); });
+}
+
+// One word over every path that a call may use, by this thread: there is no proxy yet.
+void CudaGroup::try_paths() {
+  const Block& hello = state_.board.net.hello;
+  struct Path {
+    uint32_t rank;
+    const Word* word;  // mine, that it sets
+  };
+  std::vector<Path> open;
+  const auto greet = [&](const std::vector<Counterpart>& others, uint64_t there, uint64_t here) {
+    for (uint64_t m = 0; m < others.size(); ++m) {
+      if (others[m].rank == kNobody) continue;
+      scale_out_->publish({hello.at(there + others[m].index), others[m].rank}, 1);
+      open.push_back({others[m].rank, reinterpret_cast<Word*>(network_memory.region() + hello.at(here + m))});
+    }
+  };
+  greet(state_.rails, map.nodes, 0);
+  greet(state_.sources, 0, map.nodes);
+  const uint64_t entered = now_ns(), patience = uint64_t(options.create_deadline_ms) * kMillisecondNs;
+  uint64_t since = entered;
+  const auto heard = [this](const Path& path) { return net_word(path.word) != 0; };
+  for (;;) {
+    control->heed_interrupt();
+    if (control->abort_word().load(std::memory_order_acquire) != 0)
+      throw Error(control->fault(control->verdict(), "create", entered));
+    const bool moved = scale_out_->progress();
+    std::erase_if(open, heard);
+    if (open.empty() && scale_out_->quiet()) return;
+    if (now_ns() - since > patience) {
+      const uint32_t whom = open.empty() ? scale_out_->busy_with() : open[0].rank;
+      (void)control->suspect({.rank = map.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, since);
+      since = now_ns();
+    }
+    if (!moved) sched_yield();
+  }
 }
 
 // Returns zeroed memory that lives as long as the group.
@@ -115,7 +211,7 @@ T* CudaGroup::upload(const T* from, uint64_t count) {
 void CudaGroup::make_room() {
   const Geometry& g = state_.geometry;
   const TokenShape token = longest_token(options);
-  pinned_ = PinnedBlock(device, sizeof(HostWords) + 8 * state_.experts.experts_of(map.me) + report_bytes());
+  pinned_ = PinnedBlock(device, sizeof(HostWords) + counts_bytes() + report_bytes());
   words().fault.rank = map.me;
   buffers.state = make<DeviceState>(1);
   buffers.card = make<Card>(1);
@@ -135,27 +231,31 @@ void CudaGroup::make_room() {
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax)
     buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
-  const auto positions = [&](const RingEnds& ends) {
-    return DevicePositions{make<Word>(ends.producers), make<Word>(ends.consumers), make<Word>(ends.producers)};
+  const auto positions = [&](const RingEnds& ends, Word* drained = nullptr) {
+    Word* const sent = make<Word>(ends.producers);
+    return DevicePositions{sent, make<Word>(ends.consumers), drained};
   };
   const RingWords words = state_.ring_words();
   buffers.dispatch_up = positions(words.dispatch_up);
-  buffers.dispatch_rail = positions(words.dispatch_rail);
+  buffers.dispatch_rail = positions(words.dispatch_rail, network_memory.drained_dispatch());
   buffers.combine_up = positions(words.combine_up);
-  buffers.combine_rail = positions(words.combine_rail);
+  buffers.combine_rail = positions(words.combine_rail, network_memory.drained_combine());
+  buffers.queue = network_memory.queue();
+  buffers.queue.next = make<Word>(1);
 }
 
 void CudaGroup::fill_board() {
-  const uint64_t net_bytes = state_.network_bytes();
+  const uint64_t net_bytes = shares_with_rails() ? state_.network_bytes() : 0;  // in front of the scale-up region
   Board& board = state_.board;
   board.map = map;
   board.geometry = state_.geometry;
-  board.network = region->base();
+  board.network = heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
     peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
   std::vector<char*> mapped(map.ranks, nullptr);
-  for (uint32_t r : state_.counterparts()) mapped[r] = neighbours->base(r);
+  if (rails_mapped)
+    for (uint32_t r : state_.counterparts()) mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);
   board.peer = peer_base_.data();
   buffers.map = map;
   buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
@@ -172,16 +272,24 @@ void CudaGroup::fill_board() {
   there.sources = upload(state_.sources.data(), state_.sources.size());
   there.always = upload(&always, 1);
   std::vector<StoreArea> areas{{region->base(), region->bytes()}};
-  for (uint32_t r : state_.neighbours(true)) areas.push_back({neighbours->base(r), neighbours->bytes(r)});
+  for (uint32_t r : state_.neighbours(shares_with_rails()))
+    areas.push_back({neighbours->base(r), neighbours->bytes(r)});
+  if (heap) {
+    areas.push_back({heap->base(), heap->bytes()});
+    for (uint32_t r : state_.counterparts()) areas.push_back({mapped[r], heap->bytes()});
+  }
+  if (!rails_mapped) areas.push_back({network_memory.pinned(), network_memory.pinned_bytes()});
+  if (network_memory.on_device()) areas.push_back({network_memory.region(), network_memory.region_bytes()});
   buffers.areas = upload(areas.data(), areas.size());
   buffers.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {
   const int near = int(near_bytes_max());
-  launched(prepare_notify(near), "notify");
-  launched(prepare_dispatch(near), "dispatch");
-  launched(prepare_combine(near), "combine");
+  kernels = rails_mapped ? role_kernels<MappedRail>() : role_kernels<FifoRail>();
+  launched(kernels.prepare_notify(near), "notify");
+  launched(kernels.prepare_dispatch(near), "dispatch");
+  launched(kernels.prepare_combine(near), "combine");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
   launched(launch_headers({.call = device_call(nullptr),

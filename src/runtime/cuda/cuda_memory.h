@@ -8,6 +8,9 @@
 
 #include "gpu/device_block.h"
 #include "kernels/device_call.h"
+#include "runtime/cuda/network_memory.h"
+#include "runtime/proxy.h"
+#include "transport/scaleout/nvshmem/world.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/nvlink/device_region.h"
 
@@ -31,6 +34,10 @@ struct CudaMemory {
   std::unique_ptr<Neighbours> neighbours;
   std::vector<DeviceBlock> blocks;
   PinnedBlock pinned;  // HostWords first
+  NetworkMemory network;
+  std::unique_ptr<HeapBlock> heap;
+  std::unique_ptr<ScaleOut> scale_out;  // where rails are not mapped, like the proxy: it goes first
+  std::unique_ptr<Proxy> proxy;
 };
 
 // No kernel of the group runs, nor is one on a stream before `done`: true of a lost context, too.

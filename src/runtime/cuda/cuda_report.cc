@@ -36,7 +36,9 @@ DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport
   out.call = report.call;
   out.rows_needed = int64_t(report.rows_needed);
   out.rows = int64_t(std::min<uint64_t>(report.rows_needed, handle.rows_max));
-  out.expert_counts.assign(counts, counts + state_.experts.experts_of(map.me));
+  const int64_t* const source_rows = counts + state_.experts.experts_of(map.me);
+  out.expert_counts.assign(counts, source_rows);
+  out.source_rows.assign(source_rows, source_rows + map.ranks);
   out.scale_out_rows = int64_t(report.scale_out_rows);
   if (out.rows < out.rows_needed) out.status = too_many_rows(report.rows_needed, handle.rows_max, handle.overflow);
   if (report.bad_found != 0)
@@ -52,7 +54,7 @@ DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
-  char* const copy = pinned_.host() + sizeof(HostWords) + 8 * state_.experts.experts_of(map.me);
+  char* const copy = pinned_.host() + sizeof(HostWords) + counts_bytes();
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
   check_cuda(cudaMemcpyAsync(copy, block.on_device.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
              "cudaMemcpyAsync", device);

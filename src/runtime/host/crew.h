@@ -10,6 +10,8 @@
 
 namespace transload {
 
+constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
+
 template <class W>
 class Crew {
  public:
@@ -18,6 +20,8 @@ class Crew {
   virtual ~Crew() = default;
   // Runs one warp for each task, and returns when all have ended. False: the group is faulted.
   virtual bool run(const std::vector<Task>& tasks) = 0;
+  // How many warps play each role of a call, where there are channels enough.
+  virtual uint32_t warps_of_role() const { return kWarpsOfRoleMax; }
   // Waits until every put of mine is locally complete. False: the group is faulted, or the network is late.
   virtual bool finish_network() = 0;
   // Tells that the call itself reads shared memory, between two runs.

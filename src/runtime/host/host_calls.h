@@ -5,6 +5,7 @@
 #include <iterator>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/situations.h"
 #include "layout/plan.h"
 #include "protocol/call.h"
+#include "protocol/notify.h"
 #include "protocol/tables.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/check_inputs.h"
@@ -22,14 +24,13 @@
 
 namespace transload {
 
-constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
-
 // Positions of the rings of one kind, kept from call to call.
 struct RingPositions {
   std::vector<Word> sent, taken, drained;
+  Word* drained_at = nullptr;  // where a proxy reaches the drained words; null: in `drained`
   RingPositions() = default;
   RingPositions(uint64_t producers, uint64_t consumers) : sent(producers), taken(consumers), drained(producers) {}
-  Positions view() { return {sent.data(), taken.data(), drained.data()}; }
+  Positions view() { return {sent.data(), taken.data(), drained_at != nullptr ? drained_at : drained.data()}; }
 };
 
 // Where the memory of a group lies, as one rank reaches it.
@@ -55,12 +56,14 @@ struct HostCalls : RankState {
   void reserve();
   // Takes the addresses at which the memory lies, and makes the board of them.
   void place(Mappings given);
+  // No drained word is told: those of rails are all ones from now on.
+  void free_by_credits();
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
   void try_paths();
 
   // How much a crew must provide.
-  int warps_max() const { return int(kWarpsOfRoleMax * 3 + 2); }
+  int warps_max() const { return int(crew.warps_of_role() * 3 + 2); }
   uint64_t near_bytes() const { return most_tables_bytes(map); }  // for the tables of one warp
 
   // Calls. Both throw the fault that ended the group, if any.
@@ -75,14 +78,24 @@ struct HostCalls : RankState {
   auto whole_call(const char* operation, Body body);
   // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
   void begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms);
+  // Counts to everyone, from counts_to_peers and counts_to_nodes; the parity of the mailboxes that theirs have come to.
+  uint32_t exchange_counts(const Call& call);
+  // The lowest rank that refused the call whose counts lie there: all ranks find the same.
+  std::optional<Refusal> refusal(uint32_t parity) const;
+  // This rank refuses a dispatch that would make a handle: it takes part until all know. Throws `mine`.
+  [[noreturn]] void refuse_alike(const Error& mine);  // refuse_alike.h
   // Row bases are those of `row_base` ([ranks + 1]).
   void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);
   // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
   void run(const std::vector<Task>& tasks, const char* operation, bool last);
+  // All that the call has put has been read: others count on nothing more of it.
+  void end_call(const char* operation);
   void set_phase(Phase at, uint64_t rows_total);
-  uint32_t warps_of(uint32_t channels) const { return std::min(channels, kWarpsOfRoleMax); }
+  uint32_t warps_of(uint32_t channels) const { return std::min(channels, crew.warps_of_role()); }
   // Cards that one call shows, as Progress counts them.
   uint64_t cards_shown() const;
+  // Records and cards that a notify sends, likewise.
+  uint64_t records_to_send() const;
 
   Crew<W>& crew;
   std::vector<char*> peer_base, mapped_base;
@@ -122,6 +135,12 @@ void HostCalls<W>::place(Mappings given) {
   board.rails = rails.data();
   board.sources = sources.data();
   board.always = &always;
+}
+
+template <class W>
+void HostCalls<W>::free_by_credits() {
+  for (RingPositions* positions : {&dispatch_rail, &combine_rail})
+    std::fill(positions->drained.begin(), positions->drained.end(), always);
 }
 
 template <class W>
@@ -209,9 +228,42 @@ void HostCalls<W>::write_grants(const Call& call, const GrantOffer& offer, const
 template <class W>
 void HostCalls<W>::run(const std::vector<Task>& tasks, const char* operation, bool last) {
   if (!crew.run(tasks)) crew.fail(operation);
-  if (!last) return;
+  if (last) end_call(operation);
+}
+
+template <class W>
+void HostCalls<W>::end_call(const char* operation) {
   if (!crew.finish_network()) crew.fail(operation);
   set_phase(Phase::kIdle, 0);
+}
+
+template <class W>
+uint64_t HostCalls<W>::records_to_send() const {
+  uint64_t sum = cards_shown() + map.peers;
+  for (const Counterpart& c : rails) sum += c.rank != kNobody;
+  for (const Counterpart& c : sources) sum += c.rank != kNobody ? map.peers : 0;
+  return sum;
+}
+
+template <class W>
+uint32_t HostCalls<W>::exchange_counts(const Call& call) {
+  const NotifyTrip trip{.call = call,
+                        .use = ++notify_uses,
+                        .to_peers = counts_to_peers.data(),
+                        .to_nodes = counts_to_nodes.data(),
+                        .channels_max = geometry.channels};
+  const std::vector<Task> tasks{[&](W& w) { run_notify(w, trip); }};
+  run(tasks, "dispatch", false);
+  for (uint32_t s = 0; s < map.ranks; ++s)
+    crew.reads(board.mine() + board.up.counts.at(trip.parity(), s), geometry.counts_bytes());
+  return trip.parity();
+}
+
+template <class W>
+std::optional<Refusal> HostCalls<W>::refusal(uint32_t parity) const {
+  for (uint32_t s = 0; s < map.ranks; ++s)
+    if (auto said = Refusal::in(s, CountsRecord::at(board.mine() + board.up.counts.at(parity, s)))) return said;
+  return std::nullopt;
 }
 
 template <class W>
@@ -227,7 +279,7 @@ template <class W>
 void HostCalls<W>::try_paths() {
   if (map.nodes == 1) return;
   const std::vector<Task> tasks{[&](W& w) {
-    w.enter(Role::kNotify, -1);
+    w.enter(Role::kOpener, -1);
     auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
       w.publish(present(w, others, count), [&](Lane m) {
         return Mark<RailWord>{board.rail_word(others[m].rank, word(others[m])), 1};

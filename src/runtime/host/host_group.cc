@@ -5,6 +5,7 @@
 #include "base/time_units.h"
 #include "control/fault.h"
 #include "os/clock.h"
+#include "runtime/heap_place.h"
 #include "runtime/host/host_group.h"
 #include "transport/scaleup/neighbours.h"
 
@@ -41,9 +42,7 @@ void HostGroup::fail(const char* operation) {
   const bool far =
       fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks && !map.is_mate(fault.culprit_rank);
   if (far && scale_out) fault.detail += "; the link to it is " + scale_out->name();
-  LostPeer peer;
-  while (scale_out && scale_out->lost(peer))
-    fault.detail += "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+  for (LostPeer peer; scale_out && scale_out->lost(peer);) fault.detail += text_of(peer);
   core.poison(fault);
 }
 
@@ -52,30 +51,25 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
   fail(operation);
 }
 
-// Waits, at most the deadline, until rails have credited all that I put: the network moves only by my hand.
-void HostGroup::linger() {
+// Waits, at most the deadline, until rails have credited all that I put: the network moves only by my hand. Whether
+// they have.
+bool HostGroup::linger() {
   const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
-  auto credited = [&](const RailRings& rings, const RingPositions& positions, const std::vector<Counterpart>& others) {
-    for (uint64_t c = 0; c < core.geometry.channels; ++c)
-      for (uint64_t m = 0; m < others.size(); ++m) {
-        Word* const word = const_cast<Word*>(core.board.my_net_word(rings.credit.at(c, m)));
-        if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
-        if (std::atomic_ref<Word>(*word).load(std::memory_order_acquire) < positions.sent[c * others.size() + m])
-          return false;
-      }
-    return true;
-  };
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
-    if (credited(core.board.net.dispatch, core.dispatch_rail, core.rails) &&
-        credited(core.board.net.combine, core.combine_rail, core.sources))
-      return;
+    if (all_credited(core.board.net.dispatch, core.rails, core.dispatch_rail.sent.data()) &&
+        all_credited(core.board.net.combine, core.sources, core.combine_rail.sent.data()))
+      return true;
+    if (control->interrupted()) return false;
     if (!scale_out->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  return false;
 }
 
 HostGroup::~HostGroup() {
   try {
-    if (scheduler && scale_out && !core.fault) linger();
+    const bool all_taken = scheduler && scale_out && !core.fault && linger();
+    if (heap && all_taken) heap->all_taken();
+    if (heap && core.fault) heap->lose(lost_by(*core.fault));
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
   if (control) control->goodbye();

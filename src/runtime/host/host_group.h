@@ -11,11 +11,13 @@
 #include "runtime/group_impl.h"
 #include "runtime/host/crew.h"
 #include "runtime/host/host_calls.h"
+#include "transport/scaleout/nvshmem/world.h"
 
 namespace transload {
 
 class Neighbours;
 class SharedRegion;
+struct ScaleOutKind;
 
 struct HostGroup final : Group::Impl, Crew<HostWarp> {
   explicit HostGroup(const GroupOptions& given);
@@ -39,15 +41,12 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   [[noreturn]] void fail(const char* operation) override;
   [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
-  // For the networks that it chooses from.
-  using Group::Impl::all_or_none;
-  using Group::Impl::gather;
-
   HostCalls<HostWarp> core;
   const GroupOptions& options;  // the core's
   const RankMap& map;           // the core's
   std::shared_ptr<SharedRegion> region;
   Promise promise;
+  std::unique_ptr<HeapBlock> heap;  // where a network brings memory for regions
   Descriptor bell_fd;
   std::unique_ptr<Neighbours> neighbours;
   std::unique_ptr<ScaleOut> scale_out;
@@ -59,8 +58,9 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
 
  private:
   void map_memory(bool rails_mapped);
+  void connect_nodes(const ScaleOutKind& network);
   void make_executor();
-  void linger();
+  bool linger();
 };
 
 }  // namespace transload

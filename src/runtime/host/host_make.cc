@@ -10,21 +10,33 @@
 #include "os/free_memory.h"
 #include "os/host.h"
 #include "runtime/host/host_group.h"
-#include "runtime/host/scale_out_kinds.h"
+#include "runtime/scale_out_kinds.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 
 namespace transload {
 
+static constexpr HeapHome kOnHost{.device = -1,
+                                  .there = [](int, const std::function<void()>& step) { step(); },
+                                  .zero = [](int, char* at, uint64_t bytes) { std::memset(at, 0, bytes); }};
+
 HostGroup::HostGroup(const GroupOptions& given)
     : core(given, *this), options(core.options), map(core.map), call_since(now_ns()) {
   meet();
   const ScaleOutKind* const network = choose_scale_out(*this);
+  if (network != nullptr && network->place != nullptr) heap = network->place(*this, kOnHost);
   map_memory(network != nullptr && network->maps_rails);
-  if (network != nullptr) scale_out = network->make(*this);
+  if (network != nullptr) connect_nodes(*network);
   all_or_none([&] { make_executor(); });
+  if (heap) heap->begin();
   core.try_paths();
   control->gather("ready");
+}
+
+void HostGroup::connect_nodes(const ScaleOutKind& network) {
+  scale_out = network.make(*this, {core.board.network, core.network_bytes(), &core.mapped_base});
+  for (uint32_t r = 0; r < map.ranks; ++r) core.mapped_base[r] = scale_out->mapped(r);
+  if (scale_out->frees_by_credits()) core.free_by_credits();
 }
 
 void HostGroup::map_memory(bool rails_mapped) {
@@ -44,7 +56,7 @@ void HostGroup::map_memory(bool rails_mapped) {
   });
   neighbours = share_memory(region, bell_fd.get(), rails_mapped);
   Mappings place;
-  place.network = region->base();
+  place.network = heap ? heap->base() : region->base();
   for (uint32_t p = 0; p < map.peers; ++p) {
     const bool mine = p == map.peer;
     place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.mate(p))) + net_bytes,
@@ -52,7 +64,7 @@ void HostGroup::map_memory(bool rails_mapped) {
   }
   place.mapped.resize(map.ranks);
   if (rails_mapped)
-    for (const uint32_t r : core.counterparts()) place.mapped[r] = neighbours->base(r);
+    for (const uint32_t r : core.counterparts()) place.mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);
   place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
   core.place(std::move(place));
   core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");
@@ -89,6 +101,7 @@ void HostGroup::make_executor() {
   o.on_withdrawn = [this] { control->withdraw(); };
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
+    control->heed_interrupt();
   };
   o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me), of_one_rank(b.what)); };
   host_memory = std::make_unique<HostMemory>(o);

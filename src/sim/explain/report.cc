@@ -18,7 +18,8 @@ constexpr const char* kFaults[] = {"dies",
                                    "leaves the group",
                                    "calls something else",
                                    "sees the arbiter's process end",
-                                   "sees the arbiter stand still"};
+                                   "sees the arbiter stand still",
+                                   "has its proxy stand still"};
 
 Teller teller_of(const Event& e) { return {e.group, e.rank, e.warp}; }
 
@@ -74,6 +75,7 @@ std::string Report::time(uint64_t ns) {
 std::string Report::who(const Event& e) const {
   std::string text = (e.group > 0 ? "group " + std::to_string(e.group) + ", " : "") + "rank " + std::to_string(e.rank);
   const auto role = roles_.find(teller_of(e));
+  if (e.warp == kProxyWarp) return text + " proxy";
   if (e.warp < 0 || role == roles_.end()) return text;
   text += std::string(" ") + kRoleNames[role->second >> 32];
   const int32_t channel = int32_t(uint32_t(role->second));

@@ -120,6 +120,9 @@ std::string AddressBook::other_text(const Board& b, uint64_t up, uint64_t net) c
     bool by_peer;
   };
   const std::string mine = " at rank " + std::to_string(b.map.me);
+  if (net >= commands_from_)
+    return "what rank " + std::to_string(b.map.me) + " shares with its proxy, byte " +
+           std::to_string(net - commands_from_);
   if (up != ~uint64_t(0)) {
     const WordEntry entries[] = {{&b.up.card_word, "the word of the card", true},
                                  {&b.up.card, "the card", true},

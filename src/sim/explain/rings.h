@@ -31,6 +31,8 @@ class AddressBook {
  public:
   AddressBook(const Space& space, uint32_t first_region) : space_(space), first_(first_region) {}
   void add(const Board& board) { boards_.push_back(&board); }
+  // From here on in each region lies what a rank shares with its proxy.
+  void commands_from(uint64_t offset) { commands_from_ = offset; }
 
   bool holds(uint64_t offset) const {
     const uint32_t region = uint32_t(offset / space_.stride());
@@ -52,6 +54,7 @@ class AddressBook {
 
   const Space& space_;
   const uint32_t first_;
+  uint64_t commands_from_ = ~uint64_t(0);
   std::vector<const Board*> boards_;
 };
 

@@ -39,7 +39,7 @@ void Flights::reset(const Rules& setup, Chance chance) {
     region.agents.clear();
     region.knows.clear();
     region.arrived.clear();
-    region.uncaptured = region.run = 0;
+    region.uncaptured = region.run = region.runs = 0;
     region.frozen = false;
   }
   live_ = at_links_ = numbers_ = counted_used_ = 0;
@@ -70,6 +70,12 @@ void Flights::begin_run(uint32_t region) {
   if (region >= regions_.size()) return;
   gather(regions_[region]);
   regions_[region].run = numbers_;
+  ++regions_[region].runs;
+}
+
+AskedBy Flights::asked_by(uint32_t agent) const {
+  const TrackedRegion& region = regions_[agents_[agent].name.region];
+  return {agent, region.runs, region.run};
 }
 
 void Flights::record(Happened what, uint32_t agent, const Fact& fact) {
@@ -109,8 +115,9 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   f.speaks_for.clear();
   f.unwritten.clear();
   f.kind = kind;
-  f.agent = agent;
+  f.agent = f.reader = agent;
   f.number = ++numbers_;
+  f.runs = regions_[agents_[agent].name.region].runs;
   f.event = journal_.count();
   ++live_;
   return id;
@@ -120,7 +127,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
-  if (f.toward != kNobody && setup_.wire->slow(f.far)) return wait_for_link(id);
+  if (f.toward != kNobody && !f.at_home && setup_.wire->slow(f.far)) return wait_for_link(id);
   be_lazy(id);
 }
 
@@ -224,22 +231,22 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
     Cell& c = cells[i];
     ++c.readers;
     if (c.writer != 0 && c.writer != id) {  // a sum may be made in place
-      if (!sees_own(f.agent, c.writer))
-        return break_rule(Checker::kLanding, f.agent, from,
+      if (!sees_own(f.reader, c.writer))
+        return break_rule(Checker::kLanding, f.reader, from,
                           {"reads what " + text(c.writer) + " has not landed yet", c.writer});
       f.after_own = true;
       continue;
     }
     if (c.landed == 0) {
       if (put) continue;  // padding
-      return break_rule(Checker::kLanding, f.agent, from, "reads bytes that nobody has written");
+      return break_rule(Checker::kLanding, f.reader, from, "reads bytes that nobody has written");
     }
     if (c.by == by && c.landed <= least) continue;
     by = c.by;
-    least = may_read({f.agent, region, !put}, c);
+    least = may_read({f.reader, region, !put}, c);
     if (c.landed <= least) continue;
-    const bool observed = !put && c.landed <= may_read({f.agent, region, false}, c);
-    return break_rule(Checker::kLanding, f.agent, from,
+    const bool observed = !put && c.landed <= may_read({f.reader, region, false}, c);
+    return break_rule(Checker::kLanding, f.reader, from,
                       observed ? "the copy engine reads bytes that landed after all that its fence made visible to it"
                                : "reads bytes that no count which it observed covers");
   }
@@ -331,10 +338,15 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   start(id);
 }
 
-void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
-  const uint32_t id = take(Flight::Type::kPut, agent);
+void Flights::put(uint32_t agent, const Put& put, uint32_t region) { put_by(agent, asked_by(agent), put, region); }
+
+void Flights::put_by(uint32_t reader, const AskedBy& asked, const Put& put, uint32_t region) {
+  const uint32_t agent = asked.agent, id = take(Flight::Type::kPut, agent);
   Flight& f = flights_[id];
   f.far = true;
+  f.reader = reader;
+  f.runs = asked.runs;
+  f.queue = setup_.rails == RailMode::kQueues ? put.queue : 0;
   f.from = put.from;
   f.to = space_.region(region) + put.offset;
   f.bytes = put.bytes;
@@ -349,8 +361,8 @@ void Flights::put(uint32_t agent, const Put& put, uint32_t region) {
   start(id);
 }
 
-void Flights::mark(uint32_t agent, const Count& count) {
-  const uint32_t id = take(Flight::Type::kMark, agent);
+void Flights::mark(const AskedBy& asked, const Count& count) {
+  const uint32_t agent = asked.agent, id = take(Flight::Type::kMark, agent);
   Flight& f = flights_[id];
   f.far = count.far;
   f.release = count.release;
@@ -359,11 +371,31 @@ void Flights::mark(uint32_t agent, const Count& count) {
   f.bytes = sizeof(Word);
   f.count = count.count;
   f.live = count.live;
-  f.run = regions_[agents_[agent].name.region].run;
+  f.queue = setup_.rails == RailMode::kQueues ? count.queue : 0;
+  f.adds = count.adds;
+  f.added = count.added;
+  f.at_home = count.at_home;
+  f.runs = asked.runs;
+  f.run = asked.run;
   f.speaks_for = agents_[agent].speaks_for;
   f.covers = {f.number, agents_[agent].fenced, agents_[agent].settled};
   record(Happened::kMark, agent, {f.to, id, count.count});
   setup_.watcher->counts(agent, count.word, count.count);
+  start(id);
+}
+
+void Flights::command(uint32_t agent, Word* word, Word value, bool release) {
+  const uint32_t id = take(Flight::Type::kMark, agent);
+  Flight& f = flights_[id];
+  f.command = f.at_home = true;
+  f.release = release;
+  f.to = reinterpret_cast<char*>(word);
+  f.toward = agents_[agent].name.region;
+  f.bytes = sizeof(Word);
+  f.count = value;
+  f.run = regions_[f.toward].run;
+  f.covers = {f.number, agents_[agent].fenced, agents_[agent].settled};
+  record(Happened::kMark, agent, {f.to, id, value});
   start(id);
 }
 

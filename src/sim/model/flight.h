@@ -22,6 +22,7 @@
 #include "sim/model/chance.h"
 #include "sim/model/journal.h"
 #include "sim/model/knowledge.h"
+#include "sim/model/rail_mode.h"
 #include "sim/model/space.h"
 #include "sim/model/violation.h"
 
@@ -44,6 +45,13 @@ struct Arrived {
   uint32_t agent, settled;
 };
 
+// Who asked for a flight, and what was so when it did: a proxy starts it later.
+struct AskedBy {
+  uint32_t agent = 0;
+  uint32_t runs = 0;  // of its rank, so far
+  uint32_t run = 0;   // the last number before the run of its agent
+};
+
 // The rows of a sum: before, here, after.
 struct FlightSum {
   std::vector<const char*> rows;
@@ -61,14 +69,20 @@ struct FlightState {
   bool after_own = false;  // its source is what earlier flights of its agent bring
   bool captured = false, torn = false, shadowed = false;
   bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
+  bool command = false;   // mark: a word of a command, which is no count
+  bool at_home = false;   // between a rank and its proxy: there is no link
+  bool adds = false;      // mark: its reader's word grows by `added`, once
   uint8_t pieces = 1;
   uint32_t landed_pieces = 0;  // one bit each
-  uint32_t agent = 0;
-  uint32_t toward = 0;  // region that it goes to; kNobody: private memory
-  uint32_t number = 0;  // of all flights of the world
-  uint32_t run = 0;     // the last number before the run of its agent
-  Told covers;          // mark: what its observer learns of its agent
-  uint64_t event = 0;   // in the journal
+  uint32_t agent = 0;          // whose it is
+  uint32_t reader = 0;         // the agent that reads its source
+  uint32_t toward = 0;         // region that it goes to; kNobody: private memory
+  uint32_t queue = 0;          // of the network; in a world of queues nothing is ordered between two of them
+  uint32_t number = 0;         // of all flights of the world
+  uint32_t runs = 0;           // of its agent's rank, when it was asked for
+  uint32_t run = 0;            // the last number before the run of its agent
+  Told covers;                 // mark: what its observer learns of its agent
+  uint64_t event = 0;          // in the journal
   char* to = nullptr;
   const char* from = nullptr;
   size_t bytes = 0;
@@ -76,6 +90,7 @@ struct FlightState {
   Word drained_count = 0;
   const Word* live = nullptr;  // a count that is read when it is sent
   Word count = 0;
+  Word added = 0;
   uint32_t place = ~uint32_t(0);  // in the list that may land
   bool at_link = false;
   bool waiting = false;  // held by its link, or lazy
@@ -107,6 +122,7 @@ class Watcher {
   virtual void stores(uint32_t agent, const char* to, size_t bytes) = 0;  // started
   virtual void counts(uint32_t agent, const Word* word, Word count) = 0;  // set, not landed yet
   virtual void landed_word(uint32_t region, const Word* word) = 0;
+  virtual void landed_command(uint32_t) {}  // a word of one for the proxy of this region, whole
   virtual void captured_put(uint32_t agent) = 0;
   virtual void broken(Violation violation) = 0;
   virtual void later(uint32_t flight, uint64_t when) = 0;  // call ready(flight) then
@@ -124,6 +140,7 @@ class Flights {
     const uint64_t* now = nullptr;
     Manners manners;
     bool whole = false;  // every flight lands in one piece: for exhaustive walks
+    RailMode rails = RailMode::kNetwork;
   };
   void reset(const Rules& setup, Chance chance);
   bool waits_for_link() const { return at_links_ > 0; }
@@ -149,8 +166,19 @@ class Flights {
     uint32_t region;
     bool release, far;
     const Word* live = nullptr;
+    uint32_t queue = 0;
+    bool adds = false;
+    Word added = 0;
+    bool at_home = false;
   };
-  void mark(uint32_t agent, const Count& count);
+  void mark(uint32_t agent, const Count& count) { mark(asked_by(agent), count); }
+  // A word of a command to the proxy of the agent's rank, stored with release unless that is left out.
+  void command(uint32_t agent, Word* word, Word value, bool release);
+  // What a proxy starts for somebody. It reads the source with its own eyes, and shows a drained word by a store of its
+  // own; which counts cover the put is as if who asked had started it.
+  AskedBy asked_by(uint32_t agent) const;
+  void put_by(uint32_t proxy, const AskedBy& asked, const Put& put, uint32_t region);
+  void mark(const AskedBy& asked, const Count& count);
   void store_fence(uint32_t agent);
   void engine_fence(uint32_t agent);
   void drain(uint32_t agent);
@@ -179,6 +207,7 @@ class Flights {
   uint32_t landable_flight(uint32_t i) const { return landable_[i]; }
   bool hurry();                                  // lazy ones may land now; false: there are none
   void ready(uint32_t flight, uint32_t number);  // its link lets it go
+  uint32_t latest() const { return numbers_; }   // the number of the last flight
   uint32_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // All that an agent's rank had on its way is dropped, or lands in part: it died.
   void lose(uint32_t region, Chance& chance);
@@ -208,6 +237,7 @@ class Flights {
     std::vector<uint32_t> agents;
     uint32_t uncaptured = 0;
     bool frozen = false;
+    uint32_t runs = 0;
     uint32_t run = 0;  // flights up to this number are of earlier runs
     Knowledge knows;   // all its agents of earlier runs, together
     std::vector<Arrived> arrived;
@@ -241,6 +271,11 @@ class Flights {
   uint8_t pieces();
   void capture(uint32_t id);
   void complete(uint32_t id);
+  // A put that no drained word speaks for, where calls do not wait for the network. Once its count lands, what may
+  // still be sent again of it is not placed: so who hears of that count has its source back.
+  bool freed_by_count(const Flight& f) const {
+    return setup_.rails != RailMode::kNetwork && f.kind == Flight::Type::kPut && f.drained == nullptr && !f.complete;
+  }
   void add_up(uint32_t id);
   void leave_target(uint32_t id);
   void leave_again(uint32_t id);
@@ -250,6 +285,8 @@ class Flights {
   void finish_covered(uint32_t id);
   bool covered(const Flight& mark, const Flight& other) const;
   void merge_older(uint32_t id, uint32_t agent);
+  void add_older(uint32_t id);
+  void show_drained(uint32_t id);
   bool supersede(uint32_t id);
   uint32_t first_of_link(uint32_t id) const;
   void let_go(uint32_t id);

@@ -36,7 +36,7 @@ void Flights::capture(uint32_t id) {
 }
 
 // The network needs the source of a put no more. A drained word shows that only once all before it with the same word
-// are complete, too.
+// are complete, too: whoever asked for them.
 void Flights::complete(uint32_t id) {
   if (!flights_[id].captured) capture(id);
   Flight& f = flights_[id];
@@ -45,15 +45,33 @@ void Flights::complete(uint32_t id) {
   free_source(id, f.from, f.bytes);
   --regions_[agents_[f.agent].name.region].uncaptured;
   const uint32_t agent = f.agent;
-  if (f.drained != nullptr) {
+  if (f.drained != nullptr) show_drained(id);
+  if (over(flights_[id])) end(id);
+  setup_.watcher->captured_put(agent);
+}
+
+void Flights::show_drained(uint32_t id) {
+  const FlightState f = flights_[id];
+  const uint32_t region = agents_[f.agent].name.region;
+  const auto of = [&](uint32_t agent) {
     each_pending(agent, [&](uint32_t other) {
       const Flight& o = flights_[other];
       if (o.kind == Flight::Type::kPut && o.drained == f.drained && o.number < f.number && !o.complete) complete(other);
     });
-    if (*f.drained < f.drained_count) *f.drained = f.drained_count;
-  }
-  if (over(f)) end(id);
-  setup_.watcher->captured_put(agent);
+  };
+  if (setup_.rails == RailMode::kNetwork)
+    of(f.agent);  // no call has left any
+  else
+    for (const uint32_t agent : regions_[region].agents) of(agent);
+  if (f.reader != f.agent)
+    mark(asked_by(f.reader), {.word = f.drained,
+                              .count = f.drained_count,
+                              .region = region,
+                              .release = true,
+                              .far = false,
+                              .at_home = true});
+  else if (*f.drained < f.drained_count)
+    *f.drained = f.drained_count;
 }
 
 void Flights::add_up(uint32_t id) {
@@ -98,7 +116,10 @@ void Flights::finish(uint32_t id) {
   const uint32_t pieces = flights_[id].pieces;
   for (uint32_t p = 0; p < pieces; ++p)
     if ((flights_[id].landed_pieces >> p & 1) == 0) land_piece(id, p);
-  leave_again(id);
+  if (!freed_by_count(flights_[id])) return leave_again(id);
+  flights_[id].again = false;
+  leave_target(id);
+  complete(id);
 }
 
 // It has landed for the last time.
@@ -117,12 +138,12 @@ void Flights::leave_target(uint32_t id) {
 }
 
 // Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
-// covered too: a ring belongs to its channel, and who serves that changes from call to call.
+// covered too: a ring belongs to its channel, and who serves that changes from call to call. Nothing of another queue.
 bool Flights::covered(const Flight& mark, const Flight& other) const {
   if (other.kind == Flight::Type::kNone || other.kind == Flight::Type::kMark || other.toward != mark.toward)
     return false;
-  if (other.number > mark.number || (other.far && !mark.far)) return false;
-  if (other.agent != mark.agent) return other.far && other.number <= mark.run;
+  if (other.number > mark.number || (other.far && !mark.far) || other.queue != mark.queue) return false;
+  if (other.agent != mark.agent) return other.far && other.runs < mark.runs;
   return other.far || (mark.release && (!other.streamed || other.number <= mark.covers.streamed));
 }
 
@@ -130,7 +151,7 @@ void Flights::finish_covered(uint32_t id) {
   const auto of = [&](uint32_t agent) {
     each_pending(agent, [&](uint32_t other) {
       const Flight& o = flights_[other];
-      if (covered(flights_[id], o) && (!landed_whole(o) || o.again)) finish(other);
+      if (covered(flights_[id], o) && (!landed_whole(o) || o.again || freed_by_count(o))) finish(other);
     });
   };
   if (!flights_[id].far) return of(flights_[id].agent);
@@ -144,24 +165,42 @@ void Flights::merge_older(uint32_t id, uint32_t agent) {
   const std::vector<uint32_t>& pending = agents_[agent].pending;
   for (size_t i = 0; i < pending.size();) {
     const Flight& o = flights_[pending[i]];
-    if (o.kind == Flight::Type::kMark && o.to == f.to && o.number < f.number)
+    if (o.kind == Flight::Type::kMark && o.to == f.to && o.number < f.number && o.queue == f.queue)
       end(pending[i]);
     else
       ++i;
   }
 }
 
+// A queue executes what is added in order, and none of it twice.
+void Flights::add_older(uint32_t id) {
+  const FlightState f = flights_[id];
+  for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
+    each_pending(agent, [&](uint32_t other) {
+      const Flight& o = flights_[other];
+      if (o.kind == Flight::Type::kMark && o.toward == f.toward && o.number < f.number && o.queue == f.queue && o.adds)
+        land_mark(other, true);
+    });
+}
+
 // False: the word is already further.
 bool Flights::supersede(uint32_t id) {
+  if (flights_[id].command) return true;
+  if (flights_[id].adds) add_older(id);
   Flight& f = flights_[id];
+  Word* const word = reinterpret_cast<Word*>(f.to);
+  if (f.adds) {
+    if (!f.torn) f.count = load(word) + f.added;
+    return true;
+  }
   if (f.far)
     for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents) merge_older(id, agent);
   else
     merge_older(id, f.agent);
-  const Word now = load(reinterpret_cast<Word*>(f.to));
+  const Word now = load(word);
   if (f.live != nullptr) f.count = *f.live;
   if (f.count >= now || f.torn) return true;
-  if (!f.far)
+  if (!f.far || setup_.rails == RailMode::kQueues)
     break_rule(Checker::kGrowth, f.agent, f.to,
                "a word falls from " + std::to_string(now) + " to " + std::to_string(f.count));
   return false;
@@ -188,7 +227,9 @@ void Flights::land_mark(uint32_t id, bool whole) {
   if (next != f.count) return;
   record(Happened::kCounted, agent, {word, id, next});
   const uint32_t toward = f.toward;
+  const bool command = f.command;
   end(id);
+  if (command) return setup_.watcher->landed_command(toward);
   setup_.watcher->landed_word(toward, word);
 }
 
@@ -216,7 +257,8 @@ uint32_t Flights::first_of_link(uint32_t id) const {
   for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
     for (const uint32_t other : agents_[agent].pending) {
       const Flight& o = flights_[other];
-      if (o.far && o.toward == f.toward && o.number < flights_[first].number && !landed_whole(o)) first = other;
+      if (o.far && o.toward == f.toward && o.queue == f.queue && o.number < flights_[first].number && !landed_whole(o))
+        first = other;
     }
   return first;
 }

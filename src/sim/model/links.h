@@ -1,4 +1,5 @@
-// The links of a simulated cluster: when what is sent from one rank to another may begin to land.
+// The links of a simulated cluster: when what is sent from one rank to another may begin to land. A rank has one port
+// out of it and one into it for each kind of link, whoever is at the other end.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,7 @@ class ModelLinks {
  public:
   static constexpr uint64_t kNever = ~uint64_t(0);
 
-  // `draws`: independent 64-bit numbers, for instance of a seeded generator; kept.
+  // `draws`: independent 64-bit numbers, for instance of a seeded generator; kept. Null where no chance is above 0.
   using Draw = uint64_t (*)(void* from);
   struct Network {
     uint32_t ranks;
@@ -26,9 +27,18 @@ class ModelLinks {
     uint32_t from, to;
     bool scale_out;
     uint64_t bytes;
+    uint32_t messages = 1;
   };
   // In nanoseconds of the time that `now` is of; now itself if nothing holds it up.
   uint64_t ready_at(const Transfer& transfer, uint64_t now);
+  // The same in two steps, for who acts in the order of time at either end. First it goes through the port out: its
+  // first byte leaves at `begins`, its last one at `left`.
+  struct Passage {
+    uint64_t begins, left;
+  };
+  Passage leave(const Transfer& transfer, uint64_t now);
+  // Then through the port in, the sooner the sooner its first byte has left: when its last byte is there.
+  uint64_t arrive(const Transfer& transfer, uint64_t begins);
   // True if transfers of this kind are ever held up.
   bool slow(bool scale_out) const;
 
@@ -37,11 +47,16 @@ class ModelLinks {
   bool dead(uint32_t from, uint32_t to) const { return !dead_.empty() && dead_[from * size_t(setup_.ranks) + to]; }
 
  private:
+  struct Ports {
+    std::vector<uint64_t> out, in;  // by rank: busy until then
+  };
   bool chance(double of);
+  const LinkModel& model(bool scale_out) const { return scale_out ? setup_.scale_out : setup_.scale_up; }
+  Ports& ports(bool scale_out) { return scale_out ? scale_out_ : scale_up_; }
 
   const Network setup_;
-  std::vector<bool> dead_;            // [from][to]; empty: none
-  std::vector<uint64_t> busy_until_;  // [from][to]
+  std::vector<bool> dead_;  // [from][to]; empty: none
+  Ports scale_up_, scale_out_;
 };
 
 }  // namespace transload

@@ -9,6 +9,7 @@ uint32_t ModelMemory::add_agents(int last) {
   while (agents_.size() <= size_t(last)) {
     agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
     began_failed_.push_back(false);
+    warps_.emplace_back();
   }
   return agents_[size_t(last)];
 }
@@ -94,11 +95,19 @@ void ModelMemory::settle(int w) {
 }
 
 void ModelMemory::put(int w, const Put& put) {
-  if (step(w)) s_.flights->put(agent(w), put, seat_.first_region + put.rank);
+  if (!step(w)) return;
+  if (seat_.rails == RailMode::kProxy) return give(w, command_here(put));
+  Put ours = put;
+  if (seat_.rails == RailMode::kQueues) ours.drained = nullptr;  // the credit says all
+  s_.flights->put(agent(w), ours, seat_.first_region + put.rank);
 }
 
-void ModelMemory::publish(int w, RailWord to, Word count, bool) {
+void ModelMemory::publish(int w, RailWord to, Word count, bool credit) {
   if (!step(w)) return;
+  if (seat_.rails == RailMode::kProxy)
+    return give(
+        w, {.verb = credit ? RailVerb::kCredit : RailVerb::kPublish, .rank = to.rank, .to = to.offset, .count = count});
+  if (seat_.rails == RailMode::kQueues) return add(w, to, count);
   const uint32_t region = seat_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
   s_.flights->mark(agent(w), {.word = word, .count = count, .region = region, .release = true, .far = true});
@@ -138,7 +147,11 @@ void ModelMemory::broken(int, const BrokenRecord& record) {
 }
 
 void ModelMemory::enters(int w, Role role, int32_t channel) {
-  if (!gone_) record(Happened::kEnters, w, 0, uint64_t(role) << 32 | uint32_t(channel));
+  if (gone_) return;
+  agent(w);
+  warps_[size_t(w)].role = role;
+  warps_[size_t(w)].channel = channel;
+  record(Happened::kEnters, w, 0, uint64_t(role) << 32 | uint32_t(channel));
 }
 
 const BrokenRecord* ModelMemory::take_broken() {

@@ -3,12 +3,15 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "executor/fiber/batch.h"
 #include "executor/fiber/park.h"
 #include "executor/fiber/warp.h"
 #include "executor/simd/simd.h"
+#include "sim/model/command_rail.h"
 #include "sim/model/flight.h"
 
 namespace transload {
@@ -33,8 +36,10 @@ class ModelMemory {
     uint32_t ranks;
     uint8_t group;
     uint32_t process;
-    uint32_t first_region;                    // of the group; that of rank r is first_region + r
-    std::vector<char*> mapped;                // by rank: its network region, if a warp here may store there
+    uint32_t first_region;      // of the group; that of rank r is first_region + r
+    std::vector<char*> mapped;  // by rank: its network region, if a warp here may store there
+    RailMode rails = RailMode::kNetwork;
+    Word counts_from = 0;                     // of the words of rings
     bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
     std::function<void()> on_rows = nullptr;  // rows have moved
     std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
@@ -95,9 +100,21 @@ class ModelMemory {
   void begin_phase() { rows_ = 0; }
   uint64_t rows() const { return rows_; }  // moved in this phase
   const BrokenRecord* take_broken();
+  CommandRail& rail() { return rail_; }  // of a rank with a proxy
+
+  // For the proxy: an agent as the warps are.
+  Word look_as_proxy(const Word* word);
+  void carry(AskedBy asked, const RailCommand& command);
+  void show_taken(Word count);
 
  private:
   uint32_t add_agents(int last);
+  // Below put and publish, where rails have a proxy: model_rails.cc.
+  void give(int w, const RailCommand& command);
+  bool wait_for_room(int w, Word ticket);
+  RailCommand command_here(const Put& put) const;
+  // Where they have queues.
+  void add(int w, const RailWord& to, Word count);
   Word look(int w, const Word* word, bool acquires);
   // The others have a turn; false: this rank is gone.
   bool step(int w);
@@ -111,6 +128,16 @@ class ModelMemory {
   BrokenRecord broken_{};
   uint64_t rows_ = 0;
   std::vector<bool> began_failed_;  // by warp: its last verb of moves began after the fault
+
+  CommandRail rail_;
+  // What each warp is now, and the latest that it knows of how many commands the proxy has taken.
+  struct WarpOfRail {
+    Role role = Role::kOpener;
+    int32_t channel = -1;
+    Word taken = 0;
+  };
+  std::vector<WarpOfRail> warps_;
+  std::map<std::pair<uint32_t, uint64_t>, Word> told_;  // what was added to each rank's word so far
 };
 
 using ModelWarp = FiberWarp<ModelMemory>;

@@ -62,6 +62,8 @@ class Seeded final : public Parker {
   // A process stands still, or runs again.
   void hold(uint32_t process, bool held);
   bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
+  // True if the words have come to what it waits for.
+  static bool met(const Park& park);
   // Those that wait, each with its fiber number.
   template <class F>
   void each_parked(F f) {
@@ -76,7 +78,6 @@ class Seeded final : public Parker {
 
  private:
   static void entry(void* argument);
-  static bool met(const Park& park);
   void make_ready(int i);
   void suspend();
 

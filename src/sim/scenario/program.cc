@@ -20,6 +20,8 @@ T one_of(const std::optional<T>& said, uint64_t drawn, T first, T second) {
   return said ? *said : drawn % 2 == 0 ? first : second;
 }
 
+const std::string kRefused = "topk_idx: float32, must be int32 or int64";
+
 }  // namespace
 
 void Program::say(Checker checker, const std::string& wrong) {
@@ -84,7 +86,35 @@ bool Program::nobody_has_handle() {
   return false;
 }
 
+// What a rank is told of a dispatch that some ranks refuse: its own refusal, else that of the lowest.
+std::string Program::refusal_of(const ScenarioCall& call) const {
+  if (std::count(call.refused_on.begin(), call.refused_on.end(), me()) > 0) return kRefused;
+  return kRefused + (" (rank " + std::to_string(*std::min_element(call.refused_on.begin(), call.refused_on.end()))) +
+         ")";
+}
+
+// Nothing comes of it: the handle, and what the next calls do with it, are those of the dispatch before.
+void Program::refused_dispatch(const ScenarioCall& call) {
+  const bool mine = std::count(call.refused_on.begin(), call.refused_on.end(), me()) > 0;
+  Private x(call.hidden_bytes);
+  int64_t id = 0;
+  float weight = 1;
+  DispatchInputs in;
+  in.x = matrix(x.data(), 1, int64_t(call.hidden_bytes / 2), kBf16);
+  in.topk_idx = matrix(&id, 1, 1, mine ? kF32 : kI64);
+  in.topk_weights = matrix(&weight, 1, 1, kF32);
+  try {
+    caller_.dispatch(in);
+    say(Checker::kConservation, "a dispatch that a rank refused was made");
+  } catch (const Error& error) {
+    if (error.code() == Code::kFault) throw;
+    if (error.what() != refusal_of(call))
+      say(Checker::kConservation, std::string("a dispatch that a rank refused says: ") + error.what());
+  }
+}
+
 void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
+  if (!call.refused_on.empty()) return refused_dispatch(call);
   const bool cached = call.op == ScenarioCall::CallKind::kCached;
   if (!cached) {
     dispatched_ = dispatches_++;

@@ -46,6 +46,8 @@ class Program {
   void dispatch(const ScenarioCall& call, uint64_t salt);
   void combine(const ScenarioCall& call, uint64_t salt);
   Tensor make_scales(const ScenarioCall& call, uint64_t salt);
+  std::string refusal_of(const ScenarioCall& call) const;
+  void refused_dispatch(const ScenarioCall& call);
   bool must_fail(uint32_t rank);
   bool nobody_has_handle();
   void check(const DispatchResult& result);

@@ -29,6 +29,7 @@ namespace {
 constexpr size_t kFileBytesMax = 1 << 20;
 constexpr uint64_t kCallsMax = 1000;
 constexpr uint64_t kCounterMax = uint64_t(1) << 62;
+constexpr uint64_t kCommandCounterMax = uint64_t(1) << 55;
 constexpr uint64_t kBytesMax = uint64_t(1) << 46;
 
 struct KeyBounds {
@@ -217,11 +218,18 @@ void read_link(Keys& links, const char* name, LinkModel& link) {
   if (!keys) return;
   link.latency_ns = keys->number("latency_ns", {0, 1'000'000'000}, link.latency_ns);
   link.bandwidth_gb_s = keys->real("bandwidth_gb_s", 1e6, 0);
+  link.message_ns = keys->number("message_ns", {0, 1'000'000}, link.message_ns);
   link.delay = keys->chance("delay");
   link.reorder = keys->chance("reorder");
   link.split = keys->chance("split");
   link.stall = keys->chance("stall");
   keys->finish();
+}
+
+std::vector<std::pair<std::string, RailMode>> choices_of_rails() {
+  std::vector<std::pair<std::string, RailMode>> all;
+  for (size_t i = 0; i < std::size(kRailModeNames); ++i) all.emplace_back(kRailModeNames[i], RailMode(i));
+  return all;
 }
 
 void read_topology(Keys& keys, Scenario& s) {
@@ -265,9 +273,12 @@ void read_group(Keys& keys, Scenario& s) {
   s.groups = uint32_t(keys.number("groups", {1, 4}, 1));
   s.scale_out = keys.word<ScenarioScaleOut>(
       "scale_out", {{"network", ScenarioScaleOut::kNetwork}, {"mapped", ScenarioScaleOut::kMapped}}, "network");
+  s.rails = keys.word<RailMode>("rails", choices_of_rails(), "network");
+  if (keys.has("commands")) s.commands = uint32_t(keys.number("commands", {1, 1024}));
   if (!keys.says("ordered", "either") && keys.has("ordered")) s.ordered = keys.flag("ordered", true);
   s.launcher = keys.word<bool>("arbiter", {{"rank_0", false}, {"launcher", true}}, "rank_0");
   s.leave_after = keys.flag("leave_after", false);
+  s.made_again = keys.flag("made_again", false);
   s.new_group_after = keys.flag("new_group_after", false);
   if (std::optional<Keys> links = keys.table("link", "link")) {
     read_link(*links, "scale_up", s.scale_up);
@@ -308,6 +319,14 @@ void read_rows_max(Keys& keys, const Scenario& s, ScenarioCall& call) {
     keys.refuse("overflow", "left out without rows_max");
 }
 
+// Nothing comes of such a call, so the next ones go by the dispatch before it.
+void read_refused(Keys& keys, const Scenario& s, ScenarioCall& call) {
+  if (!keys.has("refused_on")) return;
+  if (s.calls.empty()) keys.refuse("refused_on", "left out in the first call: nothing has a handle yet");
+  call.refused_on = narrow<uint32_t>(keys.numbers("refused_on", {0, s.ranks - 1}, {1, s.ranks}));
+  call.tokens = s.calls.back().tokens;
+}
+
 void read_combine(Keys& keys, ScenarioCall& call) {
   call.weights = keys.flag("weights", false);
   call.biases = uint32_t(keys.number("biases", {0, 2}, 0));
@@ -332,6 +351,7 @@ ScenarioCall read_call(Keys& keys, const Scenario& s) {
       call.expert_alignment = uint32_t(keys.number("expert_alignment", {1, 1 << 20}, 1));
       read_dispatch(keys, call);
       read_rows_max(keys, s, call);
+      read_refused(keys, s, call);
       break;
     case CallKind::kCached:
       keys.call_it("a cached dispatch");
@@ -397,7 +417,8 @@ ScenarioFault read_fault(Keys& keys, const Scenario& s) {
                                 {"leaving_rank", Kind::kLeavingRank},
                                 {"other_call", Kind::kOtherCall},
                                 {"dead_arbiter", Kind::kDeadArbiter},
-                                {"stopped_arbiter", Kind::kStoppedArbiter}},
+                                {"stopped_arbiter", Kind::kStoppedArbiter},
+                                {"stopped_proxy", Kind::kStoppedProxy}},
                                std::nullopt);
   fault.ranks = read_fault_ranks(keys, s, fault.kind);
   if (!keys.says("when", "seeded")) {
@@ -432,6 +453,10 @@ void check_together(Keys& keys, Scenario& s) {
       if (rows > uint64_t(s.tokens_max) * s.ranks)
         keys.refuse("call", "a rows_max of at most " + std::to_string(uint64_t(s.tokens_max) * s.ranks) +
                                 ", what can come at most");
+  if (s.scale_out == ScenarioScaleOut::kMapped && keys.has("rails"))
+    keys.refuse("rails", "left out where rails are mapped");
+  if (const std::string bound = bound_of_rails(s, s.rails); !bound.empty()) keys.refuse("rails", bound);
+  if (s.made_again && !s.faults.empty()) keys.refuse("made_again", "false where there is a fault");
   if (s.new_group_after && s.faults.empty()) keys.refuse("new_group_after", "false where there is no fault");
   GroupOptions options;
   options.bootstrap.ranks = s.ranks;
@@ -498,6 +523,15 @@ Scenario parse_scenario(std::string_view text, const std::string& file) {
   for (Keys& fault : faults) s.faults.push_back(read_fault(fault, s));
   check_together(keys, s);
   return s;
+}
+
+std::string bound_of_rails(const Scenario& s, RailMode rails) {
+  if (rails == RailMode::kProxy)
+    return s.counters_from < kCommandCounterMax ? "" : "network or queues: a command holds less of a count";
+  if (s.commands > 0) return "proxy: commands is given";
+  for (const ScenarioFault& fault : s.faults)
+    if (fault.kind == ScenarioFaultKind::kStoppedProxy) return "proxy: one is to stand still";
+  return "";
 }
 
 std::vector<std::string> scenario_names() {

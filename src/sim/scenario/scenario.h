@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sim/model/link_model.h"
+#include "sim/model/rail_mode.h"
 
 namespace transload {
 
@@ -47,6 +48,7 @@ struct ScenarioCall {
   std::optional<CombineWire> wire = CombineWire::kBf16;        // either: for all ranks
   uint32_t keep_leases = 0;  // of the latest calls, this one included, that hold_on_rank does not release yet
   uint32_t hold_on_rank = 0;
+  std::vector<uint32_t> refused_on;  // dispatch: ranks that give what is refused
   uint32_t repeat = 1;
 };
 
@@ -61,6 +63,7 @@ enum class ScenarioFaultKind : uint8_t {
   kOtherCall,    // it makes a call with other channels than the rest
   kDeadArbiter,  // the launcher's process ends
   kStoppedArbiter,
+  kStoppedProxy,  // it takes no commands any more, though its rank goes on
 };
 
 // At this fraction of the progress of that call.
@@ -116,13 +119,16 @@ struct Scenario {
   uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to so much later
   uint32_t groups = 1;               // at once, alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
-  std::optional<bool> ordered;  // does the network keep the order of a pair
+  RailMode rails = RailMode::kNetwork;  // where they are not mapped
+  uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides
+  std::optional<bool> ordered;          // does the network keep the order of a pair
   LinkModel scale_up{.latency_ns = 500};
   LinkModel scale_out_link{.latency_ns = 5000};
   std::vector<ScenarioCall> calls;
   std::vector<ScenarioFault> faults;
   bool launcher = false;         // the arbiter is in a launcher's process, not in rank 0's
   bool leave_after = false;      // each rank says goodbye after its last call
+  bool made_again = false;       // after their last call all ranks make the group again, and all calls in it
   bool new_group_after = false;  // the survivors of the faults make a new group and make all calls in it
 };
 
@@ -132,5 +138,7 @@ Scenario read_scenario(const std::string& name_or_path);
 // `file` is for messages.
 Scenario parse_scenario(std::string_view text, const std::string& file);
 std::vector<std::string> scenario_names();
+// What a scenario must say of its rails to be run over these; empty: it can be. Where rails are mapped nothing changes.
+std::string bound_of_rails(const Scenario& scenario, RailMode rails);
 
 }  // namespace transload

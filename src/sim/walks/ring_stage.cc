@@ -92,6 +92,7 @@ class RingStage final : public TinyWorld {
       if (ring_.publish_every == 1)
         stands_at(0, 0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
       make_room(w, Set::only(0), out, [&](Lane) { return member; });
+      if (w.failed()) break;
       const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;
       w.scatter(TokenPieces{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
         return Destination{out.next(member), nullptr, out.staged(member)};

@@ -35,11 +35,24 @@ void SimSeat::place(const std::vector<char*>& regions, uint64_t region_bytes, ui
   core.place(std::move(place));
 }
 
+void SimSeat::place_commands(char* at, const CommandPlace& place) {
+  core.dispatch_rail.drained_at = reinterpret_cast<Word*>(at + place.drained());
+  core.combine_rail.drained_at = core.dispatch_rail.drained_at + core.dispatch_rail.drained.size();
+  CommandRail& rail = memory.rail();
+  rail.room.slots = place.slots;
+  rail.slots = reinterpret_cast<CommandSlot*>(at + place.queue());
+  rail.taken = reinterpret_cast<Word*>(at + place.taken());
+  rail.asked.resize(place.slots);
+  rail.proxy = world_.shared.flights->add_agent({memory.region(), core.map.me, kProxyWarp, memory.seat().group});
+}
+
 void SimSeat::count_from(Word first) {
+  if (memory.seat().rails == RailMode::kQueues) core.free_by_credits();
   if (first == 0) return;
   for (RingPositions* positions : {&core.dispatch_up, &core.dispatch_rail, &core.combine_up, &core.combine_rail})
     for (std::vector<Word>* words : {&positions->sent, &positions->taken, &positions->drained})
-      std::fill(words->begin(), words->end(), first);
+      for (Word& word : *words) word = std::max(word, first);
+  if (memory.seat().rails == RailMode::kProxy) std::fill_n(core.dispatch_rail.drained_at, drained_words(), first);
   const Board& b = core.board;
   auto fill = [&](char* base, const Block& block, uint64_t members) {
     for (uint64_t i = 0; i < core.geometry.channels * members; ++i)
@@ -94,6 +107,7 @@ bool SimSeat::run(const std::vector<Task>& tasks) {
   accused_ = -1;
   suspected_ = false;
   memory.begin_run(int(tasks.size()));
+  if (proxy) proxy->begin_calls();
   host_ = world_.seeded->running();
   left_ = uint32_t(tasks.size());
   for (int i = 0; i < int(tasks.size()); ++i) {
@@ -108,6 +122,7 @@ bool SimSeat::run(const std::vector<Task>& tasks) {
   host_waits_ = HostWaits::kTasks;
   while (left_ > 0) world_.seeded->block();
   host_waits_ = HostWaits::kNot;
+  if (proxy) proxy->end_calls();
   return !memory.failed() && settled();
 }
 
@@ -121,6 +136,7 @@ bool SimSeat::settled() {
 }
 
 bool SimSeat::finish_network() {
+  if (memory.seat().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words suffice
   host_ = world_.seeded->running();
   while (!network_done_in_time()) {
     if (memory.failed()) return false;
@@ -221,6 +237,7 @@ void SimSeat::compute(uint64_t ns) {
 
 void SimSeat::vanish() {
   memory.vanish();
+  if (proxy) proxy->vanish();
   world_.seeded->fail(memory.region());
   if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
@@ -257,8 +274,8 @@ uint64_t SimSeat::next_expiry() const {
   uint64_t next = accused_ >= 0 ? accused_at_ + kGiveUpNs + 1 : Timeline::kNever;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
     // What has expired waits for the suspicion that is open, or for a warp of mine.
-    if (!expired(fiber) || (accused_ < 0 && wait_record(*fiber.park, 0).whom != core.map.me))
-      next = std::min(next, fiber.armed + deadline_ns());
+    if (!expired(fiber) || (accused_ < 0 && !for_own_warps(wait_record(*fiber.park, 0), core.map.me)))
+      next = std::min(next, fiber.armed + deadline_of(fiber));
   });
   return next;
 }
@@ -279,7 +296,7 @@ void SimSeat::accuse() {
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int i, Seeded::Fiber& fiber) {
     const WaitRecord record = wait_record(*fiber.park, 0);
-    if (!expired(fiber) || record.whom == core.map.me) return;
+    if (!expired(fiber) || for_own_warps(record, core.map.me)) return;
     const auto order = wait_order(record, core.map.me, true, fiber.armed);
     if (best >= 0 && order >= best_order) return;
     best = i;
@@ -291,7 +308,7 @@ void SimSeat::accuse() {
   const uint64_t since = fiber.armed;
   accused_ = best;
   accused_at_ = now();
-  const uint64_t overdue = now() - since - deadline_ns();
+  const uint64_t overdue = now() - since - deadline_of(fiber);
   if (world_.control->suspect(core.map.me,
                               {.rank = core.map.me,
                                .epoch = core.epoch,

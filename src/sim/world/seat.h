@@ -12,6 +12,7 @@
 #include "sim/model/seeded.h"
 #include "sim/world/caller.h"
 #include "sim/world/control.h"
+#include "sim/world/proxy.h"
 
 namespace transload {
 
@@ -31,6 +32,9 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
 
   // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
+  // What this rank shares with its proxy lies at `at`.
+  void place_commands(char* at, const CommandPlace& place);
+  uint64_t drained_words() const { return core.dispatch_rail.drained.size() + core.combine_rail.drained.size(); }
   // Positions of all rings, and their words, begin with this count.
   void count_from(Word first);
 
@@ -67,7 +71,8 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
 
   ModelMemory memory;
   HostCalls<ModelWarp> core;
-  uint64_t call_since = 0;  // virtual time of the call's entry
+  std::unique_ptr<SimProxy> proxy;  // null: none
+  uint64_t call_since = 0;          // virtual time of the call's entry
   uint32_t calls_begun = 0;
   std::string operation = "create";
 
@@ -76,11 +81,16 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   bool network_done_in_time();
   void accuse();
   void woke(bool met);
-  bool expired(const Seeded::Fiber& fiber) const { return now() - fiber.armed >= deadline_ns(); }
+  bool expired(const Seeded::Fiber& fiber) const { return now() - fiber.armed >= deadline_of(fiber); }
   void check_own_stop(const WaitRecord& record, uint64_t since);
   WaitRecord telling_wait() const;
   WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
+  // Half of it for the own proxy, which takes a command in no time: so this rank is named before others accuse one by
+  // what they miss.
+  uint64_t deadline_of(const Seeded::Fiber& fiber) const {
+    return fiber.park->needs[0].what == Waiting::kRoom ? deadline_ns() / 2 : deadline_ns();
+  }
   uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * kMillisecondNs; }
 
   const SeatWorld world_;

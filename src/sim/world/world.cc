@@ -263,9 +263,9 @@ bool World::all_done() const {
   return true;
 }
 
-// After a fault: the survivors of each group make a new one, and make all calls in it.
+// After a fault, or anyhow: the survivors of each group make a new one, and make all calls in it.
 void World::renew_groups() {
-  if (!scenario_->new_group_after || violation_.checker != Checker::kNone) return;
+  if ((!scenario_->new_group_after && !scenario_->made_again) || violation_.checker != Checker::kNone) return;
   for (size_t i = 0; i < scenario_->groups && groups_.size() == scenario_->groups + i; ++i) {
     const GroupOf& old = *groups_[i];
     const bool faulted = std::any_of(old.endings.begin(), old.endings.end(), [](const Ending& e) { return e.fault; });
@@ -276,7 +276,7 @@ void World::renew_groups() {
       if (survives(old.processes[rank]) && !culprit && !cut_off_[old.processes[rank]])
         left.push_back(old.processes[rank]);
     }
-    if (!faulted || left.empty()) return;
+    if ((!faulted && !scenario_->made_again) || left.empty()) return;
     groups_.push_back(make_group(uint32_t(i), 1, left));
     GroupOf& fresh = *groups_.back();
     for (uint32_t rank = 0; rank < fresh.processes.size(); ++rank) start_program(fresh, rank);
@@ -297,6 +297,8 @@ std::vector<uint32_t> World::culprits_of(size_t i) const {
 }
 
 void World::check_endings() {
+  // Where a call does not wait for the network, ranks may come to the next one so far apart, and so do their deadlines.
+  const uint64_t apart = rails() == RailMode::kNetwork ? 0 : scenario_->scale_out_link.latency_ns;
   for (const auto& group : groups_) {
     ExpectedVerdict expect;
     std::vector<uint32_t> culprits(ranks_);
@@ -309,8 +311,8 @@ void World::check_endings() {
       since = faults_[i].since;
     }
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
-    const std::string wrong =
-        check_verdicts({group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * kMillisecondNs});
+    const std::string wrong = check_verdicts(
+        {group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * kMillisecondNs + apart});
     if (!wrong.empty())
       return broken(
           {.checker = Checker::kLiveness, .what = wrong, .word = 0, .rank = 0, .warp = -1, .event = journal_->count()});
@@ -378,9 +380,12 @@ void World::wind_up() {
 
 // Wire and watcher.
 
+// The latest, if a region could have had two.
 World::GroupOf* World::group_of_region(uint32_t region) {
-  for (const auto& group : groups_)
-    if (region >= group->first_region && region - group->first_region < group->processes.size()) return group.get();
+  for (auto group = groups_.rbegin(); group != groups_.rend(); ++group) {
+    const GroupOf& g = **group;
+    if (region >= g.first_region && region - g.first_region < g.processes.size()) return group->get();
+  }
   return nullptr;
 }
 
@@ -407,6 +412,10 @@ void World::landed_word(uint32_t region, const Word* word) {
   const std::string wrong = growth_.landed(space_->offset(word), *word);
   if (!wrong.empty()) broken({Checker::kGrowth, wrong, space_->offset(word), region, -1, journal_->count()});
   seeded_->word_grew(region);
+}
+
+void World::landed_command(uint32_t region) {
+  if (GroupOf* const group = group_of_region(region)) group->seats[region - group->first_region]->proxy->stir();
 }
 
 void World::captured_put(uint32_t agent) {

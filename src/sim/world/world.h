@@ -108,6 +108,10 @@ class World final : private Wire, private Watcher {
   void measure(const GroupOptions& options, Footprint& room);
   std::vector<uint32_t> nodes_of(const std::vector<uint32_t>& processes) const;
   void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
+  void add_proxy(GroupOf& group, SimSeat& seat);
+  RailMode rails() const {
+    return scenario_->scale_out == ScenarioScaleOut::kMapped ? RailMode::kNetwork : scenario_->rails;
+  }
   std::unique_ptr<GroupOf> make_group(uint32_t number, uint32_t generation, std::vector<uint32_t> processes);
   void start_program(GroupOf& group, uint32_t rank);
   void end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault);
@@ -146,6 +150,7 @@ class World final : private Wire, private Watcher {
   void stores(uint32_t agent, const char* to, size_t bytes) override;
   void counts(uint32_t agent, const Word* word, Word count) override;
   void landed_word(uint32_t region, const Word* word) override;
+  void landed_command(uint32_t region) override;
   void captured_put(uint32_t agent) override;
   void broken(Violation violation) override;
   void later(uint32_t flight, uint64_t when) override;
@@ -165,8 +170,9 @@ class World final : private Wire, private Watcher {
   Manners manners_;
   bool ordered_ = false;
   bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
+  uint32_t command_slots_ = 0;   // of a rank's queue, where it has a proxy
   uint32_t ranks_ = 0, steps_ns_ = 100;
-  uint64_t region_bytes_ = 0, steps_ = 0, looked_ = 0;
+  uint64_t region_bytes_ = 0, command_bytes_ = 0, steps_ = 0, looked_ = 0;
   LoneTurns lone_turns_;
   std::vector<Process> processes_;
   std::vector<bool> cut_off_;

@@ -92,6 +92,10 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
     case ScenarioFaultKind::kStoppedArbiter:
       for (const auto& group : groups_) group->control->stop_launcher();
       return;
+    case ScenarioFaultKind::kStoppedProxy:
+      for (const auto& group : groups_)
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->seats[rank]->proxy->stop();
+      return;
     case ScenarioFaultKind::kLateRank:
     case ScenarioFaultKind::kLeavingRank:
     case ScenarioFaultKind::kOtherCall:

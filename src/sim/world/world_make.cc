@@ -27,6 +27,8 @@ void World::draw_manners() {
   if (chance_.below(4) == 0) processes_[chance_.below(ranks_)].times_slower = uint32_t(chance_.magnitude(2, 64));
   needs_progress_ = chance_.below(2) == 0;
   ordered_ = scenario_->ordered ? *scenario_->ordered : chance_.below(2) == 0;
+  command_slots_ = rails() != RailMode::kProxy ? 0 : 1 + chance_.below(chance_.below(2) == 0 ? 4 : 64);
+  if (scenario_->commands > 0) command_slots_ = scenario_->commands;
 }
 
 void World::make(const Scenario& scenario, const WorldOptions& options) {
@@ -61,14 +63,16 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   std::iota(all.begin(), all.end(), 0u);
   Footprint room;
   measure_groups(room);
-  const uint32_t generations = scenario.new_group_after ? 2 : 1, regions = ranks_ * scenario.groups * generations;
+  const uint32_t generations = scenario.new_group_after || scenario.made_again ? 2 : 1,
+                 regions = ranks_ * scenario.groups * generations;
   if (!space_)
     space_ = std::make_unique<Space>(regions, region_bytes_);
   else
     space_->reset(regions, region_bytes_, regions * region_bytes_);
   if (!flights_) flights_ = std::make_unique<Flights>(*space_, *journal_);
-  flights_->reset({this, this, &timeline_->clock(), manners_, options.chooser != nullptr}, chance_.fork(3));
-  seeded_->reset({int(regions) * (room.warps + 1), room.near, room.needs}, &timeline_->clock());
+  flights_->reset({this, this, &timeline_->clock(), manners_, options.chooser != nullptr, rails()}, chance_.fork(3));
+  const int besides = rails() == RailMode::kProxy ? 2 : 1;  // the caller, and the proxy
+  seeded_->reset({int(regions) * (room.warps + besides), room.near, room.needs}, &timeline_->clock());
   for (uint32_t g = 0; g < scenario.groups; ++g) groups_.push_back(make_group(g, 0, all));
   for (const auto& group : groups_)
     for (uint32_t rank = 0; rank < ranks_; ++rank) start_program(*group, rank);
@@ -77,7 +81,7 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
 // The largest rank of any group that may be made says how far regions are apart. The survivors of a fault may need more
 // than all did: nodes of other sizes have more sources.
 void World::measure_groups(Footprint& room) {
-  region_bytes_ = 0;
+  region_bytes_ = command_bytes_ = 0;
   std::vector<std::set<uint32_t>> without{{}};
   for (size_t i = 0; i < faults_.size() && scenario_->new_group_after; ++i) {
     const ScenarioFault& f = scenario_->faults[i];
@@ -124,7 +128,13 @@ void World::measure(const GroupOptions& options, Footprint& room) {
     void give_up(const char*, const std::string&) override { std::abort(); }
   } nobody;
   const HostCalls<ModelWarp> core(options, nobody);
-  const uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
+  uint64_t bytes = core.network_bytes() + core.scale_up_bytes() + scenario_->slab_offset + options.slab_bytes;
+  if (command_slots_ > 0) {
+    const RingWords words = core.ring_words();
+    const CommandPlace place{command_slots_, words.dispatch_rail.producers + words.combine_rail.producers};
+    command_bytes_ = std::max(command_bytes_, round_up(place.bytes(), kPageBytes));
+    bytes = round_up(bytes, kPageBytes) + command_bytes_;
+  }
   region_bytes_ = std::max(region_bytes_, round_up(bytes, kPageBytes));
   room.near = std::max(room.near, size_t(core.near_bytes()));
   const std::vector<uint32_t>& sizes = options.topology.node_sizes;
@@ -167,6 +177,7 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
   group->control->on_answer([g = group.get()](uint32_t rank) { g->seats[rank]->heard_answer(); });
   group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
   group->book = std::make_unique<AddressBook>(*space_, group->first_region);
+  if (command_slots_ > 0) group->book->commands_from(region_bytes_ - command_bytes_);
   group->ended.assign(ranks, false);
   std::vector<char*> regions;
   for (uint32_t r = 0; r < ranks; ++r) regions.push_back(space_->region(group->first_region + r));
@@ -191,6 +202,8 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   seat.first_region = group.first_region;
   seat.mapped.assign(seat.ranks, nullptr);
   if (scenario_->scale_out == ScenarioScaleOut::kMapped) seat.mapped = regions;
+  seat.rails = rails();
+  seat.counts_from = scenario_->counters_from;
   seat.always_switch = options_.chooser != nullptr;
   if (!faults_.empty() && group.generation == 0) seat.on_rows = [this, g = &group, rank] { rows_moved(*g, rank); };
   group.seats.push_back(std::make_unique<SimSeat>(
@@ -198,9 +211,26 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   SimSeat& made = *group.seats.back();
   made.core.common_id = group.seats.front()->core.id;
   made.place(regions, region_bytes_, scenario_->slab_offset);
+  if (command_slots_ > 0) add_proxy(group, made);
   made.count_from(scenario_->counters_from);
   group.book->add(made.core.board);
   group.endings.emplace_back().rank = rank;
+}
+
+void World::add_proxy(GroupOf& group, SimSeat& seat) {
+  const uint32_t region = seat.memory.region(), process = seat.memory.seat().process;
+  seat.place_commands(space_->region(region) + region_bytes_ - command_bytes_, {command_slots_, seat.drained_words()});
+  const SimProxy::ProxyWorld world{
+      {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
+      seeded_.get(),
+      timeline_.get(),
+      uint32_t(1 + group.seed / 2 % 8),
+      group.seed % 2 == 0 ? 0 : manners_.switches,
+      [this, region, process](bool awake) {
+        if (needs_progress_ && !processes_[process].stopped) flights_->freeze(region, !awake);
+      }};
+  seat.proxy = std::make_unique<SimProxy>(world, seat.memory);
+  seeded_->start({process, region}, [proxy = seat.proxy.get()](int, NearMemory) { proxy->run(); });
 }
 
 }  // namespace transload

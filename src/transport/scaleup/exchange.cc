@@ -25,8 +25,8 @@ namespace transload {
 
 namespace {
 
-constexpr int kRetryMs = 5;   // for what could not be done at once
-constexpr int kLookMs = 100;  // at whether the group has been lost meanwhile
+constexpr int kRetryMs = 5;  // for what could not be done at once
+constexpr int kLookMs = 50;  // at whether the group has been lost meanwhile
 // Bounds of one rank at a time: how many sockets it has, and how many descriptors are on their way.
 constexpr size_t kCallsMost = 4;
 constexpr size_t kCallersMost = 8;

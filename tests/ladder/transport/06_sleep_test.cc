@@ -1,5 +1,5 @@
-// Rung 06: a rank that sleeps on the link's descriptor is woken by what arrives. Each sleep is bounded far beyond what
-// a wake takes, and its running out is the failure.
+// Rung 06: a rank that sleeps on the link's descriptor is woken by what arrives, unless the link says that it arrives
+// silently. Each sleep is bounded far beyond what a wake takes, and its running out is the failure.
 #include "wires.h"
 
 namespace transload::test {

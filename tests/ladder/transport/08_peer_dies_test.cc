@@ -1,6 +1,9 @@
 // Rung 08: a rank is killed or stopped. The transport says so or says nothing; it never hangs, crashes or harms others.
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "wires.h"
 
 namespace transload::test {
@@ -12,7 +15,7 @@ constexpr size_t kRegion = 1 << 20;
 class Rung08PeerDies : public TransportLadder {};  // of processes only: a thread does not die alone
 
 // Puts to rank 1 until it is told lost, or long enough to have been.
-bool stream_until_lost(Member& me, ScaleOut& link, Word* drained) {
+bool stream_until_lost(Member& me, ScaleOut& link, bool tells, Word* drained) {
   const auto start = std::chrono::steady_clock::now();
   LostPeer peer{};
   for (Word sent = 0; std::chrono::steady_clock::now() - start < std::chrono::seconds(10);) {
@@ -27,9 +30,19 @@ bool stream_until_lost(Member& me, ScaleOut& link, Word* drained) {
       link.publish({0, 1}, sent);
     }
     if (!link.progress()) nap(link);
-    if (link.wait_fd() < 0 && sent > 1000) return false;
+    if (!tells && sent > 1000) return false;
   }
   return false;
+}
+
+// All its threads: each stops by itself.
+bool is_stopped(pid_t process) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    std::ifstream stat(thread.path() / "stat");
+    std::string text;
+    if (!std::getline(stat, text) || text.find(") T ") == std::string::npos) return false;
+  }
+  return true;
 }
 
 TEST_P(Rung08PeerDies, KilledInTheMiddle) {
@@ -42,7 +55,7 @@ TEST_P(Rung08PeerDies, KilledInTheMiddle) {
               }
               if (me.rank() == 0) {
                 Word drained = 0, more = 0;
-                require(stream_until_lost(me, *link, &drained) == tells, "not what this transport can notice");
+                require(stream_until_lost(me, *link, tells, &drained) == tells, "not what this transport can notice");
                 for (int i = 1; i <= 500; ++i) {
                   link->put({me.region() + 8192, 8192, kRow, 1, &more, Word(i)});
                   link->publish({0, 1}, Word(i));
@@ -87,6 +100,30 @@ TEST_P(Rung08PeerDies, StoppedAndLeftBehind) {
               }
               LostPeer peer{};
               require(!link->lost(peer), "a stopped rank is not a lost one");
+            }));
+}
+
+// Stopped only when nothing of it is awaited: what it has landed and not confirmed would be awaited for ever.
+TEST_P(Rung08PeerDies, KilledWithNothingLeftToSend) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+              const auto link = open_link(GetParam(), me);
+              if (me.rank() == 1) {
+                me.note().store(uint64_t(getpid()));
+                wait_until(me, *link, [] { return false; });
+              }
+              link->publish({0, 1}, 1);
+              wait_until(me, *link, [&] { return me.note().load() != 0 && link->quiet(); });
+              const auto victim = pid_t(me.note().load());
+              kill(victim, SIGSTOP);
+              wait_until(me, *link, [&] { return is_stopped(victim); });
+              link->put({me.region() + 8192, 8192, 1024, 1, nullptr, 0});  // so few that all of it leaves
+              link->publish({0, 1}, 2);
+              for (int i = 0; i < 50; ++i) {
+                link->progress();
+                nap(*link);
+              }
+              kill(victim, SIGKILL);
+              wait_until(me, *link, [&] { return link->quiet(); });
             }));
 }
 

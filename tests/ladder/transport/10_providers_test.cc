@@ -64,12 +64,45 @@ TEST_F(Rung10Providers, WhatTheUserSaysOfTheUniverseStays) {
             }));
 }
 
+TEST_F(Rung10Providers, ALargerGroupThanTheFirstNeedsAnother) {
+  const std::string list = "list=verbs;ofi_rxm|tcp;ofi_rxm";
+  EXPECT_EQ("", over(list, [](Member& me) {
+              expect_name(LibfabricLink(options_for(me)), "verbs;ofi_rxm");
+              LibfabricOptions larger = options_for(me);
+              larger.ranks = 5;
+              const LibfabricLink link(larger);
+              expect_name(link, "tcp;ofi_rxm");
+              expect_text(link.skipped(), "told of 2 ranks, by FI_UNIVERSE_SIZE or by the first group of this process");
+              expect_text(link.skipped(), "start the program with FI_UNIVERSE_SIZE=5");
+            }));
+  EXPECT_EQ("", over(list, [](Member& me) {
+              setenv("FI_UNIVERSE_SIZE", "5", 1);
+              expect_name(LibfabricLink(options_for(me)), "verbs;ofi_rxm");
+              LibfabricOptions larger = options_for(me);
+              larger.ranks = 5;
+              expect_name(LibfabricLink(larger), "verbs;ofi_rxm");
+            }));
+}
+
 TEST_F(Rung10Providers, ACopyOfWhoeverAskedHearsWhyThereIsNone) {
   EXPECT_EQ("", over("", [](Member& me) {
               std::string why;
               require(libfabric_available(2, why), why);
               const std::string copied = run_crew({.ranks = 1, .as = As::kProcesses}, [&](Member&) {
                 expect_text(refusal(options_for(me)), "here, in a copy (fork) of a process that has asked it");
+              });
+              require(copied.empty(), copied);
+            }));
+}
+
+TEST_F(Rung10Providers, ACopyOfWhoeverAskedTakesNoCard) {
+  EXPECT_EQ("", over("list=verbs;ofi_rxm|tcp;ofi_rxm,copies", [](Member& me) {
+              expect_name(LibfabricLink(options_for(me)), "verbs;ofi_rxm");
+              const std::string copied = run_crew({.ranks = 1, .as = As::kProcesses}, [&](Member&) {
+                const LibfabricLink link(options_for(me));
+                expect_name(link, "tcp;ofi_rxm");
+                expect_text(link.skipped(),
+                            "provider = \"verbs;ofi_rxm\": this is a copy (fork) of a process that has");
               });
               require(copied.empty(), copied);
             }));
@@ -120,6 +153,29 @@ TEST_F(Rung10Providers, AnAddressThatIsNotOursIsStillToBlame) {
               LibfabricOptions options = options_for(me);
               options.source_address = "203.0.113.7";
               expect_text(refusal(options), "source_address = \"203.0.113.7\": provider \"scrambled\" has no");
+            }));
+}
+
+TEST_F(Rung10Providers, TheNicThatIsNamedIsTaken) {
+  const std::string two = "nics=efa_0-rdm|efa_1-rdm";
+  const auto domain = [](Member& me, const std::string& nic, bool asked_for) {
+    LibfabricOptions options = options_for(me);
+    options.nic = nic;
+    options.nic_asked_for = asked_for;
+    return LibfabricLink(options).domain();
+  };
+  EXPECT_EQ("", over(two, [&](Member& me) {
+              require(domain(me, "", false) == "efa_0-rdm", "any is the first");
+              require(domain(me, "efa_1", false) == "efa_1-rdm", "the nearest is not taken");
+              require(domain(me, "efa_1-rdm", true) == "efa_1-rdm", "the one that was asked for is not taken");
+              require(domain(me, "efa", false) == "efa_0-rdm", "one that is not there is not done without");
+            }));
+  EXPECT_EQ("", over(two, [&](Member& me) {
+              LibfabricOptions options = options_for(me);
+              options.nic = "efa";
+              options.nic_asked_for = true;
+              expect_text(refusal(options),
+                          "nic = \"efa\": provider \"scrambled\" has it not; it has \"efa_0-rdm\", \"efa_1-rdm\"");
             }));
 }
 

@@ -17,14 +17,19 @@
 #include "channel/scaleout.h"
 #include "control/address.h"
 #include "support/crew.h"
+#include "support/proxied_link.h"
 #include "support/sanitized.h"
+#include "support/soft_nic_link.h"
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"
 
 namespace transload::test {
 
 // kScrambled: libfabric's link over the fabric of tests/scrambled, which has no order and is late with everything.
-enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled };
+// kSoftNic: queues of a card that is a thread, filled as a GPU fills them.
+enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled, kSoftNic };
+
+inline bool by_libfabric(Kind kind) { return kind != Kind::kLoopback && kind != Kind::kSoftNic; }
 
 struct Wire {
   Kind kind;
@@ -32,16 +37,17 @@ struct Wire {
   size_t piece_bytes = 0;
   uint32_t window = 0;
   const char* source = "127.0.0.1";
-  const char* settings = "";  // of the scrambled fabric
+  const char* settings = "";  // of the scrambled fabric, or of the soft NIC
+  bool proxied = false;       // by the rank's proxy, as for a GPU
 };
 
 inline bool is_v6(const Wire& wire) { return std::string(wire.source).find(':') != std::string::npos; }
 
 inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
-  const char* const kinds[] = {"loopback", "ordered", "unordered", "scrambled"};
+  const char* const kinds[] = {"loopback", "ordered", "unordered", "scrambled", "soft_nic"};
   const char* const how = info.param.as == As::kThreads ? "_threads" : "_processes";
   return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "") +
-         (is_v6(info.param) ? "_v6" : "");
+         (is_v6(info.param) ? "_v6" : "") + (info.param.proxied ? "_proxied" : "");
 }
 
 // The last two cut puts into small pieces and keep few in flight.
@@ -49,13 +55,20 @@ inline const std::vector<Wire> kProcessWires = {{Kind::kLoopback, As::kProcesses
                                                 {Kind::kOrdered, As::kProcesses},
                                                 {Kind::kUnordered, As::kProcesses},
                                                 {Kind::kOrdered, As::kProcesses, 1000, 16},
-                                                {Kind::kUnordered, As::kProcesses, 1000, 16}};
-inline const std::vector<Wire> kThreadWires = {
-    {Kind::kLoopback, As::kThreads}, {Kind::kOrdered, As::kThreads}, {Kind::kUnordered, As::kThreads}};
+                                                {Kind::kUnordered, As::kProcesses, 1000, 16},
+                                                {Kind::kSoftNic, As::kProcesses, 0, 0, "127.0.0.1", "depth=32"}};
+inline const std::vector<Wire> kThreadWires = {{Kind::kLoopback, As::kThreads},
+                                               {Kind::kOrdered, As::kThreads},
+                                               {Kind::kUnordered, As::kThreads},
+                                               {Kind::kSoftNic, As::kThreads, 0, 0, "127.0.0.1", "seed=2,depth=128"}};
+inline const std::vector<Wire> kProxiedWires = {
+    {.kind = Kind::kOrdered, .as = As::kThreads, .proxied = true},
+    {.kind = Kind::kUnordered, .as = As::kProcesses, .piece_bytes = 1000, .window = 16, .proxied = true}};
 
 inline std::vector<Wire> all_wires() {
   std::vector<Wire> wires = kProcessWires;
   wires.insert(wires.end(), kThreadWires.begin(), kThreadWires.end());
+  wires.insert(wires.end(), kProxiedWires.begin(), kProxiedWires.end());
   return wires;
 }
 
@@ -64,7 +77,11 @@ inline const std::vector<Wire> kScrambledWires = {
     {Kind::kScrambled, As::kProcesses, 0, 0, "127.0.0.1", "seed=1"},
     {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"}};
 
-inline bool by_software(const Wire& wire) { return std::strstr(wire.settings, "software") != nullptr; }
+// Whether a thread lands what another process has sent, and not the receiver's own hand.
+inline bool landed_by_a_thread(const Wire& wire) {
+  if (wire.kind == Kind::kSoftNic) return wire.as == As::kProcesses;
+  return wire.proxied || (wire.kind == Kind::kScrambled && std::strstr(wire.settings, "software") == nullptr);
+}
 
 // The scrambled fabric is what this process and its copies load as libfabric. Returns why not, "" if it is.
 inline std::string scramble(const std::string& settings) {
@@ -91,8 +108,8 @@ class TransportLadder : public ::testing::TestWithParam<Wire> {
   void SetUp() override {
     std::string why;
     if (GetParam().kind == Kind::kScrambled) why = scramble(GetParam().settings);
-    if (kLandedByAThread != nullptr && *GetParam().settings != 0 && !by_software(GetParam())) why = kLandedByAThread;
-    if (GetParam().kind != Kind::kLoopback && why.empty()) why = why_no_libfabric();
+    if (kLandedByAThread != nullptr && landed_by_a_thread(GetParam())) why = kLandedByAThread;
+    if (by_libfabric(GetParam().kind) && why.empty()) why = why_no_libfabric();
     if (!why.empty()) GTEST_SKIP() << why;
     if (is_v6(GetParam()) && !is_own(GetParam().source)) GTEST_SKIP() << "this host has no IPv6";
   }
@@ -125,10 +142,21 @@ inline std::unique_ptr<ScaleOut> open_link(const Wire& wire, Member& me) {
     me.meet();
     return link;
   }
+  if (wire.kind == Kind::kSoftNic) {
+    SoftNic::Setup setup{.rank = me.rank(),
+                         .regions = me.regions(),
+                         .region_bytes = me.region_bytes(),
+                         .processes = {},
+                         .settings = soft_nic_settings(wire.settings)};
+    for (const std::string& process : me.gather(std::to_string(getpid())))
+      setup.processes.push_back(pid_t(std::stol(process)));
+    return std::make_unique<SoftNicLink>(std::move(setup), false);
+  }
   auto link = std::make_unique<LibfabricLink>(options_of(wire, me));
   require(link->ordered() == (wire.kind == Kind::kOrdered), "the provider does not order as this rung wants");
   require((link->name() == "libfabric scrambled") == (wire.kind == Kind::kScrambled), "not the fabric of this rung");
   link->connect(me.gather(link->address()));
+  if (wire.proxied) return std::make_unique<ProxiedLink>(std::move(link));
   return link;
 }
 
@@ -141,7 +169,7 @@ inline Word observe(const char* region, uint64_t offset) {
 // land bytes, so it comes before the last look.
 template <class Ready>
 bool nap(ScaleOut& link, Ready ready, int most_ms = 2) {
-  if (link.wait_fd() < 0) return usleep(50) == 0;
+  if (link.wait_fd() < 0 || link.arrives_silently()) return usleep(50) == 0;
   if (!link.may_sleep() || ready()) return true;
   pollfd waited{link.wait_fd(), POLLIN, 0};
   return poll(&waited, 1, most_ms) == 1;

@@ -3,7 +3,8 @@
 #include <chrono>
 
 #include "base/situations.h"
-#include "model_ranks.h"
+#include "ladder/rungs/turns.h"
+#include "stage.h"
 
 namespace transload::ladder {
 namespace {
@@ -26,38 +27,15 @@ void sleep_soundly(HostMemoryOptions& o, SchedulerOptions& s) {
   s.sleep_max_ms = 1000000;
 }
 
-// Each pair of fibers, one of each rank, takes turns: every wait but the first is for something not yet there.
 template <class R>
-void take_turns(R& ranks, int pairs, Word turns, uint32_t linger_us) {
-  const auto tasks = [&](int rank) {
-    std::vector<typename R::Task> list;
-    for (int pair = 0; pair < pairs; ++pair) {
-      list.push_back([&, rank, pair](typename R::Warp& w) {
-        const Set one = Set::only(0);
-        Word *const mine = ranks.word(pair * 2 + rank), *const theirs = ranks.word(pair * 2 + 1 - rank);
-        const Word start = *theirs;
-        auto seen = w.template per<Word>(one, [](Lane) { return Word(0); });
-        const uint32_t other = uint32_t(1 - rank);
-        for (Word i = 1; i <= turns && !w.failed(); ++i) {
-          if (rank == 0) w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, start + i}; });
-          w.wait_all(
-              one,
-              [&](Lane) {
-                return Need{mine, start + i, other};
-              },
-              seen);
-          if (rank == 1) w.publish(one, [&](Lane) { return Mark<PeerWord>{{theirs, other}, start + i}; });
-        }
-        EXPECT_FALSE(w.failed());
-      });
-    }
-    return list;
-  };
-  const auto change = [&](HostMemoryOptions& o, SchedulerOptions& s) {
+void take_turns(int pairs, Word turns, uint32_t linger_us) {
+  Stage<R> stage;
+  typename Stage<R>::Setting setting;
+  setting.change = [&](HostMemoryOptions& o, SchedulerOptions& s) {
     sleep_soundly(o, s);
     s.linger_us = linger_us;
   };
-  ranks.run(tasks, change);
+  rungs::play_turns(stage, pairs, turns, setting);
 }
 
 template <class R>
@@ -66,8 +44,7 @@ TYPED_TEST_SUITE(Rung08AllParks, EveryWarp, NameOfRanks);
 
 TYPED_TEST(Rung08AllParks, AMillion) {
   const Awake awake;
-  TypeParam ranks(2);
-  take_turns(ranks, 60, TypeParam::scaled(8400), 50);  // 1,008,000 waits of a host
+  take_turns<TypeParam>(60, TypeParam::scaled(8400), 50);  // 1,008,000 waits of a host
 }
 
 template <class R>
@@ -76,12 +53,11 @@ TYPED_TEST_SUITE(Rung08Sleeps, OfAHost, NameOfRanks);
 
 TYPED_TEST(Rung08Sleeps, EveryTime) {
   const Awake awake;
-  TypeParam ranks(2);
 #ifdef TRANSLOAD_SITUATIONS
   const uint64_t before = times_reached(Situation::kSlept);
 #endif
-  take_turns(ranks, 1, scaled(20000), 0);
-  take_turns(ranks, 3, scaled(10000), 0);
+  take_turns<TypeParam>(1, scaled(20000), 0);
+  take_turns<TypeParam>(3, scaled(10000), 0);
 #ifdef TRANSLOAD_SITUATIONS
   EXPECT_GT(times_reached(Situation::kSlept), before);
 #endif
@@ -91,8 +67,7 @@ TEST(Rung08Parks, FallingAsleepAsTheBellRings) {
   const Awake awake;
   // Lingering about as long as the other takes, so that words are written while their reader falls asleep.
   for (uint32_t linger_us : {1, 3, 10}) {
-    Ranks ranks(2);
-    take_turns(ranks, 2, scaled(20000), linger_us);
+    take_turns<Ranks>(2, scaled(20000), linger_us);
   }
 }
 

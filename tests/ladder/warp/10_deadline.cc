@@ -291,13 +291,13 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
                                    .empty());
                  },
                  [&](HostWarp& w) {
-                   w.enter(Role::kNotify, -1);
+                   w.enter(Role::kOpener, -1);
                    w.broken(Broken::kHeader, 7, 11, 12);
                    w.broken(Broken::kHandle, 8, 0, 0);
                    EXPECT_TRUE(w.failed());
                  }});
   ASSERT_EQ(told.broken.size(), 1u);
-  EXPECT_TRUE(told.broken[0].what == Broken::kHeader && told.broken[0].role == Role::kNotify);
+  EXPECT_TRUE(told.broken[0].what == Broken::kHeader && told.broken[0].role == Role::kOpener);
   EXPECT_EQ(told.broken[0].rank, 7u);
   EXPECT_EQ(told.broken[0].seen, 11u);
   EXPECT_EQ(told.broken[0].expected, 12u);

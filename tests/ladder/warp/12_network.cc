@@ -240,7 +240,9 @@ TEST(Rung12Network, WhatIsMappedIsStored) {
   scheduler.run({[&](HostWarp& w) {
     w.put(Set::only(0), [&](Lane) { return Put{net.mine, 0, kRow, 1, &drained, 9}; });
     EXPECT_EQ(drained, 9u);
-    w.publish(Members::only(0), [&](Lane) { return Mark<RailWord>{{kWords, 1, net.theirs}, 5}; });
+    w.publish(Members::only(0), [&](Lane) {
+      return Mark<RailWord>{{.offset = kWords, .rank = 1, .mapped = net.theirs}, 5};
+    });
     w.settle();
     EXPECT_EQ(*reinterpret_cast<Word*>(net.theirs + kWords), 5u);
   }});

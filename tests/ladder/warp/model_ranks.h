@@ -44,6 +44,8 @@ class ModelRanks final : private Wire, private Watcher {
     return reinterpret_cast<Word*>(space_.region(uint32_t(rank)) + kWordBytes * size_t(i));
   }
   char* room(int rank = 0) { return space_.region(uint32_t(rank)) + kWordBytes * kWords; }
+  // The host of a rank has written there: its own warps may read it, in their next run.
+  void stored(char* at, size_t bytes) { flights_.host_store(at, bytes); }
   uint64_t offset(const void* at) const { return space_.offset(at) % space_.stride(); }
   std::atomic<uint32_t>& abort_word() { return abort_; }
 

@@ -49,10 +49,11 @@ class Ranks {
   }
   Ranks(const Ranks&) = delete;
 
-  // A word of its own line, and room: zero at first.
-  Word* word(int i) { return reinterpret_cast<Word*>(base_ + kWordBytes * size_t(count_ + 1 + i)); }
-  // Of each rank: what it alone reads lies there.
-  char* room(int rank = 0) { return base_ + kWordBytes * size_t(count_ + 1 + kWords) + bytes_ * size_t(rank); }
+  // Words of a rank, of a line each, and its room: zero at first. What it alone reads lies there.
+  Word* word(int i, int rank = 0) {
+    return reinterpret_cast<Word*>(base_ + kWordBytes * size_t(count_ + 1 + rank * kWords + i));
+  }
+  char* room(int rank = 0) { return base_ + kWordBytes * size_t(count_ + 1 + count_ * kWords) + bytes_ * size_t(rank); }
   static uint64_t scaled(uint64_t count) { return ladder::scaled(count); }
   std::atomic<uint32_t>& abort_word() { return *abort_; }
 
@@ -104,7 +105,7 @@ class Ranks {
 
  private:
   static constexpr int kWords = 512;
-  size_t total() const { return kWordBytes * size_t(count_ + 1 + kWords) + bytes_ * size_t(count_); }
+  size_t total() const { return kWordBytes * size_t(count_ + 1 + count_ * kWords) + bytes_ * size_t(count_); }
 
   void run_rank(int rank, const Tasks& tasks, const Change& change) {
     HostMemoryOptions memory_options = options(rank);

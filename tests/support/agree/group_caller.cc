@@ -10,7 +10,7 @@ Tensor GroupCaller::give(const Tensor& host) {
   there.device = side_.device();
   const int64_t last = (host.rows() - 1) * host.strides[0] + (host.columns() - 1) * host.strides[1];
   const int64_t elements = host.rows() > 0 ? last + 1 : 0;
-  there.data = side_.give(list(host.data, elements, host.dtype)).data;
+  there.data = side_.put(list(host.data, elements, host.dtype)).data;
   return there;
 }
 

@@ -21,6 +21,7 @@ TEST(Card, ADigestShowsEveryField) {
       [](Card& c, uint32_t by) { c.channels += by; },
       [](Card& c, uint32_t by) { c.wire += by; },
       [](Card& c, uint32_t by) { c.weights += by; },
+      [](Card& c, uint32_t by) { c.refused += by; },
   };
   Card card{};
   card.epoch = 7;

@@ -149,12 +149,13 @@ TEST(Outbox, AsksForTheCreditOfTheSlotBefore) {
     const Need need = out.credit_need(m);
     ASSERT_EQ(need.least, sent < 3 ? 0 : sent - 2);
     ASSERT_EQ(need.whom, 1u);
-    ASSERT_EQ(out.credited(m), sent < 3);  // nothing was seen yet
+    ASSERT_EQ(out.credited(m), sent < 3);  // what was seen is of the slot before
     ASSERT_TRUE(out.drained(m));           // no network between peers
     ASSERT_EQ(out.wraps(m), sent >= 3 && sent % 3 == 0);
     PeerLink link = all.peers(0);
     link.channel = 1;
     ASSERT_EQ(out.next(m), link.fill(link.far_end(uint32_t(m)), uint32_t(m), uint32_t(sent % 3)));
+    out.credited_seen(m) = need.least;
     out.advance(m);
     ASSERT_EQ(out.mark(m).count, sent + 1);
   }
@@ -176,6 +177,8 @@ TEST(Outbox, AStagedSlotIsReadByTheNetworkFirst) {
     ASSERT_EQ(out.drained(m), sent < 2);
     ASSERT_EQ(out.put(m, 64).drained_count, sent + 1);
     ASSERT_EQ(out.put(m, 64).drained, out.drain_need(m).word);
+    out.drained_seen(m) = out.drain_need(m).least;
+    out.credited_seen(m) = out.credit_need(m).least;
     out.advance(m);
   }
   out.drained_seen(m) = 2;
@@ -192,8 +195,30 @@ TEST(Outbox, AMappedRailHasNothingToDrain) {
   for (int i = 0; i < 5; ++i) {
     ASSERT_TRUE(out.drained(1));
     ASSERT_EQ(word_at(out.drain_need(1)), ~Word(0));
+    out.credited_seen(1) = out.credit_need(1).least;
     out.advance(1);
   }
+}
+
+// A role that goes on without the credit, the network's word or a token stops the program: it would give wrong rows.
+TEST(RingsDeathTest, NobodyRunsAhead) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Boards all({1, 1}, 2, false);
+  PlainWarp warp;
+  Outbox<W, RailLink> out(*warp, all.toward_nodes(0));
+  Inbox<W, RailLink> in(*warp, all.from_sources(1));
+  out.begin(*warp, 0, Members::only(1));
+  in.begin(*warp, 0, Members::only(0));
+  EXPECT_DEATH(in.advance(0), "broken: arrived");
+  for (int slot = 0; slot < 2; ++slot) out.advance(1);
+  out.drained_seen(1) = 1;
+  EXPECT_DEATH(out.advance(1), "broken: .*credited");
+  out.drained_seen(1) = 0;
+  out.credited_seen(1) = 1;
+  EXPECT_DEATH(out.advance(1), "broken: .*drained");
+  out.drained_seen(1) = 1;
+  out.advance(1);
+  EXPECT_EQ(out.mark(1).count, 3u);
 }
 
 // Many calls of changing lengths through both ends: every row comes out as it went in, and both ends agree without a

@@ -94,13 +94,15 @@ TEST(Options, WhatGpusCannotDoIsRefusedByName) {
   EXPECT_EQ(with([](RunArguments&) {}), "");
   EXPECT_EQ(with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }), "");
   EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "loopback"; }), "");
+  EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "libfabric", a.provider = "tcp"; }), "");
+  EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "gpu"; }), "");
+  EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "ram"; }),
+            "--network-memory: 'ram': must be auto, gpu or pinned");
   EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: only with --rows-max"), std::string::npos);
   EXPECT_EQ(with([](RunArguments& a) { a.sms = "0"; }).find("--sms: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "0"; }).find("--gpus: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "0"; }).find("--ranks-per-gpu: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "5"; }).find("--ranks-per-gpu: '5'"), 0u);
-  EXPECT_EQ(with([](RunArguments& a) { a.scale_out = "libfabric"; }).find("--scale-out: 'libfabric'"), 0u);
-  EXPECT_EQ(with([](RunArguments& a) { a.provider = "tcp"; }).find("--provider: 'tcp'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.fault = "kill:1@1"; }).find("--fault: 'kill:1@1'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.floor = true; }).find("--floor"), 0u);
 }
@@ -114,6 +116,8 @@ TEST(Options, WhatOnlyGpusDoIsRefusedOnTheCpu) {
   EXPECT_EQ(with([](RunArguments& a) { a.sms = "4"; }).find("--sms: '4': only with"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "1"; }).find("--gpus: '1': only with"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "1"; }).find("--ranks-per-gpu: '1': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "gpu"; }).find("--network-memory: 'gpu': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "pinned"; }), "");
   EXPECT_EQ(with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }).find("--graph: only with --device"), 0u);
 }
 

@@ -85,6 +85,7 @@ TEST_F(BootstrapEnvironment, OtherLaunchers) {
   set("LOCAL_RANK", "2");
   EXPECT_EQ(Bootstrap::from_environment().host, "127.0.0.1");  // nobody else needs to reach it
   EXPECT_EQ(Bootstrap::from_environment().local_rank, 2);
+  EXPECT_EQ(Bootstrap::from_environment().local_ranks, 4);
   set("LOCAL_RANK", "x");
   EXPECT_EQ(refusal(), "LOCAL_RANK: x, but must be a number from 0 to 4095");
   SetUp();

@@ -149,13 +149,13 @@ TEST(Secret, ByTheCallersAllGather) {
 TEST(Creation, HasItsOwnDeadline) {
   Rendezvous rendezvous;
   std::thread early([&] {
-    Control control(place(0, rendezvous.port(), ""), 50, {0, 0}, 600'000);
+    Control control(place(0, rendezvous.port(), ""), {50, 600'000}, {0, 0});
     EXPECT_EQ(control.gather("a").at(1), "b");
     control.made();
     EXPECT_THROW(control.gather("nobody else comes"), Error);
   });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  Control late(place(1, rendezvous.port(), ""), 50, {0, 0}, 600'000);
+  Control late(place(1, rendezvous.port(), ""), {50, 600'000}, {0, 0});
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_EQ(late.gather("b").at(0), "a");
   early.join();

@@ -73,8 +73,9 @@ TEST(Meetings, OtherBuild) {
     ++frame[kFrameHeadBytes + word];
     desk.send(connection, frame);
     EXPECT_NE(desk.why_refused(connection).find("all ranks must run one build"), std::string::npos);
-    const std::string other = "this rank has protocol " + std::to_string(kProtocolVersion + 1) + ", layout 1";
-    EXPECT_NE(desk.why_refused(connection).find(word == 4 ? other : "layout 2"), std::string::npos)
+    Versions other;
+    ++(word == 4 ? other.protocol : other.layout);
+    EXPECT_NE(desk.why_refused(connection).find("this rank has " + text_of(other)), std::string::npos)
         << desk.why_refused(connection);
     EXPECT_TRUE(desk.shown_out.count(connection));
   }

@@ -38,6 +38,7 @@ TEST(Waits, TheOneThatSaysMostComesFirst) {
   EXPECT_LT(most, order(me, Waiting::kTokens, true, 1)) << "for another rank";
   EXPECT_LT(order(1, Waiting::kDone, false, 9), order(me, Waiting::kTokens, true, 1));
   EXPECT_LT(order(1, Waiting::kTokens, false, 9), order(1, Waiting::kDone, true, 1));
+  EXPECT_LT(order(me, Waiting::kRoom, false, 9), most) << "for the own proxy, before all";
 }
 
 }  // namespace

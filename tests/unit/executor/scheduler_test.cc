@@ -45,7 +45,8 @@ class Rank {
       return true;
     };
   }
-  std::vector<uint32_t> accused_by(const std::vector<Scheduler::Task>& warps) {
+  HostMemoryOptions& options() { return options_; }
+  std::vector<uint32_t> accused_by(const std::vector<Scheduler::Task>& warps, uint32_t linger_us = 50) {
     std::promise<void> done;
     std::thread patience([&] {
       if (done.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready) return;
@@ -54,7 +55,7 @@ class Rank {
       options_.bell.ring();
     });
     HostMemory memory(options_);
-    Scheduler scheduler(memory, {2, 4096});
+    Scheduler scheduler(memory, {2, 4096, linger_us});
     scheduler.run(warps);
     done.set_value();
     patience.join();
@@ -67,6 +68,30 @@ class Rank {
   std::vector<uint32_t> accused_;
   HostMemoryOptions options_;
 };
+
+// A caller that wants waits to end is asked there.
+TEST(Scheduler, SaysThatItIsIdleWhileItLooksAround) {
+  alignas(64) Word words[16] = {};
+  Rank rank(60000);
+  int idle = 0;
+  rank.options().on_idle = [&](const WaitRecord&) {
+    if (++idle == 2) std::atomic_ref<Word>(words[0]).store(1);
+  };
+  bool met = false;
+  rank.accused_by({[&](HostWarp& w) {
+                    auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
+                    w.wait_all(
+                        Set::only(0),
+                        [&](Lane) {
+                          return Need{&words[0], 1, kAnother, Waiting::kTokens};
+                        },
+                        seen);
+                    met = !w.failed();
+                  }},
+                  ~0u);
+  EXPECT_TRUE(met);
+  EXPECT_EQ(idle, 2);
+}
 
 // One warp waits for another of its rank, which waits for another rank, and not for so long yet: that wait is to tell.
 TEST(Scheduler, AWarpLeavesItToTheOneThatItWaitsFor) {

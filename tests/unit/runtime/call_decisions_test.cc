@@ -13,14 +13,14 @@ void expect_choice(const CallChoice& choice, bool reachable, const char* name, c
 }
 
 TEST(CallChoice, OfLandings) {
-  const LandingRoom all{.bytes = 640, .leased = true, .rows_leased = true};
+  const LandingRoom all{.bytes = 640, .leased = true};
   for (const Landing asked : {Landing::kAuto, Landing::kDirect})
     expect_choice(landing_of(asked, all), true, "direct", "a lease of 640 bytes was had");
   expect_choice(landing_of(Landing::kRing, all), false, "ring", "asked for");
   LandingRoom own = all;
-  own.rows_leased = false;
+  own.outside = "out_x";
   expect_choice(landing_of(Landing::kAuto, own), false, "ring", "out_x is not in a lease");
-  const LandingRoom none{.bytes = 640, .leased = false, .rows_leased = true, .gap_bytes = 128};
+  const LandingRoom none{.bytes = 640, .leased = false, .gap_bytes = 128};
   for (const Landing asked : {Landing::kAuto, Landing::kDirect})
     expect_choice(landing_of(asked, none), false, "ring", "no room in the slabs for 640 bytes: longest gap 128");
   expect_choice(landing_of(Landing::kRing, none), false, "ring", "asked for");

@@ -166,7 +166,12 @@ TEST(DispatchForm, EveryFieldOfATripIsFilledIn) {
   DispatchTrip trip = trip_of(form, tables, landing, out);
   EXPECT_EQ(trip.call.board, nullptr) << "is its caller's";
   std::memset(static_cast<void*>(&trip.call), 0xff, sizeof trip.call);
-  EXPECT_EQ(empty_words(trip), 0u);
+  EXPECT_EQ(empty_words(trip), 1u) << "ids are narrow or wide";
+  EXPECT_EQ(trip.topk_idx, at<int32_t>(6));
+  out.topk_idx = matrix(at<void>(6), 7, kTopK, kI64);
+  const DispatchTrip wide = trip_of(form, tables, landing, out);
+  EXPECT_EQ(wide.topk_idx, nullptr);
+  EXPECT_EQ(wide.wide_idx, at<int64_t>(6));
   EXPECT_EQ(trip.handle.row_base, tables.handle.row_base);
   EXPECT_EQ(trip.made.row_token, tables.made.row_token);
   EXPECT_EQ(trip.width, kTopK);

@@ -103,7 +103,7 @@ TEST(DispatchRoom, RowsGoToOutXWhereItIsLongEnough) {
   std::vector<char> own(kRows * kColumns * 2);
   one.in.out_x = matrix(own.data(), int64_t(kRows), kColumns, kBf16);
   const DispatchRoom room = one.room();
-  EXPECT_FALSE(room.rows_leased(*arena));
+  EXPECT_STREQ(room.outside(*arena), "out_x");
   std::vector<char> lease(room.bytes());
   DispatchOutputs out;
   EXPECT_EQ(room.hand_out(lease.data(), false, out).rows, own.data());
@@ -111,8 +111,8 @@ TEST(DispatchRoom, RowsGoToOutXWhereItIsLongEnough) {
   EXPECT_LT(room.bytes(), OneRoom().room().bytes());
   const auto block = arena->take(own.size());
   one.in.out_x.data = block->data;
-  EXPECT_TRUE(one.room().rows_leased(*arena));
-  EXPECT_TRUE(OneRoom().room().rows_leased(*arena)) << "it has no rows of its own";
+  EXPECT_EQ(one.room().outside(*arena), nullptr);
+  EXPECT_EQ(OneRoom().room().outside(*arena), nullptr) << "it has no rows of its own";
 }
 
 TEST(DispatchRoom, AnOutXThatIsTooShortIsRefusedAfterwards) {
@@ -131,6 +131,108 @@ TEST(DispatchRoom, AnOutXThatIsTooShortIsRefusedAfterwards) {
     EXPECT_EQ(error.code(), Code::kInvalidArgument);
     EXPECT_STREQ(error.what(), "out_x: 6 rows, must be at least 7, what this rank received; the group is still usable");
   }
+}
+
+// What a caller's function was asked for, from memory of its own or of an arena.
+struct Asked {
+  std::vector<char> memory = std::vector<char>(64 << 10);
+  std::vector<std::pair<Output, uint64_t>> calls;
+  uint64_t used = 0;
+
+  RoomFor room() {
+    return [this](Output which, uint64_t bytes) {
+      calls.emplace_back(which, bytes);
+      char* const at = memory.data() + used;
+      used += round_up(bytes, kTokenUnit);
+      return at;
+    };
+  }
+};
+
+TEST(DispatchRoom, ACallersFunctionIsAskedForEachOutput) {
+  OneRoom one;
+  Asked asked;
+  one.in.room = asked.room();
+  const auto arena = std::make_shared<Arena>(one.memory.data(), one.memory.size(), nullptr);
+  DispatchRoom room = one.room();
+  room.ask(*arena);
+  const uint64_t idx_bytes = kRows * kTopK * 4;
+  const std::vector<std::pair<Output, uint64_t>> all{{Output::kX, kRows * kColumns * 2},
+                                                     {Output::kScales, kRows * 8},
+                                                     {Output::kTopkIdx, idx_bytes},
+                                                     {Output::kTopkWeights, kRows * kTopK * 4},
+                                                     {Output::kSource, kRows * 8}};
+  EXPECT_EQ(asked.calls, all);
+  EXPECT_STREQ(room.outside(*arena), "x");
+  const TokenShape shape = DispatchForm(one.rank, one.in).shape;
+  EXPECT_EQ(room.bytes(), round_up(kRows * shape.header_bytes(), kSlotAlign)) << "headers alone are leased";
+  std::vector<char> lease(room.bytes());
+  DispatchOutputs out;
+  const LandingPlace landing = room.hand_out(lease.data(), false, out);
+  EXPECT_EQ(landing.row_headers, lease.data());
+  EXPECT_EQ(landing.rows, out.x.as<char>());
+  std::vector<Extent> extents;
+  for (const Tensor* tensor : {&out.x, &out.scales, &out.topk_idx, &out.topk_weights, &out.source}) {
+    extents.push_back(extent_of(*tensor));
+    EXPECT_EQ(tensor->rows(), int64_t(kRows));
+    EXPECT_EQ(tensor->device.device_id, 3);
+  }
+  EXPECT_EQ(extents.front().at, asked.memory.data());
+  EXPECT_LE(extents.back().at + extents.back().bytes, asked.memory.data() + asked.memory.size());
+}
+
+TEST(DispatchRoom, ACachedOneThatTheCallerHasRoomForNeedsNoLease) {
+  OneRoom one(true);
+  Asked asked;
+  one.in.room = asked.room();
+  const auto arena = std::make_shared<Arena>(asked.memory.data(), asked.memory.size(), nullptr);
+  const auto block = arena->take(asked.memory.size());
+  DispatchRoom room = one.room();
+  EXPECT_FALSE(room.needs_lease());
+  room.ask(*arena);
+  EXPECT_EQ(asked.calls.size(), 2u);
+  EXPECT_EQ(room.outside(*arena), nullptr) << "both lie in a lease";
+  DispatchOutputs out;
+  EXPECT_TRUE(room.hand_out(nullptr, true, out).direct);
+}
+
+TEST(DispatchRoom, WhatACallersFunctionMustNotGiveIsRefused) {
+  OneRoom one;
+  const auto arena = std::make_shared<Arena>(one.memory.data(), one.memory.size(), nullptr);
+  alignas(16) char memory[4096];
+  void* gives = nullptr;
+  Output of = Output::kX;
+  Asked asked;
+  one.in.room = [&, room = asked.room()](Output which, uint64_t bytes) {
+    return which == of ? gives : room(which, bytes);
+  };
+  const auto refusal = [&](Output which, void* given) {
+    of = which;
+    gives = given;
+    asked.used = 0;
+    try {
+      one.room().ask(*arena);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Code::kInvalidArgument);
+      return std::string(error.what());
+    }
+    return std::string("nothing");
+  };
+  EXPECT_EQ(refusal(Output::kSource, memory), "nothing");
+  EXPECT_EQ(refusal(Output::kScales, nullptr),
+            "room for scales: null, must be memory of 56 bytes; the group is still usable");
+  EXPECT_EQ(refusal(Output::kTopkIdx, memory + 8), "room for topk_idx: address " +
+                                                       std::to_string(reinterpret_cast<uintptr_t>(memory + 8)) +
+                                                       ", must be aligned to 16 bytes; the group is still usable");
+  EXPECT_EQ(refusal(Output::kX, one.memory.data()),
+            "room for x: over memory of x, must be apart from all else of the call; the group is still usable");
+  EXPECT_EQ(refusal(Output::kTopkWeights, asked.memory.data()),
+            "room for topk_weights: over memory of x, must be apart from all else of the call; the group is still "
+            "usable");
+  one.in.landing = Landing::kDirect;
+  EXPECT_EQ(refusal(Output::kSource, memory),
+            "landing: direct, must be auto or ring: room gave memory for x that lies in no lease of this group; the "
+            "group is still usable");
 }
 
 TEST(DispatchRoom, WhatIsTooLongIsNoLength) {
@@ -161,6 +263,14 @@ TEST(CombineRoom, HoldsSumsAndWeights) {
   EXPECT_EQ(own.bytes(), 0u);
   own.hand_out(memory.data(), bare);
   EXPECT_EQ(bare.x.as<char>(), memory.data() + 4096);
+  Asked asked;
+  in.room = asked.room();
+  CombineRoom callers(in, kTopK, {kDLCPU, 0});
+  callers.ask();
+  EXPECT_EQ(asked.calls, (std::vector<std::pair<Output, uint64_t>>{{Output::kTopkWeights, kTokens * kTopK * 4}}));
+  callers.hand_out(nullptr, out);
+  EXPECT_EQ(out.x.as<char>(), memory.data() + 4096);
+  EXPECT_EQ(out.topk_weights.as<char>(), asked.memory.data());
 }
 
 }  // namespace

@@ -3,17 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <optional>
 
+#include "gpu/device_info.h"
 #include "transload/status.h"
 
 namespace transload {
 namespace {
 
-constexpr uint32_t kSms = 132;
+constexpr uint32_t kSms = 132, kQueues = 3;
 
 DeviceUse use_of(const std::string& uuid, uint32_t sms, uint64_t group = 1) {
-  return {uuid, sms, kSms, false, {100, 7}, group};
+  return {uuid, sms, kSms, false, {100, 7}, group, kQueues};
 }
 
 std::string refusal(const std::vector<DeviceUse>& uses) {
@@ -37,7 +39,7 @@ std::string refusal_of_claim(const std::vector<DeviceUse>& uses) {
 }
 
 TEST(DeviceUse, ComesBackFromItsText) {
-  const DeviceUse use{"GPU-01", 24, kSms, true, {4321, 0xFEDCBA9876543210u}, 0x8000000000000001u};
+  const DeviceUse use{"GPU-01", 24, kSms, true, {4321, 0xFEDCBA9876543210u}, 0x8000000000000001u, 32};
   const DeviceUse back = DeviceUse::unpack(use.pack());
   EXPECT_EQ(back.uuid, use.uuid);
   EXPECT_EQ(back.sms, use.sms);
@@ -45,6 +47,7 @@ TEST(DeviceUse, ComesBackFromItsText) {
   EXPECT_EQ(back.mps, use.mps);
   EXPECT_TRUE(back.process == use.process);
   EXPECT_EQ(back.group, use.group);
+  EXPECT_EQ(back.queues, use.queues);
   EXPECT_THROW(DeviceUse::unpack(use.pack() + "x"), Error);
 }
 
@@ -71,6 +74,45 @@ TEST(DeviceUse, ProcessesTakeTurnsWithoutMps) {
   EXPECT_NE(refusal({mine, other}).find("must be at most 40 in all"), std::string::npos);
   EXPECT_NE(refusal({other, mine}).find("must be at most 40 in all"), std::string::npos);
   EXPECT_EQ(refusal({elsewhere, use_of("GPU-a", 1)}), "");
+}
+
+// Kernels of two ranks in one queue wait for each other until the deadline.
+TEST(DeviceUse, EachRankHasAQueueOfItsProcess) {
+  std::vector<DeviceUse> uses(kQueues, use_of("GPU-a", 1));
+  EXPECT_EQ(refusal(uses), "");
+  uses.push_back(use_of("GPU-b", 1));
+  EXPECT_EQ(refusal(uses), "") << "another GPU has its own";
+  uses.push_back(use_of("GPU-a", 1));
+  EXPECT_EQ(refusal(uses),
+            "device: 4 ranks of one process on a GPU, must be at most 3: CUDA_DEVICE_MAX_CONNECTIONS, "
+            "which is 8 unless it was set before CUDA starts, and at most 32");
+  for (DeviceUse& use : uses) use.mps = true;
+  uses.back().process = {101, 9};
+  EXPECT_EQ(refusal(uses), "") << "another process has its own";
+}
+
+TEST(DeviceUse, QueuesAreThoseOfTheEnvironment) {
+  constexpr const char* kName = "CUDA_DEVICE_MAX_CONNECTIONS";
+  const char* const set = std::getenv(kName);
+  const std::string before = set == nullptr ? "" : set;
+  for (const auto& [text, queues] : {std::pair{"1", 1u}, {"32", 32u}, {"64", 32u}, {"0", 8u}, {"many", 8u}, {"", 8u}}) {
+    setenv(kName, text, 1);
+    EXPECT_EQ(device_queues(), queues) << text;
+  }
+  unsetenv(kName);
+  EXPECT_EQ(device_queues(), 8u);
+  if (set != nullptr) setenv(kName, before.c_str(), 1);
+}
+
+TEST(SmClaim, RanksOfAllGroupsHaveAQueue) {
+  const std::vector<DeviceUse> first{use_of("GPU-d", 1, 11), use_of("GPU-d", 1, 12)};
+  const std::vector<DeviceUse> second{use_of("GPU-d", 1, 21), use_of("GPU-d", 1, 22)};
+  {
+    const SmClaim rank0(first, first[0]), rank1(first, first[1]);
+    EXPECT_EQ(refusal_of_claim(second).find("device: 4 ranks of one process on a GPU, must be at most 3"), 0u);
+    EXPECT_EQ(refusal_of_claim({second[0]}), "");
+  }
+  EXPECT_EQ(refusal_of_claim(second), "");
 }
 
 TEST(SmClaim, GroupsOfAProcessFitTogether) {

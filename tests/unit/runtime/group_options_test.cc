@@ -15,6 +15,7 @@ namespace {
 GroupOptions good_options() {
   GroupOptions options;
   options.topology.node_sizes = {1};
+  options.slots = uint32_t(option_facts("slots").most);  // room for every rail_batch
   options.bootstrap.ranks = 1;
   return options;
 }
@@ -54,6 +55,84 @@ TEST(GroupOptions, EachHasItsBounds) {
     EXPECT_EQ(option_facts(name).most, facts.most);
   });
   EXPECT_GE(seen, 12u);
+}
+
+// Its bound follows from another option, given or chosen.
+TEST(GroupOptions, APutHoldsHalfARingAtMost) {
+  GroupOptions options = good_options();
+  const auto refused = [&](uint32_t slots, uint32_t rows, DLDeviceType device) -> std::string {
+    options.slots = slots;
+    options.rail_batch = rows;
+    options.device.device_type = device;
+    try {
+      check_options(options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(refused(16, 8, kDLCPU), "");
+  EXPECT_EQ(refused(16, 9, kDLCPU), "rail_batch: 9, must be 1 to 8");
+  EXPECT_EQ(refused(1, 1, kDLCPU), "");
+  EXPECT_EQ(refused(1, 2, kDLCPU), "rail_batch: 2, must be 1 to 1");
+  EXPECT_EQ(refused(0, 2, kDLCUDA), "");
+  EXPECT_EQ(refused(0, 3, kDLCUDA), "rail_batch: 3, must be 1 to 2");
+  options.slots = 16;
+  options.rail_batch = 0;
+  complete(options);
+  EXPECT_EQ(options.rail_batch, 4u);
+}
+
+TEST(GroupOptions, MemoryOfAGpuIsOfRanksThere) {
+  GroupOptions options = good_options();
+  const auto refused = [&](NetworkMemoryChoice memory, DLDeviceType device) -> std::string {
+    options.network_memory = memory;
+    options.device.device_type = device;
+    try {
+      check_options(options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(refused(NetworkMemoryChoice::kGpu, kDLCUDA), "");
+  EXPECT_EQ(refused(NetworkMemoryChoice::kGpu, kDLCPU),
+            "network_memory: gpu, must be auto or pinned where ranks are on the CPU");
+  EXPECT_EQ(refused(NetworkMemoryChoice::kPinned, kDLCPU), "");
+  EXPECT_EQ(refused(NetworkMemoryChoice(9), kDLCUDA), "network_memory: 9, must be auto, gpu or pinned");
+}
+
+TEST(GroupOptions, ARankHasOneNic) {
+  GroupOptions options = good_options();
+  options.nic = "mlx5_0";
+  check_options(options);
+  for (const char* const several : {"mlx5_0,mlx5_1", "mlx5_0;mlx5_1", "mlx5_0|mlx5_1", "mlx5_0:1", "mlx5_0 mlx5_1"}) {
+    options.nic = several;
+    try {
+      check_options(options);
+      ADD_FAILURE() << several << " was taken";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.what(), "nic: \"" + options.nic +
+                                  "\", must be the name of one NIC: on two a count could pass the " +
+                                  "bytes that it speaks of");
+    }
+  }
+}
+
+// Over several nodes rings are what a call waits for: a channel for each warp that sends, and more slots.
+TEST(GroupOptions, ChannelsAndSlotsSuitNodesAndDevice) {
+  const auto chosen = [](DLDeviceType device, std::vector<uint32_t> node_sizes) {
+    GroupOptions options;
+    options.device.device_type = device;
+    options.sms = 16;
+    options.topology.node_sizes = std::move(node_sizes);
+    complete(options);
+    return std::vector<uint32_t>{options.channels, options.slots, options.peer_slots, options.rail_batch};
+  };
+  EXPECT_EQ(chosen(kDLCUDA, {8}), (std::vector<uint32_t>{256, 4, 1, 1}));
+  EXPECT_EQ(chosen(kDLCUDA, {8, 8}), (std::vector<uint32_t>{64, 16, 1, 4}));
+  EXPECT_EQ(chosen(kDLCPU, {8}), (std::vector<uint32_t>{4, 16, 16, 4}));
+  EXPECT_EQ(chosen(kDLCPU, {8, 8}), (std::vector<uint32_t>{4, 16, 16, 4}));
 }
 
 TEST(GroupOptions, LimitsAreTheBounds) {

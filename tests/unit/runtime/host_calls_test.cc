@@ -339,9 +339,9 @@ TEST(Fault, IsMadeOfNoOpenVerdict) {
 }
 
 TEST(Fault, ABrokenPromiseNamesBothRanks) {
-  EXPECT_EQ(text_of({Role::kNotify, -1, Broken::kTopK, 3, 8, 4}, 1), "top-k: 8 on rank 3, 4 on rank 1");
+  EXPECT_EQ(text_of({Role::kOpener, -1, Broken::kTopK, 3, 8, 4}, 1), "top-k: 8 on rank 3, 4 on rank 1");
   auto said = [](Broken what, Word seen, Word expected) {
-    return text_of({Role::kNotify, -1, what, 3, seen, expected}, 1);
+    return text_of({Role::kOpener, -1, what, 3, seen, expected}, 1);
   };
   EXPECT_EQ(said(Broken::kOperation, Word(Operation::kCombine), Word(Operation::kDispatch)),
             "operation: a combine on rank 3, a dispatch on rank 1");

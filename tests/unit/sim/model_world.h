@@ -12,13 +12,13 @@ class ModelWorld final : private Wire, private Watcher {
  public:
   static constexpr uint32_t kRanks = 3;
 
-  explicit ModelWorld(uint64_t seed, bool ordered = false) : ordered_(ordered) {
+  explicit ModelWorld(uint64_t seed, bool ordered = false, RailMode rails = RailMode::kNetwork) : ordered_(ordered) {
     Chance draw(seed);
     Manners manners;
     manners.lazy = 128;
     manners.split = 200;
     manners.again = 128;
-    flights.reset({this, this, &now_, manners, false}, draw.fork(1));
+    flights.reset({this, this, &now_, manners, false, rails}, draw.fork(1));
     chance = draw.fork(2);
     for (uint32_t rank = 0; rank < kRanks; ++rank)
       for (uint32_t warp = 0; warp < 2; ++warp) agents_.push_back(flights.add_agent({rank, rank, int32_t(warp), 0}));

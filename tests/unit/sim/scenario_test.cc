@@ -100,6 +100,33 @@ stall = 0
   EXPECT_EQ(s.scale_out_link.split, 0.5);
 }
 
+TEST(Scenario, ReadsItsRails) {
+  EXPECT_EQ(parse_scenario(kSmall, "some.toml").rails, RailMode::kNetwork);
+  const Scenario s =
+      parse_scenario(kGroup + "rails = \"proxy\"\ncommands = 3\nmade_again = true\n" + kCall, "some.toml");
+  EXPECT_EQ(s.rails, RailMode::kProxy);
+  EXPECT_EQ(s.commands, 3u);
+  EXPECT_TRUE(s.made_again);
+  EXPECT_EQ(parse_scenario(kGroup + "rails = \"queues\"\n" + kCall, "some.toml").rails, RailMode::kQueues);
+  EXPECT_EQ(bound_of_rails(s, RailMode::kProxy), "");
+  EXPECT_NE(bound_of_rails(s, RailMode::kQueues), "");
+}
+
+TEST(Scenario, RefusesRailsThatDoNotFit) {
+  const auto refused = [](const std::string& group, const std::string& bound) {
+    EXPECT_NE(refusal_of(kGroup + group + kCall).find(bound), std::string::npos) << refusal_of(kGroup + group + kCall);
+  };
+  refused("rails = \"smooth\"\n", "one of network, proxy, queues");
+  refused("rails = \"proxy\"\nscale_out = \"mapped\"\n", "left out where rails are mapped");
+  refused("commands = 3\n", "proxy: commands is given");
+  refused("rails = \"proxy\"\ncommands = 0\n", "1 to 1024");
+  refused("rails = \"proxy\"\ncounters_from = 4611686018427387904\n", "a command holds less of a count");
+  EXPECT_NE(refusal_of(kSmall + with(kAFault, "dead_rank", "stopped_proxy")).find("proxy: one is to stand still"),
+            std::string::npos);
+  EXPECT_NE(refusal_of(kGroup + "made_again = true\n" + kCall + kAFault).find("false where there is a fault"),
+            std::string::npos);
+}
+
 TEST(Scenario, ReadsEveryKeyOfCalls) {
   const std::string calls = R"([[call]]
 op = "dispatch"

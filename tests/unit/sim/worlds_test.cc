@@ -17,7 +17,7 @@ std::vector<std::string> small_scenarios() {
 
 class ScenarioWorlds : public testing::TestWithParam<std::string> {};
 
-// Contract 7.5, 8.10.
+// Contract 7.5, 7.10, 8.10.
 TEST_P(ScenarioWorlds, PassAndReplay) {
   const Scenario scenario = read_scenario(GetParam());
   World world;
@@ -34,6 +34,24 @@ TEST_P(ScenarioWorlds, PassAndReplay) {
 
 INSTANTIATE_TEST_SUITE_P(Ours, ScenarioWorlds, testing::ValuesIn(small_scenarios()),
                          [](const auto& info) { return info.param; });
+
+// Whatever a scenario is about, its roles rely on no more than every kind of rail promises.
+TEST(Worlds, PassOverAnyRails) {
+  World world;
+  for (const char* name : {"hybrid_2x4", "3_plus_5", "counters_wrap", "dead_rank", "many_calls"})
+    for (const RailMode rails : {RailMode::kProxy, RailMode::kQueues}) {
+      Scenario scenario = read_scenario(name);
+      scenario.rails = rails;
+      for (uint64_t seed = 1; seed <= 2; ++seed) {
+        WorldOptions options;
+        options.seed = seed;
+        const WorldResult first = world.run(scenario, options);
+        EXPECT_TRUE(first.passed()) << name << ", " << kRailModeNames[size_t(rails)] << ", seed " << seed << ": "
+                                    << first.violation.what;
+        EXPECT_EQ(World().run(scenario, options).digest, first.digest) << name << ", seed " << seed;
+      }
+    }
+}
 
 // Nodes of 4 and 3 have more sources than nodes of 4 and 4, so survivors of a small group need larger regions than all.
 TEST(Worlds, SurvivorsMayNeedMoreRoom) {

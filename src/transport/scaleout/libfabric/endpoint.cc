@@ -12,6 +12,11 @@
 namespace transload {
 namespace {
 
+constexpr int kCudaApiPermitted = 10;  // FI_OPT_CUDA_API_PERMITTED, which older headers lack
+#if FI_MAJOR_VERSION > 1 || FI_MINOR_VERSION >= 18
+static_assert(kCudaApiPermitted == FI_OPT_CUDA_API_PERMITTED);
+#endif
+
 [[noreturn]] void fail(const char* what, long code, const FabricEndpoint& endpoint, const std::string& source) {
   const std::string text = "libfabric " + endpoint.provider_name() + ": " + what + ": " + fabric_error(code);
   if (code == -FI_EADDRNOTAVAIL && !source.empty())
@@ -63,7 +68,16 @@ void FabricEndpoint::open(size_t completions_max) {
   check("endpoint", fi_endpoint(domain_, info, &endpoint_, nullptr));
   check("endpoint's addresses", fi_ep_bind(endpoint_, &addresses_->fid, 0));
   check("endpoint's completions", fi_ep_bind(endpoint_, &completions_->fid, FI_TRANSMIT | FI_RECV));
+  if (provider_.hmem) forbid_cuda_calls();
   check("enable", fi_enable(endpoint_));
+}
+
+// Before it is enabled. A call of CUDA in the thread that moves the network could wait for kernels that wait for it.
+void FabricEndpoint::forbid_cuda_calls() {
+  if (fabric_library().version() < FI_VERSION(1, 18)) return;
+  const bool permitted = false;
+  const int code = fi_setopt(&endpoint_->fid, FI_OPT_ENDPOINT, kCudaApiPermitted, &permitted, sizeof(permitted));
+  cuda_calls_ = code == 0 ? CudaCalls::kForbidden : CudaCalls::kRefused;
 }
 
 // The endpoint first: nothing may still write or complete while the rest goes.
@@ -82,9 +96,14 @@ fid_mr* FabricEndpoint::enroll(FabricMemory memory, uint64_t access) {
   const size_t key_bytes = provider_.info->domain_attr->mr_key_size;
   const uint64_t mask = key_bytes == 0 || key_bytes >= 8 ? ~uint64_t(0) : (uint64_t(1) << 8 * key_bytes) - 1;
   fid_mr* enrolled = nullptr;
+  if (memory.device.cuda >= 0 && !provider_.hmem)
+    throw Error(Code::kNotSupported, "libfabric " + provider_name() + " registers no GPU memory");
   long code = -FI_ENOKEY;
-  for (int tries = 0; code == -FI_ENOKEY && tries < 8; ++tries)
-    code = fi_mr_reg(domain_, memory.at, memory.bytes, access, 0, random_word() & mask, 0, &enrolled, nullptr);
+  for (int tries = 0; code == -FI_ENOKEY && tries < 8; ++tries) {
+    const uint64_t key = random_word() & mask;
+    code = memory.device.cuda >= 0 ? enroll_device(memory, access, key, &enrolled)
+                                   : fi_mr_reg(domain_, memory.at, memory.bytes, access, 0, key, 0, &enrolled, nullptr);
+  }
   if (code != 0) fail("registration", code, *this, source_);
   memories_.push_back(enrolled);
   if ((provider_.info->domain_attr->mr_mode & FI_MR_ENDPOINT) != 0) {
@@ -93,6 +112,28 @@ fid_mr* FabricEndpoint::enroll(FabricMemory memory, uint64_t access) {
     if (code != 0) fail("registration with the endpoint", code, *this, source_);
   }
   return enrolled;
+}
+
+int FabricEndpoint::enroll_device(const FabricMemory& memory, uint64_t access, uint64_t key, fid_mr** enrolled) {
+  const iovec part{memory.at, memory.bytes};
+  fi_mr_attr of{};
+  of.mr_iov = &part;
+  of.iov_count = 1;
+  of.access = access;
+  of.requested_key = key;
+  of.iface = FI_HMEM_CUDA;
+  of.device.cuda = memory.device.cuda;
+  if (memory.device.dma_buf < 0) return fi_mr_regattr(domain_, &of, 0, enrolled);
+#ifdef FI_MR_DMABUF
+  const fi_mr_dmabuf shared{.fd = memory.device.dma_buf,
+                            .offset = memory.device.dma_buf_at,
+                            .len = memory.bytes,
+                            .base_addr = memory.at - memory.device.dma_buf_at};
+  of.dmabuf = &shared;
+  return fi_mr_regattr(domain_, &of, FI_MR_DMABUF, enrolled);
+#else
+  return -FI_ENOSYS;  // choose_region knows by the header's version
+#endif
 }
 
 std::string FabricEndpoint::address() const {

@@ -13,6 +13,7 @@ namespace transload {
 struct FabricMemory {
   char* at;
   size_t bytes;
+  FabricDevice device;
 };
 
 // A write of my memory into the region of another rank.
@@ -38,7 +39,10 @@ class FabricEndpoint {
   std::string address() const;
   fi_addr_t insert(const std::string& address);
 
-  // Lasts as long as the endpoint.
+  // Whether the provider has promised to call no CUDA: only one that registers memory of GPUs is asked.
+  CudaCalls cuda_calls() const { return cuda_calls_; }
+
+  // Lasts as long as the endpoint. Throws Error.
   fid_mr* enroll(FabricMemory memory, uint64_t access);
   size_t registrations() const { return memories_.size(); }
   bool virtual_addresses() const { return (provider_.info->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0; }
@@ -53,6 +57,8 @@ class FabricEndpoint {
  private:
   void open(size_t completions_max);
   void close();
+  void forbid_cuda_calls();
+  int enroll_device(const FabricMemory& memory, uint64_t access, uint64_t key, fid_mr** enrolled);
 
   Provider provider_;
   std::string source_;
@@ -62,6 +68,7 @@ class FabricEndpoint {
   fid_cq* completions_ = nullptr;
   fid_ep* endpoint_ = nullptr;
   std::vector<fid_mr*> memories_;
+  CudaCalls cuda_calls_ = CudaCalls::kNoOption;
   int wait_fd_ = -1;
 };
 

@@ -46,6 +46,7 @@ size_t threads_here() {
 [[maybe_unused]] const bool staging_forbidden = threads_here() == 1 && setenv(kStaging, "0", 0) == 0;
 
 constexpr const char* kUniverse = "FI_UNIVERSE_SIZE";
+constexpr size_t kUniverseUnsaid = 256;  // libfabric's own
 
 // The variable of tell_universe, with libfabric's default, in memory of ours: so it can change when there are threads.
 // It is in base 16, as no user writes it: what an ancestor of this process left does not pass for the user's word.
@@ -111,7 +112,8 @@ Loaded load() {
                     find(library, "fi_freeinfo", calls.freeinfo, loaded.why) &&
                     find(library, "fi_dupinfo", calls.dupinfo, loaded.why) &&
                     find(library, "fi_fabric", calls.fabric, loaded.why) &&
-                    find(library, "fi_strerror", calls.strerror, loaded.why);
+                    find(library, "fi_strerror", calls.strerror, loaded.why) &&
+                    find(library, "fi_version", calls.version, loaded.why);
   if (loaded.complete) loaded.stages = why_it_stages(there);
   return loaded;
 }
@@ -136,15 +138,20 @@ const FabricLibrary& fabric_library() {
   return *library;
 }
 
-void tell_universe(size_t ranks) {
-  static std::once_flag told;  // threads may make groups at once, and libfabric reads it once
-  std::call_once(told, [ranks] {
+size_t tell_universe(size_t ranks) {
+  static std::once_flag once;  // threads may make groups at once, and libfabric reads it once
+  static size_t told = 0;
+  std::call_once(once, [ranks] {
+    const char* const there = getenv(kUniverse);
     char* const value = universe == nullptr ? nullptr : universe + std::strlen(kUniverse) + 1;
-    if (value == nullptr || getenv(kUniverse) != value) return;  // the user has said it, or it could not be placed
+    told = there == nullptr ? kUniverseUnsaid : std::strtoul(there, nullptr, 0);
+    if (value == nullptr || there != value) return;  // the user has said it, or it could not be placed
     char said[sizeof("0x00000100")];
     std::snprintf(said, sizeof(said), "0x%08x", static_cast<unsigned>(ranks));
     std::memcpy(value, said, sizeof(said));
+    told = ranks;
   });
+  return told;
 }
 
 const std::string& fabric_stages() { return loaded_once().stages; }

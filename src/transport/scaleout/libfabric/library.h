@@ -14,6 +14,7 @@ struct FabricLibrary {
   decltype(&fi_dupinfo) dupinfo;
   decltype(&fi_fabric) fabric;
   decltype(&fi_strerror) strerror;
+  decltype(&fi_version) version;
 };
 
 // Null if it is missing; `why` then says what is. Loaded once, never unloaded: providers keep threads and handlers.
@@ -29,8 +30,8 @@ const std::string& fabric_stages();
 
 // Says for how many ranks providers are to size their tables and queues, unless the user has: FI_UNIVERSE_SIZE, which
 // libfabric reads once, when a process first asks it. For its own default, 256, the layers over verbs want a longer
-// queue of completions than some devices have.
-void tell_universe(size_t ranks);
+// queue of completions than some devices have. Returns for how many it was told, by whomever.
+size_t tell_universe(size_t ranks);
 
 struct FreeInfo {
   void operator()(fi_info* info) const { fabric_library().freeinfo(info); }

@@ -89,8 +89,8 @@ struct LibfabricLink::Impl {
         count_words(out_most(given, window)),
         endpoint(std::move(provider), given.source_address, out_most(given, window) + kBatch),
         name("libfabric " + endpoint.provider_name()) {
-    region = endpoint.enroll({options.region, options.region_bytes}, FI_WRITE | FI_REMOTE_WRITE);
-    count_descriptor = fi_mr_desc(endpoint.enroll({count_words.at(), count_words.bytes()}, FI_WRITE));
+    region = endpoint.enroll({options.region, options.region_bytes, options.device}, FI_WRITE | FI_REMOTE_WRITE);
+    count_descriptor = fi_mr_desc(endpoint.enroll({count_words.at(), count_words.bytes(), {}}, FI_WRITE));
     counterparts.resize(options.ranks);
     for (uint32_t rank = 0; rank < options.ranks; ++rank) counterparts[rank].rank = rank;
     listed.reserve(options.ranks);
@@ -421,6 +421,7 @@ void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
 
 bool LibfabricLink::ordered() const { return impl_->ordered; }
 std::string LibfabricLink::caution() const { return impl_->caution; }
+std::string LibfabricLink::domain() const { return impl_->endpoint.provider().info->domain_attr->name; }
 std::string LibfabricLink::skipped() const { return impl_->skipped; }
 size_t LibfabricLink::registrations() const { return impl_->endpoint.registrations(); }
 std::string LibfabricLink::name() const { return impl_->name; }
@@ -438,6 +439,9 @@ uint32_t LibfabricLink::busy_with() const {
   return impl_->options.rank;
 }
 int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }
+bool LibfabricLink::arrives_silently() const {
+  return wait_fd() < 0 || lands_silently(impl_->endpoint.provider_name());
+}
 bool LibfabricLink::may_sleep() { return impl_->endpoint.may_sleep(); }
 
 bool LibfabricLink::lost(LostPeer& peer) {

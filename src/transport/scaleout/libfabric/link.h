@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "channel/scaleout.h"
+#include "transport/scaleout/registered.h"
 
 namespace transload {
 
@@ -19,13 +20,19 @@ bool libfabric_available(uint32_t ranks, std::string& why);
 // Providers that libfabric lists and that may carry a group, best first. One of them may yet not open.
 std::vector<std::string> libfabric_providers(uint32_t ranks);
 
+// Of the library that is loaded, such as "1.17"; it must be there.
+std::string libfabric_version();
+
 struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
   std::string provider;        // "": the best that opens
+  std::string nic;             // "": any; as RDMA names it
+  bool nic_asked_for = false;  // else one that the provider lacks is done without
   std::string source_address;  // local IP of the interface that reaches the rendezvous; "": any
   char* region = nullptr;      // my network region; outlives the link
   size_t region_bytes = 0;
+  FabricDevice device;                 // of the region
   std::vector<uint32_t> counterparts;  // ranks that puts may be exchanged with
   bool assume_unordered = false;       // use delivery completions although the provider orders: tests
   size_t piece_bytes = 0;              // of one write, at most; 0: what the provider takes
@@ -36,8 +43,8 @@ class LibfabricLink : public ScaleOut {
  public:
   static constexpr size_t kAddressBytes = 256;
 
-  // Local. Throws Error: kNotSupported without libfabric, kInvalidArgument for a provider or address that is not there;
-  // if several providers were tried, with the reason of each.
+  // Local. Throws Error: kNotSupported without libfabric or for memory that is not registered, kInvalidArgument for a
+  // provider or address that is not there; if several providers were tried, with the reason of each.
   explicit LibfabricLink(const LibfabricOptions& options);
   ~LibfabricLink() override;
 
@@ -52,6 +59,8 @@ class LibfabricLink : public ScaleOut {
   bool ordered() const;
   // Why they are not used as such, though the provider orders them; "" if nothing stands against it.
   std::string caution() const;
+  // The domain that it opened, which on a NIC has that one's name.
+  std::string domain() const;
   // Better providers that libfabric lists, and why each did not open; "" if this is the best.
   std::string skipped() const;
   // Pieces of memory that the network knows: as many after calls as before them.
@@ -65,6 +74,7 @@ class LibfabricLink : public ScaleOut {
   bool progress() override;
   uint32_t busy_with() const override;
   int wait_fd() const override;
+  bool arrives_silently() const override;
   bool may_sleep() override;
   bool lost(LostPeer& peer) override;
 

@@ -11,9 +11,10 @@ namespace transload {
 class LoopbackLink : public ScaleOut {
  public:
   // The network region of every rank as this process sees it; null where it is not mapped (and then never put to).
-  explicit LoopbackLink(std::vector<char*> bases_by_rank) : bases_(std::move(bases_by_rank)) {}
+  explicit LoopbackLink(std::vector<char*> bases_by_rank, std::string name = "loopback")
+      : bases_(std::move(bases_by_rank)), name_(std::move(name)) {}
 
-  std::string name() const override { return "loopback"; }
+  std::string name() const override { return name_; }
   char* mapped(uint32_t rank) const override { return rank < bases_.size() ? bases_[rank] : nullptr; }
   void put(const Put& put) override;
   void publish(RailWord to, Word count) override;
@@ -26,6 +27,7 @@ class LoopbackLink : public ScaleOut {
 
  private:
   std::vector<char*> bases_;
+  std::string name_;
 };
 
 }  // namespace transload

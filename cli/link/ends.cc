@@ -1,0 +1,79 @@
+// Meeting, waiting and parting of the two ends of a link.
+#include "cli/link/ends.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "cli/show/usage.h"
+#include "control/fault.h"
+
+namespace transload::cli {
+namespace {
+
+std::vector<uint32_t> two_nodes(uint32_t ranks) {
+  std::vector<uint32_t> node_of(ranks);
+  for (uint32_t r = 0; r < ranks; ++r) node_of[r] = r < ranks / 2 ? 0 : 1;
+  return node_of;
+}
+
+}  // namespace
+
+Ends::Ends(const Bootstrap& bootstrap, uint32_t deadline_ms)
+    : rank(bootstrap.rank),
+      ranks(bootstrap.ranks),
+      other((rank + ranks / 2) % ranks),
+      control_(bootstrap, ControlWaits(deadline_ms), two_nodes(ranks)),
+      deadline_ms_(deadline_ms) {
+  gather("");  // after it the address is known
+  control_.made();
+}
+
+uint64_t Ends::most(uint64_t mine) {
+  uint64_t all = 0;
+  for (const std::string& said : gather(ByteWriter().u64(mine).take())) {
+    ByteReader reader(said);
+    all = std::max(all, reader.u64());
+    if (!reader.done()) refuse("link: a rank says {} bytes instead of a number: are they of one version?", said.size());
+  }
+  return all;
+}
+
+void Ends::all_or_none(const std::function<void()>& step) {
+  std::string mine;
+  try {
+    step();
+  } catch (const Error& error) {
+    if (error.code() == Code::kFault) throw;
+    mine = error.what();
+  }
+  const std::vector<std::string> all = gather(mine);
+  for (uint32_t r = 0; r < ranks; ++r)
+    if (!all[r].empty()) refuse("{} (rank {})", all[r], r);
+}
+
+void Ends::nap(int fd) {
+  if (fd < 0) {
+    ::usleep(50);
+    return;
+  }
+  pollfd waited{.fd = fd, .events = POLLIN, .revents = 0};
+  ::poll(&waited, 1, 1);
+}
+
+void Ends::give_up(Goal goal, Word seen, uint64_t since, const std::string& reason) {
+  control_.accuse(
+      {.rank = rank, .epoch = 1, .whom = other, .seen = seen, .expected = goal.least, .waited = now_ns() - since},
+      since);
+  fault(goal, seen, since, reason);
+}
+
+void Ends::fault(Goal goal, Word seen, uint64_t since, const std::string& reason) {
+  Fault fault = fault_of(control_.verdict(), {rank, "link", now_ns() - since, true});
+  fault.waiting_for = std::string(goal.what) + " rank " + std::to_string(other);
+  fault.seen = seen;
+  fault.expected = goal.least;
+  if (!reason.empty()) fault.detail += "; " + reason;
+  throw Error(fault);
+}
+
+}  // namespace transload::cli

@@ -1,0 +1,21 @@
+// A link's rows and counts, checked and then timed.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/link/ends.h"
+
+namespace transload::cli {
+
+struct LinkJob {
+  std::string provider;             // "": the best that opens
+  uint64_t rows;                    // of each rank
+  std::vector<uint64_t> row_bytes;  // multiples of 16
+  bool spoil;
+};
+
+// Collective. Prints what it finds, on rank 0; the exit status.
+int measure(Ends& ends, const LinkJob& job);
+
+}  // namespace transload::cli

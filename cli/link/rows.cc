@@ -1,0 +1,141 @@
+// Rings over a link, both ends of each served by one thread.
+#include "cli/link/rows.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "base/mix.h"
+
+namespace transload::cli {
+namespace {
+
+// No two rows have a word in common, so one of an earlier round of the ring is told from this one.
+uint64_t row_seed(uint32_t sender, uint32_t ring, Word number) { return mixed(sender, ring, number); }
+
+void make_row(char* at, uint64_t bytes, uint64_t seed) {
+  for (uint64_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+    const uint64_t value = split_mix(seed + i);
+    std::memcpy(at + i, &value, sizeof value);
+  }
+}
+
+bool is_row(const char* at, uint64_t bytes, uint64_t seed) {
+  for (uint64_t i = 0; i < bytes; i += sizeof(uint64_t)) {
+    uint64_t value = 0;
+    std::memcpy(&value, at + i, sizeof value);
+    if (value != split_mix(seed + i)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Word seen_at(char* region, uint64_t offset) { return std::atomic_ref<Word>(*word_at(region, offset)).load(); }
+
+Rows::Rows(Ends& ends, ScaleOut& link, char* region, LinkPlace place)
+    : ends_(ends), link_(link), region_(region), place_(place) {}
+
+std::string Rows::lost() {
+  LostPeer peer;
+  return link_.lost(peer) ? peer.reason : "";
+}
+
+Passed Rows::pass(Pass pass, uint64_t row_bytes, uint64_t rows) {
+  Passed out;
+  out.rows = rows;
+  for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
+    rings_[r].begin = rings_[r].sent;
+    rings_[r].sent_end = rings_[r].sent + rows / LinkPlace::kRings + (r < rows % LinkPlace::kRings);
+  }
+  ends_.gather("");
+  const uint64_t begin = now_ns();
+  ends_.await(*this, {"rows and credits of", 2 * rows + 1}, [&] {
+    const Word done = turn(pass, row_bytes, out);
+    return done + (done == 2 * rows && link_.quiet());
+  });
+  out.ns = now_ns() - begin;
+  return out;
+}
+
+// How many rows have come, and how many of mine have been taken.
+Word Rows::turn(Pass pass, uint64_t row_bytes, Passed& out) {
+  Word done = 0;
+  for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
+    send(pass, r, row_bytes);
+    take(pass, r, row_bytes, out);
+    done += rings_[r].taken - rings_[r].begin + seen_at(region_, place_.credit(r)) - rings_[r].begin;
+  }
+  return done;
+}
+
+void Rows::send(Pass pass, uint32_t r, uint64_t row_bytes) {
+  Ring& ring = rings_[r];
+  for (;;) {
+    const Word free = std::min(seen_at(region_, place_.credit(r)), seen_at(region_, place_.drained(r)));
+    const uint64_t slot = ring.sent % LinkPlace::kSlots;
+    const uint64_t count =
+        std::min({uint64_t(LinkPlace::kJoined), ring.sent_end - ring.sent, LinkPlace::kSlots - slot});
+    if (count == 0 || ring.sent + count > free + LinkPlace::kSlots) return;
+    char* const from = region_ + place_.sent(r, slot, row_bytes);
+    for (uint64_t i = 0; i < count && pass != Pass::kTimed; ++i)
+      make_row(from + i * row_bytes, row_bytes, row_seed(ends_.rank, r, ring.sent + i));
+    ring.sent += count;
+    link_.put({.from = from,
+               .offset = place_.received(r, slot, row_bytes),
+               .bytes = (count - (pass == Pass::kSpoiled)) * row_bytes,
+               .rank = ends_.other,
+               .drained = word_at(region_, place_.drained(r)),
+               .drained_count = ring.sent});
+    link_.publish({place_.tail(r), ends_.other}, ring.sent);
+  }
+}
+
+void Rows::take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out) {
+  Ring& ring = rings_[r];
+  const Word tail = seen_at(region_, place_.tail(r));
+  if (tail == ring.taken) return;
+  for (; ring.taken < tail; ++ring.taken) {
+    const char* const at = region_ + place_.received(r, ring.taken % LinkPlace::kSlots, row_bytes);
+    if (pass == Pass::kTimed || is_row(at, row_bytes, row_seed(ends_.other, r, ring.taken))) continue;
+    if (out.wrong++ == 0)
+      out.first_wrong = "row " + std::to_string(ring.taken - ring.begin) + " of ring " + std::to_string(r) +
+                        ", from rank " + std::to_string(ends_.other) + " to rank " + std::to_string(ends_.rank);
+  }
+  const RailWord credit{place_.credit(r), ends_.other};
+  // The last one has left this rank when the link is quiet: nobody moves the link on between passes.
+  if (ring.taken == ring.sent_end)
+    link_.publish(credit, ring.taken);
+  else
+    link_.credit(credit, ring.taken);
+}
+
+Word Rows::falls(uint32_t counts) {
+  const Word last = pings_ + counts;
+  Word seen = pings_, falls = 0;
+  ends_.gather("");
+  ends_.await(*this, {"the last of many counts of", last + 1}, [&] {
+    if (pings_ < last) link_.publish({place_.ping(), ends_.other}, ++pings_);
+    const Word now = seen_at(region_, place_.ping());
+    falls += now < seen;
+    seen = now;
+    return now + (now == last && pings_ == last && link_.quiet());
+  });
+  return falls;
+}
+
+uint64_t Rows::counts(uint32_t rounds) {
+  const bool first = ends_.rank < ends_.other;
+  ends_.gather("");
+  const uint64_t begin = now_ns();
+  for (uint32_t i = 0; i < rounds; ++i) {
+    ++pings_;
+    if (first) link_.publish({place_.ping(), ends_.other}, pings_);
+    ends_.await(*this, {"a count of", pings_}, [&] { return seen_at(region_, place_.ping()); });
+    if (!first) link_.publish({place_.ping(), ends_.other}, pings_);
+  }
+  ends_.await(*this, {"the last count to reach", 1}, [&] { return Word(link_.quiet()); });
+  return now_ns() - begin;
+}
+
+}  // namespace transload::cli

@@ -1,0 +1,79 @@
+// Rows both ways at once over a rail's link, as rings have them: puts, counts behind them, credits that come back.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "channel/scaleout.h"
+#include "cli/link/ends.h"
+
+namespace transload::cli {
+
+// Where rings and words lie in a region; the same on every rank.
+struct LinkPlace {
+  static constexpr uint32_t kRings = 8, kSlots = 16, kJoined = 4;  // rows of a put, at most
+  uint64_t row_bytes_max;
+
+  uint64_t tail(uint32_t ring) const { return ring * kWordBytes; }
+  uint64_t credit(uint32_t ring) const { return (kRings + ring) * kWordBytes; }
+  uint64_t drained(uint32_t ring) const { return (2 * kRings + ring) * kWordBytes; }
+  uint64_t ping() const { return 3 * kRings * kWordBytes; }
+  uint64_t sent(uint32_t ring, uint64_t slot, uint64_t row_bytes) const {
+    return (3 * kRings + 1) * kWordBytes + ring * kSlots * row_bytes_max + slot * row_bytes;
+  }
+  uint64_t received(uint32_t ring, uint64_t slot, uint64_t row_bytes) const {
+    return sent(kRings + ring, slot, row_bytes);
+  }
+  uint64_t bytes() const { return sent(2 * kRings, 0, 0); }
+};
+
+inline Word* word_at(char* region, uint64_t offset) { return reinterpret_cast<Word*>(region + offset); }
+Word seen_at(char* region, uint64_t offset);
+
+enum class Pass : uint8_t {
+  kChecked,  // rows are made, and compared as soon as their count is seen
+  kTimed,    // neither
+  kSpoiled,  // as kChecked, but the last row of every put is left out: its count speaks of a row that has not come
+};
+
+struct Passed {
+  uint64_t ns = 0, rows = 0, wrong = 0;
+  std::string first_wrong;
+};
+
+class Rows {
+ public:
+  // `link` and `region` outlive it.
+  Rows(Ends& ends, ScaleOut& link, char* region, LinkPlace place);
+
+  // Collective, and alike on all ranks: as many rows of so many bytes to the other end as come from it.
+  Passed pass(Pass pass, uint64_t row_bytes, uint64_t rows);
+  // So many counts of one word, one behind the other; how often it was seen to fall.
+  Word falls(uint32_t counts);
+  // A count there and back, so many times. Nanoseconds of all.
+  uint64_t counts(uint32_t rounds);
+
+  // What Ends::await moves on.
+  bool progress() { return link_.progress(); }
+  bool may_sleep() { return link_.may_sleep(); }
+  int wait_fd() const { return link_.wait_fd(); }
+  std::string lost();
+
+ private:
+  struct Ring {
+    Word sent = 0, taken = 0;      // since the first pass
+    Word sent_end = 0, begin = 0;  // of this pass
+  };
+  Word turn(Pass pass, uint64_t row_bytes, Passed& out);
+  void send(Pass pass, uint32_t r, uint64_t row_bytes);
+  void take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out);
+
+  Ends& ends_;
+  ScaleOut& link_;
+  char* const region_;
+  const LinkPlace place_;
+  std::vector<Ring> rings_{LinkPlace::kRings};
+  Word pings_ = 0;
+};
+
+}  // namespace transload::cli

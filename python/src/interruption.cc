@@ -1,0 +1,34 @@
+// Signals of Python's.
+#include "python/src/interruption.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "python/src/arguments.h"
+
+namespace transload::python {
+
+Interruption::Interruption()
+    : main_thread_(nb::cast<unsigned long>(nb::module_::import_("threading").attr("main_thread")().attr("ident"))) {}
+
+bool Interruption::asked() {
+  if (PyThread_get_thread_ident() != main_thread_) return false;
+  const nb::gil_scoped_acquire lock;
+  if (PyErr_CheckSignals() == 0) return false;
+  raised_.emplace();
+  throw std::runtime_error(summary_of(*raised_));
+}
+
+void Interruption::raise() {
+  if (!raised_) return;
+  const nb::python_error raised = std::move(*raised_);
+  raised_.reset();
+  throw raised;
+}
+
+void Interruption::report(const char* where) noexcept {
+  if (raised_) raised_->discard_as_unraisable(where);
+  raised_.reset();
+}
+
+}  // namespace transload::python

@@ -1,0 +1,29 @@
+// Signals of Python's, such as Ctrl-C, while a call waits.
+#pragma once
+#include <nanobind/nanobind.h>
+
+#include <optional>
+
+namespace transload::python {
+
+namespace nb = nanobind;
+
+// Of one group. Python runs handlers of signals on its main thread alone, so no other one asks.
+class Interruption {
+ public:
+  Interruption();
+
+  // For GroupOptions::interrupted, without Python's lock: runs the handlers of signals that came. Throws what one of
+  // them raised, as text, for the fault of the group.
+  bool asked();
+  // Under Python's lock, after a call, however it ended: raises what a handler raised meanwhile.
+  void raise();
+  // Likewise where nothing can be raised: Python prints it.
+  void report(const char* where) noexcept;
+
+ private:
+  unsigned long main_thread_;
+  std::optional<nb::python_error> raised_;
+};
+
+}  // namespace transload::python

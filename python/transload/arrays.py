@@ -1,0 +1,86 @@
+"""Arrays of other libraries: what their types are called, and how an array of ours becomes one of theirs."""
+import functools
+import importlib.util
+import sys
+
+_SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64", "fp8": "float8_e4m3fn"}
+
+
+def _root(module):
+    return module.partition(".")[0]
+
+
+@functools.cache
+def _has_numpy():
+    return importlib.util.find_spec("numpy") is not None
+
+
+def numpy_type(name):
+    """NumPy's dtype with this name, or that of ml_dtypes."""
+    import numpy
+
+    try:
+        return numpy.dtype(name)
+    except TypeError:
+        return numpy.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+
+
+def _of_torch(array):
+    return sys.modules["torch"].from_dlpack(array)
+
+
+def _of_cupy(array):
+    return sys.modules["cupy"].from_dlpack(array)
+
+
+def _of_jax(array):
+    return importlib.import_module("jax.dlpack").from_dlpack(array)
+
+
+_WRAPS = {"torch": _of_torch, "cupy": _of_cupy, "jax": _of_jax, "jaxlib": _of_jax}
+
+
+def library_of(kind):
+    """(the library of a type of arrays: 'numpy', 'torch' or another; what makes its arrays; why one cannot be used).
+
+    None for what makes them: ours are good. None for why: they can be.
+    """
+    for each in kind.__mro__:
+        root = _root(each.__module__)
+        if root == "numpy" and issubclass(kind, sys.modules["numpy"].ndarray):
+            return root, None, None
+        if root in _WRAPS:
+            return root, _WRAPS[root], _no_memory(kind) if root == "torch" else None
+    return "", None, None
+
+
+def _no_memory(kind):
+    """Of a subclass of torch's tensors that stands for others, such as a FakeTensor or a DTensor."""
+    plain = sys.modules["torch"].Tensor
+    if not issubclass(kind, plain) or kind.__torch_dispatch__ is plain.__torch_dispatch__:
+        return None
+    return f"a {kind.__name__}, which has no memory of its own"
+
+
+def name_of_numpy(dtype):
+    """'bfloat16' and the like. None: of another byte order, or of fields."""
+    return dtype.name if dtype.isnative and dtype.names is None and dtype.subdtype is None else None
+
+
+def name_of_type(dtype):
+    """The name of a type: of a string, a type of NumPy or ml_dtypes, or torch's. None: it is none."""
+    if isinstance(dtype, str):
+        return _SHORT.get(dtype, dtype)
+    if _root(type(dtype).__module__) == "torch":
+        return str(dtype).partition(".")[2]
+    try:
+        return name_of_numpy(sys.modules["numpy"].dtype(dtype)) if "numpy" in sys.modules else None
+    except TypeError:
+        return None
+
+
+def library_of_type(dtype):
+    """As library_of, for who asks with this type: torch's of torch.bfloat16, else NumPy's where it is installed."""
+    if _root(type(dtype).__module__) == "torch":
+        return "torch", _of_torch, None
+    return "numpy" if _has_numpy() else "", None, None

@@ -1,0 +1,81 @@
+"""What callers give: tensors as transload takes them, and what refuses them."""
+import dataclasses
+
+import torch
+
+from ..errors import InvalidArgument
+
+
+def refuse(name, value, bound):
+    """Raises an InvalidArgument."""
+    raise InvalidArgument(f"{name}: {value}, must be {bound}")
+
+
+def given(name, tensor, dimensions=None, dtypes=None):
+    """The tensor without its gradient; refused if it is none, or not where and as it must be."""
+    if not isinstance(tensor, torch.Tensor):
+        refuse(name, f"a {type(tensor).__name__}", "a tensor")
+    if tensor.device.type != "cpu":
+        refuse(name, f"on {tensor.device}", "on the CPU, as the ranks of this version are")
+    plain = type(tensor) is torch.Tensor or tensor.untyped_storage().device.type == "cpu"
+    if tensor.layout != torch.strided or not plain:
+        refuse(name, f"a {type(tensor).__name__}, {tensor.layout}, without memory", "a tensor that has memory")
+    if dimensions is not None and tensor.dim() != dimensions:
+        refuse(name, f"{tensor.dim()} dimensions", f"of {dimensions}")
+    if dtypes is not None and tensor.dtype not in dtypes:
+        refuse(name, str(tensor.dtype), " or ".join(map(str, dtypes)))
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
+def extent(name, value, least, most=1 << 40):
+    """A whole number from least to most."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value.__index__() <= most:
+        refuse(name, repr(value), f"a whole number from {least} to {most}")
+    return value.__index__()
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """x and scales of a call, or what came of them."""
+
+    x: torch.Tensor
+    scales: "torch.Tensor | None" = None  #: [T, S]
+    flat: bool = False  #: scales are one a row, and were given, and are returned, without a dimension for it
+
+    @classmethod
+    def given(cls, x):
+        """Of an argument x: a tensor [T, H], or a pair of it and its scales.
+
+        Types and lengths are left to the library, which refuses a first dispatch on all ranks.
+        """
+        if not isinstance(x, (tuple, list)):
+            return cls(given("x", x, 2))
+        if len(x) != 2:
+            refuse("x", f"{len(x)} tensors", "a tensor, or a tensor and its scales")
+        rows, scales = given("x[0]", x[0], 2), given("x[1]", x[1])
+        flat = scales.dim() == 1
+        return cls(rows, scales[:, None] if flat else given("x[1]", scales, 2), flat)
+
+    def contiguous(self):
+        """A copy of what is not."""
+        return Rows(self.x.contiguous(), None if self.scales is None else self.scales.contiguous(), self.flat)
+
+    def becoming(self, x, scales):
+        """Other rows in the form of these."""
+        return Rows(x, scales, self.flat)
+
+    def returned(self):
+        if self.scales is None:
+            return self.x
+        return self.x, self.scales[:, 0] if self.flat else self.scales
+
+
+def biases_given(bias):
+    """[bf16 tensor, ..] of an argument bias: None, a tensor, or a pair."""
+    if bias is None:
+        return []
+    if isinstance(bias, torch.Tensor):
+        bias = (bias,)
+    elif not isinstance(bias, (tuple, list)) or len(bias) != 2:
+        refuse("bias", repr(bias) if not isinstance(bias, (tuple, list)) else f"{len(bias)} of them", "one or a pair")
+    return [given("bias", each, 2, (torch.bfloat16,)) for each in bias]

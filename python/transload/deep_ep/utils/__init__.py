@@ -1,0 +1,4 @@
+"""deep_ep.utils: events."""
+from ..events import EventHandle, EventOverlap
+
+__all__ = ["EventHandle", "EventOverlap"]

@@ -1,0 +1,114 @@
+"""python -m transload.doctor: what is here, and whether it works. Exit status 1 if something that is here does not."""
+import importlib.metadata
+import importlib.util
+import pathlib
+import platform
+import subprocess
+import sys
+import threading
+
+import transload
+from transload import __main__ as program
+
+
+_UNKNOWN = "without a version"
+
+
+def _line(name, text):
+    print(f"{name:<20}{text}", flush=True)
+
+
+def _version(module):
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return _UNKNOWN
+
+
+def _torch():
+    """Whether it can be imported, and how its tensors cross."""
+    try:
+        torch = importlib.import_module("torch")
+        importlib.import_module("transload.torch")
+    except Exception as error:  # pylint: disable=broad-except  # whatever an import of it raises
+        _line("torch", f"BROKEN: {error!r}")
+        return False
+    way = "DLPack's C exchange table" if transload.has_exchange_table(torch.Tensor) else "__dlpack__"
+    _line("torch", f"{torch.__version__}, its tensors cross by {way}")
+    return True
+
+
+def _libraries():
+    """Arrays of which libraries can come."""
+    works = True
+    for name in ("numpy", "ml_dtypes", "torch", "cupy", "jax"):
+        there = importlib.util.find_spec(name) is not None
+        if name == "torch" and there:
+            works = _torch()
+        else:
+            _line(name, _version(name) if there else "not installed")
+    _line("deep_ep", _deep_ep())
+    return works
+
+
+def _deep_ep():
+    """Which module a program gets that imports deep_ep. Two packages write it, into one place or two."""
+    found = importlib.util.find_spec("deep_ep")
+    if found is None or found.origin is None:
+        return "not installed; python -m transload.deep_ep SCRIPT has it"
+    ours = "transload.deep_ep" in pathlib.Path(found.origin).read_text(encoding="utf-8")
+    packages = [f"{name} {_version(name)}" for name in ("transload-deep-ep", "deep_ep") if _version(name) != _UNKNOWN]
+    return f"{'Transload' if ours else 'another library'}'s, {found.origin}; installed: {', '.join(packages) or 'none'}"
+
+
+def _program():
+    done = subprocess.run([program.PROGRAM, "limits"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        _line("the program", f"BROKEN: exit status {done.returncode}: {done.stderr.strip()}")
+        return False
+    _line("the program", str(program.PROGRAM))
+    told = [" ".join(line.split()) for line in done.stdout.splitlines() if line.startswith("gpu")]
+    gpus = [line.removeprefix("gpus ") for line in told]
+    _line("GPUs", "; ".join(gpus) or "not asked for")
+    return True
+
+
+def _trip(rank, rendezvous, wrong):
+    try:
+        with transload.Group(rank, 2, nodes=(1, 1), experts=2, hidden=16, bootstrap=rendezvous) as group:
+            x = memoryview(bytes(range(32)) * 2).cast("B", (2, 32))
+            ids = memoryview(b"\0\0\0\0\1\0\0\0").cast("B").cast("i", (2, 1))
+            weights = memoryview(bytes(8)).cast("B").cast("f", (2, 1))
+            got = group.dispatch(x, ids, weights)
+            if memoryview(got.x).tobytes() != bytes(range(32)) * 2 or memoryview(got.source).tolist() != [
+                [0, rank],
+                [1, rank],
+            ]:
+                wrong.append(f"rank {rank} got other rows than were sent")
+    except transload.Error as error:
+        wrong.append(str(error))
+
+
+def _group():
+    """Two ranks of two nodes, as threads."""
+    rendezvous, wrong = transload.Rendezvous(), []
+    ranks = [threading.Thread(target=_trip, args=(rank, rendezvous, wrong)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    _line("a group of two", f"BROKEN: {wrong[0]}" if wrong else "works")
+    return not wrong
+
+
+def main():
+    info = transload.build_info()
+    _line("transload", f"{transload.__version__}, {'with' if info['cuda'] else 'without'} CUDA, gcc {info['compiler']}")
+    _line("Python", f"{platform.python_version()}, {'stable ABI' if info['stable_abi'] else 'this version alone'}")
+    for network, there in info["networks"].items():
+        _line(network, there)
+    return 0 if all([_libraries(), _program(), _group()]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

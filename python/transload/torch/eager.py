@@ -1,0 +1,150 @@
+"""Calls of torch's tensors that go straight to the group, with gradients where they are asked for.
+
+What a call is given besides tensors is a dictionary of what differs from the defaults, by the names of transload.Group.
+"""
+import torch
+
+from ..errors import InvalidArgument
+from . import gradients
+
+_NO_BIAS = (None, None)
+
+
+def without_tail(got, rows):
+    """x of a dispatch, [rows, H]; 0 in the rows that nothing came for, and in their scales."""
+    if got.rows < rows:
+        got.x[got.rows:].view(torch.uint8).zero_()
+        if got.scales is not None:
+            got.scales[got.rows:].zero_()
+    return got.x
+
+
+def _not_differentiable(x):
+    """Gradients of rows are summed by a combine, which takes bf16: what refuses others, or None."""
+    if x.requires_grad and x.dtype != torch.bfloat16:
+        return InvalidArgument(f"x: of {x.dtype} and requires grad, must be of torch.bfloat16, or detached")
+    return None
+
+
+def want_differentiable(x):
+    error = _not_differentiable(x)
+    if error is not None:
+        raise error
+
+
+def anchor_of(rows, weights):
+    """What ties a combine to its dispatch: an output that requires grad, the smaller if both do, or None.
+
+    A rank may make what it combines of none of its rows, because it has none. Its backward is called all the same.
+    """
+    return weights if weights.requires_grad else rows if rows.requires_grad else None
+
+
+def backward_of(how):
+    """The options that a backward has of its call."""
+    return {name: how[name] for name in ("channels", "deadline_s") if name in how}
+
+
+def _requires_grad(array):
+    return getattr(array, "requires_grad", False)
+
+
+class _Dispatch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, topk_weights, group, topk_idx, how):
+        got = group.dispatch(x, topk_idx, topk_weights, **how, refused=_not_differentiable(x))
+        rows, weights = without_tail(got, how.get("rows_max", 0)), got.topk_weights
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(got.topk_idx)
+        ctx.call = group, got.handle, (x.shape, topk_weights.shape), how
+        if not x.requires_grad:
+            ctx.mark_non_differentiable(rows)
+        elif not topk_weights.requires_grad:
+            ctx.mark_non_differentiable(weights)
+        return rows, weights, got
+
+    @staticmethod
+    def backward(ctx, grad_rows, grad_weights, _got):
+        (topk_idx,) = ctx.saved_tensors
+        group, handle, shapes, how = ctx.call
+
+        def sums(rows, weights):
+            return combine(group, gradients.fit(rows), weights, _NO_BIAS, None, handle, backward_of(how))
+
+        needs = ctx.needs_input_grad[:2]
+        grads = gradients.of_dispatch(sums, needs, topk_idx, shapes[0][-1], grad_rows, grad_weights)
+        return *gradients.shaped(grads, shapes), None, None, None
+
+
+def dispatch(group, x, topk_idx, topk_weights, how):
+    """(rows, their weights, all that came)."""
+    if (_requires_grad(x) or _requires_grad(topk_weights)) and torch.is_grad_enabled():
+        return _Dispatch.apply(x, topk_weights, group, topk_idx, how)
+    got = group.dispatch(x, topk_idx, topk_weights, **how)
+    return without_tail(got, how.get("rows_max", 0)), got.topk_weights, got
+
+
+class _Redispatch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, group, handle, rows, how):
+        want_differentiable(x)
+        ctx.call = group, handle, x.shape, how
+        return _run_again(group, x, handle, rows, how)
+
+    @staticmethod
+    def backward(ctx, grad, _got):
+        group, handle, shape, how = ctx.call
+        sums, _ = combine(group, gradients.fit(grad), None, _NO_BIAS, None, handle, backward_of(how))
+        return sums.reshape(shape), None, None, None, None
+
+
+def _run_again(group, x, handle, rows, how):
+    got = group.dispatch(x, handle=handle, **how)
+    return without_tail(got, rows), got
+
+
+def redispatch(group, x, handle, rows, how):
+    """(rows, all that came) of a cached dispatch, which brings so many rows."""
+    if _requires_grad(x) and torch.is_grad_enabled():
+        return _Redispatch.apply(x, group, handle, rows, how)
+    return _run_again(group, x, handle, rows, how)
+
+
+class _Combine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, topk_weights, bias0, bias1, anchor, group, handle, how):
+        sums, weights = _run_combine(group, x, topk_weights, (bias0, bias1), handle, how)
+        ctx.set_materialize_grads(False)
+        ctx.call = group, handle, x.numel() // x.shape[-1], how
+        ctx.like = sums.shape, None if weights is None else weights.shape, x.device
+        ctx.shapes = [None if each is None else each.shape for each in (x, topk_weights, bias0, bias1)]
+        return sums, weights
+
+    @staticmethod
+    def backward(ctx, grad, grad_weights):
+        group, handle, held, how = ctx.call
+
+        def rows(each):
+            return redispatch(group, gradients.fit(each), handle, held, backward_of(how))[0]
+
+        needs = ctx.needs_input_grad[:5]
+        grads = gradients.of_combine(rows, needs, ctx.like, grad, grad_weights)
+        return *gradients.shaped(grads, ctx.shapes), *[None] * 4
+
+
+def _run_combine(group, x, topk_weights, biases, handle, how):
+    if topk_weights is not None:
+        how = {**how, "topk_weights": topk_weights}
+    if biases[0] is not None or biases[1] is not None:
+        how = {**how, "bias": biases[0] if biases[1] is None else biases}
+    got = group.combine(x, handle, **how)
+    return got.x, got.topk_weights
+
+
+def combine(group, x, topk_weights, biases, anchor, handle, how):
+    """(sums, sums of weights or None)."""
+    differentiable = (anchor is not None or _requires_grad(x) or _requires_grad(topk_weights)
+                      or _requires_grad(biases[0]) or _requires_grad(biases[1]))
+    if differentiable and torch.is_grad_enabled():
+        return _Combine.apply(x, topk_weights, *biases, anchor, group, handle, how)
+    return _run_combine(group, x, topk_weights, biases, handle, how)

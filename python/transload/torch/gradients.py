@@ -1,0 +1,63 @@
+"""What the backward of each call is, as calls: of a dispatch one combine, of a combine one or two cached dispatches.
+
+Ranks must agree in which calls they make, so that is never a matter of which gradients came: one that did not come is
+0, and one that nobody asked for on this rank is computed where others may ask for it.
+"""
+import torch
+
+_LEAST_COLUMNS = 8  # of bf16: a row is of 16 bytes or more
+_WEIGHTS_UNIT = 4  # of float32: rows are multiples of 16 bytes
+
+
+def fit(tensor):
+    """As calls take it. Gradients come in all strides."""
+    tensor = tensor.contiguous()
+    return tensor.clone() if tensor.data_ptr() % 16 else tensor
+
+
+def shaped(grads, shapes):
+    """Each in the dimensions of what it is the gradient of: a call sees them as matrices."""
+    return [grad if grad is None else grad.reshape(shape) for grad, shape in zip(grads, shapes)]
+
+
+def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
+    """Gradients of (x, topk_weights), of those of the rows [M, columns] and of their weights [M, K].
+
+    combine: of rows and weights. needs: whether x and topk_weights require grad.
+    """
+    rows = topk_idx.shape[0]
+    if grad_rows is None:
+        shape = rows, columns if needs[0] else _LEAST_COLUMNS
+        grad_rows = topk_idx.new_zeros(shape, dtype=torch.bfloat16)
+    if not needs[1]:
+        return combine(grad_rows, None)[0], None
+    # Where a choice is another rank's, the weight that came is 0 whatever it was.
+    if grad_weights is None:
+        grad_weights = topk_idx.new_zeros(topk_idx.shape, dtype=torch.float32)
+    else:
+        grad_weights = grad_weights.masked_fill(topk_idx < 0, 0)
+    grad_x, grad_weights = combine(grad_rows, grad_weights)
+    return grad_x if needs[0] else None, grad_weights
+
+
+def of_combine(redispatch, needs, like, grad, grad_weights):
+    """Gradients of (x, topk_weights, bias, second bias), of those of the sums.
+
+    redispatch: of what lies at the tokens, to the rows.
+    needs: which of these require grad, and whether the anchor does.
+    like: (shape of the sums, that of the sums of weights or None, device).
+    """
+    shape, shape_of_weights, device = like
+    grad_x = grad_rows_weights = None
+    if grad is None:
+        grad = torch.zeros(shape, dtype=torch.bfloat16, device=device)
+    if needs[0] or needs[4]:
+        grad_x = redispatch(grad)
+    if shape_of_weights is not None and (needs[1] or needs[4]):
+        if grad_weights is None:
+            grad_weights = torch.zeros(shape_of_weights, dtype=torch.float32, device=device)
+        choices = shape_of_weights[-1]
+        padded = torch.nn.functional.pad(grad_weights, (0, -choices % _WEIGHTS_UNIT))
+        grad_rows_weights = redispatch(padded)[:, :choices]
+    return (grad_x if needs[0] else None, grad_rows_weights if needs[1] else None, grad if needs[2] else None,
+            grad if needs[3] else None)

@@ -1,0 +1,98 @@
+"""Handles, and how they travel through graphs: as an opaque object where torch has such, else by a number."""
+import ctypes
+import itertools
+import typing
+import weakref
+
+import torch
+
+from ..errors import InvalidArgument
+
+
+class Handle(typing.NamedTuple):
+    """The routing of one dispatch: for combine and for cached dispatches of its group. Immutable and reusable."""
+
+    routing: typing.Any  #: what the ops take and give
+    shape: tuple  #: of the x that was dispatched
+    rows: int  #: of the x that came
+    anchor: typing.Optional[torch.Tensor]  #: see anchor_of in eager.py
+
+    def __repr__(self):
+        return f"transload.torch.Handle({self.rows} rows)"
+
+
+class NumberedRoutings:
+    """Routings as CPU tensors [1] int64, for a torch that has no opaque types. One lives as long as its tensor."""
+
+    SCHEMA = "Tensor"
+
+    def __init__(self):
+        self._numbers = itertools.count(1)
+        self._all = {}
+
+    class _Number(ctypes.c_int64):
+        """Memory of a tensor: torch holds it as long as any tensor shows it."""
+
+    def wrap(self, native):
+        number = self._Number(next(self._numbers))
+        self._all[number.value] = native
+        weakref.finalize(number, self._all.pop, number.value).atexit = False
+        return torch.frombuffer(number, dtype=torch.int64)
+
+    def unwrap(self, routing):
+        native = self._all.get(routing.item()) if isinstance(routing, torch.Tensor) else None
+        if native is None:
+            raise InvalidArgument(f"handle: {routing!r}, must be that of a dispatch")
+        return native
+
+    @staticmethod
+    def fake():
+        return torch.empty(1, dtype=torch.int64, device="cpu")
+
+
+try:
+    from torch._library import opaque_object as _opaque
+except ImportError:
+    _opaque = None
+# Their names are new in torch 2.15.
+_register = getattr(_opaque, "register_custom_class", None) or getattr(_opaque, "register_opaque_type", None)
+_Meta = getattr(_opaque, "CustomClassBaseMeta", None) or getattr(_opaque, "OpaqueBaseMeta", type)
+
+
+@torch.jit.unused  # or torch takes it for a class to be compiled, where it checks that an op aliases nothing
+class Routing(metaclass=_Meta):
+    """What a dispatch leaves for combine, where torch has opaque types."""
+
+    def __init__(self, native):
+        self.native = native
+
+    def __deepcopy__(self, _):
+        return self  # it never changes
+
+    def __repr__(self):
+        return "transload.torch.Routing()"
+
+
+class OpaqueRoutings:
+    """Routings as objects of a class that torch was told of."""
+
+    def __init__(self):
+        _register(Routing, typ="symbolic" if _register.__name__ == "register_custom_class" else "reference")
+        self.SCHEMA = _opaque.get_opaque_type_name(Routing)
+
+    @staticmethod
+    def wrap(native):
+        return Routing(native)
+
+    @staticmethod
+    def unwrap(routing):
+        if not isinstance(routing, Routing):
+            raise InvalidArgument(f"handle: {routing!r}, must be that of a dispatch")
+        return routing.native
+
+    @staticmethod
+    def fake():
+        return Routing(None)
+
+
+routings = NumberedRoutings() if _register is None else OpaqueRoutings()

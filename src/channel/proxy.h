@@ -1,0 +1,49 @@
+// The proxy's end of the queue of commands: it takes them in the order of their tickets and hands them to the network.
+// It waits for nothing else, so room in the queue comes by itself.
+#pragma once
+#include <cstdint>
+
+#include "base/canary.h"
+#include "channel/command.h"
+
+namespace transload {
+
+// Host is who owns queue and network: a thread of a rank's host, or an agent of a simulated world.
+//   calls_over()      whether no warp of this rank gives commands now; what they gave is seen by a look after it
+//   look(slot)        the words of that slot, each loaded with acquire
+//   carry(command)    hands it to the network, which tells the drained word itself once it has read the source
+//   show_taken(n)     stores with release how many were taken: their slots may be written again
+template <class Host>
+class CommandTaker {
+ public:
+  enum class Took : uint8_t { kSome, kNone, kNoneAndOver };
+
+  explicit CommandTaker(CommandRoom room) : room_(room) {}
+
+  // At most so many commands. kNoneAndOver: the proxy may sleep until a call begins, if the network needs no hand.
+  Took turn(Host& host, uint32_t most) {
+    const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
+    uint32_t took = 0;
+    for (RailCommand command; took < most && arrived(host, command); ++took) host.carry(command), ++taken_;
+    if (took > 0) return host.show_taken(taken_), Took::kSome;
+    return over || (planted<Plants>(Canary::kProxySleeps) && host.calls_over()) ? Took::kNoneAndOver : Took::kNone;
+  }
+
+  // Whether the next command is here, for a proxy that only naps.
+  bool waits(Host& host) const {
+    RailCommand command;
+    return arrived(host, command);
+  }
+
+ private:
+  using Plants = typename Host::Plants;
+
+  bool arrived(Host& host, RailCommand& command) const {
+    return decode<Plants>(host.look(room_.slot(taken_)), room_.lap(taken_), command);
+  }
+
+  const CommandRoom room_;
+  Word taken_ = 0;
+};
+
+}  // namespace transload

@@ -1,0 +1,67 @@
+// Puts that a warp holds back until their bytes have landed: one a lane, in two generations as its marks.
+#pragma once
+#include "channel/scaleout.h"
+#include "executor/cuda/members.cuh"
+
+namespace transload {
+
+// One that begins where the last one ended, or behind its padding, joins it. `kQueues`: the rail has several to a rank.
+template <bool kQueues>
+struct HeldPut {
+  static constexpr uint64_t kPaddingMax = 1024;  // as in executor/fiber/batch.h
+
+  const char* from;
+  Word* drained;
+  uint64_t offset, count;
+  uint32_t where;      // the rank, and above it the queue
+  uint32_t bytes = 0;  // 0: none
+  uint32_t padding;
+
+  TRANSLOAD_DEVICE static uint32_t where_of(const Put& put) { return kQueues ? put.queue << 16 | put.rank : put.rank; }
+  TRANSLOAD_DEVICE uint32_t rank() const { return kQueues ? where & 0xFFFF : where; }
+  TRANSLOAD_DEVICE uint32_t queue() const { return where >> 16; }
+  TRANSLOAD_DEVICE bool empty() const { return bytes == 0; }
+  TRANSLOAD_DEVICE bool continued_by(const Put& put) const {
+    const uint64_t gap = uint64_t(put.from - from) - bytes;
+    return where == where_of(put) && drained == put.drained && offset + bytes + gap == put.offset &&
+           (gap == 0 || (gap == padding && gap <= kPaddingMax));
+  }
+  TRANSLOAD_DEVICE void take(const Put& put, bool joins) {
+    if (!joins) {
+      from = put.from;
+      drained = put.drained;
+      offset = put.offset;
+      where = where_of(put);
+    }
+    bytes = uint32_t(put.from - from) + uint32_t(put.bytes);
+    padding = uint32_t(put.padding);
+    count = put.drained_count;
+  }
+};
+
+// Called by the whole warp.
+template <bool kQueues>
+struct HeldPuts {
+  HeldPut<kQueues> due, later;
+  bool any = false;  // alike in all lanes
+
+  // False: some lane has no room, and nothing was held.
+  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
+    const bool joins = mine && !later.empty() && later.continued_by(put);
+    if (__any_sync(kAllLanes, mine && !joins && !later.empty())) return false;
+    if (mine) later.take(put, joins);
+    any = true;
+    return true;
+  }
+  // What was held until now is due with the marks that are.
+  TRANSLOAD_DEVICE void promote() {
+    due = later;
+    later.bytes = 0;
+  }
+  TRANSLOAD_DEVICE void clear() {
+    due.bytes = later.bytes = 0;
+    any = false;
+  }
+};
+
+}  // namespace transload

@@ -1,0 +1,226 @@
+// A rail whose NIC the GPU drives: puts and counts become entries of queues that warps fill themselves, by the writers
+// of NVSHMEM's header and the logic of channel/nic_queue.h. It was compiled, and has not run on a GPU.
+//
+// What of the header waits is not used: it knows no deadline and no error. Its choice of a queue is not used either: it
+// goes by warp, and a ring's queue must not change from call to call.
+#pragma once
+#define NVSHMEM_ENABLE_ALL_DEVICE_INLINING
+#include <device_host_transport/nvshmem_common_ibgda.h>
+#include <infiniband/mlx5dv.h>
+#include <non_abi/device/threadgroup/nvshmemi_common_device_defines.cuh>
+
+// NVSHMEM finds both by name in each module of kernels, and fills the first.
+static __constant__ nvshmemi_ibgda_device_state_t nvshmemi_ibgda_device_state_d;
+static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5};
+
+#include <device/nvshmem_device_macros.h>
+#include <non_abi/device/pt-to-pt/ibgda_device.cuh>
+
+#include "executor/cuda/puts.cuh"
+#include "executor/cuda/rail_queue.h"
+
+namespace transload {
+
+// The Lanes and the Nic of NicSender.
+struct WarpLanes {
+  TRANSLOAD_DEVICE int lane() const { return lane_of_thread(); }
+  TRANSLOAD_DEVICE uint32_t ballot(bool mine) const { return __ballot_sync(kAllLanes, mine); }
+  template <class T>
+  TRANSLOAD_DEVICE T from(const T& value, int lane) const {
+    return __shfl_sync(kAllLanes, value, lane);
+  }
+  TRANSLOAD_DEVICE void meet() const { __syncwarp(); }
+};
+
+#ifdef __CUDA_ARCH__  // the compiler's pass for the host does not see what the header has for devices
+struct IbgdaNic {
+  using Queue = nvshmemi_ibgda_device_qp_t*;
+
+  const RailQueue& rail;
+  const uint64_t since;         // ptx::now_ns()
+  Asked why = Asked::kExpired;  // there was no more patience
+
+  TRANSLOAD_DEVICE Queue queue(uint32_t rank, uint32_t number) const {
+    const nvshmemi_ibgda_device_state_t& state = *ibgda_get_state();
+    return &state.globalmem.rcs[pe_of(rank) * state.num_rc_per_pe + rail.nic->first_queue + number];
+  }
+  TRANSLOAD_DEVICE NicRoom room(Queue queue) const { return {queue->tx_wq.nwqes}; }
+  TRANSLOAD_DEVICE uint64_t reserved(Queue queue) const { return ibgda_atomic_read(&queue->mvars.tx_wq.resv_head); }
+  TRANSLOAD_DEVICE bool reserve(Queue queue, uint64_t from, uint64_t to) const {
+    return atomicCAS(reinterpret_cast<unsigned long long*>(&queue->mvars.tx_wq.resv_head), from, to) == from;
+  }
+  TRANSLOAD_DEVICE NicCompletion completion(Queue queue) const {
+    auto* const shown = static_cast<mlx5_err_cqe*>(queue->tx_wq.cq->cqe);
+    const uint16_t counter = ibgda_atomic_read(&shown->wqe_counter);
+    const bool broken = ibgda_atomic_read(&shown->op_own) >> 4 == MLX5_CQE_REQ_ERR;
+    return {uint16_t(__byte_perm(counter, 0, 0x4401)), uint8_t(broken ? shown->syndrome | 1 : 0)};
+  }
+  TRANSLOAD_DEVICE Word& told(uint32_t rank, uint64_t to) const {
+    return rail.nic->told.at(rail.nic->names[rank].row, to);
+  }
+  TRANSLOAD_DEVICE void write(const NicSlot<Queue>& slot, const NicEntry& entry) const {
+    const Far far = reach(slot.queue, entry);
+    const uint64_t from = reinterpret_cast<uint64_t>(entry.from);
+    __be32 key;
+    size_t chunk;
+    bool on_host;
+    ibgda_get_lkey(from, &key, &chunk, &on_host, slot.queue->dev_idx);
+    Parts parts(slot);
+    ibgda_write_rdma_write_wqe<false>(slot.queue, parts.other, from, key, far.address, far.key, uint32_t(entry.bytes),
+                                      uint16_t(slot.index), flags(slot), parts.at);
+  }
+  TRANSLOAD_DEVICE void add(const NicSlot<Queue>& slot, const NicEntry& entry, Word added) const {
+    const Far far = reach(slot.queue, entry);
+    const auto& scratch = slot.queue->ibuf;  // for the old value, which nobody reads
+    Parts parts(slot);
+    ibgda_write_atomic_wqe<false>(slot.queue, parts.other, &added, &added, reinterpret_cast<uint64_t>(scratch.buf),
+                                  scratch.lkey, far.address, far.key, sizeof(Word), uint16_t(slot.index),
+                                  NVSHMEMI_AMO_ADD, flags(slot), parts.at);
+  }
+  // Warps of several blocks fill a queue.
+  TRANSLOAD_DEVICE void submit(Queue queue, uint64_t first, uint32_t entries) const {
+    ibgda_submit_requests<true>(queue, first, uint16_t(entries));
+  }
+  TRANSLOAD_DEVICE bool waits(uint32_t looks) {
+    constexpr uint32_t kLooksToCheck = 32;
+    if (looks % kLooksToCheck != 0) return true;
+    if (ptx::load_relaxed(rail.gave_up) != 0)
+      why = Asked::kGaveUp;
+    else if (ptx::load_relaxed(rail.abort) != 0)
+      why = Asked::kAborted;
+    else
+      return ptx::now_ns() - since <= rail.patience_ns;
+    return false;
+  }
+
+ private:
+  // Where an entry lies. The rest is of other kinds of queue: the compiler would trap where they have nothing.
+  struct Parts {
+    TRANSLOAD_DEVICE explicit Parts(const NicSlot<Queue>& slot)
+        : at{ibgda_get_wqe_ptr(slot.queue, uint16_t(slot.index)), at[0]}, other(ibgda_get_state()->constmem.dcts) {}
+    void* at[2];
+    nvshmemi_ibgda_device_dct_t* other;
+  };
+  struct Far {
+    uint64_t address;
+    __be32 key;
+  };
+  TRANSLOAD_DEVICE uint32_t pe_of(uint32_t rank) const { return rail.nic->names[rank].pe; }
+  TRANSLOAD_DEVICE static uint8_t flags(const NicSlot<Queue>& slot) { return slot.last ? MLX5_WQE_CTRL_CQ_UPDATE : 0; }
+  TRANSLOAD_DEVICE Far reach(Queue queue, const NicEntry& entry) const {
+    const int pe = int(pe_of(entry.rank));
+    Far far;
+    size_t chunk;
+    ibgda_get_raddr_rkey(reinterpret_cast<uint64_t>(rail.network) + entry.to, pe, pe, &far.address, &far.key, &chunk,
+                         queue->dev_idx);
+    return far;
+  }
+};
+
+#endif
+
+class IbgdaRail {
+ public:
+  static constexpr bool kPuts = true;
+  static constexpr Waiting kWaits = Waiting::kQueue;
+
+  TRANSLOAD_DEVICE explicit IbgdaRail(const RailQueue& queue) : queue_(queue) {}
+
+  // A key is an address, or a rank, its queue and a word, which no address looks like.
+  TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
+    if (word.mapped != nullptr) return reinterpret_cast<Word*>(word.mapped + word.offset);
+    return reinterpret_cast<Word*>(kFar | uint64_t(word.rank) << kRankAt | uint64_t(word.queue) << kQueueAt |
+                                   word.offset / kWordBytes);
+  }
+  TRANSLOAD_DEVICE static bool is_far(const Word* key) { return reinterpret_cast<uint64_t>(key) >> 63 != 0; }
+  // Where such a mark stores, if a warp does; else null.
+  TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
+    return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
+  }
+
+  // Called by the whole warp, as all that follows. A lane without a mark has a count of 0. Puts that are ready go with
+  // the counts that speak for them.
+  TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
+    const bool far = count != 0 && is_far(key);
+    if (count != 0 && !far) ptx::store_release(key, count);
+    Entries entries;
+    if (verb == RailVerb::kPublish) {
+      if (due_ready_) entries.of[0] = entry_of(puts_.due);
+      if (later_ready_) entries.of[1] = entry_of(puts_.later);
+      due_ready_ = later_ready_ = false;
+    }
+    const uint64_t bits = reinterpret_cast<uint64_t>(key);
+    if (far)
+      entries.of[2] = {.rank = uint32_t(bits >> kRankAt) & 0xFFFF,
+                       .queue = uint32_t(bits >> kQueueAt) & 0x7FF,
+                       .to = (bits & ((uint64_t(1) << kQueueAt) - 1)) * kWordBytes,
+                       .count = count};
+    give(entries);
+  }
+
+  // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
+  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) { return puts_.hold(mine, put); }
+  TRANSLOAD_DEVICE void promote() { puts_.promote(); }
+  // They have landed: they go with the next counts.
+  TRANSLOAD_DEVICE void put_due() { due_ready_ = true; }
+  TRANSLOAD_DEVICE void put_all() {
+    due_ready_ = later_ready_ = true;
+    puts_.any = false;
+  }
+  TRANSLOAD_DEVICE bool holds_puts() const { return puts_.any; }
+  TRANSLOAD_DEVICE void clear() {
+    puts_.clear();
+    due_ready_ = later_ready_ = false;
+  }
+
+  // Why the last entries are not in their queue: who is at its other end, and how many were complete, and must be.
+  TRANSLOAD_DEVICE Asked asked() const { return result_.asked; }
+  TRANSLOAD_DEVICE uint32_t whom(uint32_t) const { return result_.rank; }
+  TRANSLOAD_DEVICE Word taken() const { return result_.complete; }
+  TRANSLOAD_DEVICE Word least() const { return result_.least; }
+
+ private:
+  static constexpr uint32_t kRankAt = 47, kQueueAt = 36;
+  static constexpr uint64_t kFar = uint64_t(1) << 63;
+
+  struct Entries {
+    NicEntry of[3];  // in the order in which a queue takes them
+  };
+  struct Outcome {
+    Word complete = 0, least = 0;
+    uint32_t rank = kNobody;
+    Asked asked = Asked::kTaken;
+  };
+
+  TRANSLOAD_DEVICE static NicEntry entry_of(HeldPut<true>& held) {
+    NicEntry entry;
+    if (!held.empty())
+      entry = {.rank = held.rank(), .queue = held.queue(), .to = held.offset, .from = held.from, .bytes = held.bytes};
+    held.bytes = 0;
+    return entry;
+  }
+  TRANSLOAD_DEVICE void give(const Entries& entries) {
+    const bool mine = (entries.of[0].rank & entries.of[1].rank & entries.of[2].rank) != kNobody;
+    if (result_.asked == Asked::kTaken && __any_sync(kAllLanes, mine)) result_ = send(&queue_, entries);
+  }
+  // A call, and not inlined: there is a place for it in every verb.
+  __device__ __noinline__ static Outcome send(const RailQueue* queue, const Entries entries) {
+#ifdef __CUDA_ARCH__
+    ptx::engine_fence();  // the NIC reads what the copy engine has stored
+    ptx::release_fence();
+    IbgdaNic nic{*queue, ptx::now_ns()};
+    const Sent sent = NicSender(WarpLanes{}, nic).send(entries.of);
+    Outcome result{sent.complete, sent.least, sent.rank, Asked::kTaken};
+    if (sent.how == Sending::kBroken) result.asked = Asked::kExpired;
+    if (sent.how == Sending::kFull) result.asked = Asked(__shfl_sync(kAllLanes, uint32_t(nic.why), 0));
+    return result;
+#endif
+  }
+
+  const RailQueue& queue_;
+  HeldPuts<true> puts_;
+  bool due_ready_ = false, later_ready_ = false;  // alike in all lanes, like what follows
+  Outcome result_;
+};
+
+}  // namespace transload

@@ -1,0 +1,25 @@
+// A rail that is mapped: moves store to it, so a put has nothing left to do, and a mark is a release store.
+#pragma once
+#include "channel/command.h"
+#include "channel/word.h"
+#include "executor/cuda/ptx.cuh"
+#include "executor/cuda/rail_queue.h"
+
+namespace transload {
+
+struct MappedRail {
+  static constexpr bool kPuts = false;  // it has no more than what follows
+
+  TRANSLOAD_DEVICE explicit MappedRail(const RailQueue&) {}
+
+  // What a held mark is known by.
+  TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return reinterpret_cast<Word*>(word.mapped + word.offset); }
+  // Where such a mark stores.
+  TRANSLOAD_DEVICE static const char* store_at(const Word* key) { return reinterpret_cast<const char*>(key); }
+  // Called by the whole warp. A lane without a mark has a count of 0.
+  TRANSLOAD_DEVICE void mark(RailVerb, Word* key, Word count) {
+    if (count != 0) ptx::store_release(key, count);
+  }
+};
+
+}  // namespace transload

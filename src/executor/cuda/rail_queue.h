@@ -1,0 +1,49 @@
+// How the warps of a rank reach rails that are not mapped: by the queue in which they ask its proxy, or by queues of a
+// NIC that they fill themselves. Plain C++: the host fills it.
+#pragma once
+#include <cstdint>
+
+#include "base/word.h"
+#include "channel/command.h"
+#include "channel/nic_queue.h"
+
+namespace transload {
+
+// What a rank is called by those queues.
+struct NicNames {
+  uint32_t pe;   // NVSHMEM's number of it
+  uint32_t row;  // of what its words were told
+};
+
+// The queues of a NIC as NVSHMEM has made them, of one group; in device memory, for as long as the group. The network
+// region of each rank lies at the same place of NVSHMEM's heap, and no chunk of the heap ends within it, so one key
+// reaches all of it. A rank has one NIC.
+struct NicPlace {
+  const NicNames* names;  // [ranks]
+  ToldWords told;         // zeros when the group is made
+  uint32_t first_queue;   // to each rank: cards and counts; those of channels follow it
+};
+
+struct RailQueue {
+  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and nobody is asked
+  const Word* taken = nullptr;    // there too: commands that the proxy has taken
+  Word* next = nullptr;           // in device memory: the next ticket
+  const char* network = nullptr;  // my network region, which the offsets of commands begin at
+  uint32_t slot_count = 0;
+  // Of the rank and its call: who waits for room leaves by these. Patience ends before others accuse this rank of what
+  // they miss.
+  const Word* gave_up = nullptr;
+  const Word* abort = nullptr;
+  uint64_t patience_ns = 0;
+  const NicPlace* nic = nullptr;  // null: nobody fills queues of a NIC
+};
+
+// How a command was given to the queue.
+enum class Asked : uint32_t {
+  kTaken,    // it has its slot
+  kExpired,  // there was no room in time, or there will never be
+  kAborted,  // the host said so
+  kGaveUp,   // another warp has failed
+};
+
+}  // namespace transload

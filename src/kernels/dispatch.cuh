@@ -1,0 +1,52 @@
+// Dispatch: a cast and a switch over the roles of protocol/dispatch.
+#pragma once
+#include <cuda_runtime.h>
+
+#include "kernels/block.cuh"
+#include "kernels/grants.cuh"
+#include "kernels/kernel_launch.cuh"
+#include "protocol/dispatch/forwarder.h"
+#include "protocol/dispatch/receiver.h"
+
+namespace transload {
+namespace {
+
+template <class Rail>
+__global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
+    dispatch_kernel(const __grid_constant__ DispatchLaunch launch) {
+  extern __shared__ __align__(128) char near[];
+  DispatchTrip t = launch.trip;
+  begin_kernel(t.call, launch.board, launch.call);
+  auto w = make_warp<ScatterPipe, Rail>(near, launch);
+  const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
+  const bool grants = warp_of_grid() == kGranter;
+  if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);
+  if (launch.opens && warp_of_grid() == kOpener) {
+    write_card(t.call);
+    open_call(w, t.call);
+  }
+  const bool receives = place >= forwarders && place < forwarders + launch.cast.receivers;
+  if (place < forwarders)
+    run_dispatch_forwarder(w, t);
+  else if (!receives)
+    run_dispatch_sender(w, t);
+  // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
+  if (t.direct || receives) run_dispatch_receiver(w, t);
+  if (grants && !t.unpacks_at_end()) close_call(w, t.call);
+  end_kernel(w, launch.call);
+}
+
+}  // namespace
+
+template <class Rail>
+int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream) {
+  const LaunchShape shape{launch.call.blocks, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
+  return transload::launch(dispatch_kernel<Rail>, shape, launch, stream);
+}
+
+template <class Rail>
+int prepare_dispatch(int near_bytes) {
+  return int(cudaFuncSetAttribute(dispatch_kernel<Rail>, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+}
+
+}  // namespace transload

@@ -1,0 +1,171 @@
+// Which networks there are, how a group chooses one, and how each is made.
+#include "runtime/scale_out_kinds.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "os/host.h"
+#include "runtime/choices.h"
+#include "transport/scaleout/loopback/loopback.h"
+#include "transport/scaleout/nvshmem/library.h"
+#ifdef TRANSLOAD_LIBFABRIC
+#include "transport/scaleout/libfabric/link.h"
+#endif
+
+namespace transload {
+
+namespace {
+
+#ifdef TRANSLOAD_LIBFABRIC
+std::unique_ptr<ScaleOut> make_libfabric(Group::Impl& group, const NetworkPlace& place) {
+  RankState& state = group.state();
+  LibfabricOptions link;
+  link.rank = state.map.me;
+  link.ranks = state.map.ranks;
+  link.provider = state.options.provider;
+  link.source_address = group.control->local_address();
+  link.region = place.region;
+  link.region_bytes = place.bytes;
+  link.device = place.device;
+  link.nic_asked_for = !state.options.nic.empty();
+  link.nic = link.nic_asked_for ? state.options.nic : place.near_nic;
+  link.counterparts = state.counterparts();
+  std::unique_ptr<LibfabricLink> made;
+  group.all_or_none([&] { made = std::make_unique<LibfabricLink>(link); });
+  if (!link.nic.empty()) {
+    const bool taken = made->domain().rfind(link.nic, 0) == 0;
+    state.decide("nic", made->domain(),
+                 link.nic_asked_for ? "asked for"
+                 : taken            ? "the nearest to this rank's GPU"
+                                    : link.nic + " is nearer to this rank's GPU, and this provider lacks it");
+  }
+  if (const std::string skipped = made->skipped(); !skipped.empty())
+    state.decide("network provider", made->name(), skipped);
+  if (const std::string caution = made->caution(); !caution.empty())
+    state.decide("network completions", "on delivery", caution);
+  const std::vector<std::string> addresses = group.control->gather(made->address());
+  group.all_or_none([&] { made->connect(addresses); });
+  return made;
+}
+#else
+bool libfabric_available(uint32_t, std::string& why) {
+  why = "this build has no libfabric";
+  return false;
+}
+std::unique_ptr<ScaleOut> make_libfabric(Group::Impl&, const NetworkPlace&) {
+  return nullptr;
+}  // never chosen: it is not available
+#endif
+
+std::unique_ptr<ScaleOut> make_loopback(Group::Impl&, const NetworkPlace& place) {
+  return std::make_unique<LoopbackLink>(*place.mapped);
+}
+
+std::unique_ptr<ScaleOut> make_nvshmem(Group::Impl&, const NetworkPlace& place) {
+  return std::make_unique<LoopbackLink>(*place.mapped, kNvshmemName);
+}
+
+// What the ranks say of the kinds, and of their hosts.
+struct Answers {
+  std::vector<bool> everywhere;  // by kind
+  std::string apart;             // how a rank and rank 0 are, "" if all are on one host
+};
+
+Answers ask_all(Group::Impl& group, std::string& why) {
+  const std::vector<ScaleOutKind>& kinds = scale_out_kinds();
+  const GroupOptions& options = group.state().options;
+  const uint32_t ranks = group.state().map.ranks;
+  std::string mine;
+  for (const ScaleOutKind& kind : kinds) {
+    const bool asked = options.scale_out == ScaleOutChoice::kAuto ? !kind.when_asked : options.scale_out == kind.choice;
+    mine += asked && kind.available(ranks, why) ? 'y' : 'n';
+  }
+  Answers answers{std::vector<bool>(kinds.size(), true), ""};
+  std::vector<std::string> hosts;
+  const auto understood = [&kinds](const std::string& said) {
+    if (said.size() < kinds.size()) throw malformed("its network");
+    return said;
+  };
+  for (const std::string& said : group.gather(mine + host_identity(), understood)) {
+    for (size_t k = 0; k < kinds.size(); ++k) answers.everywhere[k] = answers.everywhere[k] && said[k] == 'y';
+    hosts.push_back(said.substr(kinds.size()));
+  }
+  for (uint32_t r = 1; r < ranks && answers.apart.empty(); ++r)
+    if (const std::string how = how_apart(hosts[0], hosts[r]); !how.empty())
+      answers.apart = "ranks 0 and " + std::to_string(r) + " are " + how;
+  return answers;
+}
+
+// Those of which that is true, for whoever asked for another one.
+std::string other_kinds(bool (*fits)(const ScaleOutKind&)) {
+  std::string names;
+  for (const ScaleOutKind& kind : scale_out_kinds())
+    if (fits(kind)) names += (names.empty() ? "" : " or ") + std::string(word_of(kind.choice));
+  return names;
+}
+
+}  // namespace
+
+std::vector<ScaleOutKind>& scale_out_kinds() {
+  static std::vector<ScaleOutKind> kinds{
+      {.choice = ScaleOutChoice::kLibfabric,
+       .maps_rails = false,
+       .on_cpus = true,
+       .when_asked = false,
+       .available = libfabric_available,
+       .place = nullptr,
+       .make = make_libfabric},
+      {.choice = ScaleOutChoice::kLoopback,
+       .maps_rails = true,
+       .on_cpus = true,
+       .when_asked = false,
+       .available = [](uint32_t, std::string&) { return true; },
+       .place = nullptr,
+       .make = make_loopback},
+      {.choice = ScaleOutChoice::kNvshmem,
+       .maps_rails = true,
+       .on_cpus = false,
+       .when_asked = true,
+       .available = nvshmem_available,
+       .place = place_in_heap,
+       .make = make_nvshmem},
+  };
+  return kinds;
+}
+
+const ScaleOutKind* choose_scale_out(Group::Impl& group) {
+  RankState& state = group.state();
+  if (state.map.nodes == 1) return nullptr;
+  const ScaleOutChoice wish = state.options.scale_out;
+  const bool on_gpus = state.options.device.device_type != kDLCPU;
+  const std::vector<ScaleOutKind>& kinds = scale_out_kinds();
+  for (const ScaleOutKind& kind : kinds)
+    if (wish == kind.choice && !kind.on_cpus && !on_gpus)
+      throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(wish) + " on CPUs, must be " +
+                                           other_kinds([](const ScaleOutKind& other) { return other.on_cpus; }) +
+                                           ": its memory is that of GPUs");
+  std::string why;
+  const Answers answers = ask_all(group, why);
+  const bool near = on_gpus && answers.apart.empty();
+  const auto fits = [&](const ScaleOutKind& kind) {
+    if (wish != ScaleOutChoice::kAuto) return wish == kind.choice;
+    return !kind.when_asked && answers.everywhere[size_t(&kind - kinds.data())] && (!near || kind.maps_rails);
+  };
+  const auto chosen = std::find_if(kinds.begin(), kinds.end(), fits);
+  TRANSLOAD_CHECK(chosen != kinds.end());  // every choice has its entry, and auto one that is always there
+  const std::string name = word_of(chosen->choice);
+  if (chosen->maps_rails && !answers.apart.empty())
+    throw Error(Code::kInvalidArgument, "scale_out: " + name + ", must be " +
+                                            other_kinds([](const ScaleOutKind& other) { return !other.maps_rails; }) +
+                                            ": " + answers.apart + (why.empty() ? "" : " (" + why + ")"));
+  if (!answers.everywhere[size_t(chosen - kinds.begin())])
+    throw Error(Code::kNotSupported, "scale_out: " + name + " is not there on every rank: " + why);
+  state.decide("scale-out", name,
+               wish != ScaleOutChoice::kAuto ? "asked for"
+               : near               ? "ranks on GPUs of one host map their rails; nvshmem is there to be asked for"
+               : chosen->maps_rails ? "all ranks share a host; " + why
+                                    : "every rank has it");
+  return &*chosen;
+}
+
+}  // namespace transload

@@ -1,0 +1,44 @@
+// The networks between nodes that a group chooses from. One more is an entry in the list.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/scaleout.h"
+#include "runtime/group_impl.h"
+#include "runtime/heap_place.h"
+#include "transport/scaleout/registered.h"
+
+namespace transload {
+
+// What a network needs of the rank that makes it; as long as the network.
+struct NetworkPlace {
+  char* region;                      // its network region
+  uint64_t bytes;                    // of it
+  const std::vector<char*>* mapped;  // [ranks] the regions of others, where rails are mapped
+  FabricDevice device = {};          // of the region
+  std::string near_nic = "";         // the NIC to take if the caller named none
+};
+
+struct ScaleOutKind {
+  ScaleOutChoice choice;  // a caller's name for it: runtime/choices.h
+  bool maps_rails;        // warps store to rails directly: all ranks are on one host
+  bool on_cpus;           // ranks on CPUs have it too
+  bool when_asked;        // only who asks for it gets it
+  // Whether this machine and build have it for so many ranks; else `why` not.
+  bool (*available)(uint32_t ranks, std::string& why);
+  // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
+  std::unique_ptr<HeapBlock> (*place)(Group::Impl& group, const HeapHome& home);
+  // Collective, once memory is there. Throws Error.
+  std::unique_ptr<ScaleOut> (*make)(Group::Impl& group, const NetworkPlace& place);
+};
+
+// Best first. Of this process: before it has groups, a test may put another `make` in the place of one, and allow ranks
+// on CPUs.
+std::vector<ScaleOutKind>& scale_out_kinds();
+
+// Collective: all ranks choose alike, from what each has, or throw the same Error. Null: one node needs none.
+// Where all ranks are on one host, ranks on GPUs prefer rails that are mapped.
+const ScaleOutKind* choose_scale_out(Group::Impl& group);
+
+}  // namespace transload

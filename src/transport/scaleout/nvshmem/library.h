@@ -1,0 +1,63 @@
+// The few calls of NVSHMEM's host library, found when first needed: the program neither links it nor needs it to start
+// or to be built. So its structures are declared here, as version 3.4.5 has them, and no other version is taken.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace transload {
+
+// What its structures begin with: the version of their form, and how long they are.
+constexpr int nvshmem_head(size_t bytes) { return int((1 << 16) + bytes); }
+
+// By which the processes of a world find each other.
+struct NvshmemId {
+  int head = nvshmem_head(128);
+  char bytes[124] = {};
+};
+static_assert(sizeof(NvshmemId) == 128);
+
+struct NvshmemSeat {
+  int head = nvshmem_head(24);
+  const NvshmemId* id = nullptr;
+  int rank = -1, ranks = -1;
+};
+static_assert(sizeof(NvshmemSeat) == 24);
+
+struct NvshmemStart {
+  int head = nvshmem_head(144);
+  void* mpi = nullptr;
+  int seat_head = nvshmem_head(128);
+  NvshmemSeat seat;
+  char room[96] = {};
+};
+static_assert(sizeof(NvshmemStart) == 144 && offsetof(NvshmemStart, seat) == 24);
+
+struct NvshmemLibrary {
+  static constexpr unsigned kById = 1 << 3;  // for init: the world is given by an id
+  static constexpr int kInitialized = 2;     // the least status of a process that can use it
+  void (*version)(int* major, int* minor, int* patch);
+  int (*get_id)(NvshmemId* id);
+  int (*take_seat)(int rank, int ranks, const NvshmemId* id, NvshmemStart* start);
+  // Collective over the world, like `allocate`: they wait for all of it, without a deadline.
+  int (*init)(unsigned flags, NvshmemStart* start);
+  int (*status)();
+  int (*my_pe)();
+  int (*pes)();
+  void* (*allocate)(size_t bytes);           // the same on all; null: the heap has no room
+  void* (*reach)(const void* mine, int pe);  // where that PE's memory is mapped here; null: it is not
+};
+
+// How people and records read of a network over it, as long as all rails are mapped.
+constexpr const char* kNvshmemName = "nvshmem, peer memory";
+
+// The library's own file: where TRANSLOAD_NVSHMEM says, or by name where the loader finds it.
+std::string nvshmem_path();
+
+// Null if it is missing or of another version; `why` then says which. Loaded once, never unloaded.
+const NvshmemLibrary* nvshmem_library(std::string& why);
+
+// As ScaleOutKind::available.
+bool nvshmem_available(uint32_t ranks, std::string& why);
+
+}  // namespace transload

@@ -1,0 +1,45 @@
+// What NVSHMEM is told by its environment variables when a process first starts it: from what the group needs, in one
+// list, unless the user has set them.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace transload {
+
+// Of the first group of a process that uses NVSHMEM.
+struct NvshmemNeeds {
+  uint64_t channels = 0;
+  uint64_t slots = 0;
+  uint64_t region_bytes = 0;   // of the network region of a rank
+  std::string interface = "";  // of the network by which ranks meet; "": NVSHMEM finds one
+};
+
+struct NvshmemSetting {
+  const char* name;
+  std::string value;           // what we set; "": nothing
+  uint64_t least = 0;          // of the user's, if it is a number
+  const char* rule;            // for people: where the value comes from
+  const char* user = nullptr;  // what the user has set, or null
+};
+
+std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs);
+
+// Why what the user has set will not do, with the variable, its value and the bound; "" if all will.
+std::string unfit_setting(const std::vector<NvshmemSetting>& settings);
+
+// What must be alike on all ranks of a world, a line for each.
+std::string text_of(const std::vector<NvshmemSetting>& settings);
+
+// Sets what the user has not.
+void set_environment(const std::vector<NvshmemSetting>& settings);
+
+// Of an address of this host; "" if none of its interfaces has it.
+std::string interface_of(const std::string& address);
+
+// "512M" and the like, as NVSHMEM reads sizes; false if it is no number.
+bool size_of_text(std::string_view text, uint64_t& bytes);
+
+}  // namespace transload

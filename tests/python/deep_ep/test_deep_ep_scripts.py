@@ -1,0 +1,103 @@
+"""tests/python/deepep/run, with a script of ours in the manner of DeepEP's."""
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+DEEPEP = pathlib.Path(__file__).resolve().parents[1] / "deepep"
+OURS = ["--scripts", str(DEEPEP / "ours")]
+MANY = ["--tokens", "140", "--hidden", "512"]  # x 4 choices of 2 ranks: more elements than 100,000
+PATIENCE_S = 120
+
+
+def run(*options):
+    done = subprocess.run([sys.executable, str(DEEPEP / "run"), *options], text=True, timeout=PATIENCE_S,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_script_for_gpus_passes_on_cpus():
+    status, said = run(*OURS, "--ranks", "3", "--tokens", "8", "--hidden", "128")
+    first = said.splitlines()[0]
+    assert status == 0, said
+    assert "'cuda' is read as 'cpu'" in first and "timing helpers are replaced" in first
+    assert "--num-processes 3 --num-tokens 8 --hidden 128 --num-experts 255" in said
+    assert said.count(" passed\n") == 4 and "passed: round_trip.py: 4 cases, 3 ranks, 0 of " in said
+    assert "[timing]" not in said and "GB/s" not in said
+
+
+def test_a_last_bit_may_differ_in_one_of_many_elements():
+    status, said = run(*OURS, *MANY, "--", "--lost", "one", "1")
+    assert status == 0 and "1 of 142848 combined elements differ in the last bit" in said, said
+
+
+def test_last_bits_may_not_differ_in_many_elements():
+    status, said = run(*OURS, *MANY, "--", "--lost", "all", "1")
+    assert status == 1 and "FAILED: round_trip.py" in said, said
+    assert "142848 of 142848 combined elements differ in the last bit: more than 1 in 100000" in said
+
+
+def test_no_element_may_be_further_off():
+    status, said = run(*OURS, *MANY, "--", "--lost", "one", "2")
+    assert status == 1 and "combined rows differ" in said and "FAILED: round_trip.py" in said, said
+    assert "cases do not say that they passed" in said
+
+
+def test_a_script_that_does_not_end():
+    status, said = run(*OURS, "--deadline", "0.2")
+    assert status == 1 and "not at its end after 0.2 s" in said, said
+
+
+LATER = """
+import argparse, torch
+import deep_ep
+from deep_ep.utils.envs import init_dist
+from deep_ep.utils.math import WORD
+from deep_ep.utils.testing import bench
+
+def rank(local_rank, count):
+    index, size, group = init_dist(local_rank, count)
+    buffer = deep_ep.Buffer(group)
+    ids = torch.full((3, 1), (index + 1) % size, dtype=deep_ep.topk_idx_t, device="cuda")
+    per_rank, _, per_expert, in_rank, _ = buffer.get_dispatch_layout(ids, size)
+    got = buffer.dispatch(torch.full((3, 64), index, device="cuda"), topk_idx=ids, topk_weights=ids.float(),
+                          num_tokens_per_rank=per_rank, is_token_in_rank=in_rank, num_tokens_per_expert=per_expert)
+    assert (got[0] == (index - 1) % size).all() and len(got[0]) == 3 and bench(lambda: None)[0] == 1.0
+    print(f"Running with {WORD} ... passed", flush=True)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--num-processes", type=int)
+    told = parser.parse_args()
+    torch.multiprocessing.spawn(rank, args=(told.num_processes,), nprocs=told.num_processes)
+"""
+
+
+def test_a_whole_copy_with_the_scripts_of_v1_among_others(tmp_path):
+    """As later versions lie: they import helpers from deep_ep.utils, of the copy that is given."""
+    for folder in ("deep_ep/utils", "tests/legacy"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "deep_ep/utils/math.py").write_text("WORD = 'a helper'\n")
+    (tmp_path / "tests/legacy/test_intranode.py").write_text(LATER)
+    status, said = run("--scripts", str(tmp_path), "--ranks", "3")
+    assert status == 0 and said.count("Running with a helper ... passed") == 3, said
+    assert "passed: test_intranode.py: 3 cases, 3 ranks" in said
+
+
+REFUSED = {
+    "cuda": (2, [*OURS, "--device", "cuda"], "--device cuda: the package has CPU ranks only"),
+    "no folder": (77, [], "SKIPPED: neither --scripts FOLDER nor --v2 FOLDER"),
+    "an empty folder": (2, ["--scripts", str(DEEPEP / "nothing")], "none of test_intranode.py"),
+    "no ranks": (2, [*OURS, "--ranks", "0"], "--ranks 0: must be 1 or more"),
+    "several nodes": (77, [*OURS, "--ranks", "16"], "SKIPPED: round_trip.py: it runs on one node"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_does_not_run(what):
+    status, options, text = REFUSED[what]
+    seen, said = run(*options)
+    assert seen == status and text in said, said

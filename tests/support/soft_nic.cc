@@ -1,0 +1,237 @@
+// What the thread that is a card does, and how its entries are filled.
+#include "tests/support/soft_nic.h"
+
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "os/thread.h"
+
+namespace transload::test {
+
+using mlx5::big;
+
+SoftNicSettings soft_nic_settings(const std::string& text) {
+  SoftNicSettings settings;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    const std::string word = text.substr(at, end - at), name = word.substr(0, word.find('='));
+    const uint64_t number = name == word ? 0 : std::stoull(word.substr(name.size() + 1));
+    if (name == "seed")
+      settings.seed = number;
+    else if (name == "depth" && number > 0 && (number & (number - 1)) == 0 && number <= NicRoom::kDepthMax)
+      settings.depth = uint32_t(number);
+    else if (word == "spoils")
+      settings.spoils = true;
+    else
+      throw std::runtime_error("settings of the soft NIC: '" + word + "'");
+    at = end + 1;
+  }
+  return settings;
+}
+
+SoftNic::SoftNic(Setup setup) : setup_(std::move(setup)), random_(setup_.settings.seed * 1000 + setup_.rank) {
+  for (uint32_t rank = 0; rank < setup_.regions.size(); ++rank) {
+    const pid_t process = setup_.processes[rank];
+    const bool leads = setup_.regions[rank] != nullptr && process != getpid();
+    others_.emplace_back(leads ? int(syscall(SYS_pidfd_open, process, 0)) : -1);
+    for (uint32_t number = 0; number < setup_.queues; ++number) {
+      auto queue = std::make_unique<Queue>();
+      queue->number = uint32_t(queues_.size()) + 1;
+      queue->rank = rank;
+      queue->room = {setup_.settings.depth};
+      queue->entries = std::make_unique<mlx5::FetchAddEntry[]>(setup_.settings.depth);
+      std::memset(&queue->completion, 0xFF, sizeof(queue->completion));
+      queues_.push_back(std::move(queue));
+    }
+  }
+  engines_.resize(queues_.size());
+  thread_ = start_thread([this] { run(); });
+}
+
+SoftNic::~SoftNic() {
+  stops_.store(true);
+  ring();
+  thread_.join();
+}
+
+void SoftNic::ring() {
+  rings_.fetch_add(1);
+  rings_.notify_one();
+}
+
+void SoftNic::hold(bool held) {
+  held_.store(held);
+  ring();
+}
+
+void SoftNic::run() {
+  for (;;) {
+    const uint32_t rung = rings_.load();
+    const bool stops = stops_.load();
+    if (held_.load() ? !stops : turn(stops)) {
+      if (held_.load()) rings_.wait(rung);
+      continue;
+    }
+    if (stops) return;
+    rings_.wait(rung);
+  }
+}
+
+// False: there is nothing to do.
+bool SoftNic::turn(bool hurry) {
+  ++turns_;
+  std::vector<size_t> some;
+  bool waits = !late_.empty();
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    const bool shut = engines_[i].shut_until > turns_;
+    if (waiting(*queues_[i], engines_[i]) > 0) shut && !hurry ? void(waits = true) : some.push_back(i);
+  }
+  land_late(hurry);
+  if (some.empty()) {
+    for (size_t i = 0; i < queues_.size(); ++i) show(*queues_[i], engines_[i]);
+    if (waits && !hurry) usleep(20);
+    return waits;
+  }
+  const size_t i = some[below(some.size())];
+  Engine& engine = engines_[i];
+  for (size_t entries = 1 + below(4); entries > 0 && waiting(*queues_[i], engine) > 0; --entries)
+    execute(*queues_[i], engine);
+  if (one_in(3)) show(*queues_[i], engine);
+  if (one_in(32)) engine.shut_until = turns_ + 1 + below(16);
+  return true;
+}
+
+void SoftNic::land_late(bool all) {
+  std::erase_if(late_, [&](const LateWrite& write) {
+    if (!all && write.turn > turns_) return false;
+    std::memcpy(write.to, write.bytes.data(), write.bytes.size());
+    return true;
+  });
+}
+
+uint32_t SoftNic::waiting(const Queue& queue, const Engine& engine) const {
+  return uint16_t(big(queue.doorbell.load(std::memory_order_acquire)) - uint32_t(engine.executed));
+}
+
+void SoftNic::execute(Queue& queue, Engine& engine) {
+  const mlx5::FetchAddEntry& entry = queue.entries[engine.executed % queue.room.depth];
+  const uint16_t index = uint16_t(engine.executed++);
+  if (engine.error == 0) engine.error = carry_out(queue, entry);
+  if ((entry.control.flags & mlx5::kAsksCompletion) != 0 || engine.error != 0) engine.done = index;
+  if (engine.error != 0) show(queue, engine);
+}
+
+// An error, or 0.
+uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry) {
+  const uint32_t opcode = big(entry.control.modifier_index_opcode) & 0xFF;
+  if (opcode == mlx5::kNop) return 0;
+  if (!alive(queue.rank)) return mlx5::kRetriesExceeded;
+  const uint64_t remote = big(entry.remote.address);
+  if (opcode == mlx5::kMaskedFetchAdd) {
+    char* const word = reach(big(entry.remote.key), remote, sizeof(Word));
+    if (word == nullptr || big(entry.control.modifier_index_opcode) >> 24 != mlx5::kOf8Bytes ||
+        big(entry.add.boundary) != 0 || remote % sizeof(Word) != 0)
+      return mlx5::kRemoteAccess;
+    if (big(entry.local.key) != kScratchKey || big(entry.local.bytes) != sizeof(Word)) return mlx5::kLocalProtection;
+    *reinterpret_cast<uint64_t*>(big(entry.local.address)) =
+        std::atomic_ref<Word>(*reinterpret_cast<Word*>(word)).fetch_add(big(entry.add.added));
+    return 0;
+  }
+  // The shorter entry begins alike.
+  mlx5::WriteEntry write;
+  std::memcpy(static_cast<void*>(&write), &entry, sizeof(write));
+  const uint64_t bytes = big(write.local.bytes), local = big(write.local.address);
+  const uint64_t begin = reinterpret_cast<uint64_t>(region());
+  if (big(write.local.key) != region_key() || local < begin || local + bytes > begin + setup_.region_bytes)
+    return mlx5::kLocalProtection;
+  char* const to = opcode == mlx5::kRdmaWrite ? reach(big(write.remote.key), remote, bytes) : nullptr;
+  if (to == nullptr) return mlx5::kRemoteAccess;
+  const char* const from = reinterpret_cast<const char*>(local);
+  if (setup_.settings.spoils && one_in(8)) {
+    late_.push_back({to, {from, from + bytes}, turns_ + 4 + below(16)});
+    return 0;
+  }
+  const uint64_t half = bytes / 2;  // the end first
+  std::memcpy(to + half, from + half, bytes - half);
+  std::memcpy(to, from, half);
+  return 0;
+}
+
+char* SoftNic::reach(uint32_t key, uint64_t address, uint64_t bytes) {
+  for (uint32_t rank = 0; rank < setup_.regions.size(); ++rank)
+    if (key == key_of(rank) && address <= setup_.region_bytes && bytes <= setup_.region_bytes - address)
+      return setup_.regions[rank] == nullptr ? nullptr : setup_.regions[rank] + address;
+  return nullptr;
+}
+
+bool SoftNic::alive(uint32_t rank) {
+  if (!others_[rank]) return setup_.processes[rank] == getpid();
+  pollfd ended{.fd = others_[rank].get(), .events = POLLIN, .revents = 0};
+  return ::poll(&ended, 1, 0) == 0;
+}
+
+void SoftNic::show(Queue& queue, Engine& engine) {
+  if (engine.done == ~0u) return;
+  mlx5::Completion& shown = queue.completion;
+  std::atomic_ref(shown.error).store(engine.error, std::memory_order_relaxed);
+  const uint8_t kind = engine.error != 0 ? mlx5::kRequestError : mlx5::kRequest;
+  std::atomic_ref(shown.owner).store(uint8_t(kind << 4), std::memory_order_release);
+  std::atomic_ref(shown.counter).store(big(uint16_t(engine.done)), std::memory_order_release);
+  engine.done = ~0u;
+}
+
+NicCompletion SoftNicWriter::completion(Queue queue) const {
+  mlx5::Completion& shown = queue->completion;
+  const uint16_t counter = big(std::atomic_ref(shown.counter).load(std::memory_order_acquire));
+  const bool broken = std::atomic_ref(shown.owner).load(std::memory_order_acquire) >> 4 == mlx5::kRequestError;
+  return {counter, broken ? std::atomic_ref(shown.error).load(std::memory_order_relaxed) : uint8_t(0)};
+}
+
+mlx5::ControlSegment SoftNicWriter::control(const NicSlot<Queue>& slot, uint32_t opcode) {
+  const uint32_t units = (opcode == mlx5::kRdmaWrite ? sizeof(mlx5::WriteEntry) : sizeof(mlx5::FetchAddEntry)) / 16;
+  return {.modifier_index_opcode = big(opcode | uint32_t(uint16_t(slot.index)) << 8),
+          .queue_units = big(slot.queue->number << 8 | units),
+          .signature = 0,
+          .dci = {},
+          .flags = slot.last ? mlx5::kAsksCompletion : uint8_t(0),
+          .immediate = 0};
+}
+
+void SoftNicWriter::write(const NicSlot<Queue>& slot, const NicEntry& entry) {
+  const mlx5::WriteEntry filled{
+      .control = control(slot, mlx5::kRdmaWrite),
+      .remote = {big(entry.to), big(SoftNic::key_of(entry.rank)), 0},
+      .local = {big(uint32_t(entry.bytes)), big(nic_.region_key()), big(reinterpret_cast<uint64_t>(entry.from))}};
+  std::memcpy(static_cast<void*>(&slot.queue->entries[slot.index % slot.queue->room.depth]), &filled, sizeof(filled));
+}
+
+void SoftNicWriter::add(const NicSlot<Queue>& slot, const NicEntry& entry, Word added) {
+  slot.queue->entries[slot.index % slot.queue->room.depth] = {
+      .control = control(slot, mlx5::kMaskedFetchAdd | mlx5::kOf8Bytes << 24),
+      .remote = {big(entry.to), big(SoftNic::key_of(entry.rank)), 0},
+      .add = {big(added), 0},
+      .local = {big(uint32_t(sizeof(Word))), big(SoftNic::kScratchKey),
+                big(reinterpret_cast<uint64_t>(&slot.queue->scratch))}};
+}
+
+// Who has reserved before is filling, or has filled: it leaves for nothing before it has.
+void SoftNicWriter::submit(Queue queue, uint64_t first, uint32_t entries) {
+  for (uint64_t before = first; !queue->ready.compare_exchange_weak(before, first + entries); before = first)
+    std::this_thread::yield();
+  {
+    const std::lock_guard lock(queue->posting);
+    if (first + entries > queue->posted) {
+      queue->posted = first + entries;
+      queue->doorbell.store(big(uint32_t(uint16_t(queue->posted))), std::memory_order_release);
+    }
+  }
+  nic_.ring();
+}
+
+}  // namespace transload::test

@@ -1,0 +1,157 @@
+// A network card made of a thread: for ranks that fill its queues themselves, as a GPU fills those of a real card.
+//
+// Queues, doorbell records and completions lie in memory as a mlx5 card has them (mlx5_entry.h). The thread reads what
+// the records say, takes entries apart, and moves bytes between the network regions of ranks: in order within a queue,
+// with delays of its seed between queues. Writes that reach outside a region, or a rank whose process has ended, break
+// their queue, as they would there: an error completion, and all that follows is flushed.
+#pragma once
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "channel/nic_queue.h"
+#include "os/descriptor.h"
+#include "tests/support/mlx5_entry.h"
+
+namespace transload::test {
+
+struct SoftNicSettings {
+  uint64_t seed = 1;
+  uint32_t depth = 16;  // of a queue, in entries: a power of two
+  bool spoils = false;  // some writes land behind the count that follows them
+};
+// From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
+SoftNicSettings soft_nic_settings(const std::string& text);
+
+class SoftNic {
+ public:
+  struct Setup {
+    uint32_t rank = 0;             // whose card this is
+    std::vector<char*> regions;    // [ranks] the network region of each as this process sees it; null: none leads there
+    uint64_t region_bytes = 0;     // of each
+    std::vector<pid_t> processes;  // [ranks]
+    uint32_t queues = 1;           // to each rank
+    SoftNicSettings settings;
+  };
+
+  // One, and what those who fill it share beside it.
+  struct Queue {
+    uint32_t number, rank;
+    NicRoom room;
+    std::unique_ptr<mlx5::FetchAddEntry[]> entries;
+    std::atomic<uint32_t> doorbell{0};  // the record: index of the next entry that is not there yet, low 16 bits, big
+    mlx5::Completion completion;
+    uint64_t scratch = 0;  // old values of words, which nobody reads
+    alignas(64) std::atomic<uint64_t> reserved{0};
+    std::atomic<uint64_t> ready{0};  // entries before it are filled
+    std::mutex posting;
+    uint64_t posted = 0;
+  };
+
+  explicit SoftNic(Setup setup);
+  // What was rung for is executed before it ends.
+  ~SoftNic();
+  SoftNic(const SoftNic&) = delete;
+  SoftNic& operator=(const SoftNic&) = delete;
+
+  Queue& queue(uint32_t rank, uint32_t number) { return *queues_.at(rank * size_t(setup_.queues) + number); }
+  const std::vector<std::unique_ptr<Queue>>& queues() const { return queues_; }
+  const char* region() const { return setup_.regions[setup_.rank]; }
+  uint64_t region_bytes() const { return setup_.region_bytes; }
+  size_t ranks() const { return setup_.regions.size(); }
+  uint32_t region_key() const { return key_of(setup_.rank); }
+  // What a write to that rank names its region by. Addresses there begin at 0.
+  static uint32_t key_of(uint32_t rank) { return 0x5000 + rank; }
+  static constexpr uint32_t kScratchKey = 0x4000;
+
+  void ring();
+  // Executes nothing until it is let go.
+  void hold(bool held);
+
+ private:
+  // What the card itself knows of a queue.
+  struct Engine {
+    uint64_t executed = 0;
+    uint64_t shut_until = 0;  // a turn
+    uint32_t done = ~0u;      // counter of a completion that is not shown yet; ~0: none
+    uint8_t error = 0;        // once it has broken
+  };
+  struct LateWrite {
+    char* to;
+    std::vector<char> bytes;
+    uint64_t turn;
+  };
+
+  void run();
+  bool turn(bool hurry);
+  void land_late(bool all);
+  uint32_t waiting(const Queue& queue, const Engine& engine) const;
+  void execute(Queue& queue, Engine& engine);
+  uint8_t carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry);
+  char* reach(uint32_t key, uint64_t address, uint64_t bytes);
+  bool alive(uint32_t rank);
+  void show(Queue& queue, Engine& engine);
+  size_t below(size_t bound) { return size_t(random_() % bound); }
+  bool one_in(size_t sides) { return below(sides) == 0; }
+
+  const Setup setup_;
+  std::vector<std::unique_ptr<Queue>> queues_;  // [rank][number]
+  std::vector<Descriptor> others_;              // [ranks] of their processes, where those are not mine
+  std::vector<Engine> engines_;
+  std::vector<LateWrite> late_;
+  std::mt19937_64 random_;
+  uint64_t turns_ = 0;
+  std::atomic<uint32_t> rings_{0};
+  std::atomic<bool> stops_{false}, held_{false};
+  std::thread thread_;
+};
+
+// Who fills the queues of a card on a CPU: the Nic of NicSender. Several may fill the same queues, each for words of
+// its own.
+class SoftNicWriter {
+ public:
+  using Queue = SoftNic::Queue*;
+  explicit SoftNicWriter(SoftNic& nic)
+      : nic_(nic),
+        words_(nic.ranks() * (nic.region_bytes() / kWordBytes)),
+        told_{words_.data(), nic.region_bytes() / kWordBytes} {}
+  virtual ~SoftNicWriter() = default;
+
+  Queue queue(uint32_t rank, uint32_t number) { return &nic_.queue(rank, number); }
+  NicRoom room(Queue queue) const { return queue->room; }
+  uint64_t reserved(Queue queue) const { return queue->reserved.load(std::memory_order_acquire); }
+  bool reserve(Queue queue, uint64_t from, uint64_t to) { return queue->reserved.compare_exchange_strong(from, to); }
+  NicCompletion completion(Queue queue) const;
+  Word& told(uint32_t rank, uint64_t to) const { return told_.at(rank, to); }
+  void write(const NicSlot<Queue>& slot, const NicEntry& entry);
+  void add(const NicSlot<Queue>& slot, const NicEntry& entry, Word added);
+  void submit(Queue queue, uint64_t first, uint32_t entries);
+  virtual bool waits(uint32_t) { return false; }
+
+ private:
+  static mlx5::ControlSegment control(const NicSlot<Queue>& slot, uint32_t opcode);
+
+  SoftNic& nic_;
+  std::vector<Word> words_;
+  const ToldWords told_;
+};
+
+// A warp of one thread.
+struct OneLane {
+  static int lane() { return 0; }
+  static uint32_t ballot(bool mine) { return mine; }
+  template <class T>
+  static T from(const T& value, int) {
+    return value;
+  }
+  static void meet() {}
+};
+
+}  // namespace transload::test

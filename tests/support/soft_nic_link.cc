@@ -1,0 +1,125 @@
+// What is asked for becomes runs of entries; completions become drained words, and broken queues lost ranks.
+#include "tests/support/soft_nic_link.h"
+
+#include <algorithm>
+
+#include "base/situations.h"
+
+namespace transload::test {
+namespace {
+
+constexpr uint32_t kRunMost = 4;  // entries behind one doorbell, as few as a warp's
+
+}  // namespace
+
+SoftNicLink::SoftNicLink(SoftNic::Setup setup, bool freed_by_credits)
+    : queues_(setup.queues),
+      freed_by_credits_(freed_by_credits),
+      lost_ranks_(setup.regions.size()),
+      nic_(std::move(setup)),
+      writer_(nic_),
+      sender_(OneLane{}, writer_) {
+  for (const auto& queue : nic_.queues()) lines_.push_back({.queue = queue.get(), .asked = {}, .drains = {}});
+}
+
+// What was asked is still given to the card. Drained words may be gone by now.
+SoftNicLink::~SoftNicLink() {
+  for (Line& line : lines_) {
+    for (Asked& asked : line.asked) asked.drain.word = nullptr;
+    for (Drain& drain : line.drains) drain.word = nullptr;
+  }
+  const auto asks = [](const Line& line) { return !line.asked.empty(); };
+  while (std::any_of(lines_.begin(), lines_.end(), asks))
+    if (!progress()) std::this_thread::yield();
+}
+
+void SoftNicLink::put(const Put& put) {
+  const Drain asks{freed_by_credits_ ? nullptr : put.drained, put.drained_count};
+  NicEntry entry{.rank = put.rank, .queue = put.queue, .to = put.offset, .from = put.from, .bytes = put.bytes};
+  if (put.bytes == 0) entry.rank = kNobody;  // only its drained word is to be told
+  line(put.rank, put.queue).asked.push_back({entry, false, asks});
+  if (put.bytes == 0 && give(line(put.rank, put.queue))) drain(line(put.rank, put.queue));
+}
+
+void SoftNicLink::tell(const RailWord& to, Word count, bool credit) {
+  line(to.rank, to.queue)
+      .asked.push_back({{.rank = to.rank, .queue = to.queue, .to = to.offset, .count = count}, credit, {nullptr, 0}});
+  give(line(to.rank, to.queue));
+}
+
+// Runs from the front, while there is room.
+bool SoftNicLink::give(Line& line) {
+  bool gave = false;
+  if (lost_ranks_[line.queue->rank]) {
+    for (const Asked& asked : line.asked) line.drains.push_back(asked.drain);
+    line.asked.clear();
+    return drain(line);
+  }
+  while (!line.asked.empty()) {
+    NicEntry run[kRunMost];
+    // All of a run has room or none of it: what was sent of one is not sent again.
+    const size_t count = std::min<size_t>(line.asked.size(), std::min(kRunMost, line.queue->room.depth));
+    for (size_t i = 0; i < count; ++i) run[i] = line.asked[i].entry;
+    const Sent sent = sender_.send(run);
+    if (sent.how == Sending::kBroken) drain(line);
+    if (sent.how == Sending::kFull) reached(Situation::kQueueFull);
+    if (sent.how != Sending::kSent) break;
+    for (size_t i = 0; i < count; ++i) {
+      line.drains.push_back(line.asked.front().drain);
+      line.drains.back().least = writer_.reserved(line.queue);
+      line.asked.pop_front();
+    }
+    gave = true;
+  }
+  return gave;
+}
+
+bool SoftNicLink::drain(Line& line) {
+  const uint64_t reserved = writer_.reserved(line.queue);
+  const NicCompletion done = writer_.completion(line.queue);
+  const bool lost = lost_ranks_[line.queue->rank];
+  const uint64_t complete = reserved - line.queue->room.under_way(reserved, done.counter);
+  bool drained = false;
+  for (; !line.drains.empty() && (lost || line.drains.front().least <= complete); line.drains.pop_front()) {
+    const Drain& drain = line.drains.front();
+    if (drain.word != nullptr) std::atomic_ref(*drain.word).store(drain.count, std::memory_order_release);
+    drained = true;
+  }
+  if (done.error != 0 && !lost)
+    lose(line.queue->rank, "an entry of queue " + std::to_string(line.queue->number) + " failed with syndrome " +
+                               std::to_string(done.error));
+  return drained;
+}
+
+void SoftNicLink::lose(uint32_t rank, const std::string& reason) {
+  lost_ranks_[rank] = true;
+  lost_.push_back({rank, reason});
+  for (uint32_t queue = 0; queue < queues_; ++queue) give(line(rank, queue));
+}
+
+bool SoftNicLink::progress() {
+  bool moved = false;
+  for (Line& line : lines_) {
+    moved |= drain(line);
+    moved |= give(line);
+  }
+  return moved;
+}
+
+// Drains stay until what they speak for is complete, whether anybody asks or not.
+uint32_t SoftNicLink::busy_with() const {
+  for (const Line& line : lines_) {
+    const bool asks = std::any_of(line.asked.begin(), line.asked.end(), [](const Asked& a) { return !a.credit; });
+    if (asks || (!freed_by_credits_ && !line.drains.empty())) return line.queue->rank;
+  }
+  return kNobody;
+}
+
+bool SoftNicLink::lost(LostPeer& peer) {
+  if (lost_.empty()) return false;
+  peer = std::move(lost_.front());
+  lost_.pop_front();
+  return true;
+}
+
+}  // namespace transload::test

@@ -1,0 +1,103 @@
+// Rows over a link: what is wrong is found and named, and a pass ends only when the link has nothing left to do.
+#include "cli/link/rows.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
+
+#include "cli/show/usage.h"
+#include "tests/support/control_ranks.h"
+#include "transport/scaleout/loopback/loopback.h"
+
+namespace transload::cli {
+namespace {
+
+constexpr uint64_t kRowBytes = 64, kRows = 64;  // eight of each ring, in two puts: no row waits for a credit
+constexpr uint64_t kPuts = kRows / LinkPlace::kJoined;
+
+// Credits never leave, as ScaleOut::credit allows, and a count is out only when the link has been moved on a few times.
+class LazyLink final : public LoopbackLink {
+ public:
+  using LoopbackLink::LoopbackLink;
+  void publish(RailWord to, Word count) override {
+    LoopbackLink::publish(to, count);
+    busy_ = 3;
+  }
+  void credit(RailWord, Word) override {}
+  bool progress() override {
+    busy_ -= busy_ > 0;
+    return false;
+  }
+  uint32_t busy_with() const override { return busy_ > 0 ? 0 : kNobody; }
+
+ private:
+  int busy_ = 0;
+};
+
+// Both ends of a link in this process.
+class LinkRows : public ::testing::Test {
+ protected:
+  struct alignas(kWordBytes) Line {
+    char bytes[kWordBytes];
+  };
+
+  char* region(uint32_t rank) { return reinterpret_cast<char*>(memory_[rank].data()); }
+  void run(const std::function<void(Ends&, Rows&, LazyLink&)>& body) {
+    Rendezvous rendezvous;
+    meet::as_threads(2, [&](uint32_t rank) {
+      try {
+        Ends ends(meet::place(rank, 2, rendezvous.port()), meet::kDeadlineMs);
+        LazyLink link({region(0), region(1)});
+        Rows rows(ends, link, region(rank), place_);
+        body(ends, rows, link);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "rank " << rank << ": " << error.what();
+      }
+    });
+  }
+
+ private:
+  const LinkPlace place_{kRowBytes};
+  std::array<std::vector<Line>, 2> memory_{std::vector<Line>(place_.bytes() / kWordBytes + 1),
+                                           std::vector<Line>(place_.bytes() / kWordBytes + 1)};
+};
+
+TEST_F(LinkRows, AllComeAndThenTheLinkIsQuiet) {
+  run([](Ends&, Rows& rows, LazyLink& link) {
+    for (int pass = 0; pass < 3; ++pass) {
+      const Passed passed = rows.pass(Pass::kChecked, kRowBytes, kRows);
+      EXPECT_EQ(passed.rows, kRows);
+      EXPECT_EQ(passed.wrong, 0u) << passed.first_wrong;
+      EXPECT_TRUE(link.quiet());
+    }
+  });
+}
+
+TEST_F(LinkRows, OneThatHasNotComeIsFoundAndNamed) {
+  run([](Ends& ends, Rows& rows, LazyLink&) {
+    const Passed passed = rows.pass(Pass::kSpoiled, kRowBytes, kRows);
+    EXPECT_EQ(passed.wrong, kPuts);
+    EXPECT_NE(passed.first_wrong.find("row 3 of ring "), std::string::npos) << passed.first_wrong;
+    const std::string from = ", from rank " + std::to_string(ends.other) + " to rank " + std::to_string(ends.rank);
+    EXPECT_NE(passed.first_wrong.find(from), std::string::npos) << passed.first_wrong;
+  });
+}
+
+// What fails on one rank is refused by all, with its words.
+TEST_F(LinkRows, AStepIsMadeByAllOrNone) {
+  run([](Ends& ends, Rows&, LazyLink&) {
+    ends.all_or_none([] {});
+    try {
+      ends.all_or_none([&] {
+        if (ends.rank == 1) throw Error(Code::kNotSupported, "no fabric here");
+      });
+      ADD_FAILURE() << "nothing was refused on rank " << ends.rank;
+    } catch (const UsageError& refused) {
+      EXPECT_STREQ(refused.what(), "no fabric here (rank 1)");
+    }
+  });
+}
+
+}  // namespace
+}  // namespace transload::cli

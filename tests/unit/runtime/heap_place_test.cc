@@ -1,0 +1,90 @@
+// Which ranks are of one world of NVSHMEM, and which block of its heap they can have.
+#include "runtime/heap_place.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace transload {
+namespace {
+
+std::vector<uint32_t> worlds_of(const std::vector<uint32_t>& node_sizes) {
+  return rail_worlds(RankTable(node_sizes).seen_by(0));
+}
+
+TEST(RailWorlds, AreTheRanksThatRailsJoin) {
+  EXPECT_EQ(worlds_of({2, 2}), (std::vector<uint32_t>{0, 1, 0, 1}));
+  EXPECT_EQ(worlds_of({3, 3, 3}), (std::vector<uint32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2}));
+  EXPECT_EQ(worlds_of({1, 3}), (std::vector<uint32_t>{0, 0, 0, 0}));        // all come to one rail
+  EXPECT_EQ(worlds_of({2, 4}), (std::vector<uint32_t>{0, 1, 0, 1, 0, 1}));  // two to each
+  EXPECT_EQ(worlds_of({3, 2}), (std::vector<uint32_t>{0, 1, 0, 0, 1}));     // ranks 0 and 2, by rank 3
+  EXPECT_EQ(worlds_of({4}), (std::vector<uint32_t>{0, 1, 2, 3}));           // no rails
+}
+
+HeapFacts facts_of(uint64_t number, uint32_t pes, std::vector<NvshmemWorld::HeapPart> blocks = {}) {
+  return {.lost = "", .number = number, .pes = pes, .blocks = std::move(blocks), .settings = "A 1\nB 2\n"};
+}
+
+TEST(HeapFacts, AreReadAsTheyWereSaid) {
+  HeapFacts facts = facts_of(77, 3, {{nullptr, 4096, true}, {nullptr, 8192, false}});
+  facts.lost = "why";
+  const HeapFacts read = HeapFacts::unpack(facts.pack());
+  EXPECT_EQ(read.lost, "why");
+  EXPECT_EQ(read.number, 77u);
+  EXPECT_EQ(read.pes, 3u);
+  EXPECT_EQ(read.settings, facts.settings);
+  ASSERT_EQ(read.blocks.size(), 2u);
+  EXPECT_EQ(read.blocks[0].bytes, 4096u);
+  EXPECT_TRUE(read.blocks[0].taken);
+  EXPECT_FALSE(read.blocks[1].taken);
+  const std::string said = facts.pack();
+  EXPECT_THROW(HeapFacts::unpack(said.substr(0, said.size() - 1)), Error);
+  EXPECT_THROW(HeapFacts::unpack(said + "x"), Error);
+}
+
+const std::vector<uint32_t> kTwoPairs{0, 1, 0, 1};
+
+TEST(HeapRefusal, IsNoneForRanksThatAreNewOrOfOneWorld) {
+  EXPECT_EQ(heap_refusal(std::vector<HeapFacts>(4, facts_of(0, 0)), kTwoPairs), "");
+  EXPECT_EQ(heap_refusal({facts_of(5, 2), facts_of(6, 2), facts_of(5, 2), facts_of(6, 2)}, kTwoPairs), "");
+  EXPECT_EQ(heap_refusal({facts_of(5, 2), facts_of(0, 0), facts_of(5, 2), facts_of(0, 0)}, kTwoPairs), "");
+}
+
+TEST(HeapRefusal, SaysWhatStandsInTheWay) {
+  std::vector<HeapFacts> facts(4, facts_of(0, 0));
+  facts[2].lost = "rank 9 died";
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "it is lost to the process of rank 2 for good: rank 9 died");
+  facts[2] = facts_of(5, 2);
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs),
+            "ranks 0 and 2 are not of one world, and a process joins one for its life: must be both new to it");
+  facts[0] = facts_of(6, 2);
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs),
+            "ranks 0 and 2 are not of one world, and a process joins one for its life: must be of the same");
+  facts[0] = facts[2] = facts_of(5, 3);
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs),
+            "rank 0 is of a world of 3 processes, for its life, and rails of this group join 2 of them; must be all");
+  facts.assign(4, facts_of(0, 0));
+  facts[3].settings = "A 1\nB 3\n";
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "B 2, elsewhere B 3 (ranks 1 and 3); must be alike");
+  facts.assign(4, facts_of(5, 2));
+  facts[3].blocks.push_back({nullptr, 1, false});
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "ranks 1 and 3 have heaps of different blocks");
+}
+
+TEST(FreeBlock, IsFreeOnAllRanksOfTheWorldAndLongEnough) {
+  const auto with = [](bool first, bool second) {
+    return facts_of(5, 2, {{nullptr, 100, first}, {nullptr, 200, second}});
+  };
+  // Rank 2 has still to linger on the first; what ranks 1 and 3 have is of another world.
+  const std::vector<HeapFacts> facts{with(false, false), with(true, true), with(true, false), with(true, true)};
+  EXPECT_EQ(free_block(facts, kTwoPairs, 0, 50), 1u);
+  EXPECT_EQ(free_block(facts, kTwoPairs, 0, 200), 1u);
+  EXPECT_EQ(free_block(facts, kTwoPairs, 0, 201), 2u);
+  EXPECT_EQ(free_block(facts, kTwoPairs, 1, 50), 2u);
+  const std::vector<HeapFacts> free{with(false, false), with(true, true), with(false, true), with(true, true)};
+  EXPECT_EQ(free_block(free, kTwoPairs, 0, 100), 0u);
+}
+
+}  // namespace
+}  // namespace transload
