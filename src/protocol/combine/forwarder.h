@@ -18,14 +18,15 @@ struct Returning {
   Outbox<W, RailLink> out;
   Inbox<W, PeerLink> rings;
   TableOf<W, Word> entry, last, seen;
-  TableOf<W, int> gate;  // a ring of rows, or one of the two below
+  TableOf<W, int> gate;    // a ring of rows, or one of the two below
+  TableOf<W, Word> begin;  // one: the origin that comes first, in near memory because registers are few
 };
 constexpr int kGateCredit = -1, kGateDrain = -2;
 
 TRANSLOAD_HD constexpr uint64_t combine_forwarder_tables_bytes(const RankMap& map) {
   const uint64_t sources = map.sources();
   return outbox_bytes<RailLink>(sources) + inbox_bytes<PeerLink>(map.peers * sources) + 3 * table_bytes<Word>(sources) +
-         table_bytes<int>(sources) + grants_bytes(map);
+         table_bytes<int>(sources) + table_bytes<Word>(1) + grants_bytes(map);
 }
 
 template <Warp W>
@@ -134,6 +135,8 @@ template <Warp W>
 TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
                                    uint32_t channel) {
   const MembersOf<W> origins = sources_of(w, t.call);
+  // Each channel begins with another origin: where all begin with one, the way there is all that moves.
+  w.each(W::Members::only(0), [&](Lane l) { r.begin[l] = (t.own_slot() + 1 + channel) % t.map().sources(); });
   w.each(origins, [&](Lane o) {
     r.entry[o] = t.forward.at(uint32_t(o.i), channel);
     r.last[o] = t.forward.at(uint32_t(o.i), channel + 1);
@@ -145,7 +148,7 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
     if (live.empty() || w.failed()) return;
     const MembersOf<W> ready = w.wait_any(
         live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
-    w.turns(ready, [&](int o) {
+    auto serve = [&](int o) {
       // The end that the gate's word belongs to learns what the wait read of it.
       w.each(W::Members::only(o), [&](Lane l) {
         Word& known = gate_seen(r, l, r.gate[l]);
@@ -159,7 +162,11 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
         if (!return_token(w, t, grants, r, Due<W>{routed.route, o})) return;
         routed = next;
       }
-    });
+    };
+    for (int pass = 0; pass < 2; ++pass) {
+      const Word begin = w.pick(r.begin, 0);
+      w.turns(w.where(ready, [&](Lane o) { return (Word(o.i) >= begin) == (pass == 0); }), serve);
+    }
   }
 }
 
@@ -168,8 +175,13 @@ TRANSLOAD_WARP void run_combine_forwarder(W& w, const CombineTrip& t) {
   w.enter(Role::kForwarder, -1);
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int origins = int(t.map().sources());
-  Returning<W> r{{w, t.toward_origins()}, {w, t.peers()},    words(w, origins),
-                 words(w, origins),       words(w, origins), table<int>(w, origins, [](Lane) { return kGateCredit; })};
+  Returning<W> r{{w, t.toward_origins()},
+                 {w, t.peers()},
+                 words(w, origins),
+                 words(w, origins),
+                 words(w, origins),
+                 table<int>(w, origins, [](Lane) { return kGateCredit; }),
+                 words(w, 1)};
   const MembersOf<W> served = sources_of(w, t.call);
   const Grants<W> grants(w, t.call);
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.
