@@ -158,7 +158,8 @@ void check_fault(const RunArguments& a, Options& out) {
   if (out.ranks() < 2) refuse("--fault: '{}': needs 2 ranks at least, to have a survivor", text);
   if (!by_signal(fault) && slash < text.size()) refuse("--fault: '{}': a PHASE only with kill and stop", text);
   if (by_signal(fault) && out.threads) refuse("--fault: '{}': needs ranks that are processes, so not --threads", text);
-  if (by_signal(fault) && a.device == "cuda") refuse("--fault: '{}': only with --device cpu", text);
+  if (by_signal(fault) && a.device == "cuda" && fault.phase != FaultPhase::kExpert)
+    refuse("--fault: '{}': a rank on a GPU halts between its calls only: PHASE must be expert", text);
   out.fault = fault;
 }
 

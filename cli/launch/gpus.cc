@@ -89,6 +89,8 @@ void seat(Options& options, const Gpus& gpus, bool joined) {
              options.ranks_per_gpu);
     options.ranks_per_gpu = 1;
   } else {
+    if (options.fault && by_signal(*options.fault))
+      refuse("--fault: kill and stop need ranks that are processes, as under a launcher: here they are threads of one");
     const uint32_t least = uint32_t(ceil_div(options.ranks(), options.gpus));
     if (options.ranks_per_gpu == 0) options.ranks_per_gpu = least;
     if (options.ranks_per_gpu < least)

@@ -61,7 +61,7 @@ __global__ void await_kernel(const __grid_constant__ std::pair<DeviceCall, OwnNe
 __global__ void end_use_kernel(const __grid_constant__ DeviceCall call) { ++call.state->notify_uses; }
 
 __global__ void hold_kernel(const __grid_constant__ uint64_t ns) {
-  for (const uint64_t since = now_ns(); now_ns() - since < ns;) pause();
+  for (const uint64_t since = ptx::now_ns(); ptx::now_ns() - since < ns;) pause();
 }
 
 class Check {

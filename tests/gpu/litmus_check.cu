@@ -55,7 +55,7 @@ TRANSLOAD_DEVICE bool reached(const Word* word, Word least) {
   return __shfl_sync(kAllLanes, there, 0);
 }
 
-TRANSLOAD_DEVICE void produce(const RingLaunch& launch, const Ring& ring, char* near, Tally& tally) {
+TRANSLOAD_DEVICE void produce(const RingLaunch& launch, const Ring& ring, char* near, rungs::Tally& tally) {
   const int lane = lane_of_thread();
   const uint64_t begin = ptx::now_ns();
   uint64_t i = 0;
@@ -88,7 +88,7 @@ TRANSLOAD_DEVICE void produce(const RingLaunch& launch, const Ring& ring, char* 
 }
 
 // How the consumer learns of a row: the tail, or that there are no more.
-TRANSLOAD_DEVICE bool row_comes(const Ring& ring, uint64_t i, Tally& tally) {
+TRANSLOAD_DEVICE bool row_comes(const Ring& ring, uint64_t i, rungs::Tally& tally) {
   Word state = 0;  // 1: it is here; 2: there is none; 3: stuck
   if (lane_of_thread() == 0) {
     const uint64_t begin = ptx::now_ns();
@@ -121,7 +121,7 @@ TRANSLOAD_DEVICE const Word* load_row(const char* from, uint32_t bytes, char* ne
   return reinterpret_cast<const Word*>(near);
 }
 
-TRANSLOAD_DEVICE void consume(const RingLaunch& launch, const Ring& ring, char* near, Tally& tally) {
+TRANSLOAD_DEVICE void consume(const RingLaunch& launch, const Ring& ring, char* near, rungs::Tally& tally) {
   __shared__ uint64_t barriers[2 * kRings];
   Engine engine{ptx::near_address(barriers + threadIdx.x / 32)};
   if (lane_of_thread() == 0) {
@@ -150,13 +150,13 @@ __global__ void __launch_bounds__(2 * kRings * 32, 1) ring_kernel(const __grid_c
   extern __shared__ __align__(128) char near[];
   const int warp = int(threadIdx.x) / 32;
   char* const mine = near + warp * launch.row_bytes;
-  Tally tally;
+  rungs::Tally tally;
   tally.spoil = launch.spoil && warp >= kRings;
   if (warp < kRings)
     produce(launch, launch.produced[warp], mine, tally);
   else
     consume(launch, launch.consumed[warp - kRings], mine, tally);
-  tally.add_to(*launch.checks);
+  add(tally, *launch.checks);
 }
 
 // Store buffering: each stores into the other's memory and then looks into its own.
@@ -190,7 +190,7 @@ constexpr int kPutters = 8;
 constexpr uint32_t kCallRowBytes = 4096;
 __global__ void put_kernel(const __grid_constant__ CallLaunch launch) {
   __shared__ __align__(128) Word near[kCallRowBytes / 8];
-  Tally tally;
+  rungs::Tally tally;
   if (launch.checks->wrong != 0) return;                        // stuck before: do not wait again
   tally.eq(reached(launch.head, launch.call), true, __LINE__);  // the row of the last call has been read
   for (uint32_t k = threadIdx.x; k < kCallRowBytes / 8; k += 32)
@@ -202,7 +202,7 @@ __global__ void put_kernel(const __grid_constant__ CallLaunch launch) {
     ptx::bulk_commit();
     ptx::bulk_wait_landed<0>();
   }
-  tally.add_to(*launch.checks);
+  add(tally, *launch.checks);
 }
 __global__ void count_kernel(const __grid_constant__ CallLaunch launch) {
   if (threadIdx.x == 0) ptx::store_release(launch.tail, launch.call + 1);
@@ -217,7 +217,7 @@ __global__ void call_reader_kernel(const __grid_constant__ CallLaunch launch) {
     ptx::engine_fence_near();
   }
   __syncwarp();
-  Tally tally;
+  rungs::Tally tally;
   tally.spoil = launch.spoil;
   for (uint64_t call = 0; call < launch.calls; ++call) {
     const bool there = reached(launch.tail, call + 1);
@@ -235,7 +235,7 @@ __global__ void call_reader_kernel(const __grid_constant__ CallLaunch launch) {
     }
     if (threadIdx.x == 0) ptx::store_release(launch.head, call + 1);
   }
-  tally.add_to(*launch.checks);
+  add(tally, *launch.checks);
 }
 
 // Memory of both sides, and the tests.
@@ -401,7 +401,7 @@ class Litmus {
   cudaStream_t stream_[2];
   char* memory_[2];
   Checks* checks_[2];
-  Ledger ledger_;
+  rungs::Ledger ledger_;
   bool good_ = true;
 };
 

@@ -159,6 +159,22 @@ TEST(Gpus, WhatDoesNotFitIsRefusedByName) {
   EXPECT_EQ(refusal(checked(arguments), {"", 3, 132}).find("--ranks-per-gpu: 2: must be at least 3"), 0u);
 }
 
+TEST(Gpus, NoThreadOfAProcessIsKilledOrStopped) {
+  RunArguments arguments = on_gpus("1,1");
+  for (const char* fault : {"kill:1@3/expert", "stop:0@1/expert"}) {
+    arguments.fault = fault;
+    EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}).find("--fault: kill and stop need ranks that are processes"), 0u);
+    EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}, true), "") << "under a launcher each rank is a process";
+  }
+  arguments.fault = "absent:1@3";
+  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}), "");
+  for (const char* fault : {"kill:1@3", "stop:1@3/combine"}) {
+    arguments.fault = fault;
+    EXPECT_EQ(refusal(arguments), "--fault: '" + std::string(fault) +
+                                      "': a rank on a GPU halts between its calls only: PHASE must be expert");
+  }
+}
+
 TEST(Options, CreationHasItsOwnDeadline) {
   RunArguments arguments;
   arguments.deadline_ms = "700";
