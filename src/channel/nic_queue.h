@@ -81,6 +81,9 @@ struct Sent {
   Word complete = 0, least = 0;
 };
 
+// The lowest of some lanes. Not by std::countr_zero: nvcc compiles that to 32 for a GPU, whatever they are.
+TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes & (lanes - 1)); }
+
 // Lanes are the threads of a warp that send together:
 //   lane(), ballot(bool), from(value, lane), meet()   the last also orders their stores
 // Nic is who owns the queues of this rank:
@@ -112,7 +115,7 @@ class NicSender {
       uint32_t rank = 0, number = 0;
       for (int s = kSlots; s-- > 0;)
         if (left >> s & 1) rank = mine[s].rank, number = mine[s].queue;
-      const int leader = std::countr_zero(holders);
+      const int leader = lowest(holders);
       rank = lanes_.from(rank, leader);
       number = lanes_.from(number, leader);
       const Sent sent = send_to(rank, number, mine, left);

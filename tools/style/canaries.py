@@ -82,6 +82,8 @@ CANARIES = [
     ("assembly", with_file("src/kernels/k.cu", '// K.\nvoid f() { asm volatile("exit;"); }\n')),
     ("assembly", with_file("src/base/b.cc", '// B.\nvoid f() { __asm__(""); }\n')),
     ("volatile", with_file("src/executor/x.cuh", HEAD + "int f(volatile int* p);\n")),
+    ("zeros", with_file("src/channel/e.h", HEAD + "int f(unsigned x) { return std::countr_zero(x); }\n")),
+    ("zeros", with_file("src/kernels/k.cu", "// K.\nint f(unsigned x) { return std::countl_zero(x); }\n")),
     ("exceptions", with_file("src/protocol/d.cc", "// D.\nvoid f() {\n  throw 1;\n}\n")),
     ("leftovers", with_file("src/base/b.cc", f"// {WORD}: later.\n")),
     ("leftovers", with_file("README.md", "This is a place" + "holder.\n")),

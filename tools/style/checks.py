@@ -44,6 +44,8 @@ MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/
                         "src/base/probes/", "tests/", "bench/")
 ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/executor/cuda/ptx.cuh"
 VOLATILE = re.compile(r"(?<!asm )\bvolatile\b")
+ZEROS = re.compile(r"\bstd::(?:count[lr]_(?:zero|one)|bit_(?:width|ceil|floor))\b")
+ON_GPUS = re.compile(r"src/(?:(?:base|layout|channel|protocol)/.*\.h|(?:executor/cuda|kernels)/.*\.(?:h|cu|cuh))$")
 EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
 LEFTOVERS = re.compile(
     r"\b(?:TO[D]O|FIX[M]E|XX[X]|HA[C]K|WI[P]|TB[D])\b|^(?:<{7}|={7}$|>{7})|^\s*#\s*if\s+0\b|"
@@ -211,6 +213,11 @@ def check_volatile(tree):
                        "orders nothing: say what is meant by an atomic or a load of ptx.cuh", cpp.code_of)
 
 
+def check_zeros(tree):
+    yield from matches(tree, ZEROS, ON_GPUS.match, "is 32 for a GPU, whatever its argument: nvcc 13.0 compiles it so",
+                       cpp.code_of)
+
+
 def check_exceptions(tree):
     yield from matches(tree, EXCEPTIONS, lambda path: path.startswith("src/protocol/"),
                        "in a role, which must not throw", cpp.code_of)
@@ -350,6 +357,7 @@ CHECKS = {
     "memory-order": check_memory_order,
     "assembly": check_assembly,
     "volatile": check_volatile,
+    "zeros": check_zeros,
     "exceptions": check_exceptions,
     "leftovers": check_leftovers,
     "machine": check_machine,
