@@ -4,6 +4,7 @@
 # Sets TRANSLOAD_NVSHMEM_INCLUDE, empty if those kernels are left out. Structures of other versions differ.
 set(TRANSLOAD_IBGDA AUTO CACHE STRING
   "Kernels that drive a NIC: AUTO (if tools/nvshmem_headers was run), OFF, or the folder that has NVSHMEM's include")
+set(TRANSLOAD_IBGDA_ARCHITECTURES 90a 100a CACHE STRING "GPUs that they are compiled for: minutes each")
 set(TRANSLOAD_NVSHMEM_INCLUDE "")
 if(NOT TRANSLOAD_HAS_CUDA OR TRANSLOAD_IBGDA MATCHES "^(OFF|NO|FALSE|0|)$")
   return()
@@ -36,3 +37,5 @@ if(nvshmem_lack)
 endif()
 set(TRANSLOAD_NVSHMEM_INCLUDE ${nvshmem_folder}/include)
 message(STATUS "NVSHMEM ${nvshmem_version}'s headers: ${TRANSLOAD_NVSHMEM_INCLUDE}")
+string(REPLACE ";" ", sm_" nvshmem_text "sm_${TRANSLOAD_IBGDA_ARCHITECTURES}")
+message(STATUS "kernels that drive a NIC are compiled for ${nvshmem_text}")

@@ -50,6 +50,7 @@ Driver load() {
   find(calls.unmap, "cuMemUnmap");
   find(calls.set_access, "cuMemSetAccess");
   find(calls.range_handle, "cuMemGetHandleForAddressRange");
+  find(calls.module_of, "cuFuncGetModule");
   return calls;
 }
 

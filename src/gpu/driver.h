@@ -26,6 +26,7 @@ struct Driver {
   decltype(&::cuMemUnmap) unmap = nullptr;
   decltype(&::cuMemSetAccess) set_access = nullptr;
   decltype(&::cuMemGetHandleForAddressRange) range_handle = nullptr;
+  decltype(&::cuFuncGetModule) module_of = nullptr;
 };
 
 // Throws Error{kNotSupported} if there is no driver or no GPU, naming the reason, or a call that the driver lacks.

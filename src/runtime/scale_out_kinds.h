@@ -7,6 +7,7 @@
 #include "channel/scaleout.h"
 #include "runtime/group_impl.h"
 #include "runtime/heap_place.h"
+#include "runtime/nic_queues.h"
 #include "transport/scaleout/registered.h"
 
 namespace transload {
@@ -31,6 +32,8 @@ struct ScaleOutKind {
   std::unique_ptr<HeapBlock> (*place)(Group::Impl& group, const HeapHome& home);
   // Collective, once memory is there. Throws Error.
   std::unique_ptr<ScaleOut> (*make)(Group::Impl& group, const NetworkPlace& place);
+  // Instead of `make`, for ranks on GPUs whose warps drive the NIC. Null: they do not.
+  std::unique_ptr<NicQueues> (*open_queues)(Group::Impl& group, const NetworkPlace& place) = nullptr;
 };
 
 // Best first. Of this process: before it has groups, a test may put another `make` in the place of one, and allow ranks

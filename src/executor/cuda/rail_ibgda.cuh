@@ -1,5 +1,5 @@
 // A rail whose NIC the GPU drives: puts and counts become entries of queues that warps fill themselves, by the writers
-// of NVSHMEM's header and the logic of channel/nic_queue.h. It was compiled, and has not run on a GPU.
+// of NVSHMEM's header and the logic of channel/nic_queue.h. It ran over a NIC that is a thread, and over no real one.
 //
 // What of the header waits is not used: it knows no deadline and no error. Its choice of a queue is not used either: it
 // goes by warp, and a ring's queue must not change from call to call.

@@ -240,7 +240,7 @@ void CudaGroup::fail(const char* what, const char* advice) {
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
-  for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
+  for (LostPeer peer; (proxy_ && proxy_->lost(peer)) || (nic_ && nic_->lost(peer));) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
   drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
@@ -371,6 +371,7 @@ std::string CudaGroup::scale_up_name() const {
 std::string CudaGroup::scale_out_name() const {
   if (map.nodes == 1) return "none";
   if (heap) return kNvshmemName;
+  if (nic_) return nic_->name() + ", by GPUs";
   return scale_out_ ? scale_out_->name() + ", by a proxy" : "loopback";
 }
 
@@ -386,7 +387,10 @@ Word CudaGroup::net_word(const Word* at) const {
   return network_memory.on_device() ? fetch(at, 1)[0] : Group::Impl::net_word(at);
 }
 
-// Until rails have credited all that I put: the network moves only by my proxy's hand.
+// Whether my proxy has handed the network all commands that it was given, and no source is in use.
+bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->taken() >= commands && proxy_->quiet()); }
+
+// Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's.
 void CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
   const Word given = fetch(buffers.queue.next, 1)[0];
@@ -395,7 +399,7 @@ void CudaGroup::linger(uint64_t until) {
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (control->interrupted()) return;
-    if (proxy_->taken() >= given && proxy_->quiet() && all_credited(net.dispatch, state_.rails, dispatched.data()) &&
+    if (handed_over(given) && all_credited(net.dispatch, state_.rails, dispatched.data()) &&
         all_credited(net.combine, state_.sources, combined.data()))
       return;
     std::this_thread::sleep_for(std::chrono::microseconds(100));
@@ -427,7 +431,7 @@ CudaGroup::~CudaGroup() {
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
   try {
-    if (proxy_ && ended && !state_.fault) linger(until);
+    if ((proxy_ || nic_) && ended && !state_.fault) linger(until);
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
   watcher_ = {};
@@ -443,7 +447,8 @@ CudaGroup::~CudaGroup() {
               .network = std::move(network_memory),
               .heap = std::move(heap),
               .scale_out = std::move(scale_out_),
-              .proxy = std::move(proxy_)};
+              .proxy = std::move(proxy_),
+              .nic = std::move(nic_)};
   if (!ended) park(parking_, {memory_, std::move(done_)});
   sweep_parked();
 }

@@ -49,7 +49,7 @@ struct DeviceBuffers {
   StoreArea* areas;                                // regions that kernels store to
   uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
-  RailQueue queue;  // of this rank's proxy, if it has one
+  RailQueue queue;  // of this rank's proxy or NIC, if it has one
 };
 
 struct ScaleOutKind;
@@ -160,8 +160,12 @@ struct CudaGroup final : Group::Impl {
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
   void open_network(const ScaleOutKind& kind);
+  void open_queues(const ScaleOutKind& kind);
   void try_paths();
   void make_room();
+  const NicPlace* make_nic_place();
+  void show_queues();
+  void say_hello();
   void fill_board();
   void load_kernels();
   bool faulted() const;
@@ -170,6 +174,7 @@ struct CudaGroup final : Group::Impl {
   // From the device; waits for no kernel.
   std::vector<Word> fetch(const Word* from, uint64_t count) const;
   void linger(uint64_t until);
+  bool handed_over(Word commands) const;
   void leave_network(uint64_t until);
   bool last_has_ended() const;
   void check_context() const;
@@ -212,6 +217,7 @@ struct CudaGroup final : Group::Impl {
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
+  std::unique_ptr<NicQueues> nic_;  // instead of both
   std::mutex telling_;
   bool told_ = false;
   bool context_lost_ = false;  // and told, by the watcher, whose the rest is too

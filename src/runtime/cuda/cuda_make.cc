@@ -8,9 +8,11 @@
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
 #include "kernels/near.h"
+#include "kernels/nic_kernels.h"
 #include "os/clock.h"
 #include "os/near_nic.h"
 #include "os/thread.h"
+#include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/scale_out_kinds.h"
 
@@ -46,12 +48,14 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at});
   if (!rails_mapped) place_network(*network);
   map_memory(one_process);
-  if (!rails_mapped) open_network(*network);
+  if (!rails_mapped) network->open_queues != nullptr ? open_queues(*network) : open_network(*network);
   all_or_none([&] {
     make_room();
     fill_board();
     load_kernels();
+    if (nic_) show_queues();
   });
+  if (nic_) say_hello();
   if (heap) heap->begin();
   control->gather("ready");
   watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
@@ -147,6 +151,52 @@ void CudaGroup::open_network(const ScaleOutKind& kind) {
   all_or_none([&] { proxy_ = std::make_unique<Proxy>(*scale_out_, place, naps, broken); });
 }
 
+void CudaGroup::open_queues(const ScaleOutKind& kind) {
+  all_or_none([&] {
+    if (nic_kernels() == nullptr)
+      throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(kind.choice) +
+                                           " by GPUs: this build had no headers of NVSHMEM (tools/nvshmem_headers)");
+  });
+  nic_ = kind.open_queues(
+      *this, {network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(), near_nic()});
+}
+
+// Before a kernel that fills them runs.
+void CudaGroup::show_queues() {
+  for (const void* kernel : nic_kernels()->one_of_each_module) {
+    cudaFunction_t function = nullptr;
+    check_cuda(cudaGetFuncBySymbol(&function, kernel), "cudaGetFuncBySymbol", device);
+    CUmodule module = nullptr;
+    check_cuda(driver().module_of(&module, function), "cuFuncGetModule", device);
+    nic_->show_to(module);
+  }
+}
+
+// One word over every path that a call may use, by a kernel. All ranks have loaded theirs.
+void CudaGroup::say_hello() {
+  const uint64_t entered = now_ns();
+  deadline_ms = options.create_deadline_ms;
+  launched(nic_kernels()->hello({.board = buffers.board,
+                                 .call = device_call(nullptr),
+                                 .near = near_shape(0),
+                                 .areas = {buffers.areas, buffers.area_count, {}},
+                                 .queue = rail_queue()},
+                                making_.get()),
+           "hello");
+  for (cudaError_t state; (state = cudaStreamQuery(making_.get())) != cudaSuccess;) {
+    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
+    control->heed_interrupt();
+    if (control->abort_word().load(std::memory_order_acquire) != 0)
+      std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+    sched_yield();
+  }
+  owes_kernels_ = false;
+  deadline_ms = options.deadline_ms;
+  if (!faulted()) return;
+  tell_fault();
+  throw Error(control->fault(control->verdict(), "create", entered));
+}
+
 // One word over every path that a call may use, by this thread: there is no proxy yet.
 void CudaGroup::try_paths() {
   const Block& hello = state_.board.net.hello;
@@ -233,6 +283,10 @@ void CudaGroup::make_room() {
     buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   const auto positions = [&](const RingEnds& ends, Word* drained = nullptr) {
     Word* const sent = make<Word>(ends.producers);
+    if (drained != nullptr && nic_) {  // credits say it all
+      const std::vector<Word> always(ends.producers, ~Word(0));
+      drained = upload(always.data(), always.size());
+    }
     return DevicePositions{sent, make<Word>(ends.consumers), drained};
   };
   const RingWords words = state_.ring_words();
@@ -242,6 +296,20 @@ void CudaGroup::make_room() {
   buffers.combine_rail = positions(words.combine_rail, network_memory.drained_combine());
   buffers.queue = network_memory.queue();
   buffers.queue.next = make<Word>(1);
+  if (nic_) buffers.queue.nic = make_nic_place();
+}
+
+const NicPlace* CudaGroup::make_nic_place() {
+  const std::vector<uint32_t> told = state_.counterparts();
+  std::vector<NicNames> names(map.ranks);
+  for (uint32_t r = 0; r < map.ranks; ++r) names[r].pe = nic_->pes().at(r);
+  for (uint32_t row = 0; row < told.size(); ++row) names[told[row]].row = row;
+  const NetworkRegion& net = state_.board.net;
+  const uint64_t words = ceil_div(net.bytes - net.ring_bytes, kWordBytes);  // all words lie in front of the rings
+  const NicPlace place{.names = upload(names.data(), names.size()),
+                       .told = {make<Word>(told.size() * words), words},
+                       .first_queue = nic_->first_queue()};
+  return upload(&place, 1);
 }
 
 void CudaGroup::fill_board() {
@@ -286,10 +354,11 @@ void CudaGroup::fill_board() {
 
 void CudaGroup::load_kernels() {
   const int near = int(near_bytes_max());
-  kernels = rails_mapped ? role_kernels<MappedRail>() : role_kernels<FifoRail>();
+  kernels = rails_mapped ? role_kernels<MappedRail>() : nic_ ? nic_kernels()->roles : role_kernels<FifoRail>();
   launched(kernels.prepare_notify(near), "notify");
   launched(kernels.prepare_dispatch(near), "dispatch");
   launched(kernels.prepare_combine(near), "combine");
+  if (nic_) launched(nic_kernels()->prepare_hello(near), "hello");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
   launched(launch_headers({.call = device_call(nullptr),

@@ -9,6 +9,7 @@
 #include "gpu/device_block.h"
 #include "kernels/device_call.h"
 #include "runtime/cuda/network_memory.h"
+#include "runtime/nic_queues.h"
 #include "runtime/proxy.h"
 #include "transport/scaleout/nvshmem/world.h"
 #include "transport/scaleup/neighbours.h"
@@ -38,6 +39,7 @@ struct CudaMemory {
   std::unique_ptr<HeapBlock> heap;
   std::unique_ptr<ScaleOut> scale_out;  // where rails are not mapped, like the proxy: it goes first
   std::unique_ptr<Proxy> proxy;
+  std::unique_ptr<NicQueues> nic;  // where warps drive it
 };
 
 // No kernel of the group runs, nor is one on a stream before `done`: true of a lost context, too.

@@ -14,6 +14,7 @@
 #include "base/situations.h"
 #include "layout/plan.h"
 #include "protocol/call.h"
+#include "protocol/hello.h"
 #include "protocol/notify.h"
 #include "protocol/tables.h"
 #include "runtime/call/whole_call.h"
@@ -280,26 +281,7 @@ void HostCalls<W>::try_paths() {
   if (map.nodes == 1) return;
   const std::vector<Task> tasks{[&](W& w) {
     w.enter(Role::kOpener, -1);
-    auto greet = [&](const Counterpart* others, uint32_t count, auto word) {
-      w.publish(present(w, others, count), [&](Lane m) {
-        return Mark<RailWord>{board.rail_word(others[m].rank, word(others[m])), 1};
-      });
-    };
-    greet(board.rails, map.nodes, [&](const Counterpart& c) { return board.net.hello.at(map.nodes + c.index); });
-    greet(board.sources, map.sources(), [&](const Counterpart& c) { return board.net.hello.at(c.index); });
-    auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
-      auto seen = w.template table<Word>(int(count), [](Lane) { return Word(0); });
-      w.wait_all(
-          present(w, others, count),
-          [&](Lane m) {
-            return Need{board.my_net_word(board.net.hello.at(first + uint32_t(m.i))), 1, others[m].rank,
-                        Waiting::kPath};
-          },
-          seen);
-    };
-    listen(board.rails, map.nodes, 0);
-    listen(board.sources, map.sources(), map.nodes);
-    w.settle();
+    run_hello(w, board);
   }};
   run(tasks, "create", true);
 }

@@ -1,0 +1,37 @@
+// The kernels whose warps fill the queues of a NIC: in builds that had NVSHMEM's headers.
+#pragma once
+#include <array>
+
+#include "kernels/role_kernels.h"
+
+namespace transload {
+
+// One warp, before there are calls: protocol/hello.h.
+struct HelloLaunch {
+  Board board;  // its tables in device memory
+  DeviceCall call;
+  NearShape near;
+  StoreAreas areas;
+  RailQueue queue;
+};
+// As of role_kernels.h.
+int launch_hello(const HelloLaunch& launch, CUstream_st* stream);
+int prepare_hello(int near_bytes);
+
+// One of each file, as CUDA's runtime knows it: its module has the constants that NVSHMEM's header reads.
+const void* ibgda_hello();
+const void* ibgda_notify();
+const void* ibgda_dispatch();
+const void* ibgda_combine();
+
+struct NicKernels {
+  RoleKernels roles;
+  int (*hello)(const HelloLaunch& launch, CUstream_st* stream);
+  int (*prepare_hello)(int near_bytes);
+  std::array<const void*, 4> one_of_each_module;
+};
+
+// Null: this build has none.
+const NicKernels* nic_kernels();
+
+}  // namespace transload
