@@ -4,6 +4,7 @@ SKIPPED=()
 BROKEN=0     # steps that failed without a test to blame
 RESULTS=()   # JUnit files of ctest
 EXTRA=()     # arguments for every ctest
+HOST_OPTIONS=()  # of the preset host
 
 # The thread sanitizer cannot place its shadow under some kernels' address randomisation.
 without_randomisation() {
@@ -20,8 +21,10 @@ run_ctest() {
 
 # test_preset PRESET: configure, build, run.
 test_preset() {
-  local preset=$1 junit=$LOGS/$1.xml
-  configure "$preset" -DTRANSLOAD_TESTS=ON && step "build $preset" cmake --build --preset "$preset" -j "$JOBS" || {
+  local preset=$1 junit=$LOGS/$1.xml options=()
+  [[ $preset == host ]] && options=("${HOST_OPTIONS[@]}")
+  configure "$preset" -DTRANSLOAD_TESTS=ON "${options[@]}" &&
+    step "build $preset" cmake --build --preset "$preset" -j "$JOBS" || {
     BROKEN=$((BROKEN + 1))
     return 0
   }
@@ -84,6 +87,21 @@ emulate() {
   step "fetch a kernel for the emulated machine" tools/guest_kernel || true
 }
 
+# What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.
+nic_headers() {
+  command -v nvcc >/dev/null || return 0
+  if ! (set_up "to compile kernels that drive a NIC" libibverbs-dev); then
+    SKIPPED+=("kernels that drive a NIC: libibverbs-dev is not here")
+  elif ! step "fetch headers of NVSHMEM" tools/nvshmem_headers; then
+    SKIPPED+=("kernels that drive a NIC: $(tail -n 1 "$LOGS/fetch-headers-of-NVSHMEM.log")")
+  elif (($1)); then
+    HOST_OPTIONS+=("-DTRANSLOAD_IBGDA_ARCHITECTURES=90a;100a")
+  else
+    HOST_OPTIONS+=(-DTRANSLOAD_IBGDA_ARCHITECTURES=90a)
+    SKIPPED+=("kernels that drive a NIC: those for sm_100a; --long compiles them too")
+  fi
+}
+
 run_tests() {
   local long=0 torch=0 only="" begin=$SECONDS
   while (($#)); do
@@ -106,6 +124,7 @@ run_tests() {
   set_up "to test it" "${TEST_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
   ((!torch)) || install_torch
   emulate
+  nic_headers "$long"
   test_preset host
   test_python
   local preset
