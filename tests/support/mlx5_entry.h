@@ -54,6 +54,15 @@ struct FetchAddEntry {
 constexpr size_t kEntryBytes = 64;
 static_assert(sizeof(WriteEntry) == 48 && sizeof(FetchAddEntry) == kEntryBytes);
 
+// What a doorbell is rung with: how a control segment begins.
+struct Doorbell {
+  uint32_t index, queue;  // of the next entry that is not there yet
+};
+constexpr uint64_t doorbell(uint16_t index, uint32_t queue) {
+  return std::bit_cast<uint64_t>(Doorbell{big(uint32_t(index) << 8), big(queue << 8)});
+}
+constexpr uint16_t rung_index(uint64_t doorbell) { return uint16_t(big(std::bit_cast<Doorbell>(doorbell).index) >> 8); }
+
 // The one completion of a queue, which each overwrites.
 struct Completion {
   uint8_t before[54];

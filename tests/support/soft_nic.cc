@@ -36,6 +36,16 @@ SoftNicSettings soft_nic_settings(const std::string& text) {
 }
 
 SoftNic::SoftNic(Setup setup) : setup_(std::move(setup)), random_(setup_.settings.seed * 1000 + setup_.rank) {
+  const uint32_t depth = setup_.settings.depth;
+  const size_t count = setup_.regions.size() * setup_.queues, bytes = bytes_of(count, depth);
+  char* memory = setup_.memory;
+  if (memory == nullptr) {
+    own_memory_.reset(static_cast<char*>(::operator new(bytes, std::align_val_t(alignof(Shown)))));
+    memory = own_memory_.get();
+    std::memset(memory, 0, bytes);
+  }
+  auto* const shown = reinterpret_cast<Shown*>(memory);
+  auto* const entries = reinterpret_cast<mlx5::FetchAddEntry*>(memory + count * sizeof(Shown));
   for (uint32_t rank = 0; rank < setup_.regions.size(); ++rank) {
     const pid_t process = setup_.processes[rank];
     const bool leads = setup_.regions[rank] != nullptr && process != getpid();
@@ -44,9 +54,10 @@ SoftNic::SoftNic(Setup setup) : setup_(std::move(setup)), random_(setup_.setting
       auto queue = std::make_unique<Queue>();
       queue->number = uint32_t(queues_.size()) + 1;
       queue->rank = rank;
-      queue->room = {setup_.settings.depth};
-      queue->entries = std::make_unique<mlx5::FetchAddEntry[]>(setup_.settings.depth);
-      std::memset(&queue->completion, 0xFF, sizeof(queue->completion));
+      queue->room = {depth};
+      queue->shown = shown + queues_.size();
+      queue->entries = entries + queues_.size() * depth;
+      std::memset(static_cast<void*>(&queue->shown->completion), 0xFF, sizeof(queue->shown->completion));
       queues_.push_back(std::move(queue));
     }
   }
@@ -71,16 +82,24 @@ void SoftNic::hold(bool held) {
 }
 
 void SoftNic::run() {
-  for (;;) {
+  for (uint32_t idle = 0;;) {
     const uint32_t rung = rings_.load();
     const bool stops = stops_.load();
     if (held_.load() ? !stops : turn(stops)) {
       if (held_.load()) rings_.wait(rung);
+      idle = 0;
       continue;
     }
     if (stops) return;
-    rings_.wait(rung);
+    rest(rung, idle);
   }
+}
+
+void SoftNic::rest(uint32_t rung, uint32_t& idle) {
+  constexpr uint32_t kLooks = 256;
+  if (!setup_.polls) return rings_.wait(rung);
+  if (++idle < kLooks) return std::this_thread::yield();
+  usleep(20);
 }
 
 // False: there is nothing to do.
@@ -110,13 +129,14 @@ bool SoftNic::turn(bool hurry) {
 void SoftNic::land_late(bool all) {
   std::erase_if(late_, [&](const LateWrite& write) {
     if (!all && write.turn > turns_) return false;
-    std::memcpy(write.to, write.bytes.data(), write.bytes.size());
+    into_region(write.rank, [&] { std::memcpy(write.to, write.bytes.data(), write.bytes.size()); });
     return true;
   });
 }
 
 uint32_t SoftNic::waiting(const Queue& queue, const Engine& engine) const {
-  return uint16_t(big(queue.doorbell.load(std::memory_order_acquire)) - uint32_t(engine.executed));
+  const uint64_t rung = std::atomic_ref(queue.shown->doorbell).load(std::memory_order_acquire);
+  return uint16_t(mlx5::rung_index(rung) - uint32_t(engine.executed));
 }
 
 void SoftNic::execute(Queue& queue, Engine& engine) {
@@ -132,16 +152,22 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
   const uint32_t opcode = big(entry.control.modifier_index_opcode) & 0xFF;
   if (opcode == mlx5::kNop) return 0;
   if (!alive(queue.rank)) return mlx5::kRetriesExceeded;
+  // The record is ahead of the doorbell: a card that lost that goes by this.
+  const uint32_t recorded = big(std::atomic_ref(queue.shown->record).load(std::memory_order_acquire));
+  const uint32_t index = big(entry.control.modifier_index_opcode) >> 8;
+  if (uint16_t(recorded - index - 1) >= NicRoom::kDepthMax) return mlx5::kLocalProtection;
   const uint64_t remote = big(entry.remote.address);
   if (opcode == mlx5::kMaskedFetchAdd) {
-    char* const word = reach(big(entry.remote.key), remote, sizeof(Word));
+    char* const word = reach(queue, big(entry.remote.key), remote, sizeof(Word));
     if (word == nullptr || big(entry.control.modifier_index_opcode) >> 24 != mlx5::kOf8Bytes ||
         big(entry.add.boundary) != 0 || remote % sizeof(Word) != 0)
       return mlx5::kRemoteAccess;
     if (big(entry.local.key) != kScratchKey || big(entry.local.bytes) != sizeof(Word)) return mlx5::kLocalProtection;
-    *reinterpret_cast<uint64_t*>(big(entry.local.address)) =
-        std::atomic_ref<Word>(*reinterpret_cast<Word*>(word)).fetch_add(big(entry.add.added));
-    return 0;
+    const bool added = into_region(queue.rank, [&] {
+      *reinterpret_cast<uint64_t*>(big(entry.local.address)) =
+          std::atomic_ref<Word>(*reinterpret_cast<Word*>(word)).fetch_add(big(entry.add.added));
+    });
+    return added ? 0 : mlx5::kRemoteAccess;
   }
   // The shorter entry begins alike.
   mlx5::WriteEntry write;
@@ -150,24 +176,39 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
   const uint64_t begin = reinterpret_cast<uint64_t>(region());
   if (big(write.local.key) != region_key() || local < begin || local + bytes > begin + setup_.region_bytes)
     return mlx5::kLocalProtection;
-  char* const to = opcode == mlx5::kRdmaWrite ? reach(big(write.remote.key), remote, bytes) : nullptr;
+  char* const to = opcode == mlx5::kRdmaWrite ? reach(queue, big(write.remote.key), remote, bytes) : nullptr;
   if (to == nullptr) return mlx5::kRemoteAccess;
   const char* const from = reinterpret_cast<const char*>(local);
   if (setup_.settings.spoils && one_in(8)) {
-    late_.push_back({to, {from, from + bytes}, turns_ + 4 + below(16)});
+    late_.push_back({queue.rank, to, {from, from + bytes}, turns_ + 4 + below(16)});
     return 0;
   }
   const uint64_t half = bytes / 2;  // the end first
-  std::memcpy(to + half, from + half, bytes - half);
-  std::memcpy(to, from, half);
-  return 0;
+  const bool written = into_region(queue.rank, [&] {
+    std::memcpy(to + half, from + half, bytes - half);
+    std::memcpy(to, from, half);
+  });
+  return written ? 0 : mlx5::kRemoteAccess;
 }
 
-char* SoftNic::reach(uint32_t key, uint64_t address, uint64_t bytes) {
-  for (uint32_t rank = 0; rank < setup_.regions.size(); ++rank)
-    if (key == key_of(rank) && address <= setup_.region_bytes && bytes <= setup_.region_bytes - address)
-      return setup_.regions[rank] == nullptr ? nullptr : setup_.regions[rank] + address;
-  return nullptr;
+// Where a queue's entries may write: the region that it leads to.
+char* SoftNic::reach(const Queue& queue, uint32_t key, uint64_t address, uint64_t bytes) {
+  if (key != key_of(queue.rank) || address > setup_.region_bytes || bytes > setup_.region_bytes - address)
+    return nullptr;
+  return setup_.regions[queue.rank] == nullptr ? nullptr : setup_.regions[queue.rank] + address;
+}
+
+// False: the region is gone.
+template <class Move>
+bool SoftNic::into_region(uint32_t rank, Move move) {
+  if (setup_.gates.empty()) {
+    move();
+    return true;
+  }
+  RegionGate& gate = *setup_.gates[rank];
+  const std::shared_lock lock(gate.mutex);
+  if (gate.open) move();
+  return gate.open;
 }
 
 bool SoftNic::alive(uint32_t rank) {
@@ -178,7 +219,7 @@ bool SoftNic::alive(uint32_t rank) {
 
 void SoftNic::show(Queue& queue, Engine& engine) {
   if (engine.done == ~0u) return;
-  mlx5::Completion& shown = queue.completion;
+  mlx5::Completion& shown = queue.shown->completion;
   std::atomic_ref(shown.error).store(engine.error, std::memory_order_relaxed);
   const uint8_t kind = engine.error != 0 ? mlx5::kRequestError : mlx5::kRequest;
   std::atomic_ref(shown.owner).store(uint8_t(kind << 4), std::memory_order_release);
@@ -187,7 +228,7 @@ void SoftNic::show(Queue& queue, Engine& engine) {
 }
 
 NicCompletion SoftNicWriter::completion(Queue queue) const {
-  mlx5::Completion& shown = queue->completion;
+  mlx5::Completion& shown = queue->shown->completion;
   const uint16_t counter = big(std::atomic_ref(shown.counter).load(std::memory_order_acquire));
   const bool broken = std::atomic_ref(shown.owner).load(std::memory_order_acquire) >> 4 == mlx5::kRequestError;
   return {counter, broken ? std::atomic_ref(shown.error).load(std::memory_order_relaxed) : uint8_t(0)};
@@ -217,7 +258,7 @@ void SoftNicWriter::add(const NicSlot<Queue>& slot, const NicEntry& entry, Word 
       .remote = {big(entry.to), big(SoftNic::key_of(entry.rank)), 0},
       .add = {big(added), 0},
       .local = {big(uint32_t(sizeof(Word))), big(SoftNic::kScratchKey),
-                big(reinterpret_cast<uint64_t>(&slot.queue->scratch))}};
+                big(reinterpret_cast<uint64_t>(&slot.queue->shown->scratch))}};
 }
 
 // Who has reserved before is filling, or has filled: it leaves for nothing before it has.
@@ -228,7 +269,9 @@ void SoftNicWriter::submit(Queue queue, uint64_t first, uint32_t entries) {
     const std::lock_guard lock(queue->posting);
     if (first + entries > queue->posted) {
       queue->posted = first + entries;
-      queue->doorbell.store(big(uint32_t(uint16_t(queue->posted))), std::memory_order_release);
+      const auto index = uint16_t(queue->posted);
+      std::atomic_ref(queue->shown->record).store(big(uint32_t(index)), std::memory_order_release);
+      std::atomic_ref(queue->shown->doorbell).store(mlx5::doorbell(index, queue->number), std::memory_order_release);
     }
   }
   nic_.ring();

@@ -1,9 +1,10 @@
 // A network card made of a thread: for ranks that fill its queues themselves, as a GPU fills those of a real card.
 //
-// Queues, doorbell records and completions lie in memory as a mlx5 card has them (mlx5_entry.h). The thread reads what
-// the records say, takes entries apart, and moves bytes between the network regions of ranks: in order within a queue,
-// with delays of its seed between queues. Writes that reach outside a region, or a rank whose process has ended, break
-// their queue, as they would there: an error completion, and all that follows is flushed.
+// Queues, doorbells, their records and completions lie in memory as a mlx5 card has them (mlx5_entry.h). The thread
+// reads what doorbells say, takes entries apart, and moves bytes between the network regions of ranks: in order within
+// a queue, with delays of its seed between queues. Writes that reach outside a region, or into one that is gone, or to
+// a rank whose process has ended, break their queue, as they would there: an error completion, and all that follows is
+// flushed.
 #pragma once
 #include <sys/types.h>
 
@@ -11,7 +12,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <random>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,6 +33,12 @@ struct SoftNicSettings {
 // From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
 SoftNicSettings soft_nic_settings(const std::string& text);
 
+// A region that its rank takes away while others may still write there.
+struct RegionGate {
+  std::shared_mutex mutex;  // shared while a card writes
+  bool open = true;
+};
+
 class SoftNic {
  public:
   struct Setup {
@@ -39,16 +48,30 @@ class SoftNic {
     std::vector<pid_t> processes;  // [ranks]
     uint32_t queues = 1;           // to each rank
     SoftNicSettings settings;
+    // For a GPU that fills the queues: zeros as long as bytes_of() says, where it reaches them. Null: their own.
+    char* memory = nullptr;
+    uint32_t local_key = 0;                               // of my region as the source of a write; 0: region_key()
+    bool polls = false;                                   // nobody calls ring()
+    std::vector<std::shared_ptr<RegionGate>> gates = {};  // [ranks]; none: regions stay
   };
+
+  // What the card and who fills a queue see of it.
+  struct Shown {
+    alignas(128) mlx5::Completion completion;
+    alignas(128) uint32_t record;    // index of the next entry that is not there yet, low 16 bits, big
+    alignas(128) uint64_t doorbell;  // what mlx5::doorbell() says of that index, written behind the record
+    alignas(128) uint64_t scratch;   // old values of words, which nobody reads
+  };
+  static size_t bytes_of(size_t queues, uint32_t depth) {
+    return queues * (sizeof(Shown) + depth * sizeof(mlx5::FetchAddEntry));
+  }
 
   // One, and what those who fill it share beside it.
   struct Queue {
     uint32_t number, rank;
     NicRoom room;
-    std::unique_ptr<mlx5::FetchAddEntry[]> entries;
-    std::atomic<uint32_t> doorbell{0};  // the record: index of the next entry that is not there yet, low 16 bits, big
-    mlx5::Completion completion;
-    uint64_t scratch = 0;  // old values of words, which nobody reads
+    Shown* shown;
+    mlx5::FetchAddEntry* entries;
     alignas(64) std::atomic<uint64_t> reserved{0};
     std::atomic<uint64_t> ready{0};  // entries before it are filled
     std::mutex posting;
@@ -66,7 +89,7 @@ class SoftNic {
   const char* region() const { return setup_.regions[setup_.rank]; }
   uint64_t region_bytes() const { return setup_.region_bytes; }
   size_t ranks() const { return setup_.regions.size(); }
-  uint32_t region_key() const { return key_of(setup_.rank); }
+  uint32_t region_key() const { return setup_.local_key != 0 ? setup_.local_key : key_of(setup_.rank); }
   // What a write to that rank names its region by. Addresses there begin at 0.
   static uint32_t key_of(uint32_t rank) { return 0x5000 + rank; }
   static constexpr uint32_t kScratchKey = 0x4000;
@@ -84,24 +107,33 @@ class SoftNic {
     uint8_t error = 0;        // once it has broken
   };
   struct LateWrite {
+    uint32_t rank;
     char* to;
     std::vector<char> bytes;
     uint64_t turn;
   };
 
   void run();
+  void rest(uint32_t rung, uint32_t& idle);
   bool turn(bool hurry);
   void land_late(bool all);
   uint32_t waiting(const Queue& queue, const Engine& engine) const;
   void execute(Queue& queue, Engine& engine);
   uint8_t carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry);
-  char* reach(uint32_t key, uint64_t address, uint64_t bytes);
+  char* reach(const Queue& queue, uint32_t key, uint64_t address, uint64_t bytes);
+  template <class Move>
+  bool into_region(uint32_t rank, Move move);
   bool alive(uint32_t rank);
   void show(Queue& queue, Engine& engine);
   size_t below(size_t bound) { return size_t(random_() % bound); }
   bool one_in(size_t sides) { return below(sides) == 0; }
 
+  struct FreeAligned {
+    void operator()(char* at) const { ::operator delete(at, std::align_val_t(alignof(Shown))); }
+  };
+
   const Setup setup_;
+  std::unique_ptr<char, FreeAligned> own_memory_;
   std::vector<std::unique_ptr<Queue>> queues_;  // [rank][number]
   std::vector<Descriptor> others_;              // [ranks] of their processes, where those are not mine
   std::vector<Engine> engines_;

@@ -168,6 +168,42 @@ TEST(NicQueue, WhatReachesOutsideARegionBreaksItsQueue) {
   EXPECT_EQ(sent.rank, 2u);
 }
 
+TEST(NicQueue, ARegionThatIsGoneBreaksItsQueue) {
+  std::vector<Word> memory(2 * kRegion / sizeof(Word));
+  char* const base = reinterpret_cast<char*>(memory.data());
+  const auto gate = std::make_shared<RegionGate>();
+  SoftNic nic({.rank = 0,
+               .regions = {base, base + kRegion},
+               .region_bytes = kRegion,
+               .processes = {getpid(), getpid()},
+               .settings = {.depth = 4},
+               .gates = {std::make_shared<RegionGate>(), gate}});
+  const auto word = [&] { return std::atomic_ref(*reinterpret_cast<Word*>(base + kRegion)).load(); };
+  Patient writer(nic, kForEver);
+  ASSERT_EQ(send_one(writer, count_of(1, 0, 1)).how, Sending::kSent);
+  while (word() != 1) std::this_thread::yield();
+  {
+    const std::lock_guard lock(gate->mutex);
+    gate->open = false;
+  }
+  Sent sent;
+  for (Word count = 2; sent.how == Sending::kSent; ++count) sent = send_one(writer, count_of(1, 0, count));
+  EXPECT_EQ(sent.how, Sending::kBroken);
+  EXPECT_EQ(writer.completion(&nic.queue(1, 0)).error, mlx5::kRemoteAccess);
+  EXPECT_EQ(word(), 1u);
+}
+
+TEST(NicQueue, ADoorbellAheadOfItsRecordBreaksItsQueue) {
+  Ranks ranks(4);
+  Patient writer(ranks.nic, kForEver);
+  SoftNic::Queue& queue = ranks.nic.queue(1, 0);
+  writer.add({&queue, 0, true}, count_of(1, 0, 1), 1);
+  std::atomic_ref(queue.shown->doorbell).store(mlx5::doorbell(1, queue.number));
+  ranks.nic.ring();
+  while (writer.completion(&queue).error == 0) std::this_thread::yield();
+  EXPECT_EQ(ranks.word(1, 0), 0u);
+}
+
 // Each has rows and a word of its own, all one queue: runs stay whole, and counts behind their rows.
 TEST(NicQueue, SeveralWarpsFillOneQueue) {
   constexpr uint32_t kWarps = 4, kTurns = 3000, kBytes = 256;

@@ -1,0 +1,39 @@
+# GPUs that fill the queues of a NIC themselves, by the code for a real one. Jobs have the digests of loopback, also
+# where queues have room for little; a rank that stays away is named by all.
+# Contract 3.6, 8.2.
+from _common import expect, finish_test, run_json
+from _gpu_soft_nic import WORKLOAD, job
+
+DEADLINE_MS = 2000
+
+
+def same(shape, settings, *more):
+    ranks = sum(int(size) for size in shape.split(","))
+    shaped = ("--node-sizes", shape, "--tokens", ",".join(("40", "0", "64", "33")[:ranks]), *more)
+    _, base, err = run_json("run", *WORKLOAD, *shaped)
+    if not expect(base is not None and base["verified"], f"{shape} over loopback is verified {err}"):
+        return
+    status, result, err = job(settings, *shaped)
+    what = f"{shape}, {settings} {' '.join(more)}"
+    if expect(status == 0 and result.get("verified"), f"{what}: verified ({status}) {err}"):
+        way = result["transports"]["scale_out"]
+        expect(way == "soft NIC, by GPUs", f"{what}: rows went by {way}")
+        expect(result["digest"] == base["digest"], f"{what}: the digests of loopback")
+
+
+same("1,1", "seed=1")
+same("2,2", "seed=2")
+same("2,2", "seed=3,depth=128", "--dtype", "fp8")
+same("1,3", "seed=4,depth=2", "--channels", "1", "--slots", "1")
+same("1,1,2", "seed=5,depth=1", "--landing", "ring", "--combine-source", "push")
+same("2,2", "seed=6", "--rows-max", "194", "--graph")
+
+status, result, err = job("seed=5", "--node-sizes", "2,2", "--tokens", "96", "--fault", "absent:2@2", "--deadline-ms",
+                          str(DEADLINE_MS))
+seen = result.get("fault") or {}
+if expect(status == 3 and seen, f"absent: exit status {status} {err}"):
+    expect((seen["culprit_rank"], seen["kind"]) == (2, "absent"), f"rank {seen['culprit_rank']} is {seen['kind']}")
+    expect(all(r["culprit_rank"] == 2 for r in seen["reports"]), "absent: all name the same culprit")
+    late = [r["after_ms"] for r in seen["reports"] if r["rank"] != 2 and r["after_ms"] > DEADLINE_MS + 1000]
+    expect(not late, f"absent: in time {late}")
+finish_test()
