@@ -15,7 +15,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "base/check.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
 
