@@ -12,6 +12,8 @@
 #include <functional>
 #include <string>
 
+#include "support/patience.h"
+
 namespace transload {
 
 // A process with a line to its parent. It ends with the test.
@@ -23,7 +25,7 @@ class Child {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::close(ends[0]);
-      ::alarm(60);
+      ::alarm(unsigned(2 * kPatience.count()));
       int status = 98;
       try {
         status = body(ends[1]);

@@ -18,10 +18,14 @@
 
 #include "control/control.h"
 #include "control/rendezvous.h"
+#include "tests/support/patience.h"
 
 namespace transload::meet {
 
-constexpr uint32_t kDeadlineMs = 5000;
+constexpr uint32_t kDeadlineMs = 60'000;  // of what comes to a good end
+
+// Between what ranks note and a suspicion that is judged by it: many heartbeats.
+constexpr unsigned kManyBeatsUs = 1'000'000;
 
 inline Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port, const std::string& name = "g") {
   Bootstrap bootstrap;
@@ -63,10 +67,9 @@ inline std::string refusal_of(const std::function<void()>& body) {
   return "nothing was thrown";
 }
 
-// Waits, two seconds at most, for the abort word.
+// Waits for the abort word.
 inline bool aborted(Control& control) {
-  for (int i = 0; i < 2000 && control.abort_word().load(std::memory_order_acquire) == 0; ++i) ::usleep(1000);
-  return control.abort_word().load(std::memory_order_acquire) != 0;
+  return eventually([&] { return control.abort_word().load(std::memory_order_acquire) != 0; });
 }
 
 inline int connect_raw(uint16_t port) {
@@ -79,17 +82,16 @@ inline int connect_raw(uint16_t port) {
   return fd;
 }
 
-// Waits, two seconds at most, until nobody listens at a port of this host.
+// Waits until nobody listens at a port of this host.
 inline bool is_free(uint16_t port) {
-  for (int i = 0; i < 2000; ++i) {
+  return eventually([port] {
     try {
       RendezvousServer server({"127.0.0.1", port});
       return true;
     } catch (const Error&) {
-      ::usleep(1000);
+      return false;
     }
-  }
-  return false;
+  });
 }
 
 inline bool has_v6() {
@@ -131,6 +133,12 @@ class Child {
   void go(uint16_t port) { EXPECT_EQ(::write(to_, &port, sizeof port), ssize_t(sizeof port)); }
   void kill(int signal) {
     if (pid_ > 0) ::kill(pid_, signal);
+  }
+  // Returns once all its threads stand still, whoever stops it.
+  void wait_until_stopped() {
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid_, &status, WUNTRACED), pid_);
+    EXPECT_TRUE(WIFSTOPPED(status)) << status;
   }
   int wait() {
     if (pid_ <= 0) return status_;

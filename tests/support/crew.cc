@@ -9,11 +9,13 @@
 #include <cstring>
 #include <memory>
 #include <thread>
+#include <utility>
 
 namespace transload::test {
 
 struct Board {
   std::atomic<uint64_t> met[kCrewMax];
+  std::atomic<uint64_t> moves;
   std::atomic<uint64_t> note;
   std::atomic<uint32_t> failed;
   char spoken[kCrewMax][kSpokenMax];
@@ -72,13 +74,12 @@ std::string run_processes(Board& board, std::vector<Member>& members, const std:
     children.push_back(child);
   }
   std::string wrong;
-  const auto start = Clock::now();
+  CrewPatience patience(board, kPatience * 2);  // they say themselves what they wait for, if they can
   for (uint32_t rank = 0; rank < children.size(); ++rank) {
     if (int(rank) == victim || children[rank] < 0) continue;
     int status = 0;
     pid_t ended = 0;
-    while ((ended = waitpid(children[rank], &status, WNOHANG)) == 0 && Clock::now() - start < kPatience * 2)
-      usleep(1000);
+    while ((ended = waitpid(children[rank], &status, WNOHANG)) == 0 && !patience.over()) usleep(1000);
     if (ended == 0) {
       kill(children[rank], SIGKILL);
       waitpid(children[rank], &status, 0);
@@ -98,19 +99,28 @@ std::string run_processes(Board& board, std::vector<Member>& members, const std:
 
 }  // namespace
 
-void Member::check(Clock::time_point since) const {
+bool CrewPatience::over() {
+  const uint64_t moves = board_.moves.load(std::memory_order_relaxed);
+  const auto now = Clock::now();
+  if (std::exchange(moves_, moves) != moves) since_ = now;
+  return now - since_ > most_;
+}
+
+void Member::moved() { board_.moves.fetch_add(1, std::memory_order_relaxed); }
+
+void Member::check() {
   require(board_.failed.load() == 0, "another member failed");
-  require(Clock::now() - since < kPatience, "waited too long");
+  require(!patience_.over(), "waited too long");
 }
 
 void Member::meet(const Idle& idle, uint32_t count) {
   const uint64_t mine = board_.met[rank_].fetch_add(1) + 1;
-  const auto start = Clock::now();
+  moved();
   for (;;) {
     uint32_t here = 0;
     for (uint32_t rank = 0; rank < ranks_; ++rank) here += board_.met[rank].load() >= mine;
     if (here >= std::min(count, ranks_)) return;
-    check(start);
+    check();
     if (idle) idle();
     usleep(100);
   }

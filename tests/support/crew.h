@@ -8,15 +8,29 @@
 #include <string>
 #include <vector>
 
+#include "support/patience.h"
+
 namespace transload::test {
 
 enum class As { kThreads, kProcesses };
 
 constexpr uint32_t kCrewMax = 8;
 constexpr size_t kSpokenMax = 512;
-constexpr auto kPatience = std::chrono::seconds(40);  // of any wait in a test: long, for machines that are busy
 
 struct Board;  // what the crew shares, apart from its regions
+
+// Is over when no member of the crew has moved for so long: whoever is slow and goes on is waited for.
+class CrewPatience {
+ public:
+  CrewPatience(const Board& board, std::chrono::steady_clock::duration most) : board_(board), most_(most) {}
+  bool over();
+
+ private:
+  const Board& board_;
+  std::chrono::steady_clock::duration most_;
+  uint64_t moves_ = 0;
+  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+};
 
 // Ends the member; the crew's run() returns the text.
 struct Failure : std::runtime_error {
@@ -32,7 +46,12 @@ class Member {
  public:
   using Idle = std::function<void()>;  // called again and again while waiting for others
   Member(Board& board, uint32_t rank, uint32_t ranks, std::vector<char*> regions, size_t region_bytes)
-      : board_(board), rank_(rank), ranks_(ranks), regions_(std::move(regions)), region_bytes_(region_bytes) {}
+      : board_(board),
+        rank_(rank),
+        ranks_(ranks),
+        regions_(std::move(regions)),
+        region_bytes_(region_bytes),
+        patience_(board, kPatience) {}
 
   uint32_t rank() const { return rank_; }
   uint32_t ranks() const { return ranks_; }
@@ -46,8 +65,10 @@ class Member {
   void meet(const Idle& idle = {}, uint32_t count = kCrewMax);
   // A number that all see.
   std::atomic<uint64_t>& note();
+  // I begin to wait, or have come further.
+  void moved();
   // Throws if another member failed or the patience is over.
-  void check(std::chrono::steady_clock::time_point since) const;
+  void check();
 
  private:
   Board& board_;
@@ -55,6 +76,7 @@ class Member {
   uint32_t ranks_;
   std::vector<char*> regions_;
   size_t region_bytes_;
+  CrewPatience patience_;
 };
 
 struct CrewOptions {

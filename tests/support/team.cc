@@ -125,6 +125,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.stream = side_.stream();
   in.landing = pass.landing;
   in.channels = pass.channels;
+  in.deadline_ms = pass.deadline_ms;
   in.expert_alignment = pass.alignment;
   in.rows_max = pass.rows_max.empty() ? 0 : pass.rows_max[me];
   in.overflow = Overflow::kDrop;
@@ -310,6 +311,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.source = pass.source;
   in.wire = pass.wire;
   in.channels = pass.channels;
+  in.deadline_ms = pass.deadline_ms;
   in.room = room_of(pass);
   if (pass.own_out) {
     in.out_x = matrix(side_.room(size_t(tokens) * columns * 2), tokens, columns, kBf16, side_.device());

@@ -27,7 +27,7 @@ struct World {
   uint32_t scales_max = 8;
   uint64_t slab_bytes = 8 << 20;
   CombineWire combine_wire = CombineWire::kF32;
-  uint32_t deadline_ms = 20000;
+  uint32_t deadline_ms = 60000;
   ScaleOutChoice scale_out = ScaleOutChoice::kLoopback;
   uint64_t seed = 1;
   std::function<int32_t(uint32_t rank, int64_t token, uint32_t k)> route;  // null: uniform, with some -1
@@ -60,6 +60,7 @@ struct Pass {
   uint32_t scales = 0;
   int32_t scale_gap = -1;  // scalars between the scales of two tokens; -1: scales lie column by column
   uint32_t alignment = 1;
+  uint32_t deadline_ms = 0;  // of each call; 0: the group's
   Homes homes = Homes::kLease;
   std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
 };

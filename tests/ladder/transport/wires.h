@@ -178,12 +178,14 @@ inline void nap(ScaleOut& link) {
   nap(link, [] { return false; });
 }
 
-// Makes progress until `ready()`. Throws when the crew's patience is over.
+// Makes progress until `ready()`, which says me.moved() where it does a part of what is waited for. Throws when the
+// crew's patience is over.
 template <class Ready>
 void wait_until(Member& me, ScaleOut& link, Ready ready) {
-  const auto start = std::chrono::steady_clock::now();
+  me.moved();
   for (int idle = 0; !ready();) {
     if (link.progress()) {
+      me.moved();
       idle = 0;
       continue;
     }
@@ -191,7 +193,7 @@ void wait_until(Member& me, ScaleOut& link, Ready ready) {
     if (++idle < 20) {
       sched_yield();
     } else {
-      me.check(start);
+      me.check();
       nap(link, ready);
     }
   }

@@ -9,7 +9,7 @@
 namespace transload::ladder {
 namespace {
 
-constexpr uint32_t kFarOffMs = 60000;
+constexpr uint32_t kFarOffMs = 240000;
 
 // Lives shorter than the shortest sleep that only a deadline ends.
 class Awake {

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "ranks.h"
+#include "support/patience.h"
 
 namespace transload::ladder {
 namespace {
@@ -26,11 +27,6 @@ void listen(Told& told, HostMemoryOptions& o) {
   };
   o.on_idle = [&](const WaitRecord& w) { told.idle.push_back(w); };
   o.on_broken = [&](const BrokenRecord& b) { told.broken.push_back(b); };
-}
-
-template <class Done>
-void eventually(Done done) {
-  for (int i = 0; i < 20000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 // Waits for the words 0 to 2, of ranks 40 to 42, and is told that it failed.
@@ -88,7 +84,7 @@ TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
   std::this_thread::sleep_for(std::chrono::milliseconds(60));
   std::atomic_ref<Word>(*ranks.word(5)).store(1, std::memory_order_release);
   ranks.ring(0);
-  eventually([&] { return told.count() == 1; });
+  EXPECT_TRUE(eventually([&] { return told.count() == 1; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(60));  // time to tell it twice, if it did
   ranks.abort_word() = 1;
   ranks.ring(0);
@@ -225,12 +221,15 @@ TEST(Rung10Deadline, ARefusedSuspicionBeginsAnew) {
 
 TEST(Rung10Deadline, AVerdictEndsWaitsThatHaveNotExpired) {
   Ranks ranks(1);
+  HostMemoryOptions o = ranks.options(0);
+  std::atomic<bool> waits{false};
+  o.on_idle = [&](const WaitRecord&) { waits = true; };
   std::thread verdict([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    EXPECT_TRUE(eventually([&] { return waits.load(); }));
     ranks.abort_word() = 1;
     ranks.ring(0);
   });
-  HostMemory memory(ranks.options(0));
+  HostMemory memory(o);
   Scheduler scheduler(memory, {4, 4096});
   scheduler.run(std::vector<Scheduler::Task>(3, [&](HostWarp& w) {
     auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });

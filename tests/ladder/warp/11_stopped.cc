@@ -8,14 +8,14 @@ namespace {
 
 void nap(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
-// A child waits, with a deadline of 1200 ms, for a word that comes after about 2 s; is stopped for most of them, or not
-// at all. Returns how often it accused.
+// A child waits, with a deadline of 3 s, for a word that comes after about 4 s; is stopped for most of them, or not at
+// all. Returns how often it accused.
 int accusations(bool stop) {
   Ranks ranks(1);
   const pid_t child = fork();
   if (child == 0) {
     HostMemoryOptions o = ranks.options(0);
-    o.deadline_ms = 1200;
+    o.deadline_ms = 3000;
     int accused = 0;
     o.on_expired = [&](const WaitRecord&) { return ++accused > 0; };
     HostMemory memory(o);
@@ -33,13 +33,16 @@ int accusations(bool stop) {
     _exit(accused);
   }
   while (std::atomic_ref<Word>(*ranks.word(1)).load(std::memory_order_acquire) == 0) nap(1);
-  if (stop) kill(child, SIGSTOP);
-  nap(1700);
+  int status = -1;
+  if (stop) {
+    kill(child, SIGSTOP);
+    waitpid(child, &status, WUNTRACED);
+  }
+  nap(3700);
   if (stop) kill(child, SIGCONT);
   nap(300);
   std::atomic_ref<Word>(*ranks.word(0)).store(1, std::memory_order_release);
   ranks.ring(0);
-  int status = -1;
   waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

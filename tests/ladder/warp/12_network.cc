@@ -138,7 +138,7 @@ void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
   const auto word = reinterpret_cast<Word*>(net.theirs + kWords);
   const Stream s{net.mine, net.theirs, 0, word, kWords, slots, rows, &drained, &credit};
   scheduler.run({[&](HostWarp& w) { put_rows(w, s); }, [&](HostWarp& w) { take_rows(w, s); }});
-  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_TRUE(scheduler.finish_network(60000));
   EXPECT_EQ(*word, rows);
   EXPECT_EQ(drained, rows);
 }
@@ -247,7 +247,7 @@ TEST(Rung12Network, WhatIsMappedIsStored) {
     EXPECT_EQ(*reinterpret_cast<Word*>(net.theirs + kWords), 5u);
   }});
   EXPECT_EQ(wire.puts + wire.counts, 0);
-  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_TRUE(scheduler.finish_network(60000));
 }
 
 TEST(Rung12Network, MoreThanTheQueueHolds) {
@@ -263,7 +263,7 @@ TEST(Rung12Network, MoreThanTheQueueHolds) {
       return Mark<RailWord>{{kWords + uint64_t(l.i) * 8, 1}, Word(l.i) + 1};
     });
   }});
-  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_TRUE(scheduler.finish_network(60000));
   EXPECT_EQ(wire.counts, 1000);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(reinterpret_cast<Word*>(net.theirs + kWords)[i], Word(i) + 1);
 #ifdef TRANSLOAD_SITUATIONS
@@ -291,7 +291,7 @@ TEST(Rung12Network, FinishHasADeadline) {
   EXPECT_EQ(expired[0].what, Waiting::kDrained);
   EXPECT_EQ(scheduler.last_wait().whom, 1u);
   wire.stuck = false;
-  EXPECT_TRUE(scheduler.finish_network(1000));
+  EXPECT_TRUE(scheduler.finish_network(60000));
 }
 
 // Nobody was accused, because this rank itself stood still: the network has its whole deadline once more.

@@ -63,7 +63,7 @@ class Ranks {
     for (int i = 0; i < count_; ++i) o.bells.push_back({asleep_[size_t(i)], fds_[size_t(i)]});
     o.bell = o.bells[size_t(rank)];
     o.abort = abort_;
-    o.deadline_ms = 20000;
+    o.deadline_ms = 60000;
     return o;
   }
 
