@@ -8,6 +8,8 @@
 
 #include <functional>
 
+#include "tests/support/patience.h"
+
 namespace transload {
 namespace {
 
@@ -15,7 +17,7 @@ namespace {
 bool in_a_copy(const std::function<bool()>& so) {
   const pid_t copy = ::fork();
   if (copy == 0) {
-    ::alarm(10);  // it may find a lock that nobody gives back
+    ::alarm(unsigned(kPatience.count()));  // it may find a lock that nobody gives back
     ::_exit(so() ? 0 : 1);
   }
   int status = -1;

@@ -42,7 +42,7 @@ TEST(Control, ManyThreads) {
   constexpr uint32_t kRanks = 130;
   Rendezvous rendezvous;
   as_threads(kRanks, [&](uint32_t rank) {
-    Control control(place(rank, kRanks, rendezvous.port()), 30'000, one_node(kRanks));
+    Control control(place(rank, kRanks, rendezvous.port()), kDeadlineMs, one_node(kRanks));
     const std::vector<std::string> all = control.gather(std::to_string(rank));
     for (uint32_t of = 0; of < kRanks; ++of) EXPECT_EQ(all[of], std::to_string(of));
     control.gather("");
@@ -120,7 +120,7 @@ TEST(Control, RefusesOtherNumberOfRanks) {
     control.gather("");
     control.goodbye();
   });
-  ::usleep(100'000);
+  ::usleep(500'000);  // it is there first
   const std::string why = refusal_of([&] { Control(place(1, 3, rendezvous.port()), kDeadlineMs, one_node(3)); });
   EXPECT_NE(why.find("rank 1 of group \"g\" gave ranks 3"), std::string::npos) << why;
   Control right(place(1, 2, rendezvous.port()), kDeadlineMs, one_node(2));
@@ -132,9 +132,11 @@ TEST(Control, RefusesOtherNumberOfRanks) {
 // Contract 8.1.
 TEST(Control, NamesWhoDoesNotCome) {
   Rendezvous rendezvous;
+  std::barrier all_here(3);
   as_threads(4, [&](uint32_t rank) {
     if (rank == 2) return;
-    const Fault fault = fault_of([&] { Control(place(rank, 4, rendezvous.port()), 300, one_node(4)); });
+    all_here.arrive_and_wait();
+    const Fault fault = fault_of([&] { Control(place(rank, 4, rendezvous.port()), 2000, one_node(4)); });
     EXPECT_EQ(fault.culprit_rank, 2u);
     EXPECT_EQ(fault.kind, FaultKind::kAbsent);
     EXPECT_EQ(fault.operation, "create");
@@ -151,9 +153,11 @@ TEST(Control, NamesWhereNobodyListens) {
 
 TEST(Control, NamesWhoDoesNotGather) {
   Rendezvous rendezvous;
-  std::barrier done(3);
+  std::barrier done(3), made(3);
   as_threads(3, [&](uint32_t rank) {
-    Control control(place(rank, 3, rendezvous.port()), 400, one_node(3));
+    Control control(place(rank, 3, rendezvous.port()), {2000, kDeadlineMs}, one_node(3));
+    control.made();
+    made.arrive_and_wait();
     if (rank == 1) return done.arrive_and_wait();
     const Fault fault = fault_of([&] { control.gather("x"); });
     EXPECT_EQ(fault.culprit_rank, 1u);
@@ -184,7 +188,7 @@ TEST(Control, SurvivesStrangers) {
   });
   for (int i = 0; i < 3; ++i) {  // shown out; the one that said nothing may stay for a while
     pollfd ready{strangers[size_t(i)], POLLIN, 0};
-    EXPECT_EQ(::poll(&ready, 1, 3000), 1) << i;
+    EXPECT_EQ(::poll(&ready, 1, kPatienceMs), 1) << i;
   }
   for (int fd : strangers) ::close(fd);
 }
@@ -207,7 +211,7 @@ TEST(Control, NotARendezvous) {
     }
     ::close(fd);
   });
-  const std::string why = refusal_of([&] { Control(place(0, 2, ntohs(address.sin_port)), 2000, one_node(2)); });
+  const std::string why = refusal_of([&] { Control(place(0, 2, ntohs(address.sin_port)), kDeadlineMs, one_node(2)); });
   EXPECT_NE(why.find("not a rendezvous"), std::string::npos) << why;
   server.join();
   ::close(listener);
@@ -223,8 +227,7 @@ TEST(Control, GoodbyeIsToldAndIsNoFault) {
       EXPECT_FALSE(control.said_goodbye(1));
       step.arrive_and_wait();
       if (rank != 1) {
-        for (int i = 0; i < 2000 && !control.said_goodbye(1); ++i) ::usleep(1000);
-        EXPECT_TRUE(control.said_goodbye(1));
+        EXPECT_TRUE(eventually([&] { return control.said_goodbye(1); }));
         EXPECT_EQ(control.settled().kind, FaultKind::kNone);
         EXPECT_EQ(control.abort_word().load(), 0u);
       }
@@ -289,7 +292,7 @@ TEST(Control, AHookIsOverBeforeWhatItTouchesGoes) {
           ended = true;
         });
         step.arrive_and_wait();
-        for (int i = 0; i < 2000 && round % 2 == 0 && !running; ++i) ::usleep(1000);
+        if (round % 2 == 0) eventually([&] { return running.load(); });
       }
       EXPECT_EQ(running, ended);
     });
@@ -319,7 +322,8 @@ TEST(Control, SuspicionIsJudged) {
     if (rank == 0) control.note(1, Phase::kDispatch, true, 1);
     if (rank == 1) control.note(1, Phase::kDispatch, true, 2);
     if (rank == 2) control.note(0, Phase::kIdle, false, kNobody);
-    ::usleep(150'000);
+    ::usleep(kManyBeatsUs);
+    step.arrive_and_wait();
     if (rank == 0) {
       EXPECT_TRUE(control.suspect({0, 1, 1, 0, 1}, since));
     }
@@ -407,6 +411,8 @@ TEST(Control, StoppedProcess) {
     control.gather("");
     control.note(1, Phase::kDispatch, true, 2);
     const uint64_t since = now_ns();
+    if (rank == 0) child.wait_until_stopped();
+    judged.arrive_and_wait();
     ::usleep(700'000);
     EXPECT_TRUE(control.suspect({rank, 1, 2, 0, 1}, since));
     EXPECT_EQ(control.verdict().kind, FaultKind::kSilent);
@@ -443,6 +449,8 @@ TEST_P(Rank0Ends, IsNamedByAll) {
     const uint64_t since = now_ns();
     if (rank == 1) child.kill(GetParam());
     if (GetParam() == SIGSTOP) {
+      if (rank == 1) child.wait_until_stopped();
+      gathered.arrive_and_wait();
       ::usleep(500'000);
       EXPECT_TRUE(control.suspect({rank, 1, 0, 0, 1}, since));
     }
@@ -536,6 +544,7 @@ TEST(Control, AStoppedProcessWaitsAgain) {
   });
   Rendezvous rendezvous;
   child.go(rendezvous.port());
+  child.wait_until_stopped();
   ::usleep(1'000'000);
   child.kill(SIGCONT);
   EXPECT_EQ(child.wait(), 0);
@@ -549,7 +558,7 @@ TEST(Control, ARankThatIsBusyIsNotLate) {
     Control control(place(rank, 2, rendezvous.port()), kDeadlineMs, one_node(2));
     control.gather("");
     control.note(1, Phase::kDispatch, rank == 0, rank == 0 ? 1 : kNobody);
-    ::usleep(500'000);
+    ::usleep(kManyBeatsUs);
     if (rank == 1) control.note(1, Phase::kDispatch, false, kNobody);
     step.arrive_and_wait();
     if (rank == 0) {

@@ -15,7 +15,7 @@
 namespace transload {
 namespace {
 
-constexpr uint32_t kDeadlineMs = 5000;
+constexpr uint32_t kDeadlineMs = 60'000;
 
 Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port) {
   Bootstrap bootstrap;

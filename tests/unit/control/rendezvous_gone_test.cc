@@ -13,6 +13,7 @@
 #include "control/control.h"
 #include "control/rendezvous.h"
 #include "os/clock.h"
+#include "tests/support/patience.h"
 
 namespace transload {
 namespace {
@@ -65,8 +66,9 @@ std::vector<Verdict> verdicts_of(uint16_t port, Body body) {
       bootstrap.rank = rank;
       bootstrap.ranks = kRanks;
       bootstrap.port = port;
-      Control control(bootstrap, kDeadlineMs, {0, 0, 1, 1, 2, 2});
+      Control control(bootstrap, {kDeadlineMs, 60'000}, {0, 0, 1, 1, 2, 2});
       control.gather("");
+      control.made();
       body(rank, control);
       verdicts[rank] = control.verdict();
       done.arrive_and_wait();
@@ -83,7 +85,7 @@ void expect_rendezvous(const std::vector<Verdict>& verdicts) {
 }
 
 void wait_for_verdict(Control& control) {
-  for (int i = 0; i < 5000 && control.abort_word().load(std::memory_order_acquire) == 0; ++i) ::usleep(1000);
+  EXPECT_TRUE(eventually([&] { return control.abort_word().load(std::memory_order_acquire) != 0; }));
 }
 
 class LauncherEnds : public testing::TestWithParam<bool> {};  // is a suspicion open?

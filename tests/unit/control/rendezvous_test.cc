@@ -153,7 +153,7 @@ TEST(Rendezvous, ACopyFreesARendezvous) {
   Control control(place(0, 1, rendezvous->port()), kDeadlineMs, one_node(1));
   const pid_t copy = ::fork();
   if (copy == 0) {
-    ::alarm(20);
+    ::alarm(unsigned(kPatience.count()));
     rendezvous.reset();
     ::_exit(0);
   }
@@ -170,7 +170,7 @@ TEST(Rendezvous, StoppedWhileItMeets) {
   Child child([](uint16_t port) {
     Bootstrap bootstrap = place(0, 2, port);
     bootstrap.serve = true;
-    Control control(bootstrap, 1500, one_node(2));
+    Control control(bootstrap, 4000, one_node(2));
     control.gather("");
     control.goodbye();
     return 0;
@@ -185,7 +185,8 @@ TEST(Rendezvous, StoppedWhileItMeets) {
   }
   ::usleep(30'000);
   child.kill(SIGSTOP);
-  ::usleep(2'500'000);
+  child.wait_until_stopped();
+  ::usleep(4'500'000);
   child.kill(SIGCONT);
   Control control(place(1, 2, port), kDeadlineMs, one_node(2));
   EXPECT_EQ(control.gather("").size(), 2u);
@@ -193,25 +194,31 @@ TEST(Rendezvous, StoppedWhileItMeets) {
   EXPECT_EQ(child.wait(), 0);
 }
 
+// A process with a rendezvous, which has two descriptors left when it says so on `ready`.
+int serve_with_two_more(uint16_t port, int ready) {
+  const Rendezvous rendezvous("127.0.0.1", port);
+  const int lowest = ::dup(0);
+  const rlimit limit{rlim_t(lowest) + 2, rlim_t(lowest) + 2};
+  ::close(lowest);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || ::write(ready, "", 1) != 1) return 3;
+  ::pause();
+  return 0;
+}
+
 // The rendezvous cannot take them all. Nobody is called absent: it says what it lacks, to who came and to who waits.
 TEST(Rendezvous, RendezvousOutOfDescriptors) {
   if (kNoDescriptorsLeft != nullptr) GTEST_SKIP() << kNoDescriptorsLeft;
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
-  Child child([](uint16_t port) {
-    const Rendezvous rendezvous("127.0.0.1", port);
-    const int lowest = ::dup(0);  // and two more
-    const rlimit limit{rlim_t(lowest) + 2, rlim_t(lowest) + 2};
-    ::close(lowest);
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return 3;
-    ::pause();
-    return 0;
-  });
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  Child child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
   child.go(port);
-  ::usleep(100'000);
+  char byte;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   std::atomic<int> told{0};
   as_threads(4, [&](uint32_t rank) {
     try {
-      Control control(place(rank, 4, port), 8000, one_node(4));
+      Control control(place(rank, 4, port), kDeadlineMs, one_node(4));
       ADD_FAILURE() << "rank " << rank << " was served";
     } catch (const Error& error) {
       const std::string text = error.what();
@@ -221,6 +228,7 @@ TEST(Rendezvous, RendezvousOutOfDescriptors) {
     }
   });
   EXPECT_EQ(told, 4);
+  for (const int fd : ready) ::close(fd);
 }
 
 // A stranger that makes a group of its own and reads nothing of what it gathers.
@@ -352,8 +360,9 @@ TEST(Rendezvous, StoppedWhileItGathers) {
   Child child([](uint16_t port) {
     Bootstrap bootstrap = place(0, 2, port);
     bootstrap.serve = true;
-    Control control(bootstrap, 1500, one_node(2));
+    Control control(bootstrap, {4000, kDeadlineMs}, one_node(2));
     control.gather("");
+    control.made();
     const bool both = control.gather("mine").at(1) == "late";
     control.goodbye();
     return both ? 0 : 3;
@@ -363,7 +372,8 @@ TEST(Rendezvous, StoppedWhileItGathers) {
   control.gather("");
   ::usleep(100'000);
   child.kill(SIGSTOP);
-  ::usleep(2'500'000);
+  child.wait_until_stopped();
+  ::usleep(4'500'000);
   child.kill(SIGCONT);
   ::usleep(200'000);
   EXPECT_EQ(control.gather("late").at(0), "mine");
@@ -377,22 +387,14 @@ TEST(Rendezvous, WhoIsUnservedAndSilentIsShownOut) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-  Child child([&](uint16_t port) {
-    const Rendezvous rendezvous("127.0.0.1", port);
-    const int lowest = ::dup(0);  // and two more
-    const rlimit limit{rlim_t(lowest) + 2, rlim_t(lowest) + 2};
-    ::close(lowest);
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || ::write(ready[1], "", 1) != 1) return 3;
-    ::pause();
-    return 0;
-  });
+  Child child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
   child.go(port);
   char byte;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   int strangers[3];
   for (int& fd : strangers) fd = connect_raw(port);
   try {
-    Control control(place(0, 2, port), 8000, one_node(2));
+    Control control(place(0, 2, port), kDeadlineMs, one_node(2));
     ADD_FAILURE() << "it was served";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("ulimit -n"), std::string::npos) << error.what();

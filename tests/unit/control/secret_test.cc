@@ -18,6 +18,8 @@
 namespace transload {
 namespace {
 
+constexpr uint32_t kDeadlineMs = 60'000;
+
 Bootstrap place(uint32_t rank, uint16_t port, const std::string& secret) {
   Bootstrap bootstrap;
   bootstrap.rank = rank;
@@ -29,7 +31,7 @@ Bootstrap place(uint32_t rank, uint16_t port, const std::string& secret) {
 
 std::string refusal_of(const Bootstrap& bootstrap) {
   try {
-    Control(bootstrap, 1000, {0, 0});
+    Control(bootstrap, kDeadlineMs, {0, 0});
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
     return error.what();
@@ -77,8 +79,8 @@ TEST(Secret, RankWithoutIt) {
     const std::string why = refusal_of(place(1, server.port(), wrong));
     EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;
   }
-  std::thread other([&] { Control(place(1, server.port(), "right"), 5000, {0, 0}).goodbye(); });
-  const Control control(place(0, server.port(), "right"), 5000, {0, 0});
+  std::thread other([&] { Control(place(1, server.port(), "right"), kDeadlineMs, {0, 0}).goodbye(); });
+  const Control control(place(0, server.port(), "right"), kDeadlineMs, {0, 0});
   EXPECT_EQ(control.trust().choice, "proved");
   other.join();
 }
@@ -137,7 +139,7 @@ TEST(Secret, ByTheCallersAllGather) {
         std::memcpy(all, shared.data(), bytes * 2);
         all_here.arrive_and_wait();
       };
-      Control control(bootstrap, 5000, {0, 0});
+      Control control(bootstrap, kDeadlineMs, {0, 0});
       EXPECT_EQ(control.trust().choice, "proved");
       control.goodbye();
     });

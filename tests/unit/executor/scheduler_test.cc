@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "os/descriptor.h"
+#include "tests/support/patience.h"
 
 namespace transload {
 namespace {
@@ -49,7 +50,7 @@ class Rank {
   std::vector<uint32_t> accused_by(const std::vector<Scheduler::Task>& warps, uint32_t linger_us = 50) {
     std::promise<void> done;
     std::thread patience([&] {
-      if (done.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready) return;
+      if (done.get_future().wait_for(kPatience) == std::future_status::ready) return;
       abort_ = 1;
       Bell::fence();
       options_.bell.ring();

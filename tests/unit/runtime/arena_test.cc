@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "tests/support/patience.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -105,7 +106,7 @@ TEST(Arena, ACopyGivesNothingBack) {
   const pid_t copy = ::fork();
   ASSERT_GE(copy, 0);
   if (copy == 0) {
-    ::alarm(10);
+    ::alarm(unsigned(kPatience.count()));
     lease = nullptr;
     ::_exit(slab.arena->used() == 256 ? 0 : 1);
   }

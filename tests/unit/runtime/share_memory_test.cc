@@ -25,7 +25,7 @@ GroupOptions options_of(uint32_t rank, uint16_t port) {
   options.tokens_max = 4;
   options.row_bytes_max = 64;
   options.slab_bytes = 4096 * (rank + 1);  // each rank's own choice
-  options.deadline_ms = 5000;
+  options.deadline_ms = 60'000;
   return options;
 }
 

@@ -24,6 +24,7 @@ namespace {
 using namespace test;
 
 constexpr uid_t kNobody = 65534;
+constexpr uint32_t kDeadlineMs = 60'000;
 
 // Sends `words` with descriptors, as a stranger may.
 bool pass(int socket, const std::vector<int>& fds, const std::array<uint64_t, 3>& words = {}) {
@@ -46,7 +47,7 @@ bool pass(int socket, const std::vector<int>& fds, const std::array<uint64_t, 3>
 TEST(Neighbours, StrangersGetNothing) {
   Child child([](int line) {
     Side side(0);
-    side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, 20'000);
+    side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, kDeadlineMs);
     return side.neighbours.base(1)[0] == 2 ? 0 : 1;
   });
   Side side(1);
@@ -66,7 +67,7 @@ TEST(Neighbours, StrangersGetNothing) {
     say(child.line(), theirs.pack());
     say(child.line(), mine.pack());
   });
-  EXPECT_NO_THROW(side.neighbours.connect({theirs, mine}, {0, 1}, 20'000));
+  EXPECT_NO_THROW(side.neighbours.connect({theirs, mine}, {0, 1}, kDeadlineMs));
   later.join();
   ASSERT_NE(side.neighbours.base(0), nullptr);
   EXPECT_EQ(side.neighbours.base(0)[0], 1);
@@ -83,13 +84,15 @@ TEST(Neighbours, NamesTheLiar) {
     const RegionOffer theirs = RegionOffer::unpack(hear(line));
     lie.bytes *= 2;
     say(line, lie.pack());
-    side.neighbours.connect({theirs, lie}, {0, 1}, 20'000);
+    side.neighbours.connect({theirs, lie}, {0, 1}, kDeadlineMs);
     return 0;
   });
   Side side(0);
   say(child.line(), side.neighbours.offer().pack());
   const RegionOffer theirs = RegionOffer::unpack(hear(child.line()));
-  const Error error = error_of([&] { side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, 5000); });
+  const Error error = error_of([&] {
+    side.neighbours.connect({side.neighbours.offer(), theirs}, {0, 1}, kDeadlineMs);
+  });
   EXPECT_EQ(error.fault().culprit_rank, 1u);
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
 }
@@ -111,7 +114,7 @@ Error error_at_a_false_peer(Side& side, Child& false_peer) {
   }
   say(false_peer.line(), offers[1].pack());
   EXPECT_EQ(hear(false_peer.line()), "here");
-  return error_of([&] { side.neighbours.connect(offers, {0, 1}, 5000); });
+  return error_of([&] { side.neighbours.connect(offers, {0, 1}, kDeadlineMs); });
 }
 
 // The kernel says who listens at a name: nothing is said to another user.
@@ -123,7 +126,7 @@ TEST(Neighbours, ASquatterHearsNothing) {
     Descriptor listener = listen_for(offer.region);
     say(line, "here");
     pollfd waiting{listener.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, 20'000) != 1) return 2;
+    if (::poll(&waiting, 1, kPatienceMs) != 1) return 2;
     Descriptor caller(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     char word[64];
     return ::recv(caller.get(), word, sizeof word, 0) == 0 ? 0 : 3;
@@ -145,7 +148,7 @@ TEST(Neighbours, AnAnswerWithoutMySecretGetsNothing) {
     Descriptor listener = listen_for(mine.region);
     say(line, "here");
     pollfd waiting{listener.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, 20'000) != 1) return 1;
+    if (::poll(&waiting, 1, kPatienceMs) != 1) return 1;
     Descriptor caller(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     uint64_t words[3];
     alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
@@ -180,7 +183,7 @@ TEST(Neighbours, DescriptorsOnTheirWayAreLimited) {
     children.push_back(std::make_unique<Child>([rank](int line) {
       if (!become_ordinary(kDescriptors)) return 1;
       Side side(rank);
-      side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, 20'000);
+      side.neighbours.connect(trade_offers(line, side.neighbours, 2), {0, 1}, kDeadlineMs);
       return side.neighbours.base(1 - rank)[0] == char(2 - rank) ? 0 : 2;
     }));
   }
@@ -230,7 +233,7 @@ TEST(Neighbours, ManyProcessesOfAnOrdinaryUser) {
     children.push_back(std::make_unique<Child>([rank](int line) {
       if (!become_ordinary(kRanks * 2 + 30)) return 1;
       Side side(rank);
-      side.neighbours.connect(trade_offers(line, side.neighbours, kRanks), all_of(kRanks), 20'000);
+      side.neighbours.connect(trade_offers(line, side.neighbours, kRanks), all_of(kRanks), kDeadlineMs);
       for (uint32_t peer = 0; peer < kRanks; ++peer)
         if (side.neighbours.base(peer)[0] != char(peer + 1)) return 2;
       say(line, "done");
