@@ -22,7 +22,7 @@
 namespace transload::test {
 namespace {
 
-constexpr uint32_t kDeadlineMs = 20000;     // of a host's clock: the scenario's is virtual
+constexpr uint32_t kDeadlineMs = 60000;     // of a host's clock: the scenario's is virtual
 constexpr uint64_t kHandleRoom = 32 << 20;  // on a GPU a handle lies in the slabs
 
 // A program by all ranks of a group, each a thread.

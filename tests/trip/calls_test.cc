@@ -10,6 +10,7 @@
 
 #include "runtime/group_options.h"
 #include "tests/support/given.h"
+#include "tests/support/patience.h"
 
 namespace transload::test {
 namespace {
@@ -124,8 +125,7 @@ TEST(Groups, OneCallsWhileAnotherWaits) {
   const std::shared_future<void> called = over.get_future().share();
   std::thread other([&] {
     run_team(alone, [&](Group& group, uint32_t) {
-      for (uint32_t ms = 0; (progress.epoch.load() < kWaiting || left() > 6) && ms < w.deadline_ms; ++ms)
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      eventually([&] { return progress.epoch.load() >= kWaiting && left() <= 6; });
       EXPECT_EQ(progress.epoch.load(), kWaiting);
       EXPECT_EQ(left(), 6u);  // its own tokens
       Member(alone, problem_alone, group).pass(Pass{}, 7);

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/patience.h"
 #include "tests/support/sanitized.h"
 #include "tests/support/team.h"
 
@@ -32,7 +33,7 @@ constexpr bool kAddressSanitizer = false;
 int in_a_copy(const std::function<int()>& body) {
   const pid_t copy = ::fork();
   if (copy == 0) {
-    ::alarm(20);
+    ::alarm(unsigned(kPatience.count()));
     ::_exit(body());
   }
   int status = -1;

@@ -1,13 +1,12 @@
 // Groups whose network regions lie in NVSHMEM's heap. Ranks are processes, on CPUs, over the library of
 // tests/nvshmem_double: all is real but NVSHMEM and the GPU.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "os/clock.h"
@@ -235,10 +234,19 @@ TEST_F(Heap, NamesARankThatDiesInInit) {
 TEST_F(Heap, NamesARankThatIsLate) {
   World w = world_of({1, 1});
   w.deadline_ms = 1000;
+  int told[2];
+  ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
   const auto said = said_by(w, "", [&](uint32_t rank, uint16_t port) {
-    if (rank == 1) std::this_thread::sleep_for(std::chrono::seconds(4));
-    Group group(options_of(w, rank, port));
+    char byte = 0;
+    if (rank == 1 && ::read(told[0], &byte, 1) != 1) return;
+    try {
+      Group group(options_of(w, rank, port));
+    } catch (const std::exception&) {
+      if (rank == 0 && ::write(told[1], &byte, 1) != 1) ADD_FAILURE() << "rank 1 is not told";
+      throw;
+    }
   });
+  for (const int fd : told) ::close(fd);
   EXPECT_NE(said[0].find("rank 1 is absent"), std::string::npos) << said[0];
   EXPECT_EQ(said[0].find("nvshmem"), std::string::npos) << said[0];
 }

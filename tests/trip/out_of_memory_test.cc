@@ -99,7 +99,6 @@ World two_nodes() {
   w.node_sizes = {2, 1};
   w.tokens = {9};
   w.experts = 6;
-  w.deadline_ms = 20000;
   return w;
 }
 

@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <chrono>
+#include <latch>
 #include <thread>
 
 #include "channel/card.h"
 #include "protocol/dispatch/sender.h"
+#include "tests/support/patience.h"
 #include "tests/support/plain_memory.h"
 #include "tests/support/team.h"
 
@@ -71,22 +74,35 @@ void late_rank() {
   });
 }
 
-// Rank 3 does not come to the call that follows `before`, and all others are told.
-void absent(const std::function<void(Group&, const reference::Problem&, bool stays_away)>& body) {
-  World w = world_of({2, 2}, {20});
-  w.deadline_ms = 500;
+// Rank 3 does not come to `last_call`, which has a deadline of its own, and all others are told.
+struct Last {
+  static constexpr uint32_t kDeadlineMs = 1500;
+  std::barrier<>& others;
+  bool away;
+
+  template <class Call>
+  void call(Call last_call) const {
+    if (away) return;
+    others.arrive_and_wait();
+    last_call();
+  }
+};
+void absent(const std::function<void(Group&, const reference::Problem&, const Last&)>& body) {
+  const World w = world_of({2, 2}, {20});
   const reference::Problem problem = problem_of(w);
+  std::barrier others(3);
+  std::latch told(3);
   run_team(w, [&](Group& group, uint32_t rank) {
     try {
-      body(group, problem, rank == 3);
+      body(group, problem, {others, rank == 3});
       if (rank != 3) ADD_FAILURE() << "rank " << rank << " did not notice";
-      // Alive for long enough to be found absent, not lost.
-      std::this_thread::sleep_for(std::chrono::milliseconds(w.deadline_ms + 900));
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), Code::kFault) << error.what();
       EXPECT_EQ(error.fault().culprit_rank, 3u) << error.what();
       EXPECT_EQ(error.fault().kind, FaultKind::kAbsent) << error.what();
     }
+    if (rank != 3) told.count_down();
+    EXPECT_TRUE(eventually([&] { return told.try_wait(); }));  // rank 3 is there, to be found absent and not lost
   });
 }
 
@@ -114,31 +130,34 @@ void refused_by_one() {
 }
 
 void absent_in_notify() {
-  absent([](Group& group, const reference::Problem& problem, bool away) {
+  absent([](Group& group, const reference::Problem& problem, const Last& last) {
     Job job(group, problem);
-    if (!away) group.dispatch(job.dispatch);
+    job.dispatch.deadline_ms = Last::kDeadlineMs;
+    last.call([&] { group.dispatch(job.dispatch); });
   });
 }
 
 void absent_in_dispatch() {
-  absent([](Group& group, const reference::Problem& problem, bool away) {
+  absent([](Group& group, const reference::Problem& problem, const Last& last) {
     Job job(group, problem);
     const DispatchOutputs out = group.dispatch(job.dispatch);
     DispatchInputs again;
     again.x = job.dispatch.x;
     again.handle = out.handle;
-    if (!away) group.dispatch(again);
+    again.deadline_ms = Last::kDeadlineMs;
+    last.call([&] { group.dispatch(again); });
   });
 }
 
 void absent_in_combine() {
-  absent([](Group& group, const reference::Problem& problem, bool away) {
+  absent([](Group& group, const reference::Problem& problem, const Last& last) {
     Job job(group, problem);
     const DispatchOutputs out = group.dispatch(job.dispatch);
     CombineInputs combine;
     combine.handle = out.handle;
     combine.x = out.x;
-    if (!away) group.combine(combine);
+    combine.deadline_ms = Last::kDeadlineMs;
+    last.call([&] { group.combine(combine); });
   });
 }
 
