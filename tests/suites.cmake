@@ -1,6 +1,6 @@
 # Run by ctest for each program of a build with sanitizers, where starting a process costs more than most cases do:
 # makes each suite of `program` one test, named folder.Suite. tools/test_results counts the cases.
-execute_process(COMMAND ${program} --gtest_list_tests OUTPUT_VARIABLE listing RESULT_VARIABLE status TIMEOUT 60)
+execute_process(COMMAND ${program} --gtest_list_tests OUTPUT_VARIABLE listing RESULT_VARIABLE status TIMEOUT 300)
 if(NOT status EQUAL 0)
   add_test(${folder}.suites ${program} --gtest_list_tests)
   return()

@@ -16,7 +16,7 @@ version=$("$work/installed/bin/transload" --version)
 
 # try PROGRAM: an example that was built runs and says that it verified what it got, or that it needs a GPU.
 try() {
-  timeout --kill-after=5 60 "$1" | tee "$work/out" || true
+  timeout --kill-after=5 300 "$1" | tee "$work/out" || true
   grep -qx -e verified -e 'skipped: no GPU is here' "$work/out"
 }
 

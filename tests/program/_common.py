@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 
 if len(sys.argv) != 2:
@@ -29,6 +30,10 @@ LAUNCHER_NAMES = (
     "PALS_RANKID",
     "SLURM_PROCID",
 )
+PATIENCE_S = 300  # for what hangs: no test passes because of it, and a busy machine may be slow
+# Ranks start late on a busy machine, and the deadlines that are tested are those of calls.
+PATIENT = ("--create-deadline-ms", "60000")
+LATE_MS = 20000  # a fault that comes so long after its deadline came by another one
 failures = 0
 
 
@@ -51,7 +56,7 @@ def start(arguments, extra=None, program=PROGRAM, **how):
     )
 
 
-def finish(process, seconds=120):
+def finish(process, seconds=PATIENCE_S):
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -61,7 +66,7 @@ def finish(process, seconds=120):
     return process.returncode, out, err
 
 
-def run(*arguments, extra=None, seconds=120, **how):
+def run(*arguments, extra=None, seconds=PATIENCE_S, **how):
     return finish(start(arguments, extra, **how), seconds)
 
 
@@ -69,7 +74,7 @@ def object_of(out):
     return json.loads(out) if out.strip() else {}
 
 
-def run_json(*arguments, extra=None, seconds=120):
+def run_json(*arguments, extra=None, seconds=PATIENCE_S):
     """Exit status, the JSON object (None without one), and what was said on stderr."""
     status, out, err = run(*arguments, "--quiet", "--json", "-", extra=extra, seconds=seconds)
     return status, json.loads(out) if out.strip() else None, err
@@ -121,6 +126,19 @@ def left_behind():
             pass
     found += sorted(named_files() - FILES_BEFORE)
     return found
+
+
+def until(true, seconds=PATIENCE_S):
+    """Waits for it. What it was at last."""
+    end = time.monotonic() + seconds
+    while not (seen := true()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return seen
+
+
+def all_gone():
+    """Whether nothing is left behind, or soon is: who is killed needs its time to go."""
+    return until(lambda: not left_behind(), 60)
 
 
 def finish_test():

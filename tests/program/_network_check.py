@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 
-from _common import PROGRAM, environment, expect, path, skip
+from _common import PATIENCE_S, PROGRAM, environment, expect, path, skip
 from _hosts import ADDRESSES, HOSTS, build, none_left, tear_down
 
 TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/network_check")
@@ -36,7 +36,7 @@ class Side:
         self.process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
 
-    def finish(self, seconds=90):
+    def finish(self, seconds=PATIENCE_S):
         try:
             self.said = self.process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
@@ -52,7 +52,7 @@ class Side:
             return {"lines": [], "table": {}, "verdict": "none"}
 
 
-def both(*arguments, seconds=90, **how):
+def both(*arguments, seconds=PATIENCE_S, **how):
     sides = [Side(host, *arguments, **how) for host in (0, 1)]
     for side in sides:
         side.finish(seconds)

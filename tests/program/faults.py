@@ -1,22 +1,21 @@
-# A killed or stopped rank: exit status 3, and every survivor names it, in time; afterwards nothing is left.
+# A killed or stopped rank: exit status 3, and every survivor names it, by the deadline that was told; afterwards nothing is left.
 # Contract 8.2, 8.3, 8.4, 8.6.
 import re
 import time
 
-from _common import expect, finish_test, left_behind, run_json, start
+from _common import LATE_MS, PATIENT, all_gone, expect, finish, finish_test, left_behind, run_json, start, until
 
 SHAPE = ("--tokens", "96", "--hidden", "512", "--iterations", "3", "--warmup", "1")
-DEADLINE_MS = 1500
+DEADLINE_MS = 3000
+DEADLINES = ("--deadline-ms", str(DEADLINE_MS), *PATIENT)
 
 
 def fault(text, node_sizes, *more):
     print(f"-- {text} on {node_sizes} {' '.join(more)}")
     ranks, culprit = sum(map(int, node_sizes.split(","))), int(text[5 : text.index("@")])
-    begin = time.monotonic()
     status, result, err = run_json(
-        "run", "--node-sizes", node_sizes, *SHAPE, "--deadline-ms", str(DEADLINE_MS), "--fault", text, *more
+        "run", "--node-sizes", node_sizes, *SHAPE, *DEADLINES, "--fault", text, *more
     )
-    seconds = time.monotonic() - begin
     if not expect(
         status == 3 and result is not None and result["fault"] is not None,
         f"exit status {status} {err if status != 3 else ''}",
@@ -32,7 +31,7 @@ def fault(text, node_sizes, *more):
         "one report from every survivor",
     )
     expect(all(r["culprit_rank"] == culprit for r in seen["reports"]), "all name the same culprit")
-    late = [r["after_ms"] for r in seen["reports"] if r["after_ms"] > DEADLINE_MS + 1000]
+    late = [r["after_ms"] for r in seen["reports"] if r["after_ms"] > DEADLINE_MS + LATE_MS]
     expect(not late and "LATE" not in err, f"all in time {late}")
     expect(
         all({"operation", "role", "channel", "waiting_for", "seen", "expected"} <= r.keys() for r in seen["reports"]),
@@ -41,9 +40,7 @@ def fault(text, node_sizes, *more):
     operations = {r["operation"] for r in seen["reports"]}
     phase = text.partition("/")[2]
     expect(operations == {"combine" if phase in ("expert", "combine") else "dispatch"}, f"in {operations}")
-    expect(seconds < 20 + DEADLINE_MS / 1000, f"{seconds:.1f} s in all")
-    left = left_behind()
-    expect(not left, f"nothing is left behind {left}")
+    expect(all_gone(), f"nothing is left behind {left_behind()}")
 
 
 fault("kill:5@3", "4,4")
@@ -64,16 +61,13 @@ fault("kill:6@2/combine", "3,5", "--scale-out", "loopback")
 def recovered(text, node_sizes, *more):
     """The ranks that are left make a group of their own in the same processes, and verify an iteration in it."""
     print(f"-- {text} on {node_sizes} {' '.join(more)}, and recovered")
-    begin = time.monotonic()
-    faulted = ("--deadline-ms", str(DEADLINE_MS), "--fault", text, "--recover")
+    faulted = (*DEADLINES, "--fault", text, "--recover")
     status, result, err = run_json("run", "--node-sizes", node_sizes, *SHAPE, *faulted, *more)
     culprit = int(re.search(r":(\d+)@", text)[1])
     expect(status == 0 and result is not None and result["verified"], f"exit status {status} {err if status else ''}")
     seen = (result or {}).get("fault") or {}
     expect(seen.get("culprit_rank") == culprit and seen.get("recovered") is True, f"recovered without {culprit}")
-    expect(time.monotonic() - begin < 40, f"{time.monotonic() - begin:.1f} s in all")
-    left = left_behind()
-    expect(not left, f"nothing is left behind {left}")
+    expect(all_gone(), f"nothing is left behind {left_behind()}")
 
 
 recovered("kill:5@3", "4,4")
@@ -89,11 +83,10 @@ for name, signal, status in (("Ctrl-C", 2, 130), ("SIGTERM", 15, 143), ("SIGKILL
     process = start(
         ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "64", "--iterations", "100000", "--quiet")
     )
-    time.sleep(1.5)
+    until(lambda: len(left_behind()) >= 5)  # the launcher and its ranks
+    time.sleep(1)
     process.send_signal(signal)
-    process.communicate(timeout=20)
-    expect(process.returncode == status, f"{name}: exit status {process.returncode}")
-    time.sleep(0.5)
-    left = left_behind()
-    expect(not left, f"{name}: nothing is left behind {left}")
+    returned, _, _ = finish(process)
+    expect(returned == status, f"{name}: exit status {returned}")
+    expect(all_gone(), f"{name}: nothing is left behind {left_behind()}")
 finish_test()

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from _common import PROGRAM, environment, expect, finish, finish_test, free_port, path, run, run_json, start
+from _common import PATIENCE_S, PROGRAM, environment, expect, finish, finish_test, free_port, path, run, run_json, start
 
 WORKLOAD = (
     "run",
@@ -25,7 +25,7 @@ WORKLOAD = (
     "--json",
     "-",
     "--deadline-ms",
-    "5000",
+    "60000",
 )
 
 
@@ -39,7 +39,7 @@ def torchrun(r):
     return {"RANK": str(r), "WORLD_SIZE": "3", "LOCAL_RANK": str(r), "MASTER_PORT": "1"}
 
 
-_, alone, _ = run_json(*WORKLOAD[:-4], "--deadline-ms", "5000")
+_, alone, _ = run_json(*WORKLOAD[:-4], "--deadline-ms", "60000")
 for name, make in (
     ("TRANSLOAD_RANK", lambda r: {"TRANSLOAD_RANK": str(r), "TRANSLOAD_RANKS": "3"}),
     ("torchrun", torchrun),
@@ -85,7 +85,7 @@ for victim, statuses in ((1, [0, -9, 0]), (0, [-9, 0, 0])):
     expect(report.get("recovered") is True and report.get("culprit_rank") == victim, "and says so")
 
 # Two launches in one second, as two torchruns are: each has its own run, and none has rows of the other.
-PAIR = ("run", "--node-sizes", "2", *WORKLOAD[3:-2], "--deadline-ms", "20000")
+PAIR = ("run", "--node-sizes", "2", *WORKLOAD[3:-2], "--deadline-ms", "60000")
 
 
 def of_pair(job, r, **names):
@@ -146,7 +146,7 @@ if mpirun:
     done = subprocess.run(
         [mpirun, "--allow-run-as-root", "--oversubscribe", "-n", "3", PROGRAM, *WORKLOAD],
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         env=environment({"MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": free_port()}),
         capture_output=True,
     )

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from _common import FOLDER, PROGRAM, environment, expect, finish_test, path, run_json, skip
+from _common import FOLDER, PATIENCE_S, PROGRAM, environment, expect, finish_test, path, run_json, skip
 
 ROUTING = os.path.join(os.path.dirname(__file__), "../../examples/data/routing.safetensors")
 SHAPE = ("--tokens", "64", "--hidden", "256", "--routing", ROUTING, "--layer", "3", "--iterations", "2")
@@ -16,7 +16,7 @@ def mpirun(port, *arguments):
     # Its own session folder, so that none of its files meets those of another test.
     names = {"TRANSLOAD_PORT": str(port), "TMPDIR": FOLDER.name}
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "4", PROGRAM, "run", *arguments]
-    done = subprocess.run(command, env=environment(names), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment(names), capture_output=True, text=True, timeout=PATIENCE_S)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -40,7 +40,7 @@ expect(status == 0 and out.count('"verified":true') == 1 and json.loads(out)["ve
 shell = f'"$0" "$@"; echo "rank $OMPI_COMM_WORLD_RANK: status $?"'
 names = environment({"TRANSLOAD_PORT": "29673", "TMPDIR": FOLDER.name})
 command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "4", "bash", "-c", shell, PROGRAM, "run", *JOB]
-done = subprocess.run([*command, "--channels", "0"], env=names, capture_output=True, text=True, timeout=120)
+done = subprocess.run([*command, "--channels", "0"], env=names, capture_output=True, text=True, timeout=PATIENCE_S)
 statuses = sorted(line for line in done.stdout.splitlines() if line.startswith("rank "))
 expect(statuses == [f"rank {r}: status 2" for r in range(4)], f"a wrong flag: {statuses}")
 complaints = [line for line in done.stderr.splitlines() if "--channels" in line]

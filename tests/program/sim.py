@@ -5,7 +5,7 @@ from _common import expect, finish_test, path, run
 
 
 def refused(named, *arguments):
-    status, out, err = run("sim", *arguments, seconds=30)
+    status, out, err = run("sim", *arguments)
     good = status == 2 and out == "" and err.count("\n") == 1 and named in err and err.startswith("transload: ")
     expect(good, f"sim {' '.join(arguments)[:90]} -> {status}: {err.strip()[:140]}")
 

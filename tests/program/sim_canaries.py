@@ -4,7 +4,7 @@ import re
 
 from _common import expect, finish_test, run
 
-status, out, err = run("sim", "--canaries", seconds=240)
+status, out, err = run("sim", "--canaries", seconds=840)
 print(out)
 count = re.search(r"^(\d+) canaries, (\d+) found, 0 missed", out, re.M)
 expect(status == 0 and err == "" and "MISSED" not in out, f"all are found -> {status} {err}")

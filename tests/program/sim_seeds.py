@@ -12,7 +12,7 @@ LONG = ("64x8",)
 
 def worlds(names, seeds, *more):
     arguments = [part for name in names for part in ("--scenario", name)] + list(more)
-    status, out, err = run("sim", *arguments, "--seeds", str(seeds), seconds=240)
+    status, out, err = run("sim", *arguments, "--seeds", str(seeds), seconds=840)
     print(out)
     done = re.search(r"^(\d+) worlds, 0 failed \((\d+) run twice", out, re.M)
     expect(status == 0 and err == "" and done is not None, f"{len(names)} scenarios pass -> {status} {err}")

@@ -4,11 +4,11 @@
 # Contract 3.6, 8.2, 8.3.
 import os
 
-from _common import PROGRAM, expect, finish, finish_test, object_of, run_json, skip, start
+from _common import LATE_MS, PATIENT, PROGRAM, expect, finish, finish_test, object_of, run_json, skip, start
 
 SOFT_NIC = os.path.join(os.path.dirname(PROGRAM), "..", "tests", "soft_nic", "transload")
 WORKLOAD = ("--hidden", "272", "--experts", "13", "--top-k", "6", "--iterations", "3", "--scale-out", "loopback")
-DEADLINE_MS = 2000
+DEADLINE_MS = 3000
 if not os.path.exists(SOFT_NIC):
     skip("the program with soft NICs was not built")
 
@@ -37,7 +37,7 @@ def fault(text, shape, kind):
     there = text.startswith("absent")  # it hears of it when it comes, later than the others
     left = [rank for rank in range(sum(int(size) for size in shape.split(","))) if there or rank != victim]
     status, result, err = job("seed=5", "--node-sizes", shape, "--tokens", "96", "--fault", text, "--deadline-ms",
-                              str(DEADLINE_MS))
+                              str(DEADLINE_MS), *PATIENT)
     seen = result.get("fault") or {}
     if not expect(status == 3 and seen, f"{text} on {shape}: exit status {status} {err}"):
         return
@@ -46,7 +46,7 @@ def fault(text, shape, kind):
     expect(not result["verified"] and result["mismatch"] is None, f"{text} on {shape}: no wrong result")
     expect([r["rank"] for r in seen["reports"]] == left, f"{text} on {shape}: all that are left report")
     expect(all(r["culprit_rank"] == victim for r in seen["reports"]), f"{text} on {shape}: the same culprit")
-    late = [r["after_ms"] for r in seen["reports"] if r["rank"] != victim and r["after_ms"] > DEADLINE_MS + 1000]
+    late = [r["after_ms"] for r in seen["reports"] if r["rank"] != victim and r["after_ms"] > DEADLINE_MS + LATE_MS]
     expect(not late, f"{text} on {shape}: in time {late}")
 
 
@@ -57,7 +57,7 @@ same("1,5", "seed=4,depth=2", "--channels", "1", "--slots", "1")
 same("2,2,2", "seed=5,depth=1", "--dtype", "fp8")
 same("1,1,1,1,1,1", "seed=6", "--landing", "ring", "--combine-source", "push")
 
-LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000")
+LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000", *PATIENT)
 for seed in (1, 2):
     status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1")
     expect(status in (1, 3) and not result.get("verified"), f"spoiled, seed {seed}: found ({status}) {err}")

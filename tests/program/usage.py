@@ -11,7 +11,7 @@ from _common import FOLDER, PROGRAM, expect, finish_test, path, run, write_file
 
 def refused(named, *arguments, extra=None, **how):
     before = set(os.listdir(FOLDER.name))
-    status, out, err = run(*arguments, extra=extra, seconds=30, **how)
+    status, out, err = run(*arguments, extra=extra, **how)
     good = status == 2 and out == "" and err.count("\n") == 1 and named in err and err.startswith("transload: ")
     good = good and set(os.listdir(FOLDER.name)) == before
     expect(good, f"{' '.join(arguments)[:90]} -> {status}: {err.strip()[:140]}")

@@ -7,7 +7,7 @@ from ranks import small, tokens_of
 
 import transload
 
-PATIENCE_S = 60
+PATIENCE_S = 300  # for what hangs: no test passes because of it
 
 
 def trip(group, seed=1):

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def python(*arguments):
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -43,7 +43,7 @@ def test_program():
     status, out, err = python("-m", "transload", "run", "--tokens", "-1")
     assert (status, out) == (2, "") and "--tokens" in err
     on_path = pathlib.Path(sys.executable).parent / "transload"
-    done = subprocess.run([on_path, "limits"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([on_path, "limits"], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0 and f"top_k_max {transload.limits().top_k_max:>19}" in done.stdout
 
 
@@ -117,7 +117,7 @@ def test_what_is_missing_is_named():
         pytest.skip("cmake is not here")
     # A script of CMake's knows no place of this system where headers lie.
     done = subprocess.run(["cmake", "-DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=OFF", "-P", ROOT / "cmake/needs.cmake"],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=300, check=False)
     named = re.findall(r"^ +(\S+) \(Debian: (\S+)\)$", done.stderr, re.MULTILINE)
     assert done.returncode == 1 and len(named) >= 10 and ("fmt/format.h", "libfmt-dev") in named, done.stderr
     installed = re.search(r"^BUILD_PACKAGES=\((.*?)\)$", (ROOT / "dev").read_text(), re.MULTILINE | re.DOTALL)

@@ -45,7 +45,7 @@ def survive(ranks, survivors):
 def test_a_killed_rank():
     rendezvous = transload.Rendezvous()
     with Ranks(3) as ranks:
-        ranks.make(rendezvous.where, nodes=(1, 2), deadline_s=20)
+        ranks.make(rendezvous.where, nodes=(1, 2), deadline_s=60)
         assert all(ok for ok, _ in ranks.all("trip"))
         for index in (0, 1):
             ranks.tell(index, "trip")  # they wait for the one that is killed
@@ -60,7 +60,7 @@ def test_a_killed_rank():
 def test_a_stopped_rank():
     rendezvous = transload.Rendezvous()
     with Ranks(3) as ranks:
-        ranks.make(rendezvous.where, nodes=(3,), deadline_s=2)
+        ranks.make(rendezvous.where, nodes=(3,), deadline_s=3)
         os.kill(ranks.processes[1].pid, signal.SIGSTOP)
         fails(ranks, [0, 2], "silent", 1)
         survive(ranks, [0, 2])
@@ -69,7 +69,7 @@ def test_a_stopped_rank():
 def test_a_rank_that_does_not_come():
     rendezvous = transload.Rendezvous()
     with Ranks(2) as ranks:
-        ranks.make(rendezvous.where, nodes=(2,), deadline_s=1)
+        ranks.make(rendezvous.where, nodes=(2,), deadline_s=2)
         fails(ranks, [0], "absent", 1)
         late, error = ranks.all("trip", [1])[0]
         assert not late and error.culprit_rank == 1
@@ -138,7 +138,7 @@ FORKED = """
 def test_a_forked_child():
     """Its groups raise by name and are dropped quietly; the parent's go on."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKED)], capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 192.0 192.0 192.0\n", "")
 
 
@@ -182,7 +182,7 @@ FORKED_IN_A_CALL = """
 def test_a_child_forked_in_a_call():
     """It is told that it is a copy, not that a thread is busy that the copy does not have."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKED_IN_A_CALL)],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0 [0, 6]\n", "")
 
 
@@ -243,7 +243,7 @@ HANDLED = INTERRUPTED + """
 def test_ctrl_c_in_a_call(call):
     """It ends the wait, and the group; nobody waits for the deadline, which would be another fault."""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CTRL_C).format(call=call), "SIGINT"],
-                          capture_output=True, text=True, timeout=120, check=False)
+                          capture_output=True, text=True, timeout=300, check=False)
     told = "failed 0 interrupted by its caller: KeyboardInterrupt\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{told}{told}[]\n", "")
 
@@ -251,7 +251,7 @@ def test_ctrl_c_in_a_call(call):
 def test_a_signal_that_is_handled_in_a_call():
     """Its handler runs while the call waits, here for what the handler starts."""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(HANDLED), "SIGUSR1"], capture_output=True, text=True,
-                          timeout=120, check=False)
+                          timeout=300, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 6]\n", "")
 
 
@@ -261,13 +261,13 @@ def test_ctrl_c_while_a_group_is_made():
         import signal, transload
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         rendezvous = transload.Rendezvous()
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
             transload.Group(0, 2, nodes=(2,), bootstrap=rendezvous, experts=4, hidden=64, create_deadline_s=60)
         except KeyboardInterrupt as error:
             print(repr(error.__context__))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=120,
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=300,
                           check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
 
@@ -287,9 +287,9 @@ class Comm:
     def allgather(self, mine):
         said, barrier = self.shared
         said[self.rank] = mine
-        barrier.wait(60)
+        barrier.wait(300)
         all_said = list(said)
-        barrier.wait(60)
+        barrier.wait(300)
         return all_said
 
 
@@ -351,7 +351,7 @@ def test_of_a_launcher():
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                     env={**os.environ, **variables, "RANK": str(rank), "LOCAL_RANK": str(rank)})
                    for rank in range(2)]
-    said = [process.communicate(timeout=60) for process in started]
+    said = [process.communicate(timeout=300) for process in started]
     assert [out for out, _ in said] == ["0 (2,) 192.0\n", "1 (2,) 192.0\n"], said
 
 
@@ -400,7 +400,7 @@ def test_a_program_that_ends_says_goodbye():
     rendezvous = transload.Rendezvous()
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(LEAVES), rendezvous.where])
     with transload.Group(0, 2, bootstrap=rendezvous, **small({})) as g:
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
         with pytest.raises(transload.Fault, match="it has left the group") as caught:
             g.dispatch(*tokens_of(0, 4))
         assert (caught.value.kind, caught.value.culprit_rank) == ("absent", 1)

@@ -40,7 +40,7 @@ def test_same_as_the_program(tmp_path, nodes, tokens, experts, flags, options):
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
     subprocess.run([PROGRAM, "run", "--node-sizes", ",".join(map(str, nodes)), "--tokens", ",".join(map(str, tokens)),
                     "--experts", str(experts), "--iterations", "1", "--warmup", "0", "--quiet", "--dump", tmp_path,
-                    "--launcher", "none", *words], check=True, timeout=60)
+                    "--launcher", "none", *words], check=True, timeout=300)
     dumps = [tensors_of(tmp_path / f"rank{rank}.safetensors") for rank in range(len(tokens))]
 
     def work(g):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import dense_v2 as dense  # noqa: E402
 from dense_v2 import HIDDEN, TOKENS_MAX, TOP_K  # noqa: E402
-from deep_ep_ranks import Recorder, on_ranks, variables  # noqa: E402
+from deep_ep_ranks import PATIENCE_S, Recorder, on_ranks, variables  # noqa: E402
 
 import transload  # noqa: E402
 from transload import InvalidArgument, NotSupported, deep_ep  # noqa: E402
@@ -272,16 +272,20 @@ def test_barrier():
     def work(buffer, mine):
         for late in (0, 1, 2):
             for options in ({}, {"use_comm_stream": False, "with_cpu_sync": True, "sequential": False}):
+                count = len(arrived)
                 if buffer.rank_idx == late:
+                    for _ in range(2):  # the others have counted
+                        assert counted.acquire(timeout=PATIENCE_S)
                     gate.wait(0.02)
                     arrived.append(late)
-                count = len(arrived)
+                else:
+                    counted.release()
                 buffer.barrier(**options)
-                assert len(arrived) > count or buffer.rank_idx == late
+                assert len(arrived) > count
                 buffer.barrier()  # so that `arrived` is not ahead for the next one
             dispatched(buffer, mine)
 
-    gate, arrived = threading.Event(), []
+    gate, counted, arrived = threading.Event(), threading.Semaphore(0), []
     global EXPERTS
     before, EXPERTS = EXPERTS, 6
     try:

@@ -205,7 +205,7 @@ def test_a_rank_that_does_not_come():
             return caught.value.culprit_rank
         return mine  # lives on, and makes no call
 
-    with variables(TRANSLOAD_DEADLINE_S="0.5"):
+    with variables(TRANSLOAD_DEADLINE_S="2"):
         assert on_ranks((2,), work)[0] == 1
 
 

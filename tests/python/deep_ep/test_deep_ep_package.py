@@ -13,7 +13,7 @@ import transload  # noqa: E402
 from transload import deep_ep, doctor  # noqa: E402
 from transload.deep_ep import __main__ as in_place  # noqa: E402
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 
 
 def run(*arguments, **variables):

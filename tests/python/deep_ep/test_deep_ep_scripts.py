@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 DEEPEP = pathlib.Path(__file__).resolve().parents[1] / "deepep"
 OURS = ["--scripts", str(DEEPEP / "ours")]
 MANY = ["--tokens", "140", "--hidden", "512"]  # x 4 choices of 2 ranks: more elements than 100,000
-PATIENCE_S = 120
+PATIENCE_S = 300
 
 
 def run(*options):

@@ -6,7 +6,7 @@ import time
 
 import torch.distributed as dist
 
-PATIENCE_S = 120  # a process imports torch first
+PATIENCE_S = 300  # a process imports torch first
 
 
 def _member(work, rank, ranks, meeting, pipe, arguments):
