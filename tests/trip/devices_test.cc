@@ -12,6 +12,7 @@
 
 #include "gpu/device_info.h"
 #include "tests/support/allocations.h"
+#include "tests/support/refusal.h"
 #include "tests/support/team.h"
 
 namespace transload::test {
@@ -27,13 +28,7 @@ World one_rank() {
 }
 
 std::string refusal_of(const GroupOptions& options) {
-  try {
-    const Group group(options);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
-    return error.what();
-  }
-  return "";
+  return refusal([&] { const Group group(options); });
 }
 
 // A rank's first dispatch on a GPU; its rows are ones.

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 
+#include "tests/support/refusal.h"
 #include "wires.h"
 
 namespace transload::test {
@@ -26,13 +27,7 @@ class Rung09Refusals : public ::testing::Test {
   }
   // The text of the refusal, "" if there was none.
   std::string refusal() const {
-    try {
-      LibfabricLink link(options_);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Code::kInvalidArgument);
-      return error.what();
-    }
-    return "";
+    return test::refusal([&] { LibfabricLink link(options_); });
   }
   static bool names(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

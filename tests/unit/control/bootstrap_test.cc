@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/refusal.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -43,13 +44,7 @@ class BootstrapEnvironment : public testing::Test {
   }
   // The message of the error that from_environment() throws.
   static std::string refusal(const std::string& launcher = "") {
-    try {
-      Bootstrap::from_environment(launcher);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Code::kInvalidArgument);
-      return error.what();
-    }
-    return "nothing was thrown";
+    return test::refusal([&] { Bootstrap::from_environment(launcher); });
   }
 };
 

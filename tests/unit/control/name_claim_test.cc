@@ -11,9 +11,12 @@
 
 #include "control/control.h"
 #include "control/rendezvous.h"
+#include "tests/support/refusal.h"
 
 namespace transload {
 namespace {
+
+using test::refusal;
 
 constexpr uint32_t kDeadlineMs = 60'000;
 
@@ -27,16 +30,6 @@ Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port) {
 
 std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms = kDeadlineMs) {
   return std::make_unique<Control>(bootstrap, deadline_ms, std::vector<uint32_t>(bootstrap.ranks, 0));
-}
-
-std::string refusal_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 // Both ranks of a group, as threads of this process.
@@ -54,7 +47,7 @@ TEST(NameClaim, SecondGroupOfAName) {
   const Pair first = join_both(rendezvous.port());
   for (const auto& control : first) control->made();
   for (const uint32_t rank : {0, 1}) {
-    const std::string why = refusal_of([&] { join(place(rank, 2, rendezvous.port())); });
+    const std::string why = refusal([&] { join(place(rank, 2, rendezvous.port())); });
     EXPECT_NE(why.find("bootstrap.name: \"default\": rank " + std::to_string(rank)), std::string::npos) << why;
   }
   for (const uint32_t rank : {0, 1}) EXPECT_EQ(first[rank]->settled().kind, FaultKind::kNone);
@@ -67,8 +60,8 @@ TEST(NameClaim, SecondGroupOfAName) {
 TEST(NameClaim, WhileTheFirstIsMade) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
-  refusal_of([&] { join(place(0, 2, rendezvous.port())); });
-  const std::string why = refusal_of([&] { first[0]->made(); });
+  refusal([&] { join(place(0, 2, rendezvous.port())); });
+  const std::string why = refusal([&] { first[0]->made(); });
   EXPECT_NE(why.find("bootstrap.name"), std::string::npos) << why;
   first[1]->made();
 }
@@ -121,7 +114,7 @@ TEST(NameClaim, WhoseNameIsTakenAgain) {
   std::optional<NameClaim> judged(bootstrap);
   judged->release();
   NameClaim follower(bootstrap);
-  refusal_of([&] { NameClaim third(bootstrap); });
+  refusal([&] { NameClaim third(bootstrap); });
   EXPECT_NO_THROW(judged->settle());
   judged.reset();
   EXPECT_THROW(follower.settle(), Error);

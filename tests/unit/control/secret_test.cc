@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "control/rendezvous.h"
 #include "os/descriptor.h"
+#include "tests/support/refusal.h"
 
 namespace transload {
 namespace {
@@ -30,13 +31,7 @@ Bootstrap place(uint32_t rank, uint16_t port, const std::string& secret) {
 }
 
 std::string refusal_of(const Bootstrap& bootstrap) {
-  try {
-    Control(bootstrap, kDeadlineMs, {0, 0});
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
-    return error.what();
-  }
-  return "nothing was thrown";
+  return test::refusal([&] { Control(bootstrap, kDeadlineMs, {0, 0}); });
 }
 
 TEST(Secret, Proofs) {

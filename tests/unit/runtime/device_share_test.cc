@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "gpu/device_info.h"
+#include "tests/support/refusal.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -18,24 +19,11 @@ DeviceUse use_of(const std::string& uuid, uint32_t sms, uint64_t group = 1) {
   return {uuid, sms, kSms, false, {100, 7}, group, kQueues};
 }
 
-std::string refusal(const std::vector<DeviceUse>& uses) {
-  try {
-    check_device_uses(uses);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument);
-    return error.what();
-  }
-  return "";
+std::string refusal_of(const std::vector<DeviceUse>& uses) {
+  return test::refusal([&] { check_device_uses(uses); });
 }
-
 std::string refusal_of_claim(const std::vector<DeviceUse>& uses) {
-  try {
-    SmClaim claim(uses, uses[0]);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument);
-    return error.what();
-  }
-  return "";
+  return test::refusal([&] { SmClaim claim(uses, uses[0]); });
 }
 
 TEST(DeviceUse, ComesBackFromItsText) {
@@ -52,8 +40,8 @@ TEST(DeviceUse, ComesBackFromItsText) {
 }
 
 TEST(DeviceUse, RanksOfOneDeviceFitTogether) {
-  EXPECT_EQ(refusal({use_of("GPU-a", 66), use_of("GPU-b", 132), use_of("GPU-a", 66)}), "");
-  EXPECT_EQ(refusal({use_of("GPU-b", 67), use_of("GPU-a", 67), use_of("GPU-a", 67)}),
+  EXPECT_EQ(refusal_of({use_of("GPU-a", 66), use_of("GPU-b", 132), use_of("GPU-a", 66)}), "");
+  EXPECT_EQ(refusal_of({use_of("GPU-b", 67), use_of("GPU-a", 67), use_of("GPU-a", 67)}),
             "sms: 67 on each of the ranks 1, 2 of one GPU, must be at most 132 in all: their blocks wait for each "
             "other");
 }
@@ -62,33 +50,33 @@ TEST(DeviceUse, ProcessesTakeTurnsWithoutMps) {
   DeviceUse other = use_of("GPU-a", 1);
   other.process = {100, 8};  // the same number in another namespace of processes
   const DeviceUse elsewhere = use_of("GPU-b", 1);
-  const std::string text = refusal({elsewhere, use_of("GPU-a", 1), use_of("GPU-a", 1), other});
+  const std::string text = refusal_of({elsewhere, use_of("GPU-a", 1), use_of("GPU-a", 1), other});
   EXPECT_EQ(text.find("device: ranks 1 and 3 are on GPU-a in different processes, must be threads of one"), 0u) << text;
   DeviceUse mine = use_of("GPU-a", 1);
   mine.mps = true;
-  EXPECT_NE(refusal({mine, other}), "") << "MPS on one side only";
+  EXPECT_NE(refusal_of({mine, other}), "") << "MPS on one side only";
   other.mps = true;
-  EXPECT_EQ(refusal({mine, other}), "");
+  EXPECT_EQ(refusal_of({mine, other}), "");
   other.device_sms = 40;  // MPS shows a process a part of the device
   mine.sms = other.sms = 21;
-  EXPECT_NE(refusal({mine, other}).find("must be at most 40 in all"), std::string::npos);
-  EXPECT_NE(refusal({other, mine}).find("must be at most 40 in all"), std::string::npos);
-  EXPECT_EQ(refusal({elsewhere, use_of("GPU-a", 1)}), "");
+  EXPECT_NE(refusal_of({mine, other}).find("must be at most 40 in all"), std::string::npos);
+  EXPECT_NE(refusal_of({other, mine}).find("must be at most 40 in all"), std::string::npos);
+  EXPECT_EQ(refusal_of({elsewhere, use_of("GPU-a", 1)}), "");
 }
 
 // Kernels of two ranks in one queue wait for each other until the deadline.
 TEST(DeviceUse, EachRankHasAQueueOfItsProcess) {
   std::vector<DeviceUse> uses(kQueues, use_of("GPU-a", 1));
-  EXPECT_EQ(refusal(uses), "");
+  EXPECT_EQ(refusal_of(uses), "");
   uses.push_back(use_of("GPU-b", 1));
-  EXPECT_EQ(refusal(uses), "") << "another GPU has its own";
+  EXPECT_EQ(refusal_of(uses), "") << "another GPU has its own";
   uses.push_back(use_of("GPU-a", 1));
-  EXPECT_EQ(refusal(uses),
+  EXPECT_EQ(refusal_of(uses),
             "device: 4 ranks of one process on a GPU, must be at most 3: CUDA_DEVICE_MAX_CONNECTIONS, "
             "which is 8 unless it was set before CUDA starts, and at most 32");
   for (DeviceUse& use : uses) use.mps = true;
   uses.back().process = {101, 9};
-  EXPECT_EQ(refusal(uses), "") << "another process has its own";
+  EXPECT_EQ(refusal_of(uses), "") << "another process has its own";
 }
 
 TEST(DeviceUse, QueuesAreThoseOfTheEnvironment) {

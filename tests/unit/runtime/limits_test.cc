@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "runtime/check_inputs.h"
+#include "tests/support/refusal.h"
 
 namespace transload {
 namespace {
@@ -16,13 +17,7 @@ std::string refusal_of(const std::function<void(GroupOptions&)>& change) {
   options.experts = 1;
   change(options);
   options.bootstrap.ranks = options.topology.ranks();
-  try {
-    check_options(options);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Code::kInvalidArgument);
-    return error.what();
-  }
-  return "";
+  return test::refusal([&] { check_options(options); });
 }
 
 void holds(const char* argument, uint64_t most, const std::function<void(GroupOptions&, uint64_t)>& set) {

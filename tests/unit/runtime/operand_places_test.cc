@@ -6,6 +6,7 @@
 
 #include "runtime/check_inputs.h"
 #include "runtime/rank_state.h"
+#include "tests/support/refusal.h"
 
 namespace transload {
 namespace {
@@ -29,13 +30,7 @@ class OperandPlaces : public testing::Test {
     in_.topk_weights = matrix(weights_, kTokens, 2, kF32);
   }
   std::string refusal() const {
-    try {
-      check_dispatch(state_, in_);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Code::kInvalidArgument);
-      return error.what();
-    }
-    return "";
+    return test::refusal([&] { check_dispatch(state_, in_); });
   }
   // What is said of scales at an address, which nothing here follows.
   std::string refusal_of_scales(uintptr_t at, int64_t stride) {
