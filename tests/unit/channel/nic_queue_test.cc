@@ -296,5 +296,14 @@ TEST(NicQueue, LanesShareRunsByQueue) {
   EXPECT_EQ(ranks.nic.queue(1, 1).reserved, 200u * 2);
 }
 
+TEST(ToldWordsDeathTest, AreOfTheRegionsFront) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Word table[4] = {};
+  const ToldWords told{table, 2};
+  EXPECT_EQ(&told.at(1, kWordBytes), &table[3]);
+  EXPECT_DEATH(told.at(0, 2 * kWordBytes), "broken: .*words");
+  EXPECT_DEATH(told.at(0, 8), "broken: to % kWordBytes");
+}
+
 }  // namespace
 }  // namespace transload::test

@@ -221,6 +221,55 @@ TEST(RingsDeathTest, NobodyRunsAhead) {
   EXPECT_EQ(out.mark(1).count, 3u);
 }
 
+TEST(RingsDeathTest, NobodyRunsAheadOfAPeer) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Boards all({2}, 1, true);
+  PlainWarp warp;
+  Outbox<W, PeerLink> out(*warp, all.peers(0));
+  Inbox<W, PeerLink> in(*warp, all.peers(1));
+  out.begin(*warp, 0, Members::first(4));
+  in.begin(*warp, 0, Members::first(4));
+  const int to = int(1 * kDispatchStreams + kFromForwarder), from = int(0 * kDispatchStreams + kFromForwarder);
+  EXPECT_DEATH(in.advance(from), "broken: arrived");
+  out.advance(to);
+  EXPECT_DEATH(out.advance(to), "broken: .*credited");
+  in.seen(from) = 1;
+  in.advance(from);
+  EXPECT_DEATH(in.advance(from), "broken: arrived");
+}
+
+// What a slot or a table has no room for would be another one's bytes.
+TEST(RingsDeathTest, NothingReachesIntoAnotherSlot) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Boards all({1, 1}, 2, false);
+  PlainWarp warp;
+  Outbox<W, RailLink> out(*warp, all.toward_nodes(0));
+  out.begin(*warp, 0, Members::only(1));
+  const uint64_t slot_bytes = all.boards[0].net.dispatch.send.unit;
+  EXPECT_EQ(out.put(1, slot_bytes).bytes, slot_bytes);
+  EXPECT_DEATH(out.put(1, slot_bytes + 1), "broken: slot.bytes <= slot_bytes");
+  const RailLink link = all.toward_nodes(0);
+  EXPECT_DEATH(link.drained_word(2), "broken: m < count");
+  const RailLink::Far far = link.far_end(1);
+  EXPECT_DEATH(link.fill(far, 1, 2), "broken: a < n0");
+  RailLink other = link;
+  other.channel = kChannels;
+  EXPECT_DEATH(other.tail(1), "broken: a < n0");
+  EXPECT_DEATH(all.peers(0).tail(kDispatchStreams), "broken: a < n0");
+}
+
+TEST(BoardDeathTest, WordsLieInTheirRegion) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  Boards all({1, 1}, 1, false);
+  const Board& board = all.boards[0];
+  EXPECT_EQ(board.my_word(board.up.bytes - sizeof(Word)), board.my_word(0) + board.up.bytes / sizeof(Word) - 1);
+  EXPECT_DEATH(board.my_word(board.up.bytes), "broken: .*offset < up.bytes");
+  EXPECT_DEATH(board.my_word(4), "broken: offset % sizeof");
+  EXPECT_DEATH(board.my_net_word(board.net.bytes), "broken: .*offset < net.bytes");
+  EXPECT_DEATH(board.my_net_word(4), "broken: offset % sizeof");
+  EXPECT_DEATH(board.rail_word(2, 0), "broken: rank < map.ranks");
+}
+
 // Many calls of changing lengths through both ends: every row comes out as it went in, and both ends agree without a
 // message.
 TEST(Rings, PositionsOutliveCalls) {

@@ -67,6 +67,17 @@ TEST_F(GrantsOfPeers, OfTheSameCallAreTaken) {
   EXPECT_FALSE(grants.keeps(1, 10));
 }
 
+using GrantsOfPeersDeathTest = GrantsOfPeers;
+
+TEST_F(GrantsOfPeersDeathTest, HaveNoRowsOfAnotherSlot) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  for (uint32_t peer : {0u, 1u}) grant(peer, call_.card);
+  const Grants<WarpOver<NotedMemory>::Warp> grants(*warp_, call_);
+  EXPECT_DEATH(grants.row(1, board_.map.sources(), 0), "broken: slot < sources_");
+  EXPECT_DEATH(grants.row(2, 0, 0), "broken: i >= 0 && i < count_");
+  EXPECT_DEATH(grants.rows(2), "broken: i >= 0 && i < count_");
+}
+
 TEST_F(GrantsOfPeers, OfAnotherCallAreWaitedFor) {
   for (uint32_t peer : {0u, 1u}) grant(peer, call_.card);
   Card other = call_.card;
