@@ -22,8 +22,12 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter);
 // The same after warps have run: in a call it also says what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
-// The one that is named has broken its promise, whoever else there is; of others it is only known that two differ.
-constexpr bool of_one_rank(Broken what) { return what == Broken::kGrant || what == Broken::kCounts; }
+// The one that is named has broken its promise, whoever else there is; of others it is only known that two differ. A
+// forwarder accuses for a header only once it has seen that both are in the same call.
+constexpr bool of_one_rank(const BrokenRecord& broken) {
+  const bool of_source = broken.what == Broken::kHeader && broken.role == Role::kForwarder;
+  return of_source || broken.what == Broken::kGrant || broken.what == Broken::kCounts;
+}
 
 // What `rank` says of a promise that another broke.
 std::string text_of(const BrokenRecord& broken, uint32_t rank);

@@ -191,6 +191,23 @@ TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) 
   }
 }
 
+// The same for one source slot, by any warp: it takes no table.
+template <Warp W>
+TRANSLOAD_WARP void check_card_of_source(W& w, const Call& call, int slot) {
+  const Board& b = *call.board;
+  const uint32_t rank = b.sources[slot].rank;
+  auto seen = per<Word>(w, Set::only(0), [](Lane) { return Word(0); });
+  w.wait_all(
+      Set::only(0),
+      [&](Lane) {
+        return Need{b.my_net_word(b.net.source_card_word.at(uint32_t(slot))), call.epoch(), rank, Waiting::kCard};
+      },
+      seen);
+  if (w.failed()) return;
+  const char* const card = b.network + b.net.source_card.at(call.parity(), uint32_t(slot));
+  compare(w, call.card, reinterpret_cast<const Card*>(card), rank);
+}
+
 template <Warp W>
 TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
   const int kinds = call.map().nodes == 1 ? 1 : 3;

@@ -50,6 +50,7 @@ struct Heading {
   Header header;
   PerOf<W, Route> route;
 };
+constexpr uint32_t kWrongRoute = kNoRoute - 1;  // instead of an owner that no header can name there
 template <Warp W>
 TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.map();
@@ -58,11 +59,13 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
   if (!t.shape.listed)
     return {head, per<Route>(w, Set::first(int(t.log_width)),
                              [&](Lane l) { return t.handle.log[entry * t.log_width + uint32_t(l.i)]; })};
+  // Owners ascend. One that is named twice would take two places of the log and two slots of one ring.
   return {head, per<Route>(w, Set::first(int(t.shape.top_k)), [&](Lane l) {
             const HeaderEntry e = w.peek(&header->entries()[l]);
-            if (uint32_t(l.i) >= head.owner_count || e.owner >= map.ranks || !map.is_mate(e.owner))
-              return Route{kNoRoute, 0};
-            return Route{map.peer_of(e.owner), e.ordinal};
+            const uint32_t before = l.i == 0 ? kNobody : w.peek(&header->entries()[l.i - 1].owner);
+            if (uint32_t(l.i) >= head.owner_count) return Route{kNoRoute, 0};
+            if (e.owner >= map.ranks || e.owner < before + 1) return Route{kWrongRoute, 0};
+            return map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
           })};
 }
 
@@ -79,11 +82,27 @@ TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const PerOf<W, Route>
   });
 }
 
-// True if the header is of the source and the channel that the counts announced.
+// A header that cannot be is its sender's fault, unless it is one of another call: then the sender's card says so. On a
+// GPU, which looks at no more than it must, the opener alone compares cards.
 template <Warp W>
-TRANSLOAD_WARP bool header_fits(W& w, const Header& header, const Announced& of) {
-  const bool fits = header.source == of.rank && header.token >= of.begin && header.token < of.end;
-  if (!fits) w.broken(Broken::kHeader, of.rank, header.token, of.begin);
+TRANSLOAD_WARP void accuse_source(W& w, const DispatchTrip& t, const Header& header, const Announced& of) {
+  if constexpr (W::kChecksGrants) {
+    w.turns(w.where(sources_of(w, t.call), [&](Lane s) { return t.call.board->sources[s].rank == of.rank; }),
+            [&](int slot) { check_card_of_source(w, t.call, slot); });
+    if (w.failed()) return;
+  }
+  w.broken(Broken::kHeader, of.rank, header.token, of.begin);
+}
+
+// True if the header is of the source and the channel that the counts announced, and its owners can be.
+template <Warp W>
+TRANSLOAD_WARP bool header_fits(W& w, const DispatchTrip& t, const Heading<W>& heading, const Announced& of) {
+  const Header& header = heading.header;
+  const bool expected = header.source == of.rank && header.token >= of.begin && header.token < of.end;
+  const Set owners = Set::first(t.shape.listed ? int(t.shape.top_k) : 0);
+  const Set wrong = w.where(owners, [&](Lane l) { return heading.route[l].target == kWrongRoute; });
+  const bool fits = expected && wrong.empty() && (!t.shape.listed || header.owner_count <= t.shape.top_k);
+  if (!fits) accuse_source(w, t, header, of);
   return fits;
 }
 
@@ -169,10 +188,19 @@ TRANSLOAD_WARP void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   for (uint64_t entry = first; entry < end && !w.failed(); ++entry) {
     const bool more = entry + 1 < end;
     const auto next = read_heading(w, t, more ? f.in.second(source) : f.in.first(source), more ? entry + 1 : entry);
-    if (!header_fits(w, come.header, f.announced[source])) return;
+    if (!header_fits(w, t, come, f.announced[source])) return;
     if (!forward_token(w, t, grants, f, NextToken<W>{come, source})) return;
     come = next;
   }
+}
+
+// True if the log has room for what the counts announced. A host has looked at them before it made the log; on a GPU
+// nobody has.
+template <Warp W>
+TRANSLOAD_WARP bool log_has_room(W& w, const DispatchTrip& t, const Forwarding<W>& f, const MembersOf<W>& sources) {
+  const MembersOf<W> beyond = w.where(sources, [&](Lane s) { return f.last[s] > t.log_entries; });
+  w.turns(beyond, [&](int s) { w.broken(Broken::kCounts, f.announced[s].rank, f.last[s], t.log_entries); });
+  return beyond.empty();
 }
 
 template <Warp W>
@@ -187,6 +215,7 @@ TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
     f.gate[s] = kGateTokens;
     f.announced[s] = announced(t, uint32_t(s.i), channel);
   });
+  if (!log_has_room(w, t, f, sources)) return;
   for (;;) {
     const MembersOf<W> live = w.where(sources, [&](Lane s) { return f.entry[s] < f.last[s]; });
     if (live.empty() || w.failed()) return;

@@ -29,7 +29,8 @@ struct DispatchTrip {
   const char* headers;     // [tokens][header_bytes]
 
   // Forwarder: what comes from each source slot, in order.
-  Spans forward;  // [source slot][channel] entries of the log
+  Spans forward;         // [source slot][channel] entries of the log
+  uint64_t log_entries;  // that it has room for
 
   // Receiver: my rows.
   Spans arriving;       // [source rank][channel] rows

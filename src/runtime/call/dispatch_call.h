@@ -221,6 +221,7 @@ class DispatchCall {
             .log_width = handle_->log_width,
             .forward = forward_.view(),
             .arriving = arriving_.view(),
+            .log_entries = handle_->tables.log_token.size(),
             .scales = scales_,
             .headers = g_.headers.get()};
   }

@@ -69,6 +69,7 @@ DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, con
           .x_scale_stride = tables.scales.stride,
           .headers = tables.headers,
           .forward = tables.forward,
+          .log_entries = tables.log_entries,
           .arriving = tables.arriving,
           .rows_max = form.rows_max,
           .direct = landing.direct,

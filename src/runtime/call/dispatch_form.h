@@ -57,6 +57,7 @@ struct DispatchTables {
   HandleTables made;  // of a first dispatch
   uint32_t log_width;
   Spans forward, arriving;
+  uint64_t log_entries;
   ScaleRows scales;
   const char* headers;  // [tokens][header_bytes]
 };

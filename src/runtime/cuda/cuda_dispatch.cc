@@ -197,6 +197,7 @@ class CudaDispatch {
             .log_width = handle_->log_width,
             .forward = {spans_.forward, form_.channels},
             .arriving = {spans_.arriving, form_.channels},
+            .log_entries = handle_sizes(state_, 0, 1, 1).tables.entries,
             .scales = form_.scale_rows(g_.buffers.scales),
             .headers = headers_};
   }

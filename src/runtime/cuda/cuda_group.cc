@@ -276,7 +276,8 @@ void CudaGroup::tell_fault() {
                               .rank = uint32_t(fault.whom),
                               .seen = fault.seen,
                               .expected = fault.expected};
-    control->mismatch(broken.rank, text_of(broken, map.me));
+    const bool same_call = broken.what != Broken::kHeader;  // a kernel has compared no cards before it accuses for one
+    control->mismatch(broken.rank, text_of(broken, map.me), same_call && of_one_rank(broken));
   }
 }
 

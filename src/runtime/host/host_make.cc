@@ -103,7 +103,7 @@ void HostGroup::make_executor() {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
     control->heed_interrupt();
   };
-  o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me), of_one_rank(b.what)); };
+  o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me), of_one_rank(b)); };
   host_memory = std::make_unique<HostMemory>(o);
   SchedulerOptions s;
   s.fibers_max = core.warps_max();

@@ -282,7 +282,7 @@ uint64_t SimSeat::next_expiry() const {
 
 void SimSeat::look_at_waits() {
   if (const BrokenRecord* broken = memory.take_broken())
-    world_.control->mismatch(core.map.me, broken->rank, text_of(*broken, core.map.me), of_one_rank(broken->what));
+    world_.control->mismatch(core.map.me, broken->rank, text_of(*broken, core.map.me), of_one_rank(*broken));
   const WaitRecord telling = telling_wait();
   world_.control->note(core.map.me, {core.map.me, core.epoch, uint32_t(core.phase), telling.present,
                                      telling.present ? telling.whom : kNobody});

@@ -6,15 +6,10 @@
 
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
-#include "tests/support/plain_memory.h"
+#include "tests/support/one_forwarder.h"
 
 namespace transload::test {
 namespace {
-
-struct BrokenMemory : PlainMemory {
-  std::vector<BrokenRecord> told;
-  void broken(int, const BrokenRecord& record) { told.push_back(record); }
-};
 
 // Rank 1 of nodes of 2 and 1 ranks, with 3 rows of rank 0 and 2 of each other rank.
 struct OneRank {
@@ -40,7 +35,7 @@ struct OneRank {
     return final_row(*warp, trip, header_at(slot(header, entries) + trip.shape.header_offset()));
   }
 
-  WarpOver<BrokenMemory> warp;
+  PlainWarp warp;
   RankTable table{{2, 1}};
   Board board{};
   DispatchTrip trip{};
@@ -74,19 +69,67 @@ TEST(Headers, ACachedRowIsOneOfTheHandle) {
   EXPECT_EQ(rank.row({3, 8, 0, 2}, {}), kNoRow) << "of no rank";
 }
 
+bool accuses_the_source(const OneForwarder& rank) {
+  return rank.told().size() == 1 && rank.told()[0].rank == 2 && rank.told()[0].what == Broken::kHeader;
+}
+
 TEST(Headers, AForwarderTakesWhatWasAnnounced) {
-  OneRank rank(true);
-  const Announced of{2, 4, 8};
-  EXPECT_TRUE(header_fits(*rank.warp, {2, 4, 1, 2}, of));
-  EXPECT_TRUE(header_fits(*rank.warp, {2, 7, 1, 2}, of));
-  EXPECT_TRUE(rank.warp.memory.told.empty());
-  for (const Header& header : {Header{2, 3, 1, 2}, Header{2, 8, 1, 2}, Header{1, 4, 1, 2}}) {
-    EXPECT_FALSE(header_fits(*rank.warp, header, of));
-    ASSERT_FALSE(rank.warp.memory.told.empty());
-    EXPECT_EQ(rank.warp.memory.told.back().rank, 2u);
-    EXPECT_TRUE(rank.warp.memory.told.back().what == Broken::kHeader);
+  OneForwarder rank;
+  EXPECT_TRUE(rank.forwards({2, 4, 2, 8}, {0, 1}));
+  EXPECT_TRUE(rank.told().empty());
+  for (const Header& header : {Header{2, 3, 1, 8}, Header{2, 5, 1, 8}, Header{1, 4, 1, 8}}) {
+    OneForwarder other;
+    EXPECT_FALSE(other.forwards(header, {0}));
+    EXPECT_TRUE(accuses_the_source(other));
   }
-  EXPECT_EQ(rank.warp.memory.told.size(), 3u);
+}
+
+// One that is named twice has two places in a log which has one for each peer: what follows lies behind the entry.
+TEST(Headers, AForwarderTakesEachOwnerOnce) {
+  using Owners = std::vector<uint32_t>;
+  for (const Owners& owners : {Owners{0, 0}, Owners{0, 0, 0, 0, 0, 0, 0, 0}, Owners{0, 1, 0}, Owners{1, 0},
+                               Owners{0, 3}, Owners{kNobody}, Owners{0, kNobody, 0}, Owners{2, 2}}) {
+    OneForwarder rank;
+    EXPECT_FALSE(rank.forwards({2, 4, uint32_t(owners.size()), 8}, owners));
+    EXPECT_TRUE(accuses_the_source(rank));
+    EXPECT_EQ(rank.log_room_used(), 0u);
+  }
+  OneForwarder rank(2);
+  EXPECT_FALSE(rank.forwards({2, 4, 3, 2}, {0, 1})) << "more owners than choices";
+  EXPECT_TRUE(accuses_the_source(rank));
+}
+
+TEST(Headers, TheLogHasTheOwnersOfTheNode) {
+  OneForwarder rank;
+  EXPECT_TRUE(rank.forwards({2, 4, 2, 8}, {1, 2}));
+  EXPECT_EQ(rank.log()[0].target, 1u);
+  EXPECT_EQ(rank.log()[1].target, kNoRoute);
+  EXPECT_EQ(rank.log_room_used(), OneForwarder::kLogWidth);
+}
+
+// On a GPU nobody else looks at what a rank of another node announces.
+TEST(Headers, ALogHasRoomForWhatIsAnnounced) {
+  OneForwarder rank;
+  EXPECT_TRUE(rank.has_room(1));
+  EXPECT_TRUE(rank.told().empty());
+  EXPECT_FALSE(rank.has_room(2));
+  ASSERT_EQ(rank.told().size(), 1u);
+  EXPECT_EQ(rank.told()[0].what, Broken::kCounts);
+  EXPECT_EQ(rank.told()[0].rank, 2u);
+  EXPECT_EQ(rank.told()[0].seen, 2u);
+  EXPECT_EQ(rank.told()[0].expected, 1u);
+}
+
+// Who makes another call is told by the card, which says more: not every such rank is the one that is wrong.
+TEST(Headers, OfAnotherCallAreToldByTheCard) {
+  OneForwarder rank;
+  Card other = rank.card();
+  other.top_k = 4;
+  rank.show(other);
+  EXPECT_FALSE(rank.forwards({2, 9, 1, 8}, {0}));
+  ASSERT_FALSE(rank.told().empty());
+  EXPECT_EQ(rank.told()[0].what, Broken::kTopK);
+  EXPECT_EQ(rank.told()[0].rank, 2u);
 }
 
 TEST(Headers, AForwarderGoesToOwnersOfItsNode) {
@@ -98,8 +141,9 @@ TEST(Headers, AForwarderGoesToOwnersOfItsNode) {
   using Targets = std::vector<uint32_t>;
   EXPECT_EQ(routes(2, {{0, 5, -1, 0}, {1, 6, -1, 0}}), (Targets{0, 1}));
   EXPECT_EQ(routes(2, {{1, 5, -1, 0}, {2, 6, -1, 0}}), (Targets{1, kNoRoute})) << "of another node";
-  EXPECT_EQ(routes(2, {{3, 5, -1, 0}, {4'000'000'000, 6, -1, 0}}), (Targets{kNoRoute, kNoRoute})) << "of no rank";
+  EXPECT_EQ(routes(2, {{3, 5, -1, 0}, {4'000'000'000, 6, -1, 0}}), (Targets{kWrongRoute, kWrongRoute})) << "of no rank";
   EXPECT_EQ(routes(1, {{0, 5, -1, 0}, {1, 6, -1, 0}}), (Targets{0, kNoRoute})) << "past the owners";
+  EXPECT_EQ(routes(2, {{1, 5, -1, 0}, {0, 6, -1, 0}}), (Targets{1, kWrongRoute})) << "out of order";
 }
 
 }  // namespace

@@ -161,6 +161,7 @@ TEST(DispatchForm, EveryFieldOfATripIsFilledIn) {
                               .log_width = 2,
                               .forward = {at<uint64_t>(40), 4},
                               .arriving = {at<uint64_t>(41), 4},
+                              .log_entries = 43,
                               .scales = form.scale_rows(nullptr),
                               .headers = at<char>(42)};
   DispatchTrip trip = trip_of(form, tables, landing, out);
@@ -175,6 +176,7 @@ TEST(DispatchForm, EveryFieldOfATripIsFilledIn) {
   EXPECT_EQ(trip.handle.row_base, tables.handle.row_base);
   EXPECT_EQ(trip.made.row_token, tables.made.row_token);
   EXPECT_EQ(trip.width, kTopK);
+  EXPECT_EQ(trip.log_entries, 43u);
   EXPECT_EQ(trip.x_scales, at<char>(4));
   EXPECT_EQ(trip.x_scale_stride, kScales * 4);
   EXPECT_EQ(trip.rows, at<char>(9));
