@@ -32,7 +32,9 @@ endfunction()
 
 # As many inputs as about ten seconds take.
 set(inputs_bootstrap 200000)
+set(inputs_counts 200000)
 set(inputs_frames 500000)
+set(inputs_headers 4000)
 set(inputs_meetings 30000)
 set(inputs_options 5000)
 set(inputs_safetensors 100000)
