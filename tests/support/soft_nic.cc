@@ -26,6 +26,8 @@ SoftNicSettings soft_nic_settings(const std::string& text) {
       settings.seed = number;
     else if (name == "depth" && number > 0 && (number & (number - 1)) == 0 && number <= NicRoom::kDepthMax)
       settings.depth = uint32_t(number);
+    else if (name == "late")
+      settings.late = uint32_t(number);
     else if (word == "spoils")
       settings.spoils = true;
     else

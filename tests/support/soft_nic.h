@@ -29,6 +29,7 @@ struct SoftNicSettings {
   uint64_t seed = 1;
   uint32_t depth = 16;  // of a queue, in entries: a power of two
   bool spoils = false;  // some writes land behind the count that follows them
+  uint32_t late = 0;    // calls of progress() for which a link keeps a credit, as channel/scaleout.h allows
 };
 // From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
 SoftNicSettings soft_nic_settings(const std::string& text);

@@ -2,6 +2,7 @@
 #include "tests/support/soft_nic_link.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/situations.h"
 
@@ -15,6 +16,7 @@ constexpr uint32_t kRunMost = 4;  // entries behind one doorbell, as few as a wa
 SoftNicLink::SoftNicLink(SoftNic::Setup setup, bool freed_by_credits)
     : queues_(setup.queues),
       freed_by_credits_(freed_by_credits),
+      late_(setup.settings.late),
       lost_ranks_(setup.regions.size()),
       nic_(std::move(setup)),
       writer_(nic_),
@@ -22,14 +24,15 @@ SoftNicLink::SoftNicLink(SoftNic::Setup setup, bool freed_by_credits)
   for (const auto& queue : nic_.queues()) lines_.push_back({.queue = queue.get(), .asked = {}, .drains = {}});
 }
 
-// What was asked is still given to the card. Drained words may be gone by now.
+// What was asked is still given to the card, if it takes anything. Drained words may be gone by now.
 SoftNicLink::~SoftNicLink() {
   for (Line& line : lines_) {
     for (Asked& asked : line.asked) asked.drain.word = nullptr;
     for (Drain& drain : line.drains) drain.word = nullptr;
   }
   const auto asks = [](const Line& line) { return !line.asked.empty(); };
-  while (std::any_of(lines_.begin(), lines_.end(), asks))
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::any_of(lines_.begin(), lines_.end(), asks) && std::chrono::steady_clock::now() < patience)
     if (!progress()) std::this_thread::yield();
 }
 
@@ -42,8 +45,9 @@ void SoftNicLink::put(const Put& put) {
 }
 
 void SoftNicLink::tell(const RailWord& to, Word count, bool credit) {
-  line(to.rank, to.queue)
-      .asked.push_back({{.rank = to.rank, .queue = to.queue, .to = to.offset, .count = count}, credit, {nullptr, 0}});
+  Asked asked{{.rank = to.rank, .queue = to.queue, .to = to.offset, .count = count}, credit, {nullptr, 0}};
+  if (credit) asked.least_turn = turn_ + late_;
+  line(to.rank, to.queue).asked.push_back(asked);
   give(line(to.rank, to.queue));
 }
 
@@ -55,11 +59,13 @@ bool SoftNicLink::give(Line& line) {
     line.asked.clear();
     return drain(line);
   }
-  while (!line.asked.empty()) {
+  const auto goes = [&](size_t i) { return i < line.asked.size() && line.asked[i].least_turn <= turn_; };
+  while (goes(0)) {
     NicEntry run[kRunMost];
     // All of a run has room or none of it: what was sent of one is not sent again.
-    const size_t count = std::min<size_t>(line.asked.size(), std::min(kRunMost, line.queue->room.depth));
-    for (size_t i = 0; i < count; ++i) run[i] = line.asked[i].entry;
+    const size_t most = std::min(kRunMost, line.queue->room.depth);
+    size_t count = 0;
+    for (; count < most && goes(count); ++count) run[count] = line.asked[count].entry;
     const Sent sent = sender_.send(run);
     if (sent.how == Sending::kBroken) drain(line);
     if (sent.how == Sending::kFull) reached(Situation::kQueueFull);
@@ -98,6 +104,7 @@ void SoftNicLink::lose(uint32_t rank, const std::string& reason) {
 }
 
 bool SoftNicLink::progress() {
+  ++turn_;
   bool moved = false;
   for (Line& line : lines_) {
     moved |= drain(line);

@@ -41,6 +41,7 @@ class SoftNicLink final : public ScaleOut {
     NicEntry entry;
     bool credit;
     Drain drain;
+    uint64_t least_turn = 0;  // of progress()
   };
   struct Line {
     SoftNic::Queue* queue;
@@ -56,6 +57,8 @@ class SoftNicLink final : public ScaleOut {
 
   const uint32_t queues_;
   const bool freed_by_credits_;
+  const uint32_t late_;
+  uint64_t turn_ = 0;
   std::vector<bool> lost_ranks_;
   std::deque<LostPeer> lost_;
   SoftNic nic_;
