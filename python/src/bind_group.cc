@@ -110,7 +110,8 @@ void bind_group(nb::module_& module) {
       .def("decisions", &PythonGroup::decisions, "Choices that the group made, with their reasons.")
       .def("local_experts", &PythonGroup::local_experts, "Global ids of this rank's experts, ascending.")
       .def("close", &PythonGroup::close,
-           "Frees the group: waits until peers have what was sent to them, and leaves. Not collective.")
+           "Frees the group: waits, at most the deadline, until peers have what was sent to them, and leaves. Not "
+           "collective: one thread may free ranks of its process one after the other.")
       .def_prop_ro("closed", &PythonGroup::closed)
       .def_prop_ro("rank", &PythonGroup::rank)
       .def_prop_ro("ranks", &PythonGroup::ranks)

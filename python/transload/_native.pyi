@@ -385,7 +385,7 @@ class Group:
 
     def close(self) -> None:
         """
-        Frees the group: waits until peers have what was sent to them, and leaves. Not collective.
+        Frees the group: waits, at most the deadline, until peers have what was sent to them, and leaves. Not collective: one thread may free ranks of its process one after the other.
         """
 
     @property

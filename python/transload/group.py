@@ -43,8 +43,9 @@ def _sizes(nodes, ranks):
 class Group(_native.Group):
     """One rank of a group. Making it is collective; freeing it (`close`, the end of `with`, dropping it) is not.
 
-    A group may be called by one thread at a time, and by the process that made it. What is None is left to the
-    library; `decisions()` tells what it chose.
+    A group may be called by one thread at a time, and by the process that made it. Freeing it waits, at most
+    `deadline_s`, for ranks that are still to take what this one sent. What is None is left to the library;
+    `decisions()` tells what it chose.
 
     rank, ranks: which of how many
     nodes: how many ranks each node has, such as (4, 4); None: by host

@@ -112,12 +112,11 @@ Word Group::Impl::net_word(const Word* at) const {
   return std::atomic_ref<Word>(*const_cast<Word*>(at)).load(std::memory_order_acquire);
 }
 
-// Who has said goodbye credits nothing any more.
 bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent) {
   const RankState& own = state();
   for (uint64_t c = 0; c < own.geometry.channels; ++c)
     for (uint64_t m = 0; m < others.size(); ++m) {
-      if (others[m].rank == kNobody || control->said_goodbye(others[m].rank)) continue;
+      if (others[m].rank == kNobody || has_taken_all(others[m].rank)) continue;
       if (net_word(own.board.my_net_word(rings.credit.at(c, m))) < sent[c * others.size() + m]) return false;
     }
   return true;

@@ -55,8 +55,10 @@ struct Group::Impl {
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
   // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
-  // Whether rails have credited all that I put. `sent`: [channel][member] of these rings, as Positions have it.
+  // Whether rails have credited all that I put, where they still have to. `sent`: [channel][member] of these rings, as
+  // Positions have it.
   bool all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent);
+  virtual bool has_taken_all(uint32_t rank) const { return control->said_goodbye(rank); }
   // Collective: the sum of `mine` over the ranks of my host.
   uint64_t sum_on_host(uint64_t mine);
 

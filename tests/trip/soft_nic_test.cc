@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <memory>
+#include <thread>
+#include <vector>
 
 #include "tests/support/team.h"
 #include "tests/support/with_soft_nics.h"
@@ -49,6 +52,28 @@ TEST(SoftNics, QueuesMayHaveRoomForOneEntry) {
   if (on_gpus()) GTEST_SKIP() << "these cards are for ranks on CPUs";
   const WithSoftNics soft("depth=1");
   run_passes(two_nodes(), {{}, {.landing = Landing::kRing, .source = CombineSource::kPush}, {.weights = true}});
+}
+
+// A rank credits what it took in its next call, or by hand of whoever frees it, and here that is the thread that waits
+// for the credits. It would wait for the deadline, which this test does not live to see.
+TEST(SoftNics, OneThreadFreesRanksOneByOne) {
+  if (on_gpus()) GTEST_SKIP() << "these cards are for ranks on CPUs";
+  const WithSoftNics soft("late=40");
+  World w = two_nodes();
+  w.deadline_ms = 3'600'000;
+  const reference::Problem problem = problem_of(w);
+  for (uint64_t times = 0; times < 3; ++times) {
+    Rendezvous rendezvous;
+    std::vector<std::unique_ptr<Group>> groups(w.ranks());
+    std::vector<std::thread> ranks;
+    for (uint32_t rank = 0; rank < w.ranks(); ++rank)
+      ranks.emplace_back([&, rank] {
+        groups[rank] = std::make_unique<Group>(options_of(w, rank, rendezvous.port()));
+        Member(w, problem, *groups[rank]).pass(Pass{}, times);
+      });
+    for (std::thread& rank : ranks) rank.join();
+    for (uint32_t i = 0; i < w.ranks(); ++i) groups[(times + i) % w.ranks()].reset();
+  }
 }
 
 }  // namespace

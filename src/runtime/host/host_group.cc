@@ -51,8 +51,8 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
   fail(operation);
 }
 
-// Waits, at most the deadline, until rails have credited all that I put: the network moves only by my hand. Whether
-// they have.
+// Waits, at most the deadline, until rails have taken all that I put: the network moves only by my hand. Whether they
+// have.
 bool HostGroup::linger() {
   const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
@@ -75,8 +75,26 @@ HostGroup::~HostGroup() {
   if (control) control->goodbye();
 }
 
-DispatchOutputs HostGroup::dispatch(const DispatchInputs& inputs) { return core.dispatch(inputs); }
-CombineOutputs HostGroup::combine(const CombineInputs& inputs) { return core.combine(inputs); }
+// Who has said goodbye, or has returned from my last call, needs nothing of mine any more.
+bool HostGroup::has_taken_all(uint32_t rank) const {
+  return control->said_goodbye(rank) || LastCall::is_past(core.common_id, rank, core.epoch);
+}
+
+// A call that throws and is no fault has moved all that others count on, or nothing.
+struct HostGroup::Calling {
+  HostGroup& group;
+  ~Calling() {
+    if (!group.core.fault) group.last_call->returned_from(group.core.epoch);
+  }
+};
+DispatchOutputs HostGroup::dispatch(const DispatchInputs& inputs) {
+  const Calling calling{*this};
+  return core.dispatch(inputs);
+}
+CombineOutputs HostGroup::combine(const CombineInputs& inputs) {
+  const Calling calling{*this};
+  return core.combine(inputs);
+}
 DispatchReport HostGroup::report(const Handle& handle, const Stream&) {
   check_handle(core, handle);
   return handle->report;

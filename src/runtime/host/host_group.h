@@ -11,6 +11,7 @@
 #include "runtime/group_impl.h"
 #include "runtime/host/crew.h"
 #include "runtime/host/host_calls.h"
+#include "runtime/host/last_call.h"
 #include "transport/scaleout/nvshmem/world.h"
 
 namespace transload {
@@ -52,14 +53,17 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  uint64_t call_since = 0;    // now_ns() at the call's entry
-  bool suspected = false;     // a rank, in this run
+  uint64_t call_since = 0;  // now_ns() at the call's entry
+  bool suspected = false;   // a rank, in this run
+  std::unique_ptr<LastCall> last_call;
   OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 
  private:
+  struct Calling;
   void map_memory(bool rails_mapped);
   void connect_nodes(const ScaleOutKind& network);
   void make_executor();
+  bool has_taken_all(uint32_t rank) const override;
   bool linger();
 };
 

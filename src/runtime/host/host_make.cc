@@ -29,6 +29,7 @@ HostGroup::HostGroup(const GroupOptions& given)
   if (network != nullptr) connect_nodes(*network);
   all_or_none([&] { make_executor(); });
   if (heap) heap->begin();
+  last_call = std::make_unique<LastCall>(core.common_id, map.me);
   core.try_paths();
   control->gather("ready");
 }
