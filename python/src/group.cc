@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/type_names.h"
+#include "python/src/lock.h"
 #include "python/src/options.h"
 
 namespace transload::python {
@@ -114,7 +115,7 @@ template <class Call>
 auto PythonGroup::unlocked(Call call) {
   try {
     auto result = [&] {
-      const nb::gil_scoped_release unlock;
+      const Unlocked unlock;
       return call();
     }();
     interruption_->raise();
@@ -150,7 +151,7 @@ PythonGroup::PythonGroup(const Bootstrap& bootstrap, const std::vector<uint32_t>
 // Peers may be threads of this process, and need the lock to come to an end.
 PythonGroup::~PythonGroup() {
   {
-    const nb::gil_scoped_release unlock;
+    const Unlocked unlock;
     group_.reset();
   }
   interruption_->report("a group of Transload, while it was freed");
@@ -166,7 +167,7 @@ void PythonGroup::close() {
     last = std::move(group_);  // in a copy nobody else is in a call
   }
   {
-    const nb::gil_scoped_release unlock;
+    const Unlocked unlock;
     last.reset();
   }
   interruption_->raise();

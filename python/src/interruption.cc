@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "python/src/arguments.h"
+#include "python/src/lock.h"
 
 namespace transload::python {
 
@@ -13,7 +14,7 @@ Interruption::Interruption()
 
 bool Interruption::asked() {
   if (PyThread_get_thread_ident() != main_thread_) return false;
-  const nb::gil_scoped_acquire lock;
+  const Locked lock;
   if (PyErr_CheckSignals() == 0) return false;
   raised_.emplace();
   throw std::runtime_error(summary_of(*raised_));

@@ -5,6 +5,7 @@
 #include "gpu/device_info.h"
 #include "os/host.h"
 #include "python/src/group.h"
+#include "python/src/lock.h"
 #include "runtime/scale_out_kinds.h"
 #include "transload/version.h"
 
@@ -17,7 +18,7 @@ void bind_bootstrap(nb::module_& module) {
       .def(
           "__init__",
           [](Rendezvous* self, const std::string& address, uint16_t port, const std::string& secret) {
-            const nb::gil_scoped_release unlocked;
+            const Unlocked unlocked;
             new (self) Rendezvous(address, port, secret);
           },
           nb::arg("address"), nb::arg("port"), nb::arg("secret"))

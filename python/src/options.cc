@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "python/src/lock.h"
 #include "runtime/group_options.h"
 
 namespace transload::python {
@@ -90,8 +91,12 @@ void set_options(GroupOptions& options, const nb::dict& given) {
 }
 
 void Gatherer::gather(const void* mine, size_t bytes, void* all, uint32_t ranks) const {
-  const nb::gil_scoped_acquire lock;
-  const nb::object answer = function_(nb::bytes(mine, bytes));
+  const Locked lock;
+  const nb::bytes given(mine, bytes);
+  const nb::object answer = nb::steal(ask_or_stay([&] {  // it may wait in there
+    return PyObject_CallFunctionObjArgs(function_.ptr(), given.ptr(), nullptr);
+  }));
+  if (!answer.is_valid()) throw nb::python_error();
   const nb::list parts(answer);
   if (parts.size() != ranks)
     refuse("all_gather", "it gave " + std::to_string(parts.size()) + " parts",

@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 from ranks import BF16, on_threads, run_all, same, small, tokens_of
 
 import transload
@@ -214,6 +215,35 @@ def test_exit_is_silent():
         print(rows.sum())
     """
     assert run_python(text) == (0, "192.0\n", "")
+
+
+ENDS_LATE = """
+    import sys, threading, time, transload
+    class Last:
+        def __init__(self):
+            self.meeting = transload.Rendezvous()
+        def __del__(self, wait=time.sleep):
+            del self.meeting
+            wait(1)  # the thread asks for Python's lock meanwhile
+    last = Last()
+    waits = {"wait": time.sleep}  # apart from what must end before it
+    gather = eval("lambda mine: any(wait(0.05) for _ in iter(int, 1))", waits)
+    options = dict(nodes=(2,), experts=4, hidden=64, bootstrap=BOOTSTRAP)
+    thread = threading.Thread(target=transload.Group, args=(0, 2), kwargs=options, daemon=True)
+    thread.start()
+    places = []
+    while len(places) < 20 or len(set(places[-20:])) > 1:  # until it waits
+        time.sleep(0.005)
+        frame = sys._current_frames()[thread.ident]
+        places.append((frame.f_code.co_name, frame.f_lasti))
+    print(places[-1][0])
+"""
+
+
+@pytest.mark.parametrize("bootstrap,place", [("last.meeting.where", "__init__"), ("gather", "<genexpr>")])
+def test_a_call_that_ends_after_the_interpreter(bootstrap, place):
+    """Its thread stays where it asks for Python's lock: in the call, or in a function that the call asks."""
+    assert run_python(ENDS_LATE.replace("BOOTSTRAP", bootstrap)) == (0, f"{place}\n", "")
 
 
 def test_ranks_dropped_by_threads_at_the_same_time():
