@@ -118,6 +118,7 @@ run_tests() {
     esac
     shift
   done
+  alone
   ((long)) || EXTRA+=(-LE '^long$')
 
   set_up "to build the program" "${BUILD_PACKAGES[@]}"
