@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 
-import torch
-import torch.distributed as dist
+try:
+    import torch
+    import torch.distributed as dist
 
-import transload.torch as tl
+    import transload.torch as tl
+except ImportError as error:
+    sys.exit(f"{error}: pip install . torch brings it")
 
 EXPERTS, HIDDEN, INNER, TOP_K, TOKENS = 8, 64, 128, 2, 48
 

@@ -1,4 +1,5 @@
 """python -m transload.doctor: what is here, and whether it works. Exit status 1 if something that is here does not."""
+import argparse
 import importlib.metadata
 import importlib.util
 import pathlib
@@ -101,7 +102,9 @@ def _group():
     return not wrong
 
 
-def main():
+def main(arguments=()):
+    argparse.ArgumentParser(prog="python -m transload.doctor", description=__doc__.partition(": ")[2]).parse_args(
+        arguments)
     info = transload.build_info()
     _line("transload", f"{transload.__version__}, {'with' if info['cuda'] else 'without'} CUDA, gcc {info['compiler']}")
     _line("Python", f"{platform.python_version()}, {'stable ABI' if info['stable_abi'] else 'this version alone'}")
@@ -111,4 +114,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

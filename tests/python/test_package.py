@@ -79,6 +79,11 @@ def test_doctor():
     assert re.search(r"^numpy +\d", out, re.MULTILINE) and re.search(r"^loopback +yes$", out, re.MULTILINE), out
 
 
+def test_doctor_takes_no_arguments():
+    status, out, err = python("-m", "transload.doctor", "--bogus")
+    assert (status, out) == (2, "") and "unrecognized arguments: --bogus" in err, err
+
+
 def test_doctor_finds_what_is_broken(monkeypatch, capsys, tmp_path):
     from transload import __main__, doctor
 
