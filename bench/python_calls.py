@@ -1,7 +1,8 @@
 """What a call from Python costs over one from C++: one rank, 8 tokens of 64, so that the call itself is small.
 
-Of NumPy's arrays (python). Where torch is, of its tensors too: by the same calls (torch), and by those of
-transload.torch without gradients (functions) and with them (autograd), and by V1's buffer of transload.deep_ep.
+Of NumPy's arrays (python). Where torch is, of its tensors too: by the same calls (torch; no_table: where tensors cross
+by __dlpack__ alone), and by those of transload.torch without gradients (functions) and with them (autograd), and by
+V1's buffer of transload.deep_ep.
 C++ and Python take turns in one process's time: `bench_python_calls` (built from bench/python_calls.cc) is started once
 and times a batch whenever it is told to.
 
@@ -74,6 +75,22 @@ class FromTorch(FromNumpy):
         self.topk_weights = torch.ones(TOKENS, TOP_K, requires_grad=self.differentiable)
         self.handle = self.first().handle
         self.y = self.group.empty((TOKENS, HIDDEN), torch.bfloat16).fill_(1).requires_grad_(self.differentiable)
+
+
+class WithoutTable(FromTorch):
+    """By __dlpack__ alone, as of a torch without DLPack's C exchange table."""
+
+    def __init__(self):
+        import torch
+
+        class Tensor(torch.Tensor):
+            __dlpack_c_exchange_api__ = __c_dlpack_exchange_api__ = None
+            __torch_function__ = torch._C._disabled_torch_function_impl
+
+        super().__init__()
+        assert not transload.has_exchange_table(Tensor)
+        self.x, self.topk_idx, self.topk_weights, self.y = (
+            each.as_subclass(Tensor) for each in (self.x, self.topk_idx, self.topk_weights, self.y))
 
 
 class ByFunctions(FromTorch):
@@ -152,7 +169,8 @@ def main():
     sides = {"cpp": FromCpp(options.program), "python": FromNumpy()}
     how = {"python": f"stable ABI {transload.build_info()['stable_abi']}"}
     if importlib.util.find_spec("torch"):
-        of_torch = {"torch": FromTorch(), "functions": ByFunctions(), "autograd": ByAutograd(), "deep_ep": ByDeepEp()}
+        of_torch = {"torch": FromTorch(), "no_table": WithoutTable(), "functions": ByFunctions(),
+                    "autograd": ByAutograd(), "deep_ep": ByDeepEp()}
         sides |= of_torch
         how |= dict.fromkeys(of_torch, f"torch {importlib.metadata.version('torch')}")
     else:
