@@ -13,9 +13,13 @@ SHAPE = ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "256", "--q
 ENDLESS = (*SHAPE, "--iterations", "1000000")
 
 
-def ours():
-    """Processes of the run."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+def processes():
+    return set(filter(str.isdigit, os.listdir("/proc")))
+
+
+def ours(others=frozenset()):
+    """Processes of the run, which are none of the others."""
+    for pid in processes() - others:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 if MARK.encode() in file.read() and int(pid) != os.getpid():
@@ -32,29 +36,19 @@ def lines_of(name):
         return []
 
 
-def sockets_of(pid):
-    """Inodes of the sockets that a process holds."""
-    found = set()
+def held_by(pid):
+    """Inodes of the sockets that a process holds, and of the memfds that it has mapped or open."""
+    sockets, memfds = set(), {int(line.split()[4]) for line in lines_of(f"/proc/{pid}/maps") if "/memfd:" in line}
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             target = os.readlink(f"/proc/{pid}/fd/{fd}")
             if target.startswith("socket:["):
-                found.add(int(target[8:-1]))
+                sockets.add(int(target[8:-1]))
+            elif "/memfd:" in target:
+                memfds.add(os.stat(f"/proc/{pid}/fd/{fd}").st_ino)
     except OSError:
         pass
-    return found
-
-
-def memfds_of(pid):
-    """Inodes of the memfds that a process has mapped or open."""
-    found = {int(line.split()[4]) for line in lines_of(f"/proc/{pid}/maps") if "/memfd:" in line}
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            if "/memfd:" in os.readlink(f"/proc/{pid}/fd/{fd}"):
-                found.add(os.stat(f"/proc/{pid}/fd/{fd}").st_ino)
-    except OSError:
-        pass
-    return found
+    return sockets, memfds
 
 
 def listening():
@@ -75,14 +69,17 @@ class Witness(threading.Thread):
         super().__init__(daemon=True)
         self.ended = threading.Event()
         self.processes, self.ports, self.unix, self.memfds = set(), set(), set(), set()
+        self.others = processes()  # a busy machine has hundreds, and each look costs
 
     def run(self):
         while not self.ended.wait(0.02):
             held = set()
-            for pid in ours():
+            self.others &= processes()
+            for pid in ours(self.others):
                 self.processes.add(pid)
-                held |= sockets_of(pid)
-                self.memfds |= memfds_of(pid)
+                sockets, memfds = held_by(pid)
+                held |= sockets
+                self.memfds |= memfds
             self.ports |= {entry for entry in listening() if entry[1] in held}
             self.unix |= unix_sockets() & held
 
@@ -91,8 +88,8 @@ class Witness(threading.Thread):
         there = left_behind()
         there += [f"port {port}" for port, inode in listening() & self.ports]
         there += [f"Unix socket {inode}" for inode in unix_sockets() & self.unix]
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            there += [f"memfd {inode} in process {pid}" for inode in memfds_of(pid) & self.memfds]
+        for pid in processes():
+            there += [f"memfd {inode} in process {pid}" for inode in held_by(pid)[1] & self.memfds]
         return there
 
 
