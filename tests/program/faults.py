@@ -1,4 +1,5 @@
-# A killed or stopped rank: exit status 3, and every survivor names it, by the deadline that was told; afterwards nothing is left.
+# A killed or stopped rank: exit status 3, and every survivor names it, by the deadline that was told; afterwards
+# nothing is left.
 # Contract 8.2, 8.3, 8.4, 8.6.
 import re
 import time

@@ -57,7 +57,8 @@ same("1,5", "seed=4,depth=2", "--channels", "1", "--slots", "1")
 same("2,2,2", "seed=5,depth=1", "--dtype", "fp8")
 same("1,1,1,1,1,1", "seed=6", "--landing", "ring", "--combine-source", "push")
 
-LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000", *PATIENT)
+LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000",
+          *PATIENT)
 for seed in (1, 2):
     status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1")
     expect(status in (1, 3) and not result.get("verified"), f"spoiled, seed {seed}: found ({status}) {err}")

@@ -145,7 +145,8 @@ def cut(deadline_ms):
                 f"cut: rank {rank} names rank {unreachable} as unreachable: {text.strip()[:300]}",
             )
             waited = re.search(r"after (\d+) ms", text)
-            expect(waited and int(waited[1]) <= deadline_ms + LATE_MS, f"cut: rank {rank} in time: {waited and waited[0]}")
+            in_time = waited and int(waited[1]) <= deadline_ms + LATE_MS
+            expect(in_time, f"cut: rank {rank} in time: {waited and waited[0]}")
         for rank in range(4):
             result = written(rank)
             if result is None:

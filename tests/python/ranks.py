@@ -44,7 +44,8 @@ def on_threads(nodes, work, **options):
 
 def small(options):
     """Options with which many groups fit on a small machine; what is tested are the deadlines of calls."""
-    return {"create_deadline_s": 60, "experts": 8, "hidden": 64, "tokens_max": 64, "top_k_max": 4, "slab_bytes": 4 << 20, **options}
+    fits = {"experts": 8, "hidden": 64, "tokens_max": 64, "top_k_max": 4, "slab_bytes": 4 << 20}
+    return {"create_deadline_s": 60, **fits, **options}
 
 
 def tokens_of(rank, count, *, dtype=BF16, hidden=64, experts=8, top_k=2, ids=np.int64, seed=1):
