@@ -108,7 +108,8 @@ def expect(good, what):
 def named_files():
     shared = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if "transload" in name}
     names = (name for name in os.listdir("/tmp") if name.startswith("transload"))
-    return shared | {f"/tmp/{name}" for name in names if not name.startswith("transload-test-")}
+    # Other tests, and a build of the Python package, may run beside this one.
+    return shared | {f"/tmp/{name}" for name in names if not name.startswith(("transload-test-", "transload-build-"))}
 
 
 FILES_BEFORE = named_files()

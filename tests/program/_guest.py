@@ -49,13 +49,13 @@ def is_static(program):
 
 
 def libfabric():
-    listed = subprocess.run([tool("ldconfig"), "-p"], capture_output=True, text=True, timeout=20).stdout
+    listed = subprocess.run([tool("ldconfig"), "-p"], capture_output=True, text=True, timeout=60).stdout
     found = re.search(r"libfabric\.so\.1 \(libc6,x86-64\) => (\S+)", listed)
     return found and found[1]
 
 
 def libraries_of(file):
-    said = subprocess.run(["ldd", file], capture_output=True, text=True, timeout=20).stdout
+    said = subprocess.run(["ldd", file], capture_output=True, text=True, timeout=60).stdout
     return set(re.findall(r"(/\S+) \(0x", said))
 
 

@@ -4,7 +4,7 @@
 import json
 import re
 
-from _common import expect, finish, finish_test, free_port, run, skip, start
+from _common import LATE_MS, PATIENT, expect, finish, finish_test, free_port, run, skip, start
 
 status, out, err = run("limits")
 found = re.search(r"^gpus +([0-9]+) +(.*)", out, re.M)
@@ -16,7 +16,7 @@ if int(found[1]) < 2:
 
 DEADLINE_MS = 2000
 SHAPE = ("run", "--device", "cuda", "--sms", "8", "--tokens", "96", "--hidden", "512", "--iterations", "4", "--warmup",
-         "1", "--deadline-ms", str(DEADLINE_MS), "--create-deadline-ms", "30000", "--quiet", "--json", "-")
+         "1", "--deadline-ms", str(DEADLINE_MS), *PATIENT, "--quiet", "--json", "-")
 NETWORK = ("--scale-out", "libfabric", "--provider", "tcp;ofi_rxm")
 
 
@@ -26,7 +26,7 @@ def told(name, culprit, kind, status, out, err):
         return
     seen = json.loads(out)["fault"]
     expect(seen["culprit_rank"] == culprit and seen["kind"] == kind, f"{said}: {seen['kind']} {seen['culprit_rank']}")
-    late = [r["after_ms"] for r in seen["reports"] if r["rank"] != culprit and r["after_ms"] > DEADLINE_MS + 1000]
+    late = [r["after_ms"] for r in seen["reports"] if r["rank"] != culprit and r["after_ms"] > DEADLINE_MS + LATE_MS]
     expect(not late, f"{said}: in time {late}")
 
 

@@ -166,7 +166,7 @@ def slow_down(rate):
     """Of both ends of the cable. False: this kernel cannot."""
     for host, cable in zip(HOSTS, CABLES):
         words = ["ip", "netns", "exec", host, "tc", "qdisc", "add", "dev", cable, "root", "tbf", "rate", rate]
-        done = subprocess.run([*words, "burst", "64kb", "latency", "400ms"], capture_output=True, timeout=20)
+        done = subprocess.run([*words, "burst", "64kb", "latency", "400ms"], capture_output=True, timeout=60)
         if done.returncode != 0:
             return False
     return True
