@@ -1,7 +1,8 @@
 """The program over loopback and over NVSHMEM's heap in turns, on two GPUs of one host: 1,1, where the heap's rails are
 peer memory too, so that both should take the same time.
 
-python bench/nvshmem_heap.py PROGRAM [--turns 3]      (TRANSLOAD_NVSHMEM names the library, if the loader does not know it)
+python bench/nvshmem_heap.py PROGRAM [--turns 3]
+TRANSLOAD_NVSHMEM names the library, if the loader does not know it.
 Prints a line of JSON for each run, and one with the ratios of the medians (the heap's over loopback's).
 """
 import argparse
@@ -10,9 +11,13 @@ import statistics
 import subprocess
 
 TOKENS = 1024  # few, because each run verifies all it gets
-SHAPE = ("--device", "cuda", "--node-sizes", "1,1", "--tokens", str(TOKENS), "--hidden", "7168", "--experts", "256", "--top-k",
-         "8", "--iterations", "30", "--warmup", "5", "--json", "-", "--quiet")
-CALLS = {"dispatch_first": ("dispatch", "first_us"), "dispatch_cached": ("dispatch", "cached_us"), "combine": ("combine", "us")}
+SHAPE = ("--device", "cuda", "--node-sizes", "1,1", "--tokens", str(TOKENS), "--hidden", "7168", "--experts", "256",
+         "--top-k", "8", "--iterations", "30", "--warmup", "5", "--json", "-", "--quiet")
+CALLS = {
+    "dispatch_first": ("dispatch", "first_us"),
+    "dispatch_cached": ("dispatch", "cached_us"),
+    "combine": ("combine", "us"),
+}
 
 
 def measured(program, way):

@@ -163,7 +163,8 @@ TEST(Gpus, NoThreadOfAProcessIsKilledOrStopped) {
   RunArguments arguments = on_gpus("1,1");
   for (const char* fault : {"kill:1@3/expert", "stop:0@1/expert"}) {
     arguments.fault = fault;
-    EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}).find("--fault: kill and stop need ranks that are processes"), 0u);
+    EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}).find("--fault: kill and stop need ranks that are processes"),
+              0u);
     EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}, true), "") << "under a launcher each rank is a process";
   }
   arguments.fault = "absent:1@3";
