@@ -47,7 +47,7 @@ class ScaleOut {
   virtual bool frees_by_credits() const { return false; }
 
   // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source
-  // until `drained`. Fails: never here; a lost peer is told by lost().
+  // until `drained`. Fails: never here; lost() tells a peer that is found lost.
   virtual void put(const Put& put) = 0;
 
   // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank has
