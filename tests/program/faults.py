@@ -84,7 +84,8 @@ for name, signal, status in (("Ctrl-C", 2, 130), ("SIGTERM", 15, 143), ("SIGKILL
     process = start(
         ("run", "--node-sizes", "2,2", "--tokens", "64", "--hidden", "64", "--iterations", "100000", "--quiet")
     )
-    until(lambda: sum(one.startswith("process") for one in left_behind()) >= 5)  # the launcher and its ranks
+    there = until(lambda: sum(one.startswith("process") for one in left_behind()) >= 5)
+    expect(there, f"{name}: the launcher and its ranks are there")
     time.sleep(1)
     process.send_signal(signal)
     returned, _, _ = finish(process)

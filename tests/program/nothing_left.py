@@ -111,11 +111,12 @@ def see(what, arguments, statuses, act=None):
     return witness
 
 
-def when_at_work(deed, processes=5):
-    """Does it once all ranks have begun to exchange tokens."""
+def when_at_work(deed, processes=5, memfds=5):
+    """Does it once all ranks have begun to exchange tokens: each has a memfd, and a launcher of processes one more."""
 
     def act(process, witness):
-        until(lambda: len(witness.processes) >= processes and len(witness.memfds) >= 5)
+        seen = until(lambda: len(witness.processes) >= processes and len(witness.memfds) >= memfds)
+        expect(seen, f"{len(witness.processes)} processes and {len(witness.memfds)} memfds were seen")
         time.sleep(0.7)
         expect(process.poll() is None, "it is at work")
         deed(process, witness)
@@ -144,6 +145,6 @@ see(
     "threads are interrupted",
     (*ENDLESS, "--threads"),
     [-signal.SIGINT],
-    when_at_work(lambda process, _: process.send_signal(signal.SIGINT), processes=1),
+    when_at_work(lambda process, _: process.send_signal(signal.SIGINT), processes=1, memfds=4),
 )
 finish_test()
