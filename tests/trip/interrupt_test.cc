@@ -60,15 +60,25 @@ void expect_interrupted(const Fault& fault, const std::string& operation, const 
   EXPECT_EQ(fault.detail, detail) << fault.to_string();
 }
 
-// Rank 2 does not come to the call; rank 1 is told to wait no longer, and all hear why the group is lost.
+// Rank 2 does not come to the call; rank 1 is told to wait no longer, once rank 0 waits in it too, and all hear why the
+// group is lost.
 void expect_ends(const World& w, const std::string& operation, const std::string& detail,
                  const std::function<bool()>& end, const std::function<void(Group&, uint32_t)>& call) {
-  std::atomic<bool> now{false};
+  std::atomic<bool> calls[2] = {}, rank_0_waits{false};
   std::latch over(2);
   run_interrupted(
-      w, [&](uint32_t rank) { return rank == 1 ? [&] { return now && end(); } : std::function<bool()>(); },
+      w,
+      [&](uint32_t rank) -> std::function<bool()> {
+        if (rank == 0)
+          return [&] {
+            if (calls[0]) rank_0_waits = true;
+            return false;
+          };
+        if (rank == 1) return [&] { return calls[1] && rank_0_waits && end(); };
+        return nullptr;
+      },
       [&](Group& group, uint32_t rank) {
-        if (rank == 1) now = true;
+        if (rank < 2) calls[rank] = true;
         if (rank != 2) {
           expect_interrupted(fault_of([&] { call(group, rank); }), operation, detail);
           over.count_down();
