@@ -386,7 +386,7 @@ LEAVES = """
     import sys, threading, transload
     def hold():
         group = transload.Group(1, 2, bootstrap=sys.argv[1], experts=8, hidden=64, tokens_max=64, top_k_max=4,
-                                slab_bytes=4 << 20)
+                                slab_bytes=4 << 20, create_deadline_s=60)
         made.set()
         threading.Event().wait()
     made = threading.Event()
