@@ -4,26 +4,22 @@
 // it with acquire reads them. Puts come before the counts that speak for them; tickets of one warp grow, and kernels
 // follow each other: so the queue has the order that a count's promise needs.
 #pragma once
+#include "executor/cuda/far_keys.cuh"
 #include "executor/cuda/puts.cuh"
 #include "executor/cuda/rail_queue.h"
 
 namespace transload {
 
-class FifoRail {
+class FifoRail : public FarKeys {
  public:
   static constexpr bool kPuts = true;
   static constexpr Waiting kWaits = Waiting::kRoom;
 
   TRANSLOAD_DEVICE explicit FifoRail(const RailQueue& queue) : queue_(queue) {}
 
-  // A key is an address, or a rank and an offset, which no address looks like.
+  // Far: a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     return reinterpret_cast<Word*>(kFar | uint64_t(word.rank) << kOffsetBits | word.offset);
-  }
-  TRANSLOAD_DEVICE static bool is_far(const Word* key) { return reinterpret_cast<uint64_t>(key) >> 63 != 0; }
-  // Where such a mark stores, if a warp does; else null.
-  TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
-    return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
   }
 
   // Called by the whole warp, as all that follows. A lane without a mark has a count of 0.
@@ -58,7 +54,6 @@ class FifoRail {
 
  private:
   static constexpr uint32_t kOffsetBits = 47;
-  static constexpr uint64_t kFar = uint64_t(1) << 63;
   TRANSLOAD_DEVICE uint64_t offset_of(const void* at) const {
     return uint64_t(static_cast<const char*>(at) - queue_.network);
   }

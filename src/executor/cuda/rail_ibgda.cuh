@@ -16,6 +16,7 @@ static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5}
 #include <device/nvshmem_device_macros.h>
 #include <non_abi/device/pt-to-pt/ibgda_device.cuh>
 
+#include "executor/cuda/far_keys.cuh"
 #include "executor/cuda/puts.cuh"
 #include "executor/cuda/rail_queue.h"
 
@@ -119,23 +120,18 @@ struct IbgdaNic {
 
 #endif
 
-class IbgdaRail {
+class IbgdaRail : public FarKeys {
  public:
   static constexpr bool kPuts = true;
   static constexpr Waiting kWaits = Waiting::kQueue;
 
   TRANSLOAD_DEVICE explicit IbgdaRail(const RailQueue& queue) : queue_(queue) {}
 
-  // A key is an address, or a rank, its queue and a word, which no address looks like.
+  // Far: a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     if (word.mapped != nullptr) return reinterpret_cast<Word*>(word.mapped + word.offset);
     return reinterpret_cast<Word*>(kFar | uint64_t(word.rank) << kRankAt | uint64_t(word.queue) << kQueueAt |
                                    word.offset / kWordBytes);
-  }
-  TRANSLOAD_DEVICE static bool is_far(const Word* key) { return reinterpret_cast<uint64_t>(key) >> 63 != 0; }
-  // Where such a mark stores, if a warp does; else null.
-  TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
-    return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
   }
 
   // Called by the whole warp, as all that follows. A lane without a mark has a count of 0. Puts that are ready go with
@@ -181,7 +177,6 @@ class IbgdaRail {
 
  private:
   static constexpr uint32_t kRankAt = 47, kQueueAt = 36;
-  static constexpr uint64_t kFar = uint64_t(1) << 63;
 
   struct Entries {
     NicEntry of[3];  // in the order in which a queue takes them
