@@ -308,7 +308,8 @@ def test_ports():
 
 @pytest.mark.parametrize("gather,words", [
     (lambda mine: [mine], r"all_gather: it gave 1 parts, must be a function that gives 2"),
-    (lambda mine: [mine, mine + b"x"], r"all_gather: of rank 1 it gave b['\"].*, must be a function that gives the \d+ by"),
+    (lambda mine: [mine, mine + b"x"],
+     r"all_gather: of rank 1 it gave b['\"].*, must be a function that gives the \d+ by"),
     (lambda mine: [mine, "text"], r"all_gather: of rank 1 it gave 'text', must be"),
     (lambda mine: 3, r".*int.*"),
 ])
