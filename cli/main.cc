@@ -22,6 +22,7 @@
 #include "cli/show/report.h"
 #include "cli/show/usage.h"
 #include "cli/sim.h"
+#include "cli/text.h"
 #include "os/file.h"
 #include "os/host.h"
 #include "transload/version.h"
@@ -38,7 +39,7 @@ std::string hindrance_at(const std::string& path) {
   if (errno != ENOENT) return std::strerror(errno);
   const std::string folder = fs::absolute(path).parent_path();
   if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return "";
-  return fmt::format("folder '{}': {}", folder, std::strerror(errno));
+  return text::format("folder '{}': {}", folder, std::strerror(errno));
 }
 
 // What can be known of output paths before any work.
@@ -67,7 +68,7 @@ std::FILE* open_json(const std::string& path) {
 void write_json(const std::string& path, const std::string& text) {
   std::FILE* const file = open_json(path);
   if (file == nullptr) refuse("--json: '{}': {}", path, std::strerror(errno));
-  fmt::print(file, "{}\n", text);
+  text::print(file, "{}\n", text);
   if ((path == "-" ? std::fflush(file) : std::fclose(file)) != 0)
     refuse("--json: '{}': {}", path, std::strerror(errno));
 }
@@ -76,14 +77,15 @@ int show(const Options& options, const Workload& workload, const Outcome& outcom
          const std::optional<FloorTimes>& floor) {
   const Summary summary = summarise(options, workload, outcome);
   const Report report{.options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = floor};
-  for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
+  for (const std::string& error : summary.errors) text::print(stderr, "transload: {}\n", error);
   if (summary.status == kBadUsage) return summary.status;
   if (!options.json.empty()) write_json(options.json, json_of(report));
   std::FILE* out = options.json == "-" ? stderr : stdout;
   if (!options.quiet) print_table(out, report);
   if (!options.quiet || summary.status != kVerified) print_verdict(out, report);
   if (std::fflush(out) == 0) return summary.status;
-  fmt::print(stderr, "transload: {}: {}\n", out == stdout ? "standard output" : "standard error", std::strerror(errno));
+  text::print(stderr, "transload: {}: {}\n", out == stdout ? "standard output" : "standard error",
+              std::strerror(errno));
   return summary.status == kVerified ? kBadUsage : summary.status;
 }
 
@@ -196,16 +198,16 @@ int main(int argc, char** argv) {
   try {
     return cli::parse_and_run(argc, argv);
   } catch (const cli::UsageError& error) {
-    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+    cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
   } catch (const Error& error) {
-    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+    cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
     return error.code() == Code::kFault ? cli::kFaulted : cli::kBadUsage;
   } catch (const std::system_error& error) {  // of std::thread
-    fmt::print(stderr, "transload: no thread: {}\n", text_of_no_thread(error.code().value()));
+    cli::text::print(stderr, "transload: no thread: {}\n", text_of_no_thread(error.code().value()));
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "transload: --tokens: no memory left for this workload\n");
+    cli::text::print(stderr, "transload: --tokens: no memory left for this workload\n");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "transload: {}\n", cli::one_line(error.what()));
+    cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
   }
   return cli::kBadUsage;
 }

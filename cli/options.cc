@@ -7,6 +7,7 @@
 
 #include "cli/number.h"
 #include "cli/parser.h"
+#include "cli/text.h"
 #include "runtime/check_inputs.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
@@ -218,7 +219,7 @@ GroupOptions Options::rings() const {
 }
 
 std::string dump_path(const Options& options, uint32_t rank) {
-  return fmt::format("{}/rank{}.safetensors", options.dump, rank);
+  return text::format("{}/rank{}.safetensors", options.dump, rank);
 }
 
 const char* name_of(FaultPhase phase) {

@@ -10,6 +10,7 @@
 #include "base/situations.h"
 #include "cli/number.h"
 #include "cli/parser.h"
+#include "cli/text.h"
 #include "sim/explain/explain.h"
 #include "sim/run/canaries.h"
 #include "sim/run/runner.h"
@@ -40,12 +41,13 @@ Scenario scenario_of(const std::string& text) {
 
 RailMode rails_of(const std::string& text) {
   const auto* const found = std::find(std::begin(kRailModeNames), std::end(kRailModeNames), text);
-  if (found == std::end(kRailModeNames)) refuse("--rails: '{}': must be {}", text, fmt::join(kRailModeNames, ", "));
+  if (found == std::end(kRailModeNames)) refuse("--rails: '{}': must be {}", text, text::join(kRailModeNames, ", "));
   return RailMode(found - std::begin(kRailModeNames));
 }
 
 void check_scenarios(const SimArguments& a, SimOptions& out) {
-  const std::optional<RailMode> rails = a.rails.empty() ? std::nullopt : std::optional(rails_of(a.rails));
+  std::optional<RailMode> rails;
+  if (!a.rails.empty()) rails = rails_of(a.rails);
   out.rails = a.rails;
   const auto bound = [&](const Scenario& s) { return rails ? bound_of_rails(s, *rails) : ""; };
   for (const std::string& text : a.scenarios.empty() ? std::vector<std::string>{"hybrid_2x4"} : a.scenarios) {
@@ -97,72 +99,72 @@ SimOptions checked(const SimArguments& a) {
 }
 
 void print_list() {
-  fmt::print("scenarios\n");
-  for (const std::string& name : scenario_names()) fmt::print("  {:<22} {}\n", name, read_scenario(name).about);
-  fmt::print("\ncanaries\n");
+  text::print("scenarios\n");
+  for (const std::string& name : scenario_names()) text::print("  {:<22} {}\n", name, read_scenario(name).about);
+  text::print("\ncanaries\n");
   for (const CanaryFacts& facts : canary_facts())
-    fmt::print("  {:<22} {}\n", kCanaryNames[size_t(facts.canary)], facts.sentence);
-  fmt::print("\nexhaustive worlds\n");
-  for (const ExhaustiveWorld& world : exhaustive_worlds()) fmt::print("  {:<22} {}\n", world.name, world.about);
-  fmt::print("\ncheckers\n");
+    text::print("  {:<22} {}\n", kCanaryNames[size_t(facts.canary)], facts.sentence);
+  text::print("\nexhaustive worlds\n");
+  for (const ExhaustiveWorld& world : exhaustive_worlds()) text::print("  {:<22} {}\n", world.name, world.about);
+  text::print("\ncheckers\n");
   for (const CheckerFacts& facts : checker_facts())
-    fmt::print("  {:<22} {}\n", kCheckerNames[size_t(facts.checker)], facts.sentence);
+    text::print("  {:<22} {}\n", kCheckerNames[size_t(facts.checker)], facts.sentence);
 }
 
 void print_situations() {
-  fmt::print("\nsituations               reached\n");
+  text::print("\nsituations               reached\n");
   for (size_t i = 0; i < size_t(Situation::kCount); ++i) {
     if (needs_real_executor(Situation(i)))
-      fmt::print("  {:<18} {:>11}  only real executors and networks have it\n", kSituationNames[i], "-");
+      text::print("  {:<18} {:>11}  only real executors and networks have it\n", kSituationNames[i], "-");
     else
-      fmt::print("  {:<18} {:>11}\n", kSituationNames[i], times_reached(Situation(i)));
+      text::print("  {:<18} {:>11}\n", kSituationNames[i], times_reached(Situation(i)));
   }
-  fmt::print("\n");
+  text::print("\n");
 }
 
 std::string command_of(const SimOptions& options, const Failure& failure) {
   const Canary canary = options.run.canary;
-  return fmt::format("transload sim --scenario {}{} --seed {}{} --explain", options.names[failure.scenario],
-                     options.rails.empty() ? "" : " --rails " + options.rails, failure.seed,
-                     canary == Canary::kNone ? "" : fmt::format(" --canary {}", kCanaryNames[size_t(canary)]));
+  return text::format("transload sim --scenario {}{} --seed {}{} --explain", options.names[failure.scenario],
+                      options.rails.empty() ? "" : " --rails " + options.rails, failure.seed,
+                      canary == Canary::kNone ? "" : text::format(" --canary {}", kCanaryNames[size_t(canary)]));
 }
 
 int run(const SimOptions& options, bool marks) {
-  if (options.fresh) fmt::print("fresh seeds, from --seed {}\n", options.run.seed);
+  if (options.fresh) text::print("fresh seeds, from --seed {}\n", options.run.seed);
   std::fflush(stdout);
   const RunnerResult result = run_worlds(options.scenarios, options.run);
   uint64_t digest = 0;
   for (size_t i = 0; i < result.scenarios.size(); ++i) {
     const ScenarioTotals& t = result.scenarios[i];
     if (t.worlds == 0) continue;
-    fmt::print("{:<22} {:>8} worlds {:>12} events {:>8.1f} s  digest {:016x}\n", options.names[i], t.worlds, t.events,
-               t.seconds, t.digest);
+    text::print("{:<22} {:>8} worlds {:>12} events {:>8.1f} s  digest {:016x}\n", options.names[i], t.worlds, t.events,
+                t.seconds, t.digest);
     digest = mixed(digest, t.digest);
   }
   const ScenarioTotals all = result.all();
   if (marks || all.worlds > result.scenarios.size()) print_situations();
   for (size_t i = 0; i < std::min(kFailuresShown, result.failures.size()); ++i) {
     const Failure& f = result.failures[i];
-    fmt::print("FAILED {}, seed {}: {}: {}\n  {}\n", options.names[f.scenario], f.seed, f.checker, f.what,
-               command_of(options, f));
+    text::print("FAILED {}, seed {}: {}: {}\n  {}\n", options.names[f.scenario], f.seed, f.checker, f.what,
+                command_of(options, f));
   }
-  if (result.failures.empty()) fmt::print("digest {:016x}\n", digest);
+  if (result.failures.empty()) text::print("digest {:016x}\n", digest);
   const double seconds = std::max(result.seconds, 1e-9);
-  fmt::print("{} worlds, {} failed ({} run twice, {:.1f} s, {:.0f} worlds/s, {:.2f} million events/s)\n", all.worlds,
-             result.failures.size(), all.replays, result.seconds, double(all.worlds) / seconds,
-             double(all.events) / seconds * 1e-6);
+  text::print("{} worlds, {} failed ({} run twice, {:.1f} s, {:.0f} worlds/s, {:.2f} million events/s)\n", all.worlds,
+              result.failures.size(), all.replays, result.seconds, double(all.worlds) / seconds,
+              double(all.events) / seconds * 1e-6);
   return result.failures.empty() ? kVerified : kWrongResult;
 }
 
 int explain(const SimOptions& options) {
   const Story story = explain_world(options.scenarios[0], options.run.seed, options.run.canary);
-  fmt::print("{}", story.text);
+  text::print("{}", story.text);
   return story.passed ? kVerified : kWrongResult;
 }
 
 int hunt(const SimOptions& options, uint64_t seeds) {
-  fmt::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8}  {:<5}  {}\n", "canary", "found by", "in scenario", "seed",
-             "worlds", "seconds", "tests", "the bug");
+  text::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8}  {:<5}  {}\n", "canary", "found by", "in scenario", "seed",
+              "worlds", "seconds", "tests", "the bug");
   uint64_t missed = 0, count = 0;
   const auto print = [&](const Hunt& h) {
     constexpr const char* kTests[] = {"?", "yes", "tsan", "no"};
@@ -173,13 +175,13 @@ int hunt(const SimOptions& options, uint64_t seeds) {
     const std::string how = h.found            ? h.checker
                             : h.broken_without ? "MISSED: the world is broken without it"
                                                : "MISSED";
-    fmt::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8.2f}  {:<5}  {}\n", name, how, h.scenario,
-               h.found ? std::to_string(h.seed) : "", h.worlds, h.seconds, tests, h.facts->sentence);
+    text::print("{:<22} {:<13} {:<22} {:>6} {:>7} {:>8.2f}  {:<5}  {}\n", name, how, h.scenario,
+                h.found ? std::to_string(h.seed) : "", h.worlds, h.seconds, tests, h.facts->sentence);
     std::fflush(stdout);
   };
   hunt_canaries(options.run.jobs, seeds, print);
-  fmt::print("{} canaries, {} found, {} missed\n", count, count - missed, missed);
-  fmt::print(
+  text::print("{} canaries, {} found, {} missed\n", count, count - missed, missed);
+  text::print(
       "tests: does `./dev test` find it without the simulator? yes; tsan: only under the thread sanitizer; no\n");
   return missed == 0 ? kVerified : kWrongResult;
 }
@@ -194,14 +196,14 @@ int walk_all(const SimArguments& a) {
   std::vector<std::string> worlds;
   std::string names;
   for (const ExhaustiveWorld& world : exhaustive_worlds()) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", world.name);
+    names += text::format("{}{}", names.empty() ? "" : ", ", world.name);
     if (*a.exhaustive == "all" || *a.exhaustive == world.name) worlds.push_back(world.name);
   }
   if (worlds.empty()) refuse("--exhaustive: '{}': must be {} or all", *a.exhaustive, names);
   bool passed = true;
   for (const std::string& world : worlds) {
     const ExhaustiveReport report = walk_world(world, limits);
-    fmt::print("{}", to_text(report));
+    text::print("{}", to_text(report));
     std::fflush(stdout);
     passed &= report.passed();
   }

@@ -5,6 +5,7 @@
 
 #include "cli/number.h"
 #include "cli/parser.h"
+#include "cli/text.h"
 #include "runtime/group_options.h"
 #include "sim/time/timed_job.h"
 
@@ -51,22 +52,22 @@ void check(const TimedMachine& m, const TimedJob& j) {
 }
 
 void print(const TimedMachine& m, const TimedJob& j, const std::vector<TimedCall>& calls) {
-  fmt::print("virtual time: it checks the design, not the hardware\n\n");
-  fmt::print("  {} nodes of {} GPUs; {} of {} Gb/s a GPU, {} us one way{}\n", m.nodes, m.gpus,
-             kRailModeNames[size_t(m.rails)], m.wire_gb_s * 8, double(m.latency_ns) / 1000,
-             m.rails == RailMode::kProxy ? fmt::format(", {} ns a command", m.command_ns) : "");
-  fmt::print("  {} SMs, {} channels, {} slots, {} in a put\n", m.sms, j.channels, j.slots,
-             j.batch == 1 ? "1 row" : fmt::format("{} rows", j.batch));
-  fmt::print("  {} tokens a rank, {} {}, top {} of {} experts, uniform\n\n", j.tokens, j.hidden, j.fp8 ? "fp8" : "bf16",
-             j.top_k, j.experts);
-  fmt::print("{:<18}{:>9}{:>10}{:>9}   of the ports' time, %\n", "", "us", "rows", "of wire");
-  fmt::print("{:<46}   {:>6}{:>7}{:>7}{:>7}{:>10}{:>7}{:>6}   bound by\n", "", "sends", "start", "stores", "slots",
-             "commands", "ranks", "tail");
+  text::print("virtual time: it checks the design, not the hardware\n\n");
+  text::print("  {} nodes of {} GPUs; {} of {} Gb/s a GPU, {} us one way{}\n", m.nodes, m.gpus,
+              kRailModeNames[size_t(m.rails)], m.wire_gb_s * 8, double(m.latency_ns) / 1000,
+              m.rails == RailMode::kProxy ? text::format(", {} ns a command", m.command_ns) : "");
+  text::print("  {} SMs, {} channels, {} slots, {} in a put\n", m.sms, j.channels, j.slots,
+              j.batch == 1 ? "1 row" : text::format("{} rows", j.batch));
+  text::print("  {} tokens a rank, {} {}, top {} of {} experts, uniform\n\n", j.tokens, j.hidden,
+              j.fp8 ? "fp8" : "bf16", j.top_k, j.experts);
+  text::print("{:<18}{:>9}{:>10}{:>9}   of the ports' time, %\n", "", "us", "rows", "of wire");
+  text::print("{:<46}   {:>6}{:>7}{:>7}{:>7}{:>10}{:>7}{:>6}   bound by\n", "", "sends", "start", "stores", "slots",
+              "commands", "ranks", "tail");
   for (const TimedCall& call : calls) {
     const PortTime& p = call.port;
-    fmt::print("{:<18}{:>9.1f}{:>10}{:>8.1f}%   {:>6.1f}{:>7.1f}{:>7.1f}{:>7.1f}{:>10.1f}{:>7.1f}{:>6.1f}   {}\n",
-               call.name, double(call.ns) / 1000, call.rail_rows, 100 * call.share, 100 * p.sends, 100 * p.start,
-               100 * p.stores, 100 * p.slots, 100 * p.commands, 100 * p.peers, 100 * p.tail, bound_of(p));
+    text::print("{:<18}{:>9.1f}{:>10}{:>8.1f}%   {:>6.1f}{:>7.1f}{:>7.1f}{:>7.1f}{:>10.1f}{:>7.1f}{:>6.1f}   {}\n",
+                call.name, double(call.ns) / 1000, call.rail_rows, 100 * call.share, 100 * p.sends, 100 * p.start,
+                100 * p.stores, 100 * p.slots, 100 * p.commands, 100 * p.peers, 100 * p.tail, bound_of(p));
   }
 }
 
@@ -79,7 +80,7 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
   for_each_number(a, machine, job, [&](const char* name, std::string& text, Bounds, auto& field, const char* help) {
     const bool own = field > 0;
     add_text(app, name, text,
-             own ? fmt::format("time: {} [{}]", help, field).c_str() : fmt::format("time: {}", help).c_str(), "N");
+             own ? text::format("time: {} [{}]", help, field).c_str() : text::format("time: {}", help).c_str(), "N");
   });
   add_text(app, "--wire", a.wire, "time: Gb/s of a GPU's network card, each way [400]", "GBIT");
   add_text(app, "--latency-us", a.latency_us, "time: one way over the network [3]", "US");

@@ -27,7 +27,6 @@ function(transload_flags target)
   target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-ffp-contract=off>"
     "$<$<AND:$<BOOL:${TRANSLOAD_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>")
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  target_compile_definitions(${target} PRIVATE FMT_HEADER_ONLY)
   if(TRANSLOAD_SITUATIONS)
     target_compile_definitions(${target} PRIVATE TRANSLOAD_SITUATIONS)
   endif()
@@ -45,5 +44,14 @@ function(transload_flags target)
   if(TRANSLOAD_LIBFABRIC_INCLUDE)
     target_compile_definitions(${target} PRIVATE TRANSLOAD_LIBFABRIC)
     target_include_directories(${target} SYSTEM PRIVATE ${TRANSLOAD_LIBFABRIC_INCLUDE})
+  endif()
+endfunction()
+
+# What no row and no message of the network passes through costs more to make fast than it costs when it is slow.
+set(TRANSLOAD_COLD_FLAGS "" CACHE STRING "Flags of the C++ compiler for cold sources, behind all others")
+function(cold_sources)
+  if(TRANSLOAD_COLD_FLAGS)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS
+      $<$<COMPILE_LANGUAGE:CXX>:${TRANSLOAD_COLD_FLAGS}>)
   endif()
 endfunction()

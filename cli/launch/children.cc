@@ -19,6 +19,7 @@
 
 #include "cli/number.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "os/clock.h"
 #include "os/host.h"
 
@@ -108,11 +109,11 @@ void Children::end() {
 void Children::start(Child& child, const Where& where, char** arguments) {
   int pipes[2];
   if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, text_of_error(errno));
-  std::vector<std::string> texts =
-      environment_with({"MASTER_ADDR=127.0.0.1", fmt::format("TRANSLOAD_PORT={}", where.port),
-                        fmt::format("TRANSLOAD_SECRET={}", where.secret), fmt::format("TRANSLOAD_RANK={}", child.first),
-                        fmt::format("TRANSLOAD_RANKS={}", board_.count), fmt::format("{}=1", kServed),
-                        fmt::format("{}={}", kBoardFile, board_file_), fmt::format("{}={}", kReportFile, pipes[1])});
+  std::vector<std::string> texts = environment_with(
+      {"MASTER_ADDR=127.0.0.1", text::format("TRANSLOAD_PORT={}", where.port),
+       text::format("TRANSLOAD_SECRET={}", where.secret), text::format("TRANSLOAD_RANK={}", child.first),
+       text::format("TRANSLOAD_RANKS={}", board_.count), text::format("{}=1", kServed),
+       text::format("{}={}", kBoardFile, board_file_), text::format("{}={}", kReportFile, pipes[1])});
   std::vector<char*> environment;
   environment.reserve(texts.size() + 1);
   for (std::string& text : texts) environment.push_back(text.data());

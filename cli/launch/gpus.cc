@@ -11,6 +11,7 @@
 
 #include "base/math.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "gpu/device_info.h"
 #include "os/host.h"
 
@@ -19,7 +20,7 @@ namespace {
 
 constexpr unsigned kAskSeconds = 60;
 
-std::string text_of(const Gpus& gpus) { return fmt::format("{} {} {}", gpus.count, gpus.sms, gpus.reason); }
+std::string text_of(const Gpus& gpus) { return text::format("{} {} {}", gpus.count, gpus.sms, gpus.reason); }
 
 Gpus from_text(const std::string& text) {
   const size_t space = text.find(' '), second = text.find(' ', space + 1);
@@ -109,17 +110,17 @@ void print_gpus() {
   prepare_environment();
   const Devices found = find_devices();
   if (found.devices.empty()) {
-    fmt::print("{:<18} {:>10}  {}\n", "gpus", 0, one_line(found.reason));
+    text::print("{:<18} {:>10}  {}\n", "gpus", 0, one_line(found.reason));
     return;
   }
-  fmt::print(
+  text::print(
       "{:<18} {:>10}  ranks of one GPU are threads of one process and share its SMs, {} each unless --sms says "
       "otherwise\n",
       "gpus", found.devices.size(), GroupOptions().sms);
   for (const DeviceInfo& gpu : found.devices)
-    fmt::print("{:<18} {:>10}  {}, {}, sm_{}{}, {} SMs, {} MiB, reached from other processes by {}; {}\n", "gpu",
-               gpu.device, gpu.pci, gpu.name, gpu.major, gpu.minor, gpu.sms, gpu.memory_bytes >> 20, way_of(gpu),
-               nic_of(gpu));
+    text::print("{:<18} {:>10}  {}, {}, sm_{}{}, {} SMs, {} MiB, reached from other processes by {}; {}\n", "gpu",
+                gpu.device, gpu.pci, gpu.name, gpu.major, gpu.minor, gpu.sms, gpu.memory_bytes >> 20, way_of(gpu),
+                nic_of(gpu));
 }
 
 }  // namespace transload::cli

@@ -22,6 +22,7 @@
 #include "cli/run/recovery.h"
 #include "cli/run/worker.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "control/secret.h"
 #include "os/clock.h"
 #include "os/host.h"
@@ -62,11 +63,11 @@ class ProgressLine {
     uint64_t iteration = UINT64_MAX;
     for (uint32_t r = 0; r < board.count; ++r) iteration = std::min<uint64_t>(iteration, board.of(r).iteration);
     if (iteration == 0)
-      fmt::print(stderr, "\r\033[Kranks are starting");
+      text::print(stderr, "\r\033[Kranks are starting");
     else if (iteration <= warmup_)
-      fmt::print(stderr, "\r\033[Kwarm-up {} of {}", iteration, warmup_);
+      text::print(stderr, "\r\033[Kwarm-up {} of {}", iteration, warmup_);
     else
-      fmt::print(stderr, "\r\033[Kiteration {} of {}", iteration - warmup_, iterations_);
+      text::print(stderr, "\r\033[Kiteration {} of {}", iteration - warmup_, iterations_);
   }
 
  private:
@@ -78,8 +79,8 @@ class ProgressLine {
 std::string ending_of(const Child& child) {
   if (child.killed_by_us) return "killed by the launcher";
   if (WIFSIGNALED(child.status))
-    return fmt::format("signal {} ({})", WTERMSIG(child.status), strsignal(WTERMSIG(child.status)));
-  return fmt::format("exit status {}", WEXITSTATUS(child.status));
+    return text::format("signal {} ({})", WTERMSIG(child.status), strsignal(WTERMSIG(child.status)));
+  return text::format("exit status {}", WEXITSTATUS(child.status));
 }
 
 // Takes what a child process wrote: a line for each of its ranks, as far as they came.

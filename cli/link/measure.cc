@@ -9,6 +9,7 @@
 #include "cli/link/rows.h"
 #include "cli/show/rounded.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "transport/scaleout/libfabric/link.h"
 
 namespace transload::cli {
@@ -69,14 +70,14 @@ class Measurement {
     if (ends_.rank != 0) return;
     Json all = {{"provider", link_->name()}, {"ordered", link_->ordered()}, {"ranks", ends_.ranks}};
     all.update(line);
-    fmt::print("{}\n", all.dump(-1, ' ', false, Json::error_handler_t::replace));
+    text::print("{}\n", all.dump(-1, ' ', false, Json::error_handler_t::replace));
     std::fflush(stdout);
   }
 
   bool counted() {
     const uint64_t falls = ends_.most(rows_->falls(kCountsInARow));
     say({{"case", "counted"}, {"counts", kCountsInARow}, {"falls_of_a_word", falls}});
-    if (falls != 0 && ends_.rank == 0) fmt::print(stderr, "transload: a word fell {} times\n", falls);
+    if (falls != 0 && ends_.rank == 0) text::print(stderr, "transload: a word fell {} times\n", falls);
     return falls == 0;
   }
 
@@ -94,7 +95,7 @@ class Measurement {
          {"wrong_rows_of_a_rank", wrong}});
     if (wrong == 0) return true;
     if (ends_.rank == 0)
-      fmt::print(stderr, "transload: {}, of {} bytes, was wrong when its count came\n", first, bytes);
+      text::print(stderr, "transload: {}, of {} bytes, was wrong when its count came\n", first, bytes);
     return false;
   }
 

@@ -4,13 +4,14 @@
 #include <cstring>
 
 #include "cli/show/usage.h"
+#include "cli/text.h"
 
 namespace transload::cli {
 namespace {
 
 std::string hex(const void* data, size_t bytes) {
   std::string out = "0x";
-  for (size_t i = bytes; i-- > 0;) out += fmt::format("{:02x}", static_cast<const uint8_t*>(data)[i]);
+  for (size_t i = bytes; i-- > 0;) out += text::format("{:02x}", static_cast<const uint8_t*>(data)[i]);
   return out;
 }
 

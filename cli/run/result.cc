@@ -1,7 +1,6 @@
 // A rank's result as JSON text and back.
 #include "cli/run/result.h"
-
-#include <fmt/format.h>
+#include "cli/text.h"
 
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -74,8 +73,8 @@ bool Mismatch::before(const Mismatch& other) const {
 }
 
 std::string Mismatch::to_string() const {
-  return fmt::format("iteration {}: {} of rank {}, row {}, byte {}: expected {}, seen {}", iteration, output, rank, row,
-                     byte, expected, seen);
+  return text::format("iteration {}: {} of rank {}, row {}, byte {}: expected {}, seen {}", iteration, output, rank,
+                      row, byte, expected, seen);
 }
 
 std::string WorkerResult::to_text() const {

@@ -11,6 +11,7 @@
 #include "base/mix.h"
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "transload/limits.h"
 
 namespace transload::cli {
@@ -85,7 +86,7 @@ void read_routes(Options& options, reference::Problem& problem) {
         "--routing: '{}': no such file: must be a safetensors file, uniform, zipf:S (S from 0 to 10), one-rank or none",
         options.routing);
   const SafetensorsReader file(options.routing);
-  const std::string prefix = options.layer < 0 ? "" : fmt::format("layer{}.", options.layer);
+  const std::string prefix = options.layer < 0 ? "" : text::format("layer{}.", options.layer);
   const auto& ids = file.matrix(prefix + "topk_idx", {"I16", "I32", "I64"});
   const auto& weights = file.matrix(prefix + "topk_weights", {"F16", "BF16", "F32"});
   if (ids.shape != weights.shape)

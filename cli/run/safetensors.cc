@@ -13,6 +13,7 @@
 
 #include "base/float.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "os/file.h"
 
 namespace transload::cli {
@@ -107,10 +108,10 @@ void SafetensorsReader::parse() {
       bad("needs dtype, shape and data_offsets");
     entry.dtype = value["dtype"].get<std::string>();
     if (offsets[0] > offsets[1] || offsets[1] > room)
-      bad(fmt::format("bytes {} to {}: the file holds {}: truncated", offsets[0], offsets[1], room));
+      bad(text::format("bytes {} to {}: the file holds {}: truncated", offsets[0], offsets[1], room));
     uint64_t bytes = 0;
     if (bytes_of(entry.dtype) != 0 && (!size_of(entry, bytes) || bytes != offsets[1] - offsets[0]))
-      bad(fmt::format("{} bytes do not fit its shape and dtype {}", offsets[1] - offsets[0], entry.dtype));
+      bad(text::format("{} bytes do not fit its shape and dtype {}", offsets[1] - offsets[0], entry.dtype));
     entry.begin = 8 + header_bytes + offsets[0];
     entry.end = 8 + header_bytes + offsets[1];
     entries_.push_back(std::move(entry));
@@ -130,7 +131,7 @@ const SafetensorsReader::Entry& SafetensorsReader::matrix(const std::string& nam
     refuse("--routing: '{}': tensor '{}': {} dimensions: must be 2", path_, name, found->shape.size());
   if (std::find(dtypes.begin(), dtypes.end(), found->dtype) == dtypes.end())
     refuse("--routing: '{}': tensor '{}': dtype {}: must be {}", path_, name, one_line(found->dtype),
-           fmt::join(dtypes, ", "));
+           text::join(dtypes, ", "));
   return *found;
 }
 

@@ -4,8 +4,6 @@
 #include <dirent.h>
 #include <malloc.h>
 
-#include <fmt/ranges.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -20,6 +18,7 @@
 #include "cli/run/fault_injection.h"
 #include "cli/run/tensor_home.h"
 #include "cli/show/report.h"
+#include "cli/text.h"
 
 namespace transload::cli {
 namespace {
@@ -172,8 +171,8 @@ Footprint settled(const Footprint& before, uint32_t gpus) {
 }
 
 std::string text_of(const Footprint& f) {
-  const std::string on_gpus = f.device_kib == 0 ? "" : fmt::format(", {} KiB on GPUs", f.device_kib);
-  return fmt::format("{} KiB, {} descriptors, {} threads{}", f.memory_kib, f.descriptors, f.threads, on_gpus);
+  const std::string on_gpus = f.device_kib == 0 ? "" : text::format(", {} KiB on GPUs", f.device_kib);
+  return text::format("{} KiB, {} descriptors, {} threads{}", f.memory_kib, f.descriptors, f.threads, on_gpus);
 }
 
 using Measure = uint64_t Footprint::*;
@@ -218,7 +217,7 @@ int run_round(const std::vector<std::string>& words) {
   const Outcome outcome = processes ? run_processes(options, Argv(words).get()) : run_threads(options, workload);
   if (outcome.signal != 0) return 128 + outcome.signal;
   const Summary summary = summarise(options, workload, outcome);
-  for (const std::string& error : summary.errors) fmt::print(stderr, "transload: {}\n", error);
+  for (const std::string& error : summary.errors) text::print(stderr, "transload: {}\n", error);
   const std::optional<FloorTimes> no_floor;
   if (summary.status != kVerified)
     print_verdict(
@@ -276,10 +275,10 @@ std::optional<std::string> growth_of(const std::vector<Footprint>& rounds) {
                         {&Footprint::threads, "threads", 0}}) {
     const uint64_t before = most(m.what, n / 4, n / 2), after = least(m.what, n * 3 / 4, n);
     if (after > before + m.noise)
-      return fmt::format("{} {} at most in rounds {} to {}, {} at least in rounds {} to {}", before, m.name, n / 4 + 1,
-                         n / 2, after, n * 3 / 4 + 1, n);
+      return text::format("{} {} at most in rounds {} to {}, {} at least in rounds {} to {}", before, m.name, n / 4 + 1,
+                          n / 2, after, n * 3 / 4 + 1, n);
     if (const std::optional<double> slope = m.noise == 0 ? std::nullopt : slope_of(rounds, m.what))
-      return fmt::format("{:.1f} {} more in each round from {} to {}", *slope, m.name, n / 4 + 1, n);
+      return text::format("{:.1f} {} more in each round from {} to {}", *slope, m.name, n / 4 + 1, n);
   }
   return std::nullopt;
 }
@@ -293,31 +292,31 @@ int soak(const RunArguments& arguments) {
   if (options.ranks() < 2) refuse("--node-sizes: {} rank: --soak needs 2 at least", options.ranks());
   if (options.cuda) prepare_environment();
   const uint32_t gpus = options.cuda ? find_gpus().count : 0;
-  fmt::print("soak: {} s, up to {} ranks, seed {}\n", seconds, options.ranks(), options.seed);
+  text::print("soak: {} s, up to {} ranks, seed {}\n", seconds, options.ranks(), options.seed);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   std::vector<Footprint> rounds;
   uint64_t faults = 0;
   Footprint last{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
   while (std::chrono::steady_clock::now() < end || rounds.size() < kRoundsLeast) {
     const auto words = arguments_of({options.seed, rounds.size(), options.ranks(), options.cuda});
-    const std::string line = fmt::format("transload run {}", fmt::join(words, " "));
+    const std::string line = text::format("transload run {}", text::join(words, " "));
     const int status = run_round(words);
     if (status > 128) return status;
     if (status != kVerified) {
-      fmt::print("soak: round {} ended with exit status {}: {}\n", rounds.size() + 1, status, line);
+      text::print("soak: round {} ended with exit status {}: {}\n", rounds.size() + 1, status, line);
       return status;
     }
     rounds.push_back(last = settled(last, gpus));
     faults += line.find("--fault") != std::string::npos;
-    if (!options.quiet) fmt::print("round {}: {}: {}\n", rounds.size(), text_of(last), line);
+    if (!options.quiet) text::print("round {}: {}: {}\n", rounds.size(), text_of(last), line);
     std::fflush(stdout);
   }
   const std::optional<std::string> growth = growth_of(rounds);
-  fmt::print(
+  text::print(
       "soak: {} rounds verified, {} of them with a fault that the rest recovered from; {} after round {}, {} at "
       "the end\n",
       rounds.size(), faults, text_of(rounds[rounds.size() / 4]), rounds.size() / 4 + 1, text_of(rounds.back()));
-  if (growth) fmt::print("soak: grown: {}\n", *growth);
+  if (growth) text::print("soak: grown: {}\n", *growth);
   return growth ? kWrongResult : kVerified;
 }
 

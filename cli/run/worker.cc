@@ -9,6 +9,7 @@
 
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "os/clock.h"
 #include "runtime/group_options.h"
 
@@ -32,7 +33,7 @@ struct Worker::Digest {
   }
   std::string hex() const {
     const XXH128_hash_t hash = XXH3_128bits_digest(state);
-    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+    return text::format("{:016x}{:016x}", hash.high64, hash.low64);
   }
 };
 
@@ -289,7 +290,7 @@ std::optional<DispatchOutputs> Worker::dispatch_if_room(const DispatchInputs& in
     return dispatch_now(inputs);
   } catch (const Error& error) {
     if (error.code() != Code::kTooManyRows) throw;
-    result_.error = fmt::format("rank {}: {}", rank_, one_line(error.what()));
+    result_.error = text::format("rank {}: {}", rank_, one_line(error.what()));
     return std::nullopt;
   }
 }
@@ -396,7 +397,7 @@ Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
     if (lease.data() == nullptr) lease = group_->lease(bytes);
     if (options_.cuda && !lease.registered())
       throw Error(Code::kOutOfMemory,
-                  fmt::format("slab_bytes: {}: no room for {} bytes of experts", group_->options().slab_bytes, bytes));
+                  text::format("slab_bytes: {}: no room for {} bytes of experts", group_->options().slab_bytes, bytes));
     out.there = lease.data();
   }
   out.here = home_->draft(out.there, bytes);

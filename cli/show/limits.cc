@@ -3,6 +3,7 @@
 
 #include "cli/launch/gpus.h"
 #include "cli/show/usage.h"
+#include "cli/text.h"
 #include "os/near_nic.h"
 #include "transload/limits.h"
 #include "transport/scaleout/libfabric/link.h"
@@ -14,7 +15,7 @@ namespace {
 
 template <class Value>
 void line(const char* name, const Value& value, const std::string& what) {
-  fmt::print("{:<18} {:>10}  {}\n", name, value, what);
+  text::print("{:<18} {:>10}  {}\n", name, value, what);
 }
 
 // Of those that libfabric lists, the ones that may carry a group, best first.
@@ -53,7 +54,7 @@ void print_near_nics() {
     for (const std::string& other : near[i].as_near) others += (others.empty() ? "; as near: " : " ") + other;
     line("near", i,
          near[i].gpu + " " +
-             (near[i].nic.empty() ? "none" : fmt::format("{} {} steps{}", near[i].nic, near[i].steps, others)));
+             (near[i].nic.empty() ? "none" : text::format("{} {} steps{}", near[i].nic, near[i].steps, others)));
   }
 }
 

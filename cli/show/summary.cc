@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cli/show/usage.h"
+#include "cli/text.h"
 
 namespace transload::cli {
 namespace {
@@ -70,7 +71,7 @@ std::string digest_of(const Results& results, std::string WorkerResult::*member)
   std::string all;
   for (const WorkerResult* r : results) all += r->*member;
   const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return text::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
 void name_culprit(const Options& options, const Outcome& outcome, Summary& out) {

@@ -1,9 +1,9 @@
 // Bad usage or bad input: one line that names the argument, its value and the bound; exit status 2.
 #pragma once
-#include <fmt/format.h>
-
 #include <stdexcept>
 #include <string>
+
+#include "cli/text.h"
 
 namespace transload::cli {
 
@@ -15,7 +15,7 @@ struct UsageError : std::runtime_error {
 
 template <class... Arguments>
 [[noreturn]] void refuse(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-  throw UsageError(fmt::format(format, std::forward<Arguments>(arguments)...));
+  throw UsageError(text::format(format, std::forward<Arguments>(arguments)...));
 }
 
 // Text on one line, whatever a library put into it.
