@@ -14,8 +14,10 @@ PROVIDER = "tcp;ofi_rxm"
 PORT = 23910
 STAGES = ["meet", "here", f"reach {ADDRESSES[0]} from {ADDRESSES[1]}", f"reach {ADDRESSES[1]} from {ADDRESSES[0]}",
           f"link {PROVIDER}", f"run {PROVIDER}", f"raw writes of as many rows, {PROVIDER}", f"kill {PROVIDER}"]
-# A million rows of each size is for cables: fewer here, and --rows says how many.
-QUICK = ("--provider", PROVIDER, "--rows", "300", "--row-bytes", "256,14336", "--port", str(PORT))
+# A million rows of each size, and a job to be timed, are for cables: fewer here, and --rows and --tokens say how many.
+QUICK = ("--provider", PROVIDER, "--rows", "300", "--row-bytes", "256,14336", "--tokens", "16", "--patience", "60",
+         "--port", str(PORT))
+SESSION_S = 3 * PATIENCE_S  # for what hangs: a session has many stages, each of which has a bound of its own
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
@@ -36,7 +38,7 @@ class Side:
         self.process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
 
-    def finish(self, seconds=PATIENCE_S):
+    def finish(self, seconds=SESSION_S):
         try:
             self.said = self.process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
@@ -52,7 +54,7 @@ class Side:
             return {"lines": [], "table": {}, "verdict": "none"}
 
 
-def both(*arguments, seconds=PATIENCE_S, **how):
+def both(*arguments, seconds=SESSION_S, **how):
     sides = [Side(host, *arguments, **how) for host in (0, 1)]
     for side in sides:
         side.finish(seconds)

@@ -57,6 +57,7 @@ def wrong_usage():
         ("--gpus: '0': must be", "--hosts", names, "--gpus", "0"),
         ("--gpus: not with --ranks", "--hosts", names, "--gpus", "1", "--ranks", "1"),
         ("--row-bytes: 24: must be a multiple", "--hosts", names, "--row-bytes", "24"),
+        ("--tokens: '0': must be", "--hosts", names, "--tokens", "0"),
         ("--patience: 'x': must be", "--hosts", names, "--patience", "x"),
         ("--bogus", "--hosts", names, "--bogus"),
         ("--program: '/nowhere': no program", "--hosts", names, "--program", "/nowhere"),

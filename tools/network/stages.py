@@ -13,10 +13,8 @@ from .ranks import Ranks
 from .talk import Failed, WrongUsage, dialled, listening
 
 ROW_BYTES = 14336  # of the job: 7168 bf16
-JOB = ("--tokens", "512", "--hidden", "7168", "--experts", "256", "--top-k", "8")
+JOB = ("--hidden", "7168", "--experts", "256", "--top-k", "8")
 NVSHMEM = "nvshmem"  # beside libfabric's providers: the GPU drives the NIC, and no raw writes of its own are there
-DEADLINE_MS = 10000
-KILL_DEADLINE_MS = 5000
 ROUND_TRIPS = 50
 SHOWN = ("scale-out", "network provider", "network memory", "nic")  # of a run's decisions
 SPOILED_ROWS = 4000  # of each size: enough for some to be found
@@ -53,7 +51,7 @@ class Check:
     def __init__(self, given, talk):
         self.given, self.talk = given, talk
         self.report = open(os.path.join(given.out, "report.txt"), "w", encoding="utf-8")
-        self.deadline_ms = min(DEADLINE_MS, 1000 * given.patience)
+        self.deadline_ms = 1000 * given.patience
         self.failures, self.secret = 0, {}
         self.result = {"hosts": given.hosts, "here": talk.here, "ranks_of_a_host": given.ranks, "gpus": given.gpus,
                        "verdict": "not ended", "table": {}, "lines": []}
@@ -319,13 +317,13 @@ class Check:
         sizes = f"{self.given.ranks},{self.given.ranks}"
         device = ("--device", "cuda", "--gpus", str(self.given.gpus)) if self.given.gpus else ()
         way = (NVSHMEM,) if provider == NVSHMEM else ("libfabric", "--provider", provider)
-        return ("run", "--node-sizes", sizes, *JOB, "--scale-out", *way, *device, "--quiet", "--json", "-",
-                "--create-deadline-ms", str(1000 * self.given.patience), *more)
+        return ("run", "--node-sizes", sizes, "--tokens", str(self.given.tokens), *JOB, "--scale-out", *way, *device,
+                "--quiet", "--json", "-", "--deadline-ms", str(self.deadline_ms), *more)
 
     def run(self, provider, raw_provider):
         """`raw_provider`: whose raw writes stand beside it."""
         def body():
-            told = self.program(f"run {provider}", *self.run_words(provider, "--deadline-ms", str(self.deadline_ms)))
+            told = self.program(f"run {provider}", *self.run_words(provider))
             if provider == NVSHMEM and all(status == 2 for _, status, _, _ in told):
                 return {"not_there": last_line(told[0][3])}
             self.must_end(told, 0)
@@ -376,7 +374,7 @@ class Check:
         victim = 2 * self.given.ranks - 1
 
         def body():
-            words = self.run_words(provider, "--fault", f"kill:{victim}@2", "--deadline-ms", str(KILL_DEADLINE_MS))
+            words = self.run_words(provider, "--fault", f"kill:{victim}@2")
             told = self.program(f"kill {provider}", *words)
             self.must_end([one for one in told if one[0] != victim], 3)
             if not self.speaks():
@@ -384,7 +382,7 @@ class Check:
             fault = (json_lines(told[0][2]) or [{}])[0].get("fault") or {}
             if fault.get("culprit_rank") != victim:
                 raise Failed(f"rank {victim} was killed, and the others named rank {fault.get('culprit_rank')}")
-            late = [one["rank"] for one in fault["reports"] if one["after_ms"] > KILL_DEADLINE_MS + 1000]
+            late = [one["rank"] for one in fault["reports"] if one["after_ms"] > self.deadline_ms + 1000]
             if late or len(fault["reports"]) != victim:
                 raise Failed(f"{len(fault['reports'])} of {victim} ranks named it, late: {late}")
             return max(one["after_ms"] for one in fault["reports"])
@@ -409,9 +407,9 @@ class Check:
     def agree(self):
         """Arguments that both must have."""
         mine = [self.given.gpus, self.given.ranks, self.given.port, self.given.rows, self.given.row_bytes,
-                self.given.provider]
+                self.given.tokens, self.given.provider]
         both = self.talk.exchange("arguments", mine)
-        names = ("--gpus", "--ranks", "--port", "--rows", "--row-bytes", "--provider")
+        names = ("--gpus", "--ranks", "--port", "--rows", "--row-bytes", "--tokens", "--provider")
         for name, one, other in zip(names, *both):
             if one != other:
                 raise Failed(f"{name}: {one} on {self.given.hosts[0]}, {other} on {self.given.hosts[1]}: must be alike")
