@@ -1,0 +1,43 @@
+// The queues of a NIC that NVSHMEM has made, and the keys of its heap: whether they are what a group needs, whose warps
+// fill them.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "transport/scaleout/nvshmem/device_state.h"
+
+namespace transload {
+
+// What one key reaches at most, because NVSHMEM takes memory in pieces of that length.
+constexpr uint64_t kNvshmemKeyBytesMost = uint64_t(1) << 31;
+
+// The granularity of the heap with which one key reaches a whole region, wherever a chunk ends: then two chunks end in
+// no block of twice its length but that a region lies between.
+uint64_t nvshmem_granularity(uint64_t region_bytes);
+
+struct QueueNeeds {
+  uint64_t channels;
+  uint64_t slots;
+  uint64_t region_bytes;  // of a rank's network region
+  char* block;            // of NVSHMEM's heap, in which that finds its place; twice as long is always enough
+  uint64_t block_bytes;
+  std::vector<int> pes;  // that queues must lead to
+};
+
+struct FoundQueues {
+  char* region;  // in the block: one key reaches all of it, on each PE
+  uint64_t heap_offset;
+  uint32_t depth;
+  bool rung_by_host;
+  // [pes of the needs][1 + channels] where the card shows what is complete; in device memory.
+  std::vector<std::vector<const char*>> completions;
+};
+
+// Copies from where the states' pointers lead.
+using ReadState = std::function<void(void* to, const void* from, uint64_t bytes)>;
+
+// Throws Error{kNotSupported} with what was found, and what is needed. Touches nothing.
+FoundQueues find_queues(const NvshmemStates& states, const QueueNeeds& needs, const ReadState& read);
+
+}  // namespace transload
