@@ -11,6 +11,10 @@
 //   stuck@PE        malloc does not return
 //   full            malloc has no room
 //   apart=PE        nobody maps that PE's memory
+//   nics=N          it drives so many NICs: 0 if nothing is said
+//   queues=N        to each PE, instead of NVSHMEM_IBGDA_NUM_RC_PER_PE
+//   depth=N         of a queue, instead of NVSHMEM_QP_DEPTH
+//   own=BYTES       of its heap are its own
 //   turned          PEs are numbered from the last rank to the first
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -44,12 +48,37 @@ struct IdBytes {  // behind the head of an id
   int head, pid, fd;
 };
 
+// As NVSHMEM 3.4.5 has them in memory, by offset: what the caller declares is not trusted here.
+template <size_t kBytes>
+struct Record {
+  char bytes[kBytes] = {};
+
+  Record() { put(0, int((1 << 16) + kBytes)); }
+  template <class T>
+  void put(size_t at, const T& value) {
+    std::memcpy(bytes + at, &value, sizeof(value));
+  }
+};
+using HeapState = Record<776>;
+using NicState = Record<8384>;
+using Queue = Record<184>;
+using Completion = Record<72>;
+struct Key {
+  uint32_t key;
+  uint64_t end;
+};
+
 struct Me {
   Shared* shared = nullptr;
   int fd = -1;
   int pe = -1, pes = 0, status = 0;
-  size_t heap_bytes = 0, used = 0;
+  size_t heap_bytes = 0, own = 0, used = 0;
   std::vector<char*> bases;
+  std::vector<uint64_t> chunk_ends;  // of the heap, in pieces of the granularity
+  std::vector<Queue> queues;
+  std::vector<Completion> completions;
+  std::vector<char> shown;
+  std::vector<Key> local, remote;
 } g_me;
 
 std::string settings() {
@@ -96,11 +125,65 @@ int make_file(size_t bytes) {
   return fd >= 0 && ftruncate(fd, off_t(bytes)) == 0 ? fd : -1;
 }
 
-// Whether the settings of the library have reached this process as numbers.
-size_t heap_bytes() {
-  const char* const size = std::getenv("NVSHMEM_SYMMETRIC_SIZE");
-  return size == nullptr ? 0 : std::strtoull(size, nullptr, 10);
+// A setting of the library, which must have reached this process as a number.
+size_t number_of(const char* variable) {
+  const char* const said = std::getenv(variable);
+  return said == nullptr ? 0 : std::strtoull(said, nullptr, 10);
 }
+
+size_t number_of(const char* word, const char* variable) {
+  const std::string said = value_of(word);
+  return said.empty() ? number_of(variable) : std::strtoull(said.c_str(), nullptr, 10);
+}
+
+// Memory is added to the heap at its end, a chunk at a time.
+void grow(size_t until) {
+  const size_t granularity = number_of("NVSHMEM_CUMEM_GRANULARITY"),
+               end = g_me.chunk_ends.empty() ? 0 : size_t(g_me.chunk_ends.back()),
+               missing = until > end ? until - end : 0;
+  if (missing > 0) g_me.chunk_ends.push_back(end + (missing + granularity - 1) / granularity * granularity);
+}
+
+// What a kernel would read, in memory of the host.
+void make_queues() {
+  const size_t queues = number_of("queues", "NVSHMEM_IBGDA_NUM_RC_PER_PE"), all = queues * size_t(g_me.pes);
+  g_me.queues.assign(all, {});
+  g_me.completions.assign(all, {});
+  g_me.shown.assign(all * 64, 0);
+  for (size_t i = 0; i < all; ++i) {
+    constexpr int kConnected = 3;
+    g_me.completions[i].put(4, kConnected);
+    g_me.completions[i].put(16, &g_me.shown[64 * i]);
+    g_me.queues[i].put(4, kConnected);
+    g_me.queues[i].put(8, uint32_t(i));
+    g_me.queues[i].put(40, uint16_t(number_of("depth", "NVSHMEM_QP_DEPTH")));
+    g_me.queues[i].put(72, &g_me.completions[i]);
+  }
+}
+
+// Each chunk has keys of its own.
+void make_keys() {
+  const size_t granularity = number_of("NVSHMEM_CUMEM_GRANULARITY");
+  const auto base = reinterpret_cast<uint64_t>(g_me.bases[size_t(g_me.pe)]);
+  g_me.local.clear();
+  g_me.remote.clear();
+  uint64_t at = 0;
+  for (uint32_t chunk = 0; chunk < g_me.chunk_ends.size(); ++chunk)
+    for (const uint64_t end = g_me.chunk_ends[chunk]; at < end; at += granularity) {
+      g_me.local.push_back({chunk + 1, base + end});
+      for (int pe = 0; pe < g_me.pes; ++pe) g_me.remote.push_back({uint32_t(1000 * pe) + chunk + 1, end});
+    }
+}
+
+// The first 64 lie in the state, the rest where it says.
+void put_keys(NicState& state, const std::vector<Key>& keys, size_t near_at, size_t far_at) {
+  constexpr size_t kNear = 64;
+  for (size_t i = 0; i < keys.size() && i < kNear; ++i) state.put(near_at + i * sizeof(Key), keys[i]);
+  if (keys.size() > kNear) state.put(far_at, keys.data() + kNear);
+}
+
+// What the heap has, and where the pages of blocks end, of which there are few.
+size_t file_bytes() { return g_me.own + g_me.heap_bytes + 16 * kPage; }
 
 // 0, or which step failed.
 int enter(const IdBytes& id, int rank, int ranks) {
@@ -112,8 +195,9 @@ int enter(const IdBytes& id, int rank, int ranks) {
   g_me.pe = is_set("turned") ? ranks - 1 - rank : rank;
   if (is_set("hang@" + std::to_string(g_me.pe))) hang();
   if (is_set("dies@" + std::to_string(g_me.pe))) _exit(9);
-  g_me.heap_bytes = heap_bytes();
-  const int heap = g_me.heap_bytes == 0 ? -1 : make_file(g_me.heap_bytes);
+  g_me.heap_bytes = number_of("NVSHMEM_SYMMETRIC_SIZE");
+  g_me.own = g_me.used = number_of("own", "");
+  const int heap = g_me.heap_bytes == 0 ? -1 : make_file(file_bytes());
   if (heap < 0) return 102;
   g_me.shared->heaps[g_me.pe].fd = heap;
   g_me.shared->heaps[g_me.pe].pid = int(getpid());
@@ -121,12 +205,14 @@ int enter(const IdBytes& id, int rank, int ranks) {
   for (int pe = 0; pe < ranks; ++pe) {
     const Shared::Heap& theirs = g_me.shared->heaps[pe];
     const int fd = open_of(theirs.pid, theirs.fd);
-    g_me.bases.push_back(static_cast<char*>(map(fd, g_me.heap_bytes)));
+    g_me.bases.push_back(static_cast<char*>(map(fd, file_bytes())));
     close(fd);
     if (g_me.bases.back() == nullptr) return 103;
   }
   barrier();
   close(heap);
+  grow(g_me.own);
+  make_queues();
   if (const std::string ms = value_of("late@" + std::to_string(g_me.pe)); !ms.empty())
     std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(ms)));
   return 0;
@@ -150,7 +236,6 @@ int nvshmemx_get_uniqueid(void* id) {
   return 0;
 }
 
-// The structures as NVSHMEM 3.4.5 has them, by offset: what the caller declares is not trusted here.
 int nvshmemx_set_attr_uniqueid_args(int rank, int ranks, const void* id, void* start) {
   const auto at = static_cast<char*>(start);
   std::memcpy(at + 32, &id, sizeof(id));
@@ -195,7 +280,9 @@ void* nvshmem_malloc(size_t bytes) {
   }
   barrier();
   const size_t at = (g_me.used + kPage - 1) / kPage * kPage;
-  if (is_set("full") || bytes > g_me.heap_bytes || at > g_me.heap_bytes - bytes) return nullptr;
+  const size_t most = g_me.own + g_me.heap_bytes;
+  if (is_set("full") || bytes > g_me.heap_bytes || at > most - bytes) return nullptr;
+  grow(at + bytes);
   g_me.used = at + bytes;
   char* const mine = g_me.bases[size_t(g_me.pe)] + at;
   std::memset(mine, 0xA5, bytes);
@@ -205,5 +292,31 @@ void* nvshmem_malloc(size_t bytes) {
 void* nvshmem_ptr(const void* mine, int pe) {
   if (pe < 0 || pe >= g_me.pes || value_of("apart") == std::to_string(pe)) return nullptr;
   return g_me.bases[size_t(pe)] + (static_cast<const char*>(mine) - g_me.bases[size_t(g_me.pe)]);
+}
+
+// For a module there are two records of the host, one behind the other.
+int nvshmemx_cumodule_init(void* module) {
+  if (g_me.status < 2) return 106;
+  make_keys();
+  const int nics = std::stoi("0" + value_of("nics"));
+  HeapState heap;
+  heap.put(4, g_me.pe);
+  heap.put(8, g_me.pes);
+  heap.put(40, g_me.bases[size_t(g_me.pe)]);
+  heap.put(48, uint64_t(file_bytes()));
+  heap.put(64, g_me.bases.data());
+  heap.put(768, nics > 0);
+  NicState nic;
+  if (nics > 0) {
+    nic.put(28, uint32_t(g_me.queues.size() / size_t(g_me.pes)));
+    nic.put(40, uint64_t(__builtin_ctzll(number_of("NVSHMEM_CUMEM_GRANULARITY"))));
+    nic.put(48, nics);
+    nic.put(8272, g_me.queues.data());
+    put_keys(nic, g_me.local, 56, 8296);
+    put_keys(nic, g_me.remote, 1080, 8304);
+  }
+  std::memcpy(module, heap.bytes, sizeof(heap.bytes));
+  std::memcpy(static_cast<char*>(module) + sizeof(heap.bytes), nic.bytes, sizeof(nic.bytes));
+  return 0;
 }
 }

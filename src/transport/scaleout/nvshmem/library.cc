@@ -43,6 +43,7 @@ LoadedNvshmem load() {
   find(library, "nvshmem_n_pes", calls.pes, loaded.why);
   find(library, "nvshmem_malloc", calls.allocate, loaded.why);
   find(library, "nvshmem_ptr", calls.reach, loaded.why);
+  find(library, "nvshmemx_cumodule_init", calls.show_to, loaded.why);
   if (!loaded.why.empty()) return loaded;
   int found[3] = {};
   calls.version(&found[0], &found[1], &found[2]);

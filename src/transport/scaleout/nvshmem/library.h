@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+struct CUmod_st;
+
 namespace transload {
 
 // What its structures begin with: the version of their form, and how long they are.
@@ -46,6 +48,7 @@ struct NvshmemLibrary {
   int (*pes)();
   void* (*allocate)(size_t bytes);           // the same on all; null: the heap has no room
   void* (*reach)(const void* mine, int pe);  // where that PE's memory is mapped here; null: it is not
+  int (*show_to)(CUmod_st* module);          // fills the states of a module of kernels, now and when they change
 };
 
 // How people and records read of a network over it, as long as all rails are mapped.

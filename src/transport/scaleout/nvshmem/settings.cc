@@ -13,12 +13,13 @@
 
 #include "base/math.h"
 #include "os/environment.h"
+#include "transport/scaleout/nvshmem/queues.h"
 
 namespace transload {
 
 namespace {
 
-// Of the heap's pages: with more, a small heap takes far more memory than it has.
+// Of the heap where nobody needs its keys: with more, a small heap takes far more memory than it has.
 constexpr uint64_t kGranularity = 2 << 20;
 constexpr uint64_t kGroupsAtOnce = 2;
 constexpr uint64_t kQueueDepthMin = 1024;  // NVSHMEM's own
@@ -50,7 +51,8 @@ bool is_off(std::string_view text) { return text.empty() || std::string_view("0N
 std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs) {
   const auto number = [](uint64_t value) { return std::to_string(value); };
   const uint64_t depth = std::bit_ceil(std::max(kQueueDepthMin, 4 * needs.slots)),
-                 heap = round_up(kGroupsAtOnce * needs.region_bytes, kGranularity);
+                 granularity = needs.by_queues ? nvshmem_granularity(needs.region_bytes) : kGranularity,
+                 block = nvshmem_block_bytes(needs), heap = round_up(kGroupsAtOnce * block, kGranularity);
   std::vector<NvshmemSetting> settings{
       {.name = "NVSHMEM_IB_ENABLE_IBGDA", .value = "1", .rule = "where there are NICs, GPUs are to drive them"},
       {.name = "NVSHMEM_IBGDA_NUM_RC_PER_PE",
@@ -63,9 +65,12 @@ std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs) {
        .rule = "4 x slots, 1024 at least, a power of two"},
       {.name = "NVSHMEM_SYMMETRIC_SIZE",
        .value = number(heap),
-       .least = needs.region_bytes,
-       .rule = "network regions of two groups like the first, in pages of 2 MiB"},
-      {.name = "NVSHMEM_CUMEM_GRANULARITY", .value = number(kGranularity), .rule = "pages of 2 MiB"},
+       .least = block,
+       .rule = "network regions of two groups like the first, twice as long by queues of a NIC, in pages of 2 MiB"},
+      {.name = "NVSHMEM_CUMEM_GRANULARITY",
+       .value = number(granularity),
+       .least = needs.by_queues ? granularity : 0,
+       .rule = "2 MiB; by queues of a NIC a power of two that has a network region, which one key must reach"},
       {.name = "NVSHMEM_MAX_TEAMS", .value = "7", .rule = "its own teams: Transload makes none"},
       {.name = "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME",
        .value = needs.interface.empty() ? "" : "=" + needs.interface,
@@ -73,6 +78,13 @@ std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs) {
   };
   for (NvshmemSetting& setting : settings) setting.user = getenv(setting.name);
   return settings;
+}
+
+uint64_t nvshmem_block_bytes(const NvshmemNeeds& needs) { return times(needs.region_bytes, needs.by_queues ? 2 : 1); }
+
+bool nvshmem_maps_nothing() {
+  const char* const said = getenv("NVSHMEM_DISABLE_P2P");
+  return said != nullptr && !is_off(said);
 }
 
 std::string unfit_setting(const std::vector<NvshmemSetting>& settings) {

@@ -14,6 +14,7 @@ struct NvshmemNeeds {
   uint64_t channels = 0;
   uint64_t slots = 0;
   uint64_t region_bytes = 0;   // of the network region of a rank
+  bool by_queues = false;      // rails are queues of a NIC; else they are mapped
   std::string interface = "";  // of the network by which ranks meet; "": NVSHMEM finds one
 };
 
@@ -26,6 +27,12 @@ struct NvshmemSetting {
 };
 
 std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs);
+
+// What of the heap a group takes.
+uint64_t nvshmem_block_bytes(const NvshmemNeeds& needs);
+
+// Whether the user wants that no rank's memory is mapped.
+bool nvshmem_maps_nothing();
 
 // Why what the user has set will not do, with the variable, its value and the bound; "" if all will.
 std::string unfit_setting(const std::vector<NvshmemSetting>& settings);

@@ -39,6 +39,32 @@ TEST(NvshmemSettings, FollowFromTheGroup) {
   EXPECT_EQ(unfit_setting(all), "");
 }
 
+// Then a region has its place between the ends of keys.
+TEST(NvshmemSettings, LetOneKeyReachARegionByQueues) {
+  NvshmemNeeds needs = kNeeds;
+  EXPECT_EQ(setting(nvshmem_settings(needs), "NVSHMEM_CUMEM_GRANULARITY").value, "2097152");
+  EXPECT_EQ(nvshmem_block_bytes(needs), 5'000'000u);
+  needs.by_queues = true;
+  const std::vector<NvshmemSetting> all = nvshmem_settings(needs);
+  EXPECT_EQ(setting(all, "NVSHMEM_CUMEM_GRANULARITY").value, "8388608");  // a power of two
+  EXPECT_EQ(setting(all, "NVSHMEM_SYMMETRIC_SIZE").value, "20971520");    // 2 x 10'000'000, in pages of 2 MiB
+  EXPECT_EQ(nvshmem_block_bytes(needs), 10'000'000u);
+  const Variable small("NVSHMEM_CUMEM_GRANULARITY", "4M");
+  EXPECT_EQ(unfit_setting(nvshmem_settings(kNeeds)), "");
+  EXPECT_EQ(unfit_setting(nvshmem_settings(needs)).rfind("NVSHMEM_CUMEM_GRANULARITY: 4M, must be at least 8388608", 0),
+            0u);
+}
+
+TEST(NvshmemSettings, MapNothingIfTheUserWantsThat) {
+  EXPECT_FALSE(nvshmem_maps_nothing());
+  for (const char* const off : {"", "0", "no", "False"}) {
+    const Variable said("NVSHMEM_DISABLE_P2P", off);
+    EXPECT_FALSE(nvshmem_maps_nothing()) << off;
+  }
+  const Variable said("NVSHMEM_DISABLE_P2P", "true");
+  EXPECT_TRUE(nvshmem_maps_nothing());
+}
+
 TEST(NvshmemSettings, AreTheUsersWhereTheyWillDo) {
   const Variable depth("NVSHMEM_QP_DEPTH", "8192"), heap("NVSHMEM_SYMMETRIC_SIZE", "1G");
   const std::vector<NvshmemSetting> all = nvshmem_settings(kNeeds);
