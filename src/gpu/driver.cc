@@ -51,6 +51,7 @@ Driver load() {
   find(calls.set_access, "cuMemSetAccess");
   find(calls.range_handle, "cuMemGetHandleForAddressRange");
   find(calls.module_of, "cuFuncGetModule");
+  find(calls.global_of, "cuModuleGetGlobal");
   return calls;
 }
 
@@ -77,6 +78,14 @@ CUcontext primary_context(int device) {
 const Driver& driver() {
   static const Driver calls = load();  // tried again after a failure
   return calls;
+}
+
+CUmodule module_of(const void* kernel, int device) {
+  cudaFunction_t function = nullptr;
+  check_cuda(cudaGetFuncBySymbol(&function, kernel), "cudaGetFuncBySymbol", device);
+  CUmodule module = nullptr;
+  check_cuda(driver().module_of(&module, function), "cuFuncGetModule", device);
+  return module;
 }
 
 OnDevice::OnDevice(int device) {

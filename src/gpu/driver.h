@@ -27,10 +27,14 @@ struct Driver {
   decltype(&::cuMemSetAccess) set_access = nullptr;
   decltype(&::cuMemGetHandleForAddressRange) range_handle = nullptr;
   decltype(&::cuFuncGetModule) module_of = nullptr;
+  decltype(&::cuModuleGetGlobal) global_of = nullptr;
 };
 
 // Throws Error{kNotSupported} if there is no driver or no GPU, naming the reason, or a call that the driver lacks.
 const Driver& driver();
+
+// The module of a kernel that CUDA's runtime knows by its symbol, on the device that is current, which is this one.
+CUmodule module_of(const void* kernel, int device);
 
 // Makes a device current for a scope. Whatever was current before is so again, none included: a rank leaves no context
 // on a device that is not its own.

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/time_units.h"
 #include "os/clock.h"
+#include "transport/scaleout/nvshmem/queues.h"
 #include "transport/scaleout/nvshmem/settings.h"
 
 namespace transload {
@@ -64,12 +65,14 @@ class HeapSearch {
   std::unique_ptr<HeapBlock> take();
 
  private:
+  NvshmemNeeds needs() const;
   void check_process();
   void in_all(const char* what, const LibraryCall& call);
   uint32_t members() const { return uint32_t(std::count(worlds_.begin(), worlds_.end(), root_)); }
   int seat() const { return int(std::count(worlds_.begin(), worlds_.begin() + state_.map.me, root_)); }
   Error no_room() const;
-  void reach(HeapBlock& block, const std::vector<int>& pe_of) const;
+  void check_pes(const std::vector<int>& pe_of) const;
+  void reach(HeapBlock& block) const;
 
   Group::Impl& group_;
   RankState& state_;
@@ -81,6 +84,14 @@ class HeapSearch {
   std::vector<NvshmemSetting> settings_;
   std::vector<HeapFacts> facts_;
 };
+
+NvshmemNeeds HeapSearch::needs() const {
+  return {.channels = state_.options.channels,
+          .slots = state_.options.slots,
+          .region_bytes = state_.network_bytes(),
+          .by_queues = !home_.maps_rails,
+          .interface = interface_of(group_.control->local_address())};
+}
 
 void HeapSearch::check_process() {
   std::string why;
@@ -94,11 +105,12 @@ void HeapSearch::check_process() {
     throw Error(Code::kInvalidArgument, std::string("device: cuda ") + std::to_string(home_.device) + ", must be " +
                                             std::to_string(world_.device()) +
                                             " for nvshmem: this process has started it there");
+  if (!home_.maps_rails && state_.network_bytes() > kNvshmemKeyBytesMost)
+    throw Error(Code::kNotSupported, std::string(kWho) + "a network region of " +
+                                         std::to_string(state_.network_bytes()) + " bytes, must be at most " +
+                                         std::to_string(kNvshmemKeyBytesMost) + ", which one key of its heap reaches");
   if (world_.started()) return;
-  settings_ = nvshmem_settings({.channels = state_.options.channels,
-                                .slots = state_.options.slots,
-                                .region_bytes = state_.network_bytes(),
-                                .interface = interface_of(group_.control->local_address())});
+  settings_ = nvshmem_settings(needs());
   if (why = unfit_setting(settings_); !why.empty()) throw Error(Code::kInvalidArgument, why);
 }
 
@@ -195,26 +207,31 @@ Error HeapSearch::no_room() const {
   for (const NvshmemWorld::HeapPart& block : world_.blocks()) used += block.bytes;
   const char* const size = getenv("NVSHMEM_SYMMETRIC_SIZE");
   return {Code::kOutOfMemory, kWho + std::string("its heap has no room for a network region of ") +
-                                  std::to_string(state_.network_bytes()) + " bytes: NVSHMEM_SYMMETRIC_SIZE is " +
-                                  (size != nullptr ? size : "not set") + ", of which groups have " +
-                                  std::to_string(used)};
+                                  std::to_string(state_.network_bytes()) + " bytes" +
+                                  (home_.maps_rails ? "" : ", twice as long by queues of a NIC") +
+                                  ": NVSHMEM_SYMMETRIC_SIZE is " + (size != nullptr ? size : "not set") +
+                                  ", of which groups have " + std::to_string(used)};
 }
 
-void HeapSearch::reach(HeapBlock& block, const std::vector<int>& pe_of) const {
+void HeapSearch::check_pes(const std::vector<int>& pe_of) const {
+  for (const uint32_t r : state_.counterparts())
+    if (pe_of[r] < 0 || pe_of[r] >= world_.pes()) throw malformed("its PE");
+}
+
+void HeapSearch::reach(HeapBlock& block) const {
   std::vector<char*> mapped(state_.map.ranks, nullptr);
   for (const uint32_t r : state_.counterparts()) {
-    if (pe_of[r] < 0 || pe_of[r] >= world_.pes()) throw malformed("its PE");
-    mapped[r] = static_cast<char*>(library_->reach(block.base(), pe_of[r]));
+    mapped[r] = static_cast<char*>(library_->reach(block.base(), block.pes()[r]));
     if (mapped[r] == nullptr)
       throw Error(Code::kNotSupported, kWho + std::string("rank ") + std::to_string(r) +
                                            " shares no peer memory with rank " + std::to_string(state_.map.me) +
-                                           ", must: GPUs of this build drive no NIC");
+                                           ", must where all are on one host");
   }
   block.set_mapped(std::move(mapped));
 }
 
 std::unique_ptr<HeapBlock> HeapSearch::take() {
-  const uint64_t bytes = state_.network_bytes();
+  const uint64_t bytes = nvshmem_block_bytes(needs());
   size_t at = free_block(facts_, worlds_, root_, bytes);
   const bool fresh = at == facts_[root_].blocks.size();
   const auto made = std::make_shared<void*>(nullptr);
@@ -240,7 +257,9 @@ std::unique_ptr<HeapBlock> HeapSearch::take() {
     return value;
   });
   group_.all_or_none([&] {
-    reach(*block, pe_of);
+    check_pes(pe_of);
+    block->set_pes(pe_of);
+    if (home_.maps_rails) reach(*block);
     home_.zero(home_.device, block->base(), block->bytes());
   });
   state_.decide("network memory", "NVSHMEM's heap",
@@ -309,6 +328,14 @@ std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<
       return difference(first.settings, mine.settings) + " (" + ranks_text(root, r) + "); must be alike";
     if (mine.blocks.size() != first.blocks.size()) return ranks_text(root, r) + " have heaps of different blocks";
   }
+  return "";
+}
+
+std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds) {
+  for (uint32_t r = 0; r < offsets.size(); ++r)
+    if (const uint32_t root = worlds[r]; offsets[r] != offsets[root])
+      return ranks_text(root, r) + " have their regions " + std::to_string(offsets[root]) + " and " +
+             std::to_string(offsets[r]) + " bytes into its heap; must be alike";
   return "";
 }
 

@@ -13,11 +13,12 @@
 
 namespace transload {
 
-// Where a rank's memory is.
+// Where a rank's memory is, and how rails come to it.
 struct HeapHome {
   int device;                                               // -1: the host
   void (*there)(int device, const std::function<void()>&);  // runs a step where that device is current
   void (*zero)(int device, char* at, uint64_t bytes);       // has landed when it returns
+  bool maps_rails = true;                                   // else by queues of a NIC
 };
 
 // [ranks] the lowest rank of those that rails join with each, over other ranks too.
@@ -43,7 +44,12 @@ std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 
-// Collective. Zeros, with the blocks of all rails mapped. Throws Error on all ranks alike; every wait has the deadline
+// Why regions that lie so far in the heaps of these ranks can not be rails of each other, the same on all; "": they
+// can.
+std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds);
+
+// Collective. Zeros, with the blocks of all rails mapped if they are to be; else so long that a network region has its
+// place between the ends of keys. Throws Error on all ranks alike; every wait has the deadline
 // of making a group. If NVSHMEM itself does not return or fails, it is lost to this process.
 std::unique_ptr<HeapBlock> place_in_heap(Group::Impl& group, const HeapHome& home);
 

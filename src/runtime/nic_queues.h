@@ -16,6 +16,8 @@ class NicQueues {
   virtual ~NicQueues() = default;
 
   virtual std::string name() const = 0;
+  // My network region: all of the place that they were made for, or a part of it.
+  virtual char* region() const = 0;
 
   // What they call each rank, and the first of those that lead there: of cards and counts; those of channels follow it.
   virtual const std::vector<uint32_t>& pes() const = 0;

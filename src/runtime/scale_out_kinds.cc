@@ -8,6 +8,7 @@
 #include "runtime/choices.h"
 #include "transport/scaleout/loopback/loopback.h"
 #include "transport/scaleout/nvshmem/library.h"
+#include "transport/scaleout/nvshmem/settings.h"
 #ifdef TRANSLOAD_LIBFABRIC
 #include "transport/scaleout/libfabric/link.h"
 #endif
@@ -61,14 +62,21 @@ std::unique_ptr<ScaleOut> make_loopback(Group::Impl&, const NetworkPlace& place)
   return std::make_unique<LoopbackLink>(*place.mapped);
 }
 
+#ifdef TRANSLOAD_CUDA
+constexpr auto kOpenNvshmemQueues = open_nvshmem_queues;
+#else
+constexpr std::unique_ptr<NicQueues> (*kOpenNvshmemQueues)(Group::Impl&, const NetworkPlace&) = nullptr;
+#endif
+
 std::unique_ptr<ScaleOut> make_nvshmem(Group::Impl&, const NetworkPlace& place) {
   return std::make_unique<LoopbackLink>(*place.mapped, kNvshmemName);
 }
 
 // What the ranks say of the kinds, and of their hosts.
 struct Answers {
-  std::vector<bool> everywhere;  // by kind
-  std::string apart;             // how a rank and rank 0 are, "" if all are on one host
+  std::vector<bool> everywhere;       // by kind
+  std::vector<std::string> unmapped;  // by kind, why a rank maps no rail though all are on one host; "": all do
+  std::string apart;                  // how a rank and rank 0 are, "" if all are on one host
 };
 
 Answers ask_all(Group::Impl& group, std::string& why) {
@@ -78,16 +86,21 @@ Answers ask_all(Group::Impl& group, std::string& why) {
   std::string mine;
   for (const ScaleOutKind& kind : kinds) {
     const bool asked = options.scale_out == ScaleOutChoice::kAuto ? !kind.when_asked : options.scale_out == kind.choice;
-    mine += asked && kind.available(ranks, why) ? 'y' : 'n';
+    const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
+    mine += !asked || !kind.available(ranks, why) ? 'n' : maps ? 'y' : 'u';  // u: yes, unmapped
   }
-  Answers answers{std::vector<bool>(kinds.size(), true), ""};
+  Answers answers{std::vector<bool>(kinds.size(), true), std::vector<std::string>(kinds.size()), ""};
   std::vector<std::string> hosts;
   const auto understood = [&kinds](const std::string& said) {
     if (said.size() < kinds.size()) throw malformed("its network");
     return said;
   };
   for (const std::string& said : group.gather(mine + host_identity(), understood)) {
-    for (size_t k = 0; k < kinds.size(); ++k) answers.everywhere[k] = answers.everywhere[k] && said[k] == 'y';
+    for (size_t k = 0; k < kinds.size(); ++k) {
+      answers.everywhere[k] = answers.everywhere[k] && (said[k] == 'y' || said[k] == 'u');
+      if (said[k] == 'u' && answers.unmapped[k].empty())
+        answers.unmapped[k] = std::string(kinds[k].told_by) + " is set on rank " + std::to_string(hosts.size());
+    }
     hosts.push_back(said.substr(kinds.size()));
   }
   for (uint32_t r = 1; r < ranks && answers.apart.empty(); ++r)
@@ -102,6 +115,20 @@ std::string other_kinds(bool (*fits)(const ScaleOutKind&)) {
   for (const ScaleOutKind& kind : scale_out_kinds())
     if (fits(kind)) names += (names.empty() ? "" : " or ") + std::string(word_of(kind.choice));
   return names;
+}
+
+bool crosses_hosts(const ScaleOutKind& kind) { return !kind.maps_rails; }
+bool crosses_hosts_by_gpus(const ScaleOutKind& kind) { return !kind.maps_rails || kind.open_queues != nullptr; }
+
+// Whether rails of that kind are mapped: `unmapped` says why they are not, though they could be. Throws Error if there
+// is no other way.
+bool maps_rails(const ScaleOutKind& kind, const std::string& unmapped, bool on_gpus, const std::string& why) {
+  if (!kind.maps_rails || unmapped.empty()) return kind.maps_rails;
+  const auto crosses = on_gpus ? crosses_hosts_by_gpus : crosses_hosts;
+  if (crosses(kind)) return false;
+  throw Error(Code::kInvalidArgument, std::string("scale_out: ") + word_of(kind.choice) + ", must be " +
+                                          other_kinds(crosses) + ": " + unmapped +
+                                          (why.empty() ? "" : " (" + why + ")"));
 }
 
 }  // namespace
@@ -128,14 +155,17 @@ std::vector<ScaleOutKind>& scale_out_kinds() {
        .when_asked = true,
        .available = nvshmem_available,
        .place = place_in_heap,
-       .make = make_nvshmem},
+       .make = make_nvshmem,
+       .open_queues = kOpenNvshmemQueues,
+       .maps_nothing = nvshmem_maps_nothing,
+       .told_by = "NVSHMEM_DISABLE_P2P"},
   };
   return kinds;
 }
 
-const ScaleOutKind* choose_scale_out(Group::Impl& group) {
+ChosenNetwork choose_scale_out(Group::Impl& group) {
   RankState& state = group.state();
-  if (state.map.nodes == 1) return nullptr;
+  if (state.map.nodes == 1) return {.kind = nullptr, .maps_rails = true};
   const ScaleOutChoice wish = state.options.scale_out;
   const bool on_gpus = state.options.device.device_type != kDLCPU;
   const std::vector<ScaleOutKind>& kinds = scale_out_kinds();
@@ -154,18 +184,18 @@ const ScaleOutKind* choose_scale_out(Group::Impl& group) {
   const auto chosen = std::find_if(kinds.begin(), kinds.end(), fits);
   TRANSLOAD_CHECK(chosen != kinds.end());  // every choice has its entry, and auto one that is always there
   const std::string name = word_of(chosen->choice);
-  if (chosen->maps_rails && !answers.apart.empty())
-    throw Error(Code::kInvalidArgument, "scale_out: " + name + ", must be " +
-                                            other_kinds([](const ScaleOutKind& other) { return !other.maps_rails; }) +
-                                            ": " + answers.apart + (why.empty() ? "" : " (" + why + ")"));
+  const std::string& unmapped =
+      answers.apart.empty() ? answers.unmapped[size_t(chosen - kinds.begin())] : answers.apart;
+  const bool maps = maps_rails(*chosen, unmapped, on_gpus, why);
   if (!answers.everywhere[size_t(chosen - kinds.begin())])
     throw Error(Code::kNotSupported, "scale_out: " + name + " is not there on every rank: " + why);
   state.decide("scale-out", name,
-               wish != ScaleOutChoice::kAuto ? "asked for"
-               : near               ? "ranks on GPUs of one host map their rails; nvshmem is there to be asked for"
+               wish != ScaleOutChoice::kAuto
+                   ? std::string("asked for") + (maps == chosen->maps_rails ? "" : "; " + unmapped)
+               : near ? std::string("ranks on GPUs of one host map their rails; nvshmem is there to be asked for")
                : chosen->maps_rails ? "all ranks share a host; " + why
                                     : "every rank has it");
-  return &*chosen;
+  return {.kind = &*chosen, .maps_rails = maps};
 }
 
 }  // namespace transload

@@ -14,16 +14,17 @@ namespace transload {
 
 // What a network needs of the rank that makes it; as long as the network.
 struct NetworkPlace {
-  char* region;                      // its network region
-  uint64_t bytes;                    // of it
+  char* region;                      // its network region, or memory that the network brought for it
+  uint64_t bytes;                    // of it; of memory that the network brought, more
   const std::vector<char*>* mapped;  // [ranks] the regions of others, where rails are mapped
   FabricDevice device = {};          // of the region
   std::string near_nic = "";         // the NIC to take if the caller named none
+  const HeapBlock* heap = nullptr;   // where the network brought it
 };
 
 struct ScaleOutKind {
   ScaleOutChoice choice;  // a caller's name for it: runtime/choices.h
-  bool maps_rails;        // warps store to rails directly: all ranks are on one host
+  bool maps_rails;        // warps store to rails directly where all ranks are on one host
   bool on_cpus;           // ranks on CPUs have it too
   bool when_asked;        // only who asks for it gets it
   // Whether this machine and build have it for so many ranks; else `why` not.
@@ -32,16 +33,28 @@ struct ScaleOutKind {
   std::unique_ptr<HeapBlock> (*place)(Group::Impl& group, const HeapHome& home);
   // Collective, once memory is there. Throws Error.
   std::unique_ptr<ScaleOut> (*make)(Group::Impl& group, const NetworkPlace& place);
-  // Instead of `make`, for ranks on GPUs whose warps drive the NIC. Null: they do not.
+  // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: they do not.
   std::unique_ptr<NicQueues> (*open_queues)(Group::Impl& group, const NetworkPlace& place) = nullptr;
+  // Whether this process is told to map no rail, by the variable of that name, though all ranks are on one host. Null:
+  // it is never.
+  bool (*maps_nothing)() = nullptr;
+  const char* told_by = "";
 };
+
+// ScaleOutKind::open_queues of NVSHMEM, in builds with CUDA.
+std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const NetworkPlace& place);
 
 // Best first. Of this process: before it has groups, a test may put another `make` in the place of one, and allow ranks
 // on CPUs.
 std::vector<ScaleOutKind>& scale_out_kinds();
 
-// Collective: all ranks choose alike, from what each has, or throw the same Error. Null: one node needs none.
-// Where all ranks are on one host, ranks on GPUs prefer rails that are mapped.
-const ScaleOutKind* choose_scale_out(Group::Impl& group);
+struct ChosenNetwork {
+  const ScaleOutKind* kind = nullptr;  // null: one node needs none
+  bool maps_rails = false;             // of that kind, here
+};
+
+// Collective: all ranks choose alike, from what each has, or throw the same Error. Where all ranks are on one host,
+// ranks on GPUs prefer rails that are mapped.
+ChosenNetwork choose_scale_out(Group::Impl& group);
 
 }  // namespace transload

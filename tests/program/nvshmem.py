@@ -65,6 +65,8 @@ def refusals():
             NVSHMEM_IBGDA_NUM_RC_PER_PE="2")
     refused("two NICs a rank", "NVSHMEM_IBGDA_ENABLE_MULTI_PORT: 1, must be 0", "",
             NVSHMEM_IBGDA_ENABLE_MULTI_PORT="1")
+    refused("nobody's memory is to be mapped", f"{here}, must be libfabric: NVSHMEM_DISABLE_P2P is set on rank 0", "",
+            NVSHMEM_DISABLE_P2P="1")
     refused("a rail that is not mapped", "shares no peer memory with rank", "apart=1")
     refused("more than one rank a process", "ranks 0 and 1 are of one process, must be one rank a process", "",
             "--node-sizes", "1,1", "--threads")

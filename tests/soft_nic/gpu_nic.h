@@ -20,6 +20,7 @@ class GpuNic final : public NicQueues {
   ~GpuNic() override;
 
   std::string name() const override { return "soft NIC"; }
+  char* region() const override { return place_.region; }
   const std::vector<uint32_t>& pes() const override { return pes_; }
   uint32_t first_queue() const override { return 0; }
   void show_to(CUmod_st* module) override;

@@ -5,15 +5,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "os/clock.h"
+#include "runtime/group_impl.h"
+#include "runtime/heap_place.h"
 #include "runtime/scale_out_kinds.h"
 #include "tests/support/child.h"
 #include "tests/support/sanitized.h"
 #include "tests/support/team.h"
+#include "transport/scaleout/nvshmem/queues.h"
 #include "transport/scaleout/nvshmem/world.h"
 
 namespace transload::test {
@@ -249,6 +253,148 @@ TEST_F(Heap, NamesARankThatIsLate) {
   for (const int fd : told) ::close(fd);
   EXPECT_NE(said[0].find("rank 1 is absent"), std::string::npos) << said[0];
   EXPECT_EQ(said[0].find("nvshmem"), std::string::npos) << said[0];
+}
+
+// What a rank on a GPU does whose rails are queues of NVSHMEM's NIC, up to its kernels: here with the library's states
+// in memory of the host.
+class QueuedRank {
+ public:
+  // Another network carries the group's rows.
+  QueuedRank(World w, uint32_t rank, uint16_t port, const std::string& name) {
+    w.scale_out = ScaleOutChoice::kLoopback;
+    group_ = make_host_group(options_of(w, rank, port, name));
+    static constexpr HeapHome kHere{.device = -1,
+                                    .there = [](int, const std::function<void()>& step) { step(); },
+                                    .zero = [](int, char* at, uint64_t bytes) { std::memset(at, 0, bytes); },
+                                    .maps_rails = false};
+    block_ = place_in_heap(*group_, kHere);
+  }
+
+  const HeapBlock& block() const { return *block_; }
+  uint64_t region_bytes() const { return group_->state().network_bytes(); }
+  std::vector<int> pes() const {
+    std::vector<int> pes;
+    for (const uint32_t r : group_->state().counterparts()) pes.push_back(block_->pes()[r]);
+    return pes;
+  }
+  FoundQueues find() const {
+    std::string why;
+    const auto states = std::make_unique<NvshmemStates>();
+    EXPECT_EQ(nvshmem_library(why)->show_to(reinterpret_cast<CUmod_st*>(states.get())), 0) << why;
+    const GroupOptions& options = group_->state().options;
+    return find_queues(*states,
+                       {.channels = options.channels,
+                        .slots = options.slots,
+                        .region_bytes = region_bytes(),
+                        .block = block_->base(),
+                        .block_bytes = block_->bytes(),
+                        .pes = pes()},
+                       [](void* to, const void* from, uint64_t bytes) { std::memcpy(to, from, bytes); });
+  }
+  // All ranks call it.
+  std::string offset_refusal(uint64_t mine) const {
+    std::vector<uint64_t> offsets;
+    for (const std::string& said : group_->control->gather(std::to_string(mine))) offsets.push_back(std::stoull(said));
+    return heap_offset_refusal(offsets, rail_worlds(group_->state().map));
+  }
+
+ private:
+  std::unique_ptr<Group::Impl> group_;
+  std::unique_ptr<HeapBlock> block_;
+};
+
+TEST_F(Heap, HasAPlaceForARegionThatOneKeyReaches) {
+  World w = world_of({1, 1, 2});
+  w.columns = 2048;
+  // Its chunks end in the middle of what a region would take, and before and behind it.
+  for (const char* const settings : {"nics=1,turned", "nics=1,own=2000000", "nics=1,own=5000"})
+    all_right(w, settings, [&](uint32_t rank, uint16_t port) {
+      const QueuedRank queued(w, rank, port, "queues");
+      const uint64_t region = queued.region_bytes(), granularity = nvshmem_granularity(region);
+      ASSERT_GT(region, 100'000u);  // else no end is in its way
+      EXPECT_EQ(getenv("NVSHMEM_CUMEM_GRANULARITY"), std::to_string(granularity));
+      EXPECT_EQ(queued.block().bytes(), 2 * region);
+      EXPECT_TRUE(queued.block().mapped().empty());
+      const FoundQueues found = queued.find();
+      EXPECT_GE(found.region, queued.block().base());
+      EXPECT_LE(found.region + region, queued.block().base() + queued.block().bytes());
+      EXPECT_EQ(found.heap_offset / granularity, (found.heap_offset + region - 1) / granularity)
+          << "each chunk of this heap is as long as its granularity, " << granularity;
+      EXPECT_EQ(found.depth, 1024u);
+      EXPECT_EQ(found.completions.size(), queued.pes().size());
+      EXPECT_EQ(queued.offset_refusal(found.heap_offset), "");
+      EXPECT_NE(queued.offset_refusal(found.heap_offset + rank), "");
+    });
+}
+
+std::string find_refusal(const QueuedRank& rank) {
+  try {
+    (void)rank.find();
+    return "none";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+TEST_F(Heap, SaysWhatOfItsQueuesDoesNotFit) {
+  World w = world_of({1, 1});
+  w.slots = 4;
+  const std::string who = "scale_out: nvshmem: ";
+  struct Case {
+    const char *settings, *why;
+  };
+  for (const Case& c : {Case{"", "it drives no NIC in this process"}, Case{"nics=1", "none"},
+                        Case{"nics=2", "it drives 2 NICs, must be 1"},
+                        Case{"nics=1,queues=2", "it has 2 queues to each rank, must be at least"},
+                        Case{"nics=1,depth=8", "its queue 0 has 8 entries, must be at least 16 (4 x slots)"},
+                        Case{"nics=1,depth=48", "its queue 0 has 48 entries, must be a power of two up to 32768"}})
+    all_right(w, c.settings, [&](uint32_t rank, uint16_t port) {
+      const QueuedRank queued(w, rank, port, "queues");
+      const std::string said = find_refusal(queued);
+      const bool of_queues = said.find("its queue") != std::string::npos;  // of PE 0 to rank 1; rank 0 has others
+      if (of_queues && rank == 0) return;
+      EXPECT_EQ(said.rfind(std::string(c.why) == "none" ? c.why : who + c.why, 0), 0u) << said;
+    });
+}
+
+// What NVSHMEM is told follows from the first group of a process.
+TEST_F(Heap, RefusesQueuesToALargerGroupThanTheFirst) {
+  World w = world_of({1, 1}), wider = w, deeper = w;
+  w.channels = 2;
+  wider.channels = 3;
+  deeper.slots = 300;
+  deeper.channels = 1;
+  all_right(w, "nics=1", [&](uint32_t rank, uint16_t port) {
+    setenv("NVSHMEM_SYMMETRIC_SIZE", "4000000000", 1);
+    { const QueuedRank first(w, rank, port, "first"); }
+    {
+      const QueuedRank second(wider, rank, port, "wider");
+      EXPECT_EQ(find_refusal(second),
+                "scale_out: nvshmem: it has 3 queues to each rank, must be at least 4 (channels + 1); "
+                "NVSHMEM_IBGDA_NUM_RC_PER_PE must be at least 4 when this process starts NVSHMEM");
+    }
+    const QueuedRank third(deeper, rank, port, "deeper");
+    const std::string said = find_refusal(third);
+    EXPECT_NE(said.find(" has 1024 entries, must be at least 1200 (4 x slots); NVSHMEM_QP_DEPTH must be at least 2048"),
+              std::string::npos)
+        << said;
+  });
+}
+
+TEST_F(Heap, HasAPlaceForALargerGroupThanTheFirst) {
+  World w = world_of({1, 1});
+  w.channels = 8;  // so many queues there are
+  World larger = w;
+  larger.slots = 16;
+  larger.columns = 4096;
+  all_right(w, "nics=1,own=4096", [&](uint32_t rank, uint16_t port) {
+    setenv("NVSHMEM_SYMMETRIC_SIZE", "400000000", 1);
+    const QueuedRank first(w, rank, port, "first");
+    EXPECT_EQ(find_refusal(first), "none");
+    const QueuedRank second(larger, rank, port, "second");
+    ASSERT_GT(second.region_bytes(), nvshmem_granularity(first.region_bytes()));
+    EXPECT_EQ(find_refusal(second), "none") << "a chunk as long as its block is added to the heap";
+  });
 }
 
 }  // namespace

@@ -371,8 +371,8 @@ std::string CudaGroup::scale_up_name() const {
 }
 std::string CudaGroup::scale_out_name() const {
   if (map.nodes == 1) return "none";
-  if (heap) return kNvshmemName;
   if (nic_) return nic_->name() + ", by GPUs";
+  if (heap) return kNvshmemName;
   return scale_out_ ? scale_out_->name() + ", by a proxy" : "loopback";
 }
 
@@ -385,26 +385,27 @@ std::vector<Word> CudaGroup::fetch(const Word* from, uint64_t count) const {
 }
 
 Word CudaGroup::net_word(const Word* at) const {
-  return network_memory.on_device() ? fetch(at, 1)[0] : Group::Impl::net_word(at);
+  return network_memory.on_device() || heap ? fetch(at, 1)[0] : Group::Impl::net_word(at);
 }
 
 // Whether my proxy has handed the network all commands that it was given, and no source is in use.
 bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->taken() >= commands && proxy_->quiet()); }
 
-// Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's.
-void CudaGroup::linger(uint64_t until) {
+// Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
+bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
   const Word given = fetch(buffers.queue.next, 1)[0];
   const std::vector<Word> dispatched = fetch(buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
                           combined = fetch(buffers.combine_rail.sent, rings.combine_rail.producers);
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
-    if (control->interrupted()) return;
+    if (control->interrupted()) return false;
     if (handed_over(given) && all_credited(net.dispatch, state_.rails, dispatched.data()) &&
         all_credited(net.combine, state_.sources, combined.data()))
-      return;
+      return true;
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
+  return false;
 }
 
 void CudaGroup::say_goodbye() noexcept {
@@ -431,13 +432,13 @@ CudaGroup::~CudaGroup() {
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
+  bool all_taken = rails_mapped;  // kernels end when what they stored has landed; what a NIC was told, may land later
   try {
-    if ((proxy_ || nic_) && ended && !state_.fault) linger(until);
+    if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
   watcher_ = {};
-  // Kernels end when what they stored has landed.
-  if (heap && ended && !state_.fault && !faulted()) heap->all_taken();
+  if (heap && ended && all_taken && !state_.fault && !faulted()) heap->all_taken();
   if (heap && state_.fault) heap->lose(lost_by(*state_.fault));
   leave_network(until);
   say_goodbye();

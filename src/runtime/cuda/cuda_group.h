@@ -139,7 +139,7 @@ struct CudaGroup final : Group::Impl {
   std::unique_ptr<Neighbours> neighbours;
   bool rails_mapped = true;
   NetworkMemory network_memory;     // of rails that are not mapped
-  std::unique_ptr<HeapBlock> heap;  // of rails that NVSHMEM maps
+  std::unique_ptr<HeapBlock> heap;  // of rails that NVSHMEM maps, or that are queues of its NIC
   RoleKernels kernels{};
   Word dispatches = 0;  // numbers given out
   const char* operation = "idle";
@@ -160,6 +160,7 @@ struct CudaGroup final : Group::Impl {
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
   void open_network(const ScaleOutKind& kind);
+  void check_queue_driving(const ScaleOutKind& kind);
   void open_queues(const ScaleOutKind& kind);
   void try_paths();
   void make_room();
@@ -173,7 +174,7 @@ struct CudaGroup final : Group::Impl {
   bool drain(uint64_t until);
   // From the device; waits for no kernel.
   std::vector<Word> fetch(const Word* from, uint64_t count) const;
-  void linger(uint64_t until);
+  bool linger(uint64_t until);
   bool handed_over(Word commands) const;
   void leave_network(uint64_t until);
   bool last_has_ended() const;

@@ -41,12 +41,13 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   const OnDevice here(device);
   sweep_parked();
   const bool one_process = share_devices();
-  const ScaleOutKind* const network = choose_scale_out(*this);
-  rails_mapped = network == nullptr || network->maps_rails;
+  const auto [network, maps_rails] = choose_scale_out(*this);
+  rails_mapped = maps_rails;
+  if (!rails_mapped && network->open_queues != nullptr) check_queue_driving(*network);
   const bool brings_memory = network != nullptr && network->place != nullptr;
   state_.plan_network(rails_mapped, !rails_mapped || brings_memory);
-  if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at});
-  if (!rails_mapped) place_network(*network);
+  if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at, rails_mapped});
+  if (!rails_mapped && !heap) place_network(*network);
   map_memory(one_process);
   if (!rails_mapped) network->open_queues != nullptr ? open_queues(*network) : open_network(*network);
   all_or_none([&] {
@@ -55,8 +56,8 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     load_kernels();
     if (nic_) show_queues();
   });
-  if (nic_) say_hello();
   if (heap) heap->begin();
+  if (nic_) say_hello();
   control->gather("ready");
   watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
 }
@@ -151,25 +152,30 @@ void CudaGroup::open_network(const ScaleOutKind& kind) {
   all_or_none([&] { proxy_ = std::make_unique<Proxy>(*scale_out_, place, naps, broken); });
 }
 
-void CudaGroup::open_queues(const ScaleOutKind& kind) {
+// Before a network is told anything.
+void CudaGroup::check_queue_driving(const ScaleOutKind& kind) {
   all_or_none([&] {
     if (nic_kernels() == nullptr)
       throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(kind.choice) +
                                            " by GPUs: this build had no headers of NVSHMEM (tools/nvshmem_headers)");
+    if (kind.place != nullptr && !info_.writes_in_order)
+      throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(kind.choice) + " by GPUs: cuda " +
+                                           std::to_string(device) +
+                                           " does not see a NIC's writes in their order "
+                                           "(GPU_DIRECT_RDMA_WRITES_ORDERING): a count could pass its rows");
   });
-  nic_ = kind.open_queues(
-      *this, {network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(), near_nic()});
+}
+
+void CudaGroup::open_queues(const ScaleOutKind& kind) {
+  NetworkPlace place{network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(),
+                     near_nic()};
+  if (heap) place = {.region = heap->base(), .bytes = heap->bytes(), .mapped = nullptr, .heap = heap.get()};
+  nic_ = kind.open_queues(*this, place);
 }
 
 // Before a kernel that fills them runs.
 void CudaGroup::show_queues() {
-  for (const void* kernel : nic_kernels()->one_of_each_module) {
-    cudaFunction_t function = nullptr;
-    check_cuda(cudaGetFuncBySymbol(&function, kernel), "cudaGetFuncBySymbol", device);
-    CUmodule module = nullptr;
-    check_cuda(driver().module_of(&module, function), "cuFuncGetModule", device);
-    nic_->show_to(module);
-  }
+  for (const void* kernel : nic_kernels()->one_of_each_module) nic_->show_to(module_of(kernel, device));
 }
 
 // One word over every path that a call may use, by a kernel. All ranks have loaded theirs.
@@ -282,20 +288,20 @@ void CudaGroup::make_room() {
   if (table_bytes > kNearTablesMax)
     buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   const auto positions = [&](const RingEnds& ends, Word* drained = nullptr) {
-    Word* const sent = make<Word>(ends.producers);
-    if (drained != nullptr && nic_) {  // credits say it all
-      const std::vector<Word> always(ends.producers, ~Word(0));
-      drained = upload(always.data(), always.size());
-    }
-    return DevicePositions{sent, make<Word>(ends.consumers), drained};
+    return DevicePositions{make<Word>(ends.producers), make<Word>(ends.consumers), drained};
+  };
+  const auto rail_positions = [&](const RingEnds& ends, Word* drained) {
+    const std::vector<Word> always(ends.producers, ~Word(0));  // of a NIC: credits say it all
+    return positions(ends, nic_ ? upload(always.data(), always.size()) : drained);
   };
   const RingWords words = state_.ring_words();
   buffers.dispatch_up = positions(words.dispatch_up);
-  buffers.dispatch_rail = positions(words.dispatch_rail, network_memory.drained_dispatch());
+  buffers.dispatch_rail = rail_positions(words.dispatch_rail, network_memory.drained_dispatch());
   buffers.combine_up = positions(words.combine_up);
-  buffers.combine_rail = positions(words.combine_rail, network_memory.drained_combine());
+  buffers.combine_rail = rail_positions(words.combine_rail, network_memory.drained_combine());
   buffers.queue = network_memory.queue();
   buffers.queue.next = make<Word>(1);
+  if (nic_) buffers.queue.network = nic_->region();
   if (nic_) buffers.queue.nic = make_nic_place();
 }
 
@@ -317,7 +323,7 @@ void CudaGroup::fill_board() {
   Board& board = state_.board;
   board.map = map;
   board.geometry = state_.geometry;
-  board.network = heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
+  board.network = nic_ ? nic_->region() : heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
     peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
@@ -344,9 +350,10 @@ void CudaGroup::fill_board() {
     areas.push_back({neighbours->base(r), neighbours->bytes(r)});
   if (heap) {
     areas.push_back({heap->base(), heap->bytes()});
-    for (uint32_t r : state_.counterparts()) areas.push_back({mapped[r], heap->bytes()});
+    for (uint32_t r : state_.counterparts())
+      if (rails_mapped) areas.push_back({mapped[r], heap->bytes()});
   }
-  if (!rails_mapped) areas.push_back({network_memory.pinned(), network_memory.pinned_bytes()});
+  if (network_memory.pinned() != nullptr) areas.push_back({network_memory.pinned(), network_memory.pinned_bytes()});
   if (network_memory.on_device()) areas.push_back({network_memory.region(), network_memory.region_bytes()});
   buffers.areas = upload(areas.data(), areas.size());
   buffers.area_count = uint32_t(areas.size());

@@ -23,9 +23,9 @@ static constexpr HeapHome kOnHost{.device = -1,
 HostGroup::HostGroup(const GroupOptions& given)
     : core(given, *this), options(core.options), map(core.map), call_since(now_ns()) {
   meet();
-  const ScaleOutKind* const network = choose_scale_out(*this);
+  const auto [network, maps_rails] = choose_scale_out(*this);
   if (network != nullptr && network->place != nullptr) heap = network->place(*this, kOnHost);
-  map_memory(network != nullptr && network->maps_rails);
+  map_memory(network != nullptr && maps_rails);
   if (network != nullptr) connect_nodes(*network);
   all_or_none([&] { make_executor(); });
   if (heap) heap->begin();

@@ -72,6 +72,12 @@ TEST(HeapRefusal, SaysWhatStandsInTheWay) {
   EXPECT_EQ(heap_refusal(facts, kTwoPairs), "ranks 1 and 3 have heaps of different blocks");
 }
 
+TEST(HeapOffsets, AreAlikeInEachWorld) {
+  EXPECT_EQ(heap_offset_refusal({64, 0, 64, 0}, kTwoPairs), "");
+  EXPECT_EQ(heap_offset_refusal({64, 0, 64, 128}, kTwoPairs),
+            "ranks 1 and 3 have their regions 0 and 128 bytes into its heap; must be alike");
+}
+
 TEST(FreeBlock, IsFreeOnAllRanksOfTheWorldAndLongEnough) {
   const auto with = [](bool first, bool second) {
     return facts_of(5, 2, {{nullptr, 100, first}, {nullptr, 200, second}});

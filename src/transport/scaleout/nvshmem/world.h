@@ -99,9 +99,13 @@ class HeapBlock {
 
   char* base() const { return base_; }
   uint64_t bytes() const { return bytes_; }
-  // [ranks] where this rank reaches the blocks of others; null: it does not, or they are no rails of it.
+  // [ranks] where this rank reaches the blocks of others; null: it does not, or they are no rails of it. Empty: it
+  // reaches them by queues of a NIC.
   const std::vector<char*>& mapped() const { return mapped_; }
   void set_mapped(std::vector<char*> mapped) { mapped_ = std::move(mapped); }
+  // [ranks] who each is in its world; in mine, those that rails join with this rank.
+  const std::vector<int>& pes() const { return pes_; }
+  void set_pes(std::vector<int> pes) { pes_ = std::move(pes); }
 
   // From now on others put here, and this rank there.
   void begin() { begun_ = true; }
@@ -115,6 +119,7 @@ class HeapBlock {
   char* base_;
   uint64_t bytes_;
   std::vector<char*> mapped_;
+  std::vector<int> pes_;
   bool begun_ = false;
   std::string why_ = "a group that used it went before all that it had sent was taken";
 };
