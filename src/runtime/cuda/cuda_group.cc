@@ -14,6 +14,7 @@
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "os/clock.h"
+#include "runtime/awaited.h"
 #include "runtime/handle.h"
 #include "runtime/heap_place.h"
 
@@ -21,12 +22,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint32_t kLookMs = 5;                          // of the watcher
-constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
-
-Word read_word(const Word& word) {
-  return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
-}
+constexpr uint32_t kLookMs = 5;  // of the watcher
 
 }  // namespace
 
@@ -296,6 +292,10 @@ void CudaGroup::tell_lost_context() {
   control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
 }
 
+uint32_t CudaGroup::awaited() const {
+  return transload::awaited({read_word(words().waits_for[0]), read_word(words().waits_for[1])}, map.me);
+}
+
 // Carries words between the control channel and the kernels, since neither can call the other.
 void CudaGroup::watch(std::stop_token stop) noexcept {
   const OnDevice here(device, std::nothrow);
@@ -329,10 +329,8 @@ void CudaGroup::look() {
   const Phase phase = running != 0 ? Phase(running & 3)
                       : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
                                    : Phase::kIdle;
-  Word whom = read_word(words().waits_for[0]);
-  if (whom == 0 || whom == map.me + 1) whom = read_word(words().waits_for[1]);
-  const bool waits = in_call && whom != 0 && whom != map.me + 1;
-  control->note(epoch, phase, waits, waits ? uint32_t(whom - 1) : kNobody);
+  const uint32_t whom = in_call ? awaited() : kNobody;
+  control->note(epoch, phase, whom != kNobody, whom);
   if (Progress* const progress = options.progress; progress != nullptr) {
     progress->epoch.store(epoch, std::memory_order_relaxed);
     progress->phase.store(uint32_t(phase), std::memory_order_release);
@@ -442,6 +440,12 @@ CudaGroup::~CudaGroup() {
   if (heap && state_.fault) heap->lose(lost_by(*state_.fault));
   leave_network(until);
   say_goodbye();
+  leave_memory(ended);
+  sweep_parked();
+}
+
+// To whoever keeps graphs; where kernels have not ended, parked until they have.
+void CudaGroup::leave_memory(bool ended) {
   *memory_ = {.region = std::move(region),
               .neighbours = std::move(neighbours),
               .blocks = std::move(blocks_),
@@ -452,7 +456,6 @@ CudaGroup::~CudaGroup() {
               .proxy = std::move(proxy_),
               .nic = std::move(nic_)};
   if (!ended) park(parking_, {memory_, std::move(done_)});
-  sweep_parked();
 }
 
 }  // namespace transload

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/time_units.h"
 #include "executor/fiber/park.h"
 #include "kernels/near.h"
 #include "kernels/role_kernels.h"
@@ -51,6 +52,12 @@ struct DeviceBuffers {
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
   RailQueue queue;  // of this rank's proxy or NIC, if it has one
 };
+
+constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
+
+inline Word read_word(const Word& word) {
+  return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
+}
 
 struct ScaleOutKind;
 
@@ -167,6 +174,9 @@ struct CudaGroup final : Group::Impl {
   const NicPlace* make_nic_place();
   void show_queues();
   void say_hello();
+  [[noreturn]] void leave_hello(uint64_t entered);
+  void leave_memory(bool ended);
+  uint32_t awaited() const;
   void fill_board();
   void load_kernels();
   bool faulted() const;

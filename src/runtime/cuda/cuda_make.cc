@@ -194,6 +194,7 @@ void CudaGroup::say_hello() {
     control->heed_interrupt();
     if (control->abort_word().load(std::memory_order_acquire) != 0)
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+    if (now_ns() - entered > options.create_deadline_ms * kMillisecondNs + kPatienceNs) leave_hello(entered);
     sched_yield();
   }
   owes_kernels_ = false;
@@ -201,6 +202,22 @@ void CudaGroup::say_hello() {
   if (!faulted()) return;
   tell_fault();
   throw Error(control->fault(control->verdict(), "create", entered));
+}
+
+// The kernel has a deadline of its own, but may hang where it looks at none, or not have begun. What it reaches stays
+// until it has ended, and its stream too.
+void CudaGroup::leave_hello(uint64_t entered) {
+  check_cuda(cudaEventRecord(done_.get(), making_.get()), "cudaEventRecord", device);
+  if (const uint32_t whom = awaited(); whom != kNobody)
+    control->accuse({.rank = map.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, entered);
+  else
+    control->failed("its GPU has not ended the kernel of its first words, nor does that wait for a rank, after " +
+                    std::to_string((now_ns() - entered) / kMillisecondNs) + " ms");
+  const Verdict verdict = control->verdict();
+  std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+  (void)making_.release();
+  leave_memory(false);
+  throw Error(control->fault(verdict, "create", entered));
 }
 
 // One word over every path that a call may use, by this thread: there is no proxy yet.
