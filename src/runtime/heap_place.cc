@@ -105,6 +105,10 @@ void HeapSearch::check_process() {
     throw Error(Code::kInvalidArgument, std::string("device: cuda ") + std::to_string(home_.device) + ", must be " +
                                             std::to_string(world_.device()) +
                                             " for nvshmem: this process has started it there");
+  if (!home_.maps_rails && !state_.options.nic.empty())
+    throw Error(Code::kInvalidArgument, "nic: " + state_.options.nic +
+                                            ", must be empty for nvshmem, which takes the NIC of each process itself "
+                                            "(NVSHMEM_HCA_PE_MAPPING)");
   if (!home_.maps_rails && state_.network_bytes() > kNvshmemKeyBytesMost)
     throw Error(Code::kNotSupported, std::string(kWho) + "a network region of " +
                                          std::to_string(state_.network_bytes()) + " bytes, must be at most " +

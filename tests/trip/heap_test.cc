@@ -260,9 +260,11 @@ TEST_F(Heap, NamesARankThatIsLate) {
 class QueuedRank {
  public:
   // Another network carries the group's rows.
-  QueuedRank(World w, uint32_t rank, uint16_t port, const std::string& name) {
+  QueuedRank(World w, uint32_t rank, uint16_t port, const std::string& name, const std::string& nic = "") {
     w.scale_out = ScaleOutChoice::kLoopback;
-    group_ = make_host_group(options_of(w, rank, port, name));
+    GroupOptions options = options_of(w, rank, port, name);
+    options.nic = nic;
+    group_ = make_host_group(options);
     static constexpr HeapHome kHere{.device = -1,
                                     .there = [](int, const std::function<void()>& step) { step(); },
                                     .zero = [](int, char* at, uint64_t bytes) { std::memset(at, 0, bytes); },
@@ -355,6 +357,17 @@ TEST_F(Heap, SaysWhatOfItsQueuesDoesNotFit) {
       if (of_queues && rank == 0) return;
       EXPECT_EQ(said.rfind(std::string(c.why) == "none" ? c.why : who + c.why, 0), 0u) << said;
     });
+}
+
+TEST_F(Heap, LeavesTheChoiceOfANicToTheLibrary) {
+  const World w = world_of({1, 1});
+  const auto said = said_by(w, "nics=1", [&](uint32_t rank, uint16_t port) {
+    const QueuedRank queued(w, rank, port, "queues", rank == 1 ? "mlx5_7" : "");
+  });
+  for (const std::string& text : said)
+    EXPECT_EQ(text,
+              "nic: mlx5_7, must be empty for nvshmem, which takes the NIC of each process itself "
+              "(NVSHMEM_HCA_PE_MAPPING) (rank 1)");
 }
 
 // What NVSHMEM is told follows from the first group of a process.
