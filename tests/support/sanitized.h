@@ -1,6 +1,8 @@
 // What a build with sanitizers cannot test.
 #pragma once
 
+#include <cstdint>
+
 #include "executor/fiber/sanitizer.h"
 
 namespace transload {
@@ -26,6 +28,13 @@ constexpr const char* kNoWholeWalk = nullptr;
 constexpr bool kSlow = true;
 #else
 constexpr bool kSlow = false;
+#endif
+
+// The longest sums of a row's elements, which one thread makes.
+#if !defined(TRANSLOAD_OWN_NEW)
+constexpr uint32_t kElementsOfSums = 12;
+#else
+constexpr uint32_t kElementsOfSums = kSlow ? 520 : 7168;
 #endif
 
 // Why a test skips in which a copy of a process makes groups; null: it runs.

@@ -60,7 +60,7 @@ class Stage {
   static constexpr int kUncounted = kWorld ? 0 : 1;  // a world finds a load of what no count covers
   static constexpr uint32_t kPieces[] = {4096};      // a CPU has none
   static constexpr bool kStaged[] = {false, true};
-  static constexpr uint32_t kElementsMost = kSlow ? 520 : 7168;
+  static constexpr uint32_t kElementsMost = kElementsOfSums;
 
   Stage() { clear(); }
   ~Stage() {
