@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <map>
@@ -18,7 +19,9 @@
 #include "os/clock.h"
 #include "os/descriptor.h"
 #include "os/fork.h"
+#include "os/host.h"
 #include "os/thread.h"
+#include "transload/status.h"
 
 namespace transload {
 
@@ -87,6 +90,12 @@ struct LookUps {
   }
 };
 
+// After a call that failed. Which addresses there are, nobody can say then.
+void refuse_without_descriptors() {
+  if (const int error = errno; !limit_behind(error).empty())
+    throw Error(Code::kOutOfMemory, "addresses of this host: " + text_of_error(error));
+}
+
 const in6_addr& v6_of(const sockaddr* address) { return reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr; }
 
 }  // namespace
@@ -128,7 +137,8 @@ std::vector<std::string> addresses_of(const std::string& host, uint64_t until, s
     return {};
   }
   std::vector<std::string> addresses = one->addresses;  // a copy: several may wait for it
-  if (one->error != 0) why = ::gai_strerror(one->error);
+  // Whatever it says of a machine that has no descriptor left.
+  if (one->error != 0) why = ::gai_strerror(one->error) + (descriptors_left(1) == 0 ? limit_behind(EMFILE) : "");
   lock.unlock();
   all.answered(host, one);
   return addresses;
@@ -137,7 +147,10 @@ std::vector<std::string> addresses_of(const std::string& host, uint64_t until, s
 std::vector<std::string> own_addresses() {
   std::vector<std::string> v4, v6;
   ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return v4;
+  if (::getifaddrs(&all) != 0) {
+    refuse_without_descriptors();
+    return v4;
+  }
   for (const ifaddrs* at = all; at != nullptr; at = at->ifa_next) {
     if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_UP) == 0 || (at->ifa_flags & IFF_LOOPBACK) != 0) continue;
     if (at->ifa_addr->sa_family == AF_INET) v4.push_back(text_of(at->ifa_addr));
@@ -154,6 +167,7 @@ bool is_own(const std::string& address) {
   const Resolved found = numeric(address);
   if (found == nullptr) return false;
   const Descriptor fd(::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) refuse_without_descriptors();
   return fd && ::bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0;
 }
 

@@ -73,6 +73,7 @@ void Control::join(uint64_t entered) {
   uint64_t until = entered + wait_ms_ * kMillisecondNs;
   uint64_t refused_since = 0;
   uint64_t pause = 10 * kMillisecondNs;
+  std::string earlier;  // refused, by one that may have gone since
   while (true) {
     refused_.clear();
     for (const std::string& host : point_.hosts) {
@@ -80,6 +81,7 @@ void Control::join(uint64_t entered) {
     }
     const uint64_t now = now_ns();
     if (refused_.empty()) refused_since = 0;
+    if (!refused_.empty()) earlier = "; before that " + refused_;
     if (!refused_.empty() && refused_since == 0) refused_since = now;
     if (!refused_.empty() && (now - refused_since >= kRefusedNs || now >= until))
       throw Error(Code::kInvalidArgument, refused_);
@@ -91,7 +93,7 @@ void Control::join(uint64_t entered) {
   const std::string where = with_port(point_.hosts.front(), point_.port);
   const bool rank_0 = bootstrap_.rank == 0;  // it is here, so it is not what is missing
   Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
-                             "no rendezvous at " + where + ": " + why_not_ +
+                             "no rendezvous at " + where + ": " + why_not_ + earlier +
                                  (rank_0 ? "; bootstrap.serve is false here (or TRANSLOAD_SERVED is 1), so another "
                                            "process must serve it"
                                          : "")},

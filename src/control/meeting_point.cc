@@ -22,8 +22,9 @@ constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this por
 struct Invitation {
   char host[128];       // of the rank: who shares it may use the loopback
   char addresses[768];  // of the server, separated by spaces
-  char problem[256];    // why there is no server
+  char problem[256];    // why there is no server, or what the rank lacks
   char secret[72];      // of this group, unless the caller has one
+  uint64_t code;        // of the problem
   uint64_t server;
   uint64_t port;
 };
@@ -47,35 +48,40 @@ std::vector<std::string> words_of(const char* text) {
   return words;
 }
 
-// Rank 0 opens a server at a free port. What goes wrong is told to all, so that all fail alike.
+// Rank 0 opens a server at a free port.
 void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& card) {
-  try {
-    const std::string made = bootstrap.secret.empty() ? random_secret() : "";
-    put_text(card.secret, made);
-    point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
-    card.port = point.served->port();
-    card.server = point.served->number();
-    const std::string host = bare_host(bootstrap.host);
-    std::string addresses = is_loopback(host) ? "" : host;
-    for (const std::string& address : own_addresses()) {
-      if (addresses.size() + address.size() + 2 < sizeof card.addresses) addresses += " " + address;
-    }
-    put_text(card.addresses, addresses);
-  } catch (const Error& error) {
-    put_text(card.problem, error.what());
+  const std::string made = bootstrap.secret.empty() ? random_secret() : "";
+  put_text(card.secret, made);
+  point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
+  card.port = point.served->port();
+  card.server = point.served->number();
+  const std::string host = bare_host(bootstrap.host);
+  std::string addresses = is_loopback(host) ? "" : host;
+  for (const std::string& address : own_addresses()) {
+    if (addresses.size() + address.size() + 2 < sizeof card.addresses) addresses += " " + address;
   }
+  put_text(card.addresses, addresses);
 }
 
+// What goes wrong is told to all, so that all fail alike.
 MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   MeetingPoint point;
   Invitation mine{};
-  put_text(mine.host, host_identity());
-  if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
+  try {
+    put_text(mine.host, host_identity());
+    if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
+  } catch (const Error& error) {
+    put_text(mine.problem, error.what());
+    mine.code = uint64_t(error.code());
+  }
   std::vector<Invitation> cards(bootstrap.ranks);
   bootstrap.all_gather(&mine, sizeof mine, cards.data());
   for (Invitation& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
   const Invitation& first = cards[0];
-  if (first.problem[0] != 0) throw Error(Code::kInvalidArgument, std::string("rank 0: ") + first.problem);
+  for (const Invitation& card : cards)
+    if (card.problem[0] != 0)
+      throw Error(card.code == uint64_t(Code::kOutOfMemory) ? Code::kOutOfMemory : Code::kInvalidArgument,
+                  "rank " + std::to_string(&card - cards.data()) + ": " + card.problem);
   if (first.port == 0 || first.port > 65535)
     throw Error(Code::kInvalidArgument, "all_gather: what it gave for rank 0 is not what rank 0 put in");
   const bool one_host = std::all_of(cards.begin(), cards.end(),

@@ -1,12 +1,14 @@
 // Which host and which process this is, to be compared with what another rank says of itself.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 namespace transload {
 
 // Ranks on one host, in the sense that a passed descriptor can reach, give equal ones, and others different ones: the
-// boot's id and the network namespace.
+// boot's id and the network namespace. Throws Error{kOutOfMemory} if there is no descriptor to read it by, which this
+// process needs once.
 std::string host_identity();
 // How ranks with these identities are apart: "on different hosts", "in different network namespaces of one host" (two
 // containers, say), or "" if they are not.
@@ -22,7 +24,11 @@ ProcessIdentity process_identity();
 
 // How many descriptors this process may have, in a user's words.
 std::string descriptor_limit();
-// What errno says, with that limit if it is the reason.
+// How many more it can open by that limit, counted up to `most`.
+size_t descriptors_left(size_t most);
+// That limit, as words behind an error that it is the reason of; else "".
+std::string limit_behind(int error);
+// What errno says, with those words.
 std::string text_of_error(int error);
 // The same where no process or thread could be started, with the limit of those.
 std::string text_of_no_thread(int error);
