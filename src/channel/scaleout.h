@@ -81,6 +81,9 @@ class ScaleOut {
 
   // The next peer that was found lost since the last call; false if none.
   virtual bool lost(LostPeer& peer) = 0;
+
+  // What this process lacks, so that it can reach no peer any more; "": nothing.
+  virtual std::string lacks() const { return {}; }
 };
 
 }  // namespace transload

@@ -2,6 +2,7 @@
 #include "runtime/group_impl.h"
 
 #include <atomic>
+#include <cerrno>
 #include <new>
 #include <set>
 #include <system_error>
@@ -92,6 +93,7 @@ void Group::Impl::meet() {
       options.bootstrap, ControlWaits(options.deadline_ms, options.create_deadline_ms, options.interrupted),
       std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
+  all_or_none([] { (void)host_identity(); });  // which later steps ask, and then none fails alone
   const std::string mine = joined(fingerprint(state()));
   const auto all = gather(ByteWriter().u64(state().id).text(mine).take(), [](std::string_view said) {
     ByteReader reader(said);
@@ -140,6 +142,16 @@ void Group::Impl::all_or_none(const std::function<void()>& step) {
     if (!all[r].empty())
       throw Error(Code(all[r][0]),
                   all[r].substr(1) + (state().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+}
+
+// A network may keep to itself that it could not accept a connection. Before half of the deadline that may pass; later
+// it would be called unreachable.
+void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
+  if (network == nullptr) return;
+  std::string lack = network->lacks();
+  if (lack.empty() && waited_ms * 2 > state().options.create_deadline_ms && descriptors_left(1) == 0)
+    lack = network->name() + ": " + text_of_error(EMFILE);
+  if (!lack.empty()) control->failed(lack);
 }
 
 // The promises of a process are counted once; mine are looked up when I ask for more.

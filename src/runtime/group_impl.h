@@ -45,6 +45,9 @@ struct Group::Impl {
   auto gather(const std::string& mine, Unpack unpack);
   // A step that may fail on one rank: then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
+  // Of a network that is to make its connections, and has not for some time: if this process lacks what they need, all
+  // hear it.
+  void heed_lack(const ScaleOut* network, double waited_ms);
 
   const Origin origin;
   std::unique_ptr<Control> control;

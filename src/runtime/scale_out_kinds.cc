@@ -84,11 +84,14 @@ Answers ask_all(Group::Impl& group, std::string& why) {
   const GroupOptions& options = group.state().options;
   const uint32_t ranks = group.state().map.ranks;
   std::string mine;
-  for (const ScaleOutKind& kind : kinds) {
-    const bool asked = options.scale_out == ScaleOutChoice::kAuto ? !kind.when_asked : options.scale_out == kind.choice;
-    const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
-    mine += !asked || !kind.available(ranks, why) ? 'n' : maps ? 'y' : 'u';  // u: yes, unmapped
-  }
+  group.all_or_none([&] {
+    for (const ScaleOutKind& kind : kinds) {
+      const bool automatic = options.scale_out == ScaleOutChoice::kAuto;
+      const bool asked = automatic ? !kind.when_asked : options.scale_out == kind.choice;
+      const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
+      mine += !asked || !kind.available(ranks, why) ? 'n' : maps ? 'y' : 'u';  // u: yes, unmapped
+    }
+  });
   Answers answers{std::vector<bool>(kinds.size(), true), std::vector<std::string>(kinds.size()), ""};
   std::vector<std::string> hosts;
   const auto understood = [&kinds](const std::string& said) {

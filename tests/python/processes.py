@@ -1,6 +1,7 @@
 """Ranks as processes that do what the test tells them, one thing after another."""
 import multiprocessing
 import os
+import resource
 
 import numpy as np
 from ranks import small, tokens_of
@@ -16,6 +17,17 @@ def trip(group, seed=1):
     return got.rows, group.combine(got.x, got.handle).x.tobytes()
 
 
+def limit_descriptors(left):
+    """So many more can be opened from now on, or any number again. What the limit is then."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = hard
+    if left is not None:
+        taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+        most = [number for number in range(hard) if number not in taken][left]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
 def obey(pipe, index):
     """(word, arguments) in, (ok, what came of it) out, until the pipe ends."""
     group = None
@@ -29,6 +41,8 @@ def obey(pipe, index):
                 group, answer = transload.Group(**arguments), None
             elif word == "drop":
                 group, answer = None, None
+            elif word == "limit":
+                answer = limit_descriptors(**arguments)
             else:
                 answer = {"trip": trip, "gather": lambda g: g.gather(str(os.getpid()))}[word](group)
             pipe.send((True, answer))

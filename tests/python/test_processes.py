@@ -76,6 +76,25 @@ def test_a_rank_that_does_not_come():
         survive(ranks, [0, 1])
 
 
+@pytest.mark.parametrize("nodes", [(2,), (1, 1)])
+def test_a_rank_without_descriptors(nodes):
+    """Whatever it wants them for while a group is made: all hear of it, and a new group can be made."""
+    rendezvous = transload.Rendezvous()
+    with Ranks(2) as ranks:
+        for left in (1, 3, 6):
+            ranks.tell(1, "limit", left=left)
+            most = ranks.hear(1)[1]
+            for index in (0, 1):
+                ranks.tell(index, "make", rank=index, ranks=2, bootstrap=rendezvous.where, **small({"nodes": nodes}))
+            for ok, error in [ranks.hear(0), ranks.hear(1)]:
+                assert not ok and isinstance(error, (transload.OutOfMemory, transload.Fault)), error
+                assert f"ulimit -n {most}" in str(error) and getattr(error, "culprit_rank", 1) == 1, error
+        ranks.tell(1, "limit", left=None)
+        ranks.hear(1)
+        ranks.make(rendezvous.where, nodes=nodes)
+        assert ranks.all("trip") == [(True, each) for each in expected_trips(nodes)]
+
+
 def test_nobody_comes_to_the_meeting():
     rendezvous = transload.Rendezvous()
     with pytest.raises(transload.Fault) as caught:

@@ -242,6 +242,7 @@ void CudaGroup::try_paths() {
   const auto heard = [this](const Path& path) { return net_word(path.word) != 0; };
   for (;;) {
     control->heed_interrupt();
+    heed_lack(scale_out_.get(), double(now_ns() - since) / kMillisecondNs);
     if (control->abort_word().load(std::memory_order_acquire) != 0)
       throw Error(control->fault(control->verdict(), "create", entered));
     const bool moved = scale_out_->progress();

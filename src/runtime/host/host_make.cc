@@ -103,6 +103,7 @@ void HostGroup::make_executor() {
   o.on_idle = [this](const WaitRecord& w) {
     control->note(core.epoch, core.phase, w.present, w.present ? w.whom : kNobody);
     control->heed_interrupt();
+    if (core.epoch == 0) heed_lack(scale_out.get(), w.waited_ms);
   };
   o.on_broken = [this](const BrokenRecord& b) { control->mismatch(b.rank, text_of(b, map.me), of_one_rank(b)); };
   host_memory = std::make_unique<HostMemory>(o);

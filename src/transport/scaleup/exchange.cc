@@ -148,7 +148,8 @@ class Exchange {
   }
 
   std::map<uint32_t, std::shared_ptr<Neighbour>> run() {
-    uint64_t until = now_ns() + sides_.deadline_ms * kMillisecondNs;
+    const uint64_t patience = sides_.deadline_ms * kMillisecondNs;
+    uint64_t until = now_ns() + patience;
     while (true) {
       call_some();
       pass_to_all();
@@ -156,9 +157,12 @@ class Exchange {
       if (sides_.watch.judged && sides_.watch.judged())
         fail(FaultKind::kAbsent, lowest_missing(), "the group was lost meanwhile");
       wait(until);
-      if (now_ns() >= until) {
+      const uint64_t now = now_ns();
+      // Before anybody takes me for absent.
+      if (!hindrance_.empty() && now + patience / 2 >= until) throw Error(Code::kOutOfMemory, hindrance_);
+      if (now >= until) {
         expire();
-        until = now_ns() + sides_.deadline_ms * kMillisecondNs;
+        until = now_ns() + patience;
       }
     }
   }
@@ -190,7 +194,6 @@ class Exchange {
 
   // Throws, unless the time did not count.
   void expire() const {
-    if (!hindrance_.empty()) throw Error(Code::kOutOfMemory, hindrance_);
     const uint32_t whom = lowest_missing();
     if (sides_.watch.expired && !sides_.watch.expired(whom)) return;
     fail(FaultKind::kAbsent, whom, "it did not pass its memory within the deadline");
@@ -222,7 +225,6 @@ class Exchange {
 
   void call_some() {
     retry_ = false;
-    hindrance_.clear();
     size_t calls = calls_made();
     const auto called = [&](uint32_t rank) {
       if (calls >= kCallsMost || !call(rank)) return false;
@@ -253,6 +255,7 @@ class Exchange {
     if (const int error = send_greeting(fd.get(), greeting_for(rank), nullptr); error != 0)
       return !later(error, rank, "cannot greet a peer");
     lines_.push_back({std::move(fd), LineStep::kCalled, rank});
+    hindrance_.clear();
     return true;
   }
 
@@ -263,6 +266,7 @@ class Exchange {
       if (line.stage != LineStep::kToPass && line.stage != LineStep::kToAnswer) continue;
       const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &sides_.mine);
       if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
+      hindrance_.clear();
       if (line.stage == LineStep::kToAnswer)
         line.stage = LineStep::kAnswered;
       else
@@ -298,6 +302,7 @@ class Exchange {
         accepting_ = false;  // it stays in the queue
       }
       if (!fd) return;
+      hindrance_.clear();
       if (user_behind(fd.get()) == ::geteuid()) lines_.push_back({std::move(fd), LineStep::kStranger, 0});
     }
   }
@@ -361,7 +366,7 @@ class Exchange {
   std::vector<Line> lines_;
   bool retry_ = false;     // something of mine could not be done at once
   bool accepting_ = true;  // there was a descriptor for the last caller
-  std::string hindrance_;  // what this machine lacked in this round
+  std::string hindrance_;  // what this machine has lacked since something was done last
   std::map<uint32_t, std::shared_ptr<Neighbour>> done_;
 };
 

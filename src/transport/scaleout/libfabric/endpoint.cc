@@ -5,12 +5,16 @@
 #include <rdma/fi_eq.h>
 #include <rdma/fi_rma.h>
 
+#include <cerrno>
+
 #include <transload/status.h>
 
 #include "os/host.h"
 
 namespace transload {
 namespace {
+
+constexpr size_t kFewDescriptors = 16;  // an endpoint and its connections want about as many
 
 constexpr int kCudaApiPermitted = 10;  // FI_OPT_CUDA_API_PERMITTED, which older headers lack
 #if FI_MAJOR_VERSION > 1 || FI_MINOR_VERSION >= 18
@@ -22,7 +26,12 @@ static_assert(kCudaApiPermitted == FI_OPT_CUDA_API_PERMITTED);
   if (code == -FI_EADDRNOTAVAIL && !source.empty())
     throw Error(Code::kInvalidArgument,
                 "source_address = \"" + source + "\": not an address of this machine (" + text + ")");
-  throw Error(code == -FI_ENOMEM ? Code::kOutOfMemory : Code::kNotSupported, text);
+  if (code == -FI_ENOMEM || !limit_behind(int(-code)).empty()) throw Error(Code::kOutOfMemory, text);
+  // Where it lacks descriptors libfabric may as well speak of "Input/output error".
+  if (const size_t left = descriptors_left(kFewDescriptors); left < kFewDescriptors)
+    throw Error(Code::kOutOfMemory,
+                text + ", with " + std::to_string(left) + " descriptors left" + limit_behind(EMFILE));
+  throw Error(Code::kNotSupported, text);
 }
 
 template <class Fid>

@@ -6,12 +6,16 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <mutex>
 
+#include <transload/status.h>
+
 #include "base/check.h"
+#include "os/host.h"
 
 namespace transload {
 namespace {
@@ -104,6 +108,7 @@ Loaded load() {
   void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const reason = dlerror();
+    if (descriptors_left(1) == 0) throw Error(Code::kOutOfMemory, "libfabric.so.1: " + text_of_error(EMFILE));
     loaded.why = reason != nullptr ? reason : "libfabric.so.1 cannot be opened";
     return loaded;
   }
@@ -156,6 +161,9 @@ size_t tell_universe(size_t ranks) {
 
 const std::string& fabric_stages() { return loaded_once().stages; }
 
-std::string fabric_error(long code) { return fabric_library().strerror(static_cast<int>(code < 0 ? -code : code)); }
+std::string fabric_error(long code) {
+  const int error = static_cast<int>(code < 0 ? -code : code);
+  return fabric_library().strerror(error) + limit_behind(error);
+}
 
 }  // namespace transload

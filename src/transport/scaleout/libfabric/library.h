@@ -18,6 +18,7 @@ struct FabricLibrary {
 };
 
 // Null if it is missing; `why` then says what is. Loaded once, never unloaded: providers keep threads and handlers.
+// Throws Error{kOutOfMemory} if there is no descriptor to load it by: then it may be there next time.
 const FabricLibrary* fabric_library(std::string& why);
 
 // As above, for callers behind a successful fabric_library().
@@ -38,7 +39,7 @@ struct FreeInfo {
 };
 using InfoPtr = std::unique_ptr<fi_info, FreeInfo>;
 
-// libfabric's text for a negative return code.
+// libfabric's text for a negative return code, with the limit of descriptors if it is the reason.
 std::string fabric_error(long code);
 
 }  // namespace transload

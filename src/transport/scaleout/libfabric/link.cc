@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/situations.h"
+#include "os/host.h"
 #include "transport/scaleout/libfabric/endpoint.h"
 #include "transport/scaleout/libfabric/ops.h"
 
@@ -112,7 +114,7 @@ struct LibfabricLink::Impl {
   void completed(Op& op);
   void finish(Op& op);
   void recycle(Op& op);
-  void lose(RemoteRank& to, const std::string& reason);
+  void lose(RemoteRank& to, long code);
   bool progress();
 
   const LibfabricOptions options;
@@ -132,6 +134,7 @@ struct LibfabricLink::Impl {
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
+  std::string lacks;        // descriptors, if a rank was lost by that
   uint64_t unfinished = 0;  // puts (or pieces) and published counts that are not locally complete
 };
 
@@ -272,7 +275,7 @@ bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
     op.out = true;
     return true;
   }
-  if (code != -FI_EAGAIN) lose(to, fabric_error(code));
+  if (code != -FI_EAGAIN) lose(to, code);
   return false;
 }
 
@@ -316,7 +319,7 @@ bool LibfabricLink::Impl::reap() {
     } else if (count == -FI_EAVAIL) {
       reap_error();
     } else {
-      for (const uint32_t rank : options.counterparts) lose(counterparts[rank], fabric_error(count));
+      for (const uint32_t rank : options.counterparts) lose(counterparts[rank], count);
       break;
     }
   }
@@ -329,7 +332,7 @@ void LibfabricLink::Impl::reap_error() {
   Op& op = *static_cast<Op*>(error.op_context);
   RemoteRank& to = counterparts[op.rank];
   completed(op);
-  lose(to, fabric_error(error.err));
+  lose(to, error.err);
 }
 
 void LibfabricLink::Impl::completed(Op& op) {
@@ -361,10 +364,11 @@ void LibfabricLink::Impl::recycle(Op& op) {
 
 // Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the
 // pool with its completion, or never.
-void LibfabricLink::Impl::lose(RemoteRank& to, const std::string& reason) {
+void LibfabricLink::Impl::lose(RemoteRank& to, long code) {
   if (to.lost) return;
   to.lost = true;
-  losses.push_back({to.rank, name + ": " + reason});
+  losses.push_back({to.rank, name + ": " + fabric_error(code)});
+  if (!limit_behind(int(std::abs(code))).empty()) lacks = losses.back().reason;
   while (Op* op = to.out.take()) finish(*op);
   while (Op* op = to.waiting.take()) finish(*op);
   while (Op* op = to.held.take()) finish(*op);
@@ -438,6 +442,7 @@ uint32_t LibfabricLink::busy_with() const {
         if (op->awaited) return to.rank;
   return impl_->options.rank;
 }
+std::string LibfabricLink::lacks() const { return impl_->lacks; }
 int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }
 bool LibfabricLink::arrives_silently() const {
   return wait_fd() < 0 || lands_silently(impl_->endpoint.provider_name());

@@ -77,6 +77,7 @@ class LibfabricLink : public ScaleOut {
   bool arrives_silently() const override;
   bool may_sleep() override;
   bool lost(LostPeer& peer) override;
+  std::string lacks() const override;
 
  private:
   struct Impl;
