@@ -206,16 +206,16 @@ def test_a_child_forked_in_a_call():
 
 
 INTERRUPTED = """
-    import os, signal, sys, threading, numpy, transload
+    import os, signal, sys, threading, ml_dtypes, numpy, transload
     rendezvous, begin, leave = transload.Rendezvous(), threading.Barrier(2), threading.Event()
-    groups, faults, rows = [None, None], [None, None], []
+    groups, first, faults, rows = [None, None], [None, None], [None, None], []
+    x = numpy.ones((3, 64), numpy.float32)
     def call(index):
-        x = numpy.ones((3, 64), numpy.float32)
         return groups[index].dispatch(x, numpy.zeros((3, 1), numpy.int64), numpy.ones((3, 1), numpy.float32))
     def make(index):
         groups[index] = transload.Group(index, 2, bootstrap=rendezvous, experts=4, hidden=64, dtype="fp32",
                                         deadline_s=60)
-        call(index)
+        first[index] = call(index)
         begin.wait()
     def absent():
         make(1)
@@ -258,7 +258,12 @@ HANDLED = INTERRUPTED + """
 """
 
 
-@pytest.mark.parametrize("call", ["call(0)", "groups[0].gather('')"], ids=["dispatch", "gather"])
+@pytest.mark.parametrize("call", [
+    pytest.param("call(0)", id="dispatch"),
+    pytest.param("groups[0].dispatch(x, handle=first[0].handle)", id="cached"),
+    pytest.param("groups[0].combine(first[0].x.astype(ml_dtypes.bfloat16), first[0].handle)", id="combine"),
+    pytest.param("groups[0].gather('')", id="gather"),
+])
 def test_ctrl_c_in_a_call(call):
     """It ends the wait, and the group; nobody waits for the deadline, which would be another fault."""
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CTRL_C).format(call=call), "SIGINT"],
