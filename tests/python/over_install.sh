@@ -23,10 +23,20 @@ want_pypi() {
 
 # install_over BUILD_FOLDER PIP...: pip's command and arguments, which name what else it is to install.
 install_over() {
-  local build=$1 installed=$PWD/build/python/installed begin=$SECONDS
+  copy_install "$1"
   shift
+  install_over_copy "$@"
+}
+
+copy_install() {
+  local installed=$PWD/build/python/installed
   rm -rf "$installed"
-  cmake --install "$build" --prefix "$installed" >"$installed.log"
+  mkdir -p build/python
+  cmake --install "$1" --prefix "$installed" >"$installed.log"
+}
+
+install_over_copy() {
+  local installed=$PWD/build/python/installed begin=$SECONDS
   "$@" '.[numpy]' --config-settings=cmake.source-dir=python --config-settings=build.targets=transload_python \
     --config-settings=cmake.define.transload_ROOT="$installed" --config-settings=cmake.define.TRANSLOAD_WERROR=ON \
     --config-settings="build-dir=build/python/over_install/{wheel_tag}"
