@@ -7,6 +7,7 @@
 
 #include "base/type_names.h"
 #include "python/src/dlpack.h"
+#include "python/src/lock.h"
 
 namespace transload::python {
 
@@ -20,11 +21,12 @@ std::unordered_map<Key, Value>& kept() {
 }
 
 nb::object of_arrays(const char* function, nb::handle argument) {
-  return nb::module_::import_("transload.arrays").attr(function)(argument);
+  const nb::object asked = imported("transload.arrays").attr(function);
+  return called(asked, argument);
 }
 
 // Without the traceback.
-std::string message_of(const nb::python_error& error) { return nb::cast<std::string>(nb::str(error.value())); }
+std::string message_of(const nb::python_error& error) { return text_of(error.value()); }
 
 // NumPy's dtype objects are few; one that is made for each array is not kept.
 DLDataType type_of_numpy(const char* name, nb::handle dtype) {
@@ -108,7 +110,8 @@ Argument::Argument(const char* name, nb::handle object, Use use) : name_(name), 
     if (library.torch) has_gradient(object);
     read_table(library.exchange, object);
   } else if (library.torch && has_gradient(object)) {
-    read_dlpack(nb::object(object.attr("detach")()));
+    const nb::object detach = object.attr("detach");
+    read_dlpack(called(detach));
   } else if (nb::hasattr(object, "__dlpack__")) {
     read_dlpack(object);
   } else if (PyObject_CheckBuffer(object.ptr())) {
@@ -130,7 +133,7 @@ void Argument::take_extents(int count, const int64_t* extents) {
 }
 
 void Argument::hold_buffer(nb::handle object, int flags) {
-  if (PyObject_GetBuffer(object.ptr(), &buffer_, flags | PyBUF_STRIDES) != 0) {
+  if (ask_or_stay([&] { return PyObject_GetBuffer(object.ptr(), &buffer_, flags | PyBUF_STRIDES); }) != 0) {
     const nb::python_error error;
     refuse(name_, message_of(error), "an array that shows its memory");
   }
@@ -159,10 +162,10 @@ void Argument::read_buffer(nb::handle object) {
 // A call has no gradient of its own, so a tensor that requires one is taken only where torch records none.
 bool Argument::has_gradient(nb::handle tensor) const {
   static const nb::handle name = PyUnicode_InternFromString("requires_grad");
-  static const nb::handle enabled = nb::object(nb::module_::import_("torch").attr("is_grad_enabled")).release();
+  static const nb::handle enabled = nb::object(imported("torch").attr("is_grad_enabled")).release();
   const nb::object answer = tensor.attr(name);
   if (answer.ptr() == Py_False) return false;
-  if (nb::cast<bool>(enabled()))
+  if (nb::cast<bool>(called(enabled)))
     refuse(name_, "a tensor that requires grad", "detached; transload.torch has dispatch and combine with gradients");
   return true;
 }
@@ -179,11 +182,15 @@ void Argument::read_table(const Exchange& exchange, nb::handle object) {
 
 void Argument::read_dlpack(nb::handle object) {
   try {
+    const nb::object show = object.attr("__dlpack__");
+    const nb::tuple nothing;
+    nb::dict versioned;
+    versioned["max_version"] = nb::make_tuple(kDlpackMajor, 0);
     try {
-      capsule_ = object.attr("__dlpack__")(nb::arg("max_version") = nb::make_tuple(kDlpackMajor, 0));
+      capsule_ = answer_of([&] { return PyObject_Call(show.ptr(), nothing.ptr(), versioned.ptr()); });
     } catch (nb::python_error& error) {
       if (!error.matches(PyExc_TypeError)) throw;  // it knows no versions
-      capsule_ = object.attr("__dlpack__")();
+      capsule_ = called(show);
     }
   } catch (const nb::python_error& error) {
     refuse(name_, message_of(error), "an array that DLPack can show");
@@ -238,7 +245,8 @@ Tensor Argument::matrix() const {
 }
 
 int64_t whole(const char* name, nb::handle value, int64_t least, int64_t most) {
-  const nb::object number = PyBool_Check(value.ptr()) ? nb::object() : nb::steal(PyNumber_Index(value.ptr()));
+  const auto index = [value] { return ask_or_stay([value] { return PyNumber_Index(value.ptr()); }); };
+  const nb::object number = PyBool_Check(value.ptr()) ? nb::object() : nb::steal(index());
   const long long result = number.is_valid() ? PyLong_AsLongLong(number.ptr()) : -1;
   const bool failed = result == -1 && PyErr_Occurred() != nullptr;
   if (failed) PyErr_Clear();
@@ -263,9 +271,18 @@ std::string summary_of(const nb::python_error& error) {
   return text.empty() ? type : type + ": " + text;
 }
 
+std::string text_of(nb::handle value) {
+  return nb::cast<std::string>(answer_of([value] { return PyObject_Str(value.ptr()); }));
+}
+
+nb::object first_rows(nb::handle array, int64_t rows) {
+  const nb::slice slice{Py_ssize_t(rows)};
+  return answer_of([&] { return PyObject_GetItem(array.ptr(), slice.ptr()); });
+}
+
 std::string shown(nb::handle value) {
   constexpr size_t kShown = 60;
-  std::string text = nb::cast<std::string>(nb::repr(value));
+  auto text = nb::cast<std::string>(answer_of([value] { return PyObject_Repr(value.ptr()); }));
   if (text.size() > kShown) text = text.substr(0, kShown) + "..";
   return text;
 }

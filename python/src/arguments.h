@@ -97,6 +97,10 @@ std::string_view text_of(const char* name, nb::handle value);
 std::string summary_of(const nb::python_error& error);
 // What a person reads of it, shortened.
 std::string shown(nb::handle value);
+// As Python shows it in words.
+std::string text_of(nb::handle value);
+// array[:rows], by its own library.
+nb::object first_rows(nb::handle array, int64_t rows);
 
 template <class Enum>
 Enum choice(const char* name, nb::handle value) {

@@ -6,6 +6,7 @@
 
 #include "base/type_names.h"
 #include "python/src/dlpack.h"
+#include "python/src/lock.h"
 #include "python/src/numpy.h"
 
 namespace transload::python {
@@ -164,7 +165,7 @@ nb::object wrapped(const Library& library, Array array) {
   if (library.exchange.there()) return array.given_to(library.exchange);
   nb::object ours = nb::cast(std::move(array));
   if (library.numpy) return nb::inst_ptr<Array>(ours)->as_numpy(ours);
-  return library.wrap.is_none() ? ours : library.wrap(ours);
+  return library.wrap.is_none() ? ours : called(library.wrap, ours);
 }
 
 void bind_array(nb::module_& module) {

@@ -6,6 +6,8 @@
 
 #include <exception>
 
+#include "python/src/lock.h"
+
 namespace nb = nanobind;
 
 namespace transload::python {
@@ -35,8 +37,8 @@ void translate(const std::exception_ptr& thrown, void*) {
   } catch (const Error& error) {
     nb::dict fields = error.code() == Code::kFault ? fields_of(error.fault()) : nb::dict();
     if (dynamic_cast<const RefusedAlike*>(&error) != nullptr) fields["alike"] = true;
-    const nb::object made =
-        nb::module_::import_("transload.errors").attr("make")(word_of(error.code()), error.what(), fields);
+    const nb::object make = imported("transload.errors").attr("make");
+    const nb::object made = called(make, nb::str(word_of(error.code())), nb::str(error.what()), fields);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
   }
 }

@@ -27,11 +27,11 @@ void refuse_sms(nb::handle sms) {
 // What the caller itself finds wrong with its call.
 void throw_refused(nb::handle given) {
   if (given.is_none()) return;
-  const nb::module_ errors = nb::module_::import_("transload.errors");
+  const nb::object errors = imported("transload.errors");
   constexpr std::pair<const char*, Code> kinds[] = {{"InvalidArgument", Code::kInvalidArgument},
                                                     {"NotSupported", Code::kNotSupported}};
   for (const auto& [name, code] : kinds)
-    if (nb::isinstance(given, errors.attr(name))) throw Error(code, nb::cast<std::string>(nb::str(given)));
+    if (nb::isinstance(given, errors.attr(name))) throw Error(code, text_of(given));
   refuse("refused", shown(given), "an InvalidArgument or a NotSupported");
 }
 
@@ -67,7 +67,7 @@ void check_out_of_dispatch(const Argument& out, nb::handle object, const Tensor&
   if (out.extents().count != 2) refuse("out", std::to_string(out.extents().count) + " dimensions", "of 2");
   if (!same_type(memory.dtype, x.dtype)) refuse("out", type_name(memory.dtype), type_name(x.dtype) + ", as x");
   try {
-    const nb::object none = object[nb::slice(Py_ssize_t(0))];
+    (void)first_rows(object, 0);
   } catch (const nb::python_error&) {
     refuse("out", "a " + nb::cast<std::string>(object.type().attr("__name__")),
            "an array that can be sliced, such as a memoryview of it");
@@ -290,8 +290,9 @@ Counted PythonGroup::count(nb::handle topk_idx) {
 
 nb::object PythonGroup::empty(nb::handle shape, nb::handle dtype) {
   const Turn turn(*this, "empty");
-  const nb::module_ arrays = nb::module_::import_("transload.arrays");
-  const nb::object name = arrays.attr("name_of_type")(dtype);
+  const nb::object arrays = imported("transload.arrays");
+  const nb::object name_of_type = arrays.attr("name_of_type"), library_of_type = arrays.attr("library_of_type");
+  const nb::object name = called(name_of_type, dtype);
   const DLDataType type = name.is_none() ? DLDataType{} : type_named(nb::cast<std::string>(name));
   if (type.bits < 8) refuse("dtype", shown(dtype), "a type of whole bytes, such as 'bf16'");
   Extents extents;
@@ -309,7 +310,7 @@ nb::object PythonGroup::empty(nb::handle shape, nb::handle dtype) {
   Lease lease = unlocked([&] { return group_->lease(size_t(bytes)); });
   const Tensor tensor{.data = lease.data(), .dtype = type, .ndim = 1};
   auto room = std::make_shared<Room>(Room{std::move(lease), nullptr});
-  const Library library = library_told(nb::object(arrays.attr("library_of_type")(dtype)));
+  const Library library = library_told(called(library_of_type, dtype));
   return wrapped(library, Array(std::move(room), tensor, extents));
 }
 

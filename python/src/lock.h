@@ -7,6 +7,8 @@
 
 namespace transload::python {
 
+namespace nb = nanobind;
+
 // Until version 3.14 Python ends a thread that asks for the lock too late by unwinding its stack, and no destructor and
 // no function of nanobind's lets that pass: the process would abort. Here the thread stays, as it does in later
 // versions.
@@ -17,6 +19,24 @@ auto ask_or_stay(Ask ask) {
   } catch (abi::__forced_unwind&) {
     for (;;) pause();
   }
+}
+
+// What code of Python's answers that a call here needs: `ask` is a function of Python's C interface, which may ask for
+// the lock on its way. What the caller of it holds, it holds outside of `ask`.
+template <class Ask>
+nb::object answer_of(Ask ask) {
+  PyObject* const answer = ask_or_stay(ask);
+  if (answer == nullptr) throw nb::python_error();
+  return nb::steal(answer);
+}
+
+inline nb::object imported(const char* module) {
+  return answer_of([module] { return PyImport_ImportModule(module); });
+}
+
+template <class... Given>
+nb::object called(nb::handle function, const Given&... given) {
+  return answer_of([&] { return PyObject_CallFunctionObjArgs(function.ptr(), given.ptr()..., nullptr); });
 }
 
 // While it lives, the calling thread has given the lock away.

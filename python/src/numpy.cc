@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/type_names.h"
+#include "python/src/lock.h"
 
 namespace transload::python {
 
@@ -37,10 +38,9 @@ class NumpyFunctions {
   using SetBase = int (*)(PyObject*, PyObject*);
 
   NumpyFunctions() {
-    const nb::module_ numpy = nb::module_::import_("numpy");
+    const nb::object numpy = imported("numpy");
     const bool first = nb::cast<std::string>(numpy.attr("__version__")).substr(0, 2) == "1.";
-    const nb::module_ core =
-        nb::module_::import_(first ? "numpy.core._multiarray_umath" : "numpy._core._multiarray_umath");
+    const nb::object core = imported(first ? "numpy.core._multiarray_umath" : "numpy._core._multiarray_umath");
     void** const table = static_cast<void**>(PyCapsule_GetPointer(nb::object(core.attr("_ARRAY_API")).ptr(), nullptr));
     if (table == nullptr) throw nb::python_error();
     type_ = static_cast<PyTypeObject*>(table[2]);
@@ -58,7 +58,8 @@ PyObject* dtype_of(DLDataType type) {
   static auto* const known = new std::unordered_map<uint32_t, PyObject*>;
   PyObject*& found = (*known)[uint32_t(type.code) << 8 | type.bits];
   if (found == nullptr) {
-    nb::object made = nb::module_::import_("transload.arrays").attr("numpy_type")(type_name(type));
+    const nb::object numpy_type = imported("transload.arrays").attr("numpy_type");
+    nb::object made = called(numpy_type, nb::str(type_name(type).c_str()));
     found = made.release().ptr();
   }
   return found;

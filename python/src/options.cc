@@ -12,7 +12,8 @@ namespace transload::python {
 namespace {
 
 uint64_t element_bytes(nb::handle dtype) {
-  const nb::object name = nb::module_::import_("transload.arrays").attr("name_of_type")(dtype);
+  const nb::object name_of_type = imported("transload.arrays").attr("name_of_type");
+  const nb::object name = called(name_of_type, dtype);
   const DLDataType type = name.is_none() ? DLDataType{} : type_named(nb::cast<std::string>(name));
   if (type.bits < 8) refuse("dtype", shown(dtype), "a type of whole bytes, such as 'bf16' or 'fp8'");
   return type.bits / 8;
@@ -93,10 +94,7 @@ void set_options(GroupOptions& options, const nb::dict& given) {
 void Gatherer::gather(const void* mine, size_t bytes, void* all, uint32_t ranks) const {
   const Locked lock;
   const nb::bytes given(mine, bytes);
-  const nb::object answer = nb::steal(ask_or_stay([&] {  // it may wait in there
-    return PyObject_CallFunctionObjArgs(function_.ptr(), given.ptr(), nullptr);
-  }));
-  if (!answer.is_valid()) throw nb::python_error();
+  const nb::object answer = called(function_, given);  // it may wait in there
   const nb::list parts(answer);
   if (parts.size() != ranks)
     refuse("all_gather", "it gave " + std::to_string(parts.size()) + " parts",

@@ -74,7 +74,7 @@ Dispatched dispatched(DispatchOutputs outputs, const Library& library, const Ext
   result.library = &library;
   result.room = std::make_shared<Room>(Room{std::move(outputs.lease), outputs.handle});
   const bool in_ours = out.is_none();
-  result.x = in_ours ? plain(outputs.x) : Output(out[nb::slice(Py_ssize_t(outputs.x.rows()))]);
+  result.x = in_ours ? plain(outputs.x) : Output(first_rows(out, outputs.x.rows()));
   result.scales = plain(outputs.scales);
   result.topk_idx = plain(outputs.topk_idx);
   result.topk_weights = plain(outputs.topk_weights);

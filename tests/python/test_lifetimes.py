@@ -218,7 +218,7 @@ def test_exit_is_silent():
 
 
 ENDS_LATE = """
-    import sys, threading, time, transload
+    import sys, threading, time, numpy, transload
     class Last:
         def __init__(self):
             self.meeting = transload.Rendezvous()
@@ -227,9 +227,15 @@ ENDS_LATE = """
             wait(1)  # the thread asks for Python's lock meanwhile
     last = Last()
     waits = {"wait": time.sleep}  # apart from what must end before it
-    gather = eval("lambda mine: any(wait(0.05) for _ in iter(int, 1))", waits)
-    options = dict(nodes=(2,), experts=4, hidden=64, bootstrap=BOOTSTRAP)
-    thread = threading.Thread(target=transload.Group, args=(0, 2), kwargs=options, daemon=True)
+    gather = eval("lambda *_, **named: any(wait(0.05) for _ in iter(int, 1))", waits)
+    Slow = type("Slow", (), {"__dlpack__": gather, "__index__": gather, "__repr__": gather})
+    options = dict(experts=4, hidden=64)
+    def make(bootstrap):
+        transload.Group(0, 2, nodes=(2,), bootstrap=bootstrap, **options)
+    def dispatch(**slow):
+        last.group = transload.Group(0, 1, **options)
+        last.group.dispatch(**{"x": numpy.ones((1, 128), numpy.uint8), **slow})
+    thread = threading.Thread(target=lambda: CALL, daemon=True)
     thread.start()
     places = []
     while len(places) < 20 or len(set(places[-20:])) > 1:  # until it waits
@@ -240,10 +246,17 @@ ENDS_LATE = """
 """
 
 
-@pytest.mark.parametrize("bootstrap,place", [("last.meeting.where", "__init__"), ("gather", "<genexpr>")])
-def test_a_call_that_ends_after_the_interpreter(bootstrap, place):
-    """Its thread stays where it asks for Python's lock: in the call, or in a function that the call asks."""
-    assert run_python(ENDS_LATE.replace("BOOTSTRAP", bootstrap)) == (0, f"{place}\n", "")
+@pytest.mark.parametrize("call,place", [
+    ("make(last.meeting.where)", "__init__"),
+    ("make(gather)", "<genexpr>"),
+    ("dispatch(x=Slow())", "<genexpr>"),
+    ("dispatch(rows_max=Slow())", "<genexpr>"),
+    ("dispatch(refused=Slow())", "<genexpr>"),
+    ("dispatch(landing=Slow())", "<genexpr>"),
+])
+def test_a_call_that_ends_after_the_interpreter(call, place):
+    """Its thread stays where it asks for Python's lock: in the call, or in Python's code that the call asks."""
+    assert run_python(ENDS_LATE.replace("CALL", call)) == (0, f"{place}\n", "")
 
 
 def test_ranks_dropped_by_threads_at_the_same_time():
