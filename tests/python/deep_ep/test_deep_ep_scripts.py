@@ -29,6 +29,18 @@ def test_a_script_for_gpus_passes_on_cpus():
     assert "[timing]" not in said and "GB/s" not in said
 
 
+def test_two_nodes_of_eight():
+    status, said = run(*OURS, "--ranks", "16", "--tokens", "8", "--hidden", "128")
+    passed = "passed: round_trip.py: 4 cases, 16 ranks, 0 of "
+    assert status == 0 and said.count("node 0: ") >= 4 and passed in said, said
+
+
+def test_a_script_of_one_node_is_skipped_on_two(tmp_path):
+    (tmp_path / "test_intranode.py").write_text(LATER)
+    status, said = run("--scripts", str(tmp_path), "--ranks", "16")
+    assert status == 77 and "SKIPPED: test_intranode.py: it runs on one node" in said, said
+
+
 def test_a_last_bit_may_differ_in_one_of_many_elements():
     status, said = run(*OURS, *MANY, "--", "--lost", "one", "1")
     assert status == 0 and "1 of 142848 combined elements differ in the last bit" in said, said
@@ -92,7 +104,6 @@ REFUSED = {
     "no folder": (77, [], "SKIPPED: neither --scripts FOLDER nor --v2 FOLDER"),
     "an empty folder": (2, ["--scripts", str(DEEPEP / "nothing")], "none of test_intranode.py"),
     "no ranks": (2, [*OURS, "--ranks", "0"], "--ranks 0: must be 1 or more"),
-    "several nodes": (77, [*OURS, "--ranks", "16"], "SKIPPED: round_trip.py: it runs on one node"),
 }
 
 
