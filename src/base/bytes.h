@@ -27,11 +27,16 @@ class ByteWriter {
   std::string bytes_;
 };
 
-// Reads past the end give zeros and make `ok` false for ever.
+// Reads past the end give zeros and make `ok` false for ever; so does a flag that is neither 0 nor 1.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
   uint8_t u8() { return uint8_t(number(1)); }
+  bool flag() {
+    const uint8_t value = u8();
+    ok_ = ok_ && value <= 1;
+    return value == 1;
+  }
   uint32_t u32() { return uint32_t(number(4)); }
   uint64_t u64() { return number(8); }
   std::string text() {
@@ -47,6 +52,8 @@ class ByteReader {
   bool ok() const { return ok_; }
   size_t left() const { return rest_.size(); }
   bool done() const { return ok_ && rest_.empty(); }
+  // As done(), for records of a fixed size: zeros fill what is left.
+  bool padded() const { return ok_ && rest_.find_first_not_of('\0') == std::string_view::npos; }
 
  private:
   uint64_t number(size_t bytes) {

@@ -29,6 +29,26 @@ TEST(Bytes, ATextIsWholeOrNone) {
   }
 }
 
+TEST(Bytes, AFlagIsSetOrNot) {
+  const std::string bytes = ByteWriter().u8(1).u8(0).u8(2).u8(1).take();
+  ByteReader reader(bytes);
+  EXPECT_TRUE(reader.flag());
+  EXPECT_FALSE(reader.flag());
+  EXPECT_TRUE(reader.ok());
+  EXPECT_FALSE(reader.flag());
+  EXPECT_FALSE(reader.ok());
+  EXPECT_FALSE(reader.flag()) << "for good";
+}
+
+TEST(Bytes, ZerosFillARecord) {
+  EXPECT_TRUE(ByteReader(std::string(3, 0)).padded());
+  EXPECT_TRUE(ByteReader("").padded());
+  EXPECT_FALSE(ByteReader(std::string("\0x", 2)).padded());
+  ByteReader cut("abc");
+  cut.u32();
+  EXPECT_FALSE(cut.padded());
+}
+
 TEST(Bytes, ANumberIsWholeOrNone) {
   ByteReader reader("abc");
   EXPECT_EQ(reader.u32(), 0u);
