@@ -2,11 +2,11 @@
 #include "control/meeting_point.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "control/address.h"
 #include "control/frame.h"
+#include "control/invitation.h"
 #include "control/secret.h"
 #include "os/clock.h"
 #include "os/host.h"
@@ -18,28 +18,12 @@ namespace {
 
 constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this port to go
 
-// What rank 0 tells the others through the caller's all-gather; plain bytes of one size.
-struct Invitation {
-  char host[128];       // of the rank: who shares it may use the loopback
-  char addresses[768];  // of the server, separated by spaces
-  char problem[256];    // why there is no server, or what the rank lacks
-  char secret[72];      // of this group, unless the caller has one
-  uint64_t code;        // of the problem
-  uint64_t server;
-  uint64_t port;
-};
-
-template <size_t n>
-void put_text(char (&to)[n], const std::string& text) {
-  std::memcpy(to, text.data(), std::min(text.size(), n - 1));
-}
-
-std::vector<std::string> words_of(const char* text) {
+std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
   std::string word;
-  for (; *text != 0; ++text) {
-    if (*text != ' ') {
-      word += *text;
+  for (const char letter : text) {
+    if (letter != ' ') {
+      word += letter;
     } else if (!word.empty()) {
       words.push_back(std::exchange(word, {}));
     }
@@ -51,44 +35,49 @@ std::vector<std::string> words_of(const char* text) {
 // Rank 0 opens a server at a free port.
 void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& card) {
   const std::string made = bootstrap.secret.empty() ? random_secret() : "";
-  put_text(card.secret, made);
   point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
+  const std::string host = bare_host(bootstrap.host);
+  std::string addresses = is_loopback(host) ? "" : host.substr(0, Invitation::kAddressesMax);
+  for (const std::string& address : own_addresses()) {
+    if (addresses.size() + address.size() + 1 <= Invitation::kAddressesMax) addresses += " " + address;
+  }
+  card.secret = made;
   card.port = point.served->port();
   card.server = point.served->number();
-  const std::string host = bare_host(bootstrap.host);
-  std::string addresses = is_loopback(host) ? "" : host;
-  for (const std::string& address : own_addresses()) {
-    if (addresses.size() + address.size() + 2 < sizeof card.addresses) addresses += " " + address;
-  }
-  put_text(card.addresses, addresses);
+  card.addresses = addresses;
+}
+
+std::vector<Invitation> gather_invitations(const Bootstrap& bootstrap, const Invitation& mine) {
+  const std::string said = mine.pack();
+  std::string all(bootstrap.ranks * said.size(), 0);
+  bootstrap.all_gather(said.data(), said.size(), all.data());
+  std::vector<Invitation> cards;
+  for (uint32_t rank = 0; rank < bootstrap.ranks; ++rank)
+    cards.push_back(Invitation::unpack(rank, std::string_view(all).substr(rank * said.size(), said.size())));
+  return cards;
 }
 
 // What goes wrong is told to all, so that all fail alike.
 MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
   MeetingPoint point;
-  Invitation mine{};
+  Invitation mine;
   try {
-    put_text(mine.host, host_identity());
+    mine.host = host_identity();
     if (bootstrap.rank == 0) open_for_all(bootstrap, point, mine);
   } catch (const Error& error) {
-    put_text(mine.problem, error.what());
-    mine.code = uint64_t(error.code());
+    mine.problem = std::string(error.what()).substr(0, Invitation::kProblemMax);
+    if (error.code() == Code::kOutOfMemory) mine.code = Code::kOutOfMemory;
   }
-  std::vector<Invitation> cards(bootstrap.ranks);
-  bootstrap.all_gather(&mine, sizeof mine, cards.data());
-  for (Invitation& card : cards) card.host[127] = card.addresses[767] = card.problem[255] = card.secret[71] = 0;
-  const Invitation& first = cards[0];
+  const std::vector<Invitation> cards = gather_invitations(bootstrap, mine);
   for (const Invitation& card : cards)
-    if (card.problem[0] != 0)
-      throw Error(card.code == uint64_t(Code::kOutOfMemory) ? Code::kOutOfMemory : Code::kInvalidArgument,
-                  "rank " + std::to_string(&card - cards.data()) + ": " + card.problem);
-  if (first.port == 0 || first.port > 65535)
-    throw Error(Code::kInvalidArgument, "all_gather: what it gave for rank 0 is not what rank 0 put in");
-  const bool one_host = std::all_of(cards.begin(), cards.end(),
-                                    [&](const Invitation& card) { return std::strcmp(card.host, first.host) == 0; });
+    if (!card.problem.empty())
+      throw Error(card.code, "rank " + std::to_string(&card - cards.data()) + ": " + card.problem);
+  const Invitation& first = cards[0];
+  const bool one_host =
+      std::all_of(cards.begin(), cards.end(), [&](const Invitation& card) { return card.host == first.host; });
   point.hosts = words_of(first.addresses);
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
-  point.port = uint16_t(first.port);
+  point.port = first.port;
   point.server = first.server;
   point.secret = bootstrap.secret.empty() ? first.secret : bootstrap.secret;
   return point;

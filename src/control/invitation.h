@@ -1,0 +1,28 @@
+// What ranks tell each other through the caller's own all-gather: where each is, and where rank 0 lets them meet.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "transload/status.h"
+
+namespace transload {
+
+struct Invitation {
+  static constexpr size_t kBytes = 1280;  // of all, packed
+  static constexpr size_t kAddressesMax = 768, kProblemMax = 256;
+
+  std::string host;       // of the rank: who shares it may use the loopback
+  std::string addresses;  // of rank 0's server, separated by spaces
+  std::string problem;    // why there is no server, or what the rank lacks
+  std::string secret;     // of this group, unless the caller has one
+  uint64_t server = 0;    // of the server, never 0 then
+  uint16_t port = 0;
+  Code code = Code::kInvalidArgument;  // of the problem: this, or kOutOfMemory
+
+  std::string pack() const;
+  // Throws Error{kInvalidArgument}, which names `rank`, for what that rank cannot have put in: only rank 0 invites.
+  static Invitation unpack(uint32_t rank, std::string_view bytes);
+};
+
+}  // namespace transload
