@@ -38,7 +38,8 @@ Control::Control(const Bootstrap& bootstrap, ControlWaits waits, std::vector<uin
     : bootstrap_(bootstrap),
       waits_(std::move(waits)),
       wait_ms_(waits_.create_deadline_ms),
-      node_of_rank_(std::move(node_of_rank)) {
+      node_of_rank_(std::move(node_of_rank)),
+      round_(bootstrap.ranks) {
   const uint32_t ranks = bootstrap_.ranks;
   check(ranks >= 1 && ranks <= kControlRanksMax,
         "bootstrap.ranks: " + std::to_string(ranks) + ", but must be 1 to " + std::to_string(kControlRanksMax));
@@ -180,9 +181,11 @@ bool Control::say_hello(const std::string& where, uint64_t& until, std::string& 
 }
 
 // A message before everybody has come is of interest only if it is the verdict.
-void Control::refuse_unless_verdict(const std::string& body, uint64_t entered) const {
+void Control::heed_early_verdict(const std::string& where, const std::string& body, uint64_t entered) const {
   const std::optional<Message> message = unpack_message(body);
-  const auto* verdict = message ? std::get_if<Verdict>(&*message) : nullptr;
+  check(message && is_for_members(*message, bootstrap_.ranks),
+        "what listens at " + where + " is not a rendezvous of this version");
+  const auto* verdict = std::get_if<Verdict>(&*message);
   if (verdict == nullptr) return;
   Fault fault = this->fault(*verdict, "create", entered);
   fault.waiting_for = whom(*verdict) + " to come";
@@ -197,7 +200,7 @@ Control::Joined Control::try_join(const std::string& host, uint64_t& until) {
   FrameType type{};
   while (next_frame(where, until, type, body)) {
     if (type == FrameType::kMessage) {
-      refuse_unless_verdict(body, entered);
+      heed_early_verdict(where, body, entered);
       continue;
     }
     if (const auto refused = type == FrameType::kRefused ? unpack_refused(body) : std::nullopt) {
@@ -285,6 +288,7 @@ void Control::serve() noexcept {
 
 void Control::run() {
   uint64_t beat_at = 0;
+  bool garbled = false;
   FrameType type{};
   std::string body;
   while (!closing_) {
@@ -302,17 +306,19 @@ void Control::run() {
     const uint64_t wake_at = live ? std::min(beat_at, suspecting ? now + kWatchNs : beat_at) : now + kHeartbeatNs;
     const FrameSocket::Got got = socket_.receive(type, body, wake_at);
     now = now_ns();
-    if (got == FrameSocket::Got::kFrame) hear(type, body);
-    if (got == FrameSocket::Got::kEnd || got == FrameSocket::Got::kGarbage) break;
+    garbled = got == FrameSocket::Got::kGarbage || (got == FrameSocket::Got::kFrame && !hear(type, body));
+    if (got == FrameSocket::Got::kEnd || garbled) break;
     react([&](Member& member) { return member.tick(heartbeat(), now); });
   }
-  if (!closing_) outlive_arbiter();
+  if (!closing_) outlive_arbiter(garbled);
 }
 
 // The arbiter's connection has ended. If that is no fault, rank 0 left with it: later calls are told so here.
-void Control::outlive_arbiter() {
+void Control::outlive_arbiter(bool garbled) {
+  if (garbled) socket_.shut_down();  // so the others hear that this rank listens no more
   react([&](Member& member) {
     gone_ = true;
+    if (garbled && !leaving_) return member.arbiter_garbled(now_ns());
     return leaving_ ? Reaction{} : member.arbiter_gone(now_ns());
   });
   changed_.notify_all();
@@ -325,29 +331,30 @@ void Control::outlive_arbiter() {
   }
 }
 
-void Control::hear(FrameType type, const std::string& body) {
+// False: no rendezvous of this version says that to its member.
+bool Control::hear(FrameType type, const std::string& body) {
   if (type == FrameType::kMessage) {
-    if (const std::optional<Message> message = unpack_message(body))
-      react([&](Member& member) { return member.take(*message, now_ns()); });
-  } else if (type == FrameType::kGathered) {
-    if (std::optional<Gathered> gathered = unpack_gathered(body)) take_gathered(std::move(*gathered));
-  } else if (type == FrameType::kFarewell) {
-    const std::lock_guard lock(mutex_);
-    farewell_ = true;
-    changed_.notify_all();
+    const std::optional<Message> message = unpack_message(body);
+    if (!message || !is_for_members(*message, bootstrap_.ranks)) return false;
+    react([&](Member& member) { return member.take(*message, now_ns()); });
+    return true;
   }
+  if (type == FrameType::kGathered) {
+    std::optional<Gathered> gathered = unpack_gathered(body);
+    return gathered && take_gathered(std::move(*gathered));
+  }
+  if (type != FrameType::kFarewell || !body.empty()) return false;
+  const std::lock_guard lock(mutex_);
+  farewell_ = true;
+  changed_.notify_all();
+  return true;
 }
 
-void Control::take_gathered(Gathered gathered) {
+bool Control::take_gathered(Gathered gathered) {
   const std::lock_guard lock(mutex_);
-  if (gathered.round != round_ || parts_.empty()) return;
-  if (!gathered.reach.empty()) reach_ = gathered.reach;
-  for (size_t i = 0; i < gathered.parts.size() && gathered.first + i < parts_.size(); ++i) {
-    std::optional<std::string>& part = parts_[gathered.first + i];
-    if (!part) ++parts_count_;
-    part = std::move(gathered.parts[i]);
-  }
-  if (parts_count_ == parts_.size()) changed_.notify_all();
+  const bool heard = round_.take(std::move(gathered));
+  if (round_.whole()) changed_.notify_all();
+  return heard;
 }
 
 void Control::made() {
@@ -363,12 +370,9 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
   uint64_t since = entered;
   std::unique_lock lock(mutex_);
   check(!leaving_, "gather: this rank has said goodbye");
-  parts_.assign(bootstrap_.ranks, std::nullopt);
-  parts_count_ = 0;
-  const Gather request{round_, wait_ms_, mine};
-  const auto done = [&] {
-    return parts_count_ == parts_.size() || member_->verdict().kind != FaultKind::kNone || gone_;
-  };
+  round_.begin();
+  const Gather request{round_.number(), wait_ms_, mine};
+  const auto done = [&] { return round_.whole() || member_->verdict().kind != FaultKind::kNone || gone_; };
   lock.unlock();
   socket_.send(pack(request), entered + wait_ms_ * kMillisecondNs);
   lock.lock();
@@ -381,7 +385,7 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
     if (now >= end) since = now;
     until = std::min(now + kAskNs, since + wait_ms_ * kMillisecondNs + kGraceNs);
   }
-  if (parts_count_ < parts_.size() || !interrupt_.empty()) {
+  if (!round_.whole() || !interrupt_.empty()) {
     const Reaction reaction = member_->give_up(now_ns());
     const Verdict verdict = member_->verdict();
     lock.unlock();
@@ -390,19 +394,14 @@ std::vector<std::string> Control::gather(const std::string& mine, const char* op
     if (verdict.culprit != bootstrap_.rank) fault.waiting_for = whom(verdict) + " in a gather";
     throw Error(fault);
   }
-  ++round_;
-  std::vector<std::string> all;
-  all.reserve(parts_.size());
-  for (std::optional<std::string>& part : parts_) all.push_back(std::move(*part));
-  parts_.clear();
-  return all;
+  return round_.end();
 }
 
 std::string Control::local_address() const {
   const std::lock_guard lock(mutex_);
   const std::string here = socket_.here();
   const bool same_host = here == socket_.there() || is_loopback(here);
-  return same_host && !reach_.empty() ? reach_ : here;
+  return same_host && !round_.reach().empty() ? round_.reach() : here;
 }
 
 Decision Control::trust() const {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "control/frame_socket.h"
+#include "control/gather_round.h"
 #include "control/meeting_point.h"
 #include "control/name_claim.h"
 #include "control/verdict.h"
@@ -97,13 +98,13 @@ class Control {
   void refuse_if_interrupted(uint64_t entered);
   bool next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body);
   bool say_hello(const std::string& where, uint64_t& until, std::string& nonce);
-  void refuse_unless_verdict(const std::string& body, uint64_t entered) const;
+  void heed_early_verdict(const std::string& where, const std::string& body, uint64_t entered) const;
   void serve() noexcept;
   void run();
-  void outlive_arbiter();
+  void outlive_arbiter(bool garbled);
   void say_goodbye();
-  void hear(FrameType type, const std::string& body);
-  void take_gathered(Gathered gathered);
+  bool hear(FrameType type, const std::string& body);
+  bool take_gathered(Gathered gathered);
   void apply(const Reaction& reaction);
   Heartbeat heartbeat() const;
   template <class Act>
@@ -125,10 +126,7 @@ class Control {
   mutable std::mutex mutex_;  // guards what follows, up to the thread
   std::condition_variable changed_;
   std::optional<Member> member_;
-  std::vector<std::optional<std::string>> parts_;  // of the round that is gathered
-  uint32_t parts_count_ = 0;
-  uint32_t round_ = 0;
-  std::string reach_;
+  GatherRound round_;
   bool leaving_ = false;
   bool farewell_ = false;
   bool gone_ = false;

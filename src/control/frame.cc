@@ -44,7 +44,7 @@ Heartbeat read_heartbeat(ByteReader& from) {
   m.rank = from.u32();
   m.epoch = from.u64();
   m.phase = from.u32();
-  m.waiting = from.u8() != 0;
+  m.waiting = from.flag();
   m.waiting_for = from.u32();
   m.sent = from.u64();
   m.entered = from.u64();
@@ -182,8 +182,9 @@ std::optional<Hello> unpack_hello(std::string_view body) {
 std::optional<Welcome> unpack_welcome(std::string_view body) {
   ByteReader reader(body);
   if (reader.u32() != kControlMagic) return std::nullopt;
-  Welcome welcome{reader.u8() != 0, {}};
+  Welcome welcome{reader.flag(), {}};
   welcome.proof = reader.text();
+  if (welcome.proof.size() > kProofBytesMax) return std::nullopt;
   return if_done(reader, welcome);
 }
 
@@ -191,7 +192,7 @@ std::optional<Refused> unpack_refused(std::string_view body) {
   ByteReader reader(body);
   if (reader.u32() != kControlMagic) return std::nullopt;
   Refused refused;
-  refused.retry = reader.u8() != 0;
+  refused.retry = reader.flag();
   refused.why = reader.text();
   return if_done(reader, refused);
 }
@@ -212,6 +213,7 @@ std::optional<Gathered> unpack_gathered(std::string_view body) {
   gathered.round = reader.u32();
   gathered.first = reader.u32();
   gathered.reach = reader.text();
+  if (gathered.reach.size() > kNameBytesMax) return std::nullopt;
   const uint32_t count = reader.u32();
   if (!reader.ok() || count > kControlRanksMax) return std::nullopt;
   for (uint32_t i = 0; i < count; ++i) gathered.parts.push_back(reader.text());
@@ -237,7 +239,7 @@ std::optional<Message> unpack_message(std::string_view body) {
     Mismatch m{reader.u32(), 0, {}};
     m.other = reader.u32();
     m.argument = reader.text();
-    m.certain = reader.u8() != 0;
+    m.certain = reader.flag();
     message = m;
   } else if (index == 5) {
     message = Missing{reader.u32()};
@@ -245,7 +247,7 @@ std::optional<Message> unpack_message(std::string_view body) {
     Verdict m{FaultKind(reader.u8()), 0, {}, false};
     m.culprit = reader.u32();
     m.detail = reader.text();
-    m.own_view = reader.u8() != 0;
+    m.own_view = reader.flag();
     if (m.kind == FaultKind::kNone || m.kind > FaultKind::kRendezvous) return std::nullopt;
     message = m;
   } else if (index == 7) {
@@ -258,6 +260,13 @@ std::optional<Message> unpack_message(std::string_view body) {
     return std::nullopt;
   }
   return if_done(reader, message);
+}
+
+bool is_for_members(const Message& message, uint32_t ranks) {
+  if (const auto* goodbye = std::get_if<Goodbye>(&message)) return goodbye->rank < ranks;
+  if (const auto* withdrawn = std::get_if<Withdrawn>(&message)) return withdrawn->rank < ranks;
+  if (const auto* verdict = std::get_if<Verdict>(&message)) return names_one_of(*verdict, ranks);
+  return std::holds_alternative<Heartbeat>(message);
 }
 
 }  // namespace transload

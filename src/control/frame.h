@@ -120,5 +120,7 @@ std::optional<Refused> unpack_refused(std::string_view body);
 std::optional<Gather> unpack_gather(std::string_view body);
 std::optional<Gathered> unpack_gathered(std::string_view body);
 std::optional<Message> unpack_message(std::string_view body);
+// Whether a rendezvous of a group of so many ranks says this to its members.
+bool is_for_members(const Message& message, uint32_t ranks);
 
 }  // namespace transload

@@ -15,14 +15,15 @@ Letter letter(uint64_t to, std::string frame, bool close = false) {
 }
 
 // True if a member may say this to its arbiter. It speaks in its own name, whatever it wrote there.
-bool own_up(Message& message, uint32_t rank) {
+bool own_up(Message& message, uint32_t rank, uint32_t ranks) {
   if (auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank = rank, true;
   if (auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank = rank, true;
   if (auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank = rank, true;
   if (auto* failed = std::get_if<Failed>(&message)) return failed->rank = rank, true;
   if (auto* goodbye = std::get_if<Goodbye>(&message)) return goodbye->rank = rank, true;
   if (auto* withdrawn = std::get_if<Withdrawn>(&message)) return withdrawn->rank = rank, true;
-  return std::holds_alternative<Verdict>(message);
+  const auto* verdict = std::get_if<Verdict>(&message);
+  return verdict != nullptr && names_one_of(*verdict, ranks);
 }
 
 }  // namespace
@@ -95,7 +96,8 @@ Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::stri
     if (std::optional<Gather> gather = unpack_gather(body)) return this->gather(guest, std::move(*gather), now);
   } else if (guest.party && type == FrameType::kMessage) {
     std::optional<Message> message = unpack_message(body);
-    if (message && own_up(*message, guest.rank)) return this->message(guest, connection, std::move(*message), now);
+    if (message && own_up(*message, guest.rank, guest.party->ranks))
+      return this->message(guest, connection, std::move(*message), now);
   }
   return {{connection, nullptr, true, false}};  // garbage: out
 }

@@ -535,6 +535,13 @@ Reaction Member::arbiter_gone(uint64_t now) {
   return {};
 }
 
+Reaction Member::arbiter_garbled(uint64_t now) {
+  advance(now);
+  gone_ = true;
+  unanswered_ = 0;
+  return conclude({FaultKind::kRendezvous, kNobody, "it said what no rendezvous of this version says", true}, false);
+}
+
 Reaction Member::give_up(uint64_t now) {
   now = advance(now);
   return conclude(own_view(now), !gone_);

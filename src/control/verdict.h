@@ -107,6 +107,12 @@ struct Verdict {
   bool own_view = false;  // of a member that nobody answered
 };
 
+// Whether it names one of so many ranks, or none where none is to blame.
+constexpr bool names_one_of(const Verdict& verdict, uint32_t ranks) {
+  if (verdict.kind == FaultKind::kRendezvous) return verdict.culprit == kNobody;
+  return verdict.kind != FaultKind::kNone && verdict.culprit < ranks;
+}
+
 using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict, Withdrawn, Failed>;
 
 // One a group: hears every rank, judges once. What it returns goes to all members.
@@ -226,6 +232,8 @@ class Member {
   Reaction take(const Message& message, uint64_t now);
   // The connection to the arbiter ended.
   Reaction arbiter_gone(uint64_t now);
+  // It said what no arbiter says, and is not listened to any more.
+  Reaction arbiter_garbled(uint64_t now);
   // The arbiter owes me an answer and I wait no longer; or my call failed, and nothing else says why.
   Reaction give_up(uint64_t now);
   // `mine`: where I am.

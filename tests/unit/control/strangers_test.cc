@@ -148,6 +148,17 @@ TEST(Meetings, SpeaksInNobodyElsesName) {
   desk.hello(21, 0, 1, "i");
   desk.send(21, pack(Message(Verdict{FaultKind::kNone, 0, "all is well"})));  // not for anybody to say
   EXPECT_TRUE(desk.shown_out.count(21));
+  uint64_t connection = 30;
+  for (const Verdict& verdict : {Verdict{FaultKind::kLost, 1, "x"}, Verdict{FaultKind::kLost, kNobody, "x"},
+                                 Verdict{FaultKind::kRendezvous, 0, "x"}}) {
+    ++connection;
+    desk.hello(connection, 0, 1, std::to_string(connection));
+    desk.send(connection, pack(Message(verdict)));  // of nobody in a group of one
+    EXPECT_TRUE(desk.shown_out.count(connection)) << connection;
+  }
+  desk.hello(41, 0, 1, "j");
+  desk.send(41, pack(Message(Verdict{FaultKind::kRendezvous, kNobody, "x"})));
+  EXPECT_FALSE(desk.shown_out.count(41));
 }
 
 }  // namespace
