@@ -116,7 +116,8 @@ RegionParts RankState::region_parts(uint32_t rank, uint64_t slab_bytes) const {
   Geometry theirs = geometry;
   theirs.peers = map.node_size(map.node_of[rank]);
   const uint64_t up_bytes = ScaleUpRegion::plan(theirs, sizeof(Card), grant_bytes()).bytes;
-  return {network_apart ? 0 : network_bytes(), round_up(up_bytes, kPageBytes), round_up(slab_bytes, kPageBytes)};
+  return {network_apart ? 0 : network_bytes(), round_up(up_bytes, kPageBytes),
+          round_up_checked(slab_bytes, kPageBytes)};
 }
 
 std::vector<uint32_t> RankState::counterparts() const {

@@ -20,6 +20,7 @@
 #include "base/time_units.h"
 #include "os/clock.h"
 #include "transload/status.h"
+#include "transport/scaleup/greeting.h"
 
 namespace transload {
 
@@ -30,13 +31,6 @@ constexpr int kLookMs = 50;  // at whether the group has been lost meanwhile
 // Bounds of one rank at a time: how many sockets it has, and how many descriptors are on their way.
 constexpr size_t kCallsMost = 4;
 constexpr size_t kCallersMost = 8;
-
-struct Greeting {
-  uint64_t secret;  // of the rank that is spoken to
-  uint64_t region;  // of the sender
-  uint32_t rank;    // of the sender
-  uint32_t zero;
-};
 
 socklen_t address_of(uint64_t region, sockaddr_un& address) {
   address = {};
@@ -73,64 +67,6 @@ Trouble trouble_of(int error) {
     default:
       return Trouble::kOther;
   }
-}
-
-// 0, or the error. `passed`: whose descriptors go with it, if any.
-int send_greeting(int fd, Greeting greeting, const Neighbour* passed) {
-  iovec part{&greeting, sizeof greeting};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-  if (passed != nullptr) {
-    const int fds[2] = {passed->bell.get(), passed->region->fd()};
-    const size_t bytes = (fds[1] >= 0 ? 2 : 1) * sizeof(int);
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(bytes);
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(bytes);
-    std::memcpy(CMSG_DATA(head), fds, bytes);
-  }
-  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? errno : 0;
-}
-
-enum class Heard : uint8_t { kGreeting, kNothing, kEnd };
-
-struct Passed {
-  Descriptor bell, region;
-};
-
-// Whatever descriptors come are owned at once, wanted or not; from whom none are wanted, none are taken.
-Heard receive_greeting(int fd, Greeting& greeting, Passed* passed) {
-  iovec part{&greeting, sizeof greeting};
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  if (passed != nullptr) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-  }
-  const ssize_t bytes = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (bytes < 0) return errno == EAGAIN || errno == EINTR ? Heard::kNothing : Heard::kEnd;
-  const bool whole = bytes == ssize_t(sizeof greeting) && (message.msg_flags & MSG_TRUNC) == 0;
-  if (passed == nullptr) return whole ? Heard::kGreeting : Heard::kEnd;
-  size_t count = 0;
-  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr; head = CMSG_NXTHDR(&message, head)) {
-    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-    for (size_t at = 0; CMSG_LEN((at + 1) * sizeof(int)) <= head->cmsg_len; ++at) {
-      int next = -1;
-      std::memcpy(&next, CMSG_DATA(head) + at * sizeof(int), sizeof next);
-      Descriptor owned(next);
-      if (count < 2) (count == 0 ? passed->bell : passed->region) = std::move(owned);
-      ++count;
-    }
-  }
-  const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
-  if (cut && count < 2) throw Error(Code::kOutOfMemory, of_limit("no descriptor for what a peer passed", EMFILE));
-  return whole && !cut && count >= 1 ? Heard::kGreeting : Heard::kEnd;
 }
 
 // The user of the process that a socket leads to, as the kernel knows it: of the one that listened, or that called.
@@ -261,10 +197,11 @@ class Exchange {
 
   // My descriptors, to whom they are due.
   void pass_to_all() {
+    const GreetingFds mine{sides_.mine.bell.get(), sides_.mine.region->fd()};
     for (size_t i = lines_.size(); i-- > 0;) {
       Line& line = lines_[i];
       if (line.stage != LineStep::kToPass && line.stage != LineStep::kToAnswer) continue;
-      const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &sides_.mine);
+      const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &mine);
       if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
       hindrance_.clear();
       if (line.stage == LineStep::kToAnswer)
@@ -340,8 +277,7 @@ class Exchange {
     if (heard == Heard::kNothing) return;
     if (heard == Heard::kEnd) fail(FaultKind::kLost, line.rank, "its process ended, or refused what I passed");
     const bool ours = greeting.secret == sides_.offers[sides_.rank].secret && greeting.rank == line.rank;
-    if (!ours || !keep(greeting, std::move(passed)))
-      fail(FaultKind::kMismatch, line.rank, "what it passed is not what it offered");
+    if (!ours || !keep(greeting, std::move(passed))) fail(FaultKind::kMismatch, line.rank, kNotAsOffered);
     if (line.stage == LineStep::kCalled)
       line.stage = LineStep::kToPass;
     else

@@ -13,6 +13,9 @@ namespace transload {
 // The socket of a region; it has no name in any file system and goes with its process.
 Descriptor listen_for(uint64_t region);
 
+// What is said of a rank whose memory is not the one that it spoke of.
+constexpr const char* kNotAsOffered = "what it passed is not what it offered";
+
 struct ExchangeSides {
   uint32_t rank;                           // me
   const std::vector<RegionOffer>& offers;  // by rank

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <mutex>
 
-#include "base/bytes.h"
 #include "os/fork.h"
 #include "transload/status.h"
 #include "transport/scaleup/exchange.h"
@@ -47,43 +46,6 @@ std::shared_ptr<Neighbour> share(std::pair<uint64_t, uint64_t> region, std::shar
 }
 
 }  // namespace
-
-std::string RegionOffer::pack() const {
-  ByteWriter writer;
-  writer.text(host)
-      .u32(user)
-      .u32(process.pid)
-      .u64(process.nonce)
-      .u64(region)
-      .u64(secret)
-      .u64(base)
-      .u64(bytes)
-      .u64(parts.network_bytes)
-      .u64(parts.scale_up_bytes)
-      .u64(parts.slab_bytes)
-      .text(kind)
-      .text(handle);
-  return writer.take();
-}
-
-RegionOffer RegionOffer::unpack(std::string_view packed) {
-  ByteReader reader(packed);
-  RegionOffer offer;
-  offer.host = reader.text();
-  offer.user = reader.u32();
-  offer.process.pid = reader.u32();
-  offer.process.nonce = reader.u64();
-  offer.region = reader.u64();
-  offer.secret = reader.u64();
-  offer.base = reader.u64();
-  offer.bytes = reader.u64();
-  offer.parts = {reader.u64(), reader.u64(), reader.u64()};
-  offer.kind = reader.text();
-  offer.handle = reader.text();
-  if (!reader.done())
-    throw Error(Code::kInvalidArgument, "a rank's offer of memory is malformed: is it of another version?");
-  return offer;
-}
 
 Neighbours::Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_fd)
     : rank_(rank), region_(random_word()), secret_(random_word()), process_(process_identity()) {
@@ -127,6 +89,16 @@ void Neighbours::check(const std::vector<RegionOffer>& offers, const std::vector
   }
 }
 
+Error Neighbours::fault_at(FaultKind kind, uint32_t culprit, const std::string& detail) const {
+  Fault fault;
+  fault.kind = kind;
+  fault.rank = rank_;
+  fault.culprit_rank = culprit;
+  fault.operation = "create";
+  fault.detail = detail;
+  return Error(fault);
+}
+
 void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted,
                          uint32_t deadline_ms, const ExchangeWatch& watch) {
   check(offers, wanted);
@@ -137,20 +109,9 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
       by_rank_[rank] = mine_;
     } else if (offers[rank].process == process_) {
       by_rank_[rank] = find(offers[rank].region);
-      if (by_rank_[rank] == nullptr) {
-        const Fault fault{.kind = FaultKind::kLost,
-                          .rank = rank_,
-                          .culprit_rank = rank,
-                          .operation = "create",
-                          .role = "",
-                          .channel = -1,
-                          .waiting_for = "",
-                          .seen = 0,
-                          .expected = 0,
-                          .after_ms = 0,
-                          .detail = "its thread has left"};
-        throw Error(fault);
-      }
+      if (by_rank_[rank] == nullptr) throw fault_at(FaultKind::kLost, rank, "its thread has left");
+      if (by_rank_[rank]->region->bytes() != offers[rank].bytes)
+        throw fault_at(FaultKind::kMismatch, rank, kNotAsOffered);
       mine_->region->reach(*by_rank_[rank]->region);
     } else {
       elsewhere.push_back(rank);

@@ -6,39 +6,15 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "os/descriptor.h"
 #include "os/host.h"
+#include "transload/status.h"
 #include "transport/scaleup/region.h"
+#include "transport/scaleup/region_offer.h"
 
 namespace transload {
-
-// What lies in a region, one after another, as its maker tells it.
-struct RegionParts {
-  uint64_t network_bytes = 0, scale_up_bytes = 0, slab_bytes = 0;
-  uint64_t bytes() const { return network_bytes + scale_up_bytes + slab_bytes; }
-};
-
-// What a rank says of its region, to be gathered.
-struct RegionOffer {
-  std::string host;   // host_identity()
-  uint32_t user = 0;  // effective
-  ProcessIdentity process;
-  uint64_t region = 0;  // unique: names the registry entry and the socket
-  uint64_t secret = 0;  // what a caller at that socket must know
-  uint64_t base = 0;    // in its own process
-  uint64_t bytes = 0;
-  RegionParts parts;
-  std::string kind;    // Region::kind()
-  std::string handle;  // Region::handle()
-
-  std::string pack() const;
-  // Throws Error{kInvalidArgument} if the bytes are no offer.
-  static RegionOffer unpack(std::string_view bytes);
-  PeerRegion peer(uint32_t rank) const { return {rank, bytes, handle}; }
-};
 
 // A region, and the bell of the rank that it belongs to. Kept by whoever uses them.
 struct Neighbour {
@@ -77,6 +53,7 @@ class Neighbours {
 
  private:
   void check(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted) const;
+  Error fault_at(FaultKind kind, uint32_t culprit, const std::string& detail) const;
 
   const uint32_t rank_;
   const uint64_t region_;

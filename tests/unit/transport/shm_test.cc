@@ -111,6 +111,33 @@ TEST(Neighbours, OfferSurvivesPacking) {
   EXPECT_EQ(error_of([&] { RegionOffer::unpack(offer.pack() + "x"); }).code(), Code::kInvalidArgument);
 }
 
+// Parts that are as long as the whole once their sum has wrapped are longer than it.
+TEST(Neighbours, AnOfferHoldsItsParts) {
+  RegionOffer offer = Side(3).neighbours.offer();
+  const auto refusal_of = [&](RegionParts parts) {
+    offer.parts = parts;
+    return error_of([&] { RegionOffer::unpack(offer.pack()); });
+  };
+  EXPECT_STREQ(refusal_of({4096, 4096, 1}).what(),
+               "group: a rank offers 8192 bytes of memory, must be at least the 8193 of its parts");
+  EXPECT_STREQ(refusal_of({4096, 4096 + 1, ~uint64_t(0)}).what(),
+               "group: a rank offers 8192 bytes of memory, must be at least the 2^64 or more of its parts");
+  offer.parts = {4096, 4000, 96};
+  EXPECT_EQ(RegionOffer::unpack(offer.pack()).parts.slab_bytes, 96u);
+}
+
+// A rank of this process is found by what it offers, and must be what it offers.
+TEST(Neighbours, NamesTheLiarOfItsProcess) {
+  Side a(0), b(1);
+  std::vector<RegionOffer> offers{a.neighbours.offer(), b.neighbours.offer()};
+  offers[1].bytes *= 2;
+  const Error error = error_of([&] { a.neighbours.connect(offers, {0, 1}, 1000); });
+  EXPECT_EQ(error.code(), Code::kFault);
+  EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
+  EXPECT_EQ(error.fault().culprit_rank, 1u);
+  EXPECT_EQ(error.fault().detail, "what it passed is not what it offered");
+}
+
 TEST(Neighbours, ManyThreadsShareOneMapping) {
   constexpr uint32_t kRanks = 130;
   std::vector<RegionOffer> offers(kRanks);

@@ -1,0 +1,37 @@
+// What a rank says of its region, so that its peers can map it.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/math.h"
+#include "os/host.h"
+#include "transport/scaleup/region.h"
+
+namespace transload {
+
+// What lies in a region, one after another, as its maker tells it.
+struct RegionParts {
+  uint64_t network_bytes = 0, scale_up_bytes = 0, slab_bytes = 0;
+  uint64_t bytes() const { return plus(plus(network_bytes, scale_up_bytes), slab_bytes); }
+};
+
+struct RegionOffer {
+  std::string host;   // host_identity()
+  uint32_t user = 0;  // effective
+  ProcessIdentity process;
+  uint64_t region = 0;  // unique: names the registry entry and the socket
+  uint64_t secret = 0;  // what a caller at that socket must know
+  uint64_t base = 0;    // in its own process
+  uint64_t bytes = 0;
+  RegionParts parts;
+  std::string kind;    // Region::kind()
+  std::string handle;  // Region::handle()
+
+  std::string pack() const;
+  // Throws Error{kInvalidArgument} if the bytes are no offer.
+  static RegionOffer unpack(std::string_view bytes);
+  PeerRegion peer(uint32_t rank) const { return {rank, bytes, handle}; }
+};
+
+}  // namespace transload
