@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "cli/link/said.h"
 #include "cli/show/usage.h"
 #include "transport/scaleout/libfabric/endpoint.h"
 
@@ -65,14 +65,12 @@ struct RawWrites::Impl {
 
 void RawWrites::Impl::connect() {
   const uint64_t my_base = endpoint.virtual_addresses() ? reinterpret_cast<uint64_t>(region()) : 0;
-  const auto all = ends.gather(ByteWriter().u64(fi_mr_key(mine)).u64(my_base).text(endpoint.address()).take());
+  const auto all = ends.gather(RawMemorySaid{fi_mr_key(mine), my_base, endpoint.address()}.pack());
   ends.all_or_none([&] {
-    ByteReader reader(all[ends.other]);
-    key = reader.u64();
-    base = reader.u64();
-    const std::string address = reader.text();
-    if (!reader.done()) throw Error(Code::kInvalidArgument, "link: another rank is of another version");
-    there = endpoint.insert(address);
+    const RawMemorySaid theirs = RawMemorySaid::unpack(ends.other, all[ends.other]);
+    key = theirs.key;
+    base = theirs.base;
+    there = endpoint.insert(ends.other, theirs.endpoint);
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "tests/support/refusal.h"
+#include "transport/scaleout/libfabric/address.h"
 #include "wires.h"
 
 namespace transload::test {
@@ -70,11 +71,27 @@ TEST_F(Rung09Refusals, EveryProviderThatIsListedOpens) {
 TEST_F(Rung09Refusals, AddressesOfSomethingElse) {
   LibfabricLink link(options_);
   const std::string mine = link.address();
-  ASSERT_EQ(mine.size(), LibfabricLink::kAddressBytes);
+  ASSERT_EQ(mine.size(), FabricAddress::kBytes);
   EXPECT_THROW(link.connect({mine}), Error);
   EXPECT_THROW(link.connect({mine, "short"}), Error);
-  EXPECT_THROW(link.connect({mine, std::string(LibfabricLink::kAddressBytes, 'x')}), Error);
+  EXPECT_THROW(link.connect({mine, std::string(FabricAddress::kBytes, 'x')}), Error);
   EXPECT_THROW(link.connect({mine, mine}), Error);  // mine is rank 0's
+}
+
+// libfabric reads as many bytes of an endpoint's name as its own have, whatever was said.
+TEST_F(Rung09Refusals, AnEndpointOfAnotherLength) {
+  options_.provider = "tcp;ofi_rxm";
+  LibfabricOptions theirs = options_;
+  theirs.rank = 1;
+  theirs.counterparts = {0};
+  LibfabricLink link(options_), other(theirs);
+  FabricAddress address = FabricAddress::unpack(1, other.address());
+  const std::string whole = std::to_string(address.endpoint.size());
+  address.endpoint.resize(3);
+  EXPECT_EQ(test::refusal([&] {
+              link.connect({link.address(), address.pack()});
+            }),
+            "address of rank 1: 3 bytes of endpoint, must be " + whole + ", as many as of mine");
 }
 
 TEST_F(Rung09Refusals, ARegionOfAnotherSize) {

@@ -10,6 +10,7 @@
 #include <transload/status.h>
 
 #include "os/host.h"
+#include "transport/scaleout/libfabric/address.h"
 
 namespace transload {
 namespace {
@@ -146,7 +147,7 @@ int FabricEndpoint::enroll_device(const FabricMemory& memory, uint64_t access, u
 }
 
 std::string FabricEndpoint::address() const {
-  std::string name(LibfabricLink::kAddressBytes, '\0');
+  std::string name(FabricAddress::kTextMax, '\0');
   size_t bytes = name.size();
   const long code = fi_getname(&endpoint_->fid, name.data(), &bytes);
   if (code != 0) fail("own address", code, *this, source_);
@@ -154,7 +155,14 @@ std::string FabricEndpoint::address() const {
   return name;
 }
 
-fi_addr_t FabricEndpoint::insert(const std::string& address) {
+// How much of an address libfabric reads is not said: it trusts what it is given to be one of the form that its
+// endpoints have, which but for text has one length.
+fi_addr_t FabricEndpoint::insert(uint32_t rank, const std::string& address) {
+  const size_t mine = this->address().size();
+  if (provider_.info->addr_format != FI_ADDR_STR && address.size() != mine)
+    throw Error(Code::kInvalidArgument, "address of rank " + std::to_string(rank) + ": " +
+                                            std::to_string(address.size()) + " bytes of endpoint, must be " +
+                                            std::to_string(mine) + ", as many as of mine");
   fi_addr_t inserted = FI_ADDR_NOTAVAIL;
   const int count = fi_av_insert(addresses_, address.data(), 1, &inserted, 0, nullptr);
   if (count != 1) fail("address of another rank", count < 0 ? count : -FI_EINVAL, *this, source_);

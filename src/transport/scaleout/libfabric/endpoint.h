@@ -37,7 +37,8 @@ class FabricEndpoint {
   const Provider& provider() const { return provider_; }
   std::string provider_name() const { return provider_.info->fabric_attr->prov_name; }
   std::string address() const;
-  fi_addr_t insert(const std::string& address);
+  // The endpoint of a rank, as it said it. Throws Error.
+  fi_addr_t insert(uint32_t rank, const std::string& address);
 
   // Whether the provider has promised to call no CUDA: only one that registers memory of GPUs is asked.
   CudaCalls cuda_calls() const { return cuda_calls_; }

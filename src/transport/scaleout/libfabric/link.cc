@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/situations.h"
 #include "os/host.h"
+#include "transport/scaleout/libfabric/address.h"
 #include "transport/scaleout/libfabric/endpoint.h"
 #include "transport/scaleout/libfabric/ops.h"
 
@@ -29,20 +30,6 @@ constexpr size_t kWindowLeast = 16;
 constexpr size_t kWindowMost = 256;  // of one rank, so that one that has stopped cannot fill the provider's queue
 constexpr int kBatch = 32;           // completions read at once
 constexpr int kBatchesMost = 16;     // of a progress(), so that it returns under any load
-
-// What a rank tells the others, as it lies in memory: ranks of a group have the same byte order.
-struct Address {
-  char magic[4];
-  uint32_t rank;
-  uint64_t key;
-  uint64_t base;
-  uint64_t region_bytes;
-  uint32_t provider_bytes;
-  uint32_t name_bytes;
-  char text[LibfabricLink::kAddressBytes - 40];  // provider, then the endpoint's name
-};
-static_assert(sizeof(Address) == LibfabricLink::kAddressBytes);
-constexpr char kMagic[4] = {'T', 'L', 'F', '1'};
 
 struct RemoteRank {
   uint32_t rank = 0;
@@ -139,36 +126,21 @@ struct LibfabricLink::Impl {
 };
 
 std::string LibfabricLink::Impl::address() const {
-  Address mine{};
-  const std::string endpoint_name = endpoint.address();
-  const std::string provider = endpoint.provider_name();
-  TRANSLOAD_CHECK(provider.size() + endpoint_name.size() <= sizeof(mine.text));
-  std::memcpy(mine.magic, kMagic, sizeof(kMagic));
-  mine.rank = options.rank;
-  mine.key = fi_mr_key(region);
-  mine.base = endpoint.virtual_addresses() ? reinterpret_cast<uint64_t>(options.region) : 0;
-  mine.region_bytes = options.region_bytes;
-  mine.provider_bytes = uint32_t(provider.size());
-  mine.name_bytes = uint32_t(endpoint_name.size());
-  std::memcpy(mine.text, provider.data(), provider.size());
-  std::memcpy(mine.text + provider.size(), endpoint_name.data(), endpoint_name.size());
-  return std::string(reinterpret_cast<const char*>(&mine), sizeof(mine));
+  return FabricAddress{.rank = options.rank,
+                       .key = fi_mr_key(region),
+                       .base = endpoint.virtual_addresses() ? reinterpret_cast<uint64_t>(options.region) : 0,
+                       .region_bytes = options.region_bytes,
+                       .provider = endpoint.provider_name(),
+                       .endpoint = endpoint.address()}
+      .pack();
 }
 
 void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
-  const std::string whose = "address of rank " + std::to_string(rank);
-  Address theirs;
-  if (address.size() != sizeof(theirs))
-    throw Error(Code::kInvalidArgument,
-                whose + ": " + std::to_string(address.size()) + " bytes, not " + std::to_string(sizeof(theirs)));
-  std::memcpy(&theirs, address.data(), sizeof(theirs));
-  if (std::memcmp(theirs.magic, kMagic, sizeof(kMagic)) != 0 || theirs.rank != rank ||
-      theirs.provider_bytes > sizeof(theirs.text) || theirs.name_bytes > sizeof(theirs.text) - theirs.provider_bytes)
-    throw Error(Code::kInvalidArgument, whose + ": not one that a libfabric link of that rank made");
-  const std::string provider(theirs.text, theirs.provider_bytes);
-  if (provider != endpoint.provider_name())
-    throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + provider + "\": rank " +
-                                            std::to_string(options.rank) + " has \"" + endpoint.provider_name() + "\"" +
+  const FabricAddress theirs = FabricAddress::unpack(rank, address);
+  if (theirs.provider != endpoint.provider_name())
+    throw Error(Code::kInvalidArgument, "provider of rank " + std::to_string(rank) + " = \"" + theirs.provider +
+                                            "\": rank " + std::to_string(options.rank) + " has \"" +
+                                            endpoint.provider_name() + "\"" +
                                             (skipped.empty() ? "" : " (" + skipped + ")"));
   if (theirs.region_bytes != options.region_bytes)
     throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(rank) + " offers " +
@@ -179,7 +151,7 @@ void LibfabricLink::Impl::connect(uint32_t rank, const std::string& address) {
   to.key = theirs.key;
   to.base = theirs.base;
   to.region_bytes = theirs.region_bytes;
-  to.address = endpoint.insert(std::string(theirs.text + theirs.provider_bytes, theirs.name_bytes));
+  to.address = endpoint.insert(rank, theirs.endpoint);
   to.connected = true;
 }
 

@@ -41,14 +41,12 @@ struct LibfabricOptions {
 
 class LibfabricLink : public ScaleOut {
  public:
-  static constexpr size_t kAddressBytes = 256;
-
   // Local. Throws Error: kNotSupported without libfabric or for memory that is not registered, kInvalidArgument for a
   // provider or address that is not there; if several providers were tried, with the reason of each.
   explicit LibfabricLink(const LibfabricOptions& options);
   ~LibfabricLink() override;
 
-  // What others need to reach me, always kAddressBytes long.
+  // What others need to reach me, a FabricAddress packed.
   std::string address() const;
 
   // Addresses of all ranks, by rank; those of counterparts are used. Local: the network connects with the first put or

@@ -1,0 +1,28 @@
+// What the ranks of a link tell each other, as bytes and back. What none of them says is refused, with who said it.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/word.h"
+
+namespace transload::cli {
+
+struct NumberSaid {
+  static std::string pack(uint64_t number);
+  static uint64_t unpack(uint32_t rank, std::string_view said);
+};
+
+// How to write to a rank's memory without a link.
+struct RawMemorySaid {
+  uint64_t key = 0, base = 0;
+  std::string endpoint;  // as libfabric gives it
+
+  std::string pack() const;
+  static RawMemorySaid unpack(uint32_t rank, std::string_view said);
+};
+
+// A count that a rank puts into my memory, which knows what it can be at most: more rows would be taken than have come.
+Word bounded_count(uint32_t rank, const char* of, Word seen, Word most);
+
+}  // namespace transload::cli
