@@ -19,13 +19,13 @@
 namespace transload {
 
 uint32_t device_queues() {
-  constexpr uint32_t kDefault = 8, kMost = 32;
+  constexpr uint32_t kDefault = 8;
   const char* const set = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
   if (set == nullptr) return kDefault;
   const std::string_view text(set);
   uint32_t queues = 0;
   if (std::from_chars(text.data(), text.data() + text.size(), queues).ec != std::errc() || queues == 0) return kDefault;
-  return std::min(queues, kMost);
+  return std::min(queues, kDeviceQueuesMax);
 }
 
 #ifdef TRANSLOAD_CUDA

@@ -41,6 +41,7 @@ int device_count();
 // Queues of the hardware that streams of this process share out on a device: CUDA_DEVICE_MAX_CONNECTIONS, or CUDA's
 // default.
 uint32_t device_queues();
+constexpr uint32_t kDeviceQueuesMax = 32;
 
 // Throws Error{kNotSupported} with find_devices().reason.
 void refuse_without_device();

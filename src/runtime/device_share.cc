@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "gpu/device_info.h"
+#include "runtime/said.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -62,19 +64,24 @@ std::string DeviceUse::pack() const {
       .take();
 }
 
-DeviceUse DeviceUse::unpack(const std::string& text) {
+DeviceUse DeviceUse::unpack(std::string_view text) {
   ByteReader reader(text);
   DeviceUse use;
   use.uuid = reader.text();
   use.sms = reader.u32();
   use.device_sms = reader.u32();
-  use.mps = reader.u8() != 0;
+  use.mps = reader.flag();
   use.process.pid = reader.u32();
   use.process.nonce = reader.u64();
   use.group = reader.u64();
   use.queues = reader.u32();
-  if (!reader.done())
-    throw Error(Code::kInvalidArgument, "group: what a rank says of its GPU is malformed: is it of another version?");
+  if (!reader.done() || use.group == 0) throw malformed("its GPU");  // 0 is the claim of nobody
+  const auto check = [](const char* what, uint64_t value, uint64_t most) {
+    if (value < 1 || value > most) throw out_of_bounds(what, value, 1, most);
+  };
+  check("the SMs of its GPU", use.device_sms, ~uint32_t(0));
+  check("the SMs that it takes", use.sms, use.device_sms);
+  check("the queues of its process", use.queues, kDeviceQueuesMax);
   return use;
 }
 

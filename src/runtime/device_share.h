@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "os/host.h"
@@ -19,7 +20,7 @@ struct DeviceUse {
   uint32_t queues = 0;  // of the hardware that streams of this process share out on a device
 
   std::string pack() const;
-  static DeviceUse unpack(const std::string& text);
+  static DeviceUse unpack(std::string_view text);
 };
 
 // `uses`: of all ranks of a group, by rank. Throws Error{kInvalidArgument}, on every rank alike, if ranks of one device

@@ -8,7 +8,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/math.h"
 #include "base/mix.h"
 #include "channel/card.h"
@@ -18,6 +17,7 @@
 #include "runtime/call/count.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
+#include "runtime/said.h"
 
 namespace transload {
 
@@ -55,21 +55,11 @@ std::string joined(const std::vector<std::string>& items) {
   return text;
 }
 
-// In words of the two ranks.
-std::string first_difference(const std::string& mine, const std::string& other, uint32_t rank) {
+// In words of the two ranks. Owners are told by a number that says nothing to people.
+std::string text_of(const LinesApart& apart, uint32_t rank) {
   const std::string where = " on rank " + std::to_string(rank);
-  size_t begin = 0;
-  while (begin < mine.size()) {
-    const size_t end = mine.find('\n', begin);
-    if (mine.compare(begin, 12, "expert_owner") == 0 &&
-        other.compare(begin, end - begin, mine, begin, end - begin) != 0)
-      return "other owners in expert_owner than" + where;
-    if (other.compare(begin, end - begin + 1, mine, begin, end - begin + 1) != 0)
-      return mine.substr(begin, end - begin) + ", elsewhere " + other.substr(begin, other.find('\n', begin) - begin) +
-             where;
-    begin = end + 1;
-  }
-  return "";
+  if (apart.one.rfind("expert_owner ", 0) == 0) return "other owners in expert_owner than" + where;
+  return apart.one + ", elsewhere " + apart.other + where;
 }
 
 std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
@@ -95,19 +85,13 @@ void Group::Impl::meet() {
   if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
   all_or_none([] { (void)host_identity(); });  // which later steps ask, and then none fails alone
   const std::string mine = joined(fingerprint(state()));
-  const auto all = gather(ByteWriter().u64(state().id).text(mine).take(), [](std::string_view said) {
-    ByteReader reader(said);
-    const uint64_t id = reader.u64();
-    std::pair theirs{id, reader.text()};
-    if (!reader.done()) throw malformed("its options");
-    return theirs;
-  });
-  const auto& [common_id, first] = all[0];
-  state().common_id = common_id;
+  const std::vector<OptionsSaid> all = gather(OptionsSaid{state().id, mine}.pack(), OptionsSaid::unpack);
+  state().common_id = all[0].id;
   for (uint32_t r = 1; r < map.ranks; ++r)
-    if (all[r].second != first)
-      throw Error(Code::kInvalidArgument,
-                  "options: rank 0 has " + first_difference(first, all[r].second, r) + "; must be alike");
+    if (all[r].items != all[0].items)
+      throw Error(
+          Code::kInvalidArgument,
+          "options: rank 0 has " + text_of(first_difference(all[0].items, all[r].items), r) + "; must be alike");
 }
 
 Word Group::Impl::net_word(const Word* at) const {
@@ -126,22 +110,19 @@ bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counter
 
 // A step that may fail on one rank: then all ranks throw what the lowest of them says.
 void Group::Impl::all_or_none(const std::function<void()>& step) {
-  std::string mine;
+  StepSaid mine;
   try {
     step();
   } catch (const Error& error) {
-    mine = std::string(1, char(error.code())) + error.what();
+    if (error.code() == Code::kFault) throw;
+    mine = {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
-    mine = std::string(1, char(Code::kOutOfMemory)) + "group: out of memory";
+    mine = {Code::kOutOfMemory, "group: out of memory"};
   }
-  const std::vector<std::string> all = gather(mine, [](const std::string& text) {
-    if (!text.empty() && (text[0] <= char(Code::kOk) || text[0] > char(Code::kDevice))) throw malformed("its failure");
-    return text;
-  });
+  const std::vector<StepSaid> all = gather(mine.pack(), StepSaid::unpack);
   for (uint32_t r = 0; r < state().map.ranks; ++r)
-    if (!all[r].empty())
-      throw Error(Code(all[r][0]),
-                  all[r].substr(1) + (state().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
+    if (all[r].code != Code::kOk)
+      throw Error(all[r].code, all[r].why + (state().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
 }
 
 // A network may keep to itself that it could not accept a connection. Before half of the deadline that may pass; later
@@ -157,22 +138,14 @@ void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
 // The promises of a process are counted once; mine are looked up when I ask for more.
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
-  const std::string host = host_identity();
-  ByteWriter said;
-  said.u64(mine).u64(promised_bytes(state().common_id)).u32(me.pid).u64(me.nonce).text(host);
+  const MemorySaid own{mine, promised_bytes(state().common_id), me, host_identity()};
   std::set<std::pair<uint32_t, uint64_t>> counted{{me.pid, me.nonce}};
   uint64_t sum = 0;
-  gather(said.take(), [&](std::string_view text) {
-    ByteReader reader(text);
-    const uint64_t needed = reader.u64(), promised = reader.u64();
-    const uint32_t pid = reader.u32();
-    const std::pair<uint32_t, uint64_t> process{pid, reader.u64()};
-    const bool here = one_machine(reader.text(), host);
-    if (!reader.done()) throw malformed("its memory");
-    if (here) sum = plus(sum, needed);
-    if (here && counted.insert(process).second) sum = plus(sum, promised);
-    return here;
-  });
+  for (const MemorySaid& said : gather(own.pack(), MemorySaid::unpack)) {
+    if (!one_machine(said.host, own.host)) continue;
+    sum = plus(sum, said.needed);
+    if (counted.emplace(said.process.pid, said.process.nonce).second) sum = plus(sum, said.promised);
+  }
   return sum;
 }
 

@@ -74,10 +74,6 @@ inline std::string text_of(const LostPeer& peer) {
   return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
 }
 
-inline Error malformed(const std::string& what) {
-  return {Code::kInvalidArgument, "group: what a rank says of " + what + " is malformed: is it of another version?"};
-}
-
 template <class Unpack>
 auto Group::Impl::gather(const std::string& mine, Unpack unpack) {
   std::vector<decltype(unpack(mine))> all;

@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 
-#include "base/bytes.h"
 #include "base/time_units.h"
 #include "os/clock.h"
+#include "runtime/said.h"
 #include "transport/scaleout/nvshmem/queues.h"
 #include "transport/scaleout/nvshmem/settings.h"
 
@@ -22,29 +21,12 @@ std::string ranks_text(uint32_t one, uint32_t other) {
   return "ranks " + std::to_string(one) + " and " + std::to_string(other);
 }
 
-// The first line in which two texts of as many lines differ.
-std::string difference(const std::string& one, const std::string& other) {
-  for (size_t at = 0; at < one.size();) {
-    const size_t end = one.find('\n', at), there = other.find('\n', at);
-    const std::string mine = one.substr(at, end - at), theirs = other.substr(at, there - at);
-    if (mine != theirs) return mine + ", elsewhere " + theirs;
-    at = end + 1;
-  }
-  return "";
-}
-
 void refuse_shared_processes(Group::Impl& group) {
   const ProcessIdentity me = process_identity();
-  const auto all = group.gather(ByteWriter().u32(me.pid).u64(me.nonce).take(), [](std::string_view said) {
-    ByteReader reader(said);
-    const uint32_t pid = reader.u32();
-    const std::pair process{pid, reader.u64()};
-    if (!reader.done()) throw malformed("its process");
-    return process;
-  });
+  const std::vector<ProcessIdentity> all = group.gather(ProcessSaid::pack(me), ProcessSaid::unpack);
   std::map<std::pair<uint32_t, uint64_t>, uint32_t> seen;
   for (uint32_t r = 0; r < all.size(); ++r)
-    if (const auto [first, fresh] = seen.emplace(all[r], r); !fresh)
+    if (const auto [first, fresh] = seen.emplace(std::pair{all[r].pid, all[r].nonce}, r); !fresh)
       throw Error(Code::kInvalidArgument,
                   kWho + ranks_text(first->second, r) + " are of one process, must be one rank a process");
 }
@@ -71,7 +53,6 @@ class HeapSearch {
   uint32_t members() const { return uint32_t(std::count(worlds_.begin(), worlds_.end(), root_)); }
   int seat() const { return int(std::count(worlds_.begin(), worlds_.begin() + state_.map.me, root_)); }
   Error no_room() const;
-  void check_pes(const std::vector<int>& pe_of) const;
   void reach(HeapBlock& block) const;
 
   Group::Impl& group_;
@@ -169,24 +150,18 @@ void HeapSearch::start() {
   };
   const auto seat = std::make_shared<Seat>();
   const bool fresh = !world_.started(), first = fresh && root_ == state_.map.me;
-  std::string mine(sizeof(NvshmemId), 0);
-  uint64_t number = 0;
+  WorldSaid mine;
   group_.all_or_none([&] {
     if (fresh) set_environment(settings_);
     if (!first) return;
-    number = random_word();
-    if (const int error = library_->get_id(&seat->id); error != 0)
+    mine.number = random_word();
+    if (const int error = library_->get_id(&mine.id); error != 0)
       throw Error(Code::kNotSupported, std::string(kWho) + "it gives no id for a world: " + std::to_string(error));
-    std::memcpy(mine.data(), &seat->id, sizeof(NvshmemId));
   });
-  const auto ids = group_.gather(ByteWriter().u64(number).text(mine).take(), [](std::string_view said) {
-    ByteReader reader(said);
-    const uint64_t of = reader.u64();
-    std::pair id{of, reader.text()};
-    if (!reader.done() || id.second.size() != sizeof(NvshmemId)) throw malformed("its world");
-    return id;
-  });
-  std::memcpy(&seat->id, ids[root_].second.data(), sizeof(NvshmemId));
+  const std::vector<WorldSaid> said = group_.gather(mine.pack(), WorldSaid::unpack);
+  if (const std::string why = world_refusal(facts_, worlds_, said); !why.empty())
+    throw Error(Code::kInvalidArgument, kWho + why);
+  seat->id = said[root_].id;
   try {
     const LibraryCall call(
         [fresh, seat, library = library_, home = home_, &world = world_, rank = this->seat(), ranks = int(members())] {
@@ -200,7 +175,7 @@ void HeapSearch::start() {
     if (fresh) world_.lose(std::string("it could not be started before (") + error.what() + ")");
     throw;
   }
-  if (fresh) world_.join(ids[root_].first, home_.device, *library_);
+  if (fresh) world_.join(said[root_].number, home_.device, *library_);
   for (const NvshmemSetting& s : settings_)
     if (const std::string value = s.user != nullptr ? s.user : s.value; !value.empty())
       state_.decide(s.name, value, s.user != nullptr ? "the user's" : s.rule);
@@ -215,11 +190,6 @@ Error HeapSearch::no_room() const {
                                   (home_.maps_rails ? "" : ", twice as long by queues of a NIC") +
                                   ": NVSHMEM_SYMMETRIC_SIZE is " + (size != nullptr ? size : "not set") +
                                   ", of which groups have " + std::to_string(used)};
-}
-
-void HeapSearch::check_pes(const std::vector<int>& pe_of) const {
-  for (const uint32_t r : state_.counterparts())
-    if (pe_of[r] < 0 || pe_of[r] >= world_.pes()) throw malformed("its PE");
 }
 
 void HeapSearch::reach(HeapBlock& block) const {
@@ -254,15 +224,10 @@ std::unique_ptr<HeapBlock> HeapSearch::take() {
     if (fresh && *made == nullptr) throw no_room();
   });
   auto block = std::make_unique<HeapBlock>(world_, at);
-  const std::vector<int> pe_of = group_.gather(ByteWriter().u32(uint32_t(world_.pe())).take(), [](std::string_view pe) {
-    ByteReader reader(pe);
-    const int value = int(reader.u32());
-    if (!reader.done()) throw malformed("its PE");
-    return value;
-  });
+  const std::vector<uint32_t> pe_of = group_.gather(PeSaid::pack(world_.pe()), PeSaid::unpack);
+  if (const std::string why = pe_refusal(pe_of, worlds_); !why.empty()) throw Error(Code::kInvalidArgument, kWho + why);
   group_.all_or_none([&] {
-    check_pes(pe_of);
-    block->set_pes(pe_of);
+    block->set_pes({pe_of.begin(), pe_of.end()});
     if (home_.maps_rails) reach(*block);
     home_.zero(home_.device, block->base(), block->bytes());
   });
@@ -273,86 +238,6 @@ std::unique_ptr<HeapBlock> HeapSearch::take() {
 }
 
 }  // namespace
-
-std::vector<uint32_t> rail_worlds(const RankMap& map) {
-  std::vector<uint32_t> root(map.ranks);
-  for (uint32_t r = 0; r < map.ranks; ++r) root[r] = r;
-  const auto root_of = [&](uint32_t r) {
-    while (root[r] != r) r = root[r];
-    return r;
-  };
-  for (uint32_t r = 0; r < map.ranks; ++r)
-    for (uint32_t n = 0; n < map.nodes; ++n) {
-      if (n == map.node_of[r]) continue;
-      const uint32_t one = root_of(r), other = root_of(map.rail_of(r, n));
-      root[std::max(one, other)] = std::min(one, other);
-    }
-  for (uint32_t r = 0; r < map.ranks; ++r) root[r] = root_of(r);
-  return root;
-}
-
-std::string HeapFacts::pack() const {
-  ByteWriter said;
-  said.text(lost).u64(number).u32(pes).text(settings).u32(uint32_t(blocks.size()));
-  for (const NvshmemWorld::HeapPart& block : blocks) said.u64(block.bytes).u8(block.taken);
-  return said.take();
-}
-
-HeapFacts HeapFacts::unpack(std::string_view said) {
-  ByteReader reader(said);
-  HeapFacts facts;
-  facts.lost = reader.text();
-  facts.number = reader.u64();
-  facts.pes = reader.u32();
-  facts.settings = reader.text();
-  for (uint32_t left = reader.u32(); left > 0 && reader.ok(); --left) {
-    const uint64_t bytes = reader.u64();
-    facts.blocks.push_back({nullptr, bytes, reader.u8() != 0});
-  }
-  if (!reader.done()) throw malformed("its heap");
-  return facts;
-}
-
-std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds) {
-  for (uint32_t r = 0; r < facts.size(); ++r)
-    if (!facts[r].lost.empty())
-      return "it is lost to the process of rank " + std::to_string(r) + " for good: " + facts[r].lost;
-  for (uint32_t r = 0; r < facts.size(); ++r) {
-    const uint32_t root = worlds[r];
-    const HeapFacts &mine = facts[r], &first = facts[root];
-    if (mine.number != first.number)
-      return ranks_text(root, r) + " are not of one world, and a process joins one for its life: must be " +
-             (first.number == 0 || mine.number == 0 ? "both new to it" : "of the same");
-    const auto joined = uint32_t(std::count(worlds.begin(), worlds.end(), root));
-    if (mine.number != 0 && mine.pes != joined)
-      return "rank " + std::to_string(r) + " is of a world of " + std::to_string(mine.pes) +
-             " processes, for its life, and rails of this group join " + std::to_string(joined) +
-             " of them; must be all";
-    if (mine.number == 0 && mine.settings != first.settings)
-      return difference(first.settings, mine.settings) + " (" + ranks_text(root, r) + "); must be alike";
-    if (mine.blocks.size() != first.blocks.size()) return ranks_text(root, r) + " have heaps of different blocks";
-  }
-  return "";
-}
-
-std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds) {
-  for (uint32_t r = 0; r < offsets.size(); ++r)
-    if (const uint32_t root = worlds[r]; offsets[r] != offsets[root])
-      return ranks_text(root, r) + " have their regions " + std::to_string(offsets[root]) + " and " +
-             std::to_string(offsets[r]) + " bytes into its heap; must be alike";
-  return "";
-}
-
-size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
-                  uint64_t bytes) {
-  const size_t count = facts[root].blocks.size();
-  for (size_t b = 0; b < count; ++b) {
-    bool free = facts[root].blocks[b].bytes >= bytes;
-    for (size_t r = 0; r < facts.size() && free; ++r) free = worlds[r] != root || !facts[r].blocks[b].taken;
-    if (free) return b;
-  }
-  return count;
-}
 
 std::unique_ptr<HeapBlock> place_in_heap(Group::Impl& group, const HeapHome& home) {
   refuse_shared_processes(group);

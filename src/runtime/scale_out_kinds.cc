@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "os/host.h"
 #include "runtime/choices.h"
+#include "runtime/said.h"
 #include "transport/scaleout/loopback/loopback.h"
 #include "transport/scaleout/nvshmem/library.h"
 #include "transport/scaleout/nvshmem/settings.h"
@@ -83,28 +84,26 @@ Answers ask_all(Group::Impl& group, std::string& why) {
   const std::vector<ScaleOutKind>& kinds = scale_out_kinds();
   const GroupOptions& options = group.state().options;
   const uint32_t ranks = group.state().map.ranks;
-  std::string mine;
+  NetworkSaid mine;
   group.all_or_none([&] {
     for (const ScaleOutKind& kind : kinds) {
       const bool automatic = options.scale_out == ScaleOutChoice::kAuto;
       const bool asked = automatic ? !kind.when_asked : options.scale_out == kind.choice;
-      const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
-      mine += !asked || !kind.available(ranks, why) ? 'n' : maps ? 'y' : 'u';  // u: yes, unmapped
+      mine.there.push_back(asked && kind.available(ranks, why));
+      mine.unmapped.push_back(mine.there.back() && kind.maps_nothing != nullptr && kind.maps_nothing());
     }
+    mine.host = host_identity();
   });
   Answers answers{std::vector<bool>(kinds.size(), true), std::vector<std::string>(kinds.size()), ""};
   std::vector<std::string> hosts;
-  const auto understood = [&kinds](const std::string& said) {
-    if (said.size() < kinds.size()) throw malformed("its network");
-    return said;
-  };
-  for (const std::string& said : group.gather(mine + host_identity(), understood)) {
+  const auto unpack = [&kinds](std::string_view said) { return NetworkSaid::unpack(said, kinds.size()); };
+  for (const NetworkSaid& said : group.gather(mine.pack(), unpack)) {
     for (size_t k = 0; k < kinds.size(); ++k) {
-      answers.everywhere[k] = answers.everywhere[k] && (said[k] == 'y' || said[k] == 'u');
-      if (said[k] == 'u' && answers.unmapped[k].empty())
+      answers.everywhere[k] = answers.everywhere[k] && said.there[k];
+      if (said.unmapped[k] && answers.unmapped[k].empty())
         answers.unmapped[k] = std::string(kinds[k].told_by) + " is set on rank " + std::to_string(hosts.size());
     }
-    hosts.push_back(said.substr(kinds.size()));
+    hosts.push_back(said.host);
   }
   for (uint32_t r = 1; r < ranks && answers.apart.empty(); ++r)
     if (const std::string how = how_apart(hosts[0], hosts[r]); !how.empty())

@@ -39,6 +39,24 @@ TEST(DeviceUse, ComesBackFromItsText) {
   EXPECT_THROW(DeviceUse::unpack(use.pack() + "x"), Error);
 }
 
+TEST(DeviceUse, IsWithinWhatADeviceHas) {
+  const auto refusal_of_what_is_said = [](const std::function<void(DeviceUse&)>& change) {
+    DeviceUse use = use_of("GPU-01", 24);
+    change(use);
+    return test::refusal([&] { DeviceUse::unpack(use.pack()); });
+  };
+  EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.group = 0; }),  // a claim of no group would never end
+            "group: what a rank says of its GPU is malformed: is it of another version?");
+  EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.sms = 0; }),
+            "group: a rank says of the SMs that it takes 0, must be 1 to 132: is it of another version?");
+  EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.sms = kSms; }), "");
+  EXPECT_NE(refusal_of_what_is_said([](DeviceUse& use) { use.sms = kSms + 1; }), "");
+  EXPECT_NE(refusal_of_what_is_said([](DeviceUse& use) { use.device_sms = 0; }), "");
+  EXPECT_NE(refusal_of_what_is_said([](DeviceUse& use) { use.queues = 0; }), "");
+  EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.queues = kDeviceQueuesMax + 1; }),
+            "group: a rank says of the queues of its process 33, must be 1 to 32: is it of another version?");
+}
+
 TEST(DeviceUse, RanksOfOneDeviceFitTogether) {
   EXPECT_EQ(refusal_of({use_of("GPU-a", 66), use_of("GPU-b", 132), use_of("GPU-a", 66)}), "");
   EXPECT_EQ(refusal_of({use_of("GPU-b", 67), use_of("GPU-a", 67), use_of("GPU-a", 67)}),

@@ -1,10 +1,12 @@
 // Which ranks are of one world of NVSHMEM, and which block of its heap they can have.
-#include "runtime/heap_place.h"
+#include "runtime/heap_facts.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "transload/status.h"
 
 namespace transload {
 namespace {
@@ -41,6 +43,10 @@ TEST(HeapFacts, AreReadAsTheyWereSaid) {
   const std::string said = facts.pack();
   EXPECT_THROW(HeapFacts::unpack(said.substr(0, said.size() - 1)), Error);
   EXPECT_THROW(HeapFacts::unpack(said + "x"), Error);
+  // A world has PEs, and a process without one no blocks.
+  EXPECT_THROW(HeapFacts::unpack(facts_of(77, 0).pack()), Error);
+  EXPECT_THROW(HeapFacts::unpack(facts_of(0, 3).pack()), Error);
+  EXPECT_THROW(HeapFacts::unpack(facts_of(0, 0, {{nullptr, 4096, false}}).pack()), Error);
 }
 
 const std::vector<uint32_t> kTwoPairs{0, 1, 0, 1};
@@ -70,6 +76,47 @@ TEST(HeapRefusal, SaysWhatStandsInTheWay) {
   facts.assign(4, facts_of(5, 2));
   facts[3].blocks.push_back({nullptr, 1, false});
   EXPECT_EQ(heap_refusal(facts, kTwoPairs), "ranks 1 and 3 have heaps of different blocks");
+  facts[1].blocks.push_back({nullptr, 2, false});
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "ranks 1 and 3 have heaps of different blocks");
+  facts[1].blocks[0].bytes = 1;
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "");
+}
+
+// Whoever says less, or ends without a line's end, says something else, and that is found.
+TEST(HeapRefusal, ReadsSettingsOfAnyLength) {
+  std::vector<HeapFacts> facts(4, facts_of(0, 0));
+  facts[1].settings = "A 1";
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), ", elsewhere B 2 (ranks 1 and 3); must be alike");
+  std::swap(facts[1], facts[3]);
+  EXPECT_EQ(heap_refusal(facts, kTwoPairs), "B 2, elsewhere  (ranks 1 and 3); must be alike");
+}
+
+TEST(WorldRefusal, NamesWhoMakesNoWorldOrOneTooMany) {
+  std::vector<HeapFacts> facts(4, facts_of(0, 0));
+  std::vector<WorldSaid> said(4);
+  said[0].number = 7;
+  EXPECT_EQ(world_refusal(facts, kTwoPairs, said), "rank 1 says of a new world the number 0, must be another than 0");
+  said[1].number = 8;
+  EXPECT_EQ(world_refusal(facts, kTwoPairs, said), "");
+  said[2].number = 9;
+  EXPECT_EQ(world_refusal(facts, kTwoPairs, said),
+            "rank 2 says of a new world the number 9, must be 0: rank 0 makes it");
+  facts[0] = facts[2] = facts_of(5, 2);  // are of one already
+  EXPECT_EQ(world_refusal(facts, kTwoPairs, said), "");
+  const std::string packed = said[1].pack();
+  EXPECT_EQ(WorldSaid::unpack(packed).number, 8u);
+  EXPECT_THROW(WorldSaid::unpack(packed + "x"), Error);
+  EXPECT_THROW(WorldSaid::unpack(packed.substr(0, packed.size() - 1)), Error);
+}
+
+TEST(PeRefusal, NamesWhoIsNoPeOfItsWorld) {
+  EXPECT_EQ(pe_refusal({1, 0, 0, 1}, kTwoPairs), "");
+  EXPECT_EQ(pe_refusal({1, 0, 0, 2}, kTwoPairs),
+            "rank 3 says that it is PE 2 of its world, must be 0 to 1 and that of no other rank");
+  EXPECT_EQ(pe_refusal({1, 0, 1, 1}, kTwoPairs),
+            "rank 2 says that it is PE 1 of its world, must be 0 to 1 and that of no other rank");
+  EXPECT_EQ(PeSaid::unpack(PeSaid::pack(3)), 3u);
+  EXPECT_THROW(PeSaid::unpack("123"), Error);
 }
 
 TEST(HeapOffsets, AreAlikeInEachWorld) {

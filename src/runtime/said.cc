@@ -1,0 +1,114 @@
+// Packing and reading what ranks say: see said.h.
+#include "runtime/said.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+
+namespace transload {
+
+namespace {
+
+// A rank that refuses a step knows no more than these: a fault ends its group another way, and the rest is said of
+// calls.
+bool is_refusal(Code code) {
+  return code == Code::kInvalidArgument || code == Code::kNotSupported || code == Code::kOutOfMemory ||
+         code == Code::kDevice;
+}
+
+std::string_view take_line(std::string_view& text) {
+  const size_t end = std::min(text.find('\n'), text.size());
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
+}
+
+}  // namespace
+
+Error malformed(const std::string& what) {
+  return {Code::kInvalidArgument, "group: what a rank says of " + what + " is malformed: is it of another version?"};
+}
+
+Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most) {
+  return {Code::kInvalidArgument, "group: a rank says of " + what + " " + std::to_string(value) + ", must be " +
+                                      std::to_string(least) + " to " + std::to_string(most) +
+                                      ": is it of another version?"};
+}
+
+std::string OptionsSaid::pack() const { return ByteWriter().u64(id).text(items).take(); }
+
+OptionsSaid OptionsSaid::unpack(std::string_view said) {
+  ByteReader reader(said);
+  OptionsSaid options;
+  options.id = reader.u64();
+  options.items = reader.text();
+  if (!reader.done()) throw malformed("its options");
+  return options;
+}
+
+std::string StepSaid::pack() const { return code == Code::kOk ? "" : std::string(1, char(code)) + why; }
+
+StepSaid StepSaid::unpack(std::string_view said) {
+  if (said.empty()) return {};
+  const Code code = Code(uint8_t(said[0]));
+  if (!is_refusal(code)) throw malformed("its failure");
+  return {code, std::string(said.substr(1))};
+}
+
+std::string MemorySaid::pack() const {
+  return ByteWriter().u64(needed).u64(promised).u32(process.pid).u64(process.nonce).text(host).take();
+}
+
+MemorySaid MemorySaid::unpack(std::string_view said) {
+  ByteReader reader(said);
+  MemorySaid memory;
+  memory.needed = reader.u64();
+  memory.promised = reader.u64();
+  memory.process.pid = reader.u32();
+  memory.process.nonce = reader.u64();
+  memory.host = reader.text();
+  if (!reader.done()) throw malformed("its memory");
+  return memory;
+}
+
+std::string NetworkSaid::pack() const {
+  std::string said;
+  for (size_t kind = 0; kind < there.size(); ++kind) said += !there[kind] ? 'n' : unmapped[kind] ? 'u' : 'y';
+  return said + host;
+}
+
+NetworkSaid NetworkSaid::unpack(std::string_view said, size_t kinds) {
+  NetworkSaid network;
+  const std::string_view answers = said.substr(0, kinds);
+  if (answers.size() < kinds || answers.find_first_not_of("ynu") != std::string_view::npos)
+    throw malformed("its network");
+  for (const char answer : answers) {
+    network.there.push_back(answer != 'n');
+    network.unmapped.push_back(answer == 'u');
+  }
+  network.host = said.substr(kinds);
+  return network;
+}
+
+std::string ProcessSaid::pack(const ProcessIdentity& process) {
+  return ByteWriter().u32(process.pid).u64(process.nonce).take();
+}
+
+ProcessIdentity ProcessSaid::unpack(std::string_view said) {
+  ByteReader reader(said);
+  ProcessIdentity process;
+  process.pid = reader.u32();
+  process.nonce = reader.u64();
+  if (!reader.done()) throw malformed("its process");
+  return process;
+}
+
+LinesApart first_difference(std::string_view one, std::string_view other) {
+  while (!one.empty() || !other.empty()) {
+    const std::string_view mine = take_line(one), theirs = take_line(other);
+    if (mine != theirs) return {std::string(mine), std::string(theirs)};
+  }
+  return {};
+}
+
+}  // namespace transload

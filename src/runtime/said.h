@@ -1,0 +1,67 @@
+// What ranks say of themselves while a group is made, as bytes and back. Each unpack() throws Error{kInvalidArgument}
+// for what no rank says; Group::Impl::gather adds who said it.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os/host.h"
+#include "transload/status.h"
+
+namespace transload {
+
+// Bytes that are not what a rank of this version says of `what`.
+Error malformed(const std::string& what);
+// A number of a rank that is out of its bounds.
+Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most);
+
+struct OptionsSaid {
+  uint64_t id = 0;    // that of rank 0 is the group's on all ranks
+  std::string items;  // what must be alike, a line for each
+
+  std::string pack() const;
+  static OptionsSaid unpack(std::string_view said);
+};
+
+// How a step ended that only all ranks or none make.
+struct StepSaid {
+  Code code = Code::kOk;
+  std::string why;  // "" if it went well
+
+  std::string pack() const;
+  static StepSaid unpack(std::string_view said);
+};
+
+// Memory that a rank will need, and what groups of its process were promised before.
+struct MemorySaid {
+  uint64_t needed = 0, promised = 0;
+  ProcessIdentity process;
+  std::string host;
+
+  std::string pack() const;
+  static MemorySaid unpack(std::string_view said);
+};
+
+// Which kinds of network a rank has, in the order of their list, which of them it does not map, and where it is.
+struct NetworkSaid {
+  std::vector<bool> there, unmapped;
+  std::string host;
+
+  std::string pack() const;
+  static NetworkSaid unpack(std::string_view said, size_t kinds);
+};
+
+struct ProcessSaid {
+  static std::string pack(const ProcessIdentity& process);
+  static ProcessIdentity unpack(std::string_view said);
+};
+
+// The first line in which two texts differ, of the first and of the other; both are empty if there is none. A text that
+// has fewer lines has empty ones behind them.
+struct LinesApart {
+  std::string one, other;
+};
+LinesApart first_difference(std::string_view one, std::string_view other);
+
+}  // namespace transload
