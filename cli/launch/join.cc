@@ -4,13 +4,23 @@
 #include "cli/launch/launcher.h"
 #include "cli/run/fault_injection.h"
 #include "cli/run/recovery.h"
+#include "cli/show/usage.h"
 
 namespace transload::cli {
 namespace {
 
 void gather_results(Group& group, const WorkerResult& mine, const std::vector<uint32_t>& rank_of, Outcome& out) {
   const auto texts = group.gather(mine.to_text());
-  for (size_t i = 0; i < texts.size(); ++i) out.results[rank_of[i]] = WorkerResult::from_text(texts[i]);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const uint32_t rank = rank_of[i];
+    try {
+      WorkerResult said = WorkerResult::from_text(texts[i]);
+      if (said.rank != rank) refuse("run: the result is that of rank {}, must be its own", said.rank);
+      out.results[rank] = std::move(said);
+    } catch (const UsageError& error) {
+      refuse("{} (rank {})", error.what(), rank);
+    }
+  }
 }
 
 // The rendezvous of before may have gone with its rank: the lowest that is left opens another.

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "base/bytes.h"
+#include "cli/link/said.h"
 #include "cli/show/usage.h"
 #include "control/fault.h"
 
@@ -30,11 +30,8 @@ Ends::Ends(const Bootstrap& bootstrap, uint32_t deadline_ms)
 
 uint64_t Ends::most(uint64_t mine) {
   uint64_t all = 0;
-  for (const std::string& said : gather(ByteWriter().u64(mine).take())) {
-    ByteReader reader(said);
-    all = std::max(all, reader.u64());
-    if (!reader.done()) refuse("link: a rank says {} bytes instead of a number: are they of one version?", said.size());
-  }
+  const std::vector<std::string> said = gather(NumberSaid::pack(mine));
+  for (uint32_t r = 0; r < ranks; ++r) all = std::max(all, NumberSaid::unpack(r, said[r]));
   return all;
 }
 
@@ -44,6 +41,8 @@ void Ends::all_or_none(const std::function<void()>& step) {
     step();
   } catch (const Error& error) {
     if (error.code() == Code::kFault) throw;
+    mine = error.what();
+  } catch (const UsageError& error) {
     mine = error.what();
   }
   const std::vector<std::string> all = gather(mine);

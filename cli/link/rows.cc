@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/mix.h"
+#include "cli/link/said.h"
 
 namespace transload::cli {
 namespace {
@@ -64,15 +65,20 @@ Word Rows::turn(Pass pass, uint64_t row_bytes, Passed& out) {
   for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
     send(pass, r, row_bytes);
     take(pass, r, row_bytes, out);
-    done += rings_[r].taken - rings_[r].begin + seen_at(region_, place_.credit(r)) - rings_[r].begin;
+    done += rings_[r].taken - rings_[r].begin + credit(r) - rings_[r].begin;
   }
   return done;
+}
+
+// How many of my rows the other end has taken.
+Word Rows::credit(uint32_t r) const {
+  return bounded_count(ends_.other, "rows taken", seen_at(region_, place_.credit(r)), rings_[r].sent);
 }
 
 void Rows::send(Pass pass, uint32_t r, uint64_t row_bytes) {
   Ring& ring = rings_[r];
   for (;;) {
-    const Word free = std::min(seen_at(region_, place_.credit(r)), seen_at(region_, place_.drained(r)));
+    const Word free = std::min(credit(r), seen_at(region_, place_.drained(r)));
     const uint64_t slot = ring.sent % LinkPlace::kSlots;
     const uint64_t count =
         std::min({uint64_t(LinkPlace::kJoined), ring.sent_end - ring.sent, LinkPlace::kSlots - slot});
@@ -93,7 +99,8 @@ void Rows::send(Pass pass, uint32_t r, uint64_t row_bytes) {
 
 void Rows::take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out) {
   Ring& ring = rings_[r];
-  const Word tail = seen_at(region_, place_.tail(r));
+  const Word tail =
+      bounded_count(ends_.other, "rows put", seen_at(region_, place_.tail(r)), ring.taken + LinkPlace::kSlots);
   if (tail == ring.taken) return;
   for (; ring.taken < tail; ++ring.taken) {
     const char* const at = region_ + place_.received(r, ring.taken % LinkPlace::kSlots, row_bytes);

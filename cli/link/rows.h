@@ -64,6 +64,7 @@ class Rows {
     Word sent = 0, taken = 0;      // since the first pass
     Word sent_end = 0, begin = 0;  // of this pass
   };
+  Word credit(uint32_t r) const;
   Word turn(Pass pass, uint64_t row_bytes, Passed& out);
   void send(Pass pass, uint32_t r, uint64_t row_bytes);
   void take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out);

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "cli/show/usage.h"
+
 namespace transload {
 
 static void to_json(nlohmann::json& out, const Fault& f) {
@@ -15,7 +17,11 @@ static void to_json(nlohmann::json& out, const Fault& f) {
 }
 
 static void from_json(const nlohmann::json& in, Fault& f) {
-  f.kind = FaultKind(in.at("kind").get<int>());
+  const uint64_t kind = in.at("kind").get<uint64_t>();
+  if (kind < uint64_t(FaultKind::kLost) || kind > uint64_t(FaultKind::kRendezvous))
+    cli::refuse("run: a rank tells of a fault of kind {}, must be {} to {}", kind, int(FaultKind::kLost),
+                int(FaultKind::kRendezvous));
+  f.kind = FaultKind(kind);
   in.at("rank").get_to(f.rank);
   in.at("culprit").get_to(f.culprit_rank);
   in.at("operation").get_to(f.operation);
@@ -86,11 +92,17 @@ std::string WorkerResult::to_text() const {
 }
 
 WorkerResult WorkerResult::from_text(const std::string& text) {
-  const nlohmann::json in = nlohmann::json::parse(text);
   WorkerResult out;
-  each_member([&](const char* name, auto member) { in.at(name).get_to(out.*member); });
-  if (in.contains("mismatch")) out.mismatch = in.at("mismatch").get<Mismatch>();
-  if (in.contains("fault")) out.fault = in.at("fault").get<Fault>();
+  try {
+    const nlohmann::json in = nlohmann::json::parse(text);
+    each_member([&](const char* name, auto member) { in.at(name).get_to(out.*member); });
+    if (in.contains("mismatch")) out.mismatch = in.at("mismatch").get<Mismatch>();
+    if (in.contains("fault")) out.fault = in.at("fault").get<Fault>();
+  } catch (const nlohmann::json::exception& error) {
+    refuse("run: the result of a rank is malformed: {}: is it of another version?", error.what());
+  }
+  if (out.mismatch && out.mismatch->call >= kCalls)
+    refuse("run: a rank found a mismatch in call {}, must be 0 to {}", out.mismatch->call, kCalls - 1);
   return out;
 }
 

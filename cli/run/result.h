@@ -56,6 +56,7 @@ struct WorkerResult {
   std::string recovery;  // kRecovered, or why not; "": not asked for, or not of this rank
 
   std::string to_text() const;
+  // Throws UsageError.
   static WorkerResult from_text(const std::string& text);
 };
 

@@ -42,6 +42,7 @@ class LinkRows : public ::testing::Test {
     char bytes[kWordBytes];
   };
 
+  const LinkPlace& place() const { return place_; }
   char* region(uint32_t rank) { return reinterpret_cast<char*>(memory_[rank].data()); }
   void run(const std::function<void(Ends&, Rows&, LazyLink&)>& body) {
     Rendezvous rendezvous;
@@ -82,6 +83,26 @@ TEST_F(LinkRows, OneThatHasNotComeIsFoundAndNamed) {
     const std::string from = ", from rank " + std::to_string(ends.other) + " to rank " + std::to_string(ends.rank);
     EXPECT_NE(passed.first_wrong.find(from), std::string::npos) << passed.first_wrong;
   });
+}
+
+// A count of more rows than can have come is no count of the other end: none of them is taken.
+TEST_F(LinkRows, ACountThatCannotBeIsRefused) {
+  for (const bool put : {true, false})
+    run([&](Ends& ends, Rows& rows, LazyLink&) {
+      if (ends.rank == 0) {
+        *word_at(region(1), put ? place().tail(3) : place().credit(3)) = ~Word(0);
+        ends.gather("");  // that of the other's pass
+      } else {
+        try {
+          rows.pass(Pass::kChecked, kRowBytes, kRows);
+          ADD_FAILURE() << "nothing was refused";
+        } catch (const UsageError& refused) {
+          EXPECT_EQ(refused.what(), std::string("link: rank 0 counts 18446744073709551615 rows ") +
+                                        (put ? "put, must be at most 16" : "taken, must be at most 0"));
+        }
+      }
+      ends.gather("");
+    });
 }
 
 // What fails on one rank is refused by all, with its words.
