@@ -3,11 +3,16 @@
 #
 # Only what they need is built: these sources, once for all.
 set(fuzzed
-  src/base/check.cc src/os/fork.cc src/runtime/arena.cc src/control/bootstrap.cc src/runtime/check_inputs.cc
-  src/runtime/group_options.cc src/control/frame.cc
-  src/control/meetings.cc src/control/secret.cc src/base/status.cc src/runtime/tensor.cc src/control/verdict.cc
-  src/base/type_names.cc src/sim/scenario/scenario.cc
-  cli/options.cc cli/parser.cc cli/run/payload.cc cli/run/safetensors.cc)
+  src/base/check.cc src/base/status.cc src/base/type_names.cc
+  src/os/fork.cc src/os/host.cc
+  src/transport/scaleup/greeting.cc src/transport/scaleup/region_offer.cc src/transport/scaleup/nvlink/device_offer.cc
+  src/transport/scaleout/libfabric/address.cc
+  src/control/bootstrap.cc src/control/frame.cc src/control/invitation.cc src/control/meetings.cc src/control/secret.cc
+  src/control/verdict.cc
+  src/runtime/arena.cc src/runtime/check_inputs.cc src/runtime/device_share.cc src/runtime/group_options.cc
+  src/runtime/heap_facts.cc src/runtime/said.cc src/runtime/tensor.cc
+  src/sim/scenario/scenario.cc
+  cli/options.cc cli/parser.cc cli/link/said.cc cli/run/payload.cc cli/run/result.cc cli/run/safetensors.cc cli/text.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)
 add_library(transload_fuzzed STATIC EXCLUDE_FROM_ALL ${fuzzed} ${PROJECT_BINARY_DIR}/sim/embedded_scenarios.cc)
 transload_flags(transload_fuzzed)
@@ -34,8 +39,12 @@ endfunction()
 set(inputs_bootstrap 200000)
 set(inputs_counts 200000)
 set(inputs_frames 500000)
+set(inputs_greetings 100000)
 set(inputs_headers 4000)
+set(inputs_link 60000)
 set(inputs_meetings 30000)
+set(inputs_member 100000)
+set(inputs_offers 200000)
 set(inputs_options 5000)
 set(inputs_safetensors 100000)
 set(inputs_scenario 30000)

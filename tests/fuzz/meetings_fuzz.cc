@@ -1,5 +1,5 @@
 // A whole rendezvous, fed with whatever members and strangers may do, at whatever times. It writes to nobody who is not
-// there, says only what members can read, gives each at most one verdict, and holds nothing once all have gone.
+// there, says only what members believe, gives each at most one verdict, and holds nothing once all have gone.
 //
 // Input: steps, each an Act and its numbers. Frames are garbage, or well formed with numbers of the input.
 #include "base/bytes.h"
@@ -14,6 +14,7 @@ namespace {
 enum Act : uint8_t { kOpen, kClose, kPass, kGarbage, kSayHello, kSayGather, kSayMessage, kActs };
 
 constexpr uint32_t kChairs = 8;     // connections at once
+constexpr uint32_t kRanksMost = 4;  // of a group
 constexpr uint64_t kPassMax = 250;  // ticks of one step
 
 class Room {
@@ -46,7 +47,7 @@ class Room {
   static Hello hello(ByteReader& in) {
     Hello hello;
     hello.name = std::string(1, char('a' + in.u8() % 2));
-    hello.ranks = 1 + in.u8() % 4;
+    hello.ranks = 1 + in.u8() % kRanksMost;
     hello.rank = in.u8() % hello.ranks;
     hello.deadline_ms = in.u8() * 16u;
     for (uint32_t rank = 0; rank < hello.ranks; ++rank) hello.node_of_rank.push_back(rank % 2 * (hello.ranks - 1));
@@ -82,7 +83,7 @@ class Room {
     }
     if (kind == 2) return Mismatch{rank, whom, "x"};
     if (kind == 3) return Goodbye{rank};
-    return Verdict{FaultKind(1 + in.u8() % uint8_t(FaultKind::kRendezvous)), whom, "x"};
+    return Verdict{FaultKind(1 + in.u8() % uint8_t(FaultKind::kRendezvous)), whom == 4 ? kNobody : whom, "x"};
   }
 
   void open(uint8_t chair, bool remote) {
@@ -132,6 +133,7 @@ class Room {
     } else if (type == FrameType::kMessage) {
       const std::optional<Message> message = unpack_message(body);
       TRANSLOAD_CHECK(message);
+      TRANSLOAD_CHECK(is_for_members(*message, kRanksMost));
       if (std::holds_alternative<Verdict>(*message)) TRANSLOAD_CHECK(++verdicts_[connection] == 1);
     } else {
       TRANSLOAD_CHECK(type == FrameType::kFarewell && body.empty());
