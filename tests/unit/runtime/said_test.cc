@@ -25,7 +25,8 @@ TEST(StepSaid, IsARefusalOrNothing) {
 }
 
 TEST(NetworkSaid, HasAnAnswerForEachKind) {
-  const NetworkSaid back = NetworkSaid::unpack(NetworkSaid{{true, false, true}, {false, false, true}, "boot/1"}.pack(), 3);
+  const NetworkSaid back =
+      NetworkSaid::unpack(NetworkSaid{{true, false, true}, {false, false, true}, "boot/1"}.pack(), 3);
   EXPECT_EQ(back.there, (std::vector<bool>{true, false, true}));
   EXPECT_EQ(back.unmapped, (std::vector<bool>{false, false, true}));
   EXPECT_EQ(back.host, "boot/1");
