@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "runtime/said.h"
 #include "tests/support/control_ranks.h"
 #include "transload/group.h"
 
@@ -22,8 +23,8 @@ GroupOptions options_of(uint32_t rank, uint16_t port) {
   return options;
 }
 
-// Why a rank makes no group with `liar`, which says these words, one a gather.
-std::string refusal_of(uint32_t liar, const std::vector<std::string>& words) {
+// Why a rank makes no group with `liar`, which knows its host and then says these options.
+std::string refusal_of(uint32_t liar, const std::string& said) {
   RendezvousServer server({});
   std::string text;
   std::barrier both(2);
@@ -33,7 +34,7 @@ std::string refusal_of(uint32_t liar, const std::vector<std::string>& words) {
       return both.arrive_and_wait();
     }
     Control control(meet::place(rank, 2, server.port()), meet::kDeadlineMs, meet::one_node(2));
-    for (const std::string& word : words) control.gather(word);
+    for (const std::string& word : {StepSaid().pack(), said}) control.gather(word);
     both.arrive_and_wait();
   });
   return text;
@@ -43,14 +44,14 @@ TEST(Malformed, OptionsNameTheirRank) {
   const std::string why = "group: what a rank says of its options is malformed: is it of another version?";
   for (const std::string& said : {std::string(), std::string("x"), std::string("99999999999999999999\nexperts 2\n"),
                                   ByteWriter().u64(7).u32(~0u).take()}) {
-    EXPECT_EQ(refusal_of(0, {said}), why + " (rank 0)");
-    EXPECT_EQ(refusal_of(1, {said}), why + " (rank 1)");
+    EXPECT_EQ(refusal_of(0, said), why + " (rank 0)");
+    EXPECT_EQ(refusal_of(1, said), why + " (rank 1)");
   }
 }
 
 // A text that no line ends is as different as any other, and says so.
 TEST(Malformed, OptionsWithoutALine) {
-  const std::string why = refusal_of(0, {ByteWriter().u64(7).text("experts 2").take()});
+  const std::string why = refusal_of(0, ByteWriter().u64(7).text("experts 2").take());
   EXPECT_EQ(why.find("options: rank 0 has experts 2, elsewhere "), 0u) << why;
   EXPECT_NE(why.find(" on rank 1; must be alike"), std::string::npos) << why;
 }
