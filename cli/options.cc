@@ -56,7 +56,7 @@ Bounds bounds_of(const char* option) {
   return {facts.least, facts.most};
 }
 
-// Of a flag whose default stands for a choice of the library.
+// The bounds of a flag whose default stands for a choice of the library.
 Bounds bounds_with_default(const std::string& option) {
   const OptionFacts facts = option_facts(option);
   return {facts.zero_too ? 0 : facts.least, facts.most};

@@ -18,7 +18,7 @@ void line(const char* name, const Value& value, const std::string& what) {
   text::print("{:<18} {:>10}  {}\n", name, value, what);
 }
 
-// Of those that libfabric lists, the ones that may carry a group, best first.
+// Shows the networks of libfabric that may carry a group, best first.
 void print_networks() {
 #ifdef TRANSLOAD_LIBFABRIC
   std::string why;

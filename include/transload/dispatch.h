@@ -101,7 +101,7 @@ struct DispatchOutputs {
   std::vector<int64_t> expert_counts;
   // [R] Rows of x that ranks 0 to r sent, at place r, so the last is the rows of x; of dropped rows none.
   std::vector<int64_t> source_rows;
-  // The same on the group's device, for later kernels: valid once x is, and as long as the handle lives.
+  // The counts of rows on the group's device, for later kernels: valid once x is, and as long as the handle lives.
   Tensor rows_on_device;             // [1] int64: rows_needed
   Tensor expert_counts_on_device;    // [local experts] int64. Not with a handle
   Tensor rows_of_sources_on_device;  // [R] int64: source_rows

@@ -38,8 +38,8 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`, `device`'s number, `progress` and
-// `interrupted`.
+// Equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`, `device`'s number, `rail_queue`,
+// `rail_batch`, `progress` and `interrupted`.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -73,7 +73,7 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
-  // Of a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
+  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
   // into a ring before their count, so that one put carries them. More rows cost less each, and come later; at most
   // half of `slots`. 0: a quarter of `slots`.
   uint32_t rail_queue = 1024;

@@ -31,7 +31,7 @@ struct MemoryReport {
   // Memory that nobody else reaches: headers and scales of tokens_max, ring positions; on a GPU scratch of its kernels
   // too. A host touches it as tokens need it.
   uint64_t private_bytes = 0;
-  // Of ranks on GPUs: pinned memory of the host. The rings along rails that are not mapped are in it.
+  // Pinned memory of the host, for ranks on GPUs. The rings along rails that are not mapped are in it.
   uint64_t host_bytes = 0;
 };
 

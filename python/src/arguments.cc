@@ -13,7 +13,7 @@ namespace transload::python {
 
 namespace {
 
-// Of what is looked up once; Python's end finds it in use, so it is never freed.
+// What was looked up once; Python's end finds it in use, so it is never freed.
 template <class Key, class Value>
 std::unordered_map<Key, Value>& kept() {
   static auto* const all = new std::unordered_map<Key, Value>;
@@ -42,7 +42,7 @@ DLDataType type_of_numpy(const char* name, nb::handle dtype) {
   return type;
 }
 
-// Of struct's letters, as the buffer protocol writes them.
+// Reads struct's letters, as the buffer protocol writes them.
 DLDataType type_of_format(const char* name, const Py_buffer& buffer) {
   const std::string_view format = buffer.format == nullptr ? "B" : buffer.format;
   const bool swapped = format[0] == '>' || format[0] == '!';

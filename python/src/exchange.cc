@@ -7,7 +7,7 @@ namespace transload::python {
 
 namespace {
 
-// Of the version that we know; a newer library may have an older table too.
+// The table of the version that we know; a newer library may have an older table too.
 const ExchangeTable* known(const ExchangeTable* table) {
   while (table != nullptr && table->major > kDlpackMajor) table = table->older;
   const bool usable = table != nullptr && table->major == kDlpackMajor && table->show != nullptr;

@@ -30,7 +30,7 @@ class PythonGroup {
   void wait(nb::handle stream);
   DispatchReport report(nb::handle handle);
   std::vector<std::string> gather(nb::handle text);
-  // By any thread, also while another one is in a call.
+  // For any thread, also while another one is in a call.
   Counted count(nb::handle topk_idx);
   nb::object empty(nb::handle shape, nb::handle dtype);
   MemoryReport memory();

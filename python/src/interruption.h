@@ -8,7 +8,7 @@ namespace transload::python {
 
 namespace nb = nanobind;
 
-// Of one group. Python runs handlers of signals on its main thread alone, so no other one asks.
+// What interrupts one group. Python runs handlers of signals on its main thread alone, so no other one asks.
 class Interruption {
  public:
   Interruption();

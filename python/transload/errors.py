@@ -27,7 +27,7 @@ class OutOfMemory(Error, MemoryError):
 
 
 class TooManyRows(Error):
-    """The call completed on all ranks, but more rows came than rows_max; the group is good."""
+    """The call completed on all ranks, but more rows came than rows_max; the group is still usable."""
 
     code = "too_many_rows"
 

@@ -19,7 +19,7 @@ struct Reporter {
 
 // Makes the Fault that a verdict calls for. The verdict must not be kNone.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter);
-// The same after warps have run: in a call it also says what they waited for.
+// The Fault after warps have run: in a call it also says what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
 // The one that is named has broken its promise, whoever else there is; of others it is only known that two differ. A

@@ -13,7 +13,7 @@ std::string rank_text(uint32_t rank) { return "rank " + std::to_string(rank); }
 
 std::string milliseconds(uint64_t ns) { return std::to_string(ns / kMillisecondNs) + " ms"; }
 
-// Of two numbers modulo 2^64 that are close to each other.
+// The lesser of two numbers modulo 2^64 that are close to each other.
 uint64_t earlier(uint64_t a, uint64_t b) { return int64_t(a - b) < 0 ? a : b; }
 
 constexpr const char* kAway = "it is alive, but did not enter the call";
@@ -285,8 +285,8 @@ void Arbiter::note_deadline(uint64_t epoch, uint64_t deadline) {
   if (first_deadlines_.size() > kCallsAtOnce) first_deadlines_.erase(first_deadlines_.begin());
 }
 
-// Of all waits in the call that have expired: what is suspected first need not have expired first, and a wait that has
-// ended since has held up others.
+// When the first of all waits in the call expired: what is suspected first need not have expired first, and a wait that
+// has ended since has held up others.
 uint64_t Arbiter::first_deadline(const Look& look) const {
   const auto known = first_deadlines_.find(look.epoch);
   return known == first_deadlines_.end() ? look.open.deadline : std::min(look.open.deadline, known->second);
@@ -309,7 +309,7 @@ bool Arbiter::waits_for_less(uint32_t rank, const Look& look) const {
   return at > entered(look.open.suspicion.rank, look.epoch) && at + look.open.suspicion.waited > look.now;
 }
 
-// Of these ranks the one that entered the call last, if it did so long after the accuser; else kNobody.
+// The one of these ranks that entered the call last, if it did so long after the accuser; else kNobody.
 uint32_t Arbiter::came_last(const std::vector<uint32_t>& of, const Look& look) const {
   uint32_t last = kNobody;
   for (const uint32_t rank : of) {

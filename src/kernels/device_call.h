@@ -13,9 +13,9 @@ struct DeviceState {
   Word epoch;        // of the last call that ended
   Word notify_uses;  // notifies that ended
   Word too_many;     // dispatches that failed for want of room
-  Word arrivals;     // 0 between kernels, like the rest
-  Word claims[8];    // [Role]
-  Word left;         // warps of the kernel that have ended
+  Word arrivals;     // 0 between kernels
+  Word claims[8];    // [Role]; 0 between kernels
+  Word left;         // warps of the kernel that have ended; 0 between kernels
   Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
 };
 

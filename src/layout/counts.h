@@ -70,7 +70,7 @@ struct Refusal {
     std::memcpy(record, head, sizeof head);
     std::memcpy(record + sizeof head, text.data(), std::min<uint64_t>(text.size(), kTextBytes));
   }
-  // Of that rank, if it refuses. Whatever the bytes are, the text can be shown.
+  // What that rank says, if it refuses. Whatever the bytes are, the text can be shown.
   static std::optional<Refusal> in(uint32_t rank, const CountsRecord& record) {
     if (record.source_tokens() != kMark) return std::nullopt;
     const char* const text = reinterpret_cast<const char*>(record.words + CountsRecord::kByChannel);

@@ -23,7 +23,7 @@ struct WrongCount {
   uint64_t seen, most;
 };
 
-// Of a sum and its parts that do not agree the greater is called wrong.
+// Where a sum and its parts do not agree, the greater is called wrong.
 inline std::optional<WrongCount> unequal(uint32_t rank, uint64_t a, uint64_t b) {
   if (a == b) return std::nullopt;
   return WrongCount{rank, std::max(a, b), std::min(a, b)};

@@ -18,7 +18,7 @@ inline std::string if_not_regular(mode_t mode) {
   return std::string("a ") + what + ", must be a regular file";
 }
 
-// The same of what is there; "" too if nothing is.
+// What this path names instead of a regular file, with the bound; "" if it names one, or nothing.
 inline std::string if_not_regular(const std::string& path) {
   struct stat status;
   return ::stat(path.c_str(), &status) == 0 ? if_not_regular(status.st_mode) : std::string();

@@ -30,7 +30,7 @@ size_t descriptors_left(size_t most);
 std::string limit_behind(int error);
 // What errno says, with those words.
 std::string text_of_error(int error);
-// The same where no process or thread could be started, with the limit of those.
+// What errno says where no process or thread could be started, with the limit of those.
 std::string text_of_no_thread(int error);
 
 // Whether both of these are of one machine, whose memory they share: network namespaces may differ.

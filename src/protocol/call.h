@@ -191,7 +191,7 @@ TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) 
   }
 }
 
-// The same for one source slot, by any warp: it takes no table.
+// Checks the card of one source slot, by any warp: it takes no table.
 template <Warp W>
 TRANSLOAD_WARP void check_card_of_source(W& w, const Call& call, int slot) {
   const Board& b = *call.board;

@@ -1,4 +1,4 @@
-// Looking up what holds for an option.
+// What holds for an option, what the library chooses where one is left at 0, and the bounds that users may ask for.
 #include "runtime/group_options.h"
 
 #include <algorithm>

@@ -34,7 +34,7 @@ constexpr uint64_t kNapShare = 20, kNapsSeen = 8;
 constexpr long kSleepNs = 50'000'000;
 constexpr uint32_t kTurnsBeforeSleep = 256;  // with nothing to do
 
-// Of this thread's processor.
+// Nanoseconds of a processor that this thread has used.
 uint64_t ran_ns() {
   timespec ran{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);

@@ -287,7 +287,7 @@ class Check {
     return false;
   }
 
-  // Of experts, and of rows up to each rank that are kept.
+  // Counts of experts, and of rows up to each rank that are kept.
   static std::vector<Word> counts_behind(const ReceivePlan& plan, Word rows_max) {
     std::vector<Word> counts(plan.expert_counts.begin(), plan.expert_counts.end());
     for (size_t r = 1; r < plan.row_base.size(); ++r) counts.push_back(std::min(plan.row_base[r], rows_max));

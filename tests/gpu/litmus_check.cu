@@ -45,7 +45,7 @@ TRANSLOAD_DEVICE Word value_of(uint64_t row, uint64_t k) {
   return row * 0x9E3779B97F4A7C15u + k * 0xD1B54A32D192ED03u + 1;
 }
 
-// By the whole warp. False: it took far too long.
+// Called by the whole warp. False: it took far too long.
 TRANSLOAD_DEVICE bool reached(const Word* word, Word least) {
   bool there = true;
   if (lane_of_thread() == 0) {

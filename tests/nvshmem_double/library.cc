@@ -103,7 +103,7 @@ void nap() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
   for (;;) nap();
 }
 
-// Of processes that wait for each other, without a deadline, as often as it is asked.
+// Processes wait for each other here, without a deadline, as often as it is asked.
 void barrier() {
   Shared& all = *g_me.shared;
   const uint32_t mine = all.arrived.fetch_add(1) / uint32_t(g_me.pes);

@@ -28,7 +28,7 @@ constexpr uint32_t kFirstPe = NVSHMEMI_IBGDA_MAX_CONST_RKEYS;  // keys of lower 
 constexpr uint32_t kLocalKey = 0x4800;                         // of every region, as the source of a write
 constexpr uint32_t kWholeSpace = 62;                           // log2 of the one chunk of the heap
 
-// Of all ranks of this process.
+// The regions of all ranks of this process.
 struct Regions {
   struct Region {
     char* base;

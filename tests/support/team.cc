@@ -263,7 +263,7 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
   }
 }
 
-// Of rows that do not come, whatever lay there before.
+// Rows that do not come have no choice, whatever lay there before.
 void Member::check_rows_left(const Seen& out) {
   const uint32_t k = world_.top_k;
   for (int64_t i = out.report.rows * k; i < out.topk_idx.rows() * k; ++i) {

@@ -15,8 +15,8 @@
 namespace transload::test {
 namespace {
 
-// Of calls to which a rank does not come, or comes late. The others have met before such a call, so that it is long for
-// them; everything else has the group's deadline, which is far.
+// The deadline of calls to which a rank does not come, or comes late. The others have met before such a call, so that
+// it is long for them; everything else has the group's deadline, which is far.
 constexpr uint32_t kShortMs = 2000;
 
 Pass short_pass() {

@@ -128,7 +128,7 @@ TEST(Interrupted, EndsTheMakingOfAGroup) {
   }
 }
 
-// By the thread that waits; and nothing comes of it where it says no.
+// The thread that waits asks; and nothing comes of it where it says no.
 TEST(Interrupted, AsksTheThreadThatCalls) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   const World w = world_of({2, 1});

@@ -24,7 +24,7 @@ std::vector<MemoryReport> reports_of(const World& w) {
 TEST(MemoryReport, PinsMemoryOfTheHostForGpusAlone) {
   const World near = two_ranks({2}, ScaleOutChoice::kLoopback), far = two_ranks({1, 1}, ScaleOutChoice::kLibfabric);
   const std::vector<MemoryReport> by_memory = reports_of(near), by_network = reports_of(far);
-  // Of each of the rings that a network needs: to and from two nodes, a row in each slot at least.
+  // Each of the rings that a network needs: to and from two nodes, a row in each slot at least.
   const uint64_t network_rings = uint64_t(far.channels) * far.slots * 4 * far.columns * 2;
   for (uint32_t rank = 0; rank < 2; ++rank) {
     if (on_gpus()) {

@@ -200,7 +200,7 @@ def check_seam(tree):
 
 def check_memory_order(tree):
     yield from matches(tree, MEMORY_ORDER, lambda path: not path.startswith(MEMORY_ORDER_AT_HOME),
-                       "outside of channel, executor, transport, runtime", cpp.code_of)
+                       "outside of channel, executor, transport, control, runtime", cpp.code_of)
 
 
 def check_assembly(tree):

@@ -30,8 +30,8 @@ struct RailQueue {
   Word* next = nullptr;           // in device memory: the next ticket
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
   uint32_t slot_count = 0;
-  // Of the rank and its call: who waits for room leaves by these. Patience ends before others accuse this rank of what
-  // they miss.
+  // Who waits for room leaves by these words of the rank and its call. Patience ends before others accuse this rank of
+  // what they miss.
   const Word* gave_up = nullptr;
   const Word* abort = nullptr;
   uint64_t patience_ns = 0;

@@ -287,7 +287,7 @@ class ReducePipe {
     const uint32_t most = fit / unit * unit, pieces = (elements + most - 1) / most;
     return ((elements + pieces - 1) / pieces + unit - 1) / unit * unit;
   }
-  // The same, without divisions for most sums: lane l keeps what l rows of bf16 make.
+  // even_piece_of() without divisions for most sums: lane l keeps what l rows of bf16 make.
   TRANSLOAD_DEVICE uint32_t piece_of(uint32_t elements, uint32_t element_bytes) {
     if (elements != elements_of_lanes_) {
       elements_of_lanes_ = elements;

@@ -287,8 +287,8 @@ class CudaWarp {
     }
     return true;
   }
-  // The same where a lane would store where it must not. `mine` is my lane's, if it is not null. `own`: it may be
-  // memory of the caller, too.
+  // In builds that check, by the whole warp: false, and a fault, where a lane would store where it must not. `mine` is
+  // my lane's, if it is not null. `own`: it may be memory of the caller, too.
   TRANSLOAD_DEVICE bool stores(const StoreArea& mine, bool own = true) {
     if constexpr (checks::kOn) {
       const bool good = mine.base == nullptr || checks::may_store(*rank_.areas, mine.base, mine.bytes, own);

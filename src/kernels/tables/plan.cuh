@@ -213,7 +213,7 @@ class PlanWarp {
       if (real && row == 0 && e < experts) write_count(e, aligned(rows));
     }
   }
-  // Of those behind the report.
+  // Writes one of the counts behind the report.
   TRANSLOAD_WARP void write_count(uint32_t i, uint64_t rows) const {
     a_.handle.expert_counts[i] = int64_t(rows);
     if (a_.host_counts) a_.host_counts[i] = int64_t(rows);

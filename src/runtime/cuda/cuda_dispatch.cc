@@ -157,7 +157,7 @@ class CudaDispatch {
     failure_ = std::make_exception_ptr(Error(Code::kOutOfMemory, for_want_of));
   }
 
-  // Of the caller, if its own function has it.
+  // The caller's own function gives the room, if it has one.
   void ask_for_room() {
     const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
     room_.emplace(form_, in_, rows, g_.options.device);

@@ -163,7 +163,7 @@ struct CudaGroup final : Group::Impl {
   // Rails map each other's region, as peers do.
   bool shares_with_rails() const { return rails_mapped && !heap; }
   void map_memory(bool one_process);
-  // By the PCI tree; "" if this host has none.
+  // The NIC nearest by the PCI tree; "" if this host has none.
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
   void open_network(const ScaleOutKind& kind);
@@ -211,12 +211,12 @@ struct CudaGroup final : Group::Impl {
   SmClaim claim_;       // of the device; none once the group is faulted
   PinnedBlock pinned_;  // HostWords, then counts of a call that waits, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  Cursor block_room_{.unit = 256};                                       // of the last one
+  Cursor block_room_{.unit = 256};                                       // in the last block
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
   Word too_many_told_ = 0;  // of HostWords::too_many
   std::vector<char*> peer_base_;
-  // Behind what they use, so that they end first.
+  // Stream and event stand behind the memory that they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
   OwnEvent done_;     // recorded behind the last call
   struct LastStream {
@@ -224,7 +224,7 @@ struct CudaGroup final : Group::Impl {
     uint64_t number;  // of all streams that there ever were: a handle may be another one's later
   };
   std::optional<LastStream> last_stream_;  // the stream of the last call
-  bool captured_ = false;                  // the call that is being made
+  bool captured_ = false;                  // the call that is being made goes into a graph
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;

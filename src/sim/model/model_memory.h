@@ -81,8 +81,8 @@ class ModelMemory {
   void broken(int w, const BrokenRecord& record);
   void enters(int w, Role role, int32_t channel);
 
-  // Of the canaries in tests/canaries alone: a look without acquire, a count without release, and one that is read when
-  // it is sent.
+  // For the canaries in tests/canaries alone: a look without acquire, a count without release, and one that is read
+  // when it is sent.
   Word glance(int w, const Word* word) { return look(w, word, false); }
   void store_relaxed(int w, Word* at, uint32_t reader, Word count);
   void publish_live(int w, RailWord to, const Word* from);

@@ -43,7 +43,7 @@ struct RoutesOfRank {
 
 uint32_t scales_of(const TimedJob& job) { return job.fp8 ? uint32_t(ceil_div(job.hidden, kScaleElements)) : 0; }
 
-// Of any rank, but for its number and its slabs.
+// The options of any rank, but for its number and its slabs.
 GroupOptions group_options(const TimedMachine& m, const TimedJob& job) {
   GroupOptions o;
   o.bootstrap.ranks = m.nodes * m.gpus;

@@ -65,7 +65,7 @@ class WalkMemory {
     look(w, word);
     return inner_.glance(w, word);
   }
-  // Of a look a warp keeps only the most it has seen of that word: what it saw before is of no more account, and so is
+  // A warp keeps of a look only the most it has seen of that word: what it saw before is of no more account, and so is
   // how often it looked and waited in between.
   void knows(int w, const Word* word, Word before, Word now) {
     inner_.knows(w, word, before, now);

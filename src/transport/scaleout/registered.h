@@ -21,7 +21,8 @@ struct FabricDevice {
 // What a provider says to being forbidden to call CUDA: FI_OPT_CUDA_API_PERMITTED.
 enum class CudaCalls : uint8_t { kNoOption, kForbidden, kRefused };
 
-// Of libfabric and the provider that would carry the group. Versions are major << 16 | minor, as libfabric gives them.
+// What libfabric and the provider that would carry the group can do. Versions are major << 16 | minor, as libfabric
+// gives them.
 struct FabricMemoryFacts {
   std::string provider;
   bool hmem = false;  // it registers memory of devices: FI_HMEM

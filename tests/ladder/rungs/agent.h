@@ -22,7 +22,7 @@
 
 namespace transload::rungs {
 
-// Of one thread. `spoil`: the first comparison must come out wrong, to show that it counts.
+// What one thread compared. `spoil`: the first comparison must come out wrong, to show that it counts.
 struct Tally {
   uint32_t done = 0, wrong = 0;
   int line = 0;
@@ -57,7 +57,7 @@ struct Ledger {
     while (at < count && s[at] == e[at]) ++at;
     eq(at, count, what + ": how many bytes are right");
   }
-  // Of agents of a side; all but `done` belong to the first that was wrong.
+  // Adds what agents of a side compared; all but `done` belong to the first that was wrong.
   template <class Counts>
   void add(const Counts& counts, int side) {
     done += counts.done;

@@ -22,7 +22,7 @@ class GroupCaller final : public Caller {
 
   Group& group_;
   TensorHome& side_;
-  // Of the latest room: where the program writes, and where the group reads.
+  // The latest room: where the program writes, and where the group reads.
   char* room_here_ = nullptr;
   char* room_there_ = nullptr;
   size_t room_bytes_ = 0;

@@ -10,7 +10,7 @@
 namespace transload::test {
 namespace {
 
-// Of what the tensor is, and of its first rows: the rest is room.
+// A digest of what the tensor is, and of its first rows: the rest is room.
 uint64_t digest_of(const Tensor& t, int64_t rows) {
   if (!t.given()) return 0;
   const int64_t shape[] = {t.dtype.code, t.dtype.bits, t.rows(), t.columns(), rows};

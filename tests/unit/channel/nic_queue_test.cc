@@ -291,7 +291,7 @@ TEST(NicQueue, LanesShareRunsByQueue) {
       }
     });
   for (std::thread& lane : lanes) lane.join();
-  // Of lanes 0 and 2; of 1 and 3, which puts nothing; of 4.
+  // Entries of lanes 0 and 2; of 1 and 3, which puts nothing; of 4.
   EXPECT_EQ(ranks.nic.queue(1, 0).reserved, 200u * 4);
   EXPECT_EQ(ranks.nic.queue(2, 0).reserved, 200u * 3);
   EXPECT_EQ(ranks.nic.queue(1, 1).reserved, 200u * 2);

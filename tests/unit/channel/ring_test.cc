@@ -82,7 +82,7 @@ class Boards {
 
 Word word_at(const Need& need) { return *need.word; }
 
-// Of a ring between peers: what I fill is what my peer takes, my tail is its tail, its credit is mine; for every pair
+// In a ring between peers, what I fill is what my peer takes, my tail is its tail, its credit is mine; for every pair
 // and lane.
 TEST(PeerLink, BothEndsMeanTheSamePlaces) {
   Boards all({3, 2}, 4, true);
@@ -104,7 +104,7 @@ TEST(PeerLink, BothEndsMeanTheSamePlaces) {
         }
 }
 
-// Of a ring along a rail, for unequal nodes: the same, and staged bytes are put where the rail takes them.
+// In a ring along a rail likewise, for unequal nodes, and staged bytes are put where the rail takes them.
 TEST(RailLink, BothEndsMeanTheSamePlaces) {
   for (bool mapped : {true, false}) {
     Boards all({1, 2, 5}, 3, mapped);

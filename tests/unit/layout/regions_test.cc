@@ -210,7 +210,7 @@ TEST(Geometry, LargeRegionsDoNotWrap) {
   EXPECT_EQ(r.combine.recv.at(63, 7, 1023) + g.sum_stride(), r.bytes);
 }
 
-// Of all that ranks write for each other.
+// A digest of the layout of all that ranks write for each other.
 class LayoutDigest {
  public:
   void add(uint64_t value) { value_ = (value_ ^ value) * 1099511628211u; }  // FNV-1a

@@ -150,7 +150,7 @@ Walked walked(const CardsPlan& plan, Canary canary) {
   return walk(*cards_stage(plan), limits);
 }
 
-// Of two calls between peers: a grant and an abort each taken too lightly.
+// Walks of two calls between peers find a grant and an abort that are taken too lightly.
 TEST(Exhaustive, BugsOfTheBarrierAreFound) {
   const CardsPlan fault{{1, 1}, 1, false, true, true};
   // A warp that has seen a peer's card has seen its grant: these show where another one stores.

@@ -12,7 +12,7 @@
 namespace transload {
 
 // Whoever asks has to be the process that will use libfabric: some providers refuse a copy (fork) of one that asked.
-// Of a group's `ranks` libfabric hears with the first question of a process: tell_universe.
+// libfabric hears of a group's `ranks` with the first question of a process: tell_universe.
 
 // False if libfabric or every usable provider is missing; `why` then says which.
 bool libfabric_available(uint32_t ranks, std::string& why);
@@ -20,7 +20,7 @@ bool libfabric_available(uint32_t ranks, std::string& why);
 // Providers that libfabric lists and that may carry a group, best first. One of them may yet not open.
 std::vector<std::string> libfabric_providers(uint32_t ranks);
 
-// Of the library that is loaded, such as "1.17"; it must be there.
+// The version of the library that is loaded, such as "1.17"; it must be there.
 std::string libfabric_version();
 
 struct LibfabricOptions {

@@ -46,7 +46,7 @@ uint32_t version_to_ask(bool hmem) {
   return hmem && std::min(header, fabric_library().version()) >= with_dma_bufs ? with_dma_bufs : FI_VERSION(1, 17);
 }
 
-// Of the process that asked libfabric first: some providers refuse its copies.
+// The process that asked libfabric first: some providers refuse its copies.
 const Origin& first_to_ask() {
   static const Origin first;
   return first;

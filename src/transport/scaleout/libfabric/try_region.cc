@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kCompletions = 16;  // nothing is written
 
-// Of the first provider that opens, as a link takes it.
+// An endpoint of the first provider that opens, as a link takes it.
 std::unique_ptr<FabricEndpoint> open_best(const LibfabricOptions& options) {
   std::string why;
   for (const std::string& name : candidates(options)) try {

@@ -12,7 +12,7 @@ namespace transload {
 // What its structures begin with: the version of their form, and how long they are.
 constexpr int nvshmem_head(size_t bytes) { return int((1 << 16) + bytes); }
 
-// By which the processes of a world find each other.
+// Processes of a world find each other by it.
 struct NvshmemId {
   int head = nvshmem_head(128);
   char bytes[124] = {};

@@ -19,7 +19,7 @@ namespace transload {
 
 namespace {
 
-// Of the heap where nobody needs its keys: with more, a small heap takes far more memory than it has.
+// The pages of a heap whose keys nobody needs: with larger ones, a small heap takes far more memory than it has.
 constexpr uint64_t kGranularity = 2 << 20;
 constexpr uint64_t kGroupsAtOnce = 2;
 constexpr uint64_t kQueueDepthMin = 1024;  // NVSHMEM's own

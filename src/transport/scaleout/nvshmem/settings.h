@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// Of the first group of a process that uses NVSHMEM.
+// What the first group of a process that uses NVSHMEM needs.
 struct NvshmemNeeds {
   uint64_t channels = 0;
   uint64_t slots = 0;
@@ -43,7 +43,7 @@ std::string text_of(const std::vector<NvshmemSetting>& settings);
 // Sets what the user has not.
 void set_environment(const std::vector<NvshmemSetting>& settings);
 
-// Of an address of this host; "" if none of its interfaces has it.
+// The interface of an address of this host; "" if none has it.
 std::string interface_of(const std::string& address);
 
 // "512M" and the like, as NVSHMEM reads sizes; false if it is no number.

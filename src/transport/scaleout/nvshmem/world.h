@@ -30,7 +30,7 @@ class LibraryCall {
 
 class NvshmemWorld {
  public:
-  // Of this process; a copy of it (fork) is in none.
+  // The world of this process; a copy of it (fork) is in none.
   static NvshmemWorld& here();
 
   bool started() const { return number_ != 0; }
