@@ -136,7 +136,8 @@ TEST(Shapes, RowOfFortyKilobytes) {
 }
 
 // Scales arrive, of any number and however they lie: side by side, with gaps that leave their tokens aligned or not,
-// column by column. Contract 2.2.
+// column by column.
+// Contract 2.2.
 TEST(Scales, OfAnyNumberAnywhere) {
   for (const auto& nodes : std::vector<std::vector<uint32_t>>{{1}, {3}, {2, 2}, {1, 2, 1}}) {
     World w = world_of(nodes, {21});
