@@ -34,7 +34,7 @@ CLEAN = {
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
     "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
                     "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
-    "README.md": "# Two words\n[a page](docs/page.md)\n| **2** |\n",
+    "README.md": "# Two words\n[a page](docs/page.md)\n| **2** |" + " " * 120 + "|\n```\n" + "x" * 121 + "\n```\n",
     "bench/b.cc": "// B.\n",
     "bench/baselines/b.jsonl": '{"case":"c","us":{"min":1,"median":2.3,"max":3},"command":"bench_b --x"}\n',
 }
@@ -67,6 +67,7 @@ CANARIES = [
     ("function-length", with_file("src/layout/c.cc", "// C.\nnamespace n {\nC::C() : a_{1}, b(2) {\n" + LONG + "}}")),
     ("function-length", with_file("tests/unit/d_test.cc", "// C.\nTEST(A, B) {\n" + LONG + "}\n")),
     ("function-length", with_file("src/layout/c.cc", "// C.\nstruct S {\n auto f() const -> int {\n" + LONG + "}};")),
+    ("function-length", with_file("tools/x.py", "# X.\ndef f(x):\n" + LONG)),
     ("parameters", with_file("src/layout/c.h", HEAD + "int f(int a, int b, int c, int d, int e);\n")),
     ("parameters", with_file("src/layout/c.h", HEAD + "template <class T, class U>\nstruct S {\n public:\n  int f(int, "
                              "std::array<int, 3> b, int c,\n        int d, int e) const {\n    return 0;\n  }\n};")),
@@ -112,6 +113,9 @@ CANARIES = [
     ("links", with_file("docs/page.md", "`tests/*/e_test.cc`\n")),
     ("names", with_file("docs/page.md", "`Gone::run()`\n")),
     ("names", with_file("docs/seed_map.md", "`Gone::run`\n")),
+    ("lengths", with_file("README.md", "# Two words\n" + "word " * 1400 + "\n")),
+    ("lengths", with_file("ARCHITECTURE.md", "# Of it\n" + "A line of it.\n" * 1100)),
+    ("lengths", with_file("docs/page.md", "- " + "x" * 119 + "\n")),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "most ="))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.seen(l) =", "room->most.of +="))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "++most"))),

@@ -1,4 +1,5 @@
 """The checks of tools/tidy. Each takes a Tree and yields (path, line, message)."""
+import ast
 import concurrent.futures
 import os
 import re
@@ -150,6 +151,12 @@ def check_function_length(tree):
             length = function.last_line - function.first_line + 1
             if length > FUNCTION_LINES_MAX:
                 yield path, function.first_line, f"a function of {length} lines, {FUNCTION_LINES_MAX} at most"
+    for path, text in tree.scripts().items():
+        if path.endswith(".py") or text.startswith("#!/usr/bin/env python3"):
+            for node in ast.walk(ast.parse(text)):
+                length = node.end_lineno - node.lineno + 1 if isinstance(node, ast.FunctionDef) else 0
+                if length > FUNCTION_LINES_MAX:
+                    yield path, node.lineno, f"a function of {length} lines, {FUNCTION_LINES_MAX} at most"
 
 
 def check_parameters(tree):
@@ -367,6 +374,7 @@ CHECKS = {
     "contract": check_contract,
     "links": texts.check_links,
     "names": texts.check_names,
+    "lengths": texts.check_page_lengths,
     "lane-bodies": bodies.check_lane_bodies,
     "positional-lists": lists.check_positional_lists,
     "baselines": baselines.check_baselines,

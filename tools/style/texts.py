@@ -1,4 +1,4 @@
-"""Checks of the pages: what they link to and the files that they name are there."""
+"""Checks of the pages: what they link to and the files that they name are there; how long they may be."""
 import fnmatch
 import os
 import re
@@ -11,6 +11,9 @@ PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
 SOURCE = re.compile(r"\.(?:md|h|cc|cu|cuh|inc|py|sh|toml|json|jsonl|cmake|svg|txt|safetensors)$")
 NAME = re.compile(r"[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)*(?:\(\))?")
 FOREIGN = ("STYLE.md", "docs/seed_map.md")  # there a name without :: may be an example, or one of another library
+README_WORDS_MAX = 1400  # as `wc -w` counts them
+ARCHITECTURE_BYTES_MAX = 15_000
+COLUMNS_MAX = 120
 MADE = ("build/", "results.jsonl")  # not of the tree: what commands leave
 
 
@@ -92,3 +95,19 @@ def check_names(tree):
             for word in re.findall(r"[A-Za-z_]\w*", name):
                 if word not in words:
                     yield page, shown.count("\n", 0, match.start()) + 1, f"names `{name}`, and no source has {word}"
+
+
+def check_page_lengths(tree):
+    """Who decides whether to read on has minutes; a line of a page, outside of tables and fences, fits a screen."""
+    words = len(tree.files.get("README.md", "").split())
+    if words > README_WORDS_MAX:
+        yield "README.md", 1, f"{words} words, {README_WORDS_MAX} at most"
+    size = len(tree.files.get("ARCHITECTURE.md", "").encode())
+    if size > ARCHITECTURE_BYTES_MAX:
+        yield "ARCHITECTURE.md", 1, f"{size} bytes, {ARCHITECTURE_BYTES_MAX} at most"
+    for page, text in sorted(tree.files.items()):
+        if not page.endswith(".md"):
+            continue
+        for number, line in enumerate(FENCE.sub(blank, text).split("\n"), 1):
+            if len(line.rstrip()) > COLUMNS_MAX and not line.lstrip().startswith("|"):
+                yield page, number, f"{len(line)} columns, {COLUMNS_MAX} at most"

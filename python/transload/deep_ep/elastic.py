@@ -1,4 +1,6 @@
 """ElasticBuffer: DeepEP's V2 over transload.Group. Rows by expert are made by torch operations (expand.py)."""
+from functools import partial
+
 import torch
 
 from ..errors import InvalidArgument, NotSupported
@@ -225,23 +227,12 @@ class ElasticBuffer:
             except InvalidArgument as error:
                 self._groups.tell_refusal(num_experts, error)
                 raise
+            call = partial(first_dispatch, self._groups, self.num_ranks, rows, choices, form)
             reads = (rows.x, rows.scales, choices.topk_idx, weights)
-
-            def call():
-                return first_dispatch(self._groups, self.num_ranks, rows, choices, form)
-
         else:
             waited = self._behind(previous_event, previous_event_before_epilogue)
-            rows, weights = Rows.given(x).contiguous(), self._weights("topk_weights", topk_weights)
-            self._check_handle(handle)
             told = (topk_idx, do_cpu_sync, num_experts, num_max_tokens_per_rank, expert_alignment)
-            self._check_cached(handle, form, *told)
-            self._check_shape("topk_weights", weights, handle.topk_idx.shape)
-            reads = (rows.x, rows.scales, weights, handle.tensors())
-
-            def call():
-                return cached_dispatch(rows, weights, handle, form)
-
+            call, reads = self._cached(x, topk_weights, handle, form, told)
         gave, event = self._work.run(call, reads, waited, bool(async_with_compute_stream))
         return (*gave[:4], event)
 
@@ -292,6 +283,15 @@ class ElasticBuffer:
         reads = (x, weights, biases, handle.tensors())
         gave, event = self._work.run(call, reads, waited, bool(async_with_compute_stream))
         return (*gave, event)
+
+    def _cached(self, x, topk_weights, handle, form, told):
+        """The call of a dispatch with a handle, and what it reads."""
+        rows, weights = Rows.given(x).contiguous(), self._weights("topk_weights", topk_weights)
+        self._check_handle(handle)
+        self._check_cached(handle, form, *told)
+        self._check_shape("topk_weights", weights, handle.topk_idx.shape)
+        call = partial(cached_dispatch, rows, weights, handle, form)
+        return call, (rows.x, rows.scales, weights, handle.tensors())
 
     @staticmethod
     def _behind(previous_event, before_epilogue):
