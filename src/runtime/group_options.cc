@@ -29,14 +29,13 @@ std::vector<Decision> complete(GroupOptions& o) {
   const std::string why = !gpu    ? "a rank on the CPU has one thread"
                           : alone ? "many short channels keep the warps of a GPU busy"
                                   : "a channel for each warp that sends to other nodes";
-  const auto channels_most = uint32_t(option_facts("channels").most);
   std::vector<Decision> decisions;
   const auto choose = [&](const char* what, uint32_t& option, uint32_t choice) {
     const bool given = option != 0;
     if (!given) option = choice;
     decisions.push_back({what, std::to_string(option), given ? "asked for" : why});
   };
-  choose("channels", o.channels, gpu ? std::min((alone ? 16 : kSendersOfSm) * o.sms, channels_most) : 4);
+  choose("channels", o.channels, gpu ? std::min((alone ? 16 : kSendersOfSm) * o.sms, kChannelsMax) : 4);
   choose("slots", o.slots, gpu && alone ? 4 : 16);
   choose("slots between peers", o.peer_slots, gpu ? 1 : o.slots);
   if (o.rail_batch == 0) o.rail_batch = std::max(1u, o.slots / 4);
@@ -50,7 +49,7 @@ Limits limits() {
           .nodes_max = kRanksMax,
           .streams_max = uint32_t(kMembersMax),
           .top_k_max = uint32_t(option_facts("top_k_max").most),
-          .channels_max = uint32_t(option_facts("channels").most),
+          .channels_max = kChannelsMax,
           .slots_max = uint32_t(option_facts("slots").most),
           .token_bytes_max = option_facts("row_bytes_max").most,
           .token_bytes_unit = kTokenUnit,

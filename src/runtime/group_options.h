@@ -13,6 +13,7 @@ namespace transload {
 
 constexpr uint32_t kRanksMax = 4096;
 constexpr uint32_t kNodeSizeMax = 1024;
+constexpr uint32_t kChannelsMax = 1024;
 constexpr uint64_t kDeadlineMsMin = 50;
 constexpr uint64_t kDeadlineMsMax = 24 * 3600 * 1000;
 
@@ -35,7 +36,7 @@ void for_each_option(Options& o, Visit visit) {
   visit(Facts{.name = "row_bytes_max", .least = kTokenUnit, .most = 1 << 24, .unit = kTokenUnit}, o.row_bytes_max);
   visit(Facts{.name = "scales_max", .most = 4096}, o.scales_max);
   visit(Facts{.name = "top_k_max", .least = 1, .most = kSetMax}, o.top_k_max);
-  visit(Facts{.name = "channels", .least = 1, .most = 1024, .zero_too = true}, o.channels);
+  visit(Facts{.name = "channels", .least = 1, .most = kChannelsMax, .zero_too = true}, o.channels);
   visit(Facts{.name = "slots", .least = 1, .most = 65536, .zero_too = true}, o.slots);
   visit(Facts{.name = "peer_slots", .least = 1, .most = 65536, .zero_too = true}, o.peer_slots);
   visit(Facts{.name = "slab_bytes", .most = uint64_t(1) << 46, .alike = false}, o.slab_bytes);

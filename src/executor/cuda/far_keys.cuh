@@ -2,6 +2,7 @@
 #pragma once
 #include "channel/word.h"
 #include "executor/cuda/ptx.cuh"
+#include "executor/cuda/rail_queue.h"
 
 namespace transload {
 
@@ -13,6 +14,25 @@ struct FarKeys {
   // Where such a mark stores, if a warp does; else null.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
     return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
+  }
+};
+
+// What a far key says: a word of another rank and, where the rail has several queues to a rank, that which leads there.
+template <uint32_t kBitsOfQueue>
+struct RailKey {
+  static constexpr uint32_t kQueueAt = 63 - kRankBits - kBitsOfQueue, kRankAt = kQueueAt + kBitsOfQueue;
+
+  uint32_t rank, queue;
+  uint64_t place;  // of the word, in the rail's unit
+
+  TRANSLOAD_DEVICE Word* pack() const {
+    return reinterpret_cast<Word*>(FarKeys::kFar | uint64_t(rank) << kRankAt | uint64_t(queue) << kQueueAt | place);
+  }
+  TRANSLOAD_DEVICE static RailKey unpack(const Word* key) {
+    const uint64_t bits = reinterpret_cast<uint64_t>(key);
+    return {.rank = uint32_t(bits >> kRankAt) & ((1u << kRankBits) - 1),
+            .queue = uint32_t(bits >> kQueueAt) & ((1u << kBitsOfQueue) - 1),
+            .place = bits & ((uint64_t(1) << kQueueAt) - 1)};
   }
 };
 

@@ -17,9 +17,11 @@ struct HeldPut {
   uint32_t bytes = 0;  // 0: none
   uint32_t padding;
 
-  TRANSLOAD_DEVICE static uint32_t where_of(const Put& put) { return kQueues ? put.queue << 16 | put.rank : put.rank; }
-  TRANSLOAD_DEVICE uint32_t rank() const { return kQueues ? where & 0xFFFF : where; }
-  TRANSLOAD_DEVICE uint32_t queue() const { return where >> 16; }
+  TRANSLOAD_DEVICE static uint32_t where_of(const Put& put) {
+    return kQueues ? put.queue << kRankBits | put.rank : put.rank;
+  }
+  TRANSLOAD_DEVICE uint32_t rank() const { return kQueues ? where & ((1u << kRankBits) - 1) : where; }
+  TRANSLOAD_DEVICE uint32_t queue() const { return where >> kRankBits; }
   TRANSLOAD_DEVICE bool empty() const { return bytes == 0; }
   TRANSLOAD_DEVICE bool continued_by(const Put& put) const {
     const uint64_t gap = uint64_t(put.from - from) - bytes;

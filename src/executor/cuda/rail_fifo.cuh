@@ -19,18 +19,15 @@ class FifoRail : public FarKeys {
 
   // Far: a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
-    return reinterpret_cast<Word*>(kFar | uint64_t(word.rank) << kOffsetBits | word.offset);
+    return Key{.rank = word.rank, .queue = 0, .place = word.offset}.pack();
   }
 
   // Called by the whole warp, as all that follows. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) ptx::store_release(key, count);
-    const uint64_t bits = reinterpret_cast<uint64_t>(key);
-    ask(far, {.verb = verb,
-              .rank = uint32_t(bits >> kOffsetBits) & 0xFFFF,
-              .to = bits & ((uint64_t(1) << kOffsetBits) - 1),
-              .count = count});
+    const Key to = Key::unpack(key);
+    ask(far, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
@@ -53,7 +50,8 @@ class FifoRail : public FarKeys {
   TRANSLOAD_DEVICE Word least() const { return least_; }
 
  private:
-  static constexpr uint32_t kOffsetBits = 47;
+  using Key = RailKey<0>;
+
   TRANSLOAD_DEVICE uint64_t offset_of(const void* at) const {
     return uint64_t(static_cast<const char*>(at) - queue_.network);
   }

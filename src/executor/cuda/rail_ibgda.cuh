@@ -130,8 +130,7 @@ class IbgdaRail : public FarKeys {
   // Far: a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     if (word.mapped != nullptr) return reinterpret_cast<Word*>(word.mapped + word.offset);
-    return reinterpret_cast<Word*>(kFar | uint64_t(word.rank) << kRankAt | uint64_t(word.queue) << kQueueAt |
-                                   word.offset / kWordBytes);
+    return Key{.rank = word.rank, .queue = word.queue, .place = word.offset / kWordBytes}.pack();
   }
 
   // Called by the whole warp, as all that follows. A lane without a mark has a count of 0. Puts that are ready go with
@@ -145,12 +144,8 @@ class IbgdaRail : public FarKeys {
       if (later_ready_) entries.of[1] = entry_of(puts_.later);
       due_ready_ = later_ready_ = false;
     }
-    const uint64_t bits = reinterpret_cast<uint64_t>(key);
-    if (far)
-      entries.of[2] = {.rank = uint32_t(bits >> kRankAt) & 0xFFFF,
-                       .queue = uint32_t(bits >> kQueueAt) & 0x7FF,
-                       .to = (bits & ((uint64_t(1) << kQueueAt) - 1)) * kWordBytes,
-                       .count = count};
+    const Key to = Key::unpack(key);
+    if (far) entries.of[2] = {.rank = to.rank, .queue = to.queue, .to = to.place * kWordBytes, .count = count};
     give(entries);
   }
 
@@ -176,7 +171,7 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE Word least() const { return result_.least; }
 
  private:
-  static constexpr uint32_t kRankAt = 47, kQueueAt = 36;
+  using Key = RailKey<kQueueBits>;
 
   struct Entries {
     NicEntry of[3];  // in the order in which a queue takes them

@@ -9,7 +9,11 @@
 
 namespace transload {
 
-// What a rank is called by those queues.
+// Rings have a queue of their own at every rank, numbered from 1; 0 is for cards and counts.
+constexpr uint32_t kQueueBits = 11;
+static_assert(kRankBits + kQueueBits <= 32);
+
+// What a rank is called by the queues of a NIC.
 struct NicNames {
   uint32_t pe;   // NVSHMEM's number of it
   uint32_t row;  // of what its words were told

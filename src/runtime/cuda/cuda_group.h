@@ -23,9 +23,12 @@
 #include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
+#include "runtime/group_options.h"
 #include "runtime/proxy.h"
 
 namespace transload {
+
+static_assert(kRanksMax <= 1u << kRankBits && kChannelsMax < 1u << kQueueBits, "a rail's keys hold any rank and queue");
 
 // Positions of the rings of one kind, on the device. Drained words are the proxy's to write: in pinned memory, and only
 // of rails that have one.
