@@ -24,8 +24,7 @@ TRANSLOAD_DEVICE void begin_kernel(Call& mine, const Board& board, const DeviceC
   mine.card.handle = call.born != nullptr ? handle_name(mine.card.handle, *call.born) : 0;  // the host gave the group
   mine.arrivals = &call.state->arrivals;
   mine.claims = call.state->claims;
-  if (blockIdx.x == 0 && threadIdx.x == 0)
-    ptx::store_relaxed(&call.host->running, running_word(mine.card.epoch, call.phase));
+  if (blockIdx.x == 0 && threadIdx.x == 0) show_to_all(&call.host->running, running_word(mine.card.epoch, call.phase));
 }
 
 TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
@@ -57,13 +56,13 @@ TRANSLOAD_DEVICE void end_kernel(W& w, const DeviceCall& call) {
   w.retire();
   if (lane_of_thread() != 0) return;
   DeviceState& state = *call.state;
-  if (ptx::add_one(&state.left) + 1 != Word(gridDim.x) * kWarpsOfBlock) return;
+  if (arrive_here(&state.left) + 1 != Word(gridDim.x) * kWarpsOfBlock) return;
   for (Word& claim : state.claims) claim = 0;
   state.arrivals = 0;
   state.left = 0;
   state.epoch += 1;
-  ptx::store_relaxed(&call.host->running, 0);
-  ptx::store_release(&call.host->ended, state.epoch);
+  show_to_all(&call.host->running, 0);
+  publish_to_all(&call.host->ended, state.epoch);
 }
 
 }  // namespace transload

@@ -4,7 +4,6 @@
 
 #include "channel/word.h"
 #include "executor/cuda/order.cuh"
-#include "executor/cuda/ptx.cuh"
 #include "kernels/device_call.h"
 #include "protocol/warp.h"
 

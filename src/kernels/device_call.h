@@ -5,18 +5,19 @@
 #include "base/mix.h"
 #include "base/word.h"
 #include "executor/cuda/rank.h"
+#include "protocol/warp.h"
 
 namespace transload {
 
 // In device memory; the kernels of a group's calls alone change it, in stream order, so that a captured call replays.
 struct DeviceState {
-  Word epoch;        // of the last call that ended
-  Word notify_uses;  // notifies that ended
-  Word too_many;     // dispatches that failed for want of room
-  Word arrivals;     // 0 between kernels
-  Word claims[8];    // [Role]; 0 between kernels
-  Word left;         // warps of the kernel that have ended; 0 between kernels
-  Word gave_up;      // never falls: a wait expired, a promise was broken, or the host aborted
+  Word epoch;            // of the last call that ended
+  Word notify_uses;      // notifies that ended
+  Word too_many;         // dispatches that failed for want of room
+  Word arrivals;         // 0 between kernels
+  Word claims[kClaims];  // [Role]; 0 between kernels
+  Word left;             // warps of the kernel that have ended; 0 between kernels
+  Word gave_up;          // never falls: a wait expired, a promise was broken, or the host aborted
 };
 
 // What a first dispatch finds out, in the room of its handle, and behind it counts by expert and by source: for
@@ -55,6 +56,10 @@ struct DeviceCall {
   uint32_t phase;  // Phase
 };
 
-constexpr Word running_word(Word epoch, uint32_t phase) { return epoch << 2 | phase; }
+// The call that a kernel is in, as one word.
+constexpr uint32_t kPhaseBits = 2;
+constexpr Word running_word(Word epoch, uint32_t phase) { return epoch << kPhaseBits | phase; }
+constexpr Word running_epoch(Word running) { return running >> kPhaseBits; }
+constexpr uint32_t running_phase(Word running) { return uint32_t(running) & ((1u << kPhaseBits) - 1); }
 
 }  // namespace transload

@@ -1,6 +1,7 @@
 // What a rank grants its peers, written on the device: the row bases are known only here.
 #pragma once
 #include "executor/cuda/members.cuh"
+#include "executor/cuda/order.cuh"
 #include "kernels/role_kernels.h"
 #include "protocol/call.h"
 
@@ -24,7 +25,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
 // have seen that its neighbours call something else, and by grants alone rows would move all the same.
 template <class W>
 TRANSLOAD_DEVICE void grant(W& w, const Call& call, const DeviceGrant& given, const Word* gave_up) {
-  const Word failed = ptx::load_relaxed(gave_up);  // on its way while the grants are written
+  const Word failed = glanced(gave_up);  // on its way while the grants are written
   write_grants(call, given);
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }

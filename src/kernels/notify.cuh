@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __gr
   __syncthreads();
   if (threadIdx.x != 0) return;
   if (found.counted && found.matched) state.notify_uses = t.use;
-  ptx::store_relaxed(&launch.call.host->running, 0);
+  show_to_all(&launch.call.host->running, 0);
 }
 
 }  // namespace

@@ -72,6 +72,8 @@ namespace transload {
 enum class Role : uint8_t { kOpener, kSender, kForwarder, kReceiver, kCloser, kCount };
 constexpr const char* kRoleNames[] = {"opener", "sender", "forwarder", "receiver", "closer"};
 static_assert(std::size(kRoleNames) == size_t(Role::kCount));
+constexpr size_t kClaims = 8;  // words for counters of shares, one of each Role
+static_assert(size_t(Role::kCount) <= kClaims);
 
 // The pieces of a token: its row, its extra (a header, or weights), its scales. A piece of 0 bytes is not moved.
 struct TokenPieces {

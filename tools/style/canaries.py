@@ -82,6 +82,8 @@ CANARIES = [
     ("memory-order", with_file("src/base/b.cc", "// B.\nauto o = std::memory_order_acquire;\n")),
     ("assembly", with_file("src/kernels/k.cu", '// K.\nvoid f() { asm volatile("exit;"); }\n')),
     ("assembly", with_file("src/base/b.cc", '// B.\nvoid f() { __asm__(""); }\n')),
+    ("gpu-order", with_file("src/kernels/k.cuh", HEAD + "Word f(const Word* p) { return ptx::load_acquire(p); }\n")),
+    ("gpu-order", with_file("src/executor/cuda/x.cuh", HEAD + "void f(Word* p) { ptx::add_one(p); }\n")),
     ("volatile", with_file("src/executor/x.cuh", HEAD + "int f(volatile int* p);\n")),
     ("zeros", with_file("src/channel/e.h", HEAD + "int f(unsigned x) { return std::countr_zero(x); }\n")),
     ("zeros", with_file("src/kernels/k.cu", "// K.\nint f(unsigned x) { return std::countl_zero(x); }\n")),

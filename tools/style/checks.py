@@ -44,6 +44,8 @@ MEMORY_ORDER = re.compile(r"\bmemory_order\w*|\batomic_(?:thread|signal)_fence\b
 MEMORY_ORDER_AT_HOME = ("src/channel/", "src/executor/", "src/transport/", "src/control/", "src/runtime/",
                         "src/base/probes/", "tests/", "bench/")
 ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/executor/cuda/ptx.cuh"
+GPU_ORDER = re.compile(r"\bptx::(?:load_|store_|add_one|release_)\w*")
+GPU_ORDER_AT_HOME = ("src/executor/cuda/ptx.cuh", "src/executor/cuda/order.cuh")
 VOLATILE = re.compile(r"(?<!asm )\bvolatile\b")
 ZEROS = re.compile(r"\bstd::(?:count[lr]_(?:zero|one)|bit_(?:width|ceil|floor))\b")
 ON_GPUS = re.compile(r"src/(?:(?:base|layout|channel|protocol)/.*\.h|(?:executor/cuda|kernels)/.*\.(?:h|cu|cuh))$")
@@ -215,9 +217,15 @@ def check_assembly(tree):
                        f"outside of {ASSEMBLY_AT_HOME}", cpp.code_of)
 
 
+def check_gpu_order(tree):
+    yield from matches(tree, GPU_ORDER, lambda path: path.startswith("src/") and path not in GPU_ORDER_AT_HOME,
+                       f"outside of {' and '.join(GPU_ORDER_AT_HOME)}: the functions there say what a word is for",
+                       cpp.code_of)
+
+
 def check_volatile(tree):
     yield from matches(tree, VOLATILE, lambda path: path.startswith(("src/", "cli/", "include/")),
-                       "orders nothing: say what is meant by an atomic or a load of ptx.cuh", cpp.code_of)
+                       "orders nothing: say what is meant by an atomic, or by a function of order.cuh", cpp.code_of)
 
 
 def check_zeros(tree):
@@ -363,6 +371,7 @@ CHECKS = {
     "seam": check_seam,
     "memory-order": check_memory_order,
     "assembly": check_assembly,
+    "gpu-order": check_gpu_order,
     "volatile": check_volatile,
     "zeros": check_zeros,
     "exceptions": check_exceptions,

@@ -1,7 +1,7 @@
 // What a held mark of a rail is known by, where the rail carries some and a warp stores the others.
 #pragma once
 #include "channel/word.h"
-#include "executor/cuda/ptx.cuh"
+#include "executor/cuda/order.cuh"
 #include "executor/cuda/rail_queue.h"
 
 namespace transload {

@@ -1,37 +1,57 @@
-// Words that the blocks of one rank, and its host, tell each other, with their memory order.
+// Words of one rank's blocks, of other GPUs and of hosts, with their memory order: the only place where it is chosen.
+//
+// "Here" is this GPU; the others hold for all GPUs and hosts. To observe is to acquire: what its writer wrote before
+// may then be read. To glance and to show cover nothing. To publish is to release: what this thread wrote, and what it
+// saw of others at a barrier, may be read by whoever observes the count.
 #pragma once
 #include <cuda/atomic>
 
 #include "base/word.h"
+#include "executor/cuda/ptx.cuh"
 
 namespace transload {
 
-// An acquire: what its writer wrote before may then be read.
+TRANSLOAD_DEVICE Word observed(const Word* word) { return ptx::load_acquire(word); }
+TRANSLOAD_DEVICE Word glanced(const Word* word) { return ptx::load_relaxed(word); }
+TRANSLOAD_DEVICE void show_to_all(Word* word, Word value) { ptx::store_relaxed(word, value); }
+TRANSLOAD_DEVICE void publish_to_all(Word* word, Word count) { ptx::store_release(word, count); }
+// What is shown after this is published.
+TRANSLOAD_DEVICE void publish_what_follows() { ptx::release_fence(); }
+
 __device__ inline Word observed_here(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_device>(*const_cast<Word*>(word)).load(cuda::memory_order_acquire);
 }
-
-// Words that cover nothing: one of mine, and one of the host's.
 __device__ inline Word glanced_here(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_device>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }
-__device__ inline Word glanced_at_host(const Word* word) {
-  return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
-}
-
-// A release: what the block wrote, if it has met at a barrier since, may be read by whoever observes `count`.
 __device__ inline void publish_here(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).store(count, cuda::memory_order_release);
+}
+
+// As glanced() and publish_to_all(), of a host's words, by generic loads and stores: what tables were measured with.
+__device__ inline Word glanced_at_host(const Word* word) {
+  return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }
 __device__ inline void publish_to_host(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_system>(*word).store(count, cuda::memory_order_release);
 }
 
-// True for the one that makes the word 1.
+// Counts one more, of those that arrive here; what it was. It observes and publishes, to other GPUs too: what the last
+// one has acquired goes with its own release.
+TRANSLOAD_DEVICE Word arrive_here(Word* word) { return ptx::add_one(word); }
+// Takes so many numbers of a counter here, which covers nothing; the first of them.
+TRANSLOAD_DEVICE Word take_here(Word* word, Word count) {
+  return atomicAdd(reinterpret_cast<unsigned long long*>(word), static_cast<unsigned long long>(count));
+}
+
+// True for the one that makes the word 1; the first of these covers what its writer wrote before, the second nothing.
 __device__ inline bool first_to_set(Word* word) {
   Word before = 0;
   return cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).compare_exchange_strong(before, 1,
                                                                                           cuda::memory_order_acq_rel);
+}
+TRANSLOAD_DEVICE bool first_to_set_bare(Word* word) {
+  return atomicCAS(reinterpret_cast<unsigned long long*>(word), 0ull, 1ull) == 0;
 }
 
 __device__ inline void pause() { __nanosleep(20); }

@@ -69,7 +69,7 @@ TRANSLOAD_DEVICE void bulk_wait_landed() {
 TRANSLOAD_DEVICE void engine_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
 TRANSLOAD_DEVICE void engine_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Words between GPUs, and between a GPU and its host.
+// Words between GPUs, and between a GPU and its host: order.cuh says what they are for.
 TRANSLOAD_DEVICE Word load_acquire(const Word* at) {
   Word value;
   asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(at) : "memory");

@@ -25,7 +25,7 @@ class FifoRail : public FarKeys {
   // Called by the whole warp, as all that follows. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
-    if (count != 0 && !far) ptx::store_release(key, count);
+    if (count != 0 && !far) publish_to_all(key, count);
     const Key to = Key::unpack(key);
     ask(far, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
   }
@@ -94,8 +94,8 @@ class FifoRail : public FarKeys {
     __syncwarp();  // what has landed for one lane has for that which says so
     const CommandRoom room{queue->slot_count};
     const uint32_t count = uint32_t(__popc(asking.bits));
-    unsigned long long first = 0;
-    if (lane_of_thread() == 0) first = atomicAdd(reinterpret_cast<unsigned long long*>(queue->next), count);
+    Word first = 0;
+    if (lane_of_thread() == 0) first = take_here(queue->next, count);
     first = __shfl_sync(kAllLanes, first, 0);
     const Word last = first + count - 1;
     Result result{asking.taken, 0, Asked::kTaken};
@@ -108,9 +108,9 @@ class FifoRail : public FarKeys {
       const Word ticket = first + uint32_t(__popc(asking.bits & ((uint32_t(1) << lane_of_thread()) - 1)));
       const Word top = room.lap(ticket) << kPayloadBits;
       CommandSlot& to = queue->slots[room.slot(ticket)];
-      ptx::release_fence();
+      publish_what_follows();
 #pragma unroll
-      for (uint32_t i = 0; i < CommandSlot::kWords; ++i) ptx::store_relaxed(&to.words[i], top | asking.words[i]);
+      for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], top | asking.words[i]);
     }
     __syncwarp();
     return result;
@@ -120,11 +120,11 @@ class FifoRail : public FarKeys {
     constexpr uint32_t kLooksToCheck = 32;  // the host's words are far away
     const uint64_t since = ptx::now_ns();
     for (uint32_t looks = 1;; ++looks) {
-      taken = __shfl_sync(kAllLanes, ptx::load_acquire(queue.taken), 0);
+      taken = __shfl_sync(kAllLanes, observed(queue.taken), 0);
       if (taken >= least) return Asked::kTaken;
       if (looks % kLooksToCheck != 0) continue;
-      if (__any_sync(kAllLanes, ptx::load_relaxed(queue.gave_up) != 0)) return Asked::kGaveUp;
-      if (__any_sync(kAllLanes, ptx::load_relaxed(queue.abort) != 0)) return Asked::kAborted;
+      if (__any_sync(kAllLanes, glanced(queue.gave_up) != 0)) return Asked::kGaveUp;
+      if (__any_sync(kAllLanes, glanced(queue.abort) != 0)) return Asked::kAborted;
       if (__any_sync(kAllLanes, ptx::now_ns() - since > queue.patience_ns)) return Asked::kExpired;
     }
   }

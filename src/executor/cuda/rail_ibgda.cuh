@@ -85,9 +85,9 @@ struct IbgdaNic {
   TRANSLOAD_DEVICE bool waits(uint32_t looks) {
     constexpr uint32_t kLooksToCheck = 32;
     if (looks % kLooksToCheck != 0) return true;
-    if (ptx::load_relaxed(rail.gave_up) != 0)
+    if (glanced(rail.gave_up) != 0)
       why = Asked::kGaveUp;
-    else if (ptx::load_relaxed(rail.abort) != 0)
+    else if (glanced(rail.abort) != 0)
       why = Asked::kAborted;
     else
       return ptx::now_ns() - since <= rail.patience_ns;
@@ -137,7 +137,7 @@ class IbgdaRail : public FarKeys {
   // the counts that speak for them.
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
-    if (count != 0 && !far) ptx::store_release(key, count);
+    if (count != 0 && !far) publish_to_all(key, count);
     Entries entries;
     if (verb == RailVerb::kPublish) {
       if (due_ready_) entries.of[0] = entry_of(puts_.due);
@@ -197,7 +197,7 @@ class IbgdaRail : public FarKeys {
   __device__ __noinline__ static Outcome send(const RailQueue* queue, const Entries entries) {
 #ifdef __CUDA_ARCH__
     ptx::engine_fence();  // the NIC reads what the copy engine has stored
-    ptx::release_fence();
+    publish_what_follows();
     IbgdaNic nic{*queue, ptx::now_ns()};
     const Sent sent = NicSender(WarpLanes{}, nic).send(entries.of);
     Outcome result{sent.complete, sent.least, sent.rank, Asked::kTaken};

@@ -2,7 +2,7 @@
 #pragma once
 #include "channel/command.h"
 #include "channel/word.h"
-#include "executor/cuda/ptx.cuh"
+#include "executor/cuda/order.cuh"
 #include "executor/cuda/rail_queue.h"
 
 namespace transload {
@@ -18,7 +18,7 @@ struct MappedRail {
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) { return reinterpret_cast<const char*>(key); }
   // Called by the whole warp. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb, Word* key, Word count) {
-    if (count != 0) ptx::store_release(key, count);
+    if (count != 0) publish_to_all(key, count);
   }
 };
 

@@ -9,6 +9,7 @@
 #include "base/canary.h"
 #include "executor/cuda/checks.cuh"
 #include "executor/cuda/marks.cuh"
+#include "executor/cuda/order.cuh"
 #include "executor/cuda/plain.cuh"
 #include "executor/cuda/reduce.cuh"
 #include "executor/cuda/scatter.cuh"
@@ -246,14 +247,14 @@ class CudaWarp {
   TRANSLOAD_DEVICE Per<Word> claim(Word* counter) {
     alike(counter);
     Word was = 0;
-    if (lane_ == 0) was = atomicAdd(reinterpret_cast<unsigned long long*>(counter), 1ull);
+    if (lane_ == 0) was = take_here(counter, 1);
     return {was};
   }
   TRANSLOAD_DEVICE bool arrive(Word* counter, Word n) {
     alike(counter, n);
     settle();
     Word was = 0;
-    if (lane_ == 0) was = ptx::add_one(counter);
+    if (lane_ == 0) was = arrive_here(counter);
     return from_lane(was, 0) + 1 == n && !failed_;
   }
   TRANSLOAD_DEVICE void broken(Broken what, uint32_t rank, Word seen, Word expected) {
@@ -309,7 +310,7 @@ class CudaWarp {
     return true;
   }
   TRANSLOAD_DEVICE void report_own(Broken what, Word seen, Word expected) {
-    report(DeviceFailure::kBroken, {uint32_t(ptx::load_relaxed(&rank_.fault->rank)), Word(what), seen, expected});
+    report(DeviceFailure::kBroken, {uint32_t(glanced(&rank_.fault->rank)), Word(what), seen, expected});
   }
 
   template <class T>
@@ -338,7 +339,7 @@ class CudaWarp {
     return where(set, [&](Lane l) {
       const Need n = need(l);
       if (seen[l] >= n.least) return true;
-      const Word now = ptx::load_acquire(n.word);
+      const Word now = observed(n.word);
       if (now > seen[l]) seen[l] = now;
       return now >= n.least;
     });
@@ -377,7 +378,7 @@ class CudaWarp {
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void check(const S& set, F& need, V& seen, Waited waited) {
     const bool asks = waited.looks % kLooksToAskHost == kLooksToAskHost - 1;
-    if (__any_sync(kAllLanes, ptx::load_relaxed(rank_.gave_up) != 0))
+    if (__any_sync(kAllLanes, glanced(rank_.gave_up) != 0))
       failed_ = true;
     else if (longer_than(waited, rank_.deadline_ns) || asks)
       tell(set, need, seen, waited);
@@ -396,7 +397,7 @@ class CudaWarp {
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
     constexpr uint32_t kMine = uint32_t(1) << 30;
-    const Word me = ptx::load_relaxed(&rank_.fault->rank);
+    const Word me = glanced(&rank_.fault->rank);
     uint32_t place = ~uint32_t(0);  // of my lane's first
     Record first{};
     for_mine(set, [&](Lane l) {
@@ -414,22 +415,25 @@ class CudaWarp {
       return;
     }
     if (place == least && !of_mine) say_waiting(first);
-    const bool aborted = lane_ == 0 && ptx::load_relaxed(rank_.abort) != 0;
+    const bool aborted = lane_ == 0 && glanced(rank_.abort) != 0;
     if (aborted) report(DeviceFailure::kAborted, {0, 0, 0, 0});
     failed_ = __any_sync(kAllLanes, aborted);
   }
 
   // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
   TRANSLOAD_DEVICE void say_waiting(const Record& record) {
-    ptx::store_relaxed(rank_.waits_for + (record.what == Word(Waiting::kDone)), Word(record.whom) + 1);
+    show_to_all(rank_.waits_for + (record.what == Word(Waiting::kDone)), Word(record.whom) + 1);
   }
   TRANSLOAD_DEVICE void say_goes_on() {
-    if (lane_ == 0) ptx::store_relaxed(rank_.waits_for, 0), ptx::store_relaxed(rank_.waits_for + 1, 0);
+    if (lane_ == 0) {
+      show_to_all(rank_.waits_for, 0);
+      show_to_all(rank_.waits_for + 1, 0);
+    }
   }
 
   // Called by one lane. Only the first failure of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
-    if (atomicCAS(reinterpret_cast<unsigned long long*>(rank_.gave_up), 0ull, 1ull) != 0) return;
+    if (!first_to_set_bare(rank_.gave_up)) return;
     write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
   }
   struct FaultSite {
@@ -447,7 +451,7 @@ class CudaWarp {
     fault->seen = record.seen;
     fault->expected = record.expected;
     fault->deadline_ns = caller.deadline_ns;
-    ptx::store_release(&fault->set, Word(failure));
+    publish_to_all(&fault->set, Word(failure));
   }
 
   TRANSLOAD_DEVICE static Word* key(const PeerWord& word) { return word.at; }
@@ -498,7 +502,7 @@ class CudaWarp {
       if (asked == Asked::kTaken) return;
       failed_ = true;
       if (asked == Asked::kGaveUp || lane_ != 0) return;
-      const Word me = ptx::load_relaxed(&rank_.fault->rank);
+      const Word me = glanced(&rank_.fault->rank);
       report(asked == Asked::kExpired ? DeviceFailure::kExpired : DeviceFailure::kAborted,
              {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
     }

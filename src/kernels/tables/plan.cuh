@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #include "base/math.h"
-#include "executor/cuda/ptx.cuh"
+#include "executor/cuda/order.cuh"
 #include "kernels/block_wait.cuh"
 #include "kernels/tables/table_kernels.h"
 

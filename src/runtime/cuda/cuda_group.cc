@@ -324,9 +324,9 @@ void CudaGroup::look() {
   if (proxy_ && !in_call) proxy_->rest(wakes);
   if (proxy_) watch_proxy(in_call);
   const Word running = read_word(words().running);
-  const Word epoch = running != 0 ? running >> 2 : read_word(words().ended) + in_call;
-  static_assert(uint32_t(Phase::kCombine) == 3, "running_word has room for it");
-  const Phase phase = running != 0 ? Phase(running & 3)
+  const Word epoch = running != 0 ? running_epoch(running) : read_word(words().ended) + in_call;
+  static_assert(uint32_t(Phase::kCombine) >> kPhaseBits == 0, "the last one has room in running_word");
+  const Phase phase = running != 0 ? Phase(running_phase(running))
                       : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
                                    : Phase::kIdle;
   const uint32_t whom = in_call ? awaited() : kNobody;

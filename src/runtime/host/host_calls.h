@@ -108,7 +108,7 @@ struct HostCalls : RankState {
   std::unique_ptr<char[]> scales, headers;  // no page of them is touched before a token needs it
   std::vector<char> grants, counts_to_peers, counts_to_nodes;
   Word arrivals = 0;
-  Word claims[8] = {};
+  Word claims[kClaims] = {};
   Card card{};
 
   uint64_t epoch = 0, notify_uses = 0;

@@ -82,7 +82,7 @@ struct Seat {
   std::vector<char> memory;
   std::vector<uint64_t> row_base = std::vector<uint64_t>(core.map.ranks + 1);
   Call call{};
-  Word arrivals = 0, claims[8] = {};
+  Word arrivals = 0, claims[kClaims] = {};
 };
 
 uint64_t taken(const std::function<void(FailedWarp::Warp&)>& role) {
