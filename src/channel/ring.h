@@ -13,6 +13,7 @@
 #include "base/math.h"
 #include "base/set.h"
 #include "channel/board.h"
+#include "channel/values.h"
 
 namespace transload {
 
@@ -138,14 +139,13 @@ class Outbox {
  public:
   TRANSLOAD_WARP Outbox(W& w, const Link& link)
       : link_(link),
-        far_(w.template table<typename Link::Far>(int(link.members()),
-                                                  [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
-        slot_(w.template table<uint32_t>(int(link.members()), [](Lane) { return uint32_t(0); })),
-        tail_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
-        credited_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
-        drained_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
+        far_(table<typename Link::Far>(w, int(link.members()), [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
+        slot_(zeros<uint32_t>(w, int(link.members()))),
+        tail_(zeros<Word>(w, int(link.members()))),
+        credited_(zeros<Word>(w, int(link.members()))),
+        drained_(zeros<Word>(w, int(link.members()))) {}
 
-  TRANSLOAD_WARP void begin(W& w, uint32_t channel, typename W::Members mine) {
+  TRANSLOAD_WARP void begin(W& w, uint32_t channel, MembersOf<W> mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       tail_[m] = link_.positions->sent[at(m)];
@@ -184,7 +184,7 @@ class Outbox {
     return Mark<std::remove_const_t<decltype(word)>>{word, tail_[m]};
   }
   // At the end of a channel: what the next call starts from.
-  TRANSLOAD_WARP void keep(W& w, typename W::Members mine) {
+  TRANSLOAD_WARP void keep(W& w, MembersOf<W> mine) {
     if (planted<Plants>(Canary::kPositionLost)) return;
     w.each(mine, [&](Lane m) { link_.positions->sent[at(m)] = tail_[m]; });
   }
@@ -200,11 +200,11 @@ class Outbox {
     return least(m) - Word(least(m) > 0 && planted<Plants>(Canary::kCreditOffByOne));
   }
 
-  using Plants = typename W::Plants;
+  using Plants = PlantsOf<W>;
   Link link_;
-  typename W::template Table<typename Link::Far> far_;
-  typename W::template Table<uint32_t> slot_;  // tail mod slots, which would take a division a token
-  typename W::template Table<Word> tail_, credited_, drained_;
+  TableOf<W, typename Link::Far> far_;
+  TableOf<W, uint32_t> slot_;  // tail mod slots, which would take a division a token
+  TableOf<W, Word> tail_, credited_, drained_;
 };
 
 // The consumer's end. It serves channel after channel as an Outbox does.
@@ -213,13 +213,12 @@ class Inbox {
  public:
   TRANSLOAD_WARP Inbox(W& w, const Link& link)
       : link_(link),
-        far_(w.template table<typename Link::Far>(int(link.members()),
-                                                  [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
-        slot_(w.template table<uint32_t>(int(link.members()), [](Lane) { return uint32_t(0); })),
-        head_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })),
-        seen_(w.template table<Word>(int(link.members()), [](Lane) { return Word(0); })) {}
+        far_(table<typename Link::Far>(w, int(link.members()), [&](Lane m) { return link.far_end(uint32_t(m.i)); })),
+        slot_(zeros<uint32_t>(w, int(link.members()))),
+        head_(zeros<Word>(w, int(link.members()))),
+        seen_(zeros<Word>(w, int(link.members()))) {}
 
-  TRANSLOAD_WARP void begin(W& w, uint32_t channel, typename W::Members mine) {
+  TRANSLOAD_WARP void begin(W& w, uint32_t channel, MembersOf<W> mine) {
     link_.channel = channel;
     w.each(mine, [&](Lane m) {
       head_[m] = seen_[m] = link_.positions->taken[at(m)];
@@ -243,7 +242,7 @@ class Inbox {
     const auto word = link_.far_credit(far_[m], m);
     return Mark<std::remove_const_t<decltype(word)>>{word, head_[m] + Word(planted<Plants>(Canary::kCreditTwice))};
   }
-  TRANSLOAD_WARP void keep(W& w, typename W::Members mine) {
+  TRANSLOAD_WARP void keep(W& w, MembersOf<W> mine) {
     w.each(mine, [&](Lane m) { link_.positions->taken[at(m)] = head_[m]; });
   }
 
@@ -251,11 +250,11 @@ class Inbox {
   TRANSLOAD_WARP uint64_t at(int m) const { return uint64_t(link_.channel) * link_.members() + uint64_t(m); }
   TRANSLOAD_WARP uint32_t after(uint32_t slot) const { return slot + 1 == link_.slots() ? 0 : slot + 1; }
 
-  using Plants = typename W::Plants;
+  using Plants = PlantsOf<W>;
   Link link_;
-  typename W::template Table<typename Link::Far> far_;
-  typename W::template Table<uint32_t> slot_;  // head mod slots
-  typename W::template Table<Word> head_, seen_;
+  TableOf<W, typename Link::Far> far_;
+  TableOf<W, uint32_t> slot_;  // head mod slots
+  TableOf<W, Word> head_, seen_;
 };
 
 }  // namespace transload

@@ -175,7 +175,7 @@ TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) 
   auto whom = [&](int m) { return at.others == nullptr ? call.map().mate(uint32_t(m)) : at.others[m].rank; };
   auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
   MembersOf<W> open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
-  auto seen = words(w, open.span);
+  auto seen = zeros<Word>(w, open.span);
   while (!open.empty() && !w.failed()) {
     const MembersOf<W> ready = w.wait_any(
         open,
@@ -274,10 +274,10 @@ class Grants {
   TRANSLOAD_WARP Grants(W& w, const Call& call)
       : sources_(call.map().sources()),
         granted_(table<Granted>(w, call.map().peers, [](Lane) { return Granted{}; })),
-        row_base_(words(w, call.map().peers * sources_)) {
+        row_base_(zeros<Word>(w, call.map().peers * sources_)) {
     const Board& b = *call.board;
     const MembersOf<W> peers = W::Members::first(int(b.map.peers));
-    auto seen = words(w, call.map().peers);
+    auto seen = zeros<Word>(w, call.map().peers);
     const Word least = call.epoch() - Word(planted<Plants>(Canary::kStaleGrant));
     auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
     if (!planted<Plants>(Canary::kNoGrantWait)) w.wait_all(peers, need, seen);
@@ -384,7 +384,7 @@ TRANSLOAD_WARP void leave(W& w, const Call& call) {
 template <Warp W>
 TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
-  auto seen = words(w, b.map.peers);
+  auto seen = zeros<Word>(w, b.map.peers);
   auto need = [&](Lane p) {
     return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone};
   };

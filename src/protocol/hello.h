@@ -18,7 +18,7 @@ TRANSLOAD_WARP void run_hello(W& w, const Board& b) {
   greet(b.rails, nodes, nodes);
   greet(b.sources, sources, 0);
   auto listen = [&](const Counterpart* others, uint32_t count, uint32_t first) {
-    auto seen = words(w, int(count));
+    auto seen = zeros<Word>(w, int(count));
     w.wait_all(
         present(w, others, count),
         [&](Lane m) {

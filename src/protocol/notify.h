@@ -62,7 +62,7 @@ TRANSLOAD_WARP void forward_counts(W& w, const NotifyTrip& t) {
   const Board& b = *t.call.board;
   const Geometry& g = b.geometry;
   auto open = sources_of(w, t.call);
-  auto seen = words(w, open.span);
+  auto seen = zeros<Word>(w, open.span);
   while (!open.empty() && !w.failed()) {
     const MembersOf<W> ready = w.wait_any(
         open,
@@ -93,7 +93,7 @@ TRANSLOAD_WARP void exchange_counts(W& w, const NotifyTrip& t) {
   w.publish(W::Members::first(int(b.map.peers)), [&](Lane p) {
     return Mark<PeerWord>{b.peer_word(p, b.up.counts_word.at(b.map.peer)), t.use};
   });
-  auto seen = words(w, b.map.peers);
+  auto seen = zeros<Word>(w, b.map.peers);
   w.wait_all(
       W::Members::first(int(b.map.peers)),
       [&](Lane p) {

@@ -65,6 +65,7 @@
 #include "base/scalar.h"
 #include "base/set.h"
 #include "channel/scaleout.h"
+#include "channel/values.h"
 #include "channel/word.h"
 
 namespace transload {
@@ -179,15 +180,6 @@ struct Once {
 }  // namespace archetype
 
 template <class W>
-using MembersOf = typename W::Members;
-template <class W>
-using PlantsOf = typename W::Plants;
-template <class W, class T>
-using PerOf = typename W::template Per<T>;
-template <class W, class T>
-using TableOf = typename W::template Table<T>;
-
-template <class W>
 concept Warp = requires(W& w, Set set, MembersOf<W> members, Word* counter, PerOf<W, Word>& seen,
                         TableOf<W, Word>& seen_by_member) {
   { W::Plants::kLive } -> std::convertible_to<bool>;
@@ -228,20 +220,5 @@ concept Warp = requires(W& w, Set set, MembersOf<W> members, Word* counter, PerO
   { w.failed() } -> std::same_as<bool>;
   w.enter(Role::kSender, 0);
 };
-
-// The verbs whose type has to be said, without the word `template` at each use.
-template <class T, Warp W, class F>
-TRANSLOAD_WARP PerOf<W, T> per(W& w, Set set, F f) {
-  return w.template per<T>(set, f);
-}
-template <class T, Warp W, class F>
-TRANSLOAD_WARP TableOf<W, T> table(W& w, int count, F f) {
-  return w.template table<T>(count, f);
-}
-// A table of zeros.
-template <Warp W>
-TRANSLOAD_WARP TableOf<W, Word> words(W& w, int count) {
-  return w.template table<Word>(count, [](Lane) { return Word(0); });
-}
 
 }  // namespace transload

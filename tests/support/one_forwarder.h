@@ -108,9 +108,9 @@ class OneForwarder {
     const int sources = int(board_.map.sources());
     Forwarding<W> f{{w, trip_.from_sources()},
                     {w, trip_.peers()},
-                    words(w, sources),
-                    words(w, sources),
-                    words(w, sources),
+                    zeros<Word>(w, sources),
+                    zeros<Word>(w, sources),
+                    zeros<Word>(w, sources),
                     table<int>(w, sources, [](Lane) { return kGateTokens; }),
                     table<Announced>(w, sources, [](Lane) { return Announced{}; })};
     f.last[kSource] = entries;

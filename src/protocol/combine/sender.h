@@ -52,7 +52,7 @@ TRANSLOAD_WARP void run_combine_sender(W& w, const CombineTrip& t) {
   Claims<W> claims(w, t.call, Role::kSender);
   reached<PlantsOf<W>>(Situation::kSourcePush);
   const int ranks = int(t.map().ranks);
-  CombineSending<W> out{{w, t.peers()}, words(w, ranks), words(w, ranks), words(w, ranks)};
+  CombineSending<W> out{{w, t.peers()}, zeros<Word>(w, ranks), zeros<Word>(w, ranks), zeros<Word>(w, ranks)};
   const MembersOf<W> rings = W::Members::first(int(t.peers().members()));
   each_share(w, claims, Role::kSender, t.call.channels(), [&](uint32_t channel) {
     out.rings.begin(w, channel, rings);

@@ -245,9 +245,9 @@ TRANSLOAD_WARP void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   const int sources = int(t.map().sources());
   Forwarding<W> f{{w, t.from_sources()},
                   {w, t.peers()},
-                  words(w, sources),
-                  words(w, sources),
-                  words(w, sources),
+                  zeros<Word>(w, sources),
+                  zeros<Word>(w, sources),
+                  zeros<Word>(w, sources),
                   table<int>(w, sources, [](Lane) { return kGateTokens; }),
                   table<Announced>(w, sources, [](Lane) { return Announced{}; })};
   const MembersOf<W> all = sources_of(w, t.call);

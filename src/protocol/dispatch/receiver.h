@@ -202,7 +202,7 @@ TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   }
   reached<PlantsOf<W>>(Situation::kLandingRing);
   const int members = int(t.map().peers * kDispatchStreams);
-  Receiving<W> r{{w, t.peers()}, words(w, members), words(w, members)};
+  Receiving<W> r{{w, t.peers()}, zeros<Word>(w, members), zeros<Word>(w, members)};
   each_share(w, claims, Role::kReceiver, t.call.channels(), [&](uint32_t channel) {
     r.in.begin(w, channel, W::Members::first(members));
     expect(w, t, r, channel);
