@@ -8,7 +8,6 @@
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"
 #include "runtime/call/combine_form.h"
-#include "runtime/call/decisions.h"
 #include "runtime/call/output_room.h"
 #include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
@@ -23,7 +22,8 @@ class CombineCall {
       : g_(group), in_(in), handle_(*in.handle), form_(group, in) {}
 
   CombineOutputs run() {
-    choose_source();
+    pull_ = choose_source(g_, in_, out_);
+    if (pull_) reached<typename W::Plants>(Situation::kSourcePull);
     take_outputs();
     forward_ = forward_spans(handle_.tables, form_.channels);
     rows_of_ = row_spans(handle_.tables, form_.rows_max, form_.channels);
@@ -37,14 +37,6 @@ class CombineCall {
 
  private:
   using Task = typename Crew<W>::Task;
-
-  void choose_source() {
-    const CallChoice source = source_of(in_.source, can_be_pulled(g_, in_));
-    pull_ = source.reachable;
-    out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
-    if (pull_) reached<typename W::Plants>(Situation::kSourcePull);
-    g_.decide("combine source", source.name, source.why);
-  }
 
   void take_outputs() {
     CombineRoom room(in_, form_.weights, {kDLCPU, 0});

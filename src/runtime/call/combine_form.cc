@@ -1,6 +1,9 @@
 // Reading what the inputs of a combine say, and making its trip and grants.
 #include "runtime/call/combine_form.h"
 
+#include "runtime/call/decisions.h"
+#include "runtime/check_inputs.h"
+
 namespace transload {
 
 CombineForm::CombineForm(const RankState& rank, const CombineInputs& in)
@@ -15,6 +18,13 @@ CombineForm::CombineForm(const RankState& rank, const CombineInputs& in)
   card.channels = channels;
   card.wire = uint32_t(in.wire);
   card.weights = weights;
+}
+
+bool choose_source(RankState& rank, const CombineInputs& in, CombineOutputs& out) {
+  const CallChoice source = source_of(in.source, can_be_pulled(rank, in));
+  out.source = source.reachable ? CombineSource::kPull : CombineSource::kPush;
+  rank.decide("combine source", source.name, source.why);
+  return source.reachable;
 }
 
 CombineTrip trip_of(const CombineForm& form, const CombineInputs& in, const CombineTables& tables,

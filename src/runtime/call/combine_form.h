@@ -20,6 +20,9 @@ struct CombineForm {
   Card card;          // but for the epoch and the handle's name
 };
 
+// Whether peers pull the rows; `out` and decisions() say so too.
+bool choose_source(RankState& rank, const CombineInputs& in, CombineOutputs& out);
+
 // Where an executor keeps the rest of what roles know.
 struct CombineTables {
   Positions up_positions, rail_positions;

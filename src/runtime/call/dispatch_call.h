@@ -123,12 +123,8 @@ class DispatchCall {
                                      .alignment = in_.expert_alignment},
                                     of_rank);
     expert_counts_ = std::move(plan.expert_counts);
-    auto made = std::make_shared<HandleData>();
-    made->group = g_.id;
+    auto made = form_.new_handle(g_);
     made->born = g_.epoch;
-    made->tokens = form_.tokens;
-    made->top_k = form_.shape.top_k;
-    made->rows_max = form_.rows_max;
     LearnedHandle learned = learn_handle(
         {.map = g_.map, .channels = form_.channels, .top_k = form_.shape.top_k, .rows_max = form_.rows_max},
         std::move(plan), of_rank, of_slot);
@@ -188,11 +184,7 @@ class DispatchCall {
     out_.rows_needed = int64_t(handle_->rows_needed());
   }
 
-  // The others count on this rank: it takes part, and no row is stored here.
-  void keep_no_row() {
-    form_.rows_max = 0;
-    landing_ = {.direct = true, .rows = g_.board.mine(), .row_headers = g_.board.mine()};
-  }
+  void keep_no_row() { landing_ = form_.keep_no_row(g_.board); }
   uint64_t rows_kept() const { return std::min(handle_->rows_kept(), form_.rows_max); }
 
   // Rows that do not come: experts must take none of them for theirs.

@@ -51,6 +51,20 @@ void DispatchForm::stage_scales(char* staged) const {
                   scales.at + int64_t(token) * scales.token_stride + int64_t(i) * scales.scale_stride, 4);
 }
 
+std::shared_ptr<HandleData> DispatchForm::new_handle(const RankState& rank) const {
+  auto made = std::make_shared<HandleData>();
+  made->group = rank.id;
+  made->tokens = tokens;
+  made->top_k = shape.top_k;
+  made->rows_max = rows_max;
+  return made;
+}
+
+LandingPlace DispatchForm::keep_no_row(const Board& board) {
+  rows_max = 0;
+  return {.direct = true, .rows = board.mine(), .row_headers = board.mine()};
+}
+
 DispatchTrip trip_of(const DispatchForm& form, const DispatchTables& tables, const LandingPlace& landing,
                      const DispatchOutputs& out) {
   const bool wide = same_type(out.topk_idx.dtype, kI64);

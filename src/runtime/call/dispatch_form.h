@@ -1,6 +1,7 @@
 // What a dispatch is, whoever runs its warps: all that its inputs and the state of its rank say about it.
 #pragma once
 #include <cstdint>
+#include <memory>
 
 #include "layout/handle.h"
 #include "layout/plan.h"
@@ -21,6 +22,13 @@ struct ScaleRows {
 // What ids and weights say; weights may be absent where only ids are read.
 Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights);
 
+// Where rows land.
+struct LandingPlace {
+  bool direct;        // peers store them, else I do
+  char* rows;         // [rows][row_bytes]
+  char* row_headers;  // [rows][header_bytes]
+};
+
 struct DispatchForm {
   // `in` must have passed check_dispatch().
   DispatchForm(const RankState& rank, const DispatchInputs& in);
@@ -40,13 +48,12 @@ struct DispatchForm {
   // `staged`: [tokens][scale_room] where that copy is made.
   ScaleRows scale_rows(const char* staged) const;
   void stage_scales(char* staged) const;  // on the host
-};
 
-// Where rows land.
-struct LandingPlace {
-  bool direct;        // peers store them, else I do
-  char* rows;         // [rows][row_bytes]
-  char* row_headers;  // [rows][header_bytes]
+  // The handle of a first dispatch, but for what only its counts say.
+  std::shared_ptr<HandleData> new_handle(const RankState& rank) const;
+
+  // For a call that fails, but that the others count on: it takes part, and no row is stored here.
+  LandingPlace keep_no_row(const Board& board);
 };
 
 // Where an executor keeps the rest of what roles know.

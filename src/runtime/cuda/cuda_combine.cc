@@ -4,7 +4,6 @@
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "runtime/call/combine_form.h"
-#include "runtime/call/decisions.h"
 #include "runtime/call/output_room.h"
 #include "runtime/check_inputs.h"
 #include "runtime/cuda/cuda_group.h"
@@ -29,7 +28,7 @@ class CudaCombine {
   }
 
   CombineOutputs run() {
-    choose_source();
+    pull_ = choose_source(state_, in_, out_);
     take_outputs();
     g_.begin_call(in_.stream, in_.deadline_ms, "combine");
     spans_ = g_.spans_for(handle_, form_.channels, in_.stream);
@@ -41,13 +40,6 @@ class CudaCombine {
   }
 
  private:
-  void choose_source() {
-    const CallChoice source = source_of(in_.source, can_be_pulled(state_, in_));
-    pull_ = source.reachable;
-    out_.source = pull_ ? CombineSource::kPull : CombineSource::kPush;
-    state_.decide("combine source", source.name, source.why);
-  }
-
   void take_outputs() {
     CombineRoom room(in_, form_.weights, g_.options.device);
     failure_ = thrown_by([&] { room.ask(); });
@@ -89,18 +81,16 @@ class CudaCombine {
 
   void move_rows() {
     g_.began(Phase::kCombine);
-    const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
-    const CombineLaunch launch{
-        .trip = trip(),
-        .board = g_.buffers.board,
-        .call = g_.device_call(on_device_.born),
-        .near = g_.near_shape(0),
-        .areas = {g_.buffers.areas, g_.buffers.area_count, {area(out_.x), area(out_.topk_weights)}},
-        .cast = cast(),
-        .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
-                  .row_base = on_device_.tables.row_base,
-                  .room = g_.buffers.grants},
-        .queue = g_.rail_queue()};
+    const CombineLaunch launch{.trip = trip(),
+                               .board = g_.buffers.board,
+                               .call = g_.device_call(on_device_.born),
+                               .near = g_.near_shape(0),
+                               .areas = g_.areas(out_.x, out_.topk_weights),
+                               .cast = cast(),
+                               .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
+                                         .row_base = on_device_.tables.row_base,
+                                         .room = g_.buffers.grants},
+                               .queue = g_.rail_queue()};
     g_.launched(g_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }

@@ -92,7 +92,7 @@ class CudaDispatch {
                               .plan = plan_args(),
                               .call = g_.device_call(nullptr),
                               .near = g_.near_shape(0),
-                              .areas = {g_.buffers.areas, g_.buffers.area_count, {}},
+                              .areas = g_.areas(),
                               .queue = g_.rail_queue()};
     g_.launched(g_.kernels.notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
@@ -138,12 +138,8 @@ class CudaDispatch {
   }
 
   void keep_handle() {
-    auto made = std::make_shared<HandleData>();
-    made->group = state_.id;
-    made->tokens = form_.tokens;
-    made->top_k = form_.shape.top_k;
+    auto made = form_.new_handle(state_);
     made->log_width = uint32_t(sizes_.tables.log_width);
-    made->rows_max = form_.rows_max;
     made->overflow = in_.overflow;
     if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_counts());
     // How many came, only the device may know.
@@ -182,11 +178,7 @@ class CudaDispatch {
     out_.rows = out_.rows_needed = int64_t(handle_->device_rows);
   }
 
-  // The others count on this rank: it takes part, and then the call fails.
-  void keep_no_row() {
-    form_.rows_max = 0;
-    landing_ = {.direct = true, .rows = state_.board.mine(), .row_headers = state_.board.mine()};
-  }
+  void keep_no_row() { landing_ = form_.keep_no_row(state_.board); }
 
   DispatchTables tables() const {
     return {.up_positions = g_.buffers.dispatch_up.view(),
@@ -210,12 +202,11 @@ class CudaDispatch {
 
   void move_tokens() {
     g_.began(Phase::kDispatch);
-    const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
     DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
                           .board = g_.buffers.board,
                           .call = g_.device_call(form_.first ? nullptr : on_device_.born),
                           .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
-                          .areas = {g_.buffers.areas, g_.buffers.area_count, {area(out_.x), area(out_.scales)}},
+                          .areas = g_.areas(out_.x, out_.scales),
                           .cast = cast(),
                           .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
                                     .row_base = on_device_.tables.row_base,

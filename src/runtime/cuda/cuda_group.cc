@@ -57,6 +57,11 @@ Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
   return call;  // the board, the epoch and the counters are the kernel's to fill in
 }
 
+StoreAreas CudaGroup::areas(const Tensor& one, const Tensor& other) const {
+  const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
+  return {buffers.areas, buffers.area_count, {area(one), area(other)}};
+}
+
 RailQueue CudaGroup::rail_queue() const {
   RailQueue queue = buffers.queue;
   const DeviceCall call = device_call(nullptr);

@@ -88,6 +88,8 @@ struct CudaGroup final : Group::Impl {
   DeviceCall device_call(const Word* born) const;
   Call make_call(const Card& card, uint32_t arrivals_expected) const;
   RailQueue rail_queue() const;
+  // Where kernels may store: to regions, and to these outputs of a call.
+  StoreAreas areas(const Tensor& one = {}, const Tensor& other = {}) const;
   // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
   // alike for all groups.
   uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }

@@ -185,7 +185,7 @@ void CudaGroup::say_hello() {
   launched(nic_kernels()->hello({.board = buffers.board,
                                  .call = device_call(nullptr),
                                  .near = near_shape(0),
-                                 .areas = {buffers.areas, buffers.area_count, {}},
+                                 .areas = areas(),
                                  .queue = rail_queue()},
                                 making_.get()),
            "hello");
