@@ -102,10 +102,19 @@ void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows k
   for (int64_t m = 0; m < rows; ++m) {
     workload_->make_row(kind, received_.source[size_t(m)], row.data());
     payload.encode(row.data(), sent.data(), scales.data());
-    if (!same({output, m, sent.data(), outputs.x.as<char>() + size_t(m) * row_bytes, row_bytes, payload.fp8 ? 1u : 2u}))
+    if (!same({.output = output,
+               .row = m,
+               .expected = sent.data(),
+               .seen = outputs.x.as<char>() + size_t(m) * row_bytes,
+               .bytes = row_bytes,
+               .unit = payload.fp8 ? 1u : 2u}))
       return;
-    if (words > 0 &&
-        !same({"dispatch.scales", m, scales.data(), outputs.scales.as<uint32_t>() + size_t(m) * words, words * 4, 4}))
+    if (words > 0 && !same({.output = "dispatch.scales",
+                            .row = m,
+                            .expected = scales.data(),
+                            .seen = outputs.scales.as<uint32_t>() + size_t(m) * words,
+                            .bytes = words * 4,
+                            .unit = 4}))
       return;
   }
 }
@@ -134,10 +143,18 @@ void Checker::dispatch(const DispatchOutputs& outputs) {
           .seen = outputs.source.as<int32_t>() + m * 2,
           .bytes = 8,
           .unit = 4});
-    same({"dispatch.topk_idx", int64_t(m), &received_.ids[m * columns], outputs.topk_idx.as<int32_t>() + m * columns,
-          columns * 4, 4});
-    same({"dispatch.topk_weights", int64_t(m), &received_.weights[m * columns],
-          outputs.topk_weights.as<float>() + m * columns, columns * 4, 4});
+    same({.output = "dispatch.topk_idx",
+          .row = int64_t(m),
+          .expected = &received_.ids[m * columns],
+          .seen = outputs.topk_idx.as<int32_t>() + m * columns,
+          .bytes = columns * 4,
+          .unit = 4});
+    same({.output = "dispatch.topk_weights",
+          .row = int64_t(m),
+          .expected = &received_.weights[m * columns],
+          .seen = outputs.topk_weights.as<float>() + m * columns,
+          .bytes = columns * 4,
+          .unit = 4});
   }
 }
 
@@ -175,8 +192,12 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
     options_.payload.encode(row.data(), sent.data(), scales.data());
     options_.payload.decode(sent.data(), scales.data(), row.data());
     reference::sum(problem, inputs, returned, sum.data());
-    if (!same(
-            {output, t, sum.data(), outputs.x.as<char>() + size_t(t) * options_.row_bytes(), options_.row_bytes(), 2}))
+    if (!same({.output = output,
+               .row = t,
+               .expected = sum.data(),
+               .seen = outputs.x.as<char>() + size_t(t) * options_.row_bytes(),
+               .bytes = options_.row_bytes(),
+               .unit = 2}))
       return;
   }
 }
@@ -200,7 +221,12 @@ void Checker::combined_weights(const CombineOutputs& outputs) {
   };
   for (int64_t t = 0; t < tokens; ++t) {
     reference::sum_weights(problem, {rank_, t}, returned, sum.data());
-    same({output, t, sum.data(), outputs.topk_weights.as<float>() + size_t(t) * top_k, top_k * sizeof(float), 4});
+    same({.output = output,
+          .row = t,
+          .expected = sum.data(),
+          .seen = outputs.topk_weights.as<float>() + size_t(t) * top_k,
+          .bytes = top_k * sizeof(float),
+          .unit = 4});
   }
 }
 
@@ -209,7 +235,12 @@ void Checker::local_experts(const std::vector<uint32_t>& seen) {
   for (uint32_t e = 0; e < workload_->problem().owner.size(); ++e)
     if (workload_->problem().owner[e] == rank_) expected.push_back(e);
   if (!same_number("local_experts count", int64_t(expected.size()), int64_t(seen.size()))) return;
-  same({"local_experts", 0, expected.data(), seen.data(), expected.size() * 4, 4});
+  same({.output = "local_experts",
+        .row = 0,
+        .expected = expected.data(),
+        .seen = seen.data(),
+        .bytes = expected.size() * 4,
+        .unit = 4});
 }
 
 }  // namespace transload::cli

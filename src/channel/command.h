@@ -79,7 +79,7 @@ TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
   TRANSLOAD_CHECK((c.to | c.count | c.from | c.drained) >> kPayloadBits == 0);
   const Word top = lap << kPayloadBits;  // laps in a row differ, and a slot holds no others
   const Word head = c.bytes << (kVerbBits + kRankBits) | Word(c.rank) << kVerbBits | Word(c.verb);
-  return {{top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
+  return {.words = {top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
 }
 
 // False: not all of the command of this lap has arrived, and `c` is as it was. The words are a copy that was loaded

@@ -32,51 +32,53 @@ struct Launcher {
   const char* name;
   const char* rank;
   const char* ranks;
-  Names local_rank;   // among the ranks of this host
-  Names local_ranks;  // on this host
-  Names job;          // tell any two launches apart that live at the same time, with `job_part`
-  Names job_part;
-  bool outer;  // starts other launchers, whose ranks it does not know
+  Names local_rank = {};   // among the ranks of this host
+  Names local_ranks = {};  // on this host
+  Names job = {};          // tell any two launches apart that live at the same time, with `job_part`
+  Names job_part = {};
+  bool outer = false;  // starts other launchers, whose ranks it does not know
 };
 
 // Launchers in the order in which they are asked: one that is started by another comes before it. SLURM_NTASKS is what
 // the user asked for, which PALS, under SLURM, may not know.
 const Launcher kLaunchers[] = {
-    {"env",
-     "TRANSLOAD_RANK",
-     "TRANSLOAD_RANKS",
-     {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"},
-     {},
-     {},
-     {},
-     false},
-    {"torchrun",
-     "RANK",
-     "WORLD_SIZE",
-     {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"},
-     {"LOCAL_WORLD_SIZE"},
-     {"TORCHELASTIC_RUN_ID"},
-     {"MASTER_PORT"},
-     false},
-    {"mpi",
-     "OMPI_COMM_WORLD_RANK",
-     "OMPI_COMM_WORLD_SIZE",
-     {"OMPI_COMM_WORLD_LOCAL_RANK"},
-     {"OMPI_COMM_WORLD_LOCAL_SIZE"},
-     {"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"},
-     {},
-     false},
-    {"pmi",
-     "PMI_RANK",
-     "PMI_SIZE",
-     {"PMI_LOCAL_RANK", "MPI_LOCALRANKID", "PALS_LOCAL_RANKID"},
-     {"PMI_LOCAL_SIZE", "MPI_LOCALNRANKS", "PALS_LOCAL_SIZE"},
-     {"PALS_APID", "PMI_JOBID", "I_MPI_HYDRA_UUID"},
-     {},
-     false},
-    {"slurm", "SLURM_PROCID", "SLURM_NTASKS", {"SLURM_LOCALID"}, {}, {"SLURM_JOB_ID"}, {"SLURM_STEP_ID"}, true},
-    {"pmi", "PALS_RANKID", "PMI_SIZE", {"PALS_LOCAL_RANKID"}, {"PALS_LOCAL_SIZE"}, {"PALS_APID"}, {}, false},
-    {"mpi", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", {}, {}, {"PMIX_NAMESPACE"}, {}, false},
+    {.name = "env",
+     .rank = "TRANSLOAD_RANK",
+     .ranks = "TRANSLOAD_RANKS",
+     .local_rank = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"}},
+    {.name = "torchrun",
+     .rank = "RANK",
+     .ranks = "WORLD_SIZE",
+     .local_rank = {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"},
+     .local_ranks = {"LOCAL_WORLD_SIZE"},
+     .job = {"TORCHELASTIC_RUN_ID"},
+     .job_part = {"MASTER_PORT"}},
+    {.name = "mpi",
+     .rank = "OMPI_COMM_WORLD_RANK",
+     .ranks = "OMPI_COMM_WORLD_SIZE",
+     .local_rank = {"OMPI_COMM_WORLD_LOCAL_RANK"},
+     .local_ranks = {"OMPI_COMM_WORLD_LOCAL_SIZE"},
+     .job = {"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"}},
+    {.name = "pmi",
+     .rank = "PMI_RANK",
+     .ranks = "PMI_SIZE",
+     .local_rank = {"PMI_LOCAL_RANK", "MPI_LOCALRANKID", "PALS_LOCAL_RANKID"},
+     .local_ranks = {"PMI_LOCAL_SIZE", "MPI_LOCALNRANKS", "PALS_LOCAL_SIZE"},
+     .job = {"PALS_APID", "PMI_JOBID", "I_MPI_HYDRA_UUID"}},
+    {.name = "slurm",
+     .rank = "SLURM_PROCID",
+     .ranks = "SLURM_NTASKS",
+     .local_rank = {"SLURM_LOCALID"},
+     .job = {"SLURM_JOB_ID"},
+     .job_part = {"SLURM_STEP_ID"},
+     .outer = true},
+    {.name = "pmi",
+     .rank = "PALS_RANKID",
+     .ranks = "PMI_SIZE",
+     .local_rank = {"PALS_LOCAL_RANKID"},
+     .local_ranks = {"PALS_LOCAL_SIZE"},
+     .job = {"PALS_APID"}},
+    {.name = "mpi", .rank = "PMIX_RANK", .ranks = "OMPI_COMM_WORLD_SIZE", .job = {"PMIX_NAMESPACE"}},
 };
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(Code::kInvalidArgument, message); }

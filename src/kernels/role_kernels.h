@@ -18,7 +18,7 @@ class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are there where
 
 // Which warps of each block play which role; together kWarpsOfBlock.
 struct Cast {
-  uint32_t forwarders, receivers, senders;
+  uint32_t forwarders = 0, receivers = 0, senders = 0;
 };
 
 // What a rank grants its peers: the landing or source.
@@ -89,8 +89,12 @@ struct RoleKernels {
 };
 template <class Rail>
 RoleKernels role_kernels() {
-  return {launch_notify<Rail>,  launch_dispatch<Rail>,  launch_combine<Rail>,
-          prepare_notify<Rail>, prepare_dispatch<Rail>, prepare_combine<Rail>};
+  return {.notify = launch_notify<Rail>,
+          .dispatch = launch_dispatch<Rail>,
+          .combine = launch_combine<Rail>,
+          .prepare_notify = prepare_notify<Rail>,
+          .prepare_dispatch = prepare_dispatch<Rail>,
+          .prepare_combine = prepare_combine<Rail>};
 }
 
 }  // namespace transload

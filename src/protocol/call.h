@@ -160,8 +160,14 @@ struct CardPlace {
   uint32_t count;
 };
 TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
-  if (kind == 0) return {b.mine(), &b.up.card_word, &b.up.card, nullptr, b.map.peers};
-  if (kind == 1) return {b.network, &b.net.source_card_word, &b.net.source_card, b.sources, b.map.sources()};
+  if (kind == 0)
+    return {.base = b.mine(), .words = &b.up.card_word, .cards = &b.up.card, .others = nullptr, .count = b.map.peers};
+  if (kind == 1)
+    return {.base = b.network,
+            .words = &b.net.source_card_word,
+            .cards = &b.net.source_card,
+            .others = b.sources,
+            .count = b.map.sources()};
   return {.base = b.network,
           .words = &b.net.rail_card_word,
           .cards = &b.net.rail_card,

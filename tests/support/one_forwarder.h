@@ -106,13 +106,13 @@ class OneForwarder {
   Forwarding<W> forwarding(uint64_t entries) {
     W& w = *warp_;
     const int sources = int(board_.map.sources());
-    Forwarding<W> f{{w, trip_.from_sources()},
-                    {w, trip_.peers()},
-                    zeros<Word>(w, sources),
-                    zeros<Word>(w, sources),
-                    zeros<Word>(w, sources),
-                    table<int>(w, sources, [](Lane) { return kGateTokens; }),
-                    table<Announced>(w, sources, [](Lane) { return Announced{}; })};
+    Forwarding<W> f{.in = {w, trip_.from_sources()},
+                    .rings = {w, trip_.peers()},
+                    .entry = zeros<Word>(w, sources),
+                    .last = zeros<Word>(w, sources),
+                    .seen = zeros<Word>(w, sources),
+                    .gate = table<int>(w, sources, [](Lane) { return kGateTokens; }),
+                    .announced = table<Announced>(w, sources, [](Lane) { return Announced{}; })};
     f.last[kSource] = entries;
     f.announced[kSource] = {2, 4, 5};
     return f;

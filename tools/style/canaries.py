@@ -124,6 +124,7 @@ CANARIES = [
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "most--"))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.turns(", "w.template per<int>("))),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s = {1, a, b.c, nullptr, uint32_t(e)};\n")),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s{f(1), a + b, p->q(), g<int>(2), c ? 1 : 2};\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{1, g(2, 3), &x, -4, a[5], true});\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nS f() {\n  return {1, {}, a->b, 4, kC, true};\n}\n")),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),

@@ -1,15 +1,15 @@
-"""Lists of more than four plain values: two neighbours that are swapped compile, so they name what they fill."""
+"""Lists of more than four values: two neighbours that are swapped may compile, so they name what they fill."""
 import re
 
 from . import cpp
 
 PLAIN_MAX = 4
-VALUE = r"[-+!*&~]*(?:\"\"|''|[\w:]+)(?:(?:\.|->)\w+|\[[^\[\]]*\])*"
-PLAIN = re.compile(rf"\s*(?:{VALUE}|u?int\d*(?:_t)?\({VALUE}\)|size_t\({VALUE}\))\s*")
+# What names itself: a designated value, a list in braces with or without its type, a lambda.
+NAMED = re.compile(r"\s*(?:\.\w+\s*=|[\w:]*(?:<[^{}]*>)?\s*\{|\[[&=\w, ]*\]\s*[({])")
 WORDS = re.compile(r'\s*""\s*')
 # Lists whose places mean the same: arrays and other sequences, enums, loops over values.
 SAME_KIND = re.compile(r"\]\s*=?\s*$|\b(?:vector|array|initializer_list|set|map|span)\s*<[^;]*$|"
-                       r"\b(?:max|min)\s*\(\s*$|\bfor\s*\([^;{]*:\s*$|\benum\b|\bnode_sizes\s*=?\s*$")
+                       r"\b(?:max|min)\s*\(\s*$|\bfor\s*\([^;{]*:\s*$|\benum\b|\b(?:node_sizes|words)\s*=?\s*$")
 
 
 def elements_of(inside):
@@ -24,13 +24,13 @@ def elements_of(inside):
 
 
 def positional_lists(code):
-    """(index, number of plain values) for each list in braces that has too many of them."""
+    """(index, number of values) for each list in braces that has too many which do not name themselves."""
     for match in re.finditer(r"\{", code):
         inside = code[match.end() : cpp.closing(code, match.start(), "{", "}") - 1]
         if ";" in inside:
             continue
         elements = elements_of(inside)
-        plain = sum(PLAIN.fullmatch(element) is not None for element in elements)
+        plain = sum(NAMED.match(element) is None for element in elements)
         before = re.split(r"[;{}]", code[max(0, match.start() - 240) : match.start()])[-1]
         if plain > PLAIN_MAX and not SAME_KIND.search(before) and not all(map(WORDS.fullmatch, elements)):
             yield match.start(), plain
@@ -42,4 +42,4 @@ def check_positional_lists(tree):
             code = cpp.DIRECTIVE.sub(cpp.blank, cpp.code_of(text))
             for index, plain in positional_lists(code):
                 yield (path, cpp.line_of(code, index),
-                       f"a list of {plain} plain values: over {PLAIN_MAX} are named, {{.name = value, ...}}")
+                       f"a list of {plain} values: over {PLAIN_MAX} are named, {{.name = value, ...}}")

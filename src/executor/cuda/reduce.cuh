@@ -81,8 +81,13 @@ struct SumRows {
            uint32_t(row) << 20 | uint32_t(partial) << 21 | uint32_t(out) << 22;
   }
   TRANSLOAD_DEVICE static SumRows unpack(uint32_t p) {
-    return {int(p >> 18 & 3),    int(p & 63),         int(p >> 6 & 63),   int(p >> 12 & 63),
-            Scalar(p >> 20 & 1), Scalar(p >> 21 & 1), Scalar(p >> 22 & 1)};
+    return {.biases = int(p >> 18 & 3),
+            .before = int(p & 63),
+            .here = int(p >> 6 & 63),
+            .after = int(p >> 12 & 63),
+            .row = Scalar(p >> 20 & 1),
+            .partial = Scalar(p >> 21 & 1),
+            .out = Scalar(p >> 22 & 1)};
   }
 };
 

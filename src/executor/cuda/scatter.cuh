@@ -46,7 +46,12 @@ class ScatterPipe {
     const bool extras = parts.extra_bytes != 0 && __any_sync(kAllLanes, to.extra != nullptr);
     const uint32_t scale_bytes = uint32_t(parts.scale_bytes), extra_bytes = extras ? uint32_t(parts.extra_bytes) : 0;
     const bool ride = scale_bytes + extra_bytes <= ride_room_;
-    const Riders riders{to.scales, parts.scales, to.extra, parts.extra, ride ? scale_bytes : 0, ride ? extra_bytes : 0};
+    const Riders riders{.scales_to = to.scales,
+                        .scales = parts.scales,
+                        .extra_to = to.extra,
+                        .extra = parts.extra,
+                        .scale_bytes = ride ? scale_bytes : 0,
+                        .extra_bytes = ride ? extra_bytes : 0};
     move_part({to.row, parts.row, parts.row_bytes}, riders, step);
     if (ride) return;
 #pragma unroll 1

@@ -208,13 +208,13 @@ class CudaWarp {
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
     const bool mine = (sum.before | sum.here | sum.after).has(lane_);
     const char* const from = mine ? row(Lane{lane_}) : nullptr;
-    const SumRows rows{(shape.bias[0] != nullptr) + (shape.bias[1] != nullptr),
-                       sum.before.count(),
-                       sum.here.count(),
-                       sum.after.count(),
-                       shape.row,
-                       shape.partial,
-                       shape.out};
+    const SumRows rows{.biases = (shape.bias[0] != nullptr) + (shape.bias[1] != nullptr),
+                       .before = sum.before.count(),
+                       .here = sum.here.count(),
+                       .after = sum.after.count(),
+                       .row = shape.row,
+                       .partial = shape.partial,
+                       .out = shape.out};
     if constexpr (std::is_same_v<Pipe, ReducePipe>)
       if (rows.row == Scalar::kBf16 && (shape.elements % kVector | odd(shape.bias)) == 0)
         return pipe_.sum(into, shape, rows, sum_lane(sum, rows, from), [&] { step<true>(); });

@@ -175,10 +175,13 @@ TRANSLOAD_WARP void run_combine_forwarder(W& w, const CombineTrip& t) {
   w.enter(Role::kForwarder, -1);
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int origins = int(t.map().sources());
-  Returning<W> r{{w, t.toward_origins()}, {w, t.peers()},
-                 zeros<Word>(w, origins), zeros<Word>(w, origins),
-                 zeros<Word>(w, origins), table<int>(w, origins, [](Lane) { return kGateCredit; }),
-                 zeros<Word>(w, 1)};
+  Returning<W> r{.out = {w, t.toward_origins()},
+                 .rings = {w, t.peers()},
+                 .entry = zeros<Word>(w, origins),
+                 .last = zeros<Word>(w, origins),
+                 .seen = zeros<Word>(w, origins),
+                 .gate = table<int>(w, origins, [](Lane) { return kGateCredit; }),
+                 .begin = zeros<Word>(w, 1)};
   const MembersOf<W> served = sources_of(w, t.call);
   const Grants<W> grants(w, t.call);
   // Rings of rows for tokens of other nodes: all slots but my own, which the receiver takes.

@@ -243,13 +243,13 @@ TRANSLOAD_WARP void run_dispatch_forwarder(W& w, const DispatchTrip& t) {
   // Slow loads, of claims and tables, start before the first wait, which is for the grants.
   Claims<W> claims(w, t.call, Role::kForwarder);
   const int sources = int(t.map().sources());
-  Forwarding<W> f{{w, t.from_sources()},
-                  {w, t.peers()},
-                  zeros<Word>(w, sources),
-                  zeros<Word>(w, sources),
-                  zeros<Word>(w, sources),
-                  table<int>(w, sources, [](Lane) { return kGateTokens; }),
-                  table<Announced>(w, sources, [](Lane) { return Announced{}; })};
+  Forwarding<W> f{.in = {w, t.from_sources()},
+                  .rings = {w, t.peers()},
+                  .entry = zeros<Word>(w, sources),
+                  .last = zeros<Word>(w, sources),
+                  .seen = zeros<Word>(w, sources),
+                  .gate = table<int>(w, sources, [](Lane) { return kGateTokens; }),
+                  .announced = table<Announced>(w, sources, [](Lane) { return Announced{}; })};
   const MembersOf<W> all = sources_of(w, t.call);
   const Grants<W> grants(w, t.call);
   const MembersOf<W> my_rings = members_filled_by(w, t, grants, kFromForwarder);

@@ -75,8 +75,8 @@ class CudaCombine {
   }
 
   Cast cast() const {
-    if (g_.map.nodes == 1) return pull_ ? Cast{0, 8, 0} : Cast{0, 4, 4};
-    return pull_ ? Cast{4, 4, 0} : Cast{3, 3, 2};
+    if (g_.map.nodes == 1) return pull_ ? Cast{.receivers = 8} : Cast{.receivers = 4, .senders = 4};
+    return pull_ ? Cast{.forwarders = 4, .receivers = 4} : Cast{.forwarders = 3, .receivers = 3, .senders = 2};
   }
 
   void move_rows() {

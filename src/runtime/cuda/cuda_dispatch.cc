@@ -196,8 +196,8 @@ class CudaDispatch {
 
   // Senders take what is left; receivers are needed beside them only where rows come through rings.
   Cast cast() const {
-    if (g_.map.nodes == 1) return landing_.direct ? Cast{0, 0, 8} : Cast{0, 4, 4};
-    return landing_.direct ? Cast{4, 0, 4} : Cast{3, 2, 3};
+    if (g_.map.nodes == 1) return landing_.direct ? Cast{.senders = 8} : Cast{.receivers = 4, .senders = 4};
+    return landing_.direct ? Cast{.forwarders = 4, .senders = 4} : Cast{.forwarders = 3, .receivers = 2, .senders = 3};
   }
 
   void move_tokens() {

@@ -62,6 +62,7 @@ inline Word read_word(const Word& word) {
   return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
 }
 
+struct NetworkPlace;
 struct ScaleOutKind;
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
@@ -171,6 +172,7 @@ struct CudaGroup final : Group::Impl {
   // The NIC nearest by the PCI tree; "" if this host has none.
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
+  NetworkPlace network_place() const;
   void open_network(const ScaleOutKind& kind);
   void check_queue_driving(const ScaleOutKind& kind);
   void open_queues(const ScaleOutKind& kind);

@@ -142,9 +142,16 @@ void CudaGroup::place_network(const ScaleOutKind& kind) {
                 std::to_string(network_memory.region_bytes() >> 20) + " MiB: " + why);
 }
 
+NetworkPlace CudaGroup::network_place() const {
+  return {.region = network_memory.region(),
+          .bytes = network_memory.region_bytes(),
+          .mapped = nullptr,
+          .device = network_memory.told(),
+          .near_nic = near_nic()};
+}
+
 void CudaGroup::open_network(const ScaleOutKind& kind) {
-  scale_out_ = kind.make(
-      *this, {network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(), near_nic()});
+  scale_out_ = kind.make(*this, network_place());
   try_paths();
   const auto naps = [this] { return memory_.use_count() > 1; };  // graphs keep it
   const auto broken = [this](const std::exception& error) { control->break_down(error); };
@@ -167,8 +174,7 @@ void CudaGroup::check_queue_driving(const ScaleOutKind& kind) {
 }
 
 void CudaGroup::open_queues(const ScaleOutKind& kind) {
-  NetworkPlace place{network_memory.region(), network_memory.region_bytes(), nullptr, network_memory.told(),
-                     near_nic()};
+  NetworkPlace place = network_place();
   if (heap) place = {.region = heap->base(), .bytes = heap->bytes(), .mapped = nullptr, .heap = heap.get()};
   nic_ = kind.open_queues(*this, place);
 }

@@ -95,7 +95,11 @@ void Flights::record(Happened what, uint32_t agent, const Fact& fact) {
 
 void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach breach) {
   const AgentName& n = agents_[agent].name;
-  Violation violation{checker, std::move(breach.what), space_.holds(at) ? space_.offset(at) : 0, n.rank, n.warp, 0};
+  Violation violation{.checker = checker,
+                      .what = std::move(breach.what),
+                      .word = space_.holds(at) ? space_.offset(at) : 0,
+                      .rank = n.rank,
+                      .warp = n.warp};
   if (breach.other != 0) violation.other = flights_[breach.other].event;
   setup_.watcher->broken(std::move(violation));
 }

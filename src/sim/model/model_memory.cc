@@ -121,12 +121,16 @@ void ModelMemory::publish_live(int w, RailWord to, const Word* from) {
                    {.word = word, .count = *from, .region = region, .release = true, .far = true, .live = from});
 }
 
+Flights::Count ModelMemory::count_to(Word* at, uint32_t reader, Word count, bool release) const {
+  return {.word = at, .count = count, .region = seat_.first_region + reader, .release = release, .far = false};
+}
+
 void ModelMemory::store(int w, Word* at, uint32_t reader, Word count) {
-  if (step(w)) s_.flights->mark(agent(w), {at, count, seat_.first_region + reader, true, false});
+  if (step(w)) s_.flights->mark(agent(w), count_to(at, reader, count, true));
 }
 
 void ModelMemory::store_relaxed(int w, Word* at, uint32_t reader, Word count) {
-  if (step(w)) s_.flights->mark(agent(w), {at, count, seat_.first_region + reader, false, false});
+  if (step(w)) s_.flights->mark(agent(w), count_to(at, reader, count, false));
 }
 
 bool ModelMemory::park(int w, Park& park) {

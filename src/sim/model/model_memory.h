@@ -115,6 +115,7 @@ class ModelMemory {
   RailCommand command_here(const Put& put) const;
   // Where they have queues.
   void add(int w, const RailWord& to, Word count);
+  Flights::Count count_to(Word* at, uint32_t reader, Word count, bool release) const;
   Word look(int w, const Word* word, bool acquires);
   // The others have a turn; false: this rank is gone.
   bool step(int w);

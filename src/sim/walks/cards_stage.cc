@@ -34,12 +34,12 @@ class CardsStage final : public TinyWorld {
     for (uint32_t r = 0; r < ranks(); ++r) {
       const Board& b = board(r);
       const size_t grant_words = sizeof(Grant) / 8 + b.map.sources();
-      own_.push_back({{},
-                      take_private(sizeof(Card) / 8),
-                      take_private(1),
-                      take_private(kRowWords),
-                      take_private(grant_words * b.map.peers),
-                      grant_words});
+      own_.push_back({.call = {},
+                      .card = take_private(sizeof(Card) / 8),
+                      .arrivals = take_private(1),
+                      .row = take_private(kRowWords),
+                      .grants = take_private(grant_words * b.map.peers),
+                      .grant_words = grant_words});
     }
   }
   ~CardsStage() override { stop(); }
@@ -69,14 +69,14 @@ class CardsStage final : public TinyWorld {
     grant.rows = lease_offset(rank);
     for (uint32_t p = 0; p < board(rank).map.peers; ++p)
       std::memcpy(own.grants + p * own.grant_words, &grant, sizeof grant);
-    own.call = {&board(rank),
-                card,
-                reinterpret_cast<const Card*>(own.card),
-                reinterpret_cast<const char*>(own.grants),
-                own.grant_words * 8,
-                own.arrivals,
-                nullptr,
-                1};
+    own.call = {.board = &board(rank),
+                .card = card,
+                .card_bytes = reinterpret_cast<const Card*>(own.card),
+                .grants = reinterpret_cast<const char*>(own.grants),
+                .grant_bytes = own.grant_words * 8,
+                .arrivals = own.arrivals,
+                .claims = nullptr,
+                .arrivals_expected = 1};
   }
 
   std::vector<Task> call(uint32_t rank, uint32_t number) override {

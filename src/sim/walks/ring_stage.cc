@@ -89,8 +89,11 @@ class RingStage final : public TinyWorld {
     const Members mine = Members::only(member);
     out.begin(w, 0, mine);
     for (uint32_t i = 0; i < part.call.tokens && !w.failed(); ++i) {
-      if (ring_.publish_every == 1)
-        stands_at(0, 0, {part.first, i, out.mark(member).count, out.credited_seen(member), out.drained_seen(member)});
+      if (ring_.publish_every == 1) {
+        const std::initializer_list<uint64_t> state{part.first, i, out.mark(member).count, out.credited_seen(member),
+                                                    out.drained_seen(member)};
+        stands_at(0, 0, state);
+      }
       make_room(w, Set::only(0), out, [&](Lane) { return member; });
       if (w.failed()) break;
       const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;

@@ -114,7 +114,11 @@ RailLink TinyWorld::toward_nodes(uint32_t rank) {
 
 RailLink TinyWorld::from_sources(uint32_t rank) {
   const Rank& r = *ranks_[rank];
-  return {&r.board, &r.board.net.dispatch, &r.positions, r.board.sources, r.board.map.sources()};
+  return {.board = &r.board,
+          .rings = &r.board.net.dispatch,
+          .positions = &r.positions,
+          .others = r.board.sources,
+          .count = r.board.map.sources()};
 }
 
 void TinyWorld::reset() {

@@ -284,8 +284,11 @@ void SimSeat::look_at_waits() {
   if (const BrokenRecord* broken = memory.take_broken())
     world_.control->mismatch(core.map.me, broken->rank, text_of(*broken, core.map.me), of_one_rank(*broken));
   const WaitRecord telling = telling_wait();
-  world_.control->note(core.map.me, {core.map.me, core.epoch, uint32_t(core.phase), telling.present,
-                                     telling.present ? telling.whom : kNobody});
+  world_.control->note(core.map.me, {.rank = core.map.me,
+                                     .epoch = core.epoch,
+                                     .phase = uint32_t(core.phase),
+                                     .waiting = telling.present,
+                                     .waiting_for = telling.present ? telling.whom : kNobody});
   if (accused_ < 0) return accuse();
   if (now() - accused_at_ > kGiveUpNs) heard_verdict();
 }

@@ -222,9 +222,14 @@ void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> faul
   ending.made_all_calls = !ending.fault;
   group.ended[rank] = true;
   if (scenario_->leave_after && ending.made_all_calls) group.control->goodbye(rank);
-  journal_->record({ending.fault ? Happened::kVerdict : Happened::kReturned, uint8_t(group.number), uint16_t(rank), -1,
-                    timeline_->now(), ending.fault ? uint64_t(ending.fault->culprit_rank) : 0, 0,
-                    ending.fault ? uint64_t(ending.fault->kind) : 0});
+  journal_->record({.what = ending.fault ? Happened::kVerdict : Happened::kReturned,
+                    .group = uint8_t(group.number),
+                    .rank = uint16_t(rank),
+                    .warp = -1,
+                    .time = timeline_->now(),
+                    .a = ending.fault ? uint64_t(ending.fault->culprit_rank) : 0,
+                    .b = 0,
+                    .c = ending.fault ? uint64_t(ending.fault->kind) : 0});
 }
 
 void World::start_program(GroupOf& group, uint32_t rank) {
@@ -232,7 +237,7 @@ void World::start_program(GroupOf& group, uint32_t rank) {
   seeded_->start({process, group.first_region + rank}, [this, &group, rank](int, NearMemory) {
     SimSeat& seat = *group.seats[rank];
     auto say = [this, &seat](Checker checker, std::string what) {
-      broken({checker, std::move(what), 0, seat.core.map.me, -1, journal_->count()});
+      broken({.checker = checker, .what = std::move(what), .rank = seat.core.map.me, .event = journal_->count()});
     };
     seat.call_since = timeline_->now();
     Program program(seat, {scenario_, group.routings.get(), group.seed, say,
@@ -311,11 +316,13 @@ void World::check_endings() {
       since = faults_[i].since;
     }
     for (Ending& e : group->endings) e.survivor = survives(group->processes[e.rank]);
-    const std::string wrong = check_verdicts(
-        {group->endings, expect, culprits, since, uint64_t(scenario_->deadline_ms) * kMillisecondNs + apart});
-    if (!wrong.empty())
-      return broken(
-          {.checker = Checker::kLiveness, .what = wrong, .word = 0, .rank = 0, .warp = -1, .event = journal_->count()});
+    const std::string wrong =
+        check_verdicts({.endings = group->endings,
+                        .expect = expect,
+                        .culprits = culprits,
+                        .fault_since = since,
+                        .deadline_ns = uint64_t(scenario_->deadline_ms) * kMillisecondNs + apart});
+    if (!wrong.empty()) return broken({.checker = Checker::kLiveness, .what = wrong, .event = journal_->count()});
   }
 }
 
@@ -399,18 +406,32 @@ void World::stores(uint32_t agent, const char* to, size_t bytes) {
   const Flights::AgentName& n = flights_->name(agent);
   GroupOf* const group = group_of_region(n.region);
   const std::string wrong = group->credit->stores(space_->offset(to), bytes);
-  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(to), n.rank, n.warp, journal_->count()});
+  if (!wrong.empty()) break_credit(n, to, wrong);
 }
 
 void World::counts(uint32_t agent, const Word* word, Word count) {
   const Flights::AgentName& n = flights_->name(agent);
   const std::string wrong = group_of_region(n.region)->credit->counts(space_->offset(word), count);
-  if (!wrong.empty()) broken({Checker::kCredit, wrong, space_->offset(word), n.rank, n.warp, journal_->count()});
+  if (!wrong.empty()) break_credit(n, word, wrong);
+}
+
+void World::break_credit(const Flights::AgentName& who, const void* at, const std::string& wrong) {
+  broken({.checker = Checker::kCredit,
+          .what = wrong,
+          .word = space_->offset(at),
+          .rank = who.rank,
+          .warp = who.warp,
+          .event = journal_->count()});
 }
 
 void World::landed_word(uint32_t region, const Word* word) {
   const std::string wrong = growth_.landed(space_->offset(word), *word);
-  if (!wrong.empty()) broken({Checker::kGrowth, wrong, space_->offset(word), region, -1, journal_->count()});
+  if (!wrong.empty())
+    broken({.checker = Checker::kGrowth,
+            .what = wrong,
+            .word = space_->offset(word),
+            .rank = region,
+            .event = journal_->count()});
   seeded_->word_grew(region);
 }
 

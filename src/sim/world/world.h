@@ -107,6 +107,7 @@ class World final : private Wire, private Watcher {
   void measure_group(const std::vector<uint32_t>& processes, Footprint& room);
   void measure(const GroupOptions& options, Footprint& room);
   std::vector<uint32_t> nodes_of(const std::vector<uint32_t>& processes) const;
+  ModelShared model_shared();
   void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
   void add_proxy(GroupOf& group, SimSeat& seat);
   RailMode rails() const {
@@ -149,6 +150,7 @@ class World final : private Wire, private Watcher {
   // Watcher.
   void stores(uint32_t agent, const char* to, size_t bytes) override;
   void counts(uint32_t agent, const Word* word, Word count) override;
+  void break_credit(const Flights::AgentName& who, const void* at, const std::string& wrong);
   void landed_word(uint32_t region, const Word* word) override;
   void landed_command(uint32_t region) override;
   void captured_put(uint32_t agent) override;

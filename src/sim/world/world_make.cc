@@ -70,7 +70,13 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   else
     space_->reset(regions, region_bytes_, regions * region_bytes_);
   if (!flights_) flights_ = std::make_unique<Flights>(*space_, *journal_);
-  flights_->reset({this, this, &timeline_->clock(), manners_, options.chooser != nullptr, rails()}, chance_.fork(3));
+  flights_->reset({.wire = this,
+                   .watcher = this,
+                   .now = &timeline_->clock(),
+                   .manners = manners_,
+                   .whole = options.chooser != nullptr,
+                   .rails = rails()},
+                  chance_.fork(3));
   const int besides = rails() == RailMode::kProxy ? 2 : 1;  // the caller, and the proxy
   seeded_->reset({int(regions) * (room.warps + besides), room.near, room.needs}, &timeline_->clock());
   for (uint32_t g = 0; g < scenario.groups; ++g) groups_.push_back(make_group(g, 0, all));
@@ -171,8 +177,10 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
     node_of_rank.insert(node_of_rank.end(), group->node_sizes[n], n);
   const uint32_t ranks = uint32_t(group->processes.size());
   group->routings = std::make_unique<Routings>(*scenario_, group->node_sizes, group->seed);
-  const ControlSetup control{node_of_rank, !scenario_->launcher, 50'000, group->seed,
-                             scenario_->control_busy_ms * kMillisecondNs};
+  const ControlSetup control{.node_of_rank = node_of_rank,
+                             .arbiter_in_rank_0 = !scenario_->launcher,
+                             .seed = group->seed,
+                             .busy_ns = scenario_->control_busy_ms * kMillisecondNs};
   group->control = std::make_unique<SimControl>(*timeline_, control);
   group->control->on_answer([g = group.get()](uint32_t rank) { g->seats[rank]->heard_answer(); });
   group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
@@ -186,14 +194,24 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
   return group;
 }
 
+ModelShared World::model_shared() {
+  return {.space = space_.get(),
+          .flights = flights_.get(),
+          .journal = journal_.get(),
+          .chance = &chance_,
+          .parker = seeded_.get(),
+          .manners = &manners_,
+          .now = &timeline_->clock()};
+}
+
 void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions) {
   const SeatWorld shared{
-      {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
-      seeded_.get(),
-      timeline_.get(),
-      group.control.get(),
-      [this](Violation v) { broken(std::move(v)); },
-      [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
+      .shared = model_shared(),
+      .seeded = seeded_.get(),
+      .timeline = timeline_.get(),
+      .control = group.control.get(),
+      .broken = [this](Violation v) { broken(std::move(v)); },
+      .stood_still = [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
   ModelMemory::AgentRank seat;
   seat.rank = rank;
   seat.ranks = uint32_t(group.processes.size());
@@ -220,15 +238,15 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
 void World::add_proxy(GroupOf& group, SimSeat& seat) {
   const uint32_t region = seat.memory.region(), process = seat.memory.seat().process;
   seat.place_commands(space_->region(region) + region_bytes_ - command_bytes_, {command_slots_, seat.drained_words()});
-  const SimProxy::ProxyWorld world{
-      {space_.get(), flights_.get(), journal_.get(), &chance_, seeded_.get(), &manners_, &timeline_->clock()},
-      seeded_.get(),
-      timeline_.get(),
-      uint32_t(1 + group.seed / 2 % 8),
-      group.seed % 2 == 0 ? 0 : manners_.switches,
-      [this, region, process](bool awake) {
-        if (needs_progress_ && !processes_[process].stopped) flights_->freeze(region, !awake);
-      }};
+  const SimProxy::ProxyWorld world{.shared = model_shared(),
+                                   .seeded = seeded_.get(),
+                                   .timeline = timeline_.get(),
+                                   .commands_of_a_turn = uint32_t(1 + group.seed / 2 % 8),
+                                   .nap_in_256 = group.seed % 2 == 0 ? 0 : manners_.switches,
+                                   .on_sleep = [this, region, process](bool awake) {
+                                     if (needs_progress_ && !processes_[process].stopped)
+                                       flights_->freeze(region, !awake);
+                                   }};
   seat.proxy = std::make_unique<SimProxy>(world, seat.memory);
   seeded_->start({process, region}, [proxy = seat.proxy.get()](int, NearMemory) { proxy->run(); });
 }

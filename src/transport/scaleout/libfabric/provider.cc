@@ -104,7 +104,10 @@ Provider in_order(const fi_info* info) {
   const size_t ordered = info->ep_attr->max_order_waw_size;
   const bool granted = (info->tx_attr->msg_order & (FI_ORDER_WAW | FI_ORDER_RMA_WAW)) != 0;
   if (!granted || ordered < kOrderedBytesLeast) return {};
-  return {copy_of(info), true, std::min(info->ep_attr->max_msg_size, ordered), "", false};
+  return {.info = copy_of(info),
+          .ordered = true,
+          .piece_bytes = std::min(info->ep_attr->max_msg_size, ordered),
+          .caution = ""};
 }
 
 // Why completions of TCP's provider may speak of bytes that it has only staged: see fabric_stages(). Else "".
@@ -128,7 +131,11 @@ Provider find_at(const std::string& source, const std::string& name, const Libfa
   const InfoPtr list = ask(query);
   const fi_info* const info = exactly(list, name, options.nic);
   if (info == nullptr) return {};
-  return {copy_of(info), false, info->ep_attr->max_msg_size, caution, hmem};
+  return {.info = copy_of(info),
+          .ordered = false,
+          .piece_bytes = info->ep_attr->max_msg_size,
+          .caution = caution,
+          .hmem = hmem};
 }
 
 Provider find_at(const std::string& source, const std::string& name, const LibfabricOptions& options) {

@@ -46,7 +46,11 @@ DeviceRegion::DeviceRegion(int device, size_t bytes, MemoryWay way) : device_(de
 DeviceRegion::~DeviceRegion() = default;
 
 DeviceOffer DeviceRegion::offer(uint32_t rank) const {
-  return {rank, way_, uint32_t(device_), chosen(all_, device_).uuid, backing_->handle()};
+  return {.rank = rank,
+          .way = way_,
+          .device = uint32_t(device_),
+          .uuid = chosen(all_, device_).uuid,
+          .handle = backing_->handle()};
 }
 
 std::string DeviceRegion::handle() const { return offer(0).pack(); }
