@@ -1,4 +1,4 @@
-// The one way in which tokens are cut into channels, and into smaller parts where no ring is needed.
+// The one way in which tokens are cut into channels, and into smaller shares where no ring is needed.
 #pragma once
 #include <cstdint>
 
@@ -38,16 +38,16 @@ struct Shares {
     return {tokens, 0, tokens < fine ? 0 : uint32_t((tokens - fine) / kTokensOfShare)};
   }
 
-  TRANSLOAD_HD uint32_t parts() const {
+  TRANSLOAD_HD uint32_t count() const {
     return channels != 0 ? channels : coarse + uint32_t(tokens - uint64_t(coarse) * kTokensOfShare);
   }
-  TRANSLOAD_HD uint64_t begin(uint32_t part) const {
-    TRANSLOAD_CHECK(part <= parts());
-    if (channels != 0) return Cut{tokens, channels}.begin(part);
-    const uint64_t fine = part < coarse ? 0 : part - coarse;
-    return (part - fine) * kTokensOfShare + fine;
+  TRANSLOAD_HD uint64_t begin(uint32_t share) const {
+    TRANSLOAD_CHECK(share <= count());
+    if (channels != 0) return Cut{tokens, channels}.begin(share);
+    const uint64_t fine = share < coarse ? 0 : share - coarse;
+    return (share - fine) * kTokensOfShare + fine;
   }
-  TRANSLOAD_HD uint64_t end(uint32_t part) const { return begin(part + 1); }
+  TRANSLOAD_HD uint64_t end(uint32_t share) const { return begin(share + 1); }
 };
 
 }  // namespace transload

@@ -434,14 +434,15 @@ class Claims {
   bool asked_ = true;
 };
 
-// Calls body(share) for each of the `parts` shares that this warp gets: a channel, or less where no ring is needed.
+// Calls body(share) for each of the `shares` shares that this warp gets: a channel, or less where no ring is needed.
 template <Warp W, class Body>
-TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t parts, Body body) {
-  const Word end = parts - Word(role == Role::kSender && parts > 1 && planted<PlantsOf<W>>(Canary::kLastChannelEmpty));
+TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t shares, Body body) {
+  const Word end =
+      shares - Word(role == Role::kSender && shares > 1 && planted<PlantsOf<W>>(Canary::kLastChannelEmpty));
   for (Word c = claims.next(); c < end && !w.failed(); c = claims.next()) {
-    const uint32_t part = uint32_t(c);
-    w.enter(role, int(part));
-    body(part);
+    const uint32_t share = uint32_t(c);
+    w.enter(role, int(share));
+    body(share);
   }
 }
 

@@ -102,9 +102,9 @@ struct Piece {
 // Order of a sum: ((bias + before...) + (here...)) + after..., each set in ascending lane order; `here` is summed by
 // itself first, from +0.
 struct Sum {
-  Set before;  // parts of lower nodes
+  Set before;  // partial sums of lower nodes
   Set here;    // rows of my node
-  Set after;   // parts of higher nodes
+  Set after;   // partial sums of higher nodes
 };
 
 struct SumShape {

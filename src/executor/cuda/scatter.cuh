@@ -42,22 +42,22 @@ class ScatterPipe {
 
   // `to` is my lane's, or nulls. `step` is called while a stage has to become free.
   template <class Step>
-  TRANSLOAD_DEVICE void move(const TokenPieces& parts, const Destination& to, Step step) {
-    const bool extras = parts.extra_bytes != 0 && __any_sync(kAllLanes, to.extra != nullptr);
-    const uint32_t scale_bytes = uint32_t(parts.scale_bytes), extra_bytes = extras ? uint32_t(parts.extra_bytes) : 0;
+  TRANSLOAD_DEVICE void move(const TokenPieces& pieces, const Destination& to, Step step) {
+    const bool extras = pieces.extra_bytes != 0 && __any_sync(kAllLanes, to.extra != nullptr);
+    const uint32_t scale_bytes = uint32_t(pieces.scale_bytes), extra_bytes = extras ? uint32_t(pieces.extra_bytes) : 0;
     const bool ride = scale_bytes + extra_bytes <= ride_room_;
     const Riders riders{.scales_to = to.scales,
-                        .scales = parts.scales,
+                        .scales = pieces.scales,
                         .extra_to = to.extra,
-                        .extra = parts.extra,
+                        .extra = pieces.extra,
                         .scale_bytes = ride ? scale_bytes : 0,
                         .extra_bytes = ride ? extra_bytes : 0};
-    move_part({to.row, parts.row, parts.row_bytes}, riders, step);
+    move_piece({to.row, pieces.row, pieces.row_bytes}, riders, step);
     if (ride) return;
 #pragma unroll 1
     for (int k = 0; k < 2; ++k)
-      move_part(k == 0 ? Piece{to.scales, parts.scales, scale_bytes} : Piece{to.extra, parts.extra, extra_bytes}, {},
-                step);
+      move_piece(k == 0 ? Piece{to.scales, pieces.scales, scale_bytes} : Piece{to.extra, pieces.extra, extra_bytes}, {},
+                 step);
   }
 
  private:
@@ -71,10 +71,10 @@ class ScatterPipe {
   };
 
   template <class Step>
-  TRANSLOAD_DEVICE void move_part(const Piece& part, const Riders& riders, Step step) {
-    const uint32_t bytes = uint32_t(part.bytes), each = bytes == 0 ? 0 : even_piece(bytes, piece_);
-    char* to = part.to;
-    const char* from = part.from;
+  TRANSLOAD_DEVICE void move_piece(const Piece& piece, const Riders& riders, Step step) {
+    const uint32_t bytes = uint32_t(piece.bytes), each = bytes == 0 ? 0 : even_piece(bytes, piece_);
+    char* to = piece.to;
+    const char* from = piece.from;
     for (uint32_t at = 0; at < bytes; at += each) {
       const bool last = bytes - at <= each;
       issue({to, from, last ? bytes - at : each}, riders, last, step);
@@ -85,21 +85,21 @@ class ScatterPipe {
 
   // One load in flight; the stores of the stage's last move must have read it.
   template <class Step>
-  TRANSLOAD_DEVICE void issue(const Piece& part, const Riders& riders, bool last, Step step) {
+  TRANSLOAD_DEVICE void issue(const Piece& piece, const Riders& riders, bool last, Step step) {
     if (stages_.issued != stages_.done) step();
-    const uint32_t near = stages_.at(stages_.next), bytes = uint32_t(part.bytes);
+    const uint32_t near = stages_.at(stages_.next), bytes = uint32_t(piece.bytes);
     const uint32_t scale_bytes = last ? riders.scale_bytes : 0, extra_bytes = last ? riders.extra_bytes : 0;
     ptx::bulk_wait_read<kStages - 1>();
     __syncwarp();
     if (lane_of_thread() == 0) {
       const uint32_t barrier = stages_.barrier(stages_.next);
       ptx::barrier_expect(barrier, bytes + scale_bytes + extra_bytes);
-      ptx::bulk_load(near, part.from, bytes, barrier);
+      ptx::bulk_load(near, piece.from, bytes, barrier);
       if (scale_bytes != 0) ptx::bulk_load(near + bytes, riders.scales, scale_bytes, barrier);
       if (extra_bytes != 0) ptx::bulk_load(near + bytes + scale_bytes, riders.extra, extra_bytes, barrier);
     }
     __syncwarp();
-    loading_ = {.row = part.to,
+    loading_ = {.row = piece.to,
                 .scales = riders.scales_to,
                 .extra = riders.extra_to,
                 .row_bytes = bytes,

@@ -147,24 +147,26 @@ class CudaWarp {
   // Moves.
 
   template <class F>
-  TRANSLOAD_DEVICE void scatter(const TokenPieces& parts, Set set, F to) {
-    if (!alike(set.bits, parts.row, parts.row_bytes, parts.scales, parts.scale_bytes, parts.extra, parts.extra_bytes))
+  TRANSLOAD_DEVICE void scatter(const TokenPieces& pieces, Set set, F to) {
+    if (!alike(set.bits, pieces.row, pieces.row_bytes, pieces.scales, pieces.scale_bytes, pieces.extra,
+               pieces.extra_bytes))
       return;
     if (set.empty() || failed_) return;
     const Destination mine = set.has(lane_) ? to(Lane{lane_}) : Destination{nullptr, nullptr, false};
-    if (!stores({mine.row, parts.row_bytes}) || !stores({mine.scales, parts.scale_bytes}) ||
-        !stores({mine.extra, parts.extra_bytes}))
+    if (!stores({mine.row, pieces.row_bytes}) || !stores({mine.scales, pieces.scale_bytes}) ||
+        !stores({mine.extra, pieces.extra_bytes}))
       return;
     constexpr bool kBulk = std::is_same_v<Pipe, ScatterPipe>;
-    TokenPieces bulk = parts;
-    if (!kBulk || odd(parts.extra, parts.extra_bytes)) bulk.extra_bytes = 0;
-    if (!kBulk || odd(parts.scales, parts.scale_bytes)) bulk.scale_bytes = 0;
+    TokenPieces bulk = pieces;
+    if (!kBulk || odd(pieces.extra, pieces.extra_bytes)) bulk.extra_bytes = 0;
+    if (!kBulk || odd(pieces.scales, pieces.scale_bytes)) bulk.scale_bytes = 0;
     if constexpr (kBulk)
       pipe_.move(bulk, mine, [&] { step(); });
     else
-      plain_copies({mine.row, parts.row, uint32_t(parts.row_bytes)});
-    if (bulk.scale_bytes != parts.scale_bytes) plain_copies({mine.scales, parts.scales, uint32_t(parts.scale_bytes)});
-    if (bulk.extra_bytes != parts.extra_bytes) plain_copies({mine.extra, parts.extra, uint32_t(parts.extra_bytes)});
+      plain_copies({mine.row, pieces.row, uint32_t(pieces.row_bytes)});
+    if (bulk.scale_bytes != pieces.scale_bytes)
+      plain_copies({mine.scales, pieces.scales, uint32_t(pieces.scale_bytes)});
+    if (bulk.extra_bytes != pieces.extra_bytes) plain_copies({mine.extra, pieces.extra, uint32_t(pieces.extra_bytes)});
   }
 
   template <class S, class F>
@@ -558,13 +560,13 @@ class CudaWarp {
   // Where this lane's row lies in a stage.
   TRANSLOAD_DEVICE SumLane sum_lane(const Sum& sum, const SumRows& rows, const char* from) const {
     const Set below = Set::first(lane_);
-    const uint32_t row = rows.row_bytes(), part = rows.partial_bytes();
+    const uint32_t row = rows.row_bytes(), partial = rows.partial_bytes();
     uint32_t place = uint32_t(rows.biases) * row;
-    if (sum.before.has(lane_)) return {from, place + uint32_t((sum.before & below).count()) * part, part};
-    place += uint32_t(rows.before) * part;
+    if (sum.before.has(lane_)) return {from, place + uint32_t((sum.before & below).count()) * partial, partial};
+    place += uint32_t(rows.before) * partial;
     if (sum.here.has(lane_)) return {from, place + uint32_t((sum.here & below).count()) * row, row};
     place += uint32_t(rows.here) * row;
-    return {from, place + uint32_t((sum.after & below).count()) * part, part};
+    return {from, place + uint32_t((sum.after & below).count()) * partial, partial};
   }
 
   Pipe pipe_;

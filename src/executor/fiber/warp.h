@@ -26,7 +26,7 @@
 //   breathe(w)             a moment to let others have a turn
 //   broken(w, record)
 // And of one that watches: enters(w, role, channel) is told what a warp is from now on; backwards(w): `each` takes the
-// last lane first. And of one that carries no rows: move_token(w, parts, landing) instead of its moves.
+// last lane first. And of one that carries no rows: move_token(w, pieces, landing) instead of its moves.
 //
 // In which order these come is FiberWarp's, alike for all Memories.
 #pragma once
@@ -217,10 +217,10 @@ class FiberWarp {
   // Moves.
 
   template <class F>
-  void scatter(const TokenPieces& parts, Set set, F to) {
+  void scatter(const TokenPieces& pieces, Set set, F to) {
     if (set.empty() || (failed() && !planted<Plants>(Canary::kWriteAfterAbort))) return;
     begin_moves();
-    for_each(set, [&](Lane lane) { move_token(parts, to(lane)); });
+    for_each(set, [&](Lane lane) { move_token(pieces, to(lane)); });
     memory_.moved(number_, uint32_t(set.count()));
   }
 
@@ -349,14 +349,14 @@ class FiberWarp {
   static void add(Set& set, Lane lane) { set.bits |= uint32_t(1) << lane.i; }
   static void add(Members& members, Lane lane) { members.add(lane.i); }
 
-  void move_token(const TokenPieces& parts, const Destination& landing) {
-    if constexpr (requires { memory_.move_token(number_, parts, landing); })
-      return memory_.move_token(number_, parts, landing);
-    memory_.move(number_, {landing.row, parts.row, parts.row_bytes}, landing.staged);
-    if (landing.scales != nullptr && parts.scale_bytes != 0)
-      memory_.move(number_, {landing.scales, parts.scales, parts.scale_bytes}, landing.staged);
+  void move_token(const TokenPieces& pieces, const Destination& landing) {
+    if constexpr (requires { memory_.move_token(number_, pieces, landing); })
+      return memory_.move_token(number_, pieces, landing);
+    memory_.move(number_, {landing.row, pieces.row, pieces.row_bytes}, landing.staged);
+    if (landing.scales != nullptr && pieces.scale_bytes != 0)
+      memory_.move(number_, {landing.scales, pieces.scales, pieces.scale_bytes}, landing.staged);
     if (landing.extra != nullptr)
-      memory_.move(number_, {landing.extra, parts.extra, parts.extra_bytes}, landing.staged);
+      memory_.move(number_, {landing.extra, pieces.extra, pieces.extra_bytes}, landing.staged);
   }
 
   void begin_moves() {

@@ -74,9 +74,9 @@ struct TileMemory {
         staged(reinterpret_cast<Route*>(near + t.staged)) {}
 };
 
-// The parts of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
+// The arrays of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
 struct SharedCounts {
-  static constexpr uint32_t kTilesPerBlock = 3;  // see tile()
+  static constexpr uint32_t kTilesPerBlock = 3;  // tile_index() says how they take turns
 
   Word* tile_word;   // [kTilesPerBlock * blocks]          tag of the tile whose counts lie beside
   Word* done_word;   // [blocks]                         use for which a block's counts are complete

@@ -248,23 +248,23 @@ class PlanWarp {
     }
   }
 
-  // The next part is on its way while one is written.
+  // The next slice is on its way while one is written.
   TRANSLOAD_WARP void write_spans_of(const Records& of, uint32_t from, uint32_t to, bool real) {
-    RecordSlice part = read(of, from, 0);
+    RecordSlice slice = read(of, from, 0);
     uint64_t begin = sum_before(of, from), at = 0;
 #pragma unroll 1
     for (;;) {
-      const bool last = part.channel + kChannelsAtOnce >= a_.channels;
-      const uint32_t record = part.record + last;
-      const RecordSlice next = record < to ? read(of, record, last ? 0 : part.channel + kChannelsAtOnce) : part;
-      if (part.channel == 0) {
-        at = part.there ? begin : 0;
-        if (real && lane_ == 0) write_head(of, part, begin);
+      const bool last = slice.channel + kChannelsAtOnce >= a_.channels;
+      const uint32_t record = slice.record + last;
+      const RecordSlice next = record < to ? read(of, record, last ? 0 : slice.channel + kChannelsAtOnce) : slice;
+      if (slice.channel == 0) {
+        at = slice.there ? begin : 0;
+        if (real && lane_ == 0) write_head(of, slice, begin);
       }
-      at = write(of, part, at, real);
-      if (last) begin += part.size;
+      at = write(of, slice, at, real);
+      if (last) begin += slice.size;
       if (record == to) return;
-      part = next;
+      slice = next;
     }
   }
 
@@ -272,43 +272,43 @@ class PlanWarp {
     const uint32_t* const words = of.words(record);
     static_assert(CountsRecord::kSourceTokens == 0 && CountsRecord::kTokens == 1);
     const uint64_t head = ptx::load64(words);
-    RecordSlice part{.record = record,
-                     .channel = channel,
-                     .there = of.there(record),
-                     .tokens = uint32_t(head),
-                     .size = uint32_t(head >> 32),
-                     .counts = {}};
+    RecordSlice slice{.record = record,
+                      .channel = channel,
+                      .there = of.there(record),
+                      .tokens = uint32_t(head),
+                      .size = uint32_t(head >> 32),
+                      .counts = {}};
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; k += 2) {
       const uint32_t c = channel + kChannelsEach * lane_ + k;  // even, and records are whole units of 16 bytes
       const uint2 pair =
           c < a_.channels ? *reinterpret_cast<const uint2*>(words + CountsRecord::kByChannel + c) : uint2{};
-      part.counts[k] = pair.x;
-      part.counts[k + 1] = c + 1 < a_.channels ? pair.y : 0;
+      slice.counts[k] = pair.x;
+      slice.counts[k + 1] = c + 1 < a_.channels ? pair.y : 0;
     }
-    if (part.there) return part;
+    if (slice.there) return slice;
     return {.record = record, .channel = channel, .there = false, .tokens = 0, .size = 0, .counts = {}};
   }
 
-  TRANSLOAD_WARP void write_head(const Records& of, const RecordSlice& part, uint64_t begin) const {
-    of.begin[part.record] = begin;
-    if (part.record + 1 == of.count) of.begin[of.count] = begin + part.size;
-    of.tokens[part.record] = part.tokens;
-    of.spans[uint64_t(part.record) * (a_.channels + 1)] = part.there ? begin : 0;
+  TRANSLOAD_WARP void write_head(const Records& of, const RecordSlice& slice, uint64_t begin) const {
+    of.begin[slice.record] = begin;
+    if (slice.record + 1 == of.count) of.begin[of.count] = begin + slice.size;
+    of.tokens[slice.record] = slice.tokens;
+    of.spans[uint64_t(slice.record) * (a_.channels + 1)] = slice.there ? begin : 0;
   }
 
-  // Where the channel behind the part begins.
-  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& part, uint64_t at, bool real) const {
+  // Where the channel behind the slice begins.
+  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at, bool real) const {
     uint32_t mine = 0;
 #pragma unroll
-    for (uint32_t k = 0; k < kChannelsEach; ++k) mine += part.counts[k];
+    for (uint32_t k = 0; k < kChannelsEach; ++k) mine += slice.counts[k];
     const uint32_t upto = sum_to_lane(mine);
-    const uint32_t c = part.channel + kChannelsEach * lane_;
-    uint64_t* const spans = of.spans + uint64_t(part.record) * (a_.channels + 1) + 1 + c;
+    const uint32_t c = slice.channel + kChannelsEach * lane_;
+    uint64_t* const spans = of.spans + uint64_t(slice.record) * (a_.channels + 1) + 1 + c;
     uint64_t place = at + upto - mine;
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; ++k) {
-      place += part.counts[k];
+      place += slice.counts[k];
       if (real && c + k < a_.channels) spans[k] = place;
     }
     return at + __shfl_sync(~0u, upto, 31);

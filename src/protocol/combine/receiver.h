@@ -6,8 +6,8 @@
 //   runs as  any number of warps, which claim channels, or smaller shares where no ring is needed
 //   ends     when every token of the share is summed
 //
-// It takes tokens in order and waits for all parts of one: each stream carries tokens in the same order, so the parts
-// of the smallest unfinished token are always at the heads of their rings.
+// It takes tokens in order and waits for all rows and partial sums of one: each stream carries tokens in the same
+// order, so the parts of the smallest unfinished token are always at the heads of their rings.
 #pragma once
 #include "base/situations.h"
 #include "protocol/combine/trip.h"
@@ -46,7 +46,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   auto node = [&](Lane l) { return int(route[l].target - peers); };
   auto ring = [&](Lane l) { return t.ring(route[l].target, t.own_slot()); };
 
-  // The parts of the sum: rows that owners in my node kept, and one partial sum of each other node with an owner.
+  // What is summed: rows that owners in my node kept, and one partial sum of each other node with an owner.
   const Set from = w.where(Set::first(int(t.width)), [&](Lane l) { return route[l].target != kNoRoute; });
   const bool alone = t.map().nodes == 1;
   const Set near = alone ? from : w.where(from, [&](Lane l) { return route[l].target < peers; });
@@ -108,11 +108,11 @@ TRANSLOAD_WARP void run_combine_receiver(W& w, const CombineTrip& t) {
     return uint32_t(m.i) % streams == t.own_slot() && !grants.reachable(int(uint32_t(m.i) / streams));
   });
   const Shares shares = shares_of(t.call, grants, t.tokens);
-  each_share(w, claims, Role::kReceiver, shares.parts(), [&](uint32_t part) {
-    c.in.begin(w, part, nodes);
-    c.rings.begin(w, part, own);
-    const uint64_t end = shares.end(part);
-    auto routed = routed_from(w, t.handle.routes, t.width, shares.begin(part), end);
+  each_share(w, claims, Role::kReceiver, shares.count(), [&](uint32_t share) {
+    c.in.begin(w, share, nodes);
+    c.rings.begin(w, share, own);
+    const uint64_t end = shares.end(share);
+    auto routed = routed_from(w, t.handle.routes, t.width, shares.begin(share), end);
     for (; routed.number < end && !w.failed();) {
       if (routed.number + 1 == end) claims.ahead();
       const auto next = routed_from(w, t.handle.routes, t.width, routed.number + 1, end);

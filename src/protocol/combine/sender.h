@@ -35,10 +35,10 @@ TRANSLOAD_WARP void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
   w.each(W::Members::only(source), [&](Lane s) { out.rings.credited_seen(ring) = out.seen[s]; });
   while (w.pick(out.next, source) < w.pick(out.last, source) && out.rings.credited(ring) && !w.failed()) {
     const Word row = w.pick(out.next, source);
-    const TokenPieces parts{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
-                            t.weight_bytes()};
+    const TokenPieces pieces{t.rows + row * t.row_bytes(), t.row_bytes(), t.row_weights + row * t.weight_bytes(),
+                             t.weight_bytes()};
     if (out.rings.wraps(ring)) reached<PlantsOf<W>>(Situation::kRingWrap);
-    w.scatter(parts, Set::only(0), [&](Lane) {
+    w.scatter(pieces, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
     w.each(W::Members::only(source), [&](Lane s) { out.rings.advance(ring), ++out.next[s]; });

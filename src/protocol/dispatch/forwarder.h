@@ -157,7 +157,7 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
 
   // Moves it: one load, and a store to each.
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
-  w.scatter(parts_in(t, slot), keepers, [&](Lane l) -> Destination {
+  w.scatter(pieces_in(t, slot), keepers, [&](Lane l) -> Destination {
     if (ringed.has(l)) return slot_at(t, f.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });

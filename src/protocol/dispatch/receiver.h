@@ -131,7 +131,7 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
     return false;
   }
   // Row and scales go to their place, what the header says to its columns, and the slot back.
-  w.scatter(parts_in(t, slot), Set::only(0), [&](Lane) -> Destination {
+  w.scatter(pieces_in(t, slot), Set::only(0), [&](Lane) -> Destination {
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
   if (t.shape.listed) unpack_rows(w, t, slot + t.shape.header_offset(), row, 1);

@@ -49,7 +49,7 @@ TRANSLOAD_HD constexpr uint64_t dispatch_sender_tables_bytes(const RankMap& map)
          grants_bytes(map);
 }
 
-TRANSLOAD_HD TokenPieces parts_at(const DispatchTrip& t, uint64_t token) {
+TRANSLOAD_HD TokenPieces pieces_at(const DispatchTrip& t, uint64_t token) {
   return {.row = t.x + token * t.shape.row_bytes,
           .row_bytes = t.shape.row_bytes,
           .extra = t.headers + token * t.shape.header_bytes(),
@@ -88,7 +88,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   }
 
   // Moves it: one load, and a store to each target.
-  w.scatter(parts_at(t, token), to, [&](Lane l) -> Destination {
+  w.scatter(pieces_at(t, token), to, [&](Lane l) -> Destination {
     if (!mates.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
@@ -115,10 +115,10 @@ TRANSLOAD_WARP void run_dispatch_sender(W& w, const DispatchTrip& t) {
   const Grants<W> grants(w, t.call);
   const MembersOf<W> my_rings = members_filled_by(w, t, grants, kFromSender);
   const Shares shares = shares_of(t.call, grants, t.tokens);
-  each_share(w, claims, Role::kSender, shares.parts(), [&](uint32_t part) {
-    out.rings.begin(w, part, my_rings);
-    out.rails.begin(w, part, nodes);
-    const uint64_t begin = shares.begin(part), end = shares.end(part);
+  each_share(w, claims, Role::kSender, shares.count(), [&](uint32_t share) {
+    out.rings.begin(w, share, my_rings);
+    out.rails.begin(w, share, nodes);
+    const uint64_t begin = shares.begin(share), end = shares.end(share);
     if (begin == end) reached<PlantsOf<W>>(Situation::kChannelEmpty);
     // Asks for the routes of the next token, and at the last one for the next claim, before it sends one.
     auto routed = routed_from(w, t.handle.routes, t.width, begin, end);

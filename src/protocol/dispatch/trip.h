@@ -73,8 +73,8 @@ struct DispatchTrip {
 
 TRANSLOAD_HD const Header* header_at(const char* at) { return reinterpret_cast<const Header*>(at); }
 
-// A token in a slot: its parts, and where to store them.
-TRANSLOAD_HD TokenPieces parts_in(const DispatchTrip& t, const char* slot) {
+// A token in a slot: its pieces, and where to store them.
+TRANSLOAD_HD TokenPieces pieces_in(const DispatchTrip& t, const char* slot) {
   return {.row = slot,
           .row_bytes = t.shape.row_bytes,
           .extra = slot + t.shape.header_offset(),

@@ -59,16 +59,16 @@ void TimedMemory::move(int w, const Piece& piece, bool) {
   store(w, piece);
 }
 
-void TimedMemory::move_token(int w, const TokenPieces& parts, const Destination& landing) {
-  store(w, {landing.row, parts.row, parts.row_bytes});
+void TimedMemory::move_token(int w, const TokenPieces& pieces, const Destination& landing) {
+  store(w, {landing.row, pieces.row, pieces.row_bytes});
   const auto move_rest = [&](const Piece& piece) {
     if (piece.to == nullptr || piece.bytes == 0) return;
     if (!landing.staged) return move(w, piece, false);
     warps_[size_t(w)].staged.push_back(piece);
     store(w, piece);
   };
-  move_rest({landing.scales, parts.scales, parts.scale_bytes});
-  move_rest({landing.extra, parts.extra, parts.extra_bytes});
+  move_rest({landing.scales, pieces.scales, pieces.scale_bytes});
+  move_rest({landing.extra, pieces.extra, pieces.extra_bytes});
 }
 
 void TimedMemory::sum(int w, const simd::SumJob& job) {

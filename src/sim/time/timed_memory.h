@@ -52,7 +52,7 @@ class TimedMemory {
   Word arrive(int, Word* counter) { return (*counter)++; }
   void engine_fence(int) {}
   void move(int w, const Piece& piece, bool staged);
-  void move_token(int w, const TokenPieces& parts, const Destination& landing);
+  void move_token(int w, const TokenPieces& pieces, const Destination& landing);
   void sum(int w, const simd::SumJob& job);
   void moved(int w, uint32_t rows);
   void store_fence(int) {}

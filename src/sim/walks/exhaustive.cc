@@ -41,9 +41,9 @@ TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
   return plan;
 }
 
-using PartList = std::vector<WalkFamily>;
+using Families = std::vector<WalkFamily>;
 
-PartList ring_parts() {
+Families ring_families() {
   const auto of = [](const RingPlan& plan) { return [=] { return ring_stage(plan); }; };
   const std::vector<RingPlan::RingCall> one{{4, 16}}, two{{3, 16}, {3, 32}};
   return {
@@ -80,7 +80,7 @@ PartList ring_parts() {
   };
 }
 
-PartList cards_parts() {
+Families cards_families() {
   const auto of = [](const CardsPlan& plan) { return [=] { return cards_stage(plan); }; };
   return {
       {.world = "cards",
@@ -121,7 +121,7 @@ PartList cards_parts() {
   };
 }
 
-PartList hop_parts() {
+Families hop_families() {
   return {
       {.world = "two_hop",
        .name = "both",
@@ -141,19 +141,19 @@ PartList hop_parts() {
   };
 }
 
-PartList parts() {
-  PartList all;
-  for (const PartList& some : {ring_parts(), cards_parts(), hop_parts()})
+Families families() {
+  Families all;
+  for (const Families& some : {ring_families(), cards_families(), hop_families()})
     all.insert(all.end(), some.begin(), some.end());
   return all;
 }
 
-ExhaustivePart walk_stage(const WalkFamily& part, const ExhaustiveLimits& limits) {
-  const std::unique_ptr<TinyWorld> stage = part.stage();
+FamilyWalked walk_stage(const WalkFamily& family, const ExhaustiveLimits& limits) {
+  const std::unique_ptr<TinyWorld> stage = family.stage();
   WalkLimits walk_limits;
   walk_limits.seconds = limits.seconds;
   Walked w = walk(*stage, walk_limits);
-  ExhaustivePart out;
+  FamilyWalked out;
   out.bound = "all";
   out.complete = w.complete;
   out.schedules = w.schedules;
@@ -172,12 +172,12 @@ ExhaustivePart walk_stage(const WalkFamily& part, const ExhaustiveLimits& limits
   return out;
 }
 
-ExhaustivePart walk_hops(const WalkFamily& part, const ExhaustiveLimits& limits) {
-  TwoHopPlan plan = part.two_hop;
+FamilyWalked walk_hops(const WalkFamily& family, const ExhaustiveLimits& limits) {
+  TwoHopPlan plan = family.two_hop;
   plan.seconds = limits.seconds;
   plan.canary = limits.canary;
   const TwoHopWalked w = walk_two_hop(plan);
-  ExhaustivePart out;
+  FamilyWalked out;
   out.bound = "at most k = " + std::to_string(plan.departures) + " departures";
   out.complete = w.complete;
   out.worlds = w.worlds;
@@ -189,7 +189,7 @@ ExhaustivePart walk_hops(const WalkFamily& part, const ExhaustiveLimits& limits)
   return out;
 }
 
-std::string text_of(const ExhaustivePart& p) {
+std::string text_of(const FamilyWalked& p) {
   using N = unsigned long long;
   char counts[300], left[200];
   std::snprintf(counts, sizeof counts,
@@ -209,7 +209,7 @@ std::string text_of(const ExhaustivePart& p) {
 }  // namespace
 
 bool ExhaustiveReport::passed() const {
-  return std::all_of(parts.begin(), parts.end(), [](const auto& p) { return p.complete && p.violation.empty(); });
+  return std::all_of(families.begin(), families.end(), [](const auto& p) { return p.complete && p.violation.empty(); });
 }
 
 const std::vector<ExhaustiveWorld>& exhaustive_worlds() {
@@ -227,14 +227,14 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
   const Planting planting(limits.canary);
   ExhaustiveReport report;
   report.world = world;
-  for (const WalkFamily& part : parts()) {
-    if (part.world != world || (limits.quick && !part.quick)) continue;
-    report.parts.push_back(part.stage ? walk_stage(part, limits) : walk_hops(part, limits));
-    report.parts.back().name = part.name;
-    report.parts.back().about = part.about;
-    if (limits.canary != Canary::kNone && !report.parts.back().violation.empty()) break;  // it is found
+  for (const WalkFamily& family : families()) {
+    if (family.world != world || (limits.quick && !family.quick)) continue;
+    report.families.push_back(family.stage ? walk_stage(family, limits) : walk_hops(family, limits));
+    report.families.back().name = family.name;
+    report.families.back().about = family.about;
+    if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // it is found
   }
-  if (report.parts.empty()) {
+  if (report.families.empty()) {
     std::string names;
     for (const ExhaustiveWorld& known : exhaustive_worlds()) names += std::string(" ") + known.name;
     throw Error(Code::kInvalidArgument, "there is no world '" + world + "' to walk: there are" + names);
@@ -244,7 +244,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
 
 std::string to_text(const ExhaustiveReport& report) {
   std::string text = "exhaustive " + report.world + "\n";
-  for (const ExhaustivePart& part : report.parts) text += text_of(part);
+  for (const FamilyWalked& family : report.families) text += text_of(family);
   if (report.world == "two_hop")
     return text +
            "Usually a warp runs until it waits, and flights land when no warp can run; a departure is any other\n"

@@ -10,13 +10,13 @@
 namespace transload {
 
 struct ExhaustiveLimits {
-  double seconds = 600;           // of each part
+  double seconds = 600;           // of each family
   Canary canary = Canary::kNone;  // walked until it is found
-  bool quick = false;             // only the parts that take seconds
+  bool quick = false;             // only the families that take seconds
 };
 
-// One part of a world: a variant of it, walked by itself.
-struct ExhaustivePart {
+// How the walk of one family went: of a variant of a world, walked by itself.
+struct FamilyWalked {
   std::string name, about;
   std::string bound;  // "all", or what the walk was bounded by
   bool complete = false;
@@ -32,7 +32,7 @@ struct ExhaustivePart {
 
 struct ExhaustiveReport {
   std::string world;
-  std::vector<ExhaustivePart> parts;
+  std::vector<FamilyWalked> families;
   bool passed() const;  // complete, and no rule broken
 };
 

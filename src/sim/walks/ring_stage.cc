@@ -58,19 +58,19 @@ class RingStage final : public TinyWorld {
     if (ring_.rail)
       return {[=, this](W& w) {
         if (rank == 0)
-          send(w, toward_nodes(rank), member, Part{first, call});
+          send(w, toward_nodes(rank), member, CallTokens{first, call});
         else
-          take(w, from_sources(rank), member, Part{first, call});
+          take(w, from_sources(rank), member, CallTokens{first, call});
       }};
     return {[=, this](W& w) {
       if (rank == 0)
-        send(w, peers(rank), member, Part{first, call});
+        send(w, peers(rank), member, CallTokens{first, call});
       else
-        take(w, peers(rank), member, Part{first, call});
+        take(w, peers(rank), member, CallTokens{first, call});
     }};
   }
 
-  struct Part {
+  struct CallTokens {
     size_t first;
     RingPlan::RingCall call;
   };
@@ -83,56 +83,57 @@ class RingStage final : public TinyWorld {
   }
 
   template <class Link>
-  void send(W& w, const Link& link, Member member, const Part& part) {
+  void send(W& w, const Link& link, Member member, const CallTokens& tokens) {
     w.enter(Role::kSender, 0);
     Outbox<W, Link> out(w, link);
     const Members mine = Members::only(member);
     out.begin(w, 0, mine);
-    for (uint32_t i = 0; i < part.call.tokens && !w.failed(); ++i) {
+    for (uint32_t i = 0; i < tokens.call.tokens && !w.failed(); ++i) {
       if (ring_.publish_every == 1) {
-        const std::initializer_list<uint64_t> state{part.first, i, out.mark(member).count, out.credited_seen(member),
+        const std::initializer_list<uint64_t> state{tokens.first, i, out.mark(member).count, out.credited_seen(member),
                                                     out.drained_seen(member)};
         stands_at(0, 0, state);
       }
       make_room(w, Set::only(0), out, [&](Lane) { return member; });
       if (w.failed()) break;
-      const char* const token = reinterpret_cast<const char*>(sent_ + part.first) + i * part.call.bytes;
-      w.scatter(TokenPieces{token, part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+      const char* const token = reinterpret_cast<const char*>(sent_ + tokens.first) + i * tokens.call.bytes;
+      w.scatter(TokenPieces{token, tokens.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
         return Destination{out.next(member), nullptr, out.staged(member)};
       });
-      if constexpr (std::is_same_v<Link, RailLink>) w.put(mine, [&](Lane m) { return out.put(m.i, part.call.bytes); });
+      if constexpr (std::is_same_v<Link, RailLink>)
+        w.put(mine, [&](Lane m) { return out.put(m.i, tokens.call.bytes); });
       out.advance(member);
       w.publish(mine, [&](Lane m) { return out.mark(m); });
     }
-    if (ring_.publish_every == 1) stands_at(0, 0, {part.first, part.call.tokens, out.mark(member).count});
+    if (ring_.publish_every == 1) stands_at(0, 0, {tokens.first, tokens.call.tokens, out.mark(member).count});
     out.keep(w, mine);
     w.settle();
   }
 
   template <class Link>
-  void take(W& w, const Link& link, Member member, const Part& part) {
+  void take(W& w, const Link& link, Member member, const CallTokens& tokens) {
     w.enter(Role::kReceiver, 0);
     Inbox<W, Link> in(w, link);
     const Members mine = Members::only(member);
     in.begin(w, 0, mine);
     auto seen = w.template table<Word>(int(link.members()), [](Lane) { return Word(0); });
     seen[member] = in.seen(member);
-    char* const to = reinterpret_cast<char*>(taken_ + part.first);
+    char* const to = reinterpret_cast<char*>(taken_ + tokens.first);
     uint32_t i = 0;
-    while (i < part.call.tokens && !w.failed()) {
-      if (ring_.publish_every == 1) stands_at(1, 0, {part.first, i, in.mark(member).count, seen[member]});
+    while (i < tokens.call.tokens && !w.failed()) {
+      if (ring_.publish_every == 1) stands_at(1, 0, {tokens.first, i, in.mark(member).count, seen[member]});
       w.wait_any(
           mine, [&](Lane m) { return in.need(m); }, seen);
       in.seen(member) = seen[member];
-      for (; i < part.call.tokens && in.arrived(member) && !w.failed(); ++i) {
-        w.scatter(TokenPieces{in.first(member), part.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
-          return Destination{to + i * part.call.bytes, nullptr, false};
+      for (; i < tokens.call.tokens && in.arrived(member) && !w.failed(); ++i) {
+        w.scatter(TokenPieces{in.first(member), tokens.call.bytes, nullptr, 0}, Set::only(0), [&](Lane) {
+          return Destination{to + i * tokens.call.bytes, nullptr, false};
         });
         in.advance(member);
         w.credit(mine, [&](Lane m) { return in.mark(m); });
       }
     }
-    if (ring_.publish_every == 1) stands_at(1, 0, {part.first, part.call.tokens, in.mark(member).count});
+    if (ring_.publish_every == 1) stands_at(1, 0, {tokens.first, tokens.call.tokens, in.mark(member).count});
     in.keep(w, mine);
     w.settle();
   }

@@ -75,7 +75,7 @@ void scatter_rung(S& stage) {
         }
 }
 
-// The three parts of tokens, each kind close together: scales of all sizes, off 16 bytes too, ride or go apart.
+// The three pieces of tokens, each kind close together: scales of all sizes, off 16 bytes too, ride or go apart.
 struct ScalesCase {
   uint32_t row_bytes, scale_bytes, shift;  // the scales lie so far off 16 bytes at their source
   int to;                                  // side
@@ -90,9 +90,9 @@ struct ScalesCase {
   template <class A>
   TRANSLOAD_WARP void operator()(A& a) const {
     char* const first = a.room(to) + kPlacesAt;
-    const TokenPieces parts{a.room(0),  row_bytes, a.room(0) + kTailAt, kTailBytes, a.room(0) + kScalesAt + shift,
-                            scale_bytes};
-    a.w.scatter(parts, Set::first(kPlaces), [&](Lane l) -> Destination {
+    const TokenPieces pieces{a.room(0),  row_bytes, a.room(0) + kTailAt, kTailBytes, a.room(0) + kScalesAt + shift,
+                             scale_bytes};
+    a.w.scatter(pieces, Set::first(kPlaces), [&](Lane l) -> Destination {
       return {first + size_t(l.i) * row_bytes, l.i == kNoTail ? nullptr : first + tails_at() + size_t(l.i) * kTailBytes,
               false, l.i == kNoScales ? nullptr : first + scales_at() + size_t(l.i) * scale_bytes};
     });

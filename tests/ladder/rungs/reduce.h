@@ -16,7 +16,7 @@ namespace transload::rungs {
 struct ReduceCase {
   uint32_t elements;
   Sum sum;
-  Scalar row, part, out;
+  Scalar row, partial, out;
   int biases, rows_at;  // the side that has the rows
   bool staged;
 
@@ -29,8 +29,8 @@ struct ReduceCase {
   template <class A>
   TRANSLOAD_WARP void operator()(A& a) const {
     const char* const bias = a.room(0) + kBiasAt;
-    const SumShape shape{elements, row, part, out, {biases > 0 ? bias : nullptr, biases > 1 ? bias + pitch() : nullptr},
-                         staged};
+    const SumShape shape{
+        elements, row, partial, out, {biases > 0 ? bias : nullptr, biases > 1 ? bias + pitch() : nullptr}, staged};
     for (int k = 0; k < kTimes; ++k)
       a.w.reduce(a.room(0) + kIntoAt + size_t(k) * out_pitch(), shape, sum,
                  [&](Lane l) { return a.room(rows_at) + size_t(l.i) * pitch(); });
@@ -78,8 +78,8 @@ class SumRoom {
   template <class S>
   void upload(S& stage, const ReduceCase& c) const {
     for (size_t l = 0; l < kSetMax + 2; ++l) {
-      const bool bias = l >= kSetMax, part = !bias && !c.sum.here.has(int(l));
-      const std::vector<char> bytes = row_bytes(l, part ? c.part : c.row);
+      const bool bias = l >= kSetMax, partial = !bias && !c.sum.here.has(int(l));
+      const std::vector<char> bytes = row_bytes(l, partial ? c.partial : c.row);
       if (bias)
         stage.write(0, ReduceCase::kBiasAt + (l - kSetMax) * c.pitch(), bytes.data(), bytes.size());
       else if ((c.sum.before | c.sum.here | c.sum.after).has(int(l)))
@@ -97,11 +97,11 @@ class SumRoom {
         for (int l = 0; l < kSetMax; ++l)
           if (set.has(l)) to += value(size_t(l), i, type);
       };
-      add(c.sum.before, total, c.part);
+      add(c.sum.before, total, c.partial);
       float here = 0.0f;
       add(c.sum.here, here, c.row);
       if (!c.sum.here.empty()) total += here;
-      add(c.sum.after, total, c.part);
+      add(c.sum.after, total, c.partial);
       const float f32 = f32_stored(total);
       const uint16_t bf16 = bf16_from_f32(total);
       if (c.out == Scalar::kF32)
@@ -128,7 +128,7 @@ void reduce_once(S& stage, const SumRoom& room, const ReduceCase& c) {
                        "sum " + std::to_string(k) + " of " + std::to_string(c.elements) + " elements, sets " +
                            std::to_string(c.sum.before.bits) + " " + std::to_string(c.sum.here.bits) + " " +
                            std::to_string(c.sum.after.bits) + ", " + std::to_string(c.biases) + " biases, types " +
-                           std::to_string(int(c.row)) + std::to_string(int(c.part)) + std::to_string(int(c.out)));
+                           std::to_string(int(c.row)) + std::to_string(int(c.partial)) + std::to_string(int(c.out)));
 }
 
 template <class S>

@@ -46,12 +46,12 @@ TEST(Shares, OfWarpsCoverAllTokensOnce) {
     for (uint32_t warps : {0u, 1u, 2u, 7u, 64u, 200u}) {
       const Shares shares = Shares::of_warps(tokens, warps);
       uint64_t next = 0, in_a_row = 0;
-      for (uint32_t part = 0; part < shares.parts(); ++part) {
-        ASSERT_EQ(shares.begin(part), next);
-        next = shares.end(part);
-        const uint64_t size = next - shares.begin(part);
+      for (uint32_t share = 0; share < shares.count(); ++share) {
+        ASSERT_EQ(shares.begin(share), next);
+        next = shares.end(share);
+        const uint64_t size = next - shares.begin(share);
         ASSERT_TRUE(size == 1 || size == Shares::kTokensOfShare) << size;
-        ASSERT_TRUE(size == 1 || in_a_row == 0) << "a long part behind a short one";
+        ASSERT_TRUE(size == 1 || in_a_row == 0) << "a long share behind a short one";
         in_a_row = size == 1 ? in_a_row + 1 : 0;
       }
       ASSERT_EQ(next, tokens);
@@ -62,7 +62,7 @@ TEST(Shares, OfWarpsCoverAllTokensOnce) {
 
 TEST(Shares, OfChannelsAreChannels) {
   const Shares shares = Shares::of_channels(10, 4);
-  ASSERT_EQ(shares.parts(), 4u);
+  ASSERT_EQ(shares.count(), 4u);
   for (uint32_t c = 0; c < 4; ++c) {
     EXPECT_EQ(shares.begin(c), (Cut{10, 4}.begin(c)));
     EXPECT_EQ(shares.end(c), (Cut{10, 4}.end(c)));

@@ -41,7 +41,7 @@ TEST_P(Worlds, HoldInEverySchedule) {
   limits.quick = true;
   const ExhaustiveReport report = walk_world(GetParam(), limits);
   EXPECT_TRUE(report.passed()) << to_text(report);
-  for (const ExhaustivePart& part : report.parts) EXPECT_GT(part.schedules, 50) << part.name;
+  for (const FamilyWalked& family : report.families) EXPECT_GT(family.schedules, 50) << family.name;
 }
 INSTANTIATE_TEST_SUITE_P(Exhaustive, Worlds, ::testing::Values("ring", "wrap", "cards", "two_hop"),
                          [](const auto& world) { return std::string(world.param); });
@@ -121,7 +121,7 @@ TEST_P(Bugs, AreFound) {
   limits.quick = true;
   limits.canary = GetParam().canary;
   bool found = false;
-  for (const ExhaustivePart& part : walk_world(GetParam().world, limits).parts) found |= !part.violation.empty();
+  for (const FamilyWalked& family : walk_world(GetParam().world, limits).families) found |= !family.violation.empty();
   EXPECT_TRUE(found);
 }
 
