@@ -184,7 +184,10 @@ int parse_and_run(int argc, char** argv) {
   }
   if (sim_command->parsed()) return simulate(sim_arguments);
   if (link_command->parsed()) return measure_link(link_arguments);
-  if (limits_command->parsed()) return print_limits(), kVerified;
+  if (limits_command->parsed()) {
+    print_limits();
+    return kVerified;
+  }
   if (arguments.soak.empty()) return run(arguments, argv);
   check_soak(*run_command, checked(arguments));
   return soak(arguments);

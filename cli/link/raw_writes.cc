@@ -83,7 +83,10 @@ bool RawWrites::Impl::write(uint64_t from, uint64_t to, uint64_t bytes) {
                                        .rank = there,
                                        .to = base + to,
                                        .key = key});
-  if (code == 0) return free.pop_back(), true;
+  if (code == 0) {
+    free.pop_back();
+    return true;
+  }
   if (code != -FI_EAGAIN) broken = "raw writes: " + fabric_error(code);
   return false;
 }

@@ -332,7 +332,10 @@ DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
   inputs.landing = options_.landing;
   DispatchOutputs out = seen(timed(call, [&] { return dispatch_now(inputs); }));
   checker_.cached_dispatch(out, kind);
-  if (dispatch_digest_ != nullptr) dispatch_digest_->add(out.x, out.rows), dispatch_digest_->add(out.scales, out.rows);
+  if (dispatch_digest_ != nullptr) {
+    dispatch_digest_->add(out.x, out.rows);
+    dispatch_digest_->add(out.scales, out.rows);
+  }
   return out;
 }
 

@@ -24,8 +24,14 @@ class CommandTaker {
   Took turn(Host& host, uint32_t most) {
     const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
     uint32_t took = 0;
-    for (RailCommand command; took < most && arrived(host, command); ++took) host.carry(command), ++taken_;
-    if (took > 0) return host.show_taken(taken_), Took::kSome;
+    for (RailCommand command; took < most && arrived(host, command); ++took) {
+      host.carry(command);
+      ++taken_;
+    }
+    if (took > 0) {
+      host.show_taken(taken_);
+      return Took::kSome;
+    }
     return over || (planted<Plants>(Canary::kProxySleeps) && host.calls_over()) ? Took::kNoneAndOver : Took::kNone;
   }
 

@@ -16,14 +16,20 @@ Letter letter(uint64_t to, std::string frame, bool close = false) {
 
 // True if a member may say this to its arbiter. It speaks in its own name, whatever it wrote there.
 bool own_up(Message& message, uint32_t rank, uint32_t ranks) {
-  if (auto* beat = std::get_if<Heartbeat>(&message)) return beat->rank = rank, true;
-  if (auto* suspicion = std::get_if<Suspicion>(&message)) return suspicion->rank = rank, true;
-  if (auto* mismatch = std::get_if<Mismatch>(&message)) return mismatch->rank = rank, true;
-  if (auto* failed = std::get_if<Failed>(&message)) return failed->rank = rank, true;
-  if (auto* goodbye = std::get_if<Goodbye>(&message)) return goodbye->rank = rank, true;
-  if (auto* withdrawn = std::get_if<Withdrawn>(&message)) return withdrawn->rank = rank, true;
   const auto* verdict = std::get_if<Verdict>(&message);
-  return verdict != nullptr && names_one_of(*verdict, ranks);
+  bool speaks = verdict != nullptr && names_one_of(*verdict, ranks);
+  const auto sign = [&](auto* said) {
+    if (said == nullptr) return;
+    said->rank = rank;
+    speaks = true;
+  };
+  sign(std::get_if<Heartbeat>(&message));
+  sign(std::get_if<Suspicion>(&message));
+  sign(std::get_if<Mismatch>(&message));
+  sign(std::get_if<Failed>(&message));
+  sign(std::get_if<Goodbye>(&message));
+  sign(std::get_if<Withdrawn>(&message));
+  return speaks;
 }
 
 }  // namespace

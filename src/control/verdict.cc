@@ -111,7 +111,10 @@ std::vector<Message> Arbiter::tick(uint64_t now) {
 void Arbiter::hear_beat(const Heartbeat& beat, uint64_t before, uint64_t now) {
   MemberState& rank = ranks_[beat.rank];
   const uint64_t gap = rank.beat.sent != 0 && beat.sent > rank.beat.sent ? beat.sent - rank.beat.sent : now - before;
-  if (gap >= kSilenceNs) rank.stood_until = now, rank.stood_for = gap;
+  if (gap >= kSilenceNs) {
+    rank.stood_until = now;
+    rank.stood_for = gap;
+  }
   if (beat.sent != 0) rank.clock.learn(beat.sent, now);
   const auto when = [&](uint64_t its) {
     return its != 0 && its <= beat.sent ? std::max<uint64_t>(rank.clock.mine(its, now), 1) : 0;
@@ -195,7 +198,9 @@ std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     if (differs[rank].size() < most || company(rank) > fewest) continue;
     known = company(rank) < fewest;
-    if (known) culprit = rank, fewest = company(rank);
+    if (!known) continue;
+    culprit = rank;
+    fewest = company(rank);
   }
   const Mismatch* told = nullptr;  // by the lowest rank that differs from it, or else by itself
   for (const Mismatch& m : mismatches_) {

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "channel/card.h"
+#include "channel/rail_ends.h"
 #include "runtime/check_inputs.h"
 #include "runtime/group_options.h"
 
@@ -67,7 +68,9 @@ RankState::RankState(const GroupOptions& given) : id(next_id()), options(given) 
   plan_network(!network, network);
   board.up = ScaleUpRegion::plan(geometry, sizeof(Card), grant_bytes());
   check_ring_bytes(board.up.bytes);
-  find_rails();
+  RailEnds ends = rail_ends_of(map);
+  rails = std::move(ends.rails);
+  sources = std::move(ends.sources);
 }
 
 void RankState::plan_network(bool mapped_rails, bool apart) {
@@ -100,17 +103,6 @@ RingWords RankState::ring_words() const {
 }
 
 uint64_t RankState::grant_bytes() const { return sizeof(Grant) + 8 * map.sources(); }
-
-void RankState::find_rails() {
-  rails.resize(map.nodes);
-  sources.resize(map.sources());
-  for (uint32_t n = 0; n < map.nodes; ++n) {
-    if (n == map.node) continue;
-    rails[n] = {map.rail_of(map.me, n), map.slot_of(map.me, n)};
-  }
-  for (uint32_t s = 0; s < map.sources(); ++s)
-    if (const uint32_t r = map.source_rank(s); r != kNobody && r != map.me) sources[s] = {r, map.node};
-}
 
 RegionParts RankState::region_parts(uint32_t rank, uint64_t slab_bytes) const {
   Geometry theirs = geometry;

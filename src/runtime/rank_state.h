@@ -76,7 +76,6 @@ struct RankState {
   std::optional<Fault> fault;
 
  private:
-  void find_rails();
 };
 
 }  // namespace transload

@@ -11,7 +11,9 @@ void lanes(W& w, int* room) {
   w.each(room, [&](int l) {
     int mine = 0, other = 1;
     for (int i = 0; i < l; ++i) mine += i == 2;
-    room[l] = mine, room[l] += other, ++room[l];
+    room[l] = mine;
+    room[l] += other;
+    ++room[l];
     w.seen(l) = mine;
   });
   w.turns(room, [&](int l) { most = most + l; });
@@ -30,7 +32,9 @@ CLEAN = {
     "src/protocol/e.h": HEAD + '#include "protocol/d.h"\n' + LANES,
     "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n"
                          "const S s{.a = 1, .b = 2, .c = 3, .d = 4, .e = 5};\n"
-                         "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n",
+                         "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n"
+                         "int g(std::map<int, int> m) {\n  for (int i = 0, j = 1; i < j; ++i, --j) m[i] = j;\n"
+                         "  const int a = 1, b = 2;\n  auto [c, d] = *m.begin();\n  return f(a, b);\n}\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
     "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
                     "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
@@ -123,6 +127,9 @@ CANARIES = [
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "++most"))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("++room[l]", "most--"))),
     ("lane-bodies", with_file("src/protocol/e.h", HEAD + LANES.replace("w.turns(", "w.template per<int>("))),
+    ("commas", with_file("src/base/b.cc", "// B.\nvoid f(int& a, int& b) {\n  if (a) a = 1, b = 2;\n}\n")),
+    ("commas", with_file("src/base/b.cc", "// B.\nint f(int& a) {\n  return ++a, g(a);\n}\n")),
+    ("commas", with_file("src/base/b.cc", "// B.\nvoid f(S& a) {\n  for (T& x : a.all) x.clear(), g(x, a);\n}\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s = {1, a, b.c, nullptr, uint32_t(e)};\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s{f(1), a + b, p->q(), g<int>(2), c ? 1 : 2};\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{1, g(2, 3), &x, -4, a[5], true});\n")),

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from . import baselines, bodies, cpp, lists, texts
+from . import baselines, bodies, commas, cpp, lists, texts
 from .cpp import line_of
 
 FUNCTION_LINES_MAX = 70
@@ -385,6 +385,7 @@ CHECKS = {
     "names": texts.check_names,
     "lengths": texts.check_page_lengths,
     "lane-bodies": bodies.check_lane_bodies,
+    "commas": commas.check_commas,
     "positional-lists": lists.check_positional_lists,
     "baselines": baselines.check_baselines,
 }

@@ -43,7 +43,10 @@ TRANSLOAD_WARP Word& gate_seen(Returning<W>& r, int origin, int gate) {
 }
 template <Warp W>
 TRANSLOAD_WARP void set_gate(W& w, Returning<W>& r, int origin, int gate) {
-  w.each(W::Members::only(origin), [&](Lane o) { r.gate[o] = gate, r.seen[o] = gate_seen(r, o, gate); });
+  w.each(W::Members::only(origin), [&](Lane o) {
+    r.gate[o] = gate;
+    r.seen[o] = gate_seen(r, o, gate);
+  });
 }
 
 // The first ring whose row has not come, or -1. `pushed`: the owners whose rows come through rings.
@@ -123,7 +126,10 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
 
   // Sends the sum to the origin, and gives the rows' slots back to their owners.
   w.put(W::Members::only(origin), [&](Lane o) { return r.out.put(o, t.put_bytes()); });
-  w.each(W::Members::only(origin), [&](Lane o) { r.out.advance(o), ++r.entry[o]; });
+  w.each(W::Members::only(origin), [&](Lane o) {
+    r.out.advance(o);
+    ++r.entry[o];
+  });
   w.publish(W::Members::only(origin), [&](Lane o) { return r.out.mark(o); });
   if (pushed.empty()) return true;
   w.each(pushed, [&](Lane l) { r.rings.advance(t.ring(route[l].target, slot)); });

@@ -41,7 +41,10 @@ TRANSLOAD_WARP void send_rows(W& w, const CombineTrip& t, CombineSending<W>& out
     w.scatter(pieces, Set::only(0), [&](Lane) {
       return Destination{out.rings.next(ring), out.rings.next(ring) + t.row_bytes(), false};
     });
-    w.each(W::Members::only(source), [&](Lane s) { out.rings.advance(ring), ++out.next[s]; });
+    w.each(W::Members::only(source), [&](Lane s) {
+      out.rings.advance(ring);
+      ++out.next[s];
+    });
     w.publish(W::Members::only(ring), [&](Lane m) { return out.rings.mark(m); });
   }
 }

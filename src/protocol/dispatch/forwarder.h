@@ -129,7 +129,10 @@ TRANSLOAD_WARP bool owners_have_room(W& w, Forwarding<W>& f, NextToken<W> token,
   reached<PlantsOf<W>>(Situation::kForwarderBlocked);
   w.turns(Set{full.bits & (0 - full.bits)}, [&](int l) {
     const int m = forwarder_ring(w.pick(route, l).target);
-    w.each(W::Members::only(token.source), [&](Lane s) { f.gate[s] = m, f.seen[s] = f.rings.credited_seen(m); });
+    w.each(W::Members::only(token.source), [&](Lane s) {
+      f.gate[s] = m;
+      f.seen[s] = f.rings.credited_seen(m);
+    });
   });
   return false;
 }
@@ -173,7 +176,10 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
     w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
     w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
   }
-  w.each(W::Members::only(source), [&](Lane s) { f.in.advance(s), ++f.entry[s]; });
+  w.each(W::Members::only(source), [&](Lane s) {
+    f.in.advance(s);
+    ++f.entry[s];
+  });
   w.credit(W::Members::only(source), [&](Lane s) { return f.in.mark(s); });
   return true;
 }

@@ -135,7 +135,10 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
   if (t.shape.listed) unpack_rows(w, t, slot + t.shape.header_offset(), row, 1);
-  w.each(W::Members::only(member), [&](Lane m) { r.in.advance(m), --r.left[m]; });
+  w.each(W::Members::only(member), [&](Lane m) {
+    r.in.advance(m);
+    --r.left[m];
+  });
   w.credit(W::Members::only(member), [&](Lane m) { return r.in.mark(m); });
   return true;
 }

@@ -83,7 +83,9 @@ class Explainer {
         const bool same = ring.ring && std::any_of(w.words.begin(), w.words.end(),
                                                    [&](uint64_t word) { return ring.holds(word, 8); });
         const int order = 1 + 8 * same + 4 * !w.leaving + 2 * (w.whom != rank) + (w.channel == from->channel);
-        if (order > best_rank) best = &w, best_rank = order;
+        if (order <= best_rank) continue;
+        best = &w;
+        best_rank = order;
       }
       return best;
     };
@@ -123,8 +125,11 @@ class Explainer {
       if (milestones_.size() > kMilestonesShown) milestones_.pop_front();
     }
     if (focus_.ring && focus_.holds(e.b, 1)) note_count(e, number);
-    if (e.what == Happened::kLanded && v_.word != 0 && e.b <= v_.word && v_.word < e.b + e.c)
-      last_landed_ = report_.line(e, number), landed_number_ = number, landed_ = e;
+    if (e.what == Happened::kLanded && v_.word != 0 && e.b <= v_.word && v_.word < e.b + e.c) {
+      last_landed_ = report_.line(e, number);
+      landed_number_ = number;
+      landed_ = e;
+    }
     if (e.what == Happened::kFence || e.what == Happened::kSettle) fences_[report_.who(e)] = number;
     who_ = report_.who({.what = Happened::kBroken,
                         .group = e.group,
@@ -137,9 +142,16 @@ class Explainer {
   }
 
   void note_reader(const Event& e, uint64_t number) {
-    if (e.what == Happened::kObserved && focus_.given() && focus_.holds(e.b, 8))
-      known_.seen = e, known_.has_seen = true, seen_number_ = number;
-    if (e.what == Happened::kEngine) known_.fence = e, known_.has_fence = true, fence_number_ = number;
+    if (e.what == Happened::kObserved && focus_.given() && focus_.holds(e.b, 8)) {
+      known_.seen = e;
+      known_.has_seen = true;
+      seen_number_ = number;
+    }
+    if (e.what == Happened::kEngine) {
+      known_.fence = e;
+      known_.has_fence = true;
+      fence_number_ = number;
+    }
     group_ = e.group;
   }
 
@@ -151,7 +163,10 @@ class Explainer {
     const std::string when = " at " + Report::time(e.time) + of_number(number);
     if (e.what == Happened::kMark) {
       said = std::to_string(e.c) + ", by " + report_.who(e) + when;
-      if (part == RingPart::kTail) tail_event_ = e, tail_number_ = number;
+      if (part == RingPart::kTail) {
+        tail_event_ = e;
+        tail_number_ = number;
+      }
     }
     if (e.what == Happened::kCounted || e.what == Happened::kTorn)
       landed = std::to_string(e.c) + (e.what == Happened::kTorn ? " (its low bytes alone)" : "") + when;

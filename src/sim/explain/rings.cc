@@ -31,6 +31,15 @@ bool AddressBook::find_ring(const Board& b, uint64_t up, uint64_t net, RingPlace
     RingPart part;
     RingKind kind;
   };
+  const auto is_in = [&](const auto& entries, uint64_t offset) {
+    for (const RingEntry& e : entries) {
+      if (!in_block(*e.block, offset, channels, place)) continue;
+      place.part = e.part;
+      place.kind = e.kind;
+      return true;
+    }
+    return false;
+  };
   if (net == ~uint64_t(0)) {
     const RingEntry here[] = {{&b.up.dispatch.tail, RingPart::kTail, RingKind::kDispatchPeer},
                               {&b.up.dispatch.credit, RingPart::kCredit, RingKind::kDispatchPeer},
@@ -38,9 +47,7 @@ bool AddressBook::find_ring(const Board& b, uint64_t up, uint64_t net, RingPlace
                               {&b.up.combine.tail, RingPart::kTail, RingKind::kCombinePeer},
                               {&b.up.combine.credit, RingPart::kCredit, RingKind::kCombinePeer},
                               {&b.up.combine.slots, RingPart::kSlot, RingKind::kCombinePeer}};
-    for (const RingEntry& e : here)
-      if (in_block(*e.block, up, channels, place)) return place.part = e.part, place.kind = e.kind, true;
-    return false;
+    return is_in(here, up);
   }
   const RingEntry there[] = {{&b.net.dispatch.tail, RingPart::kTail, RingKind::kDispatchRail},
                              {&b.net.dispatch.credit, RingPart::kCredit, RingKind::kDispatchRail},
@@ -50,9 +57,7 @@ bool AddressBook::find_ring(const Board& b, uint64_t up, uint64_t net, RingPlace
                              {&b.net.combine.credit, RingPart::kCredit, RingKind::kCombineRail},
                              {&b.net.combine.recv, RingPart::kSlot, RingKind::kCombineRail},
                              {&b.net.combine.send, RingPart::kStaged, RingKind::kCombineRail}};
-  for (const RingEntry& e : there)
-    if (in_block(*e.block, net, channels, place)) return place.part = e.part, place.kind = e.kind, true;
-  return false;
+  return is_in(there, net);
 }
 
 RingPlace AddressBook::find(uint64_t offset) const {

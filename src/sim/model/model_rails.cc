@@ -58,7 +58,10 @@ void ModelMemory::add(int w, const RailWord& to, Word count) {
 Word ModelMemory::look_as_proxy(const Word* word) { return s_.flights->observe(rail_.proxy, word, true); }
 
 void ModelMemory::carry(AskedBy asked, const RailCommand& command) {
-  if (asked.runs != rail_.runs) rail_.runs = asked.runs, rail_.run = s_.flights->latest();
+  if (asked.runs != rail_.runs) {
+    rail_.runs = asked.runs;
+    rail_.run = s_.flights->latest();
+  }
   asked.run = rail_.run;
   char* const mine = s_.space->region(region());
   const uint32_t to = seat_.first_region + command.rank;

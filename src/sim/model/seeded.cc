@@ -61,7 +61,7 @@ int Seeded::start(const Post& place, std::function<void(int, NearMemory)> body) 
   fiber.region = place.region;
   fiber.live = true;
   if (parked_.size() <= place.region) parked_.resize(place.region + 1);
-  if (held_.size() <= place.process) held_.resize(place.process + 1), waiting_.resize(place.process + 1);
+  make_room(place.process);
   stacks_->start(i, entry, &starts_[size_t(i)]);
   ++live_;
   make_ready(i);
@@ -167,8 +167,14 @@ void Seeded::fail(uint32_t region) {
   parked_[region].clear();
 }
 
+void Seeded::make_room(uint32_t process) {
+  if (held_.size() > process) return;
+  held_.resize(process + 1);
+  waiting_.resize(process + 1);
+}
+
 void Seeded::hold(uint32_t process, bool held) {
-  if (held_.size() <= process) held_.resize(process + 1), waiting_.resize(process + 1);
+  make_room(process);
   held_[process] = held;
   if (held) {
     for (size_t at = 0; at < ready_.size();) {

@@ -78,6 +78,7 @@ class Seeded final : public Parker {
 
  private:
   static void entry(void* argument);
+  void make_room(uint32_t process);
   void make_ready(int i);
   void suspend();
 

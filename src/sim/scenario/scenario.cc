@@ -86,7 +86,10 @@ class Keys {
   }
   std::string text(const std::string& key) {
     const toml::node* node = find(key);
-    if (node == nullptr) return miss(key), "";
+    if (node == nullptr) {
+      miss(key);
+      return "";
+    }
     if (!node->is_string() || (*node->as_string())->empty()) refuse(key, *node, "a text");
     return **node->as_string();
   }
@@ -95,7 +98,10 @@ class Keys {
   T word(const std::string& key, const std::vector<std::pair<std::string, T>>& words,
          std::optional<std::string> fallback) {
     const toml::node* node = find(key);
-    if (node == nullptr && !fallback) return miss(key), words.front().second;
+    if (node == nullptr && !fallback) {
+      miss(key);
+      return words.front().second;
+    }
     std::string bound = "one of";
     for (const auto& [name, value] : words) {
       if (node == nullptr ? name == *fallback : node->is_string() && **node->as_string() == name) return value;
@@ -130,8 +136,10 @@ class Keys {
   std::vector<Keys> tables(const std::string& key, KeyBounds count) {
     const toml::node* node = find(key);
     std::vector<Keys> all;
-    if (node == nullptr && count.least == 0) return all;
-    if (node == nullptr) return miss(key), all;
+    if (node == nullptr) {
+      if (count.least > 0) miss(key);
+      return all;
+    }
     const toml::array* list = node->as_array();
     if (list == nullptr || list->size() < count.least || list->size() > count.most ||
         !list->is_homogeneous<toml::table>())
@@ -389,7 +397,10 @@ std::vector<uint32_t> read_fault_ranks(Keys& keys, const Scenario& s, ScenarioFa
 ExpectedVerdict read_expected(Keys& keys, const Scenario& s) {
   ExpectedVerdict expected;
   std::optional<Keys> expect = keys.table("expect", "expect");
-  if (!expect) keys.finish(), keys.refuse("expect", "a table {kind, culprit}");
+  if (!expect) {
+    keys.finish();
+    keys.refuse("expect", "a table {kind, culprit}");
+  }
   std::vector<std::pair<std::string, FaultKind>> kinds;
   for (const FaultKind kind : {FaultKind::kNone, FaultKind::kLost, FaultKind::kSilent, FaultKind::kAbsent,
                                FaultKind::kUnreachable, FaultKind::kMismatch, FaultKind::kRendezvous})

@@ -72,7 +72,10 @@ class TimedMemory {
   void begin_run(int warps) { warps_.assign(size_t(warps), {}); }
   void ends(int w);
   // Warps of this role fill the port out from now on, and those of the other one take what comes in; kCount: none.
-  void watch(Role feeders, Role takers) { feeders_ = feeders, takers_ = takers; }
+  void watch(Role feeders, Role takers) {
+    feeders_ = feeders;
+    takers_ = takers;
+  }
 
  private:
   static constexpr int kStages = 3;  // of a warp's near memory: moves that are under way at once

@@ -152,7 +152,8 @@ uint64_t TimedWorld::most_rows() const {
     for (size_t i = 0; i < of.ids.size(); ++i) {
       token += i % job_.top_k == 0;
       const uint32_t owner = placement.view().owner[of.ids[i]];
-      if (last[owner] != token) last[owner] = token, ++rows[owner];
+      if (last[owner] != token) ++rows[owner];
+      last[owner] = token;
     }
   return *std::max_element(rows.begin(), rows.end());
 }

@@ -72,17 +72,12 @@ void TinyWorld::link(Rank& rank) {
   for (uint32_t p = 0; p < b.map.peers; ++p)
     rank.peer.push_back(space_.region(b.map.mate(p)) + ranks_[b.map.mate(p)]->board.net.bytes);
   rank.mapped.assign(b.map.ranks, nullptr);
-  rank.rails.resize(b.map.nodes), rank.sources.resize(b.map.sources());
-  for (uint32_t n = 0; n < b.map.nodes; ++n)
-    if (n != b.map.node) rank.rails[n] = {b.map.rail_of(b.map.me, n), b.map.slot_of(b.map.me, n)};
-  for (uint32_t s = 0; s < b.map.sources(); ++s)
-    if (const uint32_t source = b.map.source_rank(s); source != kNobody && source != b.map.me)
-      rank.sources[s] = {source, b.map.node};
+  rank.ends = rail_ends_of(b.map);
   b.peer = rank.peer.data();
   b.network = space_.region(b.map.me);
   b.mapped = rank.mapped.data();
-  b.rails = rank.rails.data();
-  b.sources = rank.sources.data();
+  b.rails = rank.ends.rails.data();
+  b.sources = rank.ends.sources.data();
   b.always = &always_;
 }
 

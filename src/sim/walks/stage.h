@@ -13,6 +13,7 @@
 
 #include "channel/board.h"
 #include "channel/card.h"
+#include "channel/rail_ends.h"
 #include "channel/ring.h"
 #include "sim/model/seeded.h"
 #include "sim/walks/state_print.h"
@@ -95,7 +96,7 @@ class TinyWorld : private Wire, private Watcher {
   struct Rank {
     Board board;
     std::vector<char*> peer, mapped;
-    std::vector<Counterpart> rails, sources;
+    RailEnds ends;
     Positions positions;
     std::optional<WalkMemory> memory;
     std::vector<Task> tasks;

@@ -40,7 +40,10 @@ StatePrint::Numbers& StatePrint::numbers(uint32_t by, uint32_t region) {
 
 void StatePrint::collect(const std::vector<size_t>& bytes, const std::vector<bool>& is_word) {
   stores_.resize(size_t(agents_) * regions_);
-  for (Stores& s : stores_) s.plain.clear(), s.streamed.clear();
+  for (Stores& s : stores_) {
+    s.plain.clear();
+    s.streamed.clear();
+  }
   hosts_.resize(regions_);
   for (uint32_t r = 0; r < regions_; ++r) {
     hosts_[r].clear();
@@ -60,7 +63,10 @@ void StatePrint::collect(const std::vector<size_t>& bytes, const std::vector<boo
       Stores& of = stores(agent, f.toward);
       (f.streamed ? of.streamed : of.plain).push_back(f.number);
     }
-  for (Stores& s : stores_) order(s.plain), order(s.streamed);
+  for (Stores& s : stores_) {
+    order(s.plain);
+    order(s.streamed);
+  }
 }
 
 StatePrint::Reach StatePrint::reach(uint32_t agent, uint32_t region, const Most& upto) const {

@@ -123,7 +123,10 @@ class Walk {
     Fork fork;
     if (merges()) {
       fork.print = stage_.print();
-      if (bounded()) fork.print.mix(preemptions_), fork.print.mix(stage_.running());
+      if (bounded()) {
+        fork.print.mix(preemptions_);
+        fork.print.mix(stage_.running());
+      }
       if (const States::Visited* known = seen_.find(fork.print)) {
         ++walked_.merged;
         return leaf(known->schedules);
@@ -143,7 +146,10 @@ class Walk {
   // To the next choice not yet made. False: there is none.
   bool back(bool& arrived) {
     arrived = true;
-    if (fresh_) return fresh_ = false, true;
+    if (fresh_) {
+      fresh_ = false;
+      return true;
+    }
     while (!forks_.empty() && forks_.back().next == forks_.back().actions.size()) {
       const Fork done = std::move(forks_.back());
       forks_.pop_back();

@@ -162,7 +162,10 @@ class WalkMemory {
   Print print(int w) const {
     const OfWarp& warp = warps_[size_t(w)];
     Print print = warp.print;
-    for (const LastLook& seen : warp.seen) print.mix(reinterpret_cast<uintptr_t>(seen.word)), print.mix(seen.value);
+    for (const LastLook& seen : warp.seen) {
+      print.mix(reinterpret_cast<uintptr_t>(seen.word));
+      print.mix(seen.value);
+    }
     print.mix(uint64_t(warp.next));
     if (warp.next == Primitive::kLook) print.mix(reinterpret_cast<uintptr_t>(warp.looks_at));
     return print;

@@ -77,7 +77,10 @@ bool World::choose() {
   uint32_t pick;
   if (options_.chooser != nullptr) {
     pick = options_.chooser->choose(ready, landable);
-    if (pick == Chooser::kStop) return stopped_ = true, false;
+    if (pick == Chooser::kStop) {
+      stopped_ = true;
+      return false;
+    }
   } else if (landable > 0 && (ready == 0 || chance_.in_256(manners_.land))) {
     pick = ready + chance_.below(landable);
   } else {
