@@ -6,7 +6,7 @@
 #include <string>
 
 #include "control/verdict.h"
-#include "executor/fiber/park.h"
+#include "protocol/wait_record.h"
 
 namespace transload {
 

@@ -8,7 +8,7 @@ set(fuzzed
   src/transport/scaleup/greeting.cc src/transport/scaleup/region_offer.cc src/transport/scaleup/nvlink/device_offer.cc
   src/transport/scaleout/libfabric/address.cc
   src/control/bootstrap.cc src/control/frame.cc src/control/invitation.cc src/control/meetings.cc src/control/secret.cc
-  src/control/verdict.cc
+  src/control/member.cc src/control/verdict.cc
   src/runtime/arena.cc src/runtime/check_inputs.cc src/runtime/device_share.cc src/runtime/group_options.cc
   src/runtime/heap_facts.cc src/runtime/said.cc src/runtime/tensor.cc
   src/sim/scenario/scenario.cc

@@ -1,34 +1,12 @@
-// How a fiber waits: what it parks on, what is said of its wait, and who wakes it.
+// How a fiber waits: what it parks on, how waits are told apart, and who wakes it.
 #pragma once
 #include <cstdint>
 #include <tuple>
 
 #include "channel/word.h"
-#include "protocol/warp.h"
+#include "protocol/wait_record.h"
 
 namespace transload {
-
-// A wait that expired, was ended, or is the oldest: `whom`, `seen` and `expected` are those of its first unmet Need.
-struct WaitRecord {
-  bool present = false;  // false: nobody waits
-  Role role = Role::kOpener;
-  int32_t channel = -1;
-  Waiting what = Waiting::kCard;
-  uint32_t whom = 0;
-  Word seen = 0;
-  Word expected = 0;
-  double waited_ms = 0;
-  uint64_t overdue_ns = 0;  // since its deadline
-};
-
-struct BrokenRecord {
-  Role role;
-  int32_t channel;
-  Broken what;
-  uint32_t rank;  // who broke it
-  Word seen;
-  Word expected;
-};
 
 // What a fiber waits for: any or all of `needs`. Whoever polls may drop met needs where all are asked for.
 struct Park {

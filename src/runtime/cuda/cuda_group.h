@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "base/time_units.h"
-#include "executor/fiber/park.h"
 #include "kernels/near.h"
 #include "kernels/role_kernels.h"
 #include "layout/cursor.h"
+#include "protocol/wait_record.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"

@@ -7,7 +7,7 @@
 
 #include "base/time_units.h"
 #include "control/verdict.h"
-#include "executor/fiber/park.h"
+#include "protocol/wait_record.h"
 #include "sim/scenario/scenario.h"
 
 namespace transload {
