@@ -102,6 +102,23 @@ size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_
   return count;
 }
 
+std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds) {
+  for (uint32_t r = 0; r < offsets.size(); ++r)
+    if (const uint32_t root = worlds[r]; offsets[r] != offsets[root])
+      return ranks_text(root, r) + " have their regions " + std::to_string(offsets[root]) + " and " +
+             std::to_string(offsets[r]) + " bytes into its heap; must be alike";
+  return "";
+}
+
+std::string HeapOffsetSaid::pack(uint64_t offset) { return ByteWriter().u64(offset).take(); }
+
+uint64_t HeapOffsetSaid::unpack(std::string_view said) {
+  ByteReader reader(said);
+  const uint64_t offset = reader.u64();
+  if (!reader.done()) throw malformed("its place in the heap");
+  return offset;
+}
+
 std::string WorldSaid::pack() const {
   std::string bytes(sizeof id, 0);
   std::memcpy(bytes.data(), &id, sizeof id);
@@ -146,14 +163,6 @@ std::string pe_refusal(const std::vector<uint32_t>& pes, const std::vector<uint3
              " of its world, must be 0 to " + std::to_string(of_world.size() - 1) + " and that of no other rank";
     of_world[pes[r]] = true;
   }
-  return "";
-}
-
-std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds) {
-  for (uint32_t r = 0; r < offsets.size(); ++r)
-    if (const uint32_t root = worlds[r]; offsets[r] != offsets[root])
-      return ranks_text(root, r) + " have their regions " + std::to_string(offsets[root]) + " and " +
-             std::to_string(offsets[r]) + " bytes into its heap; must be alike";
   return "";
 }
 

@@ -34,6 +34,15 @@ std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 
+// Why regions that lie so far in the heaps of these ranks can not be rails of each other, the same on all; "": they
+// can.
+std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds);
+
+struct HeapOffsetSaid {
+  static std::string pack(uint64_t offset);
+  static uint64_t unpack(std::string_view said);
+};
+
 // Where a world that is new begins: of its lowest rank, and nothing of the others.
 struct WorldSaid {
   uint64_t number = 0;  // 0: it makes no world
@@ -54,9 +63,5 @@ struct PeSaid {
 
 // Why these cannot be the PEs of the ranks, the same on all; "": they can.
 std::string pe_refusal(const std::vector<uint32_t>& pes, const std::vector<uint32_t>& worlds);
-
-// Why regions that lie so far in the heaps of these ranks can not be rails of each other, the same on all; "": they
-// can.
-std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds);
 
 }  // namespace transload

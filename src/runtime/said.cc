@@ -73,20 +73,21 @@ MemorySaid MemorySaid::unpack(std::string_view said) {
 
 std::string NetworkSaid::pack() const {
   std::string said;
-  for (size_t kind = 0; kind < there.size(); ++kind) said += !there[kind] ? 'n' : unmapped[kind] ? 'u' : 'y';
+  for (const KindSaid kind : kinds) said += char(kind);
   return said + host;
 }
 
-NetworkSaid NetworkSaid::unpack(std::string_view said, size_t kinds) {
+NetworkSaid NetworkSaid::unpack(std::string_view said, const std::vector<bool>& may_map_nothing) {
+  if (said.size() < may_map_nothing.size()) throw malformed("its network");
   NetworkSaid network;
-  const std::string_view answers = said.substr(0, kinds);
-  if (answers.size() < kinds || answers.find_first_not_of("ynu") != std::string_view::npos)
-    throw malformed("its network");
-  for (const char answer : answers) {
-    network.there.push_back(answer != 'n');
-    network.unmapped.push_back(answer == 'u');
+  for (const bool may : may_map_nothing) {
+    const KindSaid kind = KindSaid(said.front());
+    if (kind != KindSaid::kNo && kind != KindSaid::kYes && !(may && kind == KindSaid::kUnmapped))
+      throw malformed("its network");
+    network.kinds.push_back(kind);
+    said.remove_prefix(1);
   }
-  network.host = said.substr(kinds);
+  network.host = said;
   return network;
 }
 

@@ -43,13 +43,20 @@ struct MemorySaid {
   static MemorySaid unpack(std::string_view said);
 };
 
-// Which kinds of network a rank has, in the order of their list, which of them it does not map, and where it is.
+// Whether a rank has a kind of network.
+enum class KindSaid : char {
+  kNo = 'n',
+  kYes = 'y',
+  kUnmapped = 'u',  // it has, but maps no rail
+};
+
+// What a rank says of each kind, in the order of their list, and where it is.
 struct NetworkSaid {
-  std::vector<bool> there, unmapped;
+  std::vector<KindSaid> kinds;
   std::string host;
 
   std::string pack() const;
-  static NetworkSaid unpack(std::string_view said, size_t kinds);
+  static NetworkSaid unpack(std::string_view said, const std::vector<bool>& may_map_nothing);
 };
 
 struct ProcessSaid {

@@ -89,18 +89,22 @@ Answers ask_all(Group::Impl& group, std::string& why) {
     for (const ScaleOutKind& kind : kinds) {
       const bool automatic = options.scale_out == ScaleOutChoice::kAuto;
       const bool asked = automatic ? !kind.when_asked : options.scale_out == kind.choice;
-      mine.there.push_back(asked && kind.available(ranks, why));
-      mine.unmapped.push_back(mine.there.back() && kind.maps_nothing != nullptr && kind.maps_nothing());
+      const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
+      mine.kinds.push_back(!asked || !kind.available(ranks, why) ? KindSaid::kNo
+                           : maps                                ? KindSaid::kYes
+                                                                 : KindSaid::kUnmapped);
     }
     mine.host = host_identity();
   });
   Answers answers{std::vector<bool>(kinds.size(), true), std::vector<std::string>(kinds.size()), ""};
   std::vector<std::string> hosts;
-  const auto unpack = [&kinds](std::string_view said) { return NetworkSaid::unpack(said, kinds.size()); };
+  std::vector<bool> may_map_nothing;
+  for (const ScaleOutKind& kind : kinds) may_map_nothing.push_back(kind.maps_nothing != nullptr);
+  const auto unpack = [&](std::string_view said) { return NetworkSaid::unpack(said, may_map_nothing); };
   for (const NetworkSaid& said : group.gather(mine.pack(), unpack)) {
     for (size_t k = 0; k < kinds.size(); ++k) {
-      answers.everywhere[k] = answers.everywhere[k] && said.there[k];
-      if (said.unmapped[k] && answers.unmapped[k].empty())
+      answers.everywhere[k] = answers.everywhere[k] && said.kinds[k] != KindSaid::kNo;
+      if (said.kinds[k] == KindSaid::kUnmapped && answers.unmapped[k].empty())
         answers.unmapped[k] = std::string(kinds[k].told_by) + " is set on rank " + std::to_string(hosts.size());
     }
     hosts.push_back(said.host);

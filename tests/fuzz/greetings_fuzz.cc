@@ -78,7 +78,7 @@ void greet(ByteReader& in, uint8_t how) {
 void invite(std::string_view bytes, uint32_t rank) {
   try {
     const Invitation card = Invitation::unpack(rank, bytes);
-    TRANSLOAD_CHECK(card.pack() == bytes && !card.host.empty());
+    TRANSLOAD_CHECK(card.pack() == bytes && (!card.host.empty() || !card.problem.empty()));
     TRANSLOAD_CHECK((card.port != 0) == (card.server != 0));
     TRANSLOAD_CHECK(rank == 0 ? card.problem.empty() == (card.port != 0) : card.port == 0 && card.addresses.empty());
   } catch (const Error& error) {

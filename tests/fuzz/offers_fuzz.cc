@@ -63,8 +63,8 @@ void read_address(std::string_view bytes) {
 }
 
 void read_network(std::string_view bytes) {
-  const NetworkSaid network = NetworkSaid::unpack(bytes, 3);
-  TRANSLOAD_CHECK(network.there.size() == 3 && network.pack() == bytes);
+  const NetworkSaid network = NetworkSaid::unpack(bytes, {false, false, true});
+  TRANSLOAD_CHECK(network.kinds.size() == 3 && network.kinds[0] != KindSaid::kUnmapped && network.pack() == bytes);
 }
 
 void read_failure(std::string_view bytes) {

@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
 #include "kernels/nic_kernels.h"
 #include "runtime/cuda/cuda_memory.h"
-#include "runtime/said.h"
 #include "runtime/scale_out_kinds.h"
 #include "transport/scaleout/nvshmem/queues.h"
 
@@ -138,12 +136,7 @@ bool NvshmemQueues::lost(LostPeer& peer) {
 
 // Rails find each other's region at one place of their heaps.
 void check_offsets(Group::Impl& group, uint64_t mine) {
-  const auto all = group.gather(ByteWriter().u64(mine).take(), [](std::string_view said) {
-    ByteReader reader(said);
-    const uint64_t offset = reader.u64();
-    if (!reader.done()) throw malformed("its place in the heap");
-    return offset;
-  });
+  const std::vector<uint64_t> all = group.gather(HeapOffsetSaid::pack(mine), HeapOffsetSaid::unpack);
   if (const std::string why = heap_offset_refusal(all, rail_worlds(group.state().map)); !why.empty())
     throw Error(Code::kNotSupported, kWho + why);
 }

@@ -25,13 +25,13 @@ TEST(StepSaid, IsARefusalOrNothing) {
 }
 
 TEST(NetworkSaid, HasAnAnswerForEachKind) {
-  const NetworkSaid back =
-      NetworkSaid::unpack(NetworkSaid{{true, false, true}, {false, false, true}, "boot/1"}.pack(), 3);
-  EXPECT_EQ(back.there, (std::vector<bool>{true, false, true}));
-  EXPECT_EQ(back.unmapped, (std::vector<bool>{false, false, true}));
+  const std::vector<KindSaid> kinds{KindSaid::kNo, KindSaid::kYes, KindSaid::kUnmapped};
+  const std::vector<bool> may_map_nothing{false, false, true};
+  const NetworkSaid back = NetworkSaid::unpack(NetworkSaid{kinds, "boot/1"}.pack(), may_map_nothing);
+  EXPECT_EQ(back.kinds, kinds);
   EXPECT_EQ(back.host, "boot/1");
-  for (const char* said : {"", "y", "yx", "y\xFF"})
-    EXPECT_NE(test::refusal([&] { NetworkSaid::unpack(said, 2); }), "") << said;
+  for (const char* said : {"", "yn", "ynx", "yn\xFF", "uyn", "yun"})  // of the first two all rails are mapped, or none
+    EXPECT_NE(test::refusal([&] { NetworkSaid::unpack(said, may_map_nothing); }), "") << said;
 }
 
 TEST(MemorySaid, IsWholeOrNone) {
