@@ -76,7 +76,10 @@ struct Library {
     far = room.empty() ? nullptr : room.data();
   }
 
-  char* at(uint64_t mib) const { return states->heap.heap + mib * kMiB; }
+  // In front of the heap too, where no pointer to it leads.
+  char* at(uint64_t mib) const {
+    return reinterpret_cast<char*>(reinterpret_cast<uint64_t>(states->heap.heap) + mib * kMiB);
+  }
   FoundQueues find(const QueueNeeds& needs) const { return find_queues(*states, needs, read); }
   std::string refusal(const QueueNeeds& needs) const {
     try {
