@@ -47,7 +47,7 @@ function(transload_flags target)
   endif()
 endfunction()
 
-# What no row and no message of the network passes through costs more to make fast than it costs when it is slow.
+# What no row passes through costs more to make fast than it costs when it is slow.
 set(TRANSLOAD_COLD_FLAGS "" CACHE STRING "Flags of the C++ compiler for cold sources, behind all others")
 function(cold_sources)
   if(TRANSLOAD_COLD_FLAGS)

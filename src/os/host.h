@@ -1,8 +1,11 @@
 // Which host and which process this is, to be compared with what another rank says of itself.
 #pragma once
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+
+#include "base/bytes.h"
 
 namespace transload {
 
@@ -18,7 +21,14 @@ std::string how_apart(const std::string& one, const std::string& other);
 struct ProcessIdentity {
   uint32_t pid = 0;
   uint64_t nonce = 0;
-  bool operator==(const ProcessIdentity&) const = default;
+  auto operator<=>(const ProcessIdentity&) const = default;
+
+  // As a part of a record.
+  ByteWriter& pack(ByteWriter& to) const { return to.u32(pid).u64(nonce); }
+  static ProcessIdentity unpack(ByteReader& from) {
+    const uint32_t pid = from.u32();
+    return {pid, from.u64()};
+  }
 };
 ProcessIdentity process_identity();
 

@@ -52,16 +52,9 @@ Ledger& ledger() {
 }  // namespace
 
 std::string DeviceUse::pack() const {
-  return ByteWriter()
-      .text(uuid)
-      .u32(sms)
-      .u32(device_sms)
-      .u8(mps)
-      .u32(process.pid)
-      .u64(process.nonce)
-      .u64(group)
-      .u32(queues)
-      .take();
+  ByteWriter said;
+  process.pack(said.text(uuid).u32(sms).u32(device_sms).u8(mps)).u64(group).u32(queues);
+  return said.take();
 }
 
 DeviceUse DeviceUse::unpack(std::string_view text) {
@@ -71,8 +64,7 @@ DeviceUse DeviceUse::unpack(std::string_view text) {
   use.sms = reader.u32();
   use.device_sms = reader.u32();
   use.mps = reader.flag();
-  use.process.pid = reader.u32();
-  use.process.nonce = reader.u64();
+  use.process = ProcessIdentity::unpack(reader);
   use.group = reader.u64();
   use.queues = reader.u32();
   if (!reader.done() || use.group == 0) throw malformed("its GPU");  // 0 is the claim of nobody

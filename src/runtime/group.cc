@@ -139,12 +139,12 @@ void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
   const MemorySaid own{mine, promised_bytes(state().common_id), me, host_identity()};
-  std::set<std::pair<uint32_t, uint64_t>> counted{{me.pid, me.nonce}};
+  std::set<ProcessIdentity> counted{me};
   uint64_t sum = 0;
   for (const MemorySaid& said : gather(own.pack(), MemorySaid::unpack)) {
     if (!one_machine(said.host, own.host)) continue;
     sum = plus(sum, said.needed);
-    if (counted.emplace(said.process.pid, said.process.nonce).second) sum = plus(sum, said.promised);
+    if (counted.insert(said.process).second) sum = plus(sum, said.promised);
   }
   return sum;
 }

@@ -9,19 +9,19 @@
 
 namespace transload {
 
-namespace {
-
 std::string ranks_text(uint32_t one, uint32_t other) {
   return "ranks " + std::to_string(one) + " and " + std::to_string(other);
 }
 
+uint32_t world_size(const std::vector<uint32_t>& worlds, uint32_t root) {
+  return uint32_t(std::count(worlds.begin(), worlds.end(), root));
+}
+
+namespace {
+
 bool alike(const std::vector<NvshmemWorld::HeapPart>& one, const std::vector<NvshmemWorld::HeapPart>& other) {
   return std::equal(one.begin(), one.end(), other.begin(), other.end(),
                     [](const auto& a, const auto& b) { return a.bytes == b.bytes; });
-}
-
-uint32_t joined(const std::vector<uint32_t>& worlds, uint32_t root) {
-  return uint32_t(std::count(worlds.begin(), worlds.end(), root));
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<
     if (mine.number != first.number)
       return ranks_text(root, r) + " are not of one world, and a process joins one for its life: must be " +
              (first.number == 0 || mine.number == 0 ? "both new to it" : "of the same");
-    const uint32_t joined = transload::joined(worlds, root);
+    const uint32_t joined = world_size(worlds, root);
     if (mine.number != 0 && mine.pes != joined)
       return "rank " + std::to_string(r) + " is of a world of " + std::to_string(mine.pes) +
              " processes, for its life, and rails of this group join " + std::to_string(joined) +
@@ -157,7 +157,7 @@ std::string pe_refusal(const std::vector<uint32_t>& pes, const std::vector<uint3
   std::vector<std::vector<bool>> taken(worlds.size());
   for (uint32_t r = 0; r < pes.size(); ++r) {
     std::vector<bool>& of_world = taken[worlds[r]];
-    of_world.resize(joined(worlds, worlds[r]));
+    of_world.resize(world_size(worlds, worlds[r]));
     if (pes[r] >= of_world.size() || of_world[pes[r]])
       return "rank " + std::to_string(r) + " says that it is PE " + std::to_string(pes[r]) +
              " of its world, must be 0 to " + std::to_string(of_world.size() - 1) + " and that of no other rank";

@@ -13,6 +13,11 @@ namespace transload {
 
 // [ranks] the lowest rank of those that rails join with each, over other ranks too.
 std::vector<uint32_t> rail_worlds(const RankMap& map);
+// How many ranks are of the world of `root`.
+uint32_t world_size(const std::vector<uint32_t>& worlds, uint32_t root);
+
+// Two ranks, in words.
+std::string ranks_text(uint32_t one, uint32_t other);
 
 // What a rank says of its process before a world is made or used again. As all unpack() of runtime/said.h.
 struct HeapFacts {

@@ -15,20 +15,14 @@ namespace transload {
 
 namespace {
 
-constexpr const char* kWho = "scale_out: nvshmem: ";
-
-std::string ranks_text(uint32_t one, uint32_t other) {
-  return "ranks " + std::to_string(one) + " and " + std::to_string(other);
-}
-
 void refuse_shared_processes(Group::Impl& group) {
   const ProcessIdentity me = process_identity();
   const std::vector<ProcessIdentity> all = group.gather(ProcessSaid::pack(me), ProcessSaid::unpack);
-  std::map<std::pair<uint32_t, uint64_t>, uint32_t> seen;
+  std::map<ProcessIdentity, uint32_t> seen;
   for (uint32_t r = 0; r < all.size(); ++r)
-    if (const auto [first, fresh] = seen.emplace(std::pair{all[r].pid, all[r].nonce}, r); !fresh)
+    if (const auto [first, fresh] = seen.emplace(all[r], r); !fresh)
       throw Error(Code::kInvalidArgument,
-                  kWho + ranks_text(first->second, r) + " are of one process, must be one rank a process");
+                  kOfNvshmem + ranks_text(first->second, r) + " are of one process, must be one rank a process");
 }
 
 // What place_in_heap does, step by step, all of them collective.
@@ -50,7 +44,7 @@ class HeapSearch {
   NvshmemNeeds needs() const;
   void check_process();
   void in_all(const char* what, const LibraryCall& call);
-  uint32_t members() const { return uint32_t(std::count(worlds_.begin(), worlds_.end(), root_)); }
+  uint32_t members() const { return world_size(worlds_, root_); }
   int seat() const { return int(std::count(worlds_.begin(), worlds_.begin() + state_.map.me, root_)); }
   Error no_room() const;
   void reach(HeapBlock& block) const;
@@ -77,9 +71,9 @@ NvshmemNeeds HeapSearch::needs() const {
 void HeapSearch::check_process() {
   std::string why;
   library_ = nvshmem_library(why);
-  if (library_ == nullptr) throw Error(Code::kNotSupported, kWho + why);
+  if (library_ == nullptr) throw Error(Code::kNotSupported, kOfNvshmem + why);
   if (!world_.started() && world_.lost().empty() && library_->status() != 0)
-    throw Error(Code::kNotSupported, std::string(kWho) +
+    throw Error(Code::kNotSupported, std::string(kOfNvshmem) +
                                          "it is already started in this process, by somebody else or by the process "
                                          "that this one is a copy of (fork); must not be");
   if (world_.started() && world_.device() != home_.device)
@@ -91,7 +85,7 @@ void HeapSearch::check_process() {
                                             ", must be empty for nvshmem, which takes the NIC of each process itself "
                                             "(NVSHMEM_HCA_PE_MAPPING)");
   if (!home_.maps_rails && state_.network_bytes() > kNvshmemKeyBytesMost)
-    throw Error(Code::kNotSupported, std::string(kWho) + "a network region of " +
+    throw Error(Code::kNotSupported, std::string(kOfNvshmem) + "a network region of " +
                                          std::to_string(state_.network_bytes()) + " bytes, must be at most " +
                                          std::to_string(kNvshmemKeyBytesMost) + ", which one key of its heap reaches");
   if (world_.started()) return;
@@ -107,7 +101,8 @@ void HeapSearch::look() {
                        .blocks = world_.blocks(),
                        .settings = text_of(settings_)};
   facts_ = group_.gather(mine.pack(), HeapFacts::unpack);
-  if (const std::string why = heap_refusal(facts_, worlds_); !why.empty()) throw Error(Code::kNotSupported, kWho + why);
+  if (const std::string why = heap_refusal(facts_, worlds_); !why.empty())
+    throw Error(Code::kNotSupported, kOfNvshmem + why);
 }
 
 // NVSHMEM waits without a deadline, and names nobody. So the ranks say to each other, by turns, who is still in it,
@@ -136,7 +131,7 @@ void HeapSearch::in_all(const char* what, const LibraryCall& call) {
   std::string ranks;
   for (uint32_t r = 0; r < said.size(); ++r)
     if (is_in(said[r])) ranks += (ranks.empty() ? "" : ", ") + std::to_string(r);
-  throw Error(Code::kNotSupported, kWho + std::string("its ") + what + " has not returned after " +
+  throw Error(Code::kNotSupported, kOfNvshmem + std::string("its ") + what + " has not returned after " +
                                        std::to_string(deadline_ms) + " ms on ranks " + ranks + " of " +
                                        std::to_string(said.size()));
 }
@@ -156,11 +151,12 @@ void HeapSearch::start() {
     if (!first) return;
     mine.number = random_word();
     if (const int error = library_->get_id(&mine.id); error != 0)
-      throw Error(Code::kNotSupported, std::string(kWho) + "it gives no id for a world: " + std::to_string(error));
+      throw Error(Code::kNotSupported,
+                  std::string(kOfNvshmem) + "it gives no id for a world: " + std::to_string(error));
   });
   const std::vector<WorldSaid> said = group_.gather(mine.pack(), WorldSaid::unpack);
   if (const std::string why = world_refusal(facts_, worlds_, said); !why.empty())
-    throw Error(Code::kInvalidArgument, kWho + why);
+    throw Error(Code::kInvalidArgument, kOfNvshmem + why);
   seat->id = said[root_].id;
   try {
     const LibraryCall call(
@@ -185,7 +181,7 @@ Error HeapSearch::no_room() const {
   uint64_t used = 0;
   for (const NvshmemWorld::HeapPart& block : world_.blocks()) used += block.bytes;
   const char* const size = getenv("NVSHMEM_SYMMETRIC_SIZE");
-  return {Code::kOutOfMemory, kWho + std::string("its heap has no room for a network region of ") +
+  return {Code::kOutOfMemory, kOfNvshmem + std::string("its heap has no room for a network region of ") +
                                   std::to_string(state_.network_bytes()) + " bytes" +
                                   (home_.maps_rails ? "" : ", twice as long by queues of a NIC") +
                                   ": NVSHMEM_SYMMETRIC_SIZE is " + (size != nullptr ? size : "not set") +
@@ -197,7 +193,7 @@ void HeapSearch::reach(HeapBlock& block) const {
   for (const uint32_t r : state_.counterparts()) {
     mapped[r] = static_cast<char*>(library_->reach(block.base(), block.pes()[r]));
     if (mapped[r] == nullptr)
-      throw Error(Code::kNotSupported, kWho + std::string("rank ") + std::to_string(r) +
+      throw Error(Code::kNotSupported, kOfNvshmem + std::string("rank ") + std::to_string(r) +
                                            " shares no peer memory with rank " + std::to_string(state_.map.me) +
                                            ", must where all are on one host");
   }
@@ -225,7 +221,8 @@ std::unique_ptr<HeapBlock> HeapSearch::take() {
   });
   auto block = std::make_unique<HeapBlock>(world_, at);
   const std::vector<uint32_t> pe_of = group_.gather(PeSaid::pack(world_.pe()), PeSaid::unpack);
-  if (const std::string why = pe_refusal(pe_of, worlds_); !why.empty()) throw Error(Code::kInvalidArgument, kWho + why);
+  if (const std::string why = pe_refusal(pe_of, worlds_); !why.empty())
+    throw Error(Code::kInvalidArgument, kOfNvshmem + why);
   group_.all_or_none([&] {
     block->set_pes({pe_of.begin(), pe_of.end()});
     if (home_.maps_rails) reach(*block);
@@ -245,7 +242,7 @@ std::unique_ptr<HeapBlock> place_in_heap(Group::Impl& group, const HeapHome& hom
   const NvshmemTurn turn(world, group.state().options.create_deadline_ms * kMillisecondNs);
   group.all_or_none([&] {
     if (!turn.mine())
-      throw Error(Code::kNotSupported, std::string(kWho) +
+      throw Error(Code::kNotSupported, std::string(kOfNvshmem) +
                                            "another group of this process is still being made over it, after " +
                                            std::to_string(group.state().options.create_deadline_ms) + " ms");
   });

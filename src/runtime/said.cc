@@ -56,7 +56,9 @@ StepSaid StepSaid::unpack(std::string_view said) {
 }
 
 std::string MemorySaid::pack() const {
-  return ByteWriter().u64(needed).u64(promised).u32(process.pid).u64(process.nonce).text(host).take();
+  ByteWriter said;
+  process.pack(said.u64(needed).u64(promised)).text(host);
+  return said.take();
 }
 
 MemorySaid MemorySaid::unpack(std::string_view said) {
@@ -64,8 +66,7 @@ MemorySaid MemorySaid::unpack(std::string_view said) {
   MemorySaid memory;
   memory.needed = reader.u64();
   memory.promised = reader.u64();
-  memory.process.pid = reader.u32();
-  memory.process.nonce = reader.u64();
+  memory.process = ProcessIdentity::unpack(reader);
   memory.host = reader.text();
   if (!reader.done()) throw malformed("its memory");
   return memory;
@@ -92,14 +93,13 @@ NetworkSaid NetworkSaid::unpack(std::string_view said, const std::vector<bool>& 
 }
 
 std::string ProcessSaid::pack(const ProcessIdentity& process) {
-  return ByteWriter().u32(process.pid).u64(process.nonce).take();
+  ByteWriter said;
+  return process.pack(said).take();
 }
 
 ProcessIdentity ProcessSaid::unpack(std::string_view said) {
   ByteReader reader(said);
-  ProcessIdentity process;
-  process.pid = reader.u32();
-  process.nonce = reader.u64();
+  const ProcessIdentity process = ProcessIdentity::unpack(reader);
   if (!reader.done()) throw malformed("its process");
   return process;
 }

@@ -90,9 +90,8 @@ Answers ask_all(Group::Impl& group, std::string& why) {
       const bool automatic = options.scale_out == ScaleOutChoice::kAuto;
       const bool asked = automatic ? !kind.when_asked : options.scale_out == kind.choice;
       const bool maps = kind.maps_nothing == nullptr || !kind.maps_nothing();
-      mine.kinds.push_back(!asked || !kind.available(ranks, why) ? KindSaid::kNo
-                           : maps                                ? KindSaid::kYes
-                                                                 : KindSaid::kUnmapped);
+      const KindSaid there = maps ? KindSaid::kYes : KindSaid::kUnmapped;
+      mine.kinds.push_back(asked && kind.available(ranks, why) ? there : KindSaid::kNo);
     }
     mine.host = host_identity();
   });

@@ -17,8 +17,6 @@ namespace transload {
 
 namespace {
 
-constexpr const char* kWho = "scale_out: nvshmem: ";
-
 // Reads what lies on a device, past kernels that run there.
 class DeviceReader {
  public:
@@ -34,7 +32,7 @@ class DeviceReader {
     size_t bytes = 0;
     check_cuda(driver().global_of(&at, &bytes, module, name), name, device_);
     if (bytes != sizeof(T))
-      throw Error(Code::kNotSupported, kWho + std::string(name) + " has " + std::to_string(bytes) +
+      throw Error(Code::kNotSupported, kOfNvshmem + std::string(name) + " has " + std::to_string(bytes) +
                                            " bytes in the kernels, must have " + std::to_string(sizeof(T)));
     read(&to, reinterpret_cast<const void*>(at), bytes);
   }
@@ -79,7 +77,7 @@ class NvshmemQueues final : public NicQueues {
 const NvshmemLibrary& the_library() {
   std::string why;
   const NvshmemLibrary* const library = nvshmem_library(why);
-  if (library == nullptr) throw Error(Code::kNotSupported, kWho + why);
+  if (library == nullptr) throw Error(Code::kNotSupported, kOfNvshmem + why);
   return *library;
 }
 
@@ -112,7 +110,7 @@ NvshmemQueues::NvshmemQueues(const RankState& state, const HeapBlock& heap)
 void NvshmemQueues::show_to(CUmod_st* module) {
   if (const int error = library_.show_to(module); error != 0)
     throw Error(Code::kNotSupported,
-                kWho + std::string("it does not show its queues to kernels: ") + std::to_string(error));
+                kOfNvshmem + std::string("it does not show its queues to kernels: ") + std::to_string(error));
 }
 
 // A device that answers no more has lost more than a queue, and tells that by itself.
@@ -138,7 +136,7 @@ bool NvshmemQueues::lost(LostPeer& peer) {
 void check_offsets(Group::Impl& group, uint64_t mine) {
   const std::vector<uint64_t> all = group.gather(HeapOffsetSaid::pack(mine), HeapOffsetSaid::unpack);
   if (const std::string why = heap_offset_refusal(all, rail_worlds(group.state().map)); !why.empty())
-    throw Error(Code::kNotSupported, kWho + why);
+    throw Error(Code::kNotSupported, kOfNvshmem + why);
 }
 
 }  // namespace

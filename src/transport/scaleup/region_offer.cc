@@ -8,10 +8,7 @@ namespace transload {
 
 std::string RegionOffer::pack() const {
   ByteWriter writer;
-  writer.text(host)
-      .u32(user)
-      .u32(process.pid)
-      .u64(process.nonce)
+  process.pack(writer.text(host).u32(user))
       .u64(region)
       .u64(secret)
       .u64(base)
@@ -29,8 +26,7 @@ RegionOffer RegionOffer::unpack(std::string_view packed) {
   RegionOffer offer;
   offer.host = reader.text();
   offer.user = reader.u32();
-  offer.process.pid = reader.u32();
-  offer.process.nonce = reader.u64();
+  offer.process = ProcessIdentity::unpack(reader);
   offer.region = reader.u64();
   offer.secret = reader.u64();
   offer.base = reader.u64();

@@ -147,7 +147,7 @@ int FabricEndpoint::enroll_device(const FabricMemory& memory, uint64_t access, u
 }
 
 std::string FabricEndpoint::address() const {
-  std::string name(FabricAddress::kTextMax, '\0');
+  std::string name(FabricAddress::kTextMax - provider_name().size(), '\0');
   size_t bytes = name.size();
   const long code = fi_getname(&endpoint_->fid, name.data(), &bytes);
   if (code != 0) fail("own address", code, *this, source_);

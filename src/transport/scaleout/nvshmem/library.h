@@ -51,6 +51,9 @@ struct NvshmemLibrary {
   int (*show_to)(CUmod_st* module);          // fills the states of a module of kernels, now and when they change
 };
 
+// How what it refuses begins.
+constexpr const char* kOfNvshmem = "scale_out: nvshmem: ";
+
 // How people and records read of a network over it, as long as all rails are mapped.
 constexpr const char* kNvshmemName = "nvshmem, peer memory";
 

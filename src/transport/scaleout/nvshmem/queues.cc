@@ -16,7 +16,7 @@ namespace {
 constexpr uint64_t kGranularityLog2Least = 21, kGranularityLog2Most = 31;  // those of GPUs, and of a key
 static_assert(kNvshmemKeyBytesMost == uint64_t(1) << kGranularityLog2Most);
 
-Error unfit(const std::string& why) { return {Code::kNotSupported, "scale_out: nvshmem: " + why}; }
+Error unfit(const std::string& why) { return {Code::kNotSupported, kOfNvshmem + why}; }
 
 // What follows is chosen once in a process, for its first group.
 std::string since_start(const char* variable, uint64_t value) {
