@@ -2,7 +2,7 @@
 # Two `pip install .` in one clone at the same moment, for two environments: they take turns, and both packages work.
 # usage: two_installs_long.sh BUILD_FOLDER; 77: skipped
 set -euo pipefail
-build=$1
+build=$(realpath "$1")
 work=$(mktemp -d -t transload-test-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/clone" "$work/doubles"
