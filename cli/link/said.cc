@@ -2,6 +2,7 @@
 #include "cli/link/said.h"
 
 #include "base/bytes.h"
+#include "base/malformed.h"
 #include "cli/show/usage.h"
 
 namespace transload::cli {
@@ -12,7 +13,7 @@ uint64_t NumberSaid::unpack(uint32_t rank, std::string_view said) {
   ByteReader reader(said);
   const uint64_t number = reader.u64();
   if (!reader.done())
-    refuse("link: rank {} says {} bytes, must be the 8 of a number: is it of another version?", rank, said.size());
+    refuse("link: rank {} says {} bytes, must be the 8 of a number{}", rank, said.size(), kOtherVersion);
   return number;
 }
 
@@ -24,7 +25,7 @@ RawMemorySaid RawMemorySaid::unpack(uint32_t rank, std::string_view said) {
   memory.key = reader.u64();
   memory.base = reader.u64();
   memory.endpoint = reader.text();
-  if (!reader.done()) refuse("link: what rank {} says of its memory is malformed: is it of another version?", rank);
+  if (!reader.done()) refuse("link: what rank {} says of its memory is malformed{}", rank, kOtherVersion);
   return memory;
 }
 

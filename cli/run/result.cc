@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
+#include "base/malformed.h"
 #include "cli/show/usage.h"
 
 namespace transload {
@@ -99,7 +100,7 @@ WorkerResult WorkerResult::from_text(const std::string& text) {
     if (in.contains("mismatch")) out.mismatch = in.at("mismatch").get<Mismatch>();
     if (in.contains("fault")) out.fault = in.at("fault").get<Fault>();
   } catch (const nlohmann::json::exception& error) {
-    refuse("run: the result of a rank is malformed: {}: is it of another version?", error.what());
+    refuse("run: the result of a rank is malformed: {}{}", error.what(), kOtherVersion);
   }
   if (out.mismatch && out.mismatch->call >= kCalls)
     refuse("run: a rank found a mismatch in call {}, must be 0 to {}", out.mismatch->call, kCalls - 1);

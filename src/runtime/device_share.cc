@@ -67,7 +67,7 @@ DeviceUse DeviceUse::unpack(std::string_view text) {
   use.process = ProcessIdentity::unpack(reader);
   use.group = reader.u64();
   use.queues = reader.u32();
-  if (!reader.done() || use.group == 0) throw malformed("its GPU");  // 0 is the claim of nobody
+  if (!reader.done() || use.group == 0) throw malformed_of_rank("its GPU");  // 0 is the claim of nobody
   const auto check = [](const char* what, uint64_t value, uint64_t most) {
     if (value < 1 || value > most) throw out_of_bounds(what, value, 1, most);
   };

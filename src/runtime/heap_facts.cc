@@ -63,7 +63,7 @@ HeapFacts HeapFacts::unpack(std::string_view said) {
   }
   const bool in_world = facts.number != 0;
   if (!reader.done() || in_world != (facts.pes != 0) || (!in_world && !facts.blocks.empty()))
-    throw malformed("its heap");
+    throw malformed_of_rank("its heap");
   return facts;
 }
 
@@ -115,7 +115,7 @@ std::string HeapOffsetSaid::pack(uint64_t offset) { return ByteWriter().u64(offs
 uint64_t HeapOffsetSaid::unpack(std::string_view said) {
   ByteReader reader(said);
   const uint64_t offset = reader.u64();
-  if (!reader.done()) throw malformed("its place in the heap");
+  if (!reader.done()) throw malformed_of_rank("its place in the heap");
   return offset;
 }
 
@@ -130,7 +130,7 @@ WorldSaid WorldSaid::unpack(std::string_view said) {
   WorldSaid world;
   world.number = reader.u64();
   const std::string bytes = reader.text();
-  if (!reader.done() || bytes.size() != sizeof world.id) throw malformed("its world");
+  if (!reader.done() || bytes.size() != sizeof world.id) throw malformed_of_rank("its world");
   std::memcpy(&world.id, bytes.data(), sizeof world.id);
   return world;
 }
@@ -149,7 +149,7 @@ std::string PeSaid::pack(int pe) { return ByteWriter().u32(uint32_t(pe)).take();
 uint32_t PeSaid::unpack(std::string_view said) {
   ByteReader reader(said);
   const uint32_t pe = reader.u32();
-  if (!reader.done()) throw malformed("its PE");
+  if (!reader.done()) throw malformed_of_rank("its PE");
   return pe;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/malformed.h"
 
 namespace transload {
 
@@ -25,14 +26,11 @@ std::string_view take_line(std::string_view& text) {
 
 }  // namespace
 
-Error malformed(const std::string& what) {
-  return {Code::kInvalidArgument, "group: what a rank says of " + what + " is malformed: is it of another version?"};
-}
+Error malformed_of_rank(const std::string& what) { return malformed("group: what a rank says of " + what); }
 
 Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most) {
   return {Code::kInvalidArgument, "group: a rank says of " + what + " " + std::to_string(value) + ", must be " +
-                                      std::to_string(least) + " to " + std::to_string(most) +
-                                      ": is it of another version?"};
+                                      std::to_string(least) + " to " + std::to_string(most) + kOtherVersion};
 }
 
 std::string OptionsSaid::pack() const { return ByteWriter().u64(id).text(items).take(); }
@@ -42,7 +40,7 @@ OptionsSaid OptionsSaid::unpack(std::string_view said) {
   OptionsSaid options;
   options.id = reader.u64();
   options.items = reader.text();
-  if (!reader.done()) throw malformed("its options");
+  if (!reader.done()) throw malformed_of_rank("its options");
   return options;
 }
 
@@ -51,7 +49,7 @@ std::string StepSaid::pack() const { return code == Code::kOk ? "" : std::string
 StepSaid StepSaid::unpack(std::string_view said) {
   if (said.empty()) return {};
   const Code code = Code(uint8_t(said[0]));
-  if (!is_refusal(code)) throw malformed("its failure");
+  if (!is_refusal(code)) throw malformed_of_rank("its failure");
   return {code, std::string(said.substr(1))};
 }
 
@@ -68,7 +66,7 @@ MemorySaid MemorySaid::unpack(std::string_view said) {
   memory.promised = reader.u64();
   memory.process = ProcessIdentity::unpack(reader);
   memory.host = reader.text();
-  if (!reader.done()) throw malformed("its memory");
+  if (!reader.done()) throw malformed_of_rank("its memory");
   return memory;
 }
 
@@ -79,12 +77,12 @@ std::string NetworkSaid::pack() const {
 }
 
 NetworkSaid NetworkSaid::unpack(std::string_view said, const std::vector<bool>& may_map_nothing) {
-  if (said.size() < may_map_nothing.size()) throw malformed("its network");
+  if (said.size() < may_map_nothing.size()) throw malformed_of_rank("its network");
   NetworkSaid network;
   for (const bool may : may_map_nothing) {
     const KindSaid kind = KindSaid(said.front());
     if (kind != KindSaid::kNo && kind != KindSaid::kYes && !(may && kind == KindSaid::kUnmapped))
-      throw malformed("its network");
+      throw malformed_of_rank("its network");
     network.kinds.push_back(kind);
     said.remove_prefix(1);
   }
@@ -100,7 +98,7 @@ std::string ProcessSaid::pack(const ProcessIdentity& process) {
 ProcessIdentity ProcessSaid::unpack(std::string_view said) {
   ByteReader reader(said);
   const ProcessIdentity process = ProcessIdentity::unpack(reader);
-  if (!reader.done()) throw malformed("its process");
+  if (!reader.done()) throw malformed_of_rank("its process");
   return process;
 }
 

@@ -12,7 +12,7 @@
 namespace transload {
 
 // Bytes that are not what a rank of this version says of `what`.
-Error malformed(const std::string& what);
+Error malformed_of_rank(const std::string& what);
 // A number of a rank that is out of its bounds.
 Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most);
 

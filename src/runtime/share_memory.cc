@@ -2,6 +2,7 @@
 // fails.
 #include <new>
 
+#include "base/malformed.h"
 #include "os/clock.h"
 #include "runtime/group_impl.h"
 #include "transport/scaleup/neighbours.h"
@@ -35,7 +36,7 @@ void check_parts(const RankState& state, const std::vector<RegionOffer>& offers)
       if (seen != expected)
         throw Error(Code::kInvalidArgument, "group: rank " + std::to_string(r) + " offers " + std::to_string(seen) +
                                                 " bytes of " + what + ", must be " + std::to_string(expected) +
-                                                ": is it of another version?");
+                                                kOtherVersion);
     };
     check("network region", mine.network_bytes, theirs.network_bytes);
     check("scale-up region", mine.scale_up_bytes, theirs.scale_up_bytes);

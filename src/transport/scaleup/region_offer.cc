@@ -2,6 +2,7 @@
 #include "transport/scaleup/region_offer.h"
 
 #include "base/bytes.h"
+#include "base/malformed.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -34,8 +35,7 @@ RegionOffer RegionOffer::unpack(std::string_view packed) {
   offer.parts = {reader.u64(), reader.u64(), reader.u64()};
   offer.kind = reader.text();
   offer.handle = reader.text();
-  if (!reader.done())
-    throw Error(Code::kInvalidArgument, "group: a rank's offer of memory is malformed: is it of another version?");
+  if (!reader.done()) throw malformed("group: a rank's offer of memory");
   const uint64_t needed = offer.parts.bytes();
   if (needed > offer.bytes || needed == kTooLarge)
     throw Error(Code::kInvalidArgument,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/malformed.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -26,8 +27,7 @@ DeviceOffer DeviceOffer::unpack(const PeerRegion& peer) {
   offer.uuid = reader.text();
   offer.handle = reader.text();
   if (!reader.done() || way > uint8_t(MemoryWay::kPlain))
-    throw Error(Code::kInvalidArgument, "group: the device memory that rank " + std::to_string(peer.rank) +
-                                            " offers is malformed: is it of another version?");
+    throw malformed("group: the device memory that rank " + std::to_string(peer.rank) + " offers");
   offer.way = MemoryWay(way);
   return offer;
 }
