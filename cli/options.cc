@@ -45,6 +45,12 @@ std::string words_of() {
   for (const char* const word : ChoiceWords<Enum>::words) all += (all.empty() ? "" : "|") + std::string(word);
   return all;
 }
+template <class Value, size_t N>
+std::string words_of(const Choice<Value> (&choices)[N]) {
+  std::string all;
+  for (const auto& c : choices) all += (all.empty() ? "" : "|") + std::string(c.name);
+  return all;
+}
 
 std::string flag_of(std::string option) {
   std::replace(option.begin(), option.end(), '_', '-');
@@ -268,20 +274,21 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, "--channels", a.channels, "channels of the trip [the library's choice for the device]", "N");
   add_text(app, "--slots", a.slots, "tokens that a ring holds [likewise]", "N");
   add_text(app, "--peer-slots", a.peer_slots, "the same between peers [likewise]", "N");
-  add_text(app, "--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", "bf16|fp8");
+  add_text(app, "--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", words_of(kTypes));
   add_text(app, "--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]",
-           "fp32|ue8m0");
+           words_of(kScales));
   add_text(app, "--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
-  add_text(app, "--overflow", a.overflow, "where more come [fail]", "fail|drop");
-  add_text(app, "--landing", a.landing, "where dispatched rows land", "auto|direct|ring");
-  add_text(app, "--combine-source", a.combine_source, "how combine takes the experts' rows", "auto|pull|push");
-  add_text(app, "--combine-wire", a.combine_wire, "type of partial sums between nodes", "bf16|fp32");
+  add_text(app, "--overflow", a.overflow, "where more come [fail]", words_of<Overflow>());
+  add_text(app, "--landing", a.landing, "where dispatched rows land", words_of<Landing>());
+  add_text(app, "--combine-source", a.combine_source, "how combine takes the experts' rows", words_of<CombineSource>());
+  add_text(app, "--combine-wire", a.combine_wire, "type of partial sums between nodes", words_of<CombineWire>());
   add_text(app, "--biases", a.biases, "biases added by combine", "0|1|2");
-  add_text(app, "--scale-out", a.scale_out, "link between nodes", words_of<ScaleOutChoice>().c_str());
+  add_text(app, "--scale-out", a.scale_out, "link between nodes", words_of<ScaleOutChoice>());
   add_text(app, "--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
   add_text(app, "--nic", a.nic, "of this rank [cuda: the nearest to its GPU; see transload limits]", "NAME");
-  add_text(app, "--network-memory", a.network_memory, "cuda, over a network: where its rings lie", "auto|gpu|pinned");
-  add_text(app, "--device", a.device, "where tensors are, and who moves them", "cpu|cuda");
+  add_text(app, "--network-memory", a.network_memory, "cuda, over a network: where its rings lie",
+           words_of<NetworkMemoryChoice>());
+  add_text(app, "--device", a.device, "where tensors are, and who moves them", words_of(kDevices));
   add_text(app, "--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
   add_text(app, "--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
   add_text(app, "--ranks-per-gpu", a.ranks_per_gpu,
@@ -291,12 +298,12 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, "--create-deadline-ms", a.create_deadline_ms,
            "of every wait for the group to be made [as --deadline-ms]", "N");
   add_text(app, "--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
-           "auto|none|env|torchrun|mpi|pmi|slurm");
+           words_of(kLaunchers));
   add_text(
       app, "--fault", a.fault,
       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
       "from a dispatch, or frees its group",
-      "kill|stop|absent|leave:RANK@ITERATION[/PHASE]");
+      words_of(kVerbs) + ":RANK@ITERATION[/PHASE]");
   add_flag(app, "--recover", a.recover,
            "after the fault the ranks that are left make a group of their own and verify an iteration in it");
   add_text(app, "--soak", a.soak,

@@ -25,11 +25,11 @@ void refuse_left_over(const CLI::App& app, const std::string& name, const std::s
 
 }  // namespace
 
-CLI::Option* with_value(CLI::Option* option, const char* type) {
+CLI::Option* with_value(CLI::Option* option, const std::string& type) {
   return option->type_name(type)->check([](const std::string& text) { return text.empty() ? "empty" : ""; });
 }
 
-void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const char* type) {
+void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const std::string& type) {
   with_value(app.add_option(name, text, help)->capture_default_str()->take_last(), type);
 }
 

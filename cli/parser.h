@@ -11,9 +11,9 @@ class ParseError;
 namespace transload::cli {
 
 // An option that takes a value, shown as `type`: an empty one is refused.
-CLI::Option* with_value(CLI::Option* option, const char* type);
+CLI::Option* with_value(CLI::Option* option, const std::string& type);
 // One that is read as a text, whose value beforehand is shown as its default; the last one typed counts.
-void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const char* type);
+void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const std::string& type);
 // An option that takes none.
 void add_flag(CLI::App& app, const char* name, bool& flag, const char* help);
 
