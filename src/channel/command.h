@@ -82,6 +82,9 @@ TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
   return {.words = {top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
 }
 
+// Of the first word of a command.
+TRANSLOAD_HD RailVerb verb_of(Word head) { return RailVerb(head & ((1u << kVerbBits) - 1)); }
+
 // False: not all of the command of this lap has arrived, and `c` is as it was. The words are a copy that was loaded
 // with acquire.
 template <class Plants = NoPlants>
@@ -90,7 +93,7 @@ TRANSLOAD_HD bool decode(const CommandSlot& slot, Word lap, RailCommand& c) {
   for (uint32_t i = 0; i < (planted<Plants>(Canary::kCommandTorn) ? 1 : CommandSlot::kWords); ++i)
     if (((slot.words[i] >> kPayloadBits) ^ lap) << kPayloadBits != 0) return false;
   const Word head = slot.words[0] & kPayload;
-  c.verb = RailVerb(head & ((1u << kVerbBits) - 1));
+  c.verb = verb_of(head);
   c.rank = uint32_t(head >> kVerbBits & ((1u << kRankBits) - 1));
   c.bytes = head >> (kVerbBits + kRankBits);
   c.to = slot.words[1] & kPayload;

@@ -1,8 +1,9 @@
 // A rail that the host's network reaches: puts and marks become commands to this rank's proxy.
 //
-// A command is stored with release at system scope once its bytes have landed in pinned memory, so a proxy that takes
-// it with acquire reads them. Puts come before the counts that speak for them; tickets of one warp grow, and kernels
-// follow each other: so the queue has the order that a count's promise needs.
+// A put's command is stored with release at system scope once its bytes have landed in pinned memory, so a proxy that
+// takes it with acquire reads them. Puts come before the counts that speak for them; tickets of one warp grow, and
+// kernels follow each other: so the queue has the order that a count's promise needs, and the count's command covers
+// nothing.
 #pragma once
 #include "executor/cuda/far_keys.cuh"
 #include "executor/cuda/puts.cuh"
@@ -108,7 +109,8 @@ class FifoRail : public FarKeys {
       const Word ticket = first + uint32_t(__popc(asking.bits & ((uint32_t(1) << lane_of_thread()) - 1)));
       const Word top = room.lap(ticket) << kPayloadBits;
       CommandSlot& to = queue->slots[room.slot(ticket)];
-      publish_what_follows();
+      // What a put was written from, or what was read where a credit gives back room.
+      if (verb_of(asking.words[0]) != RailVerb::kPublish) publish_what_follows();
 #pragma unroll
       for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], top | asking.words[i]);
     }
@@ -123,7 +125,7 @@ class FifoRail : public FarKeys {
       taken = __shfl_sync(kAllLanes, observed(queue.taken), 0);
       if (taken >= least) return Asked::kTaken;
       if (looks % kLooksToCheck != 0) continue;
-      if (__any_sync(kAllLanes, glanced(queue.gave_up) != 0)) return Asked::kGaveUp;
+      if (__any_sync(kAllLanes, glanced_here(queue.gave_up) != 0)) return Asked::kGaveUp;
       if (__any_sync(kAllLanes, glanced(queue.abort) != 0)) return Asked::kAborted;
       if (__any_sync(kAllLanes, ptx::now_ns() - since > queue.patience_ns)) return Asked::kExpired;
     }
