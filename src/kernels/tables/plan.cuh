@@ -6,8 +6,7 @@
 //            to the host, if it waits, the same and then the ticket; and to the host, that a call failed for want of
 //            room
 //
-// Remote loads and cold instructions are slow. So each warp reads all that it needs at once and waits for no other, and
-// all of them walk through the code once before there are counts.
+// Remote loads are slow. So each warp reads all that it needs at once and waits for no other.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -64,18 +63,17 @@ class PlanWarp {
     if (moment.warp == 0) report_ = begin_report();
   }
 
-  // If not `real`: a walk through the code, over a few counts of my own, that leaves nothing behind. may_tell() is for
-  // the tellers, once they have written what the host may read.
+  // may_tell() is for the tellers, once they have written what the host may read.
   template <class MayTell>
-  TRANSLOAD_WARP void walk(bool real, MayTell may_tell) {
-    const Records ranks = ranks_of(real), slots = slots_of(real);
+  TRANSLOAD_WARP void learn(MayTell may_tell) {
+    const Records ranks = records_of_ranks(), slots = records_of_slots();
     if (moment_.warp < tellers_) {
-      const Word rows = moment_.warp == 0 ? learn_rows(ranks, real) : 0;
-      count_experts(ranks, real);
-      if (moment_.warp + 1 == tellers_) count_sources(ranks, real);
-      if (real && may_tell() && moment_.warp == 0) tell(rows);
+      const Word rows = moment_.warp == 0 ? learn_rows(ranks) : 0;
+      count_experts(ranks);
+      if (moment_.warp + 1 == tellers_) count_sources(ranks);
+      if (may_tell() && moment_.warp == 0) tell(rows);
     }
-    if (moment_.warps == 1 || moment_.warp >= tellers_) write_spans(ranks, slots, real);
+    if (moment_.warps == 1 || moment_.warp >= tellers_) write_spans(ranks, slots);
   }
 
  private:
@@ -118,22 +116,21 @@ class PlanWarp {
   TRANSLOAD_WARP uint32_t parity() const { return uint32_t(moment_.use % 2); }
   TRANSLOAD_WARP static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-  // If not real, my counts to the first node stand for all records.
-  TRANSLOAD_WARP Records ranks_of(bool real) const {
+  TRANSLOAD_WARP Records records_of_ranks() const {
     const Block& boxes = b_.up.counts;
-    return {.at = real ? mine_ + boxes.at(parity(), 0) : a_.counts_to_nodes,
-            .step = real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
-            .count = real ? b_.map.ranks : least(b_.map.ranks, 2),
+    return {.at = mine_ + boxes.at(parity(), 0),
+            .step = boxes.at(0, 1) - boxes.at(0, 0),
+            .count = b_.map.ranks,
             .sources = nullptr,
             .begin = a_.handle.tables.row_base,
             .tokens = a_.handle.tables.source_tokens,
             .spans = a_.handle.arriving};
   }
-  TRANSLOAD_WARP Records slots_of(bool real) const {
+  TRANSLOAD_WARP Records records_of_slots() const {
     const Block& boxes = b_.net.counts;
-    return {.at = real ? b_.network + boxes.at(parity(), 0) : a_.counts_to_nodes,
-            .step = real ? boxes.at(0, 1) - boxes.at(0, 0) : 0,
-            .count = real ? b_.map.sources() : least(b_.map.sources(), 2),
+    return {.at = b_.network + boxes.at(parity(), 0),
+            .step = boxes.at(0, 1) - boxes.at(0, 0),
+            .count = b_.map.sources(),
             .sources = b_.sources,
             .begin = a_.handle.tables.log_begin,
             .tokens = a_.handle.tables.slot_tokens,
@@ -153,10 +150,10 @@ class PlanWarp {
     return lane_ < kReportWords ? reinterpret_cast<const Word*>(a_.handle.report)[lane_] : 0;
   }
 
-  TRANSLOAD_WARP Word learn_rows(const Records& ranks, bool real) {
+  TRANSLOAD_WARP Word learn_rows(const Records& ranks) {
     const Word rows = sum_before(ranks, ranks.count);
     if (lane_ == offsetof(DeviceReport, rows_needed) / sizeof(Word)) report_ = rows;
-    if (real && a_.ticket != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
+    if (a_.ticket != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
     return rows;
   }
 
@@ -188,14 +185,13 @@ class PlanWarp {
   }
 
   // Lanes are experts, and where these are few, other lanes take other ranks' counts of them.
-  TRANSLOAD_WARP void count_experts(const Records& ranks, bool real) {
-    const uint32_t experts = real ? experts_ : least(experts_, 32);
-    if (experts == 0) return;
-    const uint32_t log = 32 - uint32_t(__clz(int(least(experts, 32) - 1))), across = 32 >> log;
+  TRANSLOAD_WARP void count_experts(const Records& ranks) {
+    if (experts_ == 0) return;
+    const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
     const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
     const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first has the report to write
 #pragma unroll 1
-    for (uint32_t e = turn * 32 + place; e - place < experts; e += tellers_ * 32) {
+    for (uint32_t e = turn * 32 + place; e - place < experts_; e += tellers_ * 32) {
       uint64_t rows = 0;
 #pragma unroll 1
       for (uint32_t first = row; first - row < ranks.count; first += across * kExpertsAtOnce) {
@@ -203,14 +199,14 @@ class PlanWarp {
 #pragma unroll
         for (uint32_t k = 0; k < kExpertsAtOnce; ++k) {
           const uint32_t s = first + across * k;
-          read[k] = s < ranks.count && e < experts ? ranks.record(s).by_expert(b_.geometry.channels)[e] : 0;
+          read[k] = s < ranks.count && e < experts_ ? ranks.record(s).by_expert(b_.geometry.channels)[e] : 0;
         }
 #pragma unroll
         for (uint32_t k = 0; k < kExpertsAtOnce; ++k) rows += read[k];
       }
 #pragma unroll 1
       for (uint32_t step = 1u << log; step < 32; step *= 2) rows += __shfl_xor_sync(~0u, rows, step);
-      if (real && row == 0 && e < experts) write_count(e, aligned(rows));
+      if (row == 0 && e < experts_) write_count(e, aligned(rows));
     }
   }
   // Writes one of the counts behind the report.
@@ -219,13 +215,13 @@ class PlanWarp {
     if (a_.host_counts) a_.host_counts[i] = int64_t(rows);
   }
   // Rows that are kept, up to each rank. Lanes are ranks.
-  TRANSLOAD_WARP void count_sources(const Records& ranks, bool real) const {
+  TRANSLOAD_WARP void count_sources(const Records& ranks) const {
     uint64_t before = 0;
 #pragma unroll 1
     for (uint32_t first = 0; first < ranks.count; first += 32) {
       const uint32_t s = first + lane_;
       const uint64_t size = s < ranks.count ? ranks.size(s) : 0, upto = before + sum_to_lane(size);
-      if (real && s < ranks.count) write_count(experts_ + s, upto < a_.rows_max ? upto : a_.rows_max);
+      if (s < ranks.count) write_count(experts_ + s, upto < a_.rows_max ? upto : a_.rows_max);
       before = __shfl_sync(~0u, upto, 31);
     }
   }
@@ -235,7 +231,7 @@ class PlanWarp {
   }
 
   // Neighbouring records go to one warp, which then adds up what comes before them once.
-  TRANSLOAD_WARP void write_spans(const Records& ranks, const Records& slots, bool real) {
+  TRANSLOAD_WARP void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
     const uint32_t first = least((moment_.warp - others) * each, all), end = least(first + each, all);
@@ -244,12 +240,12 @@ class PlanWarp {
       const Records of = kind == 0 ? ranks : slots;
       const uint32_t before = kind == 0 ? 0 : ranks.count;
       const uint32_t from = first < before ? 0 : first - before, to = end < before ? 0 : least(end - before, of.count);
-      if (from < to) write_spans_of(of, from, to, real);
+      if (from < to) write_spans_of(of, from, to);
     }
   }
 
   // The next slice is on its way while one is written.
-  TRANSLOAD_WARP void write_spans_of(const Records& of, uint32_t from, uint32_t to, bool real) {
+  TRANSLOAD_WARP void write_spans_of(const Records& of, uint32_t from, uint32_t to) {
     RecordSlice slice = read(of, from, 0);
     uint64_t begin = sum_before(of, from), at = 0;
 #pragma unroll 1
@@ -259,9 +255,9 @@ class PlanWarp {
       const RecordSlice next = record < to ? read(of, record, last ? 0 : slice.channel + kChannelsAtOnce) : slice;
       if (slice.channel == 0) {
         at = slice.there ? begin : 0;
-        if (real && lane_ == 0) write_head(of, slice, begin);
+        if (lane_ == 0) write_head(of, slice, begin);
       }
-      at = write(of, slice, at, real);
+      at = write(of, slice, at);
       if (last) begin += slice.size;
       if (record == to) return;
       slice = next;
@@ -298,7 +294,7 @@ class PlanWarp {
   }
 
   // Where the channel behind the slice begins.
-  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at, bool real) const {
+  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
     uint32_t mine = 0;
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; ++k) mine += slice.counts[k];
@@ -309,7 +305,7 @@ class PlanWarp {
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; ++k) {
       place += slice.counts[k];
-      if (real && c + k < a_.channels) spans[k] = place;
+      if (c + k < a_.channels) spans[k] = place;
     }
     return at + __shfl_sync(~0u, upto, 31);
   }
@@ -329,12 +325,7 @@ template <class CountsHere, class MayTell>
 TRANSLOAD_WARP void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
                                MayTell may_tell) {
   PlanWarp plan(args, moment);
-#pragma unroll 1
-  for (bool real = false;; real = true) {
-    if (real && !counts_here()) return;
-    plan.walk(real, may_tell);
-    if (real) return;
-  }
+  if (counts_here()) plan.learn(may_tell);
 }
 
 }  // namespace transload
