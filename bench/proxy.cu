@@ -169,7 +169,7 @@ class Nowhere final : public ScaleOut {
 struct Page {
   alignas(128) Word abort;
   alignas(128) DeviceFault fault;
-  alignas(128) Word waits_for[2];
+  alignas(128) WaitsFor waits_for;
 };
 
 // One rank: its memory, stream, link and proxy.
@@ -259,7 +259,7 @@ class Pair {
       const Play play{.rank = {.gave_up = word_at(side.words, kWordBytes),
                                .abort = &side.page->abort,
                                .fault = &side.page->fault,
-                               .waits_for = side.page->waits_for,
+                               .waits_for = &side.page->waits_for,
                                .deadline_ns = 10'000'000'000,
                                .areas = nullptr,
                                .queue = nullptr},

@@ -43,7 +43,7 @@ TRANSLOAD_DEVICE CudaWarp<Pipe, Rail> make_warp(char* near, const Launch& launch
   const CudaRank rank{.gave_up = &call.state->gave_up,
                       .abort = &call.host->abort,
                       .fault = &call.host->fault,
-                      .waits_for = call.host->waits_for,
+                      .waits_for = &call.host->waits_for,
                       .deadline_ns = call.deadline_ns,
                       .areas = &launch.areas,
                       .queue = &launch.queue};

@@ -42,8 +42,8 @@ struct HostWords {
   Word needed, given;          // by the last of them
   alignas(128) Word running;   // the call that a kernel is in, as running_word(); 0: none
   alignas(128) DeviceFault fault;
-  alignas(128) Word waits_for[2];  // 1 + the rank last waited for; [1]: waits that only want it to finish
-  alignas(128) Word ended;         // epoch of the last call that ended
+  alignas(128) WaitsFor waits_for;
+  alignas(128) Word ended;  // epoch of the last call that ended
 };
 
 // What every kernel of a call gets beside its trip.

@@ -25,7 +25,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
 // have seen that its neighbours call something else, and by grants alone rows would move all the same.
 template <class W>
 TRANSLOAD_DEVICE void grant(W& w, const Call& call, const DeviceGrant& given, const Word* gave_up) {
-  const Word failed = glanced(gave_up);  // on its way while the grants are written
+  const Word failed = glanced_here(gave_up);  // on its way while the grants are written
   write_grants(call, given);
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }

@@ -120,7 +120,7 @@ struct Setting {
 struct HostPage {
   alignas(128) Word abort;
   alignas(128) DeviceFault fault;
-  alignas(128) Word waits_for[2];
+  alignas(128) WaitsFor waits_for;
 };
 
 // Two sides: two GPUs, or one that plays both.
@@ -218,7 +218,7 @@ class Stage {
       const CudaRank rank{reinterpret_cast<Word*>(side.gave_up),
                           &side.page->abort,
                           &side.page->fault,
-                          side.page->waits_for,
+                          &side.page->waits_for,
                           setting.deadline_ns,
                           nullptr,
                           nullptr};

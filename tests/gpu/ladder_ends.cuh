@@ -217,8 +217,8 @@ inline void abort_rung(Stage& stage) {
   setting.deadline_ns = 60'000'000'000;
   stage.start<ScatterPipe>(AbortRung{}, {10, 10}, setting);
   for (int side : {0, 1}) {
-    stage.ledger.eq(seen_by_host(stage.page(side).waits_for[0], 21), true, "the host hears whom they wait for");
-    stage.ledger.eq(seen_by_host(stage.page(side).waits_for[1], 22), true, "the host hears who is not done");
+    stage.ledger.eq(seen_by_host(stage.page(side).waits_for.peer, 21), true, "the host hears whom they wait for");
+    stage.ledger.eq(seen_by_host(stage.page(side).waits_for.to_finish, 22), true, "the host hears who is not done");
     __atomic_store_n(&stage.page(side).abort, 1, __ATOMIC_RELEASE);
   }
   stage.finish();

@@ -44,13 +44,8 @@ TRANSLOAD_DEVICE Word take_here(Word* word, Word count) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(word), static_cast<unsigned long long>(count));
 }
 
-// True for the one that makes the word 1; the first of these covers what its writer wrote before, the second nothing.
-__device__ inline bool first_to_set(Word* word) {
-  Word before = 0;
-  return cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).compare_exchange_strong(before, 1,
-                                                                                          cuda::memory_order_acq_rel);
-}
-TRANSLOAD_DEVICE bool first_to_set_bare(Word* word) {
+// True for the one that makes the word 1, which covers nothing.
+TRANSLOAD_DEVICE bool first_to_set(Word* word) {
   return atomicCAS(reinterpret_cast<unsigned long long*>(word), 0ull, 1ull) == 0;
 }
 

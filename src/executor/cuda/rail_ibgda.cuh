@@ -85,7 +85,7 @@ struct IbgdaNic {
   TRANSLOAD_DEVICE bool waits(uint32_t looks) {
     constexpr uint32_t kLooksToCheck = 32;
     if (looks % kLooksToCheck != 0) return true;
-    if (glanced(rail.gave_up) != 0)
+    if (glanced_here(rail.gave_up) != 0)
       why = Asked::kGaveUp;
     else if (glanced(rail.abort) != 0)
       why = Asked::kAborted;

@@ -34,11 +34,17 @@ struct StoreAreas {
   StoreArea own[2];  // of the caller, by this call
 };
 
+// Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. In host memory.
+struct WaitsFor {
+  Word peer;
+  Word to_finish;  // by waits that only want it to finish
+};
+
 struct CudaRank {
   Word* gave_up;       // in device memory: not 0 once a warp has failed
   const Word* abort;   // in host memory: not 0 means leave
   DeviceFault* fault;  // in host memory
-  Word* waits_for;     // [2] in host memory: 1 + the rank last waited for; [1]: waits that only want it to finish
+  WaitsFor* waits_for;
   uint64_t deadline_ns;
   const StoreAreas* areas;
   const RailQueue* queue;

@@ -380,7 +380,7 @@ class CudaWarp {
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void check(const S& set, F& need, V& seen, Waited waited) {
     const bool asks = waited.looks % kLooksToAskHost == kLooksToAskHost - 1;
-    if (__any_sync(kAllLanes, glanced(rank_.gave_up) != 0))
+    if (__any_sync(kAllLanes, glanced_here(rank_.gave_up) != 0))
       failed_ = true;
     else if (longer_than(waited, rank_.deadline_ns) || asks)
       tell(set, need, seen, waited);
@@ -424,18 +424,22 @@ class CudaWarp {
 
   // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
   TRANSLOAD_DEVICE void say_waiting(const Record& record) {
-    show_to_all(rank_.waits_for + (record.what == Word(Waiting::kDone)), Word(record.whom) + 1);
+    const Word whom = Word(record.whom) + 1;
+    if (record.what == Word(Waiting::kDone))
+      show_to_all(&rank_.waits_for->to_finish, whom);
+    else
+      show_to_all(&rank_.waits_for->peer, whom);
   }
   TRANSLOAD_DEVICE void say_goes_on() {
     if (lane_ == 0) {
-      show_to_all(rank_.waits_for, 0);
-      show_to_all(rank_.waits_for + 1, 0);
+      show_to_all(&rank_.waits_for->peer, 0);
+      show_to_all(&rank_.waits_for->to_finish, 0);
     }
   }
 
   // Called by one lane. Only the first failure of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
-    if (!first_to_set_bare(rank_.gave_up)) return;
+    if (!first_to_set(rank_.gave_up)) return;
     write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
   }
   struct FaultSite {

@@ -285,7 +285,8 @@ void CudaGroup::tell_fault() {
 // Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
 bool CudaGroup::in_call() const {
   if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
-  if (read_word(words().waits_for[0]) != 0 || read_word(words().waits_for[1]) != 0) return true;
+  const WaitsFor said = waits_for();
+  if (said.peer != 0 || said.to_finish != 0) return true;
   return cudaEventQuery(done_.get()) == cudaErrorNotReady;
 }
 
@@ -297,9 +298,11 @@ void CudaGroup::tell_lost_context() {
   control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
 }
 
-uint32_t CudaGroup::awaited() const {
-  return transload::awaited({read_word(words().waits_for[0]), read_word(words().waits_for[1])}, map.me);
+WaitsFor CudaGroup::waits_for() const {
+  return {.peer = read_word(words().waits_for.peer), .to_finish = read_word(words().waits_for.to_finish)};
 }
+
+uint32_t CudaGroup::awaited() const { return transload::awaited(waits_for(), map.me); }
 
 // Carries words between the control channel and the kernels, since neither can call the other.
 void CudaGroup::watch(std::stop_token stop) noexcept {
