@@ -39,6 +39,8 @@ struct ScaleOutKind {
   // it is never.
   bool (*maps_nothing)() = nullptr;
   const char* told_by = "";
+  // Kernels that drive a NIC carry the rows though rails are mapped: for who measures what their code costs.
+  bool kernels_of_nics = false;
 };
 
 // ScaleOutKind::open_queues of NVSHMEM, in builds with CUDA.

@@ -55,6 +55,18 @@ const char* network_of_gpus() { return std::getenv("TRANSLOAD_TEST_NETWORK"); }
 bool fit_on_gpus(uint32_t ranks) { return ranks_on_gpu(ranks) <= device_queues(); }
 
 TensorHome& side_of(uint32_t rank) { return *side_here(rank).home; }
+#ifdef TRANSLOAD_CUDA
+uint64_t free_bytes_of(uint32_t rank) {
+  if (gpus() == 0) return 0;
+  const int device = int(rank % gpus());
+  size_t free = 0, total = 0;
+  check_cuda(cudaSetDevice(device), "cudaSetDevice", device);
+  check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", device);
+  return free;
+}
+#else
+uint64_t free_bytes_of(uint32_t) { return 0; }
+#endif
 Stream second_stream_of(uint32_t rank) { return {side_here(rank).second.get()}; }
 
 }  // namespace transload::test

@@ -12,6 +12,8 @@ TensorHome& side_of(uint32_t rank);
 // One more stream of that home, for a second rank of the same thread: made next to the first, so that they share no
 // queue of the GPU.
 Stream second_stream_of(uint32_t rank);
+// Bytes that the GPU of that rank has free; 0 on the host.
+uint64_t free_bytes_of(uint32_t rank);
 // How many ranks share a GPU in a world of so many; 0: ranks are on the host.
 uint32_t ranks_on_gpu(uint32_t ranks);
 // They have a queue of it each.

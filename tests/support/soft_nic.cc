@@ -37,7 +37,36 @@ SoftNicSettings soft_nic_settings(const std::string& text) {
   return settings;
 }
 
-SoftNic::SoftNic(Setup setup) : setup_(std::move(setup)), random_(setup_.settings.seed * 1000 + setup_.rank) {
+SoftNicSettings& soft_nics_given() {
+  static SoftNicSettings settings;
+  return settings;
+}
+
+namespace {
+// The cards of this process, the latest last.
+struct Cards {
+  std::mutex mutex;
+  std::vector<std::pair<uint32_t, SoftNic*>> all;  // with whose they are
+};
+Cards& cards() {
+  static auto* const one = new Cards;
+  return *one;
+}
+}  // namespace
+
+bool SoftNic::with(uint32_t rank, const std::function<void(SoftNic&)>& use) {
+  const std::lock_guard lock(cards().mutex);
+  const auto found =
+      std::find_if(cards().all.rbegin(), cards().all.rend(), [&](const auto& card) { return card.first == rank; });
+  if (found == cards().all.rend()) return false;
+  use(*found->second);
+  return true;
+}
+
+SoftNic::SoftNic(Setup setup)
+    : setup_(std::move(setup)),
+      random_(setup_.settings.seed * 1000 + setup_.rank),
+      refused_(std::make_unique<std::atomic<uint8_t>[]>(setup_.regions.size())) {
   const uint32_t depth = setup_.settings.depth;
   const size_t count = setup_.regions.size() * setup_.queues, bytes = bytes_of(count, depth);
   char* memory = setup_.memory;
@@ -65,9 +94,15 @@ SoftNic::SoftNic(Setup setup) : setup_(std::move(setup)), random_(setup_.setting
   }
   engines_.resize(queues_.size());
   thread_ = start_thread([this] { run(); });
+  const std::lock_guard lock(cards().mutex);
+  cards().all.emplace_back(setup_.rank, this);
 }
 
 SoftNic::~SoftNic() {
+  {
+    const std::lock_guard lock(cards().mutex);
+    std::erase_if(cards().all, [&](const auto& card) { return card.second == this; });
+  }
   stops_.store(true);
   ring();
   thread_.join();
@@ -154,6 +189,7 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
   const uint32_t opcode = big(entry.control.modifier_index_opcode) & 0xFF;
   if (opcode == mlx5::kNop) return 0;
   if (!alive(queue.rank)) return mlx5::kRetriesExceeded;
+  if (const uint8_t syndrome = refused_[queue.rank].load(); syndrome != 0) return syndrome;
   // The record is ahead of the doorbell: a card that lost that goes by this.
   const uint32_t recorded = big(std::atomic_ref(queue.shown->record).load(std::memory_order_acquire));
   const uint32_t index = big(entry.control.modifier_index_opcode) >> 8;

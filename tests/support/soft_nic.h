@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -33,6 +34,8 @@ struct SoftNicSettings {
 };
 // From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
 SoftNicSettings soft_nic_settings(const std::string& text);
+// Of the cards of groups that are made from now on, in programs that have some.
+SoftNicSettings& soft_nics_given();
 
 // A region that its rank takes away while others may still write there.
 struct RegionGate {
@@ -96,8 +99,12 @@ class SoftNic {
   static constexpr uint32_t kScratchKey = 0x4000;
 
   void ring();
-  // Executes nothing until it is let go.
+  // Executes nothing until it is let go: a card whose cable is dead, and that does not know it.
   void hold(bool held);
+  // From now on entries that lead to that rank fail with that syndrome, as where retries have found nobody.
+  void refuse(uint32_t rank, uint8_t syndrome) { refused_[rank].store(syndrome); }
+  // Calls it with the card of that rank, if this process has one. With several groups: the latest.
+  static bool with(uint32_t rank, const std::function<void(SoftNic&)>& use);
 
  private:
   // What the card itself knows of a queue.
@@ -143,6 +150,7 @@ class SoftNic {
   uint64_t turns_ = 0;
   std::atomic<uint32_t> rings_{0};
   std::atomic<bool> stops_{false}, held_{false};
+  std::unique_ptr<std::atomic<uint8_t>[]> refused_;  // [ranks] a syndrome, or 0
   std::thread thread_;
 };
 

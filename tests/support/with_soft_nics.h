@@ -1,5 +1,6 @@
 // While one of these is there, groups of this process that would map their rails put along them through a soft NIC a
-// rank, as ranks on GPUs would through a card: a call ends once all is with the card, and credits free sources.
+// rank: those of ranks on CPUs as ranks on GPUs would, so that a call ends once all is with the card, and credits free
+// sources. Ranks on GPUs have cards in a program with tests/soft_nic/on_gpus.cc alone.
 #pragma once
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "runtime/scale_out_kinds.h"
+#include "tests/support/side.h"
 #include "tests/support/soft_nic_link.h"
 
 namespace transload::test {
@@ -14,23 +16,29 @@ namespace transload::test {
 class WithSoftNics {
  public:
   // Before there are groups. `settings` are for all of them: soft_nic_settings().
-  explicit WithSoftNics(const std::string& settings) : kind_(loopback()), make_(kind_.make) {
-    given() = soft_nic_settings(settings);
+  explicit WithSoftNics(const std::string& settings) : kind_(loopback()), make_(kind_.make), given_(soft_nics_given()) {
+    soft_nics_given() = soft_nic_settings(settings);
     kind_.make = make;
   }
-  ~WithSoftNics() { kind_.make = make_; }
+  ~WithSoftNics() {
+    kind_.make = make_;
+    soft_nics_given() = given_;
+  }
   WithSoftNics(const WithSoftNics&) = delete;
   WithSoftNics& operator=(const WithSoftNics&) = delete;
+
+  // Ranks on GPUs have them in all groups of this program.
+  static bool drive_gpus() { return on_gpus() && loopback().open_queues != nullptr; }
+  // Why ranks of this program have no cards; null: they have.
+  static const char* not_here() {
+    return on_gpus() && !drive_gpus() ? "cards of ranks on GPUs are in gpu/soft_nic_calls" : nullptr;
+  }
 
  private:
   static ScaleOutKind& loopback() {
     for (ScaleOutKind& kind : scale_out_kinds())
       if (kind.choice == ScaleOutChoice::kLoopback) return kind;
     std::abort();
-  }
-  static SoftNicSettings& given() {
-    static SoftNicSettings settings;
-    return settings;
   }
   static std::unique_ptr<ScaleOut> make(Group::Impl& group, const NetworkPlace& place) {
     const RankState& state = group.state();
@@ -39,7 +47,7 @@ class WithSoftNics {
                          .region_bytes = place.bytes,
                          .processes = {},
                          .queues = 1 + state.geometry.channels,
-                         .settings = given()};
+                         .settings = soft_nics_given()};
     setup.regions[state.map.me] = place.region;
     for (const std::string& process : group.control->gather(std::to_string(getpid())))
       setup.processes.push_back(pid_t(std::stol(process)));
@@ -48,6 +56,7 @@ class WithSoftNics {
 
   ScaleOutKind& kind_;
   decltype(ScaleOutKind::make) const make_;
+  const SoftNicSettings given_;
 };
 
 }  // namespace transload::test

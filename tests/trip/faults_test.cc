@@ -5,12 +5,10 @@
 #include <barrier>
 #include <chrono>
 #include <latch>
-#include <mutex>
 #include <thread>
 
-#include "base/word.h"
+#include "tests/support/faulty_team.h"
 #include "tests/support/patience.h"
-#include "tests/support/team.h"
 
 namespace transload::test {
 namespace {
@@ -34,54 +32,6 @@ World small_world() {
   return w;
 }
 
-// At its end a rank has arrived, and waits for all others unless it leaves.
-class Departure {
- public:
-  Departure(std::latch& all, bool leaves) : all_(all), leaves_(leaves) {}
-  ~Departure() {
-    all_.count_down();
-    EXPECT_TRUE(leaves_ || eventually([this] { return all_.try_wait(); }));
-  }
-  Departure(const Departure&) = delete;
-
- private:
-  std::latch& all_;
-  const bool leaves_;
-};
-
-struct Seen {
-  std::mutex mutex;
-  std::vector<Fault> faults;
-  void add(const Fault& fault) {
-    const std::lock_guard lock(mutex);
-    faults.push_back(fault);
-  }
-};
-
-// Runs the world; `body` may throw a fault, which is kept. But for the leaver, nobody leaves before all are done.
-void run_faulty(const World& w, Seen& seen, const std::function<void(Group&, uint32_t)>& body,
-                uint32_t leaver = kNobody) {
-  std::latch all(w.ranks());
-  run_team(w, [&](Group& group, uint32_t rank) {
-    const Departure departure(all, rank == leaver);
-    try {
-      body(group, rank);
-    } catch (const Error& error) {
-      ASSERT_EQ(error.code(), Code::kFault) << error.what();
-      EXPECT_EQ(error.fault().rank, rank);
-      seen.add(error.fault());
-      // Every later call gives the same fault at once.
-      try {
-        group.combine({});
-        ADD_FAILURE() << "a call on a faulted group returned";
-      } catch (const Error& again) {
-        EXPECT_EQ(again.fault().culprit_rank, error.fault().culprit_rank);
-        EXPECT_EQ(again.code(), Code::kFault);
-      }
-    }
-  });
-}
-
 class AbsentRank : public testing::TestWithParam<uint32_t> {};
 
 // Any rank may be the one that does not come to a call: rank 0, the first of a node, a rail.
@@ -89,7 +39,7 @@ class AbsentRank : public testing::TestWithParam<uint32_t> {};
 TEST_P(AbsentRank, IsNamedByAll) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);
-  Seen seen;
+  ToldFaults seen;
   std::barrier others(w.ranks() - 1);
   run_faulty(w, seen, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
@@ -150,7 +100,7 @@ void expect_mismatch(const std::string& argument, uint32_t culprit, const std::f
   World w = small_world();
   w.columns = 16;
   const reference::Problem problem = problem_of(w);
-  Seen seen;
+  ToldFaults seen;
   std::barrier all_here(w.ranks());  // so that all complain while complaints are collected
   run_faulty(w, seen, [&](Group& group, uint32_t rank) {
     std::vector<uint16_t> x(size_t(w.tokens_of(rank)) * w.columns, 1);
@@ -333,7 +283,7 @@ class LeavingRank : public testing::TestWithParam<uint32_t> {};
 TEST_P(LeavingRank, IsNamedLongBeforeTheDeadline) {
   const World w = small_world();
   const reference::Problem problem = problem_of(w);
-  Seen seen;
+  ToldFaults seen;
   const auto call_on = [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);
     if (rank == GetParam()) return;
@@ -353,7 +303,7 @@ INSTANTIATE_TEST_SUITE_P(Each, LeavingRank, testing::Values(0, 1, 2, 3));
 // A rank comes to a call a moment after the deadline of the others: all go on, and their group lives, or all name it.
 // True: they went on.
 bool late_rank_is_forgiven(const World& w, const reference::Problem& problem) {
-  Seen seen;
+  ToldFaults seen;
   std::latch others(w.ranks() - 1);  // it is late for those whose waits have begun
   run_faulty(w, seen, [&](Group& group, uint32_t rank) {
     Member(w, problem, group).pass(Pass{}, 1);

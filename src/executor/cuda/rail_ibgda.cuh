@@ -196,7 +196,8 @@ class IbgdaRail : public FarKeys {
   // A call, and not inlined: there is a place for it in every verb.
   __device__ __noinline__ static Outcome send(const RailQueue* queue, const Entries entries) {
 #ifdef __CUDA_ARCH__
-    ptx::engine_fence();  // the NIC reads what the copy engine has stored
+    if (queue->nic == nullptr) return {};  // rails are mapped, and what was to be put is there already
+    ptx::engine_fence();                   // the NIC reads what the copy engine has stored
     publish_what_follows();
     IbgdaNic nic{*queue, ptx::now_ns()};
     const Sent sent = NicSender(WarpLanes{}, nic).send(entries.of);

@@ -237,6 +237,7 @@ struct CudaGroup final : Group::Impl {
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<NicQueues> nic_;  // instead of both
+  bool fills_queues_ = false;       // the kernels are those that do, whether a rail has one or all are mapped
   std::mutex telling_;
   bool told_ = false;
   bool context_lost_ = false;  // and told, by the watcher, whose the rest is too

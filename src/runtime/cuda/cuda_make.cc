@@ -43,7 +43,8 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   const bool one_process = share_devices();
   const auto [network, maps_rails] = choose_scale_out(*this);
   rails_mapped = maps_rails;
-  if (!rails_mapped && network->open_queues != nullptr) check_queue_driving(*network);
+  fills_queues_ = network != nullptr && (rails_mapped ? network->kernels_of_nics : network->open_queues != nullptr);
+  if (fills_queues_) check_queue_driving(*network);
   const bool brings_memory = network != nullptr && network->place != nullptr;
   state_.plan_network(rails_mapped, !rails_mapped || brings_memory);
   if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at, rails_mapped});
@@ -385,7 +386,7 @@ void CudaGroup::fill_board() {
 
 void CudaGroup::load_kernels() {
   const int near = int(near_bytes_max());
-  kernels = rails_mapped ? role_kernels<MappedRail>() : nic_ ? nic_kernels()->roles : role_kernels<FifoRail>();
+  kernels = fills_queues_ ? nic_kernels()->roles : rails_mapped ? role_kernels<MappedRail>() : role_kernels<FifoRail>();
   launched(kernels.prepare_notify(near), "notify");
   launched(kernels.prepare_dispatch(near), "dispatch");
   launched(kernels.prepare_combine(near), "combine");

@@ -36,13 +36,16 @@ std::string calls_of(const Way& way) {
          combine;
 }
 
+std::string fp8_of(uint64_t hidden_bytes) {
+  return "dtype = \"fp8\"\nhidden_bytes = " + std::to_string(std::max<uint64_t>(16, hidden_bytes / 32 * 16)) + "\n";
+}
+
 // Every landing and source, both wires, biases, weights, scales, ids of both widths, fp8, rows without room. Without
 // slabs nothing can be stored or read in place.
 std::string all_ways(uint64_t hidden_bytes, bool slabs) {
   const std::string ring = "landing = \"ring\"\n", push = "source = \"push\"\n",
                     in_place = "biases = 1\nweights = true\n";
-  const std::string fp8 =
-      "dtype = \"fp8\"\nhidden_bytes = " + std::to_string(std::max<uint64_t>(16, hidden_bytes / 32 * 16)) + "\n";
+  const std::string fp8 = fp8_of(hidden_bytes);
   std::string text;
   for (const Way& way : std::vector<Way>{
            {},
@@ -79,6 +82,30 @@ Shape shape(const std::string& name, const std::string& group, const char* not_o
 }
 
 }  // namespace
+
+std::vector<Shape> payloads() {
+  constexpr uint64_t kHiddenBytes = 4096;
+  constexpr int kTimes = 8;
+  const std::string fp8 = fp8_of(kHiddenBytes);
+  const std::string head =
+      "about = \"A payload.\"\n" +
+      with_defaults("node_sizes = [1, 1]\ntokens = 120\nslots = 2\nhidden_bytes = " + std::to_string(kHiddenBytes) +
+                    "\n") +
+      kLinks;
+  std::vector<Shape> all;
+  for (const auto& [name, way] :
+       std::vector<std::pair<std::string, Way>>{{"Bf16", {}},
+                                                {"Bf16Scales", {"scales = 3\n", "", ""}},
+                                                {"Fp8", {fp8 + "scales = 3\n", "", ""}},
+                                                {"Fp8Ue8m0", {fp8 + "scales = 1\nscale_dtype = \"ue8m0\"\n", "", ""}},
+                                                {"WireFp32", {"", "", "wire = \"fp32\"\n"}},
+                                                {"Weights", {"", "id_dtype = \"int64\"\n", "weights = true\n"}}}) {
+    std::string text = "name = \"" + name + "\"\n" + head;
+    for (int time = 0; time < kTimes; ++time) text += calls_of(way);
+    all.push_back({name, parse_scenario(text, name), nullptr});
+  }
+  return all;
+}
 
 std::vector<Shape> shapes() {
   std::vector<Shape> all{

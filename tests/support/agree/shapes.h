@@ -17,5 +17,7 @@ struct Shape {
 inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
 
 std::vector<Shape> shapes();
+// Each payload in many calls over two nodes, through few slots: for networks that break their promise.
+std::vector<Shape> payloads();
 
 }  // namespace transload::test

@@ -161,6 +161,16 @@ TEST(NvshmemQueues, AreOneForEachRing) {
             "least 6 when this process starts NVSHMEM");
 }
 
+// Of what the library has to each rank, which the first group of the process has asked for.
+TEST(NvshmemQueues, AreThoseOfTheirRankInASmallerGroup) {
+  Library library({64});
+  QueueNeeds needs = needs_of(library, 0, 20, 10);
+  needs.channels = 2;
+  const FoundQueues found = library.find(needs);
+  ASSERT_EQ(found.completions[1].size(), 3u);
+  for (size_t q = 0; q < 3; ++q) EXPECT_EQ(found.completions[1][q], &library.shown[10 + q]);
+}
+
 TEST(NvshmemQueues, AreDeepEnoughEachOfThem) {
   Library library({64});
   QueueNeeds needs = needs_of(library, 0, 20, 10);

@@ -1,0 +1,64 @@
+// A team of which some call ends in a fault: what each rank was told, and that it stays so.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <latch>
+#include <mutex>
+#include <vector>
+
+#include "base/word.h"
+#include "tests/support/patience.h"
+#include "tests/support/team.h"
+
+namespace transload::test {
+
+// At its end a rank has arrived, and waits for all others unless it leaves.
+class Departure {
+ public:
+  Departure(std::latch& all, bool leaves) : all_(all), leaves_(leaves) {}
+  ~Departure() {
+    all_.count_down();
+    EXPECT_TRUE(leaves_ || eventually([this] { return all_.try_wait(); }));
+  }
+  Departure(const Departure&) = delete;
+
+ private:
+  std::latch& all_;
+  const bool leaves_;
+};
+
+struct ToldFaults {
+  std::mutex mutex;
+  std::vector<Fault> faults;
+  void add(const Fault& fault) {
+    const std::lock_guard lock(mutex);
+    faults.push_back(fault);
+  }
+};
+
+// Runs the world; `body` may throw a fault, which is kept. But for the leaver, nobody leaves before all are done.
+inline void run_faulty(const World& w, ToldFaults& seen, const std::function<void(Group&, uint32_t)>& body,
+                       uint32_t leaver = kNobody) {
+  std::latch all(w.ranks());
+  run_team(w, [&](Group& group, uint32_t rank) {
+    const Departure departure(all, rank == leaver);
+    try {
+      body(group, rank);
+    } catch (const Error& error) {
+      ASSERT_EQ(error.code(), Code::kFault) << error.what();
+      EXPECT_EQ(error.fault().rank, rank);
+      seen.add(error.fault());
+      // Every later call gives the same fault at once.
+      try {
+        group.combine({});
+        ADD_FAILURE() << "a call on a faulted group returned";
+      } catch (const Error& again) {
+        EXPECT_EQ(again.fault().culprit_rank, error.fault().culprit_rank);
+        EXPECT_EQ(again.code(), Code::kFault);
+      }
+    }
+  });
+}
+
+}  // namespace transload::test
