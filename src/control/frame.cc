@@ -28,7 +28,15 @@ struct MessageWriter {
     to.u64(m.sent).u64(m.entered).u64(m.entered_before);
   }
   void operator()(const Suspicion& m) {
-    to.u32(m.rank).u64(m.epoch).u32(m.whom).u64(m.seen).u64(m.expected).u64(m.waited).u64(m.overdue).u64(m.sent);
+    to.u32(m.rank)
+        .u64(m.epoch)
+        .u32(m.whom)
+        .u64(m.seen)
+        .u64(m.expected)
+        .u64(m.waited)
+        .u64(m.overdue)
+        .u64(m.sent)
+        .text(m.cut);
   }
   void operator()(const Lost& m) { to.u32(m.rank); }
   void operator()(const Goodbye& m) { to.u32(m.rank).u64(m.epoch); }
@@ -62,6 +70,7 @@ Suspicion read_suspicion(ByteReader& from) {
   m.waited = from.u64();
   m.overdue = from.u64();
   m.sent = from.u64();
+  m.cut = from.text();
   return m;
 }
 

@@ -15,7 +15,7 @@ namespace transload {
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
 // Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. They are the
 // first two words behind the magic, in every version.
-constexpr uint32_t kProtocolVersion = 3;
+constexpr uint32_t kProtocolVersion = 4;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
 constexpr size_t kGatherBytesMax = 1 << 20;    // of one rank, in one round

@@ -71,7 +71,7 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
     withdraw(from);
     const uint64_t sent = suspicion->sent == 0 ? now : ranks_[from].clock.mine(suspicion->sent, now);
     pending_.push_back({*suspicion, now, sent - std::min(sent, suspicion->overdue)});
-    note_deadline(suspicion->epoch, pending_.back().deadline);
+    if (suspicion->cut.empty()) note_deadline(suspicion->epoch, pending_.back().deadline);
   } else if (std::holds_alternative<Withdrawn>(message)) {
     withdraw(from);
   } else if (const auto* mismatch = std::get_if<Mismatch>(&message)) {
@@ -220,6 +220,7 @@ uint32_t Arbiter::company(uint32_t rank) const {
 
 // Follows "waits for" from the accused. Empty: news of a rank on the way is still to come.
 std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
+  if (!open.suspicion.cut.empty() && open.suspicion.whom < ranks_.size()) return judge_cut(open, now);
   const bool last_chance = Look{open, 0, now}.last_chance();
   std::vector<uint32_t> path;
   uint32_t at = open.suspicion.whom;
@@ -248,6 +249,18 @@ std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
     epoch = std::min(epoch, rank.beat.epoch);
     at = rank.beat.waiting ? rank.beat.waiting_for : kNobody;
   }
+}
+
+// No deadline has passed, so nobody is late. Only a rank that is not heard of explains a cut better than the way does.
+std::optional<Verdict> Arbiter::judge_cut(const Case& open, uint64_t now) const {
+  const uint32_t from = open.suspicion.rank, to = open.suspicion.whom;
+  const bool last_chance = Look{open, 0, now}.last_chance();
+  if (silent(to, now)) return judge_silent(to, now, last_chance);
+  if (ranks_[to].beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
+  return Verdict{FaultKind::kUnreachable, std::min(from, to),
+                 "the network brings nothing of rank " + std::to_string(from) + " to rank " + std::to_string(to) +
+                     ": " + open.suspicion.cut,
+                 false};
 }
 
 // A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.

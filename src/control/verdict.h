@@ -49,7 +49,8 @@ struct Heartbeat {
   uint64_t entered_before = 0;  // the call before that one: a neighbour may still wait in it
 };
 
-// A wait expired: `rank` waited, in the call `epoch`, for a word of `whom`. One of a rank at a time.
+// A wait expired, or cannot end any more: `rank` waited, in the call `epoch`, for a word of `whom`. One of a rank at a
+// time.
 struct Suspicion {
   uint32_t rank = 0;
   uint64_t epoch = 0;
@@ -59,6 +60,7 @@ struct Suspicion {
   uint64_t waited = 0;   // ns
   uint64_t overdue = 0;  // ns since its deadline: another suspicion of the rank may have been open until now
   uint64_t sent = 0;     // by the rank's own clock
+  std::string cut = {};  // why the network brings `whom` nothing any more; "": the wait expired
 };
 
 // The wait that `rank` suspected has ended by itself: nobody is to blame for it. Said by the one that knows, because
@@ -170,6 +172,7 @@ class Arbiter {
   std::vector<Message> conclude(Verdict verdict);
   std::vector<Message> judge_all(uint64_t now);
   std::optional<Verdict> judge(const Case& open, uint64_t now) const;
+  std::optional<Verdict> judge_cut(const Case& open, uint64_t now) const;
   Verdict judge_returned(uint32_t waits, uint32_t returned) const;
   std::optional<Verdict> judge_stood(const Case& open) const;
   uint64_t entered(uint32_t rank, uint64_t epoch) const;

@@ -79,6 +79,7 @@ class Room {
       suspicion.whom = whom == 4 ? kNobody : whom;
       suspicion.epoch = in.u8() % 4;
       suspicion.waited = in.u8() * kHeartbeatNs;
+      if (suspicion.waited == 0) suspicion.cut = "x";
       return suspicion;
     }
     if (kind == 2) return Mismatch{rank, whom, "x"};

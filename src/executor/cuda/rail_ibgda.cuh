@@ -150,7 +150,10 @@ class IbgdaRail : public FarKeys {
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
-  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) { return puts_.hold(mine, put); }
+  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
+    if (queue_.nic == nullptr) return true;  // rails are mapped: what is to be put is there already
+    return puts_.hold(mine, put);
+  }
   TRANSLOAD_DEVICE void promote() { puts_.promote(); }
   // They have landed: they go with the next counts.
   TRANSLOAD_DEVICE void put_due() { due_ready_ = true; }
@@ -196,8 +199,7 @@ class IbgdaRail : public FarKeys {
   // A call, and not inlined: there is a place for it in every verb.
   __device__ __noinline__ static Outcome send(const RailQueue* queue, const Entries entries) {
 #ifdef __CUDA_ARCH__
-    if (queue->nic == nullptr) return {};  // rails are mapped, and what was to be put is there already
-    ptx::engine_fence();                   // the NIC reads what the copy engine has stored
+    ptx::engine_fence();  // the NIC reads what the copy engine has stored
     publish_what_follows();
     IbgdaNic nic{*queue, ptx::now_ns()};
     const Sent sent = NicSender(WarpLanes{}, nic).send(entries.of);

@@ -241,7 +241,7 @@ void CudaGroup::fail(const char* what, const char* advice) {
   const Reporter reporter{map.me, what, now_ns() - call_since, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
-  for (LostPeer peer; (proxy_ && proxy_->lost(peer)) || (nic_ && nic_->lost(peer));) fault.detail += text_of(peer);
+  for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
   drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
@@ -253,6 +253,13 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(what) + ": " + reason);
   fail(what);
+}
+
+// Why the NIC brings `rank` nothing any more; "": it does not say so. A wait for a queue that broke ends at once.
+std::string CudaGroup::cut_by_nic(uint32_t rank) {
+  for (LostPeer peer; nic_ && nic_->lost(peer);)
+    if (peer.rank == rank) return peer.reason;
+  return {};
 }
 
 // Tells the others, once, what a kernel found.
@@ -267,9 +274,13 @@ void CudaGroup::tell_fault() {
     control->failed("its proxy takes no commands");
   } else if (failure == DeviceFailure::kExpired) {
     // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
-    control->accuse(
-        {.rank = map.me, .epoch = epoch, .whom = uint32_t(fault.whom), .seen = fault.seen, .expected = fault.expected},
-        now_ns() - fault.deadline_ns);
+    control->accuse({.rank = map.me,
+                     .epoch = epoch,
+                     .whom = uint32_t(fault.whom),
+                     .seen = fault.seen,
+                     .expected = fault.expected,
+                     .cut = cut_by_nic(uint32_t(fault.whom))},
+                    now_ns() - fault.deadline_ns);
   } else if (failure == DeviceFailure::kBroken) {
     const BrokenRecord broken{.role = Role(fault.role),
                               .channel = int32_t(fault.channel),

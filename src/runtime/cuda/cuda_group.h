@@ -183,6 +183,7 @@ struct CudaGroup final : Group::Impl {
   void say_hello();
   [[noreturn]] void leave_hello(uint64_t entered);
   void leave_memory(bool ended);
+  std::string cut_by_nic(uint32_t rank);
   WaitsFor waits_for() const;
   uint32_t awaited() const;
   void fill_board();

@@ -1,0 +1,96 @@
+// A network that says at once that it brings a rank nothing any more: no deadline has passed, so nobody is late.
+#include <gtest/gtest.h>
+
+#include "control/verdict.h"
+
+namespace transload {
+namespace {
+
+constexpr uint64_t kNow = 5'000 * kMillisecondNs, kBroken = kNow + 200 * kMillisecondNs;
+const std::vector<uint32_t> kNodes{0, 0, 1, 1};
+
+// Rank 1 says that its way to rank 3 is cut, in the call 4.
+class CutWay : public testing::Test {
+ protected:
+  CutWay() {
+    arbiter_.start(kNow);
+    for (uint32_t rank = 0; rank < kNodes.size(); ++rank) beat(rank, 3, 0, kNow);
+    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kNow + 100 * kMillisecondNs, kBroken);
+    arbiter_.take(cut(), kBroken);
+  }
+
+  static Suspicion cut() {
+    Suspicion said;
+    said.rank = 1;
+    said.epoch = 4;
+    said.whom = 3;
+    said.waited = 1'000 * kMillisecondNs;
+    said.sent = kBroken;
+    said.cut = "its queue failed";
+    return said;
+  }
+  // In a phase of the call `epoch`, which it entered then.
+  void beat(uint32_t rank, uint64_t epoch, uint64_t entered, uint64_t now) {
+    Heartbeat beat;
+    beat.rank = rank;
+    beat.epoch = epoch;
+    beat.phase = epoch == 3 ? 0 : 1;
+    beat.sent = now;
+    beat.entered = entered;
+    take(beat, now);
+  }
+  void take(const Message& message, uint64_t now) {
+    for (const Message& said : arbiter_.take(message, now)) last_ = std::get<Verdict>(said);
+  }
+  void tick(uint64_t now) {
+    for (const Message& said : arbiter_.tick(now)) last_ = std::get<Verdict>(said);
+  }
+
+  Arbiter arbiter_{kNodes};
+  std::optional<Verdict> last_;
+};
+
+TEST_F(CutWay, NamesTheWayAndNotWhoCameAfterIt) {
+  const uint64_t later = kBroken + 4 * kMillisecondNs;
+  beat(3, 4, later, later + 100 * kMillisecondNs);
+  ASSERT_TRUE(last_);
+  EXPECT_EQ(last_->kind, FaultKind::kUnreachable);
+  EXPECT_EQ(last_->culprit, 1u);
+  EXPECT_EQ(last_->detail, "the network brings nothing of rank 1 to rank 3: its queue failed");
+}
+
+TEST_F(CutWay, NamesTheWayThoughItsEndIsInNoCall) {
+  beat(3, 3, 0, kBroken + 100 * kMillisecondNs);
+  ASSERT_TRUE(last_);
+  EXPECT_EQ(last_->kind, FaultKind::kUnreachable);
+  EXPECT_EQ(last_->culprit, 1u);
+}
+
+TEST_F(CutWay, NamesARankThatIsNotHeardOf) {
+  for (uint64_t now = kBroken; now < kBroken + kJudgeNs && !last_; now += kHeartbeatNs / 2) {
+    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kNow + 100 * kMillisecondNs, now);
+    tick(now);
+  }
+  ASSERT_TRUE(last_);
+  EXPECT_EQ(last_->kind, FaultKind::kSilent);
+  EXPECT_EQ(last_->culprit, 3u);
+}
+
+TEST_F(CutWay, IsNoDeadlineOfOthers) {
+  take(Withdrawn{1}, kBroken);
+  Suspicion waited;
+  waited.rank = 0;
+  waited.epoch = 4;
+  waited.whom = 2;
+  waited.waited = 1'000 * kMillisecondNs;
+  waited.sent = kBroken + 1'000 * kMillisecondNs;
+  take(waited, waited.sent);
+  const uint64_t entered = kBroken + 300 * kMillisecondNs;
+  for (uint64_t now = waited.sent; now < waited.sent + 2 * kJudgeNs && !last_; now += kHeartbeatNs / 2)
+    for (uint32_t rank = 0; rank < 4; ++rank) beat(rank, 4, rank < 3 ? kNow + 100 * kMillisecondNs : entered, now);
+  ASSERT_TRUE(last_);
+  EXPECT_EQ(last_->detail.find("after the first wait"), std::string::npos) << last_->detail;
+}
+
+}  // namespace
+}  // namespace transload
