@@ -118,6 +118,17 @@ emulate() {
   step "fetch a kernel for the emulated machine" tools/guest_kernel || true
 }
 
+# gpu_architectures LONG: kernels that cannot run here are compiled for one kind of GPU alone, unless LONG is 1.
+gpu_architectures() {
+  command -v nvcc >/dev/null || return 0
+  if (($1)) || nvidia-smi -L >/dev/null 2>&1; then
+    HOST_OPTIONS+=("-DTRANSLOAD_GPU_ARCHITECTURES=90a;100a")
+  else
+    HOST_OPTIONS+=(-DTRANSLOAD_GPU_ARCHITECTURES=90a)
+    SKIPPED+=("kernels for sm_100a, which build/host is now without; --long compiles them too")
+  fi
+}
+
 # What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.
 nic_headers() {
   command -v nvcc >/dev/null || return 0
@@ -156,6 +167,7 @@ run_tests() {
   set_up "to test it" "${TEST_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
   ((!torch)) || install_torch
   emulate
+  gpu_architectures "$long"
   nic_headers "$long"
   rm -f "$LOGS/build-ahead.log"
   trap stop_building_ahead EXIT
