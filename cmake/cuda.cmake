@@ -1,8 +1,9 @@
 # CUDA, if it is here: the toolkit's headers and runtime for C++ sources, nvcc for src/kernels/*.cu.
 #
-# Sets TRANSLOAD_HAS_CUDA. Kernels are compiled for sm_90a and sm_100a, so no GPU is needed to build them.
+# Sets TRANSLOAD_HAS_CUDA. Kernels are compiled for the GPUs that are named, so none is needed to build them.
 set(TRANSLOAD_CUDA AUTO CACHE STRING "GPU ranks: AUTO (if nvcc 13 and its headers are found), ON or OFF")
 set_property(CACHE TRANSLOAD_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(TRANSLOAD_GPU_ARCHITECTURES 90a 100a CACHE STRING "GPUs that kernels are compiled for")
 set(TRANSLOAD_HAS_CUDA OFF)
 
 string(TOUPPER "${TRANSLOAD_CUDA}" cuda_wish)
@@ -44,7 +45,10 @@ if(TRANSLOAD_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${TRANSLOAD_CCACHE})
 endif()
 # The standard by hand: this CMake knows no C++20 for nvcc. Sums must round as the contract says: nothing is fused.
-set(TRANSLOAD_CUDA_FLAGS -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr --extended-lambda
-  -gencode=arch=compute_90a,code=sm_90a -gencode=arch=compute_100a,code=sm_100a)
+set(TRANSLOAD_CUDA_FLAGS -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr --extended-lambda)
+foreach(arch IN LISTS TRANSLOAD_GPU_ARCHITECTURES)
+  list(APPEND TRANSLOAD_CUDA_FLAGS -gencode=arch=compute_${arch},code=sm_${arch})
+endforeach()
 set(TRANSLOAD_HAS_CUDA ON)
-message(STATUS "CUDA ${CUDAToolkit_VERSION}: ${CUDAToolkit_NVCC_EXECUTABLE}")
+string(REPLACE ";" ", sm_" architectures_text "sm_${TRANSLOAD_GPU_ARCHITECTURES}")
+message(STATUS "CUDA ${CUDAToolkit_VERSION}: ${CUDAToolkit_NVCC_EXECUTABLE}; kernels for ${architectures_text}")

@@ -3,6 +3,7 @@ import collections
 import re
 import struct
 
+ARCHITECTURES = "90a", "100a"  # that kernels are compiled for, unless a build names some of them alone
 FATBIN_MAGIC = 0xBA55ED50
 KIND_ELF = 2
 COMPRESSED = 0x2000 | 0x8000  # flags of an entry: LZ4, zstd

@@ -5,6 +5,7 @@ BROKEN=0     # steps that failed without a test to blame
 RESULTS=()   # JUnit files of ctest
 EXTRA=()     # arguments for every ctest
 HOST_OPTIONS=()  # of the preset host
+AHEAD=0      # the process group that builds what is tested later
 
 # The thread sanitizer cannot place its shadow under some kernels' address randomisation.
 without_randomisation() {
@@ -19,15 +20,45 @@ run_ctest() {
   without_randomisation ctest --preset "$preset" -j $((2 * JOBS)) --output-junit "$junit" "${EXTRA[@]}"
 }
 
-# test_preset PRESET: configure, build, run.
+# build_ahead PRESET...: builds in processor time that tests leave, so that later steps find less to do. It reports
+# nothing: what fails here fails again in its own step. Ninja itself, because cmake would end before it does.
+build_ahead() {
+  local preset target=()
+  trap 'exit 1' TERM  # ninja has it too, and its end comes before this one's
+  for preset in "$@"; do
+    [[ $preset == fuzz ]] && target=(fuzz_programs)
+    nice -n 19 cmake --preset "$preset" -DTRANSLOAD_TESTS=ON &&
+      nice -n 19 ninja -C "build/$preset" -j "$JOBS" "${target[@]}" || return
+  done
+}
+
+start_building_ahead() {
+  (($#)) && command -v clang++ >/dev/null || return 0
+  set -m  # a group of its own, to be ended as a whole
+  build_ahead "$@" >>"$LOGS/build-ahead.log" 2>&1 </dev/null &
+  AHEAD=$!
+  set +m
+}
+
+stop_building_ahead() {
+  ((AHEAD)) || return 0
+  kill -TERM -- "-$AHEAD" 2>/dev/null || true
+  wait "$AHEAD" 2>/dev/null || true
+  AHEAD=0
+}
+
+# test_preset PRESET LATER...: configure, build, run, while what is tested later is built.
 test_preset() {
   local preset=$1 junit=$LOGS/$1.xml options=()
+  shift
   [[ $preset == host ]] && options=("${HOST_OPTIONS[@]}")
+  stop_building_ahead
   configure "$preset" -DTRANSLOAD_TESTS=ON "${options[@]}" &&
     step "build $preset" cmake --build --preset "$preset" -j "$JOBS" || {
     BROKEN=$((BROKEN + 1))
     return 0
   }
+  start_building_ahead "$@"
   if [[ $preset == tsan ]] && ! tsan_starts; then
     SKIPPED+=("tsan: $(grep -m 1 -a . "$LOGS/tsan-probe.log" || echo 'its programs do not start on this kernel')")
     return 0
@@ -87,6 +118,17 @@ emulate() {
   step "fetch a kernel for the emulated machine" tools/guest_kernel || true
 }
 
+# gpu_architectures LONG: kernels that cannot run here are compiled for one kind of GPU alone, unless LONG is 1.
+gpu_architectures() {
+  command -v nvcc >/dev/null || return 0
+  if (($1)) || nvidia-smi -L >/dev/null 2>&1; then
+    HOST_OPTIONS+=("-DTRANSLOAD_GPU_ARCHITECTURES=90a;100a")
+  else
+    HOST_OPTIONS+=(-DTRANSLOAD_GPU_ARCHITECTURES=90a)
+    SKIPPED+=("kernels for sm_100a, which build/host is now without; --long compiles them too")
+  fi
+}
+
 # What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.
 nic_headers() {
   command -v nvcc >/dev/null || return 0
@@ -125,12 +167,21 @@ run_tests() {
   set_up "to test it" "${TEST_PACKAGES[@]}" "${PYTHON_PACKAGES[@]}"
   ((!torch)) || install_torch
   emulate
+  gpu_architectures "$long"
   nic_headers "$long"
-  test_preset host
+  rm -f "$LOGS/build-ahead.log"
+  trap stop_building_ahead EXIT
+  test_preset host asan tsan fuzz
   test_python
-  local preset
-  for preset in asan tsan fuzz; do
-    if command -v clang++ >/dev/null; then test_preset "$preset"; else SKIPPED+=("$preset: clang++ is not here"); fi
+  local later=(asan tsan fuzz) preset
+  while ((${#later[@]})); do
+    preset=${later[0]}
+    if command -v clang++ >/dev/null; then
+      test_preset "${later[@]}"
+    else
+      SKIPPED+=("$preset: clang++ is not here")
+    fi
+    later=("${later[@]:1}")
   done
 
   local reason status=0

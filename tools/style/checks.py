@@ -251,15 +251,16 @@ def check_machine(tree):
 
 
 def check_first_lines(tree):
+    sources, scripts = tree.cpp(), tree.scripts()
     for path, text in tree.files.items():
         lines = (text + "\n\n").split("\n")
         first = lines[1] if lines[0].startswith("#!") else lines[0]
-        if path in tree.cpp():
+        if path in sources:
             if not first.startswith("//"):
                 yield path, 1, "does not begin with a comment that says what it is"
             if path.endswith((".h", ".cuh")) and "#pragma once" not in text:
                 yield path, 1, "has no #pragma once"
-        elif path in tree.scripts() and text and not first.startswith(("#", '"""')):
+        elif path in scripts and text and not first.startswith(("#", '"""')):
             yield path, 1, "does not begin with a comment that says what it is"
 
 
@@ -267,8 +268,15 @@ FOUND_BY_THEIR_FOLDER = ("tests/program/", "tests/python/test_", "tests/python/w
                          "tests/python/deep_ep/test_", "tests/python/conftest.py")
 
 
+def is_named(name, path, tree):
+    """Whether another file names a script."""
+    stem = re.sub(r"\.py$", "", name)
+    word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(stem) + r"\b")
+    return any(other != path and stem in text and word.search(text) for other, text in tree.files.items())
+
+
 def check_dead_files(tree):
-    included = {}
+    included, scripts = {}, tree.scripts()
     for path, text in tree.cpp().items():
         for _, name, _ in includes_of(text):
             for base in ("src/", "include/", "tests/", "", os.path.dirname(path) + "/"):
@@ -291,9 +299,8 @@ def check_dead_files(tree):
                                "fuzz/*_fuzz.cc; they share tests/support/")
         elif path.startswith(FOUND_BY_THEIR_FOLDER):
             continue
-        elif path in tree.scripts() and name not in ("dev", "CMakeLists.txt"):
-            word = re.compile(r"(?<![\w/])(?:[\w.$()/-]+/)?" + re.escape(re.sub(r"\.py$", "", name)) + r"\b")
-            if path != ".ci/run" and not any(word.search(text) for other, text in tree.files.items() if other != path):
+        elif path in scripts and name not in ("dev", "CMakeLists.txt"):
+            if path != ".ci/run" and not is_named(name, path, tree):
                 yield path, 1, "nothing names it"
 
 

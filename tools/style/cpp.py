@@ -1,4 +1,5 @@
 """Reads C++ well enough for style: text without comments and strings, functions with their lines and parameters."""
+import functools
 import re
 
 COMMENT_OR_STRING = re.compile(
@@ -19,6 +20,7 @@ def blank(match):
     return re.sub(r"[^\n]", " ", match.group())
 
 
+@functools.cache  # many checks ask for the same files
 def code_of(text):
     """The text with comments and the insides of strings blanked; lines and columns stay."""
     return COMMENT_OR_STRING.sub(lambda m: '""' + blank(m)[2:] if m.group()[0] in "\"R" else blank(m), text)
@@ -76,6 +78,7 @@ class Function:
         self.head, self.first_line, self.last_line = head, first_line, last_line
 
 
+@functools.cache
 def functions_of(text):
     """Definitions and declarations at namespace and class scope. A declaration ends on the line where it begins."""
     code = DIRECTIVE.sub(blank, code_of(text))
