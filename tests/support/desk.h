@@ -9,10 +9,10 @@
 
 #include "control/meetings.h"
 #include "control/secret.h"
+#include "tests/support/milliseconds.h"
 
 namespace transload {
 
-constexpr uint64_t ms = kMillisecondNs;
 constexpr uint64_t kHere = 5;  // the nonce of the process that the server lives in
 
 class Desk {

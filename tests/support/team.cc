@@ -64,6 +64,15 @@ std::string World::describe() const {
          ", seed " + std::to_string(seed);
 }
 
+World world_of(std::vector<uint32_t> node_sizes, std::vector<int64_t> tokens) {
+  World w;
+  w.node_sizes = std::move(node_sizes);
+  w.tokens = std::move(tokens);
+  w.experts = 2 * w.ranks();
+  w.top_k = 4;
+  return w;
+}
+
 reference::Problem problem_of(const World& world) {
   reference::Problem p;
   p.node_sizes = world.node_sizes;

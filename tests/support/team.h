@@ -37,6 +37,9 @@ struct World {
   std::string describe() const;
 };
 
+// Two experts on each rank, of which a token chooses four.
+World world_of(std::vector<uint32_t> node_sizes, std::vector<int64_t> tokens);
+
 // Whose memory the outputs of a pass lie in.
 enum class Homes : uint8_t {
   kLease,      // the call's own lease

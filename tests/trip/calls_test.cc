@@ -15,20 +15,11 @@
 namespace transload::test {
 namespace {
 
-World small_world() {
-  World w;
-  w.node_sizes = {2, 2};
-  w.tokens = {30};
-  w.experts = 8;
-  w.top_k = 4;
-  return w;
-}
-
 // A handle outlives the next dispatches, is used twice, and with other channels than it was born with.
 // Contract 5.1, 5.2.
 TEST(Handles, OutliveLaterDispatches) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.channels = 6;
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
@@ -55,7 +46,7 @@ TEST(Handles, OutliveLaterDispatches) {
 // back.
 TEST(Leases, RunOutOnOneRank) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.slab_bytes = 64 << 10;
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
@@ -80,7 +71,7 @@ TEST(Leases, RunOutOnOneRank) {
 // Contract 9.2.
 TEST(Leases, OutliveTheirGroup) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  const World w = small_world();
+  const World w = world_of({2, 2}, {30});
   const reference::Problem problem = problem_of(w);
   std::vector<DispatchOutputs> kept(w.ranks());
   run_team(w, [&](Group& group, uint32_t rank) {
@@ -96,7 +87,7 @@ TEST(Leases, OutliveTheirGroup) {
 
 // Two groups in each rank, used at once by two threads.
 TEST(Groups, TwoAtOnce) {
-  World a = small_world(), b = small_world();
+  World a = world_of({2, 2}, {30}), b = world_of({2, 2}, {30});
   b.node_sizes = {1, 3};
   b.columns = 40;
   b.seed = 2;
@@ -110,7 +101,7 @@ TEST(Groups, TwoAtOnce) {
 // kinds of calls in another group, where it is alone: neither counts in the other's words.
 TEST(Groups, OneCallsWhileAnotherWaits) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.tokens = {6};                                           // no ring is ever full
   w.route = [](uint32_t rank, int64_t token, uint32_t k) {  // to the other node, each expert once
     return int32_t((rank < 2 ? 4 : 0) + (token + k) % 4);
@@ -160,7 +151,7 @@ TEST(Groups, OneCallsWhileAnotherWaits) {
 // Groups made one after another over one rendezvous, each freed while others are still used, in any order.
 // Contract 9.1.
 TEST(Groups, FreedInAnyOrder) {
-  const World w = small_world();
+  const World w = world_of({2, 2}, {30});
   const reference::Problem problem = problem_of(w);
   Rendezvous rendezvous;
   std::vector<std::thread> ranks;
@@ -180,7 +171,7 @@ TEST(Groups, FreedInAnyOrder) {
 // A rank that leaves early takes nothing with it: the others still get what it sent.
 // Contract 9.1.
 TEST(Groups, OneLeavesEarly) {
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.slots = 64;
   w.scale_out = ScaleOutChoice::kLibfabric;
   const reference::Problem problem = problem_of(w);
@@ -241,7 +232,7 @@ TEST(Groups, FreedBeforeItsRowsAreTaken) {
 
 // What a group has put lands in its own memory, never in that of the group which comes after it.
 TEST(Groups, FreedAndMadeAgain) {
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.node_sizes = {1, 1};
   w.scale_out = ScaleOutChoice::kLibfabric;
   const int times = on_gpus() ? 100 : 20;
@@ -254,7 +245,7 @@ TEST(Groups, FreedAndMadeAgain) {
 // Contract 7.6.
 TEST(BadInput, NamesArgumentValueAndBound) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  const World w = small_world();
+  const World w = world_of({2, 2}, {30});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     const Given given(w, problem, rank, 1);
@@ -343,7 +334,7 @@ TEST(BadInput, GroupOptions) {
 // Options that differ between ranks are refused on all of them alike: every one of the list.
 // Contract 7.6.
 TEST(BadInput, OptionsThatDiffer) {
-  const World w = small_world();
+  const World w = world_of({2, 2}, {30});
   const auto differs = [&w](const std::string& name, const std::function<void(GroupOptions&)>& change) {
     Rendezvous rendezvous;
     std::vector<std::thread> ranks;
@@ -377,7 +368,7 @@ TEST(BadInput, OptionsThatDiffer) {
 // Contract 7.7.
 TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  World w = small_world();
+  World w = world_of({2, 2}, {30});
   w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
     return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8);
   };
@@ -395,7 +386,7 @@ TEST(BadInput, ExpertIdsOutOfRangeCountAsNone) {
 // the end.
 TEST(OutX, OfTheCaller) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  const World w = small_world();
+  const World w = world_of({2, 2}, {30});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     const Given given(w, problem, rank, 1);

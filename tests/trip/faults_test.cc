@@ -23,21 +23,12 @@ Pass short_pass() {
   return pass;
 }
 
-World small_world() {
-  World w;
-  w.node_sizes = {2, 2};
-  w.tokens = {20};
-  w.experts = 8;
-  w.top_k = 4;
-  return w;
-}
-
 class AbsentRank : public testing::TestWithParam<uint32_t> {};
 
 // Any rank may be the one that does not come to a call: rank 0, the first of a node, a rail.
 // Contract 8.2, 8.4.
 TEST_P(AbsentRank, IsNamedByAll) {
-  const World w = small_world();
+  const World w = world_of({2, 2}, {20});
   const reference::Problem problem = problem_of(w);
   ToldFaults seen;
   std::barrier others(w.ranks() - 1);
@@ -61,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(Each, AbsentRank, testing::Values(0, 1, 2, 3));
 // A rank that never comes to the making of the group.
 // Contract 8.1.
 TEST(Faults, NobodyCallsTheConstructor) {
-  World w = small_world();
+  World w = world_of({2, 2}, {20});
   w.deadline_ms = kShortMs;
   Rendezvous rendezvous;
   std::barrier others(w.ranks() - 1);
@@ -97,7 +88,7 @@ struct Last {
 };
 void expect_mismatch(const std::string& argument, uint32_t culprit, const std::function<void(Last&)>& last_call) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  World w = small_world();
+  World w = world_of({2, 2}, {20});
   w.columns = 16;
   const reference::Problem problem = problem_of(w);
   ToldFaults seen;
@@ -162,7 +153,7 @@ TEST(Mismatch, RowBytes) {
                                 [](Last& last) { last.in.x = matrix(last.in.x.data, last.in.x.rows(), 8, kBf16); });
 }
 TEST(Mismatch, Scales) {
-  const std::vector<float> scales(size_t(small_world().tokens_of(2)) * 2, 1);
+  const std::vector<float> scales(size_t(world_of({2, 2}, {20}).tokens_of(2)) * 2, 1);
   expect_mismatch_of_a_dispatch("scales", 2,
                                 [&](Last& last) { last.in.scales = matrix(scales.data(), last.in.x.rows(), 2, kF32); });
 }
@@ -192,7 +183,7 @@ TEST(Mismatch, Weights) {
 // The same of a cached dispatch, whose rows wait for grants, not for cards: rank 0's are longer than rank 1 has room
 // for, and nothing behind that room is written, whoever is first.
 TEST(Mismatch, LongerRowsAreNotStored) {
-  World w = small_world();
+  World w = world_of({2, 2}, {20});
   w.node_sizes = {2};
   w.columns = 64;
   const reference::Problem problem = problem_of(w);
@@ -242,7 +233,7 @@ TEST(Mismatch, LongerRowsAreNotStored) {
 // After a fault the ranks that are left make a new group, and other groups never noticed.
 // Contract 8.5, 8.6.
 TEST(Faults, TheRestGoesOn) {
-  const World w = small_world();
+  const World w = world_of({2, 2}, {20});
   World rest = w;
   rest.node_sizes = {2, 1};
   const reference::Problem problem = problem_of(w), rest_problem = problem_of(rest);
@@ -281,7 +272,7 @@ TEST(Faults, TheRestGoesOn) {
 // A rank leaves and the others call on: they are told long before a deadline.
 class LeavingRank : public testing::TestWithParam<uint32_t> {};
 TEST_P(LeavingRank, IsNamedLongBeforeTheDeadline) {
-  const World w = small_world();
+  const World w = world_of({2, 2}, {20});
   const reference::Problem problem = problem_of(w);
   ToldFaults seen;
   const auto call_on = [&](Group& group, uint32_t rank) {
@@ -325,7 +316,7 @@ bool late_rank_is_forgiven(const World& w, const reference::Problem& problem) {
 // It is named where the others' wait ends too late for the arbiter, on a busy machine: not every time.
 class LateRank : public testing::TestWithParam<std::vector<uint32_t>> {};
 TEST_P(LateRank, IsForgivenOrNamed) {
-  World w = small_world();
+  World w = world_of({2, 2}, {20});
   w.node_sizes = GetParam();
   const reference::Problem problem = problem_of(w);
   if (on_gpus()) {  // a kernel leaves when its wait expires, and cannot take it back
@@ -343,7 +334,7 @@ INSTANTIATE_TEST_SUITE_P(Each, LateRank,
 // A rank that is late, but not past the deadline, is nobody's fault.
 // Contract 8.12.
 TEST(Faults, LateIsNoFault) {
-  World w = small_world();
+  World w = world_of({2, 2}, {20});
   w.deadline_ms = 2 * kShortMs;
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {

@@ -53,7 +53,7 @@ int refused(const std::function<void()>& call, const std::string& name) {
   }
 }
 
-World world_of(std::vector<uint32_t> node_sizes) {
+World copied_world(std::vector<uint32_t> node_sizes) {
   World w;
   w.node_sizes = std::move(node_sizes);
   w.tokens = {40};
@@ -83,7 +83,7 @@ void pass_around_a_copy(const World& w, const std::function<int(std::unique_ptr<
 }
 
 TEST(Fork, ACopysCallsAreRefused) {
-  pass_around_a_copy(world_of({2}), [](std::unique_ptr<Group>& group) {
+  pass_around_a_copy(copied_world({2}), [](std::unique_ptr<Group>& group) {
     return refused([&] { group->dispatch({}); }, "dispatch") + refused([&] { group->combine({}); }, "combine") +
            refused([&] { group->gather(""); }, "gather") + refused([&] { group->wait(); }, "wait") +
            refused([&] { group->report({}); }, "report") + refused([&] { group->lease(64); }, "lease") +
@@ -93,7 +93,7 @@ TEST(Fork, ACopysCallsAreRefused) {
 
 TEST(Fork, ACopyFreesTheGroup) {
   for (const std::vector<uint32_t>& nodes : {std::vector<uint32_t>{2}, {1, 1}})
-    pass_around_a_copy(world_of(nodes), [](std::unique_ptr<Group>& group) {
+    pass_around_a_copy(copied_world(nodes), [](std::unique_ptr<Group>& group) {
       group.reset();
       return 0;
     });
@@ -101,7 +101,7 @@ TEST(Fork, ACopyFreesTheGroup) {
 
 TEST(Fork, ACopyAbandonsTheGroup) {
   for (const std::vector<uint32_t>& nodes : {std::vector<uint32_t>{2}, {1, 1}})
-    pass_around_a_copy(world_of(nodes), [](std::unique_ptr<Group>& group) {
+    pass_around_a_copy(copied_world(nodes), [](std::unique_ptr<Group>& group) {
       group->abandon();
       group.reset();
       return 0;
@@ -110,7 +110,7 @@ TEST(Fork, ACopyAbandonsTheGroup) {
 
 TEST(Fork, ACopyFreesALease) {
   if (on_gpus()) GTEST_SKIP() << "ranks are on GPUs, and CUDA is not to be copied";
-  run_team(world_of({2}), [](Group& group, uint32_t) {
+  run_team(copied_world({2}), [](Group& group, uint32_t) {
     Lease lease = group.lease(4096);
     EXPECT_EQ(in_a_copy([&] {
                 lease.release();
@@ -124,7 +124,7 @@ TEST(Fork, ACopyFreesALease) {
 // Pages that a copy mapped would live as long as it does, and it could store into them.
 TEST(Fork, ACopyDoesNotMapTheGroupsMemory) {
   if (on_gpus()) GTEST_SKIP() << "ranks are on GPUs, and CUDA is not to be copied";
-  run_team(world_of({2}), [](Group& group, uint32_t) {
+  run_team(copied_world({2}), [](Group& group, uint32_t) {
     const Lease lease = group.lease(2 << 12);
     char* const page = static_cast<char*>(lease.data()) + (-reinterpret_cast<uintptr_t>(lease.data()) & 4095);
     const auto mapped = [&] { return ::msync(page, 4096, MS_ASYNC) == 0; };
@@ -138,7 +138,7 @@ TEST(Fork, ACopyExitsWithTheGroupInStaticStorage) {
   if (kAddressSanitizer) GTEST_SKIP() << "a copy lacks the stacks of other threads: what they hold counts as leaked";
   static std::unique_ptr<Group> held;
   for (const std::vector<uint32_t>& nodes : {std::vector<uint32_t>{2}, {1, 1}})
-    pass_around_a_copy(world_of(nodes), [](std::unique_ptr<Group>& group) -> int {
+    pass_around_a_copy(copied_world(nodes), [](std::unique_ptr<Group>& group) -> int {
       held = std::move(group);
       ::exit(0);
     });
@@ -147,8 +147,8 @@ TEST(Fork, ACopyExitsWithTheGroupInStaticStorage) {
 // As a process of its own does: a group that its copy makes is the copy's.
 TEST(Fork, ACopyMakesAGroup) {
   if (kNoThreadsInCopies != nullptr) GTEST_SKIP() << kNoThreadsInCopies;
-  pass_around_a_copy(world_of({2}), [](std::unique_ptr<Group>&) {
-    const World alone = world_of({1});
+  pass_around_a_copy(copied_world({2}), [](std::unique_ptr<Group>&) {
+    const World alone = copied_world({1});
     GroupOptions options = options_of(alone, 0, 0, "of the copy");
     Group group(options);
     Member(alone, problem_of(alone), group).pass({}, 3);

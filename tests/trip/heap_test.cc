@@ -30,7 +30,7 @@ std::string double_path() {
   return program.substr(0, program.rfind('/')) + "/nvshmem_double/libnvshmem_host.so.3";
 }
 
-World world_of(std::vector<uint32_t> node_sizes) {
+World heap_world(std::vector<uint32_t> node_sizes) {
   World w;
   w.node_sizes = std::move(node_sizes);
   w.tokens = {24};
@@ -89,7 +89,7 @@ class Heap : public testing::Test {
 TEST_F(Heap, CarriesTheRowsOfEveryShape) {
   for (const std::vector<uint32_t>& sizes : std::vector<std::vector<uint32_t>>{{1, 1}, {2, 2}, {1, 3}, {1, 1, 2}})
     for (const char* const settings : {"", "turned"}) {
-      const World w = world_of(sizes);
+      const World w = heap_world(sizes);
       all_right(w, settings, [&](uint32_t rank, uint16_t port) {
         Group group(options_of(w, rank, port));
         EXPECT_EQ(group.scale_out_name(), kNvshmemName);
@@ -100,7 +100,7 @@ TEST_F(Heap, CarriesTheRowsOfEveryShape) {
 
 // Each time in the block of the last one, whose words are those of the last one until they are made zeros.
 TEST_F(Heap, IsGivenToTheNextGroup) {
-  const World w = world_of({1, 1});
+  const World w = heap_world({1, 1});
   all_right(w, "", [&](uint32_t rank, uint16_t port) {
     for (uint64_t n = 0; n < (kSlow ? 20u : 100u); ++n) {
       Group group(options_of(w, rank, port, "group " + std::to_string(n)));
@@ -111,7 +111,7 @@ TEST_F(Heap, IsGivenToTheNextGroup) {
 }
 
 TEST_F(Heap, HoldsTwoGroupsAtOnceAndSaysWhatAThirdOneNeeds) {
-  const World w = world_of({1, 1});
+  const World w = heap_world({1, 1});
   all_right(w, "", [&](uint32_t rank, uint16_t port) {
     Group one(options_of(w, rank, port, "one")), two(options_of(w, rank, port, "two"));
     for (uint64_t salt = 1; salt < 4; ++salt) {
@@ -147,7 +147,7 @@ std::string refusal_of(const World& w, uint32_t rank, uint16_t port, const std::
 
 // What is on its way when a rank is lost may land at any time.
 TEST_F(Heap, IsNeverUsedAgainAfterALoss) {
-  const World w = world_of({1, 1, 1}), left = world_of({1, 1});
+  const World w = heap_world({1, 1, 1}), left = heap_world({1, 1});
   const std::vector<std::string> said = said_by(w, "", [&](uint32_t rank, uint16_t port) {
     auto group = std::make_unique<Group>(options_of(w, rank, port, "all"));
     passes(w, *group, 1);
@@ -170,7 +170,7 @@ TEST_F(Heap, IsNeverUsedAgainAfterALoss) {
 
 // A process is in one world for its life.
 TEST_F(Heap, IsOfTheRanksThatStartedIt) {
-  const World w = world_of({1, 1, 1}), fewer = world_of({1, 1});
+  const World w = heap_world({1, 1, 1}), fewer = heap_world({1, 1});
   all_right(w, "", [&](uint32_t rank, uint16_t port) {
     { Group group(options_of(w, rank, port, "all")); }
     if (rank < 2) {
@@ -188,7 +188,7 @@ TEST_F(Heap, IsOfTheRanksThatStartedIt) {
 }
 
 TEST_F(Heap, IsOneWorldForEachSetOfRails) {
-  const World w = world_of({2, 2});
+  const World w = heap_world({2, 2});
   all_right(w, "", [&](uint32_t rank, uint16_t port) {
     Group group(options_of(w, rank, port));
     EXPECT_EQ(NvshmemWorld::here().pes(), 2);
@@ -200,7 +200,7 @@ TEST_F(Heap, IsOneWorldForEachSetOfRails) {
 // NVSHMEM is started in a copy of a process too, and is another one's.
 TEST_F(Heap, IsNotOfACopy) {
   if (kNoThreadsInCopies != nullptr) GTEST_SKIP() << kNoThreadsInCopies;
-  const World w = world_of({1, 1});
+  const World w = heap_world({1, 1});
   all_right(w, "", [&](uint32_t rank, uint16_t port) {
     Group group(options_of(w, rank, port, "original"));
     passes(w, group, 1);
@@ -216,7 +216,7 @@ TEST_F(Heap, IsNotOfACopy) {
 }
 
 TEST_F(Heap, RefusesSettingsThatDiffer) {
-  const World w = world_of({1, 1});
+  const World w = heap_world({1, 1});
   const auto said = said_by(
       w, "", [&](uint32_t rank, uint16_t port) { Group group(options_of(w, rank, port)); },
       [](uint32_t rank) { setenv("NVSHMEM_QP_DEPTH", rank == 0 ? "2048" : "4096", 1); });
@@ -228,7 +228,7 @@ TEST_F(Heap, RefusesSettingsThatDiffer) {
 
 // The others leave when they hear of it, not at the deadline: nothing that they wait for inside of NVSHMEM keeps them.
 TEST_F(Heap, NamesARankThatDiesInInit) {
-  const World w = world_of({1, 1, 1});
+  const World w = heap_world({1, 1, 1});
   const auto said = said_by(w, "dies@1", [&](uint32_t rank, uint16_t port) { Group group(options_of(w, rank, port)); });
   EXPECT_EQ(said[1], "gone");
   for (const uint32_t rank : {0, 2}) EXPECT_NE(said[rank].find("rank 1 is lost"), std::string::npos) << said[rank];
@@ -236,7 +236,7 @@ TEST_F(Heap, NamesARankThatDiesInInit) {
 
 // Who has not come is named before anybody is inside of NVSHMEM, which would wait for it for ever.
 TEST_F(Heap, NamesARankThatIsLate) {
-  World w = world_of({1, 1});
+  World w = heap_world({1, 1});
   w.deadline_ms = 1000;
   int told[2];
   ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
@@ -306,7 +306,7 @@ class QueuedRank {
 };
 
 TEST_F(Heap, HasAPlaceForARegionThatOneKeyReaches) {
-  World w = world_of({1, 1, 2});
+  World w = heap_world({1, 1, 2});
   w.columns = 2048;
   // Its chunks end in the middle of what a region would take, and before and behind it.
   for (const char* const settings : {"nics=1,turned", "nics=1,own=2000000", "nics=1,own=5000"})
@@ -339,7 +339,7 @@ std::string find_refusal(const QueuedRank& rank) {
 }
 
 TEST_F(Heap, SaysWhatOfItsQueuesDoesNotFit) {
-  World w = world_of({1, 1});
+  World w = heap_world({1, 1});
   w.slots = 4;
   const std::string who = "scale_out: nvshmem: ";
   struct Case {
@@ -360,7 +360,7 @@ TEST_F(Heap, SaysWhatOfItsQueuesDoesNotFit) {
 }
 
 TEST_F(Heap, LeavesTheChoiceOfANicToTheLibrary) {
-  const World w = world_of({1, 1});
+  const World w = heap_world({1, 1});
   const auto said = said_by(w, "nics=1", [&](uint32_t rank, uint16_t port) {
     const QueuedRank queued(w, rank, port, "queues", rank == 1 ? "mlx5_7" : "");
   });
@@ -372,7 +372,7 @@ TEST_F(Heap, LeavesTheChoiceOfANicToTheLibrary) {
 
 // What NVSHMEM is told follows from the first group of a process.
 TEST_F(Heap, RefusesQueuesToALargerGroupThanTheFirst) {
-  World w = world_of({1, 1}), wider = w, deeper = w;
+  World w = heap_world({1, 1}), wider = w, deeper = w;
   w.channels = 2;
   wider.channels = 3;
   deeper.slots = 300;
@@ -395,7 +395,7 @@ TEST_F(Heap, RefusesQueuesToALargerGroupThanTheFirst) {
 }
 
 TEST_F(Heap, HasAPlaceForALargerGroupThanTheFirst) {
-  World w = world_of({1, 1});
+  World w = heap_world({1, 1});
   w.channels = 8;  // so many queues there are
   World larger = w;
   larger.slots = 16;

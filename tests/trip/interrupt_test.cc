@@ -15,7 +15,7 @@
 namespace transload::test {
 namespace {
 
-World world_of(std::vector<uint32_t> node_sizes) {
+World patient_world(std::vector<uint32_t> node_sizes) {
   World w;
   w.node_sizes = std::move(node_sizes);
   w.tokens = {20};
@@ -85,7 +85,7 @@ void expect_ends(const World& w, const std::string& operation, const std::string
         }
         over.wait();
         expect_interrupted(fault_of([&] { group.gather("late"); }), "", detail);
-        const World one = world_of({1});
+        const World one = patient_world({1});
         Group other(options_of(one, 0, 0, "of rank " + std::to_string(rank)));
         Member(one, problem_of(one), other).pass(Pass{}, 3);
       });
@@ -93,7 +93,7 @@ void expect_ends(const World& w, const std::string& operation, const std::string
 
 TEST(Interrupted, EndsACall) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  for (const World& w : {world_of({3}), world_of({2, 1})}) {
+  for (const World& w : {patient_world({3}), patient_world({2, 1})}) {
     const reference::Problem problem = problem_of(w);
     const auto dispatch = [&](Group& group, uint32_t rank) { group.dispatch(Given(w, problem, rank).in); };
     expect_ends(
@@ -103,7 +103,7 @@ TEST(Interrupted, EndsACall) {
 
 TEST(Interrupted, WhatItThrowsIsTold) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  const World w = world_of({3});
+  const World w = patient_world({3});
   const reference::Problem problem = problem_of(w);
   expect_ends(
       w, "dispatch", "interrupted by its caller: a signal came",
@@ -113,13 +113,13 @@ TEST(Interrupted, WhatItThrowsIsTold) {
 
 TEST(Interrupted, EndsAGather) {
   expect_ends(
-      world_of({3}), "gather", "interrupted by its caller", [] { return true; },
+      patient_world({3}), "gather", "interrupted by its caller", [] { return true; },
       [](Group& group, uint32_t) { group.gather("here"); });
 }
 
 // Nobody else comes.
 TEST(Interrupted, EndsTheMakingOfAGroup) {
-  const World w = world_of({2});
+  const World w = patient_world({2});
   Rendezvous rendezvous;
   for (const uint16_t port : {rendezvous.port(), uint16_t(1)}) {  // where nobody listens, too
     GroupOptions options = options_of(w, 1, port);
@@ -131,7 +131,7 @@ TEST(Interrupted, EndsTheMakingOfAGroup) {
 // The thread that waits asks; and nothing comes of it where it says no.
 TEST(Interrupted, AsksTheThreadThatCalls) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
-  const World w = world_of({2, 1});
+  const World w = patient_world({2, 1});
   const reference::Problem problem = problem_of(w);
   std::atomic<uint32_t> asked{0}, elsewhere{0};
   std::promise<void> often;
@@ -156,7 +156,7 @@ TEST(Interrupted, AsksTheThreadThatCalls) {
 
 // The others' calls that are over are not disturbed, and a later one says who is gone.
 TEST(Abandoned, LeavesInPeace) {
-  const World w = world_of({2, 1});
+  const World w = patient_world({2, 1});
   const reference::Problem problem = problem_of(w);
   std::latch gone(1), seen(2);
   run_interrupted(
@@ -182,7 +182,7 @@ TEST(Abandoned, LeavesInPeace) {
 }
 
 TEST(Abandoned, GivesItsNameBack) {
-  const World w = world_of({1});
+  const World w = patient_world({1});
   Rendezvous rendezvous;
   Group first(options_of(w, 0, rendezvous.port()));
   first.abandon();

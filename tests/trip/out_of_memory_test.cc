@@ -94,7 +94,7 @@ void expect_known_to_all(const World& w, const std::function<void(Group&, const 
   EXPECT_GT(faults, 0u);
 }
 
-World two_nodes() {
+World poor_nodes() {
   World w;
   w.node_sizes = {2, 1};
   w.tokens = {9};
@@ -105,13 +105,13 @@ World two_nodes() {
 TEST(OutOfMemory, InADispatch) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   if (kNoAllocationFails != nullptr) GTEST_SKIP() << kNoAllocationFails;
-  expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool) { group.dispatch(in); });
+  expect_known_to_all(poor_nodes(), [](Group& group, const DispatchInputs& in, bool) { group.dispatch(in); });
 }
 
 TEST(OutOfMemory, InACombine) {
   if (on_gpus()) GTEST_SKIP() << kHostTensors;
   if (kNoAllocationFails != nullptr) GTEST_SKIP() << kNoAllocationFails;
-  expect_known_to_all(two_nodes(), [](Group& group, const DispatchInputs& in, bool armed) {
+  expect_known_to_all(poor_nodes(), [](Group& group, const DispatchInputs& in, bool armed) {
     const int64_t then = granted;
     granted = -1;
     static thread_local DispatchOutputs out;

@@ -13,14 +13,10 @@ namespace transload::test {
 namespace {
 
 constexpr const char* kNoGraphs = "ranks are on the host, where nothing is captured";
-constexpr int64_t kTokens = 24;
+constexpr int64_t kReplayTokens = 24;
 
-World world_of(std::vector<uint32_t> node_sizes) {
-  World w;
-  w.node_sizes = std::move(node_sizes);
-  w.tokens = {kTokens};
-  w.experts = 2 * w.ranks();
-  w.top_k = 4;
+World replayed_world(std::vector<uint32_t> node_sizes) {
+  World w = world_of(std::move(node_sizes), {kReplayTokens});
   w.columns = 40;
   w.channels = 3;
   return w;
@@ -36,16 +32,16 @@ reference::Problem problem_of_turn(World w, uint64_t turn, const std::vector<int
 }
 
 // What a rank gives to its calls, at one place for all turns.
-struct Given {
+struct GivenReplay {
   const World& world;
   const uint32_t rank;
   TensorHome& side;
   DispatchInputs in;
 
-  Given(const World& w, uint32_t r) : world(w), rank(r), side(side_of(r)) {
-    const std::vector<char> zeros(size_t(kTokens) * w.columns * 2);
+  GivenReplay(const World& w, uint32_t r) : world(w), rank(r), side(side_of(r)) {
+    const std::vector<char> zeros(size_t(kReplayTokens) * w.columns * 2);
     const auto view = [&](int64_t columns, DLDataType type) {
-      return side.put(matrix(kept_.emplace_back(zeros).data(), kTokens, columns, type));
+      return side.put(matrix(kept_.emplace_back(zeros).data(), kReplayTokens, columns, type));
     };
     kept_.reserve(3);
     in.x = view(w.columns, kBf16);
@@ -57,7 +53,7 @@ struct Given {
 
   void turn_to(const reference::Problem& problem, uint64_t turn) {
     std::vector<uint16_t> x;
-    for (int64_t t = 0; t < kTokens; ++t)
+    for (int64_t t = 0; t < kReplayTokens; ++t)
       for (uint32_t c = 0; c < world.columns; ++c) x.push_back(element(turn, rank, t, c));
     const reference::Routes& routes = problem.routes[rank];
     side.write(in.x.data, x.data(), in.x.bytes());
@@ -85,7 +81,7 @@ struct Calls {
   }
 };
 
-void check_rows(const Given& given, const reference::Received& want, const Tensor& there, uint64_t turn) {
+void check_rows(const GivenReplay& given, const reference::Received& want, const Tensor& there, uint64_t turn) {
   const Tensor x = given.side.take(there);
   for (size_t i = 0; i < want.source.size(); ++i)
     for (uint32_t c = 0; c < given.world.columns; ++c)
@@ -94,10 +90,10 @@ void check_rows(const Given& given, const reference::Received& want, const Tenso
           << "turn " << turn << ", row " << i << ", column " << c;
 }
 
-void check_sums(const Given& given, const reference::Problem& problem, const Tensor& there, uint64_t turn) {
+void check_sums(const GivenReplay& given, const reference::Problem& problem, const Tensor& there, uint64_t turn) {
   const Tensor sums = given.side.take(there);
   std::vector<uint16_t> want(given.world.columns), row(given.world.columns);
-  for (int64_t t = 0; t < kTokens; ++t) {
+  for (int64_t t = 0; t < kReplayTokens; ++t) {
     reference::sum(
         problem, {{given.rank, t}, int64_t(given.world.columns), false, {nullptr, nullptr}},
         [&](uint32_t, reference::Source s) {
@@ -113,10 +109,10 @@ void check_sums(const Given& given, const reference::Problem& problem, const Ten
 
 // Contract 6.1.
 TEST(Replays, OtherRoutingsInTheSameTensors) {
-  for (const World& w : {world_of({4}), world_of({2, 2}), world_of({1, 3})}) {
-    const std::vector<int64_t> rows_max = {kTokens * 4, 9, 40, 1};
+  for (const World& w : {replayed_world({4}), replayed_world({2, 2}), replayed_world({1, 3})}) {
+    const std::vector<int64_t> rows_max = {kReplayTokens * 4, 9, 40, 1};
     run_team(w, [&](Group& group, uint32_t rank) {
-      Given given(w, rank);
+      GivenReplay given(w, rank);
       given.in.rows_max = rows_max[rank];
       given.in.expert_alignment = 4;
       Calls calls;
@@ -148,13 +144,13 @@ TEST(Replays, OtherRoutingsInTheSameTensors) {
 
 // Room is too little in some turns, on one rank. Whoever waits hears of it, once.
 TEST(Replays, FailForRoom) {
-  const World w = world_of({2, 2});
+  const World w = replayed_world({2, 2});
   World crowded = w;
   crowded.route = [](uint32_t, int64_t, uint32_t k) { return k == 0 ? 5 : -1; };  // all to rank 2
   const reference::Problem few = problem_of(w), all = problem_of(crowded);
   run_team(w, [&](Group& group, uint32_t rank) {
-    Given given(w, rank);
-    const int64_t most = int64_t(reference::received_by(few, rank).source.size()), came = kTokens * 4;
+    GivenReplay given(w, rank);
+    const int64_t most = int64_t(reference::received_by(few, rank).source.size()), came = kReplayTokens * 4;
     ASSERT_LT(most, came);
     given.in.rows_max = rank == 2 ? most : came;
     given.in.overflow = Overflow::kFail;
@@ -192,10 +188,10 @@ TEST(Replays, FailForRoom) {
 // Contract 4.2.
 TEST(Replays, KeepWhatTheyUse) {
   if (!on_gpus()) GTEST_SKIP() << kNoGraphs;
-  const World w = world_of({2, 2});
-  const std::vector<int64_t> rows_max(4, kTokens * 4);
+  const World w = replayed_world({2, 2});
+  const std::vector<int64_t> rows_max(4, kReplayTokens * 4);
   run_team(w, [&](Group& group, uint32_t rank) {
-    Given given(w, rank);
+    GivenReplay given(w, rank);
     given.in.rows_max = rows_max[rank];
     const size_t before = group.memory().leased_bytes;
     Tensor x, sums;
@@ -238,15 +234,15 @@ TEST(Replays, KeepWhatTheyUse) {
 // Groups go while replays of their calls run and more are queued; graphs may be replayed even later.
 TEST(Replays, OutliveTheirGroup) {
   if (!on_gpus()) GTEST_SKIP() << kNoGraphs;
-  const World w = world_of({2, 2});
-  const std::vector<int64_t> rows_max(4, kTokens * 4);
+  const World w = replayed_world({2, 2});
+  const std::vector<int64_t> rows_max(4, kReplayTokens * 4);
   Rendezvous rendezvous;
   std::barrier meet(std::ptrdiff_t(w.ranks()));
   std::vector<std::thread> ranks;
   for (uint32_t r = 0; r < w.ranks(); ++r)
     ranks.emplace_back([&, r] {
       auto group = std::make_unique<Group>(options_of(w, r, rendezvous.port()));
-      Given given(w, r);
+      GivenReplay given(w, r);
       given.in.rows_max = rows_max[r];
       Calls calls;
       auto replay = given.side.record([&] { calls.make(*group, given.in); });
@@ -271,10 +267,10 @@ TEST(Replays, OutliveTheirGroup) {
 
 TEST(Replays, CapturesThatAreRefused) {
   if (!on_gpus()) GTEST_SKIP() << kNoGraphs;
-  const World w = world_of({2});
+  const World w = replayed_world({2});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    Given given(w, rank);
+    GivenReplay given(w, rank);
     given.turn_to(problem, 1);
     const auto refused = [&](const std::function<void()>& calls, const std::string& want) {
       try {
@@ -286,7 +282,7 @@ TEST(Replays, CapturesThatAreRefused) {
       }
     };
     refused([&] { group.dispatch(given.in); }, "rows_max: 0 while the stream is captured, must be at least 1");
-    given.in.rows_max = kTokens * 2;
+    given.in.rows_max = kReplayTokens * 2;
     refused([&] { group.report(group.dispatch(given.in).handle, given.in.stream); },
             "stream: captured, must not be while a report is asked for");
     group.gather("refused");
@@ -296,12 +292,12 @@ TEST(Replays, CapturesThatAreRefused) {
 
 // One rank does not come to a replay. All name it, though no host knew that a call began.
 TEST(Replays, ARankThatStaysAway) {
-  World w = world_of({2, 2});
+  World w = replayed_world({2, 2});
   w.deadline_ms = 1200;
-  const std::vector<int64_t> rows_max(4, kTokens * 4);
+  const std::vector<int64_t> rows_max(4, kReplayTokens * 4);
   constexpr uint32_t kAway = 3;
   run_team(w, [&](Group& group, uint32_t rank) {
-    Given given(w, rank);
+    GivenReplay given(w, rank);
     given.in.rows_max = rows_max[rank];
     Calls calls;
     auto replay = given.side.record([&] { calls.make(group, given.in); });
@@ -332,7 +328,7 @@ TEST(Replays, ARankThatStaysAway) {
 
 // Which call, and whether one is in flight: on a GPU some milliseconds late.
 TEST(Progress, OfTheLastCall) {
-  const World w = world_of({1});
+  const World w = replayed_world({1});
   Rendezvous rendezvous;
   Progress progress{};
   GroupOptions options = options_of(w, 0, rendezvous.port());

@@ -11,7 +11,7 @@
 namespace transload::test {
 namespace {
 
-World world_of(std::vector<uint32_t> node_sizes) {
+World room_world(std::vector<uint32_t> node_sizes) {
   World w;
   w.node_sizes = std::move(node_sizes);
   w.tokens = {26};
@@ -48,11 +48,11 @@ std::vector<Pass> passes_of(const World& w) {
 
 // Contract 7.9.
 TEST(Room, OfTheCaller) {
-  for (const World& w : {world_of({3}), world_of({2, 1})}) run_passes(w, passes_of(w));
+  for (const World& w : {room_world({3}), room_world({2, 1})}) run_passes(w, passes_of(w));
 }
 
 TEST(Room, OfRanksThatReceiveAndSendNothing) {
-  World w = world_of({2, 2});
+  World w = room_world({2, 2});
   w.tokens = {0, 20, 0, 9};
   w.route = [](uint32_t, int64_t, uint32_t k) { return k == 0 ? 3 : -1; };  // all to rank 1
   run_passes(w, passes_of(w));
@@ -92,7 +92,7 @@ RoomFor room_failing_for(Output output, const Failing& failing, TensorHome& side
 // The others have what is theirs, and the next calls of all are good.
 // Contract 7.9.
 TEST(Room, ThatFailsEndsOneRanksCallAlone) {
-  const World w = world_of({2, 1});
+  const World w = room_world({2, 1});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     TensorHome& side = side_of(rank);
@@ -124,7 +124,7 @@ TEST(Room, ThatFailsEndsOneRanksCallAlone) {
 
 TEST(Room, ThatFailsEndsOneRanksCachedDispatchAndCombineAlone) {
   if (kSumsInOnePlace != nullptr) GTEST_SKIP() << kSumsInOnePlace;
-  const World w = world_of({2, 1});
+  const World w = room_world({2, 1});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     TensorHome& side = side_of(rank);
@@ -157,7 +157,7 @@ TEST(Room, ThatFailsEndsOneRanksCachedDispatchAndCombineAlone) {
 
 // A landing that was asked for is not to be had in memory that peers do not reach.
 TEST(Room, OutsideOfLeasesIsNoPlaceToLandDirect) {
-  const World w = world_of({2});
+  const World w = room_world({2});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     TensorHome& side = side_of(rank);

@@ -8,12 +8,8 @@
 namespace transload::test {
 namespace {
 
-World world_of(std::vector<uint32_t> node_sizes) {
-  World w;
-  w.node_sizes = std::move(node_sizes);
-  w.tokens = {24};
-  w.experts = 2 * w.ranks();
-  w.top_k = 4;
+World bounded_world(std::vector<uint32_t> node_sizes) {
+  World w = world_of(std::move(node_sizes), {24});
   w.channels = 3;
   return w;
 }
@@ -40,15 +36,16 @@ std::vector<Pass> passes_with(const std::vector<int64_t>& rows_max) {
 std::vector<int64_t> of_all(const World& w, int64_t rows_max) { return std::vector<int64_t>(w.ranks(), rows_max); }
 
 TEST(RowsMax, OneRow) {
-  for (const World& w : {world_of({4}), world_of({2, 2}), world_of({1, 3})}) run_passes(w, passes_with(of_all(w, 1)));
+  for (const World& w : {bounded_world({4}), bounded_world({2, 2}), bounded_world({1, 3})})
+    run_passes(w, passes_with(of_all(w, 1)));
 }
 
-TEST(RowsMax, OfSomeRanks) { run_passes(world_of({2, 2}), passes_with({0, 7, 40, 1})); }
+TEST(RowsMax, OfSomeRanks) { run_passes(bounded_world({2, 2}), passes_with({0, 7, 40, 1})); }
 
 // Exactly what comes, one less, and more than comes.
 // Contract 6.2.
 TEST(RowsMax, AroundWhatComes) {
-  const World w = world_of({2, 3});
+  const World w = bounded_world({2, 3});
   const reference::Problem problem = problem_of(w);
   for (int64_t more : {-1, 0, 1}) {
     std::vector<int64_t> rows_max;
@@ -59,7 +56,7 @@ TEST(RowsMax, AroundWhatComes) {
 }
 
 TEST(RowsMax, AllToOneRank) {
-  World w = world_of({2, 2});
+  World w = bounded_world({2, 2});
   w.route = [](uint32_t, int64_t token, uint32_t k) { return k == 0 ? 7 : token % 3 == 0 ? int32_t(k) : -1; };
   run_passes(w, passes_with({0, 0, 0, 5}));
 }
@@ -87,7 +84,7 @@ std::string too_many(int64_t needed, int64_t most) {
 // One rank has no room and says so; all others have their rows, and the group is still usable.
 // Contract 6.2.
 TEST(RowsMax, FailsOnThatRankAlone) {
-  const World w = world_of({2, 2});
+  const World w = bounded_world({2, 2});
   const reference::Problem problem = problem_of(w);
   for (Landing landing : {Landing::kAuto, Landing::kRing})
     run_team(w, [&](Group& group, uint32_t rank) {
@@ -119,7 +116,7 @@ TEST(RowsMax, FailsOnThatRankAlone) {
 
 // Behind the rows of the caller nothing is written, in a lease (direct) and outside of one (ring).
 TEST(RowsMax, NothingBehindIsWritten) {
-  const World w = world_of({2, 2});
+  const World w = bounded_world({2, 2});
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     Call call(w, problem, rank);
@@ -157,7 +154,7 @@ TEST(RowsMax, NothingBehindIsWritten) {
 // Rank 0's rows are longer than rank 1 has room for. On GPUs the kernel that moves rows is under way before the host
 // can know that the cards differ: it must move none.
 TEST(RowsMax, NothingIsStoredAfterCardsThatDiffer) {
-  World w = world_of({2});
+  World w = bounded_world({2});
   w.columns = 64;
   const reference::Problem problem = problem_of(w);
   std::barrier both(2);
@@ -192,7 +189,7 @@ TEST(RowsMax, NothingIsStoredAfterCardsThatDiffer) {
 // An id out of range, told of the call that it came in and of no other.
 // Contract 7.7.
 TEST(RowsMax, BadExpertIds) {
-  World w = world_of({2, 2});
+  World w = bounded_world({2, 2});
   const reference::Problem good = problem_of(w);
   w.route = [&](uint32_t rank, int64_t token, uint32_t k) {
     return rank == 1 && token == 3 && k == 2 ? 1000 : int32_t((token + k) % 8);

@@ -30,15 +30,6 @@ std::vector<Pass> all_ways() {
   return passes;
 }
 
-World world_of(std::vector<uint32_t> node_sizes, std::vector<int64_t> tokens) {
-  World w;
-  w.node_sizes = std::move(node_sizes);
-  w.tokens = std::move(tokens);
-  w.experts = 2 * w.ranks();
-  w.top_k = 4;
-  return w;
-}
-
 TEST(Shapes, OneRank) { run_passes(world_of({1}, {33}), all_ways()); }
 TEST(Shapes, OneNode) { run_passes(world_of({8}, {40}), all_ways()); }
 TEST(Shapes, OneRankANode) { run_passes(world_of({1, 1, 1, 1, 1, 1, 1, 1}, {30}), all_ways()); }

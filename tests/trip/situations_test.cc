@@ -19,15 +19,6 @@ namespace {
 
 #ifdef TRANSLOAD_SITUATIONS
 
-World world_of(std::vector<uint32_t> node_sizes, std::vector<int64_t> tokens) {
-  World w;
-  w.node_sizes = std::move(node_sizes);
-  w.tokens = std::move(tokens);
-  w.experts = 2 * w.ranks();
-  w.top_k = 4;
-  return w;
-}
-
 Pass pass_of(Landing landing, CombineSource source) {
   Pass p;
   p.landing = landing;
@@ -75,7 +66,7 @@ void late_rank() {
 }
 
 // Rank 3 does not come to `last_call`, which has a deadline of its own, and all others are told.
-struct Last {
+struct AbsentCall {
   static constexpr uint32_t kDeadlineMs = 1500;
   std::barrier<>& others;
   bool away;
@@ -87,7 +78,7 @@ struct Last {
     last_call();
   }
 };
-void absent(const std::function<void(Group&, const reference::Problem&, const Last&)>& body) {
+void absent(const std::function<void(Group&, const reference::Problem&, const AbsentCall&)>& body) {
   const World w = world_of({2, 2}, {20});
   const reference::Problem problem = problem_of(w);
   std::barrier others(3);
@@ -130,33 +121,33 @@ void refused_by_one() {
 }
 
 void absent_in_notify() {
-  absent([](Group& group, const reference::Problem& problem, const Last& last) {
+  absent([](Group& group, const reference::Problem& problem, const AbsentCall& last) {
     Job job(group, problem);
-    job.dispatch.deadline_ms = Last::kDeadlineMs;
+    job.dispatch.deadline_ms = AbsentCall::kDeadlineMs;
     last.call([&] { group.dispatch(job.dispatch); });
   });
 }
 
 void absent_in_dispatch() {
-  absent([](Group& group, const reference::Problem& problem, const Last& last) {
+  absent([](Group& group, const reference::Problem& problem, const AbsentCall& last) {
     Job job(group, problem);
     const DispatchOutputs out = group.dispatch(job.dispatch);
     DispatchInputs again;
     again.x = job.dispatch.x;
     again.handle = out.handle;
-    again.deadline_ms = Last::kDeadlineMs;
+    again.deadline_ms = AbsentCall::kDeadlineMs;
     last.call([&] { group.dispatch(again); });
   });
 }
 
 void absent_in_combine() {
-  absent([](Group& group, const reference::Problem& problem, const Last& last) {
+  absent([](Group& group, const reference::Problem& problem, const AbsentCall& last) {
     Job job(group, problem);
     const DispatchOutputs out = group.dispatch(job.dispatch);
     CombineInputs combine;
     combine.handle = out.handle;
     combine.x = out.x;
-    combine.deadline_ms = Last::kDeadlineMs;
+    combine.deadline_ms = AbsentCall::kDeadlineMs;
     last.call([&] { group.combine(combine); });
   });
 }

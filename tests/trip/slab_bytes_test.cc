@@ -9,13 +9,13 @@
 namespace transload::test {
 namespace {
 
-constexpr int64_t kTokens = 40;
+constexpr int64_t kSlabTokens = 40;
 constexpr SlabUse kOnce{.dispatches = 1, .expert_rows = 1, .combines = 1};
 
 World full_world() {
   World w;
   w.node_sizes = {2, 1};
-  w.tokens = {kTokens};
+  w.tokens = {kSlabTokens};
   w.experts = w.top_k = 3;
   w.route = [](uint32_t, int64_t, uint32_t k) { return int32_t(k); };  // every token goes to every rank
   return w;
@@ -33,13 +33,13 @@ uint64_t call_all(const World& w, Group& group) {
   TensorHome& side = side_of(rank);
   side.reset();
   const reference::Problem problem = problem_of(w);
-  std::vector<uint16_t> x(size_t(kTokens) * w.columns, 0x3F80);
-  std::vector<uint32_t> scales(size_t(kTokens) * w.scales_max, 1);
+  std::vector<uint16_t> x(size_t(kSlabTokens) * w.columns, 0x3F80);
+  std::vector<uint32_t> scales(size_t(kSlabTokens) * w.scales_max, 1);
   DispatchInputs in;
-  in.x = side.put(matrix(x.data(), kTokens, w.columns, kBf16));
-  in.scales = side.put(matrix(scales.data(), kTokens, w.scales_max, kF32));
-  in.topk_idx = side.put(matrix(problem.routes[rank].ids.data(), kTokens, w.top_k, kI32));
-  in.topk_weights = side.put(matrix(problem.routes[rank].weights.data(), kTokens, w.top_k, kF32));
+  in.x = side.put(matrix(x.data(), kSlabTokens, w.columns, kBf16));
+  in.scales = side.put(matrix(scales.data(), kSlabTokens, w.scales_max, kF32));
+  in.topk_idx = side.put(matrix(problem.routes[rank].ids.data(), kSlabTokens, w.top_k, kI32));
+  in.topk_weights = side.put(matrix(problem.routes[rank].weights.data(), kSlabTokens, w.top_k, kF32));
   in.idx_type = kI64;
   in.stream = side.stream();
   const DispatchOutputs out = group.dispatch(in);
@@ -81,7 +81,7 @@ TEST(SlabBytes, GrowWithWhatIsKept) {
   const GroupOptions options = options_of(full_world(), 0, 1);
   const uint64_t once = slab_bytes_needed(options, kOnce);
   EXPECT_EQ(slab_bytes_needed(options), 2 * once);
-  EXPECT_EQ(slab_bytes_needed(options, {.rows = 3 * kTokens, .tokens = kTokens}), 2 * once);
+  EXPECT_EQ(slab_bytes_needed(options, {.rows = 3 * kSlabTokens, .tokens = kSlabTokens}), 2 * once);
   EXPECT_LT(slab_bytes_needed(options, {.rows = 0, .tokens = 0}), once);
   EXPECT_EQ(slab_bytes_needed(options, {.dispatches = 0, .expert_rows = 0, .combines = 0}), 0u);
 }

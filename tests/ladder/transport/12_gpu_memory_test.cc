@@ -13,9 +13,9 @@ namespace transload::test {
 namespace {
 
 constexpr int kGpu = 3;
-constexpr size_t kRegionBytes = 1 << 18, kRowBytes = 6000, kSlots = 4, kTailAt = kSlots * kRowBytes * 2,
+constexpr size_t kRegionBytes = 1 << 18, kRowBytes = 6000, kRingSlots = 4, kTailAt = kRingSlots * kRowBytes * 2,
                  kCreditAt = kTailAt + 128;
-constexpr Word kRows = 300;
+constexpr Word kRowsThere = 300;
 const char* const kOld = "the header of libfabric that this was built with knows no dma-buf";
 
 #ifdef FI_MR_DMABUF
@@ -103,12 +103,12 @@ void exchange_rows(Member& me, RegionPlace place) {
   Word drained = 0, sent = 0, taken = 0;
   const auto drained_now = [&] { return std::atomic_ref<Word>(drained).load(std::memory_order_acquire); };
   wait_until(me, link, [&] {
-    while (sent < kRows && sent < std::min(drained_now(), word_of(memory, kCreditAt)) + kSlots) {
-      const size_t slot = sent % kSlots * kRowBytes;
+    while (sent < kRowsThere && sent < std::min(drained_now(), word_of(memory, kCreditAt)) + kRingSlots) {
+      const size_t slot = sent % kRingSlots * kRowBytes;
       fill(memory.view() + slot, kRowBytes, sent * 2 + me.rank());
       ++sent;
       link.put({.from = memory.at() + slot,
-                .offset = kSlots * kRowBytes + slot,
+                .offset = kRingSlots * kRowBytes + slot,
                 .bytes = kRowBytes,
                 .rank = other,
                 .drained = &drained,
@@ -116,12 +116,12 @@ void exchange_rows(Member& me, RegionPlace place) {
       link.publish({kTailAt, other}, sent);
     }
     for (const Word tail = word_of(memory, kTailAt); taken < tail;) {
-      const char* const row = memory.view() + (kSlots + taken % kSlots) * kRowBytes;
+      const char* const row = memory.view() + (kRingSlots + taken % kRingSlots) * kRowBytes;
       require(holds(row, kRowBytes, taken * 2 + other),
               "row " + std::to_string(taken) + " was wrong when its count came");
       link.publish({kCreditAt, other}, ++taken);
     }
-    return taken == kRows && word_of(memory, kCreditAt) == kRows;
+    return taken == kRowsThere && word_of(memory, kCreditAt) == kRowsThere;
   });
   finish(me, link);
 }

@@ -26,7 +26,7 @@ Invitation guest_card() {
   return card;
 }
 
-std::string refusal_of(uint32_t rank, const std::string& bytes) {
+std::string refusal_of_bytes(uint32_t rank, const std::string& bytes) {
   return test::refusal([&] { Invitation::unpack(rank, bytes); });
 }
 
@@ -68,12 +68,12 @@ TEST(Invitation, IsOneThatItsRankCouldSend) {
       std::string(Invitation::kBytes, '\xFF'),
   };
   for (const std::string& bytes : of_host)
-    EXPECT_EQ(refusal_of(0, bytes), "all_gather: what it gave for rank 0 is not what rank 0 put in");
+    EXPECT_EQ(refusal_of_bytes(0, bytes), "all_gather: what it gave for rank 0 is not what rank 0 put in");
   std::string far_port = host_card().pack();
   const size_t port_at = 4 * 4 + 6 + 17 + 0 + 4 + 8;
   ASSERT_EQ(uint8_t(far_port[port_at]), 4000 % 256);
   far_port[port_at + 2] = 1;  // 65536 more
-  EXPECT_NE(refusal_of(0, far_port), "");
+  EXPECT_NE(refusal_of_bytes(0, far_port), "");
   const std::string of_guest[] = {
       host_card().pack(),
       changed(guest_card(), [](Invitation& card) { card.host = ""; }),
@@ -81,7 +81,7 @@ TEST(Invitation, IsOneThatItsRankCouldSend) {
       changed(guest_card(), [](Invitation& card) { card.secret = "mine"; }),
   };
   for (const std::string& bytes : of_guest)
-    EXPECT_EQ(refusal_of(7, bytes), "all_gather: what it gave for rank 7 is not what rank 7 put in");
+    EXPECT_EQ(refusal_of_bytes(7, bytes), "all_gather: what it gave for rank 7 is not what rank 7 put in");
 }
 
 }  // namespace

@@ -18,9 +18,7 @@ namespace {
 
 using test::refusal;
 
-constexpr uint32_t kDeadlineMs = 60'000;
-
-Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port) {
+Bootstrap bootstrap_of(uint32_t rank, uint32_t ranks, uint16_t port) {
   Bootstrap bootstrap;
   bootstrap.rank = rank;
   bootstrap.ranks = ranks;
@@ -28,7 +26,7 @@ Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port) {
   return bootstrap;
 }
 
-std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms = kDeadlineMs) {
+std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms = 60'000) {
   return std::make_unique<Control>(bootstrap, deadline_ms, std::vector<uint32_t>(bootstrap.ranks, 0));
 }
 
@@ -36,8 +34,8 @@ std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms =
 using Pair = std::array<std::unique_ptr<Control>, 2>;
 Pair join_both(uint16_t port) {
   Pair pair;
-  std::thread other([&] { pair[1] = join(place(1, 2, port)); });
-  pair[0] = join(place(0, 2, port));
+  std::thread other([&] { pair[1] = join(bootstrap_of(1, 2, port)); });
+  pair[0] = join(bootstrap_of(0, 2, port));
   other.join();
   return pair;
 }
@@ -47,11 +45,11 @@ TEST(NameClaim, SecondGroupOfAName) {
   const Pair first = join_both(rendezvous.port());
   for (const auto& control : first) control->made();
   for (const uint32_t rank : {0, 1}) {
-    const std::string why = refusal([&] { join(place(rank, 2, rendezvous.port())); });
+    const std::string why = refusal([&] { join(bootstrap_of(rank, 2, rendezvous.port())); });
     EXPECT_NE(why.find("bootstrap.name: \"default\": rank " + std::to_string(rank)), std::string::npos) << why;
   }
   for (const uint32_t rank : {0, 1}) EXPECT_EQ(first[rank]->settled().kind, FaultKind::kNone);
-  Bootstrap other = place(0, 1, rendezvous.port());
+  Bootstrap other = bootstrap_of(0, 1, rendezvous.port());
   other.name = "other";
   EXPECT_EQ(join(other)->gather("mine").at(0), "mine");
 }
@@ -60,7 +58,7 @@ TEST(NameClaim, SecondGroupOfAName) {
 TEST(NameClaim, WhileTheFirstIsMade) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
-  refusal([&] { join(place(0, 2, rendezvous.port())); });
+  refusal([&] { join(bootstrap_of(0, 2, rendezvous.port())); });
   const std::string why = refusal([&] { first[0]->made(); });
   EXPECT_NE(why.find("bootstrap.name"), std::string::npos) << why;
   first[1]->made();
@@ -79,17 +77,18 @@ TEST(NameClaim, OneAfterTheOther) {
 TEST(NameClaim, SurvivorsTakeTheNameAgain) {
   Rendezvous rendezvous;
   const uint16_t port = rendezvous.port();
-  EXPECT_THROW(join(place(0, 2, port), 60), Error);
+  EXPECT_THROW(join(bootstrap_of(0, 2, port), 60), Error);
   std::array<std::unique_ptr<Control>, 3> old;
   std::vector<std::thread> threads;
-  for (const uint32_t rank : {0, 1, 2}) threads.emplace_back([&, rank] { old[rank] = join(place(rank, 3, port)); });
+  for (const uint32_t rank : {0, 1, 2})
+    threads.emplace_back([&, rank] { old[rank] = join(bootstrap_of(rank, 3, port)); });
   for (std::thread& thread : threads) thread.join();
   old[2].reset();  // lost
   threads.clear();
   for (const uint32_t rank : {0, 1}) {
     threads.emplace_back([&, rank] {
       EXPECT_THROW(old[rank]->gather(""), Error);
-      const std::unique_ptr<Control> next = join(place(rank, 2, port));
+      const std::unique_ptr<Control> next = join(bootstrap_of(rank, 2, port));
       EXPECT_EQ(next->gather(std::to_string(rank)).at(1), "1");
       next->made();
       next->goodbye();
@@ -99,7 +98,7 @@ TEST(NameClaim, SurvivorsTakeTheNameAgain) {
 }
 
 TEST(NameClaim, OfAJobAndAName) {
-  Bootstrap a = place(0, 2, 1), b = a;
+  Bootstrap a = bootstrap_of(0, 2, 1), b = a;
   a.job = "a", a.name = "bc";
   b.job = "ab", b.name = "c";
   const NameClaim first(a), second(b);
@@ -110,7 +109,7 @@ TEST(NameClaim, OfAJobAndAName) {
 
 // One that was judged has no name any more: what becomes of its follower is not its own affair.
 TEST(NameClaim, WhoseNameIsTakenAgain) {
-  const Bootstrap bootstrap = place(0, 2, 1);
+  const Bootstrap bootstrap = bootstrap_of(0, 2, 1);
   std::optional<NameClaim> judged(bootstrap);
   judged->release();
   NameClaim follower(bootstrap);

@@ -18,7 +18,7 @@
 namespace transload {
 namespace {
 
-constexpr uint32_t kRanks = 6, kDeadlineMs = 1000;
+constexpr uint32_t kRanks = 6, kShortDeadlineMs = 1000;
 
 // A process with nothing but the rendezvous; forked before any thread of this test runs.
 class Launcher {
@@ -66,7 +66,7 @@ std::vector<Verdict> verdicts_of(uint16_t port, Body body) {
       bootstrap.rank = rank;
       bootstrap.ranks = kRanks;
       bootstrap.port = port;
-      Control control(bootstrap, {kDeadlineMs, 60'000}, {0, 0, 1, 1, 2, 2});
+      Control control(bootstrap, {kShortDeadlineMs, 60'000}, {0, 0, 1, 1, 2, 2});
       control.gather("");
       control.made();
       body(rank, control);

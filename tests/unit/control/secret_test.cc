@@ -14,14 +14,15 @@
 #include "control/control.h"
 #include "control/rendezvous.h"
 #include "os/descriptor.h"
+#include "tests/support/control_ranks.h"
 #include "tests/support/refusal.h"
 
 namespace transload {
 namespace {
 
-constexpr uint32_t kDeadlineMs = 60'000;
+using meet::kDeadlineMs;
 
-Bootstrap place(uint32_t rank, uint16_t port, const std::string& secret) {
+Bootstrap secret_place(uint32_t rank, uint16_t port, const std::string& secret) {
   Bootstrap bootstrap;
   bootstrap.rank = rank;
   bootstrap.ranks = 2;
@@ -30,7 +31,7 @@ Bootstrap place(uint32_t rank, uint16_t port, const std::string& secret) {
   return bootstrap;
 }
 
-std::string refusal_of(const Bootstrap& bootstrap) {
+std::string refusal_of_rank(const Bootstrap& bootstrap) {
   return test::refusal([&] { Control(bootstrap, kDeadlineMs, {0, 0}); });
 }
 
@@ -71,11 +72,11 @@ TEST(Secret, HashStaysWhatItIs) {
 TEST(Secret, RankWithoutIt) {
   const RendezvousServer server({"127.0.0.1", 0, "", "right"});
   for (const char* wrong : {"", "wrong"}) {
-    const std::string why = refusal_of(place(1, server.port(), wrong));
+    const std::string why = refusal_of_rank(secret_place(1, server.port(), wrong));
     EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;
   }
-  std::thread other([&] { Control(place(1, server.port(), "right"), kDeadlineMs, {0, 0}).goodbye(); });
-  const Control control(place(0, server.port(), "right"), kDeadlineMs, {0, 0});
+  std::thread other([&] { Control(secret_place(1, server.port(), "right"), kDeadlineMs, {0, 0}).goodbye(); });
+  const Control control(secret_place(0, server.port(), "right"), kDeadlineMs, {0, 0});
   EXPECT_EQ(control.trust().choice, "proved");
   other.join();
 }
@@ -84,10 +85,10 @@ TEST(Secret, RankWithoutIt) {
 TEST(Secret, RendezvousWithoutIt) {
   const RendezvousServer server({"127.0.0.1", 0, "", ""});
   std::thread other([&] {
-    const std::string why = refusal_of(place(1, server.port(), "right"));
+    const std::string why = refusal_of_rank(secret_place(1, server.port(), "right"));
     EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;
   });
-  const std::string why = refusal_of(place(0, server.port(), "right"));
+  const std::string why = refusal_of_rank(secret_place(0, server.port(), "right"));
   EXPECT_NE(why.find("does not prove the job's secret"), std::string::npos) << why;
   other.join();
 }
@@ -110,7 +111,7 @@ TEST(Secret, RendezvousOfAnotherBuild) {
     char byte = 0;
     EXPECT_EQ(::recv(member.get(), &byte, 1, 0), 0);  // is told nothing
   });
-  const std::string why = refusal_of(place(0, ntohs(address.sin_port), ""));
+  const std::string why = refusal_of_rank(secret_place(0, ntohs(address.sin_port), ""));
   EXPECT_NE(why.find("all ranks must run one build"), std::string::npos) << why;
   rendezvous.join();
 }
@@ -123,7 +124,7 @@ TEST(Secret, ByTheCallersAllGather) {
   std::vector<std::thread> ranks;
   for (const uint32_t rank : {0, 1}) {
     ranks.emplace_back([&, rank] {
-      Bootstrap bootstrap = place(rank, 0, "");
+      Bootstrap bootstrap = secret_place(rank, 0, "");
       bootstrap.all_gather = [&, rank](const void* mine, size_t bytes, void* all) {
         {
           std::lock_guard lock(mutex);
@@ -146,13 +147,13 @@ TEST(Secret, ByTheCallersAllGather) {
 TEST(Creation, HasItsOwnDeadline) {
   Rendezvous rendezvous;
   std::thread early([&] {
-    Control control(place(0, rendezvous.port(), ""), {50, 600'000}, {0, 0});
+    Control control(secret_place(0, rendezvous.port(), ""), {50, 600'000}, {0, 0});
     EXPECT_EQ(control.gather("a").at(1), "b");
     control.made();
     EXPECT_THROW(control.gather("nobody else comes"), Error);
   });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  Control late(place(1, rendezvous.port(), ""), {50, 600'000}, {0, 0});
+  Control late(secret_place(1, rendezvous.port(), ""), {50, 600'000}, {0, 0});
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_EQ(late.gather("b").at(0), "a");
   early.join();

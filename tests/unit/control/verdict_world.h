@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "control/verdict.h"
+#include "tests/support/milliseconds.h"
 
 namespace transload::test {
 
-constexpr uint64_t ms = kMillisecondNs;
 constexpr uint32_t kBusy = 2;  // some phase of a call
 inline const std::vector<uint32_t> kTwoNodes{0, 0, 0, 0, 1, 1, 1, 1};
 

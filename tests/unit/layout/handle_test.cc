@@ -10,7 +10,7 @@ namespace transload {
 namespace {
 
 // Counts of one source for a rank: channels 2, experts 1.
-struct Record {
+struct SourceCounts {
   uint32_t source_tokens;
   uint32_t by_channel[2];
   uint32_t rows_of_expert;
@@ -22,13 +22,13 @@ struct Mailbox {
   static constexpr CountsShape kShape{.channels_max = 3, .experts_max = 1};
 
   Mailbox() {
-    const Record of_rank[] = {{8, {1, 2}, 4}, {5, {1, 0}, 1}, {6, {0, 0}, 0}, {7, {0, 2}, 2}};
+    const SourceCounts of_rank[] = {{8, {1, 2}, 4}, {5, {1, 0}, 1}, {6, {0, 0}, 0}, {7, {0, 2}, 2}};
     for (uint32_t s = 0; s < 4; ++s) put(ranks, s * kShape.rank_bytes(), of_rank[s]);
     put(node, 0, {7, {1, 3}, 0});
     put(node, kShape.of_peer(0), {7, {1, 2}, 0});
     put(node, kShape.of_peer(1), {7, {0, 2}, 0});
   }
-  static void put(std::vector<char>& to, uint64_t offset, const Record& record) {
+  static void put(std::vector<char>& to, uint64_t offset, const SourceCounts& record) {
     auto* const words = reinterpret_cast<uint32_t*>(to.data() + offset);
     words[CountsRecord::kSourceTokens] = record.source_tokens;
     words[CountsRecord::kTokens] = record.by_channel[0] + record.by_channel[1];

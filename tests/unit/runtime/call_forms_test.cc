@@ -22,7 +22,7 @@ T* at(uintptr_t number) {
   return reinterpret_cast<T*>(number << 20);
 }
 
-GroupOptions options() {
+GroupOptions form_options() {
   GroupOptions o;
   o.topology.node_sizes = {2, 1};
   o.bootstrap.ranks = 3;
@@ -50,7 +50,7 @@ Handle handle_of(uint64_t rows_max) {
 }
 
 TEST(DispatchForm, OfAFirstDispatch) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   DispatchInputs in = first_inputs();
   const DispatchForm form(rank, in);
   EXPECT_TRUE(form.first);
@@ -82,7 +82,7 @@ TEST(DispatchForm, OfAFirstDispatch) {
 }
 
 TEST(DispatchForm, OfACachedDispatch) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   DispatchInputs in;
   in.x = matrix(at<void>(1), kTokens, kColumns, kBf16);
   in.handle = handle_of(9);
@@ -97,7 +97,7 @@ TEST(DispatchForm, OfACachedDispatch) {
 }
 
 TEST(DispatchForm, ScalesAreSentFromWhereTheyFollowEachOther) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   std::vector<float> scales(40);
   for (size_t i = 0; i < scales.size(); ++i) scales[i] = float(i);
   DispatchInputs in = first_inputs();
@@ -143,7 +143,7 @@ Tables tables_from(uintptr_t number) {
 }
 
 TEST(DispatchForm, EveryFieldOfATripIsFilledIn) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   DispatchInputs in = first_inputs();
   in.scales = matrix(at<void>(4), kTokens, kScales, kF32);
   const DispatchForm form(rank, in);
@@ -195,7 +195,7 @@ CombineInputs combine_inputs() {
 }
 
 TEST(CombineForm, IsItsHandlesAndItsInputs) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   CombineInputs in = combine_inputs();
   const CombineForm form(rank, in);
   EXPECT_EQ(form.channels, 4u);
@@ -213,7 +213,7 @@ TEST(CombineForm, IsItsHandlesAndItsInputs) {
 }
 
 TEST(CombineForm, EveryFieldOfATripIsFilledIn) {
-  const RankState rank(options());
+  const RankState rank(form_options());
   const CombineInputs in = combine_inputs();
   CombineOutputs out;
   out.x = matrix(at<void>(5), kTokens, kColumns, kBf16);

@@ -9,11 +9,11 @@
 namespace transload {
 namespace {
 
-constexpr int64_t kTokens = 5, kColumns = 64;
-constexpr uint32_t kTopK = 3;
+constexpr int64_t kRoomTokens = 5, kRoomColumns = 64;
+constexpr uint32_t kRoomTopK = 3;
 constexpr uint64_t kRows = 7;
 
-GroupOptions options() {
+GroupOptions room_options() {
   GroupOptions o;
   o.topology.node_sizes = {1};
   return o;
@@ -21,22 +21,22 @@ GroupOptions options() {
 
 struct OneRoom {
   explicit OneRoom(bool cached = false) {
-    in.x = matrix(memory.data(), kTokens, kColumns, kBf16);
-    in.scales = matrix(memory.data(), kTokens, 2, kF32);
+    in.x = matrix(memory.data(), kRoomTokens, kRoomColumns, kBf16);
+    in.scales = matrix(memory.data(), kRoomTokens, 2, kF32);
     if (cached) {
       auto handle = std::make_shared<HandleData>();
-      handle->tokens = kTokens;
-      handle->top_k = kTopK;
+      handle->tokens = kRoomTokens;
+      handle->top_k = kRoomTopK;
       in.handle = handle;
       return;
     }
-    in.topk_idx = matrix(memory.data(), kTokens, kTopK, kI64);
-    in.topk_weights = matrix(memory.data(), kTokens, kTopK, kF32);
+    in.topk_idx = matrix(memory.data(), kRoomTokens, kRoomTopK, kI64);
+    in.topk_weights = matrix(memory.data(), kRoomTokens, kRoomTopK, kF32);
   }
   DispatchRoom room(uint64_t rows = kRows) const { return {DispatchForm(rank, in), in, rows, DLDevice{kDLCUDA, 3}}; }
 
   std::vector<char> memory = std::vector<char>(64 << 10);
-  RankState rank{options()};
+  RankState rank{room_options()};
   DispatchInputs in;
 };
 
@@ -75,7 +75,7 @@ TEST(DispatchRoom, TensorsOfAFirstDispatchLieApart) {
                 extent_of(out.source),
                 extent_of(out.scales)},
                lease.data(), room.bytes());
-  EXPECT_EQ(out.topk_idx.columns(), int64_t(kTopK));
+  EXPECT_EQ(out.topk_idx.columns(), int64_t(kRoomTopK));
   EXPECT_EQ(out.source.columns(), 2);
   EXPECT_EQ(out.scales.columns(), 2);
   for (const Tensor* tensor : {&out.x, &out.topk_idx, &out.topk_weights, &out.source, &out.scales}) {
@@ -94,14 +94,14 @@ TEST(DispatchRoom, ACachedDispatchHasRowsAndScalesAlone) {
   room.hand_out(lease.data(), false, out);
   EXPECT_EQ(out.landing, Landing::kRing);
   EXPECT_FALSE(out.topk_idx.given() || out.topk_weights.given() || out.source.given());
-  EXPECT_EQ(room.bytes(), round_up(kRows * kColumns * 2, kSlotAlign) + round_up(kRows * 8, kSlotAlign));
+  EXPECT_EQ(room.bytes(), round_up(kRows * kRoomColumns * 2, kSlotAlign) + round_up(kRows * 8, kSlotAlign));
 }
 
 TEST(DispatchRoom, RowsGoToOutXWhereItIsLongEnough) {
   OneRoom one;
   const auto arena = std::make_shared<Arena>(one.memory.data(), one.memory.size(), nullptr);
-  std::vector<char> own(kRows * kColumns * 2);
-  one.in.out_x = matrix(own.data(), int64_t(kRows), kColumns, kBf16);
+  std::vector<char> own(kRows * kRoomColumns * 2);
+  one.in.out_x = matrix(own.data(), int64_t(kRows), kRoomColumns, kBf16);
   const DispatchRoom room = one.room();
   EXPECT_STREQ(room.outside(*arena), "out_x");
   std::vector<char> lease(room.bytes());
@@ -117,8 +117,8 @@ TEST(DispatchRoom, RowsGoToOutXWhereItIsLongEnough) {
 
 TEST(DispatchRoom, AnOutXThatIsTooShortIsRefusedAfterwards) {
   OneRoom one;
-  std::vector<char> own(kRows * kColumns * 2);
-  one.in.out_x = matrix(own.data(), int64_t(kRows) - 1, kColumns, kBf16);
+  std::vector<char> own(kRows * kRoomColumns * 2);
+  one.in.out_x = matrix(own.data(), int64_t(kRows) - 1, kRoomColumns, kBf16);
   const DispatchRoom room = one.room();
   EXPECT_EQ(room.bytes(), OneRoom().room().bytes());
   std::vector<char> lease(room.bytes());
@@ -156,11 +156,11 @@ TEST(DispatchRoom, ACallersFunctionIsAskedForEachOutput) {
   const auto arena = std::make_shared<Arena>(one.memory.data(), one.memory.size(), nullptr);
   DispatchRoom room = one.room();
   room.ask(*arena);
-  const uint64_t idx_bytes = kRows * kTopK * 4;
-  const std::vector<std::pair<Output, uint64_t>> all{{Output::kX, kRows * kColumns * 2},
+  const uint64_t idx_bytes = kRows * kRoomTopK * 4;
+  const std::vector<std::pair<Output, uint64_t>> all{{Output::kX, kRows * kRoomColumns * 2},
                                                      {Output::kScales, kRows * 8},
                                                      {Output::kTopkIdx, idx_bytes},
-                                                     {Output::kTopkWeights, kRows * kTopK * 4},
+                                                     {Output::kTopkWeights, kRows * kRoomTopK * 4},
                                                      {Output::kSource, kRows * 8}};
   EXPECT_EQ(asked.calls, all);
   EXPECT_STREQ(room.outside(*arena), "x");
@@ -243,31 +243,32 @@ TEST(DispatchRoom, WhatIsTooLongIsNoLength) {
 TEST(CombineRoom, HoldsSumsAndWeights) {
   std::vector<char> memory(64 << 10);
   auto handle = std::make_shared<HandleData>();
-  handle->tokens = kTokens;
+  handle->tokens = kRoomTokens;
   CombineInputs in;
   in.handle = handle;
-  in.x = matrix(memory.data(), int64_t(kRows), kColumns, kBf16);
-  const CombineRoom room(in, kTopK, {kDLCPU, 0});
+  in.x = matrix(memory.data(), int64_t(kRows), kRoomColumns, kBf16);
+  const CombineRoom room(in, kRoomTopK, {kDLCPU, 0});
   CombineOutputs out;
   room.hand_out(memory.data(), out);
   expect_apart({extent_of(out.x), extent_of(out.topk_weights)}, memory.data(), room.bytes());
-  EXPECT_EQ(out.x.rows(), kTokens);
-  EXPECT_EQ(out.x.columns(), kColumns);
-  EXPECT_EQ(out.topk_weights.columns(), int64_t(kTopK));
+  EXPECT_EQ(out.x.rows(), kRoomTokens);
+  EXPECT_EQ(out.x.columns(), kRoomColumns);
+  EXPECT_EQ(out.topk_weights.columns(), int64_t(kRoomTopK));
   const CombineRoom without(in, 0, {kDLCPU, 0});
   CombineOutputs bare;
   without.hand_out(memory.data(), bare);
   EXPECT_FALSE(bare.topk_weights.given());
-  in.out_x = matrix(memory.data() + 4096, kTokens, kColumns, kBf16);
+  in.out_x = matrix(memory.data() + 4096, kRoomTokens, kRoomColumns, kBf16);
   const CombineRoom own(in, 0, {kDLCPU, 0});
   EXPECT_EQ(own.bytes(), 0u);
   own.hand_out(memory.data(), bare);
   EXPECT_EQ(bare.x.as<char>(), memory.data() + 4096);
   Asked asked;
   in.room = asked.room();
-  CombineRoom callers(in, kTopK, {kDLCPU, 0});
+  CombineRoom callers(in, kRoomTopK, {kDLCPU, 0});
   callers.ask();
-  EXPECT_EQ(asked.calls, (std::vector<std::pair<Output, uint64_t>>{{Output::kTopkWeights, kTokens * kTopK * 4}}));
+  EXPECT_EQ(asked.calls,
+            (std::vector<std::pair<Output, uint64_t>>{{Output::kTopkWeights, kRoomTokens * kRoomTopK * 4}}));
   callers.hand_out(nullptr, out);
   EXPECT_EQ(out.x.as<char>(), memory.data() + 4096);
   EXPECT_EQ(out.topk_weights.as<char>(), asked.memory.data());

@@ -12,7 +12,7 @@
 namespace transload {
 namespace {
 
-GroupOptions options_of(uint32_t rank, uint16_t port) {
+GroupOptions pair_options(uint32_t rank, uint16_t port) {
   GroupOptions options;
   options.bootstrap = meet::place(rank, 2, port);
   options.topology.node_sizes = {2};
@@ -30,7 +30,7 @@ std::string refusal_of(uint32_t liar, const std::string& said) {
   std::barrier both(2);
   meet::as_threads(2, [&](uint32_t rank) {
     if (rank != liar) {
-      text = meet::refusal_of([&] { Group group(options_of(rank, server.port())); });
+      text = meet::refusal_of([&] { Group group(pair_options(rank, server.port())); });
       return both.arrive_and_wait();
     }
     Control control(meet::place(rank, 2, server.port()), meet::kDeadlineMs, meet::one_node(2));

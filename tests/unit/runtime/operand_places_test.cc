@@ -11,9 +11,7 @@
 namespace transload {
 namespace {
 
-constexpr int64_t kTokens = 4;
-
-GroupOptions options() {
+GroupOptions small_options() {
   GroupOptions o;
   o.topology.node_sizes = {1};
   o.experts = 8;
@@ -23,7 +21,7 @@ GroupOptions options() {
 
 class OperandPlaces : public testing::Test {
  protected:
-  OperandPlaces() : state_(options()) {
+  OperandPlaces() : state_(small_options()) {
     state_.arena = std::make_shared<Arena>(slab_, sizeof slab_, nullptr);
     in_.x = matrix(x_, kTokens, 16, kBf16);
     in_.topk_idx = matrix(ids_, kTokens, 2, kI32);
@@ -39,6 +37,7 @@ class OperandPlaces : public testing::Test {
     return refusal();
   }
 
+  static constexpr int64_t kTokens = 4;
   RankState state_;
   DispatchInputs in_;
   alignas(128) char slab_[1024];

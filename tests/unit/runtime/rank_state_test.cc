@@ -15,9 +15,9 @@ GroupOptions options_on(DLDeviceType type) {
   return o;
 }
 
-class Slab {
+class RankWithSlab {
  public:
-  explicit Slab(DLDeviceType type) : plan(options_on(type)), bytes_(new char[kSlabBytes]) {
+  explicit RankWithSlab(DLDeviceType type) : plan(options_on(type)), bytes_(new char[kSlabBytes]) {
     plan.arena = std::make_shared<Arena>(bytes_.get(), kSlabBytes, nullptr);
   }
   RankState plan;
@@ -27,7 +27,7 @@ class Slab {
 };
 
 TEST(RankState, LendsTheHeapOnTheHost) {
-  Slab slab(kDLCPU);
+  RankWithSlab slab(kDLCPU);
   const Lease most = slab.plan.lease(3072);
   EXPECT_TRUE(most.registered());
   const Lease more = slab.plan.lease(2048);
@@ -36,7 +36,7 @@ TEST(RankState, LendsTheHeapOnTheHost) {
 }
 
 TEST(RankState, LendsNoHeapOnADevice) {
-  Slab slab(kDLCUDA);
+  RankWithSlab slab(kDLCUDA);
   Lease most = slab.plan.lease(3072);
   EXPECT_TRUE(most.registered());
   try {
@@ -51,7 +51,7 @@ TEST(RankState, LendsNoHeapOnADevice) {
 }
 
 TEST(RankState, ThrowsTheFaultOnADevice) {
-  Slab slab(kDLCUDA);
+  RankWithSlab slab(kDLCUDA);
   slab.plan.fault = Fault{};
   slab.plan.arena->close();
   try {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint32_t kRanks = 3;
 
-GroupOptions options_of(uint32_t rank, uint16_t port) {
+GroupOptions node_options(uint32_t rank, uint16_t port) {
   GroupOptions options;
   options.topology.node_sizes = {kRanks};
   options.bootstrap.rank = rank;
@@ -65,7 +65,7 @@ std::vector<std::string> made(const std::function<void(Rank&)>& before) {
   for (uint32_t rank = 0; rank < kRanks; ++rank)
     threads.emplace_back([&, rank] {
       try {
-        Rank one(options_of(rank, server.port()));
+        Rank one(node_options(rank, server.port()));
         one.make(rank == 1 ? before : nullptr);
         for (uint32_t peer = 0; peer < kRanks; ++peer) EXPECT_EQ(one.neighbours->base(peer) != nullptr, peer != rank);
       } catch (const Error& error) {

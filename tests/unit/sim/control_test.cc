@@ -9,18 +9,19 @@
 #include <set>
 
 #include "base/probes/planting.h"
+#include "tests/support/milliseconds.h"
 
 namespace transload {
 namespace {
 
-constexpr uint64_t ms = kMillisecondNs;
 constexpr uint64_t kDeadlineNs = 1000 * ms;
 constexpr uint64_t kOwnViewNs = kAnswerNs + 20 * ms;  // when the last member speaks for itself
 
 // A group of which every rank is in its first call. Expired waits are the test's.
-class World {
+class ControlWorld {
  public:
-  explicit World(uint64_t seed, bool arbiter_in_rank_0 = true, std::vector<uint32_t> nodes = {0, 0, 0, 0, 1, 1, 1, 1})
+  explicit ControlWorld(uint64_t seed, bool arbiter_in_rank_0 = true,
+                        std::vector<uint32_t> nodes = {0, 0, 0, 0, 1, 1, 1, 1})
       : ranks(uint32_t(nodes.size())), control(time, {nodes, arbiter_in_rank_0, 50'000, seed}) {
     for (uint32_t rank = 0; rank < ranks; ++rank) waits(rank, kNobody);
     control.on_verdict([this](uint32_t rank) {
@@ -70,7 +71,7 @@ template <class Body>
 void for_each_world(Body body) {
   for (const bool in_rank_0 : {true, false}) {
     for (uint64_t seed = 0; seed < 20; ++seed) {
-      World world(seed, in_rank_0);
+      ControlWorld world(seed, in_rank_0);
       body(world, in_rank_0);
       if (testing::Test::HasFailure()) FAIL() << "seed " << seed << (in_rank_0 ? ", arbiter in rank 0" : ", launcher");
     }
@@ -100,7 +101,7 @@ TEST(Timeline, RunsByTimeThenByOrder) {
 }
 
 TEST(SimControl, NobodyIsToldWhenNothingHappens) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     world.run(5000 * ms);
     EXPECT_TRUE(world.nobody_told());
   });
@@ -108,7 +109,7 @@ TEST(SimControl, NobodyIsToldWhenNothingHappens) {
 
 TEST(SimControl, DeathWithNoticeIsKnownAtOnce) {
   for (const uint32_t rank : {5u, 0u}) {
-    for_each_world([rank](World& world, bool) {
+    for_each_world([rank](ControlWorld& world, bool) {
       world.run(300 * ms);
       world.since = world.time.now();
       world.control.die(rank, true);
@@ -119,7 +120,7 @@ TEST(SimControl, DeathWithNoticeIsKnownAtOnce) {
 }
 
 TEST(SimControl, DeathWithoutNoticeIsFoundByASuspicion) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     for (uint32_t rank = 0; rank < 8; ++rank) world.waits(rank, rank == 5 ? kNobody : 5);
     world.run(300 * ms);
     world.control.die(5, false);
@@ -135,7 +136,7 @@ TEST(SimControl, DeathWithoutNoticeIsFoundByASuspicion) {
 // Nobody is left to judge: each names rank 0 by itself.
 TEST(SimControl, DeathOfTheArbiterWithoutNotice) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    World world(seed);
+    ControlWorld world(seed);
     world.run(300 * ms);
     world.control.die(0, false);
     world.run(kDeadlineNs);
@@ -148,7 +149,7 @@ TEST(SimControl, DeathOfTheArbiterWithoutNotice) {
 }
 
 TEST(SimControl, StoppedForLongIsSilent) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     for (uint32_t rank = 0; rank < 8; ++rank) world.waits(rank, rank == 6 ? kNobody : 6);
     world.run(300 * ms);
     world.control.stop(6);
@@ -166,7 +167,7 @@ TEST(SimControl, StoppedForLongIsSilent) {
 }
 
 TEST(SimControl, StoppedAndContinuedAccusesNobody) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     for (uint32_t rank = 0; rank < 8; ++rank) world.waits(rank, (rank + 1) % 8);
     world.run(300 * ms);
     for (const uint32_t rank : {3u, 0u}) {
@@ -181,7 +182,7 @@ TEST(SimControl, StoppedAndContinuedAccusesNobody) {
 }
 
 TEST(SimControl, CutTellsBothSides) {
-  for_each_world([](World& world, bool in_rank_0) {
+  for_each_world([](ControlWorld& world, bool in_rank_0) {
     for (uint32_t rank = 0; rank < 8; ++rank) world.waits(rank, (rank + 4) % 8);
     world.run(300 * ms);
     world.control.cut({4, 5, 6, 7});
@@ -197,7 +198,7 @@ TEST(SimControl, CutTellsBothSides) {
 }
 
 TEST(SimControl, CutAroundTheArbiterIsTheSameCut) {
-  World world(7);
+  ControlWorld world(7);
   world.control.cut({0, 1, 2, 3});
   world.run(kDeadlineNs);
   world.since = world.time.now();
@@ -208,7 +209,7 @@ TEST(SimControl, CutAroundTheArbiterIsTheSameCut) {
 }
 
 TEST(SimControl, CycleNamesItsLowest) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     world.waits(3, 6);
     world.waits(6, 2);
     world.waits(2, 6);
@@ -221,7 +222,7 @@ TEST(SimControl, CycleNamesItsLowest) {
 }
 
 TEST(SimControl, WhoDidNotEnterTheCallIsAbsent) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     world.waits(1, 4);
     world.waits(4, kNobody, 0, Phase::kIdle);
     world.run(500 * ms);
@@ -233,7 +234,7 @@ TEST(SimControl, WhoDidNotEnterTheCallIsAbsent) {
 }
 
 TEST(SimControl, GoodbyeIsNoLoss) {
-  for_each_world([](World& world, bool in_rank_0) {
+  for_each_world([](ControlWorld& world, bool in_rank_0) {
     world.run(300 * ms);
     world.control.goodbye(0);
     world.run(1 * ms);
@@ -251,7 +252,7 @@ TEST(SimControl, GoodbyeIsNoLoss) {
 }
 
 TEST(SimControl, TheMinorityIsNamed) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     world.control.mismatch(6, 2, "hidden");
     world.control.mismatch(1, 6, "hidden");
     world.run(500 * ms);
@@ -261,7 +262,7 @@ TEST(SimControl, TheMinorityIsNamed) {
 }
 
 TEST(SimControl, AWithdrawalIsAnswered) {
-  for_each_world([](World& world, bool) {
+  for_each_world([](ControlWorld& world, bool) {
     uint32_t answers = 0;
     world.control.on_answer([&](uint32_t rank) { answers += rank == 3; });
     world.run(1000 * ms);
@@ -280,7 +281,7 @@ TEST(SimControl, AWithdrawalIsAnswered) {
 TEST(SimControl, TheLaunchersEndIsItsOwnKind) {
   for (const bool open : {false, true}) {
     for (const bool stopped : {false, true}) {
-      World world(11, false);
+      ControlWorld world(11, false);
       world.run(300 * ms);
       if (stopped) world.control.stop_launcher();
       world.run(kDeadlineNs);
@@ -309,7 +310,7 @@ TEST(SimControl, ClosedDoesNothing) {
 
 TEST(SimControl, SameSeedSameTimes) {
   const auto times = [](uint64_t seed) {
-    World world(seed);
+    ControlWorld world(seed);
     world.run(300 * ms);
     world.control.die(5, true);
     world.run(10 * ms);

@@ -11,14 +11,12 @@
 namespace transload::test {
 namespace {
 
-constexpr uint64_t kSeeds = 400;
-constexpr size_t kFree = 4096;  // an offset of memory that a test has not used yet
 using World = ModelWorld;
 
 // True if `test(world)` is true of some seed; of how many does not matter.
 template <class F>
 bool some_seed(F test, bool ordered = false) {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kModelSeeds; ++seed) {
     World world(seed, ordered);
     if (test(world)) return true;
   }

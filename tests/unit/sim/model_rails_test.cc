@@ -8,14 +8,12 @@
 namespace transload::test {
 namespace {
 
-constexpr uint64_t kSeeds = 400;
-constexpr size_t kFree = 4096;  // an offset of memory that a test has not used yet
 constexpr int32_t kProxy = -2;
 using World = ModelWorld;
 
 template <class F>
 bool some_seed(RailMode rails, F test, bool ordered = false) {
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kModelSeeds; ++seed) {
     World world(seed, ordered, rails);
     if (test(world)) return true;
   }

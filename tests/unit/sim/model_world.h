@@ -8,6 +8,9 @@
 
 namespace transload::test {
 
+constexpr uint64_t kModelSeeds = 400;
+constexpr size_t kFree = 4096;  // an offset of memory that a test has not used yet
+
 class ModelWorld final : private Wire, private Watcher {
  public:
   static constexpr uint32_t kRanks = 3;

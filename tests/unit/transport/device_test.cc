@@ -17,7 +17,7 @@ namespace {
 
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-Error error_of(const std::function<void()>& body) {
+Error thrown_by(const std::function<void()>& body) {
   try {
     body();
   } catch (const Error& error) {
@@ -39,7 +39,7 @@ TEST(DeviceInfo, SaysWhatIsHereOrWhyNothingIs) {
   }
   if (!found.devices.empty()) return;
   EXPECT_TRUE(holds(found.reason, "no GPU: ")) << found.reason;
-  const Error error = error_of(refuse_without_device);
+  const Error error = thrown_by(refuse_without_device);
   EXPECT_EQ(error.code(), Code::kNotSupported);
   EXPECT_EQ(error.what(), found.reason);
 }
@@ -63,24 +63,24 @@ TEST(DeviceRegion, RefusesADeviceThatIsNotHere) {
       [&] { check_device_room(device, 1, "anything"); },
   };
   for (size_t i = 0; i < attempts.size(); ++i) {
-    const Error error = error_of(attempts[i]);
+    const Error error = thrown_by(attempts[i]);
     EXPECT_EQ(error.code(), code) << "attempt " << i << ": " << error.what();
     EXPECT_TRUE(holds(error.what(), why)) << "attempt " << i << ": " << error.what();
   }
 }
 
 TEST(DeviceRegion, ZeroBytesAreRefused) {
-  EXPECT_EQ(error_of([] { DeviceBlock block(0, 0); }).code(), Code::kInvalidArgument);
-  EXPECT_EQ(error_of([] { PinnedBlock block(0, 0); }).code(), Code::kInvalidArgument);
+  EXPECT_EQ(thrown_by([] { DeviceBlock block(0, 0); }).code(), Code::kInvalidArgument);
+  EXPECT_EQ(thrown_by([] { PinnedBlock block(0, 0); }).code(), Code::kInvalidArgument);
 }
 
 TEST(CudaError, NamesCallTextAndDevice) {
   EXPECT_NO_THROW(check_cuda(cudaSuccess, "cudaMalloc", 3));
-  const Error error = error_of([] { check_cuda(cudaErrorMemoryAllocation, "cudaMalloc", 3); });
+  const Error error = thrown_by([] { check_cuda(cudaErrorMemoryAllocation, "cudaMalloc", 3); });
   EXPECT_EQ(error.code(), Code::kOutOfMemory);
   EXPECT_STREQ(error.what(), "cudaMalloc on device 3: out of memory (cudaErrorMemoryAllocation)");
-  EXPECT_EQ(error_of([] { check_cuda(cudaErrorNotSupported, "cudaX", 0); }).code(), Code::kNotSupported);
-  const Error lost = error_of([] { check_cuda(cudaErrorIllegalAddress, "cudaStreamSynchronize"); });
+  EXPECT_EQ(thrown_by([] { check_cuda(cudaErrorNotSupported, "cudaX", 0); }).code(), Code::kNotSupported);
+  const Error lost = thrown_by([] { check_cuda(cudaErrorIllegalAddress, "cudaStreamSynchronize"); });
   EXPECT_EQ(lost.code(), Code::kDevice);
   EXPECT_TRUE(holds(lost.what(), "cudaStreamSynchronize: ")) << lost.what();
 }
@@ -114,7 +114,7 @@ TEST(DeviceOffer, SurvivesPackingAndNothingElseDoes) {
   std::string odd = packed;
   odd[0] = 3;  // no such way
   for (const std::string& wrong : {packed + "x", packed.substr(1), packed.substr(0, 5), std::string(), odd}) {
-    const Error error = error_of([&] { DeviceOffer::unpack({4, 4096, wrong}); });
+    const Error error = thrown_by([&] { DeviceOffer::unpack({4, 4096, wrong}); });
     EXPECT_EQ(error.code(), Code::kInvalidArgument);
     EXPECT_TRUE(holds(error.what(), "rank 4")) << error.what();
   }
@@ -127,8 +127,8 @@ TEST(DeviceOffer, NoPeerAccessNamesBothDevices) {
   for (const bool same_process : {false, true}) {
     EXPECT_NO_THROW(check_reach(all, a, b, same_process));
     EXPECT_NO_THROW(check_reach(all, c, also_c, same_process));  // two ranks of one device
-    const Error mine = error_of([&] { check_reach(all, a, c, same_process); });
-    const Error theirs = error_of([&] { check_reach(all, c, a, same_process); });
+    const Error mine = thrown_by([&] { check_reach(all, a, c, same_process); });
+    const Error theirs = thrown_by([&] { check_reach(all, c, a, same_process); });
     EXPECT_EQ(mine.code(), Code::kNotSupported);
     EXPECT_STREQ(mine.what(),
                  "group: no peer access between device 0 (GPU-0) of rank 0 and device 2 (GPU-2) of rank 2");
@@ -153,7 +153,7 @@ TEST(DeviceOffer, PlainMemoryStaysInItsProcess) {
   const DeviceOffer a = offer_of(0, 0, MemoryWay::kPlain), b = offer_of(1, 1, MemoryWay::kIpc);
   EXPECT_NO_THROW(check_reach(all, a, b, true));
   for (const Error& error :
-       {error_of([&] { check_reach(all, a, b, false); }), error_of([&] { check_reach(all, b, a, false); })}) {
+       {thrown_by([&] { check_reach(all, a, b, false); }), thrown_by([&] { check_reach(all, b, a, false); })}) {
     EXPECT_EQ(error.code(), Code::kNotSupported);
     EXPECT_TRUE(holds(error.what(), "device 0 (GPU-0) of rank 0 and device 1 (GPU-1) of rank 1")) << error.what();
   }

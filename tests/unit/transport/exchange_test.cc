@@ -23,7 +23,7 @@ namespace {
 
 using namespace test;
 
-constexpr uid_t kNobody = 65534;
+constexpr uid_t kNobodyUser = 65534;
 constexpr uint32_t kDeadlineMs = 60'000;
 
 // Sends `words` with descriptors, as a stranger may.
@@ -100,8 +100,8 @@ TEST(Neighbours, NamesTheLiar) {
 // Becomes an ordinary user, with few descriptors. False: this test's own user may not.
 bool become_ordinary(rlim_t descriptors) {
   const rlimit limit{descriptors, descriptors};
-  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 && ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0 &&
-         ::geteuid() == kNobody;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0 && ::setgid(kNobodyUser) == 0 && ::setuid(kNobodyUser) == 0 &&
+         ::geteuid() == kNobodyUser;
 }
 
 // What rank 0 meets where `false_peer` listens at the name that the true rank 1, which has left, had offered.
@@ -136,7 +136,7 @@ TEST(Neighbours, ASquatterHearsNothing) {
   EXPECT_EQ(error.code(), Code::kFault);
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
   EXPECT_EQ(error.fault().culprit_rank, 1u);
-  EXPECT_NE(error.fault().detail.find("user " + std::to_string(kNobody)), std::string::npos) << error.what();
+  EXPECT_NE(error.fault().detail.find("user " + std::to_string(kNobodyUser)), std::string::npos) << error.what();
   EXPECT_NE(error.fault().detail.find("user 0"), std::string::npos) << error.what();
   EXPECT_EQ(child.wait(), 0);
 }

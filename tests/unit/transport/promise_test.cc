@@ -13,10 +13,11 @@ namespace transload {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr uint64_t kMiB = 1 << 20;
 
 class PromiseTest : public testing::Test {
  protected:
+  static constexpr uint64_t kMiB = 1 << 20;
+
   PromiseTest() {
     std::string pattern = (fs::temp_directory_path() / "transload-test-promise-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());

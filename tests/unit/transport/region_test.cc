@@ -46,20 +46,20 @@ class ToldRegion final : public Region {
   Descriptor fd_;
 };
 
-struct Side {
-  Side(uint32_t rank, std::shared_ptr<Region> shared)
+struct ToldSide {
+  ToldSide(uint32_t rank, std::shared_ptr<Region> shared)
       : bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         region(std::move(shared)),
         neighbours(rank, region, bell.get()) {}
-  Side(uint32_t rank, const std::string& told, uint64_t scope = 0)
-      : Side(rank, std::make_shared<ToldRegion>(told, scope)) {}
+  ToldSide(uint32_t rank, const std::string& told, uint64_t scope = 0)
+      : ToldSide(rank, std::make_shared<ToldRegion>(told, scope)) {}
   const ToldRegion& told() const { return static_cast<const ToldRegion&>(*region); }
   Descriptor bell;
   std::shared_ptr<Region> region;
   Neighbours neighbours;
 };
 
-Error refusal(Side& side, const std::vector<RegionOffer>& offers) {
+Error refusal_of_offers(ToldSide& side, const std::vector<RegionOffer>& offers) {
   try {
     side.neighbours.connect(offers, {0, 1}, 2000);
   } catch (const Error& error) {
@@ -69,7 +69,7 @@ Error refusal(Side& side, const std::vector<RegionOffer>& offers) {
 }
 
 TEST(Region, HandlesTravelInOffers) {
-  Side side(0, std::string("a\0b", 3));
+  ToldSide side(0, std::string("a\0b", 3));
   const RegionOffer same = RegionOffer::unpack(side.neighbours.offer().pack());
   EXPECT_EQ(same.kind, "told");
   EXPECT_EQ(same.handle, std::string("a\0b", 3));
@@ -81,7 +81,7 @@ TEST(Region, HandlesTravelInOffers) {
 TEST(Region, WithAndWithoutDescriptors) {
   for (const uint32_t me : {0u, 1u}) {  // whether I call or am called
     Child child([me](int line) {
-      Side side(1 - me, "with descriptor");
+      ToldSide side(1 - me, "with descriptor");
       static_cast<ToldRegion&>(*side.region).pass(Descriptor(::memfd_create("any", MFD_CLOEXEC)));
       say(line, side.neighbours.offer().pack());
       std::vector<RegionOffer> offers(2, side.neighbours.offer());
@@ -93,7 +93,7 @@ TEST(Region, WithAndWithoutDescriptors) {
                  ? 0
                  : 1;
     });
-    Side side(me, "without");
+    ToldSide side(me, "without");
     std::vector<RegionOffer> offers(2, side.neighbours.offer());
     offers[1 - me] = RegionOffer::unpack(hear(child.line()));
     say(child.line(), side.neighbours.offer().pack());
@@ -108,39 +108,39 @@ TEST(Region, WithAndWithoutDescriptors) {
 
 TEST(Region, PassingLessThanOffered) {
   Child child([](int line) {
-    Side side(1, "with descriptor");  // and it has none
+    ToldSide side(1, "with descriptor");  // and it has none
     say(line, side.neighbours.offer().pack());
     const RegionOffer theirs = RegionOffer::unpack(hear(line));
     side.neighbours.connect({theirs, side.neighbours.offer()}, {0, 1}, 20'000);
     return 0;
   });
-  Side side(0, "without");
+  ToldSide side(0, "without");
   say(child.line(), side.neighbours.offer().pack());
-  const Error error = refusal(side, {side.neighbours.offer(), RegionOffer::unpack(hear(child.line()))});
+  const Error error = refusal_of_offers(side, {side.neighbours.offer(), RegionOffer::unpack(hear(child.line()))});
   EXPECT_EQ(error.code(), Code::kFault);
   EXPECT_EQ(error.fault().kind, FaultKind::kMismatch);
   EXPECT_EQ(error.fault().culprit_rank, 1u);
 }
 
 TEST(Region, TwoKindsAreRefused) {
-  Side host(0, std::make_shared<SharedRegion>(4096)), told(1, "told");
+  ToldSide host(0, std::make_shared<SharedRegion>(4096)), told(1, "told");
   const std::vector<RegionOffer> offers{host.neighbours.offer(), told.neighbours.offer()};
-  const Error first = refusal(host, offers), second = refusal(told, offers);
+  const Error first = refusal_of_offers(host, offers), second = refusal_of_offers(told, offers);
   EXPECT_EQ(first.code(), Code::kInvalidArgument);
   EXPECT_STREQ(first.what(), "group: rank 0 shares host memory, but rank 1 shares told");
   EXPECT_STREQ(second.what(), first.what());
 }
 
 TEST(Region, RefusesBeforeAnythingIsPassed) {
-  Side a(0, "leper"), b(1, "sound");
+  ToldSide a(0, "leper"), b(1, "sound");
   const std::vector<RegionOffer> offers{a.neighbours.offer(), b.neighbours.offer()};
-  EXPECT_STREQ(refusal(a, offers).what(), "0 here");
-  EXPECT_STREQ(refusal(b, offers).what(), "1 here");
+  EXPECT_STREQ(refusal_of_offers(a, offers).what(), "0 here");
+  EXPECT_STREQ(refusal_of_offers(b, offers).what(), "1 here");
   EXPECT_EQ(a.told().reached + b.told().reached, "");
 }
 
 TEST(Region, RanksOfOneProcessReachEachOther) {
-  Side a(0, "a"), b(1, "b");
+  ToldSide a(0, "a"), b(1, "b");
   const std::vector<RegionOffer> offers{a.neighbours.offer(), b.neighbours.offer()};
   a.neighbours.connect(offers, {0, 1}, 1000);
   b.neighbours.connect(offers, {0, 1}, 1000);
@@ -153,19 +153,20 @@ TEST(Region, RanksOfOneProcessReachEachOther) {
 TEST(Region, OneMappingForEachScope) {
   constexpr uint32_t kRanks = 4;
   Child child([](int line) {
-    Side side(3, "far");
+    ToldSide side(3, "far");
     say(line, side.neighbours.offer().pack());
     std::vector<RegionOffer> offers;
     for (uint32_t rank = 0; rank < kRanks; ++rank) offers.push_back(RegionOffer::unpack(hear(line)));
     side.neighbours.connect(offers, {0, 1, 2, 3}, 20'000);
     return hear(line) == "go" ? 0 : 1;
   });
-  Side a(0, "a", 1), b(1, "b", 1), c(2, "c", 2);
+  ToldSide a(0, "a", 1), b(1, "b", 1), c(2, "c", 2);
   const std::vector<RegionOffer> offers{a.neighbours.offer(), b.neighbours.offer(), c.neighbours.offer(),
                                         RegionOffer::unpack(hear(child.line()))};
   for (const RegionOffer& offer : offers) say(child.line(), offer.pack());
   std::vector<std::thread> threads;
-  for (Side* side : {&a, &b, &c}) threads.emplace_back([&, side] { side->neighbours.connect(offers, {3}, 20'000); });
+  for (ToldSide* side : {&a, &b, &c})
+    threads.emplace_back([&, side] { side->neighbours.connect(offers, {3}, 20'000); });
   for (std::thread& thread : threads) thread.join();
   say(child.line(), "go");
   EXPECT_EQ(child.wait(), 0);
