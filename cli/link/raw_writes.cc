@@ -76,13 +76,9 @@ void RawWrites::Impl::connect() {
 
 bool RawWrites::Impl::write(uint64_t from, uint64_t to, uint64_t bytes) {
   if (free.empty() || !broken.empty()) return false;
-  const ssize_t code = endpoint.write({.context = free.back(),
-                                       .from = region() + from,
-                                       .bytes = bytes,
-                                       .descriptor = fi_mr_desc(mine),
-                                       .rank = there,
-                                       .to = base + to,
-                                       .key = key});
+  const FabricPiece piece{.from = region() + from, .bytes = bytes, .descriptor = fi_mr_desc(mine), .to = base + to};
+  const ssize_t code =
+      endpoint.write({.context = free.back(), .pieces = &piece, .count = 1, .rank = there, .key = key});
   if (code == 0) {
     free.pop_back();
     return true;

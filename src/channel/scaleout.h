@@ -58,6 +58,10 @@ class ScaleOut {
   // not wait for it: what could not be sent is sent in the next call.
   virtual void credit(RailWord to, Word count) { publish(to, count); }
 
+  // Local: whoever queued puts and counts has no more for now, so what waited for more to go along may go. progress()
+  // says as much.
+  virtual void hand_over() {}
+
   // Lets the network progress, both as initiator and as target. True if anything of mine was sent or completed. What
   // has arrived is seen in its words only.
   virtual bool progress() = 0;

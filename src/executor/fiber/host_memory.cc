@@ -116,6 +116,7 @@ bool HostMemory::hand_over() {
     else
       options_.scale_out->credit(command.to, command.count);
   }
+  options_.scale_out->hand_over();
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <rdma/fi_eq.h>
 #include <rdma/fi_rma.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <transload/status.h>
@@ -169,17 +170,29 @@ fi_addr_t FabricEndpoint::insert(uint32_t rank, const std::string& address) {
   return inserted;
 }
 
+size_t FabricEndpoint::pieces_most() const {
+  if (!provider_.ordered || lands_silently(provider_name())) return 1;
+  const fi_tx_attr& limits = *provider_.info->tx_attr;
+  return std::clamp<size_t>(std::min(limits.iov_limit, limits.rma_iov_limit), 1, FabricWrite::kPiecesMost);
+}
+
 ssize_t FabricEndpoint::write(const FabricWrite& write) {
-  const iovec from{const_cast<char*>(write.from), write.bytes};
-  const fi_rma_iov to{write.to, write.bytes, write.key};
-  void* descriptor = write.descriptor;
+  iovec from[FabricWrite::kPiecesMost];
+  fi_rma_iov to[FabricWrite::kPiecesMost];
+  void* descriptors[FabricWrite::kPiecesMost];
+  for (size_t i = 0; i < write.count; ++i) {
+    const FabricPiece& piece = write.pieces[i];
+    from[i] = {const_cast<char*>(piece.from), piece.bytes};
+    to[i] = {piece.to, piece.bytes, write.key};
+    descriptors[i] = piece.descriptor;
+  }
   fi_msg_rma message{};
-  message.msg_iov = &from;
-  message.desc = &descriptor;
-  message.iov_count = 1;
+  message.msg_iov = from;
+  message.desc = descriptors;
+  message.iov_count = write.count;
   message.addr = write.rank;
-  message.rma_iov = &to;
-  message.rma_iov_count = 1;
+  message.rma_iov = to;
+  message.rma_iov_count = write.count;
   message.context = write.context;
   return fi_writemsg(endpoint_, &message, FI_COMPLETION | (provider_.ordered ? 0 : FI_DELIVERY_COMPLETE));
 }

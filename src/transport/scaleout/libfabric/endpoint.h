@@ -16,14 +16,22 @@ struct FabricMemory {
   FabricDevice device;
 };
 
-// A write of my memory into the region of another rank.
-struct FabricWrite {
-  fi_context2* context;  // comes back with the completion
+// What of my memory goes where in the region of another rank.
+struct FabricPiece {
   const char* from;
   size_t bytes;
   void* descriptor;  // of the registration that covers `from`
-  fi_addr_t rank;
   uint64_t to;
+};
+
+// A write of my memory into the region of another rank.
+struct FabricWrite {
+  static constexpr size_t kPiecesMost = 4;
+
+  fi_context2* context;  // comes back with the completion
+  const FabricPiece* pieces;
+  size_t count;
+  fi_addr_t rank;
   uint64_t key;
 };
 
@@ -48,6 +56,8 @@ class FabricEndpoint {
   size_t registrations() const { return memories_.size(); }
   bool virtual_addresses() const { return (provider_.info->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0; }
 
+  // Pieces that a write may have if they must land in their order: that of one byte stream, where there is one.
+  size_t pieces_most() const;
   // 0, -FI_EAGAIN, or what broke.
   ssize_t write(const FabricWrite& write);
 

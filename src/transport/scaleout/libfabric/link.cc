@@ -77,6 +77,7 @@ struct LibfabricLink::Impl {
         window(window_of(given, provider)),
         count_words(out_most(given, window)),
         endpoint(std::move(provider), given.source_address, out_most(given, window) + kBatch),
+        pieces_most(endpoint.pieces_most()),
         name("libfabric " + endpoint.provider_name()) {
     region = endpoint.enroll({options.region, options.region_bytes, options.device}, FI_WRITE | FI_REMOTE_WRITE);
     count_descriptor = fi_mr_desc(endpoint.enroll({count_words.at(), count_words.bytes(), {}}, FI_WRITE));
@@ -93,16 +94,16 @@ struct LibfabricLink::Impl {
   void put_piece(RemoteRank& to, const Put& put, bool last);
   void send_count(RailWord to, Word count, bool awaited);
   bool post(RemoteRank& to, OpList& from);
-  void push(RemoteRank& to);
+  void list(RemoteRank& to);
   bool pump(RemoteRank& to);
   bool send_counts(RemoteRank& to);
   bool reap();
   void reap_error();
-  void completed(Op& op);
+  void completed(Op& first);
   void finish(Op& op);
   void recycle(Op& op);
   void lose(RemoteRank& to, long code);
-  bool progress();
+  bool push();
 
   const LibfabricOptions options;
   const bool ordered;
@@ -113,6 +114,7 @@ struct LibfabricLink::Impl {
   OpPool pool;  // before the endpoint, which lets go of its memory first
   CountWords count_words;
   FabricEndpoint endpoint;
+  const size_t pieces_most;
   const std::string name;
   fid_mr* region = nullptr;
   void* count_descriptor = nullptr;
@@ -121,7 +123,8 @@ struct LibfabricLink::Impl {
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
-  std::string lacks;        // descriptors, if a rank was lost by that
+  std::string lacks;  // descriptors, if a rank was lost by that
+  uint64_t writes = 0;
   uint64_t unfinished = 0;  // puts (or pieces) and published counts that are not locally complete
 };
 
@@ -200,9 +203,8 @@ void LibfabricLink::Impl::put_piece(RemoteRank& to, const Put& put, bool last) {
     op.counted_by = to.open_count;
     ++op.counted_by->puts_out;
   }
-  const bool queue_was_empty = to.waiting.empty();
   to.waiting.append(op);
-  if (queue_was_empty) push(to);
+  list(to);
 }
 
 void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
@@ -220,42 +222,47 @@ void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
   op.descriptor = count_descriptor;
   op.awaited = awaited;
   unfinished += awaited;
-  OpList& queue = ordered ? to.waiting : to.held;
-  const bool queue_was_empty = queue.empty();
-  queue.append(op);
-  if (queue_was_empty) push(to);
+  (ordered ? to.waiting : to.held).append(op);
+  list(to);
 }
 
-// Hands the first of `from`, one of the counterpart's queues, to the provider. False: not now, or lost.
+// Hands the first of `from`, one of the counterpart's queues, to the provider, and with it those behind it that one
+// write may carry: for over a socket each write is a message of its own. False: not now, or lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
-  Op& op = *from.first();
-  if (op.is_count && op.lent == nullptr) {
-    op.lent = count_words.lend();
-    *op.lent = op.count;
-    op.from = reinterpret_cast<const char*>(op.lent);
+  Op& first = *from.first();
+  FabricPiece pieces[FabricWrite::kPiecesMost];
+  size_t count = 0, bytes = 0;
+  for (Op* op = &first; op != nullptr && count < pieces_most; op = op->next) {
+    if (count != 0 && bytes + op->bytes > piece_bytes) break;
+    if (op->is_count && op->lent == nullptr) {
+      op->lent = count_words.lend();
+      *op->lent = op->count;
+      op->from = reinterpret_cast<const char*>(op->lent);
+    }
+    pieces[count++] = {op->from, op->bytes, op->descriptor, to.base + op->offset};
+    bytes += op->bytes;
   }
-  const ssize_t code = endpoint.write({.context = &op.context,
-                                       .from = op.from,
-                                       .bytes = op.bytes,
-                                       .descriptor = op.descriptor,
-                                       .rank = to.address,
-                                       .to = to.base + op.offset,
-                                       .key = to.key});
+  const ssize_t code =
+      endpoint.write({.context = &first.context, .pieces = pieces, .count = count, .rank = to.address, .key = to.key});
   if (code == 0) {
-    from.remove(op);
-    to.out.append(op);
-    op.out = true;
+    ++writes;
+    Op* last = nullptr;
+    for (; count != 0; --count) {
+      Op* const op = from.take();
+      to.out.append(*op);
+      op->out = true;
+      if (last != nullptr) last->joined = op;
+      last = op;
+    }
     return true;
   }
   if (code != -FI_EAGAIN) lose(to, code);
   return false;
 }
 
-// After something was queued: send what can go, leave the rest to progress().
-void LibfabricLink::Impl::push(RemoteRank& to) {
-  pump(to);
-  if (!to.waiting.empty()) reached(Situation::kQueueFull);
-  if (to.listed || (to.waiting.empty() && to.held.empty())) return;
+// What is queued goes with the next hand_over() or progress().
+void LibfabricLink::Impl::list(RemoteRank& to) {
+  if (to.listed) return;
   to.listed = true;
   listed.push_back(to.rank);
 }
@@ -307,13 +314,19 @@ void LibfabricLink::Impl::reap_error() {
   lose(to, error.err);
 }
 
-void LibfabricLink::Impl::completed(Op& op) {
-  RemoteRank& to = counterparts[op.rank];
-  op.out = false;
-  if (to.lost) return recycle(op);  // it was finished when its rank was lost
-  to.out.remove(op);
-  if (op.is_count && !ordered) --to.counts_out;
-  finish(op);
+void LibfabricLink::Impl::completed(Op& first) {
+  RemoteRank& to = counterparts[first.rank];
+  for (Op *op = &first, *next; op != nullptr; op = next) {
+    next = op->joined;
+    op->out = false;
+    if (to.lost) {
+      recycle(*op);  // it was finished when its rank was lost
+      continue;
+    }
+    to.out.remove(*op);
+    if (op->is_count && !ordered) --to.counts_out;
+    finish(*op);
+  }
 }
 
 // The op is locally complete, or nobody will ever complete it.
@@ -349,11 +362,12 @@ void LibfabricLink::Impl::lose(RemoteRank& to, long code) {
   to.round_left = 0;
 }
 
-bool LibfabricLink::Impl::progress() {
-  bool moved = reap();
+bool LibfabricLink::Impl::push() {
+  bool moved = false;
   for (size_t i = 0; i < listed.size();) {
     RemoteRank& to = counterparts[listed[i]];
     moved |= pump(to);
+    if (!to.waiting.empty()) reached(Situation::kQueueFull);
     to.listed = !to.waiting.empty() || !to.held.empty();
     if (to.listed) {
       ++i;
@@ -399,13 +413,18 @@ bool LibfabricLink::ordered() const { return impl_->ordered; }
 std::string LibfabricLink::caution() const { return impl_->caution; }
 std::string LibfabricLink::domain() const { return impl_->endpoint.provider().info->domain_attr->name; }
 std::string LibfabricLink::skipped() const { return impl_->skipped; }
+uint64_t LibfabricLink::writes() const { return impl_->writes; }
 size_t LibfabricLink::registrations() const { return impl_->endpoint.registrations(); }
 std::string LibfabricLink::name() const { return impl_->name; }
 char* LibfabricLink::mapped(uint32_t) const { return nullptr; }
 void LibfabricLink::put(const Put& put) { impl_->put(put); }
 void LibfabricLink::publish(RailWord to, Word count) { impl_->send_count(to, count, true); }
 void LibfabricLink::credit(RailWord to, Word count) { impl_->send_count(to, count, false); }
-bool LibfabricLink::progress() { return impl_->progress(); }
+void LibfabricLink::hand_over() { impl_->push(); }
+bool LibfabricLink::progress() {
+  const bool reaped = impl_->reap();
+  return impl_->push() || reaped;
+}
 uint32_t LibfabricLink::busy_with() const {
   if (impl_->unfinished == 0) return kNobody;
   for (const RemoteRank& to : impl_->counterparts)

@@ -63,12 +63,15 @@ class LibfabricLink : public ScaleOut {
   std::string skipped() const;
   // Pieces of memory that the network knows: as many after calls as before them.
   size_t registrations() const;
+  // Those that the provider has taken so far.
+  uint64_t writes() const;
 
   std::string name() const override;
   char* mapped(uint32_t rank) const override;
   void put(const Put& put) override;
   void publish(RailWord to, Word count) override;
   void credit(RailWord to, Word count) override;
+  void hand_over() override;
   bool progress() override;
   uint32_t busy_with() const override;
   int wait_fd() const override;

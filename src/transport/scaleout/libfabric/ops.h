@@ -19,6 +19,7 @@ struct Op {
   fi_context2 context;  // first, so that a completion leads back to its op
   Op* next;
   Op* previous;
+  Op* joined;      // of one that was posted: the next of the same write
   Op* counted_by;  // unordered: the count that has to wait until this put has landed
   const char* from;
   size_t bytes;
