@@ -13,6 +13,16 @@
 
 namespace transload::test {
 
+// The deadline of calls to which a rank does not come, or comes late, or in which a card fails. The others have met
+// before such a call, so that it is long for them; everything else has the group's deadline, which is far.
+constexpr uint32_t kShortMs = 2000;
+
+inline Pass short_pass() {
+  Pass pass;
+  pass.deadline_ms = kShortMs;
+  return pass;
+}
+
 // At its end a rank has arrived, and waits for all others unless it leaves.
 class Departure {
  public:

@@ -13,16 +13,6 @@
 namespace transload::test {
 namespace {
 
-// The deadline of calls to which a rank does not come, or comes late. The others have met before such a call, so that
-// it is long for them; everything else has the group's deadline, which is far.
-constexpr uint32_t kShortMs = 2000;
-
-Pass short_pass() {
-  Pass pass;
-  pass.deadline_ms = kShortMs;
-  return pass;
-}
-
 class AbsentRank : public testing::TestWithParam<uint32_t> {};
 
 // Any rank may be the one that does not come to a call: rank 0, the first of a node, a rail.

@@ -87,17 +87,9 @@ TEST(SoftNics, OneThreadFreesRanksOneByOne) {
   }
 }
 
-// The deadline of calls in which a card fails. Ranks have met before.
-constexpr uint32_t kShortMs = 2000;
 // A fault that comes so long after its deadline came by another one.
 constexpr double kLateMs = 20000;
 constexpr uint8_t kRetriesExceeded = 21;
-
-Pass short_pass() {
-  Pass pass;
-  pass.deadline_ms = kShortMs;
-  return pass;
-}
 
 void meet(const std::latch& latch) {
   EXPECT_TRUE(eventually([&] { return latch.try_wait(); }));
