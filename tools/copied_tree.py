@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COPIED = "CMakeLists.txt", "cmake", "src", "include", "cli", "sim", "tests", "tools", "examples"
 
 
-STATEMENT = re.compile(r"(?:if|else|for|while|do|return|throw)\b")
+HALF = re.compile(r"(?:if|else|for|while|do|return|throw)\b|[-+*/|&^]?=|[<>|,?:]|&&")  # begins no expression
 DECLARES = re.compile(r"(?:const )?(?!return\b|delete\b|throw\b)[\w:<>]+[ &*]+\w+ = ")
 
 
@@ -44,7 +44,7 @@ class Change:
         before = re.sub(r"//.*", "", text[:begin]).rstrip()
         if self.condition and self.old.endswith((";", "}")) and not before.endswith((";", "{", "}", ")", ":", "else")):
             raise Wrong(f"{self.name}: {self.old!r} is no whole statement, it follows {before.splitlines()[-1]!r}")
-        if self.condition and not self.statement and (not self.new.strip() or STATEMENT.match(self.old)):
+        if self.condition and not self.statement and (not self.new.strip() or HALF.match(self.old)):
             raise Wrong(f"{self.name}: {self.old!r} is no expression, or becomes none, and ends like no statement")
         if self.condition and self.statement and DECLARES.match(self.old):
             raise Wrong(f"{self.name}: {self.old!r} declares a name, which its branch would keep to itself")
