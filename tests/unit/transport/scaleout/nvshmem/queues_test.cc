@@ -303,6 +303,16 @@ TEST(NvshmemQueues, ReadKeysBeyondTheNearOnes) {
   EXPECT_EQ(library.refusal(needs_of(library, 400, 20, 10)), "its heap has keys of a part of it alone");
 }
 
+TEST(NvshmemQueues, HaveAKeyForWhereABlockEnds) {
+  const Library library({4});
+  EXPECT_EQ(library.find(needs_of(library, 0, 3, 3)).region, library.at(0)) << "in the middle of a granule";
+}
+
+TEST(NvshmemQueues, AskForAGranularityThatGpusHave) {
+  EXPECT_EQ(nvshmem_granularity(1), 2 * kMiB);
+  EXPECT_EQ(nvshmem_granularity(2 * kMiB + 1), 4 * kMiB);
+}
+
 TEST(NvshmemQueues, RefuseAHeapWithoutKeys) {
   Library library({});
   EXPECT_EQ(library.refusal(needs_of(library, 0, 20, 10)).rfind("a key of its heap reaches 0 bytes", 0), 0u);
