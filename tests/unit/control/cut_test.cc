@@ -6,17 +6,17 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kNow = 5'000 * kMillisecondNs, kBroken = kNow + 200 * kMillisecondNs;
-const std::vector<uint32_t> kNodes{0, 0, 1, 1};
+constexpr uint64_t kBegun = 5'000 * kMillisecondNs, kCutAt = kBegun + 200 * kMillisecondNs;
+const std::vector<uint32_t> kNodesOfTwo{0, 0, 1, 1};
 
 // Rank 1 says that its way to rank 3 is cut, in the call 4.
 class CutWay : public testing::Test {
  protected:
   CutWay() {
-    arbiter_.start(kNow);
-    for (uint32_t rank = 0; rank < kNodes.size(); ++rank) beat(rank, 3, 0, kNow);
-    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kNow + 100 * kMillisecondNs, kBroken);
-    arbiter_.take(cut(), kBroken);
+    arbiter_.start(kBegun);
+    for (uint32_t rank = 0; rank < kNodesOfTwo.size(); ++rank) beat(rank, 3, 0, kBegun);
+    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kBegun + 100 * kMillisecondNs, kCutAt);
+    arbiter_.take(cut(), kCutAt);
   }
 
   static Suspicion cut() {
@@ -25,7 +25,7 @@ class CutWay : public testing::Test {
     said.epoch = 4;
     said.whom = 3;
     said.waited = 1'000 * kMillisecondNs;
-    said.sent = kBroken;
+    said.sent = kCutAt;
     said.cut = "its queue failed";
     return said;
   }
@@ -46,12 +46,12 @@ class CutWay : public testing::Test {
     for (const Message& said : arbiter_.tick(now)) last_ = std::get<Verdict>(said);
   }
 
-  Arbiter arbiter_{kNodes};
+  Arbiter arbiter_{kNodesOfTwo};
   std::optional<Verdict> last_;
 };
 
 TEST_F(CutWay, NamesTheWayAndNotWhoCameAfterIt) {
-  const uint64_t later = kBroken + 4 * kMillisecondNs;
+  const uint64_t later = kCutAt + 4 * kMillisecondNs;
   beat(3, 4, later, later + 100 * kMillisecondNs);
   ASSERT_TRUE(last_);
   EXPECT_EQ(last_->kind, FaultKind::kUnreachable);
@@ -60,15 +60,15 @@ TEST_F(CutWay, NamesTheWayAndNotWhoCameAfterIt) {
 }
 
 TEST_F(CutWay, NamesTheWayThoughItsEndIsInNoCall) {
-  beat(3, 3, 0, kBroken + 100 * kMillisecondNs);
+  beat(3, 3, 0, kCutAt + 100 * kMillisecondNs);
   ASSERT_TRUE(last_);
   EXPECT_EQ(last_->kind, FaultKind::kUnreachable);
   EXPECT_EQ(last_->culprit, 1u);
 }
 
 TEST_F(CutWay, NamesARankThatIsNotHeardOf) {
-  for (uint64_t now = kBroken; now < kBroken + kJudgeNs && !last_; now += kHeartbeatNs / 2) {
-    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kNow + 100 * kMillisecondNs, now);
+  for (uint64_t now = kCutAt; now < kCutAt + kJudgeNs && !last_; now += kHeartbeatNs / 2) {
+    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kBegun + 100 * kMillisecondNs, now);
     tick(now);
   }
   ASSERT_TRUE(last_);
@@ -77,10 +77,10 @@ TEST_F(CutWay, NamesARankThatIsNotHeardOf) {
 }
 
 TEST_F(CutWay, IsNoDeadlineOfOthers) {
-  take(Withdrawn{1}, kBroken);
-  const uint64_t entered = kBroken + 300 * kMillisecondNs, expired = kBroken + 1'000 * kMillisecondNs;
-  for (uint64_t now = kBroken + kHeartbeatNs; now < expired + 2 * kJudgeNs && !last_; now += kHeartbeatNs) {
-    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kNow + 100 * kMillisecondNs, now);
+  take(Withdrawn{1}, kCutAt);
+  const uint64_t entered = kCutAt + 300 * kMillisecondNs, expired = kCutAt + 1'000 * kMillisecondNs;
+  for (uint64_t now = kCutAt + kHeartbeatNs; now < expired + 2 * kJudgeNs && !last_; now += kHeartbeatNs) {
+    for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kBegun + 100 * kMillisecondNs, now);
     beat(3, now < entered ? 3 : 4, now < entered ? 0 : entered, now);
     if (now != expired) continue;
     Suspicion waited;
