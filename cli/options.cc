@@ -39,17 +39,19 @@ Enum choice(const char* name, const std::string& text) {
 }
 
 // "auto|direct|ring", for a flag's help.
+template <class All, class NameOf>
+std::string joined(const All& all, NameOf name_of) {
+  std::string words;
+  for (const auto& one : all) words += (words.empty() ? "" : "|") + std::string(name_of(one));
+  return words;
+}
 template <class Enum>
 std::string words_of() {
-  std::string all;
-  for (const char* const word : ChoiceWords<Enum>::words) all += (all.empty() ? "" : "|") + std::string(word);
-  return all;
+  return joined(ChoiceWords<Enum>::words, [](const char* word) { return word; });
 }
 template <class Value, size_t N>
 std::string words_of(const Choice<Value> (&choices)[N]) {
-  std::string all;
-  for (const auto& c : choices) all += (all.empty() ? "" : "|") + std::string(c.name);
-  return all;
+  return joined(choices, [](const auto& choice) { return choice.name; });
 }
 
 std::string flag_of(std::string option) {

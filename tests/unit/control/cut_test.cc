@@ -16,17 +16,18 @@ class CutWay : public testing::Test {
     arbiter_.start(kBegun);
     for (uint32_t rank = 0; rank < kNodesOfTwo.size(); ++rank) beat(rank, 3, 0, kBegun);
     for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kBegun + 100 * kMillisecondNs, kCutAt);
-    arbiter_.take(cut(), kCutAt);
+    arbiter_.take(suspicion(1, 3, kCutAt, "its queue failed"), kCutAt);
   }
 
-  static Suspicion cut() {
+  // In the call 4.
+  static Suspicion suspicion(uint32_t rank, uint32_t whom, uint64_t sent, const std::string& cut = {}) {
     Suspicion said;
-    said.rank = 1;
+    said.rank = rank;
     said.epoch = 4;
-    said.whom = 3;
+    said.whom = whom;
     said.waited = 1'000 * kMillisecondNs;
-    said.sent = kCutAt;
-    said.cut = "its queue failed";
+    said.sent = sent;
+    said.cut = cut;
     return said;
   }
   // In a phase of the call `epoch`, which it entered then.
@@ -82,14 +83,7 @@ TEST_F(CutWay, IsNoDeadlineOfOthers) {
   for (uint64_t now = kCutAt + kHeartbeatNs; now < expired + 2 * kJudgeNs && !last_; now += kHeartbeatNs) {
     for (uint32_t rank = 0; rank < 3; ++rank) beat(rank, 4, kBegun + 100 * kMillisecondNs, now);
     beat(3, now < entered ? 3 : 4, now < entered ? 0 : entered, now);
-    if (now != expired) continue;
-    Suspicion waited;
-    waited.rank = 0;
-    waited.epoch = 4;
-    waited.whom = 2;
-    waited.waited = 1'000 * kMillisecondNs;
-    waited.sent = now;
-    take(waited, now);
+    if (now == expired) take(suspicion(0, 2, now), now);
   }
   ASSERT_TRUE(last_);
   EXPECT_EQ(last_->detail, "it is in the call but makes no progress, and waits for nobody");
