@@ -59,6 +59,13 @@ struct ToldWords {
   }
 };
 
+// What an entry adds to a word that becomes `count`: it has one writer, which remembers what it was told.
+TRANSLOAD_HD Word added_to(Word& told, Word count) {
+  const Word added = count - told;
+  told = count;
+  return added;
+}
+
 // Where an entry is filled. `last` of its run: its completion is asked for, which speaks for all before it.
 template <class Queue>
 struct NicSlot {
@@ -108,12 +115,12 @@ class NicSender {
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
     uint32_t left = 0;  // slots of mine
-    for (int s = 0; s < kSlots; ++s) left |= uint32_t(has(mine[s])) << s;
+    TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) left |= uint32_t(has(mine[s])) << s;
     for (;;) {
       const uint32_t holders = lanes_.ballot(left != 0);
       if (holders == 0) return {};
       uint32_t rank = 0, number = 0;
-      for (int s = kSlots; s-- > 0;)
+      TRANSLOAD_ROLLED for (int s = kSlots; s-- > 0;)
         if (left >> s & 1) rank = mine[s].rank, number = mine[s].queue;
       const int leader = lowest(holders);
       rank = lanes_.from(rank, leader);
@@ -136,7 +143,7 @@ class NicSender {
     const Queue queue = nic_.queue(rank, number);
     const Set below = Set::first(lanes_.lane());
     uint32_t entries = 0, place[kSlots];
-    for (int s = 0; s < kSlots; ++s) {
+    TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) {
       const bool goes = (left >> s & 1) != 0 && mine[s].rank == rank && mine[s].queue == number;
       const Set all{lanes_.ballot(goes)};
       place[s] = goes ? entries + uint32_t((all & below).count()) : kNobody;
@@ -149,7 +156,7 @@ class NicSender {
       uint64_t first = 0;
       const Sent room = reserve(queue, rank, end - begin, first);
       if (room.how != Sending::kSent) return room;
-      for (int s = 0; s < kSlots; ++s)
+      TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s)
         if (place[s] >= begin && place[s] < end) fill({queue, first + place[s] - begin, place[s] + 1 == end}, mine[s]);
       lanes_.meet();
       if (lanes_.lane() == 0) nic_.submit(queue, first, end - begin);
@@ -188,10 +195,7 @@ class NicSender {
 
   TRANSLOAD_WARP void fill(const NicSlot<Queue>& slot, const NicEntry& entry) {
     if (!entry.is_count()) return nic_.write(slot, entry);
-    Word& told = nic_.told(entry.rank, entry.to);
-    const Word added = entry.count - told;  // by this rank alone
-    told = entry.count;
-    nic_.add(slot, entry, added);
+    nic_.add(slot, entry, added_to(nic_.told(entry.rank, entry.to), entry.count));
   }
 
   Lanes lanes_;

@@ -22,7 +22,8 @@ struct Findings {
 
 template <class Rail>
 TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const NotifyTrip& t, Findings& found) {
-  auto w = make_warp<NoMoves, Rail>(near, launch);
+  typename Rail::Held held;
+  auto w = make_warp<NoMoves, Rail>(near, launch, held);
   w.enter(Role::kOpener, -1);
   exchange_counts(w, t);
   w.settle();
@@ -33,7 +34,8 @@ TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const 
 
 template <class Rail>
 TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const Call& call, Findings& found) {
-  auto w = make_warp<NoMoves, Rail>(near, launch);
+  typename Rail::Held held;
+  auto w = make_warp<NoMoves, Rail>(near, launch, held);
   w.enter(Role::kOpener, -1);
   write_card(call);
   show_cards(w, call);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/rail_mapped.cuh"
 #include "executor/cuda/warp.cuh"
 #include "ladder/rungs/agent.h"
@@ -43,7 +44,7 @@ TRANSLOAD_DEVICE void add(const rungs::Tally& of, Checks& all) {
 struct Scene {
   CudaRank rank;  // without areas and queue
   StoreAreas areas;
-  RailQueue queue;  // none
+  RailQueue queue;
   NearShape near;
   char* words[2];
   char* room[2];
@@ -89,7 +90,7 @@ struct Agent : rungs::AgentBase<W> {
   }
 };
 
-template <class Pipe, class Rung>
+template <class Pipe, class Rail, class Rung>
 __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
     agents_kernel(const __grid_constant__ Scene scene, const __grid_constant__ Rung rung) {
   extern __shared__ __align__(128) char near[];
@@ -100,9 +101,10 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
   CudaRank rank = scene.rank;
   rank.areas = &scene.areas;
   rank.queue = &scene.queue;
-  CudaWarp<Pipe, MappedRail> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
-                               mine + kStages * scene.near.stage_bytes);
-  Agent<CudaWarp<Pipe, MappedRail>> agent{{w, scene.side, number, {}}, scene};
+  typename Rail::Held held;
+  CudaWarp<Pipe, Rail> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
+                         mine + kStages * scene.near.stage_bytes, held);
+  Agent<CudaWarp<Pipe, Rail>> agent{{w, scene.side, number, {}}, scene};
   agent.tally.spoil = scene.spoil;
   rung(agent);
   w.retire();
@@ -113,7 +115,8 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
 struct Setting {
   uint32_t publish_every = 8, credit_every = 4, piece_bytes = 4096;
   uint64_t deadline_ns = 20'000'000'000;
-  StoreArea own{};  // of the caller, by these agents
+  StoreArea own[2] = {};  // of the caller, by the agents of each side
+  RailQueue queues[2] = {};
 };
 
 // What the host shares with the kernels of a side.
@@ -164,6 +167,7 @@ class Stage {
   static uint64_t scaled(uint64_t n) { return n; }
   int gpus() const { return gpus_; }
   HostPage& page(int side) { return *sides_[side].page; }
+  const Word* gave_up(int side) const { return reinterpret_cast<const Word*>(sides_[side].gave_up); }
   char* room(int side) { return sides_[side].room; }
   Word word(int side, int i) {
     Word value;
@@ -185,6 +189,7 @@ class Stage {
     must(cudaMemcpy(result.data(), sides_[side].room + at, bytes, cudaMemcpyDefault), "cudaMemcpy");
     return result;
   }
+  void use(int side) const { must(cudaSetDevice(sides_[side].device), "cudaSetDevice"); }
   // All words 0, nobody has failed.
   void clear() {
     for (int s = 0; s < 2; ++s) {
@@ -198,7 +203,7 @@ class Stage {
   }
 
   // Agents of side 0 and of side 1; returns at once.
-  template <class Pipe, class Rung>
+  template <class Pipe, class Rail = MappedRail, class Rung>
   void start(const Rung& rung, const int (&agents)[2], const Setting& setting = {}) {
     static_assert(kStageBytesMin % kLineBytes == 0);
     const uint32_t tail_room = 512;
@@ -206,7 +211,7 @@ class Stage {
                          kTableBytes,          setting.publish_every,
                          setting.credit_every, nullptr};
     const int bytes = int(near.bytes_of_warp() * kWarpsOfAgentBlock);
-    const auto kernel = agents_kernel<Pipe, Rung>;
+    const auto kernel = agents_kernel<Pipe, Rail, Rung>;
     for (int s = 0; s < 2; ++s) {  // loaded everywhere before anyone waits for another
       use(s);
       must(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "cudaFuncSetAttribute");
@@ -223,8 +228,8 @@ class Stage {
                           nullptr,
                           nullptr};
       const Scene scene{rank,
-                        {side.regions, 4, {setting.own, {}}},
-                        {},
+                        {side.regions, 4, {setting.own[s], {}}},
+                        setting.queues[s],
                         near,
                         {sides_[0].words, sides_[1].words},
                         {sides_[0].room, sides_[1].room},
@@ -248,9 +253,9 @@ class Stage {
       ledger.add(checks, s);
     }
   }
-  template <class Pipe, class Rung>
+  template <class Pipe, class Rail = MappedRail, class Rung>
   void play(const Rung& rung, const int (&agents)[2], const Setting& setting = {}) {
-    start<Pipe>(rung, agents, setting);
+    start<Pipe, Rail>(rung, agents, setting);
     finish();
     for (int s = 0; s < 2; ++s)
       if (sides_[s].page->fault.set != 0) ledger.eq(sides_[s].page->fault.set, 0, "fault of side " + std::to_string(s));
@@ -272,7 +277,6 @@ class Stage {
     must(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
     must(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize");
   }
-  void use(int side) const { must(cudaSetDevice(sides_[side].device), "cudaSetDevice"); }
 
   int gpus_;
   Side sides_[2];

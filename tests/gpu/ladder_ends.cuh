@@ -173,7 +173,7 @@ inline void checks_rung(Stage& stage) {
     must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     stage.page(0).fault.rank = ChecksRung::kMe;
     Setting setting;
-    setting.own = {own, 256};
+    setting.own[0] = {own, 256};
     stage.start<ScatterPipe>(ChecksRung{wrong, own}, {1, 0}, setting);
     stage.finish();
     const DeviceFault& fault = stage.page(0).fault;

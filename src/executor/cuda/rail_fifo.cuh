@@ -16,7 +16,13 @@ class FifoRail : public FarKeys {
   static constexpr bool kPuts = true;
   static constexpr Waiting kWaits = Waiting::kRoom;
 
-  TRANSLOAD_DEVICE explicit FifoRail(const RailQueue& queue) : queue_(queue) {}
+  // What a thread holds, and what it last saw of the queue.
+  struct Held {
+    HeldPuts<false> puts;
+    Word taken = 0, least = 0;
+  };
+
+  TRANSLOAD_DEVICE FifoRail(const RailQueue& queue, Held& held) : queue_(queue), held_(held) {}
 
   // Far: a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
@@ -27,95 +33,93 @@ class FifoRail : public FarKeys {
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
-    const Key to = Key::unpack(key);
-    ask(far, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
+    if (asked_ == Asked::kTaken && __any_sync(kAllLanes, far))
+      asked_ = tell(&queue_, &held_, verb, far ? key : nullptr, count);
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
-  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) { return puts_.hold(mine, put); }
-  TRANSLOAD_DEVICE void promote() { puts_.promote(); }
-  TRANSLOAD_DEVICE void put_due() { give(puts_.due); }
-  TRANSLOAD_DEVICE void put_all() {
-    give(puts_.due);
-    give(puts_.later);
-    puts_.any = false;
+  TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
+    any_ = true;
+    return HeldPuts<false>::hold(&held_.puts, mine, put);
   }
-  TRANSLOAD_DEVICE bool holds_puts() const { return puts_.any; }
-  TRANSLOAD_DEVICE void clear() { puts_.clear(); }
+  TRANSLOAD_DEVICE void promote() {
+    if (any_) HeldPuts<false>::promote(&held_.puts);
+  }
+  TRANSLOAD_DEVICE void put_due() {
+    if (any_) give(held_.puts.due);
+  }
+  TRANSLOAD_DEVICE void put_all() {
+    if (!any_) return;
+    give(held_.puts.due);
+    give(held_.puts.later);
+    any_ = false;
+  }
+  TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
+  // The group is lost: what is held goes nowhere.
+  TRANSLOAD_DEVICE void clear() { any_ = false; }
 
   // Why the last commands are not in the queue: whom that names, and how many of all the proxy had taken by then, and
   // must have.
   TRANSLOAD_DEVICE Asked asked() const { return asked_; }
   TRANSLOAD_DEVICE uint32_t whom(uint32_t me) const { return me; }
-  TRANSLOAD_DEVICE Word taken() const { return taken_; }
-  TRANSLOAD_DEVICE Word least() const { return least_; }
+  TRANSLOAD_DEVICE Word taken() const { return held_.taken; }
+  TRANSLOAD_DEVICE Word least() const { return held_.least; }
 
  private:
   using Key = RailKey<0>;
 
-  TRANSLOAD_DEVICE uint64_t offset_of(const void* at) const {
-    return uint64_t(static_cast<const char*>(at) - queue_.network);
+  TRANSLOAD_DEVICE void give(HeldPut<false>& put) {
+    if (asked_ == Asked::kTaken) asked_ = write(&queue_, &held_, &put);
   }
-  TRANSLOAD_DEVICE void give(HeldPut<false>& held) {
-    ask(!held.empty(), {.verb = RailVerb::kPut,
-                        .rank = held.rank(),
-                        .to = held.offset,
-                        .count = held.drained == nullptr ? 0 : held.count,
-                        .from = offset_of(held.from),
-                        .bytes = held.bytes,
-                        .drained = held.drained == nullptr ? RailCommand::kUndrained : offset_of(held.drained)});
-    held.bytes = 0;
+
+  // Calls, and not inlined: there is a place for them in every verb. `far`: the key of my lane's count, or null.
+  __device__ __noinline__ static Asked tell(const RailQueue* queue, Held* held, RailVerb verb, Word* far, Word count) {
+    const Key to = Key::unpack(far);
+    return ask(*queue, *held, far != nullptr, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
+  }
+  __device__ __noinline__ static Asked write(const RailQueue* queue, Held* held, HeldPut<false>* put) {
+    const auto offset_of = [&](const void* at) {
+      return uint64_t(static_cast<const char*>(at) - queue->network);
+    };
+    const bool mine = !put->empty(), told = put->drained != nullptr;
+    const RailCommand command{.verb = RailVerb::kPut,
+                              .rank = put->rank(),
+                              .to = put->offset,
+                              .count = told ? put->count : 0,
+                              .from = offset_of(put->from),
+                              .bytes = put->bytes,
+                              .drained = told ? offset_of(put->drained) : RailCommand::kUndrained};
+    put->bytes = 0;
+    return ask(*queue, *held, mine, command);
   }
 
   // A command of each lane that has one. A ticket that was taken is used, or the group is lost.
-  TRANSLOAD_DEVICE void ask(bool mine, const RailCommand& command) {
+  TRANSLOAD_DEVICE static Asked ask(const RailQueue& queue, Held& held, bool mine, const RailCommand& command) {
     const uint32_t bits = __ballot_sync(kAllLanes, mine);
-    if (bits == 0 || asked_ != Asked::kTaken) return;
-    const CommandSlot slot = encode(command, 0);
-    Asking asking{.taken = taken_, .bits = bits, .words = {}};
-#pragma unroll
-    for (uint32_t i = 0; i < CommandSlot::kWords; ++i) asking.words[i] = slot.words[i];
-    const Result result = write(&queue_, asking);
-    asked_ = result.asked;
-    taken_ = result.taken;
-    least_ = result.least;
-  }
-
-  struct Asking {
-    Word taken;
-    uint32_t bits;  // lanes with a command
-    Word words[CommandSlot::kWords];
-  };
-  struct Result {
-    Word taken, least;
-    Asked asked;
-  };
-  // A call, and not inlined: there is a place for it in every verb.
-  __device__ __noinline__ static Result write(const RailQueue* queue, const Asking asking) {
+    if (bits == 0) return Asked::kTaken;
     __syncwarp();  // what has landed for one lane has for that which says so
-    const CommandRoom room{queue->slot_count};
-    const uint32_t count = uint32_t(__popc(asking.bits));
+    const CommandRoom room{queue.slot_count};
+    const uint32_t count = uint32_t(__popc(bits));
     Word first = 0;
-    if (lane_of_thread() == 0) first = take_here(queue->next, count);
+    if (lane_of_thread() == 0) first = take_here(queue.next, count);
     first = __shfl_sync(kAllLanes, first, 0);
     const Word last = first + count - 1;
-    Result result{asking.taken, 0, Asked::kTaken};
-    if (!room.fits(last, result.taken)) {
-      result.least = last + 1 - room.slots;
-      result.asked = await(*queue, result.least, result.taken);
-      if (result.asked != Asked::kTaken) return result;
+    if (!room.fits(last, held.taken)) {
+      held.least = last + 1 - room.slots;
+      const Asked asked = await(queue, held.least, held.taken);
+      if (asked != Asked::kTaken) return asked;
     }
-    if (asking.bits >> lane_of_thread() & 1) {
-      const Word ticket = first + uint32_t(__popc(asking.bits & ((uint32_t(1) << lane_of_thread()) - 1)));
-      const Word top = room.lap(ticket) << kPayloadBits;
-      CommandSlot& to = queue->slots[room.slot(ticket)];
+    if (mine) {
+      const Word ticket = first + uint32_t(__popc(bits & ((uint32_t(1) << lane_of_thread()) - 1)));
+      const CommandSlot slot = encode(command, room.lap(ticket));
+      CommandSlot& to = queue.slots[room.slot(ticket)];
       // What a put was written from, or what was read where a credit gives back room.
-      if (verb_of(asking.words[0]) != RailVerb::kPublish) publish_what_follows();
+      if (command.verb != RailVerb::kPublish) publish_what_follows();
 #pragma unroll
-      for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], top | asking.words[i]);
+      for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], slot.words[i]);
     }
     __syncwarp();
-    return result;
+    return Asked::kTaken;
   }
   // Until the proxy has taken so many. Alike in all lanes.
   TRANSLOAD_DEVICE static Asked await(const RailQueue& queue, Word least, Word& taken) {
@@ -132,9 +136,9 @@ class FifoRail : public FarKeys {
   }
 
   const RailQueue& queue_;
-  HeldPuts<false> puts_;
+  Held& held_;
+  bool any_ = false;  // puts are held
   Asked asked_ = Asked::kTaken;
-  Word taken_ = 0, least_ = 0;  // as this warp last saw it
 };
 
 }  // namespace transload

@@ -125,7 +125,14 @@ class IbgdaRail : public FarKeys {
   static constexpr bool kPuts = true;
   static constexpr Waiting kWaits = Waiting::kQueue;
 
-  TRANSLOAD_DEVICE explicit IbgdaRail(const RailQueue& queue) : queue_(queue) {}
+  // What a thread holds, and why its last entries are not in their queue.
+  struct Held {
+    HeldPuts<true> puts;
+    Word complete = 0, least = 0;
+    uint32_t rank = kNobody;
+  };
+
+  TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, Held& held) : queue_(queue), held_(held) {}
 
   // Far: a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
@@ -138,52 +145,47 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
-    Entries entries;
-    if (verb == RailVerb::kPublish) {
-      if (due_ready_) entries.of[0] = entry_of(puts_.due);
-      if (later_ready_) entries.of[1] = entry_of(puts_.later);
-      due_ready_ = later_ready_ = false;
-    }
-    const Key to = Key::unpack(key);
-    if (far) entries.of[2] = {.rank = to.rank, .queue = to.queue, .to = to.place * kWordBytes, .count = count};
-    give(entries);
+    const Ready ready = verb == RailVerb::kPublish ? ready_ : Ready::kNone;
+    if (verb == RailVerb::kPublish) ready_ = Ready::kNone;
+    if (asked_ != Asked::kTaken || !__any_sync(kAllLanes, far || ready != Ready::kNone)) return;
+    asked_ = send(&queue_, &held_, ready, far ? key : nullptr, count);
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
   TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
     if (queue_.nic == nullptr) return true;  // rails are mapped: what is to be put is there already
-    return puts_.hold(mine, put);
+    any_ = true;
+    return HeldPuts<true>::hold(&held_.puts, mine, put);
   }
-  TRANSLOAD_DEVICE void promote() { puts_.promote(); }
+  TRANSLOAD_DEVICE void promote() {
+    if (any_) HeldPuts<true>::promote(&held_.puts);
+  }
   // They have landed: they go with the next counts.
-  TRANSLOAD_DEVICE void put_due() { due_ready_ = true; }
-  TRANSLOAD_DEVICE void put_all() {
-    due_ready_ = later_ready_ = true;
-    puts_.any = false;
+  TRANSLOAD_DEVICE void put_due() {
+    if (any_) ready_ = Ready::kDue;
   }
-  TRANSLOAD_DEVICE bool holds_puts() const { return puts_.any; }
+  TRANSLOAD_DEVICE void put_all() {
+    if (any_) ready_ = Ready::kAll;
+    any_ = false;
+  }
+  TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
+  // The group is lost: what is held goes nowhere.
   TRANSLOAD_DEVICE void clear() {
-    puts_.clear();
-    due_ready_ = later_ready_ = false;
+    ready_ = Ready::kNone;
+    any_ = false;
   }
 
   // Why the last entries are not in their queue: who is at its other end, and how many were complete, and must be.
-  TRANSLOAD_DEVICE Asked asked() const { return result_.asked; }
-  TRANSLOAD_DEVICE uint32_t whom(uint32_t) const { return result_.rank; }
-  TRANSLOAD_DEVICE Word taken() const { return result_.complete; }
-  TRANSLOAD_DEVICE Word least() const { return result_.least; }
+  TRANSLOAD_DEVICE Asked asked() const { return asked_; }
+  TRANSLOAD_DEVICE uint32_t whom(uint32_t) const { return held_.rank; }
+  TRANSLOAD_DEVICE Word taken() const { return held_.complete; }
+  TRANSLOAD_DEVICE Word least() const { return held_.least; }
 
  private:
   using Key = RailKey<kQueueBits>;
 
-  struct Entries {
-    NicEntry of[3];  // in the order in which a queue takes them
-  };
-  struct Outcome {
-    Word complete = 0, least = 0;
-    uint32_t rank = kNobody;
-    Asked asked = Asked::kTaken;
-  };
+  // Which puts go with the next counts.
+  enum class Ready : uint32_t { kNone, kDue, kAll };
 
   TRANSLOAD_DEVICE static NicEntry entry_of(HeldPut<true>& held) {
     NicEntry entry;
@@ -192,28 +194,32 @@ class IbgdaRail : public FarKeys {
     held.bytes = 0;
     return entry;
   }
-  TRANSLOAD_DEVICE void give(const Entries& entries) {
-    const bool mine = (entries.of[0].rank & entries.of[1].rank & entries.of[2].rank) != kNobody;
-    if (result_.asked == Asked::kTaken && __any_sync(kAllLanes, mine)) result_ = send(&queue_, entries);
-  }
-  // A call, and not inlined: there is a place for it in every verb.
-  __device__ __noinline__ static Outcome send(const RailQueue* queue, const Entries entries) {
+  // A call, and not inlined: there is a place for it in every verb. `far`: the key of my lane's count, or null.
+  __device__ __noinline__ static Asked send(const RailQueue* queue, Held* held, Ready ready, Word* far, Word count) {
 #ifdef __CUDA_ARCH__
+    NicEntry entries[3];  // in the order in which a queue takes them
+    if (ready != Ready::kNone) entries[0] = entry_of(held->puts.due);
+    if (ready == Ready::kAll) entries[1] = entry_of(held->puts.later);
+    const Key to = Key::unpack(far);
+    if (far != nullptr) entries[2] = {.rank = to.rank, .queue = to.queue, .to = to.place * kWordBytes, .count = count};
     ptx::engine_fence();  // the NIC reads what the copy engine has stored
     publish_what_follows();
     IbgdaNic nic{*queue, ptx::now_ns()};
-    const Sent sent = NicSender(WarpLanes{}, nic).send(entries.of);
-    Outcome result{sent.complete, sent.least, sent.rank, Asked::kTaken};
-    if (sent.how == Sending::kBroken) result.asked = Asked::kExpired;
-    if (sent.how == Sending::kFull) result.asked = Asked(__shfl_sync(kAllLanes, uint32_t(nic.why), 0));
-    return result;
+    const Sent sent = NicSender(WarpLanes{}, nic).send(entries);
+    if (sent.how == Sending::kSent) return Asked::kTaken;
+    held->complete = sent.complete;
+    held->least = sent.least;
+    held->rank = sent.rank;
+    return sent.how == Sending::kBroken ? Asked::kExpired : Asked(__shfl_sync(kAllLanes, uint32_t(nic.why), 0));
 #endif
   }
 
   const RailQueue& queue_;
-  HeldPuts<true> puts_;
-  bool due_ready_ = false, later_ready_ = false;  // alike in all lanes, like what follows
-  Outcome result_;
+  Held& held_;
+  // Alike in all lanes.
+  Ready ready_ = Ready::kNone;
+  bool any_ = false;  // puts are held
+  Asked asked_ = Asked::kTaken;
 };
 
 }  // namespace transload

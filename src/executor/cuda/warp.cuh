@@ -30,9 +30,10 @@ class CudaWarp {
   template <class T>
   using Table = CudaTable<T>;
 
-  TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const Stages& stages, const NearShape& shape, char* tables)
+  TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const Stages& stages, const NearShape& shape, char* tables,
+                            typename Rail::Held& held)
       : pipe_(stages, shape),
-        rail_(*rank.queue),
+        rail_(*rank.queue, held),
         landed_(shape.publish_every),
         read_(shape.credit_every),
         rank_(rank),
@@ -193,9 +194,7 @@ class CudaWarp {
         const bool mine = bits >> lane_ & 1;
         Put held{};
         if (mine) held = put(Lane{tile * 32 + lane_});
-        if (bits == 0 || rail_.hold(mine, held)) continue;
-        flush();
-        rail_.hold(mine, held);
+        while (bits != 0 && !rail_.hold(mine, held)) flush();
       }
     }
   }
@@ -274,6 +273,7 @@ class CudaWarp {
   TRANSLOAD_DEVICE void retire() {
     while (pipe_.done() != pipe_.issued()) pipe_.finish_one();
     ptx::bulk_wait_landed<0>();
+    if constexpr (Rail::kPuts) report_rail();
     __syncwarp();
   }
 
@@ -503,15 +503,15 @@ class CudaWarp {
   }
   // The group is lost if the rail could not be asked.
   TRANSLOAD_DEVICE void heed_rail() {
-    if constexpr (Rail::kPuts) {
-      const Asked asked = rail_.asked();
-      if (asked == Asked::kTaken) return;
-      failed_ = true;
-      if (asked == Asked::kGaveUp || lane_ != 0) return;
-      const Word me = glanced(&rank_.fault->rank);
-      report(asked == Asked::kExpired ? DeviceFailure::kExpired : DeviceFailure::kAborted,
-             {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
-    }
+    if constexpr (Rail::kPuts)
+      if (rail_.asked() != Asked::kTaken) failed_ = true;
+  }
+  TRANSLOAD_DEVICE void report_rail() {
+    const Asked asked = rail_.asked();
+    if (asked == Asked::kTaken || asked == Asked::kGaveUp || lane_ != 0) return;
+    const Word me = glanced(&rank_.fault->rank);
+    report(asked == Asked::kExpired ? DeviceFailure::kExpired : DeviceFailure::kAborted,
+           {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
   }
 
   // One move further, and the marks that are due by then.

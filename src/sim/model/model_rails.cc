@@ -1,5 +1,6 @@
 // Rails that are neither mapped nor driven by the rank's own thread: what a warp's put and publish come to there.
 #include "base/check.h"
+#include "channel/nic_queue.h"
 #include "sim/model/model_memory.h"
 
 namespace transload {
@@ -43,8 +44,6 @@ bool ModelMemory::wait_for_room(int w, Word ticket) {
 void ModelMemory::add(int w, const RailWord& to, Word count) {
   const uint32_t region = seat_.first_region + to.rank;
   Word& told = told_.try_emplace({to.rank, to.offset}, to.queue == 0 ? 0 : seat_.counts_from).first->second;
-  const Word added = count - told;
-  told = count;
   s_.flights->mark(agent(w), {.word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset),
                               .count = count,
                               .region = region,
@@ -52,7 +51,7 @@ void ModelMemory::add(int w, const RailWord& to, Word count) {
                               .far = true,
                               .queue = to.queue,
                               .adds = true,
-                              .added = added});
+                              .added = added_to(told, count)});
 }
 
 Word ModelMemory::look_as_proxy(const Word* word) { return s_.flights->observe(rail_.proxy, word, true); }

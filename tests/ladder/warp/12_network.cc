@@ -1,62 +1,13 @@
 // Rung 12: puts and counts reach the network in order, as few as can be; what is mapped never goes there.
-#include <cstring>
-#include <deque>
-
 #include "base/situations.h"
-#include "model_ranks.h"
+#include "ladder/rungs/rails.h"
+#include "stage.h"
+#include "support/step_network.h"
 
 namespace transload::ladder {
 namespace {
 
-// A network in this process that moves one thing a step: `regions` are those of all ranks, by rank.
-class Wire : public ScaleOut {
- public:
-  explicit Wire(std::vector<char*> regions, std::vector<char*> mapped = {})
-      : regions_(std::move(regions)), mapped_(std::move(mapped)) {}
-  std::string name() const override { return "wire"; }
-  char* mapped(uint32_t rank) const override { return mapped_.empty() ? nullptr : mapped_[rank]; }
-  void put(const Put& put) override {
-    ++puts;
-    queue_.push_back({true, put, {}, 0});
-  }
-  void publish(RailWord to, Word count) override {
-    ++counts;
-    queue_.push_back({false, {}, to, count});
-  }
-  bool progress() override {
-    if (queue_.empty() || stuck) return false;
-    const Thing thing = queue_.front();
-    queue_.pop_front();
-    if (thing.is_put) {
-      std::memcpy(regions_[thing.put.rank] + thing.put.offset, thing.put.from, thing.put.bytes);
-      if (thing.put.drained != nullptr)
-        std::atomic_ref<Word>(*thing.put.drained).store(thing.put.drained_count, std::memory_order_release);
-    } else {
-      Word* const word = reinterpret_cast<Word*>(regions_[thing.to.rank] + thing.to.offset);
-      std::atomic_ref<Word>(*word).store(thing.count, std::memory_order_release);
-    }
-    return true;
-  }
-  uint32_t busy_with() const override {
-    return queue_.empty() ? kNobody : queue_.front().is_put ? queue_.front().put.rank : queue_.front().to.rank;
-  }
-  int wait_fd() const override { return -1; }
-  bool may_sleep() override { return true; }
-  bool lost(LostPeer&) override { return false; }
-
-  int puts = 0, counts = 0;
-  bool stuck = false;
-
- private:
-  struct Thing {
-    bool is_put;
-    Put put;
-    RailWord to;
-    Word count;
-  };
-  std::vector<char*> regions_, mapped_;
-  std::deque<Thing> queue_;
-};
+using rungs::RailStream;
 
 constexpr size_t kRow = 128;
 constexpr uint64_t kWords = 8192;  // where words begin in a region, behind the rows
@@ -64,7 +15,7 @@ constexpr uint64_t kWords = 8192;  // where words begin in a region, behind the 
 struct Net {
   Ranks ranks{2, 1 << 18};
   char *mine = ranks.room(), *theirs = ranks.room() + (1 << 17);
-  HostMemoryOptions options(Wire& wire, uint32_t publish_every) {
+  HostMemoryOptions options(test::StepNetwork& wire, uint32_t publish_every) {
     HostMemoryOptions o = ranks.options(0);
     o.scale_out = &wire;
     o.publish_every = publish_every;
@@ -73,73 +24,49 @@ struct Net {
   }
 };
 
-struct Stream {
-  char *staged, *ring;  // of rank 0, of rank 1
-  uint64_t ring_offset;
-  Word* tail;
-  uint64_t tail_offset;
-  uint64_t slots;
-  Word rows;
-  Word *drained, *credit;  // of rank 0
+// Over a Wire both ranks are fibers of one.
+struct NetworkAgent : rungs::AgentBase<HostWarp> {
+  template <class Body>
+  void lanes(uint32_t n, Body body) const {
+    for (uint32_t k = 0; k < n; ++k) body(k);
+  }
+  void wrote() const {}
 };
 
-// Rank 0 stages rows in a ring of slots, puts them, and waits for their slots to be drained and credited.
-template <class W>
-void put_rows(W& w, const Stream& s) {
-  const Set one = Set::only(0);
-  auto seen = w.template per<Word>(one, [](Lane) { return Word(0); }), free = seen;
-  std::vector<char> rows(kRow * s.slots);
-  for (Word i = 0; i < s.rows && !w.failed(); ++i) {
-    const Word least = i < s.slots ? 0 : i + 1 - s.slots;
-    w.wait_all(
-        one,
-        [&](Lane) {
-          return Need{s.drained, least, 0, Waiting::kDrained};
-        },
-        seen);
-    w.wait_all(
-        one,
-        [&](Lane) {
-          return Need{s.credit, least, 1, Waiting::kCredit};
-        },
-        free);
-    const uint64_t at = i % s.slots * kRow;
-    std::memset(rows.data() + at, int(i * 7 + 1), kRow);
-    w.scatter({rows.data() + at, kRow, nullptr, 0}, one, [&](Lane) {
-      return Destination{s.staged + at, nullptr, true};
-    });
-    w.put(one, [&](Lane) { return Put{s.staged + at, s.ring_offset + at, kRow, 1, s.drained, i + 1}; });
-    w.publish(one, [&](Lane) { return Mark<RailWord>{{s.tail_offset, 1}, i + 1}; });
-  }
-  w.drain();
-}
-
-template <class W>
-void take_rows(W& w, const Stream& s) {
-  const Set one = Set::only(0);
-  auto seen = w.template per<Word>(one, [](Lane) { return Word(0); });
-  for (Word i = 0; i < s.rows && !w.failed(); ++i) {
-    w.wait_all(
-        one,
-        [&](Lane) {
-          return Need{s.tail, i + 1, 0};
-        },
-        seen);
-    const char* const row = s.ring + i % s.slots * kRow;
-    for (size_t k = 0; k < kRow; ++k) ASSERT_EQ(w.peek(row + k), char(i * 7 + 1)) << i;
-    w.credit(one, [&](Lane) { return Mark<PeerWord>{{s.credit, 0}, i + 1}; });
-  }
-}
-
-// Over a Wire both ranks are fibers of one.
 void stream(Net& net, HostMemory& memory, uint64_t slots, Word rows) {
   Scheduler scheduler(memory, {2, 4096});
-  Word drained = 0, credit = 0;
-  const auto word = reinterpret_cast<Word*>(net.theirs + kWords);
-  const Stream s{net.mine, net.theirs, 0, word, kWords, slots, rows, &drained, &credit};
-  scheduler.run({[&](HostWarp& w) { put_rows(w, s); }, [&](HostWarp& w) { take_rows(w, s); }});
+  Word drained = 0;
+  std::vector<char> source(slots * kRow);
+  const auto tail = reinterpret_cast<Word*>(net.theirs + kWords), credit = reinterpret_cast<Word*>(net.mine + kWords);
+  const RailStream s{.slots = slots,
+                     .rows = rows,
+                     .row_bytes = kRow,
+                     .sender = 0,
+                     .receiver = 1,
+                     .source = source.data(),
+                     .staged = net.mine,
+                     .ring = net.theirs,
+                     .ring_offset = 0,
+                     .drained = &drained,
+                     .credit = credit,
+                     .tail = tail,
+                     .credit_offset = kWords,
+                     .tail_offset = kWords};
+  rungs::Ledger ledger;
+  scheduler.run({[&](HostWarp& w) {
+                   NetworkAgent agent{{w, 0, 0, {}}};
+                   put_rows(agent, s);
+                 },
+                 [&](HostWarp& w) {
+                   NetworkAgent agent{{w, 1, 0, {}}};
+                   take_rows(agent, s);
+                   ledger.add(agent.tally, 1);
+                 }});
   EXPECT_TRUE(scheduler.finish_network(60000));
-  EXPECT_EQ(*word, rows);
+  EXPECT_EQ(ledger.wrong, 0u) << ledger.first;
+  EXPECT_EQ(ledger.done, rows * kRow / 8 + 1);
+  EXPECT_EQ(*tail, rows);
+  EXPECT_EQ(*credit, rows);
   EXPECT_EQ(drained, rows);
 }
 
@@ -147,7 +74,7 @@ TEST(Rung12Network, RowsAndCountsInOrder) {
   for (uint64_t slots : {1, 3, 16}) {
     for (uint32_t every : {1, 4, 100}) {
       Net net;
-      Wire wire({net.mine, net.theirs});
+      test::StepNetwork wire({net.mine, net.theirs});
       HostMemory memory(net.options(wire, every));
       stream(net, memory, slots, 500);
       if (HasFatalFailure()) return;
@@ -165,18 +92,36 @@ TYPED_TEST(Rung12World, RowsAndCountsInOrder) {
     for (uint32_t every : {1, 4, 100}) {
       TypeParam ranks(2);
       Word drained = 0;
-      char* const ring = ranks.room(1);
-      const Stream s{ranks.room(0), ring, ranks.offset(ring), ranks.word(0, 1), ranks.offset(ranks.word(0, 1)),
-                     slots,         100,  &drained,           ranks.word(1)};
+      std::vector<char> source(slots * kRow);
+      Word *const tail = ranks.word(0, 1), *const credit = ranks.word(1, 0);
+      const RailStream s{.slots = slots,
+                         .rows = 100,
+                         .row_bytes = kRow,
+                         .sender = 0,
+                         .receiver = 1,
+                         .source = source.data(),
+                         .staged = ranks.room(0),
+                         .ring = ranks.room(1),
+                         .ring_offset = ranks.offset(ranks.room(1)),
+                         .drained = &drained,
+                         .credit = credit,
+                         .tail = tail,
+                         .credit_offset = ranks.offset(credit),
+                         .tail_offset = ranks.offset(tail)};
+      rungs::Ledger ledger;
       ranks.run(
           [&](int rank) {
             return std::vector<typename TypeParam::Task>{[&, rank](typename TypeParam::Warp& w) {
-              if (rank == 0) put_rows(w, s);
-              if (rank == 1) take_rows(w, s);
+              Agent<TypeParam> agent{{w, rank, 0, {}}, ranks};
+              if (rank == 0) put_rows(agent, s);
+              if (rank == 1) take_rows(agent, s);
+              ledger.add(agent.tally, rank);
             }};
           },
           [&](HostMemoryOptions& o, SchedulerOptions&) { o.publish_every = every; });
-      EXPECT_EQ(*ranks.word(1), s.rows);
+      EXPECT_EQ(ledger.wrong, 0u) << ledger.first;
+      EXPECT_EQ(ledger.done, s.rows * kRow / 8 + 1);
+      EXPECT_EQ(*tail, s.rows);
       EXPECT_EQ(drained, s.rows);
     }
   }
@@ -188,7 +133,7 @@ TEST(Rung12Network, OtherRungsInAWorld) {
 
 TEST(Rung12Network, AdjacentPutsBecomeOne) {
   Net net;
-  Wire wire({net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs});
   HostMemory memory(net.options(wire, 4));
   stream(net, memory, 16, 64);
   EXPECT_LE(wire.puts, 24);
@@ -231,7 +176,7 @@ TEST(Rung12Network, ThePaddingOfASlotTravelsAlong) {
 
 TEST(Rung12Network, WhatIsMappedIsStored) {
   Net net;
-  Wire wire({net.mine, net.theirs}, {net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs}, {net.mine, net.theirs});
   wire.stuck = true;
   HostMemoryOptions o = net.options(wire, 4);
   HostMemory memory(o);
@@ -252,7 +197,7 @@ TEST(Rung12Network, WhatIsMappedIsStored) {
 
 TEST(Rung12Network, MoreThanTheQueueHolds) {
   Net net;
-  Wire wire({net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs});
   HostMemory memory(net.options(wire, 1000000));
   Scheduler scheduler(memory, {1, 4096});
 #ifdef TRANSLOAD_SITUATIONS
@@ -273,7 +218,7 @@ TEST(Rung12Network, MoreThanTheQueueHolds) {
 
 TEST(Rung12Network, FinishHasADeadline) {
   Net net;
-  Wire wire({net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs});
   wire.stuck = true;
   HostMemoryOptions o = net.options(wire, 1);
   std::vector<WaitRecord> expired;
@@ -297,7 +242,7 @@ TEST(Rung12Network, FinishHasADeadline) {
 // Nobody was accused, because this rank itself stood still: the network has its whole deadline once more.
 TEST(Rung12Network, FinishBeginsAnew) {
   Net net;
-  Wire wire({net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs});
   wire.stuck = true;
   HostMemoryOptions o = net.options(wire, 1);
   int asked = 0;
