@@ -120,8 +120,7 @@ class NicSender {
       const uint32_t holders = lanes_.ballot(left != 0);
       if (holders == 0) return {};
       uint32_t rank = 0, number = 0;
-      TRANSLOAD_ROLLED for (int s = kSlots; s-- > 0;)
-        if (left >> s & 1) rank = mine[s].rank, number = mine[s].queue;
+      TRANSLOAD_ROLLED for (int s = kSlots; s-- > 0;) if (left >> s & 1) rank = mine[s].rank, number = mine[s].queue;
       const int leader = lowest(holders);
       rank = lanes_.from(rank, leader);
       number = lanes_.from(number, leader);
@@ -156,8 +155,8 @@ class NicSender {
       uint64_t first = 0;
       const Sent room = reserve(queue, rank, end - begin, first);
       if (room.how != Sending::kSent) return room;
-      TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s)
-        if (place[s] >= begin && place[s] < end) fill({queue, first + place[s] - begin, place[s] + 1 == end}, mine[s]);
+      TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) if (place[s] >= begin && place[s] < end)
+          fill({queue, first + place[s] - begin, place[s] + 1 == end}, mine[s]);
       lanes_.meet();
       if (lanes_.lane() == 0) nic_.submit(queue, first, end - begin);
     }

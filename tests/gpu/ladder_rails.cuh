@@ -104,10 +104,12 @@ class RailSides {
     for (int s = 0; s < 2; ++s) {
       links_[s] = std::make_unique<test::StepNetwork>(std::vector<char*>{regions_[0], regions_[1]});
       const Proxy::Place place{regions_[s], queue(s, 0), RailsRung::at(regions_[s], place_.taken())};
-      proxies_[s] = std::make_unique<Proxy>(*links_[s], place, [] { return true; }, [](const std::exception& error) {
-        std::printf("a proxy: %s\n", error.what());
-        std::exit(1);
-      });
+      proxies_[s] = std::make_unique<Proxy>(
+          *links_[s], place, [] { return true; },
+          [](const std::exception& error) {
+            std::printf("a proxy: %s\n", error.what());
+            std::exit(1);
+          });
       proxies_[s]->wake();
     }
   }

@@ -78,9 +78,7 @@ class FifoRail : public FarKeys {
     return ask(*queue, *held, far != nullptr, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
   }
   __device__ __noinline__ static Asked write(const RailQueue* queue, Held* held, HeldPut<false>* put) {
-    const auto offset_of = [&](const void* at) {
-      return uint64_t(static_cast<const char*>(at) - queue->network);
-    };
+    const auto offset_of = [&](const void* at) { return uint64_t(static_cast<const char*>(at) - queue->network); };
     const bool mine = !put->empty(), told = put->drained != nullptr;
     const RailCommand command{.verb = RailVerb::kPut,
                               .rank = put->rank(),

@@ -35,7 +35,8 @@ TRANSLOAD_WARP void put_rows(A& a, const RailStream& s) {
     a.w.scatter({s.source + at, s.row_bytes, nullptr, 0}, one, [&](Lane) {
       return Destination{s.staged + at, nullptr, true};
     });
-    a.w.put(one, [&](Lane) { return Put{s.staged + at, s.ring_offset + at, s.row_bytes, s.receiver, s.drained, i + 1}; });
+    a.w.put(one,
+            [&](Lane) { return Put{s.staged + at, s.ring_offset + at, s.row_bytes, s.receiver, s.drained, i + 1}; });
     a.w.publish(one, [&](Lane) { return Mark<RailWord>{{s.tail_offset, s.receiver}, i + 1}; });
   }
   a.w.drain();
