@@ -61,5 +61,14 @@ printf 'ok 1500\n' >"$folder/out/done/spent"
 out=$(check --again litmus) && { echo "a stage without time for it is well"; wrong=1; }
 expect "$out" 'NO TIME'
 
+# Its patterns name tests that its programs have.
+list='printf "%s\n" "Shapes." "  OneRank" "Each/AbsentRank." "  Comes/0  # GetParam() = 0" "Faults." "  Killed"'
+program trip "$list"
+out=$(check --filters) && { echo "patterns without a test are well"; wrong=1; }
+expect "$out" "stage proxy_calls: no test of $folder/trip matches 'Replays.*'"
+[[ $out != *"'Shapes.*'"* && $out != *"'Each/AbsentRank*'"* ]] || { echo "tests that are there are missed"; wrong=1; }
+rm "$folder/trip" "$folder/agree"
+out=$(check --filters) && { echo "no program, and all patterns are well"; wrong=1; }
+
 ((wrong)) || echo "gpu_check does its stages"
 exit "$wrong"
