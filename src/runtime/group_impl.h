@@ -17,6 +17,12 @@ class Neighbours;
 class Region;
 struct RegionOffer;
 
+// Another rank sets a word of my network region by it.
+struct AwaitedPath {
+  uint32_t rank;
+  const Word* word;
+};
+
 struct Group::Impl {
   Impl() = default;
   virtual ~Impl() = default;
@@ -58,6 +64,9 @@ struct Group::Impl {
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
   // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
+  // Until the words of all these paths are set and the network has handed mine over. It moves by this thread alone. A
+  // rank that does not come within create_deadline_ms is suspected; throws Error{kFault}.
+  void await_paths(ScaleOut& network, std::vector<AwaitedPath> open);
   // Whether rails have credited all that I put, where they still have to. `sent`: [channel][member] of these rings, as
   // Positions have it.
   bool all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent);

@@ -230,11 +230,7 @@ void CudaGroup::leave_hello(uint64_t entered) {
 // One word over every path that a call may use, by this thread: there is no proxy yet.
 void CudaGroup::try_paths() {
   const Block& hello = state_.board.net.hello;
-  struct Path {
-    uint32_t rank;
-    const Word* word;  // mine, that it sets
-  };
-  std::vector<Path> open;
+  std::vector<AwaitedPath> open;
   const auto greet = [&](const std::vector<Counterpart>& others, uint64_t there, uint64_t here) {
     for (uint64_t m = 0; m < others.size(); ++m) {
       if (others[m].rank == kNobody) continue;
@@ -244,24 +240,7 @@ void CudaGroup::try_paths() {
   };
   greet(state_.rails, map.nodes, 0);
   greet(state_.sources, 0, map.nodes);
-  const uint64_t entered = now_ns(), patience = uint64_t(options.create_deadline_ms) * kMillisecondNs;
-  uint64_t since = entered;
-  const auto heard = [this](const Path& path) { return net_word(path.word) != 0; };
-  for (;;) {
-    control->heed_interrupt();
-    heed_lack(scale_out_.get(), double(now_ns() - since) / kMillisecondNs);
-    if (control->abort_word().load(std::memory_order_acquire) != 0)
-      throw Error(control->fault(control->verdict(), "create", entered));
-    const bool moved = scale_out_->progress();
-    std::erase_if(open, heard);
-    if (open.empty() && scale_out_->quiet()) return;
-    if (now_ns() - since > patience) {
-      const uint32_t whom = open.empty() ? scale_out_->busy_with() : open[0].rank;
-      (void)control->suspect({.rank = map.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, since);
-      since = now_ns();
-    }
-    if (!moved) sched_yield();
-  }
+  await_paths(*scale_out_, std::move(open));
 }
 
 // Returns zeroed memory that lives as long as the group.
