@@ -99,9 +99,11 @@ void Scheduler::run(const std::vector<Task>& tasks) {
 bool Scheduler::finish_network(uint32_t deadline_ms) {
   if (options_.scale_out == nullptr) return !memory_.failed();
   const Unwatched mine;
-  Time limit = Clock::now() + std::chrono::milliseconds(deadline_ms);
+  const auto deadline = std::chrono::milliseconds(deadline_ms);
   finish_since_ = last_look_ = Clock::now();
+  Time limit = finish_since_ + deadline;
   finishing_ = true;
+  WaitRecord accused;
   bool done = false;
   for (;;) {
     memory_.hand_over();
@@ -114,26 +116,27 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
     if (gap > std::max<Clock::duration>(kStoppedMin, std::chrono::milliseconds(options_.deadline_ms) / 3)) limit += gap;
     last_look_ = now;
     if (now >= limit) {
-      if (give_up_on_network()) break;
-      limit = finish_since_ = now;
-      limit += std::chrono::milliseconds(deadline_ms);
+      if (accused.present || !options_.on_expired) {
+        memory_.give_up();
+        continue;
+      }
+      accused = accuse_network(now);
+      if (!accused.present) finish_since_ = now;
+      limit = now + (accused.present ? kGiveUp : deadline);
     }
     idle(now, limit);
   }
-  if (!done && memory_.failed() && !last_wait_.present) last_wait_ = network_wait(Clock::now());
+  if (done && accused.present) withdraw();
+  if (!done && !last_wait_.present) last_wait_ = accused.present ? accused : network_wait(Clock::now());
   finishing_ = false;
   return done;
 }
 
-// False: the wait begins again.
-bool Scheduler::give_up_on_network() {
-  const WaitRecord wait = network_wait(Clock::now());
-  if (options_.on_expired) {
-    const Watched theirs;
-    if (!options_.on_expired(wait)) return false;
-  }
-  if (!last_wait_.present) last_wait_ = wait;
-  return true;
+// The wait that was told; not present: it begins again.
+WaitRecord Scheduler::accuse_network(Time now) {
+  const WaitRecord wait = network_wait(now);
+  const Watched theirs;
+  return options_.on_expired(wait) ? wait : WaitRecord{};
 }
 
 void Scheduler::entry(void* argument) {

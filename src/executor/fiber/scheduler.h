@@ -38,8 +38,8 @@ class Scheduler final : private Parker {
   // must not throw. Always by the same thread, or with the caller's order between threads.
   void run(const std::vector<Task>& tasks);
 
-  // Until the network has read what it was given and handed all counts over. False: the group is faulted, or not in
-  // time; then whoever it is stuck with is accused as after any other wait.
+  // Until the network has read what it was given and handed all counts over. Whoever it is stuck with at the deadline
+  // is accused, and the wait goes on, as any other. False: the group is faulted.
   bool finish_network(uint32_t deadline_ms);
 
   // The wait that explains most, of those of the last run that a fault ended.
@@ -84,7 +84,7 @@ class Scheduler final : private Parker {
   WaitRecord record_of(const Running& fiber, Time now) const;
   WaitRecord telling_wait(Time now) const;
   WaitRecord network_wait(Time now) const;
-  bool give_up_on_network();
+  WaitRecord accuse_network(Time now);
 
   HostMemory& memory_;
   const HostMemoryOptions& options_;

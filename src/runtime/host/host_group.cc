@@ -20,11 +20,16 @@ void HostGroup::refuse_if_faulted() {
 bool HostGroup::run(const std::vector<Task>& tasks) {
   suspected = false;
   scheduler->run(tasks);
-  // A wait that was suspected may have ended just when it was judged: then this call has not succeeded.
-  return !host_memory->failed() && (!suspected || control->settled().kind == FaultKind::kNone);
+  return !host_memory->failed() && settled();
 }
 
-bool HostGroup::finish_network() { return scheduler->finish_network(host_memory->options().deadline_ms); }
+bool HostGroup::finish_network() {
+  suspected = false;
+  return scheduler->finish_network(host_memory->options().deadline_ms) && settled();
+}
+
+// A wait that was suspected may have ended just when it was judged: then this call has not succeeded.
+bool HostGroup::settled() { return !suspected || control->settled().kind == FaultKind::kNone; }
 
 void HostGroup::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
   control->note(epoch, phase, false, kNobody);

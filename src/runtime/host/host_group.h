@@ -65,6 +65,7 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   void make_executor();
   bool has_taken_all(uint32_t rank) const override;
   bool linger();
+  bool settled();
 };
 
 }  // namespace transload

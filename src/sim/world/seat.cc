@@ -138,28 +138,31 @@ bool SimSeat::settled() {
 bool SimSeat::finish_network() {
   if (memory.seat().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words suffice
   host_ = world_.seeded->running();
-  while (!network_done_in_time()) {
+  suspected_ = false;
+  network_since_ = now();
+  while (!network_done(!suspected_)) {
     if (memory.failed()) return false;
-    last_wait_ = network_wait();
-    if (world_.control->suspect(
-            core.map.me, {.rank = core.map.me, .epoch = core.epoch, .whom = last_wait_.whom, .seen = 0, .expected = 0},
-            network_since_))
-      return false;
+    const uint32_t whom = network_wait().whom;
+    suspected_ = world_.control->suspect(
+        core.map.me, {.rank = core.map.me, .epoch = core.epoch, .whom = whom, .seen = 0, .expected = 0},
+        network_since_);
+    if (!suspected_) network_since_ = now();
   }
-  return !memory.failed();
+  if (suspected_) world_.control->withdraw(core.map.me);
+  return settled();
 }
 
-bool SimSeat::network_done_in_time() {
+// Else it took longer than the deadline, if it has one, or this group is faulted.
+bool SimSeat::network_done(bool has_deadline) {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
-  if (world_.shared.flights->uncaptured_puts(memory.region()) > 0)
+  if (has_deadline && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.timeline->in(deadline_ns(), [this, wait] {
       if (wait != waits_ || host_waits_ != HostWaits::kNetwork) return;
       timed_out_ = true;
       world_.seeded->wake(host_);
     });
   host_waits_ = HostWaits::kNetwork;
-  network_since_ = now();
   while (!memory.failed() && !timed_out_ && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
     world_.seeded->block();
   host_waits_ = HostWaits::kNot;

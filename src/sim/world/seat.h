@@ -78,7 +78,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
 
  private:
   bool settled();
-  bool network_done_in_time();
+  bool network_done(bool has_deadline);
   void accuse();
   void woke(bool met);
   bool expired(const Seeded::Fiber& fiber) const { return now() - fiber.armed >= deadline_of(fiber); }

@@ -224,6 +224,7 @@ TEST(Rung12Network, FinishHasADeadline) {
   std::vector<WaitRecord> expired;
   o.on_expired = [&](const WaitRecord& w) {
     expired.push_back(w);
+    net.ranks.abort_word() = 1;  // the verdict
     return true;
   };
   HostMemory memory(o);
@@ -235,8 +236,31 @@ TEST(Rung12Network, FinishHasADeadline) {
   EXPECT_EQ(expired[0].whom, 1u);
   EXPECT_EQ(expired[0].what, Waiting::kDrained);
   EXPECT_EQ(scheduler.last_wait().whom, 1u);
+  net.ranks.abort_word() = 0;
   wire.stuck = false;
   EXPECT_TRUE(scheduler.finish_network(60000));
+}
+
+// It is stuck until after its deadline: what was accused for it is taken back, once.
+TEST(Rung12Network, FinishTakesBackWhatItAccused) {
+  Net net;
+  Wire wire({net.mine, net.theirs});
+  wire.stuck = true;
+  HostMemoryOptions o = net.options(wire, 1);
+  int accused = 0, taken_back = 0;
+  o.on_expired = [&](const WaitRecord&) {
+    ++accused;
+    wire.stuck = false;
+    return true;
+  };
+  o.on_withdrawn = [&] { ++taken_back; };
+  HostMemory memory(o);
+  Scheduler scheduler(memory, {1, 4096});
+  scheduler.run({[&](HostWarp& w) { w.publish(Set::only(0), [&](Lane) { return Mark<RailWord>{{kWords, 1}, 1}; }); }});
+  EXPECT_TRUE(scheduler.finish_network(30));
+  EXPECT_EQ(accused, 1);
+  EXPECT_EQ(taken_back, 1);
+  EXPECT_FALSE(scheduler.last_wait().present);
 }
 
 // Nobody was accused, because this rank itself stood still: the network has its whole deadline once more.
