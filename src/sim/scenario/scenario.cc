@@ -402,8 +402,9 @@ ExpectedVerdict read_expected(Keys& keys, const Scenario& s) {
     keys.refuse("expect", "a table {kind, culprit}");
   }
   std::vector<std::pair<std::string, FaultKind>> kinds;
-  for (const FaultKind kind : {FaultKind::kNone, FaultKind::kLost, FaultKind::kSilent, FaultKind::kAbsent,
-                               FaultKind::kUnreachable, FaultKind::kMismatch, FaultKind::kRendezvous})
+  for (const FaultKind kind :
+       {FaultKind::kNone, FaultKind::kLost, FaultKind::kSilent, FaultKind::kAbsent, FaultKind::kUnreachable,
+        FaultKind::kMismatch, FaultKind::kRendezvous, FaultKind::kFailed})
     kinds.emplace_back(name_of(kind), kind);
   expected.kind = expect->word<FaultKind>("kind", kinds, std::nullopt);
   if (expect->has("culprit") && expected.kind == FaultKind::kNone) expect->refuse("culprit", "left out with none");
@@ -429,7 +430,8 @@ ScenarioFault read_fault(Keys& keys, const Scenario& s) {
                                 {"other_call", Kind::kOtherCall},
                                 {"dead_arbiter", Kind::kDeadArbiter},
                                 {"stopped_arbiter", Kind::kStoppedArbiter},
-                                {"stopped_proxy", Kind::kStoppedProxy}},
+                                {"stopped_proxy", Kind::kStoppedProxy},
+                                {"failing_rank", Kind::kFailingRank}},
                                std::nullopt);
   fault.ranks = read_fault_ranks(keys, s, fault.kind);
   if (!keys.says("when", "seeded")) {

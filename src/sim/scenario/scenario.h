@@ -64,6 +64,7 @@ enum class ScenarioFaultKind : uint8_t {
   kDeadArbiter,  // the launcher's process ends
   kStoppedArbiter,
   kStoppedProxy,  // it takes no commands any more, though its rank goes on
+  kFailingRank,   // it leaves the call for a reason of its own, and says so
 };
 
 // At this fraction of the progress of that call.

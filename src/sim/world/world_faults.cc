@@ -96,6 +96,11 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
       for (const auto& group : groups_)
         if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->seats[rank]->proxy->stop();
       return;
+    case ScenarioFaultKind::kFailingRank:
+      for (const auto& group : groups_)
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody)
+          group->control->failed(rank, "out of memory");
+      return;
     case ScenarioFaultKind::kLateRank:
     case ScenarioFaultKind::kLeavingRank:
     case ScenarioFaultKind::kOtherCall:
