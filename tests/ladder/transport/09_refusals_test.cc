@@ -57,6 +57,21 @@ TEST_F(Rung09Refusals, AnAddressThatIsNotOurs) {
   EXPECT_TRUE(names(text, "203.0.113.7")) << text;
 }
 
+// Whoever has a region's key may write to it.
+TEST_F(Rung09Refusals, AKeyThatIsGuessed) {
+  options_.provider = "tcp;ofi_rxm";  // takes the key that it is given
+  EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member& me) {
+              LibfabricOptions other = options_;
+              other.region = me.region();
+              const auto key_of = [](const LibfabricOptions& options) {
+                return FabricAddress::unpack(options.rank, LibfabricLink(options).address()).key;
+              };
+              const uint64_t one = key_of(options_), two = key_of(other);
+              require(one != two, "two regions of a process have one key");
+              for (const uint64_t key : {one, two}) require(key >> 32 != 0, "a small key: " + std::to_string(key));
+            }));
+}
+
 // In a process of its own: opening some of them leaks inside libfabric.
 TEST_F(Rung09Refusals, EveryProviderThatIsListedOpens) {
   EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member&) {
