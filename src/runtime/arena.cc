@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "os/free_memory.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -74,7 +75,10 @@ void Arena::give_back(char* data) {
   TRANSLOAD_CHECK(erased == 1);
 }
 
+// The system promises more than it has, so large ones are asked about.
 std::shared_ptr<Lease::Block> private_block(size_t bytes) {
+  constexpr size_t kAskedAbout = 16 << 20;
+  if (bytes > kAskedAbout) check_room(bytes, "private memory");
   auto block = std::make_shared<Lease::Block>();
   if (bytes <= size_t(PTRDIFF_MAX))
     block->data =

@@ -71,6 +71,19 @@ TEST(Arena, SizesDoNotWrap) {
   EXPECT_EQ(other->data - one->data, 512);
 }
 
+// More than there is: the system would give it, and end the process at its pages.
+TEST(Arena, PrivateMemoryIsThere) {
+  const size_t twice = 2 * available_bytes();
+  try {
+    private_block(twice);
+    ADD_FAILURE() << "there were " << twice << " bytes";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kOutOfMemory) << error.what();
+    EXPECT_NE(std::string(error.what()).find("are available on this machine"), std::string::npos) << error.what();
+  }
+  EXPECT_NE(private_block(32 << 20)->data, nullptr);
+}
+
 TEST(Arena, HoldsWhatLiesInOneLease) {
   Slab slab(1024);
   const auto first = slab.arena->take(256);
