@@ -10,6 +10,8 @@ namespace transload {
 
 namespace {
 
+constexpr const char* kTooManyOpen = "it waits for the ranks of too many groups at once, of which this is the oldest";
+
 Letter letter(uint64_t to, std::string frame, bool close = false) {
   return {to, std::make_shared<const std::string>(std::move(frame)), close, false};
 }
@@ -160,7 +162,23 @@ Meetings::Letters Meetings::hello(uint64_t connection, const Hello& hello, uint6
   guest.party = party;
   guest.its_nonce = hello.nonce;
   strangers_.erase(connection);
-  return seat(guest, connection, hello, now);
+  Letters letters = seat(guest, connection, hello, now);
+  bound_open_seats(now, letters);
+  return letters;
+}
+
+void Meetings::bound_open_seats(uint64_t now, Letters& letters) {
+  const auto open = [](const Party& party) { return !party.full() && party.came > party.gone; };
+  uint64_t seats = 0;
+  for (const auto& party : parties_) seats += open(*party) ? party->ranks : 0;
+  for (const auto& party : parties_) {
+    if (seats <= kOpenSeatsMax) return;
+    if (!open(*party)) continue;
+    seats -= party->ranks;
+    tell(*party, party->arbiter.take(Verdict{FaultKind::kRendezvous, kNobody, kTooManyOpen}, now), letters, now);
+    for (const PartySeat& place : party->places)
+      if (place.seat == SeatState::kHere) letters.push_back({place.connection, nullptr, true, false});
+  }
 }
 
 // A rank came and cannot be served. It is told; if that does not change, all who wait for it are told too.

@@ -22,6 +22,9 @@ constexpr size_t kStrangersMax = kControlRanksMax;
 // At most kFinishedMax such groups are remembered.
 constexpr uint64_t kLateNs = 2'000 * kMillisecondNs;
 constexpr size_t kFinishedMax = 64;
+// Seats of all groups that not everybody has come to, of which strangers may open as many as they have connections: of
+// more than these the oldest group is given up.
+constexpr uint64_t kOpenSeatsMax = 16 * kControlRanksMax;
 // A rank that has come and could not be served for this long will not be served.
 constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
 
@@ -117,6 +120,7 @@ class Meetings {
   std::optional<Refused> stranger(const Guest& guest, const Hello& hello) const;
   std::optional<Refused> place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party);
   Letters turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now);
+  void bound_open_seats(uint64_t now, Letters& letters);
   Letters seat(Guest& guest, uint64_t connection, const Hello& hello, uint64_t now);
   void welcome(const Party& party, Letters& letters) const;
   Letters gather(Guest& guest, Gather gather, uint64_t now);

@@ -161,5 +161,29 @@ TEST(Meetings, SpeaksInNobodyElsesName) {
   EXPECT_FALSE(desk.shown_out.count(41));
 }
 
+// Groups that nobody completes, as large as they may be: the oldest goes, whatever it had come to, and none that is
+// complete.
+TEST(Meetings, StrangersKeepNoMoreGroupsOpenThanFit) {
+  Desk desk;
+  const auto name = [](uint64_t n) { return "of a stranger " + std::to_string(n); };
+  desk.hello(1, 0, 2, "whole");
+  desk.hello(2, 1, 2, "whole");
+  constexpr uint64_t kMost = kOpenSeatsMax / kControlRanksMax;
+  for (uint64_t n = 0; n < kMost; ++n) desk.hello(10 + n, 0, kControlRanksMax, name(n));
+  EXPECT_TRUE(desk.shown_out.empty());
+  desk.hello(500, 0, 2, "small");
+  EXPECT_EQ(desk.shown_out, std::set<uint64_t>{10});
+  ASSERT_TRUE(desk.verdict(10));
+  EXPECT_EQ(desk.verdict(10)->kind, FaultKind::kRendezvous);
+  desk.close(10);
+  desk.pass(2000 * ms);  // the others' deadlines, too: whoever stays after that is shown out all the same
+  ASSERT_TRUE(desk.verdict(11));
+  EXPECT_EQ(desk.shown_out.count(11), 0u);
+  for (uint64_t n = 0; n < 3; ++n) desk.hello(100 + n, 0, kControlRanksMax, name(100 + n));
+  EXPECT_EQ(desk.shown_out, (std::set<uint64_t>{10, 11, 12, 13}));
+  EXPECT_FALSE(desk.verdict(1));
+  EXPECT_FALSE(desk.verdict(100));
+}
+
 }  // namespace
 }  // namespace transload
