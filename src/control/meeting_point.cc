@@ -100,11 +100,20 @@ std::string doubt_of(const std::string& host, uint32_t deadline_ms) {
   return text.substr(0, kNoteBytesMax);
 }
 
+// The others dial what the name stands for here: that is ::1 alone on some machines.
+std::string loopback(uint32_t deadline_ms) {
+  std::string why;
+  const uint64_t patience_ns = std::min(deadline_ms * kMillisecondNs / 2, kLookUpNs);
+  const std::vector<std::string> named = addresses_of("localhost", now_ns() + patience_ns, why);
+  const auto is_v4 = [](const std::string& address) { return address.find(':') == std::string::npos; };
+  return named.empty() || std::any_of(named.begin(), named.end(), is_v4) ? "127.0.0.1" : named.front();
+}
+
 // Opens the server. If that fails, the error says which variable chose the port.
 void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point) {
   // A name may stand for another address here than elsewhere (Debian maps a host's own name to 127.0.1.1).
   const std::string& host = point.hosts.front();
-  const std::string address = host == "localhost" ? "127.0.0.1" : is_address(host) ? host : kAllInterfaces;
+  const std::string address = host == "localhost" ? loopback(deadline_ms) : is_address(host) ? host : kAllInterfaces;
   if (is_address(host) && !is_own(host))
     throw Error(Code::kInvalidArgument, "bootstrap.host (MASTER_ADDR): " + host +
                                             ", must be an address of rank 0's host, which has " +

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -15,6 +16,7 @@
 
 #include "control/control.h"
 #include "os/clock.h"
+#include "tests/support/control_ranks.h"
 #include "tests/support/patience.h"
 
 namespace transload {
@@ -53,6 +55,8 @@ class SlowResolver {
   static inline uint32_t questions = 0;
 };
 
+std::atomic<const char*> g_localhost = nullptr;  // what it stands for; null: what the system says
+
 }  // namespace
 }  // namespace transload
 
@@ -60,7 +64,10 @@ class SlowResolver {
 extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
   using Resolver = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
   static const auto resolver = reinterpret_cast<Resolver>(::dlsym(RTLD_NEXT, "getaddrinfo"));
-  const bool slow = host != nullptr && std::string_view(host) == transload::kSlowName;
+  const std::string_view name = host != nullptr ? host : "";
+  const char* const localhost = transload::g_localhost;
+  if (localhost != nullptr && name == "localhost") return resolver(localhost, service, hints, found);
+  const bool slow = name == transload::kSlowName;
   if (!slow || (hints->ai_flags & AI_NUMERICHOST) != 0) return resolver(host, service, hints, found);
   transload::SlowResolver::wait();
   return resolver("127.0.0.1", service, hints, found);
@@ -156,6 +163,25 @@ TEST(Address, OfAResolverThatKeepsAJobWaiting) {
         << text;
   }
   slow.answer();
+}
+
+// Where the name stands for one family alone, rank 0 listens where the others dial.
+TEST(Address, LocalhostOfOneFamily) {
+  for (const char* const address : {"127.0.0.1", "::1"}) {
+    if (address[0] == ':' && !meet::has_v6()) GTEST_SKIP() << "this machine has no IPv6";
+    g_localhost = address;
+    const uint16_t port = [] { return RendezvousServer({}).port(); }();
+    meet::as_threads(2, [&](uint32_t rank) {
+      Bootstrap bootstrap = meet::place(rank, 2, port);
+      bootstrap.host = "localhost";
+      bootstrap.serve = rank == 0;
+      Control control(bootstrap, meet::kDeadlineMs, meet::one_node(2));
+      EXPECT_EQ(control.gather("").size(), 2u);
+      EXPECT_EQ(control.local_address(), address);
+      control.goodbye();
+    });
+    g_localhost = nullptr;
+  }
 }
 
 }  // namespace
