@@ -44,7 +44,10 @@ Heard receive_greeting(int socket, Greeting& greeting, Passed* passed) {
     message.msg_controllen = sizeof control;
   }
   const ssize_t bytes = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (bytes < 0) return errno == EAGAIN || errno == EINTR ? Heard::kNothing : Heard::kEnd;
+  if (bytes < 0) {  // what this machine wants for says nothing of the other side
+    const bool again = errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS;
+    return again ? Heard::kNothing : Heard::kEnd;
+  }
   const bool whole = bytes == ssize_t(sizeof greeting) && (message.msg_flags & MSG_TRUNC) == 0 && greeting.zero == 0;
   if (passed == nullptr) return whole ? Heard::kGreeting : Heard::kEnd;
   size_t count = 0;
