@@ -96,7 +96,8 @@ TEST(Rendezvous, ServersProcessEnds) {
     const Fault fault = fault_of([&] {
       while (true) control.gather("");
     });
-    EXPECT_NE(fault.kind, FaultKind::kLost);
+    EXPECT_EQ(fault.kind, FaultKind::kRendezvous);
+    EXPECT_EQ(fault.culprit_rank, kNobody);
   });
 }
 
