@@ -75,7 +75,7 @@ struct GroupOptions {
   uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
   // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
   // into a ring before their count, so that one put carries them. More rows cost less each, and come later; at most
-  // half of `slots`. 0: a quarter of `slots`.
+  // half of `slots`. 0: what decisions() shows: by a proxy a quarter of `slots`, by queues of a NIC 1.
   uint32_t rail_queue = 1024;
   uint32_t rail_batch = 0;
   Progress* progress = nullptr;  // optional; must outlive the group
@@ -102,7 +102,7 @@ uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {})
 // A choice that the group made, with its reason.
 struct Decision {
   std::string what;  // "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
-                     // "combine source", "network memory", "nic"
+                     // "combine source", "network memory", "nic", "rows of a put"
   std::string choice;
   std::string why;
 };

@@ -156,9 +156,11 @@ void check_options(const GroupOptions& o) {
   for (const uint32_t owner : o.expert_owner)
     if (owner >= o.bootstrap.ranks)
       refuse("expert_owner", std::to_string(owner), "a rank below " + std::to_string(o.bootstrap.ranks));
-  GroupOptions whole = o;
-  complete(whole);
-  within("rail_batch", whole.rail_batch, 1, std::max(1u, whole.slots / 2));
+  if (o.rail_batch != 0) {
+    GroupOptions whole = o;
+    complete(whole);
+    within("rail_batch", whole.rail_batch, 1, std::max(1u, whole.slots / 2));
+  }
   want_choice("combine_wire", o.combine_wire);
   want_choice("scale_out", o.scale_out);
   want_choice("network_memory", o.network_memory);

@@ -38,9 +38,13 @@ std::vector<Decision> complete(GroupOptions& o) {
   choose("channels", o.channels, gpu ? std::min((alone ? 16 : kSendersOfSm) * o.sms, kChannelsMax) : 4);
   choose("slots", o.slots, gpu && alone ? 4 : 16);
   choose("slots between peers", o.peer_slots, gpu ? 1 : o.slots);
-  if (o.rail_batch == 0) o.rail_batch = std::max(1u, o.slots / 4);
   if (o.create_deadline_ms == 0) o.create_deadline_ms = o.deadline_ms;
   return decisions;
+}
+
+uint32_t rail_batch_of(const GroupOptions& o, bool by_queues) {
+  if (o.rail_batch != 0) return o.rail_batch;
+  return by_queues ? 1 : std::max(1u, o.slots / 4);
 }
 
 Limits limits() {

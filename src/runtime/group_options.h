@@ -56,7 +56,7 @@ void for_each_option(Options& o, Visit visit) {
               .most = 32768,
               .zero_too = true,
               .alike = false,
-              .flag = "cuda, over a network: rows of a put, at most half of the slots; 0: a quarter"},
+              .flag = "cuda, over a network: rows of a put, at most half of the slots; 0: 1/4, or 1 by NIC queues"},
         o.rail_batch);
   visit(Facts{.name = "linger_us",
               .most = 1'000'000,
@@ -65,8 +65,12 @@ void for_each_option(Options& o, Visit visit) {
         o.linger_us);
 }
 
-// Gives what is left to the library its value, and says what it chose.
+// Gives what is left to the library its value, and says what it chose. `rail_batch` waits for rail_batch_of.
 std::vector<Decision> complete(GroupOptions& options);
+
+// Rows of a put, of complete options: what the caller says, or else what suits whoever carries it. A proxy takes time
+// for each command; an entry of a NIC's queue costs nobody's, and then many rows a put only wait for each other.
+uint32_t rail_batch_of(const GroupOptions& options, bool by_queues);
 
 // The facts of the option with this name, which must exist.
 OptionFacts option_facts(std::string_view name);

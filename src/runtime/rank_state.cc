@@ -81,6 +81,15 @@ void RankState::plan_network(bool mapped_rails, bool apart) {
   check_ring_bytes(board.net.bytes);
 }
 
+void RankState::choose_rail_batch(bool by_queues) {
+  const bool asked = options.rail_batch != 0;
+  options.rail_batch = rail_batch_of(options, by_queues);
+  decide("rows of a put", std::to_string(options.rail_batch),
+         asked       ? "asked for"
+         : by_queues ? "an entry of a NIC's queue takes no thread's time"
+                     : "a proxy takes time for each command");
+}
+
 uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
 uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_token(options).header_bytes(); }
 

@@ -39,6 +39,8 @@ struct RankState {
   // the memory that they share only where rails map that, not where it lies apart, and this is known once they have
   // met: until then it is a guess from the options.
   void plan_network(bool mapped_rails, bool apart);
+  // Of rails that are not mapped, once it is known who carries their puts.
+  void choose_rail_batch(bool by_queues);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
   RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice

@@ -50,7 +50,10 @@ CudaGroup::CudaGroup(const GroupOptions& given)
   if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at, rails_mapped});
   if (!rails_mapped && !heap) place_network(*network);
   map_memory(one_process);
-  if (!rails_mapped) network->open_queues != nullptr ? open_queues(*network) : open_network(*network);
+  if (!rails_mapped) {
+    state_.choose_rail_batch(fills_queues_);
+    network->open_queues != nullptr ? open_queues(*network) : open_network(*network);
+  }
   all_or_none([&] {
     make_room();
     fill_board();

@@ -258,12 +258,11 @@ std::vector<TimedCall> TimedWorld::run() {
 TimedJob with_choices(const TimedMachine& machine, const TimedJob& job) {
   GroupOptions options = group_options(machine, job);
   options.device = {kDLCUDA, 0};
-  if (machine.rails == RailMode::kQueues && job.batch == 0) options.rail_batch = 1;  // an entry costs no proxy's time
   complete(options);
   TimedJob out = job;
   out.channels = options.channels;
   out.slots = options.slots;
-  out.batch = options.rail_batch;
+  out.batch = rail_batch_of(options, machine.rails == RailMode::kQueues);
   return out;
 }
 

@@ -71,10 +71,27 @@ TEST(GroupOptions, APutHoldsHalfARingAtMost) {
   EXPECT_EQ(refused(1, 2, kDLCPU), "rail_batch: 2, must be 1 to 1");
   EXPECT_EQ(refused(0, 2, kDLCUDA), "");
   EXPECT_EQ(refused(0, 3, kDLCUDA), "rail_batch: 3, must be 1 to 2");
-  options.slots = 16;
-  options.rail_batch = 0;
-  complete(options);
-  EXPECT_EQ(options.rail_batch, 4u);
+  EXPECT_EQ(refused(2, 0, kDLCUDA), "");
+}
+
+// A command costs a proxy time, an entry of a NIC's queue nobody.
+TEST(GroupOptions, APutHoldsWhatSuitsItsCarrier) {
+  const auto rows = [](uint32_t slots, uint32_t asked, bool by_queues) {
+    GroupOptions options;
+    options.topology.node_sizes = {8, 8};
+    options.device.device_type = kDLCUDA;
+    options.slots = slots;
+    options.rail_batch = asked;
+    complete(options);
+    EXPECT_EQ(options.rail_batch, asked) << "who carries it is not known yet";
+    return rail_batch_of(options, by_queues);
+  };
+  EXPECT_EQ(rows(0, 0, false), 4u);
+  EXPECT_EQ(rows(0, 0, true), 1u);
+  EXPECT_EQ(rows(1, 0, false), 1u);
+  EXPECT_EQ(rows(64, 0, false), 16u);
+  EXPECT_EQ(rows(64, 0, true), 1u);
+  for (const bool by_queues : {false, true}) EXPECT_EQ(rows(16, 3, by_queues), 3u);
 }
 
 TEST(GroupOptions, MemoryOfAGpuIsOfRanksThere) {
@@ -111,12 +128,12 @@ TEST(GroupOptions, ChannelsAndSlotsSuitNodesAndDevice) {
     options.sms = 16;
     options.topology.node_sizes = std::move(node_sizes);
     complete(options);
-    return std::vector<uint32_t>{options.channels, options.slots, options.peer_slots, options.rail_batch};
+    return std::vector<uint32_t>{options.channels, options.slots, options.peer_slots};
   };
-  EXPECT_EQ(chosen(kDLCUDA, {8}), (std::vector<uint32_t>{256, 4, 1, 1}));
-  EXPECT_EQ(chosen(kDLCUDA, {8, 8}), (std::vector<uint32_t>{64, 16, 1, 4}));
-  EXPECT_EQ(chosen(kDLCPU, {8}), (std::vector<uint32_t>{4, 16, 16, 4}));
-  EXPECT_EQ(chosen(kDLCPU, {8, 8}), (std::vector<uint32_t>{4, 16, 16, 4}));
+  EXPECT_EQ(chosen(kDLCUDA, {8}), (std::vector<uint32_t>{256, 4, 1}));
+  EXPECT_EQ(chosen(kDLCUDA, {8, 8}), (std::vector<uint32_t>{64, 16, 1}));
+  EXPECT_EQ(chosen(kDLCPU, {8}), (std::vector<uint32_t>{4, 16, 16}));
+  EXPECT_EQ(chosen(kDLCPU, {8, 8}), (std::vector<uint32_t>{4, 16, 16}));
 }
 
 TEST(GroupOptions, LimitsAreTheBounds) {

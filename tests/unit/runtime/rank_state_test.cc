@@ -62,5 +62,21 @@ TEST(RankState, ThrowsTheFaultOnADevice) {
   }
 }
 
+// Known once the ranks have met, and shown.
+TEST(RankState, SaysHowManyRowsAPutTakes) {
+  const auto shown = [](uint32_t asked, bool by_queues) {
+    GroupOptions options = options_on(kDLCUDA);
+    options.slots = 16;
+    options.rail_batch = asked;
+    RankState rank(options);
+    rank.choose_rail_batch(by_queues);
+    EXPECT_EQ(rank.decisions.back().choice, std::to_string(rank.options.rail_batch));
+    return rank.decisions.back().choice + ": " + rank.decisions.back().why;
+  };
+  EXPECT_EQ(shown(0, true), "1: an entry of a NIC's queue takes no thread's time");
+  EXPECT_EQ(shown(0, false), "4: a proxy takes time for each command");
+  EXPECT_EQ(shown(2, true), "2: asked for");
+}
+
 }  // namespace
 }  // namespace transload

@@ -15,6 +15,16 @@ struct Small {
   std::vector<TimedCall> run() const { return run_timed(machine, job); }
 };
 
+// As ranks on GPUs have it: the model's figures are those of the library's own choices.
+TEST(TimedWorld, LeavesTheRowsOfAPutToTheLibrary) {
+  Small small;
+  EXPECT_EQ(with_choices(small.machine, small.job).batch, 1u);
+  small.machine.rails = RailMode::kProxy;
+  EXPECT_EQ(with_choices(small.machine, small.job).batch, 4u);
+  small.job.batch = 2;
+  EXPECT_EQ(with_choices(small.machine, small.job).batch, 2u);
+}
+
 double sum(const PortTime& p) { return p.sends + p.start + p.stores + p.slots + p.commands + p.peers + p.tail; }
 
 TEST(TimedWorld, MakesBothCallsAndMovesWhatTheRoutingSays) {
