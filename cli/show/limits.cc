@@ -36,8 +36,8 @@ void print_networks() {
 void print_nvshmem() {
   std::string why;
   const bool there = nvshmem_available(2, why);
-  line("nvshmem", there ? "yes" : "no",
-       there ? nvshmem_path() + ", for GPUs of one host; only with --scale-out nvshmem" : one_line(why));
+  const char* const use = ", for GPUs, which drive a NIC by it between hosts; only with --scale-out nvshmem";
+  line("nvshmem", there ? "yes" : "no", there ? nvshmem_path() + use : one_line(why));
   for (const NvshmemSetting& s : nvshmem_settings({}))
     line("nvshmem setting", s.user != nullptr ? "yours" : "ours",
          std::string(s.name) + ": " + (s.user != nullptr ? s.user : s.rule));

@@ -168,6 +168,15 @@ std::vector<ScaleOutKind>& scale_out_kinds() {
   return kinds;
 }
 
+std::string sentence_of(const NetworkReason& r) {
+  if (r.asked) return "asked for" + (r.unmapped.empty() ? "" : "; " + r.unmapped);
+  if (r.could_map && r.on_gpus) return "ranks on GPUs of one host map their rails";
+  if (r.could_map) return "all ranks share a host; " + r.lacking;
+  if (!r.on_gpus) return "every rank has it";
+  return "every rank has it; " + other_kinds([](const ScaleOutKind& kind) { return kind.when_asked; }) +
+         ", by which GPUs drive a NIC, has run over none yet and is only for who asks for it";
+}
+
 ChosenNetwork choose_scale_out(Group::Impl& group) {
   RankState& state = group.state();
   if (state.map.nodes == 1) return {.kind = nullptr, .maps_rails = true};
@@ -195,11 +204,11 @@ ChosenNetwork choose_scale_out(Group::Impl& group) {
   if (!answers.everywhere[size_t(chosen - kinds.begin())])
     throw Error(Code::kNotSupported, "scale_out: " + name + " is not there on every rank: " + why);
   state.decide("scale-out", name,
-               wish != ScaleOutChoice::kAuto
-                   ? std::string("asked for") + (maps == chosen->maps_rails ? "" : "; " + unmapped)
-               : near ? std::string("ranks on GPUs of one host map their rails; nvshmem is there to be asked for")
-               : chosen->maps_rails ? "all ranks share a host; " + why
-                                    : "every rank has it");
+               sentence_of({.asked = wish != ScaleOutChoice::kAuto,
+                            .on_gpus = on_gpus,
+                            .could_map = chosen->maps_rails,
+                            .unmapped = maps == chosen->maps_rails ? "" : unmapped,
+                            .lacking = why}));
   return {.kind = &*chosen, .maps_rails = maps};
 }
 

@@ -55,6 +55,16 @@ struct ChosenNetwork {
   bool maps_rails = false;             // of that kind, here
 };
 
+// What speaks for the network that was taken.
+struct NetworkReason {
+  bool asked = false;         // for it, by name
+  bool on_gpus = false;       // ranks are
+  bool could_map = false;     // its kind maps rails
+  std::string unmapped = "";  // why it maps none all the same
+  std::string lacking = "";   // why another one is not there on this rank
+};
+std::string sentence_of(const NetworkReason& reason);
+
 // Collective: all ranks choose alike, from what each has, or throw the same Error. Where all ranks are on one host,
 // ranks on GPUs prefer rails that are mapped.
 ChosenNetwork choose_scale_out(Group::Impl& group);
