@@ -74,9 +74,9 @@ def object_of(out):
     return json.loads(out) if out.strip() else {}
 
 
-def run_json(*arguments, extra=None, seconds=PATIENCE_S):
+def run_json(*arguments, extra=None, seconds=PATIENCE_S, **how):
     """Exit status, the JSON object (None without one), and what was said on stderr."""
-    status, out, err = run(*arguments, "--quiet", "--json", "-", extra=extra, seconds=seconds)
+    status, out, err = run(*arguments, "--quiet", "--json", "-", extra=extra, seconds=seconds, **how)
     return status, json.loads(out) if out.strip() else None, err
 
 

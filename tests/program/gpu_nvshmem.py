@@ -18,7 +18,16 @@ if lines["nvshmem"][1] != "yes":
 SHAPE = ("--device", "cuda", "--sms", "8", "--node-sizes", "1,1", "--tokens", "97,64", "--hidden", "272", "--experts",
          "13", "--top-k", "5", "--iterations", "3", "--seed", "7")
 
-for more in ((), ("--dtype", "fp8"), ("--combine-wire", "fp32"), ("--rows-max", "194", "--graph")):
+PAYLOADS = (
+    (),
+    ("--dtype", "fp8"),
+    ("--dtype", "fp8", "--scales", "ue8m0"),
+    ("--combine-wire", "fp32"),
+    ("--rows-max", "60", "--overflow", "drop", "--biases", "2"),
+    ("--rows-max", "194", "--graph"),
+)
+
+for more in PAYLOADS:
     what = f"1,1 {' '.join(more)}"
     status, base, err = run_json("run", *SHAPE, *more, "--scale-out", "loopback")
     if not expect(status == 0 and base["verified"], f"{what} over loopback ({status}) {err.strip()[:300]}"):

@@ -71,6 +71,8 @@ NETWORK_WAYS = {
     (): (NETWORK, (*NETWORK, "--rail-queue", "32", "--rail-batch", "2"), (*NETWORK, *RING, *PUSH),
          (*NETWORK, "--rows-max", "194", *GRAPH)),
     ("--dtype", "fp8"): (NETWORK,),
+    ("--dtype", "fp8", "--scales", "ue8m0"): (NETWORK,),
+    (*DROP, "--biases", "2"): (NETWORK,),
     ("--combine-wire", "fp32"): (NETWORK,),
 }
 

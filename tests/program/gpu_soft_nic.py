@@ -27,6 +27,10 @@ same("2,2", "seed=3,depth=128", "--dtype", "fp8")
 same("1,3", "seed=4,depth=2", "--channels", "1", "--slots", "1")
 same("1,1,2", "seed=5,depth=1", "--landing", "ring", "--combine-source", "push")
 same("2,2", "seed=6", "--rows-max", "194", "--graph")
+same("2,2", "seed=7", "--dtype", "fp8", "--scales", "ue8m0")
+same("2,2", "seed=8", "--combine-wire", "fp32")
+same("2,2", "seed=9", "--rows-max", "60", "--overflow", "drop", "--biases", "2")
+
 
 def fault(text, shape):
     victim = int(text[text.index(":") + 1 : text.index("@")])

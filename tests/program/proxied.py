@@ -110,7 +110,9 @@ def cable_pulled():
 
 def main():
     for shape, *more in (("3,3",), ("1,5", "--channels", "1", "--slots", "1"), ("2,2,2", "--dtype", "fp8"),
-                         ("1,1,1,1,1,1", "--landing", "ring", "--combine-source", "push")):
+                         ("1,1,1,1,1,1", "--landing", "ring", "--combine-source", "push"),
+                         ("3,3", "--dtype", "fp8", "--scales", "ue8m0"), ("3,3", "--combine-wire", "fp32"),
+                         ("3,3", "--rows-max", "60", "--overflow", "drop", "--biases", "2")):
         on_one_host(shape, *more)
     try:
         if shutil.which("ip") is None:

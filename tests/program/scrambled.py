@@ -1,10 +1,13 @@
-# Whole jobs over the fabric of tests/scrambled: no order, everything in pieces and late, counts torn. Every byte is
-# verified, and the digests are those of loopback. A fabric that breaks its promise is found.
+# Whole jobs over the fabric of tests/scrambled: no order, everything in pieces and late, counts torn. Every byte of
+# each payload is verified, by ranks alone and by their proxies, and the digests are those of loopback. A fabric that
+# breaks its promise is found.
 import os
 
 from _common import PATIENT, PROGRAM, expect, finish, finish_test, run, run_json, skip, start
 
-FABRIC = os.path.join(os.path.dirname(PROGRAM), "..", "tests", "scrambled")
+BUILT = os.path.join(os.path.dirname(PROGRAM), "..", "tests")
+FABRIC = os.path.join(BUILT, "scrambled")
+PROXIED = os.path.join(BUILT, "proxied", "transload")  # whose rails are driven by proxies, as those of GPUs
 WORKLOAD = ("--tokens", "40,0,64,33", "--hidden", "264", "--experts", "13", "--top-k", "6", "--iterations", "3")
 if not os.path.exists(os.path.join(FABRIC, "libfabric.so.1")):
     skip("the scrambled fabric was not built")
@@ -14,8 +17,21 @@ def environment_of(settings):
     return {"LD_LIBRARY_PATH": FABRIC, "SCRAMBLED_FABRIC": settings}
 
 
-def job(settings, *more):
-    return run_json("run", *WORKLOAD, "--scale-out", "libfabric", *more, extra=environment_of(settings))
+def job(settings, *more, program=PROGRAM):
+    words = ("run", *WORKLOAD, "--scale-out", "libfabric", *more)
+    return run_json(*words, extra=environment_of(settings), program=program)
+
+
+def verified(what, base, told, way):
+    status, result, err = told
+    good = status == 0 and result["verified"] and result["transports"]["scale_out"] == way
+    expect(good, f"{what}: verified over {way} ({status}) {err.strip()[:300]}")
+    expect(good and result["digest"] == base["digest"], f"{what}: the digests of loopback")
+
+
+def by_proxies(settings, shape, base, *more):
+    told = job(f"{settings},universe=4", "--node-sizes", shape, *more, program=PROXIED)
+    verified(f"{shape}, {settings} {' '.join(more)}", base, told, "libfabric scrambled, by a proxy")
 
 
 for shape in ("1,1,1,1", "2,2", "1,3"):
@@ -26,10 +42,23 @@ for shape in ("1,1,1,1", "2,2", "1,3"):
         ("seed=2,tears", ("--channels", "1", "--slots", "1")),
         ("seed=3,tears", ("--threads",)),
     ):
-        status, result, err = job(f"{settings},universe=4", "--node-sizes", shape, *more)
-        good = status == 0 and result["verified"] and result["transports"]["scale_out"] == "libfabric scrambled"
-        expect(good, f"{shape}, {settings} {' '.join(more)}: verified over the scrambled fabric ({status}) {err}")
-        expect(good and result["digest"] == base["digest"], f"{shape}, {settings}: the digests of loopback")
+        told = job(f"{settings},universe=4", "--node-sizes", shape, *more)
+        verified(f"{shape}, {settings} {' '.join(more)}", base, told, "libfabric scrambled")
+    by_proxies("seed=5,tears", shape, base)
+    by_proxies("seed=6", shape, base, "--channels", "1", "--slots", "1")
+
+for seed, payload in enumerate((
+    ("--dtype", "fp8"),
+    ("--dtype", "fp8", "--scales", "ue8m0"),
+    ("--combine-wire", "fp32"),
+    ("--rows-max", "60", "--overflow", "drop", "--biases", "2"),
+), start=7):
+    settings, what = f"seed={seed},tears", " ".join(payload)
+    payload += ("--hidden", "272")  # a multiple of 16 bytes in fp8 too
+    _, base, err = run_json("run", *WORKLOAD, *payload, "--node-sizes", "2,2", "--scale-out", "loopback")
+    expect(base is not None and base["verified"], f"{what} over loopback is verified {err}")
+    verified(what, base, job(settings, "--node-sizes", "2,2", *payload), "libfabric scrambled")
+    by_proxies(settings, "2,2", base, *payload)
 
 # TCP's provider as it is where its staging could not be turned off in time: unordered, and by software.
 _, base, _ = run_json("run", *WORKLOAD, "--node-sizes", "2,2", "--scale-out", "loopback")
@@ -72,8 +101,8 @@ expect(statuses == [1, 1] and "a word fell" in err, f"counts that land byte by b
 
 LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000",
           *PATIENT)
-for seed in (1, 2):
-    status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1")
+for seed, program in ((1, PROGRAM), (2, PROGRAM), (3, PROXIED)):
+    status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1", program=program)
     found = status in (1, 3) and (result is None or not result["verified"])
     expect(found, f"spoiled, seed {seed}: found ({status}) {err.strip()}")
 finish_test()

@@ -56,6 +56,9 @@ same("2,2", "seed=3", "--threads")
 same("1,5", "seed=4,depth=2", "--channels", "1", "--slots", "1")
 same("2,2,2", "seed=5,depth=1", "--dtype", "fp8")
 same("1,1,1,1,1,1", "seed=6", "--landing", "ring", "--combine-source", "push")
+same("2,2", "seed=7", "--dtype", "fp8", "--scales", "ue8m0")
+same("2,2", "seed=8", "--combine-wire", "fp32")
+same("2,2", "seed=9", "--rows-max", "60", "--overflow", "drop", "--biases", "2")
 
 LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000",
           *PATIENT)

@@ -75,7 +75,8 @@ inline std::vector<Wire> all_wires() {
 // In suites of their own, so that no process has them and libfabric.
 inline const std::vector<Wire> kScrambledWires = {
     {Kind::kScrambled, As::kProcesses, 0, 0, "127.0.0.1", "seed=1"},
-    {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"}};
+    {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"},
+    {.kind = Kind::kScrambled, .as = As::kProcesses, .settings = "seed=3", .proxied = true}};
 
 // Whether a thread lands what another process has sent, and not the receiver's own hand.
 inline bool landed_by_a_thread(const Wire& wire) {
