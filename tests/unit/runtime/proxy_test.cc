@@ -1,4 +1,4 @@
-// When a proxy sleeps and naps, and what it takes meanwhile.
+// When a proxy sleeps and naps, what it takes meanwhile, and how it ends, by itself too.
 #include "runtime/proxy.h"
 
 #include <gtest/gtest.h>
@@ -6,7 +6,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <exception>
+#include <functional>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -20,14 +24,19 @@ namespace {
 // Takes everything, and says how often it was asked to move.
 class CountingLink final : public ScaleOut {
  public:
+  enum class Breaks { kNever, kPublish, kProgress };
   CountingLink() : arrivals_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
   std::string name() const override { return "counting"; }
   char* mapped(uint32_t) const override { return nullptr; }
   void put(const Put&) override {}
-  void publish(RailWord, Word count) override { published = count; }
+  void publish(RailWord, Word count) override {
+    if (breaks_at == Breaks::kPublish) throw std::runtime_error("it takes no count");
+    published = count;
+  }
   bool progress() override {
     uint64_t rung = 0;
     turns.fetch_add(1);
+    if (breaks_at == Breaks::kProgress) throw std::bad_alloc();
     return ::read(arrivals_.get(), &rung, sizeof rung) == ssize_t(sizeof rung);
   }
   uint32_t busy_with() const override { return kNobody; }
@@ -41,6 +50,7 @@ class CountingLink final : public ScaleOut {
 
   std::atomic<Word> published{0};
   std::atomic<uint64_t> turns{0};
+  std::atomic<Breaks> breaks_at{Breaks::kNever};
 
  private:
   Descriptor arrivals_;
@@ -50,11 +60,12 @@ class ProxyTest : public ::testing::Test {
  protected:
   static constexpr uint32_t kSlots = 4;
 
-  void start(bool naps) {
+  using Broken = std::function<void(const std::exception&)>;
+  static void not_broken(const std::exception& error) { ADD_FAILURE() << error.what(); }
+  void start(bool naps, const Broken& broken = not_broken) {
     const RailQueue queue{.slots = slots_, .taken = &taken_, .slot_count = kSlots};
     proxy_ = std::make_unique<Proxy>(
-        link_, Proxy::Place{reinterpret_cast<char*>(slots_), queue, &taken_}, [naps] { return naps; },
-        [](const std::exception& error) { ADD_FAILURE() << error.what(); });
+        link_, Proxy::Place{reinterpret_cast<char*>(slots_), queue, &taken_}, [naps] { return naps; }, broken);
   }
   // As a kernel does, which wakes nobody.
   void give(Word count) {
@@ -113,6 +124,50 @@ TEST_F(ProxyTest, EndsFromItsSleep) {
     EXPECT_TRUE(proxy_->end(now_ns() + 60 * kSecondNs));
     proxy_.reset();
   }
+}
+
+// Once, as it is, and with the command that it choked on not taken; then its thread has ended.
+TEST_F(ProxyTest, TellsOfALinkThatBreaks) {
+  std::atomic<uint32_t> told{0};
+  start(false, [&told](const std::exception& error) {
+    EXPECT_STREQ(error.what(), "it takes no count");
+    EXPECT_EQ(dynamic_cast<const std::bad_alloc*>(&error), nullptr);
+    told.fetch_add(1);
+  });
+  ASSERT_TRUE(quiet());
+  link_.breaks_at = CountingLink::Breaks::kPublish;
+  proxy_->wake();
+  give(1);
+  ASSERT_TRUE(eventually([&] { return told == 1; }));
+  EXPECT_TRUE(proxy_->end(now_ns() + 60 * kSecondNs));
+  EXPECT_EQ(proxy_->taken(), 0u);
+  EXPECT_EQ(link_.published, 0u);
+  proxy_.reset();
+  EXPECT_EQ(told, 1u);
+}
+
+// Its kind too, as Control::break_down looks at it.
+TEST_F(ProxyTest, TellsOfALinkWithoutMemory) {
+  std::atomic<uint32_t> told{0};
+  link_.breaks_at = CountingLink::Breaks::kProgress;
+  start(true, [&told](const std::exception& error) {
+    EXPECT_NE(dynamic_cast<const std::bad_alloc*>(&error), nullptr) << error.what();
+    told.fetch_add(1);
+  });
+  ASSERT_TRUE(eventually([&] { return told == 1; }));
+  EXPECT_TRUE(proxy_->end(now_ns() + 60 * kSecondNs));
+}
+
+// Its group is gone, so nobody hears of it.
+TEST_F(ProxyTest, TellsNothingAsAnOrphan) {
+  start(false);
+  ASSERT_TRUE(quiet());
+  proxy_->orphan();
+  link_.breaks_at = CountingLink::Breaks::kProgress;
+  proxy_->wake();
+  const uint64_t before = link_.turns;
+  ASSERT_TRUE(eventually([&] { return link_.turns > before; }));
+  EXPECT_TRUE(proxy_->end(now_ns() + 60 * kSecondNs));
 }
 
 }  // namespace
