@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from _common import FOLDER, PATIENCE_S, PROGRAM, environment, expect, finish_test, path
 from _hosts import ADDRESSES, HOSTS, ip
 from _network_check import (
     NOBODY, PORT, PROVIDER, QUICK, STAGES, TOOL, Side, anybody_may, both, mischief, on_two_hosts, told
 )
+
+sys.path.insert(0, os.path.dirname(TOOL))
+from network import facts, stages  # noqa: E402  (after the line above)
 
 
 def all_well():
@@ -126,18 +130,50 @@ def gpus_that_are_not_there():
     told("what limits says of GPUs", both("--gpus", "64", *QUICK, program=cards), 1, "  GPU 0000:10:1c.0, a card",
          "  nearest NIC of GPU 0000:10:1c.0 efa0 2 steps", "--gpus: 64, must be at most 1")
     on_cpus = mischief("on_cpus", """
-if [[ $1 == limits ]]; then "$program" limits; echo "gpu 0 0000:10:1c.0, a card"; exit; fi
-if [[ $* == *"--scale-out nvshmem"* ]]; then echo "transload: scale_out: nvshmem is not there" >&2; exit 2; fi
+if [[ $1 == limits ]]; then
+  "$program" limits; echo "gpu 0 0000:10:1c.0, a card"; echo "nvshmem $HAS_NVSHMEM of the test"; exit
+fi
+if [[ $* == *"--scale-out nvshmem"* ]]; then echo "transload: scale_out: nvshmem drives no NIC" >&2; exit 2; fi
 words="$* "; cuda=" --device cuda --gpus 1 "
 [[ $1 != run || $words == *"$cuda"* ]] || { echo "no rank on a GPU: $*" >&2; exit 1; }
+[[ $1 != run || $words == *" --iterations 10 "* ]] || { echo "not 300 rows in dispatches of 16: $*" >&2; exit 1; }
 for ((i = 1; i <= $#; ++i)); do [[ ${!i} != --device ]] || set -- "${@:1:i-1}" "${@:i+4}"; done""")
+    os.environ["HAS_NVSHMEM"] = "no"
     sides = both("--gpus", "1", *QUICK, program=on_cpus)
-    told("ranks that are said to be on GPUs", sides, 0, "1 ranks on each, on GPUs", "all is well", f"run {PROVIDER}",
-         "run nvshmem", "  not tried: transload: scale_out: nvshmem is not there")
-    expect(all("kill" not in one["stage"] for one in sides[0].result()["lines"] if "ok" in one), "nobody is killed")
+    told("ranks that are said to be on GPUs", sides, 0, "1 ranks on each, on GPUs", f"run {PROVIDER}",
+         f"run {PROVIDER}, fp8", "  in 10 iterations", f"not tried       run nvshmem: host {ADDRESSES[1]}: of the test",
+         "all is well, but not tried: run nvshmem; ")
+    lines = sides[0].result()["lines"]
+    expect(all("kill" not in one["stage"] for one in lines if "ok" in one), "nobody is killed")
+    runs = [(one["dtype"], one["iterations"]) for one in lines if one.get("case") == "verified"]
+    expect(runs == [("bf16", 10), ("fp8", 10)], f"as many rows as a link's, in bf16 and fp8: {runs}")
+    os.environ["HAS_NVSHMEM"] = "yes"
+    sides = both("--gpus", "1", *QUICK, program=on_cpus)
+    told("a run over NVSHMEM that is refused", sides, 1, "  NVSHMEM: of the test",
+         "rank 0 ended with exit status 2, not 0: transload: scale_out: nvshmem drives no NIC", "1 FAILED")
+    del os.environ["HAS_NVSHMEM"]
+
+
+def cards_are_shown():
+    """Of an RDMA device what /sys has, in a folder like it."""
+    facts.INFINIBAND = path("infiniband")
+    port = os.path.join(facts.INFINIBAND, "mlx5_0", "ports", "1")
+    os.makedirs(port)
+    os.makedirs(os.path.join(facts.INFINIBAND, "mlx5_0", "device"))
+    os.symlink("/sys/bus/pci/drivers/mlx5_core", os.path.join(facts.INFINIBAND, "mlx5_0", "device", "driver"))
+    for name, text in (("../../fw_ver", "28.43.2026"), ("state", "4: ACTIVE"), ("rate", "400 Gb/sec (4X NDR)"),
+                       ("link_layer", "InfiniBand")):
+        with open(os.path.join(port, name), "w", encoding="ascii") as file:
+            file.write(text + "\n")
+    said = []
+    stages.Check.show_host(SimpleNamespace(say=said.append), "here", facts.of_this_host(PROGRAM))
+    shown = [line for line in said if "RDMA device" in line]
+    expect(shown == ["  RDMA device mlx5_0: driver mlx5_core, firmware 28.43.2026; port 1 4: ACTIVE, "
+                     "400 Gb/sec (4X NDR), InfiniBand"], f"a card is shown: {shown}")
 
 
 def body():
+    cards_are_shown()
     gpus_that_are_not_there()
     wrong_usage()
     all_well()

@@ -71,7 +71,7 @@ def program_facts(program):
     """The version of this build, and what its `limits` says of networks, GPUs and which NIC is near which; else why
     not."""
     facts = {"version": "", "libfabric": "", "providers": [], "nics": [], "near": [], "gpus": [], "why": "",
-             "no_gpu": ""}
+             "no_gpu": "", "nvshmem": False, "nvshmem_text": ""}
     try:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
         limits = subprocess.run([program, "limits"], capture_output=True, text=True, timeout=120, check=False)
@@ -89,6 +89,8 @@ def program_facts(program):
             facts["libfabric"] = words[2].split(",")[0].removeprefix("of ")
         if words[:2] == ["gpus", "0"]:
             facts["no_gpu"] = words[2]
+        if words[:1] == ["nvshmem"] and words[1] in ("yes", "no"):
+            facts |= {"nvshmem": words[1] == "yes", "nvshmem_text": words[2]}
     if limits.returncode != 0 or not facts["version"]:
         facts["why"] = f"{program} limits: exit status {limits.returncode}: {limits.stderr.strip()[:200]}"
     return facts

@@ -15,6 +15,7 @@ from .talk import Failed, WrongUsage, dialled, listening
 ROW_BYTES = 14336  # of the job: 7168 bf16
 JOB = ("--hidden", "7168", "--experts", "256", "--top-k", "8")
 NVSHMEM = "nvshmem"  # beside libfabric's providers: the GPU drives the NIC, and no raw writes of its own are there
+ITERATIONS = 5  # of a job whose memory a link has tried
 ROUND_TRIPS = 50
 SHOWN = ("scale-out", "network provider", "network memory", "nic")  # of a run's decisions
 SPOILED_ROWS = 4000  # of each size: enough for some to be found
@@ -52,7 +53,7 @@ class Check:
         self.given, self.talk = given, talk
         self.report = open(os.path.join(given.out, "report.txt"), "w", encoding="utf-8")
         self.deadline_ms = 1000 * given.patience
-        self.failures, self.secret = 0, {}
+        self.failures, self.untried, self.secret = 0, [], {}
         self.result = {"hosts": given.hosts, "here": talk.here, "ranks_of_a_host": given.ranks, "gpus": given.gpus,
                        "verdict": "not ended", "table": {}, "lines": []}
 
@@ -170,7 +171,8 @@ class Check:
                      f"{' '.join(link['addresses']) or 'no address'}")
         for device in one["rdma"]:
             ports = "; ".join(f"port {p['port']} {p['state']}, {p['rate']}, {p['layer']}" for p in device["ports"])
-            self.say(f"  RDMA device {device['name']}: {ports}")
+            self.say(f"  RDMA device {device['name']}: driver {device['driver'] or 'unknown'}, firmware "
+                     f"{device['firmware'] or 'unknown'}; {ports or 'no port'}")
         if not one["rdma"]:
             self.say("  no RDMA device")
         for gpu in one["gpus"]:
@@ -179,6 +181,8 @@ class Check:
             self.say(f"  {one['no_gpu']}")
         for near in one["near"]:
             self.say(f"  nearest NIC of GPU {near}")
+        if one["gpus"]:
+            self.say(f"  NVSHMEM: {one['nvshmem_text'] or 'unknown'}")
         if one["nvidia"]["version"]:
             may = "may" if one["nvidia"]["doorbells"] else "may not"
             self.say(f"  driver: {one['nvidia']['version']}; a GPU {may} ring doorbells: registry "
@@ -321,11 +325,23 @@ class Check:
                 "--quiet", "--json", "-", "--deadline-ms", str(self.deadline_ms), *more)
 
     def run(self, provider, raw_provider):
-        """`raw_provider`: whose raw writes stand beside it."""
+        """`raw_provider`: whose raw writes stand beside it. Memory of GPUs is reached by no other stage, so there it
+        carries as many rows as a link, and fp8 too."""
+        job = self.job(f"run {provider}", provider)
+        if job:
+            self.beside_raw(provider, raw_provider, job)
+        if job and self.given.gpus:
+            self.job(f"run {provider}, fp8", provider, "--dtype", "fp8")
+
+    def iterations(self):
+        """Each has two dispatches, which put nearly all of a rank's tokens over the network."""
+        return -(-self.given.rows // (2 * self.given.tokens)) if self.given.gpus else ITERATIONS
+
+    def job(self, name, provider, *more):
+        """What rank 0 says of a verified job, None if it failed."""
         def body():
-            told = self.program(f"run {provider}", *self.run_words(provider))
-            if provider == NVSHMEM and all(status == 2 for _, status, _, _ in told):
-                return {"not_there": last_line(told[0][3])}
+            words = self.run_words(provider, "--iterations", str(self.iterations()), *more)
+            told = self.program(name, *words)
             self.must_end(told, 0)
             if not self.speaks():
                 return None
@@ -336,13 +352,27 @@ class Check:
                 raise Failed(f"rows went by {lines[0]['transports']['scale_out']}, not by {provider}")
             return lines[0]
 
-        both = self.stage(f"run {provider}", body, self.given.stage_seconds)
-        missing = [one["not_there"] for one in both or () if one and "not_there" in one]
-        if missing:
-            self.say(f"  not tried: {missing[0]}")
-            self.write({"stage": "run", "case": "not tried", "provider": provider, "why": missing[0]})
-        elif both:
-            self.beside_raw(provider, raw_provider, both[0])
+        both = self.stage(name, body, self.given.stage_seconds)
+        if not both:
+            return None
+        job = both[0]
+        rows = job["dispatch"]["scale_out_rows"] // (2 * self.given.ranks)
+        self.say(f"  in {self.iterations()} iterations of two dispatches, of which {rows} rows a rank crossed, and a "
+                 "combine every output was right")
+        self.write({"stage": "run", "case": "verified", "provider": provider, "dtype": job["workload"]["dtype"],
+                    "iterations": self.iterations(), "rows_of_a_rank_in_a_dispatch": rows})
+        return job
+
+    def by_nvshmem(self, raw_provider, facts_of_both):
+        """A library that is on both hosts must carry the job; one that is not is no fault, and is not passed over."""
+        lacking = [f"host {host}: {one['nvshmem_text']}" for host, one in zip(self.given.hosts, facts_of_both)
+                   if not one["nvshmem"]]
+        if not lacking:
+            return self.run(NVSHMEM, raw_provider)
+        self.untried.append(f"run {NVSHMEM}")
+        for why in lacking:
+            self.say(f"not tried       run {NVSHMEM}: {why}")
+            self.write({"stage": "run", "case": "not tried", "provider": NVSHMEM, "why": why})
 
     def beside_raw(self, provider, raw_provider, job):
         """Raw writes of as many rows as a dispatch put over the network, in the same form."""
@@ -444,9 +474,10 @@ class Check:
             if given.gpus is None:  # run's faults are of ranks on CPUs
                 self.kill(provider)
         if given.gpus and providers and not self.failures:
-            self.run(NVSHMEM, providers[0])
+            self.by_nvshmem(providers[0], both)
         self.show_table()
-        return self.end(f"{self.failures} FAILED" if self.failures else "all is well")
+        well = "all is well" + (f", but not tried: {', '.join(self.untried)}" if self.untried else "")
+        return self.end(f"{self.failures} FAILED" if self.failures else well)
 
     def show_table(self):
         """GB/s each way and us one way, each beside raw writes of the same bytes by the same provider."""
