@@ -1,6 +1,7 @@
 # On GPUs: the shapes of a run are verified there, and their digests are those of the CPU for the same seed.
 # Contract 1.2, 6.1.
 import json
+import re
 
 from _common import expect, finish, finish_test, run, run_json, skip, start
 
@@ -77,6 +78,30 @@ NETWORK_WAYS = {
 }
 
 
+def network_memory():
+    """It says where the rings lie and why, and refuses memory of the GPUs in the same words where that cannot be."""
+    small = ("run", "--device", "cuda", "--sms", "8", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "16",
+             "--iterations", "1", *NETWORK)
+
+    def told(*memory):
+        status, out, err = run(*small, *memory)
+        found = re.search(r"^ *network memory +(gpu|pinned): [0-9]+ MiB: (.+)$", out, re.M)
+        return status, found and found[1], found and found[2], err
+
+    status, place, why, err = told()
+    if not expect(status == 0 and place, f"network memory, auto: {place}: {why} ({status}) {err.strip()}"):
+        return
+    status, *asked, err = told("--network-memory", "pinned")
+    good = status == 0 and asked == ["pinned", "asked for"]
+    expect(good, f"network memory, pinned: {asked} ({status}) {err.strip()}")
+    status, asked, _, err = told("--network-memory", "gpu")
+    if place == "gpu":
+        expect(status == 0 and asked == "gpu", f"network memory, gpu: {asked} ({status}) {err.strip()}")
+    else:
+        refusal = f"network_memory: gpu, must be auto or pinned: {why}"
+        expect(status == 2 and refusal in err, f"network memory, gpu: refused in those words ({status}) {err.strip()}")
+
+
 def compare(node_sizes, all_ways):
     for what, ways in all_ways.items():
         wanted = on_cpu(node_sizes, what)
@@ -99,6 +124,7 @@ compare("2,2", MORE_WAYS)
 # Between nodes over a network, by the proxies of the ranks.
 status, out, err = run("run", "--node-sizes", "1,1", "--tokens", "4", "--hidden", "16", *NETWORK)
 if status == 0:
+    network_memory()
     for node_sizes in ("1,1", "2,2", "1,1,1,1", "1,2"):
         compare(node_sizes, NETWORK_WAYS)
 else:
