@@ -23,13 +23,14 @@ program litmus_check 'echo "a promise was broken"; exit 1'
 case='{"case":"combine_bf16","gpus":2,"node_sizes":[1,1],"sms":16,"us":{"min":1.5,"median":2.5,"max":3.5}}'
 program bench_gpu_trip 'echo "{\"memory\":{}}"' "echo '$case'"
 
-out=$(check regions layout litmus shapes bench_two_nodes agree) &&
+out=$(check regions layout litmus shapes proxy_faults bench_two_nodes agree) &&
   { echo "a failed stage, and exit status 0"; wrong=1; }
 expect "$out" 'skipped'
 expect "$out" 'called with 1 10'
 expect "$out" 'FAILED'
 expect "$out" '  | a promise was broken'
 expect "$out" '--gtest_filter=Shapes.*'
+expect "$out" '--gtest_filter=Each/AbsentRank*:Faults.*:Each/LeavingRank*:Each/LateRank*'
 expect "$out" '--gtest_filter=*Gpus*'
 expect "$(grep combine_bf16 <<<"$out" | tail -n 1)" '2.5'
 expect "$(cat "$folder/out/results.jsonl")" "$case"
