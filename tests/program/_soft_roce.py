@@ -2,18 +2,20 @@
 # of _guest.py over verbs, and judged here by what its console shows.
 import json
 
-from _common import expect, finish_test, run_json, skip
+from _common import LATE_MS, expect, finish_test, run_json, skip
 from _guest import boot, make_image, why_not
 
 PROVIDER = "verbs;ofi_rxm"
 # So that no rung runs over TCP instead; and five ranks may come after two in one process.
 ONLY_VERBS = "env 'FI_PROVIDER=verbs,ofi_rxm' FI_UNIVERSE_SIZE=5"
 WORKLOAD = "--tokens 40 --hidden 264 --experts 13 --top-k 6 --iterations 2"
+DEADLINE_MS = 30000
 SENT = "cat /sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts"
 
 
 def job(shape):
-    return f"transload run --node-sizes {shape} {WORKLOAD} --provider '{PROVIDER}' --quiet --json - --deadline-ms 30000"
+    how = f"--provider '{PROVIDER}' --quiet --json - --deadline-ms {DEADLINE_MS}"
+    return f"transload run --node-sizes {shape} {WORKLOAD} {how}"
 
 
 def result_of(console, name, wanted):
@@ -47,7 +49,10 @@ def killed(console):
     fault = result["fault"]
     named = (fault["culprit_rank"], fault["kind"])
     expect(named == (1, "lost"), f"kill: all name rank {named[0]}, {named[1]}")
-    expect(len(fault["reports"]) == 2, f"kill: {len(fault['reports'])} ranks are left to say so")
+    reports = [(r["rank"], r["culprit_rank"]) for r in fault["reports"]]
+    expect(reports == [(0, 1), (2, 1)], f"kill: those that are left say so, each of them: {reports}")
+    after = [r["after_ms"] for r in fault["reports"]]
+    expect(after and max(after) <= DEADLINE_MS + LATE_MS, f"kill: in time, {after} ms after a call's begin")
 
 
 def climbed(console, name, rungs):
