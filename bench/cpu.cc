@@ -1,5 +1,6 @@
 // The trip on CPU ranks beside what one would do without it, in one run: permute, MPI_Alltoallv, and for combine the
-// way back and a sum of the rows. On one node the floor too (cli/run/floor.h).
+// way back and a sum of the rows. The floor too: on one node cli/run/floor.h, on two alike the bytes that cross, over
+// sockets (bench/sockets.h).
 //   ./dev bench cpu, or mpirun -n RANKS build/host/bin/bench_cpu [options of `transload run`]
 //
 // Every result is compared with the reference before any time is taken. Cases take turns within an iteration; a time is
@@ -14,10 +15,12 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bench/sockets.h"
 #include "cli/options.h"
 #include "cli/run/floor.h"
 #include "cli/run/workload.h"
@@ -272,6 +275,12 @@ class Bench {
                             {"transload", "combine", [&] { ours.combine(); }, {}},
                             {"openmpi", "combine", [&] { theirs.combine(); }, {}},
                             {"transload", "dispatch_first", [&] { ours.first_dispatch(); }, {}}};
+    std::optional<Sockets> sockets;
+    if (Sockets::fit(options_)) {
+      sockets.emplace(options_, workload_, rank_);
+      cases.push_back({"floor", "dispatch", [&] { sockets->dispatch(); }, {}});
+      cases.push_back({"floor", "combine", [&] { sockets->combine(); }, {}});
+    }
     for (uint64_t i = 0; i < options_.warmup + options_.iterations; ++i)
       for (Case& one : cases) {
         const double us = time_us(barrier, one.run);
