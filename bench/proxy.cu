@@ -1,5 +1,6 @@
 // What a rail by a proxy costs, beside the same by host threads over the same kind of link in the same run: rows both
-// ways at once, a count there and back, commands alone, and a proxy with nothing to do. One JSON line a case.
+// ways at once, and raw writes of as many bytes; rows of host threads while warps poll pinned words; a count there and
+// back, commands alone, and a proxy with nothing to do. One JSON line a case.
 #include <cuda_runtime.h>
 
 #include <atomic>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "bench/proxy_time.h"
+#include "bench/raw_rows.h"
 #include "executor/cuda/no_moves.cuh"
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/warp.cuh"
@@ -25,6 +27,7 @@ namespace {
 using namespace transload;
 
 constexpr uint32_t kRings = 8, kSlots = 32, kRowBytes = 14336, kBatch = 8, kQueueSlots = 1024, kWarpsOfBlock = 4;
+constexpr uint32_t kPollingWarps = 64, kPolledMost = 8;  // words of a warp
 constexpr uint64_t kRoundsOfACount = 2000;
 
 void must(cudaError_t error, const char* what) {
@@ -48,7 +51,9 @@ constexpr uint64_t slot(uint32_t ring, uint64_t row) {
 constexpr uint64_t kNetworkBytes = kSend + 2 * kHalf;
 constexpr uint64_t drained(uint32_t ring) { return kNetworkBytes + kWordBytes * ring; }
 constexpr uint64_t kTaken = drained(kRings), kQueue = kTaken + kWordBytes;
-constexpr uint64_t kBytes = kQueue + kQueueSlots * sizeof(CommandSlot);
+constexpr uint64_t kPolled = kQueue + kQueueSlots * sizeof(CommandSlot);
+constexpr uint64_t polled(uint32_t warp, uint32_t word) { return kPolled + kWordBytes * (warp * kPolledMost + word); }
+constexpr uint64_t kBytes = polled(kPollingWarps, 0);
 }  // namespace place
 
 TRANSLOAD_HD Word* word_at(char* region, uint64_t offset) { return reinterpret_cast<Word*>(region + offset); }
@@ -152,6 +157,22 @@ struct Commands {
   }
 };
 
+// Until each of its words says so.
+struct Polls {
+  int words;
+  template <class W>
+  TRANSLOAD_DEVICE void operator()(W& w, const Play& play, uint32_t warp) const {
+    const Set all = Set::first(words);
+    auto seen = w.template per<Word>(all, [](Lane) { return Word(0); });
+    w.wait_all(
+        all,
+        [&](Lane i) {
+          return Need{word_at(play.region, place::polled(warp, i)), 1, play.other};
+        },
+        seen);
+  }
+};
+
 // Takes everything and does nothing.
 class Nowhere final : public ScaleOut {
  public:
@@ -227,13 +248,7 @@ class Pair {
         side.link = std::make_unique<Nowhere>();
         continue;
       }
-      auto link = std::make_unique<LibfabricLink>(LibfabricOptions{.rank = s,
-                                                                   .ranks = 2,
-                                                                   .provider = provider_,
-                                                                   .source_address = "127.0.0.1",
-                                                                   .region = side.region,
-                                                                   .region_bytes = place::kNetworkBytes,
-                                                                   .counterparts = {1 - s}});
+      auto link = std::make_unique<LibfabricLink>(options_of(s));
       addresses.push_back(link->address());
       side.link = std::move(link);
     }
@@ -249,11 +264,27 @@ class Pair {
     }
   }
 
+  LibfabricOptions options_of(uint32_t s) const {
+    return {.rank = s,
+            .ranks = 2,
+            .provider = provider_,
+            .source_address = "127.0.0.1",
+            .region = sides[s].region,
+            .region_bytes = place::kNetworkBytes,
+            .counterparts = {1 - s}};
+  }
+
   // Seconds from the launch on `sides_used` sides until all have ended.
   template <class Pipe, class Role>
   double play(const Role& role, uint32_t warps, uint64_t count, int sides_used = 2) {
-    const uint32_t stage = 32 * 1024 / kStages / kLineBytes * kLineBytes;
     const double begin = seconds();
+    launch<Pipe>(role, warps, count, sides_used);
+    finish(sides_used);
+    return seconds() - begin;
+  }
+  template <class Pipe, class Role>
+  void launch(const Role& role, uint32_t warps, uint64_t count, int sides_used) {
+    const uint32_t stage = 32 * 1024 / kStages / kLineBytes * kLineBytes;
     for (int s = 0; s < sides_used; ++s) {
       Side& side = sides[s];
       must(cudaSetDevice(side.device), "cudaSetDevice");
@@ -278,13 +309,14 @@ class Pair {
       kernel<<<warps / kWarpsOfBlock, kWarpsOfBlock * 32, near, side.stream>>>(play, role);
       must(cudaGetLastError(), "launch");
     }
+  }
+  void finish(int sides_used) {
     for (int s = 0; s < sides_used; ++s) {
       must(cudaStreamSynchronize(sides[s].stream), "cudaStreamSynchronize");
       if (sides[s].page->fault.set == 0) continue;
       std::fprintf(stderr, "bench_proxy: side %d gave up waiting\n", s);
       std::exit(1);
     }
-    return seconds() - begin;
   }
 
   // The same on both sides by a host thread each, over their links.
@@ -330,6 +362,40 @@ void rows_by_host(Side& side, uint32_t other, uint64_t count) {
   }
 }
 
+// As many bytes, in writes as long as the puts are and as many at once; then a word, which comes behind them.
+void rows_by_raw_writes(RawSide& raw, char* region, uint64_t count) {
+  const uint64_t puts = kRings * count / kBatch;
+  for (uint64_t put = 0; put < puts; raw.progress()) {
+    const uint64_t at = place::slot(uint32_t(put % kRings), put / kRings * kBatch);
+    if (raw.write(at, at + place::kHalf, uint64_t(kBatch) * kRowBytes)) ++put;
+  }
+  while (!raw.idle()) raw.progress();
+  *word_at(region, place::credit(0)) = 1;
+  while (!raw.write(place::credit(0), place::kPing, sizeof(Word))) raw.progress();
+  while (!raw.idle() || seen(region, place::kPing) == 0) raw.progress();
+}
+
+double seconds_of_raw_writes(Pair& pair, uint64_t count) {
+  pair.open(false, true);
+  const uint32_t most = kRings * kSlots / kBatch;
+  RawSide one(pair.options_of(0), most), other(pair.options_of(1), most);
+  one.connect(1, other);
+  other.connect(0, one);
+  return pair.by_hosts([&](uint32_t s) { rows_by_raw_writes(s == 0 ? one : other, pair.sides[s].region, count); });
+}
+
+// Of host threads, while warps of each side's GPU poll so many words of pinned memory each.
+double seconds_while_polled(Pair& pair, int words, uint64_t count) {
+  pair.open(false);
+  pair.launch<NoMoves>(Polls{words}, kPollingWarps, 0, 2);
+  const double spent = pair.by_hosts([&](uint32_t s) { rows_by_host(pair.sides[s], 1 - s, count); });
+  for (Side& side : pair.sides)
+    for (uint32_t i = 0; i < kPollingWarps * kPolledMost; ++i)
+      std::atomic_ref<Word>(*word_at(side.region, place::polled(0, i))).store(1, std::memory_order_release);
+  pair.finish(2);
+  return spent;
+}
+
 void counts_by_host(Side& side, uint32_t other, bool first) {
   for (Word i = 1; i <= kRoundsOfACount; ++i) {
     if (first) side.link->publish({place::kPing, other}, i);
@@ -361,6 +427,12 @@ void run(Pair& pair, uint64_t rows) {
     say_rate("rows", "host", bytes / pair.by_hosts([&](uint32_t s) { rows_by_host(pair.sides[s], 1 - s, rows); }));
     pair.open(true);
     say_rate("rows", "proxy", bytes / pair.play<ScatterPipe>(Rows(), 2 * kRings, rows));
+    say_rate("rows", "raw writes", bytes / seconds_of_raw_writes(pair, rows));
+    for (const int words : {1, int(kPolledMost)})
+      std::printf(
+          "{\"case\":\"rows\",\"method\":\"host\",\"polling_warps\":%u,\"words_of_a_warp\":%d,"
+          "\"gb_per_s_each_way\":%.3f}\n",
+          kPollingWarps, words, bytes / seconds_while_polled(pair, words, rows));
     pair.open(false);
     const double host = pair.by_hosts([&](uint32_t s) { counts_by_host(pair.sides[s], 1 - s, s == 0); });
     pair.open(true);
