@@ -17,8 +17,9 @@ def aligned(count, alignment):
 
 
 def rows_at_most(rows_max, top_k, local_experts, alignment):
-    """Expanded rows that `rows_max` rows can become, whatever they chose."""
-    return aligned(rows_max * min(top_k, local_experts) + (alignment - 1) * local_experts, alignment)
+    """Expanded rows that `rows_max` rows can become, whatever they chose: one expert as often as they like, too."""
+    choices = rows_max * top_k
+    return aligned(choices + (alignment - 1) * min(local_experts, choices), alignment)
 
 
 @dataclasses.dataclass

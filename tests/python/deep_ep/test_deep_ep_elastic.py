@@ -253,6 +253,25 @@ def test_cached_dispatch_of_an_expanded_handle_without_expansion():
     on_buffers((2,), "unequal", work)
 
 
+@pytest.mark.parametrize("alignment", [1, 3])
+def test_all_choose_one_expert_without_a_wait(alignment):
+    """A row becomes as many rows as it has choices then, though there is one expert."""
+
+    def work(group):
+        buffer = ElasticBuffer(group)
+        x = torch.arange(4 * HIDDEN, device="cpu").reshape(4, HIDDEN).remainder(64).to(torch.bfloat16)
+        ids = torch.zeros((4, 2), dtype=torch.int64, device="cpu")
+        got, _, weights, handle, _ = buffer.dispatch(
+            x, ids, torch.ones((4, 2), device="cpu"), num_experts=1, num_max_tokens_per_rank=4,
+            expert_alignment=alignment, do_cpu_sync=False, do_expand=True)
+        slots = handle.recv_src_metadata[:, 2:].long()
+        assert sorted(slots.flatten().tolist()) == list(range(8))
+        assert torch.equal(got[slots], x[:, None].expand(4, 2, HIDDEN)) and weights[:8].eq(1).all()
+        assert torch.equal(buffer.combine(got, handle)[0], 2 * x)
+
+    on_ranks((1,), work)
+
+
 def test_weights_of_many_choices_are_wider_than_a_row():
     """A cached dispatch brings 9 weights over rows that have room for 4."""
     top_k, hidden = 9, 8

@@ -4,7 +4,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="rows by expert are torch's: torch is not installed")
 expand = pytest.importorskip("transload.deep_ep.expand")
 
-SHAPES = [(0, 2, 3, 4), (1, 1, 1, 1), (5, 2, 3, 1), (17, 4, 6, 8), (64, 8, 4, 128), (9, 3, 5, 16)]
+SHAPES = [(0, 2, 3, 4), (1, 1, 1, 1), (9, 4, 1, 1), (5, 2, 3, 1), (17, 4, 6, 8), (64, 8, 4, 128), (9, 3, 5, 16)]
 
 
 def choices(rows, top_k, experts, seed=3):
@@ -28,8 +28,9 @@ def by_hand(ids, experts, alignment):
 
 @pytest.mark.parametrize("rows,top_k,experts,alignment", SHAPES)
 @pytest.mark.parametrize("ids_type", [torch.int32, torch.int64])
-def test_layout(rows, top_k, experts, alignment, ids_type):
-    ids = choices(rows, top_k, experts).to(ids_type)
+@pytest.mark.parametrize("ids_of", [choices, lambda rows, top_k, _: torch.zeros((rows, top_k), dtype=torch.int64)])
+def test_layout(rows, top_k, experts, alignment, ids_type, ids_of):
+    ids = ids_of(rows, top_k, experts).to(ids_type)
     slots, counts, ends, room = by_hand(ids, experts, alignment)
     layout = expand.lay_out(ids, experts, alignment)
     assert {each.dtype for each in (layout.slots, layout.counts, layout.ends)} == {torch.int32}
