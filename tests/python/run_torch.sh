@@ -17,5 +17,5 @@ want_python "$python"
 want_pypi "$python" -m pip
 # Beside torch's environment, which may be anyone's, and is left as it is.
 rm -rf "$beside"
-install_over "$build" "$python" -m pip install -q --target "$beside" pytest
+install_over "$build" "$python" -m pip install -q --target "$beside" pytest scikit-build-core
 PYTHONPATH=$beside "$python" -m pytest -q -p no:cacheprovider "$@" tests/python/*/

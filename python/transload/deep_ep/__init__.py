@@ -15,6 +15,8 @@ from .events import EventHandle, EventOverlap
 
 __version__ = "2.1.0"  # of the interface
 topk_idx_t = torch.int64
+
+from . import _C, utils  # noqa: E402, F401  # for who imports this module alone; _C has the lines above
 __all__ = [
     "Buffer",
     "Config",

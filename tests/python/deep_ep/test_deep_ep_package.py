@@ -14,6 +14,7 @@ from transload import deep_ep, doctor  # noqa: E402
 from transload.deep_ep import __main__ as in_place  # noqa: E402
 
 PATIENCE_S = 300
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def run(*arguments, **variables):
@@ -58,6 +59,47 @@ def test_a_script_in_place(tmp_path):
                       "sys.exit(int(sys.argv[2]))\n")
     status, out, err = run("-m", "transload.deep_ep", script, "--flag", "7")
     assert (status, err) == (7, "") and f"alike ['{script}', '--flag', '7']" in out and "child" in out
+
+
+BARE = """
+import deep_ep
+for name in ("utils.EventOverlap", "utils.EventHandle", "utils.event.EventOverlap", "_C.Config", "_C.topk_idx_t"):
+    each = deep_ep
+    for part in name.split("."):
+        each = getattr(each, part)
+assert deep_ep.utils.EventOverlap is deep_ep.EventOverlap
+print(deep_ep.__file__)
+"""
+
+
+def test_names_after_a_bare_import(tmp_path):
+    """Of the module itself, and of the name for it."""
+    status, _, err = run("-c", BARE.replace("import deep_ep", "import transload.deep_ep as deep_ep"))
+    assert (status, err) == (0, "")
+    (tmp_path / "bare.py").write_text(BARE)
+    status, out, err = run("-m", "transload.deep_ep", tmp_path / "bare.py")
+    assert (status, out, err) == (0, f"{in_place.IN_PLACE / 'deep_ep/__init__.py'}\n", "")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the package transload-deep-ep, as pip installs it without a network."""
+    pytest.importorskip("scikit_build_core", reason="scikit-build-core is not installed")
+    folder = tmp_path_factory.mktemp("installed")
+    status, _, err = run("-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target",
+                         folder, ROOT / "python/deep_ep")
+    assert status == 0, err
+    return folder
+
+
+def test_the_package_that_has_the_name(installed):
+    path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    status, out, err = run("-c", BARE, PYTHONPATH=path)
+    module = installed / "deep_ep/__init__.py"
+    assert (status, out, err) == (0, f"{module}\n", "")
+    assert run("-c", SAME, PYTHONPATH=path)[0::2] == (0, "")
+    status, out, _ = run("-m", "transload.doctor", PYTHONPATH=path)
+    assert status == 0 and f"Transload's, {module}; installed: transload-deep-ep {transload.__version__}" in out, out
 
 
 def test_no_script(tmp_path):
