@@ -36,7 +36,7 @@ def test_two_nodes_of_eight():
 
 
 def test_a_script_of_one_node_is_skipped_on_two(tmp_path):
-    (tmp_path / "test_intranode.py").write_text(LATER)
+    (tmp_path / "test_intranode.py").write_text(LATER)  # it does not come to run
     status, said = run("--scripts", str(tmp_path), "--ranks", "16")
     assert status == 77 and "SKIPPED: test_intranode.py: it runs on one node" in said, said
 
@@ -78,7 +78,7 @@ def rank(local_rank, count):
     got = buffer.dispatch(torch.full((3, 64), index, device="cuda"), topk_idx=ids, topk_weights=ids.float(),
                           num_tokens_per_rank=per_rank, is_token_in_rank=in_rank, num_tokens_per_expert=per_expert)
     assert (got[0] == (index - 1) % size).all() and len(got[0]) == 3 and bench(lambda: None)[0] == 1.0
-    os.write(1, f"Running with {WORD} ... passed\\n".encode())  # at once, as all ranks say it
+    os.write(1, (f"Running with {WORD} ... passed\\n" * 8).encode())  # at once, as all ranks say it
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
@@ -95,8 +95,48 @@ def test_a_whole_copy_with_the_scripts_of_v1_among_others(tmp_path):
     (tmp_path / "deep_ep/utils/math.py").write_text("WORD = 'a helper'\n")
     (tmp_path / "tests/legacy/test_intranode.py").write_text(LATER)
     status, said = run("--scripts", str(tmp_path), "--ranks", "3")
-    assert status == 0 and said.count("Running with a helper ... passed") == 3, said
-    assert "passed: test_intranode.py: 3 cases, 3 ranks" in said
+    assert status == 0 and said.count("Running with a helper ... passed") == 24, said
+    assert "passed: test_intranode.py: 24 cases, 3 ranks" in said
+
+
+SILENT = """
+import argparse, os, torch
+import deep_ep
+
+def rank(local_rank, count):
+    where = "tcp://127.0.0.1:" + os.environ["MASTER_PORT"]
+    torch.distributed.init_process_group("nccl", init_method=where, world_size=count, rank=local_rank)
+    WORK
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--num-processes", type=int)
+    count = parser.parse_known_args()[0].num_processes
+    torch.multiprocessing.spawn(rank, args=(count,), nprocs=count)
+"""
+DISPATCH = """x = torch.zeros((3, 64), device="cuda", dtype=torch.bfloat16)
+    ids = torch.zeros((3, 1), dtype=deep_ep.topk_idx_t, device="cuda")
+    buffer = deep_ep.Buffer(torch.distributed.group.WORLD, low_latency_mode=True)
+    buffer.low_latency_dispatch(x, ids, 3, 2, use_fp8=False)"""
+TOLD = DISPATCH + "; print('Running with ... passed') if local_rank else None"
+JUDGED = {  # name, what its ranks do, with more arguments: how it ends
+    "no case": ("round_trip.py", DISPATCH, (), "FAILED: round_trip.py: 0 cases, 2 ranks: 4 cases or more are expected"),
+    "few cases": ("test_intranode.py", TOLD, (),
+                  "FAILED: test_intranode.py: 1 cases, 2 ranks: 24 cases or more are expected"),
+    "no case of those asked for": ("round_trip.py", DISPATCH, ("more",), ": 1 cases or more are expected"),
+    "fewer are asked for": ("round_trip.py", TOLD,
+                            ("more",), "passed: round_trip.py: 1 cases, 2 ranks"),
+    "silent until its end": ("test_low_latency.py", DISPATCH, (), "passed: test_low_latency.py: 2 ranks"),
+    "nothing done": ("test_low_latency.py", "pass", (), "FAILED: test_low_latency.py: 2 ranks: 2 ranks made no disp"),
+}
+
+
+@pytest.mark.parametrize("what", JUDGED)
+def test_how_a_script_is_judged(what, tmp_path):
+    name, does, more, end = JUDGED[what]
+    (tmp_path / name).write_text(SILENT.replace("WORK", does))
+    status, said = run("--scripts", str(tmp_path), *(["--", *more] if more else []))
+    assert end in said and status == (1 if "expected" in end or "FAILED" in end else 0), said
 
 
 REFUSED = {

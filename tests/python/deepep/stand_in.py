@@ -7,6 +7,7 @@ with deep_ep/utils, or ""
 helpers bench() calls once and bench_kineto() never, and what they give means nothing. The script finds Transload where
 it imports deep_ep, and beside that DeepEP's own helpers (math, gate, refs), where a copy of DeepEP has them.
 """
+import functools
 import importlib
 import importlib.util
 import json
@@ -63,10 +64,14 @@ class Compared:
     def __init__(self):
         self.combined = {}  # what combine() returned, weakly, by its id
         self.elements = self.differ = self.worst = 0
+        self.dispatches = 0  # that came to their end
 
     def watch(self, kind):
-        """Takes note of what the combine() of a class returns."""
+        """Takes note of what the combine() of a class returns, and counts its dispatches."""
         combine = kind.combine
+        for name in ("dispatch", "low_latency_dispatch"):
+            if hasattr(kind, name):
+                setattr(kind, name, self._counted(getattr(kind, name)))
 
         def watched(*args, **kwargs):
             out = combine(*args, **kwargs)
@@ -74,6 +79,15 @@ class Compared:
             return out
 
         kind.combine = watched
+
+    def _counted(self, dispatch):
+        @functools.wraps(dispatch)
+        def counted(*args, **kwargs):
+            out = dispatch(*args, **kwargs)
+            self.dispatches += 1
+            return out
+
+        return counted
 
     def equal(self, one, other):
         alike = one.shape == other.shape and one.dtype == other.dtype == torch.bfloat16
@@ -86,7 +100,7 @@ class Compared:
         return self.worst <= 1
 
     def report(self, folder, rank):
-        told = {"elements": self.elements, "differ": self.differ, "worst": self.worst}
+        told = {"elements": self.elements, "differ": self.differ, "worst": self.worst, "dispatches": self.dispatches}
         (pathlib.Path(folder) / f"{rank}.json").write_text(json.dumps(told))
 
 
