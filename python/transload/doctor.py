@@ -26,30 +26,33 @@ def _version(module):
         return _UNKNOWN
 
 
-def _torch():
-    """Whether it can be imported, and how its tensors cross."""
+def _library(name, *modules):
+    """Whether a library of arrays, if it is here, can be imported, with what of it calls need."""
+    if importlib.util.find_spec(name) is None:
+        _line(name, "not installed")
+        return True
     try:
-        torch = importlib.import_module("torch")
-        importlib.import_module("transload.torch")
+        library = importlib.import_module(name)
+        for module in modules:
+            importlib.import_module(module)
     except Exception as error:  # pylint: disable=broad-except  # whatever an import of it raises
-        _line("torch", f"BROKEN: {error!r}")
+        _line(name, f"BROKEN: {error!r}")
         return False
-    way = "DLPack's C exchange table" if transload.has_exchange_table(torch.Tensor) else "__dlpack__"
-    _line("torch", f"{torch.__version__}, its tensors cross by {way}")
+    _line(name, getattr(library, "__version__", _UNKNOWN) + (_way(library) if name == "torch" else ""))
     return True
+
+
+def _way(torch):
+    table = "DLPack's C exchange table" if transload.has_exchange_table(torch.Tensor) else "__dlpack__"
+    return f", its tensors cross by {table}"
 
 
 def _libraries():
     """Arrays of which libraries can come."""
-    works = True
-    for name in ("numpy", "ml_dtypes", "torch", "cupy", "jax"):
-        there = importlib.util.find_spec(name) is not None
-        if name == "torch" and there:
-            works = _torch()
-        else:
-            _line(name, _version(name) if there else "not installed")
+    needs = {"numpy": (), "ml_dtypes": (), "torch": ("transload.torch",), "cupy": (), "jax": ("jax.dlpack",)}
+    works = [_library(name, *modules) for name, modules in needs.items()]
     _line("deep_ep", _deep_ep())
-    return works
+    return all(works)
 
 
 def _deep_ep():

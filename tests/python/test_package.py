@@ -95,6 +95,15 @@ def test_doctor_finds_what_is_broken(monkeypatch, capsys, tmp_path):
     assert "BROKEN: exit status 9: gone" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["numpy", "ml_dtypes", "torch", "cupy", "jax"])
+def test_doctor_finds_a_broken_library(name, tmp_path):
+    (tmp_path / f"{name}.py").write_text("raise OSError('libm.so.9 is gone')\n", encoding="utf-8")
+    text = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from transload import doctor; sys.exit(doctor.main())"
+    status, out, _ = python("-c", text)
+    assert status == 1 and re.search(rf"^{name} +BROKEN: OSError\('libm.so.9 is gone'\)$", out, re.MULTILINE), out
+    assert re.search(r"^a group of two +works$", out, re.MULTILINE), out
+
+
 def test_stable_abi():
     """One wheel is for this Python and all later ones; older ones have one each."""
     info = transload.build_info()
