@@ -6,14 +6,16 @@ V1's buffer of transload.deep_ep.
 C++ and Python take turns in one process's time: `bench_python_calls` (built from bench/python_calls.cc) is started once
 and times a batch whenever it is told to.
 
-python bench/python_calls.py [--program build/host/bin/bench_python_calls] [--json FILE]
+python bench/python_calls.py [--program FILE] [--json FILE]
 """
 import argparse
 import importlib.metadata
 import importlib.util
 import json
+import pathlib
 import statistics
 import subprocess
+import sys
 import time
 import types
 
@@ -28,6 +30,9 @@ if importlib.util.find_spec("torch"):
 
 CASES = ("first", "cached", "combine")
 TOKENS, HIDDEN, EXPERTS, TOP_K = 8, 64, 8, 2  # as in python_calls.cc
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "build/host/bin/bench_python_calls"
+BUILD = f"(cd {ROOT} && cmake --preset host && cmake --build --preset host --target {PROGRAM.name})"
 
 
 class FromNumpy:
@@ -161,11 +166,13 @@ class FromCpp:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default="build/host/bin/bench_python_calls")
+    parser.add_argument("--program", type=pathlib.Path, default=PROGRAM, help="default: %(default)s")
     parser.add_argument("--batches", type=int, default=501, help="short ones, so that other work disturbs few")
     parser.add_argument("--count", type=int, default=100, help="calls of a batch")
     parser.add_argument("--json", help="a file to add lines to")
     options = parser.parse_args()
+    if not options.program.is_file():
+        sys.exit(f"--program {options.program}: is not there; to build it: {BUILD}")
     sides = {"cpp": FromCpp(options.program), "python": FromNumpy()}
     how = {"python": f"stable ABI {transload.build_info()['stable_abi']}"}
     if importlib.util.find_spec("torch"):

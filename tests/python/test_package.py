@@ -104,6 +104,12 @@ def test_doctor_finds_a_broken_library(name, tmp_path):
     assert re.search(r"^a group of two +works$", out, re.MULTILINE), out
 
 
+def test_bench_says_how_its_program_is_built(tmp_path):
+    status, out, err = python(str(ROOT / "bench/python_calls.py"), "--program", str(tmp_path / "none"))
+    build = f"(cd {ROOT} && cmake --preset host && cmake --build --preset host --target bench_python_calls)"
+    assert (status, out, err) == (1, "", f"--program {tmp_path / 'none'}: is not there; to build it: {build}\n")
+
+
 def test_stable_abi():
     """One wheel is for this Python and all later ones; older ones have one each."""
     info = transload.build_info()
