@@ -32,7 +32,7 @@ TESTS = {
         "test_calls.test_rows_max": "rows_max overflow expert_alignment",
         "test_calls.test_landing_and_out": "landing out",
         "test_calls.test_channels_of_a_call": "channels",
-        "test_processes.test_a_rank_that_does_not_come": "deadline_s",
+        "test_options.test_the_deadline_of_a_call": "deadline_s",
         "test_refusals.test_what_one_rank_refuses_all_do": "x topk_idx topk_weights refused",
         "test_calls.test_types": "handle",
         "test_refusals.test_dispatch": "stream",
@@ -46,7 +46,8 @@ TESTS = {
         "test_calls.test_out_for_weights": "out",
         "test_calls.test_channels_of_a_call": "channels",
         "test_refusals.test_not_there_yet": "sms",
-        "test_refusals.test_combine": "stream deadline_s",
+        "test_refusals.test_combine": "stream",
+        "test_options.test_the_deadline_of_a_call": "deadline_s",
     },
 }
 

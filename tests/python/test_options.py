@@ -1,6 +1,8 @@
-"""Options of a group: what each changes, as the group itself tells it."""
+"""Options of a group: what each changes, as the group itself tells it; and the deadline that a call has of its own."""
+import threading
+
 import pytest
-from ranks import check_dispatch, on_threads, tokens_of
+from ranks import PATIENCE_S, check_dispatch, on_threads, tokens_of
 
 import transload
 
@@ -58,3 +60,30 @@ def test_how_long_a_rank_looks_before_it_sleeps(given):
     assert "scale-out" in seen_by(TWO_NODES, linger_us=given)[0]
     with pytest.raises(transload.InvalidArgument, match=r"linger_us: \d+, must be"):
         transload.Group(0, 1, experts=1, linger_us=1 << 31)
+
+
+CALLS = {
+    "dispatch": lambda g, mine, _, **own: g.dispatch(*mine, **own),
+    "cached dispatch": lambda g, mine, got, **own: g.dispatch(mine[0], handle=got.handle, **own),
+    "combine": lambda g, _, got, **own: g.combine(got.x, got.handle, **own),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_deadline_of_a_call(call):
+    """Rank 1 does not come. By the group's own deadline the call would wait longer than this test does."""
+    inputs, ended = [tokens_of(rank, 6) for rank in range(2)], threading.Event()
+
+    def work(g):
+        got = g.dispatch(*inputs[g.rank])
+        if g.rank == 1:
+            assert ended.wait(PATIENCE_S)
+            return None
+        try:
+            with pytest.raises(transload.Fault) as caught:
+                CALLS[call](g, inputs[0], got, deadline_s=0.2)
+        finally:
+            ended.set()
+        return caught.value.kind, caught.value.culprit_rank
+
+    assert on_threads(ONE_NODE, work, deadline_s=4 * PATIENCE_S)[0] == ("absent", 1)
