@@ -9,6 +9,7 @@ The backward of each is the other, so it is collective as well: every rank runs 
 """
 from .functions import Dispatched, combine, dispatch
 from .handle import Handle
+from .pool import graph_pool, pool
 from .process_group import group
 
-__all__ = ["Dispatched", "Handle", "combine", "dispatch", "group"]
+__all__ = ["Dispatched", "Handle", "combine", "dispatch", "graph_pool", "group", "pool"]

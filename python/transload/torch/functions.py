@@ -54,6 +54,14 @@ class Dispatched:
         """[ranks] int64: at place r, rows of x that ranks 0 to r sent"""
         return self._others.rows_of_sources_on_device
 
+    @property
+    def status(self):
+        """As of `transload.Dispatched`: whether an expert id was out of range, which counted as -1; token and slot.
+
+        None where the call was an op, in a compiled graph or under a dispatch mode.
+        """
+        return self._others.status
+
     def __repr__(self):
         return f"transload.torch.Dispatched({list(self.x.shape)}, {self.x.dtype})"
 

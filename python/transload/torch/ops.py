@@ -42,6 +42,8 @@ class Outputs(typing.NamedTuple):
     rows_of_sources_on_device: torch.Tensor
     handle: typing.Any
 
+    status = None  # an op returns nothing that could say it
+
 
 def _group(key):
     group = open_groups.get(key)

@@ -15,13 +15,15 @@ TESTS = {
         "test_torch_gradients.test_cached_dispatch_has_gradients": "handle",
         "test_torch_options.test_expert_alignment": "expert_alignment",
         "test_torch_options.test_overflow": "rows_max overflow",
-        OF_THE_LIBRARY: "landing channels deadline_s",
+        OF_THE_LIBRARY: "landing channels",
+        "test_torch_options.test_backwards_have_the_deadline_of_their_call": "deadline_s",
     },
     tl.combine: {
         "test_torch_calls.test_trip": "x handle topk_weights bias",
         "test_torch_calls.test_refusals": "group",
         "test_torch_options.test_wire": "wire",
-        OF_THE_LIBRARY: "source channels deadline_s",
+        OF_THE_LIBRARY: "source channels",
+        "test_torch_options.test_the_deadline_of_a_call": "deadline_s",
     },
     tl.group: {
         "test_torch_process_group.test_processes": "process_group",

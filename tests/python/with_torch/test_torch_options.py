@@ -1,9 +1,10 @@
 """The options of transload.torch's calls: each has its effect, straight and through ops."""
 import contextlib
+import threading
 
 import pytest
 import torch
-from ranks import on_threads
+from ranks import PATIENCE_S, on_threads
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch_ranks import torch_tokens
 
@@ -96,3 +97,66 @@ def test_wire(way):
             assert sums == [256.0, 258.0]
 
     on_ranks(work, nodes=(1, 2), experts=3, combine_wire="fp32")
+
+
+@WAYS
+def test_the_deadline_of_a_call(way):
+    """Rank 1 does not come. By the group's own deadline the call would wait longer than this test does."""
+    ended = threading.Event()
+
+    def work(g, mine):
+        got = tl.dispatch(g, *mine)
+        if g.rank == 1:
+            assert ended.wait(PATIENCE_S)
+            return None
+        try:
+            with way(), pytest.raises(transload.Fault) as caught:
+                tl.combine(g, got.x.clone(), got.handle, deadline_s=0.2)
+        finally:
+            ended.set()
+        return caught.value.kind, caught.value.culprit_rank
+
+    assert on_ranks(work, deadline_s=4 * PATIENCE_S)[0] == ("absent", 1)
+
+
+@WAYS
+def test_backwards_have_the_deadline_of_their_call(way, monkeypatch):
+    given = []
+    for name in ("dispatch", "combine"):
+        def told(group, *arguments, name=name, call=getattr(transload.Group, name), **how):
+            given.append((name, how.get("deadline_s")))
+            return call(group, *arguments, **how)
+
+        monkeypatch.setattr(transload.Group, name, told)
+
+    def work(g, mine):
+        x, ids, weights = mine
+        with way():
+            got = tl.dispatch(g, x.requires_grad_(), ids, weights, deadline_s=77)
+            tl.combine(g, got.x * 2, got.handle, deadline_s=88).float().sum().backward()
+
+    on_ranks(work, nodes=(1,))
+    assert given == [("dispatch", 77), ("combine", 88), ("dispatch", 88), ("combine", 77)]
+
+
+def test_status():
+    """An id of no expert is no choice: who has it is told, of which token. An op has nothing to tell it with."""
+    def work(g, mine):
+        x, ids, weights = mine
+        assert tl.dispatch(g, x, ids, weights).status.ok
+        if g.rank == 1:
+            ids[3, 1] = 99
+        got = tl.dispatch(g, x, ids, weights)
+        with Watches():
+            assert tl.dispatch(g, x, ids, weights).status is None
+        return got.status.code, got.status.message
+
+    fine, wrong = on_ranks(work)
+    assert fine == ("ok", "") and wrong[0] == "bad_expert_id"
+    assert wrong[1].startswith("topk_idx: 99 at token 3, slot 1"), wrong
+
+
+@pytest.mark.parametrize("name", ["pool", "graph_pool"])
+def test_pools_are_not_there_yet(name):
+    with pytest.raises(transload.NotSupported, match=f"transload.torch.{name}: for GPU ranks"):
+        on_ranks(lambda g, _: getattr(tl, name)(g), nodes=(1,))
