@@ -20,6 +20,9 @@ class NotSupported(Error, NotImplementedError):
     code = "not_supported"
 
 
+REFUSALS = (InvalidArgument, NotSupported)  #: what a call can be refused with on all ranks, by whoever finds it
+
+
 class OutOfMemory(Error, MemoryError):
     """Refused likewise, for want of room on this machine."""
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from ..errors import InvalidArgument, NotSupported
+from ..errors import REFUSALS, InvalidArgument, NotSupported
 from . import config as configs
 from .events import EventHandle, EventOverlap, Work, handle_of
 from .groups import Groups, deadline_s
@@ -12,7 +12,7 @@ from .handles import Handle, LowLatencyHandle, of_mode
 from .low_latency import LowLatency
 from .members import Members
 from .notices import ignored, log_once
-from .tensors import Rows, biases_given, extent, given, refuse
+from .tensors import Rows, biases_given, extent, given, refuse, tell_bad_ids
 
 _CHOICES_MAX = 32
 _DEADLINE_S = 100
@@ -178,6 +178,8 @@ class Buffer:
         """
         if handle is not None:
             assert topk_idx is None and topk_weights is None, "dispatch: a handle and topk_idx, must be one of them"
+            ignored("dispatch with a handle", "expert_alignment", expert_alignment, 1, "no counts are returned")
+            ignored("dispatch with a handle", "num_worst_tokens", num_worst_tokens, 0, "the handle knows how many come")
             _check_call(config, previous_event)
             call = partial(self._cached, self._usable(handle), Rows.given(x))
         else:
@@ -198,7 +200,7 @@ class Buffer:
                     ids = given("topk_idx", topk_idx, 2, (torch.int64, torch.int32))
                     weights = given("topk_weights", topk_weights)
                     call = partial(self._first, rows, ids, weights, num_tokens_per_expert.numel(), unit, most)
-            except InvalidArgument as error:
+            except REFUSALS as error:
                 self._groups.tell_refusal(_experts_of(num_tokens_per_expert), error)
                 raise
         reads = (x, is_token_in_rank, num_tokens_per_expert, topk_idx, topk_weights)
@@ -367,6 +369,7 @@ class Buffer:
         room, got = self._groups.dispatch(
             experts, rows.x, ids, weights, scales=rows.scales, expert_alignment=unit, rows_max=most
         )
+        tell_bad_ids(got.status, ids, experts)
         counts = [] if most else got.expert_counts
         out = rows.becoming(got.x, got.scales).returned()
         return out, got.topk_idx, got.topk_weights, counts, self._handle(room, got)
@@ -376,7 +379,7 @@ class Buffer:
         experts, local = per_expert.numel(), per_expert.numel() // self.group_size
         try:
             ids = self._first_experts(is_token_in_rank, experts)
-        except InvalidArgument as error:
+        except REFUSALS as error:
             self._groups.tell_refusal(experts, error)
             raise
         weights = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)

@@ -3,7 +3,7 @@ from functools import partial
 
 import torch
 
-from ..errors import InvalidArgument, NotSupported
+from ..errors import REFUSALS, NotSupported
 from .elastic_calls import Choices, Form, cached_dispatch, combine, combine_by_choice, first_dispatch
 from .events import EventHandle, Work, handle_of
 from .groups import Groups, Need, deadline_s, slab_bytes
@@ -224,13 +224,14 @@ class ElasticBuffer:
                     copy=bool(do_handle_copy),
                     wait=do_cpu_sync is None or bool(do_cpu_sync),
                 )
-            except InvalidArgument as error:
+            except REFUSALS as error:
                 self._groups.tell_refusal(num_experts, error)
                 raise
             call = partial(first_dispatch, self._groups, self.num_ranks, rows, choices, form)
             reads = (rows.x, rows.scales, choices.topk_idx, weights)
         else:
             waited = self._behind(previous_event, previous_event_before_epilogue)
+            self._ignore_stats(cumulative_local_expert_recv_stats)
             told = (topk_idx, do_cpu_sync, num_experts, num_max_tokens_per_rank, expert_alignment)
             call, reads = self._cached(x, topk_weights, handle, form, told)
         gave, event = self._work.run(call, reads, waited, bool(async_with_compute_stream))
@@ -300,6 +301,11 @@ class ElasticBuffer:
     def _ignore_qps(self, where, num_qps):
         default = 0 if num_qps != self.get_theoretical_num_qps(0) else num_qps
         ignored(where, "num_qps", num_qps, default, "the network's provider has its own")
+
+    @staticmethod
+    def _ignore_stats(stats):
+        name, why = "cumulative_local_expert_recv_stats", "its first dispatch has added the choices"
+        ignored("dispatch with a handle", name, None if stats is None else "a tensor", None, why)
 
     @staticmethod
     def _weights(name, weights):

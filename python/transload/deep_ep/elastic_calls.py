@@ -8,7 +8,7 @@ import torch
 
 from . import expand
 from .elastic_handle import EPHandle, Routing
-from .tensors import given, refuse
+from .tensors import given, refuse, tell_bad_ids
 
 _ROUTING_COLUMNS = 8  # bf16, the shortest row: of a dispatch of which only the routing counts
 _WEIGHT_UNIT = 4  # fp32 that a row can be a multiple of
@@ -66,6 +66,7 @@ def first_dispatch(groups, ranks, rows, choices, form):
         expert_alignment=choices.alignment,
         rows_max=rows_max,
     )
+    tell_bad_ids(got.status, choices.topk_idx, choices.experts)
     layout = expand.lay_out(got.topk_idx, local_experts, choices.alignment)
     counts = list(got.expert_counts) if choices.wait else []
     if choices.wait:

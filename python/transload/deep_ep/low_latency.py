@@ -3,10 +3,10 @@ from functools import partial
 
 import torch
 
-from ..errors import InvalidArgument
+from ..errors import REFUSALS, InvalidArgument
 from .handles import LowLatencyHandle
 from .notices import say_once
-from .tensors import extent, given, refuse
+from .tensors import extent, given, refuse, tell_bad_ids
 
 _BLOCK = 128  # elements that have one scale
 _E4M3_MOST = 448.0
@@ -25,7 +25,7 @@ class LowLatency:
         try:
             _one_of(asynchronous, hooked)
             rows, ids, stats = self._given(x, topk_idx, most, experts, stats, cast)
-        except InvalidArgument as error:
+        except REFUSALS as error:
             self._groups.tell_refusal(experts, error)
             raise
         say_once("low latency", "low-latency calls are composed of ordinary ones, which is the slow way")
@@ -98,6 +98,7 @@ class LowLatency:
             scales=None if scales is None else scales.repeat_interleave(choices, dim=0),
             tokens=most * choices,
         )
+        tell_bad_ids(got.status, ids, experts)
         local, places = experts // size, size * most
         x = torch.empty((local, places, rows.shape[1]), dtype=body.dtype, device=device)
         columns = None

@@ -3,7 +3,8 @@ import dataclasses
 
 import torch
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, NotSupported
+from .notices import say_once
 
 
 def refuse(name, value, bound):
@@ -15,6 +16,9 @@ def given(name, tensor, dimensions=None, dtypes=None):
     """The tensor without its gradient; refused if it is none, or not where and as it must be."""
     if not isinstance(tensor, torch.Tensor):
         refuse(name, f"a {type(tensor).__name__}", "a tensor")
+    if tensor.device.type == "cuda":
+        bound = "on the CPU: this version has no GPU ranks in Python yet"
+        raise NotSupported(f"{name}: on {tensor.device}, must be {bound}")
     if tensor.device.type != "cpu":
         refuse(name, f"on {tensor.device}", "on the CPU, as the ranks of this version are")
     plain = type(tensor) is torch.Tensor or tensor.untyped_storage().device.type == "cpu"
@@ -25,6 +29,14 @@ def given(name, tensor, dimensions=None, dtypes=None):
     if dtypes is not None and tensor.dtype not in dtypes:
         refuse(name, str(tensor.dtype), " or ".join(map(str, dtypes)))
     return tensor.detach() if tensor.requires_grad else tensor
+
+
+def tell_bad_ids(status, topk_idx, experts):
+    """Says once that a call's ids [T, K] named no expert, if its status says so: they were no choice."""
+    if status.code == "bad_expert_id":
+        token, choice = ((topk_idx < -1) | (topk_idx >= experts)).nonzero()[0].tolist()
+        found = f"{topk_idx[token, choice]} at token {token}, choice {choice}"
+        say_once("expert ids", f"topk_idx: {found}, must be from -1 to {experts - 1}: it counts as no choice")
 
 
 def extent(name, value, least, most=1 << 40):

@@ -344,6 +344,21 @@ def test_the_handle(nodes):
     on_ranks(nodes, work)
 
 
+def test_what_a_handle_makes_needless_is_told_once(recwarn):
+    @of(1)
+    def work(buffer, rank, tokens):
+        got = first(buffer, tokens[rank], expert_alignment=4)
+        for _ in range(2):
+            again = buffer.dispatch(tokens[rank].x, handle=got[4], expert_alignment=4, num_worst_tokens=60)
+            same(again[0], got[0])
+        buffer.dispatch(tokens[rank].x, handle=got[4], expert_alignment=1, num_worst_tokens=0)
+
+    work()
+    told = [str(each.message).partition(": ")[2] for each in recwarn]
+    assert [each.partition(" has no effect: ")[0] for each in told] == [
+        "dispatch with a handle: expert_alignment=4", "dispatch with a handle: num_worst_tokens=60"]
+
+
 def test_handles_of_an_older_group_go_on():
     """A call that does not fit makes a larger group; a handle keeps its own."""
     @of(1, 1)

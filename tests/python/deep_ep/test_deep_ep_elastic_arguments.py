@@ -297,7 +297,7 @@ def test_barrier():
 # --- dispatch and combine ---
 
 
-def test_stats_are_added_up():
+def test_stats_are_added_up(monkeypatch):
     def work(buffer, mine):
         stats = torch.tensor([100, 0, 0, 0], dtype=torch.int32, device="cpu")
         counts = dispatched(buffer, mine)[3].num_unaligned_recv_tokens_per_expert
@@ -305,7 +305,9 @@ def test_stats_are_added_up():
             handle = dispatched(buffer, mine, cumulative_local_expert_recv_stats=stats, do_expand=do_expand,
                                 expert_alignment=4)[3]
         assert torch.equal(stats, 2 * counts + torch.tensor([100, 0, 0, 0], dtype=torch.int32, device="cpu"))
-        buffer.dispatch(mine.x, handle=handle, cumulative_local_expert_recv_stats=stats)
+        (text,) = said(
+            monkeypatch, lambda: buffer.dispatch(mine.x, handle=handle, cumulative_local_expert_recv_stats=stats))
+        assert "dispatch with a handle: cumulative_local_expert_recv_stats='a tensor' has no effect: " in text
         assert stats.sum() == 100 + 2 * counts.sum()
 
     on_buffer(work)
@@ -468,6 +470,8 @@ def test_refused_with_a_handle():
         combines = {
             "handle: a NoneType": {"handle": None},
             "x: torch.float32, must be torch.bfloat16": {"x": x.float()},
+            # Of V2 no row goes in parts: it is as long as the buffer's hidden at most.
+            "row bytes of x: 128, must be 16 to 64": {"x": torch.cat([x, x], 1)},
             "x: 4 rows, must be 5": {"x": x[:4]} if len(x) == 5 else {"x": x[1:]},
             "topk_weights: .*, must be": {"topk_weights": weights[1:]},
             "bias: 3 of them": {"bias": (x,) * 3},

@@ -1,5 +1,8 @@
-"""What one rank alone refuses in a dispatch without a handle, all ranks refuse, and the next call is good."""
+"""What one rank alone refuses in a dispatch without a handle, all ranks refuse, and the next call is good; and what is
+no reason to refuse one, but told.
+"""
 import re
+import warnings
 
 import pytest
 
@@ -10,7 +13,7 @@ from deep_ep_ranks import on_ranks, variables  # noqa: E402
 from dense import EXPERTS, HIDDEN, TOP_K, everybody, received, same  # noqa: E402
 
 import transload  # noqa: E402
-from transload.deep_ep import Buffer, ElasticBuffer  # noqa: E402
+from transload.deep_ep import Buffer, ElasticBuffer, notices  # noqa: E402
 
 MOST = 16  # tokens of a rank, in the calls that name a number
 WHEN = pytest.mark.parametrize("when", ["the first call", "a later call"])
@@ -92,6 +95,50 @@ def test_one_rank_refuses(made, call, change, words, when):
 
     with variables(TRANSLOAD_DEADLINE_S=20):  # of who would wait for the refuser
         assert on_ranks((1, 2), work) == [True] * 3
+
+
+@pytest.mark.parametrize("made,call", [(v1_buffer, v1), (v1_buffer, low_latency), (ElasticBuffer, v2)])
+def test_tensors_on_a_gpu_are_not_there_yet(made, call):
+    """All ranks say so, as of what is refused otherwise."""
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():
+        x = torch.empty((3, HIDDEN), dtype=torch.bfloat16, device="cuda")
+
+    def work(group):
+        buffer, rank = made(group), group.rank()
+        mine = everybody(2)[rank]
+        with pytest.raises(transload.NotSupported, match="^x: on cuda.*, must be on the CPU") as caught:
+            call(buffer, mine, **({"x": x} if rank == 1 else {}))
+        assert caught.value.alike
+        del caught
+        call(buffer, mine)
+        return True
+
+    with variables(TRANSLOAD_DEADLINE_S=20):
+        assert on_ranks((2,), work) == [True] * 2
+
+
+@pytest.mark.parametrize("wrong", [EXPERTS, -2])
+@pytest.mark.parametrize("made,call", [(v1_buffer, v1), (v1_buffer, low_latency), (ElasticBuffer, v2)])
+def test_an_id_of_no_expert_is_no_choice_and_told_once(made, call, wrong, monkeypatch):
+    def work(group):
+        buffer = made(group)
+        mine = everybody(1)[0]
+        mine.ids[2] = torch.tensor([0, -1, 1])
+        expected = call(buffer, mine)
+        mine.ids[2, 1] = wrong
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            monkeypatch.setattr(notices, "_said", {"low latency"})
+            for _ in range(2):
+                same(call(buffer, mine), expected)
+        (told,) = [str(each.message) for each in caught]
+        assert told == (f"deep_ep: topk_idx: {wrong} at token 2, choice 1, must be from -1 to {EXPERTS - 1}: "
+                        "it counts as no choice")
+        return True
+
+    assert on_ranks((1,), work) == [True]
 
 
 def test_all_ranks_refuse_each_its_own():
