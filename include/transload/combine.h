@@ -1,12 +1,12 @@
 // Combine: the experts' rows back to the ranks that their tokens came from, summed.
 //
 // The sum of a token, to the bit: for each node n in ascending order S_n = ((+0 + row) + row) + ... over the owners of
-// that node in ascending rank, in fp32; the part of another node is rounded to the wire type; the result is (B + S_0) +
-// S_1 + ... rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as the canonical
-// quiet NaN. It depends on how ranks are cut into nodes, because fp32 addition is not associative.
+// that node in ascending rank, in fp32; the partial sum of another node is rounded to the wire type; the result is
+// (B + S_0) + S_1 + ... rounded once, where B is +0, bias0, or bias0 + bias1. Round to nearest even; NaN is stored as
+// the canonical quiet NaN. It depends on how ranks are cut into nodes, because fp32 addition is not associative.
 //
-// A row that its dispatch dropped (rows_max) is left out. If all rows of another node were dropped, its part is +0; if
-// all of the own node were, that part is left out.
+// A row that its dispatch dropped (rows_max) is left out. If all rows of another node were dropped, its partial sum is
+// +0; if all of the own node were, that partial sum is left out.
 #pragma once
 #include "transload/dispatch.h"
 

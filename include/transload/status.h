@@ -38,7 +38,7 @@ struct Fault {
   uint32_t rank = 0;          // who reports
   uint32_t culprit_rank = 0;  // who caused it; ~0 for kRendezvous
   std::string operation;      // "create", "dispatch", "combine", "idle": what the reporter was doing
-  std::string role;           // "notify", "sender", "forwarder", "receiver", "closer"; "" outside a call
+  std::string role;           // "opener", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // of that role; -1: none
   std::string waiting_for;    // "tokens of rank 5", "rank 5 to enter the call", ...; "" if it waited for nobody
   uint64_t seen = 0;          // the counter it waited on, and what it had to reach

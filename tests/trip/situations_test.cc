@@ -45,7 +45,6 @@ void forwarders_with_full_rings() {
   run_passes(w, {pass_of(Landing::kRing, CombineSource::kPush)});
 }
 
-// More bytes than a socket takes at once.
 // More partial sums at once than a link keeps in flight: each is a write of its own, because a slot has room for fp32.
 void full_network() {
   World w = world_of({1, 1}, {1000});
