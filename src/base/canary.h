@@ -46,7 +46,6 @@ enum class Canary : uint8_t {
   // Rails.
   kCountAheadOfPuts,  // a count is given to the network before the puts that it counts
   kCreditNotRead,     // a slot of a rail is filled without its credit
-  kCommandTorn,       // a command is taken by the lap of its first word alone
   kProxySleeps,       // the proxy asks whether calls are over after it has looked, and sleeps on what came between
   kCount
 };
@@ -75,7 +74,6 @@ constexpr const char* kCanaryNames[] = {"none",
                                         "overflow_fails_early",
                                         "count_ahead_of_puts",
                                         "credit_not_read",
-                                        "command_torn",
                                         "proxy_sleeps"};
 static_assert(sizeof(kCanaryNames) / sizeof(*kCanaryNames) == std::size_t(Canary::kCount));
 

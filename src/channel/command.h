@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/canary.h"
 #include "base/check.h"
 #include "base/macros.h"
 #include "base/word.h"
@@ -87,10 +86,9 @@ TRANSLOAD_HD RailVerb verb_of(Word head) { return RailVerb(head & ((1u << kVerbB
 
 // False: not all of the command of this lap has arrived, and `c` is as it was. The words are a copy that was loaded
 // with acquire.
-template <class Plants = NoPlants>
 TRANSLOAD_HD bool decode(const CommandSlot& slot, Word lap, RailCommand& c) {
   constexpr Word kPayload = (Word(1) << kPayloadBits) - 1;
-  for (uint32_t i = 0; i < (planted<Plants>(Canary::kCommandTorn) ? 1 : CommandSlot::kWords); ++i)
+  for (uint32_t i = 0; i < CommandSlot::kWords; ++i)
     if (((slot.words[i] >> kPayloadBits) ^ lap) << kPayloadBits != 0) return false;
   const Word head = slot.words[0] & kPayload;
   c.verb = verb_of(head);

@@ -45,7 +45,7 @@ class CommandTaker {
   using Plants = typename Host::Plants;
 
   bool arrived(Host& host, RailCommand& command) const {
-    return decode<Plants>(host.look(room_.slot(taken_)), room_.lap(taken_), command);
+    return decode(host.look(room_.slot(taken_)), room_.lap(taken_), command);
   }
 
   const CommandRoom room_;

@@ -64,7 +64,7 @@ expect(alone == together and len(alone) == 3, f"threads do not change it {alone}
 # Every scenario can be run over other rails, and is another world there.
 rails = [digests("--scenario", "hybrid_2x4", "--seed", "7", "--rails", way) for way in ("network", "proxy", "queues")]
 expect(rails[0] == once and rails[1] != once and rails[2] not in (once, rails[1]), f"rails are other worlds {rails}")
-planted = ("--scenario", "hybrid_2x4", "--rails", "proxy", "--canary", "command_torn")
+planted = ("--scenario", "hybrid_2x4", "--rails", "proxy", "--canary", "proxy_sleeps")
 status, out, err = run("sim", *planted, "--seeds", "20")
 command = re.search(r"transload (sim .*--rails proxy .*--explain)\n", out)
 expect(status == 1 and command is not None and run(*command[1].split())[0] == 1, f"which the command keeps {err}")

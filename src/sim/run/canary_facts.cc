@@ -72,7 +72,6 @@ const std::vector<CanaryFacts> kFacts{
      "a count is given to the network before the puts that it counts",
      {"proxy_2x4", "queues_2x4", "hybrid_2x4"}},
     {Canary::kCreditNotRead, "a slot of a rail is filled without its credit", {"queues_2x4", "proxy_2x4"}},
-    {Canary::kCommandTorn, "a command is taken by the lap of its first word alone", {"proxy_2x4"}},
     {Canary::kProxySleeps,
      "the proxy asks whether calls are over after it has looked, and sleeps on what came between",
      {"proxy_2x4"}},
