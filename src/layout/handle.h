@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/check.h"
 #include "layout/counts.h"
 #include "layout/plan.h"
 #include "layout/rank_map.h"
@@ -121,6 +122,9 @@ LearnedHandle learn_handle(const LearnInputs& in, ReceivePlan plan, RankRecord r
   h.arriving = SpanTable(in.map.ranks, in.channels);
   for (uint32_t s = 0; s < in.map.ranks; ++s)
     h.arriving.set_counts(s, plan.row_base[s], CountsRecord(rank_record(s)).by_channel());
+  // wrong_count() has looked: what passes the channels is what the plan has room for.
+  for (uint32_t s = 0; s < in.map.ranks; ++s)
+    TRANSLOAD_CHECK(h.arriving.view().at(s, in.channels) == plan.row_base[s + 1]);
   h.tables.row_token.resize(std::min(plan.rows(), in.rows_max));
   h.tables.row_base = std::move(plan.row_base);
   h.tables.source_tokens = std::move(plan.source_tokens);
@@ -161,6 +165,7 @@ inline SpanTable row_spans(const HandleArrays& h, uint64_t rows_max, uint32_t ch
   SpanTable table(ranks, channels);
   for (uint32_t s = 0; s < ranks; ++s) {
     const uint64_t first = std::min(h.row_base[s], rows_max), end = std::min(h.row_base[s + 1], rows_max);
+    TRANSLOAD_CHECK(first <= end && end <= h.row_token.size());  // of no row that its dispatch dropped
     table.set_tokens(s, {first, h.row_token.data() + first, end - first, h.source_tokens[s]});
   }
   return table;

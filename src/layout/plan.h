@@ -20,10 +20,10 @@ namespace transload {
 // Positions by channel: [channels + 1] for each of some members; member m of channel c owns [at(m, c), at(m, c + 1)).
 struct Spans {
   const uint64_t* begin;
-  uint32_t channels;
+  uint32_t channels, members;
 
   TRANSLOAD_HD uint64_t at(uint32_t member, uint32_t channel) const {
-    TRANSLOAD_CHECK(channel <= channels);
+    TRANSLOAD_CHECK(member < members && channel <= channels);
     return begin[uint64_t(member) * (channels + 1) + channel];
   }
   TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const {
@@ -42,12 +42,13 @@ struct TokenRun {
 class SpanTable {
  public:
   SpanTable() = default;
-  SpanTable(uint32_t members, uint32_t channels) : channels_(channels), begin_(uint64_t(members) * (channels + 1)) {}
+  SpanTable(uint32_t members, uint32_t channels)
+      : channels_(channels), members_(members), begin_(uint64_t(members) * (channels + 1)) {}
   uint64_t* row(uint32_t member) {
-    TRANSLOAD_CHECK((uint64_t(member) + 1) * (channels_ + 1) <= begin_.size());
+    TRANSLOAD_CHECK(member < members_);
     return begin_.data() + uint64_t(member) * (channels_ + 1);
   }
-  Spans view() const { return {begin_.data(), channels_}; }
+  Spans view() const { return {begin_.data(), channels_, members_}; }
 
   // Sets a member's spans: they start at `first` and have these counts by channel.
   void set_counts(uint32_t member, uint64_t first, const uint32_t* counts) {
@@ -64,7 +65,7 @@ class SpanTable {
   }
 
  private:
-  uint32_t channels_ = 0;
+  uint32_t channels_ = 0, members_ = 0;
   std::vector<uint64_t> begin_;
 };
 

@@ -43,10 +43,12 @@ struct Mailbox {
   RankTable table{{2, 2}};
 };
 
-LearnedHandle learn(const Mailbox& box, uint64_t rows_max) {
+// `more`: rows that the plan has beside those that the counts speak of.
+LearnedHandle learn(const Mailbox& box, uint64_t rows_max, uint64_t more = 0) {
   auto of_rank = [&](uint32_t s) { return box.of_rank(s); };
   ReceivePlan plan = receive_plan({.ranks = 4, .experts_of_mine = 1, .channels_max = 3, .alignment = 4}, of_rank);
   EXPECT_EQ(plan.expert_counts, (std::vector<int64_t>{8}));
+  plan.row_base.back() += more;
   return learn_handle({.map = box.table.seen_by(1), .channels = 2, .top_k = 8, .rows_max = rows_max}, std::move(plan),
                       of_rank, [&](uint32_t s) { return box.of_slot(s); });
 }
@@ -119,6 +121,23 @@ TEST(HandleTables, SpansOfTokensAreCutAnew) {
   EXPECT_EQ(forward.view().count(1, 1), 2u);
   EXPECT_EQ(rows.view().count(0, 0), 2u);
   EXPECT_EQ(rows.view().count(0, 1), 1u) << "a row beyond rows_max is no entry";
+}
+
+TEST(HandleTables, WhatIsOutOfBoundsStopsTheProgram) {
+  HandleArrays h;
+  h.source_tokens = {4};
+  h.row_base = {0, 4};
+  h.row_token = {0, 1, 3};
+  EXPECT_DEATH(row_spans(h, 4, 2), "broken") << "its dispatch had room for three rows";
+  SpanTable rows = row_spans(h, 3, 2);
+  EXPECT_DEATH(rows.view().at(1, 0), "broken");
+  EXPECT_DEATH(rows.view().at(0, 3), "broken");
+  EXPECT_DEATH(rows.row(1), "broken");
+}
+
+TEST(HandleTables, APlanOfOtherCountsStopsTheProgram) {
+  const Mailbox box;
+  EXPECT_DEATH(learn(box, kNoRowsMax, 1), "broken");
 }
 
 }  // namespace
