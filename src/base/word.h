@@ -7,8 +7,8 @@ namespace transload {
 
 using Word = uint64_t;
 
-constexpr size_t kWordBytes =
-    128;  // one word a line pair: two writers never share what a cache or a link moves at once
+// One word a line pair: two writers never share what a cache or a link moves at once.
+constexpr size_t kWordBytes = 128;
 
 constexpr uint32_t kNobody = ~uint32_t(0);
 

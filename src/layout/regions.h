@@ -76,8 +76,8 @@ struct PeerRings {
 struct RailRings {
   Block tail;    // [channel][member]        at the consumer
   Block credit;  // [channel][member]        at the producer
-  Block
-      send;  // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
+  // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
+  Block send;
   Block recv;  // [channel][member][slot]  at the consumer
 };
 

@@ -76,8 +76,6 @@ struct RankState {
   std::shared_ptr<Arena> arena;
   std::vector<Decision> decisions;
   std::optional<Fault> fault;
-
- private:
 };
 
 }  // namespace transload

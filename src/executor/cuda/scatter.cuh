@@ -29,8 +29,8 @@ class ScatterPipe {
     stages_.await_oldest();
     const Loading& l = loading_;
     if (l.row != nullptr) ptx::bulk_store(l.row, near, l.row_bytes);
-    if ((l.scale_bytes | l.extra_bytes) !=
-        0) {  // of few pieces: a store costs its instructions even where nobody has one
+    // Of few pieces: a store costs its instructions even where nobody has one.
+    if ((l.scale_bytes | l.extra_bytes) != 0) {
       if (l.scale_bytes != 0 && l.scales != nullptr) ptx::bulk_store(l.scales, near + l.row_bytes, l.scale_bytes);
       if (l.extra_bytes != 0 && l.extra != nullptr)
         ptx::bulk_store(l.extra, near + l.row_bytes + l.scale_bytes, l.extra_bytes);
