@@ -36,7 +36,7 @@ constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 // In pinned host memory that kernels reach: the words that host and kernels tell each other.
 struct HostWords {
   alignas(128) Word abort;     // by the host: leave
-  alignas(128) Word ticket;    // by the plan: the call that `report` belongs to
+  alignas(128) Word reported;  // by the plan: the number of the dispatch that `report` belongs to
   DeviceReport report;         // of a call that the host waits for
   alignas(128) Word too_many;  // as DeviceState's, by the plan
   Word needed, given;          // by the last of them

@@ -251,13 +251,13 @@ class Check {
     trial.args.seal = seal_of(epoch);
     trial.args.host = host_;
     trial.args.host_counts = told ? host_counts_ : nullptr;
-    trial.args.ticket = told ? epoch + 7 : 0;
+    trial.args.awaited_dispatch = told ? epoch + 7 : 0;
     trial.args.fails = told;
     auto run = [&] {
       std::memset(static_cast<void*>(host_), 0, sizeof(HostWords));
       must(launch(plan_kernel, {1, threads, 0}, trial, nullptr), "plan");
       must(cudaDeviceSynchronize(), "plan");
-      return host_->ticket == 0 && host_->too_many == 0;
+      return host_->reported == 0 && host_->too_many == 0;
     };
     const std::vector<Word> counts = counts_behind(expected.plan, trial.args.rows_max);
     std::vector<Word> untold(8);
@@ -277,13 +277,13 @@ class Check {
   }
 
   bool holds_host(const PlanArgs& args, const ReceivePlan& plan) const {
-    const bool told = args.ticket != 0;
+    const bool told = args.awaited_dispatch != 0;
     const Word too_many = told && args.rows_max < plan.rows();
-    if (host_->ticket == args.ticket && host_->report.rows_needed == (told ? plan.rows() : 0) &&
+    if (host_->reported == args.awaited_dispatch && host_->report.rows_needed == (told ? plan.rows() : 0) &&
         host_->report.seal == (told ? args.seal : 0) && host_->too_many == too_many &&
         host_->needed == too_many * plan.rows() && host_->given == too_many * args.rows_max)
       return true;
-    std::printf("  ticket, rows\n");
+    std::printf("  the call told, rows\n");
     return false;
   }
 

@@ -3,8 +3,8 @@
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
 //   writes   row bases, spans and log bounds of the handle; its report, and counts of experts and of sources behind it;
-//            to the host, if it waits, the same and then the ticket; and to the host, that a call failed for want of
-//            room
+//            to the host, if it waits, the same and then the number of the dispatch; and to the host, that a call
+//            failed for want of room
 //
 // Remote loads are slow. So each warp reads all that it needs at once and waits for no other.
 #pragma once
@@ -153,7 +153,7 @@ class PlanWarp {
   TRANSLOAD_WARP Word learn_rows(const Records& ranks) {
     const Word rows = sum_before(ranks, ranks.count);
     if (lane_ == offsetof(DeviceReport, rows_needed) / sizeof(Word)) report_ = rows;
-    if (a_.ticket != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
+    if (a_.awaited_dispatch != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
     return rows;
   }
 
@@ -165,7 +165,7 @@ class PlanWarp {
         a_.host->given = a_.rows_max;
         publish_to_host(&a_.host->too_many, a_.state->too_many += 1);
       }
-      if (a_.ticket != 0) publish_to_host(&a_.host->ticket, a_.ticket);
+      if (a_.awaited_dispatch != 0) publish_to_host(&a_.host->reported, a_.awaited_dispatch);
       *a_.handle.born = moment_.epoch;
     }
     if (lane_ < kReportWords) reinterpret_cast<Word*>(a_.handle.report)[lane_] = report_;

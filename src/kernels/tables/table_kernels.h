@@ -71,11 +71,11 @@ struct PlanArgs {
   const char* counts_to_nodes;  // as the layout wrote them
   DeviceState* state;
   HostWords* host;
-  int64_t* host_counts;  // as they lie behind the report, in pinned memory; null unless the host waits
-  Word ticket;           // what the host waits for; 0: for nothing
-  Word seal;             // of the report
-  Word rows_max;         // rows from this one on are dropped
-  bool fails;            // and then the host is told
+  int64_t* host_counts;   // as they lie behind the report, in pinned memory; null unless the host waits
+  Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
+  Word seal;              // of the report
+  Word rows_max;          // rows from this one on are dropped
+  bool fails;             // and then the host is told
 };
 
 // With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's

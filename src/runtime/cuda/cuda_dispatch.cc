@@ -96,7 +96,7 @@ class CudaDispatch {
                               .queue = g_.rail_queue()};
     g_.launched(g_.kernels.notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
-    if (waits()) g_.await_ticket(dispatch_number_);
+    if (waits()) g_.await_report(dispatch_number_);
     keep_handle();
   }
 
@@ -131,7 +131,7 @@ class CudaDispatch {
             .state = call.state,
             .host = call.host,
             .host_counts = waits() ? g_.pinned_counts() : nullptr,
-            .ticket = waits() ? dispatch_number_ : 0,
+            .awaited_dispatch = waits() ? dispatch_number_ : 0,
             .seal = seal_of(dispatch_number_),
             .rows_max = form_.rows_max,
             .fails = in_.overflow == Overflow::kFail};

@@ -191,9 +191,9 @@ bool CudaGroup::drain(uint64_t until) {
   return true;
 }
 
-void CudaGroup::await_ticket(Word ticket) {
+void CudaGroup::await_report(Word dispatch_number) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
-  for (uint32_t looks = 1; read_word(words().ticket) != ticket; ++looks) {
+  for (uint32_t looks = 1; read_word(words().reported) != dispatch_number; ++looks) {
     if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();

@@ -124,8 +124,8 @@ struct CudaGroup final : Group::Impl {
   }
   bool capturing(const Stream& stream) const;
   void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
-  // Waits until the plan of this call has said how many rows come. Throws the fault if it will not.
-  void await_ticket(Word ticket);
+  // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
+  void await_report(Word dispatch_number);
   // Waits until the stream is done. Throws the fault that ended a call.
   void await_stream(const Stream& stream);
   // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
