@@ -129,7 +129,7 @@ std::string command_of(const SimOptions& options, const Failure& failure) {
                       canary == Canary::kNone ? "" : text::format(" --canary {}", kCanaryNames[size_t(canary)]));
 }
 
-int run(const SimOptions& options, bool marks) {
+int run(const SimOptions& options, bool situations) {
   if (options.fresh) text::print("fresh seeds, from --seed {}\n", options.run.seed);
   std::fflush(stdout);
   const RunnerResult result = run_worlds(options.scenarios, options.run);
@@ -142,7 +142,7 @@ int run(const SimOptions& options, bool marks) {
     digest = mixed(digest, t.digest);
   }
   const ScenarioTotals all = result.all();
-  if (marks || all.worlds > result.scenarios.size()) print_situations();
+  if (situations || all.worlds > result.scenarios.size()) print_situations();
   for (size_t i = 0; i < std::min(kFailuresShown, result.failures.size()); ++i) {
     const Failure& f = result.failures[i];
     text::print("FAILED {}, seed {}: {}: {}\n  {}\n", options.names[f.scenario], f.seed, f.checker, f.what,
@@ -189,7 +189,7 @@ int hunt(const SimOptions& options, uint64_t seeds) {
 // The walks of one world, or of all.
 int walk_all(const SimArguments& a) {
   if (!a.scenarios.empty() || !a.seed.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() ||
-      !a.rails.empty() || a.explain || a.canaries || a.marks || a.go_on)
+      !a.rails.empty() || a.explain || a.canaries || a.situations || a.go_on)
     refuse("--exhaustive: takes only --canary: it chooses every schedule itself, and draws none from a seed");
   ExhaustiveLimits limits;
   if (!a.canary.empty()) limits.canary = canary_of(a.canary);
@@ -212,7 +212,7 @@ int walk_all(const SimArguments& a) {
 
 int world_with_time(const SimArguments& a) {
   if (!a.scenarios.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() || !a.canary.empty() ||
-      a.exhaustive || a.explain || a.list || a.canaries || a.marks || a.go_on)
+      a.exhaustive || a.explain || a.list || a.canaries || a.situations || a.go_on)
     refuse("--time: takes --rails, --seed, of its routing, and what --help shows as \"time:\"");
   return simulate_time(a.time, a.rails, a.seed);
 }
@@ -233,7 +233,7 @@ void add_sim_options(CLI::App& app, SimArguments& a) {
   add_text(app, "--canary", a.canary, "plant this bug", "NAME");
   add_flag(app, "--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
   add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
-  add_flag(app, "--marks", a.marks, "how often each rare situation was reached; shown for several seeds anyway");
+  add_flag(app, "--situations", a.situations, "how often each was reached; shown for several seeds anyway");
   add_flag(app, "--list", a.list, "scenarios, canaries, exhaustive worlds and checkers");
   add_flag(app, "--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
   CLI::Option* const exhaustive = app.add_option(
@@ -258,7 +258,7 @@ int simulate(const SimArguments& a) {
       refuse("--canaries: takes only --seeds and --jobs: scenarios and seeds are those that suit each canary");
     return hunt(options, a.seeds.empty() ? kSeedsOfHunt : options.run.seeds);
   }
-  return a.explain ? explain(options) : run(options, a.marks);
+  return a.explain ? explain(options) : run(options, a.situations);
 }
 
 }  // namespace transload::cli

@@ -18,7 +18,7 @@ struct SimArguments {
   std::string seed, seeds, seconds, jobs, rails, canary;
   std::optional<std::string> exhaustive;
   SimTimeArguments time;
-  bool explain = false, list = false, canaries = false, marks = false, go_on = false;
+  bool explain = false, list = false, canaries = false, situations = false, go_on = false;
 };
 
 void add_sim_options(CLI::App& app, SimArguments& arguments);

@@ -24,9 +24,9 @@ names = re.findall(r"^  (\S+) ", listed.split("\ncanaries\n")[0], re.M)
 quick = [name for name in names if name not in SLOW + LONG]
 out, count, twice = worlds(quick, -(-WORLDS // len(quick)))
 expect(count >= WORLDS and twice >= count // 25, f"{count} worlds, {twice} of them twice")
-marks = {name: times for name, times in re.findall(r"^  (\w+) +(\d+)$", out, re.M)}
-expect(len(marks) >= 15, f"{len(marks)} marks are counted")
-for name, times in marks.items():
+situations = {name: times for name, times in re.findall(r"^  (\w+) +(\d+)$", out, re.M)}
+expect(len(situations) >= 15, f"{len(situations)} situations are counted")
+for name, times in situations.items():
     expect(int(times) > 0, f"{name} is reached: {times}")
 _, count, _ = worlds(SLOW, 5)
 expect(count == 5 * len(SLOW), f"{count} large worlds")

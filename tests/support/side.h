@@ -28,6 +28,6 @@ constexpr const char* kHostTensors = "ranks are on GPUs, and it makes tensors of
 constexpr const char* kHostHeap = "ranks are on GPUs, where no private memory stands in for slabs";
 constexpr const char* kGpuOnly = "ranks are on the host, and it asks for what GPUs alone have";
 constexpr const char* kTooManyRanks = "ranks are on GPUs, more on each than it has queues: the library refuses them";
-constexpr const char* kHostMarks = "ranks are on GPUs, and only warps of the host count marks";
+constexpr const char* kHostSituations = "ranks are on GPUs, and only warps of the host count situations";
 
 }  // namespace transload::test

@@ -234,14 +234,14 @@ void provoke(Situation situation) {
 
 #endif
 
-class Marks : public ::testing::TestWithParam<int> {};
+class Situations : public ::testing::TestWithParam<int> {};
 
 std::string name_of(const ::testing::TestParamInfo<int>& info) { return kSituationNames[info.param]; }
-INSTANTIATE_TEST_SUITE_P(Situations, Marks, ::testing::Range(0, int(Situation::kCount)), name_of);
+INSTANTIATE_TEST_SUITE_P(All, Situations, ::testing::Range(0, int(Situation::kCount)), name_of);
 
-TEST_P(Marks, AreReached) {
+TEST_P(Situations, AreReached) {
 #ifdef TRANSLOAD_SITUATIONS
-  if (on_gpus()) GTEST_SKIP() << kHostMarks;
+  if (on_gpus()) GTEST_SKIP() << kHostSituations;
   const auto situation = Situation(GetParam());
   const uint64_t before = times_reached(situation);
   // Some depend on who is faster: not every run meets them.
