@@ -32,7 +32,7 @@
 namespace transload::bench {
 namespace {
 
-using cli::Rows;
+using cli::RowKind;
 
 void must(int error, const char* call) {
   if (error != MPI_SUCCESS) throw std::runtime_error(std::string(call) + ": error " + std::to_string(error));
@@ -82,7 +82,7 @@ class Expected {
   void check_rows(const char* who, const char* rows) const {
     std::vector<uint16_t> want(options_.hidden);
     for (int64_t m = 0; m < this->rows(); ++m) {
-      workload_.make_row(Rows::kTokens, received_.source[size_t(m)], want.data());
+      workload_.make_row(RowKind::kTokens, received_.source[size_t(m)], want.data());
       if (std::memcmp(rows + size_t(m) * options_.row_bytes(), want.data(), options_.row_bytes()) != 0)
         throw std::runtime_error(std::string(who) + ": row " + std::to_string(m) + " of rank " + std::to_string(rank_) +
                                  " is wrong");
@@ -93,7 +93,7 @@ class Expected {
   void check_sums(const char* who, const char* sums, bool in_nodes) const {
     std::vector<uint16_t> row(options_.hidden), want(options_.hidden);
     for (int64_t t = 0; t < options_.tokens[rank_]; ++t) {
-      workload_.make_row(Rows::kTokens, {rank_, t}, row.data());
+      workload_.make_row(RowKind::kTokens, {rank_, t}, row.data());
       reference::sum(
           in_nodes ? workload_.problem() : flat_, {.token = {rank_, t}, .columns = int64_t(options_.hidden)},
           [&](uint32_t, reference::Source) { return row.data(); }, want.data());
@@ -261,7 +261,10 @@ struct Case {
 class Bench {
  public:
   Bench(cli::Options options, uint32_t rank)
-      : options_(std::move(options)), rank_(rank), workload_(options_), x_(workload_.make_rows(Rows::kTokens, rank)) {}
+      : options_(std::move(options)),
+        rank_(rank),
+        workload_(options_),
+        x_(workload_.make_rows(RowKind::kTokens, rank)) {}
 
   void run(const std::string& command) {
     Barrier barrier(rank_, options_.ranks());

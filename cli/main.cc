@@ -73,10 +73,11 @@ void write_json(const std::string& path, const std::string& text) {
     refuse("--json: '{}': {}", path, std::strerror(errno));
 }
 
-int show(const Options& options, const Workload& workload, const Outcome& outcome,
+int show(const Options& options, const Workload& workload, const RunOutcome& outcome,
          const std::optional<FloorTimes>& floor) {
   const Summary summary = summarise(options, workload, outcome);
-  const Report report{.options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = floor};
+  const RunReport report{
+      .options = options, .workload = workload, .outcome = outcome, .summary = summary, .floor = floor};
   for (const std::string& error : summary.errors) text::print(stderr, "transload: {}\n", error);
   if (summary.status == kBadUsage) return summary.status;
   if (!options.json.empty()) write_json(options.json, json_of(report));
@@ -98,7 +99,7 @@ int run_joined(Options options, const Workload& workload) {
   const char* const alone = "not under a launcher (--launcher none starts the ranks here)";
   if (options.threads || options.floor) refuse("{}: {}", options.threads ? "--threads" : "--floor", alone);
   if (options.fault && !by_signal(*options.fault)) refuse("--fault: {}: {}", name_of(options.fault->verb), alone);
-  const Outcome outcome = join(options, workload, bootstrap);
+  const RunOutcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
   const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest that is left
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
@@ -119,7 +120,7 @@ int run(const RunArguments& arguments, char** argv) {
     prepare_environment();
     if (joined) options.local_rank = Bootstrap::from_environment(options.launcher).local_rank;
     const bool runs_ranks = is_child() || options.threads || joined;
-    seat(options, runs_ranks ? find_gpus() : ask_for_gpus(), joined);
+    assign_gpus(options, runs_ranks ? find_gpus() : ask_for_gpus(), joined);
   }
   if (!is_child()) check_room_for_routes(options);
   const Workload workload(options);
@@ -130,7 +131,7 @@ int run(const RunArguments& arguments, char** argv) {
   check_room_for_rows(options, workload);
   std::optional<FloorTimes> floor;
   if (options.floor) measure_floor(options, workload, floor.emplace());
-  const Outcome outcome = options.threads ? run_threads(options, workload) : run_processes(options, argv);
+  const RunOutcome outcome = options.threads ? run_threads(options, workload) : run_processes(options, argv);
   if (outcome.signal != 0) return 128 + outcome.signal;
   if (options.floor) measure_floor(options, workload, *floor);  // on both sides of the ranks: the host is noisy
   return show(options, workload, outcome, floor);

@@ -16,13 +16,13 @@ namespace transload::cli {
 namespace {
 
 template <class Value>
-struct Choice {
+struct OptionWord {
   const char* name;
   Value value;
 };
 
 template <class Value, size_t N>
-Value choice(const char* name, const std::string& text, const Choice<Value> (&choices)[N]) {
+Value choice(const char* name, const std::string& text, const OptionWord<Value> (&choices)[N]) {
   std::string all;
   for (const auto& c : choices) {
     if (text == c.name) return c.value;
@@ -50,7 +50,7 @@ std::string words_of() {
   return joined(ChoiceWords<Enum>::words, [](const char* word) { return word; });
 }
 template <class Value, size_t N>
-std::string words_of(const Choice<Value> (&choices)[N]) {
+std::string words_of(const OptionWord<Value> (&choices)[N]) {
   return joined(choices, [](const auto& choice) { return choice.name; });
 }
 
@@ -70,20 +70,20 @@ Bounds bounds_with_default(const std::string& option) {
   return {facts.zero_too ? 0 : facts.least, facts.most};
 }
 
-constexpr Choice<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
-constexpr Choice<ScaleType> kScales[] = {{"fp32", ScaleType::kF32}, {"ue8m0", ScaleType::kUe8m0}};
-constexpr Choice<const char*> kLaunchers[] = {
+constexpr OptionWord<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
+constexpr OptionWord<ScaleType> kScales[] = {{"fp32", ScaleType::kF32}, {"ue8m0", ScaleType::kUe8m0}};
+constexpr OptionWord<const char*> kLaunchers[] = {
     {"auto", ""},   {"none", "none"}, {"env", "env"},    {"torchrun", "torchrun"},
     {"mpi", "mpi"}, {"pmi", "pmi"},   {"slurm", "slurm"}};
-constexpr Choice<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
-constexpr Choice<FaultVerb> kVerbs[] = {{"kill", FaultVerb::kKill},
-                                        {"stop", FaultVerb::kStop},
-                                        {"absent", FaultVerb::kAbsent},
-                                        {"leave", FaultVerb::kLeave}};
-constexpr Choice<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
-                                          {"dispatch", FaultPhase::kDispatch},
-                                          {"expert", FaultPhase::kExpert},
-                                          {"combine", FaultPhase::kCombine}};
+constexpr OptionWord<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
+constexpr OptionWord<FaultVerb> kVerbs[] = {{"kill", FaultVerb::kKill},
+                                            {"stop", FaultVerb::kStop},
+                                            {"absent", FaultVerb::kAbsent},
+                                            {"leave", FaultVerb::kLeave}};
+constexpr OptionWord<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
+                                              {"dispatch", FaultPhase::kDispatch},
+                                              {"expert", FaultPhase::kExpert},
+                                              {"combine", FaultPhase::kCombine}};
 
 void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
   for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max}))

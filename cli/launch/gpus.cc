@@ -80,7 +80,7 @@ Gpus ask_for_gpus() {
   return from_text(text);
 }
 
-void seat(Options& options, const Gpus& gpus, bool joined) {
+void assign_gpus(Options& options, const Gpus& gpus, bool joined) {
   if (gpus.count == 0) refuse("--device: 'cuda': {}", gpus.reason);
   if (options.gpus > gpus.count) refuse("--gpus: {}: this process sees {}", options.gpus, gpus.count);
   if (options.gpus == 0) options.gpus = gpus.count;

@@ -20,7 +20,7 @@ Gpus ask_for_gpus();
 
 // Completes what --device cuda left open. `joined`: this process is one rank under another launcher, which chooses its
 // GPU by options.local_rank. Throws UsageError.
-void seat(Options& options, const Gpus& gpus, bool joined);
+void assign_gpus(Options& options, const Gpus& gpus, bool joined);
 
 // Before CUDA starts, and for processes that are started here: ranks of one GPU wait for each other's kernels, so each
 // stream needs a hardware queue of its own.

@@ -9,7 +9,7 @@
 namespace transload::cli {
 namespace {
 
-void gather_results(Group& group, const WorkerResult& mine, const std::vector<uint32_t>& rank_of, Outcome& out) {
+void gather_results(Group& group, const WorkerResult& mine, const std::vector<uint32_t>& rank_of, RunOutcome& out) {
   const auto texts = group.gather(mine.to_text());
   for (size_t i = 0; i < texts.size(); ++i) {
     const uint32_t rank = rank_of[i];
@@ -31,7 +31,7 @@ Bootstrap one_port_further(Bootstrap bootstrap) {
 }
 
 // The ranks that are left make a small group of their own, one port further, to tell each other what they saw.
-void meet_survivors(const Options& options, const Bootstrap& bootstrap, const WorkerResult& mine, Outcome& out) {
+void meet_survivors(const Options& options, const Bootstrap& bootstrap, const WorkerResult& mine, RunOutcome& out) {
   const Rest rest(options.node_sizes, mine.fault->culprit_rank);
   GroupOptions survivors;
   survivors.topology.node_sizes = rest.node_sizes;
@@ -46,21 +46,25 @@ void meet_survivors(const Options& options, const Bootstrap& bootstrap, const Wo
   gather_results(group, mine, rest.rank_of, out);
 }
 
-// The same with a group that makes an iteration first.
-void recover(const Options& options, const Bootstrap& bootstrap, StatusPage& page, WorkerResult& mine, Outcome& out) {
-  const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes, mine.fault->culprit_rank), bootstrap));
+// Where a group without the culprit meets.
+Bootstrap moved_on(const Options& options, const Bootstrap& bootstrap, uint32_t culprit) {
+  const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes, culprit), bootstrap));
   Bootstrap moved = bootstrap;
   moved.port = further.port;
   moved.serve = further.serve;
-  Recovery recovery(options, moved, page, mine.fault->culprit_rank);
+  return moved;
+}
+
+// The same with a group that makes an iteration first.
+void recover(Recovery& recovery, WorkerResult& mine, RunOutcome& out) {
   recovery.run(mine);
   if (recovery.group() != nullptr) gather_results(*recovery.group(), mine, recovery.rest().rank_of, out);
 }
 
 }  // namespace
 
-Outcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap) {
-  Outcome out;
+RunOutcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap) {
+  RunOutcome out;
   out.results.resize(bootstrap.ranks);
   out.endings.resize(bootstrap.ranks);
   const auto page = std::make_unique<StatusPage>();
@@ -76,7 +80,9 @@ Outcome join(const Options& options, const Workload& workload, const Bootstrap& 
                                         result.fault->culprit_rank == bootstrap.rank);
     if (goes_on(options, result)) {
       worker.reset();
-      recover(options, bootstrap, *page, result, out);
+      const uint32_t culprit = result.fault->culprit_rank;
+      Recovery recovery(options, moved_on(options, bootstrap, culprit), *page, culprit);
+      recover(recovery, result, out);
     } else if (result.fault && !alone) {
       meet_survivors(options, bootstrap, result, out);
     } else if (!result.fault && worker->group() != nullptr) {

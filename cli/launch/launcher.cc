@@ -84,7 +84,7 @@ std::string ending_of(const Child& child) {
 }
 
 // Takes what a child process wrote: a line for each of its ranks, as far as they came.
-void take_words(const Child& child, Outcome& out) {
+void take_words(const Child& child, RunOutcome& out) {
   for (size_t begin = 0, end; (end = child.text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     try {
       WorkerResult result = WorkerResult::from_text(child.text.substr(begin, end - begin));
@@ -97,21 +97,21 @@ void take_words(const Child& child, Outcome& out) {
     if (!out.results[r]) out.endings[r] = ending_of(child);
 }
 
-struct Seats {
+struct RanksHere {
   uint32_t first, count;
 };
 
 // Ranks of this process.
-struct Crew {
+struct RanksOfProcess {
   const Options& options;
   const Workload& workload;
   Bootstrap bootstrap;  // but for the rank
   StatusBoard board;
-  Seats seats;
+  RanksHere here;
 };
 using Say = std::function<void(uint32_t rank, WorkerResult result)>;
 
-void run_rank(const Crew& crew, uint32_t rank, const Say& say) {
+void run_rank(const RanksOfProcess& crew, uint32_t rank, const Say& say) {
   Bootstrap bootstrap = crew.bootstrap;
   bootstrap.rank = rank;
   auto worker = std::make_unique<Worker>(crew.options, crew.workload, bootstrap, crew.board);
@@ -125,15 +125,15 @@ void run_rank(const Crew& crew, uint32_t rank, const Say& say) {
 
 // A thread each if there are several: none begins before all are there. `say` gets the word of each while its group
 // still lives.
-void run_ranks(const Crew& crew, const Say& say) {
-  const Seats& seats = crew.seats;
-  if (seats.count == 1) return run_rank(crew, seats.first, say);
+void run_ranks(const RanksOfProcess& crew, const Say& say) {
+  const RanksHere& here = crew.here;
+  if (here.count == 1) return run_rank(crew, here.first, say);
   std::vector<std::thread> threads;
   std::promise<bool> all_there;
   const std::shared_future<bool> begin = all_there.get_future().share();
   std::string why_not;
   try {
-    for (uint32_t r = seats.first; r < seats.first + seats.count; ++r)
+    for (uint32_t r = here.first; r < here.first + here.count; ++r)
       threads.emplace_back([&crew, &say, begin, r] {
         if (begin.get()) run_rank(crew, r, say);
       });
@@ -142,7 +142,7 @@ void run_ranks(const Crew& crew, const Say& say) {
   }
   all_there.set_value(why_not.empty());
   for (std::thread& thread : threads) thread.join();
-  if (!why_not.empty()) refuse("--node-sizes: {} ranks in a process: no thread: {}", seats.count, why_not);
+  if (!why_not.empty()) refuse("--node-sizes: {} ranks in a process: no thread: {}", here.count, why_not);
 }
 
 int status_of(const WorkerResult& result) {
@@ -157,7 +157,7 @@ class Watch {
     if (options.fault && by_signal(*options.fault)) fault_ = &*options.fault;
   }
 
-  void until_all_ended(Outcome& out) {
+  void until_all_ended(RunOutcome& out) {
     ProgressLine line(options_);
     while (!all_ended()) {
       children_.look(fault_ != nullptr && out.fault_ns == 0 ? 1 : 20);
@@ -178,7 +178,7 @@ class Watch {
     return std::all_of(children_.all().begin(), children_.all().end(), [](const Child& c) { return c.ended; });
   }
 
-  void do_fault(Outcome& out) {
+  void do_fault(RunOutcome& out) {
     if (fault_ == nullptr || out.fault_ns != 0) return;
     StatusPage& page = children_.board().of(fault_->rank);
     if (!halted(page)) return;
@@ -190,7 +190,7 @@ class Watch {
   }
 
   // A rank that ends without a whole report, or with a bad one, will be missed by the others.
-  void notice_trouble(Outcome& out) {
+  void notice_trouble(RunOutcome& out) {
     if (trouble_ns_ != 0) return;
     for (const Child& child : children_.all())
       if (child.ended && (!WIFEXITED(child.status) || WEXITSTATUS(child.status) > kWrongResult)) {
@@ -223,9 +223,9 @@ class Watch {
 
 }  // namespace
 
-Outcome run_processes(const Options& options, char** arguments) {
+RunOutcome run_processes(const Options& options, char** arguments) {
   const uint32_t ranks = options.ranks();
-  Outcome out;
+  RunOutcome out;
   out.results.resize(ranks);
   out.endings.resize(ranks);
   const Interruptions interruptions;
@@ -237,12 +237,12 @@ Outcome run_processes(const Options& options, char** arguments) {
   return out;
 }
 
-Outcome run_threads(const Options& options, const Workload& workload) {
+RunOutcome run_threads(const Options& options, const Workload& workload) {
   const uint32_t ranks = options.ranks();
   const std::string secret = random_secret();
   const Rendezvous rendezvous("127.0.0.1", 0, secret);
   const auto pages = std::make_unique<StatusPage[]>(ranks);
-  Outcome out;
+  RunOutcome out;
   out.results.resize(ranks);
   out.endings.resize(ranks);
   Bootstrap bootstrap;
@@ -260,16 +260,15 @@ int be_child(const Options& options, const Workload& workload) {
   const Inheritance inherited = take_inheritance(options.ranks());
   Bootstrap bootstrap = Bootstrap::from_environment("env");
   bootstrap.serve = false;
-  const Seats seats{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
+  const RanksHere here{bootstrap.rank, std::min(options.ranks_per_process(), options.ranks() - bootstrap.rank)};
   std::mutex saying;
   int status = kVerified;
-  run_ranks(
-      {.options = options, .workload = workload, .bootstrap = bootstrap, .board = inherited.board, .seats = seats},
-      [&](uint32_t, const WorkerResult& result) {
-        const std::lock_guard lock(saying);
-        write_all(inherited.report, result.to_text() + "\n");
-        status = std::max(status, status_of(result));
-      });
+  run_ranks({.options = options, .workload = workload, .bootstrap = bootstrap, .board = inherited.board, .here = here},
+            [&](uint32_t, const WorkerResult& result) {
+              const std::lock_guard lock(saying);
+              write_all(inherited.report, result.to_text() + "\n");
+              status = std::max(status, status_of(result));
+            });
   close(inherited.report);
   return status;
 }

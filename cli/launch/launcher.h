@@ -8,14 +8,14 @@ namespace transload::cli {
 
 // One process a rank, or one a GPU with a thread for each of its ranks: this program again, with its own arguments.
 // None of them outlives the call.
-Outcome run_processes(const Options& options, char** arguments);
+RunOutcome run_processes(const Options& options, char** arguments);
 
 // One thread a rank.
-Outcome run_threads(const Options& options, const Workload& workload);
+RunOutcome run_threads(const Options& options, const Workload& workload);
 
 // This process is a rank, or the ranks of a GPU: started by run_processes; or a rank under another launcher.
 bool is_child();
 int be_child(const Options& options, const Workload& workload);
-Outcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap);
+RunOutcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap);
 
 }  // namespace transload::cli

@@ -18,7 +18,7 @@ std::vector<uint32_t> two_nodes(uint32_t ranks) {
 
 }  // namespace
 
-Ends::Ends(const Bootstrap& bootstrap, uint32_t deadline_ms)
+LinkEnds::LinkEnds(const Bootstrap& bootstrap, uint32_t deadline_ms)
     : rank(bootstrap.rank),
       ranks(bootstrap.ranks),
       other((rank + ranks / 2) % ranks),
@@ -28,14 +28,14 @@ Ends::Ends(const Bootstrap& bootstrap, uint32_t deadline_ms)
   control_.made();
 }
 
-uint64_t Ends::most(uint64_t mine) {
+uint64_t LinkEnds::most(uint64_t mine) {
   uint64_t all = 0;
   const std::vector<std::string> said = gather(NumberSaid::pack(mine));
   for (uint32_t r = 0; r < ranks; ++r) all = std::max(all, NumberSaid::unpack(r, said[r]));
   return all;
 }
 
-void Ends::all_or_none(const std::function<void()>& step) {
+void LinkEnds::all_or_none(const std::function<void()>& step) {
   std::string mine;
   try {
     step();
@@ -50,7 +50,7 @@ void Ends::all_or_none(const std::function<void()>& step) {
     if (!all[r].empty()) refuse("{} (rank {})", all[r], r);
 }
 
-void Ends::nap(int fd) {
+void LinkEnds::nap(int fd) {
   if (fd < 0) {
     ::usleep(50);
     return;
@@ -59,14 +59,14 @@ void Ends::nap(int fd) {
   ::poll(&waited, 1, 1);
 }
 
-void Ends::give_up(Goal goal, Word seen, uint64_t since, const std::string& reason) {
+void LinkEnds::give_up(Goal goal, Word seen, uint64_t since, const std::string& reason) {
   control_.accuse(
       {.rank = rank, .epoch = 1, .whom = other, .seen = seen, .expected = goal.least, .waited = now_ns() - since},
       since);
   fault(goal, seen, since, reason);
 }
 
-void Ends::fault(Goal goal, Word seen, uint64_t since, const std::string& reason) {
+void LinkEnds::fault(Goal goal, Word seen, uint64_t since, const std::string& reason) {
   Fault fault = fault_of(control_.verdict(), {rank, "link", now_ns() - since, true});
   fault.waiting_for = std::string(goal.what) + " rank " + std::to_string(other);
   fault.seen = seen;

@@ -20,13 +20,13 @@ struct Goal {
   Word least;
 };
 
-class Ends {
+class LinkEnds {
  public:
   // Collective. Ranks of the first half have their other ends in the second.
-  Ends(const Bootstrap& bootstrap, uint32_t deadline_ms);
-  ~Ends() { control_.goodbye(); }
-  Ends(const Ends&) = delete;
-  Ends& operator=(const Ends&) = delete;
+  LinkEnds(const Bootstrap& bootstrap, uint32_t deadline_ms);
+  ~LinkEnds() { control_.goodbye(); }
+  LinkEnds(const LinkEnds&) = delete;
+  LinkEnds& operator=(const LinkEnds&) = delete;
 
   const uint32_t rank, ranks, other;
 

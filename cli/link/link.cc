@@ -44,7 +44,7 @@ int measure_link(const LinkArguments& a) {
     refuse("link: {} ranks ({}): must be an even number from 2 to {}", bootstrap.ranks, bootstrap.origin, kRanksMax);
   bootstrap.name = "link";
 #ifdef TRANSLOAD_LIBFABRIC
-  Ends ends(bootstrap, deadline_ms);
+  LinkEnds ends(bootstrap, deadline_ms);
   return measure(ends, job);
 #else
   throw Error(Code::kNotSupported, "link: this build has no libfabric");

@@ -28,7 +28,7 @@ uint64_t median(std::vector<uint64_t> values) {
 
 class Measurement {
  public:
-  Measurement(Ends& ends, const LinkJob& job)
+  Measurement(LinkEnds& ends, const LinkJob& job)
       : ends_(ends),
         job_(job),
         place_{*std::max_element(job.row_bytes.begin(), job.row_bytes.end())},
@@ -44,7 +44,7 @@ class Measurement {
     ends.all_or_none([&] { link_ = std::make_unique<LibfabricLink>(options); });
     const auto addresses = ends.gather(link_->address());
     ends.all_or_none([&] { link_->connect(addresses); });
-    rows_ = std::make_unique<Rows>(ends, *link_, region(), place_);
+    rows_ = std::make_unique<RowTraffic>(ends, *link_, region(), place_);
   }
 
   int run() {
@@ -60,10 +60,6 @@ class Measurement {
   }
 
  private:
-  struct alignas(kWordBytes) Line {
-    char bytes[kWordBytes];
-  };
-
   char* region() { return reinterpret_cast<char*>(memory_.data()); }
 
   void say(const Json& line) const {
@@ -82,7 +78,7 @@ class Measurement {
   }
 
   bool checked(Pass pass, uint64_t bytes) {
-    const Passed passed = rows_->pass(pass, bytes, job_.rows);
+    const PassResult passed = rows_->pass(pass, bytes, job_.rows);
     const std::vector<std::string> firsts = ends_.gather(passed.first_wrong);
     uint64_t wrong = 0;
     std::string first;
@@ -133,16 +129,16 @@ class Measurement {
          {"raw_us_one_way", rounded(one_way_us(median(theirs)))}});
   }
 
-  Ends& ends_;
+  LinkEnds& ends_;
   const LinkJob& job_;
   const LinkPlace place_;
-  std::vector<Line> memory_;
+  std::vector<WordLine> memory_;
   std::unique_ptr<LibfabricLink> link_;
-  std::unique_ptr<Rows> rows_;
+  std::unique_ptr<RowTraffic> rows_;
 };
 
 }  // namespace
 
-int measure(Ends& ends, const LinkJob& job) { return Measurement(ends, job).run(); }
+int measure(LinkEnds& ends, const LinkJob& job) { return Measurement(ends, job).run(); }
 
 }  // namespace transload::cli

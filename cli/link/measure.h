@@ -16,6 +16,6 @@ struct LinkJob {
 };
 
 // Collective. Prints what it finds, on rank 0; the exit status.
-int measure(Ends& ends, const LinkJob& job);
+int measure(LinkEnds& ends, const LinkJob& job);
 
 }  // namespace transload::cli

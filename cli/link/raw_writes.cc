@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kOutMost = LinkPlace::kRings * LinkPlace::kSlots / LinkPlace::kJoined;  // as rings have room for
 
-Provider provider_of(const Ends& ends, const std::string& name) {
+Provider provider_of(const LinkEnds& ends, const std::string& name) {
   LibfabricOptions options;
   options.rank = ends.rank;
   options.ranks = ends.ranks;
@@ -26,7 +26,7 @@ Provider provider_of(const Ends& ends, const std::string& name) {
 }  // namespace
 
 struct RawWrites::Impl {
-  Impl(Ends& given, const std::string& provider, LinkPlace rings)
+  Impl(LinkEnds& given, const std::string& provider, LinkPlace rings)
       : ends(given),
         place(rings),
         memory(place.bytes() / kWordBytes + 1),
@@ -40,19 +40,15 @@ struct RawWrites::Impl {
   void connect();
   bool write(uint64_t from, uint64_t to, uint64_t bytes);
   void tell();
-  // What Ends::await moves on.
+  // What LinkEnds::await moves on.
   bool progress();
   bool may_sleep() { return endpoint.may_sleep(); }
   int wait_fd() const { return endpoint.wait_fd(); }
   std::string lost() const { return broken; }
 
-  struct alignas(kWordBytes) Line {
-    char bytes[kWordBytes];
-  };
-
-  Ends& ends;
+  LinkEnds& ends;
   const LinkPlace place;
-  std::vector<Line> memory;
+  std::vector<WordLine> memory;
   FabricEndpoint endpoint;
   std::vector<fi_context2> contexts;
   std::vector<fi_context2*> free;
@@ -112,7 +108,7 @@ void RawWrites::Impl::tell() {
   });
 }
 
-RawWrites::RawWrites(Ends& ends, const std::string& provider, LinkPlace place) {
+RawWrites::RawWrites(LinkEnds& ends, const std::string& provider, LinkPlace place) {
   ends.all_or_none([&] { impl_ = std::make_unique<Impl>(ends, provider, place); });
   impl_->connect();
 }

@@ -11,7 +11,7 @@ namespace transload::cli {
 class RawWrites {
  public:
   // Collective. Throws UsageError.
-  RawWrites(Ends& ends, const std::string& provider, LinkPlace place);
+  RawWrites(LinkEnds& ends, const std::string& provider, LinkPlace place);
   ~RawWrites();
   RawWrites(const RawWrites&) = delete;
   RawWrites& operator=(const RawWrites&) = delete;

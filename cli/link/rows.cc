@@ -34,16 +34,16 @@ bool is_row(const char* at, uint64_t bytes, uint64_t seed) {
 
 Word seen_at(char* region, uint64_t offset) { return std::atomic_ref<Word>(*word_at(region, offset)).load(); }
 
-Rows::Rows(Ends& ends, ScaleOut& link, char* region, LinkPlace place)
+RowTraffic::RowTraffic(LinkEnds& ends, ScaleOut& link, char* region, LinkPlace place)
     : ends_(ends), link_(link), region_(region), place_(place) {}
 
-std::string Rows::lost() {
+std::string RowTraffic::lost() {
   LostPeer peer;
   return link_.lost(peer) ? peer.reason : "";
 }
 
-Passed Rows::pass(Pass pass, uint64_t row_bytes, uint64_t rows) {
-  Passed out;
+PassResult RowTraffic::pass(Pass pass, uint64_t row_bytes, uint64_t rows) {
+  PassResult out;
   out.rows = rows;
   for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
     rings_[r].begin = rings_[r].sent;
@@ -60,7 +60,7 @@ Passed Rows::pass(Pass pass, uint64_t row_bytes, uint64_t rows) {
 }
 
 // How many rows have come, and how many of mine have been taken.
-Word Rows::turn(Pass pass, uint64_t row_bytes, Passed& out) {
+Word RowTraffic::turn(Pass pass, uint64_t row_bytes, PassResult& out) {
   Word done = 0;
   for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
     send(pass, r, row_bytes);
@@ -71,12 +71,12 @@ Word Rows::turn(Pass pass, uint64_t row_bytes, Passed& out) {
 }
 
 // How many of my rows the other end has taken.
-Word Rows::credit(uint32_t r) const {
+Word RowTraffic::credit(uint32_t r) const {
   return bounded_count(ends_.other, "rows taken", seen_at(region_, place_.credit(r)), rings_[r].sent);
 }
 
-void Rows::send(Pass pass, uint32_t r, uint64_t row_bytes) {
-  Ring& ring = rings_[r];
+void RowTraffic::send(Pass pass, uint32_t r, uint64_t row_bytes) {
+  LinkRing& ring = rings_[r];
   for (;;) {
     const Word free = std::min(credit(r), seen_at(region_, place_.drained(r)));
     const uint64_t slot = ring.sent % LinkPlace::kSlots;
@@ -97,8 +97,8 @@ void Rows::send(Pass pass, uint32_t r, uint64_t row_bytes) {
   }
 }
 
-void Rows::take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out) {
-  Ring& ring = rings_[r];
+void RowTraffic::take(Pass pass, uint32_t r, uint64_t row_bytes, PassResult& out) {
+  LinkRing& ring = rings_[r];
   const Word tail =
       bounded_count(ends_.other, "rows put", seen_at(region_, place_.tail(r)), ring.taken + LinkPlace::kSlots);
   if (tail == ring.taken) return;
@@ -117,7 +117,7 @@ void Rows::take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out) {
     link_.credit(credit, ring.taken);
 }
 
-Word Rows::falls(uint32_t counts) {
+Word RowTraffic::falls(uint32_t counts) {
   const Word last = pings_ + counts;
   Word seen = pings_, falls = 0;
   ends_.gather("");
@@ -131,7 +131,7 @@ Word Rows::falls(uint32_t counts) {
   return falls;
 }
 
-uint64_t Rows::counts(uint32_t rounds) {
+uint64_t RowTraffic::counts(uint32_t rounds) {
   const bool first = ends_.rank < ends_.other;
   ends_.gather("");
   const uint64_t begin = now_ns();

@@ -27,6 +27,11 @@ struct LinkPlace {
   uint64_t bytes() const { return sent(2 * kRings, 0, 0); }
 };
 
+// Memory for regions, in pieces where words may lie.
+struct alignas(kWordBytes) WordLine {
+  char bytes[kWordBytes];
+};
+
 inline Word* word_at(char* region, uint64_t offset) { return reinterpret_cast<Word*>(region + offset); }
 Word seen_at(char* region, uint64_t offset);
 
@@ -36,44 +41,44 @@ enum class Pass : uint8_t {
   kSpoiled,  // as kChecked, but the last row of every put is left out: its count speaks of a row that has not come
 };
 
-struct Passed {
+struct PassResult {
   uint64_t ns = 0, rows = 0, wrong = 0;
   std::string first_wrong;
 };
 
-class Rows {
+class RowTraffic {
  public:
   // `link` and `region` outlive it.
-  Rows(Ends& ends, ScaleOut& link, char* region, LinkPlace place);
+  RowTraffic(LinkEnds& ends, ScaleOut& link, char* region, LinkPlace place);
 
   // Collective, and alike on all ranks: as many rows of so many bytes to the other end as come from it.
-  Passed pass(Pass pass, uint64_t row_bytes, uint64_t rows);
+  PassResult pass(Pass pass, uint64_t row_bytes, uint64_t rows);
   // So many counts of one word, one behind the other; how often it was seen to fall.
   Word falls(uint32_t counts);
   // A count there and back, so many times. Nanoseconds of all.
   uint64_t counts(uint32_t rounds);
 
-  // What Ends::await moves on.
+  // What LinkEnds::await moves on.
   bool progress() { return link_.progress(); }
   bool may_sleep() { return link_.may_sleep(); }
   int wait_fd() const { return link_.wait_fd(); }
   std::string lost();
 
  private:
-  struct Ring {
+  struct LinkRing {
     Word sent = 0, taken = 0;      // since the first pass
     Word sent_end = 0, begin = 0;  // of this pass
   };
   Word credit(uint32_t r) const;
-  Word turn(Pass pass, uint64_t row_bytes, Passed& out);
+  Word turn(Pass pass, uint64_t row_bytes, PassResult& out);
   void send(Pass pass, uint32_t r, uint64_t row_bytes);
-  void take(Pass pass, uint32_t r, uint64_t row_bytes, Passed& out);
+  void take(Pass pass, uint32_t r, uint64_t row_bytes, PassResult& out);
 
-  Ends& ends_;
+  LinkEnds& ends_;
   ScaleOut& link_;
   char* const region_;
   const LinkPlace place_;
-  std::vector<Ring> rings_{LinkPlace::kRings};
+  std::vector<LinkRing> rings_{LinkPlace::kRings};
   Word pings_ = 0;
 };
 

@@ -27,7 +27,7 @@ float expert_scale(const reference::Problem& problem, uint32_t owner, reference:
   return scale;
 }
 
-Checker::Checker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page)
+ResultChecker::ResultChecker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page)
     : options_(options),
       workload_(&workload),
       rank_(rank),
@@ -35,13 +35,13 @@ Checker::Checker(const Options& options, const Workload& workload, uint32_t rank
       received_(reference::received_by(workload.problem(), rank)),
       traffic_(traffic_of(workload.problem())) {}
 
-void Checker::judge_by(const Workload& workload) {
+void ResultChecker::judge_by(const Workload& workload) {
   workload_ = &workload;
   received_ = reference::received_by(workload.problem(), rank_);
   traffic_ = traffic_of(workload.problem());
 }
 
-bool Checker::same(const Claim& claim) {
+bool ResultChecker::same(const Compared& claim) {
   ++page_.steps;
   if (claim.bytes == 0 || std::memcmp(claim.expected, claim.seen, claim.bytes) == 0) return true;
   if (mismatch_) return false;
@@ -50,32 +50,32 @@ bool Checker::same(const Claim& claim) {
   size_t byte = 0;
   while (expected[byte] == seen[byte]) ++byte;
   const size_t value = byte / claim.unit * claim.unit;
-  mismatch_ = Mismatch{.output = claim.output,
-                       .iteration = iteration_,
-                       .call = call_,
-                       .rank = rank_,
-                       .row = claim.row,
-                       .byte = int64_t(byte),
-                       .expected = hex(expected + value, claim.unit),
-                       .seen = hex(seen + value, claim.unit)};
-  return false;
-}
-
-bool Checker::same_number(const char* output, int64_t expected, int64_t seen) {
-  if (expected == seen) return true;
-  if (!mismatch_)
-    mismatch_ = Mismatch{.output = output,
+  mismatch_ = WrongValue{.output = claim.output,
                          .iteration = iteration_,
                          .call = call_,
                          .rank = rank_,
-                         .row = 0,
-                         .byte = 0,
-                         .expected = std::to_string(expected),
-                         .seen = std::to_string(seen)};
+                         .row = claim.row,
+                         .byte = int64_t(byte),
+                         .expected = hex(expected + value, claim.unit),
+                         .seen = hex(seen + value, claim.unit)};
   return false;
 }
 
-bool Checker::same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype) {
+bool ResultChecker::same_number(const char* output, int64_t expected, int64_t seen) {
+  if (expected == seen) return true;
+  if (!mismatch_)
+    mismatch_ = WrongValue{.output = output,
+                           .iteration = iteration_,
+                           .call = call_,
+                           .rank = rank_,
+                           .row = 0,
+                           .byte = 0,
+                           .expected = std::to_string(expected),
+                           .seen = std::to_string(seen)};
+  return false;
+}
+
+bool ResultChecker::same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype) {
   const std::string name = output;
   return same_number((name + " dimensions").c_str(), 2, seen.ndim) &&
          same_number((name + " columns").c_str(), columns, seen.columns()) &&
@@ -83,7 +83,7 @@ bool Checker::same_shape(const char* output, const Tensor& seen, int64_t columns
          same_number((name + " row stride").c_str(), columns, seen.strides[0]);
 }
 
-void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows kind) {
+void ResultChecker::rows_of(const char* output, const DispatchOutputs& outputs, RowKind kind) {
   const int64_t rows = int64_t(received_.source.size());
   if (!same_number((std::string(output) + " count").c_str(), rows, outputs.rows)) return;
   same_number("dispatch.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
@@ -119,8 +119,8 @@ void Checker::rows_of(const char* output, const DispatchOutputs& outputs, Rows k
   }
 }
 
-void Checker::dispatch(const DispatchOutputs& outputs) {
-  rows_of("dispatch.x", outputs, Rows::kTokens);
+void ResultChecker::dispatch(const DispatchOutputs& outputs) {
+  rows_of("dispatch.x", outputs, RowKind::kTokens);
   const size_t columns = options_.top_k, experts = received_.expert_counts.size();
   if (same_number("dispatch.expert_counts count", int64_t(experts), int64_t(outputs.expert_counts.size())))
     for (size_t e = 0; e < experts; ++e)
@@ -158,12 +158,12 @@ void Checker::dispatch(const DispatchOutputs& outputs) {
   }
 }
 
-void Checker::cached_dispatch(const DispatchOutputs& outputs, Rows kind) {
-  rows_of(kind == Rows::kTokens ? "cached_dispatch.x" : "backward_dispatch.x", outputs, kind);
+void ResultChecker::cached_dispatch(const DispatchOutputs& outputs, RowKind kind) {
+  rows_of(kind == RowKind::kTokens ? "cached_dispatch.x" : "backward_dispatch.x", outputs, kind);
 }
 
-void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases) {
-  const char* output = kind == Rows::kTokens ? "combine.x" : "backward_combine.x";
+void ResultChecker::combine(const CombineOutputs& outputs, RowKind kind, uint32_t biases) {
+  const char* output = kind == RowKind::kTokens ? "combine.x" : "backward_combine.x";
   const reference::Problem& problem = workload_->problem();
   const int64_t tokens = options_.tokens[rank_];
   same_number("combine.scale_out_rows", traffic_.scale_out_sent[rank_], outputs.scale_out_rows);
@@ -185,7 +185,7 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
     inputs.columns = int64_t(hidden);
     inputs.wire_f32 = options_.wire == CombineWire::kF32;
     for (uint32_t b = 0; b < biases; ++b) {
-      workload_->make_row(b == 0 ? Rows::kBias0 : Rows::kBias1, inputs.token, bias[b].data());
+      workload_->make_row(b == 0 ? RowKind::kBias0 : RowKind::kBias1, inputs.token, bias[b].data());
       inputs.bias[b] = bias[b].data();
     }
     workload_->make_row(kind, inputs.token, row.data());
@@ -202,7 +202,7 @@ void Checker::combine(const CombineOutputs& outputs, Rows kind, uint32_t biases)
   }
 }
 
-void Checker::combined_weights(const CombineOutputs& outputs) {
+void ResultChecker::combined_weights(const CombineOutputs& outputs) {
   const char* output = "backward_combine.topk_weights";
   const reference::Problem& problem = workload_->problem();
   const uint32_t top_k = options_.top_k;
@@ -230,7 +230,7 @@ void Checker::combined_weights(const CombineOutputs& outputs) {
   }
 }
 
-void Checker::local_experts(const std::vector<uint32_t>& seen) {
+void ResultChecker::local_experts(const std::vector<uint32_t>& seen) {
   std::vector<uint32_t> expected;
   for (uint32_t e = 0; e < workload_->problem().owner.size(); ++e)
     if (workload_->problem().owner[e] == rank_) expected.push_back(e);

@@ -9,9 +9,9 @@
 
 namespace transload::cli {
 
-class Checker {
+class ResultChecker {
  public:
-  Checker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page);
+  ResultChecker(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page);
 
   // What this rank must receive.
   const reference::Received& expected() const { return received_; }
@@ -20,24 +20,24 @@ class Checker {
   void judge_by(const Workload& workload);
 
   // What is checked next.
-  void at(uint64_t iteration, Call call) {
+  void at(uint64_t iteration, IterationCall call) {
     iteration_ = iteration;
     call_ = call;
   }
   void dispatch(const DispatchOutputs& outputs);
   // The dispatch threw for want of room, or did not.
   void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_->fails(rank_), seen); }
-  void cached_dispatch(const DispatchOutputs& outputs, Rows kind);
+  void cached_dispatch(const DispatchOutputs& outputs, RowKind kind);
   // Sums of rows of `kind` that the experts have scaled, with `biases` biases.
-  void combine(const CombineOutputs& outputs, Rows kind, uint32_t biases);
+  void combine(const CombineOutputs& outputs, RowKind kind, uint32_t biases);
   void combined_weights(const CombineOutputs& outputs);
   void local_experts(const std::vector<uint32_t>& seen);
 
   // The first wrong value, if any.
-  const std::optional<Mismatch>& mismatch() const { return mismatch_; }
+  const std::optional<WrongValue>& mismatch() const { return mismatch_; }
 
  private:
-  struct Claim {
+  struct Compared {
     const char* output;
     int64_t row;
     const void* expected;
@@ -45,20 +45,20 @@ class Checker {
     size_t bytes;  // of the row
     size_t unit;   // bytes of one value
   };
-  bool same(const Claim& claim);
+  bool same(const Compared& claim);
   bool same_number(const char* output, int64_t expected, int64_t seen);
   bool same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype);
-  void rows_of(const char* output, const DispatchOutputs& outputs, Rows kind);
+  void rows_of(const char* output, const DispatchOutputs& outputs, RowKind kind);
 
   const Options& options_;
   const Workload* workload_;
   const uint32_t rank_;
   StatusPage& page_;
   reference::Received received_;
-  Traffic traffic_;
+  RunTraffic traffic_;
   uint64_t iteration_ = 0;
   uint32_t call_ = 0;
-  std::optional<Mismatch> mismatch_;
+  std::optional<WrongValue> mismatch_;
 };
 
 // What `owner`'s experts multiply a token by: weight times factor of each choice that is theirs, in slot order.

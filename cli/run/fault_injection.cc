@@ -16,7 +16,7 @@ constexpr uint32_t kToldMs = 1500;  // after a deadline: by then all have been t
 }  // namespace
 
 int64_t rows_in_phase(const Options& options, const Workload& workload, uint32_t rank, FaultPhase phase) {
-  const Traffic traffic = traffic_of(workload.problem());
+  const RunTraffic traffic = traffic_of(workload.problem());
   switch (phase) {
     case FaultPhase::kNotify:
       return options.ranks();  // a row of counts for each rank

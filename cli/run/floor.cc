@@ -53,12 +53,12 @@ Span span_of(std::vector<double> values) {
 
 void measure_floor(const Options& options, const Workload& workload, FloorTimes& times) {
   const reference::Problem& problem = workload.problem();
-  const Traffic traffic = traffic_of(problem);
+  const RunTraffic traffic = traffic_of(problem);
   const size_t bytes = options.row_bytes(), ranks = options.ranks();
   std::vector<std::vector<uint16_t>> rows;
   std::vector<Buffer> received, sums;
   for (uint32_t r = 0; r < ranks; ++r) {
-    rows.push_back(workload.make_rows(Rows::kTokens, r));
+    rows.push_back(workload.make_rows(RowKind::kTokens, r));
     received.emplace_back(size_t(traffic.received[r]) * bytes);
     sums.emplace_back(size_t(options.tokens[r]) * bytes);
   }

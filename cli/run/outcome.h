@@ -8,7 +8,7 @@
 
 namespace transload::cli {
 
-struct Outcome {
+struct RunOutcome {
   std::vector<std::optional<WorkerResult>> results;  // [ranks] empty: it ended without a word, or is not ours to ask
   std::vector<std::string> endings;                  // [ranks] how it ended, if without a word
   uint64_t fault_ns = 0;                             // when the fault was done; 0: none was

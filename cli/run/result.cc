@@ -39,7 +39,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Decision, what, choice, why)
 
 namespace cli {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Mismatch, output, iteration, call, rank, row, byte, expected, seen)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WrongValue, output, iteration, call, rank, row, byte, expected, seen)
 
 namespace {
 
@@ -69,17 +69,17 @@ void each_member(Visit visit) {
 
 }  // namespace
 
-const char* name_of(Call call) {
+const char* name_of(IterationCall call) {
   static const char* const kNames[] = {"dispatch",       "combine",           "cached dispatch",
                                        "cached combine", "backward dispatch", "backward combine"};
   return call < kCalls ? kNames[call] : "";
 }
 
-bool Mismatch::before(const Mismatch& other) const {
+bool WrongValue::before(const WrongValue& other) const {
   return std::tie(iteration, call, rank) < std::tie(other.iteration, other.call, other.rank);
 }
 
-std::string Mismatch::to_string() const {
+std::string WrongValue::to_string() const {
   return text::format("iteration {}: {} of rank {}, row {}, byte {}: expected {}, seen {}", iteration, output, rank,
                       row, byte, expected, seen);
 }
@@ -97,7 +97,7 @@ WorkerResult WorkerResult::from_text(const std::string& text) {
   try {
     const nlohmann::json in = nlohmann::json::parse(text);
     each_member([&](const char* name, auto member) { in.at(name).get_to(out.*member); });
-    if (in.contains("mismatch")) out.mismatch = in.at("mismatch").get<Mismatch>();
+    if (in.contains("mismatch")) out.mismatch = in.at("mismatch").get<WrongValue>();
     if (in.contains("fault")) out.fault = in.at("fault").get<Fault>();
   } catch (const nlohmann::json::exception& error) {
     refuse("run: the result of a rank is malformed: {}{}", error.what(), kOtherVersion);

@@ -11,7 +11,7 @@
 namespace transload::cli {
 
 // The calls of one iteration, in order.
-enum Call : uint32_t {
+enum IterationCall : uint32_t {
   kFirstDispatch,
   kCombine,
   kCachedDispatch,
@@ -20,12 +20,12 @@ enum Call : uint32_t {
   kBackwardCombine,
   kCalls
 };
-const char* name_of(Call call);
+const char* name_of(IterationCall call);
 
 constexpr const char* kRecovered = "verified";
 
 // The first wrong value that a rank saw.
-struct Mismatch {
+struct WrongValue {
   std::string output;      // "dispatch.x", "combine.x", ...
   uint64_t iteration = 0;  // from 1, warm-up included
   uint32_t call = 0;       // of the iteration
@@ -34,7 +34,7 @@ struct Mismatch {
   int64_t byte = 0;  // of the row
   std::string expected, seen;
 
-  bool before(const Mismatch& other) const;
+  bool before(const WrongValue& other) const;
   std::string to_string() const;
 };
 
@@ -48,7 +48,7 @@ struct WorkerResult {
   std::string scale_up, scale_out, landing, source;
   std::vector<Decision> decisions;
   std::string dispatch_digest, combine_digest;  // of the last iteration
-  std::optional<Mismatch> mismatch;
+  std::optional<WrongValue> mismatch;
   std::optional<Fault> fault;
   uint64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
   uint64_t entry_ns = 0;

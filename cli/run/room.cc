@@ -29,7 +29,7 @@ void check_room_for_routes(const Options& options) {
 
 // Tokens, gradients and biases; an output of dispatch, one of the expert and one of combine at a time.
 void check_room_for_rows(const Options& options, const Workload& workload) {
-  const Traffic traffic = traffic_of(workload.problem());
+  const RunTraffic traffic = traffic_of(workload.problem());
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));
   check(options, (tokens * (3 + options.biases) + uint64_t(traffic.rows) * 2) * options.row_bytes(),
         "rows of all ranks");

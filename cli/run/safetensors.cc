@@ -55,7 +55,7 @@ bool whole_numbers(const nlohmann::json& list, std::vector<uint64_t>& out) {
 }
 
 // Bytes of a tensor; false if they do not fit 64 bits.
-bool size_of(const SafetensorsReader::Entry& entry, uint64_t& bytes) {
+bool size_of(const SafetensorsReader::FileTensor& entry, uint64_t& bytes) {
   bytes = bytes_of(entry.dtype);
   for (const uint64_t n : entry.shape)
     if (__builtin_mul_overflow(bytes, n, &bytes)) return false;
@@ -100,7 +100,7 @@ void SafetensorsReader::parse() {
     const auto bad = [&](const std::string& what) {
       refuse("--routing: '{}': tensor '{}': {}", path_, one_line(name), what);
     };
-    Entry entry{name, "", {}, 0, 0};
+    FileTensor entry{name, "", {}, 0, 0};
     std::vector<uint64_t> offsets;
     if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
         !whole_numbers(value["shape"], entry.shape) || !value.contains("data_offsets") ||
@@ -118,9 +118,10 @@ void SafetensorsReader::parse() {
   }
 }
 
-const SafetensorsReader::Entry& SafetensorsReader::matrix(const std::string& name,
-                                                          const std::vector<std::string>& dtypes) const {
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
+const SafetensorsReader::FileTensor& SafetensorsReader::matrix(const std::string& name,
+                                                               const std::vector<std::string>& dtypes) const {
+  const auto found =
+      std::find_if(entries_.begin(), entries_.end(), [&](const FileTensor& e) { return e.name == name; });
   if (found == entries_.end()) {
     std::string names;
     for (size_t i = 0; i < entries_.size() && i < 8; ++i) names += (i == 0 ? "" : ", ") + one_line(entries_[i].name);
@@ -135,7 +136,7 @@ const SafetensorsReader::Entry& SafetensorsReader::matrix(const std::string& nam
   return *found;
 }
 
-std::vector<int64_t> SafetensorsReader::integers(const Entry& entry, uint64_t count) const {
+std::vector<int64_t> SafetensorsReader::integers(const FileTensor& entry, uint64_t count) const {
   const char* data = data_ + entry.begin;
   std::vector<int64_t> out(count);
   for (uint64_t i = 0; i < count; ++i)
@@ -145,7 +146,7 @@ std::vector<int64_t> SafetensorsReader::integers(const Entry& entry, uint64_t co
   return out;
 }
 
-std::vector<float> SafetensorsReader::floats(const Entry& entry, uint64_t count) const {
+std::vector<float> SafetensorsReader::floats(const FileTensor& entry, uint64_t count) const {
   const char* data = data_ + entry.begin;
   std::vector<float> out(count);
   for (uint64_t i = 0; i < count; ++i)
@@ -155,10 +156,10 @@ std::vector<float> SafetensorsReader::floats(const Entry& entry, uint64_t count)
   return out;
 }
 
-void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors) {
+void write_safetensors(const std::string& path, const std::vector<StoredTensor>& tensors) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   uint64_t offset = 0;
-  for (const NamedTensor& t : tensors) {
+  for (const StoredTensor& t : tensors) {
     header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {offset, offset + t.bytes}}};
     offset += t.bytes;
   }
@@ -175,7 +176,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
   errno = 0;
   bool good = std::fwrite(&text_bytes, sizeof text_bytes, 1, file) == 1;
   good = good && std::fwrite(text.data(), text.size(), 1, file) == 1;
-  for (const NamedTensor& t : tensors) good = good && (t.bytes == 0 || std::fwrite(t.data, t.bytes, 1, file) == 1);
+  for (const StoredTensor& t : tensors) good = good && (t.bytes == 0 || std::fwrite(t.data, t.bytes, 1, file) == 1);
   good = std::fclose(file) == 0 && good;
   if (!good) refuse("--dump: '{}': {}", folder, std::strerror(errno));
 }

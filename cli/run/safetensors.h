@@ -14,33 +14,33 @@ class SafetensorsReader {
   SafetensorsReader(const SafetensorsReader&) = delete;
   SafetensorsReader& operator=(const SafetensorsReader&) = delete;
 
-  struct Entry {
+  struct FileTensor {
     std::string name, dtype;
     std::vector<uint64_t> shape;
     uint64_t begin, end;  // bytes of the file
   };
   // The tensor of this name, which must have two dimensions and one of the types.
-  const Entry& matrix(const std::string& name, const std::vector<std::string>& dtypes) const;
+  const FileTensor& matrix(const std::string& name, const std::vector<std::string>& dtypes) const;
 
   // The first `count` elements as int64 (I16, I32, I64) or float (F16, BF16, F32).
-  std::vector<int64_t> integers(const Entry& entry, uint64_t count) const;
-  std::vector<float> floats(const Entry& entry, uint64_t count) const;
+  std::vector<int64_t> integers(const FileTensor& entry, uint64_t count) const;
+  std::vector<float> floats(const FileTensor& entry, uint64_t count) const;
 
  private:
   void parse();
   std::string path_;
   const char* data_ = nullptr;
   uint64_t bytes_ = 0;
-  std::vector<Entry> entries_;
+  std::vector<FileTensor> entries_;
 };
 
-struct NamedTensor {
+struct StoredTensor {
   std::string name, dtype;
   std::vector<uint64_t> shape;
   const void* data;
   uint64_t bytes;
 };
 // Throws UsageError if the file cannot be written.
-void write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors);
+void write_safetensors(const std::string& path, const std::vector<StoredTensor>& tensors);
 
 }  // namespace transload::cli

@@ -143,9 +143,9 @@ uint64_t entries_of(const char* folder) {
   return count - 3;  // the folder, its parent and this look at it
 }
 
-Footprint look([[maybe_unused]] uint32_t gpus) {
+ProcessUse look([[maybe_unused]] uint32_t gpus) {
   malloc_trim(0);
-  Footprint out;
+  ProcessUse out;
   std::ifstream status("/proc/self/status");
   std::string name, rest;
   for (uint64_t value = 0; status >> name; std::getline(status, rest)) {
@@ -161,8 +161,8 @@ Footprint look([[maybe_unused]] uint32_t gpus) {
 }
 
 // A thread that was joined may still be listed for a moment.
-Footprint settled(const Footprint& before, uint32_t gpus) {
-  Footprint now = look(gpus);
+ProcessUse settled(const ProcessUse& before, uint32_t gpus) {
+  ProcessUse now = look(gpus);
   for (int naps = 0; naps < 50 && (now.threads > before.threads || now.descriptors > before.descriptors); ++naps) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     now = look(gpus);
@@ -170,12 +170,12 @@ Footprint settled(const Footprint& before, uint32_t gpus) {
   return now;
 }
 
-std::string text_of(const Footprint& f) {
+std::string text_of(const ProcessUse& f) {
   const std::string on_gpus = f.device_kib == 0 ? "" : text::format(", {} KiB on GPUs", f.device_kib);
   return text::format("{} KiB, {} descriptors, {} threads{}", f.memory_kib, f.descriptors, f.threads, on_gpus);
 }
 
-using Measure = uint64_t Footprint::*;
+using Measure = uint64_t ProcessUse::*;
 
 double median_of(std::vector<double> values) {
   const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
@@ -183,7 +183,7 @@ double median_of(std::vector<double> values) {
   return *middle;
 }
 
-double median_of(const std::vector<Footprint>& rounds, Measure what, size_t from, size_t to) {
+double median_of(const std::vector<ProcessUse>& rounds, Measure what, size_t from, size_t to) {
   std::vector<double> values;
   for (size_t i = from; i < to; ++i) values.push_back(double(rounds[i].*what));
   return median_of(std::move(values));
@@ -191,7 +191,7 @@ double median_of(const std::vector<Footprint>& rounds, Measure what, size_t from
 
 // KiB a round, if every part holds more than the one before by more than chance: how far two rounds in a row are apart
 // is noise, whatever the slope, and a median of more rounds has less of it.
-std::optional<double> slope_of(const std::vector<Footprint>& rounds, Measure what) {
+std::optional<double> slope_of(const std::vector<ProcessUse>& rounds, Measure what) {
   if (rounds.size() < kRoundsOfSlope) return std::nullopt;
   const size_t first = rounds.size() / 4, part = (rounds.size() - first) / kParts;
   std::vector<double> steps;
@@ -211,10 +211,10 @@ std::optional<double> slope_of(const std::vector<Footprint>& rounds, Measure wha
 int run_round(const std::vector<std::string>& words) {
   RunArguments typed;
   Options options = parsed(words, typed);
-  if (options.cuda) seat(options, find_gpus(), false);
+  if (options.cuda) assign_gpus(options, find_gpus(), false);
   const Workload workload(options);
   const bool processes = with_processes(words);
-  const Outcome outcome = processes ? run_processes(options, Argv(words).get()) : run_threads(options, workload);
+  const RunOutcome outcome = processes ? run_processes(options, Argv(words).get()) : run_threads(options, workload);
   if (outcome.signal != 0) return 128 + outcome.signal;
   const Summary summary = summarise(options, workload, outcome);
   for (const std::string& error : summary.errors) text::print(stderr, "transload: {}\n", error);
@@ -252,7 +252,7 @@ std::vector<std::string> arguments_of(const RoundOf& round) {
   return out.take();
 }
 
-std::optional<std::string> growth_of(const std::vector<Footprint>& rounds) {
+std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds) {
   const auto least = [&](Measure what, size_t from, size_t to) {
     uint64_t value = UINT64_MAX;
     for (size_t i = from; i < to; ++i) value = std::min(value, rounds[i].*what);
@@ -263,16 +263,16 @@ std::optional<std::string> growth_of(const std::vector<Footprint>& rounds) {
     for (size_t i = from; i < to; ++i) value = std::max(value, rounds[i].*what);
     return value;
   };
-  struct Held {
+  struct HeldBound {
     Measure what;
     const char* name;
     uint64_t noise;
   };
   const size_t n = rounds.size();
-  for (const Held& m : {Held{&Footprint::memory_kib, "KiB of memory", kMemoryNoiseKib},
-                        {&Footprint::device_kib, "KiB of GPU memory", kDeviceNoiseKib},
-                        {&Footprint::descriptors, "descriptors", 0},
-                        {&Footprint::threads, "threads", 0}}) {
+  for (const HeldBound& m : {HeldBound{&ProcessUse::memory_kib, "KiB of memory", kMemoryNoiseKib},
+                             {&ProcessUse::device_kib, "KiB of GPU memory", kDeviceNoiseKib},
+                             {&ProcessUse::descriptors, "descriptors", 0},
+                             {&ProcessUse::threads, "threads", 0}}) {
     const uint64_t before = most(m.what, n / 4, n / 2), after = least(m.what, n * 3 / 4, n);
     if (after > before + m.noise)
       return text::format("{} {} at most in rounds {} to {}, {} at least in rounds {} to {}", before, m.name, n / 4 + 1,
@@ -294,9 +294,9 @@ int soak(const RunArguments& arguments) {
   const uint32_t gpus = options.cuda ? find_gpus().count : 0;
   text::print("soak: {} s, up to {} ranks, seed {}\n", seconds, options.ranks(), options.seed);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  std::vector<Footprint> rounds;
+  std::vector<ProcessUse> rounds;
   uint64_t faults = 0;
-  Footprint last{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+  ProcessUse last{UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
   while (std::chrono::steady_clock::now() < end || rounds.size() < kRoundsLeast) {
     const auto words = arguments_of({options.seed, rounds.size(), options.ranks(), options.cuda});
     const std::string line = text::format("transload run {}", text::join(words, " "));

@@ -11,7 +11,7 @@
 namespace transload::cli {
 
 // What a process holds between two runs.
-struct Footprint {
+struct ProcessUse {
   uint64_t memory_kib = 0;  // its own, and shared memory; no files
   uint64_t descriptors = 0;
   uint64_t threads = 0;
@@ -24,7 +24,7 @@ constexpr size_t kRoundsLeast = 8;
 // What grew, in words, from what was held after each round. The first quarter warms up. The last holds more than the
 // second did, by more than noise; or, in a long run, memory grows a little in every part of what is left: what leaks
 // does, what is made once does not.
-std::optional<std::string> growth_of(const std::vector<Footprint>& rounds);
+std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds);
 
 // The command line of a round: the same for the same seed and number.
 struct RoundOf {

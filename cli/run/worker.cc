@@ -127,7 +127,7 @@ WorkerResult Worker::run() {
 void Worker::make_inputs() {
   const int64_t tokens = options_.tokens[rank_], hidden = int64_t(options_.hidden);
   const Payload& payload = options_.payload;
-  for (const auto& [sent, kind] : {std::pair{&x_, Rows::kTokens}, {&gradients_, Rows::kGradients}}) {
+  for (const auto& [sent, kind] : {std::pair{&x_, RowKind::kTokens}, {&gradients_, RowKind::kGradients}}) {
     *sent = make_sent(kind);
     sent->rows_there = home_->put(matrix(sent->rows.data(), tokens, hidden, payload.row_type()));
     if (payload.fp8)
@@ -136,7 +136,7 @@ void Worker::make_inputs() {
     ++page_.steps;
   }
   for (uint32_t b = 0; b < options_.biases; ++b) {
-    bias_[b] = original_.make_rows(b == 0 ? Rows::kBias0 : Rows::kBias1, rank_);
+    bias_[b] = original_.make_rows(b == 0 ? RowKind::kBias0 : RowKind::kBias1, rank_);
     bias_there_[b] = home_->put(matrix(bias_[b].data(), tokens, hidden, kBf16));
     ++page_.steps;
   }
@@ -145,10 +145,10 @@ void Worker::make_inputs() {
   weights_there_ = home_->put(matrix(routes.weights.data(), tokens, options_.top_k, kF32));
 }
 
-Worker::Sent Worker::make_sent(Rows kind) const {
+Worker::TravellingRows Worker::make_sent(RowKind kind) const {
   const Payload& payload = options_.payload;
   const size_t tokens = size_t(options_.tokens[rank_]), bytes = payload.row_bytes(), words = payload.scale_words();
-  Sent out{std::vector<char>(tokens * bytes), std::vector<uint32_t>(tokens * words), {}, {}};
+  TravellingRows out{std::vector<char>(tokens * bytes), std::vector<uint32_t>(tokens * words), {}, {}};
   std::vector<uint16_t> row(options_.hidden);
   for (size_t t = 0; t < tokens; ++t) {
     original_.make_row(kind, {rank_, int64_t(t)}, row.data());
@@ -157,7 +157,7 @@ Worker::Sent Worker::make_sent(Rows kind) const {
   return out;
 }
 
-void Worker::give(DispatchInputs& inputs, const Sent& sent) const {
+void Worker::give(DispatchInputs& inputs, const TravellingRows& sent) const {
   inputs.x = sent.rows_there;
   inputs.scales = sent.scales_there;
   inputs.stream = home_->stream();
@@ -193,8 +193,8 @@ bool Worker::iterate() {
     combine_digest_ = std::make_unique<Digest>();
   }
   if (!forward()) return false;
-  again(kCachedDispatch, Rows::kTokens);
-  again(kBackwardDispatch, Rows::kGradients);
+  again(kCachedDispatch, RowKind::kTokens);
+  again(kBackwardDispatch, RowKind::kGradients);
   if (dispatch_digest_ == nullptr) return true;
   result_.dispatch_digest = dispatch_digest_->hex();
   result_.combine_digest = combine_digest_->hex();
@@ -206,24 +206,24 @@ bool Worker::forward() {
   const std::optional<DispatchOutputs> out = dispatch_first();
   if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can continue
   const DispatchOutputs& received = *out;
-  const ExpertRows rows = expert(received, Rows::kTokens, kCombine);
-  const CombineOutputs combined = combine(kCombine, rows, Rows::kTokens);
+  const ExpertRows rows = expert(received, RowKind::kTokens, kCombine);
+  const CombineOutputs combined = combine(kCombine, rows, RowKind::kTokens);
   result_.output_bytes = std::max(result_.output_bytes, group_->memory().leased_bytes);
   if (dispatch_digest_ != nullptr && !options_.dump.empty()) dump(received, rows, combined);
   return true;
 }
 
 // With the handle of the forward pass: no counts travel, only rows.
-void Worker::again(Call dispatch, Rows kind) {
+void Worker::again(IterationCall dispatch, RowKind kind) {
   home_->forget();
   const DispatchOutputs received = dispatch_cached(dispatch, kind);
-  const ExpertRows rows = expert(received, kind, Call(dispatch + 1));
-  combine(Call(dispatch + 1), rows, kind);
+  const ExpertRows rows = expert(received, kind, IterationCall(dispatch + 1));
+  combine(IterationCall(dispatch + 1), rows, kind);
 }
 
 // Until `f` begins and after it ends no rank has a call in flight: copies and captures disturb nobody.
 template <class F>
-auto Worker::timed(Call call, F f) {
+auto Worker::timed(IterationCall call, F f) {
   if (call != kCombine || !injector_.lost_before_combine(iteration_ - std::min(iteration_, options_.warmup)))
     meeting_.meet(*group_, true);
   page_.entry_ns = now_ns();
@@ -275,7 +275,7 @@ DispatchOutputs Worker::dispatch_now(const DispatchInputs& inputs) {
   return out;
 }
 
-CombineOutputs Worker::combine_now(Call call, const CombineInputs& inputs) {
+CombineOutputs Worker::combine_now(IterationCall call, const CombineInputs& inputs) {
   CombineOutputs out;
   if (replays(call))
     replayed_.combine();
@@ -325,9 +325,9 @@ std::optional<DispatchOutputs> Worker::dispatch_first() {
   return dispatched;
 }
 
-DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
+DispatchOutputs Worker::dispatch_cached(IterationCall call, RowKind kind) {
   DispatchInputs inputs;
-  give(inputs, kind == Rows::kTokens ? x_ : gradients_);
+  give(inputs, kind == RowKind::kTokens ? x_ : gradients_);
   inputs.handle = handle_;
   inputs.landing = options_.landing;
   DispatchOutputs out = seen(timed(call, [&] { return dispatch_now(inputs); }));
@@ -339,14 +339,14 @@ DispatchOutputs Worker::dispatch_cached(Call call, Rows kind) {
   return out;
 }
 
-CombineOutputs Worker::combine(Call call, const ExpertRows& rows, Rows kind) {
+CombineOutputs Worker::combine(IterationCall call, const ExpertRows& rows, RowKind kind) {
   CombineInputs inputs;
   inputs.x = home_->view(rows.rows.there, rows_held_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
   inputs.wire = options_.wire;
   inputs.stream = home_->stream();
-  const bool backward = kind == Rows::kGradients;
+  const bool backward = kind == RowKind::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;
   for (uint32_t b = 0; b < biases; ++b) inputs.bias[b] = bias_there_[b];
   if (backward) inputs.topk_weights = home_->view(rows.weights.there, rows_held_, options_.top_k, kF32);
@@ -389,8 +389,8 @@ void Worker::learn(const DispatchOutputs& out) {
 }
 
 // `kept`: a lease that stays from one iteration to the next, because a captured call reads it.
-Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
-  Room out;
+Worker::RowsRoom Worker::room(OwnMemory& own, size_t bytes, Lease* kept) {
+  RowsRoom out;
   bytes = std::max<size_t>(bytes, 16);
   if (options_.source == CombineSource::kPush) {
     if (own.bytes < bytes) own = {home_->room(bytes), bytes};
@@ -407,11 +407,11 @@ Worker::Room Worker::room(Own& own, size_t bytes, Lease* kept) {
   return out;
 }
 
-Worker::ExpertRows Worker::expert(const DispatchOutputs& received, Rows kind, Call next) {
+Worker::ExpertRows Worker::expert(const DispatchOutputs& received, RowKind kind, IterationCall next) {
   const Payload& payload = options_.payload;
   const size_t bytes = size_t(rows_held_) * options_.row_bytes();
   ExpertRows out{room(own_rows_, bytes, replays(next) ? &replayed_.rows : nullptr), {}};
-  if (kind == Rows::kGradients) {
+  if (kind == RowKind::kGradients) {
     const size_t weight_bytes = weight_gradients_.size() * sizeof(float);
     out.weights = room(own_weights_, weight_bytes, nullptr);
     home_->write(out.weights.there, weight_gradients_.data(), weight_bytes);
@@ -438,7 +438,7 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
   std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());
   const Payload& payload = options_.payload;
   const char* const type = payload.fp8 ? "F8_E4M3" : "BF16";
-  std::vector<NamedTensor> tensors = {
+  std::vector<StoredTensor> tensors = {
       {"x", type, {tokens, hidden}, x_.rows.data(), tokens * payload.row_bytes()},
       {"topk_idx", "I32", {tokens, top_k}, routes.ids.data(), tokens * top_k * 4},
       {"topk_weights", "F32", {tokens, top_k}, routes.weights.data(), tokens * top_k * 4},

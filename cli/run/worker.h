@@ -25,25 +25,25 @@ class Worker {
 
  private:
   struct Digest;
-  // Room that combine may pull from, or of Own.
-  struct Room {
+  // Room that combine may pull from, or of OwnMemory.
+  struct RowsRoom {
     Lease lease;
     void* there = nullptr;  // where the group wants it
     void* here = nullptr;   // where the host makes it
   };
   // Memory that no peer can reach, to be pushed.
-  struct Own {
+  struct OwnMemory {
     void* data = nullptr;
     size_t bytes = 0;
   };
   struct ExpertRows {
-    Room rows;
-    Room weights;  // of the backward pass; else none
+    RowsRoom rows;
+    RowsRoom weights;  // of the backward pass; else none
     uint16_t* data() const { return static_cast<uint16_t*>(rows.here); }
   };
 
   // My rows as they travel.
-  struct Sent {
+  struct TravellingRows {
     std::vector<char> rows;
     std::vector<uint32_t> scales;
     Tensor rows_there, scales_there;
@@ -61,18 +61,18 @@ class Worker {
   GroupOptions group_options(const Bootstrap& bootstrap) const;
   size_t home_bytes_needed() const;
   void make_inputs();
-  Sent make_sent(Rows kind) const;
-  void give(DispatchInputs& inputs, const Sent& sent) const;
+  TravellingRows make_sent(RowKind kind) const;
+  void give(DispatchInputs& inputs, const TravellingRows& sent) const;
   void turn();
   // False: this was the last one that can be made.
   bool iterate();
   bool forward();
-  void again(Call dispatch, Rows kind);
+  void again(IterationCall dispatch, RowKind kind);
   std::optional<DispatchOutputs> dispatch_first();  // none: it failed for want of room
   std::optional<DispatchOutputs> dispatch_if_room(const DispatchInputs& inputs);
   DispatchOutputs dispatch_now(const DispatchInputs& inputs);
-  CombineOutputs combine_now(Call call, const CombineInputs& inputs);
-  bool replays(Call call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
+  CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);
+  bool replays(IterationCall call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
   // As the host reads them; with the lease of what is given away.
   DispatchOutputs seen(const DispatchOutputs& given);
@@ -80,15 +80,15 @@ class Worker {
   DispatchOutputs seen(DispatchOutputs&& given);
   CombineOutputs seen(CombineOutputs&& given);
   bool host_is_told() const { return !options_.cuda || options_.rows_max == 0; }
-  DispatchOutputs dispatch_cached(Call call, Rows kind);
-  CombineOutputs combine(Call call, const ExpertRows& rows, Rows kind);
+  DispatchOutputs dispatch_cached(IterationCall call, RowKind kind);
+  CombineOutputs combine(IterationCall call, const ExpertRows& rows, RowKind kind);
   void learn(const DispatchOutputs& outputs);
-  Room room(Own& own, size_t bytes, Lease* kept);
-  ExpertRows expert(const DispatchOutputs& received, Rows kind, Call next);
+  RowsRoom room(OwnMemory& own, size_t bytes, Lease* kept);
+  ExpertRows expert(const DispatchOutputs& received, RowKind kind, IterationCall next);
   void dump(const DispatchOutputs& received, const ExpertRows& rows, const CombineOutputs& combined);
   void note_facts();
   template <class F>
-  auto timed(Call call, F f);
+  auto timed(IterationCall call, F f);
 
   const Options& options_;
   const Workload& original_;
@@ -97,7 +97,7 @@ class Worker {
   const Bootstrap bootstrap_;
   const uint32_t rank_;
   StatusPage& page_;
-  Checker checker_;
+  ResultChecker checker_;
   FaultInjector injector_;
   Meeting meeting_;
   std::unique_ptr<TensorHome> home_;
@@ -105,11 +105,11 @@ class Worker {
   Replayed replayed_;
   WorkerResult result_;
 
-  Sent x_, gradients_;
+  TravellingRows x_, gradients_;
   std::vector<uint16_t> bias_[2];
   Tensor bias_there_[2], ids_there_, weights_there_;
-  Own own_rows_, own_weights_;     // of experts, where combine pushes
-  std::vector<uint32_t> experts_;  // mine
+  OwnMemory own_rows_, own_weights_;  // of experts, where combine pushes
+  std::vector<uint32_t> experts_;     // mine
   Handle handle_;
   int64_t rows_ = 0;                     // that I received
   int64_t rows_held_ = 0;                // of the tensors that hold them

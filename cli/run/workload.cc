@@ -48,7 +48,7 @@ bool Workload::anyone_fails() const {
 }
 
 // Four values from each mixed counter: sign, 4 bits of exponent and mantissa are random, the exponent's base is added.
-void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const {
+void Workload::make_row(RowKind kind, reference::Source token, uint16_t* out) const {
   const uint64_t base =
       split_mix(split_mix(split_mix(seed_) + uint64_t(kind)) + (uint64_t(token.rank) << 40) + uint64_t(token.token));
   for (uint64_t i = 0; i < hidden_; i += 4) {
@@ -57,7 +57,7 @@ void Workload::make_row(Rows kind, reference::Source token, uint16_t* out) const
   }
 }
 
-std::vector<uint16_t> Workload::make_rows(Rows kind, uint32_t rank) const {
+std::vector<uint16_t> Workload::make_rows(RowKind kind, uint32_t rank) const {
   const int64_t tokens = problem_.routes[rank].tokens;
   std::vector<uint16_t> out(uint64_t(tokens) * hidden_);
   for (int64_t t = 0; t < tokens; ++t) make_row(kind, {rank, t}, out.data() + uint64_t(t) * hidden_);
@@ -80,9 +80,9 @@ void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* ou
   for (uint64_t i = 0; i < elements; ++i) out[i] = bf16_from_f32(scale * f32_from_bf16(row[i]));
 }
 
-Traffic traffic_of(const reference::Problem& problem) {
+RunTraffic traffic_of(const reference::Problem& problem) {
   const uint32_t ranks = uint32_t(problem.routes.size());
-  Traffic out;
+  RunTraffic out;
   for (auto* list : {&out.received, &out.own, &out.returned, &out.sent, &out.scale_out_sent}) list->assign(ranks, 0);
   for (uint32_t r = 0; r < ranks; ++r) {
     const uint32_t my_node = reference::node_of(problem, r);

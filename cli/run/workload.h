@@ -9,7 +9,7 @@
 namespace transload::cli {
 
 // The kinds of rows that are made from the seed.
-enum class Rows : uint32_t { kTokens, kBias0, kBias1, kGradients };
+enum class RowKind : uint32_t { kTokens, kBias0, kBias1, kGradients };
 
 class Workload {
  public:
@@ -29,9 +29,9 @@ class Workload {
   bool anyone_fails() const;
 
   // One row of `hidden` bf16 values: any sign and mantissa, magnitudes from 2^-8 to 2^8.
-  void make_row(Rows kind, reference::Source token, uint16_t* out) const;
+  void make_row(RowKind kind, reference::Source token, uint16_t* out) const;
   // All rows of a rank.
-  std::vector<uint16_t> make_rows(Rows kind, uint32_t rank) const;
+  std::vector<uint16_t> make_rows(RowKind kind, uint32_t rank) const;
   // A made-up gradient of the weight of a choice that is local to `owner`.
   float weight_gradient(uint32_t owner, reference::Source token, uint32_t choice) const;
 
@@ -53,7 +53,7 @@ float factor_of(uint32_t id);
 void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* out);
 
 // How many rows cross between nodes, and how many rows each rank sends and receives.
-struct Traffic {
+struct RunTraffic {
   int64_t rows = 0;                     // received by all ranks, own included; dropped ones nowhere
   int64_t scale_out_rows = 0;           // with one copy for each (token, other node)
   int64_t scale_out_rows_by_rank = 0;   // what they would be with one for each (token, rank of another node)
@@ -62,6 +62,6 @@ struct Traffic {
   std::vector<int64_t> sent;            // [ranks] rows that a rank itself starts on their way in dispatch
   std::vector<int64_t> scale_out_sent;  // [ranks] of them, to other nodes
 };
-Traffic traffic_of(const reference::Problem& problem);
+RunTraffic traffic_of(const reference::Problem& problem);
 
 }  // namespace transload::cli

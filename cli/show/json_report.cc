@@ -15,7 +15,7 @@ Json span(const std::optional<Span>& s) {
   return {{"min", rounded(s->min)}, {"median", rounded(s->median)}, {"max", rounded(s->max)}};
 }
 
-Json mismatch(const std::optional<Mismatch>& m) {
+Json mismatch(const std::optional<WrongValue>& m) {
   if (!m) return nullptr;
   return {{"output", m->output}, {"iteration", m->iteration}, {"rank", m->rank}, {"row", m->row},
           {"byte", m->byte},     {"expected", m->expected},   {"seen", m->seen}};
@@ -80,7 +80,7 @@ Json decisions(const Summary& s) {
 
 }  // namespace
 
-std::string json_of(const Report& report) {
+std::string json_of(const RunReport& report) {
   const Options& o = report.options;
   const Summary& s = report.summary;
   Json digest = nullptr;

@@ -8,17 +8,17 @@
 
 namespace transload::cli {
 
-struct Report {
+struct RunReport {
   const Options& options;
   const Workload& workload;
-  const Outcome& outcome;
+  const RunOutcome& outcome;
   const Summary& summary;
   const std::optional<FloorTimes>& floor;
 };
 
-std::string json_of(const Report& report);
-void print_table(std::FILE* out, const Report& report);
+std::string json_of(const RunReport& report);
+void print_table(std::FILE* out, const RunReport& report);
 // What went wrong, if anything did.
-void print_verdict(std::FILE* out, const Report& report);
+void print_verdict(std::FILE* out, const RunReport& report);
 
 }  // namespace transload::cli

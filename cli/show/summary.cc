@@ -15,13 +15,13 @@ namespace {
 using Results = std::vector<const WorkerResult*>;
 
 // Times of the slowest rank in each timed iteration that all ranks completed, of these calls one after another.
-std::vector<double> slowest(const Results& results, std::initializer_list<Call> calls) {
+std::vector<double> slowest(const Results& results, std::initializer_list<IterationCall> calls) {
   size_t iterations = results.empty() ? 0 : SIZE_MAX;
   for (const WorkerResult* r : results)
-    for (const Call call : calls) iterations = std::min(iterations, r->call_us[call].size());
+    for (const IterationCall call : calls) iterations = std::min(iterations, r->call_us[call].size());
   std::vector<double> out(iterations, 0.0);
   for (size_t i = 0; i < iterations; ++i)
-    for (const Call call : calls) {
+    for (const IterationCall call : calls) {
       double most = 0;
       for (const WorkerResult* r : results) most = std::max(most, r->call_us[call][i]);
       out[i] += most;
@@ -35,7 +35,8 @@ std::optional<Span> span_if_any(const std::vector<double>& values) {
 }
 
 void sum_up_times(const Results& results, const Options& options, Summary& out) {
-  for (uint32_t call = 0; call < kCalls; ++call) out.call_us[call] = span_if_any(slowest(results, {Call(call)}));
+  for (uint32_t call = 0; call < kCalls; ++call)
+    out.call_us[call] = span_if_any(slowest(results, {IterationCall(call)}));
   out.first_us = out.call_us[kFirstDispatch];
   out.cached_us = out.call_us[kCachedDispatch];
   out.backward_us = span_if_any(slowest(results, {kBackwardDispatch, kBackwardCombine}));
@@ -74,7 +75,7 @@ std::string digest_of(const Results& results, std::string WorkerResult::*member)
   return text::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-void name_culprit(const Options& options, const Outcome& outcome, Summary& out) {
+void name_culprit(const Options& options, const RunOutcome& outcome, Summary& out) {
   for (const WorkerResult* r : out.reports) {
     if (out.culprit) break;
     out.culprit = r->fault->culprit_rank;
@@ -88,7 +89,7 @@ void name_culprit(const Options& options, const Outcome& outcome, Summary& out) 
     }
 }
 
-bool all_recovered(const Options& options, const Outcome& outcome, const Summary& summary) {
+bool all_recovered(const Options& options, const RunOutcome& outcome, const Summary& summary) {
   if (!options.recover || summary.mismatch || summary.culprit != options.fault->rank) return false;
   for (uint32_t r = 0; r < options.ranks(); ++r) {
     const auto& result = outcome.results[r];
@@ -110,7 +111,7 @@ double gbps(int64_t rows, uint64_t row_bytes, double us) {
   return us <= 0 ? 0 : double(rows) * double(row_bytes) * 1e-3 / us;
 }
 
-Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome) {
+Summary summarise(const Options& options, const Workload& workload, const RunOutcome& outcome) {
   Summary out;
   out.traffic = traffic_of(workload.problem());
   Results results;

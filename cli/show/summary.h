@@ -11,15 +11,15 @@
 namespace transload::cli {
 
 struct Summary {
-  int status = 0;                    // exit status
-  bool complete = false;             // every rank went to the end
-  std::vector<std::string> errors;   // each once
-  std::optional<Mismatch> mismatch;  // the first in time, of the lowest rank
+  int status = 0;                      // exit status
+  bool complete = false;               // every rank went to the end
+  std::vector<std::string> errors;     // each once
+  std::optional<WrongValue> mismatch;  // the first in time, of the lowest rank
   // Times of the slowest rank over timed iterations; absent before the first is complete.
   std::optional<Span> first_us, cached_us, combine_us, backward_us;
   std::array<std::optional<Span>, kCalls> call_us;
   double dispatch_logical_gbps = 0, dispatch_wire_gbps = 0, combine_logical_gbps = 0, combine_wire_gbps = 0;
-  Traffic traffic;
+  RunTraffic traffic;
   // As the ranks have counted them; on GPUs, which tell the host no such count, as the routing asks for.
   int64_t dispatch_scale_out_rows = 0, combine_scale_out_rows = 0;
   uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // of the largest rank
@@ -32,7 +32,7 @@ struct Summary {
   bool recovered = false;                    // all named the victim of --fault, and the rest went on without it
 };
 
-Summary summarise(const Options& options, const Workload& workload, const Outcome& outcome);
+Summary summarise(const Options& options, const Workload& workload, const RunOutcome& outcome);
 
 // How times were taken, in a word, and in words.
 const char* method_of(const Options& options);

@@ -44,7 +44,7 @@ void print_head(std::FILE* out, const Options& o) {
   text::print(out, "\n");
 }
 
-void print_rows(std::FILE* out, const Report& report) {
+void print_rows(std::FILE* out, const RunReport& report) {
   const Options& o = report.options;
   const Summary& s = report.summary;
   int64_t largest = 0, needed = 0;
@@ -60,7 +60,7 @@ void print_rows(std::FILE* out, const Report& report) {
                 thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
 }
 
-void print_times(std::FILE* out, const Report& report) {
+void print_times(std::FILE* out, const RunReport& report) {
   const Summary& s = report.summary;
   if (!s.first_us) return;
   text::print(out, "\n  times            {}\n", method_text_of(report.options));
@@ -91,7 +91,7 @@ void print_floor(std::FILE* out, const Summary& s, const FloorTimes& floor) {
   line("floor of combine", combine, s.combine_us);
 }
 
-void print_choices(std::FILE* out, const Report& report) {
+void print_choices(std::FILE* out, const RunReport& report) {
   const Summary& s = report.summary;
   text::print(out, "\n  memory of a rank     rings {}, counters {}, outputs {} at most\n", size_text(s.ring_bytes),
               size_text(s.counter_bytes), size_text(s.output_bytes));
@@ -102,7 +102,7 @@ void print_choices(std::FILE* out, const Report& report) {
   text::print(out, "\n  digest of dispatch   {}\n  digest of combine    {}\n", s.dispatch_digest, s.combine_digest);
 }
 
-void print_report(std::FILE* out, const Report& report, const WorkerResult& result) {
+void print_report(std::FILE* out, const RunReport& report, const WorkerResult& result) {
   const Fault& f = *result.fault;
   text::print(out, "  rank {}: {}\n", f.rank, f.to_string());
   const uint64_t fault_ns = report.outcome.fault_ns;
@@ -115,8 +115,8 @@ void print_report(std::FILE* out, const Report& report, const WorkerResult& resu
                   : "");
 }
 
-void print_fault(std::FILE* out, const Report& report) {
-  const Outcome& o = report.outcome;
+void print_fault(std::FILE* out, const RunReport& report) {
+  const RunOutcome& o = report.outcome;
   const Summary& s = report.summary;
   if (report.options.fault && o.fault_ns != 0) {
     const FaultSpec& f = *report.options.fault;
@@ -145,7 +145,7 @@ void print_fault(std::FILE* out, const Report& report) {
 
 }  // namespace
 
-void print_table(std::FILE* out, const Report& report) {
+void print_table(std::FILE* out, const RunReport& report) {
   const Summary& s = report.summary;
   print_head(out, report.options);
   print_rows(out, report);
@@ -155,7 +155,7 @@ void print_table(std::FILE* out, const Report& report) {
   text::print(out, "\n");
 }
 
-void print_verdict(std::FILE* out, const Report& report) {
+void print_verdict(std::FILE* out, const RunReport& report) {
   const Summary& s = report.summary;
   const Options& o = report.options;
   if (s.culprit) print_fault(out, report);

@@ -35,8 +35,8 @@ void throw_refused(nb::handle given) {
   refuse("refused", shown(given), "an InvalidArgument or a NotSupported");
 }
 
-const Routing& routing_of(nb::handle handle) {
-  const Routing* routing = nullptr;
+const RoutingHandle& routing_of(nb::handle handle) {
+  const RoutingHandle* routing = nullptr;
   if (!nb::try_cast(handle, routing) || routing == nullptr) refuse("handle", shown(handle), "that of a dispatch");
   return *routing;
 }
@@ -175,18 +175,18 @@ void PythonGroup::close() {
 
 // What a dispatch is given, held until it is over. Throws Error for what is wrong with it.
 struct PythonGroup::DispatchArguments {
-  explicit DispatchArguments(const DispatchCall& call)
+  explicit DispatchArguments(const DispatchRequest& call)
       : x("x", call.x),
         topk_idx("topk_idx", call.topk_idx),
         topk_weights("topk_weights", call.topk_weights),
         scales("scales", call.scales),
         out("out", call.out, Argument::Use::kWrite) {}
-  DispatchInputs inputs(const DispatchCall& call) const;
+  DispatchInputs inputs(const DispatchRequest& call) const;
 
   Argument x, topk_idx, topk_weights, scales, out;
 };
 
-DispatchInputs PythonGroup::DispatchArguments::inputs(const DispatchCall& call) const {
+DispatchInputs PythonGroup::DispatchArguments::inputs(const DispatchRequest& call) const {
   DispatchInputs in;
   in.x = x.matrix();
   in.topk_idx = topk_idx.matrix();
@@ -207,7 +207,7 @@ DispatchInputs PythonGroup::DispatchArguments::inputs(const DispatchCall& call) 
   return in;
 }
 
-Dispatched PythonGroup::dispatch(const DispatchCall& call) {
+Dispatched PythonGroup::dispatch(const DispatchRequest& call) {
   const Turn turn(*this, "dispatch");
   std::optional<DispatchArguments> arguments;
   DispatchInputs in;
@@ -234,9 +234,9 @@ Dispatched PythonGroup::dispatch(const DispatchCall& call) {
   }
 }
 
-Combined PythonGroup::combine(const CombineCall& call) {
+Combined PythonGroup::combine(const CombineRequest& call) {
   const Turn turn(*this, "combine");
-  const Routing& routing = routing_of(call.handle);
+  const RoutingHandle& routing = routing_of(call.handle);
   const std::array<nb::object, 2> biases = one_or_two("bias", call.bias), outs = one_or_two("out", call.out);
   const Argument x("x", call.x), topk_weights("topk_weights", call.topk_weights), bias0("bias[0]", biases[0]),
       bias1("bias[1]", biases[1]), out("out", outs[0], Argument::Use::kWrite),

@@ -10,11 +10,11 @@
 namespace transload::python {
 
 // What a dispatch was given, as Python gives it; None: not given.
-struct DispatchCall {
+struct DispatchRequest {
   nb::handle x, topk_idx, topk_weights, scales, handle, expert_alignment, rows_max, overflow, landing, out, channels,
       sms, stream, deadline_s, refused;
 };
-struct CombineCall {
+struct CombineRequest {
   nb::handle x, handle, topk_weights, bias, source, wire, out, channels, sms, stream, deadline_s;
 };
 
@@ -25,8 +25,8 @@ class PythonGroup {
               nb::object all_gather);
   ~PythonGroup();
 
-  Dispatched dispatch(const DispatchCall& call);
-  Combined combine(const CombineCall& call);
+  Dispatched dispatch(const DispatchRequest& call);
+  Combined combine(const CombineRequest& call);
   void wait(nb::handle stream);
   DispatchReport report(nb::handle handle);
   std::vector<std::string> gather(nb::handle text);

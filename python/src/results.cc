@@ -10,15 +10,15 @@ namespace transload::python {
 
 namespace {
 
-Output plain(const Tensor& tensor) {
+ArrayOutput plain(const Tensor& tensor) {
   if (!tensor.given()) return {};
   Extents extents;
   for (int i = 0; i < tensor.ndim; ++i) extents.add(tensor.shape[i]);
   return {tensor, extents};
 }
 
-Output shaped(const Tensor& tensor, const Extents& like) {
-  return tensor.given() ? Output(tensor, like.with_last(tensor.columns())) : Output();
+ArrayOutput shaped(const Tensor& tensor, const Extents& like) {
+  return tensor.given() ? ArrayOutput(tensor, like.with_last(tensor.columns())) : ArrayOutput();
 }
 
 void bind_reports(nb::module_& module) {
@@ -64,7 +64,7 @@ nb::object output(Result& result) {
 
 }  // namespace
 
-nb::object Output::get(const Library& library, const std::shared_ptr<const Room>& room) {
+nb::object ArrayOutput::get(const Library& library, const std::shared_ptr<const Room>& room) {
   if (!made_.is_valid()) made_ = tensor_.given() ? wrapped(library, Array(room, tensor_, extents_)) : nb::none();
   return made_;
 }
@@ -74,7 +74,7 @@ Dispatched dispatched(DispatchOutputs outputs, const Library& library, const Ext
   result.library = &library;
   result.room = std::make_shared<Room>(Room{std::move(outputs.lease), outputs.handle});
   const bool in_ours = out.is_none();
-  result.x = in_ours ? plain(outputs.x) : Output(first_rows(out, outputs.x.rows()));
+  result.x = in_ours ? plain(outputs.x) : ArrayOutput(first_rows(out, outputs.x.rows()));
   result.scales = plain(outputs.scales);
   result.topk_idx = plain(outputs.topk_idx);
   result.topk_weights = plain(outputs.topk_weights);
@@ -87,7 +87,7 @@ Dispatched dispatched(DispatchOutputs outputs, const Library& library, const Ext
   result.scale_out_rows = outputs.scale_out_rows;
   result.expert_counts = std::move(outputs.expert_counts);
   result.source_rows = std::move(outputs.source_rows);
-  result.routing = std::make_shared<Routing>(Routing{std::move(outputs.handle), extents});
+  result.routing = std::make_shared<RoutingHandle>(RoutingHandle{std::move(outputs.handle), extents});
   result.landing = outputs.landing;
   result.status = std::move(outputs.status);
   return result;
@@ -98,8 +98,8 @@ Combined combined(CombineOutputs outputs, const Library& library, const Extents&
   Combined result;
   result.library = &library;
   result.room = std::make_shared<Room>(Room{std::move(outputs.lease), nullptr});
-  result.x = out[0].is_none() ? shaped(outputs.x, extents) : Output(out[0]);
-  result.topk_weights = out[1].is_none() ? shaped(outputs.topk_weights, extents) : Output(out[1]);
+  result.x = out[0].is_none() ? shaped(outputs.x, extents) : ArrayOutput(out[0]);
+  result.topk_weights = out[1].is_none() ? shaped(outputs.topk_weights, extents) : ArrayOutput(out[1]);
   result.source = outputs.source;
   result.scale_out_rows = outputs.scale_out_rows;
   return result;
@@ -136,9 +136,9 @@ void bind_counted(nb::module_& module) {
 
 void bind_results(nb::module_& module) {
   bind_reports(module);
-  nb::class_<Routing>(module, "Handle",
-                      "The routing of one dispatch: for combine and for cached dispatches of its group.")
-      .def("__repr__", [](const Routing&) { return "transload.Handle()"; });
+  nb::class_<RoutingHandle>(module, "Handle",
+                            "The routing of one dispatch: for combine and for cached dispatches of its group.")
+      .def("__repr__", [](const RoutingHandle&) { return "transload.Handle()"; });
   nb::class_<Dispatched>(module, "Dispatched",
                          "What a dispatch brought: M rows, by source rank and source token. Arrays are of x's library.")
       .def_prop_ro("x", output<&Dispatched::x, Dispatched>, "[M, H], of the type of what was given")

@@ -10,18 +10,18 @@
 namespace transload::python {
 
 // A handle of C++, and the dimensions of the x that was dispatched, which its combines give back.
-struct Routing {
+struct RoutingHandle {
   Handle handle;
   Extents extents;
 };
 
 // One output, in the dimensions that it is shown with.
-class Output {
+class ArrayOutput {
  public:
-  Output() = default;
-  Output(const Tensor& tensor, const Extents& extents) : tensor_(tensor), extents_(extents) {}
+  ArrayOutput() = default;
+  ArrayOutput(const Tensor& tensor, const Extents& extents) : tensor_(tensor), extents_(extents) {}
   // It is the caller's own, or a part of it.
-  explicit Output(nb::object made) : made_(std::move(made)) {}
+  explicit ArrayOutput(nb::object made) : made_(std::move(made)) {}
 
   // None: the call has no such output.
   nb::object get(const Library& library, const std::shared_ptr<const Room>& room);
@@ -35,10 +35,11 @@ class Output {
 struct Dispatched {
   const Library* library = nullptr;
   std::shared_ptr<const Room> room;
-  Output x, scales, topk_idx, topk_weights, source, rows_on_device, expert_counts_on_device, rows_of_sources_on_device;
+  ArrayOutput x, scales, topk_idx, topk_weights, source, rows_on_device, expert_counts_on_device,
+      rows_of_sources_on_device;
   int64_t rows = 0, rows_needed = 0, scale_out_rows = 0;
   std::vector<int64_t> expert_counts, source_rows;
-  std::shared_ptr<Routing> routing;
+  std::shared_ptr<RoutingHandle> routing;
   Landing landing = Landing::kAuto;
   Status status;
 };
@@ -46,7 +47,7 @@ struct Dispatched {
 struct Combined {
   const Library* library = nullptr;
   std::shared_ptr<const Room> room;
-  Output x, topk_weights;
+  ArrayOutput x, topk_weights;
   CombineSource source = CombineSource::kAuto;
   int64_t scale_out_rows = 0;
 };
@@ -54,7 +55,7 @@ struct Combined {
 struct Counted {
   const Library* library = nullptr;
   std::shared_ptr<const Room> room;
-  Output rank_counts, node_counts, expert_counts, token_in_rank;
+  ArrayOutput rank_counts, node_counts, expert_counts, token_in_rank;
   Status status;
 };
 

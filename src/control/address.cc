@@ -27,8 +27,6 @@ namespace transload {
 
 namespace {
 
-using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
-
 int resolve(const std::string& host, int flags, Resolved& to) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

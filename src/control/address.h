@@ -1,14 +1,18 @@
 // Addresses of hosts as text, of both families.
 #pragma once
+#include <netdb.h>
+
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/time_units.h"
 
-struct sockaddr;
-
 namespace transload {
+
+// What a resolver says.
+using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 // A name or an address as a socket's resolver takes it: an IPv6 address loses its brackets.
 std::string bare_host(const std::string& host);

@@ -23,8 +23,6 @@ namespace {
 
 constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address: there may be others to try
 
-using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
-
 Resolved endpoint(const std::string& address, uint16_t port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -463,11 +463,11 @@ bool RendezvousServer::is_for(const ServerOptions& options) const {
 
 // The servers of this process, by the port that was asked for. One that has ended goes when the next is asked for.
 struct SharedServers {
-  using Server = std::shared_ptr<RendezvousServer>;
+  using Shared = std::shared_ptr<RendezvousServer>;
 
-  Server hold(const ServerOptions& options) {
+  Shared hold(const ServerOptions& options) {
     const std::lock_guard lock(mutex_);
-    Server found;
+    Shared found;
     for (auto at = servers_.begin(); at != servers_.end();) {
       const bool asked = !found && options.port != 0 && at->first == options.port && !at->second->impl_->server.ended();
       if (asked && !at->second->is_for(options))
@@ -477,7 +477,7 @@ struct SharedServers {
       at = at->second->impl_->server.ended() ? servers_.erase(at) : std::next(at);
     }
     if (!found) servers_.emplace(options.port, found = std::make_shared<RendezvousServer>(options));
-    return Server(found.get(), [this, found](RendezvousServer*) {
+    return Shared(found.get(), [this, found](RendezvousServer*) {
       try {
         let_go(found);
       } catch (const std::exception&) {  // it stays as long as the process
@@ -486,7 +486,7 @@ struct SharedServers {
   }
 
  private:
-  void let_go(const Server& server) {
+  void let_go(const Shared& server) {
     RendezvousServer::Impl& impl = *server->impl_;
     if (!impl.origin.here()) return;
     const auto ended = std::make_shared<std::promise<bool>>();
@@ -502,7 +502,7 @@ struct SharedServers {
   }
 
   std::mutex mutex_;
-  std::multimap<uint16_t, Server> servers_;
+  std::multimap<uint16_t, Shared> servers_;
 };
 
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms) {

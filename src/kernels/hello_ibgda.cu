@@ -13,10 +13,10 @@ namespace {
 // What the host reads of NVSHMEM's states lies where its header has it.
 using HeapState = nvshmemi_device_host_state_t;
 using NicState = nvshmemi_ibgda_device_state_t;
-using Queue = nvshmemi_ibgda_device_qp_t;
-using Completion = nvshmemi_ibgda_device_cq_t;
+using NicQueuePair = nvshmemi_ibgda_device_qp_t;
+using NicCompletions = nvshmemi_ibgda_device_cq_t;
 static_assert(sizeof(NvshmemHeapState) == sizeof(HeapState) && sizeof(NvshmemNicState) == sizeof(NicState));
-static_assert(sizeof(NvshmemQueue) == sizeof(Queue) && sizeof(NvshmemCompletion) == sizeof(Completion));
+static_assert(sizeof(NvshmemQueue) == sizeof(NicQueuePair) && sizeof(NvshmemCompletion) == sizeof(NicCompletions));
 static_assert(sizeof(NvshmemKey) == sizeof(nvshmemi_ibgda_device_key_t));
 static_assert(offsetof(NvshmemKey, end) == offsetof(nvshmemi_ibgda_device_key_t, next_addr));
 static_assert(offsetof(NvshmemHeapState, pe) == offsetof(HeapState, mype));
@@ -37,13 +37,13 @@ static_assert(offsetof(NvshmemNicState, far_local) == offsetof(NicState, globalm
 static_assert(offsetof(NvshmemNicState, far_remote) == offsetof(NicState, globalmem.rkeys));
 static_assert(NvshmemNicState::kNearKeys == NVSHMEMI_IBGDA_MAX_CONST_LKEYS);
 static_assert(NvshmemNicState::kNearKeys == NVSHMEMI_IBGDA_MAX_CONST_RKEYS);
-static_assert(offsetof(NvshmemQueue, kind) == offsetof(Queue, qp_type));
-static_assert(offsetof(NvshmemQueue, number) == offsetof(Queue, qpn));
-static_assert(offsetof(NvshmemQueue, nic) == offsetof(Queue, dev_idx));
-static_assert(offsetof(NvshmemQueue, depth) == offsetof(Queue, tx_wq.nwqes));
-static_assert(offsetof(NvshmemQueue, completion) == offsetof(Queue, tx_wq.cq));
+static_assert(offsetof(NvshmemQueue, kind) == offsetof(NicQueuePair, qp_type));
+static_assert(offsetof(NvshmemQueue, number) == offsetof(NicQueuePair, qpn));
+static_assert(offsetof(NvshmemQueue, nic) == offsetof(NicQueuePair, dev_idx));
+static_assert(offsetof(NvshmemQueue, depth) == offsetof(NicQueuePair, tx_wq.nwqes));
+static_assert(offsetof(NvshmemQueue, completion) == offsetof(NicQueuePair, tx_wq.cq));
 static_assert(NvshmemQueue::kConnected == NVSHMEMI_IBGDA_DEVICE_QP_TYPE_RC);
-static_assert(offsetof(NvshmemCompletion, shown) == offsetof(Completion, cqe));
+static_assert(offsetof(NvshmemCompletion, shown) == offsetof(NicCompletions, cqe));
 
 template <class Rail>
 __global__ void __launch_bounds__(32, 1) hello_kernel(const __grid_constant__ HelloLaunch launch) {

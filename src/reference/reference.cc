@@ -17,25 +17,34 @@ int64_t owner_of(const Problem& problem, int32_t id) {
 float as_float(uint16_t value) { return f32_from_bf16(value); }
 float as_float(float value) { return value; }
 
+// The rows of a token, and what becomes of a partial sum that crosses between nodes.
+template <class Value>
+struct Summed {
+  Source token;
+  const FindRow<Value>& row;
+  float (*wire)(float);
+};
+
 // total = (total + S_0) + S_1 + ..., S_n = ((+0 + row) + row) + ...
-template <class Value, class Wire>
-void add_nodes(const Problem& problem, Source token, const RowOf<Value>& row, Wire wire, std::vector<float>& total) {
+template <class Value>
+void add_nodes(const Problem& problem, const Summed<Value>& summed, std::vector<float>& total) {
+  const Source token = summed.token;
   const uint32_t origin_node = node_of(problem, token.rank);
   const auto owners = owners_by_node(problem, token);
   for (uint32_t node = 0; node < owners.size(); ++node) {
     if (owners[node].empty()) continue;
-    std::vector<float> part(total.size(), 0.0f);
+    std::vector<float> partial(total.size(), 0.0f);
     bool any = false;
     for (const uint32_t owner : owners[node]) {
       if (!kept(problem, owner, token)) continue;
       any = true;
-      const Value* values = row(owner, token);
-      for (size_t i = 0; i < part.size(); ++i) part[i] += as_float(values[i]);
+      const Value* values = summed.row(owner, token);
+      for (size_t i = 0; i < partial.size(); ++i) partial[i] += as_float(values[i]);
     }
     if (node == origin_node && !any) continue;
     if (node != origin_node)
-      for (float& value : part) value = wire(value);
-    for (size_t i = 0; i < part.size(); ++i) total[i] += part[i];
+      for (float& value : partial) value = summed.wire(value);
+    for (size_t i = 0; i < partial.size(); ++i) total[i] += partial[i];
   }
 }
 
@@ -109,7 +118,7 @@ std::vector<std::vector<uint32_t>> owners_by_node(const Problem& problem, Source
   return out;
 }
 
-void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>& row, uint16_t* out) {
+void sum(const Problem& problem, const SumInputs& inputs, const FindRow<uint16_t>& row, uint16_t* out) {
   const DefaultFloatMode mode;
   std::vector<float> total(size_t(inputs.columns), 0.0f);
   const uint16_t* const* bias = inputs.bias;
@@ -118,17 +127,14 @@ void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>&
   if (bias[1] != nullptr)
     for (size_t i = 0; i < total.size(); ++i) total[i] = total[i] + f32_from_bf16(bias[1][i]);
   const auto rounded = [](float value) { return f32_from_bf16(bf16_from_f32(value)); };
-  if (inputs.wire_f32)
-    add_nodes(problem, inputs.token, row, f32_stored, total);
-  else
-    add_nodes(problem, inputs.token, row, rounded, total);
+  add_nodes<uint16_t>(problem, {inputs.token, row, inputs.wire_f32 ? f32_stored : +rounded}, total);
   for (size_t i = 0; i < total.size(); ++i) out[i] = bf16_from_f32(total[i]);
 }
 
-void sum_weights(const Problem& problem, Source token, const RowOf<float>& row, float* out) {
+void sum_weights(const Problem& problem, Source token, const FindRow<float>& row, float* out) {
   const DefaultFloatMode mode;
   std::vector<float> total(problem.top_k, 0.0f);
-  add_nodes(problem, token, row, f32_stored, total);
+  add_nodes<float>(problem, {token, row, f32_stored}, total);
   for (size_t i = 0; i < total.size(); ++i) out[i] = f32_stored(total[i]);
 }
 

@@ -49,7 +49,7 @@ std::vector<std::vector<uint32_t>> owners_by_node(const Problem& problem, Source
 
 // The row that `owner` returns for a token; read before the next call.
 template <class Value>
-using RowOf = std::function<const Value*(uint32_t owner, Source token)>;
+using FindRow = std::function<const Value*(uint32_t owner, Source token)>;
 
 struct SumInputs {
   Source token;  // at its origin
@@ -59,9 +59,9 @@ struct SumInputs {
 };
 
 // The combined row of one token, to the bit.
-void sum(const Problem& problem, const SumInputs& inputs, const RowOf<uint16_t>& row, uint16_t* out);
+void sum(const Problem& problem, const SumInputs& inputs, const FindRow<uint16_t>& row, uint16_t* out);
 
 // The combined weights of one token: the same order, all in fp32.
-void sum_weights(const Problem& problem, Source token, const RowOf<float>& row, float* out);
+void sum_weights(const Problem& problem, Source token, const FindRow<float>& row, float* out);
 
 }  // namespace transload::reference

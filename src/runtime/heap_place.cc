@@ -45,7 +45,7 @@ class HeapSearch {
   void check_process();
   void in_all(const char* what, const LibraryCall& call);
   uint32_t members() const { return world_size(worlds_, root_); }
-  int seat() const { return int(std::count(worlds_.begin(), worlds_.begin() + state_.map.me, root_)); }
+  int my_pe() const { return int(std::count(worlds_.begin(), worlds_.begin() + state_.map.me, root_)); }
   Error no_room() const;
   void reach(HeapBlock& block) const;
 
@@ -139,11 +139,11 @@ void HeapSearch::in_all(const char* what, const LibraryCall& call) {
 void HeapSearch::start() {
   if (std::none_of(facts_.begin(), facts_.end(), [](const HeapFacts& facts) { return facts.number == 0; })) return;
   // All have come this far: whoever is late was named by a gather, and no rank waits inside of NVSHMEM for it.
-  struct Seat {
+  struct Joining {
     NvshmemId id;
     NvshmemStart start;
   };
-  const auto seat = std::make_shared<Seat>();
+  const auto joining = std::make_shared<Joining>();
   const bool fresh = !world_.started(), first = fresh && root_ == state_.map.me;
   WorldSaid mine;
   group_.all_or_none([&] {
@@ -157,13 +157,13 @@ void HeapSearch::start() {
   const std::vector<WorldSaid> said = group_.gather(mine.pack(), WorldSaid::unpack);
   if (const std::string why = world_refusal(facts_, worlds_, said); !why.empty())
     throw Error(Code::kInvalidArgument, kOfNvshmem + why);
-  seat->id = said[root_].id;
+  joining->id = said[root_].id;
   try {
     const LibraryCall call(
-        [fresh, seat, library = library_, home = home_, &world = world_, rank = this->seat(), ranks = int(members())] {
+        [fresh, joining, library = library_, home = home_, &world = world_, rank = my_pe(), ranks = int(members())] {
           if (!fresh) return;
-          library->take_seat(rank, ranks, &seat->id, &seat->start);
-          home.there(home.device, [&] { world.start(*library, seat->start); });
+          library->set_id(rank, ranks, &joining->id, &joining->start);
+          home.there(home.device, [&] { world.start(*library, joining->start); });
         });
     in_all("init", call);
     group_.all_or_none([&] { (void)call.returned(0); });

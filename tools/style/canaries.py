@@ -32,9 +32,12 @@ CLEAN = {
     "src/protocol/e.h": HEAD + '#include "protocol/d.h"\n' + LANES,
     "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n"
                          "const S s{.a = 1, .b = 2, .c = 3, .d = 4, .e = 5};\n"
+                         "using To = A<B>;\nusing B = n::B;\n"
                          "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n"
                          "int g(std::map<int, int> m) {\n  for (int i = 0, j = 1; i < j; ++i, --j) m[i] = j;\n"
                          "  const int a = 1, b = 2;\n  auto [c, d] = *m.begin();\n  return f(a, b);\n}\n",
+    "cli/f.h": HEAD + "class F {\n  using To = typename n::A<int>;\n};\n",
+    "cli/f.cc": "// F.\n#include \"cli/f.h\"\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
     "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
                     "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
@@ -80,6 +83,11 @@ CANARIES = [
     ("type-names", with_file("src/layout/c.cc", "// C.\nclass C {\n  enum class B : int {\n    kOne };\n};\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nstd::atomic<int> x;\n")),
     ("seam", with_file("src/layout/c.cc", "// C.\n#include <mutex>\n")),
+    ("type-names", with_file("src/layout/c.cc", "// C.\nstruct Be {\n  int x;\n};\nstruct C {\n  using Be = int;\n};"
+                                                "\n")),
+    ("type-names", with_file("src/layout/c.cc", "// C.\nusing Two = int;\nclass C {\n  using Two = long;\n};\n")),
+    ("type-names", with_file("cli/c.cc", "// C.\nstruct B {\n  int x;\n};\n")),
+    ("type-names", with_file("python/src/c.cc", "// C.\nstruct B {\n  int x;\n};\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nint x = threadIdx.x;\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nvoid f(HostMemory&);\n")),
     ("seam", with_file("src/protocol/d.cc", "// D.\nint x = epoll_create1(0);\n")),

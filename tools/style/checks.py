@@ -163,7 +163,7 @@ def check_function_length(tree):
 
 def check_parameters(tree):
     for path, text in tree.cpp().items():
-        if not path.endswith((".h", ".cuh")) or not path.startswith(("include/", "src/")):
+        if not path.startswith(("include/", "src/", "cli/", "python/src/")):
             continue
         for function in cpp.functions_of(text):
             found = cpp.parameters_of(function.head)
@@ -172,27 +172,40 @@ def check_parameters(tree):
                 yield path, function.first_line, message
 
 
-# Names that two types share on purpose: what every Warp has, and every link of a ring.
-SHARED_NAMES = {"Per", "Table", "Far"}
+# Names that types share on purpose: what every Warp has, every link of a ring, every rail, every crew; and what a
+# build chooses.
+SHARED_NAMES = {"Per", "Table", "Far", "Members", "Plants", "Queue", "Task", "HostPlants"}
 TYPE = re.compile(r"^[ \t]*(?:template\s*<[^;{]*>\s*)?(?:struct|class|union|enum class|enum)\s+"
                   r"(?:alignas\([^)]*\)\s*)?((?:\w+::)*\w+)(?:\s+final)?\s*(?::[^;{]*)?\{", re.MULTILINE)
+ALIAS = re.compile(r"^[ \t]*(?:template\s*<[^;{]*>\s*)?using\s+(\w\w+)\s*=\s*([^;]+);", re.MULTILINE)
+
+
+def type_names(code):
+    """(index, name, what it is short for) of types and aliases; an alias of one letter is a template's habit."""
+    for match in TYPE.finditer(code):
+        yield match.start(1), match.group(1), None
+    for match in ALIAS.finditer(code):
+        of = re.sub(r"\btypename\b|<.*|\s", "", match.group(2), flags=re.DOTALL).split("::")[-1]
+        if of != match.group(1):
+            yield match.start(1), match.group(1), of
 
 
 def check_type_names(tree):
-    """One word has one meaning: a type's name stands once under src/ and include/, nested types included."""
+    """One word has one meaning: a type's name stands once in what ships, nested types and aliases included. Aliases of
+    one template mean the same."""
     first = {}
     for path, text in sorted(tree.cpp().items()):
-        if not path.startswith(("include/", "src/")):
+        if not path.startswith(("include/", "src/", "cli/", "python/src/")):
             continue
         code = cpp.code_of(text)
-        for match in TYPE.finditer(code):
-            name, place = match.group(1), (path, line_of(code, match.start(1)))
+        for index, name, of in type_names(code):
+            place = path, line_of(code, index)
             if name in SHARED_NAMES:
                 continue
-            if name in first:
-                where = ":".join(map(str, first[name]))
+            before = first.setdefault(name, (of, place))
+            if before[1] != place and (of is None or of != before[0]):
+                where = ":".join(map(str, before[1]))
                 yield *place, f"the type {name} stands in {where} too: one word has one meaning"
-            first.setdefault(name, place)
 
 
 def matches(tree, pattern, where, why, of=lambda text: text):

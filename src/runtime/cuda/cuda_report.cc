@@ -66,14 +66,14 @@ DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
 }
 
 void CudaGroup::keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs) {
-  struct Used {
+  struct UsedByGraph {
     std::shared_ptr<CudaMemory> memory;
     Handle handle;
     std::shared_ptr<Lease::Block> outputs;
   };
   if (!capturing(stream)) return;
-  keep_with_graph(stream_of(stream), std::make_shared<Used>(Used{memory_, std::move(handle), std::move(outputs)}),
-                  device);
+  keep_with_graph(stream_of(stream),
+                  std::make_shared<UsedByGraph>(UsedByGraph{memory_, std::move(handle), std::move(outputs)}), device);
 }
 
 }  // namespace transload

@@ -15,7 +15,7 @@ namespace transload {
 
 namespace {
 
-using Used = std::shared_ptr<const void>;
+using KeptAlive = std::shared_ptr<const void>;
 
 // CUDA says that a graph is gone where none of its calls is allowed, so what was kept goes in a thread of its own. It
 // ends with the process.
@@ -25,7 +25,7 @@ class Sweeper {
     start_thread([this] { sweep(); }).detach();
   }
 
-  void take(Used used) {
+  void take(KeptAlive used) {
     const std::lock_guard lock(mutex_);
     gone_.push_back(std::move(used));
     come_.notify_one();
@@ -37,7 +37,7 @@ class Sweeper {
     cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
     cudaThreadExchangeStreamCaptureMode(&mode);
     for (;;) {
-      std::vector<Used> now;
+      std::vector<KeptAlive> now;
       std::unique_lock lock(mutex_);
       come_.wait(lock, [&] { return !gone_.empty(); });
       now.swap(gone_);
@@ -47,7 +47,7 @@ class Sweeper {
 
   std::mutex mutex_;
   std::condition_variable come_;
-  std::vector<Used> gone_;
+  std::vector<KeptAlive> gone_;
 };
 
 Sweeper& sweeper() {
@@ -56,18 +56,18 @@ Sweeper& sweeper() {
 }
 
 void CUDART_CB graph_is_gone(void* kept) {
-  const std::unique_ptr<Used> used(static_cast<Used*>(kept));
+  const std::unique_ptr<KeptAlive> used(static_cast<KeptAlive*>(kept));
   sweeper().take(std::move(*used));
 }
 
 }  // namespace
 
-void keep_with_graph(CUstream_st* stream, Used used, int device) {
+void keep_with_graph(CUstream_st* stream, KeptAlive used, int device) {
   cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
   cudaGraph_t graph = nullptr;
   check_cuda(cudaStreamGetCaptureInfo(stream, &state, nullptr, &graph), "cudaStreamGetCaptureInfo", device);
   sweeper();
-  auto kept = std::make_unique<Used>(std::move(used));
+  auto kept = std::make_unique<KeptAlive>(std::move(used));
   cudaUserObject_t object = nullptr;
   check_cuda(cudaUserObjectCreate(&object, kept.get(), graph_is_gone, 1, cudaUserObjectNoDestructorSync),
              "cudaUserObjectCreate", device);

@@ -57,13 +57,13 @@ class NvshmemQueues final : public NicQueues {
 
  private:
   // What a card says of its last entry.
-  struct Completion {
+  struct LastEntry {
     char entry[55];
     uint8_t syndrome;
     char counters[7];
     uint8_t owner;
   };
-  static_assert(sizeof(Completion) == 64);
+  static_assert(sizeof(LastEntry) == 64);
   static constexpr uint8_t kRequestError = 13;
 
   const std::vector<uint32_t> others_;
@@ -117,7 +117,7 @@ void NvshmemQueues::show_to(CUmod_st* module) {
 bool NvshmemQueues::lost(LostPeer& peer) {
   for (size_t o = 0; o < others_.size(); ++o)
     for (size_t q = 0; q < found_.completions[o].size() && !told_[o]; ++q) {
-      Completion shown{};
+      LastEntry shown{};
       try {
         reader_.read(&shown, found_.completions[o][q], sizeof(shown));
       } catch (const Error&) {

@@ -449,7 +449,7 @@ Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
   if (!acquires || !space_.holds(word)) return load(word);
   const uint32_t by = space_.cell(word)->by;
   if ((by & kCount) == 0) return load(word);
-  const Counted& c = counted_[by & kWho];
+  const CountedWord& c = counted_[by & kWho];
   Knowledge& knows = agents_[agent].knows;
   const Told* const known = knows.of(c.agent, false);
   if (known == nullptr || known->plain < c.covers.plain || !c.speaks_for.empty()) {

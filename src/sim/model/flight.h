@@ -244,7 +244,7 @@ class Flights {
   };
 
   // A word that counts have landed in, and what the last of them covers.
-  struct Counted {
+  struct CountedWord {
     uint32_t agent, run;
     Told covers;
     std::vector<Arrived> speaks_for;
@@ -350,7 +350,7 @@ class Flights {
     uint32_t flight, number;
   };
   std::vector<Aside> aside_;  // for ranks that are frozen
-  std::vector<Counted> counted_;
+  std::vector<CountedWord> counted_;
   uint32_t counted_used_ = 0;
   uint32_t live_ = 0;
   uint32_t at_links_ = 0;  // their links let them go, later

@@ -242,7 +242,7 @@ void Flights::landed_count(uint32_t id, Cell& cell) {
     if (counted_used_ == counted_.size()) counted_.emplace_back();
     cell.by = kCount | counted_used_++;
   }
-  Counted& counted = counted_[cell.by & kWho];
+  CountedWord& counted = counted_[cell.by & kWho];
   counted.agent = f.agent;
   counted.run = f.run;
   counted.covers = f.covers;

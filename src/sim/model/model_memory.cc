@@ -7,7 +7,7 @@ namespace transload {
 
 uint32_t ModelMemory::add_agents(int last) {
   while (agents_.size() <= size_t(last)) {
-    agents_.push_back(s_.flights->add_agent({region(), seat_.rank, int32_t(agents_.size()), seat_.group}));
+    agents_.push_back(s_.flights->add_agent({region(), me_.rank, int32_t(agents_.size()), me_.group}));
     began_failed_.push_back(false);
     warps_.emplace_back();
   }
@@ -21,15 +21,15 @@ void ModelMemory::begin_run(int warps) {
 
 bool ModelMemory::step(int w) {
   if (gone_) return false;
-  if (seat_.always_switch || s_.chance->in_256(s_.manners->switches)) s_.parker->yield();
+  if (me_.always_switch || s_.chance->in_256(s_.manners->switches)) s_.parker->yield();
   agent(w);
   return !gone_;
 }
 
 void ModelMemory::record(Happened what, int w, uint64_t b, uint64_t c) {
   s_.journal->record({.what = what,
-                      .group = seat_.group,
-                      .rank = uint16_t(seat_.rank),
+                      .group = me_.group,
+                      .rank = uint16_t(me_.rank),
                       .warp = w,
                       .time = *s_.now,
                       .a = 0,
@@ -75,7 +75,7 @@ void ModelMemory::move(int w, const Piece& piece, bool staged) {
 
 void ModelMemory::moved(int, uint32_t rows) {
   rows_ += rows;
-  if (seat_.on_rows && !gone_) seat_.on_rows();
+  if (me_.on_rows && !gone_) me_.on_rows();
 }
 
 void ModelMemory::sum(int w, const simd::SumJob& job) {
@@ -96,33 +96,33 @@ void ModelMemory::settle(int w) {
 
 void ModelMemory::put(int w, const Put& put) {
   if (!step(w)) return;
-  if (seat_.rails == RailMode::kProxy) return give(w, command_here(put));
+  if (me_.rails == RailMode::kProxy) return give(w, command_here(put));
   Put ours = put;
-  if (seat_.rails == RailMode::kQueues) ours.drained = nullptr;  // the credit says all
-  s_.flights->put(agent(w), ours, seat_.first_region + put.rank);
+  if (me_.rails == RailMode::kQueues) ours.drained = nullptr;  // the credit says all
+  s_.flights->put(agent(w), ours, me_.first_region + put.rank);
 }
 
 void ModelMemory::publish(int w, RailWord to, Word count, bool credit) {
   if (!step(w)) return;
-  if (seat_.rails == RailMode::kProxy)
+  if (me_.rails == RailMode::kProxy)
     return give(
         w, {.verb = credit ? RailVerb::kCredit : RailVerb::kPublish, .rank = to.rank, .to = to.offset, .count = count});
-  if (seat_.rails == RailMode::kQueues) return add(w, to, count);
-  const uint32_t region = seat_.first_region + to.rank;
+  if (me_.rails == RailMode::kQueues) return add(w, to, count);
+  const uint32_t region = me_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
   s_.flights->mark(agent(w), {.word = word, .count = count, .region = region, .release = true, .far = true});
 }
 
 void ModelMemory::publish_live(int w, RailWord to, const Word* from) {
   if (!step(w)) return;
-  const uint32_t region = seat_.first_region + to.rank;
+  const uint32_t region = me_.first_region + to.rank;
   Word* const word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset);
   s_.flights->mark(agent(w),
                    {.word = word, .count = *from, .region = region, .release = true, .far = true, .live = from});
 }
 
 Flights::Count ModelMemory::count_to(Word* at, uint32_t reader, Word count, bool release) const {
-  return {.word = at, .count = count, .region = seat_.first_region + reader, .release = release, .far = false};
+  return {.word = at, .count = count, .region = me_.first_region + reader, .release = release, .far = false};
 }
 
 void ModelMemory::store(int w, Word* at, uint32_t reader, Word count) {
@@ -139,7 +139,7 @@ bool ModelMemory::park(int w, Park& park) {
   record(Happened::kWaits, w, s_.space->holds(park.needs[0].word) ? s_.space->offset(park.needs[0].word) : 0,
          park.needs[0].least);
   const bool met = s_.parker->park(park);
-  if (seat_.on_woke) seat_.on_woke(met && !gone_);
+  if (me_.on_woke) me_.on_woke(met && !gone_);
   if (!gone_) record(Happened::kWoke, w, 0, met);
   return met && !failed_;
 }

@@ -44,7 +44,7 @@ class ModelMemory {
     std::function<void()> on_rows = nullptr;  // rows have moved
     std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
   };
-  ModelMemory(const ModelShared& shared, AgentRank seat) : s_(shared), seat_(std::move(seat)) {}
+  ModelMemory(const ModelShared& shared, AgentRank me) : s_(shared), me_(std::move(me)) {}
   ModelMemory(const ModelMemory&) = delete;
   ModelMemory& operator=(const ModelMemory&) = delete;
 
@@ -58,12 +58,12 @@ class ModelMemory {
     if (!gone_) s_.flights->peek(agent(w), reinterpret_cast<const char*>(at), sizeof(T));
     return *at;
   }
-  char* rail_base(uint32_t rank) const { return seat_.mapped[rank]; }
+  char* rail_base(uint32_t rank) const { return me_.mapped[rank]; }
   void advance(int, Word* word, Word count) { *word = count; }
   Word claim(int w, Word* counter);
   Word arrive(int w, Word* counter);
   // The lanes of this `each`; in walks they go in order.
-  bool backwards(int) { return !seat_.always_switch && s_.chance->in_256(128); }
+  bool backwards(int) { return !me_.always_switch && s_.chance->in_256(128); }
   void engine_fence(int w);
   void move(int w, const Piece& piece, bool staged);
   void sum(int w, const simd::SumJob& job);
@@ -88,8 +88,8 @@ class ModelMemory {
   void publish_live(int w, RailWord to, const Word* from);
 
   // For the world.
-  const AgentRank& seat() const { return seat_; }
-  uint32_t region() const { return seat_.first_region + seat_.rank; }
+  const AgentRank& me() const { return me_; }
+  uint32_t region() const { return me_.first_region + me_.rank; }
   uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
   void begin_run(int warps);
   void fail() { failed_ = true; }
@@ -122,7 +122,7 @@ class ModelMemory {
   void record(Happened what, int w, uint64_t b, uint64_t c);
 
   const ModelShared s_;
-  const AgentRank seat_;
+  const AgentRank me_;
   std::vector<uint32_t> agents_;
   bool failed_ = false, gone_ = false;
   bool has_broken_ = false, told_broken_ = false;

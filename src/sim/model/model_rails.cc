@@ -33,7 +33,7 @@ bool ModelMemory::wait_for_room(int w, Word ticket) {
       mine.taken = now;
       continue;
     }
-    Need need{rail_.taken, ticket + 1 - rail_.room.slots, seat_.rank, Waiting::kRoom};
+    Need need{rail_.taken, ticket + 1 - rail_.room.slots, me_.rank, Waiting::kRoom};
     Park room{.needs = &need, .count = 1, .all = true, .role = mine.role, .channel = mine.channel};
     if (!park(w, room)) return false;
   }
@@ -42,8 +42,8 @@ bool ModelMemory::wait_for_room(int w, Word ticket) {
 
 // A word grows by what is new since its ring last told: the ring has one writer at a time, whichever warp that is.
 void ModelMemory::add(int w, const RailWord& to, Word count) {
-  const uint32_t region = seat_.first_region + to.rank;
-  Word& told = told_.try_emplace({to.rank, to.offset}, to.queue == 0 ? 0 : seat_.counts_from).first->second;
+  const uint32_t region = me_.first_region + to.rank;
+  Word& told = told_.try_emplace({to.rank, to.offset}, to.queue == 0 ? 0 : me_.counts_from).first->second;
   s_.flights->mark(agent(w), {.word = reinterpret_cast<Word*>(s_.space->region(region) + to.offset),
                               .count = count,
                               .region = region,
@@ -63,7 +63,7 @@ void ModelMemory::carry(AskedBy asked, const RailCommand& command) {
   }
   asked.run = rail_.run;
   char* const mine = s_.space->region(region());
-  const uint32_t to = seat_.first_region + command.rank;
+  const uint32_t to = me_.first_region + command.rank;
   if (command.verb != RailVerb::kPut) {
     Word* const word = reinterpret_cast<Word*>(s_.space->region(to) + command.to);
     s_.flights->mark(asked, {.word = word, .count = command.count, .region = to, .release = true, .far = true});

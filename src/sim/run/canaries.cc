@@ -2,7 +2,6 @@
 #include "sim/run/canaries.h"
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <map>
@@ -10,15 +9,14 @@
 #include <optional>
 #include <thread>
 
+#include "os/clock.h"
 #include "sim/world/world.h"
 
 namespace transload {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 Hunt hunt(World& world, const std::map<std::string, Scenario>& scenarios, const CanaryFacts& facts, uint64_t seeds) {
-  const Clock::time_point begin = Clock::now();
+  const uint64_t begin = now_ns();
   Hunt h;
   h.facts = &facts;
   for (const char* name : facts.scenarios) {
@@ -41,7 +39,7 @@ Hunt hunt(World& world, const std::map<std::string, Scenario>& scenarios, const 
     }
     if (h.found) break;
   }
-  h.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  h.seconds = seconds_since(begin);
   return h;
 }
 

@@ -3,21 +3,18 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
 
 #include "base/mix.h"
+#include "os/clock.h"
 
 namespace transload {
 namespace {
 
 constexpr uint64_t kTwiceEvery = 20;
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // Work is numbered: all scenarios with the first seed, then all with the second. Threads take the next number, so once
 // one fails all below it are done or under way, and which failure is the first does not depend on who was faster.
@@ -75,7 +72,7 @@ class Runner {
     WorldOptions options;
     options.seed = seed;
     options.canary = options_.canary;
-    const Clock::time_point begin = Clock::now();
+    const uint64_t begin = now_ns();
     const WorldResult first = world.run(scenarios_[scenario], options);
     std::optional<Failure> failure;
     if (!first.passed())
@@ -112,7 +109,7 @@ class Runner {
 
   const std::vector<Scenario>& scenarios_;
   const RunnerOptions options_;
-  const Clock::time_point begin_ = Clock::now();
+  const uint64_t begin_ = now_ns();
   std::atomic<uint64_t> next_{0}, last_{~uint64_t(0)};
   std::mutex mutex_;
   RunnerResult result_;

@@ -122,7 +122,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   } else if (nobody_has_handle()) {
     return;
   }
-  const Routings::Dispatched& made = s_.routings->of(dispatched_, *dispatch_call_);
+  const Routings::OneDispatch& made = s_.routings->of(dispatched_, *dispatch_call_);
   reference::Routes routes = made.problem.routes[me()];
   std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   const size_t bytes = call.hidden_bytes, tokens = size_t(routes.tokens);
@@ -183,7 +183,7 @@ void Program::check(const DispatchResult& r) {
 
 void Program::combine(const ScenarioCall& call, uint64_t salt) {
   if (nobody_has_handle()) return;
-  const Routings::Dispatched& made = s_.routings->of(dispatched_, *dispatch_call_);
+  const Routings::OneDispatch& made = s_.routings->of(dispatched_, *dispatch_call_);
   const reference::Problem& problem = made.problem;
   const reference::Received& mine = received();
   const size_t kept = mine.source.size(), most = size_t(made.rows_max_of(me()));

@@ -93,10 +93,10 @@ std::vector<int64_t> Routings::rows_max_of(const ScenarioCall& call, const refer
   return out;
 }
 
-const Routings::Dispatched& Routings::of(uint32_t number, const ScenarioCall& call) {
-  std::unique_ptr<Dispatched>& made = made_[number];
+const Routings::OneDispatch& Routings::of(uint32_t number, const ScenarioCall& call) {
+  std::unique_ptr<OneDispatch>& made = made_[number];
   if (made) return *made;
-  made = std::make_unique<Dispatched>();
+  made = std::make_unique<OneDispatch>();
   reference::Problem& p = made->problem;
   p.node_sizes = node_sizes_;
   p.owner = owner_;
@@ -120,7 +120,7 @@ const Routings::Dispatched& Routings::of(uint32_t number, const ScenarioCall& ca
 }
 
 const reference::Received& Routings::received(uint32_t number, const ScenarioCall& call, uint32_t rank) {
-  const Dispatched& d = of(number, call);
+  const OneDispatch& d = of(number, call);
   std::unique_ptr<reference::Received>& mine = made_[number]->received[rank];
   if (!mine)
     mine = std::make_unique<reference::Received>(reference::received_by(d.problem, rank, call.expert_alignment));

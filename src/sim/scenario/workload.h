@@ -26,13 +26,13 @@ class Routings {
   Routings(const Scenario& scenario, std::vector<uint32_t> node_sizes, uint64_t seed);
 
   // One dispatch, by its number. It is made when first asked for, and so are the received parts.
-  struct Dispatched {
+  struct OneDispatch {
     reference::Problem problem;
     std::vector<std::unique_ptr<reference::Received>> received;  // [ranks]
     std::vector<int64_t> rows_max;                               // [ranks] 0: none; or empty
     int64_t rows_max_of(uint32_t rank) const { return rows_max.empty() ? 0 : rows_max[rank]; }
   };
-  const Dispatched& of(uint32_t number, const ScenarioCall& call);
+  const OneDispatch& of(uint32_t number, const ScenarioCall& call);
   const reference::Received& received(uint32_t number, const ScenarioCall& call, uint32_t rank);
   uint32_t ranks() const { return ranks_; }
 
@@ -49,7 +49,7 @@ class Routings {
   const uint64_t seed_;
   uint32_t ranks_ = 0;
   std::vector<uint32_t> owner_;
-  std::map<uint32_t, std::unique_ptr<Dispatched>> made_;
+  std::map<uint32_t, std::unique_ptr<OneDispatch>> made_;
 };
 
 }  // namespace transload

@@ -10,10 +10,10 @@
 
 namespace transload {
 
-TimedSeat::TimedSeat(const TimedShared& shared, const GroupOptions& options)
+TimedRank::TimedRank(const TimedShared& shared, const GroupOptions& options)
     : memory(shared, options.bootstrap.rank), core(options, *this), s_(shared) {}
 
-void TimedSeat::place() {
+void TimedRank::place() {
   const auto region = [&](uint32_t rank) { return s_.regions + rank * s_.region_bytes; };
   const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
   Mappings place;
@@ -31,9 +31,9 @@ void TimedSeat::place() {
 }
 
 // Half of a block's warps play each of the two roles of a call over several nodes (CudaDispatch, CudaCombine).
-uint32_t TimedSeat::warps_of_role() const { return s_.machine->sms * kWarpsOfBlock / 2; }
+uint32_t TimedRank::warps_of_role() const { return s_.machine->sms * kWarpsOfBlock / 2; }
 
-bool TimedSeat::run(const std::vector<Task>& tasks) {
+bool TimedRank::run(const std::vector<Task>& tasks) {
   memory.begin_run(int(tasks.size()));
   host_ = s_.seeded->running();
   left_ = uint32_t(tasks.size());
@@ -51,15 +51,15 @@ bool TimedSeat::run(const std::vector<Task>& tasks) {
   return true;
 }
 
-void TimedSeat::note(uint64_t, Phase phase, uint64_t) {
+void TimedRank::note(uint64_t, Phase phase, uint64_t) {
   if (phase == Phase::kDispatch) return memory.watch(Role::kSender, Role::kForwarder);
   if (phase == Phase::kCombine) return memory.watch(Role::kForwarder, Role::kReceiver);
   memory.watch(Role::kCount, Role::kCount);
 }
 
-void TimedSeat::fail(const char*) { TRANSLOAD_CHECK(false); }  // nothing fails in such a world
+void TimedRank::fail(const char*) { TRANSLOAD_CHECK(false); }  // nothing fails in such a world
 
-void TimedSeat::give_up(const char* operation, const std::string&) { fail(operation); }
+void TimedRank::give_up(const char* operation, const std::string&) { fail(operation); }
 
 template DispatchOutputs HostCalls<TimedWarp>::dispatch(const DispatchInputs& in);
 template CombineOutputs HostCalls<TimedWarp>::combine(const CombineInputs& in);

@@ -8,9 +8,9 @@
 
 namespace transload {
 
-class TimedSeat final : public Crew<TimedWarp> {
+class TimedRank final : public Crew<TimedWarp> {
  public:
-  TimedSeat(const TimedShared& shared, const GroupOptions& options);
+  TimedRank(const TimedShared& shared, const GroupOptions& options);
 
   // Where the regions of all ranks lie.
   void place();

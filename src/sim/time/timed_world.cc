@@ -72,7 +72,7 @@ class TimedWorld {
   GroupOptions options_of(uint32_t rank) const;
   void draw_routes();
   uint64_t most_rows() const;
-  void make_seats();
+  void make_ranks();
   void all_ranks(const std::function<void(uint32_t)>& call);
   TimedCall timed(const char* name, const std::function<uint64_t(uint32_t)>& call);
   DispatchOutputs dispatch(uint32_t rank, const Handle& handle);
@@ -90,7 +90,7 @@ class TimedWorld {
   WordWaits waits_{seeded_};
   PortTimes times_;
   Traffic traffic_;
-  std::vector<std::unique_ptr<TimedSeat>> seats_;
+  std::vector<std::unique_ptr<TimedRank>> ranks_;
   std::vector<Handle> handles_;
   std::vector<Lease> leases_;
 };
@@ -117,7 +117,7 @@ TimedWorld::TimedWorld(const TimedMachine& machine, const TimedJob& job)
                 .machine = &m_,
                 .ranks = ranks()}) {
   draw_routes();
-  make_seats();
+  make_ranks();
 }
 
 GroupOptions TimedWorld::options_of(uint32_t rank) const {
@@ -158,7 +158,7 @@ uint64_t TimedWorld::most_rows() const {
   return *std::max_element(rows.begin(), rows.end());
 }
 
-void TimedWorld::make_seats() {
+void TimedWorld::make_ranks() {
   const SlabUse use{.rows = int64_t(most_rows()), .tokens = -1, .dispatches = 2, .expert_rows = 1, .combines = 1};
   slab_bytes_ = round_up(slab_bytes_needed(options_of(0), use), kPageBytes);
   TimedShared shared{.seeded = &seeded_,
@@ -179,11 +179,11 @@ void TimedWorld::make_seats() {
   rows_ = std::make_unique<Reserved>(job_.tokens * row_bytes(), PROT_NONE);  // which nobody reads
   shared.regions = regions_->at();
   for (uint32_t r = 0; r < ranks(); ++r) {
-    seats_.push_back(std::make_unique<TimedSeat>(shared, options_of(r)));
-    seats_[r]->core.common_id = seats_[0]->core.id;
-    seats_[r]->place();
+    ranks_.push_back(std::make_unique<TimedRank>(shared, options_of(r)));
+    ranks_[r]->core.common_id = ranks_[0]->core.id;
+    ranks_[r]->place();
   }
-  const HostCalls<TimedWarp>& core = seats_[0]->core;
+  const HostCalls<TimedWarp>& core = ranks_[0]->core;
   const uint32_t needs = std::max(
       {core.map.peers * core.map.sources(), 2 * core.map.peers, core.map.nodes, core.map.ranks, uint32_t(kSetMax)});
   seeded_.reset({int(ranks()) * (core.warps_max() + 1), size_t(core.near_bytes()), needs}, &timeline_.clock());
@@ -214,7 +214,7 @@ DispatchOutputs TimedWorld::dispatch(uint32_t rank, const Handle& handle) {
     in.topk_idx = matrix(routes_[rank].ids.data(), job_.tokens, job_.top_k, kI32);
     in.topk_weights = matrix(routes_[rank].weights.data(), job_.tokens, job_.top_k, kF32);
   }
-  return seats_[rank]->core.dispatch(in);
+  return ranks_[rank]->core.dispatch(in);
 }
 
 CombineOutputs TimedWorld::combine(uint32_t rank) {
@@ -222,7 +222,7 @@ CombineOutputs TimedWorld::combine(uint32_t rank) {
   in.x = matrix(leases_[rank].data(), int64_t(leases_[rank].bytes() / (job_.hidden * 2)), job_.hidden, kBf16);
   in.handle = handles_[rank];
   in.source = CombineSource::kPull;
-  return seats_[rank]->core.combine(in);
+  return ranks_[rank]->core.combine(in);
 }
 
 TimedCall TimedWorld::timed(const char* name, const std::function<uint64_t(uint32_t)>& call) {
@@ -248,7 +248,7 @@ std::vector<TimedCall> TimedWorld::run() {
   std::vector<TimedCall> calls;
   calls.push_back(timed("dispatch, cached",
                         [&](uint32_t rank) { return uint64_t(dispatch(rank, handles_[rank]).scale_out_rows); }));
-  for (uint32_t r = 0; r < ranks(); ++r) leases_[r] = seats_[r]->core.lease(size_t(rows[r]) * job_.hidden * 2);
+  for (uint32_t r = 0; r < ranks(); ++r) leases_[r] = ranks_[r]->core.lease(size_t(rows[r]) * job_.hidden * 2);
   calls.push_back(timed("combine", [&](uint32_t rank) { return uint64_t(combine(rank).scale_out_rows); }));
   return calls;
 }

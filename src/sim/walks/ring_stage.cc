@@ -54,7 +54,7 @@ class RingStage final : public TinyWorld {
     const size_t words = call.tokens * call.bytes / 8;
     if (rank == 0)
       for (size_t i = 0; i < words; ++i) sent_[first + i] = value(first + i);
-    const Member member = member_of(rank);
+    const int member = member_of(rank);
     if (ring_.rail)
       return {[=, this](W& w) {
         if (rank == 0)
@@ -74,16 +74,15 @@ class RingStage final : public TinyWorld {
     size_t first;
     RingPlan::RingCall call;
   };
-  using Member = int;
   static Word value(size_t i) { return 0xA0000000 + i; }
 
-  Member member_of(uint32_t rank) {
+  int member_of(uint32_t rank) {
     if (ring_.rail) return rank == 0 ? 1 : int(board(1).map.slot_of(0, 1));
     return int((1 - rank) * kDispatchStreams + kFromSender);
   }
 
   template <class Link>
-  void send(W& w, const Link& link, Member member, const CallTokens& tokens) {
+  void send(W& w, const Link& link, int member, const CallTokens& tokens) {
     w.enter(Role::kSender, 0);
     Outbox<W, Link> out(w, link);
     const Members mine = Members::only(member);
@@ -111,7 +110,7 @@ class RingStage final : public TinyWorld {
   }
 
   template <class Link>
-  void take(W& w, const Link& link, Member member, const CallTokens& tokens) {
+  void take(W& w, const Link& link, int member, const CallTokens& tokens) {
     w.enter(Role::kReceiver, 0);
     Inbox<W, Link> in(w, link);
     const Members mine = Members::only(member);

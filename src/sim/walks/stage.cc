@@ -127,16 +127,16 @@ void TinyWorld::reset() {
   is_word_.assign(ranks() * space_.stride() / kCellBytes, false);
   flights_.reset({.wire = this, .watcher = this, .now = &now_, .manners = manners_, .whole = true}, chance_);
   seeded_.reset({int(ranks()) * plan_.warps * 2, kNearBytes, kNeedsMax}, &now_);
-  seats_.assign(ranks() * size_t(plan_.warps) * 2, {});
+  warp_of_fiber_.assign(ranks() * size_t(plan_.warps) * 2, {});
   for (uint32_t r = 0; r < ranks(); ++r) {
     Rank& rank = *ranks_[r];
-    ModelMemory::AgentRank seat;
-    seat.rank = r;
-    seat.ranks = ranks();
-    seat.group = 0;
-    seat.process = r;
-    seat.first_region = 0;
-    seat.mapped = rank.mapped;
+    ModelMemory::AgentRank me;
+    me.rank = r;
+    me.ranks = ranks();
+    me.group = 0;
+    me.process = r;
+    me.first_region = 0;
+    me.mapped = rank.mapped;
     rank.memory.emplace(ModelShared{.space = &space_,
                                     .flights = &flights_,
                                     .journal = &journal_,
@@ -144,7 +144,7 @@ void TinyWorld::reset() {
                                     .parker = &seeded_,
                                     .manners = &manners_,
                                     .now = &now_},
-                        std::move(seat), plan_.warps, is_word_);
+                        std::move(me), plan_.warps, is_word_);
     rank.call = 0;
     rank.heard = rank.ended = false;
   }
@@ -170,7 +170,7 @@ void TinyWorld::begin_call(uint32_t r) {
       end_warp(r, warp, w);
     });
     rank.memory->starts(w);
-    seats_[size_t(fiber)] = {r, w};
+    warp_of_fiber_[size_t(fiber)] = {r, w};
   }
 }
 
@@ -206,12 +206,12 @@ bool TinyWorld::any_heard() const {
 void TinyWorld::actions(std::vector<Action>& list) {
   list.clear();
   if (violation_.checker != Checker::kNone) return;
-  for (uint32_t i = 0; i < seeded_.ready(); ++i) list.push_back({Action::Kind::kRun, uint32_t(seeded_.ready_fiber(i))});
+  for (uint32_t i = 0; i < seeded_.ready(); ++i) list.push_back({Action::Deed::kRun, uint32_t(seeded_.ready_fiber(i))});
   for (uint32_t i = 0; i < flights_.landable(); ++i) {
     const uint32_t id = flights_.landable_flight(i);
     const Flight& f = flights_.flight(id);
-    if (!Flights::landed_whole(f)) list.push_back({Action::Kind::kLand, id});
-    if (f.kind == Flight::Type::kPut && !f.complete) list.push_back({Action::Kind::kFree, id});
+    if (!Flights::landed_whole(f)) list.push_back({Action::Deed::kLand, id});
+    if (f.kind == Flight::Type::kPut && !f.complete) list.push_back({Action::Deed::kFree, id});
   }
   const bool all_ended = std::all_of(ranks_.begin(), ranks_.end(), [](const auto& r) { return r->ended; });
   if (all_ended) return;
@@ -223,18 +223,18 @@ void TinyWorld::actions(std::vector<Action>& list) {
   }
   if (!plan_.faults) return;
   for (uint32_t r = 0; r < ranks(); ++r)
-    if (!ranks_[r]->heard && !ranks_[r]->ended) list.push_back({Action::Kind::kHear, r});
+    if (!ranks_[r]->heard && !ranks_[r]->ended) list.push_back({Action::Deed::kHear, r});
 }
 
 void TinyWorld::act(const Action& action) {
-  if (action.kind == Action::Kind::kHear) {
+  if (action.kind == Action::Deed::kHear) {
     ranks_[action.which]->heard = true;
     ranks_[action.which]->memory->inner().fail();
     seeded_.fail(action.which);
     return;
   }
-  if (action.kind == Action::Kind::kFree) return flights_.free_put(action.which);
-  if (action.kind == Action::Kind::kRun) {
+  if (action.kind == Action::Deed::kFree) return flights_.free_put(action.which);
+  if (action.kind == Action::Deed::kRun) {
     last_run_ = int(action.which);
     for (uint32_t i = 0; i < seeded_.ready(); ++i)
       if (seeded_.ready_fiber(i) == last_run_) return seeded_.run(i);
@@ -248,34 +248,34 @@ void TinyWorld::act(const Action& action) {
 uint64_t TinyWorld::running() const {
   for (uint32_t i = 0; i < seeded_.ready(); ++i)
     if (seeded_.ready_fiber(i) == last_run_) {
-      const WarpState& seat = seats_[size_t(last_run_)];
-      return seat.rank * uint64_t(plan_.warps) + uint64_t(seat.warp) + 1;
+      const WarpState& at = warp_of_fiber_[size_t(last_run_)];
+      return at.rank * uint64_t(plan_.warps) + uint64_t(at.warp) + 1;
     }
   return 0;
 }
 
 bool TinyWorld::preempts(const Action& action) const {
-  return action.kind == Action::Kind::kRun && int(action.which) != last_run_ && running() != 0;
+  return action.kind == Action::Deed::kRun && int(action.which) != last_run_ && running() != 0;
 }
 
 bool TinyWorld::is_private(const Action& action) const {
-  if (action.kind != Action::Kind::kRun) return false;
-  const WarpState& seat = seats_[action.which];
-  const Rank& rank = *ranks_[seat.rank];
+  if (action.kind != Action::Deed::kRun) return false;
+  const WarpState& at = warp_of_fiber_[action.which];
+  const Rank& rank = *ranks_[at.rank];
   if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before or after
-  const Primitive next = rank.memory->next(seat.warp);
+  const Primitive next = rank.memory->next(at.warp);
   if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
   if (next == Primitive::kMove || next == Primitive::kSum || next == Primitive::kPut) return true;
   if (next == Primitive::kFence) return true;
   if (next != Primitive::kDrain && next != Primitive::kSettle) return false;
-  const std::vector<uint32_t>& pending = flights_.pending(agent_of(seat.rank, seat.warp));
+  const std::vector<uint32_t>& pending = flights_.pending(agent_of(at.rank, at.warp));
   return std::all_of(pending.begin(), pending.end(), [&](uint32_t id) { return flights_.flight(id).far; });
 }
 
 bool TinyWorld::is_early(const Action& action) const {
-  if (action.kind != Action::Kind::kLand && action.kind != Action::Kind::kFree) return false;
+  if (action.kind != Action::Deed::kLand && action.kind != Action::Deed::kFree) return false;
   const Flight& f = flights_.flight(action.which);
-  return action.kind == Action::Kind::kLand ? f.kind != Flight::Type::kMark : f.drained == nullptr;
+  return action.kind == Action::Deed::kLand ? f.kind != Flight::Type::kMark : f.drained == nullptr;
 }
 
 void TinyWorld::broken(Violation violation) {
@@ -297,8 +297,8 @@ Print TinyWorld::print() {
   }
   uint64_t ready = 0;
   for (uint32_t i = 0; i < seeded_.ready(); ++i) {
-    const WarpState& seat = seats_[size_t(seeded_.ready_fiber(i))];
-    ready |= uint64_t(1) << (seat.rank * uint32_t(plan_.warps) + uint32_t(seat.warp));
+    const WarpState& at = warp_of_fiber_[size_t(seeded_.ready_fiber(i))];
+    ready |= uint64_t(1) << (at.rank * uint32_t(plan_.warps) + uint32_t(at.warp));
   }
   p.mix(ready);
   state_.mix(p, used_bytes_, is_word_);
@@ -308,11 +308,11 @@ Print TinyWorld::print() {
 }
 
 std::string TinyWorld::text(const Action& action) const {
-  if (action.kind == Action::Kind::kHear) return "rank " + std::to_string(action.which) + " hears of the fault";
-  if (action.kind == Action::Kind::kLand) return flights_.text(action.which) + " lands";
-  if (action.kind == Action::Kind::kFree) return "the source of " + flights_.text(action.which) + " is free";
-  const WarpState& seat = seats_[action.which];
-  return "rank " + std::to_string(seat.rank) + ", warp " + std::to_string(seat.warp) + " proceeds";
+  if (action.kind == Action::Deed::kHear) return "rank " + std::to_string(action.which) + " hears of the fault";
+  if (action.kind == Action::Deed::kLand) return flights_.text(action.which) + " lands";
+  if (action.kind == Action::Deed::kFree) return "the source of " + flights_.text(action.which) + " is free";
+  const WarpState& at = warp_of_fiber_[action.which];
+  return "rank " + std::to_string(at.rank) + ", warp " + std::to_string(at.warp) + " proceeds";
 }
 
 }  // namespace transload

@@ -33,7 +33,7 @@ struct StagePlan {
 };
 
 struct Action {
-  enum class Kind : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: a put needs its source no more
+  enum class Deed : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: a put needs its source no more
   uint32_t which;                                                // of the fibers; flight; rank
 };
 
@@ -136,7 +136,7 @@ class TinyWorld : private Wire, private Watcher {
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<Word> private_;
   size_t taken_ = 0;
-  std::vector<WarpState> seats_;  // by fiber
+  std::vector<WarpState> warp_of_fiber_;  // by fiber
   Space space_;
   Journal journal_{64};
   Flights flights_{space_, journal_};

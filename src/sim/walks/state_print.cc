@@ -31,7 +31,7 @@ void StatePrint::mix(Print& p, const std::vector<size_t>& bytes, const std::vect
 }
 
 // Where the number of the store that a cell holds is kept.
-StatePrint::Numbers& StatePrint::numbers(uint32_t by, uint32_t region) {
+StatePrint::StoreNumbers& StatePrint::numbers(uint32_t by, uint32_t region) {
   if ((by & Flights::kHost) != 0) return hosts_[region];
   const uint32_t who = by & Flights::kWho;
   Stores& of = stores((by & Flights::kCount) != 0 ? m_.counted_[who].agent : who, region);
@@ -51,7 +51,7 @@ void StatePrint::collect(const std::vector<size_t>& bytes, const std::vector<boo
     const Cell* const cells = space_.cell(space_.region(r));
     for (size_t i = 0, n = bytes[r] / kCellBytes; i < n; ++i) {
       if (cells[i].landed == 0 || is_word[first + i]) continue;
-      Numbers& to = numbers(cells[i].by, r);
+      StoreNumbers& to = numbers(cells[i].by, r);
       if (to.empty() || to.back() != cells[i].landed) to.push_back(cells[i].landed);
     }
     order(hosts_[r]);
@@ -173,7 +173,7 @@ void StatePrint::cell(Print& p, const Cell& c, uint32_t region, bool is_word) {
   const bool counted = (c.by & Flights::kCount) != 0;
   p.mix(uint64_t(c.readers) << 3 | uint64_t(counted) << 2 | uint64_t(is_word) << 1 | uint64_t(c.landed != 0));
   if (counted) {
-    const Flights::Counted& count = m_.counted_[c.by & Flights::kWho];
+    const Flights::CountedWord& count = m_.counted_[c.by & Flights::kWho];
     p.mix(count.agent);
     run(p, home(count.agent), region, count.run);
     reached(p, count.agent, region, {count.covers.plain, count.covers.streamed});

@@ -28,10 +28,10 @@ class StatePrint {
   void mix(Print& p, const std::vector<size_t>& bytes, const std::vector<bool>& is_word);
 
  private:
-  using Numbers = std::vector<uint32_t>;
+  using StoreNumbers = std::vector<uint32_t>;
   // Numbers of stores of one agent to one region.
   struct Stores {
-    Numbers plain, streamed;
+    StoreNumbers plain, streamed;
   };
   struct Reach {
     uint32_t plain = 0, streamed = 0;
@@ -44,7 +44,7 @@ class StatePrint {
   Stores& stores(uint32_t agent, uint32_t region) { return stores_[agent * regions_ + region]; }
   Reach reach(uint32_t agent, uint32_t region, const Most& upto) const;
   uint32_t home(uint32_t agent) const { return m_.agents_[agent].name.region; }
-  Numbers& numbers(uint32_t by, uint32_t region);
+  StoreNumbers& numbers(uint32_t by, uint32_t region);
   Most told(const Knowledge& knows, uint32_t who, bool engine) const;
   void reached(Print& p, uint32_t agent, uint32_t region, const Most& upto) const;
   void run(Print& p, uint32_t rank, uint32_t region, uint32_t number) const;
@@ -60,10 +60,10 @@ class StatePrint {
   const Flights& m_;
   const Space& space_;
   uint32_t agents_ = 0, regions_ = 0;
-  std::vector<Stores> stores_;   // [agent][region]
-  std::vector<Numbers> hosts_;   // by region
-  std::vector<uint64_t> names_;  // by flight: its agent and its place there
-  Numbers settled_;              // by agent, within arrived()
+  std::vector<Stores> stores_;       // [agent][region]
+  std::vector<StoreNumbers> hosts_;  // by region
+  std::vector<uint64_t> names_;      // by flight: its agent and its place there
+  StoreNumbers settled_;             // by agent, within arrived()
 };
 
 }  // namespace transload

@@ -2,9 +2,9 @@
 #include "sim/walks/two_hop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
+#include "os/clock.h"
 #include "sim/world/world.h"
 
 namespace transload {
@@ -71,16 +71,14 @@ class TwoHop {
 
   TwoHopWalked run() {
     walked_.complete = depart(0);
-    walked_.seconds = seconds();
+    walked_.seconds = seconds_since(begin_);
     return walked_;
   }
 
  private:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
-
   // All worlds with the departures so far and, from `first` on, as many more as the bound allows.
   bool depart(uint64_t first) {
-    if (!walked_.violation.empty() || seconds() > plan_.seconds) return false;
+    if (!walked_.violation.empty() || seconds_since(begin_) > plan_.seconds) return false;
     Departing chooser(departures_);
     WorldOptions options;
     options.chooser = &chooser;
@@ -109,7 +107,7 @@ class TwoHop {
 
   const TwoHopPlan plan_;
   const Scenario scenario_;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const uint64_t begin_ = now_ns();
   World world_;
   TwoHopWalked walked_;
   std::vector<Departure> departures_;

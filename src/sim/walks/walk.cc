@@ -2,7 +2,8 @@
 #include "sim/walks/walk.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "os/clock.h"
 
 namespace transload {
 namespace {
@@ -23,7 +24,7 @@ class Walk {
     }
     walked_.complete = !over_;
     walked_.states = seen_.count();
-    walked_.seconds = seconds();
+    walked_.seconds = seconds_since(begin_);
     return std::move(walked_);
   }
 
@@ -38,7 +39,6 @@ class Walk {
     uint32_t preemptions = 0;  // so far
   };
 
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
   bool bounded() const { return limits_.preemptions != WalkLimits::kAll; }
   bool merges() const { return limits_.merged; }
 
@@ -138,7 +138,7 @@ class Walk {
     fork.preemptions = preemptions_;
     forks_.push_back(std::move(fork));
     if (seen_.count() >= limits_.states) over_ = true;
-    if (++looks_ % kLookAtClock == 0 && seconds() > limits_.seconds) over_ = true;
+    if (++looks_ % kLookAtClock == 0 && seconds_since(begin_) > limits_.seconds) over_ = true;
     if (!over_) take(list_[forks_.back().next++]);
     fresh_ = true;
   }
@@ -179,7 +179,7 @@ class Walk {
 
   TinyWorld& stage_;
   const WalkLimits limits_;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const uint64_t begin_ = now_ns();
   Walked walked_;
   States seen_;
   std::vector<Action> path_, list_;

@@ -41,8 +41,8 @@ class WalkMemory {
   using Plants = LivePlants;
 
   // `is_word`: by cell of the space, whether a count was ever given for it.
-  WalkMemory(const ModelShared& shared, ModelMemory::AgentRank seat, int warps, const std::vector<bool>& is_word)
-      : inner_(shared, std::move(seat)),
+  WalkMemory(const ModelShared& shared, ModelMemory::AgentRank me, int warps, const std::vector<bool>& is_word)
+      : inner_(shared, std::move(me)),
         space_(*shared.space),
         parker_(*shared.parker),
         is_word_(is_word),

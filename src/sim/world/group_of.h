@@ -16,7 +16,7 @@ struct World::GroupOf {
   std::vector<uint32_t> node_sizes;  // of this group
   std::unique_ptr<Routings> routings;
   std::unique_ptr<SimControl> control;
-  std::vector<std::unique_ptr<SimSeat>> seats;
+  std::vector<std::unique_ptr<SimRank>> ranks;
   std::unique_ptr<AddressBook> book;
   std::unique_ptr<CreditChecker> credit;
   std::vector<Ending> endings;

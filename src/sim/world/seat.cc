@@ -13,17 +13,17 @@ namespace {
 constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no verdict comes
 }
 
-SimSeat::SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::AgentRank seat)
+SimRank::SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me)
     : memory(world.shared,
              [&] {
-               seat.on_woke = [this](bool met) { woke(met); };
-               return std::move(seat);
+               me.on_woke = [this](bool met) { woke(met); };
+               return std::move(me);
              }()),
       core(options, *this),
       world_(world),
       deadline_ms_(options.deadline_ms) {}
 
-void SimSeat::place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset) {
+void SimRank::place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset) {
   Mappings place;
   const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
   place.network = regions[core.map.me];
@@ -35,7 +35,7 @@ void SimSeat::place(const std::vector<char*>& regions, uint64_t region_bytes, ui
   core.place(std::move(place));
 }
 
-void SimSeat::place_commands(char* at, const CommandPlace& place) {
+void SimRank::place_commands(char* at, const CommandPlace& place) {
   core.dispatch_rail.drained_at = reinterpret_cast<Word*>(at + place.drained());
   core.combine_rail.drained_at = core.dispatch_rail.drained_at + core.dispatch_rail.drained.size();
   CommandRail& rail = memory.rail();
@@ -43,16 +43,16 @@ void SimSeat::place_commands(char* at, const CommandPlace& place) {
   rail.slots = reinterpret_cast<CommandSlot*>(at + place.queue());
   rail.taken = reinterpret_cast<Word*>(at + place.taken());
   rail.asked.resize(place.slots);
-  rail.proxy = world_.shared.flights->add_agent({memory.region(), core.map.me, kProxyWarp, memory.seat().group});
+  rail.proxy = world_.shared.flights->add_agent({memory.region(), core.map.me, kProxyWarp, memory.me().group});
 }
 
-void SimSeat::count_from(Word first) {
-  if (memory.seat().rails == RailMode::kQueues) core.free_by_credits();
+void SimRank::count_from(Word first) {
+  if (memory.me().rails == RailMode::kQueues) core.free_by_credits();
   if (first == 0) return;
   for (RingPositions* positions : {&core.dispatch_up, &core.dispatch_rail, &core.combine_up, &core.combine_rail})
     for (std::vector<Word>* words : {&positions->sent, &positions->taken, &positions->drained})
       for (Word& word : *words) word = std::max(word, first);
-  if (memory.seat().rails == RailMode::kProxy) std::fill_n(core.dispatch_rail.drained_at, drained_words(), first);
+  if (memory.me().rails == RailMode::kProxy) std::fill_n(core.dispatch_rail.drained_at, drained_words(), first);
   const Board& b = core.board;
   auto fill = [&](char* base, const Block& block, uint64_t members) {
     for (uint64_t i = 0; i < core.geometry.channels * members; ++i)
@@ -70,17 +70,17 @@ void SimSeat::count_from(Word first) {
   fill(b.network, b.net.combine.credit, b.map.sources());
 }
 
-DispatchOutputs SimSeat::dispatch(const DispatchInputs& in) {
+DispatchOutputs SimRank::dispatch(const DispatchInputs& in) {
   operation = "dispatch";
   return core.dispatch(in);
 }
 
-CombineOutputs SimSeat::combine(const CombineInputs& in) {
+CombineOutputs SimRank::combine(const CombineInputs& in) {
   operation = "combine";
   return core.combine(in);
 }
 
-ExpertRoom SimSeat::room(size_t bytes, bool leased) {
+ExpertRoom SimRank::room(size_t bytes, bool leased) {
   ExpertRoom out;
   if (leased) {
     out.lease = core.lease(bytes);
@@ -92,17 +92,17 @@ ExpertRoom SimSeat::room(size_t bytes, bool leased) {
   return out;
 }
 
-void SimSeat::loads(const void* at, size_t bytes) {
+void SimRank::loads(const void* at, size_t bytes) {
   world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
 }
 
-void SimSeat::stores(void* at, size_t bytes) { world_.shared.flights->host_store(static_cast<char*>(at), bytes); }
+void SimRank::stores(void* at, size_t bytes) { world_.shared.flights->host_store(static_cast<char*>(at), bytes); }
 
-std::string SimSeat::at_rest(const void* at, size_t bytes, const char* what) const {
+std::string SimRank::at_rest(const void* at, size_t bytes, const char* what) const {
   return check_at_rest(*world_.shared.flights, at, bytes, what);
 }
 
-bool SimSeat::run(const std::vector<Task>& tasks) {
+bool SimRank::run(const std::vector<Task>& tasks) {
   last_wait_ = {};
   accused_ = -1;
   suspected_ = false;
@@ -112,7 +112,7 @@ bool SimSeat::run(const std::vector<Task>& tasks) {
   left_ = uint32_t(tasks.size());
   for (int i = 0; i < int(tasks.size()); ++i) {
     const Task& task = tasks[size_t(i)];
-    world_.seeded->start({memory.seat().process, memory.region()}, [this, i, &task](int, NearMemory near) {
+    world_.seeded->start({memory.me().process, memory.region()}, [this, i, &task](int, NearMemory near) {
       ModelWarp warp(memory, i, near);
       task(warp);
       warp.settle();
@@ -127,7 +127,7 @@ bool SimSeat::run(const std::vector<Task>& tasks) {
 }
 
 // As the host's: what was suspected may have been judged just when it ended.
-bool SimSeat::settled() {
+bool SimRank::settled() {
   if (!suspected_) return true;
   host_waits_ = HostWaits::kVerdict;
   while (world_.control->suspecting(core.map.me) && !memory.failed()) world_.seeded->block();
@@ -135,8 +135,8 @@ bool SimSeat::settled() {
   return !memory.failed();
 }
 
-bool SimSeat::finish_network() {
-  if (memory.seat().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words suffice
+bool SimRank::finish_network() {
+  if (memory.me().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words suffice
   host_ = world_.seeded->running();
   suspected_ = false;
   network_since_ = now();
@@ -153,7 +153,7 @@ bool SimSeat::finish_network() {
 }
 
 // Else it took longer than the deadline, if it has one, or this group is faulted.
-bool SimSeat::network_done(bool has_deadline) {
+bool SimRank::network_done(bool has_deadline) {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
   if (has_deadline && world_.shared.flights->uncaptured_puts(memory.region()) > 0)
@@ -169,16 +169,16 @@ bool SimSeat::network_done(bool has_deadline) {
   return !memory.failed() && !timed_out_;
 }
 
-void SimSeat::put_captured() {
+void SimRank::put_captured() {
   if (host_waits_ == HostWaits::kNetwork && world_.shared.flights->uncaptured_puts(memory.region()) == 0)
     world_.seeded->wake(host_);
 }
 
-void SimSeat::reads(const void* at, size_t bytes) {
+void SimRank::reads(const void* at, size_t bytes) {
   if (!memory.gone()) world_.shared.flights->host_load(static_cast<const char*>(at), bytes);
 }
 
-void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
+void SimRank::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
   memory.begin_phase();
   rows_total_ = rows_total;
   world_.control->note(
@@ -186,13 +186,13 @@ void SimSeat::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
       {.rank = core.map.me, .epoch = epoch, .phase = uint32_t(phase), .waiting = false, .waiting_for = kNobody});
 }
 
-void SimSeat::give_up(const char* what, const std::string& reason) {
+void SimRank::give_up(const char* what, const std::string& reason) {
   world_.control->failed(core.map.me, reason);
   fail(what);
 }
 
 // As the host's: the verdict is waited for, but not for ever.
-void SimSeat::fail(const char* what) {
+void SimRank::fail(const char* what) {
   if (!memory.gone()) {
     const uint64_t wait = ++waits_;
     timed_out_ = false;
@@ -214,18 +214,18 @@ void SimSeat::fail(const char* what) {
   core.poison(fault_of(verdict, {core.map.me, what, now() - call_since, core.phase != Phase::kIdle}, last_wait_));
 }
 
-void SimSeat::heard_verdict() {
+void SimRank::heard_verdict() {
   if (!last_wait_.present) last_wait_ = telling_wait();
   memory.fail();
   world_.seeded->fail(memory.region());
   if (host_waits_ == HostWaits::kNetwork || host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
 }
 
-void SimSeat::heard_answer() {
+void SimRank::heard_answer() {
   if (host_waits_ == HostWaits::kVerdict) world_.seeded->wake(host_);
 }
 
-void SimSeat::compute(uint64_t ns) {
+void SimRank::compute(uint64_t ns) {
   const uint64_t wait = ++waits_;
   host_ = world_.seeded->running();
   world_.timeline->in(ns, [this, wait] {
@@ -238,7 +238,7 @@ void SimSeat::compute(uint64_t ns) {
   host_waits_ = HostWaits::kNot;
 }
 
-void SimSeat::vanish() {
+void SimRank::vanish() {
   memory.vanish();
   if (proxy) proxy->vanish();
   world_.seeded->fail(memory.region());
@@ -246,7 +246,7 @@ void SimSeat::vanish() {
 }
 
 // The wait that says most, as the host's.
-WaitRecord SimSeat::telling_wait() const {
+WaitRecord SimRank::telling_wait() const {
   if (host_waits_ == HostWaits::kNetwork) return network_wait();
   if (host_waits_ == HostWaits::kVerdict) return last_wait_;
   WaitRecord best;
@@ -262,18 +262,18 @@ WaitRecord SimSeat::telling_wait() const {
   return best;
 }
 
-WaitRecord SimSeat::network_wait() const {
+WaitRecord SimRank::network_wait() const {
   WaitRecord record;
   const uint32_t region = world_.shared.flights->busy_with(memory.region());
   record.present = region != kNobody;
-  record.whom = record.present ? region - memory.seat().first_region : kNobody;
+  record.whom = record.present ? region - memory.me().first_region : kNobody;
   record.role = Role::kCloser;
   record.what = Waiting::kDrained;
   record.waited_ms = double(now() - network_since_) / double(kMillisecondNs);
   return record;
 }
 
-uint64_t SimSeat::next_expiry() const {
+uint64_t SimRank::next_expiry() const {
   uint64_t next = accused_ >= 0 ? accused_at_ + kGiveUpNs + 1 : Timeline::kNever;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
     // What has expired waits for the suspicion that is open, or for a warp of mine.
@@ -283,7 +283,7 @@ uint64_t SimSeat::next_expiry() const {
   return next;
 }
 
-void SimSeat::look_at_waits() {
+void SimRank::look_at_waits() {
   if (const BrokenRecord* broken = memory.take_broken())
     world_.control->mismatch(core.map.me, broken->rank, text_of(*broken, core.map.me), of_one_rank(*broken));
   const WaitRecord telling = telling_wait();
@@ -297,7 +297,7 @@ void SimSeat::look_at_waits() {
 }
 
 // As Scheduler::accuse: of all expired waits the one that says most.
-void SimSeat::accuse() {
+void SimRank::accuse() {
   int best = -1;
   std::tuple<int, bool, uint64_t> best_order;
   world_.seeded->each_parked_of(memory.region(), [&](int i, Seeded::Fiber& fiber) {
@@ -331,14 +331,14 @@ void SimSeat::accuse() {
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& waits) { waits.armed = now(); });
 }
 
-void SimSeat::check_own_stop(const WaitRecord& record, uint64_t since) {
-  const uint64_t stood = world_.stood_still(memory.seat().process, since);
+void SimRank::check_own_stop(const WaitRecord& record, uint64_t since) {
+  const uint64_t stood = world_.stood_still(memory.me().process, since);
   if (stood < 2 * kSilenceNs || 2 * stood < now() - since) return;
   const std::string what = "accuses rank " + std::to_string(record.whom) + ", though it stood still itself";
   world_.broken({.checker = Checker::kLiveness, .what = what, .word = 0, .rank = core.map.me, .warp = -1, .event = 0});
 }
 
-void SimSeat::woke(bool met) {
+void SimRank::woke(bool met) {
   if (world_.seeded->running() != accused_) return;
   accused_ = -1;
   if (met) world_.control->withdraw(core.map.me);

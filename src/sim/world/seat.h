@@ -16,8 +16,8 @@
 
 namespace transload {
 
-// What a seat needs of its world.
-struct SeatWorld {
+// What a rank needs of its world.
+struct RankSetting {
   ModelShared shared;
   Seeded* seeded;
   Timeline* timeline;
@@ -26,9 +26,9 @@ struct SeatWorld {
   std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long, since then
 };
 
-class SimSeat final : public Crew<ModelWarp>, public Caller {
+class SimRank final : public Crew<ModelWarp>, public Caller {
  public:
-  SimSeat(const SeatWorld& world, const GroupOptions& options, ModelMemory::AgentRank seat);
+  SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me);
 
   // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
@@ -93,7 +93,7 @@ class SimSeat final : public Crew<ModelWarp>, public Caller {
   }
   uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * kMillisecondNs; }
 
-  const SeatWorld world_;
+  const RankSetting world_;
   WaitRecord last_wait_;
   int host_ = -1;  // the fiber that runs calls
   uint32_t left_ = 0;

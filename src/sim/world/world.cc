@@ -128,10 +128,10 @@ bool World::idle() {
   uint64_t next = timeline_->next();
   bool waits = false;
   for (const auto& group : groups_)
-    for (const auto& seat : group->seats) {
-      const uint64_t expiry = seat->next_expiry();
+    for (const auto& rank : group->ranks) {
+      const uint64_t expiry = rank->next_expiry();
       waits |= expiry != Timeline::kNever;
-      if (!processes_[seat->memory.seat().process].stopped) next = std::min(next, expiry);
+      if (!processes_[rank->memory.me().process].stopped) next = std::min(next, expiry);
     }
   const bool faulty = std::any_of(faults_.begin(), faults_.end(), [](const FaultState& f) { return f.done; });
   if (!faulty && waits && next > timeline_->now() + kLookEveryNs && !flights_->waits_for_link()) {
@@ -161,8 +161,8 @@ bool World::idle() {
 uint64_t World::first_expiry() const {
   uint64_t first = Timeline::kNever;
   for (const auto& group : groups_)
-    for (const auto& seat : group->seats)
-      if (!processes_[seat->memory.seat().process].stopped) first = std::min(first, seat->next_expiry());
+    for (const auto& rank : group->ranks)
+      if (!processes_[rank->memory.me().process].stopped) first = std::min(first, rank->next_expiry());
   return first;
 }
 
@@ -170,21 +170,21 @@ void World::look_at_waits() {
   looked_ = timeline_->now();
   if (waits_.empty() && first_expiry() <= looked_) describe_waits();
   for (const auto& group : groups_)
-    for (const auto& seat : group->seats) {
-      const Process& process = processes_[seat->memory.seat().process];
-      if (!process.dead && !process.stopped && !group->ended[seat->core.map.me]) seat->look_at_waits();
+    for (const auto& rank : group->ranks) {
+      const Process& process = processes_[rank->memory.me().process];
+      if (!process.dead && !process.stopped && !group->ended[rank->core.map.me]) rank->look_at_waits();
     }
 }
 
 CallerTurn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
-  SimSeat& seat = *group.seats[rank];
+  SimRank& self = *group.ranks[rank];
   CallerTurn turn = CallerTurn::kCalls;
   for (size_t i = 0; i < faults_.size() && group.generation == 0; ++i)
-    if (faults_[i].process == seat.memory.seat().process && faults_[i].call == call && turn == CallerTurn::kCalls)
+    if (faults_[i].process == self.memory.me().process && faults_[i].call == call && turn == CallerTurn::kCalls)
       turn = meet_fault(faults_[i], scenario_->faults[i], group, rank);
   if (turn == CallerTurn::kLeaves) return turn;
-  seat.call_since = timeline_->now();
-  seat.calls_begun = call + 1;
+  self.call_since = timeline_->now();
+  self.calls_begun = call + 1;
   journal_->record({.what = Happened::kCall,
                     .group = uint8_t(group.number),
                     .rank = uint16_t(rank),
@@ -195,18 +195,18 @@ CallerTurn World::begin_call(GroupOf& group, uint32_t rank, uint32_t call) {
                     .c = 0});
   if (group.generation > 0) return turn;
   for (FaultState& f : faults_)
-    if (f.process == seat.memory.seat().process && call == f.call) f.armed = true;
-  seat.memory.begin_phase();
+    if (f.process == self.memory.me().process && call == f.call) f.armed = true;
+  self.memory.begin_phase();
   rows_moved(group, rank);
   return turn;
 }
 
 void World::rows_moved(GroupOf& group, uint32_t rank) {
-  const SimSeat& seat = *group.seats[rank];
+  const SimRank& self = *group.ranks[rank];
   for (FaultState& f : faults_) {
-    if (!f.armed || f.due || group.generation > 0 || f.process != seat.memory.seat().process) continue;
+    if (!f.armed || f.due || group.generation > 0 || f.process != self.memory.me().process) continue;
     // Before the first row only what is meant to happen there.
-    if (f.progress > 0 && (seat.rows() == 0 || double(seat.rows()) < f.progress * double(seat.rows_total()))) continue;
+    if (f.progress > 0 && (self.rows() == 0 || double(self.rows()) < f.progress * double(self.rows_total()))) continue;
     f.armed = false;
     if (f.delay_ns > 0) {
       timeline_->in(f.delay_ns, [&f] { f.due = true; });
@@ -220,7 +220,7 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
 void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> fault) {
   Ending& ending = group.endings[rank];
   ending.fault = std::move(fault);
-  ending.entered = group.seats[rank]->call_since;
+  ending.entered = group.ranks[rank]->call_since;
   ending.ended = timeline_->now();
   ending.made_all_calls = !ending.fault;
   group.ended[rank] = true;
@@ -238,12 +238,12 @@ void World::end_program(GroupOf& group, uint32_t rank, std::optional<Fault> faul
 void World::start_program(GroupOf& group, uint32_t rank) {
   const uint32_t process = group.processes[rank];
   seeded_->start({process, group.first_region + rank}, [this, &group, rank](int, NearMemory) {
-    SimSeat& seat = *group.seats[rank];
-    auto say = [this, &seat](Checker checker, std::string what) {
-      broken({.checker = checker, .what = std::move(what), .rank = seat.core.map.me, .event = journal_->count()});
+    SimRank& self = *group.ranks[rank];
+    auto say = [this, &self](Checker checker, std::string what) {
+      broken({.checker = checker, .what = std::move(what), .rank = self.core.map.me, .event = journal_->count()});
     };
-    seat.call_since = timeline_->now();
-    Program program(seat, {scenario_, group.routings.get(), group.seed, say,
+    self.call_since = timeline_->now();
+    Program program(self, {scenario_, group.routings.get(), group.seed, say,
                            [this] { return over_ || violation_.checker != Checker::kNone; },
                            [this, &group, rank](uint32_t call) { return begin_call(group, rank, call); },
                            &group == groups_.front().get() ? options_.audience : nullptr});
@@ -344,24 +344,24 @@ void World::describe_waits() {
   waits_text_.clear();
   waits_.clear();
   for (const auto& group : groups_)
-    for (const auto& seat : group->seats)
-      seeded_->each_parked_of(seat->memory.region(), [&](int, Seeded::Fiber& fiber) {
+    for (const auto& rank : group->ranks)
+      seeded_->each_parked_of(rank->memory.region(), [&](int, Seeded::Fiber& fiber) {
         const WaitRecord r = wait_record(*fiber.park, 0);
-        const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {seat->core.map.me, seat->operation, 0, true}, r);
+        const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {rank->core.map.me, rank->operation, 0, true}, r);
         const Park& park = *fiber.park;
         int first = 0;  // of those that are not met
         while (first + 1 < park.count && word_now(park.needs[first]) >= park.needs[first].least) ++first;
         const Need& need = park.needs[first];
         const uint64_t word = space_->holds(need.word) ? space_->offset(need.word) : 0;
         std::string text =
-            "rank " + std::to_string(seat->core.map.me) + " " + f.role +
+            "rank " + std::to_string(rank->core.map.me) + " " + f.role +
             (f.channel >= 0 ? ", channel " + std::to_string(f.channel) : "") + ": waits for " +
             (park.all || park.count == 1 ? "" : "any of " + std::to_string(park.count) + ", first the ") +
             f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
             ", must be " + std::to_string(r.expected);
         waits_text_ += "  " + text + "\n";
         waits_.push_back({.group = group->number,
-                          .rank = seat->core.map.me,
+                          .rank = rank->core.map.me,
                           .channel = r.channel,
                           .whom = r.whom,
                           .leaving = r.what == Waiting::kDone,
@@ -381,7 +381,7 @@ void World::wind_up() {
     if (seeded_->held(p)) seeded_->hold(p, false);
   while (seeded_->live() > 0) {
     for (const auto& group : groups_)
-      for (const auto& seat : group->seats) seat->vanish();
+      for (const auto& rank : group->ranks) rank->vanish();
     TRANSLOAD_CHECK(seeded_->ready() > 0);
     while (seeded_->ready() > 0) seeded_->run(0);
   }
@@ -439,12 +439,12 @@ void World::landed_word(uint32_t region, const Word* word) {
 }
 
 void World::landed_command(uint32_t region) {
-  if (GroupOf* const group = group_of_region(region)) group->seats[region - group->first_region]->proxy->stir();
+  if (GroupOf* const group = group_of_region(region)) group->ranks[region - group->first_region]->proxy->stir();
 }
 
 void World::captured_put(uint32_t agent) {
   const Flights::AgentName& n = flights_->name(agent);
-  if (GroupOf* const group = group_of_region(n.region)) group->seats[n.rank]->put_captured();
+  if (GroupOf* const group = group_of_region(n.region)) group->ranks[n.rank]->put_captured();
   seeded_->word_grew(n.region);  // drained words
 }
 

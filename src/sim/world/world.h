@@ -98,18 +98,18 @@ class World final : private Wire, private Watcher {
 
   void make(const Scenario& scenario, const WorldOptions& options);
   void draw_manners();
-  struct Footprint {
+  struct WorldRoom {
     size_t near = 0;
     int warps = 0;
     uint32_t needs = 0;
   };
-  void measure_groups(Footprint& room);
-  void measure_group(const std::vector<uint32_t>& processes, Footprint& room);
-  void measure(const GroupOptions& options, Footprint& room);
+  void measure_groups(WorldRoom& room);
+  void measure_group(const std::vector<uint32_t>& processes, WorldRoom& room);
+  void measure(const GroupOptions& options, WorldRoom& room);
   std::vector<uint32_t> nodes_of(const std::vector<uint32_t>& processes) const;
   ModelShared model_shared();
-  void add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
-  void add_proxy(GroupOf& group, SimSeat& seat);
+  void add_rank(GroupOf& group, uint32_t rank, const std::vector<char*>& regions);
+  void add_proxy(GroupOf& group, SimRank& rank);
   RailMode rails() const {
     return scenario_->scale_out == ScenarioScaleOut::kMapped ? RailMode::kNetwork : scenario_->rails;
   }

@@ -42,7 +42,7 @@ CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, Group
     return CallerTurn::kLeaves;
   }
   const uint64_t deadline_ns = uint64_t(scenario_->deadline_ms) * kMillisecondNs;
-  group.seats[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * kMillisecondNs + 1));
+  group.ranks[rank]->compute(deadline_ns + chance_.next() % (what.for_ms * kMillisecondNs + 1));
   return CallerTurn::kCalls;
 }
 
@@ -94,7 +94,7 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
       return;
     case ScenarioFaultKind::kStoppedProxy:
       for (const auto& group : groups_)
-        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->seats[rank]->proxy->stop();
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) group->ranks[rank]->proxy->stop();
       return;
     case ScenarioFaultKind::kFailingRank:
       for (const auto& group : groups_)
@@ -137,7 +137,7 @@ void World::kill(uint32_t process, bool notice) {
     const uint32_t rank = group->rank_of(process);
     if (rank == kNobody) continue;
     flights_->lose(group->first_region + rank, chance_);
-    group->seats[rank]->vanish();
+    group->ranks[rank]->vanish();
     group->control->die(rank, notice);
   }
 }
@@ -155,7 +155,7 @@ void World::go_on(uint32_t process) {
   for (const auto& group : groups_)
     if (const uint32_t rank = group->rank_of(process); rank != kNobody) {
       group->control->go_on(rank);
-      group->seats[rank]->look_at_waits();
+      group->ranks[rank]->look_at_waits();
       flights_->freeze(group->first_region + rank, false);
     }
 }

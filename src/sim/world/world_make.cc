@@ -61,7 +61,7 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
 
   std::vector<uint32_t> all(ranks_);
   std::iota(all.begin(), all.end(), 0u);
-  Footprint room;
+  WorldRoom room;
   measure_groups(room);
   const uint32_t generations = scenario.new_group_after || scenario.made_again ? 2 : 1,
                  regions = ranks_ * scenario.groups * generations;
@@ -86,7 +86,7 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
 
 // The largest rank of any group that may be made says how far regions are apart. The survivors of a fault may need more
 // than all did: nodes of other sizes have more sources.
-void World::measure_groups(Footprint& room) {
+void World::measure_groups(WorldRoom& room) {
   region_bytes_ = command_bytes_ = 0;
   std::vector<std::set<uint32_t>> without{{}};
   for (size_t i = 0; i < faults_.size() && scenario_->new_group_after; ++i) {
@@ -114,7 +114,7 @@ void World::measure_groups(Footprint& room) {
 }
 
 // Ranks of a node differ in their slabs alone.
-void World::measure_group(const std::vector<uint32_t>& processes, Footprint& room) {
+void World::measure_group(const std::vector<uint32_t>& processes, WorldRoom& room) {
   const std::vector<uint32_t> sizes = nodes_of(processes);
   for (uint32_t first = 0, n = 0; n < sizes.size(); first += sizes[n++]) {
     GroupOptions options = options_of(*scenario_, sizes, processes, first);
@@ -124,7 +124,7 @@ void World::measure_group(const std::vector<uint32_t>& processes, Footprint& roo
   }
 }
 
-void World::measure(const GroupOptions& options, Footprint& room) {
+void World::measure(const GroupOptions& options, WorldRoom& room) {
   struct Nobody final : Crew<ModelWarp> {
     bool run(const std::vector<Task>&) override { return false; }
     bool finish_network() override { return false; }
@@ -182,14 +182,14 @@ std::unique_ptr<World::GroupOf> World::make_group(uint32_t number, uint32_t gene
                              .seed = group->seed,
                              .busy_ns = scenario_->control_busy_ms * kMillisecondNs};
   group->control = std::make_unique<SimControl>(*timeline_, control);
-  group->control->on_answer([g = group.get()](uint32_t rank) { g->seats[rank]->heard_answer(); });
-  group->control->on_verdict([g = group.get()](uint32_t rank) { g->seats[rank]->heard_verdict(); });
+  group->control->on_answer([g = group.get()](uint32_t rank) { g->ranks[rank]->heard_answer(); });
+  group->control->on_verdict([g = group.get()](uint32_t rank) { g->ranks[rank]->heard_verdict(); });
   group->book = std::make_unique<AddressBook>(*space_, group->first_region);
   if (command_slots_ > 0) group->book->commands_from(region_bytes_ - command_bytes_);
   group->ended.assign(ranks, false);
   std::vector<char*> regions;
   for (uint32_t r = 0; r < ranks; ++r) regions.push_back(space_->region(group->first_region + r));
-  for (uint32_t r = 0; r < ranks; ++r) add_seat(*group, r, regions);
+  for (uint32_t r = 0; r < ranks; ++r) add_rank(*group, r, regions);
   group->credit = std::make_unique<CreditChecker>(*group->book, scenario_->counters_from);
   return group;
 }
@@ -204,30 +204,30 @@ ModelShared World::model_shared() {
           .now = &timeline_->clock()};
 }
 
-void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& regions) {
-  const SeatWorld shared{
+void World::add_rank(GroupOf& group, uint32_t rank, const std::vector<char*>& regions) {
+  const RankSetting shared{
       .shared = model_shared(),
       .seeded = seeded_.get(),
       .timeline = timeline_.get(),
       .control = group.control.get(),
       .broken = [this](Violation v) { broken(std::move(v)); },
       .stood_still = [this](uint32_t process, uint64_t since) { return stood_still(process, since); }};
-  ModelMemory::AgentRank seat;
-  seat.rank = rank;
-  seat.ranks = uint32_t(group.processes.size());
-  seat.group = uint8_t(group.number + group.generation * scenario_->groups);
-  seat.process = group.processes[rank];
-  seat.first_region = group.first_region;
-  seat.mapped.assign(seat.ranks, nullptr);
-  if (scenario_->scale_out == ScenarioScaleOut::kMapped) seat.mapped = regions;
-  seat.rails = rails();
-  seat.counts_from = scenario_->counters_from;
-  seat.always_switch = options_.chooser != nullptr;
-  if (!faults_.empty() && group.generation == 0) seat.on_rows = [this, g = &group, rank] { rows_moved(*g, rank); };
-  group.seats.push_back(std::make_unique<SimSeat>(
-      shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(seat)));
-  SimSeat& made = *group.seats.back();
-  made.core.common_id = group.seats.front()->core.id;
+  ModelMemory::AgentRank me;
+  me.rank = rank;
+  me.ranks = uint32_t(group.processes.size());
+  me.group = uint8_t(group.number + group.generation * scenario_->groups);
+  me.process = group.processes[rank];
+  me.first_region = group.first_region;
+  me.mapped.assign(me.ranks, nullptr);
+  if (scenario_->scale_out == ScenarioScaleOut::kMapped) me.mapped = regions;
+  me.rails = rails();
+  me.counts_from = scenario_->counters_from;
+  me.always_switch = options_.chooser != nullptr;
+  if (!faults_.empty() && group.generation == 0) me.on_rows = [this, g = &group, rank] { rows_moved(*g, rank); };
+  group.ranks.push_back(std::make_unique<SimRank>(
+      shared, options_of(*scenario_, group.node_sizes, group.processes, rank), std::move(me)));
+  SimRank& made = *group.ranks.back();
+  made.core.common_id = group.ranks.front()->core.id;
   made.place(regions, region_bytes_, scenario_->slab_offset);
   if (command_slots_ > 0) add_proxy(group, made);
   made.count_from(scenario_->counters_from);
@@ -235,9 +235,9 @@ void World::add_seat(GroupOf& group, uint32_t rank, const std::vector<char*>& re
   group.endings.emplace_back().rank = rank;
 }
 
-void World::add_proxy(GroupOf& group, SimSeat& seat) {
-  const uint32_t region = seat.memory.region(), process = seat.memory.seat().process;
-  seat.place_commands(space_->region(region) + region_bytes_ - command_bytes_, {command_slots_, seat.drained_words()});
+void World::add_proxy(GroupOf& group, SimRank& rank) {
+  const uint32_t region = rank.memory.region(), process = rank.memory.me().process;
+  rank.place_commands(space_->region(region) + region_bytes_ - command_bytes_, {command_slots_, rank.drained_words()});
   const SimProxy::ProxyWorld world{.shared = model_shared(),
                                    .seeded = seeded_.get(),
                                    .timeline = timeline_.get(),
@@ -247,8 +247,8 @@ void World::add_proxy(GroupOf& group, SimSeat& seat) {
                                      if (needs_progress_ && !processes_[process].stopped)
                                        flights_->freeze(region, !awake);
                                    }};
-  seat.proxy = std::make_unique<SimProxy>(world, seat.memory);
-  seeded_->start({process, region}, [proxy = seat.proxy.get()](int, NearMemory) { proxy->run(); });
+  rank.proxy = std::make_unique<SimProxy>(world, rank.memory);
+  seeded_->start({process, region}, [proxy = rank.proxy.get()](int, NearMemory) { proxy->run(); });
 }
 
 }  // namespace transload

@@ -77,9 +77,9 @@ std::optional<uid_t> user_behind(int fd) {
   return who.uid;
 }
 
-class Exchange {
+class NodeExchange {
  public:
-  Exchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted) : sides_(sides) {
+  NodeExchange(const ExchangeSides& sides, const std::vector<uint32_t>& wanted) : sides_(sides) {
     for (const uint32_t rank : wanted) (rank > sides.rank ? to_call_ : awaited_).push_back(rank);
   }
 
@@ -111,7 +111,7 @@ class Exchange {
     kToAnswer,  // of a caller: it gets my descriptors
     kAnswered,  // of a caller: I await its descriptors
   };
-  struct Line {
+  struct Listening {
     Descriptor fd;
     LineStep stage;
     uint32_t rank;  // at its other end; nothing of a stranger
@@ -139,7 +139,7 @@ class Exchange {
     uint32_t lowest = ~uint32_t(0);
     for (const uint32_t rank : to_call_) lowest = std::min(lowest, rank);
     for (const uint32_t rank : awaited_) lowest = std::min(lowest, rank);
-    for (const Line& line : lines_)
+    for (const Listening& line : lines_)
       if (line.stage != LineStep::kStranger) lowest = std::min(lowest, line.rank);
     return lowest;
   }
@@ -171,7 +171,7 @@ class Exchange {
   }
 
   size_t calls_made() const {
-    return size_t(std::count_if(lines_.begin(), lines_.end(), [](const Line& line) {
+    return size_t(std::count_if(lines_.begin(), lines_.end(), [](const Listening& line) {
       return line.stage == LineStep::kCalled || line.stage == LineStep::kToPass;
     }));
   }
@@ -199,7 +199,7 @@ class Exchange {
   void pass_to_all() {
     const GreetingFds mine{sides_.mine.bell.get(), sides_.mine.region->fd()};
     for (size_t i = lines_.size(); i-- > 0;) {
-      Line& line = lines_[i];
+      Listening& line = lines_[i];
       if (line.stage != LineStep::kToPass && line.stage != LineStep::kToAnswer) continue;
       const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &mine);
       if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
@@ -219,7 +219,7 @@ class Exchange {
     const uint64_t left_ms = until > now ? (until - now) / kMillisecondNs + 1 : 0;
     std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
     accepting_ = true;
-    for (const Line& line : lines_) {
+    for (const Listening& line : lines_) {
       const bool due = line.stage == LineStep::kToPass || line.stage == LineStep::kToAnswer;  // it has nothing to say
       ready.push_back({line.fd.get(), short(due ? 0 : POLLIN), 0});
     }
@@ -270,7 +270,7 @@ class Exchange {
   }
 
   void take(size_t i) {
-    Line& line = lines_[i];
+    Listening& line = lines_[i];
     Greeting greeting{};
     Passed passed;
     const Heard heard = receive_greeting(line.fd.get(), greeting, &passed);
@@ -299,7 +299,7 @@ class Exchange {
 
   const ExchangeSides& sides_;
   std::vector<uint32_t> to_call_, awaited_;
-  std::vector<Line> lines_;
+  std::vector<Listening> lines_;
   bool retry_ = false;     // something of mine could not be done at once
   bool accepting_ = true;  // there was a descriptor for the last caller
   std::string hindrance_;  // what this machine has lacked since something was done last
@@ -320,7 +320,7 @@ Descriptor listen_for(uint64_t region) {
 
 std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
                                                         const std::vector<uint32_t>& wanted) {
-  return Exchange(sides, wanted).run();
+  return NodeExchange(sides, wanted).run();
 }
 
 }  // namespace transload

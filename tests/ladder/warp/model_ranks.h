@@ -30,11 +30,11 @@ class ModelRanks final : private Wire, private Watcher {
     manners_.land = 8 + draw.below(200);
     flights_.reset({this, this, &now_, manners_, false}, draw.fork(1));
     for (int rank = 0; rank < count; ++rank) {
-      ModelMemory::AgentRank seat{};
-      seat.rank = seat.process = uint32_t(rank);
-      seat.ranks = uint32_t(count);
-      seat.mapped.assign(size_t(count), nullptr);
-      memories_.emplace_back(ModelShared{&space_, &flights_, &journal_, &chance_, &seeded_, &manners_, &now_}, seat);
+      ModelMemory::AgentRank me{};
+      me.rank = me.process = uint32_t(rank);
+      me.ranks = uint32_t(count);
+      me.mapped.assign(size_t(count), nullptr);
+      memories_.emplace_back(ModelShared{&space_, &flights_, &journal_, &chance_, &seeded_, &manners_, &now_}, me);
     }
   }
   ModelRanks(const ModelRanks&) = delete;
@@ -60,10 +60,10 @@ class ModelRanks final : private Wire, private Watcher {
     seeded_.reset({fibers, scheduler_options.near_bytes, kMembersMax}, &now_);
     for (ModelMemory& memory : memories_) {
       if (abort_ != 0) memory.fail();
-      const std::vector<Task>& mine = all[memory.seat().rank];
+      const std::vector<Task>& mine = all[memory.me().rank];
       memory.begin_run(int(mine.size()));
       for (int i = 0; i < int(mine.size()); ++i)
-        seeded_.start({memory.seat().process, memory.region()}, [&memory, &mine, i](int, NearMemory near) {
+        seeded_.start({memory.me().process, memory.region()}, [&memory, &mine, i](int, NearMemory near) {
           ModelWarp warp(memory, i, near);
           mine[size_t(i)](warp);
           warp.settle();

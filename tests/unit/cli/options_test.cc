@@ -29,7 +29,7 @@ std::string refusal(const RunArguments& arguments) {
 }
 std::string refusal(Options options, const Gpus& gpus, bool joined = false) {
   try {
-    seat(options, gpus, joined);
+    assign_gpus(options, gpus, joined);
   } catch (const UsageError& error) {
     return error.what();
   }
@@ -123,7 +123,7 @@ TEST(Options, WhatOnlyGpusDoIsRefusedOnTheCpu) {
 
 TEST(Gpus, RanksSitNextToEachOther) {
   Options options = checked(on_gpus("1,4"));
-  seat(options, {"", 2, 132}, false);
+  assign_gpus(options, {"", 2, 132}, false);
   EXPECT_EQ(options.gpus, 2u);
   EXPECT_EQ(options.ranks_per_gpu, 3u);
   EXPECT_EQ(options.ranks_per_process(), 3u);
@@ -136,13 +136,13 @@ TEST(Gpus, RanksSitNextToEachOther) {
 
 TEST(Gpus, NoMoreAreUsedThanRanksNeed) {
   Options few = checked(on_gpus("2"));
-  seat(few, {"", 8, 132}, false);
+  assign_gpus(few, {"", 8, 132}, false);
   EXPECT_EQ(few.gpus, 2u);
   EXPECT_EQ(few.ranks_per_gpu, 1u);
   RunArguments arguments = on_gpus("4,4");
   arguments.ranks_per_gpu = "4";
   Options packed = checked(arguments);
-  seat(packed, {"", 8, 132}, false);
+  assign_gpus(packed, {"", 8, 132}, false);
   EXPECT_EQ(packed.gpus, 2u);
   EXPECT_EQ(packed.device_of(7).device_id, 1);
 }
@@ -190,13 +190,13 @@ TEST(Gpus, ALauncherChoosesByLocalRank) {
   {
     Options options = checked(arguments);
     options.local_rank = 2;
-    seat(options, {"", 2, 132}, true);
+    assign_gpus(options, {"", 2, 132}, true);
     EXPECT_EQ(options.device_of(7).device_id, 0);  // by rank it would be 1
     EXPECT_EQ(options.ranks_per_process(), 1u);
   }
   {
     Options options = checked(arguments);  // nobody says: by rank
-    seat(options, {"", 3, 132}, true);
+    assign_gpus(options, {"", 3, 132}, true);
     EXPECT_EQ(options.device_of(7).device_id, 1);
   }
   arguments.ranks_per_gpu = "2";

@@ -43,8 +43,8 @@ GroupOptions options_of(const std::vector<uint32_t>& node_sizes, uint32_t rank) 
 }
 
 // One rank with memory of its own; the memory of others is never looked at.
-struct Seat {
-  Seat(const std::vector<uint32_t>& node_sizes, uint32_t rank) : core(options_of(node_sizes, rank), crew) {
+struct RankWithTrips {
+  RankWithTrips(const std::vector<uint32_t>& node_sizes, uint32_t rank) : core(options_of(node_sizes, rank), crew) {
     memory.resize(core.network_bytes() + core.scale_up_bytes() + 4096 + 128);
     Mappings place;
     place.network = memory.data() + (128 - reinterpret_cast<uintptr_t>(memory.data()) % 128);
@@ -95,10 +95,10 @@ TEST(Tables, EachRoleTakesWhatItSays) {
   for (const auto& sizes :
        std::vector<std::vector<uint32_t>>{{1}, {8}, {2, 2}, {3, 5}, {5, 2, 1}, {1, 1, 1, 1}, {9, 1}})
     for (uint32_t rank = 0; rank < std::accumulate(sizes.begin(), sizes.end(), 0u); ++rank) {
-      Seat seat(sizes, rank);
-      const RankMap& map = seat.core.map;
-      const DispatchTrip d = seat.dispatch();
-      const CombineTrip c = seat.combine();
+      RankWithTrips mine(sizes, rank);
+      const RankMap& map = mine.core.map;
+      const DispatchTrip d = mine.dispatch();
+      const CombineTrip c = mine.combine();
       SCOPED_TRACE("rank " + std::to_string(rank) + " of " + std::to_string(map.ranks) + " on " +
                    std::to_string(map.nodes) + " nodes");
       EXPECT_EQ(taken([&](auto& w) { run_dispatch_sender(w, d); }), dispatch_sender_tables_bytes(map));
@@ -107,15 +107,15 @@ TEST(Tables, EachRoleTakesWhatItSays) {
       EXPECT_EQ(taken([&](auto& w) { run_combine_sender(w, c); }), combine_sender_tables_bytes(map));
       EXPECT_EQ(taken([&](auto& w) { run_combine_forwarder(w, c); }), combine_forwarder_tables_bytes(map));
       EXPECT_EQ(taken([&](auto& w) { run_combine_receiver(w, c); }), combine_receiver_tables_bytes(map));
-      const NotifyTrip n{seat.call, 1, seat.core.counts_to_peers.data(), seat.core.counts_to_nodes.data(), 2};
+      const NotifyTrip n{mine.call, 1, mine.core.counts_to_peers.data(), mine.core.counts_to_nodes.data(), 2};
       DispatchTrip direct = d;
       direct.direct = true;
       const std::function<void(FailedWarp::Warp&)> waiters[] = {
-          [&](auto& w) { run_notify(w, n); }, [&](auto& w) { open_call(w, seat.call); },
-          [&](auto& w) { close_call(w, seat.call); }, [&](auto& w) { grant_call(w, seat.call); },
+          [&](auto& w) { run_notify(w, n); }, [&](auto& w) { open_call(w, mine.call); },
+          [&](auto& w) { close_call(w, mine.call); }, [&](auto& w) { grant_call(w, mine.call); },
           [&](auto& w) { run_dispatch_receiver(w, direct); }};
       for (const auto& role : waiters) EXPECT_LE(taken(role), wait_tables_bytes(map));
-      EXPECT_EQ(seat.core.near_bytes(), most_tables_bytes(map));
+      EXPECT_EQ(mine.core.near_bytes(), most_tables_bytes(map));
     }
 }
 

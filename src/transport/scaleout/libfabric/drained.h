@@ -22,7 +22,7 @@ struct Draining {
 class DrainedWords {
  public:
   void add(Draining& draining) {
-    Queue& queue = queue_of(draining.word);
+    WordQueue& queue = queue_of(draining.word);
     draining.read = false;
     draining.next = nullptr;
     if (queue.last != nullptr)
@@ -36,7 +36,7 @@ class DrainedWords {
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;
-    Queue& queue = queue_of(draining.word);
+    WordQueue& queue = queue_of(draining.word);
     while (queue.first != nullptr && queue.first->read) {
       Draining& done = *queue.first;
       queue.first = done.next;
@@ -47,7 +47,7 @@ class DrainedWords {
   }
 
  private:
-  struct Queue {
+  struct WordQueue {
     Word* word = nullptr;
     Draining* first = nullptr;
     Draining* last = nullptr;
@@ -55,19 +55,19 @@ class DrainedWords {
 
   static size_t start_of(const Word* word) { return (reinterpret_cast<uintptr_t>(word) >> 3) * kSplitMixStep >> 20; }
 
-  static Queue& find(std::vector<Queue>& queues, const Word* word) {
+  static WordQueue& find(std::vector<WordQueue>& queues, const Word* word) {
     size_t i = start_of(word) & (queues.size() - 1);
     while (queues[i].word != nullptr && queues[i].word != word) i = (i + 1) & (queues.size() - 1);
     return queues[i];
   }
 
   // Words are few and asked again and again, so the table grows in the first calls only.
-  Queue& queue_of(Word* word) {
-    Queue* queue = &find(queues_, word);
+  WordQueue& queue_of(Word* word) {
+    WordQueue* queue = &find(queues_, word);
     if (queue->word != nullptr) return *queue;
     if (++words_ * 2 > queues_.size()) {
-      std::vector<Queue> larger(queues_.size() * 2);
-      for (const Queue& each : queues_)
+      std::vector<WordQueue> larger(queues_.size() * 2);
+      for (const WordQueue& each : queues_)
         if (each.word != nullptr) find(larger, each.word) = each;
       queues_.swap(larger);
       queue = &find(queues_, word);
@@ -76,7 +76,7 @@ class DrainedWords {
     return *queue;
   }
 
-  std::vector<Queue> queues_ = std::vector<Queue>(64);
+  std::vector<WordQueue> queues_ = std::vector<WordQueue>(64);
   size_t words_ = 0;
 };
 

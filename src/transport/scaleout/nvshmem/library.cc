@@ -36,7 +36,7 @@ LoadedNvshmem load() {
   NvshmemLibrary& calls = loaded.calls;
   find(library, "nvshmemx_vendor_get_version_info", calls.version, loaded.why);
   find(library, "nvshmemx_get_uniqueid", calls.get_id, loaded.why);
-  find(library, "nvshmemx_set_attr_uniqueid_args", calls.take_seat, loaded.why);
+  find(library, "nvshmemx_set_attr_uniqueid_args", calls.set_id, loaded.why);
   find(library, "nvshmemx_hostlib_init_attr", calls.init, loaded.why);
   find(library, "nvshmemx_init_status", calls.status, loaded.why);
   find(library, "nvshmem_my_pe", calls.my_pe, loaded.why);

@@ -19,28 +19,28 @@ struct NvshmemId {
 };
 static_assert(sizeof(NvshmemId) == 128);
 
-struct NvshmemSeat {
+struct NvshmemIdArgs {
   int head = nvshmem_head(24);
   const NvshmemId* id = nullptr;
   int rank = -1, ranks = -1;
 };
-static_assert(sizeof(NvshmemSeat) == 24);
+static_assert(sizeof(NvshmemIdArgs) == 24);
 
 struct NvshmemStart {
   int head = nvshmem_head(144);
   void* mpi = nullptr;
-  int seat_head = nvshmem_head(128);
-  NvshmemSeat seat;
+  int args_head = nvshmem_head(128);
+  NvshmemIdArgs by_id;
   char room[96] = {};
 };
-static_assert(sizeof(NvshmemStart) == 144 && offsetof(NvshmemStart, seat) == 24);
+static_assert(sizeof(NvshmemStart) == 144 && offsetof(NvshmemStart, by_id) == 24);
 
 struct NvshmemLibrary {
   static constexpr unsigned kById = 1 << 3;  // for init: the world is given by an id
   static constexpr int kInitialized = 2;     // the least status of a process that can use it
   void (*version)(int* major, int* minor, int* patch);
   int (*get_id)(NvshmemId* id);
-  int (*take_seat)(int rank, int ranks, const NvshmemId* id, NvshmemStart* start);
+  int (*set_id)(int rank, int ranks, const NvshmemId* id, NvshmemStart* start);
   // Collective over the world, like `allocate`: they wait for all of it, without a deadline.
   int (*init)(unsigned flags, NvshmemStart* start);
   int (*status)();

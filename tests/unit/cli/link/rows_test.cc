@@ -38,19 +38,15 @@ class LazyLink final : public LoopbackLink {
 // Both ends of a link in this process.
 class LinkRows : public ::testing::Test {
  protected:
-  struct alignas(kWordBytes) Line {
-    char bytes[kWordBytes];
-  };
-
   const LinkPlace& place() const { return place_; }
   char* region(uint32_t rank) { return reinterpret_cast<char*>(memory_[rank].data()); }
-  void run(const std::function<void(Ends&, Rows&, LazyLink&)>& body) {
+  void run(const std::function<void(LinkEnds&, RowTraffic&, LazyLink&)>& body) {
     Rendezvous rendezvous;
     meet::as_threads(2, [&](uint32_t rank) {
       try {
-        Ends ends(meet::place(rank, 2, rendezvous.port()), meet::kDeadlineMs);
+        LinkEnds ends(meet::place(rank, 2, rendezvous.port()), meet::kDeadlineMs);
         LazyLink link({region(0), region(1)});
-        Rows rows(ends, link, region(rank), place_);
+        RowTraffic rows(ends, link, region(rank), place_);
         body(ends, rows, link);
       } catch (const std::exception& error) {
         ADD_FAILURE() << "rank " << rank << ": " << error.what();
@@ -60,14 +56,14 @@ class LinkRows : public ::testing::Test {
 
  private:
   const LinkPlace place_{kRowBytes};
-  std::array<std::vector<Line>, 2> memory_{std::vector<Line>(place_.bytes() / kWordBytes + 1),
-                                           std::vector<Line>(place_.bytes() / kWordBytes + 1)};
+  std::array<std::vector<WordLine>, 2> memory_{std::vector<WordLine>(place_.bytes() / kWordBytes + 1),
+                                               std::vector<WordLine>(place_.bytes() / kWordBytes + 1)};
 };
 
 TEST_F(LinkRows, AllComeAndThenTheLinkIsQuiet) {
-  run([](Ends&, Rows& rows, LazyLink& link) {
+  run([](LinkEnds&, RowTraffic& rows, LazyLink& link) {
     for (int pass = 0; pass < 3; ++pass) {
-      const Passed passed = rows.pass(Pass::kChecked, kRowBytes, kRows);
+      const PassResult passed = rows.pass(Pass::kChecked, kRowBytes, kRows);
       EXPECT_EQ(passed.rows, kRows);
       EXPECT_EQ(passed.wrong, 0u) << passed.first_wrong;
       EXPECT_TRUE(link.quiet());
@@ -76,8 +72,8 @@ TEST_F(LinkRows, AllComeAndThenTheLinkIsQuiet) {
 }
 
 TEST_F(LinkRows, OneThatHasNotComeIsFoundAndNamed) {
-  run([](Ends& ends, Rows& rows, LazyLink&) {
-    const Passed passed = rows.pass(Pass::kSpoiled, kRowBytes, kRows);
+  run([](LinkEnds& ends, RowTraffic& rows, LazyLink&) {
+    const PassResult passed = rows.pass(Pass::kSpoiled, kRowBytes, kRows);
     EXPECT_EQ(passed.wrong, kPuts);
     EXPECT_NE(passed.first_wrong.find("row 3 of ring "), std::string::npos) << passed.first_wrong;
     const std::string from = ", from rank " + std::to_string(ends.other) + " to rank " + std::to_string(ends.rank);
@@ -88,7 +84,7 @@ TEST_F(LinkRows, OneThatHasNotComeIsFoundAndNamed) {
 // A count of more rows than can have come is no count of the other end: none of them is taken.
 TEST_F(LinkRows, ACountThatCannotBeIsRefused) {
   for (const bool put : {true, false})
-    run([&](Ends& ends, Rows& rows, LazyLink&) {
+    run([&](LinkEnds& ends, RowTraffic& rows, LazyLink&) {
       if (ends.rank == 0) {
         *word_at(region(1), put ? place().tail(3) : place().credit(3)) = ~Word(0);
         ends.gather("");  // that of the other's pass
@@ -107,7 +103,7 @@ TEST_F(LinkRows, ACountThatCannotBeIsRefused) {
 
 // What fails on one rank is refused by all, with its words.
 TEST_F(LinkRows, AStepIsMadeByAllOrNone) {
-  run([](Ends& ends, Rows&, LazyLink&) {
+  run([](LinkEnds& ends, RowTraffic&, LazyLink&) {
     ends.all_or_none([] {});
     try {
       ends.all_or_none([&] {

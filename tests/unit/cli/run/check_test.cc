@@ -30,7 +30,7 @@ struct Right {
     scales.resize(count * words + 1);
     std::vector<uint16_t> row(options.hidden);
     for (size_t m = 0; m < count; ++m) {
-      workload.make_row(Rows::kTokens, received.source[m], row.data());
+      workload.make_row(RowKind::kTokens, received.source[m], row.data());
       payload.encode(row.data(), rows.data() + m * payload.row_bytes(), scales.data() + m * words);
       source.push_back(int32_t(received.source[m].rank));
       source.push_back(int32_t(received.source[m].token));
@@ -48,7 +48,7 @@ struct Right {
   // What the check says of them: the output that is wrong, or nothing.
   std::string verdict() const {
     const auto page = std::make_unique<StatusPage>();
-    Checker checker(options, workload, 1, *page);
+    ResultChecker checker(options, workload, 1, *page);
     checker.dispatch(out);
     return checker.mismatch() ? checker.mismatch()->output : "";
   }
@@ -62,11 +62,11 @@ struct Right {
   DispatchOutputs out;
 };
 
-TEST(Checker, RightOutputsPass) {
+TEST(ResultChecker, RightOutputsPass) {
   for (bool fp8 : {false, true}) EXPECT_EQ(Right(fp8).verdict(), "");
 }
 
-TEST(Checker, AnyWrongByteIsFound) {
+TEST(ResultChecker, AnyWrongByteIsFound) {
   const auto spoiled = [](bool fp8, const std::function<void(Right&)>& spoil) {
     Right right(fp8);
     spoil(right);
@@ -90,16 +90,16 @@ TEST(Checker, AnyWrongByteIsFound) {
 }
 
 // Of several wrong values the first is told, with its place and both values.
-TEST(Checker, TheFirstWrongValueIsTold) {
+TEST(ResultChecker, TheFirstWrongValueIsTold) {
   Right right(false);
   right.rows[2 * 512 + 101] ^= 0x10;
   right.source[8] ^= 1;
   const auto page = std::make_unique<StatusPage>();
-  Checker checker(right.options, right.workload, 1, *page);
-  checker.at(3, Call{});
+  ResultChecker checker(right.options, right.workload, 1, *page);
+  checker.at(3, IterationCall{});
   checker.dispatch(right.out);
   ASSERT_TRUE(checker.mismatch());
-  const Mismatch& m = *checker.mismatch();
+  const WrongValue& m = *checker.mismatch();
   EXPECT_EQ(m.output, "dispatch.x");
   EXPECT_EQ(m.iteration, 3u);
   EXPECT_EQ(m.rank, 1u);

@@ -13,7 +13,7 @@ WorkerResult faulted() {
   result.rank = 3;
   result.call_us[kCombine] = {1.5, 2};
   result.decisions = {{"scale-out", "loopback", "asked for"}};
-  result.mismatch = Mismatch{"combine.x", 2, kCombine, 3, 4, 5, "6", "7"};
+  result.mismatch = WrongValue{"combine.x", 2, kCombine, 3, 4, 5, "6", "7"};
   result.fault.emplace();
   result.fault->kind = FaultKind::kSilent;
   result.fault->culprit_rank = 1;

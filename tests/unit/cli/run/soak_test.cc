@@ -8,8 +8,8 @@
 namespace transload::cli {
 namespace {
 
-std::vector<Footprint> rounds_of(size_t count, Footprint each) {
-  std::vector<Footprint> out;
+std::vector<ProcessUse> rounds_of(size_t count, ProcessUse each) {
+  std::vector<ProcessUse> out;
   for (uint64_t i = 0; i < count; ++i)
     out.push_back({60'000 + i % 7 * 30 + i * each.memory_kib, 9 + i * each.descriptors, 2 + i * each.threads, 0});
   return out;
@@ -29,10 +29,10 @@ uint64_t noise_of(uint64_t& state) { return 60'000 + (state = split_mix(state + 
 TEST(Soak, FindsALeakOfAPage) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     uint64_t state = seed;
-    std::vector<Footprint> rounds;
+    std::vector<ProcessUse> rounds;
     for (uint64_t i = 0; i < 400; ++i) rounds.push_back({noise_of(state) + 4 * i, 9, 2, 700'000});
     EXPECT_NE(growth_of(rounds).value_or("").find("KiB of memory"), std::string::npos) << seed;
-    for (Footprint& round : rounds) std::swap(round.memory_kib, round.device_kib);
+    for (ProcessUse& round : rounds) std::swap(round.memory_kib, round.device_kib);
     EXPECT_NE(growth_of(rounds).value_or("").find("KiB of GPU memory"), std::string::npos) << seed;
   }
 }
@@ -42,7 +42,7 @@ TEST(Soak, ForgivesNoise) {
   for (uint64_t seed = 0; seed < 100; ++seed)
     for (const uint64_t count : {8, 40, 100, 500}) {
       uint64_t state = seed;
-      std::vector<Footprint> rounds;
+      std::vector<ProcessUse> rounds;
       for (uint64_t i = 0; i < count; ++i)
         rounds.push_back({noise_of(state) + (i > seed * count / 100 ? 600 : 0), 9, 2, 700'000});
       EXPECT_EQ(growth_of(rounds), std::nullopt) << seed << ", " << count;
@@ -52,7 +52,7 @@ TEST(Soak, ForgivesNoise) {
 // One round that held more than the others, early or late, is no growth.
 TEST(Soak, ForgivesOneRound) {
   for (const size_t at : {0, 10, 20, 39}) {
-    std::vector<Footprint> rounds = rounds_of(40, {});
+    std::vector<ProcessUse> rounds = rounds_of(40, {});
     rounds[at] = {900'000, 90, 9, 0};
     EXPECT_EQ(growth_of(rounds), std::nullopt) << at;
   }

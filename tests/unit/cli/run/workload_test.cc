@@ -29,20 +29,20 @@ Options options_for(const char* node_sizes, const char* tokens, const char* rout
 TEST(Workload, RowsAreMadeAgainAlike) {
   Options options = options_for("2,1", "5,0,3", "uniform");
   const Workload one(options), two(options);
-  const auto rows = one.make_rows(Rows::kTokens, 2);
+  const auto rows = one.make_rows(RowKind::kTokens, 2);
   ASSERT_EQ(rows.size(), 3 * 64u);
   std::vector<uint16_t> row(64);
   std::set<std::vector<uint16_t>> different;
   for (int64_t t = 0; t < 3; ++t) {
-    two.make_row(Rows::kTokens, {2, t}, row.data());
+    two.make_row(RowKind::kTokens, {2, t}, row.data());
     EXPECT_TRUE(std::equal(row.begin(), row.end(), rows.begin() + t * 64));
-    for (const Rows kind : {Rows::kTokens, Rows::kBias0, Rows::kBias1, Rows::kGradients}) {
+    for (const RowKind kind : {RowKind::kTokens, RowKind::kBias0, RowKind::kBias1, RowKind::kGradients}) {
       one.make_row(kind, {2, t}, row.data());
       different.insert(row);
     }
   }
   EXPECT_EQ(different.size(), 12u);
-  EXPECT_TRUE(one.make_rows(Rows::kTokens, 1).empty());
+  EXPECT_TRUE(one.make_rows(RowKind::kTokens, 1).empty());
 }
 
 TEST(Workload, AFileNamesExpertsThatAre) {
@@ -73,7 +73,7 @@ TEST(Workload, ValuesVaryInSignAndMagnitude) {
   const Workload workload(options);
   int negative = 0;
   std::set<int> exponents;
-  for (const uint16_t value : workload.make_rows(Rows::kTokens, 0)) {
+  for (const uint16_t value : workload.make_rows(RowKind::kTokens, 0)) {
     const float x = f32_from_bf16(value);
     ASSERT_TRUE(std::isfinite(x) && std::abs(x) >= 0x1p-8f && std::abs(x) < 0x1p8f) << x;
     negative += x < 0;
@@ -144,7 +144,7 @@ TEST(Workload, TrafficOfAHandMadeRouting) {
   p.routes.resize(3);
   p.routes[0] = {2, {0, 1, 2, 1, 1, -1}, std::vector<float>(6)};
   p.routes[2] = {1, {2, 0, -1}, std::vector<float>(3)};
-  const Traffic t = traffic_of(p);
+  const RunTraffic t = traffic_of(p);
   EXPECT_EQ(t.rows, 6);
   EXPECT_EQ(t.scale_out_rows, 3);          // tokens 0 and 1 of rank 0 to node 1, token 0 of rank 2 to node 0
   EXPECT_EQ(t.scale_out_rows_by_rank, 4);  // without one copy a node: one more
@@ -164,7 +164,7 @@ TEST(Workload, RowsWithoutRoomAreNotTraffic) {
   options.overflow = Overflow::kDrop;
   const Workload dropping(options);
   EXPECT_FALSE(dropping.anyone_fails());
-  const Traffic before = traffic_of(all.problem()), after = traffic_of(dropping.problem());
+  const RunTraffic before = traffic_of(all.problem()), after = traffic_of(dropping.problem());
   for (uint32_t r = 0; r < 3; ++r) {
     EXPECT_EQ(dropping.needed(r), before.received[r]);
     EXPECT_EQ(after.received[r], std::min<int64_t>(5, before.received[r]));
