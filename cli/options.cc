@@ -260,59 +260,65 @@ RunArguments::RunArguments() {
 }
 
 void add_run_options(CLI::App& app, RunArguments& a) {
-  add_text(app, "--node-sizes", a.node_sizes, "ranks of each node", "N,N,..");
-  add_text(app, "--tokens", a.tokens, "tokens of every rank, or of each", "N|N,N,..");
-  add_text(app, "--hidden", a.hidden, "elements of a token; a multiple of 8, of 16 with fp8", "N");
-  add_text(app, "--experts", a.experts, "experts, in contiguous blocks over the ranks", "N");
-  add_text(app, "--top-k", a.top_k, "choices of a token [8, or what the routing file has]", "N");
-  add_text(app, "--routing", a.routing,
-           "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them",
-           "FILE|uniform|zipf:S|one-rank|none");
-  add_text(app, "--layer", a.layer, "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]",
-           "N");
-  add_text(app, "--seed", a.seed, "of token vectors and made routings", "N");
-  add_text(app, "--iterations", a.iterations, "timed iterations", "N");
-  add_text(app, "--warmup", a.warmup, "iterations before them, checked too", "N");
-  add_text(app, "--channels", a.channels, "channels of the trip [the library's choice for the device]", "N");
-  add_text(app, "--slots", a.slots, "tokens that a ring holds [likewise]", "N");
-  add_text(app, "--peer-slots", a.peer_slots, "the same between peers [likewise]", "N");
-  add_text(app, "--dtype", a.dtype, "of dispatched rows; the experts give bf16 back", words_of(kTypes));
-  add_text(app, "--scales", a.scales, "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]",
-           words_of(kScales));
-  add_text(app, "--rows-max", a.rows_max, "rows that a rank has room for [as many as come]", "N");
-  add_text(app, "--overflow", a.overflow, "where more come [fail]", words_of<Overflow>());
-  add_text(app, "--landing", a.landing, "where dispatched rows land", words_of<Landing>());
-  add_text(app, "--combine-source", a.combine_source, "how combine takes the experts' rows", words_of<CombineSource>());
-  add_text(app, "--combine-wire", a.combine_wire, "type of partial sums between nodes", words_of<CombineWire>());
-  add_text(app, "--biases", a.biases, "biases added by combine", "0|1|2");
-  add_text(app, "--scale-out", a.scale_out, "link between nodes", words_of<ScaleOutChoice>());
-  add_text(app, "--provider", a.provider, "libfabric provider [the best that is there]", "NAME");
-  add_text(app, "--nic", a.nic, "of this rank [cuda: the nearest to its GPU; see transload limits]", "NAME");
-  add_text(app, "--network-memory", a.network_memory, "cuda, over a network: where its rings lie",
-           words_of<NetworkMemoryChoice>());
-  add_text(app, "--device", a.device, "where tensors are, and who moves them", words_of(kDevices));
-  add_text(app, "--sms", a.sms, "cuda: SMs of a rank, at most [16]", "N");
-  add_text(app, "--gpus", a.gpus, "cuda: GPUs [all that this process sees]", "N");
-  add_text(app, "--ranks-per-gpu", a.ranks_per_gpu,
-           "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]", "N");
-  add_text(app, "--deadline-ms", a.deadline_ms, "of every wait in a call", "N");
-  for (auto& [name, text] : a.passed_on) add_text(app, flag_of(name).c_str(), text, option_facts(name).flag, "N");
-  add_text(app, "--create-deadline-ms", a.create_deadline_ms,
-           "of every wait for the group to be made [as --deadline-ms]", "N");
-  add_text(app, "--launcher", a.launcher, "whose variables say which rank this is; none: all ranks are started here",
-           words_of(kLaunchers));
+  add_text(app, {"--node-sizes", "N,N,..", "ranks of each node"}, a.node_sizes);
+  add_text(app, {"--tokens", "N|N,N,..", "tokens of every rank, or of each"}, a.tokens);
+  add_text(app, {"--hidden", "N", "elements of a token; a multiple of 8, of 16 with fp8"}, a.hidden);
+  add_text(app, {"--experts", "N", "experts, in contiguous blocks over the ranks"}, a.experts);
+  add_text(app, {"--top-k", "N", "choices of a token [8, or what the routing file has]"}, a.top_k);
+  add_text(app,
+           {"--routing", "FILE|uniform|zipf:S|one-rank|none",
+            "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them"},
+           a.routing);
+  add_text(app, {"--layer", "N", "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]"},
+           a.layer);
+  add_text(app, {"--seed", "N", "of token vectors and made routings"}, a.seed);
+  add_text(app, {"--iterations", "N", "timed iterations"}, a.iterations);
+  add_text(app, {"--warmup", "N", "iterations before them, checked too"}, a.warmup);
+  add_text(app, {"--channels", "N", "channels of the trip [the library's choice for the device]"}, a.channels);
+  add_text(app, {"--slots", "N", "tokens that a ring holds [likewise]"}, a.slots);
+  add_text(app, {"--peer-slots", "N", "the same between peers [likewise]"}, a.peer_slots);
+  add_text(app, {"--dtype", words_of(kTypes), "of dispatched rows; the experts give bf16 back"}, a.dtype);
+  add_text(app, {"--scales", words_of(kScales), "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]"},
+           a.scales);
+  add_text(app, {"--rows-max", "N", "rows that a rank has room for [as many as come]"}, a.rows_max);
+  add_text(app, {"--overflow", words_of<Overflow>(), "where more come [fail]"}, a.overflow);
+  add_text(app, {"--landing", words_of<Landing>(), "where dispatched rows land"}, a.landing);
+  add_text(app, {"--combine-source", words_of<CombineSource>(), "how combine takes the experts' rows"},
+           a.combine_source);
+  add_text(app, {"--combine-wire", words_of<CombineWire>(), "type of partial sums between nodes"}, a.combine_wire);
+  add_text(app, {"--biases", "0|1|2", "biases added by combine"}, a.biases);
+  add_text(app, {"--scale-out", words_of<ScaleOutChoice>(), "link between nodes"}, a.scale_out);
+  add_text(app, {"--provider", "NAME", "libfabric provider [the best that is there]"}, a.provider);
+  add_text(app, {"--nic", "NAME", "of this rank [cuda: the nearest to its GPU; see transload limits]"}, a.nic);
+  add_text(app, {"--network-memory", words_of<NetworkMemoryChoice>(), "cuda, over a network: where its rings lie"},
+           a.network_memory);
+  add_text(app, {"--device", words_of(kDevices), "where tensors are, and who moves them"}, a.device);
+  add_text(app, {"--sms", "N", "cuda: SMs of a rank, at most [16]"}, a.sms);
+  add_text(app, {"--gpus", "N", "cuda: GPUs [all that this process sees]"}, a.gpus);
+  add_text(app, {"--ranks-per-gpu", "N", "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]"},
+           a.ranks_per_gpu);
+  add_text(app, {"--deadline-ms", "N", "of every wait in a call"}, a.deadline_ms);
+  for (auto& [name, text] : a.passed_on) add_text(app, {flag_of(name).c_str(), "N", option_facts(name).flag}, text);
+  add_text(app, {"--create-deadline-ms", "N", "of every wait for the group to be made [as --deadline-ms]"},
+           a.create_deadline_ms);
   add_text(
-      app, "--fault", a.fault,
-      "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
-      "from a dispatch, or frees its group",
-      words_of(kVerbs) + ":RANK@ITERATION[/PHASE]");
+      app,
+      {"--launcher", words_of(kLaunchers), "whose variables say which rank this is; none: all ranks are started here"},
+      a.launcher);
+  add_text(
+      app,
+      {"--fault", words_of(kVerbs) + ":RANK@ITERATION[/PHASE]",
+       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
+       "from a dispatch, or frees its group"},
+      a.fault);
   add_flag(app, "--recover", a.recover,
            "after the fault the ranks that are left make a group of their own and verify an iteration in it");
-  add_text(app, "--soak", a.soak,
-           "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat",
-           "SECONDS");
-  add_text(app, "--json", a.json, "write the result as one JSON object; - is standard output", "FILE|-");
-  add_text(app, "--dump", a.dump, "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors", "DIR");
+  add_text(app,
+           {"--soak", "SECONDS",
+            "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat"},
+           a.soak);
+  add_text(app, {"--json", "FILE|-", "write the result as one JSON object; - is standard output"}, a.json);
+  add_text(app, {"--dump", "DIR", "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors"}, a.dump);
   add_flag(app, "--quiet", a.quiet, "no table, no progress");
   add_flag(app, "--threads", a.threads, "ranks are threads of one process");
   add_flag(app, "--graph", a.graph,

@@ -29,8 +29,8 @@ CLI::Option* with_value(CLI::Option* option, const std::string& type) {
   return option->type_name(type)->check([](const std::string& text) { return text.empty() ? "empty" : ""; });
 }
 
-void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const std::string& type) {
-  with_value(app.add_option(name, text, help)->capture_default_str()->take_last(), type);
+void add_text(CLI::App& app, const ValueOption& option, std::string& text) {
+  with_value(app.add_option(option.name, text, option.help)->capture_default_str()->take_last(), option.type);
 }
 
 void add_flag(CLI::App& app, const char* name, bool& flag, const char* help) {

@@ -10,10 +10,15 @@ class ParseError;
 
 namespace transload::cli {
 
+// What --help shows of an option that takes a value.
+struct ValueOption {
+  std::string name, type, help;
+};
+
 // An option that takes a value, shown as `type`: an empty one is refused.
 CLI::Option* with_value(CLI::Option* option, const std::string& type);
 // One that is read as a text, whose value beforehand is shown as its default; the last one typed counts.
-void add_text(CLI::App& app, const char* name, std::string& text, const char* help, const std::string& type);
+void add_text(CLI::App& app, const ValueOption& option, std::string& text);
 // An option that takes none.
 void add_flag(CLI::App& app, const char* name, bool& flag, const char* help);
 

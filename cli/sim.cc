@@ -224,13 +224,15 @@ void add_sim_options(CLI::App& app, SimArguments& a) {
       app.add_option("--scenario", a.scenarios,
                      "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]");
   with_value(scenario->expected(1)->take_all(), "NAME|FILE.toml|all");
-  add_text(app, "--seed", a.seed, "the first seed [1; with --seconds from the clock]", "N");
-  add_text(app, "--seeds", a.seeds, "how many seeds of each scenario [1]", "COUNT");
-  add_text(app, "--seconds", a.seconds, "fresh seeds for that long", "S");
-  add_text(app, "--rails", a.rails,
-           "how ranks reach other nodes, instead of what each scenario says: network, proxy, queues", "RAILS");
-  add_text(app, "--jobs", a.jobs, "threads [processors]", "J");
-  add_text(app, "--canary", a.canary, "plant this bug", "NAME");
+  add_text(app, {"--seed", "N", "the first seed [1; with --seconds from the clock]"}, a.seed);
+  add_text(app, {"--seeds", "COUNT", "how many seeds of each scenario [1]"}, a.seeds);
+  add_text(app, {"--seconds", "S", "fresh seeds for that long"}, a.seconds);
+  add_text(
+      app,
+      {"--rails", "RAILS", "how ranks reach other nodes, instead of what each scenario says: network, proxy, queues"},
+      a.rails);
+  add_text(app, {"--jobs", "J", "threads [processors]"}, a.jobs);
+  add_text(app, {"--canary", "NAME", "plant this bug"}, a.canary);
   add_flag(app, "--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
   add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
   add_flag(app, "--situations", a.situations, "how often each was reached; shown for several seeds anyway");

@@ -79,12 +79,14 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
   TimedJob job;
   for_each_number(a, machine, job, [&](const char* name, std::string& text, Bounds, auto& field, const char* help) {
     const bool own = field > 0;
-    add_text(app, name, text,
-             own ? text::format("time: {} [{}]", help, field).c_str() : text::format("time: {}", help).c_str(), "N");
+    add_text(
+        app,
+        {name, "N", own ? text::format("time: {} [{}]", help, field).c_str() : text::format("time: {}", help).c_str()},
+        text);
   });
-  add_text(app, "--wire", a.wire, "time: Gb/s of a GPU's network card, each way [400]", "GBIT");
-  add_text(app, "--latency-us", a.latency_us, "time: one way over the network [3]", "US");
-  add_text(app, "--dtype", a.dtype, "time: of dispatched rows: bf16, fp8 [bf16]", "TYPE");
+  add_text(app, {"--wire", "GBIT", "time: Gb/s of a GPU's network card, each way [400]"}, a.wire);
+  add_text(app, {"--latency-us", "US", "time: one way over the network [3]"}, a.latency_us);
+  add_text(app, {"--dtype", "TYPE", "time: of dispatched rows: bf16, fp8 [bf16]"}, a.dtype);
 }
 
 void refuse_without_time(const SimTimeArguments& arguments) {

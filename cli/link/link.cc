@@ -25,10 +25,10 @@ LinkJob job_of(const LinkArguments& a) {
 }  // namespace
 
 void add_link_options(CLI::App& app, LinkArguments& a) {
-  add_text(app, "--provider", a.provider, "libfabric's provider [the best that opens]", "NAME");
-  add_text(app, "--rows", a.rows, "rows that each rank sends, of each size", "N");
-  add_text(app, "--row-bytes", a.row_bytes, "sizes of rows; multiples of 16", "N,N,..");
-  add_text(app, "--deadline-ms", a.deadline_ms, "of every wait", "MS");
+  add_text(app, {"--provider", "NAME", "libfabric's provider [the best that opens]"}, a.provider);
+  add_text(app, {"--rows", "N", "rows that each rank sends, of each size"}, a.rows);
+  add_text(app, {"--row-bytes", "N,N,..", "sizes of rows; multiples of 16"}, a.row_bytes);
+  add_text(app, {"--deadline-ms", "MS", "of every wait"}, a.deadline_ms);
   add_flag(app, "--spoil", a.spoil, "counts speak of rows that have not come: must end with exit status 1");
 }
 

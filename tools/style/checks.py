@@ -11,7 +11,7 @@ from .cpp import line_of
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 COLUMNS_MAX = 120
-PARAMETERS_MAX = 4  # besides the agent that acts, W& w
+PARAMETERS_MAX = 4  # besides who acts, W& w, and the tag of vectors, D d
 
 # In reading order, which is the order of dependence: a folder includes only from those before it.
 LAYERS = ["base", "layout", "channel", "protocol", "reference", "os", "executor", "gpu", "transport", "kernels",

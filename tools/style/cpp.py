@@ -54,7 +54,8 @@ def without_template(head):
 
 
 def parameters_of(head):
-    """(name, number of parameters but for the agent, W& w) of a function's head, or None if it is none."""
+    """(name, number of parameters) of a function's head, or None if it is none. Who acts, W& w, and the tag of vectors,
+    D d, do not count."""
     head = without_template(head.replace("operator()", "operator_call"))
     head = re.sub(r"\[\[.*?\]\]", "", head, flags=re.DOTALL)
     while (match := WORDS_WITH_PARENS.search(head)) is not None:
@@ -65,7 +66,7 @@ def parameters_of(head):
     inside = head[match.end() : closing(head, match.end() - 1, "(", ")") - 1].strip()
     if inside in ("", "void"):
         return match.group(1), 0
-    inside = re.sub(r"^W& \w+,", "", inside)
+    inside = re.sub(r"^(?:W& \w+|D d),", "", inside)
     depth, commas = 0, 0
     for char in inside.replace("->", "  "):
         depth += (char in "<([{") - (char in ">)]}")

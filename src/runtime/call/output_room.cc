@@ -8,14 +8,6 @@
 
 namespace transload {
 
-namespace {
-
-Tensor matrix_on(DLDevice device, const void* data, uint64_t rows, uint64_t columns, DLDataType type) {
-  return matrix(data, int64_t(rows), int64_t(columns), type, device);
-}
-
-}  // namespace
-
 RowColumns::RowColumns(const TokenShape& shape, uint64_t count, DLDataType idx_type, CallersOutputs elsewhere) {
   const uint64_t listed = shape.listed ? count : 0, rest = elsewhere.rest ? 0 : listed;
   rows = at.take(elsewhere.rows ? 0 : count, shape.row_bytes);
@@ -49,7 +41,7 @@ DispatchRoom::DispatchRoom(const DispatchForm& form, const DispatchInputs& in, u
 }
 
 Tensor DispatchRoom::tensor(uint64_t columns, DLDataType type, const void* data) const {
-  return matrix_on(device_, data, rows_, columns, type);
+  return matrix(data, int64_t(rows_), int64_t(columns), type, device_);
 }
 
 void DispatchRoom::ask(const Arena& arena) {
@@ -118,16 +110,17 @@ void CombineRoom::ask() {
                                  {"out_x", in_.out_x},
                                  {"out_topk_weights", in_.out_topk_weights}});
   const uint64_t tokens = in_.handle->tokens;
-  if (!x_.given()) x_ = callers.ask(Output::kX, matrix_on(device_, nullptr, tokens, uint64_t(in_.x.columns()), kBf16));
+  if (!x_.given()) x_ = callers.ask(Output::kX, matrix(nullptr, int64_t(tokens), in_.x.columns(), kBf16, device_));
   if (weights_ > 0 && !topk_weights_.given())
-    topk_weights_ = callers.ask(Output::kTopkWeights, matrix_on(device_, nullptr, tokens, weights_, kF32));
+    topk_weights_ =
+        callers.ask(Output::kTopkWeights, matrix(nullptr, int64_t(tokens), int64_t(weights_), kF32, device_));
 }
 
 void CombineRoom::hand_out(char* base, CombineOutputs& out) const {
   TRANSLOAD_CHECK(base != nullptr || bytes() == 0);
   const uint64_t tokens = in_.handle->tokens;
   const auto at = [&](const Tensor& callers, uint64_t offset, uint64_t columns, DLDataType type) {
-    return callers.given() ? callers : matrix_on(device_, base + offset, tokens, columns, type);
+    return callers.given() ? callers : matrix(base + offset, int64_t(tokens), int64_t(columns), type, device_);
   };
   out.x = at(x_, columns_.rows, uint64_t(in_.x.columns()), kBf16);
   if (weights_ > 0) out.topk_weights = at(topk_weights_, columns_.weights, weights_, kF32);
