@@ -122,9 +122,10 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   CudaRank rank = play.rank;
   rank.areas = &play.areas;
   rank.queue = &play.queue;
-  FifoRail::Held held;
-  CudaWarp<Pipe, FifoRail> w(rank, Stages(mine, &desks[warp], play.near.stage_bytes), play.near,
-                             mine + kStages * play.near.stage_bytes, held);
+  FifoRail::RailHeld held;
+  CudaWarp<Pipe, FifoRail> w(
+      rank, {Stages(mine, &desks[warp], play.near.stage_bytes), mine + kStages * play.near.stage_bytes, held},
+      play.near);
   role(w, play, blockIdx.x * kWarpsOfBlock + warp);
   w.settle();
   w.retire();

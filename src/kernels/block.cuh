@@ -33,7 +33,7 @@ TRANSLOAD_DEVICE const StageDesk* desk_of_warp() {
 }
 
 template <class Pipe, class Rail, class Launch>
-TRANSLOAD_DEVICE CudaWarp<Pipe, Rail> make_warp(char* near, const Launch& launch, typename Rail::Held& held) {
+TRANSLOAD_DEVICE CudaWarp<Pipe, Rail> make_warp(char* near, const Launch& launch, typename Rail::RailHeld& held) {
   const NearShape& shape = launch.near;
   const DeviceCall& call = launch.call;
   char* const mine = near + warp_of_block() * shape.bytes_of_warp();
@@ -47,7 +47,7 @@ TRANSLOAD_DEVICE CudaWarp<Pipe, Rail> make_warp(char* near, const Launch& launch
                       .deadline_ns = call.deadline_ns,
                       .areas = &launch.areas,
                       .queue = &launch.queue};
-  return CudaWarp<Pipe, Rail>(rank, Stages(mine, desk_of_warp(), shape.stage_bytes), shape, tables, held);
+  return CudaWarp<Pipe, Rail>(rank, {Stages(mine, desk_of_warp(), shape.stage_bytes), tables, held}, shape);
 }
 
 // Every warp of the kernel ends with this. The last one makes the state ready for the next kernel.

@@ -19,12 +19,12 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   begin_kernel(t.call, launch.board, launch.call);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
   if (place >= forwarders && place < forwarders + senders) {
-    typename Rail::Held held;
+    typename Rail::RailHeld held;
     auto w = make_warp<ScatterPipe, Rail>(near, launch, held);
     run_combine_sender(w, t);
     return end_kernel(w, launch.call);
   }
-  typename Rail::Held held;
+  typename Rail::RailHeld held;
   auto w = make_warp<ReducePipe, Rail>(near, launch, held);
   const bool grants = warp_of_grid() == kGranter;
   if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);

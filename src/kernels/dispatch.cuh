@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   extern __shared__ __align__(128) char near[];
   DispatchTrip t = launch.trip;
   begin_kernel(t.call, launch.board, launch.call);
-  typename Rail::Held held;
+  typename Rail::RailHeld held;
   auto w = make_warp<ScatterPipe, Rail>(near, launch, held);
   const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
   const bool grants = warp_of_grid() == kGranter;

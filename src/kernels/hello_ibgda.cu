@@ -47,7 +47,7 @@ static_assert(offsetof(NvshmemCompletion, shown) == offsetof(NicCompletions, cqe
 
 template <class Rail>
 __global__ void __launch_bounds__(32, 1) hello_kernel(const __grid_constant__ HelloLaunch launch) {
-  typename Rail::Held held;
+  typename Rail::RailHeld held;
   auto w = make_warp<NoMoves, Rail>(near_memory(), launch, held);
   w.enter(Role::kOpener, -1);
   run_hello(w, launch.board);

@@ -22,7 +22,7 @@ struct Findings {
 
 template <class Rail>
 TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const NotifyTrip& t, Findings& found) {
-  typename Rail::Held held;
+  typename Rail::RailHeld held;
   auto w = make_warp<NoMoves, Rail>(near, launch, held);
   w.enter(Role::kOpener, -1);
   exchange_counts(w, t);
@@ -34,7 +34,7 @@ TRANSLOAD_DEVICE void find_counts(char* near, const NotifyLaunch& launch, const 
 
 template <class Rail>
 TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const Call& call, Findings& found) {
-  typename Rail::Held held;
+  typename Rail::RailHeld held;
   auto w = make_warp<NoMoves, Rail>(near, launch, held);
   w.enter(Role::kOpener, -1);
   write_card(call);

@@ -101,9 +101,10 @@ __global__ void __launch_bounds__(kWarpsOfAgentBlock * 32, 1)
   CudaRank rank = scene.rank;
   rank.areas = &scene.areas;
   rank.queue = &scene.queue;
-  typename Rail::Held held;
-  CudaWarp<Pipe, Rail> w(rank, Stages(mine, &desks[warp], scene.near.stage_bytes), scene.near,
-                         mine + kStages * scene.near.stage_bytes, held);
+  typename Rail::RailHeld held;
+  CudaWarp<Pipe, Rail> w(
+      rank, {Stages(mine, &desks[warp], scene.near.stage_bytes), mine + kStages * scene.near.stage_bytes, held},
+      scene.near);
   Agent<CudaWarp<Pipe, Rail>> agent{{w, scene.side, number, {}}, scene};
   agent.tally.spoil = scene.spoil;
   rung(agent);

@@ -174,7 +174,7 @@ def check_parameters(tree):
 
 # Names that types share on purpose: what every Warp has, every link of a ring, every rail, every crew; and what a
 # build chooses.
-SHARED_NAMES = {"Per", "Table", "Far", "Members", "Plants", "Queue", "Task", "HostPlants"}
+SHARED_NAMES = {"Per", "Table", "Far", "Members", "Plants", "Queue", "Task", "HostPlants", "RailHeld"}
 TYPE = re.compile(r"^[ \t]*(?:template\s*<[^;{]*>\s*)?(?:struct|class|union|enum class|enum)\s+"
                   r"(?:alignas\([^)]*\)\s*)?((?:\w+::)*\w+)(?:\s+final)?\s*(?::[^;{]*)?\{", re.MULTILINE)
 ALIAS = re.compile(r"^[ \t]*(?:template\s*<[^;{]*>\s*)?using\s+(\w\w+)\s*=\s*([^;]+);", re.MULTILINE)

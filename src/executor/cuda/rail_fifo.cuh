@@ -17,12 +17,12 @@ class FifoRail : public FarKeys {
   static constexpr Waiting kWaits = Waiting::kRoom;
 
   // What a thread holds, and what it last saw of the queue.
-  struct Held {
+  struct RailHeld {
     HeldPuts<false> puts;
     Word taken = 0, least = 0;
   };
 
-  TRANSLOAD_DEVICE FifoRail(const RailQueue& queue, Held& held) : queue_(queue), held_(held) {}
+  TRANSLOAD_DEVICE FifoRail(const RailQueue& queue, RailHeld& held) : queue_(queue), held_(held) {}
 
   // Far: a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
@@ -34,7 +34,7 @@ class FifoRail : public FarKeys {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
     if (asked_ == Asked::kTaken && __any_sync(kAllLanes, far))
-      asked_ = tell(&queue_, &held_, verb, far ? key : nullptr, count);
+      asked_ = tell(&queue_, &held_, {verb, far ? key : nullptr, count});
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
@@ -72,12 +72,18 @@ class FifoRail : public FarKeys {
     if (asked_ == Asked::kTaken) asked_ = write(&queue_, &held_, &put);
   }
 
-  // Calls, and not inlined: there is a place for them in every verb. `far`: the key of my lane's count, or null.
-  __device__ __noinline__ static Asked tell(const RailQueue* queue, Held* held, RailVerb verb, Word* far, Word count) {
-    const Key to = Key::unpack(far);
-    return ask(*queue, *held, far != nullptr, {.verb = verb, .rank = to.rank, .to = to.place, .count = count});
+  struct FarCount {
+    RailVerb verb;
+    const Word* key;  // null: my lane has none
+    Word count;
+  };
+  // Calls, and not inlined: there is a place for them in every verb.
+  __device__ __noinline__ static Asked tell(const RailQueue* queue, RailHeld* held, const FarCount mine) {
+    const Key to = Key::unpack(mine.key);
+    return ask(*queue, *held, mine.key != nullptr,
+               {.verb = mine.verb, .rank = to.rank, .to = to.place, .count = mine.count});
   }
-  __device__ __noinline__ static Asked write(const RailQueue* queue, Held* held, HeldPut<false>* put) {
+  __device__ __noinline__ static Asked write(const RailQueue* queue, RailHeld* held, HeldPut<false>* put) {
     const auto offset_of = [&](const void* at) { return uint64_t(static_cast<const char*>(at) - queue->network); };
     const bool mine = !put->empty(), told = put->drained != nullptr;
     const RailCommand command{.verb = RailVerb::kPut,
@@ -92,7 +98,7 @@ class FifoRail : public FarKeys {
   }
 
   // A command of each lane that has one. A ticket that was taken is used, or the group is lost.
-  TRANSLOAD_DEVICE static Asked ask(const RailQueue& queue, Held& held, bool mine, const RailCommand& command) {
+  TRANSLOAD_DEVICE static Asked ask(const RailQueue& queue, RailHeld& held, bool mine, const RailCommand& command) {
     const uint32_t bits = __ballot_sync(kAllLanes, mine);
     if (bits == 0) return Asked::kTaken;
     __syncwarp();  // what has landed for one lane has for that which says so
@@ -134,7 +140,7 @@ class FifoRail : public FarKeys {
   }
 
   const RailQueue& queue_;
-  Held& held_;
+  RailHeld& held_;
   bool any_ = false;  // puts are held
   Asked asked_ = Asked::kTaken;
 };

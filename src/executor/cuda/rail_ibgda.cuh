@@ -126,13 +126,13 @@ class IbgdaRail : public FarKeys {
   static constexpr Waiting kWaits = Waiting::kQueue;
 
   // What a thread holds, and why its last entries are not in their queue.
-  struct Held {
+  struct RailHeld {
     HeldPuts<true> puts;
     Word complete = 0, least = 0;
     uint32_t rank = kNobody;
   };
 
-  TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, Held& held) : queue_(queue), held_(held) {}
+  TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, RailHeld& held) : queue_(queue), held_(held) {}
 
   // Far: a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
@@ -148,7 +148,7 @@ class IbgdaRail : public FarKeys {
     const Ready ready = verb == RailVerb::kPublish ? ready_ : Ready::kNone;
     if (verb == RailVerb::kPublish) ready_ = Ready::kNone;
     if (asked_ != Asked::kTaken || !__any_sync(kAllLanes, far || ready != Ready::kNone)) return;
-    asked_ = send(&queue_, &held_, ready, far ? key : nullptr, count);
+    asked_ = send(&queue_, &held_, {ready, far ? key : nullptr, count});
   }
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
@@ -194,14 +194,20 @@ class IbgdaRail : public FarKeys {
     held.bytes = 0;
     return entry;
   }
-  // A call, and not inlined: there is a place for it in every verb. `far`: the key of my lane's count, or null.
-  __device__ __noinline__ static Asked send(const RailQueue* queue, Held* held, Ready ready, Word* far, Word count) {
+  struct ToSend {
+    Ready ready;
+    const Word* key;  // of my lane's count; null: it has none
+    Word count;
+  };
+  // A call, and not inlined: there is a place for it in every verb.
+  __device__ __noinline__ static Asked send(const RailQueue* queue, RailHeld* held, const ToSend mine) {
 #ifdef __CUDA_ARCH__
     NicEntry entries[3];  // in the order in which a queue takes them
-    if (ready != Ready::kNone) entries[0] = entry_of(held->puts.due);
-    if (ready == Ready::kAll) entries[1] = entry_of(held->puts.later);
-    const Key to = Key::unpack(far);
-    if (far != nullptr) entries[2] = {.rank = to.rank, .queue = to.queue, .to = to.place * kWordBytes, .count = count};
+    if (mine.ready != Ready::kNone) entries[0] = entry_of(held->puts.due);
+    if (mine.ready == Ready::kAll) entries[1] = entry_of(held->puts.later);
+    const Key to = Key::unpack(mine.key);
+    if (mine.key != nullptr)
+      entries[2] = {.rank = to.rank, .queue = to.queue, .to = to.place * kWordBytes, .count = mine.count};
     ptx::engine_fence();  // the NIC reads what the copy engine has stored
     publish_what_follows();
     IbgdaNic nic{*queue, ptx::now_ns()};
@@ -215,7 +221,7 @@ class IbgdaRail : public FarKeys {
   }
 
   const RailQueue& queue_;
-  Held& held_;
+  RailHeld& held_;
   // Alike in all lanes.
   Ready ready_ = Ready::kNone;
   bool any_ = false;  // puts are held

@@ -10,9 +10,9 @@ namespace transload {
 struct MappedRail {
   static constexpr bool kPuts = false;  // it has no more than what follows
 
-  struct Held {};
+  struct RailHeld {};
 
-  TRANSLOAD_DEVICE MappedRail(const RailQueue&, Held&) {}
+  TRANSLOAD_DEVICE MappedRail(const RailQueue&, RailHeld&) {}
 
   // What a held mark is known by.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return reinterpret_cast<Word*>(word.mapped + word.offset); }

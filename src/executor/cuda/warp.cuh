@@ -18,6 +18,14 @@
 
 namespace transload {
 
+// What a warp of a kernel has for itself: its near memory, and what each of its threads holds for the rail.
+template <class Rail>
+struct WarpMemory {
+  Stages stages;
+  char* tables;
+  typename Rail::RailHeld& held;
+};
+
 template <class Pipe, class Rail>
 class CudaWarp {
  public:
@@ -30,14 +38,13 @@ class CudaWarp {
   template <class T>
   using Table = CudaTable<T>;
 
-  TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const Stages& stages, const NearShape& shape, char* tables,
-                            typename Rail::Held& held)
-      : pipe_(stages, shape),
-        rail_(*rank.queue, held),
+  TRANSLOAD_DEVICE CudaWarp(const CudaRank& rank, const WarpMemory<Rail>& memory, const NearShape& shape)
+      : pipe_(memory.stages, shape),
+        rail_(*rank.queue, memory.held),
         landed_(shape.publish_every),
         read_(shape.credit_every),
         rank_(rank),
-        tables_(tables),
+        tables_(memory.tables),
         table_bytes_(shape.table_bytes),
         lane_(lane_of_thread()) {}
   CudaWarp(const CudaWarp&) = delete;
