@@ -17,7 +17,7 @@
 #include "bench/proxy_time.h"
 #include "channel/command.h"
 #include "os/clock.h"
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 #include "transport/scaleout/libfabric/link.h"
 
 namespace transload {

@@ -19,7 +19,7 @@
 #include "executor/cuda/no_moves.cuh"
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/warp.cuh"
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 #include "transport/scaleout/libfabric/link.h"
 
 namespace {

@@ -8,7 +8,7 @@
 #include "cli/number.h"
 #include "cli/parser.h"
 #include "cli/text.h"
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
 

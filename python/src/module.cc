@@ -6,7 +6,7 @@
 #include "os/host.h"
 #include "python/src/group.h"
 #include "python/src/lock.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "transload/version.h"
 
 namespace transload::python {

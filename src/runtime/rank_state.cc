@@ -7,7 +7,7 @@
 
 #include "channel/card.h"
 #include "channel/rail_ends.h"
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/group_options.h"
 
 namespace transload {

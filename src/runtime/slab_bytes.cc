@@ -3,7 +3,7 @@
 #include <string>
 
 #include "runtime/call/output_room.h"
-#include "runtime/cuda/device_handle.h"
+#include "runtime/cuda/device_handle_block.h"
 #include "runtime/group_options.h"
 
 namespace transload {

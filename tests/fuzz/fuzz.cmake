@@ -9,8 +9,8 @@ set(fuzzed
   src/transport/scaleout/libfabric/address.cc
   src/control/bootstrap.cc src/control/frame.cc src/control/invitation.cc src/control/meetings.cc src/control/secret.cc
   src/control/member.cc src/control/verdict.cc
-  src/runtime/arena.cc src/runtime/check_inputs.cc src/runtime/device_share.cc src/runtime/group_options.cc
-  src/runtime/heap_facts.cc src/runtime/said.cc src/runtime/tensor.cc
+  src/runtime/arena.cc src/runtime/call/check_inputs.cc src/runtime/device_share.cc src/runtime/group_options.cc
+  src/runtime/network/heap_facts.cc src/runtime/said.cc src/runtime/tensor.cc
   src/sim/scenario/scenario.cc
   cli/options.cc cli/parser.cc cli/link/said.cc cli/run/payload.cc cli/run/result.cc cli/run/safetensors.cc cli/text.cc)
 list(TRANSFORM fuzzed PREPEND ${PROJECT_SOURCE_DIR}/)

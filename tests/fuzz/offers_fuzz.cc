@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "runtime/device_share.h"
-#include "runtime/heap_facts.h"
+#include "runtime/network/heap_facts.h"
 #include "runtime/said.h"
 #include "tests/fuzz/target.h"
 #include "transload/status.h"

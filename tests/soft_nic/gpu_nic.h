@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gpu/device_block.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "tests/support/soft_nic.h"
 
 namespace transload::test {

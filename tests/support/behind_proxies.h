@@ -3,7 +3,7 @@
 #pragma once
 #include <memory>
 
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "tests/support/proxied_link.h"
 
 namespace transload::test {

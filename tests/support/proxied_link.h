@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "channel/scaleout.h"
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 
 namespace transload::test {
 

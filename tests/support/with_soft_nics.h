@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "tests/support/side.h"
 #include "tests/support/soft_nic_link.h"
 

@@ -12,8 +12,8 @@
 
 #include "os/clock.h"
 #include "runtime/group_impl.h"
-#include "runtime/heap_place.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/heap_place.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "tests/support/child.h"
 #include "tests/support/sanitized.h"
 #include "tests/support/team.h"

@@ -1,8 +1,8 @@
 // Reading what the inputs of a combine say, and making its trip and grants.
 #include "runtime/call/combine_form.h"
 
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/decisions.h"
-#include "runtime/check_inputs.h"
 
 namespace transload {
 

@@ -4,7 +4,7 @@
 
 #include "protocol/combine/trip.h"
 #include "runtime/call/grant_offer.h"
-#include "runtime/handle.h"
+#include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 
 namespace transload {

@@ -3,8 +3,8 @@
 
 #include "layout/cursor.h"
 #include "layout/token_counts.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/dispatch_form.h"
-#include "runtime/check_inputs.h"
 
 namespace transload {
 

@@ -8,7 +8,7 @@
 #include "layout/token.h"
 #include "protocol/dispatch/trip.h"
 #include "runtime/call/grant_offer.h"
-#include "runtime/handle.h"
+#include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 
 namespace transload {

@@ -9,8 +9,8 @@
 #include "layout/cursor.h"
 #include "layout/regions.h"
 #include "runtime/arena.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/dispatch_form.h"
-#include "runtime/check_inputs.h"
 #include "transload/combine.h"
 
 namespace transload {

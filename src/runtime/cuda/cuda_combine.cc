@@ -3,12 +3,12 @@
 
 #include "gpu/driver.h"
 #include "kernels/near.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/combine_form.h"
+#include "runtime/call/handle.h"
 #include "runtime/call/output_room.h"
-#include "runtime/check_inputs.h"
 #include "runtime/cuda/cuda_group.h"
-#include "runtime/cuda/device_handle.h"
-#include "runtime/handle.h"
+#include "runtime/cuda/device_handle_block.h"
 
 namespace transload {
 

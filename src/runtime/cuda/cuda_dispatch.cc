@@ -5,13 +5,13 @@
 #include <string>
 
 #include "gpu/driver.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/decisions.h"
 #include "runtime/call/dispatch_form.h"
+#include "runtime/call/handle.h"
 #include "runtime/call/output_room.h"
-#include "runtime/check_inputs.h"
 #include "runtime/cuda/cuda_group.h"
-#include "runtime/cuda/device_handle.h"
-#include "runtime/handle.h"
+#include "runtime/cuda/device_handle_block.h"
 
 namespace transload {
 

@@ -15,8 +15,8 @@
 #include "kernels/near.h"
 #include "os/clock.h"
 #include "runtime/awaited.h"
-#include "runtime/handle.h"
-#include "runtime/heap_place.h"
+#include "runtime/call/handle.h"
+#include "runtime/network/heap_place.h"
 
 namespace transload {
 

@@ -16,15 +16,15 @@
 #include "kernels/role_kernels.h"
 #include "layout/cursor.h"
 #include "protocol/wait_record.h"
+#include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
-#include "runtime/call_log.h"
 #include "runtime/cuda/cuda_memory.h"
-#include "runtime/cuda/device_handle.h"
+#include "runtime/cuda/device_handle_block.h"
 #include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
 #include "runtime/group_options.h"
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 
 namespace transload {
 

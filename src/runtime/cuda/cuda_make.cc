@@ -14,7 +14,7 @@
 #include "os/thread.h"
 #include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 
 namespace transload {
 

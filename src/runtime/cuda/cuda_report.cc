@@ -7,10 +7,10 @@
 
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
+#include "runtime/call/handle.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/graph_keep.h"
-#include "runtime/handle.h"
 
 namespace transload {
 

@@ -10,7 +10,7 @@
 #include "gpu/driver.h"
 #include "kernels/nic_kernels.h"
 #include "runtime/cuda/cuda_memory.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "transport/scaleout/nvshmem/queues.h"
 
 namespace transload {

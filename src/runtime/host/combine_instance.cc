@@ -1,5 +1,5 @@
 // Combine on the host: the call's code over the warps of the CPU.
-#include "runtime/call/combine_call.h"
+#include "runtime/host/combine_call.h"
 
 #include "executor/fiber/scheduler.h"
 

@@ -1,5 +1,5 @@
 // Dispatch on the host: the call's code over the warps of the CPU.
-#include "runtime/call/dispatch_call.h"
+#include "runtime/host/dispatch_call.h"
 
 #include "executor/fiber/scheduler.h"
 

@@ -17,9 +17,9 @@
 #include "protocol/hello.h"
 #include "protocol/notify.h"
 #include "protocol/tables.h"
+#include "runtime/call/check_inputs.h"
+#include "runtime/call/handle.h"
 #include "runtime/call/whole_call.h"
-#include "runtime/check_inputs.h"
-#include "runtime/handle.h"
 #include "runtime/host/crew.h"
 #include "runtime/rank_state.h"
 

@@ -5,8 +5,8 @@
 #include "base/time_units.h"
 #include "control/fault.h"
 #include "os/clock.h"
-#include "runtime/heap_place.h"
 #include "runtime/host/host_group.h"
+#include "runtime/network/heap_place.h"
 #include "transport/scaleup/neighbours.h"
 
 namespace transload {

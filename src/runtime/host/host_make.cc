@@ -10,7 +10,7 @@
 #include "os/free_memory.h"
 #include "os/host.h"
 #include "runtime/host/host_group.h"
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/explain/rings.h"
+#include "sim/model/rings.h"
 #include "sim/model/violation.h"
 
 namespace transload {

@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "os/file.h"
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
 #include "sim/scenario/embedded_scenarios.h"

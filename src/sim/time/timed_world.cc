@@ -10,7 +10,7 @@
 #include "base/math.h"
 #include "runtime/group_options.h"
 #include "sim/model/chance.h"
-#include "sim/time/timed_seat.h"
+#include "sim/time/timed_rank.h"
 
 namespace transload {
 namespace {

@@ -12,12 +12,12 @@
 #include "sim/checkers/credit.h"
 #include "sim/checkers/growth.h"
 #include "sim/checkers/liveness.h"
-#include "sim/explain/rings.h"
 #include "sim/model/flight.h"
 #include "sim/model/links.h"
-#include "sim/scenario/program.h"
+#include "sim/model/rings.h"
 #include "sim/scenario/scenario.h"
-#include "sim/world/seat.h"
+#include "sim/world/program.h"
+#include "sim/world/sim_rank.h"
 #include "sim/world/step_watch.h"
 
 namespace transload {

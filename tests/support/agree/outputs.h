@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/scenario/program.h"
+#include "sim/world/program.h"
 
 namespace transload::test {
 

@@ -7,8 +7,8 @@
 #include <numeric>
 #include <vector>
 
-#include "runtime/call/combine_call.h"
-#include "runtime/call/dispatch_call.h"
+#include "runtime/host/combine_call.h"
+#include "runtime/host/dispatch_call.h"
 #include "tests/support/plain_memory.h"
 
 namespace transload::test {

@@ -1,5 +1,5 @@
 // What is known of a thread that calls several ranks of a group.
-#include "runtime/call_log.h"
+#include "runtime/call/call_log.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <type_traits>
 
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/choices.h"
 #include "tests/support/refusal.h"
 

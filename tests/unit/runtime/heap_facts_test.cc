@@ -1,5 +1,5 @@
 // Which ranks are of one world of NVSHMEM, and which block of its heap they can have.
-#include "runtime/heap_facts.h"
+#include "runtime/network/heap_facts.h"
 
 #include <gtest/gtest.h>
 

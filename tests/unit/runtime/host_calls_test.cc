@@ -10,8 +10,8 @@
 
 #include "base/type_names.h"
 #include "control/fault.h"
-#include "runtime/call/combine_call.h"
-#include "runtime/call/dispatch_call.h"
+#include "runtime/host/combine_call.h"
+#include "runtime/host/dispatch_call.h"
 #include "support/plain_memory.h"
 
 namespace transload::test {

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "tests/support/refusal.h"
 
 namespace transload {

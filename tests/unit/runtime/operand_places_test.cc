@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/rank_state.h"
 #include "tests/support/refusal.h"
 

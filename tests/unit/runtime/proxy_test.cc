@@ -1,5 +1,5 @@
 // When a proxy sleeps and naps, what it takes meanwhile, and how it ends, by itself too.
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>

@@ -2,7 +2,7 @@
 // most, and never leaves it, because NVSHMEM can not be started twice.
 //
 // Who asks must be the only one who does: groups that are made at one time take turns (NvshmemTurn). Nothing here talks
-// to other ranks; runtime/heap_place.cc does, and calls what is collective on all of them.
+// to other ranks; runtime/network/heap_place.cc does, and calls what is collective on all of them.
 #pragma once
 #include <condition_variable>
 #include <cstdint>

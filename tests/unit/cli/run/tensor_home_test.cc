@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/handle.h"
+#include "runtime/call/handle.h"
 
 namespace transload::cli {
 namespace {

@@ -1,5 +1,5 @@
 // The proxy's end of the queue: which commands it takes, when it shows that, and when it may sleep.
-#include "channel/proxy.h"
+#include "channel/command_taker.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // How ranks come to a world of NVSHMEM, and to a block of its heap.
-#include "runtime/heap_place.h"
+#include "runtime/network/heap_place.h"
 
 #include <algorithm>
 #include <cstdlib>

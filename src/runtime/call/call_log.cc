@@ -1,5 +1,5 @@
 // Remembering which thread called which rank, and finding whom it still owes a call.
-#include "runtime/call_log.h"
+#include "runtime/call/call_log.h"
 
 #include <map>
 #include <mutex>

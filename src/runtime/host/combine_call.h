@@ -7,9 +7,9 @@
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/combine_form.h"
 #include "runtime/call/output_room.h"
-#include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
 
 namespace transload {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/group_impl.h"
-#include "runtime/heap_facts.h"
+#include "runtime/network/heap_facts.h"
 #include "transport/scaleout/nvshmem/world.h"
 
 namespace transload {

@@ -1,5 +1,5 @@
 // Turns, naps and sleep of a simulated proxy.
-#include "sim/world/proxy.h"
+#include "sim/world/sim_proxy.h"
 
 #include "base/time_units.h"
 

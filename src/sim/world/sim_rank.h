@@ -12,7 +12,7 @@
 #include "sim/model/seeded.h"
 #include "sim/world/caller.h"
 #include "sim/world/control.h"
-#include "sim/world/proxy.h"
+#include "sim/world/sim_proxy.h"
 
 namespace transload {
 

@@ -1,11 +1,11 @@
 // Making a rank of a world, running its warps, and ending them.
-#include "sim/world/seat.h"
+#include "sim/world/sim_rank.h"
 
 #include <algorithm>
 #include <tuple>
 
-#include "runtime/call/combine_call.h"
-#include "runtime/call/dispatch_call.h"
+#include "runtime/host/combine_call.h"
+#include "runtime/host/dispatch_call.h"
 #include "sim/checkers/reuse.h"
 
 namespace transload {

@@ -1,5 +1,5 @@
 // How a proxy takes commands, and when it sleeps.
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 
 #include <poll.h>
 #include <pthread.h>

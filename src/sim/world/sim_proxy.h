@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "channel/proxy.h"
+#include "channel/command_taker.h"
 #include "sim/model/model_memory.h"
 #include "sim/model/seeded.h"
 #include "sim/world/timeline.h"

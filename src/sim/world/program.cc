@@ -1,5 +1,5 @@
 // Making the calls of a scenario, and comparing every output with the reference's.
-#include "sim/scenario/program.h"
+#include "sim/world/program.h"
 
 #include <algorithm>
 #include <cstring>

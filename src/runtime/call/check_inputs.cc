@@ -1,5 +1,5 @@
 // Refusing what a caller may not pass.
-#include "runtime/check_inputs.h"
+#include "runtime/call/check_inputs.h"
 
 #include <algorithm>
 #include <initializer_list>

@@ -1,5 +1,5 @@
 // Which networks there are, how a group chooses one, and how each is made.
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 
 #include <algorithm>
 

@@ -8,7 +8,7 @@
 #include <stop_token>
 #include <thread>
 
-#include "channel/proxy.h"
+#include "channel/command_taker.h"
 #include "channel/scaleout.h"
 #include "executor/cuda/rail_queue.h"
 #include "os/descriptor.h"

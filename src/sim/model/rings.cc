@@ -1,5 +1,5 @@
 // Naming the word or the slot at an address.
-#include "sim/explain/rings.h"
+#include "sim/model/rings.h"
 
 namespace transload {
 namespace {

@@ -1,5 +1,5 @@
 // Which ranks come together in NVSHMEM's heap: see heap_facts.h.
-#include "runtime/heap_facts.h"
+#include "runtime/network/heap_facts.h"
 
 #include <algorithm>
 #include <cstring>

@@ -6,8 +6,8 @@
 
 #include "channel/scaleout.h"
 #include "runtime/group_impl.h"
-#include "runtime/heap_place.h"
-#include "runtime/nic_queues.h"
+#include "runtime/network/heap_place.h"
+#include "runtime/network/nic_queues.h"
 #include "transport/scaleout/registered.h"
 
 namespace transload {

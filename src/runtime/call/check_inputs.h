@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "layout/plan.h"
-#include "runtime/handle.h"
+#include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 #include "transload/group.h"
 

@@ -11,12 +11,12 @@
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"
+#include "runtime/call/check_inputs.h"
 #include "runtime/call/decisions.h"
 #include "runtime/call/dispatch_form.h"
 #include "runtime/call/output_room.h"
-#include "runtime/call/refuse_alike.h"
-#include "runtime/check_inputs.h"
 #include "runtime/host/host_calls.h"
+#include "runtime/host/refuse_alike.h"
 
 namespace transload {
 

@@ -1,12 +1,12 @@
 // Running a rank's warps in virtual time.
-#include "sim/time/timed_seat.h"
+#include "sim/time/timed_rank.h"
 
 #include <algorithm>
 
 #include "base/check.h"
 #include "kernels/near.h"
-#include "runtime/call/combine_call.h"
-#include "runtime/call/dispatch_call.h"
+#include "runtime/host/combine_call.h"
+#include "runtime/host/dispatch_call.h"
 
 namespace transload {
 

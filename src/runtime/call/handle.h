@@ -9,7 +9,7 @@
 
 namespace transload {
 
-struct DeviceHandleBlock;  // runtime/cuda/device_handle.h
+struct DeviceHandleBlock;  // runtime/cuda/device_handle_block.h
 
 struct HandleData {
   uint64_t group = 0;  // the RankState::id of the rank that made it
