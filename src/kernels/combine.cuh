@@ -5,6 +5,8 @@
 #include "kernels/block.cuh"
 #include "kernels/grants.cuh"
 #include "kernels/kernel_launch.cuh"
+#include "protocol/call/cards.h"
+#include "protocol/call/close.h"
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"

@@ -3,7 +3,7 @@
 #include "executor/cuda/members.cuh"
 #include "executor/cuda/order.cuh"
 #include "kernels/role_kernels.h"
-#include "protocol/call.h"
+#include "protocol/call/grants.h"
 
 namespace transload {
 

@@ -7,6 +7,7 @@
 #include "kernels/grants.cuh"
 #include "kernels/kernel_launch.cuh"
 #include "kernels/tables/plan.cuh"
+#include "protocol/call/cards.h"
 
 namespace transload {
 namespace {

@@ -9,7 +9,7 @@
 // Mailboxes are double, by parity of the use: nobody begins notify n + 1 without counts of all ranks for n, and each of
 // those was sent after its sender had finished n - 1.
 #pragma once
-#include "protocol/call.h"
+#include "protocol/call/cards.h"
 
 namespace transload {
 

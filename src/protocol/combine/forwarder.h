@@ -9,6 +9,8 @@
 // come, a free slot, or a slot that the network has still to read.
 #pragma once
 #include "base/situations.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/combine/trip.h"
 
 namespace transload {

@@ -10,6 +10,8 @@
 // order, so the parts of the smallest unfinished token are always at the heads of their rings.
 #pragma once
 #include "base/situations.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/combine/trip.h"
 
 namespace transload {

@@ -8,6 +8,8 @@
 // It serves a stream for each source rank, so it only ever waits until any of them can move.
 #pragma once
 #include "base/situations.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/combine/trip.h"
 
 namespace transload {

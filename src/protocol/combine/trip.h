@@ -4,7 +4,7 @@
 #include "layout/channels.h"
 #include "layout/handle.h"
 #include "layout/token.h"
-#include "protocol/call.h"
+#include "protocol/call/grants.h"
 
 namespace transload {
 

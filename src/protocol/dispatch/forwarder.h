@@ -9,6 +9,9 @@
 // It serves several sources, so it only ever waits until any of them can move: each source's gate is either its next
 // token, or a free slot at one owner of that token.
 #pragma once
+#include "protocol/call/cards.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/dispatch/sender.h"
 
 namespace transload {

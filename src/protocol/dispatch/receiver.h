@@ -11,6 +11,8 @@
 // With a landing by ring it waits for nothing but tokens, so rings always drain.
 #pragma once
 #include "base/situations.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/dispatch/trip.h"
 
 namespace transload {

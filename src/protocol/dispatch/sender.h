@@ -9,6 +9,8 @@
 // It may block on one ring: no forwarder or receiver ever waits for another stream of this sender.
 #pragma once
 #include "base/situations.h"
+#include "protocol/call/claims.h"
+#include "protocol/call/close.h"
 #include "protocol/dispatch/trip.h"
 
 namespace transload {

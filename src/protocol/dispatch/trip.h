@@ -5,7 +5,7 @@
 #include "layout/handle.h"
 #include "layout/placement.h"
 #include "layout/token.h"
-#include "protocol/call.h"
+#include "protocol/call/grants.h"
 
 namespace transload {
 

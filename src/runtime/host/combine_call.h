@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "base/situations.h"
+#include "protocol/call/cards.h"
+#include "protocol/call/close.h"
+#include "protocol/call/grants.h"
 #include "protocol/combine/forwarder.h"
 #include "protocol/combine/receiver.h"
 #include "protocol/combine/sender.h"

@@ -8,6 +8,9 @@
 
 #include "base/situations.h"
 #include "layout/wrong_counts.h"
+#include "protocol/call/cards.h"
+#include "protocol/call/close.h"
+#include "protocol/call/grants.h"
 #include "protocol/dispatch/forwarder.h"
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"

@@ -4,7 +4,9 @@
 #include <cstring>
 #include <numeric>
 
-#include "protocol/call.h"
+#include "protocol/call/cards.h"
+#include "protocol/call/close.h"
+#include "protocol/call/grants.h"
 
 namespace transload {
 namespace {

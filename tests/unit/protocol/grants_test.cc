@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "protocol/call.h"
+#include "protocol/call/grants.h"
 #include "tests/support/plain_memory.h"
 
 namespace transload::test {

@@ -7,6 +7,9 @@
 #include <numeric>
 #include <vector>
 
+#include "protocol/call/cards.h"
+#include "protocol/call/close.h"
+#include "protocol/call/grants.h"
 #include "runtime/host/combine_call.h"
 #include "runtime/host/dispatch_call.h"
 #include "tests/support/plain_memory.h"

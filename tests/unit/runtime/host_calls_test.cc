@@ -10,6 +10,7 @@
 
 #include "base/type_names.h"
 #include "control/fault.h"
+#include "protocol/call/grants.h"
 #include "runtime/host/combine_call.h"
 #include "runtime/host/dispatch_call.h"
 #include "support/plain_memory.h"
