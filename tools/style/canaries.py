@@ -64,6 +64,8 @@ CANARIES = [
     ("include-direction", with_file("src/other/r.cc", '// R.\n#include "layout/c.h"\n')),
     ("include-direction", with_file("include/transload/a.h", HEAD + '#include "base/b.h"\n')),
     ("include-direction", with_file("include/transload/a.h", HEAD + "#include <unistd.h>\n")),
+    ("rooms", with_file("src/sim/checkers/r.h", HEAD + '#include "sim/world/r.h"\n')),
+    ("rooms", with_file("src/runtime/call/r.cc", '// R.\n#include "runtime/host/r.h"\n')),
     ("include-exists", with_file("src/layout/c.cc", '// C.\n#include "layout/gone.h"\n')),
     ("sizes", with_file("src/layout/c.cc", "// C.\n" + "int x;\n" * 600)),
     ("sizes", with_file("src/layout/c.cc", "// C.\n// " + "x" * 118 + "\n")),

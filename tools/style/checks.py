@@ -16,6 +16,11 @@ PARAMETERS_MAX = 4  # besides who acts, W& w, and the tag of vectors, D d
 # In reading order, which is the order of dependence: a folder includes only from those before it.
 LAYERS = ["base", "layout", "channel", "protocol", "reference", "os", "executor", "gpu", "transport", "kernels",
           "control", "runtime", "sim", "cli", "python"]
+# Rooms of a layer, in the same order; what lies right in its folder stands between none of them.
+ROOMS = {
+    "sim": ["model", "scenario", "checkers", "world", "explain", "run", "walks", "time"],
+    "runtime": ["network", "call", "host", "cuda"],
+}
 FORBIDDEN_PAIRS = {
     "reference": {"layout": "the oracle shares nothing with what it judges",
                   "channel": "the oracle shares nothing with what it judges",
@@ -104,6 +109,21 @@ def layer_of(path):
     """The layer of a source: its folder under src/, cli or python; None for tests and others, which may include all."""
     parts = path.split("/")
     return parts[1] if parts[0] == "src" and len(parts) > 2 else parts[0] if parts[0] in ("cli", "python") else None
+
+
+def room_of(path):
+    parts = path.split("/")
+    return parts[1] if len(parts) > 2 and parts[1] in ROOMS.get(parts[0], ()) else None
+
+
+def check_rooms(tree):
+    for path, text in tree.cpp().items():
+        layer, room = layer_of(path), room_of(path.removeprefix("src/"))
+        for line, name, _ in includes_of(text):
+            target = room_of(name)
+            if room and target and name.startswith(layer + "/"):
+                if ROOMS[layer].index(target) > ROOMS[layer].index(room):
+                    yield path, line, f"{layer}/{room} includes {name}: {layer}/{target} comes later"
 
 
 def check_include_direction(tree):
@@ -383,6 +403,7 @@ def check_contract(tree):
 
 CHECKS = {
     "include-direction": check_include_direction,
+    "rooms": check_rooms,
     "include-exists": check_includes_exist,
     "sizes": check_sizes,
     "function-length": check_function_length,
