@@ -170,7 +170,7 @@ class Group {
   // For launchers and tests: gathers `mine` of every rank over the control channel, by rank. Collective.
   std::vector<std::string> gather(const std::string& mine);
 
-  struct Impl;
+  struct Impl;  // of the library alone, whose parts it joins: users see it incomplete
 
  private:
   Impl& mine(const char* operation) const;

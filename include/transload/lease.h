@@ -9,7 +9,7 @@ namespace transload {
 // faulted. Moves, does not copy.
 class Lease {
  public:
-  struct Block;
+  struct Block;  // of the library alone: users see it incomplete
   Lease() = default;
   explicit Lease(std::shared_ptr<Block> block) : block_(std::move(block)) {}
   Lease(Lease&&) = default;
