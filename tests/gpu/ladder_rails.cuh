@@ -6,7 +6,7 @@
 
 #include "gpu/ladder_ends.cuh"
 #include "ladder/rungs/rails.h"
-#include "runtime/proxy.h"
+#include "runtime/network/proxy.h"
 #include "support/step_network.h"
 
 namespace transload::gpu {

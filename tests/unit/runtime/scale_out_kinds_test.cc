@@ -1,5 +1,5 @@
 // What a group says of the network that it took.
-#include "runtime/scale_out_kinds.h"
+#include "runtime/network/scale_out_kinds.h"
 
 #include <gtest/gtest.h>
 
