@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "os/free_memory.h"
 #include "tests/support/patience.h"
 #include "transload/status.h"
 
