@@ -288,7 +288,7 @@ Counted PythonGroup::count(nb::handle topk_idx) {
   return counted(group_->count(tensor), library_of(topk_idx), ids.extents());
 }
 
-nb::object PythonGroup::empty(nb::handle shape, nb::handle dtype) {
+nb::any PythonGroup::empty(nb::handle shape, nb::handle dtype) {
   const Turn turn(*this, "empty");
   const nb::object arrays = imported("transload.arrays");
   const nb::object name_of_type = arrays.attr("name_of_type"), library_of_type = arrays.attr("library_of_type");
@@ -311,7 +311,7 @@ nb::object PythonGroup::empty(nb::handle shape, nb::handle dtype) {
   const Tensor tensor{.data = lease.data(), .dtype = type, .ndim = 1};
   auto room = std::make_shared<Room>(Room{std::move(lease), nullptr});
   const Library library = library_told(called(library_of_type, dtype));
-  return wrapped(library, Array(std::move(room), tensor, extents));
+  return nb::borrow<nb::any>(wrapped(library, Array(std::move(room), tensor, extents)));
 }
 
 MemoryReport PythonGroup::memory() {

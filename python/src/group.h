@@ -32,7 +32,7 @@ class PythonGroup {
   std::vector<std::string> gather(nb::handle text);
   // For any thread, also while another one is in a call.
   Counted count(nb::handle topk_idx);
-  nb::object empty(nb::handle shape, nb::handle dtype);
+  nb::any empty(nb::handle shape, nb::handle dtype);
   MemoryReport memory();
   std::vector<Decision> decisions();
   std::vector<uint32_t> local_experts();

@@ -56,10 +56,10 @@ void bind_reports(nb::module_& module) {
            [](const Decision& decision) { return decision.what + ": " + decision.choice + ", " + decision.why; });
 }
 
-// An output as a property.
+// An output as a property: of a type that only the caller knows.
 template <auto Member, class Result>
-nb::object output(Result& result) {
-  return (result.*Member).get(*result.library, result.room);
+nb::any output(Result& result) {
+  return nb::borrow<nb::any>((result.*Member).get(*result.library, result.room));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 
 class Server:
@@ -240,37 +241,37 @@ class Dispatched:
     """
 
     @property
-    def x(self) -> object:
+    def x(self) -> Any:
         """[M, H], of the type of what was given"""
 
     @property
-    def scales(self) -> object:
+    def scales(self) -> Any:
         """[M, S], or None"""
 
     @property
-    def topk_idx(self) -> object:
+    def topk_idx(self) -> Any:
         """
         [M, K] of the type of the ids given: local expert, -1 where the choice is another rank's. None with a handle
         """
 
     @property
-    def topk_weights(self) -> object:
+    def topk_weights(self) -> Any:
         """[M, K] float32: 0 where topk_idx is -1. None with a handle"""
 
     @property
-    def source(self) -> object:
+    def source(self) -> Any:
         """[M, 2] int32: source rank, source token. None with a handle"""
 
     @property
-    def rows_on_device(self) -> object:
+    def rows_on_device(self) -> Any:
         """[1] int64: rows_needed"""
 
     @property
-    def expert_counts_on_device(self) -> object:
+    def expert_counts_on_device(self) -> Any:
         """[local experts] int64. None with a handle"""
 
     @property
-    def rows_of_sources_on_device(self) -> object:
+    def rows_of_sources_on_device(self) -> Any:
         """[ranks] int64: source_rows"""
 
     @property
@@ -306,11 +307,11 @@ class Combined:
     """What a combine brought back. Arrays are of x's library."""
 
     @property
-    def x(self) -> object:
+    def x(self) -> Any:
         """[.., H] bf16, in the dimensions of what was dispatched"""
 
     @property
-    def topk_weights(self) -> object:
+    def topk_weights(self) -> Any:
         """[.., K] float32, or None"""
 
     @property
@@ -326,21 +327,21 @@ class Counted:
     """
 
     @property
-    def rank_counts(self) -> object:
+    def rank_counts(self) -> Any:
         """[ranks] int32: tokens that chose an expert of the rank, each once"""
 
     @property
-    def node_counts(self) -> object:
+    def node_counts(self) -> Any:
         """[nodes] int32, likewise"""
 
     @property
-    def expert_counts(self) -> object:
+    def expert_counts(self) -> Any:
         """
         [experts] int32: choices, so a token that chose one expert twice counts twice
         """
 
     @property
-    def token_in_rank(self) -> object:
+    def token_in_rank(self) -> Any:
         """[.., ranks] bool, in the dimensions of topk_idx"""
 
     @property
@@ -364,7 +365,7 @@ class Group:
     def gather(self, text: object | None) -> list[str]:
         """The text of every rank, by rank. Collective."""
 
-    def empty(self, shape: object | None, dtype: object | None = 'bf16') -> object:
+    def empty(self, shape: object | None, dtype: object | None = 'bf16') -> Any:
         """
         An array in memory that peers read in place, so that a combine of it pulls.
         """

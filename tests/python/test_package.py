@@ -1,4 +1,5 @@
 """What is installed: imports, the program, the doctor, the types that are told."""
+import ast
 import importlib.metadata
 import pathlib
 import re
@@ -129,6 +130,15 @@ def test_types_are_told(tmp_path):
     assert python("-m", "nanobind.stubgen", "-q", "-m", "transload._native", "-o", str(made))[0] == 0
     assert made.read_text(encoding="utf-8") == (FOLDER / "_native.pyi").read_text(encoding="utf-8"), (
         "python3 -m nanobind.stubgen -m transload._native -o python/transload/_native.pyi")
+
+
+def test_types_of_arrays_are_the_callers():
+    """To a type checker an `object` has no shape: README's own lines would be wrong."""
+    told = ast.parse((FOLDER / "_native.pyi").read_text(encoding="utf-8")).body
+    functions = {(each.name, part.name): ast.unparse(part.returns) for each in told if isinstance(each, ast.ClassDef)
+                 for part in each.body if getattr(part, "returns", None)}
+    arrays = [(kind, name) for kind in ("Dispatched", "Combined") for name in ("x", "topk_weights")]
+    assert {functions[each] for each in [*arrays, ("Counted", "token_in_rank"), ("Group", "empty")]} == {"Any"}
 
 
 def test_what_is_missing_is_named():
