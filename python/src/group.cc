@@ -14,11 +14,13 @@ namespace transload::python {
 
 namespace {
 
+// What is for GPUs, which a group of Python's has not yet: the stream of a call, and how many processors it may take.
 void refuse_stream(nb::handle stream) {
-  if (!stream.is_none()) refuse("stream", shown(stream), "None: on the CPU a call is done when it returns");
+  if (!stream.is_none())
+    throw Error(Code::kNotSupported,
+                "stream: " + shown(stream) + ", must be None: on the CPU a call is done when it returns");
 }
 
-// Where the number of a group's GPU processors will be capped for one call; there are no GPUs here yet.
 void refuse_sms(nb::handle sms) {
   if (whole<uint32_t>("sms", sms) != 0)
     throw Error(Code::kNotSupported, "sms: " + shown(sms) + ", must be 0 on the CPU");

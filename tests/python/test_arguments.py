@@ -35,8 +35,7 @@ TESTS = {
         "test_options.test_the_deadline_of_a_call": "deadline_s",
         "test_refusals.test_what_one_rank_refuses_all_do": "x topk_idx topk_weights refused",
         "test_calls.test_types": "handle",
-        "test_refusals.test_dispatch": "stream",
-        "test_refusals.test_not_there_yet": "sms",
+        "test_refusals.test_not_there_yet": "sms stream",
     },
     "combine": {
         "test_calls.test_trip": "x handle topk_weights",
@@ -45,8 +44,7 @@ TESTS = {
         "test_calls.test_wire_of_fp32": "wire",
         "test_calls.test_out_for_weights": "out",
         "test_calls.test_channels_of_a_call": "channels",
-        "test_refusals.test_not_there_yet": "sms",
-        "test_refusals.test_combine": "stream",
+        "test_refusals.test_not_there_yet": "sms stream",
         "test_options.test_the_deadline_of_a_call": "deadline_s",
     },
 }

@@ -30,7 +30,7 @@ TESTS = {  # what is bad: (test, words of its source)
     "a handle of the other mode": ("deep_ep/test_deep_ep_low_latency.test_what_is_refused", "handle"),
     "a call after destroy": ("deep_ep/test_deep_ep_buffer.test_destroy", "destroyed"),
     "weights without ids": ("deep_ep/test_deep_ep_calls.test_by_ranks_alone", "topk_weights: given without topk_idx"),
-    "a stream": ("test_refusals.test_dispatch", "stream: 7, must be None"),
+    "a stream": ("test_refusals.test_not_there_yet", "stream: 7, must be None"),
     "odd num_sms": ("deep_ep/test_deep_ep_buffer.test_num_sms", '(23, "even")'),
     "experts that do not divide": ("deep_ep/test_deep_ep_groups.test_experts_differ_or_do_not_divide", "a multiple of"),
     "ids of a type that is none": ("deep_ep/test_deep_ep_refusals.test_one_rank_refuses", "topk_idx: torch.uint16"),

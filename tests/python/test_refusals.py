@@ -112,7 +112,6 @@ DISPATCH = [
     (dict(deadline_s=0.001), r"deadline_s: 0.001, must be seconds, from 0.05 to 86400"),
     (dict(deadline_s="soon"), r"deadline_s: 'soon', must be seconds"),
     (dict(deadline_s=float("nan")), r"deadline_s: nan, must be seconds"),
-    (dict(stream=7), r"stream: 7, must be None"),
     (dict(out=READ_ONLY), r"out: read-only, must be memory that may be written"),
     (dict(out=memoryview(bytes(64)).cast("B", (2, 32))), r"out: read-only, must be memory that may be written"),
     (dict(out=np.zeros((2, 64), BF16)), r"out: 2 rows, must be at least"),
@@ -162,7 +161,6 @@ COMBINE = [
     (dict(out=lambda y: y.base[:6]), r"out: over memory of x, must be apart"),
     (dict(out=(None, None, None)), r"out: 3 of them, must be one or a pair"),
     (dict(out=(None, np.zeros((6, 2), np.float32))), r"out\[1\]: given, must be absent: no topk_weights are given"),
-    (dict(stream=object()), r"stream: <object"),
     (dict(channels=99), r"channels: 99, must be"),
     (dict(deadline_s=0.001), r"deadline_s: 0.001, must be seconds, from 0.05 to 86400"),
 ]
@@ -202,6 +200,9 @@ def test_handles_of_others(g, other):
 @pytest.mark.parametrize("call,words", [
     (lambda g: g.dispatch(X, IDS, WEIGHTS, sms=4), "sms: 4, must be 0 on the CPU"),
     (lambda g: g.combine(X, g.dispatch(X, IDS, WEIGHTS).handle, sms=4), "sms: 4, must be 0 on the CPU"),
+    (lambda g: g.dispatch(X, IDS, WEIGHTS, stream=7), "stream: 7, must be None"),
+    (lambda g: g.combine(X, g.dispatch(X, IDS, WEIGHTS).handle, stream=object()), "stream: <object .*, must be None"),
+    (lambda g: g.wait(stream=7), "stream: 7, must be None"),
     (lambda g: transload.Group(0, 1, experts=1, sms=4), "sms: 4, must be 0 on the CPU"),
     (lambda g: transload.Group(0, 1, experts=1, device="cuda:9"), "device: 'cuda:9', must be 'cpu'"),
     (lambda g: transload.Group(0, 1, experts=1, device="cuda"), "device: 'cuda', must be 'cpu'"),
