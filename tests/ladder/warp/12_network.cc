@@ -244,7 +244,7 @@ TEST(Rung12Network, FinishHasADeadline) {
 // It is stuck until after its deadline: what was accused for it is taken back, once.
 TEST(Rung12Network, FinishTakesBackWhatItAccused) {
   Net net;
-  Wire wire({net.mine, net.theirs});
+  test::StepNetwork wire({net.mine, net.theirs});
   wire.stuck = true;
   HostMemoryOptions o = net.options(wire, 1);
   int accused = 0, taken_back = 0;
