@@ -15,6 +15,7 @@ if len(sys.argv) != 2:
 PROGRAM = os.path.abspath(sys.argv[1])
 FOLDER = tempfile.TemporaryDirectory(prefix="transload-test-")
 MARK = f"TRANSLOAD_TEST_MARK={uuid.uuid4()}"
+PLANTS = "TRANSLOAD_CANARY", "TRANSLOAD_MUTATION"
 LAUNCHER_NAMES = (
     "RANK",
     "WORLD_SIZE",
@@ -43,8 +44,8 @@ def skip(reason):
 
 
 def environment(extra=None):
-    # tools/canaries_without_simulator plants its bug in the program too.
-    mine = [k for k in os.environ if k.startswith("TRANSLOAD_") and k != "TRANSLOAD_CANARY"]
+    # tools/canaries_without_simulator and tools/mutations plant their bugs in the program too.
+    mine = [k for k in os.environ if k.startswith("TRANSLOAD_") and k not in PLANTS]
     names = {k: v for k, v in os.environ.items() if k not in LAUNCHER_NAMES and k not in mine}
     key, value = MARK.split("=")
     return {**names, key: value, **(extra or {})}

@@ -25,6 +25,10 @@ class StepNetwork final : public ScaleOut {
     ++counts;
     queue_.push_back({false, {}, to, count});
   }
+  void credit(RailWord to, Word count) override {
+    ++credits;
+    queue_.push_back({false, {}, to, count});
+  }
   bool progress() override {
     if (queue_.empty() || stuck) return false;
     const Thing thing = queue_.front();
@@ -46,7 +50,7 @@ class StepNetwork final : public ScaleOut {
   bool may_sleep() override { return true; }
   bool lost(LostPeer&) override { return false; }
 
-  int puts = 0, counts = 0;
+  int puts = 0, counts = 0, credits = 0;
   bool stuck = false;
 
  private:
