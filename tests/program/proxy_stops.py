@@ -100,7 +100,7 @@ def stopped(what, gpus, words, *more):
 STILL, FULL = "its proxy has stood still", "its proxy takes no commands"
 gpus = min(2, int(found[1]))
 stopped("a few tokens", gpus, (STILL, FULL), "--tokens", "64")
-# More commands in a call than the queue has room for: a warp waits for room as long as the watcher counts his looks, and
-# either may be the first to say so. That the warp does alone is rung 12 of the ladder.
+# More commands in a call than the queue has room for: a warp waits for room as long as the watcher counts his looks,
+# and either may be the first to say so. That the warp does alone is rung 12 of the ladder.
 stopped("no room", gpus, (STILL, FULL), "--tokens", "512", "--rail-queue", "32", "--rail-batch", "1")
 finish_test()
