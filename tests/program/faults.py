@@ -40,7 +40,9 @@ def fault(text, node_sizes, *more):
     )
     operations = {r["operation"] for r in seen["reports"]}
     phase = text.partition("/")[2]
-    expect(operations == {"combine" if phase in ("expert", "combine") else "dispatch"}, f"in {operations}")
+    # Between two calls a rank may hear of it before it enters the next one.
+    may = {"combine"} if phase == "combine" else {"combine", "idle"} if phase == "expert" else {"dispatch"}
+    expect(operations and operations <= may, f"in {operations}")
     expect(all_gone(), f"nothing is left behind {left_behind()}")
 
 

@@ -34,8 +34,9 @@ TEST_P(Rung01PutLands, NothingIsAPut) {
               Word drained = 0;
               link->put({me.region(), 4096, 0, 1 - me.rank(), &drained, 7});
               link->publish({0, 1 - me.rank()}, 3);
-              wait_until(me, *link, [&] { return observe(me.region(), 0) == 3; });
-              require(std::atomic_ref<Word>(drained).load() == 7, "a put of nothing is drained at once");
+              // A count may come before what a proxy does here.
+              const auto told = [&] { return std::atomic_ref<Word>(drained).load() == 7; };
+              wait_until(me, *link, [&] { return observe(me.region(), 0) == 3 && told(); });
               finish(me, *link);
             }));
 }
