@@ -18,12 +18,13 @@
 namespace transload {
 
 // Positions by channel: [channels + 1] for each of some members; member m of channel c owns [at(m, c), at(m, c + 1)).
+// How many members there are the table behind it knows: here that number would cost combine's kernel two registers.
 struct Spans {
   const uint64_t* begin;
-  uint32_t channels, members;
+  uint32_t channels;
 
   TRANSLOAD_HD uint64_t at(uint32_t member, uint32_t channel) const {
-    TRANSLOAD_CHECK(member < members && channel <= channels);
+    TRANSLOAD_CHECK(channel <= channels);
     return begin[uint64_t(member) * (channels + 1) + channel];
   }
   TRANSLOAD_HD uint64_t count(uint32_t member, uint32_t channel) const {
@@ -48,7 +49,7 @@ class SpanTable {
     TRANSLOAD_CHECK(member < members_);
     return begin_.data() + uint64_t(member) * (channels_ + 1);
   }
-  Spans view() const { return {begin_.data(), channels_, members_}; }
+  Spans view() const { return {begin_.data(), channels_}; }
 
   // Sets a member's spans: they start at `first` and have these counts by channel.
   void set_counts(uint32_t member, uint64_t first, const uint32_t* counts) {

@@ -66,8 +66,8 @@ class CudaCombine {
                             {.up_positions = g_.buffers.combine_up.view(),
                              .rail_positions = g_.buffers.combine_rail.view(),
                              .handle = view_of(on_device_.tables),
-                             .forward = {spans_.forward, form_.channels, g_.map.sources()},
-                             .rows_of = {spans_.arriving, form_.channels, g_.map.ranks}},
+                             .forward = {spans_.forward, form_.channels},
+                             .rows_of = {spans_.arriving, form_.channels}},
                             out_);
     t.call = g_.make_call(form_.card, g_.options.sms * kWarpsOfBlock);
     t.spare_out = failure_ != nullptr;

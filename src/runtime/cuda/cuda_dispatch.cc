@@ -187,8 +187,8 @@ class CudaDispatch {
             .handle = view_of(on_device_.tables),
             .made = form_.first ? on_device_.tables : HandleTables{},
             .log_width = handle_->log_width,
-            .forward = {spans_.forward, form_.channels, g_.map.sources()},
-            .arriving = {spans_.arriving, form_.channels, g_.map.ranks},
+            .forward = {spans_.forward, form_.channels},
+            .arriving = {spans_.arriving, form_.channels},
             .log_entries = handle_sizes(state_, 0, 1, 1).tables.entries,
             .scales = form_.scale_rows(g_.buffers.scales),
             .headers = headers_};

@@ -159,8 +159,8 @@ TEST(DispatchForm, EveryFieldOfATripIsFilledIn) {
                               .handle = tables_from<HandleView>(20),
                               .made = tables_from<HandleTables>(30),
                               .log_width = 2,
-                              .forward = {at<uint64_t>(40), 4, 3},
-                              .arriving = {at<uint64_t>(41), 4, 3},
+                              .forward = {at<uint64_t>(40), 4},
+                              .arriving = {at<uint64_t>(41), 4},
                               .log_entries = 43,
                               .scales = form.scale_rows(nullptr),
                               .headers = at<char>(42)};
@@ -221,8 +221,8 @@ TEST(CombineForm, EveryFieldOfATripIsFilledIn) {
   const CombineTables tables{.up_positions = {at<Word>(11), at<Word>(12), at<Word>(13)},
                              .rail_positions = {at<Word>(14), at<Word>(15), at<Word>(16)},
                              .handle = tables_from<HandleView>(20),
-                             .forward = {at<uint64_t>(40), 4, 3},
-                             .rows_of = {at<uint64_t>(41), 4, 3}};
+                             .forward = {at<uint64_t>(40), 4},
+                             .rows_of = {at<uint64_t>(41), 4}};
   CombineTrip trip = trip_of(CombineForm(rank, in), in, tables, out);
   std::memset(static_cast<void*>(&trip.call), 0xff, sizeof trip.call);
   EXPECT_FALSE(trip.spare_out);
