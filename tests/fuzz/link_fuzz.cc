@@ -23,7 +23,7 @@ void read_memory(std::string_view said) { TRANSLOAD_CHECK(RawMemorySaid::unpack(
 
 void read_result(std::string_view said) {
   const WorkerResult result = WorkerResult::from_text(std::string(said));
-  TRANSLOAD_CHECK(!result.mismatch || *name_of(Call(result.mismatch->call)) != 0);
+  TRANSLOAD_CHECK(!result.mismatch || *name_of(IterationCall(result.mismatch->call)) != 0);
   TRANSLOAD_CHECK(!result.fault || std::string_view(name_of(result.fault->kind)) != "none");
   const std::string text = result.to_text();
   TRANSLOAD_CHECK(WorkerResult::from_text(text).to_text() == text);
