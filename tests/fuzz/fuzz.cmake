@@ -4,7 +4,7 @@
 # Only what they need is built: these sources, once for all.
 set(fuzzed
   src/base/check.cc src/base/status.cc src/base/type_names.cc
-  src/os/fork.cc src/os/host.cc
+  src/os/fork.cc src/os/free_memory.cc src/os/host.cc
   src/transport/scaleup/greeting.cc src/transport/scaleup/region_offer.cc src/transport/scaleup/nvlink/device_offer.cc
   src/transport/scaleout/libfabric/address.cc
   src/control/bootstrap.cc src/control/frame.cc src/control/invitation.cc src/control/meetings.cc src/control/secret.cc

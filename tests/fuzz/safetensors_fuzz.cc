@@ -19,7 +19,7 @@ void read(const std::string& path) {
     const bool ids = *name == 'i';
     const std::vector<std::string> types =
         ids ? std::vector<std::string>{"I16", "I32", "I64"} : std::vector<std::string>{"F16", "BF16", "F32"};
-    const SafetensorsReader::Entry& entry = file.matrix(name, types);
+    const SafetensorsReader::FileTensor& entry = file.matrix(name, types);
     TRANSLOAD_CHECK(entry.shape.size() == 2 && entry.begin <= entry.end);
     const uint64_t count = entry.shape[0] * entry.shape[1];
     const size_t read = ids ? file.integers(entry, count).size() : file.floats(entry, count).size();

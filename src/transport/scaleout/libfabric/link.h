@@ -26,17 +26,17 @@ std::string libfabric_version();
 struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string provider;        // "": the best that opens
-  std::string nic;             // "": any; as RDMA names it
-  bool nic_asked_for = false;  // else one that the provider lacks is done without
-  std::string source_address;  // local IP of the interface that reaches the rendezvous; "": any
-  char* region = nullptr;      // my network region; outlives the link
+  std::string provider = {};        // "": the best that opens
+  std::string nic = {};             // "": any; as RDMA names it
+  bool nic_asked_for = false;       // else one that the provider lacks is done without
+  std::string source_address = {};  // local IP of the interface that reaches the rendezvous; "": any
+  char* region = nullptr;           // my network region; outlives the link
   size_t region_bytes = 0;
-  FabricDevice device;                 // of the region
-  std::vector<uint32_t> counterparts;  // ranks that puts may be exchanged with
-  bool assume_unordered = false;       // use delivery completions although the provider orders: tests
-  size_t piece_bytes = 0;              // of one write, at most; 0: what the provider takes
-  uint32_t window = 0;                 // writes in flight to one rank, at most; 0: from the provider's queue
+  FabricDevice device = {};                 // of the region
+  std::vector<uint32_t> counterparts = {};  // ranks that puts may be exchanged with
+  bool assume_unordered = false;            // use delivery completions although the provider orders: tests
+  size_t piece_bytes = 0;                   // of one write, at most; 0: what the provider takes
+  uint32_t window = 0;                      // writes in flight to one rank, at most; 0: from the provider's queue
 };
 
 class LibfabricLink : public ScaleOut {
