@@ -31,6 +31,8 @@ Bootstrap secret_place(uint32_t rank, uint16_t port, const std::string& secret) 
   return bootstrap;
 }
 
+constexpr uint32_t kSoonMs = 700;  // less than a rank goes on after a refusal
+
 std::string refusal_of_rank(const Bootstrap& bootstrap) {
   return test::refusal([&] { Control(bootstrap, kDeadlineMs, {0, 0}); });
 }
@@ -79,6 +81,17 @@ TEST(Secret, RankWithoutIt) {
   const Control control(secret_place(0, server.port(), "right"), kDeadlineMs, {0, 0});
   EXPECT_EQ(control.trust().choice, "proved");
   other.join();
+}
+
+// Its deadline may come before it is sure that no earlier group refuses it: then the refusal is why, not the deadline.
+TEST(Secret, RankWithoutItAndWithoutTime) {
+  const RendezvousServer server({"127.0.0.1", 0, "", "right"});
+  try {
+    Control(secret_place(1, server.port(), "wrong"), kSoonMs, {0, 0});
+    ADD_FAILURE() << "a rank without the secret was let in";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Code::kInvalidArgument) << error.what();
+  }
 }
 
 // Whoever took the port of the rendezvous cannot play it.
