@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "bench/proxy_time.h"
-#include "bench/raw_rows.h"
+#include "cli/link/raw_end.h"
 #include "executor/cuda/no_moves.cuh"
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/warp.cuh"
@@ -363,25 +363,32 @@ void rows_by_host(Side& side, uint32_t other, uint64_t count) {
   }
 }
 
+void progress(cli::RawEnd& raw) {
+  raw.progress();
+  if (raw.broken().empty()) return;
+  std::fprintf(stderr, "bench_proxy: %s\n", raw.broken().c_str());
+  std::exit(1);
+}
+
 // As many bytes, in writes as long as the puts are and as many at once; then a word, which comes behind them.
-void rows_by_raw_writes(RawSide& raw, char* region, uint64_t count) {
+void rows_by_raw_writes(cli::RawEnd& raw, char* region, uint64_t count) {
   const uint64_t puts = kRings * count / kBatch;
-  for (uint64_t put = 0; put < puts; raw.progress()) {
+  for (uint64_t put = 0; put < puts; progress(raw)) {
     const uint64_t at = place::slot(uint32_t(put % kRings), put / kRings * kBatch);
     if (raw.write(at, at + place::kHalf, uint64_t(kBatch) * kRowBytes)) ++put;
   }
-  while (!raw.idle()) raw.progress();
+  while (!raw.idle()) progress(raw);
   *word_at(region, place::credit(0)) = 1;
-  while (!raw.write(place::credit(0), place::kPing, sizeof(Word))) raw.progress();
-  while (!raw.idle() || seen(region, place::kPing) == 0) raw.progress();
+  while (!raw.write(place::credit(0), place::kPing, sizeof(Word))) progress(raw);
+  while (!raw.idle() || seen(region, place::kPing) == 0) progress(raw);
 }
 
 double seconds_of_raw_writes(Pair& pair, uint64_t count) {
   pair.open(false, true);
   const uint32_t most = kRings * kSlots / kBatch;
-  RawSide one(pair.options_of(0), most), other(pair.options_of(1), most);
-  one.connect(1, other);
-  other.connect(0, one);
+  cli::RawEnd one(pair.options_of(0), most), other(pair.options_of(1), most);
+  one.reach(1, other.said());
+  other.reach(0, one.said());
   return pair.by_hosts([&](uint32_t s) { rows_by_raw_writes(s == 0 ? one : other, pair.sides[s].region, count); });
 }
 

@@ -1,0 +1,43 @@
+// One end of raw writes: an endpoint of a provider without a link, whose writes are posted and reaped by hand, and
+// nobody counts or checks them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cli/link/said.h"
+#include "transport/scaleout/libfabric/endpoint.h"
+
+namespace transload::cli {
+
+class RawEnd {
+ public:
+  // At most so many writes at once, from and to `region`, which outlives it. Throws Error.
+  RawEnd(const LibfabricOptions& options, uint32_t most);
+  RawEnd(const RawEnd&) = delete;
+  RawEnd& operator=(const RawEnd&) = delete;
+
+  RawMemorySaid said() const;
+  // What that rank said. Throws Error.
+  void reach(uint32_t rank, const RawMemorySaid& other);
+
+  // From an offset of my region to one of the other's. False: no room for it now, or it is broken.
+  bool write(uint64_t from, uint64_t to, uint64_t bytes);
+  // True: something was done.
+  bool progress();
+  bool idle() const { return free_.size() == contexts_.size(); }
+  bool may_sleep() { return endpoint_.may_sleep(); }
+  int wait_fd() const { return endpoint_.wait_fd(); }
+  const std::string& broken() const { return broken_; }  // "": it is not
+
+ private:
+  char* const region_;
+  FabricEndpoint endpoint_;
+  std::vector<fi_context2> contexts_;
+  std::vector<fi_context2*> free_;
+  fid_mr* memory_ = nullptr;
+  fi_addr_t there_ = FI_ADDR_UNSPEC;
+  uint64_t key_ = 0, base_ = 0;
+  std::string broken_;
+};
+
+}  // namespace transload::cli
