@@ -122,9 +122,6 @@ LearnedHandle learn_handle(const LearnInputs& in, ReceivePlan plan, RankRecord r
   h.arriving = SpanTable(in.map.ranks, in.channels);
   for (uint32_t s = 0; s < in.map.ranks; ++s)
     h.arriving.set_counts(s, plan.row_base[s], CountsRecord(rank_record(s)).by_channel());
-  // wrong_count() has looked: what passes the channels is what the plan has room for.
-  for (uint32_t s = 0; s < in.map.ranks; ++s)
-    TRANSLOAD_CHECK(h.arriving.view().at(s, in.channels) == plan.row_base[s + 1]);
   h.tables.row_token.resize(std::min(plan.rows(), in.rows_max));
   h.tables.row_base = std::move(plan.row_base);
   h.tables.source_tokens = std::move(plan.source_tokens);

@@ -6,8 +6,8 @@
 #include <functional>
 
 #include "os/clock.h"
-#include "runtime/group_impl.h"
 #include "tests/support/control_ranks.h"
+#include "tests/support/group_without_calls.h"
 
 namespace transload {
 namespace {
@@ -45,22 +45,12 @@ struct TurnedNetwork final : ScaleOut {
   uint32_t busy = kNobody;
 };
 
-struct LoneRank final : Group::Impl {
-  explicit LoneRank(const GroupOptions& options) : state_(options) { meet(); }
-  RankState& state() override { return state_; }
-  DispatchOutputs dispatch(const DispatchInputs&) override { return {}; }
-  CombineOutputs combine(const CombineInputs&) override { return {}; }
-  void refuse_if_faulted() override {}
-  DispatchReport report(const Handle&, const Stream&) override { return {}; }
-  MemoryReport memory() const override { return {}; }
-  std::string scale_up_name() const override { return ""; }
-  std::string scale_out_name() const override { return ""; }
+struct LoneRank final : test::GroupWithoutCalls {
+  explicit LoneRank(const GroupOptions& options) : GroupWithoutCalls(options) { meet(); }
   void awaits(TurnedNetwork& network, std::vector<AwaitedPath> paths) {
     state_.options.create_deadline_ms = kPathsDeadlineMs;
     await_paths(network, std::move(paths));
   }
-
-  RankState state_;
 };
 
 // Ranks that have met, and leave together. The first awaits; the others are in a gather.

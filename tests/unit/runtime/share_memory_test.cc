@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "control/rendezvous.h"
-#include "runtime/group_impl.h"
+#include "tests/support/group_without_calls.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"
 
@@ -30,16 +30,9 @@ GroupOptions node_options(uint32_t rank, uint16_t port) {
 }
 
 // A group that ends where its ranks have each other's memory.
-struct Rank final : Group::Impl {
-  explicit Rank(const GroupOptions& options) : state_(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  RankState& state() override { return state_; }
-  DispatchOutputs dispatch(const DispatchInputs&) override { return {}; }
-  CombineOutputs combine(const CombineInputs&) override { return {}; }
-  void refuse_if_faulted() override {}
-  DispatchReport report(const Handle&, const Stream&) override { return {}; }
-  MemoryReport memory() const override { return {}; }
-  std::string scale_up_name() const override { return ""; }
-  std::string scale_out_name() const override { return ""; }
+struct Rank final : test::GroupWithoutCalls {
+  explicit Rank(const GroupOptions& options)
+      : GroupWithoutCalls(options), bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   void make(const std::function<void(Rank&)>& before) {
     meet();
@@ -51,7 +44,6 @@ struct Rank final : Group::Impl {
     control->goodbye();
   }
 
-  RankState state_;
   Descriptor bell;
   std::shared_ptr<Region> region;
   std::unique_ptr<Neighbours> neighbours;
