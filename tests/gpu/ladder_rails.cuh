@@ -155,6 +155,7 @@ inline void rails_rung(Stage& stage) {
         setting.publish_every = setting.credit_every = every;
         const RailsRung rung{place, {sides.region(0), sides.region(1)}, rows};
         stage.play<ScatterPipe, FifoRail>(rung, {2 * place.rings, 2 * place.rings}, setting);
+        if (stage.ledger.wrong != 0 && !stage.ledger.spoil) return;  // what follows would wait for its deadlines
         sides.finish();
         for (int s = 0; s < 2; ++s)
           for (int ring = 0; ring < place.rings; ++ring) {

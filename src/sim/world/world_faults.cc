@@ -98,8 +98,10 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
       return;
     case ScenarioFaultKind::kFailingRank:
       for (const auto& group : groups_)
-        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody)
+        if (const uint32_t rank = group->rank_of(state.process); rank != kNobody) {
           group->control->failed(rank, "out of memory");
+          group->ranks[rank]->memory.fail();
+        }
       return;
     case ScenarioFaultKind::kLateRank:
     case ScenarioFaultKind::kLeavingRank:
