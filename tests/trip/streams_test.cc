@@ -1,9 +1,10 @@
 // Streams and devices of the caller: default streams, handles that come again, a thread whose current device is
-// another one, streams that other work keeps.
+// another one, streams and GPUs that other work keeps.
 #ifdef TRANSLOAD_CUDA
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -64,6 +65,60 @@ class Plug {
   }
 
   std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+// A kernel of somebody else, on a stream of its own, that ends when it is let go, or by itself. It stays on the device,
+// where a plug does not.
+class HangingKernel {
+ public:
+  HangingKernel() {
+    static constexpr char kCode[] = R"(.version 7.0
+.target sm_70
+.address_size 64
+.visible .entry hang(.param .u64 word, .param .u64 nanoseconds) {
+  .reg .u64 %rd<6>;
+  .reg .u32 %r<2>;
+  .reg .pred %p<3>;
+  ld.param.u64 %rd1, [word];
+  ld.param.u64 %rd2, [nanoseconds];
+  mov.u64 %rd3, %globaltimer;
+  add.u64 %rd3, %rd3, %rd2;
+again:
+  ld.volatile.global.u32 %r1, [%rd1];
+  mov.u64 %rd4, %globaltimer;
+  setp.ne.u32 %p1, %r1, 0;
+  setp.gt.u64 %p2, %rd4, %rd3;
+  @%p1 bra end;
+  @!%p2 bra again;
+end:
+  ret;
+})";
+    must(cudaLibraryLoadData(&library_, kCode, nullptr, nullptr, 0, nullptr, nullptr, 0), "cudaLibraryLoadData");
+    cudaKernel_t kernel = nullptr;
+    must(cudaLibraryGetKernel(&kernel, library_, "hang"), "cudaLibraryGetKernel");
+    must(cudaHostAlloc(reinterpret_cast<void**>(&word_), sizeof *word_, cudaHostAllocMapped), "cudaHostAlloc");
+    *word_ = 0;
+    must(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    uint64_t nanoseconds = 20'000'000'000;
+    void* arguments[] = {&word_, &nanoseconds};
+    must(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), dim3(1), dim3(1), arguments, 0, stream_),
+         "cudaLaunchKernel");
+  }
+  ~HangingKernel() {
+    std::atomic_ref<uint32_t>(*word_).store(1);
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+    cudaFreeHost(word_);
+    cudaLibraryUnload(library_);
+  }
+  HangingKernel(const HangingKernel&) = delete;
+
+  bool holds() const { return cudaStreamQuery(stream_) == cudaErrorNotReady; }
+
+ private:
+  cudaLibrary_t library_ = nullptr;
+  cudaStream_t stream_ = nullptr;
+  uint32_t* word_ = nullptr;
 };
 
 // Each rank has a GPU of its own: default streams of one GPU wait for each other.
@@ -297,6 +352,54 @@ TEST(Streams, KeptByOtherWork) {
   for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
   w.deadline_ms = 60000;
   run_passes(w, {Pass{}});  // in the same contexts
+}
+
+// A kernel of somebody else hangs on rank 0's GPU, and the group's own work is done. The group is freed beside it, and
+// so is one that a fault ended.
+TEST(Streams, FreedBesideAHangingKernel) {
+  if (!on_gpus()) GTEST_SKIP() << kGpuOnly;
+  for (const bool faulted : {false, true}) {
+    SCOPED_TRACE(faulted ? "faulted" : "whole");
+    World w = world_of_gpus();
+    w.node_sizes = {2};
+    w.deadline_ms = 1500;
+    const reference::Problem problem = problem_of(w);
+    Rendezvous rendezvous;
+    std::promise<void> freed;
+    const std::shared_future<void> is_freed = freed.get_future().share();
+    const auto rank_of = [&](uint32_t rank) {
+      TensorHome& side = side_of(rank);
+      Given given(w, problem, rank, 1);
+      given.in.stream = side.stream();
+      auto group = std::make_unique<Group>(options_of(w, rank, rendezvous.port()));
+      std::optional<HangingKernel> other;
+      if (rank == 0) other.emplace();
+      group->gather("hangs");  // loading it may wait for kernels, so none waits for this rank yet
+      {
+        const DispatchOutputs out = group->dispatch(given.in);
+        group->wait(given.in.stream);
+        given.check(side, out.x);
+      }
+      group->gather("called");
+      if (faulted && rank == 0) {
+        const auto call = [&] {
+          group->dispatch(given.in);  // rank 1 does not come
+          group->wait(given.in.stream);
+        };
+        EXPECT_THROW(call(), Error);
+      }
+      if (rank == 1 && !faulted) is_freed.wait_for(std::chrono::seconds(30));
+      group.reset();
+      if (rank == 0) {
+        EXPECT_TRUE(other->holds()) << "a call or the destructor waited for the kernel";
+        freed.set_value();
+      }
+      is_freed.wait_for(std::chrono::seconds(30));
+    };
+    std::future<void> ranks[2];
+    for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);
+    for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
+  }
 }
 
 }  // namespace
