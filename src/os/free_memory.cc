@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -19,7 +20,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kUnbounded = ~uint64_t(0);
+constexpr uint64_t kUnbounded = PTRDIFF_MAX;  // where nothing says less: no process can have more
 
 std::optional<uint64_t> number_in(const std::string& path) {
   std::ifstream file(path);

@@ -80,9 +80,8 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes) {
   constexpr size_t kAskedAbout = 16 << 20;
   if (bytes > kAskedAbout) check_room(bytes, "private memory");
   auto block = std::make_shared<Lease::Block>();
-  if (bytes <= size_t(PTRDIFF_MAX))
-    block->data =
-        static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign), std::nothrow));
+  block->data =
+      static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign), std::nothrow));
   if (block->data == nullptr)
     throw Error(Code::kOutOfMemory, "private memory: " + std::to_string(bytes) + " bytes were not to be had");
   block->bytes = bytes;

@@ -1,6 +1,7 @@
 // What a rendezvous does with the frames of strangers, and of members that say what they may not.
 #include <gtest/gtest.h>
 
+#include "control/frame.h"
 #include "tests/support/desk.h"
 
 namespace transload {
@@ -148,6 +149,8 @@ TEST(Meetings, SpeaksInNobodyElsesName) {
   desk.hello(21, 0, 1, "i");
   desk.send(21, pack(Message(Verdict{FaultKind::kNone, 0, "all is well"})));  // not for anybody to say
   EXPECT_TRUE(desk.shown_out.count(21));
+  const std::string no_fault = pack(Message(Verdict{FaultKind::kNone, kNobody, "all is well"}));
+  EXPECT_FALSE(unpack_message(std::string_view(no_fault).substr(kFrameHeadBytes)));
   uint64_t connection = 30;
   for (const Verdict& verdict : {Verdict{FaultKind::kLost, 1, "x"}, Verdict{FaultKind::kLost, kNobody, "x"},
                                  Verdict{FaultKind::kRendezvous, 0, "x"}}) {

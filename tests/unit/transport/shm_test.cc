@@ -77,6 +77,12 @@ class Room : public testing::Test {
 
 TEST_F(Room, MemAvailable) { EXPECT_EQ(room(), 5000u * 1024); }
 
+// More is refused even there, before it is rounded up past the end of all addresses.
+TEST_F(Room, NothingSaysHowMuch) {
+  fs::remove(fs::path(root_) / "proc/meminfo");
+  EXPECT_EQ(room(), uint64_t(PTRDIFF_MAX));
+}
+
 TEST_F(Room, CgroupTwoAndItsParents) {
   put("proc/self/cgroup", "0::/a/b\n");
   put("sys/fs/cgroup/a/b/memory.max", "max\n");
