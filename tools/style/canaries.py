@@ -39,7 +39,8 @@ CLEAN = {
     "cli/f.h": HEAD + "class F {\n  using To = typename n::A<int>;\n};\n",
     "cli/f.cc": "// F.\n#include \"cli/f.h\"\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
-    "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
+    "docs/page.md": "# A page, of it\n`B`, `B::x_` and `y` (`base/b.h`)\n"
+                    "[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
                     "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
     "README.md": "# Two words\n[a page](docs/page.md)\n| **2** |" + " " * 120 + "|\n```\n" + "x" * 121 + "\n```\n",
     "bench/b.cc": "// B.\n",
@@ -131,6 +132,8 @@ CANARIES = [
     ("links", with_file("docs/page.md", "`tests/*/e_test.cc`\n")),
     ("names", with_file("docs/page.md", "`Gone::run()`\n")),
     ("names", with_file("docs/seed_map.md", "`Gone::run`\n")),
+    ("placed-names", with_file("docs/page.md", "`f` (`src/base/b.h`)\n")),
+    ("placed-names", with_file("docs/page.md", "| `B`,\n`f`, `B::g()` (`base`) |\n")),
     ("lengths", with_file("README.md", "# Two words\n" + "word\n" * 1400)),
     ("lengths", with_file("ARCHITECTURE.md", "# Of it\n" + "A line of it.\n" * 1100)),
     ("lengths", with_file("docs/page.md", "- " + "x" * 119 + "\n")),
