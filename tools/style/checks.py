@@ -424,6 +424,7 @@ CHECKS = {
     "contract": check_contract,
     "links": texts.check_links,
     "names": texts.check_names,
+    "rungs": texts.check_rungs,
     "placed-names": texts.check_placed_names,
     "lengths": texts.check_page_lengths,
     "lane-bodies": bodies.check_lane_bodies,

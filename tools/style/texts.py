@@ -13,6 +13,7 @@ QUOTED_NAME = r"`[A-Za-z_][\w:~]*(?:\(\))?`"
 PLACED = re.compile(rf"({QUOTED_NAME}(?:(?:,|,? and|,? or)\s+{QUOTED_NAME})*)\s+\(`([\w./-]+)`")
 NAME = re.compile(r"[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)*(?:\(\))?")
 FOREIGN = ("STYLE.md", "docs/seed_map.md")  # there a name without :: may be an example, or one of another library
+LADDER, PROVED = "tests/ladder/transport", "src/channel/contract.md"
 README_WORDS_MAX = 1400  # as `wc -w` counts them
 ARCHITECTURE_BYTES_MAX = 15_000
 COLUMNS_MAX = 120
@@ -113,6 +114,17 @@ def check_placed_names(tree):
             for word in re.findall(r"\w+", " ".join(SPAN.findall(match.group(1)))):
                 if sources and word not in words:
                     yield page, shown.count("\n", 0, match.start()) + 1, f"names {word} in {place[1:]}, which lacks it"
+
+
+def check_rungs(tree):
+    """The memory contract's list of what proves it has every rung of the transports' ladder."""
+    rungs = {os.path.basename(path)[:2] for path in tree.files if re.match(rf"{LADDER}/\d\d_\w+\.cc$", path)}
+    text = tree.files.get(PROVED, "")
+    listing = re.search(rf"`{LADDER}`[^:]*(:.*?)\.\s", text, re.DOTALL)
+    listed = set(re.findall(r"[:;]\s+(\d\d)\s", listing.group(1))) if listing else set()
+    for rung in sorted(rungs ^ listed):
+        line = text.count("\n", 0, listing.start()) + 1 if listing else 1
+        yield PROVED, line, f"rung {rung} is in its list of {LADDER} or in that folder, and must be in both"
 
 
 def check_page_lengths(tree):
