@@ -1,5 +1,6 @@
 // Rung 10: a wait that outlasts its deadline is told once, names whom it waits for, and ends when the verdict comes, or
-// by itself, which is told too.
+// by itself, which is told too. In a world, whose time is virtual, sim/world/world.h ends such a wait: tests/unit/sim
+// and the scenarios with faults show it.
 #include <atomic>
 #include <mutex>
 
@@ -300,12 +301,6 @@ TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
   EXPECT_EQ(told.broken[0].rank, 7u);
   EXPECT_EQ(told.broken[0].seen, 11u);
   EXPECT_EQ(told.broken[0].expected, 12u);
-}
-
-TEST(Rung10Deadline, InAWorld) {
-  GTEST_SKIP()
-      << "a wait in a world outlasts its deadline in virtual time, which sim/world/world.h ends: tests/unit/sim, "
-         "and the scenarios with faults";
 }
 
 }  // namespace
