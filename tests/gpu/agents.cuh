@@ -12,7 +12,7 @@
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/rail_mapped.cuh"
 #include "executor/cuda/warp.cuh"
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::gpu {
 

@@ -8,16 +8,16 @@
 // itself.
 #include <functional>
 
-#include "gpu/ladder_ends.cuh"
-#include "gpu/ladder_rails.cuh"
-#include "ladder/rungs/any.h"
-#include "ladder/rungs/claim.h"
-#include "ladder/rungs/credit.h"
-#include "ladder/rungs/moves.h"
-#include "ladder/rungs/publish.h"
-#include "ladder/rungs/reduce.h"
-#include "ladder/rungs/turns.h"
-#include "ladder/rungs/values.h"
+#include "tests/gpu/ladder_ends.cuh"
+#include "tests/gpu/ladder_rails.cuh"
+#include "tests/ladder/rungs/any.h"
+#include "tests/ladder/rungs/claim.h"
+#include "tests/ladder/rungs/credit.h"
+#include "tests/ladder/rungs/moves.h"
+#include "tests/ladder/rungs/publish.h"
+#include "tests/ladder/rungs/reduce.h"
+#include "tests/ladder/rungs/turns.h"
+#include "tests/ladder/rungs/values.h"
 
 namespace transload::gpu {
 namespace {

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <thread>
 
-#include "gpu/agents.cuh"
-#include "ladder/rungs/turns.h"
+#include "tests/gpu/agents.cuh"
+#include "tests/ladder/rungs/turns.h"
 
 namespace transload::gpu {
 

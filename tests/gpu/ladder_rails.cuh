@@ -4,10 +4,10 @@
 #include <memory>
 #include <thread>
 
-#include "gpu/ladder_ends.cuh"
-#include "ladder/rungs/rails.h"
 #include "runtime/network/proxy.h"
-#include "support/step_network.h"
+#include "tests/gpu/ladder_ends.cuh"
+#include "tests/ladder/rungs/rails.h"
+#include "tests/support/step_network.h"
 
 namespace transload::gpu {
 

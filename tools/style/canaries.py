@@ -73,6 +73,8 @@ CANARIES = [
     ("rooms", with_file("src/sim/checkers/r.h", HEAD + '#include "sim/world/r.h"\n')),
     ("rooms", with_file("src/runtime/call/r.cc", '// R.\n#include "runtime/host/r.h"\n')),
     ("include-exists", with_file("src/layout/c.cc", '// C.\n#include "layout/gone.h"\n')),
+    ("include-exists", {**with_file("tests/unit/d_test.cc", '// D.\n#include "support/s.h"\n'),
+                        "tests/support/s.h": HEAD}),
     ("sizes", with_file("src/layout/c.cc", "// C.\n" + "int x;\n" * 600)),
     ("sizes", with_file("src/layout/c.cc", "// C.\n// " + "x" * 118 + "\n")),
     ("sizes", with_file("src/layout/c.cc", "// C.\nint x; \n")),

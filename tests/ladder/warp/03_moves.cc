@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "stage.h"
-#include "ladder/rungs/moves.h"
+#include "tests/ladder/rungs/moves.h"
 
 namespace transload::ladder {
 namespace {

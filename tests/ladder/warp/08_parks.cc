@@ -4,7 +4,7 @@
 
 #include "base/situations.h"
 #include "stage.h"
-#include "ladder/rungs/turns.h"
+#include "tests/ladder/rungs/turns.h"
 
 namespace transload::ladder {
 namespace {

@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "ranks.h"
-#include "support/patience.h"
+#include "tests/support/patience.h"
 
 namespace transload::ladder {
 namespace {

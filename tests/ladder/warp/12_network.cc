@@ -2,8 +2,8 @@
 // How many writes reach a ScaleOut, and its queue, are a host's: a world has neither.
 #include "base/situations.h"
 #include "stage.h"
-#include "ladder/rungs/rails.h"
-#include "support/step_network.h"
+#include "tests/ladder/rungs/rails.h"
+#include "tests/support/step_network.h"
 
 namespace transload::ladder {
 namespace {

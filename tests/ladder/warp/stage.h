@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "ladder/rungs/agent.h"
 #include "model_ranks.h"
-#include "support/sanitized.h"
+#include "tests/ladder/rungs/agent.h"
+#include "tests/support/sanitized.h"
 
 namespace transload::ladder {
 
