@@ -184,7 +184,7 @@ inline void still_proxy_rung(Stage& stage) {
   const RailRegion place{64, 128, 1};
   RailSides sides(stage, place);
   stage.page(0).fault.rank = kMe;
-  Setting setting = setting_of(sides, place, DeadlineRung::kDeadlineNs);
+  Setting setting = setting_of(sides, place, rungs::kSoonNs);
   setting.publish_every = 1;
   const RailsRung rung{place, {sides.region(0), sides.region(1)}, 64};
   stage.start<ScatterPipe, FifoRail>(StillProxyRung{rung}, {1, 0}, setting);
