@@ -3,16 +3,19 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/rail_mapped.cuh"
 #include "executor/cuda/warp.cuh"
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
+#include "tests/ladder/rungs/ends.h"
 
 namespace transload::gpu {
 
@@ -88,6 +91,7 @@ struct Agent : rungs::AgentBase<W> {
   TRANSLOAD_DEVICE void count(uint32_t* at) const {
     this->w.once([&] { atomicAdd(at, 1u); });
   }
+  TRANSLOAD_DEVICE uint64_t now_ns() const { return ptx::now_ns(); }
 };
 
 template <class Pipe, class Rail, class Rung>
@@ -162,6 +166,8 @@ class Stage {
   static constexpr uint32_t kPieces[] = {256, 4096, 8192};
   static constexpr bool kStaged[] = {false};  // on a mapped rail it is all one
   static constexpr uint32_t kElementsMost = 7168;
+  static constexpr uint64_t kLateNs = 5'000'000'000;
+  static constexpr bool kHearsOfDone = true;
 
   rungs::Ledger ledger;
   static uint64_t rounds(uint64_t n) { return n; }
@@ -254,6 +260,31 @@ class Stage {
       ledger.add(checks, s);
     }
   }
+  rungs::Ended ended(int side) {
+    using rungs::EndedBy;
+    const DeviceFault& fault = page(side).fault;
+    const auto failure = DeviceFailure(fault.set);
+    return {.by = failure == DeviceFailure::kExpired   ? EndedBy::kDeadline
+                  : failure == DeviceFailure::kBroken  ? EndedBy::kBroken
+                  : failure == DeviceFailure::kAborted ? EndedBy::kHost
+                                                       : EndedBy::kThemselves,
+            .role = Role(fault.role),
+            .channel = int(int64_t(fault.channel)),
+            .what = int(fault.what),
+            .whom = fault.whom,
+            .seen = fault.seen,
+            .expected = fault.expected};
+  }
+  bool hears(int side, Waiting what, Word whom) {
+    const WaitsFor& waits_for = page(side).waits_for;
+    const Word& last = what == Waiting::kDone ? waits_for.to_finish : waits_for.peer;
+    for (int i = 0; i < 10000; ++i) {
+      if (__atomic_load_n(&last, __ATOMIC_ACQUIRE) == whom + 1) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
+  void stop(int side) { __atomic_store_n(&page(side).abort, 1, __ATOMIC_RELEASE); }
   template <class Pipe, class Rail = MappedRail, class Rung>
   void play(const Rung& rung, const int (&agents)[2], const Setting& setting = {}) {
     start<Pipe, Rail>(rung, agents, setting);

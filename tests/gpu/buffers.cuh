@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "gpu/layout_cases.h"
+#include "tests/gpu/layout_cases.h"
 
 namespace transload {
 

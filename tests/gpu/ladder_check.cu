@@ -8,16 +8,17 @@
 // itself.
 #include <functional>
 
-#include "gpu/ladder_ends.cuh"
-#include "gpu/ladder_rails.cuh"
-#include "ladder/rungs/any.h"
-#include "ladder/rungs/claim.h"
-#include "ladder/rungs/credit.h"
-#include "ladder/rungs/moves.h"
-#include "ladder/rungs/publish.h"
-#include "ladder/rungs/reduce.h"
-#include "ladder/rungs/turns.h"
-#include "ladder/rungs/values.h"
+#include "tests/gpu/ladder_ends.cuh"
+#include "tests/gpu/ladder_rails.cuh"
+#include "tests/ladder/rungs/any.h"
+#include "tests/ladder/rungs/claim.h"
+#include "tests/ladder/rungs/credit.h"
+#include "tests/ladder/rungs/ends.h"
+#include "tests/ladder/rungs/moves.h"
+#include "tests/ladder/rungs/publish.h"
+#include "tests/ladder/rungs/reduce.h"
+#include "tests/ladder/rungs/turns.h"
+#include "tests/ladder/rungs/values.h"
 
 namespace transload::gpu {
 namespace {
@@ -61,10 +62,11 @@ constexpr NamedRung kRungs[] = {
     {"08 many waits", rungs::turns_rung<Stage>},
     {"09 claim", rungs::claim_rung<Stage>},
     {"09 the last to arrive speaks for all", rungs::arrive_rung<Stage>},
-    {"10 a deadline", deadline_rung},
-    {"10 a deadline among warps of a rank", own_rung},
-    {"10 a broken promise", broken_rung},
-    {"11 the host's abort", abort_rung},
+    {"10 a deadline", rungs::deadline_rung<Stage>},
+    {"10 a deadline of a wait for its own rank too", deadline_of_own_rung},
+    {"10 a deadline among warps of a rank", rungs::own_rung<Stage>},
+    {"10 a broken promise", rungs::broken_rung<Stage>},
+    {"11 the host's abort", rungs::abort_rung<Stage>},
     {"12 rows along rails, by proxies", rails_rung},
     {"12 a proxy that stands still", still_proxy_rung},
     {"13 checks of every verb", checks_rung},

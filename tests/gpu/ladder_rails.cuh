@@ -4,10 +4,10 @@
 #include <memory>
 #include <thread>
 
-#include "gpu/ladder_ends.cuh"
-#include "ladder/rungs/rails.h"
 #include "runtime/network/proxy.h"
-#include "support/step_network.h"
+#include "tests/gpu/ladder_ends.cuh"
+#include "tests/ladder/rungs/rails.h"
+#include "tests/support/step_network.h"
 
 namespace transload::gpu {
 
@@ -184,7 +184,7 @@ inline void still_proxy_rung(Stage& stage) {
   const RailRegion place{64, 128, 1};
   RailSides sides(stage, place);
   stage.page(0).fault.rank = kMe;
-  Setting setting = setting_of(sides, place, DeadlineRung::kDeadlineNs);
+  Setting setting = setting_of(sides, place, rungs::kSoonNs);
   setting.publish_every = 1;
   const RailsRung rung{place, {sides.region(0), sides.region(1)}, 64};
   stage.start<ScatterPipe, FifoRail>(StillProxyRung{rung}, {1, 0}, setting);

@@ -6,11 +6,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "gpu/buffers.cuh"
-#include "gpu/layout_cases.h"
-#include "gpu/plan_trial.cuh"
 #include "kernels/kernel_launch.cuh"
 #include "kernels/tables/table_kernels.h"
+#include "tests/gpu/buffers.cuh"
+#include "tests/gpu/layout_cases.h"
+#include "tests/gpu/plan_trial.cuh"
 
 namespace transload {
 namespace {

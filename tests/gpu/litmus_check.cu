@@ -8,7 +8,7 @@
 #include <cuda/atomic>
 #include <string>
 
-#include "gpu/agents.cuh"
+#include "tests/gpu/agents.cuh"
 
 namespace transload::gpu {
 namespace {

@@ -1,7 +1,7 @@
 // The plan alone on a device, without the notify before it, and all that it reads and writes.
 #pragma once
-#include "gpu/buffers.cuh"
 #include "kernels/tables/plan.cuh"
+#include "tests/gpu/buffers.cuh"
 
 namespace transload {
 

@@ -15,7 +15,7 @@
 #include "gpu/cuda_error.h"
 #include "gpu/device_block.h"
 #include "gpu/driver.h"
-#include "support/child.h"
+#include "tests/support/child.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/nvlink/device_region.h"
 #include "transport/scaleup/shm/shared_region.h"

@@ -12,7 +12,7 @@
 #include <functional>
 #include <string>
 
-#include "support/patience.h"
+#include "tests/support/patience.h"
 
 namespace transload {
 

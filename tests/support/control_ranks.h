@@ -103,10 +103,11 @@ inline bool has_v6() {
   }
 }
 
-// Another process. It ends with the test, whatever happens; forked before any thread of this test runs.
-class Child {
+// Another process, which is told a port. It ends with the test, whatever happens; forked before any thread of this test
+// runs.
+class PortChild {
  public:
-  explicit Child(const std::function<int(uint16_t port)>& body) {
+  explicit PortChild(const std::function<int(uint16_t port)>& body) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
     pid_ = ::fork();
@@ -125,7 +126,7 @@ class Child {
     ::close(ends[0]);
     to_ = ends[1];
   }
-  ~Child() {
+  ~PortChild() {
     kill(SIGKILL);
     wait();
     ::close(to_);

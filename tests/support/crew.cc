@@ -1,5 +1,5 @@
 // Threads or forked processes over one shared anonymous mapping.
-#include "support/crew.h"
+#include "tests/support/crew.h"
 
 #include <signal.h>
 #include <sys/mman.h>

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "support/patience.h"
+#include "tests/support/patience.h"
 
 namespace transload::test {
 

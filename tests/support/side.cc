@@ -22,7 +22,7 @@ uint32_t gpus() {
   return text == nullptr ? 0 : uint32_t(std::strtoul(text, nullptr, 10));
 }
 
-struct Side {
+struct RankHome {
   std::unique_ptr<TensorHome> home;
   std::shared_ptr<void> second;  // a cudaStream_t, or null
 };
@@ -30,7 +30,7 @@ struct Side {
 #ifdef TRANSLOAD_CUDA
 constexpr size_t kDeviceBytes = 64 << 20;
 
-Side side_on_gpu(int device) {
+RankHome home_on_gpu(int device) {
   std::unique_ptr<TensorHome> home = cli::make_cuda_home(device, kDeviceBytes);
   cudaStream_t second = nullptr;
   check_cuda(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
@@ -38,11 +38,11 @@ Side side_on_gpu(int device) {
 }
 #endif
 
-Side& side_here([[maybe_unused]] uint32_t rank) {
-  thread_local Side side;
+RankHome& side_here([[maybe_unused]] uint32_t rank) {
+  thread_local RankHome side;
   if (side.home != nullptr) return side;
 #ifdef TRANSLOAD_CUDA
-  if (gpus() > 0) return side = side_on_gpu(int(rank % gpus()));
+  if (gpus() > 0) return side = home_on_gpu(int(rank % gpus()));
 #endif
   side.home = cli::make_host_home();
   return side;

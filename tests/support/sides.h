@@ -9,7 +9,7 @@
 #include <numeric>
 #include <vector>
 
-#include "support/child.h"
+#include "tests/support/child.h"
 #include "transload/status.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"

@@ -106,6 +106,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   const uint32_t me = group_.rank(), columns = pass.columns ? pass.columns : world_.columns;
   reference::limit_rows(problem_, pass.rows_max);
   const reference::Routes& routes = problem_.routes[me];
+  // What this rank sends, in the host's memory: rows, scales with gaps between them, and choices of both widths.
   std::vector<uint16_t> x(size_t(routes.tokens) * columns);
   for (int64_t t = 0; t < routes.tokens; ++t)
     for (uint32_t c = 0; c < columns; ++c) x[size_t(t) * columns + c] = element(salt, me, t, c);
@@ -119,6 +120,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   received_ = reference::received_by(problem_, me, pass.alignment);
 
+  // The same as tensors in the memory of the rank's device, and the options of the pass.
   DispatchInputs in;
   in.x = side_.put(matrix(x.data(), routes.tokens, columns, kBf16));
   if (pass.scales > 0) {  // any strides are taken
@@ -139,6 +141,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   in.rows_max = pass.rows_max.empty() ? 0 : pass.rows_max[me];
   in.overflow = Overflow::kDrop;
   in.room = room_of(pass);
+  // A first dispatch; its outputs are freed before the combine, which needs the handle alone.
   Handle handle;
   {
     const DispatchOutputs out = group_.dispatch(in);
@@ -153,6 +156,7 @@ void Member::pass(const Pass& pass, uint64_t salt) {
     handle = out.handle;
   }
   combine(pass, handle, salt);
+  // A cached dispatch: the handle says who goes where, so choices and a bound on rows are not given again.
   in.topk_idx = in.topk_weights = Tensor{};
   in.rows_max = 0;
   in.handle = handle;
@@ -286,6 +290,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   const size_t kept = received_.source.size();
   const size_t rows = pass.rows_max.empty() || pass.rows_max[me] == 0 ? kept : size_t(pass.rows_max[me]);
   const size_t row_bytes = rows * columns * 2, bytes = row_bytes + rows * k * 4;
+  // What experts return, and its weights: in a lease that peers may read, or in memory of this rank alone.
   Lease lease;
   if (pass.source != CombineSource::kPush) lease = group_.lease(bytes);
   char* const base = static_cast<char*>(pass.source == CombineSource::kPush ? side_.room(bytes) : lease.data());
@@ -303,6 +308,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.handle = handle;
   if (pass.weights) in.topk_weights = matrix(base + row_bytes, int64_t(rows), k, kF32);
   in.topk_weights.device = side_.device();
+  // A bias lies at an address of 16 bytes, or beyond one by what the pass says.
   std::vector<uint16_t> bias[2];
   const int64_t tokens = problem_.routes[me].tokens;
   for (int b = 0; b < pass.biases; ++b) {
@@ -321,6 +327,7 @@ void Member::combine(const Pass& pass, const Handle& handle, uint64_t salt) {
   in.wire = pass.wire;
   in.channels = pass.channels;
   in.deadline_ms = pass.deadline_ms;
+  // The sums go to the memory that `room` gives, or to tensors that the call names.
   in.room = room_of(pass);
   if (pass.own_out) {
     in.out_x = matrix(side_.room(size_t(tokens) * columns * 2), tokens, columns, kBf16, side_.device());

@@ -130,14 +130,14 @@ World world_of_gpus() {
 }
 
 // What a rank gives to one call: its own rows, told apart from those of others by `salt`.
-struct Given {
+struct RowsOfCall {
   const World& world;
   const reference::Received want;
   const uint64_t salt;
   std::vector<uint16_t> x;
   DispatchInputs in;
 
-  Given(const World& w, const reference::Problem& problem, uint32_t rank, uint64_t number)
+  RowsOfCall(const World& w, const reference::Problem& problem, uint32_t rank, uint64_t number)
       : world(w), want(reference::received_by(problem, rank)), salt(number) {
     TensorHome& side = side_of(rank);
     const reference::Routes& routes = problem.routes[rank];
@@ -171,7 +171,7 @@ void two_calls_in_order(const Streams& streams) {
   const World w = world_of_gpus();
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
-    Given given[2] = {{w, problem, rank, 1}, {w, problem, rank, 2}};
+    RowsOfCall given[2] = {{w, problem, rank, 1}, {w, problem, rank, 2}};
     group.gather("given");
     std::optional<Plug> plug;
     const cudaStream_t first = streams.first();
@@ -238,7 +238,7 @@ TEST(Streams, CaptureBehindAnotherStream) {
   const reference::Problem problem = problem_of(w);
   run_team(w, [&](Group& group, uint32_t rank) {
     TensorHome& side = side_of(rank);
-    Given given(w, problem, rank, 1);
+    RowsOfCall given(w, problem, rank, 1);
     group.gather("given");
     Plug plug(legacy());
     const DispatchOutputs one = group.dispatch(given.in);
@@ -281,7 +281,7 @@ TEST(Streams, ThreadOfAnotherDevice) {
     TensorHome& side = side_of(rank);
     const int other = int(1 - rank);
     const GroupOptions options = options_of(w, rank, rendezvous.port());
-    const Given given(w, problem, rank, 1);
+    const RowsOfCall given(w, problem, rank, 1);
     must(cudaSetDevice(other), "cudaSetDevice");
     Lease kept;
     {
@@ -326,7 +326,7 @@ TEST(Streams, KeptByOtherWork) {
   std::latch unplugged(1);
   const auto rank_of = [&](uint32_t rank) {
     TensorHome& side = side_of(rank);
-    Given given(w, problem, rank, 1);
+    RowsOfCall given(w, problem, rank, 1);
     given.in.stream = side.stream();
     auto group = std::make_unique<Group>(options_of(w, rank, rendezvous.port()));
     std::optional<Plug> plug;

@@ -20,10 +20,15 @@ void lanes(W& w, int* room) {
 }
 """
 
+RUNGS = "# Of it\n`tests/ladder/transport`, in order: 01 what a put\nbrings; 02 z. It takes 60 s.\n"
+
 CLEAN = {
     "include/transload/a.h": HEAD + "#include <dlpack/dlpack.h>\n#include <cstdint>\nint a();\n",
     "src/base/b.h": HEAD + "#include <transload/a.h>\n"
                     "struct B {\n  explicit B(int x, int y = 2) : x_(x), y_{y} {}\n  int x_, y_;\n};\n",
+    "src/channel/contract.md": RUNGS,
+    "tests/ladder/transport/01_y_test.cc": "// Y.\n",
+    "tests/ladder/transport/02_z_test.cc": "// Z.\n",
     "src/layout/c.h": HEAD + '#include "base/b.h"\nconstexpr int kTable[] = {1, 2, 3, 4, 5};\n',
     "src/protocol/d.h": HEAD + '#include "layout/c.h"\n// Names atomics in no code; "throw" neither.\n'
                         "template <class W>\nint four(W& w, int a, int b, int c) {\n  return a + b + c + w.x;\n}\n",
@@ -39,7 +44,8 @@ CLEAN = {
     "cli/f.h": HEAD + "class F {\n  using To = typename n::A<int>;\n};\n",
     "cli/f.cc": "// F.\n#include \"cli/f.h\"\n",
     "tests/unit/d_test.cc": "// What it tests.\n#include \"protocol/d.h\"\n",
-    "docs/page.md": "# A page, of it\n[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
+    "docs/page.md": "# A page, of it\n`B`, `B::x_` and `y` (`base/b.h`)\n"
+                    "[up](../README.md#two-words) [here](#a-page-of-it) `src/base/b.h` `b.h` `a/b`\n"
                     "`tests/*/d_test.cc` `src/NAME/x.h` `--x` `bench/baselines/b.jsonl`\n```\n[no](gone.md)\n```\n",
     "README.md": "# Two words\n[a page](docs/page.md)\n| **2** |" + " " * 120 + "|\n```\n" + "x" * 121 + "\n```\n",
     "bench/b.cc": "// B.\n",
@@ -67,6 +73,8 @@ CANARIES = [
     ("rooms", with_file("src/sim/checkers/r.h", HEAD + '#include "sim/world/r.h"\n')),
     ("rooms", with_file("src/runtime/call/r.cc", '// R.\n#include "runtime/host/r.h"\n')),
     ("include-exists", with_file("src/layout/c.cc", '// C.\n#include "layout/gone.h"\n')),
+    ("include-exists", {**with_file("tests/unit/d_test.cc", '// D.\n#include "support/s.h"\n'),
+                        "tests/support/s.h": HEAD}),
     ("sizes", with_file("src/layout/c.cc", "// C.\n" + "int x;\n" * 600)),
     ("sizes", with_file("src/layout/c.cc", "// C.\n// " + "x" * 118 + "\n")),
     ("sizes", with_file("src/layout/c.cc", "// C.\nint x; \n")),
@@ -131,6 +139,10 @@ CANARIES = [
     ("links", with_file("docs/page.md", "`tests/*/e_test.cc`\n")),
     ("names", with_file("docs/page.md", "`Gone::run()`\n")),
     ("names", with_file("docs/seed_map.md", "`Gone::run`\n")),
+    ("placed-names", with_file("docs/page.md", "`f` (`src/base/b.h`)\n")),
+    ("placed-names", with_file("docs/page.md", "| `B`,\n`f`, `B::g()` (`base`) |\n")),
+    ("rungs", with_file("tests/ladder/transport/03_x_test.cc", "// X.\n")),
+    ("rungs", with_file("src/channel/contract.md", RUNGS.replace("02 z.", "02 z; 04 w."))),
     ("lengths", with_file("README.md", "# Two words\n" + "word\n" * 1400)),
     ("lengths", with_file("ARCHITECTURE.md", "# Of it\n" + "A line of it.\n" * 1100)),
     ("lengths", with_file("docs/page.md", "- " + "x" * 119 + "\n")),

@@ -312,7 +312,7 @@ def check_dead_files(tree):
     included, scripts = {}, tree.scripts()
     for path, text in tree.cpp().items():
         for _, name, _ in includes_of(text):
-            for base in ("src/", "include/", "tests/", "", os.path.dirname(path) + "/"):
+            for base in ("src/", "include/", "", os.path.dirname(path) + "/"):
                 target = os.path.normpath(base + name)
                 if target in tree.files:
                     included.setdefault(target, set()).add(path)
@@ -341,7 +341,7 @@ def check_includes_exist(tree):
     for path, text in tree.cpp().items():
         for line, name, quoted in includes_of(text):
             places = [os.path.normpath(base + name)
-                      for base in ("src/", "include/", "tests/", "", os.path.dirname(path) + "/")]
+                      for base in ("src/", "include/", "", os.path.dirname(path) + "/")]
             if quoted and not any(place in tree.files for place in places):
                 yield path, line, f'includes "{name}", which is not in the project'
 
@@ -424,6 +424,8 @@ CHECKS = {
     "contract": check_contract,
     "links": texts.check_links,
     "names": texts.check_names,
+    "rungs": texts.check_rungs,
+    "placed-names": texts.check_placed_names,
     "lengths": texts.check_page_lengths,
     "lane-bodies": bodies.check_lane_bodies,
     "commas": commas.check_commas,

@@ -9,8 +9,11 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
 PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
 SOURCE = re.compile(r"\.(?:md|h|cc|cu|cuh|inc|py|sh|toml|json|jsonl|cmake|svg|txt|safetensors)$")
+QUOTED_NAME = r"`[A-Za-z_][\w:~]*(?:\(\))?`"
+PLACED = re.compile(rf"({QUOTED_NAME}(?:(?:,|,? and|,? or)\s+{QUOTED_NAME})*)\s+\(`([\w./-]+)`")
 NAME = re.compile(r"[A-Za-z_]\w*(?:::~?[A-Za-z_]\w*)*(?:\(\))?")
 FOREIGN = ("STYLE.md", "docs/seed_map.md")  # there a name without :: may be an example, or one of another library
+LADDER, PROVED = "tests/ladder/transport", "src/channel/contract.md"
 README_WORDS_MAX = 1400  # as `wc -w` counts them
 ARCHITECTURE_BYTES_MAX = 15_000
 COLUMNS_MAX = 120
@@ -95,6 +98,33 @@ def check_names(tree):
             for word in re.findall(r"[A-Za-z_]\w*", name):
                 if word not in words:
                     yield page, shown.count("\n", 0, match.start()) + 1, f"names `{name}`, and no source has {word}"
+
+
+def check_placed_names(tree):
+    """Names of a page with a path in brackets behind them, `name` (`folder/file.h`), stand in that file or folder."""
+    for page, text in sorted(tree.files.items()):
+        if not page.endswith(".md"):
+            continue
+        shown = FENCE.sub(blank, text)
+        for match in PLACED.finditer(shown):
+            place = "/" + match.group(2).rstrip("/")
+            sources = [source for path, source in tree.files.items() if not path.endswith(".md")
+                       and (f"/{path}".endswith(place) or f"{place}/" in f"/{path}")]
+            words = {word for source in sources for word in re.findall(r"\w+", source)}
+            for word in re.findall(r"\w+", " ".join(SPAN.findall(match.group(1)))):
+                if sources and word not in words:
+                    yield page, shown.count("\n", 0, match.start()) + 1, f"names {word} in {place[1:]}, which lacks it"
+
+
+def check_rungs(tree):
+    """The memory contract's list of what proves it has every rung of the transports' ladder."""
+    rungs = {os.path.basename(path)[:2] for path in tree.files if re.match(rf"{LADDER}/\d\d_\w+\.cc$", path)}
+    text = tree.files.get(PROVED, "")
+    listing = re.search(rf"`{LADDER}`[^:]*(:.*?)\.\s", text, re.DOTALL)
+    listed = set(re.findall(r"[:;]\s+(\d\d)\s", listing.group(1))) if listing else set()
+    for rung in sorted(rungs ^ listed):
+        line = text.count("\n", 0, listing.start()) + 1 if listing else 1
+        yield PROVED, line, f"rung {rung} is in its list of {LADDER} or in that folder, and must be in both"
 
 
 def check_page_lengths(tree):

@@ -6,12 +6,17 @@
 // that both sides reach; own(at, bytes), memory of the agent alone, on a GPU at `at` of its room; lanes(n, body), which
 // calls body(k) for each k below n, shared out to the lanes; wrote(), after which what it stored may be moved; meet(),
 // all lanes have come; tell(side, i, count), a store that is no mark; set(i, value) and value(i), a word of its own
-// side; count(at).
+// side; count(at); now_ns(), a clock.
 //
 // A Stage has the types Scatter and Reduce, what an agent moves with, and Setting; kPieces and kStaged, what is tried
 // of each; kElementsMost, of a row that is summed; kUncounted, the farther side whose room side 0 may read though no
 // count says so; play<Pipe>(rung, agents of each side, setting); clear(), word(), write(), read(), fill(); and
 // rounds(n) and scaled(n), how often something is done where a GPU does it n times.
+//
+// One whose waits may end in vain (ends.h) has besides start<Pipe>(rung, agents, setting), which returns at once, and
+// finish(); Setting::deadline_ns; set_word(); ended(side), how its agents ended; hears(side, what, whom), true once the
+// host has heard that they wait for that rank; kHearsOfDone, also for one to be done; stop(side), the host makes them
+// leave; and kLateNs, what they end within where nobody else takes their processor.
 #pragma once
 #include <cstdint>
 #include <cstring>

@@ -1,6 +1,6 @@
 // Rung 7: a warp that waits for any of several streams serves those that move.
 #pragma once
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

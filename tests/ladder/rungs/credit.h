@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

@@ -1,6 +1,6 @@
 // Rung 5, the litmus: who observes a count reads every byte that it counts.
 #pragma once
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

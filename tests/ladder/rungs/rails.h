@@ -1,6 +1,6 @@
 // Rung 12: rows along a rail that is not mapped: staged, put, counted, and their slots given back.
 #pragma once
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

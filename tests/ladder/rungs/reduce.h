@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/float.h"
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

@@ -1,6 +1,6 @@
 // Rung 8: pairs of agents, one of each side, take turns: every wait is for something not yet there.
 #pragma once
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

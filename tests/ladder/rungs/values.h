@@ -1,6 +1,6 @@
 // Rungs 1 and 2: sets and their lanes; values for each lane and for each member.
 #pragma once
-#include "ladder/rungs/agent.h"
+#include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
 

@@ -5,7 +5,7 @@
 
 #include <transload/status.h>
 
-#include "support/hidden_memory.h"
+#include "tests/support/hidden_memory.h"
 #include "transport/scaleout/libfabric/try_region.h"
 #include "wires.h"
 

@@ -16,10 +16,10 @@
 
 #include "channel/scaleout.h"
 #include "control/address.h"
-#include "support/crew.h"
-#include "support/proxied_link.h"
-#include "support/sanitized.h"
-#include "support/soft_nic_link.h"
+#include "tests/support/crew.h"
+#include "tests/support/proxied_link.h"
+#include "tests/support/sanitized.h"
+#include "tests/support/soft_nic_link.h"
 #include "transport/scaleout/libfabric/link.h"
 #include "transport/scaleout/loopback/loopback.h"
 

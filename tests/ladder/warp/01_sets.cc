@@ -1,6 +1,6 @@
 // Rung 1: each, where, turns and once visit the right lanes, for Sets and for Members of any size.
-#include "ladder/rungs/values.h"
 #include "stage.h"
+#include "tests/ladder/rungs/values.h"
 
 namespace transload::ladder {
 namespace {

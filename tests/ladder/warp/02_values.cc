@@ -2,8 +2,8 @@
 // back.
 #include <array>
 
-#include "ladder/rungs/values.h"
 #include "stage.h"
+#include "tests/ladder/rungs/values.h"
 
 namespace transload::ladder {
 namespace {

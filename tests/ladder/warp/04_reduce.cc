@@ -1,6 +1,6 @@
 // Rung 4: reduce sums in the contract's order: bias, lower nodes, mine by itself, higher nodes; lanes ascending.
-#include "ladder/rungs/reduce.h"
 #include "stage.h"
+#include "tests/ladder/rungs/reduce.h"
 
 namespace transload::ladder {
 namespace {

@@ -1,7 +1,7 @@
 // Rung 5, the litmus: who observes a count reads every byte that it counts, between threads, between
 // processes and in worlds.
-#include "ladder/rungs/publish.h"
 #include "stage.h"
+#include "tests/ladder/rungs/publish.h"
 
 namespace transload::ladder {
 namespace {

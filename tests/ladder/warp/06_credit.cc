@@ -1,6 +1,6 @@
 // Rung 6: rings of one slot and of few, whatever is batched: marks are all set before a warp really waits.
-#include "ladder/rungs/credit.h"
 #include "stage.h"
+#include "tests/ladder/rungs/credit.h"
 
 namespace transload::ladder {
 namespace {

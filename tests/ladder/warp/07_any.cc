@@ -1,6 +1,6 @@
 // Rung 7: a warp that waits for any of several streams serves those that move, however long one of them stands.
-#include "ladder/rungs/any.h"
 #include "stage.h"
+#include "tests/ladder/rungs/any.h"
 
 namespace transload::ladder {
 namespace {

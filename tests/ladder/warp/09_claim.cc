@@ -1,6 +1,6 @@
 // Rung 9: claim hands each number out once; the last to arrive publishes for all.
-#include "ladder/rungs/claim.h"
 #include "stage.h"
+#include "tests/ladder/rungs/claim.h"
 
 namespace transload::ladder {
 namespace {

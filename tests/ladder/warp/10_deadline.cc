@@ -1,10 +1,12 @@
 // Rung 10: a wait that outlasts its deadline is told once, names whom it waits for, and ends when the verdict comes, or
-// by itself, which is told too.
+// by itself, which is told too. In a world, whose time is virtual, sim/world/world.h ends such a wait: tests/unit/sim
+// and the scenarios with faults show it.
 #include <atomic>
 #include <mutex>
 
 #include "ranks.h"
-#include "support/patience.h"
+#include "stage.h"
+#include "tests/support/patience.h"
 
 namespace transload::ladder {
 namespace {
@@ -12,7 +14,6 @@ namespace {
 struct Told {
   std::mutex lock;
   std::vector<WaitRecord> expired, idle;
-  std::vector<BrokenRecord> broken;
   size_t count() {
     std::lock_guard<std::mutex> hold(lock);
     return expired.size();
@@ -26,7 +27,6 @@ void listen(Told& told, HostMemoryOptions& o) {
     return true;
   };
   o.on_idle = [&](const WaitRecord& w) { told.idle.push_back(w); };
-  o.on_broken = [&](const BrokenRecord& b) { told.broken.push_back(b); };
 }
 
 // Waits for the words 0 to 2, of ranks 40 to 42, and is told that it failed.
@@ -144,23 +144,15 @@ TEST(Rung10Deadline, ARankThatWaitsForItselfIsNamed) {
   EXPECT_TRUE(*ranks.word(0) == 0 && *ranks.word(1) == 0);
 }
 
-// A warp of mine waits for one that waits for another rank, and for longer: only the other rank is accused.
+// Warps of a rank that wait for each other accuse nobody while one of them waits for another rank.
 TEST(Rung10Deadline, AnotherRankIsAccusedFirst) {
-  Ranks ranks(1);
-  Told told;
-  HostMemoryOptions o = ranks.options(0);
-  o.deadline_ms = 60;
-  listen(told, o);
-  o.on_expired = [&, tell = o.on_expired](const WaitRecord& w) {
-    ranks.abort_word() = 1;
-    return tell(w);
-  };
-  HostMemory memory(o);
-  Scheduler scheduler(memory, {2, 4096});
-  scheduler.run({[&](HostWarp& w) { waits_for_mate(ranks, w, 0); }, [&](HostWarp& w) { waits_in_vain(ranks, w); }});
-  ASSERT_EQ(told.expired.size(), 1u);
-  EXPECT_EQ(told.expired[0].whom, 40u);
-  EXPECT_EQ(scheduler.last_wait().whom, 40u);
+  Stage<Ranks> stage;
+  rungs::own_rung(stage);
+}
+
+TEST(Rung10Deadline, NothingIsDoneAfterIt) {
+  Stage<Ranks> stage;
+  rungs::deadline_rung(stage);
 }
 
 // Waits for a word of rank 40 + `awaited`.
@@ -273,39 +265,8 @@ TEST(Rung10Deadline, WithoutAVerdictTheRankGivesUp) {
 }
 
 TEST(Rung10Deadline, ABrokenPromiseEndsTheRun) {
-  Ranks ranks(1);
-  Told told;
-  HostMemoryOptions o = ranks.options(0);
-  listen(told, o);
-  HostMemory memory(o);
-  Scheduler scheduler(memory, {2, 4096});
-  scheduler.run({[&](HostWarp& w) {
-                   auto seen = w.per<Word>(Set::only(0), [](Lane) { return Word(0); });
-                   EXPECT_TRUE(w.wait_any(
-                                    Set::only(0),
-                                    [&](Lane) {
-                                      return Need{ranks.word(0), 1, 3, Waiting::kGrant};
-                                    },
-                                    seen)
-                                   .empty());
-                 },
-                 [&](HostWarp& w) {
-                   w.enter(Role::kOpener, -1);
-                   w.broken(Broken::kHeader, 7, 11, 12);
-                   w.broken(Broken::kHandle, 8, 0, 0);
-                   EXPECT_TRUE(w.failed());
-                 }});
-  ASSERT_EQ(told.broken.size(), 1u);
-  EXPECT_TRUE(told.broken[0].what == Broken::kHeader && told.broken[0].role == Role::kOpener);
-  EXPECT_EQ(told.broken[0].rank, 7u);
-  EXPECT_EQ(told.broken[0].seen, 11u);
-  EXPECT_EQ(told.broken[0].expected, 12u);
-}
-
-TEST(Rung10Deadline, InAWorld) {
-  GTEST_SKIP()
-      << "a wait in a world outlasts its deadline in virtual time, which sim/world/world.h ends: tests/unit/sim, "
-         "and the scenarios with faults";
+  Stage<Ranks> stage;
+  rungs::broken_rung(stage);
 }
 
 }  // namespace

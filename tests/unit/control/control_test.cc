@@ -372,7 +372,7 @@ TEST(Control, MismatchIsTold) {
 
 // Rank 2 is another process; ranks 0 and 1 are threads here.
 TEST(Control, KilledProcess) {
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Control control(place(2, 3, port), kDeadlineMs, one_node(3));
     control.gather("");
     ::pause();
@@ -391,7 +391,7 @@ TEST(Control, KilledProcess) {
 }
 
 TEST(Control, StoppedProcess) {
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Control control(place(2, 3, port), kDeadlineMs, one_node(3));
     control.gather("");
     control.note(1, Phase::kDispatch, true, 0);
@@ -431,7 +431,7 @@ class Rank0Ends : public testing::TestWithParam<int> {};
 
 TEST_P(Rank0Ends, IsNamedByAll) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Bootstrap bootstrap = place(0, 3, port);
     bootstrap.serve = true;
     Control control(bootstrap, kDeadlineMs, {0, 0, 1});
@@ -484,7 +484,7 @@ TEST(Control, RendezvousGoesAway) {
 
 // The process ends by exit() while a group lives: nothing keeps it.
 TEST(Control, ExitWithoutFreeing) {
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     auto* control = new Control(place(0, 1, port), kDeadlineMs, one_node(1));
     control->gather("");
     ::exit(7);
@@ -535,7 +535,7 @@ TEST(Control, WhoHasSaidGoodbyeIsOutOfIt) {
 
 // Its wait began before the whole process stood still: it begins anew.
 TEST(Control, AStoppedProcessWaitsAgain) {
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Control control(place(0, 1, port), kDeadlineMs, one_node(1));
     control.gather("");
     const uint64_t since = now_ns();

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "control/control.h"
 #include "control/rendezvous.h"
@@ -33,10 +34,9 @@ std::unique_ptr<Control> join(const Bootstrap& bootstrap, uint32_t deadline_ms =
 // Both ranks of a group, as threads of this process.
 using Pair = std::array<std::unique_ptr<Control>, 2>;
 Pair join_both(uint16_t port) {
-  Pair pair;
-  std::thread other([&] { pair[1] = join(bootstrap_of(1, 2, port)); });
-  pair[0] = join(bootstrap_of(0, 2, port));
-  other.join();
+  auto other = std::async(std::launch::async, [port] { return join(bootstrap_of(1, 2, port)); });
+  Pair pair{join(bootstrap_of(0, 2, port))};
+  pair[1] = other.get();
   return pair;
 }
 
@@ -64,12 +64,15 @@ TEST(NameClaim, WhileTheFirstIsMade) {
   first[1]->made();
 }
 
+// A goodbye gives the name back: no group needs to be freed first.
 TEST(NameClaim, OneAfterTheOther) {
   Rendezvous rendezvous;
+  std::vector<Pair> pairs;
   for (int again = 0; again < 3; ++again) {
-    const Pair pair = join_both(rendezvous.port());
-    for (const auto& control : pair) control->made();
+    const Pair& pair = pairs.emplace_back(join_both(rendezvous.port()));
+    for (const auto& control : pair) EXPECT_NO_THROW(control->made());
     for (const auto& control : pair) control->goodbye();
+    for (const auto& control : pair) EXPECT_EQ(control->settled().kind, FaultKind::kNone);
   }
 }
 
@@ -99,12 +102,15 @@ TEST(NameClaim, SurvivorsTakeTheNameAgain) {
 
 TEST(NameClaim, OfAJobAndAName) {
   Bootstrap a = bootstrap_of(0, 2, 1), b = a;
+  const auto both = [&] { return refusal([&] { const NameClaim first(a), second(b); }).empty(); };
+  EXPECT_FALSE(both());
   a.job = "a", a.name = "bc";
   b.job = "ab", b.name = "c";
-  const NameClaim first(a), second(b);
-  a.port = b.port = 0;  // each has a rendezvous of its own
+  EXPECT_TRUE(both());
   b.job = a.job, b.name = a.name;
-  const NameClaim third(a), fourth(b);
+  EXPECT_FALSE(both());
+  a.port = b.port = 0;  // each has a rendezvous of its own
+  EXPECT_TRUE(both());
 }
 
 // One that was judged has no name any more: what becomes of its follower is not its own affair.

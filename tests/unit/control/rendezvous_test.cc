@@ -78,7 +78,7 @@ TEST(Rendezvous, ServerGoesWithItsLastMember) {
 // The process that serves ends, and no rank of this group lived in it: none is to blame.
 TEST(Rendezvous, ServersProcessEnds) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Bootstrap serves = place(0, 1, port, "a");
     serves.serve = true;
     auto& control = *new Control(serves, kDeadlineMs, one_node(1));
@@ -110,7 +110,7 @@ TEST_P(KilledWithACopy, IsLostAtOnce) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
   int until[2];
   ASSERT_EQ(::pipe2(until, O_CLOEXEC), 0);
-  Child child([&](uint16_t port) {
+  PortChild child([&](uint16_t port) {
     Bootstrap bootstrap = place(victim, 3, port);
     bootstrap.serve = victim == 0;
     Control control(bootstrap, kDeadlineMs, one_node(3));
@@ -168,7 +168,7 @@ TEST(Rendezvous, ACopyFreesARendezvous) {
 // A whole job that is stopped while it meets still meets, as if nothing had been.
 TEST(Rendezvous, StoppedWhileItMeets) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Bootstrap bootstrap = place(0, 2, port);
     bootstrap.serve = true;
     Control control(bootstrap, 4000, one_node(2));
@@ -212,7 +212,7 @@ TEST(Rendezvous, RendezvousOutOfDescriptors) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-  Child child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
+  PortChild child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
   child.go(port);
   char byte;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
@@ -358,7 +358,7 @@ TEST(Rendezvous, APortIsOfBothFamilies) {
 // A whole process that stands still in a gather has its time when it goes on.
 TEST(Rendezvous, StoppedWhileItGathers) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
-  Child child([](uint16_t port) {
+  PortChild child([](uint16_t port) {
     Bootstrap bootstrap = place(0, 2, port);
     bootstrap.serve = true;
     Control control(bootstrap, {4000, kDeadlineMs}, one_node(2));
@@ -388,7 +388,7 @@ TEST(Rendezvous, WhoIsUnservedAndSilentIsShownOut) {
   const uint16_t port = [] { return RendezvousServer({}).port(); }();
   int ready[2];
   ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
-  Child child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
+  PortChild child([&](uint16_t port) { return serve_with_two_more(port, ready[1]); });
   child.go(port);
   char byte;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);

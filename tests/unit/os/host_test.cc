@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "control/address.h"
-#include "support/child.h"
-#include "support/sanitized.h"
+#include "tests/support/child.h"
+#include "tests/support/sanitized.h"
 #include "transload/status.h"
 
 namespace transload {

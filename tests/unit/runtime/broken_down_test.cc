@@ -59,8 +59,8 @@ int expects(uint32_t rank, uint16_t port, FaultKind kind) {
 
 // What rank 1 hears itself.
 Verdict with_refusals(int64_t times, FaultKind kind) {
-  meet::Child first([&](uint16_t port) { return expects(0, port, kind); });
-  meet::Child last([&](uint16_t port) { return expects(2, port, kind); });
+  meet::PortChild first([&](uint16_t port) { return expects(0, port, kind); });
+  meet::PortChild last([&](uint16_t port) { return expects(2, port, kind); });
   RendezvousServer server({});
   first.go(server.port());
   last.go(server.port());

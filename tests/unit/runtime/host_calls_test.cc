@@ -13,7 +13,7 @@
 #include "protocol/call/grants.h"
 #include "runtime/host/combine_call.h"
 #include "runtime/host/dispatch_call.h"
-#include "support/plain_memory.h"
+#include "tests/support/plain_memory.h"
 
 namespace transload::test {
 namespace {

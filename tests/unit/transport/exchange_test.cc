@@ -15,8 +15,8 @@
 #include <cstring>
 #include <thread>
 
-#include "support/sanitized.h"
-#include "support/sides.h"
+#include "tests/support/sanitized.h"
+#include "tests/support/sides.h"
 
 namespace transload {
 namespace {

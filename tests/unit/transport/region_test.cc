@@ -7,7 +7,7 @@
 
 #include <thread>
 
-#include "support/child.h"
+#include "tests/support/child.h"
 #include "transload/status.h"
 #include "transport/scaleup/neighbours.h"
 #include "transport/scaleup/shm/shared_region.h"

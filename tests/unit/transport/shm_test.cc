@@ -16,7 +16,7 @@
 
 #include "os/free_memory.h"
 #include "os/host.h"
-#include "support/sides.h"
+#include "tests/support/sides.h"
 
 namespace transload {
 namespace {
