@@ -50,8 +50,41 @@ endfunction()
 # What no row passes through costs more to make fast than it costs when it is slow.
 set(TRANSLOAD_COLD_FLAGS "" CACHE STRING "Flags of the C++ compiler for cold sources, behind all others")
 function(cold_sources)
-  if(TRANSLOAD_COLD_FLAGS)
-    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS
-      $<$<COMPILE_LANGUAGE:CXX>:${TRANSLOAD_COLD_FLAGS}>)
+  set_property(SOURCE ${ARGN} PROPERTY TRANSLOAD_COLD ON)
+endfunction()
+
+# Most of what a source costs to compile is in its headers, so who builds once compiles many as one. That finds no
+# include that is forgotten, so the preset tsan compiles each source of the library by itself.
+set(TRANSLOAD_UNITY "" CACHE STRING "Compiled together: tests (those of a folder), all (the library too), or nothing")
+set_property(CACHE TRANSLOAD_UNITY PROPERTY STRINGS "" tests all)
+
+# Cold sources get their flags, and with TRANSLOAD_UNITY eight at a time are one, if no other source has flags like it.
+function(group_sources target)
+  get_target_property(sources ${target} SOURCES)
+  set(hot 0)
+  set(cold 0)
+  foreach(source IN LISTS sources)
+    get_source_file_property(own ${source} COMPILE_OPTIONS)
+    get_source_file_property(is_cold ${source} TRANSLOAD_COLD)
+    set(flags "")
+    set(kind hot)
+    if(is_cold AND TRANSLOAD_COLD_FLAGS)
+      set(flags $<$<COMPILE_LANGUAGE:CXX>:${TRANSLOAD_COLD_FLAGS}>)
+      set(kind cold)
+    endif()
+    if(own OR NOT source MATCHES "\\.cc$" OR NOT TRANSLOAD_UNITY STREQUAL "all")
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${flags})
+      continue()
+    endif()
+    math(EXPR batch "${${kind}} / 8")
+    math(EXPR ${kind} "${${kind}} + 1")
+    set_property(SOURCE ${source} PROPERTY UNITY_GROUP ${kind}${batch})
+    set_property(SOURCE ${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/${target}.dir/Unity/unity_${kind}${batch}_cxx.cxx
+      PROPERTY COMPILE_OPTIONS ${flags})
+  endforeach()
+  if(TRANSLOAD_UNITY STREQUAL "all")
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+    # What is nameless in a source is in one source all the same.
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage>)
   endif()
 endfunction()

@@ -2,7 +2,6 @@
 #include "sim/model/flight.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -11,12 +10,6 @@ namespace transload {
 namespace {
 
 constexpr uint32_t kPiecesMax = 4;
-
-Word load(const Word* word) {
-  Word value;
-  std::memcpy(&value, word, sizeof value);
-  return value;
-}
 
 }  // namespace
 
@@ -446,9 +439,9 @@ void Flights::arrive(uint32_t agent) {
 }
 
 Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
-  if (!acquires || !space_.holds(word)) return load(word);
+  if (!acquires || !space_.holds(word)) return word_at(word);
   const uint32_t by = space_.cell(word)->by;
-  if ((by & kCount) == 0) return load(word);
+  if ((by & kCount) == 0) return word_at(word);
   const CountedWord& c = counted_[by & kWho];
   Knowledge& knows = agents_[agent].knows;
   const Told* const known = knows.of(c.agent, false);
@@ -457,7 +450,7 @@ Word Flights::observe(uint32_t agent, const Word* word, bool acquires) {
     knows.learn(kHost | agents_[c.agent].name.region, {c.run, c.run, c.run});
     for (const Arrived& other : c.speaks_for) knows.learn(other.agent, {other.settled, other.settled, other.settled});
   }
-  return load(word);
+  return word_at(word);
 }
 
 void Flights::peek(uint32_t agent, const char* from, size_t bytes) {

@@ -12,12 +12,6 @@ constexpr uint64_t kCellMask = ~uint64_t(kCellBytes - 1);
 // Where piece i of n begins: a multiple of a cell's size from the start.
 size_t cut(size_t bytes, uint32_t i, uint32_t n) { return i == n ? bytes : bytes * i / n & kCellMask; }
 
-Word load(const Word* word) {
-  Word value;
-  std::memcpy(&value, word, sizeof value);
-  return value;
-}
-
 }  // namespace
 
 // Reads the source, whole.
@@ -190,14 +184,14 @@ bool Flights::supersede(uint32_t id) {
   Flight& f = flights_[id];
   Word* const word = reinterpret_cast<Word*>(f.to);
   if (f.adds) {
-    if (!f.torn) f.count = load(word) + f.added;
+    if (!f.torn) f.count = word_at(word) + f.added;
     return true;
   }
   if (f.far)
     for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents) merge_older(id, agent);
   else
     merge_older(id, f.agent);
-  const Word now = load(word);
+  const Word now = word_at(word);
   if (f.live != nullptr) f.count = *f.live;
   if (f.count >= now || f.torn) return true;
   if (!f.far || setup_.rails == RailMode::kQueues)
@@ -214,7 +208,7 @@ void Flights::land_mark(uint32_t id, bool whole) {
   if (!lands) return end(id);
   const uint32_t agent = f.agent;
   Cell* const cell = space_.holds(word) ? space_.cell(word) : nullptr;
-  const Word now = load(word);
+  const Word now = word_at(word);
   Word next = f.count;
   if (!whole && !f.torn && chance_.in_256(setup_.manners.torn)) {
     const Word low = (Word(1) << 8 * (1 + chance_.below(sizeof(Word) - 1))) - 1;

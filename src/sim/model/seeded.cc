@@ -2,26 +2,16 @@
 #include "sim/model/seeded.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "executor/fiber/sanitizer.h"
+#include "sim/model/space.h"
 
 namespace transload {
 
-Word word_now(const Need& need) {
-  Word value;
-  std::memcpy(&value, need.word, sizeof value);
-  return value;
-}
+Word word_now(const Need& need) { return word_at(need.word); }
 
-WaitRecord wait_record(const Park& park, double waited_ms) {
-  return wait_record(park, waited_ms, [](const Word* word) {
-    Word value;
-    std::memcpy(&value, word, sizeof value);
-    return value;
-  });
-}
+WaitRecord wait_record(const Park& park, double waited_ms) { return wait_record(park, waited_ms, word_at); }
 
 bool Seeded::met(const Park& park) {
   for (int k = 0; k < park.count; ++k)

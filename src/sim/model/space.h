@@ -2,6 +2,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#include "base/word.h"
 
 namespace transload {
 
@@ -13,6 +16,13 @@ struct Cell {
   uint32_t by;       // who wrote it: see Flights
   uint32_t readers;  // flights that have still to read it
 };
+
+// Bytes of any kind land where words are.
+inline Word word_at(const Word* word) {
+  Word value;
+  std::memcpy(&value, word, sizeof value);
+  return value;
+}
 
 class Space {
  public:

@@ -13,7 +13,7 @@ namespace {
 
 using W = WalkWarp;
 constexpr size_t kRowWords = 2, kRowBytes = 8 * kRowWords;
-constexpr char kScribble = char(0xEE);
+constexpr char kOverwritten = char(0xEE);
 
 uint32_t ranks_of(const CardsPlan& plan) { return std::accumulate(plan.node_sizes.begin(), plan.node_sizes.end(), 0u); }
 
@@ -135,7 +135,7 @@ class CardsStage final : public TinyWorld {
         return say(rank, Checker::kContent, "the row of a peer is not there when a call returns");
     }
     // It has another owner now.
-    std::memset(rows, kScribble, bytes);
+    std::memset(rows, kOverwritten, bytes);
     flights().host_store(rows, bytes);
   }
 

@@ -16,23 +16,18 @@
 
 #include "base/check.h"
 #include "os/host.h"
+#include "os/shared_library.h"
 
 namespace transload {
 namespace {
 
 struct Loaded {
   FabricLibrary calls{};
-  bool complete = false;
-  std::string why;
+  std::string why;  // it cannot be used; empty: it can
   std::string stages;
 };
 
-template <class Function>
-bool find(void* library, const char* name, Function& function, std::string& why) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr) why = std::string("libfabric.so.1 has no ") + name;
-  return function != nullptr;
-}
+constexpr const char* kLibrary = "libfabric.so.1";
 
 // What its provider for TCP reads once, when the first caller of this process asks libfabric for anything.
 constexpr const char* kStaging = "FI_TCP_STAGING_SBUF_SIZE";
@@ -101,30 +96,32 @@ class KeepsSignals {
   bool known_[NSIG] = {};
 };
 
-Loaded load() {
+Loaded load_libfabric() {
   const KeepsSignals signals;
   Loaded loaded;
-  const bool there = dlopen("libfabric.so.1", RTLD_NOW | RTLD_NOLOAD) != nullptr;
-  void* const library = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
+  const bool there = dlopen(kLibrary, RTLD_NOW | RTLD_NOLOAD) != nullptr;
+  void* const library = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* const reason = dlerror();
-    if (descriptors_left(1) == 0) throw Error(Code::kOutOfMemory, "libfabric.so.1: " + text_of_error(EMFILE));
-    loaded.why = reason != nullptr ? reason : "libfabric.so.1 cannot be opened";
+    if (descriptors_left(1) == 0) throw Error(Code::kOutOfMemory, std::string(kLibrary) + ": " + text_of_error(EMFILE));
+    loaded.why = reason != nullptr ? reason : std::string(kLibrary) + " cannot be opened";
     return loaded;
   }
   FabricLibrary& calls = loaded.calls;
-  loaded.complete = find(library, "fi_getinfo", calls.getinfo, loaded.why) &&
-                    find(library, "fi_freeinfo", calls.freeinfo, loaded.why) &&
-                    find(library, "fi_dupinfo", calls.dupinfo, loaded.why) &&
-                    find(library, "fi_fabric", calls.fabric, loaded.why) &&
-                    find(library, "fi_strerror", calls.strerror, loaded.why) &&
-                    find(library, "fi_version", calls.version, loaded.why);
-  if (loaded.complete) loaded.stages = why_it_stages(there);
+  SharedLibrary functions{library, kLibrary};
+  functions.find("fi_getinfo", calls.getinfo);
+  functions.find("fi_freeinfo", calls.freeinfo);
+  functions.find("fi_dupinfo", calls.dupinfo);
+  functions.find("fi_fabric", calls.fabric);
+  functions.find("fi_strerror", calls.strerror);
+  functions.find("fi_version", calls.version);
+  loaded.why = functions.lacks;
+  if (loaded.why.empty()) loaded.stages = why_it_stages(there);
   return loaded;
 }
 
 const Loaded& loaded_once() {
-  static const Loaded loaded = load();
+  static const Loaded loaded = load_libfabric();
   return loaded;
 }
 
@@ -132,8 +129,8 @@ const Loaded& loaded_once() {
 
 const FabricLibrary* fabric_library(std::string& why) {
   const Loaded& loaded = loaded_once();
-  if (!loaded.complete) why = loaded.why;
-  return loaded.complete ? &loaded.calls : nullptr;
+  if (!loaded.why.empty()) why = loaded.why;
+  return loaded.why.empty() ? &loaded.calls : nullptr;
 }
 
 const FabricLibrary& fabric_library() {

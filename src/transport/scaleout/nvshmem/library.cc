@@ -4,6 +4,8 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+#include "os/shared_library.h"
+
 namespace transload {
 namespace {
 
@@ -18,13 +20,7 @@ struct LoadedNvshmem {
   std::string why;
 };
 
-template <class Function>
-void find(void* library, const char* name, Function& function, std::string& why) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (function == nullptr && why.empty()) why = nvshmem_path() + " has no " + name;
-}
-
-LoadedNvshmem load() {
+LoadedNvshmem load_nvshmem() {
   LoadedNvshmem loaded;
   void* const library = dlopen(nvshmem_path().c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -34,16 +30,18 @@ LoadedNvshmem load() {
     return loaded;
   }
   NvshmemLibrary& calls = loaded.calls;
-  find(library, "nvshmemx_vendor_get_version_info", calls.version, loaded.why);
-  find(library, "nvshmemx_get_uniqueid", calls.get_id, loaded.why);
-  find(library, "nvshmemx_set_attr_uniqueid_args", calls.set_id, loaded.why);
-  find(library, "nvshmemx_hostlib_init_attr", calls.init, loaded.why);
-  find(library, "nvshmemx_init_status", calls.status, loaded.why);
-  find(library, "nvshmem_my_pe", calls.my_pe, loaded.why);
-  find(library, "nvshmem_n_pes", calls.pes, loaded.why);
-  find(library, "nvshmem_malloc", calls.allocate, loaded.why);
-  find(library, "nvshmem_ptr", calls.reach, loaded.why);
-  find(library, "nvshmemx_cumodule_init", calls.show_to, loaded.why);
+  SharedLibrary functions{library, nvshmem_path()};
+  functions.find("nvshmemx_vendor_get_version_info", calls.version);
+  functions.find("nvshmemx_get_uniqueid", calls.get_id);
+  functions.find("nvshmemx_set_attr_uniqueid_args", calls.set_id);
+  functions.find("nvshmemx_hostlib_init_attr", calls.init);
+  functions.find("nvshmemx_init_status", calls.status);
+  functions.find("nvshmem_my_pe", calls.my_pe);
+  functions.find("nvshmem_n_pes", calls.pes);
+  functions.find("nvshmem_malloc", calls.allocate);
+  functions.find("nvshmem_ptr", calls.reach);
+  functions.find("nvshmemx_cumodule_init", calls.show_to);
+  loaded.why = functions.lacks;
   if (!loaded.why.empty()) return loaded;
   int found[3] = {};
   calls.version(&found[0], &found[1], &found[2]);
@@ -62,7 +60,7 @@ std::string nvshmem_path() {
 }
 
 const NvshmemLibrary* nvshmem_library(std::string& why) {
-  static const LoadedNvshmem loaded = load();
+  static const LoadedNvshmem loaded = load_nvshmem();
   if (!loaded.why.empty()) why = loaded.why;
   return loaded.why.empty() ? &loaded.calls : nullptr;
 }
