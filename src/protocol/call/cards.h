@@ -1,5 +1,8 @@
 // How a call opens: cards to every neighbour, and theirs, compared with mine.
 #pragma once
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "protocol/call.h"
@@ -73,7 +76,7 @@ struct Alike {
   Word expected, seen;
 };
 constexpr int kAlike = 9;
-TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
+TRANSLOAD_HD constexpr Alike alike(const Card& mine, const Card& other, int i) {
   switch (i) {
     case 0:
       return {Broken::kOperation, Word(mine.operation), Word(other.operation)};
@@ -95,6 +98,29 @@ TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
       return {Broken::kWeights, mine.weights, other.weights};
   }
 }
+
+// Whether every four bytes of a card show in its digest and are compared once. The epoch and what is reserved are
+// neither; `refused` is compared apart, by compare().
+constexpr bool each_field_counts() {
+  constexpr size_t kUnit = sizeof(uint32_t);
+  uint32_t compared = 0;
+  for (size_t unit = offsetof(Card, handle) / kUnit; unit < offsetof(Card, reserved) / kUnit; ++unit) {
+    std::array<uint32_t, sizeof(Card) / kUnit> units{};
+    units[unit] = 1;
+    const Card other = std::bit_cast<Card>(units);
+    if (other.digest() == Card{}.digest()) return false;
+    int apart = 0;
+    for (int i = 0; i < kAlike; ++i) {
+      const Alike a = alike(Card{}, other, i);
+      if (a.seen == a.expected) continue;
+      ++apart;
+      compared |= 1u << i;
+    }
+    if (apart != (unit == offsetof(Card, refused) / kUnit ? 0 : 1)) return false;
+  }
+  return compared == (1u << kAlike) - 1;
+}
+static_assert(each_field_counts(), "a field of a Card is missing in Card::digest() or in alike()");
 
 template <Warp W>
 TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
