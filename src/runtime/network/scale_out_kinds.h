@@ -39,7 +39,8 @@ struct ScaleOutKind {
   // it is never.
   bool (*maps_nothing)() = nullptr;
   const char* told_by = "";
-  // Kernels that drive a NIC carry the rows though rails are mapped: for who measures what their code costs.
+  // Kernels that drive a NIC carry the rows though rails are mapped. No kind of the list says so: it is for a program
+  // that puts its own kind there, to measure what the code of these kernels costs (tests/soft_nic/on_gpus.cc).
   bool kernels_of_nics = false;
 };
 
