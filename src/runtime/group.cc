@@ -108,7 +108,6 @@ bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counter
   return true;
 }
 
-// A step that may fail on one rank: then all ranks throw what the lowest of them says.
 void Group::Impl::all_or_none(const std::function<void()>& step) {
   StepSaid mine;
   try {

@@ -78,11 +78,6 @@ struct Group::Impl {
   void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
 
-// What is added to a fault.
-inline std::string text_of(const LostPeer& peer) {
-  return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
-}
-
 template <class Unpack>
 auto Group::Impl::gather(const std::string& mine, Unpack unpack) {
   std::vector<decltype(unpack(mine))> all;

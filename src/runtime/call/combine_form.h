@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "protocol/combine/trip.h"
-#include "runtime/call/grant_offer.h"
+#include "runtime/call/granted_memory.h"
 #include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 

@@ -7,7 +7,7 @@
 #include "layout/plan.h"
 #include "layout/token.h"
 #include "protocol/dispatch/trip.h"
-#include "runtime/call/grant_offer.h"
+#include "runtime/call/granted_memory.h"
 #include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 
