@@ -133,6 +133,9 @@ TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t 
   }
 }
 
+// The kinds of neighbours whose cards I get: peers, the ranks whose rail I am, and my rails. One node has peers alone.
+enum class CardsOf : int { kPeers, kSources, kRails, kCount };
+
 // Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
 struct CardPlace {
   const char* base;
@@ -141,10 +144,10 @@ struct CardPlace {
   const Counterpart* others;  // null: my peers
   uint32_t count;
 };
-TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
-  if (kind == 0)
+TRANSLOAD_HD CardPlace cards_of(const Board& b, CardsOf kind) {
+  if (kind == CardsOf::kPeers)
     return {.base = b.mine(), .words = &b.up.card_word, .cards = &b.up.card, .others = nullptr, .count = b.map.peers};
-  if (kind == 1)
+  if (kind == CardsOf::kSources)
     return {.base = b.network,
             .words = &b.net.source_card_word,
             .cards = &b.net.source_card,
@@ -198,9 +201,9 @@ TRANSLOAD_WARP void check_card_of_source(W& w, const Call& call, int slot) {
 
 template <Warp W>
 TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
-  const int kinds = call.map().nodes == 1 ? 1 : 3;
+  const int kinds = call.map().nodes == 1 ? 1 : int(CardsOf::kCount);
   TRANSLOAD_ROLLED
-  for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
+  for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, CardsOf(kind)));
 }
 
 // OPENER of a call whose cards have not been shown yet: one warp a rank, the granter or another.
