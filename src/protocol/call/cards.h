@@ -163,7 +163,7 @@ TRANSLOAD_HD CardPlace cards_of(const Board& b, CardsOf kind) {
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
 template <Warp W>
 TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) {
-  auto whom = [&](int m) { return at.others == nullptr ? call.map().mate(uint32_t(m)) : at.others[m].rank; };
+  auto whom = [&](int m) { return at.others == nullptr ? call.map().peer_rank(uint32_t(m)) : at.others[m].rank; };
   auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
   MembersOf<W> open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
   auto seen = zeros<Word>(w, open.span);

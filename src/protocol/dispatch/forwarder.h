@@ -68,7 +68,7 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
             const uint32_t before = l.i == 0 ? kNobody : w.peek(&header->entries()[l.i - 1].owner);
             if (uint32_t(l.i) >= head.owner_count) return Route{kNoRoute, 0};
             if (e.owner >= map.ranks || e.owner < before + 1) return Route{kWrongRoute, 0};
-            return map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
+            return map.is_peer(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
           })};
 }
 

@@ -333,7 +333,7 @@ void CudaGroup::fill_board() {
   board.network = nic_ ? nic_->region() : heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
-    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
+    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.peer_rank(p))) + net_bytes;
   std::vector<char*> mapped(map.ranks, nullptr);
   if (rails_mapped)
     for (uint32_t r : state_.counterparts()) mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);

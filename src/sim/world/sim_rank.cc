@@ -28,7 +28,7 @@ void SimRank::place(const std::vector<char*>& regions, uint64_t region_bytes, ui
   const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
   place.network = regions[core.map.me];
   for (uint32_t p = 0; p < core.map.peers; ++p)
-    place.scale_up.push_back({regions[core.map.mate(p)] + net, region_bytes - net});
+    place.scale_up.push_back({regions[core.map.peer_rank(p)] + net, region_bytes - net});
   for (uint32_t r = 0; r < core.map.ranks; ++r) place.mapped.push_back(memory.rail_base(r));
   place.arena = std::make_shared<Arena>(place.network + net + up + slab_offset, core.options.slab_bytes, nullptr);
   core.reserve();
