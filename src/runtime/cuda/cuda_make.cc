@@ -97,7 +97,7 @@ bool CudaGroup::share_devices() {
   const std::vector<DeviceUse> all = gather(mine.pack(), DeviceUse::unpack);
   check_device_uses(all);
   calls_ = CallLog(all[0].group, map.me);
-  all_or_none([&] { claim_ = SmClaim(all, mine); });
+  all_or_none([&] { reservation_ = DeviceReservation(all, mine); });
   return std::all_of(all.begin(), all.end(), [&](const DeviceUse& use) { return use.process == mine.process; });
 }
 

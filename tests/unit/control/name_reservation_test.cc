@@ -1,5 +1,5 @@
 // Groups that give the same name, over real sockets: two of one process are refused, and who may meet again does.
-#include "control/name_claim.h"
+#include "control/name_reservation.h"
 
 #include <gtest/gtest.h>
 
@@ -40,7 +40,7 @@ Pair join_both(uint16_t port) {
   return pair;
 }
 
-TEST(NameClaim, SecondGroupOfAName) {
+TEST(NameReservation, SecondGroupOfAName) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
   for (const auto& control : first) control->made();
@@ -55,7 +55,7 @@ TEST(NameClaim, SecondGroupOfAName) {
 }
 
 // While the first is being made, the other ranks may mean either: neither is had.
-TEST(NameClaim, WhileTheFirstIsMade) {
+TEST(NameReservation, WhileTheFirstIsMade) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
   refusal([&] { join(bootstrap_of(0, 2, rendezvous.port())); });
@@ -64,7 +64,7 @@ TEST(NameClaim, WhileTheFirstIsMade) {
   first[1]->made();
 }
 
-TEST(NameClaim, OneAfterTheOther) {
+TEST(NameReservation, OneAfterTheOther) {
   Rendezvous rendezvous;
   for (int again = 0; again < 3; ++again) {
     const Pair pair = join_both(rendezvous.port());
@@ -74,7 +74,7 @@ TEST(NameClaim, OneAfterTheOther) {
 }
 
 // Rank 0 has tried in vain once more than the others, and all keep what is left of the group that failed.
-TEST(NameClaim, SurvivorsTakeTheNameAgain) {
+TEST(NameReservation, SurvivorsTakeTheNameAgain) {
   Rendezvous rendezvous;
   const uint16_t port = rendezvous.port();
   EXPECT_THROW(join(bootstrap_of(0, 2, port), 60), Error);
@@ -97,23 +97,23 @@ TEST(NameClaim, SurvivorsTakeTheNameAgain) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(NameClaim, OfAJobAndAName) {
+TEST(NameReservation, OfAJobAndAName) {
   Bootstrap a = bootstrap_of(0, 2, 1), b = a;
   a.job = "a", a.name = "bc";
   b.job = "ab", b.name = "c";
-  const NameClaim first(a), second(b);
+  const NameReservation first(a), second(b);
   a.port = b.port = 0;  // each has a rendezvous of its own
   b.job = a.job, b.name = a.name;
-  const NameClaim third(a), fourth(b);
+  const NameReservation third(a), fourth(b);
 }
 
 // One that was judged has no name any more: what becomes of its follower is not its own affair.
-TEST(NameClaim, WhoseNameIsTakenAgain) {
+TEST(NameReservation, WhoseNameIsTakenAgain) {
   const Bootstrap bootstrap = bootstrap_of(0, 2, 1);
-  std::optional<NameClaim> judged(bootstrap);
+  std::optional<NameReservation> judged(bootstrap);
   judged->release();
-  NameClaim follower(bootstrap);
-  refusal([&] { NameClaim third(bootstrap); });
+  NameReservation follower(bootstrap);
+  refusal([&] { NameReservation third(bootstrap); });
   EXPECT_NO_THROW(judged->settle());
   judged.reset();
   EXPECT_THROW(follower.settle(), Error);
