@@ -1,5 +1,5 @@
-// A soft NIC whose queues the warps of a GPU fill: by the constants of NVSHMEM's header, as those of a real card. All
-// ranks are of one process, and their network regions lie in pinned memory, where the thread that is the card reaches
+// A soft NIC whose queues the warps of a GPU fill: by the constants of NVSHMEM's header, as those of a real NIC. All
+// ranks are of one process, and their network regions lie in pinned memory, where the thread that is the NIC reaches
 // them.
 #pragma once
 #include <memory>

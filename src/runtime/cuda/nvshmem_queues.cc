@@ -56,7 +56,7 @@ class NvshmemQueues final : public NicQueues {
   const FoundQueues& found() const { return found_; }
 
  private:
-  // What a card says of its last entry.
+  // What a NIC says of its last entry.
   struct LastEntry {
     char entry[55];
     uint8_t syndrome;
@@ -149,8 +149,8 @@ std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const Network
   state.decide("nic queues",
                std::to_string(state.options.channels + 1) + " to each rank, of " +
                    std::to_string(queues->found().depth) + " entries",
-               queues->found().rung_by_host ? "a thread of NVSHMEM rings the card, not the GPU: NVSHMEM chose so"
-                                            : "the GPU rings the card");
+               queues->found().rung_by_host ? "a thread of NVSHMEM rings the NIC, not the GPU: NVSHMEM chose so"
+                                            : "the GPU rings the NIC");
   return queues;
 }
 

@@ -158,7 +158,7 @@ TEST(Rung02Spoiled, CompletionsThatComeBeforeTheBytesAreNoticed) {
   EXPECT_NE(wrong.find("a count came before its bytes"), std::string::npos) << wrong;
 }
 
-// A card lets some writes land behind the count that follows them in their queue.
+// A NIC lets some writes land behind the count that follows them in their queue.
 TEST(Rung02Spoiled, WritesThatLandBehindTheirCountAreNoticed) {
   const Wire wire{Kind::kSoftNic, As::kThreads, 0, 0, "127.0.0.1", "spoils"};
   const Stream stream{20'000, 256};

@@ -145,7 +145,7 @@ TEST_P(Rung08PeerDies, KilledWithWritesUnderWay) {
               const auto victim = pid_t(me.note().load());
               kill(victim, SIGSTOP);
               wait_until(me, *link, [&] { return is_stopped(victim); });
-              // A card reads for it: there is no end then.
+              // A NIC reads for it: there is no end then.
               for (int idle = 0; idle < 100 && flood.sent() < 4000; idle = flood.full() ? idle + 1 : 0) {
                 flood.put();
                 if (!link->progress()) nap(*link);

@@ -26,7 +26,7 @@
 namespace transload::test {
 
 // kScrambled: libfabric's link over the fabric of tests/scrambled, which has no order and is late with everything.
-// kSoftNic: queues of a card that is a thread, filled as a GPU fills them.
+// kSoftNic: queues of a NIC that is a thread, filled as a GPU fills them.
 enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled, kSoftNic };
 
 inline bool by_libfabric(Kind kind) { return kind != Kind::kLoopback && kind != Kind::kSoftNic; }
