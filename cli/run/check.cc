@@ -183,7 +183,7 @@ void ResultChecker::combine(const CombineOutputs& outputs, RowKind kind, uint32_
     reference::SumInputs inputs;
     inputs.token = {rank_, t};
     inputs.columns = int64_t(hidden);
-    inputs.wire_f32 = options_.wire == CombineWire::kF32;
+    inputs.wire_f32 = options_.group.combine_wire == CombineWire::kF32;
     for (uint32_t b = 0; b < biases; ++b) {
       workload_->make_row(b == 0 ? RowKind::kBias0 : RowKind::kBias1, inputs.token, bias[b].data());
       inputs.bias[b] = bias[b].data();
