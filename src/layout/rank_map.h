@@ -34,7 +34,10 @@ struct RankMap {
     TRANSLOAD_CHECK(p < peers);
     return node_begin[node] + p;
   }
-  TRANSLOAD_HD bool is_peer(uint32_t rank) const { return node_of[rank] == node; }
+  TRANSLOAD_HD bool is_peer(uint32_t rank) const {
+    TRANSLOAD_CHECK(rank < ranks);
+    return node_of[rank] == node;
+  }
   TRANSLOAD_HD constexpr uint32_t sources() const { return nodes * fold; }
   // The map as peer p of my node sees it.
   TRANSLOAD_HD RankMap as_peer(uint32_t p) const {
@@ -50,6 +53,7 @@ struct RankMap {
   }
   // The source slot that `rank` has at its rail on node n.
   TRANSLOAD_HD uint32_t slot_of(uint32_t rank, uint32_t n) const {
+    TRANSLOAD_CHECK(rank < ranks && n < nodes);
     return node_of[rank] * fold + (node_of[rank] == n ? 0 : peer_of(rank) / node_size(n));
   }
   // The rank behind one of my source slots, or kNobody.

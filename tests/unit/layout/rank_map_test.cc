@@ -140,5 +140,15 @@ TEST(RankMap, EqualNodesUseTheSamePeerIndex) {
   EXPECT_EQ(map.source_rank(2), 10u);
 }
 
+TEST(RankMapDeathTest, AsksForRanksAndNodesThatThereAre) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const RankTable table({2, 3});
+  const RankMap map = table.seen_by(1);
+  EXPECT_DEATH((void)map.is_peer(5), "broken: rank < ranks");
+  EXPECT_DEATH((void)map.slot_of(5, 0), "broken: rank < ranks");
+  EXPECT_DEATH((void)map.slot_of(4, 2), "broken: .*n < nodes");
+  EXPECT_DEATH((void)map.peer_rank(2), "broken: p < peers");
+}
+
 }  // namespace
 }  // namespace transload
