@@ -55,7 +55,7 @@ Bootstrap moved_on(const Options& options, const Bootstrap& bootstrap, uint32_t 
   return moved;
 }
 
-// The same with a group that makes an iteration first.
+// The ranks that are left tell each other the same in a group that makes an iteration first.
 void recover(Recovery& recovery, WorkerResult& mine, RunOutcome& out) {
   recovery.run(mine);
   if (recovery.group() != nullptr) gather_results(*recovery.group(), mine, recovery.rest().rank_of, out);

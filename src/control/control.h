@@ -58,7 +58,7 @@ class Control {
   // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; nobody was
   // accused, and the wait must be started again.
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
-  // As suspect(), for a wait that was given up and cannot be started again.
+  // Says the same of a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
   // The wait that was suspected has ended by itself.
   void withdraw();

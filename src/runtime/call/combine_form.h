@@ -23,7 +23,7 @@ struct CombineForm {
 // Whether peers pull the rows; `out` and decisions() say so too.
 bool choose_source(RankState& rank, const CombineInputs& in, CombineOutputs& out);
 
-// Where an executor keeps the rest of what roles know.
+// An executor keeps here what else the roles of a combine know.
 struct CombineTables {
   Positions up_positions, rail_positions;
   HandleView handle;

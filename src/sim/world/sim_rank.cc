@@ -126,7 +126,7 @@ bool SimRank::run(const std::vector<Task>& tasks) {
   return !memory.failed() && settled();
 }
 
-// As the host's: what was suspected may have been judged just when it ended.
+// It waits as a host does: what was suspected may have been judged just when it ended.
 bool SimRank::settled() {
   if (!suspected_) return true;
   host_waits_ = HostWaits::kVerdict;
@@ -152,7 +152,7 @@ bool SimRank::finish_network() {
   return settled();
 }
 
-// Else it took longer than the deadline, if it has one, or this group is faulted.
+// False: it took longer than the deadline, if it has one, or this group is faulted.
 bool SimRank::network_done(bool has_deadline) {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
@@ -191,7 +191,7 @@ void SimRank::give_up(const char* what, const std::string& reason) {
   fail(what);
 }
 
-// As the host's: the verdict is waited for, but not for ever.
+// It waits for the verdict as a host does, but not for ever.
 void SimRank::fail(const char* what) {
   if (!memory.gone()) {
     const uint64_t wait = ++waits_;
