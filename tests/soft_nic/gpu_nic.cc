@@ -154,7 +154,7 @@ void Tables::show_to(CUmodule module) {
 
 }  // namespace
 
-std::unique_ptr<GpuNic> GpuNic::open(Group::Impl& group, const NetworkPlace& place, const SoftNicSettings& settings) {
+std::unique_ptr<GpuNic> GpuNic::open(GroupMaking& group, const NetworkPlace& place, const SoftNicSettings& settings) {
   const RankState& state = group.state();
   std::unique_ptr<GpuNic> nic;
   group.all_or_none([&] { nic.reset(new GpuNic(state.options.device.device_id, place)); });

@@ -15,7 +15,7 @@ namespace transload::test {
 class GpuNic final : public NicQueues {
  public:
   // Collective: the regions of the others are found by what they say.
-  static std::unique_ptr<GpuNic> open(Group::Impl& group, const NetworkPlace& place, const SoftNicSettings& settings);
+  static std::unique_ptr<GpuNic> open(GroupMaking& group, const NetworkPlace& place, const SoftNicSettings& settings);
   // What was rung for is executed; then nobody writes to the region any more.
   ~GpuNic() override;
 

@@ -8,7 +8,7 @@
 
 namespace {
 
-std::unique_ptr<transload::NicQueues> open(transload::Group::Impl& group, const transload::NetworkPlace& place) {
+std::unique_ptr<transload::NicQueues> open(transload::GroupMaking& group, const transload::NetworkPlace& place) {
   return transload::test::GpuNic::open(group, place, transload::test::soft_nics_given());
 }
 

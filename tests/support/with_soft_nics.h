@@ -40,7 +40,7 @@ class WithSoftNics {
       if (kind.choice == ScaleOutChoice::kLoopback) return kind;
     std::abort();
   }
-  static std::unique_ptr<ScaleOut> make(Group::Impl& group, const NetworkPlace& place) {
+  static std::unique_ptr<ScaleOut> make(GroupMaking& group, const NetworkPlace& place) {
     const RankState& state = group.state();
     SoftNic::Setup setup{.rank = state.map.me,
                          .regions = *place.mapped,

@@ -133,7 +133,7 @@ bool NvshmemQueues::lost(LostPeer& peer) {
 }
 
 // Rails find each other's region at one place of their heaps.
-void check_offsets(Group::Impl& group, uint64_t mine) {
+void check_offsets(GroupMaking& group, uint64_t mine) {
   const std::vector<uint64_t> all = group.gather(HeapOffsetSaid::pack(mine), HeapOffsetSaid::unpack);
   if (const std::string why = heap_offset_refusal(all, rail_worlds(group.state().map)); !why.empty())
     throw Error(Code::kNotSupported, kOfNvshmem + why);
@@ -141,7 +141,7 @@ void check_offsets(Group::Impl& group, uint64_t mine) {
 
 }  // namespace
 
-std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const NetworkPlace& place) {
+std::unique_ptr<NicQueues> open_nvshmem_queues(GroupMaking& group, const NetworkPlace& place) {
   RankState& state = group.state();
   std::unique_ptr<NvshmemQueues> queues;
   group.all_or_none([&] { queues = std::make_unique<NvshmemQueues>(state, *place.heap); });
