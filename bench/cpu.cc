@@ -116,19 +116,11 @@ class Ours {
   Ours(const cli::Options& o, const cli::Workload& workload, const std::vector<uint16_t>& x) : tokens_(x) {
     const Bootstrap bootstrap = Bootstrap::from_environment("mpi");
     const reference::Routes& routes = workload.problem().routes[bootstrap.rank];
-    GroupOptions options;
+    GroupOptions options = o.group;
     options.bootstrap = bootstrap;
-    options.topology.node_sizes = o.node_sizes;
-    options.experts = o.experts;
     options.tokens_max = uint64_t(o.tokens_max());
     options.row_bytes_max = o.row_bytes();
     options.top_k_max = o.top_k;
-    options.channels = o.channels;
-    options.slots = o.slots;
-    options.peer_slots = o.peer_slots;
-    options.scale_out = o.scale_out;
-    options.provider = o.provider;
-    options.combine_wire = o.wire;
     options.slab_bytes = slab_bytes_needed(options);
     group_ = std::make_unique<Group>(options);
     first_.x = matrix(tokens_.data(), routes.tokens, int64_t(o.hidden), kBf16);
@@ -137,7 +129,7 @@ class Ours {
     const DispatchOutputs out = group_->dispatch(first_);
     cached_.x = first_.x;
     cached_.handle = back_.handle = out.handle;
-    back_.wire = o.wire;
+    back_.wire = o.group.combine_wire;
     rows_ = group_->lease(std::max<size_t>(out.x.bytes(), 16));
     std::memcpy(rows_.data(), out.x.data, out.x.bytes());
     back_.x = matrix(rows_.data(), out.rows, int64_t(o.hidden), kBf16);
@@ -292,7 +284,7 @@ class Bench {
       }
     const std::string network = ours.network();
     if (rank_ == 0) {
-      if (options_.node_sizes.size() == 1) add_floor(cases);
+      if (options_.node_sizes().size() == 1) add_floor(cases);
       for (const Case& one : cases) print(one, network, command);
     }
     barrier.wait();
@@ -320,7 +312,7 @@ class Bench {
   void print(const Case& one, const std::string& network, const std::string& command) const {
     const cli::Span span = cli::span_of(one.us);
     std::string sizes;
-    for (const uint32_t size : options_.node_sizes) sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
+    for (const uint32_t size : options_.node_sizes()) sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
     std::printf(
         "{\"who\":\"%s\",\"case\":\"%s\",\"executor\":\"cpu\",\"node_sizes\":[%s],\"scale_out\":\"%s\",\"tokens\":%lld,"
         "\"hidden\":%llu,\"iterations\":%zu,\"ms\":{\"min\":%.2f,\"median\":%.2f,\"max\":%.2f},\"command\":\"%s\"}\n",

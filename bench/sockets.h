@@ -24,11 +24,13 @@ namespace transload::bench {
 
 class Sockets {
  public:
-  static bool fit(const cli::Options& o) { return o.node_sizes.size() == 2 && o.node_sizes[0] == o.node_sizes[1]; }
+  static bool fit(const cli::Options& o) {
+    return o.node_sizes().size() == 2 && o.node_sizes()[0] == o.node_sizes()[1];
+  }
 
   // Collective, of all ranks.
   Sockets(const cli::Options& o, const cli::Workload& workload, uint32_t rank) {
-    const uint32_t size = o.node_sizes[0], node = rank / size, other = node == 0 ? rank + size : rank - size;
+    const uint32_t size = o.node_sizes()[0], node = rank / size, other = node == 0 ? rank + size : rank - size;
     out_.resize(crossing(o, workload, rank, 1 - node) * o.row_bytes());
     in_.resize(crossing(o, workload, other, node) * o.row_bytes());
     node == 0 ? listen_for(int(other)) : dial(int(other));

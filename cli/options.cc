@@ -64,10 +64,10 @@ Bounds bounds_of(const char* option) {
   return {facts.least, facts.most};
 }
 
-// The bounds of a flag whose default stands for a choice of the library.
-Bounds bounds_with_default(const std::string& option) {
-  const OptionFacts facts = option_facts(option);
-  return {facts.zero_too ? 0 : facts.least, facts.most};
+// Of a group's number that has a flag; "": nothing.
+std::string typed(const RunArguments& a, const char* option) {
+  const auto at = a.passed_on.find(option);
+  return at == a.passed_on.end() ? "" : at->second;
 }
 
 constexpr OptionWord<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
@@ -87,13 +87,13 @@ constexpr OptionWord<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
 
 void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
   for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max}))
-    out.node_sizes.push_back(uint32_t(size));
+    out.group.topology.node_sizes.push_back(uint32_t(size));
   try {
-    check_node_sizes("--node-sizes", out.node_sizes);
+    check_node_sizes("--node-sizes", out.node_sizes());
   } catch (const Error& error) {
     refuse("{}", error.what());
   }
-  const uint32_t ranks = Topology{out.node_sizes}.ranks();
+  const uint32_t ranks = out.group.topology.ranks();
   const auto tokens = numbers("--tokens", a.tokens, {0, limits.tokens_max});
   if (tokens.size() != 1 && tokens.size() != ranks)
     refuse("--tokens: {} numbers: must be one, or one for each of the {} ranks", tokens.size(), ranks);
@@ -104,7 +104,7 @@ void check_routing(const RunArguments& a, Options& out) {
   out.routing = a.routing;
   out.top_k_given = !a.top_k.empty();
   out.top_k = out.top_k_given ? uint32_t(number("--top-k", a.top_k, bounds_of("top_k_max"))) : 8;
-  out.experts = uint32_t(number("--experts", a.experts, bounds_of("experts")));
+  out.group.experts = uint32_t(number("--experts", a.experts, bounds_of("experts")));
   if (a.routing == "uniform")
     out.routing_kind = RoutingKind::kUniform;
   else if (a.routing == "one-rank")
@@ -176,18 +176,17 @@ void check_fault(const RunArguments& a, Options& out) {
 void check_device(const RunArguments& a, Options& out) {
   out.cuda = choice("--device", a.device, kDevices);
   out.graph = a.graph;
-  out.network_memory = choice<NetworkMemoryChoice>("--network-memory", a.network_memory);
+  out.group.network_memory = choice<NetworkMemoryChoice>("--network-memory", a.network_memory);
   if (!out.cuda) {
-    if (out.network_memory == NetworkMemoryChoice::kGpu)
+    if (out.group.network_memory == NetworkMemoryChoice::kGpu)
       refuse("--network-memory: '{}': only with --device cuda", a.network_memory);
     for (const auto& [name, text] :
-         {std::pair{"--sms", a.sms}, {"--gpus", a.gpus}, {"--ranks-per-gpu", a.ranks_per_gpu}})
+         {std::pair{"--sms", typed(a, "sms")}, {"--gpus", a.gpus}, {"--ranks-per-gpu", a.ranks_per_gpu}})
       if (!text.empty()) refuse("{}: '{}': only with --device cuda", name, text);
     if (a.graph) refuse("--graph: only with --device cuda");
     return;
   }
   constexpr uint64_t kGpusMost = 1024;
-  out.sms = a.sms.empty() ? GroupOptions().sms : uint32_t(number("--sms", a.sms, bounds_of("sms")));
   if (!a.gpus.empty()) out.gpus = uint32_t(number("--gpus", a.gpus, {1, kGpusMost}));
   if (!a.ranks_per_gpu.empty())
     out.ranks_per_gpu = uint32_t(number("--ranks-per-gpu", a.ranks_per_gpu, {1, out.ranks()}));
@@ -196,10 +195,21 @@ void check_device(const RunArguments& a, Options& out) {
     refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
 }
 
-void check_rings(const RunArguments& a, Options& out) {
-  if (!a.channels.empty()) out.channels = uint32_t(number("--channels", a.channels, bounds_of("channels")));
-  if (!a.slots.empty()) out.slots = uint32_t(number("--slots", a.slots, bounds_of("slots")));
-  if (!a.peer_slots.empty()) out.peer_slots = uint32_t(number("--peer-slots", a.peer_slots, bounds_of("peer_slots")));
+void check_network(const RunArguments& a, GroupOptions& out) {
+  out.scale_out = choice<ScaleOutChoice>("--scale-out", a.scale_out);
+  out.provider = a.provider;
+  out.nic = a.nic;
+  if (!a.provider.empty() && out.scale_out != ScaleOutChoice::kAuto && out.scale_out != ScaleOutChoice::kLibfabric)
+    refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
+}
+
+// What is not typed keeps the library's default.
+void pass_on(const RunArguments& a, GroupOptions& out) {
+  for_each_option(out, [&](const OptionFacts& facts, auto& field) {
+    const std::string text = typed(a, facts.name);
+    if (facts.flag == nullptr || text.empty()) return;
+    field = std::remove_reference_t<decltype(field)>(number(flag_of(facts.name).c_str(), text, bounds_of(facts.name)));
+  });
 }
 
 }  // namespace
@@ -216,14 +226,10 @@ const char* name_of(FaultVerb verb) {
 }
 
 GroupOptions Options::rings() const {
-  GroupOptions group;
-  group.channels = channels;
-  group.slots = slots;
-  group.peer_slots = peer_slots;
-  group.sms = cuda ? sms : group.sms;
-  group.device.device_type = cuda ? kDLCUDA : kDLCPU;
-  complete(group);
-  return group;
+  GroupOptions completed = group;
+  completed.device.device_type = cuda ? kDLCUDA : kDLCPU;
+  complete(completed);
+  return completed;
 }
 
 std::string dump_path(const Options& options, uint32_t rank) {
@@ -239,10 +245,6 @@ const char* name_of(FaultPhase phase) {
 int64_t Options::tokens_max() const { return tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end()); }
 
 RunArguments::RunArguments() {
-  const GroupOptions group;
-  for_each_option(group, [&](const OptionFacts& facts, uint64_t value) {
-    if (facts.flag != nullptr) passed_on[facts.name] = std::to_string(value);
-  });
   node_sizes = "4,4";
   tokens = "512";
   hidden = "7168";
@@ -256,7 +258,6 @@ RunArguments::RunArguments() {
   dtype = "bf16";
   combine_wire = "bf16";
   biases = "0";
-  deadline_ms = std::to_string(group.deadline_ms);
 }
 
 void add_run_options(CLI::App& app, RunArguments& a) {
@@ -274,9 +275,6 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, {"--seed", "N", "of token vectors and made routings"}, a.seed);
   add_text(app, {"--iterations", "N", "timed iterations"}, a.iterations);
   add_text(app, {"--warmup", "N", "iterations before them, checked too"}, a.warmup);
-  add_text(app, {"--channels", "N", "channels of the trip [the library's choice for the device]"}, a.channels);
-  add_text(app, {"--slots", "N", "tokens that a ring holds [likewise]"}, a.slots);
-  add_text(app, {"--peer-slots", "N", "the same between peers [likewise]"}, a.peer_slots);
   add_text(app, {"--dtype", words_of(kTypes), "of dispatched rows; the experts give bf16 back"}, a.dtype);
   add_text(app, {"--scales", words_of(kScales), "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]"},
            a.scales);
@@ -293,14 +291,15 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, {"--network-memory", words_of<NetworkMemoryChoice>(), "cuda, over a network: where its rings lie"},
            a.network_memory);
   add_text(app, {"--device", words_of(kDevices), "where tensors are, and who moves them"}, a.device);
-  add_text(app, {"--sms", "N", "cuda: SMs of a rank, at most [16]"}, a.sms);
   add_text(app, {"--gpus", "N", "cuda: GPUs [all that this process sees]"}, a.gpus);
   add_text(app, {"--ranks-per-gpu", "N", "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]"},
            a.ranks_per_gpu);
-  add_text(app, {"--deadline-ms", "N", "of every wait in a call"}, a.deadline_ms);
-  for (auto& [name, text] : a.passed_on) add_text(app, {flag_of(name).c_str(), "N", option_facts(name).flag}, text);
-  add_text(app, {"--create-deadline-ms", "N", "of every wait for the group to be made [as --deadline-ms]"},
-           a.create_deadline_ms);
+  const GroupOptions defaults;
+  for_each_option(defaults, [&](const OptionFacts& facts, uint64_t value) {
+    if (facts.flag == nullptr) return;
+    const std::string shown = value == 0 ? "" : text::format(" [{}]", value);
+    add_text(app, {flag_of(facts.name), "N", facts.flag + shown}, a.passed_on[facts.name]);
+  });
   add_text(
       app,
       {"--launcher", words_of(kLaunchers), "whose variables say which rank this is; none: all ranks are started here"},
@@ -338,32 +337,22 @@ Options checked(const RunArguments& a) {
   out.warmup = number("--warmup", a.warmup, {0, 1000000});
   out.landing = choice<Landing>("--landing", a.landing);
   out.source = choice<CombineSource>("--combine-source", a.combine_source);
-  out.wire = choice<CombineWire>("--combine-wire", a.combine_wire);
+  out.group.combine_wire = choice<CombineWire>("--combine-wire", a.combine_wire);
   out.biases = uint32_t(number("--biases", a.biases, {0, 2}));
-  out.scale_out = choice<ScaleOutChoice>("--scale-out", a.scale_out);
-  out.provider = a.provider;
-  out.nic = a.nic;
-  if (!a.provider.empty() && out.scale_out != ScaleOutChoice::kAuto && out.scale_out != ScaleOutChoice::kLibfabric)
-    refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
-  out.deadline_ms = uint32_t(number("--deadline-ms", a.deadline_ms, bounds_of("deadline_ms")));
-  out.create_deadline_ms =
-      a.create_deadline_ms.empty()
-          ? out.deadline_ms
-          : uint32_t(number("--create-deadline-ms", a.create_deadline_ms, bounds_of("create_deadline_ms")));
-  for (const auto& [name, text] : a.passed_on)
-    out.passed_on[name] = number(flag_of(name).c_str(), text, bounds_with_default(name));
+  check_network(a, out.group);
+  pass_on(a, out.group);
   out.launcher = choice("--launcher", a.launcher, kLaunchers);
   out.json = a.json;
   out.dump = a.dump;
   out.quiet = a.quiet;
   out.threads = a.threads;
   out.floor = a.floor;
-  if (out.floor && out.node_sizes.size() != 1) refuse("--floor: only with one node, not --node-sizes {}", a.node_sizes);
+  if (out.floor && out.node_sizes().size() != 1)
+    refuse("--floor: only with one node, not --node-sizes {}", a.node_sizes);
   if (out.floor && (out.payload.fp8 || out.rows_max > 0))
     refuse("--floor: only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
   check_device(a, out);
-  check_rings(a, out);
   return out;
 }
 

@@ -40,13 +40,12 @@ inline bool by_signal(const FaultSpec& fault) {
 enum class RoutingKind : uint8_t { kFile, kUniform, kZipf, kOneRank, kNone };
 
 struct Options {
-  std::vector<uint32_t> node_sizes;
+  GroupOptions group;           // what was typed of it; the rest is the workload's and each rank's own
   std::vector<int64_t> tokens;  // of each rank
   uint64_t hidden = 0;
   Payload payload;       // of dispatched rows
   int64_t rows_max = 0;  // of every rank; 0: none
   Overflow overflow = Overflow::kFail;
-  uint32_t experts = 0;
   uint32_t top_k = 0;
   bool top_k_given = false;  // else a routing file decides
   std::string routing;       // as given
@@ -56,22 +55,11 @@ struct Options {
   uint64_t seed = 0;
   uint64_t iterations = 0;
   uint64_t warmup = 0;
-  uint32_t channels = 0;  // this and what follows: 0 for the library's choice
-  uint32_t slots = 0;
-  uint32_t peer_slots = 0;
   Landing landing = Landing::kAuto;
   CombineSource source = CombineSource::kAuto;
-  CombineWire wire = CombineWire::kBf16;
   uint32_t biases = 0;
-  ScaleOutChoice scale_out = ScaleOutChoice::kAuto;
-  std::string provider;
-  std::string nic;
-  NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
-  uint32_t deadline_ms = 0;
-  uint32_t create_deadline_ms = 0;
-  std::map<std::string, uint64_t> passed_on;  // group options, by name
-  std::string launcher;                       // Bootstrap's name of it; "": whichever is there
-  std::string origin;                         // under another launcher: what it said
+  std::string launcher;  // Bootstrap's name of it; "": whichever is there
+  std::string origin;    // under another launcher: what it said
   std::optional<FaultSpec> fault;
   bool recover = false;
   std::string json;  // "": none, "-": standard output
@@ -80,16 +68,16 @@ struct Options {
   bool threads = false;
   bool floor = false;
   bool cuda = false;           // else on the CPU
-  uint32_t sms = 0;            // cuda: of a rank
   uint32_t gpus = 0;           // cuda: that are used; 0 until it is known how many there are
   uint32_t ranks_per_gpu = 0;  // cuda: that share a GPU; 0 until it is known
   int64_t local_rank = -1;     // under another launcher, if it says: chooses the GPU
   bool graph = false;
 
+  const std::vector<uint32_t>& node_sizes() const { return group.topology.node_sizes; }
   uint32_t ranks() const { return uint32_t(tokens.size()); }
   uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
   int64_t tokens_max() const;
-  // Channels and slots as a group completes them, and nothing else.
+  // The group's, with channels and slots as it completes them.
   GroupOptions rings() const;
   // The device of a rank's tensors.
   DLDevice device_of(uint32_t rank) const;
@@ -103,11 +91,11 @@ std::string dump_path(const Options& options, uint32_t rank);
 // What was typed; text, so that every refusal can name it.
 struct RunArguments {
   RunArguments();
-  std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, channels, slots,
-      peer_slots, dtype, scales, rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider,
-      nic, network_memory, deadline_ms, create_deadline_ms, launcher, fault, soak, json, dump, device, sms, gpus,
-      ranks_per_gpu;
-  std::map<std::string, std::string> passed_on;  // group options that have a flag of their name, by this name
+  std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, dtype, scales,
+      rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider, nic, network_memory,
+      launcher, fault, soak, json, dump, device, gpus, ranks_per_gpu;
+  // Numbers of a group that have a flag of their name, by this name; none or "": not typed.
+  std::map<std::string, std::string> passed_on;
   bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };
 

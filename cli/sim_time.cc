@@ -84,7 +84,7 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
         {name, "N", own ? text::format("time: {} [{}]", help, field).c_str() : text::format("time: {}", help).c_str()},
         text);
   });
-  add_text(app, {"--wire", "GBIT", "time: Gb/s of a GPU's network card, each way [400]"}, a.wire);
+  add_text(app, {"--wire", "GBIT", "time: Gb/s of a GPU's NIC, each way [400]"}, a.wire);
   add_text(app, {"--latency-us", "US", "time: one way over the network [3]"}, a.latency_us);
   add_text(app, {"--dtype", "TYPE", "time: of dispatched rows: bf16, fp8 [bf16]"}, a.dtype);
 }

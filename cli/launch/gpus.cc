@@ -99,8 +99,8 @@ void assign_gpus(Options& options, const Gpus& gpus, bool joined) {
              options.ranks(), options.gpus, options.gpus == 1 ? "" : "s");
     options.gpus = uint32_t(ceil_div(options.ranks(), options.ranks_per_gpu));
   }
-  if (uint64_t(options.sms) * options.ranks_per_gpu > gpus.sms)
-    refuse("--sms: {} of each of {} rank{} on a GPU: it has {} in all", options.sms, options.ranks_per_gpu,
+  if (uint64_t(options.group.sms) * options.ranks_per_gpu > gpus.sms)
+    refuse("--sms: {} of each of {} rank{} on a GPU: it has {} in all", options.group.sms, options.ranks_per_gpu,
            options.ranks_per_gpu == 1 ? "" : "s", gpus.sms);
 }
 

@@ -32,30 +32,30 @@ Bootstrap one_port_further(Bootstrap bootstrap) {
 
 // The ranks that are left make a small group of their own, one port further, to tell each other what they saw.
 void meet_survivors(const Options& options, const Bootstrap& bootstrap, const WorkerResult& mine, RunOutcome& out) {
-  const Rest rest(options.node_sizes, mine.fault->culprit_rank);
+  const Rest rest(options.node_sizes(), mine.fault->culprit_rank);
   GroupOptions survivors;
   survivors.topology.node_sizes = rest.node_sizes;
   survivors.bootstrap = one_port_further(place_in(rest, bootstrap));
   survivors.tokens_max = survivors.channels = survivors.slots = survivors.top_k_max = 1;
   survivors.row_bytes_max = 16;
   survivors.slab_bytes = 1 << 16;
-  survivors.deadline_ms = options.deadline_ms + 2000;  // they are told within a second of each other
-  survivors.scale_out = options.scale_out;
-  survivors.provider = options.provider;
+  survivors.deadline_ms = options.group.deadline_ms + 2000;  // they are told within a second of each other
+  survivors.scale_out = options.group.scale_out;
+  survivors.provider = options.group.provider;
   Group group(survivors);
   gather_results(group, mine, rest.rank_of, out);
 }
 
 // Where a group without the culprit meets.
 Bootstrap moved_on(const Options& options, const Bootstrap& bootstrap, uint32_t culprit) {
-  const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes, culprit), bootstrap));
+  const Bootstrap further = one_port_further(place_in(Rest(options.node_sizes(), culprit), bootstrap));
   Bootstrap moved = bootstrap;
   moved.port = further.port;
   moved.serve = further.serve;
   return moved;
 }
 
-// The same with a group that makes an iteration first.
+// The ranks that are left tell each other the same in a group that makes an iteration first.
 void recover(Recovery& recovery, WorkerResult& mine, RunOutcome& out) {
   recovery.run(mine);
   if (recovery.group() != nullptr) gather_results(*recovery.group(), mine, recovery.rest().rank_of, out);

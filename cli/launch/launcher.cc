@@ -206,7 +206,8 @@ class Watch {
     if (stopped_here &&
         std::count_if(all.begin(), all.end(), [](const Child& c) { return c.ended; }) + 1 >= int64_t(all.size()))
       children_.signal(children_.all()[fault_->rank], SIGKILL);
-    const uint64_t deadline_ns = std::max(options_.deadline_ms, options_.create_deadline_ms) * kMillisecondNs;
+    const uint64_t deadline_ns =
+        std::max(options_.group.deadline_ms, options_.group.create_deadline_ms) * kMillisecondNs;
     const uint64_t patience_ns = trouble_ns_ != 0 ? 2 * deadline_ns + 10 * kSecondNs : 4 * deadline_ns + 60 * kSecondNs;
     for (Child& child : children_.all()) {
       const bool victim = stopped_here && &child == &children_.all()[fault_->rank];

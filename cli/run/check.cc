@@ -41,23 +41,23 @@ void ResultChecker::judge_by(const Workload& workload) {
   traffic_ = traffic_of(workload.problem());
 }
 
-bool ResultChecker::same(const Compared& claim) {
+bool ResultChecker::same(const Compared& compared) {
   ++page_.steps;
-  if (claim.bytes == 0 || std::memcmp(claim.expected, claim.seen, claim.bytes) == 0) return true;
+  if (compared.bytes == 0 || std::memcmp(compared.expected, compared.seen, compared.bytes) == 0) return true;
   if (mismatch_) return false;
-  const char* expected = static_cast<const char*>(claim.expected);
-  const char* seen = static_cast<const char*>(claim.seen);
+  const char* expected = static_cast<const char*>(compared.expected);
+  const char* seen = static_cast<const char*>(compared.seen);
   size_t byte = 0;
   while (expected[byte] == seen[byte]) ++byte;
-  const size_t value = byte / claim.unit * claim.unit;
-  mismatch_ = WrongValue{.output = claim.output,
+  const size_t value = byte / compared.unit * compared.unit;
+  mismatch_ = WrongValue{.output = compared.output,
                          .iteration = iteration_,
                          .call = call_,
                          .rank = rank_,
-                         .row = claim.row,
+                         .row = compared.row,
                          .byte = int64_t(byte),
-                         .expected = hex(expected + value, claim.unit),
-                         .seen = hex(seen + value, claim.unit)};
+                         .expected = hex(expected + value, compared.unit),
+                         .seen = hex(seen + value, compared.unit)};
   return false;
 }
 
@@ -183,7 +183,7 @@ void ResultChecker::combine(const CombineOutputs& outputs, RowKind kind, uint32_
     reference::SumInputs inputs;
     inputs.token = {rank_, t};
     inputs.columns = int64_t(hidden);
-    inputs.wire_f32 = options_.wire == CombineWire::kF32;
+    inputs.wire_f32 = options_.group.combine_wire == CombineWire::kF32;
     for (uint32_t b = 0; b < biases; ++b) {
       workload_->make_row(b == 0 ? RowKind::kBias0 : RowKind::kBias1, inputs.token, bias[b].data());
       inputs.bias[b] = bias[b].data();

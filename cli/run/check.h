@@ -45,7 +45,7 @@ class ResultChecker {
     size_t bytes;  // of the row
     size_t unit;   // bytes of one value
   };
-  bool same(const Compared& claim);
+  bool same(const Compared& compared);
   bool same_number(const char* output, int64_t expected, int64_t seen);
   bool same_shape(const char* output, const Tensor& seen, int64_t columns, DLDataType dtype);
   void rows_of(const char* output, const DispatchOutputs& outputs, RowKind kind);

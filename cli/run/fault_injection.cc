@@ -46,12 +46,15 @@ void check_victim(const Options& options, const Workload& workload) {
 }
 
 FaultInjector::FaultInjector(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page)
-    : fault_(options.fault), victim_(fault_ && fault_->rank == rank), deadline_ms_(options.deadline_ms), page_(page) {
+    : fault_(options.fault),
+      victim_(fault_ && fault_->rank == rank),
+      deadline_ms_(options.group.deadline_ms),
+      page_(page) {
   if (!victim_ || !by_signal(*fault_)) return;
   halt_rows_ = std::max<int64_t>(1, rows_in_phase(options, workload, rank, fault_->phase) / 2);
   // Each call begins with a card for each peer, which Progress counts too.
   if (fault_->phase == FaultPhase::kDispatch || fault_->phase == FaultPhase::kCombine)
-    halt_rows_ += options.node_sizes[reference::node_of(workload.problem(), rank)];
+    halt_rows_ += options.node_sizes()[reference::node_of(workload.problem(), rank)];
 }
 
 void FaultInjector::arm(Phase phase) {

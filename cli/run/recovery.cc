@@ -12,7 +12,7 @@ Options options_of(const Options& before, const Rest& rest, uint32_t rank) {
   Options out = before;
   out.fault.reset();
   out.recover = false;
-  out.node_sizes = rest.node_sizes;
+  out.group.topology.node_sizes = rest.node_sizes;
   out.tokens.clear();
   for (const uint32_t r : rest.rank_of) out.tokens.push_back(before.tokens[r]);
   out.warmup = 0;
@@ -20,7 +20,7 @@ Options options_of(const Options& before, const Rest& rest, uint32_t rank) {
   out.rows_max = 0;
   out.graph = false;
   out.dump.clear();
-  out.deadline_ms = before.deadline_ms + kToldApartMs;
+  out.group.deadline_ms = before.group.deadline_ms + kToldApartMs;
   if (out.cuda) out.local_rank = before.device_of(rank).device_id;  // each stays where it is
   return out;
 }
@@ -52,7 +52,7 @@ bool goes_on(const Options& options, const WorkerResult& result) {
 }
 
 Recovery::Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit)
-    : rest_(before.node_sizes, culprit),
+    : rest_(before.node_sizes(), culprit),
       options_(options_of(before, rest_, bootstrap.rank)),
       workload_(options_),
       worker_(options_, workload_, place_in(rest_, bootstrap), {&page, 1}) {}

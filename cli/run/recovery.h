@@ -15,7 +15,7 @@ struct Rest {
   std::vector<uint32_t> node_sizes;
 };
 
-// The same ranks' place in the group of the rest.
+// Says where the same rank stands in the group of the rest.
 Bootstrap place_in(const Rest& rest, const Bootstrap& before);
 
 // True if this rank is one of those that are to continue. Not where the network is cut: nobody knows who is left.

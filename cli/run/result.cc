@@ -2,6 +2,7 @@
 #include "cli/run/result.h"
 #include "cli/text.h"
 
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -72,6 +73,7 @@ void each_member(Visit visit) {
 const char* name_of(IterationCall call) {
   static const char* const kNames[] = {"dispatch",       "combine",           "cached dispatch",
                                        "cached combine", "backward dispatch", "backward combine"};
+  static_assert(std::size(kNames) == kCalls);
   return call < kCalls ? kNames[call] : "";
 }
 

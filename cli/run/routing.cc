@@ -60,7 +60,7 @@ void make_weights(uint64_t base, uint32_t top_k, const int32_t* ids, float* weig
 
 void make_routes(const Options& options, reference::Problem& problem) {
   std::vector<uint32_t> experts;
-  for (uint32_t e = 0; e < options.experts; ++e)
+  for (uint32_t e = 0; e < options.group.experts; ++e)
     if (options.routing_kind == RoutingKind::kUniform || options.routing_kind == RoutingKind::kZipf ||
         (options.routing_kind == RoutingKind::kOneRank && problem.owner[e] == problem.owner[0]))
       experts.push_back(e);
@@ -103,9 +103,9 @@ void read_routes(Options& options, reference::Problem& problem) {
   const auto all_ids = file.integers(ids, tokens * columns);
   const auto all_weights = file.floats(weights, tokens * columns);
   for (size_t i = 0; i < all_ids.size(); ++i)
-    if (all_ids[i] < -1 || all_ids[i] >= int64_t(options.experts))
+    if (all_ids[i] < -1 || all_ids[i] >= int64_t(options.group.experts))
       refuse("--routing: '{}': expert {} in row {} of {}: must be -1 to {} (--experts {})", options.routing, all_ids[i],
-             i / columns, ids.name, options.experts - 1, options.experts);
+             i / columns, ids.name, options.group.experts - 1, options.group.experts);
   size_t next = 0;
   for (uint32_t r = 0; r < options.ranks(); ++r) {
     const size_t end = next + size_t(options.tokens[r]) * columns;
@@ -120,8 +120,8 @@ void read_routes(Options& options, reference::Problem& problem) {
 
 reference::Problem make_problem(Options& options) {
   reference::Problem problem;
-  problem.node_sizes = options.node_sizes;
-  const uint32_t ranks = options.ranks(), least = options.experts / ranks, more = options.experts % ranks;
+  problem.node_sizes = options.node_sizes();
+  const uint32_t ranks = options.ranks(), least = options.group.experts / ranks, more = options.group.experts % ranks;
   for (uint32_t r = 0; r < ranks; ++r) problem.owner.insert(problem.owner.end(), least + (r < more ? 1 : 0), r);
   problem.routes.resize(ranks);
   if (options.routing_kind == RoutingKind::kFile)

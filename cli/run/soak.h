@@ -33,7 +33,7 @@ struct RoundOf {
   bool cuda;
 };
 std::vector<std::string> arguments_of(const RoundOf& round);
-// With ranks that are processes; else threads of this one.
+// Whether ranks are processes; else they are threads of this one.
 bool with_processes(const std::vector<std::string>& arguments);
 
 // The exit status.

@@ -46,7 +46,7 @@ Worker::Worker(const Options& options, const Workload& workload, const Bootstrap
       page_(board.of(bootstrap.rank)),
       checker_(options, workload, rank_, page_),
       injector_(options, workload, rank_, page_),
-      meeting_(board, rank_, options.ranks(), options.deadline_ms) {
+      meeting_(board, rank_, options.ranks(), options.group.deadline_ms) {
   result_.rank = rank_;
 }
 
@@ -57,31 +57,14 @@ int64_t Worker::rows_expected() const {
 }
 
 GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
-  GroupOptions out;
+  GroupOptions out = options_.group;
   out.bootstrap = bootstrap;
-  out.topology.node_sizes = options_.node_sizes;
-  out.experts = options_.experts;
   out.tokens_max = std::max<uint64_t>(1, uint64_t(options_.tokens_max()));
   out.row_bytes_max = options_.row_bytes();
   out.scales_max = uint32_t(options_.payload.scale_words());
   out.top_k_max = options_.top_k;
-  out.channels = options_.channels;
-  out.slots = options_.slots;
-  out.peer_slots = options_.peer_slots;
-  out.deadline_ms = options_.deadline_ms;
-  out.create_deadline_ms = options_.create_deadline_ms;
-  out.combine_wire = options_.wire;
-  out.scale_out = options_.scale_out;
-  out.provider = options_.provider;
-  out.nic = options_.nic;
-  out.network_memory = options_.network_memory;
   out.device = options_.device_of(rank_);
-  if (options_.cuda) out.sms = options_.sms;
   out.progress = &page_.progress;
-  for_each_option(out, [&](const OptionFacts& facts, auto& field) {
-    if (const auto given = options_.passed_on.find(facts.name); given != options_.passed_on.end())
-      field = std::remove_reference_t<decltype(field)>(given->second);
-  });
   out.slab_bytes = slab_bytes_needed(out, {.rows = rows_expected(), .tokens = options_.tokens[rank_]}) + kGaps;
   return out;
 }
@@ -344,7 +327,7 @@ CombineOutputs Worker::combine(IterationCall call, const ExpertRows& rows, RowKi
   inputs.x = home_->view(rows.rows.there, rows_held_, int64_t(options_.hidden), kBf16);
   inputs.handle = handle_;
   inputs.source = options_.source;
-  inputs.wire = options_.wire;
+  inputs.wire = options_.group.combine_wire;
   inputs.stream = home_->stream();
   const bool backward = kind == RowKind::kGradients;
   const uint32_t biases = backward ? 0 : options_.biases;

@@ -74,7 +74,7 @@ class Worker {
   CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);
   bool replays(IterationCall call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
-  // As the host reads them; with the lease of what is given away.
+  // Outputs where the host reads them; what is given away goes along with its lease.
   DispatchOutputs seen(const DispatchOutputs& given);
   CombineOutputs seen(const CombineOutputs& given);
   DispatchOutputs seen(DispatchOutputs&& given);

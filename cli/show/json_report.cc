@@ -46,8 +46,14 @@ Json fault(const Summary& summary) {
 Json workload(const Options& o) {
   Json layer = nullptr;
   if (o.layer >= 0) layer = o.layer;
-  Json out = {{"tokens", o.tokens},        {"hidden", o.hidden},   {"experts", o.experts}, {"top_k", o.top_k},
-              {"dtype", o.payload.name()}, {"routing", o.routing}, {"layer", layer},       {"seed", o.seed}};
+  Json out = {{"tokens", o.tokens},
+              {"hidden", o.hidden},
+              {"experts", o.group.experts},
+              {"top_k", o.top_k},
+              {"dtype", o.payload.name()},
+              {"routing", o.routing},
+              {"layer", layer},
+              {"seed", o.seed}};
   if (o.payload.fp8) out["scales"] = o.payload.scale_name();
   if (o.rows_max > 0) {
     out["rows_max"] = o.rows_max;
@@ -87,7 +93,7 @@ std::string json_of(const RunReport& report) {
   if (s.complete) digest = {{"dispatch", s.dispatch_digest}, {"combine", s.combine_digest}};
   Json out = {{"verified", s.status == kVerified},
               {"mismatch", mismatch(s.mismatch)},
-              {"topology", {{"node_sizes", o.node_sizes}}},
+              {"topology", {{"node_sizes", o.node_sizes()}}},
               {"workload", workload(o)},
               {"device", o.cuda ? "cuda" : "cpu"},
               {"method", method_of(o)},
@@ -102,7 +108,8 @@ std::string json_of(const RunReport& report) {
               {"memory", {{"ring_bytes_per_rank", s.ring_bytes}, {"output_bytes_per_rank", s.output_bytes}}},
               {"digest", digest},
               {"fault", fault(s)}};
-  if (o.cuda) out["cuda"] = {{"gpus", o.gpus}, {"ranks_per_gpu", o.ranks_per_gpu}, {"sms", o.sms}, {"graph", o.graph}};
+  if (o.cuda)
+    out["cuda"] = {{"gpus", o.gpus}, {"ranks_per_gpu", o.ranks_per_gpu}, {"sms", o.group.sms}, {"graph", o.graph}};
   if (report.floor)
     out["floor"] = {{"dispatch_us", span(span_of(report.floor->dispatch_us))},
                     {"combine_us", span(span_of(report.floor->combine_us))}};

@@ -25,19 +25,19 @@ std::string tokens_text(const Options& o) {
 }
 
 void print_head(std::FILE* out, const Options& o) {
-  const size_t nodes = o.node_sizes.size();
+  const size_t nodes = o.node_sizes().size();
   const GroupOptions rings = o.rings();
   const std::string type = o.payload.fp8 ? text::format("fp8 with {} scales", o.payload.scale_name()) : "bf16";
   text::print(out, "\n{} rank{} on {} node{} ({}), {} x {} {}\n", o.ranks(), o.ranks() == 1 ? "" : "s", nodes,
-              nodes == 1 ? "" : "s", text::join(o.node_sizes, ","), tokens_text(o), o.hidden, type);
+              nodes == 1 ? "" : "s", text::join(o.node_sizes(), ","), tokens_text(o), o.hidden, type);
   text::print(out,
               "{} experts, top-{}, routing {}{}, seed {}; {} iteration{} after {} warm-up, {} channel{}, {} slot{}\n\n",
-              o.experts, o.top_k, o.routing, o.layer < 0 ? "" : text::format(" layer {}", o.layer), o.seed,
+              o.group.experts, o.top_k, o.routing, o.layer < 0 ? "" : text::format(" layer {}", o.layer), o.seed,
               o.iterations, o.iterations == 1 ? "" : "s", o.warmup, rings.channels, rings.channels == 1 ? "" : "s",
               rings.slots, rings.slots == 1 ? "" : "s");
   if (!o.cuda) return;
   text::print(out, "  on {} GPU{}, {} rank{} on each, at most {} SM{} a rank\n", o.gpus, o.gpus == 1 ? "" : "s",
-              o.ranks_per_gpu, o.ranks_per_gpu == 1 ? "" : "s", o.sms, o.sms == 1 ? "" : "s");
+              o.ranks_per_gpu, o.ranks_per_gpu == 1 ? "" : "s", o.group.sms, o.group.sms == 1 ? "" : "s");
   if (o.graph)
     text::print(
         out, "  dispatch and combine captured once, replayed with another routing each iteration (rows: the last)\n");
@@ -55,7 +55,7 @@ void print_rows(std::FILE* out, const RunReport& report) {
   if (o.rows_max > 0)
     text::print(out, "  room for         {} on a rank; {} dropped\n", thousands(o.rows_max),
                 thousands(needed - s.traffic.rows));
-  if (o.node_sizes.size() > 1)
+  if (o.node_sizes().size() > 1)
     text::print(out, "  over the network {} each way; without one copy a node they would be {}\n",
                 thousands(s.dispatch_scale_out_rows), thousands(s.traffic.scale_out_rows_by_rank));
 }
@@ -110,8 +110,8 @@ void print_report(std::FILE* out, const RunReport& report, const WorkerResult& r
   const bool later = result.entry_ns > fault_ns;
   const double after = (double(result.fault_ns) - double(std::max(fault_ns, result.entry_ns))) * 1e-6;
   text::print(out, "          told {:.0f} ms after {}{}\n", after, later ? "it entered the call" : "the fault",
-              after > report.options.deadline_ms + 1000.0
-                  ? text::format(": LATE, the bound is {} ms", report.options.deadline_ms + 1000)
+              after > report.options.group.deadline_ms + 1000.0
+                  ? text::format(": LATE, the bound is {} ms", report.options.group.deadline_ms + 1000)
                   : "");
 }
 

@@ -25,7 +25,7 @@ nb::object of_arrays(const char* function, nb::handle argument) {
   return called(asked, argument);
 }
 
-// Without the traceback.
+// What Python says of the error, without the traceback.
 std::string message_of(const nb::python_error& error) { return text_of(error.value()); }
 
 // NumPy's dtype objects are few; one that is made for each array is not kept.
@@ -148,7 +148,7 @@ void Argument::hold_buffer(nb::handle object, int flags) {
   if (use_ == Use::kWrite && buffer_.readonly) refuse(name_, "read-only", "memory that may be written");
 }
 
-// Without a format, because NumPy has none for the types of ml_dtypes.
+// The buffer is asked for without a format, because NumPy has none for the types of ml_dtypes.
 void Argument::read_numpy(nb::handle object) {
   type_ = type_of_numpy(name_, object.attr("dtype"));
   hold_buffer(object, 0);

@@ -26,7 +26,7 @@ struct Extents {
   std::array<int64_t, kDimensionsMax> each{};
 
   void add(int64_t extent) { each[count++] = extent; }
-  // With another last one.
+  // The same extents, but for the last one.
   Extents with_last(int64_t extent) const;
 };
 
@@ -91,13 +91,13 @@ T whole(const char* name, nb::handle value) {
       sizeof(T) == 8 ? std::numeric_limits<int64_t>::max() : int64_t(std::numeric_limits<T>::max());
   return T(whole(name, value, int64_t(std::numeric_limits<T>::min()), most));
 }
-// As long as the object lives.
+// The text is there as long as the object lives.
 std::string_view text_of(const char* name, nb::handle value);
 // "KeyError: 'lost'", without the traceback.
 std::string summary_of(const nb::python_error& error);
 // What a person reads of it, shortened.
 std::string shown(nb::handle value);
-// As Python shows it in words.
+// What str() makes of it.
 std::string text_of(nb::handle value);
 // array[:rows], by its own library.
 nb::object first_rows(nb::handle array, int64_t rows);

@@ -26,7 +26,7 @@ class Array {
 
   void bind_buffer(Py_buffer& view) const;
   nb::object as_numpy(const nb::object& owner) const;
-  // As a new array of the library that has this table.
+  // A new array of the library that has this table shares the memory.
   nb::object given_to(const Exchange& exchange) const;
 
  private:

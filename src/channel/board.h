@@ -40,7 +40,7 @@ struct Board {
     return reinterpret_cast<const Word*>(network + offset);
   }
   TRANSLOAD_HD PeerWord peer_word(uint32_t p, uint64_t offset) const {
-    return {reinterpret_cast<Word*>(peer[p] + offset), map.mate(p)};
+    return {reinterpret_cast<Word*>(peer[p] + offset), map.peer_rank(p)};
   }
   TRANSLOAD_HD RailWord rail_word(uint32_t rank, uint64_t offset) const {
     TRANSLOAD_CHECK(rank < map.ranks);

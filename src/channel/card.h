@@ -36,7 +36,7 @@ struct Card {
 
   // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
   // be undone, so a difference is not lost.
-  TRANSLOAD_HD Word digest() const {
+  TRANSLOAD_HD constexpr Word digest() const {
     auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
     Word sum = with(handle, row_bytes);
     sum = with(sum, Word(operation) << 32 | scales);

@@ -81,7 +81,7 @@ TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
   return {.words = {top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
 }
 
-// Of the first word of a command.
+// The first word of a command says its verb.
 TRANSLOAD_HD RailVerb verb_of(Word head) { return RailVerb(head & ((1u << kVerbBits) - 1)); }
 
 // False: not all of the command of this lap has arrived, and `c` is as it was. The words are a copy that was loaded

@@ -1,4 +1,4 @@
-// How warps fill the queues of a network card (NIC) themselves: room, a run of entries, one doorbell. Written once, for
+// How warps fill the queues of a NIC themselves: room, a run of entries, one doorbell. Written once, for
 // GPUs and for the CPU ranks of tests.
 //
 // A queue leads to one rank and is executed in order, entry after entry; between two queues there is no order. So all
@@ -103,7 +103,7 @@ TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes 
 //   told(rank, to)                what that word was told last, a Word&
 //   write(slot, entry)            fills that entry, a NicSlot, with a write
 //   add(slot, entry, added)       with a count
-//   submit(q, first, entries)     hands them to the card, behind all earlier ones: the doorbell
+//   submit(q, first, entries)     hands them to the NIC, behind all earlier ones: the doorbell
 //   waits(looks)                  false: no more patience
 template <class Lanes, class Nic>
 class NicSender {

@@ -32,7 +32,7 @@ struct PeerLink {
   TRANSLOAD_HD uint32_t slots() const { return board->geometry.slots_between_peers(); }
   TRANSLOAD_HD uint32_t members() const { return board->map.peers * rings->streams; }
   TRANSLOAD_HD uint32_t peer(uint32_t m) const { return m / rings->streams; }
-  TRANSLOAD_HD uint32_t whom(uint32_t m) const { return board->map.mate(peer(m)); }
+  TRANSLOAD_HD uint32_t whom(uint32_t m) const { return board->map.peer_rank(peer(m)); }
   TRANSLOAD_HD uint32_t far(uint32_t m) const { return board->map.peer * rings->streams + m % rings->streams; }
   TRANSLOAD_HD const Word* tail(uint32_t m) const { return board->my_word(rings->tail.at(channel, m)); }
   TRANSLOAD_HD const Word* credit(uint32_t m) const { return board->my_word(rings->credit.at(channel, m)); }

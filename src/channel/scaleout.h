@@ -30,6 +30,10 @@ struct LostPeer {
   uint32_t rank;
   std::string reason;
 };
+// What is added to a fault.
+inline std::string text_of(const LostPeer& peer) {
+  return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
+}
 
 class ScaleOut {
  public:

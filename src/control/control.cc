@@ -52,7 +52,7 @@ Control::Control(const Bootstrap& bootstrap, ControlWaits waits, std::vector<uin
   check(node_of_rank_.size() == ranks, "topology: " + std::to_string(node_of_rank_.size()) +
                                            " ranks, but bootstrap.ranks is " + std::to_string(ranks));
   const uint64_t entered = now_ns();
-  claim_.emplace(bootstrap_);
+  reservation_.emplace(bootstrap_);
   point_ = find_meeting_point(bootstrap_, wait_ms_);
   join(entered);
   thread_ = start_thread([this] { serve(); });
@@ -229,7 +229,7 @@ void Control::react(Act act) {
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
-    if (reaction.verdict) claim_->release();  // before anybody can know of it: survivors may take the name again
+    if (reaction.verdict) reservation_->release();  // before anybody can know of it: survivors may take the name again
   }
   if (answered) changed_.notify_all();
   apply(reaction);
@@ -238,7 +238,7 @@ void Control::react(Act act) {
 void Control::apply(const Reaction& reaction) {
   for (const Message& message : reaction.to_arbiter) socket_.send(pack(message), now_ns() + kSendNs);
   if (!reaction.verdict) return;
-  claim_->release();
+  reservation_->release();
   const std::lock_guard hook_lock(hook_mutex_);
   abort_word_.store(1, std::memory_order_release);
   {
@@ -358,7 +358,7 @@ bool Control::take_gathered(Gathered gathered) {
 }
 
 void Control::made() {
-  claim_->settle();
+  reservation_->settle();
   wait_ms_ = waits_.deadline_ms;
 }
 
@@ -488,7 +488,7 @@ void Control::goodbye() noexcept {
     say_goodbye();
   } catch (const std::exception&) {  // then the others see the connection end
   }
-  claim_->release();
+  reservation_->release();
 }
 
 void Control::say_goodbye() {

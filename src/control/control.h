@@ -18,7 +18,7 @@
 #include "control/frame_socket.h"
 #include "control/gather_round.h"
 #include "control/meeting_point.h"
-#include "control/name_claim.h"
+#include "control/name_reservation.h"
 #include "control/verdict.h"
 
 namespace transload {
@@ -42,7 +42,7 @@ class Control {
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  // The group is made. Throws Error{kInvalidArgument} if its name was claimed a second time meanwhile.
+  // The group is made. Throws Error{kInvalidArgument} if its name was reserved a second time meanwhile.
   void made();
   // Collective: `mine` of every rank, by rank. Throws Error{kFault}, after which the group is judged.
   std::vector<std::string> gather(const std::string& mine, const char* operation = "create");
@@ -58,7 +58,7 @@ class Control {
   // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; nobody was
   // accused, and the wait must be started again.
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
-  // As suspect(), for a wait that was given up and cannot be started again.
+  // Says the same of a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
   // The wait that was suspected has ended by itself.
   void withdraw();
@@ -117,7 +117,7 @@ class Control {
   std::string interrupt_;  // what the caller said; "": nothing
   uint64_t asked_ = 0;     // now_ns() when it was asked last
   const std::vector<uint32_t> node_of_rank_;
-  std::optional<NameClaim> claim_;
+  std::optional<NameReservation> reservation_;
   MeetingPoint point_;
   FrameSocket socket_;
   std::string why_not_;  // the last reason for which joining failed

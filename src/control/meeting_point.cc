@@ -33,7 +33,7 @@ std::vector<std::string> words_of(const std::string& text) {
 }
 
 // Rank 0 opens a server at a free port.
-void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& card) {
+void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& invitation) {
   const std::string made = bootstrap.secret.empty() ? random_secret() : "";
   point.served = shared_server({kAllInterfaces, 0, bootstrap.job, made.empty() ? bootstrap.secret : made}, 0);
   const std::string host = bare_host(bootstrap.host);
@@ -41,20 +41,20 @@ void open_for_all(const Bootstrap& bootstrap, MeetingPoint& point, Invitation& c
   for (const std::string& address : own_addresses()) {
     if (addresses.size() + address.size() + 1 <= Invitation::kAddressesMax) addresses += " " + address;
   }
-  card.secret = made;
-  card.port = point.served->port();
-  card.server = point.served->number();
-  card.addresses = addresses;
+  invitation.secret = made;
+  invitation.port = point.served->port();
+  invitation.server = point.served->number();
+  invitation.addresses = addresses;
 }
 
 std::vector<Invitation> gather_invitations(const Bootstrap& bootstrap, const Invitation& mine) {
   const std::string said = mine.pack();
   std::string all(bootstrap.ranks * said.size(), 0);
   bootstrap.all_gather(said.data(), said.size(), all.data());
-  std::vector<Invitation> cards;
+  std::vector<Invitation> invitations;
   for (uint32_t rank = 0; rank < bootstrap.ranks; ++rank)
-    cards.push_back(Invitation::unpack(rank, std::string_view(all).substr(rank * said.size(), said.size())));
-  return cards;
+    invitations.push_back(Invitation::unpack(rank, std::string_view(all).substr(rank * said.size(), said.size())));
+  return invitations;
 }
 
 // What goes wrong is told to all, so that all fail alike.
@@ -68,13 +68,14 @@ MeetingPoint gather_meeting_point(const Bootstrap& bootstrap) {
     mine.problem = std::string(error.what()).substr(0, Invitation::kProblemMax);
     if (error.code() == Code::kOutOfMemory) mine.code = Code::kOutOfMemory;
   }
-  const std::vector<Invitation> cards = gather_invitations(bootstrap, mine);
-  for (const Invitation& card : cards)
-    if (!card.problem.empty())
-      throw Error(card.code, "rank " + std::to_string(&card - cards.data()) + ": " + card.problem);
-  const Invitation& first = cards[0];
-  const bool one_host =
-      std::all_of(cards.begin(), cards.end(), [&](const Invitation& card) { return card.host == first.host; });
+  const std::vector<Invitation> invitations = gather_invitations(bootstrap, mine);
+  for (const Invitation& invitation : invitations)
+    if (!invitation.problem.empty())
+      throw Error(invitation.code,
+                  "rank " + std::to_string(&invitation - invitations.data()) + ": " + invitation.problem);
+  const Invitation& first = invitations[0];
+  const bool one_host = std::all_of(invitations.begin(), invitations.end(),
+                                    [&](const Invitation& invitation) { return invitation.host == first.host; });
   point.hosts = words_of(first.addresses);
   if (one_host || point.hosts.empty()) point.hosts = {"127.0.0.1", "::1"};
   point.port = first.port;

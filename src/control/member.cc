@@ -2,13 +2,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "control/verdict.h"
 #include "control/verdict_words.h"
 
 namespace transload {
 
 Member::Member(MemberSeat seat, uint64_t now)
-    : seat_(std::move(seat)), left_after_(seat_.node_of_rank.size()), arbiter_heard_(now), last_now_(now) {}
+    : seat_(std::move(seat)), left_after_(seat_.node_of_rank.size()), arbiter_heard_(now), last_now_(now) {
+  TRANSLOAD_CHECK(seat_.rank < seat_.node_of_rank.size());
+}
 
 uint64_t Member::advance(uint64_t now) {
   if (now > last_now_ && now - last_now_ >= kSilenceNs) {

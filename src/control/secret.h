@@ -11,7 +11,7 @@ constexpr size_t kNonceBytes = 32;
 constexpr size_t kProofBytes = 32;
 
 std::string random_nonce();
-// As text, to be given to processes that are to prove it.
+// It is text, to be given to processes that are to prove it.
 std::string random_secret();
 
 // Which end says it: what one end has proved is of no use to whoever would pass it back to it.
@@ -26,7 +26,7 @@ struct Statement {
 
 // HMAC-SHA-512-256 by the secret, over the statement. Empty without a secret.
 std::string proof(const std::string& secret, const Statement& statement);
-// In constant time. True without a secret: then nobody asks.
+// Whether `given` is the proof of a statement; it takes the same time whatever is given. True without a secret.
 bool proves(const std::string& given, const std::string& secret, const Statement& statement);
 
 // A number below `bound` that follows from the text, the same in every build.

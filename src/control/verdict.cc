@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/check.h"
 #include "control/verdict_words.h"
 
 namespace transload {
@@ -52,6 +53,7 @@ void Arbiter::notice_own_stop(uint64_t now) {
 }
 
 std::vector<Message> Arbiter::conclude(Verdict verdict) {
+  TRANSLOAD_CHECK(verdict_.kind == FaultKind::kNone);  // it judges once
   verdict_ = std::move(verdict);
   return {verdict_};
 }

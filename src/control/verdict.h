@@ -204,7 +204,7 @@ class Arbiter {
   uint64_t last_now_ = 0;
 };
 
-// Where a member sits.
+// A member of a group has one of its seats.
 struct MemberSeat {
   uint32_t rank = 0;
   std::vector<uint32_t> node_of_rank;
@@ -224,7 +224,7 @@ class Member {
   Member(MemberSeat seat, uint64_t now);
   // A wait of mine that began at `since` expired. No other is open, or it was given up.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
-  // As expired(), for a wait that has been given up and cannot begin again.
+  // Does what expired() does, for a wait that has been given up and cannot begin again.
   Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // The wait that expired has ended by itself.
   Reaction withdraw(uint64_t now);

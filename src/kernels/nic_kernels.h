@@ -14,7 +14,7 @@ struct HelloLaunch {
   StoreAreas areas;
   RailQueue queue;
 };
-// As of role_kernels.h.
+// Both return what the functions of role_kernels.h return.
 int launch_hello(const HelloLaunch& launch, CUstream_st* stream);
 int prepare_hello(int near_bytes);
 

@@ -20,16 +20,16 @@ constexpr uint64_t kNoRowsMax = ~uint64_t(0);
 // The one list of them; Array<T> is what stands for an array of T.
 template <template <class> class Array>
 struct HandleTablesOf {
-  // As origin.
+  // What this rank knows as the origin of tokens.
   Array<Route> routes;  // [tokens][top_k]
 
-  // As forwarder, by source slot. Entries are numbered over all slots.
+  // What it knows as a forwarder, by source slot. Entries are numbered over all slots.
   Array<uint64_t> log_begin;    // [slots + 1]
   Array<uint32_t> slot_tokens;  // [slots] tokens of the rank behind it
   Array<uint32_t> log_token;    // [entries] token at its source
   Array<Route> log;             // [entries][log_width] owners among my peers
 
-  // As owner.
+  // What it knows as an owner of experts.
   Array<uint64_t> row_base;       // [ranks + 1]
   Array<uint32_t> source_tokens;  // [ranks]
   Array<uint32_t> row_token;      // [rows] token at its source

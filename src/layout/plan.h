@@ -144,7 +144,7 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
     ++out.counts.rank_by_channel[uint64_t(owner) * in.channels + channel];
     header->entries()[i].owner = owner;
     header->entries()[i].ordinal = ordinal;
-    if (in.map.is_mate(owner)) *next++ = {in.map.peer_of(owner), ordinal};
+    if (in.map.is_peer(owner)) *next++ = {in.map.peer_of(owner), ordinal};
   }
   uint32_t last = kNobody;
   for (uint32_t i = 0; i < owner_count; ++i) {

@@ -30,16 +30,19 @@ struct RankMap {
     TRANSLOAD_CHECK(rank < ranks);
     return rank - node_begin[node_of[rank]];
   }
-  TRANSLOAD_HD uint32_t mate(uint32_t p) const {
+  TRANSLOAD_HD uint32_t peer_rank(uint32_t p) const {
     TRANSLOAD_CHECK(p < peers);
     return node_begin[node] + p;
   }
-  TRANSLOAD_HD bool is_mate(uint32_t rank) const { return node_of[rank] == node; }
+  TRANSLOAD_HD bool is_peer(uint32_t rank) const {
+    TRANSLOAD_CHECK(rank < ranks);
+    return node_of[rank] == node;
+  }
   TRANSLOAD_HD constexpr uint32_t sources() const { return nodes * fold; }
   // The map as peer p of my node sees it.
   TRANSLOAD_HD RankMap as_peer(uint32_t p) const {
     RankMap theirs = *this;
-    theirs.me = mate(p);
+    theirs.me = peer_rank(p);
     theirs.peer = p;
     return theirs;
   }
@@ -50,6 +53,7 @@ struct RankMap {
   }
   // The source slot that `rank` has at its rail on node n.
   TRANSLOAD_HD uint32_t slot_of(uint32_t rank, uint32_t n) const {
+    TRANSLOAD_CHECK(rank < ranks && n < nodes);
     return node_of[rank] * fold + (node_of[rank] == n ? 0 : peer_of(rank) / node_size(n));
   }
   // The rank behind one of my source slots, or kNobody.
@@ -62,7 +66,7 @@ struct RankMap {
   }
   // The peer of my node that brings me the tokens of `rank`: itself, or its rail here.
   TRANSLOAD_HD uint32_t bringer(uint32_t rank) const {
-    return is_mate(rank) ? peer_of(rank) : rail_of(rank, node) - node_begin[node];
+    return is_peer(rank) ? peer_of(rank) : rail_of(rank, node) - node_begin[node];
   }
 };
 

@@ -23,7 +23,7 @@ struct ProcessIdentity {
   uint64_t nonce = 0;
   auto operator<=>(const ProcessIdentity&) const = default;
 
-  // As a part of a record.
+  // Both read and write a part of a record.
   ByteWriter& pack(ByteWriter& to) const { return to.u32(pid).u64(nonce); }
   static ProcessIdentity unpack(ByteReader& from) {
     const uint32_t pid = from.u32();

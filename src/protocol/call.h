@@ -45,6 +45,9 @@ TRANSLOAD_WARP MembersOf<W> sources_of(W& w, const Call& call) {
   return present(w, call.board->sources, call.map().sources());
 }
 
+// The end of a ring learns what a wait read of its word. It may know more by now: others waited for that word too.
+TRANSLOAD_HD void learn(Word& known, const Word& read) { known = read > known ? read : known; }
+
 // Bytes of the table of a warp that only waits, for one kind of neighbour at a time (notify, opener, closer).
 TRANSLOAD_HD constexpr uint64_t wait_tables_bytes(const RankMap& map) {
   uint32_t most = map.peers > map.nodes ? map.peers : map.nodes;

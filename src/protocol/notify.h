@@ -97,7 +97,7 @@ TRANSLOAD_WARP void exchange_counts(W& w, const NotifyTrip& t) {
   w.wait_all(
       W::Members::first(int(b.map.peers)),
       [&](Lane p) {
-        return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.mate(p), Waiting::kCounts};
+        return Need{b.my_word(b.up.counts_word.at(p)), t.use, b.map.peer_rank(p), Waiting::kCounts};
       },
       seen);
 }

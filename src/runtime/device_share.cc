@@ -18,7 +18,7 @@ namespace {
 struct Taken {
   uint64_t sms = 0;
   uint64_t queues = 0;
-  uint64_t claims = 0;  // ranks of this process
+  uint64_t holders = 0;  // ranks of this process
 };
 
 // What ranks of one device take there, each at least a queue of its process.
@@ -67,7 +67,7 @@ DeviceUse DeviceUse::unpack(std::string_view text) {
   use.process = ProcessIdentity::unpack(reader);
   use.group = reader.u64();
   use.queues = reader.u32();
-  if (!reader.done() || use.group == 0) throw malformed_of_rank("its GPU");  // 0 is the claim of nobody
+  if (!reader.done() || use.group == 0) throw malformed_of_rank("its GPU");  // 0: nobody reserves
   const auto check = [](const char* what, uint64_t value, uint64_t most) {
     if (value < 1 || value > most) throw out_of_bounds(what, value, 1, most);
   };
@@ -102,7 +102,7 @@ void check_device_uses(const std::vector<DeviceUse>& uses) {
   }
 }
 
-SmClaim::SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
+DeviceReservation::DeviceReservation(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   const Taken wanted = taken_on(uses, mine);
   const uint64_t group = uses.at(0).group;
   Ledger& all = ledger();
@@ -126,12 +126,12 @@ SmClaim::SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   Taken& taken = groups[group];
   taken.sms = wanted.sms;
   taken.queues = wanted.queues;
-  ++taken.claims;
+  ++taken.holders;
   uuid_ = mine.uuid;
   group_ = group;
 }
 
-SmClaim& SmClaim::operator=(SmClaim&& other) noexcept {
+DeviceReservation& DeviceReservation::operator=(DeviceReservation&& other) noexcept {
   if (this == &other) return *this;
   release();
   uuid_ = std::move(other.uuid_);
@@ -139,13 +139,13 @@ SmClaim& SmClaim::operator=(SmClaim&& other) noexcept {
   return *this;
 }
 
-void SmClaim::release() {
+void DeviceReservation::release() {
   const uint64_t group = std::exchange(group_, 0);
   if (group == 0) return;
   Ledger& all = ledger();
   const std::lock_guard lock(all.mutex);
   const auto device = all.devices.find(uuid_);
-  if (--device->second[group].claims > 0) return;
+  if (--device->second[group].holders > 0) return;
   device->second.erase(group);
   if (device->second.empty()) all.devices.erase(device);
 }

@@ -27,25 +27,25 @@ struct DeviceUse {
 // cannot run at once.
 void check_device_uses(const std::vector<DeviceUse>& uses);
 
-// SMs and queues of a device that a group of this process has taken: as long as any of its ranks here keeps its claim.
-// What might run at once has to fit. Two groups whose calls follow each other on one stream would get along with more;
-// but nothing says that they will, and kernels that each hold a part of the device and wait for the rest of it end only
-// at a deadline.
-class SmClaim {
+// SMs and queues of a device that a group of this process has taken: as long as any of its ranks here keeps its
+// reservation. What might run at once has to fit. Two groups whose calls follow each other on one stream would get
+// along with more; but nothing says that they will, and kernels that each hold a part of the device and wait for the
+// rest of it end only at a deadline.
+class DeviceReservation {
  public:
-  SmClaim() = default;
+  DeviceReservation() = default;
   // `mine` is one of `uses`. Throws Error{kInvalidArgument} if other groups of this process hold too many. A rank takes
   // one queue at least: a launch waits for what is before it in its queue, and that may be a kernel which waits for it.
-  SmClaim(const std::vector<DeviceUse>& uses, const DeviceUse& mine);
-  ~SmClaim() { release(); }
-  SmClaim(SmClaim&& other) noexcept { *this = static_cast<SmClaim&&>(other); }
-  SmClaim& operator=(SmClaim&& other) noexcept;
+  DeviceReservation(const std::vector<DeviceUse>& uses, const DeviceUse& mine);
+  ~DeviceReservation() { release(); }
+  DeviceReservation(DeviceReservation&& other) noexcept { *this = static_cast<DeviceReservation&&>(other); }
+  DeviceReservation& operator=(DeviceReservation&& other) noexcept;
 
   void release();
 
  private:
   std::string uuid_;
-  uint64_t group_ = 0;  // 0: nothing is claimed
+  uint64_t group_ = 0;  // 0: nothing is reserved
 };
 
 }  // namespace transload

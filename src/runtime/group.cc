@@ -108,23 +108,6 @@ bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counter
   return true;
 }
 
-// A step that may fail on one rank: then all ranks throw what the lowest of them says.
-void Group::Impl::all_or_none(const std::function<void()>& step) {
-  StepSaid mine;
-  try {
-    step();
-  } catch (const Error& error) {
-    if (error.code() == Code::kFault) throw;
-    mine = {error.code(), error.what()};
-  } catch (const std::bad_alloc&) {
-    mine = {Code::kOutOfMemory, "group: out of memory"};
-  }
-  const std::vector<StepSaid> all = gather(mine.pack(), StepSaid::unpack);
-  for (uint32_t r = 0; r < state().map.ranks; ++r)
-    if (all[r].code != Code::kOk)
-      throw Error(all[r].code, all[r].why + (state().map.ranks > 1 ? " (rank " + std::to_string(r) + ")" : ""));
-}
-
 // A network may keep to itself that it could not accept a connection. Before half of the deadline that may pass; later
 // it would be called unreachable.
 void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {

@@ -1,14 +1,12 @@
-// The inside of a Group: the control channel of one rank, and whoever runs its calls.
+// The inside of a Group: how one rank made it, and whoever runs its calls.
 #pragma once
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "channel/scaleout.h"
-#include "control/control.h"
 #include "os/fork.h"
-#include "runtime/rank_state.h"
+#include "runtime/group_making.h"
 #include "transload/group.h"
 
 namespace transload {
@@ -23,13 +21,12 @@ struct AwaitedPath {
   const Word* word;
 };
 
-struct Group::Impl {
+struct Group::Impl : GroupMaking {
   Impl() = default;
   virtual ~Impl() = default;
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  virtual RankState& state() = 0;
   virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
   // The others hear that this rank leaves in peace, and after which call.
@@ -45,18 +42,11 @@ struct Group::Impl {
   // A word of my network region, which others write.
   virtual Word net_word(const Word* at) const;
 
-  // Making a group. What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said
-  // it.
-  template <class Unpack>
-  auto gather(const std::string& mine, Unpack unpack);
-  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
-  void all_or_none(const std::function<void()>& step);
   // Of a network that is to make its connections, and has not for some time: if this process lacks what they need, all
   // hear it.
   void heed_lack(const ScaleOut* network, double waited_ms);
 
   const Origin origin;
-  std::unique_ptr<Control> control;
 
  protected:
   // Opens the control channel and compares options; throws on every rank alike.
@@ -77,24 +67,6 @@ struct Group::Impl {
  private:
   void connect(Neighbours& neighbours, const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted);
 };
-
-// What is added to a fault.
-inline std::string text_of(const LostPeer& peer) {
-  return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
-}
-
-template <class Unpack>
-auto Group::Impl::gather(const std::string& mine, Unpack unpack) {
-  std::vector<decltype(unpack(mine))> all;
-  for (const std::string& text : control->gather(mine)) {
-    try {
-      all.push_back(unpack(text));
-    } catch (const Error& error) {
-      throw Error(error.code(), error.what() + (" (rank " + std::to_string(all.size()) + ")"));
-    }
-  }
-  return all;
-}
 
 // Collective. Makes a group on the host or on GPUs, as options.device says.
 std::unique_ptr<Group::Impl> make_host_group(const GroupOptions& options);

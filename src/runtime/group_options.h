@@ -24,7 +24,7 @@ struct OptionFacts {
   uint64_t unit = 1;           // it is a multiple of this
   bool zero_too = false;       // 0 as well, whose meaning stands beside the field
   bool alike = true;           // on all ranks
-  const char* flag = nullptr;  // what the program says of its flag --name, if that only passes the number on
+  const char* flag = nullptr;  // what the program says of its flag --name, which passes the number on
 };
 
 // visit(facts, field) for every option that is a number.
@@ -36,14 +36,35 @@ void for_each_option(Options& o, Visit visit) {
   visit(Facts{.name = "row_bytes_max", .least = kTokenUnit, .most = 1 << 24, .unit = kTokenUnit}, o.row_bytes_max);
   visit(Facts{.name = "scales_max", .most = 4096}, o.scales_max);
   visit(Facts{.name = "top_k_max", .least = 1, .most = kSetMax}, o.top_k_max);
-  visit(Facts{.name = "channels", .least = 1, .most = kChannelsMax, .zero_too = true}, o.channels);
-  visit(Facts{.name = "slots", .least = 1, .most = 65536, .zero_too = true}, o.slots);
-  visit(Facts{.name = "peer_slots", .least = 1, .most = 65536, .zero_too = true}, o.peer_slots);
+  visit(Facts{.name = "channels",
+              .least = 1,
+              .most = kChannelsMax,
+              .zero_too = true,
+              .flag = "channels of the trip [the library's choice for the device]"},
+        o.channels);
+  visit(Facts{.name = "slots",
+              .least = 1,
+              .most = 65536,
+              .zero_too = true,
+              .flag = "tokens that a ring holds [the library's choice]"},
+        o.slots);
+  visit(Facts{.name = "peer_slots",
+              .least = 1,
+              .most = 65536,
+              .zero_too = true,
+              .flag = "tokens that a ring between peers holds [the library's choice]"},
+        o.peer_slots);
   visit(Facts{.name = "slab_bytes", .most = uint64_t(1) << 46, .alike = false}, o.slab_bytes);
-  visit(Facts{.name = "deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax}, o.deadline_ms);
-  visit(Facts{.name = "create_deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .zero_too = true},
+  visit(
+      Facts{.name = "deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .flag = "of every wait in a call"},
+      o.deadline_ms);
+  visit(Facts{.name = "create_deadline_ms",
+              .least = kDeadlineMsMin,
+              .most = kDeadlineMsMax,
+              .zero_too = true,
+              .flag = "of every wait for the group to be made [as --deadline-ms]"},
         o.create_deadline_ms);
-  visit(Facts{.name = "sms", .least = 1, .most = 1024}, o.sms);
+  visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: SMs of a rank, at most"}, o.sms);
   // The least is what one warp asks at once.
   visit(Facts{.name = "rail_queue",
               .least = 32,
@@ -56,7 +77,7 @@ void for_each_option(Options& o, Visit visit) {
               .most = 32768,
               .zero_too = true,
               .alike = false,
-              .flag = "cuda, over a network: rows of a put, at most half of the slots; 0: 1/4, or 1 by NIC queues"},
+              .flag = "cuda, over a network: rows of a put, at most half of the slots [1/4, or 1 by NIC queues]"},
         o.rail_batch);
   visit(Facts{.name = "linger_us",
               .most = 1'000'000,

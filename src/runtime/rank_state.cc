@@ -135,7 +135,7 @@ std::vector<uint32_t> RankState::neighbours(bool rails_mapped) const {
   std::vector<uint32_t> wanted;
   if (rails_mapped) wanted = counterparts();
   for (uint32_t p = 0; p < map.peers; ++p)
-    if (p != map.peer) wanted.push_back(map.mate(p));
+    if (p != map.peer) wanted.push_back(map.peer_rank(p));
   std::sort(wanted.begin(), wanted.end());
   return wanted;
 }

@@ -1,5 +1,5 @@
 // What ranks say of themselves while a group is made, as bytes and back. Each unpack() throws Error{kInvalidArgument}
-// for what no rank says; Group::Impl::gather adds who said it.
+// for what no rank says; GroupMaking::gather adds who said it.
 #pragma once
 #include <cstdint>
 #include <string>

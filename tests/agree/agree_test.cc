@@ -186,7 +186,7 @@ TEST_P(Agree, CpuBehindProxies) {
 }
 #endif
 
-// They fill the queues of a card each, as ranks on GPUs would, by the same code; the card is a thread.
+// They fill the queues of a NIC each, as ranks on GPUs would, by the same code; the NIC is a thread.
 // Contract 3.6.
 TEST_P(Agree, CpuBySoftNics) {
   if (scenario().node_sizes.size() == 1) GTEST_SKIP() << "one node has no rails";
@@ -208,7 +208,7 @@ TEST_P(GpusAgree, CpuAndWorld) {
   if (GetParam().not_on_gpus != nullptr) GTEST_SKIP() << GetParam().not_on_gpus;
   if (!fit_on_gpus(scenario().ranks)) GTEST_SKIP() << kTooManyRanks;
   begin(1);
-  // Where GPUs have cards, loopback is theirs.
+  // Where GPUs have NICs, loopback is theirs.
   if (!WithSoftNics::drive_gpus()) same("the CPU", by_group(scenario(), 1, Ranks::kCpu));
   same("a world", by_world(scenario(), 1, 101));
   same("the GPUs", by_group(scenario(), 1, Ranks::kGpu));
@@ -220,7 +220,7 @@ INSTANTIATE_TEST_SUITE_P(Each, GpusAgree, testing::ValuesIn(on_gpus() ? shapes()
 
 class Payload : public Agree {};
 
-// A card that lands rows behind the count that speaks of them is found in every payload: by an output that is another
+// A NIC that lands rows behind the count that speaks of them is found in every payload: by an output that is another
 // one, or by a call that ends in a fault.
 TEST_P(Payload, OfASpoiledNicIsFound) {
   if (const char* const why = WithSoftNics::not_here()) GTEST_SKIP() << why;

@@ -77,10 +77,11 @@ void greet(ByteReader& in, uint8_t how) {
 
 void invite(std::string_view bytes, uint32_t rank) {
   try {
-    const Invitation card = Invitation::unpack(rank, bytes);
-    TRANSLOAD_CHECK(card.pack() == bytes && (!card.host.empty() || !card.problem.empty()));
-    TRANSLOAD_CHECK((card.port != 0) == (card.server != 0));
-    TRANSLOAD_CHECK(rank == 0 ? card.problem.empty() == (card.port != 0) : card.port == 0 && card.addresses.empty());
+    const Invitation invitation = Invitation::unpack(rank, bytes);
+    TRANSLOAD_CHECK(invitation.pack() == bytes && (!invitation.host.empty() || !invitation.problem.empty()));
+    TRANSLOAD_CHECK((invitation.port != 0) == (invitation.server != 0));
+    TRANSLOAD_CHECK(rank == 0 ? invitation.problem.empty() == (invitation.port != 0)
+                              : invitation.port == 0 && invitation.addresses.empty());
   } catch (const Error& error) {
     TRANSLOAD_CHECK(error.code() == Code::kInvalidArgument);
     TRANSLOAD_CHECK(std::string_view(error.what()).find("rank " + std::to_string(rank)) != std::string_view::npos);
@@ -94,10 +95,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   using namespace transload;
   if (bytes == 0) return 0;
   const std::string_view words = text_of(data + 1, bytes - 1);
-  if (data[0] >= 0x80) {  // zeros, of which most of a card consists, need not be said
-    std::string card(words);
-    if (card.size() < Invitation::kBytes) card.resize(Invitation::kBytes);
-    invite(card, data[0] % 2);
+  if (data[0] >= 0x80) {  // zeros, of which most of an invitation consists, need not be said
+    std::string invitation(words);
+    if (invitation.size() < Invitation::kBytes) invitation.resize(Invitation::kBytes);
+    invite(invitation, data[0] % 2);
   } else {
     ByteReader in(words);
     greet(in, data[0]);

@@ -34,20 +34,20 @@ void read_region(std::string_view bytes) {
   TRANSLOAD_CHECK(parts.slab_bytes <= offer.bytes - parts.network_bytes - parts.scale_up_bytes);
 }
 
-// All of a device can be claimed by one group after another: a claim ends with who made it, whatever was said.
-void claim_all(DeviceUse use) noexcept {
+// All of a device can be reserved by one group after another: a reservation ends with who made it, whatever was said.
+void reserve_all(DeviceUse use) noexcept {
   use.sms = use.device_sms;
   check_device_uses({use});
   for (const uint64_t group : {use.group, uint64_t(use.group == 1 ? 2 : 1)}) {
     use.group = group;
-    const SmClaim claim({use}, use);
+    const DeviceReservation reservation({use}, use);
   }
 }
 
 void read_use(std::string_view bytes) {
   const auto use = read<DeviceUse>(bytes);
   TRANSLOAD_CHECK(use.sms >= 1 && use.sms <= use.device_sms && use.queues >= 1);
-  claim_all(use);
+  reserve_all(use);
 }
 
 void read_device(std::string_view bytes) {

@@ -130,7 +130,7 @@ inline LayoutResult lay_out_rank(const LayoutWorld& world, uint32_t rank) {
   r.to_peers.assign(map.peers * g.counts_bytes(), 0);
   r.to_nodes.assign(map.nodes * g.node_counts_bytes(), 0);
   const CountsWriter writer{r.out.counts, experts, tokens, world.c.channels, g.counts()};
-  for (uint32_t p = 0; p < map.peers; ++p) writer.for_rank(r.to_peers.data() + p * g.counts_bytes(), map.mate(p));
+  for (uint32_t p = 0; p < map.peers; ++p) writer.for_rank(r.to_peers.data() + p * g.counts_bytes(), map.peer_rank(p));
   for (uint32_t n = 0; n < map.nodes; ++n) writer.for_node(r.to_nodes.data() + n * g.node_counts_bytes(), map, n);
   return r;
 }
@@ -232,7 +232,7 @@ inline void know_tokens(const LayoutWorld& world, const std::vector<LayoutResult
   for (uint32_t slot = 0; slot < map.sources(); ++slot) {
     const uint32_t rank = map.source_rank(slot);
     if (rank != kNobody && rank != me)
-      append_tokens(world, all[rank], plan.tables.log_token, [&](uint32_t owner) { return map.is_mate(owner); });
+      append_tokens(world, all[rank], plan.tables.log_token, [&](uint32_t owner) { return map.is_peer(owner); });
   }
 }
 

@@ -1,4 +1,4 @@
-# Ranks on CPUs that fill the queues of a card themselves, as the warps of a GPU do; the card is a thread. Jobs have the
+# Ranks on CPUs that fill the queues of a NIC themselves, as the warps of a GPU do; the NIC is a thread. Jobs have the
 # digests of loopback, also where queues have room for little; a card that breaks its promise is found; a rank that
 # dies, stops or stays away is named by all.
 # Contract 3.6, 8.2, 8.3.

@@ -1,4 +1,4 @@
-# RDMA without a card: jobs, and what counts and bytes rest on of the ladder, over the provider verbs, on a soft RoCE
+# RDMA without a NIC: jobs, and what counts and bytes rest on of the ladder, over the provider verbs, on a soft RoCE
 # device of an emulated machine. The rest of the ladder is soft_roce_long's, so that this ends within 90 seconds.
 import sys
 

@@ -139,7 +139,7 @@ void Device::move_alone() {
       const Lock lock(mutex_);
       if (closing_) return;
       progress();
-      if (outbox_.has_completions()) news_.ring();  // what has landed tells nobody, as a card's writes do
+      if (outbox_.has_completions()) news_.ring();  // what has landed tells nobody, as a NIC's writes do
       nap = left_over() ? &kNap : outbox_.waits() ? &kLook : nullptr;
     }
     pollfd waited[] = {{wire_.descriptor(), POLLIN, 0}, {work_.descriptor(), POLLIN, 0}};

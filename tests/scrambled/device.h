@@ -1,5 +1,5 @@
 // One device of the scrambled fabric, which is what a domain opens: its memory, its wire, what is on its way. It has a
-// hand of its own, a thread, as a network's card has; or moves in its caller's calls alone, as TCP's provider does.
+// hand of its own, a thread, as a NIC has; or moves in its caller's calls alone, as TCP's provider does.
 #pragma once
 #include <rdma/fi_domain.h>
 #include <rdma/fi_eq.h>

@@ -154,7 +154,7 @@ void Tables::show_to(CUmodule module) {
 
 }  // namespace
 
-std::unique_ptr<GpuNic> GpuNic::open(Group::Impl& group, const NetworkPlace& place, const SoftNicSettings& settings) {
+std::unique_ptr<GpuNic> GpuNic::open(GroupMaking& group, const NetworkPlace& place, const SoftNicSettings& settings) {
   const RankState& state = group.state();
   std::unique_ptr<GpuNic> nic;
   group.all_or_none([&] { nic.reset(new GpuNic(state.options.device.device_id, place)); });
@@ -206,7 +206,7 @@ void GpuNic::fill_tables() {
   std::vector<nvshmemi_ibgda_device_qp_t> queues(count);
   std::vector<nvshmemi_ibgda_device_cq_t> completions(count);
   std::vector<nvshmemi_ibgda_device_key_t> keys(count);
-  // Addresses of a region begin at 0 for the card.
+  // Addresses of a region begin at 0 for the NIC.
   const std::vector<void*> bases(count, reinterpret_cast<void*>(0 - reinterpret_cast<uint64_t>(place_.region)));
   for (uint32_t i = 0; i < count; ++i) {
     const SoftNic::Queue& queue = *nic_->queues()[i];

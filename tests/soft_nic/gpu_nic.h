@@ -1,5 +1,5 @@
-// A soft NIC whose queues the warps of a GPU fill: by the constants of NVSHMEM's header, as those of a real card. All
-// ranks are of one process, and their network regions lie in pinned memory, where the thread that is the card reaches
+// A soft NIC whose queues the warps of a GPU fill: by the constants of NVSHMEM's header, as those of a real NIC. All
+// ranks are of one process, and their network regions lie in pinned memory, where the thread that is the NIC reaches
 // them.
 #pragma once
 #include <memory>
@@ -15,7 +15,7 @@ namespace transload::test {
 class GpuNic final : public NicQueues {
  public:
   // Collective: the regions of the others are found by what they say.
-  static std::unique_ptr<GpuNic> open(Group::Impl& group, const NetworkPlace& place, const SoftNicSettings& settings);
+  static std::unique_ptr<GpuNic> open(GroupMaking& group, const NetworkPlace& place, const SoftNicSettings& settings);
   // What was rung for is executed; then nobody writes to the region any more.
   ~GpuNic() override;
 

@@ -1,5 +1,5 @@
 // Makes of a program one whose ranks on GPUs fill the queues of a soft NIC each, where they would map their rails:
-// linked to it, it is enough. Ranks must be threads. SOFT_NIC has the card's settings, unless a test gives others; if
+// linked to it, it is enough. Ranks must be threads. SOFT_NIC has the NIC's settings, unless a test gives others; if
 // it is "mapped", rails are mapped all the same, and only the kernels are those that would fill queues.
 #include <cstdlib>
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace {
 
-std::unique_ptr<transload::NicQueues> open(transload::Group::Impl& group, const transload::NetworkPlace& place) {
+std::unique_ptr<transload::NicQueues> open(transload::GroupMaking& group, const transload::NetworkPlace& place) {
   return transload::test::GpuNic::open(group, place, transload::test::soft_nics_given());
 }
 

@@ -1,5 +1,5 @@
-// Makes of the program one whose ranks on CPUs fill the queues of a card each, where they would map their rails: linked
-// to it, it is enough. SOFT_NIC has the card's settings.
+// Makes of the program one whose ranks on CPUs fill the queues of a NIC each, where they would map their rails: linked
+// to it, it is enough. SOFT_NIC has the NIC's settings.
 #include <cstdlib>
 
 #include "tests/support/with_soft_nics.h"

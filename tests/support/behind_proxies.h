@@ -15,7 +15,7 @@ inline void put_networks_behind_proxies() {
   for (ScaleOutKind& kind : scale_out_kinds()) {
     if (kind.choice != ScaleOutChoice::kLibfabric || g_make_without_proxy != nullptr) continue;
     g_make_without_proxy = kind.make;
-    kind.make = [](Group::Impl& group, const NetworkPlace& place) -> std::unique_ptr<ScaleOut> {
+    kind.make = [](GroupMaking& group, const NetworkPlace& place) -> std::unique_ptr<ScaleOut> {
       return std::make_unique<ProxiedLink>(g_make_without_proxy(group, place));
     };
   }

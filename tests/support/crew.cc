@@ -13,7 +13,7 @@
 
 namespace transload::test {
 
-struct Board {
+struct CrewBoard {
   std::atomic<uint64_t> met[kCrewMax];
   std::atomic<uint64_t> moves;
   std::atomic<uint64_t> note;
@@ -39,7 +39,7 @@ Mapping map_shared(size_t bytes) {
   return Mapping(static_cast<char*>(at), Unmap{bytes});
 }
 
-void play(Board& board, Member& member, const std::function<void(Member&)>& body) {
+void play(CrewBoard& board, CrewRank& member, const std::function<void(CrewRank&)>& body) {
   try {
     body(member);
   } catch (const std::exception& error) {
@@ -48,9 +48,9 @@ void play(Board& board, Member& member, const std::function<void(Member&)>& body
   }
 }
 
-std::string run_threads(Board& board, std::vector<Member>& members, const std::function<void(Member&)>& body) {
+std::string run_threads(CrewBoard& board, std::vector<CrewRank>& members, const std::function<void(CrewRank&)>& body) {
   std::vector<std::thread> threads;
-  for (Member& member : members) threads.emplace_back([&] { play(board, member, body); });
+  for (CrewRank& member : members) threads.emplace_back([&] { play(board, member, body); });
   for (std::thread& thread : threads) thread.join();
   return "";
 }
@@ -62,10 +62,10 @@ std::string ended_badly(uint32_t rank, int status) {
 }
 
 // The victim is taken away once all others are done; anybody who is late is killed and named.
-std::string run_processes(Board& board, std::vector<Member>& members, const std::function<void(Member&)>& body,
+std::string run_processes(CrewBoard& board, std::vector<CrewRank>& members, const std::function<void(CrewRank&)>& body,
                           int victim) {
   std::vector<pid_t> children;
-  for (Member& member : members) {
+  for (CrewRank& member : members) {
     const pid_t child = fork();
     if (child == 0) {
       play(board, member, body);
@@ -106,14 +106,14 @@ bool CrewPatience::over() {
   return now - since_ > most_;
 }
 
-void Member::moved() { board_.moves.fetch_add(1, std::memory_order_relaxed); }
+void CrewRank::moved() { board_.moves.fetch_add(1, std::memory_order_relaxed); }
 
-void Member::check() {
+void CrewRank::check() {
   require(board_.failed.load() == 0, "another member failed");
   require(!patience_.over(), "waited too long");
 }
 
-void Member::meet(const Idle& idle, uint32_t count) {
+void CrewRank::meet(const Idle& idle, uint32_t count) {
   const uint64_t mine = board_.met[rank_].fetch_add(1) + 1;
   moved();
   for (;;) {
@@ -126,7 +126,7 @@ void Member::meet(const Idle& idle, uint32_t count) {
   }
 }
 
-std::vector<std::string> Member::gather(const std::string& mine, const Idle& idle) {
+std::vector<std::string> CrewRank::gather(const std::string& mine, const Idle& idle) {
   require(mine.size() <= kSpokenMax, "too long to gather");
   std::memcpy(board_.spoken[rank_], mine.data(), mine.size());
   board_.spoken_bytes[rank_] = uint32_t(mine.size());
@@ -137,15 +137,15 @@ std::vector<std::string> Member::gather(const std::string& mine, const Idle& idl
   return all;
 }
 
-std::atomic<uint64_t>& Member::note() { return board_.note; }
+std::atomic<uint64_t>& CrewRank::note() { return board_.note; }
 
-std::string run_crew(const CrewOptions& options, const std::function<void(Member&)>& body) {
-  const Mapping shared = map_shared(sizeof(Board));
+std::string run_crew(const CrewOptions& options, const std::function<void(CrewRank&)>& body) {
+  const Mapping shared = map_shared(sizeof(CrewBoard));
   const Mapping memory = map_shared(options.region_bytes * options.ranks);
-  Board& board = *new (shared.get()) Board{};
+  CrewBoard& board = *new (shared.get()) CrewBoard{};
   std::vector<char*> regions;
   for (uint32_t rank = 0; rank < options.ranks; ++rank) regions.push_back(memory.get() + rank * options.region_bytes);
-  std::vector<Member> members;
+  std::vector<CrewRank> members;
   for (uint32_t rank = 0; rank < options.ranks; ++rank)
     members.emplace_back(board, rank, options.ranks, regions, options.region_bytes);
   std::string wrong = options.as == As::kThreads ? run_threads(board, members, body)

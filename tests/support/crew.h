@@ -17,16 +17,16 @@ enum class As { kThreads, kProcesses };
 constexpr uint32_t kCrewMax = 8;
 constexpr size_t kSpokenMax = 512;
 
-struct Board;  // what the crew shares, apart from its regions
+struct CrewBoard;  // what the crew shares, apart from its regions
 
 // Is over when no member of the crew has moved for so long: whoever is slow and goes on is waited for.
 class CrewPatience {
  public:
-  CrewPatience(const Board& board, std::chrono::steady_clock::duration most) : board_(board), most_(most) {}
+  CrewPatience(const CrewBoard& board, std::chrono::steady_clock::duration most) : board_(board), most_(most) {}
   bool over();
 
  private:
-  const Board& board_;
+  const CrewBoard& board_;
   std::chrono::steady_clock::duration most_;
   uint64_t moves_ = 0;
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
@@ -42,10 +42,10 @@ inline void require(bool condition, const std::string& what) {
 }
 
 // One rank's hold on its crew.
-class Member {
+class CrewRank {
  public:
   using Idle = std::function<void()>;  // called again and again while waiting for others
-  Member(Board& board, uint32_t rank, uint32_t ranks, std::vector<char*> regions, size_t region_bytes)
+  CrewRank(CrewBoard& board, uint32_t rank, uint32_t ranks, std::vector<char*> regions, size_t region_bytes)
       : board_(board),
         rank_(rank),
         ranks_(ranks),
@@ -71,7 +71,7 @@ class Member {
   void check();
 
  private:
-  Board& board_;
+  CrewBoard& board_;
   uint32_t rank_;
   uint32_t ranks_;
   std::vector<char*> regions_;
@@ -87,6 +87,6 @@ struct CrewOptions {
 };
 
 // Runs body as every rank; returns what went wrong, "" if nothing. Nothing is left behind.
-std::string run_crew(const CrewOptions& options, const std::function<void(Member&)>& body);
+std::string run_crew(const CrewOptions& options, const std::function<void(CrewRank&)>& body);
 
 }  // namespace transload::test

@@ -13,7 +13,7 @@
 
 namespace transload::test {
 
-// The deadline of calls to which a rank does not come, or comes late, or in which a card fails. The others have met
+// The deadline of calls to which a rank does not come, or comes late, or in which a NIC fails. The others have met
 // before such a call, so that it is long for them; everything else has the group's deadline, which is far.
 constexpr uint32_t kShortMs = 2000;
 

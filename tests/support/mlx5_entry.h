@@ -1,5 +1,5 @@
-// What a mlx5 card reads and writes of a send queue: entries of 64 bytes, their opcodes, and completions, as its
-// programmer's manual lays them out. Numbers of the card are big-endian.
+// What a mlx5 NIC reads and writes of a send queue: entries of 64 bytes, their opcodes, and completions, as its
+// programmer's manual lays them out. Numbers of the NIC are big-endian.
 #pragma once
 #include <bit>
 #include <concepts>

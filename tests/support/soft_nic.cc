@@ -1,4 +1,4 @@
-// What the thread that is a card does, and how its entries are filled.
+// What the thread that is a NIC does, and how its entries are filled.
 #include "tests/support/soft_nic.h"
 
 #include <poll.h>
@@ -43,22 +43,22 @@ SoftNicSettings& soft_nics_given() {
 }
 
 namespace {
-// The cards of this process, the latest last.
-struct Cards {
+// The NICs of this process, the latest last.
+struct Nics {
   std::mutex mutex;
   std::vector<std::pair<uint32_t, SoftNic*>> all;  // with whose they are
 };
-Cards& cards() {
-  static auto* const one = new Cards;
+Nics& nics() {
+  static auto* const one = new Nics;
   return *one;
 }
 }  // namespace
 
 bool SoftNic::with(uint32_t rank, const std::function<void(SoftNic&)>& use) {
-  const std::lock_guard lock(cards().mutex);
+  const std::lock_guard lock(nics().mutex);
   const auto found =
-      std::find_if(cards().all.rbegin(), cards().all.rend(), [&](const auto& card) { return card.first == rank; });
-  if (found == cards().all.rend()) return false;
+      std::find_if(nics().all.rbegin(), nics().all.rend(), [&](const auto& nic) { return nic.first == rank; });
+  if (found == nics().all.rend()) return false;
   use(*found->second);
   return true;
 }
@@ -94,14 +94,14 @@ SoftNic::SoftNic(Setup setup)
   }
   engines_.resize(queues_.size());
   thread_ = start_thread([this] { run(); });
-  const std::lock_guard lock(cards().mutex);
-  cards().all.emplace_back(setup_.rank, this);
+  const std::lock_guard lock(nics().mutex);
+  nics().all.emplace_back(setup_.rank, this);
 }
 
 SoftNic::~SoftNic() {
   {
-    const std::lock_guard lock(cards().mutex);
-    std::erase_if(cards().all, [&](const auto& card) { return card.second == this; });
+    const std::lock_guard lock(nics().mutex);
+    std::erase_if(nics().all, [&](const auto& nic) { return nic.second == this; });
   }
   stops_.store(true);
   ring();
@@ -190,7 +190,7 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
   if (opcode == mlx5::kNop) return 0;
   if (!alive(queue.rank)) return mlx5::kRetriesExceeded;
   if (const uint8_t syndrome = refused_[queue.rank].load(); syndrome != 0) return syndrome;
-  // The record is ahead of the doorbell: a card that lost that goes by this.
+  // The record is ahead of the doorbell: a NIC that lost that goes by this.
   const uint32_t recorded = big(std::atomic_ref(queue.shown->record).load(std::memory_order_acquire));
   const uint32_t index = big(entry.control.modifier_index_opcode) >> 8;
   if (uint16_t(recorded - index - 1) >= NicRoom::kDepthMax) return mlx5::kLocalProtection;

@@ -1,6 +1,6 @@
-// A network card made of a thread: for ranks that fill its queues themselves, as a GPU fills those of a real card.
+// A NIC made of a thread: for ranks that fill its queues themselves, as a GPU fills those of a real NIC.
 //
-// Queues, doorbells, their records and completions lie in memory as a mlx5 card has them (mlx5_entry.h). The thread
+// Queues, doorbells, their records and completions lie in memory as a mlx5 NIC has them (mlx5_entry.h). The thread
 // reads what doorbells say, takes entries apart, and moves bytes between the network regions of ranks: in order within
 // a queue, with delays of its seed between queues. Writes that reach outside a region, or into one that is gone, or to
 // a rank whose process has ended, break their queue, as they would there: an error completion, and all that follows is
@@ -34,19 +34,19 @@ struct SoftNicSettings {
 };
 // From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
 SoftNicSettings soft_nic_settings(const std::string& text);
-// Of the cards of groups that are made from now on, in programs that have some.
+// Of the NICs of groups that are made from now on, in programs that have some.
 SoftNicSettings& soft_nics_given();
 
 // A region that its rank takes away while others may still write there.
 struct RegionGate {
-  std::shared_mutex mutex;  // shared while a card writes
+  std::shared_mutex mutex;  // shared while a NIC writes
   bool open = true;
 };
 
 class SoftNic {
  public:
   struct Setup {
-    uint32_t rank = 0;             // whose card this is
+    uint32_t rank = 0;             // whose NIC this is
     std::vector<char*> regions;    // [ranks] the network region of each as this process sees it; null: none leads there
     uint64_t region_bytes = 0;     // of each
     std::vector<pid_t> processes;  // [ranks]
@@ -59,7 +59,7 @@ class SoftNic {
     std::vector<std::shared_ptr<RegionGate>> gates = {};  // [ranks]; none: regions stay
   };
 
-  // What the card and who fills a queue see of it.
+  // What the NIC and who fills a queue see of it.
   struct Shown {
     alignas(128) mlx5::Completion completion;
     alignas(128) uint32_t record;    // index of the next entry that is not there yet, low 16 bits, big
@@ -99,15 +99,15 @@ class SoftNic {
   static constexpr uint32_t kScratchKey = 0x4000;
 
   void ring();
-  // Executes nothing until it is let go: a card whose cable is dead, and that does not know it.
+  // Executes nothing until it is let go: a NIC whose cable is dead, and that does not know it.
   void hold(bool held);
   // From now on entries that lead to that rank fail with that syndrome, as where retries have found nobody.
   void refuse(uint32_t rank, uint8_t syndrome) { refused_[rank].store(syndrome); }
-  // Calls it with the card of that rank, if this process has one. With several groups: the latest.
+  // Calls it with the NIC of that rank, if this process has one. With several groups: the latest.
   static bool with(uint32_t rank, const std::function<void(SoftNic&)>& use);
 
  private:
-  // What the card itself knows of a queue.
+  // What the NIC itself knows of a queue.
   struct Engine {
     uint64_t executed = 0;
     uint64_t shut_until = 0;  // a turn
@@ -154,7 +154,7 @@ class SoftNic {
   std::thread thread_;
 };
 
-// Who fills the queues of a card on a CPU: the Nic of NicSender. Several may fill the same queues, each for words of
+// Who fills the queues of a NIC on a CPU: the Nic of NicSender. Several may fill the same queues, each for words of
 // its own.
 class SoftNicWriter {
  public:

@@ -24,7 +24,7 @@ SoftNicLink::SoftNicLink(SoftNic::Setup setup, bool freed_by_credits)
   for (const auto& queue : nic_.queues()) lines_.push_back({.queue = queue.get(), .asked = {}, .drains = {}});
 }
 
-// What was asked is still given to the card, if it takes anything. Drained words may be gone by now.
+// What was asked is still given to the NIC, if it takes anything. Drained words may be gone by now.
 SoftNicLink::~SoftNicLink() {
   for (Line& line : lines_) {
     for (Asked& asked : line.asked) asked.drain.word = nullptr;

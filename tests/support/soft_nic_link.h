@@ -1,4 +1,4 @@
-// A link of ranks on CPUs that fill the queues of a card themselves, as the warps of a GPU do, by the same code
+// A link of ranks on CPUs that fill the queues of a NIC themselves, as the warps of a GPU do, by the same code
 // (channel/nic_queue.h). What has no room waits here: a rank's thread never waits in a link.
 #pragma once
 #include <deque>
@@ -14,9 +14,9 @@ namespace transload::test {
 
 class SoftNicLink final : public ScaleOut {
  public:
-  // `freed_by_credits`: as between GPUs, no drained word is told, and a call ends once all is with the card.
+  // `freed_by_credits`: as between GPUs, no drained word is told, and a call ends once all is with the NIC.
   SoftNicLink(SoftNic::Setup setup, bool freed_by_credits);
-  // All that was asked for is with the card then, as it is when a kernel has ended.
+  // All that was asked for is with the NIC then, as it is when a kernel has ended.
   ~SoftNicLink() override;
 
   std::string name() const override { return "soft NIC"; }
@@ -45,7 +45,7 @@ class SoftNicLink final : public ScaleOut {
   };
   struct Line {
     SoftNic::Queue* queue;
-    std::deque<Asked> asked;  // not with the card yet
+    std::deque<Asked> asked;  // not with the NIC yet
     std::deque<Drain> drains;
   };
 

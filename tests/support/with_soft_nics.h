@@ -1,6 +1,6 @@
 // While one of these is there, groups of this process that would map their rails put along them through a soft NIC a
-// rank: those of ranks on CPUs as ranks on GPUs would, so that a call ends once all is with the card, and credits free
-// sources. Ranks on GPUs have cards in a program with tests/soft_nic/on_gpus.cc alone.
+// rank: those of ranks on CPUs as ranks on GPUs would, so that a call ends once all is with the NIC, and credits free
+// sources. Ranks on GPUs have NICs in a program with tests/soft_nic/on_gpus.cc alone.
 #pragma once
 #include <unistd.h>
 
@@ -29,9 +29,9 @@ class WithSoftNics {
 
   // Ranks on GPUs have them in all groups of this program.
   static bool drive_gpus() { return on_gpus() && loopback().open_queues != nullptr; }
-  // Why ranks of this program have no cards; null: they have.
+  // Why ranks of this program have no NICs; null: they have.
   static const char* not_here() {
-    return on_gpus() && !drive_gpus() ? "cards of ranks on GPUs are in gpu/soft_nic_calls" : nullptr;
+    return on_gpus() && !drive_gpus() ? "NICs of ranks on GPUs are in gpu/soft_nic_calls" : nullptr;
   }
 
  private:
@@ -40,7 +40,7 @@ class WithSoftNics {
       if (kind.choice == ScaleOutChoice::kLoopback) return kind;
     std::abort();
   }
-  static std::unique_ptr<ScaleOut> make(Group::Impl& group, const NetworkPlace& place) {
+  static std::unique_ptr<ScaleOut> make(GroupMaking& group, const NetworkPlace& place) {
     const RankState& state = group.state();
     SoftNic::Setup setup{.rank = state.map.me,
                          .regions = *place.mapped,

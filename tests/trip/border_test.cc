@@ -36,7 +36,6 @@ TEST(Handles, OfAGroupThatIsGone) {
   before.node_sizes = {3};
   before.experts = 6;
   std::vector<Handle> old(before.ranks());
-  const reference::Problem problem_before = problem_of(before);
   for (int round = 0; round < 8; ++round) {
     const World now = round % 2 == 0 ? before : pair_world();
     const reference::Problem problem = problem_of(now);

@@ -1,5 +1,5 @@
-// Groups whose ranks fill the queues of a card themselves, on CPUs as ranks on GPUs would, and on GPUs in the program
-// gpu/soft_nic_calls: freed and made again, jobs in which queues have room for next to nothing, cards that fail. Jobs
+// Groups whose ranks fill the queues of a NIC themselves, on CPUs as ranks on GPUs would, and on GPUs in the program
+// gpu/soft_nic_calls: freed and made again, jobs in which queues have room for next to nothing, NICs that fail. Jobs
 // of processes are in tests/program/soft_nic.py.
 #include <gtest/gtest.h>
 
@@ -105,7 +105,7 @@ class CardFails : public testing::TestWithParam<std::vector<uint32_t>> {
   }
   bool on_node_0(uint32_t rank) const { return rank < GetParam()[0]; }
 
-  // A call over cards that work, then one after `break_it`, which rank 0 calls, to which `away` does not come.
+  // A call over NICs that work, then one after `break_it`, which rank 0 calls, to which `away` does not come.
   void run(ToldFaults& seen, const std::function<void()>& break_it, uint32_t away = kNobody) {
     const World w = world();
     const reference::Problem problem = problem_of(w);
@@ -133,11 +133,11 @@ class CardFails : public testing::TestWithParam<std::vector<uint32_t>> {
       EXPECT_LT(fault.after_ms, kShortMs + kLateMs) << fault.to_string();
     }
   }
-  // The process lives on, and so do its cards.
+  // The process lives on, and so do its NICs.
   void expect_a_new_group() { run_passes(world(), {Pass{}}); }
 };
 
-// The card cannot reach the other node, and says so by an error completion.
+// The NIC cannot reach the other node, and says so by an error completion.
 // Contract 8.2, 8.5.
 TEST_P(CardFails, AndSaysSo) {
   if (const char* const why = WithSoftNics::not_here()) GTEST_SKIP() << why;
@@ -145,9 +145,9 @@ TEST_P(CardFails, AndSaysSo) {
   ToldFaults seen;
   const uint32_t ranks = world().ranks();
   run(seen, [&] {
-    EXPECT_TRUE(SoftNic::with(0, [&](SoftNic& card) {
+    EXPECT_TRUE(SoftNic::with(0, [&](SoftNic& nic) {
       for (uint32_t rank = 0; rank < ranks; ++rank)
-        if (!on_node_0(rank)) card.refuse(rank, kRetriesExceeded);
+        if (!on_node_0(rank)) nic.refuse(rank, kRetriesExceeded);
     }));
   });
   expect_alike(seen, ranks);
@@ -162,17 +162,17 @@ TEST_P(CardFails, AndSaysSo) {
     EXPECT_EQ(fault.rank, 0u) << said;
     EXPECT_FALSE(on_node_0(uint32_t(std::stoul(said.substr(lost + 22))))) << said;
   }
-  EXPECT_TRUE(told) << "the rank of that card tells what the card said";
+  EXPECT_TRUE(told) << "the rank of that NIC tells what the NIC said";
   expect_a_new_group();
 }
 
-// The card of a rank executes nothing any more and says nothing: a cable that is dead.
+// The NIC of a rank executes nothing any more and says nothing: a cable that is dead.
 // Contract 8.2, 8.5.
 TEST_P(CardFails, AndSaysNothing) {
   if (const char* const why = WithSoftNics::not_here()) GTEST_SKIP() << why;
   const WithSoftNics soft("seed=4");
   ToldFaults seen;
-  run(seen, [] { EXPECT_TRUE(SoftNic::with(0, [](SoftNic& card) { card.hold(true); })); });
+  run(seen, [] { EXPECT_TRUE(SoftNic::with(0, [](SoftNic& nic) { nic.hold(true); })); });
   expect_alike(seen, world().ranks());
   for (const Fault& fault : seen.faults) {
     EXPECT_EQ(fault.kind, FaultKind::kUnreachable) << fault.to_string();
@@ -181,7 +181,7 @@ TEST_P(CardFails, AndSaysNothing) {
   expect_a_new_group();
 }
 
-// A rank of the other node and its card stand still together. Its thread lives, so this stands for a process that is
+// A rank of the other node and its NIC stand still together. Its thread lives, so this stands for a process that is
 // stopped between its calls as far as its peers on the network see: nothing comes, and nothing is taken.
 TEST_P(CardFails, AndItsRankIsAway) {
   if (const char* const why = WithSoftNics::not_here()) GTEST_SKIP() << why;
@@ -189,7 +189,7 @@ TEST_P(CardFails, AndItsRankIsAway) {
   ToldFaults seen;
   const uint32_t away = world().ranks() - 1;
   run(
-      seen, [&] { EXPECT_TRUE(SoftNic::with(away, [](SoftNic& card) { card.hold(true); })); }, away);
+      seen, [&] { EXPECT_TRUE(SoftNic::with(away, [](SoftNic& nic) { nic.hold(true); })); }, away);
   expect_alike(seen, world().ranks() - 1);
   for (const Fault& fault : seen.faults) {
     EXPECT_EQ(fault.kind, FaultKind::kAbsent) << fault.to_string();
@@ -198,7 +198,7 @@ TEST_P(CardFails, AndItsRankIsAway) {
   expect_a_new_group();
 }
 
-// A card that stands still for less than the deadline is nobody's fault.
+// A NIC that stands still for less than the deadline is nobody's fault.
 // Contract 8.12.
 TEST_P(CardFails, AndGoesOnInTime) {
   if (const char* const why = WithSoftNics::not_here()) GTEST_SKIP() << why;
@@ -212,10 +212,10 @@ TEST_P(CardFails, AndGoesOnInTime) {
     std::jthread mends;
     if (rank == 0) {
       meet(passed);
-      EXPECT_TRUE(SoftNic::with(0, [](SoftNic& card) { card.hold(true); }));
+      EXPECT_TRUE(SoftNic::with(0, [](SoftNic& nic) { nic.hold(true); }));
       mends = std::jthread([] {
         std::this_thread::sleep_for(std::chrono::milliseconds(kShortMs / 4));
-        EXPECT_TRUE(SoftNic::with(0, [](SoftNic& card) { card.hold(false); }));
+        EXPECT_TRUE(SoftNic::with(0, [](SoftNic& nic) { nic.hold(false); }));
       });
       held.count_down();
     }

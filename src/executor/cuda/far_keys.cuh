@@ -11,7 +11,7 @@ struct FarKeys {
   static constexpr uint64_t kFar = uint64_t(1) << 63;
 
   TRANSLOAD_DEVICE static bool is_far(const Word* key) { return reinterpret_cast<uint64_t>(key) >> 63 != 0; }
-  // Where such a mark stores, if a warp does; else null.
+  // The mark with this key stores here, if a warp stores it; else null.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
     return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
   }

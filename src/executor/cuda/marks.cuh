@@ -71,10 +71,10 @@ class HeldMarks {
     return true;
   }
 
-  // What this lane holds.
+  // Each lane holds a mark of its own.
   Word* word_ = nullptr;
   Word due_ = 0, later_ = 0;  // 0: none
-  // Alike in all lanes.
+  // These are alike in all lanes of the warp.
   bool has_due_ = false, has_later_ = false;
   uint32_t due_at_ = 0, later_at_ = 0, calls_ = 0;
   const uint32_t every_;

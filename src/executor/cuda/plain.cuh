@@ -67,12 +67,14 @@ TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
 }
 
 TRANSLOAD_DEVICE float load_scalar(const char* at, uint64_t i, Scalar type) {
+  static_assert(kTwoScalars);
   if (type == Scalar::kF32) return __uint_as_float(ptx::load32(at + i * 4));
   return __uint_as_float(uint32_t(ptx::load16(at + i * 2)) << 16);
 }
 
 // Any sum, an element a lane. `from`: my lane's row.
 TRANSLOAD_DEVICE void sum_plainly(char* into, const SumShape& shape, const Sum& sum, const char* from) {
+  static_assert(kTwoScalars);
   const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
   for (uint64_t base = 0; base < shape.elements; base += 32) {
     const uint64_t i = base + uint64_t(lane_of_thread());

@@ -14,9 +14,9 @@ struct MappedRail {
 
   TRANSLOAD_DEVICE MappedRail(const RailQueue&, RailHeld&) {}
 
-  // What a held mark is known by.
+  // A held mark is known by its key.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return reinterpret_cast<Word*>(word.mapped + word.offset); }
-  // Where such a mark stores.
+  // The mark with this key stores here.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) { return reinterpret_cast<const char*>(key); }
   // Called by the whole warp. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb, Word* key, Word count) {

@@ -77,6 +77,7 @@ struct SumRows {
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;
   }
   TRANSLOAD_DEVICE uint32_t pack() const {
+    static_assert(kTwoScalars);
     return uint32_t(before) | uint32_t(here) << 6 | uint32_t(after) << 12 | uint32_t(biases) << 18 |
            uint32_t(row) << 20 | uint32_t(partial) << 21 | uint32_t(out) << 22;
   }
@@ -168,6 +169,7 @@ struct StagedSum {
   }
 
   TRANSLOAD_DEVICE void nested() const {
+    static_assert(kTwoScalars);
     const SumRows rows = SumRows::unpack(packed);
     for (uint32_t e = uint32_t(lane_of_thread()) * kVector; e < elements; e += 32 * kVector) {
       float sum[kVector], node[kVector];

@@ -83,7 +83,7 @@ class HostMemory {
   void breathe(int);
   void broken(int, const BrokenRecord& record);
 
-  // For the scheduler.
+  // The scheduler calls these.
   void serve(Parker* parker) { parker_ = parker; }
   bool failed() const {
     return gave_up_.load(std::memory_order_relaxed) ||

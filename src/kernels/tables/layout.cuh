@@ -231,13 +231,13 @@ class LayoutBlock {
 
   // Owners among my peers come first, then other nodes.
   TRANSLOAD_WARP Route route(const TileChoice& c, uint32_t owners) const {
-    const uint32_t mate = a_.map.node_begin[a_.map.node];
-    const uint32_t lower = below(c.token(), mate), mates = below(c.token(), mate + a_.map.peers) - lower;
-    if (c.slot() < mates) {
+    const uint32_t first = a_.map.node_begin[a_.map.node];
+    const uint32_t lower = below(c.token(), first), near = below(c.token(), first + a_.map.peers) - lower;
+    if (c.slot() < near) {
       const Route to = staged(c.token())[lower + c.slot()];
-      return {to.target - mate, to.ordinal};
+      return {to.target - first, to.ordinal};
     }
-    const uint32_t at = owners + c.slot() - mates;
+    const uint32_t at = owners + c.slot() - near;
     if (at >= below(c.token(), shape_.columns)) return {kNoRoute, 0};
     const Route to = staged(c.token())[at];
     return {to.target - a_.map.ranks + a_.map.peers, to.ordinal};
@@ -287,7 +287,7 @@ class LayoutBlock {
     for (uint32_t i = warp; i < (of_peers + of_nodes + a_.map.nodes) * pieces; i += warps) {
       const uint32_t which = i / pieces, word = i % pieces * 32 + threadIdx.x % 32;
       if (which < of_peers) {
-        write_rank_word(a_.counts_to_peers + which * g.counts_bytes(), a_.map.mate(which), word);
+        write_rank_word(a_.counts_to_peers + which * g.counts_bytes(), a_.map.peer_rank(which), word);
         continue;
       }
       const uint32_t number = which - of_peers;

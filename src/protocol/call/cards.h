@@ -1,5 +1,8 @@
 // How a call opens: cards to every neighbour, and theirs, compared with mine.
 #pragma once
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "protocol/call.h"
@@ -73,7 +76,7 @@ struct Alike {
   Word expected, seen;
 };
 constexpr int kAlike = 9;
-TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
+TRANSLOAD_HD constexpr Alike alike(const Card& mine, const Card& other, int i) {
   switch (i) {
     case 0:
       return {Broken::kOperation, Word(mine.operation), Word(other.operation)};
@@ -96,6 +99,29 @@ TRANSLOAD_HD Alike alike(const Card& mine, const Card& other, int i) {
   }
 }
 
+// Whether every four bytes of a card show in its digest and are compared once. The epoch and what is reserved are
+// neither; `refused` is compared apart, by compare().
+constexpr bool each_field_counts() {
+  constexpr size_t kUnit = sizeof(uint32_t);
+  uint32_t compared = 0;
+  for (size_t unit = offsetof(Card, handle) / kUnit; unit < offsetof(Card, reserved) / kUnit; ++unit) {
+    std::array<uint32_t, sizeof(Card) / kUnit> units{};
+    units[unit] = 1;
+    const Card other = std::bit_cast<Card>(units);
+    if (other.digest() == Card{}.digest()) return false;
+    int apart = 0;
+    for (int i = 0; i < kAlike; ++i) {
+      const Alike a = alike(Card{}, other, i);
+      if (a.seen == a.expected) continue;
+      ++apart;
+      compared |= 1u << i;
+    }
+    if (apart != (unit == offsetof(Card, refused) / kUnit ? 0 : 1)) return false;
+  }
+  return compared == (1u << kAlike) - 1;
+}
+static_assert(each_field_counts(), "a field of a Card is missing in Card::digest() or in alike()");
+
 template <Warp W>
 TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
   const Card seen = w.peek(other);
@@ -107,6 +133,9 @@ TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t 
   }
 }
 
+// The kinds of neighbours whose cards I get: peers, the ranks whose rail I am, and my rails. One node has peers alone.
+enum class CardsOf : int { kPeers, kSources, kRails, kCount };
+
 // Where the cards of one kind of neighbour lie, and their words: in my scale-up region, or in my network region.
 struct CardPlace {
   const char* base;
@@ -115,10 +144,10 @@ struct CardPlace {
   const Counterpart* others;  // null: my peers
   uint32_t count;
 };
-TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
-  if (kind == 0)
+TRANSLOAD_HD CardPlace cards_of(const Board& b, CardsOf kind) {
+  if (kind == CardsOf::kPeers)
     return {.base = b.mine(), .words = &b.up.card_word, .cards = &b.up.card, .others = nullptr, .count = b.map.peers};
-  if (kind == 1)
+  if (kind == CardsOf::kSources)
     return {.base = b.network,
             .words = &b.net.source_card_word,
             .cards = &b.net.source_card,
@@ -134,7 +163,7 @@ TRANSLOAD_HD CardPlace cards_of(const Board& b, int kind) {
 // Waits for the cards of all neighbours of one kind, as they come, and compares each with mine.
 template <Warp W>
 TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) {
-  auto whom = [&](int m) { return at.others == nullptr ? call.map().mate(uint32_t(m)) : at.others[m].rank; };
+  auto whom = [&](int m) { return at.others == nullptr ? call.map().peer_rank(uint32_t(m)) : at.others[m].rank; };
   auto card = [&](int m) { return reinterpret_cast<const Card*>(at.base + at.cards->at(call.parity(), uint32_t(m))); };
   MembersOf<W> open = w.where(W::Members::first(int(at.count)), [&](Lane m) { return whom(m) != kNobody; });
   auto seen = zeros<Word>(w, open.span);
@@ -172,9 +201,9 @@ TRANSLOAD_WARP void check_card_of_source(W& w, const Call& call, int slot) {
 
 template <Warp W>
 TRANSLOAD_WARP void check_cards(W& w, const Call& call) {
-  const int kinds = call.map().nodes == 1 ? 1 : 3;
+  const int kinds = call.map().nodes == 1 ? 1 : int(CardsOf::kCount);
   TRANSLOAD_ROLLED
-  for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, kind));
+  for (int kind = 0; kind < kinds; ++kind) check_cards_of(w, call, cards_of(*call.board, CardsOf(kind)));
 }
 
 // OPENER of a call whose cards have not been shown yet: one warp a rank, the granter or another.

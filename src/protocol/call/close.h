@@ -23,7 +23,7 @@ TRANSLOAD_WARP void wait_for_peers(W& w, const Call& call) {
   const Board& b = *call.board;
   auto seen = zeros<Word>(w, b.map.peers);
   auto need = [&](Lane p) {
-    return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.mate(p), Waiting::kDone};
+    return Need{b.my_word(b.up.done_word.at(p)), call.epoch(), b.map.peer_rank(p), Waiting::kDone};
   };
   w.wait_all(W::Members::only(int(b.map.peer)), need, seen);
   w.wait_all(W::Members::first(int(b.map.peers)), need, seen);

@@ -58,7 +58,9 @@ class Grants {
     const MembersOf<W> peers = W::Members::first(int(b.map.peers));
     auto seen = zeros<Word>(w, call.map().peers);
     const Word least = call.epoch() - Word(planted<Plants>(Canary::kStaleGrant));
-    auto need = [&](Lane p) { return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.mate(p), Waiting::kGrant}; };
+    auto need = [&](Lane p) {
+      return Need{b.my_word(b.up.grant_word.at(p)), least, b.map.peer_rank(p), Waiting::kGrant};
+    };
     if (!planted<Plants>(Canary::kNoGrantWait)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
     // All of it is asked for before any of it is used, because these loads are remote.
@@ -72,7 +74,9 @@ class Grants {
     // The granter's card says in what it differs, and the opener reports that. Here such a grant must only stay unused.
     const Word mine = call.card.digest();
     const MembersOf<W> others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
-    auto never = [&](Lane p) { return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.mate(p), Waiting::kCard}; };
+    auto never = [&](Lane p) {
+      return Need{b.my_word(b.up.card_word.at(p)), ~Word(0), b.map.peer_rank(p), Waiting::kCard};
+    };
     if (!others.empty()) w.wait_all(others, never, seen);
     if constexpr (W::kChecksGrants) w.turns(peers, [&](int p) { check_bounds(w, call, p); });
     all_reachable_ = w.where(peers, [&](Lane p) { return granted_[p].rows == nullptr; }).empty();
@@ -116,7 +120,7 @@ class Grants {
       limit(g.scales, shape.scale_bytes());
       limit(g.headers_or_weights, listed ? shape.header_bytes() : 0);
     }
-    if (room < g.rows_max) w.broken(Broken::kGrant, b.map.mate(uint32_t(p)), g.rows_max, room);
+    if (room < g.rows_max) w.broken(Broken::kGrant, b.map.peer_rank(uint32_t(p)), g.rows_max, room);
   }
   TRANSLOAD_WARP static Granted granted(W& w, const Grant& g, char* base) {
     const Word reachable = w.peek(&g.reachable), rows = w.peek(&g.rows), scales = w.peek(&g.scales),

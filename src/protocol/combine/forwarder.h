@@ -157,11 +157,7 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
     const MembersOf<W> ready = w.wait_any(
         live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     auto serve = [&](int o) {
-      // The end that the gate's word belongs to learns what the wait read of it.
-      w.each(W::Members::only(o), [&](Lane l) {
-        Word& known = gate_seen(r, l, r.gate[l]);
-        known = r.seen[l] > known ? r.seen[l] : known;
-      });
+      w.each(W::Members::only(o), [&](Lane l) { learn(gate_seen(r, l, r.gate[l]), r.seen[l]); });
       // Sums until a gate is closed, and asks for the owners of the next token before each.
       const uint64_t end = w.pick(r.last, o);
       auto routed = routed_from(w, t.handle.log, t.log_width, w.pick(r.entry, o), end);

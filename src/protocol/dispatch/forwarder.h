@@ -68,7 +68,7 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
             const uint32_t before = l.i == 0 ? kNobody : w.peek(&header->entries()[l.i - 1].owner);
             if (uint32_t(l.i) >= head.owner_count) return Route{kNoRoute, 0};
             if (e.owner >= map.ranks || e.owner < before + 1) return Route{kWrongRoute, 0};
-            return map.is_mate(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
+            return map.is_peer(e.owner) ? Route{map.peer_of(e.owner), e.ordinal} : Route{kNoRoute, 0};
           })};
 }
 
@@ -231,10 +231,8 @@ TRANSLOAD_WARP void forward_channel(W& w, const DispatchTrip& t, const Grants<W>
     const MembersOf<W> ready = w.wait_any(
         live, [&](Lane s) { return f.gate[s] == kGateTokens ? f.in.need(s) : f.rings.credit_need(f.gate[s]); }, f.seen);
     w.turns(ready, [&](int s) {
-      // The end that the gate's word belongs to learns what the wait read of it: the source, or the ring of an owner.
       w.each(W::Members::only(s), [&](Lane m) {
-        Word& known = f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]);
-        known = f.seen[m] > known ? f.seen[m] : known;
+        learn(f.gate[m] == kGateTokens ? f.in.seen(m) : f.rings.credited_seen(f.gate[m]), f.seen[m]);
         f.gate[m] = kGateTokens;
       });
       forward_source(w, t, grants, f, s);

@@ -129,7 +129,7 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   const Header* const header = header_at(slot + t.shape.header_offset());
   const uint64_t row = final_row(w, t, header);
   if (row == kNoRow) {
-    w.broken(Broken::kHeader, t.map().mate(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
+    w.broken(Broken::kHeader, t.map().peer_rank(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
     return false;
   }
   // Row and scales go to their place, what the header says to its columns, and the slot back.
@@ -153,10 +153,10 @@ TRANSLOAD_WARP void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_
     const uint32_t p = uint32_t(m.i) / kDispatchStreams;
     Word left = 0;
     if (m % kDispatchStreams == kFromSender)
-      left = t.rows_coming(map.mate(p), channel);
+      left = t.rows_coming(map.peer_rank(p), channel);
     else
       for (uint32_t s = 0; s < map.ranks; ++s)
-        if (!map.is_mate(s) && map.bringer(s) == p) left += t.rows_coming(s, channel);
+        if (!map.is_peer(s) && map.bringer(s) == p) left += t.rows_coming(s, channel);
     r.left[m] = left;
     r.seen[m] = r.in.seen(m);
   });

@@ -73,10 +73,10 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   const Set near = alone ? chosen : w.where(chosen, [&](Lane l) { return route[l].target < peers; });
   const auto row =
       per<Word>(w, near, [&](Lane l) { return grants.row(int(route[l].target), own_slot, route[l].ordinal); });
-  const Set mates = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
-  const Set away = chosen - near, to = mates | away;
+  const Set kept = w.where(near, [&](Lane l) { return grants.keeps(int(route[l].target), row[l]); });
+  const Set away = chosen - near, to = kept | away;
   const Set ringed =
-      grants.all_reachable() ? Set{} : w.where(mates, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
+      grants.all_reachable() ? Set{} : w.where(kept, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchStreams + kFromSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
 
@@ -91,7 +91,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
 
   // Moves it: one load, and a store to each target.
   w.scatter(pieces_at(t, token), to, [&](Lane l) -> Destination {
-    if (!mates.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
+    if (!kept.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });

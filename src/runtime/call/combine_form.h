@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "protocol/combine/trip.h"
-#include "runtime/call/grant_offer.h"
+#include "runtime/call/granted_memory.h"
 #include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 
@@ -23,7 +23,7 @@ struct CombineForm {
 // Whether peers pull the rows; `out` and decisions() say so too.
 bool choose_source(RankState& rank, const CombineInputs& in, CombineOutputs& out);
 
-// Where an executor keeps the rest of what roles know.
+// An executor keeps here what else the roles of a combine know.
 struct CombineTables {
   Positions up_positions, rail_positions;
   HandleView handle;

@@ -7,7 +7,7 @@
 #include "layout/plan.h"
 #include "layout/token.h"
 #include "protocol/dispatch/trip.h"
-#include "runtime/call/grant_offer.h"
+#include "runtime/call/granted_memory.h"
 #include "runtime/call/handle.h"
 #include "runtime/rank_state.h"
 
@@ -22,7 +22,7 @@ struct ScaleRows {
 // What ids and weights say; weights may be absent where only ids are read.
 Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights);
 
-// Where rows land.
+// Rows of a dispatch land here.
 struct LandingPlace {
   bool direct;        // peers store them, else I do
   char* rows;         // [rows][row_bytes]
@@ -52,11 +52,11 @@ struct DispatchForm {
   // The handle of a first dispatch, but for what only its counts say.
   std::shared_ptr<HandleData> new_handle(const RankState& rank) const;
 
-  // For a call that fails, but that the others count on: it takes part, and no row is stored here.
+  // A call that fails, but that the others count on, takes part, and no row is stored here.
   LandingPlace keep_no_row(const Board& board);
 };
 
-// Where an executor keeps the rest of what roles know.
+// An executor keeps here what else the roles of a dispatch know.
 struct DispatchTables {
   Positions up_positions, rail_positions;
   Placement experts;

@@ -97,7 +97,7 @@ class CombineRoom {
   CombineRoom(const CombineInputs& in, uint32_t weights, DLDevice device);
 
   uint64_t bytes() const { return columns_.at.bytes; }
-  // As DispatchRoom::ask().
+  // Asks the caller for what hand_out() hands out, as DispatchRoom::ask() does.
   void ask();
   void hand_out(char* base, CombineOutputs& out) const;
 

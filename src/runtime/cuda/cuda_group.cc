@@ -334,7 +334,7 @@ void CudaGroup::watch(std::stop_token stop) noexcept {
 void CudaGroup::look() {
   if (control->abort_word().load(std::memory_order_acquire) != 0) {
     std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-    claim_.release();  // kernels of a faulted group wait for nobody: they leave
+    reservation_.release();  // kernels of a faulted group wait for nobody: they leave
   }
   tell_fault();
   tell_lost_context();

@@ -217,8 +217,8 @@ struct CudaGroup final : Group::Impl {
 
   DeviceInfo info_;
   CallLog calls_;
-  SmClaim claim_;       // of the device; none once the group is faulted
-  PinnedBlock pinned_;  // HostWords, then counts of a call that waits, then a report that was asked for
+  DeviceReservation reservation_;  // of the device; none once the group is faulted
+  PinnedBlock pinned_;             // HostWords, then counts of a call that waits, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
   Cursor block_room_{.unit = 256};                                       // in the last block
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes

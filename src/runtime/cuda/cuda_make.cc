@@ -97,7 +97,7 @@ bool CudaGroup::share_devices() {
   const std::vector<DeviceUse> all = gather(mine.pack(), DeviceUse::unpack);
   check_device_uses(all);
   calls_ = CallLog(all[0].group, map.me);
-  all_or_none([&] { claim_ = SmClaim(all, mine); });
+  all_or_none([&] { reservation_ = DeviceReservation(all, mine); });
   return std::all_of(all.begin(), all.end(), [&](const DeviceUse& use) { return use.process == mine.process; });
 }
 
@@ -333,7 +333,7 @@ void CudaGroup::fill_board() {
   board.network = nic_ ? nic_->region() : heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
-    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
+    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.peer_rank(p))) + net_bytes;
   std::vector<char*> mapped(map.ranks, nullptr);
   if (rails_mapped)
     for (uint32_t r : state_.counterparts()) mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);

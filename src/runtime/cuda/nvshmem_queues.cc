@@ -56,7 +56,7 @@ class NvshmemQueues final : public NicQueues {
   const FoundQueues& found() const { return found_; }
 
  private:
-  // What a card says of its last entry.
+  // What a NIC says of its last entry.
   struct LastEntry {
     char entry[55];
     uint8_t syndrome;
@@ -133,7 +133,7 @@ bool NvshmemQueues::lost(LostPeer& peer) {
 }
 
 // Rails find each other's region at one place of their heaps.
-void check_offsets(Group::Impl& group, uint64_t mine) {
+void check_offsets(GroupMaking& group, uint64_t mine) {
   const std::vector<uint64_t> all = group.gather(HeapOffsetSaid::pack(mine), HeapOffsetSaid::unpack);
   if (const std::string why = heap_offset_refusal(all, rail_worlds(group.state().map)); !why.empty())
     throw Error(Code::kNotSupported, kOfNvshmem + why);
@@ -141,7 +141,7 @@ void check_offsets(Group::Impl& group, uint64_t mine) {
 
 }  // namespace
 
-std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const NetworkPlace& place) {
+std::unique_ptr<NicQueues> open_nvshmem_queues(GroupMaking& group, const NetworkPlace& place) {
   RankState& state = group.state();
   std::unique_ptr<NvshmemQueues> queues;
   group.all_or_none([&] { queues = std::make_unique<NvshmemQueues>(state, *place.heap); });
@@ -149,8 +149,8 @@ std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const Network
   state.decide("nic queues",
                std::to_string(state.options.channels + 1) + " to each rank, of " +
                    std::to_string(queues->found().depth) + " entries",
-               queues->found().rung_by_host ? "a thread of NVSHMEM rings the card, not the GPU: NVSHMEM chose so"
-                                            : "the GPU rings the card");
+               queues->found().rung_by_host ? "a thread of NVSHMEM rings the NIC, not the GPU: NVSHMEM chose so"
+                                            : "the GPU rings the NIC");
   return queues;
 }
 

@@ -99,7 +99,7 @@ class DispatchCall {
                               .channels = form_.channels,
                               .shape = geo.counts()};
     for (uint32_t p = 0; p < g_.map.peers; ++p)
-      writer.for_rank(g_.counts_to_peers.data() + p * geo.counts_bytes(), g_.map.mate(p));
+      writer.for_rank(g_.counts_to_peers.data() + p * geo.counts_bytes(), g_.map.peer_rank(p));
     for (uint32_t n = 0; n < g_.map.nodes; ++n)
       writer.for_node(g_.counts_to_nodes.data() + n * geo.node_counts_bytes(), g_.map, n);
   }

@@ -45,7 +45,7 @@ void HostGroup::fail(const char* operation) {
   const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle || core.epoch == 0};
   Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
   const bool far =
-      fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks && !map.is_mate(fault.culprit_rank);
+      fault.kind == FaultKind::kUnreachable && fault.culprit_rank < map.ranks && !map.is_peer(fault.culprit_rank);
   if (far && scale_out) fault.detail += "; the link to it is " + scale_out->name();
   for (LostPeer peer; scale_out && scale_out->lost(peer);) fault.detail += text_of(peer);
   core.poison(fault);

@@ -60,8 +60,8 @@ void HostGroup::map_memory(bool rails_mapped) {
   place.network = heap ? heap->base() : region->base();
   for (uint32_t p = 0; p < map.peers; ++p) {
     const bool mine = p == map.peer;
-    place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.mate(p))) + net_bytes,
-                              (mine ? bytes : neighbours->bytes(map.mate(p))) - net_bytes});
+    place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.peer_rank(p))) + net_bytes,
+                              (mine ? bytes : neighbours->bytes(map.peer_rank(p))) - net_bytes});
   }
   place.mapped.resize(map.ranks);
   if (rails_mapped)

@@ -15,7 +15,7 @@ namespace transload {
 
 namespace {
 
-void refuse_shared_processes(Group::Impl& group) {
+void refuse_shared_processes(GroupMaking& group) {
   const ProcessIdentity me = process_identity();
   const std::vector<ProcessIdentity> all = group.gather(ProcessSaid::pack(me), ProcessSaid::unpack);
   std::map<ProcessIdentity, uint32_t> seen;
@@ -28,7 +28,7 @@ void refuse_shared_processes(Group::Impl& group) {
 // What place_in_heap does, step by step, all of them collective.
 class HeapSearch {
  public:
-  HeapSearch(Group::Impl& group, NvshmemWorld& world, const HeapHome& home)
+  HeapSearch(GroupMaking& group, NvshmemWorld& world, const HeapHome& home)
       : group_(group),
         state_(group.state()),
         world_(world),
@@ -49,7 +49,7 @@ class HeapSearch {
   Error no_room() const;
   void reach(HeapBlock& block) const;
 
-  Group::Impl& group_;
+  GroupMaking& group_;
   RankState& state_;
   NvshmemWorld& world_;
   const HeapHome& home_;
@@ -236,7 +236,7 @@ std::unique_ptr<HeapBlock> HeapSearch::take() {
 
 }  // namespace
 
-std::unique_ptr<HeapBlock> place_in_heap(Group::Impl& group, const HeapHome& home) {
+std::unique_ptr<HeapBlock> place_in_heap(GroupMaking& group, const HeapHome& home) {
   refuse_shared_processes(group);
   NvshmemWorld& world = NvshmemWorld::here();
   const NvshmemTurn turn(world, group.state().options.create_deadline_ms * kMillisecondNs);

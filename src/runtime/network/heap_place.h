@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "runtime/group_impl.h"
+#include "runtime/group_making.h"
 #include "runtime/network/heap_facts.h"
 #include "transport/scaleout/nvshmem/world.h"
 
@@ -23,7 +23,7 @@ struct HeapHome {
 // Collective. Zeros, with the blocks of all rails mapped if they are to be; else so long that a network region has its
 // place between the ends of keys. Throws Error on all ranks alike; every wait has the deadline
 // of making a group. If NVSHMEM itself does not return or fails, it is lost to this process.
-std::unique_ptr<HeapBlock> place_in_heap(Group::Impl& group, const HeapHome& home);
+std::unique_ptr<HeapBlock> place_in_heap(GroupMaking& group, const HeapHome& home);
 
 // Why a world is lost whose group had this fault.
 inline std::string lost_by(const Fault& fault) {

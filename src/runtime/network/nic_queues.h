@@ -27,7 +27,7 @@ class NicQueues {
   // any of those kernels runs.
   virtual void show_to(CUmod_st* module) = 0;
 
-  // As ScaleOut::lost: whose queue broke.
+  // Tells of a peer whose queue broke, as ScaleOut::lost tells of one.
   virtual bool lost(LostPeer& peer) = 0;
 };
 

@@ -19,7 +19,7 @@ namespace transload {
 namespace {
 
 #ifdef TRANSLOAD_LIBFABRIC
-std::unique_ptr<ScaleOut> make_libfabric(Group::Impl& group, const NetworkPlace& place) {
+std::unique_ptr<ScaleOut> make_libfabric(GroupMaking& group, const NetworkPlace& place) {
   RankState& state = group.state();
   LibfabricOptions link;
   link.rank = state.map.me;
@@ -54,22 +54,22 @@ bool libfabric_available(uint32_t, std::string& why) {
   why = "this build has no libfabric";
   return false;
 }
-std::unique_ptr<ScaleOut> make_libfabric(Group::Impl&, const NetworkPlace&) {
+std::unique_ptr<ScaleOut> make_libfabric(GroupMaking&, const NetworkPlace&) {
   return nullptr;
 }  // never chosen: it is not available
 #endif
 
-std::unique_ptr<ScaleOut> make_loopback(Group::Impl&, const NetworkPlace& place) {
+std::unique_ptr<ScaleOut> make_loopback(GroupMaking&, const NetworkPlace& place) {
   return std::make_unique<LoopbackLink>(*place.mapped);
 }
 
 #ifdef TRANSLOAD_CUDA
 constexpr auto kOpenNvshmemQueues = open_nvshmem_queues;
 #else
-constexpr std::unique_ptr<NicQueues> (*kOpenNvshmemQueues)(Group::Impl&, const NetworkPlace&) = nullptr;
+constexpr std::unique_ptr<NicQueues> (*kOpenNvshmemQueues)(GroupMaking&, const NetworkPlace&) = nullptr;
 #endif
 
-std::unique_ptr<ScaleOut> make_nvshmem(Group::Impl&, const NetworkPlace& place) {
+std::unique_ptr<ScaleOut> make_nvshmem(GroupMaking&, const NetworkPlace& place) {
   return std::make_unique<LoopbackLink>(*place.mapped, kNvshmemName);
 }
 
@@ -80,7 +80,7 @@ struct Answers {
   std::string apart;                  // how a rank and rank 0 are, "" if all are on one host
 };
 
-Answers ask_all(Group::Impl& group, std::string& why) {
+Answers ask_all(GroupMaking& group, std::string& why) {
   const std::vector<ScaleOutKind>& kinds = scale_out_kinds();
   const GroupOptions& options = group.state().options;
   const uint32_t ranks = group.state().map.ranks;
@@ -177,7 +177,7 @@ std::string sentence_of(const NetworkReason& r) {
          ", by which GPUs drive a NIC, has run over none yet and is only for who asks for it";
 }
 
-ChosenNetwork choose_scale_out(Group::Impl& group) {
+ChosenNetwork choose_scale_out(GroupMaking& group) {
   RankState& state = group.state();
   if (state.map.nodes == 1) return {.kind = nullptr, .maps_rails = true};
   const ScaleOutChoice wish = state.options.scale_out;

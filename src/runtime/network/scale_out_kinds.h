@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "channel/scaleout.h"
-#include "runtime/group_impl.h"
+#include "runtime/group_making.h"
 #include "runtime/network/heap_place.h"
 #include "runtime/network/nic_queues.h"
 #include "transport/scaleout/registered.h"
@@ -30,21 +30,22 @@ struct ScaleOutKind {
   // Whether this machine and build have it for so many ranks; else `why` not.
   bool (*available)(uint32_t ranks, std::string& why);
   // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
-  std::unique_ptr<HeapBlock> (*place)(Group::Impl& group, const HeapHome& home);
+  std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);
   // Collective, once memory is there. Throws Error.
-  std::unique_ptr<ScaleOut> (*make)(Group::Impl& group, const NetworkPlace& place);
+  std::unique_ptr<ScaleOut> (*make)(GroupMaking& group, const NetworkPlace& place);
   // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: they do not.
-  std::unique_ptr<NicQueues> (*open_queues)(Group::Impl& group, const NetworkPlace& place) = nullptr;
+  std::unique_ptr<NicQueues> (*open_queues)(GroupMaking& group, const NetworkPlace& place) = nullptr;
   // Whether this process is told to map no rail, by the variable of that name, though all ranks are on one host. Null:
   // it is never.
   bool (*maps_nothing)() = nullptr;
   const char* told_by = "";
-  // Kernels that drive a NIC carry the rows though rails are mapped: for who measures what their code costs.
+  // Kernels that drive a NIC carry the rows though rails are mapped. No kind of the list says so: it is for a program
+  // that puts its own kind there, to measure what the code of these kernels costs (tests/soft_nic/on_gpus.cc).
   bool kernels_of_nics = false;
 };
 
 // ScaleOutKind::open_queues of NVSHMEM, in builds with CUDA.
-std::unique_ptr<NicQueues> open_nvshmem_queues(Group::Impl& group, const NetworkPlace& place);
+std::unique_ptr<NicQueues> open_nvshmem_queues(GroupMaking& group, const NetworkPlace& place);
 
 // Best first. Of this process: before it has groups, a test may put another `make` in the place of one, and allow ranks
 // on CPUs.
@@ -67,6 +68,6 @@ std::string sentence_of(const NetworkReason& reason);
 
 // Collective: all ranks choose alike, from what each has, or throw the same Error. Where all ranks are on one host,
 // ranks on GPUs prefer rails that are mapped.
-ChosenNetwork choose_scale_out(Group::Impl& group);
+ChosenNetwork choose_scale_out(GroupMaking& group);
 
 }  // namespace transload

@@ -87,7 +87,7 @@ class ModelMemory {
   void store_relaxed(int w, Word* at, uint32_t reader, Word count);
   void publish_live(int w, RailWord to, const Word* from);
 
-  // For the world.
+  // The world calls these.
   const AgentRank& me() const { return me_; }
   uint32_t region() const { return me_.first_region + me_.rank; }
   uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
@@ -102,7 +102,7 @@ class ModelMemory {
   const BrokenRecord* take_broken();
   CommandRail& rail() { return rail_; }  // of a rank with a proxy
 
-  // For the proxy: an agent as the warps are.
+  // The proxy, an agent as the warps are, calls these.
   Word look_as_proxy(const Word* word);
   void carry(AskedBy asked, const RailCommand& command);
   void show_taken(Word count);
@@ -113,7 +113,7 @@ class ModelMemory {
   void give(int w, const RailCommand& command);
   bool wait_for_room(int w, Word ticket);
   RailCommand command_here(const Put& put) const;
-  // Where they have queues.
+  // Warps that fill queues of a NIC add what is new.
   void add(int w, const RailWord& to, Word count);
   Flights::Count count_to(Word* at, uint32_t reader, Word count, bool release) const;
   Word look(int w, const Word* word, bool acquires);

@@ -9,7 +9,7 @@ namespace transload {
 enum class RailMode : uint8_t {
   kNetwork,
   kProxy,   // warps give commands to the rank's proxy, which drives the network
-  kQueues,  // warps drive queues of a network card: order within a queue alone, counts are added
+  kQueues,  // warps drive queues of a NIC: order within a queue alone, counts are added
 };
 constexpr const char* kRailModeNames[] = {"network", "proxy", "queues"};
 

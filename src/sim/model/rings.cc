@@ -94,7 +94,7 @@ RingPlace AddressBook::at_consumer(RingPlace place) const {
   RingPlace there = place;
   if (place.kind == RingKind::kDispatchPeer || place.kind == RingKind::kCombinePeer) {
     const uint32_t lanes = place.kind == RingKind::kDispatchPeer ? b.up.dispatch.streams : b.up.combine.streams;
-    there.rank = b.map.mate(place.member / lanes);
+    there.rank = b.map.peer_rank(place.member / lanes);
     there.member = b.map.peer * lanes + place.member % lanes;
   } else {
     const Counterpart& c = place.kind == RingKind::kDispatchRail ? b.rails[place.member] : b.sources[place.member];
@@ -108,9 +108,9 @@ uint32_t AddressBook::producer(const RingPlace& ring) const {
   const Board& b = *boards_[ring.rank];
   switch (ring.kind) {
     case RingKind::kDispatchPeer:
-      return b.map.mate(ring.member / b.up.dispatch.streams);
+      return b.map.peer_rank(ring.member / b.up.dispatch.streams);
     case RingKind::kCombinePeer:
-      return b.map.mate(ring.member / b.up.combine.streams);
+      return b.map.peer_rank(ring.member / b.up.combine.streams);
     case RingKind::kDispatchRail:
       return b.sources[ring.member].rank;
     default:
@@ -142,7 +142,7 @@ std::string AddressBook::other_text(const Board& b, uint64_t up, uint64_t net) c
       const uint32_t n = block.n1 > 1 ? block.n1 : b.map.peers;
       const uint32_t who = uint32_t((up - block.offset) / block.unit) % n;
       return std::string(entries[i].text) + " of rank " +
-             std::to_string(entries[i].by_peer ? b.map.mate(who % b.map.peers) : who) + mine;
+             std::to_string(entries[i].by_peer ? b.map.peer_rank(who % b.map.peers) : who) + mine;
     }
     return "an output in the slabs of rank " + std::to_string(b.map.me) + ", byte " + std::to_string(up - b.up.bytes);
   }

@@ -64,12 +64,7 @@ class Seeded final : public Parker {
   bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
   // True if the words have come to what it waits for.
   static bool met(const Park& park);
-  // Those that wait, each with its fiber number.
-  template <class F>
-  void each_parked(F f) {
-    for (auto& of_region : parked_)
-      for (const int i : of_region) f(i, fibers_[size_t(i)]);
-  }
+  // Those of a region that wait, each with its fiber number.
   template <class F>
   void each_parked_of(uint32_t region, F f) {
     if (region >= parked_.size()) return;

@@ -32,7 +32,7 @@ class Space {
   Space(const Space&) = delete;
   Space& operator=(const Space&) = delete;
 
-  // As new: all bytes unwritten. Keeps its memory if the size fits.
+  // Makes all bytes unwritten again. Keeps its memory if the size fits.
   void reset(uint32_t regions, size_t stride, size_t used);
 
   char* region(uint32_t i) const { return base_ + i * stride_; }

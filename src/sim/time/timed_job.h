@@ -12,7 +12,7 @@ struct TimedMachine {
   uint32_t nodes = 2;
   uint32_t gpus = 8;           // of each node, a rank each
   uint32_t sms = 16;           // of a GPU, that a call takes
-  double wire_gb_s = 50;       // of a rank's network card, each way, headers of packets with it
+  double wire_gb_s = 50;       // of a rank's NIC, each way, headers of packets with it
   double wire_rows = 0.98;     // the part that is left of it: packets of 4,096 bytes with some 80 bytes of headers
   uint64_t latency_ns = 3000;  // one way, until a warp that looks has seen it
   uint64_t message_ns = 2;     // that a message takes of either port, besides its bytes
@@ -51,7 +51,7 @@ struct TimedCall {
   uint64_t ns = 0;         // until the last rank has ended
   uint64_t rail_rows = 0;  // tokens, or partial sums, that crossed between nodes, of all ranks
   uint64_t rail_bytes = 0;
-  double share = 0;  // of the wire: rail_bytes of an average rank over what its card could have sent in that time
+  double share = 0;  // of the wire: rail_bytes of an average rank over what its NIC could have sent in that time
   PortTime port;
 };
 

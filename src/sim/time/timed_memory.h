@@ -68,7 +68,7 @@ class TimedMemory {
   void broken(int w, const BrokenRecord& record);
   void enters(int w, Role role, int32_t channel);
 
-  // For the rank.
+  // The rank calls these.
   void begin_run(int warps) { warps_.assign(size_t(warps), {}); }
   void ends(int w);
   // Warps of this role fill the port out from now on, and those of the other one take what comes in; kCount: none.

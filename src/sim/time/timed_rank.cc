@@ -19,7 +19,7 @@ void TimedRank::place() {
   Mappings place;
   place.network = region(core.map.me);
   for (uint32_t p = 0; p < core.map.peers; ++p)
-    place.scale_up.push_back({region(core.map.mate(p)) + net, s_.region_bytes - net});
+    place.scale_up.push_back({region(core.map.peer_rank(p)) + net, s_.region_bytes - net});
   place.mapped.resize(core.map.ranks);
   place.arena = std::make_shared<Arena>(place.network + net + up, core.options.slab_bytes, nullptr);
   core.reserve();

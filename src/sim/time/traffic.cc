@@ -60,7 +60,7 @@ void Traffic::sort(uint32_t number) {
 // Commands are taken one after another, whoever gave them.
 void Traffic::ask(uint32_t number) {
   const Parcel& parcel = parcels_[number];
-  uint64_t& until = cards_[parcel.from].proxy_until;
+  uint64_t& until = nics_[parcel.from].proxy_until;
   until = std::max(until, w_.timeline->now()) + parcel.messages * w_.machine->command_ns;
   w_.times->commands(parcel.from, until);
   w_.timeline->at(until, [this, number] { post(number); });
@@ -68,28 +68,28 @@ void Traffic::ask(uint32_t number) {
 
 void Traffic::post(uint32_t number) {
   const Parcel& parcel = parcels_[number];
-  NetworkCard& card = cards_[parcel.from];
-  QueueOfCard& queue = card.queues[uint64_t(parcel.to) << 32 | parcel.queue];
+  RankNic& nic = nics_[parcel.from];
+  QueueOfNic& queue = nic.queues[uint64_t(parcel.to) << 32 | parcel.queue];
   if (queue.first == kNone) {
     queue.first = number;
-    card.turns.push_back(&queue);
+    nic.turns.push_back(&queue);
   } else {
     parcels_[queue.last].next = number;
   }
   queue.last = number;
-  if (!card.sends) send_next(parcel.from);
+  if (!nic.sends) send_next(parcel.from);
 }
 
 // Its way to the other port begins now, so there too all is in the order in which it comes.
 void Traffic::send_next(uint32_t rank) {
-  NetworkCard& card = cards_[rank];
-  card.sends = !card.turns.empty();
-  if (!card.sends) return w_.times->rests(rank);
-  QueueOfCard& queue = *card.turns.front();
-  card.turns.pop_front();
+  RankNic& nic = nics_[rank];
+  nic.sends = !nic.turns.empty();
+  if (!nic.sends) return w_.times->rests(rank);
+  QueueOfNic& queue = *nic.turns.front();
+  nic.turns.pop_front();
   const uint32_t number = queue.first;
   queue.first = parcels_[number].next;
-  if (queue.first != kNone) card.turns.push_back(&queue);
+  if (queue.first != kNone) nic.turns.push_back(&queue);
   const ModelLinks::Transfer transfer = parcels_[number].transfer();
   const ModelLinks::Passage passage = w_.links->leave(transfer, w_.timeline->now());
   w_.times->sends(rank, passage.left);

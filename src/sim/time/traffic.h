@@ -1,4 +1,4 @@
-// What passes between nodes in a world with time: through the proxy of its rank, if there is one, a queue of its card,
+// What passes between nodes in a world with time: through the proxy of its rank, if there is one, a queue of its NIC,
 // the port out, and the port in of the other rank. Queues that have something take turns at the port out.
 #pragma once
 #include <cstdint>
@@ -34,7 +34,7 @@ class Traffic {
     const TimedMachine* machine;
     uint32_t ranks;
   };
-  explicit Traffic(const TrafficWorld& world) : w_(world), cards_(world.ranks) {}
+  explicit Traffic(const TrafficWorld& world) : w_(world), nics_(world.ranks) {}
 
   // Once `when` has come they are handed to the network together, in this order.
   void hand_over(uint32_t from, std::vector<RailMessage> messages, uint64_t when);
@@ -57,14 +57,14 @@ class Traffic {
     std::vector<RailMessage> messages;
   };
   // First and last of what waits in a queue.
-  struct QueueOfCard {
+  struct QueueOfNic {
     uint32_t first = kNone, last = kNone;
   };
-  struct NetworkCard {
+  struct RankNic {
     uint64_t proxy_until = 0;  // busy
     bool sends = false;
-    std::unordered_map<uint64_t, QueueOfCard> queues;
-    std::deque<QueueOfCard*> turns;  // those that have something
+    std::unordered_map<uint64_t, QueueOfNic> queues;
+    std::deque<QueueOfNic*> turns;  // those that have something
   };
   void sort(uint32_t number);
   uint32_t parcel_of(uint32_t from, const RailMessage& message);
@@ -77,7 +77,7 @@ class Traffic {
   std::vector<Parcel> parcels_;
   std::vector<HandOver> hand_overs_;
   std::vector<uint32_t> free_parcels_, free_hand_overs_, open_;
-  std::vector<NetworkCard> cards_;  // by rank
+  std::vector<RankNic> nics_;  // by rank
   uint64_t put_bytes_ = 0;
 };
 

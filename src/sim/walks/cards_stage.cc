@@ -131,7 +131,7 @@ class CardsStage final : public TinyWorld {
     for (uint32_t p = 0; p < map.peers; ++p) {
       Word row[kRowWords];
       std::memcpy(row, rows + p * kRowBytes, sizeof row);
-      if (row[0] != value(map.mate(p), number + 1) || row[1] != row[0])
+      if (row[0] != value(map.peer_rank(p), number + 1) || row[1] != row[0])
         return say(rank, Checker::kContent, "the row of a peer is not there when a call returns");
     }
     // It has another owner now.

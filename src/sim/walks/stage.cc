@@ -70,7 +70,7 @@ void TinyWorld::lay(Rank& rank, uint32_t number) {
 void TinyWorld::link(Rank& rank) {
   Board& b = rank.board;
   for (uint32_t p = 0; p < b.map.peers; ++p)
-    rank.peer.push_back(space_.region(b.map.mate(p)) + ranks_[b.map.mate(p)]->board.net.bytes);
+    rank.peer.push_back(space_.region(b.map.peer_rank(p)) + ranks_[b.map.peer_rank(p)]->board.net.bytes);
   rank.mapped.assign(b.map.ranks, nullptr);
   rank.ends = rail_ends_of(b.map);
   b.peer = rank.peer.data();

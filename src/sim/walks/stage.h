@@ -46,9 +46,9 @@ class TinyWorld : private Wire, private Watcher {
   TinyWorld(const TinyWorld&) = delete;
   TinyWorld& operator=(const TinyWorld&) = delete;
 
-  // As new, before the first choice.
+  // Goes back to where it was before the first choice.
   void reset();
-  // All warps end, whatever they are at. Before what they use goes away.
+  // All warps end, whatever they are at. It is called before what they use goes away.
   void stop();
   // What can happen now; none: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);

@@ -156,7 +156,7 @@ class WalkMemory {
   void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
   void enters(int w, Role role, int32_t channel) { inner_.enters(w, role, channel); }
 
-  // For the walk.
+  // The walk calls these.
   ModelMemory& inner() { return inner_; }
   const ModelMemory& inner() const { return inner_; }
   Print print(int w) const {

@@ -28,7 +28,7 @@ class SimControl {
   SimControl(const SimControl&) = delete;
   SimControl& operator=(const SimControl&) = delete;
 
-  // As Control's.
+  // These do what those of Control do.
   void note(uint32_t rank, const Heartbeat& where);
   [[nodiscard]] bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
   void withdraw(uint32_t rank);

@@ -40,7 +40,6 @@ class Program {
 
   // In a fiber or a thread of its own. Throws Error{kFault} if the group ends so.
   void run();
-  uint32_t calls_done() const { return calls_done_; }
 
  private:
   void dispatch(const ScenarioCall& call, uint64_t salt);

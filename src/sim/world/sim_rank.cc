@@ -28,7 +28,7 @@ void SimRank::place(const std::vector<char*>& regions, uint64_t region_bytes, ui
   const uint64_t net = core.network_bytes(), up = core.scale_up_bytes();
   place.network = regions[core.map.me];
   for (uint32_t p = 0; p < core.map.peers; ++p)
-    place.scale_up.push_back({regions[core.map.mate(p)] + net, region_bytes - net});
+    place.scale_up.push_back({regions[core.map.peer_rank(p)] + net, region_bytes - net});
   for (uint32_t r = 0; r < core.map.ranks; ++r) place.mapped.push_back(memory.rail_base(r));
   place.arena = std::make_shared<Arena>(place.network + net + up + slab_offset, core.options.slab_bytes, nullptr);
   core.reserve();
@@ -126,7 +126,7 @@ bool SimRank::run(const std::vector<Task>& tasks) {
   return !memory.failed() && settled();
 }
 
-// As the host's: what was suspected may have been judged just when it ended.
+// It waits as a host does: what was suspected may have been judged just when it ended.
 bool SimRank::settled() {
   if (!suspected_) return true;
   host_waits_ = HostWaits::kVerdict;
@@ -152,7 +152,7 @@ bool SimRank::finish_network() {
   return settled();
 }
 
-// Else it took longer than the deadline, if it has one, or this group is faulted.
+// False: it took longer than the deadline, if it has one, or this group is faulted.
 bool SimRank::network_done(bool has_deadline) {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
@@ -191,7 +191,7 @@ void SimRank::give_up(const char* what, const std::string& reason) {
   fail(what);
 }
 
-// As the host's: the verdict is waited for, but not for ever.
+// It waits for the verdict as a host does, but not for ever.
 void SimRank::fail(const char* what) {
   if (!memory.gone()) {
     const uint64_t wait = ++waits_;

@@ -58,7 +58,7 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
   void stores(void* at, size_t bytes) override;
   std::string at_rest(const void* at, size_t bytes, const char* what) const override;
 
-  // For the world.
+  // The world calls these.
   void heard_verdict();  // all waits end
   void heard_answer();   // to what this rank withdrew
   void put_captured();   // a put of mine was read

@@ -341,7 +341,6 @@ std::string World::address_text(uint64_t offset) const {
 }
 
 void World::describe_waits() {
-  waits_text_.clear();
   waits_.clear();
   for (const auto& group : groups_)
     for (const auto& rank : group->ranks)
@@ -359,7 +358,6 @@ void World::describe_waits() {
             (park.all || park.count == 1 ? "" : "any of " + std::to_string(park.count) + ", first the ") +
             f.waiting_for + (word != 0 ? " (" + address_text(word) + ")" : "") + ": is " + std::to_string(r.seen) +
             ", must be " + std::to_string(r.expected);
-        waits_text_ += "  " + text + "\n";
         waits_.push_back({.group = group->number,
                           .rank = rank->core.map.me,
                           .channel = r.channel,

@@ -67,7 +67,6 @@ class World final : private Wire, private Watcher {
   const Space& space() const { return *space_; }
   std::string address_text(uint64_t offset) const;
   const AddressBook* book_of(uint64_t offset) const;  // null: private memory
-  std::string waits_text() const { return waits_text_; }
   // A warp that waited when the first wait expired, or else when the world ended.
   struct Wait {
     uint32_t group, rank;
@@ -183,7 +182,6 @@ class World final : private Wire, private Watcher {
   GrowthChecker growth_;
   Violation violation_;
   bool over_ = false, stopped_ = false;
-  std::string waits_text_;
   std::vector<Wait> waits_;
   std::unique_ptr<StepWatch> watch_;  // last: it looks at the rest
 };

@@ -115,7 +115,7 @@ std::vector<uint32_t> World::nodes_apart(uint32_t process) const {
   const RankTable table(scenario_->node_sizes);
   const RankMap map = table.seen_by(process);
   std::vector<uint32_t> side(map.peers);
-  std::iota(side.begin(), side.end(), map.mate(0));
+  std::iota(side.begin(), side.end(), map.peer_rank(0));
   return side;
 }
 

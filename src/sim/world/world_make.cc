@@ -41,7 +41,6 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
   over_ = stopped_ = false;
   violation_ = {};
   waits_.clear();
-  waits_text_.clear();
   growth_.clear();
   if (!journal_ || journal_->kept() != options.events_kept) {
     flights_ = nullptr;

@@ -9,9 +9,13 @@
 #include <vector>
 
 #include "base/float.h"
+#include "base/scalar.h"
 #include "tests/ladder/rungs/agent.h"
 
 namespace transload::rungs {
+
+// This file knows two types.
+static_assert(kTwoScalars);
 
 struct ReduceCase {
   uint32_t elements;
@@ -22,7 +26,6 @@ struct ReduceCase {
 
   static constexpr int kTimes = 4;  // in a row
   static constexpr size_t kBiasAt = 2 << 20, kIntoAt = 4 << 20;
-  TRANSLOAD_HD static size_t bytes_of(Scalar s) { return s == Scalar::kF32 ? 4 : 2; }
   TRANSLOAD_HD size_t pitch() const { return (size_t(elements) * 4 + 15) / 16 * 16; }
   TRANSLOAD_HD size_t out_pitch() const { return pitch() + 16; }
 
@@ -64,7 +67,7 @@ class SumRoom {
     return type == Scalar::kF32 && plain ? b | uint32_t(row * 977 + i * 31) % 0xFFFF : b;
   }
   std::vector<char> row_bytes(size_t row, Scalar type) const {
-    std::vector<char> bytes(elements_ * ReduceCase::bytes_of(type));
+    std::vector<char> bytes(elements_ * scalar_bytes(type));
     for (size_t i = 0; i < elements_; ++i) {
       const uint32_t b = bits(row, i, type);
       const uint16_t half = uint16_t(b >> 16);

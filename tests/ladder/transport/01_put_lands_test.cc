@@ -9,7 +9,7 @@ class Rung01PutLands : public TransportLadder {};
 TEST_P(Rung01PutLands, OneOfEachSize) {
   const size_t sizes[] = {8, 16, 64, 1000, 4096, 14336, 100'000, 3 << 20};
   const size_t half = 4 << 20;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 2 * half, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 2 * half, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               Word step = 0;
               for (const size_t bytes : sizes) {
@@ -29,7 +29,7 @@ TEST_P(Rung01PutLands, OneOfEachSize) {
 }
 
 TEST_P(Rung01PutLands, NothingIsAPut) {
-  EXPECT_EQ("", run({}, [&](Member& me) {
+  EXPECT_EQ("", run({}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               Word drained = 0;
               link->put({me.region(), 4096, 0, 1 - me.rank(), &drained, 7});

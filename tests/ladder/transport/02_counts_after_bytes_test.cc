@@ -20,7 +20,7 @@ struct Stream {
 // One rank's half of both streams.
 class Half {
  public:
-  Half(Member& me, ScaleOut& link, Stream stream) : me_(me), link_(link), stream_(stream) {}
+  Half(CrewRank& me, ScaleOut& link, Stream stream) : me_(me), link_(link), stream_(stream) {}
 
   void run() {
     wait_until(me_, link_, [&] {
@@ -74,7 +74,7 @@ class Half {
     publish(kCredit, got_, credited_);
   }
 
-  Member& me_;
+  CrewRank& me_;
   ScaleOut& link_;
   const Stream stream_;
   Word drained_ = 0;
@@ -85,7 +85,7 @@ class Rung02CountsAfterBytes : public TransportLadder {
  protected:
   void stream(Stream stream) {
     if (kSlow) stream.rows /= 5;
-    EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = stream.region_bytes(), .victim = -1}, [&](Member& me) {
+    EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = stream.region_bytes(), .victim = -1}, [&](CrewRank& me) {
                 const auto link = open_link(GetParam(), me);
                 Half(me, *link, stream).run();
                 finish(me, *link);
@@ -133,7 +133,7 @@ class Broken : public LoopbackLink {
 void expect_noticed(Broken::Promise promise) {
   const Stream stream{20'000, 256};
   const CrewOptions options{.ranks = 2, .as = As::kProcesses, .region_bytes = stream.region_bytes(), .victim = -1};
-  const std::string wrong = run_crew(options, [&](Member& me) {
+  const std::string wrong = run_crew(options, [&](CrewRank& me) {
     Broken link(me.regions(), promise);
     me.meet();
     Half(me, link, stream).run();
@@ -151,20 +151,20 @@ TEST(Rung02Spoiled, CompletionsThatComeBeforeTheBytesAreNoticed) {
   if (const std::string why = scramble(wire.settings); !why.empty()) GTEST_SKIP() << why;
   const Stream stream{20'000, 256};
   const CrewOptions options{.ranks = 2, .as = As::kProcesses, .region_bytes = stream.region_bytes(), .victim = -1};
-  const std::string wrong = run_crew(options, [&](Member& me) {
+  const std::string wrong = run_crew(options, [&](CrewRank& me) {
     const auto link = open_link(wire, me);
     Half(me, *link, stream).run();
   });
   EXPECT_NE(wrong.find("a count came before its bytes"), std::string::npos) << wrong;
 }
 
-// A card lets some writes land behind the count that follows them in their queue.
+// A NIC lets some writes land behind the count that follows them in their queue.
 TEST(Rung02Spoiled, WritesThatLandBehindTheirCountAreNoticed) {
   const Wire wire{Kind::kSoftNic, As::kThreads, 0, 0, "127.0.0.1", "spoils"};
   const Stream stream{20'000, 256};
   const CrewOptions options{.ranks = 2, .as = wire.as, .region_bytes = stream.region_bytes(), .victim = -1};
   if (kLandedByAThread != nullptr) GTEST_SKIP() << "the thread sanitizer finds it first";
-  const std::string wrong = run_crew(options, [&](Member& me) {
+  const std::string wrong = run_crew(options, [&](CrewRank& me) {
     const auto link = open_link(wire, me);
     Half(me, *link, stream).run();
   });

@@ -9,7 +9,7 @@ constexpr Word kCounts = 40'000;
 class Rung03CountsByValue : public TransportLadder {};
 
 TEST_P(Rung03CountsByValue, RaisedAgainAndAgain) {
-  EXPECT_EQ("", run({}, [&](Member& me) {
+  EXPECT_EQ("", run({}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const uint32_t other = 1 - me.rank();
               Word count = 0, seen[2] = {0, 0};

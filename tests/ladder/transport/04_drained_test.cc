@@ -8,7 +8,7 @@ class Rung04Drained : public TransportLadder {};
 
 TEST_P(Rung04Drained, TheSourceMayBeRewritten) {
   const uint64_t puts = 2000, bytes = 1024;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 4096 + puts * bytes, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 4096 + puts * bytes, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 0) {
                 Word drained = 0;
@@ -32,7 +32,7 @@ TEST_P(Rung04Drained, TheSourceMayBeRewritten) {
 // have been read.
 TEST_P(Rung04Drained, TheSourceOfALongPutToo) {
   const uint64_t puts = 20, bytes = 64 << 10;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = bytes + puts * bytes, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = bytes + puts * bytes, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               char* const source = me.region() + 8;
               if (me.rank() == 0) {
@@ -55,7 +55,7 @@ TEST_P(Rung04Drained, TheSourceOfALongPutToo) {
 
 TEST_P(Rung04Drained, WordsGrowInOrder) {
   const size_t sizes[] = {64, 1 << 20, 8, 30'000, 0, 512};
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 2 << 20, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 2 << 20, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               constexpr Word kPuts = 300;
               Word drained[3] = {0, 0, 0}, seen[3] = {0, 0, 0};

@@ -9,7 +9,7 @@ class Rung05BackPressure : public TransportLadder {};
 
 TEST_P(Rung05BackPressure, MoreThanTheQueueHolds) {
   const uint64_t rows = kSlow ? 3000 : 10'000, bytes = 1024, from = 4096 + rows * bytes;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = from + rows * bytes, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = from + rows * bytes, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const uint32_t other = 1 - me.rank();
               for (uint64_t i = 0; i < rows; ++i) {
@@ -33,7 +33,7 @@ TEST_P(Rung05BackPressure, NothingIsRegisteredInACall) {
   if (!by_libfabric(GetParam().kind)) GTEST_SKIP() << "nothing is registered with libfabric";
   if (GetParam().proxied) GTEST_SKIP() << "a proxy registers nothing by itself";
   const uint64_t counts = 3000;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 128 * counts, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 128 * counts, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const auto& fabric = static_cast<const LibfabricLink&>(*link);
               const size_t before = fabric.registrations();
@@ -51,7 +51,7 @@ TEST_P(Rung05BackPressure, NothingIsRegisteredInACall) {
 
 TEST_P(Rung05BackPressure, AStuckRankHoldsUpNobodyElse) {
   const uint64_t bytes = 1 << 16, rows = kSlow && GetParam().piece_bytes != 0 ? 64 : 256;
-  EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = 4096 + rows * bytes, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = 4096 + rows * bytes, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 0) {
                 fill(me.region() + 4096, bytes, 5);

@@ -8,7 +8,7 @@ namespace {
 class Rung06Sleep : public TransportLadder {};
 
 TEST_P(Rung06Sleep, ArrivalsWake) {
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 1 << 16, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 1 << 16, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const uint32_t other = 1 - me.rank();
               // Connections are made first: both sides have to move for these.

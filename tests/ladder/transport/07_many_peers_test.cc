@@ -16,7 +16,7 @@ class Rung07ManyPeers : public TransportLadder {};
 
 TEST_P(Rung07ManyPeers, AllToAll) {
   const size_t region = 4096 + 2 * kRanks * kLane;
-  EXPECT_EQ("", run({.ranks = kRanks, .as = {}, .region_bytes = region, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = kRanks, .as = {}, .region_bytes = region, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               for (uint64_t i = 0; i < kRows; ++i)
                 for (uint32_t to = 0; to < kRanks; ++to) {

@@ -48,7 +48,7 @@ bool is_told_lost(ScaleOut& link) {
 class Flood {
  public:
   static constexpr Word kAtOnce = 64;
-  Flood(Member& me, ScaleOut& link) : me_(me), link_(link) {}
+  Flood(CrewRank& me, ScaleOut& link) : me_(me), link_(link) {}
 
   void put() {
     if (full()) return;
@@ -61,7 +61,7 @@ class Flood {
   Word drained() const { return std::atomic_ref<const Word>(drained_).load(std::memory_order_acquire); }
 
  private:
-  Member& me_;
+  CrewRank& me_;
   ScaleOut& link_;
   alignas(kWordBytes) Word drained_ = 0;
   Word sent_ = 0;
@@ -69,7 +69,7 @@ class Flood {
 
 // Puts to rank 1, which says in the note which process it is and dies of itself, until that is told; or nothing moves
 // any more and nobody tells. Whether it is told.
-bool flood_until_lost(Member& me, ScaleOut& link, Flood& flood, Tells tells) {
+bool flood_until_lost(CrewRank& me, ScaleOut& link, Flood& flood, Tells tells) {
   me.moved();
   for (int idle = 0; !is_told_lost(link);) {
     const auto victim = pid_t(me.note().load());
@@ -91,7 +91,7 @@ bool flood_until_lost(Member& me, ScaleOut& link, Flood& flood, Tells tells) {
 }
 
 TEST_P(Rung08PeerDies, KilledInTheMiddle) {
-  EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 3, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 1) {
                 wait_until(me, *link, [&] { return observe(me.region(), 0) >= 20; });
@@ -132,7 +132,7 @@ TEST_P(Rung08PeerDies, KilledInTheMiddle) {
 // It reads nothing any more, so that its death finds writes under way: every network tells.
 TEST_P(Rung08PeerDies, KilledWithWritesUnderWay) {
   if (tells_of(GetParam()) == Tells::kNever) GTEST_SKIP() << "loopback stores, and notices nothing";
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 1) {
                 wait_until(me, *link, [&] { return observe(me.region(), 0) >= 1; });
@@ -145,7 +145,7 @@ TEST_P(Rung08PeerDies, KilledWithWritesUnderWay) {
               const auto victim = pid_t(me.note().load());
               kill(victim, SIGSTOP);
               wait_until(me, *link, [&] { return is_stopped(victim); });
-              // A card reads for it: there is no end then.
+              // A NIC reads for it: there is no end then.
               for (int idle = 0; idle < 100 && flood.sent() < 4000; idle = flood.full() ? idle + 1 : 0) {
                 flood.put();
                 if (!link->progress()) nap(*link);
@@ -161,7 +161,7 @@ TEST_P(Rung08PeerDies, KilledWithWritesUnderWay) {
 }
 
 TEST_P(Rung08PeerDies, StoppedAndLeftBehind) {
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 1) {
                 wait_until(me, *link, [&] { return observe(me.region(), 0) >= 1; });
@@ -186,7 +186,7 @@ TEST_P(Rung08PeerDies, StoppedAndLeftBehind) {
 
 // Stopped only when nothing of it is awaited: what it has landed and not confirmed would be awaited for ever.
 TEST_P(Rung08PeerDies, KilledWithNothingLeftToSend) {
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 1) {
                 me.note().store(uint64_t(getpid()));
@@ -209,7 +209,7 @@ TEST_P(Rung08PeerDies, KilledWithNothingLeftToSend) {
 }
 
 TEST_P(Rung08PeerDies, GoneBeforeItWasReached) {
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = kRegion, .victim = 1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               if (me.rank() == 1) raise(SIGKILL);
               usleep(50'000);

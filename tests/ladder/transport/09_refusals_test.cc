@@ -60,7 +60,7 @@ TEST_F(Rung09Refusals, AnAddressThatIsNotOurs) {
 // Whoever has a region's key may write to it.
 TEST_F(Rung09Refusals, AKeyThatIsGuessed) {
   options_.provider = "tcp;ofi_rxm";  // takes the key that it is given
-  EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](CrewRank& me) {
               LibfabricOptions other = options_;
               other.region = me.region();
               const auto key_of = [](const LibfabricOptions& options) {
@@ -74,7 +74,7 @@ TEST_F(Rung09Refusals, AKeyThatIsGuessed) {
 
 // In a process of its own: opening some of them leaks inside libfabric.
 TEST_F(Rung09Refusals, EveryProviderThatIsListedOpens) {
-  EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](Member&) {
+  EXPECT_EQ("", run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [&](CrewRank&) {
               for (const std::string& provider : libfabric_providers(1)) {
                 LibfabricOptions options = options_;
                 options.provider = provider;

@@ -10,7 +10,7 @@ constexpr Word kCredits = 300;
 class Rung11Credits : public TransportLadder {};
 
 TEST_P(Rung11Credits, NobodyWaitsForThem) {
-  EXPECT_EQ("", run({}, [&](Member& me) {
+  EXPECT_EQ("", run({}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const uint32_t other = 1 - me.rank();
               // Connections are made first: both sides have to move for these.

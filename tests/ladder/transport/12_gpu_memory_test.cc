@@ -37,11 +37,11 @@ class Rung12GpuMemory : public ::testing::Test {
     if (kLandedByAThread != nullptr) GTEST_SKIP() << kLandedByAThread;
     if (const std::string why = scramble(""); !why.empty()) GTEST_SKIP() << why;
   }
-  static std::string over(const std::string& settings, uint32_t ranks, const std::function<void(Member&)>& body) {
+  static std::string over(const std::string& settings, uint32_t ranks, const std::function<void(CrewRank&)>& body) {
     setenv("SCRAMBLED_FABRIC", settings.c_str(), 1);
     return run_crew({.ranks = ranks, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, body);
   }
-  static LibfabricOptions options_of(const Member& me) {
+  static LibfabricOptions options_of(const CrewRank& me) {
     LibfabricOptions options;
     options.rank = me.rank();
     options.ranks = 2;
@@ -58,7 +58,7 @@ class Rung12GpuMemory : public ::testing::Test {
     options.device.dma_buf = memory.file();
     options.device.dma_buf_at = memory.before();
   }
-  static RegionChoice try_hidden(const Member& me, const DeviceInfo& gpu) {
+  static RegionChoice try_hidden(const CrewRank& me, const DeviceInfo& gpu) {
     const HiddenMemory memory(kRegionBytes, 8192);
     return try_region(options_of(me), gpu,
                       [&](RegionPlace place, LibfabricOptions& options) { lie(memory, place, options); });
@@ -66,7 +66,7 @@ class Rung12GpuMemory : public ::testing::Test {
   // That the answer is this place, with these words.
   static void expect_choice(const std::string& settings, const DeviceInfo& gpu, RegionPlace place,
                             const std::string& words) {
-    EXPECT_EQ("", over(settings, 1, [&](Member& me) {
+    EXPECT_EQ("", over(settings, 1, [&](CrewRank& me) {
                 const RegionChoice choice = try_hidden(me, gpu);
                 require(choice.place == place, "place " + std::to_string(int(choice.place)) + ": " + choice.why);
                 require(choice.why.find(words) != std::string::npos, choice.why);
@@ -85,7 +85,7 @@ class Rung12GpuMemory : public ::testing::Test {
 Word word_of(const HiddenMemory& memory, size_t at) { return observe(memory.view(), at); }
 
 // Rows of a ring from each rank to the other, each looked at as soon as its count is seen.
-void exchange_rows(Member& me, RegionPlace place) {
+void exchange_rows(CrewRank& me, RegionPlace place) {
   const HiddenMemory memory(kRegionBytes, 8192);
   LibfabricOptions options;
   options.rank = me.rank();
@@ -127,12 +127,13 @@ void exchange_rows(Member& me, RegionPlace place) {
 }
 
 TEST_F(Rung12GpuMemory, RowsUnderCountsByTheirAddress) {
-  EXPECT_EQ("", over("gpu=3,version=1.18,tears", 2, [](Member& me) { exchange_rows(me, RegionPlace::kCudaAddress); }));
+  EXPECT_EQ("",
+            over("gpu=3,version=1.18,tears", 2, [](CrewRank& me) { exchange_rows(me, RegionPlace::kCudaAddress); }));
 }
 
 TEST_F(Rung12GpuMemory, RowsUnderCountsByADmaBuf) {
   if (!kHasDmaBuf) GTEST_SKIP() << kOld;
-  EXPECT_EQ("", over("gpu=3,refuses=address", 2, [](Member& me) { exchange_rows(me, RegionPlace::kDmaBuf); }));
+  EXPECT_EQ("", over("gpu=3,refuses=address", 2, [](CrewRank& me) { exchange_rows(me, RegionPlace::kDmaBuf); }));
 }
 
 TEST_F(Rung12GpuMemory, TheBestIsTriedFirst) {
@@ -160,7 +161,7 @@ TEST_F(Rung12GpuMemory, WhoKeepsItsCudaCallsDoesNotGetIt) {
 }
 
 TEST_F(Rung12GpuMemory, NoMemoryIsTakenInVain) {
-  EXPECT_EQ("", over("gpu=3,keeps_cuda,version=1.18", 1, [](Member& me) {
+  EXPECT_EQ("", over("gpu=3,keeps_cuda,version=1.18", 1, [](CrewRank& me) {
               bool asked = false;
               try_region(options_of(me), able_gpu(), [&](RegionPlace, LibfabricOptions&) { asked = true; });
               require(!asked, "memory was asked for that cannot be used");
@@ -169,7 +170,7 @@ TEST_F(Rung12GpuMemory, NoMemoryIsTakenInVain) {
 
 // What it was not told of is no GPU's for the fabric, and what it was told of must be.
 TEST_F(Rung12GpuMemory, HostAndGpuAreNotConfused) {
-  EXPECT_EQ("", over("gpu=3,version=1.18", 1, [](Member& me) {
+  EXPECT_EQ("", over("gpu=3,version=1.18", 1, [](CrewRank& me) {
               const HiddenMemory memory(kRegionBytes);
               LibfabricOptions options = options_of(me);
               lie(memory, RegionPlace::kCudaAddress, options);
@@ -184,7 +185,7 @@ TEST_F(Rung12GpuMemory, HostAndGpuAreNotConfused) {
 }
 
 TEST_F(Rung12GpuMemory, ALinkWithoutItRefuses) {
-  EXPECT_EQ("", over("", 1, [](Member& me) {
+  EXPECT_EQ("", over("", 1, [](CrewRank& me) {
               const HiddenMemory memory(kRegionBytes);
               LibfabricOptions options = options_of(me);
               lie(memory, RegionPlace::kCudaAddress, options);

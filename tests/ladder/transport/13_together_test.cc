@@ -9,7 +9,7 @@ class Rung13Together : public TransportLadder {};
 
 TEST_P(Rung13Together, PutsAndTheirCounts) {
   const uint64_t bytes = 20'000, first = 4096, second = first + bytes;
-  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 1 << 16, .victim = -1}, [&](Member& me) {
+  EXPECT_EQ("", run({.ranks = 2, .as = {}, .region_bytes = 1 << 16, .victim = -1}, [&](CrewRank& me) {
               const auto link = open_link(GetParam(), me);
               const auto& fabric = static_cast<const LibfabricLink&>(*link);
               const uint32_t other = 1 - me.rank();

@@ -26,7 +26,7 @@
 namespace transload::test {
 
 // kScrambled: libfabric's link over the fabric of tests/scrambled, which has no order and is late with everything.
-// kSoftNic: queues of a card that is a thread, filled as a GPU fills them.
+// kSoftNic: queues of a NIC that is a thread, filled as a GPU fills them.
 enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled, kSoftNic };
 
 inline bool by_libfabric(Kind kind) { return kind != Kind::kLoopback && kind != Kind::kSoftNic; }
@@ -98,7 +98,7 @@ inline std::string scramble(const std::string& settings) {
 
 // Asked by a copy of this process: some providers refuse copies of one that has asked them.
 inline std::string why_no_libfabric() {
-  return run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [](Member&) {
+  return run_crew({.ranks = 1, .as = As::kProcesses, .region_bytes = 4096, .victim = -1}, [](CrewRank&) {
     std::string why;
     require(libfabric_available(2, why), why);
   });
@@ -115,13 +115,13 @@ class TransportLadder : public ::testing::TestWithParam<Wire> {
     if (is_v6(GetParam()) && !is_own(GetParam().source)) GTEST_SKIP() << "this host has no IPv6";
   }
   // Runs body on every rank of this wire.
-  std::string run(CrewOptions options, const std::function<void(Member&)>& body) {
+  std::string run(CrewOptions options, const std::function<void(CrewRank&)>& body) {
     options.as = GetParam().as;
     return run_crew(options, body);
   }
 };
 
-inline LibfabricOptions options_of(const Wire& wire, const Member& me) {
+inline LibfabricOptions options_of(const Wire& wire, const CrewRank& me) {
   LibfabricOptions options;
   options.rank = me.rank();
   options.ranks = me.ranks();
@@ -137,7 +137,7 @@ inline LibfabricOptions options_of(const Wire& wire, const Member& me) {
 }
 
 // Collective.
-inline std::unique_ptr<ScaleOut> open_link(const Wire& wire, Member& me) {
+inline std::unique_ptr<ScaleOut> open_link(const Wire& wire, CrewRank& me) {
   if (wire.kind == Kind::kLoopback) {
     auto link = std::make_unique<LoopbackLink>(me.regions());
     me.meet();
@@ -182,7 +182,7 @@ inline void nap(ScaleOut& link) {
 // Makes progress until `ready()`, which says me.moved() where it does a part of what is waited for. Throws when the
 // crew's patience is over.
 template <class Ready>
-void wait_until(Member& me, ScaleOut& link, Ready ready) {
+void wait_until(CrewRank& me, ScaleOut& link, Ready ready) {
   me.moved();
   for (int idle = 0; !ready();) {
     if (link.progress()) {
@@ -201,12 +201,12 @@ void wait_until(Member& me, ScaleOut& link, Ready ready) {
 }
 
 // All meet, while the network moves on.
-inline void meet(Member& me, ScaleOut& link) {
+inline void meet(CrewRank& me, ScaleOut& link) {
   me.meet([&] { link.progress(); });
 }
 
 // Every put and count of mine is locally complete, then all meet: nobody leaves while others still need its progress.
-inline void finish(Member& me, ScaleOut& link) {
+inline void finish(CrewRank& me, ScaleOut& link) {
   wait_until(me, link, [&] { return link.quiet(); });
   meet(me, link);
 }

@@ -106,7 +106,7 @@ TEST(Rung10Deadline, NamesTheFirstUnmetAndEndsWithTheVerdict) {
 }
 
 // Waits for word `awaited` of rank 0, and would then set the other.
-void waits_for_mate(Ranks& ranks, HostWarp& w, int awaited) {
+void waits_for_peer(Ranks& ranks, HostWarp& w, int awaited) {
   w.enter(awaited == 0 ? Role::kReceiver : Role::kSender, awaited);
   const Set one = Set::only(0);
   auto seen = w.per<Word>(one, [](Lane) { return Word(0); });
@@ -133,7 +133,7 @@ TEST(Rung10Deadline, ARankThatWaitsForItselfIsNamed) {
   };
   HostMemory memory(o);
   Scheduler scheduler(memory, {2, 4096});
-  scheduler.run({[&](HostWarp& w) { waits_for_mate(ranks, w, 0); }, [&](HostWarp& w) { waits_for_mate(ranks, w, 1); }});
+  scheduler.run({[&](HostWarp& w) { waits_for_peer(ranks, w, 0); }, [&](HostWarp& w) { waits_for_peer(ranks, w, 1); }});
   ASSERT_EQ(told.expired.size(), 1u);
   EXPECT_EQ(told.expired[0].whom, 0u);
   EXPECT_TRUE(told.expired[0].role == Role::kSender && told.expired[0].what == Waiting::kTokens);

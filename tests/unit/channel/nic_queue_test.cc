@@ -1,4 +1,4 @@
-// How warps fill the queues of a card: order, room, counts that are added once, and errors that name the rank. The card
+// How warps fill the queues of a NIC: order, room, counts that are added once, and errors that name the rank. The NIC
 // is a thread; a warp is a thread, or several that are its lanes.
 #include "channel/nic_queue.h"
 

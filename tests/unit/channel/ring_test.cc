@@ -57,7 +57,8 @@ class Boards {
   }
   void link(uint32_t r, bool mapped) {
     Board& b = boards[r];
-    for (uint32_t p = 0; p < b.map.peers; ++p) peers_[r].push_back(reinterpret_cast<char*>(up_[b.map.mate(p)].data()));
+    for (uint32_t p = 0; p < b.map.peers; ++p)
+      peers_[r].push_back(reinterpret_cast<char*>(up_[b.map.peer_rank(p)].data()));
     for (uint32_t other = 0; other < b.map.ranks; ++other) mapped_[r].push_back(mapped ? net(other) : nullptr);
     rails_[r].resize(b.map.nodes), sources_[r].resize(b.map.sources());
     for (uint32_t n = 0; n < b.map.nodes; ++n)

@@ -63,15 +63,17 @@ TEST(Options, DefaultsAreOfTheDevice) {
   EXPECT_EQ(cpu.ranks_per_process(), 1u);
   EXPECT_EQ(cpu.device_of(3).device_type, kDLCPU);
   RunArguments arguments = on_gpus("4");
-  EXPECT_EQ(checked(arguments).sms, group.sms);
+  EXPECT_EQ(checked(arguments).group.sms, group.sms);
   EXPECT_EQ(checked(arguments).rings().channels, 16 * group.sms);
   EXPECT_EQ(checked(arguments).rings().slots, 4u);
   EXPECT_EQ(checked(arguments).rings().peer_slots, 1u);
-  arguments.sms = "132";
+  EXPECT_EQ(checked(on_gpus("2,2")).rings().channels, 4 * group.sms) << "another choice over a network";
+  EXPECT_EQ(checked(on_gpus("2,2")).rings().slots, 16u);
+  arguments.passed_on["sms"] = "132";
   EXPECT_EQ(checked(arguments).rings().channels, limits().channels_max);
-  arguments.channels = "5";
-  arguments.slots = "9";
-  arguments.peer_slots = "3";
+  arguments.passed_on["channels"] = "5";
+  arguments.passed_on["slots"] = "9";
+  arguments.passed_on["peer_slots"] = "3";
   EXPECT_EQ(checked(arguments).rings().channels, 5u);
   EXPECT_EQ(checked(arguments).rings().slots, 9u);
   EXPECT_EQ(checked(arguments).rings().peer_slots, 3u);
@@ -99,7 +101,7 @@ TEST(Options, WhatGpusCannotDoIsRefusedByName) {
   EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "ram"; }),
             "--network-memory: 'ram': must be auto, gpu or pinned");
   EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: only with --rows-max"), std::string::npos);
-  EXPECT_EQ(with([](RunArguments& a) { a.sms = "0"; }).find("--sms: '0'"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.passed_on["sms"] = "0"; }).find("--sms: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "0"; }).find("--gpus: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "0"; }).find("--ranks-per-gpu: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "5"; }).find("--ranks-per-gpu: '5'"), 0u);
@@ -113,7 +115,7 @@ TEST(Options, WhatOnlyGpusDoIsRefusedOnTheCpu) {
     change(arguments);
     return refusal(arguments);
   };
-  EXPECT_EQ(with([](RunArguments& a) { a.sms = "4"; }).find("--sms: '4': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.passed_on["sms"] = "4"; }).find("--sms: '4': only with"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "1"; }).find("--gpus: '1': only with"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "1"; }).find("--ranks-per-gpu: '1': only with"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "gpu"; }).find("--network-memory: 'gpu': only with"), 0u);
@@ -178,11 +180,11 @@ TEST(Gpus, NoThreadOfAProcessIsKilledOrStopped) {
 
 TEST(Options, CreationHasItsOwnDeadline) {
   RunArguments arguments;
-  arguments.deadline_ms = "700";
-  EXPECT_EQ(checked(arguments).create_deadline_ms, 700u);
-  arguments.create_deadline_ms = "600000";
-  EXPECT_EQ(checked(arguments).create_deadline_ms, 600'000u);
-  EXPECT_EQ(checked(arguments).deadline_ms, 700u);
+  arguments.passed_on["deadline_ms"] = "700";
+  EXPECT_EQ(checked(arguments).rings().create_deadline_ms, 700u);
+  arguments.passed_on["create_deadline_ms"] = "600000";
+  EXPECT_EQ(checked(arguments).rings().create_deadline_ms, 600'000u);
+  EXPECT_EQ(checked(arguments).group.deadline_ms, 700u);
 }
 
 TEST(Gpus, ALauncherChoosesByLocalRank) {

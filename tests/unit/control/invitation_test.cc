@@ -10,20 +10,20 @@
 namespace transload {
 namespace {
 
-Invitation host_card() {
-  Invitation card;
-  card.host = "boot/1";
-  card.addresses = "10.0.0.1 10.0.0.2";
-  card.secret = "abcd";
-  card.server = 9;
-  card.port = 4000;
-  return card;
+Invitation host_invitation() {
+  Invitation invitation;
+  invitation.host = "boot/1";
+  invitation.addresses = "10.0.0.1 10.0.0.2";
+  invitation.secret = "abcd";
+  invitation.server = 9;
+  invitation.port = 4000;
+  return invitation;
 }
 
-Invitation guest_card() {
-  Invitation card;
-  card.host = "boot/2";
-  return card;
+Invitation guest_invitation() {
+  Invitation invitation;
+  invitation.host = "boot/2";
+  return invitation;
 }
 
 std::string refusal_of_bytes(uint32_t rank, const std::string& bytes) {
@@ -31,9 +31,9 @@ std::string refusal_of_bytes(uint32_t rank, const std::string& bytes) {
 }
 
 TEST(Invitation, ComesBackAsItWent) {
-  const std::string said = host_card().pack();
+  const std::string said = host_invitation().pack();
   EXPECT_EQ(said.size(), Invitation::kBytes);
-  const Invitation host = Invitation::unpack(0, said), guest = Invitation::unpack(3, guest_card().pack());
+  const Invitation host = Invitation::unpack(0, said), guest = Invitation::unpack(3, guest_invitation().pack());
   EXPECT_EQ(host.host, "boot/1");
   EXPECT_EQ(host.addresses, "10.0.0.1 10.0.0.2");
   EXPECT_EQ(host.secret, "abcd");
@@ -41,7 +41,7 @@ TEST(Invitation, ComesBackAsItWent) {
   EXPECT_EQ(host.port, 4000u);
   EXPECT_EQ(host.problem, "");
   EXPECT_EQ(guest.host, "boot/2");
-  Invitation none = guest_card();
+  Invitation none = guest_invitation();
   none.problem = "no port";
   EXPECT_EQ(Invitation::unpack(0, none.pack()).problem, "no port");
   none.host = "";
@@ -52,33 +52,33 @@ TEST(Invitation, ComesBackAsItWent) {
 }
 
 TEST(Invitation, IsOneThatItsRankCouldSend) {
-  const auto changed = [](Invitation card, const std::function<void(Invitation&)>& change) {
-    change(card);
-    return card.pack();
+  const auto changed = [](Invitation invitation, const std::function<void(Invitation&)>& change) {
+    change(invitation);
+    return invitation.pack();
   };
   const std::string of_host[] = {
-      changed(host_card(), [](Invitation& card) { card.port = 0; }),
-      changed(host_card(), [](Invitation& card) { card.server = 0; }),  // that is any
-      changed(host_card(), [](Invitation& card) { card.host = ""; }),
-      changed(host_card(), [](Invitation& card) { card.problem = "and yet it serves"; }),
-      host_card().pack().substr(1),
-      host_card().pack() + '\0',
-      host_card().pack().replace(Invitation::kBytes - 1, 1, "x"),
+      changed(host_invitation(), [](Invitation& invitation) { invitation.port = 0; }),
+      changed(host_invitation(), [](Invitation& invitation) { invitation.server = 0; }),  // that is any
+      changed(host_invitation(), [](Invitation& invitation) { invitation.host = ""; }),
+      changed(host_invitation(), [](Invitation& invitation) { invitation.problem = "and yet it serves"; }),
+      host_invitation().pack().substr(1),
+      host_invitation().pack() + '\0',
+      host_invitation().pack().replace(Invitation::kBytes - 1, 1, "x"),
       std::string(Invitation::kBytes, 0),
       std::string(Invitation::kBytes, '\xFF'),
   };
   for (const std::string& bytes : of_host)
     EXPECT_EQ(refusal_of_bytes(0, bytes), "all_gather: what it gave for rank 0 is not what rank 0 put in");
-  std::string far_port = host_card().pack();
+  std::string far_port = host_invitation().pack();
   const size_t port_at = 4 * 4 + 6 + 17 + 0 + 4 + 8;
   ASSERT_EQ(uint8_t(far_port[port_at]), 4000 % 256);
   far_port[port_at + 2] = 1;  // 65536 more
   EXPECT_NE(refusal_of_bytes(0, far_port), "");
   const std::string of_guest[] = {
-      host_card().pack(),
-      changed(guest_card(), [](Invitation& card) { card.host = ""; }),
-      changed(guest_card(), [](Invitation& card) { card.code = Code::kOutOfMemory; }),
-      changed(guest_card(), [](Invitation& card) { card.secret = "mine"; }),
+      host_invitation().pack(),
+      changed(guest_invitation(), [](Invitation& invitation) { invitation.host = ""; }),
+      changed(guest_invitation(), [](Invitation& invitation) { invitation.code = Code::kOutOfMemory; }),
+      changed(guest_invitation(), [](Invitation& invitation) { invitation.secret = "mine"; }),
   };
   for (const std::string& bytes : of_guest)
     EXPECT_EQ(refusal_of_bytes(7, bytes), "all_gather: what it gave for rank 7 is not what rank 7 put in");

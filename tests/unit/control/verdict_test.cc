@@ -479,5 +479,11 @@ TEST(Arbiter, WhoNeverCameIsAbsent) {
   EXPECT_EQ(std::get<Verdict>(said[0]).kind, FaultKind::kAbsent);
 }
 
+TEST(MemberDeathTest, SitsInItsGroup) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const MemberSeat beyond{.rank = 2, .node_of_rank = {0, 0}, .arbiter_in_rank_0 = true};
+  EXPECT_DEATH(Member(beyond, 0), "broken: seat_.rank");
+}
+
 }  // namespace
 }  // namespace transload

@@ -20,6 +20,9 @@ std::vector<const simd::Kernels*> targets() {
   return {list, list + count};
 }
 
+// This file knows two types.
+static_assert(kTwoScalars);
+
 float value_at(const char* row, size_t i, Scalar type) {
   float value;
   if (type == Scalar::kF32) {

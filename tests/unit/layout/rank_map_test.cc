@@ -43,10 +43,10 @@ TEST(RankMap, KnowsNodesAndPeers) {
         ASSERT_EQ(map.node, n);
         ASSERT_EQ(map.peer, p);
         ASSERT_EQ(map.peers, sizes[n]);
-        ASSERT_EQ(map.mate(p), rank);
+        ASSERT_EQ(map.peer_rank(p), rank);
         ASSERT_EQ(map.peer_of(rank), p);
         ASSERT_EQ(map.node_size(n), sizes[n]);
-        ASSERT_TRUE(map.is_mate(rank));
+        ASSERT_TRUE(map.is_peer(rank));
       }
     }
     const RankMap map = table.seen_by(0);
@@ -97,7 +97,7 @@ TEST(RankMap, RankBehindASlotHasMeForARail) {
         ASSERT_EQ(map.node_of[source], slot / map.fold);
         ASSERT_EQ(map.slot_of(source, map.node), slot);
         if (source == me) continue;
-        ASSERT_FALSE(map.is_mate(source));
+        ASSERT_FALSE(map.is_peer(source));
         ASSERT_EQ(map.rail_of(source, map.node), me);
         ++rails[{source, map.node}];
       }
@@ -118,11 +118,11 @@ TEST(RankMap, BringerIsThePeerThatHasTheSource) {
     for (uint32_t me = 0; me < table.seen_by(0).ranks; ++me) {
       const RankMap map = table.seen_by(me);
       for (uint32_t source = 0; source < map.ranks; ++source) {
-        const uint32_t bringer = map.mate(map.bringer(source));
+        const uint32_t bringer = map.peer_rank(map.bringer(source));
         ASSERT_LT(map.bringer(source), map.peers);
         const RankMap theirs = table.seen_by(bringer);
         ASSERT_EQ(theirs.source_rank(theirs.slot_of(source, theirs.node)), source);
-        ASSERT_TRUE(bringer == source || !map.is_mate(source));
+        ASSERT_TRUE(bringer == source || !map.is_peer(source));
       }
     }
   }
@@ -138,6 +138,16 @@ TEST(RankMap, EqualNodesUseTheSamePeerIndex) {
   EXPECT_EQ(map.source_rank(0), 2u);
   EXPECT_EQ(map.source_rank(1), 6u);
   EXPECT_EQ(map.source_rank(2), 10u);
+}
+
+TEST(RankMapDeathTest, AsksForRanksAndNodesThatThereAre) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const RankTable table({2, 3});
+  const RankMap map = table.seen_by(1);
+  EXPECT_DEATH((void)map.is_peer(5), "broken: rank < ranks");
+  EXPECT_DEATH((void)map.slot_of(5, 0), "broken: rank < ranks");
+  EXPECT_DEATH((void)map.slot_of(4, 2), "broken: .*n < nodes");
+  EXPECT_DEATH((void)map.peer_rank(2), "broken: p < peers");
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ class SysOfP4d : public ::testing::Test {
     namespace fs = std::filesystem;
     root_ = fs::temp_directory_path() / ("near_nic." + std::to_string(getpid()));
     fs::create_directories(root_ / "bus/pci/devices");
-    fs::create_directories(root_ / "class/infiniband/rxe0");  // of no card
+    fs::create_directories(root_ / "class/infiniband/rxe0");  // of no NIC
     const PciDevices devices = p4d();
     for (const PciDevice& gpu : devices.gpus) device(gpu, "0x10de", "0x030200", gpu.name);
     for (const PciDevice& nic : devices.nics) {

@@ -22,8 +22,8 @@ DeviceUse use_of(const std::string& uuid, uint32_t sms, uint64_t group = 1) {
 std::string refusal_of(const std::vector<DeviceUse>& uses) {
   return test::refusal([&] { check_device_uses(uses); });
 }
-std::string refusal_of_claim(const std::vector<DeviceUse>& uses) {
-  return test::refusal([&] { SmClaim claim(uses, uses[0]); });
+std::string refusal_to_reserve(const std::vector<DeviceUse>& uses) {
+  return test::refusal([&] { DeviceReservation reservation(uses, uses[0]); });
 }
 
 TEST(DeviceUse, ComesBackFromItsText) {
@@ -45,7 +45,8 @@ TEST(DeviceUse, IsWithinWhatADeviceHas) {
     change(use);
     return test::refusal([&] { DeviceUse::unpack(use.pack()); });
   };
-  EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.group = 0; }),  // a claim of no group would never end
+  EXPECT_EQ(refusal_of_what_is_said(
+                [](DeviceUse& use) { use.group = 0; }),  // what is reserved for no group would never be free
             "group: what a rank says of its GPU is malformed: is it of another version?");
   EXPECT_EQ(refusal_of_what_is_said([](DeviceUse& use) { use.sms = 0; }),
             "group: a rank says of the SMs that it takes 0, must be 1 to 132: is it of another version?");
@@ -110,53 +111,54 @@ TEST(DeviceUse, QueuesAreThoseOfTheEnvironment) {
   if (set != nullptr) setenv(kName, before.c_str(), 1);
 }
 
-TEST(SmClaim, RanksOfAllGroupsHaveAQueue) {
+TEST(DeviceReservation, RanksOfAllGroupsHaveAQueue) {
   const std::vector<DeviceUse> first{use_of("GPU-d", 1, 11), use_of("GPU-d", 1, 12)};
   const std::vector<DeviceUse> second{use_of("GPU-d", 1, 21), use_of("GPU-d", 1, 22)};
   {
-    const SmClaim rank0(first, first[0]), rank1(first, first[1]);
-    EXPECT_EQ(refusal_of_claim(second).find("device: 4 ranks of one process on a GPU, must be at most 3"), 0u);
-    EXPECT_EQ(refusal_of_claim({second[0]}), "");
+    const DeviceReservation rank0(first, first[0]), rank1(first, first[1]);
+    EXPECT_EQ(refusal_to_reserve(second).find("device: 4 ranks of one process on a GPU, must be at most 3"), 0u);
+    EXPECT_EQ(refusal_to_reserve({second[0]}), "");
   }
-  EXPECT_EQ(refusal_of_claim(second), "");
+  EXPECT_EQ(refusal_to_reserve(second), "");
 }
 
-TEST(SmClaim, GroupsOfAProcessFitTogether) {
+TEST(DeviceReservation, GroupsOfAProcessFitTogether) {
   const std::vector<DeviceUse> first{use_of("GPU-a", 50, 11), use_of("GPU-a", 50, 12), use_of("GPU-b", 50, 13)};
   const std::vector<DeviceUse> second{use_of("GPU-a", 33, 21)}, small{use_of("GPU-a", 32, 31)};
   {
-    std::optional<SmClaim> rank0(SmClaim(first, first[0])), rank1(SmClaim(first, first[1]));
-    EXPECT_EQ(refusal_of_claim(second),
+    std::optional<DeviceReservation> rank0(DeviceReservation(first, first[0])),
+        rank1(DeviceReservation(first, first[1]));
+    EXPECT_EQ(refusal_to_reserve(second),
               "sms: 33, 33 in all of this group's ranks on a GPU, must be at most 32: other groups of this process "
               "hold 100 of its 132");
-    EXPECT_EQ(refusal_of_claim(small), "");
-    EXPECT_EQ(refusal_of_claim({use_of("GPU-b", 132, 41)}), "") << "of a device where nobody is";
+    EXPECT_EQ(refusal_to_reserve(small), "");
+    EXPECT_EQ(refusal_to_reserve({use_of("GPU-b", 132, 41)}), "") << "of a device where nobody is";
     rank0.reset();  // a group holds all until its last rank lets go
-    EXPECT_NE(refusal_of_claim(second), "");
+    EXPECT_NE(refusal_to_reserve(second), "");
     rank1->release();
     rank1->release();
-    EXPECT_EQ(refusal_of_claim(second), "");
+    EXPECT_EQ(refusal_to_reserve(second), "");
   }
-  EXPECT_EQ(refusal_of_claim(second), "");
+  EXPECT_EQ(refusal_to_reserve(second), "");
 }
 
-// Whoever comes first has room for all of its group, and a claim that moves is held once.
-TEST(SmClaim, IsTheWholeGroups) {
+// Whoever comes first has room for all of its group, and a reservation that moves is held once.
+TEST(DeviceReservation, IsTheWholeGroups) {
   const std::vector<DeviceUse> first{use_of("GPU-c", 66, 11), use_of("GPU-c", 66, 12)};
   const std::vector<DeviceUse> second{use_of("GPU-c", 1, 21)};
-  SmClaim claim;
-  claim = SmClaim(first, first[0]);
-  EXPECT_NE(refusal_of_claim(second).find("must be at most 0: other groups of this process hold 132"),
+  DeviceReservation reservation;
+  reservation = DeviceReservation(first, first[0]);
+  EXPECT_NE(refusal_to_reserve(second).find("must be at most 0: other groups of this process hold 132"),
             std::string::npos);
-  SmClaim there(std::move(claim));
-  claim.release();
-  EXPECT_NE(refusal_of_claim(second), "");
+  DeviceReservation there(std::move(reservation));
+  reservation.release();
+  EXPECT_NE(refusal_to_reserve(second), "");
   DeviceUse of_a_part = second[0];  // MPS shows a process a part of the device
   of_a_part.device_sms = 40;
-  EXPECT_NE(refusal_of_claim({of_a_part}).find("must be at most 0: other groups of this process hold 132 of its 40"),
+  EXPECT_NE(refusal_to_reserve({of_a_part}).find("must be at most 0: other groups of this process hold 132 of its 40"),
             std::string::npos);
-  there = SmClaim();
-  EXPECT_EQ(refusal_of_claim(second), "");
+  there = DeviceReservation();
+  EXPECT_EQ(refusal_to_reserve(second), "");
 }
 
 }  // namespace

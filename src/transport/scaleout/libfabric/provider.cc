@@ -144,14 +144,14 @@ Provider find_at(const std::string& source, const std::string& name, const Libfa
   return find_at(source, name, options, false);
 }
 
-// A card listed for the original lists itself here too, opens, and then refuses all that it is asked.
+// A NIC listed for the original lists itself here too, opens, and then refuses all that it is asked.
 void need_original(const std::string& name) {
   if (first_to_ask().here() || !lands_silently(name)) return;
   throw Error(Code::kNotSupported, "provider = \"" + name + "\": this is a copy (fork) of a process that has asked " +
-                                       "libfabric, and a card serves the original alone");
+                                       "libfabric, and a NIC serves the original alone");
 }
 
-// The layer over a card's queues sizes them by it. With more ranks than that they overrun, and all wait without end.
+// The layer over a NIC's queues sizes them by it. With more ranks than that they overrun, and all wait without end.
 void need_universe(const std::string& name, uint32_t ranks) {
   const size_t told = tell_universe(ranks);
   if (ranks <= told || !lands_silently(name) || name.find("ofi_rxm") == std::string::npos) return;

@@ -33,7 +33,7 @@ struct NvshmemHeapState {
 static_assert(sizeof(NvshmemHeapState) == 776 && offsetof(NvshmemHeapState, heap) == 40);
 static_assert(offsetof(NvshmemHeapState, bases) == 64 && offsetof(NvshmemHeapState, has_queues) == 768);
 
-// Of a queue, where the card shows what is complete.
+// Of a queue, where the NIC shows what is complete.
 struct NvshmemCompletion {
   int head;
   int kind;
@@ -67,7 +67,7 @@ struct NvshmemNicState {
   uint64_t granularity_log2;  // of the heap: keys are listed so often
   int nics;
   char flags[3];
-  bool rung_by_host;             // GPUs do not ring the card: a thread of NVSHMEM does
+  bool rung_by_host;             // GPUs do not ring the NIC: a thread of NVSHMEM does
   NvshmemKey local[kNearKeys];   // [granule]
   NvshmemKey remote[kNearKeys];  // [granule][pes]
   char targets[6168];

@@ -30,7 +30,7 @@ struct FoundQueues {
   uint64_t heap_offset;
   uint32_t depth;
   bool rung_by_host;
-  // [pes of the needs][1 + channels] where the card shows what is complete; in device memory.
+  // [pes of the needs][1 + channels] where the NIC shows what is complete; in device memory.
   std::vector<std::vector<const char*>> completions;
 };
 

@@ -43,7 +43,7 @@ std::string bytes_of(const std::string& text) {
   return "";
 }
 
-// As NVSHMEM reads a switch.
+// NVSHMEM reads a switch so.
 bool is_off(std::string_view text) { return text.empty() || std::string_view("0NnFf").find(text[0]) != text.npos; }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Which names the groups of this process have: see name_claim.h.
-#include "control/name_claim.h"
+// Which names the groups of this process have: see name_reservation.h.
+#include "control/name_reservation.h"
 
 #include <map>
 #include <mutex>
@@ -11,17 +11,17 @@ namespace transload {
 
 namespace {
 
-struct Claim {
-  const NameClaim* owner;
+struct Holder {
+  const NameReservation* owner;
   bool disputed = false;
 };
 
 // A forked child has none of its parent's groups.
-struct NameClaims {
+struct NameReservations {
   std::mutex mutex;
-  std::map<std::string, Claim> by_key;
+  std::map<std::string, Holder> by_key;
 };
-NameClaims& claims() { return one_per_process<NameClaims>(); }
+NameReservations& reservations() { return one_per_process<NameReservations>(); }
 
 std::string key_of(const Bootstrap& b) {
   return b.host + ":" + std::to_string(b.port) + " " + std::to_string(b.rank) + " " + std::to_string(b.job.size()) +
@@ -30,29 +30,29 @@ std::string key_of(const Bootstrap& b) {
 
 }  // namespace
 
-NameClaim::NameClaim(const Bootstrap& bootstrap)
+NameReservation::NameReservation(const Bootstrap& bootstrap)
     : key_(key_of(bootstrap)),
       why_("bootstrap.name: \"" + bootstrap.name + "\": rank " + std::to_string(bootstrap.rank) +
            " makes two groups of this name at the same time, must give each another") {
   if (bootstrap.port == 0) return;  // a rendezvous of its own
-  NameClaims& all = claims();
+  NameReservations& all = reservations();
   const std::lock_guard lock(all.mutex);
-  const auto [at, fresh] = all.by_key.emplace(key_, Claim{this});
+  const auto [at, fresh] = all.by_key.emplace(key_, Holder{this});
   if (fresh) return;
   at->second.disputed = true;
   throw Error(Code::kInvalidArgument, why_);
 }
 
-void NameClaim::settle() {
-  NameClaims& all = claims();
+void NameReservation::settle() {
+  NameReservations& all = reservations();
   const std::lock_guard lock(all.mutex);
   const auto at = all.by_key.find(key_);
   if (at != all.by_key.end() && at->second.owner == this && at->second.disputed)
     throw Error(Code::kInvalidArgument, why_);
 }
 
-void NameClaim::release() {
-  NameClaims& all = claims();
+void NameReservation::release() {
+  NameReservations& all = reservations();
   const std::lock_guard lock(all.mutex);
   const auto at = all.by_key.find(key_);
   if (at != all.by_key.end() && at->second.owner == this) all.by_key.erase(at);

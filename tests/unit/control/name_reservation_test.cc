@@ -1,5 +1,5 @@
 // Groups that give the same name, over real sockets: two of one process are refused, and who may meet again does.
-#include "control/name_claim.h"
+#include "control/name_reservation.h"
 
 #include <gtest/gtest.h>
 
@@ -40,7 +40,7 @@ Pair join_both(uint16_t port) {
   return pair;
 }
 
-TEST(NameClaim, SecondGroupOfAName) {
+TEST(NameReservation, SecondGroupOfAName) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
   for (const auto& control : first) control->made();
@@ -55,7 +55,7 @@ TEST(NameClaim, SecondGroupOfAName) {
 }
 
 // While the first is being made, the other ranks may mean either: neither is had.
-TEST(NameClaim, WhileTheFirstIsMade) {
+TEST(NameReservation, WhileTheFirstIsMade) {
   Rendezvous rendezvous;
   const Pair first = join_both(rendezvous.port());
   refusal([&] { join(bootstrap_of(0, 2, rendezvous.port())); });
@@ -65,7 +65,7 @@ TEST(NameClaim, WhileTheFirstIsMade) {
 }
 
 // A goodbye gives the name back: no group needs to be freed first.
-TEST(NameClaim, OneAfterTheOther) {
+TEST(NameReservation, OneAfterTheOther) {
   Rendezvous rendezvous;
   std::vector<Pair> pairs;
   for (int again = 0; again < 3; ++again) {
@@ -77,7 +77,7 @@ TEST(NameClaim, OneAfterTheOther) {
 }
 
 // Rank 0 has tried in vain once more than the others, and all keep what is left of the group that failed.
-TEST(NameClaim, SurvivorsTakeTheNameAgain) {
+TEST(NameReservation, SurvivorsTakeTheNameAgain) {
   Rendezvous rendezvous;
   const uint16_t port = rendezvous.port();
   EXPECT_THROW(join(bootstrap_of(0, 2, port), 60), Error);
@@ -100,9 +100,9 @@ TEST(NameClaim, SurvivorsTakeTheNameAgain) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(NameClaim, OfAJobAndAName) {
+TEST(NameReservation, OfAJobAndAName) {
   Bootstrap a = bootstrap_of(0, 2, 1), b = a;
-  const auto both = [&] { return refusal([&] { const NameClaim first(a), second(b); }).empty(); };
+  const auto both = [&] { return refusal([&] { const NameReservation first(a), second(b); }).empty(); };
   EXPECT_FALSE(both());
   a.job = "a", a.name = "bc";
   b.job = "ab", b.name = "c";
@@ -114,12 +114,12 @@ TEST(NameClaim, OfAJobAndAName) {
 }
 
 // One that was judged has no name any more: what becomes of its follower is not its own affair.
-TEST(NameClaim, WhoseNameIsTakenAgain) {
+TEST(NameReservation, WhoseNameIsTakenAgain) {
   const Bootstrap bootstrap = bootstrap_of(0, 2, 1);
-  std::optional<NameClaim> judged(bootstrap);
+  std::optional<NameReservation> judged(bootstrap);
   judged->release();
-  NameClaim follower(bootstrap);
-  refusal([&] { NameClaim third(bootstrap); });
+  NameReservation follower(bootstrap);
+  refusal([&] { NameReservation third(bootstrap); });
   EXPECT_NO_THROW(judged->settle());
   judged.reset();
   EXPECT_THROW(follower.settle(), Error);

@@ -1,0 +1,41 @@
+// What the ranks of a group do together while they make it. Networks need no more of a group than this.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/control.h"
+#include "runtime/rank_state.h"
+
+namespace transload {
+
+struct GroupMaking {
+  virtual RankState& state() = 0;
+
+  // What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said it.
+  template <class Unpack>
+  auto gather(const std::string& mine, Unpack unpack);
+  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
+  void all_or_none(const std::function<void()>& step);
+
+  std::unique_ptr<Control> control;
+
+ protected:
+  ~GroupMaking() = default;
+};
+
+template <class Unpack>
+auto GroupMaking::gather(const std::string& mine, Unpack unpack) {
+  std::vector<decltype(unpack(mine))> all;
+  for (const std::string& text : control->gather(mine)) {
+    try {
+      all.push_back(unpack(text));
+    } catch (const Error& error) {
+      throw Error(error.code(), error.what() + (" (rank " + std::to_string(all.size()) + ")"));
+    }
+  }
+  return all;
+}
+
+}  // namespace transload
