@@ -118,6 +118,10 @@ Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLD
   return matrix(data, rows, columns, dtype, options.device);
 }
 
+Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
+  return list(data, count, dtype, options.device);
+}
+
 void CudaGroup::refuse_to_wait() const {
   if (const uint32_t rank = calls_.owed(); rank != kNobody)
     throw Error(Code::kInvalidArgument, "rows_max: 0 in the thread that also calls rank " + std::to_string(rank) +

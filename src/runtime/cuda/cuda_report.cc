@@ -14,10 +14,6 @@
 
 namespace transload {
 
-Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
-  return list(data, count, dtype, options.device);
-}
-
 void CudaGroup::wait(const Stream& stream) {
   const OnDevice here(device);
   check_stream(stream);
