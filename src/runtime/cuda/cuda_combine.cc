@@ -18,12 +18,12 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
-        state_(group.state_),
+        state_(group.state()),
         in_(in),
         handle_(*in.handle),
         on_device_(in.handle->device->on_device),
         stream_(group.stream_of(in.stream)),
-        form_(group.state_, in) {
+        form_(group.state(), in) {
     form_.card.handle = state_.common_id;
   }
 
@@ -113,7 +113,7 @@ class CudaCombine {
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
   check_combine(state_, inputs);
-  const OnDevice here(device);
+  const OnDevice here(device_);
   return whole_call("combine", [&] { return CudaCombine(*this, inputs).run(); });
 }
 

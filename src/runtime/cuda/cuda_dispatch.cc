@@ -20,7 +20,7 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group), state_(group.state_), in_(in), stream_(group.stream_of(in.stream)), form_(group.state_, in) {
+      : g_(group), state_(group.state()), in_(in), stream_(group.stream_of(in.stream)), form_(group.state(), in) {
     form_.card.handle = state_.common_id;
   }
 
@@ -274,7 +274,7 @@ class CudaDispatch {
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(state_, inputs);
-  const OnDevice here(device);
+  const OnDevice here(device_);
   return whole_call("dispatch", [&] { return CudaDispatch(*this, inputs).run(); });
 }
 

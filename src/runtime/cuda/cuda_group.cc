@@ -28,8 +28,8 @@ constexpr uint32_t kLookMs = 5;  // of the watcher
 
 void CudaGroup::refuse_if_faulted() {
   state_.refuse_if_poisoned();
-  if (faulted()) fail(operation);
-  call_since = now_ns();
+  if (faulted()) fail(operation_);
+  call_since_ = now_ns();
 }
 
 bool CudaGroup::faulted() const {
@@ -42,7 +42,7 @@ DeviceCall CudaGroup::device_call(const Word* born) const {
   return {.state = buffers.state,
           .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
           .born = born,
-          .deadline_ns = uint64_t(deadline_ms) * kMillisecondNs,
+          .deadline_ns = uint64_t(deadline_ms_) * kMillisecondNs,
           .blocks = options.sms,
           .phase = phase_.load(std::memory_order_relaxed)};
 }
@@ -82,7 +82,7 @@ NearShape CudaGroup::near_shape(uint64_t behind_row) const {
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
-  shape.publish_every = rails_mapped ? std::max(1u, options.slots / 4) : options.rail_batch;
+  shape.publish_every = rails_mapped() ? std::max(1u, options.slots / 4) : options.rail_batch;
   shape.credit_every = std::max(1u, options.slots / 2);
   return shape;
 }
@@ -110,7 +110,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 }
 
 void CudaGroup::launched(int error, const char* kernel) {
-  check_cuda(cudaError_t(error), kernel, device);
+  check_cuda(cudaError_t(error), kernel, device_);
   owes_kernels_ = !captured_;  // what is captured may be thrown away
 }
 
@@ -136,12 +136,12 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
     throw Error(
         Code::kInvalidArgument,
         "stream: a capture on another stream than that of the last call, which has not ended; must be the same");
-  operation = what;
-  deadline_ms = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
+  operation_ = what;
+  deadline_ms_ = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
   if (captured_) return;
   const LastStream mine{stream.handle, stream_number(stream)};
   if (last_stream_ && last_stream_->number != mine.number)
-    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device);
+    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device_);
   last_stream_ = mine;
   calls_.called();
   if (proxy_) proxy_->wake();
@@ -159,35 +159,35 @@ bool CudaGroup::last_has_ended() const {
 
 uint64_t CudaGroup::stream_number(const Stream& stream) const {
   unsigned long long number = 0;
-  check_cuda(cudaStreamGetId(stream_of(stream), &number), "cudaStreamGetId", device);
+  check_cuda(cudaStreamGetId(stream_of(stream), &number), "cudaStreamGetId", device_);
   return number;
 }
 
 // A default stream is that of the device that is current: the group's.
 void CudaGroup::check_stream(const Stream& stream) const {
   const CUstream_st* const handle = stream_of(stream);
-  int of = device;
+  int of = device_;
   if (handle != nullptr && handle != cudaStreamLegacy && handle != cudaStreamPerThread)
-    check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device);
-  if (of != device)
+    check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device_);
+  if (of != device_)
     throw Error(Code::kInvalidArgument,
-                "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device));
+                "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device_));
 }
 
 void CudaGroup::mark_end(const Stream& stream) {
-  if (!captured_) check_cuda(cudaEventRecord(done_.get(), stream_of(stream)), "cudaEventRecord", device);
+  if (!captured_) check_cuda(cudaEventRecord(done_.get(), stream_of(stream)), "cudaEventRecord", device_);
 }
 
 bool CudaGroup::capturing(const Stream& stream) const {
   cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
-  check_cuda(cudaStreamIsCapturing(stream_of(stream), &state), "cudaStreamIsCapturing", device);
+  check_cuda(cudaStreamIsCapturing(stream_of(stream), &state), "cudaStreamIsCapturing", device_);
   return state != cudaStreamCaptureStatusNone;
 }
 
 // My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
 // another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
 bool CudaGroup::drain(uint64_t until) {
-  const OnDevice here(device, std::nothrow);
+  const OnDevice here(device_, std::nothrow);
   while (!have_ended(words(), done_)) {
     if (now_ns() > until || (!state_.fault && control->interrupted())) return false;
     sched_yield();
@@ -198,7 +198,7 @@ bool CudaGroup::drain(uint64_t until) {
 void CudaGroup::await_report(Word dispatch_number) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 1; read_word(words().reported) != dispatch_number; ++looks) {
-    if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
+    if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();
     if (looks % 4096 == 0) check_context();
@@ -208,19 +208,19 @@ void CudaGroup::await_report(Word dispatch_number) {
 // Kernels of a context that is lost tell nothing.
 void CudaGroup::check_context() const {
   if (const cudaError_t state = cudaEventQuery(done_.get()); state != cudaErrorNotReady)
-    check_cuda(state, "cudaEventQuery", device);
+    check_cuda(state, "cudaEventQuery", device_);
 }
 
 void CudaGroup::await_stream(const Stream& stream) {
   for (;;) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
-    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
-    if (faulted()) fail(operation);  // not behind work that is not ours
+    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
+    if (faulted()) fail(operation_);  // not behind work that is not ours
     control->heed_interrupt();
     sched_yield();
   }
-  if (faulted()) fail(operation);
+  if (faulted()) fail(operation_);
 }
 
 WaitRecord CudaGroup::last_wait() const {
@@ -242,13 +242,13 @@ void CudaGroup::fail(const char* what, const char* advice) {
   tell_fault();
   const Verdict verdict = control->verdict();
   std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-  const Reporter reporter{map.me, what, now_ns() - call_since, true};
+  const Reporter reporter{map.me, what, now_ns() - call_since_, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
-  drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
+  drain(std::max(now_ns(), call_since_ + uint64_t(deadline_ms_) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }
 
@@ -321,7 +321,7 @@ uint32_t CudaGroup::awaited() const { return transload::awaited(waits_for(), map
 
 // Carries words between the control channel and the kernels, since neither can call the other.
 void CudaGroup::watch(std::stop_token stop) noexcept {
-  const OnDevice here(device, std::nothrow);
+  const OnDevice here(device_, std::nothrow);
   // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
   cudaThreadExchangeStreamCaptureMode(&mode);
@@ -367,7 +367,7 @@ void CudaGroup::watch_proxy(bool in_call) {
   stuck_looks_ = in_call && turns == proxy_turns_ ? stuck_looks_ + 1 : 0;
   proxy_turns_ = turns;
   constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
-  const uint32_t patience_ms = std::max(deadline_ms / 2, kNapsMs);
+  const uint32_t patience_ms = std::max(deadline_ms_ / 2, kNapsMs);
   if (stuck_looks_ * kLookMs <= patience_ms || proxy_told_) return;
   proxy_told_ = true;
   control->failed("its proxy has stood still for " + std::to_string(stuck_looks_ * kLookMs) + " ms of a call");
@@ -384,29 +384,29 @@ MemoryReport CudaGroup::memory() const {
           .leased_bytes = state_.arena->used(),
           .ring_formula = ring_formula(state_.geometry),
           .private_bytes = own,
-          .host_bytes = pinned_.bytes() + network_memory.pinned_bytes()};
+          .host_bytes = pinned_.bytes() + network_memory_.pinned_bytes()};
 }
 
 std::string CudaGroup::scale_up_name() const {
-  return map.peers > 1 ? std::string("nvlink ") + name_of(region->way()) : "none";
+  return map.peers > 1 ? std::string("nvlink ") + name_of(region_->way()) : "none";
 }
 std::string CudaGroup::scale_out_name() const {
   if (map.nodes == 1) return "none";
   if (nic_) return nic_->name() + ", by GPUs";
-  if (heap) return kNvshmemName;
+  if (heap_) return kNvshmemName;
   return scale_out_ ? scale_out_->name() + ", by a proxy" : "loopback";
 }
 
 std::vector<Word> CudaGroup::fetch(const Word* from, uint64_t count) const {
   std::vector<Word> words(count);
   check_cuda(cudaMemcpyAsync(words.data(), from, count * sizeof(Word), cudaMemcpyDeviceToHost, making_.get()),
-             "cudaMemcpyAsync", device);
-  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
+             "cudaMemcpyAsync", device_);
+  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device_);
   return words;
 }
 
 Word CudaGroup::net_word(const Word* at) const {
-  return network_memory.on_device() || heap ? fetch(at, 1)[0] : Group::Impl::net_word(at);
+  return network_memory_.on_device() || heap_ ? fetch(at, 1)[0] : Group::Impl::net_word(at);
 }
 
 // Whether my proxy has handed the network all commands that it was given, and no source is in use.
@@ -441,26 +441,26 @@ void CudaGroup::leave_network(uint64_t until) {
   if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // stuck inside the network: what it reaches stays
     (void)proxy_.release();
     (void)scale_out_.release();
-    (void)new NetworkMemory(std::move(network_memory));
+    (void)new NetworkMemory(std::move(network_memory_));
   }
   proxy_.reset();
   scale_out_.reset();
 }
 
 CudaGroup::~CudaGroup() {
-  const OnDevice here(device, std::nothrow);
+  const OnDevice here(device_, std::nothrow);
   // Before anything is unmapped, and while a verdict can still end a wait.
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
-  bool all_taken = rails_mapped;  // kernels end when what they stored has landed; what a NIC was told, may land later
+  bool all_taken = rails_mapped();  // kernels end when what they stored has landed; what a NIC was told, may land later
   try {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
   watcher_ = {};
-  if (heap && ended && all_taken && !state_.fault && !faulted()) heap->all_taken();
-  if (heap && state_.fault) heap->lose(lost_by(*state_.fault));
+  if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();
+  if (heap_ && state_.fault) heap_->lose(lost_by(*state_.fault));
   leave_network(until);
   say_goodbye();
   leave_memory(ended);
@@ -469,12 +469,12 @@ CudaGroup::~CudaGroup() {
 
 // To whoever keeps graphs; where kernels have not ended, parked until they have.
 void CudaGroup::leave_memory(bool ended) {
-  *memory_ = {.region = std::move(region),
-              .neighbours = std::move(neighbours),
+  *memory_ = {.region = std::move(region_),
+              .neighbours = std::move(neighbours_),
               .blocks = std::move(blocks_),
               .pinned = std::move(pinned_),
-              .network = std::move(network_memory),
-              .heap = std::move(heap),
+              .network = std::move(network_memory_),
+              .heap = std::move(heap_),
               .scale_out = std::move(scale_out_),
               .proxy = std::move(proxy_),
               .nic = std::move(nic_)};

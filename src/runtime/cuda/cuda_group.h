@@ -66,7 +66,10 @@ struct NetworkPlace;
 struct ScaleOutKind;
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
-struct CudaGroup final : Group::Impl {
+class CudaGroup final : public Group::Impl {
+  RankState state_;  // first: the rest is of it
+
+ public:
   explicit CudaGroup(const GroupOptions& given);
   ~CudaGroup() override;
 
@@ -143,21 +146,11 @@ struct CudaGroup final : Group::Impl {
   int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
-  RankState state_;
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
-  const int device;
   DeviceBuffers buffers{};
-  std::shared_ptr<DeviceRegion> region;
-  std::unique_ptr<Neighbours> neighbours;
-  bool rails_mapped = true;
-  NetworkMemory network_memory;     // of rails that are not mapped
-  std::unique_ptr<HeapBlock> heap;  // of rails that NVSHMEM maps, or that are queues of its NIC
   RoleKernels kernels{};
   Word dispatches = 0;  // numbers given out
-  const char* operation = "idle";
-  uint64_t call_since = 0;
-  std::atomic<uint32_t> deadline_ms;  // of the call
 
  private:
   template <class T>
@@ -166,8 +159,9 @@ struct CudaGroup final : Group::Impl {
   T* upload(const T* from, uint64_t count);
   void take_device();
   bool share_devices();  // whether all ranks are in this process
+  bool rails_mapped() const { return state_.geometry.mapped_rails; }
   // Rails map each other's region, as peers do.
-  bool shares_with_rails() const { return rails_mapped && !heap; }
+  bool shares_with_rails() const { return rails_mapped() && !heap_; }
   void map_memory(bool one_process);
   // The NIC nearest by the PCI tree; "" if this host has none.
   std::string near_nic() const;
@@ -215,6 +209,14 @@ struct CudaGroup final : Group::Impl {
     std::atomic<bool>& calling;
   };
 
+  const int device_;
+  std::shared_ptr<DeviceRegion> region_;
+  std::unique_ptr<Neighbours> neighbours_;
+  NetworkMemory network_memory_;     // of rails that are not mapped
+  std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  const char* operation_ = "idle";
+  uint64_t call_since_;
+  std::atomic<uint32_t> deadline_ms_;  // of the call
   DeviceInfo info_;
   CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted

@@ -33,24 +33,23 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     : state_(given),
       options(state_.options),
       map(state_.map),
-      device(given.device.device_id),
-      call_since(now_ns()),
-      deadline_ms(options.deadline_ms) {
+      device_(given.device.device_id),
+      call_since_(now_ns()),
+      deadline_ms_(options.deadline_ms) {
   meet();
   all_or_none([&] { take_device(); });
-  const OnDevice here(device);
+  const OnDevice here(device_);
   sweep_parked();
   const bool one_process = share_devices();
   const auto [network, maps_rails] = choose_scale_out(*this);
-  rails_mapped = maps_rails;
-  fills_queues_ = network != nullptr && (rails_mapped ? network->kernels_of_nics : network->open_queues != nullptr);
+  fills_queues_ = network != nullptr && (maps_rails ? network->kernels_of_nics : network->open_queues != nullptr);
   if (fills_queues_) check_queue_driving(*network);
   const bool brings_memory = network != nullptr && network->place != nullptr;
-  state_.plan_network(rails_mapped, !rails_mapped || brings_memory);
-  if (brings_memory) heap = network->place(*this, {device, run_on_device, zero_device_at, rails_mapped});
-  if (!rails_mapped && !heap) place_network(*network);
+  state_.plan_network(maps_rails, !maps_rails || brings_memory);
+  if (brings_memory) heap_ = network->place(*this, {device_, run_on_device, zero_device_at, maps_rails});
+  if (!rails_mapped() && !heap_) place_network(*network);
   map_memory(one_process);
-  if (!rails_mapped) {
+  if (!rails_mapped()) {
     state_.choose_rail_batch(fills_queues_);
     network->open_queues != nullptr ? open_queues(*network) : open_network(*network);
   }
@@ -60,7 +59,7 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     load_kernels();
     if (nic_) show_queues();
   });
-  if (heap) heap->begin();
+  if (heap_) heap_->begin();
   if (nic_) say_hello();
   control->gather("ready");
   watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
@@ -69,10 +68,10 @@ CudaGroup::CudaGroup(const GroupOptions& given)
 void CudaGroup::take_device() {
   refuse_without_device();
   const Devices all = find_devices();
-  if (device < 0 || size_t(device) >= all.devices.size())
+  if (device_ < 0 || size_t(device_) >= all.devices.size())
     throw Error(Code::kInvalidArgument,
-                "device: cuda " + std::to_string(device) + ", must be 0 to " + std::to_string(all.devices.size() - 1));
-  info_ = all.devices[size_t(device)];
+                "device: cuda " + std::to_string(device_) + ", must be 0 to " + std::to_string(all.devices.size() - 1));
+  info_ = all.devices[size_t(device_)];
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
                 "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
@@ -82,8 +81,8 @@ void CudaGroup::take_device() {
     if (value > kCudaMembersMax)
       throw Error(Code::kInvalidArgument, std::string(what) + ": " + std::to_string(value) + ", must be at most " +
                                               std::to_string(kCudaMembersMax) + " on GPUs");
-  making_ = make_stream(device);
-  done_ = make_event(device);
+  making_ = make_stream(device_);
+  done_ = make_event(device_);
 }
 
 bool CudaGroup::share_devices() {
@@ -106,12 +105,12 @@ void CudaGroup::map_memory(bool one_process) {
   const uint64_t in_front = parts.network_bytes + parts.scale_up_bytes;  // of the slabs
   WayChoice choice;
   all_or_none([&] {
-    choice = choose_way(device, one_process);
-    region = std::make_shared<DeviceRegion>(device, parts.bytes(), choice.way);
+    choice = choose_way(device_, one_process);
+    region_ = std::make_shared<DeviceRegion>(device_, parts.bytes(), choice.way);
   });
   const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
-  neighbours = share_memory(region, bell.get(), shares_with_rails());
-  state_.arena = std::make_shared<Arena>(region->base() + in_front, options.slab_bytes, region);
+  neighbours_ = share_memory(region_, bell.get(), shares_with_rails());
+  state_.arena = std::make_shared<Arena>(region_->base() + in_front, options.slab_bytes, region_);
   state_.decide("scale-up", scale_up_name(), choice.reason);
 }
 
@@ -141,16 +140,16 @@ void CudaGroup::place_network(const ScaleOutKind& kind) {
     why = on_device.choice.why;
   else
     on_device = {.choice = {RegionPlace::kPinned, why}, .block = {}, .dma_buf = {}, .told = {}};
-  all_or_none([&] { network_memory = NetworkMemory(state_, device, std::move(on_device)); });
-  state_.decide("network memory", network_memory.on_device() ? "gpu" : "pinned",
-                std::to_string(network_memory.region_bytes() >> 20) + " MiB: " + why);
+  all_or_none([&] { network_memory_ = NetworkMemory(state_, device_, std::move(on_device)); });
+  state_.decide("network memory", network_memory_.on_device() ? "gpu" : "pinned",
+                std::to_string(network_memory_.region_bytes() >> 20) + " MiB: " + why);
 }
 
 NetworkPlace CudaGroup::network_place() const {
-  return {.region = network_memory.region(),
-          .bytes = network_memory.region_bytes(),
+  return {.region = network_memory_.region(),
+          .bytes = network_memory_.region_bytes(),
           .mapped = nullptr,
-          .device = network_memory.told(),
+          .device = network_memory_.told(),
           .near_nic = near_nic()};
 }
 
@@ -159,7 +158,7 @@ void CudaGroup::open_network(const ScaleOutKind& kind) {
   try_paths();
   const auto naps = [this] { return memory_.use_count() > 1; };  // graphs keep it
   const auto broken = [this](const std::exception& error) { control->break_down(error); };
-  const Proxy::Place place{network_memory.region(), network_memory.queue(), network_memory.taken()};
+  const Proxy::Place place{network_memory_.region(), network_memory_.queue(), network_memory_.taken()};
   all_or_none([&] { proxy_ = std::make_unique<Proxy>(*scale_out_, place, naps, broken); });
 }
 
@@ -171,7 +170,7 @@ void CudaGroup::check_queue_driving(const ScaleOutKind& kind) {
                                            " by GPUs: this build had no headers of NVSHMEM (tools/nvshmem_headers)");
     if (kind.place != nullptr && !info_.writes_in_order)
       throw Error(Code::kNotSupported, std::string("scale_out: ") + word_of(kind.choice) + " by GPUs: cuda " +
-                                           std::to_string(device) +
+                                           std::to_string(device_) +
                                            " does not see a NIC's writes in their order "
                                            "(GPU_DIRECT_RDMA_WRITES_ORDERING): a count could pass its rows");
   });
@@ -179,19 +178,19 @@ void CudaGroup::check_queue_driving(const ScaleOutKind& kind) {
 
 void CudaGroup::open_queues(const ScaleOutKind& kind) {
   NetworkPlace place = network_place();
-  if (heap) place = {.region = heap->base(), .bytes = heap->bytes(), .mapped = nullptr, .heap = heap.get()};
+  if (heap_) place = {.region = heap_->base(), .bytes = heap_->bytes(), .mapped = nullptr, .heap = heap_.get()};
   nic_ = kind.open_queues(*this, place);
 }
 
 // Before a kernel that fills them runs.
 void CudaGroup::show_queues() {
-  for (const void* kernel : nic_kernels()->one_of_each_module) nic_->show_to(module_of(kernel, device));
+  for (const void* kernel : nic_kernels()->one_of_each_module) nic_->show_to(module_of(kernel, device_));
 }
 
 // One word over every path that a call may use, by a kernel. All ranks have loaded theirs.
 void CudaGroup::say_hello() {
   const uint64_t entered = now_ns();
-  deadline_ms = options.create_deadline_ms;
+  deadline_ms_ = options.create_deadline_ms;
   launched(nic_kernels()->hello({.board = buffers.board,
                                  .call = device_call(nullptr),
                                  .near = near_shape(0),
@@ -200,7 +199,7 @@ void CudaGroup::say_hello() {
                                 making_.get()),
            "hello");
   for (cudaError_t state; (state = cudaStreamQuery(making_.get())) != cudaSuccess;) {
-    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
+    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
     control->heed_interrupt();
     if (control->abort_word().load(std::memory_order_acquire) != 0)
       std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
@@ -208,7 +207,7 @@ void CudaGroup::say_hello() {
     sched_yield();
   }
   owes_kernels_ = false;
-  deadline_ms = options.deadline_ms;
+  deadline_ms_ = options.deadline_ms;
   if (!faulted()) return;
   tell_fault();
   throw Error(control->fault(control->verdict(), "create", entered));
@@ -217,7 +216,7 @@ void CudaGroup::say_hello() {
 // The kernel has a deadline of its own, but may hang where it looks at none, or not have begun. What it reaches stays
 // until it has ended, and its stream too.
 void CudaGroup::leave_hello(uint64_t entered) {
-  check_cuda(cudaEventRecord(done_.get(), making_.get()), "cudaEventRecord", device);
+  check_cuda(cudaEventRecord(done_.get(), making_.get()), "cudaEventRecord", device_);
   if (const uint32_t whom = awaited(); whom != kNobody)
     control->accuse({.rank = map.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, entered);
   else
@@ -238,7 +237,7 @@ void CudaGroup::try_paths() {
     for (uint64_t m = 0; m < others.size(); ++m) {
       if (others[m].rank == kNobody) continue;
       scale_out_->publish({hello.at(there + others[m].index), others[m].rank}, 1);
-      open.push_back({others[m].rank, reinterpret_cast<Word*>(network_memory.region() + hello.at(here + m))});
+      open.push_back({others[m].rank, reinterpret_cast<Word*>(network_memory_.region() + hello.at(here + m))});
     }
   };
   greet(state_.rails, map.nodes, 0);
@@ -256,7 +255,7 @@ T* CudaGroup::make(uint64_t count) {
   if (blocks_.empty() || behind.bytes > blocks_.back().bytes()) {
     behind.bytes = 0;
     at = behind.take(count, sizeof(T));
-    blocks_.emplace_back(device, std::max(kChunk, behind.bytes), "group");
+    blocks_.emplace_back(device_, std::max(kChunk, behind.bytes), "group");
   }
   block_room_ = behind;
   return reinterpret_cast<T*>(blocks_.back().base() + at);
@@ -267,14 +266,14 @@ T* CudaGroup::upload(const T* from, uint64_t count) {
   T* const to = make<T>(count);
   if (count > 0)
     check_cuda(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, making_.get()), "cudaMemcpyAsync",
-               device);
+               device_);
   return to;
 }
 
 void CudaGroup::make_room() {
   const Geometry& g = state_.geometry;
   const TokenShape token = longest_token(options);
-  pinned_ = PinnedBlock(device, sizeof(HostWords) + counts_bytes() + report_bytes());
+  pinned_ = PinnedBlock(device_, sizeof(HostWords) + counts_bytes() + report_bytes());
   words().fault.rank = map.me;
   buffers.state = make<DeviceState>(1);
   buffers.card = make<Card>(1);
@@ -303,10 +302,10 @@ void CudaGroup::make_room() {
   };
   const RingWords words = state_.ring_words();
   buffers.dispatch_up = positions(words.dispatch_up);
-  buffers.dispatch_rail = rail_positions(words.dispatch_rail, network_memory.drained_dispatch());
+  buffers.dispatch_rail = rail_positions(words.dispatch_rail, network_memory_.drained_dispatch());
   buffers.combine_up = positions(words.combine_up);
-  buffers.combine_rail = rail_positions(words.combine_rail, network_memory.drained_combine());
-  buffers.queue = network_memory.queue();
+  buffers.combine_rail = rail_positions(words.combine_rail, network_memory_.drained_combine());
+  buffers.queue = network_memory_.queue();
   buffers.queue.next = make<Word>(1);
   if (nic_) buffers.queue.network = nic_->region();
   if (nic_) buffers.queue.nic = make_nic_place();
@@ -330,13 +329,16 @@ void CudaGroup::fill_board() {
   Board& board = state_.board;
   board.map = map;
   board.geometry = state_.geometry;
-  board.network = nic_ ? nic_->region() : heap ? heap->base() : rails_mapped ? region->base() : network_memory.region();
+  board.network = nic_             ? nic_->region()
+                  : heap_          ? heap_->base()
+                  : rails_mapped() ? region_->base()
+                                   : network_memory_.region();
   peer_base_.resize(map.peers);
   for (uint32_t p = 0; p < map.peers; ++p)
-    peer_base_[p] = (p == map.peer ? region->base() : neighbours->base(map.mate(p))) + net_bytes;
+    peer_base_[p] = (p == map.peer ? region_->base() : neighbours_->base(map.mate(p))) + net_bytes;
   std::vector<char*> mapped(map.ranks, nullptr);
-  if (rails_mapped)
-    for (uint32_t r : state_.counterparts()) mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);
+  if (rails_mapped())
+    for (uint32_t r : state_.counterparts()) mapped[r] = heap_ ? heap_->mapped()[r] : neighbours_->base(r);
   board.peer = peer_base_.data();
   buffers.map = map;
   buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
@@ -352,23 +354,25 @@ void CudaGroup::fill_board() {
   there.rails = upload(state_.rails.data(), state_.rails.size());
   there.sources = upload(state_.sources.data(), state_.sources.size());
   there.always = upload(&always, 1);
-  std::vector<StoreArea> areas{{region->base(), region->bytes()}};
+  std::vector<StoreArea> areas{{region_->base(), region_->bytes()}};
   for (uint32_t r : state_.neighbours(shares_with_rails()))
-    areas.push_back({neighbours->base(r), neighbours->bytes(r)});
-  if (heap) {
-    areas.push_back({heap->base(), heap->bytes()});
+    areas.push_back({neighbours_->base(r), neighbours_->bytes(r)});
+  if (heap_) {
+    areas.push_back({heap_->base(), heap_->bytes()});
     for (uint32_t r : state_.counterparts())
-      if (rails_mapped) areas.push_back({mapped[r], heap->bytes()});
+      if (rails_mapped()) areas.push_back({mapped[r], heap_->bytes()});
   }
-  if (network_memory.pinned() != nullptr) areas.push_back({network_memory.pinned(), network_memory.pinned_bytes()});
-  if (network_memory.on_device()) areas.push_back({network_memory.region(), network_memory.region_bytes()});
+  if (network_memory_.pinned() != nullptr) areas.push_back({network_memory_.pinned(), network_memory_.pinned_bytes()});
+  if (network_memory_.on_device()) areas.push_back({network_memory_.region(), network_memory_.region_bytes()});
   buffers.areas = upload(areas.data(), areas.size());
   buffers.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {
   const int near = int(near_bytes_max());
-  kernels = fills_queues_ ? nic_kernels()->roles : rails_mapped ? role_kernels<MappedRail>() : role_kernels<FifoRail>();
+  kernels = fills_queues_    ? nic_kernels()->roles
+            : rails_mapped() ? role_kernels<MappedRail>()
+                             : role_kernels<FifoRail>();
   launched(kernels.prepare_notify(near), "notify");
   launched(kernels.prepare_dispatch(near), "dispatch");
   launched(kernels.prepare_combine(near), "combine");
@@ -384,7 +388,7 @@ void CudaGroup::load_kernels() {
                            .headers = buffers.cached_headers},
                           making_.get()),
            "headers");
-  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
+  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device_);
 }
 
 std::unique_ptr<Group::Impl> make_cuda_group(const GroupOptions& options) {
