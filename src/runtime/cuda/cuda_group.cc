@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "control/fault.h"
@@ -14,17 +15,10 @@
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "os/clock.h"
-#include "runtime/awaited.h"
 #include "runtime/call/handle.h"
 #include "runtime/network/heap_place.h"
 
 namespace transload {
-
-namespace {
-
-constexpr uint32_t kLookMs = 5;  // of the watcher
-
-}  // namespace
 
 void CudaGroup::refuse_if_faulted() {
   state_.refuse_if_poisoned();
@@ -42,9 +36,9 @@ DeviceCall CudaGroup::device_call(const Word* born) const {
   return {.state = buffers.state,
           .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
           .born = born,
-          .deadline_ns = uint64_t(deadline_ms_) * kMillisecondNs,
+          .deadline_ns = uint64_t(call_.deadline_ms) * kMillisecondNs,
           .blocks = options.sms,
-          .phase = phase_.load(std::memory_order_relaxed)};
+          .phase = call_.phase.load(std::memory_order_relaxed)};
 }
 
 Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
@@ -137,7 +131,7 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
         Code::kInvalidArgument,
         "stream: a capture on another stream than that of the last call, which has not ended; must be the same");
   operation_ = what;
-  deadline_ms_ = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
+  call_.deadline_ms = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
   if (captured_) return;
   const LastStream mine{stream.handle, stream_number(stream)};
   if (last_stream_ && last_stream_->number != mine.number)
@@ -145,7 +139,7 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
   last_stream_ = mine;
   calls_.called();
   if (proxy_) proxy_->wake();
-  calling_.store(true, std::memory_order_release);
+  call_.on_stream.store(true, std::memory_order_release);
 }
 
 // May be asked while this thread captures.
@@ -239,16 +233,16 @@ WaitRecord CudaGroup::last_wait() const {
 }
 
 void CudaGroup::fail(const char* what, const char* advice) {
-  tell_fault();
+  watcher_->tell_fault();
   const Verdict verdict = control->verdict();
-  std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+  tell_to_leave(words());
   const Reporter reporter{map.me, what, now_ns() - call_since_, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
-  drain(std::max(now_ns(), call_since_ + uint64_t(deadline_ms_) * kMillisecondNs) + kPatienceNs);
+  drain(std::max(now_ns(), call_since_ + uint64_t(call_.deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }
 
@@ -257,120 +251,6 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(what) + ": " + reason);
   fail(what);
-}
-
-// Why the NIC brings `rank` nothing any more; "": it does not say so. A wait for a queue that broke ends at once.
-std::string CudaGroup::cut_by_nic(uint32_t rank) {
-  for (LostPeer peer; nic_ && nic_->lost(peer);)
-    if (peer.rank == rank) return peer.reason;
-  return {};
-}
-
-// Tells the others, once, what a kernel found.
-void CudaGroup::tell_fault() {
-  const std::lock_guard lock(telling_);
-  const DeviceFault& fault = words().fault;
-  const auto failure = DeviceFailure(read_word(fault.set));
-  if (told_ || failure == DeviceFailure::kNone) return;
-  told_ = true;
-  const uint64_t epoch = read_word(words().ended) + 1;
-  if (failure == DeviceFailure::kExpired && Waiting(fault.what) == Waiting::kRoom) {
-    control->failed("its proxy takes no commands");
-  } else if (failure == DeviceFailure::kExpired) {
-    // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
-    control->accuse({.rank = map.me,
-                     .epoch = epoch,
-                     .whom = uint32_t(fault.whom),
-                     .seen = fault.seen,
-                     .expected = fault.expected,
-                     .cut = cut_by_nic(uint32_t(fault.whom))},
-                    now_ns() - fault.deadline_ns);
-  } else if (failure == DeviceFailure::kBroken) {
-    const BrokenRecord broken{.role = Role(fault.role),
-                              .channel = int32_t(fault.channel),
-                              .what = Broken(fault.what),
-                              .rank = uint32_t(fault.whom),
-                              .seen = fault.seen,
-                              .expected = fault.expected};
-    const bool same_call = broken.what != Broken::kHeader;  // a kernel has compared no cards before it accuses for one
-    control->mismatch(broken.rank, text_of(broken, map.me), same_call && of_one_rank(broken));
-  }
-}
-
-// Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
-bool CudaGroup::in_call() const {
-  if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
-  const WaitsFor said = waits_for();
-  if (said.peer != 0 || said.to_finish != 0) return true;
-  return cudaEventQuery(done_.get()) == cudaErrorNotReady;
-}
-
-// A context that is lost, whoever lost it: kernels tell nothing any more, and the others would wait for the deadline.
-void CudaGroup::tell_lost_context() {
-  const cudaError_t state = cudaStreamQuery(making_.get());  // nothing is on it
-  if (state == cudaSuccess || state == cudaErrorNotReady || state == cudaErrorCudartUnloading || context_lost_) return;
-  context_lost_ = true;
-  control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
-}
-
-WaitsFor CudaGroup::waits_for() const {
-  return {.peer = read_word(words().waits_for.peer), .to_finish = read_word(words().waits_for.to_finish)};
-}
-
-uint32_t CudaGroup::awaited() const { return transload::awaited(waits_for(), map.me); }
-
-// Carries words between the control channel and the kernels, since neither can call the other.
-void CudaGroup::watch(std::stop_token stop) noexcept {
-  const OnDevice here(device_, std::nothrow);
-  // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
-  cudaThreadExchangeStreamCaptureMode(&mode);
-  while (!stop.stop_requested()) {
-    try {
-      look();
-    } catch (const std::exception& error) {
-      control->break_down(error);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
-  }
-}
-
-void CudaGroup::look() {
-  if (control->abort_word().load(std::memory_order_acquire) != 0) {
-    std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-    claim_.release();  // kernels of a faulted group wait for nobody: they leave
-  }
-  tell_fault();
-  tell_lost_context();
-  const uint64_t wakes = proxy_ ? proxy_->wakes() : 0;
-  const bool in_call = this->in_call();
-  if (proxy_ && !in_call) proxy_->rest(wakes);
-  if (proxy_) watch_proxy(in_call);
-  const Word running = read_word(words().running);
-  const Word epoch = running != 0 ? running_epoch(running) : read_word(words().ended) + in_call;
-  static_assert(uint32_t(Phase::kCombine) >> kPhaseBits == 0, "the last one has room in running_word");
-  const Phase phase = running != 0 ? Phase(running_phase(running))
-                      : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
-                                   : Phase::kIdle;
-  const uint32_t whom = in_call ? awaited() : kNobody;
-  control->note(epoch, phase, whom != kNobody, whom);
-  if (Progress* const progress = options.progress; progress != nullptr) {
-    progress->epoch.store(epoch, std::memory_order_relaxed);
-    progress->phase.store(uint32_t(phase), std::memory_order_release);
-  }
-}
-
-// Before others, who wait for what it should have sent, accuse each other. By looks, not by a clock: who was stopped
-// with all of its threads has not looked.
-void CudaGroup::watch_proxy(bool in_call) {
-  const uint64_t turns = proxy_->turns();
-  stuck_looks_ = in_call && turns == proxy_turns_ ? stuck_looks_ + 1 : 0;
-  proxy_turns_ = turns;
-  constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
-  const uint32_t patience_ms = std::max(deadline_ms_ / 2, kNapsMs);
-  if (stuck_looks_ * kLookMs <= patience_ms || proxy_told_) return;
-  proxy_told_ = true;
-  control->failed("its proxy has stood still for " + std::to_string(stuck_looks_ * kLookMs) + " ms of a call");
 }
 
 MemoryReport CudaGroup::memory() const {
@@ -458,7 +338,7 @@ CudaGroup::~CudaGroup() {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
-  watcher_ = {};
+  watcher_.reset();
   if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();
   if (heap_ && state_.fault) heap_->lose(lost_by(*state_.fault));
   leave_network(until);

@@ -4,11 +4,8 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/time_units.h"
@@ -19,7 +16,9 @@
 #include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/cuda/cuda_memory.h"
+#include "runtime/cuda/cuda_watch.h"
 #include "runtime/cuda/device_handle_block.h"
+#include "runtime/cuda/host_words.h"
 #include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
@@ -57,10 +56,6 @@ struct DeviceBuffers {
 };
 
 constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
-
-inline Word read_word(const Word& word) {
-  return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
-}
 
 struct NetworkPlace;
 struct ScaleOutKind;
@@ -126,7 +121,7 @@ class CudaGroup final : public Group::Impl {
     owes_kernels_ = false;
   }
   bool capturing(const Stream& stream) const;
-  void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
+  void began(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
   // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
   void await_report(Word dispatch_number);
   // Waits until the stream is done. Throws the fault that ended a call.
@@ -177,13 +172,9 @@ class CudaGroup final : public Group::Impl {
   void say_hello();
   [[noreturn]] void leave_hello(uint64_t entered);
   void leave_memory(bool ended);
-  std::string cut_by_nic(uint32_t rank);
-  WaitsFor waits_for() const;
-  uint32_t awaited() const;
   void fill_board();
   void load_kernels();
   bool faulted() const;
-  bool in_call() const;
   bool drain(uint64_t until);
   // From the device; waits for no kernel.
   std::vector<Word> fetch(const Word* from, uint64_t count) const;
@@ -195,18 +186,13 @@ class CudaGroup final : public Group::Impl {
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
   WaitRecord last_wait() const;
-  void tell_fault();
-  void tell_lost_context();
-  void look();
-  void watch_proxy(bool in_call);
-  void watch(std::stop_token stop) noexcept;
 
   // Told to heartbeats while a thread is in a call.
   struct CallGuard {
-    explicit CallGuard(CudaGroup& group) : calling(group.calling_) {}
-    ~CallGuard() { calling.store(false, std::memory_order_release); }
+    explicit CallGuard(CudaGroup& group) : call(group.call_) {}
+    ~CallGuard() { call.on_stream.store(false, std::memory_order_release); }
     CallGuard(const CallGuard&) = delete;
-    std::atomic<bool>& calling;
+    CurrentCall& call;
   };
 
   const int device_;
@@ -216,7 +202,7 @@ class CudaGroup final : public Group::Impl {
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
   const char* operation_ = "idle";
   uint64_t call_since_;
-  std::atomic<uint32_t> deadline_ms_;  // of the call
+  CurrentCall call_;
   DeviceInfo info_;
   CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted
@@ -239,17 +225,9 @@ class CudaGroup final : public Group::Impl {
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
-  std::unique_ptr<NicQueues> nic_;  // instead of both
-  bool fills_queues_ = false;       // the kernels are those that do, whether a rail has one or all are mapped
-  std::mutex telling_;
-  bool told_ = false;
-  bool context_lost_ = false;  // and told, by the watcher, whose the rest is too
-  uint64_t proxy_turns_ = 0;
-  uint32_t stuck_looks_ = 0;
-  bool proxy_told_ = false;
-  std::atomic<uint32_t> phase_{0};
-  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
-  std::jthread watcher_;
+  std::unique_ptr<NicQueues> nic_;      // instead of both
+  bool fills_queues_ = false;           // the kernels are those that do, whether a rail has one or all are mapped
+  std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches
 };
 
 }  // namespace transload

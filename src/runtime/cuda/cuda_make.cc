@@ -11,7 +11,7 @@
 #include "kernels/nic_kernels.h"
 #include "os/clock.h"
 #include "os/near_nic.h"
-#include "os/thread.h"
+#include "runtime/awaited.h"
 #include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/network/scale_out_kinds.h"
@@ -30,12 +30,8 @@ void zero_device_at(int device, char* at, uint64_t bytes) { zero_device(device, 
 }  // namespace
 
 CudaGroup::CudaGroup(const GroupOptions& given)
-    : state_(given),
-      options(state_.options),
-      map(state_.map),
-      device_(given.device.device_id),
-      call_since_(now_ns()),
-      deadline_ms_(options.deadline_ms) {
+    : state_(given), options(state_.options), map(state_.map), device_(given.device.device_id), call_since_(now_ns()) {
+  call_.deadline_ms = options.deadline_ms;
   meet();
   all_or_none([&] { take_device(); });
   const OnDevice here(device_);
@@ -60,9 +56,20 @@ CudaGroup::CudaGroup(const GroupOptions& given)
     if (nic_) show_queues();
   });
   if (heap_) heap_->begin();
+  watcher_.emplace(WatchedGroup{.device = device_,
+                                .me = map.me,
+                                .control = *control,
+                                .words = words(),
+                                .call = call_,
+                                .claim = claim_,
+                                .done = done_.get(),
+                                .idle = making_.get(),
+                                .proxy = proxy_.get(),
+                                .nic = nic_.get(),
+                                .progress = options.progress});
   if (nic_) say_hello();
   control->gather("ready");
-  watcher_ = start_thread<std::jthread>([this](std::stop_token stop) { watch(stop); });
+  watcher_->start();
 }
 
 void CudaGroup::take_device() {
@@ -190,7 +197,7 @@ void CudaGroup::show_queues() {
 // One word over every path that a call may use, by a kernel. All ranks have loaded theirs.
 void CudaGroup::say_hello() {
   const uint64_t entered = now_ns();
-  deadline_ms_ = options.create_deadline_ms;
+  call_.deadline_ms = options.create_deadline_ms;
   launched(nic_kernels()->hello({.board = buffers.board,
                                  .call = device_call(nullptr),
                                  .near = near_shape(0),
@@ -201,15 +208,14 @@ void CudaGroup::say_hello() {
   for (cudaError_t state; (state = cudaStreamQuery(making_.get())) != cudaSuccess;) {
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
     control->heed_interrupt();
-    if (control->abort_word().load(std::memory_order_acquire) != 0)
-      std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+    if (control->abort_word().load(std::memory_order_acquire) != 0) tell_to_leave(words());
     if (now_ns() - entered > options.create_deadline_ms * kMillisecondNs + kPatienceNs) leave_hello(entered);
     sched_yield();
   }
   owes_kernels_ = false;
-  deadline_ms_ = options.deadline_ms;
+  call_.deadline_ms = options.deadline_ms;
   if (!faulted()) return;
-  tell_fault();
+  watcher_->tell_fault();
   throw Error(control->fault(control->verdict(), "create", entered));
 }
 
@@ -217,13 +223,13 @@ void CudaGroup::say_hello() {
 // until it has ended, and its stream too.
 void CudaGroup::leave_hello(uint64_t entered) {
   check_cuda(cudaEventRecord(done_.get(), making_.get()), "cudaEventRecord", device_);
-  if (const uint32_t whom = awaited(); whom != kNobody)
+  if (const uint32_t whom = awaited(waits_for(words()), map.me); whom != kNobody)
     control->accuse({.rank = map.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, entered);
   else
     control->failed("its GPU has not ended the kernel of its first words, nor does that wait for a rank, after " +
                     std::to_string((now_ns() - entered) / kMillisecondNs) + " ms");
   const Verdict verdict = control->verdict();
-  std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
+  tell_to_leave(words());
   (void)making_.release();
   leave_memory(false);
   throw Error(control->fault(verdict, "create", entered));

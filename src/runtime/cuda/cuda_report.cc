@@ -19,7 +19,7 @@ void CudaGroup::wait(const Stream& stream) {
   check_stream(stream);
   await_stream(stream);
   const HostWords& w = words();
-  const Word failed = std::atomic_ref<Word>(words().too_many).load(std::memory_order_acquire);
+  const Word failed = read_word(w.too_many);
   const Word since = failed - std::exchange(too_many_told_, failed);
   if (since == 0) return;
   Status status = too_many_rows(w.needed, w.given, Overflow::kFail);
