@@ -18,6 +18,7 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
+        facts_(group.facts),
         state_(group.state()),
         in_(in),
         handle_(*in.handle),
@@ -57,19 +58,19 @@ class CudaCombine {
 
   // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
   void keep_no_sum() {
-    out_.x = g_.on_device(g_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
-    if (form_.weights > 0) out_.topk_weights = g_.on_device(g_.buffers.spare_weights, 1, form_.weights, kF32);
+    out_.x = g_.on_device(facts_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
+    if (form_.weights > 0) out_.topk_weights = g_.on_device(facts_.buffers.spare_weights, 1, form_.weights, kF32);
   }
 
   CombineTrip trip() const {
     CombineTrip t = trip_of(form_, in_,
-                            {.up_positions = g_.buffers.combine_up.view(),
-                             .rail_positions = g_.buffers.combine_rail.view(),
+                            {.up_positions = facts_.buffers.combine_up.view(),
+                             .rail_positions = facts_.buffers.combine_rail.view(),
                              .handle = view_of(on_device_.tables),
                              .forward = {spans_.forward, form_.channels},
                              .rows_of = {spans_.arriving, form_.channels}},
                             out_);
-    t.call = g_.make_call(form_.card, g_.options.sms * kWarpsOfBlock);
+    t.call = facts_.call(form_.card, g_.options.sms * kWarpsOfBlock);
     t.spare_out = failure_ != nullptr;
     return t;
   }
@@ -82,20 +83,21 @@ class CudaCombine {
   void move_rows() {
     g_.began(Phase::kCombine);
     const CombineLaunch launch{.trip = trip(),
-                               .board = g_.buffers.board,
-                               .call = g_.device_call(on_device_.born),
-                               .near = g_.near_shape(0),
-                               .areas = g_.areas(out_.x, out_.topk_weights),
+                               .board = facts_.buffers.board,
+                               .call = facts_.device_call(on_device_.born),
+                               .near = facts_.near_shape(0),
+                               .areas = facts_.areas(out_.x, out_.topk_weights),
                                .cast = cast(),
                                .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
                                          .row_base = on_device_.tables.row_base,
-                                         .room = g_.buffers.grants},
-                               .queue = g_.rail_queue()};
-    g_.launched(g_.kernels.combine(launch, stream_), "combine");
+                                         .room = facts_.buffers.grants},
+                               .queue = facts_.rail_queue()};
+    g_.launched(facts_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }
 
   CudaGroup& g_;
+  const LaunchFacts& facts_;
   RankState& state_;
   const CombineInputs& in_;
   const HandleData& handle_;

@@ -20,7 +20,12 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group), state_(group.state()), in_(in), stream_(group.stream_of(in.stream)), form_(group.state(), in) {
+      : g_(group),
+        facts_(group.facts),
+        state_(group.state()),
+        in_(in),
+        stream_(group.stream_of(in.stream)),
+        form_(group.state(), in) {
     form_.card.handle = state_.common_id;
   }
 
@@ -52,14 +57,14 @@ class CudaDispatch {
 
   void begin_cached() {
     g_.began(Phase::kDispatch);
-    headers_ = g_.buffers.cached_headers;
+    headers_ = facts_.buffers.cached_headers;
     if (form_.stages_scales())
-      g_.launched(launch_headers({.call = g_.device_call(nullptr),
+      g_.launched(launch_headers({.call = facts_.device_call(nullptr),
                                   .shape = form_.shape,
                                   .me = g_.map.me,
                                   .tokens = form_.tokens,
                                   .scales = scales_to_stage(),
-                                  .staged_scales = g_.buffers.scales,
+                                  .staged_scales = facts_.buffers.scales,
                                   .headers = nullptr},
                                  stream_),
                   "headers");
@@ -72,7 +77,7 @@ class CudaDispatch {
     const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
     handle_room_ = state_.arena->take(bytes);
     if (!handle_room_) fail_later(g_.no_room("a handle", bytes));
-    lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
+    lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : facts_.buffers.spare_handle);
     spans_ = {on_device_.forward, on_device_.arriving};
   }
 
@@ -80,54 +85,54 @@ class CudaDispatch {
   void notify() {
     take_handle_room();
     g_.began(Phase::kNotify);
-    headers_ = g_.buffers.headers;
+    headers_ = facts_.buffers.headers;
     g_.launched(launch_layout(layout_args(), stream_), "layout");
     dispatch_number_ = ++g_.dispatches;
-    const NotifyLaunch launch{.trip = {.call = g_.make_call(form_.card, 0),
+    const NotifyLaunch launch{.trip = {.call = facts_.call(form_.card, 0),
                                        .use = 0,
-                                       .to_peers = g_.buffers.counts_to_peers,
-                                       .to_nodes = g_.buffers.counts_to_nodes,
+                                       .to_peers = facts_.buffers.counts_to_peers,
+                                       .to_nodes = facts_.buffers.counts_to_nodes,
                                        .channels_max = state_.geometry.channels},
-                              .board = g_.buffers.board,
+                              .board = facts_.buffers.board,
                               .plan = plan_args(),
-                              .call = g_.device_call(nullptr),
-                              .near = g_.near_shape(0),
-                              .areas = g_.areas(),
-                              .queue = g_.rail_queue()};
-    g_.launched(g_.kernels.notify(launch, stream_), "notify");
+                              .call = facts_.device_call(nullptr),
+                              .near = facts_.near_shape(0),
+                              .areas = facts_.areas(),
+                              .queue = facts_.rail_queue()};
+    g_.launched(facts_.kernels.notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
     if (waits()) g_.await_report(dispatch_number_);
     keep_handle();
   }
 
   LayoutArgs layout_args() const {
-    LayoutArgs layout{.call = g_.device_call(nullptr),
-                      .map = g_.buffers.map,
-                      .experts = g_.buffers.experts,
+    LayoutArgs layout{.call = facts_.device_call(nullptr),
+                      .map = facts_.buffers.map,
+                      .experts = facts_.buffers.experts,
                       .geometry = state_.geometry,
                       .shape = form_.shape,
                       .routing = form_.routing,
                       .scales = scales_to_stage(),
                       .channels = form_.channels,
-                      .scratch = g_.buffers.layout,
-                      .staged_scales = g_.buffers.scales,
+                      .scratch = facts_.buffers.layout,
+                      .staged_scales = facts_.buffers.scales,
                       .headers = headers_,
                       .routes = on_device_.tables.routes,
-                      .counts_to_peers = g_.buffers.counts_to_peers,
-                      .counts_to_nodes = g_.buffers.counts_to_nodes,
+                      .counts_to_peers = facts_.buffers.counts_to_peers,
+                      .counts_to_nodes = facts_.buffers.counts_to_nodes,
                       .report = on_device_.report};
     layout.call.blocks = std::min(g_.options.sms, kLayoutBlocksMax);
     return layout;
   }
 
   PlanArgs plan_args() const {
-    const DeviceCall call = g_.device_call(nullptr);
+    const DeviceCall call = facts_.device_call(nullptr);
     return {.board = nullptr,
-            .experts = g_.buffers.experts,
+            .experts = facts_.buffers.experts,
             .channels = form_.channels,
             .alignment = in_.expert_alignment,
             .handle = on_device_,
-            .counts_to_nodes = g_.buffers.counts_to_nodes,
+            .counts_to_nodes = facts_.buffers.counts_to_nodes,
             .state = call.state,
             .host = call.host,
             .host_counts = waits() ? g_.pinned_counts() : nullptr,
@@ -181,16 +186,16 @@ class CudaDispatch {
   void keep_no_row() { landing_ = form_.keep_no_row(state_.board); }
 
   DispatchTables tables() const {
-    return {.up_positions = g_.buffers.dispatch_up.view(),
-            .rail_positions = g_.buffers.dispatch_rail.view(),
-            .experts = g_.buffers.experts,
+    return {.up_positions = facts_.buffers.dispatch_up.view(),
+            .rail_positions = facts_.buffers.dispatch_rail.view(),
+            .experts = facts_.buffers.experts,
             .handle = view_of(on_device_.tables),
             .made = form_.first ? on_device_.tables : HandleTables{},
             .log_width = handle_->log_width,
             .forward = {spans_.forward, form_.channels},
             .arriving = {spans_.arriving, form_.channels},
             .log_entries = handle_sizes(state_, 0, 1, 1).tables.entries,
-            .scales = form_.scale_rows(g_.buffers.scales),
+            .scales = form_.scale_rows(facts_.buffers.scales),
             .headers = headers_};
   }
 
@@ -203,25 +208,25 @@ class CudaDispatch {
   void move_tokens() {
     g_.began(Phase::kDispatch);
     DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
-                          .board = g_.buffers.board,
-                          .call = g_.device_call(form_.first ? nullptr : on_device_.born),
-                          .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
-                          .areas = g_.areas(out_.x, out_.scales),
+                          .board = facts_.buffers.board,
+                          .call = facts_.device_call(form_.first ? nullptr : on_device_.born),
+                          .near = facts_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
+                          .areas = facts_.areas(out_.x, out_.scales),
                           .cast = cast(),
                           .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
                                     .row_base = on_device_.tables.row_base,
-                                    .room = g_.buffers.grants},
+                                    .room = facts_.buffers.grants},
                           .opens = !form_.first,
-                          .queue = g_.rail_queue()};
-    launch.trip.call = g_.make_call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    g_.launched(g_.kernels.dispatch(launch, stream_), "dispatch");
+                          .queue = facts_.rail_queue()};
+    launch.trip.call = facts_.call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
+    g_.launched(facts_.kernels.dispatch(launch, stream_), "dispatch");
     if (form_.first && !waits() && !failure_) finish_rows();
     g_.end_call(in_.stream);
   }
 
   void finish_rows() {
     const bool wide = same_type(out_.topk_idx.dtype, kI64);
-    const RecountArgs recount{.call = g_.device_call(nullptr),
+    const RecountArgs recount{.call = facts_.device_call(nullptr),
                               .report = on_device_.report,
                               .topk_idx = wide ? nullptr : out_.topk_idx.as<int32_t>(),
                               .wide_idx = wide ? out_.topk_idx.as<int64_t>() : nullptr,
@@ -253,6 +258,7 @@ class CudaDispatch {
   }
 
   CudaGroup& g_;
+  const LaunchFacts& facts_;
   RankState& state_;
   const DispatchInputs& in_;
   CUstream_st* const stream_;

@@ -13,7 +13,6 @@
 #include "control/fault.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
-#include "kernels/near.h"
 #include "os/clock.h"
 #include "runtime/call/handle.h"
 #include "runtime/network/heap_place.h"
@@ -32,55 +31,6 @@ bool CudaGroup::faulted() const {
 
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
-DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {.state = buffers.state,
-          .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
-          .born = born,
-          .deadline_ns = uint64_t(call_.deadline_ms) * kMillisecondNs,
-          .blocks = options.sms,
-          .phase = call_.phase.load(std::memory_order_relaxed)};
-}
-
-Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
-  Call call{};
-  call.card = card;
-  call.card_bytes = buffers.card;
-  call.grants = buffers.grants;
-  call.grant_bytes = state_.grant_bytes();
-  call.arrivals_expected = arrivals_expected;
-  return call;  // the board, the epoch and the counters are the kernel's to fill in
-}
-
-StoreAreas CudaGroup::areas(const Tensor& one, const Tensor& other) const {
-  const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
-  return {buffers.areas, buffers.area_count, {area(one), area(other)}};
-}
-
-RailQueue CudaGroup::rail_queue() const {
-  RailQueue queue = buffers.queue;
-  const DeviceCall call = device_call(nullptr);
-  queue.gave_up = &call.state->gave_up;
-  queue.abort = &call.host->abort;
-  queue.patience_ns = call.deadline_ns / 2;
-  return queue;
-}
-
-// Stages as long as an SM allows; scales and headers of more than kRideMax bytes move by themselves.
-NearShape CudaGroup::near_shape(uint64_t behind_row) const {
-  constexpr uint64_t kRideMax = 1024;
-  NearShape shape{};
-  shape.table_bytes = table_bytes_of(map);
-  shape.global_tables = buffers.global_tables;
-  const uint64_t tables = shape.global_tables == nullptr ? shape.table_bytes : 0;
-  const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
-  shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
-  const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
-  shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
-  shape.publish_every = rails_mapped() ? std::max(1u, options.slots / 4) : options.rail_batch;
-  shape.credit_every = std::max(1u, options.slots / 2);
-  return shape;
-}
-
 std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
   return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
          std::to_string(state_.arena->longest_gap()) + "; the group is still usable";
@@ -89,7 +39,7 @@ std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
-  const DeviceSpans spans{buffers.spans, buffers.spans + uint64_t(map.sources()) * (channels + 1)};
+  const DeviceSpans spans{facts.buffers.spans, facts.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,
                          .sources = map.sources(),
@@ -295,9 +245,9 @@ bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->ta
 // Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
 bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
-  const Word given = fetch(buffers.queue.next, 1)[0];
-  const std::vector<Word> dispatched = fetch(buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
-                          combined = fetch(buffers.combine_rail.sent, rings.combine_rail.producers);
+  const Word given = fetch(facts.buffers.queue.next, 1)[0];
+  const std::vector<Word> dispatched = fetch(facts.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
+                          combined = fetch(facts.buffers.combine_rail.sent, rings.combine_rail.producers);
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (control->interrupted()) return false;

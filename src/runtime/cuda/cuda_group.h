@@ -9,8 +9,6 @@
 #include <vector>
 
 #include "base/time_units.h"
-#include "kernels/near.h"
-#include "kernels/role_kernels.h"
 #include "layout/cursor.h"
 #include "protocol/wait_record.h"
 #include "runtime/call/call_log.h"
@@ -19,41 +17,13 @@
 #include "runtime/cuda/cuda_watch.h"
 #include "runtime/cuda/device_handle_block.h"
 #include "runtime/cuda/host_words.h"
+#include "runtime/cuda/launch_facts.h"
 #include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
-#include "runtime/group_options.h"
 #include "runtime/network/proxy.h"
 
 namespace transload {
-
-static_assert(kRanksMax <= 1u << kRankBits && kChannelsMax < 1u << kQueueBits, "a rail's keys hold any rank and queue");
-
-// Positions of the rings of one kind, on the device. Drained words are the proxy's to write: in pinned memory, and only
-// of rails that have one.
-struct DevicePositions {
-  Word *sent, *taken, *drained;
-  Positions view() const { return {sent, taken, drained}; }
-};
-
-// Device memory that every call of a rank uses.
-struct DeviceBuffers {
-  DeviceState* state;
-  Board board;        // with tables on the device
-  Placement experts;  // tables on the device
-  RankMap map;        // tables on the device
-  Card* card;
-  char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
-  char* cached_headers;  // [tokens_max] headers of a cached dispatch
-  LayoutScratch layout;
-  char* global_tables;
-  uint64_t* spans;                                 // of a call, where they are not its handle's
-  char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
-  StoreArea* areas;                                // regions that kernels store to
-  uint32_t area_count;
-  DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
-  RailQueue queue;  // of this rank's proxy or NIC, if it has one
-};
 
 constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
 
@@ -62,7 +32,8 @@ struct ScaleOutKind;
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
-  RankState state_;  // first: the rest is of it
+  RankState state_;  // first, with the call: the rest is of them
+  CurrentCall call_;
 
  public:
   explicit CudaGroup(const GroupOptions& given);
@@ -84,15 +55,6 @@ class CudaGroup final : public Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  DeviceCall device_call(const Word* born) const;
-  Call make_call(const Card& card, uint32_t arrivals_expected) const;
-  RailQueue rail_queue() const;
-  // Where kernels may store: to regions, and to these outputs of a call.
-  StoreAreas areas(const Tensor& one = {}, const Tensor& other = {}) const;
-  // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
-  // alike for all groups.
-  uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
-  NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
@@ -143,8 +105,7 @@ class CudaGroup final : public Group::Impl {
 
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
-  DeviceBuffers buffers{};
-  RoleKernels kernels{};
+  LaunchFacts facts{.rank = state_, .current = call_};
   Word dispatches = 0;  // numbers given out
 
  private:
@@ -202,7 +163,6 @@ class CudaGroup final : public Group::Impl {
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
   const char* operation_ = "idle";
   uint64_t call_since_;
-  CurrentCall call_;
   DeviceInfo info_;
   CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted

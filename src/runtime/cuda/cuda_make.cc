@@ -79,6 +79,7 @@ void CudaGroup::take_device() {
     throw Error(Code::kInvalidArgument,
                 "device: cuda " + std::to_string(device_) + ", must be 0 to " + std::to_string(all.devices.size() - 1));
   info_ = all.devices[size_t(device_)];
+  facts.near_bytes_max = info_.shared_bytes_max - kBlockBytesMax;
   if (options.sms < 1 || options.sms > info_.sms)
     throw Error(Code::kInvalidArgument,
                 "sms: " + std::to_string(options.sms) + ", must be 1 to " + std::to_string(info_.sms));
@@ -198,11 +199,11 @@ void CudaGroup::show_queues() {
 void CudaGroup::say_hello() {
   const uint64_t entered = now_ns();
   call_.deadline_ms = options.create_deadline_ms;
-  launched(nic_kernels()->hello({.board = buffers.board,
-                                 .call = device_call(nullptr),
-                                 .near = near_shape(0),
-                                 .areas = areas(),
-                                 .queue = rail_queue()},
+  launched(nic_kernels()->hello({.board = facts.buffers.board,
+                                 .call = facts.device_call(nullptr),
+                                 .near = facts.near_shape(0),
+                                 .areas = facts.areas(),
+                                 .queue = facts.rail_queue()},
                                 making_.get()),
            "hello");
   for (cudaError_t state; (state = cudaStreamQuery(making_.get())) != cudaSuccess;) {
@@ -280,25 +281,26 @@ void CudaGroup::make_room() {
   const Geometry& g = state_.geometry;
   const TokenShape token = longest_token(options);
   pinned_ = PinnedBlock(device_, sizeof(HostWords) + counts_bytes() + report_bytes());
+  facts.host = reinterpret_cast<HostWords*>(pinned_.on_device());
   words().fault.rank = map.me;
-  buffers.state = make<DeviceState>(1);
-  buffers.card = make<Card>(1);
-  buffers.grants = make<char>(map.peers * state_.grant_bytes());
-  buffers.scales = make<char>(options.tokens_max * token.scale_room());
-  buffers.headers = make<char>(options.tokens_max * token.header_bytes());
-  buffers.cached_headers = make<char>(options.tokens_max * sizeof(Header));
-  buffers.counts_to_peers = make<char>(map.peers * g.counts_bytes());
-  buffers.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
-  buffers.layout = {make<char>(layout_scratch_bytes(g, state_.experts.experts))};
-  buffers.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
+  facts.buffers.state = make<DeviceState>(1);
+  facts.buffers.card = make<Card>(1);
+  facts.buffers.grants = make<char>(map.peers * state_.grant_bytes());
+  facts.buffers.scales = make<char>(options.tokens_max * token.scale_room());
+  facts.buffers.headers = make<char>(options.tokens_max * token.header_bytes());
+  facts.buffers.cached_headers = make<char>(options.tokens_max * sizeof(Header));
+  facts.buffers.counts_to_peers = make<char>(map.peers * g.counts_bytes());
+  facts.buffers.counts_to_nodes = make<char>(map.nodes * g.node_counts_bytes());
+  facts.buffers.layout = {make<char>(layout_scratch_bytes(g, state_.experts.experts))};
+  facts.buffers.spans = make<uint64_t>((uint64_t(map.sources()) + map.ranks) * (options.channels + 1));
   DeviceHandle unplaced{};
   const DeviceHandleSizes most = handle_sizes(state_, options.tokens_max, options.top_k_max, options.channels);
-  buffers.spare_handle = make<char>(lay_handle(unplaced, most, nullptr));
-  buffers.spare_sum = make<char>(options.row_bytes_max);
-  buffers.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
+  facts.buffers.spare_handle = make<char>(lay_handle(unplaced, most, nullptr));
+  facts.buffers.spare_sum = make<char>(options.row_bytes_max);
+  facts.buffers.spare_weights = make<char>(uint64_t(options.top_k_max) * sizeof(float));
   const uint32_t table_bytes = table_bytes_of(map);
   if (table_bytes > kNearTablesMax)
-    buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
+    facts.buffers.global_tables = make<char>(uint64_t(options.sms) * kWarpsOfBlock * table_bytes);
   const auto positions = [&](const RingEnds& ends, Word* drained = nullptr) {
     return DevicePositions{make<Word>(ends.producers), make<Word>(ends.consumers), drained};
   };
@@ -307,14 +309,14 @@ void CudaGroup::make_room() {
     return positions(ends, nic_ ? upload(always.data(), always.size()) : drained);
   };
   const RingWords words = state_.ring_words();
-  buffers.dispatch_up = positions(words.dispatch_up);
-  buffers.dispatch_rail = rail_positions(words.dispatch_rail, network_memory_.drained_dispatch());
-  buffers.combine_up = positions(words.combine_up);
-  buffers.combine_rail = rail_positions(words.combine_rail, network_memory_.drained_combine());
-  buffers.queue = network_memory_.queue();
-  buffers.queue.next = make<Word>(1);
-  if (nic_) buffers.queue.network = nic_->region();
-  if (nic_) buffers.queue.nic = make_nic_place();
+  facts.buffers.dispatch_up = positions(words.dispatch_up);
+  facts.buffers.dispatch_rail = rail_positions(words.dispatch_rail, network_memory_.drained_dispatch());
+  facts.buffers.combine_up = positions(words.combine_up);
+  facts.buffers.combine_rail = rail_positions(words.combine_rail, network_memory_.drained_combine());
+  facts.buffers.queue = network_memory_.queue();
+  facts.buffers.queue.next = make<Word>(1);
+  if (nic_) facts.buffers.queue.network = nic_->region();
+  if (nic_) facts.buffers.queue.nic = make_nic_place();
 }
 
 const NicPlace* CudaGroup::make_nic_place() {
@@ -346,15 +348,15 @@ void CudaGroup::fill_board() {
   if (rails_mapped())
     for (uint32_t r : state_.counterparts()) mapped[r] = heap_ ? heap_->mapped()[r] : neighbours_->base(r);
   board.peer = peer_base_.data();
-  buffers.map = map;
-  buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
-  buffers.map.node_of = upload(map.node_of, map.ranks);
+  facts.buffers.map = map;
+  facts.buffers.map.node_begin = upload(map.node_begin, map.nodes + 1);
+  facts.buffers.map.node_of = upload(map.node_of, map.ranks);
   const Placement& experts = state_.experts;
-  buffers.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
-                     upload(experts.rank_begin, map.ranks + 1), experts.experts};
+  facts.buffers.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
+                           upload(experts.rank_begin, map.ranks + 1), experts.experts};
   const Word always = ~Word(0);
-  Board& there = buffers.board = board;
-  there.map = buffers.map;
+  Board& there = facts.buffers.board = board;
+  there.map = facts.buffers.map;
   there.peer = upload(peer_base_.data(), peer_base_.size());
   there.mapped = upload(mapped.data(), mapped.size());
   there.rails = upload(state_.rails.data(), state_.rails.size());
@@ -370,28 +372,28 @@ void CudaGroup::fill_board() {
   }
   if (network_memory_.pinned() != nullptr) areas.push_back({network_memory_.pinned(), network_memory_.pinned_bytes()});
   if (network_memory_.on_device()) areas.push_back({network_memory_.region(), network_memory_.region_bytes()});
-  buffers.areas = upload(areas.data(), areas.size());
-  buffers.area_count = uint32_t(areas.size());
+  facts.buffers.areas = upload(areas.data(), areas.size());
+  facts.buffers.area_count = uint32_t(areas.size());
 }
 
 void CudaGroup::load_kernels() {
-  const int near = int(near_bytes_max());
-  kernels = fills_queues_    ? nic_kernels()->roles
-            : rails_mapped() ? role_kernels<MappedRail>()
-                             : role_kernels<FifoRail>();
-  launched(kernels.prepare_notify(near), "notify");
-  launched(kernels.prepare_dispatch(near), "dispatch");
-  launched(kernels.prepare_combine(near), "combine");
+  const int near = int(facts.near_bytes_max);
+  facts.kernels = fills_queues_    ? nic_kernels()->roles
+                  : rails_mapped() ? role_kernels<MappedRail>()
+                                   : role_kernels<FifoRail>();
+  launched(facts.kernels.prepare_notify(near), "notify");
+  launched(facts.kernels.prepare_dispatch(near), "dispatch");
+  launched(facts.kernels.prepare_combine(near), "combine");
   if (nic_) launched(nic_kernels()->prepare_hello(near), "hello");
   launched(load_layout_kernels(), "layout");
   const TokenShape header{options.row_bytes_max, 0, options.top_k_max, false};
-  launched(launch_headers({.call = device_call(nullptr),
+  launched(launch_headers({.call = facts.device_call(nullptr),
                            .shape = header,
                            .me = map.me,
                            .tokens = options.tokens_max,
                            .scales = {},
                            .staged_scales = nullptr,
-                           .headers = buffers.cached_headers},
+                           .headers = facts.buffers.cached_headers},
                           making_.get()),
            "headers");
   check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device_);

@@ -3,7 +3,6 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <stop_token>
@@ -12,18 +11,12 @@
 
 #include "control/control.h"
 #include "kernels/device_call.h"
+#include "runtime/cuda/current_call.h"
 #include "runtime/device_share.h"
 #include "runtime/network/nic_queues.h"
 #include "runtime/network/proxy.h"
 
 namespace transload {
-
-// The call that a thread makes, or made last. That thread writes it.
-struct CurrentCall {
-  std::atomic<uint32_t> deadline_ms{0};
-  std::atomic<uint32_t> phase{0};      // Phase
-  std::atomic<bool> on_stream{false};  // the thread gives its kernels to a stream, not to a capture
-};
 
 // What a watcher reaches of its group. It outlives the watcher.
 struct WatchedGroup {
