@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/time_units.h"
-#include "layout/cursor.h"
 #include "protocol/wait_record.h"
 #include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
@@ -26,9 +25,6 @@
 namespace transload {
 
 constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
-
-struct NetworkPlace;
-struct ScaleOutKind;
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
@@ -109,32 +105,9 @@ class CudaGroup final : public Group::Impl {
   Word dispatches = 0;  // numbers given out
 
  private:
-  template <class T>
-  T* make(uint64_t count);
-  template <class T>
-  T* upload(const T* from, uint64_t count);
-  void take_device();
-  bool share_devices();  // whether all ranks are in this process
+  class Making;  // cuda_make.cc
   bool rails_mapped() const { return state_.geometry.mapped_rails; }
-  // Rails map each other's region, as peers do.
-  bool shares_with_rails() const { return rails_mapped() && !heap_; }
-  void map_memory(bool one_process);
-  // The NIC nearest by the PCI tree; "" if this host has none.
-  std::string near_nic() const;
-  void place_network(const ScaleOutKind& kind);
-  NetworkPlace network_place() const;
-  void open_network(const ScaleOutKind& kind);
-  void check_queue_driving(const ScaleOutKind& kind);
-  void open_queues(const ScaleOutKind& kind);
-  void try_paths();
-  void make_room();
-  const NicPlace* make_nic_place();
-  void show_queues();
-  void say_hello();
-  [[noreturn]] void leave_hello(uint64_t entered);
   void leave_memory(bool ended);
-  void fill_board();
-  void load_kernels();
   bool faulted() const;
   bool drain(uint64_t until);
   // From the device; waits for no kernel.
@@ -163,12 +136,10 @@ class CudaGroup final : public Group::Impl {
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
   const char* operation_ = "idle";
   uint64_t call_since_;
-  DeviceInfo info_;
   CallLog calls_;
   SmClaim claim_;       // of the device; none once the group is faulted
   PinnedBlock pinned_;  // HostWords, then counts of a call that waits, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  Cursor block_room_{.unit = 256};                                       // in the last block
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
   Word too_many_told_ = 0;  // of HostWords::too_many
@@ -186,7 +157,6 @@ class CudaGroup final : public Group::Impl {
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<NicQueues> nic_;      // instead of both
-  bool fills_queues_ = false;           // the kernels are those that do, whether a rail has one or all are mapped
   std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches
 };
 
