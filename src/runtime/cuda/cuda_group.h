@@ -143,7 +143,6 @@ class CudaGroup final : public Group::Impl {
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
   Word too_many_told_ = 0;  // of HostWords::too_many
-  std::vector<char*> peer_base_;
   // Stream and event stand behind the memory that they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
   OwnEvent done_;     // recorded behind the last call

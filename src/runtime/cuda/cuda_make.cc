@@ -68,7 +68,9 @@ class CudaGroup::Making {
   T* upload(const T* from, uint64_t count);
   void make_room();
   const NicPlace* make_nic_place();
-  void fill_board();
+  Mappings mappings() const;
+  void upload_board();
+  void upload_areas();
 
   void load_kernels();
   void show_queues();
@@ -113,7 +115,9 @@ void CudaGroup::Making::run() {
   }
   g_.all_or_none([&] {
     make_room();
-    fill_board();
+    state_.place(mappings());
+    upload_board();
+    upload_areas();
     load_kernels();
     if (g_.nic_) show_queues();
   });
@@ -172,7 +176,6 @@ bool CudaGroup::Making::share_devices() {
 
 void CudaGroup::Making::map_memory(bool one_process) {
   const RegionParts parts = state_.region_parts(map_.me, options_.slab_bytes);
-  const uint64_t in_front = parts.network_bytes + parts.scale_up_bytes;  // of the slabs
   WayChoice choice;
   g_.all_or_none([&] {
     choice = choose_way(device_, one_process);
@@ -180,7 +183,6 @@ void CudaGroup::Making::map_memory(bool one_process) {
   });
   const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
   g_.neighbours_ = g_.share_memory(g_.region_, bell.get(), shares_with_rails());
-  state_.arena = std::make_shared<Arena>(g_.region_->base() + in_front, options_.slab_bytes, g_.region_);
   state_.decide("scale-up", g_.scale_up_name(), choice.reason);
 }
 
@@ -395,47 +397,59 @@ const NicPlace* CudaGroup::Making::make_nic_place() {
   return upload(&place, 1);
 }
 
-void CudaGroup::Making::fill_board() {
+Mappings CudaGroup::Making::mappings() const {
+  const RegionParts parts = state_.region_parts(map_.me, options_.slab_bytes);
   const uint64_t net_bytes = shares_with_rails() ? state_.network_bytes() : 0;  // in front of the scale-up region
-  Board& board = state_.board;
-  board.map = map_;
-  board.geometry = state_.geometry;
-  board.network = g_.nic_             ? g_.nic_->region()
-                  : g_.heap_          ? g_.heap_->base()
-                  : g_.rails_mapped() ? g_.region_->base()
-                                      : g_.network_memory_.region();
-  g_.peer_base_.resize(map_.peers);
-  for (uint32_t p = 0; p < map_.peers; ++p)
-    g_.peer_base_[p] = (p == map_.peer ? g_.region_->base() : g_.neighbours_->base(map_.mate(p))) + net_bytes;
-  std::vector<char*> mapped(map_.ranks, nullptr);
+  Mappings all;
+  all.network = g_.nic_             ? g_.nic_->region()
+                : g_.heap_          ? g_.heap_->base()
+                : g_.rails_mapped() ? g_.region_->base()
+                                    : g_.network_memory_.region();
+  for (uint32_t p = 0; p < map_.peers; ++p) {
+    const uint32_t rank = map_.mate(p);
+    const bool mine = p == map_.peer;
+    all.scale_up.push_back({(mine ? g_.region_->base() : g_.neighbours_->base(rank)) + net_bytes,
+                            (mine ? g_.region_->bytes() : g_.neighbours_->bytes(rank)) - net_bytes});
+  }
+  all.mapped.resize(map_.ranks);
   if (g_.rails_mapped())
-    for (uint32_t r : state_.counterparts()) mapped[r] = g_.heap_ ? g_.heap_->mapped()[r] : g_.neighbours_->base(r);
-  board.peer = g_.peer_base_.data();
+    for (const uint32_t r : state_.counterparts())
+      all.mapped[r] = g_.heap_ ? g_.heap_->mapped()[r] : g_.neighbours_->base(r);
+  char* const slabs = g_.region_->base() + parts.network_bytes + parts.scale_up_bytes;
+  all.arena = std::make_shared<Arena>(slabs, options_.slab_bytes, g_.region_);
+  return all;
+}
+
+// The board of kernels is the rank's own, with copies of its tables.
+void CudaGroup::Making::upload_board() {
   buffers_.map = map_;
   buffers_.map.node_begin = upload(map_.node_begin, map_.nodes + 1);
   buffers_.map.node_of = upload(map_.node_of, map_.ranks);
   const Placement& experts = state_.experts;
   buffers_.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
                       upload(experts.rank_begin, map_.ranks + 1), experts.experts};
-  const Word always = ~Word(0);
-  Board& there = buffers_.board = board;
+  Board& there = buffers_.board = state_.board;
   there.map = buffers_.map;
-  there.peer = upload(g_.peer_base_.data(), g_.peer_base_.size());
-  there.mapped = upload(mapped.data(), mapped.size());
-  there.rails = upload(state_.rails.data(), state_.rails.size());
-  there.sources = upload(state_.sources.data(), state_.sources.size());
-  there.always = upload(&always, 1);
+  there.peer = upload(there.peer, map_.peers);
+  there.mapped = upload(there.mapped, map_.ranks);
+  there.rails = upload(there.rails, state_.rails.size());
+  there.sources = upload(there.sources, state_.sources.size());
+  there.always = upload(there.always, 1);
+  there.peer_bytes = nullptr;  // kernels check no grant
+}
+
+void CudaGroup::Making::upload_areas() {
   std::vector<StoreArea> areas{{g_.region_->base(), g_.region_->bytes()}};
   for (uint32_t r : state_.neighbours(shares_with_rails()))
     areas.push_back({g_.neighbours_->base(r), g_.neighbours_->bytes(r)});
   if (g_.heap_) {
     areas.push_back({g_.heap_->base(), g_.heap_->bytes()});
     for (uint32_t r : state_.counterparts())
-      if (g_.rails_mapped()) areas.push_back({mapped[r], g_.heap_->bytes()});
+      if (g_.rails_mapped()) areas.push_back({state_.board.mapped[r], g_.heap_->bytes()});
   }
-  if (g_.network_memory_.pinned() != nullptr)
-    areas.push_back({g_.network_memory_.pinned(), g_.network_memory_.pinned_bytes()});
-  if (g_.network_memory_.on_device()) areas.push_back({g_.network_memory_.region(), g_.network_memory_.region_bytes()});
+  const NetworkMemory& network = g_.network_memory_;
+  if (network.pinned() != nullptr) areas.push_back({network.pinned(), network.pinned_bytes()});
+  if (network.on_device()) areas.push_back({network.region(), network.region_bytes()});
   buffers_.areas = upload(areas.data(), areas.size());
   buffers_.area_count = uint32_t(areas.size());
 }
