@@ -22,7 +22,7 @@ struct Cast {
 };
 
 // What a rank grants its peers: the landing or source.
-struct DeviceGrant {
+struct DeviceGrants {
   GrantOffer offer;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied
@@ -35,7 +35,7 @@ struct DispatchLaunch {
   NearShape near;
   StoreAreas areas;
   Cast cast;
-  DeviceGrant grant;
+  DeviceGrants grants;
   bool opens;  // cards have not been shown yet: a cached dispatch
   RailQueue queue;
 };
@@ -47,7 +47,7 @@ struct CombineLaunch {
   NearShape near;
   StoreAreas areas;
   Cast cast;
-  DeviceGrant grant;
+  DeviceGrants grants;
   RailQueue queue;
 };
 

@@ -88,9 +88,9 @@ class CudaCombine {
                                .near = facts_.near_shape(0),
                                .areas = facts_.areas(out_.x, out_.topk_weights),
                                .cast = cast(),
-                               .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
-                                         .row_base = on_device_.tables.row_base,
-                                         .room = facts_.buffers.grants},
+                               .grants = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
+                                          .row_base = on_device_.tables.row_base,
+                                          .room = facts_.buffers.grants},
                                .queue = facts_.rail_queue()};
     g_.launched(facts_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);

@@ -213,9 +213,9 @@ class CudaDispatch {
                           .near = facts_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
                           .areas = facts_.areas(out_.x, out_.scales),
                           .cast = cast(),
-                          .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
-                                    .row_base = on_device_.tables.row_base,
-                                    .room = facts_.buffers.grants},
+                          .grants = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
+                                     .row_base = on_device_.tables.row_base,
+                                     .room = facts_.buffers.grants},
                           .opens = !form_.first,
                           .queue = facts_.rail_queue()};
     launch.trip.call = facts_.call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
