@@ -76,8 +76,9 @@ class CudaCombine {
   }
 
   Cast cast() const {
-    if (g_.map.nodes == 1) return pull_ ? Cast{.receivers = 8} : Cast{.receivers = 4, .senders = 4};
-    return pull_ ? Cast{.forwarders = 4, .receivers = 4} : Cast{.forwarders = 3, .receivers = 3, .senders = 2};
+    if (g_.map.nodes == 1) return pull_ ? whole_cast({.receivers = 8}) : whole_cast({.receivers = 4, .senders = 4});
+    return pull_ ? whole_cast({.forwarders = 4, .receivers = 4})
+                 : whole_cast({.forwarders = 3, .receivers = 3, .senders = 2});
   }
 
   void move_rows() {

@@ -201,8 +201,10 @@ class CudaDispatch {
 
   // Senders take what is left; receivers are needed beside them only where rows come through rings.
   Cast cast() const {
-    if (g_.map.nodes == 1) return landing_.direct ? Cast{.senders = 8} : Cast{.receivers = 4, .senders = 4};
-    return landing_.direct ? Cast{.forwarders = 4, .senders = 4} : Cast{.forwarders = 3, .receivers = 2, .senders = 3};
+    if (g_.map.nodes == 1)
+      return landing_.direct ? whole_cast({.senders = 8}) : whole_cast({.receivers = 4, .senders = 4});
+    return landing_.direct ? whole_cast({.forwarders = 4, .senders = 4})
+                           : whole_cast({.forwarders = 3, .receivers = 2, .senders = 3});
   }
 
   void move_tokens() {
