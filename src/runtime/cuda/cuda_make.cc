@@ -72,6 +72,8 @@ class CudaGroup::Making {
   void upload_board();
   void upload_areas();
 
+  // Nobody waits for the kernels that a group is made with, as others do for those of a call: CudaGroup::launched.
+  void check(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device_); }
   void load_kernels();
   void show_queues();
   void say_hello();
@@ -264,13 +266,13 @@ void CudaGroup::Making::show_queues() {
 void CudaGroup::Making::say_hello() {
   const uint64_t entered = now_ns();
   g_.call_.deadline_ms = options_.create_deadline_ms;
-  g_.launched(nic_kernels()->hello({.board = buffers_.board,
-                                    .call = facts_.device_call(nullptr),
-                                    .near = facts_.near_shape(0),
-                                    .areas = facts_.areas(),
-                                    .queue = facts_.rail_queue()},
-                                   g_.making_.get()),
-              "hello");
+  check(nic_kernels()->hello({.board = buffers_.board,
+                              .call = facts_.device_call(nullptr),
+                              .near = facts_.near_shape(0),
+                              .areas = facts_.areas(),
+                              .queue = facts_.rail_queue()},
+                             g_.making_.get()),
+        "hello");
   for (cudaError_t state; (state = cudaStreamQuery(g_.making_.get())) != cudaSuccess;) {
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
     g_.control->heed_interrupt();
@@ -278,7 +280,6 @@ void CudaGroup::Making::say_hello() {
     if (now_ns() - entered > options_.create_deadline_ms * kMillisecondNs + kPatienceNs) leave_hello(entered);
     sched_yield();
   }
-  g_.owes_kernels_ = false;
   g_.call_.deadline_ms = options_.deadline_ms;
   if (!g_.faulted()) return;
   g_.watcher_->tell_fault();
@@ -459,21 +460,21 @@ void CudaGroup::Making::load_kernels() {
   facts_.kernels = fills_queues_       ? nic_kernels()->roles
                    : g_.rails_mapped() ? role_kernels<MappedRail>()
                                        : role_kernels<FifoRail>();
-  g_.launched(facts_.kernels.prepare_notify(near), "notify");
-  g_.launched(facts_.kernels.prepare_dispatch(near), "dispatch");
-  g_.launched(facts_.kernels.prepare_combine(near), "combine");
-  if (g_.nic_) g_.launched(nic_kernels()->prepare_hello(near), "hello");
-  g_.launched(load_layout_kernels(), "layout");
+  check(facts_.kernels.prepare_notify(near), "notify");
+  check(facts_.kernels.prepare_dispatch(near), "dispatch");
+  check(facts_.kernels.prepare_combine(near), "combine");
+  if (g_.nic_) check(nic_kernels()->prepare_hello(near), "hello");
+  check(load_layout_kernels(), "layout");
   const TokenShape header{options_.row_bytes_max, 0, options_.top_k_max, false};
-  g_.launched(launch_headers({.call = facts_.device_call(nullptr),
-                              .shape = header,
-                              .me = map_.me,
-                              .tokens = options_.tokens_max,
-                              .scales = {},
-                              .staged_scales = nullptr,
-                              .headers = buffers_.cached_headers},
-                             g_.making_.get()),
-              "headers");
+  check(launch_headers({.call = facts_.device_call(nullptr),
+                        .shape = header,
+                        .me = map_.me,
+                        .tokens = options_.tokens_max,
+                        .scales = {},
+                        .staged_scales = nullptr,
+                        .headers = buffers_.cached_headers},
+                       g_.making_.get()),
+        "headers");
   check_cuda(cudaStreamSynchronize(g_.making_.get()), "cudaStreamSynchronize", device_);
 }
 
