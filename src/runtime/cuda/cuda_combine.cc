@@ -1,6 +1,7 @@
 // Group::combine on GPUs: one kernel, and no host wait.
 #include <exception>
 
+#include "base/check.h"
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "runtime/call/check_inputs.h"
@@ -58,6 +59,7 @@ class CudaCombine {
 
   // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
   void keep_no_sum() {
+    TRANSLOAD_CHECK(in_.x.row_bytes() <= g_.options.row_bytes_max && form_.weights <= g_.options.top_k_max);
     out_.x = g_.on_device(facts_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
     if (form_.weights > 0) out_.topk_weights = g_.on_device(facts_.buffers.spare_weights, 1, form_.weights, kF32);
   }
@@ -93,6 +95,8 @@ class CudaCombine {
                                           .row_base = on_device_.tables.row_base,
                                           .room = facts_.buffers.grants},
                                .queue = facts_.rail_queue()};
+    TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
+    TRANSLOAD_CHECK(launch.cast.receivers >= 2);  // the last two warps open the call, and senders come before them
     g_.launched(facts_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }

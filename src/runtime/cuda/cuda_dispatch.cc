@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/check.h"
 #include "gpu/driver.h"
 #include "runtime/call/check_inputs.h"
 #include "runtime/call/decisions.h"
@@ -26,6 +27,9 @@ class CudaDispatch {
         in_(in),
         stream_(group.stream_of(in.stream)),
         form_(group.state(), in) {
+    const GroupOptions& most = group.options;  // what buffers and spare room are made for
+    TRANSLOAD_CHECK(form_.tokens <= most.tokens_max && form_.shape.top_k <= most.top_k_max);
+    TRANSLOAD_CHECK(form_.channels <= most.channels && form_.shape.row_bytes <= most.row_bytes_max);
     form_.card.handle = state_.common_id;
   }
 
@@ -143,6 +147,7 @@ class CudaDispatch {
   }
 
   void keep_handle() {
+    TRANSLOAD_CHECK(!waits() || g_.words().report.seal == seal_of(dispatch_number_));
     auto made = form_.new_handle(state_);
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->overflow = in_.overflow;
@@ -160,6 +165,7 @@ class CudaDispatch {
 
   // The caller's own function gives the room, if it has one.
   void ask_for_room() {
+    TRANSLOAD_CHECK(handle_ != nullptr || !waits());  // else it is not known for how many rows
     const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
     room_.emplace(form_, in_, rows, g_.options.device);
     if (!failure_) failure_ = thrown_by([&] { room_->ask(*state_.arena); });
@@ -168,6 +174,7 @@ class CudaDispatch {
   // Room for what I receive, and with it the landing.
   void take_outputs() {
     if (failure_) return keep_no_row();
+    TRANSLOAD_CHECK(room_.has_value());
     const bool leases = room_->needs_lease();
     auto block = leases ? state_.arena->take(room_->bytes()) : nullptr;
     if (!block && leases) {
@@ -208,6 +215,8 @@ class CudaDispatch {
   }
 
   void move_tokens() {
+    TRANSLOAD_CHECK(handle_ != nullptr && headers_ != nullptr);
+    TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
     g_.began(Phase::kDispatch);
     DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
                           .board = facts_.buffers.board,

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/check.h"
 #include "control/fault.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
@@ -39,6 +40,7 @@ std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
+  TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
   const DeviceSpans spans{facts.buffers.spans, facts.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,

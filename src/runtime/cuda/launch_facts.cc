@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/math.h"
 
 namespace transload {
 
 DeviceCall LaunchFacts::device_call(const Word* born) const {
+  TRANSLOAD_CHECK(buffers.state != nullptr && host != nullptr);
   return {.state = buffers.state,
           .host = host,
           .born = born,
@@ -47,8 +49,10 @@ NearShape LaunchFacts::near_shape(uint64_t behind_row) const {
   shape.global_tables = buffers.global_tables;
   const uint64_t tables = shape.global_tables == nullptr ? shape.table_bytes : 0;
   const uint64_t of_warp = near_bytes_max / kWarpsOfBlock / kLineBytes * kLineBytes;
+  TRANSLOAD_CHECK(tables < of_warp);
   shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
   const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
+  TRANSLOAD_CHECK(shape.stage_bytes >= ride + kStageBytesMin);
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
   const GroupOptions& options = rank.options;
   shape.publish_every = rank.geometry.mapped_rails ? std::max(1u, options.slots / 4) : options.rail_batch;
