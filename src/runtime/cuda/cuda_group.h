@@ -28,7 +28,7 @@ constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
-  RankState state_;  // first, with the call: the rest is of them
+  RankState state_;  // it and the call come first: the rest refers to them
   CurrentCall call_;
 
  public:
@@ -82,11 +82,6 @@ class CudaGroup final : public Group::Impl {
   void began(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
   // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
   void await_report(Word dispatch_number);
-  // Waits until the stream is done. Throws the fault that ended a call.
-  void await_stream(const Stream& stream);
-  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
-  // their way for the deadline and a second at most.
-  [[noreturn]] void fail(const char* what, const char* advice = "");
   // A call that was put into a graph: what it uses stays as long as the graph.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
@@ -94,8 +89,6 @@ class CudaGroup final : public Group::Impl {
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
   int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
@@ -106,6 +99,13 @@ class CudaGroup final : public Group::Impl {
 
  private:
   class Making;  // cuda_make.cc
+  // Waits until the stream is done. Throws the fault that ended a call.
+  void await_stream(const Stream& stream);
+  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
+  // their way for the deadline and a second at most.
+  [[noreturn]] void fail(const char* what, const char* advice = "");
+  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
   bool rails_mapped() const { return state_.geometry.mapped_rails; }
   void leave_memory(bool ended);
   bool faulted() const;
