@@ -20,13 +20,12 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   CombineTrip t = launch.trip;
   begin_kernel(t.call, launch.board, launch.call);
   const uint32_t warp = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
+  typename Rail::RailHeld held;
   if (warp >= forwarders && warp < forwarders + senders) {
-    typename Rail::RailHeld held;
     auto w = make_warp<ScatterPipe, Rail>(near, launch, held);
     run_combine_sender(w, t);
     return end_kernel(w, launch.call);
   }
-  typename Rail::RailHeld held;
   auto w = make_warp<ReducePipe, Rail>(near, launch, held);
   const bool granter = warp_of_grid() == kGranter;
   if (granter) give_grants(w, t.call, launch.grants, &launch.call.state->gave_up);
