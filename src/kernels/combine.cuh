@@ -19,26 +19,25 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
   extern __shared__ __align__(128) char near[];
   CombineTrip t = launch.trip;
   begin_kernel(t.call, launch.board, launch.call);
-  const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
-  if (place >= forwarders && place < forwarders + senders) {
-    typename Rail::RailHeld held;
+  const uint32_t warp = warp_of_block(), forwarders = launch.cast.forwarders, senders = launch.cast.senders;
+  typename Rail::RailHeld held;
+  if (warp >= forwarders && warp < forwarders + senders) {
     auto w = make_warp<ScatterPipe, Rail>(near, launch, held);
     run_combine_sender(w, t);
     return end_kernel(w, launch.call);
   }
-  typename Rail::RailHeld held;
   auto w = make_warp<ReducePipe, Rail>(near, launch, held);
-  const bool grants = warp_of_grid() == kGranter;
-  if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);
+  const bool granter = warp_of_grid() == kGranter;
+  if (granter) give_grants(w, t.call, launch.grants, &launch.call.state->gave_up);
   if (warp_of_grid() == kOpener) {
     write_card(t.call);
     open_call(w, t.call);
   }
-  if (place < forwarders)
+  if (warp < forwarders)
     run_combine_forwarder(w, t);
   else
     run_combine_receiver(w, t);
-  if (grants) close_call(w, t.call);
+  if (granter) close_call(w, t.call);
   end_kernel(w, launch.call);
 }
 
@@ -46,13 +45,12 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1) combine_kernel(const __
 
 template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream) {
-  const LaunchShape shape{launch.call.blocks, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
-  return transload::launch(combine_kernel<Rail>, shape, launch, stream);
+  return transload::launch(combine_kernel<Rail>, shape_of(launch, launch.call.blocks, kWarpsOfBlock), launch, stream);
 }
 
 template <class Rail>
 int prepare_combine(int near_bytes) {
-  return int(cudaFuncSetAttribute(combine_kernel<Rail>, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+  return load(combine_kernel<Rail>, uint64_t(near_bytes));
 }
 
 }  // namespace transload

@@ -21,21 +21,21 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
   begin_kernel(t.call, launch.board, launch.call);
   typename Rail::RailHeld held;
   auto w = make_warp<ScatterPipe, Rail>(near, launch, held);
-  const uint32_t place = warp_of_block(), forwarders = launch.cast.forwarders;
-  const bool grants = warp_of_grid() == kGranter;
-  if (grants) grant(w, t.call, launch.grant, &launch.call.state->gave_up);
+  const uint32_t warp = warp_of_block(), forwarders = launch.cast.forwarders;
+  const bool granter = warp_of_grid() == kGranter;
+  if (granter) give_grants(w, t.call, launch.grants, &launch.call.state->gave_up);
   if (launch.opens && warp_of_grid() == kOpener) {
     write_card(t.call);
     open_call(w, t.call);
   }
-  const bool receives = place >= forwarders && place < forwarders + launch.cast.receivers;
-  if (place < forwarders)
+  const bool receives = warp >= forwarders && warp < forwarders + launch.cast.receivers;
+  if (warp < forwarders)
     run_dispatch_forwarder(w, t);
   else if (!receives)
     run_dispatch_sender(w, t);
   // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
   if (t.direct || receives) run_dispatch_receiver(w, t);
-  if (grants && !t.unpacks_at_end()) close_call(w, t.call);
+  if (granter && !t.unpacks_at_end()) close_call(w, t.call);
   end_kernel(w, launch.call);
 }
 
@@ -43,13 +43,12 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
 
 template <class Rail>
 int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream) {
-  const LaunchShape shape{launch.call.blocks, kWarpsOfBlock * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
-  return transload::launch(dispatch_kernel<Rail>, shape, launch, stream);
+  return transload::launch(dispatch_kernel<Rail>, shape_of(launch, launch.call.blocks, kWarpsOfBlock), launch, stream);
 }
 
 template <class Rail>
 int prepare_dispatch(int near_bytes) {
-  return int(cudaFuncSetAttribute(dispatch_kernel<Rail>, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+  return load(dispatch_kernel<Rail>, uint64_t(near_bytes));
 }
 
 }  // namespace transload

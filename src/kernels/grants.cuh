@@ -8,25 +8,25 @@
 namespace transload {
 
 // Called by one warp. Does what HostCalls::write_grants does on a host.
-TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrant& grant) {
+TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrants& grants) {
   const RankMap& map = call.board->map;
   const uint32_t sources = map.sources();
-  auto to_peer = [&](uint32_t p) { return reinterpret_cast<Grant*>(grant.room + p * call.grant_bytes); };
+  auto to_peer = [&](uint32_t p) { return reinterpret_cast<Grant*>(grants.room + p * call.grant_bytes); };
   for (uint32_t i = uint32_t(lane_of_thread()); i < map.peers * sources; i += 32) {
     const uint32_t source = map.as_peer(i / sources).source_rank(i % sources);
-    to_peer(i / sources)->row_base()[i % sources] = source == kNobody ? 0 : grant.row_base[source];
+    to_peer(i / sources)->row_base()[i % sources] = source == kNobody ? 0 : grants.row_base[source];
   }
   for (uint32_t p = uint32_t(lane_of_thread()); p < map.peers; p += 32)
-    *to_peer(p) = grant.offer.grant(call.epoch(), call.card.digest());
+    *to_peer(p) = grants.offer.grant(call.epoch(), call.card.digest());
   __syncwarp();
 }
 
 // GRANTER. A rank that has given up grants nothing: the kernels before this one may have left its handle half made, or
 // have seen that its neighbours call something else, and by grants alone rows would move all the same.
 template <class W>
-TRANSLOAD_DEVICE void grant(W& w, const Call& call, const DeviceGrant& given, const Word* gave_up) {
+TRANSLOAD_DEVICE void give_grants(W& w, const Call& call, const DeviceGrants& grants, const Word* gave_up) {
   const Word failed = glanced_here(gave_up);  // on its way while the grants are written
-  write_grants(call, given);
+  write_grants(call, grants);
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }
 

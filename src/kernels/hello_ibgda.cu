@@ -57,8 +57,7 @@ __global__ void __launch_bounds__(32, 1) hello_kernel(const __grid_constant__ He
 }  // namespace
 
 int launch_hello(const HelloLaunch& launch, CUstream_st* stream) {
-  const LaunchShape shape{1, 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
-  return transload::launch(hello_kernel<IbgdaRail>, shape, launch, stream);
+  return transload::launch(hello_kernel<IbgdaRail>, shape_of(launch, 1, 1), launch, stream);
 }
 
 int prepare_hello(int near_bytes) { return load(hello_kernel<IbgdaRail>, uint64_t(near_bytes)); }

@@ -5,12 +5,20 @@
 
 #include <cstdint>
 
+#include "kernels/near.h"
+
 namespace transload {
 
 struct LaunchShape {
   uint32_t blocks, threads;
   uint64_t near_bytes;  // of each block
 };
+
+// Blocks of so many warps, whose near memory is cut as for kWarpsOfBlock.
+template <class Launch>
+LaunchShape shape_of(const Launch& launch, uint32_t blocks, uint32_t warps) {
+  return {blocks, warps * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
+}
 
 template <class Args>
 int launch(void (*kernel)(const Args), const LaunchShape& shape, const Args& args, CUstream_st* stream) {

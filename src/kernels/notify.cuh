@@ -88,13 +88,12 @@ __global__ void __launch_bounds__(kNotifyWarps * 32, 1) notify_kernel(const __gr
 
 template <class Rail>
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream) {
-  const LaunchShape shape{1, kNotifyWarps * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
-  return transload::launch(notify_kernel<Rail>, shape, launch, stream);
+  return transload::launch(notify_kernel<Rail>, shape_of(launch, 1, kNotifyWarps), launch, stream);
 }
 
 template <class Rail>
 int prepare_notify(int near_bytes) {
-  return int(cudaFuncSetAttribute(notify_kernel<Rail>, cudaFuncAttributeMaxDynamicSharedMemorySize, near_bytes));
+  return load(notify_kernel<Rail>, uint64_t(near_bytes));
 }
 
 }  // namespace transload

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "channel/board.h"
+#include "kernels/near.h"
 #include "kernels/tables/table_kernels.h"
 #include "protocol/combine/trip.h"
 #include "protocol/dispatch/trip.h"
@@ -16,13 +17,19 @@ struct MappedRail;  // executor/cuda/rail_mapped.cuh
 class FifoRail;     // executor/cuda/rail_fifo.cuh
 class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are there where NVSHMEM's headers were
 
-// Which warps of each block play which role; together kWarpsOfBlock.
+// How many warps of each block play which role.
 struct Cast {
   uint32_t forwarders = 0, receivers = 0, senders = 0;
 };
+// A kernel gives its last role to all warps that are left, and a call counts arrivals by role: so the numbers are those
+// of a whole block, or this does not compile.
+consteval Cast whole_cast(Cast cast) {
+  if (cast.forwarders + cast.receivers + cast.senders != kWarpsOfBlock) throw "the roles are not those of all warps";
+  return cast;
+}
 
 // What a rank grants its peers: the landing or source.
-struct DeviceGrant {
+struct DeviceGrants {
   GrantOffer offer;
   const uint64_t* row_base;  // [ranks + 1]
   char* room;                // [peers][grant_bytes] where grants are written before they are copied
@@ -35,7 +42,7 @@ struct DispatchLaunch {
   NearShape near;
   StoreAreas areas;
   Cast cast;
-  DeviceGrant grant;
+  DeviceGrants grants;
   bool opens;  // cards have not been shown yet: a cached dispatch
   RailQueue queue;
 };
@@ -47,7 +54,7 @@ struct CombineLaunch {
   NearShape near;
   StoreAreas areas;
   Cast cast;
-  DeviceGrant grant;
+  DeviceGrants grants;
   RailQueue queue;
 };
 

@@ -90,6 +90,25 @@ void RankState::choose_rail_batch(bool by_queues) {
                      : "a proxy takes time for each command");
 }
 
+void RankState::place(Mappings given) {
+  arena = std::move(given.arena);
+  for (const Mappings::Peer& peer : given.scale_up) {
+    peer_base.push_back(peer.base);
+    peer_bytes.push_back(peer.bytes);
+  }
+  mapped_base = std::move(given.mapped);
+  mapped_base.resize(map.ranks);
+  board.map = map;
+  board.geometry = geometry;
+  board.network = given.network;
+  board.peer = peer_base.data();
+  board.peer_bytes = peer_bytes.data();
+  board.mapped = mapped_base.data();
+  board.rails = rails.data();
+  board.sources = sources.data();
+  board.always = &always;
+}
+
 uint64_t RankState::scales_bytes() const { return options.tokens_max * longest_token(options).scale_room(); }
 uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_token(options).header_bytes(); }
 

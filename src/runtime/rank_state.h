@@ -29,6 +29,18 @@ struct RingWords {
   RingEnds dispatch_up, dispatch_rail, combine_up, combine_rail;
 };
 
+// Where the memory of a group lies, as one rank reaches it.
+struct Mappings {
+  char* network = nullptr;  // my network region, network_bytes() long
+  struct Peer {
+    char* base;      // of its scale-up region
+    uint64_t bytes;  // from there to the end of its slabs
+  };
+  std::vector<Peer> scale_up;  // [peers] mine included
+  std::vector<char*> mapped;   // [ranks] network regions that I may store to directly, else null; empty: none
+  std::shared_ptr<Arena> arena;
+};
+
 struct RankState {
   // Throws Error{kInvalidArgument}.
   explicit RankState(const GroupOptions& given);
@@ -41,6 +53,8 @@ struct RankState {
   void plan_network(bool mapped_rails, bool apart);
   // Of rails that are not mapped, once it is known who carries their puts.
   void choose_rail_batch(bool by_queues);
+  // Takes the addresses at which the memory lies, and makes the board of them.
+  void place(Mappings given);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
   RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice
@@ -71,6 +85,9 @@ struct RankState {
   Placement experts{};
   Geometry geometry{};
   Board board{};
+  std::vector<char*> peer_base, mapped_base;  // the board's tables, as `always`, rails and sources are
+  std::vector<uint64_t> peer_bytes;
+  Word always = ~Word(0);
   bool network_apart = false;  // the network region lies in memory of its own
   std::vector<Counterpart> rails, sources;
   std::shared_ptr<Arena> arena;

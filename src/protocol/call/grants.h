@@ -14,6 +14,7 @@ template <Warp W>
 TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   const Board& b = *call.board;
   const MembersOf<W> peers = W::Members::first(int(b.map.peers));
+  TRANSLOAD_CHECK(call.grants != nullptr && call.grant_bytes == sizeof(Grant) + 8 * uint64_t(b.map.sources()));
   w.copy(peers, [&](Lane p) {
     return Piece{b.peer[p] + b.up.grant.at(call.parity(), b.map.peer), call.grants + p * call.grant_bytes,
                  call.grant_bytes};
@@ -93,7 +94,11 @@ class Grants {
   TRANSLOAD_WARP bool keeps(int p, Word row) const {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
-  TRANSLOAD_WARP char* rows(int p) const { return granted_[p].rows; }
+  // Of a peer that can be reached.
+  TRANSLOAD_WARP char* rows(int p) const {
+    TRANSLOAD_CHECK(reachable(p));
+    return granted_[p].rows;
+  }
   TRANSLOAD_WARP char* scales(int p) const { return granted_[p].scales; }
   TRANSLOAD_WARP char* headers_or_weights(int p) const { return granted_[p].headers_or_weights; }
 

@@ -1,6 +1,7 @@
 // Group::combine on GPUs: one kernel, and no host wait.
 #include <exception>
 
+#include "base/check.h"
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "runtime/call/check_inputs.h"
@@ -18,12 +19,13 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
-        state_(group.state_),
+        facts_(group.facts),
+        state_(group.state()),
         in_(in),
         handle_(*in.handle),
         on_device_(in.handle->device->on_device),
         stream_(group.stream_of(in.stream)),
-        form_(group.state_, in) {
+        form_(group.state(), in) {
     form_.card.handle = state_.common_id;
   }
 
@@ -57,45 +59,50 @@ class CudaCombine {
 
   // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
   void keep_no_sum() {
-    out_.x = g_.on_device(g_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
-    if (form_.weights > 0) out_.topk_weights = g_.on_device(g_.buffers.spare_weights, 1, form_.weights, kF32);
+    TRANSLOAD_CHECK(in_.x.row_bytes() <= g_.options.row_bytes_max && form_.weights <= g_.options.top_k_max);
+    out_.x = g_.on_device(facts_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
+    if (form_.weights > 0) out_.topk_weights = g_.on_device(facts_.buffers.spare_weights, 1, form_.weights, kF32);
   }
 
   CombineTrip trip() const {
     CombineTrip t = trip_of(form_, in_,
-                            {.up_positions = g_.buffers.combine_up.view(),
-                             .rail_positions = g_.buffers.combine_rail.view(),
+                            {.up_positions = facts_.buffers.combine_up.view(),
+                             .rail_positions = facts_.buffers.combine_rail.view(),
                              .handle = view_of(on_device_.tables),
                              .forward = {spans_.forward, form_.channels},
                              .rows_of = {spans_.arriving, form_.channels}},
                             out_);
-    t.call = g_.make_call(form_.card, g_.options.sms * kWarpsOfBlock);
+    t.call = facts_.call(form_.card, g_.options.sms * kWarpsOfBlock);
     t.spare_out = failure_ != nullptr;
     return t;
   }
 
   Cast cast() const {
-    if (g_.map.nodes == 1) return pull_ ? Cast{.receivers = 8} : Cast{.receivers = 4, .senders = 4};
-    return pull_ ? Cast{.forwarders = 4, .receivers = 4} : Cast{.forwarders = 3, .receivers = 3, .senders = 2};
+    if (g_.map.nodes == 1) return pull_ ? whole_cast({.receivers = 8}) : whole_cast({.receivers = 4, .senders = 4});
+    return pull_ ? whole_cast({.forwarders = 4, .receivers = 4})
+                 : whole_cast({.forwarders = 3, .receivers = 3, .senders = 2});
   }
 
   void move_rows() {
     g_.began(Phase::kCombine);
     const CombineLaunch launch{.trip = trip(),
-                               .board = g_.buffers.board,
-                               .call = g_.device_call(on_device_.born),
-                               .near = g_.near_shape(0),
-                               .areas = g_.areas(out_.x, out_.topk_weights),
+                               .board = facts_.buffers.board,
+                               .call = facts_.device_call(on_device_.born),
+                               .near = facts_.near_shape(0),
+                               .areas = facts_.areas(out_.x, out_.topk_weights),
                                .cast = cast(),
-                               .grant = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
-                                         .row_base = on_device_.tables.row_base,
-                                         .room = g_.buffers.grants},
-                               .queue = g_.rail_queue()};
-    g_.launched(g_.kernels.combine(launch, stream_), "combine");
+                               .grants = {.offer = offer_of(state_.board, pull_, in_, form_.rows_max),
+                                          .row_base = on_device_.tables.row_base,
+                                          .room = facts_.buffers.grants},
+                               .queue = facts_.rail_queue()};
+    TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
+    TRANSLOAD_CHECK(launch.cast.receivers >= 2);  // the last two warps open the call, and senders come before them
+    g_.launched(facts_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }
 
   CudaGroup& g_;
+  const LaunchFacts& facts_;
   RankState& state_;
   const CombineInputs& in_;
   const HandleData& handle_;
@@ -113,7 +120,7 @@ class CudaCombine {
 
 CombineOutputs CudaGroup::combine(const CombineInputs& inputs) {
   check_combine(state_, inputs);
-  const OnDevice here(device);
+  const OnDevice here(device_);
   return whole_call("combine", [&] { return CudaCombine(*this, inputs).run(); });
 }
 

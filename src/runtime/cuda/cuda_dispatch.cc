@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/check.h"
 #include "gpu/driver.h"
 #include "runtime/call/check_inputs.h"
 #include "runtime/call/decisions.h"
@@ -20,7 +21,15 @@ namespace {
 class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
-      : g_(group), state_(group.state_), in_(in), stream_(group.stream_of(in.stream)), form_(group.state_, in) {
+      : g_(group),
+        facts_(group.facts),
+        state_(group.state()),
+        in_(in),
+        stream_(group.stream_of(in.stream)),
+        form_(group.state(), in) {
+    const GroupOptions& most = group.options;  // what buffers and spare room are made for
+    TRANSLOAD_CHECK(form_.tokens <= most.tokens_max && form_.shape.top_k <= most.top_k_max);
+    TRANSLOAD_CHECK(form_.channels <= most.channels && form_.shape.row_bytes <= most.row_bytes_max);
     form_.card.handle = state_.common_id;
   }
 
@@ -52,14 +61,14 @@ class CudaDispatch {
 
   void begin_cached() {
     g_.began(Phase::kDispatch);
-    headers_ = g_.buffers.cached_headers;
+    headers_ = facts_.buffers.cached_headers;
     if (form_.stages_scales())
-      g_.launched(launch_headers({.call = g_.device_call(nullptr),
+      g_.launched(launch_headers({.call = facts_.device_call(nullptr),
                                   .shape = form_.shape,
                                   .me = g_.map.me,
                                   .tokens = form_.tokens,
                                   .scales = scales_to_stage(),
-                                  .staged_scales = g_.buffers.scales,
+                                  .staged_scales = facts_.buffers.scales,
                                   .headers = nullptr},
                                  stream_),
                   "headers");
@@ -72,7 +81,7 @@ class CudaDispatch {
     const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
     handle_room_ = state_.arena->take(bytes);
     if (!handle_room_) fail_later(g_.no_room("a handle", bytes));
-    lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : g_.buffers.spare_handle);
+    lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : facts_.buffers.spare_handle);
     spans_ = {on_device_.forward, on_device_.arriving};
   }
 
@@ -80,54 +89,54 @@ class CudaDispatch {
   void notify() {
     take_handle_room();
     g_.began(Phase::kNotify);
-    headers_ = g_.buffers.headers;
+    headers_ = facts_.buffers.headers;
     g_.launched(launch_layout(layout_args(), stream_), "layout");
     dispatch_number_ = ++g_.dispatches;
-    const NotifyLaunch launch{.trip = {.call = g_.make_call(form_.card, 0),
+    const NotifyLaunch launch{.trip = {.call = facts_.call(form_.card, 0),
                                        .use = 0,
-                                       .to_peers = g_.buffers.counts_to_peers,
-                                       .to_nodes = g_.buffers.counts_to_nodes,
+                                       .to_peers = facts_.buffers.counts_to_peers,
+                                       .to_nodes = facts_.buffers.counts_to_nodes,
                                        .channels_max = state_.geometry.channels},
-                              .board = g_.buffers.board,
+                              .board = facts_.buffers.board,
                               .plan = plan_args(),
-                              .call = g_.device_call(nullptr),
-                              .near = g_.near_shape(0),
-                              .areas = g_.areas(),
-                              .queue = g_.rail_queue()};
-    g_.launched(g_.kernels.notify(launch, stream_), "notify");
+                              .call = facts_.device_call(nullptr),
+                              .near = facts_.near_shape(0),
+                              .areas = facts_.areas(),
+                              .queue = facts_.rail_queue()};
+    g_.launched(facts_.kernels.notify(launch, stream_), "notify");
     g_.mark_end(in_.stream);
     if (waits()) g_.await_report(dispatch_number_);
     keep_handle();
   }
 
   LayoutArgs layout_args() const {
-    LayoutArgs layout{.call = g_.device_call(nullptr),
-                      .map = g_.buffers.map,
-                      .experts = g_.buffers.experts,
+    LayoutArgs layout{.call = facts_.device_call(nullptr),
+                      .map = facts_.buffers.map,
+                      .experts = facts_.buffers.experts,
                       .geometry = state_.geometry,
                       .shape = form_.shape,
                       .routing = form_.routing,
                       .scales = scales_to_stage(),
                       .channels = form_.channels,
-                      .scratch = g_.buffers.layout,
-                      .staged_scales = g_.buffers.scales,
+                      .scratch = facts_.buffers.layout,
+                      .staged_scales = facts_.buffers.scales,
                       .headers = headers_,
                       .routes = on_device_.tables.routes,
-                      .counts_to_peers = g_.buffers.counts_to_peers,
-                      .counts_to_nodes = g_.buffers.counts_to_nodes,
+                      .counts_to_peers = facts_.buffers.counts_to_peers,
+                      .counts_to_nodes = facts_.buffers.counts_to_nodes,
                       .report = on_device_.report};
     layout.call.blocks = std::min(g_.options.sms, kLayoutBlocksMax);
     return layout;
   }
 
   PlanArgs plan_args() const {
-    const DeviceCall call = g_.device_call(nullptr);
+    const DeviceCall call = facts_.device_call(nullptr);
     return {.board = nullptr,
-            .experts = g_.buffers.experts,
+            .experts = facts_.buffers.experts,
             .channels = form_.channels,
             .alignment = in_.expert_alignment,
             .handle = on_device_,
-            .counts_to_nodes = g_.buffers.counts_to_nodes,
+            .counts_to_nodes = facts_.buffers.counts_to_nodes,
             .state = call.state,
             .host = call.host,
             .host_counts = waits() ? g_.pinned_counts() : nullptr,
@@ -138,6 +147,7 @@ class CudaDispatch {
   }
 
   void keep_handle() {
+    TRANSLOAD_CHECK(!waits() || g_.words().report.seal == seal_of(dispatch_number_));
     auto made = form_.new_handle(state_);
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->overflow = in_.overflow;
@@ -155,6 +165,7 @@ class CudaDispatch {
 
   // The caller's own function gives the room, if it has one.
   void ask_for_room() {
+    TRANSLOAD_CHECK(handle_ != nullptr || !waits());  // else it is not known for how many rows
     const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
     room_.emplace(form_, in_, rows, g_.options.device);
     if (!failure_) failure_ = thrown_by([&] { room_->ask(*state_.arena); });
@@ -163,6 +174,7 @@ class CudaDispatch {
   // Room for what I receive, and with it the landing.
   void take_outputs() {
     if (failure_) return keep_no_row();
+    TRANSLOAD_CHECK(room_.has_value());
     const bool leases = room_->needs_lease();
     auto block = leases ? state_.arena->take(room_->bytes()) : nullptr;
     if (!block && leases) {
@@ -181,47 +193,51 @@ class CudaDispatch {
   void keep_no_row() { landing_ = form_.keep_no_row(state_.board); }
 
   DispatchTables tables() const {
-    return {.up_positions = g_.buffers.dispatch_up.view(),
-            .rail_positions = g_.buffers.dispatch_rail.view(),
-            .experts = g_.buffers.experts,
+    return {.up_positions = facts_.buffers.dispatch_up.view(),
+            .rail_positions = facts_.buffers.dispatch_rail.view(),
+            .experts = facts_.buffers.experts,
             .handle = view_of(on_device_.tables),
             .made = form_.first ? on_device_.tables : HandleTables{},
             .log_width = handle_->log_width,
             .forward = {spans_.forward, form_.channels},
             .arriving = {spans_.arriving, form_.channels},
             .log_entries = handle_sizes(state_, 0, 1, 1).tables.entries,
-            .scales = form_.scale_rows(g_.buffers.scales),
+            .scales = form_.scale_rows(facts_.buffers.scales),
             .headers = headers_};
   }
 
   // Senders take what is left; receivers are needed beside them only where rows come through rings.
   Cast cast() const {
-    if (g_.map.nodes == 1) return landing_.direct ? Cast{.senders = 8} : Cast{.receivers = 4, .senders = 4};
-    return landing_.direct ? Cast{.forwarders = 4, .senders = 4} : Cast{.forwarders = 3, .receivers = 2, .senders = 3};
+    if (g_.map.nodes == 1)
+      return landing_.direct ? whole_cast({.senders = 8}) : whole_cast({.receivers = 4, .senders = 4});
+    return landing_.direct ? whole_cast({.forwarders = 4, .senders = 4})
+                           : whole_cast({.forwarders = 3, .receivers = 2, .senders = 3});
   }
 
   void move_tokens() {
+    TRANSLOAD_CHECK(handle_ != nullptr && headers_ != nullptr);
+    TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
     g_.began(Phase::kDispatch);
     DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
-                          .board = g_.buffers.board,
-                          .call = g_.device_call(form_.first ? nullptr : on_device_.born),
-                          .near = g_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
-                          .areas = g_.areas(out_.x, out_.scales),
+                          .board = facts_.buffers.board,
+                          .call = facts_.device_call(form_.first ? nullptr : on_device_.born),
+                          .near = facts_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
+                          .areas = facts_.areas(out_.x, out_.scales),
                           .cast = cast(),
-                          .grant = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
-                                    .row_base = on_device_.tables.row_base,
-                                    .room = g_.buffers.grants},
+                          .grants = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
+                                     .row_base = on_device_.tables.row_base,
+                                     .room = facts_.buffers.grants},
                           .opens = !form_.first,
-                          .queue = g_.rail_queue()};
-    launch.trip.call = g_.make_call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
-    g_.launched(g_.kernels.dispatch(launch, stream_), "dispatch");
+                          .queue = facts_.rail_queue()};
+    launch.trip.call = facts_.call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
+    g_.launched(facts_.kernels.dispatch(launch, stream_), "dispatch");
     if (form_.first && !waits() && !failure_) finish_rows();
     g_.end_call(in_.stream);
   }
 
   void finish_rows() {
     const bool wide = same_type(out_.topk_idx.dtype, kI64);
-    const RecountArgs recount{.call = g_.device_call(nullptr),
+    const RecountArgs recount{.call = facts_.device_call(nullptr),
                               .report = on_device_.report,
                               .topk_idx = wide ? nullptr : out_.topk_idx.as<int32_t>(),
                               .wide_idx = wide ? out_.topk_idx.as<int64_t>() : nullptr,
@@ -253,6 +269,7 @@ class CudaDispatch {
   }
 
   CudaGroup& g_;
+  const LaunchFacts& facts_;
   RankState& state_;
   const DispatchInputs& in_;
   CUstream_st* const stream_;
@@ -274,7 +291,7 @@ class CudaDispatch {
 
 DispatchOutputs CudaGroup::dispatch(const DispatchInputs& inputs) {
   check_dispatch(state_, inputs);
-  const OnDevice here(device);
+  const OnDevice here(device_);
   return whole_call("dispatch", [&] { return CudaDispatch(*this, inputs).run(); });
 }
 

@@ -7,29 +7,23 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
+#include "base/check.h"
 #include "control/fault.h"
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
-#include "kernels/near.h"
 #include "os/clock.h"
-#include "runtime/awaited.h"
 #include "runtime/call/handle.h"
 #include "runtime/network/heap_place.h"
 
 namespace transload {
 
-namespace {
-
-constexpr uint32_t kLookMs = 5;  // of the watcher
-
-}  // namespace
-
 void CudaGroup::refuse_if_faulted() {
   state_.refuse_if_poisoned();
-  if (faulted()) fail(operation);
-  call_since = now_ns();
+  if (faulted()) fail(operation_);
+  call_since_ = now_ns();
 }
 
 bool CudaGroup::faulted() const {
@@ -37,55 +31,6 @@ bool CudaGroup::faulted() const {
 }
 
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
-
-DeviceCall CudaGroup::device_call(const Word* born) const {
-  return {.state = buffers.state,
-          .host = reinterpret_cast<HostWords*>(pinned_.on_device()),
-          .born = born,
-          .deadline_ns = uint64_t(deadline_ms) * kMillisecondNs,
-          .blocks = options.sms,
-          .phase = phase_.load(std::memory_order_relaxed)};
-}
-
-Call CudaGroup::make_call(const Card& card, uint32_t arrivals_expected) const {
-  Call call{};
-  call.card = card;
-  call.card_bytes = buffers.card;
-  call.grants = buffers.grants;
-  call.grant_bytes = state_.grant_bytes();
-  call.arrivals_expected = arrivals_expected;
-  return call;  // the board, the epoch and the counters are the kernel's to fill in
-}
-
-StoreAreas CudaGroup::areas(const Tensor& one, const Tensor& other) const {
-  const auto area = [](const Tensor& t) { return StoreArea{t.as<char>(), uint64_t(t.bytes())}; };
-  return {buffers.areas, buffers.area_count, {area(one), area(other)}};
-}
-
-RailQueue CudaGroup::rail_queue() const {
-  RailQueue queue = buffers.queue;
-  const DeviceCall call = device_call(nullptr);
-  queue.gave_up = &call.state->gave_up;
-  queue.abort = &call.host->abort;
-  queue.patience_ns = call.deadline_ns / 2;
-  return queue;
-}
-
-// Stages as long as an SM allows; scales and headers of more than kRideMax bytes move by themselves.
-NearShape CudaGroup::near_shape(uint64_t behind_row) const {
-  constexpr uint64_t kRideMax = 1024;
-  NearShape shape{};
-  shape.table_bytes = table_bytes_of(map);
-  shape.global_tables = buffers.global_tables;
-  const uint64_t tables = shape.global_tables == nullptr ? shape.table_bytes : 0;
-  const uint64_t of_warp = near_bytes_max() / kWarpsOfBlock / kLineBytes * kLineBytes;
-  shape.stage_bytes = uint32_t((of_warp - tables) / kStages / kLineBytes * kLineBytes);
-  const uint64_t ride = behind_row <= kRideMax ? round_up(behind_row, kLineBytes) : 0;
-  shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
-  shape.publish_every = rails_mapped ? std::max(1u, options.slots / 4) : options.rail_batch;
-  shape.credit_every = std::max(1u, options.slots / 2);
-  return shape;
-}
 
 std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
   return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
@@ -95,7 +40,8 @@ std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
-  const DeviceSpans spans{buffers.spans, buffers.spans + uint64_t(map.sources()) * (channels + 1)};
+  TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
+  const DeviceSpans spans{facts.buffers.spans, facts.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,
                          .sources = map.sources(),
@@ -110,12 +56,16 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 }
 
 void CudaGroup::launched(int error, const char* kernel) {
-  check_cuda(cudaError_t(error), kernel, device);
+  check_cuda(cudaError_t(error), kernel, device_);
   owes_kernels_ = !captured_;  // what is captured may be thrown away
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
   return matrix(data, rows, columns, dtype, options.device);
+}
+
+Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
+  return list(data, count, dtype, options.device);
 }
 
 void CudaGroup::refuse_to_wait() const {
@@ -132,16 +82,16 @@ void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const
     throw Error(
         Code::kInvalidArgument,
         "stream: a capture on another stream than that of the last call, which has not ended; must be the same");
-  operation = what;
-  deadline_ms = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
+  operation_ = what;
+  call_.deadline_ms = own_deadline_ms != 0 ? own_deadline_ms : options.deadline_ms;
   if (captured_) return;
   const LastStream mine{stream.handle, stream_number(stream)};
   if (last_stream_ && last_stream_->number != mine.number)
-    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device);
+    check_cuda(cudaStreamWaitEvent(stream_of(stream), done_.get(), 0), "cudaStreamWaitEvent", device_);
   last_stream_ = mine;
   calls_.called();
   if (proxy_) proxy_->wake();
-  calling_.store(true, std::memory_order_release);
+  call_.on_stream.store(true, std::memory_order_release);
 }
 
 // May be asked while this thread captures.
@@ -155,35 +105,35 @@ bool CudaGroup::last_has_ended() const {
 
 uint64_t CudaGroup::stream_number(const Stream& stream) const {
   unsigned long long number = 0;
-  check_cuda(cudaStreamGetId(stream_of(stream), &number), "cudaStreamGetId", device);
+  check_cuda(cudaStreamGetId(stream_of(stream), &number), "cudaStreamGetId", device_);
   return number;
 }
 
 // A default stream is that of the device that is current: the group's.
 void CudaGroup::check_stream(const Stream& stream) const {
   const CUstream_st* const handle = stream_of(stream);
-  int of = device;
+  int of = device_;
   if (handle != nullptr && handle != cudaStreamLegacy && handle != cudaStreamPerThread)
-    check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device);
-  if (of != device)
+    check_cuda(cudaStreamGetDevice(stream_of(stream), &of), "cudaStreamGetDevice", device_);
+  if (of != device_)
     throw Error(Code::kInvalidArgument,
-                "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device));
+                "stream: of cuda " + std::to_string(of) + ", must be of cuda " + std::to_string(device_));
 }
 
 void CudaGroup::mark_end(const Stream& stream) {
-  if (!captured_) check_cuda(cudaEventRecord(done_.get(), stream_of(stream)), "cudaEventRecord", device);
+  if (!captured_) check_cuda(cudaEventRecord(done_.get(), stream_of(stream)), "cudaEventRecord", device_);
 }
 
 bool CudaGroup::capturing(const Stream& stream) const {
   cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
-  check_cuda(cudaStreamIsCapturing(stream_of(stream), &state), "cudaStreamIsCapturing", device);
+  check_cuda(cudaStreamIsCapturing(stream_of(stream), &state), "cudaStreamIsCapturing", device_);
   return state != cudaStreamCaptureStatusNone;
 }
 
 // My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
 // another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
 bool CudaGroup::drain(uint64_t until) {
-  const OnDevice here(device, std::nothrow);
+  const OnDevice here(device_, std::nothrow);
   while (!have_ended(words(), done_)) {
     if (now_ns() > until || (!state_.fault && control->interrupted())) return false;
     sched_yield();
@@ -194,7 +144,7 @@ bool CudaGroup::drain(uint64_t until) {
 void CudaGroup::await_report(Word dispatch_number) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
   for (uint32_t looks = 1; read_word(words().reported) != dispatch_number; ++looks) {
-    if (faulted()) fail(operation, "; if one thread calls both ranks, this call needs rows_max");
+    if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();
     if (looks % 4096 == 0) check_context();
@@ -204,19 +154,19 @@ void CudaGroup::await_report(Word dispatch_number) {
 // Kernels of a context that is lost tell nothing.
 void CudaGroup::check_context() const {
   if (const cudaError_t state = cudaEventQuery(done_.get()); state != cudaErrorNotReady)
-    check_cuda(state, "cudaEventQuery", device);
+    check_cuda(state, "cudaEventQuery", device_);
 }
 
 void CudaGroup::await_stream(const Stream& stream) {
   for (;;) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
-    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device);
-    if (faulted()) fail(operation);  // not behind work that is not ours
+    if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
+    if (faulted()) fail(operation_);  // not behind work that is not ours
     control->heed_interrupt();
     sched_yield();
   }
-  if (faulted()) fail(operation);
+  if (faulted()) fail(operation_);
 }
 
 WaitRecord CudaGroup::last_wait() const {
@@ -235,16 +185,16 @@ WaitRecord CudaGroup::last_wait() const {
 }
 
 void CudaGroup::fail(const char* what, const char* advice) {
-  tell_fault();
+  watcher_->tell_fault();
   const Verdict verdict = control->verdict();
-  std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-  const Reporter reporter{map.me, what, now_ns() - call_since, true};
+  tell_to_leave(words());
+  const Reporter reporter{map.me, what, now_ns() - call_since_, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
   // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
-  drain(std::max(now_ns(), call_since + uint64_t(deadline_ms) * kMillisecondNs) + kPatienceNs);
+  drain(std::max(now_ns(), call_since_ + uint64_t(call_.deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }
 
@@ -253,120 +203,6 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(what) + ": " + reason);
   fail(what);
-}
-
-// Why the NIC brings `rank` nothing any more; "": it does not say so. A wait for a queue that broke ends at once.
-std::string CudaGroup::cut_by_nic(uint32_t rank) {
-  for (LostPeer peer; nic_ && nic_->lost(peer);)
-    if (peer.rank == rank) return peer.reason;
-  return {};
-}
-
-// Tells the others, once, what a kernel found.
-void CudaGroup::tell_fault() {
-  const std::lock_guard lock(telling_);
-  const DeviceFault& fault = words().fault;
-  const auto failure = DeviceFailure(read_word(fault.set));
-  if (told_ || failure == DeviceFailure::kNone) return;
-  told_ = true;
-  const uint64_t epoch = read_word(words().ended) + 1;
-  if (failure == DeviceFailure::kExpired && Waiting(fault.what) == Waiting::kRoom) {
-    control->failed("its proxy takes no commands");
-  } else if (failure == DeviceFailure::kExpired) {
-    // The kernel has left: its wait cannot begin again, even if this process was stopped meanwhile.
-    control->accuse({.rank = map.me,
-                     .epoch = epoch,
-                     .whom = uint32_t(fault.whom),
-                     .seen = fault.seen,
-                     .expected = fault.expected,
-                     .cut = cut_by_nic(uint32_t(fault.whom))},
-                    now_ns() - fault.deadline_ns);
-  } else if (failure == DeviceFailure::kBroken) {
-    const BrokenRecord broken{.role = Role(fault.role),
-                              .channel = int32_t(fault.channel),
-                              .what = Broken(fault.what),
-                              .rank = uint32_t(fault.whom),
-                              .seen = fault.seen,
-                              .expected = fault.expected};
-    const bool same_call = broken.what != Broken::kHeader;  // a kernel has compared no cards before it accuses for one
-    control->mismatch(broken.rank, text_of(broken, map.me), same_call && of_one_rank(broken));
-  }
-}
-
-// Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
-bool CudaGroup::in_call() const {
-  if (calling_.load(std::memory_order_acquire) || read_word(words().running) != 0) return true;
-  const WaitsFor said = waits_for();
-  if (said.peer != 0 || said.to_finish != 0) return true;
-  return cudaEventQuery(done_.get()) == cudaErrorNotReady;
-}
-
-// A context that is lost, whoever lost it: kernels tell nothing any more, and the others would wait for the deadline.
-void CudaGroup::tell_lost_context() {
-  const cudaError_t state = cudaStreamQuery(making_.get());  // nothing is on it
-  if (state == cudaSuccess || state == cudaErrorNotReady || state == cudaErrorCudartUnloading || context_lost_) return;
-  context_lost_ = true;
-  control->failed(std::string("its GPU's context is lost: ") + cudaGetErrorString(state));
-}
-
-WaitsFor CudaGroup::waits_for() const {
-  return {.peer = read_word(words().waits_for.peer), .to_finish = read_word(words().waits_for.to_finish)};
-}
-
-uint32_t CudaGroup::awaited() const { return transload::awaited(waits_for(), map.me); }
-
-// Carries words between the control channel and the kernels, since neither can call the other.
-void CudaGroup::watch(std::stop_token stop) noexcept {
-  const OnDevice here(device, std::nothrow);
-  // The mode is this thread's alone: its look at an event must not spoil a capture of another one.
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
-  cudaThreadExchangeStreamCaptureMode(&mode);
-  while (!stop.stop_requested()) {
-    try {
-      look();
-    } catch (const std::exception& error) {
-      control->break_down(error);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
-  }
-}
-
-void CudaGroup::look() {
-  if (control->abort_word().load(std::memory_order_acquire) != 0) {
-    std::atomic_ref<Word>(words().abort).store(1, std::memory_order_release);
-    reservation_.release();  // kernels of a faulted group wait for nobody: they leave
-  }
-  tell_fault();
-  tell_lost_context();
-  const uint64_t wakes = proxy_ ? proxy_->wakes() : 0;
-  const bool in_call = this->in_call();
-  if (proxy_ && !in_call) proxy_->rest(wakes);
-  if (proxy_) watch_proxy(in_call);
-  const Word running = read_word(words().running);
-  const Word epoch = running != 0 ? running_epoch(running) : read_word(words().ended) + in_call;
-  static_assert(uint32_t(Phase::kCombine) >> kPhaseBits == 0, "the last one has room in running_word");
-  const Phase phase = running != 0 ? Phase(running_phase(running))
-                      : in_call    ? Phase(phase_.load(std::memory_order_relaxed))
-                                   : Phase::kIdle;
-  const uint32_t whom = in_call ? awaited() : kNobody;
-  control->note(epoch, phase, whom != kNobody, whom);
-  if (Progress* const progress = options.progress; progress != nullptr) {
-    progress->epoch.store(epoch, std::memory_order_relaxed);
-    progress->phase.store(uint32_t(phase), std::memory_order_release);
-  }
-}
-
-// Before others, who wait for what it should have sent, accuse each other. By looks, not by a clock: who was stopped
-// with all of its threads has not looked.
-void CudaGroup::watch_proxy(bool in_call) {
-  const uint64_t turns = proxy_->turns();
-  stuck_looks_ = in_call && turns == proxy_turns_ ? stuck_looks_ + 1 : 0;
-  proxy_turns_ = turns;
-  constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
-  const uint32_t patience_ms = std::max(deadline_ms / 2, kNapsMs);
-  if (stuck_looks_ * kLookMs <= patience_ms || proxy_told_) return;
-  proxy_told_ = true;
-  control->failed("its proxy has stood still for " + std::to_string(stuck_looks_ * kLookMs) + " ms of a call");
 }
 
 MemoryReport CudaGroup::memory() const {
@@ -380,29 +216,29 @@ MemoryReport CudaGroup::memory() const {
           .leased_bytes = state_.arena->used(),
           .ring_formula = ring_formula(state_.geometry),
           .private_bytes = own,
-          .host_bytes = pinned_.bytes() + network_memory.pinned_bytes()};
+          .host_bytes = pinned_.bytes() + network_memory_.pinned_bytes()};
 }
 
 std::string CudaGroup::scale_up_name() const {
-  return map.peers > 1 ? std::string("nvlink ") + name_of(region->way()) : "none";
+  return map.peers > 1 ? std::string("nvlink ") + name_of(region_->way()) : "none";
 }
 std::string CudaGroup::scale_out_name() const {
   if (map.nodes == 1) return "none";
   if (nic_) return nic_->name() + ", by GPUs";
-  if (heap) return kNvshmemName;
+  if (heap_) return kNvshmemName;
   return scale_out_ ? scale_out_->name() + ", by a proxy" : "loopback";
 }
 
 std::vector<Word> CudaGroup::fetch(const Word* from, uint64_t count) const {
   std::vector<Word> words(count);
   check_cuda(cudaMemcpyAsync(words.data(), from, count * sizeof(Word), cudaMemcpyDeviceToHost, making_.get()),
-             "cudaMemcpyAsync", device);
-  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device);
+             "cudaMemcpyAsync", device_);
+  check_cuda(cudaStreamSynchronize(making_.get()), "cudaStreamSynchronize", device_);
   return words;
 }
 
 Word CudaGroup::net_word(const Word* at) const {
-  return network_memory.on_device() || heap ? fetch(at, 1)[0] : Group::Impl::net_word(at);
+  return network_memory_.on_device() || heap_ ? fetch(at, 1)[0] : Group::Impl::net_word(at);
 }
 
 // Whether my proxy has handed the network all commands that it was given, and no source is in use.
@@ -411,9 +247,9 @@ bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->ta
 // Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
 bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
-  const Word given = fetch(buffers.queue.next, 1)[0];
-  const std::vector<Word> dispatched = fetch(buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
-                          combined = fetch(buffers.combine_rail.sent, rings.combine_rail.producers);
+  const Word given = fetch(facts.buffers.queue.next, 1)[0];
+  const std::vector<Word> dispatched = fetch(facts.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
+                          combined = fetch(facts.buffers.combine_rail.sent, rings.combine_rail.producers);
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (control->interrupted()) return false;
@@ -437,26 +273,26 @@ void CudaGroup::leave_network(uint64_t until) {
   if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // stuck inside the network: what it reaches stays
     (void)proxy_.release();
     (void)scale_out_.release();
-    (void)new NetworkMemory(std::move(network_memory));
+    (void)new NetworkMemory(std::move(network_memory_));
   }
   proxy_.reset();
   scale_out_.reset();
 }
 
 CudaGroup::~CudaGroup() {
-  const OnDevice here(device, std::nothrow);
+  const OnDevice here(device_, std::nothrow);
   // Before anything is unmapped, and while a verdict can still end a wait.
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
-  bool all_taken = rails_mapped;  // kernels end when what they stored has landed; what a NIC was told, may land later
+  bool all_taken = rails_mapped();  // kernels end when what they stored has landed; what a NIC was told, may land later
   try {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
   } catch (const std::exception&) {  // whoever waits for it has its deadline
   }
-  watcher_ = {};
-  if (heap && ended && all_taken && !state_.fault && !faulted()) heap->all_taken();
-  if (heap && state_.fault) heap->lose(lost_by(*state_.fault));
+  watcher_.reset();
+  if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();
+  if (heap_ && state_.fault) heap_->lose(lost_by(*state_.fault));
   leave_network(until);
   say_goodbye();
   leave_memory(ended);
@@ -465,12 +301,12 @@ CudaGroup::~CudaGroup() {
 
 // To whoever keeps graphs; where kernels have not ended, parked until they have.
 void CudaGroup::leave_memory(bool ended) {
-  *memory_ = {.region = std::move(region),
-              .neighbours = std::move(neighbours),
+  *memory_ = {.region = std::move(region_),
+              .neighbours = std::move(neighbours_),
               .blocks = std::move(blocks_),
               .pinned = std::move(pinned_),
-              .network = std::move(network_memory),
-              .heap = std::move(heap),
+              .network = std::move(network_memory_),
+              .heap = std::move(heap_),
               .scale_out = std::move(scale_out_),
               .proxy = std::move(proxy_),
               .nic = std::move(nic_)};

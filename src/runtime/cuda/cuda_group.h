@@ -4,69 +4,34 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/time_units.h"
-#include "kernels/near.h"
-#include "kernels/role_kernels.h"
-#include "layout/cursor.h"
 #include "protocol/wait_record.h"
 #include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/cuda/cuda_memory.h"
+#include "runtime/cuda/cuda_watch.h"
 #include "runtime/cuda/device_handle_block.h"
+#include "runtime/cuda/host_words.h"
+#include "runtime/cuda/launch_facts.h"
 #include "runtime/cuda/network_memory.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
-#include "runtime/group_options.h"
 #include "runtime/network/proxy.h"
 
 namespace transload {
 
-static_assert(kRanksMax <= 1u << kRankBits && kChannelsMax < 1u << kQueueBits, "a rail's keys hold any rank and queue");
-
-// Positions of the rings of one kind, on the device. Drained words are the proxy's to write: in pinned memory, and only
-// of rails that have one.
-struct DevicePositions {
-  Word *sent, *taken, *drained;
-  Positions view() const { return {sent, taken, drained}; }
-};
-
-// Device memory that every call of a rank uses.
-struct DeviceBuffers {
-  DeviceState* state;
-  Board board;        // with tables on the device
-  Placement experts;  // tables on the device
-  RankMap map;        // tables on the device
-  Card* card;
-  char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
-  char* cached_headers;  // [tokens_max] headers of a cached dispatch
-  LayoutScratch layout;
-  char* global_tables;
-  uint64_t* spans;                                 // of a call, where they are not its handle's
-  char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
-  StoreArea* areas;                                // regions that kernels store to
-  uint32_t area_count;
-  DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
-  RailQueue queue;  // of this rank's proxy or NIC, if it has one
-};
-
 constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
 
-inline Word read_word(const Word& word) {
-  return std::atomic_ref<Word>(const_cast<Word&>(word)).load(std::memory_order_acquire);
-}
-
-struct NetworkPlace;
-struct ScaleOutKind;
-
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
-struct CudaGroup final : Group::Impl {
+class CudaGroup final : public Group::Impl {
+  RankState state_;  // it and the call come first: the rest refers to them
+  CurrentCall call_;
+
+ public:
   explicit CudaGroup(const GroupOptions& given);
   ~CudaGroup() override;
 
@@ -86,15 +51,6 @@ struct CudaGroup final : Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  DeviceCall device_call(const Word* born) const;
-  Call make_call(const Card& card, uint32_t arrivals_expected) const;
-  RailQueue rail_queue() const;
-  // Where kernels may store: to regions, and to these outputs of a call.
-  StoreAreas areas(const Tensor& one = {}, const Tensor& other = {}) const;
-  // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
-  // alike for all groups.
-  uint64_t near_bytes_max() const { return info_.shared_bytes_max - kBlockBytesMax; }
-  NearShape near_shape(uint64_t behind_row) const;
   // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
   std::string no_room(const char* what, uint64_t bytes) const;
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
@@ -123,14 +79,9 @@ struct CudaGroup final : Group::Impl {
     owes_kernels_ = false;
   }
   bool capturing(const Stream& stream) const;
-  void began(Phase phase) { phase_.store(uint32_t(phase), std::memory_order_relaxed); }
+  void began(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
   // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
   void await_report(Word dispatch_number);
-  // Waits until the stream is done. Throws the fault that ended a call.
-  void await_stream(const Stream& stream);
-  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
-  // their way for the deadline and a second at most.
-  [[noreturn]] void fail(const char* what, const char* advice = "");
   // A call that was put into a graph: what it uses stays as long as the graph.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
@@ -138,58 +89,26 @@ struct CudaGroup final : Group::Impl {
   HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
   int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
   int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
 
-  RankState state_;
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
-  const int device;
-  DeviceBuffers buffers{};
-  std::shared_ptr<DeviceRegion> region;
-  std::unique_ptr<Neighbours> neighbours;
-  bool rails_mapped = true;
-  NetworkMemory network_memory;     // of rails that are not mapped
-  std::unique_ptr<HeapBlock> heap;  // of rails that NVSHMEM maps, or that are queues of its NIC
-  RoleKernels kernels{};
+  LaunchFacts facts{.rank = state_, .current = call_};
   Word dispatches = 0;  // numbers given out
-  const char* operation = "idle";
-  uint64_t call_since = 0;
-  std::atomic<uint32_t> deadline_ms;  // of the call
 
  private:
-  template <class T>
-  T* make(uint64_t count);
-  template <class T>
-  T* upload(const T* from, uint64_t count);
-  void take_device();
-  bool share_devices();  // whether all ranks are in this process
-  // Rails map each other's region, as peers do.
-  bool shares_with_rails() const { return rails_mapped && !heap; }
-  void map_memory(bool one_process);
-  // The NIC nearest by the PCI tree; "" if this host has none.
-  std::string near_nic() const;
-  void place_network(const ScaleOutKind& kind);
-  NetworkPlace network_place() const;
-  void open_network(const ScaleOutKind& kind);
-  void check_queue_driving(const ScaleOutKind& kind);
-  void open_queues(const ScaleOutKind& kind);
-  void try_paths();
-  void make_room();
-  const NicPlace* make_nic_place();
-  void show_queues();
-  void say_hello();
-  [[noreturn]] void leave_hello(uint64_t entered);
+  class Making;  // cuda_make.cc
+  // Waits until the stream is done. Throws the fault that ended a call.
+  void await_stream(const Stream& stream);
+  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
+  // their way for the deadline and a second at most.
+  [[noreturn]] void fail(const char* what, const char* advice = "");
+  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
+  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
+  bool rails_mapped() const { return state_.geometry.mapped_rails; }
   void leave_memory(bool ended);
-  std::string cut_by_nic(uint32_t rank);
-  WaitsFor waits_for() const;
-  uint32_t awaited() const;
-  void fill_board();
-  void load_kernels();
   bool faulted() const;
-  bool in_call() const;
   bool drain(uint64_t until);
   // From the device; waits for no kernel.
   std::vector<Word> fetch(const Word* from, uint64_t count) const;
@@ -201,30 +120,29 @@ struct CudaGroup final : Group::Impl {
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
   WaitRecord last_wait() const;
-  void tell_fault();
-  void tell_lost_context();
-  void look();
-  void watch_proxy(bool in_call);
-  void watch(std::stop_token stop) noexcept;
 
   // Told to heartbeats while a thread is in a call.
   struct CallGuard {
-    explicit CallGuard(CudaGroup& group) : calling(group.calling_) {}
-    ~CallGuard() { calling.store(false, std::memory_order_release); }
+    explicit CallGuard(CudaGroup& group) : call(group.call_) {}
+    ~CallGuard() { call.on_stream.store(false, std::memory_order_release); }
     CallGuard(const CallGuard&) = delete;
-    std::atomic<bool>& calling;
+    CurrentCall& call;
   };
 
-  DeviceInfo info_;
+  const int device_;
+  std::shared_ptr<DeviceRegion> region_;
+  std::unique_ptr<Neighbours> neighbours_;
+  NetworkMemory network_memory_;     // of rails that are not mapped
+  std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  const char* operation_ = "idle";
+  uint64_t call_since_;
   CallLog calls_;
   DeviceReservation reservation_;  // of the device; none once the group is faulted
   PinnedBlock pinned_;             // HostWords, then counts of a call that waits, then a report that was asked for
   std::vector<DeviceBlock> blocks_;
-  Cursor block_room_{.unit = 256};                                       // in the last block
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
   Word too_many_told_ = 0;  // of HostWords::too_many
-  std::vector<char*> peer_base_;
   // Stream and event stand behind the memory that they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
   OwnEvent done_;     // recorded behind the last call
@@ -237,17 +155,8 @@ struct CudaGroup final : Group::Impl {
   bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
-  std::unique_ptr<NicQueues> nic_;  // instead of both
-  bool fills_queues_ = false;       // the kernels are those that do, whether a rail has one or all are mapped
-  std::mutex telling_;
-  bool told_ = false;
-  bool context_lost_ = false;  // and told, by the watcher, whose the rest is too
-  uint64_t proxy_turns_ = 0;
-  uint32_t stuck_looks_ = 0;
-  bool proxy_told_ = false;
-  std::atomic<uint32_t> phase_{0};
-  std::atomic<bool> calling_{false};  // a thread gives kernels to a stream, not to a capture
-  std::jthread watcher_;
+  std::unique_ptr<NicQueues> nic_;      // instead of both
+  std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches
 };
 
 }  // namespace transload

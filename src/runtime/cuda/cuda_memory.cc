@@ -1,7 +1,6 @@
 // Parking what kernels may still touch, and sweeping it once they have ended.
 #include "runtime/cuda/cuda_memory.h"
 
-#include <atomic>
 #include <iterator>
 #include <mutex>
 #include <new>
@@ -9,6 +8,7 @@
 
 #include "gpu/cuda_error.h"
 #include "gpu/driver.h"
+#include "runtime/cuda/host_words.h"
 
 namespace transload {
 
@@ -44,7 +44,7 @@ bool have_ended(const HostWords& words, const OwnEvent& done) {
   const cudaError_t state = cudaEventQuery(done.get());
   cudaThreadExchangeStreamCaptureMode(&mode);
   if (state != cudaSuccess) return state != cudaErrorNotReady;
-  return std::atomic_ref<Word>(const_cast<Word&>(words.running)).load(std::memory_order_acquire) == 0;
+  return read_word(words.running) == 0;
 }
 
 namespace {

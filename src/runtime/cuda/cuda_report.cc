@@ -14,16 +14,12 @@
 
 namespace transload {
 
-Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
-  return list(data, count, dtype, options.device);
-}
-
 void CudaGroup::wait(const Stream& stream) {
-  const OnDevice here(device);
+  const OnDevice here(device_);
   check_stream(stream);
   await_stream(stream);
   const HostWords& w = words();
-  const Word failed = std::atomic_ref<Word>(words().too_many).load(std::memory_order_acquire);
+  const Word failed = read_word(w.too_many);
   const Word since = failed - std::exchange(too_many_told_, failed);
   if (since == 0) return;
   Status status = too_many_rows(w.needed, w.given, Overflow::kFail);
@@ -50,14 +46,14 @@ DispatchReport CudaGroup::report_of(const HandleData& handle, const DeviceReport
 DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   check_handle(state_, handle);
   if (handle->report.call != 0) return handle->report;
-  const OnDevice here(device);
+  const OnDevice here(device_);
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
   char* const copy = pinned_.host() + sizeof(HostWords) + counts_bytes();
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
   check_cuda(cudaMemcpyAsync(copy, block.on_device.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
-             "cudaMemcpyAsync", device);
+             "cudaMemcpyAsync", device_);
   await_stream(stream);
   DeviceReport report;
   std::memcpy(&report, copy, sizeof(report));
@@ -73,7 +69,7 @@ void CudaGroup::keep_if_captured(const Stream& stream, Handle handle, std::share
   };
   if (!capturing(stream)) return;
   keep_with_graph(stream_of(stream),
-                  std::make_shared<UsedByGraph>(UsedByGraph{memory_, std::move(handle), std::move(outputs)}), device);
+                  std::make_shared<UsedByGraph>(UsedByGraph{memory_, std::move(handle), std::move(outputs)}), device_);
 }
 
 }  // namespace transload

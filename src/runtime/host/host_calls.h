@@ -34,18 +34,6 @@ struct RingPositions {
   Positions view() { return {sent.data(), taken.data(), drained_at != nullptr ? drained_at : drained.data()}; }
 };
 
-// Where the memory of a group lies, as one rank reaches it.
-struct Mappings {
-  char* network = nullptr;  // my network region, network_bytes() long
-  struct Peer {
-    char* base;      // of its scale-up region
-    uint64_t bytes;  // from there to the end of its slabs
-  };
-  std::vector<Peer> scale_up;  // [peers] mine included
-  std::vector<char*> mapped;   // [ranks] network regions that I may store to directly, else null; empty: none
-  std::shared_ptr<Arena> arena;
-};
-
 template <class W>
 struct HostCalls : RankState {
   using Plants = typename W::Plants;
@@ -55,8 +43,6 @@ struct HostCalls : RankState {
   HostCalls(const GroupOptions& given, Crew<W>& crew);
   // Buffers of calls. Throws Error{kOutOfMemory}.
   void reserve();
-  // Takes the addresses at which the memory lies, and makes the board of them.
-  void place(Mappings given);
   // No drained word is told: those of rails are all ones from now on.
   void free_by_credits();
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
@@ -99,9 +85,6 @@ struct HostCalls : RankState {
   uint64_t records_to_send() const;
 
   Crew<W>& crew;
-  std::vector<char*> peer_base, mapped_base;
-  std::vector<uint64_t> peer_bytes;
-  Word always = ~Word(0);
   RingPositions dispatch_up, dispatch_rail, combine_up, combine_rail;
 
   // Buffers of calls, as long as the group allows.
@@ -117,26 +100,6 @@ struct HostCalls : RankState {
 
 template <class W>
 HostCalls<W>::HostCalls(const GroupOptions& given, Crew<W>& crew_of_group) : RankState(given), crew(crew_of_group) {}
-
-template <class W>
-void HostCalls<W>::place(Mappings given) {
-  arena = std::move(given.arena);
-  for (const Mappings::Peer& peer : given.scale_up) {
-    peer_base.push_back(peer.base);
-    peer_bytes.push_back(peer.bytes);
-  }
-  mapped_base = std::move(given.mapped);
-  mapped_base.resize(map.ranks);
-  board.map = map;
-  board.geometry = geometry;
-  board.network = given.network;
-  board.peer = peer_base.data();
-  board.peer_bytes = peer_bytes.data();
-  board.mapped = mapped_base.data();
-  board.rails = rails.data();
-  board.sources = sources.data();
-  board.always = &always;
-}
 
 template <class W>
 void HostCalls<W>::free_by_credits() {

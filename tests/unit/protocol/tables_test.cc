@@ -60,6 +60,8 @@ struct RankWithTrips {
     call.card.epoch = 1;
     call.card.channels = 2;
     call.card.operation = Operation::kDispatch;
+    call.grants = core.grants.data();
+    call.grant_bytes = core.grant_bytes();
     call.arrivals = &arrivals;
     call.claims = claims;
     call.arrivals_expected = 1;
