@@ -369,7 +369,7 @@ TEST(Streams, FreedBesideAHangingKernel) {
     const std::shared_future<void> is_freed = freed.get_future().share();
     const auto rank_of = [&](uint32_t rank) {
       TensorHome& side = side_of(rank);
-      Given given(w, problem, rank, 1);
+      RowsOfCall given(w, problem, rank, 1);
       given.in.stream = side.stream();
       auto group = std::make_unique<Group>(options_of(w, rank, rendezvous.port()));
       std::optional<HangingKernel> other;

@@ -129,7 +129,7 @@ void CudaGroup::Making::run() {
                                    .control = *g_.control,
                                    .words = g_.words(),
                                    .call = g_.call_,
-                                   .claim = g_.reservation_,
+                                   .reservation = g_.reservation_,
                                    .done = g_.done_.get(),
                                    .idle = g_.making_.get(),
                                    .proxy = g_.proxy_.get(),

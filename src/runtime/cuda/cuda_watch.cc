@@ -43,7 +43,7 @@ void CudaWatcher::watch(std::stop_token stop) noexcept {
 void CudaWatcher::look() {
   if (g_.control.abort_word().load(std::memory_order_acquire) != 0) {
     tell_to_leave(g_.words);
-    g_.claim.release();  // kernels of a faulted group wait for nobody: they leave
+    g_.reservation.release();  // kernels of a faulted group wait for nobody: they leave
   }
   tell_fault();
   tell_lost_context();

@@ -25,12 +25,12 @@ struct WatchedGroup {
   Control& control;
   HostWords& words;
   const CurrentCall& call;
-  DeviceReservation& claim;      // given back once the group is faulted
-  cudaEvent_t done;    // recorded behind the last call
-  cudaStream_t idle;   // nothing is on it: what fails there is the context
-  Proxy* proxy;        // null: there is none
-  NicQueues* nic;      // null: there are none
-  Progress* progress;  // null: the caller has none
+  DeviceReservation& reservation;  // given back once the group is faulted
+  cudaEvent_t done;                // recorded behind the last call
+  cudaStream_t idle;               // nothing is on it: what fails there is the context
+  Proxy* proxy;                    // null: there is none
+  NicQueues* nic;                  // null: there are none
+  Progress* progress;              // null: the caller has none
 };
 
 class CudaWatcher {
