@@ -138,16 +138,25 @@ class IpcExport final : public PlainBacking {
   Descriptor users_, use_;
 };
 
+// CUDA counts who opened a handle in a process, but of two threads that open one at the same moment the second may be
+// told that it is mapped already.
+std::mutex& opening() {
+  static std::mutex& one = *new std::mutex;
+  return one;
+}
+
 class IpcMapping final : public DeviceBacking {
  public:
   IpcMapping(int device, const cudaIpcMemHandle_t& handle, Descriptor use) : device_(device), use_(std::move(use)) {
     OnDevice here(device);
     void* at = nullptr;
+    const std::lock_guard lock(opening());
     check_cuda(cudaIpcOpenMemHandle(&at, handle, cudaIpcMemLazyEnablePeerAccess), "cudaIpcOpenMemHandle", device);
     base_ = static_cast<char*>(at);
   }
   ~IpcMapping() override {
     OnDevice here(device_, std::nothrow);
+    const std::lock_guard lock(opening());
     if (here) cudaIpcCloseMemHandle(base_);
   }
   void reach_from(int device) const override {
