@@ -85,6 +85,12 @@ constexpr OptionWord<FaultPhase> kPhases[] = {{"notify", FaultPhase::kNotify},
                                               {"expert", FaultPhase::kExpert},
                                               {"combine", FaultPhase::kCombine}};
 
+template <class T, size_t n>
+const char* word_of(const OptionWord<T> (&words)[n], T value) {
+  const auto* const found = std::find_if(words, words + n, [&](const OptionWord<T>& w) { return w.value == value; });
+  return found == words + n ? "" : found->name;
+}
+
 void check_topology(const RunArguments& a, const Limits& limits, Options& out) {
   for (uint64_t size : numbers("--node-sizes", a.node_sizes, {1, limits.node_size_max}))
     out.group.topology.node_sizes.push_back(uint32_t(size));
@@ -219,11 +225,7 @@ DLDevice Options::device_of(uint32_t rank) const {
   return {kDLCUDA, int32_t((local_rank >= 0 ? uint32_t(local_rank) : rank / ranks_per_gpu) % gpus)};
 }
 
-const char* name_of(FaultVerb verb) {
-  for (const auto& c : kVerbs)
-    if (c.value == verb) return c.name;
-  return "";
-}
+const char* name_of(FaultVerb verb) { return word_of(kVerbs, verb); }
 
 GroupOptions Options::rings() const {
   GroupOptions completed = group;
@@ -236,11 +238,7 @@ std::string dump_path(const Options& options, uint32_t rank) {
   return text::format("{}/rank{}.safetensors", options.dump, rank);
 }
 
-const char* name_of(FaultPhase phase) {
-  for (const auto& c : kPhases)
-    if (c.value == phase) return c.name;
-  return "";
-}
+const char* name_of(FaultPhase phase) { return word_of(kPhases, phase); }
 
 int64_t Options::tokens_max() const { return tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end()); }
 

@@ -30,6 +30,10 @@ struct RailCommand {
   uint64_t drained = kUndrained;  // of its drained word; kUndrained: nobody asks
 };
 
+// How long a warp waits for room for a command. A proxy takes one in no time, so a rank whose own does not is named
+// before others accuse one by what they miss.
+constexpr uint64_t room_patience_ns(uint64_t deadline_ns) { return deadline_ns / 2; }
+
 // A put as a command, and back; `network`: my network region, in which its source and its drained word lie.
 inline RailCommand command_of(const Put& put, const char* network) {
   const auto offset = [&](const void* at) { return uint64_t(static_cast<const char*>(at) - network); };

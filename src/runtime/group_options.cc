@@ -44,7 +44,7 @@ std::vector<Decision> complete(GroupOptions& o) {
 
 uint32_t rail_batch_of(const GroupOptions& o, bool by_queues) {
   if (o.rail_batch != 0) return o.rail_batch;
-  return by_queues ? 1 : std::max(1u, o.slots / 4);
+  return by_queues ? 1 : publish_every(o.slots);
 }
 
 Limits limits() {

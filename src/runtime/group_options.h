@@ -89,6 +89,11 @@ void for_each_option(Options& o, Visit visit) {
 // Gives what is left to the library its value, and says what it chose. `rail_batch` waits for rail_batch_of.
 std::vector<Decision> complete(GroupOptions& options);
 
+// After how many tokens a warp tells their owner that slots are free, so that the ring never runs dry; and after how
+// many it shows what it stored, where a rank's warps store themselves.
+constexpr uint32_t credit_every(uint32_t slots) { return slots < 2 ? 1 : slots / 2; }
+constexpr uint32_t publish_every(uint32_t slots) { return slots < 4 ? 1 : slots / 4; }
+
 // Rows of a put, of complete options: what the caller says, or else what suits whoever carries it. A proxy takes time
 // for each command; an entry of a NIC's queue costs nobody's, and then many rows a put only wait for each other.
 uint32_t rail_batch_of(const GroupOptions& options, bool by_queues);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <random>
 
+#include "base/check.h"
 #include "channel/card.h"
 #include "channel/rail_ends.h"
 #include "runtime/call/check_inputs.h"
@@ -91,6 +92,8 @@ void RankState::choose_rail_batch(bool by_queues) {
 }
 
 void RankState::place(Mappings given) {
+  TRANSLOAD_CHECK(given.scale_up.size() == map.peers && given.arena != nullptr);
+  TRANSLOAD_CHECK(given.mapped.empty() || given.mapped.size() == map.ranks);
   arena = std::move(given.arena);
   for (const Mappings::Peer& peer : given.scale_up) {
     peer_base.push_back(peer.base);

@@ -32,7 +32,7 @@ class CudaCombine {
   CombineOutputs run() {
     pull_ = choose_source(state_, in_, out_);
     take_outputs();
-    g_.begin_call(in_.stream, in_.deadline_ms, "combine");
+    g_.join_stream(in_.stream, in_.deadline_ms, "combine");
     spans_ = g_.spans_for(handle_, form_.channels, in_.stream);
     move_rows();
     g_.keep_if_captured(in_.stream, in_.handle, out_block_);
@@ -84,7 +84,7 @@ class CudaCombine {
   }
 
   void move_rows() {
-    g_.began(Phase::kCombine);
+    g_.set_phase(Phase::kCombine);
     const CombineLaunch launch{.trip = trip(),
                                .board = facts_.buffers.board,
                                .call = facts_.device_call(on_device_.born),

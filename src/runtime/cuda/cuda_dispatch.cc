@@ -41,7 +41,7 @@ class CudaDispatch {
                     "rows_max: 0 while the stream is captured, must be at least 1: the host cannot wait for a count");
       g_.refuse_to_wait();
     }
-    g_.begin_call(in_.stream, in_.deadline_ms, "dispatch");
+    g_.join_stream(in_.stream, in_.deadline_ms, "dispatch");
     if (!waits()) ask_for_room();  // while no kernel of this call waits for other ranks
     if (form_.first)
       notify();
@@ -60,7 +60,7 @@ class CudaDispatch {
   ScaleSource scales_to_stage() const { return form_.stages_scales() ? form_.scales : ScaleSource{}; }
 
   void begin_cached() {
-    g_.began(Phase::kDispatch);
+    g_.set_phase(Phase::kDispatch);
     headers_ = facts_.buffers.cached_headers;
     if (form_.stages_scales())
       g_.launched(launch_headers({.call = facts_.device_call(nullptr),
@@ -88,7 +88,7 @@ class CudaDispatch {
   // Counts to everyone; afterwards the host knows how many rows come.
   void notify() {
     take_handle_room();
-    g_.began(Phase::kNotify);
+    g_.set_phase(Phase::kNotify);
     headers_ = facts_.buffers.headers;
     g_.launched(launch_layout(layout_args(), stream_), "layout");
     dispatch_number_ = ++g_.dispatches;
@@ -111,7 +111,7 @@ class CudaDispatch {
 
   LayoutArgs layout_args() const {
     LayoutArgs layout{.call = facts_.device_call(nullptr),
-                      .map = facts_.buffers.map,
+                      .map = facts_.buffers.board.map,
                       .experts = facts_.buffers.experts,
                       .geometry = state_.geometry,
                       .shape = form_.shape,
@@ -217,7 +217,7 @@ class CudaDispatch {
   void move_tokens() {
     TRANSLOAD_CHECK(handle_ != nullptr && headers_ != nullptr);
     TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
-    g_.began(Phase::kDispatch);
+    g_.set_phase(Phase::kDispatch);
     DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
                           .board = facts_.buffers.board,
                           .call = facts_.device_call(form_.first ? nullptr : on_device_.born),

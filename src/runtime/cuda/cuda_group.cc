@@ -75,7 +75,7 @@ void CudaGroup::refuse_to_wait() const {
                                             " must be called first: the host would wait for a count from it");
 }
 
-void CudaGroup::begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what) {
+void CudaGroup::join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what) {
   captured_ = capturing(stream);
   if (!captured_) check_stream(stream);  // a capture takes no questions
   if (captured_ && last_stream_ && last_stream_->handle != stream.handle && !last_has_ended())

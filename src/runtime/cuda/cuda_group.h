@@ -71,7 +71,7 @@ class CudaGroup final : public Group::Impl {
   [[noreturn]] void give_up(const char* what, const std::string& reason);
   // A call begins, on its stream behind the last one, with a deadline of its own unless that is 0. Throws before
   // anything was launched, if it may not be called so.
-  void begin_call(const Stream& stream, uint32_t own_deadline_ms, const char* what);
+  void join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what);
   // mark_end: all launches so far are on the stream. end_call: they were the call's last.
   void mark_end(const Stream& stream);
   void end_call(const Stream& stream) {
@@ -79,7 +79,7 @@ class CudaGroup final : public Group::Impl {
     owes_kernels_ = false;
   }
   bool capturing(const Stream& stream) const;
-  void began(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
+  void set_phase(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
   // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
   void await_report(Word dispatch_number);
   // A call that was put into a graph: what it uses stays as long as the graph.

@@ -49,14 +49,15 @@ class CudaGroup::Making {
   void take_device();
   bool share_devices();  // whether all ranks are in this process
 
-  // Rails map each other's region, as peers do.
-  bool shares_with_rails() const { return g_.rails_mapped() && !g_.heap_; }
-  void map_memory(bool one_process);
-
   void check_queue_driving(const ScaleOutKind& kind);
   // The NIC nearest by the PCI tree; "" if this host has none.
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
+
+  // Rails map each other's region, as peers do.
+  bool shares_with_rails() const { return g_.rails_mapped() && !g_.heap_; }
+  void map_memory(bool one_process);
+
   NetworkPlace network_place() const;
   void open_network(const ScaleOutKind& kind);
   void try_paths();
@@ -344,7 +345,7 @@ T* CudaGroup::Making::upload(const T* from, uint64_t count) {
 }
 
 void CudaGroup::Making::make_room() {
-  const Geometry& g = state_.geometry;
+  const Geometry& geometry = state_.geometry;
   const TokenShape token = longest_token(options_);
   g_.pinned_ = PinnedBlock(device_, sizeof(HostWords) + g_.counts_bytes() + g_.report_bytes());
   facts_.host = reinterpret_cast<HostWords*>(g_.pinned_.on_device());
@@ -355,9 +356,9 @@ void CudaGroup::Making::make_room() {
   buffers_.scales = make<char>(options_.tokens_max * token.scale_room());
   buffers_.headers = make<char>(options_.tokens_max * token.header_bytes());
   buffers_.cached_headers = make<char>(options_.tokens_max * sizeof(Header));
-  buffers_.counts_to_peers = make<char>(map_.peers * g.counts_bytes());
-  buffers_.counts_to_nodes = make<char>(map_.nodes * g.node_counts_bytes());
-  buffers_.layout = {make<char>(layout_scratch_bytes(g, state_.experts.experts))};
+  buffers_.counts_to_peers = make<char>(map_.peers * geometry.counts_bytes());
+  buffers_.counts_to_nodes = make<char>(map_.nodes * geometry.node_counts_bytes());
+  buffers_.layout = {make<char>(layout_scratch_bytes(geometry, state_.experts.experts))};
   buffers_.spans = make<uint64_t>((uint64_t(map_.sources()) + map_.ranks) * (options_.channels + 1));
   DeviceHandle unplaced{};
   const DeviceHandleSizes most = handle_sizes(state_, options_.tokens_max, options_.top_k_max, options_.channels);
@@ -423,14 +424,12 @@ Mappings CudaGroup::Making::mappings() const {
 
 // The board of kernels is the rank's own, with copies of its tables.
 void CudaGroup::Making::upload_board() {
-  buffers_.map = map_;
-  buffers_.map.node_begin = upload(map_.node_begin, map_.nodes + 1);
-  buffers_.map.node_of = upload(map_.node_of, map_.ranks);
   const Placement& experts = state_.experts;
   buffers_.experts = {upload(experts.owner, experts.experts), upload(experts.place, experts.experts),
                       upload(experts.rank_begin, map_.ranks + 1), experts.experts};
   Board& there = buffers_.board = state_.board;
-  there.map = buffers_.map;
+  there.map.node_begin = upload(map_.node_begin, map_.nodes + 1);
+  there.map.node_of = upload(map_.node_of, map_.ranks);
   there.peer = upload(there.peer, map_.peers);
   there.mapped = upload(there.mapped, map_.ranks);
   there.rails = upload(there.rails, state_.rails.size());

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/time_units.h"
+#include "channel/command.h"
 #include "control/fault.h"
 #include "gpu/driver.h"
 #include "os/clock.h"
@@ -126,7 +127,8 @@ void CudaWatcher::watch_proxy(bool in_call) {
   stuck_looks_ = in_call && turns == proxy_turns_ ? stuck_looks_ + 1 : 0;
   proxy_turns_ = turns;
   constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
-  const uint32_t patience_ms = std::max(g_.call.deadline_ms / 2, kNapsMs);
+  const uint32_t patience_ms =
+      std::max(uint32_t(room_patience_ns(g_.call.deadline_ms * kMillisecondNs) / kMillisecondNs), kNapsMs);
   if (stuck_looks_ * kLookMs <= patience_ms || proxy_told_) return;
   proxy_told_ = true;
   g_.control.failed("its proxy has stood still for " + std::to_string(stuck_looks_ * kLookMs) + " ms of a call");

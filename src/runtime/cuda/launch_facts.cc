@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "channel/command.h"
 
 namespace transload {
 
@@ -37,7 +38,7 @@ RailQueue LaunchFacts::rail_queue() const {
   RailQueue queue = buffers.queue;
   queue.gave_up = &buffers.state->gave_up;
   queue.abort = &host->abort;
-  queue.patience_ns = deadline_ns() / 2;
+  queue.patience_ns = room_patience_ns(deadline_ns());
   return queue;
 }
 
@@ -55,8 +56,8 @@ NearShape LaunchFacts::near_shape(uint64_t behind_row) const {
   TRANSLOAD_CHECK(shape.stage_bytes >= ride + kStageBytesMin);
   shape.piece_bytes = uint32_t(shape.stage_bytes - ride);
   const GroupOptions& options = rank.options;
-  shape.publish_every = rank.geometry.mapped_rails ? std::max(1u, options.slots / 4) : options.rail_batch;
-  shape.credit_every = std::max(1u, options.slots / 2);
+  shape.publish_every = rank.geometry.mapped_rails ? publish_every(options.slots) : options.rail_batch;
+  shape.credit_every = credit_every(options.slots);
   return shape;
 }
 

@@ -25,7 +25,6 @@ struct DeviceBuffers {
   DeviceState* state;
   Board board;        // with tables on the device
   Placement experts;  // tables on the device
-  RankMap map;        // tables on the device
   Card* card;
   char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
   char* cached_headers;  // [tokens_max] headers of a cached dispatch

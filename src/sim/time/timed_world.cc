@@ -170,7 +170,7 @@ void TimedWorld::make_ranks() {
                      .machine = &m_,
                      .ranks = ranks(),
                      .batch = job_.batch,
-                     .credit_every = std::max(1u, job_.slots / 2),  // as LaunchFacts::near_shape
+                     .credit_every = credit_every(job_.slots),
                      .regions = nullptr,
                      .region_bytes = 0};
   const RankState rank(options_of(0));

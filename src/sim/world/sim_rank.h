@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time_units.h"
+#include "channel/command.h"
 #include "control/fault.h"
 #include "runtime/host/host_calls.h"
 #include "sim/model/model_memory.h"
@@ -86,10 +87,8 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
   WaitRecord telling_wait() const;
   WaitRecord network_wait() const;
   uint64_t now() const { return world_.timeline->now(); }
-  // Half of it for the own proxy, which takes a command in no time: so this rank is named before others accuse one by
-  // what they miss.
   uint64_t deadline_of(const Seeded::Fiber& fiber) const {
-    return fiber.park->needs[0].what == Waiting::kRoom ? deadline_ns() / 2 : deadline_ns();
+    return fiber.park->needs[0].what == Waiting::kRoom ? room_patience_ns(deadline_ns()) : deadline_ns();
   }
   uint64_t deadline_ns() const { return uint64_t(deadline_ms_) * kMillisecondNs; }
 

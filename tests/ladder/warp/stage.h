@@ -154,6 +154,7 @@ class Stage {
       ended = {};
     }
     void end(const rungs::Ended& by) {
+      const std::lock_guard hold(lock);
       if (ended.by == rungs::EndedBy::kThemselves) ended = by;
     }
   };
