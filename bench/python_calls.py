@@ -19,10 +19,13 @@ import sys
 import time
 import types
 
-import ml_dtypes
-import numpy as np
+try:
+    import ml_dtypes
+    import numpy as np
 
-import transload
+    import transload
+except ImportError as missing:
+    sys.exit(f"python_calls: {missing}: pip install '.[numpy]' in the clone")
 
 if importlib.util.find_spec("torch"):
     import transload.deep_ep
