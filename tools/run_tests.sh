@@ -129,8 +129,8 @@ gpu_architectures() {
   fi
 }
 
-# A first build is compiled many sources at a time, which is half the work. Who changes them one at a time says
-# cmake --preset host -DTRANSLOAD_UNITY=.
+# In a first build many sources are compiled as one, because most of what one costs is in its headers. Who changes them
+# one at a time says cmake --preset host -DTRANSLOAD_UNITY=.
 first_build() { [[ -f build/host/CMakeCache.txt ]] || HOST_OPTIONS+=(-DTRANSLOAD_UNITY=all); }
 
 # What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.

@@ -1,5 +1,5 @@
-// How warps fill the queues of a NIC themselves: room, a run of entries, one doorbell. Written once, for
-// GPUs and for the CPU ranks of tests.
+// How warps fill the queues of a NIC themselves: room, a run of entries, one doorbell. Written once, for GPUs and for
+// the CPU ranks of tests.
 //
 // A queue leads to one rank and is executed in order, entry after entry; between two queues there is no order. So all
 // that a ring's two ends say goes through the queue of that ring (RailWord::queue). A count is an entry that adds what

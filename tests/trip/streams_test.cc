@@ -121,6 +121,12 @@ end:
   uint32_t* word_ = nullptr;
 };
 
+void on_two_threads(const std::function<void(uint32_t rank)>& rank_of) {
+  std::future<void> ranks[2];
+  for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);
+  for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
+}
+
 // Each rank has a GPU of its own: default streams of one GPU wait for each other.
 World world_of_gpus() {
   World w;
@@ -309,9 +315,7 @@ TEST(Streams, ThreadOfAnotherDevice) {
     EXPECT_EQ(current_device(), other) << "the last lease";
     must(cudaSetDevice(int(rank)), "cudaSetDevice");
   };
-  std::future<void> ranks[2];
-  for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);
-  for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
+  on_two_threads(rank_of);
 }
 
 // Work of somebody else keeps rank 0's stream, as a collective that hangs would. Both ranks hear of it, rank 0 frees
@@ -347,9 +351,7 @@ TEST(Streams, KeptByOtherWork) {
     // Where both ranks are on one GPU, cudaFree of rank 1's tensors would wait for the plug, and launches for it.
     rank == 0 ? unplugged.count_down() : unplugged.wait();
   };
-  std::future<void> ranks[2];
-  for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);
-  for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
+  on_two_threads(rank_of);
   w.deadline_ms = 60000;
   run_passes(w, {Pass{}});  // in the same contexts
 }
@@ -396,9 +398,7 @@ TEST(Streams, FreedBesideAHangingKernel) {
       }
       is_freed.wait_for(std::chrono::seconds(30));
     };
-    std::future<void> ranks[2];
-    for (uint32_t r = 0; r < 2; ++r) ranks[r] = std::async(std::launch::async, rank_of, r);
-    for (std::future<void>& rank : ranks) EXPECT_NO_THROW(rank.get());
+    on_two_threads(rank_of);
   }
 }
 

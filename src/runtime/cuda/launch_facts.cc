@@ -1,8 +1,6 @@
 // What the kernels of a rank's calls are given beside their trip.
 #include "runtime/cuda/launch_facts.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "base/math.h"
 #include "channel/command.h"
