@@ -1,12 +1,12 @@
 """Two ways of the program in turns on GPUs of one host, nodes of 1,1: a line of JSON for each run, and one with the
 ratios of the medians. Shared by the scripts beside it."""
+import argparse
 import json
 import os
 import statistics
 import subprocess
 
-TOKENS = 1024  # few, because each run verifies all it gets
-SHAPE = ("--device", "cuda", "--node-sizes", "1,1", "--tokens", str(TOKENS), "--hidden", "7168", "--experts", "256",
+SHAPE = ("--device", "cuda", "--node-sizes", "1,1", "--hidden", "7168", "--experts", "256",
          "--top-k", "8", "--iterations", "30", "--warmup", "5", "--json", "-", "--quiet")
 CALLS = {
     "dispatch_first": ("dispatch", "first_us"),
@@ -15,9 +15,19 @@ CALLS = {
 }
 
 
-def measured(name, command, environment):
-    run = subprocess.run((command[0], "run", *SHAPE, *command[1:]), capture_output=True, text=True, timeout=100,
-                         check=False, env={**os.environ, **environment})
+def turn_options(about):
+    """What every such script is told."""
+    options = argparse.ArgumentParser(description=about)
+    options.add_argument("program")
+    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--tokens", type=int, default=1024, help="few, because each run verifies all it gets")
+    return options
+
+
+def measured(name, command, environment, tokens):
+    words = (command[0], "run", *SHAPE, "--tokens", str(tokens), *command[1:])
+    run = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False,
+                         env={**os.environ, **environment})
     if run.returncode != 0:
         raise SystemExit(f"{name} ended with {run.returncode}: {run.stderr.strip()[-600:]}")
     result = json.loads(run.stdout)
@@ -26,15 +36,16 @@ def measured(name, command, environment):
     return {call: result[of][span]["median"] for call, (of, span) in CALLS.items()}
 
 
-def compare(case, ratio_case, turns, ways):
-    """`ways`: by name a command and what of the environment it needs. The first is what the second is compared with."""
+def compare(case, ratio_case, given, ways):
+    """`given`: the parsed options. `ways`: by name a command and what of the environment it needs. The second is
+    compared with the first."""
     base, other = ways
     of_way = {name: [] for name in ways}
-    for _ in range(turns):
+    for _ in range(given.turns):
         for name, found in of_way.items():
-            found.append(measured(name, *ways[name]))
-            print(json.dumps({"case": case, "method": name, "tokens": TOKENS, "us": found[-1]}), flush=True)
+            found.append(measured(name, *ways[name], given.tokens))
+            print(json.dumps({"case": case, "method": name, "tokens": given.tokens, "us": found[-1]}), flush=True)
     middle = {name: {call: statistics.median(f[call] for f in found) for call in CALLS}
               for name, found in of_way.items()}
     ratios = {call: round(middle[other][call] / middle[base][call], 3) for call in CALLS}
-    print(json.dumps({"case": ratio_case, "turns": turns, "ratio": ratios}))
+    print(json.dumps({"case": ratio_case, "turns": given.turns, "tokens": given.tokens, "ratio": ratios}))

@@ -1,17 +1,23 @@
 // What a rail by a proxy costs, beside the same by host threads over the same kind of link in the same run: rows both
 // ways at once, and raw writes of as many bytes; rows of host threads while warps poll pinned words; a count there and
-// back, commands alone, and a proxy with nothing to do. One JSON line a case.
+// back, commands alone, and a proxy with nothing to do. One JSON line a case, and one of the medians of all rounds.
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "bench/proxy_time.h"
@@ -340,8 +346,10 @@ Word seen(char* region, uint64_t offset) {
   return std::atomic_ref<Word>(*word_at(region, offset)).load(std::memory_order_acquire);
 }
 
-void rows_by_host(Side& side, uint32_t other, uint64_t count) {
-  uint64_t sent[kRings] = {}, taken[kRings] = {};
+// Of each ring those behind its first `begin` rows, up to `count`.
+void rows_by_host(Side& side, uint32_t other, uint64_t begin, uint64_t count) {
+  uint64_t sent[kRings], taken[kRings];
+  for (uint32_t ring = 0; ring < kRings; ++ring) sent[ring] = taken[ring] = begin;
   for (bool open = true; open;) {
     open = !side.link->quiet();
     for (uint32_t ring = 0; ring < kRings; ++ring) {
@@ -392,15 +400,37 @@ double seconds_of_raw_writes(Pair& pair, uint64_t count) {
   return pair.by_hosts([&](uint32_t s) { rows_by_raw_writes(s == 0 ? one : other, pair.sides[s].region, count); });
 }
 
-// Of host threads, while warps of each side's GPU poll so many words of pinned memory each.
-double seconds_while_polled(Pair& pair, int words, uint64_t count) {
-  pair.open(false);
-  pair.launch<NoMoves>(Polls{words}, kPollingWarps, 0, 2);
-  const double spent = pair.by_hosts([&](uint32_t s) { rows_by_host(pair.sides[s], 1 - s, count); });
+// Words of pinned memory that each of the polling warps polls on each side's GPU, in turns over one pair of links and
+// by the same two threads: which processors they got, and how they lie, differ more between two pairs than by polling.
+constexpr int kPolls[] = {0, 1, int(kPolledMost)};
+constexpr int kPollTurns = int(std::size(kPolls));
+
+void set_polled(Pair& pair, Word word) {
   for (Side& side : pair.sides)
     for (uint32_t i = 0; i < kPollingWarps * kPolledMost; ++i)
-      std::atomic_ref<Word>(*word_at(side.region, place::polled(0, i))).store(1, std::memory_order_release);
-  pair.finish(2);
+      std::atomic_ref<Word>(*word_at(side.region, place::polled(0, i))).store(word, std::memory_order_release);
+}
+
+// Seconds of host threads for `count` rows of each ring, for each of kPolls; `first` begins.
+std::array<double, kPollTurns> seconds_while_polled(Pair& pair, int first, uint64_t count) {
+  std::array<double, kPollTurns> spent{};
+  std::barrier both(2);
+  pair.open(false);
+  pair.by_hosts([&](uint32_t s) {
+    for (int turn = 0; turn < kPollTurns; ++turn) {
+      const int which = (first + turn) % kPollTurns;
+      if (s == 0 && kPolls[which] != 0) pair.launch<NoMoves>(Polls{kPolls[which]}, kPollingWarps, 0, 2);
+      both.arrive_and_wait();
+      const double begin = seconds();
+      rows_by_host(pair.sides[s], 1 - s, uint64_t(turn) * count, uint64_t(turn + 1) * count);
+      both.arrive_and_wait();
+      if (s != 0) continue;
+      spent[which] = seconds() - begin;
+      set_polled(pair, 1);
+      pair.finish(2);
+      set_polled(pair, 0);
+    }
+  });
   return spent;
 }
 
@@ -424,41 +454,91 @@ double idle_share(Pair& pair, bool naps) {
   return double(proxies_ran_ns() - ran) * 1e-9 / (seconds() - begin);
 }
 
-void say_rate(const char* what, const char* by, double gbps) {
-  std::printf("{\"case\":\"%s\",\"method\":\"%s\",\"gb_per_s_each_way\":%.3f}\n", what, by, gbps);
+// Of all rounds, by what was measured; rates in GB/s each way, counts in us one way, commands in millions a second.
+class Figures {
+ public:
+  void add(const std::string& name, const char* unit, double figure) {
+    std::printf("{\"case\":\"%s\",\"%s\":%.3f}\n", name.c_str(), unit, figure);
+    of_[name].push_back(figure);
+  }
+  double median(const std::string& name) const {
+    std::vector<double> figures = of_.at(name);
+    std::nth_element(figures.begin(), figures.begin() + std::ptrdiff_t(figures.size() / 2), figures.end());
+    return figures[figures.size() / 2];
+  }
+  double ratio(const std::string& name, const std::string& to) const { return median(name) / median(to); }
+
+ private:
+  std::map<std::string, std::vector<double>> of_;
+};
+
+// Rows are the noisiest: what takes turns takes them often, in an order that no case leads in every round.
+void rows_in_turns(Pair& pair, uint64_t rows, int rounds, Figures& figures) {
+  const double bytes = double(kRings) * double(rows) * kRowBytes * 1e-9;
+  const std::pair<const char*, std::function<double()>> ways[] = {
+      {"rows by host",
+       [&] {
+         pair.open(false);
+         return pair.by_hosts([&](uint32_t s) { rows_by_host(pair.sides[s], 1 - s, 0, rows); });
+       }},
+      {"rows by proxy",
+       [&] {
+         pair.open(true);
+         return pair.play<ScatterPipe>(Rows(), 2 * kRings, rows);
+       }},
+      {"rows by raw writes", [&] { return seconds_of_raw_writes(pair, rows); }},
+  };
+  constexpr int kWays = int(std::size(ways));
+  for (int round = 0; round < rounds; ++round)
+    for (int turn = 0; turn < kWays; ++turn) {
+      const auto& [name, seconds_of] = ways[(round + turn) % kWays];
+      figures.add(name, "gb_per_s_each_way", bytes / seconds_of());
+    }
 }
 
-void run(Pair& pair, uint64_t rows) {
-  const double bytes = double(kRings) * double(rows) * kRowBytes * 1e-9;
-  for (int round = 0; round < 3; ++round) {
-    pair.open(false);
-    say_rate("rows", "host", bytes / pair.by_hosts([&](uint32_t s) { rows_by_host(pair.sides[s], 1 - s, rows); }));
-    pair.open(true);
-    say_rate("rows", "proxy", bytes / pair.play<ScatterPipe>(Rows(), 2 * kRings, rows));
-    say_rate("rows", "raw writes", bytes / seconds_of_raw_writes(pair, rows));
-    for (const int words : {1, int(kPolledMost)})
-      std::printf(
-          "{\"case\":\"rows\",\"method\":\"host\",\"polling_warps\":%u,\"words_of_a_warp\":%d,"
-          "\"gb_per_s_each_way\":%.3f}\n",
-          kPollingWarps, words, bytes / seconds_while_polled(pair, words, rows));
+// What polling leaves of the rows of host threads.
+void polls_in_turns(Pair& pair, uint64_t rows, int rounds, Figures& figures) {
+  for (int round = 0; round < rounds; ++round) {
+    const auto spent = seconds_while_polled(pair, round % kPollTurns, rows);
+    for (int which = 1; which < kPollTurns; ++which)
+      figures.add("rows beside " + std::to_string(kPolls[which]) + " polled words a warp", "share",
+                  spent[0] / spent[which]);
+  }
+}
+
+void counts_and_commands(Pair& pair, int rounds, Figures& figures) {
+  for (int round = 0; round < rounds; ++round) {
     pair.open(false);
     const double host = pair.by_hosts([&](uint32_t s) { counts_by_host(pair.sides[s], 1 - s, s == 0); });
     pair.open(true);
     const double proxy = pair.play<NoMoves>(Counts(), kWarpsOfBlock, kRoundsOfACount);
-    for (const auto& [by, time] : {std::pair{"host", host}, {"proxy", proxy}})
-      std::printf("{\"case\":\"count\",\"method\":\"%s\",\"us_one_way\":%.2f}\n", by,
-                  time * 1e6 / (2 * kRoundsOfACount));
+    figures.add("count by host", "us_one_way", host * 1e6 / (2 * kRoundsOfACount));
+    figures.add("count by proxy", "us_one_way", proxy * 1e6 / (2 * kRoundsOfACount));
     for (const uint32_t warps : {8u, 64u}) {
       pair.open(true, true);
       const uint64_t each = 200'000 / warps;
-      std::printf("{\"case\":\"commands\",\"warps\":%u,\"millions_per_s\":%.2f}\n", warps,
+      figures.add("commands of " + std::to_string(warps) + " warps", "millions_per_s",
                   double(each * warps) * 1e-6 / pair.play<NoMoves>(Commands(), warps, each, 1));
     }
   }
+}
+
+void run(Pair& pair, uint64_t rows, int rounds) {
+  Figures figures;
+  rows_in_turns(pair, rows, rounds, figures);
+  polls_in_turns(pair, rows, rounds, figures);
+  counts_and_commands(pair, rounds, figures);
   pair.open(true);
   for (const bool naps : {false, true})
-    std::printf("{\"case\":\"idle\",\"graphs\":%s,\"share_of_a_core_for_two\":%.4f}\n", naps ? "true" : "false",
-                idle_share(pair, naps));
+    figures.add(naps ? "idle with graphs" : "idle", "share_of_a_core", idle_share(pair, naps) / 2);
+  std::printf(
+      "{\"case\":\"medians\",\"rounds\":%d,\"rows_by_proxy_to_raw\":%.3f,\"rows_by_proxy_to_host\":%.3f,"
+      "\"rows_beside_64_polled_words\":%.3f,\"beside_512\":%.3f,\"count_above_host_us\":%.2f,"
+      "\"millions_of_commands_of_8_warps\":%.2f,\"of_64_warps\":%.2f,\"idle\":%.4f,\"idle_with_graphs\":%.4f}\n",
+      rounds, figures.ratio("rows by proxy", "rows by raw writes"), figures.ratio("rows by proxy", "rows by host"),
+      figures.median("rows beside 1 polled words a warp"), figures.median("rows beside 8 polled words a warp"),
+      figures.median("count by proxy") - figures.median("count by host"), figures.median("commands of 8 warps"),
+      figures.median("commands of 64 warps"), figures.median("idle"), figures.median("idle with graphs"));
 }
 
 }  // namespace
@@ -466,20 +546,24 @@ void run(Pair& pair, uint64_t rows) {
 int main(int count, char** arguments) {
   int gpus = 1;
   uint64_t rows = 2000;
+  int rounds = 15;
   std::string provider = "tcp;ofi_rxm";
   for (int i = 1; i + 1 < count; i += 2) {
     const std::string name = arguments[i];
     if (name == "--gpus") gpus = std::atoi(arguments[i + 1]);
     if (name == "--provider") provider = arguments[i + 1];
     if (name == "--rows") rows = std::strtoull(arguments[i + 1], nullptr, 10);
+    if (name == "--rounds") rounds = std::atoi(arguments[i + 1]);
   }
-  if (count % 2 == 0 || gpus < 1 || gpus > 2 || rows == 0 || rows % kBatch != 0) {
-    std::fprintf(stderr, "bench_proxy [--gpus 1|2] [--provider NAME] [--rows N, a multiple of %u]\n", kBatch);
+  if (count % 2 == 0 || gpus < 1 || gpus > 2 || rows == 0 || rows % kBatch != 0 || rounds < 1) {
+    std::fprintf(stderr,
+                 "bench_proxy [--gpus 1|2] [--provider NAME] [--rows N, a multiple of %u] [--rounds N, 1 or more]\n",
+                 kBatch);
     return 2;
   }
   try {
     Pair pair(gpus, provider);
-    run(pair, rows);
+    run(pair, rows, rounds);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_proxy: %s\n", error.what());
     return 1;

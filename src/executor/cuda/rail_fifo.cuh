@@ -24,6 +24,8 @@ class FifoRail : public FarKeys {
 
   TRANSLOAD_DEVICE FifoRail(const RailQueue& queue, RailHeld& held) : queue_(queue), held_(held) {}
 
+  TRANSLOAD_DEVICE static constexpr bool puts() { return true; }
+
   // Far: a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     return Key{.rank = word.rank, .queue = 0, .place = word.offset}.pack();

@@ -132,7 +132,11 @@ class IbgdaRail : public FarKeys {
     uint32_t rank = kNobody;
   };
 
-  TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, RailHeld& held) : queue_(queue), held_(held) {}
+  TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, RailHeld& held)
+      : queue_(queue), held_(held), puts_(queue.nic != nullptr) {}
+
+  // False: all rails are mapped, so that what is to be put is there already.
+  TRANSLOAD_DEVICE bool puts() const { return puts_; }
 
   // Far: a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
@@ -145,6 +149,7 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
+    if (!puts_) return;
     const Ready ready = verb == RailVerb::kPublish ? ready_ : Ready::kNone;
     if (verb == RailVerb::kPublish) ready_ = Ready::kNone;
     if (asked_ != Asked::kTaken || !__any_sync(kAllLanes, far || ready != Ready::kNone)) return;
@@ -153,7 +158,6 @@ class IbgdaRail : public FarKeys {
 
   // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
   TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
-    if (queue_.nic == nullptr) return true;  // rails are mapped: what is to be put is there already
     any_ = true;
     return HeldPuts<true>::hold(&held_.puts, mine, put);
   }
@@ -222,6 +226,7 @@ class IbgdaRail : public FarKeys {
 
   const RailQueue& queue_;
   RailHeld& held_;
+  const bool puts_;
   // Alike in all lanes.
   Ready ready_ = Ready::kNone;
   bool any_ = false;  // puts are held

@@ -195,7 +195,7 @@ class CudaWarp {
   template <class S, class F>
   TRANSLOAD_DEVICE void put(const S& set, F put) {
     if constexpr (Rail::kPuts) {
-      if (!alike(checks::shape_of(set)) || failed_) return;
+      if (!rail_.puts() || !alike(checks::shape_of(set)) || failed_) return;
       for (int tile = 0; tile < tiles_of(set); ++tile) {
         const uint32_t bits = tile_of(set, tile);
         const bool mine = bits >> lane_ & 1;
