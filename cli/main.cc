@@ -149,25 +149,26 @@ void check_soak(const CLI::App& app, const Options& options) {
 }
 
 int parse_and_run(int argc, char** argv) {
-  CLI::App app{"Mixture-of-Experts tokens to their experts and back, checked bit for bit.", "transload"};
+  CLI::App app{"Moves Mixture-of-Experts tokens to their experts and back, and checks every bit.", "transload"};
   app.set_version_flag("--version", std::string("transload ") + version());
   app.require_subcommand(1);
-  CLI::App* run_command =
-      app.add_subcommand("run", "dispatch, an expert, combine; cached, backward; every output checked");
+  CLI::App* run_command = app.add_subcommand(
+      "run", "dispatch tokens, run experts, combine; then cached and backward calls; check every output");
   run_command->footer(
       "Exit status: 0 verified, 1 wrong result, 2 bad usage or input, 3 fault. Without a launcher's environment the "
       "ranks\n"
-      "are started on this machine; under torchrun, mpirun, mpiexec or srun this process joins as one of them.");
+      "are started on this machine; under torchrun, mpirun, mpiexec or srun this process is one of them.");
   CLI::App* sim_command =
-      app.add_subcommand("sim", "the same roles in the simulator: worlds from seeds, every rule checked");
+      app.add_subcommand("sim", "run the same roles in simulated clusters made from seeds, and check every rule");
   sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");
-  CLI::App* link_command = app.add_subcommand("link", "a network alone, between two hosts: rows under counts");
+  CLI::App* link_command =
+      app.add_subcommand("link", "try a network alone, between two hosts: send rows and counts, and check every byte");
   link_command->footer(
-      "One of two ranks or more, half of them on each host: the launcher's environment says which. Prints a JSON line "
-      "a\n"
-      "figure. Exit status: 0 all rows were right, 1 some were not, 2 bad usage, 3 fault. tools/network_check runs "
-      "it.");
-  const CLI::App* limits_command = app.add_subcommand("limits", "what this build can do, and on which GPUs");
+      "This process is one of two ranks or more, half of them on each host; the launcher's environment says which. It\n"
+      "prints a JSON line for each figure. Exit status: 0 all rows were right, 1 some were not, 2 bad usage, 3 fault.\n"
+      "tools/network_check runs it.");
+  const CLI::App* limits_command =
+      app.add_subcommand("limits", "print the bounds of this build, and the networks, NICs and GPUs of this machine");
   RunArguments arguments;
   add_run_options(*run_command, arguments);
   SimArguments sim_arguments;

@@ -260,37 +260,43 @@ RunArguments::RunArguments() {
 
 void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, {"--node-sizes", "N,N,..", "ranks of each node"}, a.node_sizes);
-  add_text(app, {"--tokens", "N|N,N,..", "tokens of every rank, or of each"}, a.tokens);
+  add_text(app, {"--tokens", "N|N,N,..", "tokens of every rank, or a number for each rank"}, a.tokens);
   add_text(app, {"--hidden", "N", "elements of a token; a multiple of 8, of 16 with fp8"}, a.hidden);
   add_text(app, {"--experts", "N", "experts, in contiguous blocks over the ranks"}, a.experts);
   add_text(app, {"--top-k", "N", "choices of a token [8, or what the routing file has]"}, a.top_k);
-  add_text(app,
-           {"--routing", "FILE|uniform|zipf:S|one-rank|none",
-            "safetensors file with topk_idx and topk_weights (rank r takes the next rows), or a way to make them"},
-           a.routing);
+  add_text(
+      app,
+      {"--routing", "FILE|uniform|zipf:S|one-rank|none",
+       "which experts tokens choose: a safetensors file with topk_idx and topk_weights, from which each rank takes the "
+       "next rows, or a way to draw them"},
+      a.routing);
   add_text(app, {"--layer", "N", "read layer<N>.topk_idx and layer<N>.topk_weights of the file [without a prefix]"},
            a.layer);
-  add_text(app, {"--seed", "N", "of token vectors and made routings"}, a.seed);
+  add_text(app, {"--seed", "N", "seed of the tokens and of routings that are drawn"}, a.seed);
   add_text(app, {"--iterations", "N", "timed iterations"}, a.iterations);
-  add_text(app, {"--warmup", "N", "iterations before them, checked too"}, a.warmup);
-  add_text(app, {"--dtype", words_of(kTypes), "of dispatched rows; the experts give bf16 back"}, a.dtype);
-  add_text(app, {"--scales", words_of(kScales), "fp8: of each 128 elements; ue8m0 is packed, four to an int32 [fp32]"},
+  add_text(app, {"--warmup", "N", "iterations before the timed ones, checked too"}, a.warmup);
+  add_text(app, {"--dtype", words_of(kTypes), "type of dispatched rows; the experts return bf16"}, a.dtype);
+  add_text(app,
+           {"--scales", words_of(kScales),
+            "fp8: type of the scale of 128 elements; ue8m0 is packed, four to an int32 [fp32]"},
            a.scales);
-  add_text(app, {"--rows-max", "N", "rows that a rank has room for [as many as come]"}, a.rows_max);
-  add_text(app, {"--overflow", words_of<Overflow>(), "where more come [fail]"}, a.overflow);
+  add_text(app, {"--rows-max", "N", "rows that the outputs of a rank have room for [as many as come]"}, a.rows_max);
+  add_text(app, {"--overflow", words_of<Overflow>(), "what happens if more rows than --rows-max come [fail]"},
+           a.overflow);
   add_text(app, {"--landing", words_of<Landing>(), "where dispatched rows land"}, a.landing);
   add_text(app, {"--combine-source", words_of<CombineSource>(), "how combine takes the experts' rows"},
            a.combine_source);
   add_text(app, {"--combine-wire", words_of<CombineWire>(), "type of partial sums between nodes"}, a.combine_wire);
   add_text(app, {"--biases", "0|1|2", "biases added by combine"}, a.biases);
-  add_text(app, {"--scale-out", words_of<ScaleOutChoice>(), "link between nodes"}, a.scale_out);
-  add_text(app, {"--provider", "NAME", "libfabric provider [the best that is there]"}, a.provider);
-  add_text(app, {"--nic", "NAME", "of this rank [cuda: the nearest to its GPU; see transload limits]"}, a.nic);
-  add_text(app, {"--network-memory", words_of<NetworkMemoryChoice>(), "cuda, over a network: where its rings lie"},
+  add_text(app, {"--scale-out", words_of<ScaleOutChoice>(), "network between nodes"}, a.scale_out);
+  add_text(app, {"--provider", "NAME", "libfabric's provider [the best that opens]"}, a.provider);
+  add_text(app, {"--nic", "NAME", "NIC of this rank [cuda: the nearest to its GPU; see transload limits]"}, a.nic);
+  add_text(app,
+           {"--network-memory", words_of<NetworkMemoryChoice>(), "cuda, over a network: where the network's rings lie"},
            a.network_memory);
-  add_text(app, {"--device", words_of(kDevices), "where tensors are, and who moves them"}, a.device);
-  add_text(app, {"--gpus", "N", "cuda: GPUs [all that this process sees]"}, a.gpus);
-  add_text(app, {"--ranks-per-gpu", "N", "cuda: ranks on each, next to each other [ranks / GPUs, rounded up]"},
+  add_text(app, {"--device", words_of(kDevices), "where the tensors are, and what moves them"}, a.device);
+  add_text(app, {"--gpus", "N", "cuda: number of GPUs [all that this process sees]"}, a.gpus);
+  add_text(app, {"--ranks-per-gpu", "N", "cuda: consecutive ranks on each GPU [ranks / GPUs, rounded up]"},
            a.ranks_per_gpu);
   const GroupOptions defaults;
   for_each_option(defaults, [&](const OptionFacts& facts, uint64_t value) {
@@ -298,28 +304,28 @@ void add_run_options(CLI::App& app, RunArguments& a) {
     const std::string shown = value == 0 ? "" : text::format(" [{}]", value);
     add_text(app, {flag_of(facts.name), "N", facts.flag + shown}, a.passed_on[facts.name]);
   });
-  add_text(
-      app,
-      {"--launcher", words_of(kLaunchers), "whose variables say which rank this is; none: all ranks are started here"},
-      a.launcher);
+  add_text(app,
+           {"--launcher", words_of(kLaunchers),
+            "launcher whose variables say which rank this is; none: start all ranks here"},
+           a.launcher);
   add_text(
       app,
       {"--fault", words_of(kVerbs) + ":RANK@ITERATION[/PHASE]",
-       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or it stays away "
-       "from a dispatch, or frees its group"},
+       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or let it stay "
+       "away from a dispatch, or free its group"},
       a.fault);
   add_flag(app, "--recover", a.recover,
-           "after the fault the ranks that are left make a group of their own and verify an iteration in it");
-  add_text(app,
-           {"--soak", "SECONDS",
-            "so many seconds of random runs and faults, whose memory, descriptors and threads must stay flat"},
-           a.soak);
+           "after the fault let the other ranks make a group of their own and verify an iteration in it");
+  add_text(
+      app,
+      {"--soak", "SECONDS", "make random runs and faults for so long; memory, descriptors and threads must stay flat"},
+      a.soak);
   add_text(app, {"--json", "FILE|-", "write the result as one JSON object; - is standard output"}, a.json);
   add_text(app, {"--dump", "DIR", "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors"}, a.dump);
-  add_flag(app, "--quiet", a.quiet, "no table, no progress");
-  add_flag(app, "--threads", a.threads, "ranks are threads of one process");
+  add_flag(app, "--quiet", a.quiet, "print no table and no progress");
+  add_flag(app, "--threads", a.threads, "make ranks threads of one process");
   add_flag(app, "--graph", a.graph,
-           "cuda: first dispatch and combine are captured once and replayed, with another routing each iteration");
+           "cuda: capture the first dispatch and combine once, and replay them with another routing in each iteration");
   add_flag(app, "--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
 }
 

@@ -220,26 +220,27 @@ int world_with_time(const SimArguments& a) {
 }  // namespace
 
 void add_sim_options(CLI::App& app, SimArguments& a) {
-  CLI::Option* const scenario =
-      app.add_option("--scenario", a.scenarios,
-                     "world to run: one of ours, a file, or all (of ours, up to 64 ranks); several times [hybrid_2x4]");
+  CLI::Option* const scenario = app.add_option(
+      "--scenario", a.scenarios,
+      "world to run: a scenario of ours, a file, or all of ours up to 64 ranks; may be repeated [hybrid_2x4]");
   with_value(scenario->expected(1)->take_all(), "NAME|FILE.toml|all");
-  add_text(app, {"--seed", "N", "the first seed [1; with --seconds from the clock]"}, a.seed);
+  add_text(app, {"--seed", "N", "the first seed [1; with --seconds, from the clock]"}, a.seed);
   add_text(app, {"--seeds", "COUNT", "how many seeds of each scenario [1]"}, a.seeds);
-  add_text(app, {"--seconds", "S", "fresh seeds for that long"}, a.seconds);
+  add_text(app, {"--seconds", "S", "run fresh seeds for so long"}, a.seconds);
   add_text(
       app,
       {"--rails", "RAILS", "how ranks reach other nodes, instead of what each scenario says: network, proxy, queues"},
       a.rails);
-  add_text(app, {"--jobs", "J", "threads [processors]"}, a.jobs);
+  add_text(app, {"--jobs", "J", "number of threads [as many as processors]"}, a.jobs);
   add_text(app, {"--canary", "NAME", "plant this bug"}, a.canary);
-  add_flag(app, "--explain", a.explain, "tell what happened in the world of one seed, and why it failed");
+  add_flag(app, "--explain", a.explain, "say what happened in the world of one seed, and why it failed");
   add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
-  add_flag(app, "--situations", a.situations, "how often each was reached; shown for several seeds anyway");
-  add_flag(app, "--list", a.list, "scenarios, canaries, exhaustive worlds and checkers");
-  add_flag(app, "--canaries", a.canaries, "plant each canary in turn and look how many worlds it takes to find it");
+  add_flag(app, "--situations", a.situations,
+           "print how often each rare situation was reached; with several seeds this is the default");
+  add_flag(app, "--list", a.list, "list scenarios, canaries, exhaustive worlds and checkers");
+  add_flag(app, "--canaries", a.canaries, "plant each canary in turn and count the worlds until it is found");
   CLI::Option* const exhaustive = app.add_option(
-      "--exhaustive", a.exhaustive, "walk the schedules of a tiny world, all of them: one that --list shows, or all");
+      "--exhaustive", a.exhaustive, "walk all schedules of a tiny world: one that --list shows, or all worlds");
   with_value(exhaustive->take_last(), "WORLD|all");
   add_sim_time_options(app, a.time);
 }

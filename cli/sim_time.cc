@@ -20,16 +20,18 @@ template <class Visit>
 void for_each_number(SimTimeArguments& a, TimedMachine& m, TimedJob& j, Visit visit) {
   const auto of = [](const char* name, uint64_t least) { return Bounds{least, option_facts(name).most}; };
   visit("--nodes", a.nodes, Bounds{2, 64}, m.nodes, "nodes");
-  visit("--gpus", a.gpus, Bounds{1, 64}, m.gpus, "GPUs of a node, a rank each");
-  visit("--sms", a.sms, of("sms", 1), m.sms, "processors of a GPU that a call takes");
-  visit("--message-ns", a.message_ns, Bounds{0, 1'000'000}, m.message_ns, "that a message takes of a port besides");
-  visit("--command-ns", a.command_ns, Bounds{0, 1'000'000}, m.command_ns, "that a proxy takes for a command");
-  visit("--sm-gb-s", a.sm_gb_s, Bounds{1, 10'000}, m.sm_gb_s, "that a processor stores");
-  visit("--scale-up-gb-s", a.scale_up_gb_s, Bounds{1, 100'000}, m.scale_up_gb_s, "of a rank within its node, each way");
-  visit("--tokens", a.tokens, Bounds{1, 1 << 20}, j.tokens, "of each rank");
+  visit("--gpus", a.gpus, Bounds{1, 64}, m.gpus, "GPUs of a node, one rank on each");
+  visit("--sms", a.sms, of("sms", 1), m.sms, "SMs of a GPU that a call takes");
+  visit("--message-ns", a.message_ns, Bounds{0, 1'000'000}, m.message_ns,
+        "ns of a port that a message takes, besides its bytes");
+  visit("--command-ns", a.command_ns, Bounds{0, 1'000'000}, m.command_ns, "ns that a proxy takes for a command");
+  visit("--sm-gb-s", a.sm_gb_s, Bounds{1, 10'000}, m.sm_gb_s, "GB/s that an SM stores");
+  visit("--scale-up-gb-s", a.scale_up_gb_s, Bounds{1, 100'000}, m.scale_up_gb_s,
+        "GB/s of a rank within its node, each way");
+  visit("--tokens", a.tokens, Bounds{1, 1 << 20}, j.tokens, "tokens of each rank");
   visit("--hidden", a.hidden, Bounds{kHiddenUnit, 65536}, j.hidden, "elements of a row, a multiple of 16");
   visit("--top-k", a.top_k, of("top_k_max", 1), j.top_k, "experts that a token chooses");
-  visit("--experts", a.experts, of("experts", 1), j.experts, "experts, shared out evenly");
+  visit("--experts", a.experts, of("experts", 1), j.experts, "experts, in equal blocks over the ranks");
   visit("--channels", a.channels, of("channels", 1), j.channels, "channels [the library's]");
   visit("--slots", a.slots, of("slots", 1), j.slots, "slots of a ring [the library's]");
   visit("--batch", a.batch, of("rail_batch", 1), j.batch, "rows of a put, at most half of the slots [the library's]");
@@ -74,7 +76,7 @@ void print(const TimedMachine& m, const TimedJob& j, const std::vector<TimedCall
 }  // namespace
 
 void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
-  add_flag(app, "--time", a.time, "let links and processors take time: how much of the wire a call would reach");
+  add_flag(app, "--time", a.time, "compute, in virtual time, how much of the wire a call would reach");
   TimedMachine machine;
   TimedJob job;
   for_each_number(a, machine, job, [&](const char* name, std::string& text, Bounds, auto& field, const char* help) {
@@ -85,8 +87,8 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
         text);
   });
   add_text(app, {"--wire", "GBIT", "time: Gb/s of a GPU's NIC, each way [400]"}, a.wire);
-  add_text(app, {"--latency-us", "US", "time: one way over the network [3]"}, a.latency_us);
-  add_text(app, {"--dtype", "TYPE", "time: of dispatched rows: bf16, fp8 [bf16]"}, a.dtype);
+  add_text(app, {"--latency-us", "US", "time: us one way over the network [3]"}, a.latency_us);
+  add_text(app, {"--dtype", "TYPE", "time: type of dispatched rows, bf16 or fp8 [bf16]"}, a.dtype);
 }
 
 void refuse_without_time(const SimTimeArguments& arguments) {

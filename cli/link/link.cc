@@ -28,8 +28,8 @@ void add_link_options(CLI::App& app, LinkArguments& a) {
   add_text(app, {"--provider", "NAME", "libfabric's provider [the best that opens]"}, a.provider);
   add_text(app, {"--rows", "N", "rows that each rank sends, of each size"}, a.rows);
   add_text(app, {"--row-bytes", "N,N,..", "sizes of rows; multiples of 16"}, a.row_bytes);
-  add_text(app, {"--deadline-ms", "MS", "of every wait"}, a.deadline_ms);
-  add_flag(app, "--spoil", a.spoil, "counts speak of rows that have not come: must end with exit status 1");
+  add_text(app, {"--deadline-ms", "MS", "deadline of every wait"}, a.deadline_ms);
+  add_flag(app, "--spoil", a.spoil, "send counts before their rows, which must end with exit status 1");
 }
 
 int measure_link(const LinkArguments& a) {

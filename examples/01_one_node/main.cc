@@ -1,5 +1,5 @@
 // One node: each rank sends its tokens to the experts that they chose and gets the weighted sum of the results back.
-// Four ranks as threads of this process, or as many as a launcher started: mpirun -n 4 one_node
+// The ranks are four threads of this process, or the processes that a launcher started: mpirun -n 4 one_node
 #include <transload/transload.h>
 
 #include <atomic>
@@ -11,18 +11,18 @@
 constexpr uint32_t kRanks = 4, kExperts = 8;
 constexpr int64_t kHidden = 64, kTopK = 2;
 
-// Exact for the small numbers of this example.
+// These conversions are exact for the small numbers of this example.
 uint16_t to_bf16(float value) { return uint16_t(std::bit_cast<uint32_t>(value) >> 16); }
 float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
 float factor_of(uint32_t expert) { return float(expert + 1); }
 
-// The experts of this rank: each scales a row by its own factor and by the router's weight.
+// Runs the experts of this rank: each scales a row by its own factor and by the router's weight.
 void run_experts(const std::vector<uint32_t>& experts, const transload::DispatchOutputs& in, uint16_t* out) {
   for (int64_t row = 0; row < in.rows; ++row) {
     float scale = 0;
     for (int64_t k = row * kTopK; k < (row + 1) * kTopK; ++k) {
-      const int32_t local = in.topk_idx.as<int32_t>()[k];  // -1: this choice is another rank's
+      const int32_t local = in.topk_idx.as<int32_t>()[k];  // -1: another rank has the expert
       if (local >= 0) scale += in.topk_weights.as<float>()[k] * factor_of(experts[local]);
     }
     for (int64_t at = row * kHidden; at < (row + 1) * kHidden; ++at) {
@@ -54,7 +54,7 @@ int64_t run_rank(const transload::Bootstrap& bootstrap) {
   to_experts.topk_weights = transload::matrix(topk_weights.data(), tokens, kTopK, transload::kF32);
   const transload::DispatchOutputs received = group.dispatch(to_experts);
 
-  const transload::Lease lease = group.lease(received.x.bytes());  // room that peers read in place
+  const transload::Lease lease = group.lease(received.x.bytes());  // memory that peers read in place
   run_experts(group.local_experts(), received, static_cast<uint16_t*>(lease.data()));
 
   transload::CombineInputs back;

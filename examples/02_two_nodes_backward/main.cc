@@ -11,7 +11,7 @@
 constexpr uint32_t kRanks = 4, kExperts = 8;
 constexpr int64_t kTokens = 6, kHidden = 64, kTopK = 2;
 
-// Exact for the small numbers of this example.
+// These conversions are exact for the small numbers of this example.
 uint16_t to_bf16(float value) { return uint16_t(std::bit_cast<uint32_t>(value) >> 16); }
 float from_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
 
@@ -20,20 +20,21 @@ transload::Tensor view(const void* data, int64_t rows) {
   return transload::matrix(data, rows, kHidden, transload::kBf16);
 }
 
-// What a rank's experts multiply each received row by; an expert's factor is its number + 1. Its gradient is the same.
+// Returns what a rank's experts multiply each received row by. An expert's factor is its number + 1; the gradient has
+// the same factor.
 std::vector<float> scales_of(const std::vector<uint32_t>& experts, const transload::DispatchOutputs& received) {
   std::vector<float> scales(received.rows);
   for (int64_t i = 0; i < received.rows * kTopK; ++i) {
-    const int32_t local = received.topk_idx.as<int32_t>()[i];  // -1: this choice is another rank's
+    const int32_t local = received.topk_idx.as<int32_t>()[i];  // -1: another rank has the expert
     if (local >= 0) scales[i / kTopK] += received.topk_weights.as<float>()[i] * float(experts[local] + 1);
   }
   return scales;
 }
 
-// The experts on rows that a dispatch brought, and the way back.
+// Runs the experts on the rows that a dispatch brought, and combines the results.
 transload::CombineOutputs scale_and_combine(transload::Group& group, const transload::DispatchOutputs& received,
                                             const std::vector<float>& scales) {
-  const transload::Lease lease = group.lease(received.x.bytes());  // room that peers read in place
+  const transload::Lease lease = group.lease(received.x.bytes());  // memory that peers read in place
   for (int64_t i = 0; i < received.rows * kHidden; ++i) {
     static_cast<uint16_t*>(lease.data())[i] = to_bf16(scales[i / kHidden] * from_bf16(received.x.as<uint16_t>()[i]));
   }
@@ -43,7 +44,7 @@ transload::CombineOutputs scale_and_combine(transload::Group& group, const trans
   return group.combine(back);
 }
 
-// How many elements are not those of `in`, scaled by what the experts of each token add up to.
+// Counts the elements that differ from those of `in`, scaled by the sum of the factors of each token's experts.
 int64_t wrong_in(const transload::Tensor& out, const Rows& in, const std::vector<int32_t>& topk_idx) {
   int64_t wrong = 0;
   for (int64_t i = 0; i < kTokens * kHidden; ++i) {

@@ -1,5 +1,6 @@
-// On GPUs: each rank sends the tokens that lie on its GPU to the experts that they chose, runs its own experts in a
-// kernel, and gets the weighted sums back. One rank for each GPU of this machine, as threads of this process.
+// GPUs: each rank sends the tokens that lie on its GPU to the experts that they chose, runs its own experts in a
+// kernel, and gets the weighted sums back. There is one rank for each GPU of this machine; ranks are threads of this
+// process.
 #include <cuda_runtime.h>
 #include <transload/transload.h>
 
@@ -17,13 +18,13 @@ void must(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-// Exact for the small numbers of this example.
+// These conversions are exact for the small numbers of this example.
 __host__ __device__ uint16_t to_bf16(float value) { return uint16_t(__builtin_bit_cast(uint32_t, value) >> 16); }
 __host__ __device__ float from_bf16(uint16_t bits) { return __builtin_bit_cast(float, uint32_t(bits) << 16); }
 __host__ __device__ float factor_of(uint32_t expert) { return float(expert + 1); }
 
-// A block for each row: each expert scales it by its factor and by the router's weight. An expert of this rank is
-// `first_expert` and its number here, which is -1 for choices of other ranks.
+// Each block handles one row: each expert scales it by its factor and by the router's weight. The global number of an
+// expert of this rank is `first_expert` plus its local number, which is -1 if another rank has the expert.
 __global__ void run_experts(transload::Tensor x, transload::Tensor idx, transload::Tensor weights,
                             uint32_t first_expert, uint16_t* out) {
   const int64_t row = blockIdx.x, at = row * kHidden + threadIdx.x;
@@ -35,7 +36,7 @@ __global__ void run_experts(transload::Tensor x, transload::Tensor idx, transloa
   out[at] = to_bf16(scale * from_bf16(static_cast<const uint16_t*>(x.data)[at]));
 }
 
-// Device memory with a copy of `values`, freed at the end of the process.
+// Returns device memory with a copy of `values`, which is freed at the end of the process.
 template <class T>
 T* on_gpu(const std::vector<T>& values) {
   T* there = nullptr;
@@ -58,7 +59,7 @@ int64_t run_rank(const transload::Bootstrap& bootstrap) {
   options.tokens_max = kTokens;
   options.row_bytes_max = kHidden * sizeof(uint16_t);
   options.top_k_max = kTopK;
-  options.device = gpu;  // where the tensors are, and who moves them
+  options.device = gpu;  // the tensors lie on this GPU, and it moves them
   transload::Group group(options);
 
   std::vector<uint16_t> x(kTokens * kHidden);

@@ -1,5 +1,5 @@
-// A CUDA graph: dispatch, experts and combine are captured once and replayed, each time with another routing and
-// without a word from the host. One rank for each GPU of this machine, as threads of this process.
+// A CUDA graph: dispatch, experts and combine are captured once and replayed, each time with another routing, and the
+// host takes no part in a replay. There is one rank for each GPU of this machine; ranks are threads of this process.
 #include <cuda_runtime.h>
 #include <transload/transload.h>
 
@@ -16,12 +16,12 @@ void must(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-// Exact for the small numbers of this example.
+// These conversions are exact for the small numbers of this example.
 __host__ __device__ uint16_t to_bf16(float value) { return uint16_t(__builtin_bit_cast(uint32_t, value) >> 16); }
 __host__ __device__ float from_bf16(uint16_t bits) { return __builtin_bit_cast(float, uint32_t(bits) << 16); }
 __host__ __device__ float factor_of(uint32_t expert) { return float(expert + 1); }
 
-// A block for each row that has room; past those that came all choices are -1.
+// Each block handles one row of rows_max; in rows past those that came all choices are -1.
 __global__ void run_experts(transload::Tensor x, transload::Tensor idx, transload::Tensor weights,
                             uint32_t first_expert, uint16_t* out) {
   const int64_t row = blockIdx.x, at = row * kHidden + threadIdx.x;
@@ -41,7 +41,7 @@ T* on_gpu(const std::vector<T>& values) {
   return there;
 }
 
-// What the router chooses in one replay.
+// Returns what the router chooses in one replay.
 std::vector<int64_t> routing_of(uint32_t rank, int64_t replay) {
   std::vector<int64_t> idx(kTokens * kTopK);
   for (size_t i = 0; i < idx.size(); ++i) idx[i] = int64_t(i * 3 + rank + replay * 5) % kExperts;
@@ -64,7 +64,7 @@ int64_t run_rank(const transload::Bootstrap& bootstrap) {
   options.top_k_max = kTopK;
   options.device = gpu;
   transload::Group group(options);
-  const int64_t rows_max = kTokens * bootstrap.ranks;  // of what can come, the most
+  const int64_t rows_max = kTokens * bootstrap.ranks;  // the most rows that can come
   const uint32_t first_expert = group.local_experts().empty() ? 0 : group.local_experts()[0];
 
   std::vector<uint16_t> x(kTokens * kHidden);
@@ -75,7 +75,7 @@ int64_t run_rank(const transload::Bootstrap& bootstrap) {
   to_experts.topk_idx = transload::matrix(topk_idx, kTokens, kTopK, transload::kI64, gpu);
   to_experts.topk_weights =
       transload::matrix(on_gpu(std::vector<float>(kTokens * kTopK, 0.5f)), kTokens, kTopK, transload::kF32, gpu);
-  to_experts.rows_max = rows_max;  // so that nothing on the host depends on what comes
+  to_experts.rows_max = rows_max;  // with it nothing on the host depends on what comes
   to_experts.stream = {stream};
   const transload::Lease results = group.lease(rows_max * kHidden * sizeof(uint16_t));
 

@@ -1,4 +1,4 @@
-// Group: ranks that exchange tokens. Made together, freed alone.
+// Group: ranks that exchange tokens. All ranks make it together; each frees it alone.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -15,21 +15,23 @@
 
 namespace transload {
 
-// The network between nodes; kAuto takes the best that there is, but kNvshmem only who asks for it.
+// The network between nodes. kAuto takes the best that every rank has; kNvshmem is taken only if it is asked for.
 enum class ScaleOutChoice : uint8_t { kAuto, kLibfabric, kLoopback, kNvshmem };
-// Where ranks on GPUs keep what libfabric must reach: in memory of the GPU, or pinned on the host, which always works
-// and carries less. kAuto takes the GPU if provider, library and GPU of every rank allow it; kGpu fails if they do not.
+// Where ranks on GPUs keep what libfabric must reach: in memory of the GPU, or in pinned memory of the host, which
+// always works and has less bandwidth. kAuto takes the GPU if provider, library and GPU of every rank allow it; kGpu
+// fails if they do not.
 enum class NetworkMemoryChoice : uint8_t { kAuto, kGpu, kPinned };
 // What a call is doing.
 enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 
-// Where a call stands, for watchers: plain memory of the caller, which may be shared with another process. On a GPU
-// epoch and phase are written, some milliseconds late, for replays too; rows are not counted there, and none halts.
+// Shows watchers where a call stands. It is plain memory of the caller, which may be shared with another process. On a
+// GPU epoch and phase are written some milliseconds late, for replays too; rows are not counted there, and no rank
+// halts.
 struct Progress {
   std::atomic<uint64_t> epoch;       // of the call in flight, or of the last one
   std::atomic<uint32_t> phase;       // Phase
   std::atomic<uint64_t> rows;        // rows moved in this phase
-  std::atomic<uint64_t> rows_total;  // rows that this rank will move in it; fewer where peers drop some
+  std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; fewer if peers drop some
   // A debugging aid: while pause_epoch and pause_phase are those of the call, the rank halts after pause_rows rows and
   // says so in `paused`, until pause_epoch changes.
   std::atomic<uint64_t> pause_epoch;
@@ -38,64 +40,67 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`, `device`'s number, `rail_queue`,
-// `rail_batch`, `progress` and `interrupted`.
+// What a group is made of. All fields are equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`,
+// `device`'s number, `rail_queue`, `rail_batch`, `progress` and `interrupted`.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
   uint32_t experts = 1;
-  // [experts] rank of each; empty: contiguous blocks, sizes differing by at most one. A shared expert, which every
-  // token goes to, is one expert more for each rank, owned by it, and one choice more for each token: its own rank's.
+  // [experts] The rank of each expert. If it is empty, ranks own contiguous blocks whose sizes differ by at most one. A
+  // shared expert, which every token goes to, is one more expert for each rank, owned by that rank, and one more choice
+  // for each token: the shared expert of its own rank.
   std::vector<uint32_t> expert_owner;
-  uint64_t tokens_max = 4096;      // of any rank, in any call
-  uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and as long at most
+  uint64_t tokens_max = 4096;      // the most of any rank, in any call
+  uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and at most as long
   uint32_t scales_max = 0;         // 4-byte scales of a row
   uint32_t top_k_max = 8;
-  // 0: what suits the device, which decisions() shows. On the CPU 4 channels, 16 slots, and as many between peers; on a
-  // GPU 16 channels for each of `sms` and 4 slots, or over several nodes 4 and 16; and 1 slot between peers.
-  uint32_t channels = 0;                          // most, and what a call uses unless it says fewer
+  // 0 leaves the choice to the library; decisions() shows it. On the CPU it is 4 channels and 16 slots, between peers
+  // too. On a GPU it is 16 channels for each of `sms` and 4 slots on one node, 4 channels for each of `sms` and 16
+  // slots on several nodes, and 1 slot between peers.
+  uint32_t channels = 0;                          // the most of a call, and its default
   uint32_t slots = 0;                             // of each ring
   uint32_t peer_slots = 0;                        // of each ring between peers
   uint64_t slab_bytes = 64 << 20;                 // room for leases of this rank
   uint32_t deadline_ms = 10000;                   // of every wait in a call
   uint32_t create_deadline_ms = 0;                // of every wait while the group is made; 0: deadline_ms
-  CombineWire combine_wire = CombineWire::kBf16;  // the longest of any combine: with fp32 its slots are twice as long
-  ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: libfabric, else loopback
-  std::string provider;                              // of libfabric; "": the best that is there
+  CombineWire combine_wire = CombineWire::kBf16;  // the longest of any combine; with fp32 its slots are twice as long
+  ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: on CPUs and between hosts libfabric, else loopback
+  std::string provider;                              // of libfabric; "": the best that this machine has
   // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI
   // tree, if the provider has it, and else whichever the provider names first.
   std::string nic;
   NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
-  // On the CPU: microseconds that a rank looks for what it waits for before it sleeps. To sleep and to be woken costs
-  // about 90, so half of that is a fair bet. More is faster where each rank has a core of its own, and slower
-  // elsewhere.
+  // On the CPU: microseconds that a rank polls for what it waits for before it sleeps. Sleeping and waking up takes
+  // about 90, so half of that is a good value. A larger value is faster if each rank has a core of its own, and slower
+  // otherwise.
   uint32_t linger_us = 50;
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
-  uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
+  uint32_t sms = 16;  // of a GPU: the most SMs that a kernel of this rank takes; all ranks on one GPU must fit together
   // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
-  // into a ring before their count, so that one put carries them. More rows cost less each, and come later; at most
-  // half of `slots`. 0: what decisions() shows: by a proxy a quarter of `slots`, by queues of a NIC 1.
+  // into a ring before their count, so that one put carries them. With more rows a put, each costs less and comes
+  // later; at most half of `slots`. 0 leaves it to the library: a quarter of `slots` by a proxy, 1 by queues of a NIC.
   uint32_t rail_queue = 1024;
   uint32_t rail_batch = 0;
   Progress* progress = nullptr;  // optional; must outlive the group
-  // Optional: asked at least every 100 ms, by the thread that makes the call, while that waits on the host; also while
-  // the group is made, but for the caller's all_gather and up to 2 s of looking up or dialling an address; and while it
-  // is freed. True, or an exception: this rank leaves the call, which throws Error{kFault}; the others hear that it
-  // failed, and why. A group that is freed then waits no longer.
+  // Optional: the thread that makes a call asks this function at least every 100 ms while it waits on the host. It also
+  // asks while the group is made (except in the caller's all_gather, and for up to 2 s while it looks up or dials an
+  // address) and while the group is freed. If the function returns true or throws, this rank leaves the call, which
+  // throws Error{kFault}, and the others hear that it failed, and why; a group that is being freed waits no longer.
   std::function<bool()> interrupted;
 };
 
-// What of a rank's calls lies in its slabs at one time: by default what is in use and what is not let go of yet.
+// How much of a rank's calls lies in its slabs at one time. The default has room for what is in use and for the outputs
+// of the call before.
 struct SlabUse {
-  int64_t rows = -1;         // that come in a dispatch, or its rows_max; -1: the most that can, ranks x tokens_max
+  int64_t rows = -1;         // that come in a dispatch, or its rows_max; -1: the most that can come, ranks x tokens_max
   int64_t tokens = -1;       // of this rank in a combine; -1: tokens_max
   uint32_t dispatches = 2;   // with their outputs, and on a GPU with their handles
   uint32_t expert_rows = 2;  // leases of rows that a combine pulls, with a lease of weights beside each
   uint32_t combines = 2;     // with their outputs
 };
-// Bytes for GroupOptions::slab_bytes, so that there is room for this, in calls as large as these options allow. Leases
-// of changing lengths leave gaps between them, for which it holds nothing. Throws Error{kInvalidArgument}, as making a
+// Returns the bytes for GroupOptions::slab_bytes that such use needs, in calls as large as these options allow. Leases
+// of changing lengths leave gaps between them, for which this adds nothing. Throws Error{kInvalidArgument}, as making a
 // group of these options would.
 uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {});
 
@@ -107,59 +112,64 @@ struct Decision {
   std::string why;
 };
 
-// A group belongs to the process that made it. In a copy (fork) every call is refused, freeing it does nothing, and its
-// memory and leases are not there. A call on a group that was abandoned is refused, too.
+// A group belongs to the process that made it. In a forked copy every call is refused, freeing the group does nothing,
+// and its memory and leases are not mapped. A call on a group that was abandoned is refused, too.
 //
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
 //
-// On GPUs one thread may also call several ranks of a group, one after another on streams of their own: calls do not
-// wait for each other there. A first dispatch without rows_max does, so only the last of these ranks may make one. It
-// is refused where the thread has called both ranks before; in its first calls it ends at the deadline.
+// On GPUs one thread may also call several ranks of a group, one after another on streams of their own, because calls
+// there do not wait for each other. A first dispatch without rows_max does wait, so only the last of these ranks may
+// make one. Otherwise it is refused if the thread has called both ranks before; in its first calls it ends at the
+// deadline.
 class Group {
  public:
-  // Collective. Throws Error: kInvalidArgument on every rank alike, kNotSupported for what this build or machine cannot
-  // do, kOutOfMemory, kDevice, or kFault if somebody does not come.
+  // Collective. Throws Error with one of these codes: kInvalidArgument, on every rank alike; kNotSupported for what
+  // this build or machine cannot do; kOutOfMemory; kDevice; kFault if a rank does not come.
   explicit Group(const GroupOptions& options);
-  // Not collective: waits, at most the deadline, until peers have taken what I sent them (on a GPU: until the kernels
-  // of my calls have ended), says goodbye, and leaves. A graph that holds a call of mine keeps my memory, so
-  // its replays do no harm, whenever they run.
+  // Not collective. This rank waits, at most the deadline, until others have taken what it sent them (on a GPU: until
+  // the kernels of its calls have ended), says goodbye, and leaves. A graph that holds a call of this rank keeps the
+  // group's memory, so its replays do no harm, whenever they run.
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
-  // Instead of freeing it, where threads or memory may be gone by then: in a forked copy, or at the exit of an
-  // interpreter. Nothing is freed, no thread is joined, and what is not sent yet may not arrive. In the process that
-  // made the group this rank says goodbye, for which it waits a second at most. Once is enough; not while another
-  // thread is in a call.
+  // Use this instead of freeing the group where threads or memory may already be gone: in a forked copy, or at the exit
+  // of an interpreter. Nothing is freed, no thread is joined, and what is not sent yet may not arrive. In the process
+  // that made the group this rank says goodbye, for which it waits at most a second. Calling it again does nothing. Do
+  // not call it while another thread is in a call.
   void abandon() noexcept;
 
   uint32_t rank() const;
-  const GroupOptions& options() const;  // as given, but what was left to the library has its value
+  const GroupOptions& options() const;  // as given, with the library's choice where it was left to the library
 
-  // Collective, in the same order on all ranks. Throws Error of any code. Only kFault loses the group: every later call
-  // throws the same fault at once.
+  // Both are collective, in the same order on all ranks. They throw Error of any code. Only kFault loses the group:
+  // every later call throws the same fault at once.
   //
-  // On the CPU a dispatch without a handle that some rank refuses (kInvalidArgument, kNotSupported) is refused on all:
-  // it was their call, and they may make the next one. The message of the others names the lowest rank that refused.
-  // What is refused otherwise, with a handle or on a GPU, is no call of that rank: the others wait for it to make one.
+  // On the CPU, if some rank refuses a dispatch without a handle (kInvalidArgument, kNotSupported), all ranks refuse
+  // it: the call is over, and they may make the next one. The message of the others names the lowest rank that refused.
+  // With a handle, or on a GPU, a refused call does not count as a call of that rank: the others wait for it to make
+  // one.
   DispatchOutputs dispatch(const DispatchInputs& inputs);
   CombineOutputs combine(const CombineInputs& inputs);
 
-  // What a dispatch of these ids ([T, K] int32 or int64, contiguous; -1 for no choice) would send where. No call: it
-  // waits for nobody, and may be made beside a call of another thread. Throws Error{kNotSupported} on a GPU.
+  // Says what a dispatch of these ids ([T, K] int32 or int64, contiguous; -1 for no choice) would send where. This is
+  // not collective: it waits for nobody, and a thread may use it while another is in a call. Throws
+  // Error{kNotSupported} on a GPU.
   CountOutputs count(const Tensor& topk_idx) const;
 
-  // On a GPU: returns once the calls that were given to the stream are done, replays too. Throws the fault that ended
-  // one of them. Throws Error{kTooManyRows}, once, if dispatches failed for want of room since the last wait; it tells
-  // of the last one. On the CPU calls are done when they return. A graph is launched on the stream of the group's other
-  // calls, or its caller orders the two.
+  // On a GPU this returns once the calls that were put on the stream are done, replays too. It throws the fault that
+  // ended one of them. It throws Error{kTooManyRows} once if dispatches failed for want of room since the last wait;
+  // the message is about the last of them. On the CPU calls are done when they return. Launch a graph on the stream of
+  // the group's other calls, or order the two streams yourself.
   void wait(const Stream& stream = {});
 
-  // What the dispatch that made the handle found out. Where the host was not told (a GPU, rows_max) it first waits as
-  // wait() does for the stream of that dispatch, but throws nothing for want of room: the status says so.
+  // Returns what the dispatch that made the handle found out. If the host was not told (on a GPU with rows_max), it
+  // first waits for the stream of that dispatch as wait() does, but does not throw for want of room: the status says
+  // so.
   DispatchReport report(const Handle& handle, const Stream& stream = {});
 
-  // Room that peers can read in place (combine's pull). If the slabs have none: private memory, and registered() false.
-  // Throws Error{kOutOfMemory} where there is no private memory either; on a GPU none stands in.
+  // Returns memory that peers can read in place (combine's pull). If the slabs have no room, the CPU gives private
+  // memory, for which registered() is false. Throws Error{kOutOfMemory} if there is no private memory either; on a GPU
+  // it throws as soon as the slabs have no room.
   Lease lease(size_t bytes);
 
   std::vector<uint32_t> local_experts() const;  // global ids, ascending
@@ -167,10 +177,10 @@ class Group {
   std::string scale_up_name() const;
   std::string scale_out_name() const;
   std::vector<Decision> decisions() const;  // the latest of each kind
-  // For launchers and tests: gathers `mine` of every rank over the control channel, by rank. Collective.
+  // For launchers and tests: gathers `mine` of every rank over the control channel, ordered by rank. Collective.
   std::vector<std::string> gather(const std::string& mine);
 
-  struct Impl;  // of the library alone, whose parts it joins: users see it incomplete
+  struct Impl;  // joins the parts of the library; incomplete for users
 
  private:
   Impl& mine(const char* operation) const;

@@ -1,15 +1,15 @@
-// Room in a group's registered memory.
+// Lease: a piece of a group's registered memory.
 #pragma once
 #include <cstddef>
 #include <memory>
 
 namespace transload {
 
-// Holds room until it is destroyed or released; the memory stays valid that long, even after its group is gone or
-// faulted. Moves, does not copy.
+// Holds memory until it is destroyed or released; the memory stays valid that long, even after its group is gone or
+// faulted. A lease can be moved and not copied.
 class Lease {
  public:
-  struct Block;  // of the library alone: users see it incomplete
+  struct Block;  // incomplete for users
   Lease() = default;
   explicit Lease(std::shared_ptr<Block> block) : block_(std::move(block)) {}
   Lease(Lease&&) = default;
@@ -17,7 +17,7 @@ class Lease {
 
   void* data() const;
   size_t bytes() const;
-  bool registered() const;  // false: private memory of the host, because the slabs had no room for it
+  bool registered() const;  // false: it is private memory of the host, because the slabs had no room
   void release() { block_.reset(); }
 
  private:

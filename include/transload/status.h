@@ -9,13 +9,13 @@ namespace transload {
 // How a call ended.
 enum class Code : uint8_t {
   kOk,
-  kInvalidArgument,  // refused before anything moved; the group is as it was. Message: argument, value, bound
-  kNotSupported,     // refused likewise, because this build cannot do it yet
-  kOutOfMemory,      // refused likewise, for want of room on this machine
+  kInvalidArgument,  // refused before anything moved; the group is as it was. The message has argument, value, bound
+  kNotSupported,     // refused in the same way, because this build cannot do it yet
+  kOutOfMemory,      // refused in the same way, because this machine lacks memory
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
-  kTooManyRows,      // the call completed; rows past rows_max were dropped (in a Status), or it fails for them (thrown)
-  kDevice,           // a call to the GPU's driver failed. Message: the call, the driver's text, the device
+  kTooManyRows,      // more rows came than rows_max: in a Status the others were dropped; thrown, the call failed
+  kDevice,           // a call to the GPU's driver failed. The message has the call, the driver's text, the device
 };
 
 // What the culprit of a fault did.
@@ -23,34 +23,34 @@ enum class FaultKind : uint8_t {
   kNone,
   kLost,         // its process is gone
   kSilent,       // its process gives no sign of life
-  kAbsent,       // alive, but not in this call within the deadline
-  kUnreachable,  // no network path to it
+  kAbsent,       // it is alive, but did not enter this call within the deadline
+  kUnreachable,  // there is no network path to it
   kMismatch,     // it called something else, or with other arguments
   kFailed,       // it left a call that it had entered: its own error, which the detail tells
-  kRendezvous,   // no rank: the process that held the rendezvous is gone, or could not serve all ranks
+  kRendezvous,   // no rank is the culprit: the process that held the rendezvous is gone, or could not serve all ranks
 };
-// The word for it, such as "silent".
+// Returns the word for a kind, such as "silent".
 const char* name_of(FaultKind kind);
 
 // What one rank knows of the fault that ended its group. Every rank's Fault names the same culprit.
 struct Fault {
   FaultKind kind = FaultKind::kNone;
-  uint32_t rank = 0;          // who reports
-  uint32_t culprit_rank = 0;  // who caused it; ~0 for kRendezvous
-  std::string operation;      // "create", "dispatch", "combine", "idle": what the reporter was doing
+  uint32_t rank = 0;          // the rank that reports
+  uint32_t culprit_rank = 0;  // the rank that caused it; ~0 for kRendezvous
+  std::string operation;      // what the reporter was doing: "create", "dispatch", "combine", "idle"
   std::string role;           // "opener", "sender", "forwarder", "receiver", "closer"; "" outside a call
-  int32_t channel = -1;       // of that role; -1: none
+  int32_t channel = -1;       // the channel of that role; -1: none
   std::string waiting_for;    // "tokens of rank 5", "rank 5 to enter the call", ...; "" if it waited for nobody
   uint64_t seen = 0;          // the counter it waited on, and what it had to reach
   uint64_t expected = 0;
   double after_ms = 0;    // from the reporter's entry into the call to the end of its wait
   std::string detail;     // one sentence for people
-  bool own_view = false;  // nobody judged: this rank's own opinion, and others may have another
+  bool own_view = false;  // no arbiter judged: this is the rank's own opinion, and others may have another
 
   std::string to_string() const;
 };
 
-// Whether a call that completed did all that was asked of it.
+// Says whether a completed call did everything that it was asked to do.
 struct Status {
   Code code = Code::kOk;
   std::string message;

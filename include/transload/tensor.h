@@ -20,12 +20,12 @@ constexpr DLDataType kU8{kDLUInt, 8, 1};
 constexpr DLDataType kBool{kDLBoolCode, 8, 1};
 constexpr DLDataType kF8E4m3{kDLFloat8E4m3fnCode, 8, 1};
 
-// Alike in all three fields.
+// Says whether all three fields are equal.
 constexpr bool same_type(DLDataType a, DLDataType b) {
   return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
 }
 
-// Owns nothing. Strides are in elements. A default one means "not given".
+// A view, which owns nothing. Strides are in elements. A default-made Tensor means "not given".
 struct Tensor {
   void* data = nullptr;
   DLDevice device{kDLCPU, 0};
@@ -37,7 +37,8 @@ struct Tensor {
   bool given() const { return ndim != 0; }
   int64_t rows() const { return shape[0]; }
   int64_t columns() const { return ndim > 1 ? shape[1] : 1; }
-  // Elements of fewer than 8 bits lie side by side: only a whole row is whole bytes. What does not fit is SIZE_MAX.
+  // Elements of fewer than 8 bits are packed, so only a whole row has whole bytes. A size that does not fit is
+  // SIZE_MAX.
   size_t row_bytes() const;
   size_t bytes() const;
   template <class T>
@@ -46,7 +47,7 @@ struct Tensor {
   }
 };
 
-// A contiguous [rows, columns] view of memory, on a GPU if `device` says so.
+// Returns a contiguous [rows, columns] view of memory, on a GPU if `device` says so.
 inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType dtype, DLDevice device = {kDLCPU, 0}) {
   return {.data = const_cast<void*>(data),
           .device = device,
@@ -56,7 +57,7 @@ inline Tensor matrix(const void* data, int64_t rows, int64_t columns, DLDataType
           .strides = {columns, 1}};
 }
 
-// A contiguous [count] view, likewise.
+// Returns a contiguous [count] view of memory, on a GPU if `device` says so.
 inline Tensor list(const void* data, int64_t count, DLDataType dtype, DLDevice device = {kDLCPU, 0}) {
   return {.data = const_cast<void*>(data),
           .device = device,
@@ -66,8 +67,8 @@ inline Tensor list(const void* data, int64_t count, DLDataType dtype, DLDevice d
           .strides = {1, 0}};
 }
 
-// The view that another library's DLPack tensor describes (one or two dimensions). Throws Error{kInvalidArgument}
-// otherwise.
+// Returns the view that another library's DLPack tensor describes. Throws Error{kInvalidArgument} if the tensor does
+// not have one or two dimensions.
 Tensor tensor_from(const DLTensor& other);
 
 }  // namespace transload

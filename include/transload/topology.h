@@ -5,8 +5,9 @@
 
 namespace transload {
 
-// A list of node sizes; rank 0 is the first of the first node, and so on. {4, 4}: ranks 0..3 and 4..7. Sizes may
-// differ. The sum of a combine depends on it: rows of one node are summed first (see combine.h).
+// A list of node sizes, filled with ranks in order: {4, 4} has ranks 0..3 on the first node and 4..7 on the second.
+// Sizes may differ. The sum of a combine depends on the topology, because rows of one node are summed first (see
+// combine.h).
 struct Topology {
   std::vector<uint32_t> node_sizes;
 
