@@ -139,7 +139,7 @@ class CudaDispatch {
             .counts_to_nodes = facts_.buffers.counts_to_nodes,
             .state = call.state,
             .host = call.host,
-            .host_counts = waits() ? g_.pinned_counts() : nullptr,
+            .host_counts = waits() ? g_.page().awaited_counts_on_device() : nullptr,
             .awaited_dispatch = waits() ? dispatch_number_ : 0,
             .seal = seal_of(dispatch_number_),
             .rows_max = form_.rows_max,
@@ -147,11 +147,11 @@ class CudaDispatch {
   }
 
   void keep_handle() {
-    TRANSLOAD_CHECK(!waits() || g_.words().report.seal == seal_of(dispatch_number_));
+    TRANSLOAD_CHECK(!waits() || g_.page().words().report.seal == seal_of(dispatch_number_));
     auto made = form_.new_handle(state_);
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->overflow = in_.overflow;
-    if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_counts());
+    if (waits()) made->report = g_.report_of(*made, g_.page().words().report, g_.page().awaited_counts());
     // How many came, only the device may know.
     made->device_rows = waits() ? uint64_t(made->report.rows_needed) : form_.rows_max;
     made->device = std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{

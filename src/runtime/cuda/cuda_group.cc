@@ -27,7 +27,7 @@ void CudaGroup::refuse_if_faulted() {
 }
 
 bool CudaGroup::faulted() const {
-  return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(words().fault.set) != 0;
+  return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(page_.words().fault.set) != 0;
 }
 
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
@@ -134,7 +134,7 @@ bool CudaGroup::capturing(const Stream& stream) const {
 // another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
 bool CudaGroup::drain(uint64_t until) {
   const OnDevice here(device_, std::nothrow);
-  while (!have_ended(words(), done_)) {
+  while (!have_ended(page_.words(), done_)) {
     if (now_ns() > until || (!state_.fault && control->interrupted())) return false;
     sched_yield();
   }
@@ -143,7 +143,7 @@ bool CudaGroup::drain(uint64_t until) {
 
 void CudaGroup::await_report(Word dispatch_number) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
-  for (uint32_t looks = 1; read_word(words().reported) != dispatch_number; ++looks) {
+  for (uint32_t looks = 1; read_word(page_.words().reported) != dispatch_number; ++looks) {
     if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();
@@ -171,7 +171,7 @@ void CudaGroup::await_stream(const Stream& stream) {
 
 WaitRecord CudaGroup::last_wait() const {
   WaitRecord wait;
-  const DeviceFault& fault = words().fault;
+  const DeviceFault& fault = page_.words().fault;
   if (DeviceFailure(read_word(fault.set)) != DeviceFailure::kExpired) return wait;
   wait.present = true;
   wait.role = Role(fault.role);
@@ -187,7 +187,7 @@ WaitRecord CudaGroup::last_wait() const {
 void CudaGroup::fail(const char* what, const char* advice) {
   watcher_->tell_fault();
   const Verdict verdict = control->verdict();
-  tell_to_leave(words());
+  tell_to_leave(page_.words());
   const Reporter reporter{map.me, what, now_ns() - call_since_, true};
   Fault fault = fault_of(verdict, reporter, last_wait());
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
@@ -216,7 +216,7 @@ MemoryReport CudaGroup::memory() const {
           .leased_bytes = state_.arena->used(),
           .ring_formula = ring_formula(state_.geometry),
           .private_bytes = own,
-          .host_bytes = pinned_.bytes() + network_memory_.pinned_bytes()};
+          .host_bytes = page_.bytes() + network_memory_.pinned_bytes()};
 }
 
 std::string CudaGroup::scale_up_name() const {
@@ -262,7 +262,7 @@ bool CudaGroup::linger(uint64_t until) {
 }
 
 void CudaGroup::say_goodbye() noexcept {
-  control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
+  control->note(read_word(page_.words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
   control->goodbye();
 }
 
@@ -304,7 +304,7 @@ void CudaGroup::leave_memory(bool ended) {
   *memory_ = {.region = std::move(region_),
               .neighbours = std::move(neighbours_),
               .blocks = std::move(blocks_),
-              .pinned = std::move(pinned_),
+              .page = std::move(page_),
               .network = std::move(network_memory_),
               .heap = std::move(heap_),
               .scale_out = std::move(scale_out_),

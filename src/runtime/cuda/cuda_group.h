@@ -18,6 +18,7 @@
 #include "runtime/cuda/host_words.h"
 #include "runtime/cuda/launch_facts.h"
 #include "runtime/cuda/network_memory.h"
+#include "runtime/cuda/pinned_page.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
 #include "runtime/network/proxy.h"
@@ -86,11 +87,9 @@ class CudaGroup final : public Group::Impl {
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
-  HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
-  int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
+  const PinnedPage& page() const { return page_; }
 
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
@@ -104,8 +103,6 @@ class CudaGroup final : public Group::Impl {
   // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
   // their way for the deadline and a second at most.
   [[noreturn]] void fail(const char* what, const char* advice = "");
-  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
   bool rails_mapped() const { return state_.geometry.mapped_rails; }
   void leave_memory(bool ended);
   bool faulted() const;
@@ -138,7 +135,7 @@ class CudaGroup final : public Group::Impl {
   uint64_t call_since_;
   CallLog calls_;
   DeviceReservation reservation_;  // of the device; none once the group is faulted
-  PinnedBlock pinned_;             // HostWords, then counts of a call that waits, then a report that was asked for
+  PinnedPage page_;
   std::vector<DeviceBlock> blocks_;
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);

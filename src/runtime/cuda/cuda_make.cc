@@ -128,7 +128,7 @@ void CudaGroup::Making::run() {
   g_.watcher_.emplace(WatchedGroup{.device = device_,
                                    .me = map_.me,
                                    .control = *g_.control,
-                                   .words = g_.words(),
+                                   .words = g_.page_.words(),
                                    .call = g_.call_,
                                    .reservation = g_.reservation_,
                                    .done = g_.done_.get(),
@@ -277,7 +277,7 @@ void CudaGroup::Making::say_hello() {
   for (cudaError_t state; (state = cudaStreamQuery(g_.making_.get())) != cudaSuccess;) {
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
     g_.control->heed_interrupt();
-    if (g_.control->abort_word().load(std::memory_order_acquire) != 0) tell_to_leave(g_.words());
+    if (g_.control->abort_word().load(std::memory_order_acquire) != 0) tell_to_leave(g_.page_.words());
     if (now_ns() - entered > options_.create_deadline_ms * kMillisecondNs + kPatienceNs) leave_hello(entered);
     sched_yield();
   }
@@ -291,13 +291,13 @@ void CudaGroup::Making::say_hello() {
 // until it has ended, and its stream too.
 void CudaGroup::Making::leave_hello(uint64_t entered) {
   check_cuda(cudaEventRecord(g_.done_.get(), g_.making_.get()), "cudaEventRecord", device_);
-  if (const uint32_t whom = awaited(waits_for(g_.words()), map_.me); whom != kNobody)
+  if (const uint32_t whom = awaited(waits_for(g_.page_.words()), map_.me); whom != kNobody)
     g_.control->accuse({.rank = map_.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, entered);
   else
     g_.control->failed("its GPU has not ended the kernel of its first words, nor does that wait for a rank, after " +
                        std::to_string((now_ns() - entered) / kMillisecondNs) + " ms");
   const Verdict verdict = g_.control->verdict();
-  tell_to_leave(g_.words());
+  tell_to_leave(g_.page_.words());
   (void)g_.making_.release();
   g_.leave_memory(false);
   throw Error(g_.control->fault(verdict, "create", entered));
@@ -347,9 +347,9 @@ T* CudaGroup::Making::upload(const T* from, uint64_t count) {
 void CudaGroup::Making::make_room() {
   const Geometry& geometry = state_.geometry;
   const TokenShape token = longest_token(options_);
-  g_.pinned_ = PinnedBlock(device_, sizeof(HostWords) + g_.counts_bytes() + g_.report_bytes());
-  facts_.host = reinterpret_cast<HostWords*>(g_.pinned_.on_device());
-  g_.words().fault.rank = map_.me;
+  g_.page_ = PinnedPage(device_, report_counts(state_.experts.experts_of(map_.me), map_.ranks));
+  facts_.host = g_.page_.words_on_device();
+  g_.page_.words().fault.rank = map_.me;
   buffers_.state = make<DeviceState>(1);
   buffers_.card = make<Card>(1);
   buffers_.grants = make<char>(map_.peers * state_.grant_bytes());
