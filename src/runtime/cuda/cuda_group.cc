@@ -32,11 +32,6 @@ bool CudaGroup::faulted() const {
 
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
 
-std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
-  return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
-         std::to_string(state_.arena->longest_gap()) + "; the group is still usable";
-}
-
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
@@ -58,10 +53,6 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
   owes_kernels_ = !captured_;  // what is captured may be thrown away
-}
-
-Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
-  return matrix(data, rows, columns, dtype, options.device);
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {

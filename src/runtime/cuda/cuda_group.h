@@ -52,8 +52,6 @@ class CudaGroup final : public Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
-  std::string no_room(const char* what, uint64_t bytes) const;
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
@@ -85,7 +83,6 @@ class CudaGroup final : public Group::Impl {
   void await_report(Word dispatch_number);
   // A call that was put into a graph: what it uses stays as long as the graph.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
-  Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;

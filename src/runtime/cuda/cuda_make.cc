@@ -14,6 +14,7 @@
 #include "os/clock.h"
 #include "os/near_nic.h"
 #include "runtime/awaited.h"
+#include "runtime/call/outcome.h"
 #include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/network/scale_out_kinds.h"
@@ -363,8 +364,7 @@ void CudaGroup::Making::make_room() {
   DeviceHandle unplaced{};
   const DeviceHandleSizes most = handle_sizes(state_, options_.tokens_max, options_.top_k_max, options_.channels);
   buffers_.spare_handle = make<char>(lay_handle(unplaced, most, nullptr));
-  buffers_.spare_sum = make<char>(options_.row_bytes_max);
-  buffers_.spare_weights = make<char>(uint64_t(options_.top_k_max) * sizeof(float));
+  buffers_.spare_sum = make<char>(spare_sum_bytes(options_.row_bytes_max, options_.top_k_max));
   const uint32_t table_bytes = table_bytes_of(map_);
   if (table_bytes > kNearTablesMax)
     buffers_.global_tables = make<char>(uint64_t(options_.sms) * kWarpsOfBlock * table_bytes);
