@@ -70,7 +70,7 @@ class CudaGroup::Making {
   T* upload(const T* from, uint64_t count);
   void make_room();
   const NicPlace* make_nic_place();
-  Mappings mappings() const;
+  char* network_region() const;
   void upload_board();
   void upload_areas();
 
@@ -119,7 +119,11 @@ void CudaGroup::Making::run() {
   }
   g_.all_or_none([&] {
     make_room();
-    state_.place(mappings());
+    state_.place(mappings_of(state_, {.region = g_.region_,
+                                      .neighbours = *g_.neighbours_,
+                                      .network = network_region(),
+                                      .rails_mapped = g_.rails_mapped(),
+                                      .heap = g_.heap_.get()}));
     upload_board();
     upload_areas();
     load_kernels();
@@ -399,27 +403,10 @@ const NicPlace* CudaGroup::Making::make_nic_place() {
   return upload(&place, 1);
 }
 
-Mappings CudaGroup::Making::mappings() const {
-  const RegionParts parts = state_.region_parts(map_.me, options_.slab_bytes);
-  const uint64_t net_bytes = shares_with_rails() ? state_.network_bytes() : 0;  // in front of the scale-up region
-  Mappings all;
-  all.network = g_.nic_             ? g_.nic_->region()
-                : g_.heap_          ? g_.heap_->base()
-                : g_.rails_mapped() ? g_.region_->base()
-                                    : g_.network_memory_.region();
-  for (uint32_t p = 0; p < map_.peers; ++p) {
-    const uint32_t rank = map_.peer_rank(p);
-    const bool mine = p == map_.peer;
-    all.scale_up.push_back({(mine ? g_.region_->base() : g_.neighbours_->base(rank)) + net_bytes,
-                            (mine ? g_.region_->bytes() : g_.neighbours_->bytes(rank)) - net_bytes});
-  }
-  all.mapped.resize(map_.ranks);
-  if (g_.rails_mapped())
-    for (const uint32_t r : state_.counterparts())
-      all.mapped[r] = g_.heap_ ? g_.heap_->mapped()[r] : g_.neighbours_->base(r);
-  char* const slabs = g_.region_->base() + parts.network_bytes + parts.scale_up_bytes;
-  all.arena = std::make_shared<Arena>(slabs, options_.slab_bytes, g_.region_);
-  return all;
+char* CudaGroup::Making::network_region() const {
+  if (g_.nic_) return g_.nic_->region();
+  if (g_.heap_) return g_.heap_->base();
+  return g_.rails_mapped() ? g_.region_->base() : g_.network_memory_.region();
 }
 
 // The board of kernels is the rank's own, with copies of its tables.
