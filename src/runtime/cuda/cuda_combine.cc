@@ -17,7 +17,7 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
-        facts_(group.facts),
+        facts_(group.facts()),
         state_(group.state()),
         in_(in),
         handle_(*in.handle),

@@ -18,7 +18,7 @@ class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
       : g_(group),
-        facts_(group.facts),
+        facts_(group.facts()),
         state_(group.state()),
         in_(in),
         stream_(group.stream_of(in.stream)),
@@ -89,7 +89,7 @@ class CudaDispatch {
     g_.set_phase(Phase::kNotify);
     headers_ = facts_.buffers.headers;
     g_.launched(launch_layout(layout_args(), stream_), "layout");
-    dispatch_number_ = ++g_.dispatches;
+    dispatch_number_ = g_.number_dispatch();
     const NotifyLaunch launch{.trip = {.call = facts_.call(form_.card, 0),
                                        .use = 0,
                                        .to_peers = facts_.buffers.counts_to_peers,

@@ -36,7 +36,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
   TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
-  const DeviceSpans spans{facts.buffers.spans, facts.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
+  const DeviceSpans spans{facts_.buffers.spans, facts_.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,
                          .sources = map.sources(),
@@ -238,9 +238,9 @@ bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->ta
 // Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
 bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
-  const Word given = fetch(facts.buffers.queue.next, 1)[0];
-  const std::vector<Word> dispatched = fetch(facts.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
-                          combined = fetch(facts.buffers.combine_rail.sent, rings.combine_rail.producers);
+  const Word given = fetch(facts_.buffers.queue.next, 1)[0];
+  const std::vector<Word> dispatched = fetch(facts_.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
+                          combined = fetch(facts_.buffers.combine_rail.sent, rings.combine_rail.producers);
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (control->interrupted()) return false;

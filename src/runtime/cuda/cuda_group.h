@@ -86,12 +86,13 @@ class CudaGroup final : public Group::Impl {
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
+  const LaunchFacts& facts() const { return facts_; }
+  // A number that no other dispatch of the group has.
+  Word number_dispatch() { return ++dispatches_; }
   const PinnedPage& page() const { return page_; }
 
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
-  LaunchFacts facts{.rank = state_, .current = call_};
-  Word dispatches = 0;  // numbers given out
 
  private:
   class Making;  // cuda_make.cc
@@ -126,6 +127,8 @@ class CudaGroup final : public Group::Impl {
   const int device_;
   std::shared_ptr<DeviceRegion> region_;
   std::unique_ptr<Neighbours> neighbours_;
+  LaunchFacts facts_{.rank = state_, .current = call_};
+  Word dispatches_ = 0;  // numbers given out
   NetworkMemory network_memory_;     // of rails that are not mapped
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
   const char* operation_ = "idle";

@@ -41,8 +41,8 @@ class CudaGroup::Making {
         options_(group.options),
         map_(group.map),
         device_(group.device_),
-        facts_(group.facts),
-        buffers_(group.facts.buffers) {}
+        facts_(group.facts_),
+        buffers_(group.facts_.buffers) {}
 
   void run();
 
