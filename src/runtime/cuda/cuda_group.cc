@@ -160,27 +160,12 @@ void CudaGroup::await_stream(const Stream& stream) {
   if (faulted()) fail(operation_);
 }
 
-WaitRecord CudaGroup::last_wait() const {
-  WaitRecord wait;
-  const DeviceFault& fault = page_.words().fault;
-  if (DeviceFailure(read_word(fault.set)) != DeviceFailure::kExpired) return wait;
-  wait.present = true;
-  wait.role = Role(fault.role);
-  wait.channel = int32_t(fault.channel);
-  wait.what = Waiting(fault.what);
-  wait.whom = uint32_t(fault.whom);
-  wait.seen = fault.seen;
-  wait.expected = fault.expected;
-  wait.waited_ms = uint32_t(fault.deadline_ns / kMillisecondNs);
-  return wait;
-}
-
 void CudaGroup::fail(const char* what, const char* advice) {
   watcher_->tell_fault();
   const Verdict verdict = control->verdict();
   tell_to_leave(page_.words());
   const Reporter reporter{map.me, what, now_ns() - call_since_, true};
-  Fault fault = fault_of(verdict, reporter, last_wait());
+  Fault fault = fault_of(verdict, reporter, wait_of(fault_now(page_.words())));
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);

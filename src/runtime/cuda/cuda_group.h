@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/time_units.h"
-#include "protocol/wait_record.h"
 #include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/cuda/cuda_memory.h"
@@ -86,10 +85,10 @@ class CudaGroup final : public Group::Impl {
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
+  const PinnedPage& page() const { return page_; }
   const LaunchFacts& facts() const { return facts_; }
   // A number that no other dispatch of the group has.
   Word number_dispatch() { return ++dispatches_; }
-  const PinnedPage& page() const { return page_; }
 
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
@@ -114,7 +113,6 @@ class CudaGroup final : public Group::Impl {
   void check_context() const;
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
-  WaitRecord last_wait() const;
 
   // Told to heartbeats while a thread is in a call.
   struct CallGuard {
@@ -127,10 +125,10 @@ class CudaGroup final : public Group::Impl {
   const int device_;
   std::shared_ptr<DeviceRegion> region_;
   std::unique_ptr<Neighbours> neighbours_;
-  LaunchFacts facts_{.rank = state_, .current = call_};
-  Word dispatches_ = 0;  // numbers given out
   NetworkMemory network_memory_;     // of rails that are not mapped
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  LaunchFacts facts_{.rank = state_, .current = call_};
+  Word dispatches_ = 0;  // numbers given out
   const char* operation_ = "idle";
   uint64_t call_since_;
   CallLog calls_;
