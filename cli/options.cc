@@ -8,6 +8,7 @@
 #include "cli/number.h"
 #include "cli/parser.h"
 #include "cli/text.h"
+#include "control/launchers.h"
 #include "runtime/call/check_inputs.h"
 #include "runtime/choices.h"
 #include "runtime/group_options.h"
@@ -21,14 +22,18 @@ struct OptionWord {
   Value value;
 };
 
+template <class All, class NameOf>
+std::string joined(const All& all, const char* between, NameOf name_of) {
+  std::string words;
+  for (const auto& one : all) words += (words.empty() ? "" : between) + std::string(name_of(one));
+  return words;
+}
+
 template <class Value, size_t N>
 Value choice(const char* name, const std::string& text, const OptionWord<Value> (&choices)[N]) {
-  std::string all;
-  for (const auto& c : choices) {
+  for (const auto& c : choices)
     if (text == c.name) return c.value;
-    all += (all.empty() ? "" : ", ") + std::string(c.name);
-  }
-  refuse("{}: '{}': must be one of {}", name, text, all);
+  refuse("{}: '{}': must be one of {}", name, text, joined(choices, ", ", [](const auto& c) { return c.name; }));
 }
 
 // What a group's options and calls choose from.
@@ -39,19 +44,13 @@ Enum choice(const char* name, const std::string& text) {
 }
 
 // "auto|direct|ring", for a flag's help.
-template <class All, class NameOf>
-std::string joined(const All& all, NameOf name_of) {
-  std::string words;
-  for (const auto& one : all) words += (words.empty() ? "" : "|") + std::string(name_of(one));
-  return words;
-}
 template <class Enum>
 std::string words_of() {
-  return joined(ChoiceWords<Enum>::words, [](const char* word) { return word; });
+  return joined(ChoiceWords<Enum>::words, "|", [](const char* word) { return word; });
 }
 template <class Value, size_t N>
 std::string words_of(const OptionWord<Value> (&choices)[N]) {
-  return joined(choices, [](const auto& choice) { return choice.name; });
+  return joined(choices, "|", [](const auto& choice) { return choice.name; });
 }
 
 std::string flag_of(std::string option) {
@@ -72,9 +71,6 @@ std::string typed(const RunArguments& a, const char* option) {
 
 constexpr OptionWord<bool> kTypes[] = {{"bf16", false}, {"fp8", true}};
 constexpr OptionWord<ScaleType> kScales[] = {{"fp32", ScaleType::kF32}, {"ue8m0", ScaleType::kUe8m0}};
-constexpr OptionWord<const char*> kLaunchers[] = {
-    {"auto", ""},   {"none", "none"}, {"env", "env"},    {"torchrun", "torchrun"},
-    {"mpi", "mpi"}, {"pmi", "pmi"},   {"slurm", "slurm"}};
 constexpr OptionWord<bool> kDevices[] = {{"cpu", false}, {"cuda", true}};
 constexpr OptionWord<FaultVerb> kVerbs[] = {{"kill", FaultVerb::kKill},
                                             {"stop", FaultVerb::kStop},
@@ -209,6 +205,20 @@ void check_network(const RunArguments& a, GroupOptions& out) {
     refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
 }
 
+// "auto" asks all launchers that the library knows, as no name does there.
+std::string launcher_words(const char* between) {
+  return std::string("auto") + between +
+         joined(launcher_names(), between, [](const std::string& name) { return name; });
+}
+
+void check_launcher(const RunArguments& a, Options& out) {
+  if (a.launcher == "auto") return;
+  const std::vector<std::string> names = launcher_names();
+  if (std::find(names.begin(), names.end(), a.launcher) == names.end())
+    refuse("--launcher: '{}': must be one of {}", a.launcher, launcher_words(", "));
+  out.launcher = a.launcher;
+}
+
 // What is not typed keeps the library's default.
 void pass_on(const RunArguments& a, GroupOptions& out) {
   for_each_option(out, [&](const OptionFacts& facts, auto& field) {
@@ -305,7 +315,7 @@ void add_run_options(CLI::App& app, RunArguments& a) {
     add_text(app, {flag_of(facts.name), "N", facts.flag + shown}, a.passed_on[facts.name]);
   });
   add_text(app,
-           {"--launcher", words_of(kLaunchers),
+           {"--launcher", launcher_words("|"),
             "launcher whose variables say which rank this is; none: start all ranks here"},
            a.launcher);
   add_text(
@@ -345,7 +355,7 @@ Options checked(const RunArguments& a) {
   out.biases = uint32_t(number("--biases", a.biases, {0, 2}));
   check_network(a, out.group);
   pass_on(a, out.group);
-  out.launcher = choice("--launcher", a.launcher, kLaunchers);
+  check_launcher(a, out);
   out.json = a.json;
   out.dump = a.dump;
   out.quiet = a.quiet;

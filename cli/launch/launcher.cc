@@ -250,7 +250,11 @@ RunOutcome run_threads(const Options& options, const Workload& workload) {
   bootstrap.ranks = ranks;
   bootstrap.port = rendezvous.port();
   bootstrap.secret = secret;
-  run_ranks({options, workload, bootstrap, {pages.get(), ranks}, {0, ranks}},
+  run_ranks({.options = options,
+             .workload = workload,
+             .bootstrap = bootstrap,
+             .board = {pages.get(), ranks},
+             .here = {0, ranks}},
             [&](uint32_t rank, WorkerResult result) { out.results[rank] = std::move(result); });
   return out;
 }

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/check.h"
 #include "base/float.h"
 #include "cli/show/usage.h"
 #include "cli/text.h"
@@ -55,9 +56,10 @@ bool whole_numbers(const nlohmann::json& list, std::vector<uint64_t>& out) {
 }
 
 // Bytes of a tensor; false if they do not fit 64 bits.
-bool size_of(const SafetensorsReader::FileTensor& entry, uint64_t& bytes) {
-  bytes = bytes_of(entry.dtype);
-  for (const uint64_t n : entry.shape)
+template <class AnyTensor>
+bool size_of(const AnyTensor& tensor, uint64_t& bytes) {
+  bytes = bytes_of(tensor.dtype);
+  for (const uint64_t n : tensor.shape)
     if (__builtin_mul_overflow(bytes, n, &bytes)) return false;
   return true;
 }
@@ -100,7 +102,7 @@ void SafetensorsReader::parse() {
     const auto bad = [&](const std::string& what) {
       refuse("--routing: '{}': tensor '{}': {}", path_, one_line(name), what);
     };
-    FileTensor entry{name, "", {}, 0, 0};
+    FileTensor entry{.name = name, .dtype = {}, .shape = {}};
     std::vector<uint64_t> offsets;
     if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
         !whole_numbers(value["shape"], entry.shape) || !value.contains("data_offsets") ||
@@ -158,10 +160,12 @@ std::vector<float> SafetensorsReader::floats(const FileTensor& entry, uint64_t c
 
 void write_safetensors(const std::string& path, const std::vector<StoredTensor>& tensors) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  uint64_t offset = 0;
+  std::vector<uint64_t> ends{0};
   for (const StoredTensor& t : tensors) {
-    header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {offset, offset + t.bytes}}};
-    offset += t.bytes;
+    uint64_t bytes = 0;
+    TRANSLOAD_CHECK(size_of(t, bytes));
+    header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {ends.back(), ends.back() + bytes}}};
+    ends.push_back(ends.back() + bytes);
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -176,7 +180,10 @@ void write_safetensors(const std::string& path, const std::vector<StoredTensor>&
   errno = 0;
   bool good = std::fwrite(&text_bytes, sizeof text_bytes, 1, file) == 1;
   good = good && std::fwrite(text.data(), text.size(), 1, file) == 1;
-  for (const StoredTensor& t : tensors) good = good && (t.bytes == 0 || std::fwrite(t.data, t.bytes, 1, file) == 1);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const uint64_t bytes = ends[i + 1] - ends[i];
+    good = good && (bytes == 0 || std::fwrite(tensors[i].data, bytes, 1, file) == 1);
+  }
   good = std::fclose(file) == 0 && good;
   if (!good) refuse("--dump: '{}': {}", folder, std::strerror(errno));
 }

@@ -421,24 +421,23 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
   std::vector<int32_t> counts(received.expert_counts.begin(), received.expert_counts.end());
   const Payload& payload = options_.payload;
   const char* const type = payload.fp8 ? "F8_E4M3" : "BF16";
-  std::vector<StoredTensor> tensors = {
-      {"x", type, {tokens, hidden}, x_.rows.data(), tokens * payload.row_bytes()},
-      {"topk_idx", "I32", {tokens, top_k}, routes.ids.data(), tokens * top_k * 4},
-      {"topk_weights", "F32", {tokens, top_k}, routes.weights.data(), tokens * top_k * 4},
-      {"recv_x", type, {m, hidden}, received.x.data, m * payload.row_bytes()},
-      {"recv_topk_idx", "I32", {m, top_k}, received.topk_idx.data, m * top_k * 4},
-      {"recv_topk_weights", "F32", {m, top_k}, received.topk_weights.data, m * top_k * 4},
-      {"recv_source", "I32", {m, 2}, received.source.data, m * 8},
-      {"recv_counts", "I32", {counts.size()}, counts.data(), counts.size() * 4},
-      {"expert_out", "BF16", {m, hidden}, rows.data(), m * hidden * 2},
-      {"combined_x", "BF16", {tokens, hidden}, combined.x.data, tokens * hidden * 2}};
+  std::vector<StoredTensor> tensors = {{"x", type, {tokens, hidden}, x_.rows.data()},
+                                       {"topk_idx", "I32", {tokens, top_k}, routes.ids.data()},
+                                       {"topk_weights", "F32", {tokens, top_k}, routes.weights.data()},
+                                       {"recv_x", type, {m, hidden}, received.x.data},
+                                       {"recv_topk_idx", "I32", {m, top_k}, received.topk_idx.data},
+                                       {"recv_topk_weights", "F32", {m, top_k}, received.topk_weights.data},
+                                       {"recv_source", "I32", {m, 2}, received.source.data},
+                                       {"recv_counts", "I32", {counts.size()}, counts.data()},
+                                       {"expert_out", "BF16", {m, hidden}, rows.data()},
+                                       {"combined_x", "BF16", {tokens, hidden}, combined.x.data}};
   if (const uint64_t words = payload.scale_words(); words > 0) {
     const char* const scale_type = payload.scales == ScaleType::kF32 ? "F32" : "I32";
-    tensors.push_back({"scales", scale_type, {tokens, words}, x_.scales.data(), tokens * words * 4});
-    tensors.push_back({"recv_scales", scale_type, {m, words}, received.scales.data, m * words * 4});
+    tensors.push_back({"scales", scale_type, {tokens, words}, x_.scales.data()});
+    tensors.push_back({"recv_scales", scale_type, {m, words}, received.scales.data});
   }
   for (uint32_t b = 0; b < options_.biases; ++b)
-    tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data(), tokens * hidden * 2});
+    tensors.push_back({b == 0 ? "bias0" : "bias1", "BF16", {tokens, hidden}, bias_[b].data()});
   try {
     write_safetensors(dump_path(options_, rank_), tensors);
   } catch (const UsageError& error) {

@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
 
 #include "control/frame.h"
+#include "control/launchers.h"
 #include "control/secret.h"
 #include "os/descriptor.h"
 #include "transload/status.h"
@@ -113,11 +115,9 @@ uint32_t number(const char* name, const std::string& value, uint32_t least, uint
 }
 
 std::string known_names() {
-  std::string names;
-  for (const Launcher& launcher : kLaunchers) {
-    if (names.find(launcher.name) == std::string::npos) names += std::string(launcher.name) + ", ";
-  }
-  return names + "none";
+  std::string all;
+  for (const std::string& name : launcher_names()) all += (all.empty() ? "" : ", ") + name;
+  return all;
 }
 
 // The first launcher of that name, or of any, that has set a rank.
@@ -221,6 +221,14 @@ void find_rendezvous(const Launcher& from, Bootstrap& bootstrap, std::string& or
 }
 
 }  // namespace
+
+std::vector<std::string> launcher_names() {
+  std::vector<std::string> names;
+  for (const Launcher& launcher : kLaunchers)
+    if (std::find(names.begin(), names.end(), launcher.name) == names.end()) names.emplace_back(launcher.name);
+  names.emplace_back("none");
+  return names;
+}
 
 bool Bootstrap::has_environment(const std::string& launcher) { return find_launcher(launcher) != nullptr; }
 

@@ -23,6 +23,8 @@ struct DeviceHandle {
 
 // Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
 constexpr uint64_t report_counts(uint64_t experts_of_mine, uint64_t ranks) { return experts_of_mine + ranks; }
+// Of a report with so many counts.
+constexpr uint64_t bytes_of_report(uint64_t counts) { return sizeof(DeviceReport) + counts * sizeof(int64_t); }
 
 struct DeviceHandleSizes {
   HandleSizes tables;
@@ -40,8 +42,7 @@ inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* ba
   for_each_table(n.tables, put, h.tables);
   put(n.tables.slots * (n.channels + 1), h.forward);
   put(n.tables.ranks * (n.channels + 1), h.arriving);
-  const uint64_t report_bytes =
-      sizeof(DeviceReport) + report_counts(n.experts_of_mine, n.tables.ranks) * sizeof(int64_t);
+  const uint64_t report_bytes = bytes_of_report(report_counts(n.experts_of_mine, n.tables.ranks));
   h.report = reinterpret_cast<DeviceReport*>(uintptr_t(base) + at.take(1, report_bytes));
   h.expert_counts = reinterpret_cast<int64_t*>(h.report + 1);
   h.source_rows = h.expert_counts + n.experts_of_mine;

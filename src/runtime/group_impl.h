@@ -11,6 +11,7 @@
 
 namespace transload {
 
+class HeapBlock;
 class Neighbours;
 class Region;
 struct RegionOffer;
@@ -20,6 +21,16 @@ struct AwaitedPath {
   uint32_t rank;
   const Word* word;
 };
+
+// The memory that a rank shares, once ranks have mapped each other's.
+struct MappedMemory {
+  std::shared_ptr<Region> region;  // mine
+  const Neighbours& neighbours;
+  char* network;          // my network region
+  bool rails_mapped;      // rails map each other's network regions
+  const HeapBlock* heap;  // which these lie in; null: in none
+};
+Mappings mappings_of(const RankState& state, const MappedMemory& memory);
 
 struct Group::Impl : GroupMaking {
   Impl() = default;

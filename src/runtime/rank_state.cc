@@ -180,10 +180,15 @@ Lease RankState::lease(size_t bytes) {
   auto block = arena->take(bytes);
   if (!block && options.device.device_type != kDLCPU) {  // the heap is no place for what a GPU moves
     refuse_if_poisoned();
-    throw Error(Code::kOutOfMemory, "slab_bytes: no room for a lease of " + std::to_string(bytes) +
-                                        " bytes, longest gap " + std::to_string(arena->longest_gap()));
+    throw no_room("a lease", bytes);
   }
   return Lease(block ? block : private_block(bytes));
+}
+
+Error RankState::no_room(const char* what, uint64_t bytes) const {
+  return {Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
+                                  " bytes, longest gap " + std::to_string(arena->longest_gap()) +
+                                  "; the group is still usable"};
 }
 
 }  // namespace transload

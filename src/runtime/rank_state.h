@@ -75,6 +75,8 @@ struct RankState {
     if (fault) throw Error(*fault);
   }
   Lease lease(size_t bytes);
+  // Why something that only the slabs have memory for is not had; `what`: "a lease".
+  Error no_room(const char* what, uint64_t bytes) const;
 
   const uint64_t id;       // no other group of this process ever has it: a handle says by it whose it is
   uint64_t common_id = 0;  // rank 0's id: cards tell by it the handles of two groups apart

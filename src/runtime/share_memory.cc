@@ -5,6 +5,7 @@
 #include "base/malformed.h"
 #include "os/clock.h"
 #include "runtime/group_impl.h"
+#include "transport/scaleout/nvshmem/world.h"
 #include "transport/scaleup/neighbours.h"
 
 namespace transload {
@@ -45,6 +46,27 @@ void check_parts(const RankState& state, const std::vector<RegionOffer>& offers)
 }
 
 }  // namespace
+
+Mappings mappings_of(const RankState& state, const MappedMemory& memory) {
+  const RankMap& map = state.map;
+  const RegionParts parts = state.region_parts(map.me, state.options.slab_bytes);
+  const Region& mine = *memory.region;
+  Mappings all;
+  all.network = memory.network;
+  for (uint32_t p = 0; p < map.peers; ++p) {
+    const uint32_t rank = map.peer_rank(p);
+    char* const base = p == map.peer ? mine.base() : memory.neighbours.base(rank);
+    const uint64_t bytes = p == map.peer ? mine.bytes() : memory.neighbours.bytes(rank);
+    all.scale_up.push_back({base + parts.network_bytes, bytes - parts.network_bytes});
+  }
+  all.mapped.resize(map.ranks);
+  if (memory.rails_mapped)
+    for (const uint32_t r : state.counterparts())
+      all.mapped[r] = memory.heap != nullptr ? memory.heap->mapped()[r] : memory.neighbours.base(r);
+  all.arena = std::make_shared<Arena>(mine.base() + parts.network_bytes + parts.scale_up_bytes,
+                                      state.options.slab_bytes, memory.region);
+  return all;
+}
 
 std::unique_ptr<Neighbours> Group::Impl::share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped) {
   const RankState& own = state();

@@ -1,10 +1,6 @@
-// One rank's tensors of a first dispatch, on the host, and what a call is refused with.
+// One rank's tensors of a first dispatch, on the host.
 #pragma once
-#include <gtest/gtest.h>
-
 #include <cstdint>
-#include <functional>
-#include <string>
 #include <vector>
 
 #include "tests/support/team.h"
@@ -32,17 +28,5 @@ struct Given {
   std::vector<uint16_t> x;
   DispatchInputs in;
 };
-
-// The error's words.
-inline std::string refusal(const std::function<void()>& call, Code code = Code::kInvalidArgument) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 }  // namespace transload::test

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/support/given.h"
+#include "tests/support/refusal.h"
 #ifdef __SSE__
 #include <xmmintrin.h>
 #endif

@@ -11,6 +11,7 @@
 #include "runtime/group_options.h"
 #include "tests/support/given.h"
 #include "tests/support/patience.h"
+#include "tests/support/refusal.h"
 
 namespace transload::test {
 namespace {

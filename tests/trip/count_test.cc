@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/support/given.h"
+#include "tests/support/refusal.h"
 
 namespace transload::test {
 namespace {

@@ -11,6 +11,7 @@
 
 #include "tests/support/given.h"
 #include "tests/support/patience.h"
+#include "tests/support/refusal.h"
 
 namespace transload::test {
 namespace {

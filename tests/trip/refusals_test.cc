@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/given.h"
+#include "tests/support/refusal.h"
 
 namespace transload::test {
 namespace {

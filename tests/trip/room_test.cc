@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "tests/support/given.h"
+#include "tests/support/refusal.h"
 #include "tests/support/sanitized.h"
 
 namespace transload::test {

@@ -38,7 +38,8 @@ CLEAN = {
     "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n"
                          "const S s{.a = 1, .b = 2, .c = 3, .d = 4, .e = 5};\n"
                          "using To = A<B>;\nusing B = n::B;\n"
-                         "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6, 7});\n"
+                         "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6});\n"
+                         "const S kRows[] = {{1, a}, {2, b}, {3, c}, {4, d}, {5, e}};\n"
                          "int g(std::map<int, int> m) {\n  for (int i = 0, j = 1; i < j; ++i, --j) m[i] = j;\n"
                          "  const int a = 1, b = 2;\n  auto [c, d] = *m.begin();\n  return f(a, b);\n}\n",
     "cli/f.h": HEAD + "class F {\n  using To = typename n::A<int>;\n};\n",
@@ -158,6 +159,8 @@ CANARIES = [
     ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S s{f(1), a + b, p->q(), g<int>(2), c ? 1 : 2};\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{1, g(2, 3), &x, -4, a[5], true});\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nS f() {\n  return {1, {}, a->b, 4, kC, true};\n}\n")),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S all[] = {{1, a, {b, c}, nullptr, e}};\n")),
+    ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{{1, 2}, {}, {3, 4}, {}, a});\n")),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
     ("baselines", with_file("bench/baselines/b.jsonl", "{\n")),
     ("baselines", with_file("bench/baselines/b.jsonl", '{"us":{"median":2}}\n')),

@@ -4,8 +4,10 @@ import re
 from . import cpp
 
 PLAIN_MAX = 4
-# What names itself: a designated value, a list in braces with or without its type, a lambda.
-NAMED = re.compile(r"\s*(?:\.\w+\s*=|[\w:]*(?:<[^{}]*>)?\s*\{|\[[&=\w, ]*\]\s*[({])")
+# What names itself: a designated value, a list in braces with its type, a lambda.
+NAMED = re.compile(r"\s*(?:\.\w+\s*=|[\w:]+(?:<[^{}]*>)?\s*\{|\[[&=\w, ]*\]\s*[({])")
+# A list in braces without its type is told by its place. Where all values are such lists they are a table's rows.
+ROW = re.compile(r"\s*\{")
 WORDS = re.compile(r'\s*""\s*')
 # Lists whose places mean the same: arrays and other sequences, enums, loops over values.
 SAME_KIND = re.compile(r"\]\s*=?\s*$|\b(?:vector|array|initializer_list|set|map|span)\s*<[^;]*$|"
@@ -31,6 +33,8 @@ def positional_lists(code):
             continue
         elements = elements_of(inside)
         plain = sum(NAMED.match(element) is None for element in elements)
+        if all(map(ROW.match, elements)):
+            continue
         before = re.split(r"[;{}]", code[max(0, match.start() - 240) : match.start()])[-1]
         if plain > PLAIN_MAX and not SAME_KIND.search(before) and not all(map(WORDS.fullmatch, elements)):
             yield match.start(), plain

@@ -2,7 +2,6 @@
 // the lease must be, then where they lie.
 #pragma once
 #include <cstdint>
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -47,17 +46,6 @@ class CallersRoom {
   const RoomFor& room_;
   std::vector<NamedTensor> taken_;
 };
-
-// What the step throws, if anything: this rank takes part first, since the others count on it.
-template <class Step>
-std::exception_ptr thrown_by(Step step) {
-  try {
-    step();
-  } catch (...) {
-    return std::current_exception();
-  }
-  return nullptr;
-}
 
 class DispatchRoom {
  public:

@@ -1,13 +1,11 @@
 // Group::combine on GPUs: one kernel, and no host wait.
-#include <exception>
-
 #include "base/check.h"
 #include "gpu/driver.h"
 #include "kernels/near.h"
 #include "runtime/call/check_inputs.h"
 #include "runtime/call/combine_form.h"
 #include "runtime/call/handle.h"
-#include "runtime/call/output_room.h"
+#include "runtime/call/outcome.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle_block.h"
 
@@ -19,51 +17,31 @@ class CudaCombine {
  public:
   CudaCombine(CudaGroup& group, const CombineInputs& in)
       : g_(group),
-        facts_(group.facts),
+        facts_(group.facts()),
         state_(group.state()),
         in_(in),
         handle_(*in.handle),
         on_device_(in.handle->device->on_device),
         stream_(group.stream_of(in.stream)),
-        form_(group.state(), in) {
+        form_(group.state(), in),
+        outcome_(group.state(), form_, in, group.options.device) {
+    TRANSLOAD_CHECK(in.x.row_bytes() <= group.options.row_bytes_max && form_.weights <= group.options.top_k_max);
     form_.card.handle = state_.common_id;
   }
 
   CombineOutputs run() {
     pull_ = choose_source(state_, in_, out_);
-    take_outputs();
+    outcome_.take(facts_.buffers.spare_sum);
     g_.join_stream(in_.stream, in_.deadline_ms, "combine");
     spans_ = g_.spans_for(handle_, form_.channels, in_.stream);
     move_rows();
-    g_.keep_if_captured(in_.stream, in_.handle, out_block_);
-    if (failure_) throw CallersFailure{failure_};
+    g_.keep_if_captured(in_.stream, in_.handle, outcome_.block());
+    outcome_.throw_failure();
     out_.scale_out_rows = handle_.report.scale_out_rows;
     return std::move(out_);
   }
 
  private:
-  void take_outputs() {
-    CombineRoom room(in_, form_.weights, g_.options.device);
-    failure_ = thrown_by([&] { room.ask(); });
-    if (failure_) return keep_no_sum();
-    auto block = state_.arena->take(room.bytes());
-    if (!block) {
-      failure_ =
-          std::make_exception_ptr(Error(Code::kOutOfMemory, g_.no_room("the outputs of a combine", room.bytes())));
-      return keep_no_sum();
-    }
-    room.hand_out(block->data, out_);
-    out_block_ = block;
-    out_.lease = Lease(block);
-  }
-
-  // The others count on this rank: it takes part, each sum goes where the last one was, and then the call fails.
-  void keep_no_sum() {
-    TRANSLOAD_CHECK(in_.x.row_bytes() <= g_.options.row_bytes_max && form_.weights <= g_.options.top_k_max);
-    out_.x = g_.on_device(facts_.buffers.spare_sum, 1, in_.x.columns(), kBf16);
-    if (form_.weights > 0) out_.topk_weights = g_.on_device(facts_.buffers.spare_weights, 1, form_.weights, kF32);
-  }
-
   CombineTrip trip() const {
     CombineTrip t = trip_of(form_, in_,
                             {.up_positions = facts_.buffers.combine_up.view(),
@@ -73,7 +51,7 @@ class CudaCombine {
                              .rows_of = {spans_.arriving, form_.channels}},
                             out_);
     t.call = facts_.call(form_.card, g_.options.sms * kWarpsOfBlock);
-    t.spare_out = failure_ != nullptr;
+    t.spare_out = outcome_.failed();
     return t;
   }
 
@@ -111,9 +89,8 @@ class CudaCombine {
   CombineForm form_;
   DeviceSpans spans_;
   bool pull_ = false;
-  std::shared_ptr<Lease::Block> out_block_;
-  std::exception_ptr failure_;  // what the call throws once it has taken part
-  CombineOutputs out_;
+  CombineOutcome outcome_;
+  CombineOutputs& out_ = outcome_.out;
 };
 
 }  // namespace

@@ -1,16 +1,12 @@
 // Group::dispatch on GPUs: kernels in the order of the caller's stream. The host waits only for the number of rows.
 #include <algorithm>
-#include <exception>
-#include <optional>
-#include <string>
 
 #include "base/check.h"
 #include "gpu/driver.h"
 #include "runtime/call/check_inputs.h"
-#include "runtime/call/decisions.h"
 #include "runtime/call/dispatch_form.h"
 #include "runtime/call/handle.h"
-#include "runtime/call/output_room.h"
+#include "runtime/call/outcome.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/cuda/device_handle_block.h"
 
@@ -22,11 +18,12 @@ class CudaDispatch {
  public:
   CudaDispatch(CudaGroup& group, const DispatchInputs& in)
       : g_(group),
-        facts_(group.facts),
+        facts_(group.facts()),
         state_(group.state()),
         in_(in),
         stream_(group.stream_of(in.stream)),
-        form_(group.state(), in) {
+        form_(group.state(), in),
+        outcome_(group.state(), form_, in, group.options.device) {
     const GroupOptions& most = group.options;  // what buffers and spare room are made for
     TRANSLOAD_CHECK(form_.tokens <= most.tokens_max && form_.shape.top_k <= most.top_k_max);
     TRANSLOAD_CHECK(form_.channels <= most.channels && form_.shape.row_bytes <= most.row_bytes_max);
@@ -48,7 +45,8 @@ class CudaDispatch {
     else
       begin_cached();
     if (waits()) ask_for_room();
-    take_outputs();
+    TRANSLOAD_CHECK(handle_ != nullptr);
+    outcome_.take(*handle_);
     move_tokens();
     return finish();
   }
@@ -80,7 +78,7 @@ class CudaDispatch {
     sizes_ = handle_sizes(state_, form_.tokens, form_.shape.top_k, form_.channels);
     const uint64_t bytes = lay_handle(on_device_, sizes_, nullptr);
     handle_room_ = state_.arena->take(bytes);
-    if (!handle_room_) fail_later(g_.no_room("a handle", bytes));
+    if (!handle_room_) outcome_.fail_later(state_.no_room("a handle", bytes));
     lay_handle(on_device_, sizes_, handle_room_ ? handle_room_->data : facts_.buffers.spare_handle);
     spans_ = {on_device_.forward, on_device_.arriving};
   }
@@ -91,7 +89,7 @@ class CudaDispatch {
     g_.set_phase(Phase::kNotify);
     headers_ = facts_.buffers.headers;
     g_.launched(launch_layout(layout_args(), stream_), "layout");
-    dispatch_number_ = ++g_.dispatches;
+    dispatch_number_ = g_.number_dispatch();
     const NotifyLaunch launch{.trip = {.call = facts_.call(form_.card, 0),
                                        .use = 0,
                                        .to_peers = facts_.buffers.counts_to_peers,
@@ -139,7 +137,7 @@ class CudaDispatch {
             .counts_to_nodes = facts_.buffers.counts_to_nodes,
             .state = call.state,
             .host = call.host,
-            .host_counts = waits() ? g_.pinned_counts() : nullptr,
+            .host_counts = waits() ? g_.page().awaited_counts_on_device() : nullptr,
             .awaited_dispatch = waits() ? dispatch_number_ : 0,
             .seal = seal_of(dispatch_number_),
             .rows_max = form_.rows_max,
@@ -147,11 +145,11 @@ class CudaDispatch {
   }
 
   void keep_handle() {
-    TRANSLOAD_CHECK(!waits() || g_.words().report.seal == seal_of(dispatch_number_));
+    TRANSLOAD_CHECK(!waits() || g_.page().words().report.seal == seal_of(dispatch_number_));
     auto made = form_.new_handle(state_);
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->overflow = in_.overflow;
-    if (waits()) made->report = g_.report_of(*made, g_.words().report, g_.host_counts());
+    if (waits()) made->report = g_.report_of(*made, g_.page().words().report, g_.page().awaited_counts());
     // How many came, only the device may know.
     made->device_rows = waits() ? uint64_t(made->report.rows_needed) : form_.rows_max;
     made->device = std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{
@@ -159,38 +157,12 @@ class CudaDispatch {
     handle_ = made;
   }
 
-  void fail_later(const std::string& for_want_of) {
-    failure_ = std::make_exception_ptr(Error(Code::kOutOfMemory, for_want_of));
-  }
-
   // The caller's own function gives the room, if it has one.
   void ask_for_room() {
     TRANSLOAD_CHECK(handle_ != nullptr || !waits());  // else it is not known for how many rows
     const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
-    room_.emplace(form_, in_, rows, g_.options.device);
-    if (!failure_) failure_ = thrown_by([&] { room_->ask(*state_.arena); });
+    outcome_.ask(rows);
   }
-
-  // Room for what I receive, and with it the landing.
-  void take_outputs() {
-    if (failure_) return keep_no_row();
-    TRANSLOAD_CHECK(room_.has_value());
-    const bool leases = room_->needs_lease();
-    auto block = leases ? state_.arena->take(room_->bytes()) : nullptr;
-    if (!block && leases) {
-      fail_later(g_.no_room("the outputs of a dispatch", room_->bytes()));
-      return keep_no_row();
-    }
-    const CallChoice landing =
-        landing_of(in_.landing, {.bytes = room_->bytes(), .leased = true, .outside = room_->outside(*state_.arena)});
-    state_.decide("landing", landing.name, landing.why);
-    landing_ = room_->hand_out(block ? block->data : nullptr, landing.reachable, out_);
-    out_block_ = block;
-    out_.lease = Lease(block);
-    out_.rows = out_.rows_needed = int64_t(handle_->device_rows);
-  }
-
-  void keep_no_row() { landing_ = form_.keep_no_row(state_.board); }
 
   DispatchTables tables() const {
     return {.up_positions = facts_.buffers.dispatch_up.view(),
@@ -209,29 +181,29 @@ class CudaDispatch {
   // Senders take what is left; receivers are needed beside them only where rows come through rings.
   Cast cast() const {
     if (g_.map.nodes == 1)
-      return landing_.direct ? whole_cast({.senders = 8}) : whole_cast({.receivers = 4, .senders = 4});
-    return landing_.direct ? whole_cast({.forwarders = 4, .senders = 4})
-                           : whole_cast({.forwarders = 3, .receivers = 2, .senders = 3});
+      return outcome_.landing().direct ? whole_cast({.senders = 8}) : whole_cast({.receivers = 4, .senders = 4});
+    return outcome_.landing().direct ? whole_cast({.forwarders = 4, .senders = 4})
+                                     : whole_cast({.forwarders = 3, .receivers = 2, .senders = 3});
   }
 
   void move_tokens() {
     TRANSLOAD_CHECK(handle_ != nullptr && headers_ != nullptr);
     TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
     g_.set_phase(Phase::kDispatch);
-    DispatchLaunch launch{.trip = trip_of(form_, tables(), landing_, out_),
+    DispatchLaunch launch{.trip = trip_of(form_, tables(), outcome_.landing(), out_),
                           .board = facts_.buffers.board,
                           .call = facts_.device_call(form_.first ? nullptr : on_device_.born),
                           .near = facts_.near_shape(form_.shape.bytes() - form_.shape.row_bytes),
                           .areas = facts_.areas(out_.x, out_.scales),
                           .cast = cast(),
-                          .grants = {.offer = offer_of(state_.board, landing_, out_, form_.rows_max),
+                          .grants = {.offer = offer_of(state_.board, outcome_.landing(), out_, form_.rows_max),
                                      .row_base = on_device_.tables.row_base,
                                      .room = facts_.buffers.grants},
                           .opens = !form_.first,
                           .queue = facts_.rail_queue()};
     launch.trip.call = facts_.call(form_.card, g_.options.sms * (launch.cast.forwarders + launch.cast.senders));
     g_.launched(facts_.kernels.dispatch(launch, stream_), "dispatch");
-    if (form_.first && !waits() && !failure_) finish_rows();
+    if (form_.first && !waits() && !outcome_.failed()) finish_rows();
     g_.end_call(in_.stream);
   }
 
@@ -251,9 +223,8 @@ class CudaDispatch {
   }
 
   DispatchOutputs finish() {
-    g_.keep_if_captured(in_.stream, handle_, out_block_);
-    if (failure_) throw CallersFailure{failure_};
-    room_->refuse_if_too_short(out_.rows);
+    g_.keep_if_captured(in_.stream, handle_, outcome_.block());
+    outcome_.throw_failure();
     const DispatchReport& report = handle_->report;
     out_.handle = handle_;
     out_.scale_out_rows = report.scale_out_rows;
@@ -277,14 +248,12 @@ class CudaDispatch {
   Handle handle_;
   DeviceHandleSizes sizes_{};  // of a first dispatch
   DeviceHandle on_device_{};
-  std::shared_ptr<Lease::Block> handle_room_, out_block_;
+  std::shared_ptr<Lease::Block> handle_room_;
   Word dispatch_number_ = 0;  // of a first dispatch
   DeviceSpans spans_;
-  std::optional<DispatchRoom> room_;
-  LandingPlace landing_{};
-  std::exception_ptr failure_;  // what the call throws once it has taken part
   char* headers_ = nullptr;
-  DispatchOutputs out_;
+  DispatchOutcome outcome_;
+  DispatchOutputs& out_ = outcome_.out;
 };
 
 }  // namespace

@@ -27,21 +27,16 @@ void CudaGroup::refuse_if_faulted() {
 }
 
 bool CudaGroup::faulted() const {
-  return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(words().fault.set) != 0;
+  return control->abort_word().load(std::memory_order_acquire) != 0 || read_word(page_.words().fault.set) != 0;
 }
 
 CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_cast<CUstream_st*>(stream.handle); }
-
-std::string CudaGroup::no_room(const char* what, uint64_t bytes) const {
-  return std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) + " bytes, longest gap " +
-         std::to_string(state_.arena->longest_gap()) + "; the group is still usable";
-}
 
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
   TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
-  const DeviceSpans spans{facts.buffers.spans, facts.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
+  const DeviceSpans spans{facts_.buffers.spans, facts_.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,
                          .sources = map.sources(),
@@ -58,10 +53,6 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
   owes_kernels_ = !captured_;  // what is captured may be thrown away
-}
-
-Tensor CudaGroup::on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const {
-  return matrix(data, rows, columns, dtype, options.device);
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
@@ -134,7 +125,7 @@ bool CudaGroup::capturing(const Stream& stream) const {
 // another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
 bool CudaGroup::drain(uint64_t until) {
   const OnDevice here(device_, std::nothrow);
-  while (!have_ended(words(), done_)) {
+  while (!have_ended(page_.words(), done_)) {
     if (now_ns() > until || (!state_.fault && control->interrupted())) return false;
     sched_yield();
   }
@@ -143,7 +134,7 @@ bool CudaGroup::drain(uint64_t until) {
 
 void CudaGroup::await_report(Word dispatch_number) {
   // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
-  for (uint32_t looks = 1; read_word(words().reported) != dispatch_number; ++looks) {
+  for (uint32_t looks = 1; read_word(page_.words().reported) != dispatch_number; ++looks) {
     if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
     if (looks % 64 == 0) sched_yield();
@@ -169,27 +160,12 @@ void CudaGroup::await_stream(const Stream& stream) {
   if (faulted()) fail(operation_);
 }
 
-WaitRecord CudaGroup::last_wait() const {
-  WaitRecord wait;
-  const DeviceFault& fault = words().fault;
-  if (DeviceFailure(read_word(fault.set)) != DeviceFailure::kExpired) return wait;
-  wait.present = true;
-  wait.role = Role(fault.role);
-  wait.channel = int32_t(fault.channel);
-  wait.what = Waiting(fault.what);
-  wait.whom = uint32_t(fault.whom);
-  wait.seen = fault.seen;
-  wait.expected = fault.expected;
-  wait.waited_ms = uint32_t(fault.deadline_ns / kMillisecondNs);
-  return wait;
-}
-
 void CudaGroup::fail(const char* what, const char* advice) {
   watcher_->tell_fault();
   const Verdict verdict = control->verdict();
-  tell_to_leave(words());
+  tell_to_leave(page_.words());
   const Reporter reporter{map.me, what, now_ns() - call_since_, true};
-  Fault fault = fault_of(verdict, reporter, last_wait());
+  Fault fault = fault_of(verdict, reporter, wait_of(fault_now(page_.words())));
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
@@ -216,7 +192,7 @@ MemoryReport CudaGroup::memory() const {
           .leased_bytes = state_.arena->used(),
           .ring_formula = ring_formula(state_.geometry),
           .private_bytes = own,
-          .host_bytes = pinned_.bytes() + network_memory_.pinned_bytes()};
+          .host_bytes = page_.bytes() + network_memory_.pinned_bytes()};
 }
 
 std::string CudaGroup::scale_up_name() const {
@@ -247,9 +223,9 @@ bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->ta
 // Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
 bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
-  const Word given = fetch(facts.buffers.queue.next, 1)[0];
-  const std::vector<Word> dispatched = fetch(facts.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
-                          combined = fetch(facts.buffers.combine_rail.sent, rings.combine_rail.producers);
+  const Word given = fetch(facts_.buffers.queue.next, 1)[0];
+  const std::vector<Word> dispatched = fetch(facts_.buffers.dispatch_rail.sent, rings.dispatch_rail.producers),
+                          combined = fetch(facts_.buffers.combine_rail.sent, rings.combine_rail.producers);
   const NetworkRegion& net = state_.board.net;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (control->interrupted()) return false;
@@ -262,7 +238,7 @@ bool CudaGroup::linger(uint64_t until) {
 }
 
 void CudaGroup::say_goodbye() noexcept {
-  control->note(read_word(words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
+  control->note(read_word(page_.words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
   control->goodbye();
 }
 
@@ -304,7 +280,7 @@ void CudaGroup::leave_memory(bool ended) {
   *memory_ = {.region = std::move(region_),
               .neighbours = std::move(neighbours_),
               .blocks = std::move(blocks_),
-              .pinned = std::move(pinned_),
+              .page = std::move(page_),
               .network = std::move(network_memory_),
               .heap = std::move(heap_),
               .scale_out = std::move(scale_out_),

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/time_units.h"
-#include "protocol/wait_record.h"
 #include "runtime/call/call_log.h"
 #include "runtime/call/whole_call.h"
 #include "runtime/cuda/cuda_memory.h"
@@ -18,6 +17,7 @@
 #include "runtime/cuda/host_words.h"
 #include "runtime/cuda/launch_facts.h"
 #include "runtime/cuda/network_memory.h"
+#include "runtime/cuda/pinned_page.h"
 #include "runtime/device_share.h"
 #include "runtime/group_impl.h"
 #include "runtime/network/proxy.h"
@@ -51,8 +51,6 @@ class CudaGroup final : public Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  // Why a call without room in the slabs fails. The others count on this rank: it takes part first, in spare room.
-  std::string no_room(const char* what, uint64_t bytes) const;
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
@@ -84,18 +82,16 @@ class CudaGroup final : public Group::Impl {
   void await_report(Word dispatch_number);
   // A call that was put into a graph: what it uses stays as long as the graph.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
-  Tensor on_device(const void* data, int64_t rows, int64_t columns, DLDataType dtype) const;
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
-  HostWords& words() const { return *reinterpret_cast<HostWords*>(pinned_.host()); }
   // What a dispatch with this handle reports; `counts`: those behind the report.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
-  int64_t* host_counts() const { return reinterpret_cast<int64_t*>(pinned_.host() + sizeof(HostWords)); }
-  int64_t* pinned_counts() const { return reinterpret_cast<int64_t*>(pinned_.on_device() + sizeof(HostWords)); }
+  const PinnedPage& page() const { return page_; }
+  const LaunchFacts& facts() const { return facts_; }
+  // A number that no other dispatch of the group has.
+  Word number_dispatch() { return ++dispatches_; }
 
   const GroupOptions& options;  // the state's
   const RankMap& map;           // the state's
-  LaunchFacts facts{.rank = state_, .current = call_};
-  Word dispatches = 0;  // numbers given out
 
  private:
   class Making;  // cuda_make.cc
@@ -104,8 +100,6 @@ class CudaGroup final : public Group::Impl {
   // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
   // their way for the deadline and a second at most.
   [[noreturn]] void fail(const char* what, const char* advice = "");
-  uint64_t counts_bytes() const { return 8 * report_counts(state_.experts.experts_of(map.me), map.ranks); }
-  uint64_t report_bytes() const { return sizeof(DeviceReport) + counts_bytes(); }
   bool rails_mapped() const { return state_.geometry.mapped_rails; }
   void leave_memory(bool ended);
   bool faulted() const;
@@ -119,7 +113,6 @@ class CudaGroup final : public Group::Impl {
   void check_context() const;
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
-  WaitRecord last_wait() const;
 
   // Told to heartbeats while a thread is in a call.
   struct CallGuard {
@@ -134,11 +127,13 @@ class CudaGroup final : public Group::Impl {
   std::unique_ptr<Neighbours> neighbours_;
   NetworkMemory network_memory_;     // of rails that are not mapped
   std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  LaunchFacts facts_{.rank = state_, .current = call_};
+  Word dispatches_ = 0;  // numbers given out
   const char* operation_ = "idle";
   uint64_t call_since_;
   CallLog calls_;
   DeviceReservation reservation_;  // of the device; none once the group is faulted
-  PinnedBlock pinned_;             // HostWords, then counts of a call that waits, then a report that was asked for
+  PinnedPage page_;
   std::vector<DeviceBlock> blocks_;
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
   ParkingPlace parking_ = ParkingPlace(1);

@@ -14,6 +14,7 @@
 #include "os/clock.h"
 #include "os/near_nic.h"
 #include "runtime/awaited.h"
+#include "runtime/call/outcome.h"
 #include "runtime/choices.h"
 #include "runtime/cuda/cuda_group.h"
 #include "runtime/network/scale_out_kinds.h"
@@ -40,8 +41,8 @@ class CudaGroup::Making {
         options_(group.options),
         map_(group.map),
         device_(group.device_),
-        facts_(group.facts),
-        buffers_(group.facts.buffers) {}
+        facts_(group.facts_),
+        buffers_(group.facts_.buffers) {}
 
   void run();
 
@@ -69,7 +70,7 @@ class CudaGroup::Making {
   T* upload(const T* from, uint64_t count);
   void make_room();
   const NicPlace* make_nic_place();
-  Mappings mappings() const;
+  char* network_region() const;
   void upload_board();
   void upload_areas();
 
@@ -118,7 +119,11 @@ void CudaGroup::Making::run() {
   }
   g_.all_or_none([&] {
     make_room();
-    state_.place(mappings());
+    state_.place(mappings_of(state_, {.region = g_.region_,
+                                      .neighbours = *g_.neighbours_,
+                                      .network = network_region(),
+                                      .rails_mapped = g_.rails_mapped(),
+                                      .heap = g_.heap_.get()}));
     upload_board();
     upload_areas();
     load_kernels();
@@ -128,7 +133,7 @@ void CudaGroup::Making::run() {
   g_.watcher_.emplace(WatchedGroup{.device = device_,
                                    .me = map_.me,
                                    .control = *g_.control,
-                                   .words = g_.words(),
+                                   .words = g_.page_.words(),
                                    .call = g_.call_,
                                    .reservation = g_.reservation_,
                                    .done = g_.done_.get(),
@@ -277,7 +282,7 @@ void CudaGroup::Making::say_hello() {
   for (cudaError_t state; (state = cudaStreamQuery(g_.making_.get())) != cudaSuccess;) {
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
     g_.control->heed_interrupt();
-    if (g_.control->abort_word().load(std::memory_order_acquire) != 0) tell_to_leave(g_.words());
+    if (g_.control->abort_word().load(std::memory_order_acquire) != 0) tell_to_leave(g_.page_.words());
     if (now_ns() - entered > options_.create_deadline_ms * kMillisecondNs + kPatienceNs) leave_hello(entered);
     sched_yield();
   }
@@ -291,13 +296,13 @@ void CudaGroup::Making::say_hello() {
 // until it has ended, and its stream too.
 void CudaGroup::Making::leave_hello(uint64_t entered) {
   check_cuda(cudaEventRecord(g_.done_.get(), g_.making_.get()), "cudaEventRecord", device_);
-  if (const uint32_t whom = awaited(waits_for(g_.words()), map_.me); whom != kNobody)
+  if (const uint32_t whom = awaited(waits_for(g_.page_.words()), map_.me); whom != kNobody)
     g_.control->accuse({.rank = map_.me, .epoch = 0, .whom = whom, .seen = 0, .expected = 1}, entered);
   else
     g_.control->failed("its GPU has not ended the kernel of its first words, nor does that wait for a rank, after " +
                        std::to_string((now_ns() - entered) / kMillisecondNs) + " ms");
   const Verdict verdict = g_.control->verdict();
-  tell_to_leave(g_.words());
+  tell_to_leave(g_.page_.words());
   (void)g_.making_.release();
   g_.leave_memory(false);
   throw Error(g_.control->fault(verdict, "create", entered));
@@ -347,9 +352,9 @@ T* CudaGroup::Making::upload(const T* from, uint64_t count) {
 void CudaGroup::Making::make_room() {
   const Geometry& geometry = state_.geometry;
   const TokenShape token = longest_token(options_);
-  g_.pinned_ = PinnedBlock(device_, sizeof(HostWords) + g_.counts_bytes() + g_.report_bytes());
-  facts_.host = reinterpret_cast<HostWords*>(g_.pinned_.on_device());
-  g_.words().fault.rank = map_.me;
+  g_.page_ = PinnedPage(device_, report_counts(state_.experts.experts_of(map_.me), map_.ranks));
+  facts_.host = g_.page_.words_on_device();
+  g_.page_.words().fault.rank = map_.me;
   buffers_.state = make<DeviceState>(1);
   buffers_.card = make<Card>(1);
   buffers_.grants = make<char>(map_.peers * state_.grant_bytes());
@@ -363,8 +368,7 @@ void CudaGroup::Making::make_room() {
   DeviceHandle unplaced{};
   const DeviceHandleSizes most = handle_sizes(state_, options_.tokens_max, options_.top_k_max, options_.channels);
   buffers_.spare_handle = make<char>(lay_handle(unplaced, most, nullptr));
-  buffers_.spare_sum = make<char>(options_.row_bytes_max);
-  buffers_.spare_weights = make<char>(uint64_t(options_.top_k_max) * sizeof(float));
+  buffers_.spare_sum = make<char>(spare_sum_bytes(options_.row_bytes_max, options_.top_k_max));
   const uint32_t table_bytes = table_bytes_of(map_);
   if (table_bytes > kNearTablesMax)
     buffers_.global_tables = make<char>(uint64_t(options_.sms) * kWarpsOfBlock * table_bytes);
@@ -399,27 +403,10 @@ const NicPlace* CudaGroup::Making::make_nic_place() {
   return upload(&place, 1);
 }
 
-Mappings CudaGroup::Making::mappings() const {
-  const RegionParts parts = state_.region_parts(map_.me, options_.slab_bytes);
-  const uint64_t net_bytes = shares_with_rails() ? state_.network_bytes() : 0;  // in front of the scale-up region
-  Mappings all;
-  all.network = g_.nic_             ? g_.nic_->region()
-                : g_.heap_          ? g_.heap_->base()
-                : g_.rails_mapped() ? g_.region_->base()
-                                    : g_.network_memory_.region();
-  for (uint32_t p = 0; p < map_.peers; ++p) {
-    const uint32_t rank = map_.peer_rank(p);
-    const bool mine = p == map_.peer;
-    all.scale_up.push_back({(mine ? g_.region_->base() : g_.neighbours_->base(rank)) + net_bytes,
-                            (mine ? g_.region_->bytes() : g_.neighbours_->bytes(rank)) - net_bytes});
-  }
-  all.mapped.resize(map_.ranks);
-  if (g_.rails_mapped())
-    for (const uint32_t r : state_.counterparts())
-      all.mapped[r] = g_.heap_ ? g_.heap_->mapped()[r] : g_.neighbours_->base(r);
-  char* const slabs = g_.region_->base() + parts.network_bytes + parts.scale_up_bytes;
-  all.arena = std::make_shared<Arena>(slabs, options_.slab_bytes, g_.region_);
-  return all;
+char* CudaGroup::Making::network_region() const {
+  if (g_.nic_) return g_.nic_->region();
+  if (g_.heap_) return g_.heap_->base();
+  return g_.rails_mapped() ? g_.region_->base() : g_.network_memory_.region();
 }
 
 // The board of kernels is the rank's own, with copies of its tables.

@@ -62,7 +62,7 @@ ParkedMemory& the_park() {
 
 bool Parked::reached() const {
   const OnDevice here(done.get_deleter().device, std::nothrow);
-  return here && !have_ended(*reinterpret_cast<const HostWords*>(memory->pinned.host()), done);
+  return here && !have_ended(memory->page.words(), done);
 }
 
 void park(ParkingPlace& place, Parked what) noexcept {

@@ -9,6 +9,7 @@
 #include "gpu/device_block.h"
 #include "kernels/device_call.h"
 #include "runtime/cuda/network_memory.h"
+#include "runtime/cuda/pinned_page.h"
 #include "runtime/network/nic_queues.h"
 #include "runtime/network/proxy.h"
 #include "transport/scaleout/nvshmem/world.h"
@@ -34,7 +35,7 @@ struct CudaMemory {
   std::shared_ptr<DeviceRegion> region;
   std::unique_ptr<Neighbours> neighbours;
   std::vector<DeviceBlock> blocks;
-  PinnedBlock pinned;  // HostWords first
+  PinnedPage page;
   NetworkMemory network;
   std::unique_ptr<HeapBlock> heap;
   std::unique_ptr<ScaleOut> scale_out;  // where rails are not mapped, like the proxy: it goes first

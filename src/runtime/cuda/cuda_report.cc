@@ -2,7 +2,6 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "gpu/cuda_error.h"
@@ -18,7 +17,7 @@ void CudaGroup::wait(const Stream& stream) {
   const OnDevice here(device_);
   check_stream(stream);
   await_stream(stream);
-  const HostWords& w = words();
+  const HostWords& w = page_.words();
   const Word failed = read_word(w.too_many);
   const Word since = failed - std::exchange(too_many_told_, failed);
   if (since == 0) return;
@@ -50,15 +49,14 @@ DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   if (capturing(stream))
     throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
-  char* const copy = pinned_.host() + sizeof(HostWords) + counts_bytes();
   await_stream(stream);  // a copy behind a kernel that waits for another rank may keep that rank's copies waiting
-  check_cuda(cudaMemcpyAsync(copy, block.on_device.report, report_bytes(), cudaMemcpyDeviceToHost, stream_of(stream)),
+  check_cuda(cudaMemcpyAsync(&page_.report(), block.on_device.report, page_.report_bytes(), cudaMemcpyDeviceToHost,
+                             stream_of(stream)),
              "cudaMemcpyAsync", device_);
   await_stream(stream);
-  DeviceReport report;
-  std::memcpy(&report, copy, sizeof(report));
+  const DeviceReport& report = page_.report();
   if (report.seal != block.seal) return {};
-  return report_of(*handle, report, reinterpret_cast<const int64_t*>(copy + sizeof(report)));
+  return report_of(*handle, report, page_.counts_of_report());
 }
 
 void CudaGroup::keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs) {

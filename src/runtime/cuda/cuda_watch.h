@@ -4,7 +4,6 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "kernels/device_call.h"
 #include "runtime/cuda/current_call.h"
 #include "runtime/device_share.h"
+#include "runtime/kernel_watch.h"
 #include "runtime/network/nic_queues.h"
 #include "runtime/network/proxy.h"
 
@@ -35,7 +35,7 @@ struct WatchedGroup {
 
 class CudaWatcher {
  public:
-  explicit CudaWatcher(const WatchedGroup& group) : g_(group) {}
+  explicit CudaWatcher(const WatchedGroup& group) : g_(group), watch_(group.me) {}
 
   // Begins to watch, in a thread of its own that ends with the watcher.
   void start();
@@ -45,18 +45,11 @@ class CudaWatcher {
  private:
   void watch(std::stop_token stop) noexcept;
   void look();
-  bool in_call() const;
-  void tell_lost_context();
-  void watch_proxy(bool in_call);
+  KernelLook look_at() const;
   std::string cut_by_nic(uint32_t rank);
 
   const WatchedGroup g_;
-  std::mutex telling_;
-  bool told_ = false;  // guarded by `telling_`; what follows is the thread's alone
-  bool context_lost_ = false;
-  uint64_t proxy_turns_ = 0;
-  uint32_t stuck_looks_ = 0;
-  bool proxy_told_ = false;
+  KernelWatch watch_;
   std::jthread thread_;  // last: it uses the rest
 };
 

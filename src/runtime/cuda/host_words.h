@@ -15,6 +15,11 @@ inline WaitsFor waits_for(const HostWords& words) {
   return {.peer = read_word(words.waits_for.peer), .to_finish = read_word(words.waits_for.to_finish)};
 }
 
+// None, or a whole one: `set` is written last.
+inline DeviceFault fault_now(const HostWords& words) {
+  return read_word(words.fault.set) != Word(DeviceFailure::kNone) ? words.fault : DeviceFault{};
+}
+
 inline void tell_to_leave(HostWords& words) { std::atomic_ref<Word>(words.abort).store(1, std::memory_order_release); }
 
 }  // namespace transload

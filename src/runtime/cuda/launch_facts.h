@@ -30,9 +30,9 @@ struct DeviceBuffers {
   char* cached_headers;  // [tokens_max] headers of a cached dispatch
   LayoutScratch layout;
   char* global_tables;
-  uint64_t* spans;                                 // of a call, where they are not its handle's
-  char *spare_handle, *spare_sum, *spare_weights;  // of a call that finds no room in the slabs: the most it needs
-  StoreArea* areas;                                // regions that kernels store to
+  uint64_t* spans;                 // of a call, where they are not its handle's
+  char *spare_handle, *spare_sum;  // of a call that finds no room in the slabs: the most it needs
+  StoreArea* areas;                // regions that kernels store to
   uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
   RailQueue queue;  // of this rank's proxy or NIC, if it has one

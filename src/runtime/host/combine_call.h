@@ -1,6 +1,5 @@
 // Group::combine: the way back, over the handle of a dispatch.
 #pragma once
-#include <exception>
 #include <utility>
 
 #include "base/situations.h"
@@ -12,7 +11,7 @@
 #include "protocol/combine/sender.h"
 #include "runtime/call/check_inputs.h"
 #include "runtime/call/combine_form.h"
-#include "runtime/call/output_room.h"
+#include "runtime/call/outcome.h"
 #include "runtime/host/host_calls.h"
 
 namespace transload {
@@ -22,43 +21,24 @@ template <class W>
 class CombineCall {
  public:
   CombineCall(HostCalls<W>& group, const CombineInputs& in)
-      : g_(group), in_(in), handle_(*in.handle), form_(group, in) {}
+      : g_(group), in_(in), handle_(*in.handle), form_(group, in), outcome_(group, form_, in, {kDLCPU, 0}) {}
 
   CombineOutputs run() {
     pull_ = choose_source(g_, in_, out_);
     if (pull_) reached<typename W::Plants>(Situation::kSourcePull);
-    take_outputs();
+    outcome_.take();
     forward_ = forward_spans(handle_.tables, form_.channels);
     rows_of_ = row_spans(handle_.tables, form_.rows_max, form_.channels);
     begin();
     g_.write_grants(call_, offer_of(g_.board, pull_, in_, handle_.rows_kept()), handle_.tables.row_base);
     move_rows();
-    if (failure_) throw CallersFailure{failure_};
+    outcome_.throw_failure();
     out_.scale_out_rows = int64_t(handle_.sent_to_nodes);
     return std::move(out_);
   }
 
  private:
   using Task = typename Crew<W>::Task;
-
-  void take_outputs() {
-    CombineRoom room(in_, form_.weights, {kDLCPU, 0});
-    failure_ = thrown_by([&] { room.ask(); });
-    if (failure_) return keep_no_sum();
-    auto block = g_.arena->take(room.bytes());
-    if (!block) block = private_block(room.bytes());
-    room.hand_out(block->data, out_);
-    out_.lease = Lease(block);
-  }
-
-  // The others count on this rank: it takes part, and each sum goes where the last one was.
-  void keep_no_sum() {
-    const uint64_t row_bytes = in_.x.row_bytes();
-    const auto spare = private_block(row_bytes + form_.weights * sizeof(float));
-    out_.x = matrix(spare->data, 1, in_.x.columns(), kBf16);
-    if (form_.weights > 0) out_.topk_weights = matrix(spare->data + row_bytes, 1, form_.weights, kF32);
-    out_.lease = Lease(spare);
-  }
 
   void begin() {
     g_.card = form_.card;
@@ -84,7 +64,7 @@ class CombineCall {
                              .rows_of = rows_of_.view()},
                             out_);
     t.call = call_;
-    t.spare_out = failure_ != nullptr;
+    t.spare_out = outcome_.failed();
     std::vector<Task> tasks{[&](W& w) {
       grant_call(w, t.call);
       open_call(w, t.call);
@@ -105,8 +85,8 @@ class CombineCall {
   Call call_{};
   bool pull_ = false;
   SpanTable forward_, rows_of_;
-  std::exception_ptr failure_;  // what the caller's room threw; thrown once the others have what is theirs
-  CombineOutputs out_;
+  CombineOutcome outcome_;
+  CombineOutputs& out_ = outcome_.out;
 };
 
 template <class W>

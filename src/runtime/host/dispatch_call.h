@@ -1,7 +1,6 @@
 // Group::dispatch: layout, notify, plan, lease, and the roles that move the tokens.
 #pragma once
 #include <algorithm>
-#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,9 +14,8 @@
 #include "protocol/dispatch/receiver.h"
 #include "protocol/dispatch/sender.h"
 #include "runtime/call/check_inputs.h"
-#include "runtime/call/decisions.h"
 #include "runtime/call/dispatch_form.h"
-#include "runtime/call/output_room.h"
+#include "runtime/call/outcome.h"
 #include "runtime/host/host_calls.h"
 #include "runtime/host/refuse_alike.h"
 
@@ -27,7 +25,8 @@ namespace transload {
 template <class W>
 class DispatchCall {
  public:
-  DispatchCall(HostCalls<W>& group, const DispatchInputs& in) : g_(group), in_(in), form_(group, in) {}
+  DispatchCall(HostCalls<W>& group, const DispatchInputs& in)
+      : g_(group), in_(in), form_(group, in), outcome_(group, form_, in, {kDLCPU, 0}) {}
 
   DispatchOutputs run() {
     handle_ = in_.handle;
@@ -39,7 +38,7 @@ class DispatchCall {
       notify();
       take_outputs();
     }
-    if (!failure_) blank_rows_left();
+    if (!outcome_.failed()) blank_rows_left();
     if (planted<Plants>(Canary::kOverflowFailsEarly) && fails()) fail_for_room();
     move_tokens();
     return finish();
@@ -165,29 +164,12 @@ class DispatchCall {
       form_.stage_scales(g_.scales.get());
   }
 
-  // Room for what I receive, and with it the landing. Whatever it is, the trip is completed.
   void take_outputs() {
-    room_.emplace(form_, in_, handle_->rows_held(), DLDevice{kDLCPU, 0});
-    failure_ = thrown_by([&] { room_->ask(*g_.arena); });
-    if (failure_) return keep_no_row();
-    const bool leases = in_.landing != Landing::kRing && room_->needs_lease();
-    auto block = leases ? g_.arena->take(room_->bytes()) : nullptr;
-    const bool had = block || !leases;
-    const CallChoice landing = landing_of(in_.landing, {.bytes = room_->bytes(),
-                                                        .leased = had,
-                                                        .outside = room_->outside(*g_.arena),
-                                                        .gap_bytes = had ? 0 : g_.arena->longest_gap()});
-    if (!had) reached<Plants>(Situation::kSlabExhausted);
-    g_.decide("landing", landing.name, landing.why);
-    if (in_.landing == Landing::kDirect && !landing.reachable) no_landing_ = landing.why;
-    if (!block && room_->needs_lease()) block = private_block(room_->bytes());
-    landing_ = room_->hand_out(block ? block->data : nullptr, landing.reachable, out_);
-    out_.lease = Lease(block);
-    out_.rows = int64_t(handle_->rows_kept());
-    out_.rows_needed = int64_t(handle_->rows_needed());
+    outcome_.ask(handle_->rows_held());
+    outcome_.take(*handle_);
+    if (outcome_.slabs_full()) reached<Plants>(Situation::kSlabExhausted);
   }
 
-  void keep_no_row() { landing_ = form_.keep_no_row(g_.board); }
   uint64_t rows_kept() const { return std::min(handle_->rows_kept(), form_.rows_max); }
 
   // Rows that do not come: experts must take none of them for theirs.
@@ -222,13 +204,13 @@ class DispatchCall {
   }
 
   void move_tokens() {
-    g_.write_grants(call_, offer_of(g_.board, landing_, out_, rows_kept()), handle_->tables.row_base);
+    g_.write_grants(call_, offer_of(g_.board, outcome_.landing(), out_, rows_kept()), handle_->tables.row_base);
     const uint32_t warps = g_.warps_of(form_.channels);
     const bool silent = form_.tokens == 0 && planted<Plants>(Canary::kEmptyRankSilent);
     const bool forwards = g_.map.nodes > 1 && !silent;
     call_.arrivals_expected = warps * (forwards ? 2 : 1);
     g_.set_phase(Phase::kDispatch, rows_to_move());
-    DispatchTrip t = trip_of(form_, tables(), landing_, out_);
+    DispatchTrip t = trip_of(form_, tables(), outcome_.landing(), out_);
     t.call = call_;
     std::vector<Task> tasks;
     tasks.push_back([&](W& w) {
@@ -246,17 +228,14 @@ class DispatchCall {
 
   // What Progress counts: one for each copy that a role of mine stores.
   uint64_t rows_to_move() const {
-    uint64_t sum =
-        g_.map.peers + (landing_.direct ? 0 : rows_kept()) + (form_.first ? 0 : g_.cards_shown()) + handle_->forwarded;
+    uint64_t sum = g_.map.peers + (outcome_.landing().direct ? 0 : rows_kept()) + (form_.first ? 0 : g_.cards_shown()) +
+                   handle_->forwarded;
     for (const Route& r : handle_->tables.routes) sum += r.target != kNoRoute;
     return sum;
   }
 
   DispatchOutputs finish() {
-    if (failure_) throw CallersFailure{failure_};
-    room_->refuse_if_too_short(out_.rows);
-    if (!no_landing_.empty())
-      throw Error(Code::kOutOfMemory, "landing: direct, but " + no_landing_ + "; the group is still usable");
+    outcome_.throw_failure();
     if (overflows()) {
       reached<Plants>(Situation::kRowsDropped);
       if (fails()) fail_for_room();
@@ -316,12 +295,9 @@ class DispatchCall {
   SpanTable forward_, arriving_;
   std::vector<int64_t> expert_counts_;
   BadExpert bad_;
-  std::optional<DispatchRoom> room_;
-  LandingPlace landing_{};
-  std::exception_ptr failure_;  // what the caller's room threw; thrown once the others have what is theirs
-  std::string no_landing_;      // why the call fails, once the others have what is theirs
   ScaleRows scales_{};
-  DispatchOutputs out_;
+  DispatchOutcome outcome_;
+  DispatchOutputs& out_ = outcome_.out;
 };
 
 template <class W>

@@ -41,8 +41,7 @@ void HostGroup::connect_nodes(const ScaleOutKind& network) {
 }
 
 void HostGroup::map_memory(bool rails_mapped) {
-  const uint64_t net_bytes = core.network_bytes(), up_bytes = core.scale_up_bytes();
-  const uint64_t bytes = net_bytes + up_bytes + round_up(options.slab_bytes, kPageBytes);
+  const uint64_t bytes = core.region_parts(map.me, options.slab_bytes).bytes();
   const uint64_t with_private = bytes + core.private_bytes();
   const uint64_t host_bytes = sum_on_host(with_private);
   all_or_none([&] {
@@ -56,18 +55,11 @@ void HostGroup::map_memory(bool rails_mapped) {
     if (!bell_fd) throw Error(Code::kOutOfMemory, "group: no bell: " + text_of_error(errno));
   });
   neighbours = share_memory(region, bell_fd.get(), rails_mapped);
-  Mappings place;
-  place.network = heap ? heap->base() : region->base();
-  for (uint32_t p = 0; p < map.peers; ++p) {
-    const bool mine = p == map.peer;
-    place.scale_up.push_back({(mine ? region->base() : neighbours->base(map.peer_rank(p))) + net_bytes,
-                              (mine ? bytes : neighbours->bytes(map.peer_rank(p))) - net_bytes});
-  }
-  place.mapped.resize(map.ranks);
-  if (rails_mapped)
-    for (const uint32_t r : core.counterparts()) place.mapped[r] = heap ? heap->mapped()[r] : neighbours->base(r);
-  place.arena = std::make_shared<Arena>(region->base() + net_bytes + up_bytes, options.slab_bytes, region);
-  core.place(std::move(place));
+  core.place(mappings_of(core, {.region = region,
+                                .neighbours = *neighbours,
+                                .network = heap ? heap->base() : region->base(),
+                                .rails_mapped = rails_mapped,
+                                .heap = heap.get()}));
   core.decide("scale-up", map.peers > 1 ? "shm" : "none", "ranks of one node share memory");
 }
 

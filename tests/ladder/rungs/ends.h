@@ -103,7 +103,7 @@ struct OwnRung {
   template <class A>
   TRANSLOAD_WARP void operator()(A& a) const {
     const bool waits_for_other = other && a.number == 4;
-    // It begins later, and so expires later.
+    // It begins later, and so expires later. It spins until then: no verb waits for a time, since no role knows one.
     for (const uint64_t begin = a.now_ns(); waits_for_other && a.now_ns() - begin < kSoonNs / 2;) continue;
     a.tally.eq(a.await(a.mine(0), 1, waits_for_other ? kOther : uint32_t(kMe)), false, __LINE__);
     a.tally.eq(a.w.failed(), true, __LINE__);

@@ -7,6 +7,7 @@
 
 #include "cli/launch/gpus.h"
 #include "cli/show/usage.h"
+#include "control/launchers.h"
 
 namespace transload::cli {
 namespace {
@@ -51,6 +52,17 @@ TEST(Options, NumbersAreWholeAndInTheirPlace) {
     EXPECT_EQ(said(&RunArguments::iterations, text),
               "--iterations: '" + std::string(text) + "': must be a whole number from 1 to 1000000");
   EXPECT_EQ(said(&RunArguments::hidden, "20"), "--hidden: 20: must be a multiple of 8 (16 bytes)");
+}
+
+TEST(Options, LaunchersAreTheLibrarys) {
+  RunArguments arguments;
+  EXPECT_EQ(checked(arguments).launcher, "");
+  for (const std::string& name : launcher_names()) {
+    arguments.launcher = name;
+    EXPECT_EQ(checked(arguments).launcher, name);
+  }
+  arguments.launcher = "lsf";
+  EXPECT_EQ(refusal(arguments), "--launcher: 'lsf': must be one of auto, env, torchrun, mpi, pmi, slurm, none");
 }
 
 TEST(Options, DefaultsAreOfTheDevice) {

@@ -51,8 +51,7 @@ TEST(Workload, AFileNamesExpertsThatAre) {
     std::vector<int32_t> ids(8 * 4, 3);
     ids[13] = expert;
     const std::vector<float> weights(ids.size(), 0.25f);
-    write_safetensors(path, {{"topk_idx", "I32", {8, 4}, ids.data(), ids.size() * 4},
-                             {"topk_weights", "F32", {8, 4}, weights.data(), weights.size() * 4}});
+    write_safetensors(path, {{"topk_idx", "I32", {8, 4}, ids.data()}, {"topk_weights", "F32", {8, 4}, weights.data()}});
     try {
       Options options = options_for("2,1", "5,0,3", path.c_str());
       const Workload workload(options);

@@ -1,0 +1,85 @@
+// What a call returns, while it is made, on the host and on GPUs alike. The others count on this rank: what goes wrong
+// with its outputs is kept until it has taken part, and thrown then.
+#pragma once
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/call/combine_form.h"
+#include "runtime/call/dispatch_form.h"
+#include "runtime/call/output_room.h"
+#include "runtime/rank_state.h"
+
+namespace transload {
+
+class DispatchOutcome {
+ public:
+  // `device`: of the tensors. The rest is referred to.
+  DispatchOutcome(RankState& rank, DispatchForm& form, const DispatchInputs& in, DLDevice device)
+      : rank_(rank), form_(form), in_(in), device_(device) {}
+
+  // Asks the caller's function, if there is one, for room for `rows`: those that come, or rows_max.
+  void ask(uint64_t rows);
+  // The call fails in the end for want of memory of another kind.
+  void fail_later(const Error& for_want_of);
+  // After ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where the slabs
+  // have no room the host lends memory of its own, which only the ring reaches; a GPU has none, and keeps no row.
+  void take(const HandleData& handle);
+  // After the call has taken part: throws what went wrong.
+  void throw_failure() const;
+
+  bool failed() const { return failure_ != nullptr; }
+  bool slabs_full() const { return slabs_full_; }
+  const LandingPlace& landing() const { return landing_; }
+  // Where outputs lie that are not the caller's; null: there are none.
+  const std::shared_ptr<Lease::Block>& block() const { return block_; }
+
+  DispatchOutputs out;
+
+ private:
+  RankState& rank_;
+  DispatchForm& form_;
+  const DispatchInputs& in_;
+  const DLDevice device_;
+  std::optional<DispatchRoom> room_;
+  std::exception_ptr failure_;
+  bool slabs_full_ = false;
+  LandingPlace landing_{};
+  std::shared_ptr<Lease::Block> block_;
+};
+
+class CombineOutcome {
+ public:
+  // `device`: of the tensors. The rest is referred to.
+  CombineOutcome(RankState& rank, const CombineForm& form, const CombineInputs& in, DLDevice device)
+      : rank_(rank), form_(form), in_(in), device_(device) {}
+
+  // Asks the caller's function, if there is one; leases what is to be leased; fills in the tensors of `out`. What fails
+  // keeps no sum: each goes where the last one went. On the host that is memory that it gets, as do outputs for which
+  // the slabs have no room; on a GPU it is `spare`, room for a sum and its weights.
+  void take(char* spare = nullptr);
+  // After the call has taken part: throws what went wrong.
+  void throw_failure() const;
+
+  bool failed() const { return failure_ != nullptr; }
+  // Where outputs lie that are not the caller's; null: there are none.
+  const std::shared_ptr<Lease::Block>& block() const { return block_; }
+
+  CombineOutputs out;
+
+ private:
+  void keep_no_sum(char* spare);
+
+  RankState& rank_;
+  const CombineForm& form_;
+  const CombineInputs& in_;
+  const DLDevice device_;
+  std::exception_ptr failure_;
+  std::shared_ptr<Lease::Block> block_;
+};
+
+// Bytes of a row's sum and its weights, one behind the other.
+constexpr uint64_t spare_sum_bytes(uint64_t row_bytes, uint64_t weights) { return row_bytes + weights * sizeof(float); }
+
+}  // namespace transload
