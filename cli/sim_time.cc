@@ -1,6 +1,8 @@
 // Reading the options of `transload sim --time`, and printing what comes of them.
 #include "cli/sim_time.h"
 
+#include <type_traits>
+
 #include <CLI/CLI.hpp>
 
 #include "cli/number.h"

@@ -54,7 +54,8 @@ function(cold_sources)
 endfunction()
 
 # Most of what a source costs to compile is in its headers, so who builds once compiles many as one. That finds no
-# include that is forgotten, so the preset tsan compiles each source of the library by itself.
+# include that is forgotten: tools/tidy finds most, by the names that a source uses, and tools/lint, which reads each
+# source by itself, all of those that it is given (with `./dev test --long`, every one).
 set(TRANSLOAD_UNITY "" CACHE STRING "Compiled together: tests (those of a folder), all (the library too), or nothing")
 set_property(CACHE TRANSLOAD_UNITY PROPERTY STRINGS "" tests all)
 

@@ -1,5 +1,6 @@
 // One rank under another launcher: all that is known of the others comes over a group's control channel.
 #include <memory>
+#include <utility>
 
 #include "cli/launch/launcher.h"
 #include "cli/run/fault_injection.h"

@@ -9,12 +9,14 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/time_units.h"
 #include "cli/launch/children.h"

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/mix.h"
 #include "cli/run/safetensors.h"

@@ -9,7 +9,9 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <initializer_list>
 #include <thread>
+#include <utility>
 
 #include "base/mix.h"
 #include "cli/launch/gpus.h"

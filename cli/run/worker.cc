@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "cli/run/safetensors.h"
 #include "cli/show/usage.h"

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "cli/show/usage.h"
 #include "cli/text.h"

@@ -1,5 +1,7 @@
 // The table of a run, and its verdict in words.
 
+#include <algorithm>
+
 #include "cli/show/report.h"
 #include "cli/show/usage.h"
 #include "cli/text.h"

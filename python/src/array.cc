@@ -1,6 +1,7 @@
 // Arrays of ours. A capsule owns a copy of what describes the memory, so that nothing of Python is needed to free it.
 #include "python/src/array.h"
 
+#include <new>
 #include <type_traits>
 #include <utility>
 

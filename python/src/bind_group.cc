@@ -1,4 +1,6 @@
 // The methods of a group, with their arguments.
+#include <utility>
+
 #include <nanobind/stl/vector.h>
 
 #include "python/src/group.h"

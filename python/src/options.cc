@@ -1,8 +1,10 @@
 // The options of a group. What they point to in C++ (room, functions) is given in group.cc.
 #include "python/src/options.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "python/src/lock.h"
 #include "runtime/group_options.h"

@@ -1,6 +1,7 @@
 // The options of a group, by the names that Python gives them.
 #pragma once
 #include <string>
+#include <utility>
 
 #include "python/src/arguments.h"
 #include "transload/group.h"

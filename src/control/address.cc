@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 
 #include "os/clock.h"
 #include "os/descriptor.h"

@@ -1,4 +1,7 @@
 // The rendezvous on Boost.Asio. What is decided lies in meetings.cc; here are only sockets, one thread and one timer.
+#include <exception>
+#include <iterator>
+#include <new>
 #include <utility>
 
 #include <boost/asio.hpp>

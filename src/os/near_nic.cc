@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <system_error>
 #include <tuple>
+#include <utility>
 
 namespace transload {
 namespace {

@@ -2,6 +2,7 @@
 #include "reference/reference.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/float.h"
 #include "base/float_mode.h"

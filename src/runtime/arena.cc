@@ -2,6 +2,7 @@
 #include "runtime/arena.h"
 
 #include <algorithm>
+#include <iterator>
 #include <new>
 #include <string>
 #include <utility>

@@ -35,7 +35,7 @@ CLEAN = {
     "src/protocol/d.cc": "// What it is.\n#include \"protocol/d.h\"\nint e() {\n  return 0;\n}\n",
     "examples/03/main.cu": "// What it shows.\n#include <cuda_runtime.h>\n#include <transload/a.h>\n",
     "src/protocol/e.h": HEAD + '#include "protocol/d.h"\n' + LANES,
-    "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n"
+    "src/protocol/e.cc": "// What it is.\n#include \"protocol/e.h\"\n#include <map>\n"
                          "const S s{.a = 1, .b = 2, .c = 3, .d = 4, .e = 5};\n"
                          "using To = A<B>;\nusing B = n::B;\n"
                          "const char* const kNames[] = {kA, kB, kC, kD, kE};\nint f(S{1, g(2, 3), {4, 5}, 6});\n"
@@ -76,6 +76,14 @@ CANARIES = [
     ("include-exists", with_file("src/layout/c.cc", '// C.\n#include "layout/gone.h"\n')),
     ("include-exists", {**with_file("tests/unit/d_test.cc", '// D.\n#include "support/s.h"\n'),
                         "tests/support/s.h": HEAD}),
+    ("includes", with_file("src/layout/c.cc", "// C.\n#include <vector>\nstd::string x;\n")),
+    ("includes", with_file("src/layout/c.cc", "// C.\n#include <vector>\nstd::no_such_name x;\n")),
+    ("includes", with_file("src/protocol/d.cc", "// D.\nGiven given;\n") |
+                 {"src/base/g.h": HEAD + "struct Given {\n  int x;\n};\n"}),
+    ("includes", with_file("src/protocol/d.cc", "// D.\nint e() {\n  return four(x, 1, 2, 3);\n}\n")),
+    ("includes", with_file("src/protocol/d.cc", "// D.\nint e() {\n  return kTable[1];\n}\n")),
+    ("includes", with_file("cli/f.cc", "// F.\nint f() {\n  return TRANSLOAD_F(1);\n}\n") |
+                 {"cli/g.h": HEAD + "#define TRANSLOAD_F(x) (x)\n"}),
     ("sizes", with_file("src/layout/c.cc", "// C.\n" + "int x;\n" * 600)),
     ("sizes", with_file("src/layout/c.cc", "// C.\n// " + "x" * 118 + "\n")),
     ("sizes", with_file("src/layout/c.cc", "// C.\nint x; \n")),

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from . import baselines, bodies, commas, cpp, lists, texts
+from . import baselines, bodies, commas, cpp, includes, lists, texts
 from .cpp import line_of
 
 FUNCTION_LINES_MAX = 70
@@ -405,6 +405,7 @@ CHECKS = {
     "include-direction": check_include_direction,
     "rooms": check_rooms,
     "include-exists": check_includes_exist,
+    "includes": includes.check_includes,
     "sizes": check_sizes,
     "function-length": check_function_length,
     "parameters": check_parameters,

@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "base/check.h"
 #include "base/situations.h"

@@ -1,5 +1,6 @@
 // How a world begins: its memory, manners, groups and faults, all from the scenario and the seed.
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <set>
 

@@ -1,6 +1,7 @@
 // Scale-out through memory that every rank maps: several nodes on one machine, without a network.
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "channel/scaleout.h"

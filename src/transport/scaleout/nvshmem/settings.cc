@@ -10,6 +10,7 @@
 #include <bit>
 #include <charconv>
 #include <memory>
+#include <system_error>
 
 #include "base/math.h"
 #include "os/environment.h"
