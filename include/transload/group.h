@@ -38,8 +38,8 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// Equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`, `device`'s number, `rail_queue`,
-// `rail_batch`, `progress` and `interrupted`.
+// Equal on all ranks, except `bootstrap`, the number of `device`, and each field whose comment speaks of this rank.
+// Where ranks differ in another one, making a group throws, and says in which.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -66,19 +66,19 @@ struct GroupOptions {
   // tree, if the provider has it, and else whichever the provider names first.
   std::string nic;
   NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
-  // On the CPU: microseconds that a rank looks for what it waits for before it sleeps. To sleep and to be woken costs
-  // about 90, so half of that is a fair bet. More is faster where each rank has a core of its own, and slower
+  // On the CPU: microseconds that this rank looks for what it waits for before it sleeps. To sleep and to be woken
+  // costs about 90, so half of that is a fair bet. More is faster where each rank has a core of its own, and slower
   // elsewhere.
   uint32_t linger_us = 50;
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
-  uint32_t sms = 16;  // of a GPU: most that a kernel of this rank takes; more ranks on one GPU must fit together
-  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
-  // into a ring before their count, so that one put carries them. More rows cost less each, and come later; at most
-  // half of `slots`. 0: what decisions() shows: by a proxy a quarter of `slots`, by queues of a NIC 1.
+  uint32_t sms = 16;  // of a GPU: most that a kernel of a rank takes; more ranks on one GPU must fit together
+  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows this
+  // rank stores to a ring before their count, so that one put carries them. More rows cost less each, and come later;
+  // at most half of `slots`. 0: what decisions() shows: by a proxy a quarter of `slots`, by queues of a NIC 1.
   uint32_t rail_queue = 1024;
   uint32_t rail_batch = 0;
-  Progress* progress = nullptr;  // optional; must outlive the group
+  Progress* progress = nullptr;  // of this rank, optional; must outlive the group
   // Optional: asked at least every 100 ms, by the thread that makes the call, while that waits on the host; also while
   // the group is made, but for the caller's all_gather and up to 2 s of looking up or dialling an address; and while it
   // is freed. True, or an exception: this rank leaves the call, which throws Error{kFault}; the others hear that it
