@@ -40,8 +40,8 @@ struct Progress {
   std::atomic<uint32_t> paused;
 };
 
-// What a group is made of. All fields are equal on all ranks, except `bootstrap`, `slab_bytes`, `nic`, `linger_us`,
-// `device`'s number, `rail_queue`, `rail_batch`, `progress` and `interrupted`.
+// What a group is made of. All fields are equal on all ranks, except `bootstrap`, the number of `device`, and each
+// field whose comment speaks of this rank. If ranks differ in another field, making a group throws, and says in which.
 struct GroupOptions {
   Bootstrap bootstrap;
   Topology topology;
@@ -70,19 +70,20 @@ struct GroupOptions {
   // tree, if the provider has it, and else whichever the provider names first.
   std::string nic;
   NetworkMemoryChoice network_memory = NetworkMemoryChoice::kAuto;
-  // On the CPU: microseconds that a rank polls for what it waits for before it sleeps. Sleeping and waking up takes
+  // On the CPU: microseconds that this rank polls for what it waits for before it sleeps. Sleeping and waking up takes
   // about 90, so half of that is a good value. A larger value is faster if each rank has a core of its own, and slower
   // otherwise.
   uint32_t linger_us = 50;
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
-  uint32_t sms = 16;  // of a GPU: the most SMs that a kernel of this rank takes; all ranks on one GPU must fit together
-  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows go
-  // into a ring before their count, so that one put carries them. With more rows a put, each costs less and comes
-  // later; at most half of `slots`. 0 leaves it to the library: a quarter of `slots` by a proxy, 1 by queues of a NIC.
+  uint32_t sms = 16;  // of a GPU: the most SMs that a kernel of a rank takes; all ranks on one GPU must fit together
+  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows this
+  // rank stores into a ring before their count, so that one put carries them. With more rows a put, each costs less and
+  // comes later; at most half of `slots`. 0 leaves it to the library, and decisions() shows what it took: a quarter of
+  // `slots` by a proxy, 1 by queues of a NIC.
   uint32_t rail_queue = 1024;
   uint32_t rail_batch = 0;
-  Progress* progress = nullptr;  // optional; must outlive the group
+  Progress* progress = nullptr;  // of this rank, optional; must outlive the group
   // Optional: the thread that makes a call asks this function at least every 100 ms while it waits on the host. It also
   // asks while the group is made (except in the caller's all_gather, and for up to 2 s while it looks up or dials an
   // address) and while the group is freed. If the function returns true or throws, this rank leaves the call, which

@@ -20,8 +20,8 @@ struct HeapHome {
   bool maps_rails = true;                                   // else by queues of a NIC
 };
 
-// Collective. Zeros, with the blocks of all rails mapped if they are to be; else so long that a network region has its
-// place between the ends of keys. Throws Error on all ranks alike; every wait has the deadline
+// Collective. A block of zeros. Where rails are mapped, so are the blocks of all of them; else it is so long that a
+// network region has its place between the ends of keys. Throws Error on all ranks alike; every wait has the deadline
 // of making a group. If NVSHMEM itself does not return or fails, it is lost to this process.
 std::unique_ptr<HeapBlock> place_in_heap(GroupMaking& group, const HeapHome& home);
 

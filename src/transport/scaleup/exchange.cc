@@ -113,7 +113,7 @@ class NodeExchange {
   };
   struct Listening {
     Descriptor fd;
-    LineStep stage;
+    LineStep step;
     uint32_t rank;  // at its other end; nothing of a stranger
   };
 
@@ -140,7 +140,7 @@ class NodeExchange {
     for (const uint32_t rank : to_call_) lowest = std::min(lowest, rank);
     for (const uint32_t rank : awaited_) lowest = std::min(lowest, rank);
     for (const Listening& line : lines_)
-      if (line.stage != LineStep::kStranger) lowest = std::min(lowest, line.rank);
+      if (line.step != LineStep::kStranger) lowest = std::min(lowest, line.rank);
     return lowest;
   }
 
@@ -172,7 +172,7 @@ class NodeExchange {
 
   size_t calls_made() const {
     return size_t(std::count_if(lines_.begin(), lines_.end(), [](const Listening& line) {
-      return line.stage == LineStep::kCalled || line.stage == LineStep::kToPass;
+      return line.step == LineStep::kCalled || line.step == LineStep::kToPass;
     }));
   }
 
@@ -200,12 +200,12 @@ class NodeExchange {
     const GreetingFds mine{sides_.mine.bell.get(), sides_.mine.region->fd()};
     for (size_t i = lines_.size(); i-- > 0;) {
       Listening& line = lines_[i];
-      if (line.stage != LineStep::kToPass && line.stage != LineStep::kToAnswer) continue;
+      if (line.step != LineStep::kToPass && line.step != LineStep::kToAnswer) continue;
       const int error = send_greeting(line.fd.get(), greeting_for(line.rank), &mine);
       if (error != 0 && later(error, line.rank, "cannot pass my memory on")) continue;
       hindrance_.clear();
-      if (line.stage == LineStep::kToAnswer)
-        line.stage = LineStep::kAnswered;
+      if (line.step == LineStep::kToAnswer)
+        line.step = LineStep::kAnswered;
       else
         drop(i);
     }
@@ -220,7 +220,7 @@ class NodeExchange {
     std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
     accepting_ = true;
     for (const Listening& line : lines_) {
-      const bool due = line.stage == LineStep::kToPass || line.stage == LineStep::kToAnswer;  // it has nothing to say
+      const bool due = line.step == LineStep::kToPass || line.step == LineStep::kToAnswer;  // it has nothing to say
       ready.push_back({line.fd.get(), short(due ? 0 : POLLIN), 0});
     }
     if (::poll(ready.data(), ready.size(), int(std::min(left_ms, most_ms))) <= 0) return;
@@ -245,7 +245,7 @@ class NodeExchange {
   }
 
   void hear(size_t i) {
-    switch (lines_[i].stage) {
+    switch (lines_[i].step) {
       case LineStep::kStranger:
         return meet(i);
       case LineStep::kCalled:
@@ -266,7 +266,7 @@ class NodeExchange {
       return drop(i);
     awaited_.erase(awaited);
     lines_[i].rank = greeting.rank;
-    lines_[i].stage = LineStep::kToAnswer;
+    lines_[i].step = LineStep::kToAnswer;
   }
 
   void take(size_t i) {
@@ -278,8 +278,8 @@ class NodeExchange {
     if (heard == Heard::kEnd) fail(FaultKind::kLost, line.rank, "its process ended, or refused what I passed");
     const bool ours = greeting.secret == sides_.offers[sides_.rank].secret && greeting.rank == line.rank;
     if (!ours || !keep(greeting, std::move(passed))) fail(FaultKind::kMismatch, line.rank, kNotAsOffered);
-    if (line.stage == LineStep::kCalled)
-      line.stage = LineStep::kToPass;
+    if (line.step == LineStep::kCalled)
+      line.step = LineStep::kToPass;
     else
       drop(i);
   }

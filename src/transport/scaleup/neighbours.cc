@@ -118,13 +118,13 @@ void Neighbours::connect(const std::vector<RegionOffer>& offers, const std::vect
       elsewhere.push_back(rank);
     }
   }
-  for (auto& [rank, neighbour] : exchange({.rank = rank_,
-                                 .offers = offers,
-                                 .mine = *mine_,
-                                 .listener = listener_.get(),
-                                 .deadline_ms = deadline_ms,
-                                 .watch = watch},
-                                          elsewhere))
+  const ExchangeSides sides{.rank = rank_,
+                            .offers = offers,
+                            .mine = *mine_,
+                            .listener = listener_.get(),
+                            .deadline_ms = deadline_ms,
+                            .watch = watch};
+  for (auto& [rank, neighbour] : transload::exchange(sides, elsewhere))
     by_rank_[rank] = share({offers[rank].region, mine_->region->scope()}, std::move(neighbour));
   listener_.reset();
   mine_->region->close_fd();

@@ -1,4 +1,4 @@
-// What a group lends where its slabs have no room: the heap on the CPU, nothing on a GPU.
+// What a group lends where its slabs have no room: the heap on the CPU, nothing on a GPU. Where its memory lies.
 #include "runtime/rank_state.h"
 
 #include <gtest/gtest.h>
@@ -25,6 +25,28 @@ class RankWithSlab {
  private:
   std::unique_ptr<char[]> bytes_;
 };
+
+// A place for each peer and one for leases; and of ranks that are reached directly, for all or for none.
+TEST(RankState, TakesNoHalfOfAPlace) {
+  GroupOptions options = options_on(kDLCPU);
+  options.topology.node_sizes = {2, 1};
+  options.bootstrap.ranks = 3;
+  std::vector<char> memory(64);
+  const Mappings whole{.network = memory.data(),
+                       .scale_up = {{memory.data(), 64}, {memory.data(), 64}},
+                       .mapped = {},
+                       .arena = std::make_shared<Arena>(memory.data(), 64, nullptr)};
+  Mappings few = whole, unlent = whole, some = whole;
+  few.scale_up.pop_back();
+  unlent.arena = nullptr;
+  some.mapped.resize(2);
+  RankState rank(options);
+  EXPECT_DEATH(rank.place(few), "broken: given.scale_up.size");
+  EXPECT_DEATH(rank.place(unlent), "broken: .*given.arena");
+  EXPECT_DEATH(rank.place(some), "broken: given.mapped");
+  rank.place(whole);
+  EXPECT_EQ(rank.mapped_base.size(), 3u);
+}
 
 TEST(RankState, LendsTheHeapOnTheHost) {
   RankWithSlab slab(kDLCPU);
