@@ -161,27 +161,27 @@ class Agree : public testing::TestWithParam<Shape> {
 
 // Contract 3.6.
 TEST_P(Agree, CpuAndWorlds) {
-  for (const uint64_t seed : {1, 2}) {
-    begin(seed);
-    same("the CPU", by_group(scenario(), seed, Ranks::kCpu));
-    for (uint64_t schedule = 1; schedule <= 2; ++schedule)
-      same("schedule " + std::to_string(schedule), by_world(scenario(), seed, 100 * seed + schedule));
-    say();
-  }
+  begin(1);
+  same("the CPU", by_group(scenario(), 1, Ranks::kCpu));
+  for (uint64_t schedule = 101; schedule <= 102; ++schedule)
+    same("schedule " + std::to_string(schedule), by_world(scenario(), 1, schedule));
+  say();
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Agree, testing::ValuesIn(shapes()), [](const auto& info) { return info.param.name; });
 
 #ifdef TRANSLOAD_LIBFABRIC
-// Their rails go through the queue of commands that GPUs have, and a proxy each, over a network.
+// Their rails go through the queue of commands that GPUs have, and a proxy each, over a network. The simulator's own
+// scenarios are worlds of it with proxies in tests/program/sim_seeds.py.
 // Contract 3.6.
 TEST_P(Agree, CpuBehindProxies) {
+  if (GetParam().of_simulator) GTEST_SKIP() << "made for worlds of the simulator";
   if (scenario().node_sizes.size() == 1) GTEST_SKIP() << "one node has no rails";
   std::string why;
   if (!libfabric_available(scenario().ranks, why)) GTEST_SKIP() << why;
   put_networks_behind_proxies();
-  begin(1);
-  same("the CPU, by proxies", by_group(scenario(), 1, Ranks::kProxied));
+  begin(2);
+  same("the CPU, by proxies", by_group(scenario(), 2, Ranks::kProxied));
   say();
 }
 #endif
@@ -191,8 +191,8 @@ TEST_P(Agree, CpuBehindProxies) {
 TEST_P(Agree, CpuBySoftNics) {
   if (scenario().node_sizes.size() == 1) GTEST_SKIP() << "one node has no rails";
   const WithSoftNics soft("depth=8");
-  begin(1);
-  same("the CPU, by soft NICs", by_group(scenario(), 1, Ranks::kSoftNic));
+  begin(3);
+  same("the CPU, by soft NICs", by_group(scenario(), 3, Ranks::kSoftNic));
   say();
 }
 

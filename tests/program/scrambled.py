@@ -34,19 +34,21 @@ def by_proxies(settings, shape, base, *more):
     verified(f"{shape}, {settings} {' '.join(more)}", base, told, "libfabric scrambled, by a proxy")
 
 
-for shape in ("1,1,1,1", "2,2", "1,3"):
+NARROW = ("--channels", "1", "--slots", "1")
+for shape, alone, proxied in (
+    ("1,1,1,1", ("seed=1,tears", ()), ("seed=6", NARROW)),
+    ("2,2", ("seed=2,tears", NARROW), ("seed=5,tears", ())),
+    ("1,3", ("seed=3,tears", ("--threads",)), ("seed=7,tears", NARROW)),
+):
     _, base, err = run_json("run", *WORKLOAD, "--node-sizes", shape, "--scale-out", "loopback")
     expect(base is not None and base["verified"], f"{shape} over loopback is verified {err}")
-    for settings, more in (
-        ("seed=1,tears", ()),
-        ("seed=2,tears", ("--channels", "1", "--slots", "1")),
-        ("seed=3,tears", ("--threads",)),
-    ):
-        told = job(f"{settings},universe=4", "--node-sizes", shape, *more)
-        verified(f"{shape}, {settings} {' '.join(more)}", base, told, "libfabric scrambled")
-    by_proxies("seed=5,tears", shape, base)
-    by_proxies("seed=6", shape, base, "--channels", "1", "--slots", "1")
+    settings, more = alone
+    told = job(f"{settings},universe=4", "--node-sizes", shape, *more)
+    verified(f"{shape}, {settings} {' '.join(more)}", base, told, "libfabric scrambled")
+    settings, more = proxied
+    by_proxies(settings, shape, base, *more)
 
+# What a row holds is nothing to a network, so each payload goes one of the two ways.
 for seed, payload in enumerate((
     ("--dtype", "fp8"),
     ("--dtype", "fp8", "--scales", "ue8m0"),
@@ -57,8 +59,10 @@ for seed, payload in enumerate((
     payload += ("--hidden", "272")  # a multiple of 16 bytes in fp8 too
     _, base, err = run_json("run", *WORKLOAD, *payload, "--node-sizes", "2,2", "--scale-out", "loopback")
     expect(base is not None and base["verified"], f"{what} over loopback is verified {err}")
-    verified(what, base, job(settings, "--node-sizes", "2,2", *payload), "libfabric scrambled")
-    by_proxies(settings, "2,2", base, *payload)
+    if seed % 2 == 1:
+        verified(what, base, job(settings, "--node-sizes", "2,2", *payload), "libfabric scrambled")
+    else:
+        by_proxies(settings, "2,2", base, *payload)
 
 # TCP's provider as it is where its staging could not be turned off in time: unordered, and by software.
 _, base, _ = run_json("run", *WORKLOAD, "--node-sizes", "2,2", "--scale-out", "loopback")
@@ -101,7 +105,7 @@ expect(statuses == [1, 1] and "a word fell" in err, f"counts that land byte by b
 
 LARGER = ("--tokens", "300", "--hidden", "2048", "--iterations", "10", "--slots", "2", "--deadline-ms", "3000",
           *PATIENT)
-for seed, program in ((1, PROGRAM), (2, PROGRAM), (3, PROXIED)):
+for seed, program in ((1, PROGRAM), (3, PROXIED)):
     status, result, err = job(f"spoils,seed={seed}", *LARGER, "--node-sizes", "1,1", program=program)
     found = status in (1, 3) and (result is None or not result["verified"])
     expect(found, f"spoiled, seed {seed}: found ({status}) {err.strip()}")

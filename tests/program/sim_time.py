@@ -71,6 +71,6 @@ for bounds, *arguments in (
     ("commands", "--rails", "proxy", "--batch", 1),
     ("stores", "--sms", 4),
 ):
-    _, share, bound = times("--nodes", 2, *arguments)["dispatch, cached"]
+    _, share, bound = times("--nodes", 2, "--tokens", 1024, *arguments)["dispatch, cached"]
     expect(share < BAR - 5 and bound == bounds, f"{arguments}: {share} % of the wire, bound by {bound}")
 finish_test()

@@ -34,7 +34,7 @@ constexpr bool kSlow = false;
 #if !defined(TRANSLOAD_OWN_NEW)
 constexpr uint32_t kElementsOfSums = 12;
 #else
-constexpr uint32_t kElementsOfSums = kSlow ? 520 : 7168;
+constexpr uint32_t kElementsOfSums = kSlow ? 256 : 7168;
 #endif
 
 // Why a test skips in which a copy of a process makes groups; null: it runs.

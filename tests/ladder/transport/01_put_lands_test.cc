@@ -42,7 +42,7 @@ TEST_P(Rung01PutLands, NothingIsAPut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung01PutLands, ::testing::ValuesIn(all_wires()), name_of);
-INSTANTIATE_TEST_SUITE_P(Scrambled, Rung01PutLands, ::testing::ValuesIn(kScrambledWires), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung01PutLands, ::testing::ValuesIn(scrambled_wires()), name_of);
 INSTANTIATE_TEST_SUITE_P(V6, Rung01PutLands,
                          ::testing::Values(Wire{Kind::kOrdered, As::kProcesses, 0, 0, "::1"},
                                            Wire{Kind::kUnordered, As::kThreads, 0, 0, "::1"}),

@@ -15,7 +15,7 @@ TEST_P(Rung06Sleep, ArrivalsWake) {
               link->publish({0, other}, 1);
               wait_until(me, *link, [&] { return observe(me.region(), 0) == 1 && link->quiet(); });
               finish(me, *link);
-              for (Word turn = 2; turn < (kSlow ? 1002 : 4002); ++turn) {
+              for (Word turn = 2; turn < (kSlow ? 502 : 1502); ++turn) {
                 me.moved();
                 if (turn % 2 == me.rank()) {
                   if (turn % 500 < 2) usleep(20'000);  // the other is asleep for certain
@@ -32,7 +32,7 @@ TEST_P(Rung06Sleep, ArrivalsWake) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung06Sleep, ::testing::ValuesIn(all_wires()), name_of);
-INSTANTIATE_TEST_SUITE_P(Scrambled, Rung06Sleep, ::testing::ValuesIn(kScrambledWires), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung06Sleep, ::testing::ValuesIn(scrambled_wires()), name_of);
 
 }  // namespace
 }  // namespace transload::test

@@ -47,7 +47,7 @@ TEST_P(Rung07ManyPeers, AllToAll) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung07ManyPeers, ::testing::ValuesIn(all_wires()), name_of);
-INSTANTIATE_TEST_SUITE_P(Scrambled, Rung07ManyPeers, ::testing::ValuesIn(kScrambledWires), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung07ManyPeers, ::testing::ValuesIn(scrambled_wires()), name_of);
 
 }  // namespace
 }  // namespace transload::test

@@ -36,7 +36,7 @@ TEST_P(Rung11Credits, NobodyWaitsForThem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Wires, Rung11Credits, ::testing::ValuesIn(all_wires()), name_of);
-INSTANTIATE_TEST_SUITE_P(Scrambled, Rung11Credits, ::testing::ValuesIn(kScrambledWires), name_of);
+INSTANTIATE_TEST_SUITE_P(Scrambled, Rung11Credits, ::testing::ValuesIn(scrambled_wires()), name_of);
 
 }  // namespace
 }  // namespace transload::test

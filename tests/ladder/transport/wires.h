@@ -65,8 +65,10 @@ inline const std::vector<Wire> kProxiedWires = {
     {.kind = Kind::kOrdered, .as = As::kThreads, .proxied = true},
     {.kind = Kind::kUnordered, .as = As::kProcesses, .piece_bytes = 1000, .window = 16, .proxied = true}};
 
+// Where ranks are threads a sanitizer sees all that it sees where they are processes, at both ends of a link.
 inline std::vector<Wire> all_wires() {
   std::vector<Wire> wires = kProcessWires;
+  if (kSlow) wires = {{Kind::kUnordered, As::kThreads, 1000, 16}};
   wires.insert(wires.end(), kThreadWires.begin(), kThreadWires.end());
   wires.insert(wires.end(), kProxiedWires.begin(), kProxiedWires.end());
   return wires;
@@ -77,6 +79,9 @@ inline const std::vector<Wire> kScrambledWires = {
     {Kind::kScrambled, As::kProcesses, 0, 0, "127.0.0.1", "seed=1"},
     {Kind::kScrambled, As::kProcesses, 1000, 16, "127.0.0.1", "seed=2,software"},
     {.kind = Kind::kScrambled, .as = As::kProcesses, .settings = "seed=3", .proxied = true}};
+inline std::vector<Wire> scrambled_wires() {
+  return {kScrambledWires.begin() + (kSlow ? 1 : 0), kScrambledWires.end()};
+}
 
 // Whether a thread lands what another process has sent, and not the receiver's own hand.
 inline bool landed_by_a_thread(const Wire& wire) {

@@ -149,7 +149,7 @@ std::vector<Shape> shapes() {
     Scenario scenario = read_scenario(name);
     // What is refused has no outputs, and on GPUs a rank refuses it alone.
     std::erase_if(scenario.calls, [](const ScenarioCall& call) { return !call.refused_on.empty(); });
-    if (scenario.ranks <= kRanksMax && scenario.faults.empty()) all.push_back({name, scenario, nullptr});
+    if (scenario.ranks <= kRanksMax && scenario.faults.empty()) all.push_back({name, scenario, nullptr, true});
   }
   return all;
 }

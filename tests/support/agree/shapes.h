@@ -13,6 +13,7 @@ struct Shape {
   std::string name;
   Scenario scenario;
   const char* not_on_gpus = nullptr;  // why
+  bool of_simulator = false;          // one of its own scenarios
 };
 inline void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
 

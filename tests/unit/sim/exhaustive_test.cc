@@ -72,6 +72,7 @@ TEST(Exhaustive, StatesThatAreMergedGoOnTheSame) {
 }
 
 TEST(Exhaustive, TwoMessagesEndTheSameHoweverBytesLand) {
+  if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   for (const bool rail : {false, true}) {
     const Walked merged = walked(one_slot(rail, 2), true, false), least = walked(one_slot(rail, 2), true, true);
     ASSERT_TRUE(merged.complete && least.complete);
@@ -161,6 +162,7 @@ TEST(Exhaustive, BugsOfTheBarrierAreFound) {
 }
 
 TEST(Exhaustive, ABoundIsNeverCalledAll) {
+  if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   WalkLimits limits;
   limits.preemptions = 0;
   const Walked none = walk(*ring_stage(one_slot(false, 2)), limits);

@@ -1,12 +1,14 @@
-// Worlds of every scenario of ours, a few seeds each: for the sanitizers, which see what no checker looks at.
+// Worlds of every scenario of ours, a seed or two each: for the sanitizers, which see what no checker looks at.
 #include <gtest/gtest.h>
 
 #include "sim/world/world.h"
+#include "tests/support/sanitized.h"
 
 namespace transload {
 namespace {
 
 constexpr uint32_t kRanksMax = 16;  // larger ones are the program's tests
+constexpr uint64_t kSeeds = kSlow ? 1 : 2;
 
 std::vector<std::string> small_scenarios() {
   std::vector<std::string> names;
@@ -21,7 +23,7 @@ class ScenarioWorlds : public testing::TestWithParam<std::string> {};
 TEST_P(ScenarioWorlds, PassAndReplay) {
   const Scenario scenario = read_scenario(GetParam());
   World world;
-  for (uint64_t seed = 1; seed <= 2; ++seed) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     WorldOptions options;
     options.seed = seed;
     const WorldResult first = world.run(scenario, options);
@@ -42,7 +44,7 @@ TEST(Worlds, PassOverAnyRails) {
     for (const RailMode rails : {RailMode::kProxy, RailMode::kQueues}) {
       Scenario scenario = read_scenario(name);
       scenario.rails = rails;
-      for (uint64_t seed = 1; seed <= 2; ++seed) {
+      for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
         WorldOptions options;
         options.seed = seed;
         const WorldResult first = world.run(scenario, options);
