@@ -1,4 +1,4 @@
-"""NumPy: four ranks of two nodes, as threads; a picture of what went where, and every element that came back checked.
+"""NumPy: four ranks on two nodes, as threads. Prints which token went where, and checks every element that came back.
 
 pip install '.[numpy]' && python examples/05_numpy/main.py
 """
@@ -28,7 +28,7 @@ def tokens_of(rank):
 
 
 def experts(group, got):
-    """Each scales a row by its own factor and by the router's weight. In memory that peers read in place."""
+    """Scales each row by its expert's factor and the router's weight, into memory that peers read in place."""
     factors = np.array(group.local_experts()) + 1
     scale = np.where(got.topk_idx < 0, 0, got.topk_weights * factors[got.topk_idx]).sum(axis=1, keepdims=True)
     y = group.empty(got.x.shape)
@@ -53,7 +53,7 @@ def run_rank(rank, rendezvous, report):
 
 
 def picture(report):
-    """A line for each rank: which tokens it sent, and for each of its rows a letter for the token's rank."""
+    """Prints a line for each rank: the tokens that it sent, and its rows, with a letter for the token's rank."""
     letters = "ABCD"
     node_of = np.repeat(range(len(NODES)), NODES)
     for rank, said in enumerate(report):

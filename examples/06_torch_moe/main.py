@@ -1,4 +1,4 @@
-"""torch: a Mixture-of-Experts layer whose experts are spread over the ranks, trained, and its first gradients checked.
+"""torch: trains a Mixture-of-Experts layer whose experts are spread over the ranks, and checks its first gradients.
 
 python -m torch.distributed.run --nproc-per-node 4 examples/06_torch_moe/main.py --device cpu
 """
@@ -18,7 +18,7 @@ EXPERTS, HIDDEN, INNER, TOP_K, TOKENS = 8, 64, 128, 2, 48
 
 
 class Experts(torch.nn.Module):
-    """Of this rank: those that the group gives it."""
+    """A layer whose experts are spread over the ranks; this rank has those that the group gives it."""
 
     def __init__(self, group, hidden, inner, top_k):
         super().__init__()
@@ -39,7 +39,7 @@ class Experts(torch.nn.Module):
 
 
 def dense(layer, x, up, down):
-    """The same of every expert, here."""
+    """Computes the layer with all experts on this rank."""
     weights, ids = torch.topk(torch.softmax(x.float() @ layer.gate.T, -1), layer.top_k)
     y = torch.zeros(x.shape)
     for e in range(len(up)):
@@ -49,7 +49,7 @@ def dense(layer, x, up, down):
 
 
 def worst_gradient(layer, x, target):
-    """The largest difference from a dense layer, of a gradient's largest element; bf16 on the way leaves a little."""
+    """Returns the largest error against a dense layer, relative to the largest gradient; bf16 rows cause a little."""
     group = layer.group
     parts = [None] * group.ranks
     dist.all_gather_object(parts, (layer.up.detach(), layer.down.detach()))
