@@ -1,7 +1,7 @@
 // What every scale-out transport offers: five operations for the trip (put, publish, credit, quiet, rank
 // translation), and how to sleep while it works.
 //
-// There is one object for each rank of a group, used by that rank's thread alone. Promises are those of contract.md,
+// There is one object for each rank of a group, used by one thread at a time. Promises are those of contract.md,
 // whatever the network promises: a published count is seen after every byte that was put to the same rank before it.
 #pragma once
 #include <cstddef>
@@ -82,6 +82,10 @@ class ScaleOut {
 
   // True if arrivals neither make wait_fd() readable nor ring a bell: whoever sleeps must look again soon.
   virtual bool arrives_silently() const { return wait_fd() < 0; }
+
+  // True if what others sent here is confirmed to them only while this side calls progress(), and their calls wait for
+  // that. Then somebody has to call it between the calls of this rank too.
+  virtual bool needs_a_hand() const { return false; }
 
   // Ask before sleeping on wait_fd(): false means call progress() again first. Asking may itself land bytes and counts,
   // so look at every awaited word after it, right before the sleep.

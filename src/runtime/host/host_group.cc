@@ -18,12 +18,14 @@ void HostGroup::refuse_if_faulted() {
 }
 
 bool HostGroup::run(const std::vector<Task>& tasks) {
+  const Hand::Hold mine(hand.get());
   suspected = false;
   scheduler->run(tasks);
   return !host_memory->failed() && settled();
 }
 
 bool HostGroup::finish_network() {
+  const Hand::Hold mine(hand.get());
   suspected = false;
   return scheduler->finish_network(host_memory->options().deadline_ms) && settled();
 }
@@ -41,6 +43,7 @@ void HostGroup::note(uint64_t epoch, Phase phase, uint64_t rows_total) {
 }
 
 void HostGroup::fail(const char* operation) {
+  const Hand::Hold mine(hand.get());
   const Verdict verdict = control->verdict();
   const Reporter reporter{map.me, operation, now_ns() - call_since, core.phase != Phase::kIdle || core.epoch == 0};
   Fault fault = fault_of(verdict, reporter, scheduler->last_wait());
@@ -56,13 +59,14 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
   fail(operation);
 }
 
-// Waits, at most the deadline, until rails have taken all that I put: the network moves only by my hand. Whether they
-// have.
+// Waits, at most the deadline, until rails have taken all that I put, and I have confirmed what they sent: the network
+// moves only by my hand. Whether they have.
 bool HostGroup::linger() {
   const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
     if (all_credited(core.board.net.dispatch, core.rails, core.dispatch_rail.sent.data()) &&
-        all_credited(core.board.net.combine, core.sources, core.combine_rail.sent.data()))
+        all_credited(core.board.net.combine, core.sources, core.combine_rail.sent.data()) &&
+        (!scale_out->needs_a_hand() || scale_out->may_sleep()))
       return true;
     if (control->interrupted()) return false;
     if (!scale_out->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -71,6 +75,7 @@ bool HostGroup::linger() {
 }
 
 HostGroup::~HostGroup() {
+  hand.reset();
   try {
     const bool all_taken = scheduler && scale_out && !core.fault && linger();
     if (heap && all_taken) heap->all_taken();

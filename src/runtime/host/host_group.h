@@ -12,6 +12,7 @@
 #include "runtime/host/crew.h"
 #include "runtime/host/host_calls.h"
 #include "runtime/host/last_call.h"
+#include "runtime/network/hand.h"
 #include "transport/scaleout/nvshmem/world.h"
 
 namespace transload {
@@ -53,8 +54,9 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  uint64_t call_since = 0;  // now_ns() at the call's entry
-  bool suspected = false;   // a rank, in this run
+  std::unique_ptr<Hand> hand;  // where scale_out needs one: who calls that holds it
+  uint64_t call_since = 0;     // now_ns() at the call's entry
+  bool suspected = false;      // a rank, in this run
   std::unique_ptr<LastCall> last_call;
   OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 

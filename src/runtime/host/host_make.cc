@@ -27,7 +27,10 @@ HostGroup::HostGroup(const GroupOptions& given)
   if (network != nullptr && network->place != nullptr) heap = network->place(*this, kOnHost);
   map_memory(network != nullptr && maps_rails);
   if (network != nullptr) connect_nodes(*network);
-  all_or_none([&] { make_executor(); });
+  all_or_none([&] {
+    make_executor();
+    if (scale_out && scale_out->needs_a_hand()) hand = std::make_unique<Hand>(*scale_out);
+  });
   if (heap) heap->begin();
   last_call = std::make_unique<LastCall>(core.common_id, map.me);
   core.try_paths();

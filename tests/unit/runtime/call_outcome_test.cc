@@ -15,8 +15,8 @@ namespace transload {
 namespace {
 
 constexpr DLDevice kHost{kDLCPU, 0}, kGpu{kDLCUDA, 3};
-constexpr int64_t kTokens = 5, kColumns = 64;
-constexpr uint32_t kTopK = 3;
+constexpr int64_t kGivenTokens = 5, kGivenColumns = 64;
+constexpr uint32_t kGivenTopK = 3;
 constexpr uint64_t kRowsThatCome = 7;
 constexpr uint64_t kOneMore = 1 << 16;  // bytes, more than outputs of these calls take
 
@@ -34,15 +34,15 @@ struct SmallRank {
                 .mapped = {},
                 .arena = std::make_shared<Arena>(aligned(slab), slab_bytes, nullptr)});
     auto known = std::make_shared<HandleData>();
-    known->tokens = kTokens;
-    known->top_k = kTopK;
+    known->tokens = kGivenTokens;
+    known->top_k = kGivenTopK;
     known->device_rows = kRowsThatCome;
     handle = known;
-    in.x = matrix(memory.data(), kTokens, kColumns, kBf16);
-    in.topk_idx = matrix(memory.data(), kTokens, kTopK, kI64);
-    in.topk_weights = matrix(memory.data(), kTokens, kTopK, kF32);
-    back.x = matrix(memory.data(), kRowsThatCome, kColumns, kBf16);
-    back.topk_weights = matrix(memory.data(), kRowsThatCome, kTopK, kF32);
+    in.x = matrix(memory.data(), kGivenTokens, kGivenColumns, kBf16);
+    in.topk_idx = matrix(memory.data(), kGivenTokens, kGivenTopK, kI64);
+    in.topk_weights = matrix(memory.data(), kGivenTokens, kGivenTopK, kF32);
+    back.x = matrix(memory.data(), kRowsThatCome, kGivenColumns, kBf16);
+    back.topk_weights = matrix(memory.data(), kRowsThatCome, kGivenTopK, kF32);
     back.handle = handle;
   }
   static char* aligned(std::vector<char>& of) { return of.data() + (16 - reinterpret_cast<uintptr_t>(of.data()) % 16); }
@@ -173,7 +173,7 @@ TEST(CombineOutcome, SumsLieInTheSlabsWhereTheyHaveRoom) {
     const Combining combine(one, device, nullptr);
     EXPECT_FALSE(combine.outcome.failed());
     EXPECT_TRUE(combine.outcome.out.lease.registered());
-    EXPECT_EQ(combine.outcome.out.x.rows(), kTokens);
+    EXPECT_EQ(combine.outcome.out.x.rows(), kGivenTokens);
   }
 }
 
@@ -182,19 +182,19 @@ TEST(CombineOutcome, AHostWithoutRoomLendsItsOwn) {
   const Combining combine(one, kHost, nullptr);
   EXPECT_FALSE(combine.outcome.failed());
   EXPECT_FALSE(combine.outcome.out.lease.registered());
-  EXPECT_EQ(combine.outcome.out.x.rows(), kTokens);
+  EXPECT_EQ(combine.outcome.out.x.rows(), kGivenTokens);
 }
 
 // Each sum goes where the last one went, and the weights lie behind it.
 TEST(CombineOutcome, AGpuWithoutRoomSumsIntoItsSpare) {
   SmallRank one(64);
-  alignas(16) char spare[spare_sum_bytes(kColumns * 2, kTopK)];
+  alignas(16) char spare[spare_sum_bytes(kGivenColumns * 2, kGivenTopK)];
   const Combining combine(one, kGpu, spare);
   EXPECT_TRUE(combine.outcome.failed());
   EXPECT_EQ(combine.outcome.out.x.data, spare);
   EXPECT_EQ(combine.outcome.out.x.rows(), 1);
-  EXPECT_EQ(combine.outcome.out.topk_weights.data, spare + kColumns * 2);
-  EXPECT_EQ(combine.outcome.out.topk_weights.bytes(), sizeof spare - kColumns * 2);
+  EXPECT_EQ(combine.outcome.out.topk_weights.data, spare + kGivenColumns * 2);
+  EXPECT_EQ(combine.outcome.out.topk_weights.bytes(), sizeof spare - kGivenColumns * 2);
   const auto thrown = [&] { Dispatching::rethrow([&] { combine.outcome.throw_failure(); }); };
   EXPECT_EQ(test::refusal(thrown, Code::kOutOfMemory).find("slab_bytes: no room for the outputs of a combine of "), 0u);
 }

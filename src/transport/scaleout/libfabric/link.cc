@@ -72,6 +72,7 @@ struct LibfabricLink::Impl {
   Impl(const LibfabricOptions& given, Provider provider)
       : options(given),
         ordered(provider.ordered),
+        by_hand(provider.by_hand),
         caution(provider.caution),
         piece_bytes(given.piece_bytes != 0 ? std::min(given.piece_bytes, provider.piece_bytes) : provider.piece_bytes),
         window(window_of(given, provider)),
@@ -106,7 +107,7 @@ struct LibfabricLink::Impl {
   bool push();
 
   const LibfabricOptions options;
-  const bool ordered;
+  const bool ordered, by_hand;
   const std::string caution;
   std::string skipped;
   const size_t piece_bytes;
@@ -435,6 +436,7 @@ uint32_t LibfabricLink::busy_with() const {
 }
 std::string LibfabricLink::lacks() const { return impl_->lacks; }
 int LibfabricLink::wait_fd() const { return impl_->endpoint.wait_fd(); }
+bool LibfabricLink::needs_a_hand() const { return impl_->by_hand; }
 bool LibfabricLink::arrives_silently() const {
   return wait_fd() < 0 || lands_silently(impl_->endpoint.provider_name());
 }

@@ -76,6 +76,7 @@ class LibfabricLink : public ScaleOut {
   uint32_t busy_with() const override;
   int wait_fd() const override;
   bool arrives_silently() const override;
+  bool needs_a_hand() const override;
   bool may_sleep() override;
   bool lost(LostPeer& peer) override;
   std::string lacks() const override;

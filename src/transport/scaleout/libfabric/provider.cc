@@ -135,6 +135,7 @@ Provider find_at(const std::string& source, const std::string& name, const Libfa
           .ordered = false,
           .piece_bytes = info->ep_attr->max_msg_size,
           .caution = caution,
+          .by_hand = info->domain_attr->data_progress == FI_PROGRESS_MANUAL,
           .hmem = hmem};
 }
 

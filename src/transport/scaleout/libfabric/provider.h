@@ -10,10 +10,11 @@ namespace transload {
 
 struct Provider {
   InfoPtr info;
-  bool ordered;         // writes to a rank land in the order in which they were posted
-  size_t piece_bytes;   // of a write at most: what the provider takes, and orders
-  std::string caution;  // LibfabricLink::caution
-  bool hmem = false;    // it was asked for, and grants, registration of memory of devices
+  bool ordered;          // writes to a rank land in the order in which they were posted
+  size_t piece_bytes;    // of a write at most: what the provider takes, and orders
+  std::string caution;   // LibfabricLink::caution
+  bool by_hand = false;  // it delivers only while the target's software calls it, and completions speak of delivery
+  bool hmem = false;     // it was asked for, and grants, registration of memory of devices
 };
 
 // Those to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error: kNotSupported
