@@ -19,7 +19,7 @@ STANDARD = {
     "chrono": "chrono chrono_literals milli",
     "cmath": "abs ceil copysign ldexp llround pow round sqrt",
     "concepts": "convertible_to integral same_as",
-    "condition_variable": "condition_variable",
+    "condition_variable": "condition_variable condition_variable_any",
     "cstddef": "ptrdiff_t size_t",
     "cstdio": "FILE fclose fflush fprintf fputs fwrite snprintf",
     "cstdlib": "_Exit abort abs getenv strtod strtoul strtoull",

@@ -1,3 +1,4 @@
+// When the hand moves its network, and when it sleeps.
 #include "runtime/network/hand.h"
 
 #include <poll.h>
