@@ -27,7 +27,7 @@ class RankWithSlab {
 };
 
 // A place for each peer and one for leases; and of ranks that are reached directly, for all or for none.
-TEST(RankState, TakesNoHalfOfAPlace) {
+TEST(RankStateDeathTest, TakesNoHalfOfAPlace) {
   GroupOptions options = options_on(kDLCPU);
   options.topology.node_sizes = {2, 1};
   options.bootstrap.ranks = 3;
