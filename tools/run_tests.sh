@@ -129,9 +129,11 @@ gpu_architectures() {
   fi
 }
 
-# In a first build many sources are compiled as one, because most of what one costs is in its headers. Who changes them
-# one at a time says cmake --preset host -DTRANSLOAD_UNITY=.
-first_build() { [[ -f build/host/CMakeCache.txt ]] || HOST_OPTIONS+=(-DTRANSLOAD_UNITY=all); }
+# In a first build many sources are compiled as one, because most of what one costs is in its headers, and what no row
+# passes through with less care. Who changes them one at a time says cmake --preset host -DTRANSLOAD_UNITY=.
+first_build() {
+  [[ -f build/host/CMakeCache.txt ]] || HOST_OPTIONS+=(-DTRANSLOAD_UNITY=all -DTRANSLOAD_COLD_FLAGS=-O1)
+}
 
 # What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.
 nic_headers() {
