@@ -1,5 +1,5 @@
-// A stage: a few ranks with real boards over model memory, small enough that all their schedules can be walked. What
-// the ranks do is a derived class's.
+// A tiny world: a few ranks with real boards over model memory, so few that all their schedules can be walked. A derived
+// class says what the ranks do.
 //
 // It stands before a choice at any time: which warp proceeds to its next primitive, which flight lands, which rank
 // hears of the fault. Started again by reset(), it does the same again for the same choices.
@@ -21,7 +21,7 @@
 
 namespace transload {
 
-struct StagePlan {
+struct TinyWorldPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t slots = 2;
   uint64_t row_bytes = 16;    // of the largest token
@@ -41,7 +41,7 @@ class TinyWorld : private Wire, private Watcher {
  public:
   using Task = std::function<void(WalkWarp&)>;
 
-  explicit TinyWorld(StagePlan plan);
+  explicit TinyWorld(TinyWorldPlan plan);
   virtual ~TinyWorld();
   TinyWorld(const TinyWorld&) = delete;
   TinyWorld& operator=(const TinyWorld&) = delete;
@@ -90,7 +90,7 @@ class TinyWorld : private Wire, private Watcher {
   PeerLink peers(uint32_t rank);
   RailLink toward_nodes(uint32_t rank);
   RailLink from_sources(uint32_t rank);
-  const StagePlan plan_;
+  const TinyWorldPlan plan_;
 
  private:
   struct Rank {
