@@ -209,7 +209,7 @@ std::optional<double> slope_of(const std::vector<ProcessUse>& rounds, Measure wh
   return (before - begin) / double((kParts - 1) * part);
 }
 
-// The exit status of a round; above 128: interrupted.
+// Returns the exit status of a round, above 128 if it was interrupted.
 int run_round(const std::vector<std::string>& words) {
   RunArguments typed;
   Options options = parsed(words, typed);

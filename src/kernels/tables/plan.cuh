@@ -323,7 +323,7 @@ class PlanWarp {
 // may_tell(), called by tellers only, says whether the handle may be published.
 template <class CountsHere, class MayTell>
 TRANSLOAD_DEVICE void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
-                               MayTell may_tell) {
+                                 MayTell may_tell) {
   PlanWarp plan(args, moment);
   if (counts_here()) plan.learn(may_tell);
 }

@@ -13,7 +13,7 @@ namespace transload {
 
 constexpr uint32_t kRecountExperts = 4096;  // that are counted at a time
 
-// Called by one block. `counts`: room for kRecountExperts in near memory.
+// One block calls it. `counts` has room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   const uint64_t choices = a.rows_max * a.top_k;
   for (uint32_t first = 0; first < a.experts; first += kRecountExperts) {

@@ -85,7 +85,7 @@ void CudaGroup::join_stream(const Stream& stream, uint32_t own_deadline_ms, cons
   call_.on_stream.store(true, std::memory_order_release);
 }
 
-// May be asked while this thread captures.
+// This may be asked while this thread captures.
 bool CudaGroup::last_has_ended() const {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look does not spoil the capture
   cudaThreadExchangeStreamCaptureMode(&mode);

@@ -45,7 +45,7 @@ class CudaGroup final : public Group::Impl {
   std::string scale_out_name() const override;
   Word net_word(const Word* at) const override;
 
-  // cuda_report.cc.
+  // These are in cuda_report.cc.
   void wait(const Stream& stream) override;
   DispatchReport report(const Handle& handle, const Stream& stream) override;
 

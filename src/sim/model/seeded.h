@@ -49,7 +49,7 @@ class Seeded final : public Parker {
   const Fiber& fiber(int i) const { return fibers_[size_t(i)]; }
   Fiber& fiber(int i) { return fibers_[size_t(i)]; }
 
-  // Inside a fiber.
+  // It is called inside a fiber.
   bool park(Park& park) override;
   void yield() override;
   void block();
