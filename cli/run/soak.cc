@@ -286,7 +286,7 @@ std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds) {
 }
 
 int soak(const RunArguments& arguments) {
-  // Else what is freed, and stays with the allocator for the next round, hides what is not.
+  // Without this, what is freed, and stays with the allocator for the next round, hides what is not.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, kMappedBytesLeast);
   const uint64_t seconds = number("--soak", arguments.soak, {1, kSecondsMost});

@@ -110,7 +110,7 @@ class NicSender {
  public:
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
-  // Called by all lanes. Writes are ahead of counts where they lie in lower slots: entries of one queue go in the order
+  // All lanes call this. Writes are ahead of counts where they lie in lower slots: entries of one queue go in the order
   // of slots, then of lanes, in one run, behind one doorbell. What was told already is no entry.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {

@@ -31,7 +31,7 @@ struct NicKernels {
   std::array<const void*, 4> one_of_each_module;
 };
 
-// Null: this build has none.
+// Null if this build has none.
 const NicKernels* nic_kernels();
 
 }  // namespace transload

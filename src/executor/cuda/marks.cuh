@@ -12,7 +12,7 @@ class HeldMarks {
   // So many calls are gathered before a count becomes due.
   TRANSLOAD_DEVICE explicit HeldMarks(uint32_t every) : every_(every) {}
 
-  // Called by the whole warp, with equal arguments. False if all lanes hold other words: set those first.
+  // The whole warp calls this, with equal arguments. False if all lanes hold other words: set those first.
   TRANSLOAD_DEVICE bool add(Word* word, Word count) {
     uint32_t place = __ballot_sync(kAllLanes, word_ == word);
     if (place == 0) place = __ballot_sync(kAllLanes, word_ == nullptr);

@@ -44,7 +44,7 @@ struct HeldPut {
   }
 };
 
-// Called by the whole warp.
+// The whole warp calls these.
 template <bool kQueues>
 struct HeldPuts {
   HeldPut<kQueues> due, later;

@@ -61,7 +61,7 @@ class ScatterPipe {
   }
 
  private:
-  // Behind the last piece of a row.
+  // What rides behind the last piece of a row.
   struct Riders {
     char* scales_to;
     const char* scales;

@@ -329,7 +329,7 @@ class FiberWarp {
     for (int w = 0; w < members.word_count(); ++w)
       for (uint64_t bits = members.words[w]; bits != 0; bits &= bits - 1) body(Lane{w * 64 + std::countr_zero(bits)});
   }
-  // In another order, where a Memory asks for one: `each` promises none.
+  // Lanes go in another order where a Memory asks for one: `each` promises none.
   template <class F>
   static void for_each_backwards(Set set, F body) {
     for (int i = kSetMax; i-- > 0;)

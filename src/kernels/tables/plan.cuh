@@ -319,8 +319,8 @@ class PlanWarp {
   Word report_ = 0;  // of the first warp: the report's word of my lane
 };
 
-// Called by every planning warp. counts_here() blocks until all counts have arrived and says whether they may be read.
-// may_tell(), called by tellers only, says whether the handle may be published.
+// Every planning warp calls this. counts_here() blocks until all counts have arrived and says whether they may be read.
+// may_tell(), which tellers alone call, says whether the handle may be published.
 template <class CountsHere, class MayTell>
 TRANSLOAD_DEVICE void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
                                  MayTell may_tell) {

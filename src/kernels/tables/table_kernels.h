@@ -78,8 +78,8 @@ struct PlanArgs {
   bool fails;             // and then the host is told
 };
 
-// With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
-// are of all that came. If fewer came: what lies behind them is no expert's.
+// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept, since
+// the plan counts all that came. If fewer came, it makes what lies behind them no expert's.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;
