@@ -16,7 +16,7 @@ using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
 // A name or an address as a socket's resolver takes it: an IPv6 address loses its brackets.
 std::string bare_host(const std::string& host);
-// For people: "name:port", "[address]:port".
+// The address for people: "name:port", "[address]:port".
 std::string with_port(const std::string& host, uint16_t port);
 bool is_address(const std::string& host);  // else a name
 bool is_loopback(const std::string& host);

@@ -78,8 +78,8 @@ struct PlanArgs {
   bool fails;             // and then the host is told
 };
 
-// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept, since
-// the plan counts all that came. If fewer came, it makes what lies behind them no expert's.
+// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept,
+// because the plan counts all that came. If fewer came, it makes what lies behind them no expert's.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;

@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// Into the lists: from now on it may land by itself.
+// It goes into the lists: from now on it may land by itself.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
@@ -414,7 +414,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// In program order; what is remote proceeds by itself.
+// Flights end in program order; what is remote proceeds by itself.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

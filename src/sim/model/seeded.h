@@ -34,7 +34,7 @@ class Seeded final : public Parker {
   Seeded(const Seeded&) = delete;
   Seeded& operator=(const Seeded&) = delete;
 
-  // Before the first start of a world. Keeps its stacks if they suffice.
+  // It comes before the first start of a world, and keeps its stacks if they suffice.
   void reset(const FiberLimits& room, const uint64_t* now);
 
   struct Post {

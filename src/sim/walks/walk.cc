@@ -143,7 +143,7 @@ class Walk {
     fresh_ = true;
   }
 
-  // To the next choice not yet made. False: there is none.
+  // Goes back to the next choice not yet made. False if there is none.
   bool back(bool& arrived) {
     arrived = true;
     if (fresh_) {
