@@ -32,7 +32,7 @@ struct Devices {
   std::vector<std::vector<bool>> peer;  // [device][device]: the first can reach the memory of the second
 };
 
-// A machine without a driver or a GPU is an answer, not an error. Makes no context on any device.
+// A machine without a driver or a GPU is an answer, not an error. It makes no context on any device.
 Devices find_devices();
 
 // Counts as find_devices would; it is 0 for whatever reason.

@@ -22,7 +22,7 @@ namespace {
 
 constexpr CUmemAllocationHandleType kByFd = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 
-// Released as soon as it is mapped and passed on.
+// It is released as soon as it is mapped and passed on.
 struct Allocation {
   Allocation() = default;
   ~Allocation() {

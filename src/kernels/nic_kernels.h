@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// One warp, before there are calls: protocol/hello.h.
+// One warp runs it before there are calls: protocol/hello.h.
 struct HelloLaunch {
   Board board;  // its tables in device memory
   DeviceCall call;

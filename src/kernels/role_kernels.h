@@ -69,7 +69,8 @@ struct NotifyLaunch {
   RailQueue queue;
 };
 
-// Starts on the stream; a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at once.
+// Starts on the stream; returns a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at
+// once.
 template <class Rail>
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
 template <class Rail>

@@ -157,7 +157,7 @@ class PlanWarp {
     return rows;
   }
 
-  // The host first; what kernels read has until this one ends.
+  // The host comes first; what kernels read has until this one ends.
   TRANSLOAD_DEVICE void tell(Word rows) {
     if (lane_ == 0) {
       if (a_.fails && rows > a_.rows_max) {

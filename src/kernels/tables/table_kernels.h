@@ -21,7 +21,7 @@ constexpr uint32_t kLayoutBlocksMax = 16;
 constexpr uint32_t kLayoutThreads = 512;
 
 // Words and counts that the blocks of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it
-// is made. Aligned to 128 bytes.
+// is made. They are aligned to 128 bytes.
 struct LayoutScratch {
   char* at;
 };
@@ -62,7 +62,8 @@ struct HeaderArgs {
 };
 int launch_headers(const HeaderArgs& args, CUstream_st* stream);
 
-// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/tables/plan.cuh).
+// What the counts of a notify say: the handle, and what the host waits for. It is for learn_plan
+// (kernels/tables/plan.cuh).
 struct PlanArgs {
   const Board* board;
   Placement experts;

@@ -263,7 +263,7 @@ void CudaGroup::Making::open_queues(const ScaleOutKind& kind) {
   g_.nic_ = kind.open_queues(g_, place);
 }
 
-// Before a kernel that fills them runs.
+// This comes before a kernel that fills them runs.
 void CudaGroup::Making::show_queues() {
   for (const void* kernel : nic_kernels()->one_of_each_module) g_.nic_->show_to(module_of(kernel, device_));
 }
