@@ -23,7 +23,7 @@ inline uint64_t number(const char* name, const std::string& text, Bounds bounds)
   return value;
 }
 
-// Several, between commas.
+// Reads several numbers, between commas.
 inline std::vector<uint64_t> numbers(const char* name, const std::string& text, Bounds bounds) {
   std::vector<uint64_t> out;
   for (size_t begin = 0; begin <= text.size();) {

@@ -23,7 +23,7 @@ struct SimArguments {
 
 void add_sim_options(CLI::App& app, SimArguments& arguments);
 
-// Throws UsageError. The exit status.
+// Throws UsageError. Returns the exit status.
 int simulate(const SimArguments& arguments);
 
 }  // namespace transload::cli

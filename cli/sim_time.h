@@ -20,7 +20,7 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& arguments);
 // Refuses what is for --time alone where that was not typed. Throws UsageError.
 void refuse_without_time(const SimTimeArguments& arguments);
 
-// Throws UsageError. The exit status.
+// Throws UsageError. Returns the exit status.
 int simulate_time(const SimTimeArguments& arguments, const std::string& rails, const std::string& seed);
 
 }  // namespace transload::cli

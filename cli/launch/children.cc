@@ -51,7 +51,7 @@ std::vector<std::string> environment_with(const std::vector<std::string>& extra)
 
 int inherited(const char* name) { return int(number(name, std::getenv(name), {0, INT_MAX})); }
 
-// After fork, before exec: nothing here may allocate or lock.
+// This runs after fork and before exec: nothing here may allocate or lock.
 struct Exec {
   char** arguments;
   char** environment;

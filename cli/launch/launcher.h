@@ -6,11 +6,11 @@
 
 namespace transload::cli {
 
-// One process a rank, or one a GPU with a thread for each of its ranks: this program again, with its own arguments.
-// None of them outlives the call.
+// Starts one process a rank, or one a GPU with a thread for each of its ranks: this program again, with its own
+// arguments. None of them outlives the call.
 RunOutcome run_processes(const Options& options, char** arguments);
 
-// One thread a rank.
+// Runs one thread a rank.
 RunOutcome run_threads(const Options& options, const Workload& workload);
 
 // This process is a rank, or the ranks of a GPU: started by run_processes; or a rank under another launcher.

@@ -17,7 +17,7 @@ struct LinkArguments {
 
 void add_link_options(CLI::App& app, LinkArguments& arguments);
 
-// One rank of a launch. Throws UsageError, and Error for a fault. The exit status.
+// Runs one rank of a launch and returns the exit status. Throws UsageError, and Error for a fault.
 int measure_link(const LinkArguments& arguments);
 
 }  // namespace transload::cli

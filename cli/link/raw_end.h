@@ -20,9 +20,9 @@ class RawEnd {
   // What that rank said. Throws Error.
   void reach(uint32_t rank, const RawMemorySaid& other);
 
-  // From an offset of my region to one of the other's. False: no room for it now, or it is broken.
+  // Writes from an offset of my region to one of the other's. False if there is no room for it now, or it is broken.
   bool write(uint64_t from, uint64_t to, uint64_t bytes);
-  // True: something was done.
+  // True if something was done.
   bool progress();
   bool idle() const { return free_.size() == contexts_.size(); }
   bool may_sleep() { return endpoint_.may_sleep(); }

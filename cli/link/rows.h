@@ -51,11 +51,11 @@ class RowTraffic {
   // `link` and `region` outlive it.
   RowTraffic(LinkEnds& ends, ScaleOut& link, char* region, LinkPlace place);
 
-  // Collective, and alike on all ranks: as many rows of so many bytes to the other end as come from it.
+  // Collective, and alike on all ranks: as many rows of so many bytes go to the other end as come from it.
   PassResult pass(Pass pass, uint64_t row_bytes, uint64_t rows);
   // So many counts of one word, one behind the other; how often it was seen to fall.
   Word falls(uint32_t counts);
-  // A count there and back, so many times. Nanoseconds of all.
+  // Sends a count there and back, so many times. Returns the nanoseconds of all.
   uint64_t counts(uint32_t rounds);
 
   // What LinkEnds::await moves on.

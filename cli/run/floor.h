@@ -16,7 +16,7 @@ struct FloorTimes {
   std::vector<double> dispatch_us, combine_us;
 };
 
-// As many threads as processors, no counts, no waits between rows. Adds to `times`.
+// There are as many threads as processors, no counts, and no waits between rows. It adds to `times`.
 void measure_floor(const Options& options, const Workload& workload, FloorTimes& times);
 
 }  // namespace transload::cli

@@ -28,7 +28,7 @@ struct Payload {
   const char* name() const { return fp8 ? "fp8" : "bf16"; }
   const char* scale_name() const { return scales == ScaleType::kF32 ? "fp32" : "ue8m0"; }
 
-  // From `hidden` bf16 values to what travels, and back: every rank comes to the same bits.
+  // These turn `hidden` bf16 values into what travels, and back: every rank comes to the same bits.
   void encode(const uint16_t* values, void* row, uint32_t* scale_words) const;
   void decode(const void* row, const uint32_t* scale_words, uint16_t* values) const;
 

@@ -25,7 +25,7 @@ class Recovery {
  public:
   Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit);
 
-  // Once the group of before is freed. What came of it goes to result.recovery.
+  // It is called once the group of before is freed. What came of it goes to result.recovery.
   void run(WorkerResult& result);
   Group* group() { return worker_.group(); }
   const Rest& rest() const { return rest_; }

@@ -209,7 +209,7 @@ std::optional<double> slope_of(const std::vector<ProcessUse>& rounds, Measure wh
   return (before - begin) / double((kParts - 1) * part);
 }
 
-// The exit status of a round; above 128: interrupted.
+// Returns the exit status of a round, above 128 if it was interrupted.
 int run_round(const std::vector<std::string>& words) {
   RunArguments typed;
   Options options = parsed(words, typed);
@@ -286,7 +286,7 @@ std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds) {
 }
 
 int soak(const RunArguments& arguments) {
-  // Else what is freed, and stays with the allocator for the next round, hides what is not.
+  // Without this, what is freed, and stays with the allocator for the next round, hides what is not.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, kMappedBytesLeast);
   const uint64_t seconds = number("--soak", arguments.soak, {1, kSecondsMost});

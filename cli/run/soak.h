@@ -36,7 +36,7 @@ std::vector<std::string> arguments_of(const RoundOf& round);
 // Whether ranks are processes; else they are threads of this one.
 bool with_processes(const std::vector<std::string>& arguments);
 
-// The exit status.
+// Returns the exit status.
 int soak(const RunArguments& arguments);
 
 }  // namespace transload::cli

@@ -8,7 +8,7 @@
 
 namespace transload::cli {
 
-// Written by its rank, but for `gone`. All zero at first.
+// Its rank writes it, but for `gone`. It is all zero at first.
 struct alignas(4096) StatusPage {
   Progress progress{};
   std::atomic<uint64_t> iteration{};    // from 1, warm-up included

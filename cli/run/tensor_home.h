@@ -45,8 +45,8 @@ class TensorHome {
   }
 };
 
-// On a GPU all memory, `bytes` of it, is taken now: nothing is allocated there while ranks wait for each other. For the
-// thread that makes the calls. Throws Error.
+// On a GPU all memory, `bytes` of it, is taken now: nothing is allocated there while ranks wait for each other. It
+// belongs to the thread that makes the calls. Throws Error.
 std::unique_ptr<TensorHome> make_tensor_home(DLDevice device, size_t bytes);
 std::unique_ptr<TensorHome> make_host_home();
 std::unique_ptr<TensorHome> make_cuda_home(int device, size_t bytes);  // only in a build with CUDA

@@ -197,7 +197,7 @@ bool Worker::forward() {
   return true;
 }
 
-// With the handle of the forward pass: no counts travel, only rows.
+// These calls have the handle of the forward pass: no counts travel, only rows.
 void Worker::again(IterationCall dispatch, RowKind kind) {
   home_->forget();
   const DispatchOutputs received = dispatch_cached(dispatch, kind);

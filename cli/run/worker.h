@@ -64,7 +64,7 @@ class Worker {
   TravellingRows make_sent(RowKind kind) const;
   void give(DispatchInputs& inputs, const TravellingRows& sent) const;
   void turn();
-  // False: this was the last one that can be made.
+  // False if this was the last one that can be made.
   bool iterate();
   bool forward();
   void again(IterationCall dispatch, RowKind kind);

@@ -43,7 +43,7 @@ void print_nvshmem() {
          std::string(s.name) + ": " + (s.user != nullptr ? s.user : s.rule));
 }
 
-// Whether CUDA sees the GPUs or not: /sys shows them to anybody.
+// It does not matter whether CUDA sees the GPUs: /sys shows them to anybody.
 void print_near_nics() {
   const PciDevices devices = find_pci_devices();
   line("nics", devices.nics.size(), "RDMA devices in the PCI tree");

@@ -53,7 +53,7 @@ class ByteReader {
   bool ok() const { return ok_; }
   size_t left() const { return rest_.size(); }
   bool done() const { return ok_ && rest_.empty(); }
-  // As done(), for records of a fixed size: zeros fill what is left.
+  // Answers as done() does, for records of a fixed size: zeros fill what is left.
   bool padded() const { return ok_ && rest_.find_first_not_of('\0') == std::string_view::npos; }
 
  private:

@@ -91,7 +91,7 @@ using HostPlants = LivePlants;
 using HostPlants = NoPlants;
 #endif
 
-// Which canary this thread's world has planted, or this process: never referred to by what ships.
+// Says whether this thread's world, or this process, has planted the canary. What ships never refers to it.
 bool canary_is_planted(Canary canary);
 
 template <class Plants>

@@ -1,5 +1,5 @@
-// An invariant of our own code: on a host in every build, in kernels only where TRANSLOAD_GPU_CHECKS asks for it. Bad
-// input of a caller is an Error, and what a peer says wrongly is a fault: never a check.
+// An invariant of our own code is checked on a host in every build, in kernels only where TRANSLOAD_GPU_CHECKS asks for
+// it. Bad input of a caller is an Error, and what a peer says wrongly is a fault: neither is ever a check.
 #pragma once
 #include "base/macros.h"
 

@@ -30,7 +30,7 @@ constexpr uint8_t kNanE4m3 = 0x7F;
 constexpr uint8_t kMostE4m3 = 0x7E;  // 448
 constexpr uint8_t kNanUe8m0 = 0xFF;
 
-// To nearest even; what is larger than 448, infinity too, becomes 448.
+// Rounds to nearest even; what is larger than 448, infinity too, becomes 448.
 TRANSLOAD_HD uint8_t e4m3_from_f32(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7FFFFFFF;
   const uint32_t sign = bits >> 24 & 0x80;
@@ -38,7 +38,7 @@ TRANSLOAD_HD uint8_t e4m3_from_f32(float value) {
   if (magnitude >= 0x43E00000) return uint8_t(sign | kMostE4m3);
   if (magnitude >= 0x3C800000)  // 2^-6, the smallest normal one
     return uint8_t(sign | (((magnitude + 0x7FFFF + (magnitude >> 20 & 1)) >> 20) - (120 << 3)));
-  // Steps of 2^-9: those of floats beside 2^14.
+  // Steps are of 2^-9, as those of floats beside 2^14 are.
   const float steps = std::bit_cast<float>(magnitude) + 0x1p14f;
   return uint8_t(sign | (std::bit_cast<uint32_t>(steps) - std::bit_cast<uint32_t>(0x1p14f)));
 }

@@ -40,8 +40,8 @@ constexpr const char* kSituationNames[] = {"ring_full",     "ring_wrap",       "
                                            "refused_alike", "abort_in_notify", "abort_in_dispatch", "abort_in_combine"};
 static_assert(sizeof(kSituationNames) / sizeof(*kSituationNames) == std::size_t(Situation::kCount));
 
-// What only a real executor or network has: a world's queues do not fill and no thread of it sleeps. All others the
-// simulator's scenarios must reach.
+// True for what only a real executor or network has: a world's queues do not fill and no thread of it sleeps. The
+// simulator's scenarios must reach all others.
 constexpr bool needs_real_executor(Situation situation) {
   return situation == Situation::kQueueFull || situation == Situation::kSlept;
 }

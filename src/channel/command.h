@@ -34,7 +34,8 @@ struct RailCommand {
 // before others accuse one by what they miss.
 constexpr uint64_t room_patience_ns(uint64_t deadline_ns) { return deadline_ns / 2; }
 
-// A put as a command, and back; `network`: my network region, in which its source and its drained word lie.
+// These turn a put into a command, and back. `network` is my network region, in which its source and its drained word
+// lie.
 inline RailCommand command_of(const Put& put, const char* network) {
   const auto offset = [&](const void* at) { return uint64_t(static_cast<const char*>(at) - network); };
   return {.verb = RailVerb::kPut,
@@ -88,8 +89,8 @@ TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
 // The first word of a command says its verb.
 TRANSLOAD_HD RailVerb verb_of(Word head) { return RailVerb(head & ((1u << kVerbBits) - 1)); }
 
-// False: not all of the command of this lap has arrived, and `c` is as it was. The words are a copy that was loaded
-// with acquire.
+// False while not all of the command of this lap has arrived, and then `c` is as it was. The words are a copy that was
+// loaded with acquire.
 TRANSLOAD_HD bool decode(const CommandSlot& slot, Word lap, RailCommand& c) {
   constexpr Word kPayload = (Word(1) << kPayloadBits) - 1;
   for (uint32_t i = 0; i < CommandSlot::kWords; ++i)

@@ -20,7 +20,8 @@ class CommandTaker {
 
   explicit CommandTaker(CommandRoom room) : room_(room) {}
 
-  // At most so many commands. kNoneAndOver: the proxy may sleep until a call begins, if the network needs no hand.
+  // Takes at most so many commands. After kNoneAndOver the proxy may sleep until a call begins, if the network needs no
+  // hand.
   Took turn(Host& host, uint32_t most) {
     const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
     uint32_t took = 0;
@@ -35,7 +36,7 @@ class CommandTaker {
     return over || (planted<Plants>(Canary::kProxySleeps) && host.calls_over()) ? Took::kNoneAndOver : Took::kNone;
   }
 
-  // Whether the next command is here, for a proxy that only naps.
+  // Says whether the next command is here, for a proxy that only naps.
   bool waits(Host& host) const {
     RailCommand command;
     return arrived(host, command);

@@ -66,7 +66,7 @@ TRANSLOAD_HD Word added_to(Word& told, Word count) {
   return added;
 }
 
-// Where an entry is filled. `last` of its run: its completion is asked for, which speaks for all before it.
+// Where an entry is filled. The completion of the `last` one of a run is asked for, and speaks for all before it.
 template <class Queue>
 struct NicSlot {
   Queue queue;
@@ -80,15 +80,15 @@ enum class Sending : uint32_t {
   kBroken,  // the queue broke: what is in it, and what would follow, does not arrive
 };
 
-// How a warp's entries were sent; else of whose queue they are that were not, and how many of its entries were
-// complete, and must be.
+// How a warp's entries were sent. If they were not, it says whose queue they are for, how many of its entries were
+// complete, and how many must be.
 struct Sent {
   Sending how = Sending::kSent;
   uint32_t rank = kNobody;
   Word complete = 0, least = 0;
 };
 
-// The lowest of some lanes. Not by std::countr_zero: nvcc compiles that to 32 for a GPU, whatever they are.
+// The lowest of some lanes. std::countr_zero will not do: nvcc compiles that to 32 for a GPU, whatever they are.
 TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes & (lanes - 1)); }
 
 // Lanes are the threads of a warp that send together:
@@ -110,7 +110,7 @@ class NicSender {
  public:
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
-  // Called by all lanes. Writes are ahead of counts where they lie in lower slots: entries of one queue go in the order
+  // All lanes call this. Writes are ahead of counts where they lie in lower slots: entries of one queue go in the order
   // of slots, then of lanes, in one run, behind one doorbell. What was told already is no entry.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
@@ -136,7 +136,7 @@ class NicSender {
     return entry.rank != kNobody && (!entry.is_count() || entry.count != nic_.told(entry.rank, entry.to));
   }
 
-  // All that lanes have for that queue, which leaves `left`. Alike in all lanes.
+  // Sends all that lanes have for that queue, which leaves `left`. What it returns is alike in all lanes.
   template <int kSlots>
   TRANSLOAD_WARP Sent send_to(uint32_t rank, uint32_t number, const NicEntry (&mine)[kSlots], uint32_t& left) {
     const Queue queue = nic_.queue(rank, number);

@@ -183,7 +183,7 @@ class Outbox {
     const auto word = link_.far_tail(far_[m], m);
     return Mark<std::remove_const_t<decltype(word)>>{word, tail_[m]};
   }
-  // At the end of a channel: what the next call starts from.
+  // Keeps, at the end of a channel, what the next call starts from.
   TRANSLOAD_WARP void keep(W& w, MembersOf<W> mine) {
     if (planted<Plants>(Canary::kPositionLost)) return;
     w.each(mine, [&](Lane m) { link_.positions->sent[at(m)] = tail_[m]; });

@@ -58,8 +58,8 @@ class ScaleOut {
   // landed, and never falls. Fails: as put.
   virtual void publish(RailWord to, Word count) = 0;
 
-  // As publish, of a count that says what was taken. A rank that has left its call needs it no more, so quiet() does
-  // not wait for it: what could not be sent is sent in the next call.
+  // Does what publish does, for a count that says what was taken. A rank that has left its call needs it no more, so
+  // quiet() does not wait for it: what could not be sent is sent in the next call.
   virtual void credit(RailWord to, Word count) { publish(to, count); }
 
   // Local: whoever queued puts and counts has no more for now, so what waited for more to go along may go. progress()

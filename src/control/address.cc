@@ -89,7 +89,7 @@ struct LookUps {
   }
 };
 
-// After a call that failed. Which addresses there are, nobody can say then.
+// This is called after a call that failed: nobody can say then which addresses there are.
 void refuse_without_descriptors() {
   if (const int error = errno; !limit_behind(error).empty())
     throw Error(Code::kOutOfMemory, "addresses of this host: " + text_of_error(error));

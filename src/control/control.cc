@@ -136,8 +136,8 @@ void Control::pause_joining(uint64_t ns, uint64_t entered) {
   }
 }
 
-// The next frame of a rendezvous that this rank has not joined yet. False: why_not_ says why there is none. While this
-// process was stopped its deadline was, too.
+// The next frame of a rendezvous that this rank has not joined yet. If false, why_not_ says why there is none. While
+// this process was stopped its deadline was, too.
 bool Control::next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body) {
   FrameSocket::Got got = FrameSocket::Got::kNothing;
   for (uint64_t now = now_ns(); got == FrameSocket::Got::kNothing && now < until + kGraceNs;) {
@@ -331,7 +331,7 @@ void Control::outlive_arbiter(bool garbled) {
   }
 }
 
-// False: no rendezvous of this version says that to its member.
+// False if no rendezvous of this version says that to its member.
 bool Control::hear(FrameType type, const std::string& body) {
   if (type == FrameType::kMessage) {
     const std::optional<Message> message = unpack_message(body);

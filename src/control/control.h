@@ -52,7 +52,7 @@ class Control {
   // How members are told from strangers.
   Decision trust() const;
 
-  // Notes where the call stands, and the time if it is another call. Called by one thread at a time; never blocks.
+  // Notes where the call stands, and the time if it is another call. One thread at a time calls this; it never blocks.
   void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
 
   // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; nobody was
@@ -66,8 +66,8 @@ class Control {
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
   // This rank leaves the call that it is in, for a reason of its own.
   void failed(const std::string& reason);
-  // Whether the caller wants waits to end; once it has said so, for good. It is asked every 40 ms at most. By the
-  // thread that makes calls.
+  // Whether the caller wants waits to end; once it has said so, for good. It is asked every 40 ms at most. The thread
+  // that makes calls asks.
   bool interrupted();
   // If so, this rank leaves the call that it is in, and all hear it: the abort word turns within a second.
   void heed_interrupt();

@@ -110,7 +110,7 @@ FrameHead unpack_head(const char* bytes);
 std::string said_in(const Hello& hello);
 std::string said_in(const Welcome& welcome);
 
-// The versions in a challenge or a hello of any version. Empty: it is neither.
+// The versions in a challenge or a hello of any version. Empty if it is neither.
 std::optional<Versions> unpack_versions(std::string_view body);
 // Empty if the body is not what it should be.
 std::optional<Challenge> unpack_challenge(std::string_view body);

@@ -15,11 +15,11 @@ class FrameSocket {
  public:
   enum class Got : uint8_t { kFrame, kNothing, kEnd, kGarbage };
 
-  // One attempt, until `until` at most. False: `why` says what went wrong.
+  // Makes one attempt, until `until` at most. If false, `why` says what went wrong.
   bool dial(const std::string& host, uint16_t port, uint64_t until, std::string& why);
-  // Any thread. False: it took nothing by then, or is broken: whoever reads will see its end.
+  // Any thread may call this. False if it took nothing by then, or is broken: whoever reads will see its end.
   bool send(const std::string& frame, uint64_t until);
-  // One thread. kNothing: no whole frame by `until`.
+  // One thread calls this. kNothing says that there was no whole frame by `until`.
   Got receive(FrameType& type, std::string& body, uint64_t until);
   void shut_down();  // wakes the reader, which sees the end
   bool open() const { return bool(fd_); }

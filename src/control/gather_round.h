@@ -24,7 +24,7 @@ class GatherRound {
   }
   bool whole() const { return count_ == parts_.size(); }
 
-  // False: no rendezvous of so many ranks says that. What belongs to a round that was given up is passed over.
+  // False if no rendezvous of so many ranks says that. What belongs to a round that was given up is passed over.
   bool take(Gathered gathered) {
     if (gathered.parts.size() > ranks_ || gathered.first > ranks_ - gathered.parts.size()) return false;
     if (gathered.round != number_ || parts_.empty()) return true;

@@ -143,7 +143,7 @@ void Connection::close() {
   socket_.shutdown(tcp::socket::shutdown_both, ignored);
   closed_in_copies_.reset();
   socket_.close(ignored);
-  // Not at once: whoever closes me may be in the middle of a walk over all connections.
+  // This must not happen at once: whoever closes me may be in the middle of a walk over all connections.
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->server_.closed(self->number_); });
 }
 

@@ -63,7 +63,7 @@ struct Suspicion {
   std::string cut = {};  // why the network brings `whom` nothing any more; "": the wait expired
 };
 
-// The wait that `rank` suspected has ended by itself: nobody is to blame for it. Said by the one that knows, because
+// The wait that `rank` suspected has ended by itself: nobody is to blame for it. The one that knows says so, because
 // beats are samples: they cannot tell one wait of many, and what they say of the accuser is older than what it does.
 // The arbiter answers with the same, or with the verdict that was faster; until then the call does not return, so that
 // it is not told to have succeeded in a group that has just been judged.

@@ -28,7 +28,7 @@ class DeviceBacking {
   char* base_ = nullptr;
 };
 
-// My own: zeros. Throw Error.
+// These make memory of my own, which is zeros. They throw Error.
 std::unique_ptr<DeviceBacking> make_vmm(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_ipc(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_plain(int device, size_t bytes);

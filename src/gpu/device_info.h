@@ -32,10 +32,10 @@ struct Devices {
   std::vector<std::vector<bool>> peer;  // [device][device]: the first can reach the memory of the second
 };
 
-// A machine without a driver or a GPU is an answer, not an error. Makes no context on any device.
+// A machine without a driver or a GPU is an answer, not an error. It makes no context on any device.
 Devices find_devices();
 
-// As find_devices would count; 0 for whatever reason.
+// Counts as find_devices would; it is 0 for whatever reason.
 int device_count();
 
 // Queues of the hardware that streams of this process share out on a device: CUDA_DEVICE_MAX_CONNECTIONS, or CUDA's

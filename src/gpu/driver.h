@@ -42,7 +42,7 @@ class OnDevice {
  public:
   // Throws Error{kInvalidArgument} if there is no such device.
   explicit OnDevice(int device);
-  // For destructors: false if it could not be done.
+  // This is for destructors: false if it could not be done.
   OnDevice(int device, std::nothrow_t) noexcept;
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;

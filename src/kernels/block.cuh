@@ -11,7 +11,8 @@
 namespace transload {
 
 TRANSLOAD_DEVICE uint32_t warp_of_block() { return threadIdx.x / 32; }
-// Warps of the first block that open a call before they play their role. Not one: cards must not delay grants.
+// Warps of the first block that open a call before they play their role. They are not one warp: cards must not delay
+// grants.
 constexpr uint32_t kGranter = kWarpsOfBlock - 1, kOpener = kWarpsOfBlock - 2;
 
 TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + warp_of_block(); }

@@ -32,7 +32,7 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Devi
   publish_to_host(&fault.set, Word(why));
 }
 
-// A wait by one thread. False: the call has given up, and the word may be anything.
+// A wait by one thread. False if the call has given up, and then the word may be anything.
 __device__ inline bool await(const DeviceCall& call, const OwnNeed& need) {
   constexpr uint32_t kTurnsBetweenLooks = 64;  // the abort word lies in the host's memory
   const uint64_t since = ptx::now_ns();

@@ -9,7 +9,8 @@
 
 namespace transload {
 
-// In device memory; the kernels of a group's calls alone change it, in stream order, so that a captured call replays.
+// It lies in device memory; the kernels of a group's calls alone change it, in stream order, so that a captured call
+// replays.
 struct DeviceState {
   Word epoch;            // of the last call that ended
   Word notify_uses;      // notifies that ended
@@ -33,7 +34,7 @@ struct DeviceReport {
 // No row, and no other record, has these bytes by accident. `number` is given to one dispatch of a group alone.
 constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 
-// In pinned host memory that kernels reach: the words that host and kernels tell each other.
+// The words, in pinned host memory that kernels reach, that host and kernels tell each other.
 struct HostWords {
   alignas(128) Word abort;     // by the host: leave
   alignas(128) Word reported;  // by the plan: the number of the dispatch that `report` belongs to

@@ -23,7 +23,7 @@ struct DeviceHandle {
 
 // Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
 constexpr uint64_t report_counts(uint64_t experts_of_mine, uint64_t ranks) { return experts_of_mine + ranks; }
-// Of a report with so many counts.
+// The bytes of a report with so many counts.
 constexpr uint64_t bytes_of_report(uint64_t counts) { return sizeof(DeviceReport) + counts * sizeof(int64_t); }
 
 struct DeviceHandleSizes {
@@ -31,7 +31,7 @@ struct DeviceHandleSizes {
   uint64_t channels, experts_of_mine;
 };
 
-// Puts all of it side by side at `base`. The bytes that it takes.
+// Puts all of it side by side at `base`. Returns the bytes that it takes.
 inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* base) {
   Cursor at{.unit = kSlotAlign};
   auto put = [&](uint64_t count, auto*& table) {

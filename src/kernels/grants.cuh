@@ -7,7 +7,7 @@
 
 namespace transload {
 
-// Called by one warp. Does what HostCalls::write_grants does on a host.
+// One warp calls it. It does what HostCalls::write_grants does on a host.
 TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrants& grants) {
   const RankMap& map = call.board->map;
   const uint32_t sources = map.sources();

@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// One warp, before there are calls: protocol/hello.h.
+// One warp runs it before there are calls: protocol/hello.h.
 struct HelloLaunch {
   Board board;  // its tables in device memory
   DeviceCall call;
@@ -31,7 +31,7 @@ struct NicKernels {
   std::array<const void*, 4> one_of_each_module;
 };
 
-// Null: this build has none.
+// Null if this build has none.
 const NicKernels* nic_kernels();
 
 }  // namespace transload

@@ -69,7 +69,8 @@ struct NotifyLaunch {
   RailQueue queue;
 };
 
-// Starts on the stream; a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at once.
+// Starts on the stream; returns a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at
+// once.
 template <class Rail>
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
 template <class Rail>
@@ -77,7 +78,8 @@ int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
-// Loads the kernel and allows a block so much near memory. Once a device, before the first launch; a cudaError_t.
+// Loads the kernel and allows a block so much near memory: once a device, before the first launch. Returns a
+// cudaError_t.
 template <class Rail>
 int prepare_notify(int near_bytes);
 template <class Rail>

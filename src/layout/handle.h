@@ -42,7 +42,7 @@ struct HandleSizes {
   uint64_t ranks, rows;
 };
 
-// visit(elements, array of each of `tables`...) for each table in turn.
+// Calls visit(elements, array of each of `tables`...) for each table in turn.
 template <class Visit, class... Tables>
 void for_each_table(const HandleSizes& n, Visit visit, Tables&... tables) {
   visit(times(n.tokens, n.top_k), tables.routes...);
@@ -116,7 +116,7 @@ struct LearnInputs {
 };
 
 // `rank_record(source rank)` gives the counts of that source for me, `node_record(source slot)` those of the rank
-// behind it for my node. The reference of a device's kernel.
+// behind it for my node. A device's kernel is compared with it.
 template <class RankRecord, class NodeRecord>
 LearnedHandle learn_handle(const LearnInputs& in, ReceivePlan plan, RankRecord rank_record, NodeRecord node_record) {
   LearnedHandle h;

@@ -1,4 +1,4 @@
-// Which rank owns an expert. The only place that knows.
+// Which rank owns an expert. No other file knows.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Placement {
 
 class PlacementTable {
  public:
-  // `owner`: [experts], or empty for contiguous blocks whose sizes differ by at most one.
+  // `owner` is [experts], or empty for contiguous blocks whose sizes differ by at most one.
   PlacementTable(uint32_t experts, uint32_t ranks, const std::vector<uint32_t>& owner) : owner_(owner) {
     if (owner_.empty())
       for (uint32_t r = 0; r < ranks; ++r)

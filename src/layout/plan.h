@@ -119,7 +119,7 @@ struct LayoutInputs {
   char* headers;  // [tokens][header_bytes] of the caller
 };
 
-// Pure arithmetic. LayoutBlock (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
+// This is pure arithmetic. LayoutBlock (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
 inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
   const Routing& routing = in.routing;
   TRANSLOAD_CHECK(token < routing.tokens && routing.top_k <= kSetMax && channel < in.channels);
@@ -133,7 +133,7 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
     ++out.counts.by_expert[in.experts.place[expert]];
     owners[owner_count++] = in.experts.owner[expert];
   }
-  // Ascending: ranks of one node stand together, so it gets one copy, and rows are summed in the contract's order.
+  // They ascend: ranks of one node stand together, so it gets one copy, and rows are summed in the contract's order.
   std::sort(owners, owners + owner_count);
   owner_count = uint32_t(std::unique(owners, owners + owner_count) - owners);
   *header = {in.map.me, uint32_t(token), owner_count, routing.top_k};

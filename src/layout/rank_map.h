@@ -1,5 +1,4 @@
-// Who sits where: ranks, nodes, peers, and which rail a rank's tokens take. The only place that knows the rule of
-// rails.
+// Who sits where: ranks, nodes, peers, and which rail a rank's tokens take. No other file knows the rule of rails.
 #pragma once
 #include <cstdint>
 #include <vector>

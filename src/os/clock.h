@@ -11,7 +11,7 @@ inline uint64_t now_ns() {
           .count());
 }
 
-// Since a time of that clock.
+// The seconds since a time of that clock.
 inline double seconds_since(uint64_t begin_ns) { return double(now_ns() - begin_ns) * 1e-9; }
 
 }  // namespace transload

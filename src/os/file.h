@@ -24,7 +24,7 @@ inline std::string if_not_regular(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 ? if_not_regular(status.st_mode) : std::string();
 }
 
-// `flags` as of open(2). Empty: `why` says why not.
+// `flags` are those of open(2). If the descriptor is empty, `why` says why.
 inline Descriptor open_regular(const std::string& path, int flags, std::string& why) {
   why = if_not_regular(path);
   if (!why.empty()) return {};

@@ -9,10 +9,10 @@ namespace transload {
 
 // Copies of this process close it before they do anything else.
 void close_in_copies(int fd);
-// No longer. False if nobody asked for it in this process: in a copy it is closed already.
+// Copies close it no longer. False if nobody asked for it in this process: in a copy it is closed already.
 bool keep_in_copies(int fd);
 
-// Never freed: what would talk to others, or wait for threads, if it were.
+// This is never freed: what would talk to others, or wait for threads, if it were.
 void abandon(std::shared_ptr<void> what);
 
 // Which process made the object that has it: the one that asks, or the original of which that is a copy.

@@ -46,7 +46,7 @@ std::string text_of_no_thread(int error);
 // Whether both of these are of one machine, whose memory they share: network namespaces may differ.
 bool one_machine(const std::string& one, const std::string& other);
 
-// That nobody can guess; never 0. Throws Error{kNotSupported} if the system gives none.
+// A word that nobody can guess; never 0. Throws Error{kNotSupported} if the system gives none.
 uint64_t random_word();
 
 }  // namespace transload

@@ -53,7 +53,8 @@ std::vector<std::string> parts_of(const std::string& path) {
   return parts;
 }
 
-// Shorter is nearer: first whether a host bridge is shared, then a processor, then by steps.
+// A shorter way is nearer: first it counts whether a host bridge is shared, then whether a processor is, then the
+// steps.
 using Way = std::tuple<bool, bool, uint32_t>;
 
 Way way_between(const PciDevice& one, const PciDevice& other) {

@@ -12,7 +12,7 @@ struct SharedLibrary {
   std::string path;
   std::string lacks = {};  // what was looked for first and is not there, in words; empty: all was there
 
-  // Null if there is none of this name.
+  // Null if the library has none of this name.
   template <class Function>
   void find(const char* name, Function& function) {
     function = reinterpret_cast<Function>(dlsym(handle, name));

@@ -12,7 +12,7 @@ namespace transload {
 struct Call {
   const Board* board;
   Card card;               // mine
-  const Card* card_bytes;  // the same, where a copy can read it
+  const Card* card_bytes;  // my card, where a copy can read it
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
   Word* arrivals;  // of the warps that touch other ranks' memory

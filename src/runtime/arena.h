@@ -13,7 +13,7 @@ namespace transload {
 
 constexpr size_t kLeaseAlign = 128;  // leases are whole units, but for the last one
 
-// Thread safe: a lease may be released by any thread. Keeps the region alive until the last lease is gone.
+// It is thread safe: any thread may release a lease. It keeps the region alive until the last lease is gone.
 class Arena : public std::enable_shared_from_this<Arena> {
  public:
   // `owner` keeps [base, base + bytes) mapped.
@@ -21,8 +21,8 @@ class Arena : public std::enable_shared_from_this<Arena> {
 
   // A registered block, or null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
-  // After a fault: a rank that comes back to life may still store into what it was granted, so nothing here is lent
-  // again.
+  // This is called after a fault: a rank that comes back to life may still store into what it was granted, so nothing
+  // here is lent again.
   void close();
   // True if these bytes lie in one lease.
   bool holds(const void* data, size_t bytes) const;

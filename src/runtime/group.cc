@@ -108,8 +108,8 @@ bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counter
   return true;
 }
 
-// A network may keep to itself that it could not accept a connection. Before half of the deadline that may pass; later
-// it would be called unreachable.
+// A network may tell nobody that it could not accept a connection. Until half of the deadline that may pass; later the
+// network would be called unreachable.
 void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
   if (network == nullptr) return;
   std::string lack = network->lacks();

@@ -22,7 +22,7 @@ TRANSLOAD_DEVICE uint64_t bits_of(T value) {
     return uint64_t(value);
 }
 
-// The first lane whose values are not those of lane 0; -1: all are alike. By the whole warp.
+// The first lane whose values are not those of lane 0; -1: all are alike. The whole warp calls it.
 template <class... T>
 TRANSLOAD_DEVICE int first_unlike(T... values) {
   uint32_t unlike = 0;

@@ -9,10 +9,10 @@ namespace transload {
 // with two counts: one is due at a position in the queue of moves, the other gathers what comes after it.
 class HeldMarks {
  public:
-  // Every: calls to gather before a count becomes due.
+  // So many calls are gathered before a count becomes due.
   TRANSLOAD_DEVICE explicit HeldMarks(uint32_t every) : every_(every) {}
 
-  // Called by the whole warp, with equal arguments. False if all lanes hold other words: set those first.
+  // The whole warp calls this, with equal arguments. False if all lanes hold other words: set those first.
   TRANSLOAD_DEVICE bool add(Word* word, Word count) {
     uint32_t place = __ballot_sync(kAllLanes, word_ == word);
     if (place == 0) place = __ballot_sync(kAllLanes, word_ == nullptr);
@@ -24,7 +24,8 @@ class HeldMarks {
     has_later_ = true;
     return true;
   }
-  // A call of publish or credit is over; `position`: moves issued so far. True if what was gathered became due.
+  // Says that a call of publish or credit is over; `position` counts the moves issued so far. True if what was gathered
+  // became due.
   TRANSLOAD_DEVICE bool called(uint32_t position) {
     later_at_ = position;
     ++calls_;
@@ -36,7 +37,7 @@ class HeldMarks {
   TRANSLOAD_DEVICE bool due() const { return has_due_; }
   TRANSLOAD_DEVICE uint32_t due_at() const { return due_at_; }
 
-  // `set(word, count)` by the whole warp; a lane without one has a count of 0. True as of called().
+  // The whole warp calls `set(word, count)`; a lane without one has a count of 0. True as of called().
   template <class F>
   TRANSLOAD_DEVICE bool set_due(F set) {
     __syncwarp();

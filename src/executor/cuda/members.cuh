@@ -10,7 +10,7 @@ constexpr uint32_t kAllLanes = ~uint32_t(0);
 
 TRANSLOAD_DEVICE int lane_of_thread() { return int(threadIdx.x % 32); }
 
-// As Members. Every lane of the warp calls the functions that answer for the whole set.
+// Offers what Members does. Every lane of the warp calls the functions that answer for the whole set.
 struct CudaMembers {
   uint32_t bits = 0;  // bit t: member t * 32 + my lane
   int span = 0;
@@ -36,7 +36,7 @@ struct CudaMembers {
   }
 };
 
-// The body once for each of my members.
+// Calls the body once for each of my members.
 template <class F>
 TRANSLOAD_DEVICE void for_mine(Set set, F body) {
   if (set.has(lane_of_thread())) body(Lane{lane_of_thread()});
@@ -48,7 +48,7 @@ TRANSLOAD_DEVICE void for_mine(const CudaMembers& members, F body) {
     body(Lane{lane_of_thread() + 32 * (__ffs(int(bits)) - 1)});
 }
 
-// The members of a whole set, one after another, ascending, by the whole warp.
+// The whole warp takes the members of a whole set one after another, ascending.
 template <class F>
 TRANSLOAD_DEVICE void for_turns(Set set, F body) {
   for (uint32_t bits = set.bits; bits != 0; bits &= bits - 1) body(__ffs(int(bits)) - 1);

@@ -28,7 +28,7 @@ __device__ inline void publish_here(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).store(count, cuda::memory_order_release);
 }
 
-// As glanced() and publish_to_all(), of a host's words, by generic loads and stores: what tables were measured with.
+// These are glanced() and publish_to_all() for a host's words, by generic loads and stores, as tables were measured.
 __device__ inline Word glanced_at_host(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }
@@ -36,10 +36,10 @@ __device__ inline void publish_to_host(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_system>(*word).store(count, cuda::memory_order_release);
 }
 
-// Counts one more, of those that arrive here; what it was. It observes and publishes, to other GPUs too: what the last
-// one has acquired goes with its own release.
+// Counts one more of those that arrive here, and returns what the count was. It observes and publishes, to other GPUs
+// too: what the last one has acquired goes with its own release.
 TRANSLOAD_DEVICE Word arrive_here(Word* word) { return ptx::add_one(word); }
-// Takes so many numbers of a counter here, which covers nothing; the first of them.
+// Takes so many numbers of a counter here, which covers nothing, and returns the first of them.
 TRANSLOAD_DEVICE Word take_here(Word* word, Word count) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(word), static_cast<unsigned long long>(count));
 }

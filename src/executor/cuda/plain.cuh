@@ -15,7 +15,7 @@ struct LanePiece {
   uint32_t bytes;  // a multiple of 4
 };
 
-// The pieces of the first kMembers lanes in `bits`, by the whole warp: all loads of kChunks x 512 bytes of each come
+// The whole warp copies the pieces of the first kMembers lanes in `bits`: all loads of kChunks x 512 bytes of each come
 // before the first store.
 template <int kMembers, int kChunks>
 TRANSLOAD_DEVICE void copy_first(uint32_t bits, const LanePiece& mine) {
@@ -54,7 +54,7 @@ TRANSLOAD_DEVICE void copy_first(uint32_t bits, const LanePiece& mine) {
       *reinterpret_cast<uint32_t*>(piece[j].to + i) = ptx::load32(piece[j].from + i);
 }
 
-// The pieces of the lanes in `bits`.
+// Copies the pieces of the lanes in `bits`.
 TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
   for (; (bits & (bits - 1)) != 0; bits &= bits - 1) {
     copy_first<4, 2>(bits, mine);
@@ -72,7 +72,7 @@ TRANSLOAD_DEVICE float load_scalar(const char* at, uint64_t i, Scalar type) {
   return __uint_as_float(uint32_t(ptx::load16(at + i * 2)) << 16);
 }
 
-// Any sum, an element a lane. `from`: my lane's row.
+// Does any sum, an element a lane. `from` is my lane's row.
 TRANSLOAD_DEVICE void sum_plainly(char* into, const SumShape& shape, const Sum& sum, const char* from) {
   static_assert(kTwoScalars);
   const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;

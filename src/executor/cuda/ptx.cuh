@@ -54,7 +54,7 @@ TRANSLOAD_DEVICE void bulk_store(void* to, uint32_t near, uint32_t bytes) {
 }
 // Closes the group of this thread's bulk stores since the last one.
 TRANSLOAD_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// All but the latest kGroups groups of this thread have read their sources; have landed.
+// These wait until all but the latest kGroups groups of this thread have read their sources, or have landed.
 template <int kGroups>
 TRANSLOAD_DEVICE void bulk_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kGroups) : "memory");
@@ -88,8 +88,8 @@ TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
 }
 // Makes the relaxed stores behind it release stores.
 TRANSLOAD_DEVICE void release_fence() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
-// Adds one to a word that this GPU alone changes; acquire and release. What it was. Whoever comes last may publish for
-// all, to other GPUs too: what it has acquired goes with its own release.
+// Adds one to a word that this GPU alone changes, with acquire and release, and returns what it was. Whoever comes last
+// may publish for all, to other GPUs too: what it has acquired goes with its own release.
 TRANSLOAD_DEVICE Word add_one(Word* at) {
   Word value;
   asm volatile("atom.add.acq_rel.gpu.global.u64 %0, [%1], 1;" : "=l"(value) : "l"(at) : "memory");

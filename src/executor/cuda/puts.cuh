@@ -44,12 +44,12 @@ struct HeldPut {
   }
 };
 
-// Called by the whole warp.
+// The whole warp calls these.
 template <bool kQueues>
 struct HeldPuts {
   HeldPut<kQueues> due, later;
 
-  // False: some lane has no room, and nothing was held.
+  // False if some lane has no room, and then nothing was held.
   __device__ __noinline__ static bool hold(HeldPuts* held, bool mine, const Put put) {
     HeldPut<kQueues>& later = held->later;
     const bool joins = mine && !later.empty() && later.continued_by(put);

@@ -26,12 +26,12 @@ class FifoRail : public FarKeys {
 
   TRANSLOAD_DEVICE static constexpr bool puts() { return true; }
 
-  // Far: a rank and an offset.
+  // A far key is made of a rank and an offset.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     return Key{.rank = word.rank, .queue = 0, .place = word.offset}.pack();
   }
 
-  // Called by the whole warp, as all that follows. A lane without a mark has a count of 0.
+  // The whole warp calls this, as it does all that follows. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
@@ -39,7 +39,8 @@ class FifoRail : public FarKeys {
       asked_ = tell(&queue_, &held_, {verb, far ? key : nullptr, count});
   }
 
-  // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
+  // Holds puts until their bytes have landed. False if some lane has no room: nothing was held, and put_all() is to
+  // come first.
   TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
     any_ = true;
     return HeldPuts<false>::hold(&held_.puts, mine, put);
@@ -79,7 +80,7 @@ class FifoRail : public FarKeys {
     const Word* key;  // null: my lane has none
     Word count;
   };
-  // Calls, and not inlined: there is a place for them in every verb.
+  // These are calls and not inlined, because every verb has a place for them.
   __device__ __noinline__ static Asked tell(const RailQueue* queue, RailHeld* held, const FarCount mine) {
     const Key to = Key::unpack(mine.key);
     return ask(*queue, *held, mine.key != nullptr,
@@ -119,7 +120,7 @@ class FifoRail : public FarKeys {
       const Word ticket = first + uint32_t(__popc(bits & ((uint32_t(1) << lane_of_thread()) - 1)));
       const CommandSlot slot = encode(command, room.lap(ticket));
       CommandSlot& to = queue.slots[room.slot(ticket)];
-      // What a put was written from, or what was read where a credit gives back room.
+      // This covers what a put was written from, or what was read where a credit gives back room.
       if (command.verb != RailVerb::kPublish) publish_what_follows();
 #pragma unroll
       for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], slot.words[i]);
@@ -127,7 +128,7 @@ class FifoRail : public FarKeys {
     __syncwarp();
     return Asked::kTaken;
   }
-  // Until the proxy has taken so many. Alike in all lanes.
+  // Waits until the proxy has taken so many. What it returns is alike in all lanes.
   TRANSLOAD_DEVICE static Asked await(const RailQueue& queue, Word least, Word& taken) {
     constexpr uint32_t kLooksToCheck = 32;  // the host's words are far away
     const uint64_t since = ptx::now_ns();

@@ -135,17 +135,17 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, RailHeld& held)
       : queue_(queue), held_(held), puts_(queue.nic != nullptr) {}
 
-  // False: all rails are mapped, so that what is to be put is there already.
+  // False if all rails are mapped, so that what is to be put is there already.
   TRANSLOAD_DEVICE bool puts() const { return puts_; }
 
-  // Far: a rank, its queue and a word.
+  // A far key is made of a rank, its queue and a word.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) {
     if (word.mapped != nullptr) return reinterpret_cast<Word*>(word.mapped + word.offset);
     return Key{.rank = word.rank, .queue = word.queue, .place = word.offset / kWordBytes}.pack();
   }
 
-  // Called by the whole warp, as all that follows. A lane without a mark has a count of 0. Puts that are ready go with
-  // the counts that speak for them.
+  // The whole warp calls this, as it does all that follows. A lane without a mark has a count of 0. Puts that are ready
+  // go with the counts that speak for them.
   TRANSLOAD_DEVICE void mark(RailVerb verb, Word* key, Word count) {
     const bool far = count != 0 && is_far(key);
     if (count != 0 && !far) publish_to_all(key, count);
@@ -156,7 +156,8 @@ class IbgdaRail : public FarKeys {
     asked_ = send(&queue_, &held_, {ready, far ? key : nullptr, count});
   }
 
-  // Until their bytes have landed. False: some lane has no room, and nothing was held: put_all() first.
+  // Holds puts until their bytes have landed. False if some lane has no room: nothing was held, and put_all() is to
+  // come first.
   TRANSLOAD_DEVICE bool hold(bool mine, const Put& put) {
     any_ = true;
     return HeldPuts<true>::hold(&held_.puts, mine, put);
@@ -203,7 +204,7 @@ class IbgdaRail : public FarKeys {
     const Word* key;  // of my lane's count; null: it has none
     Word count;
   };
-  // A call, and not inlined: there is a place for it in every verb.
+  // This is a call and not inlined, because every verb has a place for it.
   __device__ __noinline__ static Asked send(const RailQueue* queue, RailHeld* held, const ToSend mine) {
 #ifdef __CUDA_ARCH__
     NicEntry entries[3];  // in the order in which a queue takes them
@@ -227,7 +228,7 @@ class IbgdaRail : public FarKeys {
   const RailQueue& queue_;
   RailHeld& held_;
   const bool puts_;
-  // Alike in all lanes.
+  // These are alike in all lanes.
   Ready ready_ = Ready::kNone;
   bool any_ = false;  // puts are held
   Asked asked_ = Asked::kTaken;

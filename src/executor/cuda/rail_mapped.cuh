@@ -18,7 +18,7 @@ struct MappedRail {
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return reinterpret_cast<Word*>(word.mapped + word.offset); }
   // The mark with this key stores here.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) { return reinterpret_cast<const char*>(key); }
-  // Called by the whole warp. A lane without a mark has a count of 0.
+  // The whole warp calls this. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb, Word* key, Word count) {
     if (count != 0) publish_to_all(key, count);
   }

@@ -40,7 +40,7 @@ TRANSLOAD_DEVICE void fill(float (&sum)[kVector], float value) {
 
 TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanF32); }
 
-// Rounded to nearest even, a NaN canonical: what the conversion instruction gives.
+// Sums are rounded to nearest even, a NaN is canonical: the conversion instruction gives that.
 TRANSLOAD_DEVICE void store_bf16(char* to, const float (&sum)[kVector]) {
   uint4 out;
   auto* pairs = reinterpret_cast<__nv_bfloat162*>(&out);
@@ -70,8 +70,8 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
-  // All bf16, and the order is one row after another. `here` is summed by itself, from +0: that shows behind other rows
-  // if it has several, and behind a bias even if it has one, for a -0 becomes +0.
+  // True if all are bf16 and the order is one row after another. `here` is summed by itself, from +0: that shows behind
+  // other rows if it has several, and behind a bias even if it has one, for a -0 becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;
@@ -120,7 +120,7 @@ struct NearRows {
   float start;
 };
 
-// From the lane's byte v on: as many vectors at once as go, then half as many.
+// Adds from the lane's byte v on: as many vectors at once as go, then half as many.
 template <int kRows, int kAhead>
 TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
   for (; v + (kAhead - 1) * kStep < rows.pitch; v += kStep * kAhead)
@@ -134,7 +134,7 @@ TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float st
   sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, {near, to, pitch, start});
 }
 
-// Any number of rows, one after another in a stage. Calls, not inlined: a warp steps in many places.
+// Any number of rows, one after another in a stage. They are calls, not inlined: a warp steps in many places.
 struct StagedSum {
   uint32_t near;
   char* to;

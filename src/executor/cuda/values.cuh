@@ -15,7 +15,7 @@ struct CudaPer {
   TRANSLOAD_DEVICE const T& operator[](Lane) const { return mine; }
 };
 
-// In near memory, given back when it goes, if it was the last one taken. Moves, does not copy.
+// It lies in near memory, which it gives back when it goes, if it was the last one taken. It moves and does not copy.
 template <class T>
 class CudaTable {
  public:

@@ -285,7 +285,7 @@ class CudaWarp {
   }
 
  private:
-  // In builds that check, by the whole warp: false, and a fault, where lanes say different things.
+  // The whole warp calls it, in builds that check: false, and a fault, where lanes say different things.
   template <class... T>
   TRANSLOAD_DEVICE bool alike(T... values) {
     if constexpr (checks::kOn) {
@@ -297,8 +297,8 @@ class CudaWarp {
     }
     return true;
   }
-  // In builds that check, by the whole warp: false, and a fault, where a lane would store where it must not. `mine` is
-  // my lane's, if it is not null. `own`: it may be memory of the caller, too.
+  // The whole warp calls it, in builds that check: false, and a fault, where a lane would store where it must not.
+  // `mine` is my lane's, if it is not null. `own`: it may be memory of the caller, too.
   TRANSLOAD_DEVICE bool stores(const StoreArea& mine, bool own = true) {
     if constexpr (checks::kOn) {
       const bool good = mine.base == nullptr || checks::may_store(*rank_.areas, mine.base, mine.bytes, own);
@@ -429,7 +429,7 @@ class CudaWarp {
     failed_ = __any_sync(kAllLanes, aborted);
   }
 
-  // To the host, for heartbeats, and again while it lasts: other warps say theirs in the same place.
+  // The host hears this for heartbeats, and again while it lasts: other warps say theirs in the same place.
   TRANSLOAD_DEVICE void say_waiting(const Record& record) {
     const Word whom = Word(record.whom) + 1;
     if (record.what == Word(Waiting::kDone))
@@ -444,7 +444,7 @@ class CudaWarp {
     }
   }
 
-  // Called by one lane. Only the first failure of the rank is kept.
+  // One lane calls it. Only the first failure of the rank is kept.
   TRANSLOAD_DEVICE void report(DeviceFailure failure, const Record& record) {
     if (!first_to_set(rank_.gave_up)) return;
     write_fault(rank_.fault, failure, {role_, channel_, rank_.deadline_ns}, record);
@@ -561,7 +561,7 @@ class CudaWarp {
   TRANSLOAD_DEVICE static uint64_t odd(const char* const (&bias)[2]) {
     return (reinterpret_cast<uint64_t>(bias[0]) | reinterpret_cast<uint64_t>(bias[1])) & 15;
   }
-  // To `mine.to` of each lane, where it is not null.
+  // Copies to `mine.to` of each lane, where it is not null.
   TRANSLOAD_DEVICE static void plain_copies(const LanePiece& mine) {
     for (uint32_t bits = __ballot_sync(kAllLanes, mine.to != nullptr); bits != 0; bits &= bits - 1)
       copy_first<1, 4>(bits, mine);

@@ -33,7 +33,8 @@ struct Batch {
   void clear() { put_count = mark_count = credits = 0; }
 
   // Makes one longer put where this begins where the last one to that rank ended, or behind its padding, which then
-  // travels along. Only the last put: an earlier one may not take a drained count that speaks for those between too.
+  // travels along. It looks at the last put only: an earlier one may not take a drained count that speaks for those
+  // between too.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {
       Put& last = puts[i];

@@ -15,7 +15,7 @@ struct Bell {
   // flag and reading its words again.
   static void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-  // After fence(): wakes the rank if it sleeps or is about to.
+  // Wakes the rank, after fence(), if it sleeps or is about to.
   void ring() const {
     if (asleep == nullptr || asleep->load(std::memory_order_relaxed) == 0) return;
     if (asleep->exchange(0, std::memory_order_relaxed) == 0) return;

@@ -21,10 +21,10 @@ class Fibers {
   // Fiber i will call entry(argument) when it is resumed next. It must be idle.
   void start(int i, Entry entry, void* argument);
 
-  // Runs fiber i until it suspends (true) or its entry has returned (false). Not from inside a fiber.
+  // Runs fiber i until it suspends (true) or its entry has returned (false). It is not called from inside a fiber.
   bool resume(int i);
 
-  // Inside a fiber: back to resume().
+  // Goes, inside a fiber, back to resume().
   void suspend();
 
  private:

@@ -28,9 +28,9 @@ struct HostMemoryOptions {
   uint32_t deadline_ms = 10000;
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
-  // All called by the thread that runs the fibers, on its own stack, never from inside a fiber.
-  // A wait has outlasted the deadline; of several it is the one that explains most. It is not told again before it has
-  // ended. False: nobody is accused, because this process stood still, and all waits begin again.
+  // The thread that runs the fibers calls all of these on its own stack, never from inside a fiber. A wait has
+  // outlasted the deadline; of several it is the one that explains most. It is not told again before it has ended.
+  // False if nobody is accused, because this process stood still, and all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
   std::function<void()> on_withdrawn;                  // it has ended by itself
   std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
@@ -44,7 +44,7 @@ class HostMemory {
   HostMemory& operator=(const HostMemory&) = delete;
 
   const HostMemoryOptions& options() const { return options_; }
-  // Between runs.
+  // This is called between runs.
   void set_deadline(uint32_t ms) { options_.deadline_ms = ms; }
 
   // The Memory of FiberWarp: see warp.h.

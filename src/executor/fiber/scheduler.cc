@@ -132,7 +132,7 @@ bool Scheduler::finish_network(uint32_t deadline_ms) {
   return done;
 }
 
-// The wait that was told; not present: it begins again.
+// Returns the wait that was told. If none is present, the wait begins again.
 WaitRecord Scheduler::accuse_network(Time now) {
   const WaitRecord wait = network_wait(now);
   const Watched theirs;
@@ -204,7 +204,7 @@ void Scheduler::withdraw() {
   options_.on_withdrawn();
 }
 
-// Reads without order: whoever wakes reads again, with it.
+// It reads without order, because whoever wakes reads again, with order.
 bool Scheduler::poll_parked() {
   bool any = false;
   for (size_t at = 0; at < parked_.size();) {

@@ -34,12 +34,12 @@ class Scheduler final : private Parker {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // One fiber for each task; returns when all have ended, with every mark set and every put with the network. A task
-  // must not throw. Always by the same thread, or with the caller's order between threads.
+  // Runs one fiber for each task; returns when all have ended, with every mark set and every put with the network. A
+  // task must not throw. The same thread always calls it, or the caller orders the threads.
   void run(const std::vector<Task>& tasks);
 
-  // Until the network has read what it was given and handed all counts over. Whoever it is stuck with at the deadline
-  // is accused, and the wait goes on, as any other. False: the group is faulted.
+  // Waits until the network has read what it was given and handed all counts over. Whoever it is stuck with at the
+  // deadline is accused, and the wait goes on, as any other. False if the group is faulted.
   bool finish_network(uint32_t deadline_ms);
 
   // The wait that explains most, of those of the last run that a fault ended.

@@ -329,7 +329,7 @@ class FiberWarp {
     for (int w = 0; w < members.word_count(); ++w)
       for (uint64_t bits = members.words[w]; bits != 0; bits &= bits - 1) body(Lane{w * 64 + std::countr_zero(bits)});
   }
-  // In another order, where a Memory asks for one: `each` promises none.
+  // Lanes go in another order where a Memory asks for one: `each` promises none.
   template <class F>
   static void for_each_backwards(Set set, F body) {
     for (int i = kSetMax; i-- > 0;)
@@ -363,7 +363,7 @@ class FiberWarp {
     if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
   }
 
-  // Which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
+  // Says which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
   template <class S, class F, class V>
   S observe(const S& set, F& need, V& seen) {
     return where(set, [&](Lane lane) {
@@ -412,11 +412,11 @@ class FiberWarp {
     memory_.breathe(number_);
   }
 
-  // Puts, then marks: each only once what it speaks for is done.
+  // Puts go first, then marks, each only once what it speaks for is done.
   void flush() {
     held_ = 0;
     if (!batch_.empty() && !failed()) {
-      // Always: a release store does not order the streamed ones.
+      // The fence is always there: a release store does not order the streamed ones.
       if (!planted<Plants>(Canary::kNoStoreFence)) memory_.store_fence(number_);
       if (batch_.credits > 0 && !planted<Plants>(Canary::kCreditUndrained)) memory_.drain(number_);
       if (planted<Plants>(Canary::kCountAheadOfPuts)) send_marks();

@@ -29,12 +29,13 @@ struct SumJob {
 
 struct Kernels {
   const char* name;
-  // Any sizes and addresses; whole cache lines go past the cache. Ordered for nobody before stream_fence().
+  // It takes any sizes and addresses; whole cache lines go past the cache. It is ordered for nobody before
+  // stream_fence().
   void (*stream_copy)(char* to, const char* from, size_t bytes);
   void (*sum_rows)(const SumJob& job);
 };
 
-// Best for this CPU; the plainest under a thread sanitizer, which does not see wider accesses.
+// The best for this CPU; the plainest under a thread sanitizer, which does not see wider accesses.
 const Kernels& kernels();
 
 // Everything that this build has and this CPU can run, plainest first, into `list` (room for 3). Returns how many.

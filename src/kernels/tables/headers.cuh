@@ -24,7 +24,7 @@ __device__ inline void store(Unit* to, const Unit& unit) {
   *reinterpret_cast<uint4*>(to) = __builtin_bit_cast(uint4, unit);
 }
 
-// Called by all threads of a block.
+// All threads of a block call it.
 __device__ inline void stage_scales(const ScaleSource& from, const TokenShape& shape, char* to, TokenRange range) {
   if (from.at == nullptr) return;
   for (uint32_t i = threadIdx.x; i < range.count * shape.scales; i += blockDim.x) {
@@ -35,7 +35,7 @@ __device__ inline void stage_scales(const ScaleSource& from, const TokenShape& s
   }
 }
 
-// Called by all blocks of a kernel.
+// All blocks of a kernel call it.
 __device__ inline void write_headers(const HeaderArgs& a) {
   constexpr uint32_t kTokens = 64;  // at a time
   if (given_up(a.call)) return;

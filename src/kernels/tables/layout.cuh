@@ -17,7 +17,7 @@ namespace transload {
 
 class LayoutBlock {
  public:
-  TRANSLOAD_WARP LayoutBlock(const LayoutLaunch& launch, char* near)
+  TRANSLOAD_DEVICE LayoutBlock(const LayoutLaunch& launch, char* near)
       : a_(launch.args),
         shape_(launch.tile),
         near_(launch.tile, near),
@@ -29,7 +29,7 @@ class LayoutBlock {
     for (uint32_t i = 0; i < kEach; ++i) choices_[i] = TileChoice(threadIdx.x + i * kLayoutThreads, a_.shape.top_k);
   }
 
-  TRANSLOAD_WARP void run() {
+  TRANSLOAD_DEVICE void run() {
     if (given_up(a_.call)) return;
     begin();
     for (uint32_t t = blockIdx.x; t < tiles_; t += gridDim.x)
@@ -49,18 +49,18 @@ class LayoutBlock {
     uint32_t rank, node;  // columns that no other choice of the token had marked before this one, or kNobody
 
     TileChoice() = default;
-    TRANSLOAD_WARP TileChoice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
-    TRANSLOAD_WARP uint32_t token() const { return place / 32; }
-    TRANSLOAD_WARP uint32_t slot() const { return place % 32; }
+    TRANSLOAD_DEVICE TileChoice(uint32_t number, uint32_t top_k) : place(number / top_k * 32 + number % top_k) {}
+    TRANSLOAD_DEVICE uint32_t token() const { return place / 32; }
+    TRANSLOAD_DEVICE uint32_t slot() const { return place % 32; }
   };
 
-  TRANSLOAD_WARP void begin() {
+  TRANSLOAD_DEVICE void begin() {
     for (uint32_t e = threadIdx.x; e < a_.experts.experts; e += kLayoutThreads) expert_[e] = 0;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.carry[c] = 0;
     if (threadIdx.x == 0) *near_.bad = ~0ull;
   }
 
-  TRANSLOAD_WARP bool run_tile(uint32_t t) {
+  TRANSLOAD_DEVICE bool run_tile(uint32_t t) {
     const uint64_t first = uint64_t(t) * shape_.tokens, left = a_.routing.tokens - first;
     tile_ = {first, uint32_t(left < shape_.tokens ? left : shape_.tokens)};
     if (a_.routing.expert32)
@@ -88,11 +88,11 @@ class LayoutBlock {
     return true;
   }
 
-  TRANSLOAD_WARP bool in_tile(const TileChoice& c) const { return c.token() < tile_.count; }
+  TRANSLOAD_DEVICE bool in_tile(const TileChoice& c) const { return c.token() < tile_.count; }
 
   // Reads of all choices are under way before the first is looked at.
   template <class Id>
-  TRANSLOAD_WARP void load(const Id* ids) {
+  TRANSLOAD_DEVICE void load(const Id* ids) {
     const uint64_t first = tile_.first * a_.shape.top_k;
     Id read[kEach];
 #pragma unroll
@@ -109,17 +109,17 @@ class LayoutBlock {
     }
   }
 
-  TRANSLOAD_WARP void note_bad(Word choice) { bad_ = choice < bad_ ? choice : bad_; }
+  TRANSLOAD_DEVICE void note_bad(Word choice) { bad_ = choice < bad_ ? choice : bad_; }
 
   // True if no other choice of the token had marked this column.
-  TRANSLOAD_WARP bool mark_column(uint32_t token, uint32_t column) {
+  TRANSLOAD_DEVICE bool mark_column(uint32_t token, uint32_t column) {
     const uint32_t bit = 1u << column % 32;
     if (atomicOr(near_.sets + token * shape_.set_words + column / 32, bit) & bit) return false;
     atomicOr(near_.marked + token / 32 * shape_.columns + column, 1u << token % 32);
     return true;
   }
 
-  TRANSLOAD_WARP void mark() {
+  TRANSLOAD_DEVICE void mark() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       TileChoice& c = choices_[i];
@@ -137,13 +137,13 @@ class LayoutBlock {
   }
 
   // The column of a rank's node, unless it is mine.
-  TRANSLOAD_WARP uint32_t node_of(uint32_t rank) const {
+  TRANSLOAD_DEVICE uint32_t node_of(uint32_t rank) const {
     if (rank == kNobody || a_.map.nodes == 1) return kNobody;
     const uint32_t node = a_.map.node_of[rank];
     return node == a_.map.node ? kNobody : a_.map.ranks + node;
   }
 
-  TRANSLOAD_WARP void count(uint32_t* tile_counts) {
+  TRANSLOAD_DEVICE void count(uint32_t* tile_counts) {
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) {
       uint32_t tokens = 0;
       for (uint32_t g = 0; g < shape_.groups; ++g) {
@@ -155,9 +155,9 @@ class LayoutBlock {
   }
 
   // How many tiles lie between this one and the last one of the same block.
-  TRANSLOAD_WARP uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
+  TRANSLOAD_DEVICE uint32_t tiles_between(uint32_t t) const { return t < gridDim.x ? t : gridDim.x - 1; }
 
-  TRANSLOAD_WARP bool wait_for_tiles(uint32_t t) {
+  TRANSLOAD_DEVICE bool wait_for_tiles(uint32_t t) {
     bool here = true;
     if (threadIdx.x < tiles_between(t)) {
       const uint32_t other = t - 1 - threadIdx.x;
@@ -168,7 +168,7 @@ class LayoutBlock {
   }
 
   // What lies before the tile. Counts of the tiles between are slow to load, so each is loaded by its own thread.
-  TRANSLOAD_WARP void carry_on(uint32_t t) {
+  TRANSLOAD_DEVICE void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
     const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerBlock * gridDim.x;
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) near_.start[c] = near_.carry[c];
@@ -184,23 +184,23 @@ class LayoutBlock {
   }
 
   // Tokens before this one, of all of mine, that go to the column.
-  TRANSLOAD_WARP uint32_t ordinal(uint32_t token, uint32_t column) const {
+  TRANSLOAD_DEVICE uint32_t ordinal(uint32_t token, uint32_t column) const {
     const uint32_t at = token / 32 * shape_.columns + column;
     return near_.start[column] + near_.before[at] + __popc(near_.marked[at] & ((1u << token % 32) - 1));
   }
 
   // How many columns below `column` the token goes to.
-  TRANSLOAD_WARP uint32_t below(uint32_t token, uint32_t column) const {
+  TRANSLOAD_DEVICE uint32_t below(uint32_t token, uint32_t column) const {
     const uint32_t* set = near_.sets + token * shape_.set_words;
     uint32_t found = 0;
     for (uint32_t w = 0; w < column / 32; ++w) found += __popc(set[w]);
     return column % 32 == 0 ? found : found + __popc(set[column / 32] & ((1u << column % 32) - 1));
   }
 
-  TRANSLOAD_WARP Route* staged(uint32_t token) const { return near_.staged + token * 2 * a_.shape.top_k; }
+  TRANSLOAD_DEVICE Route* staged(uint32_t token) const { return near_.staged + token * 2 * a_.shape.top_k; }
 
   // The columns of each token in ascending order.
-  TRANSLOAD_WARP void stage() {
+  TRANSLOAD_DEVICE void stage() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       const TileChoice& c = choices_[i];
@@ -209,12 +209,12 @@ class LayoutBlock {
     }
   }
 
-  TRANSLOAD_WARP void stage(uint32_t token, uint32_t column) const {
+  TRANSLOAD_DEVICE void stage(uint32_t token, uint32_t column) const {
     staged(token)[below(token, column)] = {column, ordinal(token, column)};
   }
 
   // Each choice writes the entry of the header, and the route, with its number.
-  TRANSLOAD_WARP void emit() {
+  TRANSLOAD_DEVICE void emit() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
       const TileChoice& c = choices_[i];
@@ -230,7 +230,7 @@ class LayoutBlock {
   }
 
   // Owners among my peers come first, then other nodes.
-  TRANSLOAD_WARP Route route(const TileChoice& c, uint32_t owners) const {
+  TRANSLOAD_DEVICE Route route(const TileChoice& c, uint32_t owners) const {
     const uint32_t first = a_.map.node_begin[a_.map.node];
     const uint32_t lower = below(c.token(), first), near = below(c.token(), first + a_.map.peers) - lower;
     if (c.slot() < near) {
@@ -244,7 +244,7 @@ class LayoutBlock {
   }
 
   // Counts by channel are differences of what comes before each channel's first token.
-  TRANSLOAD_WARP void note_channels() {
+  TRANSLOAD_DEVICE void note_channels() {
     const Cut cut{a_.routing.tokens, a_.channels};
     const uint64_t end = tile_.first + tile_.count;
     const uint32_t first = uint32_t(ceil_div(tile_.first * a_.channels, cut.tokens));
@@ -257,12 +257,12 @@ class LayoutBlock {
     for (uint32_t c = threadIdx.x; c < shape_.columns; c += kLayoutThreads) starts_of(c)[a_.channels] = near_.carry[c];
   }
 
-  TRANSLOAD_WARP uint32_t* starts_of(uint32_t column) const {
+  TRANSLOAD_DEVICE uint32_t* starts_of(uint32_t column) const {
     return shared_.starts + uint64_t(column) * (a_.channels + 1);
   }
 
   // Every block shows what it counted, and waits for all others.
-  TRANSLOAD_WARP bool end_counts() {
+  TRANSLOAD_DEVICE bool end_counts() {
     uint32_t* const mine = shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
     __syncthreads();
     if (mine != expert_)
@@ -279,7 +279,7 @@ class LayoutBlock {
   }
 
   // One warp for each 32 words of a record: a word is a chain of loads.
-  TRANSLOAD_WARP void write_records() const {
+  TRANSLOAD_DEVICE void write_records() const {
     const Geometry& g = a_.geometry;
     const uint32_t of_peers = a_.map.peers, of_nodes = a_.map.nodes * g.node_size_max;
     const uint32_t warps = gridDim.x * kLayoutThreads / 32, warp = (blockIdx.x * kLayoutThreads + threadIdx.x) / 32;
@@ -301,13 +301,13 @@ class LayoutBlock {
     }
   }
 
-  TRANSLOAD_WARP uint32_t tokens_of(uint32_t column, uint32_t channel) const {
+  TRANSLOAD_DEVICE uint32_t tokens_of(uint32_t column, uint32_t channel) const {
     const uint32_t* const starts = starts_of(column);
     return starts[channel + 1] - starts[channel];
   }
 
   // The words that records of ranks and of nodes begin with.
-  TRANSLOAD_WARP uint32_t common_word(uint32_t column, uint32_t word) const {
+  TRANSLOAD_DEVICE uint32_t common_word(uint32_t column, uint32_t word) const {
     if (word == CountsRecord::kSourceTokens) return uint32_t(a_.routing.tokens);
     if (a_.routing.tokens == 0) return 0;
     if (word == CountsRecord::kTokens) return starts_of(column)[a_.channels];
@@ -315,14 +315,14 @@ class LayoutBlock {
     return channel < a_.channels ? tokens_of(column, channel) : 0;
   }
 
-  TRANSLOAD_WARP uint32_t rows_of(uint32_t place) const {
+  TRANSLOAD_DEVICE uint32_t rows_of(uint32_t place) const {
     uint32_t rows = 0;
     for (uint32_t block = 0; block < gridDim.x; ++block)
       rows += shared_.expert[uint64_t(block) * a_.experts.experts + place];
     return rows;
   }
 
-  TRANSLOAD_WARP void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
+  TRANSLOAD_DEVICE void write_rank_word(char* record, uint32_t rank, uint32_t i) const {
     if (i >= a_.geometry.counts_bytes() / 4) return;
     const uint32_t head = CountsRecord::expert_word(a_.geometry.channels);
     uint32_t word = 0;
@@ -332,13 +332,13 @@ class LayoutBlock {
     reinterpret_cast<uint32_t*>(record)[i] = word;
   }
 
-  TRANSLOAD_WARP void write_node_word(uint32_t node, uint32_t i) const {
+  TRANSLOAD_DEVICE void write_node_word(uint32_t node, uint32_t i) const {
     if (i >= a_.geometry.counts().node_head_bytes() / 4) return;
     reinterpret_cast<uint32_t*>(a_.counts_to_nodes + node * a_.geometry.node_counts_bytes())[i] =
         common_word(a_.map.ranks + node, i);
   }
 
-  TRANSLOAD_WARP void report() const {
+  TRANSLOAD_DEVICE void report() const {
     Word first = ~Word(0);
     for (uint32_t block = 0; block < gridDim.x; ++block)
       first = shared_.bad[block] < first ? shared_.bad[block] : first;

@@ -52,7 +52,7 @@ __device__ inline uint64_t sum_of_warp(uint64_t value) {
 class PlanWarp {
  public:
   // Reads what no counts change.
-  TRANSLOAD_WARP PlanWarp(const PlanArgs& args, const PlanMoment& moment)
+  TRANSLOAD_DEVICE PlanWarp(const PlanArgs& args, const PlanMoment& moment)
       : a_(args),
         b_(*args.board),
         moment_(moment),
@@ -65,7 +65,7 @@ class PlanWarp {
 
   // may_tell() is for the tellers, once they have written what the host may read.
   template <class MayTell>
-  TRANSLOAD_WARP void learn(MayTell may_tell) {
+  TRANSLOAD_DEVICE void learn(MayTell may_tell) {
     const Records ranks = records_of_ranks(), slots = records_of_slots();
     if (moment_.warp < tellers_) {
       const Word rows = moment_.warp == 0 ? learn_rows(ranks) : 0;
@@ -93,13 +93,13 @@ class PlanWarp {
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
 
-    TRANSLOAD_WARP CountsRecord record(uint32_t i) const { return CountsRecord::at(at + i * step); }
-    TRANSLOAD_WARP const uint32_t* words(uint32_t i) const { return record(i).words; }
-    TRANSLOAD_WARP bool there(uint32_t i) const {
+    TRANSLOAD_DEVICE CountsRecord record(uint32_t i) const { return CountsRecord::at(at + i * step); }
+    TRANSLOAD_DEVICE const uint32_t* words(uint32_t i) const { return record(i).words; }
+    TRANSLOAD_DEVICE bool there(uint32_t i) const {
       return sources == nullptr || ptx::load32(&sources[i].rank) != kNobody;
     }
     // How many tokens come. Both reads are under way before the first is looked at, as in read().
-    TRANSLOAD_WARP uint32_t size(uint32_t i) const {
+    TRANSLOAD_DEVICE uint32_t size(uint32_t i) const {
       const uint32_t size = ptx::load32(words(i) + CountsRecord::kTokens);
       return there(i) ? size : 0;
     }
@@ -113,10 +113,10 @@ class PlanWarp {
     uint32_t counts[kChannelsEach];  // by channel, my lane's
   };
 
-  TRANSLOAD_WARP uint32_t parity() const { return uint32_t(moment_.use % 2); }
-  TRANSLOAD_WARP static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+  TRANSLOAD_DEVICE uint32_t parity() const { return uint32_t(moment_.use % 2); }
+  TRANSLOAD_DEVICE static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-  TRANSLOAD_WARP Records records_of_ranks() const {
+  TRANSLOAD_DEVICE Records records_of_ranks() const {
     const Block& boxes = b_.up.counts;
     return {.at = mine_ + boxes.at(parity(), 0),
             .step = boxes.at(0, 1) - boxes.at(0, 0),
@@ -126,7 +126,7 @@ class PlanWarp {
             .tokens = a_.handle.tables.source_tokens,
             .spans = a_.handle.arriving};
   }
-  TRANSLOAD_WARP Records records_of_slots() const {
+  TRANSLOAD_DEVICE Records records_of_slots() const {
     const Block& boxes = b_.net.counts;
     return {.at = b_.network + boxes.at(parity(), 0),
             .step = boxes.at(0, 1) - boxes.at(0, 0),
@@ -138,7 +138,7 @@ class PlanWarp {
   }
 
   // A word of the report for each of the first lanes; the rows are not known yet.
-  TRANSLOAD_WARP Word begin_report() const {
+  TRANSLOAD_DEVICE Word begin_report() const {
     uint64_t crossing = 0;
 #pragma unroll 1
     for (uint32_t node = lane_; node < b_.map.nodes; node += 32)
@@ -150,15 +150,15 @@ class PlanWarp {
     return lane_ < kReportWords ? reinterpret_cast<const Word*>(a_.handle.report)[lane_] : 0;
   }
 
-  TRANSLOAD_WARP Word learn_rows(const Records& ranks) {
+  TRANSLOAD_DEVICE Word learn_rows(const Records& ranks) {
     const Word rows = sum_before(ranks, ranks.count);
     if (lane_ == offsetof(DeviceReport, rows_needed) / sizeof(Word)) report_ = rows;
     if (a_.awaited_dispatch != 0 && lane_ < kReportWords) reinterpret_cast<Word*>(&a_.host->report)[lane_] = report_;
     return rows;
   }
 
-  // The host first; what kernels read has until this one ends.
-  TRANSLOAD_WARP void tell(Word rows) {
+  // The host comes first; what kernels read has until this one ends.
+  TRANSLOAD_DEVICE void tell(Word rows) {
     if (lane_ == 0) {
       if (a_.fails && rows > a_.rows_max) {
         a_.host->needed = rows;
@@ -171,7 +171,7 @@ class PlanWarp {
     if (lane_ < kReportWords) reinterpret_cast<Word*>(a_.handle.report)[lane_] = report_;
   }
 
-  TRANSLOAD_WARP uint64_t sum_before(const Records& of, uint32_t end) const {
+  TRANSLOAD_DEVICE uint64_t sum_before(const Records& of, uint32_t end) const {
     uint64_t sum = 0;
 #pragma unroll 1
     for (uint32_t first = 0; first < end; first += 32 * kSizesAtOnce) {
@@ -185,7 +185,7 @@ class PlanWarp {
   }
 
   // Lanes are experts, and where these are few, other lanes take other ranks' counts of them.
-  TRANSLOAD_WARP void count_experts(const Records& ranks) {
+  TRANSLOAD_DEVICE void count_experts(const Records& ranks) {
     if (experts_ == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
     const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
@@ -210,12 +210,12 @@ class PlanWarp {
     }
   }
   // Writes one of the counts behind the report.
-  TRANSLOAD_WARP void write_count(uint32_t i, uint64_t rows) const {
+  TRANSLOAD_DEVICE void write_count(uint32_t i, uint64_t rows) const {
     a_.handle.expert_counts[i] = int64_t(rows);
     if (a_.host_counts) a_.host_counts[i] = int64_t(rows);
   }
   // Rows that are kept, up to each rank. Lanes are ranks.
-  TRANSLOAD_WARP void count_sources(const Records& ranks) const {
+  TRANSLOAD_DEVICE void count_sources(const Records& ranks) const {
     uint64_t before = 0;
 #pragma unroll 1
     for (uint32_t first = 0; first < ranks.count; first += 32) {
@@ -225,13 +225,13 @@ class PlanWarp {
       before = __shfl_sync(~0u, upto, 31);
     }
   }
-  TRANSLOAD_WARP uint64_t aligned(uint64_t rows) const {
+  TRANSLOAD_DEVICE uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);  // a division is long
   }
 
   // Neighbouring records go to one warp, which then adds up what comes before them once.
-  TRANSLOAD_WARP void write_spans(const Records& ranks, const Records& slots) {
+  TRANSLOAD_DEVICE void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
     const uint32_t first = least((moment_.warp - others) * each, all), end = least(first + each, all);
@@ -245,7 +245,7 @@ class PlanWarp {
   }
 
   // The next slice is on its way while one is written.
-  TRANSLOAD_WARP void write_spans_of(const Records& of, uint32_t from, uint32_t to) {
+  TRANSLOAD_DEVICE void write_spans_of(const Records& of, uint32_t from, uint32_t to) {
     RecordSlice slice = read(of, from, 0);
     uint64_t begin = sum_before(of, from), at = 0;
 #pragma unroll 1
@@ -264,7 +264,7 @@ class PlanWarp {
     }
   }
 
-  TRANSLOAD_WARP RecordSlice read(const Records& of, uint32_t record, uint32_t channel) const {
+  TRANSLOAD_DEVICE RecordSlice read(const Records& of, uint32_t record, uint32_t channel) const {
     const uint32_t* const words = of.words(record);
     static_assert(CountsRecord::kSourceTokens == 0 && CountsRecord::kTokens == 1);
     const uint64_t head = ptx::load64(words);
@@ -286,7 +286,7 @@ class PlanWarp {
     return {.record = record, .channel = channel, .there = false, .tokens = 0, .size = 0, .counts = {}};
   }
 
-  TRANSLOAD_WARP void write_head(const Records& of, const RecordSlice& slice, uint64_t begin) const {
+  TRANSLOAD_DEVICE void write_head(const Records& of, const RecordSlice& slice, uint64_t begin) const {
     of.begin[slice.record] = begin;
     if (slice.record + 1 == of.count) of.begin[of.count] = begin + slice.size;
     of.tokens[slice.record] = slice.tokens;
@@ -294,7 +294,7 @@ class PlanWarp {
   }
 
   // Where the channel behind the slice begins.
-  TRANSLOAD_WARP uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
+  TRANSLOAD_DEVICE uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
     uint32_t mine = 0;
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; ++k) mine += slice.counts[k];
@@ -319,11 +319,11 @@ class PlanWarp {
   Word report_ = 0;  // of the first warp: the report's word of my lane
 };
 
-// Called by every planning warp. counts_here() blocks until all counts have arrived and says whether they may be read.
-// may_tell(), called by tellers only, says whether the handle may be published.
+// Every planning warp calls this. counts_here() blocks until all counts have arrived and says whether they may be read.
+// may_tell(), which tellers alone call, says whether the handle may be published.
 template <class CountsHere, class MayTell>
-TRANSLOAD_WARP void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
-                               MayTell may_tell) {
+TRANSLOAD_DEVICE void learn_plan(const PlanArgs& args, const PlanMoment& moment, CountsHere counts_here,
+                                 MayTell may_tell) {
   PlanWarp plan(args, moment);
   if (counts_here()) plan.learn(may_tell);
 }

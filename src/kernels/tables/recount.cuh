@@ -13,7 +13,7 @@ namespace transload {
 
 constexpr uint32_t kRecountExperts = 4096;  // that are counted at a time
 
-// Called by one block. `counts`: room for kRecountExperts in near memory.
+// One block calls it. `counts` has room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   const uint64_t choices = a.rows_max * a.top_k;
   for (uint32_t first = 0; first < a.experts; first += kRecountExperts) {
@@ -31,7 +31,7 @@ __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
   }
 }
 
-// Called by all blocks of a kernel. It is needed because outputs lie where those of an earlier call did.
+// All blocks of a kernel call it. It is needed because outputs lie where those of an earlier call did.
 __device__ inline void clear_behind(const RecountArgs& a, uint64_t rows) {
   const uint64_t begin = rows * a.top_k, end = a.rows_max * a.top_k, step = uint64_t(gridDim.x) * blockDim.x;
   for (uint64_t i = begin + uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < end; i += step) {

@@ -21,7 +21,7 @@ constexpr uint32_t kLayoutBlocksMax = 16;
 constexpr uint32_t kLayoutThreads = 512;
 
 // Words and counts that the blocks of a layout share, in device memory of layout_scratch_bytes(), zeroed once when it
-// is made. Aligned to 128 bytes.
+// is made. They are aligned to 128 bytes.
 struct LayoutScratch {
   char* at;
 };
@@ -62,7 +62,8 @@ struct HeaderArgs {
 };
 int launch_headers(const HeaderArgs& args, CUstream_st* stream);
 
-// What the counts of a notify say: the handle, and what the host waits for. For learn_plan (kernels/tables/plan.cuh).
+// What the counts of a notify say: the handle, and what the host waits for. It is for learn_plan
+// (kernels/tables/plan.cuh).
 struct PlanArgs {
   const Board* board;
   Placement experts;
@@ -78,8 +79,8 @@ struct PlanArgs {
   bool fails;             // and then the host is told
 };
 
-// With rows_max, behind the dispatch. If rows were dropped: counts of experts of those that were kept, since the plan's
-// are of all that came. If fewer came: what lies behind them is no expert's.
+// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept,
+// because the plan counts all that came. If fewer came, it makes what lies behind them no expert's.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;

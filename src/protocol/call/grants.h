@@ -90,11 +90,11 @@ class Grants {
     TRANSLOAD_CHECK(slot < sources_);
     return row_base_[p * int(sources_) + int(slot)] + ordinal;
   }
-  // False: the peer has no room for this row of its output, and nobody touches it.
+  // False if the peer has no room for this row of its output, and then nobody touches it.
   TRANSLOAD_WARP bool keeps(int p, Word row) const {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
-  // Of a peer that can be reached.
+  // Where the rows of a peer lie that can be reached.
   TRANSLOAD_WARP char* rows(int p) const { return granted_[p].rows; }
   TRANSLOAD_WARP char* scales(int p) const { return granted_[p].scales; }
   TRANSLOAD_WARP char* headers_or_weights(int p) const { return granted_[p].headers_or_weights; }

@@ -64,7 +64,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
 
-  // Sums them by node: lower ones, mine, higher ones. Their weights likewise.
+  // Sums them, and their weights, by node: lower ones, mine, higher ones.
   const Sum sum{before, here, away - before};
   char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };

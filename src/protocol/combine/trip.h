@@ -1,4 +1,5 @@
-// What the roles of a combine know, beside the call. The same streams as dispatch, backwards, over the same forwarders.
+// What the roles of a combine know, beside the call. It has the streams of dispatch, backwards, over the same
+// forwarders.
 #pragma once
 #include "channel/ring.h"
 #include "layout/channels.h"

@@ -58,7 +58,6 @@ TRANSLOAD_WARP void unpack_choices(W& w, const DispatchTrip& t, const char* head
   });
 }
 
-template <class W>
 TRANSLOAD_WARP void write_source(const DispatchTrip& t, const Header& head, uint64_t row) {
   t.source[row * 2] = int32_t(head.source);
   t.source[row * 2 + 1] = int32_t(head.token);
@@ -76,7 +75,7 @@ TRANSLOAD_WARP void unpack_rows(W& w, const DispatchTrip& t, const char* headers
     if (l < count) head = w.peek(header_at(headers + l * t.shape.header_bytes()));
     for (uint32_t first = uint32_t(l.i); first < choices; first += kSetMax * kAtOnce)
       unpack_choices<kAtOnce>(w, t, headers, row, {first, choices});
-    if (l < count) write_source<W>(t, head, row + uint32_t(l.i));
+    if (l < count) write_source(t, head, row + uint32_t(l.i));
   });
 }
 

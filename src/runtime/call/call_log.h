@@ -9,7 +9,7 @@ namespace transload {
 class CallLog {
  public:
   CallLog() = default;
-  // `group`: the same for all ranks of a group, and for no other; not 0.
+  // `group` is the same for all ranks of a group, and for no other; not 0.
   CallLog(uint64_t group, uint32_t rank);
   ~CallLog() { leave(); }
   CallLog(CallLog&& other) noexcept { *this = static_cast<CallLog&&>(other); }

@@ -12,7 +12,7 @@ namespace transload {
 
 // Throws Error that names `argument`.
 void check_node_sizes(const std::string& argument, const std::vector<uint32_t>& sizes);
-// Throw Error.
+// These throw Error.
 void check_options(const GroupOptions& options);
 void check_dispatch(const RankState& group, const DispatchInputs& in);
 void check_combine(const RankState& group, const CombineInputs& in);

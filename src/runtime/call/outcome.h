@@ -23,8 +23,9 @@ class DispatchOutcome {
   void ask(uint64_t rows);
   // The call fails in the end for want of memory of another kind.
   void fail_later(const Error& for_want_of);
-  // After ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where the slabs
-  // have no room the host lends memory of its own, which only the ring reaches; a GPU has none, and keeps no row.
+  // It is called after ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where
+  // the slabs have no room the host lends memory of its own, which only the ring reaches; a GPU has none, and keeps no
+  // row.
   void take(const HandleData& handle);
   // After the call has taken part: throws what went wrong.
   void throw_failure() const;

@@ -59,7 +59,7 @@ class DispatchRoom {
   void ask(const Arena& arena);
   // The output that peers cannot store into although all the rest lies in a lease; null: there is none.
   const char* outside(const Arena& arena) const;
-  // Fills in the tensors; `base`: so many bytes.
+  // Fills in the tensors. What is not the caller's lies from `base` on, in as many bytes as bytes() says.
   LandingPlace hand_out(char* base, bool direct, DispatchOutputs& out) const;
   // Throws where out_x was too short, by how many rows this rank received: the trip went into the lease instead.
   void refuse_if_too_short(int64_t received) const;

@@ -83,7 +83,7 @@ class CudaDispatch {
     spans_ = {on_device_.forward, on_device_.arriving};
   }
 
-  // Counts to everyone; afterwards the host knows how many rows come.
+  // Counts go to everyone; afterwards the host knows how many rows come.
   void notify() {
     take_handle_room();
     g_.set_phase(Phase::kNotify);

@@ -85,7 +85,7 @@ void CudaGroup::join_stream(const Stream& stream, uint32_t own_deadline_ms, cons
   call_.on_stream.store(true, std::memory_order_release);
 }
 
-// May be asked while this thread captures.
+// This may be asked while this thread captures.
 bool CudaGroup::last_has_ended() const {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look does not spoil the capture
   cudaThreadExchangeStreamCaptureMode(&mode);
@@ -121,8 +121,9 @@ bool CudaGroup::capturing(const Stream& stream) const {
   return state != cudaStreamCaptureStatusNone;
 }
 
-// My own kernels have ended, those of a replay too, of which only the device knows. Not the device's: kernels of
-// another rank may wait for this thread. False: they have not by then, because work that is not ours keeps the stream.
+// Waits until my own kernels have ended, those of a replay too, of which only the device knows, but not the device's:
+// kernels of another rank may wait for this thread. False if they have not by then, because work that is not ours keeps
+// the stream.
 bool CudaGroup::drain(uint64_t until) {
   const OnDevice here(device_, std::nothrow);
   while (!have_ended(page_.words(), done_)) {
@@ -220,7 +221,8 @@ Word CudaGroup::net_word(const Word* at) const {
 // Whether my proxy has handed the network all commands that it was given, and no source is in use.
 bool CudaGroup::handed_over(Word commands) const { return !proxy_ || (proxy_->taken() >= commands && proxy_->quiet()); }
 
-// Until rails have credited all that I put: the network moves only by my proxy's hand, or my NIC's. Whether they have.
+// Waits until rails have credited all that I put, and says whether they have: the network moves only by my proxy's
+// hand, or my NIC's.
 bool CudaGroup::linger(uint64_t until) {
   const RingWords rings = state_.ring_words();
   const Word given = fetch(facts_.buffers.queue.next, 1)[0];
@@ -257,7 +259,7 @@ void CudaGroup::leave_network(uint64_t until) {
 
 CudaGroup::~CudaGroup() {
   const OnDevice here(device_, std::nothrow);
-  // Before anything is unmapped, and while a verdict can still end a wait.
+  // This comes before anything is unmapped, and while a verdict can still end a wait.
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
@@ -275,7 +277,7 @@ CudaGroup::~CudaGroup() {
   sweep_parked();
 }
 
-// To whoever keeps graphs; where kernels have not ended, parked until they have.
+// The memory goes to whoever keeps graphs. Where kernels have not ended, it is parked until they have.
 void CudaGroup::leave_memory(bool ended) {
   *memory_ = {.region = std::move(region_),
               .neighbours = std::move(neighbours_),

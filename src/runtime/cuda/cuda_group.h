@@ -45,7 +45,7 @@ class CudaGroup final : public Group::Impl {
   std::string scale_out_name() const override;
   Word net_word(const Word* at) const override;
 
-  // cuda_report.cc.
+  // These are in cuda_report.cc.
   void wait(const Stream& stream) override;
   DispatchReport report(const Handle& handle, const Stream& stream) override;
 
@@ -54,10 +54,10 @@ class CudaGroup final : public Group::Impl {
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
-  // Before a call that waits on the host: not for a rank that its own thread has still to call.
+  // This comes before a call that waits on the host: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // All that a call does, by the thread that makes it: whoever leaves it between its first kernel and its last would
-  // let the others wait.
+  // Runs all that a call does, by the thread that makes it: whoever leaves it between its first kernel and its last
+  // would let the others wait.
   template <class Run>
   auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);
@@ -97,14 +97,14 @@ class CudaGroup final : public Group::Impl {
   class Making;  // cuda_make.cc
   // Waits until the stream is done. Throws the fault that ended a call.
   void await_stream(const Stream& stream);
-  // `advice`: added to the fault if it names a rank of this process that was not called. Waits for kernels that are on
-  // their way for the deadline and a second at most.
+  // `advice` is added to the fault if it names a rank of this process that was not called. Waits for kernels that are
+  // on their way for the deadline and a second at most.
   [[noreturn]] void fail(const char* what, const char* advice = "");
   bool rails_mapped() const { return state_.geometry.mapped_rails; }
   void leave_memory(bool ended);
   bool faulted() const;
   bool drain(uint64_t until);
-  // From the device; waits for no kernel.
+  // Fetches from the device, and waits for no kernel.
   std::vector<Word> fetch(const Word* from, uint64_t count) const;
   bool linger(uint64_t until);
   bool handed_over(Word commands) const;
@@ -114,7 +114,7 @@ class CudaGroup final : public Group::Impl {
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
 
-  // Told to heartbeats while a thread is in a call.
+  // Heartbeats are told of it while a thread is in a call.
   struct CallGuard {
     explicit CallGuard(CudaGroup& group) : call(group.call_) {}
     ~CallGuard() { call.on_stream.store(false, std::memory_order_release); }

@@ -200,7 +200,7 @@ std::string CudaGroup::Making::near_nic() const {
   return "";
 }
 
-// On the GPUs of all ranks, or on none: so a rank's figures are those of any other.
+// The region lies on the GPUs of all ranks, or on none: so a rank's figures are those of any other.
 void CudaGroup::Making::place_network(const ScaleOutKind& kind) {
   const NetworkMemoryChoice wish = options_.network_memory;
   const char* const unasked =
@@ -242,7 +242,7 @@ void CudaGroup::Making::open_network(const ScaleOutKind& kind) {
   g_.all_or_none([&] { g_.proxy_ = std::make_unique<Proxy>(*g_.scale_out_, place, naps, broken); });
 }
 
-// Before a network is told anything.
+// This comes before a network is told anything.
 void CudaGroup::Making::check_queue_driving(const ScaleOutKind& kind) {
   g_.all_or_none([&] {
     if (nic_kernels() == nullptr)
@@ -263,7 +263,7 @@ void CudaGroup::Making::open_queues(const ScaleOutKind& kind) {
   g_.nic_ = kind.open_queues(g_, place);
 }
 
-// Before a kernel that fills them runs.
+// This comes before a kernel that fills them runs.
 void CudaGroup::Making::show_queues() {
   for (const void* kernel : nic_kernels()->one_of_each_module) g_.nic_->show_to(module_of(kernel, device_));
 }

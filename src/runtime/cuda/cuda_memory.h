@@ -26,7 +26,7 @@ struct EndOnDevice {
 };
 using OwnStream = std::unique_ptr<CUstream_st, EndOnDevice>;
 using OwnEvent = std::unique_ptr<CUevent_st, EndOnDevice>;
-// The stream waits for no other one: the legacy stream would, for kernels of other groups. Throw Error.
+// The stream waits for no other one: the legacy stream would, for kernels of other groups. These throw Error.
 OwnStream make_stream(int device);
 OwnEvent make_event(int device);
 

@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// Empty: all is well. Else what is wrong.
+// Says what is wrong; it is empty if all is well.
 inline std::string check_conservation(const DispatchResult& r) {
   const size_t want = r.want.source.size();
   if (size_t(r.out.rows) != want) return std::to_string(r.out.rows) + " rows, must be " + std::to_string(want);

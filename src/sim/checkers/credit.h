@@ -9,12 +9,12 @@
 
 namespace transload {
 
-// One group. Told of every store and every count when it is started, before it lands.
+// It looks at one group, and is told of every store and every count when it is started, before it lands.
 class CreditChecker {
  public:
   // `base`: the count that all rings begin with.
   CreditChecker(const AddressBook& book, Word base);
-  // Empty: all is well. Else what is wrong.
+  // Says what is wrong; it is empty if all is well.
   std::string stores(uint64_t offset, size_t bytes);
   std::string counts(uint64_t offset, Word count);
 

@@ -46,7 +46,7 @@ class Report {
  public:
   Report(const World& world, const Focus& focus) : world_(world), focus_(focus) {}
 
-  // False: it says nothing that concerns the focus.
+  // False if it says nothing that concerns the focus.
   bool tell(const Event& event, uint64_t number);
   bool concerns(const Event& event) const;
   std::string line(const Event& event, uint64_t number) const;  // right after tell()

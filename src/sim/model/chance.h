@@ -15,7 +15,7 @@ class Chance {
     state_ += kSplitMixStep;
     return split_mix(before);
   }
-  // 0 to n - 1; n > 0.
+  // Draws one of 0 to n - 1; n > 0.
   uint32_t below(uint32_t n) { return uint32_t((next() >> 32) * n >> 32); }
   // True in `parts` of 256 cases.
   bool in_256(uint32_t parts) { return (next() >> 56) < parts; }

@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// Into the lists: from now on it may land by itself.
+// It goes into the lists: from now on it may land by itself.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
@@ -262,8 +262,8 @@ bool Flights::sees_own(uint32_t agent, uint32_t writer) const {
   return w.agent == agent && w.kind != Flight::Type::kPut && is_fenced(w);
 }
 
-// Up to which number, at least, what the writer of this cell stores is covered by what the reader has observed: enough
-// for the cell, if it may be read.
+// The reader has observed what covers the stores of this cell's writer up to this number, at least. The number reaches
+// the cell if the cell may be read.
 uint32_t Flights::may_read(const Reader& reader, const Cell& cell) const {
   const Agent& a = agents_[reader.agent];
   const uint32_t by = cell.by, mine = a.name.region;
@@ -414,7 +414,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// In program order; what is remote proceeds by itself.
+// Flights end in program order; what is remote proceeds by itself.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

@@ -29,7 +29,7 @@
 
 namespace transload {
 
-// How a world's memory and network behave: drawn from the seed, so that each has another character. In 256ths.
+// How a world's memory and network behave, in 256ths. All is drawn from the seed, so that each has another character.
 struct Manners {
   uint32_t lazy = 64;      // a flight that lands only when it must, or when nothing else can happen
   uint32_t split = 64;     // a flight that lands in several pieces
@@ -116,7 +116,7 @@ class Wire {
   virtual bool slow(bool far) const = 0;  // may ready_at() be later than now
 };
 
-// Told of everything that checkers need beside the flights' own rules.
+// It is told of everything that checkers need beside the flights' own rules.
 class Watcher {
  public:
   virtual ~Watcher() = default;
@@ -184,7 +184,7 @@ class Flights {
   void engine_fence(uint32_t agent);
   void drain(uint32_t agent);
   void settle(uint32_t agent);
-  // Among the agents of a rank: what those settled that arrived before may be read, and spoken for.
+  // What those agents of the rank settled that arrived before may now be read, and spoken for.
   void arrive(uint32_t agent);
   Word observe(uint32_t agent, const Word* word, bool acquires);
   // A load by the warp itself: checks that it may.
@@ -307,7 +307,7 @@ class Flights {
   static bool over(const Flight& f) {
     return landed_whole(f) && !f.again && (f.kind != Flight::Type::kPut || f.complete);
   }
-  // f(flight) for what this agent has on its way, in program order; f may end it, and others.
+  // Calls f(flight) for what this agent has on its way, in program order; f may end it, and others.
   template <class F>
   void each_pending(uint32_t agent, F f) {
     uint32_t last = 0;

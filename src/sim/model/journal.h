@@ -12,14 +12,14 @@ enum class Happened : uint8_t {
   kEnters,    // a warp is another role or on another channel: c = role << 32 | channel
   kMove,      // a move was started: a = flight, b = to, c = bytes
   kSum,       // a sum was started: a = flight, b = to, c = elements
-  kPut,       // a put was handed to the network: as a move
+  kPut,       // a put was handed to the network: a = flight, b = to, c = bytes
   kMark,      // a count was set: a = flight, b = word, c = count
-  kCredit,    // the same, for a credit
+  kCredit,    // a credit was set: a = flight, b = word, c = count
   kCaptured,  // the source of a flight was read: a = flight, b = from (of a sum: 0)
   kDrained,   // the source of a put is free: a = flight, b = from, c = what its drained word reads
   kLanded,    // bytes of a flight landed: a = flight, b = to, c = bytes
   kCounted,   // a count landed: a = flight, b = word, c = what the word reads now
-  kTorn,      // the low bytes of a count landed: the same
+  kTorn,      // the low bytes of a count landed: a, b and c as of kCounted
   kObserved,  // a warp read a count: b = word, c = value
   kPeeked,    // a warp read bytes: b = from, c = bytes
   kWaits,     // a warp began to wait: b = word, c = least
@@ -62,7 +62,7 @@ class Journal {
   }
   uint64_t digest() const { return digest_; }
   uint64_t count() const { return count_; }
-  // Oldest first.
+  // Calls f for each, the oldest first.
   template <class F>
   void each(F f) const {
     const uint64_t first = count_ > events_.size() ? count_ - events_.size() : 0;

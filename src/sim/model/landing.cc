@@ -132,7 +132,8 @@ void Flights::leave_target(uint32_t id) {
 }
 
 // Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
-// covered too: a ring belongs to its channel, and who serves that changes from call to call. Nothing of another queue.
+// covered too: a ring belongs to its channel, and who serves that changes from call to call. Nothing of another queue
+// is.
 bool Flights::covered(const Flight& mark, const Flight& other) const {
   if (other.kind == Flight::Type::kNone || other.kind == Flight::Type::kMark || other.toward != mark.toward)
     return false;
@@ -177,7 +178,7 @@ void Flights::add_older(uint32_t id) {
     });
 }
 
-// False: the word is already further.
+// False if the word is already further.
 bool Flights::supersede(uint32_t id) {
   if (flights_[id].command) return true;
   if (flights_[id].adds) add_older(id);

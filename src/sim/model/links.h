@@ -29,15 +29,15 @@ class ModelLinks {
     uint64_t bytes;
     uint32_t messages = 1;
   };
-  // In nanoseconds of the time that `now` is of; now itself if nothing holds it up.
+  // The result is in nanoseconds of the time that `now` is of; now itself if nothing holds it up.
   uint64_t ready_at(const Transfer& transfer, uint64_t now);
-  // The same in two steps, for who acts in the order of time at either end. First it goes through the port out: its
+  // ready_at() in two steps, for who acts in the order of time at either end. First it goes through the port out: its
   // first byte leaves at `begins`, its last one at `left`.
   struct Passage {
     uint64_t begins, left;
   };
   Passage leave(const Transfer& transfer, uint64_t now);
-  // Then through the port in, the sooner the sooner its first byte has left: when its last byte is there.
+  // Then it goes through the port in, the sooner the sooner its first byte has left: when its last byte is there.
   uint64_t arrive(const Transfer& transfer, uint64_t begins);
   // True if transfers of this kind are ever held up.
   bool slow(bool scale_out) const;

@@ -109,7 +109,7 @@ class ModelMemory {
 
  private:
   uint32_t add_agents(int last);
-  // Below put and publish, where rails have a proxy: model_rails.cc.
+  // These are below put and publish, where rails have a proxy: model_rails.cc.
   void give(int w, const RailCommand& command);
   bool wait_for_room(int w, Word ticket);
   RailCommand command_here(const Put& put) const;

@@ -11,7 +11,7 @@ RailCommand ModelMemory::command_here(const Put& put) const {
   return command_of(put, s_.space->region(region()));
 }
 
-// A ticket first, then room for it, then its words, in any order.
+// A ticket comes first, then room for it, then its words, in any order.
 void ModelMemory::give(int w, const RailCommand& command) {
   const Word ticket = rail_.tickets++;  // and then room for that one: others may have come before
   if (!wait_for_room(w, ticket)) return;
@@ -24,7 +24,7 @@ void ModelMemory::give(int w, const RailCommand& command) {
   }
 }
 
-// Looks again only when what it last saw leaves no room. False: its rank has failed.
+// Looks again only when what it last saw leaves no room. False if its rank has failed.
 bool ModelMemory::wait_for_room(int w, Word ticket) {
   WarpOfRail& mine = warps_[size_t(w)];
   while (!rail_.room.fits(ticket, mine.taken)) {

@@ -34,7 +34,7 @@ class Seeded final : public Parker {
   Seeded(const Seeded&) = delete;
   Seeded& operator=(const Seeded&) = delete;
 
-  // Before the first start of a world. Keeps its stacks if they suffice.
+  // It comes before the first start of a world, and keeps its stacks if they suffice.
   void reset(const FiberLimits& room, const uint64_t* now);
 
   struct Post {
@@ -49,7 +49,7 @@ class Seeded final : public Parker {
   const Fiber& fiber(int i) const { return fibers_[size_t(i)]; }
   Fiber& fiber(int i) { return fibers_[size_t(i)]; }
 
-  // Inside a fiber.
+  // It is called inside a fiber.
   bool park(Park& park) override;
   void yield() override;
   void block();

@@ -31,7 +31,7 @@ struct Hunt {
   double seconds = 0;
 };
 
-// `seeds`: of each scenario, at most. By the order of the enum; `done` is called for each in that order.
+// `seeds`: of each scenario, at most. Hunts go by the order of the enum; `done` is called for each in that order.
 std::vector<Hunt> hunt_canaries(uint32_t jobs, uint64_t seeds, const std::function<void(const Hunt&)>& done);
 
 }  // namespace transload

@@ -13,7 +13,8 @@ uint64_t slab_for_rows(const GroupOptions& o, uint64_t rows) {
   return slab_bytes_needed(o, {.rows = int64_t(rows), .dispatches = 1, .expert_rows = 0, .combines = 0});
 }
 
-// For the most rows that any rank may receive in a call: what a call gives, what a combine takes, and what is held.
+// The slab suffices for the most rows that any rank may receive in a call: what a call gives, what a combine takes, and
+// what is held.
 uint64_t slab_for_all(const Scenario& s, const GroupOptions& o) {
   uint64_t rows = 0;
   uint32_t held = 0;

@@ -149,7 +149,7 @@ class Keys {
     return all;
   }
   void call_it(std::string what) { what_ = std::move(what); }
-  // Unknown keys first: a misspelt one is missing too.
+  // Unknown keys come first: a misspelt one is missing too.
   void finish() const {
     std::string bound = "among the keys of " + what_ + ":";
     for (const std::string& key : known_) bound += " " + key;

@@ -67,7 +67,7 @@ enum class ScenarioFaultKind : uint8_t {
   kFailingRank,   // it leaves the call for a reason of its own, and says so
 };
 
-// At this fraction of the progress of that call.
+// The fault comes at this fraction of the progress of that call.
 struct FaultMoment {
   uint32_t call = 0;  // calls that repeat count as often
   double progress = 0;

@@ -69,7 +69,7 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
       break;
   }
   if (h % 11 == 0) return -1;
-  // Different ones while there are enough.
+  // Experts are different ones while there are enough.
   for (uint64_t turn = 0; turn < experts; ++turn) {
     const int32_t id = int32_t((h / 11 + turn) % experts);
     if (std::find(before, before + k, id) == before + k) return id;

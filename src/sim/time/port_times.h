@@ -21,7 +21,7 @@ class PortTimes {
   // The port is busy until then, from now on.
   void sends(uint32_t rank, uint64_t until);
   void rests(uint32_t rank) { account(ranks_[rank]); }  // the port has nothing to send
-  // As sends(), of the commands of its proxy.
+  // Does what sends() does, for the commands of its proxy.
   void commands(uint32_t rank, uint64_t until);
   // The call is over, for all.
   PortTime end();

@@ -61,8 +61,8 @@ std::string bound_of(const PortTime& port);
 // The job with what was left to the library.
 TimedJob with_choices(const TimedMachine& machine, const TimedJob& job);
 
-// Runs a cached dispatch, then a combine. The same times on every machine. Throws Error{kInvalidArgument} for what no
-// group can be made of, {kOutOfMemory}.
+// Runs a cached dispatch, then a combine. The times are the same on every machine. Throws Error{kInvalidArgument} for
+// what no group can be made of, {kOutOfMemory}.
 std::vector<TimedCall> run_timed(const TimedMachine& machine, const TimedJob& job);
 
 }  // namespace transload

@@ -128,7 +128,7 @@ void TimedMemory::publish(int w, const RailWord& to, Word count, bool credit) {
   if (warp.credit_calls >= s_.credit_every) give_credits(warp);
 }
 
-// Once what they speak of has been read: no later than it leaves near memory.
+// Credits are given once what they speak of has been read: no later than it leaves near memory.
 void TimedMemory::give_credits(WarpTime& warp) {
   warp.credit_calls = 0;
   if (warp.credits.empty()) return;

@@ -143,7 +143,7 @@ void TimedWorld::draw_routes() {
   scales_.assign(size_t(job_.tokens) * scales(), 0);
 }
 
-// That come to any rank.
+// The most rows that come to any rank.
 uint64_t TimedWorld::most_rows() const {
   const PlacementTable placement(job_.experts, ranks(), {});
   std::vector<uint64_t> rows(ranks()), last(ranks());

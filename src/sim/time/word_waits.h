@@ -12,7 +12,7 @@ class WordWaits {
  public:
   explicit WordWaits(Seeded& seeded) : seeded_(seeded) {}
 
-  // Inside a fiber: until the needs are met.
+  // Waits inside a fiber until the needs are met.
   void park(Park& park);
   // The word has come to this count, unless it was there already; who waited for it goes on.
   void land(Word* word, Word count);

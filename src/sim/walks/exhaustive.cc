@@ -9,8 +9,8 @@
 #include <memory>
 
 #include "base/probes/planting.h"
-#include "sim/walks/cards_stage.h"
-#include "sim/walks/ring_stage.h"
+#include "sim/walks/cards_world.h"
+#include "sim/walks/ring_world.h"
 #include "sim/walks/two_hop.h"
 #include "sim/walks/walk.h"
 
@@ -20,7 +20,7 @@ namespace {
 struct WalkFamily {
   const char *world, *name, *about;
   bool quick;
-  std::function<std::unique_ptr<TinyWorld>()> stage = nullptr;  // none: two_hop
+  std::function<std::unique_ptr<TinyWorld>()> tiny = nullptr;  // none: two_hop
   TwoHopPlan two_hop = {};
 };
 
@@ -44,80 +44,80 @@ TwoHopPlan hops(uint32_t departures, bool combine, uint32_t publish_every) {
 using Families = std::vector<WalkFamily>;
 
 Families ring_families() {
-  const auto of = [](const RingPlan& plan) { return [=] { return ring_stage(plan); }; };
+  const auto of = [](const RingPlan& plan) { return [=] { return ring_world(plan); }; };
   const std::vector<RingPlan::RingCall> one{{4, 16}}, two{{3, 16}, {3, 32}};
   return {
       {.world = "ring",
        .name = "peers",
        .about = "2 slots between peers, 4 messages, a mark and a credit for each",
        .quick = true,
-       .stage = of(ring(false, 2, 1, one))},
+       .tiny = of(ring(false, 2, 1, one))},
       {.world = "ring",
        .name = "rail",
        .about = "the same along a rail, staged and put",
        .quick = true,
-       .stage = of(ring(true, 2, 1, one))},
+       .tiny = of(ring(true, 2, 1, one))},
       {.world = "ring",
        .name = "peers_held",
        .about = "between peers, marks held back until the warp waits",
        .quick = true,
-       .stage = of(ring(false, 2, 8, one))},
+       .tiny = of(ring(false, 2, 8, one))},
       {.world = "ring",
        .name = "rail_held",
        .about = "along a rail, marks held back until the warp waits",
        .quick = true,
-       .stage = of(ring(true, 2, 8, one))},
+       .tiny = of(ring(true, 2, 8, one))},
       {.world = "wrap",
        .name = "peers",
        .about = "2 slots between peers, two calls of 3 tokens: 16 bytes, then 32",
        .quick = true,
-       .stage = of(ring(false, 2, 1, two))},
+       .tiny = of(ring(false, 2, 1, two))},
       {.world = "wrap",
        .name = "rail",
        .about = "the same along a rail",
        .quick = true,
-       .stage = of(ring(true, 2, 1, two))},
+       .tiny = of(ring(true, 2, 1, two))},
   };
 }
 
 Families cards_families() {
-  const auto of = [](const CardsPlan& plan) { return [=] { return cards_stage(plan); }; };
+  const auto of = [](const CardsPlan& plan) { return [=] { return cards_world(plan); }; };
   return {
       {.world = "cards",
        .name = "barrier_rails",
        .about = "2 nodes of 1: cards open a call, done words close it",
        .quick = true,
-       .stage = of({.node_sizes = {1, 1}, .calls = 1, .warps = false, .stores = false, .faults = false})},
+       .tiny = of({.node_sizes = {1, 1}, .calls = 1, .warps = false, .stores = false, .faults = false})},
       {.world = "cards",
        .name = "barrier_peers",
        .about = "2 peers: cards and grants open a call, done words close it",
        .quick = true,
-       .stage = of({.node_sizes = {2}, .calls = 1, .warps = false, .stores = false, .faults = false})},
+       .tiny = of({.node_sizes = {2}, .calls = 1, .warps = false, .stores = false, .faults = false})},
       {.world = "cards",
        .name = "warps_rails",
        .about = "2 nodes of 1, of each an opener, a mover and a closer: their arrivals speak for all",
        .quick = false,
-       .stage = of({.node_sizes = {1, 1}, .calls = 1, .warps = true, .stores = false, .faults = false})},
+       .tiny = of({.node_sizes = {1, 1}, .calls = 1, .warps = true, .stores = false, .faults = false})},
       {.world = "cards",
        .name = "abort_rails",
        .about = "2 nodes of 1, a row stored, the group faulted at any point",
        .quick = false,
-       .stage = of({.node_sizes = {1, 1}, .calls = 1, .warps = false, .stores = true, .faults = true})},
+       .tiny = of({.node_sizes = {1, 1}, .calls = 1, .warps = false, .stores = true, .faults = true})},
       {.world = "cards",
        .name = "abort_peers",
        .about = "2 peers, the group faulted at any point",
        .quick = false,
-       .stage = of({.node_sizes = {2}, .calls = 1, .warps = false, .stores = false, .faults = true})},
+       .tiny = of({.node_sizes = {2}, .calls = 1, .warps = false, .stores = false, .faults = true})},
       {.world = "cards",
        .name = "epochs_rails",
        .about = "2 nodes of 1, a row stored, two calls, leases change hands between them",
        .quick = false,
-       .stage = of({.node_sizes = {1, 1}, .calls = 2, .warps = false, .stores = true, .faults = false})},
+       .tiny = of({.node_sizes = {1, 1}, .calls = 2, .warps = false, .stores = true, .faults = false})},
       {.world = "cards",
        .name = "epochs_peers",
        .about = "2 peers, a row stored, two calls, leases change hands between them",
        .quick = false,
-       .stage = of({.node_sizes = {2}, .calls = 2, .warps = false, .stores = true, .faults = false})},
+       .tiny = of({.node_sizes = {2}, .calls = 2, .warps = false, .stores = true, .faults = false})},
   };
 }
 
@@ -148,11 +148,11 @@ Families families() {
   return all;
 }
 
-FamilyWalked walk_stage(const WalkFamily& family, const ExhaustiveLimits& limits) {
-  const std::unique_ptr<TinyWorld> stage = family.stage();
+FamilyWalked walk_tiny(const WalkFamily& family, const ExhaustiveLimits& limits) {
+  const std::unique_ptr<TinyWorld> world = family.tiny();
   WalkLimits walk_limits;
   walk_limits.seconds = limits.seconds;
-  Walked w = walk(*stage, walk_limits);
+  Walked w = walk(*world, walk_limits);
   FamilyWalked out;
   out.bound = "all";
   out.complete = w.complete;
@@ -229,7 +229,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
   report.world = world;
   for (const WalkFamily& family : families()) {
     if (family.world != world || (limits.quick && !family.quick)) continue;
-    report.families.push_back(family.stage ? walk_stage(family, limits) : walk_hops(family, limits));
+    report.families.push_back(family.tiny ? walk_tiny(family, limits) : walk_hops(family, limits));
     report.families.back().name = family.name;
     report.families.back().about = family.about;
     if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // it is found

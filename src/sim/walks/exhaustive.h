@@ -42,7 +42,7 @@ struct ExhaustiveWorld {
 const std::vector<ExhaustiveWorld>& exhaustive_worlds();
 // Throws Error{kInvalidArgument} if there is no such world.
 ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& limits);
-// For people: what was walked, what was left out and why that is sound, and what was found.
+// The report for people: what was walked, what was left out and why that is sound, and what was found.
 std::string to_text(const ExhaustiveReport& report);
 
 }  // namespace transload

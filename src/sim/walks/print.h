@@ -34,7 +34,7 @@ class States {
 
   States() : entries_(size_t(1) << 16) {}
   uint64_t count() const { return count_; }
-  // Null if it was never there. Valid until the next add().
+  // Null if it was never there. It is valid until the next add().
   Visited* find(const Print& print) {
     Visited& e = place(print);
     return e.used ? &e : nullptr;

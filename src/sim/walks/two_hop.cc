@@ -1,4 +1,4 @@
-// A token over two hops, as a stage that can be walked.
+// A token over two hops, as a tiny world that can be walked.
 #include "sim/walks/two_hop.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Going through the schedules of a stage, and leaving out those that show nothing new.
+// Going through the schedules of a tiny world, and leaving out those that show nothing new.
 #include "sim/walks/walk.h"
 
 #include <algorithm>
@@ -13,10 +13,10 @@ constexpr uint64_t kLookAtClock = 1024;
 
 class Walk {
  public:
-  Walk(TinyWorld& stage, const WalkLimits& limits) : stage_(stage), limits_(limits) {}
+  Walk(TinyWorld& world, const WalkLimits& limits) : world_(world), limits_(limits) {}
 
   Walked run() {
-    stage_.reset();
+    world_.reset();
     bool arrived = true;
     for (;;) {
       if (arrived) arrive();
@@ -43,16 +43,16 @@ class Walk {
   bool merges() const { return limits_.merged; }
 
   void take(const Action& action) {
-    if (bounded()) preemptions_ += stage_.preempts(action);
+    if (bounded()) preemptions_ += world_.preempts(action);
     path_.push_back(action);
-    stage_.act(action);
+    world_.act(action);
     ++walked_.actions;
   }
 
-  // Continues from where the stage stands, until there is a fork, an end or a known state.
+  // Continues from where the world stands, until there is a fork, an end or a known state.
   void arrive() {
     for (;;) {
-      stage_.actions(list_);
+      world_.actions(list_);
       if (list_.empty()) return end();
       leave_out_early();
       if (!choose_private()) within_bound();
@@ -63,7 +63,7 @@ class Walk {
 
   void leave_out_early() {
     if (!limits_.hastened) return;
-    const auto early = [&](const Action& action) { return stage_.is_early(action); };
+    const auto early = [&](const Action& action) { return world_.is_early(action); };
     const size_t all = list_.size();
     if (std::all_of(list_.begin(), list_.end(), early)) {
       list_.resize(1);  // nothing else can happen: in any order
@@ -76,7 +76,7 @@ class Walk {
   bool choose_private() {
     if (!limits_.hastened || bounded()) return false;
     for (const Action& action : list_)
-      if (stage_.is_private(action)) {
+      if (world_.is_private(action)) {
         walked_.put_off += list_.size() - 1;
         list_.assign(1, Action(action));
         return true;
@@ -87,7 +87,7 @@ class Walk {
   void within_bound() {
     if (!bounded() || preemptions_ < limits_.preemptions) return;
     const size_t all = list_.size();
-    std::erase_if(list_, [&](const Action& action) { return stage_.preempts(action); });
+    std::erase_if(list_, [&](const Action& action) { return world_.preempts(action); });
     walked_.beyond += all - list_.size();
   }
 
@@ -95,9 +95,9 @@ class Walk {
     ++walked_.ended;
     walked_.deepest = std::max<uint64_t>(walked_.deepest, path_.size());
     leaf(1);
-    const Violation& violation = stage_.violation();
+    const Violation& violation = world_.violation();
     if (violation.checker == Checker::kNone) {
-      walked_.outcomes.insert(stage_.print());
+      walked_.outcomes.insert(world_.print());
       return;
     }
     Print print;
@@ -122,10 +122,10 @@ class Walk {
   void fork() {
     Fork fork;
     if (merges()) {
-      fork.print = stage_.print();
+      fork.print = world_.print();
       if (bounded()) {
         fork.print.mix(preemptions_);
-        fork.print.mix(stage_.running());
+        fork.print.mix(world_.running());
       }
       if (const States::Visited* known = seen_.find(fork.print)) {
         ++walked_.merged;
@@ -143,7 +143,7 @@ class Walk {
     fresh_ = true;
   }
 
-  // To the next choice not yet made. False: there is none.
+  // Goes back to the next choice not yet made. False if there is none.
   bool back(bool& arrived) {
     arrived = true;
     if (fresh_) {
@@ -159,8 +159,8 @@ class Walk {
     if (forks_.empty()) return false;
     Fork& fork = forks_.back();
     path_.resize(fork.depth);
-    stage_.reset();
-    for (const Action& action : path_) stage_.act(action);
+    world_.reset();
+    for (const Action& action : path_) world_.act(action);
     walked_.actions += path_.size();
     preemptions_ = fork.preemptions;
     take(fork.actions[fork.next++]);
@@ -170,14 +170,14 @@ class Walk {
   void tell_story() {
     const size_t begin = path_.size() > kStoryMax ? path_.size() - kStoryMax : 0;
     const std::vector<Action> path = path_;
-    stage_.reset();
+    world_.reset();
     for (size_t i = 0; i < path.size(); ++i) {
-      if (i >= begin) walked_.story.push_back(stage_.text(path[i]));
-      stage_.act(path[i]);
+      if (i >= begin) walked_.story.push_back(world_.text(path[i]));
+      world_.act(path[i]);
     }
   }
 
-  TinyWorld& stage_;
+  TinyWorld& world_;
   const WalkLimits limits_;
   const uint64_t begin_ = now_ns();
   Walked walked_;
@@ -191,6 +191,6 @@ class Walk {
 
 }  // namespace
 
-Walked walk(TinyWorld& stage, const WalkLimits& limits) { return Walk(stage, limits).run(); }
+Walked walk(TinyWorld& world, const WalkLimits& limits) { return Walk(world, limits).run(); }
 
 }  // namespace transload

@@ -1,4 +1,4 @@
-// All schedules of a stage: depth first, each new one made by running the stage again from its start.
+// All schedules of a tiny world: depth first, each new one made by running the world again from its start.
 //
 // What is walked. A schedule is the order of all actions: a warp proceeds by one primitive (a look at a word or at
 // bytes, a move, a put, a count, a fence, a drain, a settle, a claim, an arrival), a flight lands, the source of a put
@@ -48,7 +48,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/walks/stage.h"
+#include "sim/walks/tiny_world.h"
 
 namespace transload {
 
@@ -79,6 +79,6 @@ struct Walked {
   std::set<Print> outcomes;        // final states and violations, without what only names things
 };
 
-Walked walk(TinyWorld& stage, const WalkLimits& limits);
+Walked walk(TinyWorld& world, const WalkLimits& limits);
 
 }  // namespace transload

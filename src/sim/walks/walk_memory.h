@@ -225,7 +225,7 @@ class WalkMemory {
     return value;
   }
 
-  // Stages have no role that reads another rank's memory, or bytes where a word is: StatePrint counts on it.
+  // Tiny worlds have no role that reads another rank's memory, or bytes where a word is: StatePrint counts on it.
   void check_own(const void* at) const {
     TRANSLOAD_CHECK(!space_.holds(at) || space_.region_of(at) == inner_.region() || inner_.gone());
   }

@@ -18,7 +18,7 @@ class Timeline {
   static constexpr uint64_t kBeginNs = kSecondNs;  // not 0, which means "never" to some
 
   uint64_t now() const { return now_; }
-  const uint64_t& clock() const { return now_; }  // the same, for who looks often
+  const uint64_t& clock() const { return now_; }  // now(), for who looks often
   // Time does not go back, and passes over nothing that is due earlier unless that is run afterwards.
   void advance_to(uint64_t time) {
     TRANSLOAD_CHECK(time >= now_);

@@ -94,7 +94,7 @@ class NodeExchange {
         fail(FaultKind::kAbsent, lowest_missing(), "the group was lost meanwhile");
       wait(until);
       const uint64_t now = now_ns();
-      // Before anybody takes me for absent.
+      // This must come before anybody takes me for absent.
       if (!hindrance_.empty() && now + patience / 2 >= until) throw Error(Code::kOutOfMemory, hindrance_);
       if (now >= until) {
         expire();
@@ -148,7 +148,7 @@ class NodeExchange {
     return {sides_.offers[rank].secret, sides_.offers[sides_.rank].region, sides_.rank, 0};
   }
 
-  // True: not now, but it may be done later.
+  // True if it cannot be done now but may be later.
   bool later(int error, uint32_t rank, const char* what) {
     const Trouble trouble = trouble_of(error);
     if (trouble == Trouble::kGone) fail(FaultKind::kLost, rank, "its process is gone");
@@ -195,7 +195,7 @@ class NodeExchange {
     return true;
   }
 
-  // My descriptors, to whom they are due.
+  // Passes my descriptors to whom they are due.
   void pass_to_all() {
     const GreetingFds mine{sides_.mine.bell.get(), sides_.mine.region->fd()};
     for (size_t i = lines_.size(); i-- > 0;) {

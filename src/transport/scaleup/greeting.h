@@ -23,7 +23,7 @@ struct Passed {
 
 enum class Heard : uint8_t { kGreeting, kNothing, kEnd };
 
-// 0, or the error. Null: nothing is passed.
+// Returns 0, or the error. With null, nothing is passed.
 int send_greeting(int socket, Greeting greeting, const GreetingFds* passed);
 
 // kEnd: the other side has gone, or said what is no greeting; with `passed`, one without a descriptor is none. Whatever

@@ -2,7 +2,7 @@
 // departures from the usual order of a trip over two hops.
 #include <gtest/gtest.h>
 
-#include "sim/walks/cards_stage.h"
+#include "sim/walks/cards_world.h"
 #include "sim/walks/two_hop.h"
 #include "sim/walks/walk.h"
 
@@ -10,7 +10,7 @@ namespace transload::test {
 namespace {
 
 void expect_all(const CardsPlan& plan) {
-  const Walked walked = walk(*cards_stage(plan), {});
+  const Walked walked = walk(*cards_world(plan), {});
   EXPECT_TRUE(walked.complete);
   EXPECT_EQ(walked.violation.checker, Checker::kNone) << walked.violation.what;
 }

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "base/probes/planting.h"
-#include "sim/walks/cards_stage.h"
-#include "sim/walks/ring_stage.h"
+#include "sim/walks/cards_world.h"
+#include "sim/walks/ring_world.h"
 #include "sim/walks/two_hop.h"
 #include "sim/walks/walk.h"
 #include "tests/support/sanitized.h"
@@ -31,7 +31,7 @@ Walked walked(const RingPlan& plan, bool merged, bool hastened, bool to_first = 
   limits.merged = merged;
   limits.hastened = hastened;
   limits.to_first = to_first;
-  return walk(*ring_stage(plan), limits);
+  return walk(*ring_world(plan), limits);
 }
 
 class Worlds : public ::testing::TestWithParam<const char*> {};
@@ -148,7 +148,7 @@ Walked walked(const CardsPlan& plan, Canary canary) {
   const Planting planting(canary);
   WalkLimits limits;
   limits.seconds = 40;
-  return walk(*cards_stage(plan), limits);
+  return walk(*cards_world(plan), limits);
 }
 
 // Walks of two calls between peers find a grant and an abort that are taken too lightly.
@@ -165,9 +165,9 @@ TEST(Exhaustive, ABoundIsNeverCalledAll) {
   if (kNoWholeWalk != nullptr) GTEST_SKIP() << kNoWholeWalk;
   WalkLimits limits;
   limits.preemptions = 0;
-  const Walked none = walk(*ring_stage(one_slot(false, 2)), limits);
+  const Walked none = walk(*ring_world(one_slot(false, 2)), limits);
   limits.preemptions = 2;
-  const Walked two = walk(*ring_stage(one_slot(false, 2)), limits);
+  const Walked two = walk(*ring_world(one_slot(false, 2)), limits);
   EXPECT_TRUE(none.complete && two.complete);
   EXPECT_GT(none.beyond, 0u);
   EXPECT_LT(none.schedules, two.schedules);

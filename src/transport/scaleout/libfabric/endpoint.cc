@@ -84,7 +84,8 @@ void FabricEndpoint::open(size_t completions_max) {
   check("enable", fi_enable(endpoint_));
 }
 
-// Before it is enabled. A call of CUDA in the thread that moves the network could wait for kernels that wait for it.
+// This comes before it is enabled. A call of CUDA in the thread that moves the network could wait for kernels that wait
+// for it.
 void FabricEndpoint::forbid_cuda_calls() {
   if (fabric_library().version() < FI_VERSION(1, 18)) return;
   const bool permitted = false;
@@ -92,7 +93,7 @@ void FabricEndpoint::forbid_cuda_calls() {
   cuda_calls_ = code == 0 ? CudaCalls::kForbidden : CudaCalls::kRefused;
 }
 
-// The endpoint first: nothing may still write or complete while the rest goes.
+// The endpoint goes first: nothing may still write or complete while the rest goes.
 void FabricEndpoint::close() {
   close_one(endpoint_);
   close_one(addresses_);
@@ -157,8 +158,8 @@ std::string FabricEndpoint::address() const {
   return name;
 }
 
-// How much of an address libfabric reads is not said: it trusts what it is given to be one of the form that its
-// endpoints have, which but for text has one length.
+// libfabric does not say how much of an address it reads. It trusts what it is given to have the form of its own
+// addresses, whose length is always the same unless they are text.
 fi_addr_t FabricEndpoint::insert(uint32_t rank, const std::string& address) {
   const size_t mine = this->address().size();
   if (provider_.info->addr_format != FI_ADDR_STR && address.size() != mine)

@@ -58,7 +58,7 @@ class FabricEndpoint {
 
   // Pieces that a write may have if they must land in their order: that of one byte stream, where there is one.
   size_t pieces_most() const;
-  // 0, -FI_EAGAIN, or what broke.
+  // Returns 0, -FI_EAGAIN, or what broke.
   ssize_t write(const FabricWrite& write);
 
   fid_cq* completions() const { return completions_; }

@@ -42,7 +42,7 @@ size_t threads_here() {
   return count;
 }
 
-// When this library is loaded: later there are threads that may be reading the environment.
+// This is set when this library is loaded: later there are threads that may be reading the environment.
 [[maybe_unused]] const bool staging_forbidden = threads_here() == 1 && setenv(kStaging, "0", 0) == 0;
 
 constexpr const char* kUniverse = "FI_UNIVERSE_SIZE";
@@ -60,7 +60,7 @@ bool universe_is_unsaid() {
 [[maybe_unused]] const bool universe_placed =
     threads_here() == 1 && universe != nullptr && universe_is_unsaid() && putenv(universe) == 0;
 
-// Whether the process was started without staging: so whoever asked libfabric first, that was read.
+// Says whether the process was started without staging: then libfabric has read that, whoever asked it first.
 bool forbidden_from_the_start() {
   std::ifstream file("/proc/self/environ");
   std::string variable;
@@ -69,7 +69,7 @@ bool forbidden_from_the_start() {
   return false;
 }
 
-// `there`: another user of this process has loaded libfabric, and may have asked it.
+// `there` says that another user of this process has loaded libfabric, and may have asked it.
 std::string why_it_stages(bool there) {
   const std::string advice = std::string(" (start the program with ") + kStaging + "=0)";
   if (forbidden_from_the_start()) return "";

@@ -21,7 +21,7 @@ struct FabricLibrary {
 // Throws Error{kOutOfMemory} if there is no descriptor to load it by: then it may be there next time.
 const FabricLibrary* fabric_library(std::string& why);
 
-// As above, for callers behind a successful fabric_library().
+// The library, for callers behind a successful fabric_library().
 const FabricLibrary& fabric_library();
 
 // Why TCP's provider may call bytes complete that it has only staged, and that leave with its next progress; "" if it

@@ -92,9 +92,9 @@ class OpList {
 
 constexpr size_t kRoundMax = 32;  // few, for their words are compared in pairs
 
-// Unordered: those at the front of `held` that wait for no put go as the next round, at most `kRoundMax`, and of one
-// word only the latest: two of one round may land in any order. Calls gone(Op&) for each earlier one, which has left
-// the list. Returns how many go.
+// Without order, those at the front of `held` that wait for no put go as the next round, at most `kRoundMax`, and of
+// one word only the latest: two of one round may land in any order. Calls gone(Op&) for each earlier one, which has
+// left the list. Returns how many go.
 template <class Gone>
 size_t start_round(OpList& held, Gone gone) {
   Op* going[kRoundMax];

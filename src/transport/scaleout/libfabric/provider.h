@@ -25,9 +25,9 @@ std::vector<std::string> candidates(const LibfabricOptions& options);
 // other may have a NIC that lands them and tells nobody there.
 bool lands_silently(const std::string& name);
 
-// With options.device on a GPU: one that registers its memory, if this provider can. Else hmem stays false.
-// Throws Error: kInvalidArgument if libfabric does not find it, or not at this address, kNotSupported if it was opened
-// for fewer ranks, or is a NIC and this process a copy of one that has asked libfabric.
+// With options.device on a GPU it is one that registers memory of that GPU, if this provider can; else hmem stays
+// false. Throws Error: kInvalidArgument if libfabric does not find it, or not at this address, kNotSupported if it was
+// opened for fewer ranks, or is a NIC and this process a copy of one that has asked libfabric.
 Provider find_provider(const std::string& name, const LibfabricOptions& options);
 
 }  // namespace transload

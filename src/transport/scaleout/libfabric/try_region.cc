@@ -24,7 +24,7 @@ std::unique_ptr<FabricEndpoint> open_best(const LibfabricOptions& options) {
   throw Error(Code::kNotSupported, why);
 }
 
-// "" if it registers.
+// Returns "" if it registers.
 std::string refusal(FabricEndpoint& endpoint, const LibfabricOptions& options) {
   try {
     endpoint.enroll({options.region, options.region_bytes, options.device}, FI_WRITE | FI_REMOTE_WRITE);

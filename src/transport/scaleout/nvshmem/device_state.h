@@ -33,7 +33,7 @@ struct NvshmemHeapState {
 static_assert(sizeof(NvshmemHeapState) == 776 && offsetof(NvshmemHeapState, heap) == 40);
 static_assert(offsetof(NvshmemHeapState, bases) == 64 && offsetof(NvshmemHeapState, has_queues) == 768);
 
-// Of a queue, where the NIC shows what is complete.
+// Where the NIC shows what is complete of a queue.
 struct NvshmemCompletion {
   int head;
   int kind;

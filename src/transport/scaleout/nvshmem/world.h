@@ -45,7 +45,7 @@ class NvshmemWorld {
 
   // A part of starting it, once, on a thread that may be left behind; throws Error.
   void start(const NvshmemLibrary& library, const NvshmemStart& start);
-  // It is started: this process is this PE of so many.
+  // Notes that it is started, and that this process is this PE of so many.
   void join(uint64_t number, int device, const NvshmemLibrary& library);
 
   // The heap: blocks of it, the same on all PEs, which groups use by turns. None is ever freed.
@@ -75,7 +75,7 @@ class NvshmemWorld {
 // The turn of who makes a group over a world.
 class NvshmemTurn {
  public:
-  // Waits for it so long.
+  // Waits so long for the turn.
   NvshmemTurn(NvshmemWorld& world, uint64_t within_ns);
   ~NvshmemTurn();
   NvshmemTurn(const NvshmemTurn&) = delete;

@@ -1,5 +1,5 @@
-// A stage: a few ranks with real boards over model memory, small enough that all their schedules can be walked. What
-// the ranks do is a derived class's.
+// A tiny world: a few ranks with real boards over model memory, so few that all their schedules can be walked. A
+// derived class says what the ranks do.
 //
 // It stands before a choice at any time: which warp proceeds to its next primitive, which flight lands, which rank
 // hears of the fault. Started again by reset(), it does the same again for the same choices.
@@ -21,7 +21,7 @@
 
 namespace transload {
 
-struct StagePlan {
+struct TinyWorldPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t slots = 2;
   uint64_t row_bytes = 16;    // of the largest token
@@ -41,7 +41,7 @@ class TinyWorld : private Wire, private Watcher {
  public:
   using Task = std::function<void(WalkWarp&)>;
 
-  explicit TinyWorld(StagePlan plan);
+  explicit TinyWorld(TinyWorldPlan plan);
   virtual ~TinyWorld();
   TinyWorld(const TinyWorld&) = delete;
   TinyWorld& operator=(const TinyWorld&) = delete;
@@ -53,21 +53,21 @@ class TinyWorld : private Wire, private Watcher {
   // What can happen now; none: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);
   void act(const Action& action);
-  // Commutes with everything that others can do before it: see walk.h.
+  // True if it commutes with everything that others can do before it: see walk.h.
   bool is_private(const Action& action) const;
-  // Bytes that land before they must.
+  // True if bytes are to land before they must.
   bool is_early(const Action& action) const;
-  // Another warp is to run, though the last one could run on.
+  // True if another warp is to run, though the last one could run on.
   bool preempts(const Action& action) const;
-  // The last one that ran, if it can run on; 0: it cannot.
+  // Names the warp that ran last, if it can run on; 0: it cannot.
   uint64_t running() const;
-  // All that what can happen from now on depends on.
+  // Prints all that decides what can happen from now on.
   Print print();
   const Violation& violation() const { return violation_; }
   std::string text(const Action& action) const;
 
  protected:
-  // One call of a rank, counted from 0; none: it makes no more calls. The rank's fibers.
+  // Returns what the fibers of a rank run in its call of this number, from 0; none: it makes no more calls.
   virtual std::vector<Task> call(uint32_t rank, uint32_t number) = 0;
   // All warps of the call have ended, and the rank has heard of no fault.
   virtual void check(uint32_t, uint32_t) {}
@@ -90,7 +90,7 @@ class TinyWorld : private Wire, private Watcher {
   PeerLink peers(uint32_t rank);
   RailLink toward_nodes(uint32_t rank);
   RailLink from_sources(uint32_t rank);
-  const StagePlan plan_;
+  const TinyWorldPlan plan_;
 
  private:
   struct Rank {

@@ -1,5 +1,5 @@
-// Setting up a stage, and the actions that are enabled in it.
-#include "sim/walks/stage.h"
+// Setting up a tiny world, and the actions that are enabled in it.
+#include "sim/walks/tiny_world.h"
 
 #include <algorithm>
 #include <cstring>
@@ -26,7 +26,7 @@ size_t members_most(const RankMap& map) {
 
 }  // namespace
 
-TinyWorld::TinyWorld(StagePlan plan)
+TinyWorld::TinyWorld(TinyWorldPlan plan)
     : plan_(std::move(plan)), table_(plan_.node_sizes), space_(1, kPage), manners_(tame(plan_.publish_every)) {
   const uint32_t count = table_.seen_by(0).ranks;
   size_t most = 0;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "sim/walks/stage.h"
+#include "sim/walks/tiny_world.h"
 
 namespace transload {
 
@@ -19,6 +19,6 @@ struct RingPlan {
   std::vector<RingCall> calls;
 };
 
-std::unique_ptr<TinyWorld> ring_stage(const RingPlan& plan);
+std::unique_ptr<TinyWorld> ring_world(const RingPlan& plan);
 
 }  // namespace transload

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "sim/walks/stage.h"
+#include "sim/walks/tiny_world.h"
 
 namespace transload {
 
@@ -17,6 +17,6 @@ struct CardsPlan {
   bool faults = false;
 };
 
-std::unique_ptr<TinyWorld> cards_stage(const CardsPlan& plan);
+std::unique_ptr<TinyWorld> cards_world(const CardsPlan& plan);
 
 }  // namespace transload

@@ -1,5 +1,5 @@
-// Cards and grants between a few ranks, as a stage that can be walked.
-#include "sim/walks/cards_stage.h"
+// Cards and grants between a few ranks, as a tiny world that can be walked.
+#include "sim/walks/cards_world.h"
 
 #include <cstring>
 #include <numeric>
@@ -17,22 +17,22 @@ constexpr char kOverwritten = char(0xEE);
 
 uint32_t ranks_of(const CardsPlan& plan) { return std::accumulate(plan.node_sizes.begin(), plan.node_sizes.end(), 0u); }
 
-StagePlan stage_plan(const CardsPlan& plan) {
+TinyWorldPlan world_plan(const CardsPlan& plan) {
   const uint32_t ranks = ranks_of(plan);
-  StagePlan stage;
-  stage.node_sizes = plan.node_sizes;
-  stage.slots = 1;
-  stage.lease_bytes = ranks * kRowBytes;
+  TinyWorldPlan world;
+  world.node_sizes = plan.node_sizes;
+  world.slots = 1;
+  world.lease_bytes = ranks * kRowBytes;
   // Each rank's: its card, arrivals, row, and for each peer a grant with the bases of at most ranks^2 source slots.
-  stage.private_words = ranks * (sizeof(Card) / 8 + 1 + kRowWords + ranks * (sizeof(Grant) / 8 + ranks * ranks));
-  stage.warps = plan.warps ? 3 : 1;
-  stage.faults = plan.faults;
-  return stage;
+  world.private_words = ranks * (sizeof(Card) / 8 + 1 + kRowWords + ranks * (sizeof(Grant) / 8 + ranks * ranks));
+  world.warps = plan.warps ? 3 : 1;
+  world.faults = plan.faults;
+  return world;
 }
 
-class CardsStage final : public TinyWorld {
+class CardsWorld final : public TinyWorld {
  public:
-  explicit CardsStage(const CardsPlan& plan) : TinyWorld(stage_plan(plan)), cards_(plan) {
+  explicit CardsWorld(const CardsPlan& plan) : TinyWorld(world_plan(plan)), cards_(plan) {
     for (uint32_t r = 0; r < ranks(); ++r) {
       const Board& b = board(r);
       const size_t grant_words = sizeof(Grant) / 8 + b.map.sources();
@@ -44,7 +44,7 @@ class CardsStage final : public TinyWorld {
                       .grant_words = grant_words});
     }
   }
-  ~CardsStage() override { stop(); }
+  ~CardsWorld() override { stop(); }
 
  private:
   struct Own {
@@ -110,7 +110,7 @@ class CardsStage final : public TinyWorld {
     if (cards_.stores) {
       w.enter(Role::kSender, 0);
       const Grants<W> grants(w, own.call);
-      // As the sender of a dispatch does, whose store it stands for.
+      // It does as the sender of a dispatch does, whose store it stands for.
       if (grants.rows(0) == nullptr) return;
       stands_at(rank, warp, {own.call.epoch(), 4, w.failed(), reinterpret_cast<uintptr_t>(grants.rows(0))});
       w.scatter(TokenPieces{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),
@@ -145,6 +145,6 @@ class CardsStage final : public TinyWorld {
 
 }  // namespace
 
-std::unique_ptr<TinyWorld> cards_stage(const CardsPlan& plan) { return std::make_unique<CardsStage>(plan); }
+std::unique_ptr<TinyWorld> cards_world(const CardsPlan& plan) { return std::make_unique<CardsWorld>(plan); }
 
 }  // namespace transload

@@ -1,5 +1,5 @@
-// The two ends of one ring, as a stage that can be walked.
-#include "sim/walks/ring_stage.h"
+// The two ends of one ring, as a tiny world that can be walked.
+#include "sim/walks/ring_world.h"
 
 #include <algorithm>
 
@@ -22,28 +22,28 @@ size_t words_of(const RingPlan& plan) {
   return words;
 }
 
-StagePlan stage_plan(const RingPlan& plan) {
-  StagePlan stage;
+TinyWorldPlan world_plan(const RingPlan& plan) {
+  TinyWorldPlan world;
   if (plan.rail)
-    stage.node_sizes = {1, 1};
+    world.node_sizes = {1, 1};
   else
-    stage.node_sizes = {2};
-  stage.slots = plan.slots;
-  stage.row_bytes = most_bytes(plan);
-  stage.private_words = 2 * words_of(plan);
-  stage.publish_every = plan.publish_every;
-  return stage;
+    world.node_sizes = {2};
+  world.slots = plan.slots;
+  world.row_bytes = most_bytes(plan);
+  world.private_words = 2 * words_of(plan);
+  world.publish_every = plan.publish_every;
+  return world;
 }
 
 // Rank 0 sends, rank 1 takes.
-class RingStage final : public TinyWorld {
+class RingWorld final : public TinyWorld {
  public:
-  explicit RingStage(const RingPlan& plan)
-      : TinyWorld(stage_plan(plan)),
+  explicit RingWorld(const RingPlan& plan)
+      : TinyWorld(world_plan(plan)),
         ring_(plan),
         sent_(take_private(words_of(plan))),
         taken_(take_private(words_of(plan))) {}
-  ~RingStage() override { stop(); }
+  ~RingWorld() override { stop(); }
 
  private:
   std::vector<Task> call(uint32_t rank, uint32_t number) override {
@@ -155,6 +155,6 @@ class RingStage final : public TinyWorld {
 
 }  // namespace
 
-std::unique_ptr<TinyWorld> ring_stage(const RingPlan& plan) { return std::make_unique<RingStage>(plan); }
+std::unique_ptr<TinyWorld> ring_world(const RingPlan& plan) { return std::make_unique<RingWorld>(plan); }
 
 }  // namespace transload
