@@ -95,7 +95,7 @@ class Measurement {
     return false;
   }
 
-  // Bytes each way of a host, of the slowest rank.
+  // GB/s each way that a host moved, by the time of its slowest rank.
   double gb_per_s(uint64_t bytes, uint64_t ns) const {
     const uint32_t pairs = ends_.ranks / 2;
     return double(bytes) * pairs / double(ns);

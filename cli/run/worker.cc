@@ -99,7 +99,7 @@ WorkerResult Worker::run() {
     else
       result_.error = one_line(error.what());
   } catch (const LeavesGroup&) {
-    // It has nothing more to say.
+    // A rank that leaves its group has nothing more to say.
   } catch (const std::bad_alloc&) {
     result_.error = "no memory left for the rows of a rank";
   }

@@ -25,7 +25,7 @@ struct Put {
   uint32_t queue = 0;  // as RailWord's; a network that has one way to a rank does not look at it
 };
 
-// A peer that the transport found dead or cut off.
+// A rank that the transport found dead or cut off.
 struct LostPeer {
   uint32_t rank;
   std::string reason;
@@ -51,7 +51,7 @@ class ScaleOut {
   virtual bool frees_by_credits() const { return false; }
 
   // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source
-  // until `drained`. Fails: never here; lost() tells a peer that is found lost.
+  // until `drained`. Fails: never here; lost() names a rank that was found lost.
   virtual void put(const Put& put) = 0;
 
   // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank has
@@ -91,10 +91,10 @@ class ScaleOut {
   // so look at every awaited word after it, right before the sleep.
   virtual bool may_sleep() = 0;
 
-  // The next peer that was found lost since the last call; false if none.
+  // The next rank that was found lost since the last call; false if none.
   virtual bool lost(LostPeer& peer) = 0;
 
-  // What this process lacks, so that it can reach no peer any more; "": nothing.
+  // What this process lacks, so that it can reach no other rank any more; "": nothing.
   virtual std::string lacks() const { return {}; }
 };
 

@@ -34,13 +34,13 @@ ProcessIdentity process_identity();
 
 // How many descriptors this process may have, in a user's words.
 std::string descriptor_limit();
-// How many more it can open by that limit, counted up to `most`.
+// How many more descriptors this process can open by its limit, counted up to `most`.
 size_t descriptors_left(size_t most);
-// That limit, as words behind an error that it is the reason of; else "".
+// The limit that is the reason of this error, as words to put behind it; "" for other errors.
 std::string limit_behind(int error);
-// What errno says, with those words.
+// What errno says, with the words of limit_behind().
 std::string text_of_error(int error);
-// What errno says where no process or thread could be started, with the limit of those.
+// What errno says where no process or thread could be started, with the limit on their number.
 std::string text_of_no_thread(int error);
 
 // Whether both of these are of one machine, whose memory they share: network namespaces may differ.

@@ -54,8 +54,8 @@ class KernelWatch {
   explicit KernelWatch(uint32_t me) : me_(me) {}
 
   KernelConclusion look(const KernelLook& look);
-  // What is to be told of this failure, unless it was told before or the host itself made kernels leave. `ended`: the
-  // last call that did. Any thread may ask.
+  // What the others are to hear of this failure, unless they have heard it or the host itself made kernels leave.
+  // `ended` is the last call whose kernels have ended. Any thread may ask.
   std::optional<Complaint> complain(const DeviceFault& fault, Word ended);
 
  private:

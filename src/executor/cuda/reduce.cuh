@@ -70,8 +70,9 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
-  // True if all are bf16 and the order is one row after another. `here` is summed by itself, from +0: that shows behind
-  // other rows if it has several, and behind a bias even if it has one, for a -0 becomes +0.
+  // True if all are bf16 and the order is one row after another. `here` is summed by itself, from +0. If
+  // `here` has several rows, their sum then differs from one row after another. Behind a bias one row differs too,
+  // because its -0 becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;

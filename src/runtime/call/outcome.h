@@ -56,9 +56,9 @@ class CombineOutcome {
   CombineOutcome(RankState& rank, const CombineForm& form, const CombineInputs& in, DLDevice device)
       : rank_(rank), form_(form), in_(in), device_(device) {}
 
-  // Asks the caller's function, if there is one; leases what is to be leased; fills in the tensors of `out`. What fails
-  // keeps no sum: each goes where the last one went. On the host that is memory that it gets, as do outputs for which
-  // the slabs have no room; on a GPU it is `spare`, room for a sum and its weights.
+  // Asks the caller's function, if there is one; leases what is to be leased; fills in the tensors of `out`. A call
+  // that fails keeps no sum: each sum is written over the one before. On the host the outcome gets memory for that one,
+  // as it does for outputs that the slabs have no room for; on a GPU it is `spare`, room for a sum and its weights.
   void take(char* spare = nullptr);
   // After the call has taken part: throws what went wrong.
   void throw_failure() const;

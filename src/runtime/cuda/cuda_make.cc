@@ -242,7 +242,7 @@ void CudaGroup::Making::open_network(const ScaleOutKind& kind) {
   g_.all_or_none([&] { g_.proxy_ = std::make_unique<Proxy>(*g_.scale_out_, place, naps, broken); });
 }
 
-// This comes before a network is told anything.
+// Whether this GPU can drive a NIC's queues is known before the network is told anything.
 void CudaGroup::Making::check_queue_driving(const ScaleOutKind& kind) {
   g_.all_or_none([&] {
     if (nic_kernels() == nullptr)
@@ -263,7 +263,7 @@ void CudaGroup::Making::open_queues(const ScaleOutKind& kind) {
   g_.nic_ = kind.open_queues(g_, place);
 }
 
-// This comes before a kernel that fills them runs.
+// Every module of kernels knows its queues before a kernel of it runs.
 void CudaGroup::Making::show_queues() {
   for (const void* kernel : nic_kernels()->one_of_each_module) g_.nic_->show_to(module_of(kernel, device_));
 }

@@ -28,8 +28,8 @@ DeviceNetwork try_device_network(const RankState& state, const DeviceInfo& gpu, 
 class NetworkMemory {
  public:
   NetworkMemory() = default;
-  // Zeros. What only kernels and proxy share is pinned, and so is the region unless `on_device` has it. Throws
-  // Error{kOutOfMemory}.
+  // The memory is zeroed. What only kernels and the proxy share is pinned, and so is the region unless `on_device` has
+  // it. Throws Error{kOutOfMemory}.
   NetworkMemory(const RankState& state, int device, DeviceNetwork on_device);
 
   char* region() const { return on_device() ? device_.block.base() : pinned_.host(); }

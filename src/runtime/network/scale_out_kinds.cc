@@ -114,7 +114,7 @@ Answers ask_all(GroupMaking& group, std::string& why) {
   return answers;
 }
 
-// Those of which that is true, for whoever asked for another one.
+// The names of the kinds that fit, for whoever asked for one that does not.
 std::string other_kinds(bool (*fits)(const ScaleOutKind&)) {
   std::string names;
   for (const ScaleOutKind& kind : scale_out_kinds())

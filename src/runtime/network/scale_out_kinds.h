@@ -47,8 +47,8 @@ struct ScaleOutKind {
 // ScaleOutKind::open_queues of NVSHMEM, in builds with CUDA.
 std::unique_ptr<NicQueues> open_nvshmem_queues(GroupMaking& group, const NetworkPlace& place);
 
-// Best first. Of this process: before it has groups, a test may put another `make` in the place of one, and allow ranks
-// on CPUs.
+// The kinds of network that this process has, best first. Before it has groups, a test may put another `make` in the
+// place of one, and allow ranks on CPUs.
 std::vector<ScaleOutKind>& scale_out_kinds();
 
 struct ChosenNetwork {

@@ -40,8 +40,8 @@ class Caller {
   virtual CombineOutputs combine(const CombineInputs& in) = 0;  // x and weights lie in the latest room
   virtual ExpertRoom room(size_t bytes, bool leased) = 0;
 
-  // For who watches memory: the host reads, and writes, between calls. at_rest says what is wrong if anybody else is
-  // still at it.
+  // These tell a checker of memory that the host reads, and writes, between calls. at_rest says what is wrong if
+  // anybody else still uses that memory.
   virtual void loads(const void*, size_t) {}
   virtual void stores(void*, size_t) {}
   virtual std::string at_rest(const void*, size_t, const char*) const { return ""; }

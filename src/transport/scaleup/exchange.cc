@@ -94,7 +94,7 @@ class NodeExchange {
         fail(FaultKind::kAbsent, lowest_missing(), "the group was lost meanwhile");
       wait(until);
       const uint64_t now = now_ns();
-      // This must come before anybody takes me for absent.
+      // A rank that is hindered says so before anybody takes it for absent.
       if (!hindrance_.empty() && now + patience / 2 >= until) throw Error(Code::kOutOfMemory, hindrance_);
       if (now >= until) {
         expire();

@@ -26,9 +26,9 @@ enum class Heard : uint8_t { kGreeting, kNothing, kEnd };
 // Returns 0, or the error. With null, nothing is passed.
 int send_greeting(int socket, Greeting greeting, const GreetingFds* passed);
 
-// kEnd: the other side has gone, or said what is no greeting; with `passed`, one without a descriptor is none. Whatever
-// descriptors come are owned at once, wanted or not; without `passed`, none are taken. Throws Error{kOutOfMemory} if
-// this process may have no more of them.
+// Returns kEnd if the other side has gone, or has said what is no greeting. With `passed` a greeting needs descriptors,
+// and those that come are owned at once; without it none are taken. Throws Error{kOutOfMemory} if this process may have
+// no more descriptors.
 Heard receive_greeting(int socket, Greeting& greeting, Passed* passed);
 
 }  // namespace transload

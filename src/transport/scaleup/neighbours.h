@@ -16,7 +16,7 @@
 
 namespace transload {
 
-// A region, and the bell of the rank that it belongs to. Kept by whoever uses them.
+// The mapped region of another rank of this host, and that rank's bell. Whoever uses them keeps them.
 struct Neighbour {
   std::shared_ptr<Region> region;
   Descriptor bell;

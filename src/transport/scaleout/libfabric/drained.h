@@ -32,7 +32,7 @@ class DrainedWords {
     queue.last = &draining;
   }
 
-  // Its source is free now. Calls gone(Draining&) for each that has left its queue by this, in order.
+  // The source of this put is free now. Calls gone(Draining&), in order, for each put that leaves its queue with it.
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;

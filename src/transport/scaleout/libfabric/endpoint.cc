@@ -84,8 +84,8 @@ void FabricEndpoint::open(size_t completions_max) {
   check("enable", fi_enable(endpoint_));
 }
 
-// This comes before it is enabled. A call of CUDA in the thread that moves the network could wait for kernels that wait
-// for it.
+// The provider is told before the endpoint is enabled. A call of CUDA in the thread that moves the network could wait
+// for kernels that wait for it.
 void FabricEndpoint::forbid_cuda_calls() {
   if (fabric_library().version() < FI_VERSION(1, 18)) return;
   const bool permitted = false;

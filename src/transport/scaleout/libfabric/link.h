@@ -55,7 +55,7 @@ class LibfabricLink : public ScaleOut {
 
   // Whether the provider orders writes, and so carries counts right behind their bytes.
   bool ordered() const;
-  // Why they are not used as such, though the provider orders them; "" if nothing stands against it.
+  // Why ordered writes are not used as such, though the provider orders them; "" if nothing stands against it.
   std::string caution() const;
   // The domain that it opened, which on a NIC has that one's name.
   std::string domain() const;
@@ -63,7 +63,7 @@ class LibfabricLink : public ScaleOut {
   std::string skipped() const;
   // Pieces of memory that the network knows: as many after calls as before them.
   size_t registrations() const;
-  // Those that the provider has taken so far.
+  // Writes that the provider has taken so far.
   uint64_t writes() const;
 
   std::string name() const override;

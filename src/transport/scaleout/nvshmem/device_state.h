@@ -8,8 +8,8 @@
 
 namespace transload {
 
-// A chunk of the heap as a NIC knows it. Where it ends, what the key reaches ends: an address of a local key, an offset
-// in the heap of a remote one.
+// A chunk of the heap as a NIC knows it. A key reaches no further than the end of its chunk. That end is an address for
+// a local key, and an offset in the heap for a remote one.
 struct NvshmemKey {
   uint32_t key;
   uint64_t end;
