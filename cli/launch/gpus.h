@@ -22,8 +22,8 @@ Gpus ask_for_gpus();
 // GPU by options.local_rank. Throws UsageError.
 void assign_gpus(Options& options, const Gpus& gpus, bool joined);
 
-// This comes before CUDA starts, and holds for processes that are started here: ranks of one GPU wait for each other's
-// kernels, so each stream needs a hardware queue of its own.
+// Sets what CUDA reads when it starts, here and in processes that are started from here: ranks of one GPU wait for each
+// other's kernels, so each stream needs a hardware queue of its own.
 void prepare_environment();
 
 // `transload limits`: what holds for the GPUs that there are, or why there are none.

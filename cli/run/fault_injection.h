@@ -31,7 +31,7 @@ class FaultInjector {
   // `iteration` as in --fault: from 1, warm-up not included. Throws LeavesGroup.
   void before_dispatch(uint64_t iteration);
   void before_combine(uint64_t iteration);
-  // It is called after each row of the expert.
+  // The expert calls this after each of its rows.
   void after_expert_row(uint64_t iteration, int64_t rows_done);
 
  private:

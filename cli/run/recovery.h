@@ -25,7 +25,7 @@ class Recovery {
  public:
   Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit);
 
-  // It is called once the group of before is freed. What came of it goes to result.recovery.
+  // Makes a new group of the ranks that are left, once the old one is freed, and says in result.recovery how it went.
   void run(WorkerResult& result);
   Group* group() { return worker_.group(); }
   const Rest& rest() const { return rest_; }

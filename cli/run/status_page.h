@@ -8,7 +8,7 @@
 
 namespace transload::cli {
 
-// Its rank writes it, but for `gone`. It is all zero at first.
+// A page is all zero at first. Its rank writes everything in it but `gone`.
 struct alignas(4096) StatusPage {
   Progress progress{};
   std::atomic<uint64_t> iteration{};    // from 1, warm-up included

@@ -197,7 +197,7 @@ bool Worker::forward() {
   return true;
 }
 
-// These calls have the handle of the forward pass: no counts travel, only rows.
+// The backward pass calls with the handle of the forward pass, so no counts travel, only rows.
 void Worker::again(IterationCall dispatch, RowKind kind) {
   home_->forget();
   const DispatchOutputs received = dispatch_cached(dispatch, kind);

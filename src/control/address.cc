@@ -70,7 +70,7 @@ struct LookUp {
   }
 };
 
-// Those that are not answered yet, by name.
+// Look-ups that are not answered yet, by name.
 struct LookUps {
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<LookUp>> open;
@@ -89,7 +89,8 @@ struct LookUps {
   }
 };
 
-// This is called after a call that failed: nobody can say then which addresses there are.
+// Throws if errno says that the call before failed for want of descriptors: then nobody can say which addresses there
+// are.
 void refuse_without_descriptors() {
   if (const int error = errno; !limit_behind(error).empty())
     throw Error(Code::kOutOfMemory, "addresses of this host: " + text_of_error(error));

@@ -85,7 +85,7 @@ class Server {
   void closed(uint64_t number);
   const Meetings& meetings() const { return meetings_; }
   void stop(const std::string& why);
-  // Its thread could not do something: all groups are told, or see their connections end.
+  // The server's thread could not do something: all groups are told, or see their connections end.
   void break_down(const std::exception& error) noexcept;
 
   // Counts holders in this process. The last holder to go, or after that the last member, ends the server.
@@ -143,7 +143,7 @@ void Connection::close() {
   socket_.shutdown(tcp::socket::shutdown_both, ignored);
   closed_in_copies_.reset();
   socket_.close(ignored);
-  // This must not happen at once: whoever closes me may be in the middle of a walk over all connections.
+  // The server forgets me later, because whoever closes me may be in the middle of a walk over all connections.
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->server_.closed(self->number_); });
 }
 

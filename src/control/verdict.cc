@@ -320,7 +320,7 @@ uint32_t Arbiter::entered_late(const Look& look) const {
   return last;
 }
 
-// It entered the call after the accuser, and cannot have waited yet for as long as that one had.
+// True if `rank` entered the call after the accuser, and cannot have waited yet for as long as the accuser had.
 bool Arbiter::waits_for_less(uint32_t rank, const Look& look) const {
   const uint64_t at = entered(rank, look.epoch);
   return at > entered(look.open.suspicion.rank, look.epoch) && at + look.open.suspicion.waited > look.now;
@@ -393,7 +393,7 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
       continue;
     }
     if (ranks_[other].left) continue;
-    // It may have been cut off together with `rank`, and not be silent for long enough yet.
+    // `other` may have been cut off together with `rank`, and not be silent for long enough yet.
     if (!last_chance && ranks_[other].heard <= ranks_[rank].heard + kTogetherNs) return std::nullopt;
     node_speaks[node_of_rank_[other]] = true;
   }

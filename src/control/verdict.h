@@ -235,7 +235,7 @@ class Member {
   Reaction take(const Message& message, uint64_t now);
   // The connection to the arbiter ended.
   Reaction arbiter_gone(uint64_t now);
-  // It said what no arbiter says, and is not listened to any more.
+  // The arbiter said what no arbiter says, and is not listened to any more.
   Reaction arbiter_garbled(uint64_t now);
   // The arbiter owes me an answer and I wait no longer; or my call failed, and nothing else says why.
   Reaction give_up(uint64_t now);
@@ -244,7 +244,7 @@ class Member {
 
   // This process was stopped, or starved, after `since`.
   bool stopped_since(uint64_t since, uint64_t now);
-  // It owes me an answer.
+  // The arbiter owes me an answer.
   bool suspecting() const { return (suspecting_ || unanswered_ > 0) && verdict_.kind == FaultKind::kNone; }
   bool said_goodbye(uint32_t rank) const { return left_after_[rank].has_value(); }
   const Verdict& verdict() const { return verdict_; }

@@ -42,7 +42,7 @@ class OnDevice {
  public:
   // Throws Error{kInvalidArgument} if there is no such device.
   explicit OnDevice(int device);
-  // This is for destructors: false if it could not be done.
+  // For destructors: the object is false if the device could not be made current.
   OnDevice(int device, std::nothrow_t) noexcept;
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;

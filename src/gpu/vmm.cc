@@ -22,7 +22,7 @@ namespace {
 
 constexpr CUmemAllocationHandleType kByFd = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 
-// It is released as soon as it is mapped and passed on.
+// An allocation is released as soon as it is mapped and passed on.
 struct Allocation {
   Allocation() = default;
   ~Allocation() {
@@ -49,7 +49,7 @@ class VmmBacking final : public DeviceBacking {
   int fd() const override { return fd_.get(); }
   void close_fd() override { fd_.reset(); }
   std::string handle() const override { return ByteWriter().u64(space_.bytes).take(); }
-  // This is done once a device: the driver refuses to set the same access again, and ranks that share it all ask.
+  // Access is set once a device: the driver refuses to set it again, and all ranks that share the memory ask.
   void reach_from(int device) const override {
     const std::lock_guard lock(reaching_);
     if (reached_.count(device) != 0) return;

@@ -133,7 +133,8 @@ inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t t
     ++out.counts.by_expert[in.experts.place[expert]];
     owners[owner_count++] = in.experts.owner[expert];
   }
-  // They ascend: ranks of one node stand together, so it gets one copy, and rows are summed in the contract's order.
+  // Owners ascend: ranks of one node stand together, so their node gets one copy, and rows are summed in the contract's
+  // order.
   std::sort(owners, owners + owner_count);
   owner_count = uint32_t(std::unique(owners, owners + owner_count) - owners);
   *header = {in.map.me, uint32_t(token), owner_count, routing.top_k};

@@ -12,7 +12,7 @@ void close_in_copies(int fd);
 // Copies close it no longer. False if nobody asked for it in this process: in a copy it is closed already.
 bool keep_in_copies(int fd);
 
-// This is never freed: what would talk to others, or wait for threads, if it were.
+// Keeps for ever what would talk to others, or wait for threads, if it were freed.
 void abandon(std::shared_ptr<void> what);
 
 // Which process made the object that has it: the one that asks, or the original of which that is a copy.

@@ -21,8 +21,7 @@ class Arena : public std::enable_shared_from_this<Arena> {
 
   // A registered block, or null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
-  // This is called after a fault: a rank that comes back to life may still store into what it was granted, so nothing
-  // here is lent again.
+  // Nothing here is lent again. After a fault a rank that comes back to life may still store into what it was granted.
   void close();
   // True if these bytes lie in one lease.
   bool holds(const void* data, size_t bytes) const;

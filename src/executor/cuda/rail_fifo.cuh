@@ -80,7 +80,7 @@ class FifoRail : public FarKeys {
     const Word* key;  // null: my lane has none
     Word count;
   };
-  // These are calls and not inlined, because every verb has a place for them.
+  // tell and write are not inlined, because every verb has a place for them.
   __device__ __noinline__ static Asked tell(const RailQueue* queue, RailHeld* held, const FarCount mine) {
     const Key to = Key::unpack(mine.key);
     return ask(*queue, *held, mine.key != nullptr,
@@ -120,7 +120,7 @@ class FifoRail : public FarKeys {
       const Word ticket = first + uint32_t(__popc(bits & ((uint32_t(1) << lane_of_thread()) - 1)));
       const CommandSlot slot = encode(command, room.lap(ticket));
       CommandSlot& to = queue.slots[room.slot(ticket)];
-      // This covers what a put was written from, or what was read where a credit gives back room.
+      // The fence covers what a put was written from, or what was read where a credit gives back room.
       if (command.verb != RailVerb::kPublish) publish_what_follows();
 #pragma unroll
       for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], slot.words[i]);

@@ -165,7 +165,7 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE void promote() {
     if (any_) HeldPuts<true>::promote(&held_.puts);
   }
-  // They have landed: they go with the next counts.
+  // Puts whose bytes have landed go with the next counts.
   TRANSLOAD_DEVICE void put_due() {
     if (any_) ready_ = Ready::kDue;
   }
@@ -204,7 +204,7 @@ class IbgdaRail : public FarKeys {
     const Word* key;  // of my lane's count; null: it has none
     Word count;
   };
-  // This is a call and not inlined, because every verb has a place for it.
+  // `send` is not inlined, because every verb has a place for it.
   __device__ __noinline__ static Asked send(const RailQueue* queue, RailHeld* held, const ToSend mine) {
 #ifdef __CUDA_ARCH__
     NicEntry entries[3];  // in the order in which a queue takes them

@@ -29,7 +29,7 @@ class ScatterPipe {
     stages_.await_oldest();
     const Loading& l = loading_;
     if (l.row != nullptr) ptx::bulk_store(l.row, near, l.row_bytes);
-    // These ride with few pieces, and a store costs its instructions even where nobody has one.
+    // Few pieces have scales or an extra, and a store costs its instructions even where nobody has one.
     if ((l.scale_bytes | l.extra_bytes) != 0) {
       if (l.scale_bytes != 0 && l.scales != nullptr) ptx::bulk_store(l.scales, near + l.row_bytes, l.scale_bytes);
       if (l.extra_bytes != 0 && l.extra != nullptr)

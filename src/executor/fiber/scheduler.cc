@@ -159,7 +159,7 @@ void Scheduler::entry(void* argument) {
 }
 
 void Scheduler::run_ready() {
-  // Those that get ready meanwhile have their turn in the next round.
+  // Fibers that get ready meanwhile have their turn in the next round.
   for (const uint64_t end = ready_end_; ready_begin_ != end;) {
     running_ = ready_[ready_begin_++ % ready_size_];
     const bool goes_on = fibers_.resume(running_);
@@ -204,7 +204,7 @@ void Scheduler::withdraw() {
   options_.on_withdrawn();
 }
 
-// It reads without order, because whoever wakes reads again, with order.
+// Parked words are read without order, because whoever wakes reads again, with order.
 bool Scheduler::poll_parked() {
   bool any = false;
   for (size_t at = 0; at < parked_.size();) {

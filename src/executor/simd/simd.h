@@ -29,8 +29,8 @@ struct SumJob {
 
 struct Kernels {
   const char* name;
-  // It takes any sizes and addresses; whole cache lines go past the cache. It is ordered for nobody before
-  // stream_fence().
+  // stream_copy takes any sizes and addresses; whole cache lines go past the cache. Nobody may count on its stores
+  // before stream_fence().
   void (*stream_copy)(char* to, const char* from, size_t bytes);
   void (*sum_rows)(const SumJob& job);
 };

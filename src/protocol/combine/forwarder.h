@@ -88,11 +88,11 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
     return false;
   };
 
-  // It needs a slot of the origin's ring that the origin has taken before and the network has read.
+  // The sum needs a slot of the origin's ring that the origin has taken before and the network has read.
   if (!r.out.credited(origin)) return shut(kGateCredit);
   if (!r.out.drained(origin)) return shut(kGateDrain);
 
-  // It needs the rows that its owners here kept, once all of them have come.
+  // The sum needs the rows that the token's owners here kept, once all of them have come.
   const uint32_t slot = uint32_t(origin);
   const Set all = Set::first(int(t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });

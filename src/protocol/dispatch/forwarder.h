@@ -150,7 +150,7 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
   const uint64_t entry = w.pick(f.entry, source);
   const auto& route = token.heading.route;
 
-  // It goes to those of its owners among my peers that have room for its row.
+  // The token goes to those of its owners among my peers that have room for its row.
   const Set all = Set::first(int(t.shape.listed ? t.shape.top_k : t.log_width));
   const Set owners = w.where(all, [&](Lane l) { return route[l].target != kNoRoute; });
   const auto row =

@@ -67,7 +67,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   const uint64_t token = routed.number;
   const auto& route = routed.route;
 
-  // It goes to owners in my node that have room for its row, and to other nodes.
+  // The token goes to owners in my node that have room for its row, and to other nodes.
   const Set chosen = w.where(Set::first(int(t.width)), [&](Lane l) { return route[l].target != kNoRoute; });
   const bool alone = t.map().nodes == 1;
   const Set near = alone ? chosen : w.where(chosen, [&](Lane l) { return route[l].target < peers; });

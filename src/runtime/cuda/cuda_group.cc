@@ -85,7 +85,7 @@ void CudaGroup::join_stream(const Stream& stream, uint32_t own_deadline_ms, cons
   call_.on_stream.store(true, std::memory_order_release);
 }
 
-// This may be asked while this thread captures.
+// A thread may ask this while it captures.
 bool CudaGroup::last_has_ended() const {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look does not spoil the capture
   cudaThreadExchangeStreamCaptureMode(&mode);
@@ -259,7 +259,7 @@ void CudaGroup::leave_network(uint64_t until) {
 
 CudaGroup::~CudaGroup() {
   const OnDevice here(device_, std::nothrow);
-  // This comes before anything is unmapped, and while a verdict can still end a wait.
+  // Kernels end before anything is unmapped, and while a verdict can still end a wait.
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);

@@ -54,7 +54,7 @@ class CudaGroup final : public Group::Impl {
   // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
-  // This comes before a call that waits on the host: it must not wait for a rank that its own thread has still to call.
+  // A call that waits on the host asks this first: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
   // Runs all that a call does, by the thread that makes it: whoever leaves it between its first kernel and its last
   // would let the others wait.

@@ -9,9 +9,9 @@
 
 namespace transload {
 
-// It is as long as the others' part of it: cards and counts travel as in any dispatch that makes a handle, so every
-// neighbour and every mailbox has what it waits for, and places for two calls still suffice. No row of anybody moves:
-// all ranks find the mark in their mailboxes before they grant anything.
+// A rank that refuses goes as far through the dispatch as the others do: cards and counts travel as in any dispatch
+// that makes a handle, so every neighbour and every mailbox has what it waits for, and places for two calls still
+// suffice. No row of anybody moves: all ranks find the mark in their mailboxes before they grant anything.
 template <class W>
 void HostCalls<W>::refuse_alike(const Error& mine) {
   const Refusal refusal{map.me, uint32_t(mine.code()), mine.what()};

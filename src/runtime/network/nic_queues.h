@@ -10,7 +10,7 @@ struct CUmod_st;
 
 namespace transload {
 
-// They last as long as kernels may fill them.
+// The queues of a rank. They last as long as kernels may fill them.
 class NicQueues {
  public:
   virtual ~NicQueues() = default;

@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// It goes into the lists: from now on it may land by itself.
+// Puts a flight into the lists: from now on it may land by itself.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);

@@ -116,7 +116,7 @@ void Flights::finish(uint32_t id) {
   complete(id);
 }
 
-// It has landed for the last time.
+// A flight that lands twice has landed for the last time.
 void Flights::leave_again(uint32_t id) {
   if (flights_[id].again) leave_target(id);
   flights_[id].again = false;

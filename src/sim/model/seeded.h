@@ -34,7 +34,7 @@ class Seeded final : public Parker {
   Seeded(const Seeded&) = delete;
   Seeded& operator=(const Seeded&) = delete;
 
-  // It comes before the first start of a world, and keeps its stacks if they suffice.
+  // Makes everything new for a world, before its first start, and keeps the stacks if they suffice.
   void reset(const FiberLimits& room, const uint64_t* now);
 
   struct Post {
@@ -64,7 +64,7 @@ class Seeded final : public Parker {
   bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
   // True if the words have come to what it waits for.
   static bool met(const Park& park);
-  // Those of a region that wait, each with its fiber number.
+  // Calls f(number, fiber) for each fiber that waits for a word of this region.
   template <class F>
   void each_parked_of(uint32_t region, F f) {
     if (region >= parked_.size()) return;

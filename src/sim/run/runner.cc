@@ -30,7 +30,7 @@ class Runner {
     try {
       for (uint32_t i = 1; i < options_.jobs; ++i) threads.emplace_back([this] { work(); });
     } catch (const std::system_error&) {
-      // Those that there are do it all.
+      // The threads that were started do all the work.
     }
     work();
     for (std::thread& thread : threads) thread.join();

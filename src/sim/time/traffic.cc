@@ -80,7 +80,7 @@ void Traffic::post(uint32_t number) {
   if (!nic.sends) send_next(parcel.from);
 }
 
-// Its way to the other port begins now, so there too all is in the order in which it comes.
+// A message's way to the other port begins now, so there too messages are in the order in which they come.
 void Traffic::send_next(uint32_t rank) {
   RankNic& nic = nics_[rank];
   nic.sends = !nic.turns.empty();

@@ -163,7 +163,7 @@ void SimControl::tell(const std::vector<Message>& messages) {
   }
 }
 
-// Its process ends: with notice, every connection to it does.
+// The arbiter's process ends. With notice, every connection to it ends too.
 void SimControl::end_arbiter(bool notice) {
   arbiter_over_ = true;
   arbiter_mail_.clear();
@@ -188,7 +188,7 @@ void SimControl::die(uint32_t rank, bool notice) {
 
 void SimControl::stop(uint32_t rank) { seats_[rank].stopped = true; }
 
-// Its threads wake in any order: the one in the call, the control thread, the rendezvous if it is here.
+// The threads of a rank wake in any order: the one in the call, the control thread, the rendezvous if it is here.
 void SimControl::go_on(uint32_t rank) {
   ControlRank& seat = seats_[rank];
   if (seat.dead || !seat.stopped) return;

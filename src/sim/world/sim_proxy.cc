@@ -29,7 +29,7 @@ void SimProxy::run() {
   }
 }
 
-// It is late at times, for no reason.
+// A proxy is late at times, for no reason.
 void SimProxy::be_late() {
   if (ended() || !world_.shared.chance->in_256(world_.nap_in_256)) return;
   const uint64_t nap = ++naps_;

@@ -17,8 +17,8 @@ struct Provider {
   bool hmem = false;     // it was asked for, and grants, registration of memory of devices
 };
 
-// Those to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error: kNotSupported
-// without libfabric or any provider, kInvalidArgument for a name that is not listed.
+// The providers to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error:
+// kNotSupported without libfabric or any provider, kInvalidArgument for a name that is not listed.
 std::vector<std::string> candidates(const LibfabricOptions& options);
 
 // False for providers that read bytes from sockets: the receiver's process lands them, and its descriptor wakes it. Any

@@ -63,7 +63,7 @@ std::string nvshmem_path();
 // Null if it is missing or of another version; `why` then says which. Loaded once, never unloaded.
 const NvshmemLibrary* nvshmem_library(std::string& why);
 
-// It is what ScaleOutKind::available says of NVSHMEM.
+// What ScaleOutKind::available says of NVSHMEM.
 bool nvshmem_available(uint32_t ranks, std::string& why);
 
 }  // namespace transload
