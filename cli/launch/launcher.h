@@ -13,7 +13,8 @@ RunOutcome run_processes(const Options& options, char** arguments);
 // Runs one thread a rank.
 RunOutcome run_threads(const Options& options, const Workload& workload);
 
-// This process is a rank, or the ranks of a GPU: started by run_processes; or a rank under another launcher.
+// True if run_processes has started this process, as a rank or as the ranks of a GPU; or if another launcher has, as a
+// rank.
 bool is_child();
 int be_child(const Options& options, const Workload& workload);
 RunOutcome join(const Options& options, const Workload& workload, const Bootstrap& bootstrap);

@@ -17,9 +17,10 @@ class TensorHome {
   virtual DLDevice device() const = 0;
   virtual Stream stream() const = 0;
 
-  // A host tensor, strides and all, where the group wants it, until reset(): on the host, as long as the tensor.
+  // Puts a tensor of the host, strides and all, where the group wants it. The result is valid until reset(), and on the
+  // host as long as the tensor that was given.
   virtual Tensor put(const Tensor& host) = 0;
-  // Memory that no peer can reach, until reset().
+  // Memory that no other rank can reach. It is valid until reset().
   virtual void* room(size_t bytes) = 0;
   // Host memory to make what belongs `there`; write() brings it. Valid until forget().
   virtual void* draft(void* there, size_t bytes) = 0;

@@ -163,8 +163,8 @@ class NicSender {
     return {};
   }
 
-  // Waits for room, then takes it. What the completion said holds if nobody has reserved since: then `reserve` says
-  // yes.
+  // Waits for room, then takes it. The room that a completion leaves is still there if nobody has reserved since, and
+  // only then does the NIC's `reserve` say yes.
   TRANSLOAD_WARP Sent reserve(Queue queue, uint32_t rank, uint32_t entries, uint64_t& first) {
     const NicRoom room = nic_.room(queue);
     Sent sent{Sending::kFull, rank, 0, 0};

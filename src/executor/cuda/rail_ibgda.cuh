@@ -95,7 +95,8 @@ struct IbgdaNic {
   }
 
  private:
-  // Where an entry lies. The rest is of other kinds of queue: the compiler would trap where they have nothing.
+  // Where an entry lies. NVSHMEM's writers want a second place and a target too, which only other kinds of queue use:
+  // here they are valid but unused, since for a null one the compiler would put a trap.
   struct Parts {
     TRANSLOAD_DEVICE explicit Parts(const NicSlot<Queue>& slot)
         : at{ibgda_get_wqe_ptr(slot.queue, uint16_t(slot.index)), at[0]}, other(ibgda_get_state()->constmem.dcts) {}

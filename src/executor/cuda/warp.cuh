@@ -212,7 +212,7 @@ class CudaWarp {
       return;
     if (failed_ || !stores({into, shape.elements * scalar_bytes(shape.out)})) return;
     const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
-    // One addition commutes: then the order is one row after another.
+    // A single addition commutes, so then the sum may go one row after another.
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
     const bool mine = (sum.before | sum.here | sum.after).has(lane_);
     const char* const from = mine ? row(Lane{lane_}) : nullptr;

@@ -268,15 +268,15 @@ class DispatchCall {
     out_.expert_counts_on_device = list(counts.data(), int64_t(counts.size()), kI64);
   }
 
-  // A handle was made where rows were dropped or fitted: its calls do the same again, and do not fail.
   bool overflows() const { return handle_->rows_kept() < handle_->rows_needed(); }
+  // Only a call that makes a handle fails for want of room. A call with a handle drops the rows that this one dropped.
   bool fails() const { return overflows() && made_ && in_.overflow == Overflow::kFail; }
   [[noreturn]] void fail_for_room() const {
     const Status status = too_many_rows(handle_->rows_needed(), handle_->rows_max, Overflow::kFail);
     throw Error(status.code, status.message);
   }
 
-  // Experts' rows that lie in x: notify counted those that were dropped too.
+  // Counts the rows of each expert that lie in x, because notify counted those that were dropped too.
   void count_kept_rows() {
     std::fill(expert_counts_.begin(), expert_counts_.end(), 0);
     with_ids([&](const auto* ids) {

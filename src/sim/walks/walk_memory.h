@@ -184,7 +184,7 @@ class WalkMemory {
     print = {};
     for (const uint64_t value : state) print.mix(value);
   }
-  // All others have their turn, before this.
+  // All other warps have their turn before warp w does `what`.
   void turn(int w, Primitive what) {
     if (inner_.gone()) return;
     warps_[size_t(w)].next = what;
