@@ -118,6 +118,7 @@ CANARIES = [
     ("gpu-order", with_file("src/kernels/k.cuh", HEAD + "Word f(const Word* p) { return ptx::load_acquire(p); }\n")),
     ("gpu-order", with_file("src/executor/cuda/x.cuh", HEAD + "void f(Word* p) { ptx::add_one(p); }\n")),
     ("volatile", with_file("src/executor/x.cuh", HEAD + "int f(volatile int* p);\n")),
+    ("threads", with_file("src/os/t.cc", HEAD + "auto f() { return std::jthread([] {}); }\n")),
     ("zeros", with_file("src/channel/e.h", HEAD + "int f(unsigned x) { return std::countr_zero(x); }\n")),
     ("zeros", with_file("src/kernels/k.cu", "// K.\nint f(unsigned x) { return std::countl_zero(x); }\n")),
     ("exceptions", with_file("src/protocol/d.cc", "// D.\nvoid f() {\n  throw 1;\n}\n")),

@@ -52,6 +52,7 @@ ASSEMBLY, ASSEMBLY_AT_HOME = re.compile(r"\b(?:asm|__asm|__asm__)\b"), "src/exec
 GPU_ORDER = re.compile(r"\bptx::(?:load_|store_|add_one|release_)\w*")
 GPU_ORDER_AT_HOME = ("src/executor/cuda/ptx.cuh", "src/executor/cuda/order.cuh")
 VOLATILE = re.compile(r"(?<!asm )\bvolatile\b")
+THREAD = re.compile(r"\bstd::j?thread[({]")
 ZEROS = re.compile(r"\bstd::(?:count[lr]_(?:zero|one)|bit_(?:width|ceil|floor))\b")
 ON_GPUS = re.compile(r"src/(?:(?:base|layout|channel|protocol)/.*\.h|(?:executor/cuda|kernels)/.*\.(?:h|cu|cuh))$")
 EXCEPTIONS = re.compile(r"\b(?:throw|try|catch)\b")
@@ -261,6 +262,12 @@ def check_volatile(tree):
                        "orders nothing: say what is meant by an atomic, or by a function of order.cuh", cpp.code_of)
 
 
+def check_threads(tree):
+    yield from matches(tree, THREAD, lambda path: path.startswith("src/") and not path.startswith("src/sim/"),
+                       "takes signals that belong to the process's other threads: start_thread() of os/thread.h",
+                       cpp.code_of)
+
+
 def check_zeros(tree):
     yield from matches(tree, ZEROS, ON_GPUS.match, "is 32 for a GPU, whatever its argument: nvcc 13.0 compiles it so",
                        cpp.code_of)
@@ -415,6 +422,7 @@ CHECKS = {
     "assembly": check_assembly,
     "gpu-order": check_gpu_order,
     "volatile": check_volatile,
+    "threads": check_threads,
     "zeros": check_zeros,
     "exceptions": check_exceptions,
     "leftovers": check_leftovers,

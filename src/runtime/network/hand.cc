@@ -11,6 +11,7 @@
 #include <exception>
 
 #include "os/host.h"
+#include "os/thread.h"
 #include "transload/status.h"
 
 namespace transload {
@@ -22,7 +23,7 @@ constexpr int kNapMs = 1;  // where arrivals wake nobody
 
 Hand::Hand(ScaleOut& network) : network_(network), bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!bell_) throw Error(Code::kOutOfMemory, "group: no bell for its network's hand: " + text_of_error(errno));
-  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  thread_ = start_thread<std::jthread>([this](const std::stop_token& stop) { run(stop); });
 }
 
 Hand::~Hand() {
