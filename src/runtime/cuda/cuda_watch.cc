@@ -63,7 +63,8 @@ KernelLook CudaWatcher::look_at() const {
 }
 
 void CudaWatcher::tell_fault() {
-  const std::optional<Complaint> complaint = watch_.complain(fault_now(g_.words), read_word(g_.words.ended));
+  const DeviceFault fault = fault_now(g_.words);  // before `ended`, which then says which call it is of
+  const std::optional<Complaint> complaint = watch_.complain(fault, read_word(g_.words.ended));
   if (!complaint) return;
   switch (complaint->about) {
     case Complaint::About::kOwnRank:
