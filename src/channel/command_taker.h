@@ -36,7 +36,7 @@ class CommandTaker {
     return over || (planted<Plants>(Canary::kProxySleeps) && host.calls_over()) ? Took::kNoneAndOver : Took::kNone;
   }
 
-  // Says whether the next command is here, for a proxy that only naps.
+  // Says whether the next command is here. A proxy that wakes from a nap asks this.
   bool waits(Host& host) const {
     RailCommand command;
     return arrived(host, command);
