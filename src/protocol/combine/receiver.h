@@ -64,7 +64,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
 
-  // Sums them, and their weights, by node: lower ones, mine, higher ones.
+  // Sums the parts, and their weights, in the order of nodes: lower ones, mine, higher ones.
   const Sum sum{before, here, away - before};
   char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
@@ -88,7 +88,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.partial_bytes();
              });
 
-  // Gives the slots back to those who filled them.
+  // Gives the slots back to the ranks that filled them.
   if (!away.empty()) {
     w.each(away, [&](Lane l) { c.in.advance(node(l)); });
     w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });
