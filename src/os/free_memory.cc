@@ -1,4 +1,4 @@
-// Room on this machine: see room.h.
+// Memory that this machine can still give: see free_memory.h.
 #include "os/free_memory.h"
 
 #include <sys/mman.h>
