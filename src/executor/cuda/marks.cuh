@@ -37,7 +37,7 @@ class HeldMarks {
   TRANSLOAD_DEVICE bool due() const { return has_due_; }
   TRANSLOAD_DEVICE uint32_t due_at() const { return due_at_; }
 
-  // The whole warp calls `set(word, count)`; a lane without one has a count of 0. True as of called().
+  // The whole warp calls `set(word, count)`; a lane without one has a count of 0. True if what was gathered became due.
   template <class F>
   TRANSLOAD_DEVICE bool set_due(F set) {
     __syncwarp();

@@ -11,8 +11,8 @@
 
 namespace transload::ptx {
 
-// An address in near memory, as the instructions below take it. Callers keep it, else the compiler computes it again at
-// every use.
+// An address in near memory, as the instructions below take it. Callers keep the address, else the compiler computes it
+// again at every use.
 TRANSLOAD_DEVICE uint32_t near_address(const void* p) {
   uint32_t address;
   asm volatile("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(address) : "l"(p));
@@ -39,7 +39,7 @@ TRANSLOAD_DEVICE void barrier_wait(uint32_t barrier, uint32_t phase) {
         : "memory");
   } while (done == 0);
 }
-// What was initialised is seen by the bulk copy engine.
+// Lets the bulk copy engine see which barriers were initialised.
 TRANSLOAD_DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
 // Bulk moves: addresses and bytes are multiples of 16.
@@ -96,7 +96,8 @@ TRANSLOAD_DEVICE Word add_one(Word* at) {
   return value;
 }
 
-// From and to near memory, where they stand: the bytes of a stage are there only past its barrier.
+// Loads from near memory and stores to it, which the compiler does not move: the bytes of a stage are there only after
+// the wait for its barrier.
 TRANSLOAD_DEVICE uint4 near_load128(uint32_t at) {
   uint4 value;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"

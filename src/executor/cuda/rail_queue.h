@@ -16,7 +16,7 @@ static_assert(kRankBits + kQueueBits <= 32);
 // What a rank is called by the queues of a NIC.
 struct NicNames {
   uint32_t pe;   // NVSHMEM's number of it
-  uint32_t row;  // of what its words were told
+  uint32_t row;  // the row of NicPlace::told that is its
 };
 
 // The queues of a NIC as NVSHMEM has made them, of one group; in device memory, for as long as the group. The network
@@ -25,7 +25,7 @@ struct NicNames {
 struct NicPlace {
   const NicNames* names;  // [ranks]
   ToldWords told;         // zeros when the group is made
-  uint32_t first_queue;   // to each rank: cards and counts; those of channels follow it
+  uint32_t first_queue;   // of cards and counts, to each rank; the queues of channels follow it
 };
 
 struct RailQueue {
@@ -34,8 +34,8 @@ struct RailQueue {
   Word* next = nullptr;           // in device memory: the next ticket
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
   uint32_t slot_count = 0;
-  // Who waits for room leaves by these words of the rank and its call. Patience ends before others accuse this rank of
-  // what they miss.
+  // A warp that waits for room leaves once one of these words is not 0, or when its patience ends, which is before
+  // others accuse this rank of what they miss.
   const Word* gave_up = nullptr;
   const Word* abort = nullptr;
   uint64_t patience_ns = 0;

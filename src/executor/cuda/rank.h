@@ -52,7 +52,7 @@ struct CudaRank {
 
 constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane
 constexpr int kStages = 3;
-constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to a quarter slower
+constexpr uint32_t kLineBytes = 128;  // moves take whole lines, because others are up to a quarter slower
 // Whole lines for 8 elements of the longest sum: 32 rows and 2 biases, fp32.
 constexpr uint32_t kStageBytesMin = 9 * kLineBytes;
 static_assert(kStageBytesMin >= 34 * 4 * 8);

@@ -24,7 +24,7 @@ class Fibers {
   // Runs fiber i until it suspends (true) or its entry has returned (false). It is not called from inside a fiber.
   bool resume(int i);
 
-  // Goes, inside a fiber, back to resume().
+  // Called inside a fiber: goes back to the caller of resume().
   void suspend();
 
  private:
