@@ -29,7 +29,7 @@ namespace {
 
 constexpr size_t kIpcUnitBytes = size_t(2) << 20;  // a handle shows whole blocks of this size: nothing of others in it
 
-// Zeros from cudaMalloc, which a CUDA IPC handle can name, and of which every GPU of the process can be given sight.
+// Zeros from cudaMalloc. A CUDA IPC handle can name them, and every GPU of the process can be allowed to reach them.
 class MallocBlock {
  public:
   MallocBlock(int device, size_t bytes) : device_(device) {
@@ -110,7 +110,7 @@ class HeldBlocks {
 };
 
 HeldBlocks& held_blocks() {
-  static HeldBlocks& blocks = *new HeldBlocks;  // never destroyed: the driver may be gone by then
+  static HeldBlocks& blocks = *new HeldBlocks;  // never destroyed: the driver may be gone when static objects are
   return blocks;
 }
 

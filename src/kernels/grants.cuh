@@ -30,7 +30,7 @@ TRANSLOAD_DEVICE void give_grants(W& w, const Call& call, const DeviceGrants& gr
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }
 
-// Where the card is copied from.
+// Writes the card to the place from which it is copied to neighbours.
 TRANSLOAD_DEVICE void write_card(const Call& call) {
   if (lane_of_thread() == 0) *const_cast<Card*>(call.card_bytes) = call.card;
   __syncwarp();

@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// One warp runs it before there are calls: protocol/hello.h.
+// What the kernel of run_hello() (protocol/hello.h) gets. One warp runs it, before there are calls.
 struct HelloLaunch {
   Board board;  // its tables in device memory
   DeviceCall call;
@@ -14,11 +14,12 @@ struct HelloLaunch {
   StoreAreas areas;
   RailQueue queue;
 };
-// Both return what the functions of role_kernels.h return.
+// Both return a cudaError_t, as the functions of role_kernels.h do.
 int launch_hello(const HelloLaunch& launch, CUstream_st* stream);
 int prepare_hello(int near_bytes);
 
-// One of each file, as CUDA's runtime knows it: its module has the constants that NVSHMEM's header reads.
+// A kernel of each file, by the symbol that CUDA's runtime knows. The file's module has the constants that NVSHMEM's
+// header reads.
 const void* ibgda_hello();
 const void* ibgda_notify();
 const void* ibgda_dispatch();

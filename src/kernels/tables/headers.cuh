@@ -17,7 +17,7 @@ __device__ inline Header* header_of(char* headers, const TokenShape& shape, uint
   return reinterpret_cast<Header*>(headers + token * shape.header_bytes());
 }
 
-// A unit of a token in one store.
+// Writes a unit of a token in one store.
 template <class Unit>
 __device__ inline void store(Unit* to, const Unit& unit) {
   static_assert(sizeof(Unit) == kTokenUnit);

@@ -60,7 +60,7 @@ struct TileMemory {
   uint32_t* marked;         // [group][column] bit i: token i of the group goes there
   uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go there
   uint32_t* start;          // [column] tokens before the tile that go there
-  uint32_t* carry;          // [column] the same with those of the tile
+  uint32_t* carry;          // [column] tokens up to the end of the tile that go there
   uint32_t* sets;           // [token][set_words] bit c: the token goes to column c
   Route* staged;            // [token][2 * top_k] columns of the token, ascending, with its ordinal there
 
@@ -110,7 +110,7 @@ struct SharedCounts {
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };
 
-// What the kernel gets: nothing is computed there that a host can compute once.
+// What the kernel gets: a host computes once what would else be computed by every thread.
 struct LayoutLaunch {
   LayoutArgs args;
   TileShape tile;
