@@ -27,7 +27,8 @@ namespace transload {
 
 namespace {
 
-constexpr size_t kIpcUnitBytes = size_t(2) << 20;  // a handle shows whole blocks of this size: nothing of others in it
+// A handle shows whole blocks of this size, so no such block may hold memory of others.
+constexpr size_t kIpcUnitBytes = size_t(2) << 20;
 
 // Zeros from cudaMalloc. A CUDA IPC handle can name them, and every GPU of the process can be allowed to reach them.
 class MallocBlock {
@@ -37,7 +38,7 @@ class MallocBlock {
     OnDevice here(device);
     void* at = nullptr;
     const cudaError_t error = cudaMalloc(&at, bytes);
-    if (error == cudaErrorMemoryAllocation) {  // others took it meanwhile, or it is in pieces
+    if (error == cudaErrorMemoryAllocation) {  // others took the memory meanwhile, or it is in pieces
       (void)cudaGetLastError();
       throw_no_room(device, bytes, kWhat);
     }

@@ -24,9 +24,9 @@ struct DeviceState {
 // What a first dispatch finds out, for later kernels and for a host that asks later. It lies in the memory of the
 // handle, with counts by expert and by source behind it. Each replay writes it again.
 struct DeviceReport {
-  Word seal;                                       // seal_of() the dispatch; else none of its calls has run yet
-  Word call;                                       // epoch
-  Word rows_needed;                                // that I receive, dropped ones too
+  Word seal;         // seal_of() of the dispatch; any other value: none of its calls has run yet
+  Word call;         // epoch of the call
+  Word rows_needed;  // rows that I receive, with the dropped ones
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   Word scale_out_rows;                             // copies of my tokens that cross to other nodes
 };
@@ -37,7 +37,7 @@ constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 
 // The words, in pinned host memory that kernels reach, that host and kernels tell each other.
 struct HostWords {
-  alignas(128) Word abort;     // by the host: leave
+  alignas(128) Word abort;     // by the host: not 0 tells kernels to leave
   alignas(128) Word reported;  // by the plan: the number of the dispatch that `report` belongs to
   DeviceReport report;         // of a call that the host waits for
   alignas(128) Word too_many;  // by the plan: as in DeviceState
@@ -52,7 +52,7 @@ struct HostWords {
 struct DeviceCall {
   DeviceState* state;
   HostWords* host;
-  const Word* born;  // of the handle that the call uses; null: a first dispatch
+  const Word* born;  // DeviceHandle::born of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
   uint32_t blocks;
   uint32_t phase;  // Phase

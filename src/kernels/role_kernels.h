@@ -60,9 +60,9 @@ struct CombineLaunch {
 
 // The notify kernel runs as one block, and does not end the call.
 struct NotifyLaunch {
-  NotifyTrip trip;  // without use
+  NotifyTrip trip;  // the kernel sets `use`
   Board board;
-  PlanArgs plan;  // without its board
+  PlanArgs plan;  // the kernel sets its board
   DeviceCall call;
   NearShape near;
   StoreAreas areas;

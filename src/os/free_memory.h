@@ -24,7 +24,7 @@ class Promise {
  public:
   struct Ask {
     uint64_t group;       // alike in all ranks of a group
-    uint64_t host_bytes;  // of all its ranks on this host, and whatever other processes here were promised
+    uint64_t host_bytes;  // of all the group's ranks here, and what other processes here were promised
     uint64_t my_bytes;    // the part of host_bytes that this rank will touch
   };
   Promise() = default;

@@ -54,11 +54,12 @@ TRANSLOAD_DEVICE void bulk_store(void* to, uint32_t near, uint32_t bytes) {
 }
 // Closes the group of this thread's bulk stores since the last one.
 TRANSLOAD_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// These wait until all but the latest kGroups groups of this thread have read their sources, or have landed.
+// Waits until all but the latest kGroups groups of this thread have read their sources.
 template <int kGroups>
 TRANSLOAD_DEVICE void bulk_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kGroups) : "memory");
 }
+// Waits until all but the latest kGroups groups of this thread have landed.
 template <int kGroups>
 TRANSLOAD_DEVICE void bulk_wait_landed() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kGroups) : "memory");

@@ -15,8 +15,8 @@ static_assert(kRankBits + kQueueBits <= 32);
 
 // What a rank is called by the queues of a NIC.
 struct NicNames {
-  uint32_t pe;   // NVSHMEM's number of it
-  uint32_t row;  // the row of NicPlace::told that is its
+  uint32_t pe;   // NVSHMEM's number of the rank
+  uint32_t row;  // the row of NicPlace::told for the rank
 };
 
 // The queues of a NIC as NVSHMEM has made them, of one group; in device memory, for as long as the group. The network
@@ -29,7 +29,7 @@ struct NicPlace {
 };
 
 struct RailQueue {
-  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and nobody is asked
+  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and no proxy is asked
   const Word* taken = nullptr;    // there too: commands that the proxy has taken
   Word* next = nullptr;           // in device memory: the next ticket
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
@@ -44,9 +44,9 @@ struct RailQueue {
 
 // How a command was given to the queue.
 enum class Asked : uint32_t {
-  kTaken,    // it has its slot
+  kTaken,    // the command has its slot
   kExpired,  // there was no room in time, or there will never be
-  kAborted,  // the host said so
+  kAborted,  // the host has set the abort word
   kGaveUp,   // another warp has failed
 };
 

@@ -119,7 +119,7 @@ class CudaWarp {
     static_assert(std::is_trivially_copyable_v<T>);
     T value;
     const char* const from = reinterpret_cast<const char*>(at);
-    if constexpr (sizeof(T) % 16 == 0) {  // records that lie on 16 bytes
+    if constexpr (sizeof(T) % 16 == 0) {  // records that are aligned to 16 bytes
       for (unsigned i = 0; i < sizeof(T) / 16; ++i) reinterpret_cast<uint4*>(&value)[i] = ptx::load128(from + 16 * i);
     } else if constexpr (sizeof(T) == 8) {
       const uint64_t bits = ptx::load64(from);
@@ -402,13 +402,13 @@ class CudaWarp {
     uint32_t whom;
     Word what, seen, expected;
   };
-  // Reports the first unmet need; needs on my own rank come last. A wait for nothing but my own warps leaves it to
-  // their waits, which began within a deadline of it, to accuse somebody.
+  // Reports the first unmet need; needs on my own rank come last. A wait for nothing but my own warps expires after two
+  // deadlines, so that their waits, which began within a deadline of it, accuse somebody first.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
     constexpr uint32_t kMine = uint32_t(1) << 30;
     const Word me = glanced(&rank_.fault->rank);
-    uint32_t place = ~uint32_t(0);  // of my lane's first
+    uint32_t place = ~uint32_t(0);  // the place of my lane's first unmet need
     Record first{};
     for_mine(set, [&](Lane l) {
       const Need n = need(l);

@@ -12,7 +12,7 @@ struct PendingMark {
   Word* at;       // null: `rail` says where
   RailWord rail;  // `rank` is set in either case
   Word count;
-  bool credit;  // else publish
+  bool credit;  // a mark of credit(); else of publish()
 };
 
 // Fixed room; the warp flushes when it is full.

@@ -22,8 +22,8 @@ using namespace std::chrono_literals;
 constexpr auto kNap = 50us;          // the longest sleep where arrivals wake nobody
 constexpr auto kIdleEvery = 10ms;    // at least, between two calls of on_idle
 constexpr auto kGiveUp = 5s;         // from an accusation to giving up, if no verdict comes
-constexpr auto kStoppedMin = 300ms;  // a longer gap between two rounds: this rank itself stood still
-constexpr uint32_t kBusyRounds = 4;  // between two looks at the network and the clock while fibers are ready
+constexpr auto kStoppedMin = 300ms;  // after a longer gap between two rounds this rank itself stood still
+constexpr uint32_t kBusyRounds = 4;  // rounds between two looks at the network and the clock while fibers are ready
 
 double ms_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();

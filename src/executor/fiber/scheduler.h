@@ -55,7 +55,7 @@ class Scheduler final : private Parker {
     int number;
     NearMemory near;
     Park* park;   // null: not waiting
-    bool failed;  // how its wait ended
+    bool failed;  // true if its wait ended because the rank has failed
     Time since;   // when the wait began
     Time armed;   // from when its deadline counts
   };
@@ -94,7 +94,7 @@ class Scheduler final : private Parker {
   std::vector<Running> state_;
   std::unique_ptr<char[]> near_;
   std::unique_ptr<Need[]> needs_;
-  std::vector<int> ready_;  // a ring
+  std::vector<int> ready_;  // a ring of the fibers that are ready
   uint64_t ready_begin_ = 0, ready_end_ = 0;
   uint64_t ready_size_;
   std::vector<int> parked_;
@@ -102,7 +102,7 @@ class Scheduler final : private Parker {
   int accused_ = -1;  // the fiber whose wait has been told as expired
   Time accused_at_{};
   int live_ = 0;
-  bool finishing_ = false;  // waits for the network
+  bool finishing_ = false;  // finish_network() is waiting
   bool naps_ = false;       // nobody wakes this thread for what comes over the network
   Time last_look_{}, last_idle_{}, idle_since_{}, finish_since_{};
   Time next_deadline_{};

@@ -311,7 +311,7 @@ class FiberWarp {
 
   bool failed() const { return memory_.failed(number_); }
 
-  size_t most_used() const { return most_used_; }  // of near memory, by tables at once
+  size_t most_used() const { return most_used_; }  // the most bytes of near memory that tables took at one time
 
   void enter(Role role, int32_t channel) {
     role_ = role;

@@ -17,11 +17,11 @@ struct TileShape {
   static constexpr uint32_t kTokensMax = 256;
   static constexpr uint32_t kChoicesMax = 2048;
   static constexpr uint64_t kBytesMax = 200 * 1024;
-  static constexpr uint32_t kExpertsMax = 8192;  // counted in near memory; more are counted in scratch
+  static constexpr uint32_t kExpertsMax = 8192;  // of near memory; more are counted in memory of LayoutScratch
 
   uint32_t tokens, groups;  // groups of 32 tokens
   uint32_t columns, set_words;
-  uint32_t marked, before, start, carry, sets, staged, experts, bytes;  // offsets, and their end
+  uint32_t marked, before, start, carry, sets, staged, experts, bytes;  // offsets in near memory; `bytes` is their end
 
   TRANSLOAD_HD static TileShape of(const Geometry& g, uint32_t top_k, uint32_t experts) {
     TileShape t{};

@@ -22,7 +22,7 @@ namespace transload {
 struct PlanMoment {
   Word use;              // of the notify whose counts lie in the mailboxes
   Word epoch;            // of the call
-  uint32_t warp, warps;  // which one this is of those that plan
+  uint32_t warp, warps;  // which one this is of the warps that plan, and how many they are
 };
 
 // How many of the warps that plan tell the host: the first ones. The others write spans. If only one warp plans, it
@@ -79,9 +79,9 @@ class PlanWarp {
 
  private:
   static constexpr uint32_t kReportWords = sizeof(DeviceReport) / sizeof(Word);
-  static constexpr uint32_t kChannelsEach = 8;                     // of a lane
-  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // of a warp
-  static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads of a lane
+  static constexpr uint32_t kChannelsEach = 8;                     // how many a lane takes
+  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // how many a warp takes at a time
+  static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads that a lane has under way
 
   // Records of counts, of ranks or of source slots. They begin alike: how many tokens the source has, how many of them
   // come, and these by channel.
@@ -89,7 +89,7 @@ class PlanWarp {
     const char* at;
     uint64_t step;
     uint32_t count;
-    const Counterpart* sources;  // [count] null: all of them are there
+    const Counterpart* sources;  // [count] null: all records are there
     uint64_t* begin;             // [count + 1]
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
@@ -108,9 +108,9 @@ class PlanWarp {
 
   // Some channels of a record.
   struct RecordSlice {
-    uint32_t record, channel;  // the first
+    uint32_t record, channel;  // the number of the record, and of the first channel
     bool there;
-    uint32_t tokens, size;           // of the record
+    uint32_t tokens, size;           // how many tokens the source has, and how many of them come
     uint32_t counts[kChannelsEach];  // by channel, my lane's
   };
 
@@ -229,7 +229,8 @@ class PlanWarp {
   }
   TRANSLOAD_DEVICE uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;
-    return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);  // a division is long
+    // A division takes long, and units are mostly powers of two.
+    return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 
   // Neighbouring records go to one warp, which adds up only once what comes before them.

@@ -43,7 +43,7 @@ struct LayoutArgs {
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
-  DeviceReport* report;   // bad_* of it
+  DeviceReport* report;   // the layout writes the fields bad_*
 };
 // The notify kernel that follows increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
@@ -84,8 +84,8 @@ struct PlanArgs {
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;
-  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1; null if they are wide
-  int64_t* wide_idx;    // [rows_max][top_k] else null
+  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1; null if ids have 64 bits
+  int64_t* wide_idx;    // [rows_max][top_k]; null if ids have 32 bits
   float* topk_weights;  // [rows_max][top_k]
   Word rows_max;
   uint32_t top_k, experts, alignment;

@@ -194,7 +194,7 @@ template <Warp W>
 TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
   if (t.direct) reached<PlantsOf<W>>(Situation::kLandingDirect);
-  if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
+  if (t.direct && !t.shape.listed) return;  // peers store rows and scales in place, and the closer waits for that
   Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
     // All headers have landed once all peers are done; then warps share them out.
