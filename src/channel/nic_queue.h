@@ -116,8 +116,8 @@ class NicSender {
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
   // All lanes call this. Entries of one queue go in the order of the slots of `mine`, then of lanes, so writes in lower
-  // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue has room for. A
-  // count that was told already is left out.
+  // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue is deep. A count
+  // that was told already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
     uint32_t left = 0;  // slots of `mine` that are not sent
@@ -170,7 +170,7 @@ class NicSender {
   }
 
   // Waits for room, then takes it. The room that a completion leaves is still there if nobody has reserved since, and
-  // only then does the NIC's `reserve` say yes.
+  // only then is the NIC's `reserve` true.
   TRANSLOAD_WARP Sent reserve(Queue queue, uint32_t rank, uint32_t entries, uint64_t& first) {
     const NicRoom room = nic_.room(queue);
     Sent sent{Sending::kFull, rank, 0, 0};

@@ -233,7 +233,7 @@ class Inbox {
   TRANSLOAD_WARP Word& seen(int m) { return seen_[m]; }
   // How many tokens have arrived and are not taken.
   TRANSLOAD_WARP uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
-  // The slot of the first token that is not taken, or will come; second() is the one behind it.
+  // The slot of the next token to take; second() is the slot behind it.
   TRANSLOAD_WARP const char* first(int m) const { return link_.taken(m, slot_[m]); }
   TRANSLOAD_WARP const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
   TRANSLOAD_WARP void advance(int m) {

@@ -31,7 +31,7 @@ struct Devices {
   std::vector<std::vector<bool>> peer;  // [device][device]: the first can reach the memory of the second
 };
 
-// A machine without a driver or a GPU is an answer, not an error. It makes no context on any device.
+// A machine without a driver or a GPU is an answer, not an error. find_devices() makes no context on any device.
 Devices find_devices();
 
 // How many devices find_devices() finds; 0 for whatever reason.

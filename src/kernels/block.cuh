@@ -1,5 +1,5 @@
-// How a kernel of a call begins and ends: what only the device knows of its trip, a Warp for each warp, and the state
-// of the group moved on by the last one to leave.
+// How a kernel of a call begins and ends. It fills in what only the device knows of its trip, and makes a Warp for each
+// warp. The last warp to leave advances the state of the rank's calls.
 #pragma once
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/rail_mapped.cuh"

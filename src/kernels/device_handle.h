@@ -31,7 +31,7 @@ struct DeviceHandleSizes {
   uint64_t channels, experts_of_mine;
 };
 
-// Puts all of it side by side at `base`. Returns the bytes that it takes.
+// Puts all arrays of a handle side by side at `base`. Returns the bytes that it takes.
 inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* base) {
   Cursor at{.unit = kSlotAlign};
   auto put = [&](uint64_t count, auto*& table) {

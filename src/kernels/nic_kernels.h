@@ -32,7 +32,7 @@ struct NicKernels {
   std::array<const void*, 4> one_of_each_module;
 };
 
-// Null if this build has none.
+// The kernels that drive a NIC; null if this build has none.
 const NicKernels* nic_kernels();
 
 }  // namespace transload

@@ -1,4 +1,5 @@
-// Notify and plan: the role of protocol/notify.h by two warps, what its counts say by the other ones of the block.
+// Notify and plan: two warps play the role of protocol/notify.h, and the other warps of the block make the plan of its
+// counts.
 #pragma once
 #include <cuda_runtime.h>
 

@@ -45,7 +45,7 @@ T& one_per_process() {
   return at->value;
 }
 
-// A descriptor that somebody else owns and copies close.
+// A descriptor that somebody else owns. Copies of this process that are made while the object lives close it.
 class ClosedInCopies {
  public:
   explicit ClosedInCopies(int fd) : fd_(fd) { close_in_copies(fd_); }

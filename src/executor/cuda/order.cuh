@@ -40,12 +40,12 @@ __device__ inline void publish_to_host(Word* word, Word count) {
 // Adds one to the count of those that have arrived, and returns what it was. This observes and publishes. So the last
 // one to arrive may publish for all, to other GPUs too.
 TRANSLOAD_DEVICE Word arrive_here(Word* word) { return ptx::add_one(word); }
-// Takes so many numbers of a counter here, which covers nothing, and returns the first of them.
+// Takes `count` numbers of a counter here and returns the first of them. This covers nothing.
 TRANSLOAD_DEVICE Word take_here(Word* word, Word count) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(word), static_cast<unsigned long long>(count));
 }
 
-// True for the one that makes the word 1, which covers nothing.
+// True for the one thread that makes the word 1. This covers nothing.
 TRANSLOAD_DEVICE bool first_to_set(Word* word) {
   return atomicCAS(reinterpret_cast<unsigned long long*>(word), 0ull, 1ull) == 0;
 }

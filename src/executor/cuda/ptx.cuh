@@ -19,7 +19,7 @@ TRANSLOAD_DEVICE uint32_t near_address(const void* p) {
   return address;
 }
 
-// A barrier of 8 bytes in near memory that counts bytes of bulk loads. One arrival a phase.
+// A barrier of 8 bytes in near memory that counts bytes of bulk loads, with one arrival a phase.
 TRANSLOAD_DEVICE void barrier_init(uint32_t barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
 }
@@ -52,7 +52,7 @@ TRANSLOAD_DEVICE void bulk_store(void* to, uint32_t near, uint32_t bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(near), "r"(bytes)
                : "memory");
 }
-// Closes the group of this thread's bulk stores since the last one.
+// Makes a group of this thread's bulk stores since its last group.
 TRANSLOAD_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // Waits until all but the latest kGroups groups of this thread have read their sources.
 template <int kGroups>
@@ -65,8 +65,8 @@ TRANSLOAD_DEVICE void bulk_wait_landed() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kGroups) : "memory");
 }
 
-// Orders what loads and stores of this thread saw and did before what the copy engine does after; near memory alone is
-// cheaper.
+// Orders what loads and stores of this thread saw and did before what the copy engine does after. engine_fence_near()
+// does so for near memory alone, which is cheaper.
 TRANSLOAD_DEVICE void engine_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
 TRANSLOAD_DEVICE void engine_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 

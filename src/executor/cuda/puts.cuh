@@ -46,7 +46,7 @@ struct HeldPut {
   }
 };
 
-// The whole warp calls these.
+// The puts that each lane holds; the whole warp calls these functions.
 template <bool kQueues>
 struct HeldPuts {
   HeldPut<kQueues> due, later;

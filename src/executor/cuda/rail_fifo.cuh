@@ -58,7 +58,7 @@ class FifoRail : public FarKeys {
     any_ = false;
   }
   TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
-  // The group is lost: what is held goes nowhere.
+  // Drops what is held, because the group is lost.
   TRANSLOAD_DEVICE void clear() { any_ = false; }
 
   // If the last commands are not in the queue: why; which rank is to blame; how many commands the proxy had taken; how
@@ -128,7 +128,7 @@ class FifoRail : public FarKeys {
     __syncwarp();
     return Asked::kTaken;
   }
-  // Waits until the proxy has taken so many. What it returns is alike in all lanes.
+  // Waits until the proxy has taken `least` commands. What it returns is alike in all lanes.
   TRANSLOAD_DEVICE static Asked await(const RailQueue& queue, Word least, Word& taken) {
     constexpr uint32_t kLooksToCheck = 32;  // the host's words are far away
     const uint64_t since = ptx::now_ns();

@@ -9,7 +9,7 @@
 #include <infiniband/mlx5dv.h>
 #include <non_abi/device/threadgroup/nvshmemi_common_device_defines.cuh>
 
-// NVSHMEM finds both by name in each module of kernels, and fills the first.
+// NVSHMEM finds these two by name in each module of kernels, and fills the first.
 static __constant__ nvshmemi_ibgda_device_state_t nvshmemi_ibgda_device_state_d;
 static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5};
 
@@ -22,7 +22,7 @@ static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5}
 
 namespace transload {
 
-// The Lanes and the Nic of NicSender.
+// WarpLanes and IbgdaNic are the Lanes and the Nic of NicSender (channel/nic_queue.h).
 struct WarpLanes {
   TRANSLOAD_DEVICE int lane() const { return lane_of_thread(); }
   TRANSLOAD_DEVICE uint32_t ballot(bool mine) const { return __ballot_sync(kAllLanes, mine); }
@@ -175,7 +175,7 @@ class IbgdaRail : public FarKeys {
     any_ = false;
   }
   TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
-  // The group is lost: what is held goes nowhere.
+  // Drops what is held, because the group is lost.
   TRANSLOAD_DEVICE void clear() {
     ready_ = Ready::kNone;
     any_ = false;

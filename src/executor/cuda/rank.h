@@ -15,7 +15,7 @@ enum class DeviceFailure : Word {
   kAborted,  // the host has set the abort word
 };
 
-// The first failure of a rank, as its host reads it in its own memory. `set` is written last: a DeviceFailure.
+// The first failure of a rank, in its host's memory. `set` is a DeviceFailure, and is written last.
 struct DeviceFault {
   Word set;
   Word rank;  // the rank that the fault is of; its host writes this before all else
@@ -23,7 +23,7 @@ struct DeviceFault {
   Word deadline_ns;  // of the call that the kernel belongs to
 };
 
-// Where warps may store, for builds that look at it: checks.cuh.
+// Where warps may store. Only builds that check it (checks.cuh) look here.
 struct StoreArea {
   const char* base;
   uint64_t bytes;

@@ -40,7 +40,7 @@ TRANSLOAD_DEVICE void fill(float (&sum)[kVector], float value) {
 
 TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanF32); }
 
-// Sums are rounded to nearest even, a NaN is canonical: the conversion instruction gives that.
+// The conversion instruction rounds to nearest even and makes a NaN canonical, as the contract asks.
 TRANSLOAD_DEVICE void store_bf16(char* to, const float (&sum)[kVector]) {
   uint4 out;
   auto* pairs = reinterpret_cast<__nv_bfloat162*>(&out);

@@ -342,7 +342,7 @@ class CudaWarp {
     return __all_sync(kAllLanes, a.bits == b.bits);
   }
 
-  // Which are met now. A word that arrives in part does not make `seen` fall.
+  // Returns the lanes or members whose Need is met now. A word that arrives in part does not make `seen` fall.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S look(const S& set, F& need, V& seen) {
     __syncwarp();  // `seen` may be a table: what is overwritten there has been read
@@ -506,7 +506,7 @@ class CudaWarp {
     if constexpr (Rail::kPuts)
       if (&marks == &landed_) rail_.promote();
   }
-  // How held marks are set.
+  // Returns the function that sets held marks through the rail.
   TRANSLOAD_DEVICE auto setter(RailVerb verb) {
     return [this, verb](Word* key, Word count) { rail_.mark(verb, key, count); };
   }

@@ -1,5 +1,5 @@
-// Stackful fibers of one thread: made once, then used for any number of runs. No wait inside a catch handler:
-// exceptions in flight belong to the thread, not to the fiber.
+// Stackful fibers of one thread: made once, then used for any number of runs. A fiber must not wait inside a catch
+// handler: exceptions in flight belong to the thread, not to the fiber.
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -1,5 +1,5 @@
-// The loop: run what is ready, hand the network its commands, poll parked words; with nothing to do, linger, then
-// sleep.
+// The loop runs what is ready, hands the network its commands and polls parked words. With nothing to do it lingers,
+// then sleeps.
 #include "executor/fiber/scheduler.h"
 
 #include <poll.h>

@@ -363,7 +363,8 @@ class FiberWarp {
     if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
   }
 
-  // Says which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
+  // Returns the lanes or members whose Need is met now. A word that falls, because its bytes come one after another,
+  // does not make `seen` fall.
   template <class S, class F, class V>
   S observe(const S& set, F& need, V& seen) {
     return where(set, [&](Lane lane) {

@@ -229,7 +229,7 @@ class PlanWarp {
   }
   TRANSLOAD_DEVICE uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;
-    // A division takes long, and units are mostly powers of two.
+    // A division takes long, and powers of two need none.
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 

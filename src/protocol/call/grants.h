@@ -65,7 +65,7 @@ class Grants {
     };
     if (!planted<Plants>(Canary::kNoGrantWait)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
-    // All of it is asked for before any of it is used, because these loads are remote.
+    // All grants are asked for before any of them is used, because these loads are remote.
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       const uint32_t p = uint32_t(m.i) / sources_;
       const Grant* const g = call.grant_of(p);

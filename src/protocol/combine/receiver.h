@@ -59,7 +59,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = grants.all_reachable() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
 
-  // Waits until all of them have come.
+  // Waits until all these rows and partial sums have come.
   await_tokens(w, away, c.in, node);
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;

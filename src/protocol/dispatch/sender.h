@@ -80,7 +80,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchStreams + kFromSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
 
-  // Waits for a free slot at each target that takes it through a ring.
+  // Waits for a free slot at each target that takes the token through a ring.
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
   if (w.failed() && !planted<PlantsOf<W>>(Canary::kWriteAfterAbort)) return;
