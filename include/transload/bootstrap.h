@@ -52,10 +52,11 @@ struct Bootstrap {
   // Reads the environment of a launcher: "env" (TRANSLOAD_RANK), "torchrun" (RANK), "mpi" (Open MPI), "pmi" (MPICH,
   // Intel MPI, PALS) or "slurm"; "" takes the first of them that has set a rank. The launcher gives rank, number of
   // ranks and job. The rendezvous is at MASTER_ADDR; its port is TRANSLOAD_PORT, else an even port from 20000 to 28190
-  // that is computed from the job. The secret is TRANSLOAD_SECRET, or what the file TRANSLOAD_SECRET_FILE holds. Throws
-  // Error{kInvalidArgument} naming the variable that is missing or wrong, or two launchers that disagree.
+  // that is computed from the job. The secret is TRANSLOAD_SECRET, or the content of the file that
+  // TRANSLOAD_SECRET_FILE names. Throws Error{kInvalidArgument} that names the variable that is missing or wrong, or
+  // two launchers that disagree.
   static Bootstrap from_environment(const std::string& launcher = "");
-  // Says whether that launcher, or any launcher if it is "", has set a rank. For "none" it is false.
+  // Says whether `launcher`, or any launcher if it is "", has set a rank in the environment. For "none" it is false.
   static bool has_environment(const std::string& launcher = "");
 };
 

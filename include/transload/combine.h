@@ -27,7 +27,7 @@ struct CombineInputs {
   Tensor x;  // [M, H] bf16, contiguous: the rows of the dispatch's x, in order; those past its `rows` are not read
   Handle handle;
   Tensor topk_weights;  // [M, K] float32, contiguous; optional: they are summed too, without biases
-  Tensor bias[2];       // [T, H] bf16, contiguous; optional, and the first before the second
+  Tensor bias[2];       // [T, H] bf16, contiguous; optional, and bias[1] only with bias[0]
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;  // kF32 only if it is the group's combine_wire
   Tensor out_x;                           // [T, H] bf16, contiguous: the caller's memory for the result; optional

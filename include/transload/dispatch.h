@@ -23,8 +23,9 @@ struct Stream {
 // Where the rows of a dispatch end.
 enum class Landing : uint8_t {
   kAuto,    // kDirect if the outputs get a lease, else kRing
-  kDirect,  // peers store rows straight into a lease of this rank, or the call fails: refused if out_x lies in none;
-            // else, once others have their rows, with kOutOfMemory, or kInvalidArgument for what `room` gave
+  kDirect,  // peers store rows straight into a lease of this rank, or the call fails. It is refused if out_x lies in no
+            // lease. It fails, once others have their rows, with kOutOfMemory if the slabs have no room, and with
+            // kInvalidArgument if `room` gave memory outside of leases
   kRing,    // rows pass a bounded ring of this rank
 };
 // What happens if more rows come than rows_max. Either way the other ranks' calls complete, nothing is written past the

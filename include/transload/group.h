@@ -54,16 +54,16 @@ struct GroupOptions {
   uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and at most as long
   uint32_t scales_max = 0;         // 4-byte scales of a row
   uint32_t top_k_max = 8;
-  // 0 leaves the choice to the library; decisions() shows it. On the CPU it is 4 channels and 16 slots, between peers
-  // too. On a GPU it is 16 channels for each of `sms` and 4 slots on one node, 4 channels for each of `sms` and 16
-  // slots on several nodes, and 1 slot between peers.
-  uint32_t channels = 0;                          // the most of a call, and its default
+  // For channels, slots and peer_slots 0 leaves the choice to the library, and decisions() shows it. On the CPU the
+  // library takes 4 channels and 16 slots, between peers too. On a GPU it takes 16 channels for each of `sms` and 4
+  // slots on one node, 4 channels for each of `sms` and 16 slots on several nodes, and 1 slot between peers.
+  uint32_t channels = 0;                          // the most channels of a call, and how many a call takes by default
   uint32_t slots = 0;                             // of each ring
   uint32_t peer_slots = 0;                        // of each ring between peers
   uint64_t slab_bytes = 64 << 20;                 // room for leases of this rank
   uint32_t deadline_ms = 10000;                   // of every wait in a call
   uint32_t create_deadline_ms = 0;                // of every wait while the group is made; 0: deadline_ms
-  CombineWire combine_wire = CombineWire::kBf16;  // the longest of any combine; with fp32 its slots are twice as long
+  CombineWire combine_wire = CombineWire::kBf16;  // the longest that a combine may take; kF32 doubles its slots
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: on CPUs and between hosts libfabric, else loopback
   std::string provider;                              // of libfabric; "": the best that this machine has
   // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI
@@ -77,11 +77,11 @@ struct GroupOptions {
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
   uint32_t sms = 16;  // of a GPU: the most SMs that a kernel of a rank takes; all ranks on one GPU must fit together
-  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds, and how many rows this
-  // rank stores into a ring before their count, so that one put carries them. With more rows a put, each costs less and
-  // comes later; at most half of `slots`. 0 leaves it to the library, and decisions() shows what it took: a quarter of
-  // `slots` by a proxy, 1 by queues of a NIC.
+  // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds.
   uint32_t rail_queue = 1024;
+  // For a GPU whose rails are a network: how many rows this rank stores into a ring before it sends their count, so
+  // that one put carries them. The more rows a put has, the less each costs and the later it comes. At most half of
+  // `slots`. 0 leaves the choice to the library, which takes a quarter of `slots` with a proxy, 1 with queues of a NIC.
   uint32_t rail_batch = 0;
   Progress* progress = nullptr;  // of this rank, optional; must outlive the group
   // Optional: the thread that makes a call asks this function at least every 100 ms while it waits on the host. It also
@@ -100,9 +100,9 @@ struct SlabUse {
   uint32_t expert_rows = 2;  // leases of rows that a combine pulls, with a lease of weights beside each
   uint32_t combines = 2;     // with their outputs
 };
-// Returns the bytes for GroupOptions::slab_bytes that such use needs, in calls as large as these options allow. Leases
-// of changing lengths leave gaps between them, for which this adds nothing. Throws Error{kInvalidArgument}, as making a
-// group of these options would.
+// Returns the GroupOptions::slab_bytes that `use` needs, in calls as large as `options` allow. Leases of changing
+// lengths leave gaps between them, for which this adds nothing. Throws Error{kInvalidArgument} for options of which no
+// group can be made.
 uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {});
 
 // A choice that the group made, with its reason.
@@ -119,9 +119,9 @@ struct Decision {
 // One thread at a time may call a group; several groups may be used at once, each by its own thread.
 //
 // On GPUs one thread may also call several ranks of a group, one after another on streams of their own, because calls
-// there do not wait for each other. A first dispatch without rows_max does wait, so only the last of these ranks may
-// make one. Otherwise it is refused if the thread has called both ranks before; in its first calls it ends at the
-// deadline.
+// there do not wait for each other. A first dispatch without rows_max does wait, so of these ranks only the one that
+// the thread calls last may make one. Made by another rank, it is refused if the thread is known to call several ranks;
+// in the thread's first calls it waits until the deadline.
 class Group {
  public:
   // Collective. Throws Error with one of these codes: kInvalidArgument, on every rank alike; kNotSupported for what
@@ -140,10 +140,10 @@ class Group {
   void abandon() noexcept;
 
   uint32_t rank() const;
-  const GroupOptions& options() const;  // as given, with the library's choice where it was left to the library
+  const GroupOptions& options() const;  // as given; choices that were left to the library are filled in
 
-  // Both are collective, in the same order on all ranks. They throw Error of any code. Only kFault loses the group:
-  // every later call throws the same fault at once.
+  // Dispatch and combine are collective: all ranks make the same calls in the same order. Both throw Error of any code.
+  // Only kFault loses the group: every later call throws the same fault at once.
   //
   // On the CPU, if some rank refuses a dispatch without a handle (kInvalidArgument, kNotSupported), all ranks refuse
   // it: the call is over, and they may make the next one. The message of the others names the lowest rank that refused.
@@ -163,9 +163,9 @@ class Group {
   // the group's other calls, or order the two streams yourself.
   void wait(const Stream& stream = {});
 
-  // Returns what the dispatch that made the handle found out. If the host was not told (on a GPU with rows_max), it
-  // first waits for the stream of that dispatch as wait() does, but does not throw for want of room: the status says
-  // so.
+  // Returns what the dispatch that made the handle found out. If the host was not told (on a GPU with rows_max),
+  // report() first waits for the stream of that dispatch as wait() does. For want of room it does not throw: the status
+  // says so.
   DispatchReport report(const Handle& handle, const Stream& stream = {});
 
   // Returns memory that peers can read in place (combine's pull). If the slabs have no room, the CPU gives private

@@ -24,16 +24,17 @@ Limits limits();
 
 // The bytes of one rank of a group. Of the memory that others reach, only the slabs grow with tokens.
 struct MemoryReport {
-  uint64_t ring_bytes;     // rings of both links; those along rails that are not mapped have send and receive halves
+  uint64_t ring_bytes;     // rings between peers and along rails; unmapped rails have send and receive halves
   uint64_t counter_bytes;  // shared words, cards, mailboxes of counts
   uint64_t slab_bytes;     // room for leases
   uint64_t leased_bytes;   // the part of slab_bytes in use
+  // How ring_bytes follows from the options of the group, for people.
   const char* ring_formula;
   // Memory that no other rank reaches: headers and scales of tokens_max, ring positions, and on a GPU scratch memory of
   // its kernels. On a host its pages are touched only when tokens need them.
   uint64_t private_bytes = 0;
   // Pinned memory of the host, for ranks on GPUs. It contains the rings along rails that are not mapped, unless these
-  // lie on the GPU.
+  // rings lie on the GPU.
   uint64_t host_bytes = 0;
 };
 

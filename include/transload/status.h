@@ -14,7 +14,7 @@ enum class Code : uint8_t {
   kOutOfMemory,      // refused in the same way, because this machine lacks memory
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
-  kTooManyRows,      // more rows came than rows_max: in a Status the others were dropped; thrown, the call failed
+  kTooManyRows,      // more rows than rows_max came. In a Status: the last were dropped; in an Error: the call failed
   kDevice,           // a call to the GPU's driver failed. The message has the call, the driver's text, the device
 };
 
@@ -26,7 +26,7 @@ enum class FaultKind : uint8_t {
   kAbsent,       // it is alive, but did not enter this call within the deadline
   kUnreachable,  // there is no network path to it
   kMismatch,     // it called something else, or with other arguments
-  kFailed,       // it left a call that it had entered: its own error, which the detail tells
+  kFailed,       // it left a call that it had entered, because of an error of its own, which `detail` tells
   kRendezvous,   // no rank is the culprit: the process that held the rendezvous is gone, or could not serve all ranks
 };
 // Returns the word for a kind, such as "silent".
@@ -40,12 +40,12 @@ struct Fault {
   std::string operation;      // what the reporter was doing: "create", "dispatch", "combine", "idle"
   std::string role;           // "opener", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // the channel of that role; -1: none
-  std::string waiting_for;    // "tokens of rank 5", "rank 5 to enter the call", ...; "" if it waited for nobody
-  uint64_t seen = 0;          // the counter it waited on, and what it had to reach
-  uint64_t expected = 0;
-  double after_ms = 0;    // from the reporter's entry into the call to the end of its wait
-  std::string detail;     // one sentence for people
-  bool own_view = false;  // no arbiter judged: this is the rank's own opinion, and others may have another
+  std::string waiting_for;  // "tokens of rank 5", "rank 5 to enter the call", ...; "" if the reporter waited for nobody
+  uint64_t seen = 0;        // the counter that the reporter waited on, as last read
+  uint64_t expected = 0;    // what that counter had to reach
+  double after_ms = 0;      // from the reporter's entry into the call to the end of its wait
+  std::string detail;       // one sentence for people
+  bool own_view = false;    // no arbiter judged: this is the rank's own opinion, and others may have another
 
   std::string to_string() const;
 };

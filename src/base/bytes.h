@@ -52,8 +52,9 @@ class ByteReader {
   }
   bool ok() const { return ok_; }
   size_t left() const { return rest_.size(); }
+  // True if all reads succeeded and nothing is left.
   bool done() const { return ok_ && rest_.empty(); }
-  // Answers as done() does, for records of a fixed size: zeros fill what is left.
+  // True if all reads succeeded and only zeros are left: they fill up records of a fixed size.
   bool padded() const { return ok_ && rest_.find_first_not_of('\0') == std::string_view::npos; }
 
  private:

@@ -5,8 +5,8 @@
 // elsewhere `planted` is false at compile time and nothing of the branch is left. The exception is a build with
 // TRANSLOAD_HOST_PLANTS, which measures what the other tests find: tools/canaries_without_simulator.
 //
-// One that ships is one predicate in one line, and bends no signature. The others are texts in tests/canaries, which
-// tools/canaries puts into a copy of the tree; there they are in this list too.
+// A canary of this list is one predicate in one line, and changes no signature. Bugs that need more are texts in
+// tests/canaries: tools/canaries puts them into a copy of the tree, and into the list of that copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -80,18 +80,19 @@ static_assert(sizeof(kCanaryNames) / sizeof(*kCanaryNames) == std::size_t(Canary
 struct NoPlants {
   static constexpr bool kLive = false;
 };
-// What the simulator instantiates.
+// What the simulator instantiates roles with.
 struct LivePlants {
   static constexpr bool kLive = true;
 };
-// What the host instantiates.
+// What ranks on CPUs instantiate roles with.
 #ifdef TRANSLOAD_HOST_PLANTS
 using HostPlants = LivePlants;
 #else
 using HostPlants = NoPlants;
 #endif
 
-// Says whether this thread's world, or this process, has planted the canary. What ships never refers to it.
+// Says whether this thread's world, or this process, has planted the canary. Nothing that ships refers to this
+// function.
 bool canary_is_planted(Canary canary);
 
 template <class Plants>

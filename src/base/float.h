@@ -1,4 +1,4 @@
-// bf16 and fp32 as the contract defines them: round to nearest even, a NaN is stored as the canonical quiet NaN. And
+// bf16 and fp32 as the contract defines them: round to nearest even, a NaN is stored as the canonical quiet NaN. Also
 // the 8-bit types of quantised rows: e4m3 (1 sign, 4 exponent, 3 mantissa bits, no infinity) and ue8m0 (a power of
 // two).
 #pragma once
@@ -36,9 +36,9 @@ TRANSLOAD_HD uint8_t e4m3_from_f32(float value) {
   const uint32_t sign = bits >> 24 & 0x80;
   if (magnitude > 0x7F800000) return kNanE4m3;
   if (magnitude >= 0x43E00000) return uint8_t(sign | kMostE4m3);
-  if (magnitude >= 0x3C800000)  // 2^-6, the smallest normal one
+  if (magnitude >= 0x3C800000)  // 2^-6, the smallest normal e4m3
     return uint8_t(sign | (((magnitude + 0x7FFFF + (magnitude >> 20 & 1)) >> 20) - (120 << 3)));
-  // Steps are of 2^-9, as those of floats beside 2^14 are.
+  // Smaller e4m3 are 2^-9 apart, and so are floats beside 2^14: the addition rounds to one of them.
   const float steps = std::bit_cast<float>(magnitude) + 0x1p14f;
   return uint8_t(sign | (std::bit_cast<uint32_t>(steps) - std::bit_cast<uint32_t>(0x1p14f)));
 }
@@ -50,8 +50,8 @@ TRANSLOAD_HD float f32_from_e4m3(uint8_t code) {
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(float(mantissa) * 0x1p-9f));
 }
 
-// The smallest power of two that is not less than the magnitude, so that what is divided by it does not grow; at most
-// 2^127, infinity too, and at least 2^-127.
+// Returns the smallest power of two that is not less than the magnitude, so that dividing by it gives at most 1. The
+// powers end at 2^-127 and at 2^127, which infinity gets too.
 TRANSLOAD_HD uint8_t ue8m0_from_f32(float value) {
   const uint32_t magnitude = std::bit_cast<uint32_t>(value) & 0x7FFFFFFF;
   if (magnitude > 0x7F800000) return kNanUe8m0;

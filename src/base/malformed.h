@@ -1,4 +1,4 @@
-// What is said of a record of another process that cannot be read, or that nobody of this version writes.
+// The message about a record of another process that cannot be read, or that no process of this version writes.
 #pragma once
 #include <string>
 

@@ -9,7 +9,8 @@ namespace transload {
 TRANSLOAD_HD constexpr uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 TRANSLOAD_HD constexpr uint64_t round_up(uint64_t a, uint64_t unit) { return ceil_div(a, unit) * unit; }
 
-// Sizes that a caller can make as large as it likes: what does not fit is kTooLarge, which every bound refuses.
+// These compute sizes that a caller can make as large as it likes. A size that 64 bits cannot hold is kTooLarge, which
+// every bound refuses.
 constexpr uint64_t kTooLarge = ~uint64_t(0);
 TRANSLOAD_HD constexpr uint64_t times(uint64_t a, uint64_t b) {
   return a != 0 && b > kTooLarge / a ? kTooLarge : a * b;
@@ -19,7 +20,7 @@ TRANSLOAD_HD constexpr uint64_t round_up_checked(uint64_t a, uint64_t unit) {
   return a > kTooLarge - (unit - 1) ? kTooLarge : round_up(a, unit);
 }
 
-// Bytes of a table in a warp's near memory: each begins on 16.
+// The bytes of a table of `count` elements in a warp's near memory, where each table begins at a multiple of 16.
 template <class T>
 TRANSLOAD_HD constexpr uint64_t table_bytes(uint64_t count) {
   return round_up(count * sizeof(T), 16);

@@ -1,4 +1,4 @@
-// Numbers scattered over 64 bits, the same on every machine: for what is made by counting, or drawn from a seed.
+// Scatters numbers over 64 bits, alike on every machine: names that are made by counting, and draws from a seed.
 #pragma once
 #include <cstdint>
 
@@ -21,7 +21,7 @@ constexpr uint64_t murmur_mix(uint64_t h) {
   return h ^ h >> 33;
 }
 
-// One number of several, in this order.
+// Makes one number of several; their order matters.
 constexpr uint64_t mixed(uint64_t a, uint64_t b, uint64_t c = 0, uint64_t d = 0) {
   return murmur_mix(murmur_mix(murmur_mix(murmur_mix(a) ^ b) ^ c) ^ d);
 }

@@ -8,8 +8,8 @@ namespace transload {
 
 enum class Scalar : uint8_t { kBf16, kF32, kCount };
 
-// This is asserted wherever one type is asked for and the rest taken for the other: a third one builds once all these
-// places know it.
+// Code that tests for one type and takes everything else for the other asserts this. So a third type builds only once
+// all such code knows it.
 constexpr bool kTwoScalars = Scalar::kCount == Scalar(2);
 
 TRANSLOAD_HD constexpr uint32_t scalar_bytes(Scalar type) {

@@ -22,7 +22,7 @@ enum class Situation : uint8_t {
   kCachedDispatch,
   kForwarderBlocked,  // one stream of a forwarder waited for a credit while another moved on
   kRowsDropped,       // more rows than rows_max
-  kAllDropped,        // of a token's rows on another node none was kept
+  kAllDropped,        // none of a token's rows on another node was kept
   kSlabExhausted,     // a lease could not be had, so the landing fell back to the ring
   kQueueFull,         // the network took no more and the executor kept the put back
   kSlept,             // a thread of a rank went to sleep and a bell woke it
@@ -52,11 +52,12 @@ constexpr bool kSituationsCount = true;
 constexpr bool kSituationsCount = false;
 #endif
 
-// Process wide. What ships refers to neither.
+// Both speak of the whole process. Nothing that ships refers to them.
 void count_reached(Situation situation);
 uint64_t times_reached(Situation situation);
 
-// Roles and the core say their Plants; what only a host runs says none.
+// Counts that the situation was reached. Code that a world runs too gives its Plants, so that worlds always count; code
+// that only a host runs gives none.
 template <class Plants = NoPlants>
 TRANSLOAD_HD void reached([[maybe_unused]] Situation situation) {
   if constexpr (Plants::kLive || kSituationsCount) count_reached(situation);

@@ -7,7 +7,7 @@ namespace transload {
 
 namespace {
 
-// Names by code, as far as DLPack 1.1 has them; the bits follow where the name has a gap.
+// Names by type code, for all codes of DLPack 1.1. type_name() adds the number of bits to those before kFirstSized.
 constexpr const char* kTypes[] = {"int",
                                   "uint",
                                   "float",
@@ -26,7 +26,7 @@ constexpr const char* kTypes[] = {"int",
                                   "float6_e2m3fn",
                                   "float6_e3m2fn",
                                   "float4_e2m1fn"};
-constexpr uint8_t kFirstSized = kDLBoolCode;  // from here on the name says how many bits
+constexpr uint8_t kFirstSized = kDLBoolCode;  // this name and all behind it say how many bits the type has
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// What a caller reads of types and devices: their names.
+// The names of types and devices, as messages to a caller have them.
 #pragma once
 #include <cstdint>
 #include <string>

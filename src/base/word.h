@@ -7,7 +7,7 @@ namespace transload {
 
 using Word = uint64_t;
 
-// One word a line pair: two writers never share what a cache or a link moves at once.
+// Each word has a pair of cache lines of its own, so two writers never share what a cache or a link moves at once.
 constexpr size_t kWordBytes = 128;
 
 constexpr uint32_t kNobody = ~uint32_t(0);

@@ -26,8 +26,8 @@ struct Board {
   char* network;               // my network region
   char* const* mapped;         // [ranks] network region of a rank that I may store to directly, or null
   const Counterpart* rails;    // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
-  const Counterpart* sources;  // [source slots] whose rail I am, and my node; nobody where empty and for my own
-  const Word* always;          // a word of all ones
+  const Counterpart* sources;  // [source slots] the rank whose rail I am, and my node; nobody in empty slots and my own
+  const Word* always;          // a word of all ones: every Need on it is met
   const uint64_t* peer_bytes;  // [peers] from `peer` to the end of that rank's memory; null: grants are not checked
 
   TRANSLOAD_HD char* mine() const { return peer[map.peer]; }
@@ -54,7 +54,7 @@ struct Board {
   TRANSLOAD_HD bool staged(uint32_t rank) const { return mapped[rank] == nullptr; }
 };
 
-// Positions of a rank's rings, which outlive calls: one set for each kind of ring.
+// Positions of a rank's rings, which outlive calls. Each kind of ring has its own.
 struct Positions {
   Word* sent;     // [channel][member] by the producer
   Word* taken;    // [channel][member] by the consumer

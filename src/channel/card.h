@@ -30,8 +30,8 @@ struct Card {
   uint32_t dtype;  // code, bits and lanes of the rows
   uint32_t channels;
   uint32_t wire;     // of partial sums
-  uint32_t weights;  // combine: they are summed too
-  uint32_t refused;  // 1: this rank only says so, and its arguments do not count
+  uint32_t weights;  // combine: topk_weights are summed too
+  uint32_t refused;  // 1: this rank refuses the call, and its arguments do not count
   uint32_t reserved[2] = {};
 
   // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
@@ -55,7 +55,7 @@ struct Grant {
   Word reachable;           // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;                // offset of the rows in the granter's scale-up region
   Word scales;              // dispatch: offset of their scales
-  Word headers_or_weights;  // dispatch: offset of the headers, which cached ones do without; combine: of the weights
+  Word headers_or_weights;  // first dispatch: offset of the headers; combine: of the weights
   Word rows_max;  // of the granter: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
                   // that the granter has room for
   Word reserved = 0;

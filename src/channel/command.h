@@ -1,9 +1,9 @@
-// A command: what a warp asks of its rank's proxy, the host thread that drives the network for it. Here is its form,
-// and where it lies in the queue that both reach; who writes it, and in which order, is the executor's.
+// A command: what a warp asks of its rank's proxy, the host thread that drives the network for it. This file has its
+// form, and its place in the queue that both reach. The executor decides who writes it, and in which order.
 //
-// Command t, by its ticket, lies in slot t mod slots and is of lap t / slots + 1. Each of its words ends in that lap,
-// so one that has arrived in part is never taken for a whole one, whatever else a machine stores in one piece: the 8
-// bytes of a word arrive at once, or the low ones first.
+// The command with ticket t lies in slot t mod slots and belongs to lap t / slots + 1. Each of its words has the lap in
+// its highest byte, so a command that has arrived in part is never taken for a whole one. The machine must only let the
+// 8 bytes of a word arrive at once, or the low ones first.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,17 +25,17 @@ struct RailCommand {
   uint32_t rank;                  // the receiver
   uint64_t to;                    // of the bytes, or of the word
   Word count = 0;                 // what that word becomes; of a put: what its drained word becomes
-  uint64_t from = 0;              // of a put, as all that follows
+  uint64_t from = 0;              // of a put, as are bytes and drained
   uint64_t bytes = 0;             // at least one
-  uint64_t drained = kUndrained;  // of its drained word; kUndrained: nobody asks
+  uint64_t drained = kUndrained;  // the offset of its drained word; kUndrained: nobody asks
 };
 
-// How long a warp waits for room for a command. A proxy takes one in no time, so a rank whose own does not is named
-// before others accuse one by what they miss.
+// How long a warp waits for room for a command. It is less than a deadline, so that a rank whose own proxy takes
+// nothing is named before others accuse somebody for what they miss.
 constexpr uint64_t room_patience_ns(uint64_t deadline_ns) { return deadline_ns / 2; }
 
-// These turn a put into a command, and back. `network` is my network region, in which its source and its drained word
-// lie.
+// command_of() turns a put into a command, and put_of() turns it back. `network` is my network region, in which the
+// source and the drained word of the put lie.
 inline RailCommand command_of(const Put& put, const char* network) {
   const auto offset = [&](const void* at) { return uint64_t(static_cast<const char*>(at) - network); };
   return {.verb = RailVerb::kPut,
@@ -63,13 +63,14 @@ struct alignas(64) CommandSlot {
 };
 static_assert(sizeof(CommandSlot) == 64);
 
-// Widths: what they hold is checked. A count of 56 bits lasts for two years at 10^9 a second, and 64 GiB are more than
-// a put may carry.
+// Widths of the fields in a word; encode() checks that they suffice. A count of 56 bits lasts for two years at 10^9 a
+// second, and 64 GiB are more than a put may carry.
 enum : uint32_t { kLapBits = 8, kPayloadBits = 64 - kLapBits, kVerbBits = 4, kRankBits = 16, kPutBits = 36 };
 static_assert(kVerbBits + kRankBits + kPutBits == kPayloadBits);
 static_assert(RailCommand::kUndrained >> kPayloadBits == 0);
 
-// The queue as numbers. The proxy shows how many it has taken; nobody writes to a slot whose last command it has not.
+// The arithmetic of the queue. The proxy shows how many commands it has taken, and a slot is written again only after
+// its last command was taken.
 struct CommandRoom {
   uint32_t slots;
 
@@ -81,7 +82,7 @@ struct CommandRoom {
 TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
   TRANSLOAD_CHECK(uint32_t(c.verb) >> kVerbBits == 0 && c.rank >> kRankBits == 0 && c.bytes >> kPutBits == 0);
   TRANSLOAD_CHECK((c.to | c.count | c.from | c.drained) >> kPayloadBits == 0);
-  const Word top = lap << kPayloadBits;  // laps in a row differ, and a slot holds no others
+  const Word top = lap << kPayloadBits;  // the low 8 bits of the lap: those of two laps in a row differ
   const Word head = c.bytes << (kVerbBits + kRankBits) | Word(c.rank) << kVerbBits | Word(c.verb);
   return {.words = {top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
 }
@@ -89,8 +90,8 @@ TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
 // The first word of a command says its verb.
 TRANSLOAD_HD RailVerb verb_of(Word head) { return RailVerb(head & ((1u << kVerbBits) - 1)); }
 
-// False while not all of the command of this lap has arrived, and then `c` is as it was. The words are a copy that was
-// loaded with acquire.
+// False while a part of the command of this lap has not arrived; then `c` stays as it was. The words are a copy that
+// was loaded with acquire.
 TRANSLOAD_HD bool decode(const CommandSlot& slot, Word lap, RailCommand& c) {
   constexpr Word kPayload = (Word(1) << kPayloadBits) - 1;
   for (uint32_t i = 0; i < CommandSlot::kWords; ++i)

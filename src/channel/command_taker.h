@@ -20,7 +20,7 @@ class CommandTaker {
 
   explicit CommandTaker(CommandRoom room) : room_(room) {}
 
-  // Takes at most so many commands. After kNoneAndOver the proxy may sleep until a call begins, if the network needs no
+  // Takes at most `most` commands. After kNoneAndOver the proxy may sleep until a call begins, if the network needs no
   // hand.
   Took turn(Host& host, uint32_t most) {
     const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
@@ -36,7 +36,7 @@ class CommandTaker {
     return over || (planted<Plants>(Canary::kProxySleeps) && host.calls_over()) ? Took::kNoneAndOver : Took::kNone;
   }
 
-  // Says whether the next command is here, for a proxy that only naps.
+  // Says whether the next command is here. A proxy that wakes from a nap asks this.
   bool waits(Host& host) const {
     RailCommand command;
     return arrived(host, command);

@@ -2,11 +2,13 @@
 // the CPU ranks of tests.
 //
 // A queue leads to one rank and is executed in order, entry after entry; between two queues there is no order. So all
-// that a ring's two ends say goes through the queue of that ring (RailWord::queue). A count is an entry that adds what
-// is new since its word was told last: the word has one writer, and what was told lives as long as the group.
+// that a ring's two ends say goes through the queue of that ring (RailWord::queue). A count is an entry that adds to
+// its word what is new since the last entry for that word. The word has one writer, which remembers for as long as the
+// group what it told the word.
 //
-// Several warps may fill one queue. A run is reserved only where all of it has room, so nobody waits with a run in
-// hand; and who has reserved leaves for no fault before the doorbell, because others queue behind.
+// Several warps may fill one queue. A run is reserved only once all of it has room, so nobody waits while holding a
+// run. A warp that has reserved a run rings the doorbell before it leaves for any fault, because others queue behind
+// it.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -30,25 +32,27 @@ struct NicEntry {
   TRANSLOAD_HD bool is_count() const { return bytes == 0; }
 };
 
-// What a queue says of its entries. `counter` is the number of the last complete one, its low bits: ~0 before the
-// first. After an error none completes any more.
+// What a queue says of its entries. `counter` has the low bits of the number of the last complete entry; they are all
+// ones before the first. After an error no entry completes any more.
 struct NicCompletion {
   uint16_t counter;
   uint8_t error;  // 0: none
 };
 
-// A queue as numbers. Indices of entries grow for ever; entry i lies in slot i mod depth.
+// The arithmetic of a queue. Indices of entries grow for ever; entry i lies in slot i mod depth.
 struct NicRoom {
   static constexpr uint32_t kDepthMax = 1 << 15;  // half of what a counter tells apart
   uint32_t depth;
 
-  // How many of those that were reserved are not complete; more than there are, if others have reserved since.
+  // How many of the `reserved` entries are not complete. If others have reserved since that was read, the answer may be
+  // too large, and then there seems to be no room.
   TRANSLOAD_HD uint32_t under_way(uint64_t reserved, uint16_t counter) const {
     return uint16_t(reserved - 1 - counter);
   }
 };
 
-// What the words of other ranks were told last, for as long as a group: a row for each rank that is told anything.
+// The counts that words of other ranks were told last, kept for as long as the group: a row for each rank that is told
+// anything.
 struct ToldWords {
   Word* table;     // [rows][words]
   uint64_t words;  // of a row: those of the front of a network region, kWordBytes apart
@@ -59,14 +63,14 @@ struct ToldWords {
   }
 };
 
-// What an entry adds to a word that becomes `count`: it has one writer, which remembers what it was told.
+// What an entry must add so that its word becomes `count`. `told` is what the word was told last.
 TRANSLOAD_HD Word added_to(Word& told, Word count) {
   const Word added = count - told;
   told = count;
   return added;
 }
 
-// Where an entry is filled. The completion of the `last` one of a run is asked for, and speaks for all before it.
+// Where an entry is filled. A completion is asked for only of the `last` entry of a run, and speaks for all before it.
 template <class Queue>
 struct NicSlot {
   Queue queue;
@@ -80,8 +84,8 @@ enum class Sending : uint32_t {
   kBroken,  // the queue broke: what is in it, and what would follow, does not arrive
 };
 
-// How a warp's entries were sent. If they were not, it says whose queue they are for, how many of its entries were
-// complete, and how many must be.
+// How a warp's entries were sent. If they were not: which rank their queue leads to, how many entries of the queue were
+// complete, and how many had to be.
 struct Sent {
   Sending how = Sending::kSent;
   uint32_t rank = kNobody;
@@ -92,17 +96,18 @@ struct Sent {
 TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes & (lanes - 1)); }
 
 // Lanes are the threads of a warp that send together:
-//   lane(), ballot(bool), from(value, lane), meet()   the last also orders their stores
+//   lane(), ballot(bool), from(value, lane)
+//   meet()                        also orders the stores of all lanes
 // Nic is who owns the queues of this rank:
 //   Queue                         refers to one; the same in all lanes
 //   queue(rank, number)           that which leads there
 //   room(q)                       its NicRoom
 //   reserved(q)                   how many entries were reserved, by anybody
-//   reserve(q, from, to)          makes that `to` if it still is `from`
+//   reserve(q, from, to)          makes this number `to`; false if it is not `from` any more
 //   completion(q)                 its NicCompletion
 //   told(rank, to)                what that word was told last, a Word&
 //   write(slot, entry)            fills that entry, a NicSlot, with a write
-//   add(slot, entry, added)       with a count
+//   add(slot, entry, added)       fills that entry with an addition to a word
 //   submit(q, first, entries)     hands them to the NIC, behind all earlier ones: the doorbell
 //   waits(looks)                  false: no more patience
 template <class Lanes, class Nic>
@@ -110,11 +115,12 @@ class NicSender {
  public:
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
-  // All lanes call this. Writes are ahead of counts where they lie in lower slots: entries of one queue go in the order
-  // of slots, then of lanes, in one run, behind one doorbell. What was told already is no entry.
+  // All lanes call this. Entries of one queue go in the order of the slots of `mine`, then of lanes, so writes in lower
+  // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue is deep. A count
+  // that was told already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
-    uint32_t left = 0;  // slots of mine
+    uint32_t left = 0;  // slots of `mine` that are not sent
     TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) left |= uint32_t(has(mine[s])) << s;
     for (;;) {
       const uint32_t holders = lanes_.ballot(left != 0);
@@ -136,7 +142,7 @@ class NicSender {
     return entry.rank != kNobody && (!entry.is_count() || entry.count != nic_.told(entry.rank, entry.to));
   }
 
-  // Sends all that lanes have for that queue, which leaves `left`. What it returns is alike in all lanes.
+  // Sends all that lanes have for that queue, and takes it out of `left`. What it returns is alike in all lanes.
   template <int kSlots>
   TRANSLOAD_WARP Sent send_to(uint32_t rank, uint32_t number, const NicEntry (&mine)[kSlots], uint32_t& left) {
     const Queue queue = nic_.queue(rank, number);
@@ -164,7 +170,7 @@ class NicSender {
   }
 
   // Waits for room, then takes it. The room that a completion leaves is still there if nobody has reserved since, and
-  // only then does the NIC's `reserve` say yes.
+  // only then is the NIC's `reserve` true.
   TRANSLOAD_WARP Sent reserve(Queue queue, uint32_t rank, uint32_t entries, uint64_t& first) {
     const NicRoom room = nic_.room(queue);
     Sent sent{Sending::kFull, rank, 0, 0};

@@ -19,7 +19,7 @@ namespace transload {
 
 // Rings to and from peers: one hop over memory. Member m = peer * streams + stream; the far end knows me as far(m).
 struct PeerLink {
-  // What the far end of a member is reached by: from tables of the board, which a role reads once.
+  // How the far end of a member is reached. A role reads it once, from tables of the board.
   struct Far {
     char* region;
     uint32_t rank;
@@ -56,7 +56,7 @@ struct PeerLink {
 // Rings along rails: one hop over the network, staged unless the rail is mapped. Members are nodes or source slots.
 struct RailLink {
   struct Far {
-    char* mapped;  // its network region, or null: staged
+    char* mapped;  // where its network region is mapped; null: slots are staged
     uint32_t rank, index;
   };
   // A slot that was filled, to be put.
@@ -122,11 +122,12 @@ struct RailLink {
   }
 };
 
-// Tables of the two ends, for so many members.
+// Bytes of near memory that the tables of an Outbox of so many members take.
 template <class Link>
 TRANSLOAD_HD constexpr uint64_t outbox_bytes(uint64_t members) {
   return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 3 * table_bytes<Word>(members);
 }
+// Bytes of near memory that the tables of an Inbox of so many members take.
 template <class Link>
 TRANSLOAD_HD constexpr uint64_t inbox_bytes(uint64_t members) {
   return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 2 * table_bytes<Word>(members);
@@ -157,10 +158,11 @@ class Outbox {
 
   TRANSLOAD_WARP char* next(int m) const { return link_.fill(far_[m], m, slot(m)); }
   TRANSLOAD_WARP bool staged(int m) const { return link_.staged(far_[m]); }
-  // What must be so before the next slot may be filled: the consumer has taken it, and the network has read it.
+  // Met once the consumer has taken what the next slot held.
   TRANSLOAD_WARP Need credit_need(int m) const {
     return {link_.credit(m), least_credit(m), far_[m].rank, Waiting::kCredit};
   }
+  // Met once the network has read what was put from the next slot.
   TRANSLOAD_WARP Need drain_need(int m) const {
     return {link_.drained(far_[m], m), least(m), far_[m].rank, Waiting::kDrained};
   }
@@ -203,7 +205,7 @@ class Outbox {
   using Plants = PlantsOf<W>;
   Link link_;
   TableOf<W, typename Link::Far> far_;
-  TableOf<W, uint32_t> slot_;  // tail mod slots, which would take a division a token
+  TableOf<W, uint32_t> slot_;  // tail mod slots, kept because a division for each token takes long
   TableOf<W, Word> tail_, credited_, drained_;
 };
 
@@ -229,8 +231,9 @@ class Inbox {
   TRANSLOAD_WARP bool arrived(int m) const { return seen_[m] > head_[m]; }
   TRANSLOAD_WARP Need need(int m) const { return {link_.tail(m), head_[m] + 1, far_[m].rank}; }
   TRANSLOAD_WARP Word& seen(int m) { return seen_[m]; }
-  // How many have arrived and are not taken; where the first of them lies, and the second.
+  // How many tokens have arrived and are not taken.
   TRANSLOAD_WARP uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
+  // The slot of the next token to take; second() is the slot behind it.
   TRANSLOAD_WARP const char* first(int m) const { return link_.taken(m, slot_[m]); }
   TRANSLOAD_WARP const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
   TRANSLOAD_WARP void advance(int m) {

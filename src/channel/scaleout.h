@@ -18,11 +18,13 @@ struct Put {
   const char* from;  // in my own network region; stays as it is until `drained` says so
   uint64_t offset;   // in the receiver's network region
   size_t bytes;
-  uint32_t rank;       // the receiver
-  Word* drained;       // a word of mine that becomes drained_count once this put and all earlier ones with the
-  Word drained_count;  // same word have been read; null: nobody asks
-  size_t padding = 0;  // unused bytes of the slot behind them, at both ends: a longer put may cover them
-  uint32_t queue = 0;  // as RailWord's; a network that has one way to a rank does not look at it
+  uint32_t rank;  // the receiver
+  // A word of mine that becomes drained_count once this put and all earlier ones with the same word have been read;
+  // null: nobody asks.
+  Word* drained;
+  Word drained_count;
+  size_t padding = 0;  // unused bytes of the slot behind these, at both ends: a longer put may cover them
+  uint32_t queue = 0;  // as in RailWord; a network that has one way to a rank does not look at it
 };
 
 // A rank that the transport found dead or cut off.
@@ -30,7 +32,7 @@ struct LostPeer {
   uint32_t rank;
   std::string reason;
 };
-// What is added to a fault.
+// The words about a lost rank that the detail of a fault ends with.
 inline std::string text_of(const LostPeer& peer) {
   return "; the network lost rank " + std::to_string(peer.rank) + ": " + peer.reason;
 }
@@ -46,8 +48,8 @@ class ScaleOut {
   // else null, and then its bytes go through put and publish.
   virtual char* mapped(uint32_t rank) const = 0;
 
-  // True if no put's drained word is ever told: a credit says of its slot's source, too, that it is free. Then a call
-  // does not wait for the network either, and quiet() says that all is handed over.
+  // True if drained words are never written, because a credit says that the source of its slot is free, too. Then a
+  // call does not wait for the network, and quiet() says only that all is handed over.
   virtual bool frees_by_credits() const { return false; }
 
   // Local: starts or queues the put; never blocks. Remote: bytes land in any order. Owner: caller keeps the source
@@ -55,19 +57,19 @@ class ScaleOut {
   virtual void put(const Put& put) = 0;
 
   // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank has
-  // landed, and never falls. Fails: as put.
+  // landed, and never falls. Fails: as put().
   virtual void publish(RailWord to, Word count) = 0;
 
-  // Does what publish does, for a count that says what was taken. A rank that has left its call needs it no more, so
+  // Does what publish() does, for a count that says what was taken. A rank that has left its call needs it no more, so
   // quiet() does not wait for it: what could not be sent is sent in the next call.
   virtual void credit(RailWord to, Word count) { publish(to, count); }
 
-  // Local: whoever queued puts and counts has no more for now, so what waited for more to go along may go. progress()
-  // says as much.
+  // Local: tells that no more puts and counts come for now, so those that were held back to go out with others may go.
+  // progress() tells this too.
   virtual void hand_over() {}
 
-  // Lets the network progress, both as initiator and as target. True if anything of mine was sent or completed. What
-  // has arrived is seen in its words only.
+  // Lets the network progress, both as initiator and as target. True if anything of mine was sent or completed.
+  // Arrivals are seen only in the words that they change.
   virtual bool progress() = 0;
 
   // True when every put and published count so far is locally complete (sources free, counts handed over). Call
@@ -87,14 +89,14 @@ class ScaleOut {
   // that. Then somebody has to call it between the calls of this rank too.
   virtual bool needs_a_hand() const { return false; }
 
-  // Ask before sleeping on wait_fd(): false means call progress() again first. Asking may itself land bytes and counts,
-  // so look at every awaited word after it, right before the sleep.
+  // To be asked before a sleep on wait_fd(). False: call progress() again first. Asking may itself land bytes and
+  // counts, so look at every awaited word after it, right before the sleep.
   virtual bool may_sleep() = 0;
 
   // The next rank that was found lost since the last call; false if none.
   virtual bool lost(LostPeer& peer) = 0;
 
-  // What this process lacks, so that it can reach no other rank any more; "": nothing.
+  // Names what this process lacks if for want of it no other rank can be reached any more; else "".
   virtual std::string lacks() const { return {}; }
 };
 

@@ -1,4 +1,4 @@
-// What a Warp (protocol/warp.h) keeps, by short names, for whoever is a template over one.
+// Short names for the types of a Warp (protocol/warp.h), for code that is a template over one.
 #pragma once
 #include "base/macros.h"
 #include "base/set.h"
@@ -14,7 +14,7 @@ using PerOf = typename W::template Per<T>;
 template <class W, class T>
 using TableOf = typename W::template Table<T>;
 
-// The verbs whose type has to be said, without the word `template` at each use.
+// The verbs that take a type argument: called like this, they need no word `template`. zeros() gives a table of zeros.
 template <class T, class W, class F>
 TRANSLOAD_WARP PerOf<W, T> per(W& w, Set set, F f) {
   return w.template per<T>(set, f);

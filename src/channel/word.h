@@ -33,7 +33,7 @@ enum class Waiting : uint8_t {
   kDone,     // a rank has finished with my memory
   kPath,     // the first word over a path, when the group is made
   kRoom,     // room for a command to my own proxy
-  kQueue,    // the NIC has brought a rank what lies in its queue
+  kQueue,    // the NIC has executed entries of the queue to that rank
 };
 
 // "The word has reached `least`." `whom` is the rank that must make it grow; `what` is what a Fault calls it.

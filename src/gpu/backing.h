@@ -20,7 +20,7 @@ class DeviceBacking {
   virtual void close_fd() {}
   // What another process needs beside the descriptor.
   virtual std::string handle() const { return {}; }
-  // Lets another device of this process reach it.
+  // Lets another device of this process reach the memory.
   virtual void reach_from(int device) const = 0;
 
  protected:
@@ -33,7 +33,7 @@ std::unique_ptr<DeviceBacking> make_vmm(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_ipc(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_plain(int device, size_t bytes);
 
-// Maps memory of another process for `device`. Null if it was offered in another way. Both throw Error.
+// These map memory of another process for `device`. Null: it was offered in another way. They throw Error.
 std::unique_ptr<DeviceBacking> map_vmm(int device, size_t bytes, std::string_view handle, Descriptor fd);
 std::unique_ptr<DeviceBacking> map_ipc(int device, size_t bytes, std::string_view handle, Descriptor fd);
 

@@ -40,7 +40,7 @@ void throw_no_room(int device, uint64_t bytes, const std::string& what) {
 
 void zero_device(int device, void* at, size_t bytes) {
   OnDevice here(device);
-  cudaStream_t stream = nullptr;  // one of its own: it waits for no kernel
+  cudaStream_t stream = nullptr;  // a stream of its own, which waits for no kernel
   check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
   cudaError_t error = cudaMemsetAsync(at, 0, bytes, stream);
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
@@ -73,8 +73,8 @@ Descriptor dma_buf_of(const DeviceBlock& block) {
 
 namespace {
 
-// Freeing pinned memory waits for every kernel of the device, also for one that waits for a rank of this process. So it
-// is kept for the process's next block.
+// Freeing pinned memory waits for every kernel of the device, also for one that waits for a rank of this process. So
+// the memory is kept for the process's next block of that size.
 struct PinnedPool {
   std::mutex mutex;
   std::multimap<size_t, char*> free;

@@ -20,8 +20,8 @@ void zero_device(int device, void* at, size_t bytes);
 
 class DeviceBacking;
 
-// Memory of a device: zeros. Where the device can map pages by itself, freeing waits for no kernel: whoever frees has
-// drained its own. Elsewhere it waits for all of that device.
+// Memory of a device, which begins as zeros. Where the device can map pages by itself, freeing waits for no kernel, so
+// whoever frees must have waited for its own kernels. Elsewhere freeing waits for all kernels of the device.
 class DeviceBlock {
  public:
   DeviceBlock();
@@ -41,10 +41,11 @@ class DeviceBlock {
   int device_ = -1;
 };
 
-// A dma-buf of all of it, whose bytes must be whole pages. Throws Error{kDevice}.
+// A dma-buf of the whole block, whose bytes must be whole pages. Throws Error{kDevice}.
 Descriptor dma_buf_of(const DeviceBlock& block);
 
-// Pinned host memory that kernels of every device reach: zeros. The process keeps it for its next block.
+// Pinned host memory that kernels of every device reach; it begins as zeros. A freed one is kept for the process's next
+// block of that size.
 class PinnedBlock {
  public:
   PinnedBlock() = default;

@@ -15,13 +15,12 @@ struct DeviceInfo {
   uint64_t memory_bytes = 0;
   uint64_t shared_bytes_max = 0;  // of a block that asked for more than the default
   bool vmm_by_fd = false;         // its memory can be passed to other processes as a file descriptor
-  bool ipc = false;               // or as a CUDA IPC handle
+  bool ipc = false;               // its memory can be passed to other processes as a CUDA IPC handle
   bool mps = false;               // this process uses it by MPS, which lets kernels of several processes run at once
   std::string pci;                // domain:bus:device.function, as /sys names it
-  // What a network may do with memory of ours there.
-  bool gpu_direct = false;       // write and read it past the host
-  bool writes_in_order = false;  // and its kernels see such writes in the order in which they were made
-  bool dma_buf = false;          // take it as a dma-buf
+  bool gpu_direct = false;        // a NIC can read and write its memory past the host
+  bool writes_in_order = false;   // its kernels see the writes of a NIC in the order in which they were made
+  bool dma_buf = false;           // its memory can be passed as a dma-buf
 };
 
 struct Devices {
@@ -32,13 +31,13 @@ struct Devices {
   std::vector<std::vector<bool>> peer;  // [device][device]: the first can reach the memory of the second
 };
 
-// A machine without a driver or a GPU is an answer, not an error. It makes no context on any device.
+// A machine without a driver or a GPU is an answer, not an error. find_devices() makes no context on any device.
 Devices find_devices();
 
-// Counts as find_devices would; it is 0 for whatever reason.
+// How many devices find_devices() finds; 0 for whatever reason.
 int device_count();
 
-// Queues of the hardware that streams of this process share out on a device: CUDA_DEVICE_MAX_CONNECTIONS, or CUDA's
+// How many queues of a device's hardware the streams of this process share: CUDA_DEVICE_MAX_CONNECTIONS, or CUDA's
 // default.
 uint32_t device_queues();
 constexpr uint32_t kDeviceQueuesMax = 32;

@@ -15,7 +15,7 @@ namespace transload {
 
 namespace {
 
-constexpr unsigned kDriverVersion = 12000;  // whose forms of the calls are meant
+constexpr unsigned kDriverVersion = 12000;  // the calls have the forms of this version
 
 template <class Call>
 void find(Call*& call, const char* name) {
@@ -55,7 +55,7 @@ Driver load() {
   return calls;
 }
 
-// The context that the CUDA runtime uses too. Kept for as long as the process lives.
+// The context of a device that the CUDA runtime uses too. The process keeps it until it ends.
 CUcontext primary_context(int device) {
   static std::mutex mutex;
   static std::map<int, CUcontext>& contexts = *new std::map<int, CUcontext>;
@@ -76,7 +76,7 @@ CUcontext primary_context(int device) {
 }  // namespace
 
 const Driver& driver() {
-  static const Driver calls = load();  // tried again after a failure
+  static const Driver calls = load();  // if load() throws, the next call tries again
   return calls;
 }
 

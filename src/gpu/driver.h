@@ -33,16 +33,16 @@ struct Driver {
 // Throws Error{kNotSupported} if there is no driver or no GPU, naming the reason, or a call that the driver lacks.
 const Driver& driver();
 
-// The module of a kernel that CUDA's runtime knows by its symbol, on the device that is current, which is this one.
+// The module of a kernel, which CUDA's runtime knows by its symbol, on `device`, which must be current.
 CUmodule module_of(const void* kernel, int device);
 
-// Makes a device current for a scope. Whatever was current before is so again, none included: a rank leaves no context
-// on a device that is not its own.
+// Makes a device current for a scope. Afterwards the one that was current before is so again, or none is: a rank leaves
+// no context on a device that is not its own.
 class OnDevice {
  public:
   // Throws Error{kInvalidArgument} if there is no such device.
   explicit OnDevice(int device);
-  // For destructors: the object is false if the device could not be made current.
+  // This one is for destructors: the object is false if the device could not be made current.
   OnDevice(int device, std::nothrow_t) noexcept;
   ~OnDevice();
   OnDevice(const OnDevice&) = delete;

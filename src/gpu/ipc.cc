@@ -27,9 +27,10 @@ namespace transload {
 
 namespace {
 
-constexpr size_t kIpcUnitBytes = size_t(2) << 20;  // a handle shows whole blocks of this size: nothing of others in it
+// A handle shows whole blocks of this size, so no such block may hold memory of others.
+constexpr size_t kIpcUnitBytes = size_t(2) << 20;
 
-// Zeros from cudaMalloc, which a CUDA IPC handle can name, and of which every GPU of the process can be given sight.
+// Zeros from cudaMalloc. A CUDA IPC handle can name them, and every GPU of the process can be allowed to reach them.
 class MallocBlock {
  public:
   MallocBlock(int device, size_t bytes) : device_(device) {
@@ -37,7 +38,7 @@ class MallocBlock {
     OnDevice here(device);
     void* at = nullptr;
     const cudaError_t error = cudaMalloc(&at, bytes);
-    if (error == cudaErrorMemoryAllocation) {  // others took it meanwhile, or it is in pieces
+    if (error == cudaErrorMemoryAllocation) {  // others took the memory meanwhile, or it is in pieces
       (void)cudaGetLastError();
       throw_no_room(device, bytes, kWhat);
     }
@@ -110,7 +111,7 @@ class HeldBlocks {
 };
 
 HeldBlocks& held_blocks() {
-  static HeldBlocks& blocks = *new HeldBlocks;  // never destroyed: the driver may be gone by then
+  static HeldBlocks& blocks = *new HeldBlocks;  // never destroyed: the driver may be gone when static objects are
   return blocks;
 }
 

@@ -22,7 +22,7 @@ namespace {
 
 constexpr CUmemAllocationHandleType kByFd = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
 
-// An allocation is released as soon as it is mapped and passed on.
+// Holds an allocation until it is mapped and passed on. Then the mapping and the descriptor keep its pages alive.
 struct Allocation {
   Allocation() = default;
   ~Allocation() {
@@ -49,7 +49,8 @@ class VmmBacking final : public DeviceBacking {
   int fd() const override { return fd_.get(); }
   void close_fd() override { fd_.reset(); }
   std::string handle() const override { return ByteWriter().u64(space_.bytes).take(); }
-  // Access is set once a device: the driver refuses to set it again, and all ranks that share the memory ask.
+  // Access is set once for each device: the driver refuses to set it again, and all ranks that share the memory ask for
+  // it.
   void reach_from(int device) const override {
     const std::lock_guard lock(reaching_);
     if (reached_.count(device) != 0) return;
@@ -94,7 +95,8 @@ std::unique_ptr<DeviceBacking> make_vmm(int device, size_t bytes) {
   of.requestedHandleTypes = kByFd;
   of.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   of.location.id = device;
-  of.allocFlags.gpuDirectRDMACapable = find_devices().devices.at(size_t(device)).gpu_direct;  // asked of those that can
+  // Only devices that can are asked for memory that a NIC reaches.
+  of.allocFlags.gpuDirectRDMACapable = find_devices().devices.at(size_t(device)).gpu_direct;
   size_t unit = 0;
   check_cuda(calls.granularity(&unit, &of, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED), "cuMemGetAllocationGranularity",
              device);

@@ -1,5 +1,5 @@
-// How a kernel of a call begins and ends: what only the device knows of its trip, a Warp for each warp, and the state
-// of the group moved on by the last one to leave.
+// How a kernel of a call begins and ends. It fills in what only the device knows of its trip, and makes a Warp for each
+// warp. The last warp to leave advances the state of the rank's calls.
 #pragma once
 #include "executor/cuda/rail_fifo.cuh"
 #include "executor/cuda/rail_mapped.cuh"
@@ -11,18 +11,19 @@
 namespace transload {
 
 TRANSLOAD_DEVICE uint32_t warp_of_block() { return threadIdx.x / 32; }
-// Warps of the first block that open a call before they play their role. They are not one warp: cards must not delay
+// Warps of the first block that open a call before they play their role. They are two, because cards must not delay
 // grants.
 constexpr uint32_t kGranter = kWarpsOfBlock - 1, kOpener = kWarpsOfBlock - 2;
 
 TRANSLOAD_DEVICE uint32_t warp_of_grid() { return blockIdx.x * kWarpsOfBlock + warp_of_block(); }
 
-// What the host leaves open. The trip is a copy that no memory holds, and the board stays where it is, in the kernel's
-// parameters: a field of either is an operand, not a load.
+// Fills in what the host left open. `mine` is part of a copy of the trip that registers hold, and the board stays in
+// the kernel's parameters: reading a field of either costs no load.
 TRANSLOAD_DEVICE void begin_kernel(Call& mine, const Board& board, const DeviceCall& call) {
   mine.board = &board;
   mine.card.epoch = call.state->epoch + 1;
-  mine.card.handle = call.born != nullptr ? handle_name(mine.card.handle, *call.born) : 0;  // the host gave the group
+  // The host has put the id of the group in the place of the handle's name.
+  mine.card.handle = call.born != nullptr ? handle_name(mine.card.handle, *call.born) : 0;
   mine.arrivals = &call.state->arrivals;
   mine.claims = call.state->claims;
   if (blockIdx.x == 0 && threadIdx.x == 0) show_to_all(&call.host->running, running_word(mine.card.epoch, call.phase));

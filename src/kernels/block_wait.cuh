@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// The word becomes exactly `value`, by a block of this rank.
+// "A block of rank `me`, which is this one, has made the word exactly `value`."
 struct OwnNeed {
   const Word* word;
   Word value;
@@ -18,7 +18,7 @@ struct OwnNeed {
 
 __device__ inline bool given_up(const DeviceCall& call) { return glanced_here(&call.state->gave_up) != 0; }
 
-// The first to give up says why; the host sees the fault whole.
+// The first to give up writes the fault; the host sees it once all of it is written.
 __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, DeviceFailure why) {
   if (!first_to_set(&call.state->gave_up)) return;
   DeviceFault& fault = call.host->fault;
@@ -32,7 +32,7 @@ __device__ inline void give_up(const DeviceCall& call, const OwnNeed& need, Devi
   publish_to_host(&fault.set, Word(why));
 }
 
-// A wait by one thread. False if the call has given up, and then the word may be anything.
+// One thread waits for the need. False if the call has given up, and then the word may be anything.
 __device__ inline bool await(const DeviceCall& call, const OwnNeed& need) {
   constexpr uint32_t kTurnsBetweenLooks = 64;  // the abort word lies in the host's memory
   const uint64_t since = ptx::now_ns();

@@ -9,8 +9,8 @@
 
 namespace transload {
 
-// It lies in device memory; the kernels of a group's calls alone change it, in stream order, so that a captured call
-// replays.
+// The state of a rank's calls, in device memory. Only the kernels of these calls change it, in stream order, so that a
+// captured call replays.
 struct DeviceState {
   Word epoch;            // of the last call that ended
   Word notify_uses;      // notifies that ended
@@ -21,26 +21,27 @@ struct DeviceState {
   Word gave_up;          // never falls: a wait expired, a promise was broken, or the host aborted
 };
 
-// What a first dispatch finds out, in the room of its handle, and behind it counts by expert and by source: for
-// kernels, and for a host that asks later. Each replay writes it again.
+// What a first dispatch finds out, for later kernels and for a host that asks later. It lies in the memory of the
+// handle, with counts by expert and by source behind it. Each replay writes it again.
 struct DeviceReport {
-  Word seal;                                       // seal_of() the dispatch; else none of its calls has run yet
-  Word call;                                       // epoch
-  Word rows_needed;                                // that I receive, dropped ones too
+  Word seal;         // seal_of() of the dispatch; any other value: none of its calls has run yet
+  Word call;         // epoch of the call
+  Word rows_needed;  // rows that I receive, with the dropped ones
   Word bad_found, bad_token, bad_slot, bad_value;  // the first expert id out of range, as BadExpert
   Word scale_out_rows;                             // copies of my tokens that cross to other nodes
 };
 
-// No row, and no other record, has these bytes by accident. `number` is given to one dispatch of a group alone.
+// Marks the report of one dispatch: no row and no other record has these bytes by accident. Each dispatch of a group
+// has a `number` of its own.
 constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 
 // The words, in pinned host memory that kernels reach, that host and kernels tell each other.
 struct HostWords {
-  alignas(128) Word abort;     // by the host: leave
+  alignas(128) Word abort;     // by the host: not 0 tells kernels to leave
   alignas(128) Word reported;  // by the plan: the number of the dispatch that `report` belongs to
   DeviceReport report;         // of a call that the host waits for
-  alignas(128) Word too_many;  // as DeviceState's, by the plan
-  Word needed, given;          // by the last of them
+  alignas(128) Word too_many;  // by the plan: as in DeviceState
+  Word needed, given;          // rows that came, and rows_max, of the last of these dispatches
   alignas(128) Word running;   // the call that a kernel is in, as running_word(); 0: none
   alignas(128) DeviceFault fault;
   alignas(128) WaitsFor waits_for;
@@ -51,7 +52,7 @@ struct HostWords {
 struct DeviceCall {
   DeviceState* state;
   HostWords* host;
-  const Word* born;  // of the handle that the call uses; null: a first dispatch
+  const Word* born;  // DeviceHandle::born of the handle that the call uses; null: a first dispatch
   uint64_t deadline_ns;
   uint32_t blocks;
   uint32_t phase;  // Phase

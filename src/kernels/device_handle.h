@@ -13,12 +13,12 @@ namespace transload {
 
 struct DeviceHandle {
   HandleTables tables;
-  Word* born;              // [1] epoch
-  uint64_t* forward;       // [slots][channels + 1] entries, by the channels that it was born with
+  Word* born;              // [1] epoch of the dispatch that made the handle
+  uint64_t* forward;       // [slots][channels + 1] entries, by the channels of that dispatch
   uint64_t* arriving;      // [ranks][channels + 1] rows
   DeviceReport* report;    // [1]
-  int64_t* expert_counts;  // [experts of mine] in report's room, behind it
-  int64_t* source_rows;    // [ranks] behind them
+  int64_t* expert_counts;  // [experts of mine] behind the report
+  int64_t* source_rows;    // [ranks] behind expert_counts
 };
 
 // Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
@@ -31,7 +31,7 @@ struct DeviceHandleSizes {
   uint64_t channels, experts_of_mine;
 };
 
-// Puts all of it side by side at `base`. Returns the bytes that it takes.
+// Puts all arrays of a handle side by side at `base`. Returns the bytes that it takes.
 inline uint64_t lay_handle(DeviceHandle& h, const DeviceHandleSizes& n, char* base) {
   Cursor at{.unit = kSlotAlign};
   auto put = [&](uint64_t count, auto*& table) {

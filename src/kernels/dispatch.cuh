@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kWarpsOfBlock * 32, 1)
     run_dispatch_forwarder(w, t);
   else if (!receives)
     run_dispatch_sender(w, t);
-  // Nobody waits for a direct landing's receiver: whoever has done its part becomes one.
+  // No warp waits for a receiver whose landing is direct, so every warp becomes one when its own role is over.
   if (t.direct || receives) run_dispatch_receiver(w, t);
   if (granter && !t.unpacks_at_end()) close_call(w, t.call);
   end_kernel(w, launch.call);

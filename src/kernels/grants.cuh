@@ -22,7 +22,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrants& grants)
 }
 
 // GRANTER. A rank that has given up grants nothing: the kernels before this one may have left its handle half made, or
-// have seen that its neighbours call something else, and by grants alone rows would move all the same.
+// have seen that its neighbours call something else, and once there are grants, rows would move all the same.
 template <class W>
 TRANSLOAD_DEVICE void give_grants(W& w, const Call& call, const DeviceGrants& grants, const Word* gave_up) {
   const Word failed = glanced_here(gave_up);  // on its way while the grants are written
@@ -30,7 +30,7 @@ TRANSLOAD_DEVICE void give_grants(W& w, const Call& call, const DeviceGrants& gr
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }
 
-// Where the card is copied from.
+// Writes the card to the place from which it is copied to neighbours.
 TRANSLOAD_DEVICE void write_card(const Call& call) {
   if (lane_of_thread() == 0) *const_cast<Card*>(call.card_bytes) = call.card;
   __syncwarp();

@@ -10,7 +10,7 @@
 namespace transload {
 namespace {
 
-// What the host reads of NVSHMEM's states lies where its header has it.
+// The structs by which the host reads NVSHMEM's states have their fields where NVSHMEM's header has them.
 using HeapState = nvshmemi_device_host_state_t;
 using NicState = nvshmemi_ibgda_device_state_t;
 using NicQueuePair = nvshmemi_ibgda_device_qp_t;

@@ -1,5 +1,5 @@
-// How a kernel of one argument struct is launched. What it says is of this launch alone: an error that the caller left
-// behind is not taken for one.
+// How a kernel of one argument struct is launched. The result is about this launch alone: an error that the caller left
+// behind is not taken for one of it.
 #pragma once
 #include <cuda_runtime.h>
 

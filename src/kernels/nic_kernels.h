@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// One warp runs it before there are calls: protocol/hello.h.
+// What the kernel of run_hello() (protocol/hello.h) gets. One warp runs it, before there are calls.
 struct HelloLaunch {
   Board board;  // its tables in device memory
   DeviceCall call;
@@ -14,11 +14,12 @@ struct HelloLaunch {
   StoreAreas areas;
   RailQueue queue;
 };
-// Both return what the functions of role_kernels.h return.
+// Both return a cudaError_t, as the functions of role_kernels.h do.
 int launch_hello(const HelloLaunch& launch, CUstream_st* stream);
 int prepare_hello(int near_bytes);
 
-// One of each file, as CUDA's runtime knows it: its module has the constants that NVSHMEM's header reads.
+// A kernel of each file, by the symbol that CUDA's runtime knows. The file's module has the constants that NVSHMEM's
+// header reads.
 const void* ibgda_hello();
 const void* ibgda_notify();
 const void* ibgda_dispatch();
@@ -31,7 +32,7 @@ struct NicKernels {
   std::array<const void*, 4> one_of_each_module;
 };
 
-// Null if this build has none.
+// The kernels that drive a NIC; null if this build has none.
 const NicKernels* nic_kernels();
 
 }  // namespace transload

@@ -1,4 +1,5 @@
-// Notify and plan: the role of protocol/notify.h by two warps, what its counts say by the other ones of the block.
+// Notify and plan: two warps play the role of protocol/notify.h, and the other warps of the block make the plan of its
+// counts.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -12,9 +13,9 @@
 namespace transload {
 namespace {
 
-// One warp is for counts, one for cards: all that run_notify() does. The others plan.
+// One warp is for counts and one for cards: the two do all that run_notify() does. The others plan.
 constexpr uint32_t kNotifyWarps = 12, kPlanners = kNotifyWarps - 2, kTellers = tellers_of(kPlanners);
-// Where they meet: those of counts and plan; those of cards and what the host is told.
+// Barriers: at kCounted the warps of counts and of the plan meet, at kVerdict that of cards and the tellers.
 constexpr uint32_t kCounted = 1, kVerdict = 2;
 
 struct Findings {
@@ -40,7 +41,7 @@ TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const C
   w.enter(Role::kOpener, -1);
   write_card(call);
   show_cards(w, call);
-  w.settle();  // mine is seen even if the first card that I look at is wrong
+  w.settle();  // others get my card even if the first card that I look at is wrong
   check_cards(w, call);
   w.settle();
   if (lane_of_thread() == 0) found.matched = !w.failed();
@@ -58,7 +59,7 @@ TRANSLOAD_DEVICE void plan(const NotifyLaunch& launch, const NotifyTrip& t, cons
   };
   auto counts_here = [&] {
     meet(kCounted, 1 + kPlanners);
-    if (!found.counted && moment.warp < kTellers) may_tell();  // the cards are waited for there
+    if (!found.counted && moment.warp < kTellers) may_tell();  // the warp of the cards waits for all tellers
     return found.counted;
   };
   learn_plan(args, moment, counts_here, may_tell);

@@ -21,14 +21,14 @@ class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are there where
 struct Cast {
   uint32_t forwarders = 0, receivers = 0, senders = 0;
 };
-// A kernel gives its last role to all warps that are left, and a call counts arrivals by role: so the numbers are those
-// of a whole block, or this does not compile.
+// Compiles only if the roles are those of all warps of a block. A kernel gives its last role to all warps that are
+// left, and a call counts arrivals by role, so the numbers must agree.
 consteval Cast whole_cast(Cast cast) {
   if (cast.forwarders + cast.receivers + cast.senders != kWarpsOfBlock) throw "the roles are not those of all warps";
   return cast;
 }
 
-// What a rank grants its peers: the landing or source.
+// What a rank grants its peers: the landing of a dispatch, or the source of a combine.
 struct DeviceGrants {
   GrantOffer offer;
   const uint64_t* row_base;  // [ranks + 1]
@@ -58,19 +58,19 @@ struct CombineLaunch {
   RailQueue queue;
 };
 
-// One block; it does not end the call.
+// The notify kernel runs as one block, and does not end the call.
 struct NotifyLaunch {
-  NotifyTrip trip;  // without use
+  NotifyTrip trip;  // the kernel sets `use`
   Board board;
-  PlanArgs plan;  // without its board
+  PlanArgs plan;  // the kernel sets its board
   DeviceCall call;
   NearShape near;
   StoreAreas areas;
   RailQueue queue;
 };
 
-// Starts on the stream; returns a cudaError_t. Its blocks wait for each other, so all of them must fit on the device at
-// once.
+// Each starts its kernel on the stream and returns a cudaError_t. The blocks of a kernel wait for each other, so all of
+// them must fit on the device at once.
 template <class Rail>
 int launch_notify(const NotifyLaunch& launch, CUstream_st* stream);
 template <class Rail>
@@ -78,8 +78,8 @@ int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
-// Loads the kernel and allows a block so much near memory: once a device, before the first launch. Returns a
-// cudaError_t.
+// Each loads its kernel and allows a block so much near memory: once for each device, before the first launch. Returns
+// a cudaError_t.
 template <class Rail>
 int prepare_notify(int near_bytes);
 template <class Rail>

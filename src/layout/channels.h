@@ -29,7 +29,7 @@ struct Shares {
 
   uint64_t tokens;
   uint32_t channels;  // 0: not by channels
-  uint32_t coarse;    // shares of kTokensOfShare tokens, which come first
+  uint32_t coarse;    // how many shares have kTokensOfShare tokens; they come first
 
   TRANSLOAD_HD static Shares of_channels(uint64_t tokens, uint32_t channels) { return {tokens, channels, 0}; }
   // At least the last two tokens of each warp are shares of their own, so warps end at most one token apart.

@@ -1,5 +1,5 @@
-// Counts of one source as notify carries them: the record of a rank, and that of a node with those of its ranks in it.
-// Whoever writes or reads one does so by the names of this file.
+// The records in which notify carries the counts of one source: one for each rank, and one for each node, which
+// contains those of its ranks. Whoever writes or reads a record uses the names of this file.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,9 +15,9 @@
 
 namespace transload {
 
-// How long the records of a group are: by the most channels, and the most experts of a rank.
+// How long the records of a group are, by the most channels of a call and the most experts of a rank.
 struct CountsShape {
-  static constexpr uint64_t kRefusalBytes = 256;  // a rank's record has room for that, too
+  static constexpr uint64_t kRefusalBytes = 256;  // of a Refusal, for which a rank's record has room, too
   uint32_t channels_max, experts_max;
 
   TRANSLOAD_HD uint64_t rank_bytes() const {
@@ -26,12 +26,13 @@ struct CountsShape {
   }
   TRANSLOAD_HD uint64_t node_head_bytes() const { return round_up(4 * (2 + uint64_t(channels_max)), 16); }
   TRANSLOAD_HD uint64_t node_bytes(uint32_t node_size) const { return of_peer(node_size); }
-  // Offset of a rank's record in its node's.
+  // Offset of a rank's record in the record of its node.
   TRANSLOAD_HD uint64_t of_peer(uint32_t peer) const { return node_head_bytes() + peer * rank_bytes(); }
 };
 
-// Both records begin alike: how many tokens the source has, how many of them come, and these by channel. In a rank's
-// the rows of each of its experts follow, behind the most channels.
+// The words that both records begin with: how many tokens the source has, how many of them come, and how many come on
+// each channel. In the record of a rank the choices of each of its experts follow, behind room for channels_max
+// channels.
 struct CountsRecord {
   static constexpr uint32_t kSourceTokens = 0, kTokens = 1, kByChannel = 2;  // words
   TRANSLOAD_HD static constexpr uint32_t expert_word(uint32_t channels_max) { return kByChannel + channels_max; }
@@ -46,7 +47,7 @@ struct CountsRecord {
 };
 
 struct NodeCountsRecord {
-  const char* at;  // null: of nobody
+  const char* at;  // null: there is no such source
   CountsShape shape;
 
   TRANSLOAD_HD CountsRecord head() const { return CountsRecord::at(at); }
@@ -62,7 +63,7 @@ struct Refusal {
   uint32_t code;
   std::string text;
 
-  // What is longer is cut; what is shorter ends with a zero.
+  // A text of more than kTextBytes is cut; a shorter one ends with a zero.
   void write(char* record) const {
     const uint32_t head[] = {kMark, code};
     static_assert(sizeof head == 4 * CountsRecord::kByChannel);
@@ -70,7 +71,7 @@ struct Refusal {
     std::memcpy(record, head, sizeof head);
     std::memcpy(record + sizeof head, text.data(), std::min<uint64_t>(text.size(), kTextBytes));
   }
-  // What that rank says, if it refuses. Whatever the bytes are, the text can be shown.
+  // The refusal in this record of `rank`, if it is one. Whatever its bytes are, the text can be shown.
   static std::optional<Refusal> in(uint32_t rank, const CountsRecord& record) {
     if (record.source_tokens() != kMark) return std::nullopt;
     const char* const text = reinterpret_cast<const char*>(record.words + CountsRecord::kByChannel);
@@ -81,7 +82,7 @@ struct Refusal {
   }
 };
 
-// What a source counts. Every list is indexed as the record that carries it.
+// What a source counts. CountsWriter copies parts of these lists into the records.
 struct SendCounts {
   std::vector<uint32_t> to_rank;          // [ranks]
   std::vector<uint32_t> rank_by_channel;  // [ranks][channels]
@@ -104,7 +105,7 @@ struct CountsWriter {
     std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
                 words + CountsRecord::expert_word(shape.channels_max));
   }
-  // A node's record: its head, and behind it those of its ranks.
+  // Writes a node's record: its head, and behind it the records of the node's ranks.
   void for_node(char* record, const RankMap& map, uint32_t node) const {
     uint32_t* const words = head(record, counts.to_node[node]);
     std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + CountsRecord::kByChannel);
@@ -116,7 +117,7 @@ struct CountsWriter {
     auto* const words = reinterpret_cast<uint32_t*>(record);
     words[CountsRecord::kSourceTokens] = uint32_t(source_tokens);
     words[CountsRecord::kTokens] = tokens;
-    std::memset(words + CountsRecord::kByChannel, 0, 4 * shape.channels_max);  // a call may have fewer
+    std::memset(words + CountsRecord::kByChannel, 0, 4 * shape.channels_max);  // a call may have fewer channels
     return words;
   }
 };

@@ -1,4 +1,5 @@
-// Arrays side by side: first their offsets, then one piece of memory of so many bytes, then their addresses.
+// Lays arrays side by side: a Cursor hands out their offsets, and `bytes` is then the size of the one piece of memory
+// that takes them all.
 #pragma once
 #include <cstdint>
 
@@ -6,9 +7,9 @@
 
 namespace transload {
 
-// What is too long for any memory is kTooLarge bytes, whatever is taken behind it.
+// Once the arrays are too long for any memory, `bytes` is kTooLarge and stays so.
 struct Cursor {
-  uint64_t unit;  // each array begins at a multiple of it, and `bytes` is one
+  uint64_t unit;  // each array begins at a multiple of it
   uint64_t bytes = 0;
 
   // The offset of an array of `count` elements.

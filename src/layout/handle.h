@@ -1,7 +1,7 @@
 // The tables of a handle: the routing of one dispatch as its origin, its forwarders and its owners know it.
 //
-// After notify learn_handle() makes them of the counts; tokens and logs are filled in as tokens come. They know no
-// base, no ring position and no cut into channels: any later call may use them with any channels.
+// After notify learn_handle() makes them of the counts; tokens and logs are filled in as tokens come. They hold no
+// address, no ring position and no cut into channels, so any later call may use them with any number of channels.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -18,19 +18,19 @@ namespace transload {
 
 constexpr uint64_t kNoRowsMax = ~uint64_t(0);
 
-// The one list of them; Array<T> is what stands for an array of T.
+// The one list of these tables. Array<T> is what stands for an array of T: a pointer or a vector.
 template <template <class> class Array>
 struct HandleTablesOf {
   // What this rank knows as the origin of tokens.
   Array<Route> routes;  // [tokens][top_k]
 
-  // What it knows as a forwarder, by source slot. Entries are numbered over all slots.
+  // What this rank knows as a forwarder, by source slot. Entries of the log are numbered through over all slots.
   Array<uint64_t> log_begin;    // [slots + 1]
-  Array<uint32_t> slot_tokens;  // [slots] tokens of the rank behind it
+  Array<uint32_t> slot_tokens;  // [slots] how many tokens the rank behind the slot has
   Array<uint32_t> log_token;    // [entries] token at its source
   Array<Route> log;             // [entries][log_width] owners among my peers
 
-  // What it knows as an owner of experts.
+  // What this rank knows as an owner of experts.
   Array<uint64_t> row_base;       // [ranks + 1]
   Array<uint32_t> source_tokens;  // [ranks]
   Array<uint32_t> row_token;      // [rows] token at its source
@@ -84,7 +84,8 @@ inline HandleView view_of(const HandleTables& tables) {
   return view;
 }
 
-// The most that a handle needs: known before there are counts. `tokens` of mine, at most `tokens_max` of any rank.
+// The most that a handle can need, known before there are counts. I have `tokens` tokens; any rank has at most
+// `tokens_max`.
 inline HandleSizes most_of_handle(const RankMap& map, uint64_t tokens, uint64_t tokens_max, uint32_t top_k) {
   uint64_t sources = 0;  // that bring me tokens to forward
   for (uint32_t s = 0; s < map.sources(); ++s) {
@@ -102,10 +103,10 @@ inline HandleSizes most_of_handle(const RankMap& map, uint64_t tokens, uint64_t 
 
 // What the counts of one dispatch say, beside its plan.
 struct LearnedHandle {
-  HandleArrays tables;  // logs and tokens of rows are still to come, and the routes are the layout's
+  HandleArrays tables;  // log, log_token and row_token are filled later; the layout makes the routes
   uint32_t log_width = 0;
   uint64_t forwarded = 0;       // copies that I make for my peers of what I forward
-  SpanTable forward, arriving;  // of the channels that it was born with
+  SpanTable forward, arriving;  // by the channels of the dispatch that made the handle
 };
 
 struct LearnInputs {
@@ -116,7 +117,7 @@ struct LearnInputs {
 };
 
 // `rank_record(source rank)` gives the counts of that source for me, `node_record(source slot)` those of the rank
-// behind it for my node. A device's kernel is compared with it.
+// behind it for my node. Tests compare the kernel that does the same (kernels/tables/plan.cuh) with this.
 template <class RankRecord, class NodeRecord>
 LearnedHandle learn_handle(const LearnInputs& in, ReceivePlan plan, RankRecord rank_record, NodeRecord node_record) {
   LearnedHandle h;
@@ -163,7 +164,7 @@ inline SpanTable row_spans(const HandleArrays& h, uint64_t rows_max, uint32_t ch
   SpanTable table(ranks, channels);
   for (uint32_t s = 0; s < ranks; ++s) {
     const uint64_t first = std::min(h.row_base[s], rows_max), end = std::min(h.row_base[s + 1], rows_max);
-    TRANSLOAD_CHECK(first <= end && end <= h.row_token.size());  // of no row that its dispatch dropped
+    TRANSLOAD_CHECK(first <= end && end <= h.row_token.size());  // row_token has no row that the dispatch dropped
     table.set_tokens(s, {first, h.row_token.data() + first, end - first, h.source_tokens[s]});
   }
   return table;

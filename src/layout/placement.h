@@ -1,4 +1,4 @@
-// Which rank owns an expert. No other file knows.
+// Which rank owns an expert. No other file knows the rule.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +16,7 @@ struct Placement {
   const uint32_t* rank_begin;  // [ranks + 1] first position of each rank
   uint32_t experts;
 
+  // The local id of an expert at its owner.
   TRANSLOAD_HD uint32_t local(uint32_t expert) const { return place[expert] - rank_begin[owner[expert]]; }
   TRANSLOAD_HD uint32_t experts_of(uint32_t rank) const { return rank_begin[rank + 1] - rank_begin[rank]; }
 };

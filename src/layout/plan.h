@@ -1,7 +1,7 @@
 // Counts, prefix sums, and from them every row's final place.
 //
-// lay_out() reads my routing: routes, headers, counts. The counts travel (protocol/notify.h); then receive_plan() knows
-// where the rows of each source begin, and span tables know which of them pass which channel.
+// lay_out() makes routes, headers and counts of my routing. The counts travel (protocol/notify.h); then receive_plan()
+// knows where the rows of each source begin, and span tables know which of these rows pass which channel.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace transload {
 
-// Positions by channel: [channels + 1] for each of some members; member m of channel c owns [at(m, c), at(m, c + 1)).
-// How many members there are the table behind it knows: here that number would cost combine's kernel two registers.
+// Positions by channel: [channels + 1] for each of some members; on channel c member m owns [at(m, c), at(m, c + 1)).
+// The number of members is known to SpanTable only: here it would cost the kernel of a combine two registers.
 struct Spans {
   const uint64_t* begin;
   uint32_t channels;
@@ -70,9 +70,9 @@ class SpanTable {
   std::vector<uint64_t> begin_;
 };
 
-// What the routing of my tokens looks like, in arrays of the caller.
+// The routing of my tokens, in arrays of the caller.
 struct Routing {
-  const int32_t* expert32;  // [tokens][top_k], one of the two
+  const int32_t* expert32;  // [tokens][top_k]; this one or expert64 is null
   const int64_t* expert64;
   const float* weight;  // [tokens][top_k]
   uint64_t tokens;
@@ -83,7 +83,7 @@ struct Routing {
   }
 };
 
-// Scales as the caller keeps them: 4-byte scalars, strides in scalars. Without `at` there are none.
+// Scales as the caller keeps them: 4-byte scalars, strides in scalars. If `at` is null, there are none.
 struct ScaleSource {
   const uint32_t* at;
   int64_t token_stride, scale_stride;
@@ -96,7 +96,8 @@ struct BadExpert {
   int64_t value = 0;
 };
 
-// The expert that is chosen, -1 for none. An id out of range counts as -1; the first of them becomes `bad`.
+// Returns the expert of a choice, -1 for none. An id out of range counts as -1, and the first such choice becomes
+// `bad`.
 inline int64_t within_experts(const BadExpert& choice, uint32_t experts, BadExpert& bad) {
   if (choice.value >= -1 && choice.value < int64_t(experts)) return choice.value;
   if (!bad.found) bad = choice;
@@ -119,7 +120,8 @@ struct LayoutInputs {
   char* headers;  // [tokens][header_bytes] of the caller
 };
 
-// This is pure arithmetic. LayoutBlock (kernels/tables/layout.cuh) does the same on a GPU and is compared with this.
+// Lays out one token: header, routes, and its part of the counts. LayoutBlock (kernels/tables/layout.cuh) does the same
+// on a GPU, and tests compare the two.
 inline void lay_out_token(const LayoutInputs& in, LayoutOutputs& out, uint64_t token, uint32_t channel) {
   const Routing& routing = in.routing;
   TRANSLOAD_CHECK(token < routing.tokens && routing.top_k <= kSetMax && channel < in.channels);

@@ -19,7 +19,7 @@ struct RankMap {
   const uint32_t* node_begin;  // [nodes + 1] first rank of each node
   const uint32_t* node_of;     // [ranks]
   uint32_t nodes, ranks, fold;
-  uint32_t me, node, peer, peers;  // my rank, my node, my index in it, its size
+  uint32_t me, node, peer, peers;  // my rank; my node; my index in my node; the size of my node
 
   TRANSLOAD_HD uint32_t node_size(uint32_t n) const {
     TRANSLOAD_CHECK(n < nodes);
@@ -63,13 +63,13 @@ struct RankMap {
     const uint32_t p = peer + turn * peers;
     return p < node_size(n) ? node_begin[n] + p : kNobody;
   }
-  // The peer of my node that brings me the tokens of `rank`: itself, or its rail here.
+  // The peer of my node that brings me the tokens of `rank`: `rank` itself if it is a peer, else its rail on my node.
   TRANSLOAD_HD uint32_t bringer(uint32_t rank) const {
     return is_peer(rank) ? peer_of(rank) : rail_of(rank, node) - node_begin[node];
   }
 };
 
-// The tables behind RankMaps.
+// Owns the tables that the RankMaps of a group point to.
 class RankTable {
  public:
   explicit RankTable(const std::vector<uint32_t>& node_sizes) : begin_{0} {

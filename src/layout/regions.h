@@ -18,7 +18,7 @@ namespace transload {
 // these: ranks of one group must have the same.
 constexpr uint32_t kLayoutVersion = 2;
 
-constexpr uint64_t kSlotAlign = 128;  // slots are whole line pairs
+constexpr uint64_t kSlotAlign = 128;  // slots are multiples of a pair of cache lines
 
 struct Geometry {
   uint32_t ranks, nodes, fold, node_size_max;
@@ -57,14 +57,13 @@ struct Extent {
   uint32_t n0, n1 = 1, n2 = 1, n3 = 1;
 };
 
-// A region too long is kTooLarge bytes, which are refused where the group is planned.
+// Takes room for a Block. A region that is too long becomes kTooLarge bytes, and then the group is refused.
 TRANSLOAD_HD Block take(Cursor& at, const Extent& e) {
   const uint64_t blocks = times(times(times(e.n0, e.n1), e.n2), e.n3);
   return {.offset = at.take(blocks, e.unit), .unit = e.unit, .n1 = e.n1, .n2 = e.n2, .n3 = e.n3, .n0 = e.n0};
 }
 
-// Rings between peers. Member m = peer * streams + stream of a channel. Each stream has rings of its own, by the rule
-// that one ring is one stream.
+// Rings between peers. On a channel, member m = peer * streams + stream: one ring is one stream.
 struct PeerRings {
   Block tail;    // [channel][member]        at the consumer; written by the producer; grows
   Block credit;  // [channel][member]        at the producer; written by the consumer; grows
@@ -81,7 +80,7 @@ struct RailRings {
   Block recv;  // [channel][member][slot]  at the consumer
 };
 
-// Streams of the dispatch rings between peers: what a peer's sender brings, and what its forwarder brings.
+// Streams of the dispatch rings between peers: what a peer's sender fills, and what its forwarder fills.
 enum : uint32_t { kFromSender = 0, kFromForwarder = 1, kDispatchStreams = 2 };
 
 struct ScaleUpRegion {
@@ -89,7 +88,7 @@ struct ScaleUpRegion {
   Block card;          // [use % 2][peer]   Card
   Block grant_word;    // [peer]            epoch of the grant beside
   Block grant;         // [use % 2][peer]   Grant, then row bases by source slot of that peer
-  Block counts_word;   // [peer]            notify use that its counts are complete for
+  Block counts_word;   // [peer]            the use of notify for which that peer's counts are complete
   Block counts;        // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
   Block done_word;     // [peer]            epoch in which that peer is done with my memory
   PeerRings dispatch;  // streams: kDispatchStreams
@@ -107,7 +106,7 @@ struct NetworkRegion {
   Block source_card;       // [use % 2][source slot]
   Block rail_card_word;    // [node]             from my rails
   Block rail_card;         // [use % 2][node]
-  Block counts_word;       // [source slot]
+  Block counts_word;       // [source slot]      the use of notify of the counts beside
   Block counts;            // [use % 2][source slot]  node counts
   Block counts_send;       // [use % 2][node]         staged
   RailRings dispatch;      // from origins (members: nodes) to forwarders (members: source slots)
@@ -117,7 +116,7 @@ struct NetworkRegion {
   static NetworkRegion plan(const Geometry& g, uint64_t card_bytes);
 };
 
-// What MemoryReport prints: the sum that plan() makes.
+// The formula that MemoryReport has: the ring_bytes of both regions, as their plan() adds them up.
 constexpr const char* ring_formula(const Geometry& g) {
   return g.mapped_rails
              ? "channels x (peer slots x (peers x 2 x token bytes + peers x sources x sum bytes) + slots x (sources x "

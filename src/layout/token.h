@@ -10,8 +10,8 @@ namespace transload {
 
 constexpr uint32_t kTokenUnit = 16;  // every piece of a token is a multiple of it, as bulk copies demand
 
-// Where a token goes: an owner's rank and the token's ordinal among all that its source sends that owner; and one
-// choice of its router. Entry i holds the i-th owner (ascending) and the i-th choice: two lists side by side.
+// Two lists side by side, of a token's owners and of its router's choices. Entry i has the i-th owner in ascending
+// order, with the token's ordinal among all that its source sends to that owner, and the i-th choice.
 struct HeaderEntry {
   uint32_t owner;  // rank; entries past owner_count are unused
   uint32_t ordinal;

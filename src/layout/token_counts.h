@@ -10,15 +10,15 @@
 
 namespace transload {
 
-// Arrays of the caller.
+// Arrays of the caller that count_tokens() fills.
 struct TokenCounts {
-  int32_t* of_rank;    // [ranks] tokens that chose an expert of it
-  int32_t* of_node;    // [nodes] likewise
+  int32_t* of_rank;    // [ranks] tokens that chose an expert of the rank
+  int32_t* of_node;    // [nodes] tokens that chose an expert of the node
   int32_t* of_expert;  // [experts] choices
-  bool* in_rank;       // [tokens][ranks]
+  bool* in_rank;       // [tokens][ranks] whether the token chose an expert of the rank
 };
 
-// The first id that is out of range, which counts as -1.
+// Returns the first id that is out of range; every such id counts as -1.
 inline BadExpert count_tokens(const Routing& routing, const RankMap& map, const Placement& experts,
                               const TokenCounts& out) {
   std::fill_n(out.of_rank, map.ranks, 0);
@@ -26,7 +26,7 @@ inline BadExpert count_tokens(const Routing& routing, const RankMap& map, const 
   std::fill_n(out.of_expert, experts.experts, 0);
   std::fill_n(out.in_rank, routing.tokens * map.ranks, false);
   BadExpert bad;
-  std::vector<uint64_t> counted(map.nodes);  // tokens up to this one
+  std::vector<uint64_t> counted(map.nodes);  // 1 + the last token that was counted; 0: none
   for (uint64_t token = 0; token < routing.tokens; ++token)
     for (uint32_t k = 0; k < routing.top_k; ++k) {
       const int64_t expert = within_experts({true, token, k, routing.expert(token, k)}, experts.experts, bad);

@@ -1,5 +1,5 @@
-// Counts that cannot be. They come from other ranks, and what a call makes is as long as they say. So they are looked
-// at before anything is made, and who sent them is named.
+// Finds counts that cannot be true. They come from other ranks, and a call makes its tables and outputs as long as they
+// say. So they are checked before anything is made, and a fault names the rank that sent a wrong one.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,7 +9,8 @@
 
 namespace transload {
 
-// What holds for all records of a group. What only one call fixes is in cards, and of two that differ either is wrong.
+// Bounds of the counts in every call of a group. What only one call fixes, such as its channels, is in its cards, which
+// the ranks compare.
 struct CountsBounds {
   uint64_t tokens_max;  // of a rank
   uint32_t channels_max;
@@ -23,13 +24,13 @@ struct WrongCount {
   uint64_t seen, most;
 };
 
-// Where a sum and its parts do not agree, the greater is called wrong.
+// Where a sum and its parts, `a` and `b`, are not equal, the greater one is called wrong.
 inline std::optional<WrongCount> unequal(uint32_t rank, uint64_t a, uint64_t b) {
   if (a == b) return std::nullopt;
   return WrongCount{rank, std::max(a, b), std::min(a, b)};
 }
 
-// What the records of a rank and of a node have in common.
+// Checks what the records of a rank and of a node both begin with.
 inline std::optional<WrongCount> wrong_head(uint32_t rank, const CountsRecord& record, const CountsBounds& bounds) {
   if (record.source_tokens() > bounds.tokens_max) return WrongCount{rank, record.source_tokens(), bounds.tokens_max};
   if (record.tokens() > record.source_tokens()) return WrongCount{rank, record.tokens(), record.source_tokens()};
@@ -38,7 +39,7 @@ inline std::optional<WrongCount> wrong_head(uint32_t rank, const CountsRecord& r
   return unequal(rank, record.tokens(), sum);
 }
 
-// A token that comes has chosen one to `top_k_max` times among these experts.
+// Checks the record of a rank. A token that comes has chosen this rank's experts one to `top_k_max` times.
 inline std::optional<WrongCount> wrong_record(uint32_t rank, const CountsRecord& record, const CountsBounds& bounds) {
   if (const auto wrong = wrong_head(rank, record, bounds)) return wrong;
   uint64_t choices = 0;
@@ -49,7 +50,7 @@ inline std::optional<WrongCount> wrong_record(uint32_t rank, const CountsRecord&
   return std::nullopt;
 }
 
-// A node's record has those of its ranks, each of which gets some of the node's tokens.
+// Checks the record of a node, and in it those of its ranks: none of them gets more tokens than the node.
 inline std::optional<WrongCount> wrong_record(uint32_t rank, const NodeCountsRecord& record, uint32_t peers,
                                               const CountsBounds& bounds) {
   const CountsRecord head = record.head();
@@ -61,7 +62,7 @@ inline std::optional<WrongCount> wrong_record(uint32_t rank, const NodeCountsRec
   return std::nullopt;
 }
 
-// The first wrong count that anybody has sent. The records are as learn_handle() takes them.
+// The first wrong count that any rank has sent. The two functions are those of learn_handle() (layout/handle.h).
 template <class RankRecord, class NodeRecord>
 std::optional<WrongCount> wrong_count(const RankMap& map, const CountsBounds& bounds, RankRecord rank_record,
                                       NodeRecord node_record) {

@@ -28,7 +28,8 @@ class Descriptor {
     fd_ = fd;
     if (fd_ >= 0) close_in_copies(fd_);
   }
-  // It has another owner now, copies too.
+  // Gives the descriptor away; copies of the process keep it from now on, too. Returns -1 in a copy, which has closed
+  // it.
   int release() {
     const bool mine = fd_ >= 0 && keep_in_copies(fd_);
     const int fd = std::exchange(fd_, -1);

@@ -11,7 +11,8 @@
 
 namespace transload {
 
-// What it is instead, with the bound, as in "a pipe, must be a regular file"; "" if it is one.
+// What a file of this mode is instead of a regular one, with the bound, as in "a pipe, must be a regular file"; "" if
+// it is regular.
 inline std::string if_not_regular(mode_t mode) {
   if (S_ISREG(mode)) return {};
   const char* const what = S_ISDIR(mode) ? "folder" : S_ISFIFO(mode) ? "pipe" : S_ISSOCK(mode) ? "socket" : "device";
@@ -34,7 +35,7 @@ inline Descriptor open_regular(const std::string& path, int flags, std::string& 
     why = std::strerror(errno);
     return {};
   }
-  why = if_not_regular(status.st_mode);  // it may be another one by now
+  why = if_not_regular(status.st_mode);  // the path may name another file by now
   return why.empty() ? std::move(file) : Descriptor();
 }
 

@@ -7,15 +7,16 @@
 
 namespace transload {
 
-// Copies of this process close it before they do anything else.
+// Copies of this process close `fd` before they do anything else.
 void close_in_copies(int fd);
-// Copies close it no longer. False if nobody asked for it in this process: in a copy it is closed already.
+// Copies no longer close `fd`. False if this process has not asked for its closing: a copy has closed it already.
 bool keep_in_copies(int fd);
 
 // Keeps for ever what would talk to others, or wait for threads, if it were freed.
 void abandon(std::shared_ptr<void> what);
 
-// Which process made the object that has it: the one that asks, or the original of which that is a copy.
+// Tells which process made the object that has this as a member. here() is true in that process, and false in a copy of
+// it.
 class Origin {
  public:
   Origin();
@@ -25,8 +26,8 @@ class Origin {
   uint64_t generation_;
 };
 
-// The one T of this process, never destroyed. A copy has a new one: in the original's another thread may have held a
-// lock when the copy was made, and there it is held for ever.
+// The one T of this process, never destroyed. A copy of the process gets a new T: in the original's, a lock may have
+// been held by another thread when the copy was made, and would never be released in the copy.
 template <class T>
 T& one_per_process() {
   struct One {
@@ -44,7 +45,7 @@ T& one_per_process() {
   return at->value;
 }
 
-// A descriptor that somebody else owns and copies close.
+// A descriptor that somebody else owns. Copies of this process that are made while the object lives close it.
 class ClosedInCopies {
  public:
   explicit ClosedInCopies(int fd) : fd_(fd) { close_in_copies(fd_); }

@@ -1,4 +1,4 @@
-// Room on this machine: see room.h.
+// Memory that this machine can still give: see free_memory.h.
 #include "os/free_memory.h"
 
 #include <sys/mman.h>
@@ -20,7 +20,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kUnbounded = PTRDIFF_MAX;  // where nothing says less: no process can have more
+constexpr uint64_t kUnbounded = PTRDIFF_MAX;  // if no file names a bound: no process can have more
 
 std::optional<uint64_t> number_in(const std::string& path) {
   std::ifstream file(path);

@@ -15,16 +15,17 @@ struct RoomSources {
 // are not there bound nothing.
 uint64_t available_bytes(const RoomSources& sources = {});
 
-// Throws Error{kOutOfMemory} with needed and available bytes if they do not fit.
+// Throws Error{kOutOfMemory} with needed and available bytes if `needed` are not available. `what` begins the message.
 void check_room(uint64_t needed, const std::string& what);
 
-// What a group of this process will use, page by page: until it has, nobody else here is promised the same pages.
+// Memory that a group of this process will touch page by page. Until it has, no other group of this process is promised
+// the same memory.
 class Promise {
  public:
   struct Ask {
     uint64_t group;       // alike in all ranks of a group
-    uint64_t host_bytes;  // of all its ranks on this host, and whatever other processes here were promised
-    uint64_t my_bytes;    // of it, mine
+    uint64_t host_bytes;  // of all the group's ranks here, and what other processes here were promised
+    uint64_t my_bytes;    // the part of host_bytes that this rank will touch
   };
   Promise() = default;
   // Throws Error{kOutOfMemory} if host_bytes do not fit beside what other groups of this process were promised.
@@ -35,14 +36,15 @@ class Promise {
     std::swap(number_, other.number_);
     return *this;
   }
-  // Part of it lies here, mapped as long as the promise: pages that are touched are available no more as it is.
+  // Says that part of the promised memory lies at `base`, mapped for as long as the promise. Its touched pages do not
+  // count as promised any more, because the system counts them as used.
   void lies_at(const void* base, uint64_t bytes);
 
  private:
   uint64_t number_ = 0;  // 0: none
 };
 
-// What all groups of this process but this one were promised and have not touched.
+// What all groups of this process but `but_group` were promised and have not touched.
 uint64_t promised_bytes(uint64_t but_group);
 
 }  // namespace transload

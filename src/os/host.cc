@@ -65,7 +65,7 @@ static std::string limit_of(__rlimit_resource resource, const char* name) {
 
 std::string descriptor_limit() { return limit_of(RLIMIT_NOFILE, "ulimit -n "); }
 
-// Asks about the highest numbers first, of which few are open, and needs no descriptor itself.
+// poll() is asked about the highest numbers first, of which few are open, and needs no descriptor itself.
 size_t descriptors_left(size_t most) {
   constexpr size_t kAtOnce = 1024;  // poll takes no more than the limit
   rlimit limit{};

@@ -9,21 +9,20 @@
 
 namespace transload {
 
-// Ranks on one host, in the sense that a passed descriptor can reach, give equal ones, and others different ones: the
-// boot's id and the network namespace. Throws Error{kOutOfMemory} if there is no descriptor to read it by, which this
-// process needs once.
+// The boot's id and the network namespace. Two ranks have equal identities if one can pass the other a descriptor, else
+// different ones. Throws Error{kOutOfMemory} if no descriptor is left to read the id with, which a process does once.
 std::string host_identity();
 // How ranks with these identities are apart: "on different hosts", "in different network namespaces of one host" (two
 // containers, say), or "" if they are not.
 std::string how_apart(const std::string& one, const std::string& other);
 
-// Differs between processes even where their ids are equal (namespaces), and between a process and its forked child.
+// Tells processes apart, even where their ids are equal (namespaces), and a process from its forked child.
 struct ProcessIdentity {
   uint32_t pid = 0;
   uint64_t nonce = 0;
   auto operator<=>(const ProcessIdentity&) const = default;
 
-  // Both read and write a part of a record.
+  // pack() writes the identity into a record, and unpack() reads it from one.
   ByteWriter& pack(ByteWriter& to) const { return to.u32(pid).u64(nonce); }
   static ProcessIdentity unpack(ByteReader& from) {
     const uint32_t pid = from.u32();
@@ -43,7 +42,7 @@ std::string text_of_error(int error);
 // What errno says where no process or thread could be started, with the limit on their number.
 std::string text_of_no_thread(int error);
 
-// Whether both of these are of one machine, whose memory they share: network namespaces may differ.
+// Whether both identities are of one machine, whose memory they share: network namespaces may differ.
 bool one_machine(const std::string& one, const std::string& other);
 
 // A word that nobody can guess; never 0. Throws Error{kNotSupported} if the system gives none.

@@ -22,8 +22,8 @@ PciDevices find_pci_devices(const std::string& sys = "/sys");
 struct NearNic {
   std::string gpu;
   std::string nic;                   // "": this host has none
-  uint32_t steps = 0;                // through the tree, there and down again
-  std::vector<std::string> as_near;  // others that are
+  uint32_t steps = 0;                // through the tree, up from the GPU and down to the NIC
+  std::vector<std::string> as_near;  // other NICs that are as near
 };
 
 // One NIC for each GPU, in their order: the nearest, and of several that are as near the one with the fewest GPUs so

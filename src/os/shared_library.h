@@ -1,4 +1,4 @@
-// Functions of libraries that are loaded where they are there.
+// Functions of libraries that are loaded at run time, where the machine has them.
 #pragma once
 #include <dlfcn.h>
 
@@ -6,13 +6,13 @@
 
 namespace transload {
 
-// Of a library that dlopen gave.
+// A library that dlopen has loaded.
 struct SharedLibrary {
   void* handle;
   std::string path;
-  std::string lacks = {};  // what was looked for first and is not there, in words; empty: all was there
+  std::string lacks = {};  // the first function that was not found, in words; empty: all were found
 
-  // Null if the library has none of this name.
+  // Sets `function` to the one of this name, or to null if the library has none.
   template <class Function>
   void find(const char* name, Function& function) {
     function = reinterpret_cast<Function>(dlsym(handle, name));

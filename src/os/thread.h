@@ -8,8 +8,8 @@
 
 namespace transload {
 
-// Signals that are sent to the process belong to its other threads. What a thread itself does wrong stays its own:
-// blocked, it would end the process without the handlers that the process has set for it.
+// Starts a thread that takes no signal that is sent to the process: these belong to its other threads. Signals for what
+// the thread itself does wrong are not blocked, because a blocked one ends the process and never calls its handler.
 template <class Thread = std::thread, class Body>
 Thread start_thread(Body body) {
   struct Masked {

@@ -15,7 +15,7 @@ struct Call {
   const Card* card_bytes;  // my card, where a copy can read it
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
-  Word* arrivals;  // of the warps that touch other ranks' memory
+  Word* arrivals;  // counts the warps that have ended, of those that touch other ranks' memory
   Word* claims;    // [Role] the next share
   uint32_t arrivals_expected;
 
@@ -35,17 +35,19 @@ TRANSLOAD_WARP MembersOf<W> present(W& w, const Counterpart* others, uint32_t co
   return w.where(W::Members::first(int(count)), [&](Lane m) { return others[m].rank != kNobody; });
 }
 
-// My rails, one to each other node; and the ranks whose rail I am.
+// My rails, one to each other node.
 template <Warp W>
 TRANSLOAD_WARP MembersOf<W> rails_of(W& w, const Call& call) {
   return present(w, call.board->rails, call.map().nodes);
 }
+// The source slots of the ranks whose rail I am.
 template <Warp W>
 TRANSLOAD_WARP MembersOf<W> sources_of(W& w, const Call& call) {
   return present(w, call.board->sources, call.map().sources());
 }
 
-// The end of a ring learns what a wait read of its word. It may know more by now: others waited for that word too.
+// The end of a ring learns what a wait has read of its word. It may know more by now, because another wait of this warp
+// has read that word too.
 TRANSLOAD_HD void learn(Word& known, const Word& read) { known = read > known ? read : known; }
 
 // Bytes of the table of a warp that only waits, for one kind of neighbour at a time (notify, opener, closer).

@@ -1,4 +1,5 @@
-// The most that the tables of any role take of a warp's near memory: each role says for itself, beside its tables.
+// The most that the tables of any role take of a warp's near memory: each role says how much it takes, beside its
+// tables.
 #pragma once
 #include <algorithm>
 #include <cstdint>

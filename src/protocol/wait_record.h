@@ -1,4 +1,4 @@
-// What is told of a warp's wait, and of a promise that it found broken.
+// What is told of a warp's wait, and of a promise that the warp found broken.
 #pragma once
 #include <cstdint>
 

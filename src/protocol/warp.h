@@ -34,7 +34,7 @@
 //   moves, asynchronous: a verb may return before its bytes have moved
 //     scatter(pieces, set, to)       each piece to the same piece of to(Lane) -> Destination, for each lane:
 //                                    one load, n stores
-//     copy(set, piece)               piece(Lane) -> Piece{to, from, bytes}: small records, another for each member
+//     copy(set, piece)               piece(Lane) -> Piece{to, from, bytes}: small records, one for each member
 //     put(set, put)                  put(Lane) -> Put: staged bytes to a rail; nothing where the rail is mapped
 //     reduce(into, shape, sum, row)  rows of the lanes, summed in the contract's order, stored once
 //         Local: sources may change after drain() or once their credit is set. Remote: landed once a publish that
@@ -44,13 +44,13 @@
 //   it waits
 //     publish(set, mark)    mark(Lane) -> Mark{PeerWord | RailWord, count}.
 //                           Remote: seen only once all that I wrote there has landed
-//     credit(set, mark)     the same. Remote: seen only once all that I read before has been read
+//     credit(set, mark)     takes what publish takes. Remote: seen only once all my reads before it are over
 //
 //   closing
 //     drain()               Local: nothing of mine is still being read
 //     settle()              every move has landed, every mark is set
-//     claim(counter)        the next number of a counter of my rank, from the value that the host set it to at the
-//                           call's start; lane 0 has it, once it is picked
+//     claim(counter)        Per<Word> whose lane 0 gets the next number of a counter of my rank. The host sets the
+//                           counter at the call's start; pick() waits for the number
 //     arrive(counter, n)    settle, then count the warps of my rank; true for the n-th, whose publish then covers all
 //     broken(what, rank, seen, expected)   report a broken promise of another rank; the group is faulted
 //     failed()              the group is faulted, or a wait of this warp expired
@@ -73,7 +73,7 @@ namespace transload {
 enum class Role : uint8_t { kOpener, kSender, kForwarder, kReceiver, kCloser, kCount };
 constexpr const char* kRoleNames[] = {"opener", "sender", "forwarder", "receiver", "closer"};
 static_assert(std::size(kRoleNames) == size_t(Role::kCount));
-constexpr size_t kClaims = 8;  // words for counters of shares, one of each Role
+constexpr size_t kClaims = 8;  // room for the counters of shares: each Role has one
 static_assert(size_t(Role::kCount) <= kClaims);
 
 // The pieces of a token: its row, its extra (a header, or weights), its scales. A piece of 0 bytes is not moved.
@@ -129,8 +129,8 @@ enum class Broken : uint8_t {
   kHandle,
   kHeader,  // of a token
   kCounts,  // of a rank
-  kLanes,   // my own: they called a verb with different arguments. In builds that check every verb
-  kBounds,  // my own: they store outside of what they may store to. In builds that check every verb
+  kLanes,   // lanes of a warp of mine called a verb with different arguments. In builds that check every verb
+  kBounds,  // a warp of mine would have stored out of bounds. In builds that check every verb
   kGrant,   // of a peer: it grants more than its memory holds
   kCount
 };

@@ -23,18 +23,18 @@ struct Problem {
   std::vector<uint32_t> owner;  // [experts] rank of each
   uint32_t top_k = 1;
   std::vector<Routes> routes;     // [ranks]
-  std::vector<Source> drop_from;  // [ranks] rows of this token and of later ones are dropped there; empty: none. See
-                                  // limit_rows
+  std::vector<Source> drop_from;  // [ranks] the first token whose row the rank drops, as limit_rows() sets it; rows of
+                                  // later tokens are dropped too. Empty: no rank drops a row
 };
 
-// Each rank keeps so many rows, the first ones; 0: all. [ranks], or empty: all of all.
+// Each rank keeps only its first rows_max[rank] rows; 0: all. If `rows_max` is empty, all ranks keep all rows.
 void limit_rows(Problem& problem, const std::vector<int64_t>& rows_max);
 // Whether the row of a token at an owner of it is kept.
 bool kept(const Problem& problem, uint32_t owner, Source token);
 
-// What one rank receives, by (source rank, source token).
+// What one rank receives, ordered by (source rank, source token).
 struct Received {
-  int64_t needed = 0;                  // rows, with those that are dropped
+  int64_t needed = 0;                  // how many rows, counting those that are dropped
   std::vector<Source> source;          // [M]
   std::vector<int32_t> ids;            // [M, top_k] local expert ids, -1 elsewhere
   std::vector<float> weights;          // [M, top_k], 0 elsewhere
@@ -47,7 +47,7 @@ uint32_t node_of(const Problem& problem, uint32_t rank);
 // The ranks that own a choice of this token, ascending, for each node.
 std::vector<std::vector<uint32_t>> owners_by_node(const Problem& problem, Source token);
 
-// The row that `owner` returns for a token; read before the next call.
+// Gives the row that `owner` has for a token; it is read before the next row is asked for.
 template <class Value>
 using FindRow = std::function<const Value*(uint32_t owner, Source token)>;
 

@@ -12,7 +12,7 @@ namespace transload {
 namespace {
 
 #ifdef TRANSLOAD_HOST_PLANTS
-// One bug in a whole process, for tests that know nothing of it.
+// The canary that the environment plants in every thread of a process, for tests that plant none themselves.
 Canary planted_at_start() {
   static const Canary canary = [] {
     const char* const name = std::getenv("TRANSLOAD_CANARY");

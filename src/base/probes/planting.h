@@ -1,5 +1,5 @@
-// Which canary lives in the world that this thread runs: in a build with TRANSLOAD_HOST_PLANTS, until the first is
-// planted, the one that the environment names.
+// Which canary is planted in this thread, and so in the world that it runs. In a build with TRANSLOAD_HOST_PLANTS a
+// thread begins with the canary that TRANSLOAD_CANARY names.
 #pragma once
 #include <string>
 
@@ -13,7 +13,7 @@ Canary canary_named(const std::string& name);
 // Plants a canary in this thread, until the next call. kNone plants none.
 void plant(Canary canary);
 
-// Plants one for as long as it lives.
+// Plants a canary in this thread until it is destroyed; then the one before is planted again.
 class Planting {
  public:
   explicit Planting(Canary canary);

@@ -36,7 +36,8 @@ TRANSLOAD_DEVICE int first_unlike(T... values) {
   return __ffs(int(unlike)) - 1;
 }
 
-// What tells one set from another, for first_unlike(): members of a CudaMembers are spread over the lanes.
+// What first_unlike() compares of a set. The members of a CudaMembers are spread over the lanes, so only its span can
+// be compared.
 TRANSLOAD_DEVICE uint32_t shape_of(Set set) { return set.bits; }
 TRANSLOAD_DEVICE uint32_t shape_of(const CudaMembers& members) { return uint32_t(members.span); }
 
@@ -44,7 +45,7 @@ TRANSLOAD_DEVICE bool holds(const StoreArea& area, const void* at, uint64_t byte
   const uint64_t base = bits_of(area.base), begin = bits_of(at);
   return begin >= base && bytes <= area.bytes && begin - base <= area.bytes - bytes;
 }
-// Regions of ranks; with `own`, what this call writes elsewhere, too.
+// True if the bytes lie in a region of a rank or, with `own`, in other memory that this call writes.
 TRANSLOAD_DEVICE bool may_store(const StoreAreas& areas, const void* at, uint64_t bytes, bool own) {
   bool found = bytes == 0;
   for (uint32_t i = 0; i < areas.count && !found; ++i) found = holds(areas.regions[i], at, bytes);

@@ -1,4 +1,4 @@
-// What a held mark of a rail is known by, where the rail carries some and a warp stores the others.
+// The keys by which held marks of a rail are known, where the rail carries some of them and a warp stores the others.
 #pragma once
 #include "channel/word.h"
 #include "executor/cuda/order.cuh"
@@ -6,12 +6,12 @@
 
 namespace transload {
 
-// A key is an address that a warp stores to, or it is far: no address looks like that.
+// A key is either the address that a warp stores the mark to, or far: then its top bit is set, as in no address.
 struct FarKeys {
   static constexpr uint64_t kFar = uint64_t(1) << 63;
 
   TRANSLOAD_DEVICE static bool is_far(const Word* key) { return reinterpret_cast<uint64_t>(key) >> 63 != 0; }
-  // The mark with this key stores here, if a warp stores it; else null.
+  // Where a warp stores the mark with this key; null if the rail carries it.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) {
     return is_far(key) ? nullptr : reinterpret_cast<const char*>(key);
   }

@@ -9,7 +9,7 @@ namespace transload {
 // with two counts: one is due at a position in the queue of moves, the other gathers what comes after it.
 class HeldMarks {
  public:
-  // So many calls are gathered before a count becomes due.
+  // `every` calls of publish or credit are gathered before their counts become due.
   TRANSLOAD_DEVICE explicit HeldMarks(uint32_t every) : every_(every) {}
 
   // The whole warp calls this, with equal arguments. False if all lanes hold other words: set those first.
@@ -37,7 +37,8 @@ class HeldMarks {
   TRANSLOAD_DEVICE bool due() const { return has_due_; }
   TRANSLOAD_DEVICE uint32_t due_at() const { return due_at_; }
 
-  // The whole warp calls `set(word, count)`; a lane without one has a count of 0. True as of called().
+  // Sets what is due: the whole warp calls `set(word, count)`, with a count of 0 in a lane that has none. True if what
+  // was gathered became due.
   template <class F>
   TRANSLOAD_DEVICE bool set_due(F set) {
     __syncwarp();

@@ -15,7 +15,7 @@ TRANSLOAD_DEVICE Word observed(const Word* word) { return ptx::load_acquire(word
 TRANSLOAD_DEVICE Word glanced(const Word* word) { return ptx::load_relaxed(word); }
 TRANSLOAD_DEVICE void show_to_all(Word* word, Word value) { ptx::store_relaxed(word, value); }
 TRANSLOAD_DEVICE void publish_to_all(Word* word, Word count) { ptx::store_release(word, count); }
-// What is shown after this is published.
+// Whatever this thread shows after this is published.
 TRANSLOAD_DEVICE void publish_what_follows() { ptx::release_fence(); }
 
 __device__ inline Word observed_here(const Word* word) {
@@ -28,7 +28,8 @@ __device__ inline void publish_here(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_device>(*word).store(count, cuda::memory_order_release);
 }
 
-// These are glanced() and publish_to_all() for a host's words, by generic loads and stores, as tables were measured.
+// These do what glanced() and publish_to_all() do, for a host's words, but by generic loads and stores: with these the
+// kernels of tables were measured.
 __device__ inline Word glanced_at_host(const Word* word) {
   return cuda::atomic_ref<Word, cuda::thread_scope_system>(*const_cast<Word*>(word)).load(cuda::memory_order_relaxed);
 }
@@ -36,15 +37,15 @@ __device__ inline void publish_to_host(Word* word, Word count) {
   cuda::atomic_ref<Word, cuda::thread_scope_system>(*word).store(count, cuda::memory_order_release);
 }
 
-// Counts one more of those that arrive here, and returns what the count was. It observes and publishes, to other GPUs
-// too: what the last one has acquired goes with its own release.
+// Adds one to the count of those that have arrived, and returns what it was. This observes and publishes. So the last
+// one to arrive may publish for all, to other GPUs too.
 TRANSLOAD_DEVICE Word arrive_here(Word* word) { return ptx::add_one(word); }
-// Takes so many numbers of a counter here, which covers nothing, and returns the first of them.
+// Takes `count` numbers of a counter here and returns the first of them. This covers nothing.
 TRANSLOAD_DEVICE Word take_here(Word* word, Word count) {
   return atomicAdd(reinterpret_cast<unsigned long long*>(word), static_cast<unsigned long long>(count));
 }
 
-// True for the one that makes the word 1, which covers nothing.
+// True for the one thread that makes the word 1. This covers nothing.
 TRANSLOAD_DEVICE bool first_to_set(Word* word) {
   return atomicCAS(reinterpret_cast<unsigned long long*>(word), 0ull, 1ull) == 0;
 }

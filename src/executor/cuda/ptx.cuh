@@ -11,15 +11,15 @@
 
 namespace transload::ptx {
 
-// An address in near memory, as the instructions below take it. Callers keep it, else the compiler computes it again at
-// every use.
+// An address in near memory, as the instructions below take it. Callers keep the address, else the compiler computes it
+// again at every use.
 TRANSLOAD_DEVICE uint32_t near_address(const void* p) {
   uint32_t address;
   asm volatile("{ .reg .u64 a; cvta.to.shared.u64 a, %1; cvt.u32.u64 %0, a; }" : "=r"(address) : "l"(p));
   return address;
 }
 
-// A barrier of 8 bytes in near memory that counts bytes of bulk loads. One arrival a phase.
+// A barrier of 8 bytes in near memory that counts bytes of bulk loads, with one arrival a phase.
 TRANSLOAD_DEVICE void barrier_init(uint32_t barrier) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(barrier) : "memory");
 }
@@ -39,7 +39,7 @@ TRANSLOAD_DEVICE void barrier_wait(uint32_t barrier, uint32_t phase) {
         : "memory");
   } while (done == 0);
 }
-// What was initialised is seen by the bulk copy engine.
+// Lets the bulk copy engine see which barriers were initialised.
 TRANSLOAD_DEVICE void barrier_init_fence() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
 // Bulk moves: addresses and bytes are multiples of 16.
@@ -52,20 +52,21 @@ TRANSLOAD_DEVICE void bulk_store(void* to, uint32_t near, uint32_t bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(near), "r"(bytes)
                : "memory");
 }
-// Closes the group of this thread's bulk stores since the last one.
+// Makes a group of this thread's bulk stores since its last group.
 TRANSLOAD_DEVICE void bulk_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// These wait until all but the latest kGroups groups of this thread have read their sources, or have landed.
+// Waits until all but the latest kGroups groups of this thread have read their sources.
 template <int kGroups>
 TRANSLOAD_DEVICE void bulk_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kGroups) : "memory");
 }
+// Waits until all but the latest kGroups groups of this thread have landed.
 template <int kGroups>
 TRANSLOAD_DEVICE void bulk_wait_landed() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kGroups) : "memory");
 }
 
-// Orders what loads and stores of this thread saw and did before what the copy engine does after; near memory alone is
-// cheaper.
+// Orders what loads and stores of this thread saw and did before what the copy engine does after. engine_fence_near()
+// does so for near memory alone, which is cheaper.
 TRANSLOAD_DEVICE void engine_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
 TRANSLOAD_DEVICE void engine_fence_near() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
@@ -96,7 +97,8 @@ TRANSLOAD_DEVICE Word add_one(Word* at) {
   return value;
 }
 
-// From and to near memory, where they stand: the bytes of a stage are there only past its barrier.
+// Loads from near memory and stores to it, which the compiler does not move: the bytes of a stage are there only after
+// the wait for its barrier.
 TRANSLOAD_DEVICE uint4 near_load128(uint32_t at) {
   uint4 value;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"

@@ -1,4 +1,5 @@
-// Puts that a warp holds back until their bytes have landed: one a lane, in two generations as its marks.
+// Puts that a warp holds back until their bytes have landed: one a lane, in two generations, as marks have them
+// (marks.cuh).
 //
 // They lie in memory of their thread and are reached by calls: in registers, and inlined in every verb, they cost warps
 // a tenth of their speed where nothing is held at all.
@@ -8,7 +9,8 @@
 
 namespace transload {
 
-// One that begins where the last one ended, or behind its padding, joins it. `kQueues`: the rail has several to a rank.
+// A put that begins where the held one ends, or behind its padding, joins it. With `kQueues` the rail has several
+// queues to a rank.
 template <bool kQueues>
 struct HeldPut {
   static constexpr uint64_t kPaddingMax = 1024;  // as in executor/fiber/batch.h
@@ -44,7 +46,7 @@ struct HeldPut {
   }
 };
 
-// The whole warp calls these.
+// The puts that each lane holds; the whole warp calls these functions.
 template <bool kQueues>
 struct HeldPuts {
   HeldPut<kQueues> due, later;
@@ -57,7 +59,7 @@ struct HeldPuts {
     if (mine) later.take(put, joins);
     return true;
   }
-  // What was held until now is due with the marks that are.
+  // What was held until now becomes due, with the marks that speak for it.
   __device__ __noinline__ static void promote(HeldPuts* held) {
     held->due = held->later;
     held->later.bytes = 0;

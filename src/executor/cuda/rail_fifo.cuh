@@ -2,8 +2,8 @@
 //
 // A put's command is stored with release at system scope once its bytes have landed in pinned memory, so a proxy that
 // takes it with acquire reads them. Puts come before the counts that speak for them; tickets of one warp grow, and
-// kernels follow each other: so the queue has the order that a count's promise needs, and the count's command covers
-// nothing.
+// kernels follow each other: so the queue keeps the order that a count promises, and the command of a count needs no
+// release.
 #pragma once
 #include "executor/cuda/far_keys.cuh"
 #include "executor/cuda/puts.cuh"
@@ -58,11 +58,11 @@ class FifoRail : public FarKeys {
     any_ = false;
   }
   TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
-  // The group is lost: what is held goes nowhere.
+  // Drops what is held, because the group is lost.
   TRANSLOAD_DEVICE void clear() { any_ = false; }
 
-  // Why the last commands are not in the queue: whom that names, and how many of all the proxy had taken by then, and
-  // must have.
+  // If the last commands are not in the queue: why; which rank is to blame; how many commands the proxy had taken; how
+  // many it had to take.
   TRANSLOAD_DEVICE Asked asked() const { return asked_; }
   TRANSLOAD_DEVICE uint32_t whom(uint32_t me) const { return me; }
   TRANSLOAD_DEVICE Word taken() const { return held_.taken; }
@@ -80,7 +80,7 @@ class FifoRail : public FarKeys {
     const Word* key;  // null: my lane has none
     Word count;
   };
-  // tell and write are not inlined, because every verb has a place for them.
+  // tell() and write() are not inlined, because every verb would have a copy of them.
   __device__ __noinline__ static Asked tell(const RailQueue* queue, RailHeld* held, const FarCount mine) {
     const Key to = Key::unpack(mine.key);
     return ask(*queue, *held, mine.key != nullptr,
@@ -100,11 +100,11 @@ class FifoRail : public FarKeys {
     return ask(*queue, *held, mine, command);
   }
 
-  // A command of each lane that has one. A ticket that was taken is used, or the group is lost.
+  // Gives the queue a command of each lane that has one. A ticket that was taken is used, or the group is lost.
   TRANSLOAD_DEVICE static Asked ask(const RailQueue& queue, RailHeld& held, bool mine, const RailCommand& command) {
     const uint32_t bits = __ballot_sync(kAllLanes, mine);
     if (bits == 0) return Asked::kTaken;
-    __syncwarp();  // what has landed for one lane has for that which says so
+    __syncwarp();  // what has landed for any lane has then landed for the lane that tells of it
     const CommandRoom room{queue.slot_count};
     const uint32_t count = uint32_t(__popc(bits));
     Word first = 0;
@@ -120,7 +120,7 @@ class FifoRail : public FarKeys {
       const Word ticket = first + uint32_t(__popc(bits & ((uint32_t(1) << lane_of_thread()) - 1)));
       const CommandSlot slot = encode(command, room.lap(ticket));
       CommandSlot& to = queue.slots[room.slot(ticket)];
-      // The fence covers what a put was written from, or what was read where a credit gives back room.
+      // The fence covers the bytes that a put carries, or the reads from the slot that a credit gives back.
       if (command.verb != RailVerb::kPublish) publish_what_follows();
 #pragma unroll
       for (uint32_t i = 0; i < CommandSlot::kWords; ++i) show_to_all(&to.words[i], slot.words[i]);
@@ -128,7 +128,7 @@ class FifoRail : public FarKeys {
     __syncwarp();
     return Asked::kTaken;
   }
-  // Waits until the proxy has taken so many. What it returns is alike in all lanes.
+  // Waits until the proxy has taken `least` commands. What it returns is alike in all lanes.
   TRANSLOAD_DEVICE static Asked await(const RailQueue& queue, Word least, Word& taken) {
     constexpr uint32_t kLooksToCheck = 32;  // the host's words are far away
     const uint64_t since = ptx::now_ns();

@@ -1,15 +1,15 @@
 // A rail whose NIC the GPU drives: puts and counts become entries of queues that warps fill themselves, by the writers
 // of NVSHMEM's header and the logic of channel/nic_queue.h. It ran over a NIC that is a thread, and over no real one.
 //
-// What of the header waits is not used: it knows no deadline and no error. Its choice of a queue is not used either: it
-// goes by warp, and a ring's queue must not change from call to call.
+// The functions of the header that wait are not used, because they know no deadline and no error. Its choice of a queue
+// is not used either: that goes by warp, but a ring's queue must not change from call to call.
 #pragma once
 #define NVSHMEM_ENABLE_ALL_DEVICE_INLINING
 #include <device_host_transport/nvshmem_common_ibgda.h>
 #include <infiniband/mlx5dv.h>
 #include <non_abi/device/threadgroup/nvshmemi_common_device_defines.cuh>
 
-// NVSHMEM finds both by name in each module of kernels, and fills the first.
+// NVSHMEM finds these two by name in each module of kernels, and fills the first.
 static __constant__ nvshmemi_ibgda_device_state_t nvshmemi_ibgda_device_state_d;
 static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5};
 
@@ -22,7 +22,7 @@ static __constant__ nvshmemi_version_t nvshmemi_device_lib_version_d = {3, 4, 5}
 
 namespace transload {
 
-// The Lanes and the Nic of NicSender.
+// WarpLanes and IbgdaNic are the Lanes and the Nic of NicSender (channel/nic_queue.h).
 struct WarpLanes {
   TRANSLOAD_DEVICE int lane() const { return lane_of_thread(); }
   TRANSLOAD_DEVICE uint32_t ballot(bool mine) const { return __ballot_sync(kAllLanes, mine); }
@@ -39,7 +39,7 @@ struct IbgdaNic {
 
   const RailQueue& rail;
   const uint64_t since;         // ptx::now_ns()
-  Asked why = Asked::kExpired;  // there was no more patience
+  Asked why = Asked::kExpired;  // why waits() said no; kExpired: the patience ended
 
   TRANSLOAD_DEVICE Queue queue(uint32_t rank, uint32_t number) const {
     const nvshmemi_ibgda_device_state_t& state = *ibgda_get_state();
@@ -78,7 +78,7 @@ struct IbgdaNic {
                                   scratch.lkey, far.address, far.key, sizeof(Word), uint16_t(slot.index),
                                   NVSHMEMI_AMO_ADD, flags(slot), parts.at);
   }
-  // Warps of several blocks fill a queue.
+  // `true` means that warps of several blocks fill the queue.
   TRANSLOAD_DEVICE void submit(Queue queue, uint64_t first, uint32_t entries) const {
     ibgda_submit_requests<true>(queue, first, uint16_t(entries));
   }
@@ -175,13 +175,14 @@ class IbgdaRail : public FarKeys {
     any_ = false;
   }
   TRANSLOAD_DEVICE bool holds_puts() const { return any_; }
-  // The group is lost: what is held goes nowhere.
+  // Drops what is held, because the group is lost.
   TRANSLOAD_DEVICE void clear() {
     ready_ = Ready::kNone;
     any_ = false;
   }
 
-  // Why the last entries are not in their queue: who is at its other end, and how many were complete, and must be.
+  // If the last entries are not in their queue: why; which rank the queue leads to; how many entries were complete; how
+  // many had to be.
   TRANSLOAD_DEVICE Asked asked() const { return asked_; }
   TRANSLOAD_DEVICE uint32_t whom(uint32_t) const { return held_.rank; }
   TRANSLOAD_DEVICE Word taken() const { return held_.complete; }
@@ -205,7 +206,7 @@ class IbgdaRail : public FarKeys {
     const Word* key;  // of my lane's count; null: it has none
     Word count;
   };
-  // `send` is not inlined, because every verb has a place for it.
+  // send() is not inlined, because every verb would have a copy of it.
   __device__ __noinline__ static Asked send(const RailQueue* queue, RailHeld* held, const ToSend mine) {
 #ifdef __CUDA_ARCH__
     NicEntry entries[3];  // in the order in which a queue takes them

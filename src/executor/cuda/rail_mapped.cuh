@@ -8,7 +8,7 @@
 namespace transload {
 
 struct MappedRail {
-  static constexpr bool kPuts = false;  // it has no more than what follows
+  static constexpr bool kPuts = false;  // such a rail takes no puts, and lacks the functions for them
 
   struct RailHeld {};
 
@@ -16,7 +16,7 @@ struct MappedRail {
 
   // A held mark is known by its key.
   TRANSLOAD_DEVICE static Word* key(const RailWord& word) { return reinterpret_cast<Word*>(word.mapped + word.offset); }
-  // The mark with this key stores here.
+  // Where the mark with this key is stored.
   TRANSLOAD_DEVICE static const char* store_at(const Word* key) { return reinterpret_cast<const char*>(key); }
   // The whole warp calls this. A lane without a mark has a count of 0.
   TRANSLOAD_DEVICE void mark(RailVerb, Word* key, Word count) {

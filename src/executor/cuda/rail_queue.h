@@ -15,8 +15,8 @@ static_assert(kRankBits + kQueueBits <= 32);
 
 // What a rank is called by the queues of a NIC.
 struct NicNames {
-  uint32_t pe;   // NVSHMEM's number of it
-  uint32_t row;  // of what its words were told
+  uint32_t pe;   // NVSHMEM's number of the rank
+  uint32_t row;  // the row of NicPlace::told for the rank
 };
 
 // The queues of a NIC as NVSHMEM has made them, of one group; in device memory, for as long as the group. The network
@@ -25,17 +25,17 @@ struct NicNames {
 struct NicPlace {
   const NicNames* names;  // [ranks]
   ToldWords told;         // zeros when the group is made
-  uint32_t first_queue;   // to each rank: cards and counts; those of channels follow it
+  uint32_t first_queue;   // of cards and counts, to each rank; the queues of channels follow it
 };
 
 struct RailQueue {
-  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and nobody is asked
+  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and no proxy is asked
   const Word* taken = nullptr;    // there too: commands that the proxy has taken
   Word* next = nullptr;           // in device memory: the next ticket
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
   uint32_t slot_count = 0;
-  // Who waits for room leaves by these words of the rank and its call. Patience ends before others accuse this rank of
-  // what they miss.
+  // A warp that waits for room leaves once one of these words is not 0, or when its patience ends, which is before
+  // others accuse this rank of what they miss.
   const Word* gave_up = nullptr;
   const Word* abort = nullptr;
   uint64_t patience_ns = 0;
@@ -44,9 +44,9 @@ struct RailQueue {
 
 // How a command was given to the queue.
 enum class Asked : uint32_t {
-  kTaken,    // it has its slot
+  kTaken,    // the command has its slot
   kExpired,  // there was no room in time, or there will never be
-  kAborted,  // the host said so
+  kAborted,  // the host has set the abort word
   kGaveUp,   // another warp has failed
 };
 

@@ -12,18 +12,18 @@ enum class DeviceFailure : Word {
   kNone,
   kExpired,  // a wait outlasted the deadline; `what` is a Waiting
   kBroken,   // another rank broke a promise; `what` is a Broken
-  kAborted,  // the host said so
+  kAborted,  // the host has set the abort word
 };
 
-// The first failure of a rank, as its host reads it in its own memory. `set` is written last: a DeviceFailure.
+// The first failure of a rank, in its host's memory. `set` is a DeviceFailure, and is written last.
 struct DeviceFault {
   Word set;
-  Word rank;  // whose it is, written by its host before all else
+  Word rank;  // the rank that the fault is of; its host writes this before all else
   Word role, channel, whom, what, seen, expected;
   Word deadline_ns;  // of the call that the kernel belongs to
 };
 
-// Where warps may store, for builds that look at it: checks.cuh.
+// Where warps may store. Only builds that check it (checks.cuh) look here.
 struct StoreArea {
   const char* base;
   uint64_t bytes;
@@ -31,13 +31,13 @@ struct StoreArea {
 struct StoreAreas {
   const StoreArea* regions;  // of ranks, as they are mapped here
   uint32_t count;
-  StoreArea own[2];  // of the caller, by this call
+  StoreArea own[2];  // memory of the caller that this call stores to
 };
 
 // Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. In host memory.
 struct WaitsFor {
-  Word peer;
-  Word to_finish;  // by waits that only want it to finish
+  Word peer;       // in waits for anything but Waiting::kDone
+  Word to_finish;  // in waits for Waiting::kDone
 };
 
 struct CudaRank {
@@ -52,7 +52,7 @@ struct CudaRank {
 
 constexpr int kCudaMembersMax = 32 * 32;  // of a set: 32 in each lane
 constexpr int kStages = 3;
-constexpr uint32_t kLineBytes = 128;  // moves of whole lines: others are up to a quarter slower
+constexpr uint32_t kLineBytes = 128;  // moves take whole lines, because others are up to a quarter slower
 // Whole lines for 8 elements of the longest sum: 32 rows and 2 biases, fp32.
 constexpr uint32_t kStageBytesMin = 9 * kLineBytes;
 static_assert(kStageBytesMin >= 34 * 4 * 8);

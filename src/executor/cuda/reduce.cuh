@@ -1,7 +1,7 @@
 // Sums in near memory: pieces of all rows of a sum side by side in a stage, loaded by the bulk copy engine, added in
 // the contract's order, and stored by plain stores.
 //
-// Order: layout of a stage is the order of the sum: biases, before, here, after.
+// The rows of a stage lie in the order of the sum: biases, before, here, after.
 #pragma once
 #include <cuda_bf16.h>
 
@@ -13,7 +13,7 @@ namespace transload {
 
 constexpr int kVector = 8;  // elements that a lane adds at a time
 
-// One vector of bf16.
+// `row` is a vector of bf16.
 TRANSLOAD_DEVICE void add_bf16(float (&sum)[kVector], const uint4& row) {
   const uint32_t pairs[4] = {row.x, row.y, row.z, row.w};
 #pragma unroll
@@ -40,7 +40,7 @@ TRANSLOAD_DEVICE void fill(float (&sum)[kVector], float value) {
 
 TRANSLOAD_DEVICE float canonical(float value) { return value == value ? value : __uint_as_float(kNanF32); }
 
-// Sums are rounded to nearest even, a NaN is canonical: the conversion instruction gives that.
+// The conversion instruction rounds to nearest even and makes a NaN canonical, as the contract asks.
 TRANSLOAD_DEVICE void store_bf16(char* to, const float (&sum)[kVector]) {
   uint4 out;
   auto* pairs = reinterpret_cast<__nv_bfloat162*>(&out);
@@ -70,9 +70,9 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
-  // True if all are bf16 and the order is one row after another. `here` is summed by itself, from +0. If
-  // `here` has several rows, their sum then differs from one row after another. Behind a bias one row differs too,
-  // because its -0 becomes +0.
+  // True if all rows are bf16 and adding one row after another gives the contract's sum. That sums `here` by itself,
+  // from +0. So it differs if `here` has several rows behind others; behind a bias one row differs too, because its -0
+  // becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;
@@ -95,7 +95,7 @@ struct SumRows {
 
 constexpr uint32_t kStep = 32 * 16;  // bytes of bf16 that a warp adds at a time
 
-// kAhead vectors of kRows rows of bf16: all loads come before the first sum.
+// Sums kAhead vectors of kRows rows of bf16. All loads come before the first sum.
 template <int kRows, int kAhead>
 TRANSLOAD_DEVICE void sum_vectors(uint32_t near, char* to, uint32_t pitch, float start) {
   uint4 rows[kAhead][kRows];
@@ -121,7 +121,7 @@ struct NearRows {
   float start;
 };
 
-// Adds from the lane's byte v on: as many vectors at once as go, then half as many.
+// Adds from the lane's byte v on: as many vectors at once as fit, then half as many.
 template <int kRows, int kAhead>
 TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
   for (; v + (kAhead - 1) * kStep < rows.pitch; v += kStep * kAhead)
@@ -129,13 +129,14 @@ TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
   if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, rows);
 }
 
-// `kRows` rows of bf16, one after another from `near` on, `pitch` bytes each.
+// Sums kRows rows of bf16, which lie one behind another from `near` on, `pitch` bytes each.
 template <int kRows>
 TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
   sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, {near, to, pitch, start});
 }
 
-// Any number of rows, one after another in a stage. They are calls, not inlined: a warp steps in many places.
+// Sums any number of rows that lie one behind another in a stage. add() is not inlined, because a warp finishes moves
+// in many places.
 struct StagedSum {
   uint32_t near;
   char* to;
@@ -149,7 +150,7 @@ struct StagedSum {
   }
 
  private:
-  // Four rows at a time.
+  // Loads four rows at a time.
   TRANSLOAD_DEVICE void flat() const {
     const SumRows counts = SumRows::unpack(packed);
     const uint32_t pitch = elements * 2;
@@ -222,7 +223,8 @@ class ReducePipe {
   template <int kMoves>
   TRANSLOAD_DEVICE void wait_landed() const {}
 
-  // Adds and stores the oldest piece. kHot: sums of few rows in line, because a call waits for all loads in flight.
+  // Adds and stores the oldest piece. With kHot sums of few rows are inlined, because a call would wait for all loads
+  // in flight.
   template <bool kHot = false>
   TRANSLOAD_DEVICE void finish_one() {
     const uint4 kept = stages_.kept(stages_.oldest);
@@ -264,7 +266,7 @@ class ReducePipe {
 
  private:
   static constexpr uint32_t kHotShift = 24;
-  // How many rows, if they are summed in line; else 0.
+  // How many rows there are, if their sum is inlined; else 0.
   TRANSLOAD_DEVICE static uint32_t hot_rows(const SumRows& rows) {
     const int count = rows.rows();
     return rows.flat() && (count <= 4 || count == 8) ? uint32_t(count) : 0;

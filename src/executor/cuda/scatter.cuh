@@ -22,7 +22,7 @@ class ScatterPipe {
     ptx::bulk_wait_landed<kMoves>();
   }
 
-  // Starts the stores of the move whose load is in flight: its source has been read.
+  // Waits for the load that is in flight, so its source has been read, and starts the stores of that move.
   template <bool = false>
   TRANSLOAD_DEVICE void finish_one() {
     const uint32_t near = stages_.at(stages_.oldest);
@@ -83,7 +83,7 @@ class ScatterPipe {
     }
   }
 
-  // One load in flight; the stores of the stage's last move must have read it.
+  // Starts a load, the only one in flight. The stores of the stage's last move must have read the stage before.
   template <class Step>
   TRANSLOAD_DEVICE void issue(const Piece& piece, const Riders& riders, bool last, Step step) {
     if (stages_.issued != stages_.done) step();

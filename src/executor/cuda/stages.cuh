@@ -7,7 +7,8 @@
 
 namespace transload {
 
-// Beside the stages of a warp: what their loads are awaited by, and what a pipe keeps of the move in each.
+// What lies beside the stages of a warp: for each stage the barrier on which its load is awaited, and what a pipe keeps
+// of its move.
 struct alignas(16) StageDesk {
   uint64_t barriers[kStages];
   uint4 kept[kStages];
@@ -17,8 +18,8 @@ struct alignas(16) StageDesk {
 struct Stages {
   uint32_t base, desk;
   uint32_t stage_bytes;
-  uint32_t issued = 0, done = 0;  // moves whose loads were started; that are over for this warp
-  uint32_t next = 0, oldest = 0;  // the stages of both
+  uint32_t issued = 0, done = 0;  // moves whose loads were started; moves that are over for this warp
+  uint32_t next = 0, oldest = 0;  // the stage of the next move to start; that of the oldest one that is not over
   uint32_t phases = 0;            // of the barriers, a bit each
 
   TRANSLOAD_DEVICE Stages(const char* stages, const StageDesk* beside, uint32_t bytes)
@@ -60,12 +61,12 @@ struct Stages {
   }
 };
 
-// Pieces of `bytes`, all but the last of whole lines and alike, none over `most`.
+// The size of the pieces into which `bytes` are cut: whole lines, at most `most`. The last piece may be shorter.
 TRANSLOAD_DEVICE uint32_t even_piece(uint32_t bytes, uint32_t most) {
   uint32_t each = bytes;
   if (bytes > most) {
     const uint32_t pieces = bytes <= 2 * most ? 2 : (bytes + most - 1) / most;
-    each = pieces == 2 ? (bytes + 1) / 2 : (bytes + pieces - 1) / pieces;  // most rows: no division
+    each = pieces == 2 ? (bytes + 1) / 2 : (bytes + pieces - 1) / pieces;  // no division for most rows
   }
   return (each + kLineBytes - 1) / kLineBytes * kLineBytes;
 }

@@ -15,7 +15,8 @@ struct CudaPer {
   TRANSLOAD_DEVICE const T& operator[](Lane) const { return mine; }
 };
 
-// It lies in near memory, which it gives back when it goes, if it was the last one taken. It moves and does not copy.
+// A value of each member, in near memory. A table that is destroyed gives its memory back, if it was the last one
+// taken. It can be moved and not copied.
 template <class T>
 class CudaTable {
  public:

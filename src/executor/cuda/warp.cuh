@@ -119,7 +119,7 @@ class CudaWarp {
     static_assert(std::is_trivially_copyable_v<T>);
     T value;
     const char* const from = reinterpret_cast<const char*>(at);
-    if constexpr (sizeof(T) % 16 == 0) {  // records that lie on 16 bytes
+    if constexpr (sizeof(T) % 16 == 0) {  // records that are aligned to 16 bytes
       for (unsigned i = 0; i < sizeof(T) / 16; ++i) reinterpret_cast<uint4*>(&value)[i] = ptx::load128(from + 16 * i);
     } else if constexpr (sizeof(T) == 8) {
       const uint64_t bits = ptx::load64(from);
@@ -212,7 +212,7 @@ class CudaWarp {
       return;
     if (failed_ || !stores({into, shape.elements * scalar_bytes(shape.out)})) return;
     const bool biased = shape.bias[0] != nullptr || shape.bias[1] != nullptr;
-    // A single addition commutes, so then the sum may go one row after another.
+    // A single addition commutes, so the one row of `before` may be added last, and the sum goes one row after another.
     if (!biased && sum.before.count() == 1 && sum.after.empty()) sum = {{}, sum.here, sum.before};
     const bool mine = (sum.before | sum.here | sum.after).has(lane_);
     const char* const from = mine ? row(Lane{lane_}) : nullptr;
@@ -285,7 +285,8 @@ class CudaWarp {
   }
 
  private:
-  // The whole warp calls it, in builds that check: false, and a fault, where lanes say different things.
+  // The whole warp calls this. In builds that check (checks.cuh) it is false, and reports a fault, if lanes give
+  // different values.
   template <class... T>
   TRANSLOAD_DEVICE bool alike(T... values) {
     if constexpr (checks::kOn) {
@@ -297,8 +298,8 @@ class CudaWarp {
     }
     return true;
   }
-  // The whole warp calls it, in builds that check: false, and a fault, where a lane would store where it must not.
-  // `mine` is my lane's, if it is not null. `own`: it may be memory of the caller, too.
+  // The whole warp calls this. In builds that check it is false, and reports a fault, if a lane would store out of
+  // bounds. `mine` is where my lane stores, if it is not null. With `own` that may be memory of the caller, too.
   TRANSLOAD_DEVICE bool stores(const StoreArea& mine, bool own = true) {
     if constexpr (checks::kOn) {
       const bool good = mine.base == nullptr || checks::may_store(*rank_.areas, mine.base, mine.bytes, own);
@@ -341,10 +342,10 @@ class CudaWarp {
     return __all_sync(kAllLanes, a.bits == b.bits);
   }
 
-  // Which are met now. A word that arrives in part does not make `seen` fall.
+  // Returns the lanes or members whose Need is met now. A word that arrives in part does not make `seen` fall.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S look(const S& set, F& need, V& seen) {
-    __syncwarp();  // as in each(): `seen` may be a table
+    __syncwarp();  // `seen` may be a table: what is overwritten there has been read
     return where(set, [&](Lane l) {
       const Need n = need(l);
       if (seen[l] >= n.least) return true;
@@ -353,7 +354,7 @@ class CudaWarp {
       return now >= n.least;
     });
   }
-  // What was acquired holds for the other lanes, and for the copy engine.
+  // Makes what one lane has acquired hold for the other lanes, and for the copy engine.
   TRANSLOAD_DEVICE void after_look() {
     __syncwarp();
     ptx::engine_fence();
@@ -401,13 +402,13 @@ class CudaWarp {
     uint32_t whom;
     Word what, seen, expected;
   };
-  // Reports the first unmet need; needs on my own rank come last. A wait for nothing but my own warps leaves it to
-  // their waits, which began within a deadline of it, to accuse somebody.
+  // Reports the first unmet need; needs on my own rank come last. A wait for nothing but my own warps expires after two
+  // deadlines, so that their waits, which began within a deadline of it, accuse somebody first.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
     constexpr uint32_t kMine = uint32_t(1) << 30;
     const Word me = glanced(&rank_.fault->rank);
-    uint32_t place = ~uint32_t(0);  // of my lane's first
+    uint32_t place = ~uint32_t(0);  // the place of my lane's first unmet need
     Record first{};
     for_mine(set, [&](Lane l) {
       const Need n = need(l);
@@ -429,7 +430,8 @@ class CudaWarp {
     failed_ = __any_sync(kAllLanes, aborted);
   }
 
-  // The host hears this for heartbeats, and again while it lasts: other warps say theirs in the same place.
+  // Tells the host, for its heartbeats, whom this warp waits for. It is told again while the wait lasts, because other
+  // warps tell theirs in the same place.
   TRANSLOAD_DEVICE void say_waiting(const Record& record) {
     const Word whom = Word(record.whom) + 1;
     if (record.what == Word(Waiting::kDone))
@@ -454,7 +456,7 @@ class CudaWarp {
     int32_t channel;
     uint64_t deadline_ns;
   };
-  // A call, and not inlined: it is rare, and there is a place for it in every verb.
+  // It is rare and not inlined, because every verb would have a copy of it.
   __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, FaultSite caller,
                                                   Record record) {
     fault->role = Word(caller.role);
@@ -504,7 +506,7 @@ class CudaWarp {
     if constexpr (Rail::kPuts)
       if (&marks == &landed_) rail_.promote();
   }
-  // How held marks are set.
+  // Returns the function that sets held marks through the rail.
   TRANSLOAD_DEVICE auto setter(RailVerb verb) {
     return [this, verb](Word* key, Word count) { rail_.mark(verb, key, count); };
   }
@@ -521,7 +523,7 @@ class CudaWarp {
            {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
   }
 
-  // One move further, and the marks that are due by then.
+  // Finishes one move, and sets the marks that are due by then.
   template <bool kHot = false>
   TRANSLOAD_DEVICE void step() {
     pipe_.template finish_one<kHot>();
@@ -554,7 +556,7 @@ class CudaWarp {
     return false;
   }
 
-  // The copy engine takes multiples of 16.
+  // True for what the copy engine does not take: it takes multiples of 16.
   TRANSLOAD_DEVICE static bool odd(const char* at, uint64_t bytes) {
     return ((bytes | reinterpret_cast<uint64_t>(at)) & 15) != 0;
   }
@@ -585,7 +587,7 @@ class CudaWarp {
   HeldMarks landed_, read_;
   const CudaRank rank_;
   char* const tables_;
-  const uint32_t table_bytes_;  // for builds that look at it
+  const uint32_t table_bytes_;  // only builds that check look at it
   const int lane_;
   uint32_t used_ = 0;  // of the tables
   Role role_ = Role::kOpener;

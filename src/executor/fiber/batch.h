@@ -12,29 +12,28 @@ struct PendingMark {
   Word* at;       // null: `rail` says where
   RailWord rail;  // `rank` is set in either case
   Word count;
-  bool credit;  // else publish
+  bool credit;  // a mark of credit(); else of publish()
 };
 
 // Fixed room; the warp flushes when it is full.
 struct Batch {
   static constexpr int kPutsMax = 32;
   static constexpr int kMarksMax = 64;
-  static constexpr size_t kPaddingMax = 1024;  // more bytes cost less than one more write
+  static constexpr size_t kPaddingMax = 1024;  // a longer padding costs more than one more write
 
   Put puts[kPutsMax];
   PendingMark marks[kMarksMax];
   int put_count = 0;
   int mark_count = 0;
-  int credits = 0;  // given since the last flush, those of one word counted apart
+  int credits = 0;  // added since the last flush; each counts, even if it joined another of its word
 
   bool empty() const { return put_count == 0 && mark_count == 0; }
   bool puts_full() const { return put_count == kPutsMax; }
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = credits = 0; }
 
-  // Makes one longer put where this begins where the last one to that rank ended, or behind its padding, which then
-  // travels along. It looks at the last put only: an earlier one may not take a drained count that speaks for those
-  // between too.
+  // Joins the put to the last one to that rank, if it begins where that one ends, or behind its padding, which then
+  // travels along. It is joined to no earlier one, whose drained count would then speak for the puts between, too.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {
       Put& last = puts[i];

@@ -33,7 +33,7 @@ struct Fibers::Fiber {
   size_t bytes;
   context::fcontext_t self = nullptr;    // where it continues
   context::fcontext_t caller = nullptr;  // where resume() continues
-  Entry entry = nullptr;                 // null in an idle fiber; resumed so, it ends for ever
+  Entry entry = nullptr;                 // null in an idle fiber, which ends for ever when it is resumed
   void* argument = nullptr;
 #if TRANSLOAD_ASAN
   void* fake_stack = nullptr;

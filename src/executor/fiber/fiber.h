@@ -1,5 +1,5 @@
-// Stackful fibers of one thread: made once, then used for any number of runs. No wait inside a catch handler:
-// exceptions in flight belong to the thread, not to the fiber.
+// Stackful fibers of one thread: made once, then used for any number of runs. A fiber must not wait inside a catch
+// handler: exceptions in flight belong to the thread, not to the fiber.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -24,7 +24,7 @@ class Fibers {
   // Runs fiber i until it suspends (true) or its entry has returned (false). It is not called from inside a fiber.
   bool resume(int i);
 
-  // Goes, inside a fiber, back to resume().
+  // Called inside a fiber: goes back to the caller of resume().
   void suspend();
 
  private:

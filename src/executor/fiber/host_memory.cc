@@ -1,4 +1,5 @@
-// Real moves, real order: release stores after the store fence, bells after a full fence, and a queue to the network.
+// How HostMemory moves and orders: release stores come after the store fence, bells after a full fence, and commands to
+// the network go into a queue.
 #include "executor/fiber/host_memory.h"
 
 #include <cstring>

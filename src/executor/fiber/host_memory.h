@@ -28,11 +28,13 @@ struct HostMemoryOptions {
   uint32_t deadline_ms = 10000;
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
-  // The thread that runs the fibers calls all of these on its own stack, never from inside a fiber. A wait has
-  // outlasted the deadline; of several it is the one that explains most. It is not told again before it has ended.
-  // False if nobody is accused, because this process stood still, and all waits begin again.
+  // The thread that runs the fibers calls the four functions below on its own stack, never from inside a fiber.
+  //
+  // on_expired is told of a wait that has outlasted the deadline; of several it is the one that explains most. It is
+  // not told of another one before that one has ended. It returns false if nobody is accused, because this process
+  // stood still, and then all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
-  std::function<void()> on_withdrawn;                  // it has ended by itself
+  std::function<void()> on_withdrawn;                  // the wait that on_expired was told of has ended by itself
   std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
   std::function<void(const BrokenRecord&)> on_broken;  // the first in a run
 };
@@ -44,7 +46,7 @@ class HostMemory {
   HostMemory& operator=(const HostMemory&) = delete;
 
   const HostMemoryOptions& options() const { return options_; }
-  // This is called between runs.
+  // To be called between runs only.
   void set_deadline(uint32_t ms) { options_.deadline_ms = ms; }
 
   // The Memory of FiberWarp: see warp.h.
@@ -77,7 +79,7 @@ class HostMemory {
     std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
   }
   void wake(int, const Batch& batch);
-  void knows(int, const Word*, Word, Word) {}  // for checkers
+  void knows(int, const Word*, Word, Word) {}  // only checkers of the simulator want this
   bool park(int, Park& park);
   void missed(int);
   void breathe(int);
@@ -91,7 +93,7 @@ class HostMemory {
   }
   void begin_run();
   void give_up() { gave_up_.store(true, std::memory_order_relaxed); }
-  bool hand_over();  // what fibers queued, to the network. True if there was anything
+  bool hand_over();  // gives the network what fibers queued. True if there was anything
   bool take_broken(BrokenRecord& record);
 
  private:

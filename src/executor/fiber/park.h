@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// What a fiber waits for: any or all of `needs`. Whoever polls may drop met needs where all are asked for.
+// What a fiber waits for: any or all of `needs`. If `all`, whoever polls may drop the needs that are met.
 struct Park {
   Need* needs;
   int count;
@@ -38,14 +38,15 @@ WaitRecord wait_record(const Park& park, double waited_ms, Load load) {
   return record;
 }
 
-// A wait that some other warp of rank `me` will end, or accuse somebody for. Nobody else ends that for the own proxy.
+// True for a wait that some other warp of rank `me` will end, or accuse somebody for. A wait for room at the own proxy
+// is none of these: no warp ends it.
 inline bool for_own_warps(const WaitRecord& record, uint32_t me) {
   return record.whom == me && record.what != Waiting::kRoom;
 }
 
 // Orders waits of rank `me` by how much they explain, the best first: those for the own proxy, waits on other ranks
 // before those on own warps, waits for something before those for a rank to leave; then by which expired first; then by
-// age. `when`: it expired, or else began.
+// age. `when` is the time at which the wait expired, or else began.
 template <class When>
 std::tuple<int, bool, When> wait_order(const WaitRecord& record, uint32_t me, bool expired, When when) {
   if (record.what == Waiting::kRoom) return {-1, !expired, when};

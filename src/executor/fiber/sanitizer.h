@@ -31,7 +31,8 @@ extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 
 namespace transload {
 
-// What fibers and their scheduler hand each other needs no order, because one thread runs them all.
+// TSan does not watch between these two calls. They stand around what fibers and their scheduler hand each other, which
+// needs no order because one thread runs them all.
 inline void unwatched_begin() {
 #if TRANSLOAD_TSAN
   AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
@@ -50,14 +51,14 @@ struct Unwatched {
   ~Unwatched() { unwatched_end(); }
   Unwatched(const Unwatched&) = delete;
 };
-// Inside an Unwatched: code of others, which is watched as ever.
+// Stands inside an Unwatched, around code of others, which TSan watches as usual.
 struct Watched {
   Watched() { unwatched_end(); }
   ~Watched() { unwatched_begin(); }
   Watched(const Watched&) = delete;
 };
 
-// An order that does hold: what was written before sync_release(at) is seen after sync_acquire(at).
+// These tell TSan of an order that does hold: what was written before sync_release(at) is seen after sync_acquire(at).
 inline void sync_release([[maybe_unused]] void* at) {
 #if TRANSLOAD_TSAN
   __tsan_release(at);

@@ -1,5 +1,5 @@
-// The loop: run what is ready, hand the network its commands, poll parked words; with nothing to do, linger, then
-// sleep.
+// The loop runs what is ready, hands the network its commands and polls parked words. With nothing to do it lingers,
+// then sleeps.
 #include "executor/fiber/scheduler.h"
 
 #include <poll.h>
@@ -19,11 +19,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kNap = 50us;          // where arrivals do not wake
-constexpr auto kIdleEvery = 10ms;    // between two on_idle
-constexpr auto kGiveUp = 5s;         // after an expired wait, if no verdict comes
-constexpr auto kStoppedMin = 300ms;  // a longer gap between two rounds: this rank itself stood still
-constexpr uint32_t kBusyRounds = 4;  // between two looks at the network and the clock while fibers are ready
+constexpr auto kNap = 50us;          // the longest sleep where arrivals wake nobody
+constexpr auto kIdleEvery = 10ms;    // at least, between two calls of on_idle
+constexpr auto kGiveUp = 5s;         // from an accusation to giving up, if no verdict comes
+constexpr auto kStoppedMin = 300ms;  // after a longer gap between two rounds this rank itself stood still
+constexpr uint32_t kBusyRounds = 4;  // rounds between two looks at the network and the clock while fibers are ready
 
 double ms_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
@@ -218,7 +218,7 @@ bool Scheduler::poll_parked() {
       }
       met = !park.all || park.count == 1;
       if (met) break;
-      // Order matters only for whom a deadline names: the first that is unmet.
+      // The order of the needs matters only for whom a deadline names: the first that is unmet.
       std::copy(park.needs + k + 1, park.needs + park.count, park.needs + k);
       --park.count;
     }
@@ -270,8 +270,9 @@ void Scheduler::expire(Time now) {
   }
 }
 
-// Reports the expired wait that explains most. A warp that waits for another one of this rank leaves it to that one's
-// wait to accuse. If all wait for each other, nobody else can end it: then this rank is accused.
+// Reports the expired wait that explains most. A warp that waits for another one of this rank leaves it to the other
+// one's wait to accuse. If all warps of this rank wait for each other, nobody else can end that, and this rank is
+// accused.
 void Scheduler::accuse(Time now) {
   bool mine = nothing_ready();
   int best = -1;
@@ -299,7 +300,7 @@ void Scheduler::accuse(Time now) {
   rearm(now);
 }
 
-// The wait that says most.
+// The wait that explains most, by wait_order().
 WaitRecord Scheduler::telling_wait(Time now) const {
   if (finishing_) return network_wait(now);
   WaitRecord best;
@@ -316,7 +317,7 @@ WaitRecord Scheduler::telling_wait(Time now) const {
   return best;
 }
 
-// The rank itself, after its warps: for the network to have read what it put.
+// The wait of the rank itself, once its warps have ended, for the network to read what was put.
 WaitRecord Scheduler::network_wait(Time now) const {
   WaitRecord record;
   record.whom = options_.scale_out->busy_with();
@@ -339,7 +340,8 @@ void Scheduler::tell_broken() {
   options_.on_broken(record);
 }
 
-// The link runs on this thread and lands bytes that fibers observe: no less ours than the switches between them.
+// The link lands bytes that fibers observe, and it runs on their thread. So TSan does not watch it, as it does not
+// watch the switches between fibers.
 bool Scheduler::progress() { return options_.scale_out != nullptr && options_.scale_out->progress(); }
 
 void Scheduler::idle(Time now, Time limit) {
@@ -385,7 +387,7 @@ void Scheduler::sleep(Time now, Time limit) {
     pollfd fds[2] = {{options_.bell.fd, POLLIN, 0},
                      {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
     ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
-    last_look_ = now + most;           // what was meant to be slept is no standing still
+    last_look_ = now + most;           // so that an intended sleep does not count as standing still
     if ((fds[0].revents & POLLIN) != 0) {
       uint64_t rings;
       [[maybe_unused]] const ssize_t got = read(options_.bell.fd, &rings, sizeof rings);

@@ -21,7 +21,7 @@ struct SchedulerOptions {
   int fibers_max = 64;           // tasks of one run
   size_t near_bytes = 64 << 10;  // for the tables of each fiber
   uint32_t linger_us = GroupOptions().linger_us;
-  uint32_t sleep_max_ms = 20;  // so that what nobody rings for, a dead rank above all, is looked at
+  uint32_t sleep_max_ms = 20;  // so often a sleeper looks at what nobody rings for, above all a dead rank
 };
 
 class Scheduler final : private Parker {
@@ -39,7 +39,7 @@ class Scheduler final : private Parker {
   void run(const std::vector<Task>& tasks);
 
   // Waits until the network has read what it was given and handed all counts over. Whoever it is stuck with at the
-  // deadline is accused, and the wait goes on, as any other. False if the group is faulted.
+  // deadline is accused, and the wait goes on, as any wait does. False if the group is faulted.
   bool finish_network(uint32_t deadline_ms);
 
   // The wait that explains most, of those of the last run that a fault ended.
@@ -55,7 +55,7 @@ class Scheduler final : private Parker {
     int number;
     NearMemory near;
     Park* park;   // null: not waiting
-    bool failed;  // how its wait ended
+    bool failed;  // true if its wait ended because the rank has failed
     Time since;   // when the wait began
     Time armed;   // from when its deadline counts
   };
@@ -94,7 +94,7 @@ class Scheduler final : private Parker {
   std::vector<Running> state_;
   std::unique_ptr<char[]> near_;
   std::unique_ptr<Need[]> needs_;
-  std::vector<int> ready_;  // a ring
+  std::vector<int> ready_;  // a ring of the fibers that are ready
   uint64_t ready_begin_ = 0, ready_end_ = 0;
   uint64_t ready_size_;
   std::vector<int> parked_;
@@ -102,13 +102,14 @@ class Scheduler final : private Parker {
   int accused_ = -1;  // the fiber whose wait has been told as expired
   Time accused_at_{};
   int live_ = 0;
-  bool finishing_ = false;  // waits for the network
+  bool finishing_ = false;  // finish_network() is waiting
   bool naps_ = false;       // nobody wakes this thread for what comes over the network
   Time last_look_{}, last_idle_{}, idle_since_{}, finish_since_{};
   Time next_deadline_{};
   uint32_t rounds_ = 0;
   WaitRecord last_wait_;
-  char start_order_ = 0, end_order_ = 0;  // what the thread sanitizer hangs the run's start and end on
+  // Their addresses tell the thread sanitizer of the order at a run's start and at its end.
+  char start_order_ = 0, end_order_ = 0;
 };
 
 }  // namespace transload

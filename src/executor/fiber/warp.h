@@ -5,7 +5,7 @@
 // What it asks of a Memory; the first argument is the number of the asking warp in its rank:
 //   Plants                 which canaries are live: base/canary.h
 //   publish_every()        publish and credit calls between two flushes
-//   failed(w)              protocol/warp.h's
+//   failed(w)              the group is faulted, or this rank has given up
 //   observe(w, word)       reads a word with acquire; what it counts may then be read
 //   knows(w, word, before, now)   told what this wait or poll takes a word for, before and after a look at it
 //   peek(w, p)             *p
@@ -20,15 +20,15 @@
 //   settle(w)              all of drain, and every move so far has landed
 //   put(w, put), publish(w, word, count, credit)   to the network, in this order: see ScaleOut
 //   store(w, at, reader, count)            sets a word that a peer or a mapped rail reads, with release
-//   wake(w, batch)         the readers of its stored marks, if they sleep
-//   park(w, park)          until the needs are met; false: the rank failed
-//   missed(w)              a poll found nothing
-//   breathe(w)             a moment to let others have a turn
-//   broken(w, record)
-// And of one that watches: enters(w, role, channel) is told what a warp is from now on; backwards(w): `each` takes the
-// last lane first. And of one that carries no rows: move_token(w, pieces, landing) instead of its moves.
+//   wake(w, batch)         wakes the readers of the batch's stored marks, if they sleep
+//   park(w, park)          returns when the needs are met; false: the rank failed
+//   missed(w)              told that a poll found nothing
+//   breathe(w)             told at a moment when other warps may have a turn
+//   broken(w, record)      told of a broken promise; the group is faulted
+// A Memory that watches also has enters(w, role, channel), told what a warp is from now on, and backwards(w): true if
+// `each` shall take the last lane first. One that carries no rows has move_token(w, pieces, landing) instead of moves.
 //
-// In which order these come is FiberWarp's, alike for all Memories.
+// FiberWarp decides in which order these are called, alike for all Memories.
 #pragma once
 #include <algorithm>
 #include <concepts>
@@ -55,7 +55,7 @@ struct NearMemory {
   Need* needs = nullptr;
 };
 
-// The list above, for the compiler.
+// What this file's first lines ask of a Memory, for the compiler.
 template <class M>
 concept FiberMemory = requires(M& m, int w, Word* word, const Word* seen, const Batch& batch, Park& park) {
   { M::Plants::kLive } -> std::convertible_to<bool>;
@@ -100,8 +100,8 @@ class FiberWarp {
     const T& operator[](Lane lane) const { return values[lane.i]; }
   };
 
-  // A value for each member, in near memory; given back when it goes, if it was the last one taken. Moves, does not
-  // copy.
+  // A value for each member, in near memory. A Table that is destroyed gives its memory back, if it was the last one
+  // taken. It can be moved and not copied.
   template <class T>
   class Table {
    public:
@@ -311,7 +311,7 @@ class FiberWarp {
 
   bool failed() const { return memory_.failed(number_); }
 
-  size_t most_used() const { return most_used_; }  // of near memory, by tables at once
+  size_t most_used() const { return most_used_; }  // the most bytes of near memory that tables took at one time
 
   void enter(Role role, int32_t channel) {
     role_ = role;
@@ -329,7 +329,7 @@ class FiberWarp {
     for (int w = 0; w < members.word_count(); ++w)
       for (uint64_t bits = members.words[w]; bits != 0; bits &= bits - 1) body(Lane{w * 64 + std::countr_zero(bits)});
   }
-  // Lanes go in another order where a Memory asks for one: `each` promises none.
+  // Takes lanes in another order, if a Memory asks for that: `each` promises none.
   template <class F>
   static void for_each_backwards(Set set, F body) {
     for (int i = kSetMax; i-- > 0;)
@@ -363,7 +363,8 @@ class FiberWarp {
     if (!planted<Plants>(Canary::kNoEngineFence)) memory_.engine_fence(number_);
   }
 
-  // Says which are met now. A word that falls, because its bytes come one after another, does not make `seen` fall.
+  // Returns the lanes or members whose Need is met now. A word that falls, because its bytes come one after another,
+  // does not make `seen` fall.
   template <class S, class F, class V>
   S observe(const S& set, F& need, V& seen) {
     return where(set, [&](Lane lane) {

@@ -35,7 +35,7 @@ struct Kernels {
   void (*sum_rows)(const SumJob& job);
 };
 
-// The best for this CPU; the plainest under a thread sanitizer, which does not see wider accesses.
+// The best kernels for this CPU; the plainest ones under a thread sanitizer, which does not see wider accesses.
 const Kernels& kernels();
 
 // Everything that this build has and this CPU can run, plainest first, into `list` (room for 3). Returns how many.

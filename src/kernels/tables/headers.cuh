@@ -17,7 +17,7 @@ __device__ inline Header* header_of(char* headers, const TokenShape& shape, uint
   return reinterpret_cast<Header*>(headers + token * shape.header_bytes());
 }
 
-// A unit of a token in one store.
+// Writes a unit of a token in one store.
 template <class Unit>
 __device__ inline void store(Unit* to, const Unit& unit) {
   static_assert(sizeof(Unit) == kTokenUnit);
@@ -37,7 +37,7 @@ __device__ inline void stage_scales(const ScaleSource& from, const TokenShape& s
 
 // All blocks of a kernel call it.
 __device__ inline void write_headers(const HeaderArgs& a) {
-  constexpr uint32_t kTokens = 64;  // at a time
+  constexpr uint32_t kTokens = 64;  // tokens that a block takes at a time
   if (given_up(a.call)) return;
   for (uint64_t first = uint64_t(blockIdx.x) * kTokens; first < a.tokens; first += uint64_t(gridDim.x) * kTokens) {
     const TokenRange range{first, uint32_t(a.tokens - first < kTokens ? a.tokens - first : kTokens)};

@@ -4,7 +4,8 @@
 //   writes   headers, staged scales, routes, the records of counts that notify sends, its part of the report
 //   ends     when all blocks have counted, and each has written its share of the records
 //
-// A tile of tokens is counted by bits: one for each (token, column), so duplicates count once and no order shows.
+// A tile of tokens is counted by bits: one for each (token, column), so duplicates count once, and the order of the
+// threads does not matter.
 #pragma once
 #include <cstdint>
 
@@ -167,7 +168,8 @@ class LayoutBlock {
     return __syncthreads_and(here);
   }
 
-  // What lies before the tile. Counts of the tiles between are slow to load, so each is loaded by its own thread.
+  // Sums up what lies before the tile. The counts of the tiles between are slow to load, so each is loaded by a thread
+  // of its own.
   TRANSLOAD_DEVICE void carry_on(uint32_t t) {
     const uint32_t others = tiles_between(t), last = (shape_.groups - 1) * shape_.columns;
     const uint32_t place = SharedCounts::tile_index(t, gridDim.x), places = SharedCounts::kTilesPerBlock * gridDim.x;
@@ -213,7 +215,7 @@ class LayoutBlock {
     staged(token)[below(token, column)] = {column, ordinal(token, column)};
   }
 
-  // Each choice writes the entry of the header, and the route, with its number.
+  // Each choice writes the entry of the header and the route that have its number.
   TRANSLOAD_DEVICE void emit() {
 #pragma unroll
     for (uint32_t i = 0; i < kEach; ++i) {
@@ -261,7 +263,7 @@ class LayoutBlock {
     return shared_.starts + uint64_t(column) * (a_.channels + 1);
   }
 
-  // Every block shows what it counted, and waits for all others.
+  // Shows what this block has counted, and waits for all others.
   TRANSLOAD_DEVICE bool end_counts() {
     uint32_t* const mine = shared_.expert + uint64_t(blockIdx.x) * a_.experts.experts;
     __syncthreads();
@@ -278,7 +280,7 @@ class LayoutBlock {
     return __syncthreads_and(here);
   }
 
-  // One warp for each 32 words of a record: a word is a chain of loads.
+  // Each warp writes 32 words of a record at a time, a lane each, because each word takes a chain of loads.
   TRANSLOAD_DEVICE void write_records() const {
     const Geometry& g = a_.geometry;
     const uint32_t of_peers = a_.map.peers, of_nodes = a_.map.nodes * g.node_size_max;

@@ -17,11 +17,11 @@ struct TileShape {
   static constexpr uint32_t kTokensMax = 256;
   static constexpr uint32_t kChoicesMax = 2048;
   static constexpr uint64_t kBytesMax = 200 * 1024;
-  static constexpr uint32_t kExpertsMax = 8192;  // counted in near memory; more are counted in scratch
+  static constexpr uint32_t kExpertsMax = 8192;  // of near memory; more are counted in memory of LayoutScratch
 
   uint32_t tokens, groups;  // groups of 32 tokens
   uint32_t columns, set_words;
-  uint32_t marked, before, start, carry, sets, staged, experts, bytes;  // offsets, and their end
+  uint32_t marked, before, start, carry, sets, staged, experts, bytes;  // offsets in near memory; `bytes` is their end
 
   TRANSLOAD_HD static TileShape of(const Geometry& g, uint32_t top_k, uint32_t experts) {
     TileShape t{};
@@ -60,7 +60,7 @@ struct TileMemory {
   uint32_t* marked;         // [group][column] bit i: token i of the group goes there
   uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go there
   uint32_t* start;          // [column] tokens before the tile that go there
-  uint32_t* carry;          // [column] the same with those of the tile
+  uint32_t* carry;          // [column] tokens up to the end of the tile that go there
   uint32_t* sets;           // [token][set_words] bit c: the token goes to column c
   Route* staged;            // [token][2 * top_k] columns of the token, ascending, with its ordinal there
 
@@ -110,7 +110,7 @@ struct SharedCounts {
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };
 
-// What the kernel gets: nothing is computed there that a host can compute once.
+// What the kernel gets: a host computes once what would else be computed by every thread.
 struct LayoutLaunch {
   LayoutArgs args;
   TileShape tile;

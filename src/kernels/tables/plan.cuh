@@ -22,13 +22,14 @@ namespace transload {
 struct PlanMoment {
   Word use;              // of the notify whose counts lie in the mailboxes
   Word epoch;            // of the call
-  uint32_t warp, warps;  // which one this is of those that plan
+  uint32_t warp, warps;  // which one this is of the warps that plan, and how many they are
 };
 
-// So many of the warps that plan, the first ones, tell the host; the others write spans. One alone does both.
+// How many of the warps that plan tell the host: the first ones. The others write spans. If only one warp plans, it
+// does both.
 TRANSLOAD_HD constexpr uint32_t tellers_of(uint32_t warps) { return warps < 2 ? 1 : warps / 2; }
 
-// Whole warps of a block meet, with all that they wrote. Barrier 0 is that of __syncthreads().
+// Whole warps of a block meet: afterwards each sees what the others wrote before. Barrier 0 is that of __syncthreads().
 __device__ inline void meet(uint32_t barrier, uint32_t warps) { __barrier_sync_count(barrier, warps * 32); }
 
 // The sum over the lanes up to mine.
@@ -51,7 +52,7 @@ __device__ inline uint64_t sum_of_warp(uint64_t value) {
 
 class PlanWarp {
  public:
-  // Reads what no counts change.
+  // Reads what does not depend on counts.
   TRANSLOAD_DEVICE PlanWarp(const PlanArgs& args, const PlanMoment& moment)
       : a_(args),
         b_(*args.board),
@@ -63,7 +64,7 @@ class PlanWarp {
     if (moment.warp == 0) report_ = begin_report();
   }
 
-  // may_tell() is for the tellers, once they have written what the host may read.
+  // Tellers call may_tell() once they have written what the host may read.
   template <class MayTell>
   TRANSLOAD_DEVICE void learn(MayTell may_tell) {
     const Records ranks = records_of_ranks(), slots = records_of_slots();
@@ -78,9 +79,9 @@ class PlanWarp {
 
  private:
   static constexpr uint32_t kReportWords = sizeof(DeviceReport) / sizeof(Word);
-  static constexpr uint32_t kChannelsEach = 8;                     // of a lane
-  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // of a warp
-  static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads of a lane
+  static constexpr uint32_t kChannelsEach = 8;                     // how many a lane takes
+  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // how many a warp takes at a time
+  static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads that a lane has under way
 
   // Records of counts, of ranks or of source slots. They begin alike: how many tokens the source has, how many of them
   // come, and these by channel.
@@ -88,7 +89,7 @@ class PlanWarp {
     const char* at;
     uint64_t step;
     uint32_t count;
-    const Counterpart* sources;  // [count] null: all of them are there
+    const Counterpart* sources;  // [count] null: all records are there
     uint64_t* begin;             // [count + 1]
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
@@ -107,9 +108,9 @@ class PlanWarp {
 
   // Some channels of a record.
   struct RecordSlice {
-    uint32_t record, channel;  // the first
+    uint32_t record, channel;  // the number of the record, and of the first channel
     bool there;
-    uint32_t tokens, size;           // of the record
+    uint32_t tokens, size;           // how many tokens the source has, and how many of them come
     uint32_t counts[kChannelsEach];  // by channel, my lane's
   };
 
@@ -157,7 +158,7 @@ class PlanWarp {
     return rows;
   }
 
-  // The host comes first; what kernels read has until this one ends.
+  // The host is told first: what only later kernels read may be written until this kernel ends.
   TRANSLOAD_DEVICE void tell(Word rows) {
     if (lane_ == 0) {
       if (a_.fails && rows > a_.rows_max) {
@@ -184,7 +185,8 @@ class PlanWarp {
     return sum_of_warp(sum);
   }
 
-  // Lanes are experts, and where these are few, other lanes take other ranks' counts of them.
+  // A lane adds up the counts of one expert. If there are fewer experts than lanes, the lanes of an expert share out
+  // the ranks.
   TRANSLOAD_DEVICE void count_experts(const Records& ranks) {
     if (experts_ == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
@@ -227,10 +229,11 @@ class PlanWarp {
   }
   TRANSLOAD_DEVICE uint64_t aligned(uint64_t rows) const {
     const uint64_t unit = a_.alignment;
-    return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);  // a division is long
+    // A division takes long, and powers of two need none.
+    return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 
-  // Neighbouring records go to one warp, which then adds up what comes before them once.
+  // Neighbouring records go to one warp, which adds up only once what comes before them.
   TRANSLOAD_DEVICE void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
@@ -244,7 +247,7 @@ class PlanWarp {
     }
   }
 
-  // The next slice is on its way while one is written.
+  // The next slice is loaded while one is written.
   TRANSLOAD_DEVICE void write_spans_of(const Records& of, uint32_t from, uint32_t to) {
     RecordSlice slice = read(of, from, 0);
     uint64_t begin = sum_before(of, from), at = 0;
@@ -293,7 +296,7 @@ class PlanWarp {
     of.spans[uint64_t(slice.record) * (a_.channels + 1)] = slice.there ? begin : 0;
   }
 
-  // Where the channel behind the slice begins.
+  // Writes the spans of a slice, which begins at `at`. Returns where the channel behind it begins.
   TRANSLOAD_DEVICE uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
     uint32_t mine = 0;
 #pragma unroll

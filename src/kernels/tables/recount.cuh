@@ -1,4 +1,5 @@
-// RECOUNT: what rows_max leaves to do behind a dispatch. As count_kept_rows() (runtime/host/dispatch_call.h).
+// RECOUNT: what rows_max leaves to do behind a dispatch. On a host count_kept_rows() (runtime/host/dispatch_call.h)
+// does this.
 //
 //   reads    the report, the choices that came with the rows
 //   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, behind the rows that came
@@ -11,7 +12,7 @@
 
 namespace transload {
 
-constexpr uint32_t kRecountExperts = 4096;  // that are counted at a time
+constexpr uint32_t kRecountExperts = 4096;  // how many are counted at a time
 
 // One block calls it. `counts` has room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
@@ -21,7 +22,8 @@ __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {
     for (uint32_t e = threadIdx.x; e < count; e += blockDim.x) counts[e] = 0;
     __syncthreads();
     for (uint64_t i = threadIdx.x; i < choices; i += blockDim.x) {
-      const uint32_t e = uint32_t(a.wide_idx ? a.wide_idx[i] : a.topk_idx[i]) - first;  // no expert: beyond all
+      // No expert, which is -1, becomes a number beyond all experts.
+      const uint32_t e = uint32_t(a.wide_idx ? a.wide_idx[i] : a.topk_idx[i]) - first;
       if (e < count) atomicAdd(counts + e, 1u);
     }
     __syncthreads();

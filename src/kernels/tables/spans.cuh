@@ -1,5 +1,5 @@
 // SPANS: which entries of a handle's log, and which of its rows, belong to which channel, for any number of channels.
-// As forward_spans() and row_spans() of layout/handle.h; one thread each begin of a channel.
+// On a host forward_spans() and row_spans() (layout/handle.h) do this. Each thread computes where one channel begins.
 #pragma once
 #include <cstdint>
 

@@ -43,11 +43,11 @@ struct LayoutArgs {
   Route* routes;          // [tokens][top_k]
   char* counts_to_peers;  // [peers][counts_bytes]
   char* counts_to_nodes;  // [nodes][node_counts_bytes]
-  DeviceReport* report;   // bad_* of it
+  DeviceReport* report;   // the layout writes the fields bad_*
 };
-// The notify kernel behind it increments DeviceState::notify_uses.
+// The notify kernel that follows increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
-// Bytes of near memory that each block of such a layout takes: what may run beside it depends on it.
+// Bytes of near memory that each block of such a layout takes. What may run beside a layout depends on them.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
 // What a cached dispatch may need of its own: staged scales, and headers without entries.
@@ -68,24 +68,24 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;          // all but routes, logs, row_token, and what the layout has written of the report
+  DeviceHandle handle;          // written but for routes, logs, row_token, and the layout's part of the report
   const char* counts_to_nodes;  // as the layout wrote them
   DeviceState* state;
   HostWords* host;
-  int64_t* host_counts;   // as they lie behind the report, in pinned memory; null unless the host waits
+  int64_t* host_counts;   // a copy in pinned memory of the counts behind the report; null unless the host waits
   Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
   Word seal;              // of the report
   Word rows_max;          // rows from this one on are dropped
-  bool fails;             // and then the host is told
+  bool fails;             // more rows make the call fail, and the host is told
 };
 
 // A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept,
-// because the plan counts all that came. If fewer came, it makes what lies behind them no expert's.
+// because the plan counts all that came. If fewer came, it clears the ids and weights behind them.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;
-  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1; null if they are wide
-  int64_t* wide_idx;    // [rows_max][top_k] else null
+  int32_t* topk_idx;    // [rows_max][top_k] local experts, or -1; null if ids have 64 bits
+  int64_t* wide_idx;    // [rows_max][top_k]; null if ids have 32 bits
   float* topk_weights;  // [rows_max][top_k]
   Word rows_max;
   uint32_t top_k, experts, alignment;
@@ -93,7 +93,7 @@ struct RecountArgs {
 };
 int launch_recount(const RecountArgs& args, CUstream_st* stream);
 
-// Spans of a handle for other channels than those that it was born with.
+// What it takes to compute the spans of a handle for another number of channels than its dispatch had.
 struct SpanArgs {
   HandleView handle;
   uint32_t ranks, sources, channels, blocks;

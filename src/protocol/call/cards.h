@@ -125,7 +125,8 @@ static_assert(each_field_counts(), "a field of a Card is missing in Card::digest
 template <Warp W>
 TRANSLOAD_WARP void compare(W& w, const Card& mine, const Card* other, uint32_t rank) {
   const Card seen = w.peek(other);
-  const int count = mine.refused + seen.refused == 0 ? kAlike : 1;  // else the call at least must be the same
+  // If one of the two ranks refuses the call, only the operations are compared.
+  const int count = mine.refused + seen.refused == 0 ? kAlike : 1;
   TRANSLOAD_ROLLED
   for (int i = 0; i < count && !w.failed(); ++i) {
     const Alike a = alike(mine, seen, i);
@@ -182,7 +183,7 @@ TRANSLOAD_WARP void check_cards_of(W& w, const Call& call, const CardPlace& at) 
   }
 }
 
-// Checks the card of one source slot, by any warp: it takes no table.
+// Checks the card of one source slot. Any warp may call this: it takes no table.
 template <Warp W>
 TRANSLOAD_WARP void check_card_of_source(W& w, const Call& call, int slot) {
   const Board& b = *call.board;
@@ -211,7 +212,7 @@ template <Warp W>
 TRANSLOAD_WARP void open_call(W& w, const Call& call) {
   w.enter(Role::kOpener, -1);
   show_cards(w, call);
-  w.settle();  // mine is seen even if the first card that I look at is wrong
+  w.settle();  // others get my card even if the first card that I look at is wrong
   check_cards(w, call);
 }
 

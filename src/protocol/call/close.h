@@ -1,4 +1,5 @@
-// How a call closes: "done with your memory".
+// How a call closes: each rank tells its peers that it is done with their memory, and waits until they are done with
+// its own.
 #pragma once
 #include "base/canary.h"
 #include "protocol/call.h"

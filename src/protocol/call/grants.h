@@ -24,7 +24,8 @@ TRANSLOAD_WARP void show_grants(W& w, const Call& call) {
   });
 }
 
-// GRANTER: one warp a rank. Every warp that touches other ranks' memory waits for it, so nothing comes before it.
+// GRANTER: one warp a rank. Every warp that touches other ranks' memory waits for grants, so a rank gives its own
+// before it does anything else.
 template <Warp W>
 TRANSLOAD_WARP void grant_call(W& w, const Call& call) {
   w.enter(Role::kOpener, -1);
@@ -38,7 +39,7 @@ struct Granted {
   char* scales;
   char* headers_or_weights;
   Word rows_max;
-  Word card;  // digest of the granter's
+  Word card;  // digest of the granter's card
 };
 
 // Bytes of the tables of Grants, with the words that it waits for.
@@ -64,7 +65,7 @@ class Grants {
     };
     if (!planted<Plants>(Canary::kNoGrantWait)) w.wait_all(peers, need, seen);
     if (w.failed()) return;
-    // All of it is asked for before any of it is used, because these loads are remote.
+    // All grants are asked for before any of them is used, because these loads are remote.
     w.each(W::Members::first(int(b.map.peers * sources_)), [&](Lane m) {
       const uint32_t p = uint32_t(m.i) / sources_;
       const Grant* const g = call.grant_of(p);
@@ -72,7 +73,8 @@ class Grants {
       if (uint32_t(m.i) % sources_ == 0) granted_[int(p)] = granted(w, *g, b.peer[p]);
       row_base_[m] = base;
     });
-    // The granter's card says in what it differs, and the opener reports that. Here such a grant must only stay unused.
+    // A grant with another digest belongs to another call and must stay unused. The warp waits until the opener, which
+    // compares cards, has reported in what the calls differ.
     const Word mine = call.card.digest();
     const MembersOf<W> others = w.where(peers, [&](Lane p) { return granted_[p].card != mine; });
     auto never = [&](Lane p) {
@@ -94,14 +96,14 @@ class Grants {
   TRANSLOAD_WARP bool keeps(int p, Word row) const {
     return planted<Plants>(Canary::kDropOffByOne) ? row <= granted_[p].rows_max : row < granted_[p].rows_max;
   }
-  // Where the rows of a peer lie that can be reached.
+  // Where the rows of a peer that is reachable lie, their scales, and their headers or weights.
   TRANSLOAD_WARP char* rows(int p) const { return granted_[p].rows; }
   TRANSLOAD_WARP char* scales(int p) const { return granted_[p].scales; }
   TRANSLOAD_WARP char* headers_or_weights(int p) const { return granted_[p].headers_or_weights; }
 
  private:
   using Plants = PlantsOf<W>;
-  // No grant may lead beyond its peer's own memory, behind which mine may lie.
+  // No grant may lead beyond the memory of its peer, because memory of this process may lie behind it.
   TRANSLOAD_WARP void check_bounds(W& w, const Call& call, int p) {
     const Board& b = *call.board;
     const Granted& g = granted_[p];

@@ -19,9 +19,10 @@ template <Warp W>
 struct Returning {
   Outbox<W, RailLink> out;
   Inbox<W, PeerLink> rings;
+  // By origin: the next entry of the log, where its entries of the channel end, the word of its gate as read.
   TableOf<W, Word> entry, last, seen;
-  TableOf<W, int> gate;    // a ring of rows, or one of the two below
-  TableOf<W, Word> begin;  // one: the origin that comes first, in near memory because registers are few
+  TableOf<W, int> gate;    // the ring of rows that the origin waits for, or kGateCredit or kGateDrain
+  TableOf<W, Word> begin;  // [1] the origin that is served first, in near memory because registers are few
 };
 constexpr int kGateCredit = -1, kGateDrain = -2;
 
@@ -78,7 +79,7 @@ struct Due {
   int origin;
 };
 
-// Sums the next token of an origin into its slot; false if a gate is closed, and then it is noted.
+// Sums the next token of an origin into its slot. False if something is missing, which then is the origin's gate.
 template <Warp W>
 TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r, Due<W> due) {
   const auto& route = due.route;
@@ -105,7 +106,7 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   if (kept.empty()) reached<PlantsOf<W>>(Situation::kAllDropped);
   if (r.out.wraps(origin)) reached<PlantsOf<W>>(Situation::kRingWrap);
 
-  // Sums them, and their weights behind the sum.
+  // Sums the rows and, behind their sum, their weights.
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
   w.reduce(into,
@@ -143,7 +144,8 @@ template <Warp W>
 TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& grants, Returning<W>& r,
                                    uint32_t channel) {
   const MembersOf<W> origins = sources_of(w, t.call);
-  // Each channel begins with another origin: where all begin with one, the way there is all that moves.
+  // Each channel begins with another origin: if all began with the same one, all would send along the same way at
+  // first.
   w.each(W::Members::only(0), [&](Lane l) { r.begin[l] = (t.own_slot() + 1 + channel) % t.map().sources(); });
   w.each(origins, [&](Lane o) {
     r.entry[o] = t.forward.at(uint32_t(o.i), channel);
@@ -158,7 +160,7 @@ TRANSLOAD_WARP void return_channel(W& w, const CombineTrip& t, const Grants<W>& 
         live, [&](Lane o) { return gate_need(r, o, r.gate[o]); }, r.seen);
     auto serve = [&](int o) {
       w.each(W::Members::only(o), [&](Lane l) { learn(gate_seen(r, l, r.gate[l]), r.seen[l]); });
-      // Sums until a gate is closed, and asks for the owners of the next token before each.
+      // Sums tokens until something is missing. The owners of the next token are asked for before each sum.
       const uint64_t end = w.pick(r.last, o);
       auto routed = routed_from(w, t.handle.log, t.log_width, w.pick(r.entry, o), end);
       while (routed.number < end && !w.failed()) {

@@ -59,12 +59,12 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
   const Set here = w.where(near, [&](Lane l) { return rows.kept(route[l], number[l]); });
   const Set pushed = grants.all_reachable() ? Set{} : w.where(here, [&](Lane l) { return rows.pushed(route[l]); });
 
-  // Waits until all of them have come.
+  // Waits until all these rows and partial sums have come.
   await_tokens(w, away, c.in, node);
   await_tokens(w, pushed, c.rings, ring);
   if (w.failed()) return;
 
-  // Sums them, and their weights, by node: lower ones, mine, higher ones.
+  // Sums the parts, and their weights, in the order of nodes: lower ones, mine, higher ones.
   const Sum sum{before, here, away - before};
   char* const out = t.out + t.place_of(token) * t.row_bytes();
   auto bias = [&](int i) { return t.bias[i] ? t.bias[i] + token * t.row_bytes() : nullptr; };
@@ -88,7 +88,7 @@ TRANSLOAD_WARP void collect_token(W& w, const CombineTrip& t, const Grants<W>& g
                return here.has(l) ? rows.weights(t, route[l], number[l]) : c.in.first(node(l)) + t.partial_bytes();
              });
 
-  // Gives the slots back to those who filled them.
+  // Gives the slots back to the ranks that filled them.
   if (!away.empty()) {
     w.each(away, [&](Lane l) { c.in.advance(node(l)); });
     w.credit(away, [&](Lane l) { return c.in.mark(node(l)); });

@@ -1,5 +1,5 @@
-// What the roles of a combine know, beside the call. It has the streams of dispatch, backwards, over the same
-// forwarders.
+// What the roles of a combine know, beside the call. A combine uses the streams of its dispatch backwards, over the
+// same forwarders.
 #pragma once
 #include "channel/ring.h"
 #include "layout/channels.h"
@@ -23,7 +23,7 @@ struct CombineTrip {
   const char* bias[2];  // [tokens][elements] bf16, or null
   char* out;            // [tokens][elements] bf16
   char* out_weights;    // [tokens][weights] fp32
-  bool spare_out;       // `out` and `out_weights` have room for one token's, and it is nobody's result
+  bool spare_out;       // after a failure `out` and `out_weights` have room for one token, which nobody reads
 
   // Forwarder.
   Spans forward;  // [source slot][channel] entries of the log
@@ -69,7 +69,7 @@ struct OwnerRows {
   Inbox<W, PeerLink>& rings;
   uint32_t slot;
 
-  // The number of its row among the owner's.
+  // The number of the token's row in the output of that owner.
   TRANSLOAD_WARP Word number(const Route& route) const { return grants.row(int(route.target), slot, route.ordinal); }
   TRANSLOAD_WARP bool kept(const Route& route, Word number) const {
     return grants.keeps(int(route.target), number) || planted<PlantsOf<W>>(Canary::kDroppedRowSummed);

@@ -30,10 +30,11 @@ template <Warp W>
 struct Forwarding {
   Inbox<W, RailLink> in;
   Outbox<W, PeerLink> rings;
-  TableOf<W, Word> entry;  // of the log: next, and end, by source slot
-  TableOf<W, Word> last;
-  TableOf<W, Word> seen;  // of the word that a source's gate is on
-  TableOf<W, int> gate;   // the ring that a source waits for; kGateTokens: its next token
+  // By source slot.
+  TableOf<W, Word> entry;  // the next entry of the log
+  TableOf<W, Word> last;   // where the source's entries of the channel end
+  TableOf<W, Word> seen;   // what was read of the word that the source's gate is on
+  TableOf<W, int> gate;    // the ring that the source waits for; kGateTokens: its next token
   TableOf<W, Announced> announced;
 };
 constexpr int kGateTokens = -1;
@@ -47,13 +48,14 @@ TRANSLOAD_HD constexpr uint64_t dispatch_forwarder_tables_bytes(const RankMap& m
 
 TRANSLOAD_HD int forwarder_ring(uint32_t peer) { return int(peer * kDispatchStreams + kFromForwarder); }
 
-// What the slot of a token says: its header, and its owners among my peers, which are the log's when cached.
+// What is known of the token in a slot: its header, and its owners among my peers, from the header or, in a cached
+// call, from the log.
 template <Warp W>
 struct Heading {
   Header header;
   PerOf<W, Route> route;
 };
-constexpr uint32_t kWrongRoute = kNoRoute - 1;  // instead of an owner that no header can name there
+constexpr uint32_t kWrongRoute = kNoRoute - 1;  // stands for an owner that a valid header cannot name there
 template <Warp W>
 TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.map();
@@ -62,7 +64,7 @@ TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* 
   if (!t.shape.listed)
     return {head, per<Route>(w, Set::first(int(t.log_width)),
                              [&](Lane l) { return t.handle.log[entry * t.log_width + uint32_t(l.i)]; })};
-  // Owners ascend. One that is named twice would take two places of the log and two slots of one ring.
+  // Owners must ascend: one that is named twice would take two places of the log and two slots of one ring.
   return {head, per<Route>(w, Set::first(int(t.shape.top_k)), [&](Lane l) {
             const HeaderEntry e = w.peek(&header->entries()[l]);
             const uint32_t before = l.i == 0 ? kNobody : w.peek(&header->entries()[l.i - 1].owner);
@@ -85,8 +87,8 @@ TRANSLOAD_WARP void write_log(W& w, const DispatchTrip& t, const PerOf<W, Route>
   });
 }
 
-// A header that cannot be is its sender's fault, unless it is one of another call: then the sender's card says so. On a
-// GPU, which looks at no more than it must, the opener alone compares cards.
+// A header that cannot be is its sender's fault, unless the sender is in another call, which its card tells. On a GPU
+// this warp does not look at the card: only the opener compares cards there.
 template <Warp W>
 TRANSLOAD_WARP void accuse_source(W& w, const DispatchTrip& t, const Header& header, const Announced& of) {
   if constexpr (W::kChecksGrants) {
@@ -116,8 +118,8 @@ struct NextToken {
   int source;
 };
 
-// True if the rings of all these owners have a free slot. Else the gate of the token's source is on the first that has
-// none. Asks, and never waits: the warp serves other sources.
+// True if the rings of all these owners have a free slot. Else the gate of the token's source is set to the first ring
+// that has none. It never waits, because the warp serves other sources.
 template <Warp W>
 TRANSLOAD_WARP bool owners_have_room(W& w, Forwarding<W>& f, NextToken<W> token, Set ringed) {
   const auto& route = token.heading.route;
@@ -140,7 +142,7 @@ TRANSLOAD_WARP bool owners_have_room(W& w, Forwarding<W>& f, NextToken<W> token,
   return false;
 }
 
-// Moves a token on; false if an owner's ring has no slot.
+// Moves the token on to its owners. False if the ring of one of them has no free slot.
 template <Warp W>
 TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& grants, Forwarding<W>& f,
                                   NextToken<W> token) {
@@ -161,20 +163,20 @@ TRANSLOAD_WARP bool forward_token(W& w, const DispatchTrip& t, const Grants<W>& 
                          : w.where(keepers, [&](Lane l) { return !grants.reachable(int(route[l].target)); });
   if (!owners_have_room(w, f, token, ringed)) return false;
 
-  // Moves it: one load, and a store to each.
+  // Moves the token: one load, and a store to each owner.
   auto ring = [&](Lane l) { return forwarder_ring(route[l].target); };
   w.scatter(pieces_in(t, slot), keepers, [&](Lane l) -> Destination {
     if (ringed.has(l)) return slot_at(t, f.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });
 
-  // Logs it for combine and for cached dispatches: all owners, those without room too.
+  // Logs the token for combines and cached dispatches, with all owners, also those without room.
   if (t.shape.listed) {
     w.once([&] { t.made.log_token[entry] = token.heading.header.token; });
     write_log(w, t, route, owners, entry);
   }
 
-  // Says so to owners that read rings, and gives the slot back to the source.
+  // Shows the new counts to owners that read rings, and gives the slot back to the source.
   if (!ringed.empty()) {
     w.each(ringed, [&](Lane l) { f.rings.advance(ring(l)); });
     w.publish(ringed, [&](Lane l) { return f.rings.mark(ring(l)); });
@@ -203,8 +205,8 @@ TRANSLOAD_WARP void forward_source(W& w, const DispatchTrip& t, const Grants<W>&
   }
 }
 
-// True if the log has room for what the counts announced. A host has looked at them before it made the log; on a GPU
-// nobody has.
+// True if the log has room for what the counts announced. On a CPU the host has checked the counts before it made the
+// log; on a GPU nobody has.
 template <Warp W>
 TRANSLOAD_WARP bool log_has_room(W& w, const DispatchTrip& t, const Forwarding<W>& f, const MembersOf<W>& sources) {
   const MembersOf<W> beyond = w.where(sources, [&](Lane s) { return f.last[s] > t.log_entries; });

@@ -116,7 +116,7 @@ struct Receiving {
   TableOf<W, Word> seen;
 };
 
-// A landing by ring needs these tables; a direct one only waits for peers.
+// The bytes of the tables that a landing by ring needs; a direct one only waits for peers.
 TRANSLOAD_HD constexpr uint64_t dispatch_receiver_tables_bytes(const RankMap& map) {
   const uint64_t streams = uint64_t(map.peers) * kDispatchStreams;
   return inbox_bytes<PeerLink>(streams) + 2 * table_bytes<Word>(streams);
@@ -131,7 +131,8 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
     w.broken(Broken::kHeader, t.map().peer_rank(uint32_t(member) / kDispatchStreams), w.peek(&header->token), 0);
     return false;
   }
-  // Row and scales go to their place, what the header says to its columns, and the slot back.
+  // Row and scales go to their final places, what the header says goes to the columns of the output, and the slot is
+  // given back.
   w.scatter(pieces_in(t, slot), Set::only(0), [&](Lane) -> Destination {
     return {t.rows + row * t.shape.row_bytes, nullptr, false, t.scales + row * t.shape.scale_bytes()};
   });
@@ -144,7 +145,8 @@ TRANSLOAD_WARP bool receive_token(W& w, const DispatchTrip& t, Receiving<W>& r, 
   return true;
 }
 
-// What each stream of each peer brings on a channel: its own tokens, and those of the ranks whose rail it is.
+// Notes how many tokens each stream of each peer brings on a channel. The sender's stream brings the peer's own tokens,
+// the forwarder's those of the ranks whose rail the peer is.
 template <Warp W>
 TRANSLOAD_WARP void expect(W& w, const DispatchTrip& t, Receiving<W>& r, uint32_t channel) {
   const RankMap& map = t.map();
@@ -192,10 +194,10 @@ template <Warp W>
 TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
   if (t.direct) reached<PlantsOf<W>>(Situation::kLandingDirect);
-  if (t.direct && !t.shape.listed) return;  // rows and scales come to their places, and the closer waits for that
+  if (t.direct && !t.shape.listed) return;  // peers store rows and scales in place, and the closer waits for that
   Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
-    // All is in its place once all peers are done; then warps share out the headers.
+    // All headers have landed once all peers are done; then warps share them out.
     const Cut cut{t.rows_kept(), t.call.channels()};
     wait_for_peers(w, t.call);
     if (w.failed()) return;

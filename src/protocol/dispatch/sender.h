@@ -80,7 +80,7 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
   auto ring = [&](Lane l) { return int(route[l].target * kDispatchStreams + kFromSender); };
   auto node = [&](Lane l) { return int(route[l].target - peers); };
 
-  // Waits for a free slot at each target that takes it through a ring.
+  // Waits for a free slot at each target that takes the token through a ring.
   make_room(w, ringed, out.rings, ring);
   make_room(w, away, out.rails, node);
   if (w.failed() && !planted<PlantsOf<W>>(Canary::kWriteAfterAbort)) return;
@@ -89,14 +89,14 @@ TRANSLOAD_WARP void send_token(W& w, const DispatchTrip& t, const Grants<W>& gra
     if (!wrapping.empty()) reached<PlantsOf<W>>(Situation::kRingWrap);
   }
 
-  // Moves it: one load, and a store to each target.
+  // Moves the token: one load, and a store to each target.
   w.scatter(pieces_at(t, token), to, [&](Lane l) -> Destination {
     if (!kept.has(l)) return slot_at(t, out.rails.next(node(l)), out.rails.staged(node(l)));
     if (ringed.has(l)) return slot_at(t, out.rings.next(ring(l)), false);
     return final_place(t, grants, route[l], row[l]);
   });
 
-  // Hands it to the network, and says so to those who read rings.
+  // Hands the token to the network, and shows the new counts to all who read rings.
   if (!away.empty()) {
     w.put(away, [&](Lane l) { return out.rails.put(node(l), t.shape.bytes()); });
     w.each(away, [&](Lane l) { out.rails.advance(node(l)); });

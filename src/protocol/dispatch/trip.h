@@ -15,8 +15,8 @@ struct DispatchTrip {
   Positions up_positions, rail_positions;  // of the dispatch rings
   Placement experts;
 
-  // The routing. Where none was known, forwarders and receivers write `made`, its logs and tokens of rows: the same
-  // tables, which are read in later calls alone.
+  // The routing. In a first dispatch forwarders fill the log and log_token of `made`, and receivers its row_token. Only
+  // later calls read, through `handle`, what they fill.
   HandleView handle;
   HandleTables made;
   uint32_t width, log_width;  // of its routes and of its log
@@ -30,17 +30,17 @@ struct DispatchTrip {
 
   // Forwarder: what comes from each source slot, in order.
   Spans forward;         // [source slot][channel] entries of the log
-  uint64_t log_entries;  // that it has room for
+  uint64_t log_entries;  // that the log has room for
 
   // Receiver: my rows.
   Spans arriving;       // [source rank][channel] rows
   Word rows_max;        // rows from this one on are dropped
-  bool direct;          // my landing
+  bool direct;          // whether my landing is direct
   char* rows;           // [rows][row_bytes]
   char* row_headers;    // [rows][header_bytes], where a direct landing leaves headers on the first dispatch
   char* scales;         // [rows][scale_bytes]
-  int32_t* topk_idx;    // [rows][top_k] null if they are wanted wide
-  int64_t* wide_idx;    // [rows][top_k] else null
+  int32_t* topk_idx;    // [rows][top_k]; null if the caller wants ids of 64 bits
+  int64_t* wide_idx;    // [rows][top_k]; null if the caller wants ids of 32 bits
   float* topk_weights;  // [rows][top_k]
   int32_t* source;      // [rows][2]
 
@@ -48,7 +48,7 @@ struct DispatchTrip {
   TRANSLOAD_HD uint64_t kept(uint64_t row) const { return row < rows_max ? row : rows_max; }
   // Rows that I store: all but the dropped ones.
   TRANSLOAD_HD uint64_t rows_kept() const { return kept(handle.row_base[map().ranks]); }
-  // Rows of a source that come on a channel: they are in a row, so what is dropped of them is at the end.
+  // Rows of a source that come on a channel: they follow each other, so the dropped ones are the last.
   TRANSLOAD_HD uint64_t rows_coming(uint32_t rank, uint32_t channel) const {
     return kept(arriving.at(rank, channel + 1)) - kept(arriving.at(rank, channel));
   }
@@ -86,7 +86,8 @@ TRANSLOAD_HD Destination slot_at(const DispatchTrip& t, char* slot, bool staged)
   return {slot, slot + t.shape.header_offset(), staged, slot + t.shape.row_bytes};
 }
 
-// The final row at a peer whose landing is direct. A header is there for what the receiver unpacks from it.
+// Where a token ends at a peer whose landing is direct. Only a first dispatch stores the header too, for the receiver
+// to unpack.
 template <Warp W>
 TRANSLOAD_WARP Destination final_place(const DispatchTrip& t, const Grants<W>& grants, Route to, Word row) {
   const int p = int(to.target);
