@@ -20,7 +20,7 @@ def without_tail(got, rows):
 
 
 def _not_differentiable(x):
-    """The error for rows that require grad but are not bf16, as a combine of their gradients takes; None: all is well."""
+    """The error for rows that require grad but are not bf16, as a combine of gradients takes; None: all is well."""
     if x.requires_grad and x.dtype != torch.bfloat16:
         return InvalidArgument(f"x: of {x.dtype} and requires grad, must be of torch.bfloat16, or detached")
     return None
