@@ -21,7 +21,7 @@ struct Told {
 
 class Knowledge {
  public:
-  // What is known of `who`; null: nothing. `engine`: what the copy engine may read, since its last fence.
+  // What is known of `who`; null: nothing. `engine`: what the copy engine may read, which was known at its last fence.
   const Told* of(uint32_t who, bool engine) const {
     if (entries_.empty()) return nullptr;
     const uint32_t slot = slots_[find(who)];

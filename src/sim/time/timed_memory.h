@@ -56,7 +56,7 @@ class TimedMemory {
   void sum(int w, const simd::SumJob& job);
   void moved(int w, uint32_t rows);
   void store_fence(int) {}
-  void drain(int) {}  // nothing: give_credits() waits until sources have been read
+  void drain(int) {}  // nothing: credits wait by themselves until their sources have been read
   void settle(int w);
   void put(int w, const Put& put);
   void publish(int w, const RailWord& to, Word count, bool credit);

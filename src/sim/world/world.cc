@@ -123,7 +123,7 @@ std::string World::running_text() const {
   return text + (running < 0 ? "the world" : "rank " + std::to_string(seeded_->fiber(running).process));
 }
 
-// Nothing can happen at this time, so it passes to when something is due. False: nothing ever is.
+// Nothing can happen at this time, so it passes to when something is due. False: the world is stuck.
 bool World::idle() {
   uint64_t next = timeline_->next();
   bool waits = false;
