@@ -1,6 +1,6 @@
 // The trip on CPU ranks beside what one would do without it, in one run: permute, MPI_Alltoallv, and for combine the
-// way back and a sum of the rows. The floor too: on one node cli/run/floor.h, on two alike the bytes that cross, over
-// sockets (bench/sockets.h).
+// way back and a sum of the rows. Measures the floor too: cli/run/floor.h on one node, and on two nodes of one size the
+// bytes that cross, over sockets (bench/sockets.h).
 //   ./dev bench cpu, or mpirun -n RANKS build/host/bin/bench_cpu [options of `transload run`]
 //
 // Every result is compared with the reference before any time is taken. Cases take turns within an iteration; a time is
@@ -38,7 +38,7 @@ void must(int error, const char* call) {
   if (error != MPI_SUCCESS) throw std::runtime_error(std::string(call) + ": error " + std::to_string(error));
 }
 
-// All ranks of this host leave it together, and wait without a processor: MPI's own barrier spins.
+// A barrier of this host's ranks, which they leave together. A rank sleeps in it, since MPI's own barrier spins.
 class Barrier {
  public:
   explicit Barrier(uint32_t rank, uint32_t ranks) {
@@ -65,7 +65,7 @@ class Barrier {
   MPI_Win window_ = MPI_WIN_NULL;
 };
 
-// What this rank sends and gets, and what must come of it.
+// What this rank sends, and the reference's outputs.
 class Expected {
  public:
   Expected(const cli::Options& options, const cli::Workload& workload, uint32_t rank)
@@ -89,7 +89,7 @@ class Expected {
     }
   }
 
-  // Experts give back what they get. `in_nodes`: sums of one node come first; else all ranks are one node.
+  // Checks sums where experts give back what they get. `in_nodes`: each node is summed by itself first, else not.
   void check_sums(const char* who, const char* sums, bool in_nodes) const {
     std::vector<uint16_t> row(options_.hidden), want(options_.hidden);
     for (int64_t t = 0; t < options_.tokens[rank_]; ++t) {
@@ -144,7 +144,7 @@ class Ours {
   void first_dispatch() { first_out_ = group_->dispatch(first_); }
   void dispatch() { first_out_ = group_->dispatch(cached_); }
   void combine() { combine_out_ = group_->combine(back_); }
-  // Outputs are let go of between calls, as a program does.
+  // Frees outputs between calls, as a program does.
   void let_go() {
     first_out_ = {};
     combine_out_ = {};
@@ -161,7 +161,7 @@ class Ours {
   CombineOutputs combine_out_;
 };
 
-// What one would write with MPI: a row for each rank that owns a choice of its token.
+// The trip as one would write it with MPI: a token sends a row to each rank that owns one of its choices.
 class Theirs {
  public:
   Theirs(const cli::Options& o, const cli::Workload& workload, const std::vector<uint16_t>& x, uint32_t rank)
@@ -206,7 +206,7 @@ class Theirs {
                        receive_at_.data(), row_, MPI_COMM_WORLD),
          "MPI_Alltoallv");
   }
-  // The experts' rows are those that came.
+  // Sends back the rows that came, as if experts had changed nothing, and sums.
   void combine() {
     must(MPI_Alltoallv(received_.data(), receive_count_.data(), receive_at_.data(), row_, sent_.data(),
                        send_count_.data(), send_at_.data(), row_, MPI_COMM_WORLD),

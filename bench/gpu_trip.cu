@@ -1,6 +1,5 @@
-// Times of dispatch and combine on GPUs, ranks as threads of this process, one JSON line a case and method:
-// Transload's, and beside it, in the same run, those of what one would do with NCCL. See --help, and harness.cuh for
-// the methods.
+// Measures dispatch and combine on GPUs, with ranks as threads of this process: Transload's and, in the same run, what
+// one would write with NCCL. One JSON line a case and method; harness.cuh has the methods, and --help the options.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <transload/transload.h>
@@ -24,7 +23,7 @@ namespace {
 using namespace transload;
 using namespace bench;
 
-// What experts gave: any bf16 values, of many magnitudes, so that the order of a sum shows.
+// Fills what experts gave with bf16 values of many magnitudes, so that the order of a sum shows.
 __global__ void fill(uint16_t* to, uint64_t count, uint32_t seed) {
   const uint64_t step = uint64_t(gridDim.x) * blockDim.x;
   for (uint64_t i = uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
@@ -89,7 +88,7 @@ class Rank {
     in.stream = {meter_.stream()};
     measure("combine_bf16", rows_bytes_, [&] { group_->combine(in); });
     measure("dispatch_bf16_first", rows_bytes_, [&] { group_->dispatch(inputs({})); });
-    // The same without the host's wait for the number of rows.
+    // With rows_max the host does not wait for the number of rows.
     DispatchInputs bounded = inputs({});
     bounded.rows_max = std::min(rows + 1, int64_t(o_.tokens) * o_.ranks());
     measure("dispatch_bf16_first_rows_max", rows_bytes_, [&] { group_->dispatch(bounded); });
@@ -117,7 +116,8 @@ class Rank {
     meter_.measure(mover, name, bytes, call);
   }
 
-  // The same inputs, and the same bytes must come out. No kernel of Transload runs meanwhile.
+  // Gives NCCL's trip the inputs of Transload's, and the same bytes must come out. No kernel of Transload runs
+  // meanwhile.
   void run_nccl(World& world, const CombineInputs& in) {
     const cudaStream_t stream = meter_.stream();
     NcclTrip trip(o_, *world.nccl, world.id, traffic(world));
@@ -251,7 +251,7 @@ class Rank {
   uint64_t rows_bytes_ = 0;
 };
 
-// Null: the cases with NCCL are left out, and it says why.
+// Null: the cases with NCCL are left out; a line says why, unless they were not asked for.
 std::unique_ptr<Nccl> load_nccl(const Options& o) {
   if (o.nccl == "none") return nullptr;
   std::string why = "NCCL takes one rank a GPU, --ranks-per-gpu is " + std::to_string(o.ranks_per_gpu);

@@ -1,9 +1,9 @@
 // What is measured, and how: options, the start of all ranks at once, series of times, one JSON line a case and method.
 //
-// Method "aligned": on every rank's stream a sleep and a barrier of all ranks come before the first event, so that what
-// a launch costs is hidden and ranks start together; "plain": idle GPUs, a barrier of host threads, the call, and the
-// stream is waited for; "host": of that, what giving the call to the stream took. Of each iteration the slowest rank
-// counts; min, median and max over the iterations.
+// Method "aligned": on every rank's stream a sleep and a barrier of all ranks come before the first event, so that the
+// cost of a launch is hidden and ranks start together. "plain": with idle GPUs, host threads meet, make the call and
+// wait for the stream. "host" is the part of "plain" that giving the call to the stream took. Of each iteration the
+// slowest rank counts; a line has min, median and max over the iterations.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -53,7 +53,7 @@ struct Options {
   uint32_t nccl_ctas = 0, nccl_register = 0;
   std::string nccl = "libnccl.so.2";
   std::vector<uint32_t> nodes;
-  std::string command;  // the name of NCCL's library without its folder: that is of one machine
+  std::string command;  // NCCL's library is named without its folder, which is one machine's
   uint32_t ranks() const { return gpus * ranks_per_gpu; }
   uint32_t row_bytes() const { return hidden * 2; }
 };
@@ -135,7 +135,7 @@ inline Options parse(int argc, char** argv) {
   return o;
 }
 
-// Where ranks meet on their GPUs: a word of each rank at each rank.
+// Where ranks meet on their GPUs: each rank has a word of every rank, which that rank writes.
 struct Gate {
   uint64_t* words[kRanksMax];
   uint32_t ranks, me;
@@ -160,7 +160,7 @@ static __global__ void meet(Gate gate, uint64_t turn, uint64_t sleep_ns) {
   } while (seen < turn && clock_ns() - begin < 2000000000ull);
 }
 
-// What the ranks' threads share.
+// What the threads of all ranks share.
 struct Shared {
   explicit Shared(const Options& o) : barrier(o.ranks()), us(o.ranks()), words(o.ranks()) {}
   std::barrier<> barrier;
@@ -170,7 +170,7 @@ struct Shared {
   std::mutex mutex;
 };
 
-// Who moved the rows: the columns of a line that tell. `more` goes before the command.
+// Those columns of a line that say who moved the rows. `more` goes before the command.
 struct Mover {
   std::string executor, sms, channels, slots, more;
 };
@@ -190,7 +190,7 @@ class Meter {
   }
 
   cudaStream_t stream() const { return stream_; }
-  // How everyone's calls are waited for.
+  // `wait` returns once the calls that were given to the stream are done.
   void wait_by(std::function<void()> wait) { wait_ = std::move(wait); }
 
   // `call` gives one call to the stream; `bytes` are those of the rows that this rank receives in it.

@@ -1,5 +1,5 @@
 // What a proxy with nothing to do costs, and how soon it takes a command for which nobody woke it, as kernels of a
-// graph give them: two proxies over links of one kind, no GPU. One JSON line a case.
+// graph wake nobody. Two proxies over links of one kind, and no GPU. One JSON line a case.
 //   bench_idle_proxy [--provider NAME]
 #include <unistd.h>
 

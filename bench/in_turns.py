@@ -1,5 +1,5 @@
-"""Two ways of the program in turns on GPUs of one host, nodes of 1,1: a line of JSON for each run, and one with the
-ratios of the medians. Shared by the scripts beside it."""
+"""Runs two ways of the program in turns on GPUs of one host, nodes of 1,1, and prints a line of JSON for each run and
+one with the ratios of the medians. Scripts beside it share it."""
 import argparse
 import json
 import os
@@ -16,7 +16,7 @@ CALLS = {
 
 
 def turn_options(about):
-    """What every such script is told."""
+    """The options that all such scripts have."""
     options = argparse.ArgumentParser(description=about)
     options.add_argument("program")
     options.add_argument("--turns", type=int, default=3)
@@ -37,8 +37,8 @@ def measured(name, command, environment, tokens):
 
 
 def compare(case, ratio_case, given, ways):
-    """`given`: the parsed options. `ways`: by name a command and what of the environment it needs. The second is
-    compared with the first."""
+    """`given`: the parsed options. `ways`: by name, a command and the variables that it needs; the second is compared
+    with the first."""
     base, other = ways
     of_way = {name: [] for name in ways}
     for _ in range(given.turns):

@@ -1,5 +1,5 @@
-// NCCL, loaded while the program runs: the few functions that nccl_trip.cuh calls, as NCCL's own header has declared
-// them since 2.7; its memory and registration, since 2.19, may be missing.
+// NCCL, loaded while the program runs. It has the few functions that nccl_trip.cuh calls, as NCCL's own header has
+// declared them since 2.7; those that allocate and register memory, of 2.19, may be missing.
 #pragma once
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -36,7 +36,7 @@ class Nccl {
     version_ = std::to_string(major) + "." + std::to_string(code < 10000 ? code / 100 % 10 : code / 100 % 100) + "." +
                std::to_string(code % 100);
   }
-  Nccl(const Nccl&) = delete;  // and it is never unloaded: it has threads of its own
+  Nccl(const Nccl&) = delete;  // NCCL has threads of its own, so it is never unloaded
   Nccl& operator=(const Nccl&) = delete;
 
   const std::string& version() const { return version_; }

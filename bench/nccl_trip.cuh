@@ -1,10 +1,10 @@
 // Dispatch and combine without Transload: permute, NCCL's sends and receives to and from every rank, gather-sum.
 //
-// As one writes it without much effort: a token is sent once to each rank with an expert of it; counts are known
-// beforehand, as in a cached dispatch; rows are received in their final order, by (source rank, token), so that nothing
-// is unpermuted in dispatch, nor permuted in combine; rows of this rank for itself do not pass NCCL, permute stores
-// them in their final place and gather-sum reads them there. Permute reads a token once, whatever the number of its
-// ranks, and gather-sum adds in the order of Transload's contract, so results must be the same bytes. Both use all SMs.
+// It is written without much effort. A token is sent once to each rank with an expert of it. Counts are known
+// beforehand, as in a cached dispatch. Rows are received in their final order, by (source rank, token), so nothing is
+// unpermuted in dispatch or permuted in combine. A rank's rows for itself do not pass NCCL: permute stores them in
+// their final place and gather-sum reads them there. Permute reads a token once, whatever the number of its ranks, and
+// gather-sum adds in the order of Transload's contract, so results must be the same bytes. Both use all SMs.
 #pragma once
 #include <cuda_bf16.h>
 
@@ -21,16 +21,16 @@ namespace bench {
 struct Traffic {
   uint32_t me = 0;
   std::vector<std::vector<uint64_t>> sent;  // [source][destination] rows
-  std::vector<int32_t> place;               // [tokens][ranks]: see Places
+  std::vector<int32_t> place;               // [tokens][ranks]: as Places::place
 
   uint32_t ranks() const { return uint32_t(sent.size()); }
-  // In what I receive, by source.
+  // Where the rows of a source begin in what this rank receives.
   uint64_t row_base(uint32_t source) const {
     uint64_t base = 0;
     for (uint32_t s = 0; s < source; ++s) base += sent[s][me];
     return base;
   }
-  // In what I send to others, by destination.
+  // Where the rows for a destination begin in what this rank sends to others.
   uint64_t packed_base(uint32_t destination) const {
     uint64_t base = 0;
     for (uint32_t d = 0; d < destination; ++d) base += d == me ? 0 : sent[me][d];
@@ -51,12 +51,12 @@ struct Places {
   }
 };
 
-// What the ranks' threads share.
+// What the threads of all ranks share.
 struct World {
   Nccl* nccl = nullptr;
   NcclId id{};
   std::vector<uint32_t> owner;              // [experts] rank
-  std::vector<std::vector<uint64_t>> sent;  // as Traffic's
+  std::vector<std::vector<uint64_t>> sent;  // as Traffic::sent
 };
 
 constexpr uint32_t kThreads = 256;  // a block is one token
@@ -95,7 +95,7 @@ static __device__ void add(float (&sum)[8], const uint4& row) {
   }
 }
 
-// The rows of a node are summed by themselves, and the sum is rounded where it would have come over a wire.
+// Adds a node's sum to that of all nodes, rounded as a wire would round it unless the node is this rank's.
 static __device__ void add_node(float (&sum)[8], float (&node)[8], bool mine) {
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
@@ -143,7 +143,7 @@ static __global__ void __launch_bounds__(kThreads) gather_sum(Places places, Nod
   }
 }
 
-// One rank of it. Collective: made, called and left by the threads of all ranks, each with its device set.
+// One rank of the trip. The threads of all ranks make, call and leave theirs together, each with its device set.
 class NcclTrip {
  public:
   NcclTrip(const Options& o, Nccl& nccl, const NcclId& id, const Traffic& traffic)
@@ -168,7 +168,7 @@ class NcclTrip {
                traffic.me,
                row_bytes_ / uint32_t(sizeof(uint4))};
   }
-  // At the end, if all went well: whoever failed must not wait for the others.
+  // Is called at the end, only if all went well: a rank that failed must not wait for the others.
   void leave() { nccl_.leave(comm_); }
   NcclTrip(const NcclTrip&) = delete;
   NcclTrip& operator=(const NcclTrip&) = delete;
@@ -212,7 +212,7 @@ class NcclTrip {
   }
 
  private:
-  // Beginning with the next one, so that not all send to one.
+  // Visits other ranks, the next one first, so that not all ranks send to the same one.
   template <class F>
   void each_other(F visit) const {
     for (uint32_t step = 1; step < traffic_.ranks(); ++step) visit((traffic_.me + step) % traffic_.ranks());

@@ -1,5 +1,5 @@
-"""What the code that drives a NIC costs where there is none: on mapped rails, the kernels for mapped rails and those
-that would fill queues, in turns. Nodes of 1,1, on two GPUs or on one.
+"""What the code that drives a NIC costs where there is none: runs the kernels for mapped rails and those that can fill
+queues in turns, both on mapped rails. Nodes of 1,1, on two GPUs or on one.
 
 python bench/nic_kernels.py PROGRAM SOFT_NIC_PROGRAM [--turns 3] [--tokens 1024]
 SOFT_NIC_PROGRAM is gpu/soft_nic_gpu of a build with NVSHMEM's headers.

@@ -1,5 +1,5 @@
-"""The program over loopback and over NVSHMEM's heap in turns, on two GPUs of one host: 1,1, where the heap's rails are
-peer memory too, so that both should take the same time.
+"""Runs the program over loopback and over NVSHMEM's heap in turns, on two GPUs of one host with nodes of 1,1. There the
+heap's rails are peer memory too, so both should take the same time.
 
 python bench/nvshmem_heap.py PROGRAM [--turns 3] [--tokens 1024]
 TRANSLOAD_NVSHMEM names the library, if the loader does not know it.

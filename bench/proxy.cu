@@ -1,6 +1,6 @@
-// What a rail by a proxy costs, beside the same by host threads over the same kind of link in the same run: rows both
-// ways at once, and raw writes of as many bytes; rows of host threads while warps poll pinned words; a count there and
-// back, commands alone, and a proxy with nothing to do. One JSON line a case, and one of the medians of all rounds.
+// What a rail by a proxy costs, beside what host threads do over the same kind of link in the same run. The cases are
+// rows both ways at once, and raw writes of as many bytes; rows of host threads while warps poll pinned words; a count
+// there and back; commands alone; and a proxy with nothing to do. One JSON line a case, and one of all rounds' medians.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ namespace {
 using namespace transload;
 
 constexpr uint32_t kRings = 8, kSlots = 32, kRowBytes = 14336, kBatch = 8, kQueueSlots = 1024, kWarpsOfBlock = 4;
-constexpr uint32_t kPollingWarps = 64, kPolledMost = 8;  // words of a warp
+constexpr uint32_t kPollingWarps = 64, kPolledMost = 8;  // words that a warp may poll
 constexpr uint64_t kRoundsOfACount = 2000;
 
 void must(cudaError_t error, const char* what) {
@@ -44,7 +44,7 @@ void must(cudaError_t error, const char* what) {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// The network region of a side, alike on both: words, then slots, then what only its own rank uses.
+// Offsets in the network region of a side, the same on both: words, then slots, then what only its own rank uses.
 namespace place {
 constexpr uint64_t tail(uint32_t ring) { return kWordBytes * ring; }
 constexpr uint64_t credit(uint32_t ring) { return kWordBytes * (kRings + ring); }
@@ -64,7 +64,7 @@ constexpr uint64_t kBytes = polled(kPollingWarps, 0);
 
 TRANSLOAD_HD Word* word_at(char* region, uint64_t offset) { return reinterpret_cast<Word*>(region + offset); }
 
-// What the kernels of a side get.
+// The arguments of a side's kernels.
 struct Play {
   CudaRank rank;
   RailQueue queue;
@@ -164,7 +164,7 @@ struct Commands {
   }
 };
 
-// Until each of its words says so.
+// Each warp polls so many words, until every one of them has reached the count.
 struct Polls {
   int words;
   template <class W>
@@ -180,7 +180,7 @@ struct Polls {
   }
 };
 
-// Takes everything and does nothing.
+// A network that takes everything and does nothing, for the cost of commands alone.
 class Nowhere final : public ScaleOut {
  public:
   std::string name() const override { return "nowhere"; }
@@ -201,7 +201,7 @@ struct Page {
   alignas(128) WaitsFor waits_for;
 };
 
-// One rank: its memory, stream, link and proxy.
+// One rank's memory, stream, link and proxy.
 struct Side {
   int device = 0;
   cudaStream_t stream{};
@@ -228,7 +228,7 @@ class Pair {
   }
   Pair(const Pair&) = delete;
 
-  // Zeroed memory and links that know each other; with `proxies`, these too.
+  // Makes zeroed memory, links that know each other and, if asked, proxies.
   void open(bool proxies, bool nowhere = false) {
     std::vector<std::string> addresses;
     for (uint32_t s = 0; s < 2; ++s) {
@@ -326,7 +326,7 @@ class Pair {
     }
   }
 
-  // The same on both sides by a host thread each, over their links.
+  // Seconds until a host thread of each side, over its link, has done `body`.
   double by_hosts(const std::function<void(uint32_t side)>& body) {
     const double begin = seconds();
     std::thread other([&] { body(1); });
@@ -346,7 +346,7 @@ Word seen(char* region, uint64_t offset) {
   return std::atomic_ref<Word>(*word_at(region, offset)).load(std::memory_order_acquire);
 }
 
-// Of each ring those behind its first `begin` rows, up to `count`.
+// Sends and takes the rows `begin` to `count` - 1 of each ring.
 void rows_by_host(Side& side, uint32_t other, uint64_t begin, uint64_t count) {
   uint64_t sent[kRings], taken[kRings];
   for (uint32_t ring = 0; ring < kRings; ++ring) sent[ring] = taken[ring] = begin;
@@ -378,7 +378,7 @@ void progress(cli::RawEnd& raw) {
   std::exit(1);
 }
 
-// As many bytes, in writes as long as the puts are and as many at once; then a word, which comes behind them.
+// Sends the bytes of `count` rows of each ring, in writes as long as puts and as many at once, then a word behind them.
 void rows_by_raw_writes(cli::RawEnd& raw, char* region, uint64_t count) {
   const uint64_t puts = kRings * count / kBatch;
   for (uint64_t put = 0; put < puts; progress(raw)) {
@@ -400,8 +400,8 @@ double seconds_of_raw_writes(Pair& pair, uint64_t count) {
   return pair.by_hosts([&](uint32_t s) { rows_by_raw_writes(s == 0 ? one : other, pair.sides[s].region, count); });
 }
 
-// Words of pinned memory that each of the polling warps polls on each side's GPU, in turns over one pair of links and
-// by the same two threads: which processors they got, and how they lie, differ more between two pairs than by polling.
+// How many words of pinned memory each polling warp polls on each side's GPU. These cases take turns over one pair of
+// links and by the same two threads, because two pairs differ more in their processors and places than polling costs.
 constexpr int kPolls[] = {0, 1, int(kPolledMost)};
 constexpr int kPollTurns = int(std::size(kPolls));
 
@@ -411,7 +411,7 @@ void set_polled(Pair& pair, Word word) {
       std::atomic_ref<Word>(*word_at(side.region, place::polled(0, i))).store(word, std::memory_order_release);
 }
 
-// Seconds of host threads for `count` rows of each ring, for each of kPolls; `first` begins.
+// Seconds that host threads take for `count` rows of each ring, for each of kPolls, of which number `first` begins.
 std::array<double, kPollTurns> seconds_while_polled(Pair& pair, int first, uint64_t count) {
   std::array<double, kPollTurns> spent{};
   std::barrier both(2);
@@ -454,7 +454,7 @@ double idle_share(Pair& pair, bool naps) {
   return double(proxies_ran_ns() - ran) * 1e-9 / (seconds() - begin);
 }
 
-// Of all rounds, by what was measured; rates in GB/s each way, counts in us one way, commands in millions a second.
+// The figures of all rounds, by case: rates in GB/s each way, counts in us one way, commands in millions a second.
 class Figures {
  public:
   void add(const std::string& name, const char* unit, double figure) {
@@ -472,7 +472,7 @@ class Figures {
   std::map<std::string, std::vector<double>> of_;
 };
 
-// Rows are the noisiest: what takes turns takes them often, in an order that no case leads in every round.
+// Measures rows, the noisiest cases, in short turns, whose order changes so that no case is first in every round.
 void rows_in_turns(Pair& pair, uint64_t rows, int rounds, Figures& figures) {
   const double bytes = double(kRings) * double(rows) * kRowBytes * 1e-9;
   const std::pair<const char*, std::function<double()>> ways[] = {
@@ -496,7 +496,7 @@ void rows_in_turns(Pair& pair, uint64_t rows, int rounds, Figures& figures) {
     }
 }
 
-// What polling leaves of the rows of host threads.
+// Measures which part of their rate the rows of host threads keep while warps poll.
 void polls_in_turns(Pair& pair, uint64_t rows, int rounds, Figures& figures) {
   for (int round = 0; round < rounds; ++round) {
     const auto spent = seconds_while_polled(pair, round % kPollTurns, rows);

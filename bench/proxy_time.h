@@ -1,4 +1,4 @@
-// What the threads of proxies of this process take of its processors.
+// How much processor time the proxies of this process have taken.
 #pragma once
 #include <dirent.h>
 
@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// Nanoseconds that they have run.
+// Nanoseconds that all threads of proxies together have run so far.
 inline uint64_t proxies_ran_ns() {
   uint64_t sum = 0;
   DIR* const tasks = opendir("/proc/self/task");

@@ -1,10 +1,10 @@
 """What a call from Python costs over one from C++: one rank, 8 tokens of 64, so that the call itself is small.
 
-Of NumPy's arrays (python). Where torch is, of its tensors too: by the same calls (torch; no_table: where tensors cross
-by __dlpack__ alone), and by those of transload.torch without gradients (functions) and with them (autograd), and by
-V1's buffer of transload.deep_ep.
-C++ and Python take turns in one process's time: `bench_python_calls` (built from bench/python_calls.cc) is started once
-and times a batch whenever it is told to.
+Calls are measured with NumPy's arrays (python) and, where torch is, with its tensors: by the same calls (torch;
+no_table: where tensors cross by __dlpack__ alone), by those of transload.torch without gradients (functions) and with
+them (autograd), and by V1's buffer of transload.deep_ep.
+C++ and Python take turns: `bench_python_calls` (built from bench/python_calls.cc) is started once and times a batch
+whenever it is told to.
 
 python bench/python_calls.py [--program FILE] [--json FILE]
 """

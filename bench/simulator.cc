@@ -1,4 +1,4 @@
-// Worlds per second on one core: the standard scenario, and the tiny one, whose aim is 200.
+// Worlds per second on one core, of the standard scenario and of the tiny one, of which 200 are the aim.
 //   ./dev bench, or build/host/bin/bench_simulator [SECONDS of each]
 #include <chrono>
 #include <cstdio>

@@ -1,5 +1,5 @@
-// What two nodes of one host need at least to move the rows of a trip between them: a TCP connection for each pair of
-// counterparts, over the loopback interface, through which their bytes go both ways at once, and nothing else.
+// The least that moves the rows of a trip between two nodes of one host: a TCP connection for each pair of
+// counterparts, over the loopback interface, through which only their bytes go, both ways at once.
 #pragma once
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ class Sockets {
     return o.node_sizes().size() == 2 && o.node_sizes()[0] == o.node_sizes()[1];
   }
 
-  // Collective, of all ranks.
+  // Collective over all ranks.
   Sockets(const cli::Options& o, const cli::Workload& workload, uint32_t rank) {
     const uint32_t size = o.node_sizes()[0], node = rank / size, other = node == 0 ? rank + size : rank - size;
     out_.resize(crossing(o, workload, rank, 1 - node) * o.row_bytes());

@@ -1,5 +1,5 @@
-"""A copy of the tree in a build folder, some texts of which are others: each old text is one branch, each new one
-another, and which of them runs is decided at run time. For tools/mutations and tools/canaries."""
+"""A copy of the tree in a build folder, in which some texts are replaced. The old text and each new one are branches,
+and a process decides which of them runs. tools/mutations and tools/canaries use it."""
 import dataclasses
 import glob
 import os
@@ -15,7 +15,7 @@ DECLARES = re.compile(r"(?:const )?(?!return\b|delete\b|throw\b)[\w:<>]+[ &*]+\w
 
 
 class Wrong(Exception):
-    """Something that a list says is not so."""
+    """A list says something that is not so."""
 
 
 @dataclasses.dataclass
@@ -52,7 +52,7 @@ class Change:
 
 
 def switched(old, changes):
-    """`old`, or what these make of it."""
+    """The text that these changes make of `old`."""
     always = [change.new for change in changes if not change.condition]
     if always:
         if len(changes) > 1:
@@ -70,7 +70,7 @@ def switched(old, changes):
 
 
 def changed(changes):
-    """Path to text of the files that have changes, with all of them."""
+    """By path, the text of each file that has changes, with all of its changes."""
     by_file = {}
     for change in changes:
         by_file.setdefault(change.file, []).append(change)
@@ -94,7 +94,7 @@ def changed(changes):
 
 
 def write_if_other(path, data):
-    """Keeps the time of a file that stays as it is, so that nothing is compiled for it."""
+    """Leaves a file with the same bytes as it is, so that nothing is compiled for it."""
     if os.path.exists(path):
         with open(path, "rb") as file:
             if file.read() == data:
@@ -105,7 +105,7 @@ def write_if_other(path, data):
 
 
 class Build:
-    """The copy, and what is built of it, in `home`."""
+    """The copy in `home`, and what is built of it there."""
 
     def __init__(self, home):
         self.tree, self.folder = os.path.join(home, "tree"), os.path.join(home, "build")

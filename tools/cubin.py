@@ -3,7 +3,7 @@ import collections
 import re
 import struct
 
-ARCHITECTURES = "90a", "100a"  # that kernels are compiled for, unless a build names some of them alone
+ARCHITECTURES = "90a", "100a"  # those that kernels are compiled for, unless a build names fewer
 FATBIN_MAGIC = 0xBA55ED50
 KIND_ELF = 2
 COMPRESSED = 0x2000 | 0x8000  # flags of an entry: LZ4, zstd
@@ -11,10 +11,10 @@ RESERVED_SHARED_BYTES = 1024  # the system's, before a block's own
 INSTRUCTION_BYTES = 16
 OPCODE_MASK = 0xFFF           # the low bits of an instruction
 TRAP, STORE_LOCAL, LOAD_LOCAL = 0x95C, 0x387, 0x983  # BPT, STL, LDL; tests/objects/no_traps.py shows that they are
-EIATTR_REGISTERS, EIATTR_STACK = 0x2F, 0x12  # of a kernel, what it calls included
+EIATTR_REGISTERS, EIATTR_STACK = 0x2F, 0x12  # of a kernel and all that it calls
 
 Section = collections.namedtuple("Section", "name kind offset size link info")
-# arch: as "sm_90a"; compiler: the build of it; name: mangled; code: the bytes of its instructions
+# arch: such as "sm_90a"; compiler: the compiler's build; name: mangled; code: the bytes of the instructions
 Kernel = collections.namedtuple("Kernel", "arch compiler name registers stack_bytes static_shared_bytes code")
 
 
@@ -79,7 +79,7 @@ def said_of_tools(elf, sections, what, pattern):
 
 
 def arch_of(elf, sections):
-    """As the assembler was told; the header of the file has the number alone."""
+    """The architecture as the assembler was told it; the file's header has only its number."""
     return said_of_tools(elf, sections, "architecture", rb"-arch[ =](sm_\w+)")
 
 

@@ -16,7 +16,7 @@ without_randomisation() {
 run_ctest() {
   local preset=$1 junit=$PWD/$LOGS/$1.xml
   rm -f "$junit"
-  # Tests mostly wait: ranks for each other, and for what is to come late.
+  # Tests mostly wait, ranks for each other and for what is to come late, so more run than there are processors.
   without_randomisation ctest --preset "$preset" -j $((2 * JOBS)) --output-junit "$junit" "${EXTRA[@]}"
 }
 
@@ -24,7 +24,7 @@ run_ctest() {
 # nothing: what fails here fails again in its own step. Ninja itself, because cmake would end before it does.
 build_ahead() {
   local preset target=()
-  trap 'exit 1' TERM  # ninja has it too, and its end comes before this one's
+  trap 'exit 1' TERM  # ninja gets the signal too, and ends first
   for preset in "$@"; do
     [[ $preset == fuzz ]] && target=(fuzz_programs)
     nice -n 19 cmake --preset "$preset" -DTRANSLOAD_TESTS=ON &&
@@ -94,8 +94,8 @@ pytest_step() {
   fi
 }
 
-# The Python package over the build of the preset host, in a virtual environment that it makes; and, where torch is,
-# what needs it.
+# Tests the Python package over the build of the preset host, in a virtual environment that this makes, and, where torch
+# is, the part that needs it.
 test_python() {
   if [[ -z $only || python =~ $only ]]; then pytest_step python tests/python/run.sh build/host; fi
   if [[ -z $only || torch =~ $only ]]; then pytest_step torch tests/python/run_torch.sh build/host; fi
@@ -112,7 +112,7 @@ install_torch() {
   fi
 }
 
-# A machine with RDMA. What is missing then is skipped, and says why.
+# Fetches what an emulated machine with RDMA needs. If something is missing, its tests are skipped and say why.
 emulate() {
   (set_up "to emulate a machine" "${GUEST_PACKAGES[@]}") || true
   step "fetch a kernel for the emulated machine" tools/guest_kernel || true
@@ -129,13 +129,13 @@ gpu_architectures() {
   fi
 }
 
-# In a first build many sources are compiled as one, because most of what one costs is in its headers, and what no row
-# passes through with less care. Who changes them one at a time says cmake --preset host -DTRANSLOAD_UNITY=.
+# In a first build many sources are compiled as one, because headers are most of a source's cost, and sources that no
+# row passes are optimised less. To change sources one at a time: cmake --preset host -DTRANSLOAD_UNITY=.
 first_build() {
   [[ -f build/host/CMakeCache.txt ]] || HOST_OPTIONS+=(-DTRANSLOAD_UNITY=all -DTRANSLOAD_COLD_FLAGS=-O1)
 }
 
-# What kernels that drive a NIC are compiled with. For each kind of GPU that takes minutes.
+# Fetches what kernels that drive a NIC are compiled with. To compile them takes minutes for each kind of GPU.
 nic_headers() {
   command -v nvcc >/dev/null || return 0
   if ! (set_up "to compile kernels that drive a NIC" libibverbs-dev); then

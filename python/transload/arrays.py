@@ -41,9 +41,9 @@ _WRAPS = {"torch": _of_torch, "cupy": _of_cupy, "jax": _of_jax, "jaxlib": _of_ja
 
 
 def library_of(kind):
-    """(the library of a type of arrays: 'numpy', 'torch' or another; what makes its arrays; why one cannot be used).
+    """(the library of a type of arrays: 'numpy', 'torch' or another; what makes its arrays; why none can be used).
 
-    None for what makes them: ours are good. None for why: they can be.
+    The second is None where arrays of ours serve as they are, the third where arrays of this type can be used.
     """
     for each in kind.__mro__:
         root = _root(each.__module__)
@@ -55,7 +55,7 @@ def library_of(kind):
 
 
 def _no_memory(kind):
-    """Of a subclass of torch's tensors that stands for others, such as a FakeTensor or a DTensor."""
+    """Why a subclass of torch's tensors that stands for others, such as a FakeTensor, cannot be used; None: it can."""
     plain = sys.modules["torch"].Tensor
     if not issubclass(kind, plain) or kind.__torch_dispatch__ is plain.__torch_dispatch__:
         return None
@@ -63,12 +63,12 @@ def _no_memory(kind):
 
 
 def name_of_numpy(dtype):
-    """'bfloat16' and the like. None: of another byte order, or of fields."""
+    """The dtype's name, such as 'bfloat16'. None where it has another byte order, or fields."""
     return dtype.name if dtype.isnative and dtype.names is None and dtype.subdtype is None else None
 
 
 def name_of_type(dtype):
-    """The name of a type: of a string, a type of NumPy or ml_dtypes, or torch's. None: it is none."""
+    """The name of a type, which is given as a string, or as NumPy, ml_dtypes or torch has it. None: it is no type."""
     if isinstance(dtype, str):
         return _SHORT.get(dtype, dtype)
     if _root(type(dtype).__module__) == "torch":
@@ -80,7 +80,7 @@ def name_of_type(dtype):
 
 
 def library_of_type(dtype):
-    """As library_of, for who asks with this type: torch's of torch.bfloat16, else NumPy's where it is installed."""
+    """What library_of gives for arrays asked for by this type: torch for torch's types, else NumPy if it is there."""
     if _root(type(dtype).__module__) == "torch":
         return "torch", _of_torch, None
     return "numpy" if _has_numpy() else "", None, None

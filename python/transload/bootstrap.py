@@ -66,7 +66,7 @@ def meeting(rank, ranks, bootstrap, secret, name):
 
 
 def _nodes_of_hosts(identities):
-    """Sizes of the nodes, of what each rank says of its host."""
+    """Sizes of the nodes, from what each rank says of its host."""
     sizes = [1]
     for rank in range(1, len(identities)):
         if _native.one_machine(identities[rank], identities[rank - 1]):
@@ -83,7 +83,7 @@ def _nodes_of_hosts(identities):
 
 
 def nodes_of(here, all_gather):
-    """Which ranks share a host, where the caller does not say."""
+    """Sizes of the nodes, where the caller does not give them: the ranks of a host are a node."""
     if here.ranks == 1:
         return [1]
     if all_gather:
@@ -92,7 +92,7 @@ def nodes_of(here, all_gather):
         return _nodes_of_hosts([bytes(part).rstrip(b"\0").decode() for part in
                                 all_gather(identity.encode().ljust(longest, b"\0"))])
     if _is_loopback(here.host):
-        return [here.ranks]  # whoever reaches it is on this host
+        return [here.ranks]  # only ranks on this host reach a loopback address
     if here.local_ranks > 0 and here.ranks % here.local_ranks == 0:
         return [here.local_ranks] * (here.ranks // here.local_ranks)
     raise InvalidArgument("nodes: None, must be how many ranks each node has, such as (8, 8): nothing here says it")

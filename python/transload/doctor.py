@@ -27,7 +27,7 @@ def _version(module):
 
 
 def _library(name, *modules):
-    """Whether a library of arrays, if it is here, can be imported, with what of it calls need."""
+    """Whether a library of arrays can be imported, with the modules of it that calls need, or is not installed."""
     if importlib.util.find_spec(name) is None:
         _line(name, "not installed")
         return True
@@ -48,7 +48,7 @@ def _way(torch):
 
 
 def _libraries():
-    """Arrays of which libraries can come."""
+    """Says whose arrays calls can be given. True if every library that is installed works."""
     needs = {"numpy": (), "ml_dtypes": (), "torch": ("transload.torch",), "cupy": (), "jax": ("jax.dlpack",)}
     works = [_library(name, *modules) for name, modules in needs.items()]
     _line("deep_ep", _deep_ep())
@@ -56,7 +56,7 @@ def _libraries():
 
 
 def _deep_ep():
-    """Which module a program gets that imports deep_ep. Two packages write it, into one place or two."""
+    """Which module a program gets that imports deep_ep. Two packages have one, in the same place or in two."""
     found = importlib.util.find_spec("deep_ep")
     if found is None or found.origin is None:
         return "not installed; python -m transload.deep_ep SCRIPT has it"
@@ -94,7 +94,7 @@ def _trip(rank, rendezvous, wrong):
 
 
 def _group():
-    """Two ranks of two nodes, as threads."""
+    """Whether a group of two ranks, two nodes as threads, makes a dispatch."""
     rendezvous, wrong = transload.Rendezvous(), []
     ranks = [threading.Thread(target=_trip, args=(rank, rendezvous, wrong)) for rank in range(2)]
     for rank in ranks:

@@ -1,8 +1,8 @@
-"""What a call raises. The messages of refusals say argument, value and bound; nothing has moved then."""
+"""The exceptions of calls. The message of a refusal says argument, value and bound, and nothing has moved by then."""
 
 
 class Error(RuntimeError):
-    """Every call that does not complete raises one; `code` is a word for which."""
+    """What every call raises that does not complete; `code` is a word for the kind of error."""
 
     code = "error"
     alike = False  #: whether every rank of the call raised it, so that nobody waits for this one
@@ -15,16 +15,16 @@ class InvalidArgument(Error, ValueError):
 
 
 class NotSupported(Error, NotImplementedError):
-    """Refused likewise, because this build cannot do it yet."""
+    """Refused before anything moved, because this build cannot do it yet."""
 
     code = "not_supported"
 
 
-REFUSALS = (InvalidArgument, NotSupported)  #: what a call can be refused with on all ranks, by whoever finds it
+REFUSALS = (InvalidArgument, NotSupported)  #: errors that a rank finds before a call, and that all ranks raise then
 
 
 class OutOfMemory(Error, MemoryError):
-    """Refused likewise, for want of room on this machine."""
+    """Refused before anything moved, for want of room on this machine."""
 
     code = "out_of_memory"
 
@@ -47,17 +47,17 @@ class Fault(Error):
     code = "fault"
 
     kind: str  #: what the culprit did: lost, silent, absent, unreachable, mismatch, failed, rendezvous
-    rank: int  #: who reports
+    rank: int  #: the rank that reports
     culprit_rank: "int | None"  #: who caused it; None: the rendezvous
     operation: str  #: what the reporter was doing: create, dispatch, combine, idle
     role: str  #: notify, sender, forwarder, receiver, closer; "" outside a call
     channel: "int | None"  #: of that role
     waiting_for: str  #: "tokens of rank 5", ...; "" if it waited for nobody
-    seen: int  #: the counter that it waited on,
-    expected: int  #: and what it had to reach
+    seen: int  #: the value of the counter that it waited on
+    expected: int  #: the value which that counter had to reach
     after_ms: float  #: from the reporter's entry into the call to the end of its wait
     detail: str  #: one sentence for people
-    own_view: bool  #: nobody judged: others may have another opinion
+    own_view: bool  #: the arbiter did not judge, so other ranks may name another culprit
 
 
 _BY_CODE = {each.code: each for each in (InvalidArgument, NotSupported, OutOfMemory, TooManyRows, DeviceError, Fault)}

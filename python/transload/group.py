@@ -1,4 +1,4 @@
-"""Group: ranks that exchange tokens. Made together, freed alone."""
+"""Group: ranks that exchange tokens. They make it together, and each frees it alone."""
 import atexit
 import itertools
 import weakref
@@ -54,7 +54,7 @@ class Group(_native.Group):
     tokens_max: of any rank in any call; top_k_max: choices of a token; scales_max: 4-byte scales of a row
     channels, slots, peer_slots: rings; slab_bytes: room for what calls return and for `empty`
     deadline_s: of every wait in a call; create_deadline_s: while the group is made
-    combine_wire: the longest of any combine, "bf16" or "fp32"
+    combine_wire: the wider type of partial sums that any combine asks for, "bf16" or "fp32"
     scale_out, provider, nic: the network between nodes; network_memory: where ranks on GPUs keep its rings
     linger_us: how long a rank looks before it sleeps
     bootstrap: a Rendezvous, "host:port" of one, or an all-gather: a function of bytes that returns all ranks' bytes
@@ -102,24 +102,24 @@ class Group(_native.Group):
             here, all_gather = meeting(rank, ranks, bootstrap, secret, name)
         sizes = nodes_of(here, all_gather) if nodes is None else _sizes(nodes, ranks)
         super().__init__(here, sizes, options, all_gather)
-        self.key = f"{here.name}#{next(_numbers)}"  #: of this process's groups; what ops in a graph of torch know it by
+        self.key = f"{here.name}#{next(_numbers)}"  #: unique in this process; torch's ops name a group by it
         open_groups[self.key] = self
 
     @classmethod
     def from_environment(cls, launcher="", *, name="default", **options):
-        """Of torchrun, mpirun, srun or TRANSLOAD_RANK, whose variables say which rank this is."""
+        """A group of ranks whose numbers are in the variables of torchrun, mpirun or srun, or in TRANSLOAD_RANK."""
         here = _native.Bootstrap.from_environment(launcher)
         here.name = text("name", name)
         return cls(here.rank, here.ranks, bootstrap=here, **options)
 
     @classmethod
     def from_all_gather(cls, all_gather, rank, ranks, **options):
-        """Of a function that every rank calls alike: it takes bytes, and returns those of all ranks, by rank."""
+        """A group that meets by a function, which every rank calls: it takes bytes, and returns all ranks', by rank."""
         return cls(rank, ranks, bootstrap=all_gather, **options)
 
     @classmethod
     def from_mpi(cls, comm, **options):
-        """Of a communicator of mpi4py."""
+        """A group of the ranks of a communicator of mpi4py."""
         return cls(comm.Get_rank(), comm.Get_size(), bootstrap=comm.allgather, **options)
 
     def __enter__(self):

@@ -1,4 +1,4 @@
-// Allocations of a thread, counted, and one of them refused. Who includes this has its program's operator new replaced.
+// Counts the allocations of a thread and refuses one of them, by an operator new that replaces the program's.
 #pragma once
 #include <sys/types.h>
 
@@ -7,10 +7,10 @@
 
 namespace transload::test {
 
-extern thread_local int64_t granted;  // so many are still granted before one is not; negative: all are
-extern thread_local int64_t asked;
+extern thread_local int64_t granted;  // so many are granted before one is refused; negative: all are granted
+extern thread_local int64_t asked;    // how many were asked for
 
-// The same of a thread that belongs to somebody else, by its id: so many allocations are refused from now on.
+// For a thread that another part of the program runs, by its id: its next `refusals` allocations are refused.
 extern std::atomic<pid_t> refused_thread;
 extern std::atomic<int64_t> refusals;
 

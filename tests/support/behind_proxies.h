@@ -1,5 +1,5 @@
-// From now on every network that a rank of this process makes is behind a proxy, as a rank on a GPU has it: for ranks
-// on CPUs, whose queue of commands is filled by their own thread.
+// Puts networks of ranks on CPUs behind proxies, as ranks on GPUs have them. The thread of a rank fills its queue of
+// commands.
 #pragma once
 #include <memory>
 
@@ -10,7 +10,7 @@ namespace transload::test {
 
 inline decltype(ScaleOutKind::make) g_make_without_proxy = nullptr;
 
-// Before there are groups.
+// Every network that a rank of this process makes from now on is behind a proxy. Is called before there are groups.
 inline void put_networks_behind_proxies() {
   for (ScaleOutKind& kind : scale_out_kinds()) {
     if (kind.choice != ScaleOutChoice::kLibfabric || g_make_without_proxy != nullptr) continue;

@@ -1,4 +1,4 @@
-// A forked process with a line to its parent, on which both say and hear texts.
+// A forked process, and the line on which it and its parent exchange texts.
 #pragma once
 #include <signal.h>
 #include <sys/socket.h>
@@ -16,7 +16,7 @@
 
 namespace transload {
 
-// A process with a line to its parent. It ends with the test.
+// The parent's hold on a child that runs `body` and exits with what that returns. The child ends with this object.
 class Child {
  public:
   explicit Child(const std::function<int(int line)>& body) {

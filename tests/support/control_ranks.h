@@ -22,9 +22,9 @@
 
 namespace transload::meet {
 
-constexpr uint32_t kDeadlineMs = 60'000;  // of what comes to a good end
+constexpr uint32_t kDeadlineMs = 60'000;  // of what ends well
 
-// Between what ranks note and a suspicion that is judged by it: many heartbeats.
+// How long a test lets ranks tell what they noted before it raises a suspicion: many heartbeats.
 constexpr unsigned kManyBeatsUs = 1'000'000;
 
 inline Bootstrap place(uint32_t rank, uint32_t ranks, uint16_t port, const std::string& name = "g") {
@@ -67,7 +67,7 @@ inline std::string refusal_of(const std::function<void()>& body) {
   return "nothing was thrown";
 }
 
-// Waits for the abort word.
+// Waits until the abort word is set.
 inline bool aborted(Control& control) {
   return eventually([&] { return control.abort_word().load(std::memory_order_acquire) != 0; });
 }
@@ -103,8 +103,8 @@ inline bool has_v6() {
   }
 }
 
-// Another process, which is told a port. It ends with the test, whatever happens; forked before any thread of this test
-// runs.
+// A child process, which waits until it is told a port, and ends with this object. It is forked before the test starts
+// any thread.
 class PortChild {
  public:
   explicit PortChild(const std::function<int(uint16_t port)>& body) {
@@ -135,7 +135,7 @@ class PortChild {
   void kill(int signal) {
     if (pid_ > 0) ::kill(pid_, signal);
   }
-  // Returns once all its threads stand still, whoever stops it.
+  // Returns once all threads of the child stand still, whoever stopped it.
   void wait_until_stopped() {
     int status = 0;
     EXPECT_EQ(::waitpid(pid_, &status, WUNTRACED), pid_);

@@ -61,7 +61,7 @@ std::string ended_badly(uint32_t rank, int status) {
   return WEXITSTATUS(status) != 0 ? who + " exited with " + std::to_string(WEXITSTATUS(status)) + "; " : "";
 }
 
-// The victim is taken away once all others are done; anybody who is late is killed and named.
+// The victim is killed once all others are done. A rank that hangs is killed and named.
 std::string run_processes(CrewBoard& board, std::vector<CrewRank>& members, const std::function<void(CrewRank&)>& body,
                           int victim) {
   std::vector<pid_t> children;
@@ -74,7 +74,7 @@ std::string run_processes(CrewBoard& board, std::vector<CrewRank>& members, cons
     children.push_back(child);
   }
   std::string wrong;
-  CrewPatience patience(board, kPatience * 2);  // they say themselves what they wait for, if they can
+  CrewPatience patience(board, kPatience * 2);  // longer than members have, who say what they wait for
   for (uint32_t rank = 0; rank < children.size(); ++rank) {
     if (int(rank) == victim || children[rank] < 0) continue;
     int status = 0;

@@ -19,7 +19,7 @@ constexpr size_t kSpokenMax = 512;
 
 struct CrewBoard;  // what the crew shares, apart from its regions
 
-// Is over when no member of the crew has moved for so long: whoever is slow and goes on is waited for.
+// It is over once no member of the crew has moved for this long, so a slow member that goes on is waited for.
 class CrewPatience {
  public:
   CrewPatience(const CrewBoard& board, std::chrono::steady_clock::duration most) : board_(board), most_(most) {}
@@ -32,7 +32,7 @@ class CrewPatience {
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
-// Ends the member; the crew's run() returns the text.
+// Ends the member that throws it; run_crew() returns the text.
 struct Failure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -59,15 +59,15 @@ class CrewRank {
   size_t region_bytes() const { return region_bytes_; }
   const std::vector<char*>& regions() const { return regions_; }
 
-  // What every rank said, by rank.
+  // Says `mine` to all ranks, and returns what every rank said, by rank.
   std::vector<std::string> gather(const std::string& mine, const Idle& idle = {});
   // Returns once `count` ranks, or all, have come here as often as I have.
   void meet(const Idle& idle = {}, uint32_t count = kCrewMax);
-  // A number that all see.
+  // A number that all ranks share.
   std::atomic<uint64_t>& note();
-  // I begin to wait, or have come further.
+  // Tells the others' patience that this rank begins to wait, or has come further.
   void moved();
-  // Throws if another member failed or the patience is over.
+  // Throws Failure if another member failed or the patience is over.
   void check();
 
  private:
@@ -86,7 +86,7 @@ struct CrewOptions {
   int victim = -1;  // a rank that may end by a signal or be left stopped; processes only
 };
 
-// Runs body as every rank; returns what went wrong, "" if nothing. Nothing is left behind.
+// Runs body as every rank. Returns what went wrong, "" if nothing did. No process or memory is left behind.
 std::string run_crew(const CrewOptions& options, const std::function<void(CrewRank&)>& body);
 
 }  // namespace transload::test

@@ -1,4 +1,4 @@
-// A rendezvous without a socket: frames go in as a socket would give them, and what comes back is kept by connection.
+// A rendezvous without sockets: a test hands it frames as a socket would, and its answers are kept by connection.
 #pragma once
 #include <map>
 #include <optional>
@@ -24,7 +24,7 @@ class Desk {
   std::string nonce_for(uint64_t connection) const {
     return unpack_challenge(got(connection, FrameType::kChallenge).value()).value().nonce;
   }
-  // A rank of a job, which proves a secret.
+  // Says hello as a rank of a job, with the proof of a secret.
   void hello_of(uint64_t connection, uint32_t rank, const std::string& job, const std::string& secret) {
     open(connection);
     Hello hello{"g", rank, 2, 0, kHere, 1000, {0, 0}, "", job, "its own nonce", ""};
@@ -54,10 +54,10 @@ class Desk {
       keep(meetings.tick(now));
     }
   }
-  // Nobody ticks: the process is stopped, or has nothing to do.
+  // Time passes without a tick, as in a process that is stopped.
   void stop_for(uint64_t duration) { now += duration; }
   void tick() { keep(meetings.tick(now)); }
-  // The last frame of that type that a connection was sent.
+  // The last frame of this type that was sent to a connection.
   std::optional<std::string> got(uint64_t connection, FrameType type) const {
     for (auto at = sent.rbegin(); at != sent.rend(); ++at) {
       if (at->first != connection || uint8_t(at->second[4]) != uint8_t(type)) continue;

@@ -1,4 +1,4 @@
-// A team of which some call ends in a fault: what each rank was told, and that it stays so.
+// A team in which a call ends in a fault. Keeps what each rank was told, and checks that later calls tell the same.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 namespace transload::test {
 
 // The deadline of calls to which a rank does not come, or comes late, or in which a NIC fails. The others have met
-// before such a call, so that it is long for them; everything else has the group's deadline, which is far.
+// before such a call, so for them it is long. All other waits have the group's deadline, which is far longer.
 constexpr uint32_t kShortMs = 2000;
 
 inline Pass short_pass() {
@@ -23,7 +23,7 @@ inline Pass short_pass() {
   return pass;
 }
 
-// At its end a rank has arrived, and waits for all others unless it leaves.
+// At its end a rank arrives at `all`, and waits for the other ranks there unless it leaves.
 class Departure {
  public:
   Departure(std::latch& all, bool leaves) : all_(all), leaves_(leaves) {}
@@ -47,7 +47,7 @@ struct ToldFaults {
   }
 };
 
-// Runs the world; `body` may throw a fault, which is kept. But for the leaver, nobody leaves before all are done.
+// Runs the world. `body` may throw a fault, which is kept. No rank but the leaver leaves before all are done.
 inline void run_faulty(const World& w, ToldFaults& seen, const std::function<void(Group&, uint32_t)>& body,
                        uint32_t leaver = kNobody) {
   std::latch all(w.ranks());

@@ -1,5 +1,5 @@
-// Memory that lies at addresses which this process may not touch, as a GPU's does, and beside it the same bytes where
-// it may. The scrambled fabric takes it for a GPU's; a link that touched it by itself would end the process.
+// Memory at addresses that this process may not touch, like a GPU's, with a second mapping of the same bytes that it
+// may touch. The scrambled fabric takes it for a GPU's memory. A link that touched it by itself would end the process.
 #pragma once
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@ namespace transload::test {
 
 class HiddenMemory {
  public:
-  // `before`: bytes of the file in front of it; whole pages.
+  // `before`: bytes of the file in front of the memory; whole pages.
   explicit HiddenMemory(size_t bytes, size_t before = 0)
       : bytes_(bytes), before_(before), file_(memfd_create("hidden", MFD_CLOEXEC)) {
     if (ftruncate(file_.get(), off_t(before + bytes)) != 0) return;
@@ -27,10 +27,10 @@ class HiddenMemory {
   HiddenMemory& operator=(const HiddenMemory&) = delete;
 
   bool there() const { return at_ != nullptr && view_ != nullptr; }
-  char* at() const { return at_; }      // where nobody here may touch it
-  char* view() const { return view_; }  // its bytes
+  char* at() const { return at_; }      // addresses that may not be touched
+  char* view() const { return view_; }  // addresses of the same bytes that may be
   size_t bytes() const { return bytes_; }
-  int file() const { return file_.get(); }  // as a dma-buf; it begins at before()
+  int file() const { return file_.get(); }  // stands for a dma-buf; the memory begins at before()
   size_t before() const { return before_; }
 
  private:

@@ -1,5 +1,5 @@
-// What a mlx5 NIC reads and writes of a send queue: entries of 64 bytes, their opcodes, and completions, as its
-// programmer's manual lays them out. Numbers of the NIC are big-endian.
+// What an mlx5 NIC reads and writes of a send queue: entries of 64 bytes, their opcodes, and completions, laid out as
+// its programmer's manual says. Numbers of the NIC are big-endian.
 #pragma once
 #include <bit>
 #include <concepts>
@@ -54,7 +54,7 @@ struct FetchAddEntry {
 constexpr size_t kEntryBytes = 64;
 static_assert(sizeof(WriteEntry) == 48 && sizeof(FetchAddEntry) == kEntryBytes);
 
-// What a doorbell is rung with: how a control segment begins.
+// What is written to a doorbell: the first two words of a control segment.
 struct Doorbell {
   uint32_t index, queue;  // of the next entry that is not there yet
 };
@@ -63,7 +63,7 @@ constexpr uint64_t doorbell(uint16_t index, uint32_t queue) {
 }
 constexpr uint16_t rung_index(uint64_t doorbell) { return uint16_t(big(std::bit_cast<Doorbell>(doorbell).index) >> 8); }
 
-// The one completion of a queue, which each overwrites.
+// The one completion of a queue, which later ones overwrite.
 struct Completion {
   uint8_t before[54];
   uint8_t vendor_error, error;  // of one that failed

@@ -1,4 +1,4 @@
-// The forwarder of a rank to which a test sends tokens: over plain memory, and beside its log lies what is nobody's.
+// A forwarder over plain memory, to which a test sends tokens. Behind its log lies memory that it must not touch.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -63,13 +63,13 @@ class OneForwarder {
   }
 
   const Card& card() const { return trip_.call.card; }
-  // The card of rank 2.
+  // Shows the card of rank 2.
   void show(const Card& card) {
     *reinterpret_cast<Word*>(board_.network + board_.net.source_card_word.at(kSource)) = card.epoch;
     *reinterpret_cast<Card*>(board_.network + board_.net.source_card.at(card.epoch % 2, kSource)) = card;
   }
 
-  // Whether a token with this header, and owners named in this order, is forwarded.
+  // True if a token with this header and these owners, in this order, is forwarded.
   bool forwards(const Header& header, const std::vector<uint32_t>& owners) {
     std::vector<HeaderEntry> entries(kTopK, {kNobody, 0, -1, 0});
     for (size_t i = 0; i < owners.size(); ++i) entries[i].owner = owners[i];
@@ -87,14 +87,14 @@ class OneForwarder {
     forward_source(*warp_, trip_, grants, f, kSource);
     return f.entry[kSource] == 1;
   }
-  // Whether so many entries that rank 2 announced have room.
+  // True if the log has room for this many entries, announced by rank 2.
   bool has_room(uint64_t entries) {
     return log_has_room(*warp_, trip_, forwarding(entries), sources_of(*warp_, trip_.call));
   }
 
   const std::vector<BrokenRecord>& told() const { return warp_.memory.broken_promises; }
   const std::vector<Route>& log() const { return log_; }
-  // Places of the log, and of what lies behind its one entry, that were written.
+  // How many places from the log's first on were written, those behind its one entry included.
   size_t log_room_used() const {
     const auto last = std::find_if(log_.rbegin(), log_.rend(), [](const Route& r) { return r.target != kNobodys; });
     return size_t(log_.rend() - last);

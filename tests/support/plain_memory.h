@@ -1,5 +1,5 @@
-// The plainest Memory under a FiberWarp: moves and marks are done at once, and a wait asks the test to make its words
-// grow.
+// The plainest Memory under a FiberWarp: moves and marks are done at once, and a wait calls on_park(), in which the
+// test makes its words grow.
 #pragma once
 #include <cstring>
 #include <functional>
@@ -12,10 +12,10 @@ namespace transload::test {
 
 struct PlainMemory {
   using Plants = HostPlants;
-  std::function<void(const Park&)> on_park;  // must meet the wait's needs; none: the wait fails
+  std::function<void(const Park&)> on_park;  // must meet the wait's needs; null: the wait fails
   std::function<void(RailWord, Word)> on_rail;
   std::function<void(const Put&)> on_put;
-  char* mapped = nullptr;  // network region of every other rank, if any
+  char* mapped = nullptr;  // the network region that stands for every other rank's; null: none is mapped
   int parks = 0;
   std::vector<BrokenRecord> broken_promises;
 

@@ -1,5 +1,5 @@
-// A link behind a proxy, as the warps of a GPU have it: what a rank asks for goes through a queue of commands, written
-// here by its thread as kernels write it.
+// A link behind a proxy, as the warps of a GPU have it: what a rank asks for goes through a queue of commands. Here the
+// rank's thread writes the queue as kernels do.
 #pragma once
 #include <atomic>
 #include <deque>
@@ -51,7 +51,7 @@ class ProxiedLink final : public ScaleOut {
   bool lost(LostPeer& peer) override { return proxy_->lost(peer); }
 
  private:
-  // Ranks keep words where they like: offsets are from below all memory, though not from null.
+  // Ranks keep words anywhere, so offsets count from an address below all memory, which is not null.
   static char* below_all() { return reinterpret_cast<char*>(uintptr_t(4096)); }
 
   void ask(const RailCommand& command) {
@@ -60,8 +60,8 @@ class ProxiedLink final : public ScaleOut {
     give();
   }
 
-  // As many as the queue has room for. From the last word to the first: a proxy must not take a command for whole by
-  // one of them.
+  // Gives as many commands as the queue has room for, each from its last word to its first, because a proxy must not
+  // take a command for whole by any one of its words.
   bool give() {
     const CommandRoom room{kSlots};
     const Word before = next_;

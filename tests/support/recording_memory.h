@@ -8,7 +8,7 @@ namespace transload::test {
 
 struct RecordingMemory : PlainMemory {
   std::string log;
-  uint32_t every = 100;  // flushes are the test's
+  uint32_t every = 100;  // so many that no flush comes by itself
   bool fails = false;
 
   uint32_t publish_every() const { return every; }
@@ -31,7 +31,8 @@ struct RecordingMemory : PlainMemory {
   }
 };
 
-// Two puts' worth of a role's day: moves, a put, marks of each kind; then a wait that its park meets, and the end.
+// What a role does: moves, a put, marks of each kind, a wait that on_park() meets, one more mark, and its arrival.
+// Returns the log.
 template <class Memory>
 std::string a_day(WarpOver<Memory>& over) {
   auto& w = *over;

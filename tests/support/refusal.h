@@ -1,4 +1,4 @@
-// What is said where something is refused.
+// The text with which a call is refused.
 #pragma once
 #include <gtest/gtest.h>
 #include <transload/status.h>

@@ -1,4 +1,4 @@
-// What a build with sanitizers cannot test.
+// What tests leave out in a build with sanitizers, and why.
 #pragma once
 
 #include <cstdint>
@@ -16,21 +16,21 @@ constexpr const char* kNoDescriptorsLeft = nullptr;
 #endif
 
 // Why a test skips that walks all schedules with nothing left out, to show that what a walk leaves out changes nothing;
-// null: it runs. Nothing of it is shared or allocated that smaller walks do not share and allocate.
+// null: it runs. It shares and allocates nothing that smaller walks do not.
 #if TRANSLOAD_ASAN
 constexpr const char* kNoWholeWalk = "a walk with nothing left out takes a sanitizer minutes and shows it nothing new";
 #else
 constexpr const char* kNoWholeWalk = nullptr;
 #endif
 
-// Whether everything takes several times as long.
+// True where everything takes several times as long.
 #if TRANSLOAD_ASAN || !defined(TRANSLOAD_OWN_NEW)
 constexpr bool kSlow = true;
 #else
 constexpr bool kSlow = false;
 #endif
 
-// The longest sums of a row's elements, which one thread makes.
+// The most elements of rows whose sums a test makes on one thread.
 #if !defined(TRANSLOAD_OWN_NEW)
 constexpr uint32_t kElementsOfSums = 12;
 #else
@@ -44,8 +44,8 @@ constexpr const char* kNoThreadsInCopies = nullptr;
 constexpr const char* kNoThreadsInCopies = "the sanitizer lets no copy of a process with threads start one";
 #endif
 
-// Why a test skips that refuses allocations, that looks at all threads, whose memory a thread of the scrambled
-// fabric writes, or in which warps of a rank write one place; null: it runs.
+// Why a test skips that refuses allocations; that looks at the signals of all threads; whose memory a thread of the
+// scrambled fabric writes; or in which several warps of a rank write one place. Null: it runs.
 #ifdef TRANSLOAD_OWN_NEW
 constexpr const char* kNoAllocationFails = nullptr;
 constexpr const char* kForeignThread = nullptr;

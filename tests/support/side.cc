@@ -1,4 +1,4 @@
-// One home a thread, and a second stream beside it.
+// Keeps a home for each thread, and a second stream beside it.
 #include "tests/support/side.h"
 
 #include <cstdlib>

@@ -14,16 +14,16 @@ TensorHome& side_of(uint32_t rank);
 Stream second_stream_of(uint32_t rank);
 // Bytes that the GPU of that rank has free; 0 on the host.
 uint64_t free_bytes_of(uint32_t rank);
-// How many ranks share a GPU in a world of so many; 0: ranks are on the host.
+// How many of this number of ranks share a GPU, at most; 0: ranks are on the host.
 uint32_t ranks_on_gpu(uint32_t ranks);
-// They have a queue of it each.
+// True if each of these ranks can have a queue of its GPU, or ranks are on the host.
 bool fit_on_gpus(uint32_t ranks);
 // The provider that TRANSLOAD_TEST_NETWORK names, for the rails of ranks on GPUs in every test; null: rails are mapped
 // where a test does not ask for a network.
 const char* network_of_gpus();
 inline bool on_gpus() { return ranks_on_gpu(1) > 0; }
 
-// Why a test skips where ranks are on GPUs.
+// Why tests skip that ranks on GPUs, or on the host, cannot run.
 constexpr const char* kHostTensors = "ranks are on GPUs, and it makes tensors of its own on the host";
 constexpr const char* kHostHeap = "ranks are on GPUs, where no private memory stands in for slabs";
 constexpr const char* kGpuOnly = "ranks are on the host, and it asks for what GPUs alone have";

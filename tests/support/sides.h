@@ -1,4 +1,4 @@
-// Ranks that share memory, each as a region, a bell and its Neighbours; in this process or in children of it.
+// Ranks that share memory, in this process or its children. Each is a region, a bell and its Neighbours.
 #pragma once
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -16,7 +16,7 @@
 
 namespace transload::test {
 
-// One rank's region and bell. The bytes of a region tell whose they are.
+// One rank. Its region is filled with its number + 1, which tells whose bytes they are.
 struct Side {
   explicit Side(uint32_t rank, size_t bytes = 8192)
       : bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
@@ -45,7 +45,7 @@ inline Error error_of(const std::function<void()>& body) {
   return Error(Code::kOk, "");
 }
 
-// What every child does first: offers its region to the parent, and hears those of all.
+// Every child does this first: it offers its region to the parent, and hears the offers of all ranks.
 inline std::vector<RegionOffer> trade_offers(int line, const Neighbours& mine, uint32_t ranks) {
   say(line, mine.offer().pack());
   std::vector<RegionOffer> offers;
@@ -53,7 +53,7 @@ inline std::vector<RegionOffer> trade_offers(int line, const Neighbours& mine, u
   return offers;
 }
 
-// The parent's part of it, for ranks that are all children.
+// The parent's part of trade_offers(), where all ranks are children.
 inline void spread_offers(const std::vector<std::unique_ptr<Child>>& children) {
   std::vector<std::string> offers;
   for (const auto& child : children) offers.push_back(hear(child->line()));

@@ -1,4 +1,4 @@
-// What the thread that is a NIC does, and how its entries are filled.
+// The thread of a SoftNic, and the filling of its entries.
 #include "tests/support/soft_nic.h"
 
 #include <poll.h>
@@ -46,7 +46,7 @@ namespace {
 // The NICs of this process, the latest last.
 struct Nics {
   std::mutex mutex;
-  std::vector<std::pair<uint32_t, SoftNic*>> all;  // with whose they are
+  std::vector<std::pair<uint32_t, SoftNic*>> all;  // (rank, its NIC)
 };
 Nics& nics() {
   static auto* const one = new Nics;
@@ -139,7 +139,7 @@ void SoftNic::rest(uint32_t rung, uint32_t& idle) {
   usleep(20);
 }
 
-// False: there is nothing to do.
+// Executes a few entries of a queue, and lands what is late. False: there was nothing to do.
 bool SoftNic::turn(bool hurry) {
   ++turns_;
   std::vector<size_t> some;
@@ -184,13 +184,13 @@ void SoftNic::execute(Queue& queue, Engine& engine) {
   if (engine.error != 0) show(queue, engine);
 }
 
-// An error, or 0.
+// Carries one entry out. Returns an error, or 0.
 uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry) {
   const uint32_t opcode = big(entry.control.modifier_index_opcode) & 0xFF;
   if (opcode == mlx5::kNop) return 0;
   if (!alive(queue.rank)) return mlx5::kRetriesExceeded;
   if (const uint8_t syndrome = refused_[queue.rank].load(); syndrome != 0) return syndrome;
-  // The record is ahead of the doorbell: a NIC that lost that goes by this.
+  // The record must be written before the doorbell, because a NIC that loses a doorbell goes by the record.
   const uint32_t recorded = big(std::atomic_ref(queue.shown->record).load(std::memory_order_acquire));
   const uint32_t index = big(entry.control.modifier_index_opcode) >> 8;
   if (uint16_t(recorded - index - 1) >= NicRoom::kDepthMax) return mlx5::kLocalProtection;
@@ -207,7 +207,7 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
     });
     return added ? 0 : mlx5::kRemoteAccess;
   }
-  // The shorter entry begins alike.
+  // An entry of a write is shorter, and begins with the same segments.
   mlx5::WriteEntry write;
   std::memcpy(static_cast<void*>(&write), &entry, sizeof(write));
   const uint64_t bytes = big(write.local.bytes), local = big(write.local.address);
@@ -221,7 +221,7 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
     late_.push_back({queue.rank, to, {from, from + bytes}, turns_ + 4 + below(16)});
     return 0;
   }
-  const uint64_t half = bytes / 2;  // the end first
+  const uint64_t half = bytes / 2;  // the second half lands first
   const bool written = into_region(queue.rank, [&] {
     std::memcpy(to + half, from + half, bytes - half);
     std::memcpy(to, from, half);
@@ -229,14 +229,14 @@ uint8_t SoftNic::carry_out(const Queue& queue, const mlx5::FetchAddEntry& entry)
   return written ? 0 : mlx5::kRemoteAccess;
 }
 
-// Where a queue's entries may write: the region that it leads to.
+// Returns where an address of a queue's entry lies; null: it is outside the region to which the queue leads.
 char* SoftNic::reach(const Queue& queue, uint32_t key, uint64_t address, uint64_t bytes) {
   if (key != key_of(queue.rank) || address > setup_.region_bytes || bytes > setup_.region_bytes - address)
     return nullptr;
   return setup_.regions[queue.rank] == nullptr ? nullptr : setup_.regions[queue.rank] + address;
 }
 
-// False: the region is gone.
+// Moves into the region of a rank. False: the region is gone.
 template <class Move>
 bool SoftNic::into_region(uint32_t rank, Move move) {
   if (setup_.gates.empty()) {
@@ -299,7 +299,7 @@ void SoftNicWriter::add(const NicSlot<Queue>& slot, const NicEntry& entry, Word 
                 big(reinterpret_cast<uint64_t>(&slot.queue->shown->scratch))}};
 }
 
-// Who has reserved before is filling, or has filled: it leaves for nothing before it has.
+// Waits for those that reserved entries before these: they fill and submit them without waiting for anything later.
 void SoftNicWriter::submit(Queue queue, uint64_t first, uint32_t entries) {
   for (uint64_t before = first; !queue->ready.compare_exchange_weak(before, first + entries); before = first)
     std::this_thread::yield();

@@ -1,10 +1,10 @@
-// A NIC made of a thread: for ranks that fill its queues themselves, as a GPU fills those of a real NIC.
+// A NIC made of a thread, for ranks that fill its queues themselves, as a GPU fills those of a real NIC.
 //
-// Queues, doorbells, their records and completions lie in memory as a mlx5 NIC has them (mlx5_entry.h). The thread
+// Queues, doorbells, their records and completions lie in memory as an mlx5 NIC has them (mlx5_entry.h). The thread
 // reads what doorbells say, takes entries apart, and moves bytes between the network regions of ranks: in order within
-// a queue, with delays of its seed between queues. Writes that reach outside a region, or into one that is gone, or to
-// a rank whose process has ended, break their queue, as they would there: an error completion, and all that follows is
-// flushed.
+// a queue, with delays drawn from its seed between queues. A write that reaches outside a region, into one that is
+// gone, or to a rank whose process has ended breaks its queue, as with a real NIC: it gets an error completion, and all
+// entries that follow are flushed.
 #pragma once
 #include <sys/types.h>
 
@@ -30,11 +30,11 @@ struct SoftNicSettings {
   uint64_t seed = 1;
   uint32_t depth = 16;  // of a queue, in entries: a power of two
   bool spoils = false;  // some writes land behind the count that follows them
-  uint32_t late = 0;    // calls of progress() for which a link keeps a credit, as channel/scaleout.h allows
+  uint32_t late = 0;    // for how many calls of progress() a link keeps each credit, as channel/scaleout.h allows
 };
-// From "key=value,key". Throws at what it does not know: a test that sets nothing would prove nothing.
+// Reads "key=value,key". Throws at an unknown key, because a test whose setting has no effect would prove nothing.
 SoftNicSettings soft_nic_settings(const std::string& text);
-// Of the NICs of groups that are made from now on, in programs that have some.
+// The settings of NICs of groups that are made from now on, in programs that have NICs.
 SoftNicSettings& soft_nics_given();
 
 // A region that its rank takes away while others may still write there.
@@ -52,14 +52,14 @@ class SoftNic {
     std::vector<pid_t> processes;  // [ranks]
     uint32_t queues = 1;           // to each rank
     SoftNicSettings settings;
-    // For a GPU that fills the queues: zeros as long as bytes_of() says, where it reaches them. Null: their own.
+    // Memory for queues that a GPU fills and reaches: zeros, as long as bytes_of() says. Null: the NIC takes its own.
     char* memory = nullptr;
-    uint32_t local_key = 0;                               // of my region as the source of a write; 0: region_key()
-    bool polls = false;                                   // nobody calls ring()
-    std::vector<std::shared_ptr<RegionGate>> gates = {};  // [ranks]; none: regions stay
+    uint32_t local_key = 0;                               // of this region as a write's source; 0: key_of(rank)
+    bool polls = false;                                   // looks at doorbells itself, because nobody calls ring()
+    std::vector<std::shared_ptr<RegionGate>> gates = {};  // [ranks]; empty: regions stay
   };
 
-  // What the NIC and who fills a queue see of it.
+  // The part of a queue that both the NIC and whoever fills the queue see.
   struct Shown {
     alignas(128) mlx5::Completion completion;
     alignas(128) uint32_t record;    // index of the next entry that is not there yet, low 16 bits, big
@@ -70,7 +70,7 @@ class SoftNic {
     return queues * (sizeof(Shown) + depth * sizeof(mlx5::FetchAddEntry));
   }
 
-  // One, and what those who fill it share beside it.
+  // A queue, with what those who fill it share besides.
   struct Queue {
     uint32_t number, rank;
     NicRoom room;
@@ -83,7 +83,7 @@ class SoftNic {
   };
 
   explicit SoftNic(Setup setup);
-  // What was rung for is executed before it ends.
+  // Executes all entries for which a doorbell was rung, then ends.
   ~SoftNic();
   SoftNic(const SoftNic&) = delete;
   SoftNic& operator=(const SoftNic&) = delete;
@@ -94,25 +94,25 @@ class SoftNic {
   uint64_t region_bytes() const { return setup_.region_bytes; }
   size_t ranks() const { return setup_.regions.size(); }
   uint32_t region_key() const { return setup_.local_key != 0 ? setup_.local_key : key_of(setup_.rank); }
-  // What a write to that rank names its region by. Addresses there begin at 0.
+  // The key by which a write names the region of that rank, in which addresses begin at 0.
   static uint32_t key_of(uint32_t rank) { return 0x5000 + rank; }
   static constexpr uint32_t kScratchKey = 0x4000;
 
   void ring();
-  // Executes nothing until it is let go: a NIC whose cable is dead, and that does not know it.
+  // While held the NIC executes nothing, as if its cable were dead and it did not know.
   void hold(bool held);
-  // From now on entries that lead to that rank fail with that syndrome, as where retries have found nobody.
+  // From now on entries for that rank fail with this syndrome, as after retries that nobody answered.
   void refuse(uint32_t rank, uint8_t syndrome) { refused_[rank].store(syndrome); }
-  // Calls it with the NIC of that rank, if this process has one. With several groups: the latest.
+  // Calls `use` with the latest NIC of that rank in this process. False: there is none.
   static bool with(uint32_t rank, const std::function<void(SoftNic&)>& use);
 
  private:
-  // What the NIC itself knows of a queue.
+  // The part of a queue that only the NIC knows.
   struct Engine {
     uint64_t executed = 0;
-    uint64_t shut_until = 0;  // a turn
+    uint64_t shut_until = 0;  // the turn until which it executes nothing
     uint32_t done = ~0u;      // counter of a completion that is not shown yet; ~0: none
-    uint8_t error = 0;        // once it has broken
+    uint8_t error = 0;        // what broke it; 0: nothing
   };
   struct LateWrite {
     uint32_t rank;
@@ -143,7 +143,7 @@ class SoftNic {
   const Setup setup_;
   std::unique_ptr<char, FreeAligned> own_memory_;
   std::vector<std::unique_ptr<Queue>> queues_;  // [rank][number]
-  std::vector<Descriptor> others_;              // [ranks] of their processes, where those are not mine
+  std::vector<Descriptor> others_;              // [ranks] descriptors of other ranks' processes; none for this one
   std::vector<Engine> engines_;
   std::vector<LateWrite> late_;
   std::mt19937_64 random_;
@@ -154,8 +154,8 @@ class SoftNic {
   std::thread thread_;
 };
 
-// Who fills the queues of a NIC on a CPU: the Nic of NicSender. Several may fill the same queues, each for words of
-// its own.
+// The Nic of NicSender on a CPU: it fills the queues of a soft NIC. Several may fill the same queues, each for other
+// words.
 class SoftNicWriter {
  public:
   using Queue = SoftNic::Queue*;

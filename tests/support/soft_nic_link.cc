@@ -1,4 +1,4 @@
-// What is asked for becomes runs of entries; completions become drained words, and broken queues lost ranks.
+// How puts and counts become runs of entries, completions drained words, and broken queues lost ranks.
 #include "tests/support/soft_nic_link.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ SoftNicLink::SoftNicLink(SoftNic::Setup setup, bool freed_by_credits)
   for (const auto& queue : nic_.queues()) lines_.push_back({.queue = queue.get(), .asked = {}, .drains = {}});
 }
 
-// What was asked is still given to the NIC, if it takes anything. Drained words may be gone by now.
+// Gives the NIC what was asked for, if it still takes anything. Drained words are not written: they may be gone by now.
 SoftNicLink::~SoftNicLink() {
   for (Line& line : lines_) {
     for (Asked& asked : line.asked) asked.drain.word = nullptr;
@@ -39,7 +39,7 @@ SoftNicLink::~SoftNicLink() {
 void SoftNicLink::put(const Put& put) {
   const Drain asks{freed_by_credits_ ? nullptr : put.drained, put.drained_count};
   NicEntry entry{.rank = put.rank, .queue = put.queue, .to = put.offset, .from = put.from, .bytes = put.bytes};
-  if (put.bytes == 0) entry.rank = kNobody;  // only its drained word is to be told
+  if (put.bytes == 0) entry.rank = kNobody;  // only its drained word is to be written
   line(put.rank, put.queue).asked.push_back({entry, false, asks});
   if (put.bytes == 0 && give(line(put.rank, put.queue))) drain(line(put.rank, put.queue));
 }
@@ -51,7 +51,7 @@ void SoftNicLink::tell(const RailWord& to, Word count, bool credit) {
   give(line(to.rank, to.queue));
 }
 
-// Runs from the front, while there is room.
+// Gives the NIC runs of entries, the oldest first, while there is room.
 bool SoftNicLink::give(Line& line) {
   bool gave = false;
   if (lost_ranks_[line.queue->rank]) {
@@ -62,7 +62,7 @@ bool SoftNicLink::give(Line& line) {
   const auto goes = [&](size_t i) { return i < line.asked.size() && line.asked[i].least_turn <= turn_; };
   while (goes(0)) {
     NicEntry run[kRunMost];
-    // All of a run has room or none of it: what was sent of one is not sent again.
+    // A run is sent whole or not at all, so that no part of one is sent twice.
     const size_t most = std::min(kRunMost, line.queue->room.depth);
     size_t count = 0;
     for (; count < most && goes(count); ++count) run[count] = line.asked[count].entry;
@@ -113,7 +113,7 @@ bool SoftNicLink::progress() {
   return moved;
 }
 
-// Drains stay until what they speak for is complete, whether anybody asks or not.
+// Drains stay until the entries that they wait for are complete, even where there is no word to write.
 uint32_t SoftNicLink::busy_with() const {
   for (const Line& line : lines_) {
     const bool asks = std::any_of(line.asked.begin(), line.asked.end(), [](const Asked& a) { return !a.credit; });

@@ -1,5 +1,5 @@
-// A link of ranks on CPUs that fill the queues of a NIC themselves, as the warps of a GPU do, by the same code
-// (channel/nic_queue.h). What has no room waits here: a rank's thread never waits in a link.
+// A link of a rank on a CPU that fills the queues of a NIC itself, as the warps of a GPU do, by the same code
+// (channel/nic_queue.h). What a queue has no room for waits in the link, because a rank's thread never does.
 #pragma once
 #include <deque>
 #include <memory>
@@ -14,9 +14,9 @@ namespace transload::test {
 
 class SoftNicLink final : public ScaleOut {
  public:
-  // `freed_by_credits`: as between GPUs, no drained word is told, and a call ends once all is with the NIC.
+  // `freed_by_credits`: as between GPUs, no drained word is written, and a call ends once the NIC has all its entries.
   SoftNicLink(SoftNic::Setup setup, bool freed_by_credits);
-  // All that was asked for is with the NIC then, as it is when a kernel has ended.
+  // Gives the NIC all that was asked for, as is so when a kernel has ended.
   ~SoftNicLink() override;
 
   std::string name() const override { return "soft NIC"; }
@@ -33,7 +33,7 @@ class SoftNicLink final : public ScaleOut {
 
  private:
   struct Drain {
-    Word* word;  // null: nobody asks
+    Word* word;  // null: there is none
     Word count;
     uint64_t least = 0;  // entries of the queue that must be complete
   };
@@ -41,11 +41,11 @@ class SoftNicLink final : public ScaleOut {
     NicEntry entry;
     bool credit;
     Drain drain;
-    uint64_t least_turn = 0;  // of progress()
+    uint64_t least_turn = 0;  // number of the call of progress() from which it may go
   };
   struct Line {
     SoftNic::Queue* queue;
-    std::deque<Asked> asked;  // not with the NIC yet
+    std::deque<Asked> asked;  // entries that the NIC does not have yet
     std::deque<Drain> drains;
   };
 

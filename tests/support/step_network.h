@@ -1,4 +1,4 @@
-// A network in this process that moves one thing a step: `regions` are those of all ranks, by rank.
+// A network in this process whose progress() moves one put or count. `regions` are those of all ranks, by rank.
 #pragma once
 #include <atomic>
 #include <cstring>

@@ -16,7 +16,7 @@ namespace transload::test {
 
 namespace {
 
-// What owner `owner` returns for a token: depends on both, so that a row at the wrong place is seen.
+// What `owner` returns for a token depends on both, so that a row at the wrong place is seen.
 uint16_t returned(uint64_t salt, uint32_t owner, reference::Source s, uint32_t column) {
   return element(salt * 31 + 7 + owner, s.rank, s.token, column);
 }
@@ -120,10 +120,10 @@ void Member::pass(const Pass& pass, uint64_t salt) {
   std::vector<int64_t> wide(routes.ids.begin(), routes.ids.end());
   received_ = reference::received_by(problem_, me, pass.alignment);
 
-  // The same as tensors in the memory of the rank's device, and the options of the pass.
+  // The inputs of the call: these as tensors in the memory of the rank's device, and the options of the pass.
   DispatchInputs in;
   in.x = side_.put(matrix(x.data(), routes.tokens, columns, kBf16));
-  if (pass.scales > 0) {  // any strides are taken
+  if (pass.scales > 0) {  // calls take scales of any strides
     in.scales = side_.put(matrix(scales.data(), routes.tokens, scale_room, kF32));
     in.scales.shape[1] = pass.scales;
     std::copy_n(scale_strides, 2, in.scales.strides);
@@ -190,7 +190,8 @@ void Member::expect_given(const Pass& pass, std::initializer_list<std::pair<Outp
   EXPECT_EQ(asked_, want);
 }
 
-// Its tensors where the host reads them. What it says of itself, the report and the device say too.
+// Brings a dispatch's outputs to memory that the host reads, and checks that they, the report and the counts on the
+// device say the same.
 Seen Member::taken(const Pass& pass, const DispatchOutputs& out) {
   const bool cached = !out.topk_idx.given();
   if (!limited(pass, group_.rank())) group_.wait(side_.stream());  // throws the fault that ended it
@@ -276,7 +277,7 @@ void Member::check_dispatch(const Pass& pass, const Seen& out, uint64_t salt, bo
   }
 }
 
-// Rows that do not come have no choice, whatever lay there before.
+// Checks that rows for which nothing came have no choice, whatever lay there before.
 void Member::check_rows_left(const Seen& out) {
   const uint32_t k = world_.top_k;
   for (int64_t i = out.report.rows * k; i < out.topk_idx.rows() * k; ++i) {

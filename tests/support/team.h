@@ -1,5 +1,4 @@
-// Ranks as threads of this process, a workload for them, and the check of everything that they get against the
-// reference.
+// Ranks as threads of this process, a workload for them, and checks of all that they get against the reference.
 #pragma once
 #include <transload/transload.h>
 
@@ -56,7 +55,7 @@ struct Pass {
   uint32_t bias_off = 0;  // bytes beyond an address of 16
   bool weights = false;   // combine sums them as well
   bool wide_ids = false;  // int64
-  bool wide_out = false;  // what comes back, too
+  bool wide_out = false;  // int64 ids come back
   bool own_out = false;   // combine's result goes to memory that the caller names
   uint32_t channels = 0;
   uint32_t columns = 0;  // 0: the world's
@@ -65,29 +64,30 @@ struct Pass {
   uint32_t alignment = 1;
   uint32_t deadline_ms = 0;  // of each call; 0: the group's
   Homes homes = Homes::kLease;
-  std::vector<int64_t> rows_max = {};  // by rank, 0: none; what is more is dropped. Empty: none
+  std::vector<int64_t> rows_max = {};  // by rank, 0: none; rows beyond it are dropped. Empty: none
 };
 
-// The problem as the reference sees it.
+// The routing of a world as the reference takes it.
 reference::Problem problem_of(const World& world);
 uint16_t element(uint64_t seed, uint32_t rank, int64_t row, uint32_t column);
 
-// What a dispatch with this handle gave, where the host reads it.
+// The outputs of a dispatch, in memory that the host reads.
 struct Seen {
   DispatchReport report;
   Tensor x, scales, topk_idx, topk_weights, source;
   Landing landing;
 };
 
-// One rank's dispatch, combine, cached dispatch and combine, everything compared. Reports through GoogleTest, naming
-// the rank.
+// One rank of a team. A pass is a dispatch, a combine, a cached dispatch and a combine, of which every output is
+// compared. Reports through GoogleTest, naming the rank.
 class Member {
  public:
   Member(const World& world, const reference::Problem& problem, Group& group);
   void pass(const Pass& pass, uint64_t salt);
 
  private:
-  // For the next call; expect_given() checks that each of its outputs was asked for once and lies where that said.
+  // Gives room to the outputs of the next call. expect_given() checks that each output was asked for once, and lies in
+  // the room that it got.
   RoomFor room_of(const Pass& pass);
   void expect_given(const Pass& pass, std::initializer_list<std::pair<Output, Tensor>> outputs);
   Seen taken(const Pass& pass, const DispatchOutputs& out);
@@ -98,7 +98,7 @@ class Member {
   void combine(const Pass& pass, const Handle& handle, uint64_t salt);
 
   const World& world_;
-  reference::Problem problem_;  // with the limits of the pass
+  reference::Problem problem_;  // with the pass's rows_max
   Group& group_;
   TensorHome& side_;
   reference::Received received_;

@@ -1,6 +1,6 @@
-// While one of these is there, groups of this process that would map their rails put along them through a soft NIC a
-// rank: those of ranks on CPUs as ranks on GPUs would, so that a call ends once all is with the NIC, and credits free
-// sources. Ranks on GPUs have NICs in a program with tests/soft_nic/on_gpus.cc alone.
+// While a WithSoftNics exists, ranks of this process put through a soft NIC each where rails would be mapped. Ranks on
+// CPUs do as ranks on GPUs would: a call ends once the NIC has all its entries, and credits free sources. Ranks on GPUs
+// have NICs only in a program with tests/soft_nic/on_gpus.cc.
 #pragma once
 #include <unistd.h>
 
@@ -15,7 +15,7 @@ namespace transload::test {
 
 class WithSoftNics {
  public:
-  // Before there are groups. `settings` are for all of them: soft_nic_settings().
+  // Is called before there are groups. `settings`, as soft_nic_settings() reads them, are for all of them.
   explicit WithSoftNics(const std::string& settings) : kind_(loopback()), make_(kind_.make), given_(soft_nics_given()) {
     soft_nics_given() = soft_nic_settings(settings);
     kind_.make = make;
@@ -27,7 +27,7 @@ class WithSoftNics {
   WithSoftNics(const WithSoftNics&) = delete;
   WithSoftNics& operator=(const WithSoftNics&) = delete;
 
-  // Ranks on GPUs have them in all groups of this program.
+  // True where ranks are on GPUs and this program has NICs for them, in all its groups.
   static bool drive_gpus() { return on_gpus() && loopback().open_queues != nullptr; }
   // Why ranks of this program have no NICs; null: they have.
   static const char* not_here() {

@@ -7,7 +7,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):
-    sys.exit("network_check has ended")  # before that
+    sys.exit("network_check has ended")  # it ended before the line above
 try:
     os.execv(sys.argv[2], sys.argv[2:])
 except OSError as error:

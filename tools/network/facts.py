@@ -54,7 +54,7 @@ def rdma_devices():
 
 
 def nvidia_driver():
-    """Its version, and whether GPUs may ring a NIC's doorbell: a key of the driver's registry."""
+    """The driver's version, and whether GPUs may ring a NIC's doorbell, which a key of its registry says."""
     version = text_of(f"{NVIDIA_DRIVER}/version").splitlines()
     keys = [line.split(":", 1)[1].strip() for line in text_of(f"{NVIDIA_DRIVER}/params").splitlines()
             if line.startswith("RegistryDwords:")]
@@ -63,7 +63,7 @@ def nvidia_driver():
 
 
 def modules():
-    """Those that let a NIC or a host reach memory of a GPU."""
+    """The loaded kernel modules that let a NIC or a host reach memory of a GPU."""
     return [name for name in ("nvidia_peermem", "nv_peer_mem", "gdrdrv") if os.path.isdir(f"/sys/module/{name}")]
 
 

@@ -12,7 +12,7 @@ CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 
 
 class Ranks:
-    """`first`: the lowest of this host's; `where`: variables of the meeting."""
+    """`first`: the lowest rank of this host; `where`: variables that say where ranks meet."""
 
     def __init__(self, command, first, count, where):
         mine = {name: value for name, value in os.environ.items() if not LAUNCHER_VARIABLE.match(name)}
@@ -35,7 +35,7 @@ class Ranks:
             process.wait()
 
     def finish(self, seconds):
-        """(exit status, stdout, stderr) of each. Who is late is killed, and says so."""
+        """(exit status, stdout, stderr) of each rank. A rank that is late is killed, and its stderr says so."""
         until = time.monotonic() + seconds
 
         def hear(i):

@@ -14,7 +14,7 @@ from .talk import Failed, WrongUsage, dialled, listening
 
 ROW_BYTES = 14336  # of the job: 7168 bf16
 JOB = ("--hidden", "7168", "--experts", "256", "--top-k", "8")
-NVSHMEM = "nvshmem"  # beside libfabric's providers: the GPU drives the NIC, and no raw writes of its own are there
+NVSHMEM = "nvshmem"  # stands beside libfabric's providers: GPUs drive the NIC, and it has no raw writes of its own
 ITERATIONS = 5  # of a job whose memory a link has tried
 ROUND_TRIPS = 50
 SHOWN = ("scale-out", "network provider", "network memory", "nic")  # of a run's decisions
@@ -62,7 +62,7 @@ class Check:
         print(line, file=self.report, flush=True)
 
     def write(self, line):
-        """Into the one file of results, which is whole at every moment."""
+        """Adds a line to the one file of results, which is whole at every moment."""
         self.result["lines"].append(line)
         self.save()
 
@@ -110,7 +110,7 @@ class Check:
         return self.given.hosts[int(rank >= self.given.ranks)]
 
     def with_hosts(self, text):
-        """Says of the first rank that is named where it is."""
+        """The text, and of the first rank that it names also the host."""
         named = re.search(r"\brank (\d+)\b", text)
         if named is None or int(named[1]) >= 2 * self.given.ranks:
             return text
@@ -334,7 +334,7 @@ class Check:
             self.job(f"run {provider}, fp8", provider, "--dtype", "fp8")
 
     def iterations(self):
-        """Each has two dispatches, which put nearly all of a rank's tokens over the network."""
+        """How many a job makes. Each has two dispatches, which put nearly all of a rank's tokens over the network."""
         return -(-self.given.rows // (2 * self.given.tokens)) if self.given.gpus else ITERATIONS
 
     def job(self, name, provider, *more):
@@ -364,7 +364,7 @@ class Check:
         return job
 
     def by_nvshmem(self, raw_provider, facts_of_both):
-        """A library that is on both hosts must carry the job; one that is not is no fault, and is not passed over."""
+        """NVSHMEM must carry the job if both hosts have it. If one lacks it nothing fails, but the report says so."""
         lacking = [f"host {host}: {one['nvshmem_text']}" for host, one in zip(self.given.hosts, facts_of_both)
                    if not one["nvshmem"]]
         if not lacking:
@@ -375,7 +375,7 @@ class Check:
             self.write({"stage": "run", "case": "not tried", "provider": NVSHMEM, "why": why})
 
     def beside_raw(self, provider, raw_provider, job):
-        """Raw writes of as many rows as a dispatch put over the network, in the same form."""
+        """Measures raw writes of as many rows as a dispatch put over the network, in the same form."""
         rows = max(1, job["dispatch"]["scale_out_rows"] // (2 * self.given.ranks))
 
         def body():
@@ -423,7 +423,7 @@ class Check:
                      f"after {both[0]:.0f} ms")
             self.write({"case": "kill", "provider": provider, "last_named_after_ms": both[0]})
 
-    # All of it.
+    # All stages.
 
     def share_secret(self):
         given = {name: os.environ[name] for name in ("TRANSLOAD_SECRET", "TRANSLOAD_SECRET_FILE") if name in os.environ}
@@ -435,7 +435,7 @@ class Check:
             self.secret = {"TRANSLOAD_SECRET": both[0]["made"]}
 
     def agree(self):
-        """Arguments that both must have."""
+        """Compares arguments that must be the same on both hosts."""
         mine = [self.given.gpus, self.given.ranks, self.given.port, self.given.rows, self.given.row_bytes,
                 self.given.tokens, self.given.provider]
         both = self.talk.exchange("arguments", mine)
@@ -480,7 +480,7 @@ class Check:
         return self.end(f"{self.failures} FAILED" if self.failures else well)
 
     def show_table(self):
-        """GB/s each way and us one way, each beside raw writes of the same bytes by the same provider."""
+        """Prints GB/s each way and us one way, each beside raw writes of the same bytes by the same provider."""
         for provider, row in self.result["table"].items():
             for what, (mine, raw) in row.items():
                 unit, share = ("us", "") if what.startswith("us") else ("GB/s", f"{mine / raw:.0%}")
@@ -508,7 +508,7 @@ def echo(server, stop):
                     while text := one.recv(64):
                         one.sendall(text)
                 except OSError:
-                    pass  # the one who asks says what it saw
+                    pass  # the host that asks says what it saw
 
 
 def run(given, talk):

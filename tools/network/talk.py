@@ -112,16 +112,16 @@ class Talk:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def keep_alive(self):
-        """A host that is busy with a stage is told from one that is stopped or cut off."""
+        """Sends signs of life, by which the other host tells a busy host from one that is stopped or cut off."""
         try:
             while True:
                 time.sleep(self.patience / 4)
                 self.send(ALIVE)
         except OSError:
-            pass  # whoever waits for the other host says so
+            pass  # the next wait for the other host says so
 
     def exchange(self, stage, mine, seconds=0):
-        """What both say of a stage, by host. `seconds`: that the other may need for it, besides the patience."""
+        """What both hosts say of a stage, by host. `seconds` is how long the other may need, besides the patience."""
         try:
             self.send({"stage": stage, "said": mine})
             line = self.next_line(stage, seconds + self.patience)

@@ -76,7 +76,7 @@ GIVEN = [
     re.compile(rf"^{NOT_A_TYPE}\w[\w:<>,&* \n]*?[\s&*>]([a-z]\w*)\(", re.MULTILINE),
 ]
 MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
-# How else one may come by a name: a nested or foreign type, a parameter of a template, a constant in a class or an
+# How else a file may have a name: a nested or foreign type, a parameter of a template, a constant in a class or an
 # enumeration, a member function.
 OWN = [
     re.compile(r"\b(?:class|struct|typename|enum|union|concept|using|auto)\s+(\w+)"),
@@ -89,7 +89,7 @@ LOCAL = [
     re.compile(r"\[(?:[^\]]*, )?&?([a-z]\w*)(?:, [^\]]*)?\]"),
 ]
 ENUMERATION = re.compile(r"\benum\b[^;{]*\{([^}]*)\}")
-OF_THE_SYSTEM = {"pause"}  # which a source may mean by a name of ours
+OF_THE_SYSTEM = {"pause"}  # a source may have such a name from ours
 USE = re.compile(r"(?<![\w.>:~])(?:transload::)?([A-Z]\w+|k[A-Z]\w+|[a-z]\w*(?=\())")
 
 

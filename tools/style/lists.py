@@ -4,7 +4,7 @@ import re
 from . import cpp
 
 PLAIN_MAX = 4
-# What names itself: a designated value, a list in braces with its type, a lambda.
+# Values that need no name: a designated value, a list in braces with its type, a lambda.
 NAMED = re.compile(r"\s*(?:\.\w+\s*=|[\w:]+(?:<[^{}]*>)?\s*\{|\[[&=\w, ]*\]\s*[({])")
 # A list in braces without its type is told by its place. Where all values are such lists they are a table's rows.
 ROW = re.compile(r"\s*\{")

@@ -25,7 +25,7 @@ def blank(match):
 
 
 def headings_of(text):
-    """(match, anchor) of each heading of a page, as where it is shown."""
+    """(match, anchor) of each heading of a page, with the anchors that sites which show pages give."""
     seen = {}
     for heading in HEADING.finditer(FENCE.sub(blank, text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.group(1))
@@ -128,7 +128,8 @@ def check_rungs(tree):
 
 
 def check_page_lengths(tree):
-    """Who decides whether to read on has minutes; a line of a page, outside of tables and fences, fits a screen."""
+    """README and ARCHITECTURE are short enough for a reader with minutes; a line of a page, outside of tables and
+    fences, fits a screen."""
     words = len(tree.files.get("README.md", "").split())
     if words > README_WORDS_MAX:
         yield "README.md", 1, f"{words} words, {README_WORDS_MAX} at most"

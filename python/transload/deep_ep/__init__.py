@@ -16,7 +16,7 @@ from .events import EventHandle, EventOverlap
 __version__ = "2.1.0"  # of the interface
 topk_idx_t = torch.int64
 
-from . import _C, utils  # noqa: E402, F401  # for who imports this module alone; _C has the lines above
+from . import _C, utils  # noqa: E402, F401  # so that one import brings them too; _C needs the names above
 __all__ = [
     "Buffer",
     "Config",

@@ -20,7 +20,7 @@ _NO_MASKS = "masks of ranks that are left out, which there are not yet"
 
 
 class Runtime:
-    """What is asked of a buffer's insides."""
+    """What programs ask a buffer's `runtime`."""
 
     def __init__(self, members):
         self._members = members
@@ -98,7 +98,7 @@ class Buffer:
 
     @staticmethod
     def set_num_sms(new_num_sms):
-        """Of the configs that are made from now on; even."""
+        """Sets the num_sms of configs that are made from now on. It must be even."""
         if extent("new_num_sms", new_num_sms, 2) % 2:
             refuse("new_num_sms", new_num_sms, "even")
         Buffer.num_sms = new_num_sms
@@ -335,7 +335,7 @@ class Buffer:
         return of_mode(handle, Handle, self)
 
     def _check_layout(self, per_rank, per_node, in_rank, per_expert):
-        """They are asked for as DeepEP does, though experts' number is all that is read of most of them."""
+        """Refuses a layout in which something is missing, as DeepEP does, though most of it is not read."""
         named = {"num_tokens_per_rank": per_rank, "is_token_in_rank": in_rank, "num_tokens_per_expert": per_expert}
         if len(self._members.nodes) > 1:
             named["num_tokens_per_rdma_rank"] = per_node
@@ -428,5 +428,5 @@ def _check_call(config, previous_event):
 
 
 def _experts_of(per_expert):
-    """How many there are, as far as what a caller gives says it."""
+    """How many experts there are; None if the caller gave no tensor."""
     return per_expert.numel() if isinstance(per_expert, torch.Tensor) else None

@@ -1,4 +1,4 @@
-"""Config, and how many bytes a buffer takes, for who asks before it makes one."""
+"""Config, and how many bytes a buffer takes, for programs that ask before they make one."""
 from .. import _native
 from .notices import ignored
 from .tensors import extent
@@ -18,7 +18,7 @@ def ranks(name, value):
 
 
 class Config:
-    """How a call is to be made. Of its numbers num_sms counts, on GPUs; there are no chunks here to be tuned."""
+    """How a call is to be made. Only num_sms has an effect, on GPUs; there are no chunks here to be tuned."""
 
     def __init__(
         self,

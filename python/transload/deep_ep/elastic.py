@@ -14,7 +14,7 @@ from .tensors import Rows, biases_given, extent, given, refuse
 
 _IDS = (torch.int64, torch.int32)
 _TOP_K_UNKNOWN = 32  # where a size is asked for before anybody knows how many experts a token chooses
-# Where more SMs make calls of two GPUs no faster (docs/numbers.md): on one node, and on several.
+# With more SMs calls of two GPUs become no faster (docs/numbers.md): on one node, and on several.
 _SMS_ONE_NODE, _SMS_NODES = 16, 24
 _NO_EXPERTS = "it has nothing to do with experts, and Transload does dispatch and combine only"
 
@@ -22,15 +22,15 @@ _NO_EXPERTS = "it has nothing to do with experts, and Transload does dispatch an
 class ElasticBuffer:
     """Dispatch and combine of one process group, as DeepEP's V2 names them.
 
-    Making it is collective, freeing it is not. Its transload.Group is made by the first dispatch. Order of rows: by
-    source rank and token, always. One thread at a time may call it.
+    Making it is collective, freeing it is not. Its transload.Group is made by the first dispatch. Rows always come by
+    source rank and token. One thread at a time may call it.
 
     group: of torch, any backend
     num_bytes: kept as an attribute, without effect
     num_max_tokens_per_rank, hidden, num_topk: the largest of any call, so that its first group is large enough
     allow_multiple_reduction: False: what a combine adds is rounded once, at the token's rank
     num_gpu_timeout_secs: the deadline of every wait in a call, unless TRANSLOAD_DEADLINE_S is set
-    explicitly_destroy: destroy() may be called; else dropping the buffer is all
+    explicitly_destroy: destroy() may be called; otherwise a buffer is freed by dropping it
 
     num_cpu_bytes must be 0. Without effect, and told once: use_fp8_dispatch, allow_hybrid_mode,
     prefer_overlap_with_compute, sl_idx, num_allocated_qps, num_cpu_timeout_secs. deterministic: it always is.
@@ -90,7 +90,7 @@ class ElasticBuffer:
             self.num_bytes = slab_bytes(least, self.num_ranks)
 
     def destroy(self):
-        """Frees its group, with the last handle. Not collective. Calls that come later are refused."""
+        """Frees the buffer's group once its last handle is gone. Not collective. Later calls are refused."""
         assert self.explicitly_destroy, "destroy() needs a buffer that was made with explicitly_destroy=True"
         self._groups.close()
 

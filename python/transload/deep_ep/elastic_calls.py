@@ -1,4 +1,4 @@
-"""The calls of ElasticBuffer, once their arguments are checked: what is asked of transload, and what is made of it.
+"""The calls of ElasticBuffer, once their arguments are checked: each asks transload, and forms what comes.
 
 M is the rows that came, K the choices of a token, N the rows by expert.
 """
@@ -10,8 +10,8 @@ from . import expand
 from .elastic_handle import EPHandle, Routing
 from .tensors import given, refuse, tell_bad_ids
 
-_ROUTING_COLUMNS = 8  # bf16, the shortest row: of a dispatch of which only the routing counts
-_WEIGHT_UNIT = 4  # fp32 that a row can be a multiple of
+_ROUTING_COLUMNS = 8  # of bf16, the shortest row, for a dispatch of which only the routing counts
+_WEIGHT_UNIT = 4  # a row is a multiple of so many fp32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,7 @@ def combine(x, handle, weights, bias, wire):
 
 
 def combine_by_choice(x, handle, weights, bias):
-    """As combine of an expanded handle, but each (token, choice) returns by itself, to be added at its token's rank."""
+    """Combines rows of an expanded handle: each (token, choice) returns by itself, and is added at its token's rank."""
     routing = handle.routing
     if routing.by_choice is None:
         routing.by_choice = _route_choices(handle)

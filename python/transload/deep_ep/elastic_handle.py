@@ -60,7 +60,7 @@ class EPHandle:
         self.routing = None
 
     def tensors(self):
-        """All that are on the device of the call."""
+        """All tensors of the handle, which are on the device of the call."""
         return [value for value in vars(self).values() if isinstance(value, torch.Tensor)]
 
     def __repr__(self):

@@ -1,7 +1,8 @@
 """Events and the streams behind them.
 
 The ranks are on CPUs: a call is done when it returns, so an event is done when it is made. All the same every call goes
-through Work.run, which says what is ordered behind what and how long tensors are kept; `Streams` is what it asks.
+through Work.run, which says what is ordered behind what and how long tensors are kept. It asks `Streams` for all that a
+device would do.
 """
 import contextlib
 import weakref
@@ -12,7 +13,7 @@ from ..errors import InvalidArgument
 
 
 class Streams:
-    """The streams of CPU ranks. What stands in for it has the same methods."""
+    """The streams of CPU ranks. Whatever replaces this class, as in tests, has the same methods."""
 
     def current(self):
         """The stream that this thread gives work to."""
@@ -46,7 +47,7 @@ _streams = Streams()
 class EventHandle:
     """A mark in the current stream, at the time when it is made.
 
-    That of a call holds the tensors that the call reads, until a stream waits for it or it is done.
+    The event of a call holds the tensors that the call reads, until a stream waits for it or it is done.
     """
 
     def __init__(self):
@@ -74,7 +75,7 @@ class EventHandle:
         self._streams.wait(stream, self._mark)
 
     def _let_go(self):
-        """Whether it is done; what it holds is dropped then."""
+        """Drops what the event holds if it is done. True: it holds nothing."""
         if self._streams.done(self._mark):
             self._reads = ()
         return not self._reads
@@ -88,10 +89,10 @@ class EventOverlap:
             raise InvalidArgument(f"event: {event!r}, must be an EventHandle or None")
         self.event, self.extra_tensors = event, extra_tensors
         self._hooks = []
-        self._release = False  # by the next end of `with`
+        self._release = False  # whether the next end of `with` lets the event go
 
     def __call__(self, release_handle=False):
-        """Itself, for `with event(release_handle=True):`."""
+        """Returns itself, for `with event(release_handle=True):`."""
         self._release = release_handle
         return self
 
@@ -120,7 +121,7 @@ class EventOverlap:
 
 
 def handle_of(event, name="previous_event"):
-    """The EventHandle of an event of either kind; None of none."""
+    """The EventHandle of an event of either kind, or None."""
     if isinstance(event, EventOverlap):
         event = event.event
     if event is not None and not isinstance(event, EventHandle):
@@ -129,7 +130,7 @@ def handle_of(event, name="previous_event"):
 
 
 def _handles_of(events):
-    """Of previous_event, or of a tuple of it and others by which a call waits."""
+    """The EventHandles of previous_event, which may be a tuple of several events."""
     several = events if isinstance(events, tuple) else (events,)
     return [each for each in map(handle_of, several) if each is not None]
 
@@ -140,7 +141,7 @@ class Work:
     def __init__(self):
         self._streams = _streams
         self._own = None
-        self._under_way = []  # events that hold tensors, and nobody has waited for
+        self._under_way = []  # events that hold tensors, and for which nobody has waited
 
     @property
     def stream(self):
@@ -152,7 +153,7 @@ class Work:
     def run(self, call, reads, previous_event=None, asynchronous=False):
         """call() behind previous_event, one or several, on the current stream, or if asynchronous on the buffer's own.
 
-        `reads` are the tensors that it reads. Returns (what call() gave, EventOverlap). The tensors among what it gave
+        `reads` are the tensors that call() reads. Returns (what it gave, EventOverlap). The tensors among what it gave
         belong to the stream that writes them. Without previous_event the buffer's own stream waits for the current one.
         """
         streams, before = self._streams, _handles_of(previous_event)

@@ -1,8 +1,8 @@
 """Rows by expert, as DeepEP's V2 lays them out: one row for each (row that came, choice of a local expert).
 
-All by torch operations whose shapes follow from their arguments' shapes alone. M is the rows that came, K the choices
-of a token, N the expanded rows. A slot is the place of an expanded row; -1 stands for a choice of another rank's
-expert.
+All functions use torch operations whose shapes follow from their arguments' shapes alone. M is the rows that came, K
+the choices of a token, N the expanded rows. A slot is the place of an expanded row; -1 stands for a choice of another
+rank's expert.
 """
 import dataclasses
 
@@ -12,7 +12,7 @@ SCALES_ALIGNED = 4  #: a column of column-major scales begins at a multiple of s
 
 
 def aligned(count, alignment):
-    """The next multiple of `alignment`: of an int or a tensor of integers."""
+    """`count`, an int or a tensor of integers, rounded up to a multiple of `alignment`."""
     return (count + alignment - 1) // alignment * alignment
 
 
@@ -76,7 +76,7 @@ def spread_weights(weights, slots, rows):
 
 
 def fold_weights(weights, slots):
-    """[M, K] of weights [N]: the way back, 0 for choices of other ranks."""
+    """[M, K] of weights [N], as they were before spread_weights; 0 for choices of other ranks."""
     if not len(weights):
         return weights.new_zeros(slots.shape)
     flat = slots.to(torch.int64)

@@ -19,7 +19,7 @@ _SLAB_LEAST, _SLAB_MOST = 64 << 20, 1 << 30
 
 
 class Need(NamedTuple):
-    """What a call needs of its group: the most of any rank."""
+    """What a call needs of its group: of each number the largest of any rank."""
 
     tokens: int
     row_bytes: int  #: of a dispatched row, and of the combined one
@@ -40,7 +40,7 @@ class _Refusal(NamedTuple):
     text: str
 
     def error_of(self, rank):
-        """On the other ranks."""
+        """The error that the other ranks raise, where `rank` refuses."""
         error = (NotSupported if self.not_supported else InvalidArgument)(f"{self.text} (rank {rank})")
         error.alike = True
         return error
@@ -54,12 +54,12 @@ class Room(NamedTuple):
 
 
 def deadline_s(default):
-    """Of every wait of a group: TRANSLOAD_DEADLINE_S, else the default."""
+    """The deadline of every wait of a group: TRANSLOAD_DEADLINE_S, else the default."""
     return _number(_DEADLINE_S, float, default)
 
 
 class Groups:
-    """The groups of one buffer, one for each number of experts. What lives on are those that handles still refer to.
+    """The groups of one buffer, one for each number of experts. A group that is replaced lives on in its handles.
 
     least: what they have room for from the beginning; options: of transload's Group.
     """
@@ -101,11 +101,11 @@ class Groups:
                 room = self._make(experts, all_need, room.size)
 
     def tell_refusal(self, experts, error):
-        """What this rank refuses before a first dispatch all ranks refuse: it makes the calls that they make, for them
-        to hear it. The caller raises the error then.
+        """Makes all ranks refuse a first dispatch that this rank refuses: it makes the calls that they make, so that
+        they hear of it. The caller then raises the error.
 
-        Collective: the other ranks are in that dispatch, or on their way. `experts`: as far as they are known. If the
-        buffer has several groups, and which one is meant is not known, this rank refuses alone.
+        Collective: the other ranks are in that dispatch, or on their way. `experts`: their number, or what the caller
+        gave for it. If the buffer has several groups and `experts` names none, this rank refuses alone.
         """
         if error.alike:
             return
@@ -121,7 +121,7 @@ class Groups:
                 if not told.alike:
                     raise
         error.alike = True
-        self._members.gather(_Refusal(isinstance(error, NotSupported), str(error)))  # as _gathered
+        self._members.gather(_Refusal(isinstance(error, NotSupported), str(error)))  # the others gather in _gathered
 
     def meet(self):
         """Returns once every rank is here: a first dispatch of nothing waits for the counts of all ranks."""
@@ -160,7 +160,7 @@ class Groups:
         return need.with_all([Need(*sizes) for _, *sizes in parts])
 
     def _make(self, experts, need, old=Need(0, 0, 0, 0)):
-        """Collective. Tokens by powers of two, so that growing ends soon."""
+        """Makes a group with room for `need` and `old`. Collective. Tokens are a power of 2, so growing ends soon."""
         tokens = 1 << (max(need.tokens, self._tokens_least, 1) - 1).bit_length()
         size = need._replace(tokens=tokens, row_bytes=-(-need.row_bytes // _ROW_UNIT) * _ROW_UNIT).with_all([old])
         group = Group(

@@ -14,7 +14,7 @@ _AMAX_LEAST = 1e-4
 
 
 class LowLatency:
-    """Of one buffer."""
+    """The low-latency calls of one buffer."""
 
     def __init__(self, buffer, members, groups, work):
         self._buffer, self._members, self._groups, self._work = buffer, members, groups, work
@@ -34,7 +34,7 @@ class LowLatency:
         )
 
     def _given(self, x, topk_idx, most, experts, stats, cast):
-        """x, topk_idx and stats of a dispatch."""
+        """x, topk_idx and stats of a dispatch, checked."""
         self._groups.check(experts)
         rows = given("x", x, 2, (torch.bfloat16,))
         ids = given("topk_idx", topk_idx, 2, (torch.int64, torch.int32))
@@ -74,7 +74,7 @@ class LowLatency:
         return handle.state["buffer"]
 
     def _halves(self, issue, reads, asynchronous, hooked):
-        """issue() gives what the call returns and what completes it: here, or when the hook is called."""
+        """issue() gives what the call returns, and a function that completes it, called here or as the hook."""
 
         def call():
             gave, complete = issue()
@@ -86,7 +86,7 @@ class LowLatency:
         return *gave, event, complete if hooked else None
 
     def _issue(self, rows, ids, most, experts, stats, cast):
-        """Rows to their ranks; what is returned is filled by `complete`."""
+        """Sends rows to their ranks. Returns tensors, and `complete`, which fills them."""
         device, size, choices = rows.device, self._members.size, ids.shape[1]
         first, own = _first_choices(ids)
         body, scales = _cast(rows, *cast)
@@ -139,7 +139,8 @@ class LowLatency:
         return (out,), complete
 
     def _sum(self, back, ids, weights, handle):
-        """Of the choices of each node ascending, in float32; another node's sum is rounded. No product is fused."""
+        """Each token's rows, weighted and added in float32: node by node, within a node by choice. The sum of another
+        node is rounded to bf16. No product is fused."""
         owner = torch.div(ids, handle[4] // self._members.size, rounding_mode="floor").long()
         chosen = (ids >= 0) & (ids < handle[4])
         nodes = torch.where(chosen, self._node_of[owner.clamp(0, self._members.size - 1)], -1)
@@ -172,7 +173,7 @@ def _first_choices(ids):
 
 
 def _places(got, local, size):
-    """Of each row its expert and its place among the rows of that; and rows of each expert and source [E, R]."""
+    """(each row's expert, its place among the rows of that expert, and the rows of each expert and source [E, R])."""
     expert, source = got.topk_idx[:, 0].long(), got.source[:, 0].long()
     counts = torch.bincount(expert, minlength=local)
     order = expert.argsort(stable=True)
@@ -202,10 +203,10 @@ def _cast(rows, use_fp8, round_scale, use_ue8m0):
     if round_scale:
         bits = scale.view(torch.int32)
         exponent = (bits >> 23) - 127 + ((bits & 0x7FFFFF) != 0)
-        # Of a row with an infinity the scale is infinite; the power that undoes it is not normal.
+        # Elements with an infinity among them have an infinite scale; the power that undoes it is not normal.
         factor = torch.where(scale.isinf(), 2.0**-128, _power_of_2(-exponent))
         scale = _power_of_2(exponent)
-    # Not every version of torch saturates.
+    # Clamped, because not every version of torch saturates.
     body = (blocks * factor[:, :, None]).clamp(-_E4M3_MOST, _E4M3_MOST).to(torch.float8_e4m3fn)
     if use_ue8m0:
         scale = (exponent + 127).to(torch.uint8).view(torch.int32)

@@ -17,7 +17,7 @@ def say_once(key, text):
 
 
 def log_once(key, text):
-    """A line of the log, likewise."""
+    """A line of the log, at the first call with this key in this process."""
     if _first(key):
         log.info(text)
 

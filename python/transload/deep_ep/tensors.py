@@ -1,4 +1,4 @@
-"""What callers give: tensors as transload takes them, and what refuses them."""
+"""Checks of what callers give: each returns tensors as transload takes them, or refuses them."""
 import dataclasses
 
 import torch
@@ -13,7 +13,7 @@ def refuse(name, value, bound):
 
 
 def given(name, tensor, dimensions=None, dtypes=None):
-    """The tensor without its gradient; refused if it is none, or not where and as it must be."""
+    """The tensor without its gradient. Refuses what is no tensor in the CPU's memory of these dimensions and types."""
     if not isinstance(tensor, torch.Tensor):
         refuse(name, f"a {type(tensor).__name__}", "a tensor")
     if tensor.device.type == "cuda":
@@ -48,7 +48,7 @@ def extent(name, value, least, most=1 << 40):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """x and scales of a call, or what came of them."""
+    """x and scales, of a call or of its result."""
 
     x: torch.Tensor
     scales: "torch.Tensor | None" = None  #: [T, S]
@@ -56,7 +56,7 @@ class Rows:
 
     @classmethod
     def given(cls, x):
-        """Of an argument x: a tensor [T, H], or a pair of it and its scales.
+        """From an argument x: a tensor [T, H], or a pair of it and its scales.
 
         Types and lengths are left to the library, which refuses a first dispatch on all ranks.
         """
@@ -69,11 +69,11 @@ class Rows:
         return cls(rows, scales[:, None] if flat else given("x[1]", scales, 2), flat)
 
     def contiguous(self):
-        """A copy of what is not."""
+        """These rows and scales, copied where they are not contiguous."""
         return Rows(self.x.contiguous(), None if self.scales is None else self.scales.contiguous(), self.flat)
 
     def becoming(self, x, scales):
-        """Other rows in the form of these."""
+        """Other rows and scales, returned in the form in which these were given."""
         return Rows(x, scales, self.flat)
 
     def returned(self):

@@ -1,6 +1,6 @@
 """Calls of torch's tensors that go straight to the group, with gradients where they are asked for.
 
-What a call is given besides tensors is a dictionary of what differs from the defaults, by the names of transload.Group.
+`how` is a dictionary of the other arguments of a call that differ from their defaults, as transload.Group names them.
 """
 import torch
 
@@ -20,7 +20,7 @@ def without_tail(got, rows):
 
 
 def _not_differentiable(x):
-    """Gradients of rows are summed by a combine, which takes bf16: what refuses others, or None."""
+    """The error for rows that require grad but are not bf16, as a combine of gradients takes; None: all is well."""
     if x.requires_grad and x.dtype != torch.bfloat16:
         return InvalidArgument(f"x: of {x.dtype} and requires grad, must be of torch.bfloat16, or detached")
     return None
@@ -41,7 +41,7 @@ def anchor_of(rows, weights):
 
 
 def backward_of(how):
-    """The options that a backward has of its call."""
+    """Those options of a call that its backward has too."""
     return {name: how[name] for name in ("channels", "deadline_s") if name in how}
 
 
@@ -77,7 +77,7 @@ class _Dispatch(torch.autograd.Function):
 
 
 def dispatch(group, x, topk_idx, topk_weights, how):
-    """(rows, their weights, all that came)."""
+    """(rows, their weights, the whole Dispatched)."""
     if (_requires_grad(x) or _requires_grad(topk_weights)) and torch.is_grad_enabled():
         return _Dispatch.apply(x, topk_weights, group, topk_idx, how)
     got = group.dispatch(x, topk_idx, topk_weights, **how)
@@ -104,7 +104,7 @@ def _run_again(group, x, handle, rows, how):
 
 
 def redispatch(group, x, handle, rows, how):
-    """(rows, all that came) of a cached dispatch, which brings so many rows."""
+    """(rows, the whole Dispatched) of a cached dispatch, which brings `rows` rows."""
     if _requires_grad(x) and torch.is_grad_enabled():
         return _Redispatch.apply(x, group, handle, rows, how)
     return _run_again(group, x, handle, rows, how)

@@ -56,7 +56,7 @@ class Dispatched:
 
     @property
     def status(self):
-        """As of `transload.Dispatched`: whether an expert id was out of range, which counted as -1; token and slot.
+        """The status of `transload.Dispatched`: whether an expert id was out of range, and where; it counted as -1.
 
         None where the call was an op, in a compiled graph or under a dispatch mode.
         """

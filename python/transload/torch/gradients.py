@@ -1,7 +1,7 @@
-"""What the backward of each call is, as calls: of a dispatch one combine, of a combine one or two cached dispatches.
+"""The backward of each call, in calls: of a dispatch one combine, of a combine one or two cached dispatches.
 
-Ranks must agree in which calls they make, so that is never a matter of which gradients came: one that did not come is
-0, and one that nobody asked for on this rank is computed where others may ask for it.
+All ranks must make the same calls, so these never depend on which gradients came on this rank. A gradient that did not
+come is 0, and one that nobody asked for on this rank is computed where other ranks may ask for it.
 """
 import torch
 
@@ -10,20 +10,20 @@ _WEIGHTS_UNIT = 4  # of float32: rows are multiples of 16 bytes
 
 
 def fit(tensor):
-    """As calls take it. Gradients come in all strides."""
+    """The tensor as calls take it, contiguous and aligned, since gradients come in all strides."""
     tensor = tensor.contiguous()
     return tensor.clone() if tensor.data_ptr() % 16 else tensor
 
 
 def shaped(grads, shapes):
-    """Each in the dimensions of what it is the gradient of: a call sees them as matrices."""
+    """Each gradient in the dimensions of what it belongs to, since calls give matrices."""
     return [grad if grad is None else grad.reshape(shape) for grad, shape in zip(grads, shapes)]
 
 
 def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
-    """Gradients of (x, topk_weights), of those of the rows [M, columns] and of their weights [M, K].
+    """Gradients of (x, topk_weights), from those of the rows [M, columns] and of their weights [M, K].
 
-    combine: of rows and weights. needs: whether x and topk_weights require grad.
+    combine: sums rows and weights. needs: whether x and topk_weights require grad.
     """
     rows = topk_idx.shape[0]
     if grad_rows is None:
@@ -31,7 +31,7 @@ def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
         grad_rows = topk_idx.new_zeros(shape, dtype=torch.bfloat16)
     if not needs[1]:
         return combine(grad_rows, None)[0], None
-    # Where a choice is another rank's, the weight that came is 0 whatever it was.
+    # The dispatch gave 0 as the weight of another rank's choice, whatever it was: such a weight has no gradient here.
     if grad_weights is None:
         grad_weights = topk_idx.new_zeros(topk_idx.shape, dtype=torch.float32)
     else:
@@ -41,11 +41,11 @@ def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
 
 
 def of_combine(redispatch, needs, like, grad, grad_weights):
-    """Gradients of (x, topk_weights, bias, second bias), of those of the sums.
+    """Gradients of (x, topk_weights, bias, second bias), from those of the sums.
 
-    redispatch: of what lies at the tokens, to the rows.
+    redispatch: brings what lies at the tokens to the rows.
     needs: which of these require grad, and whether the anchor does.
-    like: (shape of the sums, that of the sums of weights or None, device).
+    like: (shape of the sums, shape of the sums of weights or None, device).
     """
     shape, shape_of_weights, device = like
     grad_x = grad_rows_weights = None

@@ -54,12 +54,12 @@ try:
     from torch._library import opaque_object as _opaque
 except ImportError:
     _opaque = None
-# Their names are new in torch 2.15.
+# torch 2.15 has new names for these two.
 _register = getattr(_opaque, "register_custom_class", None) or getattr(_opaque, "register_opaque_type", None)
 _Meta = getattr(_opaque, "CustomClassBaseMeta", None) or getattr(_opaque, "OpaqueBaseMeta", type)
 
 
-@torch.jit.unused  # or torch takes it for a class to be compiled, where it checks that an op aliases nothing
+@torch.jit.unused  # else torch takes it for a class to compile, where it checks that an op aliases nothing
 class Routing(metaclass=_Meta):
     """What a dispatch leaves for combine, where torch has opaque types."""
 

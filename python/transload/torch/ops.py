@@ -1,7 +1,7 @@
 """torch.ops.transload: the calls as ops, for what torch traces. Tensors are matrices here; a group is named by its key.
 
-dispatch_backward sums rows and weights as a combine does, combine_backward is a cached dispatch; as ops of their own,
-so that a policy of checkpointing can tell them from what is called forward.
+dispatch_backward sums rows and weights as a combine does, and combine_backward is a cached dispatch. They are ops of
+their own, so that a policy of checkpointing can tell them from forward calls.
 """
 import math
 import typing
@@ -42,7 +42,7 @@ class Outputs(typing.NamedTuple):
     rows_of_sources_on_device: torch.Tensor
     handle: typing.Any
 
-    status = None  # an op returns nothing that could say it
+    status = None  # an op returns only tensors and a handle
 
 
 def _group(key):
@@ -52,7 +52,7 @@ def _group(key):
     return group
 
 
-# The ops themselves. What they are given by name, fakes and formulas take in the order of the schema.
+# The ops themselves. Fakes and formulas take their arguments in the order of the schema, without names.
 
 
 def _dispatch(x, topk_idx, topk_weights, group, scales=None, expert_alignment=1, rows_max=0, overflow="fail",
@@ -123,7 +123,7 @@ def _fake_redispatch(x, handle, group, rows, scales=None, *_):
 
 
 class _Backward:
-    """What calls a formula makes: of the group and handle of the call that it is the backward of."""
+    """The calls of a backward, with the group and handle of its forward call."""
 
     def __init__(self, handle, group, options):
         self._handle, self._group, self._options = handle, group, options  # channels and deadline_s
@@ -176,7 +176,7 @@ def _keep_combine(ctx, inputs, output):
 
 
 def _needs(ctx, *places):
-    """Which arguments need a gradient. The last ones are left out of a call where they are what they are by default."""
+    """Whether the arguments at these places need a gradient. A call leaves out last ones that have their defaults."""
     return [place < len(ctx.needs_input_grad) and ctx.needs_input_grad[place] for place in places]
 
 
@@ -205,7 +205,7 @@ def _backward_of_redispatch(ctx, grad, _scales):
 
 
 def _register():
-    """Every op with its kernel, fake and gradient. What needs its inputs' strides as they are says so."""
+    """Registers every op with its kernel, fake and gradient, and a tag by which inputs keep their strides."""
     of = {
         "dispatch": (_dispatch, _fake_dispatch, _keep_dispatch, _backward_of_dispatch),
         "combine": (_combine, _fake_combine, _keep_combine, _backward_of_combine),
@@ -224,7 +224,7 @@ def _register():
 _register()
 
 
-# As eager.py has them, for functions.py.
+# What eager.py has too, here by ops: functions.py calls one or the other.
 
 
 def dispatch(group, x, topk_idx, topk_weights, how):

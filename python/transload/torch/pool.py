@@ -10,5 +10,5 @@ def pool(group):
 
 
 def graph_pool(group):
-    """Likewise, of what a captured graph allocates."""
+    """What a captured graph allocates would lie in memory of the group."""
     raise NotSupported(f"transload.torch.graph_pool: for GPU ranks, which this version has not in Python; {_WHY}")

@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// Says what is wrong; it is empty if all is well.
+// Returns what is wrong, or nothing if all is well; so do the other checks of results.
 inline std::string check_conservation(const DispatchResult& r) {
   const size_t want = r.want.source.size();
   if (size_t(r.out.rows) != want) return std::to_string(r.out.rows) + " rows, must be " + std::to_string(want);

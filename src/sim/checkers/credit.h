@@ -9,12 +9,12 @@
 
 namespace transload {
 
-// It looks at one group, and is told of every store and every count when it is started, before it lands.
+// Judges the rings of one group. The world tells it of every store and count when it starts, before it lands.
 class CreditChecker {
  public:
   // `base`: the count that all rings begin with.
   CreditChecker(const AddressBook& book, Word base);
-  // Says what is wrong; it is empty if all is well.
+  // Both return what is wrong, or nothing if all is well.
   std::string stores(uint64_t offset, size_t bytes);
   std::string counts(uint64_t offset, Word count);
 

@@ -1,4 +1,4 @@
-// GROWTH: shared words only grow: as they land, and as roles take them to be.
+// GROWTH: shared words only grow. They are judged here as they land; Flights::fell judges what roles take them to be.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -18,15 +18,15 @@ struct Ending {
   bool made_all_calls = false;
   bool survivor = true;  // neither dead nor standing still for ever
   std::optional<Fault> fault;
-  uint64_t entered = 0;  // the call that ended so
+  uint64_t entered = 0;  // virtual time at which the call began that ended so
   uint64_t ended = 0;
 };
 
 struct Ended {
   const std::vector<Ending>& endings;
   const ExpectedVerdict& expect;
-  std::vector<uint32_t> culprits;  // by who reports
-  uint64_t fault_since;            // when it was done
+  std::vector<uint32_t> culprits;  // by rank that reports
+  uint64_t fault_since;            // virtual time of the fault
   uint64_t deadline_ns;
 };
 
@@ -42,7 +42,7 @@ inline std::string check_verdicts(const Ended& e) {
       if (ending.fault) return who + " reports a fault where there must be none: " + ending.fault->to_string();
       continue;
     }
-    if (!ending.fault && ending.made_all_calls) continue;  // its next call would tell it
+    if (!ending.fault && ending.made_all_calls) continue;  // its next call would throw the fault
     if (!ending.fault) return who + " never heard of the fault";
     if (ending.fault->kind != e.expect.kind || ending.fault->culprit_rank != e.culprits[ending.rank])
       return who + " hears the wrong verdict: " + ending.fault->to_string() + "; must be " + name_of(e.expect.kind) +

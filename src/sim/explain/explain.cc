@@ -13,14 +13,14 @@ namespace transload {
 namespace {
 
 constexpr size_t kLinesShown = 25, kWaitsShown = 24, kMilestonesShown = 40;
-constexpr uint64_t kEventsMax = 60'000'000;  // kept; of longer worlds the last
+constexpr uint64_t kEventsMax = 60'000'000;  // how many are kept; of longer worlds the last ones
 
 std::string of_number(uint64_t number) { return " (event " + std::to_string(number) + ")"; }
 
-// What a warp had been told when it broke a rule.
+// What the warp that broke a rule had been told by then.
 struct Known {
-  Event seen{};  // the last count that it observed
-  Event fence{};
+  Event seen{};   // its last look at a count of the focus
+  Event fence{};  // its last fence for its copy engine
   bool has_seen = false, has_fence = false;
 };
 
@@ -52,7 +52,7 @@ class Explainer {
   }
 
  private:
-  // The ring or bytes that the violation names; of a wait without end, the word at the end of the chain.
+  // Returns the ring or bytes that the violation names, or for a wait without end the word at the end of the chain.
   Focus choose_focus() {
     if (v_.word != 0) return focus_on(world_, v_.word, bytes_of_other());
     if (v_.checker != Checker::kLiveness) return {};
@@ -62,7 +62,7 @@ class Explainer {
     return chain_.empty() ? Focus{} : focus_on(world_, chain_.back()->word, 8);
   }
 
-  // The bytes in question are those of the flight that was met, if they hold the place.
+  // How many bytes are in question: those from the violation's place to the end of the flight that was met, or a word.
   uint64_t bytes_of_other() {
     uint64_t bytes = 8, number = first_;
     world_.journal().each([&](const Event& e) {
@@ -71,7 +71,8 @@ class Explainer {
     return bytes;
   }
 
-  // Who waits for whom, from a wait that says most. It ends at a rank that waits for nobody, or where it began.
+  // Who waits for whom, beginning at a wait that says most. The chain ends at a rank that waits for nobody, or with a
+  // wait that is in it already.
   std::vector<const World::Wait*> chain() {
     const std::vector<World::Wait>& all = world_.waits();
     const auto next_of = [&](const World::Wait* from, uint32_t group, uint32_t rank) {
@@ -194,7 +195,7 @@ class Explainer {
     return line("published:", tail_said_, tail_landed_) + line("credited: ", credit_said_, credit_landed_);
   }
 
-  // The flight that was met: when it began, how much of it has landed, and how the count stands to it.
+  // Tells of the flight that was met: when it began, how much of it has landed, and whether the count came after it.
   std::string other() const {
     const auto found = report_.tales().find(v_.other);
     if (found == report_.tales().end()) return "";
@@ -239,7 +240,7 @@ class Explainer {
     return out + ring_state();
   }
 
-  // The bytes are there, and the reader had no right to see them.
+  // Says why the reader must not see bytes that have landed.
   std::string not_visible() const {
     if (v_.what.find("copy engine") == std::string::npos) return not_covered();
     if (!known_.has_fence)
@@ -248,7 +249,7 @@ class Explainer {
            of_number(fence_number_) + (landed_number_ > fence_number_ ? ": before those bytes landed.\n" : ".\n");
   }
 
-  // They landed by chance: nothing that the reader was told of had to wait for them.
+  // Says why no count that the reader observed covers the bytes: they landed by chance.
   std::string not_covered() const {
     const std::string writer = report_.who(landed_);
     if (tail_number_ == 0 || report_.who(tail_event_) != writer)
@@ -307,7 +308,7 @@ class Explainer {
     return out;
   }
 
-  // Do the last two of the chain wait for words of the same ring?
+  // True if the last two waits of the chain are for words of the same ring.
   bool both_ends() const {
     if (!closes_ || !focus_.ring || chain_.size() < 3) return false;
     const auto in_ring = [&](const World::Wait* w) {
@@ -334,7 +335,7 @@ class Explainer {
   std::vector<std::string> faults_, verdicts_;
   std::string who_, tail_said_, tail_landed_, credit_said_, credit_landed_, last_landed_;
   Event tail_event_{}, landed_{};
-  std::map<std::string, uint64_t> fences_;  // the last of each warp
+  std::map<std::string, uint64_t> fences_;  // number of each warp's last fence
   Known known_;
   uint8_t group_ = 0;
   uint64_t tail_number_ = 0, seen_number_ = 0, fence_number_ = 0, landed_number_ = 0;

@@ -17,7 +17,7 @@ struct Story {
   bool passed = false;
   std::string text;
 };
-// Runs the seed twice: to count its events, and to keep them all.
+// Runs the seed once to count its events, and once more to keep them all.
 Story explain_world(const Scenario& scenario, uint64_t seed, Canary canary);
 
 }  // namespace transload

@@ -104,7 +104,7 @@ const Tale* Report::tale_of(uint64_t flight) const {
   return number == flights_.end() ? nullptr : &tales_.at(number->second);
 }
 
-// A warp that looks again and sees the same says nothing new.
+// True if a warp looks at a word again and sees the same count.
 bool Report::repeats(const Event& e) {
   if (e.what != Happened::kObserved) return false;
   uint64_t& last = seen_.try_emplace({teller_of(e), e.b}, ~uint64_t(0)).first->second;
@@ -121,7 +121,7 @@ bool Report::concerns(const Event& e) const {
 bool Report::tell(const Event& e, uint64_t number) {
   if (e.what == Happened::kEnters) roles_[teller_of(e)] = e.c;
   if (begins_flight(e.what)) {
-    // Flights that have landed are kept only if they concern the story.
+    // Once its place in Flights is taken again, a flight is kept only if it concerns the story.
     if (const auto old = flights_.find(e.a); old != flights_.end() && !concerns(tales_.at(old->second).begun))
       tales_.erase(old->second);
     flights_[e.a] = number;

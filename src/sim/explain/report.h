@@ -1,4 +1,4 @@
-// Events of a world in the glossary's words: who did what to which slot or word, and when.
+// Turns events of a world into the glossary's words: who did what to which slot or word, and when.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -14,7 +14,7 @@ struct Focus {
   bool ring = false;
   const AddressBook* book = nullptr;
   RingPlace place;              // at the consumer
-  uint64_t begin = 0, end = 0;  // bytes, where it is no ring
+  uint64_t begin = 0, end = 0;  // offsets of the bytes, where it is no ring
   std::string name;             // of the bytes
   bool given() const { return ring || begin < end; }
   bool holds(uint64_t offset, uint64_t bytes) const;
@@ -22,7 +22,7 @@ struct Focus {
 };
 Focus focus_on(const World& world, uint64_t offset, uint64_t bytes);
 
-// One warp, as the story calls it.
+// Who does something in the story: a warp, a proxy or a host.
 struct Teller {
   uint8_t group;
   uint16_t rank;
@@ -30,7 +30,7 @@ struct Teller {
   auto operator<=>(const Teller&) const = default;
 };
 
-// What became of one move, sum, put or count.
+// One flight as the story tells it: a move, sum, put or count, and what became of it.
 struct Tale {
   Event begun;
   uint64_t number = 0;  // of the event that began it
@@ -46,16 +46,16 @@ class Report {
  public:
   Report(const World& world, const Focus& focus) : world_(world), focus_(focus) {}
 
-  // False if it says nothing that concerns the focus.
+  // Takes in the next event. False if the event does not concern the focus, or repeats what is known.
   bool tell(const Event& event, uint64_t number);
   bool concerns(const Event& event) const;
-  std::string line(const Event& event, uint64_t number) const;  // right after tell()
+  std::string line(const Event& event, uint64_t number) const;  // call it right after tell()
   std::string who(const Event& event) const;
   std::string place(uint64_t offset) const;
   static std::string time(uint64_t ns);
 
-  const std::map<uint64_t, Tale>& tales() const { return tales_; }  // by the number of the event that began them
-  const Tale* tale_of(uint64_t flight) const;                       // the latest of that number in flights
+  const std::map<uint64_t, Tale>& tales() const { return tales_; }  // by number of the event that began each
+  const Tale* tale_of(uint64_t flight) const;  // the latest flight in this place of Flights; null: none
 
  private:
   bool repeats(const Event& event);
@@ -64,9 +64,9 @@ class Report {
   const World& world_;
   const Focus& focus_;
   std::map<Teller, uint64_t> roles_;
-  std::map<std::pair<Teller, uint64_t>, uint64_t> seen_;  // what a warp read in a word
+  std::map<std::pair<Teller, uint64_t>, uint64_t> seen_;  // what a warp last read in a word
   std::map<uint64_t, Tale> tales_;
-  std::map<uint64_t, uint64_t> flights_;  // flight: the number of the event that began it
+  std::map<uint64_t, uint64_t> flights_;  // by place in Flights: the event that began the latest flight there
 };
 
 }  // namespace transload

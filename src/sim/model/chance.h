@@ -19,7 +19,7 @@ class Chance {
   uint32_t below(uint32_t n) { return uint32_t((next() >> 32) * n >> 32); }
   // True in `parts` of 256 cases.
   bool in_256(uint32_t parts) { return (next() >> 56) < parts; }
-  // One of a range, every magnitude as likely as any other.
+  // Draws from `least` to `most`, every power of two between them as likely as any other.
   uint64_t magnitude(uint64_t least, uint64_t most) {
     uint32_t doublings = 0;
     while (least << (doublings + 1) <= most && doublings < 62) ++doublings;
@@ -27,7 +27,7 @@ class Chance {
     const uint64_t high = low * 2 < most ? low * 2 : most + 1;
     return low + (high > low ? next() % (high - low) : 0);
   }
-  // An independent stream, by name.
+  // A generator whose numbers do not depend on what is drawn here later; `label` tells the forks of one state apart.
   Chance fork(uint64_t label) const { return Chance(state_ ^ (label + 1) * 0xD6E8FEB86659FD93u); }
 
  private:

@@ -9,9 +9,9 @@
 
 namespace transload {
 
-constexpr int32_t kProxyWarp = -2;  // the proxy's number among the warps of its rank
+constexpr int32_t kProxyWarp = -2;  // stands for the proxy where a warp of its rank is named
 
-// Where all lies that a rank and its proxy share, from the start of what is set aside for it.
+// Offsets of what a rank and its proxy share, from the start of the memory that is set aside for it.
 struct CommandPlace {
   uint32_t slots;
   uint64_t drained_words;  // of all rings along rails
@@ -26,10 +26,11 @@ struct CommandRail {
   CommandRoom room{1};
   CommandSlot* slots = nullptr;  // written by warps, read by the proxy
   Word* taken = nullptr;         // written by the proxy, read by warps
-  Word tickets = 0;              // given out so far: one atomic add each
-  uint32_t proxy = 0;            // the agent
-  // What the model remembers, and the proxy does not know: who gave the command of each slot; and the run of those that
-  // it carries now, with the last flight before that. Commands of earlier runs have earlier tickets.
+  Word tickets = 0;              // how many were given out; a warp takes one by an atomic add
+  uint32_t proxy = 0;            // its number as an agent of the flights
+  // The model remembers what the proxy does not know: who gave the command of each slot (`asked`), of which run of its
+  // rank the commands are that it carries now (`runs`), and the last flight before those (`run`). Commands of earlier
+  // runs have earlier tickets.
   std::vector<AskedBy> asked;
   uint32_t runs = 0, run = 0;
 };

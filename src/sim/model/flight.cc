@@ -49,7 +49,7 @@ uint32_t Flights::add_agent(const AgentName& name) {
   return id;
 }
 
-// What each agent of a rank was told, its host knows once their run has ended.
+// Once a run has ended, its rank's host knows what each agent of the run was told.
 void Flights::gather(TrackedRegion& region) {
   for (const uint32_t agent : region.agents) {
     region.knows.learn_all(agents_[agent].knows);
@@ -100,7 +100,7 @@ void Flights::break_rule(Checker checker, uint32_t agent, const void* at, Breach
 uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   uint32_t id;
   if (free_.empty()) {
-    if (flights_.empty()) flights_.emplace_back();  // 0 means none
+    if (flights_.empty()) flights_.emplace_back();  // number 0 means no flight
     id = uint32_t(flights_.size());
     flights_.emplace_back();
   } else {
@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// Puts a flight into the lists: from now on it may land by itself.
+// Puts a flight into the lists, so that it may land by itself.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
@@ -216,7 +216,7 @@ void Flights::claim_target(uint32_t id) {
   setup_.watcher->stores(f.agent, f.to, f.bytes);
 }
 
-// What the source is must be readable now: for this agent's copy engine, or for the network on its behalf.
+// Notes that the flight has to read this source, which its agent's copy engine, or the network for it, may read now.
 void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   if (!space_.holds(from)) return;
   Flight& f = flights_[id];
@@ -235,7 +235,7 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
       continue;
     }
     if (c.landed == 0) {
-      if (put) continue;  // padding
+      if (put) continue;  // nobody writes the padding of a slot
       return break_rule(Checker::kLanding, f.reader, from, "reads bytes that nobody has written");
     }
     if (c.by == by && c.landed <= least) continue;
@@ -256,14 +256,14 @@ void Flights::free_source(uint32_t, const char* from, size_t bytes) {
     if (cells[i].readers > 0) --cells[i].readers;
 }
 
-// An agent sees its own stores in program order, streamed ones after a fence.
+// An agent sees its own stores in program order, those past the cache after a fence.
 bool Flights::sees_own(uint32_t agent, uint32_t writer) const {
   const Flight& w = flights_[writer];
   return w.agent == agent && w.kind != Flight::Type::kPut && is_fenced(w);
 }
 
-// The reader has observed what covers the stores of this cell's writer up to this number, at least. The number reaches
-// the cell if the cell may be read.
+// Returns a number up to which the reader has observed what covers the flights of this cell's writer. If the cell may
+// be read, the number is at least cell.landed.
 uint32_t Flights::may_read(const Reader& reader, const Cell& cell) const {
   const Agent& a = agents_[reader.agent];
   const uint32_t by = cell.by, mine = a.name.region;
@@ -288,7 +288,7 @@ uint32_t Flights::may_read(const Reader& reader, const Cell& cell) const {
   return least;
 }
 
-// What earlier flights of the same agent bring is there before it is read.
+// Lands what earlier flights of the same agent bring to this source, before it is read.
 void Flights::finish_own(uint32_t id, const char* from, size_t bytes) {
   if (!flights_[id].after_own || !space_.holds(from)) return;
   const Cell* const cells = space_.cell(from);
@@ -414,7 +414,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// Flights end in program order; what is remote proceeds by itself.
+// Flights within the node land in program order; those over the network proceed by themselves.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

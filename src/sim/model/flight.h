@@ -1,14 +1,15 @@
 // What is on its way: moves, sums, puts and counts of a world, each landing as late, as split and as reordered as
-// channel/contract.md allows. The weakest reading of the contract, not any hardware.
+// channel/contract.md allows. This is the weakest reading of the contract, and a model of no hardware.
 //
-// An agent is one warp: its moves, and the copy engine that makes them, are apart from what it loads itself. A flight
-// reads its source at any time before the agent drains (a put: before its drained word says so), and lands piece by
-// piece at any time before a count that covers it: a count of the same agent to the same rank, stored with release,
-// after the store fence if the move streams. So nobody sees a store to one rank through a store to another.
+// An agent is one warp or proxy. Its moves are made by a copy engine, to which other bytes may be visible than to its
+// own loads. A flight reads its source at any time before the agent drains (a put: before its drained word says so),
+// and lands piece by piece at any time before a count that covers it. Such a count is of the same agent and to the
+// same rank, stored with release, after the store fence if the move streams. So nobody sees a store to one rank
+// through a store to another.
 //
 // That bytes have landed does not make them readable: their reader must have observed a count that covers them (or
-// have heard of them from its own rank: by `arrive`, or because they are of an earlier run). Who reads without is
-// reported, in every world and not only where the bytes are late.
+// have heard of them from its own rank: by `arrive`, or because they are of an earlier run). A read without that is
+// reported in every world, not only where the bytes are late.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -29,16 +30,17 @@
 
 namespace transload {
 
-// How a world's memory and network behave, in 256ths. All is drawn from the seed, so that each has another character.
+// How often, in 256ths, a world's memory and network do what stands beside each. A seed draws them all, so that each
+// world has another character.
 struct Manners {
-  uint32_t lazy = 64;      // a flight that lands only when it must, or when nothing else can happen
-  uint32_t split = 64;     // a flight that lands in several pieces
-  uint32_t torn = 128;     // a count whose low bytes land first
-  uint32_t capture = 64;   // a source is read long before its bytes land
-  uint32_t again = 32;     // a put lands once more
-  uint32_t switches = 64;  // another warp has its turn before a verb
-  uint32_t land = 96;      // something lands rather than that a warp runs
-  uint32_t publish_every = 4;
+  uint32_t lazy = 64;          // a flight that lands only when it must, or when nothing else can happen
+  uint32_t split = 64;         // a flight that lands in several pieces
+  uint32_t torn = 128;         // a count whose low bytes land first
+  uint32_t capture = 64;       // a flight's next step is only that its source is read
+  uint32_t again = 32;         // a put lands once more
+  uint32_t switches = 64;      // another warp may have its turn before a verb
+  uint32_t land = 96;          // the next step is that something lands, not that a warp runs
+  uint32_t publish_every = 4;  // no chance: publish and credit calls of a warp between two flushes
 };
 
 // An agent that has arrived, and up to which number its flights had settled by then.
@@ -46,20 +48,20 @@ struct Arrived {
   uint32_t agent, settled;
 };
 
-// Who asked for a flight, and what was so when it did: a proxy starts it later.
+// Who asked for a flight, and how far its rank was by then, since a proxy starts the flight later.
 struct AskedBy {
   uint32_t agent = 0;
-  uint32_t runs = 0;  // of its rank, so far
-  uint32_t run = 0;   // the last number before the run of its agent
+  uint32_t runs = 0;  // how many runs of its rank had begun
+  uint32_t run = 0;   // number of the last flight before the latest of them
 };
 
-// The rows of a sum: before, here, after.
+// The rows of a sum: those of job.before, then those of job.here, then those of job.after.
 struct FlightSum {
   std::vector<const char*> rows;
   simd::SumJob job{};
 };
 
-// What each flight starts with.
+// What each flight begins with anew; the vectors of a Flight keep their memory.
 struct FlightState {
   enum class Type : uint8_t { kNone, kMove, kSum, kPut, kMark };
   Type kind = Type::kNone;
@@ -68,38 +70,39 @@ struct FlightState {
   bool far = false;        // over the network
   bool again = false;      // put: may land once more until a count covers it
   bool after_own = false;  // its source is what earlier flights of its agent bring
+  // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target has cells.
   bool captured = false, torn = false, shadowed = false;
   bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
   bool command = false;   // mark: a word of a command, which is no count
-  bool at_home = false;   // between a rank and its proxy: there is no link
+  bool at_home = false;   // it goes from a rank to its own proxy or back, over no link
   bool adds = false;      // mark: its reader's word grows by `added`, once
   uint8_t pieces = 1;
-  uint32_t landed_pieces = 0;  // one bit each
-  uint32_t agent = 0;          // whose it is
+  uint32_t landed_pieces = 0;  // a bit for each that has landed
+  uint32_t agent = 0;          // who started it, or for whom a proxy did
   uint32_t reader = 0;         // the agent that reads its source
-  uint32_t toward = 0;         // region that it goes to; kNobody: private memory
-  uint32_t queue = 0;          // of the network; in a world of queues nothing is ordered between two of them
-  uint32_t number = 0;         // of all flights of the world
-  uint32_t runs = 0;           // of its agent's rank, when it was asked for
-  uint32_t run = 0;            // the last number before the run of its agent
+  uint32_t toward = 0;         // the region that it goes to; kNobody: private memory
+  uint32_t queue = 0;          // of the NIC; flights of two queues have no order
+  uint32_t number = 0;         // counts all flights of the world, from 1
+  uint32_t runs = 0;           // how many runs of its agent's rank had begun when it was asked for
+  uint32_t run = 0;            // number of the last flight before the latest of those runs
   Told covers;                 // mark: what its observer learns of its agent
-  uint64_t event = 0;          // in the journal
+  uint64_t event = 0;          // number, in the journal, of its first event
   char* to = nullptr;
   const char* from = nullptr;
   size_t bytes = 0;
-  Word* drained = nullptr;  // put
+  Word* drained = nullptr;  // put: shows when its source is free
   Word drained_count = 0;
-  const Word* live = nullptr;  // a count that is read when it is sent
+  const Word* live = nullptr;  // mark: its count is read here when it lands
   Word count = 0;
   Word added = 0;
-  uint32_t place = ~uint32_t(0);  // in the list that may land
-  bool at_link = false;
-  bool waiting = false;  // held by its link, or lazy
+  uint32_t place = ~uint32_t(0);  // its index in landable_; ~0: it is not there
+  bool at_link = false;           // held by its link
+  bool waiting = false;           // held by its link, or lazy
 };
 
 struct Flight : FlightState {
   FlightSum sum;
-  std::vector<Arrived> speaks_for;  // mark: its observer learns of these, too
+  std::vector<Arrived> speaks_for;  // mark: its observer learns of these agents' flights, too
   std::vector<char> copy;           // what was captured
   std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
 };
@@ -108,25 +111,24 @@ struct Flight : FlightState {
 class Wire {
  public:
   virtual ~Wire() = default;
-  // When a flight between two regions may begin to land, in virtual nanoseconds; kNever: not while the link is as it
-  // is.
+  // When a flight from region `from` may begin to land, in virtual nanoseconds; kNever: its link is dead.
   static constexpr uint64_t kNever = ~uint64_t(0);
   virtual uint64_t ready_at(uint32_t from, const Flight& flight, uint64_t now) = 0;
-  virtual bool ordered() const = 0;
-  virtual bool slow(bool far) const = 0;  // may ready_at() be later than now
+  virtual bool ordered() const = 0;       // on the network nothing overtakes what goes over the same link
+  virtual bool slow(bool far) const = 0;  // ready_at() may be later than now
 };
 
-// It is told of everything that checkers need beside the flights' own rules.
+// The flights tell it what checkers need that do not judge flights, and what a world has to react to.
 class Watcher {
  public:
   virtual ~Watcher() = default;
-  virtual void stores(uint32_t agent, const char* to, size_t bytes) = 0;  // started
-  virtual void counts(uint32_t agent, const Word* word, Word count) = 0;  // set, not landed yet
+  virtual void stores(uint32_t agent, const char* to, size_t bytes) = 0;  // a store was started
+  virtual void counts(uint32_t agent, const Word* word, Word count) = 0;  // a count was set, and has not landed yet
   virtual void landed_word(uint32_t region, const Word* word) = 0;
-  virtual void landed_command(uint32_t) {}  // a word of one for the proxy of this region, whole
-  virtual void captured_put(uint32_t agent) = 0;
+  virtual void landed_command(uint32_t) {}        // a word of a command for this region's proxy, whole
+  virtual void captured_put(uint32_t agent) = 0;  // the source of a put is free
   virtual void broken(Violation violation) = 0;
-  virtual void later(uint32_t flight, uint64_t when) = 0;  // call ready(flight) then
+  virtual void later(uint32_t flight, uint64_t when) = 0;  // Flights::ready() must be called then
 };
 
 class Flights {
@@ -157,7 +159,7 @@ class Flights {
   // A run of warps of this rank begins: they may read what its earlier runs and its host wrote or were told of.
   void begin_run(uint32_t region);
 
-  // What warps do. `event`s are recorded here.
+  // What warps do. Each of these records its event in the journal.
   void move(uint32_t agent, const Piece& piece, bool streamed);
   void sum(uint32_t agent, const simd::SumJob& job);
   void put(uint32_t agent, const Put& put, uint32_t region);
@@ -175,8 +177,8 @@ class Flights {
   void mark(uint32_t agent, const Count& count) { mark(asked_by(agent), count); }
   // A word of a command to the proxy of the agent's rank, stored with release unless that is left out.
   void command(uint32_t agent, Word* word, Word value, bool release);
-  // What a proxy starts for somebody. It reads the source with its own eyes, and shows a drained word by a store of its
-  // own; which counts cover the put is as if who asked had started it.
+  // What a proxy starts for a warp. The proxy itself must be allowed to read the source, and shows a drained word by a
+  // store of its own. Counts cover the put as if the warp had started it.
   AskedBy asked_by(uint32_t agent) const;
   void put_by(uint32_t proxy, const AskedBy& asked, const Put& put, uint32_t region);
   void mark(const AskedBy& asked, const Count& count);
@@ -184,54 +186,54 @@ class Flights {
   void engine_fence(uint32_t agent);
   void drain(uint32_t agent);
   void settle(uint32_t agent);
-  // What those agents of the rank settled that arrived before may now be read, and spoken for.
+  // The agent hears of those of its rank that arrived before: it may read what they settled, and its counts cover it.
   void arrive(uint32_t agent);
   Word observe(uint32_t agent, const Word* word, bool acquires);
-  // A load by the warp itself: checks that it may.
+  // Checks that the warp itself may load these bytes.
   void peek(uint32_t agent, const char* from, size_t bytes);
-  // A verb that moves began after its rank had heard of the fault.
+  // Reports that a verb which began after its rank had heard of the fault moves something.
   void after_fault(uint32_t agent, const void* to);
-  // What a role took a word to be has become less.
+  // Reports that a role now takes a word to be less than it did before.
   void fell(uint32_t agent, const Word* word, Word from, Word to);
   // The host writes shared memory of its own (results of an expert, say).
   void host_store(char* to, size_t bytes);
   // The host reads shared memory of its own, between runs: what a call returned, say.
   void host_load(const char* from, size_t bytes);
-  // The caller has `bytes` back: nothing may be on its way there any more.
+  // True if nothing is on its way to these bytes, or has still to read them.
   bool at_rest(const char* at, size_t bytes) const;
 
-  // What can happen by itself.
+  // What can happen without a warp: how many flights may land now.
   uint32_t landable() const { return uint32_t(landable_.size()); }
-  void land(uint32_t i);  // the i-th of them: one step of it
+  void land(uint32_t i);  // makes one step of the i-th of them
   // For walks: the source of this put is free now, whether it has landed or not.
   void free_put(uint32_t flight) { complete(flight); }
   uint32_t landable_flight(uint32_t i) const { return landable_[i]; }
-  bool hurry();                                  // lazy ones may land now; false: there are none
-  void ready(uint32_t flight, uint32_t number);  // its link lets it go
+  bool hurry();                                  // lets lazy flights land; false: there were none
+  void ready(uint32_t flight, uint32_t number);  // its link lets it go, if it still has this number
   uint32_t latest() const { return numbers_; }   // the number of the last flight
   uint32_t number_of(uint32_t flight) const { return flights_[flight].number; }
-  // All that an agent's rank had on its way is dropped, or lands in part: it died.
+  // A rank died: what its agents had on its way is dropped, or lands in part.
   void lose(uint32_t region, Chance& chance);
-  // What comes over the network for a rank that makes no progress does not land.
+  // While a region is frozen nothing that comes over the network for it lands: its rank makes no progress.
   void freeze(uint32_t region, bool frozen);
   uint32_t uncaptured_puts(uint32_t region) const { return region < regions_.size() ? regions_[region].uncaptured : 0; }
-  // The region that a put of this one is stuck on its way to; kNobody: none.
+  // The region to which a put of this region is on its way, its source not free yet; kNobody: none.
   uint32_t busy_with(uint32_t region) const;
   const Flight& flight(uint32_t i) const { return flights_[i]; }
-  // What is under way of an agent, in program order.
+  // The flights of an agent that are on their way, in program order.
   const std::vector<uint32_t>& pending(uint32_t agent) const { return agents_[agent].pending; }
   std::string text(uint32_t flight) const;  // for people
   static bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
 
  private:
-  friend class StatePrint;  // of all of this, for walks
+  friend class StatePrint;  // prints all of this, for walks
 
   struct Agent {
     AgentName name;
-    uint32_t fenced = 0, settled = 0;  // all its flights up to these numbers are
+    uint32_t fenced = 0, settled = 0;  // its flights up to these numbers are fenced, or settled
     Knowledge knows;
-    std::vector<Arrived> speaks_for;  // of its rank, besides itself
-    std::vector<uint32_t> pending;    // in program order
+    std::vector<Arrived> speaks_for;  // agents of its rank that its counts cover, too
+    std::vector<uint32_t> pending;    // flights on their way, in program order
   };
 
   struct TrackedRegion {
@@ -240,7 +242,7 @@ class Flights {
     bool frozen = false;
     uint32_t runs = 0;
     uint32_t run = 0;  // flights up to this number are of earlier runs
-    Knowledge knows;   // all its agents of earlier runs, together
+    Knowledge knows;   // what its agents of earlier runs were told, together
     std::vector<Arrived> arrived;
   };
 
@@ -250,7 +252,8 @@ class Flights {
     Told covers;
     std::vector<Arrived> speaks_for;
   };
-  // Cell::by: an agent, kStreamed with it; or kHost and a region; or kCount and a place in counted_.
+  // Cell::by is an agent (with kStreamed for a store past the cache), or a region with kHost for a store of its host,
+  // or a place in counted_ with kCount for a count.
   static constexpr uint32_t kStreamed = 1u << 31, kHost = 1u << 30, kCount = 1u << 29, kWho = kCount - 1;
 
   void gather(TrackedRegion& region);
@@ -264,7 +267,7 @@ class Flights {
   bool sees_own(uint32_t agent, uint32_t writer) const;
   struct Reader {
     uint32_t agent;
-    uint32_t region;  // of what it reads
+    uint32_t region;  // where what it reads lies
     bool engine;
   };
   uint32_t may_read(const Reader& reader, const Cell& cell) const;
@@ -272,8 +275,8 @@ class Flights {
   uint8_t pieces();
   void capture(uint32_t id);
   void complete(uint32_t id);
-  // A put that no drained word speaks for, where calls do not wait for the network. Once its count lands, what may
-  // still be sent again of it is not placed: so who hears of that count has its source back.
+  // True for a put without a drained word, where calls do not wait for the network. Once its count lands, nothing of it
+  // is placed again, even if it is sent again. So whoever observes that count has the source back.
   bool freed_by_count(const Flight& f) const {
     return setup_.rails != RailMode::kNetwork && f.kind == Flight::Type::kPut && f.drained == nullptr && !f.complete;
   }
@@ -303,7 +306,7 @@ class Flights {
     const void* from = nullptr;
   };
   void record(Happened what, uint32_t agent, const Fact& fact);
-  // Nothing more will come of it.
+  // True if nothing more will come of this flight.
   static bool over(const Flight& f) {
     return landed_whole(f) && !f.again && (f.kind != Flight::Type::kPut || f.complete);
   }
@@ -350,11 +353,11 @@ class Flights {
   struct Aside {
     uint32_t flight, number;
   };
-  std::vector<Aside> aside_;  // for ranks that are frozen
+  std::vector<Aside> aside_;  // flights to regions that are frozen
   std::vector<CountedWord> counted_;
   uint32_t counted_used_ = 0;
   uint32_t live_ = 0;
-  uint32_t at_links_ = 0;  // their links let them go, later
+  uint32_t at_links_ = 0;  // how many flights wait for later() of the watcher
   uint32_t numbers_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// Every event of a world: a digest of all, and the last ones (or all) to tell a story from.
+// The journal of a world: a digest of all its events, and the last ones (or all), from which a report is told.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,7 +9,7 @@
 namespace transload {
 
 enum class Happened : uint8_t {
-  kEnters,    // a warp is another role or on another channel: c = role << 32 | channel
+  kEnters,    // a warp takes up a role on a channel: c = role << 32 | channel
   kMove,      // a move was started: a = flight, b = to, c = bytes
   kSum,       // a sum was started: a = flight, b = to, c = elements
   kPut,       // a put was handed to the network: a = flight, b = to, c = bytes
@@ -23,17 +23,17 @@ enum class Happened : uint8_t {
   kObserved,  // a warp read a count: b = word, c = value
   kPeeked,    // a warp read bytes: b = from, c = bytes
   kWaits,     // a warp began to wait: b = word, c = least
-  kWoke,      // its wait ended
+  kWoke,      // the wait of a warp ended: c = 1 if its words came
   kFence,     // a fence of the stores of a warp
   kEngine,    // a fence for the copy engine of a warp
   kDrain,
   kSettle,
   kArrive,
-  kCall,      // a rank began a call: a = epoch, b = operation
-  kReturned,  // a call returned: a = epoch
-  kFault,     // something was done to a rank or link: a = what, b = to whom
-  kVerdict,   // a rank heard the verdict: a = kind, b = culprit
-  kBroken,    // a checker was broken
+  kCall,      // a rank began a call: a = its number, repeats counted
+  kReturned,  // the last call of a rank returned
+  kFault,     // the scenario hurt a rank or link: a = ScenarioFaultKind, c = the other rank
+  kVerdict,   // the calls of a rank ended with a fault: a = culprit, c = kind
+  kBroken,    // a checker found a rule broken: a = Checker, b = offset
   kCount
 };
 
@@ -44,7 +44,7 @@ struct Event {
   int32_t warp;   // number in its rank; -1: the rank's host, or nobody
   uint64_t time;  // virtual nanoseconds
   uint64_t a, b, c;
-  uint64_t from = 0;  // of a move or put
+  uint64_t from = 0;  // of a move or put: offset of its source
 };
 
 class Journal {
@@ -62,7 +62,7 @@ class Journal {
   }
   uint64_t digest() const { return digest_; }
   uint64_t count() const { return count_; }
-  // Calls f for each, the oldest first.
+  // Calls f for each event that is kept, the oldest first.
   template <class F>
   void each(F f) const {
     const uint64_t first = count_ > events_.size() ? count_ - events_.size() : 0;

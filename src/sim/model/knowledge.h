@@ -1,17 +1,17 @@
-// What an agent has been told of the stores of others, and so may read: nothing else makes a store visible to it, not
-// even that it has landed. No more than channel/contract.md says: who is told by a rank learns what that rank wrote,
-// and nothing of what a third had told that rank.
+// What an agent has been told of the stores of others, and so may read. Nothing else makes a store visible to it, not
+// even that it has landed. An agent learns no more than channel/contract.md says: a count of a rank tells what that
+// rank wrote, and nothing of what a third one had told that rank.
 #pragma once
 #include <cstdint>
 #include <vector>
 
 namespace transload {
 
-// How far one agent's flights are covered, as numbers of the world's flights.
+// Up to which of the world's flights, by number, those of one agent are covered.
 struct Told {
-  uint32_t plain = 0;     // to the memory of the rank that was told
-  uint32_t streamed = 0;  // the same, of stores past the cache
-  uint32_t settled = 0;   // to any memory
+  uint32_t plain = 0;     // stores to the memory of the rank that was told
+  uint32_t streamed = 0;  // stores to that memory past the cache
+  uint32_t settled = 0;   // stores to any memory
   void raise(const Told& more) {
     plain = plain < more.plain ? more.plain : plain;
     streamed = streamed < more.streamed ? more.streamed : streamed;
@@ -21,7 +21,7 @@ struct Told {
 
 class Knowledge {
  public:
-  // What is known of `who`; null: nothing. `engine`: what the copy engine may read, since its last fence.
+  // What is known of `who`; null: nothing. `engine`: what the copy engine may read, which was known at its last fence.
   const Told* of(uint32_t who, bool engine) const {
     if (entries_.empty()) return nullptr;
     const uint32_t slot = slots_[find(who)];

@@ -9,12 +9,12 @@ namespace {
 
 constexpr uint64_t kCellMask = ~uint64_t(kCellBytes - 1);
 
-// Where piece i of n begins: a multiple of a cell's size from the start.
+// Where piece i of n begins, a multiple of a cell's size from the start of the flight.
 size_t cut(size_t bytes, uint32_t i, uint32_t n) { return i == n ? bytes : bytes * i / n & kCellMask; }
 
 }  // namespace
 
-// Reads the source, whole.
+// Reads the whole source.
 void Flights::capture(uint32_t id) {
   flights_[id].captured = true;
   record(Happened::kCaptured, flights_[id].agent, {flights_[id].from, id, flights_[id].number});
@@ -29,8 +29,8 @@ void Flights::capture(uint32_t id) {
     if (cells[i].landed == 0) f.unwritten.push_back(i);
 }
 
-// The network needs the source of a put no more. A drained word shows that only once all before it with the same word
-// are complete, too: whoever asked for them.
+// The network needs the source of a put no more. A drained word shows that only once all earlier puts with the same
+// word are complete too, whichever warp asked for them.
 void Flights::complete(uint32_t id) {
   if (!flights_[id].captured) capture(id);
   Flight& f = flights_[id];
@@ -54,7 +54,7 @@ void Flights::show_drained(uint32_t id) {
     });
   };
   if (setup_.rails == RailMode::kNetwork)
-    of(f.agent);  // no call has left any
+    of(f.agent);  // earlier calls left none, and in this one the word is this warp's
   else
     for (const uint32_t agent : regions_[region].agents) of(agent);
   if (f.reader != f.agent)
@@ -116,7 +116,7 @@ void Flights::finish(uint32_t id) {
   complete(id);
 }
 
-// A flight that lands twice has landed for the last time.
+// A flight that could land once more no longer can.
 void Flights::leave_again(uint32_t id) {
   if (flights_[id].again) leave_target(id);
   flights_[id].again = false;
@@ -131,9 +131,9 @@ void Flights::leave_target(uint32_t id) {
     if (cells[i].writer == id) cells[i].writer = 0;
 }
 
-// Does this count cover that flight, so that it has to land first? What other warps of the rank put in earlier runs is
-// covered too: a ring belongs to its channel, and who serves that changes from call to call. Nothing of another queue
-// is.
+// True if this count covers that flight, which then has to land first. Puts of other warps of the rank in earlier runs
+// are covered too: a ring belongs to its channel, which another warp may serve in each call. A flight of another queue
+// is not.
 bool Flights::covered(const Flight& mark, const Flight& other) const {
   if (other.kind == Flight::Type::kNone || other.kind == Flight::Type::kMark || other.toward != mark.toward)
     return false;
@@ -154,7 +154,7 @@ void Flights::finish_covered(uint32_t id) {
     if (!agents_[agent].pending.empty()) of(agent);
 }
 
-// Older counts of the same word are merged into this one.
+// Older counts for the same word end without landing, since this one says more.
 void Flights::merge_older(uint32_t id, uint32_t agent) {
   const Flight& f = flights_[id];
   const std::vector<uint32_t>& pending = agents_[agent].pending;
@@ -167,7 +167,7 @@ void Flights::merge_older(uint32_t id, uint32_t agent) {
   }
 }
 
-// A queue executes what is added in order, and none of it twice.
+// Older counts of the queue that add up land before this one: a queue keeps their order, and loses none.
 void Flights::add_older(uint32_t id) {
   const FlightState f = flights_[id];
   for (const uint32_t agent : regions_[agents_[f.agent].name.region].agents)
@@ -178,7 +178,7 @@ void Flights::add_older(uint32_t id) {
     });
 }
 
-// False if the word is already further.
+// True if this count is to land; false if the word already says more.
 bool Flights::supersede(uint32_t id) {
   if (flights_[id].command) return true;
   if (flights_[id].adds) add_older(id);
@@ -228,7 +228,7 @@ void Flights::land_mark(uint32_t id, bool whole) {
   setup_.watcher->landed_word(toward, word);
 }
 
-// Who observes the word learns what the count covers. One that is not stored with release tells nothing.
+// Whoever observes the word learns what the count covers. A count within the node without release tells nothing.
 void Flights::landed_count(uint32_t id, Cell& cell) {
   const Flight& f = flights_[id];
   cell.landed = f.number;
@@ -244,7 +244,7 @@ void Flights::landed_count(uint32_t id, Cell& cell) {
   counted.speaks_for = f.speaks_for;
 }
 
-// On an ordered network nothing passes what was sent before it over the same link.
+// Returns the flight that lands in place of this one: on an ordered network the first that goes over the same link.
 uint32_t Flights::first_of_link(uint32_t id) const {
   const Flight& f = flights_[id];
   if (!f.far || !setup_.wire->ordered()) return id;
@@ -288,8 +288,8 @@ void Flights::end(uint32_t id) {
   free_.push_back(id);
 }
 
-// Each agent's flights end at some point in its program order: no count from behind it lands, and of the rest behind it
-// only some.
+// Each agent dies at some point of its program order. Of its flights from behind that point no count lands, and only
+// some of the others do.
 void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {

@@ -4,11 +4,11 @@
 
 namespace transload {
 
-// Chances are of each transfer, 0 to 1.
+// The last four say how likely it is, from 0 to 1, that a transfer does what stands beside them.
 struct LinkModel {
   uint64_t latency_ns = 0;
-  double bandwidth_gb_s = 0;  // of each port of a rank; 0: any number of bytes at once
-  uint64_t message_ns = 0;    // that a message takes of a port besides its bytes
+  double bandwidth_gb_s = 0;  // of each port of a rank; 0: no limit
+  uint64_t message_ns = 0;    // for which a message occupies a port, besides the time of its bytes
   double delay = 0;           // takes many times its latency
   double reorder = 0;         // is overtaken by later ones, where the link keeps no order
   double split = 0;           // lands in pieces

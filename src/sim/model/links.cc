@@ -6,15 +6,15 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kDelayTimes = 50;        // of the latency, where a transfer is delayed
-constexpr uint64_t kDelayLeastNs = 20'000;  // for links without latency
+constexpr uint64_t kDelayTimes = 50;        // a delayed transfer takes its latency so often
+constexpr uint64_t kDelayLeastNs = 20'000;  // where the latency is too small to multiply
 constexpr uint64_t kStallNs = 500'000;
 
 bool is_slow(const LinkModel& m) {
   return m.latency_ns > 0 || m.bandwidth_gb_s > 0 || m.message_ns > 0 || m.delay > 0 || m.reorder > 0 || m.stall > 0;
 }
 
-// What a transfer takes of a port.
+// How long a transfer occupies a port.
 uint64_t port_ns(const LinkModel& m, const ModelLinks::Transfer& t) {
   const uint64_t bytes = m.bandwidth_gb_s > 0 ? uint64_t(double(t.bytes) / m.bandwidth_gb_s) : 0;
   return bytes + t.messages * m.message_ns;

@@ -13,7 +13,8 @@ class ModelLinks {
  public:
   static constexpr uint64_t kNever = ~uint64_t(0);
 
-  // `draws`: independent 64-bit numbers, for instance of a seeded generator; kept. Null where no chance is above 0.
+  // `draw` takes `from` and returns independent 64-bit numbers, for instance a seeded generator's. Null where no chance
+  // is above 0.
   using Draw = uint64_t (*)(void* from);
   struct Network {
     uint32_t ranks;
@@ -31,24 +32,24 @@ class ModelLinks {
   };
   // The result is in nanoseconds of the time that `now` is of; now itself if nothing holds it up.
   uint64_t ready_at(const Transfer& transfer, uint64_t now);
-  // ready_at() in two steps, for who acts in the order of time at either end. First it goes through the port out: its
-  // first byte leaves at `begins`, its last one at `left`.
+  // leave() and arrive() are the two steps of ready_at(), for callers that act in the order of time at either end.
+  // leave() sends a transfer through the port out: its first byte leaves at `begins`, its last one at `left`.
   struct Passage {
     uint64_t begins, left;
   };
   Passage leave(const Transfer& transfer, uint64_t now);
-  // Then it goes through the port in, the sooner the sooner its first byte has left: when its last byte is there.
+  // Takes the transfer, whose first byte left at `begins`, through the port in. Returns when its last byte is there.
   uint64_t arrive(const Transfer& transfer, uint64_t begins);
   // True if transfers of this kind are ever held up.
   bool slow(bool scale_out) const;
 
-  // Nothing passes between the two any more, in either direction; nobody is told.
+  // From now on nothing passes between the two ranks in either direction, and nobody is told.
   void kill(uint32_t a, uint32_t b);
   bool dead(uint32_t from, uint32_t to) const { return !dead_.empty() && dead_[from * size_t(setup_.ranks) + to]; }
 
  private:
   struct Ports {
-    std::vector<uint64_t> out, in;  // by rank: busy until then
+    std::vector<uint64_t> out, in;  // by rank: until when the port is busy
   };
   bool chance(double of);
   const LinkModel& model(bool scale_out) const { return scale_out ? setup_.scale_out : setup_.scale_up; }

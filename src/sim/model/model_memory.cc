@@ -98,7 +98,7 @@ void ModelMemory::put(int w, const Put& put) {
   if (!step(w)) return;
   if (me_.rails == RailMode::kProxy) return give(w, command_here(put));
   Put ours = put;
-  if (me_.rails == RailMode::kQueues) ours.drained = nullptr;  // the credit says all
+  if (me_.rails == RailMode::kQueues) ours.drained = nullptr;  // there a credit frees the source
   s_.flights->put(agent(w), ours, me_.first_region + put.rank);
 }
 
@@ -135,7 +135,7 @@ void ModelMemory::store_relaxed(int w, Word* at, uint32_t reader, Word count) {
 
 bool ModelMemory::park(int w, Park& park) {
   if (gone_ || failed_) return false;
-  // A word may have grown since the warp looked: then there is nothing to wait for.
+  // If a word has grown since the warp looked, the parker makes the warp ready again at once.
   record(Happened::kWaits, w, s_.space->holds(park.needs[0].word) ? s_.space->offset(park.needs[0].word) : 0,
          park.needs[0].least);
   const bool met = s_.parker->park(park);

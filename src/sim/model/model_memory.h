@@ -1,5 +1,5 @@
-// ModelMemory: one rank's memory and its ways to others in a world. The Memory of FiberWarp for the simulator: what
-// warps start becomes flights, which land as channel/contract.md allows (sim/model/flight.h).
+// ModelMemory: one rank's memory and its ways to others in a world. It is the Memory of FiberWarp for the simulator:
+// what warps start becomes flights, which land as channel/contract.md allows (sim/model/flight.h).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,7 +16,7 @@
 
 namespace transload {
 
-// What memories of a world share.
+// What all memories of a world share.
 struct ModelShared {
   Space* space;
   Flights* flights;
@@ -39,16 +39,16 @@ class ModelMemory {
     uint32_t first_region;      // of the group; that of rank r is first_region + r
     std::vector<char*> mapped;  // by rank: its network region, if a warp here may store there
     RailMode rails = RailMode::kNetwork;
-    Word counts_from = 0;                     // of the words of rings
+    Word counts_from = 0;                     // with which all words of rings begin
     bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
-    std::function<void()> on_rows = nullptr;  // rows have moved
-    std::function<void(bool met)> on_woke = nullptr;  // the running warp's wait has ended
+    std::function<void()> on_rows = nullptr;  // called when rows have moved
+    std::function<void(bool met)> on_woke = nullptr;  // called when the running warp's wait has ended
   };
   ModelMemory(const ModelShared& shared, AgentRank me) : s_(shared), me_(std::move(me)) {}
   ModelMemory(const ModelMemory&) = delete;
   ModelMemory& operator=(const ModelMemory&) = delete;
 
-  // The Memory of FiberWarp: see warp.h.
+  // The Memory of FiberWarp, as executor/fiber/warp.h lists it.
   uint32_t publish_every() const { return s_.manners->publish_every; }
   bool failed(int) const { return failed_; }
   Word observe(int w, const Word* word) { return look(w, word, true); }
@@ -62,7 +62,7 @@ class ModelMemory {
   void advance(int, Word* word, Word count) { *word = count; }
   Word claim(int w, Word* counter);
   Word arrive(int w, Word* counter);
-  // The lanes of this `each`; in walks they go in order.
+  // The lanes of an `each` go backwards half of the time; in walks they go in order.
   bool backwards(int) { return !me_.always_switch && s_.chance->in_256(128); }
   void engine_fence(int w);
   void move(int w, const Piece& piece, bool staged);
@@ -74,15 +74,15 @@ class ModelMemory {
   void put(int w, const Put& put);
   void publish(int w, RailWord to, Word count, bool credit);
   void store(int w, Word* at, uint32_t reader, Word count);
-  void wake(int, const Batch&) {}  // a parked warp is woken by the word itself
+  void wake(int, const Batch&) {}  // landed words wake parked warps here
   bool park(int w, Park& park);
   void missed(int) { s_.parker->yield(); }
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record);
   void enters(int w, Role role, int32_t channel);
 
-  // For the canaries in tests/canaries alone: a look without acquire, a count without release, and one that is read
-  // when it is sent.
+  // Only canaries of tests/canaries call these: a look without acquire, a count without release, and a count that is
+  // read when it lands.
   Word glance(int w, const Word* word) { return look(w, word, false); }
   void store_relaxed(int w, Word* at, uint32_t reader, Word count);
   void publish_live(int w, RailWord to, const Word* from);
@@ -93,31 +93,31 @@ class ModelMemory {
   uint32_t agent(int w) { return size_t(w) < agents_.size() ? agents_[size_t(w)] : add_agents(w); }
   void begin_run(int warps);
   void fail() { failed_ = true; }
-  // The rank is no more: what is left of its fibers does nothing on its way out.
+  // The rank has died: its fibers run to their ends without any effect.
   void vanish() { failed_ = gone_ = true; }
   bool failed() const { return failed_; }
   bool gone() const { return gone_; }
   void begin_phase() { rows_ = 0; }
   uint64_t rows() const { return rows_; }  // moved in this phase
   const BrokenRecord* take_broken();
-  CommandRail& rail() { return rail_; }  // of a rank with a proxy
+  CommandRail& rail() { return rail_; }  // only where rails have a proxy
 
-  // The proxy, an agent as the warps are, calls these.
+  // The proxy of the rank calls these; it is an agent as each warp is.
   Word look_as_proxy(const Word* word);
   void carry(AskedBy asked, const RailCommand& command);
   void show_taken(Word count);
 
  private:
   uint32_t add_agents(int last);
-  // These are below put and publish, where rails have a proxy: model_rails.cc.
+  // put and publish call these where rails have a proxy (model_rails.cc).
   void give(int w, const RailCommand& command);
   bool wait_for_room(int w, Word ticket);
   RailCommand command_here(const Put& put) const;
-  // Warps that fill queues of a NIC add what is new.
+  // publish calls this where warps fill queues of a NIC: the word grows by what is new.
   void add(int w, const RailWord& to, Word count);
   Flights::Count count_to(Word* at, uint32_t reader, Word count, bool release) const;
   Word look(int w, const Word* word, bool acquires);
-  // The others have a turn; false: this rank is gone.
+  // Other warps may have a turn. False: this rank is gone.
   bool step(int w);
   void record(Happened what, int w, uint64_t b, uint64_t c);
 
@@ -131,14 +131,14 @@ class ModelMemory {
   std::vector<bool> began_failed_;  // by warp: its last verb of moves began after the fault
 
   CommandRail rail_;
-  // What each warp is now, and the latest that it knows of how many commands the proxy has taken.
+  // The role and channel of each warp now, and how many commands the proxy had taken when the warp last looked.
   struct WarpOfRail {
     Role role = Role::kOpener;
     int32_t channel = -1;
     Word taken = 0;
   };
   std::vector<WarpOfRail> warps_;
-  std::map<std::pair<uint32_t, uint64_t>, Word> told_;  // what was added to each rank's word so far
+  std::map<std::pair<uint32_t, uint64_t>, Word> told_;  // by rank and offset: up to which count that word was told
 };
 
 using ModelWarp = FiberWarp<ModelMemory>;

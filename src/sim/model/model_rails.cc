@@ -1,4 +1,4 @@
-// Rails that are neither mapped nor driven by the rank's own thread: what a warp's put and publish come to there.
+// How the puts and counts of a warp go out where its rails have a proxy, or queues of a NIC.
 #include "base/check.h"
 #include "channel/nic_queue.h"
 #include "sim/model/model_memory.h"
@@ -11,9 +11,9 @@ RailCommand ModelMemory::command_here(const Put& put) const {
   return command_of(put, s_.space->region(region()));
 }
 
-// A ticket comes first, then room for it, then its words, in any order.
+// Gives a command to the proxy: takes a ticket, waits for room for it, and stores its words, which land in any order.
 void ModelMemory::give(int w, const RailCommand& command) {
-  const Word ticket = rail_.tickets++;  // and then room for that one: others may have come before
+  const Word ticket = rail_.tickets++;
   if (!wait_for_room(w, ticket)) return;
   const uint32_t slot = rail_.room.slot(ticket);
   const CommandSlot filled = encode(command, rail_.room.lap(ticket));
@@ -24,7 +24,7 @@ void ModelMemory::give(int w, const RailCommand& command) {
   }
 }
 
-// Looks again only when what it last saw leaves no room. False if its rank has failed.
+// The warp looks again only if what it last saw leaves no room. False if its rank has failed.
 bool ModelMemory::wait_for_room(int w, Word ticket) {
   WarpOfRail& mine = warps_[size_t(w)];
   while (!rail_.room.fits(ticket, mine.taken)) {
@@ -40,7 +40,8 @@ bool ModelMemory::wait_for_room(int w, Word ticket) {
   return !gone_;
 }
 
-// A word grows by what is new since its ring last told: the ring has one writer at a time, whichever warp that is.
+// Adds to a word what is new since its ring was last told of. The ring has one writer at a time, though it may be
+// another warp in each call, so the rank keeps that count.
 void ModelMemory::add(int w, const RailWord& to, Word count) {
   const uint32_t region = me_.first_region + to.rank;
   Word& told = told_.try_emplace({to.rank, to.offset}, to.queue == 0 ? 0 : me_.counts_from).first->second;

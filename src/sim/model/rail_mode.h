@@ -4,12 +4,12 @@
 
 namespace transload {
 
-// kNetwork: the rank's own thread drives a network, and a call ends once that has read what the call put. In the other
-// two a call does not wait for it.
+// In mode kNetwork the rank's own thread drives a network, and a call ends once the network has read all that the call
+// put. In the other two modes a call does not wait for the network.
 enum class RailMode : uint8_t {
   kNetwork,
   kProxy,   // warps give commands to the rank's proxy, which drives the network
-  kQueues,  // warps drive queues of a NIC: order within a queue alone, counts are added
+  kQueues,  // warps fill queues of a NIC, which keeps order within a queue alone and adds counts up
 };
 constexpr const char* kRailModeNames[] = {"network", "proxy", "queues"};
 

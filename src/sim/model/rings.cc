@@ -4,7 +4,7 @@
 namespace transload {
 namespace {
 
-// Index of what lies at an offset of a block of [channel][member]([slot]); false: not in it.
+// Finds the channel, member and slot at an offset of a block, which is [channel][member]([slot]); false: outside of it.
 bool in_block(const Block& block, uint64_t offset, uint32_t n0, RingPlace& place) {
   if (offset < block.offset) return false;
   const uint64_t i = (offset - block.offset) / block.unit;
@@ -87,7 +87,7 @@ uint32_t AddressBook::members(uint32_t rank, RingKind kind) const {
   }
 }
 
-// Credits and staged slots lie with the producer.
+// Only credits and staged slots lie in the producer's memory.
 RingPlace AddressBook::at_consumer(RingPlace place) const {
   if (place.part != RingPart::kCredit && place.part != RingPart::kStaged) return place;
   const Board& b = *boards_[place.rank];

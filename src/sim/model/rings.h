@@ -1,4 +1,4 @@
-// What an address of a world means: whose word or slot, of which ring. For the credit checker, and for people.
+// What an address of a world means: whose word or slot it is, of which ring. The credit checker and reports need it.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -18,7 +18,7 @@ constexpr uint32_t slots_of(const Geometry& g, RingKind kind) {
 }
 enum class RingPart : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
 
-// A word or slot of a ring, by the member number that its owner gives it.
+// A word or slot of a ring. `member` is the number of the ring's other end, as `rank` numbers its rings.
 struct RingPlace {
   RingPart part = RingPart::kNone;
   RingKind kind = RingKind::kCount;
@@ -31,7 +31,7 @@ class AddressBook {
  public:
   AddressBook(const Space& space, uint32_t first_region) : space_(space), first_(first_region) {}
   void add(const Board& board) { boards_.push_back(&board); }
-  // From here on in each region lies what a rank shares with its proxy.
+  // In each region, what a rank shares with its proxy begins at this offset.
   void commands_from(uint64_t offset) { commands_from_ = offset; }
 
   bool holds(uint64_t offset) const {
@@ -39,11 +39,11 @@ class AddressBook {
     return region >= first_ && region - first_ < boards_.size();
   }
   RingPlace find(uint64_t offset) const;
-  // The consumer's view of the ring that a place belongs to.
+  // The same word or slot of a ring, named by the consumer's rank and member number.
   RingPlace at_consumer(RingPlace place) const;
   uint32_t producer(const RingPlace& at_consumer) const;
   uint32_t members(uint32_t rank, RingKind kind) const;  // on the consumer's side
-  // "slot 3 of the dispatch ring from rank 4 to rank 6, channel 1"
+  // In words, as "slot 3 of the dispatch ring between peers from rank 4 to rank 6, channel 1".
   std::string text(uint64_t offset) const;
   const Board& board(uint32_t rank) const { return *boards_[rank]; }
   uint32_t ranks() const { return uint32_t(boards_.size()); }

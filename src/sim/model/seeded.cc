@@ -95,12 +95,12 @@ void Seeded::run(uint32_t at) {
   } else if (fiber.park != nullptr && !met(*fiber.park)) {
     parked_[fiber.region].push_back(i);
   } else if (!fiber.blocked) {
-    fiber.park = nullptr;  // what it wanted may have come between its look and its wait
+    fiber.park = nullptr;  // its words may have come between its look and its wait
     make_ready(i);
   }
 }
 
-// One thread runs all: each step is seen by the next.
+// One thread runs all fibers, so each step sees what the last one did; the thread sanitizer must be told that.
 void Seeded::suspend() {
   sync_release(&order_);
   stacks_->suspend();

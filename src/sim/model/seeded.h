@@ -1,4 +1,4 @@
-// A scheduler for worlds: fibers of many ranks on one thread, resumed in the order that somebody chooses.
+// A scheduler for worlds: fibers of many ranks on one thread, each resumed when the world chooses it.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -13,28 +13,28 @@ namespace transload {
 
 class Seeded final : public Parker {
  public:
-  // How many fibers there may be at once, and the near memory of each.
+  // How many fibers there may be at once, and what each of them has.
   struct FiberLimits {
     int fibers;
     size_t near_bytes;
-    uint32_t needs;  // of one wait
+    uint32_t needs;  // words that one wait may be for
   };
   struct Fiber {
     std::function<void(int fiber, NearMemory near)> body;
-    uint32_t process = 0;  // the simulated rank, all groups of it
+    uint32_t process = 0;  // the simulated process: a rank, with all its groups
     uint32_t region = 0;   // the rank of a group whose words it waits for
     Park* park = nullptr;
-    bool failed = false;  // how its wait ended
+    bool failed = false;  // its wait ended without its words
     bool live = false;
-    bool blocked = false;  // until wake()
-    uint64_t since = 0, armed = 0;
+    bool blocked = false;           // until wake()
+    uint64_t since = 0, armed = 0;  // virtual times: when its wait began, and from when its deadline counts
   };
 
   Seeded() = default;
   Seeded(const Seeded&) = delete;
   Seeded& operator=(const Seeded&) = delete;
 
-  // Makes everything new for a world, before its first start, and keeps the stacks if they suffice.
+  // Begins a world, before its first start(). Stacks and near memory stay if they suffice.
   void reset(const FiberLimits& room, const uint64_t* now);
 
   struct Post {
@@ -43,26 +43,26 @@ class Seeded final : public Parker {
   int start(const Post& place, std::function<void(int fiber, NearMemory near)> body);
   uint32_t ready() const { return uint32_t(ready_.size()); }
   int ready_fiber(uint32_t i) const { return ready_[i]; }
-  void run(uint32_t i);  // the i-th that is ready, until it parks, yields, blocks or ends
+  void run(uint32_t i);  // resumes the i-th ready fiber, until it parks, yields, blocks or ends
   int running() const { return running_; }
   uint32_t live() const { return live_; }
   const Fiber& fiber(int i) const { return fibers_[size_t(i)]; }
   Fiber& fiber(int i) { return fibers_[size_t(i)]; }
 
-  // It is called inside a fiber.
+  // park(), yield() and block() are called inside a fiber.
   bool park(Park& park) override;
   void yield() override;
   void block();
 
-  void wake(int fiber);  // of one that is blocked
-  // A word of this region has grown: who waits for it, and has what it needs, is ready.
+  void wake(int fiber);  // ends its block(); nothing if it does not block
+  // A word of this region has grown: fibers that wait there become ready if their waits are met.
   void word_grew(uint32_t region);
-  // The waits of this region end without what they waited for.
+  // All waits for words of this region end, unmet.
   void fail(uint32_t region);
-  // A process stands still, or runs again.
+  // The fibers of a process stand still (`held`), or run again.
   void hold(uint32_t process, bool held);
   bool held(uint32_t process) const { return process < held_.size() && held_[process]; }
-  // True if the words have come to what it waits for.
+  // True if the words have reached what this wait needs.
   static bool met(const Park& park);
   // Calls f(number, fiber) for each fiber that waits for a word of this region.
   template <class F>
@@ -90,11 +90,11 @@ class Seeded final : public Parker {
   std::vector<Start> starts_;
   std::vector<int> free_, ready_;
   std::vector<std::vector<int>> parked_;   // by region
-  std::vector<std::vector<int>> waiting_;  // ready, of a process that stands still
+  std::vector<std::vector<int>> waiting_;  // by process: its ready fibers while it stands still
   std::vector<bool> held_;
   int running_ = -1;
   uint32_t live_ = 0;
-  char order_ = 0;  // what the thread sanitizer hangs the order of steps on
+  char order_ = 0;  // an address by which the thread sanitizer is told that steps follow each other
 };
 
 // The value of a word as it has landed.

@@ -1,4 +1,4 @@
-// Keeping account of every byte of a world.
+// Mapping and clearing a world's memory, and the cells that keep account of it.
 #include "sim/model/space.h"
 
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 namespace transload {
 namespace {
 
-// Where clearing costs more than giving the pages back.
+// Above this size giving the pages back costs less than clearing them.
 constexpr size_t kClearMax = 4 << 20;
 
 void* reserve(size_t bytes) {

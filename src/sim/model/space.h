@@ -8,16 +8,16 @@
 
 namespace transload {
 
-constexpr size_t kCellBytes = 4;  // rows of scales may meet in the middle of 8
+constexpr size_t kCellBytes = 4;  // two rows of scales may meet in the middle of 8 bytes
 
 struct Cell {
   uint32_t landed;   // number of the flight that wrote it last; 0: never written
   uint32_t writer;   // a flight that is on its way here; 0: none
-  uint32_t by;       // who wrote it: see Flights
+  uint32_t by;       // who wrote it, in the terms of Flights::kWho
   uint32_t readers;  // flights that have still to read it
 };
 
-// Bytes of any kind land where words are.
+// The value is copied out bytewise, because bytes of any type may land where words lie.
 inline Word word_at(const Word* word) {
   Word value;
   std::memcpy(&value, word, sizeof value);
@@ -32,7 +32,7 @@ class Space {
   Space(const Space&) = delete;
   Space& operator=(const Space&) = delete;
 
-  // Makes all bytes unwritten again. Keeps its memory if the size fits.
+  // Makes all bytes unwritten again. The mapping stays if its size fits and `used` bytes are cheap to clear.
   void reset(uint32_t regions, size_t stride, size_t used);
 
   char* region(uint32_t i) const { return base_ + i * stride_; }
@@ -42,7 +42,7 @@ class Space {
   uint64_t offset(const void* at) const { return uint64_t(static_cast<const char*>(at) - base_); }
   char* at(uint64_t offset) const { return base_ + offset; }
   Cell* cell(const void* at) const { return cells_ + offset(at) / kCellBytes; }
-  // The cells that some bytes touch.
+  // How many cells these bytes touch.
   static size_t cells(const void* at, size_t bytes) {
     const size_t begin = reinterpret_cast<uintptr_t>(at) % kCellBytes;
     return bytes == 0 ? 0 : (begin + bytes + kCellBytes - 1) / kCellBytes;

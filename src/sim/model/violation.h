@@ -1,4 +1,4 @@
-// What a checker found broken: the first one ends its world.
+// A violation: the rule that a checker found broken. The first one ends its world.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -27,11 +27,11 @@ static_assert(sizeof(kCheckerNames) / sizeof(*kCheckerNames) == size_t(Checker::
 struct Violation {
   Checker checker = Checker::kNone;
   std::string what;
-  uint64_t word = 0;  // offset in the world's space of what it is about; 0: nothing of that kind
-  uint32_t rank = 0;  // who did it, or found it
+  uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: none are
+  uint32_t rank = 0;  // who broke the rule, or found it broken
   int32_t warp = -1;
-  uint64_t event = 0;             // number in the journal
-  uint64_t other = ~uint64_t(0);  // of the event that began the flight that it collides with, if any
+  uint64_t event = 0;             // its number in the journal
+  uint64_t other = ~uint64_t(0);  // number of the event that began the flight collided with; ~0: none
 };
 
 }  // namespace transload

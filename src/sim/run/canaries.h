@@ -9,10 +9,11 @@
 
 namespace transload {
 
-// Does `./dev test` find it without the simulator? Measured: tools/canaries_without_simulator --presets host,tsan
+// Whether `./dev test` finds a canary without the simulator, as `tools/canaries_without_simulator --presets host,tsan`
+// measures it.
 enum class FoundByTests : uint8_t { kUnknown, kYes, kTsan, kNo };
 
-// A canary as people know it, and where it shows.
+// A canary in words, and the scenarios that show it.
 struct CanaryFacts {
   Canary canary;
   const char* sentence;
@@ -24,14 +25,14 @@ const std::vector<CanaryFacts>& canary_facts();  // all, in the order of the enu
 struct Hunt {
   const CanaryFacts* facts = nullptr;
   bool found = false;
-  bool broken_without = false;  // the same world fails without the canary, so that nothing was found
+  bool broken_without = false;  // the same world fails without the canary too, so nothing was found
   std::string scenario, checker, what;
   uint64_t seed = 0;
-  uint64_t worlds = 0;  // until it was found
+  uint64_t worlds = 0;  // how many ran until one found it
   double seconds = 0;
 };
 
-// `seeds`: of each scenario, at most. Hunts go by the order of the enum; `done` is called for each in that order.
+// Runs at most `seeds` seeds of each scenario. `done` is called for each hunt, in the order of the enum.
 std::vector<Hunt> hunt_canaries(uint32_t jobs, uint64_t seeds, const std::function<void(const Hunt&)>& done);
 
 }  // namespace transload

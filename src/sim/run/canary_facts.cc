@@ -1,4 +1,4 @@
-// What is known of each canary: see canaries.h. What the tests find without the simulator was measured with
+// The list of canaries (canaries.h). Which of them the tests find without the simulator was measured with
 //   tools/canaries_without_simulator --presets host,tsan
 #include "sim/run/canaries.h"
 

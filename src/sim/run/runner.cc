@@ -1,4 +1,4 @@
-// Sharing seeds among threads, and gathering what came of them.
+// Sharing seeds among threads, and gathering the results.
 #include "sim/run/runner.h"
 
 #include <algorithm>
@@ -16,8 +16,9 @@ namespace {
 
 constexpr uint64_t kTwiceEvery = 20;
 
-// Work is numbered: all scenarios with the first seed, then all with the second. Threads take the next number, so once
-// one fails all below it are done or under way, and which failure is the first does not depend on who was faster.
+// Worlds are numbered: all scenarios with the first seed, then all with the second, and so on. Threads take the next
+// number, so when a world fails all lower ones are done or under way. So the first failure is the same whichever thread
+// is faster.
 class Runner {
  public:
   Runner(const std::vector<Scenario>& scenarios, const RunnerOptions& options)

@@ -1,4 +1,4 @@
-// Many worlds: scenarios and seeds on several threads, and what came of them.
+// Runs many worlds, scenarios times seeds, on several threads, and sums up how they went.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -12,9 +12,9 @@ namespace transload {
 struct RunnerOptions {
   uint64_t seed = 1;   // the first
   uint64_t seeds = 1;  // of each scenario
-  double seconds = 0;  // above 0: fresh seeds for that long, and `seeds` does not matter
+  double seconds = 0;  // above 0: fresh seeds for that long, whatever `seeds` is
   uint32_t jobs = 1;   // threads, each with a world of its own
-  bool go_on = false;  // else nothing is begun after the first failure
+  bool go_on = false;  // false: no world is begun after the first failure
   Canary canary = Canary::kNone;
 };
 
@@ -28,14 +28,14 @@ struct Failure {
 
 struct ScenarioTotals {
   uint64_t worlds = 0, replays = 0, events = 0, steps = 0;
-  double seconds = 0;   // of one thread
+  double seconds = 0;   // that its worlds took, added up
   uint64_t digest = 0;  // of the digests of all its seeds, in their order
 };
 
 struct RunnerResult {
   std::vector<ScenarioTotals> scenarios;
   std::vector<Failure> failures;  // by seed, then scenario
-  double seconds = 0;             // that passed
+  double seconds = 0;             // from begin to end
   ScenarioTotals all() const;
 };
 

@@ -1,4 +1,4 @@
-// The scenarios that travel in the program. Their source is made by src/sim/CMakeLists.txt.
+// The scenarios that are built into the program. src/sim/CMakeLists.txt makes their source.
 #pragma once
 #include <string_view>
 #include <vector>

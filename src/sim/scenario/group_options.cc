@@ -13,8 +13,8 @@ uint64_t slab_for_rows(const GroupOptions& o, uint64_t rows) {
   return slab_bytes_needed(o, {.rows = int64_t(rows), .dispatches = 1, .expert_rows = 0, .combines = 0});
 }
 
-// The slab suffices for the most rows that any rank may receive in a call: what a call gives, what a combine takes, and
-// what is held.
+// Returns a slab for the most rows that any rank may receive in a call: for the outputs of a call, the rows that a
+// combine takes, and the leases that are held.
 uint64_t slab_for_all(const Scenario& s, const GroupOptions& o) {
   uint64_t rows = 0;
   uint32_t held = 0;

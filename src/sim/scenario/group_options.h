@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// `processes`: by rank of the group, the rank that the scenario knows it by. All of them, unless some are lost.
+// `processes` has, by rank of the group, the rank of the scenario; the two differ once some ranks are lost.
 GroupOptions options_of(const Scenario& scenario, const std::vector<uint32_t>& node_sizes,
                         const std::vector<uint32_t>& processes, uint32_t rank);
 

@@ -1,4 +1,4 @@
-// Scenarios: their TOML, read strictly. See scenario.h. The only user of toml++.
+// Reading scenarios strictly from TOML. No other file uses toml++.
 #include "sim/scenario/scenario.h"
 
 #include <transload/group.h>
@@ -6,7 +6,7 @@
 
 #include <stdexcept>
 
-// Files reach some of the parser's assertions ("[#" does): that ends the reading, not the process.
+// Some files break an assertion of the parser ("[#" does). That ends the reading, not the process.
 [[noreturn]] static void unmet(const char* condition) { throw std::logic_error(condition); }
 #define TOML_ASSERT(condition) ((condition) ? void() : unmet(#condition))
 #include <toml++/toml.h>
@@ -48,7 +48,7 @@ std::string text_of(const toml::node& node) {
   return text.str();
 }
 
-// One table of the file. Whoever reads a key makes it known; `finish` refuses what nobody read.
+// One table of the file. Reading a key makes it known; `finish` refuses keys that nobody read.
 class Keys {
  public:
   Keys(const toml::table& table, std::string file, std::string path, std::string what)
@@ -149,7 +149,7 @@ class Keys {
     return all;
   }
   void call_it(std::string what) { what_ = std::move(what); }
-  // Unknown keys come first: a misspelt one is missing too.
+  // Unknown keys are refused before missing ones, since a misspelt key is both.
   void finish() const {
     std::string bound = "among the keys of " + what_ + ":";
     for (const std::string& key : known_) bound += " " + key;
@@ -277,7 +277,7 @@ void read_group(Keys& keys, Scenario& s) {
   s.counters_from = keys.number("counters_from", {0, kCounterMax}, 0);
   s.deadline_ms = uint32_t(keys.number("deadline_ms", bounds_of("deadline_ms"), 1000));
   s.compute_ms = keys.number("compute_ms", {0, s.deadline_ms - 1}, 0);
-  s.control_busy_ms = keys.number("control_busy_ms", {0, 250}, 0);  // more would be silence
+  s.control_busy_ms = keys.number("control_busy_ms", {0, 250}, 0);  // with more the arbiter would call the rank silent
   s.groups = uint32_t(keys.number("groups", {1, 4}, 1));
   s.scale_out = keys.word<ScenarioScaleOut>(
       "scale_out", {{"network", ScenarioScaleOut::kNetwork}, {"mapped", ScenarioScaleOut::kMapped}}, "network");
@@ -327,7 +327,7 @@ void read_rows_max(Keys& keys, const Scenario& s, ScenarioCall& call) {
     keys.refuse("overflow", "left out without rows_max");
 }
 
-// Nothing comes of such a call, so the next ones go by the dispatch before it.
+// A dispatch that is refused gives no handle, so the calls after it use that of the dispatch before it.
 void read_refused(Keys& keys, const Scenario& s, ScenarioCall& call) {
   if (!keys.has("refused_on")) return;
   if (s.calls.empty()) keys.refuse("refused_on", "left out in the first call: nothing has a handle yet");
@@ -455,7 +455,7 @@ ScenarioFault read_fault(Keys& keys, const Scenario& s) {
   return fault;
 }
 
-// What several keys say together, by the rules of a group.
+// Checks what several keys say together, by the rules of a group.
 void check_together(Keys& keys, Scenario& s) {
   for (const ScenarioCall& call : s.calls) {
     for (const uint32_t tokens : call.tokens) s.tokens_max = std::max(s.tokens_max, tokens);
@@ -502,7 +502,7 @@ std::string text_of_file(const std::string& path) {
   return text;
 }
 
-// Beyond ASCII the parser of this version reaches what it takes to be unreachable.
+// Beyond ASCII this version of the parser reaches code that it takes to be unreachable.
 void check_ascii(std::string_view text, const std::string& file) {
   const auto other = std::find_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) > 127; });
   if (other == text.end()) return;
@@ -531,7 +531,7 @@ Scenario parse_scenario(std::string_view text, const std::string& file) {
   read_group(keys, s);
   std::vector<Keys> calls = keys.tables("call", {1, kCallsMax});
   std::vector<Keys> faults = keys.tables("fault", {0, 4});
-  keys.finish();  // from here on nothing is missing
+  keys.finish();  // throws if a key is missing, so that all of `s` may be used below
   for (Keys& call : calls) s.calls.push_back(read_call(call, s));
   for (Keys& fault : faults) s.faults.push_back(read_fault(fault, s));
   check_together(keys, s);

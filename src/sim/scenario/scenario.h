@@ -1,5 +1,5 @@
-// A scenario: one group's world in a small TOML file, read strictly. Files of ours: sim/scenarios, with their terms in
-// sim/README.md.
+// A scenario: a group, its calls and its faults, in a small TOML file that is read strictly. Ours lie in sim/scenarios;
+// sim/README.md has the terms.
 #pragma once
 #include <transload/combine.h>
 #include <transload/dispatch.h>
@@ -46,9 +46,9 @@ struct ScenarioCall {
   std::optional<Landing> landing = Landing::kAuto;             // either: rank by rank
   std::optional<CombineSource> source = CombineSource::kAuto;  // either: rank by rank
   std::optional<CombineWire> wire = CombineWire::kBf16;        // either: for all ranks
-  uint32_t keep_leases = 0;  // of the latest calls, this one included, that hold_on_rank does not release yet
+  uint32_t keep_leases = 0;  // leases of so many latest calls, this one included, are held by hold_on_rank
   uint32_t hold_on_rank = 0;
-  std::vector<uint32_t> refused_on;  // dispatch: ranks that give what is refused
+  std::vector<uint32_t> refused_on;  // dispatch: ranks whose arguments are refused
   uint32_t repeat = 1;
 };
 
@@ -67,24 +67,24 @@ enum class ScenarioFaultKind : uint8_t {
   kFailingRank,   // it leaves the call for a reason of its own, and says so
 };
 
-// The fault comes at this fraction of the progress of that call.
+// The fault comes at this fraction of the rows that its rank moves in that call.
 struct FaultMoment {
-  uint32_t call = 0;  // calls that repeat count as often
+  uint32_t call = 0;  // from 0, repeats counted
   double progress = 0;
-  uint64_t within_ms = 0;  // after that; the seed decides
+  uint64_t within_ms = 0;  // up to so much later, as the seed decides
 };
 
 struct ExpectedVerdict {
   FaultKind kind = FaultKind::kNone;  // kNone: no fault comes of it
   std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
   bool or_none = false;               // all may also go well, for all ranks alike
-  uint64_t within_ms = 0;             // of the fault, or of the call if it is later; 0: the deadline and a second
+  uint64_t within_ms = 0;             // after the fault, or the call's begin if later; 0: the deadline and a second
 };
 
 struct ScenarioFault {
   ScenarioFaultKind kind = ScenarioFaultKind::kDeadRank;
-  std::vector<uint32_t> ranks;      // one, an arbiter's by whose calls it is timed; the two ends of a link; one side
-                                    // of a cut. Empty: the seed decides
+  std::vector<uint32_t> ranks;      // the rank that is hurt, or whose calls time an arbiter's fault; the two ends of a
+                                    // link; one side of a cut. Empty: the seed decides
   std::optional<FaultMoment> when;  // none: the seed decides
   uint64_t for_ms = 0;              // stopped_rank: 0 for ever; late_rank: for up to so long after the deadline
   uint32_t times_slower = 1;        // slow_rank
@@ -94,7 +94,7 @@ struct ScenarioFault {
 
 enum class ScenarioScaleOut : uint8_t { kNetwork, kMapped };
 
-// All lists by rank have an entry for each rank; calls have what they do not say from the scenario.
+// Lists by rank have an entry for each rank. What a call does not say it has from the scenario.
 struct Scenario {
   std::string name;
   std::string about;  // why it exists
@@ -112,17 +112,17 @@ struct Scenario {
   uint32_t slots = 1;
   uint32_t peer_slots = 0;           // 0: as slots
   std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows
-  std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; empty too: for all that is leased
+  std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; both empty: for all leases
   uint64_t slab_offset = 0;          // unused bytes before the slabs
   uint64_t counters_from = 0;        // first position of every ring
   uint32_t deadline_ms = 1000;       // of virtual time
   uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
   uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to so much later
-  uint32_t groups = 1;               // at once, alike
+  uint32_t groups = 1;               // so many at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   RailMode rails = RailMode::kNetwork;  // where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides
-  std::optional<bool> ordered;          // does the network keep the order of a pair
+  std::optional<bool> ordered;          // the network keeps the order between two ranks
   LinkModel scale_up{.latency_ns = 500};
   LinkModel scale_out_link{.latency_ns = 5000};
   std::vector<ScenarioCall> calls;
@@ -139,7 +139,7 @@ Scenario read_scenario(const std::string& name_or_path);
 // `file` is for messages.
 Scenario parse_scenario(std::string_view text, const std::string& file);
 std::vector<std::string> scenario_names();
-// What a scenario must say of its rails to be run over these; empty: it can be. Where rails are mapped nothing changes.
+// Returns what `rails` of this scenario must be instead, and why; empty: these will do. Mapped rails have no such mode.
 std::string bound_of_rails(const Scenario& scenario, RailMode rails);
 
 }  // namespace transload

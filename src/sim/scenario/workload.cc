@@ -44,7 +44,7 @@ Routings::Routings(const Scenario& scenario, std::vector<uint32_t> node_sizes, u
     : scenario_(scenario), node_sizes_(std::move(node_sizes)), seed_(seed) {
   ranks_ = std::accumulate(node_sizes_.begin(), node_sizes_.end(), 0u);
   owner_ = scenario.expert_owner;
-  for (uint32_t& rank : owner_) rank %= ranks_;  // of a group of survivors
+  for (uint32_t& rank : owner_) rank %= ranks_;  // survivors make a group of fewer ranks
   for (uint32_t r = 0; owner_.size() < scenario.experts; ++r)
     for (uint32_t i = 0; i < scenario.experts / ranks_ + (r < scenario.experts % ranks_); ++i) owner_.push_back(r);
 }
@@ -69,7 +69,7 @@ int32_t Routings::choose(const Of& of, uint32_t k, const int32_t* before) const 
       break;
   }
   if (h % 11 == 0) return -1;
-  // Experts are different ones while there are enough.
+  // The experts of a token differ while there are enough of them.
   for (uint64_t turn = 0; turn < experts; ++turn) {
     const int32_t id = int32_t((h / 11 + turn) % experts);
     if (std::find(before, before + k, id) == before + k) return id;

@@ -63,8 +63,8 @@ void PortTimes::account(OfRank& rank) {
   rank.busy_since = busy;
 }
 
-// A row waits for a slot because what came before it is on its way, or because those who take it are all busy: in the
-// proportion in which they are, over all ranks.
+// A row waits for a slot because rows before it are on their way, or because the takers are busy. `busy`, the share of
+// their time in which takers of all ranks stored, divides the time of such waits between the two.
 void PortTimes::account_idle(OfRank& rank, double idle, double busy) {
   const double feeders = rank.stores + rank.slots + rank.waits;
   if (!rank.begun) {
@@ -96,7 +96,7 @@ std::string bound_of(const PortTime& port) {
     const char* what;
     double of;
   };
-  constexpr double kBusy = 0.9;  // then nothing else matters
+  constexpr double kBusy = 0.9;  // from this share on the wire is the bound
   const TimePart parts[] = {{"stores", port.stores},     {"slots", port.slots}, {"commands", port.commands},
                             {"other ranks", port.peers}, {"tail", port.tail},   {"start", port.start}};
   if (port.sends >= kBusy) return "the wire";

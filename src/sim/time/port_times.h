@@ -1,4 +1,5 @@
-// Where the time of each rank's port out goes: while it stands idle, what the warps that fill it do.
+// Where the time of each rank's port out goes. While the port stands idle, its time is put down to what the warps that
+// fill it do.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -14,22 +15,22 @@ class PortTimes {
  public:
   PortTimes(uint32_t ranks, const uint64_t* now) : now_(now), ranks_(ranks) {}
 
-  void begin();  // of a call: all warps are gone
-  // A warp of this rank does something else from now on.
+  void begin();  // a call begins, with no warp at work
+  // A warp does something else from now on: of a rank's feeders, or of all takers.
   void feeder(uint32_t rank, Doing before, Doing after);
   void taker(Doing before, Doing after);
-  // The port is busy until then, from now on.
+  // The rank's port is busy from now until then.
   void sends(uint32_t rank, uint64_t until);
   void rests(uint32_t rank) { account(ranks_[rank]); }  // the port has nothing to send
-  // Does what sends() does, for the commands of its proxy.
+  // The rank's proxy is busy with commands from now until then.
   void commands(uint32_t rank, uint64_t until);
-  // The call is over, for all.
+  // The call is over on all ranks.
   PortTime end();
 
  private:
   struct OfRank {
     uint64_t since = 0, port_until = 0, proxy_until = 0;
-    double busy_since = 0;                      // takers_busy() then
+    double busy_since = 0;                      // takers_busy() at `since`
     uint32_t stores = 0, slots = 0, waits = 0;  // feeders
     bool begun = false;
     PortTime ns;
@@ -42,9 +43,9 @@ class PortTimes {
   const uint64_t* const now_;
   uint64_t began_ = 0;
   std::vector<OfRank> ranks_;
-  uint32_t takers_ = 0, takers_store_ = 0;  // of all ranks
-  double busy_ = 0;                         // nanoseconds that the average taker has stored, until
-  uint64_t busy_at_ = 0;                    // this time
+  uint32_t takers_ = 0, takers_store_ = 0;  // of all ranks: how many there are, and how many of them store
+  double busy_ = 0;                         // nanoseconds that the average taker has stored up to busy_at_
+  uint64_t busy_at_ = 0;
 };
 
 }  // namespace transload

@@ -1,4 +1,4 @@
-// What `transload sim --time` is asked: a cluster whose links and processors take time, and the call that it makes.
+// What `transload sim --time` is given: a cluster whose links and processors take time, and the calls that it makes.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,17 +11,17 @@ namespace transload {
 struct TimedMachine {
   uint32_t nodes = 2;
   uint32_t gpus = 8;           // of each node, a rank each
-  uint32_t sms = 16;           // of a GPU, that a call takes
-  double wire_gb_s = 50;       // of a rank's NIC, each way, headers of packets with it
-  double wire_rows = 0.98;     // the part that is left of it: packets of 4,096 bytes with some 80 bytes of headers
+  uint32_t sms = 16;           // of each GPU, that a call takes
+  double wire_gb_s = 50;       // of each rank's NIC, each way, headers of packets included
+  double wire_rows = 0.98;     // the part of it that carries bytes: packets have 4,096, and some 80 of headers
   uint64_t latency_ns = 3000;  // one way, until a warp that looks has seen it
-  uint64_t message_ns = 2;     // that a message takes of either port, besides its bytes
+  uint64_t message_ns = 2;     // for which a message occupies either port, besides the time of its bytes
   RailMode rails = RailMode::kQueues;
-  uint64_t command_ns = 250;  // of a proxy for one command
+  uint64_t command_ns = 250;  // that a proxy takes for one command
   // What bench_gpu_trip shows of an H200 (docs/numbers.md): 117 MB stored in 305 us by 8 SMs, and 59 MB to the peer in
   // 183 us however many SMs there are.
   double sm_gb_s = 48;
-  double scale_up_gb_s = 320;  // of a rank, each way
+  double scale_up_gb_s = 320;  // of each rank, each way
   uint64_t scale_up_latency_ns = 1000;
 };
 
@@ -31,34 +31,34 @@ struct TimedJob {
   bool fp8 = false;  // dispatched rows, with a scale for 128 elements; else bf16, as combined ones are
   uint32_t top_k = 8;
   uint32_t experts = 256;
-  uint32_t channels = 0, slots = 0, batch = 0;  // rows of a put; 0: left to the library, as on a GPU
+  uint32_t channels = 0, slots = 0, batch = 0;  // batch: rows of a put; 0 of each: as the library chooses on a GPU
   uint64_t seed = 1;                            // of the routing
 };
 
 // Where the time of the ranks' ports out went, on average, as parts of the call's time.
 struct PortTime {
-  double sends = 0;     // bytes leave, or headers of packets
+  double sends = 0;     // bytes or headers of packets leave
   double start = 0;     // nothing has left yet
-  double stores = 0;    // warps still store what is to be sent, or what has come
+  double stores = 0;    // warps store what is to be sent, or what has come
   double slots = 0;     // rows wait for a free slot: too little is under way for the way there and back
   double commands = 0;  // the proxy has more commands than it can take
   double peers = 0;     // warps wait for something else of another rank
-  double tail = 0;      // all has been sent, but not by everybody
+  double tail = 0;      // this rank has sent all, and others have not
 };
 
 struct TimedCall {
   std::string name;
   uint64_t ns = 0;         // until the last rank has ended
-  uint64_t rail_rows = 0;  // tokens, or partial sums, that crossed between nodes, of all ranks
+  uint64_t rail_rows = 0;  // of all ranks: tokens or partial sums that crossed between nodes
   uint64_t rail_bytes = 0;
   double share = 0;  // of the wire: rail_bytes of an average rank over what its NIC could have sent in that time
   PortTime port;
 };
 
-// What of the port's time was longest, besides sending: "stores", or "the wire" if that came first.
+// Names the largest part of the port's time besides sending, as "stores", or "the wire" if ports hardly stood idle.
 std::string bound_of(const PortTime& port);
 
-// The job with what was left to the library.
+// Returns the job with the library's choices filled in.
 TimedJob with_choices(const TimedMachine& machine, const TimedJob& job);
 
 // Runs a cached dispatch, then a combine. The times are the same on every machine. Throws Error{kInvalidArgument} for

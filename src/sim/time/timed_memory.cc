@@ -9,7 +9,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookNs = 100;  // of a warp that asks again and again
+constexpr uint64_t kLookNs = 100;  // between two looks of a warp that polls
 
 }  // namespace
 
@@ -25,7 +25,7 @@ uint32_t TimedMemory::rank_of(const char* at) const {
   return rank < s_.ranks ? uint32_t(rank) : rank_;
 }
 
-// A warp's part of what all warps of an SM store at once.
+// Returns when the warp's moves have left near memory, `bytes` more of them included, at its part of an SM's speed.
 uint64_t TimedMemory::engine(WarpTime& warp, uint64_t bytes) {
   const double gb_s = s_.machine->sm_gb_s / kWarpsOfBlock;
   warp.free_at = std::max(warp.free_at, now()) + uint64_t(double(bytes) / gb_s);
@@ -79,7 +79,7 @@ void TimedMemory::sum(int w, const simd::SumJob& job) {
   warp.landed_at = std::max(warp.landed_at, warp.free_at);
 }
 
-// A warp is as far ahead of its moves as near memory has stages.
+// The warp waits until a stage of its near memory is free for the next move.
 void TimedMemory::moved(int w, uint32_t) {
   WarpTime& warp = warps_[size_t(w)];
   warp.stages[warp.moves++ % kStages] = warp.free_at;
@@ -128,7 +128,7 @@ void TimedMemory::publish(int w, const RailWord& to, Word count, bool credit) {
   if (warp.credit_calls >= s_.credit_every) give_credits(warp);
 }
 
-// Credits are given once what they speak of has been read: no later than it leaves near memory.
+// Credits are given once their sources have been read, for which the time when moves leave near memory stands.
 void TimedMemory::give_credits(WarpTime& warp) {
   warp.credit_calls = 0;
   if (warp.credits.empty()) return;
@@ -142,7 +142,7 @@ void TimedMemory::store(int w, Word* at, uint32_t reader, Word count) {
   s_.timeline->at(when, [waits = s_.waits, at, count] { waits->land(at, count); });
 }
 
-// The end of a flush: what it gave to the network goes once the moves before it have landed.
+// FiberWarp calls this at the end of a flush: its puts and counts leave once the moves before them have landed.
 void TimedMemory::wake(int w, const Batch&) {
   WarpTime& warp = warps_[size_t(w)];
   if (warp.messages.empty()) return;
@@ -167,7 +167,7 @@ void TimedMemory::missed(int w) {
 }
 
 void TimedMemory::broken(int, const BrokenRecord& record) {
-  TRANSLOAD_CHECK(record.rank == kNobody);  // nobody breaks a promise in such a world
+  TRANSLOAD_CHECK(record.rank == kNobody);  // no rank breaks a promise in a world with time
 }
 
 void TimedMemory::enters(int w, Role role, int32_t) {

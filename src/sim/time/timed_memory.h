@@ -1,6 +1,6 @@
-// TimedMemory: one rank's memory and its ways to others in a world with time. The Memory of FiberWarp where only time
-// is asked: moves take that of their warp and of the links, counts land when they would. Bytes are where they belong at
-// once, which nobody sees before their count; rows have none.
+// TimedMemory: one rank's memory and its ways to others in a world with time. It is the Memory of FiberWarp where only
+// times matter: moves take the time of their warp and of the links, and counts land when they would. Bytes lie where
+// they belong at once, though nobody sees them before their count. The bytes of rows are not moved at all.
 #pragma once
 #include <cstring>
 #include <functional>
@@ -13,7 +13,7 @@
 
 namespace transload {
 
-// What the memories of a world share.
+// What all memories of a world share.
 struct TimedShared {
   Seeded* seeded;
   Timeline* timeline;
@@ -24,7 +24,7 @@ struct TimedShared {
   const TimedMachine* machine;
   uint32_t ranks;
   uint32_t batch;         // rows of a put
-  uint32_t credit_every;  // credit calls of a warp between two that it gives
+  uint32_t credit_every;  // credit calls of a warp until it gives its credits
   char* regions;          // of all ranks, one behind another
   uint64_t region_bytes;
 };
@@ -37,7 +37,7 @@ class TimedMemory {
   TimedMemory(const TimedMemory&) = delete;
   TimedMemory& operator=(const TimedMemory&) = delete;
 
-  // The Memory of FiberWarp: see warp.h.
+  // The Memory of FiberWarp, as executor/fiber/warp.h lists it.
   uint32_t publish_every() const { return s_.batch; }
   bool failed(int) const { return false; }
   Word observe(int, const Word* word) const { return *word; }
@@ -56,7 +56,7 @@ class TimedMemory {
   void sum(int w, const simd::SumJob& job);
   void moved(int w, uint32_t rows);
   void store_fence(int) {}
-  void drain(int) {}  // a source has been read by the time that a credit, which waits for that, says so
+  void drain(int) {}  // nothing: credits wait by themselves until their sources have been read
   void settle(int w);
   void put(int w, const Put& put);
   void publish(int w, const RailWord& to, Word count, bool credit);
@@ -71,28 +71,28 @@ class TimedMemory {
   // The rank calls these.
   void begin_run(int warps) { warps_.assign(size_t(warps), {}); }
   void ends(int w);
-  // Warps of this role fill the port out from now on, and those of the other one take what comes in; kCount: none.
+  // From now on warps of role `feeders` fill the port out, and those of role `takers` take what comes in; kCount: none.
   void watch(Role feeders, Role takers) {
     feeders_ = feeders;
     takers_ = takers;
   }
 
  private:
-  static constexpr int kStages = 3;  // of a warp's near memory: moves that are under way at once
+  static constexpr int kStages = 3;  // of a warp's near memory, so many moves may be under way at once
 
   struct WarpTime {
-    uint64_t free_at = 0;  // its moves so far have left near memory
+    uint64_t free_at = 0;  // when its moves so far have left near memory
     uint64_t landed_at = 0;
-    uint64_t stages[kStages] = {};  // when each is free again
+    uint64_t stages[kStages] = {};  // when each stage is free again
     uint32_t moves = 0, credit_calls = 0;
     Role role = Role::kCount;
     Doing doing = Doing::kGone;
-    std::vector<Piece> staged;  // what a put is to carry besides rows; it is written at the other end alone
+    std::vector<Piece> staged;  // what a put will carry besides rows; it is written only at the other end
     std::vector<RailMessage> messages, credits;
   };
   uint64_t now() const { return s_.timeline->now(); }
   void sleep(uint64_t until);
-  // The rank whose region it lies in; my own for what lies in none.
+  // The rank whose region this lies in; for bytes in no region, this rank.
   uint32_t rank_of(const char* at) const;
   char* region(uint32_t rank) const { return s_.regions + rank * s_.region_bytes; }
   uint64_t engine(WarpTime& warp, uint64_t bytes);

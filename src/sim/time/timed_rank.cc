@@ -25,12 +25,12 @@ void TimedRank::place() {
   core.reserve();
   core.place(std::move(place));
   if (s_.machine->rails == RailMode::kProxy) return;
-  // A credit says that a source is free: there is nothing to wait for besides.
+  // With queues a credit frees a source, so warps need not wait for a drained word.
   for (RingPositions* positions : {&core.dispatch_rail, &core.combine_rail})
     std::fill(positions->drained.begin(), positions->drained.end(), core.always);
 }
 
-// Half of a block's warps play each of the two roles of a call over several nodes (CudaDispatch, CudaCombine).
+// On GPUs half of a block's warps play each of the two roles of a call over several nodes (CudaDispatch, CudaCombine).
 uint32_t TimedRank::warps_of_role() const { return s_.machine->sms * kWarpsOfBlock / 2; }
 
 bool TimedRank::run(const std::vector<Task>& tasks) {
@@ -57,7 +57,7 @@ void TimedRank::note(uint64_t, Phase phase, uint64_t) {
   memory.watch(Role::kCount, Role::kCount);
 }
 
-void TimedRank::fail(const char*) { TRANSLOAD_CHECK(false); }  // nothing fails in such a world
+void TimedRank::fail(const char*) { TRANSLOAD_CHECK(false); }  // no call fails in a world with time
 
 void TimedRank::give_up(const char* operation, const std::string&) { fail(operation); }
 

@@ -12,7 +12,7 @@ class TimedRank final : public Crew<TimedWarp> {
  public:
   TimedRank(const TimedShared& shared, const GroupOptions& options);
 
-  // Where the regions of all ranks lie.
+  // Tells the calls where the regions of all ranks lie.
   void place();
 
   // Crew.

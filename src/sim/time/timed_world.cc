@@ -15,9 +15,9 @@
 namespace transload {
 namespace {
 
-constexpr uint32_t kScaleElements = 128;  // of an fp8 row, for one scale
+constexpr uint32_t kScaleElements = 128;  // of an fp8 row that share a scale
 
-// Address space whose pages are there once they are touched.
+// Address space whose pages take memory only once they are touched.
 class Reserved {
  public:
   explicit Reserved(uint64_t bytes, int access = PROT_READ | PROT_WRITE) : bytes_(bytes) {
@@ -43,7 +43,7 @@ struct RoutesOfRank {
 
 uint32_t scales_of(const TimedJob& job) { return job.fp8 ? uint32_t(ceil_div(job.hidden, kScaleElements)) : 0; }
 
-// The options of any rank, but for its number and its slabs.
+// The options of any rank, without its number and its slabs.
 GroupOptions group_options(const TimedMachine& m, const TimedJob& job) {
   GroupOptions o;
   o.bootstrap.ranks = m.nodes * m.gpus;
@@ -176,7 +176,7 @@ void TimedWorld::make_ranks() {
   const RankState rank(options_of(0));
   shared.region_bytes = rank.network_bytes() + rank.scale_up_bytes() + slab_bytes_;
   regions_ = std::make_unique<Reserved>(ranks() * shared.region_bytes);
-  rows_ = std::make_unique<Reserved>(job_.tokens * row_bytes(), PROT_NONE);  // which nobody reads
+  rows_ = std::make_unique<Reserved>(job_.tokens * row_bytes(), PROT_NONE);  // no row is ever read
   shared.regions = regions_->at();
   for (uint32_t r = 0; r < ranks(); ++r) {
     ranks_.push_back(std::make_unique<TimedRank>(shared, options_of(r)));
@@ -191,13 +191,13 @@ void TimedWorld::make_ranks() {
   leases_.resize(ranks());
 }
 
-// Every rank makes the call, from now on.
+// Every rank begins the call now. Returns when all have ended.
 void TimedWorld::all_ranks(const std::function<void(uint32_t)>& call) {
   for (uint32_t r = 0; r < ranks(); ++r) seeded_.start({r, r}, [&call, r](int, NearMemory) { call(r); });
   for (;;) {
     while (seeded_.ready() > 0) seeded_.run(0);
     if (seeded_.live() == 0) return;
-    TRANSLOAD_CHECK(timeline_.next() != Timeline::kNever);  // else all wait, and nothing is on its way
+    TRANSLOAD_CHECK(timeline_.next() != Timeline::kNever);  // else all wait for ever
     timeline_.advance_to(timeline_.next());
     timeline_.run_due();
   }

@@ -1,4 +1,4 @@
-// The ways of parcels.
+// How parcels pass proxies, queues and ports.
 #include "sim/time/traffic.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ void Traffic::hand_over(uint32_t from, std::vector<RailMessage> messages, uint64
   w_.timeline->at(when, [this, number] { sort(number); });
 }
 
-// A proxy has one queue to each rank.
+// Finds or opens the parcel for a message. With a proxy there is one queue to each rank.
 uint32_t Traffic::parcel_of(uint32_t from, const RailMessage& message) {
   const uint32_t queue = w_.machine->rails == RailMode::kProxy ? 0 : message.queue;
   for (const uint32_t number : open_)
@@ -57,7 +57,7 @@ void Traffic::sort(uint32_t number) {
   for (const uint32_t parcel : open_) w_.machine->rails == RailMode::kProxy ? ask(parcel) : post(parcel);
 }
 
-// Commands are taken one after another, whoever gave them.
+// Gives a parcel to its rank's proxy, which takes one command after another, whichever warp gave it.
 void Traffic::ask(uint32_t number) {
   const Parcel& parcel = parcels_[number];
   uint64_t& until = nics_[parcel.from].proxy_until;
@@ -80,7 +80,7 @@ void Traffic::post(uint32_t number) {
   if (!nic.sends) send_next(parcel.from);
 }
 
-// A message's way to the other port begins now, so there too messages are in the order in which they come.
+// arrive() is called as a message leaves, so that messages reach each port in the order in which they come to it.
 void Traffic::send_next(uint32_t rank) {
   RankNic& nic = nics_[rank];
   nic.sends = !nic.turns.empty();
@@ -101,7 +101,7 @@ void Traffic::land(uint32_t number) {
   Parcel& parcel = parcels_[number];
   for (const auto& [word, count] : parcel.counts) w_.waits->land(word, count);
   if (parcel.drained.empty()) return free_parcels_.push_back(number);
-  // The answer that all of it has come.
+  // The answer that all has arrived takes another latency; then the sources are free.
   w_.timeline->in(w_.machine->latency_ns, [this, number] {
     for (const auto& [word, count] : parcels_[number].drained) w_.waits->land(word, count);
     free_parcels_.push_back(number);

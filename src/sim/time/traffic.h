@@ -1,5 +1,5 @@
-// What passes between nodes in a world with time: through the proxy of its rank, if there is one, a queue of its NIC,
-// the port out, and the port in of the other rank. Queues that have something take turns at the port out.
+// What passes between nodes in a world with time. A message goes through its rank's proxy, if there is one, a queue of
+// its NIC, the port out, and the port in of the other rank. Queues that are not empty take turns at the port out.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -14,7 +14,7 @@
 
 namespace transload {
 
-// A put, or a count: as one message of the network.
+// A put or a count, which is one message of the network.
 struct RailMessage {
   uint32_t to;
   uint64_t bytes;
@@ -36,16 +36,16 @@ class Traffic {
   };
   explicit Traffic(const TrafficWorld& world) : w_(world), nics_(world.ranks) {}
 
-  // Once `when` has come they are handed to the network together, in this order.
+  // At time `when` the messages are handed to the network together, in this order.
   void hand_over(uint32_t from, std::vector<RailMessage> messages, uint64_t when);
-  uint64_t put_bytes() const { return put_bytes_; }  // so far
+  uint64_t put_bytes() const { return put_bytes_; }  // of all puts so far
 
  private:
   static constexpr uint32_t kNone = ~uint32_t(0);
-  // What one rank hands over at once for one queue: it leaves in one piece.
+  // What one rank hands over at once for one queue. A parcel leaves in one piece.
   struct Parcel {
     uint32_t from = 0, to = 0, queue = 0, messages = 0;
-    uint32_t next = kNone;  // behind it in its queue
+    uint32_t next = kNone;  // the parcel behind it in its queue
     uint64_t bytes = 0;
     std::vector<std::pair<Word*, Word>> counts, drained;
     ModelLinks::Transfer transfer() const {
@@ -56,15 +56,15 @@ class Traffic {
     uint32_t from = 0;
     std::vector<RailMessage> messages;
   };
-  // First and last of what waits in a queue.
+  // The first and last parcel that wait in a queue.
   struct QueueOfNic {
     uint32_t first = kNone, last = kNone;
   };
   struct RankNic {
-    uint64_t proxy_until = 0;  // busy
+    uint64_t proxy_until = 0;  // until when the proxy is busy
     bool sends = false;
     std::unordered_map<uint64_t, QueueOfNic> queues;
-    std::deque<QueueOfNic*> turns;  // those that have something
+    std::deque<QueueOfNic*> turns;  // queues that are not empty, the next to send first
   };
   void sort(uint32_t number);
   uint32_t parcel_of(uint32_t from, const RailMessage& message);

@@ -1,4 +1,4 @@
-// Parking at words, and waking.
+// Parking fibers at words, and waking them.
 #include "sim/time/word_waits.h"
 
 namespace transload {

@@ -1,4 +1,4 @@
-// Fibers that wait for words, found by word, so that a count costs no look at those who wait for others.
+// Fibers that wait for words, found by word, so that a count costs no look at fibers that wait for other words.
 #pragma once
 #include <unordered_map>
 #include <vector>
@@ -14,7 +14,7 @@ class WordWaits {
 
   // Waits inside a fiber until the needs are met.
   void park(Park& park);
-  // The word has come to this count, unless it was there already; who waited for it goes on.
+  // Raises a word to this count, unless it is there already, and wakes fibers whose needs are now met.
   void land(Word* word, Word count);
 
  private:
@@ -24,7 +24,7 @@ class WordWaits {
   };
   struct FiberWait {
     const Park* park = nullptr;
-    uint64_t wait = 0;  // one fiber's waits count up: of what is listed under a word only the last is still there
+    uint64_t wait = 0;  // number of its latest wait; entries in waiters_ with an earlier one are stale
   };
 
   Seeded& seeded_;

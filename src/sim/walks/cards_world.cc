@@ -23,7 +23,7 @@ TinyWorldPlan world_plan(const CardsPlan& plan) {
   world.node_sizes = plan.node_sizes;
   world.slots = 1;
   world.lease_bytes = ranks * kRowBytes;
-  // Each rank's: its card, arrivals, row, and for each peer a grant with the bases of at most ranks^2 source slots.
+  // Each rank has its card, arrivals and row, and for each peer a grant with the bases of at most ranks^2 source slots.
   world.private_words = ranks * (sizeof(Card) / 8 + 1 + kRowWords + ranks * (sizeof(Grant) / 8 + ranks * ranks));
   world.warps = plan.warps ? 3 : 1;
   world.faults = plan.faults;
@@ -110,7 +110,7 @@ class CardsWorld final : public TinyWorld {
     if (cards_.stores) {
       w.enter(Role::kSender, 0);
       const Grants<W> grants(w, own.call);
-      // It does as the sender of a dispatch does, whose store it stands for.
+      // As the sender of a dispatch does, whose store this stands for, the warp needs a grant first.
       if (grants.rows(0) == nullptr) return;
       stands_at(rank, warp, {own.call.epoch(), 4, w.failed(), reinterpret_cast<uintptr_t>(grants.rows(0))});
       w.scatter(TokenPieces{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),
@@ -134,7 +134,7 @@ class CardsWorld final : public TinyWorld {
       if (row[0] != value(map.peer_rank(p), number + 1) || row[1] != row[0])
         return say(rank, Checker::kContent, "the row of a peer is not there when a call returns");
     }
-    // It has another owner now.
+    // The lease has another owner now, who writes over it.
     std::memset(rows, kOverwritten, bytes);
     flights().host_store(rows, bytes);
   }

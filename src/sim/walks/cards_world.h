@@ -12,9 +12,9 @@ namespace transload {
 struct CardsPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t calls = 1;
-  bool warps = false;  // granter and opener, mover, and closer are a warp each, else one does all
-  bool stores = true;  // else there is nothing between opening and closing
-  bool faults = false;
+  bool warps = false;   // a warp opens a call, one stores and one closes it; else one warp does all
+  bool stores = true;   // false: nothing happens between opening and closing
+  bool faults = false;  // the group may be faulted at any point
 };
 
 std::unique_ptr<TinyWorld> cards_world(const CardsPlan& plan);

@@ -20,7 +20,7 @@ namespace {
 struct WalkFamily {
   const char *world, *name, *about;
   bool quick;
-  std::function<std::unique_ptr<TinyWorld>()> tiny = nullptr;  // none: two_hop
+  std::function<std::unique_ptr<TinyWorld>()> tiny = nullptr;  // null: two_hop is walked
   TwoHopPlan two_hop = {};
 };
 

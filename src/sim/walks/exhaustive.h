@@ -1,5 +1,5 @@
-// The exhaustive walks of `transload sim --exhaustive WORLD`: tiny worlds, all schedules and landings of each, or as
-// many as are said.
+// The exhaustive walks of `transload sim --exhaustive WORLD`: of each tiny world all schedules and landings, or all
+// within a bound that the report names.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,18 +11,18 @@ namespace transload {
 
 struct ExhaustiveLimits {
   double seconds = 600;           // of each family
-  Canary canary = Canary::kNone;  // walked until it is found
+  Canary canary = Canary::kNone;  // planted, and walked until it is found
   bool quick = false;             // only the families that take seconds
 };
 
-// How the walk of one family went: of a variant of a world, walked by itself.
+// How the walk of one family went. A family is a variant of a world, and is walked by itself.
 struct FamilyWalked {
   std::string name, about;
   std::string bound;  // "all", or what the walk was bounded by
   bool complete = false;
-  double schedules = 0;  // that were walked, those that share states counted apart
+  double schedules = 0;  // how many were walked, counted apart even where they share states
   uint64_t worlds = 0;   // run to their ends
-  uint64_t states = 0;   // different ones, where something was to choose; 0: not told apart
+  uint64_t states = 0;   // different ones in which there was a choice; 0: they were not told apart
   uint64_t merged = 0, put_off = 0, early = 0, beyond = 0;  // choices that the reduction or the bound left out
   uint64_t actions = 0, deepest = 0;
   double seconds = 0;

@@ -1,4 +1,4 @@
-// The fingerprint of a state, and a set of those that a walk has been in.
+// Print is the fingerprint of a state; States are the states that a walk has been in.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace transload {
 
-// 128 bits: two states of one walk almost surely differ in it (of 2^24 states, some two are alike by chance once
-// in 2^81 walks).
+// 128 bits, in which different states of one walk almost surely differ: of 2^24 states, two share a print by chance
+// once in 2^81 walks.
 struct Print {
   uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
 
@@ -23,7 +23,7 @@ struct Print {
   bool operator<(const Print& o) const { return a != o.a ? a < o.a : b < o.b; }
 };
 
-// States that a walk has been in, each with the number of schedules that lead from it to an end. Open addressing.
+// A hash table of states, each with the number of schedules that lead from it to an end.
 class States {
  public:
   struct Visited {
@@ -34,7 +34,7 @@ class States {
 
   States() : entries_(size_t(1) << 16) {}
   uint64_t count() const { return count_; }
-  // Null if it was never there. It is valid until the next add().
+  // Null if the walk was never in this state. The result is valid until the next add().
   Visited* find(const Print& print) {
     Visited& e = place(print);
     return e.used ? &e : nullptr;

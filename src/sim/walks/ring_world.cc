@@ -48,7 +48,7 @@ class RingWorld final : public TinyWorld {
  private:
   std::vector<Task> call(uint32_t rank, uint32_t number) override {
     if (number == ring_.calls.size()) return {};
-    size_t first = 0;  // word of this call
+    size_t first = 0;  // index of the first word of this call
     for (uint32_t i = 0; i < number; ++i) first += ring_.calls[i].tokens * ring_.calls[i].bytes / 8;
     const RingPlan::RingCall call = ring_.calls[number];
     const size_t words = call.tokens * call.bytes / 8;

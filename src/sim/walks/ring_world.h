@@ -1,5 +1,5 @@
-// RING, WRAP: one channel's ring from one rank to another, between peers or along a rail, through the production
-// Outbox and Inbox; one call or several, whose tokens differ in size.
+// RING, WRAP: one channel's ring from one rank to another, between peers or along a rail, through the Outbox and Inbox
+// that ship. It makes one call, or several whose tokens differ in size.
 #pragma once
 #include <memory>
 #include <vector>
@@ -14,7 +14,7 @@ struct RingPlan {
   uint32_t publish_every = 1;
   struct RingCall {
     uint32_t tokens;
-    uint64_t bytes;  // of each, a multiple of 8
+    uint64_t bytes;  // of each token, a multiple of 8
   };
   std::vector<RingCall> calls;
 };

@@ -30,7 +30,7 @@ void StatePrint::mix(Print& p, const std::vector<size_t>& bytes, const std::vect
   knowledge(p);
 }
 
-// Where the number of the store that a cell holds is kept.
+// The list that has the number of the store whose bytes a cell holds.
 StatePrint::StoreNumbers& StatePrint::numbers(uint32_t by, uint32_t region) {
   if ((by & Flights::kHost) != 0) return hosts_[region];
   const uint32_t who = by & Flights::kWho;
@@ -79,13 +79,13 @@ void StatePrint::reached(Print& p, uint32_t agent, uint32_t region, const Most& 
   p.mix(uint64_t(r.plain) << 32 | r.streamed);
 }
 
-// Everything that a rank stored to this region up to some number.
+// Prints how much of what a rank stored to this region a number takes in.
 void StatePrint::run(Print& p, uint32_t rank, uint32_t region, uint32_t number) const {
   for (const uint32_t agent : m_.regions_[rank].agents) reached(p, agent, region, {number, number});
   if (rank == region) p.mix(count_upto(hosts_[rank], number));
 }
 
-// Who hears of it learns the most that it says of each.
+// Prints how far `list` reaches: whoever hears of it learns of each agent the most that it says.
 void StatePrint::arrived(Print& p, const std::vector<Arrived>& list, uint32_t region) {
   p.mix(!list.empty());
   if (list.empty()) return;
@@ -136,7 +136,7 @@ void StatePrint::mark(Print& p, const Flight& f) {
   arrived(p, f.speaks_for, f.toward);
 }
 
-// A later count of a word takes the place of one rank's earlier ones, whichever warp gave them.
+// The order matters because a later count of a word replaces earlier ones of its rank, whichever warp gave them.
 void StatePrint::order_of_far_counts(Print& p) const {
   std::vector<uint32_t> far;
   for (uint32_t r = 0; r < regions_; ++r) {
@@ -168,7 +168,7 @@ void StatePrint::memory(Print& p, const std::vector<size_t>& bytes, const std::v
   }
 }
 
-// Which store it holds; of a word, what its observer learns.
+// Prints which store a cell holds, or for a word what its observer learns.
 void StatePrint::cell(Print& p, const Cell& c, uint32_t region, bool is_word) {
   const bool counted = (c.by & Flights::kCount) != 0;
   p.mix(uint64_t(c.readers) << 3 | uint64_t(counted) << 2 | uint64_t(is_word) << 1 | uint64_t(c.landed != 0));

@@ -1,15 +1,16 @@
-// What of the model decides what can happen from now on: its flights, its bytes, and who may read what.
+// Prints what of the model decides what can happen from now on: its flights, its bytes, and who may read what.
 //
-// Flights have numbers, which differ between schedules. They are only ever compared: what is said of the flights of one
-// agent ("up to here they are fenced, told, covered") with the numbers of those flights. So of each such number only
-// this is printed: how many of the flights that are still of account it takes in. Of account are those under way and
-// those whose bytes lie somewhere; to one region, for who reads reads its own memory; streamed ones and others apart,
-// for what is told of them differs; and no counts, for nobody reads a word as bytes (WalkMemory checks both). New
-// flights have larger numbers than all that is there. The order of what one agent has under way is printed as it is,
-// and between agents of a rank that of counts over the network.
+// Flights have numbers, which differ between schedules. The model only compares them: a bound for one agent ("up to
+// this number its flights are fenced, told or covered") with the numbers of that agent's flights. So instead of such a
+// bound its rank among the flights that still matter is printed: how many of them it takes in. A flight matters while
+// it is under way or its bytes lie somewhere. Flights are counted for each region, because an agent reads only its own
+// rank's memory, and streamed ones apart, because bounds for them differ. Counts are left out, because nobody reads a
+// word as bytes. (WalkMemory checks both reasons.) New flights have larger numbers than all that are there. One agent's
+// flights under way are printed in their order, and so are a rank's counts over the network.
 //
-// What is known is joined as the model joins it when it asks: of the agent itself and of its rank's runs, of the one
-// who stored and of all of that rank. What a rank knows anyway is not printed of its agents.
+// Knowledge is joined as the model joins it when it asks whether a cell may be read: what the agent was told with what
+// its rank knew from earlier runs, and what was told of the agent that stored with what was told of its whole rank.
+// What a rank knows is not printed again for its agents.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -24,20 +25,22 @@ class StatePrint {
  public:
   StatePrint(const Flights& flights, const Space& space) : m_(flights), space_(space) {}
 
-  // `bytes` of each region are in use. `is_word`, by cell: a count was given for it.
+  // `bytes` says how many bytes of each region are in use; `is_word`, by cell, whether a count was ever given for it.
   void mix(Print& p, const std::vector<size_t>& bytes, const std::vector<bool>& is_word);
 
  private:
   using StoreNumbers = std::vector<uint32_t>;
-  // Numbers of stores of one agent to one region.
+  // The numbers of one agent's stores to one region, ascending.
   struct Stores {
     StoreNumbers plain, streamed;
   };
+  // How many of those stores a bound takes in.
   struct Reach {
     uint32_t plain = 0, streamed = 0;
   };
+  // A bound: numbers of flights.
   struct Most {
-    uint32_t plain = 0, streamed = 0;  // numbers
+    uint32_t plain = 0, streamed = 0;
   };
 
   void collect(const std::vector<size_t>& bytes, const std::vector<bool>& is_word);
@@ -62,8 +65,8 @@ class StatePrint {
   uint32_t agents_ = 0, regions_ = 0;
   std::vector<Stores> stores_;       // [agent][region]
   std::vector<StoreNumbers> hosts_;  // by region
-  std::vector<uint64_t> names_;      // by flight: its agent and its place there
-  StoreNumbers settled_;             // by agent, within arrived()
+  std::vector<uint64_t> names_;      // by flight: its agent, and its place among that agent's
+  StoreNumbers settled_;             // by agent; only arrived() uses it
 };
 
 }  // namespace transload

@@ -87,7 +87,7 @@ Word* TinyWorld::take_private(size_t words) {
   return private_.data() + taken_ - words;
 }
 
-// One set for the kind of ring that a world uses.
+// One set suffices, because a world uses one kind of ring.
 Positions TinyWorld::positions_of(uint32_t rank) {
   const size_t members = members_most(ranks_[rank]->board.map);
   return {take_private(members), take_private(members), take_private(members)};
@@ -164,7 +164,7 @@ void TinyWorld::begin_call(uint32_t r) {
   for (int w = 0; w < rank.left; ++w) {
     const int fiber = seeded_.start({r, r}, [this, r, w](int, NearMemory near) {
       Rank& mine = *ranks_[r];
-      const Task task = mine.tasks[size_t(w)];  // the last one to end begins the next call
+      const Task task = mine.tasks[size_t(w)];  // copied, since the last warp to end replaces mine.tasks
       WalkWarp warp(*mine.memory, w, near);
       task(warp);
       end_warp(r, warp, w);
@@ -178,7 +178,7 @@ void TinyWorld::end_warp(uint32_t r, WalkWarp& warp, int number) {
   Rank& rank = *ranks_[r];
   warp.settle();
   if (--rank.left > 0 || over_) return rank.memory->ends(number);
-  // The call returns, and the next one begins: what has landed by then is seen by it.
+  // The call returns and the next one begins in one step, before which others have their turn: flights may land.
   rank.memory->turn(number, Primitive::kCall);
   if (over_) return;
   if (!rank.heard) check(r, rank.call);
@@ -262,7 +262,7 @@ bool TinyWorld::is_private(const Action& action) const {
   if (action.kind != Action::Deed::kRun) return false;
   const WarpState& at = warp_of_fiber_[action.which];
   const Rank& rank = *ranks_[at.rank];
-  if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before or after
+  if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before this or after
   const Primitive next = rank.memory->next(at.warp);
   if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
   if (next == Primitive::kMove || next == Primitive::kSum || next == Primitive::kPut) return true;

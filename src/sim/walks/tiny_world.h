@@ -1,8 +1,8 @@
 // A tiny world: a few ranks with real boards over model memory, so few that all their schedules can be walked. A
 // derived class says what the ranks do.
 //
-// It stands before a choice at any time: which warp proceeds to its next primitive, which flight lands, which rank
-// hears of the fault. Started again by reset(), it does the same again for the same choices.
+// Between calls of act() a world stands before a choice: which warp proceeds to its next primitive, which flight lands,
+// which rank hears of the fault. After reset() the same choices lead to the same states again.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -25,16 +25,16 @@ struct TinyWorldPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t slots = 2;
   uint64_t row_bytes = 16;    // of the largest token
-  uint64_t lease_bytes = 0;   // behind each rank's scale-up region
-  size_t private_words = 64;  // of all ranks, beside the positions
+  uint64_t lease_bytes = 0;   // of each rank, behind its scale-up region
+  size_t private_words = 64;  // of all ranks together, besides the positions
   uint32_t publish_every = 1;
   int warps = 1;        // of a rank in a call, at most
-  bool faults = false;  // the group may be faulted at any point; each rank hears of it some time
+  bool faults = false;  // the group may be faulted at any point, and each rank hears of that at some time
 };
 
 struct Action {
-  enum class Deed : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: a put needs its source no more
-  uint32_t which;                                                // of the fibers; flight; rank
+  enum class Deed : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: the network needs a put's source no more
+  uint32_t which;                                                // the fiber, the flight or the rank
 };
 
 class TinyWorld : private Wire, private Watcher {
@@ -48,18 +48,18 @@ class TinyWorld : private Wire, private Watcher {
 
   // Goes back to where it was before the first choice.
   void reset();
-  // All warps end, whatever they are at. It is called before what they use goes away.
+  // All warps run to their ends, wherever they are. Derived classes call it before what the warps use goes away.
   void stop();
-  // What can happen now; none: the walk has ended, well or with a violation.
+  // Lists what can happen now. An empty list: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);
   void act(const Action& action);
   // True if it commutes with everything that others can do before it: see walk.h.
   bool is_private(const Action& action) const;
-  // True if bytes are to land before they must.
+  // True if this lands bytes before they must land.
   bool is_early(const Action& action) const;
-  // True if another warp is to run, though the last one could run on.
+  // True if this runs another warp though the last one could run on.
   bool preempts(const Action& action) const;
-  // Names the warp that ran last, if it can run on; 0: it cannot.
+  // A number from 1 for the warp that ran last; 0: it cannot run on.
   uint64_t running() const;
   // Prints all that decides what can happen from now on.
   Print print();
@@ -69,7 +69,7 @@ class TinyWorld : private Wire, private Watcher {
  protected:
   // Returns what the fibers of a rank run in its call of this number, from 0; none: it makes no more calls.
   virtual std::vector<Task> call(uint32_t rank, uint32_t number) = 0;
-  // All warps of the call have ended, and the rank has heard of no fault.
+  // Called when all warps of a rank's call have ended and the rank has heard of no fault.
   virtual void check(uint32_t, uint32_t) {}
 
   void broken(Violation violation) override;
@@ -78,7 +78,7 @@ class TinyWorld : private Wire, private Watcher {
   }
   // Takes private words of a rank, which are zero after reset().
   Word* take_private(size_t words);
-  // Tells the walk where a warp stands: see WalkMemory.
+  // Tells the walk where a warp stands, as WalkMemory::stands_at() does.
   void stands_at(uint32_t rank, int warp, std::initializer_list<uint64_t> state) {
     ranks_[rank]->memory->stands_at(warp, state);
   }
@@ -101,7 +101,7 @@ class TinyWorld : private Wire, private Watcher {
     std::optional<WalkMemory> memory;
     std::vector<Task> tasks;
     uint32_t call = 0;
-    int left = 0;  // warps of this call
+    int left = 0;  // warps of this call that have not ended
     bool heard = false, ended = false;
   };
   struct WarpState {
@@ -109,7 +109,7 @@ class TinyWorld : private Wire, private Watcher {
     int warp = 0;
   };
 
-  // Agents are made rank by rank.
+  // Agents are numbered rank by rank, in the order in which reset() makes them.
   uint32_t agent_of(uint32_t rank, int warp) const { return rank * uint32_t(plan_.warps) + uint32_t(warp); }
   void lay(Rank& rank, uint32_t number);
   void link(Rank& rank);

@@ -39,12 +39,12 @@ landing = "ring"
 }
 
 struct Departure {
-  uint64_t at;      // the choice
-  uint32_t option;  // of those that are not the usual one
+  uint64_t at;      // number of the choice
+  uint32_t option;  // index among its options, the usual one left out
 };
 
-// The usual choice: the warp that ran last, if it can; else another one; else the flight that came first. Departs from
-// it where it is told to, and notes what there was to choose.
+// Makes the usual choice (the warp that ran last if it can run, else another one, else the flight that came first),
+// departs from it where `departures` says so, and notes how many options there were.
 class Departing final : public Chooser {
  public:
   explicit Departing(const std::vector<Departure>& departures) : departures_(departures) {}
@@ -58,7 +58,7 @@ class Departing final : public Chooser {
     return option < usual ? option : option + 1;
   }
 
-  std::vector<uint32_t> options;  // at each choice, beside the usual one
+  std::vector<uint32_t> options;  // at each choice, besides the usual one
 
  private:
   const std::vector<Departure>& departures_;
@@ -76,7 +76,7 @@ class TwoHop {
   }
 
  private:
-  // All worlds with the departures so far and, from `first` on, as many more as the bound allows.
+  // Runs all worlds with the departures so far and, from choice `first` on, as many more as the bound allows.
   bool depart(uint64_t first) {
     if (!walked_.violation.empty() || seconds_since(begin_) > plan_.seconds) return false;
     Departing chooser(departures_);

@@ -1,5 +1,5 @@
-// TWO HOP: nodes of one and of two ranks, one token from the one rank to an expert behind a rail's peer: dispatch and
-// combine through whole groups, walked in a World. A put is complete after it has landed, never before.
+// TWO HOP: a node of one rank and a node of two. One token goes from the first to an expert on the peer of its rail, by
+// dispatch and combine of whole groups, walked in a World. A put is complete only after it has landed.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,7 +9,9 @@
 namespace transload {
 
 struct TwoHopPlan {
-  uint32_t departures = 1;  // from the order in which a warp runs until it waits, and flights land when none can
+  // At most so many choices differ from the usual one, by which a warp runs until it waits and flights land when no
+  // warp can run.
+  uint32_t departures = 1;
   bool combine = true;
   uint32_t publish_every = 1;
   double seconds = 600;

@@ -29,14 +29,14 @@ class Walk {
   }
 
  private:
-  // A state with several things to choose from.
+  // A state in which there is a choice.
   struct Fork {
     std::vector<Action> actions;
     size_t next = 0;
-    size_t depth = 0;  // of the path
+    size_t depth = 0;  // actions before it
     Print print;
     double schedules = 0;
-    uint32_t preemptions = 0;  // so far
+    uint32_t preemptions = 0;  // before it
   };
 
   bool bounded() const { return limits_.preemptions != WalkLimits::kAll; }
@@ -66,7 +66,7 @@ class Walk {
     const auto early = [&](const Action& action) { return world_.is_early(action); };
     const size_t all = list_.size();
     if (std::all_of(list_.begin(), list_.end(), early)) {
-      list_.resize(1);  // nothing else can happen: in any order
+      list_.resize(1);  // nothing else can happen, and their order does not matter
     } else {
       std::erase_if(list_, early);
     }
@@ -143,7 +143,7 @@ class Walk {
     fresh_ = true;
   }
 
-  // Goes back to the next choice not yet made. False if there is none.
+  // Goes back to the latest fork with a choice that was not made yet, and makes it. False if there is none.
   bool back(bool& arrived) {
     arrived = true;
     if (fresh_) {

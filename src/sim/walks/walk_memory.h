@@ -1,10 +1,10 @@
-// WalkMemory: ModelMemory, stopped before every primitive that others could see, and with a print of all that its warps
-// were told. The Memory of FiberWarp for exhaustive walks.
+// WalkMemory: a ModelMemory whose warps stop before every primitive that others could see, with a print of all that
+// each warp was told. It is the Memory of FiberWarp for exhaustive walks.
 //
-// A warp is a function of what its Memory tells it: so two warps with one print, of one world, are at the same place of
-// their code with the same variables. A wait is the exception that keeps prints few: it looks at words, keeps the most
-// that it saw of each, and parks, over and over, so its place and variables are those values and the word that it looks
-// at next.
+// What a warp does depends only on what its Memory tells it. So if a warp has the same print in two states of one
+// world, it is at the same place of its code with the same variables. A wait is treated apart, to keep prints few: it
+// looks at words, keeps the most that it saw of each, and parks, over and over. So its place and variables are those
+// values and the word that it looks at next.
 #pragma once
 #include <cstring>
 #include <initializer_list>
@@ -50,7 +50,7 @@ class WalkMemory {
     for (int w = 0; w < warps; ++w) inner_.agent(w);
   }
 
-  // The Memory of FiberWarp: see warp.h there.
+  // The Memory of FiberWarp, as executor/fiber/warp.h lists it.
   uint32_t publish_every() const { return inner_.publish_every(); }
   bool failed(int w) {
     const bool failed = inner_.failed(w);
@@ -65,15 +65,15 @@ class WalkMemory {
     look(w, word);
     return inner_.glance(w, word);
   }
-  // A warp keeps of a look only the most it has seen of that word: what it saw before is of no more account, and so is
-  // how often it looked and waited in between.
+  // Of all its looks at a word a warp keeps only the largest value, so neither earlier values are printed nor how often
+  // it looked and waited in between.
   void knows(int w, const Word* word, Word before, Word now) {
     inner_.knows(w, word, before, now);
     OfWarp& warp = warps_[size_t(w)];
     for (LastLook& seen : warp.seen)
       if (seen.word == word) {
         if (seen.value == before) return void(seen.value = now);
-        close_round(w);  // another variable
+        close_round(w);  // the warp keeps this word in another variable too
         break;
       }
     warp.seen.push_back({word, now});
@@ -151,7 +151,7 @@ class WalkMemory {
     if (!met) told(w, 2);
     return met;
   }
-  void missed(int w) { told(w, 3); }  // a poll is not a wait: the warp runs on
+  void missed(int w) { told(w, 3); }  // a warp that polls does not wait, so it runs on
   void breathe(int) {}
   void broken(int w, const BrokenRecord& record) { inner_.broken(w, record); }
   void enters(int w, Role role, int32_t channel) { inner_.enters(w, role, channel); }
@@ -176,8 +176,8 @@ class WalkMemory {
     told(w, uint64_t(Primitive::kStart));
   }
   void ends(int w) { warps_[size_t(w)].next = Primitive::kEnd; }
-  // All variables of this warp's task are functions of `state`, and it holds no marks: so how they came to be is of no
-  // more account.
+  // The caller promises that all variables of the warp's task depend on `state` alone and that it holds no marks, so
+  // the print begins anew from `state`.
   void stands_at(int w, std::initializer_list<uint64_t> state) {
     warps_[size_t(w)].seen.clear();
     Print& print = warps_[size_t(w)].print;
@@ -198,8 +198,8 @@ class WalkMemory {
     Word value;
   };
   struct OfWarp {
-    Print print;                 // before the looks of `seen`
-    std::vector<LastLook> seen;  // in the looks since, with nothing else in between
+    Print print;                 // of all that came before the looks in `seen`
+    std::vector<LastLook> seen;  // the looks since, with nothing else in between
     const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };
@@ -225,7 +225,7 @@ class WalkMemory {
     return value;
   }
 
-  // Tiny worlds have no role that reads another rank's memory, or bytes where a word is: StatePrint counts on it.
+  // Roles of tiny worlds read no memory of another rank, and no word as bytes. StatePrint relies on both.
   void check_own(const void* at) const {
     TRANSLOAD_CHECK(!space_.holds(at) || space_.region_of(at) == inner_.region() || inner_.gone());
   }

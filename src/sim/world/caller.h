@@ -35,13 +35,13 @@ class Caller {
   virtual void arrive() {}           // before the first call
   virtual void compute(uint64_t) {}  // for so many ns of virtual time, outside of calls
 
-  // All tensors are read and written by the host. What comes out is valid until the next call or room.
+  // The host reads and writes all tensors. Outputs are valid until the next call or room().
   virtual DispatchOutputs dispatch(const DispatchInputs& in) = 0;
   virtual CombineOutputs combine(const CombineInputs& in) = 0;  // x and weights lie in the latest room
   virtual ExpertRoom room(size_t bytes, bool leased) = 0;
 
-  // These tell a checker of memory that the host reads, and writes, between calls. at_rest says what is wrong if
-  // anybody else still uses that memory.
+  // loads() and stores() tell a checker what memory the host reads and writes between calls. at_rest() says what is
+  // wrong if anybody else still uses that memory, or nothing.
   virtual void loads(const void*, size_t) {}
   virtual void stores(void*, size_t) {}
   virtual std::string at_rest(const void*, size_t, const char*) const { return ""; }

@@ -10,7 +10,8 @@ namespace transload {
 
 namespace {
 
-// Everybody looks at the time so often. Finer than any interval of the rules; coarse enough to cost nothing.
+// How often ranks and the arbiter look at the time: finer than any interval of the rules, and coarse enough to cost
+// little.
 constexpr uint64_t kStepNs = 10 * kMillisecondNs;
 
 }  // namespace
@@ -26,7 +27,7 @@ SimControl::SimControl(Timeline& timeline, const ControlSetup& setup)
     seats_.push_back(std::move(seat));
   }
   arbiter_.start(now);
-  for (ControlRank& seat : seats_) {  // each beats as soon as it has joined
+  for (ControlRank& seat : seats_) {  // each rank sends a heartbeat as soon as it has joined
     seat.where.rank = uint32_t(&seat - seats_.data());
     seat.where.sent = now;
     arbiter_.take(seat.where, now);
@@ -43,7 +44,7 @@ void SimControl::at(uint64_t when, Act act) {
   });
 }
 
-// What a rank calls.
+// The calls of a rank.
 
 void SimControl::note(uint32_t rank, const Heartbeat& where) {
   Heartbeat& mine = seats_[rank].where;
@@ -98,7 +99,7 @@ void SimControl::apply(uint32_t rank, const Reaction& reaction) {
   if (reaction.verdict && hook_) hook_(rank);
 }
 
-// Connections: each keeps its order. What was sent before a death arrives; nothing passes a cut.
+// Connections. Each keeps the order of its messages. What was sent before a death arrives; nothing passes a cut.
 
 void SimControl::to_arbiter(uint32_t rank, Act act) {
   ControlRank& seat = seats_[rank];
@@ -188,7 +189,7 @@ void SimControl::die(uint32_t rank, bool notice) {
 
 void SimControl::stop(uint32_t rank) { seats_[rank].stopped = true; }
 
-// The threads of a rank wake in any order: the one in the call, the control thread, the rendezvous if it is here.
+// The threads of a rank wake in any order: that of its call, that of Control, and that of the rendezvous if it is here.
 void SimControl::go_on(uint32_t rank) {
   ControlRank& seat = seats_[rank];
   if (seat.dead || !seat.stopped) return;
@@ -221,7 +222,7 @@ void SimControl::cut(const std::vector<uint32_t>& ranks) {
 
 // Time.
 
-// While somebody may still learn a verdict.
+// Steps go on while some rank may still learn a verdict.
 void SimControl::keep_stepping() {
   const auto needs = [this](const ControlRank& seat) { return running(seat) && !judged(seat); };
   if (stepping_ || std::none_of(seats_.begin(), seats_.end(), needs)) return;

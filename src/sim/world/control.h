@@ -1,5 +1,5 @@
-// The control channel of one group in virtual time: the verdict machine as it is, carried as control/control.cc and
-// control/rendezvous.cc carry it, and the faults that a process or a network can have.
+// The control channel of one group in virtual time. It runs the verdict machine that ships, carries its messages as
+// control/control.cc and control/rendezvous.cc do, and can have the faults of a process or a network.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,10 +17,10 @@ struct ControlSetup {
   bool arbiter_in_rank_0 = true;  // else in a launcher's process
   uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
   uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
-  uint64_t busy_ns = 0;           // one message of four comes up to so much later, in order: its rank's host is busy
+  uint64_t busy_ns = 0;           // as on a busy host, one message of four comes up to so much later, still in order
 };
 
-// Everything happens on the timeline. What a rank calls, it calls while it is neither dead nor stopped.
+// Everything happens on the timeline. A rank makes its calls here only while it is neither dead nor stopped.
 class SimControl {
  public:
   SimControl(Timeline& timeline, const ControlSetup& setup);
@@ -28,7 +28,7 @@ class SimControl {
   SimControl(const SimControl&) = delete;
   SimControl& operator=(const SimControl&) = delete;
 
-  // These do what those of Control do.
+  // These do what the functions of Control with the same names do.
   void note(uint32_t rank, const Heartbeat& where);
   [[nodiscard]] bool suspect(uint32_t rank, Suspicion suspicion, uint64_t since);
   void withdraw(uint32_t rank);
@@ -38,15 +38,16 @@ class SimControl {
   void failed(uint32_t rank, const std::string& reason);
   const Verdict& verdict(uint32_t rank) const { return seats_[rank].member.verdict(); }
   bool said_goodbye(uint32_t rank, uint32_t other) const { return seats_[rank].member.said_goodbye(other); }
-  // Rank 0 takes the arbiter with it, if it has it.
+  // The rank leaves. If rank 0 holds the arbiter, its goodbye ends the arbiter too.
   void goodbye(uint32_t rank);
-  // Called whenever a rank learns its verdict, or is answered. Must not destroy this object.
+  // The hooks are called when a rank learns its verdict, and when its suspicion is answered. They must not destroy this
+  // object.
   void on_verdict(std::function<void(uint32_t rank)> hook) { hook_ = std::move(hook); }
   void on_answer(std::function<void(uint32_t rank)> hook) { answer_hook_ = std::move(hook); }
 
-  // Its process ends. Without notice (its host lost power) nobody is told.
+  // The process of the rank ends. Without notice (its host lost power) nobody is told.
   void die(uint32_t rank, bool notice);
-  // Its process stands still: it says nothing, and what comes for it waits.
+  // The process of the rank stands still: it says nothing, and what comes for it waits until go_on().
   void stop(uint32_t rank);
   void go_on(uint32_t rank);
   // The launcher's process ends, or stands still for ever.
@@ -54,7 +55,7 @@ class SimControl {
   void stop_launcher() { launcher_stopped_ = true; }
   // For ever: between these ranks and the others nothing passes any more, and nobody is told.
   void cut(const std::vector<uint32_t>& ranks);
-  // Nothing happens any more.
+  // Ends the channel: what is still on the timeline does nothing.
   void close() { *open_ = false; }
 
  private:
@@ -64,15 +65,15 @@ class SimControl {
     Member member;
     Heartbeat where;
     uint64_t latency_ns = 0;
-    uint64_t heard_at = 0;  // what it says next does not come before that
-    uint64_t beat_at = 0;
-    uint64_t answer_by = 0;  // then the call that suspects waits no longer
+    uint64_t heard_at = 0;   // when its last message arrives; the next one comes no earlier
+    uint64_t beat_at = 0;    // when its next heartbeat is due
+    uint64_t answer_by = 0;  // until when its call waits for an answer to its suspicion
     bool dead = false;
     bool stopped = false;
     bool cut = false;
     bool leaving = false;
-    bool gone = false;  // its connection has ended, by itself or the arbiter
-    bool here = true;   // as the arbiter sees it
+    bool gone = false;  // its connection was ended, by itself or by the arbiter
+    bool here = true;   // the arbiter has heard of no goodbye or loss
     std::vector<Act> mail;
   };
 

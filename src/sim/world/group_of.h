@@ -1,4 +1,4 @@
-// One group of a world: what all its ranks share.
+// One group of a world, with what its ranks share.
 #pragma once
 #include <memory>
 #include <vector>
@@ -8,11 +8,11 @@
 namespace transload {
 
 struct World::GroupOf {
-  uint32_t number = 0;      // of those that are at once
-  uint32_t generation = 0;  // 1: of survivors
+  uint32_t number = 0;      // among the groups that exist at once
+  uint32_t generation = 0;  // 1: made by the ranks that a group of generation 0 had left
   uint64_t seed = 0;
   uint32_t first_region = 0;
-  std::vector<uint32_t> processes;   // by rank
+  std::vector<uint32_t> processes;   // by rank: which of the scenario's ranks it is
   std::vector<uint32_t> node_sizes;  // of this group
   std::unique_ptr<Routings> routings;
   std::unique_ptr<SimControl> control;

@@ -72,14 +72,14 @@ Tensor Program::make_scales(const ScenarioCall& call, uint64_t salt) {
   return out;
 }
 
-// A dispatch that fails where more rows come than there is room for.
+// True if the latest dispatch must fail on this rank: its overflow is kFail, and more rows come than rows_max.
 bool Program::must_fail(uint32_t rank) {
   if (dispatch_call_->overflow != Overflow::kFail) return false;
   const int64_t most = s_.routings->of(dispatched_, *dispatch_call_).rows_max_of(rank);
   return most > 0 && s_.routings->received(dispatched_, *dispatch_call_, rank).needed > most;
 }
 
-// What is nobody's after a failure for want of room: the calls that would need a handle of all ranks.
+// True if the latest dispatch fails on some rank. Calls that need its handle of all ranks are then left out.
 bool Program::nobody_has_handle() {
   for (uint32_t rank = 0; rank < s_.routings->ranks(); ++rank)
     if (must_fail(rank)) return true;
@@ -93,7 +93,7 @@ std::string Program::refusal_of(const ScenarioCall& call) const {
          ")";
 }
 
-// Nothing comes of it: the handle, and what the next calls do with it, are those of the dispatch before.
+// Makes a dispatch that some ranks refuse. The handle stays that of the dispatch before, for the calls that follow.
 void Program::refused_dispatch(const ScenarioCall& call) {
   const bool mine = std::count(call.refused_on.begin(), call.refused_on.end(), me()) > 0;
   Private x(call.hidden_bytes);
@@ -145,7 +145,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
   in.channels = channels_of(call);
   try {
     DispatchOutputs out = caller_.dispatch(in);
-    // The caller has its inputs back.
+    // A call that has returned reads its inputs no more, so they may be written over.
     x.scribble();
     std::fill(scales_.begin(), scales_.end(), ~uint32_t(0));
     std::fill(routes.ids.begin(), routes.ids.end(), 0);
@@ -171,10 +171,10 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
 }
 
 void Program::check(const DispatchResult& r) {
-  caller_.loads(r.out.x.data, size_t(r.out.rows) * r.row_bytes);  // the rest is room
+  caller_.loads(r.out.x.data, size_t(r.out.rows) * r.row_bytes);  // behind them is room for more
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
-  if (!lost.empty()) return;  // nothing else can be told of these rows
+  if (!lost.empty()) return;  // the other checks need the right number of rows
   say(Checker::kOrder, check_order(r));
   say(Checker::kPlacement, check_placement(r));
   say(Checker::kContent, check_content(r));

@@ -33,13 +33,13 @@ class Program {
     Routings* routings;
     uint64_t seed;  // of the group: alike on all ranks
     std::function<void(Checker, std::string)> broken;
-    std::function<bool()> over;                 // the world has ended: make no more calls
-    std::function<CallerTurn(uint32_t)> began;  // a call with this number, repeats counted
+    std::function<bool()> over;                 // true: the world has ended, so no more calls are made
+    std::function<CallerTurn(uint32_t)> began;  // asked before each call, with its number, repeats counted
     Audience* audience = nullptr;               // optional
   };
   Program(Caller& caller, Setup setup) : caller_(caller), s_(std::move(setup)) {}
 
-  // In a fiber or a thread of its own. Throws Error{kFault} if the group ends so.
+  // Makes all calls; needs a fiber or thread of its own. Throws Error{kFault} if the group ends with a fault.
   void run();
 
  private:

@@ -6,7 +6,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kNapNs = 50'000;  // at most, as long as a real one naps while replays follow each other
+constexpr uint64_t kNapNs = 50'000;  // at most; a real proxy naps as long while replays follow each other
 
 }  // namespace
 
@@ -29,7 +29,7 @@ void SimProxy::run() {
   }
 }
 
-// A proxy is late at times, for no reason.
+// Naps at times for no reason, as a thread that the system keeps waiting.
 void SimProxy::be_late() {
   if (ended() || !world_.shared.chance->in_256(world_.nap_in_256)) return;
   const uint64_t nap = ++naps_;

@@ -17,16 +17,16 @@ class SimProxy {
     ModelShared shared;
     Seeded* seeded;
     Timeline* timeline;
-    uint32_t commands_of_a_turn;               // then it shows how many it has taken
-    uint32_t nap_in_256;                       // how often it is late by itself
-    std::function<void(bool awake)> on_sleep;  // while it sleeps, the network may need its hand
+    uint32_t commands_of_a_turn;               // after so many it shows how many it has taken
+    uint32_t nap_in_256;                       // how often it naps for no reason
+    std::function<void(bool awake)> on_sleep;  // while it sleeps, the network may stand still
   };
   SimProxy(const ProxyWorld& world, ModelMemory& memory) : world_(world), memory_(memory) {}
   SimProxy(const SimProxy&) = delete;
   SimProxy& operator=(const SimProxy&) = delete;
 
   void run();          // the body of its fiber, until its rank is gone
-  void begin_calls();  // warps run from now on: wakes it
+  void begin_calls();  // warps run from now on; wakes the proxy
   void end_calls();    // they have ended
   void stir();         // something landed in its queue
   void stop();         // it stands still from now on, though its rank does not
@@ -48,7 +48,7 @@ class SimProxy {
   const ProxyWorld world_;
   ModelMemory& memory_;
   int fiber_ = -1;
-  uint32_t slot_ = 0;  // that it looked at last
+  uint32_t slot_ = 0;  // the slot that it looked at last
   bool calls_ = false, news_ = false, stopped_ = false;
   bool asleep_ = false;  // between calls: only the next one wakes it
   bool blocked_ = false;

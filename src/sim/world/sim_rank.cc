@@ -126,7 +126,7 @@ bool SimRank::run(const std::vector<Task>& tasks) {
   return !memory.failed() && settled();
 }
 
-// It waits as a host does: what was suspected may have been judged just when it ended.
+// Waits, as a host does, for the answer to a suspicion: the verdict may have come just when the wait ended.
 bool SimRank::settled() {
   if (!suspected_) return true;
   host_waits_ = HostWaits::kVerdict;
@@ -136,7 +136,7 @@ bool SimRank::settled() {
 }
 
 bool SimRank::finish_network() {
-  if (memory.me().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words suffice
+  if (memory.me().rails != RailMode::kNetwork) return !memory.failed();  // cards, credits and drained words say all
   host_ = world_.seeded->running();
   suspected_ = false;
   network_since_ = now();
@@ -152,7 +152,8 @@ bool SimRank::finish_network() {
   return settled();
 }
 
-// False: it took longer than the deadline, if it has one, or this group is faulted.
+// Waits until no source of a put is in use. False: that took longer than the deadline, if it has one, or the group has
+// a fault.
 bool SimRank::network_done(bool has_deadline) {
   timed_out_ = false;
   const uint64_t wait = ++waits_;
@@ -191,7 +192,7 @@ void SimRank::give_up(const char* what, const std::string& reason) {
   fail(what);
 }
 
-// It waits for the verdict as a host does, but not for ever.
+// Waits for the verdict as a host does, but not for ever.
 void SimRank::fail(const char* what) {
   if (!memory.gone()) {
     const uint64_t wait = ++waits_;
@@ -210,7 +211,7 @@ void SimRank::fail(const char* what) {
     if (!judged()) world_.control->give_up(core.map.me);
   }
   Verdict verdict = world_.control->verdict(core.map.me);
-  if (memory.gone()) verdict = {FaultKind::kLost, core.map.me, "", true};  // which nobody hears
+  if (memory.gone()) verdict = {FaultKind::kLost, core.map.me, "", true};  // the rank is dead, so nobody hears this
   core.poison(fault_of(verdict, {core.map.me, what, now() - call_since, core.phase != Phase::kIdle}, last_wait_));
 }
 
@@ -245,7 +246,7 @@ void SimRank::vanish() {
   if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
 
-// The wait that says most, as the host's.
+// Of all waits of this rank, the one that says most, in the order that a host has for them.
 WaitRecord SimRank::telling_wait() const {
   if (host_waits_ == HostWaits::kNetwork) return network_wait();
   if (host_waits_ == HostWaits::kVerdict) return last_wait_;
@@ -276,7 +277,7 @@ WaitRecord SimRank::network_wait() const {
 uint64_t SimRank::next_expiry() const {
   uint64_t next = accused_ >= 0 ? accused_at_ + kGiveUpNs + 1 : Timeline::kNever;
   world_.seeded->each_parked_of(memory.region(), [&](int, Seeded::Fiber& fiber) {
-    // What has expired waits for the suspicion that is open, or for a warp of mine.
+    // An expired wait needs no look while a suspicion is open, or where it is for a warp of its own rank.
     if (!expired(fiber) || (accused_ < 0 && !for_own_warps(wait_record(*fiber.park, 0), core.map.me)))
       next = std::min(next, fiber.armed + deadline_of(fiber));
   });
@@ -296,7 +297,7 @@ void SimRank::look_at_waits() {
   if (now() - accused_at_ > kGiveUpNs) heard_verdict();
 }
 
-// As Scheduler::accuse: of all expired waits the one that says most.
+// Suspects, as Scheduler::accuse does, the expired wait that says most.
 void SimRank::accuse() {
   int best = -1;
   std::tuple<int, bool, uint64_t> best_order;

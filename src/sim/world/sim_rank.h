@@ -24,14 +24,14 @@ struct RankSetting {
   Timeline* timeline;
   SimControl* control;
   std::function<void(Violation)> broken;
-  std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long, since then
+  std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long it did after `since`
 };
 
 class SimRank final : public Crew<ModelWarp>, public Caller {
  public:
   SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me);
 
-  // Where the regions of the group lie: `network` of every rank, by rank; slabs begin `slab_offset` behind the rest.
+  // `regions` has, by rank, where each rank's region begins; slabs begin `slab_offset` behind the rest of a region.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
   // What this rank shares with its proxy lies at `at`.
   void place_commands(char* at, const CommandPlace& place);
@@ -61,9 +61,9 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
 
   // The world calls these.
   void heard_verdict();  // all waits end
-  void heard_answer();   // to what this rank withdrew
-  void put_captured();   // a put of mine was read
-  void look_at_waits();  // what expired is a suspicion; tells the control channel what this rank waits for
+  void heard_answer();   // the arbiter answered this rank's suspicion or withdrawal
+  void put_captured();   // the source of a put of this rank is free
+  void look_at_waits();  // suspects what has expired; tells the control channel what this rank waits for
   uint64_t next_expiry() const;
   void vanish();  // its process has died
   const WaitRecord& last_wait() const { return last_wait_; }
@@ -94,14 +94,14 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
 
   const RankSetting world_;
   WaitRecord last_wait_;
-  int host_ = -1;  // the fiber that runs calls
-  uint32_t left_ = 0;
+  int host_ = -1;      // the fiber that runs calls
+  uint32_t left_ = 0;  // warps of this run that have not ended
   enum class HostWaits : uint8_t { kNot, kTasks, kNetwork, kVerdict, kCompute } host_waits_ = HostWaits::kNot;
   bool timed_out_ = false;
   uint32_t deadline_ms_;
   int accused_ = -1;  // the fiber whose wait was suspected
   uint64_t accused_at_ = 0;
-  bool suspected_ = false;  // in this run
+  bool suspected_ = false;  // this run has raised a suspicion
   uint64_t rows_total_ = 0, waits_ = 0, network_since_ = 0;
 };
 

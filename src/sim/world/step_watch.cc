@@ -1,4 +1,4 @@
-// Watching for a step that does not end.
+// The thread of StepWatch.
 #include "sim/world/step_watch.h"
 
 #include <chrono>

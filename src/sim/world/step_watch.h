@@ -1,5 +1,5 @@
-// Nothing can end a warp that never gives up its turn: a watch ends the process, and says which world it was. One that
-// gives it up and takes it again for ever ends its world.
+// Two guards against warps that never end. Nothing can end a warp that never gives up its turn, so StepWatch ends the
+// process and says which world it was. LoneTurns finds a warp that gives up its turn and takes it again for ever.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -13,7 +13,7 @@ namespace transload {
 
 class StepWatch {
  public:
-  // `who` is called by another thread, while the step that does not end still runs.
+  // `who` says which step does not end. Another thread calls it, while that step still runs.
   StepWatch(uint64_t limit_ms, std::function<std::string()> who);
   ~StepWatch();
   StepWatch(const StepWatch&) = delete;
@@ -36,13 +36,14 @@ class StepWatch {
   std::thread thread_;
 };
 
-// The turns that one warp had in a row because nothing else could happen. Who polls for what does not come never waits.
+// Counts the turns that one warp had in a row because nothing else could happen: a warp that polls for what never comes
+// does not wait, so no deadline ends it.
 class LoneTurns {
  public:
   static constexpr uint32_t kMost = 4'000'000;
   // Something else could happen.
   void end() { fiber_ = -1; }
-  // Another one of this fiber; false: it has had too many.
+  // Counts another turn of this fiber; false: it has had too many.
   bool take(int fiber) {
     turns_ = fiber == fiber_ ? turns_ + 1 : 0;
     fiber_ = fiber;

@@ -12,9 +12,9 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookEveryNs = 10'000'000;  // at waits: as often as the host does
+constexpr uint64_t kLookEveryNs = 10'000'000;  // how often waits are looked at, as by a host
 constexpr uint32_t kLookEverySteps = 1 << 14;
-constexpr uint64_t kStepMs = 60'000;  // of this machine's time, at most for one step
+constexpr uint64_t kStepMs = 60'000;  // the most real time that one step may take
 
 }  // namespace
 
@@ -46,7 +46,7 @@ WorldResult World::run(const Scenario& scenario, const WorldOptions& options) {
   return result;
 }
 
-// One thing happens. False: the world is at its end.
+// Lets one thing happen. False: the world is at its end.
 bool World::step() {
   if (violation_.checker != Checker::kNone || stopped_) return false;
   if (++steps_ > options_.steps_max) {
@@ -86,7 +86,7 @@ bool World::choose() {
   } else {
     pick = chance_.below(ready);
     const uint32_t process = seeded_->fiber(seeded_->ready_fiber(pick)).process;
-    // A slow rank has its turn once in a while.
+    // A slow rank has only one in `times_slower` of its turns.
     if (processes_[process].times_slower > 1 && chance_.below(processes_[process].times_slower) != 0) return true;
   }
   if (ready + landable != 1) lone_turns_.end();
@@ -113,7 +113,7 @@ bool World::alone(uint32_t pick) {
   return true;
 }
 
-// For the watch, of a step that does not end.
+// What the watch says of a step that does not end.
 std::string World::running_text() const {
   std::string text = scenario_->name + ", seed " + std::to_string(options_.seed);
   if (options_.canary != Canary::kNone) text += std::string(", canary ") + kCanaryNames[size_t(options_.canary)];
@@ -123,7 +123,7 @@ std::string World::running_text() const {
   return text + (running < 0 ? "the world" : "rank " + std::to_string(seeded_->fiber(running).process));
 }
 
-// Nothing can happen now: time passes.
+// Nothing can happen at this time, so it passes to when something is due. False: the world is stuck.
 bool World::idle() {
   uint64_t next = timeline_->next();
   bool waits = false;
@@ -205,7 +205,7 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
   const SimRank& self = *group.ranks[rank];
   for (FaultState& f : faults_) {
     if (!f.armed || f.due || group.generation > 0 || f.process != self.memory.me().process) continue;
-    // Before the first row only what is meant to happen there.
+    // Only a fault at progress 0 comes before the first row.
     if (f.progress > 0 && (self.rows() == 0 || double(self.rows()) < f.progress * double(self.rows_total()))) continue;
     f.armed = false;
     if (f.delay_ns > 0) {
@@ -213,7 +213,7 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
       continue;
     }
     f.due = true;
-    if (seeded_->running() >= 0) seeded_->yield();  // nothing of this process happens before it
+    if (seeded_->running() >= 0) seeded_->yield();  // the fault comes before anything else of this process
   }
 }
 
@@ -271,7 +271,7 @@ bool World::all_done() const {
   return true;
 }
 
-// After a fault, or anyhow: the survivors of each group make a new one, and make all calls in it.
+// After a fault, or with made_again in any case, the ranks that each group has left make a new one and all calls in it.
 void World::renew_groups() {
   if ((!scenario_->new_group_after && !scenario_->made_again) || violation_.checker != Checker::kNone) return;
   for (size_t i = 0; i < scenario_->groups && groups_.size() == scenario_->groups + i; ++i) {
@@ -291,7 +291,7 @@ void World::renew_groups() {
   }
 }
 
-// Whom each rank of the group must name. Of a network that was cut in two, the lowest rank that it cannot reach.
+// Whom each rank of the group must name. Where a network was cut in two, that is the lowest rank that it cannot reach.
 std::vector<uint32_t> World::culprits_of(size_t i) const {
   const ScenarioFault& f = scenario_->faults[i];
   std::vector<uint32_t> all(ranks_, f.expect.culprit ? *f.expect.culprit : faults_[i].process);
@@ -305,7 +305,7 @@ std::vector<uint32_t> World::culprits_of(size_t i) const {
 }
 
 void World::check_endings() {
-  // Where a call does not wait for the network, ranks may come to the next one so far apart, and so do their deadlines.
+  // Where a call does not wait for the network, ranks may begin the next one this far apart, and so do their deadlines.
   const uint64_t apart = rails() == RailMode::kNetwork ? 0 : scenario_->scale_out_link.latency_ns;
   for (const auto& group : groups_) {
     ExpectedVerdict expect;
@@ -348,7 +348,7 @@ void World::describe_waits() {
         const WaitRecord r = wait_record(*fiber.park, 0);
         const Fault f = fault_of({FaultKind::kAbsent, r.whom, ""}, {rank->core.map.me, rank->operation, 0, true}, r);
         const Park& park = *fiber.park;
-        int first = 0;  // of those that are not met
+        int first = 0;  // the first need that is not met
         while (first + 1 < park.count && word_now(park.needs[first]) >= park.needs[first].least) ++first;
         const Need& need = park.needs[first];
         const uint64_t word = space_->holds(need.word) ? space_->offset(need.word) : 0;
@@ -372,7 +372,7 @@ void World::describe_waits() {
       });
 }
 
-// All fibers end, whatever they are at: nothing that they do counts any more.
+// All fibers run to their ends, wherever they are; nothing that they do counts any more.
 void World::wind_up() {
   over_ = true;
   for (uint32_t p = 0; p < processes_.size(); ++p)
@@ -388,7 +388,7 @@ void World::wind_up() {
 
 // Wire and watcher.
 
-// The latest, if a region could have had two.
+// Returns the latest group that has this region.
 World::GroupOf* World::group_of_region(uint32_t region) {
   for (auto group = groups_.rbegin(); group != groups_.rend(); ++group) {
     const GroupOf& g = **group;
@@ -443,7 +443,7 @@ void World::landed_command(uint32_t region) {
 void World::captured_put(uint32_t agent) {
   const Flights::AgentName& n = flights_->name(agent);
   if (GroupOf* const group = group_of_region(n.region)) group->ranks[n.rank]->put_captured();
-  seeded_->word_grew(n.region);  // drained words
+  seeded_->word_grew(n.region);  // drained words may have grown
 }
 
 void World::broken(Violation violation) {

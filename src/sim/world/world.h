@@ -1,5 +1,5 @@
-// A world: all ranks of a cluster in one thread, in virtual time, in the order that a seed chooses. One world at a
-// time; the object keeps its memory from one to the next.
+// A world: all ranks of a cluster in one thread, in virtual time, in the order that a seed chooses. An object runs one
+// world at a time, and keeps its memory for the next one.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -22,11 +22,12 @@
 
 namespace transload {
 
-// Who chooses what happens next, where several things can. Null in a world: the seed.
+// Chooses what happens next where several things can. In a world without a chooser the seed does.
 class Chooser {
  public:
   virtual ~Chooser() = default;
-  // One of `ready` warps (0 to ready - 1), then one of `landable` flights behind them. kStop: this walk is over.
+  // Returns 0 to ready - 1 for one of the ready warps, or ready plus 0 to landable - 1 for one of the flights that may
+  // land. kStop: this walk is over.
   static constexpr uint32_t kStop = ~uint32_t(0);
   virtual uint32_t choose(uint32_t ready, uint32_t landable) = 0;
 };
@@ -37,7 +38,7 @@ struct WorldOptions {
   size_t events_kept = 4096;
   Chooser* chooser = nullptr;
   Audience* audience = nullptr;           // of the first group
-  std::optional<uint64_t> schedule_seed;  // of all that is not the workload; none: `seed`
+  std::optional<uint64_t> schedule_seed;  // decides all but the workload; none: `seed` does
   uint32_t publish_every = 0;             // publish and credit calls between two flushes; 0: from the seed
   uint64_t steps_max = 200'000'000;
 };
@@ -47,8 +48,8 @@ struct WorldResult {
   uint64_t digest = 0, events = 0, steps = 0, landed = 0;
   uint64_t virtual_ns = 0;
   bool stopped = false;       // by the chooser
-  uint32_t faults_done = 0;   // of those that the scenario has
-  uint32_t groups_ended = 0;  // by a verdict
+  uint32_t faults_done = 0;   // how many of the scenario's faults happened
+  uint32_t groups_ended = 0;  // groups that a verdict ended
   bool passed() const { return violation.checker == Checker::kNone; }
 };
 
@@ -72,15 +73,15 @@ class World final : private Wire, private Watcher {
     uint32_t group, rank;
     int32_t channel;  // -1: none
     uint32_t whom;
-    bool leaving;                 // only for others to be done
+    bool leaving;                 // it waits only for others to be done
     uint64_t word;                // offset; 0: none
-    std::vector<uint64_t> words;  // of all that it waits for
+    std::vector<uint64_t> words;  // offsets of all that it still waits for
     std::string text;             // "rank 3 sender, channel 1: waits for ..."
   };
   const std::vector<Wait>& waits() const { return waits_; }
 
  private:
-  struct GroupOf;  // one group, of all its ranks
+  struct GroupOf;  // all ranks of one group
   struct Process {
     bool dead = false, stopped = false, for_good = false;
     uint32_t times_slower = 1;
@@ -91,7 +92,7 @@ class World final : private Wire, private Watcher {
     double progress = 0;
     uint32_t process = 0, other = 0;
     bool armed = false, due = false, done = false;
-    uint64_t delay_ns = 0;  // after that moment: the rank may be waiting by then
+    uint64_t delay_ns = 0;  // how long after that moment, so that the rank may be waiting by then
     uint64_t since = 0;
   };
 
@@ -171,7 +172,7 @@ class World final : private Wire, private Watcher {
   Manners manners_;
   bool ordered_ = false;
   bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
-  uint32_t command_slots_ = 0;   // of a rank's queue, where it has a proxy
+  uint32_t command_slots_ = 0;   // of each rank's queue of commands, where rails have a proxy
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, command_bytes_ = 0, steps_ = 0, looked_ = 0;
   LoneTurns lone_turns_;
@@ -183,7 +184,7 @@ class World final : private Wire, private Watcher {
   Violation violation_;
   bool over_ = false, stopped_ = false;
   std::vector<Wait> waits_;
-  std::unique_ptr<StepWatch> watch_;  // last: it looks at the rest
+  std::unique_ptr<StepWatch> watch_;  // last, to end before what its thread looks at
 };
 
 }  // namespace transload

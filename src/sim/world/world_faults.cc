@@ -1,4 +1,4 @@
-// What is done to a world: ranks die, stand still, are slow; links and networks break.
+// The faults of a world: ranks die, stand still or are slow; links and networks break.
 #include <algorithm>
 #include <numeric>
 
@@ -7,7 +7,7 @@
 
 namespace transload {
 
-// Which rank, and when: said by the scenario, or drawn.
+// Fixes which rank each fault hurts, and when: as the scenario says, or as the seed draws.
 void World::arm_faults() {
   faults_.clear();
   uint32_t calls = 0;
@@ -30,7 +30,7 @@ void World::arm_faults() {
   }
 }
 
-// What its own rank does when it is about to make the call; the rest is done to it, by do_fault.
+// Does those faults that a rank itself commits when it is about to make a call. do_fault does the others to it.
 CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, GroupOf& group, uint32_t rank) {
   using Kind = ScenarioFaultKind;
   if (state.done || (what.kind != Kind::kLateRank && what.kind != Kind::kLeavingRank && what.kind != Kind::kOtherCall))

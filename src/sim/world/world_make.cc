@@ -10,7 +10,7 @@
 #include "sim/world/group_of.h"
 
 namespace transload {
-// Another character for each seed: who hurries, what lands late, how much is in pieces.
+// Draws a character for each seed: who hurries, what lands late, how much is in pieces.
 void World::draw_manners() {
   auto some = [&](uint32_t most) { return chance_.below(4) == 0 ? 0 : chance_.below(most + 1); };
   manners_.lazy = chance_.below(3) == 0 ? 230 : some(128);
@@ -84,8 +84,8 @@ void World::make(const Scenario& scenario, const WorldOptions& options) {
     for (uint32_t rank = 0; rank < ranks_; ++rank) start_program(*group, rank);
 }
 
-// The largest rank of any group that may be made says how far regions are apart. The survivors of a fault may need more
-// than all did: nodes of other sizes have more sources.
+// The rank that needs most in any group that may be made says how far regions are apart. The survivors of a fault may
+// need more than all ranks did, since nodes of other sizes can have more sources.
 void World::measure_groups(WorldRoom& room) {
   region_bytes_ = command_bytes_ = 0;
   std::vector<std::set<uint32_t>> without{{}};
@@ -113,7 +113,7 @@ void World::measure_groups(WorldRoom& room) {
   }
 }
 
-// Ranks of a node differ in their slabs alone.
+// Measures one rank of each node with the largest slab there, since ranks of a node differ in nothing else.
 void World::measure_group(const std::vector<uint32_t>& processes, WorldRoom& room) {
   const std::vector<uint32_t> sizes = nodes_of(processes);
   for (uint32_t first = 0, n = 0; n < sizes.size(); first += sizes[n++]) {
@@ -150,7 +150,7 @@ void World::measure(const GroupOptions& options, WorldRoom& room) {
   room.warps = std::max(room.warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
 }
 
-// Sizes of the nodes that these processes, ascending, are on.
+// How many of these processes, ascending, each node has that has any.
 std::vector<uint32_t> World::nodes_of(const std::vector<uint32_t>& processes) const {
   std::vector<uint32_t> sizes;
   uint32_t first = 0;

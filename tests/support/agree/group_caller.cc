@@ -1,9 +1,9 @@
-// Moving tensors to a group and back, around each call.
+// Moves tensors to a group and back, around each call.
 #include "tests/support/agree/group_caller.h"
 
 namespace transload::test {
 
-// All that lies between its first and its last element, whatever its strides.
+// Copies all that lies between a tensor's first and last element, whatever its strides, to where the group is.
 Tensor GroupCaller::give(const Tensor& host) {
   if (!host.given()) return host;
   Tensor there = host;

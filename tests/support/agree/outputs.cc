@@ -10,7 +10,7 @@
 namespace transload::test {
 namespace {
 
-// A digest of what the tensor is, and of its first rows: the rest is room.
+// A digest of a tensor's shape and type, and of its first `rows` rows; what lies behind them is room.
 uint64_t digest_of(const Tensor& t, int64_t rows) {
   if (!t.given()) return 0;
   const int64_t shape[] = {t.dtype.code, t.dtype.bits, t.rows(), t.columns(), rows};
@@ -53,7 +53,7 @@ std::string Outputs::text_of(const std::vector<Output>& all, size_t i) {
 }
 
 std::string Outputs::difference(const Outputs& wanted) const {
-  std::string missing;  // said only if all that is there is right
+  std::string missing;  // told only if all outputs that are there are right
   for (size_t rank = 0; rank < of_.size(); ++rank) {
     const auto &mine = of_[rank], &others = wanted.of_[rank];
     for (size_t i = 0; i < std::max(mine.size(), others.size()); ++i) {

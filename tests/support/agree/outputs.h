@@ -1,4 +1,4 @@
-// Digests of every output of every rank of a program, whoever made its calls.
+// Digests of every output of every rank of a program, to compare two ways of making its calls.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ class Outputs final : public Audience {
   void combined(uint32_t rank, uint32_t call, const CombineOutputs& out) override;
 
   size_t count() const;
-  // The first output, by rank and call, that has another digest, or else is missing: "" if there is none.
+  // Names the first output, by rank and call, that has another digest, or else the first that is missing; "": none.
   std::string difference(const Outputs& wanted) const;
 
  private:
@@ -28,7 +28,7 @@ class Outputs final : public Audience {
   void add(uint32_t rank, Output output) { of_[rank].push_back(output); }
   static std::string text_of(const std::vector<Output>& all, size_t i);
 
-  std::vector<std::vector<Output>> of_;  // by rank: each writes its own
+  std::vector<std::vector<Output>> of_;  // by rank; each rank's thread writes its own
 };
 
 }  // namespace transload::test

@@ -1,4 +1,4 @@
-// Ranks that meet at a board and look up what the reference says.
+// Ranks that exchange inputs over a board and take their outputs from the reference.
 #include "tests/support/agree/reference_group.h"
 
 #include <algorithm>
@@ -21,14 +21,14 @@ int32_t id_at(const Tensor& ids, size_t i) {
 
 }  // namespace
 
-// A rank writes what has its number, and all read it behind the next meeting.
+// A rank writes the entries with its number, and all ranks read them after the next meeting.
 struct ReferenceGroup::Board {
   explicit Board(uint32_t ranks) : meeting(ranks), sent(ranks), returned(ranks), row_of(ranks) {}
   std::barrier<> meeting;
   reference::Problem problem;  // without routes
   std::vector<DispatchInputs> sent;
   std::vector<CombineInputs> returned;
-  std::vector<std::map<Place, size_t>> row_of;  // of what a rank received
+  std::vector<std::map<Place, size_t>> row_of;  // by rank: the row of each token that it received
 };
 
 class ReferenceGroup::Rank final : public Caller {
@@ -72,7 +72,7 @@ class ReferenceGroup::Rank final : public Caller {
   }
 
  private:
-  // The routing that all ranks have given.
+  // Learns the routing that all ranks have given.
   void learn(uint32_t alignment) {
     problem_ = board_.problem;
     std::vector<int64_t> rows_max;

@@ -8,7 +8,7 @@
 namespace transload::test {
 namespace {
 
-constexpr uint32_t kRanksMax = 16;  // of scenarios that are not made for this
+constexpr uint32_t kRanksMax = 16;  // of the simulator's own scenarios
 
 constexpr const char* kLinks = R"(
 [link.scale_up]
@@ -24,8 +24,8 @@ split = 0.3
 reorder = 0.2
 )";
 
-// A dispatch, a combine, and both again with the handle. Keys of the rows of both dispatches, of the first one alone,
-// of both combines.
+// One way through a dispatch, a combine, and both again with the handle, as keys of TOML: those for the rows of both
+// dispatches, those of the first dispatch alone, and those of both combines.
 struct Way {
   std::string rows, first, combine;
 };
@@ -40,8 +40,8 @@ std::string fp8_of(uint64_t hidden_bytes) {
   return "dtype = \"fp8\"\nhidden_bytes = " + std::to_string(std::max<uint64_t>(16, hidden_bytes / 32 * 16)) + "\n";
 }
 
-// Every landing and source, both wires, biases, weights, scales, ids of both widths, fp8, rows without room. Without
-// slabs nothing can be stored or read in place.
+// All ways: every landing and source, both wires, biases, weights, scales, ids of both widths, fp8, rows without room.
+// Without slabs no way asks to store or read in place.
 std::string all_ways(uint64_t hidden_bytes, bool slabs) {
   const std::string ring = "landing = \"ring\"\n", push = "source = \"push\"\n",
                     in_place = "biases = 1\nweights = true\n";
@@ -64,7 +64,7 @@ std::string all_ways(uint64_t hidden_bytes, bool slabs) {
   return text;
 }
 
-// What a shape does not say.
+// Adds the keys that a shape leaves out.
 std::string with_defaults(std::string text) {
   for (const char* key :
        {"experts = 16\n", "top_k = 4\n", "hidden_bytes = 256\n", "tokens = 16\n", "channels = 2\n", "slots = 4\n"}) {
@@ -147,7 +147,7 @@ std::vector<Shape> shapes() {
   };
   for (const std::string& name : scenario_names()) {
     Scenario scenario = read_scenario(name);
-    // What is refused has no outputs, and on GPUs a rank refuses it alone.
+    // A refused call has no outputs to compare, and on GPUs a rank refuses alone.
     std::erase_if(scenario.calls, [](const ScenarioCall& call) { return !call.refused_on.empty(); });
     if (scenario.ranks <= kRanksMax && scenario.faults.empty()) all.push_back({name, scenario, nullptr, true});
   }
