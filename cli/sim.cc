@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include "base/mix.h"
@@ -168,6 +169,7 @@ int hunt(const SimOptions& options, uint64_t seeds) {
   uint64_t missed = 0, count = 0;
   const auto print = [&](const Hunt& h) {
     constexpr const char* kTests[] = {"?", "yes", "tsan", "no"};
+    static_assert(std::size(kTests) == size_t(FoundByTests::kNo) + 1);
     missed += !h.found;
     ++count;
     const char* const name = kCanaryNames[size_t(h.facts->canary)];

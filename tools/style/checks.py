@@ -439,5 +439,6 @@ CHECKS = {
     "lane-bodies": bodies.check_lane_bodies,
     "commas": commas.check_commas,
     "positional-lists": lists.check_positional_lists,
+    "numbered-texts": lists.check_numbered_texts,
     "baselines": baselines.check_baselines,
 }

@@ -1,4 +1,5 @@
-"""Lists of more than four values: two neighbours that are swapped may compile, so they name what they fill."""
+"""Lists: of more than four values, where two neighbours that are swapped may compile, so they name what they fill; and
+of texts that a number chooses from, where one may be missing."""
 import re
 
 from . import cpp
@@ -47,3 +48,18 @@ def check_positional_lists(tree):
             for index, plain in positional_lists(code):
                 yield (path, cpp.line_of(code, index),
                        f"a list of {plain} values: over {PLAIN_MAX} are named, {{.name = value, ...}}")
+
+
+TEXTS = re.compile(r"\bconst char\s*\*\s*(?:const\s+)?(\w+)\[\]\s*=\s*\{")
+
+
+def check_numbered_texts(tree):
+    sources = {path: cpp.code_of(text) for path, text in tree.cpp().items()}
+    for path, code in sources.items():
+        for match in TEXTS.finditer(code):
+            name = match.group(1)
+            by_number = re.compile(rf"\b{name}\[(?!\])")
+            counted = re.search(rf"static_assert\([^;]*\b{name}\b[^;]*;|std::size\([\w:<>]*::{name}\)", code)
+            if not counted and any(by_number.search(other) for other in sources.values()):
+                yield path, cpp.line_of(code, match.start()), (
+                    f"a number chooses from the texts of {name}: static_assert how many there are")

@@ -2,6 +2,7 @@
 #include "sim/explain/report.h"
 
 #include <cstdio>
+#include <iterator>
 
 #include "protocol/warp.h"
 #include "sim/world/timeline.h"
@@ -19,7 +20,9 @@ constexpr const char* kFaults[] = {"dies",
                                    "calls something else",
                                    "sees the arbiter's process end",
                                    "sees the arbiter stand still",
-                                   "has its proxy stand still"};
+                                   "has its proxy stand still",
+                                   "fails, and says so"};
+static_assert(std::size(kFaults) == size_t(ScenarioFaultKind::kCount));
 
 Teller teller_of(const Event& e) { return {e.group, e.rank, e.warp}; }
 
@@ -179,7 +182,7 @@ std::string Report::does(const Event& e) const {
     case Happened::kReturned:
       return "has returned from all its calls";
     case Happened::kFault:
-      return std::string(kFaults[e.a % std::size(kFaults)]) + (e.a == 3 ? " rank " + count : "");
+      return kFaults[e.a] + (e.a == uint64_t(ScenarioFaultKind::kDeadLink) ? " rank " + count : "");
     case Happened::kVerdict:
       return "reports a fault: " + std::string(name_of(FaultKind(e.c))) + ", rank " + std::to_string(e.a);
     default:

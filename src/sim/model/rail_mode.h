@@ -1,5 +1,6 @@
 // How the ranks of a world reach ranks of other nodes.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace transload {
@@ -12,5 +13,6 @@ enum class RailMode : uint8_t {
   kQueues,  // warps fill queues of a NIC, which keeps order within a queue alone and adds counts up
 };
 constexpr const char* kRailModeNames[] = {"network", "proxy", "queues"};
+static_assert(sizeof(kRailModeNames) / sizeof(*kRailModeNames) == size_t(RailMode::kQueues) + 1);
 
 }  // namespace transload

@@ -1,6 +1,8 @@
 // Naming the word or the slot at an address.
 #include "sim/model/rings.h"
 
+#include <iterator>
+
 namespace transload {
 namespace {
 
@@ -21,6 +23,7 @@ bool in_block(const Block& block, uint64_t offset, uint32_t n0, RingPlace& place
 const char* name_of(RingKind kind) {
   constexpr const char* names[] = {"dispatch ring between peers", "combine ring between peers",
                                    "dispatch ring along the rail", "combine ring along the rail", "no ring"};
+  static_assert(std::size(names) == size_t(RingKind::kCount) + 1);
   return names[int(kind)];
 }
 

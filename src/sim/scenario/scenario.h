@@ -65,6 +65,7 @@ enum class ScenarioFaultKind : uint8_t {
   kStoppedArbiter,
   kStoppedProxy,  // it takes no commands any more, though its rank goes on
   kFailingRank,   // it leaves the call for a reason of its own, and says so
+  kCount
 };
 
 // The fault comes at this fraction of the rows that its rank moves in that call.

@@ -10,7 +10,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -44,11 +46,14 @@ struct Wire {
 inline bool is_v6(const Wire& wire) { return std::string(wire.source).find(':') != std::string::npos; }
 
 inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
+  const Wire& wire = info.param;
   const char* const kinds[] = {"loopback", "ordered", "unordered", "scrambled", "soft_nic"};
-  const char* const how = info.param.as == As::kThreads ? "_threads" : "_processes";
-  return std::string(kinds[int(info.param.kind)]) + how + (info.param.piece_bytes != 0 ? "_pieces" : "") +
-         (is_v6(info.param) ? "_v6" : "") + (info.param.proxied ? "_proxied" : "");
+  static_assert(std::size(kinds) == size_t(Kind::kSoftNic) + 1);
+  return std::string(kinds[int(wire.kind)]) + (wire.as == As::kThreads ? "_threads" : "_processes") +
+         (wire.piece_bytes != 0 ? "_pieces" : "") + (is_v6(wire) ? "_v6" : "") + (wire.proxied ? "_proxied" : "");
 }
+// How GoogleTest shows a wire.
+inline void PrintTo(const Wire& wire, std::ostream* to) { *to << name_of({wire, 0}); }
 
 // The last two cut puts into small pieces and keep few in flight.
 inline const std::vector<Wire> kProcessWires = {{Kind::kLoopback, As::kProcesses},

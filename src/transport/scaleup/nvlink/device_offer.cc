@@ -2,6 +2,7 @@
 #include "transport/scaleup/nvlink/device_offer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/bytes.h"
 #include "base/malformed.h"
@@ -11,6 +12,7 @@ namespace transload {
 
 const char* name_of(MemoryWay way) {
   constexpr const char* names[] = {"vmm", "ipc", "plain"};
+  static_assert(std::size(names) == size_t(MemoryWay::kPlain) + 1);
   return names[size_t(way)];
 }
 
