@@ -1,4 +1,4 @@
-// Drained words: each shows the count of the latest put up to which all sources are free, however puts complete.
+// Drained words. Each shows the count of its last put before the first whose source is in use, however puts complete.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -12,10 +12,10 @@ namespace transload {
 
 // A put's place among those with the same word.
 struct Draining {
-  Word* word = nullptr;  // null: nobody asks
+  Word* word = nullptr;  // null: the put has none
   Word count = 0;
-  bool announces = false;  // false for all but the last piece of a split put
-  bool read = false;
+  bool announces = false;  // the last piece of a split put, or the whole put: it alone shows `count`
+  bool read = false;       // the source is free
   Draining* next = nullptr;
 };
 
