@@ -113,7 +113,7 @@ Reaction Member::failed(const std::string& reason, uint64_t now) {
 
 Reaction Member::take(const Message& message, uint64_t now) {
   now = advance(now);
-  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // it had no time to judge while it stood still
+  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // while it stood still the arbiter could not judge
   arbiter_heard_ = now;
   if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
     if (goodbye->rank < left_after_.size()) left_after_[goodbye->rank] = goodbye->epoch;
@@ -153,14 +153,14 @@ Reaction Member::give_up(uint64_t now) {
 
 Reaction Member::tick(const Heartbeat& mine, uint64_t now) {
   now = advance(now);
-  if (gone_ && mine.waiting) {  // else the arbiter sees it: judge_left
+  if (gone_ && mine.waiting) {  // else the arbiter sees it: Arbiter::judge_left
     for (uint32_t rank = 0; rank < left_after_.size(); ++rank)
       if (left_after_[rank] && *left_after_[rank] < mine.epoch)
         return conclude({FaultKind::kAbsent, rank, kHasLeft, true}, false);
   }
   if (!suspecting() || now - suspecting_since_ < kAnswerNs) return {};
   if (suspecting_) return conclude(own_view(now), !gone_);
-  unanswered_ = 0;  // nothing is open: silence harms nobody
+  unanswered_ = 0;  // nobody is suspected, so this silence harms nobody
   return {};
 }
 
@@ -168,7 +168,7 @@ FaultKind Member::out_of_reach(uint32_t rank) const {
   return seat_.node_of_rank[rank] == seat_.node_of_rank[seat_.rank] ? FaultKind::kSilent : FaultKind::kUnreachable;
 }
 
-// Nobody can judge. All that hear nothing of it say this, whomever they wait for, so that they agree.
+// The verdict without an arbiter. All ranks that hear none say this, whomever they wait for, so they agree.
 Verdict Member::without_arbiter() const {
   if (!seat_.arbiter_in_rank_0)
     return {FaultKind::kRendezvous, kNobody, "it gives no sign of life, and nobody else can judge", true};
