@@ -1,4 +1,4 @@
-// A dispatch that one rank refuses for what it was given, while the others may not: it says so instead of counts.
+// A dispatch that one rank refuses, as others may not, for what it was given: it sends a refusal instead of counts.
 #pragma once
 #include <algorithm>
 #include <string>
