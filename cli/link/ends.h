@@ -33,7 +33,7 @@ class LinkEnds {
   std::vector<std::string> gather(const std::string& mine) { return control_.gather(mine, "link"); }
   // The largest of what all ranks say.
   uint64_t most(uint64_t mine);
-  // A step that may fail on one rank: then all refuse, with what the lowest of them says.
+  // Makes a step that may fail on one rank; then all ranks refuse, with what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
   std::string address() const { return control_.local_address(); }
 
