@@ -44,7 +44,7 @@ std::string hindrance_at(const std::string& path) {
   return text::format("folder '{}': {}", folder, std::strerror(errno));
 }
 
-// Refuses output paths of which it is known before any work that they cannot be written.
+// Refuses output paths that cannot be written, as far as this is known before any work.
 void check_outputs(const Options& options) {
   if (!options.json.empty() && options.json != "-")
     if (const std::string what = hindrance_at(options.json); !what.empty())

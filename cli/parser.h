@@ -15,7 +15,7 @@ struct ValueOption {
   std::string name, type, help;
 };
 
-// An option that takes a value, shown as `type`: an empty one is refused.
+// Makes an option take a value, which is shown as `type`. An empty value is refused.
 CLI::Option* with_value(CLI::Option* option, const std::string& type);
 // Adds an option that is read as text. Its default is what `text` holds; of several typed the last counts.
 void add_text(CLI::App& app, const ValueOption& option, std::string& text);

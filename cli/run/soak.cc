@@ -25,11 +25,11 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // a round may leave about so much
+constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about as much as a round leaves
 constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // a driver takes it in pieces of 2 MiB
 constexpr size_t kRoundsOfSlope = 96;          // fewer do not show a slope of a few KiB a round
 constexpr size_t kParts = 4;                   // of the rounds after the first quarter, each to hold more than the last
-constexpr double kLeakKib = 1;                 // a round
+constexpr double kLeakKib = 1;                 // that a round may add, on average
 constexpr int kMappedBytesLeast = 64 << 10;    // of memory that the allocator gives back as soon as it is freed
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
 constexpr const char* kDeadlineMs = "20000";      // no round without a fault comes near it

@@ -19,7 +19,7 @@ class Worker {
   Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const StatusBoard& board);
   ~Worker();
 
-  // All iterations, or up to what ended them. The group stays until the worker is destroyed.
+  // Makes all iterations, or those up to what ended them. The group stays until the worker is destroyed.
   WorkerResult run();
   Group* group() { return group_.get(); }
 

@@ -43,7 +43,7 @@ void print_nvshmem() {
          std::string(s.name) + ": " + (s.user != nullptr ? s.user : s.rule));
 }
 
-// Shows what /sys does, whether CUDA sees these GPUs or not.
+// Shows NICs and GPUs as /sys has them, whether CUDA sees these GPUs or not.
 void print_near_nics() {
   const PciDevices devices = find_pci_devices();
   line("nics", devices.nics.size(), "RDMA devices in the PCI tree");

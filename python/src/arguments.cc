@@ -29,7 +29,7 @@ nb::object of_arrays(const char* function, nb::handle argument) {
 // What Python says of the error, without the traceback.
 std::string message_of(const nb::python_error& error) { return text_of(error.value()); }
 
-// Keeps the first dtypes that it meets: NumPy has few, and a caller may make a new one for each array.
+// The type of NumPy's dtype. Few are kept: NumPy has few, and a caller may make a new one for each array.
 DLDataType type_of_numpy(const char* name, nb::handle dtype) {
   constexpr size_t kKept = 64;
   auto& known = kept<PyObject*, DLDataType>();

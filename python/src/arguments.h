@@ -46,7 +46,7 @@ const Library& library_of(nb::handle object);
 // The type with this name, such as "bfloat16"; bits 0: there is none.
 DLDataType type_named(const std::string& name);
 
-// An array of a caller, which it keeps as it is until it is destroyed.
+// An array of a caller. Its memory stays in place as long as this object lives.
 class Argument {
  public:
   enum class Use { kRead, kWrite };

@@ -41,7 +41,7 @@ class Array {
   Extents extents_, strides_;
 };
 
-// Makes an array of that library of one of ours.
+// Turns an array of ours into one of that library.
 nb::object wrapped(const Library& library, Array array);
 
 void bind_array(nb::module_& module);

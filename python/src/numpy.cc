@@ -12,7 +12,7 @@ namespace {
 
 class NumpyFunctions {
  public:
-  // To be called under Python's lock. An import may give it away meanwhile; then two are made, of which one stays.
+  // To be called under Python's lock. An import may give it away meanwhile; then two are made, of which one is used.
   static const NumpyFunctions& get() {
     static const NumpyFunctions* found = nullptr;
     if (found == nullptr) found = new NumpyFunctions;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
-constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the caller
+constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the program
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
 
 void check(bool condition, const std::string& message) {
@@ -180,7 +180,7 @@ bool Control::say_hello(const std::string& where, uint64_t& until, std::string& 
   return socket_.send(pack(hello), until);
 }
 
-// A message before everybody has come is of interest only if it is the verdict.
+// Reads a message that comes before everybody is there: throws if it is the verdict, and ignores any other.
 void Control::heed_early_verdict(const std::string& where, const std::string& body, uint64_t entered) const {
   const std::optional<Message> message = unpack_message(body);
   check(message && is_for_members(*message, bootstrap_.ranks),

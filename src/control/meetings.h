@@ -60,7 +60,7 @@ class Meetings {
   Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
   Letters closed(uint64_t connection, uint64_t now);
   Letters tick(uint64_t now);
-  // The server ends while groups use it: they hear that it was the rendezvous.
+  // To be called when the server ends while groups use it: they hear that the rendezvous failed.
   Letters end(uint64_t now, const std::string& why);
   // How many bytes a connection may send in one frame.
   size_t frame_bytes_max(uint64_t connection, FrameType type) const;

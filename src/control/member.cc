@@ -125,8 +125,8 @@ Reaction Member::take(const Message& message, uint64_t now) {
   return {};
 }
 
-// All members see the end of the same process, so all say the same. Nobody takes its place: members are connected to it
-// alone. If rank 0 has left with it, calls that were begun may still end well.
+// All members see the end of the arbiter's process, so all say the same. Nobody takes its place, because members are
+// connected to it alone. If rank 0 has left with it, calls that were begun may still end well.
 Reaction Member::arbiter_gone(uint64_t now) {
   now = advance(now);
   gone_ = true;
@@ -180,7 +180,7 @@ Verdict Member::without_arbiter() const {
   return {FaultKind::kRendezvous, kNobody, "rank 0 held it and has left, and nobody else can judge", true};
 }
 
-// What I say when nobody can tell me more.
+// My verdict when nobody can tell me more.
 Verdict Member::own_view(uint64_t now) const {
   if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
   if (accusing_mismatch_) {

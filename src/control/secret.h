@@ -11,7 +11,7 @@ constexpr size_t kNonceBytes = 32;
 constexpr size_t kProofBytes = 32;
 
 std::string random_nonce();
-// It is text, to be given to processes that are to prove it.
+// A secret as text, to be given to processes that are to prove it.
 std::string random_secret();
 
 // Which end makes the proof. A proof is of no use to someone who passes it back to the end that made it.

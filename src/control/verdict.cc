@@ -168,8 +168,8 @@ bool Arbiter::silent(uint32_t rank, uint64_t now) const {
   return !ranks_[rank].left && now - ranks_[rank].heard >= kSilenceNs;
 }
 
-// Somebody waits in a call that a rank which has left did not make. Every call needs every rank, so it cannot end. A
-// rank that left while others finish its last call owes them nothing any more.
+// Names a rank that has left, if somebody waits in a call that it did not make. Every call needs every rank, so that
+// call cannot end. A rank that left while others finish its last call owes them nothing any more.
 std::optional<Verdict> Arbiter::judge_left() const {
   if (first_left_ >= latest_wait_) return std::nullopt;
   uint32_t rank = 0;
@@ -265,7 +265,7 @@ std::optional<Verdict> Arbiter::judge_cut(const Case& open, uint64_t now) const 
                  false};
 }
 
-// A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.
+// The verdict on a rank that was in the call and has returned from it: all that it owed was sent, and did not arrive.
 Verdict Arbiter::judge_returned(uint32_t waits, uint32_t returned) const {
   const std::string detail = "rank " + std::to_string(returned) + " has done its part of the call, and rank " +
                              std::to_string(waits) + " still waits for it";
@@ -336,8 +336,8 @@ uint32_t Arbiter::came_last(const std::vector<uint32_t>& of, const Look& look) c
   return last;
 }
 
-// The call has ended for somebody, or somebody came to it in time and its own deadline is still to come: on a busy
-// machine it may end well, and there is time to hear of that.
+// Whether the call may still end well: it has ended for somebody, or somebody came to it in time and has a deadline
+// that is still to come. On a busy machine there is time to hear of that.
 bool Arbiter::may_end(const Look& look) const {
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     const Heartbeat& beat = ranks_[rank].beat;
@@ -348,9 +348,9 @@ bool Arbiter::may_end(const Look& look) const {
   return false;
 }
 
-// All on the way are alive and in the call, or were. What they wait for at this moment need not be what keeps them: a
-// wait for one of many names the first. So before one of them is named: has any rank stood still, is any silent, or not
-// in the call, or came to it after the deadline? The last may yet end well, and then the accuser withdraws.
+// Judges when all ranks on the way are alive and in the call, or were. What they wait for at this moment need not be
+// what keeps them: a wait for one of many names the first. So before one is named: has any rank stood still, is any
+// silent, or not in the call, or came to it after the deadline? The last may yet end well; then the accuser withdraws.
 std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
   const Case& open = look.open;
   if (std::optional<Verdict> stood = judge_stood(open)) return stood;
@@ -373,7 +373,7 @@ std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) 
                  "it entered the call " + milliseconds(ns) + " after the first wait in it had expired", false};
 }
 
-// A rank did not come to a gather: it has left, is silent, or is alive and late.
+// The verdict on a rank that did not come to a gather: it has left, is silent, or is alive and late.
 std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
   const bool was_here = rank < ranks_.size() && ranks_[rank].heard != 0;
   if (was_here && ranks_[rank].left) return conclude({FaultKind::kAbsent, rank, kHasLeft, false});
@@ -406,8 +406,8 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
                  "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
 }
 
-// All are alive and wait for each other. Between nodes that is a broken path, of which the lower end is named. Inside
-// one it is a rank that lost count, and rather one that has kept the others waiting than one that has waited.
+// Judges ranks that are alive and wait for each other. Between nodes that is a broken path, of which the lower end is
+// named. Inside one it is a rank that lost count, and rather one that kept others waiting than one that has waited.
 Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
   if (cycle.size() == 1) return {FaultKind::kSilent, cycle[0], "it waits for itself", false};
   std::string detail = "ranks wait for each other:";

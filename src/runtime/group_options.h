@@ -86,7 +86,7 @@ void for_each_option(Options& o, Visit visit) {
         o.linger_us);
 }
 
-// Gives each option that is left to the library its value, and says what it chose; rail_batch is rail_batch_of's.
+// Gives each option that is left to the library its value, but for rail_batch (rail_batch_of), and says what it chose.
 std::vector<Decision> complete(GroupOptions& options);
 
 // After how many tokens a consumer says that their slots are free, so that the ring never runs dry.

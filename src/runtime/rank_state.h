@@ -47,8 +47,8 @@ struct RankState {
   RankState(const RankState&) = delete;
   RankState& operator=(const RankState&) = delete;
 
-  // Plans the network region while the group is made. Ranks on GPUs have it in the memory that they share only where
-  // rails map that, and not where it lies apart. This is known once they have met; until then it is a guess from the
+  // Plans the network region while the group is made. For ranks on GPUs it is part of the memory that they share where
+  // rails map that, unless it lies apart. Both are known once ranks have met; until then they are a guess from the
   // options.
   void plan_network(bool mapped_rails, bool apart);
   // Settles options.rail_batch, for rails that are not mapped, once it is known who carries their puts.

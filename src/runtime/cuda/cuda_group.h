@@ -56,8 +56,7 @@ class CudaGroup final : public Group::Impl {
   void launched(int error, const char* kernel);
   // A call that waits on the host asks this first: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // Makes a call in the thread that calls this. If it left between its first kernel and its last, the others would wait
-  // in vain, so it gives up then.
+  // Runs a call. One that left between its first kernel and its last would let others wait in vain, so it gives up.
   template <class Run>
   auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);

@@ -55,7 +55,7 @@ class CudaGroup::Making {
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
 
-  // Rails map each other's region, as peers do.
+  // Whether rails map each other's region, as peers do.
   bool shares_with_rails() const { return g_.rails_mapped() && !g_.heap_; }
   void map_memory(bool one_process);
 

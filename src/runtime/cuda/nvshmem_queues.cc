@@ -17,7 +17,7 @@ namespace transload {
 
 namespace {
 
-// Reads what lies on a device, past kernels that run there.
+// Reads what lies on a device, without a wait for kernels that run there.
 class DeviceReader {
  public:
   explicit DeviceReader(int device) : device_(device), stream_(make_stream(device)) {}

@@ -34,7 +34,7 @@ class Proxy {
   // From now on the proxy asks and tells its maker nothing, and naps: kernels of a graph may outlive the group.
   void orphan();
 
-  // Ends the thread, if it turns until then (now_ns()). False: it is stuck, and whoever destroys this waits for it.
+  // Ends the thread if that makes a turn by `until` (now_ns()). False: it is stuck, and the destructor would wait.
   bool end(uint64_t until);
 
   // A call begins: from now on the proxy polls.

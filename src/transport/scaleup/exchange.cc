@@ -256,7 +256,7 @@ class NodeExchange {
     }
   }
 
-  // Drops a caller that is not awaited or does not know my secret.
+  // Hears who a caller is, and drops one that is not awaited or does not know my secret.
   void meet(size_t i) {
     Greeting greeting{};
     const Heard heard = receive_greeting(lines_[i].fd.get(), greeting, nullptr);

@@ -16,7 +16,7 @@
 
 namespace transload {
 
-// The mapped region of another rank of this host, and that rank's bell. Whoever uses them keeps them.
+// The mapped region of another rank of this host, and that rank's bell. Whoever uses them keeps this object alive.
 struct Neighbour {
   std::shared_ptr<Region> region;
   Descriptor bell;

@@ -32,7 +32,7 @@ class DrainedWords {
     queue.last = &draining;
   }
 
-  // The source of this put is free now. Calls gone(Draining&), in order, for each put that leaves its queue with it.
+  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that leaves its queue with it.
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;
@@ -61,7 +61,7 @@ class DrainedWords {
     return queues[i];
   }
 
-  // Words are few and asked again and again, so the table grows in the first calls only.
+  // Words are few and looked up again and again, so the table grows in the first calls only.
   WordQueue& queue_of(Word* word) {
     WordQueue* queue = &find(queues_, word);
     if (queue->word != nullptr) return *queue;

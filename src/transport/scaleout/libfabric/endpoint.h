@@ -48,7 +48,7 @@ class FabricEndpoint {
   // Makes the endpoint of a rank known, by the address that this rank gave. Throws Error.
   fi_addr_t insert(uint32_t rank, const std::string& address);
 
-  // Whether the provider has promised to call no CUDA: only one that registers memory of GPUs is asked.
+  // Whether the provider has promised to call no CUDA. Only a provider that registers memory of GPUs is asked.
   CudaCalls cuda_calls() const { return cuda_calls_; }
 
   // Registers memory for as long as the endpoint lives. Throws Error.

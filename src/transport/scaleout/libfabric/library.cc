@@ -25,7 +25,7 @@ namespace {
 struct Loaded {
   FabricLibrary calls{};
   std::string why;     // why libfabric cannot be used; empty: it can
-  std::string stages;  // fabric_stages()
+  std::string stages;  // what fabric_stages() returns
 };
 
 constexpr const char* kLibrary = "libfabric.so.1";

@@ -330,7 +330,7 @@ void LibfabricLink::Impl::completed(Op& first) {
   }
 }
 
-// The op is locally complete, or nobody will ever complete it.
+// Ends an op that is locally complete, or that nobody will ever complete.
 void LibfabricLink::Impl::finish(Op& op) {
   unfinished -= op.awaited;
   if (op.counted_by != nullptr) --op.counted_by->puts_out;
@@ -348,8 +348,8 @@ void LibfabricLink::Impl::recycle(Op& op) {
   pool.give(op);
 }
 
-// Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the
-// pool with its completion, or never.
+// Gives a rank up. Everything for it counts as done, so that nobody waits for it; what the provider still has comes
+// back to the pool with its completion, or never.
 void LibfabricLink::Impl::lose(RemoteRank& to, long code) {
   if (to.lost) return;
   to.lost = true;

@@ -18,7 +18,7 @@ namespace {
 const char* const kTcp = "tcp;ofi_rxm";
 const size_t kOrderedBytesLeast = 4096;  // a provider that orders only shorter writes counts as one that orders none
 
-// These never carry a group: they lose to TCP here, hang, or reach no other machine.
+// These never carry a group: TCP serves better, they hang, or they reach no other machine.
 bool refused(const std::string& name) {
   for (const char* const part : {"sockets", "udp", "UDP", "shm", "sm2", "ofi_rxd", "ofi_hook"})
     if (name.find(part) != std::string::npos) return true;

@@ -1,4 +1,4 @@
-// Whether a network region may lie on a GPU: asked of the provider that would carry the group, by trying.
+// Asks the provider that would carry the group, by trying, whether a network region may lie on a GPU.
 #pragma once
 #include <functional>
 

@@ -108,7 +108,7 @@ class HeapBlock {
   const std::vector<int>& pes() const { return pes_; }
   void set_pes(std::vector<int> pes) { pes_ = std::move(pes); }
 
-  // From now on others put here, and this rank there.
+  // From now on other ranks put into this block, and this rank into theirs.
   void begin() { begun_ = true; }
   // All that this rank has put has been taken, and it puts no more. If the block goes before, it counts as lost.
   void all_taken() { begun_ = false; }
