@@ -44,7 +44,7 @@ std::string hindrance_at(const std::string& path) {
   return text::format("folder '{}': {}", folder, std::strerror(errno));
 }
 
-// What can be known of output paths before any work.
+// Refuses output paths that cannot be written, as far as this is known before any work.
 void check_outputs(const Options& options) {
   if (!options.json.empty() && options.json != "-")
     if (const std::string what = hindrance_at(options.json); !what.empty())
@@ -103,7 +103,7 @@ int run_joined(Options options, const Workload& workload) {
   if (options.fault && !by_signal(*options.fault)) refuse("--fault: {}: {}", name_of(options.fault->verb), alone);
   const RunOutcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
-  const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest that is left
+  const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest rank that is left
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
   // A rank that met none of the others has nobody to speak for it.
   const std::optional<FloorTimes> no_floor;
@@ -135,11 +135,11 @@ int run(const RunArguments& arguments, char** argv) {
   if (options.floor) measure_floor(options, workload, floor.emplace());
   const RunOutcome outcome = options.threads ? run_threads(options, workload) : run_processes(options, argv);
   if (outcome.signal != 0) return 128 + outcome.signal;
-  if (options.floor) measure_floor(options, workload, *floor);  // on both sides of the ranks: the host is noisy
+  if (options.floor) measure_floor(options, workload, *floor);  // before and after the ranks, because the host is noisy
   return show(options, workload, outcome, floor);
 }
 
-// A soak draws all else from its seed.
+// Refuses what a soak does not take, because it draws all else from its seed.
 void check_soak(const CLI::App& app, const Options& options) {
   constexpr const char* kTaken[] = {"--soak", "--seed", "--node-sizes", "--device", "--launcher", "--quiet"};
   for (const CLI::Option* option : app.get_options())

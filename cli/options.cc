@@ -38,7 +38,7 @@ Value choice(const char* name, const std::string& text, const OptionWord<Value> 
   refuse("{}: '{}': must be one of {}", name, text, joined(choices, ", ", [](const auto& c) { return c.name; }));
 }
 
-// What a group's options and calls choose from.
+// Reads the word for a value that a group's options or calls choose from.
 template <class Enum>
 Enum choice(const char* name, const std::string& text) {
   if (const std::optional<Enum> value = choice_of<Enum>(text)) return *value;
@@ -207,7 +207,7 @@ void check_network(const RunArguments& a, GroupOptions& out) {
     refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
 }
 
-// "auto" asks all launchers that the library knows, as no name does there.
+// The word "auto" asks all launchers that the library knows, as an empty name does in Bootstrap.
 std::string launcher_words(const char* between) {
   return std::string("auto") + between +
          joined(launcher_names(), between, [](const std::string& name) { return name; });
@@ -221,7 +221,7 @@ void check_launcher(const RunArguments& a, Options& out) {
   out.launcher = a.launcher;
 }
 
-// What is not typed keeps the library's default.
+// Sets the group's numbers that were typed. The others keep the library's default.
 void pass_on(const RunArguments& a, GroupOptions& out) {
   for_each_option(out, [&](const OptionFacts& facts, auto& field) {
     const std::string text = typed(a, facts.name);

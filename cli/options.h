@@ -32,7 +32,7 @@ struct FaultSpec {
 };
 const char* name_of(FaultPhase phase);
 const char* name_of(FaultVerb verb);
-// Done to a process from outside, in the middle of a phase; else a rank does it itself, before a dispatch.
+// Whether the fault is a signal to a process, in the middle of a phase; else a rank does it itself, before a dispatch.
 inline bool by_signal(const FaultSpec& fault) {
   return fault.verb == FaultVerb::kKill || fault.verb == FaultVerb::kStop;
 }
@@ -77,15 +77,15 @@ struct Options {
   uint32_t ranks() const { return uint32_t(tokens.size()); }
   uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
   int64_t tokens_max() const;
-  // The group's, with channels and slots as it completes them.
+  // The group's options, with channels and slots as the library completes them.
   GroupOptions rings() const;
   // The device of a rank's tensors.
   DLDevice device_of(uint32_t rank) const;
-  // Kernels of two processes do not run on one GPU at once: its ranks are threads of one process.
+  // Kernels of two processes do not run on one GPU at once, so the ranks of a GPU are threads of one process.
   uint32_t ranks_per_process() const { return threads ? ranks() : cuda ? ranks_per_gpu : 1; }
 };
 
-// Where --dump puts what is a rank's.
+// The file into which --dump writes what is a rank's.
 std::string dump_path(const Options& options, uint32_t rank);
 
 // What was typed; text, so that every refusal can name it.

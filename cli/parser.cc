@@ -14,7 +14,7 @@ const CLI::App& command_of(const CLI::App& app) {
   return typed.empty() ? app : *typed.front();
 }
 
-// Nothing is left of an app that took every word.
+// Refuses the first word that no option of an app took. If there is none, it returns.
 void refuse_left_over(const CLI::App& app, const std::string& name, const std::string& help) {
   for (const std::string& word : app.remaining()) {
     if (word == "--") continue;

@@ -1,4 +1,4 @@
-// What the subcommands ask of the parser alike, and its errors in our words.
+// What all subcommands ask of the parser, and its errors in our words.
 #pragma once
 #include <string>
 
@@ -15,14 +15,14 @@ struct ValueOption {
   std::string name, type, help;
 };
 
-// An option that takes a value, shown as `type`: an empty one is refused.
+// Makes an option take a value, which is shown as `type`. An empty value is refused.
 CLI::Option* with_value(CLI::Option* option, const std::string& type);
-// One that is read as a text, whose value beforehand is shown as its default; the last one typed counts.
+// Adds an option that is read as text. Its default is what `text` holds; of several typed the last counts.
 void add_text(CLI::App& app, const ValueOption& option, std::string& text);
-// An option that takes none.
+// Adds an option that takes no value.
 void add_flag(CLI::App& app, const char* name, bool& flag, const char* help);
 
-// Throws UsageError: what was typed wrong, and what shows how it is right.
+// Throws UsageError, which says what was typed wrong, and what shows how it is right.
 [[noreturn]] void refuse_typed(const CLI::App& app, const CLI::ParseError& error);
 
 }  // namespace transload::cli

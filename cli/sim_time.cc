@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kRanksOfTime = 256;
 constexpr uint64_t kHiddenUnit = 16;
 
-// Each option once: its name, where it was typed, its bounds, where it goes, what it is.
+// Visits each number once: its option, what was typed for it, its bounds, the field that it sets, its help.
 template <class Visit>
 void for_each_number(SimTimeArguments& a, TimedMachine& m, TimedJob& j, Visit visit) {
   const auto of = [](const char* name, uint64_t least) { return Bounds{least, option_facts(name).most}; };

@@ -8,7 +8,7 @@ class App;
 
 namespace transload::cli {
 
-// What was typed; empty: not.
+// What was typed; an empty text: nothing was.
 struct SimTimeArguments {
   bool time = false;
   std::string nodes, gpus, sms, wire, latency_us, message_ns, command_ns, sm_gb_s, scale_up_gb_s;
@@ -17,7 +17,7 @@ struct SimTimeArguments {
 
 void add_sim_time_options(CLI::App& app, SimTimeArguments& arguments);
 
-// Refuses what is for --time alone where that was not typed. Throws UsageError.
+// To be called where --time was not typed: refuses options that are for it alone. Throws UsageError.
 void refuse_without_time(const SimTimeArguments& arguments);
 
 // Throws UsageError. Returns the exit status.

@@ -1,4 +1,4 @@
-// Text by fmt, whose code is compiled in text.cc alone: in each file that prints it would take seconds.
+// Text by fmt, whose code is compiled in text.cc alone: in each file that prints, compiling it would take seconds.
 #pragma once
 #include <fmt/core.h>
 
@@ -10,7 +10,7 @@ namespace transload::cli::text {
 
 std::string format_values(fmt::string_view form, fmt::format_args values);
 
-// std::system_error: `file` does not take it.
+// Throws std::system_error if `file` does not take the text.
 void print_values(std::FILE* file, fmt::string_view form, fmt::format_args values);
 
 template <class... Values>

@@ -18,8 +18,8 @@ struct Child {
   bool ended = false;
   int status = 0;  // of waitpid
   bool killed_by_us = false;
-  uint64_t activity = 0;  // as last seen, and when it changed
-  uint64_t active_ns = 0;
+  uint64_t activity = 0;   // of its ranks, as last seen
+  uint64_t active_ns = 0;  // when that was seen to change
 };
 
 // Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor
@@ -29,7 +29,7 @@ class Children {
   struct Share {
     uint32_t ranks, of_a_process;
   };
-  // Where they meet, and what they prove there; by their environments, which only this user can read.
+  // Where ranks meet, and the secret that they prove there. Both go by environments, which only this user can read.
   struct Where {
     uint16_t port;
     std::string secret;
@@ -42,7 +42,7 @@ class Children {
   StatusBoard board() const { return board_; }
   std::vector<Child>& all() { return children_; }
 
-  // Waits at most so long for news, then takes what ranks have said, who has ended, and who was active.
+  // Waits for news, timeout_ms at most. Then takes what ranks have said, who has ended, and who was active.
   void look(int timeout_ms);
   void signal(Child& child, int signal);
 

@@ -13,7 +13,7 @@ struct Gpus {
   uint32_t sms = 0;  // of the smallest
 };
 
-// Starts CUDA here: only in a process that runs ranks itself.
+// Starts CUDA in this process, so only one that runs ranks itself may call it.
 Gpus find_gpus();
 // Asks a process that ends with the answer, so that this one never starts CUDA and may start ranks.
 Gpus ask_for_gpus();
@@ -26,7 +26,7 @@ void assign_gpus(Options& options, const Gpus& gpus, bool joined);
 // other's kernels, so each stream needs a hardware queue of its own.
 void prepare_environment();
 
-// `transload limits`: what holds for the GPUs that there are, or why there are none.
+// Prints for `transload limits` what holds for the GPUs that there are, or why there are none.
 void print_gpus();
 
 }  // namespace transload::cli

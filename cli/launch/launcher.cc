@@ -125,8 +125,8 @@ void run_rank(const RanksOfProcess& crew, uint32_t rank, const Say& say) {
   say(rank, std::move(result));
 }
 
-// A thread each if there are several: none begins before all are there. `say` gets the word of each while its group
-// still lives.
+// Runs ranks, in a thread each if there are several, of which none begins before all are there. `say` gets the result
+// of each while its group still lives.
 void run_ranks(const RanksOfProcess& crew, const Say& say) {
   const RanksHere& here = crew.here;
   if (here.count == 1) return run_rank(crew, here.first, say);
@@ -152,7 +152,7 @@ int status_of(const WorkerResult& result) {
   return result.fault ? kFaulted : !result.error.empty() ? kBadUsage : result.mismatch ? kWrongResult : kVerified;
 }
 
-// Signals are sent to ranks on the CPU only: a process each.
+// Watches the processes of a run until all have ended. Only ranks on the CPU get signals: a process each.
 class Watch {
  public:
   Watch(const Options& options, Children& children) : options_(options), children_(children) {
@@ -191,7 +191,7 @@ class Watch {
     children_.signal(children_.all()[fault_->rank], fault_->verb == FaultVerb::kStop ? SIGSTOP : SIGKILL);
   }
 
-  // A rank that ends without a whole report, or with a bad one, will be missed by the others.
+  // Notes that a rank has ended without a whole report, or with a bad one, because others will miss it.
   void notice_trouble(RunOutcome& out) {
     if (trouble_ns_ != 0) return;
     for (const Child& child : children_.all())
@@ -201,7 +201,7 @@ class Watch {
       }
   }
 
-  // A stopped victim ends when all others have; a rank that shows no work long after it should have, at once.
+  // Kills a stopped victim when all others have ended, and at once a rank that has shown no work for too long.
   void end_stragglers() {
     const auto& all = children_.all();
     const bool stopped_here = fault_ != nullptr && fault_->verb == FaultVerb::kStop && trouble_ns_ != 0;
@@ -220,7 +220,7 @@ class Watch {
 
   const Options& options_;
   Children& children_;
-  const FaultSpec* fault_ = nullptr;  // that I do
+  const FaultSpec* fault_ = nullptr;  // what the launcher is to do; null: nothing
   uint64_t trouble_ns_ = 0;
 };
 

@@ -33,12 +33,12 @@ class LinkEnds {
   std::vector<std::string> gather(const std::string& mine) { return control_.gather(mine, "link"); }
   // The largest of what all ranks say.
   uint64_t most(uint64_t mine);
-  // A step that may fail on one rank: then all refuse, with what the lowest of them says.
+  // Makes a step that may fail on one rank; then all ranks refuse, with what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
   std::string address() const { return control_.local_address(); }
 
-  // Moves `net` on until step(), which does what it can and returns how far this is, has reached the goal. Throws the
-  // Fault if a deadline passes in which it comes no further, or the network or another rank is lost.
+  // Moves `net` on until step(), which does what it can and returns how far the rank is, has reached the goal. Throws
+  // the Fault if a deadline passes in which the rank comes no further, or the network or another rank is lost.
   template <class Net, class Step>
   void await(Net& net, Goal goal, Step step) {
     uint64_t since = now_ns();

@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kRounds = 3;  // of ours and of raw writes, in turns: a host is noisy
 constexpr uint32_t kCounts = 200, kCountsInARow = 10000;
-constexpr uint64_t kTimedBytesMost = 1 << 30;  // of a size, each time
+constexpr uint64_t kTimedBytesMost = 1 << 30;  // of each size, in each round
 
 uint64_t median(std::vector<uint64_t> values) {
   std::sort(values.begin(), values.end());

@@ -15,7 +15,7 @@ struct LinkJob {
   bool spoil;
 };
 
-// Collective. Prints what it finds, on rank 0; the exit status.
+// Collective. Prints what it finds, on rank 0. Returns the exit status.
 int measure(LinkEnds& ends, const LinkJob& job);
 
 }  // namespace transload::cli

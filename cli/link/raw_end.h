@@ -11,16 +11,16 @@ namespace transload::cli {
 
 class RawEnd {
  public:
-  // At most so many writes at once, from and to `region`, which outlives it. Throws Error.
+  // `most`: how many writes are out at once, from and to the region of `options`, which outlives this. Throws Error.
   RawEnd(const LibfabricOptions& options, uint32_t most);
   RawEnd(const RawEnd&) = delete;
   RawEnd& operator=(const RawEnd&) = delete;
 
   RawMemorySaid said() const;
-  // What that rank said. Throws Error.
+  // Takes what the other rank said(). Throws Error.
   void reach(uint32_t rank, const RawMemorySaid& other);
 
-  // Writes from an offset of my region to one of the other's. False if there is no room for it now, or it is broken.
+  // Writes from an offset of my region to one of the other's. False if it has no room for that now, or is broken.
   bool write(uint64_t from, uint64_t to, uint64_t bytes);
   // True if something was done.
   bool progress();

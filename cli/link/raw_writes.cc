@@ -9,7 +9,7 @@ namespace transload::cli {
 
 namespace {
 
-constexpr uint32_t kOutMost = LinkPlace::kRings * LinkPlace::kSlots / LinkPlace::kJoined;  // as rings have room for
+constexpr uint32_t kOutMost = LinkPlace::kRings * LinkPlace::kSlots / LinkPlace::kJoined;  // all that rings hold
 
 }  // namespace
 
@@ -29,7 +29,7 @@ struct RawWrites::Impl {
   void connect();
   bool write(uint64_t from, uint64_t to, uint64_t bytes) { return end.write(from, to, bytes); }
   void tell();
-  // What LinkEnds::await moves on.
+  // LinkEnds::await asks this of a network.
   bool progress() { return end.progress(); }
   bool may_sleep() { return end.may_sleep(); }
   int wait_fd() const { return end.wait_fd(); }

@@ -18,7 +18,7 @@ class RawWrites {
 
   // Collective: nanoseconds until all that is written both ways at once has come.
   uint64_t rows(uint64_t row_bytes, uint64_t rows);
-  // Sends a word there and back, so many times.
+  // Collective: nanoseconds in which a word goes there and back `rounds` times.
   uint64_t counts(uint32_t rounds);
 
  private:

@@ -1,4 +1,4 @@
-// Rings over a link, both ends of each served by one thread.
+// Rings over a link. One thread of each rank serves its ends of all of them.
 #include "cli/link/rows.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace transload::cli {
 namespace {
 
-// No two rows have a word in common, so one of an earlier round of the ring is told from this one.
+// Rows differ in every word, so one that is left from an earlier round of the ring does not pass for this one.
 uint64_t row_seed(uint32_t sender, uint32_t ring, Word number) { return mixed(sender, ring, number); }
 
 void make_row(char* at, uint64_t bytes, uint64_t seed) {
@@ -59,7 +59,7 @@ PassResult RowTraffic::pass(Pass pass, uint64_t row_bytes, uint64_t rows) {
   return out;
 }
 
-// How many rows have come, and how many of mine have been taken.
+// Sends and takes what it can. Returns how many rows have come, plus how many of mine have been taken, in this pass.
 Word RowTraffic::turn(Pass pass, uint64_t row_bytes, PassResult& out) {
   Word done = 0;
   for (uint32_t r = 0; r < LinkPlace::kRings; ++r) {
@@ -110,7 +110,7 @@ void RowTraffic::take(Pass pass, uint32_t r, uint64_t row_bytes, PassResult& out
                         ", from rank " + std::to_string(ends_.other) + " to rank " + std::to_string(ends_.rank);
   }
   const RailWord credit{place_.credit(r), ends_.other};
-  // The last one has left this rank when the link is quiet: nobody moves the link on between passes.
+  // The last credit goes as a count, which quiet() waits for: nobody moves the link on between passes.
   if (ring.taken == ring.sent_end)
     link_.publish(credit, ring.taken);
   else

@@ -37,7 +37,7 @@ Word seen_at(char* region, uint64_t offset);
 
 enum class Pass : uint8_t {
   kChecked,  // rows are made, and compared as soon as their count is seen
-  kTimed,    // neither
+  kTimed,    // rows are neither made nor compared
   kSpoiled,  // as kChecked, but the last row of every put is left out: its count speaks of a row that has not come
 };
 
@@ -53,12 +53,12 @@ class RowTraffic {
 
   // Collective, and alike on all ranks: as many rows of so many bytes go to the other end as come from it.
   PassResult pass(Pass pass, uint64_t row_bytes, uint64_t rows);
-  // So many counts of one word, one behind the other; how often it was seen to fall.
+  // Sends so many counts of one word, one behind the other. Returns how often the word was seen to fall.
   Word falls(uint32_t counts);
   // Sends a count there and back, so many times. Returns the nanoseconds of all.
   uint64_t counts(uint32_t rounds);
 
-  // What LinkEnds::await moves on.
+  // LinkEnds::await asks this of a network.
   bool progress() { return link_.progress(); }
   bool may_sleep() { return link_.may_sleep(); }
   int wait_fd() const { return link_.wait_fd(); }

@@ -1,4 +1,4 @@
-// What the ranks of a link tell each other, as bytes and back. What none of them says is refused, with who said it.
+// What the ranks of a link tell each other, as bytes and back. Other bytes are refused, with who sent them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,7 +22,7 @@ struct RawMemorySaid {
   static RawMemorySaid unpack(uint32_t rank, std::string_view said);
 };
 
-// A count that a rank puts into my memory, which knows what it can be at most: more rows would be taken than have come.
+// Returns `seen`, a count that a rank put into my memory. Refuses more than `most`: too many rows would be taken.
 Word bounded_count(uint32_t rank, const char* of, Word seen, Word most);
 
 }  // namespace transload::cli

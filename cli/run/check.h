@@ -19,7 +19,7 @@ class ResultChecker {
   // From now on outputs are those of this workload.
   void judge_by(const Workload& workload);
 
-  // What is checked next.
+  // Says of which call the outputs are that are checked next.
   void at(uint64_t iteration, IterationCall call) {
     iteration_ = iteration;
     call_ = call;
@@ -61,7 +61,7 @@ class ResultChecker {
   std::optional<WrongValue> mismatch_;
 };
 
-// What `owner`'s experts multiply a token by: weight times factor of each choice that is theirs, in slot order.
+// What `owner`'s experts multiply a token by: weight times factor of each choice that is theirs, in the choices' order.
 float expert_scale(const reference::Problem& problem, uint32_t owner, reference::Source token);
 
 }  // namespace transload::cli

@@ -109,7 +109,7 @@ class CudaHome final : public TensorHome {
     const cudaError_t made = cudaGraphInstantiate(&recorded->exec, graph, 0);
     cudaGraphDestroy(graph);
     check(made, "cudaGraphInstantiate");
-    // Now, while no rank waits for another: a first launch would have to bring it to the device.
+    // The graph goes to the device now, while no rank waits for another; else its first launch would bring it there.
     check(cudaGraphUpload(recorded->exec, stream_), "cudaGraphUpload");
     settle();
     return [this, recorded] { check(cudaGraphLaunch(recorded->exec, stream_), "cudaGraphLaunch"); };
@@ -132,7 +132,7 @@ class CudaHome final : public TensorHome {
     check(state, "cudaStreamQuery");
   }
 
-  // The same buffers again and again.
+  // Lends one buffer after another; after forget() they are lent again.
   void* host_memory(size_t bytes) {
     if (lent_ == buffers_.size()) buffers_.emplace_back();
     std::vector<char>& buffer = buffers_[lent_++];

@@ -68,7 +68,7 @@ void FaultInjector::arm(Phase phase) {
 void FaultInjector::before_dispatch(uint64_t iteration) {
   if (!mine(iteration)) return;
   if (fault_->verb == FaultVerb::kLeave) {
-    page_.gone = 1;  // nobody need wait for it before a call
+    page_.gone = 1;  // nobody need wait for this rank before a call
     throw LeavesGroup();
   }
   if (fault_->verb == FaultVerb::kAbsent)

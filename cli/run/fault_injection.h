@@ -19,12 +19,12 @@ void check_victim(const Options& options, const Workload& workload);
 // Thrown in a victim that leaves.
 struct LeavesGroup {};
 
-// In a worker: arms the halt when its time has come. Ranks that are not the victim do nothing.
+// Arms a worker's halt when its time has come. Does nothing on ranks that are not the victim.
 class FaultInjector {
  public:
   FaultInjector(const Options& options, const Workload& workload, uint32_t rank, StatusPage& page);
 
-  // The victim never comes to this combine, and that call itself must find out.
+  // Whether the victim never comes to this combine. That call itself must find out.
   bool lost_before_combine(uint64_t iteration) const {
     return fault_ && iteration == fault_->iteration && fault_->phase == FaultPhase::kExpert;
   }

@@ -86,7 +86,7 @@ void measure_floor(const Options& options, const Workload& workload, FloorTimes&
   };
   for (uint64_t round = 0; round <= options.iterations; ++round) {
     const double dispatch_us = time_us(jobs.size(), dispatch), combine_us = time_us(jobs.size(), combine);
-    if (round == 0) continue;  // it touched the pages
+    if (round == 0) continue;  // the first round touched the pages
     times.dispatch_us.push_back(dispatch_us);
     times.combine_us.push_back(combine_us);
   }

@@ -35,7 +35,7 @@ bool Meeting::wait_for_all(bool asleep) {
   return true;
 }
 
-// Asleep, because the slowest may be busy for seconds; then once more, awake.
+// Waits asleep, because the slowest rank may be busy for seconds; then, if all are to go on at once, awake.
 void Meeting::meet(Group& group, bool at_once) {
   if (ranks_ == 1) return;
   if (!board_.shared(ranks_)) {

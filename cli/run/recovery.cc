@@ -1,4 +1,4 @@
-// The group of the rest.
+// The group of the ranks that are left: see recovery.h.
 #include "cli/run/recovery.h"
 
 #include "cli/show/usage.h"
@@ -21,7 +21,7 @@ Options options_of(const Options& before, const Rest& rest, uint32_t rank) {
   out.graph = false;
   out.dump.clear();
   out.group.deadline_ms = before.group.deadline_ms + kToldApartMs;
-  if (out.cuda) out.local_rank = before.device_of(rank).device_id;  // each stays where it is
+  if (out.cuda) out.local_rank = before.device_of(rank).device_id;  // each rank keeps its GPU
   return out;
 }
 

@@ -18,7 +18,7 @@ struct Rest {
 // Says where the same rank stands in the group of the rest.
 Bootstrap place_in(const Rest& rest, const Bootstrap& before);
 
-// True if this rank is one of those that are to continue. Not where the network is cut: nobody knows who is left.
+// Whether this rank is one of those that are to continue. None is where the network is cut: nobody knows who is left.
 bool goes_on(const Options& options, const WorkerResult& result);
 
 class Recovery {

@@ -44,7 +44,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WrongValue, output, iteration, call, rank, ro
 
 namespace {
 
-// Members that need no care, in both directions.
+// Visits the members that go to JSON and back as they are.
 template <class Visit>
 void each_member(Visit visit) {
   visit("rank", &WorkerResult::rank);

@@ -50,10 +50,10 @@ struct WorkerResult {
   std::string dispatch_digest, combine_digest;  // of the last iteration
   std::optional<WrongValue> mismatch;
   std::optional<Fault> fault;
-  uint64_t fault_ns = 0;  // when it was told, and when it had entered that call, on the host's clock
-  uint64_t entry_ns = 0;
-  std::string error;     // bad input or no room, found only here; "": none
-  std::string recovery;  // kRecovered, or why not; "": not asked for, or not of this rank
+  uint64_t fault_ns = 0;  // when the rank was told, on the host's clock
+  uint64_t entry_ns = 0;  // when it had entered that call, on the same clock
+  std::string error;      // bad input or no room, found only here; "": none
+  std::string recovery;   // kRecovered, or why not; "": not asked for, or not of this rank
 
   std::string to_text() const;
   // Throws UsageError.

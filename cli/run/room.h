@@ -5,7 +5,7 @@
 
 namespace transload::cli {
 
-// Throws UsageError naming --tokens. The first asks before routes are made, the second knows what each rank will
+// Both throw UsageError naming --tokens. The first asks before routes are made, the second knows what each rank will
 // receive.
 void check_room_for_routes(const Options& options);
 void check_room_for_rows(const Options& options, const Workload& workload);

@@ -172,7 +172,7 @@ void write_safetensors(const std::string& path, const std::vector<StoredTensor>&
   const uint64_t text_bytes = text.size();
   std::string why;
   Descriptor created = open_regular(path, O_WRONLY | O_CREAT | O_TRUNC, why);
-  // The folder is named: of what all of them meet, all ranks say the same.
+  // The message names the folder and not the file, so that ranks with the same trouble say the same.
   const std::string folder = std::filesystem::path(path).parent_path();
   if (!created) refuse("--dump: '{}': {}", folder, why);
   std::FILE* file = fdopen(created.release(), "wb");

@@ -25,15 +25,15 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about all that a round leaves
+constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about as much as a round leaves
 constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // a driver takes it in pieces of 2 MiB
 constexpr size_t kRoundsOfSlope = 96;          // fewer do not show a slope of a few KiB a round
 constexpr size_t kParts = 4;                   // of the rounds after the first quarter, each to hold more than the last
-constexpr double kLeakKib = 1;                 // a round
+constexpr double kLeakKib = 1;                 // that a round may add, on average
 constexpr int kMappedBytesLeast = 64 << 10;    // of memory that the allocator gives back as soon as it is freed
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
 constexpr const char* kDeadlineMs = "20000";      // no round without a fault comes near it
-constexpr const char* kFaultDeadlineMs = "3000";  // is waited for
+constexpr const char* kFaultDeadlineMs = "3000";  // short, because it is waited for
 
 class Dice {
  public:
@@ -191,8 +191,8 @@ double median_of(const std::vector<ProcessUse>& rounds, Measure what, size_t fro
   return median_of(std::move(values));
 }
 
-// KiB a round, if every part holds more than the one before by more than chance: how far two rounds in a row are apart
-// is noise, whatever the slope, and a median of more rounds has less of it.
+// KiB a round, if every part holds more than the one before by more than chance. The distance of two rounds in a row is
+// noise, whatever the slope, and a median of more rounds has less of it.
 std::optional<double> slope_of(const std::vector<ProcessUse>& rounds, Measure what) {
   if (rounds.size() < kRoundsOfSlope) return std::nullopt;
   const size_t first = rounds.size() / 4, part = (rounds.size() - first) / kParts;
@@ -286,7 +286,7 @@ std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds) {
 }
 
 int soak(const RunArguments& arguments) {
-  // Without this, what is freed, and stays with the allocator for the next round, hides what is not.
+  // Makes the allocator give back what is freed, because what it would keep for the next round could hide a leak.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, kMappedBytesLeast);
   const uint64_t seconds = number("--soak", arguments.soak, {1, kSecondsMost});

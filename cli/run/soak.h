@@ -18,12 +18,12 @@ struct ProcessUse {
   uint64_t device_kib = 0;  // in use on all GPUs, whoever uses it
 };
 
-// Fewer rounds say nothing.
+// A soak makes so many rounds at least, because fewer say nothing of growth.
 constexpr size_t kRoundsLeast = 8;
 
-// What grew, in words, from what was held after each round. The first quarter warms up. The last holds more than the
-// second did, by more than noise; or, in a long run, memory grows a little in every part of what is left: what leaks
-// does, what is made once does not.
+// What grew, in words, from what was held after each round. The first quarter warms up. Something grew if the last
+// quarter holds more than the second, by more than noise; or if, in a long run, memory grows a little in every part
+// after the first quarter, as with a leak, but not with what is made once.
 std::optional<std::string> growth_of(const std::vector<ProcessUse>& rounds);
 
 // The command line of a round: the same for the same seed and number.

@@ -22,22 +22,22 @@ class TensorHome {
   virtual Tensor put(const Tensor& host) = 0;
   // Memory that no other rank can reach. It is valid until reset().
   virtual void* room(size_t bytes) = 0;
-  // Host memory to make what belongs `there`; write() brings it. Valid until forget().
+  // Host memory in which to make what belongs `there`; write() brings it. Valid until forget().
   virtual void* draft(void* there, size_t bytes) = 0;
   virtual void write(void* there, const void* from, size_t bytes) = 0;
   // What calls left in a tensor, as the host reads it; valid until forget(), and as long as the tensor. Waits for the
   // stream.
   virtual Tensor take(const Tensor& there) = 0;
   virtual void forget() = 0;
-  // Forgets, and takes all rooms back.
+  // Does what forget() does, and takes all rooms back.
   virtual void reset() = 0;
 
-  // Around what is given to the stream. us() may be asked once the stream has been waited for.
+  // To be called before and after what is given to the stream. us() is the time between, once the stream is waited for.
   virtual void start() = 0;
   virtual void stop() = 0;
   virtual double us() const = 0;
-  // Captures what `calls` gives to the stream, which does not run; what comes back gives it, as often as it is called.
-  // On the host nothing is captured: `calls` are made each time.
+  // Captures what `calls` gives to the stream, without running it. The function that it returns gives that to the
+  // stream, as often as it is called. On the host nothing is captured, and that function makes `calls`.
   virtual std::function<void()> record(const std::function<void()>& calls) = 0;
 
   // A view of memory of this home.
@@ -60,7 +60,7 @@ constexpr size_t home_bytes(size_t bytes) { return (bytes + kHomeUnit - 1) / kHo
 // The outputs as the host reads them, without their leases and what repeats them on the device.
 DispatchOutputs seen_by_host(TensorHome& home, const DispatchOutputs& out);
 CombineOutputs seen_by_host(TensorHome& home, const CombineOutputs& out);
-// What the host was not told when the call returned (rows_max on a GPU).
+// Fills in what the host was not told when the call returned (rows_max on a GPU).
 void complete(DispatchOutputs& seen, const DispatchReport& report);
 
 }  // namespace transload::cli

@@ -147,8 +147,8 @@ void Worker::give(DispatchInputs& inputs, const TravellingRows& sent) const {
   inputs.stream = home_->stream();
 }
 
-// Another routing for each iteration, in the tensors that the calls were captured with; the last has the one that was
-// asked for.
+// Gives each iteration another routing, in the tensors that the calls were captured with. The last iteration has the
+// one that was asked for.
 void Worker::turn() {
   auto turned = std::make_unique<Workload>(original_.turned(options_.warmup + options_.iterations - iteration_));
   checker_.judge_by(*turned);

@@ -19,19 +19,19 @@ class Worker {
   Worker(const Options& options, const Workload& workload, const Bootstrap& bootstrap, const StatusBoard& board);
   ~Worker();
 
-  // All iterations, or up to what ended them. The group stays until the worker is destroyed.
+  // Makes all iterations, or those up to what ended them. The group stays until the worker is destroyed.
   WorkerResult run();
   Group* group() { return group_.get(); }
 
  private:
   struct Digest;
-  // Room that combine may pull from, or of OwnMemory.
+  // Room for rows of experts: a lease, which combine may pull from, or OwnMemory.
   struct RowsRoom {
     Lease lease;
     void* there = nullptr;  // where the group wants it
     void* here = nullptr;   // where the host makes it
   };
-  // Memory that no peer can reach, to be pushed.
+  // Memory that no peer can reach, so combine pushes what lies there.
   struct OwnMemory {
     void* data = nullptr;
     size_t bytes = 0;
@@ -64,7 +64,7 @@ class Worker {
   TravellingRows make_sent(RowKind kind) const;
   void give(DispatchInputs& inputs, const TravellingRows& sent) const;
   void turn();
-  // False if this was the last one that can be made.
+  // Makes an iteration. False if no other can be made after it.
   bool iterate();
   bool forward();
   void again(IterationCall dispatch, RowKind kind);
@@ -74,7 +74,7 @@ class Worker {
   CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);
   bool replays(IterationCall call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
-  // Outputs where the host reads them; what is given away goes along with its lease.
+  // These bring outputs to where the host reads them. The result of those that are given away keeps their lease.
   DispatchOutputs seen(const DispatchOutputs& given);
   CombineOutputs seen(const CombineOutputs& given);
   DispatchOutputs seen(DispatchOutputs&& given);
@@ -93,7 +93,7 @@ class Worker {
   const Options& options_;
   const Workload& original_;
   std::unique_ptr<Workload> turned_;  // of this iteration, with --graph
-  const Workload* workload_;          // one of them
+  const Workload* workload_;          // original_ or *turned_
   const Bootstrap bootstrap_;
   const uint32_t rank_;
   StatusPage& page_;

@@ -1,4 +1,4 @@
-// Token vectors from the seed by counting, and what the routing makes of them.
+// Token vectors, made from the seed and a counter, and what the routing makes of them.
 #include "cli/run/workload.h"
 
 #include <algorithm>

@@ -16,15 +16,16 @@ class Workload {
   // Reads or makes the routing of every rank; completes options.top_k. Throws UsageError.
   explicit Workload(Options& options);
 
-  // The same tokens with another routing: a token goes by the choices of the one `by` further, each expert `by`
-  // further.
+  // The same tokens with another routing: each token has the choices of the token `by` further, and each of those
+  // experts is `by` further.
   Workload turned(uint64_t by) const;
 
   const reference::Problem& problem() const { return problem_; }
   uint64_t hidden() const { return hidden_; }
 
-  // Rows that come to a rank, dropped ones too; and whether its dispatch must fail for want of room, or any rank's.
+  // Rows that come to a rank, dropped ones too.
   int64_t needed(uint32_t rank) const { return needed_[rank]; }
+  // Whether the rank's dispatch must fail for want of room.
   bool fails(uint32_t rank) const { return fail_ && needed_[rank] > rows_max_; }
   bool anyone_fails() const;
 
@@ -42,7 +43,7 @@ class Workload {
   uint64_t hidden_;
   uint64_t seed_;
   int64_t rows_max_;
-  bool fail_;  // where more rows come
+  bool fail_;  // a dispatch fails if more rows come
   std::vector<int64_t> needed_;
 };
 
@@ -54,7 +55,7 @@ void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* ou
 
 // How many rows cross between nodes, and how many rows each rank sends and receives.
 struct RunTraffic {
-  int64_t rows = 0;                     // received by all ranks, own included; dropped ones nowhere
+  int64_t rows = 0;                     // received by all ranks, own included; dropped ones are counted nowhere
   int64_t scale_out_rows = 0;           // with one copy for each (token, other node)
   int64_t scale_out_rows_by_rank = 0;   // what they would be with one for each (token, rank of another node)
   std::vector<int64_t> received, own;   // [ranks] rows of dispatch; of them, from itself

@@ -1,4 +1,4 @@
-// A line each: a name, a number, words.
+// Prints a line for each figure: a name, a number, words.
 #include "cli/show/limits.h"
 
 #include "cli/launch/gpus.h"
@@ -32,7 +32,7 @@ void print_networks() {
 #endif
 }
 
-// Whether the GPUs' own network is there, and what it is told unless the user has said it.
+// Shows whether NVSHMEM is there, and what it is told unless the user has set that.
 void print_nvshmem() {
   std::string why;
   const bool there = nvshmem_available(2, why);
@@ -43,7 +43,7 @@ void print_nvshmem() {
          std::string(s.name) + ": " + (s.user != nullptr ? s.user : s.rule));
 }
 
-// It does not matter whether CUDA sees the GPUs: /sys shows them to anybody.
+// Shows NICs and GPUs as /sys has them, whether CUDA sees these GPUs or not.
 void print_near_nics() {
   const PciDevices devices = find_pci_devices();
   line("nics", devices.nics.size(), "RDMA devices in the PCI tree");

@@ -18,7 +18,7 @@ struct RunReport {
 
 std::string json_of(const RunReport& report);
 void print_table(std::FILE* out, const RunReport& report);
-// What went wrong, if anything did.
+// Prints what went wrong, or that all outputs were verified.
 void print_verdict(std::FILE* out, const RunReport& report);
 
 }  // namespace transload::cli

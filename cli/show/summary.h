@@ -34,8 +34,9 @@ struct Summary {
 
 Summary summarise(const Options& options, const Workload& workload, const RunOutcome& outcome);
 
-// How times were taken, in a word, and in words.
+// How times were taken, in one word.
 const char* method_of(const Options& options);
+// How times were taken, in words for people.
 const char* method_text_of(const Options& options);
 
 // Received bytes are counted as rows of dispatch in both directions: one for each (token, owner).

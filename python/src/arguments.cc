@@ -14,7 +14,7 @@ namespace transload::python {
 
 namespace {
 
-// What was looked up once; Python's end finds it in use, so it is never freed.
+// Keeps what was looked up once. It is never freed, because it may be in use when Python ends.
 template <class Key, class Value>
 std::unordered_map<Key, Value>& kept() {
   static auto* const all = new std::unordered_map<Key, Value>;
@@ -29,7 +29,7 @@ nb::object of_arrays(const char* function, nb::handle argument) {
 // What Python says of the error, without the traceback.
 std::string message_of(const nb::python_error& error) { return text_of(error.value()); }
 
-// NumPy's dtype objects are few; one that is made for each array is not kept.
+// The type of NumPy's dtype. Few are kept: NumPy has few, and a caller may make a new one for each array.
 DLDataType type_of_numpy(const char* name, nb::handle dtype) {
   constexpr size_t kKept = 64;
   auto& known = kept<PyObject*, DLDataType>();
@@ -43,7 +43,7 @@ DLDataType type_of_numpy(const char* name, nb::handle dtype) {
   return type;
 }
 
-// Reads struct's letters, as the buffer protocol writes them.
+// Reads the letters of Python's struct module, as the buffer protocol writes them.
 DLDataType type_of_format(const char* name, const Py_buffer& buffer) {
   const std::string_view format = buffer.format == nullptr ? "B" : buffer.format;
   const bool swapped = format[0] == '>' || format[0] == '!';
@@ -190,7 +190,7 @@ void Argument::read_dlpack(nb::handle object) {
     try {
       capsule_ = answer_of([&] { return PyObject_Call(show.ptr(), nothing.ptr(), versioned.ptr()); });
     } catch (nb::python_error& error) {
-      if (!error.matches(PyExc_TypeError)) throw;  // it knows no versions
+      if (!error.matches(PyExc_TypeError)) throw;  // its __dlpack__ knows no versions
       capsule_ = called(show);
     }
   } catch (const nb::python_error& error) {
@@ -226,7 +226,7 @@ Tensor Argument::matrix() const {
   if (!given()) return {};
   const int last = extents_.count - 1;
   int64_t rows = 1, row_stride = extents_.each[last] * strides_[last];
-  // From the last of them: each must begin where the ones behind it end.
+  // From the last of them on, each must begin where those behind it end.
   for (int i = last; i-- > 0;) {
     const int64_t extent = extents_.each[i];
     if (extent == 1) continue;

@@ -26,27 +26,27 @@ struct Extents {
   std::array<int64_t, kDimensionsMax> each{};
 
   void add(int64_t extent) { each[count++] = extent; }
-  // The same extents, but for the last one.
+  // These extents, with another last one.
   Extents with_last(int64_t extent) const;
 };
 
-// Where an array came from, and so what outputs are to be.
+// The library of an array. Outputs are to be arrays of the same library.
 struct Library {
   bool numpy = false, torch = false;
   bool constant = false;  // its arrays cannot be written, though DLPack does not say so
-  nb::object wrap;        // makes its array of one of ours; None: ours are good, or they are NumPy's
+  nb::object wrap;        // makes its array of one of ours; None: this is not needed
   std::string unfit;      // why arrays of this type cannot be used; empty: they can
   Exchange exchange;
 };
-// What transload.arrays says of a type.
+// Reads what transload.arrays says of a type.
 Library library_told(nb::handle answer);
-// Looked up once for each type of array.
+// The library of an array, which is looked up once for each type.
 const Library& library_of(nb::handle object);
 
 // The type with this name, such as "bfloat16"; bits 0: there is none.
 DLDataType type_named(const std::string& name);
 
-// An array of a caller, which it keeps as it is until it is destroyed.
+// An array of a caller. Its memory stays in place as long as this object lives.
 class Argument {
  public:
   enum class Use { kRead, kWrite };
@@ -91,13 +91,13 @@ T whole(const char* name, nb::handle value) {
       sizeof(T) == 8 ? std::numeric_limits<int64_t>::max() : int64_t(std::numeric_limits<T>::max());
   return T(whole(name, value, int64_t(std::numeric_limits<T>::min()), most));
 }
-// The text is there as long as the object lives.
+// The text of a str, which is there as long as the object lives. Throws Error{kInvalidArgument} for anything else.
 std::string_view text_of(const char* name, nb::handle value);
-// "KeyError: 'lost'", without the traceback.
+// An exception in words, such as "KeyError: 'lost'", without the traceback.
 std::string summary_of(const nb::python_error& error);
-// What a person reads of it, shortened.
+// The value's repr(), shortened, for messages.
 std::string shown(nb::handle value);
-// What str() makes of it.
+// The value's str().
 std::string text_of(nb::handle value);
 // array[:rows], by its own library.
 nb::object first_rows(nb::handle array, int64_t rows);

@@ -21,7 +21,7 @@ namespace {
 
 char nothing;  // where an array without elements lies
 
-// As the buffer protocol names it; what it has no name for is shown as its bits.
+// The buffer protocol's name of a type. A type that has none there is shown as an unsigned integer of its size.
 const char* format_of(DLDataType type) {
   const bool is_float = type.code == kDLFloat;
   const bool is_int = type.code == kDLInt;
@@ -123,7 +123,7 @@ nb::object Array::dlpack(nb::handle max_version, nb::handle dl_device, nb::handl
   return versioned ? capsule_of(managed<VersionedTensor>()) : capsule_of(managed<UnversionedTensor>());
 }
 
-// Its deleter gives back the memory, on any thread.
+// Makes what a capsule owns. Its deleter gives back the memory, on any thread.
 template <class Managed>
 Managed* Array::managed() const {
   auto shared = std::make_unique<Shared>(Shared{room_, extents_, strides_});

@@ -15,18 +15,18 @@ struct Room {
 
 class Array {
  public:
-  // `extents` instead of the tensor's own: the same elements, in other dimensions.
+  // Shows the elements of `tensor` in the dimensions of `extents`.
   Array(std::shared_ptr<const Room> room, const Tensor& tensor, const Extents& extents);
 
   std::string type() const;
   nb::tuple shape() const;
   int64_t bytes() const;
-  // A capsule of the version that the consumer knows.
+  // Makes a capsule of the version that the consumer knows.
   nb::object dlpack(nb::handle max_version, nb::handle dl_device, nb::handle copy) const;
 
   void bind_buffer(Py_buffer& view) const;
   nb::object as_numpy(const nb::object& owner) const;
-  // A new array of the library that has this table shares the memory.
+  // Makes an array of the library that has this table. Both share the memory.
   nb::object given_to(const Exchange& exchange) const;
 
  private:
@@ -41,7 +41,7 @@ class Array {
   Extents extents_, strides_;
 };
 
-// An array as one of that library.
+// Turns an array of ours into one of that library.
 nb::object wrapped(const Library& library, Array array);
 
 void bind_array(nb::module_& module);

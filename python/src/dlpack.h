@@ -9,7 +9,7 @@ namespace transload::python {
 constexpr uint64_t kReadOnlyFlag = 1;
 constexpr uint32_t kDlpackMajor = 1;
 
-// Layouts of DLPack's own, which a capsule of that name holds.
+// Structures of DLPack. A capsule whose name is kCapsule holds one.
 struct VersionedTensor {
   static constexpr const char* kCapsule = "dltensor_versioned";
   static constexpr const char* kUsedCapsule = "used_dltensor_versioned";

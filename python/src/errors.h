@@ -9,7 +9,7 @@ namespace transload::python {
 // From now on an Error that leaves a function of the module becomes the exception of its code.
 void translate_errors();
 
-// What every rank of a call refuses, so that nobody waits for anybody: the exception says so (`alike`).
+// An Error that every rank of a call throws, so that no rank waits for another: the exception says so (`alike`).
 class RefusedAlike : public Error {
  public:
   explicit RefusedAlike(const Error& error) : Error(error) {}

@@ -8,15 +8,15 @@ namespace transload::python {
 
 class Exchange {
  public:
-  // None there.
+  // There is no table.
   Exchange() = default;
-  // What the arrays of a type have.
+  // Takes the table that arrays of a type have, if there is one.
   explicit Exchange(nanobind::handle type);
 
   bool there() const { return table_ != nullptr; }
   // What an array holds, without a reference to it. Throws nanobind::python_error.
   DLTensor show(nanobind::handle array) const;
-  // A new array, which has the tensor. Throws nanobind::python_error.
+  // Makes a new array, which then owns the tensor. Throws nanobind::python_error.
   nanobind::object take(VersionedTensor* tensor) const;
 
  private:

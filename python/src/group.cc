@@ -1,4 +1,4 @@
-// A group of Python's.
+// A group as Python has it: see group.h.
 #include "python/src/group.h"
 
 #include <unistd.h>
@@ -14,19 +14,20 @@ namespace transload::python {
 
 namespace {
 
-// What is for GPUs, which a group of Python's has not yet: the stream of a call, and how many processors it may take.
+// Refuses a stream, because groups of Python's have no GPUs yet.
 void refuse_stream(nb::handle stream) {
   if (!stream.is_none())
     throw Error(Code::kNotSupported,
                 "stream: " + shown(stream) + ", must be None: on the CPU a call is done when it returns");
 }
 
+// Refuses a number of processors (SMs), which only calls on GPUs take.
 void refuse_sms(nb::handle sms) {
   if (whole<uint32_t>("sms", sms) != 0)
     throw Error(Code::kNotSupported, "sms: " + shown(sms) + ", must be 0 on the CPU");
 }
 
-// What the caller itself finds wrong with its call.
+// Throws what the caller itself finds wrong with its call, if it gives that.
 void throw_refused(nb::handle given) {
   if (given.is_none()) return;
   const nb::object errors = imported("transload.errors");
@@ -43,7 +44,7 @@ const RoutingHandle& routing_of(nb::handle handle) {
   return *routing;
 }
 
-// The library has other names for what is called `out` here.
+// The library has other names for what Python calls `out`.
 Error in_words_of_python(const Error& error) {
   if (error.code() != Code::kInvalidArgument) return error;
   constexpr std::pair<std::string_view, std::string_view> names[] = {{"out_x", "out"}, {"out_topk_weights", "out[1]"}};
@@ -61,11 +62,11 @@ std::array<nb::object, 2> one_or_two(const char* name, nb::handle given) {
   return {given[0], given[1]};
 }
 
-// Memory for the rows of a dispatch, the first of which become an array of the caller's library.
+// Checks memory for the rows of a dispatch, of which the first are to become an array of the caller's library.
 void check_out_of_dispatch(const Argument& out, nb::handle object, const Tensor& x) {
   if (!out.given() || !x.given()) return;
   const Tensor memory = out.matrix();
-  if (memory.device.device_type != kDLCPU) return;  // the library says so
+  if (memory.device.device_type != kDLCPU) return;  // the library refuses it
   if (out.extents().count != 2) refuse("out", std::to_string(out.extents().count) + " dimensions", "of 2");
   if (!same_type(memory.dtype, x.dtype)) refuse("out", type_name(memory.dtype), type_name(x.dtype) + ", as x");
   try {
@@ -76,7 +77,7 @@ void check_out_of_dispatch(const Argument& out, nb::handle object, const Tensor&
   }
 }
 
-// A dispatch without a handle, which all ranks refuse if one does.
+// Makes a dispatch without a handle, which all ranks refuse if one does.
 template <class Dispatch>
 DispatchOutputs refused_alike(Dispatch dispatch) {
   try {
@@ -112,7 +113,7 @@ class PythonGroup::Turn {
   PythonGroup& group_;
 };
 
-// A call with Python's lock free. What the handler of a signal raised comes before what became of the call.
+// Makes a call with Python's lock free. If the handler of a signal has raised, that is raised instead of the outcome.
 template <class Call>
 auto PythonGroup::unlocked(Call call) {
   try {
@@ -192,7 +193,7 @@ DispatchInputs PythonGroup::DispatchArguments::inputs(const DispatchRequest& cal
   DispatchInputs in;
   in.x = x.matrix();
   in.topk_idx = topk_idx.matrix();
-  if (same_type(in.topk_idx.dtype, kI64)) in.idx_type = kI64;  // out as in
+  if (same_type(in.topk_idx.dtype, kI64)) in.idx_type = kI64;  // ids come out in the type that they go in with
   in.topk_weights = topk_weights.matrix();
   in.scales = scales.matrix();
   in.out_x = out.matrix();

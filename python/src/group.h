@@ -1,4 +1,4 @@
-// A group of Python's: one thread at a time, Python's lock free while C++ runs.
+// A group as Python has it. One thread uses it at a time, and Python's lock is free while C++ runs.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -30,13 +30,13 @@ class PythonGroup {
   void wait(nb::handle stream);
   DispatchReport report(nb::handle handle);
   std::vector<std::string> gather(nb::handle text);
-  // For any thread, also while another one is in a call.
+  // Any thread may call this, also while another one is in a call.
   Counted count(nb::handle topk_idx);
   nb::any empty(nb::handle shape, nb::handle dtype);
   MemoryReport memory();
   std::vector<Decision> decisions();
   std::vector<uint32_t> local_experts();
-  // Frees the group, once. Local: it waits until peers have what was sent to them.
+  // Frees the group, once. It is not collective, but waits until peers have what was sent to them.
   void close();
   bool closed() const { return !group_; }
 
@@ -54,7 +54,7 @@ class PythonGroup {
 
   std::unique_ptr<Group> group_;
   std::shared_ptr<Interruption> interruption_;   // the group's options have it, too
-  std::atomic<const char*> operation_{nullptr};  // that a thread is in
+  std::atomic<const char*> operation_{nullptr};  // the call that a thread is in; null: none
   uint32_t rank_ = 0, ranks_ = 0, experts_ = 0;
   std::vector<uint32_t> nodes_;
   int pid_;  // of the process that made it

@@ -1,4 +1,4 @@
-// Signals of Python's.
+// Asking Python whether a handler of a signal has raised: see interruption.h.
 #include "python/src/interruption.h"
 
 #include <stdexcept>

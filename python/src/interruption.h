@@ -1,4 +1,4 @@
-// Signals of Python's, such as Ctrl-C, while a call waits.
+// How signals of Python's, such as Ctrl-C, interrupt a call that waits.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -8,7 +8,7 @@ namespace transload::python {
 
 namespace nb = nanobind;
 
-// What interrupts one group. Python runs handlers of signals on its main thread alone, so no other one asks.
+// What interrupts one group. Python runs handlers of signals on its main thread alone, so only that one asks.
 class Interruption {
  public:
   Interruption();
@@ -18,7 +18,7 @@ class Interruption {
   bool asked();
   // Under Python's lock, after a call, however it ended: raises what a handler raised meanwhile.
   void raise();
-  // Likewise where nothing can be raised: Python prints it.
+  // For where nothing can be raised: Python prints what a handler raised.
   void report(const char* where) noexcept;
 
  private:

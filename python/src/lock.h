@@ -21,8 +21,8 @@ auto ask_or_stay(Ask ask) {
   }
 }
 
-// What code of Python's answers that a call here needs: `ask` is a function of Python's C interface, which may ask for
-// the lock on its way. What the caller of it holds, it holds outside of `ask`.
+// Returns the answer of `ask`, which calls a function of Python's C interface. That may run Python's code, and ask for
+// the lock on its way. `ask` itself must hold no object, because its stack may be unwound.
 template <class Ask>
 nb::object answer_of(Ask ask) {
   PyObject* const answer = ask_or_stay(ask);

@@ -55,7 +55,7 @@ void bind_limits(nb::module_& module) {
   module.def("limits", &limits, "The bounds of this build.");
 }
 
-// A network or CUDA that is not there is told with its reason.
+// A network that is not there is told with its reason.
 nb::dict build_info() {
   nb::dict info, networks;
   info["version"] = version();
@@ -77,7 +77,7 @@ nb::dict build_info() {
 }  // namespace
 
 NB_MODULE(_native, module) {
-  nb::set_leak_warnings(false);  // a group that a module of the user's holds at exit is no news
+  nb::set_leak_warnings(false);  // a user's module may hold a group until the end
   translate_errors();
   bind_bootstrap(module);
   bind_limits(module);

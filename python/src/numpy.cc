@@ -12,7 +12,7 @@ namespace {
 
 class NumpyFunctions {
  public:
-  // Under Python's lock, which an import may give away meanwhile: then there are two of them, for once.
+  // To be called under Python's lock. An import may give it away meanwhile; then two are made, of which one is used.
   static const NumpyFunctions& get() {
     static const NumpyFunctions* found = nullptr;
     if (found == nullptr) found = new NumpyFunctions;
@@ -21,7 +21,7 @@ class NumpyFunctions {
 
   nb::object array(PyObject* dtype, int count, const Py_ssize_t* extents, void* data) const {
     constexpr int kContiguous = 0x1, kAligned = 0x100, kWritable = 0x400;
-    Py_INCREF(dtype);  // it is taken over
+    Py_INCREF(dtype);  // the array takes this reference over
     PyObject* const made =
         new_from_descr_(type_, dtype, count, extents, nullptr, data, kContiguous | kAligned | kWritable, nullptr);
     if (made == nullptr) throw nb::python_error();
@@ -53,7 +53,7 @@ class NumpyFunctions {
   SetBase set_base_;
 };
 
-// Never let go of, so that Python's end may come before that of this table.
+// These types are never released, because Python may end before this table does.
 PyObject* dtype_of(DLDataType type) {
   static auto* const known = new std::unordered_map<uint32_t, PyObject*>;
   PyObject*& found = (*known)[uint32_t(type.code) << 8 | type.bits];

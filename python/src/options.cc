@@ -70,7 +70,7 @@ void set_options(GroupOptions& options, const nb::dict& given) {
   options.row_bytes_max = row_bytes(given);
   for (const auto& [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
-    if (name == "hidden" || name == "dtype") continue;  // the line above
+    if (name == "hidden" || name == "dtype") continue;  // row_bytes() has read these
     if (name == "expert_owner") {
       options.expert_owner = owners(value);
     } else if (name == "deadline_s") {
@@ -96,7 +96,7 @@ void set_options(GroupOptions& options, const nb::dict& given) {
 void Gatherer::gather(const void* mine, size_t bytes, void* all, uint32_t ranks) const {
   const Locked lock;
   const nb::bytes given(mine, bytes);
-  const nb::object answer = called(function_, given);  // it may wait in there
+  const nb::object answer = called(function_, given);  // the function may wait for other ranks
   const nb::list parts(answer);
   if (parts.size() != ranks)
     refuse("all_gather", "it gave " + std::to_string(parts.size()) + " parts",

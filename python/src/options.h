@@ -20,7 +20,7 @@ class Gatherer {
  public:
   explicit Gatherer(nb::object function) : function_(std::move(function)) {}
   void gather(const void* mine, size_t bytes, void* all, uint32_t ranks) const;
-  // Once the group is made it is not called any more.
+  // To be called once the group is made: lets go of the function.
   void let_go() { function_.reset(); }
 
  private:

@@ -21,7 +21,7 @@ class ArrayOutput {
  public:
   ArrayOutput() = default;
   ArrayOutput(const Tensor& tensor, const Extents& extents) : tensor_(tensor), extents_(extents) {}
-  // It is the caller's own, or a part of it.
+  // An output that is the caller's own array, or a part of it.
   explicit ArrayOutput(nb::object made) : made_(std::move(made)) {}
 
   // None: the call has no such output.

@@ -44,7 +44,7 @@ Resolved numeric(const std::string& host) {
   return found;
 }
 
-// One question to the resolver. Nobody may be left who wants to know when it answers.
+// One question to the resolver. It outlives whoever asked, because the answer may come after their deadline.
 struct LookUp {
   std::mutex mutex;
   std::condition_variable changed;
@@ -137,7 +137,7 @@ std::vector<std::string> addresses_of(const std::string& host, uint64_t until, s
     return {};
   }
   std::vector<std::string> addresses = one->addresses;  // a copy: several may wait for it
-  // Whatever it says of a machine that has no descriptor left.
+  // Without a descriptor left, the resolver's own error may say anything.
   if (one->error != 0) why = ::gai_strerror(one->error) + (descriptors_left(1) == 0 ? limit_behind(EMFILE) : "");
   lock.unlock();
   all.answered(host, one);

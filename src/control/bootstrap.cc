@@ -29,20 +29,20 @@ constexpr size_t kSecretBytesMax = 4096;
 
 using Names = std::initializer_list<const char*>;
 
-// The variables of a launcher. Of several names the first that is set counts. What a launcher does not say has none.
+// The variables of a launcher. Of several names the first that is set counts; without a name the launcher does not say.
 struct Launcher {
   const char* name;
   const char* rank;
   const char* ranks;
   Names local_rank = {};   // among the ranks of this host
-  Names local_ranks = {};  // on this host
-  Names job = {};          // tell any two launches apart that live at the same time, with `job_part`
+  Names local_ranks = {};  // how many ranks this host has
+  Names job = {};          // with `job_part` these tell apart any two launches that live at the same time
   Names job_part = {};
   bool outer = false;  // starts other launchers, whose ranks it does not know
 };
 
-// Launchers in the order in which they are asked: one that is started by another comes before it. SLURM_NTASKS is what
-// the user asked for, which PALS, under SLURM, may not know.
+// Launchers in the order in which they are asked: one that is started by another comes before it. PALS_RANKID comes
+// after SLURM, because SLURM_NTASKS is what the user asked for, and PALS under SLURM may not know it.
 const Launcher kLaunchers[] = {
     {.name = "env",
      .rank = "TRANSLOAD_RANK",
@@ -120,7 +120,7 @@ std::string known_names() {
   return all;
 }
 
-// The first launcher of that name, or of any, that has set a rank.
+// The first launcher named `asked`, or of any name if that is empty, whose variable of the rank is set.
 const Launcher* find_launcher(const std::string& asked) {
   bool known = asked.empty() || asked == "none";
   for (const Launcher& launcher : kLaunchers) {
@@ -132,8 +132,9 @@ const Launcher* find_launcher(const std::string& asked) {
   return nullptr;
 }
 
-// A pod or a shell may carry the variables of one launcher while another starts processes in it. An outer launcher
-// starts others as a matter of course; torchrun, too, says that it did; and a user who sets TRANSLOAD_RANK means it.
+// Throws if a second launcher gives this process another place: a pod or a shell may carry the variables of one while
+// another starts processes in it. No objection is made to outer launchers, which start others as a matter of course, to
+// torchrun if it says that it did, and to TRANSLOAD_RANK, which a user sets on purpose.
 void refuse_second_opinion(const Launcher& from) {
   if (from.rank == kLaunchers[0].rank || (from.rank == kLaunchers[1].rank && variable("TORCHELASTIC_RUN_ID"))) return;
   const auto place = [](const Launcher& l) {
@@ -149,7 +150,7 @@ void refuse_second_opinion(const Launcher& from) {
   }
 }
 
-// All ranks are on this host, so it needs no name.
+// Whether all ranks are on this host, so that the rendezvous needs no address.
 bool all_here(const Launcher& launcher, uint32_t ranks) {
   if (ranks == 1) return true;
   if (launcher.outer) return variable("SLURM_NNODES") == "1";
@@ -157,8 +158,8 @@ bool all_here(const Launcher& launcher, uint32_t ranks) {
   return local && local->value == std::to_string(ranks);
 }
 
-// Which launch this is, in words that all ranks write alike; `from` says which variables told. MASTER_PORT belongs to
-// another server, so launches of one host differ in it; but mpirun passes it to some ranks only, so it is asked last.
+// Which launch this is, in words that all ranks write alike; `from` gets the variables' names. MASTER_PORT is another
+// server's, so it differs between launches on one host, but mpirun passes it to some ranks only: it is asked last.
 std::string job_of(const Launcher& launcher, std::string& from) {
   std::string job;
   const auto add = [&](const std::optional<Found>& found) {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
-constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the caller
+constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the program
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
 
 void check(bool condition, const std::string& message) {
@@ -74,7 +74,7 @@ void Control::join(uint64_t entered) {
   uint64_t until = entered + wait_ms_ * kMillisecondNs;
   uint64_t refused_since = 0;
   uint64_t pause = 10 * kMillisecondNs;
-  std::string earlier;  // refused, by one that may have gone since
+  std::string earlier;  // the last refusal, by a server that may have gone since
   while (true) {
     refused_.clear();
     for (const std::string& host : point_.hosts) {
@@ -88,11 +88,11 @@ void Control::join(uint64_t entered) {
       throw Error(Code::kInvalidArgument, refused_);
     if (now >= until) break;
     pause_joining(std::min(pause, until - now), entered);
-    if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // stopped
+    if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // this process was stopped
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
   const std::string where = with_port(point_.hosts.front(), point_.port);
-  const bool rank_0 = bootstrap_.rank == 0;  // it is here, so it is not what is missing
+  const bool rank_0 = bootstrap_.rank == 0;  // rank 0 is this one, so it is not missing
   Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
                              "no rendezvous at " + where + ": " + why_not_ + earlier +
                                  (rank_0 ? "; bootstrap.serve is false here (or TRANSLOAD_SERVED is 1), so another "
@@ -122,7 +122,7 @@ void Control::heed_interrupt() {
   if (interrupted()) failed(interrupt_);
 }
 
-// While nobody can be told yet, the end of the connection says it.
+// Throws if the program interrupts. Others cannot be told yet, so they learn of it by the end of the connection.
 void Control::refuse_if_interrupted(uint64_t entered) {
   if (interrupted()) throw Error(fault({FaultKind::kFailed, bootstrap_.rank, interrupt_, true}, "create", entered));
 }
@@ -136,8 +136,8 @@ void Control::pause_joining(uint64_t ns, uint64_t entered) {
   }
 }
 
-// The next frame of a rendezvous that this rank has not joined yet. If false, why_not_ says why there is none. While
-// this process was stopped its deadline was, too.
+// Waits for the next frame of a rendezvous that this rank has not joined yet. If false, why_not_ says why there is
+// none. Moves `until` on by the time for which this process was stopped.
 bool Control::next_frame(const std::string& where, uint64_t& until, FrameType& type, std::string& body) {
   FrameSocket::Got got = FrameSocket::Got::kNothing;
   for (uint64_t now = now_ns(); got == FrameSocket::Got::kNothing && now < until + kGraceNs;) {
@@ -180,7 +180,7 @@ bool Control::say_hello(const std::string& where, uint64_t& until, std::string& 
   return socket_.send(pack(hello), until);
 }
 
-// A message before everybody has come is of interest only if it is the verdict.
+// Reads a message that comes before everybody is there: throws if it is the verdict, and ignores any other.
 void Control::heed_early_verdict(const std::string& where, const std::string& body, uint64_t entered) const {
   const std::optional<Message> message = unpack_message(body);
   check(message && is_for_members(*message, bootstrap_.ranks),
@@ -242,7 +242,7 @@ void Control::apply(const Reaction& reaction) {
   const std::lock_guard hook_lock(hook_mutex_);
   abort_word_.store(1, std::memory_order_release);
   {
-    const std::lock_guard lock(mutex_);  // whoever waits has either not looked yet, or sleeps
+    const std::lock_guard lock(mutex_);  // a thread that waits for the verdict has either not looked yet, or sleeps
   }
   changed_.notify_all();
   if (hook_) hook_();
@@ -257,7 +257,7 @@ void Control::note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_f
 
 Heartbeat Control::heartbeat() const {
   uint64_t note, entered, before;
-  do {  // until all are of one call
+  do {  // until all three values are of one call
     note = note_.load(std::memory_order_acquire);
     entered = entered_[note >> 24 & 3].load(std::memory_order_acquire);
     before = entered_[((note >> 24) - 1) & 3].load(std::memory_order_acquire);
@@ -275,7 +275,7 @@ Heartbeat Control::heartbeat() const {
   return beat;
 }
 
-// What comes may be the verdict on what went wrong here, so it goes on; not for ever.
+// Runs once more after a failure, because the verdict on what went wrong may still come.
 void Control::serve() noexcept {
   for (int tries = 0; tries < 2; ++tries) {
     try {
@@ -313,7 +313,7 @@ void Control::run() {
   if (!closing_) outlive_arbiter(garbled);
 }
 
-// The arbiter's connection has ended. If that is no fault, rank 0 left with it: later calls are told so here.
+// Goes on after the arbiter's connection. If its end is no fault, rank 0 left with it: later calls are told so here.
 void Control::outlive_arbiter(bool garbled) {
   if (garbled) socket_.shut_down();  // so the others hear that this rank listens no more
   react([&](Member& member) {
@@ -331,7 +331,7 @@ void Control::outlive_arbiter(bool garbled) {
   }
 }
 
-// False if no rendezvous of this version says that to its member.
+// Takes a frame. False if no rendezvous of this version sends it to a member.
 bool Control::hear(FrameType type, const std::string& body) {
   if (type == FrameType::kMessage) {
     const std::optional<Message> message = unpack_message(body);

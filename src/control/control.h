@@ -29,7 +29,7 @@ struct ControlWaits {
       : deadline_ms(ms), create_deadline_ms(ms_until_made != 0 ? ms_until_made : ms), interrupted(std::move(ends_it)) {}
   uint32_t deadline_ms;
   uint32_t create_deadline_ms;        // of every wait until made()
-  std::function<bool()> interrupted;  // GroupOptions::interrupted; null: nobody
+  std::function<bool()> interrupted;  // null: nobody may
 };
 
 class Control {
@@ -37,51 +37,51 @@ class Control {
   // Collective: returns when all ranks of that name have come. Throws Error: kFault (operation "create") naming the
   // lowest rank that did not come, kInvalidArgument if the rendezvous refuses this rank or cannot be opened.
   Control(const Bootstrap& bootstrap, ControlWaits waits, std::vector<uint32_t> node_of_rank);
-  // Without a goodbye before it, the others hear that this rank is lost.
+  // Unless goodbye() came before, the others hear that this rank is lost.
   ~Control();
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  // The group is made. Throws Error{kInvalidArgument} if its name was reserved a second time meanwhile.
+  // The group is made now. Throws Error{kInvalidArgument} if its name was reserved a second time meanwhile.
   void made();
-  // Collective: `mine` of every rank, by rank. Throws Error{kFault}, after which the group is judged.
+  // Collective: returns `mine` of every rank, by rank. Throws Error{kFault}, after which the group is judged.
   std::vector<std::string> gather(const std::string& mine, const char* operation = "create");
-  // The address of the interface that reaches the rendezvous; on its own host, the one by which other hosts reach it.
-  // Meaningful after the first gather.
+  // The address of the interface that reaches the rendezvous; on the rendezvous's own host, the one by which other
+  // hosts reach it. Meaningful after the first gather.
   std::string local_address() const;
   // How members are told from strangers.
   Decision trust() const;
 
-  // Notes where the call stands, and the time if it is another call. One thread at a time calls this; it never blocks.
+  // Notes where a call stands, and the time if it is a new call. One thread at a time calls this; it never blocks.
   void note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_for);
 
-  // A wait that began at `since` (now_ns()) expired. False: it did so only because this process was stopped; nobody was
-  // accused, and the wait must be started again.
+  // Tells the arbiter that a wait which began at `since` (now_ns()) has expired. False: it expired only because this
+  // process was stopped; nobody was accused, and the wait must be started again.
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
-  // Says the same of a wait that was given up and cannot be started again.
+  // Does what suspect() does, for a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
-  // The wait that was suspected has ended by itself.
+  // Takes the suspicion back, because the wait has ended by itself.
   void withdraw();
-  // `certain`: this rank has seen `culprit` break a promise; else the two differ, and others must tell which is wrong.
+  // Accuses `culprit`. `certain`: this rank has seen it break a promise; else the two only differ in `argument`.
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
-  // This rank leaves the call that it is in, for a reason of its own.
+  // Tells the others that this rank leaves its call, for a reason of its own.
   void failed(const std::string& reason);
-  // Whether the caller wants waits to end; once it has said so, for good. It is asked every 40 ms at most. The thread
-  // that makes calls asks.
+  // Whether the program wants waits to end, for good once it has said so: asks ControlWaits::interrupted, every 40 ms
+  // at most. Only the thread that makes calls may call this.
   bool interrupted();
-  // If so, this rank leaves the call that it is in, and all hear it: the abort word turns within a second.
+  // If interrupted(), this rank leaves the call that it is in, and all hear it: the abort word turns within a second.
   void heed_interrupt();
-  // Blocks until no suspicion, mismatch or answer to a withdrawal is open any more, a second at most. kNone: nobody is
-  // at fault.
+  // Blocks until no suspicion, mismatch or answer to a withdrawal is open any more, a second at most. Returns the
+  // verdict; kNone: nobody is at fault.
   Verdict settled();
   // The verdict on a call that failed. Blocks as settled() does. Never kNone: if nobody judged, it is this rank's view.
   Verdict verdict();
   // Turns non-zero, with release, once there is a verdict.
   std::atomic<uint32_t>& abort_word() { return abort_word_; }
-  // A thread of the group's own could not do something. The others are told, or if that fails too see this rank's
+  // To be called where a thread of the group's own fails. The others are told, or, if that fails too, see this rank's
   // connection end; calls of this rank end either way.
   void break_down(const std::exception& error) noexcept;
-  // This rank leaves in peace. Returns once the others can know, or after a second.
+  // Tells the others that this rank leaves in peace. Returns once they can know, or after a second.
   void goodbye() noexcept;
   bool said_goodbye(uint32_t rank) const;
   // The fault that this rank reports for a verdict. The caller adds what it waited for.
@@ -114,8 +114,8 @@ class Control {
   const Bootstrap bootstrap_;
   const ControlWaits waits_;
   uint32_t wait_ms_;       // of a gather; it may be longer until the group is made
-  std::string interrupt_;  // what the caller said; "": nothing
-  uint64_t asked_ = 0;     // now_ns() when it was asked last
+  std::string interrupt_;  // why the program interrupts; "": it does not
+  uint64_t asked_ = 0;     // now_ns() when the program was asked last
   const std::vector<uint32_t> node_of_rank_;
   std::optional<NameReservation> reservation_;
   MeetingPoint point_;
@@ -123,18 +123,18 @@ class Control {
   std::string why_not_;  // the last reason for which joining failed
   std::string refused_;  // why the rendezvous refused this rank; "": it did not
 
-  mutable std::mutex mutex_;  // guards what follows, up to the thread
+  mutable std::mutex mutex_;  // guards the members from here to gone_
   std::condition_variable changed_;
   std::optional<Member> member_;
   GatherRound round_;
-  bool leaving_ = false;
-  bool farewell_ = false;
-  bool gone_ = false;
+  bool leaving_ = false;   // goodbye() was called
+  bool farewell_ = false;  // the rendezvous has heard the goodbye
+  bool gone_ = false;      // the connection to the rendezvous has ended
 
   std::mutex hook_mutex_;
   std::function<void()> hook_;
   std::atomic<uint32_t> abort_word_{0};
-  std::atomic<uint64_t> note_{0};
+  std::atomic<uint64_t> note_{0};  // of the latest note(), in one word; the caller writes, the control thread reads
   std::atomic<uint64_t> entered_[4]{};  // now_ns() when a call was entered, by its epoch modulo 4
   std::atomic<bool> closing_{false};
   std::atomic<bool> broken_down_{false};

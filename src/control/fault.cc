@@ -39,7 +39,7 @@ std::string text_of(Waiting what, uint32_t whom) {
 
 const char* name_of(Broken what) { return kBrokenNames[int(what)]; }
 
-// A peer may say anything.
+// The value may come from another rank, and so be none of the list.
 const char* name_of(Operation operation) {
   return operation < Operation::kCount ? kOperationNames[uint32_t(operation)] : "something unknown";
 }

@@ -13,7 +13,7 @@ namespace transload {
 struct Reporter {
   uint32_t rank = 0;
   std::string operation;
-  uint64_t after_ns = 0;  // since it entered the call
+  uint64_t after_ns = 0;  // since the rank entered the call
   bool in_call = false;   // else its group is idle, or being made
 };
 
@@ -22,7 +22,7 @@ Fault fault_of(const Verdict& verdict, const Reporter& reporter);
 // The Fault after warps have run: in a call it also says what they waited for.
 Fault fault_of(const Verdict& verdict, const Reporter& reporter, const WaitRecord& wait);
 
-// The one that is named has broken its promise, whoever else there is; of others it is only known that two differ. A
+// Whether the record shows that the rank it names broke a promise; of others it is only known that two ranks differ. A
 // forwarder accuses for a header only once it has seen that both are in the same call.
 constexpr bool of_one_rank(const BrokenRecord& broken) {
   const bool of_source = broken.what == Broken::kHeader && broken.role == Role::kForwarder;

@@ -7,7 +7,7 @@ namespace transload {
 
 namespace {
 
-constexpr size_t kVersionsBytes = 12;  // the magic, and both
+constexpr size_t kVersionsBytes = 12;  // the magic and two versions
 
 std::string frame(FrameType type, const std::string& body) {
   ByteWriter head;

@@ -13,8 +13,8 @@
 namespace transload {
 
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
-// Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. They are the
-// first two words behind the magic, in every version.
+// Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. The two
+// versions are the first words behind the magic, in every version.
 constexpr uint32_t kProtocolVersion = 4;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
@@ -27,7 +27,7 @@ constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
 constexpr size_t kProofBytesMax = 64;                           // of a proof, or a nonce
 
-// What each rank of a group of so many may say in one round.
+// How many bytes each rank of a group of so many may say in one round.
 constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
 
 enum class FrameType : uint8_t {
@@ -57,7 +57,7 @@ struct Hello {
   uint32_t rank = 0;
   uint32_t ranks = 0;
   uint64_t server = 0;   // the server that I mean; 0: any
-  uint64_t process = 0;  // the nonce of mine: does the server live in it?
+  uint64_t process = 0;  // nonce of my process, by which a server knows whether it lives in that
   uint32_t deadline_ms = 0;
   std::vector<uint32_t> node_of_rank;
   std::string note = {};  // what I know that may keep others from coming
@@ -112,7 +112,7 @@ std::string said_in(const Welcome& welcome);
 
 // The versions in a challenge or a hello of any version. Empty if it is neither.
 std::optional<Versions> unpack_versions(std::string_view body);
-// Empty if the body is not what it should be.
+// Each is empty if the body is not that of such a frame.
 std::optional<Challenge> unpack_challenge(std::string_view body);
 std::optional<Hello> unpack_hello(std::string_view body);
 std::optional<Welcome> unpack_welcome(std::string_view body);

@@ -15,9 +15,9 @@ class FrameSocket {
  public:
   enum class Got : uint8_t { kFrame, kNothing, kEnd, kGarbage };
 
-  // Makes one attempt, until `until` at most. If false, `why` says what went wrong.
+  // Makes one attempt to connect, which ends at `until`. If false, `why` says what went wrong.
   bool dial(const std::string& host, uint16_t port, uint64_t until, std::string& why);
-  // Any thread may call this. False if it took nothing by then, or is broken: whoever reads will see its end.
+  // Any thread may call this. False if the socket took nothing by `until`, or is broken: receive() then sees its end.
   bool send(const std::string& frame, uint64_t until);
   // One thread calls this. kNothing says that there was no whole frame by `until`.
   Got receive(FrameType& type, std::string& body, uint64_t until);
@@ -33,7 +33,7 @@ class FrameSocket {
   Descriptor fd_;
   std::mutex send_mutex_;
   std::string buffer_;
-  size_t taken_ = 0;  // of the buffer
+  size_t taken_ = 0;  // how many bytes of the buffer receive() has given out
 };
 
 }  // namespace transload

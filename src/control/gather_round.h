@@ -15,7 +15,7 @@ class GatherRound {
   explicit GatherRound(uint32_t ranks) : ranks_(ranks) {}
 
   uint32_t number() const { return number_; }
-  // The rendezvous's address as ranks of other hosts see it; "": it has not said it.
+  // The rendezvous's address as ranks of other hosts see it; "": not known yet.
   const std::string& reach() const { return reach_; }
 
   void begin() {
@@ -24,7 +24,7 @@ class GatherRound {
   }
   bool whole() const { return count_ == parts_.size(); }
 
-  // False if no rendezvous of so many ranks says that. What belongs to a round that was given up is passed over.
+  // Takes a frame; that of a round that was given up is passed over. False if no rendezvous of so many ranks sends it.
   bool take(Gathered gathered) {
     if (gathered.parts.size() > ranks_ || gathered.first > ranks_ - gathered.parts.size()) return false;
     if (gathered.round != number_ || parts_.empty()) return true;
@@ -36,7 +36,7 @@ class GatherRound {
     return true;
   }
 
-  // What each rank said, by rank, once the round is whole; then comes the next.
+  // Ends a round that is whole, and returns what each rank said, by rank.
   std::vector<std::string> end() {
     ++number_;
     std::vector<std::string> all;

@@ -9,14 +9,14 @@
 namespace transload {
 
 struct Invitation {
-  static constexpr size_t kBytes = 1280;  // of all, packed
+  static constexpr size_t kBytes = 1280;  // of a packed invitation
   static constexpr size_t kAddressesMax = 768, kProblemMax = 256;
 
-  std::string host;       // of the rank: who shares it may use the loopback
+  std::string host;       // of the rank; ranks that share it may use the loopback
   std::string addresses;  // of rank 0's server, separated by spaces
   std::string problem;    // why there is no server, or what the rank lacks
   std::string secret;     // of this group, unless the caller has one
-  uint64_t server = 0;    // of the server, never 0 then
+  uint64_t server = 0;    // the server's number; 0: there is no server
   uint16_t port = 0;
   Code code = Code::kInvalidArgument;  // of the problem: this, or kOutOfMemory
 

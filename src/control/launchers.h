@@ -5,8 +5,8 @@
 
 namespace transload {
 
-// What Bootstrap::from_environment may be asked for by name, each once, in the order in which they are asked; "none",
-// which asks nobody, comes last.
+// The names that Bootstrap::from_environment takes, each once, in the order in which launchers are asked; "none", which
+// asks none of them, comes last.
 std::vector<std::string> launcher_names();
 
 }  // namespace transload

@@ -90,7 +90,7 @@ std::string listed(const std::vector<std::string>& words) {
   return text.empty() ? "none" : text;
 }
 
-// The others dial the host's name. If it does not lead here, only this rank can tell.
+// A note for the others, who dial the host's name: only rank 0 can tell that it does not lead here. "": it does.
 std::string doubt_of(const std::string& host, uint32_t deadline_ms) {
   std::string why;
   const uint64_t patience_ns = std::min(deadline_ms * kMillisecondNs / 2, kLookUpNs);
@@ -101,7 +101,7 @@ std::string doubt_of(const std::string& host, uint32_t deadline_ms) {
   return text.substr(0, kNoteBytesMax);
 }
 
-// The others dial what the name stands for here: that is ::1 alone on some machines.
+// Where to listen for "localhost". The others dial what that name stands for: on some machines ::1 alone.
 std::string loopback(uint32_t deadline_ms) {
   std::string why;
   const uint64_t patience_ns = std::min(deadline_ms * kMillisecondNs / 2, kLookUpNs);
@@ -132,7 +132,7 @@ void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point
   point.server = point.served->number();
   if (address != kAllInterfaces) return;
   if (!point.note.empty()) point.hosts.clear();
-  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // if it has no name here
+  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // in case the name does not lead here
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct MeetingPoint {
   std::string note;                          // what this rank knows that may keep others from coming
 };
 
-// Opens the server if this rank is to serve. With a caller's all_gather and no port it is collective.
+// Opens the server if this rank is to serve. With a caller's all_gather and no port the function is collective.
 MeetingPoint find_meeting_point(const Bootstrap& bootstrap, uint32_t deadline_ms);
 
 }  // namespace transload

@@ -16,7 +16,7 @@ Letter letter(uint64_t to, std::string frame, bool close = false) {
   return {to, std::make_shared<const std::string>(std::move(frame)), close, false};
 }
 
-// True if a member may say this to its arbiter. It speaks in its own name, whatever it wrote there.
+// True if a member may say this to its arbiter. Signs the message with the member's rank, whatever was written there.
 bool own_up(Message& message, uint32_t rank, uint32_t ranks) {
   const auto* verdict = std::get_if<Verdict>(&message);
   bool speaks = verdict != nullptr && names_one_of(*verdict, ranks);
@@ -110,7 +110,7 @@ Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::stri
   return {{connection, nullptr, true, false}};  // garbage: out
 }
 
-// The generation that this rank belongs to; null: a new one. Or why it may not come in.
+// Finds the party that this rank belongs to; null: a new one. Or returns why the rank may not come in.
 std::optional<Refused> Meetings::place_for(const Hello& hello, uint64_t now, std::shared_ptr<Party>& party) {
   const auto found = current_.find({hello.job, hello.name});
   if (found == current_.end()) return std::nullopt;
@@ -181,7 +181,7 @@ void Meetings::bound_open_seats(uint64_t now, Letters& letters) {
   }
 }
 
-// A rank came and cannot be served. It is told; if that does not change, all who wait for it are told too.
+// Turns away a rank that cannot be served. It is told; if this does not change, all who wait for it are told too.
 Meetings::Letters Meetings::turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now) {
   const std::string& why = guests_.at(connection).ends.unserved;
   if (party == nullptr) return {letter(connection, pack(Refused{true, why}), true)};
@@ -229,7 +229,7 @@ Meetings::Letters Meetings::gather(Guest& guest, Gather gather, uint64_t now) {
   if (party.judged()) return letters;
   Round& round = party.round;
   if (round.parts.empty()) round.parts.resize(party.ranks);
-  // No member may be ahead of the others: what would have to be kept for them would have no bound.
+  // No member may be ahead of the others, because there would be no bound on what had to be kept for them.
   if (!party.full() || gather.round != party.rounds || round.parts[guest.rank] ||
       gather.mine.size() > gather_bytes_max(party.ranks))
     return {{party.places[guest.rank].connection, nullptr, true, false}};
@@ -307,7 +307,7 @@ std::optional<Message> Meetings::missed_seats(const Party& party, uint64_t now) 
                    unserved.why + ": rank " + std::to_string(rank) + " was turned away"};
   }
   if (!expired) return std::nullopt;
-  // All others dial what rank 0's note is about.
+  // Only rank 0 has come, and it has noted why its address may not lead the others here.
   if (party.came == 1 && !party.note.empty()) return Verdict{FaultKind::kUnreachable, 0, party.note};
   uint32_t rank = 0;
   while (party.places[rank].seat != SeatState::kEmpty) ++rank;

@@ -23,24 +23,24 @@ constexpr size_t kStrangersMax = kControlRanksMax;
 // At most kFinishedMax such groups are remembered.
 constexpr uint64_t kLateNs = 2'000 * kMillisecondNs;
 constexpr size_t kFinishedMax = 64;
-// Seats of all groups that not everybody has come to, of which strangers may open as many as they have connections: of
-// more than these the oldest group is given up.
+// Bounds the seats of all groups that not everybody has come to, because strangers may open a group with every
+// connection. Beyond it the oldest such group is given up.
 constexpr uint64_t kOpenSeatsMax = 16 * kControlRanksMax;
-// A rank that has come and could not be served for this long will not be served.
+// For so long a rank that has come may find no room; then its group hears that it cannot be served.
 constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
 
-// A frame for a connection; many may share one.
+// A frame for a connection. Many letters may share one frame.
 struct Letter {
   uint64_t to = 0;
   std::shared_ptr<const std::string> frame;  // null: nothing to say
-  bool close = false;                        // afterwards
-  bool droppable = false;                    // not worth queueing
+  bool close = false;                        // close the connection afterwards
+  bool droppable = false;                    // dropped if others are still queued
 };
 
 struct MeetingsOptions {
-  uint64_t process = 0;  // the nonce of the one that the server lives in
+  uint64_t process = 0;  // nonce of the process that the server lives in
   uint64_t server = 0;   // its number, to be told from others at the same port
-  std::string job;       // ranks of another are refused; "": of every job, each apart
+  std::string job;       // ranks of another job are refused; "": any job is served, each apart
   std::string secret;    // that ranks must prove; "": whoever comes is trusted
 };
 
@@ -48,7 +48,7 @@ struct MeetingsOptions {
 struct Ends {
   std::string server;         // its address here
   bool remote = false;        // the member is on another host
-  std::string unserved = {};  // why the server has no room for it: it is heard once, and told
+  std::string unserved = {};  // why the server has no room for it; the member is heard once, and told
 };
 
 class Meetings {
@@ -60,12 +60,13 @@ class Meetings {
   Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
   Letters closed(uint64_t connection, uint64_t now);
   Letters tick(uint64_t now);
-  // The server ends while groups use it: they hear that it was the rendezvous.
+  // To be called when the server ends while groups use it: they hear that the rendezvous failed.
   Letters end(uint64_t now, const std::string& why);
-  // How many bytes a connection may send in one frame, and how many may wait until it reads them.
+  // How many bytes a connection may send in one frame.
   size_t frame_bytes_max(uint64_t connection, FrameType type) const;
+  // How many bytes may wait until the connection's member reads them.
   size_t waiting_bytes_max(uint64_t connection) const;
-  bool pending() const;  // tick often
+  bool pending() const;  // true: tick() is to be called often
   bool in_use() const;   // by a member that is here
   size_t connections() const { return guests_.size(); }
   size_t parties() const { return parties_.size(); }
@@ -76,7 +77,7 @@ class Meetings {
     SeatState seat = SeatState::kEmpty;
     uint64_t connection = 0;
   };
-  // The gather that is under way: the next one begins when all have what this one brought.
+  // The gather that is under way. The next one begins when all ranks have given their part of this one.
   struct Round {
     std::vector<std::optional<std::string>> parts;
     uint32_t count = 0;
@@ -86,7 +87,7 @@ class Meetings {
     std::string why;
     uint64_t since = 0;
   };
-  // One generation of a name.
+  // A group that meets under a name. When it is over, the next group of that name is another party.
   struct Party {
     explicit Party(const Hello& hello)
         : of({hello.job, hello.name}), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
@@ -95,10 +96,10 @@ class Meetings {
     std::vector<PartySeat> places;
     uint32_t came = 0;
     uint32_t gone = 0;
-    uint64_t expires_at = 0;  // of the waiting for everyone
+    uint64_t expires_at = 0;  // then the wait for all ranks to come ends
     uint64_t judged_at = 0;
     uint64_t beat_at = 0;
-    bool served_by_rank_0 = false;  // in its process
+    bool served_by_rank_0 = false;  // the server lives in its process
     std::string note;               // rank 0's
     std::map<uint32_t, Unserved> unserved;
     uint32_t rounds = 0;  // that are over
@@ -110,10 +111,10 @@ class Meetings {
   struct Guest {
     Ends ends;
     uint64_t since = 0;
-    std::string nonce;  // that its proof must cover
+    std::string nonce;  // the member's proof must cover it
     std::shared_ptr<Party> party;
     uint32_t rank = 0;
-    std::string its_nonce;  // that mine must cover
+    std::string its_nonce;  // the server's proof must cover it
   };
 
   void notice_own_stop(uint64_t now);

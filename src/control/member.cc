@@ -113,7 +113,7 @@ Reaction Member::failed(const std::string& reason, uint64_t now) {
 
 Reaction Member::take(const Message& message, uint64_t now) {
   now = advance(now);
-  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // it had no time to judge while it stood still
+  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // while it stood still the arbiter could not judge
   arbiter_heard_ = now;
   if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
     if (goodbye->rank < left_after_.size()) left_after_[goodbye->rank] = goodbye->epoch;
@@ -125,8 +125,8 @@ Reaction Member::take(const Message& message, uint64_t now) {
   return {};
 }
 
-// All members see the end of the same process, so all say the same. Nobody takes its place: members are connected to it
-// alone. If rank 0 has left with it, calls that were begun may still end well.
+// All members see the end of the arbiter's process, so all say the same. Nobody takes its place, because members are
+// connected to it alone. If rank 0 has left with it, calls that were begun may still end well.
 Reaction Member::arbiter_gone(uint64_t now) {
   now = advance(now);
   gone_ = true;
@@ -153,14 +153,14 @@ Reaction Member::give_up(uint64_t now) {
 
 Reaction Member::tick(const Heartbeat& mine, uint64_t now) {
   now = advance(now);
-  if (gone_ && mine.waiting) {  // else the arbiter sees it: judge_left
+  if (gone_ && mine.waiting) {  // else the arbiter sees it: Arbiter::judge_left
     for (uint32_t rank = 0; rank < left_after_.size(); ++rank)
       if (left_after_[rank] && *left_after_[rank] < mine.epoch)
         return conclude({FaultKind::kAbsent, rank, kHasLeft, true}, false);
   }
   if (!suspecting() || now - suspecting_since_ < kAnswerNs) return {};
   if (suspecting_) return conclude(own_view(now), !gone_);
-  unanswered_ = 0;  // nothing is open: silence harms nobody
+  unanswered_ = 0;  // nobody is suspected, so this silence harms nobody
   return {};
 }
 
@@ -168,7 +168,7 @@ FaultKind Member::out_of_reach(uint32_t rank) const {
   return seat_.node_of_rank[rank] == seat_.node_of_rank[seat_.rank] ? FaultKind::kSilent : FaultKind::kUnreachable;
 }
 
-// Nobody can judge. All that hear nothing of it say this, whomever they wait for, so that they agree.
+// The verdict without an arbiter. All ranks that hear none say this, whomever they wait for, so they agree.
 Verdict Member::without_arbiter() const {
   if (!seat_.arbiter_in_rank_0)
     return {FaultKind::kRendezvous, kNobody, "it gives no sign of life, and nobody else can judge", true};
@@ -180,7 +180,7 @@ Verdict Member::without_arbiter() const {
   return {FaultKind::kRendezvous, kNobody, "rank 0 held it and has left, and nobody else can judge", true};
 }
 
-// What I say when nobody can tell me more.
+// My verdict when nobody can tell me more.
 Verdict Member::own_view(uint64_t now) const {
   if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
   if (accusing_mismatch_) {

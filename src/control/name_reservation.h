@@ -6,22 +6,22 @@
 
 namespace transload {
 
-// Held by a group from before it says hello until it is freed or judged. A rank of another process cannot tell two
-// groups of one name apart, whatever it counts: with threads, the first of one rank may be the second of another. So a
-// process has one at a time, and says so at once. Then two groups are never mixed: a name is reserved again only after
-// its group said goodbye or was judged, and the rendezvous gives the next hello a new party. Nothing is counted, so
-// ranks that made the group in vain more often than others, or survivors, meet under the old name.
+// A group holds one from before it says hello until it is freed or judged. A rank of another process cannot tell two
+// groups of one name apart: with threads, the first group of one rank may be the second of another. So a process may
+// have one group of a name at a time, and a second is refused at once. Then groups are never mixed: a name is reserved
+// again only after its group said goodbye or was judged, and the rendezvous gives the next hello a new party. Nothing
+// is counted, so survivors, or ranks that have tried more often than others, meet under the old name.
 class NameReservation {
  public:
-  // Throws Error{kInvalidArgument} if a group of this process has the name, and disputes that one's reservation.
+  // Throws Error{kInvalidArgument} if a group of this process has the name, whose reservation then is disputed.
   explicit NameReservation(const Bootstrap& bootstrap);
   ~NameReservation() { release(); }
   NameReservation(const NameReservation&) = delete;
   NameReservation& operator=(const NameReservation&) = delete;
-  // The group is made: its reservation cannot be disputed any more. Throws what the second one threw if there was one:
-  // the other ranks may have met either.
+  // The group is made: its reservation cannot be disputed any more. Throws if it was disputed before, because the other
+  // ranks may have met the second group instead.
   void settle();
-  // Any thread, more than once.
+  // Any thread may call this, and more than once.
   void release();
 
  private:

@@ -39,11 +39,11 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::chrono::milliseconds kFlush{250};      // for last words, when the server closes
-constexpr std::chrono::milliseconds kLook{20};        // at whether the server is still there
+constexpr std::chrono::milliseconds kFlush{250};      // for queued frames to leave, when the server closes
+constexpr std::chrono::milliseconds kLook{20};        // between looks at whether the server has ended
 constexpr std::chrono::milliseconds kUnserved{1000};  // for a connection that cannot be served to say whose it is
 constexpr const char* kClosed = "it was closed";
-constexpr size_t kBodyBytesKept = 64 << 10;  // of a connection's room for frames, from one to the next
+constexpr size_t kBodyBytesKept = 64 << 10;  // of a connection's buffer for frames, from one frame to the next
 
 class Server;
 
@@ -85,13 +85,13 @@ class Server {
   void closed(uint64_t number);
   const Meetings& meetings() const { return meetings_; }
   void stop(const std::string& why);
-  // The server's thread could not do something: all groups are told, or see their connections end.
+  // Ends the server where its thread fails: all groups are told, or see their connections end.
   void break_down(const std::exception& error) noexcept;
 
   // Counts holders in this process. The last holder to go, or after that the last member, ends the server.
-  bool hold();  // any thread; false: it has ended
+  bool hold();  // any thread may call this; false: the server has ended
   bool let_go();
-  bool ended();  // any thread
+  bool ended();  // any thread may call this
 
  private:
   void listen(const std::vector<tcp::endpoint>& places);
@@ -113,8 +113,8 @@ class Server {
   Meetings meetings_;
   std::map<uint64_t, std::shared_ptr<Connection>> connections_;
   uint64_t next_number_ = 1;
-  Descriptor spare_;       // given up for a moment, to tell a member that there are no more
-  uint64_t unserved_ = 0;  // the connection that uses the spare one
+  Descriptor spare_;       // closed for a moment to accept a member and tell it that there are no more
+  uint64_t unserved_ = 0;  // the connection that uses the spare descriptor; 0: none
   uint16_t port_ = 0;
   bool scheduled_ = false;
   bool scheduled_soon_ = false;
@@ -131,7 +131,7 @@ void Connection::send(const Letter& letter) {
   if (letter.frame && !(letter.droppable && !queue_.empty())) {
     queue_.push_back(letter.frame);
     waiting_bytes_ += letter.frame->size();
-    if (waiting_bytes_ > server_.meetings().waiting_bytes_max(number_)) return close();  // it does not read
+    if (waiting_bytes_ > server_.meetings().waiting_bytes_max(number_)) return close();  // the member does not read
     if (queue_.size() == 1) write_next();
   }
   if (close_when_idle_ && queue_.empty()) close();
@@ -233,7 +233,7 @@ void Server::listen(const std::vector<tcp::endpoint>& places) {
     }
     if (!error) acceptor_.listen(SOMAXCONN, error);
     if (!error) return;
-    // Somebody else's port is not taken in the other family alone.
+    // A port that somebody else has is not taken in the other family instead.
     if (i + 1 == places.size() || error == asio::error::address_in_use) throw boost::system::system_error(error);
     acceptor_.close(ignored);
   }
@@ -261,7 +261,7 @@ void Server::admit(int fd, std::string unserved) {
   tcp::socket socket(context_);
   try {
     socket.assign(acceptor_.local_endpoint().protocol(), fd);
-  } catch (const std::exception&) {  // nobody has it yet
+  } catch (const std::exception&) {  // nobody owns `fd` yet
     ::close(fd);
     throw;
   }
@@ -296,7 +296,7 @@ void Server::pause(std::chrono::nanoseconds duration) {
   pause_.async_wait([this](boost::system::error_code error) {
     if (error || stopping_) return;
     const auto found = connections_.find(unserved_);
-    if (found != connections_.end()) return found->second->close();  // it has said nothing; then accept again
+    if (found != connections_.end()) return found->second->close();  // it has said nothing; closed() accepts again
     accept();
   });
 }
@@ -464,7 +464,7 @@ bool RendezvousServer::is_for(const ServerOptions& options) const {
   return impl_->job == options.job && impl_->secret == options.secret;
 }
 
-// The servers of this process, by the port that was asked for. One that has ended goes when the next is asked for.
+// The servers of this process, by the port that was asked for. One that has ended is dropped at the next look for any.
 struct SharedServers {
   using Shared = std::shared_ptr<RendezvousServer>;
 
@@ -483,7 +483,7 @@ struct SharedServers {
     return Shared(found.get(), [this, found](RendezvousServer*) {
       try {
         let_go(found);
-      } catch (const std::exception&) {  // it stays as long as the process
+      } catch (const std::exception&) {  // then the server stays as long as the process
       }
     });
   }
@@ -495,7 +495,7 @@ struct SharedServers {
     const auto ended = std::make_shared<std::promise<bool>>();
     std::future<bool> answer = ended->get_future();
     asio::post(impl.context, [&impl, ended] { ended->set_value(impl.server.let_go()); });
-    // One that broke down may answer no more.
+    // A server that broke down may never answer.
     while (answer.wait_for(kLook) != std::future_status::ready && !impl.server.ended()) {
     }
     if (!impl.server.ended()) return;

@@ -26,7 +26,7 @@ class RendezvousServer {
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   uint16_t port() const;
   uint64_t number() const;                          // random, to be told from others at the same port
-  bool is_for(const ServerOptions& options) const;  // their job and secret
+  bool is_for(const ServerOptions& options) const;  // has their job and secret
 
  private:
   struct Impl;
@@ -34,10 +34,10 @@ class RendezvousServer {
   std::unique_ptr<Impl> impl_;
 };
 
-// The one that this process runs at a port; opened if there is none. Retries for `patience_ms` while the port is still
-// in use. Port 0: a new one at a free port. It belongs to no group: once nobody here holds it, it stays as long as a
-// group has members that use it, wherever they are, or until the process ends. Throws
-// Error{kInvalidArgument} if it cannot be opened, or is open for another job or secret.
+// The server that this process runs at a port; opened if there is none. Retries for `patience_ms` while the port is
+// still in use. Port 0: a new server at a free port. It belongs to no group: once nobody here holds it, it stays as
+// long as a group has members that use it, wherever they are, or until the process ends. Throws Error{kInvalidArgument}
+// if it cannot be opened, or is open for another job or secret.
 std::shared_ptr<RendezvousServer> shared_server(const ServerOptions& options, uint32_t patience_ms);
 
 }  // namespace transload

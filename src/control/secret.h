@@ -11,16 +11,16 @@ constexpr size_t kNonceBytes = 32;
 constexpr size_t kProofBytes = 32;
 
 std::string random_nonce();
-// It is text, to be given to processes that are to prove it.
+// A secret as text, to be given to processes that are to prove it.
 std::string random_secret();
 
-// Which end says it: what one end has proved is of no use to whoever would pass it back to it.
+// Which end makes the proof. A proof is of no use to someone who passes it back to the end that made it.
 enum class Prover : uint8_t { kMember = 1, kServer };
 
 // What a proof covers.
 struct Statement {
   Prover by;
-  std::string_view nonce;  // of whoever asks
+  std::string_view nonce;  // of the end that asks for the proof
   std::string_view text;
 };
 

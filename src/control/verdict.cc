@@ -62,7 +62,7 @@ std::vector<Message> Arbiter::take(const Message& message, uint64_t now) {
   notice_own_stop(now);
   if (verdict_.kind != FaultKind::kNone) return {};
   const uint32_t from = speaker(message);
-  uint64_t before = now;  // when it was heard last
+  uint64_t before = now;  // when the rank was heard last
   if (from != kNobody) {
     if (from >= ranks_.size()) return {};
     before = std::exchange(ranks_[from].heard, now);
@@ -137,7 +137,7 @@ void Arbiter::ClockGap::learn(uint64_t sent, uint64_t now) {
   }
 }
 
-// A time of that clock by mine. Without any beat it is not known, and what is heard of is taken for new.
+// A time of the rank's clock by mine. While no beat has come the gap is not known, and the time counts as now.
 uint64_t Arbiter::ClockGap::mine(uint64_t its, uint64_t now) const {
   return least ? std::min(now, its + earlier(*least, least_before)) : now;
 }
@@ -153,7 +153,7 @@ std::vector<Message> Arbiter::judge_all(uint64_t now) {
     std::optional<Verdict> verdict = judge_mismatch(now);
     return verdict ? conclude(std::move(*verdict)) : std::vector<Message>{};
   }
-  // The oldest is judged first, so a few are enough; and cases that come together are looked at together.
+  // The oldest case is judged first, so a few are enough. Cases that come within a tick are looked at together.
   if (now - looked_at_ < kTickPendingNs) return {};
   looked_at_ = now;
   for (size_t i = 0; i < std::min(pending_.size(), kLookedAt); ++i) {
@@ -168,8 +168,8 @@ bool Arbiter::silent(uint32_t rank, uint64_t now) const {
   return !ranks_[rank].left && now - ranks_[rank].heard >= kSilenceNs;
 }
 
-// Somebody waits in a call that a rank which has left did not make. Every call needs every rank, so it cannot end. A
-// rank that left while others finish its last call owes them nothing any more.
+// Names a rank that has left, if somebody waits in a call that it did not make. Every call needs every rank, so that
+// call cannot end. A rank that left while others finish its last call owes them nothing any more.
 std::optional<Verdict> Arbiter::judge_left() const {
   if (first_left_ >= latest_wait_) return std::nullopt;
   uint32_t rank = 0;
@@ -201,7 +201,7 @@ std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
     culprit = rank;
     fewest = company(rank);
   }
-  const Mismatch* told = nullptr;  // by the lowest rank that differs from it, or else by itself
+  const Mismatch* told = nullptr;  // by the lowest rank that differs from the culprit, or else by the culprit
   for (const Mismatch& m : mismatches_) {
     if (m.other != culprit && m.rank != culprit) continue;
     const bool better = told == nullptr || (told->rank == culprit) > (m.rank == culprit) ||
@@ -211,8 +211,8 @@ std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
   return Verdict{FaultKind::kMismatch, culprit, known ? told->argument : told->argument + kNotKnown, false};
 }
 
-// How many ranks are in the same call. Ranks that wait for a rank which calls something else may not get to see what it
-// is.
+// How many ranks are in the same call, as their beats say. Reports alone do not tell: a rank that waits for one which
+// calls something else may not get to see what that is.
 uint32_t Arbiter::company(uint32_t rank) const {
   const Heartbeat& mine = ranks_[rank].beat;
   return uint32_t(std::count_if(ranks_.begin(), ranks_.end(), [&](const MemberState& there) {
@@ -253,7 +253,7 @@ std::optional<Verdict> Arbiter::judge(const Case& open, uint64_t now) const {
   }
 }
 
-// No deadline has passed, so nobody is late. Only a rank that is not heard of explains a cut better than the way does.
+// Judges a cut network. No deadline has passed, so nobody is late. Only a silent rank is a better explanation.
 std::optional<Verdict> Arbiter::judge_cut(const Case& open, uint64_t now) const {
   const uint32_t from = open.suspicion.rank, to = open.suspicion.whom;
   const bool last_chance = Look{open, 0, now}.last_chance();
@@ -265,7 +265,7 @@ std::optional<Verdict> Arbiter::judge_cut(const Case& open, uint64_t now) const 
                  false};
 }
 
-// A rank has been in the call, and has returned from it: all that it owed was sent, and did not arrive.
+// The verdict on a rank that was in the call and has returned from it: all that it owed was sent, and did not arrive.
 Verdict Arbiter::judge_returned(uint32_t waits, uint32_t returned) const {
   const std::string detail = "rank " + std::to_string(returned) + " has done its part of the call, and rank " +
                              std::to_string(waits) + " still waits for it";
@@ -295,15 +295,15 @@ uint64_t Arbiter::entered(uint32_t rank, uint64_t epoch) const {
   return there.beat.epoch == epoch + 1 ? there.entered_before_at : 0;
 }
 
-// No two ranks are further apart than by as many calls.
+// Keeps the deadlines of the latest calls alone: no two ranks are further apart than kCallsAtOnce.
 void Arbiter::note_deadline(uint64_t epoch, uint64_t deadline) {
   uint64_t& first = first_deadlines_.emplace(epoch, deadline).first->second;
   first = std::min(first, deadline);
   if (first_deadlines_.size() > kCallsAtOnce) first_deadlines_.erase(first_deadlines_.begin());
 }
 
-// When the first of all waits in the call expired: what is suspected first need not have expired first, and a wait that
-// has ended since has held up others.
+// When the first of all waits in the call expired. The wait that was suspected first need not be the one that expired
+// first, and one that has ended since may have held up others.
 uint64_t Arbiter::first_deadline(const Look& look) const {
   const auto known = first_deadlines_.find(look.epoch);
   return known == first_deadlines_.end() ? look.open.deadline : std::min(look.open.deadline, known->second);
@@ -336,8 +336,8 @@ uint32_t Arbiter::came_last(const std::vector<uint32_t>& of, const Look& look) c
   return last;
 }
 
-// The call has ended for somebody, or somebody came to it in time and its own deadline is still to come: on a busy
-// machine it may end well, and there is time to hear of that.
+// Whether the call may still end well: it has ended for somebody, or somebody came to it in time and has a deadline
+// that is still to come. On a busy machine there is time to hear of that.
 bool Arbiter::may_end(const Look& look) const {
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     const Heartbeat& beat = ranks_[rank].beat;
@@ -348,9 +348,9 @@ bool Arbiter::may_end(const Look& look) const {
   return false;
 }
 
-// All on the way are alive and in the call, or were. What they wait for at this moment need not be what keeps them: a
-// wait for one of many names the first. So before one of them is named: has any rank stood still, is any silent, or not
-// in the call, or came to it after the deadline? The last may yet end well, and then the accuser withdraws.
+// Judges when all ranks on the way are alive and in the call, or were. What they wait for at this moment need not be
+// what keeps them: a wait for one of many names the first. So before one is named: has any rank stood still, is any
+// silent, or not in the call, or came to it after the deadline? The last may yet end well; then the accuser withdraws.
 std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
   const Case& open = look.open;
   if (std::optional<Verdict> stood = judge_stood(open)) return stood;
@@ -373,7 +373,7 @@ std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) 
                  "it entered the call " + milliseconds(ns) + " after the first wait in it had expired", false};
 }
 
-// A rank did not come to a gather: it is alive, or not heard of any more.
+// The verdict on a rank that did not come to a gather: it has left, is silent, or is alive and late.
 std::vector<Message> Arbiter::judge_missing(uint32_t rank, uint64_t now) {
   const bool was_here = rank < ranks_.size() && ranks_[rank].heard != 0;
   if (was_here && ranks_[rank].left) return conclude({FaultKind::kAbsent, rank, kHasLeft, false});
@@ -406,8 +406,8 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
                  "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
 }
 
-// All are alive and wait for each other. Between nodes that is a broken path, of which the lower end is named. Inside
-// one it is a rank that lost count, and rather one that has kept the others waiting than one that has waited.
+// Judges ranks that are alive and wait for each other. Between nodes that is a broken path, of which the lower end is
+// named. Inside one it is a rank that lost count, and rather one that kept others waiting than one that has waited.
 Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
   if (cycle.size() == 1) return {FaultKind::kSilent, cycle[0], "it waits for itself", false};
   std::string detail = "ranks wait for each other:";

@@ -1,7 +1,7 @@
 // Suspicion, then verdict: how all ranks of a group come to name the same culprit.
 //
-// Two state machines that take messages and times and return messages. No socket, clock or thread: the control channel
-// carries them between processes, and a simulator runs the very same code. Times are nanoseconds, of one clock each.
+// Two state machines take messages and times and return messages, without socket, clock or thread: the control channel
+// carries messages between processes, and a simulator runs the same code. Times are ns, of one clock each.
 #pragma once
 #include <transload/status.h>
 
@@ -18,16 +18,16 @@
 namespace transload {
 
 constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
-// Three beats and a half: a busy host delays one or two, and the answer must still come within half a second.
+// A rank that is not heard for so long is silent: three beats and a half, as a busy host delays one or two.
 constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
-// A beat that was sent so long after a suspicion came, as far as clocks can be compared: what it says is news.
+// A beat is news if it was sent so long after a suspicion came: two clocks can be compared only so well.
 constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
 // The fastest beat of the last one to two such spans tells how two clocks differ.
 constexpr uint64_t kClockSpanNs = 5'000 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
-// After this long a rank that beat right before the suspicion is either heard again or silent. It leaves 50 ms of half
-// a second.
+// After this long a rank that beat right before the suspicion has been heard again, or is silent. It leaves 50 ms of
+// the half second.
 constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
 // A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
 constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
@@ -44,13 +44,13 @@ struct Heartbeat {
   uint32_t phase = 0;  // Phase; 0: idle, unless it waits
   bool waiting = false;
   uint32_t waiting_for = kNobody;
-  uint64_t sent = 0;            // by the rank's own clock: between two beats it shows that the rank itself stood still
+  uint64_t sent = 0;            // by the rank's own clock: a gap between two beats shows that the rank stood still
   uint64_t entered = 0;         // the call `epoch`, by the same clock; 0: not said
   uint64_t entered_before = 0;  // the call before that one: a neighbour may still wait in it
 };
 
-// A wait expired, or cannot end any more: `rank` waited, in the call `epoch`, for a word of `whom`. One of a rank at a
-// time.
+// A wait expired, or cannot end any more: `rank` waited, in the call `epoch`, for a word of `whom`. A rank has one
+// suspicion open at a time.
 struct Suspicion {
   uint32_t rank = 0;
   uint64_t epoch = 0;
@@ -63,10 +63,10 @@ struct Suspicion {
   std::string cut = {};  // why the network brings `whom` nothing any more; "": the wait expired
 };
 
-// The wait that `rank` suspected has ended by itself: nobody is to blame for it. The one that knows says so, because
-// beats are samples: they cannot tell one wait of many, and what they say of the accuser is older than what it does.
-// The arbiter answers with the same, or with the verdict that was faster; until then the call does not return, so that
-// it is not told to have succeeded in a group that has just been judged.
+// The wait that `rank` suspected has ended by itself: nobody is to blame for it. The rank says so, because beats are
+// samples: they do not tell one wait from another, and lag behind what the rank does. The arbiter answers with a
+// Withdrawn, or with a verdict that was faster. Until then the call does not return, so that none succeeds in a group
+// that has just been judged.
 struct Withdrawn {
   uint32_t rank = 0;
 };
@@ -101,7 +101,7 @@ struct Missing {
   uint32_t rank = 0;
 };
 
-// The last word. kNone: none yet.
+// Who is to blame, for good. kNone: nothing is decided yet.
 struct Verdict {
   FaultKind kind = FaultKind::kNone;
   uint32_t culprit = 0;  // kNobody for kRendezvous
@@ -109,7 +109,7 @@ struct Verdict {
   bool own_view = false;  // of a member that nobody answered
 };
 
-// Whether it names one of so many ranks, or none where none is to blame.
+// Whether a verdict names one of so many ranks, or, where no rank is to blame, none.
 constexpr bool names_one_of(const Verdict& verdict, uint32_t ranks) {
   if (verdict.kind == FaultKind::kRendezvous) return verdict.culprit == kNobody;
   return verdict.kind != FaultKind::kNone && verdict.culprit < ranks;
@@ -117,21 +117,21 @@ constexpr bool names_one_of(const Verdict& verdict, uint32_t ranks) {
 
 using Message = std::variant<Heartbeat, Suspicion, Lost, Goodbye, Mismatch, Missing, Verdict, Withdrawn, Failed>;
 
-// One a group: hears every rank, judges once. What it returns goes to all members.
+// Hears every rank of a group, and judges once. What its functions return goes to all members.
 class Arbiter {
  public:
   explicit Arbiter(std::vector<uint32_t> node_of_rank);
-  // Everybody is here.
+  // All ranks have come, so their silence counts from now on.
   void start(uint64_t now);
   std::vector<Message> take(const Message& message, uint64_t now);
   std::vector<Message> tick(uint64_t now);
   const Verdict& verdict() const { return verdict_; }
-  // A suspicion, or a mismatch, waits for its verdict: tick often.
+  // A suspicion, or a mismatch, waits for its verdict: tick() is to be called often.
   bool pending() const { return !(pending_.empty() && mismatches_.empty()) && verdict_.kind == FaultKind::kNone; }
 
  private:
-  // How far a rank's clock is behind mine, modulo 2^64. A beat shows that and the time that it took, which on a busy
-  // machine may be long: so it is the least that was seen, lately, because a machine that is suspended stops its clock.
+  // How far a rank's clock is behind mine, modulo 2^64. A beat shows that plus the time that it took, which may be
+  // long, so the least of recent beats counts. An old one does not: a machine that was suspended has stopped its clock.
   struct ClockGap {
     void learn(uint64_t sent, uint64_t now);
     uint64_t mine(uint64_t its, uint64_t now) const;
@@ -142,14 +142,14 @@ class Arbiter {
   struct MemberState {
     Heartbeat beat;
     uint64_t heard = 0;
-    uint64_t stood_until = 0;  // it stood still for `stood_for`, and was heard again then
+    uint64_t stood_until = 0;  // the rank stood still for `stood_for`, and was heard again then
     uint64_t stood_for = 0;
     ClockGap clock;
     uint64_t beat_at = 0;            // when `beat` was sent, by my clock
     uint64_t entered_at = 0;         // the call of `beat`, by my clock; 0: long ago
     uint64_t entered_before_at = 0;  // the call before that one
     bool left = false;
-    uint64_t left_after = 0;  // this call
+    uint64_t left_after = 0;  // the epoch of its last call
   };
   struct Case {
     Suspicion suspicion;
@@ -159,7 +159,7 @@ class Arbiter {
 
   struct Look {
     const Case& open;
-    uint64_t epoch;  // of the earliest call on the way
+    uint64_t epoch;  // the earliest call of the ranks followed so far
     uint64_t now;
     bool last_chance() const { return now - open.at >= kJudgeNs; }
   };
@@ -198,13 +198,13 @@ class Arbiter {
   std::vector<Case> pending_;
   std::map<uint64_t, uint64_t> first_deadlines_;  // by call: of the waits in it that have expired
   std::vector<Mismatch> mismatches_;
-  uint64_t mismatch_at_ = 0;  // when the first came
-  uint64_t looked_at_ = 0;    // at the cases
+  uint64_t mismatch_at_ = 0;  // when the first of them came
+  uint64_t looked_at_ = 0;    // when the cases were looked at last
   Verdict verdict_;
   uint64_t last_now_ = 0;
 };
 
-// A member of a group has one of its seats.
+// A member's place in its group.
 struct MemberSeat {
   uint32_t rank = 0;
   std::vector<uint32_t> node_of_rank;
@@ -218,11 +218,11 @@ struct Reaction {
   bool wait_again = false;  // this process was stopped for most of the wait that expired: start it again
 };
 
-// One a rank and a group.
+// Each rank has one for each of its groups.
 class Member {
  public:
   Member(MemberSeat seat, uint64_t now);
-  // A wait of mine that began at `since` expired. No other is open, or it was given up.
+  // A wait of mine that began at `since` expired. No other suspicion is open, unless it was given up.
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // Does what expired() does, for a wait that has been given up and cannot begin again.
   Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
@@ -237,20 +237,20 @@ class Member {
   Reaction arbiter_gone(uint64_t now);
   // The arbiter said what no arbiter says, and is not listened to any more.
   Reaction arbiter_garbled(uint64_t now);
-  // The arbiter owes me an answer and I wait no longer; or my call failed, and nothing else says why.
+  // Makes me decide: I wait no longer for the arbiter's answer, or my call failed and nothing else says why.
   Reaction give_up(uint64_t now);
-  // `mine`: where I am.
+  // `mine`: my state, as my next beat would give it.
   Reaction tick(const Heartbeat& mine, uint64_t now);
 
-  // This process was stopped, or starved, after `since`.
+  // Whether this process was stopped, or starved, after `since`.
   bool stopped_since(uint64_t since, uint64_t now);
-  // The arbiter owes me an answer.
+  // Whether the arbiter owes me an answer.
   bool suspecting() const { return (suspecting_ || unanswered_ > 0) && verdict_.kind == FaultKind::kNone; }
   bool said_goodbye(uint32_t rank) const { return left_after_[rank].has_value(); }
   const Verdict& verdict() const { return verdict_; }
 
  private:
-  // Threads that call me look at the clock before they take turns: the latest time counts. Notices an own stop.
+  // Returns the latest time given so far: threads read the clock before they take turns. Notices an own stop.
   uint64_t advance(uint64_t now);
   Reaction conclude(Verdict verdict, bool tell);
   Reaction file(const Suspicion& suspicion, uint64_t since, uint64_t now);

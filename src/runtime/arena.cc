@@ -76,7 +76,7 @@ void Arena::give_back(char* data) {
   TRANSLOAD_CHECK(erased == 1);
 }
 
-// The system promises more than it has, so large ones are asked about.
+// The system promises more memory than it has, so check_room is asked about a large block.
 std::shared_ptr<Lease::Block> private_block(size_t bytes) {
   constexpr size_t kAskedAbout = 16 << 20;
   if (bytes > kAskedAbout) check_room(bytes, "private memory");

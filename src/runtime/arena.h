@@ -11,17 +11,17 @@
 
 namespace transload {
 
-constexpr size_t kLeaseAlign = 128;  // leases are whole units, but for the last one
+constexpr size_t kLeaseAlign = 128;  // every lease is a multiple of this, but for one at the end of the slabs
 
-// It is thread safe: any thread may release a lease. It keeps the region alive until the last lease is gone.
+// The arena is thread safe: any thread may release a lease. It keeps the region alive until the last lease is gone.
 class Arena : public std::enable_shared_from_this<Arena> {
  public:
   // `owner` keeps [base, base + bytes) mapped.
   Arena(char* base, size_t bytes, std::shared_ptr<void> owner);
 
-  // A registered block, or null if no gap is long enough.
+  // Lends a block of the slabs; null if no gap is long enough.
   std::shared_ptr<Lease::Block> take(size_t bytes);
-  // Nothing here is lent again. After a fault a rank that comes back to life may still store into what it was granted.
+  // Lends nothing any more: after a fault, a rank that comes back to life may still store into what it was granted.
   void close();
   // True if these bytes lie in one lease.
   bool holds(const void* data, size_t bytes) const;

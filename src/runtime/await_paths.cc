@@ -6,7 +6,7 @@
 
 namespace transload {
 
-// What it is stuck with at the deadline is suspected, and what came after all is not: one at a time, in their order.
+// Suspects a rank whose word has not come by the deadline, one at a time. Withdraws that if the word comes after all.
 void Group::Impl::await_paths(ScaleOut& network, std::vector<AwaitedPath> open) {
   const RankState& own = state();
   const uint64_t entered = now_ns(), patience = uint64_t(own.options.create_deadline_ms) * kMillisecondNs;

@@ -11,7 +11,7 @@
 
 namespace transload {
 
-// `last` names the value that has the last word: a word too many or too few before it does not compile.
+// `last` is the value of the last word: with a word too many or too few before it this does not compile.
 template <class Enum>
 struct ChoiceWords;
 

@@ -21,7 +21,7 @@ struct Taken {
   uint64_t holders = 0;  // ranks of this process
 };
 
-// What ranks of one device take there, each at least a queue of its process.
+// What the ranks of a group take on the device of `mine`: their SMs, and a queue for each that is of its process.
 Taken taken_on(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   Taken sum;
   for (const DeviceUse& use : uses) {
@@ -67,7 +67,7 @@ DeviceUse DeviceUse::unpack(std::string_view text) {
   use.process = ProcessIdentity::unpack(reader);
   use.group = reader.u64();
   use.queues = reader.u32();
-  if (!reader.done() || use.group == 0) throw malformed_of_rank("its GPU");  // 0: nobody reserves
+  if (!reader.done() || use.group == 0) throw malformed_of_rank("its GPU");  // 0 stands for no group
   const auto check = [](const char* what, uint64_t value, uint64_t most) {
     if (value < 1 || value > most) throw out_of_bounds(what, value, 1, most);
   };

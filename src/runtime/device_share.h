@@ -14,10 +14,10 @@ struct DeviceUse {
   std::string uuid;         // of the device: the same in every process
   uint32_t sms = 0;         // that a kernel of this rank takes
   uint32_t device_sms = 0;  // that the device has
-  bool mps = false;         // kernels of several processes run at once there
+  bool mps = false;         // MPS runs: kernels of several processes run at once there
   ProcessIdentity process;
-  uint64_t group = 0;   // drawn; that of rank 0 is the group's name in every process
-  uint32_t queues = 0;  // of the hardware that streams of this process share out on a device
+  uint64_t group = 0;   // a random number; that of rank 0 names the group in every process
+  uint32_t queues = 0;  // of the hardware, over which a device spreads the streams of this process
 
   std::string pack() const;
   static DeviceUse unpack(std::string_view text);
@@ -27,10 +27,10 @@ struct DeviceUse {
 // cannot run at once.
 void check_device_uses(const std::vector<DeviceUse>& uses);
 
-// SMs and queues of a device that a group of this process has taken: as long as any of its ranks here keeps its
-// reservation. What might run at once has to fit. Two groups whose calls follow each other on one stream would get
-// along with more; but nothing says that they will, and kernels that each hold a part of the device and wait for the
-// rest of it end only at a deadline.
+// SMs and queues of a device that a group of this process has taken, as long as any of its ranks here keeps its
+// reservation. All that might run at once has to fit. Groups whose calls follow each other on one stream could share
+// more, but nothing promises that they do, and kernels that each hold a part of the device and wait for the rest of it
+// end only at a deadline.
 class DeviceReservation {
  public:
   DeviceReservation() = default;

@@ -1,4 +1,4 @@
-// The face of a group, and how its ranks meet and leave.
+// What every kind of group does: how it is called, and how its ranks meet and leave.
 #include "runtime/group_impl.h"
 
 #include <atomic>
@@ -55,7 +55,7 @@ std::string joined(const std::vector<std::string>& items) {
   return text;
 }
 
-// In words of the two ranks. Owners are told by a number that says nothing to people.
+// Says the difference in words of the two ranks. Owners are compared by a hash, which would say nothing to people.
 std::string text_of(const LinesApart& apart, uint32_t rank) {
   const std::string where = " on rank " + std::to_string(rank);
   if (apart.one.rfind("expert_owner ", 0) == 0) return "other owners in expert_owner than" + where;
@@ -83,7 +83,7 @@ void Group::Impl::meet() {
       options.bootstrap, ControlWaits(options.deadline_ms, options.create_deadline_ms, options.interrupted),
       std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
-  all_or_none([] { (void)host_identity(); });  // which later steps ask, and then none fails alone
+  all_or_none([] { (void)host_identity(); });  // later steps ask again, and then no rank fails alone
   const std::string mine = joined(fingerprint(state()));
   const std::vector<OptionsSaid> all = gather(OptionsSaid{state().id, mine}.pack(), OptionsSaid::unpack);
   state().common_id = all[0].id;
@@ -108,8 +108,8 @@ bool Group::Impl::all_credited(const RailRings& rings, const std::vector<Counter
   return true;
 }
 
-// A network may tell nobody that it could not accept a connection. Until half of the deadline that may pass; later the
-// network would be called unreachable.
+// Tells all if this process lacks descriptors for its network, which may not say itself that it could not accept a
+// connection. That waits for half of the deadline; after all of it the network would be called unreachable.
 void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
   if (network == nullptr) return;
   std::string lack = network->lacks();
@@ -118,7 +118,7 @@ void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
   if (!lack.empty()) control->failed(lack);
 }
 
-// The promises of a process are counted once; mine are looked up when I ask for more.
+// What a process was promised before is counted once. My process counts its own when it asks for more.
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
   const MemorySaid own{mine, promised_bytes(state().common_id), me, host_identity()};
@@ -149,11 +149,11 @@ void Group::abandon() noexcept {
   if (impl_->origin.here()) impl_->say_goodbye();
   try {
     transload::abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
-  } catch (const std::bad_alloc&) {  // then nobody remembers it, and it stays all the same
+  } catch (const std::bad_alloc&) {  // then nobody remembers the group, and it stays all the same
   }
 }
 
-// Everything but freeing it is for the process that made it: a copy's words would be heard in its name.
+// Only the process that made a group may use it: what a copy (fork) says would be heard in its name.
 Group::Impl& Group::mine(const char* operation) const {
   if (!impl_)
     throw Error(Code::kInvalidArgument, std::string(operation) + ": called on a group that was abandoned, must not be");

@@ -16,7 +16,7 @@ class Neighbours;
 class Region;
 struct RegionOffer;
 
-// Another rank sets a word of my network region by it.
+// A path by which another rank sets a word of my network region.
 struct AwaitedPath {
   uint32_t rank;
   const Word* word;
@@ -28,7 +28,7 @@ struct MappedMemory {
   const Neighbours& neighbours;
   char* network;          // my network region
   bool rails_mapped;      // rails map each other's network regions
-  const HeapBlock* heap;  // which these lie in; null: in none
+  const HeapBlock* heap;  // in which the network regions lie; null: in none
 };
 Mappings mappings_of(const RankState& state, const MappedMemory& memory);
 
@@ -40,7 +40,7 @@ struct Group::Impl : GroupMaking {
 
   virtual DispatchOutputs dispatch(const DispatchInputs& inputs) = 0;
   virtual CombineOutputs combine(const CombineInputs& inputs) = 0;
-  // The others hear that this rank leaves in peace, and after which call.
+  // Tells the others that this rank leaves in peace, and after which call.
   virtual void say_goodbye() noexcept { control->goodbye(); }
   // What every call starts with: throws the fault that ended the group, if any.
   virtual void refuse_if_faulted() = 0;
@@ -53,8 +53,8 @@ struct Group::Impl : GroupMaking {
   // A word of my network region, which others write.
   virtual Word net_word(const Word* at) const;
 
-  // Of a network that is to make its connections, and has not for some time: if this process lacks what they need, all
-  // hear it.
+  // To be called while a network should make its connections, and has not for `waited_ms`. If this process lacks what
+  // they need, all hear it.
   void heed_lack(const ScaleOut* network, double waited_ms);
 
   const Origin origin;
@@ -65,11 +65,11 @@ struct Group::Impl : GroupMaking {
   // Collective: maps the memory of ranks that I store to, peers, and rails too if they are mapped. A fault is judged
   // before it is thrown. All ranks must have returned before one of them leaves, so gather once more.
   std::unique_ptr<Neighbours> share_memory(std::shared_ptr<Region> region, int bell_fd, bool rails_mapped);
-  // Until the words of all these paths are set and the network has handed mine over. It moves by this thread alone. A
-  // rank that does not come within create_deadline_ms is suspected; throws Error{kFault}.
+  // Waits until the words of all these paths are set and the network has handed mine over; this thread moves the
+  // network. A rank that does not come within create_deadline_ms is suspected; throws Error{kFault}.
   void await_paths(ScaleOut& network, std::vector<AwaitedPath> open);
-  // Whether rails have credited all that I put, where they still have to. `sent`: [channel][member] of these rings, as
-  // Positions have it.
+  // Whether the ranks of `others` have credited all that I put, but for those that has_taken_all() says need not.
+  // `sent`: [channel][member] of these rings, as Positions have it.
   bool all_credited(const RailRings& rings, const std::vector<Counterpart>& others, const Word* sent);
   virtual bool has_taken_all(uint32_t rank) const { return control->said_goodbye(rank); }
   // Collective: the sum of `mine` over the ranks of my host.

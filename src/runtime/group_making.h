@@ -13,10 +13,10 @@ namespace transload {
 struct GroupMaking {
   virtual RankState& state() = 0;
 
-  // What all ranks say, each read by unpack(text). What it refuses by an Error names the rank that said it.
+  // Collective: what all ranks say, each read by unpack(text). An Error of unpack then names the rank that spoke.
   template <class Unpack>
   auto gather(const std::string& mine, Unpack unpack);
-  // A step that may fail on one rank: then all ranks throw what the lowest of them says.
+  // Makes a step that may fail on one rank; then all ranks throw what the lowest of them says.
   void all_or_none(const std::function<void()>& step);
 
   std::unique_ptr<Control> control;

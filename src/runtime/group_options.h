@@ -21,9 +21,9 @@ struct OptionFacts {
   const char* name;
   uint64_t least = 0;
   uint64_t most = 0;
-  uint64_t unit = 1;           // it is a multiple of this
-  bool zero_too = false;       // 0 as well, whose meaning stands beside the field
-  bool alike = true;           // on all ranks
+  uint64_t unit = 1;           // the value is a multiple of this
+  bool zero_too = false;       // 0 is allowed, too: the field in GroupOptions says what it means
+  bool alike = true;           // all ranks must give the same value
   const char* flag = nullptr;  // what the program says of its flag --name, which passes the number on
 };
 
@@ -65,7 +65,7 @@ void for_each_option(Options& o, Visit visit) {
               .flag = "of every wait for the group to be made [as --deadline-ms]"},
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: SMs of a rank, at most"}, o.sms);
-  // The least is what one warp asks at once.
+  // One warp asks for so many commands at once.
   visit(Facts{.name = "rail_queue",
               .least = 32,
               .most = 1 << 20,
@@ -86,16 +86,16 @@ void for_each_option(Options& o, Visit visit) {
         o.linger_us);
 }
 
-// Gives what is left to the library its value, and says what it chose. `rail_batch` waits for rail_batch_of.
+// Gives each option that is left to the library its value, but for rail_batch (rail_batch_of), and says what it chose.
 std::vector<Decision> complete(GroupOptions& options);
 
-// After how many tokens a warp tells their owner that slots are free, so that the ring never runs dry; and after how
-// many it shows what it stored, where a rank's warps store themselves.
+// After how many tokens a consumer says that their slots are free, so that the ring never runs dry.
 constexpr uint32_t credit_every(uint32_t slots) { return slots < 2 ? 1 : slots / 2; }
+// After how many tokens a warp publishes what it stored, where rails are mapped or go by a proxy.
 constexpr uint32_t publish_every(uint32_t slots) { return slots < 4 ? 1 : slots / 4; }
 
-// Rows of a put, of complete options: what the caller says, or else what suits whoever carries it. A proxy takes time
-// for each command; an entry of a NIC's queue costs nobody's, and then many rows a put only wait for each other.
+// Rows of a put, of complete options: the caller's number, or what suits whoever carries it. A proxy takes time for
+// each command. An entry of a NIC's queue does not, and more rows would only wait for each other.
 uint32_t rail_batch_of(const GroupOptions& options, bool by_queues);
 
 // The facts of the option with this name, which must exist.

@@ -15,7 +15,7 @@ namespace {
 
 static_assert(uint32_t(Phase::kCombine) >> kPhaseBits == 0, "the last phase has room in running_word");
 
-// Kernels of a call are on the stream, or are being put there; or one, which may be a replay's, runs.
+// Whether a thread puts kernels of a call on a stream, or some are there, or one runs, which may be a replayed graph's.
 bool in_call(const KernelLook& look) {
   return look.on_stream || look.running != 0 || look.waits_for.peer != 0 || look.waits_for.to_finish != 0 ||
          look.behind;
@@ -31,7 +31,7 @@ KernelConclusion KernelWatch::look(const KernelLook& look) {
   out.epoch = look.running != 0 ? running_epoch(look.running) : look.ended + in_call;
   out.phase = look.running != 0 ? Phase(running_phase(look.running)) : in_call ? look.phase : Phase::kIdle;
   out.whom = in_call ? awaited(look.waits_for, me_) : kNobody;
-  // Kernels tell nothing any more, whoever lost it, and the others would wait for the deadline.
+  // Once the context is lost, whoever lost it, kernels tell nothing, and the others would wait for their deadline.
   if (!look.lost_context.empty() && !context_told_) {
     context_told_ = true;
     out.failures.push_back("its GPU's context is lost: " + look.lost_context);
@@ -43,13 +43,13 @@ KernelConclusion KernelWatch::look(const KernelLook& look) {
   return out;
 }
 
-// Before others, who wait for what it should have sent, accuse each other. By looks, not by a clock: who was stopped
-// with all of its threads has not looked.
+// Whether the proxy stands still, found before others, who wait for what it should have sent, accuse each other. Looks
+// are counted and not time, because a process that was stopped has not looked.
 bool KernelWatch::proxy_stuck(const KernelLook& look, bool in_call) {
   if (!look.turns) return false;
   stuck_looks_ = in_call && *look.turns == turns_ ? stuck_looks_ + 1 : 0;
   turns_ = *look.turns;
-  constexpr uint32_t kNapsMs = 200;  // one that naps for a graph turns every 50 ms
+  constexpr uint32_t kNapsMs = 200;  // a proxy that naps for a graph turns every 50 ms
   const uint64_t patience_ms = room_patience_ns(look.deadline_ms * kMillisecondNs) / kMillisecondNs;
   return stuck_looks_ * kLookMs > std::max<uint64_t>(patience_ms, kNapsMs);
 }
@@ -75,7 +75,7 @@ std::optional<Complaint> KernelWatch::complain(const DeviceFault& fault, Word en
                             .rank = uint32_t(fault.whom),
                             .seen = fault.seen,
                             .expected = fault.expected};
-  const bool same_call = broken.what != Broken::kHeader;  // a kernel has compared no cards before it accuses for one
+  const bool same_call = broken.what != Broken::kHeader;  // a kernel accuses for one before it has compared cards
   return Complaint{.about = Complaint::About::kBrokenPromise,
                    .text = text_of(broken, me_),
                    .culprit = broken.rank,

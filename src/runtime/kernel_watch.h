@@ -1,5 +1,5 @@
 // What a rank on a GPU concludes from what its kernels, its proxy and its device say, and what the others hear of it.
-// No CUDA, no clock: whoever watches looks, and does what is concluded.
+// It needs no CUDA and no clock: the watcher's thread looks, and does what is concluded.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -30,13 +30,13 @@ struct KernelLook {
 };
 
 struct KernelConclusion {
-  bool leave = false;  // kernels shall, and wait for nobody
-  bool rest = false;   // the proxy may
+  bool leave = false;  // kernels shall leave, and wait for nobody
+  bool rest = false;   // the proxy may sleep
   // Where the rank stands, for its heartbeats.
   uint64_t epoch = 0;
   Phase phase = Phase::kIdle;
-  uint32_t whom = kNobody;            // it waits for
-  std::vector<std::string> failures;  // of this rank, each for the first time
+  uint32_t whom = kNobody;            // whom it waits for
+  std::vector<std::string> failures;  // of this rank; each is given once
 };
 
 // What others hear of a kernel's failure.
@@ -44,7 +44,7 @@ struct Complaint {
   enum class About { kOwnRank, kLateRank, kBrokenPromise } about = About::kOwnRank;
   std::string text = {};       // of the own rank, or of the promise
   Suspicion suspicion{};       // of a late rank
-  uint64_t waited_ns = 0;      // for it
+  uint64_t waited_ns = 0;      // for that rank
   uint32_t culprit = kNobody;  // who broke the promise
   bool certain = false;        // nobody else can have
 };

@@ -35,7 +35,7 @@ Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const Placem
           .peer_slots = o.peer_slots};
 }
 
-// Rings that no machine has room for, so that no size behind them wraps.
+// No machine has room for more bytes of rings. With this bound no size that follows from them overflows.
 constexpr uint64_t kRegionBytesMax = uint64_t(1) << 46;
 
 void check_ring_bytes(uint64_t bytes) {
@@ -46,7 +46,7 @@ void check_ring_bytes(uint64_t bytes) {
 }
 
 uint64_t next_id() {
-  static std::atomic<uint64_t> next = [] {  // not from 1: another process has groups too
+  static std::atomic<uint64_t> next = [] {  // random, because another process has groups too
     std::random_device dice;
     return uint64_t(dice()) << 32 | dice();
   }();
@@ -178,7 +178,7 @@ void RankState::set_fault(const Fault& reported) {
 
 Lease RankState::lease(size_t bytes) {
   auto block = arena->take(bytes);
-  if (!block && options.device.device_type != kDLCPU) {  // the heap is no place for what a GPU moves
+  if (!block && options.device.device_type != kDLCPU) {  // private memory is no place for what a GPU moves
     refuse_if_poisoned();
     throw no_room("a lease", bytes);
   }

@@ -47,17 +47,17 @@ struct RankState {
   RankState(const RankState&) = delete;
   RankState& operator=(const RankState&) = delete;
 
-  // Making a group: how long regions are, and whose memory is wanted. For ranks on GPUs the network region is part of
-  // the memory that they share only where rails map that, not where it lies apart, and this is known once they have
-  // met: until then it is a guess from the options.
+  // Plans the network region while the group is made. For ranks on GPUs it is part of the memory that they share where
+  // rails map that, unless it lies apart. Both are known once ranks have met; until then they are a guess from the
+  // options.
   void plan_network(bool mapped_rails, bool apart);
-  // Of rails that are not mapped, once it is known who carries their puts.
+  // Settles options.rail_batch, for rails that are not mapped, once it is known who carries their puts.
   void choose_rail_batch(bool by_queues);
   // Takes the addresses at which the memory lies, and makes the board of them.
   void place(Mappings given);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
-  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank, whose slabs are its own choice
+  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // `rank`: any, whose slabs are its own choice
   std::vector<uint32_t> counterparts() const;                          // ranks at the other ends of my rails, ascending
   std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
 
@@ -69,17 +69,17 @@ struct RankState {
   uint64_t private_bytes() const;
   uint32_t channels_of(uint32_t asked) const { return asked == 0 ? options.channels : asked; }
   void decide(const std::string& what, const std::string& choice, const std::string& why);
-  // The group is lost: every later call throws this, and nothing in the slabs is lent again.
+  // Notes that the group is lost: every later call throws this, and nothing in the slabs is lent again.
   void set_fault(const Fault& reported);
   void refuse_if_poisoned() const {
     if (fault) throw Error(*fault);
   }
   Lease lease(size_t bytes);
-  // Why something that only the slabs have memory for is not had; `what`: "a lease".
+  // The Error for memory that only the slabs have, and not enough; `what`: such as "a lease".
   Error no_room(const char* what, uint64_t bytes) const;
 
-  const uint64_t id;       // no other group of this process ever has it: a handle says by it whose it is
-  uint64_t common_id = 0;  // rank 0's id: cards tell by it the handles of two groups apart
+  const uint64_t id;       // unique in this process for good; a handle says by it whose it is
+  uint64_t common_id = 0;  // rank 0's id, by which cards tell handles of two groups apart
   GroupOptions options;
   std::unique_ptr<RankTable> ranks;
   std::unique_ptr<PlacementTable> placement;

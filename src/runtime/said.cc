@@ -10,7 +10,7 @@ namespace transload {
 
 namespace {
 
-// A rank that refuses a step knows no more than these: a fault ends its group another way, and the rest is said of
+// Whether a rank may refuse a step with this code. A fault ends its group another way, and the other codes are those of
 // calls.
 bool is_refusal(Code code) {
   return code == Code::kInvalidArgument || code == Code::kNotSupported || code == Code::kOutOfMemory ||

@@ -1,5 +1,5 @@
 // What ranks say of themselves while a group is made, as bytes and back. Each unpack() throws Error{kInvalidArgument}
-// for what no rank says; GroupMaking::gather adds who said it.
+// for bytes that no pack() makes; GroupMaking::gather adds who said them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,9 +11,9 @@
 
 namespace transload {
 
-// Bytes that are not what a rank of this version says of `what`.
+// The Error for bytes that are not what a rank of this version says of `what`.
 Error malformed_of_rank(const std::string& what);
-// A number of a rank that is out of its bounds.
+// The Error for a number of a rank that is out of its bounds.
 Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most);
 
 struct OptionsSaid {
@@ -24,7 +24,7 @@ struct OptionsSaid {
   static OptionsSaid unpack(std::string_view said);
 };
 
-// How a step ended that only all ranks or none make.
+// How a step ended that all ranks make or none: GroupMaking::all_or_none.
 struct StepSaid {
   Code code = Code::kOk;
   std::string why;  // "" if it went well
@@ -47,10 +47,10 @@ struct MemorySaid {
 enum class KindSaid : char {
   kNo = 'n',
   kYes = 'y',
-  kUnmapped = 'u',  // it has, but maps no rail
+  kUnmapped = 'u',  // the rank has the kind, but maps no rail
 };
 
-// What a rank says of each kind, in the order of their list, and where it is.
+// What a rank says of each kind of network, in the order of their list, and on which host it is.
 struct NetworkSaid {
   std::vector<KindSaid> kinds;
   std::string host;

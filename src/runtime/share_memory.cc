@@ -12,7 +12,7 @@ namespace transload {
 
 namespace {
 
-// Every rank finds the same, for ranks that share memory with each other and for others too.
+// Throws if ranks that must share memory cannot. Every rank looks at all ranks, so all throw the same.
 void check_places(const RankState& state, const std::vector<RegionOffer>& offers, bool rails_mapped) {
   const RankMap& map = state.map;
   for (uint32_t r = 0; r < map.ranks; ++r) {

@@ -17,10 +17,10 @@ class CallLog {
 
   // Notes that this thread begins the next collective call of the rank.
   void called();
-  // The lowest rank of the group that has not begun the call which comes next here, if this thread made that rank's
-  // last call, and the same call here; else kNobody. Of ranks that it has never called nothing is known.
+  // The lowest rank that this thread still has to call: it made that rank's last call and my call of the same number,
+  // and the rank has not begun the call that comes next here. kNobody: this thread is not known to owe any.
   uint32_t owed() const;
-  // True if that rank is of this process and has begun fewer calls.
+  // True if that rank is of this process and has begun fewer calls than this one.
   bool behind(uint32_t rank) const;
 
  private:

@@ -32,9 +32,9 @@ void check_room(const NamedTensor& given, const std::vector<NamedTensor>& others
 // True if peers can read in place all rows that this combine sends back.
 bool can_be_pulled(const RankState& group, const CombineInputs& in);
 
-// The Status of a dispatch that took an expert id out of range for -1, and of one to which more rows than rows_max
-// came.
+// The Status of a dispatch that took an expert id out of range for -1.
 Status bad_expert(const BadExpert& bad, uint32_t experts);
+// The Status of a dispatch to which more rows than rows_max came.
 Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow);
 
 }  // namespace transload

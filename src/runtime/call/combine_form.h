@@ -14,10 +14,10 @@ struct CombineForm {
   CombineForm(const RankState& rank, const CombineInputs& in);
 
   uint32_t channels;
-  uint32_t weights;  // of a row that are summed too
+  uint32_t weights;  // of each row that are summed too; 0: none
   uint64_t tokens;
   uint64_t rows_max;  // rows from this one on were dropped
-  Card card;          // but for the epoch and the handle's name
+  Card card;          // complete but for the epoch and the handle's name
 };
 
 // Whether peers pull the rows; `out` and decisions() say so too.

@@ -9,16 +9,16 @@ namespace transload {
 
 struct CallChoice {
   bool reachable;    // peers store into, or read from, memory of mine
-  const char* name;  // of what was chosen
+  const char* name;  // the name of what was chosen
   std::string why;
 };
 
 // What became of the room that a dispatch wants for what it receives.
 struct LandingRoom {
   uint64_t bytes;
-  bool leased;                    // it was had
+  bool leased;                    // the slabs had that room
   const char* outside = nullptr;  // the output in memory of the caller's that lies in no lease; null: there is none
-  uint64_t gap_bytes = 0;         // the longest, where it was not had
+  uint64_t gap_bytes = 0;         // the longest gap in the slabs, if they had not
 };
 CallChoice landing_of(Landing asked, const LandingRoom& room);
 

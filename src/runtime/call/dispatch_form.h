@@ -22,9 +22,9 @@ struct ScaleRows {
 // What ids and weights say; weights may be absent where only ids are read.
 Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights);
 
-// Rows of a dispatch land here.
+// Where the rows of a dispatch land.
 struct LandingPlace {
-  bool direct;        // peers store them, else I do
+  bool direct;        // peers store the rows; else I do
   char* rows;         // [rows][row_bytes]
   char* row_headers;  // [rows][header_bytes]
 };
@@ -41,7 +41,7 @@ struct DispatchForm {
   const char* x;      // [tokens][row_bytes]
   Routing routing;    // of a first dispatch
   ScaleSource scales;
-  Card card;  // but for the epoch and the handle's name
+  Card card;  // complete but for the epoch and the handle's name
 
   // Scales that do not follow each other are sent from a copy in which they do.
   bool stages_scales() const { return shape.scales > 1 && scales.scale_stride != 1; }
@@ -52,7 +52,7 @@ struct DispatchForm {
   // The handle of a first dispatch, but for what only its counts say.
   std::shared_ptr<HandleData> new_handle(const RankState& rank) const;
 
-  // A call that fails, but that the others count on, takes part, and no row is stored here.
+  // For a call that fails but takes part, because the others count on it: makes the form drop every row.
   LandingPlace keep_no_row(const Board& board);
 };
 

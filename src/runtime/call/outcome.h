@@ -1,5 +1,5 @@
-// What a call returns, while it is made, on the host and on GPUs alike. The others count on this rank: what goes wrong
-// with its outputs is kept until it has taken part, and thrown then.
+// The outputs of a call, while it is made, on the host and on GPUs alike. Other ranks count on this one: what goes
+// wrong with its outputs is kept until the call has taken part, and thrown then.
 #pragma once
 #include <exception>
 #include <memory>
@@ -15,19 +15,19 @@ namespace transload {
 
 class DispatchOutcome {
  public:
-  // `device`: of the tensors. The rest is referred to.
+  // `device`: of the tensors. The outcome keeps references to the rest.
   DispatchOutcome(RankState& rank, DispatchForm& form, const DispatchInputs& in, DLDevice device)
       : rank_(rank), form_(form), in_(in), device_(device) {}
 
   // Asks the caller's function, if there is one, for room for `rows`: those that come, or rows_max.
   void ask(uint64_t rows);
-  // The call fails in the end for want of memory of another kind.
+  // Makes the call fail in the end, for want of memory of another kind.
   void fail_later(const Error& for_want_of);
-  // It is called after ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where
-  // the slabs have no room the host lends memory of its own, which only the ring reaches; a GPU has none, and keeps no
+  // To be called after ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where
+  // the slabs have no room the host takes private memory, which only the ring reaches; a GPU has none, and keeps no
   // row.
   void take(const HandleData& handle);
-  // After the call has taken part: throws what went wrong.
+  // To be called after the call has taken part: throws what went wrong.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }
@@ -52,15 +52,15 @@ class DispatchOutcome {
 
 class CombineOutcome {
  public:
-  // `device`: of the tensors. The rest is referred to.
+  // `device`: of the tensors. The outcome keeps references to the rest.
   CombineOutcome(RankState& rank, const CombineForm& form, const CombineInputs& in, DLDevice device)
       : rank_(rank), form_(form), in_(in), device_(device) {}
 
   // Asks the caller's function, if there is one; leases what is to be leased; fills in the tensors of `out`. A call
-  // that fails keeps no sum: each sum is written over the one before. On the host the outcome gets memory for that one,
-  // as it does for outputs that the slabs have no room for; on a GPU it is `spare`, room for a sum and its weights.
+  // that fails writes each sum over the one before. On a GPU the room for that sum and its weights is `spare`; on the
+  // host it is private memory, in which outputs also lie if the slabs have no room.
   void take(char* spare = nullptr);
-  // After the call has taken part: throws what went wrong.
+  // To be called after the call has taken part: throws what went wrong.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }

@@ -39,7 +39,7 @@ class CallersRoom {
  public:
   // `others`: tensors of the call that no output may lie over. Without a function nothing is asked.
   CallersRoom(const RoomFor& room, std::vector<NamedTensor> others) : room_(room), taken_(std::move(others)) {}
-  // The tensor with its memory. Throws what the function throws, and Error for what must not be written.
+  // Gives the tensor memory. Throws what the function throws, and Error for memory that must not be written.
   Tensor ask(Output which, Tensor tensor);
 
  private:
@@ -49,23 +49,23 @@ class CallersRoom {
 
 class DispatchRoom {
  public:
-  // For `rows`, those that come or rows_max. `device`: of the tensors.
+  // `rows`: those that come, or rows_max. `device`: of the tensors.
   DispatchRoom(const DispatchForm& form, const DispatchInputs& in, uint64_t rows, DLDevice device);
 
   uint64_t bytes() const { return columns_.at.bytes; }
   bool needs_lease() const { return !asks() || bytes() > 0; }
-  // Asks the caller's function, if there is one, for all that hand_out() hands out, so before it. Throws what that
-  // throws; Error if what it gave must not be written, or cannot be reached and must be.
+  // Asks the caller's function, if there is one, for what hand_out() is to hand out. Throws what the function throws;
+  // Error if it gave memory that must not be written, or that peers must reach and cannot.
   void ask(const Arena& arena);
   // The output that peers cannot store into although all the rest lies in a lease; null: there is none.
   const char* outside(const Arena& arena) const;
   // Fills in the tensors. What is not the caller's lies from `base` on, in as many bytes as bytes() says.
   LandingPlace hand_out(char* base, bool direct, DispatchOutputs& out) const;
-  // Throws where out_x was too short, by how many rows this rank received: the trip went into the lease instead.
+  // Throws if out_x was too short for the rows that this rank received, which went into the lease instead.
   void refuse_if_too_short(int64_t received) const;
 
  private:
-  // Whether the caller's function has the outputs. An out_x that is too short is told first.
+  // Whether the caller's function is asked for outputs: not if out_x is too short, because that error comes first.
   bool asks() const { return in_.room && !too_short_; }
   CallersOutputs elsewhere() const { return {.rows = in_.out_x.given() ? !too_short_ : asks(), .rest = asks()}; }
   Tensor tensor(uint64_t columns, DLDataType type, const void* data = nullptr) const;

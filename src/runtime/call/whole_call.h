@@ -13,12 +13,12 @@ struct CallersFailure {
   std::exception_ptr thrown;
 };
 
-// Once other ranks count on this one, only its result, the group's fault, or an Error may come out of run() that leaves
-// the group usable, because all ranks have what is theirs. Anything else that this rank suffers is a fault:
-// give_up(reason) tells all others, and does not return.
+// Once other ranks count on this one, run() may end only with its result, with the group's fault, or with an Error that
+// leaves the group usable, because all ranks have what is theirs. Anything else that this rank suffers is a fault:
+// call.give_up(operation, reason) tells all others, and does not return.
 //
-// `call`: its name; counted_on(), whether others still wait for what this rank owes them; begun(), whether there is no
-// way back.
+// `call` says by counted_on() whether others still wait for what this rank owes them, and by begun() whether there is
+// no way back.
 template <class Call, class Run>
 auto whole_call(Call& call, const char* operation, Run run) {
   std::string reason;

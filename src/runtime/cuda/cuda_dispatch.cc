@@ -39,7 +39,7 @@ class CudaDispatch {
       g_.refuse_to_wait();
     }
     g_.join_stream(in_.stream, in_.deadline_ms, "dispatch");
-    if (!waits()) ask_for_room();  // while no kernel of this call waits for other ranks
+    if (!waits()) ask_for_room();  // before a kernel of this call waits for other ranks
     if (form_.first)
       notify();
     else
@@ -83,7 +83,7 @@ class CudaDispatch {
     spans_ = {on_device_.forward, on_device_.arriving};
   }
 
-  // Counts go to everyone; afterwards the host knows how many rows come.
+  // Sends counts to everyone. Afterwards the host knows how many rows come, if it waits for that.
   void notify() {
     take_handle_room();
     g_.set_phase(Phase::kNotify);
@@ -150,7 +150,7 @@ class CudaDispatch {
     made->log_width = uint32_t(sizes_.tables.log_width);
     made->overflow = in_.overflow;
     if (waits()) made->report = g_.report_of(*made, g_.page().words().report, g_.page().awaited_counts());
-    // How many came, only the device may know.
+    // If the host did not wait, only the device knows how many came.
     made->device_rows = waits() ? uint64_t(made->report.rows_needed) : form_.rows_max;
     made->device = std::make_shared<DeviceHandleBlock>(DeviceHandleBlock{
         .on_device = on_device_, .room = handle_room_, .seal = seal_of(dispatch_number_), .channels = form_.channels});
@@ -178,7 +178,7 @@ class CudaDispatch {
             .headers = headers_};
   }
 
-  // Senders take what is left; receivers are needed beside them only where rows come through rings.
+  // Receivers are needed beside senders only where rows come through rings.
   Cast cast() const {
     if (g_.map.nodes == 1)
       return outcome_.landing().direct ? whole_cast({.senders = 8}) : whole_cast({.receivers = 4, .senders = 4});

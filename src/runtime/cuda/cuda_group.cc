@@ -68,7 +68,7 @@ void CudaGroup::refuse_to_wait() const {
 
 void CudaGroup::join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what) {
   captured_ = capturing(stream);
-  if (!captured_) check_stream(stream);  // a capture takes no questions
+  if (!captured_) check_stream(stream);  // nothing may be asked of a stream while it is captured
   if (captured_ && last_stream_ && last_stream_->handle != stream.handle && !last_has_ended())
     throw Error(
         Code::kInvalidArgument,
@@ -121,9 +121,9 @@ bool CudaGroup::capturing(const Stream& stream) const {
   return state != cudaStreamCaptureStatusNone;
 }
 
-// Waits until my own kernels have ended, those of a replay too, of which only the device knows, but not the device's:
-// kernels of another rank may wait for this thread. False if they have not by then, because work that is not ours keeps
-// the stream.
+// Waits until my own kernels have ended, also those of a replayed graph, of which only the device knows. It does not
+// wait for all kernels of the device, because those of another rank may wait for this thread. False if mine have not
+// ended by `until`, because other work keeps the stream.
 bool CudaGroup::drain(uint64_t until) {
   const OnDevice here(device_, std::nothrow);
   while (!have_ended(page_.words(), done_)) {
@@ -143,7 +143,7 @@ void CudaGroup::await_report(Word dispatch_number) {
   }
 }
 
-// Kernels of a context that is lost tell nothing.
+// Throws if the device's context is lost, because its kernels tell nothing any more.
 void CudaGroup::check_context() const {
   if (const cudaError_t state = cudaEventQuery(done_.get()); state != cudaErrorNotReady)
     check_cuda(state, "cudaEventQuery", device_);
@@ -154,7 +154,7 @@ void CudaGroup::await_stream(const Stream& stream) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
-    if (faulted()) fail(operation_);  // not behind work that is not ours
+    if (faulted()) fail(operation_);  // at once, and not behind work that is not ours
     control->heed_interrupt();
     sched_yield();
   }
@@ -240,15 +240,15 @@ bool CudaGroup::linger(uint64_t until) {
 }
 
 void CudaGroup::say_goodbye() noexcept {
-  control->note(read_word(page_.words().ended), Phase::kIdle, false, kNobody);  // it says which call was the last
+  control->note(read_word(page_.words().ended), Phase::kIdle, false, kNobody);  // the goodbye gives the last call
   control->goodbye();
 }
 
-// Replays of graphs that outlive the group still need its network; else that ends.
+// Ends the network, unless graphs that outlive the group may still replay calls over it.
 void CudaGroup::leave_network(uint64_t until) {
   if (!proxy_) return;
   if (memory_.use_count() > 1) return proxy_->orphan();
-  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // stuck inside the network: what it reaches stays
+  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // it is stuck in the network: what it reaches stays
     (void)proxy_.release();
     (void)scale_out_.release();
     (void)new NetworkMemory(std::move(network_memory_));
@@ -266,7 +266,7 @@ CudaGroup::~CudaGroup() {
   bool all_taken = rails_mapped();  // kernels end when what they stored has landed; what a NIC was told, may land later
   try {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
-  } catch (const std::exception&) {  // whoever waits for it has its deadline
+  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
   }
   watcher_.reset();
   if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();

@@ -24,11 +24,11 @@
 
 namespace transload {
 
-constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // with kernels, beyond their deadline
+constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // for which the host waits for kernels beyond their deadline
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
-  RankState state_;  // it and the call come first: the rest refers to them
+  RankState state_;  // the state and the call come first, because the rest refers to them
   CurrentCall call_;
 
  public:
@@ -56,8 +56,7 @@ class CudaGroup final : public Group::Impl {
   void launched(int error, const char* kernel);
   // A call that waits on the host asks this first: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // Runs all that a call does, by the thread that makes it: whoever leaves it between its first kernel and its last
-  // would let the others wait.
+  // Runs a call. One that left between its first kernel and its last would let others wait in vain, so it gives up.
   template <class Run>
   auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);
@@ -67,11 +66,12 @@ class CudaGroup final : public Group::Impl {
   bool counted_on() const { return owes_kernels_ && !state_.fault; }
   bool begun() const { return owes_kernels_; }
   [[noreturn]] void give_up(const char* what, const std::string& reason);
-  // A call begins, on its stream behind the last one, with a deadline of its own unless that is 0. Throws before
-  // anything was launched, if it may not be called so.
+  // Begins a call on its stream, behind the last one, with a deadline of its own unless that is 0. Throws if it may not
+  // be called so, before anything is launched.
   void join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what);
-  // mark_end: all launches so far are on the stream. end_call: they were the call's last.
+  // Marks the end of the launches so far, on their stream.
   void mark_end(const Stream& stream);
+  // Marks the end of the call's last launches.
   void end_call(const Stream& stream) {
     mark_end(stream);
     owes_kernels_ = false;
@@ -80,10 +80,10 @@ class CudaGroup final : public Group::Impl {
   void set_phase(Phase phase) { call_.phase.store(uint32_t(phase), std::memory_order_relaxed); }
   // Waits until the plan of this dispatch has said how many rows come. Throws the fault if it will not.
   void await_report(Word dispatch_number);
-  // A call that was put into a graph: what it uses stays as long as the graph.
+  // Keeps what a call uses as long as the graph that it is captured into, if it is.
   void keep_if_captured(const Stream& stream, Handle handle, std::shared_ptr<Lease::Block> outputs);
   Tensor on_device(const void* data, int64_t count, DLDataType dtype) const;
-  // What a dispatch with this handle reports; `counts`: those behind the report.
+  // What a dispatch with this handle reports; `counts`: those that follow the report in memory.
   DispatchReport report_of(const HandleData& handle, const DeviceReport& report, const int64_t* counts) const;
   const PinnedPage& page() const { return page_; }
   const LaunchFacts& facts() const { return facts_; }
@@ -114,7 +114,7 @@ class CudaGroup final : public Group::Impl {
   uint64_t stream_number(const Stream& stream) const;
   void check_stream(const Stream& stream) const;
 
-  // Heartbeats are told of it while a thread is in a call.
+  // From join_stream() to the end of this guard, heartbeats say that a thread is in a call.
   struct CallGuard {
     explicit CallGuard(CudaGroup& group) : call(group.call_) {}
     ~CallGuard() { call.on_stream.store(false, std::memory_order_release); }
@@ -135,9 +135,9 @@ class CudaGroup final : public Group::Impl {
   DeviceReservation reservation_;  // of the device; none once the group is faulted
   PinnedPage page_;
   std::vector<DeviceBlock> blocks_;
-  std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // takes it when the group goes
+  std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // gets the group's memory when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
-  Word too_many_told_ = 0;  // of HostWords::too_many
+  Word too_many_told_ = 0;  // HostWords::too_many, as far as wait() has told of it
   // Stream and event stand behind the memory that they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
   OwnEvent done_;     // recorded behind the last call
@@ -147,10 +147,10 @@ class CudaGroup final : public Group::Impl {
   };
   std::optional<LastStream> last_stream_;  // the stream of the last call
   bool captured_ = false;                  // the call that is being made goes into a graph
-  bool owes_kernels_ = false;              // others wait for kernels of it that are not launched yet
+  bool owes_kernels_ = false;              // others wait for kernels of that call that are not launched yet
   std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
   std::unique_ptr<Proxy> proxy_;
-  std::unique_ptr<NicQueues> nic_;      // instead of both
+  std::unique_ptr<NicQueues> nic_;      // instead of scale_out_ and proxy_
   std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches
 };
 

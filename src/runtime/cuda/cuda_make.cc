@@ -55,7 +55,7 @@ class CudaGroup::Making {
   std::string near_nic() const;
   void place_network(const ScaleOutKind& kind);
 
-  // Rails map each other's region, as peers do.
+  // Whether rails map each other's region, as peers do.
   bool shares_with_rails() const { return g_.rails_mapped() && !g_.heap_; }
   void map_memory(bool one_process);
 
@@ -74,7 +74,7 @@ class CudaGroup::Making {
   void upload_board();
   void upload_areas();
 
-  // Nobody waits for the kernels that a group is made with, as others do for those of a call: CudaGroup::launched.
+  // Notes nothing, unlike CudaGroup::launched: no other rank waits for the kernels that a group is made with.
   void check(int error, const char* kernel) const { check_cuda(cudaError_t(error), kernel, device_); }
   void load_kernels();
   void show_queues();
@@ -89,7 +89,7 @@ class CudaGroup::Making {
   LaunchFacts& facts_;
   DeviceBuffers& buffers_;
   DeviceInfo info_;
-  bool fills_queues_ = false;       // the kernels are those that do, whether a rail has one or all are mapped
+  bool fills_queues_ = false;       // kernels are those that fill a NIC's queues, even if all rails are mapped
   Cursor block_room_{.unit = 256};  // in the last block
 };
 
@@ -236,7 +236,7 @@ NetworkPlace CudaGroup::Making::network_place() const {
 void CudaGroup::Making::open_network(const ScaleOutKind& kind) {
   g_.scale_out_ = kind.make(g_, network_place());
   try_paths();
-  const auto naps = [&group = g_] { return group.memory_.use_count() > 1; };  // graphs keep it
+  const auto naps = [&group = g_] { return group.memory_.use_count() > 1; };  // graphs keep the memory
   const auto broken = [&group = g_](const std::exception& error) { group.control->break_down(error); };
   const Proxy::Place place{g_.network_memory_.region(), g_.network_memory_.queue(), g_.network_memory_.taken()};
   g_.all_or_none([&] { g_.proxy_ = std::make_unique<Proxy>(*g_.scale_out_, place, naps, broken); });
@@ -268,7 +268,7 @@ void CudaGroup::Making::show_queues() {
   for (const void* kernel : nic_kernels()->one_of_each_module) g_.nic_->show_to(module_of(kernel, device_));
 }
 
-// One word over every path that a call may use, by a kernel. All ranks have loaded theirs.
+// Sends one word over every path that a call may use, by a kernel. All ranks have loaded theirs.
 void CudaGroup::Making::say_hello() {
   const uint64_t entered = now_ns();
   g_.call_.deadline_ms = options_.create_deadline_ms;
@@ -308,7 +308,7 @@ void CudaGroup::Making::leave_hello(uint64_t entered) {
   throw Error(g_.control->fault(verdict, "create", entered));
 }
 
-// One word over every path that a call may use, by this thread: there is no proxy yet.
+// Sends one word over every path that a call may use, by this thread: there is no proxy yet.
 void CudaGroup::Making::try_paths() {
   const Block& hello = state_.board.net.hello;
   std::vector<AwaitedPath> open;
@@ -376,7 +376,7 @@ void CudaGroup::Making::make_room() {
     return DevicePositions{make<Word>(ends.producers), make<Word>(ends.consumers), drained};
   };
   const auto rail_positions = [&](const RingEnds& ends, Word* drained) {
-    const std::vector<Word> always(ends.producers, ~Word(0));  // of a NIC: credits say it all
+    const std::vector<Word> always(ends.producers, ~Word(0));  // with a NIC's queues, credits say that sources are free
     return positions(ends, g_.nic_ ? upload(always.data(), always.size()) : drained);
   };
   const RingWords words = state_.ring_words();

@@ -73,7 +73,7 @@ void park(ParkingPlace& place, Parked what) noexcept {
 }
 
 void sweep_parked() {
-  std::list<Parked> free;  // after the lock
+  std::list<Parked> free;  // destroyed after the lock is released
   ParkedMemory& park = the_park();
   const std::lock_guard lock(park.mutex);
   for (auto at = park.parked.begin(); at != park.parked.end();) {

@@ -26,11 +26,11 @@ struct EndOnDevice {
 };
 using OwnStream = std::unique_ptr<CUstream_st, EndOnDevice>;
 using OwnEvent = std::unique_ptr<CUevent_st, EndOnDevice>;
-// The stream waits for no other one: the legacy stream would, for kernels of other groups. These throw Error.
+// Both throw Error. The stream waits for no other, as the legacy stream would for kernels of other groups.
 OwnStream make_stream(int device);
 OwnEvent make_event(int device);
 
-// A graph that has a call of the group keeps it too.
+// Memory that a group shares with the graphs that have a call of it.
 struct CudaMemory {
   std::shared_ptr<DeviceRegion> region;
   std::unique_ptr<Neighbours> neighbours;
@@ -38,16 +38,16 @@ struct CudaMemory {
   PinnedPage page;
   NetworkMemory network;
   std::unique_ptr<HeapBlock> heap;
-  std::unique_ptr<ScaleOut> scale_out;  // where rails are not mapped, like the proxy: it goes first
+  std::unique_ptr<ScaleOut> scale_out;  // like the proxy, where rails are not mapped; the proxy goes first
   std::unique_ptr<Proxy> proxy;
   std::unique_ptr<NicQueues> nic;  // where warps drive it
 };
 
-// No kernel of the group runs, nor is one on a stream before `done`: true of a lost context, too.
+// Whether no kernel of the group runs, nor is one on a stream before `done`. True of a lost context, too.
 bool have_ended(const HostWords& words, const OwnEvent& done);
 
-// Kernels of a group that goes wait on a stream, behind work that is not ours: they keep what they reach until they
-// have ended. A group has the place for it from the beginning, because a destructor cannot say that there is none.
+// What kernels of a group that went may still reach, because they wait on a stream behind other work: it is kept until
+// they have ended. A group has the place for it from the beginning, because a destructor cannot say that there is none.
 struct Parked {
   std::shared_ptr<CudaMemory> memory;
   OwnEvent done;

@@ -27,7 +27,7 @@ struct WatchedGroup {
   const CurrentCall& call;
   DeviceReservation& reservation;  // given back once the group is faulted
   cudaEvent_t done;                // recorded behind the last call
-  cudaStream_t idle;               // nothing is on it: what fails there is the context
+  cudaStream_t idle;               // no work is ever on it, so an error of it is the context's
   Proxy* proxy;                    // null: there is none
   NicQueues* nic;                  // null: there are none
   Progress* progress;              // null: the caller has none

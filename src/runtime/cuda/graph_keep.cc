@@ -17,8 +17,8 @@ namespace {
 
 using KeptAlive = std::shared_ptr<const void>;
 
-// CUDA says that a graph is gone where none of its calls is allowed, so what was kept goes in a thread of its own. It
-// ends with the process.
+// CUDA tells that a graph is gone where no call of CUDA is allowed, so what was kept is freed in a thread of its own,
+// which ends with the process.
 class Sweeper {
  public:
   Sweeper() {
@@ -71,7 +71,7 @@ void keep_with_graph(CUstream_st* stream, KeptAlive used, int device) {
   cudaUserObject_t object = nullptr;
   check_cuda(cudaUserObjectCreate(&object, kept.get(), graph_is_gone, 1, cudaUserObjectNoDestructorSync),
              "cudaUserObjectCreate", device);
-  kept.release();  // the object's
+  kept.release();  // the object owns it now
   const cudaError_t error = cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove);
   if (error != cudaSuccess) cudaUserObjectRelease(object, 1);
   check_cuda(error, "cudaGraphRetainUserObject", device);

@@ -6,8 +6,8 @@ struct CUstream_st;
 
 namespace transload {
 
-// `used` goes once the graph that `stream` is captured into, all that was made of it, and their launches are gone. Any
-// thread may then destroy it. Throws Error{kDevice}; nothing is kept then.
+// Keeps `used` until the graph that `stream` is captured into, all that was made of it, and their launches are gone.
+// Any thread may then destroy it. Throws Error{kDevice}, and then keeps nothing.
 void keep_with_graph(CUstream_st* stream, std::shared_ptr<const void> used, int device);
 
 }  // namespace transload

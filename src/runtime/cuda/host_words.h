@@ -15,7 +15,7 @@ inline WaitsFor waits_for(const HostWords& words) {
   return {.peer = read_word(words.waits_for.peer), .to_finish = read_word(words.waits_for.to_finish)};
 }
 
-// Returns none, or a whole one: `set` is written last.
+// The fault that a kernel has told, or none. It is whole, because kernels write `set` last.
 inline DeviceFault fault_now(const HostWords& words) {
   return read_word(words.fault.set) != Word(DeviceFailure::kNone) ? words.fault : DeviceFault{};
 }

@@ -40,7 +40,7 @@ RailQueue LaunchFacts::rail_queue() const {
   return queue;
 }
 
-// Stages as long as an SM allows; scales and headers of more than kRideMax bytes move by themselves.
+// Stages are as long as an SM allows. Scales and headers of more than kRideMax bytes do not move with their row.
 NearShape LaunchFacts::near_shape(uint64_t behind_row) const {
   constexpr uint64_t kRideMax = 1024;
   NearShape shape{};

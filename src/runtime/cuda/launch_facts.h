@@ -13,8 +13,8 @@ namespace transload {
 
 static_assert(kRanksMax <= 1u << kRankBits && kChannelsMax < 1u << kQueueBits, "a rail's keys hold any rank and queue");
 
-// Positions of the rings of one kind, on the device. Drained words are the proxy's to write: in pinned memory, and only
-// of rails that have one.
+// Positions of the rings of one kind, on the device. Drained words of rails lie in pinned memory, where a proxy writes
+// them; with a NIC's queues they are all ones. Other rings have none.
 struct DevicePositions {
   Word *sent, *taken, *drained;
   Positions view() const { return {sent, taken, drained}; }
@@ -38,7 +38,7 @@ struct DeviceBuffers {
   RailQueue queue;  // of this rank's proxy or NIC, if it has one
 };
 
-// The first two live as long as the group; the rest is filled in while that is made.
+// The first two live as long as the group, which fills in the rest while it is made.
 struct LaunchFacts {
   const RankState& rank;
   const CurrentCall& current;

@@ -57,7 +57,7 @@ NetworkMemory::NetworkMemory(const RankState& state, int device, DeviceNetwork o
                  combine = at.take(words.combine_rail.producers, sizeof(Word)), taken = at.take(1, sizeof(Word)),
                  slots = at.take(state.options.rail_queue, sizeof(CommandSlot));
   pinned_ = PinnedBlock(device, at.bytes);
-  if (pinned_.host() != pinned_.on_device())  // commands give addresses of one to the other
+  if (pinned_.host() != pinned_.on_device())  // commands carry addresses from kernels to the host
     throw Error(Code::kNotSupported, "device: cuda " + std::to_string(device) +
                                          " reaches pinned memory at other addresses than the host: it needs unified "
                                          "addresses to use a network");

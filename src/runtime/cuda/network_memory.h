@@ -17,11 +17,11 @@ struct DeviceNetwork {
   RegionChoice choice;
   DeviceBlock block;
   Descriptor dma_buf;
-  FabricDevice told;  // how libfabric is told of it
+  FabricDevice told;  // how libfabric is told of the block
 };
 
-// Local: asks libfabric by trying. `source_address` and `near_nic` as of LibfabricOptions and NetworkPlace. Throws
-// Error if no provider opens.
+// Tries whether libfabric registers GPU memory; tells no other rank. `source_address` and `near_nic` are as in
+// LibfabricOptions and NetworkPlace. Throws Error if no provider opens.
 DeviceNetwork try_device_network(const RankState& state, const DeviceInfo& gpu, const std::string& source_address,
                                  const std::string& near_nic);
 
@@ -36,13 +36,13 @@ class NetworkMemory {
   uint64_t region_bytes() const { return region_bytes_; }
   bool on_device() const { return device_.block.base() != nullptr; }
   const FabricDevice& told() const { return device_.told; }
-  // All that is pinned, of which a region that is comes first.
+  // All that is pinned; the region comes first, if it is.
   char* pinned() const { return pinned_.host(); }
   uint64_t pinned_bytes() const { return pinned_.bytes(); }
   // Drained words, [channel][member] as of Positions.
   Word* drained_dispatch() const { return drained_dispatch_; }
   Word* drained_combine() const { return drained_combine_; }
-  // Without `next`, which lies on the device.
+  // Its `next` is null, because that lies on the device.
   const RailQueue& queue() const { return queue_; }
   Word* taken() const { return taken_; }
 

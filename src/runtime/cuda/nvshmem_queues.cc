@@ -1,5 +1,5 @@
-// NVSHMEM's queues of a NIC as a group on GPUs gets them: what it tells the modules of kernels is read back, and
-// checked for what the group needs. Nothing of it has run over a NIC.
+// The queues of a NIC that NVSHMEM gives to a group on GPUs: what it tells the modules of kernels is read back, and
+// checked for what the group needs. This has not run over a NIC yet.
 #include <cuda_runtime_api.h>
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace transload {
 
 namespace {
 
-// Reads what lies on a device, past kernels that run there.
+// Reads what lies on a device, without a wait for kernels that run there.
 class DeviceReader {
  public:
   explicit DeviceReader(int device) : device_(device), stream_(make_stream(device)) {}
@@ -56,7 +56,7 @@ class NvshmemQueues final : public NicQueues {
   const FoundQueues& found() const { return found_; }
 
  private:
-  // What a NIC says of its last entry.
+  // The NIC's completion of the last entry of a queue.
   struct LastEntry {
     char entry[55];
     uint8_t syndrome;
@@ -71,7 +71,7 @@ class NvshmemQueues final : public NicQueues {
   const NvshmemLibrary& library_;
   std::vector<uint32_t> pes_;  // [ranks]
   FoundQueues found_{};
-  std::vector<bool> told_;  // [others] as lost
+  std::vector<bool> told_;  // [others] lost() has told of that rank
 };
 
 const NvshmemLibrary& the_library() {
@@ -133,7 +133,7 @@ bool NvshmemQueues::lost(LostPeer& peer) {
   return false;
 }
 
-// Rails find each other's region at one place of their heaps.
+// Checks that rails have their regions at one place of their heaps, because each looks there for the other's.
 void check_offsets(GroupMaking& group, uint64_t mine) {
   const std::vector<uint64_t> all = group.gather(HeapOffsetSaid::pack(mine), HeapOffsetSaid::unpack);
   if (const std::string why = heap_offset_refusal(all, rail_worlds(group.state().map)); !why.empty())

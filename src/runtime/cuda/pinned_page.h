@@ -13,14 +13,14 @@ namespace transload {
 class PinnedPage {
  public:
   PinnedPage() = default;
-  // Zeros. `counts`: so many of a report, as report_counts() says. Throws Error{kOutOfMemory}.
+  // All zeros. A report has `counts` counts, as report_counts() says. Throws Error{kOutOfMemory}.
   PinnedPage(int device, uint64_t counts)
       : counts_(counts), block_(device, kAwaitedAt + counts * sizeof(int64_t) + bytes_of_report(counts)) {}
 
   uint64_t bytes() const { return block_.bytes(); }
   HostWords& words() const { return *reinterpret_cast<HostWords*>(block_.host()); }
   int64_t* awaited_counts() const { return reinterpret_cast<int64_t*>(block_.host() + kAwaitedAt); }
-  // The same two, where kernels find them.
+  // The words and the awaited counts, where kernels find them.
   HostWords* words_on_device() const { return reinterpret_cast<HostWords*>(block_.on_device()); }
   int64_t* awaited_counts_on_device() const { return reinterpret_cast<int64_t*>(block_.on_device() + kAwaitedAt); }
 

@@ -24,7 +24,7 @@ class Crew {
   virtual uint32_t warps_of_role() const { return kWarpsOfRoleMax; }
   // Waits until every put of mine is locally complete. False: the group is faulted, or the network is late.
   virtual bool finish_network() = 0;
-  // Tells that the call itself reads shared memory, between two runs.
+  // Called where the call itself, and no warp, reads shared memory between two runs.
   virtual void reads(const void*, size_t) {}
   // Sets the deadline of every wait from now on.
   virtual void set_deadline(uint32_t ms) = 0;
@@ -32,7 +32,7 @@ class Crew {
   virtual void note(uint64_t epoch, Phase phase, uint64_t rows_total) = 0;
   // After run() or finish_network() said false: finds the verdict and ends in HostCalls::poison.
   [[noreturn]] virtual void fail(const char* operation) = 0;
-  // This rank leaves the call that it is in, for a reason of its own. All others are told, and it ends as fail() does.
+  // Leaves the call for a reason of this rank's own. All others are told, and it ends as fail() does.
   [[noreturn]] virtual void give_up(const char* operation, const std::string& reason) = 0;
 };
 

@@ -64,7 +64,7 @@ class DispatchCall {
     begin(Phase::kDispatch, 0);
   }
 
-  // Counts to everyone; afterwards the plan is known.
+  // Sends counts to everyone; afterwards the plan is known.
   void notify() {
     LayoutOutputs layout = lay_out({.routing = form_.routing,
                                     .map = g_.map,
@@ -81,7 +81,7 @@ class DispatchCall {
     make_handle(std::move(layout), parity);
   }
 
-  // Another rank refused it, and all know: nobody goes on.
+  // Ends a call that a rank has refused. All ranks know, and none goes on.
   [[noreturn]] void end_refused(const Refusal& refusal) {
     reached<Plants>(Situation::kRefusedAlike);
     g_.end_call("dispatch");
@@ -103,7 +103,7 @@ class DispatchCall {
       writer.for_node(g_.counts_to_nodes.data() + n * geo.node_counts_bytes(), g_.map, n);
   }
 
-  // The plan of my rows, and the logs of what I shall forward, from the mailboxes.
+  // Makes the plan of my rows, and the logs of what I shall forward, from the mailboxes.
   void make_handle(LayoutOutputs layout, uint32_t parity) {
     const Board& b = g_.board;
     const CountsShape counts = g_.geometry.counts();
@@ -141,7 +141,7 @@ class DispatchCall {
     handle_ = made;
   }
 
-  // Who sent it is named, on all ranks. Does not return.
+  // Names the rank that sent a wrong count, on all ranks. Does not return.
   void accuse(const WrongCount& wrong) {
     const std::vector<Task> tasks{[&](W& w) {
       w.enter(Role::kOpener, -1);
@@ -172,7 +172,7 @@ class DispatchCall {
 
   uint64_t rows_kept() const { return std::min(handle_->rows_kept(), form_.rows_max); }
 
-  // Rows that do not come: experts must take none of them for theirs.
+  // Blanks the rows that do not come, so that no expert takes one of them for its own.
   void blank_rows_left() {
     const uint64_t k = form_.first ? form_.shape.top_k : 0, first = handle_->rows_kept() * k,
                    end = handle_->rows_held() * k;
@@ -269,7 +269,7 @@ class DispatchCall {
   }
 
   bool overflows() const { return handle_->rows_kept() < handle_->rows_needed(); }
-  // Only a call that makes a handle fails for want of room. A call with a handle drops the rows that this one dropped.
+  // Only a call that makes a handle fails for want of room. A call with that handle drops the same rows again.
   bool fails() const { return overflows() && made_ && in_.overflow == Overflow::kFail; }
   [[noreturn]] void fail_for_room() const {
     const Status status = too_many_rows(handle_->rows_needed(), handle_->rows_max, Overflow::kFail);
@@ -291,7 +291,7 @@ class DispatchCall {
   DispatchForm form_;
   Call call_{};
   Handle handle_;
-  std::shared_ptr<HandleData> made_;  // the same on a first dispatch, still being written
+  std::shared_ptr<HandleData> made_;  // the handle of a first dispatch, while it is written
   SpanTable forward_, arriving_;
   std::vector<int64_t> expert_counts_;
   BadExpert bad_;
@@ -304,7 +304,7 @@ template <class W>
 DispatchOutputs HostCalls<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
   return whole_call("dispatch", [&] {
-    std::optional<Error> refused;  // told to the others outside of the handler, because fibers take turns there
+    std::optional<Error> refused;  // the others are told after the handler, because that lets fibers run
     try {
       check_dispatch(*this, in);
     } catch (const Error& error) {

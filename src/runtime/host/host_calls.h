@@ -1,5 +1,5 @@
 // What a Group is apart from its processes, files and clocks: arithmetic, memory layout and the state of its calls. Its
-// Crew runs the warps and judges; W is what they are.
+// Crew runs the warps, whose type is W, and judges.
 #pragma once
 #include <algorithm>
 #include <iterator>
@@ -41,22 +41,22 @@ struct HostCalls : RankState {
 
   // Throws Error{kInvalidArgument}. `crew` is kept; calls come only after reserve() and place().
   HostCalls(const GroupOptions& given, Crew<W>& crew);
-  // Buffers of calls. Throws Error{kOutOfMemory}.
+  // Makes the buffers of calls. Throws Error{kOutOfMemory}.
   void reserve();
-  // No drained word is told: those of rails are all ones from now on.
+  // For a network that sets no drained words, because credits free sources too: makes those of rails all ones for good.
   void free_by_credits();
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
   void try_paths();
 
-  // How much a crew must provide.
+  // How much a crew must provide: warps, and near memory for each.
   int warps_max() const { return int(crew.warps_of_role() * 3 + 2); }
   uint64_t near_bytes() const { return most_tables_bytes(map); }  // for the tables of one warp
 
   // Calls. Both throw the fault that ended the group, if any.
   DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
   CombineOutputs combine(const CombineInputs& in);     // combine_call.h
-  // The group is lost: every later call throws this too.
+  // Notes that the group is lost: every later call throws this fault, too. Throws it.
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
@@ -65,23 +65,23 @@ struct HostCalls : RankState {
   auto whole_call(const char* operation, Body body);
   // Takes an epoch, fills the card's common fields and sets the counters of the warps to 0.
   void begin_call(Call& call, Phase at, uint64_t rows_total, uint32_t deadline_ms);
-  // Counts to everyone, from counts_to_peers and counts_to_nodes; the parity of the mailboxes that theirs have come to.
+  // Sends counts_to_peers and counts_to_nodes. Returns the parity of the mailboxes where counts of others lie.
   uint32_t exchange_counts(const Call& call);
-  // The lowest rank that refused the call whose counts lie there: all ranks find the same.
+  // The lowest rank that refused the call whose counts lie in these mailboxes: all ranks find the same.
   std::optional<Refusal> refusal(uint32_t parity) const;
   // This rank refuses a dispatch that would make a handle: it takes part until all know. Throws `mine`.
   [[noreturn]] void refuse_alike(const Error& mine);  // refuse_alike.h
-  // Row bases are those of `row_base` ([ranks + 1]).
+  // Writes the grants for all peers, with the row bases of `row_base` ([ranks + 1]).
   void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);
-  // Runs warps until all end. Throws the Fault if the group is faulted meanwhile.
+  // Runs warps until all end, and with `last` ends the call. Throws the Fault if the group is faulted meanwhile.
   void run(const std::vector<Task>& tasks, const char* operation, bool last);
-  // All that the call has put has been read: others count on nothing more of it.
+  // Ends a call. All that it has put has been read, so others count on nothing more of it.
   void end_call(const char* operation);
   void set_phase(Phase at, uint64_t rows_total);
   uint32_t warps_of(uint32_t channels) const { return std::min(channels, crew.warps_of_role()); }
   // Cards that one call shows, as Progress counts them.
   uint64_t cards_shown() const;
-  // Records and cards that a notify sends, likewise.
+  // Records and cards that a notify sends, as Progress counts them.
   uint64_t records_to_send() const;
 
   Crew<W>& crew;
@@ -143,7 +143,7 @@ auto HostCalls<W>::whole_call(const char* operation, Body body) {
 template <class W>
 uint64_t HostCalls<W>::cards_shown() const {
   uint64_t sum = map.peers;
-  bool stages = false;  // once for all that are not mapped
+  bool stages = false;  // the card for all ranks that are not mapped is staged once
   for (const auto* list : {&rails, &sources})
     for (const Counterpart& c : *list) {
       if (c.rank == kNobody) continue;

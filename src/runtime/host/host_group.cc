@@ -59,8 +59,8 @@ void HostGroup::give_up(const char* operation, const std::string& reason) {
   fail(operation);
 }
 
-// Waits, at most the deadline, until rails have taken all that I put, and I have confirmed what they sent: the network
-// moves only by my hand. Whether they have.
+// Waits, at most the deadline, until rails have taken all that I put, and I have confirmed what they sent, because the
+// network moves only by my hand. Returns whether they have.
 bool HostGroup::linger() {
   const uint64_t until = now_ns() + uint64_t(options.deadline_ms) * kMillisecondNs;
   while (now_ns() < until && control->abort_word().load(std::memory_order_acquire) == 0) {
@@ -80,7 +80,7 @@ HostGroup::~HostGroup() {
     const bool all_taken = scheduler && scale_out && !core.fault && linger();
     if (heap && all_taken) heap->all_taken();
     if (heap && core.fault) heap->lose(lost_by(*core.fault));
-  } catch (const std::exception&) {  // whoever waits for it has its deadline
+  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
   }
   if (control) control->goodbye();
 }
@@ -90,7 +90,7 @@ bool HostGroup::has_taken_all(uint32_t rank) const {
   return control->said_goodbye(rank) || LastCall::is_past(core.common_id, rank, core.epoch);
 }
 
-// A call that throws and is no fault has moved all that others count on, or nothing.
+// Notes that a call has returned. One that throws, but no fault, has moved all that others count on, or nothing.
 struct HostGroup::Calling {
   HostGroup& group;
   ~Calling() {

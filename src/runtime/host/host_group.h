@@ -54,9 +54,9 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  std::unique_ptr<Hand> hand;  // where scale_out needs one: who calls that holds it
+  std::unique_ptr<Hand> hand;  // where scale_out needs one; whoever uses scale_out holds it
   uint64_t call_since = 0;     // now_ns() at the call's entry
-  bool suspected = false;      // a rank, in this run
+  bool suspected = false;      // this run has suspected a rank
   std::unique_ptr<LastCall> last_call;
   OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
 

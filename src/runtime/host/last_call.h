@@ -1,5 +1,5 @@
-// The call that a rank of this process has returned from last, for other ranks of its group here: one that frees its
-// group need not wait for a rank that has all it needs, and whose thread may be the very one that waits.
+// The call that a rank of this process has returned from last, for other ranks of its group here. A rank that frees its
+// group need not wait for one that has all it needs, and whose thread may be the very one that waits.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -16,7 +16,7 @@ class LastCall {
   LastCall& operator=(const LastCall&) = delete;
 
   void returned_from(uint64_t epoch) { epoch_->store(epoch, std::memory_order_release); }
-  // False of ranks that are not in this process, or have been freed.
+  // Whether that rank has returned from that call. False of ranks that are not in this process, or have been freed.
   static bool is_past(uint64_t group, uint32_t rank, uint64_t epoch);
 
  private:

@@ -1,4 +1,4 @@
-// A dispatch that one rank refuses for what it was given, while the others may not: it says so instead of counts.
+// Refusing a dispatch for what this rank was given, while others may not: it sends a refusal instead of counts.
 #pragma once
 #include <algorithm>
 #include <string>
@@ -10,7 +10,7 @@
 namespace transload {
 
 // A rank that refuses goes as far through the dispatch as the others do: cards and counts travel as in any dispatch
-// that makes a handle, so every neighbour and every mailbox has what it waits for, and places for two calls still
+// that makes a handle, so every neighbour and every mailbox has what it waits for, and mailboxes for two calls still
 // suffice. No row of anybody moves: all ranks find the mark in their mailboxes before they grant anything.
 template <class W>
 void HostCalls<W>::refuse_alike(const Error& mine) {

@@ -31,7 +31,7 @@ Hand::~Hand() {
   ring();
 }
 
-// What the network says of its end, the rank hears in its next call, when it moves the network itself.
+// If the network fails the thread ends. The rank hears why in its next call, when it moves the network itself.
 void Hand::run(const std::stop_token& stop) {
   pthread_setname_np(pthread_self(), "transload-hand");
   try {
@@ -62,7 +62,7 @@ void Hand::ring() {
   (void)!::write(bell_.get(), &one, sizeof(one));
 }
 
-// It says so before it asks for the mutex, so that the thread does not take that again and again.
+// Sets away_ before it asks for the mutex, so that the thread does not take the mutex again and again.
 void Hand::stay_away() {
   away_.store(true, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);

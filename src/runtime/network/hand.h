@@ -15,7 +15,7 @@ namespace transload {
 
 class Hand {
  public:
-  // `network` outlives it. From now on its thread uses the network whenever no Hold lives.
+  // `network` outlives the hand, whose thread uses it from now on whenever no Hold lives.
   explicit Hand(ScaleOut& network);
   ~Hand();
   Hand(const Hand&) = delete;

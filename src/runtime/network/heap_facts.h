@@ -11,19 +11,19 @@
 
 namespace transload {
 
-// [ranks] the lowest rank of those that rails join with each, over other ranks too.
+// [ranks] the world of each rank, as its root: the lowest rank that rails join it with, directly or over other ranks.
 std::vector<uint32_t> rail_worlds(const RankMap& map);
-// How many ranks are of the world of `root`.
+// How many ranks are in the world of `root`.
 uint32_t world_size(const std::vector<uint32_t>& worlds, uint32_t root);
 
 // Two ranks, in words.
 std::string ranks_text(uint32_t one, uint32_t other);
 
-// What a rank says of its process before a world is made or used again. As all unpack() of runtime/said.h.
+// What a rank says of its process before a world is made or used again. unpack() throws as those of runtime/said.h do.
 struct HeapFacts {
   std::string lost;                            // NvshmemWorld::lost()
-  uint64_t number = 0;                         // of its world
-  uint32_t pes = 0;                            // in it
+  uint64_t number = 0;                         // of its world; 0: in none
+  uint32_t pes = 0;                            // of that world
   std::vector<NvshmemWorld::HeapPart> blocks;  // without addresses
   std::string settings;                        // what NVSHMEM is told if it is started
 
@@ -34,8 +34,8 @@ struct HeapFacts {
 // Why these ranks can not be in one heap, the same on all; "": they can. `worlds` as of rail_worlds.
 std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds);
 
-// The block that is long enough and free on all ranks of `root`'s world: only then all have lingered that had it. As
-// many as there are: there is none.
+// The number of the block that is long enough and free on all ranks of `root`'s world: then all that had it have
+// lingered. If there is none, the number of blocks.
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 
@@ -48,7 +48,7 @@ struct HeapOffsetSaid {
   static uint64_t unpack(std::string_view said);
 };
 
-// Where a world that is new begins: of its lowest rank, and nothing of the others.
+// How a new world begins, as its lowest rank says it. The other ranks say nothing.
 struct WorldSaid {
   uint64_t number = 0;  // 0: it makes no world
   NvshmemId id{};
@@ -57,7 +57,7 @@ struct WorldSaid {
   static WorldSaid unpack(std::string_view said);
 };
 
-// Why these cannot begin the worlds that are new, the same on all; "": they can.
+// Why what ranks said cannot begin the new worlds, the same on all; "": it can.
 std::string world_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds,
                           const std::vector<WorldSaid>& said);
 
@@ -66,7 +66,7 @@ struct PeSaid {
   static uint32_t unpack(std::string_view said);
 };
 
-// Why these cannot be the PEs of the ranks, the same on all; "": they can.
+// Why these numbers cannot be the PEs of the ranks, the same on all; "": they can.
 std::string pe_refusal(const std::vector<uint32_t>& pes, const std::vector<uint32_t>& worlds);
 
 }  // namespace transload

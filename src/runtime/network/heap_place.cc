@@ -105,8 +105,8 @@ void HeapSearch::look() {
     throw Error(Code::kNotSupported, kOfNvshmem + why);
 }
 
-// NVSHMEM waits without a deadline, and names nobody. So the ranks say to each other, by turns, who is still in it,
-// until all have returned or one has failed; that one hears why when it asks for the result.
+// NVSHMEM waits without a deadline, and names nobody. So the ranks tell each other in rounds who is still in the call,
+// until all have returned or one has failed. A rank that failed hears why when it asks for the result.
 void HeapSearch::in_all(const char* what, const LibraryCall& call) {
   constexpr uint32_t kTurns = 8;
   constexpr uint64_t kLookNs = 40 * kMillisecondNs;

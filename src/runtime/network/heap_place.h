@@ -17,15 +17,15 @@ struct HeapHome {
   int device;                                               // -1: the host
   void (*there)(int device, const std::function<void()>&);  // runs a step where that device is current
   void (*zero)(int device, char* at, uint64_t bytes);       // has landed when it returns
-  bool maps_rails = true;                                   // else by queues of a NIC
+  bool maps_rails = true;                                   // rails are mapped; else they are queues of a NIC
 };
 
-// Collective. A block of zeros. Where rails are mapped, so are the blocks of all of them; else it is so long that a
+// Collective: returns a block of zeros. If rails are mapped, so are their blocks here; else the block is so long that a
 // network region has its place between the ends of keys. Throws Error on all ranks alike; every wait has the deadline
 // of making a group. If NVSHMEM itself does not return or fails, it is lost to this process.
 std::unique_ptr<HeapBlock> place_in_heap(GroupMaking& group, const HeapHome& home);
 
-// Why a world is lost whose group had this fault.
+// Why a world is lost whose group ended with this fault.
 inline std::string lost_by(const Fault& fault) {
   return "a group that used it was ended by a fault of rank " + std::to_string(fault.culprit_rank);
 }

@@ -1,4 +1,4 @@
-// Queues of a NIC that the warps of a rank on a GPU fill themselves, as a group gets them: from whoever has made them.
+// Queues of a NIC that the warps of a rank on a GPU fill themselves. A network such as NVSHMEM makes them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -19,15 +19,16 @@ class NicQueues {
   // My network region: all of the place that they were made for, or a part of it.
   virtual char* region() const = 0;
 
-  // What they call each rank, and the first of those that lead there: of cards and counts; those of channels follow it.
+  // [ranks] the number by which the queues know each rank.
   virtual const std::vector<uint32_t>& pes() const = 0;
+  // The number of the queue for cards and counts, first of those that lead to a rank. The queues of channels follow it.
   virtual uint32_t first_queue() const = 0;
 
-  // A module of kernels finds them by the constants of NVSHMEM's header, which this fills. On the rank's device, before
-  // any of those kernels runs.
+  // Fills the constants of NVSHMEM's header by which a module of kernels finds the queues. To be called on the rank's
+  // device, before any of those kernels runs.
   virtual void show_to(CUmod_st* module) = 0;
 
-  // Tells of a peer whose queue broke, as ScaleOut::lost tells of one.
+  // Tells of one peer whose queue broke, as ScaleOut::lost tells of one.
   virtual bool lost(LostPeer& peer) = 0;
 };
 

@@ -25,11 +25,11 @@ namespace transload {
 
 namespace {
 
-constexpr uint32_t kCommandsOfATurn = 64;  // then the network moves
-// Naps, where nobody rings for a replay of a graph: short while replays follow each other, then as much longer than
-// they cost as keeps an idle proxy below a twentieth of a core.
+constexpr uint32_t kCommandsOfATurn = 64;  // before the network is moved again
+// How long naps are, where nobody rings for a replay of a graph: short while replays follow each other, then so long
+// that naps cost an idle proxy less than a twentieth of a core.
 constexpr long kNapNs = 50'000, kNapMostNs = 2'000'000;
-constexpr uint64_t kReplaysNs = 20'000'000;  // from one to the next
+constexpr uint64_t kReplaysNs = 20'000'000;  // from one replay to the next, while they follow each other
 constexpr uint64_t kNapShare = 20, kNapsSeen = 8;
 constexpr long kSleepNs = 50'000'000;
 constexpr uint32_t kTurnsBeforeSleep = 256;  // with nothing to do
@@ -112,7 +112,7 @@ void Proxy::run(std::stop_token stop) {
   ended_.store(true, std::memory_order_release);
 }
 
-// kSome also if the network moved.
+// Takes commands and moves the network. kSome: one of the two had something to do.
 Proxy::Taker::Took Proxy::turn() {
   turns_.fetch_add(1, std::memory_order_relaxed);
   const Taker::Took took = taker_.turn(*this, kCommandsOfATurn);
@@ -156,7 +156,7 @@ long Proxy::nap_ns(uint64_t now) const {
   return std::clamp(long(kNapShare * nap_cost_ns_), kNapNs, kNapMostNs);
 }
 
-// Within naps it looks at the queue alone: to ask the network costs more than a nap lasts.
+// Between naps it looks at the queue alone, because asking the network costs more than a nap lasts.
 void Proxy::sleep() {
   if (!link_.may_sleep()) return;
   const bool silent = link_.arrives_silently();

@@ -19,34 +19,36 @@ namespace transload {
 class Proxy {
  public:
   struct Place {
-    char* network;  // the rank's network region, which it does not touch itself
+    char* network;  // the rank's network region, which the proxy itself does not touch
     RailQueue queue;
     Word* taken;  // where the proxy says how many commands it has taken
   };
   // `link` and `place` outlive it; nobody else uses the link meanwhile. `broken` hears, in the proxy's thread, why it
-  // cannot go on. `naps`: kernels may give commands though nobody woke it, as a graph's do.
+  // cannot go on. `naps` says whether kernels may give commands though nobody called wake(), as those of a graph do.
   Proxy(ScaleOut& link, const Place& place, std::function<bool()> naps,
         std::function<void(const std::exception&)> broken);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
 
-  // From now on it asks and tells its maker nothing, and naps: kernels of a graph may outlive the group.
+  // From now on the proxy asks and tells its maker nothing, and naps: kernels of a graph may outlive the group.
   void orphan();
 
-  // Ends the thread, if it turns until then (now_ns()). False: it is stuck, and whoever destroys this waits for it.
+  // Ends the thread if that makes a turn by `until` (now_ns()). False: it is stuck, and the destructor would wait.
   bool end(uint64_t until);
 
-  // A call begins: from now on it polls.
+  // A call begins: from now on the proxy polls.
   void wake();
-  // How often it was woken; and: no call runs, so it may sleep, unless it was woken again since.
+  // How often wake() was called.
   uint64_t wakes() const { return wakes_.load(std::memory_order_acquire); }
+  // No call runs any more, so the proxy may sleep, unless wake() was called after wakes() returned this number.
   void rest(uint64_t wakes) { rests_.store(wakes, std::memory_order_release); }
 
-  // Grows with every turn of its thread: who is awake and does not turn, is stuck.
+  // Grows with every turn of the thread: a proxy that is awake and does not turn is stuck.
   uint64_t turns() const { return turns_.load(std::memory_order_relaxed); }
-  // Commands taken so far; whether all of them are with the network, and their sources free.
+  // How many commands were taken so far.
   Word taken() const { return taken_.load(std::memory_order_acquire); }
+  // Whether all commands taken are with the network, and their sources free.
   bool quiet() const { return quiet_.load(std::memory_order_acquire); }
   // The next peer that the link found lost since the last call; false if none.
   bool lost(LostPeer& peer);
@@ -60,7 +62,7 @@ class Proxy {
   Taker::Took turn();
   void sleep();
   long nap_ns(uint64_t now) const;
-  // Host of the taker.
+  // What the taker asks of its host.
   bool calls_over() const { return rests_.load(std::memory_order_acquire) == wakes(); }
   CommandSlot look(uint32_t slot) const;
   void carry(const RailCommand& command);
@@ -73,7 +75,7 @@ class Proxy {
   Taker taker_;
   Descriptor bell_;
   uint64_t idle_since_ = 0;   // now_ns() after the last turn that found something to do
-  uint64_t nap_cost_ns_ = 0;  // of this machine's processor, each, as last seen
+  uint64_t nap_cost_ns_ = 0;  // processor time of a nap, as last measured
   std::atomic<uint64_t> wakes_{0}, rests_{0}, turns_{0};
   std::atomic<Word> taken_{0};
   std::atomic<bool> quiet_{true}, ended_{false};

@@ -73,11 +73,11 @@ std::unique_ptr<ScaleOut> make_nvshmem(GroupMaking&, const NetworkPlace& place) 
   return std::make_unique<LoopbackLink>(*place.mapped, kNvshmemName);
 }
 
-// What the ranks say of the kinds, and of their hosts.
+// What all ranks together say of the kinds, and of their hosts.
 struct Answers {
-  std::vector<bool> everywhere;       // by kind
+  std::vector<bool> everywhere;       // by kind: every rank has it
   std::vector<std::string> unmapped;  // by kind, why a rank maps no rail though all are on one host; "": all do
-  std::string apart;                  // how a rank and rank 0 are, "" if all are on one host
+  std::string apart;                  // how a rank and rank 0 are apart; "": all are on one host
 };
 
 Answers ask_all(GroupMaking& group, std::string& why) {

@@ -12,22 +12,22 @@
 
 namespace transload {
 
-// What a network needs of the rank that makes it; as long as the network.
+// What a network needs of the rank that makes it. All of it outlives the network.
 struct NetworkPlace {
   char* region;                      // its network region, or memory that the network brought for it
-  uint64_t bytes;                    // of it; of memory that the network brought, more
+  uint64_t bytes;                    // of `region`; memory that the network brought may be longer than a network region
   const std::vector<char*>* mapped;  // [ranks] the regions of others, where rails are mapped
   FabricDevice device = {};          // of the region
   std::string near_nic = "";         // the NIC to take if the caller named none
-  const HeapBlock* heap = nullptr;   // where the network brought it
+  const HeapBlock* heap = nullptr;   // the block that the network brought
 };
 
 struct ScaleOutKind {
   ScaleOutChoice choice;  // a caller's name for it: runtime/choices.h
   bool maps_rails;        // warps store to rails directly where all ranks are on one host
   bool on_cpus;           // ranks on CPUs have it too
-  bool when_asked;        // only who asks for it gets it
-  // Whether this machine and build have it for so many ranks; else `why` not.
+  bool when_asked;        // only callers who ask for it get it
+  // Whether this machine and build have it for so many ranks; if not, `why` says why.
   bool (*available)(uint32_t ranks, std::string& why);
   // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
   std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);
@@ -35,8 +35,8 @@ struct ScaleOutKind {
   std::unique_ptr<ScaleOut> (*make)(GroupMaking& group, const NetworkPlace& place);
   // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: they do not.
   std::unique_ptr<NicQueues> (*open_queues)(GroupMaking& group, const NetworkPlace& place) = nullptr;
-  // Whether this process is told to map no rail, by the variable of that name, though all ranks are on one host. Null:
-  // it is never.
+  // Whether the environment variable `told_by` tells this process to map no rail, though all ranks are on one host.
+  // Null: no variable does.
   bool (*maps_nothing)() = nullptr;
   const char* told_by = "";
   // Kernels that drive a NIC carry the rows though rails are mapped. No kind of the list says so: it is for a program
@@ -58,8 +58,8 @@ struct ChosenNetwork {
 
 // What speaks for the network that was taken.
 struct NetworkReason {
-  bool asked = false;         // for it, by name
-  bool on_gpus = false;       // ranks are
+  bool asked = false;         // the caller asked for it by name
+  bool on_gpus = false;       // ranks are on GPUs
   bool could_map = false;     // its kind maps rails
   std::string unmapped = "";  // why it maps none all the same
   std::string lacking = "";   // why another one is not there on this rank

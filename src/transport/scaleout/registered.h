@@ -8,36 +8,36 @@
 
 namespace transload {
 
-// kDmaBuf and kCudaAddress: on the GPU, and how the network is told of it.
+// kPinned: on the host. kDmaBuf, kCudaAddress: on the GPU, told to libfabric as a dma-buf or by its CUDA address.
 enum class RegionPlace : uint8_t { kPinned, kDmaBuf, kCudaAddress };
 
 // How libfabric is told of a network region that is memory of a GPU.
 struct FabricDevice {
   int cuda = -1;            // the GPU's number in this process; -1: memory of the host
-  int dma_buf = -1;         // descriptor of a dma-buf that holds it; -1: it is told by its address
-  uint64_t dma_buf_at = 0;  // where in that it begins, in bytes
+  int dma_buf = -1;         // descriptor of a dma-buf that holds the region; -1: libfabric is given its address instead
+  uint64_t dma_buf_at = 0;  // where in the dma-buf the region begins, in bytes
 };
 
-// What a provider says to being forbidden to call CUDA: FI_OPT_CUDA_API_PERMITTED.
+// How a provider answered FI_OPT_CUDA_API_PERMITTED = false. kNoOption: not asked, or libfabric lacks the option.
 enum class CudaCalls : uint8_t { kNoOption, kForbidden, kRefused };
 
 // What libfabric and the provider that would carry the group can do. Versions are major << 16 | minor, as libfabric
 // gives them.
 struct FabricMemoryFacts {
   std::string provider;
-  bool hmem = false;  // it registers memory of devices: FI_HMEM
+  bool hmem = false;  // the provider registers memory of devices (FI_HMEM)
   uint32_t library_version = 0;
-  uint32_t header_version = 0;  // that this build was made with
+  uint32_t header_version = 0;  // of the headers that this build was made with
   CudaCalls cuda_calls = CudaCalls::kNoOption;
-  std::string dma_buf_refused, address_refused;  // what came of registering the region so; "": was not tried, or works
+  std::string dma_buf_refused, address_refused;  // why registering the region so failed; "": not tried, or it works
 };
 
 struct RegionChoice {
   RegionPlace place;
-  std::string why;  // for people: which, and what spoke for it or against
+  std::string why;  // for people: what decided for this place, and what against others
 };
 
-// The best that nothing speaks against.
+// The best place that no fact rules out: kDmaBuf, else kCudaAddress, else kPinned.
 RegionChoice choose_region(const FabricMemoryFacts& fabric, const DeviceInfo& gpu);
 
 }  // namespace transload

@@ -1,7 +1,7 @@
-// Three messages a pair: the caller proves that it knows the secret of whom it calls; the answer proves the caller's
-// and brings descriptors (a bell, and a region's if it has one); then the caller passes its own. See exchange.h.
+// A pair exchanges three messages. The caller proves that it knows the secret of the rank that it calls. The answer
+// proves that of the caller, and brings descriptors: a bell, and perhaps a region's. Then the caller passes its own.
 //
-// Who answers is asked of the kernel before a word is said: an abstract name belongs to whoever binds it first.
+// Before a word is said the caller asks the kernel who listens: an abstract name belongs to whoever binds it first.
 #include "transport/scaleup/exchange.h"
 
 #include <fcntl.h>
@@ -26,9 +26,9 @@ namespace transload {
 
 namespace {
 
-constexpr int kRetryMs = 5;  // for what could not be done at once
-constexpr int kLookMs = 50;  // at whether the group has been lost meanwhile
-// Bounds of one rank at a time: how many sockets it has, and how many descriptors are on their way.
+constexpr int kRetryMs = 5;  // until what could not be done at once is tried again
+constexpr int kLookMs = 50;  // until the next look at whether the group has been lost
+// How many ranks one rank calls, or is called by, at a time: this bounds its sockets, and the descriptors on their way.
 constexpr size_t kCallsMost = 4;
 constexpr size_t kCallersMost = 8;
 
@@ -47,7 +47,7 @@ std::string of_limit(const char* what, int error) {
   return std::string("shared region: ") + what + ": " + text_of_error(error);
 }
 
-// What an error of a socket means for whom it leads to.
+// What an error of a socket says of the rank at its other end.
 enum class Trouble : uint8_t { kLater, kGone, kOther };
 Trouble trouble_of(int error) {
   switch (error) {
@@ -94,7 +94,7 @@ class NodeExchange {
         fail(FaultKind::kAbsent, lowest_missing(), "the group was lost meanwhile");
       wait(until);
       const uint64_t now = now_ns();
-      // A rank that is hindered says so before anybody takes it for absent.
+      // A rank that lacks something says so before others take it for absent.
       if (!hindrance_.empty() && now + patience / 2 >= until) throw Error(Code::kOutOfMemory, hindrance_);
       if (now >= until) {
         expire();
@@ -105,16 +105,16 @@ class NodeExchange {
 
  private:
   enum class LineStep : uint8_t {
-    kCalled,    // mine: I await its descriptors
-    kToPass,    // mine: it gets my descriptors, then it is done
-    kStranger,  // of a caller: who is it
-    kToAnswer,  // of a caller: it gets my descriptors
-    kAnswered,  // of a caller: I await its descriptors
+    kCalled,    // I called it, and await its descriptors
+    kToPass,    // I called it, and have to pass mine; then it is done
+    kStranger,  // a caller that has not said who it is
+    kToAnswer,  // a caller that I have to pass my descriptors to
+    kAnswered,  // a caller whose descriptors I await
   };
   struct Listening {
     Descriptor fd;
     LineStep step;
-    uint32_t rank;  // at its other end; nothing of a stranger
+    uint32_t rank;  // at the other end; a stranger's is not known
   };
 
   [[noreturn]] void fail(FaultKind kind, uint32_t rank, const std::string& detail) const {
@@ -128,7 +128,7 @@ class NodeExchange {
     throw Error(fault);
   }
 
-  // Throws, unless the time did not count.
+  // Throws, unless whoever watches says that the time did not count.
   void expire() const {
     const uint32_t whom = lowest_missing();
     if (sides_.watch.expired && !sides_.watch.expired(whom)) return;
@@ -148,7 +148,7 @@ class NodeExchange {
     return {sides_.offers[rank].secret, sides_.offers[sides_.rank].region, sides_.rank, 0};
   }
 
-  // True if it cannot be done now but may be later.
+  // True if what failed may succeed later. Throws if it never will.
   bool later(int error, uint32_t rank, const char* what) {
     const Trouble trouble = trouble_of(error);
     if (trouble == Trouble::kGone) fail(FaultKind::kLost, rank, "its process is gone");
@@ -220,7 +220,7 @@ class NodeExchange {
     std::vector<pollfd> ready{{accepting_ && room_for_callers() ? sides_.listener : -1, POLLIN, 0}};
     accepting_ = true;
     for (const Listening& line : lines_) {
-      const bool due = line.step == LineStep::kToPass || line.step == LineStep::kToAnswer;  // it has nothing to say
+      const bool due = line.step == LineStep::kToPass || line.step == LineStep::kToAnswer;  // nothing comes yet
       ready.push_back({line.fd.get(), short(due ? 0 : POLLIN), 0});
     }
     if (::poll(ready.data(), ready.size(), int(std::min(left_ms, most_ms))) <= 0) return;
@@ -236,7 +236,7 @@ class NodeExchange {
       Descriptor fd(::accept4(sides_.listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!fd && (errno == EMFILE || errno == ENFILE)) {
         hindrance_ = of_limit("no socket for a caller", errno);
-        accepting_ = false;  // it stays in the queue
+        accepting_ = false;  // the caller stays in the socket's queue
       }
       if (!fd) return;
       hindrance_.clear();
@@ -252,11 +252,11 @@ class NodeExchange {
       case LineStep::kAnswered:
         return take(i);
       default:
-        return;  // it has ended: passing to it says so
+        return;  // the other side has ended: passing my memory to it says so
     }
   }
 
-  // A caller that is not awaited, or knows no secret, is none of ours.
+  // Hears who a caller is, and drops one that is not awaited or does not know my secret.
   void meet(size_t i) {
     Greeting greeting{};
     const Heard heard = receive_greeting(lines_[i].fd.get(), greeting, nullptr);
@@ -302,7 +302,7 @@ class NodeExchange {
   std::vector<Listening> lines_;
   bool retry_ = false;     // something of mine could not be done at once
   bool accepting_ = true;  // there was a descriptor for the last caller
-  std::string hindrance_;  // what this machine has lacked since something was done last
+  std::string hindrance_;  // what this machine has lacked since a step last succeeded
   std::map<uint32_t, std::shared_ptr<Neighbour>> done_;
 };
 

@@ -10,10 +10,10 @@
 
 namespace transload {
 
-// The socket of a region; it has no name in any file system and goes with its process.
+// Opens the socket at which others ask for a region. It has no name in any file system and goes with its process.
 Descriptor listen_for(uint64_t region);
 
-// What is said of a rank whose memory is not the one that it spoke of.
+// The detail of a fault about a rank whose memory is not the one that it spoke of.
 constexpr const char* kNotAsOffered = "what it passed is not what it offered";
 
 struct ExchangeSides {
@@ -25,8 +25,8 @@ struct ExchangeSides {
   const ExchangeWatch& watch;
 };
 
-// Gives mine to each of `wanted` and takes theirs. Of a pair the lower rank calls the higher. Throws Error{kFault}
-// naming a rank, or another Error for what this machine does not give.
+// Passes my memory to each rank of `wanted` and takes theirs. In each pair the lower rank calls the higher. Throws
+// Error{kFault} naming a rank, or another Error if this machine lacks something.
 std::map<uint32_t, std::shared_ptr<Neighbour>> exchange(const ExchangeSides& sides,
                                                         const std::vector<uint32_t>& wanted);
 

@@ -34,7 +34,7 @@ std::shared_ptr<Neighbour> find(uint64_t region) {
   return found == all.regions.end() ? nullptr : found->second.lock();
 }
 
-// The one mapping that this process and scope use of a region: the first that was made.
+// Enters a mapping of a region. Returns the one mapping that this process and scope use: the first that was made.
 std::shared_ptr<Neighbour> share(std::pair<uint64_t, uint64_t> region, std::shared_ptr<Neighbour> neighbour) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);

@@ -16,17 +16,17 @@
 
 namespace transload {
 
-// The mapped region of another rank of this host, and that rank's bell. Whoever uses them keeps them.
+// The mapped region of another rank of this host, and that rank's bell. Whoever uses them keeps this object alive.
 struct Neighbour {
   std::shared_ptr<Region> region;
   Descriptor bell;
 };
 
-// Who judges an exchange that lasts.
+// Whom an exchange asks while it lasts.
 struct ExchangeWatch {
-  // This rank has not passed its memory within the deadline. False: the time did not count, and is given again.
+  // `rank` has not passed its memory within the deadline. False: the time did not count, and the deadline starts again.
   std::function<bool(uint32_t rank)> expired;
-  // The group is lost: nobody need be waited for.
+  // Whether the group is lost, so that nobody need be waited for.
   std::function<bool()> judged;
 };
 
@@ -39,11 +39,11 @@ class Neighbours {
   Neighbours& operator=(const Neighbours&) = delete;
 
   RegionOffer offer() const;
-  // Maps the regions of `wanted` (ranks of this host; mine may be among them). Symmetric: whom I want wants me. Throws
-  // Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, kMismatch if it is not who
-  // or what it said, else kAbsent; another Error if regions of two kinds meet, or cannot reach each other,
-  // before anything is passed, or if this machine has too few descriptors. All ranks must have returned before one of
-  // them may be destroyed: gather once more.
+  // Maps the regions of `wanted` (ranks of this host; mine may be among them). Each rank that I want must want me.
+  // Throws Error{kFault} naming the lowest rank that did not answer: kLost if its socket is gone, kMismatch if it is
+  // not who or what it said, else kAbsent. Throws another Error if this machine has too few descriptors and, before
+  // anything is passed, if regions of two kinds meet or cannot reach each other. All ranks must have returned before
+  // one of them may be destroyed, so callers gather once more.
   void connect(const std::vector<RegionOffer>& offers, const std::vector<uint32_t>& wanted, uint32_t deadline_ms,
                const ExchangeWatch& watch = {});
 

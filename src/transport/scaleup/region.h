@@ -26,24 +26,24 @@ class Region {
   char* base() const { return base_; }
   size_t bytes() const { return bytes_; }
 
-  // Ranks map regions of their own kind.
+  // Ranks map only regions of their own kind.
   virtual const char* kind() const = 0;
   // What a peer must know beside the descriptor, to be gathered with the offer.
   virtual std::string handle() const { return {}; }
-  // What is passed to the processes that map it; -1: nothing.
+  // The descriptor that processes are passed to map it by; -1: there is none.
   virtual int fd() const = 0;
-  // The mapping stays; nobody can be given it any more.
+  // Closes that descriptor. The mapping stays, but no further process can be given it.
   virtual void close_fd() = 0;
 
-  // Throws the Error with which I, rank `rank`, and the peer could not share memory; both find the same. Maps nothing.
+  // Throws why I, rank `rank`, and the peer cannot share memory, if so; both throw the same. Maps nothing.
   virtual void check([[maybe_unused]] uint32_t rank, [[maybe_unused]] const PeerRegion& peer,
                      [[maybe_unused]] bool same_process) const {}
-  // A region of another process, mapped for me. Null if what it passed is not what it offered; throws Error if it
-  // cannot be mapped here.
+  // Maps a region of another process for me. Null if what that process passed is not what it offered; throws Error if
+  // it cannot be mapped here.
   virtual std::shared_ptr<Region> map(const PeerRegion& peer, Descriptor fd) const = 0;
-  // `theirs` is of my process: makes it reachable from where I run.
+  // Makes a region of another rank of my process reachable from where I run.
   virtual void reach([[maybe_unused]] const Region& theirs) const {}
-  // Ranks of one process that say the same share one mapping of a region of another process.
+  // Ranks of one process with the same scope share one mapping of a region of another process.
   virtual uint64_t scope() const { return 0; }
 
  protected:

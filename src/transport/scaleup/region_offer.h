@@ -10,7 +10,7 @@
 
 namespace transload {
 
-// What lies in a region, one after another, as its maker tells it.
+// The parts of a region, which lie one after another; its maker says how long they are.
 struct RegionParts {
   uint64_t network_bytes = 0, scale_up_bytes = 0, slab_bytes = 0;
   uint64_t bytes() const { return plus(plus(network_bytes, scale_up_bytes), slab_bytes); }
@@ -18,10 +18,10 @@ struct RegionParts {
 
 struct RegionOffer {
   std::string host;   // host_identity()
-  uint32_t user = 0;  // effective
+  uint32_t user = 0;  // the effective one
   ProcessIdentity process;
   uint64_t region = 0;  // unique: names the registry entry and the socket
-  uint64_t secret = 0;  // what a caller at that socket must know
+  uint64_t secret = 0;  // a caller at that socket must know it
   uint64_t base = 0;    // in its own process
   uint64_t bytes = 0;
   RegionParts parts;

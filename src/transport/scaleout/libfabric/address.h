@@ -1,4 +1,4 @@
-// What a rank tells the others of its link: how to write to its region. No libfabric in here.
+// What a rank tells the others of its link: how to write to its region. This file needs no libfabric.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,15 +7,15 @@
 namespace transload {
 
 struct FabricAddress {
-  static constexpr size_t kBytes = 256;  // of all, packed
+  static constexpr size_t kBytes = 256;  // of a packed address, whatever its texts
   static constexpr size_t kTextMax = kBytes - 40;
 
   uint32_t rank = 0;
   uint64_t key = 0, base = 0, region_bytes = 0;
-  std::string provider, endpoint;  // of kTextMax bytes together, at most; the latter as libfabric gives it
+  std::string provider, endpoint;  // together of kTextMax bytes at most; `endpoint` is the address that libfabric gives
 
   std::string pack() const;
-  // Throws Error{kInvalidArgument}, which names `rank`, if it is no address that this rank made.
+  // Throws Error{kInvalidArgument}, which names `rank`, if that rank did not pack these bytes.
   static FabricAddress unpack(uint32_t rank, std::string_view bytes);
 };
 

@@ -1,4 +1,4 @@
-// Drained words: each shows the count of the latest put up to which all sources are free, however puts complete.
+// Drained words. Each shows the count of its last put before the first whose source is in use, however puts complete.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -12,10 +12,10 @@ namespace transload {
 
 // A put's place among those with the same word.
 struct Draining {
-  Word* word = nullptr;  // null: nobody asks
+  Word* word = nullptr;  // null: the put has none
   Word count = 0;
-  bool announces = false;  // false for all but the last piece of a split put
-  bool read = false;
+  bool announces = false;  // the last piece of a split put, or the whole put: it alone shows `count`
+  bool read = false;       // the source is free
   Draining* next = nullptr;
 };
 
@@ -32,7 +32,7 @@ class DrainedWords {
     queue.last = &draining;
   }
 
-  // The source of this put is free now. Calls gone(Draining&), in order, for each put that leaves its queue with it.
+  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that leaves its queue with it.
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;
@@ -61,7 +61,7 @@ class DrainedWords {
     return queues[i];
   }
 
-  // Words are few and asked again and again, so the table grows in the first calls only.
+  // Words are few and looked up again and again, so the table grows in the first calls only.
   WordQueue& queue_of(Word* word) {
     WordQueue* queue = &find(queues_, word);
     if (queue->word != nullptr) return *queue;

@@ -17,7 +17,7 @@
 namespace transload {
 namespace {
 
-constexpr size_t kFewDescriptors = 16;  // an endpoint and its connections want about as many
+constexpr size_t kFewDescriptors = 16;  // about as many as an endpoint and its connections need
 
 constexpr int kCudaApiPermitted = 10;  // FI_OPT_CUDA_API_PERMITTED, which older headers lack
 #if FI_MAJOR_VERSION > 1 || FI_MINOR_VERSION >= 18
@@ -30,7 +30,7 @@ static_assert(kCudaApiPermitted == FI_OPT_CUDA_API_PERMITTED);
     throw Error(Code::kInvalidArgument,
                 "source_address = \"" + source + "\": not an address of this machine (" + text + ")");
   if (code == -FI_ENOMEM || !limit_behind(int(-code)).empty()) throw Error(Code::kOutOfMemory, text);
-  // Where it lacks descriptors libfabric may as well speak of "Input/output error".
+  // libfabric may report the lack of descriptors as "Input/output error".
   if (const size_t left = descriptors_left(kFewDescriptors); left < kFewDescriptors)
     throw Error(Code::kOutOfMemory,
                 text + ", with " + std::to_string(left) + " descriptors left" + limit_behind(EMFILE));
@@ -105,7 +105,7 @@ void FabricEndpoint::close() {
 }
 
 fid_mr* FabricEndpoint::enroll(FabricMemory memory, uint64_t access) {
-  // Who knows the key may write: nobody can guess one. Providers with keys of their own ignore it.
+  // Whoever knows a key may write, so keys are random. Providers with keys of their own ignore this one.
   const size_t key_bytes = provider_.info->domain_attr->mr_key_size;
   const uint64_t mask = key_bytes == 0 || key_bytes >= 8 ? ~uint64_t(0) : (uint64_t(1) << 8 * key_bytes) - 1;
   fid_mr* enrolled = nullptr;
@@ -145,7 +145,7 @@ int FabricEndpoint::enroll_device(const FabricMemory& memory, uint64_t access, u
   of.dmabuf = &shared;
   return fi_mr_regattr(domain_, &of, FI_MR_DMABUF, enrolled);
 #else
-  return -FI_ENOSYS;  // choose_region knows by the header's version
+  return -FI_ENOSYS;  // choose_region rules this out by the header's version
 #endif
 }
 
@@ -199,7 +199,7 @@ ssize_t FabricEndpoint::write(const FabricWrite& write) {
   return fi_writemsg(endpoint_, &message, FI_COMPLETION | (provider_.ordered ? 0 : FI_DELIVERY_COMPLETE));
 }
 
-// fi_trywait does more than ask: it reads sockets, and then the descriptor stays quiet about what it has landed.
+// fi_trywait does more than ask: it also reads sockets. The descriptor later says nothing of what that has landed.
 bool FabricEndpoint::may_sleep() {
   if (wait_fd_ < 0) return true;
   fid* waited[] = {&completions_->fid};

@@ -16,7 +16,7 @@ struct FabricMemory {
   FabricDevice device;
 };
 
-// What of my memory goes where in the region of another rank.
+// A part of my memory, and where in the region of another rank it goes.
 struct FabricPiece {
   const char* from;
   size_t bytes;
@@ -45,20 +45,21 @@ class FabricEndpoint {
   const Provider& provider() const { return provider_; }
   std::string provider_name() const { return provider_.info->fabric_attr->prov_name; }
   std::string address() const;
-  // The endpoint of a rank, as it said it. Throws Error.
+  // Makes the endpoint of a rank known, by the address that this rank gave. Throws Error.
   fi_addr_t insert(uint32_t rank, const std::string& address);
 
-  // Whether the provider has promised to call no CUDA: only one that registers memory of GPUs is asked.
+  // Whether the provider has promised to call no CUDA. Only a provider that registers memory of GPUs is asked.
   CudaCalls cuda_calls() const { return cuda_calls_; }
 
-  // Lasts as long as the endpoint. Throws Error.
+  // Registers memory for as long as the endpoint lives. Throws Error.
   fid_mr* enroll(FabricMemory memory, uint64_t access);
   size_t registrations() const { return memories_.size(); }
   bool virtual_addresses() const { return (provider_.info->domain_attr->mr_mode & FI_MR_VIRT_ADDR) != 0; }
 
-  // Pieces that a write may have if they must land in their order: that of one byte stream, where there is one.
+  // How many pieces a write may have that must land in order: several only over a socket, whose byte stream keeps
+  // order.
   size_t pieces_most() const;
-  // Returns 0, -FI_EAGAIN, or what broke.
+  // Returns 0, -FI_EAGAIN, or the negative code of what broke.
   ssize_t write(const FabricWrite& write);
 
   fid_cq* completions() const { return completions_; }

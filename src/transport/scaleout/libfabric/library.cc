@@ -24,13 +24,13 @@ namespace {
 
 struct Loaded {
   FabricLibrary calls{};
-  std::string why;  // it cannot be used; empty: it can
-  std::string stages;
+  std::string why;     // why libfabric cannot be used; empty: it can
+  std::string stages;  // what fabric_stages() returns
 };
 
 constexpr const char* kLibrary = "libfabric.so.1";
 
-// What its provider for TCP reads once, when the first caller of this process asks libfabric for anything.
+// A variable that libfabric's provider for TCP reads once, when a process first asks libfabric for anything.
 constexpr const char* kStaging = "FI_TCP_STAGING_SBUF_SIZE";
 
 size_t threads_here() {
@@ -42,14 +42,14 @@ size_t threads_here() {
   return count;
 }
 
-// This is set when this library is loaded: later there are threads that may be reading the environment.
+// The variable is set when this library is loaded, because threads that start later may be reading the environment.
 [[maybe_unused]] const bool staging_forbidden = threads_here() == 1 && setenv(kStaging, "0", 0) == 0;
 
 constexpr const char* kUniverse = "FI_UNIVERSE_SIZE";
-constexpr size_t kUniverseUnsaid = 256;  // libfabric's own
+constexpr size_t kUniverseUnsaid = 256;  // libfabric's own default
 
-// The variable of tell_universe, with libfabric's default, in memory of ours: so it can change when there are threads.
-// It is in base 16, as no user writes it: what an ancestor of this process left does not pass for the user's word.
+// The variable that tell_universe sets, in memory of ours, so that its value can change when there are threads. No user
+// writes base 16, so a value that a parent process left is not taken for the user's.
 char* const universe = strdup("FI_UNIVERSE_SIZE=0x00000100");
 
 bool universe_is_unsaid() {
@@ -60,7 +60,7 @@ bool universe_is_unsaid() {
 [[maybe_unused]] const bool universe_placed =
     threads_here() == 1 && universe != nullptr && universe_is_unsaid() && putenv(universe) == 0;
 
-// Says whether the process was started without staging: then libfabric has read that, whoever asked it first.
+// Whether the process was started without staging: then libfabric has read that, whoever asked it first.
 bool forbidden_from_the_start() {
   std::ifstream file("/proc/self/environ");
   std::string variable;
@@ -79,7 +79,7 @@ std::string why_it_stages(bool there) {
   return std::string(now) == "0" ? "" : "TCP may stage bytes: " + std::string(kStaging) + "=" + now;
 }
 
-// Some of its providers handle signals as soon as they are loaded: those of the process stay as they are.
+// Keeps the signal handlers of the process: some providers install their own as soon as libfabric is loaded.
 class KeepsSignals {
  public:
   KeepsSignals() {
@@ -148,7 +148,7 @@ size_t tell_universe(size_t ranks) {
     const char* const there = getenv(kUniverse);
     char* const value = universe == nullptr ? nullptr : universe + std::strlen(kUniverse) + 1;
     told = there == nullptr ? kUniverseUnsaid : std::strtoul(there, nullptr, 0);
-    if (value == nullptr || there != value) return;  // the user has said it, or it could not be placed
+    if (value == nullptr || there != value) return;  // the user has set it, or ours could not be placed
     char said[sizeof("0x00000100")];
     std::snprintf(said, sizeof(said), "0x%08x", static_cast<unsigned>(ranks));
     std::memcpy(value, said, sizeof(said));

@@ -17,21 +17,21 @@ struct FabricLibrary {
   decltype(&fi_version) version;
 };
 
-// Null if it is missing; `why` then says what is. Loaded once, never unloaded: providers keep threads and handlers.
-// Throws Error{kOutOfMemory} if there is no descriptor to load it by: then it may be there next time.
+// Null if libfabric cannot be used; `why` then says why. It is loaded once and never unloaded, because providers keep
+// threads and handlers. Throws Error{kOutOfMemory} if no descriptor is left to load it by; a later call tries again.
 const FabricLibrary* fabric_library(std::string& why);
 
 // The library, for callers behind a successful fabric_library().
 const FabricLibrary& fabric_library();
 
-// Why TCP's provider may call bytes complete that it has only staged, and that leave with its next progress; "" if it
-// does not. A write that is complete must need no more of its sender, who may leave its call and wait for others: then
-// only completions on delivery are to be relied on.
+// Why TCP's provider may call a write complete whose bytes it has only staged, and sends with its next progress; "" if
+// it does not. A sender whose writes are complete may leave its call, so where bytes are staged only completions on
+// delivery can be relied on.
 const std::string& fabric_stages();
 
-// Says for how many ranks providers are to size their tables and queues, unless the user has: FI_UNIVERSE_SIZE, which
-// libfabric reads once, when a process first asks it. For its own default, 256, the layers over verbs want a longer
-// queue of completions than some devices have. Returns for how many it was told, by whomever.
+// Sets FI_UNIVERSE_SIZE, for how many ranks providers size their tables and queues, unless the user has set it.
+// libfabric reads it once, when a process first asks it for anything. With libfabric's default, 256, the layers over
+// verbs want a longer queue of completions than some devices have. Returns the size that holds, whoever set it.
 size_t tell_universe(size_t ranks);
 
 struct FreeInfo {

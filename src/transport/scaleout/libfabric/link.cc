@@ -1,8 +1,8 @@
 // The link: a queue for each counterpart, so that a slow or still connecting one holds up nobody else.
 //
 // Where the provider orders writes, a count is a write like the puts before it, in the same queue. Where it does not,
-// every write completes on delivery, and a count is held until all puts before it have; then counts go in rounds, the
-// latest of each word, and the next round starts when all of one have landed, so that no word ever falls.
+// every write completes on delivery, and a count is held until all puts before it have landed. Held counts go in
+// rounds, of each word the latest; a round starts when the one before has landed, so that no word ever falls.
 #include "transport/scaleout/libfabric/link.h"
 
 #include <rdma/fi_eq.h>
@@ -27,9 +27,9 @@ namespace transload {
 namespace {
 
 constexpr size_t kWindowLeast = 16;
-constexpr size_t kWindowMost = 256;  // of one rank, so that one that has stopped cannot fill the provider's queue
-constexpr int kBatch = 32;           // completions read at once
-constexpr int kBatchesMost = 16;     // of a progress(), so that it returns under any load
+constexpr size_t kWindowMost = 256;  // to one rank, so that a rank that has stopped cannot fill the provider's queue
+constexpr int kBatch = 32;           // read at once
+constexpr int kBatchesMost = 16;     // read in a progress(), so that it returns under any load
 
 struct RemoteRank {
   uint32_t rank = 0;
@@ -39,15 +39,15 @@ struct RemoteRank {
   uint64_t region_bytes = 0;
   bool connected = false;
   bool lost = false;
-  bool listed = false;       // among those that progress() looks at
+  bool listed = false;       // in Impl::listed, because it has something to send
   OpList waiting;            // puts (and counts, where writes are ordered) that the provider has not taken yet
-  OpList out;                // what it has
+  OpList out;                // what the provider has taken and not completed
   OpList held;               // unordered: counts that are not sent yet
-  Op* open_count = nullptr;  // unordered: the count that the next publish will be
+  Op* open_count = nullptr;  // unordered: the op of the next count, to which the puts before it point
   size_t round_left = 0;     // unordered: counts at the front of `held` that belong to the round under way
   size_t counts_out = 0;
-  // Unordered: the latest count of each word. One that says nothing new is not sent: its reader may have left its call,
-  // and nobody would take it then.
+  // Unordered: the latest count of each word. A count that repeats it is not sent: the word's reader may have left its
+  // call, and then nobody makes the progress that lands it.
   std::unordered_map<uint64_t, Word> told;
 };
 
@@ -112,7 +112,7 @@ struct LibfabricLink::Impl {
   std::string skipped;
   const size_t piece_bytes;
   const size_t window;
-  OpPool pool;  // before the endpoint, which lets go of its memory first
+  OpPool pool;  // declared before the endpoint, which must be destroyed first
   CountWords count_words;
   FabricEndpoint endpoint;
   const size_t pieces_most;
@@ -124,7 +124,7 @@ struct LibfabricLink::Impl {
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
-  std::string lacks;  // descriptors, if a rank was lost by that
+  std::string lacks;  // says so if descriptors ran out and a rank was lost by that; else ""
   uint64_t writes = 0;
   uint64_t unfinished = 0;  // puts (or pieces) and published counts that are not locally complete
 };
@@ -227,8 +227,8 @@ void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
   list(to);
 }
 
-// Hands the first of `from`, one of the counterpart's queues, to the provider, and with it those behind it that one
-// write may carry: for over a socket each write is a message of its own. False: not now, or lost.
+// Hands the provider the first op of `from`, one of the counterpart's queues, in one write with those behind it that
+// fit: over a socket each write is a message of its own. False: the provider takes nothing now, or the rank is lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& first = *from.first();
   FabricPiece pieces[FabricWrite::kPiecesMost];
@@ -261,7 +261,7 @@ bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   return false;
 }
 
-// What is queued goes with the next hand_over() or progress().
+// Lists a rank that has something to send, for the next hand_over() or progress().
 void LibfabricLink::Impl::list(RemoteRank& to) {
   if (to.listed) return;
   to.listed = true;
@@ -330,7 +330,7 @@ void LibfabricLink::Impl::completed(Op& first) {
   }
 }
 
-// The op is locally complete, or nobody will ever complete it.
+// Ends an op that is locally complete, or that nobody will ever complete.
 void LibfabricLink::Impl::finish(Op& op) {
   unfinished -= op.awaited;
   if (op.counted_by != nullptr) --op.counted_by->puts_out;
@@ -348,8 +348,8 @@ void LibfabricLink::Impl::recycle(Op& op) {
   pool.give(op);
 }
 
-// Everything for this rank counts as done, so that nobody waits for it; what the provider still has comes back to the
-// pool with its completion, or never.
+// Gives a rank up. Everything for it counts as done, so that nobody waits for it; what the provider still has comes
+// back to the pool with its completion, or never.
 void LibfabricLink::Impl::lose(RemoteRank& to, long code) {
   if (to.lost) return;
   to.lost = true;

@@ -11,8 +11,8 @@
 
 namespace transload {
 
-// Whoever asks has to be the process that will use libfabric: some providers refuse a copy (fork) of one that asked.
-// libfabric hears of a group's `ranks` with the first question of a process: tell_universe.
+// These functions ask libfabric, so only the process that will use it may call them: some providers refuse a copy
+// (fork) of a process that has asked. The first of them in a process tells libfabric of `ranks`: see tell_universe.
 
 // False if libfabric or every usable provider is missing; `why` then says which.
 bool libfabric_available(uint32_t ranks, std::string& why);
@@ -26,9 +26,9 @@ std::string libfabric_version();
 struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string provider = {};        // "": the best that opens
-  std::string nic = {};             // "": any; as RDMA names it
-  bool nic_asked_for = false;       // else one that the provider lacks is done without
+  std::string provider = {};        // "": the best one that opens
+  std::string nic = {};             // by its name as an RDMA device; "": any
+  bool nic_asked_for = false;       // true: the provider must have `nic`; false: it may use another
   std::string source_address = {};  // local IP of the interface that reaches the rendezvous; "": any
   char* region = nullptr;           // my network region; outlives the link
   size_t region_bytes = 0;
@@ -41,27 +41,27 @@ struct LibfabricOptions {
 
 class LibfabricLink : public ScaleOut {
  public:
-  // Local. Throws Error: kNotSupported without libfabric or for memory that is not registered, kInvalidArgument for a
-  // provider or address that is not there; if several providers were tried, with the reason of each.
+  // Talks to no other rank. Throws Error, with the reason of each provider that was tried: kNotSupported without
+  // libfabric or for memory that it does not register, kInvalidArgument for a provider or address that is not there.
   explicit LibfabricLink(const LibfabricOptions& options);
   ~LibfabricLink() override;
 
-  // What others need to reach me, a FabricAddress packed.
+  // What others need to reach me: a packed FabricAddress.
   std::string address() const;
 
-  // Addresses of all ranks, by rank; those of counterparts are used. Local: the network connects with the first put or
+  // Takes all addresses, by rank, and uses those of counterparts. The network connects only with the first put or
   // publish, while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
   void connect(const std::vector<std::string>& addresses_by_rank);
 
   // Whether the provider orders writes, and so carries counts right behind their bytes.
   bool ordered() const;
-  // Why ordered writes are not used as such, though the provider orders them; "" if nothing stands against it.
+  // Why writes are treated as unordered although the provider may order them; "" if nothing speaks against its order.
   std::string caution() const;
-  // The domain that it opened, which on a NIC has that one's name.
+  // The libfabric domain that is open. On a NIC it has the NIC's name.
   std::string domain() const;
   // Better providers that libfabric lists, and why each did not open; "" if this is the best.
   std::string skipped() const;
-  // Pieces of memory that the network knows: as many after calls as before them.
+  // How many pieces of memory are registered. No call registers any.
   size_t registrations() const;
   // Writes that the provider has taken so far.
   uint64_t writes() const;

@@ -1,4 +1,4 @@
-// Writes on their way: what is kept while one is out, from a pool that grows only when more are out than ever.
+// The records of writes on their way. They come from a pool that grows only when more writes are out than ever before.
 #pragma once
 #include <rdma/fabric.h>
 
@@ -19,26 +19,26 @@ struct Op {
   fi_context2 context;  // first, so that a completion leads back to its op
   Op* next;
   Op* previous;
-  Op* joined;      // of one that was posted: the next of the same write
+  Op* joined;      // the next op of the same write, once that is posted
   Op* counted_by;  // unordered: the count that has to wait until this put has landed
   const char* from;
   size_t bytes;
   void* descriptor;
   uint64_t offset;
   uint32_t rank;
-  uint32_t puts_out;  // unordered, of a count: puts before it, and after the count before, that have not landed
+  uint32_t puts_out;  // unordered, of a count: how many puts since the count before have not landed
   bool is_count;
-  bool awaited;  // by quiet(): all but credits
+  bool awaited;  // quiet() waits for it: all but credits
   bool out;      // the provider has it
   bool queued;   // in a queue of its drained word
   Word count;    // of a count
-  Word* lent;    // of a count that was posted: where it is sent from, so that nobody rewrites it
+  Word* lent;    // of a count that was posted: the registered word that it is sent from
   Draining draining;
 };
 static_assert(std::is_standard_layout_v<Op>);
 
-// Where counts are sent from: as many words as the provider can have counts at once, so that they are registered once,
-// and never in a call.
+// The words that counts are sent from. There are as many as the provider can have counts at once, so that they are
+// registered once, and never in a call.
 class CountWords {
  public:
   explicit CountWords(size_t most) : words_(most) {
@@ -59,7 +59,7 @@ class CountWords {
   std::vector<Word*> free_;
 };
 
-// A list that an op is in at most one of.
+// A list of ops. An op is in one list at most.
 class OpList {
  public:
   bool empty() const { return first_ == nullptr; }
@@ -90,11 +90,11 @@ class OpList {
   size_t size_ = 0;
 };
 
-constexpr size_t kRoundMax = 32;  // few, for their words are compared in pairs
+constexpr size_t kRoundMax = 32;  // small, because each word is compared with every other of its round
 
-// Without order, those at the front of `held` that wait for no put go as the next round, at most `kRoundMax`, and of
-// one word only the latest: two of one round may land in any order. Calls gone(Op&) for each earlier one, which has
-// left the list. Returns how many go.
+// Chooses the next round of counts where writes have no order: those at the front of `held` that wait for no put, at
+// most `kRoundMax`, and of one word only the latest, because two counts of one round may land in any order. Calls
+// gone(Op&) for each earlier count of such a word, which has left the list. Returns how many counts go.
 template <class Gone>
 size_t start_round(OpList& held, Gone gone) {
   Op* going[kRoundMax];

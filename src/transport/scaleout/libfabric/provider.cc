@@ -16,9 +16,9 @@ namespace transload {
 namespace {
 
 const char* const kTcp = "tcp;ofi_rxm";
-const size_t kOrderedBytesLeast = 4096;  // a provider that orders shorter writes only counts as one that does not order
+const size_t kOrderedBytesLeast = 4096;  // a provider that orders only shorter writes counts as one that orders none
 
-// These never carry a group: they lose to TCP here, hang, or reach no other machine.
+// These never carry a group: TCP serves better, they hang, or they reach no other machine.
 bool refused(const std::string& name) {
   for (const char* const part : {"sockets", "udp", "UDP", "shm", "sm2", "ofi_rxd", "ofi_hook"})
     if (name.find(part) != std::string::npos) return true;
@@ -40,7 +40,7 @@ struct Query {
   bool hmem = false;
 };
 
-// What of the header's version this build and the library both know. Dma-bufs are taken from who asks for 1.20 alone.
+// The version of libfabric's interface to ask for. Dma-bufs are taken only from a caller that asks for 1.20.
 uint32_t version_to_ask(bool hmem) {
   const uint32_t header = FI_VERSION(FI_MAJOR_VERSION, FI_MINOR_VERSION), with_dma_bufs = FI_VERSION(1, 20);
   return hmem && std::min(header, fabric_library().version()) >= with_dma_bufs ? with_dma_bufs : FI_VERSION(1, 17);
@@ -110,7 +110,7 @@ Provider in_order(const fi_info* info) {
           .caution = ""};
 }
 
-// Why completions of TCP's provider may speak of bytes that it has only staged: see fabric_stages(). Else "".
+// Why completions of TCP's provider may speak of bytes that are only staged, as fabric_stages() says; else "".
 std::string caution_of(const std::string& provider) {
   return provider.find("tcp") != std::string::npos ? fabric_stages() : "";
 }
@@ -145,14 +145,14 @@ Provider find_at(const std::string& source, const std::string& name, const Libfa
   return find_at(source, name, options, false);
 }
 
-// A NIC listed for the original lists itself here too, opens, and then refuses all that it is asked.
+// In a copy (fork) of the process that asked first, a NIC is listed, opens, and then refuses all that it is asked.
 void need_original(const std::string& name) {
   if (first_to_ask().here() || !lands_silently(name)) return;
   throw Error(Code::kNotSupported, "provider = \"" + name + "\": this is a copy (fork) of a process that has asked " +
                                        "libfabric, and a NIC serves the original alone");
 }
 
-// The layer over a NIC's queues sizes them by it. With more ranks than that they overrun, and all wait without end.
+// The layer over a NIC's queues sizes them by FI_UNIVERSE_SIZE. With more ranks they overrun, and all wait for ever.
 void need_universe(const std::string& name, uint32_t ranks) {
   const size_t told = tell_universe(ranks);
   if (ranks <= told || !lands_silently(name) || name.find("ofi_rxm") == std::string::npos) return;

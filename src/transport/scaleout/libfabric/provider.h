@@ -11,10 +11,10 @@ namespace transload {
 struct Provider {
   InfoPtr info;
   bool ordered;          // writes to a rank land in the order in which they were posted
-  size_t piece_bytes;    // of a write at most: what the provider takes, and orders
+  size_t piece_bytes;    // of a write, at most: as much as the provider takes, and orders
   std::string caution;   // LibfabricLink::caution
-  bool by_hand = false;  // it delivers only while the target's software calls it, and completions speak of delivery
-  bool hmem = false;     // it was asked for, and grants, registration of memory of devices
+  bool by_hand = false;  // bytes land only while the target's process calls it, and completions speak of delivery
+  bool hmem = false;     // it registers memory of devices, and was asked to
 };
 
 // The providers to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error:
@@ -22,12 +22,12 @@ struct Provider {
 std::vector<std::string> candidates(const LibfabricOptions& options);
 
 // False for providers that read bytes from sockets: the receiver's process lands them, and its descriptor wakes it. Any
-// other may have a NIC that lands them and tells nobody there.
+// other provider may have a NIC that lands them without a sign to the receiver.
 bool lands_silently(const std::string& name);
 
-// With options.device on a GPU it is one that registers memory of that GPU, if this provider can; else hmem stays
-// false. Throws Error: kInvalidArgument if libfabric does not find it, or not at this address, kNotSupported if it was
-// opened for fewer ranks, or is a NIC and this process a copy of one that has asked libfabric.
+// Finds a provider by its name. With options.device on a GPU, `hmem` says whether it registers memory of that GPU.
+// Throws Error: kInvalidArgument if libfabric does not find the provider, or not at this address; kNotSupported if
+// libfabric was told of fewer ranks, or if a NIC is asked by a copy (fork) of the process that asked libfabric first.
 Provider find_provider(const std::string& name, const LibfabricOptions& options);
 
 }  // namespace transload

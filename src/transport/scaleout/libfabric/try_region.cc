@@ -1,4 +1,4 @@
-// An endpoint of its own, which goes again: the link opens another one with what was found.
+// Tries registrations on an endpoint that is closed again. The link opens another one, with what was found.
 #include "transport/scaleout/libfabric/try_region.h"
 
 #include <memory>
@@ -11,7 +11,7 @@
 namespace transload {
 namespace {
 
-constexpr size_t kCompletions = 16;  // nothing is written
+constexpr size_t kCompletions = 16;  // few, because nothing is written
 
 // An endpoint of the first provider that opens, as a link takes it.
 std::unique_ptr<FabricEndpoint> open_best(const LibfabricOptions& options) {
@@ -24,7 +24,7 @@ std::unique_ptr<FabricEndpoint> open_best(const LibfabricOptions& options) {
   throw Error(Code::kNotSupported, why);
 }
 
-// Returns "" if it registers.
+// Why the endpoint does not register the region; "": it does.
 std::string refusal(FabricEndpoint& endpoint, const LibfabricOptions& options) {
   try {
     endpoint.enroll({options.region, options.region_bytes, options.device}, FI_WRITE | FI_REMOTE_WRITE);

@@ -1,5 +1,6 @@
-// What NVSHMEM 3.4.5 tells a module of kernels of its heap and of the queues of its NIC, as it lies in memory: declared
-// here because a build needs none of its headers. Where they are, src/kernels/hello_ibgda.cu compares.
+// What NVSHMEM 3.4.5 tells a module of kernels of its heap and of the queues of its NIC, as it lies in memory. It is
+// declared here because a build needs none of NVSHMEM's headers; where they are installed, src/kernels/hello_ibgda.cu
+// compares. A PE is a process of NVSHMEM's world, or its number.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,12 +21,12 @@ struct NvshmemHeapState {
   int head;
   int pe, pes;
   char unused[28];
-  char* heap;  // of this PE; as far in the heap of another one lies the same
+  char* heap;  // of this PE; what lies at an offset here lies at the same offset in the heap of any other
   uint64_t heap_bytes;
   void* mapped;
-  char** bases;  // [pes] each PE's heap, as its NIC calls it; in device memory
+  char** bases;  // [pes] the address of each PE's heap for its NIC; in device memory
   bool on_host;
-  bool by_rail;  // the heap is that of a node, behind other keys
+  bool by_rail;  // NVSHMEM_ENABLE_RAIL_OPT is on: keys are those of other heaps
   char others[694];
   bool has_queues;
   char tail[7];
@@ -33,7 +34,7 @@ struct NvshmemHeapState {
 static_assert(sizeof(NvshmemHeapState) == 776 && offsetof(NvshmemHeapState, heap) == 40);
 static_assert(offsetof(NvshmemHeapState, bases) == 64 && offsetof(NvshmemHeapState, has_queues) == 768);
 
-// Where the NIC shows what is complete of a queue.
+// Where the NIC shows how much of a queue is complete.
 struct NvshmemCompletion {
   int head;
   int kind;
@@ -44,7 +45,7 @@ struct NvshmemCompletion {
 static_assert(sizeof(NvshmemCompletion) == 72 && offsetof(NvshmemCompletion, shown) == 16);
 
 struct NvshmemQueue {
-  static constexpr int kConnected = 3;  // to one PE, and executed in order
+  static constexpr int kConnected = 3;  // `kind` of a queue that leads to one PE and is executed in order
   int head;
   int kind;
   uint32_t number;
@@ -64,7 +65,7 @@ struct NvshmemNicState {
   char unused[24];
   uint32_t queues_to_pe;
   char ways[8];
-  uint64_t granularity_log2;  // of the heap: keys are listed so often
+  uint64_t granularity_log2;  // of the heap, in bytes: one entry of the lists of keys covers so much
   int nics;
   char flags[3];
   bool rung_by_host;             // GPUs do not ring the NIC: a thread of NVSHMEM does
@@ -73,7 +74,7 @@ struct NvshmemNicState {
   char targets[6168];
   NvshmemQueue* queues;  // [pes][queues_to_pe], in device memory
   char others[16];
-  NvshmemKey* far_local;  // behind the near ones
+  NvshmemKey* far_local;  // keys behind the first kNearKeys
   NvshmemKey* far_remote;
   char tail[72];
 };
@@ -81,7 +82,7 @@ static_assert(sizeof(NvshmemNicState) == 8384 && offsetof(NvshmemNicState, granu
 static_assert(offsetof(NvshmemNicState, local) == 56 && offsetof(NvshmemNicState, remote) == 1080);
 static_assert(offsetof(NvshmemNicState, queues) == 8272 && offsetof(NvshmemNicState, far_local) == 8296);
 
-// Both, under the names by which NVSHMEM finds them in a module.
+// The two states, under the names by which NVSHMEM finds them in a module.
 struct NvshmemStates {
   static constexpr const char* kHeapName = "nvshmemi_device_state_d";
   static constexpr const char* kNicName = "nvshmemi_ibgda_device_state_d";

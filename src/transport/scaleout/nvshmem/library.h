@@ -9,10 +9,10 @@ struct CUmod_st;
 
 namespace transload {
 
-// What its structures begin with: the version of their form, and how long they are.
+// What each structure of NVSHMEM begins with: the version of its form, and its length in bytes.
 constexpr int nvshmem_head(size_t bytes) { return int((1 << 16) + bytes); }
 
-// Processes of a world find each other by it.
+// The id of a world, by which its processes find each other.
 struct NvshmemId {
   int head = nvshmem_head(128);
   char bytes[124] = {};
@@ -41,26 +41,26 @@ struct NvshmemLibrary {
   void (*version)(int* major, int* minor, int* patch);
   int (*get_id)(NvshmemId* id);
   int (*set_id)(int rank, int ranks, const NvshmemId* id, NvshmemStart* start);
-  // Collective over the world, like `allocate`: they wait for all of it, without a deadline.
+  // Collective over the world, like `allocate`: both wait for all its processes, without a deadline.
   int (*init)(unsigned flags, NvshmemStart* start);
   int (*status)();
   int (*my_pe)();
   int (*pes)();
-  void* (*allocate)(size_t bytes);           // the same on all; null: the heap has no room
+  void* (*allocate)(size_t bytes);           // as much on every PE; null: the heap has no room
   void* (*reach)(const void* mine, int pe);  // where that PE's memory is mapped here; null: it is not
   int (*show_to)(CUmod_st* module);          // fills the states of a module of kernels, now and when they change
 };
 
-// How what it refuses begins.
+// The beginning of a message about something that NVSHMEM refuses.
 constexpr const char* kOfNvshmem = "scale_out: nvshmem: ";
 
-// How people and records read of a network over it, as long as all rails are mapped.
+// What people and records are told that the network is, if NVSHMEM maps all rails.
 constexpr const char* kNvshmemName = "nvshmem, peer memory";
 
 // The library's own file: where TRANSLOAD_NVSHMEM says, or by name where the loader finds it.
 std::string nvshmem_path();
 
-// Null if it is missing or of another version; `why` then says which. Loaded once, never unloaded.
+// Null if the library is missing or of another version; `why` then says so. Loaded once, never unloaded.
 const NvshmemLibrary* nvshmem_library(std::string& why);
 
 // What ScaleOutKind::available says of NVSHMEM.

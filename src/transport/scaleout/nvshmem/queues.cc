@@ -13,12 +13,12 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kGranularityLog2Least = 21, kGranularityLog2Most = 31;  // those of GPUs, and of a key
+constexpr uint64_t kGranularityLog2Least = 21, kGranularityLog2Most = 31;  // that of GPUs, and what a key reaches
 static_assert(kNvshmemKeyBytesMost == uint64_t(1) << kGranularityLog2Most);
 
 Error unfit(const std::string& why) { return {Code::kNotSupported, kOfNvshmem + why}; }
 
-// What follows is chosen once in a process, for its first group.
+// The end of a message about a variable that NVSHMEM reads once, when the first group of a process starts it.
 std::string since_start(const char* variable, uint64_t value) {
   return std::string("; ") + variable + " must be at least " + std::to_string(value) +
          " when this process starts NVSHMEM";
@@ -93,7 +93,7 @@ class HeapKeys {
     remote_ = all(states.nic.remote, states.nic.far_remote, granules * uint64_t(heap_.pes), read);
   }
 
-  // How far the keys that reach this offset reach, at most to the end of the block.
+  // The offset in the heap up to which the keys at this offset reach; at most the end of the block.
   uint64_t reach(uint64_t offset) const {
     const uint64_t first = offset >> log2_;
     uint64_t most = std::min(end_, same_end(first));
@@ -115,7 +115,7 @@ class HeapKeys {
   const NvshmemKey& remote(uint64_t granule, int pe) const {
     return remote_[granule * uint64_t(heap_.pes) + uint64_t(pe)];
   }
-  // An offset in the heap; what ends before it begins is none.
+  // The offset in the heap at which the first key of this granule ends; 0 if that is before the heap begins.
   uint64_t same_end(uint64_t granule) const {
     const auto heap = reinterpret_cast<uint64_t>(heap_.heap);
     uint64_t most = local_[granule].end > heap ? local_[granule].end - heap : 0;

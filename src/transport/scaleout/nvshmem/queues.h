@@ -1,5 +1,5 @@
-// The queues of a NIC that NVSHMEM has made, and the keys of its heap: whether they are what a group needs, whose warps
-// fill them.
+// Checks whether the queues of a NIC that NVSHMEM has made, and the keys of its heap, are what a group needs. The
+// group's warps fill those queues.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -9,18 +9,18 @@
 
 namespace transload {
 
-// What one key reaches at most, because NVSHMEM takes memory in pieces of that length.
+// How many bytes one key reaches at most, because NVSHMEM takes memory in pieces of that length.
 constexpr uint64_t kNvshmemKeyBytesMost = uint64_t(1) << 31;
 
-// The granularity of the heap with which one key reaches a whole region, wherever a chunk ends: then two chunks end in
-// no block of twice its length but that a region lies between.
+// A granularity of the heap, in bytes, with which one key can reach a whole region. Chunks of the heap then end so far
+// apart that every block of twice a region's length has room for a region that no such end divides.
 uint64_t nvshmem_granularity(uint64_t region_bytes);
 
 struct QueueNeeds {
   uint64_t channels;
   uint64_t slots;
   uint64_t region_bytes;  // of a rank's network region
-  char* block;            // of NVSHMEM's heap, in which that finds its place; twice as long is always enough
+  char* block;            // of NVSHMEM's heap: the region gets its place in it; twice the region is always enough
   uint64_t block_bytes;
   std::vector<int> pes;  // that queues must lead to
 };
@@ -34,10 +34,10 @@ struct FoundQueues {
   std::vector<std::vector<const char*>> completions;
 };
 
-// Copies from where the states' pointers lead.
+// Copies bytes from where a pointer of the states leads.
 using ReadState = std::function<void(void* to, const void* from, uint64_t bytes)>;
 
-// Throws Error{kNotSupported} with what was found, and what is needed. Touches nothing.
+// Throws Error{kNotSupported}, with what was found and what is needed. Changes nothing.
 FoundQueues find_queues(const NvshmemStates& states, const QueueNeeds& needs, const ReadState& read);
 
 }  // namespace transload

@@ -20,12 +20,12 @@ namespace transload {
 
 namespace {
 
-// The pages of a heap whose keys nobody needs: with larger ones, a small heap takes far more memory than it has.
+// The granularity of a heap whose keys nobody needs, in bytes: a larger one makes a small heap take far more memory.
 constexpr uint64_t kGranularity = 2 << 20;
-constexpr uint64_t kGroupsAtOnce = 2;
-constexpr uint64_t kQueueDepthMin = 1024;  // NVSHMEM's own
+constexpr uint64_t kGroupsAtOnce = 2;      // the heap has room for so many
+constexpr uint64_t kQueueDepthMin = 1024;  // NVSHMEM's own default
 
-// The bytes of an address in its text form, of either family.
+// The bytes of an address of IPv4 or IPv6; "" of any other.
 std::string bytes_of(const sockaddr* address) {
   if (address == nullptr) return "";
   if (address->sa_family == AF_INET)
@@ -36,6 +36,7 @@ std::string bytes_of(const sockaddr* address) {
   return "";
 }
 
+// The bytes of an address in its text form, of either family; "" if it is none.
 std::string bytes_of(const std::string& text) {
   char bytes[sizeof(in6_addr)];
   const std::string bare = text.substr(0, text.find('%'));
@@ -44,7 +45,7 @@ std::string bytes_of(const std::string& text) {
   return "";
 }
 
-// NVSHMEM reads a switch so.
+// Whether NVSHMEM reads a switch with this value as off.
 bool is_off(std::string_view text) { return text.empty() || std::string_view("0NnFf").find(text[0]) != text.npos; }
 
 }  // namespace
@@ -105,7 +106,7 @@ std::string unfit_setting(const std::vector<NvshmemSetting>& settings) {
 
 std::string text_of(const std::vector<NvshmemSetting>& settings) {
   std::string text;
-  for (const NvshmemSetting& s : settings)  // hosts may name their interfaces as they like
+  for (const NvshmemSetting& s : settings)  // whose names of interfaces may differ from host to host
     if (std::string_view(s.name) != "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME")
       text += std::string(s.name) + " " + (s.user != nullptr ? s.user : s.value) + "\n";
   return text;

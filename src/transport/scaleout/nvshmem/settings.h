@@ -1,5 +1,5 @@
-// What NVSHMEM is told by its environment variables when a process first starts it: from what the group needs, in one
-// list, unless the user has set them.
+// The environment variables that NVSHMEM reads when a process first starts it, in one list: values follow from what the
+// group needs, unless the user has set them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -21,14 +21,14 @@ struct NvshmemNeeds {
 struct NvshmemSetting {
   const char* name;
   std::string value;           // what we set; "": nothing
-  uint64_t least = 0;          // of the user's, if it is a number
+  uint64_t least = 0;          // that the user's number must reach; 0: any value will do
   const char* rule;            // for people: where the value comes from
   const char* user = nullptr;  // what the user has set, or null
 };
 
 std::vector<NvshmemSetting> nvshmem_settings(const NvshmemNeeds& needs);
 
-// What of the heap a group takes.
+// How many bytes of the heap a group takes.
 uint64_t nvshmem_block_bytes(const NvshmemNeeds& needs);
 
 // Whether the user wants that no rank's memory is mapped.
@@ -40,7 +40,7 @@ std::string unfit_setting(const std::vector<NvshmemSetting>& settings);
 // What must be alike on all ranks of a world, a line for each.
 std::string text_of(const std::vector<NvshmemSetting>& settings);
 
-// Sets what the user has not.
+// Sets the variables that the user has not set.
 void set_environment(const std::vector<NvshmemSetting>& settings);
 
 // The interface of an address of this host; "" if none has it.

@@ -1,8 +1,8 @@
 // The world of NVSHMEM that this process is in: the processes that started it together, for good. A process has one at
 // most, and never leaves it, because NVSHMEM can not be started twice.
 //
-// Who asks must be the only one who does: groups that are made at one time take turns (NvshmemTurn). Nothing here talks
-// to other ranks; runtime/network/heap_place.cc does, and calls what is collective on all of them.
+// One caller at a time may use it: groups that are made at one time take turns (NvshmemTurn). Nothing here talks to
+// other ranks; runtime/network/heap_place.cc does, and calls what is collective on all of them.
 #pragma once
 #include <condition_variable>
 #include <cstdint>
@@ -17,11 +17,11 @@
 
 namespace transload {
 
-// A call of NVSHMEM, which knows no deadline, on a thread of its own. That is left behind if the call does not return.
+// Runs a call of NVSHMEM, which knows no deadline, on a thread that is left behind if the call does not return.
 class LibraryCall {
  public:
   explicit LibraryCall(std::function<void()> call);
-  // Whether it has returned within so many ns from now. Throws what it has thrown.
+  // Waits for the call to return, for `within_ns` at most, and says whether it has. Throws what the call has thrown.
   bool returned(uint64_t within_ns) const;
 
  private:
@@ -35,20 +35,20 @@ class NvshmemWorld {
   static NvshmemWorld& here();
 
   bool started() const { return number_ != 0; }
-  uint64_t number() const { return number_; }  // no other world has it; 0: there is none
+  uint64_t number() const { return number_; }  // unique among worlds; 0: this process is in none
   int pe() const { return pe_; }
   int pes() const { return pes_; }
-  int device() const { return device_; }  // that its memory lies on; -1: the host
-  // Why nothing of it may be used any more; "": it may.
+  int device() const { return device_; }  // the GPU whose memory the heap lies in; -1: the host's
+  // Why the world may not be used any more; "": it may.
   std::string lost() const;
   void lose(const std::string& why);
 
-  // A part of starting it, once, on a thread that may be left behind; throws Error.
+  // Initialises NVSHMEM, once. It runs on a thread that may be left behind, so it notes nothing here. Throws Error.
   void start(const NvshmemLibrary& library, const NvshmemStart& start);
-  // Notes that it is started, and that this process is this PE of so many.
+  // Notes that this process has joined the world of this number, and which PE it is.
   void join(uint64_t number, int device, const NvshmemLibrary& library);
 
-  // The heap: blocks of it, the same on all PEs, which groups use by turns. None is ever freed.
+  // Blocks of the heap, at the same place on all PEs. Groups use them in turn; none is ever freed.
   struct HeapPart {
     char* base;
     uint64_t bytes;
@@ -62,7 +62,7 @@ class NvshmemWorld {
  private:
   friend class NvshmemTurn;
 
-  mutable std::mutex mutex_;  // guards what follows; the rest is of who has the turn
+  mutable std::mutex mutex_;  // guards the members up to `in_turn_`; whoever has the turn owns those after it
   std::string lost_;
   std::vector<HeapPart> blocks_;
   bool in_turn_ = false;
@@ -72,45 +72,45 @@ class NvshmemWorld {
   int pe_ = -1, pes_ = 0, device_ = -1;
 };
 
-// The turn of who makes a group over a world.
+// Holds the turn to make a group over a world.
 class NvshmemTurn {
  public:
-  // Waits so long for the turn.
+  // Waits for the turn, for `within_ns` at most.
   NvshmemTurn(NvshmemWorld& world, uint64_t within_ns);
   ~NvshmemTurn();
   NvshmemTurn(const NvshmemTurn&) = delete;
   NvshmemTurn& operator=(const NvshmemTurn&) = delete;
 
-  bool mine() const { return mine_; }  // false: it did not come
+  bool mine() const { return mine_; }  // false: the turn did not come in time
 
  private:
   NvshmemWorld& world_;
   bool mine_;
 };
 
-// A block as a group has it.
+// A block of the heap, while a group has it.
 class HeapBlock {
  public:
   HeapBlock(NvshmemWorld& world, size_t block);
-  // Back to the world, for groups to come. What was begun and did not end well is lost, and the world with it: bytes
-  // that are still on their way would land in memory of another group.
+  // Gives the block back to the world, for later groups. If puts were begun and not all taken, the world is lost
+  // instead: bytes that are still on their way would land in memory of another group.
   ~HeapBlock();
   HeapBlock(const HeapBlock&) = delete;
   HeapBlock& operator=(const HeapBlock&) = delete;
 
   char* base() const { return base_; }
   uint64_t bytes() const { return bytes_; }
-  // [ranks] where this rank reaches the blocks of others; null: it does not, or they are no rails of it. Empty: it
-  // reaches them by queues of a NIC.
+  // [ranks] where the blocks of others are mapped here; null: that block is not, or no rail joins that rank with this
+  // one. Empty: this rank reaches them by queues of a NIC.
   const std::vector<char*>& mapped() const { return mapped_; }
   void set_mapped(std::vector<char*> mapped) { mapped_ = std::move(mapped); }
-  // [ranks] who each is in its world; in mine, those that rails join with this rank.
+  // [ranks] the PE of each rank, in its own world. Ranks that rails join are in one world.
   const std::vector<int>& pes() const { return pes_; }
   void set_pes(std::vector<int> pes) { pes_ = std::move(pes); }
 
-  // From now on others put here, and this rank there.
+  // From now on other ranks put into this block, and this rank into theirs.
   void begin() { begun_ = true; }
-  // All that this rank has put has been taken, and it puts no more. Until then the block counts as lost if it goes.
+  // All that this rank has put has been taken, and it puts no more. If the block goes before, it counts as lost.
   void all_taken() { begun_ = false; }
   void lose(const std::string& why) { why_ = why; }
 

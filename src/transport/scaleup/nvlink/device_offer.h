@@ -8,11 +8,11 @@
 
 namespace transload {
 
-// How others reach it. Ranks of one process use plain pointers whatever the way.
+// How others reach the device memory of a rank. Ranks of one process use plain pointers whatever the way.
 enum class MemoryWay : uint8_t {
   kVmm,    // handles passed as file descriptors
   kIpc,    // CUDA IPC handles
-  kPlain,  // not by other processes
+  kPlain,  // other processes do not reach it
 };
 const char* name_of(MemoryWay way);  // "vmm", "ipc", "plain"
 
@@ -29,8 +29,8 @@ struct DeviceOffer {
   std::string to_string() const;  // "device 1 (GPU-...) of rank 3"
 };
 
-// What is said if the memory of `theirs` cannot be mapped for my device: both are named, and whether it was to be seen
-// at all.
+// The message for memory of `theirs` that cannot be mapped for my device. It names both devices, and says whether this
+// process sees theirs at all.
 std::string unreachable(const Devices& all, int device, const DeviceOffer& theirs, const std::string& why);
 
 // Throws Error{kNotSupported} that names both devices, the same on both sides, if memory of this way cannot be shared

@@ -1,6 +1,6 @@
 // GPU memory of one rank that its peers map. No CUDA in this header.
 //
-// Three ways, the first that serves is chosen: VMM handles passed as file descriptors; CUDA IPC handles; plain
+// The first of three ways that serves is chosen: VMM handles passed as file descriptors; CUDA IPC handles; plain
 // pointers, if all ranks are threads of one process. Ranks of one process use plain pointers whatever the way.
 //
 // Local   zeros when made; other streams and kernels see nothing of the making.
@@ -34,7 +34,7 @@ class DeviceBacking;
 
 class DeviceRegion final : public Region {
  public:
-  // My own. Throws Error{kOutOfMemory} with wanted and free bytes, {kNotSupported} if there is no GPU.
+  // Makes my own. Throws Error{kOutOfMemory} with wanted and free bytes, {kNotSupported} if there is no GPU.
   DeviceRegion(int device, size_t bytes, MemoryWay way);
   ~DeviceRegion() override;
 
@@ -45,14 +45,14 @@ class DeviceRegion final : public Region {
   std::string handle() const override;
   int fd() const override;
   void close_fd() override;
-  // No peer access between the two devices, or plain memory and two processes: both devices are named.
+  // Throws if the two devices have no peer access, or for plain memory and two processes. Names both devices.
   void check(uint32_t rank, const PeerRegion& peer, bool same_process) const override;
   std::shared_ptr<Region> map(const PeerRegion& peer, Descriptor fd) const override;
   void reach(const Region& theirs) const override;
   uint64_t scope() const override { return uint64_t(device_) + 1; }
 
  private:
-  DeviceRegion() = default;  // a peer's
+  DeviceRegion() = default;  // for a peer's, by map()
   DeviceOffer offer(uint32_t rank) const;
 
   int device_ = -1;

@@ -41,7 +41,7 @@ void SharedRegion::map_whole() {
   void* const at = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
   if (at == MAP_FAILED) fail("cannot map " + std::to_string(bytes_) + " bytes");
   base_ = static_cast<char*>(at);
-  // A copy of this process can neither store into it nor keep its pages once it is gone.
+  // A copy (fork) of this process can neither store into the region nor keep its pages once the process is gone.
   ::madvise(at, bytes_, MADV_DONTFORK);
 }
 

@@ -1,4 +1,4 @@
-// Memory of one rank that its peers may map: a sealed memfd. No name, and gone with the last process that maps it.
+// Memory that one rank's peers may map: a sealed memfd. It has no name, and goes with the last process that maps it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,10 +11,10 @@ namespace transload {
 
 class SharedRegion final : public Region {
  public:
-  // My own: zeros, no page touched. Throws Error{kOutOfMemory} if the machine has no room for it.
+  // Makes my own: zeros, of which no page is touched. Throws Error{kOutOfMemory} if the machine has no room for it.
   explicit SharedRegion(size_t bytes);
-  // A peer's, by the descriptor that it passed. Null if that is no region of exactly so many bytes that can never
-  // shrink.
+  // Maps a peer's, by the descriptor that it passed. Null unless that is a region of exactly so many bytes that can
+  // never shrink.
   static std::shared_ptr<SharedRegion> from_peer(Descriptor fd, size_t bytes);
   ~SharedRegion() override;
 
