@@ -117,14 +117,13 @@ def check_placed_names(tree):
 
 
 def check_rungs(tree):
-    """The memory contract's list of what proves it has every rung of the transports' ladder."""
+    """The memory contract's table of what proves it has every rung of the transports' ladder."""
     rungs = {os.path.basename(path)[:2] for path in tree.files if re.match(rf"{LADDER}/\d\d_\w+\.cc$", path)}
     text = tree.files.get(PROVED, "")
-    listing = re.search(rf"`{LADDER}`[^:]*(:.*?)\.\s", text, re.DOTALL)
-    listed = set(re.findall(r"[:;]\s+(\d\d)\s", listing.group(1))) if listing else set()
-    for rung in sorted(rungs ^ listed):
-        line = text.count("\n", 0, listing.start()) + 1 if listing else 1
-        yield PROVED, line, f"rung {rung} is in its list of {LADDER} or in that folder, and must be in both"
+    rows = list(re.finditer(r"^\| (\d\d) \|", text, re.MULTILINE))
+    line = text.count("\n", 0, rows[0].start()) + 1 if rows else 1
+    for rung in sorted(rungs ^ {row.group(1) for row in rows}):
+        yield PROVED, line, f"rung {rung} is in its table of {LADDER} or in that folder, and must be in both"
 
 
 def check_page_lengths(tree):
