@@ -1,4 +1,4 @@
-# 1,000 fixed seeds over all scenarios, one in 20 of them twice, and every mark of the core reached on the way.
+# 1,000 fixed worlds over all scenarios, one in 20 of them twice, and every mark of the core reached on the way.
 # A few seeds of each over the other kinds of rail, too.
 # Contract 8.8.
 import re
