@@ -185,6 +185,15 @@ Lease RankState::lease(size_t bytes) {
   return Lease(block ? block : private_block(bytes));
 }
 
+MemoryReport RankState::memory() const {
+  const uint64_t rings = board.up.ring_bytes + board.net.ring_bytes;
+  return {.ring_bytes = rings,
+          .counter_bytes = board.up.bytes + board.net.bytes - rings,
+          .slab_bytes = options.slab_bytes,
+          .leased_bytes = arena->used(),
+          .ring_formula = ring_formula(geometry)};
+}
+
 Error RankState::no_room(const char* what, uint64_t bytes) const {
   return {Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
                                   " bytes, longest gap " + std::to_string(arena->longest_gap()) +

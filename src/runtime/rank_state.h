@@ -75,6 +75,8 @@ struct RankState {
     if (fault) throw Error(*fault);
   }
   Lease lease(size_t bytes);
+  // What this rank's memory is, but for private_bytes and host_bytes, which whoever made the group knows.
+  MemoryReport memory() const;
   // The Error for memory that only the slabs have, and not enough; `what`: such as "a lease".
   Error no_room(const char* what, uint64_t bytes) const;
 

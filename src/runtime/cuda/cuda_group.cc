@@ -183,17 +183,10 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
 }
 
 MemoryReport CudaGroup::memory() const {
-  const Board& b = state_.board;
-  const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
-  uint64_t own = 0;
-  for (const DeviceBlock& block : blocks_) own += block.bytes();
-  return {.ring_bytes = rings,
-          .counter_bytes = b.up.bytes + b.net.bytes - rings,
-          .slab_bytes = options.slab_bytes,
-          .leased_bytes = state_.arena->used(),
-          .ring_formula = ring_formula(state_.geometry),
-          .private_bytes = own,
-          .host_bytes = page_.bytes() + network_memory_.pinned_bytes()};
+  MemoryReport report = state_.memory();
+  for (const DeviceBlock& block : blocks_) report.private_bytes += block.bytes();
+  report.host_bytes = page_.bytes() + network_memory_.pinned_bytes();
+  return report;
 }
 
 std::string CudaGroup::scale_up_name() const {
