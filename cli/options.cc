@@ -65,7 +65,7 @@ Bounds bounds_of(const char* option) {
   return {facts.least, facts.most};
 }
 
-// What was typed for a group's number that has a flag; "" if nothing was.
+// The text given on the command line for this numeric option of GroupOptions; "" if none was.
 std::string typed(const RunArguments& a, const char* option) {
   const auto at = a.passed_on.find(option);
   return at == a.passed_on.end() ? "" : at->second;

@@ -1,4 +1,4 @@
-// Rows both ways at once over a rail's link, as rings have them: puts, counts behind them, credits that come back.
+// Rows both ways at once over a rail's link, as rings move them: puts, counts after them, and credits that come back.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,7 +11,8 @@ namespace transload::cli {
 
 // Where rings and words lie in a region; the same on every rank.
 struct LinkPlace {
-  static constexpr uint32_t kRings = 8, kSlots = 16, kJoined = 4;  // rows of a put, at most
+  static constexpr uint32_t kRings = 8, kSlots = 16;
+  static constexpr uint32_t kJoined = 4;  // the most rows that one put carries
   uint64_t row_bytes_max;
 
   uint64_t tail(uint32_t ring) const { return ring * kWordBytes; }

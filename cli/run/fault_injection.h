@@ -45,7 +45,6 @@ class FaultInjector {
   StatusPage& page_;
 };
 
-// True once the victim has halted.
 bool halted(const StatusPage& page);
 
 // For a victim that no launcher of ours watches: does to itself what the launcher would do.

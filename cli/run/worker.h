@@ -92,7 +92,7 @@ class Worker {
 
   const Options& options_;
   const Workload& original_;
-  std::unique_ptr<Workload> turned_;  // of this iteration, with --graph
+  std::unique_ptr<Workload> turned_;  // with --graph: the workload of this iteration
   const Workload* workload_;          // original_ or *turned_
   const Bootstrap bootstrap_;
   const uint32_t rank_;

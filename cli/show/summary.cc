@@ -1,4 +1,4 @@
-// From what ranks say to what is shown.
+// Computes the summary of a run from the results of its ranks.
 #include "cli/show/summary.h"
 
 #define XXH_INLINE_ALL
@@ -15,7 +15,7 @@ namespace {
 
 using Results = std::vector<const WorkerResult*>;
 
-// Times of the slowest rank in each timed iteration that all ranks completed, of these calls one after another.
+// For each timed iteration that all ranks completed: the time of its slowest rank for these calls, one after another.
 std::vector<double> slowest(const Results& results, std::initializer_list<IterationCall> calls) {
   size_t iterations = results.empty() ? 0 : SIZE_MAX;
   for (const WorkerResult* r : results)

@@ -18,8 +18,8 @@ static_assert(std::size(kOperationNames) == size_t(Operation::kCount));
 // Ids of groups follow each other, and no group makes so many calls that names of two collide.
 TRANSLOAD_HD Word handle_name(Word group, Word born) { return group * kSplitMixStep + born; }
 
-// Arguments that must be alike on all ranks. A card lies beside its word, in the slot for the parity of its epoch. Two
-// slots suffice, since no rank is two calls ahead of a neighbour: every call waits for the cards of all neighbours.
+// Arguments that must be alike on all ranks. A card lies beside its word, in the place for the parity of its epoch. Two
+// places suffice, since no rank is two calls ahead of a neighbour: every call waits for the cards of all neighbours.
 struct Card {
   Word epoch;
   Word handle;  // handle_name(); 0: none
@@ -34,7 +34,7 @@ struct Card {
   uint32_t refused;  // 1: this rank refuses the call, and its arguments do not count
   uint32_t reserved[2] = {};
 
-  // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
+  // All fields but `epoch` and `reserved`, as one number. Cards that differ in one field never have the same digest: every step can
   // be undone, so a difference is not lost.
   TRANSLOAD_HD constexpr Word digest() const {
     auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
@@ -47,8 +47,8 @@ struct Card {
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call, and how much of it there is. Behind it lie the row bases of
-// that peer: where the rows of each source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call, and how much of it there is. The row bases of that
+// peer follow it in memory: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
   Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments

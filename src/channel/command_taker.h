@@ -1,5 +1,5 @@
 // The proxy's end of the queue of commands: it takes them in the order of their tickets and hands them to the network.
-// It waits for nothing else, so room in the queue comes by itself.
+// It waits for nothing else, so a warp that waits for room in the queue needs no other rank.
 #pragma once
 #include <cstdint>
 
@@ -23,7 +23,8 @@ class CommandTaker {
   // Takes at most `most` commands. After kNoneAndOver the proxy may sleep until a call begins, if the network needs no
   // hand.
   Took turn(Host& host, uint32_t most) {
-    const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
+    // This is asked first: a command given before the calls ended is then found below.
+    const bool over = host.calls_over();
     uint32_t took = 0;
     for (RailCommand command; took < most && arrived(host, command); ++took) {
       host.carry(command);

@@ -63,7 +63,7 @@ struct ToldWords {
   }
 };
 
-// What an entry must add so that its word becomes `count`. `told` is what the word was told last.
+// What an entry must add so that its word becomes `count`. `told` is the count that was sent to the word last.
 TRANSLOAD_HD Word added_to(Word& told, Word count) {
   const Word added = count - told;
   told = count;
@@ -99,17 +99,17 @@ TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes 
 //   lane(), ballot(bool), from(value, lane)
 //   meet()                        also orders the stores of all lanes
 // Nic is who owns the queues of this rank:
-//   Queue                         refers to one; the same in all lanes
-//   queue(rank, number)           that which leads there
+//   Queue                         refers to one queue; the same in all lanes
+//   queue(rank, number)           the queue `number` to that rank
 //   room(q)                       its NicRoom
 //   reserved(q)                   how many entries were reserved, by anybody
-//   reserve(q, from, to)          makes this number `to`; false if it is not `from` any more
+//   reserve(q, from, to)          sets reserved(q) to `to`; false if it is not `from` any more
 //   completion(q)                 its NicCompletion
-//   told(rank, to)                what that word was told last, a Word&
-//   write(slot, entry)            fills that entry, a NicSlot, with a write
-//   add(slot, entry, added)       fills that entry with an addition to a word
-//   submit(q, first, entries)     hands them to the NIC, behind all earlier ones: the doorbell
-//   waits(looks)                  false: no more patience
+//   told(rank, to)                the count that was last sent to the word at `to` of that rank, a Word&
+//   write(slot, entry)            fills the entry at `slot`, a NicSlot, with a write
+//   add(slot, entry, added)       fills the entry at `slot` with an addition of `added` to a word
+//   submit(q, first, entries)     rings the doorbell: hands entries to the NIC, after all earlier ones
+//   waits(looks)                  false: the caller's patience has ended
 template <class Lanes, class Nic>
 class NicSender {
  public:
@@ -117,7 +117,7 @@ class NicSender {
 
   // All lanes call this. Entries of one queue go in the order of the slots of `mine`, then of lanes, so writes in lower
   // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue is deep. A count
-  // that was told already is left out.
+  // that was sent already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
     uint32_t left = 0;  // slots of `mine` that are not sent

@@ -18,11 +18,13 @@
 namespace transload {
 
 constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
-// A rank that is not heard for so long is silent: three beats and a half, as a busy host delays one or two.
+// A rank that is not heard for this long is silent. These are three beats and a half, because a busy host delays one
+// or two.
 constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
-// A beat is news if it was sent so long after a suspicion came: two clocks can be compared only so well.
+// A beat counts as later than a suspicion only if it was sent at least this long after the suspicion came, because the
+// clocks of two hosts are compared with an error.
 constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
-// The fastest beat of the last one to two such spans tells how two clocks differ.
+// Two clocks are compared by the fastest beat within the current span of this length and the span before it.
 constexpr uint64_t kClockSpanNs = 5'000 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
@@ -36,7 +38,8 @@ constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
 constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // the arbiter
 constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // the arbiter, while a suspicion waits for its verdict
 constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // a member that awaits a verdict
-constexpr uint64_t kGraceNs = 300 * kMillisecondNs;       // for the arbiter's answer after a deadline of its own
+// How long a member waits beyond a deadline that the arbiter keeps too, so that the arbiter's answer can come.
+constexpr uint64_t kGraceNs = 300 * kMillisecondNs;
 
 struct Heartbeat {
   uint32_t rank = 0;
@@ -63,7 +66,7 @@ struct Suspicion {
   std::string cut = {};  // why the network brings `whom` nothing any more; "": the wait expired
 };
 
-// The wait that `rank` suspected has ended by itself: nobody is to blame for it. The rank says so, because beats are
+// The wait that `rank` suspected has ended as it should: nobody is to blame for it. The rank says so, because beats are
 // samples: they do not tell one wait from another, and lag behind what the rank does. The arbiter answers with a
 // Withdrawn, or with a verdict that was faster. Until then the call does not return, so that none succeeds in a group
 // that has just been judged.
@@ -109,7 +112,7 @@ struct Verdict {
   bool own_view = false;  // of a member that nobody answered
 };
 
-// Whether a verdict names one of so many ranks, or, where no rank is to blame, none.
+// Whether the culprit of a verdict is below `ranks`, or kNobody where no rank is to blame.
 constexpr bool names_one_of(const Verdict& verdict, uint32_t ranks) {
   if (verdict.kind == FaultKind::kRendezvous) return verdict.culprit == kNobody;
   return verdict.kind != FaultKind::kNone && verdict.culprit < ranks;
@@ -226,7 +229,7 @@ class Member {
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // Does what expired() does, for a wait that has been given up and cannot begin again.
   Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
-  // The wait that expired has ended by itself.
+  // The wait that expired has ended as it should.
   Reaction withdraw(uint64_t now);
   Reaction mismatch(const Mismatch& mismatch, uint64_t now);
   // I leave the call that I am in.

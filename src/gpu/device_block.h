@@ -62,8 +62,8 @@ class PinnedBlock {
     return *this;
   }
 
-  char* host() const { return host_; }            // where the host finds it
-  char* on_device() const { return on_device_; }  // where kernels find it
+  char* host() const { return host_; }
+  char* on_device() const { return on_device_; }  // the address of the same bytes for kernels
   size_t bytes() const { return bytes_; }
 
  private:

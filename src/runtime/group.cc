@@ -118,7 +118,8 @@ void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
   if (!lack.empty()) control->failed(lack);
 }
 
-// What a process was promised before is counted once. My process counts its own when it asks for more.
+// Adds what each rank on my host needs (`mine` is my part) and, once for each other process there, what its groups were
+// promised before. Promise adds what my own process was promised.
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
   const MemorySaid own{mine, promised_bytes(state().common_id), me, host_identity()};

@@ -15,10 +15,11 @@ enum class DeviceFailure : Word {
   kAborted,  // the host has set the abort word
 };
 
-// The first failure of a rank, in its host's memory. `set` is a DeviceFailure, and is written last.
+// The first failure of a rank, in its host's memory. The warp that fails first writes it, the host reads it. `set` is a
+// DeviceFailure, and is written last.
 struct DeviceFault {
   Word set;
-  Word rank;  // the rank that the fault is of; its host writes this before all else
+  Word rank;  // the rank itself; its host writes this before the first launch, and kernels read it
   Word role, channel, whom, what, seen, expected;
   Word deadline_ns;  // of the call that the kernel belongs to
 };
@@ -34,7 +35,8 @@ struct StoreAreas {
   StoreArea own[2];  // memory of the caller that this call stores to
 };
 
-// Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. In host memory.
+// Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. It lies in host memory; warps write it,
+// the host reads it.
 struct WaitsFor {
   Word peer;       // in waits for anything but Waiting::kDone
   Word to_finish;  // in waits for Waiting::kDone

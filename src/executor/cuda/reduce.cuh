@@ -70,9 +70,9 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
-  // True if all rows are bf16 and adding one row after another gives the contract's sum. That sums `here` by itself,
-  // from +0. So it differs if `here` has several rows behind others; behind a bias one row differs too, because its -0
-  // becomes +0.
+  // True if all rows are bf16 and adding them from left to right gives the contract's sum. The contract sums `here`
+  // apart, from +0. This makes a difference if other rows precede `here` and `here` has several; after a bias even one
+  // row makes it, because a -0 in the row becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;

@@ -9,8 +9,8 @@
 namespace transload {
 
 struct PendingMark {
-  Word* at;       // null: `rail` says where
-  RailWord rail;  // `rank` is set in either case
+  Word* at;       // the word, if a store of mine reaches it; null: `rail` says where it lies
+  RailWord rail;  // rail.rank is the word's reader, also where `at` is not null
   Word count;
   bool credit;  // a mark of credit(); else of publish()
 };

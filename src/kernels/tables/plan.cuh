@@ -211,7 +211,7 @@ class PlanWarp {
       if (row == 0 && e < experts_) write_count(e, aligned(rows));
     }
   }
-  // Writes one of the counts behind the report.
+  // Writes one of the counts that follow the report.
   TRANSLOAD_DEVICE void write_count(uint32_t i, uint64_t rows) const {
     a_.handle.expert_counts[i] = int64_t(rows);
     if (a_.host_counts) a_.host_counts[i] = int64_t(rows);
@@ -233,7 +233,8 @@ class PlanWarp {
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 
-  // Neighbouring records go to one warp, which adds up only once what comes before them.
+  // Gives each writing warp a run of neighbouring records, so that it sums what comes before the run once, and not for
+  // each record.
   TRANSLOAD_DEVICE void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;

@@ -111,7 +111,7 @@ TRANSLOAD_WARP bool header_fits(W& w, const DispatchTrip& t, const Heading<W>& h
   return fits;
 }
 
-// The token at the head of a source. Lives as long as the heading it refers to.
+// The next token of a source, at the head of its ring. It refers to a heading, which must outlive it.
 template <Warp W>
 struct NextToken {
   const Heading<W>& heading;

@@ -134,7 +134,8 @@ bool CudaGroup::drain(uint64_t until) {
 }
 
 void CudaGroup::await_report(Word dispatch_number) {
-  // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
+  // This loop has no deadline of its own: kernels have one, and work that the caller queued before them may take any
+  // time.
   for (uint32_t looks = 1; read_word(page_.words().reported) != dispatch_number; ++looks) {
     if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
@@ -154,7 +155,7 @@ void CudaGroup::await_stream(const Stream& stream) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
-    if (faulted()) fail(operation_);  // at once, and not behind work that is not ours
+    if (faulted()) fail(operation_);  // at once, and not only after work that is not ours
     control->heed_interrupt();
     sched_yield();
   }
@@ -170,7 +171,8 @@ void CudaGroup::fail(const char* what, const char* advice) {
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
-  // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
+  // Waits for the kernels to leave, so that they touch the caller's memory no longer. They may not leave in time if they
+  // are queued after work that is not ours.
   drain(std::max(now_ns(), call_since_ + uint64_t(call_.deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }

@@ -66,8 +66,8 @@ class CudaGroup final : public Group::Impl {
   bool counted_on() const { return owes_kernels_ && !state_.fault; }
   bool begun() const { return owes_kernels_; }
   [[noreturn]] void give_up(const char* what, const std::string& reason);
-  // Begins a call on its stream, behind the last one, with a deadline of its own unless that is 0. Throws if it may not
-  // be called so, before anything is launched.
+  // Begins a call on this stream, after the group's last call. `own_deadline_ms`: 0 for the group's. Throws before
+  // anything is launched.
   void join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what);
   // Marks the end of the launches so far, on their stream.
   void mark_end(const Stream& stream);

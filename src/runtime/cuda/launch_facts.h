@@ -56,7 +56,7 @@ struct LaunchFacts {
   // Where kernels may store: to regions, and to these outputs of a call.
   StoreAreas areas(const Tensor& one = {}, const Tensor& other = {}) const;
   RailQueue rail_queue() const;
-  // `behind_row`: bytes of a token that its row does not have.
+  // `behind_row`: bytes of the scales and the header that follow a token's row in its slot; 0 where rows move alone.
   NearShape near_shape(uint64_t behind_row) const;
 
  private:

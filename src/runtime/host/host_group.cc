@@ -90,7 +90,8 @@ bool HostGroup::has_taken_all(uint32_t rank) const {
   return control->said_goodbye(rank) || LastCall::is_past(core.common_id, rank, core.epoch);
 }
 
-// Notes that a call has returned. One that throws, but no fault, has moved all that others count on, or nothing.
+// Notes that a call has returned. A call that throws something other than a fault counts too: it has moved either all
+// that others wait for, or nothing.
 struct HostGroup::Calling {
   HostGroup& group;
   ~Calling() {

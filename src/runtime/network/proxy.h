@@ -21,7 +21,7 @@ class Proxy {
   struct Place {
     char* network;  // the rank's network region, which the proxy itself does not touch
     RailQueue queue;
-    Word* taken;  // where the proxy says how many commands it has taken
+    Word* taken;  // written by the proxy, read by warps: how many commands it has taken
   };
   // `link` and `place` outlive it; nobody else uses the link meanwhile. `broken` hears, in the proxy's thread, why it
   // cannot go on. `naps` says whether kernels may give commands though nobody called wake(), as those of a graph do.
@@ -62,7 +62,7 @@ class Proxy {
   Taker::Took turn();
   void sleep();
   long nap_ns(uint64_t now) const;
-  // What the taker asks of its host.
+  // These are what CommandTaker asks of its Host.
   bool calls_over() const { return rests_.load(std::memory_order_acquire) == wakes(); }
   CommandSlot look(uint32_t slot) const;
   void carry(const RailCommand& command);

@@ -13,7 +13,7 @@ enum class Checker : uint8_t {
   kSum,           // combine, to the bit
   kLanding,       // nothing is read before it has landed and what covers it was observed
   kOrder,         // rows come by source and token
-  kCredit,        // no full slot overwritten, no more credits than slots
+  kCredit,        // no full slot is filled, and no more is credited than was published
   kGrowth,        // words only grow
   kLiveness,      // a world without faults ends; with one, every survivor hears the right verdict in time
   kReuse,         // nothing is touched after its owner may have used it again

@@ -1,9 +1,10 @@
 // Prints what of the model decides what can happen from now on: its flights, its bytes, and who may read what.
 //
 // Flights have numbers, which differ between schedules. The model only compares them: a bound for one agent ("up to
-// this number its flights are fenced, told or covered") with the numbers of that agent's flights. So instead of such a
-// bound its rank among the flights that still matter is printed: how many of them it takes in. A flight matters while
-// it is under way or its bytes lie somewhere. Flights are counted for each region, because an agent reads only its own
+// this number its flights are fenced, told or covered") with the numbers of that agent's flights. So a bound is printed
+// as how many of the flights that still matter have a number up to it. If flights 7 and 12 matter, a bound of 9 is
+// printed as 1; so is a bound of 3 in a schedule where the same flights have numbers 2 and 5. A flight matters while it
+// is under way or its bytes lie somewhere. Flights are counted for each region, because an agent reads only its own
 // rank's memory, and streamed ones apart, because bounds for them differ. Counts are left out, because nobody reads a
 // word as bytes. (WalkMemory checks both reasons.) New flights have larger numbers than all that are there. One agent's
 // flights under way are printed in their order, and so are a rank's counts over the network.

@@ -305,7 +305,8 @@ std::vector<uint32_t> World::culprits_of(size_t i) const {
 }
 
 void World::check_endings() {
-  // Where a call does not wait for the network, ranks may begin the next one this far apart, and so do their deadlines.
+  // Where a call does not wait for the network, ranks may begin the next call, and so its deadline, up to a latency
+  // apart.
   const uint64_t apart = rails() == RailMode::kNetwork ? 0 : scenario_->scale_out_link.latency_ns;
   for (const auto& group : groups_) {
     ExpectedVerdict expect;

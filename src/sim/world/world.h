@@ -92,7 +92,7 @@ class World final : private Wire, private Watcher {
     double progress = 0;
     uint32_t process = 0, other = 0;
     bool armed = false, due = false, done = false;
-    uint64_t delay_ns = 0;  // how long after that moment, so that the rank may be waiting by then
+    uint64_t delay_ns = 0;  // from the moment that `progress` is reached: the rank may be waiting when the fault comes
     uint64_t since = 0;
   };
 
