@@ -1,4 +1,5 @@
-// `transload sim --time`: computes, in virtual time, how long a call takes on a cluster with given links and processors.
+// `transload sim --time`: computes, in virtual time, how long a call takes on a cluster with given links and
+// processors.
 #pragma once
 #include <string>
 

@@ -34,8 +34,8 @@ struct Card {
   uint32_t refused;  // 1: this rank refuses the call, and its arguments do not count
   uint32_t reserved[2] = {};
 
-  // All fields but `epoch` and `reserved`, as one number. Cards that differ in one field never have the same digest: every step can
-  // be undone, so a difference is not lost.
+  // All fields but `epoch` and `reserved`, as one number. Cards that differ in one field never have the same digest:
+  // every step can be undone, so a difference is not lost.
   TRANSLOAD_HD constexpr Word digest() const {
     auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
     Word sum = with(handle, row_bytes);

@@ -56,7 +56,8 @@ inline Put put_of(const RailCommand& c, char* network) {
           .drained_count = c.count};
 }
 
-// A slot of the queue. The writer stores its words, in any order; the rest of the line stays as it is.
+// A slot of the queue. The warp that has its ticket stores its words, in any order, and the proxy reads them; the rest
+// of the line stays as it is.
 struct alignas(64) CommandSlot {
   static constexpr uint32_t kWords = 5;
   Word words[kWords];

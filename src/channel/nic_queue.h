@@ -1,4 +1,4 @@
-// How warps fill the queues of a NIC themselves: room, a run of entries, one doorbell. Written once, for GPUs and for
+// How warps fill the queues of a NIC themselves: room, a burst of entries, one doorbell. Written once, for GPUs and for
 // the CPU ranks of tests.
 //
 // A queue leads to one rank and is executed in order, entry after entry; between two queues there is no order. So all
@@ -6,9 +6,9 @@
 // its word what is new since the last entry for that word. The word has one writer, which remembers for as long as the
 // group what it told the word.
 //
-// Several warps may fill one queue. A run is reserved only once all of it has room, so nobody waits while holding a
-// run. A warp that has reserved a run rings the doorbell before it leaves for any fault, because others queue behind
-// it.
+// Several warps may fill one queue. A burst is reserved only once all of it has room, so nobody waits while holding
+// one. A warp that has reserved a burst rings the doorbell before it leaves for any fault, because the bursts of others
+// come after it in the queue.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -51,8 +51,8 @@ struct NicRoom {
   }
 };
 
-// The counts that words of other ranks were told last, kept for as long as the group: a row for each rank that is told
-// anything.
+// For each word of another rank the count that was sent to it last, kept for as long as the group: a row for each rank
+// that is sent any. The warp that sends the counts of a word reads and writes its entry.
 struct ToldWords {
   Word* table;     // [rows][words]
   uint64_t words;  // of a row: those of the front of a network region, kWordBytes apart
@@ -70,7 +70,8 @@ TRANSLOAD_HD Word added_to(Word& told, Word count) {
   return added;
 }
 
-// Where an entry is filled. A completion is asked for only of the `last` entry of a run, and speaks for all before it.
+// Where an entry is filled. A completion is asked for only of the `last` entry of a burst, and speaks for all before
+// it.
 template <class Queue>
 struct NicSlot {
   Queue queue;
@@ -116,8 +117,8 @@ class NicSender {
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
   // All lanes call this. Entries of one queue go in the order of the slots of `mine`, then of lanes, so writes in lower
-  // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue is deep. A count
-  // that was sent already is left out.
+  // slots go ahead of counts. They are one burst with one doorbell, unless they are more than the queue is deep. A
+  // count that was sent already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
     uint32_t left = 0;  // slots of `mine` that are not sent

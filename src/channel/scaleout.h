@@ -19,8 +19,8 @@ struct Put {
   uint64_t offset;   // in the receiver's network region
   size_t bytes;
   uint32_t rank;  // the receiver
-  // A word of mine that becomes drained_count once this put and all earlier ones with the same word have been read;
-  // null: nobody asks.
+  // A word of mine that the network sets to drained_count once it has read this put and all earlier ones with the same
+  // word; null: nobody asks.
   Word* drained;
   Word drained_count;
   size_t padding = 0;  // unused bytes of the slot behind these, at both ends: a longer put may cover them

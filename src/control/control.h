@@ -133,11 +133,12 @@ class Control {
 
   std::mutex hook_mutex_;
   std::function<void()> hook_;
-  std::atomic<uint32_t> abort_word_{0};
+  std::atomic<uint32_t> abort_word_{0};  // the thread that hears the verdict sets it; the rank's warps read it
   std::atomic<uint64_t> note_{0};  // of the latest note(), in one word; the caller writes, the control thread reads
-  std::atomic<uint64_t> entered_[4]{};  // now_ns() when a call was entered, by its epoch modulo 4
-  std::atomic<bool> closing_{false};
-  std::atomic<bool> broken_down_{false};
+  // [epoch % 4] now_ns() when the call was entered; the caller writes, the control thread reads.
+  std::atomic<uint64_t> entered_[4]{};
+  std::atomic<bool> closing_{false};      // the destructor sets it; the control thread then ends
+  std::atomic<bool> broken_down_{false};  // the control thread has failed once; it alone uses this
   std::thread thread_;
 };
 

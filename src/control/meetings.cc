@@ -181,8 +181,8 @@ void Meetings::bound_open_seats(uint64_t now, Letters& letters) {
   }
 }
 
-// Turns away a rank that cannot be served, and tells it why. If it stays unserved, the members that wait for it are told
-// later.
+// Turns away a rank that cannot be served, and tells it why. If it stays unserved, the members that wait for it are
+// told later.
 Meetings::Letters Meetings::turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now) {
   const std::string& why = guests_.at(connection).ends.unserved;
   if (party == nullptr) return {letter(connection, pack(Refused{true, why}), true)};

@@ -1,8 +1,8 @@
 // Words of one rank's blocks, of other GPUs and of hosts, with their memory order: the only place where it is chosen.
 //
-// Functions named "here" hold for this GPU, the others for all GPUs and hosts. To observe is to acquire: what its writer wrote before
-// may then be read. To glance and to show cover nothing. To publish is to release: what this thread wrote, and what it
-// saw of others at a barrier, may be read by whoever observes the count.
+// Functions named "here" hold for this GPU, the others for all GPUs and hosts. To observe is to acquire: what its
+// writer wrote before may then be read. To glance and to show cover nothing. To publish is to release: what this thread
+// wrote, and what it saw of others at a barrier, may be read by whoever observes the count.
 #pragma once
 #include <cuda/atomic>
 

@@ -29,9 +29,10 @@ struct NicPlace {
 };
 
 struct RailQueue {
-  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and no proxy is asked
-  const Word* taken = nullptr;    // there too: commands that the proxy has taken
-  Word* next = nullptr;           // in device memory: the next ticket
+  // In pinned host memory; warps write, the proxy reads. Null: rails are mapped, and no proxy is asked.
+  CommandSlot* slots = nullptr;
+  const Word* taken = nullptr;    // in pinned host memory: how many commands the proxy, its writer, has taken
+  Word* next = nullptr;           // in device memory: the next ticket; every warp that gives a command adds to it
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
   uint32_t slot_count = 0;
   // A warp that waits for room leaves once one of these words is not 0, or when its patience ends, which is before

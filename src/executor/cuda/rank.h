@@ -35,16 +35,16 @@ struct StoreAreas {
   StoreArea own[2];  // memory of the caller that this call stores to
 };
 
-// Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. It lies in host memory; warps write it,
-// the host reads it.
+// Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. It lies in host memory; warps write
+// it, the host reads it.
 struct WaitsFor {
   Word peer;       // in waits for anything but Waiting::kDone
   Word to_finish;  // in waits for Waiting::kDone
 };
 
 struct CudaRank {
-  Word* gave_up;       // in device memory: not 0 once a warp has failed
-  const Word* abort;   // in host memory: not 0 means leave
+  Word* gave_up;       // in device memory; not 0 once a warp has failed: that warp writes it, the rank's others read it
+  const Word* abort;   // in host memory; the host writes it, warps read it; not 0 means leave
   DeviceFault* fault;  // in host memory
   WaitsFor* waits_for;
   uint64_t deadline_ns;

@@ -24,7 +24,8 @@ struct HostMemoryOptions {
   Bell bell;                // mine
   std::vector<Bell> bells;  // by rank; mine is not looked at
   ScaleOut* scale_out = nullptr;
-  const std::atomic<uint32_t>* abort = nullptr;  // not 0: the group is faulted. Set it, then fence and ring my bell
+  // Not 0: the group is faulted. Control, or another writer, sets it, then fences and rings my bell.
+  const std::atomic<uint32_t>* abort = nullptr;
   uint32_t deadline_ms = 10000;
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
@@ -34,9 +35,9 @@ struct HostMemoryOptions {
   // not told of another one before that one has ended. It returns false if nobody is accused, because this process
   // stood still, and then all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
-  std::function<void()> on_withdrawn;                  // the wait that on_expired was told of has ended by itself
+  std::function<void()> on_withdrawn;                  // the wait that on_expired was told of has ended as it should
   std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
-  std::function<void(const BrokenRecord&)> on_broken;  // the first in a run
+  std::function<void(const BrokenRecord&)> on_broken;  // the first broken promise of a run
 };
 
 class HostMemory {
@@ -109,7 +110,7 @@ class HostMemory {
   HostMemoryOptions options_;
   std::vector<char*> rails_;  // by rank: where its network region is mapped, or null
   Parker* parker_ = nullptr;
-  std::atomic<bool> gave_up_{false};
+  std::atomic<bool> gave_up_{false};  // set by give_up(), cleared by begin_run(); waits end while it is set
   bool has_broken_ = false, told_broken_ = false;
   BrokenRecord broken_{};
   size_t moved_bytes_ = 0;  // since a fiber was resumed

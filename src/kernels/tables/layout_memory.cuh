@@ -74,7 +74,9 @@ struct TileMemory {
         staged(reinterpret_cast<Route*>(near + t.staged)) {}
 };
 
-// The arrays of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
+// The arrays of LayoutScratch, by which the blocks of one layout tell each other their counts. A block writes what is
+// its own, then publishes the word beside, and all blocks read it. Words are tagged with the number of the notify
+// (`use`), so nothing is ever zeroed again.
 struct SharedCounts {
   static constexpr uint32_t kTilesPerBlock = 3;  // tile_index() says how they take turns
 
@@ -104,9 +106,9 @@ struct SharedCounts {
   }
 
   // Tiles are dealt out in turn, so only tiles t + 1 to t + blocks - 1 read the counts of tile t: later ones have them
-  // from an earlier tile of their own block. Tile t shares its place with tile t + 3 * blocks, of the same block. Before
-  // that one, the block has ended tile t + 2 * blocks, for which it saw the counts of tiles t + blocks + 1 to
-  // t + 2 * blocks - 1. By then their blocks had ended all readers of tile t: so three places for each block suffice.
+  // from an earlier tile of their own block. Tile t shares its place with tile t + 3 * blocks, of the same block.
+  // Before that one, the block has ended tile t + 2 * blocks, for which it saw the counts of tiles t + blocks + 1 to t
+  // + 2 * blocks - 1. By then their blocks had ended all readers of tile t: so three places for each block suffice.
   TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t blocks) { return t % (kTilesPerBlock * blocks); }
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };

@@ -233,7 +233,7 @@ class PlanWarp {
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 
-  // Gives each writing warp a run of neighbouring records, so that it sums what comes before the run once, and not for
+  // Gives each writing warp a stretch of neighbouring records, so that it sums what comes before them once, and not for
   // each record.
   TRANSLOAD_DEVICE void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;

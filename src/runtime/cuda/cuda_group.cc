@@ -171,8 +171,8 @@ void CudaGroup::fail(const char* what, const char* advice) {
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
-  // Waits for the kernels to leave, so that they touch the caller's memory no longer. They may not leave in time if they
-  // are queued after work that is not ours.
+  // Waits for the kernels to leave, so that they touch the caller's memory no longer. They may not leave in time if
+  // they are queued after work that is not ours.
   drain(std::max(now_ns(), call_since_ + uint64_t(call_.deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }

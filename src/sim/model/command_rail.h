@@ -29,8 +29,8 @@ struct CommandRail {
   Word tickets = 0;              // how many were given out; a warp takes one by an atomic add
   uint32_t proxy = 0;            // its number as an agent of the flights
   // The model remembers what the proxy does not know. `asked`: who gave the command of each slot. `runs`: how many runs
-  // the rank had begun when it gave the commands that the proxy carries now. `run`: the number of the last flight before
-  // those commands. Commands of earlier runs have earlier tickets.
+  // the rank had begun when it gave the commands that the proxy carries now. `run`: the number of the last flight
+  // before those commands. Commands of earlier runs have earlier tickets.
   std::vector<AskedBy> asked;
   uint32_t runs = 0, run = 0;
 };
