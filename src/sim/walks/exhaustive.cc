@@ -255,7 +255,7 @@ std::string to_text(const ExhaustiveReport& report) {
          "it commutes with all that others can do (or its bytes only begin to move, and whoever meets them breaks a "
          "rule\n"
          "in either order). early: bytes land at the last moment, which can only break more rules. See "
-         "sim/walks/walk.h.\n";
+         "docs/walks.md.\n";
 }
 
 }  // namespace transload

@@ -15,7 +15,7 @@ struct ExhaustiveLimits {
   bool quick = false;             // only the families that take seconds
 };
 
-// How the walk of one family went. A family is a variant of a world, and is walked by itself.
+// How the walk of one family went. A family is a variant of a world, and is walked apart from the others.
 struct FamilyWalked {
   std::string name, about;
   std::string bound;  // "all", or what the walk was bounded by
