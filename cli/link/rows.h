@@ -52,11 +52,11 @@ class RowTraffic {
   // `link` and `region` outlive it.
   RowTraffic(LinkEnds& ends, ScaleOut& link, char* region, LinkPlace place);
 
-  // Collective, and alike on all ranks: as many rows of so many bytes go to the other end as come from it.
+  // Collective, and alike on all ranks: `rows` rows of `row_bytes` bytes go each way.
   PassResult pass(Pass pass, uint64_t row_bytes, uint64_t rows);
-  // Sends so many counts of one word, one behind the other. Returns how often the word was seen to fall.
+  // Sends `counts` counts of one word, one after the other. Returns how often the word was seen to fall.
   Word falls(uint32_t counts);
-  // Sends a count there and back, so many times. Returns the nanoseconds of all.
+  // Sends a count there and back, `rounds` times. Returns the nanoseconds that all rounds took together.
   uint64_t counts(uint32_t rounds);
 
   // LinkEnds::await asks this of a network.

@@ -25,7 +25,7 @@ class ResultChecker {
     call_ = call;
   }
   void dispatch(const DispatchOutputs& outputs);
-  // Compares whether the dispatch threw for want of room.
+  // Compares whether the dispatch threw because room was short.
   void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_->fails(rank_), seen); }
   void cached_dispatch(const DispatchOutputs& outputs, RowKind kind);
   // Sums of rows of `kind` that the experts have scaled, with `biases` biases.

@@ -125,7 +125,8 @@ class CudaHome final : public TensorHome {
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
   }
 
-  // A copy of pageable memory behind a kernel that waits for another rank would keep that rank's copies waiting.
+  // A copy of pageable memory that is queued after a kernel which waits for another rank would keep that rank's copies
+  // waiting.
   void settle() const {
     cudaError_t state = cudaErrorNotReady;
     while ((state = cudaStreamQuery(stream_)) == cudaErrorNotReady) std::this_thread::yield();

@@ -18,7 +18,7 @@ struct ProcessUse {
   uint64_t device_kib = 0;  // in use on all GPUs, whoever uses it
 };
 
-// A soak makes so many rounds at least, because fewer say nothing of growth.
+// A soak makes at least this many rounds, because fewer say nothing of growth.
 constexpr size_t kRoundsLeast = 8;
 
 // What grew, in words, from what was held after each round. The first quarter warms up. Something grew if the last

@@ -25,7 +25,7 @@ class Workload {
 
   // Rows that come to a rank, dropped ones too.
   int64_t needed(uint32_t rank) const { return needed_[rank]; }
-  // Whether the rank's dispatch must fail for want of room.
+  // Whether the rank's dispatch must fail because room is short.
   bool fails(uint32_t rank) const { return fail_ && needed_[rank] > rows_max_; }
   bool anyone_fails() const;
 

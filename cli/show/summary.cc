@@ -145,7 +145,7 @@ Summary summarise(const Options& options, const Workload& workload, const RunOut
   }
   if (faulted) name_culprit(options, outcome, out);
   out.recovered = faulted && all_recovered(options, outcome, out);
-  const bool wrong = out.mismatch && !faulted;  // even if a call failed on other ranks for want of room
+  const bool wrong = out.mismatch && !faulted;  // even if a call failed on other ranks because room was short
   out.status = wrong                       ? kWrongResult
                : !out.errors.empty()       ? kBadUsage
                : faulted && !out.recovered ? kFaulted

@@ -85,7 +85,7 @@ struct DispatchInputs {
   uint32_t deadline_ms = 0;  // of each wait of this call; 0: the group's
   Stream stream;
   // An error of kInvalidArgument or kNotSupported that the caller itself found in its input: the call throws it, and
-  // all ranks hear of it, as of an input that the library refuses. Nothing else of the inputs is read.
+  // all ranks hear of it, as they do when the library refuses an input. Nothing else of the inputs is read.
   std::optional<Error> refused;
 };
 

@@ -158,9 +158,9 @@ class Group {
   CountOutputs count(const Tensor& topk_idx) const;
 
   // On a GPU this returns once the calls that were put on the stream are done, replays too. It throws the fault that
-  // ended one of them. It throws Error{kTooManyRows} once if dispatches failed for want of room since the last wait;
-  // the message is about the last of them. On the CPU calls are done when they return. Launch a graph on the stream of
-  // the group's other calls, or order the two streams yourself.
+  // ended one of them. It throws Error{kTooManyRows} once if dispatches failed because room was short since the last
+  // wait; the message is about the last of them. On the CPU calls are done when they return. Launch a graph on the
+  // stream of the group's other calls, or order the two streams yourself.
   void wait(const Stream& stream = {});
 
   // Returns what the dispatch that made the handle found out. If the host was not told (on a GPU with rows_max),

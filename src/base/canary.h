@@ -42,7 +42,7 @@ enum class Canary : uint8_t {
   // Rows past rows_max.
   kDropOffByOne,        // the row at rows_max is stored
   kDroppedRowSummed,    // a row that was dropped is summed
-  kOverflowFailsEarly,  // a call that fails for want of room ends before its trip is complete
+  kOverflowFailsEarly,  // a call that fails because room is short ends before its trip is complete
   // Rails.
   kCountAheadOfPuts,  // a count is given to the network before the puts that it counts
   kCreditNotRead,     // a slot of a rail is filled without its credit

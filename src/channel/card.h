@@ -15,7 +15,7 @@ constexpr const char* kOperationNames[] = {"nothing", "a dispatch", "a cached di
 static_assert(std::size(kOperationNames) == size_t(Operation::kCount));
 
 // Names a handle by its group and the epoch of its birth: all ranks compute the same name, and no other handle has it.
-// Ids of groups follow each other, and no group makes so many calls that names of two collide.
+// Ids of groups follow each other, and a group makes too few calls for names of two groups to collide.
 TRANSLOAD_HD Word handle_name(Word group, Word born) { return group * kSplitMixStep + born; }
 
 // Arguments that must be alike on all ranks. A card lies beside its word, in the place for the parity of its epoch. Two

@@ -23,7 +23,7 @@ struct Put {
   // word; null: nobody asks.
   Word* drained;
   Word drained_count;
-  size_t padding = 0;  // unused bytes of the slot behind these, at both ends: a longer put may cover them
+  size_t padding = 0;  // unused bytes of the slot after these, at both ends: a longer put may cover them
   uint32_t queue = 0;  // as in RailWord; a network that has one way to a rank does not look at it
 };
 
@@ -96,7 +96,7 @@ class ScaleOut {
   // The next rank that was found lost since the last call; false if none.
   virtual bool lost(LostPeer& peer) = 0;
 
-  // Names what this process lacks if for want of it no other rank can be reached any more; else "".
+  // Names what this process lacks if, without it, no other rank can be reached any more; else "".
   virtual std::string lacks() const { return {}; }
 };
 

@@ -89,8 +89,8 @@ struct LookUps {
   }
 };
 
-// Throws if errno says that the call before failed for want of descriptors: then nobody can say which addresses there
-// are.
+// Throws if errno says that the call before failed because no descriptor was left: then nobody can say which addresses
+// there are.
 void refuse_without_descriptors() {
   if (const int error = errno; !limit_behind(error).empty())
     throw Error(Code::kOutOfMemory, "addresses of this host: " + text_of_error(error));

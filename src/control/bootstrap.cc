@@ -21,8 +21,8 @@ namespace transload {
 
 namespace {
 
-// Ports that follow from a job lie below those that systems hand out by themselves. They are even: the next one is free
-// for what the same job opens beside its rendezvous.
+// Ports that follow from a job lie below those that systems hand out unasked. They are even: the next one is free for
+// what the same job opens beside its rendezvous.
 constexpr uint32_t kPortFirst = 20000;
 constexpr uint32_t kPorts = 4096;
 constexpr size_t kSecretBytesMax = 4096;

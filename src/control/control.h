@@ -60,7 +60,7 @@ class Control {
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
   // Does what suspect() does, for a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
-  // Takes the suspicion back, because the wait has ended by itself.
+  // Takes the suspicion back, because the wait has ended as it should.
   void withdraw();
   // Accuses `culprit`. `certain`: this rank has seen it break a promise; else the two only differ in `argument`.
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);

@@ -14,7 +14,7 @@ namespace transload {
 
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
 // Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. The two
-// versions are the first words behind the magic, in every version.
+// versions are the first words after the magic, in every version.
 constexpr uint32_t kProtocolVersion = 4;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
@@ -27,7 +27,7 @@ constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
 constexpr size_t kProofBytesMax = 64;                           // of a proof, or a nonce
 
-// How many bytes each rank of a group of so many may say in one round.
+// How many bytes each rank of a group of `ranks` may say in one round.
 constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
 
 enum class FrameType : uint8_t {
@@ -120,7 +120,7 @@ std::optional<Refused> unpack_refused(std::string_view body);
 std::optional<Gather> unpack_gather(std::string_view body);
 std::optional<Gathered> unpack_gathered(std::string_view body);
 std::optional<Message> unpack_message(std::string_view body);
-// Whether a rendezvous of a group of so many ranks says this to its members.
+// Whether a rendezvous of a group of `ranks` ranks says this to its members.
 bool is_for_members(const Message& message, uint32_t ranks);
 
 }  // namespace transload

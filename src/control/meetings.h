@@ -26,7 +26,7 @@ constexpr size_t kFinishedMax = 64;
 // Bounds the seats of all groups that not everybody has come to, because strangers may open a group with every
 // connection. Beyond it the oldest such group is given up.
 constexpr uint64_t kOpenSeatsMax = 16 * kControlRanksMax;
-// For so long a rank that has come may find no room; then its group hears that it cannot be served.
+// How long a rank that has come may find no room. After that its group hears that it cannot be served.
 constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
 
 // A frame for a connection. Many letters may share one frame.

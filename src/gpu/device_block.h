@@ -20,8 +20,8 @@ void zero_device(int device, void* at, size_t bytes);
 
 class DeviceBacking;
 
-// Memory of a device, which begins as zeros. Where the device can map pages by itself, freeing waits for no kernel, so
-// whoever frees must have waited for its own kernels. Elsewhere freeing waits for all kernels of the device.
+// Memory of a device, which begins as zeros. Where the device has virtual memory management, freeing waits for no
+// kernel, so whoever frees must have waited for its own kernels. Elsewhere freeing waits for all kernels of the device.
 class DeviceBlock {
  public:
   DeviceBlock();

@@ -22,7 +22,7 @@ struct DeviceState {
 };
 
 // What a first dispatch finds out, for later kernels and for a host that asks later. It lies in the memory of the
-// handle, with counts by expert and by source behind it. Each replay writes it again.
+// handle, followed by counts by expert and by source. Each replay writes it again.
 struct DeviceReport {
   Word seal;         // seal_of() of the dispatch; any other value: none of its calls has run yet
   Word call;         // epoch of the call

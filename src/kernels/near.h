@@ -1,4 +1,4 @@
-// How a kernel cuts an SM's near memory: stages as large as they may be, behind them the tables of the roles.
+// How a kernel cuts an SM's near memory: stages as large as they may be, then the tables of the roles.
 #pragma once
 #include "executor/cuda/rank.h"
 #include "protocol/tables.h"

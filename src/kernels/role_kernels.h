@@ -78,8 +78,8 @@ int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
-// Each loads its kernel and allows a block so much near memory: once for each device, before the first launch. Returns
-// a cudaError_t.
+// Each loads its kernel and allows a block this much near memory: once for each device, before the first launch.
+// Returns a cudaError_t.
 template <class Rail>
 int prepare_notify(int near_bytes);
 template <class Rail>

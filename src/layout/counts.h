@@ -31,7 +31,7 @@ struct CountsShape {
 };
 
 // The words that both records begin with: how many tokens the source has, how many of them come, and how many come on
-// each channel. In the record of a rank the choices of each of its experts follow, behind room for channels_max
+// each channel. In the record of a rank the choices of each of its experts follow, after room for channels_max
 // channels.
 struct CountsRecord {
   static constexpr uint32_t kSourceTokens = 0, kTokens = 1, kByChannel = 2;  // words
@@ -105,7 +105,7 @@ struct CountsWriter {
     std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
                 words + CountsRecord::expert_word(shape.channels_max));
   }
-  // Writes a node's record: its head, and behind it the records of the node's ranks.
+  // Writes a node's record: its head, then the records of the node's ranks.
   void for_node(char* record, const RankMap& map, uint32_t node) const {
     uint32_t* const words = head(record, counts.to_node[node]);
     std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + CountsRecord::kByChannel);

@@ -26,7 +26,7 @@ struct HandleTablesOf {
 
   // What this rank knows as a forwarder, by source slot. Entries of the log are numbered through over all slots.
   Array<uint64_t> log_begin;    // [slots + 1]
-  Array<uint32_t> slot_tokens;  // [slots] how many tokens the rank behind the slot has
+  Array<uint32_t> slot_tokens;  // [slots] how many tokens the rank of that source slot has
   Array<uint32_t> log_token;    // [entries] token at its source
   Array<Route> log;             // [entries][log_width] owners among my peers
 

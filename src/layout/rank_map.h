@@ -55,7 +55,7 @@ struct RankMap {
     TRANSLOAD_CHECK(rank < ranks && n < nodes);
     return node_of[rank] * fold + (node_of[rank] == n ? 0 : peer_of(rank) / node_size(n));
   }
-  // The rank behind one of my source slots, or kNobody.
+  // The rank that a source slot of mine stands for, or kNobody.
   TRANSLOAD_HD uint32_t source_rank(uint32_t slot) const {
     TRANSLOAD_CHECK(slot < sources());
     const uint32_t n = slot / fold, turn = slot % fold;

@@ -29,7 +29,7 @@ std::optional<uint64_t> number_in(const std::string& path) {
   return value;
 }
 
-// The value behind `name` in a file of "name value" lines.
+// The value after `name` in a file of "name value" lines.
 std::optional<uint64_t> field_in(const std::string& path, const std::string& name) {
   std::ifstream file(path);
   std::string line;
@@ -100,7 +100,7 @@ namespace {
                                       std::to_string(available) + " are available on this machine" + because);
 }
 
-// Whole pages of [base, base + bytes) that have memory behind them.
+// Whole pages of [base, base + bytes) that are backed by memory.
 uint64_t touched_bytes(const void* base, uint64_t bytes) {
   const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
   constexpr uint64_t kPagesAtOnce = 1 << 20;

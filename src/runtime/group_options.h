@@ -65,7 +65,7 @@ void for_each_option(Options& o, Visit visit) {
               .flag = "of every wait for the group to be made [as --deadline-ms]"},
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: SMs of a rank, at most"}, o.sms);
-  // One warp asks for so many commands at once.
+  // One warp asks for this many commands at once.
   visit(Facts{.name = "rail_queue",
               .least = 32,
               .most = 1 << 20,

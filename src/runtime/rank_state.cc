@@ -18,8 +18,8 @@ namespace {
 Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
   const RankMap map = ranks.seen_by(o.bootstrap.rank);
   const TokenShape token = longest_token(o);
-  // A row or a partial sum as the wire has it, and fp32 weights behind it. Partial sums that fill their slots lie side
-  // by side, so one put carries several of them.
+  // A row or a partial sum as the wire has it, then fp32 weights. Partial sums that fill their slots lie side by side,
+  // so one put carries several of them.
   const uint64_t on_wire = o.combine_wire == CombineWire::kF32 ? 2 * o.row_bytes_max : o.row_bytes_max,
                  sum_bytes = on_wire + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
   return {.ranks = map.ranks,

@@ -21,7 +21,7 @@ constexpr uint64_t kPageBytes = 4096;
 // The longest token of a first dispatch that the options allow.
 TokenShape longest_token(const GroupOptions& options);
 
-// Words of ring positions in all channels together, by kind of ring: so many at its producers and at its consumers.
+// Words of ring positions in all channels together, by kind of ring: at its producers, and at its consumers.
 struct RingEnds {
   uint64_t producers, consumers;
 };

@@ -65,7 +65,7 @@ struct ProcessSaid {
 };
 
 // The first line in which two texts differ, of the first and of the other; both are empty if there is none. A text that
-// has fewer lines has empty ones behind them.
+// has fewer lines has empty ones after them.
 struct LinesApart {
   std::string one, other;
 };

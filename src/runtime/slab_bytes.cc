@@ -17,7 +17,7 @@ uint64_t given_or(const char* what, int64_t given, uint64_t instead) {
   return given == -1 ? instead : uint64_t(given);
 }
 
-// `count` leases of so many bytes.
+// `count` leases of `bytes` bytes.
 uint64_t leases(uint32_t count, uint64_t bytes) {
   return times(count, round_up_checked(std::max<uint64_t>(bytes, 1), kLeaseAlign));
 }

@@ -17,7 +17,8 @@ struct FarKeys {
   }
 };
 
-// What a far key says: a word of another rank and, where the rail has several queues to a rank, that which leads there.
+// What a far key says: a word of another rank and, where the rail has several queues to a rank, the queue that leads to
+// that word.
 template <uint32_t kBitsOfQueue>
 struct RailKey {
   static constexpr uint32_t kQueueAt = 63 - kRankBits - kBitsOfQueue, kRankAt = kQueueAt + kBitsOfQueue;

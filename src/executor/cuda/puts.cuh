@@ -9,8 +9,8 @@
 
 namespace transload {
 
-// A put that begins where the held one ends, or behind its padding, joins it. With `kQueues` the rail has several
-// queues to a rank.
+// A put that begins where the held one ends, or after its padding, joins it. With `kQueues` the rail has several queues
+// to a rank.
 template <bool kQueues>
 struct HeldPut {
   static constexpr uint64_t kPaddingMax = 1024;  // as in executor/fiber/batch.h

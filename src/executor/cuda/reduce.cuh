@@ -129,14 +129,14 @@ TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
   if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, rows);
 }
 
-// Sums kRows rows of bf16, which lie one behind another from `near` on, `pitch` bytes each.
+// Sums kRows rows of bf16, which lie one after another from `near` on, `pitch` bytes each.
 template <int kRows>
 TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
   sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, {near, to, pitch, start});
 }
 
-// Sums any number of rows that lie one behind another in a stage. add() is not inlined, because a warp finishes moves
-// in many places.
+// Sums any number of rows that lie one after another in a stage. add() is not inlined, because a warp finishes moves in
+// many places.
 struct StagedSum {
   uint32_t near;
   char* to;

@@ -32,7 +32,7 @@ struct Batch {
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = credits = 0; }
 
-  // Joins the put to the last one to that rank, if it begins where that one ends, or behind its padding, which then
+  // Joins the put to the last one to that rank, if it begins where that one ends, or after its padding, which then
   // travels along. It is joined to no earlier one, whose drained count would then speak for the puts between, too.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {

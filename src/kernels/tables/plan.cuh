@@ -2,9 +2,9 @@
 // block.
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
-//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts and of sources behind it;
+//   writes   row bases, spans and log bounds of the handle; its report, then counts of experts and of sources;
 //            to the host, if it waits, the same and then the number of the dispatch; and to the host, that a call
-//            failed for want of room
+//            failed because room was short
 //
 // Remote loads are slow. So each warp reads all that it needs at once and waits for no other.
 #pragma once
@@ -297,7 +297,7 @@ class PlanWarp {
     of.spans[uint64_t(slice.record) * (a_.channels + 1)] = slice.there ? begin : 0;
   }
 
-  // Writes the spans of a slice, which begins at `at`. Returns where the channel behind it begins.
+  // Writes the spans of a slice, which begins at `at`. Returns where the channel after it begins.
   TRANSLOAD_DEVICE uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
     uint32_t mine = 0;
 #pragma unroll

@@ -1,5 +1,5 @@
-// RECOUNT: what rows_max leaves to do behind a dispatch. On a host count_kept_rows() (runtime/host/dispatch_call.h)
-// does this.
+// RECOUNT: what rows_max leaves to do after a dispatch. On a host count_kept_rows() (runtime/host/dispatch_call.h) does
+// this.
 //
 //   reads    the report, the choices that came with the rows
 //   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, behind the rows that came

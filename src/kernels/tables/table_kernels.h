@@ -72,15 +72,15 @@ struct PlanArgs {
   const char* counts_to_nodes;  // as the layout wrote them
   DeviceState* state;
   HostWords* host;
-  int64_t* host_counts;   // a copy in pinned memory of the counts behind the report; null unless the host waits
+  int64_t* host_counts;   // a copy in pinned memory of the counts that follow the report; null unless the host waits
   Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
   Word seal;              // of the report
   Word rows_max;          // rows from this one on are dropped
   bool fails;             // more rows make the call fail, and the host is told
 };
 
-// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept,
-// because the plan counts all that came. If fewer came, it clears the ids and weights behind them.
+// With rows_max a recount runs after the dispatch. If rows were dropped, it counts by expert those that were kept,
+// because the plan counts all that came. If fewer came, it clears the ids and weights after them.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;

@@ -106,7 +106,7 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   if (kept.empty()) reached<PlantsOf<W>>(Situation::kAllDropped);
   if (r.out.wraps(origin)) reached<PlantsOf<W>>(Situation::kRingWrap);
 
-  // Sums the rows and, behind their sum, their weights.
+  // Sums the rows, and their weights to the place after the rows' sum.
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
   w.reduce(into,

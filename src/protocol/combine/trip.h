@@ -57,7 +57,7 @@ struct CombineTrip {
             .others = call.board->rails,
             .count = map().nodes};
   }
-  // The ring that brings me peer p's rows for the tokens behind one of my source slots.
+  // The ring that brings me peer p's rows for the tokens of one of my source slots.
   TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.streams + slot); }
   TRANSLOAD_HD uint32_t own_slot() const { return map().node * map().fold; }
 };

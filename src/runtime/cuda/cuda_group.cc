@@ -35,7 +35,7 @@ CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_ca
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
-  TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
+  TRANSLOAD_CHECK(channels <= options.channels);  // facts_.buffers.spans has room for this many
   const DeviceSpans spans{facts_.buffers.spans, facts_.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,

@@ -51,12 +51,13 @@ class CudaGroup final : public Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
+  // The spans of a handle for `channels` channels. If they are not the handle's, a kernel on the call's stream makes
+  // them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
   // A call that waits on the host asks this first: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // Runs a call. One that left between its first kernel and its last would let others wait in vain, so it gives up.
+  // Runs a call. If it throws between its first kernel and its last, others would wait in vain, so it gives up.
   template <class Run>
   auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);
@@ -138,9 +139,9 @@ class CudaGroup final : public Group::Impl {
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // gets the group's memory when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
   Word too_many_told_ = 0;  // HostWords::too_many, as far as wait() has told of it
-  // Stream and event stand behind the memory that they use, so that they end first.
+  // Stream and event are declared after the memory that they use, so that they end first.
   OwnStream making_;  // stream for the group's own work while it is made
-  OwnEvent done_;     // recorded behind the last call
+  OwnEvent done_;     // recorded after the last call
   struct LastStream {
     void* handle;
     uint64_t number;  // of all streams that there ever were: a handle may be another one's later

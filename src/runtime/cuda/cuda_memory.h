@@ -46,7 +46,7 @@ struct CudaMemory {
 // Whether no kernel of the group runs, nor is one on a stream before `done`. True of a lost context, too.
 bool have_ended(const HostWords& words, const OwnEvent& done);
 
-// What kernels of a group that went may still reach, because they wait on a stream behind other work: it is kept until
+// What kernels of a group that went may still reach, because they wait on a stream for other work: it is kept until
 // they have ended. A group has the place for it from the beginning, because a destructor cannot say that there is none.
 struct Parked {
   std::shared_ptr<CudaMemory> memory;

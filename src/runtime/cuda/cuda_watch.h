@@ -26,7 +26,7 @@ struct WatchedGroup {
   HostWords& words;
   const CurrentCall& call;
   DeviceReservation& reservation;  // given back once the group is faulted
-  cudaEvent_t done;                // recorded behind the last call
+  cudaEvent_t done;                // recorded after the last call
   cudaStream_t idle;               // no work is ever on it, so an error of it is the context's
   Proxy* proxy;                    // null: there is none
   NicQueues* nic;                  // null: there are none

@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// Room for a dispatch of so many tokens of this rank, whatever the others send.
+// Room for a dispatch of `tokens` tokens of this rank, whatever the others send.
 inline DeviceHandleSizes handle_sizes(const RankState& rank, uint64_t tokens, uint32_t top_k, uint32_t channels) {
   return {.tables = most_of_handle(rank.map, tokens, rank.options.tokens_max, top_k),
           .channels = channels,

@@ -26,8 +26,8 @@ namespace transload {
 namespace {
 
 constexpr uint32_t kCommandsOfATurn = 64;  // before the network is moved again
-// How long naps are, where nobody rings for a replay of a graph: short while replays follow each other, then so long
-// that naps cost an idle proxy less than a twentieth of a core.
+// How long naps are, where nobody rings for a replay of a graph: short while replays follow each other, and later long
+// enough to cost an idle proxy less than a twentieth of a core.
 constexpr long kNapNs = 50'000, kNapMostNs = 2'000'000;
 constexpr uint64_t kReplaysNs = 20'000'000;  // from one replay to the next, while they follow each other
 constexpr uint64_t kNapShare = 20, kNapsSeen = 8;

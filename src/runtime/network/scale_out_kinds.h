@@ -27,7 +27,7 @@ struct ScaleOutKind {
   bool maps_rails;        // warps store to rails directly where all ranks are on one host
   bool on_cpus;           // ranks on CPUs have it too
   bool when_asked;        // only callers who ask for it get it
-  // Whether this machine and build have it for so many ranks; if not, `why` says why.
+  // Whether this machine and build have it for this many ranks; if not, `why` says why.
   bool (*available)(uint32_t ranks, std::string& why);
   // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
   std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);

@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// Puts a flight into the lists, so that it may land by itself.
+// Puts a flight into the lists of what may land.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
@@ -414,7 +414,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// Flights within the node land in program order; those over the network proceed by themselves.
+// Lands the flights of this agent within the node, in program order. Those over the network are not waited for.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

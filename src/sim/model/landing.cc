@@ -289,8 +289,8 @@ void Flights::end(uint32_t id) {
   free_.push_back(id);
 }
 
-// Each agent dies at some point of its program order. Of its flights from behind that point no count lands, and only
-// some of the others do.
+// Each agent dies at some point of its program order. Of its flights that began after that point no count lands, and
+// only some of the others do.
 void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {

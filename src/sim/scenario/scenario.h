@@ -46,7 +46,7 @@ struct ScenarioCall {
   std::optional<Landing> landing = Landing::kAuto;             // either: rank by rank
   std::optional<CombineSource> source = CombineSource::kAuto;  // either: rank by rank
   std::optional<CombineWire> wire = CombineWire::kBf16;        // either: for all ranks
-  uint32_t keep_leases = 0;  // leases of so many latest calls, this one included, are held by hold_on_rank
+  uint32_t keep_leases = 0;  // leases of this many latest calls, this one included, are held by hold_on_rank
   uint32_t hold_on_rank = 0;
   std::vector<uint32_t> refused_on;  // dispatch: ranks whose arguments are refused
   uint32_t repeat = 1;
@@ -72,7 +72,7 @@ enum class ScenarioFaultKind : uint8_t {
 struct FaultMoment {
   uint32_t call = 0;  // from 0, repeats counted
   double progress = 0;
-  uint64_t within_ms = 0;  // up to so much later, as the seed decides
+  uint64_t within_ms = 0;  // the fault comes up to this much later, as the seed decides
 };
 
 struct ExpectedVerdict {
@@ -113,13 +113,13 @@ struct Scenario {
   uint32_t slots = 1;
   uint32_t peer_slots = 0;           // 0: as slots
   std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows
-  std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; both empty: for all leases
+  std::vector<uint64_t> slab_rows;   // by rank: room for this many rows of a call; both empty: for all leases
   uint64_t slab_offset = 0;          // unused bytes before the slabs
   uint64_t counters_from = 0;        // first position of every ring
   uint32_t deadline_ms = 1000;       // of virtual time
-  uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
-  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to so much later
-  uint32_t groups = 1;               // so many at once, all alike
+  uint64_t compute_ms = 0;           // each rank computes for up to this long before each call
+  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to this much later
+  uint32_t groups = 1;               // how many there are at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   RailMode rails = RailMode::kNetwork;  // where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides

@@ -45,7 +45,7 @@ class Traffic {
   // What one rank hands over at once for one queue. A parcel leaves in one piece.
   struct Parcel {
     uint32_t from = 0, to = 0, queue = 0, messages = 0;
-    uint32_t next = kNone;  // the parcel behind it in its queue
+    uint32_t next = kNone;  // the parcel after it in its queue
     uint64_t bytes = 0;
     std::vector<std::pair<Word*, Word>> counts, drained;
     ModelLinks::Transfer transfer() const {

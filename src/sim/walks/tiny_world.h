@@ -25,7 +25,7 @@ struct TinyWorldPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t slots = 2;
   uint64_t row_bytes = 16;    // of the largest token
-  uint64_t lease_bytes = 0;   // of each rank, behind its scale-up region
+  uint64_t lease_bytes = 0;   // of each rank, after its scale-up region
   size_t private_words = 64;  // of all ranks together, besides the positions
   uint32_t publish_every = 1;
   int warps = 1;        // of a rank in a call, at most

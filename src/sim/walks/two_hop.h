@@ -9,7 +9,7 @@
 namespace transload {
 
 struct TwoHopPlan {
-  // At most so many choices differ from the usual one, by which a warp runs until it waits and flights land when no
+  // At most this many choices differ from the usual one, by which a warp runs until it waits and flights land when no
   // warp can run.
   uint32_t departures = 1;
   bool combine = true;

@@ -72,7 +72,7 @@ class SimControl {
     bool stopped = false;
     bool cut = false;
     bool leaving = false;
-    bool gone = false;  // its connection was ended, by itself or by the arbiter
+    bool gone = false;  // its connection was ended, by the rank or by the arbiter
     bool here = true;   // the arbiter has heard of no goodbye or loss
     std::vector<Act> mail;
   };

@@ -17,7 +17,7 @@ class SimProxy {
     ModelShared shared;
     Seeded* seeded;
     Timeline* timeline;
-    uint32_t commands_of_a_turn;               // after so many it shows how many it has taken
+    uint32_t commands_of_a_turn;               // after this many it shows how many it has taken
     uint32_t nap_in_256;                       // how often it naps for no reason
     std::function<void(bool awake)> on_sleep;  // while it sleeps, the network may stand still
   };

@@ -31,7 +31,8 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
  public:
   SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me);
 
-  // `regions` has, by rank, where each rank's region begins; slabs begin `slab_offset` behind the rest of a region.
+  // `regions` has, by rank, where each rank's region begins; slabs begin `slab_offset` bytes after the rest of a
+  // region.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
   // What this rank shares with its proxy lies at `at`.
   void place_commands(char* at, const CommandPlace& place);

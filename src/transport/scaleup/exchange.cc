@@ -57,7 +57,7 @@ Trouble trouble_of(int error) {
     case ENOMEM:
     case EMFILE:
     case ENFILE:
-    case ETOOMANYREFS:  // an ordinary user may have so many descriptors on their way as RLIMIT_NOFILE says
+    case ETOOMANYREFS:  // an ordinary user may have as many descriptors on their way as RLIMIT_NOFILE says
       return Trouble::kLater;
     case ECONNREFUSED:
     case ECONNRESET:

@@ -227,7 +227,7 @@ void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
   list(to);
 }
 
-// Hands the provider the first op of `from`, one of the counterpart's queues, in one write with those behind it that
+// Hands the provider the first op of `from`, one of the counterpart's queues, in one write with those after it that
 // fit: over a socket each write is a message of its own. False: the provider takes nothing now, or the rank is lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& first = *from.first();

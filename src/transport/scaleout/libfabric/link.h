@@ -53,7 +53,7 @@ class LibfabricLink : public ScaleOut {
   // publish, while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
   void connect(const std::vector<std::string>& addresses_by_rank);
 
-  // Whether the provider orders writes, and so carries counts right behind their bytes.
+  // Whether the provider orders writes, and so carries counts right after their bytes.
   bool ordered() const;
   // Why writes are treated as unordered although the provider may order them; "" if nothing speaks against its order.
   std::string caution() const;

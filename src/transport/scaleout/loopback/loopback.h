@@ -8,7 +8,8 @@
 
 namespace transload {
 
-// Warps store to mapped(rank) directly; put and publish are here so that loopback keeps the whole contract by itself.
+// Warps store to mapped(rank) directly; put and publish are here so that loopback keeps the whole contract of a
+// network.
 class LoopbackLink : public ScaleOut {
  public:
   // The network region of every rank as this process sees it; null where it is not mapped (and then never put to).

@@ -65,7 +65,7 @@ struct NvshmemNicState {
   char unused[24];
   uint32_t queues_to_pe;
   char ways[8];
-  uint64_t granularity_log2;  // of the heap, in bytes: one entry of the lists of keys covers so much
+  uint64_t granularity_log2;  // of the heap, in bytes: one entry of the lists of keys covers this much
   int nics;
   char flags[3];
   bool rung_by_host;             // GPUs do not ring the NIC: a thread of NVSHMEM does
@@ -74,7 +74,7 @@ struct NvshmemNicState {
   char targets[6168];
   NvshmemQueue* queues;  // [pes][queues_to_pe], in device memory
   char others[16];
-  NvshmemKey* far_local;  // keys behind the first kNearKeys
+  NvshmemKey* far_local;  // keys after the first kNearKeys
   NvshmemKey* far_remote;
   char tail[72];
 };
