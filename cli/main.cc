@@ -105,7 +105,7 @@ int run_joined(Options options, const Workload& workload) {
   const Summary summary = summarise(options, workload, outcome);
   const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest rank that is left
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
-  // A rank that met none of the others has nobody to speak for it.
+  // No other rank reports for a rank that met none of the others, so it reports alone.
   const std::optional<FloorTimes> no_floor;
   if (outcome.partial)
     print_verdict(

@@ -94,7 +94,7 @@ struct RunArguments {
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, dtype, scales,
       rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider, nic, network_memory,
       launcher, fault, soak, json, dump, device, gpus, ranks_per_gpu;
-  // Numbers of a group that have a flag of their name, by this name; none or "": not typed.
+  // Numeric options of GroupOptions, as typed, by name; a flag has the same name. No entry, or "": not typed.
   std::map<std::string, std::string> passed_on;
   bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };

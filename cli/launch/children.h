@@ -22,8 +22,8 @@ struct Child {
   uint64_t active_ns = 0;  // when that was seen to change
 };
 
-// Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor
-// kills and reaps the rest.
+// Starts copies of this program, each for some ranks that follow each other. They die with the calling thread, by
+// SIGKILL; the destructor kills and reaps the rest.
 class Children {
  public:
   struct Share {

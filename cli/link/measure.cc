@@ -1,4 +1,4 @@
-// What `transload link` does with a link, and what it says of it: a JSON line a figure.
+// Runs the passes of `transload link`, and prints a JSON line for each figure.
 #include "cli/link/measure.h"
 
 #include <algorithm>

@@ -10,7 +10,7 @@
 namespace transload::cli {
 namespace {
 
-// A graph that can be launched; as long as its last copy.
+// A graph that can be launched. It lives as long as its last copy.
 struct Graph {
   cudaGraphExec_t exec = nullptr;
   Graph() = default;

@@ -1,4 +1,4 @@
-// What came of a run: the word of each rank, and what the launcher saw of those that gave none.
+// What came of a run: the result of each rank, and what the launcher saw of ranks that gave none.
 #pragma once
 #include <optional>
 #include <string>

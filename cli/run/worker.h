@@ -74,7 +74,7 @@ class Worker {
   CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);
   bool replays(IterationCall call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
-  // These bring outputs to where the host reads them. The result of those that are given away keeps their lease.
+  // These bring outputs to where the host reads them. If `given` is moved in, the result keeps its lease.
   DispatchOutputs seen(const DispatchOutputs& given);
   CombineOutputs seen(const CombineOutputs& given);
   DispatchOutputs seen(DispatchOutputs&& given);

@@ -107,8 +107,8 @@ struct SharedCounts {
 
   // Tiles are dealt out in turn, so only tiles t + 1 to t + blocks - 1 read the counts of tile t: later ones have them
   // from an earlier tile of their own block. Tile t shares its place with tile t + 3 * blocks, of the same block.
-  // Before that one, the block has ended tile t + 2 * blocks, for which it saw the counts of tiles t + blocks + 1 to t
-  // + 2 * blocks - 1. By then their blocks had ended all readers of tile t: so three places for each block suffice.
+  // Before that one, the block has ended tile t + 2 * blocks, for which it saw the counts of the blocks - 1 tiles
+  // before it. By then their blocks had ended all readers of tile t: so three places for each block suffice.
   TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t blocks) { return t % (kTilesPerBlock * blocks); }
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };

@@ -2,7 +2,7 @@
 // this.
 //
 //   reads    the report, the choices that came with the rows
-//   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, behind the rows that came
+//   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, after the rows that came
 #pragma once
 #include <cstdint>
 

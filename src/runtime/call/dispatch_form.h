@@ -49,7 +49,7 @@ struct DispatchForm {
   ScaleRows scale_rows(const char* staged) const;
   void stage_scales(char* staged) const;  // on the host
 
-  // The handle of a first dispatch, but for what only its counts say.
+  // Makes the handle of a first dispatch, but for what only its counts say.
   std::shared_ptr<HandleData> new_handle(const RankState& rank) const;
 
   // For a call that fails but takes part, because the others count on it: makes the form drop every row.

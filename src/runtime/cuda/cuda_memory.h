@@ -1,4 +1,5 @@
-// What kernels of a group reach beside leases; and where it waits if the group goes before they have ended.
+// The memory of a group that its kernels reach, beside leases; and where that memory is kept if the group goes before
+// its kernels have ended.
 #pragma once
 #include <cuda_runtime_api.h>
 

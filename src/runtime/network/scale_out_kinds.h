@@ -56,7 +56,7 @@ struct ChosenNetwork {
   bool maps_rails = false;             // of that kind, here
 };
 
-// What speaks for the network that was taken.
+// Why this network was chosen, and why its rails are mapped or not.
 struct NetworkReason {
   bool asked = false;         // the caller asked for it by name
   bool on_gpus = false;       // ranks are on GPUs

@@ -196,7 +196,7 @@ bool Flights::hurry() {
 }
 
 // Nobody else's flight may be on its way to these bytes, and nobody may still have to read them.
-void Flights::claim_target(uint32_t id) {
+void Flights::hold_target(uint32_t id) {
   Flight& f = flights_[id];
   f.toward = space_.holds(f.to) ? space_.region_of(f.to) : kNobody;
   f.shadowed = f.toward != kNobody;
@@ -314,7 +314,7 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.bytes = piece.bytes;
   f.pieces = pieces();
   record(Happened::kMove, agent, {piece.to, id, piece.bytes, piece.from});
-  claim_target(id);
+  hold_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
 }
@@ -330,7 +330,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
     f.sum.rows.insert(f.sum.rows.end(), rows->at, rows->at + rows->count);
   record(Happened::kSum, agent, {f.to, id, job.elements});
-  claim_target(id);
+  hold_target(id);
   each_row(f, [&](const char* row, size_t bytes) { hold_source(id, row, bytes); });
   start(id);
 }
@@ -352,7 +352,7 @@ void Flights::put_by(uint32_t reader, const AskedBy& asked, const Put& put, uint
   f.pieces = pieces();
   f.again = !setup_.whole && chance_.in_256(setup_.manners.again);
   record(Happened::kPut, agent, {f.to, id, put.bytes, f.from});
-  claim_target(id);
+  hold_target(id);
   hold_source(id, f.from, f.bytes);
   ++regions_[agents_[agent].name.region].uncaptured;
   start(id);

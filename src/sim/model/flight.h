@@ -259,7 +259,7 @@ class Flights {
   void gather(TrackedRegion& region);
   uint32_t take(Flight::Type kind, uint32_t agent);
   void start(uint32_t id);
-  void claim_target(uint32_t id);
+  void hold_target(uint32_t id);
   void hold_source(uint32_t id, const char* from, size_t bytes);
   void free_source(uint32_t id, const char* from, size_t bytes);
   void finish_own(uint32_t id, const char* from, size_t bytes);

@@ -16,7 +16,8 @@ class PortTimes {
   PortTimes(uint32_t ranks, const uint64_t* now) : now_(now), ranks_(ranks) {}
 
   void begin();  // a call begins, with no warp at work
-  // A warp does something else from now on: of a rank's feeders, or of all takers.
+  // A warp does something else from now on: feeder() tells of a warp that feeds the port of `rank`, taker() of a warp
+  // that takes, on any rank.
   void feeder(uint32_t rank, Doing before, Doing after);
   void taker(Doing before, Doing after);
   // The rank's port is busy from now until then.

@@ -35,11 +35,11 @@ class StatePrint {
   struct Stores {
     StoreNumbers plain, streamed;
   };
-  // How many of those stores a bound takes in.
+  // How many of those stores have numbers up to a bound.
   struct Reach {
     uint32_t plain = 0, streamed = 0;
   };
-  // A bound: numbers of flights.
+  // A bound: the number of the last flight within it, for plain stores and for streamed ones.
   struct Most {
     uint32_t plain = 0, streamed = 0;
   };
