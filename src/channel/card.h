@@ -47,8 +47,8 @@ struct Card {
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call, and how much of it there is. The row bases of that
-// peer follow it in memory: where the rows of each source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call, and how much of it there is. The row bases of that peer follow
+// it in memory: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
   Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments

@@ -9,9 +9,9 @@
 namespace transload {
 
 // Host is who owns queue and network: a thread of a rank's host, or an agent of a simulated world.
-//   calls_over()      whether no warp of this rank gives commands now; what they gave is seen by a look after it
+//   calls_over()      whether no warp of this rank gives commands now; what they gave before is seen by a later look()
 //   look(slot)        the words of that slot, each loaded with acquire
-//   carry(command)    hands it to the network, which tells the drained word itself once it has read the source
+//   carry(command)    hands it to the network, which sets its drained word once the source is read
 //   show_taken(n)     stores with release how many were taken: their slots may be written again
 template <class Host>
 class CommandTaker {

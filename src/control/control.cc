@@ -313,7 +313,8 @@ void Control::run() {
   if (!closing_) outlive_arbiter(garbled);
 }
 
-// Goes on after the arbiter's connection. If its end is no fault, rank 0 left with it: later calls are told so here.
+// Runs once the connection to the arbiter has ended. If that is no fault, rank 0 has left with the arbiter, and later
+// calls hear it here.
 void Control::outlive_arbiter(bool garbled) {
   if (garbled) socket_.shut_down();  // so the others hear that this rank listens no more
   react([&](Member& member) {

@@ -44,7 +44,7 @@ struct MeetingsOptions {
   std::string secret;    // that ranks must prove; "": whoever comes is trusted
 };
 
-// Where a connection ends and begins.
+// What the server knows of the two ends of a connection.
 struct Ends {
   std::string server;         // its address here
   bool remote = false;        // the member is on another host

@@ -28,10 +28,11 @@ constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
 constexpr uint64_t kClockSpanNs = 5'000 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
-// After this long a rank that beat right before the suspicion has been heard again, or is silent. It leaves 50 ms of
-// the half second.
+// After this long a rank that beat right before the suspicion has been heard again, or is silent. This leaves 50 ms of
+// the half second in which the arbiter judges.
 constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
-// A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
+// A member that has heard no verdict after this long decides alone. It is the half second in which the arbiter judges,
+// and time for the verdict to arrive.
 constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
 
 // How often the carrier of the messages lets the machines act.
