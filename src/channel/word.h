@@ -24,9 +24,9 @@ struct RailWord {
 
 // What a wait is for, in the words of a Fault.
 enum class Waiting : uint8_t {
-  kCard,     // the card that opens a rank's part of this call
-  kGrant,    // a rank's landing or source for this call
-  kCounts,   // a rank's counts
+  kCard,     // the card of that rank for this call
+  kGrant,    // the grant of that rank for this call
+  kCounts,   // the counts of that rank, of a notify
   kTokens,   // the tail of a ring
   kCredit,   // a free slot of a ring
   kDrained,  // the network has read what was put

@@ -36,7 +36,7 @@ std::string descriptor_limit();
 size_t descriptors_left(size_t most);
 // For an errno that comes of a limit: words on that limit, to be appended to a message; "" for other errors.
 std::string limit_behind(int error);
-// What errno says, with the words of limit_behind().
+// The text of this errno, followed by the words of limit_behind().
 std::string text_of_error(int error);
 // What errno says where no process or thread could be started, with the limit on their number.
 std::string text_of_no_thread(int error);
