@@ -70,7 +70,7 @@ class CudaGroup final : public Group::Impl {
   // Begins a call on this stream, after the group's last call. `own_deadline_ms`: 0 for the group's. Throws before
   // anything is launched.
   void join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what);
-  // Records done_ on the stream, after the launches so far.
+  // Records done_ on the stream, after the launches so far. Does nothing while the stream is captured.
   void mark_end(const Stream& stream);
   // From here on no other rank waits for a kernel that this call has still to launch.
   void end_call(const Stream& stream) {
