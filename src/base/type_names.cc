@@ -27,7 +27,7 @@ constexpr const char* kTypes[] = {"int",
                                   "float6_e3m2fn",
                                   "float4_e2m1fn"};
 static_assert(std::size(kTypes) == kDLFloat4_e2m1fn + 1);
-constexpr uint8_t kFirstSized = kDLBoolCode;  // this name and all behind it say how many bits the type has
+constexpr uint8_t kFirstSized = kDLBoolCode;  // the names from here on say how many bits the type has
 
 }  // namespace
 

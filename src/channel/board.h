@@ -56,9 +56,9 @@ struct Board {
 
 // Positions of a rank's rings, which outlive calls. Each kind of ring has its own.
 struct Positions {
-  Word* sent;     // [channel][member] by the producer
-  Word* taken;    // [channel][member] by the consumer
-  Word* drained;  // [channel][member] how many the network has read (rings along rails)
+  Word* sent;     // [channel][member] slots that the producer has filled
+  Word* taken;    // [channel][member] slots that the consumer has taken
+  Word* drained;  // [channel][member] slots that the network has read (rings along rails)
 };
 
 }  // namespace transload
