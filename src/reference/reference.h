@@ -20,7 +20,7 @@ struct Source {
 
 struct Problem {
   std::vector<uint32_t> node_sizes;
-  std::vector<uint32_t> owner;  // [experts] rank of each
+  std::vector<uint32_t> owner;  // [experts] the rank that owns each
   uint32_t top_k = 1;
   std::vector<Routes> routes;     // [ranks]
   std::vector<Source> drop_from;  // [ranks] the first token whose row the rank drops, as limit_rows() sets it; rows of
@@ -34,7 +34,7 @@ bool kept(const Problem& problem, uint32_t owner, Source token);
 
 // What one rank receives, ordered by (source rank, source token).
 struct Received {
-  int64_t needed = 0;                  // how many rows, counting those that are dropped
+  int64_t needed = 0;                  // rows that come, counting those that are dropped
   std::vector<Source> source;          // [M]
   std::vector<int32_t> ids;            // [M, top_k] local expert ids, -1 elsewhere
   std::vector<float> weights;          // [M, top_k], 0 elsewhere
@@ -55,7 +55,7 @@ struct SumInputs {
   Source token;  // at its origin
   int64_t columns = 0;
   bool wire_f32 = false;                         // partial sums of other nodes are not rounded to bf16
-  const uint16_t* bias[2] = {nullptr, nullptr};  // of this token
+  const uint16_t* bias[2] = {nullptr, nullptr};  // biases of this token
 };
 
 // The combined row of one token, to the bit.

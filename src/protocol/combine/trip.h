@@ -11,12 +11,12 @@ namespace transload {
 
 struct CombineTrip {
   Call call;
-  uint64_t elements;                       // of a row, bf16
-  Scalar wire;                             // of partial sums between nodes
+  uint64_t elements;                       // bf16 elements of a row
+  Scalar wire;                             // type of partial sums between nodes
   uint32_t weights;                        // fp32 values beside a row that are summed too; 0: none
-  Positions up_positions, rail_positions;  // of the combine rings
+  Positions up_positions, rail_positions;  // positions in the combine rings
   HandleView handle;                       // of the dispatch
-  uint32_t width, log_width;               // of its routes and of its log
+  uint32_t width, log_width;               // the most routes of a token; the most owners in an entry of the log
 
   // Receiver: my tokens.
   uint64_t tokens;
