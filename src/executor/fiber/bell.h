@@ -8,8 +8,8 @@
 namespace transload {
 
 struct Bell {
-  std::atomic<uint32_t>* asleep = nullptr;  // in the rank's shared memory: the rank sets it, and whoever rings takes it
-  int fd = -1;                              // the rank's eventfd; -1: the rank is not reached by memory
+  std::atomic<uint32_t>* asleep = nullptr;  // in the rank's shared memory; set by the rank, cleared by whoever rings
+  int fd = -1;                              // the rank's eventfd; -1: others do not reach the rank's memory
 
   // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its
   // flag and reading its words again.
