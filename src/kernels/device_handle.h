@@ -14,11 +14,11 @@ namespace transload {
 struct DeviceHandle {
   HandleTables tables;
   Word* born;              // [1] epoch of the dispatch that made the handle
-  uint64_t* forward;       // [slots][channels + 1] entries, by the channels of that dispatch
-  uint64_t* arriving;      // [ranks][channels + 1] rows
+  uint64_t* forward;       // [slots][channels + 1] where each channel's log entries begin, by that dispatch's channels
+  uint64_t* arriving;      // [ranks][channels + 1] where each channel's rows begin
   DeviceReport* report;    // [1]
-  int64_t* expert_counts;  // [experts of mine] behind the report
-  int64_t* source_rows;    // [ranks] behind expert_counts
+  int64_t* expert_counts;  // [experts of mine] lies after the report
+  int64_t* source_rows;    // [ranks] lies after expert_counts
 };
 
 // Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
