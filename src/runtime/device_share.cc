@@ -18,7 +18,7 @@ namespace {
 struct Taken {
   uint64_t sms = 0;
   uint64_t queues = 0;
-  uint64_t holders = 0;  // ranks of this process
+  uint64_t holders = 0;  // ranks in this process
 };
 
 // What the ranks of a group take on the device of `mine`: their SMs, and a queue for each that is of its process.

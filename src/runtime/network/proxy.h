@@ -21,7 +21,7 @@ class Proxy {
   struct Place {
     char* network;  // the rank's network region, which the proxy itself does not touch
     RailQueue queue;
-    Word* taken;  // where the proxy says how many commands it has taken
+    Word* taken;  // where the proxy writes how many commands it has taken
   };
   // `link` and `place` outlive it; nobody else uses the link meanwhile. `broken` hears, in the proxy's thread, why it
   // cannot go on. `naps` says whether kernels may give commands though nobody called wake(), as those of a graph do.
@@ -75,7 +75,7 @@ class Proxy {
   Taker taker_;
   Descriptor bell_;
   uint64_t idle_since_ = 0;   // now_ns() after the last turn that found something to do
-  uint64_t nap_cost_ns_ = 0;  // processor time of a nap, as last measured
+  uint64_t nap_cost_ns_ = 0;  // processor time that a nap took, as last measured
   std::atomic<uint64_t> wakes_{0}, rests_{0}, turns_{0};
   std::atomic<Word> taken_{0};
   std::atomic<bool> quiet_{true}, ended_{false};
