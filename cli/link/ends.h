@@ -61,7 +61,7 @@ class LinkEnds {
   }
 
  private:
-  static constexpr int kLooks = 20;  // before a sleep
+  static constexpr int kLooks = 20;  // looks for new bytes before a sleep
 
   static void nap(int fd);
   [[noreturn]] void give_up(Goal goal, Word seen, uint64_t since, const std::string& reason);

@@ -39,7 +39,7 @@ Word seen_at(char* region, uint64_t offset);
 enum class Pass : uint8_t {
   kChecked,  // rows are made, and compared as soon as their count is seen
   kTimed,    // rows are neither made nor compared
-  kSpoiled,  // as kChecked, but the last row of every put is left out: its count speaks of a row that has not come
+  kSpoiled,  // rows are compared, but every put lacks its last row: its count speaks of a row that has not come
 };
 
 struct PassResult {
@@ -67,8 +67,8 @@ class RowTraffic {
 
  private:
   struct LinkRing {
-    Word sent = 0, taken = 0;      // since the first pass
-    Word sent_end = 0, begin = 0;  // of this pass
+    Word sent = 0, taken = 0;      // rows since the first pass
+    Word sent_end = 0, begin = 0;  // where this pass ends, and where it began
   };
   Word credit(uint32_t r) const;
   Word turn(Pass pass, uint64_t row_bytes, PassResult& out);

@@ -42,7 +42,7 @@ class ResultChecker {
     int64_t row;
     const void* expected;
     const void* seen;
-    size_t bytes;  // of the row
+    size_t bytes;  // bytes of the row
     size_t unit;   // bytes of one value
   };
   bool same(const Compared& compared);

@@ -12,7 +12,7 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint32_t kToldMs = 1500;  // after a deadline: by then all have been told
+constexpr uint32_t kToldMs = 1500;  // all ranks hear of a fault within this time after a deadline
 
 }  // namespace
 

@@ -27,9 +27,9 @@ struct Card {
   Operation operation;
   uint32_t scales;
   uint32_t top_k;
-  uint32_t dtype;  // code, bits and lanes of the rows
+  uint32_t dtype;  // code, bits and lanes of an element of a row
   uint32_t channels;
-  uint32_t wire;     // of partial sums
+  uint32_t wire;     // type of partial sums
   uint32_t weights;  // combine: topk_weights are summed too
   uint32_t refused;  // 1: this rank refuses the call, and its arguments do not count
   uint32_t reserved[2] = {};
@@ -54,9 +54,9 @@ struct Grant {
   Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments
   Word reachable;           // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;                // offset of the rows in the granter's scale-up region
-  Word scales;              // dispatch: offset of their scales
+  Word scales;              // dispatch: offset of the scales
   Word headers_or_weights;  // first dispatch: offset of the headers; combine: of the weights
-  Word rows_max;  // of the granter: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
+  Word rows_max;  // a bound: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
                   // that the granter has room for
   Word reserved = 0;
 

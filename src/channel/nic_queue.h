@@ -22,12 +22,12 @@ namespace transload {
 
 // What a lane has for a queue: the write of a put, or a count.
 struct NicEntry {
-  uint32_t rank = kNobody;  // the receiver; kNobody: nothing
+  uint32_t rank = kNobody;  // the receiver; kNobody: the lane has nothing
   uint32_t queue = 0;
-  uint64_t to = 0;             // of the bytes or of the word, in the receiver's network region
-  const char* from = nullptr;  // of a write
-  uint64_t bytes = 0;          // of a write; 0: a count
-  Word count = 0;              // what the word becomes
+  uint64_t to = 0;             // offset of the bytes or word in the receiver's network region
+  const char* from = nullptr;  // source of a write
+  uint64_t bytes = 0;          // length of a write; 0: the entry is a count
+  Word count = 0;              // new value of the word
 
   TRANSLOAD_HD bool is_count() const { return bytes == 0; }
 };
@@ -41,7 +41,7 @@ struct NicCompletion {
 
 // The arithmetic of a queue. Indices of entries grow for ever; entry i lies in slot i mod depth.
 struct NicRoom {
-  static constexpr uint32_t kDepthMax = 1 << 15;  // half of what a counter tells apart
+  static constexpr uint32_t kDepthMax = 1 << 15;  // half of the values that a counter has
   uint32_t depth;
 
   // How many of the `reserved` entries are not complete. If others have reserved since that was read, the answer may be
@@ -55,7 +55,7 @@ struct NicRoom {
 // that is sent any. The warp that sends the counts of a word reads and writes its entry.
 struct ToldWords {
   Word* table;     // [rows][words]
-  uint64_t words;  // of a row: those of the front of a network region, kWordBytes apart
+  uint64_t words;  // words of a row: those at the front of a network region, kWordBytes apart
 
   TRANSLOAD_HD Word& at(uint32_t row, uint64_t to) const {
     TRANSLOAD_CHECK(to % kWordBytes == 0 && to / kWordBytes < words);
@@ -82,7 +82,7 @@ struct NicSlot {
 enum class Sending : uint32_t {
   kSent,
   kFull,    // the caller's patience ended before there was room
-  kBroken,  // the queue broke: what is in it, and what would follow, does not arrive
+  kBroken,  // the queue broke: entries in it, and later ones, do not arrive
 };
 
 // How a warp's entries were sent. If they were not: which rank their queue leads to, how many entries of the queue were
@@ -121,7 +121,7 @@ class NicSender {
   // count that was sent already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
-    uint32_t left = 0;  // slots of `mine` that are not sent
+    uint32_t left = 0;  // bits of the slots of `mine` that are not sent
     TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) left |= uint32_t(has(mine[s])) << s;
     for (;;) {
       const uint32_t holders = lanes_.ballot(left != 0);

@@ -25,7 +25,7 @@ struct PeerLink {
     uint32_t rank;
   };
   const Board* board;
-  const PeerRings* rings;  // of the board
+  const PeerRings* rings;  // part of the board
   const Positions* positions;
   uint32_t channel = 0;
 
@@ -56,7 +56,7 @@ struct PeerLink {
 // Rings along rails: one hop over the network, staged unless the rail is mapped. Members are nodes or source slots.
 struct RailLink {
   struct Far {
-    char* mapped;  // where its network region is mapped; null: slots are staged
+    char* mapped;  // where the far rank's network region is mapped; null: slots are staged
     uint32_t rank, index;
   };
   // A slot that was filled, to be put.

@@ -34,11 +34,11 @@ struct Launcher {
   const char* name;
   const char* rank;
   const char* ranks;
-  Names local_rank = {};   // among the ranks of this host
+  Names local_rank = {};   // index among the ranks of this host
   Names local_ranks = {};  // how many ranks this host has
   Names job = {};          // with `job_part` these tell apart any two launches that live at the same time
   Names job_part = {};
-  bool outer = false;  // starts other launchers, whose ranks it does not know
+  bool outer = false;  // the launcher starts other launchers, whose ranks it does not know
 };
 
 // Launchers in the order in which they are asked: one that is started by another comes before it. PALS_RANKID comes

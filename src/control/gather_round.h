@@ -50,7 +50,7 @@ class GatherRound {
  private:
   uint32_t ranks_;
   uint32_t number_ = 0;
-  std::vector<std::optional<std::string>> parts_;  // of the round that is gathered; none between two rounds
+  std::vector<std::optional<std::string>> parts_;  // parts of the round under way; no values between two rounds
   uint32_t count_ = 0;
   std::string reach_;
 };

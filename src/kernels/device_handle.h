@@ -14,8 +14,8 @@ namespace transload {
 struct DeviceHandle {
   HandleTables tables;
   Word* born;              // [1] epoch of the dispatch that made the handle
-  uint64_t* forward;       // [slots][channels + 1] entries, by the channels of that dispatch
-  uint64_t* arriving;      // [ranks][channels + 1] rows
+  uint64_t* forward;       // [slots][channels + 1] where each channel's log entries begin, by that dispatch's channels
+  uint64_t* arriving;      // [ranks][channels + 1] where each channel's rows begin
   DeviceReport* report;    // [1]
   int64_t* expert_counts;  // [experts of mine] they follow the report
   int64_t* source_rows;    // [ranks] they follow expert_counts

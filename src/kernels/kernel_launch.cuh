@@ -11,7 +11,7 @@ namespace transload {
 
 struct LaunchShape {
   uint32_t blocks, threads;
-  uint64_t near_bytes;  // of each block
+  uint64_t near_bytes;  // near memory of each block
 };
 
 // Blocks of this many warps, whose near memory is cut as for kWarpsOfBlock.

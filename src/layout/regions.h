@@ -25,12 +25,12 @@ constexpr uint64_t kSlotAlign = 128;  // slots are multiples of a pair of cache 
 
 struct Geometry {
   uint32_t ranks, nodes, fold, node_size_max;
-  uint32_t peers;  // of my node: differs between nodes, never between peers
+  uint32_t peers;  // ranks of my node: differs between nodes, never between peers
   uint32_t channels, slots;
   uint32_t experts_of_rank_max;
-  uint64_t token_bytes;       // of the largest dispatched token
-  uint64_t sum_bytes;         // of the largest partial sum or combined row, weights included
-  uint32_t peer_slots = 0;    // of rings between peers; 0: as along rails
+  uint64_t token_bytes;       // length of the largest dispatched token
+  uint64_t sum_bytes;         // length of the largest partial sum or combined row, weights included
+  uint32_t peer_slots = 0;    // slots of rings between peers; 0: as many as along rails
   bool mapped_rails = false;  // all rails are mapped: nothing is staged, so there are no send halves
 
   TRANSLOAD_HD constexpr uint32_t slots_between_peers() const { return peer_slots == 0 ? slots : peer_slots; }

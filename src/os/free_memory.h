@@ -8,7 +8,7 @@ namespace transload {
 
 // Files to look at; another root lets a test play another machine.
 struct RoomSources {
-  std::string root;  // put before /proc and /sys
+  std::string root;  // path put before /proc and /sys
 };
 
 // The least of MemAvailable and what the cgroups (version 1 and 2) of this process and their parents leave. Files that
@@ -42,7 +42,7 @@ class Promise {
   void lies_at(const void* base, uint64_t bytes);
 
  private:
-  uint64_t number_ = 0;  // 0: none
+  uint64_t number_ = 0;  // 0: nothing is promised
 };
 
 // What all groups of this process but `but_group` were promised and have not touched.

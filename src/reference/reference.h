@@ -34,7 +34,7 @@ bool kept(const Problem& problem, uint32_t owner, Source token);
 
 // What one rank receives, ordered by (source rank, source token). M is the number of rows that it keeps.
 struct Received {
-  int64_t needed = 0;                  // how many rows, counting those that are dropped
+  int64_t needed = 0;                  // rows that come, counting those that are dropped
   std::vector<Source> source;          // [M]
   std::vector<int32_t> ids;            // [M, top_k] local expert ids; -1 for choices of other ranks' experts
   std::vector<float> weights;          // [M, top_k]; 0 for choices of other ranks' experts

@@ -24,7 +24,7 @@ struct OptionFacts {
   uint64_t unit = 1;           // the value is a multiple of this
   bool zero_too = false;       // 0 is allowed, too: the field in GroupOptions says what it means
   bool alike = true;           // all ranks must give the same value
-  const char* flag = nullptr;  // what the program says of its flag --name, which passes the number on
+  const char* flag = nullptr;  // help for the program's flag --name, which passes the number on
 };
 
 // visit(facts, field) for every option that is a number.

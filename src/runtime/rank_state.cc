@@ -46,7 +46,7 @@ void check_ring_bytes(uint64_t bytes) {
 }
 
 uint64_t next_id() {
-  static std::atomic<uint64_t> next = [] {  // random, because another process has groups too
+  static std::atomic<uint64_t> next = [] {  // random, because other processes have groups too
     std::random_device dice;
     return uint64_t(dice()) << 32 | dice();
   }();
@@ -117,7 +117,7 @@ uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_
 
 uint64_t RankState::private_bytes() const {
   const RingWords words = ring_words();
-  uint64_t positions = 0;  // a producer has two: sent and drained
+  uint64_t positions = 0;  // two for each producer: sent and drained
   for (const RingEnds& ends : {words.dispatch_up, words.dispatch_rail, words.combine_up, words.combine_rail})
     positions += 2 * ends.producers + ends.consumers;
   return scales_bytes() + headers_bytes() + positions * sizeof(Word);

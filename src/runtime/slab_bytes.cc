@@ -24,7 +24,7 @@ uint64_t leases(uint32_t count, uint64_t bytes) {
 
 uint64_t handle_bytes(const RankState& rank) {
   const GroupOptions& o = rank.options;
-  if (o.device.device_type == kDLCPU) return 0;  // a handle on the host lies in private memory
+  if (o.device.device_type == kDLCPU) return 0;  // on the host a handle lies in private memory
   DeviceHandle unplaced{};
   return lay_handle(unplaced, handle_sizes(rank, o.tokens_max, o.top_k_max, o.channels), nullptr);
 }

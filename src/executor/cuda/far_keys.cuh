@@ -24,7 +24,7 @@ struct RailKey {
   static constexpr uint32_t kQueueAt = 63 - kRankBits - kBitsOfQueue, kRankAt = kQueueAt + kBitsOfQueue;
 
   uint32_t rank, queue;
-  uint64_t place;  // of the word, in the rail's unit
+  uint64_t place;  // where the word lies, in the rail's unit
 
   TRANSLOAD_DEVICE Word* pack() const {
     return reinterpret_cast<Word*>(FarKeys::kFar | uint64_t(rank) << kRankAt | uint64_t(queue) << kQueueAt | place);

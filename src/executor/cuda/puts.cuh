@@ -13,13 +13,13 @@ namespace transload {
 // to a rank.
 template <bool kQueues>
 struct HeldPut {
-  static constexpr uint64_t kPaddingMax = 1024;  // as in executor/fiber/batch.h
+  static constexpr uint64_t kPaddingMax = 1024;  // equal to the one in executor/fiber/batch.h
 
   const char* from;
   Word* drained;
   uint64_t offset, count;
-  uint32_t where;      // the rank, and above it the queue
-  uint32_t bytes = 0;  // 0: none
+  uint32_t where;      // the rank, with the queue in the bits above it
+  uint32_t bytes = 0;  // 0: the lane holds no put
   uint32_t padding;
 
   TRANSLOAD_DEVICE static uint32_t where_of(const Put& put) {

@@ -25,7 +25,7 @@ struct NicNames {
 struct NicPlace {
   const NicNames* names;  // [ranks]
   ToldWords told;         // zeros when the group is made
-  uint32_t first_queue;   // of cards and counts, to each rank; the queues of channels follow it
+  uint32_t first_queue;   // number of the queue to each rank for cards and counts; those of channels follow it
 };
 
 struct RailQueue {
@@ -46,7 +46,7 @@ struct RailQueue {
 // How a command was given to the queue.
 enum class Asked : uint32_t {
   kTaken,    // the command has its slot
-  kExpired,  // there was no room in time, or there will never be
+  kExpired,  // the queue had no room in time, or never will
   kAborted,  // the host has set the abort word
   kGaveUp,   // another warp has failed
 };

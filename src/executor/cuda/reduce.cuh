@@ -205,8 +205,8 @@ struct StagedSum {
 // What a lane has to do with a sum: the row that it loads, and where that lies among the others.
 struct SumLane {
   const char* row;  // null: none
-  uint32_t place;   // bytes before it in the stage, for each element of a row
-  uint32_t bytes;   // of an element
+  uint32_t place;   // bytes before the row in the stage, for each element of a row
+  uint32_t bytes;   // bytes of an element
 };
 
 class ReducePipe {

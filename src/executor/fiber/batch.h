@@ -12,7 +12,7 @@ struct PendingMark {
   Word* at;       // the word, if a store of mine reaches it; null: `rail` says where it lies
   RailWord rail;  // rail.rank is the word's reader, also where `at` is not null
   Word count;
-  bool credit;  // a mark of credit(); else of publish()
+  bool credit;  // true: a mark of credit(); false: of publish()
 };
 
 // Fixed room; the warp flushes when it is full.
@@ -25,7 +25,7 @@ struct Batch {
   PendingMark marks[kMarksMax];
   int put_count = 0;
   int mark_count = 0;
-  int credits = 0;  // added since the last flush; each counts, even if it joined another of its word
+  int credits = 0;  // credits since the last flush; one that joined another of its word counts, too
 
   bool empty() const { return put_count == 0 && mark_count == 0; }
   bool puts_full() const { return put_count == kPutsMax; }

@@ -10,7 +10,7 @@ namespace transload {
 struct Bell {
   // In the rank's shared memory. The rank sets it before it sleeps and clears it after; who rings clears it too.
   std::atomic<uint32_t>* asleep = nullptr;
-  int fd = -1;  // the rank's eventfd; -1: the rank is not reached by memory
+  int fd = -1;  // the rank's eventfd; -1: others do not reach the rank's memory
 
   // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its
   // flag and reading its words again.

@@ -17,7 +17,7 @@ struct TileShape {
   static constexpr uint32_t kTokensMax = 256;
   static constexpr uint32_t kChoicesMax = 2048;
   static constexpr uint64_t kBytesMax = 200 * 1024;
-  static constexpr uint32_t kExpertsMax = 8192;  // of near memory; more are counted in memory of LayoutScratch
+  static constexpr uint32_t kExpertsMax = 8192;  // more experts are counted in memory of LayoutScratch
 
   uint32_t tokens, groups;  // groups of 32 tokens
   uint32_t columns, set_words;
@@ -42,7 +42,7 @@ struct TileShape {
     Cursor at{.unit = 16};
     auto take = [&at](uint64_t count, uint64_t element_bytes) { return uint32_t(at.take(count, element_bytes)); };
     groups = tokens / 32;
-    take(1, sizeof(Word));  // the first bad choice
+    take(1, sizeof(Word));  // room for the first bad choice
     marked = take(uint64_t(groups) * columns, 4);
     before = take(uint64_t(groups) * columns, 4);
     start = take(columns, 4);
@@ -57,12 +57,12 @@ struct TileShape {
 // Near memory of a block.
 struct TileMemory {
   unsigned long long* bad;  // the first choice that is out of range: token * top_k + slot
-  uint32_t* marked;         // [group][column] bit i: token i of the group goes there
-  uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go there
-  uint32_t* start;          // [column] tokens before the tile that go there
-  uint32_t* carry;          // [column] tokens up to the end of the tile that go there
+  uint32_t* marked;         // [group][column] bit i: token i of the group goes to the column
+  uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go to the column
+  uint32_t* start;          // [column] tokens before the tile that go to the column
+  uint32_t* carry;          // [column] tokens up to the end of the tile that go to the column
   uint32_t* sets;           // [token][set_words] bit c: the token goes to column c
-  Route* staged;            // [token][2 * top_k] columns of the token, ascending, with its ordinal there
+  Route* staged;            // [token][2 * top_k] columns of the token, ascending, with the token's ordinal in each
 
   __device__ TileMemory(const TileShape& t, char* near)
       : bad(reinterpret_cast<unsigned long long*>(near)),
@@ -78,7 +78,7 @@ struct TileMemory {
 // its own, then publishes the word beside, and all blocks read it. Words are tagged with the number of the notify
 // (`use`), so nothing is ever zeroed again.
 struct SharedCounts {
-  static constexpr uint32_t kTilesPerBlock = 3;  // tile_index() says how they take turns
+  static constexpr uint32_t kTilesPerBlock = 3;  // places that a block's tiles use in turn: tile_index()
 
   Word* tile_word;   // [kTilesPerBlock * blocks]          tag of the tile whose counts lie beside
   Word* done_word;   // [blocks]                         use for which a block's counts are complete

@@ -20,9 +20,9 @@ namespace transload {
 
 // What is known only when the kernel runs.
 struct PlanMoment {
-  Word use;              // of the notify whose counts lie in the mailboxes
-  Word epoch;            // of the call
-  uint32_t warp, warps;  // which one this is of the warps that plan, and how many they are
+  Word use;              // use of the notify whose counts lie in the mailboxes
+  Word epoch;            // epoch of the call
+  uint32_t warp, warps;  // this warp's index among the warps that plan, and their number
 };
 
 // How many of the warps that plan tell the host: the first ones. The others write spans. If only one warp plans, it
@@ -79,8 +79,8 @@ class PlanWarp {
 
  private:
   static constexpr uint32_t kReportWords = sizeof(DeviceReport) / sizeof(Word);
-  static constexpr uint32_t kChannelsEach = 8;                     // how many a lane takes
-  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // how many a warp takes at a time
+  static constexpr uint32_t kChannelsEach = 8;                     // channels that a lane takes
+  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // channels that a warp takes at a time
   static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads that a lane has under way
 
   // Records of counts, of ranks or of source slots. They begin alike: how many tokens the source has, how many of them
@@ -108,10 +108,10 @@ class PlanWarp {
 
   // Some channels of a record.
   struct RecordSlice {
-    uint32_t record, channel;  // the number of the record, and of the first channel
+    uint32_t record, channel;  // the record's number, and the slice's first channel
     bool there;
-    uint32_t tokens, size;           // how many tokens the source has, and how many of them come
-    uint32_t counts[kChannelsEach];  // by channel, my lane's
+    uint32_t tokens, size;           // tokens that the source has, and tokens that come
+    uint32_t counts[kChannelsEach];  // counts of my lane's channels
   };
 
   TRANSLOAD_DEVICE uint32_t parity() const { return uint32_t(moment_.use % 2); }
@@ -191,7 +191,7 @@ class PlanWarp {
     if (experts_ == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
     const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
-    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first has the report to write
+    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first warp also writes the report
 #pragma unroll 1
     for (uint32_t e = turn * 32 + place; e - place < experts_; e += tellers_ * 32) {
       uint64_t rows = 0;
@@ -320,7 +320,7 @@ class PlanWarp {
   const uint32_t lane_, tellers_;
   const char* const mine_;
   const uint32_t experts_;
-  Word report_ = 0;  // of the first warp: the report's word of my lane
+  Word report_ = 0;  // in the first warp: the word of the report that my lane writes
 };
 
 // Every planning warp calls this. counts_here() blocks until all counts have arrived and says whether they may be read.

@@ -12,7 +12,7 @@
 
 namespace transload {
 
-constexpr uint32_t kRecountExperts = 4096;  // how many are counted at a time
+constexpr uint32_t kRecountExperts = 4096;  // experts that are counted at a time
 
 // One block calls it. `counts` has room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {

@@ -30,7 +30,7 @@ template <Warp W>
 struct Forwarding {
   Inbox<W, RailLink> in;
   Outbox<W, PeerLink> rings;
-  // By source slot.
+  // These tables have an entry for each source slot.
   TableOf<W, Word> entry;  // the next entry of the log
   TableOf<W, Word> last;   // where the source's entries of the channel end
   TableOf<W, Word> seen;   // what was read of the word that the source's gate is on

@@ -27,7 +27,7 @@ class DispatchOutcome {
   // the slabs have no room the host takes private memory, which only the ring reaches; a GPU has none, and keeps no
   // row.
   void take(const HandleData& handle);
-  // To be called after the call has taken part: throws what went wrong.
+  // Throws what went wrong. Must be called after the call has taken part.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }
@@ -60,7 +60,7 @@ class CombineOutcome {
   // that fails writes each sum over the one before. On a GPU the room for that sum and its weights is `spare`; on the
   // host it is private memory, in which outputs also lie if the slabs have no room.
   void take(char* spare = nullptr);
-  // To be called after the call has taken part: throws what went wrong.
+  // Throws what went wrong. Must be called after the call has taken part.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }

@@ -52,7 +52,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
-  owes_kernels_ = !captured_;  // what is captured may be thrown away
+  owes_kernels_ = !captured_;  // a capture owes none, because its graph may be thrown away
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
@@ -250,7 +250,7 @@ void CudaGroup::say_goodbye() noexcept {
 void CudaGroup::leave_network(uint64_t until) {
   if (!proxy_) return;
   if (memory_.use_count() > 1) return proxy_->orphan();
-  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // it is stuck in the network: what it reaches stays
+  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // the network holds the proxy, whose memory stays
     (void)proxy_.release();
     (void)scale_out_.release();
     (void)new NetworkMemory(std::move(network_memory_));
@@ -265,10 +265,10 @@ CudaGroup::~CudaGroup() {
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
-  bool all_taken = rails_mapped();  // kernels end when what they stored has landed; what a NIC was told, may land later
+  bool all_taken = rails_mapped();  // kernels end when their stores have landed; what a NIC was told may land later
   try {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
-  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
+  } catch (const std::exception&) {  // ranks that wait for this rank have a deadline
   }
   watcher_.reset();
   if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();

@@ -24,7 +24,7 @@
 
 namespace transload {
 
-constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // for which the host waits for kernels beyond their deadline
+constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // how long the host waits beyond the deadline of kernels
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
@@ -91,8 +91,8 @@ class CudaGroup final : public Group::Impl {
   // A number that no other dispatch of the group has.
   Word number_dispatch() { return ++dispatches_; }
 
-  const GroupOptions& options;  // the state's
-  const RankMap& map;           // the state's
+  const GroupOptions& options;  // options of `state_`
+  const RankMap& map;           // map of `state_`
 
  private:
   class Making;  // cuda_make.cc
@@ -126,30 +126,30 @@ class CudaGroup final : public Group::Impl {
   const int device_;
   std::shared_ptr<DeviceRegion> region_;
   std::unique_ptr<Neighbours> neighbours_;
-  NetworkMemory network_memory_;     // of rails that are not mapped
-  std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  NetworkMemory network_memory_;     // network region of rails that are not mapped
+  std::unique_ptr<HeapBlock> heap_;  // block of rails that NVSHMEM maps, or that are queues of its NIC
   LaunchFacts facts_{.rank = state_, .current = call_};
-  Word dispatches_ = 0;  // numbers given out
+  Word dispatches_ = 0;  // numbers of dispatches that were given out
   const char* operation_ = "idle";
   uint64_t call_since_;
   CallLog calls_;
-  DeviceReservation reservation_;  // of the device; none once the group is faulted
+  DeviceReservation reservation_;  // share of the device; none once the group is faulted
   PinnedPage page_;
   std::vector<DeviceBlock> blocks_;
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // gets the group's memory when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
-  Word too_many_told_ = 0;  // HostWords::too_many, as far as wait() has told of it
+  Word too_many_told_ = 0;  // the part of HostWords::too_many that wait() has told of
   // Stream and event are declared after the memory that they use, so that they end first.
-  OwnStream making_;  // stream for the group's own work while it is made
+  OwnStream making_;  // stream for work of the group while it is made
   OwnEvent done_;     // recorded after the last call
   struct LastStream {
     void* handle;
-    uint64_t number;  // of all streams that there ever were: a handle may be another one's later
+    uint64_t number;  // CUDA's number of the stream, never used twice, while a handle may be
   };
   std::optional<LastStream> last_stream_;  // the stream of the last call
   bool captured_ = false;                  // the call that is being made goes into a graph
   bool owes_kernels_ = false;              // others wait for kernels of that call that are not launched yet
-  std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
+  std::unique_ptr<ScaleOut> scale_out_;    // network of rails that are not mapped; the proxy owns it once there is one
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<NicQueues> nic_;      // instead of scale_out_ and proxy_
   std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches

@@ -39,9 +39,9 @@ struct CudaMemory {
   PinnedPage page;
   NetworkMemory network;
   std::unique_ptr<HeapBlock> heap;
-  std::unique_ptr<ScaleOut> scale_out;  // like the proxy, where rails are not mapped; the proxy goes first
+  std::unique_ptr<ScaleOut> scale_out;  // only where rails are not mapped, like the proxy, which ends first
   std::unique_ptr<Proxy> proxy;
-  std::unique_ptr<NicQueues> nic;  // where warps drive it
+  std::unique_ptr<NicQueues> nic;  // only where warps drive a NIC's queues
 };
 
 // Whether no kernel of the group runs, nor is one on a stream before `done`. True of a lost context, too.
@@ -54,7 +54,7 @@ struct Parked {
   OwnEvent done;
   bool reached() const;
 };
-using ParkingPlace = std::list<Parked>;  // of one
+using ParkingPlace = std::list<Parked>;  // a place for one group's memory
 void park(ParkingPlace& place, Parked what) noexcept;
 // Frees what was parked and is reached no more. Waits for nothing.
 void sweep_parked();

@@ -80,7 +80,7 @@ HostGroup::~HostGroup() {
     const bool all_taken = scheduler && scale_out && !core.fault && linger();
     if (heap && all_taken) heap->all_taken();
     if (heap && core.fault) heap->lose(lost_by(*core.fault));
-  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
+  } catch (const std::exception&) {  // ranks that wait for this rank have a deadline
   }
   if (control) control->goodbye();
 }

@@ -44,21 +44,21 @@ struct HostGroup final : Group::Impl, Crew<HostWarp> {
   [[noreturn]] void give_up(const char* operation, const std::string& reason) override;
 
   HostCalls<HostWarp> core;
-  const GroupOptions& options;  // the core's
-  const RankMap& map;           // the core's
+  const GroupOptions& options;  // options of `core`
+  const RankMap& map;           // map of `core`
   std::shared_ptr<SharedRegion> region;
   Promise promise;
-  std::unique_ptr<HeapBlock> heap;  // where a network brings memory for regions
+  std::unique_ptr<HeapBlock> heap;  // only where a network brings memory for regions
   Descriptor bell_fd;
   std::unique_ptr<Neighbours> neighbours;
   std::unique_ptr<ScaleOut> scale_out;
   std::unique_ptr<HostMemory> host_memory;
   std::unique_ptr<Scheduler> scheduler;
-  std::unique_ptr<Hand> hand;  // where scale_out needs one; whoever uses scale_out holds it
+  std::unique_ptr<Hand> hand;  // only where scale_out needs one; whoever uses scale_out holds it
   uint64_t call_since = 0;     // now_ns() at the call's entry
   bool suspected = false;      // this run has suspected a rank
   std::unique_ptr<LastCall> last_call;
-  OnVerdict bell_on_verdict;  // last: it rings in the region, so it goes before all that it touches
+  OnVerdict bell_on_verdict;  // last, because it rings in the region: it goes before all that it touches
 
  private:
   struct Calling;

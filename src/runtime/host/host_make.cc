@@ -79,7 +79,7 @@ void HostGroup::make_executor() {
       o.bells[r] = Bell{asleep(base), neighbours->bell_fd(r)};
   o.scale_out = scale_out.get();
   o.abort = &control->abort_word();
-  o.deadline_ms = options.create_deadline_ms;  // until the first call: each sets its own
+  o.deadline_ms = options.create_deadline_ms;  // until the first call, because each call sets its own
   o.progress = options.progress;
   o.on_expired = [this](const WaitRecord& w) {
     const uint64_t waited = uint64_t(host_memory->options().deadline_ms) * kMillisecondNs + w.overdue_ns;

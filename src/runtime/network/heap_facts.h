@@ -22,10 +22,10 @@ std::string ranks_text(uint32_t one, uint32_t other);
 // What a rank says of its process before a world of NVSHMEM is made or used again. unpack() throws as those of
 // runtime/said.h do.
 struct HeapFacts {
-  std::string lost;                            // NvshmemWorld::lost()
-  uint64_t number = 0;                         // of its world; 0: in none
-  uint32_t pes = 0;                            // of that world
-  std::vector<NvshmemWorld::HeapPart> blocks;  // without addresses
+  std::string lost;                            // NvshmemWorld::lost() of this process
+  uint64_t number = 0;                         // number of the process's world; 0: none
+  uint32_t pes = 0;                            // PEs of that world
+  std::vector<NvshmemWorld::HeapPart> blocks;  // blocks of the heap, without addresses
   std::string settings;                        // what NVSHMEM is told if it is started
 
   std::string pack() const;
@@ -50,7 +50,7 @@ struct HeapOffsetSaid {
 
 // How a new world begins, as its lowest rank says it. The other ranks say nothing.
 struct WorldSaid {
-  uint64_t number = 0;  // 0: it makes no world
+  uint64_t number = 0;  // 0: the rank makes no world
   NvshmemId id{};
 
   std::string pack() const;

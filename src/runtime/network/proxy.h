@@ -75,7 +75,7 @@ class Proxy {
   Taker taker_;
   Descriptor bell_;
   uint64_t idle_since_ = 0;                    // now_ns() after the last turn that found something to do
-  uint64_t nap_cost_ns_ = 0;                   // processor time of a nap, as last measured
+  uint64_t nap_cost_ns_ = 0;                   // processor time that a nap took, as last measured
   std::atomic<uint64_t> wakes_{0}, rests_{0};  // wake() and rest() write them; the thread reads them
   // The thread writes these; others read them.
   std::atomic<uint64_t> turns_{0};

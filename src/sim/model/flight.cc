@@ -227,7 +227,7 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     Cell& c = cells[i];
     ++c.readers;
-    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place
+    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place: then the flight itself writes there
       if (!sees_own(f.reader, c.writer))
         return break_rule(Checker::kLanding, f.reader, from,
                           {"reads what " + text(c.writer) + " has not landed yet", c.writer});

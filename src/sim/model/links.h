@@ -49,7 +49,7 @@ class ModelLinks {
 
  private:
   struct Ports {
-    std::vector<uint64_t> out, in;  // by rank: until when the port is busy
+    std::vector<uint64_t> out, in;  // [ranks] until when the port is busy
   };
   bool chance(double of);
   const LinkModel& model(bool scale_out) const { return scale_out ? setup_.scale_out : setup_.scale_up; }

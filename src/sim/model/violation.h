@@ -30,8 +30,8 @@ struct Violation {
   uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: none are
   uint32_t rank = 0;  // who broke the rule, or found it broken
   int32_t warp = -1;
-  uint64_t event = 0;             // its number in the journal
-  uint64_t other = ~uint64_t(0);  // number of the event that began the flight collided with; ~0: none
+  uint64_t event = 0;             // number of the violation in the journal
+  uint64_t other = ~uint64_t(0);  // number of the event that began the other flight of a collision; ~0: none
 };
 
 }  // namespace transload

@@ -9,7 +9,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookNs = 100;  // between two looks of a warp that polls
+constexpr uint64_t kLookNs = 100;  // time between two looks of a warp that polls
 
 }  // namespace
 

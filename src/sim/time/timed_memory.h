@@ -81,13 +81,13 @@ class TimedMemory {
   static constexpr int kStages = 3;  // of a warp's near memory; as many moves may be under way at once
 
   struct WarpTime {
-    uint64_t free_at = 0;  // when its moves so far have left near memory
+    uint64_t free_at = 0;  // when the warp's moves so far have left near memory
     uint64_t landed_at = 0;
     uint64_t stages[kStages] = {};  // when each stage is free again
     uint32_t moves = 0, credit_calls = 0;
     Role role = Role::kCount;
     Doing doing = Doing::kGone;
-    std::vector<Piece> staged;  // what a put will carry besides rows; it is written only at the other end
+    std::vector<Piece> staged;  // pieces that a put will carry besides rows; they are written only at the other end
     std::vector<RailMessage> messages, credits;
   };
   uint64_t now() const { return s_.timeline->now(); }

@@ -232,7 +232,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
     report.families.push_back(family.tiny ? walk_tiny(family, limits) : walk_hops(family, limits));
     report.families.back().name = family.name;
     report.families.back().about = family.about;
-    if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // it is found
+    if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // the canary is found
   }
   if (report.families.empty()) {
     std::string names;

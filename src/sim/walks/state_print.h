@@ -65,9 +65,9 @@ class StatePrint {
   const Space& space_;
   uint32_t agents_ = 0, regions_ = 0;
   std::vector<Stores> stores_;       // [agent][region]
-  std::vector<StoreNumbers> hosts_;  // by region
-  std::vector<uint64_t> names_;      // by flight: its agent, and its place among that agent's
-  StoreNumbers settled_;             // by agent; only arrived() uses it
+  std::vector<StoreNumbers> hosts_;  // [region]
+  std::vector<uint64_t> names_;      // [flight] the flight's agent, and its place among that agent's
+  StoreNumbers settled_;             // [agent] only arrived() uses this
 };
 
 }  // namespace transload

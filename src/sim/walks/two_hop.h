@@ -20,7 +20,7 @@ struct TwoHopPlan {
 
 struct TwoHopWalked {
   bool complete = false;
-  uint64_t worlds = 0, actions = 0, deepest = 0, choices = 0;  // choices: of the longest world
+  uint64_t worlds = 0, actions = 0, deepest = 0, choices = 0;  // choices: those of the longest world
   double seconds = 0;
   std::string violation;  // empty: none
 };

@@ -17,7 +17,7 @@ namespace transload {
 
 struct WalkLimits {
   static constexpr uint32_t kAll = ~uint32_t(0);
-  uint32_t preemptions = kAll;  // how often another warp may run though the last one could run on
+  uint32_t preemptions = kAll;  // how often another warp may run although the last one could go on
   double seconds = 600;
   uint64_t states = uint64_t(1) << 25;
   bool merged = true;    // walks no known state again
@@ -27,18 +27,18 @@ struct WalkLimits {
 
 struct Walked {
   bool complete = false;  // every schedule within the bound was walked
-  double schedules = 0;   // how many were walked, counted apart even where they share states
+  double schedules = 0;   // schedules that were walked, counted apart even where they share states
   uint64_t ended = 0;     // schedules that were walked to their ends
-  uint64_t states = 0;    // different ones in which there was a choice
+  uint64_t states = 0;    // different states in which there was a choice
   uint64_t merged = 0;    // schedules that came to a state that was known
   uint64_t early = 0;     // landings of bytes not taken because nothing made them land yet
   uint64_t put_off = 0;   // choices not taken because a private one came first
-  uint64_t beyond = 0;    // choices not taken because of the bound
+  uint64_t beyond = 0;    // choices not taken because they lie beyond the bound
   uint64_t actions = 0;   // all of them, also those of running a world again
   uint64_t deepest = 0;   // actions of the longest schedule
   double seconds = 0;
   Violation violation;             // the first one
-  std::vector<std::string> story;  // the last actions before it
+  std::vector<std::string> story;  // the last actions before the violation
   std::set<Print> outcomes;        // prints of final states and of violations
 };
 

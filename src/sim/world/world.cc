@@ -12,7 +12,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookEveryNs = 10'000'000;  // how often waits are looked at, as by a host
+constexpr uint64_t kLookEveryNs = 10'000'000;  // time between two looks at waits; a host looks as often
 constexpr uint32_t kLookEverySteps = 1 << 14;
 constexpr uint64_t kStepMs = 60'000;  // the most real time that one step may take
 

@@ -33,8 +33,8 @@ int preference(const std::string& name) {
 
 struct Query {
   uint32_t ranks;
-  std::string provider = "";  // any
-  std::string source = "";    // any
+  std::string provider = "";  // "": any provider
+  std::string source = "";    // "": any address
   bool in_order = false;
   bool delivery = false;
   bool hmem = false;

@@ -23,7 +23,7 @@ class LoopbackLink : public ScaleOut {
   bool progress() override { return false; }
   uint32_t busy_with() const override { return kNobody; }
   int wait_fd() const override { return -1; }
-  bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings its bell
+  bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings the far rank's bell
   bool may_sleep() override { return true; }
   bool lost(LostPeer&) override { return false; }
 

@@ -21,7 +21,7 @@ struct NvshmemHeapState {
   int head;
   int pe, pes;
   char unused[28];
-  char* heap;  // of this PE; what lies at an offset here lies at the same offset in the heap of any other
+  char* heap;  // heap of this PE; what lies at an offset here lies at the same offset in the heap of any other
   uint64_t heap_bytes;
   void* mapped;
   char** bases;  // [pes] the address of each PE's heap for its NIC; in device memory
@@ -60,7 +60,7 @@ static_assert(sizeof(NvshmemQueue) == 184 && offsetof(NvshmemQueue, depth) == 40
 static_assert(offsetof(NvshmemQueue, completion) == 72);
 
 struct NvshmemNicState {
-  static constexpr uint32_t kNearKeys = 64;  // of each kind; the others lie in device memory
+  static constexpr uint32_t kNearKeys = 64;  // keys of each kind; further ones lie in device memory
   int head;
   char unused[24];
   uint32_t queues_to_pe;

@@ -106,7 +106,7 @@ std::string unfit_setting(const std::vector<NvshmemSetting>& settings) {
 
 std::string text_of(const std::vector<NvshmemSetting>& settings) {
   std::string text;
-  for (const NvshmemSetting& s : settings)  // whose names of interfaces may differ from host to host
+  for (const NvshmemSetting& s : settings)  // names of interfaces may differ from host to host
     if (std::string_view(s.name) != "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME")
       text += std::string(s.name) + " " + (s.user != nullptr ? s.user : s.value) + "\n";
   return text;
