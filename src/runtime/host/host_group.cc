@@ -80,7 +80,7 @@ HostGroup::~HostGroup() {
     const bool all_taken = scheduler_ && scale_out_ && !core_.fault && linger();
     if (heap_ && all_taken) heap_->all_taken();
     if (heap_ && core_.fault) heap_->lose(lost_by(*core_.fault));
-  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
+  } catch (const std::exception&) {  // ranks that wait for this rank have a deadline
   }
   if (control) control->goodbye();
 }
@@ -90,7 +90,8 @@ bool HostGroup::has_taken_all(uint32_t rank) const {
   return control->said_goodbye(rank) || LastCall::is_past(core_.common_id, rank, core_.epoch);
 }
 
-// Notes that a call has returned. One that throws, but no fault, has moved all that others count on, or nothing.
+// Notes that a call has returned. A call that throws something other than a fault counts too: it has moved either all
+// that others wait for, or nothing.
 struct HostGroup::Calling {
   HostGroup& group;
   ~Calling() {

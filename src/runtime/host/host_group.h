@@ -53,21 +53,21 @@ class HostGroup final : public Group::Impl, private Crew<HostWarp> {
   bool settled();
 
   HostCalls<HostWarp> core_;
-  const GroupOptions& options_;  // the core's
-  const RankMap& map_;           // the core's
+  const GroupOptions& options_;  // options of `core_`
+  const RankMap& map_;           // map of `core_`
   std::shared_ptr<SharedRegion> region_;
   Promise promise_;
-  std::unique_ptr<HeapBlock> heap_;  // where a network brings memory for regions
+  std::unique_ptr<HeapBlock> heap_;  // only where a network brings memory for regions
   Descriptor bell_fd_;
   std::unique_ptr<Neighbours> neighbours_;
   std::unique_ptr<ScaleOut> scale_out_;
   std::unique_ptr<HostMemory> host_memory_;
   std::unique_ptr<Scheduler> scheduler_;
-  std::unique_ptr<Hand> hand_;  // where scale_out_ needs one; whoever uses scale_out_ holds it
+  std::unique_ptr<Hand> hand_;  // only where scale_out_ needs one; whoever uses scale_out_ holds it
   uint64_t call_since_ = 0;     // now_ns() at the call's entry
   bool suspected_ = false;      // this run has suspected a rank
   std::unique_ptr<LastCall> last_call_;
-  OnVerdict bell_on_verdict_;  // last: it rings in the region, so it goes before all that it touches
+  OnVerdict bell_on_verdict_;  // last, because it rings in the region: it goes before all that it touches
 };
 
 }  // namespace transload

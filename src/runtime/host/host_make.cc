@@ -79,7 +79,7 @@ void HostGroup::make_executor() {
       o.bells[r] = Bell{asleep(base), neighbours_->bell_fd(r)};
   o.scale_out = scale_out_.get();
   o.abort = &control->abort_word();
-  o.deadline_ms = options_.create_deadline_ms;  // until the first call: each sets its own
+  o.deadline_ms = options_.create_deadline_ms;  // until the first call, because each call sets its own
   o.progress = options_.progress;
   o.on_expired = [this](const WaitRecord& w) {
     const uint64_t waited = uint64_t(host_memory_->options().deadline_ms) * kMillisecondNs + w.overdue_ns;
