@@ -103,9 +103,9 @@ int run_joined(Options options, const Workload& workload) {
   if (options.fault && !by_signal(*options.fault)) refuse("--fault: {}: {}", name_of(options.fault->verb), alone);
   const RunOutcome outcome = join(options, workload, bootstrap);
   const Summary summary = summarise(options, workload, outcome);
-  const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest rank that is left
+  const uint32_t speaker = summary.culprit == 0u ? 1 : 0;  // the lowest rank that still lives
   if (bootstrap.rank == speaker || summary.status == kBadUsage) return show(options, workload, outcome, std::nullopt);
-  // A rank that met none of the others has nobody to speak for it.
+  // No other rank reports for a rank that met none of the others, so it reports alone.
   const std::optional<FloorTimes> no_floor;
   if (outcome.partial)
     print_verdict(
@@ -117,7 +117,7 @@ int run(const RunArguments& arguments, char** argv) {
   Options options = checked(arguments);
   const bool joined = !is_child() && Bootstrap::has_environment(options.launcher);
   if (!is_child() && !joined && !options.launcher.empty() && options.launcher != "none")
-    Bootstrap::from_environment(options.launcher);  // throws: that launcher is not there
+    Bootstrap::from_environment(options.launcher);  // throws if that launcher did not start this process
   if (options.cuda) {
     prepare_environment();
     if (joined) options.local_rank = Bootstrap::from_environment(options.launcher).local_rank;
@@ -209,7 +209,7 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
     return error.code() == Code::kFault ? cli::kFaulted : cli::kBadUsage;
-  } catch (const std::system_error& error) {  // of std::thread
+  } catch (const std::system_error& error) {  // std::thread throws it
     cli::text::print(stderr, "transload: no thread: {}\n", text_of_no_thread(error.code().value()));
   } catch (const std::bad_alloc&) {
     cli::text::print(stderr, "transload: --tokens: no memory left for this workload\n");

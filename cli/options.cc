@@ -65,7 +65,7 @@ Bounds bounds_of(const char* option) {
   return {facts.least, facts.most};
 }
 
-// What was typed for a group's number that has a flag; "" if nothing was.
+// The text given on the command line for this numeric option of GroupOptions; "" if none was.
 std::string typed(const RunArguments& a, const char* option) {
   const auto at = a.passed_on.find(option);
   return at == a.passed_on.end() ? "" : at->second;
@@ -176,7 +176,7 @@ void check_fault(const RunArguments& a, Options& out) {
   out.fault = fault;
 }
 
-// What can be said without knowing which GPUs there are: see gpus.h for the rest.
+// Checks the options of a device as far as the GPUs need not be known for it. gpus.h checks the rest.
 void check_device(const RunArguments& a, Options& out) {
   out.cuda = choice("--device", a.device, kDevices);
   out.graph = a.graph;
@@ -221,7 +221,7 @@ void check_launcher(const RunArguments& a, Options& out) {
   out.launcher = a.launcher;
 }
 
-// Sets the group's numbers that were typed. The others keep the library's default.
+// Sets the numeric options of the group that were typed. The others keep the library's defaults.
 void pass_on(const RunArguments& a, GroupOptions& out) {
   for_each_option(out, [&](const OptionFacts& facts, auto& field) {
     const std::string text = typed(a, facts.name);

@@ -40,15 +40,15 @@ inline bool by_signal(const FaultSpec& fault) {
 enum class RoutingKind : uint8_t { kFile, kUniform, kZipf, kOneRank, kNone };
 
 struct Options {
-  GroupOptions group;           // what was typed of it; the rest is the workload's and each rank's own
-  std::vector<int64_t> tokens;  // of each rank
+  GroupOptions group;           // what the command line says of it; the rest follows from the workload and the rank
+  std::vector<int64_t> tokens;  // tokens that each rank has
   uint64_t hidden = 0;
-  Payload payload;       // of dispatched rows
-  int64_t rows_max = 0;  // of every rank; 0: none
+  Payload payload;       // types of dispatched rows and their scales
+  int64_t rows_max = 0;  // bound for the received rows of every rank; 0: none
   Overflow overflow = Overflow::kFail;
   uint32_t top_k = 0;
-  bool top_k_given = false;  // else a routing file decides
-  std::string routing;       // as given
+  bool top_k_given = false;  // false: a routing file decides top_k
+  std::string routing;       // the text given on the command line
   RoutingKind routing_kind = RoutingKind::kUniform;
   double zipf_exponent = 0;
   int64_t layer = -1;  // -1: tensors without a prefix
@@ -58,8 +58,8 @@ struct Options {
   Landing landing = Landing::kAuto;
   CombineSource source = CombineSource::kAuto;
   uint32_t biases = 0;
-  std::string launcher;  // Bootstrap's name of it; "": whichever is there
-  std::string origin;    // under another launcher: what it said
+  std::string launcher;  // the name that Bootstrap gives the launcher; "": whichever started this process
+  std::string origin;    // under another launcher: what Bootstrap read from which variables
   std::optional<FaultSpec> fault;
   bool recover = false;
   std::string json;  // "": none, "-": standard output
@@ -67,15 +67,15 @@ struct Options {
   bool quiet = false;
   bool threads = false;
   bool floor = false;
-  bool cuda = false;           // else on the CPU
-  uint32_t gpus = 0;           // cuda: that are used; 0 until it is known how many there are
-  uint32_t ranks_per_gpu = 0;  // cuda: that share a GPU; 0 until it is known
-  int64_t local_rank = -1;     // under another launcher, if it says: chooses the GPU
+  bool cuda = false;           // ranks are on GPUs; false: on CPUs
+  uint32_t gpus = 0;           // GPUs in use; 0 if ranks are on CPUs, or until the GPUs are counted
+  uint32_t ranks_per_gpu = 0;  // ranks that share one GPU; 0 if ranks are on CPUs, or until that is known
+  int64_t local_rank = -1;     // this rank's index on its host, if another launcher says it; chooses the GPU
   bool graph = false;
 
   const std::vector<uint32_t>& node_sizes() const { return group.topology.node_sizes; }
   uint32_t ranks() const { return uint32_t(tokens.size()); }
-  uint64_t row_bytes() const { return hidden * 2; }  // of combined rows
+  uint64_t row_bytes() const { return hidden * 2; }  // bytes of a combined row
   int64_t tokens_max() const;
   // The group's options, with channels and slots as the library completes them.
   GroupOptions rings() const;
@@ -94,7 +94,7 @@ struct RunArguments {
   std::string node_sizes, tokens, hidden, experts, top_k, routing, layer, seed, iterations, warmup, dtype, scales,
       rows_max, overflow, landing, combine_source, combine_wire, biases, scale_out, provider, nic, network_memory,
       launcher, fault, soak, json, dump, device, gpus, ranks_per_gpu;
-  // Numbers of a group that have a flag of their name, by this name; none or "": not typed.
+  // Numeric options of GroupOptions, as typed, by name; a flag has the same name. No entry, or "": not typed.
   std::map<std::string, std::string> passed_on;
   bool quiet = false, threads = false, floor = false, graph = false, recover = false;
 };

@@ -21,15 +21,15 @@ namespace transload::cli {
 namespace {
 
 constexpr uint32_t kRanksOfAll = 64;     // `all` leaves larger scenarios out
-constexpr uint64_t kSeedsOfHunt = 2000;  // of each scenario of a canary
+constexpr uint64_t kSeedsOfHunt = 2000;  // worlds that a hunt runs of each scenario of a canary, at most
 constexpr size_t kFailuresShown = 10;
 
 struct SimOptions {
-  std::vector<std::string> names;  // as typed
+  std::vector<std::string> names;  // names from the command line
   std::vector<Scenario> scenarios;
   RunnerOptions run;
-  std::string rails;   // as typed; empty: each scenario's own
-  bool fresh = false;  // the first seed is from the clock
+  std::string rails;   // the kind of rails from the command line; empty: each scenario's own
+  bool fresh = false;  // the clock gives the first seed
 };
 
 Scenario scenario_of(const std::string& text) {

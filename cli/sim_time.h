@@ -1,4 +1,5 @@
-// `transload sim --time`: what links and processors of a cluster make of a call's time, in virtual time.
+// `transload sim --time`: computes, in virtual time, how long a call takes on a cluster with given links and
+// processors.
 #pragma once
 #include <string>
 
@@ -8,7 +9,7 @@ class App;
 
 namespace transload::cli {
 
-// What was typed; an empty text: nothing was.
+// The options as they were typed; "" for one that was not.
 struct SimTimeArguments {
   bool time = false;
   std::string nodes, gpus, sms, wire, latency_us, message_ns, command_ns, sm_gb_s, scale_up_gb_s;
@@ -17,7 +18,7 @@ struct SimTimeArguments {
 
 void add_sim_time_options(CLI::App& app, SimTimeArguments& arguments);
 
-// To be called where --time was not typed: refuses options that are for it alone. Throws UsageError.
+// To be called where --time was not typed: refuses options that need --time. Throws UsageError.
 void refuse_without_time(const SimTimeArguments& arguments);
 
 // Throws UsageError. Returns the exit status.

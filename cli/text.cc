@@ -1,5 +1,5 @@
 // The one file with the code of fmt.
-#define FMT_HEADER_ONLY  // so that a program needs no library of fmt where it runs
+#define FMT_HEADER_ONLY  // a program then needs no library of fmt where it runs
 #include "cli/text.h"
 
 namespace transload::cli::text {

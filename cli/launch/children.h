@@ -11,19 +11,19 @@
 namespace transload::cli {
 
 struct Child {
-  uint32_t first = 0, count = 0;  // its ranks
+  uint32_t first = 0, count = 0;  // the child runs ranks `first` to `first + count - 1`
   pid_t pid = -1;
   int report = -1;   // read end of its pipe; -1: closed
-  std::string text;  // what came over it so far
+  std::string text;  // what has come over the pipe so far
   bool ended = false;
-  int status = 0;  // of waitpid
+  int status = 0;  // what waitpid() reported
   bool killed_by_us = false;
-  uint64_t activity = 0;   // of its ranks, as last seen
-  uint64_t active_ns = 0;  // when that was seen to change
+  uint64_t activity = 0;   // sum of the activity of the child's ranks, when last read
+  uint64_t active_ns = 0;  // when `activity` was last seen to change
 };
 
-// Starts copies of this program, each for the next ranks. They die with the calling thread, by SIGKILL; the destructor
-// kills and reaps the rest.
+// Starts copies of this program, each for some ranks that follow each other. They die with the calling thread, by
+// SIGKILL; the destructor kills and reaps the rest.
 class Children {
  public:
   struct Share {

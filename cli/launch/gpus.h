@@ -8,9 +8,9 @@
 namespace transload::cli {
 
 struct Gpus {
-  std::string reason;  // why there is none; "" if there is one
+  std::string reason;  // why no GPU can be used; "" if one can
   uint32_t count = 0;
-  uint32_t sms = 0;  // of the smallest
+  uint32_t sms = 0;  // SMs of the GPU that has the fewest
 };
 
 // Starts CUDA in this process, so only one that runs ranks itself may call it.

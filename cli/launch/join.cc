@@ -40,7 +40,7 @@ void meet_survivors(const Options& options, const Bootstrap& bootstrap, const Wo
   survivors.tokens_max = survivors.channels = survivors.slots = survivors.top_k_max = 1;
   survivors.row_bytes_max = 16;
   survivors.slab_bytes = 1 << 16;
-  survivors.deadline_ms = options.group.deadline_ms + 2000;  // they are told within a second of each other
+  survivors.deadline_ms = options.group.deadline_ms + 2000;  // ranks hear of a fault within a second of each other
   survivors.scale_out = options.group.scale_out;
   survivors.provider = options.group.provider;
   Group group(survivors);

@@ -92,7 +92,7 @@ void take_words(const Child& child, RunOutcome& out) {
       WorkerResult result = WorkerResult::from_text(child.text.substr(begin, end - begin));
       if (result.rank < out.results.size()) out.results[result.rank] = std::move(result);
     } catch (const std::exception&) {
-      continue;  // not the word of a rank
+      continue;  // the text is not a report of a rank
     }
   }
   for (uint32_t r = child.first; r < child.first + child.count; ++r)
@@ -107,7 +107,7 @@ struct RanksHere {
 struct RanksOfProcess {
   const Options& options;
   const Workload& workload;
-  Bootstrap bootstrap;  // but for the rank
+  Bootstrap bootstrap;  // complete except for the rank
   StatusBoard board;
   RanksHere here;
 };
@@ -220,7 +220,7 @@ class Watch {
 
   const Options& options_;
   Children& children_;
-  const FaultSpec* fault_ = nullptr;  // what the launcher is to do; null: nothing
+  const FaultSpec* fault_ = nullptr;  // the fault that the launcher has to cause; null: none
   uint64_t trouble_ns_ = 0;
 };
 

@@ -24,7 +24,7 @@ LinkEnds::LinkEnds(const Bootstrap& bootstrap, uint32_t deadline_ms)
       other((rank + ranks / 2) % ranks),
       control_(bootstrap, ControlWaits(deadline_ms), two_nodes(ranks)),
       deadline_ms_(deadline_ms) {
-  gather("");  // after it the address is known
+  gather("");  // the address is known after this round
   control_.made();
 }
 

@@ -31,9 +31,10 @@ class LinkEnds {
   const uint32_t rank, ranks, other;
 
   std::vector<std::string> gather(const std::string& mine) { return control_.gather(mine, "link"); }
-  // The largest of what all ranks say.
+  // Collective: the largest `mine` of all ranks.
   uint64_t most(uint64_t mine);
-  // Makes a step that may fail on one rank; then all ranks refuse, with what the lowest of them says.
+  // Collective: makes a step that may fail on some ranks. If it does, all ranks refuse, with the reason of the lowest
+  // that failed.
   void all_or_none(const std::function<void()>& step);
   std::string address() const { return control_.local_address(); }
 
@@ -60,7 +61,7 @@ class LinkEnds {
   }
 
  private:
-  static constexpr int kLooks = 20;  // before a sleep
+  static constexpr int kLooks = 20;  // looks for new bytes before a sleep
 
   static void nap(int fd);
   [[noreturn]] void give_up(Goal goal, Word seen, uint64_t since, const std::string& reason);

@@ -1,4 +1,4 @@
-// What `transload link` does with a link, and what it says of it: a JSON line a figure.
+// Runs the passes of `transload link`, and prints a JSON line for each figure.
 #include "cli/link/measure.h"
 
 #include <algorithm>
@@ -17,9 +17,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kRounds = 3;  // of ours and of raw writes, in turns: a host is noisy
+constexpr int kRounds = 3;  // rounds of the library's writes and of raw ones, in turns, because a host is noisy
 constexpr uint32_t kCounts = 200, kCountsInARow = 10000;
-constexpr uint64_t kTimedBytesMost = 1 << 30;  // of each size, in each round
+constexpr uint64_t kTimedBytesMost = 1 << 30;  // the most bytes that one size moves in one round
 
 uint64_t median(std::vector<uint64_t> values) {
   std::sort(values.begin(), values.end());

@@ -9,8 +9,8 @@
 namespace transload::cli {
 
 struct LinkJob {
-  std::string provider;             // "": the best that opens
-  uint64_t rows;                    // of each rank
+  std::string provider;             // provider of libfabric; "": the best that opens
+  uint64_t rows;                    // rows that each rank sends
   std::vector<uint64_t> row_bytes;  // multiples of 16
   bool spoil;
 };

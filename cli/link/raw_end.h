@@ -20,14 +20,15 @@ class RawEnd {
   // Takes what the other rank said(). Throws Error.
   void reach(uint32_t rank, const RawMemorySaid& other);
 
-  // Writes from an offset of my region to one of the other's. False if it has no room for that now, or is broken.
+  // Writes from an offset of my region to an offset of the other's. False if there is no room for a write now, or
+  // broken() says why there never will be.
   bool write(uint64_t from, uint64_t to, uint64_t bytes);
-  // True if something was done.
+  // Reaps writes. True if one has finished or failed.
   bool progress();
   bool idle() const { return free_.size() == contexts_.size(); }
   bool may_sleep() { return endpoint_.may_sleep(); }
   int wait_fd() const { return endpoint_.wait_fd(); }
-  const std::string& broken() const { return broken_; }  // "": it is not
+  const std::string& broken() const { return broken_; }  // why writes no longer work; "": they do
 
  private:
   char* const region_;

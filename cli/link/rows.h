@@ -1,4 +1,4 @@
-// Rows both ways at once over a rail's link, as rings have them: puts, counts behind them, credits that come back.
+// Rows both ways at once over a rail's link, as rings move them: puts, counts after them, and credits that come back.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,7 +11,8 @@ namespace transload::cli {
 
 // Where rings and words lie in a region; the same on every rank.
 struct LinkPlace {
-  static constexpr uint32_t kRings = 8, kSlots = 16, kJoined = 4;  // rows of a put, at most
+  static constexpr uint32_t kRings = 8, kSlots = 16;
+  static constexpr uint32_t kJoined = 4;  // the most rows that one put carries
   uint64_t row_bytes_max;
 
   uint64_t tail(uint32_t ring) const { return ring * kWordBytes; }
@@ -38,7 +39,7 @@ Word seen_at(char* region, uint64_t offset);
 enum class Pass : uint8_t {
   kChecked,  // rows are made, and compared as soon as their count is seen
   kTimed,    // rows are neither made nor compared
-  kSpoiled,  // as kChecked, but the last row of every put is left out: its count speaks of a row that has not come
+  kSpoiled,  // rows are compared, but every put lacks its last row: its count speaks of a row that has not come
 };
 
 struct PassResult {
@@ -51,11 +52,11 @@ class RowTraffic {
   // `link` and `region` outlive it.
   RowTraffic(LinkEnds& ends, ScaleOut& link, char* region, LinkPlace place);
 
-  // Collective, and alike on all ranks: as many rows of so many bytes go to the other end as come from it.
+  // Collective, and alike on all ranks: `rows` rows of `row_bytes` bytes go each way.
   PassResult pass(Pass pass, uint64_t row_bytes, uint64_t rows);
-  // Sends so many counts of one word, one behind the other. Returns how often the word was seen to fall.
+  // Sends `counts` counts of one word, one after the other. Returns how often the word was seen to fall.
   Word falls(uint32_t counts);
-  // Sends a count there and back, so many times. Returns the nanoseconds of all.
+  // Sends a count there and back, `rounds` times. Returns the nanoseconds that all rounds took together.
   uint64_t counts(uint32_t rounds);
 
   // LinkEnds::await asks this of a network.
@@ -66,8 +67,8 @@ class RowTraffic {
 
  private:
   struct LinkRing {
-    Word sent = 0, taken = 0;      // since the first pass
-    Word sent_end = 0, begin = 0;  // of this pass
+    Word sent = 0, taken = 0;      // rows since the first pass
+    Word sent_end = 0, begin = 0;  // where this pass ends, and where it began
   };
   Word credit(uint32_t r) const;
   Word turn(Pass pass, uint64_t row_bytes, PassResult& out);

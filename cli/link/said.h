@@ -16,7 +16,7 @@ struct NumberSaid {
 // How to write to a rank's memory without a link.
 struct RawMemorySaid {
   uint64_t key = 0, base = 0;
-  std::string endpoint;  // as libfabric gives it
+  std::string endpoint;  // the address that libfabric gives
 
   std::string pack() const;
   static RawMemorySaid unpack(uint32_t rank, std::string_view said);

@@ -25,7 +25,7 @@ class ResultChecker {
     call_ = call;
   }
   void dispatch(const DispatchOutputs& outputs);
-  // Compares whether the dispatch threw for want of room.
+  // Compares whether the dispatch threw because room was short.
   void failed_for_room(bool seen) { same_number("dispatch.fails_for_room", workload_->fails(rank_), seen); }
   void cached_dispatch(const DispatchOutputs& outputs, RowKind kind);
   // Sums of rows of `kind` that the experts have scaled, with `biases` biases.
@@ -42,7 +42,7 @@ class ResultChecker {
     int64_t row;
     const void* expected;
     const void* seen;
-    size_t bytes;  // of the row
+    size_t bytes;  // bytes of the row
     size_t unit;   // bytes of one value
   };
   bool same(const Compared& compared);

@@ -10,7 +10,7 @@
 namespace transload::cli {
 namespace {
 
-// A graph that can be launched; as long as its last copy.
+// A graph that can be launched. It lives as long as its last copy.
 struct Graph {
   cudaGraphExec_t exec = nullptr;
   Graph() = default;
@@ -125,7 +125,8 @@ class CudaHome final : public TensorHome {
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
   }
 
-  // A copy of pageable memory behind a kernel that waits for another rank would keep that rank's copies waiting.
+  // A copy of pageable memory that is queued after a kernel which waits for another rank would keep that rank's copies
+  // waiting.
   void settle() const {
     cudaError_t state = cudaErrorNotReady;
     while ((state = cudaStreamQuery(stream_)) == cudaErrorNotReady) std::this_thread::yield();

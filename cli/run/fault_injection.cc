@@ -12,7 +12,7 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint32_t kToldMs = 1500;  // after a deadline: by then all have been told
+constexpr uint32_t kToldMs = 1500;  // all ranks hear of a fault within this time after a deadline
 
 }  // namespace
 
@@ -84,7 +84,7 @@ void FaultInjector::before_combine(uint64_t iteration) {
 void FaultInjector::after_expert_row(uint64_t iteration, int64_t rows_done) {
   if (!mine(iteration) || fault_->phase != FaultPhase::kExpert || rows_done != halt_rows_) return;
   page_.halted_in_expert = 1;
-  // Long enough for whoever does the fault; a rank that is forgotten runs on.
+  // A minute suffices for whoever does the fault. If nobody does it, the rank runs on.
   for (int naps = 0; naps < 6000; ++naps) std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 

@@ -45,10 +45,9 @@ class FaultInjector {
   StatusPage& page_;
 };
 
-// True once the victim has halted.
 bool halted(const StatusPage& page);
 
-// For a victim that no launcher of ours watches: does to itself what the launcher would do.
+// A victim that no launcher of ours watches does with this to itself what the launcher would do.
 class SelfInjector {
  public:
   SelfInjector(const FaultSpec& fault, const StatusPage& page);

@@ -18,7 +18,7 @@ namespace {
 struct Job {
   const char* row;
   char* sum;
-  std::vector<char*> places;  // at its owners, ascending
+  std::vector<char*> places;  // where the token's owners have its row, ascending by owner
 };
 
 struct Buffer {

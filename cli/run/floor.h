@@ -10,7 +10,7 @@ namespace transload::cli {
 struct Span {
   double min = 0, median = 0, max = 0;
 };
-Span span_of(std::vector<double> values);  // one value at least
+Span span_of(std::vector<double> values);  // needs at least one value
 
 struct FloorTimes {
   std::vector<double> dispatch_us, combine_us;

@@ -1,4 +1,4 @@
-// What came of a run: the word of each rank, and what the launcher saw of those that gave none.
+// What came of a run: the result of each rank, and what the launcher saw of ranks that gave none.
 #pragma once
 #include <optional>
 #include <string>
@@ -9,12 +9,12 @@
 namespace transload::cli {
 
 struct RunOutcome {
-  std::vector<std::optional<WorkerResult>> results;  // [ranks] empty: it ended without a word, or is not ours to ask
-  std::vector<std::string> endings;                  // [ranks] how it ended, if without a word
-  uint64_t fault_ns = 0;                             // when the fault was done; 0: none was
-  uint64_t victim_rows = 0, victim_rows_total = 0;   // moved when it halted, and all of that phase
-  int signal = 0;                                    // that interrupted the launcher; 0: none
-  bool partial = false;                              // under another launcher after a fault: only this rank's own word
+  std::vector<std::optional<WorkerResult>> results;  // [ranks] empty: no report came, or another launcher runs the rank
+  std::vector<std::string> endings;                  // [ranks] how a rank ended that gave no report
+  uint64_t fault_ns = 0;                             // when the fault was caused; 0: never
+  uint64_t victim_rows = 0, victim_rows_total = 0;   // the victim's rows when it halted, and all of that phase
+  int signal = 0;                                    // the signal that interrupted the launcher; 0: none
+  bool partial = false;                              // after a fault under another launcher: only this rank reports
 };
 
 }  // namespace transload::cli

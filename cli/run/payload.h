@@ -9,8 +9,8 @@
 namespace transload::cli {
 
 enum class ScaleType : uint8_t {
-  kF32,    // the largest magnitude of the elements / 448
-  kUe8m0,  // the power of two above; four to an int32
+  kF32,    // scale = the largest magnitude of the elements / 448
+  kUe8m0,  // scale = the next power of two, as one byte; an int32 holds four
 };
 
 struct Payload {

@@ -7,18 +7,18 @@
 
 namespace transload::cli {
 
-// The ranks that are left without one, in order, and how they are cut into nodes.
+// The ranks of a group except `without`, ascending, and the sizes of their nodes.
 struct Rest {
   Rest(const std::vector<uint32_t>& nodes, uint32_t without);
 
-  std::vector<uint32_t> rank_of;  // what each was before
+  std::vector<uint32_t> rank_of;  // [new rank] its rank in the old group
   std::vector<uint32_t> node_sizes;
 };
 
-// Says where the same rank stands in the group of the rest.
+// The Bootstrap of the same rank in the new group.
 Bootstrap place_in(const Rest& rest, const Bootstrap& before);
 
-// Whether this rank is one of those that are to continue. None is where the network is cut: nobody knows who is left.
+// Whether this rank is to continue. Where the network was cut no rank is, because nobody knows who is left.
 bool goes_on(const Options& options, const WorkerResult& result);
 
 class Recovery {

@@ -27,7 +27,8 @@ void check_room_for_routes(const Options& options) {
   check(options, tokens * options.top_k * 8 * processes + tokens * options.row_bytes(), "routes and tokens");
 }
 
-// Tokens, gradients and biases; an output of dispatch, one of the expert and one of combine at a time.
+// A rank holds tokens, gradients and biases, and at any time one output of dispatch, one of the expert and one of
+// combine.
 void check_room_for_rows(const Options& options, const Workload& workload) {
   const RunTraffic traffic = traffic_of(workload.problem());
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));

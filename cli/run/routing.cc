@@ -48,7 +48,7 @@ class Picker {
   }
   std::vector<uint32_t> experts_;
   std::vector<double> below_;
-  std::vector<uint64_t> taken_;  // by expert: the number of the token that took it last
+  std::vector<uint64_t> taken_;  // [experts] number of the token that took the expert last
   uint64_t token_ = 0;
 };
 

@@ -17,7 +17,7 @@ class SafetensorsReader {
   struct FileTensor {
     std::string name, dtype;
     std::vector<uint64_t> shape;
-    uint64_t begin = 0, end = 0;  // bytes of the file
+    uint64_t begin = 0, end = 0;  // bounds of the tensor's bytes in the file
   };
   // The tensor of this name, which must have two dimensions and one of the types.
   const FileTensor& matrix(const std::string& name, const std::vector<std::string>& dtypes) const;
@@ -37,7 +37,7 @@ class SafetensorsReader {
 struct StoredTensor {
   std::string name, dtype;
   std::vector<uint64_t> shape;
-  const void* data;  // as long as shape and dtype say
+  const void* data;  // has the length that shape and dtype give
 };
 // Throws UsageError if the file cannot be written.
 void write_safetensors(const std::string& path, const std::vector<StoredTensor>& tensors);

@@ -25,15 +25,15 @@
 namespace transload::cli {
 namespace {
 
-constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about as much as a round leaves
-constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // a driver takes it in pieces of 2 MiB
+constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about as much as one round leaves behind
+constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // four pieces of 2 MiB, the unit in which a driver takes memory
 constexpr size_t kRoundsOfSlope = 96;          // fewer do not show a slope of a few KiB a round
-constexpr size_t kParts = 4;                   // of the rounds after the first quarter, each to hold more than the last
-constexpr double kLeakKib = 1;                 // that a round may add, on average
-constexpr int kMappedBytesLeast = 64 << 10;    // of memory that the allocator gives back as soon as it is freed
+constexpr size_t kParts = 4;                   // parts of the rounds after the first quarter; a leak grows in each
+constexpr double kLeakKib = 1;                 // a round may add this much, on average
+constexpr int kMappedBytesLeast = 64 << 10;    // the allocator returns this much to the system at once
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
-constexpr const char* kDeadlineMs = "20000";      // no round without a fault comes near it
-constexpr const char* kFaultDeadlineMs = "3000";  // short, because it is waited for
+constexpr const char* kDeadlineMs = "20000";      // long, because no round without a fault may come near it
+constexpr const char* kFaultDeadlineMs = "3000";  // short, because rounds with a fault wait for it
 
 class Dice {
  public:
@@ -109,14 +109,14 @@ void add_ways(Dice& dice, bool cuda, CommandLine& out) {
 std::string fault_of(Dice& dice, uint32_t ranks, uint64_t iterations, bool processes) {
   const std::string verb = processes ? dice.of({"kill", "stop", "absent", "leave"}) : dice.of({"absent", "leave"});
   std::string out = verb + ":" + dice.number(0, ranks - 1) + "@" + dice.number(1, iterations);
-  if (verb == "kill" || verb == "stop") out += "/notify";  // where each rank has rows to halt between
+  if (verb == "kill" || verb == "stop") out += "/notify";  // in notify every rank has rows to halt between
   return out;
 }
 
 Options parsed(std::vector<std::string> words, RunArguments& typed) {
   CLI::App app;
   add_run_options(app, typed);
-  std::reverse(words.begin(), words.end());  // as the parser wants them
+  std::reverse(words.begin(), words.end());  // the parser takes words from the back
   app.parse(words);
   return checked(typed);
 }
@@ -142,7 +142,7 @@ uint64_t entries_of(const char* folder) {
   if (open == nullptr) return 0;
   while (readdir(open) != nullptr) ++count;
   closedir(open);
-  return count - 3;  // the folder, its parent and this look at it
+  return count - 3;  // the folder, its parent and the descriptor of this look do not count
 }
 
 ProcessUse look([[maybe_unused]] uint32_t gpus) {

@@ -12,13 +12,13 @@ namespace transload::cli {
 
 // What a process holds between two runs.
 struct ProcessUse {
-  uint64_t memory_kib = 0;  // its own, and shared memory; no files
+  uint64_t memory_kib = 0;  // private and shared memory of the process, without files
   uint64_t descriptors = 0;
   uint64_t threads = 0;
-  uint64_t device_kib = 0;  // in use on all GPUs, whoever uses it
+  uint64_t device_kib = 0;  // memory in use on all GPUs, whoever uses it
 };
 
-// A soak makes so many rounds at least, because fewer say nothing of growth.
+// A soak makes at least this many rounds, because fewer say nothing of growth.
 constexpr size_t kRoundsLeast = 8;
 
 // What grew, in words, from what was held after each round. The first quarter warms up. Something grew if the last

@@ -11,13 +11,13 @@ namespace transload::cli {
 // A page is all zero at first. Its rank writes everything in it but `gone`.
 struct alignas(4096) StatusPage {
   Progress progress{};
-  std::atomic<uint64_t> iteration{};    // from 1, warm-up included
+  std::atomic<uint64_t> iteration{};    // counted from 1, warm-up included
   std::atomic<uint64_t> steps{};        // grows with whatever the rank does or checks
-  std::atomic<uint64_t> entry_ns{};     // when it entered its latest call
-  std::atomic<uint64_t> expert_rows{};  // done in this expert phase
+  std::atomic<uint64_t> entry_ns{};     // when the rank entered its latest call
+  std::atomic<uint64_t> expert_rows{};  // rows done in this expert phase
   std::atomic<uint32_t> halted_in_expert{};
-  std::atomic<uint64_t> arrivals{};  // at the meeting before each call
-  std::atomic<uint32_t> gone{};      // the rank has ended, or will: written by the launcher, or by one that leaves
+  std::atomic<uint64_t> arrivals{};  // how often the rank has arrived at the meeting before a call
+  std::atomic<uint32_t> gone{};      // the rank has ended, or will; written by the launcher, or by a rank that leaves
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(StatusPage) == 4096);
 

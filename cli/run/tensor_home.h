@@ -51,7 +51,7 @@ class TensorHome {
 std::unique_ptr<TensorHome> make_tensor_home(DLDevice device, size_t bytes);
 std::unique_ptr<TensorHome> make_host_home();
 std::unique_ptr<TensorHome> make_cuda_home(int device, size_t bytes);  // only in a build with CUDA
-uint64_t device_bytes_in_use(uint32_t gpus);                           // of GPUs 0 to gpus - 1; only with CUDA
+uint64_t device_bytes_in_use(uint32_t gpus);                           // summed over GPUs 0 to gpus - 1; with CUDA
 
 // How much of the `bytes` of make_tensor_home a tensor of `bytes` takes.
 constexpr size_t kHomeUnit = 256;

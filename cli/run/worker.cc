@@ -16,7 +16,7 @@
 
 namespace transload::cli {
 
-constexpr uint64_t kGaps = 1 << 20;  // between leases of a first and of a cached dispatch, which differ in length
+constexpr uint64_t kGaps = 1 << 20;  // gap between leases of a first and of a cached dispatch, which differ in length
 
 struct Worker::Digest {
   XXH3_state_t* state = XXH3_createState();
@@ -188,7 +188,7 @@ bool Worker::iterate() {
 bool Worker::forward() {
   home_->forget();
   const std::optional<DispatchOutputs> out = dispatch_first();
-  if (!out || workload_->anyone_fails()) return false;  // that rank has no handle, so nobody can continue
+  if (!out || workload_->anyone_fails()) return false;  // the rank that failed has no handle, so nobody can continue
   const DispatchOutputs& received = *out;
   const ExpertRows rows = expert(received, RowKind::kTokens, kCombine);
   const CombineOutputs combined = combine(kCombine, rows, RowKind::kTokens);
@@ -442,7 +442,7 @@ void Worker::dump(const DispatchOutputs& received, const ExpertRows& rows, const
   try {
     write_safetensors(dump_path(options_, rank_), tensors);
   } catch (const UsageError& error) {
-    result_.error = error.what();  // the other ranks still count on this one
+    result_.error = error.what();  // not thrown, because the other ranks still expect this one
   }
 }
 

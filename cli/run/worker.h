@@ -28,8 +28,8 @@ class Worker {
   // Room for rows of experts: a lease, which combine may pull from, or OwnMemory.
   struct RowsRoom {
     Lease lease;
-    void* there = nullptr;  // where the group wants it
-    void* here = nullptr;   // where the host makes it
+    void* there = nullptr;  // the address that the group gets
+    void* here = nullptr;   // the address that the host writes to
   };
   // Memory that no peer can reach, so combine pushes what lies there.
   struct OwnMemory {
@@ -38,7 +38,7 @@ class Worker {
   };
   struct ExpertRows {
     RowsRoom rows;
-    RowsRoom weights;  // of the backward pass; else none
+    RowsRoom weights;  // only in the backward pass
     uint16_t* data() const { return static_cast<uint16_t*>(rows.here); }
   };
 
@@ -57,7 +57,7 @@ class Worker {
     Lease rows;
   };
 
-  int64_t rows_expected() const;  // of tensors that hold received rows
+  int64_t rows_expected() const;  // rows that the tensors for received rows must hold
   GroupOptions group_options(const Bootstrap& bootstrap) const;
   size_t home_bytes_needed() const;
   void make_inputs();
@@ -68,13 +68,13 @@ class Worker {
   bool iterate();
   bool forward();
   void again(IterationCall dispatch, RowKind kind);
-  std::optional<DispatchOutputs> dispatch_first();  // none: it failed for want of room
+  std::optional<DispatchOutputs> dispatch_first();  // none: it failed because room was short
   std::optional<DispatchOutputs> dispatch_if_room(const DispatchInputs& inputs);
   DispatchOutputs dispatch_now(const DispatchInputs& inputs);
   CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);
   bool replays(IterationCall call) const { return options_.graph && (call == kFirstDispatch || call == kCombine); }
   void finish();
-  // These bring outputs to where the host reads them. The result of those that are given away keeps their lease.
+  // These bring outputs to where the host reads them. If `given` is moved in, the result keeps its lease.
   DispatchOutputs seen(const DispatchOutputs& given);
   CombineOutputs seen(const CombineOutputs& given);
   DispatchOutputs seen(DispatchOutputs&& given);
@@ -92,7 +92,7 @@ class Worker {
 
   const Options& options_;
   const Workload& original_;
-  std::unique_ptr<Workload> turned_;  // of this iteration, with --graph
+  std::unique_ptr<Workload> turned_;  // with --graph: the workload of this iteration
   const Workload* workload_;          // original_ or *turned_
   const Bootstrap bootstrap_;
   const uint32_t rank_;
@@ -108,14 +108,14 @@ class Worker {
   TravellingRows x_, gradients_;
   std::vector<uint16_t> bias_[2];
   Tensor bias_there_[2], ids_there_, weights_there_;
-  OwnMemory own_rows_, own_weights_;  // of experts, where combine pushes
-  std::vector<uint32_t> experts_;     // mine
+  OwnMemory own_rows_, own_weights_;  // rows of experts where combine pushes
+  std::vector<uint32_t> experts_;     // ids of this rank's experts
   Handle handle_;
-  int64_t rows_ = 0;                     // that I received
-  int64_t rows_held_ = 0;                // of the tensors that hold them
-  std::vector<float> scales_;            // of each received row
+  int64_t rows_ = 0;                     // rows that this rank received
+  int64_t rows_held_ = 0;                // rows that the tensors for received rows hold
+  std::vector<float> scales_;            // a scale for each received row
   std::vector<float> weight_gradients_;  // [rows_held_, top_k]
-  uint64_t iteration_ = 0;               // from 1, warm-up included
+  uint64_t iteration_ = 0;               // counted from 1, warm-up included
   std::unique_ptr<Digest> dispatch_digest_, combine_digest_;
 };
 

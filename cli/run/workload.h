@@ -25,7 +25,7 @@ class Workload {
 
   // Rows that come to a rank, dropped ones too.
   int64_t needed(uint32_t rank) const { return needed_[rank]; }
-  // Whether the rank's dispatch must fail for want of room.
+  // Whether the rank's dispatch must fail because room is short.
   bool fails(uint32_t rank) const { return fail_ && needed_[rank] > rows_max_; }
   bool anyone_fails() const;
 
@@ -43,7 +43,7 @@ class Workload {
   uint64_t hidden_;
   uint64_t seed_;
   int64_t rows_max_;
-  bool fail_;  // a dispatch fails if more rows come
+  bool fail_;  // a dispatch with more rows fails; false: it drops them
   std::vector<int64_t> needed_;
 };
 
@@ -55,13 +55,13 @@ void scale_row(const uint16_t* row, float scale, uint64_t elements, uint16_t* ou
 
 // How many rows cross between nodes, and how many rows each rank sends and receives.
 struct RunTraffic {
-  int64_t rows = 0;                     // received by all ranks, own included; dropped ones are counted nowhere
-  int64_t scale_out_rows = 0;           // with one copy for each (token, other node)
-  int64_t scale_out_rows_by_rank = 0;   // what they would be with one for each (token, rank of another node)
-  std::vector<int64_t> received, own;   // [ranks] rows of dispatch; of them, from itself
+  int64_t rows = 0;                     // rows that ranks receive, also from themselves; dropped ones are never counted
+  int64_t scale_out_rows = 0;           // copies that cross between nodes, one for each (token, other node)
+  int64_t scale_out_rows_by_rank = 0;   // copies that would cross with one for each (token, rank of another node)
+  std::vector<int64_t> received, own;   // [ranks] rows received in dispatch; rows among them that are the rank's own
   std::vector<int64_t> returned;        // [ranks] rows that combine brings back
-  std::vector<int64_t> sent;            // [ranks] rows that a rank itself starts on their way in dispatch
-  std::vector<int64_t> scale_out_sent;  // [ranks] of them, to other nodes
+  std::vector<int64_t> sent;            // [ranks] copies of its own tokens that a rank sends in dispatch
+  std::vector<int64_t> scale_out_sent;  // [ranks] those of `sent` that go to other nodes
 };
 RunTraffic traffic_of(const reference::Problem& problem);
 

@@ -1,4 +1,4 @@
-// From what ranks say to what is shown.
+// Computes the summary of a run from the results of its ranks.
 #include "cli/show/summary.h"
 
 #define XXH_INLINE_ALL
@@ -15,7 +15,7 @@ namespace {
 
 using Results = std::vector<const WorkerResult*>;
 
-// Times of the slowest rank in each timed iteration that all ranks completed, of these calls one after another.
+// For each timed iteration that all ranks completed: the time of its slowest rank for these calls, one after another.
 std::vector<double> slowest(const Results& results, std::initializer_list<IterationCall> calls) {
   size_t iterations = results.empty() ? 0 : SIZE_MAX;
   for (const WorkerResult* r : results)
@@ -145,7 +145,7 @@ Summary summarise(const Options& options, const Workload& workload, const RunOut
   }
   if (faulted) name_culprit(options, outcome, out);
   out.recovered = faulted && all_recovered(options, outcome, out);
-  const bool wrong = out.mismatch && !faulted;  // even if a call failed on other ranks for want of room
+  const bool wrong = out.mismatch && !faulted;  // even if a call failed on other ranks because room was short
   out.status = wrong                       ? kWrongResult
                : !out.errors.empty()       ? kBadUsage
                : faulted && !out.recovered ? kFaulted

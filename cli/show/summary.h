@@ -13,23 +13,23 @@ namespace transload::cli {
 struct Summary {
   int status = 0;                      // exit status
   bool complete = false;               // every rank went to the end
-  std::vector<std::string> errors;     // each once
-  std::optional<WrongValue> mismatch;  // the first in time, of the lowest rank
+  std::vector<std::string> errors;     // each error is listed once
+  std::optional<WrongValue> mismatch;  // the first in time; of several, the lowest rank's
   // Times of the slowest rank over timed iterations; absent before the first is complete.
   std::optional<Span> first_us, cached_us, combine_us, backward_us;
   std::array<std::optional<Span>, kCalls> call_us;
   double dispatch_logical_gbps = 0, dispatch_wire_gbps = 0, combine_logical_gbps = 0, combine_wire_gbps = 0;
   RunTraffic traffic;
-  // As the ranks have counted them; on GPUs, which tell the host no such count, as the routing asks for.
+  // The ranks have counted these. GPUs tell the host no such count, so there they follow from the routing.
   int64_t dispatch_scale_out_rows = 0, combine_scale_out_rows = 0;
-  uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // of the largest rank
+  uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // the most of any rank
   std::string ring_formula, scale_up, scale_out, landing, source;
   std::vector<Decision> decisions;
   std::string dispatch_digest, combine_digest;
   std::optional<uint32_t> culprit;
   std::string fault_kind;
-  std::vector<const WorkerResult*> reports;  // with a fault, by rank
-  bool recovered = false;                    // all named the victim of --fault, and the rest went on without it
+  std::vector<const WorkerResult*> reports;  // reports of the ranks that had a fault, by rank
+  bool recovered = false;                    // all ranks named the victim of --fault, and the others went on without it
 };
 
 Summary summarise(const Options& options, const Workload& workload, const RunOutcome& outcome);

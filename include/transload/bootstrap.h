@@ -35,19 +35,19 @@ using AllGather = std::function<void(const void* mine, size_t bytes, void* all)>
 struct Bootstrap {
   uint32_t rank = 0;
   uint32_t ranks = 1;
-  std::string host = "127.0.0.1";  // of the rendezvous: a name, or an IPv4 or IPv6 address
-  uint16_t port = 0;               // of the rendezvous; with 0 an all_gather must be given
+  std::string host = "127.0.0.1";  // where the rendezvous is: a name, or an IPv4 or IPv6 address
+  uint16_t port = 0;               // port of the rendezvous; with 0 an all_gather must be given
   bool serve = false;              // run the rendezvous here, on host:port (rank 0 under a launcher)
   AllGather all_gather;            // optional: the caller's own; rank 0 then runs a rendezvous at a free port
   // Ranks that give the same name meet. Groups that live at the same time in one rendezvous need different names: a
   // second group of a name is refused.
   std::string name = "default";
   std::string job;     // which launch this is, the same on all of its ranks; ranks of another job are refused
-  std::string secret;  // of the job: a rank that cannot prove it gets no seat. "": whoever reaches the rendezvous is
+  std::string secret;  // the job's: a rank that cannot prove it gets no seat. "": whoever reaches the rendezvous is
                        // trusted; with an all_gather rank 0 then makes a secret for the group
-  int32_t local_rank = -1;   // among the ranks of this host; -1: the launcher does not say
+  int32_t local_rank = -1;   // index among the ranks of this host; -1: the launcher does not say
   int32_t local_ranks = -1;  // how many ranks this host has; -1: the launcher does not say
-  std::string origin;        // in words, what from_environment() took from which variables
+  std::string origin;        // a sentence: what from_environment() took from which variables
 
   // Reads the environment of a launcher: "env" (TRANSLOAD_RANK), "torchrun" (RANK), "mpi" (Open MPI), "pmi" (MPICH,
   // Intel MPI, PALS) or "slurm"; "" takes the first of them that has set a rank. The launcher gives rank, number of

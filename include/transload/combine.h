@@ -30,12 +30,12 @@ struct CombineInputs {
   Tensor bias[2];       // [T, H] bf16, contiguous; optional, and bias[1] only with bias[0]
   CombineSource source = CombineSource::kAuto;
   CombineWire wire = CombineWire::kBf16;  // kF32 only if it is the group's combine_wire
-  Tensor out_x;                           // [T, H] bf16, contiguous: the caller's memory for the result; optional
+  Tensor out_x;                           // the caller's memory for the result, [T, H] bf16, contiguous; optional
   // [T, K] float32, contiguous: the caller's memory for the sums of topk_weights; optional, only with topk_weights
   Tensor out_topk_weights;
   RoomFor room;              // gives the caller's memory for all outputs; null: they lie in one lease
   uint32_t channels = 0;     // 0: the group's
-  uint32_t deadline_ms = 0;  // of each wait of this call; 0: the group's
+  uint32_t deadline_ms = 0;  // deadline of each wait in this call; 0: the group's
   Stream stream;
 };
 
@@ -43,7 +43,7 @@ struct CombineInputs {
 struct CombineOutputs {
   Tensor x;                                     // [T, H] bf16
   Tensor topk_weights;                          // [T, K] float32, if given
-  CombineSource source = CombineSource::kAuto;  // what was chosen
+  CombineSource source = CombineSource::kAuto;  // the source that was chosen
   int64_t scale_out_rows = 0;                   // partial sums received from other nodes; see DispatchOutputs for GPUs
   Lease lease;                                  // holds the tensors above, except those in the caller's memory
 };

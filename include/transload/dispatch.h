@@ -75,17 +75,17 @@ struct DispatchInputs {
   // 0, the outputs have room for the rows that come; on a GPU the host then waits for that count.
   int64_t rows_max = 0;
   Overflow overflow = Overflow::kFail;  // not with a handle
-  DLDataType idx_type = kI32;           // of the ids in the outputs: int32 or int64, whatever topk_idx is
-  Landing landing = Landing::kAuto;     // of the rows that this rank receives
+  DLDataType idx_type = kI32;           // type of the ids in the outputs: int32 or int64, whatever topk_idx is
+  Landing landing = Landing::kAuto;     // landing of the rows that this rank receives
   Tensor out_x;  // [>= M, H] contiguous: the caller's memory for the rows (kRing unless it lies in a lease); optional
   // Gives the caller's memory for all outputs; the landing is kRing unless x and scales lie in leases. If it is null,
   // all outputs lie in one lease.
   RoomFor room;
   uint32_t channels = 0;     // 0: the group's
-  uint32_t deadline_ms = 0;  // of each wait of this call; 0: the group's
+  uint32_t deadline_ms = 0;  // deadline of each wait in this call; 0: the group's
   Stream stream;
   // An error of kInvalidArgument or kNotSupported that the caller itself found in its input: the call throws it, and
-  // all ranks hear of it, as of an input that the library refuses. Nothing else of the inputs is read.
+  // all ranks hear of it, as they do when the library refuses an input. Nothing else of the inputs is read.
   std::optional<Error> refused;
 };
 
@@ -114,7 +114,7 @@ struct DispatchOutputs {
   Tensor expert_counts_on_device;    // [local experts] int64. Not with a handle
   Tensor rows_of_sources_on_device;  // [R] int64: source_rows
   Handle handle;
-  Landing landing = Landing::kAuto;  // what was chosen
+  Landing landing = Landing::kAuto;  // the landing that was chosen
   int64_t scale_out_rows = 0;        // copies of this rank's tokens that crossed to other nodes
   Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
   Lease lease;                       // holds the tensors above, except those in the caller's memory
@@ -122,7 +122,7 @@ struct DispatchOutputs {
 
 // What the dispatch that made a handle found out; if it was captured, what its last replay found out.
 struct DispatchReport {
-  uint64_t call = 0;  // its number among the calls of the group, from 1; each replay is a call. 0: none has run yet
+  uint64_t call = 0;  // number of the call in the group, from 1; each replay is a call. 0: none has run yet
   int64_t rows = 0;   // this and the next fields mean what they mean in DispatchOutputs
   int64_t rows_needed = 0;
   std::vector<int64_t> expert_counts;

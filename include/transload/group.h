@@ -28,7 +28,7 @@ enum class Phase : uint32_t { kIdle, kNotify, kDispatch, kCombine };
 // GPU epoch and phase are written some milliseconds late, for replays too; rows are not counted there, and no rank
 // halts.
 struct Progress {
-  std::atomic<uint64_t> epoch;       // of the call in flight, or of the last one
+  std::atomic<uint64_t> epoch;       // epoch of the call in flight, or of the last one
   std::atomic<uint32_t> phase;       // Phase
   std::atomic<uint64_t> rows;        // rows moved in this phase
   std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; fewer if peers drop some
@@ -50,9 +50,9 @@ struct GroupOptions {
   // shared expert, which every token goes to, is one more expert for each rank, owned by that rank, and one more choice
   // for each token: the shared expert of its own rank.
   std::vector<uint32_t> expert_owner;
-  uint64_t tokens_max = 4096;      // the most of any rank, in any call
-  uint64_t row_bytes_max = 14336;  // of a dispatched row; a combined row is bf16 and at most as long
-  uint32_t scales_max = 0;         // 4-byte scales of a row
+  uint64_t tokens_max = 4096;      // the most tokens that any rank has in any call
+  uint64_t row_bytes_max = 14336;  // longest dispatched row; a combined row is bf16 and at most as long
+  uint32_t scales_max = 0;         // most 4-byte scales that a row has
   uint32_t top_k_max = 8;
   // For channels, slots and peer_slots 0 leaves the choice to the library, and decisions() shows it. On the CPU the
   // library takes 4 channels and 16 slots, between peers too. On a GPU it takes 16 channels for each of `sms` and 4
@@ -61,11 +61,11 @@ struct GroupOptions {
   uint32_t slots = 0;                             // of each ring
   uint32_t peer_slots = 0;                        // of each ring between peers
   uint64_t slab_bytes = 64 << 20;                 // room for leases of this rank
-  uint32_t deadline_ms = 10000;                   // of every wait in a call
-  uint32_t create_deadline_ms = 0;                // of every wait while the group is made; 0: deadline_ms
+  uint32_t deadline_ms = 10000;                   // deadline of every wait in a call
+  uint32_t create_deadline_ms = 0;                // deadline of every wait while the group is made; 0: deadline_ms
   CombineWire combine_wire = CombineWire::kBf16;  // the longest that a combine may take; kF32 doubles its slots
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: on CPUs and between hosts libfabric, else loopback
-  std::string provider;                              // of libfabric; "": the best that this machine has
+  std::string provider;                              // provider of libfabric; "": the best that this machine has
   // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI
   // tree, if the provider has it, and else whichever the provider names first.
   std::string nic;
@@ -76,14 +76,14 @@ struct GroupOptions {
   uint32_t linger_us = 50;
   // Where this rank's tensors are, and who moves them: the CPU, or a GPU {kDLCUDA, number}.
   DLDevice device{kDLCPU, 0};
-  uint32_t sms = 16;  // of a GPU: the most SMs that a kernel of a rank takes; all ranks on one GPU must fit together
+  uint32_t sms = 16;  // the most SMs of a GPU that a kernel of a rank takes; all ranks on one GPU must fit together
   // For a GPU whose rails are a network: how many commands the queue to this rank's proxy holds.
   uint32_t rail_queue = 1024;
   // For a GPU whose rails are a network: how many rows this rank stores into a ring before it sends their count, so
   // that one put carries them. The more rows a put has, the less each costs and the later it comes. At most half of
   // `slots`. 0 leaves the choice to the library, which takes a quarter of `slots` with a proxy, 1 with queues of a NIC.
   uint32_t rail_batch = 0;
-  Progress* progress = nullptr;  // of this rank, optional; must outlive the group
+  Progress* progress = nullptr;  // where this rank shows how far it is; optional; must outlive the group
   // Optional: the thread that makes a call asks this function at least every 100 ms while it waits on the host. It also
   // asks while the group is made (except in the caller's all_gather, and for up to 2 s while it looks up or dials an
   // address) and while the group is freed. If the function returns true or throws, this rank leaves the call, which
@@ -94,11 +94,11 @@ struct GroupOptions {
 // How much of a rank's calls lies in its slabs at one time. The default has room for what is in use and for the outputs
 // of the call before.
 struct SlabUse {
-  int64_t rows = -1;         // that come in a dispatch, or its rows_max; -1: the most that can come, ranks x tokens_max
-  int64_t tokens = -1;       // of this rank in a combine; -1: tokens_max
-  uint32_t dispatches = 2;   // with their outputs, and on a GPU with their handles
+  int64_t rows = -1;         // rows that a dispatch brings, or its rows_max; -1: the most possible, ranks x tokens_max
+  int64_t tokens = -1;       // tokens of this rank in a combine; -1: tokens_max
+  uint32_t dispatches = 2;   // dispatches with their outputs, and on a GPU with their handles
   uint32_t expert_rows = 2;  // leases of rows that a combine pulls, with a lease of weights beside each
-  uint32_t combines = 2;     // with their outputs
+  uint32_t combines = 2;     // combines with their outputs
 };
 // Returns the GroupOptions::slab_bytes that `use` needs, in calls as large as `options` allow. Leases of changing
 // lengths leave gaps between them, for which this adds nothing. Throws Error{kInvalidArgument} for options of which no
@@ -140,7 +140,7 @@ class Group {
   void abandon() noexcept;
 
   uint32_t rank() const;
-  const GroupOptions& options() const;  // as given; choices that were left to the library are filled in
+  const GroupOptions& options() const;  // the options as given; choices that were left to the library are filled in
 
   // Dispatch and combine are collective: all ranks make the same calls in the same order. Both throw Error of any code.
   // Only kFault loses the group: every later call throws the same fault at once.
@@ -158,9 +158,9 @@ class Group {
   CountOutputs count(const Tensor& topk_idx) const;
 
   // On a GPU this returns once the calls that were put on the stream are done, replays too. It throws the fault that
-  // ended one of them. It throws Error{kTooManyRows} once if dispatches failed for want of room since the last wait;
-  // the message is about the last of them. On the CPU calls are done when they return. Launch a graph on the stream of
-  // the group's other calls, or order the two streams yourself.
+  // ended one of them. It throws Error{kTooManyRows} once if dispatches failed because room was short since the last
+  // wait; the message is about the last of them. On the CPU calls are done when they return. Launch a graph on the
+  // stream of the group's other calls, or order the two streams yourself.
   void wait(const Stream& stream = {});
 
   // Returns what the dispatch that made the handle found out. If the host was not told (on a GPU with rows_max),
@@ -177,7 +177,7 @@ class Group {
   MemoryReport memory() const;
   std::string scale_up_name() const;
   std::string scale_out_name() const;
-  std::vector<Decision> decisions() const;  // the latest of each kind
+  std::vector<Decision> decisions() const;  // the latest decision of each kind
   // For launchers and tests: gathers `mine` of every rank over the control channel, ordered by rank. Collective.
   std::vector<std::string> gather(const std::string& mine);
 

@@ -18,7 +18,7 @@ class Lease {
 
   void* data() const;
   size_t bytes() const;
-  bool registered() const;  // false: it is private memory of the host, because the slabs had no room
+  bool registered() const;  // false: private memory of the host, because the slabs had no room
   void release() { block_.reset(); }
 
  private:

@@ -15,7 +15,7 @@ struct Limits {
   uint32_t top_k_max;
   uint32_t channels_max;
   uint32_t slots_max;
-  uint64_t token_bytes_max;  // of a row; a multiple of token_bytes_unit
+  uint64_t token_bytes_max;  // the longest row; a multiple of token_bytes_unit
   uint64_t token_bytes_unit;
   uint64_t tokens_max;
 };

@@ -21,12 +21,12 @@ enum class Code : uint8_t {
 // What the culprit of a fault did.
 enum class FaultKind : uint8_t {
   kNone,
-  kLost,         // its process is gone
-  kSilent,       // its process gives no sign of life
-  kAbsent,       // it is alive, but did not enter this call within the deadline
-  kUnreachable,  // there is no network path to it
-  kMismatch,     // it called something else, or with other arguments
-  kFailed,       // it left a call that it had entered, because of an error of its own, which `detail` tells
+  kLost,         // the culprit's process is gone
+  kSilent,       // the culprit's process gives no sign of life
+  kAbsent,       // the culprit is alive, but did not enter this call within the deadline
+  kUnreachable,  // no network path leads to the culprit
+  kMismatch,     // the culprit called something else, or with other arguments
+  kFailed,       // the culprit left a call that it had entered, because of an error of its own, which `detail` tells
   kRendezvous,   // no rank is the culprit: the process that held the rendezvous is gone, or could not serve all ranks
 };
 // Returns the word for a kind, such as "silent".
@@ -43,7 +43,7 @@ struct Fault {
   std::string waiting_for;  // "tokens of rank 5", "rank 5 to enter the call", ...; "" if the reporter waited for nobody
   uint64_t seen = 0;        // the counter that the reporter waited on, as last read
   uint64_t expected = 0;    // what that counter had to reach
-  double after_ms = 0;      // from the reporter's entry into the call to the end of its wait
+  double after_ms = 0;      // time from the reporter's entry into the call to the end of its wait
   std::string detail;       // one sentence for people
   bool own_view = false;    // no arbiter judged: this is the rank's own opinion, and others may have another
 

@@ -20,7 +20,7 @@ enum class Canary : uint8_t {
   // Marks and order.
   kNoEngineFence,      // moves read what was observed without the fence that makes it visible to them
   kNoStoreFence,       // streamed stores are not ordered before the count
-  kTornTrusted,        // a word that falls, because it landed in part, is believed
+  kTornTrusted,        // a word that seems to fall, because only a part of it has landed, is believed
   kNoFlushBeforeWait,  // marks are kept while the warp waits
   // Rings.
   kCreditOffByOne,   // a slot is filled one credit too soon
@@ -37,12 +37,12 @@ enum class Canary : uint8_t {
   kWriteAfterAbort,   // a role still stores after the fault
   // Plan and content.
   kLastChannelEmpty,  // the last channel is left out
-  kEmptyRankSilent,   // a rank without tokens does not forward
+  kEmptyRankSilent,   // a rank without tokens forwards nothing
   kScaleStrides,      // scales are read as if their rows followed each other
   // Rows past rows_max.
   kDropOffByOne,        // the row at rows_max is stored
   kDroppedRowSummed,    // a row that was dropped is summed
-  kOverflowFailsEarly,  // a call that fails for want of room ends before its trip is complete
+  kOverflowFailsEarly,  // a call that fails because room is short ends before its trip is complete
   // Rails.
   kCountAheadOfPuts,  // a count is given to the network before the puts that it counts
   kCreditNotRead,     // a slot of a rail is filled without its credit

@@ -36,7 +36,7 @@ TRANSLOAD_HD uint8_t e4m3_from_f32(float value) {
   const uint32_t sign = bits >> 24 & 0x80;
   if (magnitude > 0x7F800000) return kNanE4m3;
   if (magnitude >= 0x43E00000) return uint8_t(sign | kMostE4m3);
-  if (magnitude >= 0x3C800000)  // 2^-6, the smallest normal e4m3
+  if (magnitude >= 0x3C800000)  // at least 2^-6, the smallest normal e4m3
     return uint8_t(sign | (((magnitude + 0x7FFFF + (magnitude >> 20 & 1)) >> 20) - (120 << 3)));
   // Smaller e4m3 are 2^-9 apart, and so are floats beside 2^14: the addition rounds to one of them.
   const float steps = std::bit_cast<float>(magnitude) + 0x1p14f;

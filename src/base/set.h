@@ -13,8 +13,8 @@ struct Lane {
   TRANSLOAD_HD constexpr operator int() const { return i; }
 };
 
-constexpr int kSetMax = 32;        // routes of a token: top-k is at most 32
-constexpr int kMembersMax = 4096;  // ranks of a node, nodes, or streams of one warp
+constexpr int kSetMax = 32;        // bounds the routes of a token: top-k is at most 32
+constexpr int kMembersMax = 4096;  // bounds the ranks of a node, the nodes, and the streams of one warp
 
 struct Set {
   uint32_t bits = 0;

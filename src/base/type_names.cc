@@ -26,8 +26,7 @@ constexpr const char* kTypes[] = {"int",
                                   "float6_e2m3fn",
                                   "float6_e3m2fn",
                                   "float4_e2m1fn"};
-static_assert(std::size(kTypes) == kDLFloat4_e2m1fn + 1);
-constexpr uint8_t kFirstSized = kDLBoolCode;  // this name and all behind it say how many bits the type has
+constexpr uint8_t kFirstSized = kDLBoolCode;  // this name and all after it say how many bits the type has
 
 }  // namespace
 

@@ -7,8 +7,8 @@
 
 namespace transload {
 
-std::string type_name(DLDataType type);  // "bfloat16", "float8_e4m3fn", "int4 x 2"
-std::string place_of(DLDevice device);   // "on the CPU", "on cuda 1"
+std::string type_name(DLDataType type);  // such as "bfloat16", "float8_e4m3fn", "int4 x 2"
+std::string place_of(DLDevice device);   // such as "on the CPU", "on cuda 1"
 
 // A type as one number, for cards.
 constexpr uint32_t packed(DLDataType type) {

@@ -54,11 +54,12 @@ struct Board {
   TRANSLOAD_HD bool staged(uint32_t rank) const { return mapped[rank] == nullptr; }
 };
 
-// Positions of a rank's rings, which outlive calls. Each kind of ring has its own.
+// Positions of a rank's rings, which outlive calls. Each kind of ring has its own. The warp that serves an end of a
+// ring reads and writes them; only `drained` has another writer.
 struct Positions {
-  Word* sent;     // [channel][member] by the producer
-  Word* taken;    // [channel][member] by the consumer
-  Word* drained;  // [channel][member] how many the network has read (rings along rails)
+  Word* sent;     // [channel][member] how many tokens the producer has put into the ring
+  Word* taken;    // [channel][member] how many tokens the consumer has taken
+  Word* drained;  // [channel][member] how many the network has read (rings along rails); the network writes it
 };
 
 }  // namespace transload

@@ -15,11 +15,11 @@ constexpr const char* kOperationNames[] = {"nothing", "a dispatch", "a cached di
 static_assert(std::size(kOperationNames) == size_t(Operation::kCount));
 
 // Names a handle by its group and the epoch of its birth: all ranks compute the same name, and no other handle has it.
-// Ids of groups follow each other, and no group makes so many calls that names of two collide.
+// Ids of groups follow each other, and a group makes too few calls for names of two groups to collide.
 TRANSLOAD_HD Word handle_name(Word group, Word born) { return group * kSplitMixStep + born; }
 
-// Arguments that must be alike on all ranks. A card lies beside its word, in the slot for the parity of its epoch. Two
-// slots suffice, since no rank is two calls ahead of a neighbour: every call waits for the cards of all neighbours.
+// Arguments that must be alike on all ranks. A card lies beside its word, in the place for the parity of its epoch. Two
+// places suffice, since no rank is two calls ahead of a neighbour: every call waits for the cards of all neighbours.
 struct Card {
   Word epoch;
   Word handle;  // handle_name(); 0: none
@@ -27,15 +27,15 @@ struct Card {
   Operation operation;
   uint32_t scales;
   uint32_t top_k;
-  uint32_t dtype;  // code, bits and lanes of the rows
+  uint32_t dtype;  // code, bits and lanes of an element of a row
   uint32_t channels;
-  uint32_t wire;     // of partial sums
+  uint32_t wire;     // type of partial sums
   uint32_t weights;  // combine: topk_weights are summed too
   uint32_t refused;  // 1: this rank refuses the call, and its arguments do not count
   uint32_t reserved[2] = {};
 
-  // All fields but the epoch, as one number. Cards that differ in one field never have the same digest: every step can
-  // be undone, so a difference is not lost.
+  // All fields but `epoch` and `reserved`, as one number. Cards that differ in one field never have the same digest:
+  // every step can be undone, so a difference is not lost.
   TRANSLOAD_HD constexpr Word digest() const {
     auto with = [](Word sum, Word next) { return sum * kSplitMixStep + next; };
     Word sum = with(handle, row_bytes);
@@ -47,16 +47,16 @@ struct Card {
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call, and how much of it there is. Behind it lie the row bases of
-// that peer: where the rows of each source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call, and how much of it there is. The row bases of that peer follow
+// it in memory: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
   Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments
   Word reachable;           // dispatch: 1 landing direct; combine: 1 source pull; 0: through the ring
   Word rows;                // offset of the rows in the granter's scale-up region
-  Word scales;              // dispatch: offset of their scales
+  Word scales;              // dispatch: offset of the scales
   Word headers_or_weights;  // first dispatch: offset of the headers; combine: of the weights
-  Word rows_max;  // of the granter: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
+  Word rows_max;  // a bound: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
                   // that the granter has room for
   Word reserved = 0;
 

@@ -23,11 +23,11 @@ struct RailCommand {
 
   RailVerb verb;
   uint32_t rank;                  // the receiver
-  uint64_t to;                    // of the bytes, or of the word
-  Word count = 0;                 // what that word becomes; of a put: what its drained word becomes
-  uint64_t from = 0;              // of a put, as are bytes and drained
+  uint64_t to;                    // where the bytes go, or where the word lies
+  Word count = 0;                 // the word's new value; in a put the new value of its drained word
+  uint64_t from = 0;              // where the bytes come from; only puts have `from`, `bytes` and `drained`
   uint64_t bytes = 0;             // at least one
-  uint64_t drained = kUndrained;  // the offset of its drained word; kUndrained: nobody asks
+  uint64_t drained = kUndrained;  // offset of the put's drained word; kUndrained: nobody waits for its source
 };
 
 // How long a warp waits for room for a command. It is less than a deadline, so that a rank whose own proxy takes
@@ -56,7 +56,8 @@ inline Put put_of(const RailCommand& c, char* network) {
           .drained_count = c.count};
 }
 
-// A slot of the queue. The writer stores its words, in any order; the rest of the line stays as it is.
+// A slot of the queue. The warp that has its ticket stores its words, in any order, and the proxy reads them; the rest
+// of the line stays as it is.
 struct alignas(64) CommandSlot {
   static constexpr uint32_t kWords = 5;
   Word words[kWords];
@@ -82,7 +83,7 @@ struct CommandRoom {
 TRANSLOAD_HD CommandSlot encode(const RailCommand& c, Word lap) {
   TRANSLOAD_CHECK(uint32_t(c.verb) >> kVerbBits == 0 && c.rank >> kRankBits == 0 && c.bytes >> kPutBits == 0);
   TRANSLOAD_CHECK((c.to | c.count | c.from | c.drained) >> kPayloadBits == 0);
-  const Word top = lap << kPayloadBits;  // the low 8 bits of the lap: those of two laps in a row differ
+  const Word top = lap << kPayloadBits;  // the low 8 bits of the lap, which differ between two laps in a row
   const Word head = c.bytes << (kVerbBits + kRankBits) | Word(c.rank) << kVerbBits | Word(c.verb);
   return {.words = {top | head, top | c.to, top | c.count, top | c.from, top | c.drained}};
 }

@@ -1,5 +1,5 @@
 // The proxy's end of the queue of commands: it takes them in the order of their tickets and hands them to the network.
-// It waits for nothing else, so room in the queue comes by itself.
+// It waits for nothing else, so a warp that waits for room in the queue needs no other rank.
 #pragma once
 #include <cstdint>
 
@@ -9,9 +9,9 @@
 namespace transload {
 
 // Host is who owns queue and network: a thread of a rank's host, or an agent of a simulated world.
-//   calls_over()      whether no warp of this rank gives commands now; what they gave is seen by a look after it
+//   calls_over()      whether no warp of this rank gives commands now; what they gave before is seen by a later look()
 //   look(slot)        the words of that slot, each loaded with acquire
-//   carry(command)    hands it to the network, which tells the drained word itself once it has read the source
+//   carry(command)    hands it to the network, which sets its drained word once the source is read
 //   show_taken(n)     stores with release how many were taken: their slots may be written again
 template <class Host>
 class CommandTaker {
@@ -23,7 +23,8 @@ class CommandTaker {
   // Takes at most `most` commands. After kNoneAndOver the proxy may sleep until a call begins, if the network needs no
   // hand.
   Took turn(Host& host, uint32_t most) {
-    const bool over = host.calls_over();  // asked before the look, so that it finds all that they gave
+    // This is asked first: a command given before the calls ended is then found below.
+    const bool over = host.calls_over();
     uint32_t took = 0;
     for (RailCommand command; took < most && arrived(host, command); ++took) {
       host.carry(command);

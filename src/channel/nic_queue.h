@@ -1,4 +1,4 @@
-// How warps fill the queues of a NIC themselves: room, a run of entries, one doorbell. Written once, for GPUs and for
+// How warps fill the queues of a NIC themselves: room, a burst of entries, one doorbell. Written once, for GPUs and for
 // the CPU ranks of tests.
 //
 // A queue leads to one rank and is executed in order, entry after entry; between two queues there is no order. So all
@@ -6,9 +6,9 @@
 // its word what is new since the last entry for that word. The word has one writer, which remembers for as long as the
 // group what it told the word.
 //
-// Several warps may fill one queue. A run is reserved only once all of it has room, so nobody waits while holding a
-// run. A warp that has reserved a run rings the doorbell before it leaves for any fault, because others queue behind
-// it.
+// Several warps may fill one queue. A burst is reserved only once all of it has room, so nobody waits while holding
+// one. A warp that has reserved a burst rings the doorbell before it leaves for any fault, because the bursts of others
+// come after it in the queue.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -22,12 +22,12 @@ namespace transload {
 
 // What a lane has for a queue: the write of a put, or a count.
 struct NicEntry {
-  uint32_t rank = kNobody;  // the receiver; kNobody: nothing
+  uint32_t rank = kNobody;  // the receiver; kNobody: the lane has nothing
   uint32_t queue = 0;
-  uint64_t to = 0;             // of the bytes or of the word, in the receiver's network region
-  const char* from = nullptr;  // of a write
-  uint64_t bytes = 0;          // of a write; 0: a count
-  Word count = 0;              // what the word becomes
+  uint64_t to = 0;             // offset of the bytes or word in the receiver's network region
+  const char* from = nullptr;  // source of a write
+  uint64_t bytes = 0;          // length of a write; 0: the entry is a count
+  Word count = 0;              // new value of the word
 
   TRANSLOAD_HD bool is_count() const { return bytes == 0; }
 };
@@ -41,7 +41,7 @@ struct NicCompletion {
 
 // The arithmetic of a queue. Indices of entries grow for ever; entry i lies in slot i mod depth.
 struct NicRoom {
-  static constexpr uint32_t kDepthMax = 1 << 15;  // half of what a counter tells apart
+  static constexpr uint32_t kDepthMax = 1 << 15;  // half of the values that a counter has
   uint32_t depth;
 
   // How many of the `reserved` entries are not complete. If others have reserved since that was read, the answer may be
@@ -51,11 +51,11 @@ struct NicRoom {
   }
 };
 
-// The counts that words of other ranks were told last, kept for as long as the group: a row for each rank that is told
-// anything.
+// For each word of another rank the count that was sent to it last, kept for as long as the group: a row for each rank
+// that is sent any. The warp that sends the counts of a word reads and writes its entry.
 struct ToldWords {
   Word* table;     // [rows][words]
-  uint64_t words;  // of a row: those of the front of a network region, kWordBytes apart
+  uint64_t words;  // words of a row: those at the front of a network region, kWordBytes apart
 
   TRANSLOAD_HD Word& at(uint32_t row, uint64_t to) const {
     TRANSLOAD_CHECK(to % kWordBytes == 0 && to / kWordBytes < words);
@@ -63,14 +63,15 @@ struct ToldWords {
   }
 };
 
-// What an entry must add so that its word becomes `count`. `told` is what the word was told last.
+// What an entry must add so that its word becomes `count`. `told` is the count that was sent to the word last.
 TRANSLOAD_HD Word added_to(Word& told, Word count) {
   const Word added = count - told;
   told = count;
   return added;
 }
 
-// Where an entry is filled. A completion is asked for only of the `last` entry of a run, and speaks for all before it.
+// Where an entry is filled. A completion is asked for only of the `last` entry of a burst, and speaks for all before
+// it.
 template <class Queue>
 struct NicSlot {
   Queue queue;
@@ -81,7 +82,7 @@ struct NicSlot {
 enum class Sending : uint32_t {
   kSent,
   kFull,    // the caller's patience ended before there was room
-  kBroken,  // the queue broke: what is in it, and what would follow, does not arrive
+  kBroken,  // the queue broke: entries in it, and later ones, do not arrive
 };
 
 // How a warp's entries were sent. If they were not: which rank their queue leads to, how many entries of the queue were
@@ -99,28 +100,28 @@ TRANSLOAD_HD constexpr int lowest(uint32_t lanes) { return std::popcount(~lanes 
 //   lane(), ballot(bool), from(value, lane)
 //   meet()                        also orders the stores of all lanes
 // Nic is who owns the queues of this rank:
-//   Queue                         refers to one; the same in all lanes
-//   queue(rank, number)           that which leads there
+//   Queue                         refers to one queue; the same in all lanes
+//   queue(rank, number)           the queue `number` to that rank
 //   room(q)                       its NicRoom
 //   reserved(q)                   how many entries were reserved, by anybody
-//   reserve(q, from, to)          makes this number `to`; false if it is not `from` any more
+//   reserve(q, from, to)          sets reserved(q) to `to`; false if it is not `from` any more
 //   completion(q)                 its NicCompletion
-//   told(rank, to)                what that word was told last, a Word&
-//   write(slot, entry)            fills that entry, a NicSlot, with a write
-//   add(slot, entry, added)       fills that entry with an addition to a word
-//   submit(q, first, entries)     hands them to the NIC, behind all earlier ones: the doorbell
-//   waits(looks)                  false: no more patience
+//   told(rank, to)                the count that was last sent to the word at `to` of that rank, a Word&
+//   write(slot, entry)            fills the entry at `slot`, a NicSlot, with a write
+//   add(slot, entry, added)       fills the entry at `slot` with an addition of `added` to a word
+//   submit(q, first, entries)     rings the doorbell: hands entries to the NIC, after all earlier ones
+//   waits(looks)                  false: the caller's patience has ended
 template <class Lanes, class Nic>
 class NicSender {
  public:
   TRANSLOAD_WARP NicSender(Lanes lanes, Nic& nic) : lanes_(lanes), nic_(nic) {}
 
   // All lanes call this. Entries of one queue go in the order of the slots of `mine`, then of lanes, so writes in lower
-  // slots go ahead of counts. They are one run with one doorbell, unless they are more than the queue is deep. A count
-  // that was told already is left out.
+  // slots go ahead of counts. They are one burst with one doorbell, unless they are more than the queue is deep. A
+  // count that was sent already is left out.
   template <int kSlots>
   TRANSLOAD_WARP Sent send(const NicEntry (&mine)[kSlots]) {
-    uint32_t left = 0;  // slots of `mine` that are not sent
+    uint32_t left = 0;  // bits of the slots of `mine` that are not sent
     TRANSLOAD_ROLLED for (int s = 0; s < kSlots; ++s) left |= uint32_t(has(mine[s])) << s;
     for (;;) {
       const uint32_t holders = lanes_.ballot(left != 0);

@@ -25,7 +25,7 @@ struct PeerLink {
     uint32_t rank;
   };
   const Board* board;
-  const PeerRings* rings;  // of the board
+  const PeerRings* rings;  // part of the board
   const Positions* positions;
   uint32_t channel = 0;
 
@@ -56,7 +56,7 @@ struct PeerLink {
 // Rings along rails: one hop over the network, staged unless the rail is mapped. Members are nodes or source slots.
 struct RailLink {
   struct Far {
-    char* mapped;  // where its network region is mapped; null: slots are staged
+    char* mapped;  // where the far rank's network region is mapped; null: slots are staged
     uint32_t rank, index;
   };
   // A slot that was filled, to be put.
@@ -122,12 +122,12 @@ struct RailLink {
   }
 };
 
-// Bytes of near memory that the tables of an Outbox of so many members take.
+// Bytes of near memory that the tables of an Outbox of this many members take.
 template <class Link>
 TRANSLOAD_HD constexpr uint64_t outbox_bytes(uint64_t members) {
   return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 3 * table_bytes<Word>(members);
 }
-// Bytes of near memory that the tables of an Inbox of so many members take.
+// Bytes of near memory that the tables of an Inbox of this many members take.
 template <class Link>
 TRANSLOAD_HD constexpr uint64_t inbox_bytes(uint64_t members) {
   return table_bytes<typename Link::Far>(members) + table_bytes<uint32_t>(members) + 2 * table_bytes<Word>(members);
@@ -233,7 +233,7 @@ class Inbox {
   TRANSLOAD_WARP Word& seen(int m) { return seen_[m]; }
   // How many tokens have arrived and are not taken.
   TRANSLOAD_WARP uint64_t waiting(int m) const { return seen_[m] - head_[m]; }
-  // The slot of the next token to take; second() is the slot behind it.
+  // The slot of the next token to take; second() is the slot after it.
   TRANSLOAD_WARP const char* first(int m) const { return link_.taken(m, slot_[m]); }
   TRANSLOAD_WARP const char* second(int m) const { return link_.taken(m, after(slot_[m])); }
   TRANSLOAD_WARP void advance(int m) {

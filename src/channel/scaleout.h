@@ -15,16 +15,16 @@ namespace transload {
 
 // A put of staged bytes into the network region of another rank.
 struct Put {
-  const char* from;  // in my own network region; stays as it is until `drained` says so
-  uint64_t offset;   // in the receiver's network region
+  const char* from;  // source in my network region; does not change until `drained` says so
+  uint64_t offset;   // target in the receiver's network region
   size_t bytes;
   uint32_t rank;  // the receiver
-  // A word of mine that becomes drained_count once this put and all earlier ones with the same word have been read;
-  // null: nobody asks.
+  // A word of mine that the network sets to drained_count once it has read this put and all earlier ones with the same
+  // word; null: nobody asks.
   Word* drained;
   Word drained_count;
-  size_t padding = 0;  // unused bytes of the slot behind these, at both ends: a longer put may cover them
-  uint32_t queue = 0;  // as in RailWord; a network that has one way to a rank does not look at it
+  size_t padding = 0;  // unused bytes of the slot after these, at both ends: a longer put may cover them
+  uint32_t queue = 0;  // same as in RailWord; ignored by a network that has one way to a rank
 };
 
 // A rank that the transport found dead or cut off.
@@ -96,7 +96,7 @@ class ScaleOut {
   // The next rank that was found lost since the last call; false if none.
   virtual bool lost(LostPeer& peer) = 0;
 
-  // Names what this process lacks if for want of it no other rank can be reached any more; else "".
+  // Names what this process lacks if, without it, no other rank can be reached any more; else "".
   virtual std::string lacks() const { return {}; }
 };
 

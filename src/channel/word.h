@@ -18,15 +18,15 @@ struct PeerWord {
 struct RailWord {
   uint64_t offset;  // bytes from the start of that rank's network region
   uint32_t rank;
-  uint32_t queue = 0;      // of the rail, where it has several: 0 for cards and counts, 1 + channel for a ring
-  char* mapped = nullptr;  // that region, where a warp here may store to it; null: the transport carries the count
+  uint32_t queue = 0;      // queue of the rail, where it has several: 0 for cards and counts, 1 + channel for a ring
+  char* mapped = nullptr;  // that region, where warps here may store to it; null: the transport carries the count
 };
 
 // What a wait is for, in the words of a Fault.
 enum class Waiting : uint8_t {
-  kCard,     // the card that opens a rank's part of this call
-  kGrant,    // a rank's landing or source for this call
-  kCounts,   // a rank's counts
+  kCard,     // the card of that rank for this call
+  kGrant,    // the grant of that rank for this call
+  kCounts,   // the counts of that rank, of a notify
   kTokens,   // the tail of a ring
   kCredit,   // a free slot of a ring
   kDrained,  // the network has read what was put

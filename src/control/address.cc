@@ -89,8 +89,8 @@ struct LookUps {
   }
 };
 
-// Throws if errno says that the call before failed for want of descriptors: then nobody can say which addresses there
-// are.
+// Throws if errno says that the call before failed because no descriptor was left: then nobody can say which addresses
+// there are.
 void refuse_without_descriptors() {
   if (const int error = errno; !limit_behind(error).empty())
     throw Error(Code::kOutOfMemory, "addresses of this host: " + text_of_error(error));
@@ -136,7 +136,7 @@ std::vector<std::string> addresses_of(const std::string& host, uint64_t until, s
     why = "the resolver has not answered in " + std::to_string((now_ns() - since) / kMillisecondNs) + " ms";
     return {};
   }
-  std::vector<std::string> addresses = one->addresses;  // a copy: several may wait for it
+  std::vector<std::string> addresses = one->addresses;  // a copy, because several threads may wait for `one`
   // Without a descriptor left, the resolver's own error may say anything.
   if (one->error != 0) why = ::gai_strerror(one->error) + (descriptors_left(1) == 0 ? limit_behind(EMFILE) : "");
   lock.unlock();

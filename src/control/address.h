@@ -18,11 +18,11 @@ using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 std::string bare_host(const std::string& host);
 // The address for people: "name:port", "[address]:port".
 std::string with_port(const std::string& host, uint16_t port);
-bool is_address(const std::string& host);  // else a name
+bool is_address(const std::string& host);  // false: a name
 bool is_loopback(const std::string& host);
 // The address without its port. An IPv4 address inside an IPv6 one comes out as IPv4.
 std::string text_of(const sockaddr* address);
-constexpr uint64_t kLookUpNs = 2 * kSecondNs;  // for one look-up of a name: there may be other places to try
+constexpr uint64_t kLookUpNs = 2 * kSecondNs;  // time for one look-up; short, as there may be other places to try
 // The addresses that a name stands for here. Empty if it has none, or the resolver has not answered by `until`
 // (now_ns()); `why` then says which. The resolver knows no deadline, so a thread of its own asks it, and is left behind
 // if need be. Whoever asks for the name again waits for the same answer.

@@ -21,8 +21,8 @@ namespace transload {
 
 namespace {
 
-// Ports that follow from a job lie below those that systems hand out by themselves. They are even: the next one is free
-// for what the same job opens beside its rendezvous.
+// Ports that follow from a job lie below those that systems hand out unasked. They are even: the next one is free for
+// what the same job opens beside its rendezvous.
 constexpr uint32_t kPortFirst = 20000;
 constexpr uint32_t kPorts = 4096;
 constexpr size_t kSecretBytesMax = 4096;
@@ -34,11 +34,11 @@ struct Launcher {
   const char* name;
   const char* rank;
   const char* ranks;
-  Names local_rank = {};   // among the ranks of this host
+  Names local_rank = {};   // index among the ranks of this host
   Names local_ranks = {};  // how many ranks this host has
   Names job = {};          // with `job_part` these tell apart any two launches that live at the same time
   Names job_part = {};
-  bool outer = false;  // starts other launchers, whose ranks it does not know
+  bool outer = false;  // the launcher starts other launchers, whose ranks it does not know
 };
 
 // Launchers in the order in which they are asked: one that is started by another comes before it. PALS_RANKID comes

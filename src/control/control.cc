@@ -15,9 +15,9 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // for an earlier group of this name to go
+constexpr uint64_t kRefusedNs = 2'000 * kMillisecondNs;  // time for an earlier group of this name to go
 constexpr uint64_t kSendNs = 1'000 * kMillisecondNs;
-constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // between two questions to the program
+constexpr uint64_t kAskNs = 40 * kMillisecondNs;  // time between two questions to the program
 constexpr uint64_t kFarewellNs = 1'000 * kMillisecondNs;
 
 void check(bool condition, const std::string& message) {
@@ -88,11 +88,11 @@ void Control::join(uint64_t entered) {
       throw Error(Code::kInvalidArgument, refused_);
     if (now >= until) break;
     pause_joining(std::min(pause, until - now), entered);
-    if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // this process was stopped
+    if (const uint64_t slept = now_ns() - now; slept >= pause + kSilenceNs) until += slept;  // the process was stopped
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
   const std::string where = with_port(point_.hosts.front(), point_.port);
-  const bool rank_0 = bootstrap_.rank == 0;  // rank 0 is this one, so it is not missing
+  const bool rank_0 = bootstrap_.rank == 0;  // rank 0 is this rank, so it is not missing
   Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
                              "no rendezvous at " + where + ": " + why_not_ + earlier +
                                  (rank_0 ? "; bootstrap.serve is false here (or TRANSLOAD_SERVED is 1), so another "
@@ -229,7 +229,7 @@ void Control::react(Act act) {
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
-    if (reaction.verdict) reservation_->release();  // before anybody can know of it: survivors may take the name again
+    if (reaction.verdict) reservation_->release();  // before ranks hear of it: survivors may take the name again
   }
   if (answered) changed_.notify_all();
   apply(reaction);
@@ -257,7 +257,7 @@ void Control::note(uint64_t epoch, Phase phase, bool waiting, uint32_t waiting_f
 
 Heartbeat Control::heartbeat() const {
   uint64_t note, entered, before;
-  do {  // until all three values are of one call
+  do {  // repeated until all three values belong to one call
     note = note_.load(std::memory_order_acquire);
     entered = entered_[note >> 24 & 3].load(std::memory_order_acquire);
     before = entered_[((note >> 24) - 1) & 3].load(std::memory_order_acquire);
@@ -313,9 +313,10 @@ void Control::run() {
   if (!closing_) outlive_arbiter(garbled);
 }
 
-// Goes on after the arbiter's connection. If its end is no fault, rank 0 left with it: later calls are told so here.
+// Runs once the connection to the arbiter has ended. If that is no fault, rank 0 has left with the arbiter, and later
+// calls hear it here.
 void Control::outlive_arbiter(bool garbled) {
-  if (garbled) socket_.shut_down();  // so the others hear that this rank listens no more
+  if (garbled) socket_.shut_down();  // the other ranks then hear that this rank listens no more
   react([&](Member& member) {
     gone_ = true;
     if (garbled && !leaving_) return member.arbiter_garbled(now_ns());
@@ -486,7 +487,7 @@ void Control::on_verdict(std::function<void()> hook) {
 void Control::goodbye() noexcept {
   try {
     say_goodbye();
-  } catch (const std::exception&) {  // then the others see the connection end
+  } catch (const std::exception&) {  // the other ranks then see the connection end
   }
   reservation_->release();
 }

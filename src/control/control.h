@@ -28,8 +28,8 @@ struct ControlWaits {
   ControlWaits(uint32_t ms, uint32_t ms_until_made = 0, std::function<bool()> ends_it = nullptr)
       : deadline_ms(ms), create_deadline_ms(ms_until_made != 0 ? ms_until_made : ms), interrupted(std::move(ends_it)) {}
   uint32_t deadline_ms;
-  uint32_t create_deadline_ms;        // of every wait until made()
-  std::function<bool()> interrupted;  // null: nobody may
+  uint32_t create_deadline_ms;        // deadline of every wait until made()
+  std::function<bool()> interrupted;  // null: nobody may interrupt
 };
 
 class Control {
@@ -60,7 +60,7 @@ class Control {
   [[nodiscard]] bool suspect(const Suspicion& suspicion, uint64_t since);
   // Does what suspect() does, for a wait that was given up and cannot be started again.
   void accuse(const Suspicion& suspicion, uint64_t since);
-  // Takes the suspicion back, because the wait has ended by itself.
+  // Takes the suspicion back, because the wait has ended as it should.
   void withdraw();
   // Accuses `culprit`. `certain`: this rank has seen it break a promise; else the two only differ in `argument`.
   void mismatch(uint32_t culprit, const std::string& argument, bool certain = false);
@@ -113,8 +113,8 @@ class Control {
 
   const Bootstrap bootstrap_;
   const ControlWaits waits_;
-  uint32_t wait_ms_;       // of a gather; it may be longer until the group is made
-  std::string interrupt_;  // why the program interrupts; "": it does not
+  uint32_t wait_ms_;       // how long a gather waits; may be longer until the group is made
+  std::string interrupt_;  // why the program interrupts; "": it does not interrupt
   uint64_t asked_ = 0;     // now_ns() when the program was asked last
   const std::vector<uint32_t> node_of_rank_;
   std::optional<NameReservation> reservation_;
@@ -133,11 +133,12 @@ class Control {
 
   std::mutex hook_mutex_;
   std::function<void()> hook_;
-  std::atomic<uint32_t> abort_word_{0};
-  std::atomic<uint64_t> note_{0};  // of the latest note(), in one word; the caller writes, the control thread reads
-  std::atomic<uint64_t> entered_[4]{};  // now_ns() when a call was entered, by its epoch modulo 4
-  std::atomic<bool> closing_{false};
-  std::atomic<bool> broken_down_{false};
+  std::atomic<uint32_t> abort_word_{0};  // the thread that hears the verdict sets it; the rank's warps read it
+  std::atomic<uint64_t> note_{0};        // the latest note(), in one word; the caller writes, the control thread reads
+  // [epoch % 4] now_ns() when the call was entered; the caller writes, the control thread reads.
+  std::atomic<uint64_t> entered_[4]{};
+  std::atomic<bool> closing_{false};      // the destructor sets it; the control thread then ends
+  std::atomic<bool> broken_down_{false};  // the control thread has failed once; it alone uses this
   std::thread thread_;
 };
 

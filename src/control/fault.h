@@ -13,8 +13,8 @@ namespace transload {
 struct Reporter {
   uint32_t rank = 0;
   std::string operation;
-  uint64_t after_ns = 0;  // since the rank entered the call
-  bool in_call = false;   // else its group is idle, or being made
+  uint64_t after_ns = 0;  // time since the rank entered the call
+  bool in_call = false;   // false: the group is idle, or being made
 };
 
 // Makes the Fault that a verdict calls for. The verdict must not be kNone.

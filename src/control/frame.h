@@ -14,20 +14,20 @@ namespace transload {
 
 constexpr uint32_t kControlMagic = 0x31644C54;  // "TLd1": how a control channel of any version begins
 // Version of the control channel and of calls. Builds of one group have this and kLayoutVersion in common. The two
-// versions are the first words behind the magic, in every version.
+// versions are the first words after the magic, in every version.
 constexpr uint32_t kProtocolVersion = 4;
 constexpr uint32_t kControlRanksMax = 4096;
 constexpr size_t kNameBytesMax = 256;
-constexpr size_t kGatherBytesMax = 1 << 20;    // of one rank, in one round
-constexpr size_t kRoundBytesMax = 64 << 20;    // of all ranks
-constexpr size_t kMessageBytesMax = 64 << 10;  // of a Message
-constexpr size_t kNoteBytesMax = 1 << 10;      // of a Hello's note
-constexpr size_t kFrameHeadBytes = 5;          // u32 length of the body, u8 type
+constexpr size_t kGatherBytesMax = 1 << 20;    // what one rank may say in one round
+constexpr size_t kRoundBytesMax = 64 << 20;    // what all ranks together may say in one round
+constexpr size_t kMessageBytesMax = 64 << 10;  // the longest Message
+constexpr size_t kNoteBytesMax = 1 << 10;      // the longest note of a Hello
+constexpr size_t kFrameHeadBytes = 5;          // a u32 for the length of the body, a u8 for the type
 constexpr size_t kFrameBytesMax = kGatherBytesMax + 4096;
 constexpr size_t kHelloBytesMax = 4 * kControlRanksMax + 4096;  // all that a stranger may make us read
-constexpr size_t kProofBytesMax = 64;                           // of a proof, or a nonce
+constexpr size_t kProofBytesMax = 64;                           // the longest proof or nonce
 
-// How many bytes each rank of a group of so many may say in one round.
+// How many bytes each rank of a group of `ranks` may say in one round.
 constexpr size_t gather_bytes_max(uint32_t ranks) { return std::min(kGatherBytesMax, kRoundBytesMax / ranks); }
 
 enum class FrameType : uint8_t {
@@ -56,14 +56,14 @@ struct Hello {
   std::string name;
   uint32_t rank = 0;
   uint32_t ranks = 0;
-  uint64_t server = 0;   // the server that I mean; 0: any
-  uint64_t process = 0;  // nonce of my process, by which a server knows whether it lives in that
+  uint64_t server = 0;   // number of the server that I mean; 0: any server
+  uint64_t process = 0;  // nonce of my process: by it a server knows whether it lives in the same process
   uint32_t deadline_ms = 0;
   std::vector<uint32_t> node_of_rank;
   std::string note = {};  // what I know that may keep others from coming
   std::string job = {};
-  std::string nonce = {};  // that the server's proof must cover
-  std::string proof = {};  // over all above, and the server's nonce; empty without a secret
+  std::string nonce = {};  // the server's proof must cover this nonce
+  std::string proof = {};  // proof of all fields above and the server's nonce; empty without a secret
 };
 
 struct Refused {
@@ -73,7 +73,7 @@ struct Refused {
 
 struct Welcome {
   bool arbiter_in_rank_0 = false;
-  std::string proof;  // over said_in(Welcome), and the member's nonce; empty without a secret
+  std::string proof;  // proof of said_in(Welcome) and the member's nonce; empty without a secret
 };
 
 struct Gather {
@@ -120,7 +120,7 @@ std::optional<Refused> unpack_refused(std::string_view body);
 std::optional<Gather> unpack_gather(std::string_view body);
 std::optional<Gathered> unpack_gathered(std::string_view body);
 std::optional<Message> unpack_message(std::string_view body);
-// Whether a rendezvous of a group of so many ranks says this to its members.
+// Whether a rendezvous of a group of `ranks` ranks says this to its members.
 bool is_for_members(const Message& message, uint32_t ranks);
 
 }  // namespace transload

@@ -21,7 +21,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // for one address: there may be others to try
+constexpr uint64_t kDialNs = 2'000 * kMillisecondNs;  // time for one address; short, because there may be others to try
 
 Resolved endpoint(const std::string& address, uint16_t port) {
   addrinfo hints{};
@@ -40,7 +40,7 @@ bool wait_for(int fd, short events, uint64_t until) {
     pollfd ready{fd, events, 0};
     const int count = ::poll(&ready, 1, int(left_ms < 1000 ? left_ms : 1000));
     if (count > 0) return true;
-    if (count < 0 && errno != EINTR) return true;  // the next call on it tells what is wrong
+    if (count < 0 && errno != EINTR) return true;  // the next call on the socket tells what is wrong
     if (now_ns() >= until) return false;
   }
 }
@@ -110,7 +110,7 @@ bool FrameSocket::send(const std::string& frame, uint64_t until) {
       continue;
     } else if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       if (wait_for(fd_.get(), POLLOUT, until)) continue;
-      if (sent > 0) shut_down();  // half a frame is out: nothing more can follow it
+      if (sent > 0) shut_down();  // half a frame has left, and nothing can follow it
       return false;
     } else {
       return false;

@@ -24,7 +24,8 @@ class GatherRound {
   }
   bool whole() const { return count_ == parts_.size(); }
 
-  // Takes a frame; that of a round that was given up is passed over. False if no rendezvous of so many ranks sends it.
+  // Takes a frame; that of a round that was given up is passed over. False if no rendezvous of this many ranks sends
+  // it.
   bool take(Gathered gathered) {
     if (gathered.parts.size() > ranks_ || gathered.first > ranks_ - gathered.parts.size()) return false;
     if (gathered.round != number_ || parts_.empty()) return true;
@@ -49,7 +50,7 @@ class GatherRound {
  private:
   uint32_t ranks_;
   uint32_t number_ = 0;
-  std::vector<std::optional<std::string>> parts_;  // of the round that is gathered; none between two rounds
+  std::vector<std::optional<std::string>> parts_;  // parts of the round under way; no values between two rounds
   uint32_t count_ = 0;
   std::string reach_;
 };

@@ -9,16 +9,16 @@
 namespace transload {
 
 struct Invitation {
-  static constexpr size_t kBytes = 1280;  // of a packed invitation
+  static constexpr size_t kBytes = 1280;  // length of a packed invitation
   static constexpr size_t kAddressesMax = 768, kProblemMax = 256;
 
-  std::string host;       // of the rank; ranks that share it may use the loopback
-  std::string addresses;  // of rank 0's server, separated by spaces
+  std::string host;       // identity of the rank's host; ranks that share it may use the loopback
+  std::string addresses;  // addresses of rank 0's server, separated by spaces
   std::string problem;    // why there is no server, or what the rank lacks
-  std::string secret;     // of this group, unless the caller has one
+  std::string secret;     // the group's secret, unless the caller has one
   uint64_t server = 0;    // the server's number; 0: there is no server
   uint16_t port = 0;
-  Code code = Code::kInvalidArgument;  // of the problem: this, or kOutOfMemory
+  Code code = Code::kInvalidArgument;  // code of the problem: this, or kOutOfMemory
 
   std::string pack() const;
   // Throws Error{kInvalidArgument}, which names `rank`, for what that rank cannot have put in: only rank 0 invites.

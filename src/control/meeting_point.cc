@@ -16,7 +16,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint32_t kPortPatienceMs = 2000;  // for an earlier server of this port to go
+constexpr uint32_t kPortPatienceMs = 2000;  // time for an earlier server of this port to go
 
 std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
@@ -132,7 +132,7 @@ void serve(const Bootstrap& bootstrap, uint32_t deadline_ms, MeetingPoint& point
   point.server = point.served->number();
   if (address != kAllInterfaces) return;
   if (!point.note.empty()) point.hosts.clear();
-  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // in case the name does not lead here
+  point.hosts.insert(point.hosts.end(), {"127.0.0.1", "::1"});  // the name may not lead to this host
 }
 
 }  // namespace

@@ -12,11 +12,11 @@
 namespace transload {
 
 struct MeetingPoint {
-  std::vector<std::string> hosts;  // of one server, the likeliest first
+  std::vector<std::string> hosts;  // names or addresses of one server, the likeliest first
   uint16_t port = 0;
-  uint64_t server = 0;                       // its number; 0: any
+  uint64_t server = 0;                       // number of the server; 0: any server
   std::string secret;                        // the caller's, or one that rank 0 made for this group
-  std::shared_ptr<RendezvousServer> served;  // by this process
+  std::shared_ptr<RendezvousServer> served;  // the server, if this process runs it
   std::string note;                          // what this rank knows that may keep others from coming
 };
 

@@ -107,7 +107,7 @@ Meetings::Letters Meetings::frame(uint64_t connection, FrameType type, std::stri
     if (message && own_up(*message, guest.rank, guest.party->ranks))
       return this->message(guest, connection, std::move(*message), now);
   }
-  return {{connection, nullptr, true, false}};  // garbage: out
+  return {{connection, nullptr, true, false}};  // garbage ends the connection
 }
 
 // Finds the party that this rank belongs to; null: a new one. Or returns why the rank may not come in.
@@ -181,7 +181,8 @@ void Meetings::bound_open_seats(uint64_t now, Letters& letters) {
   }
 }
 
-// Turns away a rank that cannot be served. It is told; if this does not change, all who wait for it are told too.
+// Turns away a rank that cannot be served, and tells it why. If it stays unserved, the members that wait for it are
+// told later.
 Meetings::Letters Meetings::turn_away(uint64_t connection, const Hello& hello, Party* party, uint64_t now) {
   const std::string& why = guests_.at(connection).ends.unserved;
   if (party == nullptr) return {letter(connection, pack(Refused{true, why}), true)};
@@ -272,9 +273,9 @@ Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, const Mes
     PartySeat& place = party.places[guest.rank];
     if (place.seat == SeatState::kHere) ++party.gone;
     place.seat = SeatState::kLeft;
-    letters.push_back(letter(connection, pack_farewell(), true));  // once the others are told: its process may end now
+    letters.push_back(letter(connection, pack_farewell(), true));  // after the others are told: its process may end now
   }
-  if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // its answer
+  if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // the answer
   return letters;
 }
 
@@ -367,7 +368,7 @@ void Meetings::forget_finished(uint64_t now) {
     if (found != current_.end() && found->second == party) current_.erase(found);
     return true;
   };
-  std::vector<std::shared_ptr<Party>> rest;  // in order: the oldest go first
+  std::vector<std::shared_ptr<Party>> rest;  // keeps the order, so that the oldest go first
   for (std::shared_ptr<Party>& party : parties_)
     if (!over(party)) rest.push_back(std::move(party));
   parties_ = std::move(rest);

@@ -26,7 +26,7 @@ constexpr size_t kFinishedMax = 64;
 // Bounds the seats of all groups that not everybody has come to, because strangers may open a group with every
 // connection. Beyond it the oldest such group is given up.
 constexpr uint64_t kOpenSeatsMax = 16 * kControlRanksMax;
-// For so long a rank that has come may find no room; then its group hears that it cannot be served.
+// How long a rank that has come may find no room. After that its group hears that it cannot be served.
 constexpr uint64_t kTurnedAwayNs = 1'500 * kMillisecondNs;
 
 // A frame for a connection. Many letters may share one frame.
@@ -39,14 +39,14 @@ struct Letter {
 
 struct MeetingsOptions {
   uint64_t process = 0;  // nonce of the process that the server lives in
-  uint64_t server = 0;   // its number, to be told from others at the same port
-  std::string job;       // ranks of another job are refused; "": any job is served, each apart
-  std::string secret;    // that ranks must prove; "": whoever comes is trusted
+  uint64_t server = 0;   // number of the server, to be told from others at the same port
+  std::string job;       // ranks of another job are refused; "": every job is served, and ranks of two jobs never meet
+  std::string secret;    // the secret that ranks must prove; "": whoever comes is trusted
 };
 
-// Where a connection ends and begins.
+// What the server knows of the two ends of a connection.
 struct Ends {
-  std::string server;         // its address here
+  std::string server;         // address of the server at this end
   bool remote = false;        // the member is on another host
   std::string unserved = {};  // why the server has no room for it; the member is heard once, and told
 };
@@ -60,14 +60,14 @@ class Meetings {
   Letters frame(uint64_t connection, FrameType type, std::string_view body, uint64_t now);
   Letters closed(uint64_t connection, uint64_t now);
   Letters tick(uint64_t now);
-  // To be called when the server ends while groups use it: they hear that the rendezvous failed.
+  // Tells groups that the rendezvous failed. Must be called when the server ends while groups use it.
   Letters end(uint64_t now, const std::string& why);
   // How many bytes a connection may send in one frame.
   size_t frame_bytes_max(uint64_t connection, FrameType type) const;
   // How many bytes may wait until the connection's member reads them.
   size_t waiting_bytes_max(uint64_t connection) const;
-  bool pending() const;  // true: tick() is to be called often
-  bool in_use() const;   // by a member that is here
+  bool pending() const;  // true: tick() must be called often
+  bool in_use() const;   // true: a member is connected
   size_t connections() const { return guests_.size(); }
   size_t parties() const { return parties_.size(); }
 
@@ -91,18 +91,18 @@ class Meetings {
   struct Party {
     explicit Party(const Hello& hello)
         : of({hello.job, hello.name}), ranks(hello.ranks), places(hello.ranks), arbiter(hello.node_of_rank) {}
-    const std::pair<std::string, std::string> of;  // job and name
+    const std::pair<std::string, std::string> of;  // the job and the name
     const uint32_t ranks;
     std::vector<PartySeat> places;
     uint32_t came = 0;
     uint32_t gone = 0;
-    uint64_t expires_at = 0;  // then the wait for all ranks to come ends
+    uint64_t expires_at = 0;  // when the wait for all ranks to come ends
     uint64_t judged_at = 0;
     uint64_t beat_at = 0;
-    bool served_by_rank_0 = false;  // the server lives in its process
-    std::string note;               // rank 0's
+    bool served_by_rank_0 = false;  // the server lives in rank 0's process
+    std::string note;               // the note in rank 0's Hello
     std::map<uint32_t, Unserved> unserved;
-    uint32_t rounds = 0;  // that are over
+    uint32_t rounds = 0;  // rounds that are over
     Round round;
     Arbiter arbiter;
     bool full() const { return came == ranks; }
@@ -111,10 +111,10 @@ class Meetings {
   struct Guest {
     Ends ends;
     uint64_t since = 0;
-    std::string nonce;  // the member's proof must cover it
+    std::string nonce;  // nonce that the member's proof must cover
     std::shared_ptr<Party> party;
     uint32_t rank = 0;
-    std::string its_nonce;  // the server's proof must cover it
+    std::string its_nonce;  // nonce that the server's proof must cover
   };
 
   void notice_own_stop(uint64_t now);
@@ -139,7 +139,7 @@ class Meetings {
   MeetingsOptions options_;
   std::map<uint64_t, Guest> guests_;
   std::set<uint64_t> strangers_;  // guests without a party; the oldest has the lowest number
-  std::map<std::pair<std::string, std::string>, std::shared_ptr<Party>> current_;  // by job and name
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Party>> current_;  // keyed by job and name
   std::vector<std::shared_ptr<Party>> parties_;
   uint64_t last_now_ = 0;
 };

@@ -79,7 +79,7 @@ Reaction Member::withdraw(uint64_t now) {
   Reaction reaction;
   if (!suspecting_ || accusing_mismatch_ || failed_ || gone_ || verdict_.kind != FaultKind::kNone) return reaction;
   suspecting_ = false;
-  suspicion_.reset();  // nobody is at fault for it
+  suspicion_.reset();  // the wait has ended, so nobody is at fault for it
   suspecting_since_ = now;
   ++unanswered_;
   reaction.to_arbiter.push_back(Withdrawn{seat_.rank});
@@ -113,7 +113,7 @@ Reaction Member::failed(const std::string& reason, uint64_t now) {
 
 Reaction Member::take(const Message& message, uint64_t now) {
   now = advance(now);
-  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // while it stood still the arbiter could not judge
+  if (now - arbiter_heard_ >= kSilenceNs) suspecting_since_ = now;  // a silent arbiter could not judge until now
   arbiter_heard_ = now;
   if (const auto* goodbye = std::get_if<Goodbye>(&message)) {
     if (goodbye->rank < left_after_.size()) left_after_[goodbye->rank] = goodbye->epoch;
@@ -153,14 +153,14 @@ Reaction Member::give_up(uint64_t now) {
 
 Reaction Member::tick(const Heartbeat& mine, uint64_t now) {
   now = advance(now);
-  if (gone_ && mine.waiting) {  // else the arbiter sees it: Arbiter::judge_left
+  if (gone_ && mine.waiting) {  // with a connection the arbiter sees the wait: Arbiter::judge_left
     for (uint32_t rank = 0; rank < left_after_.size(); ++rank)
       if (left_after_[rank] && *left_after_[rank] < mine.epoch)
         return conclude({FaultKind::kAbsent, rank, kHasLeft, true}, false);
   }
   if (!suspecting() || now - suspecting_since_ < kAnswerNs) return {};
   if (suspecting_) return conclude(own_view(now), !gone_);
-  unanswered_ = 0;  // nobody is suspected, so this silence harms nobody
+  unanswered_ = 0;  // this rank suspects nobody, so the arbiter's silence harms nobody
   return {};
 }
 

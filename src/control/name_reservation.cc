@@ -34,7 +34,7 @@ NameReservation::NameReservation(const Bootstrap& bootstrap)
     : key_(key_of(bootstrap)),
       why_("bootstrap.name: \"" + bootstrap.name + "\": rank " + std::to_string(bootstrap.rank) +
            " makes two groups of this name at the same time, must give each another") {
-  if (bootstrap.port == 0) return;  // such a group has a rendezvous of its own
+  if (bootstrap.port == 0) return;  // a group without a port has a rendezvous of its own
   NameReservations& all = reservations();
   const std::lock_guard lock(all.mutex);
   const auto [at, fresh] = all.by_key.emplace(key_, Holder{this});

@@ -39,11 +39,11 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr std::chrono::milliseconds kFlush{250};      // for queued frames to leave, when the server closes
-constexpr std::chrono::milliseconds kLook{20};        // between looks at whether the server has ended
-constexpr std::chrono::milliseconds kUnserved{1000};  // for a connection that cannot be served to say whose it is
+constexpr std::chrono::milliseconds kFlush{250};      // time for queued frames to leave, when the server closes
+constexpr std::chrono::milliseconds kLook{20};        // time between two looks at whether the server has ended
+constexpr std::chrono::milliseconds kUnserved{1000};  // time for a connection that cannot be served to say whose it is
 constexpr const char* kClosed = "it was closed";
-constexpr size_t kBodyBytesKept = 64 << 10;  // of a connection's buffer for frames, from one frame to the next
+constexpr size_t kBodyBytesKept = 64 << 10;  // bytes that a connection's buffer for frames keeps between two frames
 
 class Server;
 
@@ -58,7 +58,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start() { read_head(); }
   void send(const Letter& letter);
   void close();
-  void drop() noexcept;  // at once, and nobody is told
+  void drop() noexcept;  // closes at once, and tells nobody
 
  private:
   void read_head();
@@ -72,7 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<char, kFrameHeadBytes> head_{};
   std::string body_;
   std::deque<std::shared_ptr<const std::string>> queue_;
-  size_t waiting_bytes_ = 0;  // of the queue
+  size_t waiting_bytes_ = 0;  // bytes in the queue
   bool close_when_idle_ = false;
   bool closed_ = false;
 };
@@ -261,7 +261,7 @@ void Server::admit(int fd, std::string unserved) {
   tcp::socket socket(context_);
   try {
     socket.assign(acceptor_.local_endpoint().protocol(), fd);
-  } catch (const std::exception&) {  // nobody owns `fd` yet
+  } catch (const std::exception&) {  // no object owns `fd` yet
     ::close(fd);
     throw;
   }
@@ -296,7 +296,7 @@ void Server::pause(std::chrono::nanoseconds duration) {
   pause_.async_wait([this](boost::system::error_code error) {
     if (error || stopping_) return;
     const auto found = connections_.find(unserved_);
-    if (found != connections_.end()) return found->second->close();  // it has said nothing; closed() accepts again
+    if (found != connections_.end()) return found->second->close();  // no word came; closed() accepts again
     accept();
   });
 }
@@ -483,7 +483,7 @@ struct SharedServers {
     return Shared(found.get(), [this, found](RendezvousServer*) {
       try {
         let_go(found);
-      } catch (const std::exception&) {  // then the server stays as long as the process
+      } catch (const std::exception&) {  // the server then stays as long as the process
       }
     });
   }

@@ -12,8 +12,8 @@ constexpr const char* kAllInterfaces = "::";
 struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 0;
-  std::string job{};     // of the groups that it serves; "": any, each apart
-  std::string secret{};  // that their ranks must prove; "": whoever reaches it is trusted
+  std::string job{};     // the job of the groups that are served; "": every job, and ranks of two jobs never meet
+  std::string secret{};  // the secret that ranks must prove; "": whoever reaches the server is trusted
 };
 
 class RendezvousServer {
@@ -25,8 +25,8 @@ class RendezvousServer {
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   uint16_t port() const;
-  uint64_t number() const;                          // random, to be told from others at the same port
-  bool is_for(const ServerOptions& options) const;  // has their job and secret
+  uint64_t number() const;                          // random; tells this server from others at the same port
+  bool is_for(const ServerOptions& options) const;  // true: the server has this job and secret
 
  private:
   struct Impl;

@@ -20,7 +20,7 @@ enum class Prover : uint8_t { kMember = 1, kServer };
 // What a proof covers.
 struct Statement {
   Prover by;
-  std::string_view nonce;  // of the end that asks for the proof
+  std::string_view nonce;  // nonce of the end that asks for the proof
   std::string_view text;
 };
 

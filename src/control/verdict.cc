@@ -53,7 +53,7 @@ void Arbiter::notice_own_stop(uint64_t now) {
 }
 
 std::vector<Message> Arbiter::conclude(Verdict verdict) {
-  TRANSLOAD_CHECK(verdict_.kind == FaultKind::kNone);  // it judges once
+  TRANSLOAD_CHECK(verdict_.kind == FaultKind::kNone);  // an arbiter judges once
   verdict_ = std::move(verdict);
   return {verdict_};
 }
@@ -149,7 +149,7 @@ void Arbiter::withdraw(uint32_t rank) {
 std::vector<Message> Arbiter::judge_all(uint64_t now) {
   if (verdict_.kind != FaultKind::kNone) return {};
   if (std::optional<Verdict> verdict = judge_left()) return conclude(std::move(*verdict));
-  if (!mismatches_.empty()) {  // a rank that found one waits no longer, and others may be waiting for that rank
+  if (!mismatches_.empty()) {  // a rank that found a mismatch waits no longer, and others may be waiting for that rank
     std::optional<Verdict> verdict = judge_mismatch(now);
     return verdict ? conclude(std::move(*verdict)) : std::vector<Message>{};
   }
@@ -201,7 +201,7 @@ std::optional<Verdict> Arbiter::judge_mismatch(uint64_t now) const {
     culprit = rank;
     fewest = company(rank);
   }
-  const Mismatch* told = nullptr;  // by the lowest rank that differs from the culprit, or else by the culprit
+  const Mismatch* told = nullptr;  // from the lowest rank that differs from the culprit, or else from the culprit
   for (const Mismatch& m : mismatches_) {
     if (m.other != culprit && m.rank != culprit) continue;
     const bool better = told == nullptr || (told->rank == culprit) > (m.rank == culprit) ||
@@ -360,7 +360,7 @@ std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) 
     const MemberState& there = ranks_[rank];
     if (there.left) continue;
     if (silent(rank, look.now)) return judge_silent(rank, look.now, last_chance);
-    if (rank == open.suspicion.rank) continue;  // it has said itself that it is in the call
+    if (rank == open.suspicion.rank) continue;  // this rank has said itself that it is in the call
     if (there.beat_at < open.at + kNewsNs && !last_chance) return std::nullopt;
     if (away == kNobody && !there.beat.waiting && there.beat.epoch < look.epoch) away = rank;
   }

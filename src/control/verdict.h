@@ -18,35 +18,39 @@
 namespace transload {
 
 constexpr uint64_t kHeartbeatNs = 100 * kMillisecondNs;
-// A rank that is not heard for so long is silent: three beats and a half, as a busy host delays one or two.
+// A rank that is not heard for this long is silent. These are three beats and a half, because a busy host delays one
+// or two.
 constexpr uint64_t kSilenceNs = 350 * kMillisecondNs;
-// A beat is news if it was sent so long after a suspicion came: two clocks can be compared only so well.
+// A beat counts as later than a suspicion only if it was sent at least this long after the suspicion came, because the
+// clocks of two hosts are compared with an error.
 constexpr uint64_t kNewsNs = 50 * kMillisecondNs;
-// The fastest beat of the last one to two such spans tells how two clocks differ.
+// Two clocks are compared by the fastest beat within the current span of this length and the span before it.
 constexpr uint64_t kClockSpanNs = 5'000 * kMillisecondNs;
 // Beats of ranks that are cut off together stop within one interval, plus one for delays.
 constexpr uint64_t kTogetherNs = 2 * kHeartbeatNs;
-// After this long a rank that beat right before the suspicion has been heard again, or is silent. It leaves 50 ms of
-// the half second.
+// After this long a rank that beat right before the suspicion has been heard again, or is silent. This leaves 50 ms of
+// the half second in which the arbiter judges.
 constexpr uint64_t kJudgeNs = 450 * kMillisecondNs;
-// A member that has heard no verdict by then decides alone: the arbiter's half second, and room for its delivery.
+// A member that has heard no verdict after this long decides alone. It is the half second in which the arbiter judges,
+// and time for the verdict to arrive.
 constexpr uint64_t kAnswerNs = 800 * kMillisecondNs;
 
 // How often the carrier of the messages lets the machines act.
-constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // the arbiter
-constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // the arbiter, while a suspicion waits for its verdict
-constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // a member that awaits a verdict
-constexpr uint64_t kGraceNs = 300 * kMillisecondNs;       // for the arbiter's answer after a deadline of its own
+constexpr uint64_t kTickNs = 100 * kMillisecondNs;        // period of the arbiter
+constexpr uint64_t kTickPendingNs = 20 * kMillisecondNs;  // period of the arbiter while a suspicion waits for a verdict
+constexpr uint64_t kWatchNs = 20 * kMillisecondNs;        // period of a member that awaits a verdict
+// How long a member waits beyond a deadline that the arbiter keeps too, so that the arbiter's answer can come.
+constexpr uint64_t kGraceNs = 300 * kMillisecondNs;
 
 struct Heartbeat {
   uint32_t rank = 0;
-  uint64_t epoch = 0;  // of the call in flight, or of the last one
-  uint32_t phase = 0;  // Phase; 0: idle, unless it waits
+  uint64_t epoch = 0;  // epoch of the call in flight, or of the last one
+  uint32_t phase = 0;  // a Phase; 0: the rank is idle, unless it waits
   bool waiting = false;
   uint32_t waiting_for = kNobody;
-  uint64_t sent = 0;            // by the rank's own clock: a gap between two beats shows that the rank stood still
-  uint64_t entered = 0;         // the call `epoch`, by the same clock; 0: not said
-  uint64_t entered_before = 0;  // the call before that one: a neighbour may still wait in it
+  uint64_t sent = 0;            // time by the rank's own clock: a gap between two beats shows that the rank stood still
+  uint64_t entered = 0;         // when the rank entered call `epoch`, by the same clock; 0: not said
+  uint64_t entered_before = 0;  // when the rank entered the call before that one, in which a neighbour may still wait
 };
 
 // A wait expired, or cannot end any more: `rank` waited, in the call `epoch`, for a word of `whom`. A rank has one
@@ -57,13 +61,13 @@ struct Suspicion {
   uint32_t whom = kNobody;
   uint64_t seen = 0;
   uint64_t expected = 0;
-  uint64_t waited = 0;   // ns
-  uint64_t overdue = 0;  // ns since its deadline: another suspicion of the rank may have been open until now
-  uint64_t sent = 0;     // by the rank's own clock
+  uint64_t waited = 0;   // nanoseconds
+  uint64_t overdue = 0;  // ns since the wait's deadline: another suspicion of the rank may have been open until now
+  uint64_t sent = 0;     // time by the rank's own clock
   std::string cut = {};  // why the network brings `whom` nothing any more; "": the wait expired
 };
 
-// The wait that `rank` suspected has ended by itself: nobody is to blame for it. The rank says so, because beats are
+// The wait that `rank` suspected has ended as it should: nobody is to blame for it. The rank says so, because beats are
 // samples: they do not tell one wait from another, and lag behind what the rank does. The arbiter answers with a
 // Withdrawn, or with a verdict that was faster. Until then the call does not return, so that none succeeds in a group
 // that has just been judged.
@@ -87,7 +91,7 @@ struct Mismatch {
   uint32_t rank = 0;
   uint32_t other = 0;
   std::string argument;
-  bool certain = false;  // `other` broke a promise, whoever else there is; else it is only known that the two differ
+  bool certain = false;  // `other` broke a promise, whatever others say; false: it is only known that the two differ
 };
 
 // `rank` left a call that it had entered, for a reason of its own.
@@ -106,10 +110,10 @@ struct Verdict {
   FaultKind kind = FaultKind::kNone;
   uint32_t culprit = 0;  // kNobody for kRendezvous
   std::string detail;
-  bool own_view = false;  // of a member that nobody answered
+  bool own_view = false;  // the view of a member that no arbiter answered
 };
 
-// Whether a verdict names one of so many ranks, or, where no rank is to blame, none.
+// Whether the culprit of a verdict is below `ranks`, or kNobody where no rank is to blame.
 constexpr bool names_one_of(const Verdict& verdict, uint32_t ranks) {
   if (verdict.kind == FaultKind::kRendezvous) return verdict.culprit == kNobody;
   return verdict.kind != FaultKind::kNone && verdict.culprit < ranks;
@@ -136,8 +140,8 @@ class Arbiter {
     void learn(uint64_t sent, uint64_t now);
     uint64_t mine(uint64_t its, uint64_t now) const;
     std::optional<uint64_t> least;
-    uint64_t least_before = 0;  // of the span before this one
-    uint64_t span_at = 0;       // when it began
+    uint64_t least_before = 0;  // the least of the span before this one
+    uint64_t span_at = 0;       // when this span began
   };
   struct MemberState {
     Heartbeat beat;
@@ -146,15 +150,15 @@ class Arbiter {
     uint64_t stood_for = 0;
     ClockGap clock;
     uint64_t beat_at = 0;            // when `beat` was sent, by my clock
-    uint64_t entered_at = 0;         // the call of `beat`, by my clock; 0: long ago
-    uint64_t entered_before_at = 0;  // the call before that one
+    uint64_t entered_at = 0;         // when the rank entered the call of `beat`, by my clock; 0: long ago
+    uint64_t entered_before_at = 0;  // when the rank entered the call before that one
     bool left = false;
-    uint64_t left_after = 0;  // the epoch of its last call
+    uint64_t left_after = 0;  // epoch of the last call that the rank made
   };
   struct Case {
     Suspicion suspicion;
-    uint64_t at;        // when it came
-    uint64_t deadline;  // of the wait, by my clock: what is said on a busy machine may come long after it
+    uint64_t at;        // when the suspicion came, by my clock
+    uint64_t deadline;  // deadline of the wait, by my clock; a suspicion may come long after it from a busy machine
   };
 
   struct Look {
@@ -163,7 +167,7 @@ class Arbiter {
     uint64_t now;
     bool last_chance() const { return now - open.at >= kJudgeNs; }
   };
-  static constexpr size_t kLookedAt = 64;  // cases at a time
+  static constexpr size_t kLookedAt = 64;  // cases that are looked at in one go
   static constexpr size_t kCallsAtOnce = 4;
 
   void notice_own_stop(uint64_t now);
@@ -196,9 +200,9 @@ class Arbiter {
   uint64_t latest_wait_ = 0;            // the latest call that anybody waited in
   uint64_t first_left_ = ~uint64_t(0);  // the earliest call that was the last one of a rank that has left
   std::vector<Case> pending_;
-  std::map<uint64_t, uint64_t> first_deadlines_;  // by call: of the waits in it that have expired
+  std::map<uint64_t, uint64_t> first_deadlines_;  // the first deadline of the expired waits in each call
   std::vector<Mismatch> mismatches_;
-  uint64_t mismatch_at_ = 0;  // when the first of them came
+  uint64_t mismatch_at_ = 0;  // when the first mismatch came
   uint64_t looked_at_ = 0;    // when the cases were looked at last
   Verdict verdict_;
   uint64_t last_now_ = 0;
@@ -208,14 +212,14 @@ class Arbiter {
 struct MemberSeat {
   uint32_t rank = 0;
   std::vector<uint32_t> node_of_rank;
-  bool arbiter_in_rank_0 = true;  // else a launcher's process holds it
+  bool arbiter_in_rank_0 = true;  // false: a launcher's process holds the arbiter
 };
 
 // What a member wants done: messages for the arbiter; the verdict, given exactly once.
 struct Reaction {
   std::vector<Message> to_arbiter;
   std::optional<Verdict> verdict;
-  bool wait_again = false;  // this process was stopped for most of the wait that expired: start it again
+  bool wait_again = false;  // start the wait again: this process was stopped for most of the wait that expired
 };
 
 // Each rank has one for each of its groups.
@@ -226,12 +230,12 @@ class Member {
   Reaction expired(const Suspicion& suspicion, uint64_t since, uint64_t now);
   // Does what expired() does, for a wait that has been given up and cannot begin again.
   Reaction gave_up(const Suspicion& suspicion, uint64_t since, uint64_t now);
-  // The wait that expired has ended by itself.
+  // The wait that expired has ended as it should.
   Reaction withdraw(uint64_t now);
   Reaction mismatch(const Mismatch& mismatch, uint64_t now);
   // I leave the call that I am in.
   Reaction failed(const std::string& reason, uint64_t now);
-  // From the arbiter: its heartbeat, a Goodbye of a rank, the answer to my Withdrawn, a Verdict.
+  // Takes what the arbiter sends: its heartbeat, a Goodbye of a rank, the answer to my Withdrawn, a Verdict.
   Reaction take(const Message& message, uint64_t now);
   // The connection to the arbiter ended.
   Reaction arbiter_gone(uint64_t now);
@@ -259,12 +263,12 @@ class Member {
   FaultKind out_of_reach(uint32_t rank) const;
 
   MemberSeat seat_;
-  std::vector<std::optional<uint64_t>> left_after_;  // by rank: its last call, if it has left
+  std::vector<std::optional<uint64_t>> left_after_;  // [ranks] the last call of a rank that has left
   Verdict verdict_;
-  std::optional<Suspicion> suspicion_;  // the latest
+  std::optional<Suspicion> suspicion_;  // the latest suspicion of this rank
   Mismatch mismatch_;
   bool suspecting_ = false;
-  uint32_t unanswered_ = 0;  // of my Withdrawn
+  uint32_t unanswered_ = 0;  // withdrawals that the arbiter has not answered
   bool accusing_mismatch_ = false;
   std::optional<std::string> failed_;
   bool gone_ = false;

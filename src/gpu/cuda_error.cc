@@ -43,7 +43,7 @@ Code code_of(CUresult error) {
 }  // namespace
 
 void throw_cuda(cudaError_t error, const char* call, int device) {
-  (void)cudaGetLastError();  // so that the next launch is not blamed for it
+  (void)cudaGetLastError();  // clears the error, so that the next launch is not blamed for it
   const std::string text = std::string(cudaGetErrorString(error)) + " (" + cudaGetErrorName(error) + ")";
   throw Error(code_of(error), sentence(call, device, text));
 }

@@ -12,7 +12,7 @@ constexpr int kNoDevice = -1;
 [[noreturn]] void throw_cuda(cudaError_t error, const char* call, int device);
 [[noreturn]] void throw_cuda(CUresult error, const char* call, int device);
 
-// Throws Error{kOutOfMemory} for want of memory, {kNotSupported} for what this machine cannot do, else {kDevice}.
+// Throws Error{kOutOfMemory} if memory is short, {kNotSupported} for what this machine cannot do, else {kDevice}.
 inline void check_cuda(cudaError_t error, const char* call, int device = kNoDevice) {
   if (error != cudaSuccess) [[unlikely]]
     throw_cuda(error, call, device);

@@ -40,7 +40,7 @@ void throw_no_room(int device, uint64_t bytes, const std::string& what) {
 
 void zero_device(int device, void* at, size_t bytes) {
   OnDevice here(device);
-  cudaStream_t stream = nullptr;  // a stream of its own, which waits for no kernel
+  cudaStream_t stream = nullptr;  // a stream that waits for no kernel
   check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags", device);
   cudaError_t error = cudaMemsetAsync(at, 0, bytes, stream);
   if (error == cudaSuccess) error = cudaStreamSynchronize(stream);

@@ -20,8 +20,8 @@ void zero_device(int device, void* at, size_t bytes);
 
 class DeviceBacking;
 
-// Memory of a device, which begins as zeros. Where the device can map pages by itself, freeing waits for no kernel, so
-// whoever frees must have waited for its own kernels. Elsewhere freeing waits for all kernels of the device.
+// Memory of a device, which begins as zeros. Where the device has virtual memory management, freeing waits for no
+// kernel, so whoever frees must have waited for its own kernels. Elsewhere freeing waits for all kernels of the device.
 class DeviceBlock {
  public:
   DeviceBlock();
@@ -62,8 +62,8 @@ class PinnedBlock {
     return *this;
   }
 
-  char* host() const { return host_; }            // where the host finds it
-  char* on_device() const { return on_device_; }  // where kernels find it
+  char* host() const { return host_; }
+  char* on_device() const { return on_device_; }  // the address of the same bytes for kernels
   size_t bytes() const { return bytes_; }
 
  private:

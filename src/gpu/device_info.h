@@ -7,24 +7,24 @@
 namespace transload {
 
 struct DeviceInfo {
-  int device = 0;  // its number in this process
+  int device = 0;  // the device's number in this process
   std::string name;
   std::string uuid;  // GPU-...: the same in every process
   int major = 0, minor = 0;
   uint32_t sms = 0;
   uint64_t memory_bytes = 0;
-  uint64_t shared_bytes_max = 0;  // of a block that asked for more than the default
-  bool vmm_by_fd = false;         // its memory can be passed to other processes as a file descriptor
-  bool ipc = false;               // its memory can be passed to other processes as a CUDA IPC handle
-  bool mps = false;               // this process uses it by MPS, which lets kernels of several processes run at once
+  uint64_t shared_bytes_max = 0;  // shared memory that a block can get if it asks for more than the default
+  bool vmm_by_fd = false;         // the device's memory can be passed to other processes as a file descriptor
+  bool ipc = false;               // the device's memory can be passed to other processes as a CUDA IPC handle
+  bool mps = false;               // this process uses MPS, which lets kernels of several processes run at once
   std::string pci;                // domain:bus:device.function, as /sys names it
-  bool gpu_direct = false;        // a NIC can read and write its memory past the host
-  bool writes_in_order = false;   // its kernels see the writes of a NIC in the order in which they were made
-  bool dma_buf = false;           // its memory can be passed as a dma-buf
+  bool gpu_direct = false;        // a NIC can read and write the device's memory past the host
+  bool writes_in_order = false;   // kernels see the writes of a NIC in the order in which they were made
+  bool dma_buf = false;           // the device's memory can be passed as a dma-buf
 };
 
 struct Devices {
-  std::string reason;       // why there is none; "" if there is one
+  std::string reason;       // why there is no device; "" if there is one
   int driver_version = 0;   // 13000 for 13.0; 0: no driver
   int runtime_version = 0;  // 0: built without CUDA
   std::vector<DeviceInfo> devices;

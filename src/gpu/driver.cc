@@ -15,7 +15,7 @@ namespace transload {
 
 namespace {
 
-constexpr unsigned kDriverVersion = 12000;  // the calls have the forms of this version
+constexpr unsigned kDriverVersion = 12000;  // the function types are those of this version
 
 template <class Call>
 void find(Call*& call, const char* name) {
@@ -30,7 +30,7 @@ void find(Call*& call, const char* name) {
 }
 
 Driver load() {
-  refuse_without_device();  // starts the driver, too
+  refuse_without_device();  // also starts the driver
   Driver calls;
   find(calls.get_error_string, "cuGetErrorString");
   find(calls.get_error_name, "cuGetErrorName");

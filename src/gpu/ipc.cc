@@ -38,7 +38,7 @@ class MallocBlock {
     OnDevice here(device);
     void* at = nullptr;
     const cudaError_t error = cudaMalloc(&at, bytes);
-    if (error == cudaErrorMemoryAllocation) {  // others took the memory meanwhile, or it is in pieces
+    if (error == cudaErrorMemoryAllocation) {  // others have taken the memory meanwhile, or what is free is in pieces
       (void)cudaGetLastError();
       throw_no_room(device, bytes, kWhat);
     }
@@ -81,7 +81,7 @@ class PlainBacking : public DeviceBacking {
 
 struct Held {
   MallocBlock block;
-  Descriptor users;  // reads the end of the pipe once nobody maps the block
+  Descriptor users;  // the pipe's reading end: it ends once nobody maps the block
 };
 
 bool in_use(const Descriptor& users) {
@@ -93,7 +93,7 @@ bool in_use(const Descriptor& users) {
 class HeldBlocks {
  public:
   void sweep() {
-    std::vector<Held> free;  // outlives the lock: freeing may wait
+    std::vector<Held> free;  // destroyed after the lock is released, because freeing may wait
     std::lock_guard lock(mutex_);
     const auto kept =
         std::partition(blocks_.begin(), blocks_.end(), [](const Held& held) { return in_use(held.users); });

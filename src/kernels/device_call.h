@@ -12,17 +12,17 @@ namespace transload {
 // The state of a rank's calls, in device memory. Only the kernels of these calls change it, in stream order, so that a
 // captured call replays.
 struct DeviceState {
-  Word epoch;            // of the last call that ended
+  Word epoch;            // epoch of the last call that ended
   Word notify_uses;      // notifies that ended
-  Word too_many;         // dispatches that failed for want of room
-  Word arrivals;         // 0 between kernels
-  Word claims[kClaims];  // [Role]; 0 between kernels
+  Word too_many;         // dispatches that failed because room was short
+  Word arrivals;         // Call::arrivals; 0 between kernels
+  Word claims[kClaims];  // Call::claims, [Role]; 0 between kernels
   Word left;             // warps of the kernel that have ended; 0 between kernels
-  Word gave_up;          // never falls: a wait expired, a promise was broken, or the host aborted
+  Word gave_up;          // not 0: a wait expired, a promise was broken, or the host aborted; never set back
 };
 
 // What a first dispatch finds out, for later kernels and for a host that asks later. It lies in the memory of the
-// handle, with counts by expert and by source behind it. Each replay writes it again.
+// handle, followed by counts by expert and by source. Each replay writes it again.
 struct DeviceReport {
   Word seal;         // seal_of() of the dispatch; any other value: none of its calls has run yet
   Word call;         // epoch of the call
@@ -35,13 +35,14 @@ struct DeviceReport {
 // has a `number` of its own.
 constexpr Word seal_of(Word number) { return (number + 1) * kSplitMixStep; }
 
-// The words, in pinned host memory that kernels reach, that host and kernels tell each other.
+// What host and kernels tell each other, in pinned host memory that both reach. The host writes `abort` and fault.rank,
+// and kernels read these; kernels write all else, and the host reads it.
 struct HostWords {
-  alignas(128) Word abort;     // by the host: not 0 tells kernels to leave
-  alignas(128) Word reported;  // by the plan: the number of the dispatch that `report` belongs to
-  DeviceReport report;         // of a call that the host waits for
-  alignas(128) Word too_many;  // by the plan: as in DeviceState
-  Word needed, given;          // rows that came, and rows_max, of the last of these dispatches
+  alignas(128) Word abort;     // not 0 tells kernels to leave
+  alignas(128) Word reported;  // the number of the dispatch that `report` belongs to; the plan writes both
+  DeviceReport report;         // report of a call that the host waits for
+  alignas(128) Word too_many;  // dispatches that failed because room was short; the plan writes this and the next two
+  Word needed, given;          // rows that came, and rows_max, of the last dispatch that failed for want of room
   alignas(128) Word running;   // the call that a kernel is in, as running_word(); 0: none
   alignas(128) DeviceFault fault;
   alignas(128) WaitsFor waits_for;

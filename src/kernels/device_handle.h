@@ -14,16 +14,16 @@ namespace transload {
 struct DeviceHandle {
   HandleTables tables;
   Word* born;              // [1] epoch of the dispatch that made the handle
-  uint64_t* forward;       // [slots][channels + 1] entries, by the channels of that dispatch
-  uint64_t* arriving;      // [ranks][channels + 1] rows
+  uint64_t* forward;       // [slots][channels + 1] where each channel's log entries begin, by that dispatch's channels
+  uint64_t* arriving;      // [ranks][channels + 1] where each channel's rows begin
   DeviceReport* report;    // [1]
-  int64_t* expert_counts;  // [experts of mine] behind the report
-  int64_t* source_rows;    // [ranks] behind expert_counts
+  int64_t* expert_counts;  // [experts of mine] they follow the report
+  int64_t* source_rows;    // [ranks] they follow expert_counts
 };
 
-// Counts behind a report: of rows for each expert of mine, then of rows up to each rank.
+// How many counts follow a report: rows for each expert of mine, then rows up to each rank.
 constexpr uint64_t report_counts(uint64_t experts_of_mine, uint64_t ranks) { return experts_of_mine + ranks; }
-// The bytes of a report with so many counts.
+// The bytes of a report and of the counts that follow it.
 constexpr uint64_t bytes_of_report(uint64_t counts) { return sizeof(DeviceReport) + counts * sizeof(int64_t); }
 
 struct DeviceHandleSizes {

@@ -25,7 +25,7 @@ TRANSLOAD_DEVICE void write_grants(const Call& call, const DeviceGrants& grants)
 // have seen that its neighbours call something else, and once there are grants, rows would move all the same.
 template <class W>
 TRANSLOAD_DEVICE void give_grants(W& w, const Call& call, const DeviceGrants& grants, const Word* gave_up) {
-  const Word failed = glanced_here(gave_up);  // on its way while the grants are written
+  const Word failed = glanced_here(gave_up);  // the read is under way while the grants are written
   write_grants(call, grants);
   if (__all_sync(kAllLanes, failed == 0)) grant_call(w, call);
 }

@@ -11,10 +11,10 @@ namespace transload {
 
 struct LaunchShape {
   uint32_t blocks, threads;
-  uint64_t near_bytes;  // of each block
+  uint64_t near_bytes;  // near memory of each block
 };
 
-// Blocks of so many warps, whose near memory is cut as for kWarpsOfBlock.
+// Blocks of this many warps, whose near memory is cut as for kWarpsOfBlock.
 template <class Launch>
 LaunchShape shape_of(const Launch& launch, uint32_t blocks, uint32_t warps) {
   return {blocks, warps * 32, kWarpsOfBlock * launch.near.bytes_of_warp()};
@@ -27,7 +27,7 @@ int launch(void (*kernel)(const Args), const LaunchShape& shape, const Args& arg
                           shape.near_bytes, stream);
 }
 
-// Loads a kernel before any launch, and allows it so much near memory.
+// Loads a kernel before any launch, and allows it this much near memory.
 template <class Args>
 int load(void (*kernel)(const Args), uint64_t near_bytes) {
   cudaFuncAttributes attributes;

@@ -8,7 +8,7 @@ namespace transload {
 
 // What the kernel of run_hello() (protocol/hello.h) gets. One warp runs it, before there are calls.
 struct HelloLaunch {
-  Board board;  // its tables in device memory
+  Board board;  // the board's tables lie in device memory
   DeviceCall call;
   NearShape near;
   StoreAreas areas;

@@ -41,7 +41,7 @@ TRANSLOAD_DEVICE void find_cards(char* near, const NotifyLaunch& launch, const C
   w.enter(Role::kOpener, -1);
   write_card(call);
   show_cards(w, call);
-  w.settle();  // others get my card even if the first card that I look at is wrong
+  w.settle();  // before the check, so that others get my card even if the first card that I look at is wrong
   check_cards(w, call);
   w.settle();
   if (lane_of_thread() == 0) found.matched = !w.failed();

@@ -15,7 +15,7 @@ namespace transload {
 
 struct MappedRail;  // executor/cuda/rail_mapped.cuh
 class FifoRail;     // executor/cuda/rail_fifo.cuh
-class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are there where NVSHMEM's headers were
+class IbgdaRail;    // executor/cuda/rail_ibgda.cuh; its kernels are built where NVSHMEM's headers were found
 
 // How many warps of each block play which role.
 struct Cast {
@@ -32,18 +32,18 @@ consteval Cast whole_cast(Cast cast) {
 struct DeviceGrants {
   GrantOffer offer;
   const uint64_t* row_base;  // [ranks + 1]
-  char* room;                // [peers][grant_bytes] where grants are written before they are copied
+  char* room;                // [peers][grant_bytes] each grant is written here and then copied to its peer
 };
 
 struct DispatchLaunch {
-  DispatchTrip trip;  // without board, epoch and handle: see begin_kernel() in block.cuh
-  Board board;        // its tables in device memory
+  DispatchTrip trip;  // all but board, epoch and handle, for which see begin_kernel() in block.cuh
+  Board board;        // the board's tables lie in device memory
   DeviceCall call;
   NearShape near;
   StoreAreas areas;
   Cast cast;
   DeviceGrants grants;
-  bool opens;  // cards have not been shown yet: a cached dispatch
+  bool opens;  // a cached dispatch: cards have not been shown yet
   RailQueue queue;
 };
 
@@ -60,9 +60,9 @@ struct CombineLaunch {
 
 // The notify kernel runs as one block, and does not end the call.
 struct NotifyLaunch {
-  NotifyTrip trip;  // the kernel sets `use`
+  NotifyTrip trip;  // all but `use`, which the kernel sets
   Board board;
-  PlanArgs plan;  // the kernel sets its board
+  PlanArgs plan;  // all but the board, which the kernel sets
   DeviceCall call;
   NearShape near;
   StoreAreas areas;
@@ -78,8 +78,8 @@ int launch_dispatch(const DispatchLaunch& launch, CUstream_st* stream);
 template <class Rail>
 int launch_combine(const CombineLaunch& launch, CUstream_st* stream);
 
-// Each loads its kernel and allows a block so much near memory: once for each device, before the first launch. Returns
-// a cudaError_t.
+// Each loads its kernel and allows a block this much near memory: once for each device, before the first launch.
+// Returns a cudaError_t.
 template <class Rail>
 int prepare_notify(int near_bytes);
 template <class Rail>

@@ -28,8 +28,8 @@ struct Shares {
   static constexpr uint32_t kTokensOfShare = 4;
 
   uint64_t tokens;
-  uint32_t channels;  // 0: not by channels
-  uint32_t coarse;    // how many shares have kTokensOfShare tokens; they come first
+  uint32_t channels;  // 0: warps take shares of a few tokens, not channels
+  uint32_t coarse;    // shares that have kTokensOfShare tokens; they come before the shares of one
 
   TRANSLOAD_HD static Shares of_channels(uint64_t tokens, uint32_t channels) { return {tokens, channels, 0}; }
   // At least the last two tokens of each warp are shares of their own, so warps end at most one token apart.

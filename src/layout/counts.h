@@ -17,7 +17,7 @@ namespace transload {
 
 // How long the records of a group are, by the most channels of a call and the most experts of a rank.
 struct CountsShape {
-  static constexpr uint64_t kRefusalBytes = 256;  // of a Refusal, for which a rank's record has room, too
+  static constexpr uint64_t kRefusalBytes = 256;  // the longest Refusal, for which a rank's record has room, too
   uint32_t channels_max, experts_max;
 
   TRANSLOAD_HD uint64_t rank_bytes() const {
@@ -31,10 +31,10 @@ struct CountsShape {
 };
 
 // The words that both records begin with: how many tokens the source has, how many of them come, and how many come on
-// each channel. In the record of a rank the choices of each of its experts follow, behind room for channels_max
+// each channel. In the record of a rank the choices of each of its experts follow, after room for channels_max
 // channels.
 struct CountsRecord {
-  static constexpr uint32_t kSourceTokens = 0, kTokens = 1, kByChannel = 2;  // words
+  static constexpr uint32_t kSourceTokens = 0, kTokens = 1, kByChannel = 2;  // indices of words
   TRANSLOAD_HD static constexpr uint32_t expert_word(uint32_t channels_max) { return kByChannel + channels_max; }
 
   const uint32_t* words;
@@ -47,7 +47,7 @@ struct CountsRecord {
 };
 
 struct NodeCountsRecord {
-  const char* at;  // null: there is no such source
+  const char* at;  // null: the source does not exist
   CountsShape shape;
 
   TRANSLOAD_HD CountsRecord head() const { return CountsRecord::at(at); }
@@ -56,7 +56,7 @@ struct NodeCountsRecord {
 
 // What a rank says instead of counts if it refuses the call. All of its records say it, so all ranks know.
 struct Refusal {
-  static constexpr uint32_t kMark = ~uint32_t(0);  // in place of the source's tokens: more than any rank has
+  static constexpr uint32_t kMark = ~uint32_t(0);  // in place of the source's tokens, because no rank has so many
   static constexpr uint64_t kTextBytes = CountsShape::kRefusalBytes - 4 * CountsRecord::kByChannel;
 
   uint32_t rank;
@@ -86,9 +86,9 @@ struct Refusal {
 struct SendCounts {
   std::vector<uint32_t> to_rank;          // [ranks]
   std::vector<uint32_t> rank_by_channel;  // [ranks][channels]
-  std::vector<uint32_t> to_node;          // [nodes], my own left 0
+  std::vector<uint32_t> to_node;          // [nodes] 0 for my own
   std::vector<uint32_t> node_by_channel;  // [nodes][channels]
-  std::vector<uint32_t> by_expert;        // [experts] in order of owner, then id
+  std::vector<uint32_t> by_expert;        // [experts] ordered by owner, then id
 };
 
 // Writes what one source counted into the records that notify sends.
@@ -105,7 +105,7 @@ struct CountsWriter {
     std::copy_n(counts.by_expert.begin() + experts.rank_begin[rank], experts.experts_of(rank),
                 words + CountsRecord::expert_word(shape.channels_max));
   }
-  // Writes a node's record: its head, and behind it the records of the node's ranks.
+  // Writes a node's record: its head, then the records of the node's ranks.
   void for_node(char* record, const RankMap& map, uint32_t node) const {
     uint32_t* const words = head(record, counts.to_node[node]);
     std::copy_n(counts.node_by_channel.begin() + int64_t(node) * channels, channels, words + CountsRecord::kByChannel);

@@ -9,7 +9,7 @@ namespace transload {
 
 // Once the arrays are too long for any memory, `bytes` is kTooLarge and stays so.
 struct Cursor {
-  uint64_t unit;  // each array begins at a multiple of it
+  uint64_t unit;  // each array begins at a multiple of `unit`
   uint64_t bytes = 0;
 
   // The offset of an array of `count` elements.

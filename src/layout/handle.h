@@ -26,14 +26,14 @@ struct HandleTablesOf {
 
   // What this rank knows as a forwarder, by source slot. Entries of the log are numbered through over all slots.
   Array<uint64_t> log_begin;    // [slots + 1]
-  Array<uint32_t> slot_tokens;  // [slots] how many tokens the rank behind the slot has
-  Array<uint32_t> log_token;    // [entries] token at its source
+  Array<uint32_t> slot_tokens;  // [slots] how many tokens the rank of that source slot has
+  Array<uint32_t> log_token;    // [entries] index of the token at its source
   Array<Route> log;             // [entries][log_width] owners among my peers
 
   // What this rank knows as an owner of experts.
   Array<uint64_t> row_base;       // [ranks + 1]
   Array<uint32_t> source_tokens;  // [ranks]
-  Array<uint32_t> row_token;      // [rows] token at its source
+  Array<uint32_t> row_token;      // [rows] index of the token at its source
 };
 
 struct HandleSizes {
@@ -87,7 +87,7 @@ inline HandleView view_of(const HandleTables& tables) {
 // The most that a handle can need, known before there are counts. I have `tokens` tokens; any rank has at most
 // `tokens_max`.
 inline HandleSizes most_of_handle(const RankMap& map, uint64_t tokens, uint64_t tokens_max, uint32_t top_k) {
-  uint64_t sources = 0;  // that bring me tokens to forward
+  uint64_t sources = 0;  // ranks that bring me tokens to forward
   for (uint32_t s = 0; s < map.sources(); ++s) {
     const uint32_t rank = map.source_rank(s);
     sources += rank != kNobody && rank != map.me;
@@ -105,13 +105,13 @@ inline HandleSizes most_of_handle(const RankMap& map, uint64_t tokens, uint64_t 
 struct LearnedHandle {
   HandleArrays tables;  // log, log_token and row_token are filled later; the layout makes the routes
   uint32_t log_width = 0;
-  uint64_t forwarded = 0;       // copies that I make for my peers of what I forward
-  SpanTable forward, arriving;  // by the channels of the dispatch that made the handle
+  uint64_t forwarded = 0;       // copies that I make for my peers of the tokens that I forward
+  SpanTable forward, arriving;  // cut by the channels of the dispatch that made the handle
 };
 
 struct LearnInputs {
   RankMap map;
-  uint32_t channels;  // of the call
+  uint32_t channels;  // channels of the call
   uint32_t top_k;
   uint64_t rows_max;
 };

@@ -37,7 +37,7 @@ struct TokenRun {
   uint64_t first;
   const uint32_t* tokens;
   uint64_t count;
-  uint64_t source_tokens;  // how many tokens the source has in all
+  uint64_t source_tokens;  // tokens of the source in all
 };
 
 class SpanTable {
@@ -105,7 +105,7 @@ inline int64_t within_experts(const BadExpert& choice, uint32_t experts, BadExpe
 }
 
 struct LayoutOutputs {
-  std::vector<Route> routes;  // [tokens][width], ascending target, kNoRoute past the last
+  std::vector<Route> routes;  // [tokens][width] by ascending target, kNoRoute past the last
   uint32_t width = 0;
   SendCounts counts;
   BadExpert bad;  // the first id out of range, which counts as -1
@@ -117,7 +117,7 @@ struct LayoutInputs {
   Placement experts;
   TokenShape shape;
   uint32_t channels;
-  char* headers;  // [tokens][header_bytes] of the caller
+  char* headers;  // [tokens][header_bytes] memory of the caller
 };
 
 // Lays out one token: header, routes, and its part of the counts. LayoutBlock (kernels/tables/layout.cuh) does the same

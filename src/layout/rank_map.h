@@ -19,7 +19,7 @@ struct RankMap {
   const uint32_t* node_begin;  // [nodes + 1] first rank of each node
   const uint32_t* node_of;     // [ranks]
   uint32_t nodes, ranks, fold;
-  uint32_t me, node, peer, peers;  // my rank; my node; my index in my node; the size of my node
+  uint32_t me, node, peer, peers;  // my rank; my node; my index in the node; how many ranks the node has
 
   TRANSLOAD_HD uint32_t node_size(uint32_t n) const {
     TRANSLOAD_CHECK(n < nodes);
@@ -55,7 +55,7 @@ struct RankMap {
     TRANSLOAD_CHECK(rank < ranks && n < nodes);
     return node_of[rank] * fold + (node_of[rank] == n ? 0 : peer_of(rank) / node_size(n));
   }
-  // The rank behind one of my source slots, or kNobody.
+  // The rank that a source slot of mine stands for, or kNobody.
   TRANSLOAD_HD uint32_t source_rank(uint32_t slot) const {
     TRANSLOAD_CHECK(slot < sources());
     const uint32_t n = slot / fold, turn = slot % fold;

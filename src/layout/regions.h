@@ -2,6 +2,9 @@
 //
 // The network region is symmetric: it has the same offsets on every rank, and what goes out (send) lies apart from what
 // comes in (recv). The scale-up region is asymmetric: many peers write, one rank owns it, and each peer has its place.
+//
+// Unless a line says otherwise, an entry is written by the rank of its last index, and read by the owner of the region;
+// words only grow, by publish() after what they speak of.
 #pragma once
 #include <cstdint>
 
@@ -22,12 +25,12 @@ constexpr uint64_t kSlotAlign = 128;  // slots are multiples of a pair of cache 
 
 struct Geometry {
   uint32_t ranks, nodes, fold, node_size_max;
-  uint32_t peers;  // of my node: differs between nodes, never between peers
+  uint32_t peers;  // ranks of my node: differs between nodes, never between peers
   uint32_t channels, slots;
   uint32_t experts_of_rank_max;
-  uint64_t token_bytes;       // of the largest dispatched token
-  uint64_t sum_bytes;         // of the largest partial sum or combined row, weights included
-  uint32_t peer_slots = 0;    // of rings between peers; 0: as along rails
+  uint64_t token_bytes;       // length of the largest dispatched token
+  uint64_t sum_bytes;         // length of the largest partial sum or combined row, weights included
+  uint32_t peer_slots = 0;    // slots of rings between peers; 0: as many as along rails
   bool mapped_rails = false;  // all rails are mapped: nothing is staged, so there are no send halves
 
   TRANSLOAD_HD constexpr uint32_t slots_between_peers() const { return peer_slots == 0 ? slots : peer_slots; }
@@ -65,32 +68,33 @@ TRANSLOAD_HD Block take(Cursor& at, const Extent& e) {
 
 // Rings between peers. On a channel, member m = peer * streams + stream: one ring is one stream.
 struct PeerRings {
-  Block tail;    // [channel][member]        at the consumer; written by the producer; grows
-  Block credit;  // [channel][member]        at the producer; written by the consumer; grows
-  Block slots;   // [channel][member][slot]  at the consumer; free when credited
+  Block tail;    // [channel][member]        in the consumer's region; the producer writes, the consumer reads
+  Block credit;  // [channel][member]        in the producer's region; the consumer writes, the producer reads
+  Block slots;   // [channel][member][slot]  in the consumer's region; the producer fills a slot once it is credited
   uint32_t streams;
 };
 
 // Rings along rails. Members are nodes on the side of a token's origin, source slots on the side of its forwarder.
 struct RailRings {
-  Block tail;    // [channel][member]        at the consumer
-  Block credit;  // [channel][member]        at the producer
-  // [channel][member][slot]  at the producer: staged; reused after credit and after the network has read it
+  Block tail;    // [channel][member]        in the consumer's region; the producer writes, the consumer reads
+  Block credit;  // [channel][member]        in the producer's region; the consumer writes, the producer reads
+  // [channel][member][slot]  in the producer's region; the producer writes, the network reads. A slot is written again
+  // once it is credited and the network has read it.
   Block send;
-  Block recv;  // [channel][member][slot]  at the consumer
+  Block recv;  // [channel][member][slot]  in the consumer's region; the producer puts or stores, the consumer reads
 };
 
 // Streams of the dispatch rings between peers: what a peer's sender fills, and what its forwarder fills.
 enum : uint32_t { kFromSender = 0, kFromForwarder = 1, kDispatchStreams = 2 };
 
 struct ScaleUpRegion {
-  Block card_word;     // [peer]            epoch of the card beside; written by that peer; grows
-  Block card;          // [use % 2][peer]   Card
-  Block grant_word;    // [peer]            epoch of the grant beside
-  Block grant;         // [use % 2][peer]   Grant, then row bases by source slot of that peer
-  Block counts_word;   // [peer]            the use of notify for which that peer's counts are complete
-  Block counts;        // [use % 2][source rank]  counts, written by the peer that brings that source's tokens
-  Block done_word;     // [peer]            epoch in which that peer is done with my memory
+  Block card_word;     // [peer]                  epoch of that peer's newest card
+  Block card;          // [epoch % 2][peer]       Card
+  Block grant_word;    // [peer]                  epoch of that peer's newest grant
+  Block grant;         // [epoch % 2][peer]       Grant, then row bases by source slot of that peer
+  Block counts_word;   // [peer]                  number of the notify for which that peer's counts are complete
+  Block counts;        // [notify % 2][source rank]  Counts; written by the peer that brings that source's tokens
+  Block done_word;     // [peer]                  epoch in which that peer is done with my memory
   PeerRings dispatch;  // streams: kDispatchStreams
   PeerRings combine;   // streams: source slots of the reducer
   uint64_t ring_bytes, bytes;
@@ -99,16 +103,16 @@ struct ScaleUpRegion {
 };
 
 struct NetworkRegion {
-  Block asleep;            // [1]                my flag: a publisher must ring; written by both sides
-  Block hello;             // [nodes + sources]  1 once the path from that rail or source was tried
-  Block card_send;         // [use % 2]          my card, staged
-  Block source_card_word;  // [source slot]      epoch of the card beside, from the ranks whose rail I am
-  Block source_card;       // [use % 2][source slot]
-  Block rail_card_word;    // [node]             from my rails
-  Block rail_card;         // [use % 2][node]
-  Block counts_word;       // [source slot]      the use of notify of the counts beside
-  Block counts;            // [use % 2][source slot]  node counts
-  Block counts_send;       // [use % 2][node]         staged
+  Block asleep;            // [1]  a flag, no word: the owner sets it before it sleeps; who rings its bell takes it
+  Block hello;             // [nodes + sources]          1 once the path from that rail or source was tried
+  Block card_send;         // [epoch % 2]                my card; written by me, read by the network
+  Block source_card_word;  // [source slot]              epoch of that source's newest card
+  Block source_card;       // [epoch % 2][source slot]   Card
+  Block rail_card_word;    // [node]                     epoch of the newest card of my rail on that node
+  Block rail_card;         // [epoch % 2][node]          Card, written by that rail
+  Block counts_word;       // [source slot]              number of the notify of that source's newest counts
+  Block counts;            // [notify % 2][source slot]  NodeCounts
+  Block counts_send;       // [notify % 2][node]         my NodeCounts for that node; written by me, read by the network
   RailRings dispatch;      // from origins (members: nodes) to forwarders (members: source slots)
   RailRings combine;       // from forwarders to origins
   uint64_t ring_bytes, bytes;

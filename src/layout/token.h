@@ -20,7 +20,7 @@ struct HeaderEntry {
 };
 struct Header {
   uint32_t source;  // rank
-  uint32_t token;   // index at the source
+  uint32_t token;   // index of the token at its source
   uint32_t owner_count;
   uint32_t choice_count;  // top-k
 
@@ -38,12 +38,12 @@ struct TokenShape {
   uint64_t row_bytes;
   uint32_t scales;  // 4-byte scalars
   uint32_t top_k;
-  bool listed;  // headers have entries; a cached call has none, because logs and handles know them
+  bool listed;  // headers have entries; those of a cached call have none, because logs and handles have the facts
 
   TRANSLOAD_HD uint64_t scale_bytes() const { return uint64_t(scales) * 4; }  // scales of final rows lie without gaps
-  TRANSLOAD_HD uint64_t scale_room() const { return round_up(scale_bytes(), kTokenUnit); }  // in a slot
+  TRANSLOAD_HD uint64_t scale_room() const { return round_up(scale_bytes(), kTokenUnit); }  // bytes in a slot
   TRANSLOAD_HD uint64_t header_bytes() const { return sizeof(Header) + (listed ? top_k * sizeof(HeaderEntry) : 0); }
-  TRANSLOAD_HD uint64_t header_offset() const { return row_bytes + scale_room(); }  // in a slot
+  TRANSLOAD_HD uint64_t header_offset() const { return row_bytes + scale_room(); }  // where the header begins in a slot
   TRANSLOAD_HD uint64_t bytes() const { return header_offset() + header_bytes(); }
 };
 

@@ -26,7 +26,7 @@ inline BadExpert count_tokens(const Routing& routing, const RankMap& map, const 
   std::fill_n(out.of_expert, experts.experts, 0);
   std::fill_n(out.in_rank, routing.tokens * map.ranks, false);
   BadExpert bad;
-  std::vector<uint64_t> counted(map.nodes);  // 1 + the last token that was counted; 0: none
+  std::vector<uint64_t> counted(map.nodes);  // 1 + the last token that was counted for each node; 0: none
   for (uint64_t token = 0; token < routing.tokens; ++token)
     for (uint32_t k = 0; k < routing.top_k; ++k) {
       const int64_t expert = within_experts({true, token, k, routing.expert(token, k)}, experts.experts, bad);

@@ -12,7 +12,7 @@ namespace transload {
 // Bounds of the counts in every call of a group. What only one call fixes, such as its channels, is in its cards, which
 // the ranks compare.
 struct CountsBounds {
-  uint64_t tokens_max;  // of a rank
+  uint64_t tokens_max;  // the most tokens of a rank
   uint32_t channels_max;
   uint32_t top_k_max;
   uint32_t experts_of_mine;

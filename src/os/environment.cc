@@ -13,7 +13,7 @@ void add_to_environment(const std::vector<std::string>& variables) {
     std::deque<std::string> texts;
     std::deque<std::vector<char*>> lists;
   };
-  static Kept& kept = *new Kept;  // never freed: others read the environment until the process ends
+  static Kept& kept = *new Kept;  // never freed: other threads read the environment until the process ends
   std::vector<char*>& list = kept.lists.emplace_back();
   for (char** at = environ; at != nullptr && *at != nullptr; ++at) list.push_back(*at);
   for (const std::string& variable : variables) list.push_back(kept.texts.emplace_back(variable).data());

@@ -11,15 +11,14 @@
 
 namespace transload {
 
-// What a file of this mode is instead of a regular one, with the bound, as in "a pipe, must be a regular file"; "" if
-// it is regular.
+// The refusal of a file of this mode, such as "a pipe, must be a regular file"; "" if it is a regular file.
 inline std::string if_not_regular(mode_t mode) {
   if (S_ISREG(mode)) return {};
   const char* const what = S_ISDIR(mode) ? "folder" : S_ISFIFO(mode) ? "pipe" : S_ISSOCK(mode) ? "socket" : "device";
   return std::string("a ") + what + ", must be a regular file";
 }
 
-// What this path names instead of a regular file, with the bound; "" if it names one, or nothing.
+// The refusal of what this path names; "" for a regular file, and for a path that does not exist.
 inline std::string if_not_regular(const std::string& path) {
   struct stat status;
   return ::stat(path.c_str(), &status) == 0 ? if_not_regular(status.st_mode) : std::string();

@@ -9,7 +9,7 @@ namespace transload {
 
 // Copies of this process close `fd` before they do anything else.
 void close_in_copies(int fd);
-// Copies no longer close `fd`. False if this process has not asked for its closing: a copy has closed it already.
+// Takes back close_in_copies(fd). Returns false if `fd` is not on the list, as in a copy, which has closed it already.
 bool keep_in_copies(int fd);
 
 // Keeps for ever what would talk to others, or wait for threads, if it were freed.

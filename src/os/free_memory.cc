@@ -20,16 +20,16 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kUnbounded = PTRDIFF_MAX;  // if no file names a bound: no process can have more
+constexpr uint64_t kUnbounded = PTRDIFF_MAX;  // the bound if no file names one: no process can have more
 
 std::optional<uint64_t> number_in(const std::string& path) {
   std::ifstream file(path);
   uint64_t value = 0;
-  if (!(file >> value)) return std::nullopt;  // not there, or "max"
+  if (!(file >> value)) return std::nullopt;  // the file does not exist, or says "max"
   return value;
 }
 
-// The value behind `name` in a file of "name value" lines.
+// The value after `name` in a file of "name value" lines.
 std::optional<uint64_t> field_in(const std::string& path, const std::string& name) {
   std::ifstream file(path);
   std::string line;
@@ -46,7 +46,7 @@ struct CgroupFiles {
   std::string base;  // where the hierarchy is mounted
   const char* limit;
   const char* used;
-  const char* reclaimable;  // page cache that is given back under pressure, in memory.stat
+  const char* reclaimable;  // name in memory.stat of the page cache that is given back under pressure
 };
 
 // What is left below the limits of a cgroup and of all its parents. A container may see its own cgroup as the root, at
@@ -100,7 +100,7 @@ namespace {
                                       std::to_string(available) + " are available on this machine" + because);
 }
 
-// Whole pages of [base, base + bytes) that have memory behind them.
+// Whole pages of [base, base + bytes) that are backed by memory.
 uint64_t touched_bytes(const void* base, uint64_t bytes) {
   const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
   constexpr uint64_t kPagesAtOnce = 1 << 20;

@@ -1,4 +1,4 @@
-// How much memory this machine can still give, before a page of it is touched.
+// How much memory this machine can still give. Groups ask before they touch a page of what they need.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,7 +8,7 @@ namespace transload {
 
 // Files to look at; another root lets a test play another machine.
 struct RoomSources {
-  std::string root;  // put before /proc and /sys
+  std::string root;  // path put before /proc and /sys
 };
 
 // The least of MemAvailable and what the cgroups (version 1 and 2) of this process and their parents leave. Files that
@@ -23,9 +23,10 @@ void check_room(uint64_t needed, const std::string& what);
 class Promise {
  public:
   struct Ask {
-    uint64_t group;       // alike in all ranks of a group
-    uint64_t host_bytes;  // of all the group's ranks here, and what other processes here were promised
-    uint64_t my_bytes;    // the part of host_bytes that this rank will touch
+    uint64_t group;  // the group's id, alike in all its ranks
+    // What all ranks of the group on this host will touch, plus what other processes of this host were promised.
+    uint64_t host_bytes;
+    uint64_t my_bytes;  // the part of host_bytes that this rank will touch
   };
   Promise() = default;
   // Throws Error{kOutOfMemory} if host_bytes do not fit beside what other groups of this process were promised.
@@ -41,7 +42,7 @@ class Promise {
   void lies_at(const void* base, uint64_t bytes);
 
  private:
-  uint64_t number_ = 0;  // 0: none
+  uint64_t number_ = 0;  // 0: nothing is promised
 };
 
 // What all groups of this process but `but_group` were promised and have not touched.

@@ -67,7 +67,7 @@ std::string descriptor_limit() { return limit_of(RLIMIT_NOFILE, "ulimit -n "); }
 
 // poll() is asked about the highest numbers first, of which few are open, and needs no descriptor itself.
 size_t descriptors_left(size_t most) {
-  constexpr size_t kAtOnce = 1024;  // poll takes no more than the limit
+  constexpr size_t kAtOnce = 1024;  // one poll() takes no more descriptors than the limit
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   std::vector<pollfd> some;

@@ -22,7 +22,6 @@ struct ProcessIdentity {
   uint64_t nonce = 0;
   auto operator<=>(const ProcessIdentity&) const = default;
 
-  // pack() writes the identity into a record, and unpack() reads it from one.
   ByteWriter& pack(ByteWriter& to) const { return to.u32(pid).u64(nonce); }
   static ProcessIdentity unpack(ByteReader& from) {
     const uint32_t pid = from.u32();
@@ -35,9 +34,9 @@ ProcessIdentity process_identity();
 std::string descriptor_limit();
 // How many more descriptors this process can open by its limit, counted up to `most`.
 size_t descriptors_left(size_t most);
-// The limit that is the reason of this error, as words to put behind it; "" for other errors.
+// For an errno that comes of a limit: words on that limit, to be appended to a message; "" for other errors.
 std::string limit_behind(int error);
-// What errno says, with the words of limit_behind().
+// The text of this errno, followed by the words of limit_behind().
 std::string text_of_error(int error);
 // What errno says where no process or thread could be started, with the limit on their number.
 std::string text_of_no_thread(int error);

@@ -7,9 +7,9 @@
 namespace transload {
 
 struct PciDevice {
-  std::string name;     // of a NIC as RDMA knows it, such as mlx5_0; of a GPU domain:bus:device.function
-  std::string path;     // from the host bridge down to the device, such as pci0000:10/0000:10:1c.0
-  int memory_node = 0;  // of the processor that it is attached to (NUMA)
+  std::string name;     // a NIC's name as an RDMA device, such as mlx5_0; a GPU's domain:bus:device.function
+  std::string path;     // path from the host bridge down to the device, such as pci0000:10/0000:10:1c.0
+  int memory_node = 0;  // NUMA node of the processor that the device is attached to
 };
 
 struct PciDevices {
@@ -21,9 +21,9 @@ PciDevices find_pci_devices(const std::string& sys = "/sys");
 
 struct NearNic {
   std::string gpu;
-  std::string nic;                   // "": this host has none
-  uint32_t steps = 0;                // through the tree, up from the GPU and down to the NIC
-  std::vector<std::string> as_near;  // other NICs that are as near
+  std::string nic;                   // the nearest NIC; "": this host has none
+  uint32_t steps = 0;                // steps through the tree, up from the GPU and down to the NIC
+  std::vector<std::string> as_near;  // other NICs at the same distance
 };
 
 // One NIC for each GPU, in their order: the nearest, and of several that are as near the one with the fewest GPUs so

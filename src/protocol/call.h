@@ -11,12 +11,12 @@ namespace transload {
 // What every role of a call knows. Rank-local memory; counters are set to 0 before the call's warps start.
 struct Call {
   const Board* board;
-  Card card;               // mine
+  Card card;               // my card
   const Card* card_bytes;  // my card, where a copy can read it
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
-  Word* arrivals;  // counts the warps that have ended, of those that touch other ranks' memory
-  Word* claims;    // [Role] the next share
+  Word* arrivals;  // how many of the warps that touch other ranks' memory have ended; each adds one by arrive()
+  Word* claims;    // [Role] the next share; any warp of the role adds to it by claim()
   uint32_t arrivals_expected;
 
   TRANSLOAD_HD const RankMap& map() const { return board->map; }

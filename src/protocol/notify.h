@@ -6,8 +6,8 @@
 //            and onward, for each source whose rail I am, its Counts at each peer
 //   ends     when the counts of every rank for me lie in my mailbox, and every neighbour's card matches mine
 //
-// Mailboxes are double, by parity of the use: nobody begins notify n + 1 without counts of all ranks for n, and each of
-// those was sent after its sender had finished n - 1.
+// Mailboxes are double, by the parity of `use`: nobody begins notify n + 1 without counts of all ranks for n, and each
+// of those was sent after its sender had finished n - 1.
 #pragma once
 #include "protocol/call/cards.h"
 

@@ -17,14 +17,14 @@ struct WaitRecord {
   Word seen = 0;
   Word expected = 0;
   double waited_ms = 0;
-  uint64_t overdue_ns = 0;  // since its deadline
+  uint64_t overdue_ns = 0;  // time since the wait's deadline
 };
 
 struct BrokenRecord {
   Role role;
   int32_t channel;
   Broken what;
-  uint32_t rank;  // who broke it
+  uint32_t rank;  // the rank that broke the promise
   Word seen;
   Word expected;
 };

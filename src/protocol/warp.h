@@ -73,7 +73,7 @@ namespace transload {
 enum class Role : uint8_t { kOpener, kSender, kForwarder, kReceiver, kCloser, kCount };
 constexpr const char* kRoleNames[] = {"opener", "sender", "forwarder", "receiver", "closer"};
 static_assert(std::size(kRoleNames) == size_t(Role::kCount));
-constexpr size_t kClaims = 8;  // room for the counters of shares: each Role has one
+constexpr size_t kClaims = 8;  // room for a counter of shares for each Role
 static_assert(size_t(Role::kCount) <= kClaims);
 
 // The pieces of a token: its row, its extra (a header, or weights), its scales. A piece of 0 bytes is not moved.
@@ -89,7 +89,7 @@ struct TokenPieces {
 struct Destination {
   char* row;
   char* extra;             // null: this lane takes none
-  bool staged;             // read again soon by this rank's network: keep it in the cache
+  bool staged;             // this rank's network reads the bytes again soon: keep them in the cache
   char* scales = nullptr;  // null: this lane takes none
 };
 
@@ -109,11 +109,11 @@ struct Sum {
 
 struct SumShape {
   size_t elements;
-  Scalar row;      // of the lanes in `here`
-  Scalar partial;  // of the lanes in `before` and `after`
+  Scalar row;      // type of the lanes in `here`
+  Scalar partial;  // type of the lanes in `before` and `after`
   Scalar out;
   const char* bias[2];  // `row` scalars, `elements` of them; null: +0
-  bool staged;          // as in Destination
+  bool staged;          // same as Destination::staged
 };
 
 // What a broken promise is about: a field of a card that differs from mine, or bytes that cannot be.
@@ -127,11 +127,11 @@ enum class Broken : uint8_t {
   kWire,
   kWeights,
   kHandle,
-  kHeader,  // of a token
-  kCounts,  // of a rank
+  kHeader,  // the header of a token
+  kCounts,  // the counts of a rank
   kLanes,   // lanes of a warp of mine called a verb with different arguments. In builds that check every verb
   kBounds,  // a warp of mine would have stored out of bounds. In builds that check every verb
-  kGrant,   // of a peer: it grants more than its memory holds
+  kGrant,   // the grant of a peer: it grants more than the peer's memory holds
   kCount
 };
 constexpr const char* kBrokenNames[] = {"operation", "row bytes", "scales",       "top-k",  "dtype",

@@ -20,7 +20,7 @@ struct Source {
 
 struct Problem {
   std::vector<uint32_t> node_sizes;
-  std::vector<uint32_t> owner;  // [experts] rank of each
+  std::vector<uint32_t> owner;  // [experts] the rank that has the expert
   uint32_t top_k = 1;
   std::vector<Routes> routes;     // [ranks]
   std::vector<Source> drop_from;  // [ranks] the first token whose row the rank drops, as limit_rows() sets it; rows of
@@ -32,12 +32,12 @@ void limit_rows(Problem& problem, const std::vector<int64_t>& rows_max);
 // Whether the row of a token at an owner of it is kept.
 bool kept(const Problem& problem, uint32_t owner, Source token);
 
-// What one rank receives, ordered by (source rank, source token).
+// What one rank receives, ordered by (source rank, source token). M is the number of rows that it keeps.
 struct Received {
-  int64_t needed = 0;                  // how many rows, counting those that are dropped
+  int64_t needed = 0;                  // rows that come, counting those that are dropped
   std::vector<Source> source;          // [M]
-  std::vector<int32_t> ids;            // [M, top_k] local expert ids, -1 elsewhere
-  std::vector<float> weights;          // [M, top_k], 0 elsewhere
+  std::vector<int32_t> ids;            // [M, top_k] local expert ids; -1 for choices of other ranks' experts
+  std::vector<float> weights;          // [M, top_k]; 0 for choices of other ranks' experts
   std::vector<int64_t> expert_counts;  // [local experts] (token, choice) pairs, rounded up to the alignment
 };
 Received received_by(const Problem& problem, uint32_t rank, uint32_t alignment = 1);
@@ -55,13 +55,13 @@ struct SumInputs {
   Source token;  // at its origin
   int64_t columns = 0;
   bool wire_f32 = false;                         // partial sums of other nodes are not rounded to bf16
-  const uint16_t* bias[2] = {nullptr, nullptr};  // of this token
+  const uint16_t* bias[2] = {nullptr, nullptr};  // [columns] this token's rows of the biases, bf16; null: none
 };
 
 // The combined row of one token, to the bit.
 void sum(const Problem& problem, const SumInputs& inputs, const FindRow<uint16_t>& row, uint16_t* out);
 
-// The combined weights of one token: the same order, all in fp32.
+// The combined weights of one token, added in the order of sum(), all in fp32.
 void sum_weights(const Problem& problem, Source token, const FindRow<float>& row, float* out);
 
 }  // namespace transload::reference

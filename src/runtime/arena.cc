@@ -92,7 +92,7 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes) {
 Lease::Block::~Block() {
   if (!data) return;
   if (arena && !arena->origin_.here())
-    abandon(std::move(arena));  // another thread may have held its lock when this copy was made
+    abandon(std::move(arena));  // another thread may have held the arena's lock when this copy was made
   else if (arena)
     arena->give_back(data);
   else

@@ -47,7 +47,7 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes);
 struct Lease::Block {
   char* data = nullptr;
   size_t bytes = 0;
-  std::shared_ptr<Arena> arena;  // null: private
+  std::shared_ptr<Arena> arena;  // null: private memory
   ~Block();
 };
 

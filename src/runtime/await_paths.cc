@@ -34,7 +34,7 @@ void Group::Impl::await_paths(ScaleOut& network, std::vector<AwaitedPath> open) 
     }
     if (!moved) sched_yield();
   }
-  // What was suspected may have ended just when it was judged.
+  // The suspected word may have come just when its rank was judged.
   if (const Verdict verdict = control->settled(); verdict.kind != FaultKind::kNone) throw fault(verdict);
 }
 

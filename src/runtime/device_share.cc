@@ -18,10 +18,11 @@ namespace {
 struct Taken {
   uint64_t sms = 0;
   uint64_t queues = 0;
-  uint64_t holders = 0;  // ranks of this process
+  uint64_t holders = 0;  // ranks in this process
 };
 
-// What the ranks of a group take on the device of `mine`: their SMs, and a queue for each that is of its process.
+// What the ranks of a group take of the GPU of `mine`: SMs of all of them, and a hardware queue for each rank in the
+// process of `mine`.
 Taken taken_on(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   Taken sum;
   for (const DeviceUse& use : uses) {

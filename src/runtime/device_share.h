@@ -11,13 +11,13 @@ namespace transload {
 
 // What a rank says of its device, to be gathered.
 struct DeviceUse {
-  std::string uuid;         // of the device: the same in every process
-  uint32_t sms = 0;         // that a kernel of this rank takes
-  uint32_t device_sms = 0;  // that the device has
-  bool mps = false;         // MPS runs: kernels of several processes run at once there
+  std::string uuid;         // UUID of the device, the same in every process
+  uint32_t sms = 0;         // SMs that a kernel of this rank takes
+  uint32_t device_sms = 0;  // SMs that the device has
+  bool mps = false;         // MPS runs on the device: kernels of several processes run at once
   ProcessIdentity process;
-  uint64_t group = 0;   // a random number; that of rank 0 names the group in every process
-  uint32_t queues = 0;  // of the hardware, over which a device spreads the streams of this process
+  uint64_t group = 0;   // a random number; rank 0's names the group in every process
+  uint32_t queues = 0;  // hardware queues over which the device spreads the streams of this process
 
   std::string pack() const;
   static DeviceUse unpack(std::string_view text);

@@ -83,7 +83,7 @@ void Group::Impl::meet() {
       options.bootstrap, ControlWaits(options.deadline_ms, options.create_deadline_ms, options.interrupted),
       std::vector<uint32_t>(map.node_of, map.node_of + map.ranks));
   if (map.ranks > 1) state().decide("members", control->trust().choice, control->trust().why);
-  all_or_none([] { (void)host_identity(); });  // later steps ask again, and then no rank fails alone
+  all_or_none([] { (void)host_identity(); });  // a failure here reaches all ranks; later steps ask again
   const std::string mine = joined(fingerprint(state()));
   const std::vector<OptionsSaid> all = gather(OptionsSaid{state().id, mine}.pack(), OptionsSaid::unpack);
   state().common_id = all[0].id;
@@ -118,7 +118,8 @@ void Group::Impl::heed_lack(const ScaleOut* network, double waited_ms) {
   if (!lack.empty()) control->failed(lack);
 }
 
-// What a process was promised before is counted once. My process counts its own when it asks for more.
+// Adds what each rank on my host needs (`mine` is my part) and, once for each other process there, what its groups were
+// promised before. Promise adds what my own process was promised.
 uint64_t Group::Impl::sum_on_host(uint64_t mine) {
   const ProcessIdentity me = process_identity();
   const MemorySaid own{mine, promised_bytes(state().common_id), me, host_identity()};
@@ -136,7 +137,7 @@ Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
   impl_->control->made();
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "group: out of memory");
-} catch (const std::system_error& error) {  // of std::thread
+} catch (const std::system_error& error) {  // std::thread throws it
   throw Error(Code::kOutOfMemory, "group: no thread: " + text_of_no_thread(error.code().value()));
 }
 
@@ -149,7 +150,7 @@ void Group::abandon() noexcept {
   if (impl_->origin.here()) impl_->say_goodbye();
   try {
     transload::abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
-  } catch (const std::bad_alloc&) {  // then nobody remembers the group, and it stays all the same
+  } catch (const std::bad_alloc&) {  // the log of calls lacks the group, which works all the same
   }
 }
 

@@ -24,11 +24,11 @@ struct AwaitedPath {
 
 // The memory that a rank shares, once ranks have mapped each other's.
 struct MappedMemory {
-  std::shared_ptr<Region> region;  // mine
+  std::shared_ptr<Region> region;  // the region of this rank
   const Neighbours& neighbours;
   char* network;          // my network region
   bool rails_mapped;      // rails map each other's network regions
-  const HeapBlock* heap;  // in which the network regions lie; null: in none
+  const HeapBlock* heap;  // the block in which the network regions lie; null: in none
 };
 Mappings mappings_of(const RankState& state, const MappedMemory& memory);
 

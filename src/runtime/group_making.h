@@ -16,7 +16,8 @@ struct GroupMaking {
   // Collective: what all ranks say, each read by unpack(text). An Error of unpack then names the rank that spoke.
   template <class Unpack>
   auto gather(const std::string& mine, Unpack unpack);
-  // Makes a step that may fail on one rank; then all ranks throw what the lowest of them says.
+  // Collective: makes a step that may fail on some ranks. If it does, all ranks throw the error of the lowest that
+  // failed.
   void all_or_none(const std::function<void()>& step);
 
   std::unique_ptr<Control> control;

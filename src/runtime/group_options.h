@@ -24,7 +24,7 @@ struct OptionFacts {
   uint64_t unit = 1;           // the value is a multiple of this
   bool zero_too = false;       // 0 is allowed, too: the field in GroupOptions says what it means
   bool alike = true;           // all ranks must give the same value
-  const char* flag = nullptr;  // what the program says of its flag --name, which passes the number on
+  const char* flag = nullptr;  // help for the program's flag --name, which passes the number on
 };
 
 // visit(facts, field) for every option that is a number.
@@ -65,7 +65,7 @@ void for_each_option(Options& o, Visit visit) {
               .flag = "of every wait for the group to be made [as --deadline-ms]"},
         o.create_deadline_ms);
   visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: SMs of a rank, at most"}, o.sms);
-  // One warp asks for so many commands at once.
+  // One warp asks for this many commands at once.
   visit(Facts{.name = "rail_queue",
               .least = 32,
               .most = 1 << 20,

@@ -49,7 +49,7 @@ bool KernelWatch::proxy_stuck(const KernelLook& look, bool in_call) {
   if (!look.turns) return false;
   stuck_looks_ = in_call && *look.turns == turns_ ? stuck_looks_ + 1 : 0;
   turns_ = *look.turns;
-  constexpr uint32_t kNapsMs = 200;  // a proxy that naps for a graph turns every 50 ms
+  constexpr uint32_t kNapsMs = 200;  // above the 50 ms that a napping proxy takes for a turn
   const uint64_t patience_ms = room_patience_ns(look.deadline_ms * kMillisecondNs) / kMillisecondNs;
   return stuck_looks_ * kLookMs > std::max<uint64_t>(patience_ms, kNapsMs);
 }
@@ -75,7 +75,7 @@ std::optional<Complaint> KernelWatch::complain(const DeviceFault& fault, Word en
                             .rank = uint32_t(fault.whom),
                             .seen = fault.seen,
                             .expected = fault.expected};
-  const bool same_call = broken.what != Broken::kHeader;  // a kernel accuses for one before it has compared cards
+  const bool same_call = broken.what != Broken::kHeader;  // a kernel may say kHeader before it has compared cards
   return Complaint{.about = Complaint::About::kBrokenPromise,
                    .text = text_of(broken, me_),
                    .culprit = broken.rank,

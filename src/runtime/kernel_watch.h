@@ -14,19 +14,19 @@
 
 namespace transload {
 
-constexpr uint32_t kLookMs = 5;  // from one look to the next
+constexpr uint32_t kLookMs = 5;  // time from one look to the next
 
 // What a look finds, in the order in which it looks.
 struct KernelLook {
-  bool judged = false;     // there is a verdict
+  bool judged = false;     // a verdict has come
   bool on_stream = false;  // a thread gives kernels of a call to a stream
   WaitsFor waits_for{};
   bool behind = false;                 // not all that was given to a stream has ended
-  Word running = 0, ended = 0;         // as HostWords has them, like waits_for
-  Phase phase = Phase::kIdle;          // of the call that a thread makes, or made last
-  uint32_t deadline_ms = 0;            // of that call
-  std::string lost_context = {};       // why nothing runs on the device any more; "": it does
-  std::optional<uint64_t> turns = {};  // of the proxy; none: there is no proxy
+  Word running = 0, ended = 0;         // same as in HostWords; so is waits_for
+  Phase phase = Phase::kIdle;          // phase of the call that a thread makes, or made last
+  uint32_t deadline_ms = 0;            // deadline of that call
+  std::string lost_context = {};       // why nothing runs on the device any more; "": kernels can run
+  std::optional<uint64_t> turns = {};  // turns that the proxy has made; none: there is no proxy
 };
 
 struct KernelConclusion {
@@ -35,18 +35,18 @@ struct KernelConclusion {
   // Where the rank stands, for its heartbeats.
   uint64_t epoch = 0;
   Phase phase = Phase::kIdle;
-  uint32_t whom = kNobody;            // whom it waits for
-  std::vector<std::string> failures;  // of this rank; each is given once
+  uint32_t whom = kNobody;            // the rank that this rank waits for
+  std::vector<std::string> failures;  // failures of this rank; each is given once
 };
 
 // What others hear of a kernel's failure.
 struct Complaint {
   enum class About { kOwnRank, kLateRank, kBrokenPromise } about = About::kOwnRank;
-  std::string text = {};       // of the own rank, or of the promise
-  Suspicion suspicion{};       // of a late rank
-  uint64_t waited_ns = 0;      // for that rank
+  std::string text = {};       // what this rank failed with, or the promise that was broken
+  Suspicion suspicion{};       // suspicion of a late rank
+  uint64_t waited_ns = 0;      // how long that rank was waited for
   uint32_t culprit = kNobody;  // who broke the promise
-  bool certain = false;        // nobody else can have
+  bool certain = false;        // no other rank can have broken it
 };
 
 class KernelWatch {

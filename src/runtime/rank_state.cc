@@ -18,8 +18,8 @@ namespace {
 Geometry geometry_of(const GroupOptions& o, const RankTable& ranks, const PlacementTable& placement) {
   const RankMap map = ranks.seen_by(o.bootstrap.rank);
   const TokenShape token = longest_token(o);
-  // A row or a partial sum as the wire has it, and fp32 weights behind it. Partial sums that fill their slots lie side
-  // by side, so one put carries several of them.
+  // A row or a partial sum as the wire has it, then fp32 weights. Partial sums that fill their slots lie side by side,
+  // so one put carries several of them.
   const uint64_t on_wire = o.combine_wire == CombineWire::kF32 ? 2 * o.row_bytes_max : o.row_bytes_max,
                  sum_bytes = on_wire + round_up(uint64_t(o.top_k_max) * 4, kTokenUnit);
   return {.ranks = map.ranks,
@@ -46,7 +46,7 @@ void check_ring_bytes(uint64_t bytes) {
 }
 
 uint64_t next_id() {
-  static std::atomic<uint64_t> next = [] {  // random, because another process has groups too
+  static std::atomic<uint64_t> next = [] {  // random, because other processes have groups too
     std::random_device dice;
     return uint64_t(dice()) << 32 | dice();
   }();
@@ -117,7 +117,7 @@ uint64_t RankState::headers_bytes() const { return options.tokens_max * longest_
 
 uint64_t RankState::private_bytes() const {
   const RingWords words = ring_words();
-  uint64_t positions = 0;  // a producer has two: sent and drained
+  uint64_t positions = 0;  // two for each producer: sent and drained
   for (const RingEnds& ends : {words.dispatch_up, words.dispatch_rail, words.combine_up, words.combine_rail})
     positions += 2 * ends.producers + ends.consumers;
   return scales_bytes() + headers_bytes() + positions * sizeof(Word);
@@ -183,6 +183,15 @@ Lease RankState::lease(size_t bytes) {
     throw no_room("a lease", bytes);
   }
   return Lease(block ? block : private_block(bytes));
+}
+
+MemoryReport RankState::memory() const {
+  const uint64_t rings = board.up.ring_bytes + board.net.ring_bytes;
+  return {.ring_bytes = rings,
+          .counter_bytes = board.up.bytes + board.net.bytes - rings,
+          .slab_bytes = options.slab_bytes,
+          .leased_bytes = arena->used(),
+          .ring_formula = ring_formula(geometry)};
 }
 
 Error RankState::no_room(const char* what, uint64_t bytes) const {

@@ -21,7 +21,7 @@ constexpr uint64_t kPageBytes = 4096;
 // The longest token of a first dispatch that the options allow.
 TokenShape longest_token(const GroupOptions& options);
 
-// Words of ring positions in all channels together, by kind of ring: so many at its producers and at its consumers.
+// Words of ring positions in all channels together, by kind of ring: at its producers, and at its consumers.
 struct RingEnds {
   uint64_t producers, consumers;
 };
@@ -33,10 +33,10 @@ struct RingWords {
 struct Mappings {
   char* network = nullptr;  // my network region, network_bytes() long
   struct Peer {
-    char* base;      // of its scale-up region
-    uint64_t bytes;  // from there to the end of its slabs
+    char* base;      // start of the peer's scale-up region
+    uint64_t bytes;  // bytes from `base` to the end of the peer's slabs
   };
-  std::vector<Peer> scale_up;  // [peers] mine included
+  std::vector<Peer> scale_up;  // [peers] my own included
   std::vector<char*> mapped;   // [ranks] network regions that I may store to directly, else null; empty: none
   std::shared_ptr<Arena> arena;
 };
@@ -75,11 +75,13 @@ struct RankState {
     if (fault) throw Error(*fault);
   }
   Lease lease(size_t bytes);
+  // What this rank's memory is, but for private_bytes and host_bytes, which whoever made the group knows.
+  MemoryReport memory() const;
   // The Error for memory that only the slabs have, and not enough; `what`: such as "a lease".
   Error no_room(const char* what, uint64_t bytes) const;
 
-  const uint64_t id;       // unique in this process for good; a handle says by it whose it is
-  uint64_t common_id = 0;  // rank 0's id, by which cards tell handles of two groups apart
+  const uint64_t id;       // unique in this process for good; a handle names its owner by it
+  uint64_t common_id = 0;  // rank 0's id, which in cards tells handles of two groups apart
   GroupOptions options;
   std::unique_ptr<RankTable> ranks;
   std::unique_ptr<PlacementTable> placement;
@@ -87,7 +89,7 @@ struct RankState {
   Placement experts{};
   Geometry geometry{};
   Board board{};
-  std::vector<char*> peer_base, mapped_base;  // the board's tables, as `always`, rails and sources are
+  std::vector<char*> peer_base, mapped_base;  // tables of the board, as are `always`, rails and sources
   std::vector<uint64_t> peer_bytes;
   Word always = ~Word(0);
   bool network_apart = false;  // the network region lies in memory of its own

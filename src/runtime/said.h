@@ -17,7 +17,7 @@ Error malformed_of_rank(const std::string& what);
 Error out_of_bounds(const std::string& what, uint64_t value, uint64_t least, uint64_t most);
 
 struct OptionsSaid {
-  uint64_t id = 0;    // that of rank 0 is the group's on all ranks
+  uint64_t id = 0;    // rank 0's is the id of the group on all ranks
   std::string items;  // what must be alike, a line for each
 
   std::string pack() const;
@@ -27,7 +27,7 @@ struct OptionsSaid {
 // How a step ended that all ranks make or none: GroupMaking::all_or_none.
 struct StepSaid {
   Code code = Code::kOk;
-  std::string why;  // "" if it went well
+  std::string why;  // "" if all went well
 
   std::string pack() const;
   static StepSaid unpack(std::string_view said);
@@ -65,7 +65,7 @@ struct ProcessSaid {
 };
 
 // The first line in which two texts differ, of the first and of the other; both are empty if there is none. A text that
-// has fewer lines has empty ones behind them.
+// has fewer lines has empty ones after them.
 struct LinesApart {
   std::string one, other;
 };

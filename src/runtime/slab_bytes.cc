@@ -17,14 +17,14 @@ uint64_t given_or(const char* what, int64_t given, uint64_t instead) {
   return given == -1 ? instead : uint64_t(given);
 }
 
-// `count` leases of so many bytes.
+// `count` leases of `bytes` bytes.
 uint64_t leases(uint32_t count, uint64_t bytes) {
   return times(count, round_up_checked(std::max<uint64_t>(bytes, 1), kLeaseAlign));
 }
 
 uint64_t handle_bytes(const RankState& rank) {
   const GroupOptions& o = rank.options;
-  if (o.device.device_type == kDLCPU) return 0;  // a handle on the host lies in private memory
+  if (o.device.device_type == kDLCPU) return 0;  // on the host a handle lies in private memory
   DeviceHandle unplaced{};
   return lay_handle(unplaced, handle_sizes(rank, o.tokens_max, o.top_k_max, o.channels), nullptr);
 }

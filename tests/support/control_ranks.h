@@ -18,6 +18,7 @@
 
 #include "control/control.h"
 #include "control/rendezvous.h"
+#include "os/descriptor.h"
 #include "tests/support/patience.h"
 
 namespace transload::meet {
@@ -72,14 +73,26 @@ inline bool aborted(Control& control) {
   return eventually([&] { return control.abort_word().load(std::memory_order_acquire) != 0; });
 }
 
-inline int connect_raw(uint16_t port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+inline bool connects(int fd, uint16_t port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+}
+
+inline int connect_raw(uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_TRUE(connects(fd, port));
   return fd;
+}
+
+// Waits until somebody listens at a port of this host.
+inline bool is_served(uint16_t port) {
+  return eventually([port] {
+    const Descriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return connects(fd.get(), port);
+  });
 }
 
 // Waits until nobody listens at a port of this host.

@@ -170,7 +170,8 @@ CANARIES = [
     ("positional-lists", with_file("src/base/b.cc", "// B.\nS f() {\n  return {1, {}, a->b, 4, kC, true};\n}\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nconst S all[] = {{1, a, {b, c}, nullptr, e}};\n")),
     ("positional-lists", with_file("src/base/b.cc", "// B.\nint f(S{{1, 2}, {}, {3, 4}, {}, a});\n")),
-    ("numbered-texts", with_file("src/base/b.cc", '// B.\nconst char* const k[] = {"a"};\nauto f(int x) { return k[x]; }\n')),
+    ("numbered-texts", with_file("src/base/b.cc", '// B.\nconst char* const k[] = {"a"};\n'
+                                 "auto f(int x) { return k[x]; }\n")),
     ("contract", with_file("tests/unit/d_test.cc", "// D.\n// Contract 1.1.\nTEST(A, B) {}\n")),
     ("baselines", with_file("bench/baselines/b.jsonl", "{\n")),
     ("baselines", with_file("bench/baselines/b.jsonl", '{"us":{"median":2}}\n')),

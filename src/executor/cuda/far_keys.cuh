@@ -17,13 +17,14 @@ struct FarKeys {
   }
 };
 
-// What a far key says: a word of another rank and, where the rail has several queues to a rank, that which leads there.
+// What a far key says: a word of another rank and, where the rail has several queues to a rank, the queue that leads to
+// that word.
 template <uint32_t kBitsOfQueue>
 struct RailKey {
   static constexpr uint32_t kQueueAt = 63 - kRankBits - kBitsOfQueue, kRankAt = kQueueAt + kBitsOfQueue;
 
   uint32_t rank, queue;
-  uint64_t place;  // of the word, in the rail's unit
+  uint64_t place;  // where the word lies, in the rail's unit
 
   TRANSLOAD_DEVICE Word* pack() const {
     return reinterpret_cast<Word*>(FarKeys::kFar | uint64_t(rank) << kRankAt | uint64_t(queue) << kQueueAt | place);

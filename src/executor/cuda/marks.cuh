@@ -51,7 +51,7 @@ class HeldMarks {
   template <class F>
   TRANSLOAD_DEVICE void set_all(F set) {
     __syncwarp();
-    set(word_, later_ != 0 ? later_ : due_);  // counts of a word grow
+    set(word_, later_ != 0 ? later_ : due_);  // `later_` is the larger count, because counts of a word only grow
     clear();
   }
   TRANSLOAD_DEVICE void clear() {

@@ -1,8 +1,8 @@
 // Words of one rank's blocks, of other GPUs and of hosts, with their memory order: the only place where it is chosen.
 //
-// "Here" is this GPU; the others hold for all GPUs and hosts. To observe is to acquire: what its writer wrote before
-// may then be read. To glance and to show cover nothing. To publish is to release: what this thread wrote, and what it
-// saw of others at a barrier, may be read by whoever observes the count.
+// Functions named "here" hold for this GPU, the others for all GPUs and hosts. To observe is to acquire: what its
+// writer wrote before may then be read. To glance and to show cover nothing. To publish is to release: what this thread
+// wrote, and what it saw of others at a barrier, may be read by whoever observes the count.
 #pragma once
 #include <cuda/atomic>
 
@@ -15,7 +15,7 @@ TRANSLOAD_DEVICE Word observed(const Word* word) { return ptx::load_acquire(word
 TRANSLOAD_DEVICE Word glanced(const Word* word) { return ptx::load_relaxed(word); }
 TRANSLOAD_DEVICE void show_to_all(Word* word, Word value) { ptx::store_relaxed(word, value); }
 TRANSLOAD_DEVICE void publish_to_all(Word* word, Word count) { ptx::store_release(word, count); }
-// Whatever this thread shows after this is published.
+// A release fence: a word that this thread shows after it is published, as by publish_to_all().
 TRANSLOAD_DEVICE void publish_what_follows() { ptx::release_fence(); }
 
 __device__ inline Word observed_here(const Word* word) {

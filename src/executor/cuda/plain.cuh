@@ -54,7 +54,7 @@ TRANSLOAD_DEVICE void copy_first(uint32_t bits, const LanePiece& mine) {
       *reinterpret_cast<uint32_t*>(piece[j].to + i) = ptx::load32(piece[j].from + i);
 }
 
-// Copies the pieces of the lanes in `bits`.
+// `bits`: the lanes that have a piece. Four lanes' pieces are copied at once, so that their loads overlap.
 TRANSLOAD_DEVICE void copy_pieces(uint32_t bits, LanePiece mine) {
   for (; (bits & (bits - 1)) != 0; bits &= bits - 1) {
     copy_first<4, 2>(bits, mine);

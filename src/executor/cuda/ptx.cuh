@@ -87,7 +87,7 @@ TRANSLOAD_DEVICE void store_relaxed(Word* at, Word value) {
 TRANSLOAD_DEVICE void store_release(Word* at, Word value) {
   asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(at), "l"(value) : "memory");
 }
-// Makes the relaxed stores behind it release stores.
+// Makes the relaxed stores that follow release stores.
 TRANSLOAD_DEVICE void release_fence() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
 // Adds one to a word that this GPU alone changes, with acquire and release, and returns what it was. Whoever comes last
 // may publish for all, to other GPUs too: what it has acquired goes with its own release.

@@ -9,17 +9,17 @@
 
 namespace transload {
 
-// A put that begins where the held one ends, or behind its padding, joins it. With `kQueues` the rail has several
-// queues to a rank.
+// A put that begins where the held one ends, or after its padding, joins it. With `kQueues` the rail has several queues
+// to a rank.
 template <bool kQueues>
 struct HeldPut {
-  static constexpr uint64_t kPaddingMax = 1024;  // as in executor/fiber/batch.h
+  static constexpr uint64_t kPaddingMax = 1024;  // equal to the one in executor/fiber/batch.h
 
   const char* from;
   Word* drained;
   uint64_t offset, count;
-  uint32_t where;      // the rank, and above it the queue
-  uint32_t bytes = 0;  // 0: none
+  uint32_t where;      // the rank, with the queue in the bits above it
+  uint32_t bytes = 0;  // 0: the lane holds no put
   uint32_t padding;
 
   TRANSLOAD_DEVICE static uint32_t where_of(const Put& put) {

@@ -104,7 +104,7 @@ class FifoRail : public FarKeys {
   TRANSLOAD_DEVICE static Asked ask(const RailQueue& queue, RailHeld& held, bool mine, const RailCommand& command) {
     const uint32_t bits = __ballot_sync(kAllLanes, mine);
     if (bits == 0) return Asked::kTaken;
-    __syncwarp();  // what has landed for any lane has then landed for the lane that tells of it
+    __syncwarp();  // what has landed for any lane has then landed for the lane that writes the command
     const CommandRoom room{queue.slot_count};
     const uint32_t count = uint32_t(__popc(bits));
     Word first = 0;
@@ -144,7 +144,7 @@ class FifoRail : public FarKeys {
 
   const RailQueue& queue_;
   RailHeld& held_;
-  bool any_ = false;  // puts are held
+  bool any_ = false;  // a lane holds puts
   Asked asked_ = Asked::kTaken;
 };
 

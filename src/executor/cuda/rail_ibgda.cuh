@@ -38,8 +38,8 @@ struct IbgdaNic {
   using Queue = nvshmemi_ibgda_device_qp_t*;
 
   const RailQueue& rail;
-  const uint64_t since;         // ptx::now_ns()
-  Asked why = Asked::kExpired;  // why waits() said no; kExpired: the patience ended
+  const uint64_t since;         // the time of ptx::now_ns()
+  Asked why = Asked::kExpired;  // why waits() returned false; kExpired: the patience ended
 
   TRANSLOAD_DEVICE Queue queue(uint32_t rank, uint32_t number) const {
     const nvshmemi_ibgda_device_state_t& state = *ibgda_get_state();
@@ -72,7 +72,7 @@ struct IbgdaNic {
   }
   TRANSLOAD_DEVICE void add(const NicSlot<Queue>& slot, const NicEntry& entry, Word added) const {
     const Far far = reach(slot.queue, entry);
-    const auto& scratch = slot.queue->ibuf;  // for the old value, which nobody reads
+    const auto& scratch = slot.queue->ibuf;  // receives the old value, which nobody reads
     Parts parts(slot);
     ibgda_write_atomic_wqe<false>(slot.queue, parts.other, &added, &added, reinterpret_cast<uint64_t>(scratch.buf),
                                   scratch.lkey, far.address, far.key, sizeof(Word), uint16_t(slot.index),
@@ -203,13 +203,13 @@ class IbgdaRail : public FarKeys {
   }
   struct ToSend {
     Ready ready;
-    const Word* key;  // of my lane's count; null: it has none
+    const Word* key;  // key of my lane's count; null: the lane has none
     Word count;
   };
   // send() is not inlined, because every verb would have a copy of it.
   __device__ __noinline__ static Asked send(const RailQueue* queue, RailHeld* held, const ToSend mine) {
 #ifdef __CUDA_ARCH__
-    NicEntry entries[3];  // in the order in which a queue takes them
+    NicEntry entries[3];  // entries in the order in which a queue takes them
     if (mine.ready != Ready::kNone) entries[0] = entry_of(held->puts.due);
     if (mine.ready == Ready::kAll) entries[1] = entry_of(held->puts.later);
     const Key to = Key::unpack(mine.key);
@@ -232,7 +232,7 @@ class IbgdaRail : public FarKeys {
   const bool puts_;
   // These are alike in all lanes.
   Ready ready_ = Ready::kNone;
-  bool any_ = false;  // puts are held
+  bool any_ = false;  // a lane holds puts
   Asked asked_ = Asked::kTaken;
 };
 

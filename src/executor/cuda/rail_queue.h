@@ -25,13 +25,14 @@ struct NicNames {
 struct NicPlace {
   const NicNames* names;  // [ranks]
   ToldWords told;         // zeros when the group is made
-  uint32_t first_queue;   // of cards and counts, to each rank; the queues of channels follow it
+  uint32_t first_queue;   // number of the queue to each rank for cards and counts; those of channels follow it
 };
 
 struct RailQueue {
-  CommandSlot* slots = nullptr;   // in pinned host memory; null: rails are mapped, and no proxy is asked
-  const Word* taken = nullptr;    // there too: commands that the proxy has taken
-  Word* next = nullptr;           // in device memory: the next ticket
+  // In pinned host memory; warps write, the proxy reads. Null: rails are mapped, and no proxy is asked.
+  CommandSlot* slots = nullptr;
+  const Word* taken = nullptr;    // in pinned host memory: how many commands the proxy, its writer, has taken
+  Word* next = nullptr;           // in device memory: the next ticket; every warp that gives a command adds to it
   const char* network = nullptr;  // my network region, which the offsets of commands begin at
   uint32_t slot_count = 0;
   // A warp that waits for room leaves once one of these words is not 0, or when its patience ends, which is before
@@ -45,7 +46,7 @@ struct RailQueue {
 // How a command was given to the queue.
 enum class Asked : uint32_t {
   kTaken,    // the command has its slot
-  kExpired,  // there was no room in time, or there will never be
+  kExpired,  // the queue had no room in time, or never will
   kAborted,  // the host has set the abort word
   kGaveUp,   // another warp has failed
 };

@@ -70,9 +70,9 @@ struct SumRows {
   TRANSLOAD_DEVICE uint32_t element_bytes() const {
     return uint32_t(biases + here) * row_bytes() + uint32_t(before + after) * partial_bytes();
   }
-  // True if all rows are bf16 and adding one row after another gives the contract's sum. That sums `here` by itself,
-  // from +0. So it differs if `here` has several rows behind others; behind a bias one row differs too, because its -0
-  // becomes +0.
+  // True if all rows are bf16 and adding them from left to right gives the contract's sum. The contract sums `here`
+  // apart, from +0. This makes a difference if other rows precede `here` and `here` has several; after a bias even one
+  // row makes it, because a -0 in the row becomes +0.
   TRANSLOAD_DEVICE bool flat() const {
     const bool in_a_row = biases > 0 ? here == 0 : before == 0 || here <= 1;
     return row == Scalar::kBf16 && partial == Scalar::kBf16 && out == Scalar::kBf16 && in_a_row;
@@ -129,14 +129,14 @@ TRANSLOAD_DEVICE void sum_from(uint32_t v, const NearRows& rows) {
   if constexpr (kAhead > 1) sum_from<kRows, kAhead / 2>(v, rows);
 }
 
-// Sums kRows rows of bf16, which lie one behind another from `near` on, `pitch` bytes each.
+// Sums kRows rows of bf16, which lie one after another from `near` on, `pitch` bytes each.
 template <int kRows>
 TRANSLOAD_DEVICE void sum_rows(uint32_t near, char* to, uint32_t pitch, float start) {
   sum_from<kRows, kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1>(uint32_t(lane_of_thread()) * 16, {near, to, pitch, start});
 }
 
-// Sums any number of rows that lie one behind another in a stage. add() is not inlined, because a warp finishes moves
-// in many places.
+// Sums any number of rows that lie one after another in a stage. add() is not inlined, because a warp finishes moves in
+// many places.
 struct StagedSum {
   uint32_t near;
   char* to;
@@ -205,8 +205,8 @@ struct StagedSum {
 // What a lane has to do with a sum: the row that it loads, and where that lies among the others.
 struct SumLane {
   const char* row;  // null: none
-  uint32_t place;   // bytes before it in the stage, for each element of a row
-  uint32_t bytes;   // of an element
+  uint32_t place;   // bytes before the row in the stage, for each element of a row
+  uint32_t bytes;   // bytes of an element
 };
 
 class ReducePipe {

@@ -61,7 +61,7 @@ class ScatterPipe {
   }
 
  private:
-  // What rides behind the last piece of a row.
+  // What moves with the last piece of a row, and lies after it.
   struct Riders {
     char* scales_to;
     const char* scales;

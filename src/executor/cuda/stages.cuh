@@ -19,8 +19,8 @@ struct Stages {
   uint32_t base, desk;
   uint32_t stage_bytes;
   uint32_t issued = 0, done = 0;  // moves whose loads were started; moves that are over for this warp
-  uint32_t next = 0, oldest = 0;  // the stage of the next move to start; that of the oldest one that is not over
-  uint32_t phases = 0;            // of the barriers, a bit each
+  uint32_t next = 0, oldest = 0;  // the stage of the next move to start; the stage of the oldest move that is not over
+  uint32_t phases = 0;            // phases of the barriers, a bit each
 
   TRANSLOAD_DEVICE Stages(const char* stages, const StageDesk* beside, uint32_t bytes)
       : base(ptx::near_address(stages)), desk(ptx::near_address(beside)), stage_bytes(bytes) {}

@@ -63,8 +63,8 @@ class CudaWarp {
     static_assert(std::is_trivially_destructible_v<T> && alignof(T) <= 16);
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
-    if (!has_tables(end)) count = 0;  // the host gave room for what the role says: protocol/tables.h
-    __syncwarp();                     // whatever lay there has been read
+    if (!has_tables(end)) count = 0;  // the host gave room for the tables that the role names: protocol/tables.h
+    __syncwarp();                     // all lanes have read what lay there
 #pragma unroll 1
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
     __syncwarp();
@@ -408,7 +408,7 @@ class CudaWarp {
   TRANSLOAD_DEVICE void tell(const S& set, F& need, V& seen, Waited waited) {
     constexpr uint32_t kMine = uint32_t(1) << 30;
     const Word me = glanced(&rank_.fault->rank);
-    uint32_t place = ~uint32_t(0);  // the place of my lane's first unmet need
+    uint32_t place = ~uint32_t(0);  // place of the first unmet need of my lane
     Record first{};
     for_mine(set, [&](Lane l) {
       const Need n = need(l);
@@ -587,9 +587,9 @@ class CudaWarp {
   HeldMarks landed_, read_;
   const CudaRank rank_;
   char* const tables_;
-  const uint32_t table_bytes_;  // only builds that check look at it
+  const uint32_t table_bytes_;  // only builds that check use this
   const int lane_;
-  uint32_t used_ = 0;  // of the tables
+  uint32_t used_ = 0;  // bytes of the tables in use
   Role role_ = Role::kOpener;
   int32_t channel_ = -1;
   bool failed_ = false;

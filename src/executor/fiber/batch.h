@@ -9,10 +9,10 @@
 namespace transload {
 
 struct PendingMark {
-  Word* at;       // null: `rail` says where
-  RailWord rail;  // `rank` is set in either case
+  Word* at;       // the word, if a store of mine reaches it; null: `rail` says where it lies
+  RailWord rail;  // rail.rank is the word's reader, also where `at` is not null
   Word count;
-  bool credit;  // a mark of credit(); else of publish()
+  bool credit;  // true: a mark of credit(); false: of publish()
 };
 
 // Fixed room; the warp flushes when it is full.
@@ -25,14 +25,14 @@ struct Batch {
   PendingMark marks[kMarksMax];
   int put_count = 0;
   int mark_count = 0;
-  int credits = 0;  // added since the last flush; each counts, even if it joined another of its word
+  int credits = 0;  // credits since the last flush; one that joined another of its word counts, too
 
   bool empty() const { return put_count == 0 && mark_count == 0; }
   bool puts_full() const { return put_count == kPutsMax; }
   bool marks_full() const { return mark_count == kMarksMax; }
   void clear() { put_count = mark_count = credits = 0; }
 
-  // Joins the put to the last one to that rank, if it begins where that one ends, or behind its padding, which then
+  // Joins the put to the last one to that rank, if it begins where that one ends, or after its padding, which then
   // travels along. It is joined to no earlier one, whose drained count would then speak for the puts between, too.
   void add(const Put& put) {
     for (int i = put_count - 1; i >= 0; --i) {

@@ -8,8 +8,9 @@
 namespace transload {
 
 struct Bell {
-  std::atomic<uint32_t>* asleep = nullptr;  // in the rank's shared memory: the rank sets it, and whoever rings takes it
-  int fd = -1;                              // the rank's eventfd; -1: the rank is not reached by memory
+  // In the rank's shared memory. The rank sets it before it sleeps and clears it after; who rings clears it too.
+  std::atomic<uint32_t>* asleep = nullptr;
+  int fd = -1;  // the rank's eventfd; -1: others do not reach the rank's memory
 
   // Orders the words stored before against the flags read by ring(); the sleeper's half is a fence between setting its
   // flag and reading its words again.

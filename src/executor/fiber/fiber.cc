@@ -31,8 +31,8 @@ struct Fibers::Fiber {
   Fibers* owner;
   char* bottom;
   size_t bytes;
-  context::fcontext_t self = nullptr;    // where it continues
-  context::fcontext_t caller = nullptr;  // where resume() continues
+  context::fcontext_t self = nullptr;    // where the fiber continues
+  context::fcontext_t caller = nullptr;  // where the caller of resume() continues
   Entry entry = nullptr;                 // null in an idle fiber, which ends for ever when it is resumed
   void* argument = nullptr;
 #if TRANSLOAD_ASAN

@@ -33,7 +33,7 @@ class Fibers {
   void leave(Fiber& fiber, bool for_good);
 
   int count_;
-  size_t slot_bytes_;  // of a stack with its guard page
+  size_t slot_bytes_;  // bytes of a stack with its guard page
   char* arena_ = nullptr;
   Fiber* running_ = nullptr;
   std::unique_ptr<Fiber[]> fibers_;

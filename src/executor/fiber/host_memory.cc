@@ -20,10 +20,10 @@ constexpr size_t kStreamMin = 64;
 // the rank's forwarders and the network waiting.
 constexpr size_t kTurnBytes = 256 << 10;
 
-// Commands between fibers and network. They are handed over each time a fiber stops, so few ever wait.
+// Commands between fibers and network. They are handed over each time a fiber stops, so only a few ever wait.
 constexpr uint64_t kCommands = 256;
 
-// A role that polls instead of waiting gives up its turn after so many fruitless polls.
+// A role that polls instead of waiting gives up its turn after this many fruitless polls.
 constexpr uint32_t kPollsMax = 16;
 
 }  // namespace

@@ -21,10 +21,11 @@ namespace transload {
 
 struct HostMemoryOptions {
   uint32_t rank = 0;
-  Bell bell;                // mine
-  std::vector<Bell> bells;  // by rank; mine is not looked at
+  Bell bell;                // my own bell
+  std::vector<Bell> bells;  // bells by rank; mine is not used
   ScaleOut* scale_out = nullptr;
-  const std::atomic<uint32_t>* abort = nullptr;  // not 0: the group is faulted. Set it, then fence and ring my bell
+  // Not 0: the group is faulted. Control, or another writer, sets it, then fences and rings my bell.
+  const std::atomic<uint32_t>* abort = nullptr;
   uint32_t deadline_ms = 10000;
   Progress* progress = nullptr;
   uint32_t publish_every = 8;  // publish and credit calls of a warp between two flushes
@@ -34,9 +35,9 @@ struct HostMemoryOptions {
   // not told of another one before that one has ended. It returns false if nobody is accused, because this process
   // stood still, and then all waits begin again.
   std::function<bool(const WaitRecord&)> on_expired;
-  std::function<void()> on_withdrawn;                  // the wait that on_expired was told of has ended by itself
-  std::function<void(const WaitRecord&)> on_idle;      // every 10 ms at most, while nothing can move; the oldest wait
-  std::function<void(const BrokenRecord&)> on_broken;  // the first in a run
+  std::function<void()> on_withdrawn;                  // the wait that on_expired was told of has ended as it should
+  std::function<void(const WaitRecord&)> on_idle;      // the oldest wait, every 10 ms at most while nothing can move
+  std::function<void(const BrokenRecord&)> on_broken;  // the first broken promise of a run
 };
 
 class HostMemory {
@@ -46,7 +47,7 @@ class HostMemory {
   HostMemory& operator=(const HostMemory&) = delete;
 
   const HostMemoryOptions& options() const { return options_; }
-  // To be called between runs only.
+  // May be called between runs only.
   void set_deadline(uint32_t ms) { options_.deadline_ms = ms; }
 
   // The Memory of FiberWarp: see warp.h.
@@ -64,13 +65,13 @@ class HostMemory {
   void advance(int, Word* word, Word count) { std::atomic_ref<Word>(*word).store(count, std::memory_order_release); }
   Word claim(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_relaxed); }
   Word arrive(int, Word* counter) { return std::atomic_ref<Word>(*counter).fetch_add(1, std::memory_order_acq_rel); }
-  void engine_fence(int) {}  // moves are loads of the thread that observed
+  void engine_fence(int) {}  // needs nothing: moves are loads of the thread that observed
   void move(int, const Piece& piece, bool staged);
   void sum(int, const simd::SumJob& job);
   void moved(int, uint32_t rows);
   void store_fence(int) { simd::stream_fence(); }
   void settle(int) { simd::stream_fence(); }
-  void drain(int) {}  // a move has read its source when it returns
+  void drain(int) {}  // needs nothing: a move has read its source when it returns
   void put(int, const Put& put) { push({.kind = Command::kPut, .put = put}); }
   void publish(int, const RailWord& word, Word count, bool credit) {
     push({.kind = credit ? Command::kCredit : Command::kPublish, .to = word, .count = count});
@@ -79,7 +80,7 @@ class HostMemory {
     std::atomic_ref<Word>(*at).store(count, std::memory_order_release);
   }
   void wake(int, const Batch& batch);
-  void knows(int, const Word*, Word, Word) {}  // only checkers of the simulator want this
+  void knows(int, const Word*, Word, Word) {}  // does nothing: only checkers of the simulator use this
   bool park(int, Park& park);
   void missed(int);
   void breathe(int);
@@ -93,7 +94,7 @@ class HostMemory {
   }
   void begin_run();
   void give_up() { gave_up_.store(true, std::memory_order_relaxed); }
-  bool hand_over();  // gives the network what fibers queued. True if there was anything
+  bool hand_over();  // gives the network what fibers queued; true if there was anything
   bool take_broken(BrokenRecord& record);
 
  private:
@@ -107,12 +108,12 @@ class HostMemory {
   void pause(uint64_t epoch);
 
   HostMemoryOptions options_;
-  std::vector<char*> rails_;  // by rank: where its network region is mapped, or null
+  std::vector<char*> rails_;  // [ranks] where that rank's network region is mapped, or null
   Parker* parker_ = nullptr;
-  std::atomic<bool> gave_up_{false};
+  std::atomic<bool> gave_up_{false};  // set by give_up(), cleared by begin_run(); waits end while it is set
   bool has_broken_ = false, told_broken_ = false;
   BrokenRecord broken_{};
-  size_t moved_bytes_ = 0;  // since a fiber was resumed
+  size_t moved_bytes_ = 0;  // bytes moved since a fiber was resumed
   uint32_t missed_ = 0;
   std::unique_ptr<Command[]> commands_;
   uint64_t pushed_ = 0, taken_ = 0;

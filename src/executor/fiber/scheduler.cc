@@ -20,9 +20,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kNap = 50us;          // the longest sleep where arrivals wake nobody
-constexpr auto kIdleEvery = 10ms;    // at least, between two calls of on_idle
-constexpr auto kGiveUp = 5s;         // from an accusation to giving up, if no verdict comes
-constexpr auto kStoppedMin = 300ms;  // after a longer gap between two rounds this rank itself stood still
+constexpr auto kIdleEvery = 10ms;    // the least time between two calls of on_idle
+constexpr auto kGiveUp = 5s;         // time from an accusation to giving up, if no verdict comes
+constexpr auto kStoppedMin = 300ms;  // after a longer gap between two rounds, this rank itself has stood still
 constexpr uint32_t kBusyRounds = 4;  // rounds between two looks at the network and the clock while fibers are ready
 
 double ms_between(std::chrono::steady_clock::time_point from, std::chrono::steady_clock::time_point to) {
@@ -387,7 +387,7 @@ void Scheduler::sleep(Time now, Time limit) {
     pollfd fds[2] = {{options_.bell.fd, POLLIN, 0},
                      {options_.scale_out != nullptr ? options_.scale_out->wait_fd() : -1, POLLIN, 0}};
     ppoll(fds, 2, &timeout, nullptr);  // a negative descriptor is passed over
-    last_look_ = now + most;           // so that an intended sleep does not count as standing still
+    last_look_ = now + most;           // an intended sleep does not count as standing still
     if ((fds[0].revents & POLLIN) != 0) {
       uint64_t rings;
       [[maybe_unused]] const ssize_t got = read(options_.bell.fd, &rings, sizeof rings);

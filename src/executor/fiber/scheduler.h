@@ -18,10 +18,10 @@ using HostWarp = FiberWarp<HostMemory>;
 static_assert(Warp<HostWarp>);
 
 struct SchedulerOptions {
-  int fibers_max = 64;           // tasks of one run
-  size_t near_bytes = 64 << 10;  // for the tables of each fiber
+  int fibers_max = 64;           // the most tasks of one run
+  size_t near_bytes = 64 << 10;  // near memory for the tables of each fiber
   uint32_t linger_us = GroupOptions().linger_us;
-  uint32_t sleep_max_ms = 20;  // so often a sleeper looks at what nobody rings for, above all a dead rank
+  uint32_t sleep_max_ms = 20;  // a sleeper looks this often at what nobody rings for, above all a dead rank
 };
 
 class Scheduler final : private Parker {
@@ -55,9 +55,9 @@ class Scheduler final : private Parker {
     int number;
     NearMemory near;
     Park* park;   // null: not waiting
-    bool failed;  // true if its wait ended because the rank has failed
+    bool failed;  // the wait ended because the rank has failed
     Time since;   // when the wait began
-    Time armed;   // from when its deadline counts
+    Time armed;   // when the wait's deadline began to run
   };
 
   bool park(Park& park) override;
@@ -99,11 +99,11 @@ class Scheduler final : private Parker {
   uint64_t ready_size_;
   std::vector<int> parked_;
   int running_ = -1;
-  int accused_ = -1;  // the fiber whose wait has been told as expired
+  int accused_ = -1;  // the fiber whose wait was reported as expired
   Time accused_at_{};
   int live_ = 0;
   bool finishing_ = false;  // finish_network() is waiting
-  bool naps_ = false;       // nobody wakes this thread for what comes over the network
+  bool naps_ = false;       // what comes over the network does not wake this thread
   Time last_look_{}, last_idle_{}, idle_since_{}, finish_since_{};
   Time next_deadline_{};
   uint32_t rounds_ = 0;

@@ -120,7 +120,7 @@ class FiberWarp {
    private:
     friend class FiberWarp;
     struct TableRoom {
-      size_t* used;  // what the warp has taken of its near memory; null: no longer mine to give back
+      size_t* used;  // bytes of near memory that the warp has taken; null: this table no longer gives its room back
       size_t begin, end;
     };
     Table(const TableRoom& room, T* values, int count) : room_(room), values_(values), count_(count) {}
@@ -450,7 +450,7 @@ class FiberWarp {
   Memory& memory_;
   const int number_;
   NearMemory near_;
-  size_t used_ = 0, most_used_ = 0;  // of near memory
+  size_t used_ = 0, most_used_ = 0;  // bytes of near memory
   Role role_ = Role::kOpener;
   int32_t channel_ = -1;
   uint32_t held_ = 0;

@@ -20,11 +20,11 @@ struct SumJob {
   char* into;
   size_t elements;
   Rows before, here, after;
-  const char* bias[2];  // null: +0
-  Scalar row;           // `here` and bias
-  Scalar partial;       // `before` and `after`
+  const char* bias[2];  // null: the sum starts from +0
+  Scalar row;           // type of `here` and bias
+  Scalar partial;       // type of `before` and `after`
   Scalar out;
-  bool streamed;  // past the cache; ordered for nobody before stream_fence()
+  bool streamed;  // stores go past the cache, and nothing orders them before stream_fence()
 };
 
 struct Kernels {

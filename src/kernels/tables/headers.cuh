@@ -7,7 +7,7 @@
 
 namespace transload {
 
-// A run of my tokens.
+// Tokens of mine that follow each other.
 struct TokenRange {
   uint64_t first;
   uint32_t count;

@@ -41,10 +41,10 @@ class LayoutBlock {
   }
 
  private:
-  static constexpr uint32_t kEach = TileShape::kChoicesMax / kLayoutThreads;  // choices of a thread
+  static constexpr uint32_t kEach = TileShape::kChoicesMax / kLayoutThreads;  // choices that one thread takes
 
   struct TileChoice {
-    uint32_t place;  // in the tile: token * 32 + slot
+    uint32_t place;  // place in the tile: token * 32 + slot
     int32_t expert;  // -1: none
     float weight;
     uint32_t rank, node;  // columns that no other choice of the token had marked before this one, or kNobody
@@ -358,7 +358,7 @@ class LayoutBlock {
   const SharedCounts& shared_;
   const uint32_t tiles_;
   const Word use_;
-  uint32_t* expert_;  // [expert place] choices that this block has seen
+  uint32_t* expert_;  // [expert place] choices that this block has counted
   TokenRange tile_{};
   TileChoice choices_[kEach];
   Word bad_ = ~Word(0);  // my first choice out of range: token * top_k + slot

@@ -17,7 +17,7 @@ struct TileShape {
   static constexpr uint32_t kTokensMax = 256;
   static constexpr uint32_t kChoicesMax = 2048;
   static constexpr uint64_t kBytesMax = 200 * 1024;
-  static constexpr uint32_t kExpertsMax = 8192;  // of near memory; more are counted in memory of LayoutScratch
+  static constexpr uint32_t kExpertsMax = 8192;  // more experts are counted in memory of LayoutScratch
 
   uint32_t tokens, groups;  // groups of 32 tokens
   uint32_t columns, set_words;
@@ -42,7 +42,7 @@ struct TileShape {
     Cursor at{.unit = 16};
     auto take = [&at](uint64_t count, uint64_t element_bytes) { return uint32_t(at.take(count, element_bytes)); };
     groups = tokens / 32;
-    take(1, sizeof(Word));  // the first bad choice
+    take(1, sizeof(Word));  // room for the first bad choice
     marked = take(uint64_t(groups) * columns, 4);
     before = take(uint64_t(groups) * columns, 4);
     start = take(columns, 4);
@@ -57,12 +57,12 @@ struct TileShape {
 // Near memory of a block.
 struct TileMemory {
   unsigned long long* bad;  // the first choice that is out of range: token * top_k + slot
-  uint32_t* marked;         // [group][column] bit i: token i of the group goes there
-  uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go there
-  uint32_t* start;          // [column] tokens before the tile that go there
-  uint32_t* carry;          // [column] tokens up to the end of the tile that go there
+  uint32_t* marked;         // [group][column] bit i: token i of the group goes to the column
+  uint32_t* before;         // [group][column] tokens of earlier groups of the tile that go to the column
+  uint32_t* start;          // [column] tokens before the tile that go to the column
+  uint32_t* carry;          // [column] tokens up to the end of the tile that go to the column
   uint32_t* sets;           // [token][set_words] bit c: the token goes to column c
-  Route* staged;            // [token][2 * top_k] columns of the token, ascending, with its ordinal there
+  Route* staged;            // [token][2 * top_k] columns of the token, ascending, with the token's ordinal in each
 
   __device__ TileMemory(const TileShape& t, char* near)
       : bad(reinterpret_cast<unsigned long long*>(near)),
@@ -74,9 +74,11 @@ struct TileMemory {
         staged(reinterpret_cast<Route*>(near + t.staged)) {}
 };
 
-// The arrays of LayoutScratch. Words are tagged with the notify use, so nothing is ever zeroed again.
+// The arrays of LayoutScratch, by which the blocks of one layout tell each other their counts. A block writes what is
+// its own, then publishes the word beside, and all blocks read it. Words are tagged with the number of the notify
+// (`use`), so nothing is ever zeroed again.
 struct SharedCounts {
-  static constexpr uint32_t kTilesPerBlock = 3;  // tile_index() says how they take turns
+  static constexpr uint32_t kTilesPerBlock = 3;  // places that a block's tiles use in turn: tile_index()
 
   Word* tile_word;   // [kTilesPerBlock * blocks]          tag of the tile whose counts lie beside
   Word* done_word;   // [blocks]                         use for which a block's counts are complete
@@ -103,9 +105,10 @@ struct SharedCounts {
     bytes = at.bytes;
   }
 
-  // Tiles are dealt out in turn. Before tile t its block has done tile t - blocks, so it needs the counts of the tiles
-  // between alone: blocks - 1 of them. Whoever has ended tile t + 2 * blocks has seen the counts of the blocks - 1
-  // tiles before it, whose blocks had by then ended the readers of tile t: so three places for each block suffice.
+  // Tiles are dealt out in turn, so only tiles t + 1 to t + blocks - 1 read the counts of tile t: later ones have them
+  // from an earlier tile of their own block. Tile t shares its place with tile t + 3 * blocks, of the same block.
+  // Before that one, the block has ended tile t + 2 * blocks, for which it saw the counts of the blocks - 1 tiles
+  // before it. By then their blocks had ended all readers of tile t: so three places for each block suffice.
   TRANSLOAD_HD static uint32_t tile_index(uint32_t t, uint32_t blocks) { return t % (kTilesPerBlock * blocks); }
   TRANSLOAD_HD static Word tile_tag(Word use, uint32_t t) { return use << 28 | (t + 1); }
 };

@@ -2,9 +2,9 @@
 // block.
 //
 //   reads    the mailboxes of counts, once all of them have been observed; my own counts to other nodes
-//   writes   row bases, spans and log bounds of the handle; its report, and counts of experts and of sources behind it;
+//   writes   row bases, spans and log bounds of the handle; its report, then counts of experts and of sources;
 //            to the host, if it waits, the same and then the number of the dispatch; and to the host, that a call
-//            failed for want of room
+//            failed because room was short
 //
 // Remote loads are slow. So each warp reads all that it needs at once and waits for no other.
 #pragma once
@@ -20,9 +20,9 @@ namespace transload {
 
 // What is known only when the kernel runs.
 struct PlanMoment {
-  Word use;              // of the notify whose counts lie in the mailboxes
-  Word epoch;            // of the call
-  uint32_t warp, warps;  // which one this is of the warps that plan, and how many they are
+  Word use;              // use of the notify whose counts lie in the mailboxes
+  Word epoch;            // epoch of the call
+  uint32_t warp, warps;  // this warp's index among the warps that plan, and their number
 };
 
 // How many of the warps that plan tell the host: the first ones. The others write spans. If only one warp plans, it
@@ -79,8 +79,8 @@ class PlanWarp {
 
  private:
   static constexpr uint32_t kReportWords = sizeof(DeviceReport) / sizeof(Word);
-  static constexpr uint32_t kChannelsEach = 8;                     // how many a lane takes
-  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // how many a warp takes at a time
+  static constexpr uint32_t kChannelsEach = 8;                     // channels that a lane takes
+  static constexpr uint32_t kChannelsAtOnce = 32 * kChannelsEach;  // channels that a warp takes at a time
   static constexpr uint32_t kSizesAtOnce = 4, kExpertsAtOnce = 8;  // reads that a lane has under way
 
   // Records of counts, of ranks or of source slots. They begin alike: how many tokens the source has, how many of them
@@ -108,10 +108,10 @@ class PlanWarp {
 
   // Some channels of a record.
   struct RecordSlice {
-    uint32_t record, channel;  // the number of the record, and of the first channel
+    uint32_t record, channel;  // the record's number, and the slice's first channel
     bool there;
-    uint32_t tokens, size;           // how many tokens the source has, and how many of them come
-    uint32_t counts[kChannelsEach];  // by channel, my lane's
+    uint32_t tokens, size;           // tokens that the source has, and tokens that come
+    uint32_t counts[kChannelsEach];  // counts of my lane's channels
   };
 
   TRANSLOAD_DEVICE uint32_t parity() const { return uint32_t(moment_.use % 2); }
@@ -191,7 +191,7 @@ class PlanWarp {
     if (experts_ == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
     const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
-    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first has the report to write
+    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first warp also writes the report
 #pragma unroll 1
     for (uint32_t e = turn * 32 + place; e - place < experts_; e += tellers_ * 32) {
       uint64_t rows = 0;
@@ -211,7 +211,7 @@ class PlanWarp {
       if (row == 0 && e < experts_) write_count(e, aligned(rows));
     }
   }
-  // Writes one of the counts behind the report.
+  // Writes one of the counts that follow the report.
   TRANSLOAD_DEVICE void write_count(uint32_t i, uint64_t rows) const {
     a_.handle.expert_counts[i] = int64_t(rows);
     if (a_.host_counts) a_.host_counts[i] = int64_t(rows);
@@ -233,7 +233,8 @@ class PlanWarp {
     return (unit & (unit - 1)) == 0 ? (rows + unit - 1) & ~(unit - 1) : round_up(rows, unit);
   }
 
-  // Neighbouring records go to one warp, which adds up only once what comes before them.
+  // Gives each writing warp a stretch of neighbouring records, so that it sums what comes before them once, and not for
+  // each record.
   TRANSLOAD_DEVICE void write_spans(const Records& ranks, const Records& slots) {
     const uint32_t others = moment_.warps == 1 ? 0 : tellers_, writers = moment_.warps - others;
     const uint32_t all = ranks.count + slots.count, each = (all + writers - 1) / writers;
@@ -296,7 +297,7 @@ class PlanWarp {
     of.spans[uint64_t(slice.record) * (a_.channels + 1)] = slice.there ? begin : 0;
   }
 
-  // Writes the spans of a slice, which begins at `at`. Returns where the channel behind it begins.
+  // Writes the spans of a slice, which begins at `at`. Returns where the channel after it begins.
   TRANSLOAD_DEVICE uint64_t write(const Records& of, const RecordSlice& slice, uint64_t at) const {
     uint32_t mine = 0;
 #pragma unroll
@@ -319,7 +320,7 @@ class PlanWarp {
   const uint32_t lane_, tellers_;
   const char* const mine_;
   const uint32_t experts_;
-  Word report_ = 0;  // of the first warp: the report's word of my lane
+  Word report_ = 0;  // in the first warp: the word of the report that my lane writes
 };
 
 // Every planning warp calls this. counts_here() blocks until all counts have arrived and says whether they may be read.

@@ -1,8 +1,8 @@
-// RECOUNT: what rows_max leaves to do behind a dispatch. On a host count_kept_rows() (runtime/host/dispatch_call.h)
-// does this.
+// RECOUNT: what rows_max leaves to do after a dispatch. On a host count_kept_rows() (runtime/host/dispatch_call.h) does
+// this.
 //
 //   reads    the report, the choices that came with the rows
-//   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, behind the rows that came
+//   writes   if rows were dropped, counts of experts; else no expert, and weights of 0, after the rows that came
 #pragma once
 #include <cstdint>
 
@@ -12,7 +12,7 @@
 
 namespace transload {
 
-constexpr uint32_t kRecountExperts = 4096;  // how many are counted at a time
+constexpr uint32_t kRecountExperts = 4096;  // experts that are counted at a time
 
 // One block calls it. `counts` has room for kRecountExperts in near memory.
 __device__ inline void count_kept(const RecountArgs& a, uint32_t* counts) {

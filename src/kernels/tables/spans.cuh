@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// The first of the run's tokens that belongs to the channel or a later one.
+// The number of the first token of `run` that belongs to this channel or a later one.
 __device__ inline uint64_t channel_begin(const TokenRun& run, uint32_t channels, uint32_t channel) {
   const uint64_t token = Cut{run.source_tokens, channels}.begin(channel);
   uint64_t low = 0, high = run.count;

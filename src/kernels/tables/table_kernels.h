@@ -68,19 +68,19 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;          // written but for routes, logs, row_token, and the layout's part of the report
-  const char* counts_to_nodes;  // as the layout wrote them
+  DeviceHandle handle;          // all but routes, logs, row_token, and the layout's part of the report
+  const char* counts_to_nodes;  // what the layout wrote
   DeviceState* state;
   HostWords* host;
-  int64_t* host_counts;   // a copy in pinned memory of the counts behind the report; null unless the host waits
+  int64_t* host_counts;   // a copy in pinned memory of the counts that follow the report; null unless the host waits
   Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
-  Word seal;              // of the report
+  Word seal;              // seal of the report
   Word rows_max;          // rows from this one on are dropped
-  bool fails;             // more rows make the call fail, and the host is told
+  bool fails;             // true: more rows make the call fail, and the host is told
 };
 
-// A recount runs behind the dispatch, with rows_max. If rows were dropped, it counts by expert those that were kept,
-// because the plan counts all that came. If fewer came, it clears the ids and weights behind them.
+// With rows_max a recount runs after the dispatch. If rows were dropped, it counts by expert those that were kept,
+// because the plan counts all that came. If fewer came, it clears the ids and weights after them.
 struct RecountArgs {
   DeviceCall call;  // blocks: any number
   const DeviceReport* report;
@@ -99,7 +99,7 @@ struct SpanArgs {
   uint32_t ranks, sources, channels, blocks;
   uint64_t* forward;   // [source slots][channels + 1]
   uint64_t* arriving;  // [ranks][channels + 1]
-  Word rows_max;       // of the handle: rows from this one on were dropped
+  Word rows_max;       // bound of the handle: rows from this one on were dropped
 };
 int launch_spans(const SpanArgs& args, CUstream_st* stream);
 

@@ -87,7 +87,7 @@ class Grants {
 
   TRANSLOAD_WARP bool reachable(int p) const { return granted_[p].rows != nullptr; }
   TRANSLOAD_WARP bool all_reachable() const { return all_reachable_; }
-  // The final row, at peer p, of the token with this ordinal from the rank behind one of my source slots.
+  // The final row, at peer p, of the token with this ordinal from the rank of one of my source slots.
   TRANSLOAD_WARP Word row(int p, uint32_t slot, uint32_t ordinal) const {
     TRANSLOAD_CHECK(slot < sources_);
     return row_base_[p * int(sources_) + int(slot)] + ordinal;
@@ -103,7 +103,7 @@ class Grants {
 
  private:
   using Plants = PlantsOf<W>;
-  // No grant may lead beyond the memory of its peer, because memory of this process may lie behind it.
+  // No grant may lead beyond the memory of its peer, because memory of this process may lie right after it.
   TRANSLOAD_WARP void check_bounds(W& w, const Call& call, int p) {
     const Board& b = *call.board;
     const Granted& g = granted_[p];

@@ -19,7 +19,7 @@ template <Warp W>
 struct Returning {
   Outbox<W, RailLink> out;
   Inbox<W, PeerLink> rings;
-  // By origin: the next entry of the log, where its entries of the channel end, the word of its gate as read.
+  // For each origin: the next entry of the log, where its entries of the channel end, the word of its gate as read.
   TableOf<W, Word> entry, last, seen;
   TableOf<W, int> gate;    // the ring of rows that the origin waits for, or kGateCredit or kGateDrain
   TableOf<W, Word> begin;  // [1] the origin that is served first, in near memory because registers are few
@@ -106,7 +106,7 @@ TRANSLOAD_WARP bool return_token(W& w, const CombineTrip& t, const Grants<W>& gr
   if (kept.empty()) reached<PlantsOf<W>>(Situation::kAllDropped);
   if (r.out.wraps(origin)) reached<PlantsOf<W>>(Situation::kRingWrap);
 
-  // Sums the rows and, behind their sum, their weights.
+  // Sums the rows, and their weights to the place after the rows' sum.
   char* const into = r.out.next(origin);
   const bool staged = r.out.staged(origin);
   w.reduce(into,

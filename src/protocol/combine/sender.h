@@ -17,7 +17,7 @@ namespace transload {
 template <Warp W>
 struct CombineSending {
   Outbox<W, PeerLink> rings;
-  TableOf<W, Word> next, last, seen;  // by source rank: its next row, where its rows end, its ring's credit as read
+  TableOf<W, Word> next, last, seen;  // [source ranks] its next row, where its rows end, its ring's credit as read
 };
 
 TRANSLOAD_HD constexpr uint64_t combine_sender_tables_bytes(const RankMap& map) {

@@ -11,12 +11,12 @@ namespace transload {
 
 struct CombineTrip {
   Call call;
-  uint64_t elements;                       // of a row, bf16
-  Scalar wire;                             // of partial sums between nodes
+  uint64_t elements;                       // bf16 numbers of a row
+  Scalar wire;                             // the type of partial sums between nodes
   uint32_t weights;                        // fp32 values beside a row that are summed too; 0: none
-  Positions up_positions, rail_positions;  // of the combine rings
-  HandleView handle;                       // of the dispatch
-  uint32_t width, log_width;               // of its routes and of its log
+  Positions up_positions, rail_positions;  // of this rank's combine rings
+  HandleView handle;                       // the handle of the dispatch
+  uint32_t width, log_width;               // how many routes a token has in handle.routes and in handle.log
 
   // Receiver: my tokens.
   uint64_t tokens;
@@ -57,7 +57,7 @@ struct CombineTrip {
             .others = call.board->rails,
             .count = map().nodes};
   }
-  // The ring that brings me peer p's rows for the tokens behind one of my source slots.
+  // The ring that brings me peer p's rows for the tokens of one of my source slots.
   TRANSLOAD_HD int ring(uint32_t p, uint32_t slot) const { return int(p * call.board->up.combine.streams + slot); }
   TRANSLOAD_HD uint32_t own_slot() const { return map().node * map().fold; }
 };

@@ -30,7 +30,7 @@ template <Warp W>
 struct Forwarding {
   Inbox<W, RailLink> in;
   Outbox<W, PeerLink> rings;
-  // By source slot.
+  // These tables have an entry for each source slot.
   TableOf<W, Word> entry;  // the next entry of the log
   TableOf<W, Word> last;   // where the source's entries of the channel end
   TableOf<W, Word> seen;   // what was read of the word that the source's gate is on
@@ -111,7 +111,7 @@ TRANSLOAD_WARP bool header_fits(W& w, const DispatchTrip& t, const Heading<W>& h
   return fits;
 }
 
-// The token at the head of a source. Lives as long as the heading it refers to.
+// The next token of a source, at the head of its ring. It refers to a heading, which must outlive it.
 template <Warp W>
 struct NextToken {
   const Heading<W>& heading;

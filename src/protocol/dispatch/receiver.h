@@ -19,7 +19,7 @@ namespace transload {
 
 // A choice of a token, as the rank that gets its row sees it.
 struct Choice {
-  int32_t expert;  // local id, or -1
+  int32_t expert;  // local id of the expert, or -1
   float weight;
 };
 TRANSLOAD_HD Choice choice_of(const DispatchTrip& t, const HeaderEntry& e) {
@@ -112,7 +112,7 @@ TRANSLOAD_WARP uint64_t final_row(W& w, const DispatchTrip& t, const Header* hea
 template <Warp W>
 struct Receiving {
   Inbox<W, PeerLink> in;
-  TableOf<W, Word> left;  // tokens still to come, by member
+  TableOf<W, Word> left;  // tokens that have still to come, by member
   TableOf<W, Word> seen;
 };
 
@@ -194,7 +194,7 @@ template <Warp W>
 TRANSLOAD_WARP void run_dispatch_receiver(W& w, const DispatchTrip& t) {
   w.enter(Role::kReceiver, -1);
   if (t.direct) reached<PlantsOf<W>>(Situation::kLandingDirect);
-  if (t.direct && !t.shape.listed) return;  // peers store rows and scales in place, and the closer waits for that
+  if (t.direct && !t.shape.listed) return;  // peers store rows and scales in place, and the closer waits for them
   Claims<W> claims(w, t.call, Role::kReceiver);
   if (t.direct) {
     // All headers have landed once all peers are done; then warps share them out.

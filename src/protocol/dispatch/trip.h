@@ -12,25 +12,25 @@ namespace transload {
 struct DispatchTrip {
   Call call;
   TokenShape shape;
-  Positions up_positions, rail_positions;  // of the dispatch rings
+  Positions up_positions, rail_positions;  // positions in the dispatch rings
   Placement experts;
 
   // The routing. In a first dispatch forwarders fill the log and log_token of `made`, and receivers its row_token. Only
   // later calls read, through `handle`, what they fill.
   HandleView handle;
   HandleTables made;
-  uint32_t width, log_width;  // of its routes and of its log
+  uint32_t width, log_width;  // the most routes of a token; the most owners in an entry of the log
 
   // Sender: my tokens.
   uint64_t tokens;
   const char* x;           // [tokens][row_bytes]
-  const char* x_scales;    // of token 0; those of a token follow each other
-  int64_t x_scale_stride;  // bytes from one token's to the next one's
+  const char* x_scales;    // scales of token 0; those of one token follow each other
+  int64_t x_scale_stride;  // bytes from the scales of one token to those of the next
   const char* headers;     // [tokens][header_bytes]
 
   // Forwarder: what comes from each source slot, in order.
   Spans forward;         // [source slot][channel] entries of the log
-  uint64_t log_entries;  // that the log has room for
+  uint64_t log_entries;  // entries that the log has room for
 
   // Receiver: my rows.
   Spans arriving;       // [source rank][channel] rows

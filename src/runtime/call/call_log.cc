@@ -13,14 +13,14 @@ namespace transload {
 namespace {
 
 struct CallNote {
-  std::thread::id last;  // who made the last call
-  uint64_t calls = 0;    // begun
-  uint64_t since = 0;    // the first of those that `last` made without a break
+  std::thread::id last;  // the thread that made the last call
+  uint64_t calls = 0;    // calls that have begun
+  uint64_t since = 0;    // number of the first of those calls that `last` made in a row
 };
 
 struct Logs {
   std::mutex mutex;
-  std::map<uint64_t, std::map<uint32_t, CallNote>> groups;  // by rank
+  std::map<uint64_t, std::map<uint32_t, CallNote>> groups;  // the notes of each group, by rank
 };
 
 Logs& logs() {

@@ -26,7 +26,7 @@ class CallLog {
  private:
   void leave();
 
-  uint64_t group_ = 0;  // 0: of no group
+  uint64_t group_ = 0;  // 0: the log is of no group
   uint32_t rank_ = 0;
 };
 

@@ -271,7 +271,7 @@ void check_count(const RankState& group, const Tensor& topk_idx) {
 
 namespace {
 
-// Memory of the caller's for what a combine returns.
+// Checks the caller's memory for what a combine returns.
 void check_outputs(const CombineInputs& in) {
   const std::initializer_list<NamedTensor> inputs{
       {"x", in.x}, {"topk_weights", in.topk_weights}, {"bias[0]", in.bias[0]}, {"bias[1]", in.bias[1]}};

@@ -51,7 +51,7 @@ CombineTrip trip_of(const CombineForm& form, const CombineInputs& in, const Comb
 }
 
 GrantOffer offer_of(const Board& board, bool pull, const CombineInputs& in, Word rows_max) {
-  const bool any = in.x.rows() > 0;  // without rows there is nothing to read, and x may lie anywhere
+  const bool any = in.x.rows() > 0;  // a combine without rows reads nothing, so x may lie anywhere
   return offer_of(board, pull,
                   {.rows = any ? in.x.as<char>() : nullptr,
                    .scales = nullptr,

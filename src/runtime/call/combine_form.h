@@ -14,7 +14,7 @@ struct CombineForm {
   CombineForm(const RankState& rank, const CombineInputs& in);
 
   uint32_t channels;
-  uint32_t weights;  // of each row that are summed too; 0: none
+  uint32_t weights;  // weights of each row that are summed too; 0: none
   uint64_t tokens;
   uint64_t rows_max;  // rows from this one on were dropped
   Card card;          // complete but for the epoch and the handle's name

@@ -8,17 +8,17 @@
 namespace transload {
 
 struct CallChoice {
-  bool reachable;    // peers store into, or read from, memory of mine
-  const char* name;  // the name of what was chosen
+  bool reachable;    // peers store into memory of mine, or read from it
+  const char* name;  // name of what was chosen
   std::string why;
 };
 
 // What became of the room that a dispatch wants for what it receives.
 struct LandingRoom {
   uint64_t bytes;
-  bool leased;                    // the slabs had that room
-  const char* outside = nullptr;  // the output in memory of the caller's that lies in no lease; null: there is none
-  uint64_t gap_bytes = 0;         // the longest gap in the slabs, if they had not
+  bool leased;                    // the slabs had room for these bytes
+  const char* outside = nullptr;  // the output for which the caller gave memory in no lease; null: none
+  uint64_t gap_bytes = 0;         // the longest gap in the slabs, if they had no room
 };
 CallChoice landing_of(Landing asked, const LandingRoom& room);
 

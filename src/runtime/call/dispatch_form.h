@@ -15,8 +15,8 @@ namespace transload {
 
 // Scales as they are sent: those of a token follow each other.
 struct ScaleRows {
-  const char* at;  // of token 0
-  int64_t stride;  // bytes from one token's to the next one's
+  const char* at;  // scales of token 0
+  int64_t stride;  // bytes from the scales of one token to those of the next
 };
 
 // What ids and weights say; weights may be absent where only ids are read.
@@ -24,7 +24,7 @@ Routing routing_of(const Tensor& topk_idx, const Tensor& topk_weights);
 
 // Where the rows of a dispatch land.
 struct LandingPlace {
-  bool direct;        // peers store the rows; else I do
+  bool direct;        // peers store the rows; false: this rank does
   char* rows;         // [rows][row_bytes]
   char* row_headers;  // [rows][header_bytes]
 };
@@ -33,13 +33,13 @@ struct DispatchForm {
   // `in` must have passed check_dispatch().
   DispatchForm(const RankState& rank, const DispatchInputs& in);
 
-  bool first;  // it makes a handle; else it has one
+  bool first;  // the call makes a handle; false: it was given one
   TokenShape shape;
   uint32_t channels;
   uint64_t tokens;
   uint64_t rows_max;  // rows from this one on are dropped
   const char* x;      // [tokens][row_bytes]
-  Routing routing;    // of a first dispatch
+  Routing routing;    // ids and weights of a first dispatch
   ScaleSource scales;
   Card card;  // complete but for the epoch and the handle's name
 
@@ -47,12 +47,12 @@ struct DispatchForm {
   bool stages_scales() const { return shape.scales > 1 && scales.scale_stride != 1; }
   // `staged`: [tokens][scale_room] where that copy is made.
   ScaleRows scale_rows(const char* staged) const;
-  void stage_scales(char* staged) const;  // on the host
+  void stage_scales(char* staged) const;  // makes the copy on the host
 
-  // The handle of a first dispatch, but for what only its counts say.
+  // Makes the handle of a first dispatch, but for what only its counts say.
   std::shared_ptr<HandleData> new_handle(const RankState& rank) const;
 
-  // For a call that fails but takes part, because the others count on it: makes the form drop every row.
+  // Makes the form drop every row. A call that fails needs this, because it takes part: others wait for it.
   LandingPlace keep_no_row(const Board& board);
 };
 
@@ -61,7 +61,7 @@ struct DispatchTables {
   Positions up_positions, rail_positions;
   Placement experts;
   HandleView handle;
-  HandleTables made;  // of a first dispatch
+  HandleTables made;  // tables that a first dispatch fills
   uint32_t log_width;
   Spans forward, arriving;
   uint64_t log_entries;

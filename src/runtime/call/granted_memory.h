@@ -10,7 +10,7 @@ struct GrantedMemory {
   const char* rows;
   const char* scales;
   const char* headers_or_weights;
-  Word rows_max;  // room for so many; rows from this one on are dropped
+  Word rows_max;  // how many rows have room; rows from this one on are dropped
 };
 
 inline GrantOffer offer_of(const Board& board, bool reachable, const GrantedMemory& memory) {

@@ -29,8 +29,8 @@ void DispatchOutcome::ask(uint64_t rows) {
   if (!failure_) failure_ = thrown_by([&] { room_->ask(*rank_.arena); });
 }
 
-void DispatchOutcome::fail_later(const Error& for_want_of) {
-  if (!failure_) failure_ = std::make_exception_ptr(for_want_of);
+void DispatchOutcome::fail_later(const Error& error) {
+  if (!failure_) failure_ = std::make_exception_ptr(error);
 }
 
 void DispatchOutcome::take(const HandleData& handle) {

@@ -21,13 +21,13 @@ class DispatchOutcome {
 
   // Asks the caller's function, if there is one, for room for `rows`: those that come, or rows_max.
   void ask(uint64_t rows);
-  // Makes the call fail in the end, for want of memory of another kind.
-  void fail_later(const Error& for_want_of);
+  // Makes the call fail with this error, but only after it has taken part, so that no other rank waits for it.
+  void fail_later(const Error& error);
   // To be called after ask(). Leases what is to be leased, chooses the landing and fills in the tensors of `out`. Where
   // the slabs have no room the host takes private memory, which only the ring reaches; a GPU has none, and keeps no
   // row.
   void take(const HandleData& handle);
-  // To be called after the call has taken part: throws what went wrong.
+  // Throws what went wrong. Must be called after the call has taken part.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }
@@ -60,7 +60,7 @@ class CombineOutcome {
   // that fails writes each sum over the one before. On a GPU the room for that sum and its weights is `spare`; on the
   // host it is private memory, in which outputs also lie if the slabs have no room.
   void take(char* spare = nullptr);
-  // To be called after the call has taken part: throws what went wrong.
+  // Throws what went wrong. Must be called after the call has taken part.
   void throw_failure() const;
 
   bool failed() const { return failure_ != nullptr; }
@@ -80,7 +80,7 @@ class CombineOutcome {
   std::shared_ptr<Lease::Block> block_;
 };
 
-// Bytes of a row's sum and its weights, one behind the other.
+// Bytes of a row's sum and its weights, one after the other.
 constexpr uint64_t spare_sum_bytes(uint64_t row_bytes, uint64_t weights) { return row_bytes + weights * sizeof(float); }
 
 }  // namespace transload

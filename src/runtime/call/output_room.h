@@ -16,8 +16,8 @@ namespace transload {
 
 // Which outputs of a call lie in memory of the caller's.
 struct CallersOutputs {
-  bool rows = false;  // x
-  bool rest = false;  // all others
+  bool rows = false;  // x lies there
+  bool rest = false;  // all other outputs lie there
 };
 
 // Where the columns of received rows lie.
@@ -74,10 +74,10 @@ class DispatchRoom {
   const TokenShape shape_;
   const uint64_t rows_;
   const DLDevice device_;
-  const bool too_short_;  // out_x
+  const bool too_short_;  // out_x has room for too few rows
   const RowColumns columns_;
-  Tensor x_;                                          // out_x, or what the function gave
-  Tensor scales_, topk_idx_, topk_weights_, source_;  // what the function gave
+  Tensor x_;                                          // out_x, or what the caller's function gave
+  Tensor scales_, topk_idx_, topk_weights_, source_;  // what the caller's function gave
 };
 
 class CombineRoom {
@@ -98,7 +98,7 @@ class CombineRoom {
   const uint32_t weights_;
   const DLDevice device_;
   const SumColumns columns_;
-  Tensor x_, topk_weights_;  // the caller's
+  Tensor x_, topk_weights_;  // outputs in the caller's memory
 };
 
 }  // namespace transload

@@ -74,7 +74,7 @@ class CudaCombine {
                                           .room = facts_.buffers.grants},
                                .queue = facts_.rail_queue()};
     TRANSLOAD_CHECK(spans_.forward != nullptr && spans_.arriving != nullptr);
-    TRANSLOAD_CHECK(launch.cast.receivers >= 2);  // the last two warps open the call, and senders come before them
+    TRANSLOAD_CHECK(launch.cast.receivers >= 2);  // the last two warps open the call, and senders come before those
     g_.launched(facts_.kernels.combine(launch, stream_), "combine");
     g_.end_call(in_.stream);
   }

@@ -24,7 +24,7 @@ class CudaDispatch {
         stream_(group.stream_of(in.stream)),
         form_(group.state(), in),
         outcome_(group.state(), form_, in, group.options.device) {
-    const GroupOptions& most = group.options;  // what buffers and spare room are made for
+    const GroupOptions& most = group.options;  // the bounds that buffers and spare room are made for
     TRANSLOAD_CHECK(form_.tokens <= most.tokens_max && form_.shape.top_k <= most.top_k_max);
     TRANSLOAD_CHECK(form_.channels <= most.channels && form_.shape.row_bytes <= most.row_bytes_max);
     form_.card.handle = state_.common_id;
@@ -159,7 +159,7 @@ class CudaDispatch {
 
   // The caller's own function gives the room, if it has one.
   void ask_for_room() {
-    TRANSLOAD_CHECK(handle_ != nullptr || !waits());  // else it is not known for how many rows
+    TRANSLOAD_CHECK(handle_ != nullptr || !waits());  // otherwise the number of rows is not known yet
     const uint64_t rows = handle_ ? handle_->device_rows : form_.rows_max;
     outcome_.ask(rows);
   }
@@ -246,10 +246,10 @@ class CudaDispatch {
   CUstream_st* const stream_;
   DispatchForm form_;
   Handle handle_;
-  DeviceHandleSizes sizes_{};  // of a first dispatch
+  DeviceHandleSizes sizes_{};  // only in a first dispatch
   DeviceHandle on_device_{};
   std::shared_ptr<Lease::Block> handle_room_;
-  Word dispatch_number_ = 0;  // of a first dispatch
+  Word dispatch_number_ = 0;  // number of a first dispatch
   DeviceSpans spans_;
   char* headers_ = nullptr;
   DispatchOutcome outcome_;

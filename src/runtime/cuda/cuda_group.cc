@@ -35,7 +35,7 @@ CUstream_st* CudaGroup::stream_of(const Stream& stream) const { return static_ca
 DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, const Stream& stream) {
   const DeviceHandleBlock& block = *handle.device;
   if (channels == block.channels) return {block.on_device.forward, block.on_device.arriving};
-  TRANSLOAD_CHECK(channels <= options.channels);  // so many have room there
+  TRANSLOAD_CHECK(channels <= options.channels);  // facts_.buffers.spans has room for this many
   const DeviceSpans spans{facts_.buffers.spans, facts_.buffers.spans + uint64_t(map.sources()) * (channels + 1)};
   launched(launch_spans({.handle = view_of(block.on_device.tables),
                          .ranks = map.ranks,
@@ -52,7 +52,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
-  owes_kernels_ = !captured_;  // what is captured may be thrown away
+  owes_kernels_ = !captured_;  // a capture owes none, because its graph may be thrown away
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
@@ -134,7 +134,8 @@ bool CudaGroup::drain(uint64_t until) {
 }
 
 void CudaGroup::await_report(Word dispatch_number) {
-  // Kernels have the deadline; until the plan's has begun, what the caller has put on the stream may take any time.
+  // This loop has no deadline of its own: kernels have one, and work that the caller queued before them may take any
+  // time.
   for (uint32_t looks = 1; read_word(page_.words().reported) != dispatch_number; ++looks) {
     if (faulted()) fail(operation_, "; if one thread calls both ranks, this call needs rows_max");
     if (looks % 64 == 0) control->heed_interrupt();
@@ -154,7 +155,7 @@ void CudaGroup::await_stream(const Stream& stream) {
     const cudaError_t state = cudaStreamQuery(stream_of(stream));
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) check_cuda(state, "cudaStreamQuery", device_);
-    if (faulted()) fail(operation_);  // at once, and not behind work that is not ours
+    if (faulted()) fail(operation_);  // at once, and not only after work that is not ours
     control->heed_interrupt();
     sched_yield();
   }
@@ -170,7 +171,8 @@ void CudaGroup::fail(const char* what, const char* advice) {
   if (calls_.behind(verdict.culprit)) fault.detail += advice;
   for (LostPeer peer; proxy_ && proxy_->lost(peer);) fault.detail += text_of(peer);
   state_.set_fault(fault);
-  // Kernels leave: the caller's memory is no longer touched by them, unless they wait behind what is not ours.
+  // Waits for the kernels to leave, so that they touch the caller's memory no longer. They may not leave in time if
+  // they are queued after work that is not ours.
   drain(std::max(now_ns(), call_since_ + uint64_t(call_.deadline_ms) * kMillisecondNs) + kPatienceNs);
   throw Error(*state_.fault);
 }
@@ -183,17 +185,10 @@ void CudaGroup::give_up(const char* what, const std::string& reason) {
 }
 
 MemoryReport CudaGroup::memory() const {
-  const Board& b = state_.board;
-  const uint64_t rings = b.up.ring_bytes + b.net.ring_bytes;
-  uint64_t own = 0;
-  for (const DeviceBlock& block : blocks_) own += block.bytes();
-  return {.ring_bytes = rings,
-          .counter_bytes = b.up.bytes + b.net.bytes - rings,
-          .slab_bytes = options.slab_bytes,
-          .leased_bytes = state_.arena->used(),
-          .ring_formula = ring_formula(state_.geometry),
-          .private_bytes = own,
-          .host_bytes = page_.bytes() + network_memory_.pinned_bytes()};
+  MemoryReport report = state_.memory();
+  for (const DeviceBlock& block : blocks_) report.private_bytes += block.bytes();
+  report.host_bytes = page_.bytes() + network_memory_.pinned_bytes();
+  return report;
 }
 
 std::string CudaGroup::scale_up_name() const {
@@ -248,7 +243,7 @@ void CudaGroup::say_goodbye() noexcept {
 void CudaGroup::leave_network(uint64_t until) {
   if (!proxy_) return;
   if (memory_.use_count() > 1) return proxy_->orphan();
-  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // it is stuck in the network: what it reaches stays
+  if (!proxy_->end(std::max(until, now_ns() + kPatienceNs))) {  // the network holds the proxy, whose memory stays
     (void)proxy_.release();
     (void)scale_out_.release();
     (void)new NetworkMemory(std::move(network_memory_));
@@ -263,10 +258,10 @@ CudaGroup::~CudaGroup() {
   const uint64_t deadline_ns = state_.fault ? 0 : uint64_t(options.deadline_ms) * kMillisecondNs;
   const uint64_t until = now_ns() + deadline_ns + kPatienceNs;
   const bool ended = drain(until);
-  bool all_taken = rails_mapped();  // kernels end when what they stored has landed; what a NIC was told, may land later
+  bool all_taken = rails_mapped();  // kernels end when their stores have landed; what a NIC was told may land later
   try {
     if ((proxy_ || nic_) && ended && !state_.fault) all_taken = linger(until) && memory_.use_count() == 1;
-  } catch (const std::exception&) {  // whoever waits for this rank has a deadline
+  } catch (const std::exception&) {  // ranks that wait for this rank have a deadline
   }
   watcher_.reset();
   if (heap_ && ended && all_taken && !state_.fault && !faulted()) heap_->all_taken();

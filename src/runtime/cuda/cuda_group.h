@@ -24,7 +24,7 @@
 
 namespace transload {
 
-constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // for which the host waits for kernels beyond their deadline
+constexpr uint64_t kPatienceNs = 1000 * kMillisecondNs;  // how long the host waits beyond the deadline of kernels
 
 // The device is current in whatever the caller's thread runs here, and no longer when it returns.
 class CudaGroup final : public Group::Impl {
@@ -51,12 +51,13 @@ class CudaGroup final : public Group::Impl {
 
   // Steps of a call.
   CUstream_st* stream_of(const Stream& stream) const;
-  // The spans of a handle for so many channels. If they are not the handle's, a kernel on the call's stream makes them.
+  // The spans of a handle for `channels` channels. If they are not the handle's, a kernel on the call's stream makes
+  // them.
   DeviceSpans spans_for(const HandleData& handle, uint32_t channels, const Stream& stream);
   void launched(int error, const char* kernel);
   // A call that waits on the host asks this first: it must not wait for a rank that its own thread has still to call.
   void refuse_to_wait() const;
-  // Runs a call. One that left between its first kernel and its last would let others wait in vain, so it gives up.
+  // Runs a call. If it throws between its first kernel and its last, others would wait in vain, so it gives up.
   template <class Run>
   auto whole_call(const char* what, Run run) {
     const CallGuard caller(*this);
@@ -66,12 +67,12 @@ class CudaGroup final : public Group::Impl {
   bool counted_on() const { return owes_kernels_ && !state_.fault; }
   bool begun() const { return owes_kernels_; }
   [[noreturn]] void give_up(const char* what, const std::string& reason);
-  // Begins a call on its stream, behind the last one, with a deadline of its own unless that is 0. Throws if it may not
-  // be called so, before anything is launched.
+  // Begins a call on this stream, after the group's last call. `own_deadline_ms`: 0 for the group's. Throws before
+  // anything is launched.
   void join_stream(const Stream& stream, uint32_t own_deadline_ms, const char* what);
-  // Marks the end of the launches so far, on their stream.
+  // Records done_ on the stream, after the launches so far. Does nothing while the stream is captured.
   void mark_end(const Stream& stream);
-  // Marks the end of the call's last launches.
+  // From here on no other rank waits for a kernel that this call has still to launch.
   void end_call(const Stream& stream) {
     mark_end(stream);
     owes_kernels_ = false;
@@ -90,8 +91,8 @@ class CudaGroup final : public Group::Impl {
   // A number that no other dispatch of the group has.
   Word number_dispatch() { return ++dispatches_; }
 
-  const GroupOptions& options;  // the state's
-  const RankMap& map;           // the state's
+  const GroupOptions& options;  // options of `state_`
+  const RankMap& map;           // map of `state_`
 
  private:
   class Making;  // cuda_make.cc
@@ -125,30 +126,30 @@ class CudaGroup final : public Group::Impl {
   const int device_;
   std::shared_ptr<DeviceRegion> region_;
   std::unique_ptr<Neighbours> neighbours_;
-  NetworkMemory network_memory_;     // of rails that are not mapped
-  std::unique_ptr<HeapBlock> heap_;  // of rails that NVSHMEM maps, or that are queues of its NIC
+  NetworkMemory network_memory_;     // network region of rails that are not mapped
+  std::unique_ptr<HeapBlock> heap_;  // block of rails that NVSHMEM maps, or that are queues of its NIC
   LaunchFacts facts_{.rank = state_, .current = call_};
-  Word dispatches_ = 0;  // numbers given out
+  Word dispatches_ = 0;  // numbers of dispatches that were given out
   const char* operation_ = "idle";
   uint64_t call_since_;
   CallLog calls_;
-  DeviceReservation reservation_;  // of the device; none once the group is faulted
+  DeviceReservation reservation_;  // share of the device; none once the group is faulted
   PinnedPage page_;
   std::vector<DeviceBlock> blocks_;
   std::shared_ptr<CudaMemory> memory_ = std::make_shared<CudaMemory>();  // gets the group's memory when the group goes
   ParkingPlace parking_ = ParkingPlace(1);
-  Word too_many_told_ = 0;  // HostWords::too_many, as far as wait() has told of it
-  // Stream and event stand behind the memory that they use, so that they end first.
-  OwnStream making_;  // stream for the group's own work while it is made
-  OwnEvent done_;     // recorded behind the last call
+  Word too_many_told_ = 0;  // the part of HostWords::too_many that wait() has told of
+  // Stream and event are declared after the memory that they use, so that they end first.
+  OwnStream making_;  // stream for work of the group while it is made
+  OwnEvent done_;     // recorded after the last call
   struct LastStream {
     void* handle;
-    uint64_t number;  // of all streams that there ever were: a handle may be another one's later
+    uint64_t number;  // CUDA's number of the stream, never used twice, while a handle may be
   };
   std::optional<LastStream> last_stream_;  // the stream of the last call
   bool captured_ = false;                  // the call that is being made goes into a graph
   bool owes_kernels_ = false;              // others wait for kernels of that call that are not launched yet
-  std::unique_ptr<ScaleOut> scale_out_;    // of rails that are not mapped; the proxy's once there is one
+  std::unique_ptr<ScaleOut> scale_out_;    // network of rails that are not mapped; the proxy owns it once there is one
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<NicQueues> nic_;      // instead of scale_out_ and proxy_
   std::optional<CudaWatcher> watcher_;  // last: it ends before all that it reaches

@@ -48,7 +48,7 @@ class CudaGroup::Making {
 
  private:
   void take_device();
-  bool share_devices();  // whether all ranks are in this process
+  bool share_devices();  // true: all ranks are in this process
 
   void check_queue_driving(const ScaleOutKind& kind);
   // The NIC nearest by the PCI tree; "" if this host has none.
@@ -90,7 +90,7 @@ class CudaGroup::Making {
   DeviceBuffers& buffers_;
   DeviceInfo info_;
   bool fills_queues_ = false;       // kernels are those that fill a NIC's queues, even if all rails are mapped
-  Cursor block_room_{.unit = 256};  // in the last block
+  Cursor block_room_{.unit = 256};  // free place in the last block
 };
 
 CudaGroup::CudaGroup(const GroupOptions& given)
@@ -189,7 +189,7 @@ void CudaGroup::Making::map_memory(bool one_process) {
     choice = choose_way(device_, one_process);
     g_.region_ = std::make_shared<DeviceRegion>(device_, parts.bytes(), choice.way);
   });
-  const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings: kernels look
+  const Descriptor bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));  // nobody rings this bell: kernels poll
   g_.neighbours_ = g_.share_memory(g_.region_, bell.get(), shares_with_rails());
   state_.decide("scale-up", g_.scale_up_name(), choice.reason);
 }
@@ -236,7 +236,7 @@ NetworkPlace CudaGroup::Making::network_place() const {
 void CudaGroup::Making::open_network(const ScaleOutKind& kind) {
   g_.scale_out_ = kind.make(g_, network_place());
   try_paths();
-  const auto naps = [&group = g_] { return group.memory_.use_count() > 1; };  // graphs keep the memory
+  const auto naps = [&group = g_] { return group.memory_.use_count() > 1; };  // a graph holds the memory
   const auto broken = [&group = g_](const std::exception& error) { group.control->break_down(error); };
   const Proxy::Place place{g_.network_memory_.region(), g_.network_memory_.queue(), g_.network_memory_.taken()};
   g_.all_or_none([&] { g_.proxy_ = std::make_unique<Proxy>(*g_.scale_out_, place, naps, broken); });

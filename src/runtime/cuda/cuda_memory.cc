@@ -54,7 +54,7 @@ struct ParkedMemory {
   std::list<Parked> parked;
 };
 ParkedMemory& the_park() {
-  static ParkedMemory* const one = new ParkedMemory;  // what is reached when the process ends, is never freed
+  static ParkedMemory* const one = new ParkedMemory;  // never freed, like all that is reached while the process ends
   return *one;
 }
 

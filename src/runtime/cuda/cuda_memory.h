@@ -1,4 +1,5 @@
-// What kernels of a group reach beside leases; and where it waits if the group goes before they have ended.
+// The memory of a group that its kernels reach, beside leases; and where that memory is kept if the group goes before
+// its kernels have ended.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -38,22 +39,22 @@ struct CudaMemory {
   PinnedPage page;
   NetworkMemory network;
   std::unique_ptr<HeapBlock> heap;
-  std::unique_ptr<ScaleOut> scale_out;  // like the proxy, where rails are not mapped; the proxy goes first
+  std::unique_ptr<ScaleOut> scale_out;  // only where rails are not mapped, like the proxy, which ends first
   std::unique_ptr<Proxy> proxy;
-  std::unique_ptr<NicQueues> nic;  // where warps drive it
+  std::unique_ptr<NicQueues> nic;  // only where warps drive a NIC's queues
 };
 
 // Whether no kernel of the group runs, nor is one on a stream before `done`. True of a lost context, too.
 bool have_ended(const HostWords& words, const OwnEvent& done);
 
-// What kernels of a group that went may still reach, because they wait on a stream behind other work: it is kept until
+// What kernels of a group that went may still reach, because they wait on a stream for other work: it is kept until
 // they have ended. A group has the place for it from the beginning, because a destructor cannot say that there is none.
 struct Parked {
   std::shared_ptr<CudaMemory> memory;
   OwnEvent done;
   bool reached() const;
 };
-using ParkingPlace = std::list<Parked>;  // of one
+using ParkingPlace = std::list<Parked>;  // a place for one group's memory
 void park(ParkingPlace& place, Parked what) noexcept;
 // Frees what was parked and is reached no more. Waits for nothing.
 void sweep_parked();

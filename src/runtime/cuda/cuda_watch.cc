@@ -31,7 +31,7 @@ void CudaWatcher::watch(std::stop_token stop) noexcept {
 }
 
 void CudaWatcher::look() {
-  const uint64_t wakes = g_.proxy != nullptr ? g_.proxy->wakes() : 0;  // before the look, which may find calls over
+  const uint64_t wakes = g_.proxy != nullptr ? g_.proxy->wakes() : 0;  // before the look, as it may find calls over
   const KernelConclusion concluded = watch_.look(look_at());
   if (concluded.leave) {
     tell_to_leave(g_.words);
@@ -63,7 +63,7 @@ KernelLook CudaWatcher::look_at() const {
 }
 
 void CudaWatcher::tell_fault() {
-  const DeviceFault fault = fault_now(g_.words);  // read before `ended`, which then tells the call that it is of
+  const DeviceFault fault = fault_now(g_.words);  // read before `ended`, which then tells the fault's call
   const std::optional<Complaint> complaint = watch_.complain(fault, read_word(g_.words.ended));
   if (!complaint) return;
   switch (complaint->about) {

@@ -25,9 +25,9 @@ struct WatchedGroup {
   Control& control;
   HostWords& words;
   const CurrentCall& call;
-  DeviceReservation& reservation;  // given back once the group is faulted
-  cudaEvent_t done;                // recorded behind the last call
-  cudaStream_t idle;               // no work is ever on it, so an error of it is the context's
+  DeviceReservation& reservation;  // share of the device, given back once the group is faulted
+  cudaEvent_t done;                // recorded after the last call
+  cudaStream_t idle;               // a stream without work, so an error of it is the context's
   Proxy* proxy;                    // null: there is none
   NicQueues* nic;                  // null: there are none
   Progress* progress;              // null: the caller has none
@@ -50,7 +50,7 @@ class CudaWatcher {
 
   const WatchedGroup g_;
   KernelWatch watch_;
-  std::jthread thread_;  // last: it uses the rest
+  std::jthread thread_;  // last, because the thread uses all other members
 };
 
 }  // namespace transload

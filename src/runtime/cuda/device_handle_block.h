@@ -8,7 +8,7 @@
 
 namespace transload {
 
-// Room for a dispatch of so many tokens of this rank, whatever the others send.
+// Room for a dispatch of `tokens` tokens of this rank, whatever the others send.
 inline DeviceHandleSizes handle_sizes(const RankState& rank, uint64_t tokens, uint32_t top_k, uint32_t channels) {
   return {.tables = most_of_handle(rank.map, tokens, rank.options.tokens_max, top_k),
           .channels = channels,
@@ -18,8 +18,8 @@ inline DeviceHandleSizes handle_sizes(const RankState& rank, uint64_t tokens, ui
 struct DeviceHandleBlock {
   DeviceHandle on_device;
   std::shared_ptr<Lease::Block> room;
-  Word seal;          // of its report
-  uint32_t channels;  // of its spans
+  Word seal;          // seal of the handle's report
+  uint32_t channels;  // channels of the handle's spans
 };
 
 // Which entries and rows belong to which channel of a call: the handle's own, or cut for this call.

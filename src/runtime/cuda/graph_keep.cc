@@ -51,7 +51,7 @@ class Sweeper {
 };
 
 Sweeper& sweeper() {
-  static Sweeper* const one = new Sweeper;  // its thread outlives static objects
+  static Sweeper* const one = new Sweeper;  // never destroyed: its thread outlives static objects
   return *one;
 }
 
@@ -71,7 +71,7 @@ void keep_with_graph(CUstream_st* stream, KeptAlive used, int device) {
   cudaUserObject_t object = nullptr;
   check_cuda(cudaUserObjectCreate(&object, kept.get(), graph_is_gone, 1, cudaUserObjectNoDestructorSync),
              "cudaUserObjectCreate", device);
-  kept.release();  // the object owns it now
+  kept.release();  // the object owns `kept` now
   const cudaError_t error = cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove);
   if (error != cudaSuccess) cudaUserObjectRelease(object, 1);
   check_cuda(error, "cudaGraphRetainUserObject", device);

@@ -23,19 +23,19 @@ struct DevicePositions {
 // Device memory that every call of a rank uses.
 struct DeviceBuffers {
   DeviceState* state;
-  Board board;        // with tables on the device
-  Placement experts;  // tables on the device
+  Board board;        // the board's tables lie in device memory
+  Placement experts;  // the tables lie in device memory
   Card* card;
   char *grants, *scales, *headers, *counts_to_peers, *counts_to_nodes;
   char* cached_headers;  // [tokens_max] headers of a cached dispatch
   LayoutScratch layout;
   char* global_tables;
-  uint64_t* spans;                 // of a call, where they are not its handle's
-  char *spare_handle, *spare_sum;  // of a call that finds no room in the slabs: the most it needs
+  uint64_t* spans;                 // spans of a call that cannot use those of its handle
+  char *spare_handle, *spare_sum;  // room for a call that finds none in the slabs; each as large as any call needs
   StoreArea* areas;                // regions that kernels store to
   uint32_t area_count;
   DevicePositions dispatch_up, dispatch_rail, combine_up, combine_rail;
-  RailQueue queue;  // of this rank's proxy or NIC, if it has one
+  RailQueue queue;  // queue of this rank's proxy or NIC, if there is one
 };
 
 // The first two live as long as the group, which fills in the rest while it is made.
@@ -44,7 +44,7 @@ struct LaunchFacts {
   const CurrentCall& current;
   DeviceBuffers buffers{};
   RoleKernels kernels{};
-  HostWords* host = nullptr;  // where kernels reach them
+  HostWords* host = nullptr;  // the words at the address that kernels use
   // Near memory that a block may take for stages and tables. CUDA keeps one bound for each kernel of a device, so it is
   // alike for all groups.
   uint64_t near_bytes_max = 0;
@@ -56,7 +56,7 @@ struct LaunchFacts {
   // Where kernels may store: to regions, and to these outputs of a call.
   StoreAreas areas(const Tensor& one = {}, const Tensor& other = {}) const;
   RailQueue rail_queue() const;
-  // `behind_row`: bytes of a token that its row does not have.
+  // `behind_row`: bytes of the scales and the header that follow a token's row in its slot; 0 where rows move alone.
   NearShape near_shape(uint64_t behind_row) const;
 
  private:

@@ -14,7 +14,7 @@ namespace transload {
 #ifdef TRANSLOAD_LIBFABRIC
 DeviceNetwork try_device_network(const RankState& state, const DeviceInfo& gpu, const std::string& source_address,
                                  const std::string& near_nic) {
-  constexpr uint64_t kWhole = 2 << 20;  // pages, as dma-bufs are made of
+  constexpr uint64_t kWhole = 2 << 20;  // size of the pages that dma-bufs are made of
   DeviceNetwork tried;
   LibfabricOptions options;
   options.rank = state.map.me;

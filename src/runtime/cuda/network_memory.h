@@ -39,7 +39,7 @@ class NetworkMemory {
   // All that is pinned; the region comes first, if it is.
   char* pinned() const { return pinned_.host(); }
   uint64_t pinned_bytes() const { return pinned_.bytes(); }
-  // Drained words, [channel][member] as of Positions.
+  // Drained words, [channel][member] as Positions::drained.
   Word* drained_dispatch() const { return drained_dispatch_; }
   Word* drained_combine() const { return drained_combine_; }
   // Its `next` is null, because that lies on the device.

@@ -113,8 +113,8 @@ void NvshmemQueues::show_to(CUmod_st* module) {
                 kOfNvshmem + std::string("it does not show its queues to kernels: ") + std::to_string(error));
 }
 
-// Reads the last entries of queues from the device. A device that answers no more is no lost rank: the group finds that
-// by itself.
+// Reads the last entries of queues from the device. A device that answers no more is no lost rank: the group's own
+// watch finds that.
 bool NvshmemQueues::lost(LostPeer& peer) {
   for (size_t o = 0; o < others_.size(); ++o)
     for (size_t q = 0; q < found_.completions[o].size() && !told_[o]; ++q) {

@@ -10,7 +10,7 @@
 
 namespace transload {
 
-constexpr uint32_t kWarpsOfRoleMax = 8;  // more channels than warps are claimed in turn
+constexpr uint32_t kWarpsOfRoleMax = 8;  // with more channels, warps claim them in turn
 
 template <class W>
 class Crew {

@@ -269,7 +269,7 @@ class DispatchCall {
   }
 
   bool overflows() const { return handle_->rows_kept() < handle_->rows_needed(); }
-  // Only a call that makes a handle fails for want of room. A call with that handle drops the same rows again.
+  // Only a call that makes a handle fails because room is short. A call with that handle drops the same rows again.
   bool fails() const { return overflows() && made_ && in_.overflow == Overflow::kFail; }
   [[noreturn]] void fail_for_room() const {
     const Status status = too_many_rows(handle_->rows_needed(), handle_->rows_max, Overflow::kFail);

@@ -43,7 +43,7 @@ struct HostCalls : RankState {
   HostCalls(const GroupOptions& given, Crew<W>& crew);
   // Makes the buffers of calls. Throws Error{kOutOfMemory}.
   void reserve();
-  // For a network that sets no drained words, because credits free sources too: makes those of rails all ones for good.
+  // Makes the drained words of rails all ones for good, because this network sets none: its credits free sources, too.
   void free_by_credits();
   // Exercises every directed pair that a call may use: rails are not symmetric when node sizes differ, and connect
   // lazily.
@@ -51,7 +51,7 @@ struct HostCalls : RankState {
 
   // How much a crew must provide: warps, and near memory for each.
   int warps_max() const { return int(crew.warps_of_role() * 3 + 2); }
-  uint64_t near_bytes() const { return most_tables_bytes(map); }  // for the tables of one warp
+  uint64_t near_bytes() const { return most_tables_bytes(map); }  // near memory for the tables of one warp
 
   // Calls. Both throw the fault that ended the group, if any.
   DispatchOutputs dispatch(const DispatchInputs& in);  // dispatch_call.h
@@ -143,7 +143,7 @@ auto HostCalls<W>::whole_call(const char* operation, Body body) {
 template <class W>
 uint64_t HostCalls<W>::cards_shown() const {
   uint64_t sum = map.peers;
-  bool stages = false;  // the card for all ranks that are not mapped is staged once
+  bool stages = false;  // some ranks are not mapped, so the card is staged, once for all of them
   for (const auto* list : {&rails, &sources})
     for (const Counterpart& c : *list) {
       if (c.rank == kNobody) continue;

@@ -17,7 +17,7 @@
 namespace transload {
 namespace {
 
-constexpr int kNapMs = 1;  // where arrivals wake nobody
+constexpr int kNapMs = 1;  // the longest sleep where arrivals wake nobody
 
 }  // namespace
 

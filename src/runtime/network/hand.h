@@ -48,7 +48,7 @@ class Hand {
   Descriptor bell_;
   std::mutex mutex_;  // the thread holds it while it uses the network
   std::condition_variable_any back_;
-  std::atomic<bool> away_{false};
+  std::atomic<bool> away_{false};  // a Hold sets and clears it; the thread reads it, and waits on back_ while it is set
   std::jthread thread_;
 };
 

@@ -19,28 +19,28 @@ uint32_t world_size(const std::vector<uint32_t>& worlds, uint32_t root);
 // Two ranks, in words.
 std::string ranks_text(uint32_t one, uint32_t other);
 
-// What a rank says of its process before a world is made or used again. unpack() throws as those of runtime/said.h do.
+// What a rank says of its process before a world of NVSHMEM is made or used again. unpack() throws as those of
+// runtime/said.h do.
 struct HeapFacts {
-  std::string lost;                            // NvshmemWorld::lost()
-  uint64_t number = 0;                         // of its world; 0: in none
-  uint32_t pes = 0;                            // of that world
-  std::vector<NvshmemWorld::HeapPart> blocks;  // without addresses
+  std::string lost;                            // NvshmemWorld::lost() of this process
+  uint64_t number = 0;                         // number of the process's world; 0: none
+  uint32_t pes = 0;                            // PEs of that world
+  std::vector<NvshmemWorld::HeapPart> blocks;  // blocks of the heap, without addresses
   std::string settings;                        // what NVSHMEM is told if it is started
 
   std::string pack() const;
   static HeapFacts unpack(std::string_view said);
 };
 
-// Why these ranks can not be in one heap, the same on all; "": they can. `worlds` as of rail_worlds.
+// Why these ranks can not be in one heap, the same on all; "": they can. `worlds` is what rail_worlds() returns.
 std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds);
 
-// The number of the block that is long enough and free on all ranks of `root`'s world: then all that had it have
-// lingered. If there is none, the number of blocks.
+// The number of the block that is long enough and free on all ranks of `root`'s world, which means that all groups that
+// had it have lingered. If there is none, the number of blocks.
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 
-// Why regions that lie so far in the heaps of these ranks can not be rails of each other, the same on all; "": they
-// can.
+// Why regions at these offsets in the heaps of the ranks can not be rails of each other, the same on all; "": they can.
 std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds);
 
 struct HeapOffsetSaid {
@@ -50,14 +50,14 @@ struct HeapOffsetSaid {
 
 // How a new world begins, as its lowest rank says it. The other ranks say nothing.
 struct WorldSaid {
-  uint64_t number = 0;  // 0: it makes no world
+  uint64_t number = 0;  // 0: the rank makes no world
   NvshmemId id{};
 
   std::string pack() const;
   static WorldSaid unpack(std::string_view said);
 };
 
-// Why what ranks said cannot begin the new worlds, the same on all; "": it can.
+// Why the ranks cannot begin the new worlds with what they said, the same on all; "": they can.
 std::string world_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds,
                           const std::vector<WorldSaid>& said);
 

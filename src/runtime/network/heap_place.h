@@ -16,8 +16,8 @@ namespace transload {
 struct HeapHome {
   int device;                                               // -1: the host
   void (*there)(int device, const std::function<void()>&);  // runs a step where that device is current
-  void (*zero)(int device, char* at, uint64_t bytes);       // has landed when it returns
-  bool maps_rails = true;                                   // rails are mapped; else they are queues of a NIC
+  void (*zero)(int device, char* at, uint64_t bytes);       // the zeros have landed when it returns
+  bool maps_rails = true;                                   // false: rails are queues of a NIC
 };
 
 // Collective: returns a block of zeros. If rails are mapped, so are their blocks here; else the block is so long that a

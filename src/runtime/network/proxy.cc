@@ -25,14 +25,14 @@ namespace transload {
 
 namespace {
 
-constexpr uint32_t kCommandsOfATurn = 64;  // before the network is moved again
-// How long naps are, where nobody rings for a replay of a graph: short while replays follow each other, then so long
-// that naps cost an idle proxy less than a twentieth of a core.
+constexpr uint32_t kCommandsOfATurn = 64;  // the most commands before the network is moved again
+// How long naps are, where nobody rings for a replay of a graph: short while replays follow each other, and later long
+// enough to cost an idle proxy less than a twentieth of a core.
 constexpr long kNapNs = 50'000, kNapMostNs = 2'000'000;
-constexpr uint64_t kReplaysNs = 20'000'000;  // from one replay to the next, while they follow each other
+constexpr uint64_t kReplaysNs = 20'000'000;  // the longest time between replays that follow each other
 constexpr uint64_t kNapShare = 20, kNapsSeen = 8;
 constexpr long kSleepNs = 50'000'000;
-constexpr uint32_t kTurnsBeforeSleep = 256;  // with nothing to do
+constexpr uint32_t kTurnsBeforeSleep = 256;  // turns that found nothing to do
 
 // Nanoseconds of a processor that this thread has used.
 uint64_t ran_ns() {
@@ -92,7 +92,7 @@ bool Proxy::lost(LostPeer& peer) {
 
 void Proxy::run(std::stop_token stop) {
   pthread_setname_np(pthread_self(), "transload-proxy");
-  prctl(PR_SET_TIMERSLACK, 1000);  // ns; by default the system lets a nap last twice as long
+  prctl(PR_SET_TIMERSLACK, 1000);  // one microsecond; by default the system lets a nap last twice as long
   try {
     for (uint32_t idle = 0; !stop.stop_requested();) {
       const Taker::Took took = turn();
@@ -102,7 +102,7 @@ void Proxy::run(std::stop_token stop) {
       } else if (++idle <= kTurnsBeforeSleep || took != Taker::Took::kNoneAndOver) {
         sched_yield();
       } else {
-        sleep();  // and after it one turn, if there is nothing to do
+        sleep();  // one turn follows, and another sleep if it finds nothing to do
       }
     }
   } catch (const std::exception& error) {

@@ -21,7 +21,7 @@ class Proxy {
   struct Place {
     char* network;  // the rank's network region, which the proxy itself does not touch
     RailQueue queue;
-    Word* taken;  // where the proxy says how many commands it has taken
+    Word* taken;  // written by the proxy, read by warps: how many commands it has taken
   };
   // `link` and `place` outlive it; nobody else uses the link meanwhile. `broken` hears, in the proxy's thread, why it
   // cannot go on. `naps` says whether kernels may give commands though nobody called wake(), as those of a graph do.
@@ -62,7 +62,7 @@ class Proxy {
   Taker::Took turn();
   void sleep();
   long nap_ns(uint64_t now) const;
-  // What the taker asks of its host.
+  // These are what CommandTaker asks of its Host.
   bool calls_over() const { return rests_.load(std::memory_order_acquire) == wakes(); }
   CommandSlot look(uint32_t slot) const;
   void carry(const RailCommand& command);
@@ -74,9 +74,11 @@ class Proxy {
   const std::function<void(const std::exception&)> broken_;
   Taker taker_;
   Descriptor bell_;
-  uint64_t idle_since_ = 0;   // now_ns() after the last turn that found something to do
-  uint64_t nap_cost_ns_ = 0;  // processor time of a nap, as last measured
-  std::atomic<uint64_t> wakes_{0}, rests_{0}, turns_{0};
+  uint64_t idle_since_ = 0;                    // now_ns() after the last turn that found something to do
+  uint64_t nap_cost_ns_ = 0;                   // processor time that a nap took, as last measured
+  std::atomic<uint64_t> wakes_{0}, rests_{0};  // wake() and rest() write them; the thread reads them
+  // The thread writes these; others read them.
+  std::atomic<uint64_t> turns_{0};
   std::atomic<Word> taken_{0};
   std::atomic<bool> quiet_{true}, ended_{false};
   std::mutex mutex_;  // guards what follows, and calls of naps_ and broken_

@@ -56,7 +56,7 @@ bool libfabric_available(uint32_t, std::string& why) {
 }
 std::unique_ptr<ScaleOut> make_libfabric(GroupMaking&, const NetworkPlace&) {
   return nullptr;
-}  // never chosen: it is not available
+}  // never called, because libfabric is not available
 #endif
 
 std::unique_ptr<ScaleOut> make_loopback(GroupMaking&, const NetworkPlace& place) {
@@ -75,8 +75,8 @@ std::unique_ptr<ScaleOut> make_nvshmem(GroupMaking&, const NetworkPlace& place) 
 
 // What all ranks together say of the kinds, and of their hosts.
 struct Answers {
-  std::vector<bool> everywhere;       // by kind: every rank has it
-  std::vector<std::string> unmapped;  // by kind, why a rank maps no rail though all are on one host; "": all do
+  std::vector<bool> everywhere;       // [kinds] every rank has the kind
+  std::vector<std::string> unmapped;  // [kinds] why a rank maps no rail though all are on one host; "": all do
   std::string apart;                  // how a rank and rank 0 are apart; "": all are on one host
 };
 
@@ -196,7 +196,7 @@ ChosenNetwork choose_scale_out(GroupMaking& group) {
     return !kind.when_asked && answers.everywhere[size_t(&kind - kinds.data())] && (!near || kind.maps_rails);
   };
   const auto chosen = std::find_if(kinds.begin(), kinds.end(), fits);
-  TRANSLOAD_CHECK(chosen != kinds.end());  // every choice has its entry, and auto one that is always there
+  TRANSLOAD_CHECK(chosen != kinds.end());  // every choice is in the list, and one that auto may take is always there
   const std::string name = word_of(chosen->choice);
   const std::string& unmapped =
       answers.apart.empty() ? answers.unmapped[size_t(chosen - kinds.begin())] : answers.apart;

@@ -14,20 +14,20 @@ namespace transload {
 
 // What a network needs of the rank that makes it. All of it outlives the network.
 struct NetworkPlace {
-  char* region;                      // its network region, or memory that the network brought for it
-  uint64_t bytes;                    // of `region`; memory that the network brought may be longer than a network region
+  char* region;                      // the rank's network region, or memory that the network brought for it
+  uint64_t bytes;                    // length of `region`; a network may bring more than a network region needs
   const std::vector<char*>* mapped;  // [ranks] the regions of others, where rails are mapped
-  FabricDevice device = {};          // of the region
+  FabricDevice device = {};          // the device on which the region lies
   std::string near_nic = "";         // the NIC to take if the caller named none
   const HeapBlock* heap = nullptr;   // the block that the network brought
 };
 
 struct ScaleOutKind {
-  ScaleOutChoice choice;  // a caller's name for it: runtime/choices.h
+  ScaleOutChoice choice;  // the caller's name for the kind: runtime/choices.h
   bool maps_rails;        // warps store to rails directly where all ranks are on one host
-  bool on_cpus;           // ranks on CPUs have it too
-  bool when_asked;        // only callers who ask for it get it
-  // Whether this machine and build have it for so many ranks; if not, `why` says why.
+  bool on_cpus;           // ranks on CPUs have the kind, too
+  bool when_asked;        // only callers who ask for the kind get it
+  // Whether this machine and build have it for this many ranks; if not, `why` says why.
   bool (*available)(uint32_t ranks, std::string& why);
   // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
   std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);
@@ -52,17 +52,17 @@ std::unique_ptr<NicQueues> open_nvshmem_queues(GroupMaking& group, const Network
 std::vector<ScaleOutKind>& scale_out_kinds();
 
 struct ChosenNetwork {
-  const ScaleOutKind* kind = nullptr;  // null: one node needs none
-  bool maps_rails = false;             // of that kind, here
+  const ScaleOutKind* kind = nullptr;  // null: a group of one node needs none
+  bool maps_rails = false;             // the kind maps the rails of this group
 };
 
-// What speaks for the network that was taken.
+// Why this network was chosen, and why its rails are mapped or not.
 struct NetworkReason {
-  bool asked = false;         // the caller asked for it by name
+  bool asked = false;         // the caller asked for the network by name
   bool on_gpus = false;       // ranks are on GPUs
-  bool could_map = false;     // its kind maps rails
-  std::string unmapped = "";  // why it maps none all the same
-  std::string lacking = "";   // why another one is not there on this rank
+  bool could_map = false;     // the network's kind maps rails
+  std::string unmapped = "";  // why the network maps no rail although its kind does
+  std::string lacking = "";   // why this rank lacks another kind
 };
 std::string sentence_of(const NetworkReason& reason);
 

@@ -16,21 +16,21 @@ namespace transload {
 struct Ending {
   uint32_t rank = 0;
   bool made_all_calls = false;
-  bool survivor = true;  // neither dead nor standing still for ever
+  bool survivor = true;  // the rank is not dead and does not stand still for ever
   std::optional<Fault> fault;
-  uint64_t entered = 0;  // virtual time at which the call began that ended so
+  uint64_t entered = 0;  // virtual time at which the last call began
   uint64_t ended = 0;
 };
 
 struct Ended {
   const std::vector<Ending>& endings;
   const ExpectedVerdict& expect;
-  std::vector<uint32_t> culprits;  // by rank that reports
+  std::vector<uint32_t> culprits;  // [ranks] the culprit that the rank reports
   uint64_t fault_since;            // virtual time of the fault
   uint64_t deadline_ns;
 };
 
-constexpr uint64_t kVerdictNs = kSecondNs;  // after the deadline, at the latest
+constexpr uint64_t kVerdictNs = kSecondNs;  // the longest time from the deadline to the verdict
 
 inline std::string check_verdicts(const Ended& e) {
   const auto faulted = [](const Ending& ending) { return ending.survivor && ending.fault; };

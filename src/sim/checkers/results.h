@@ -13,18 +13,18 @@ struct DispatchResult {
   const reference::Problem& problem;
   const reference::Received& want;
   const DispatchOutputs& out;
-  uint64_t salt;  // of the rows
+  uint64_t salt;  // the rows were made from this number
   size_t row_bytes;
   uint32_t scales;
   bool cached;
-  int64_t rows_max;  // of the dispatch; 0: none
+  int64_t rows_max;  // bound of the dispatch; 0: none
 };
 
 struct CombineResult {
   const reference::Problem& problem;
   const CombineOutputs& out;
   uint32_t rank;
-  uint64_t salt;  // of what experts return; biases follow
+  uint64_t salt;  // what experts return was made from this number; those of the biases follow it
   size_t row_bytes;
   bool wire_f32;
   bool weights;

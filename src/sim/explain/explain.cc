@@ -13,14 +13,14 @@ namespace transload {
 namespace {
 
 constexpr size_t kLinesShown = 25, kWaitsShown = 24, kMilestonesShown = 40;
-constexpr uint64_t kEventsMax = 60'000'000;  // how many are kept; of longer worlds the last ones
+constexpr uint64_t kEventsMax = 60'000'000;  // the most events that are kept; of longer worlds the last ones
 
 std::string of_number(uint64_t number) { return " (event " + std::to_string(number) + ")"; }
 
 // What the warp that broke a rule had been told by then.
 struct Known {
-  Event seen{};   // its last look at a count of the focus
-  Event fence{};  // its last fence for its copy engine
+  Event seen{};   // the warp's last look at a count of the focus
+  Event fence{};  // the warp's last fence for its copy engine
   bool has_seen = false, has_fence = false;
 };
 

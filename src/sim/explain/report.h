@@ -13,9 +13,9 @@ namespace transload {
 struct Focus {
   bool ring = false;
   const AddressBook* book = nullptr;
-  RingPlace place;              // at the consumer
-  uint64_t begin = 0, end = 0;  // offsets of the bytes, where it is no ring
-  std::string name;             // of the bytes
+  RingPlace place;              // the place at the consumer
+  uint64_t begin = 0, end = 0;  // offsets of the bytes, unless the focus is a ring
+  std::string name;             // name of the bytes
   bool given() const { return ring || begin < end; }
   bool holds(uint64_t offset, uint64_t bytes) const;
   std::string text(const World& world) const;
@@ -33,7 +33,7 @@ struct Teller {
 // One flight as the story tells it: a move, sum, put or count, and what became of it.
 struct Tale {
   Event begun;
-  uint64_t number = 0;  // of the event that began it
+  uint64_t number = 0;  // number of the event that began the flight
   std::string who;
   uint64_t landed_bytes = 0;
   uint64_t read_at = 0, counted_at = 0;  // virtual time; 0: not yet
@@ -49,12 +49,12 @@ class Report {
   // Takes in the next event. False if the event does not concern the focus, or repeats what is known.
   bool tell(const Event& event, uint64_t number);
   bool concerns(const Event& event) const;
-  std::string line(const Event& event, uint64_t number) const;  // call it right after tell()
+  std::string line(const Event& event, uint64_t number) const;  // must be called right after tell()
   std::string who(const Event& event) const;
   std::string place(uint64_t offset) const;
   static std::string time(uint64_t ns);
 
-  const std::map<uint64_t, Tale>& tales() const { return tales_; }  // by number of the event that began each
+  const std::map<uint64_t, Tale>& tales() const { return tales_; }  // keyed by number of the event that began each
   const Tale* tale_of(uint64_t flight) const;  // the latest flight in this place of Flights; null: none
 
  private:
@@ -66,7 +66,7 @@ class Report {
   std::map<Teller, uint64_t> roles_;
   std::map<std::pair<Teller, uint64_t>, uint64_t> seen_;  // what a warp last read in a word
   std::map<uint64_t, Tale> tales_;
-  std::map<uint64_t, uint64_t> flights_;  // by place in Flights: the event that began the latest flight there
+  std::map<uint64_t, uint64_t> flights_;  // keyed by place in Flights: the event that began the latest flight there
 };
 
 }  // namespace transload

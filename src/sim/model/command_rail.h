@@ -14,7 +14,7 @@ constexpr int32_t kProxyWarp = -2;  // stands for the proxy where a warp of its 
 // Offsets of what a rank and its proxy share, from the start of the memory that is set aside for it.
 struct CommandPlace {
   uint32_t slots;
-  uint64_t drained_words;  // of all rings along rails
+  uint64_t drained_words;  // drained words of all rings along rails
 
   uint64_t taken() const { return 0; }
   uint64_t drained() const { return kWordBytes; }
@@ -26,11 +26,11 @@ struct CommandRail {
   CommandRoom room{1};
   CommandSlot* slots = nullptr;  // written by warps, read by the proxy
   Word* taken = nullptr;         // written by the proxy, read by warps
-  Word tickets = 0;              // how many were given out; a warp takes one by an atomic add
-  uint32_t proxy = 0;            // its number as an agent of the flights
-  // The model remembers what the proxy does not know: who gave the command of each slot (`asked`), of which run of its
-  // rank the commands are that it carries now (`runs`), and the last flight before those (`run`). Commands of earlier
-  // runs have earlier tickets.
+  Word tickets = 0;              // tickets that were given out; a warp takes one by an atomic add
+  uint32_t proxy = 0;            // the proxy's number as an agent of the flights
+  // The model remembers what the proxy does not know. `asked`: who gave the command of each slot. `runs`: how many runs
+  // the rank had begun when it gave the commands that the proxy carries now. `run`: the number of the last flight
+  // before those commands. Commands of earlier runs have earlier tickets.
   std::vector<AskedBy> asked;
   uint32_t runs = 0, run = 0;
 };

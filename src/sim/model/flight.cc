@@ -120,7 +120,7 @@ uint32_t Flights::take(Flight::Type kind, uint32_t agent) {
   return id;
 }
 
-// Puts a flight into the lists, so that it may land by itself.
+// Puts a flight into the lists of what may land.
 void Flights::start(uint32_t id) {
   const Flight& f = flights_[id];
   agents_[f.agent].pending.push_back(id);
@@ -196,7 +196,7 @@ bool Flights::hurry() {
 }
 
 // Nobody else's flight may be on its way to these bytes, and nobody may still have to read them.
-void Flights::claim_target(uint32_t id) {
+void Flights::hold_target(uint32_t id) {
   Flight& f = flights_[id];
   f.toward = space_.holds(f.to) ? space_.region_of(f.to) : kNobody;
   f.shadowed = f.toward != kNobody;
@@ -227,7 +227,7 @@ void Flights::hold_source(uint32_t id, const char* from, size_t bytes) {
   for (size_t i = 0, n = Space::cells(from, bytes); i < n; ++i) {
     Cell& c = cells[i];
     ++c.readers;
-    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place
+    if (c.writer != 0 && c.writer != id) {  // a sum may be made in place: then the flight itself writes there
       if (!sees_own(f.reader, c.writer))
         return break_rule(Checker::kLanding, f.reader, from,
                           {"reads what " + text(c.writer) + " has not landed yet", c.writer});
@@ -314,7 +314,7 @@ void Flights::move(uint32_t agent, const Piece& piece, bool streamed) {
   f.bytes = piece.bytes;
   f.pieces = pieces();
   record(Happened::kMove, agent, {piece.to, id, piece.bytes, piece.from});
-  claim_target(id);
+  hold_target(id);
   hold_source(id, piece.from, piece.bytes);
   start(id);
 }
@@ -330,7 +330,7 @@ void Flights::sum(uint32_t agent, const simd::SumJob& job) {
   for (const simd::Rows* rows : {&job.before, &job.here, &job.after})
     f.sum.rows.insert(f.sum.rows.end(), rows->at, rows->at + rows->count);
   record(Happened::kSum, agent, {f.to, id, job.elements});
-  claim_target(id);
+  hold_target(id);
   each_row(f, [&](const char* row, size_t bytes) { hold_source(id, row, bytes); });
   start(id);
 }
@@ -352,7 +352,7 @@ void Flights::put_by(uint32_t reader, const AskedBy& asked, const Put& put, uint
   f.pieces = pieces();
   f.again = !setup_.whole && chance_.in_256(setup_.manners.again);
   record(Happened::kPut, agent, {f.to, id, put.bytes, f.from});
-  claim_target(id);
+  hold_target(id);
   hold_source(id, f.from, f.bytes);
   ++regions_[agents_[agent].name.region].uncaptured;
   start(id);
@@ -414,7 +414,7 @@ void Flights::drain(uint32_t agent) {
   });
 }
 
-// Flights within the node land in program order; those over the network proceed by themselves.
+// Lands the flights of this agent within the node, in program order. Those over the network are not waited for.
 void Flights::settle(uint32_t agent) {
   agents_[agent].fenced = numbers_;
   if (!agents_[agent].pending.empty()) record(Happened::kSettle, agent, {nullptr, 0, 0});

@@ -51,8 +51,8 @@ struct Arrived {
 // Who asked for a flight, and how far its rank was by then, since a proxy starts the flight later.
 struct AskedBy {
   uint32_t agent = 0;
-  uint32_t runs = 0;  // how many runs of its rank had begun
-  uint32_t run = 0;   // number of the last flight before the latest of them
+  uint32_t runs = 0;  // runs that the rank had begun
+  uint32_t run = 0;   // number of the last flight before the latest of these runs
 };
 
 // The rows of a sum: those of job.before, then those of job.here, then those of job.after.
@@ -67,43 +67,43 @@ struct FlightState {
   Type kind = Type::kNone;
   bool streamed = false;   // not ordered by a count unless fenced
   bool release = true;     // mark: covers what came before it
-  bool far = false;        // over the network
-  bool again = false;      // put: may land once more until a count covers it
-  bool after_own = false;  // its source is what earlier flights of its agent bring
+  bool far = false;        // the flight crosses the network
+  bool again = false;      // put: may land once more until a count covers the put
+  bool after_own = false;  // the source is what earlier flights of the agent bring
   // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target has cells.
   bool captured = false, torn = false, shadowed = false;
-  bool complete = false;  // put: its source is free; until then the network may read it again, landed or not
+  bool complete = false;  // put: its source is free; until then the network may read the source again, landed or not
   bool command = false;   // mark: a word of a command, which is no count
-  bool at_home = false;   // it goes from a rank to its own proxy or back, over no link
-  bool adds = false;      // mark: its reader's word grows by `added`, once
+  bool at_home = false;   // the flight goes from a rank to its own proxy or back, over no link
+  bool adds = false;      // mark: the word of the flight's reader grows by `added`, once
   uint8_t pieces = 1;
-  uint32_t landed_pieces = 0;  // a bit for each that has landed
-  uint32_t agent = 0;          // who started it, or for whom a proxy did
-  uint32_t reader = 0;         // the agent that reads its source
-  uint32_t toward = 0;         // the region that it goes to; kNobody: private memory
-  uint32_t queue = 0;          // of the NIC; flights of two queues have no order
-  uint32_t number = 0;         // counts all flights of the world, from 1
-  uint32_t runs = 0;           // how many runs of its agent's rank had begun when it was asked for
+  uint32_t landed_pieces = 0;  // a bit for each piece that has landed
+  uint32_t agent = 0;          // the agent that started the flight, or for which a proxy did
+  uint32_t reader = 0;         // the agent that reads the source
+  uint32_t toward = 0;         // the region that the flight goes to; kNobody: private memory
+  uint32_t queue = 0;          // queue of the NIC; flights of two queues have no order
+  uint32_t number = 0;         // the flight's number among all of the world, from 1
+  uint32_t runs = 0;           // runs that the agent's rank had begun when the flight was asked for
   uint32_t run = 0;            // number of the last flight before the latest of those runs
-  Told covers;                 // mark: what its observer learns of its agent
-  uint64_t event = 0;          // number, in the journal, of its first event
+  Told covers;                 // mark: what the observer learns of the agent
+  uint64_t event = 0;          // number, in the journal, of the flight's first event
   char* to = nullptr;
   const char* from = nullptr;
   size_t bytes = 0;
-  Word* drained = nullptr;  // put: shows when its source is free
+  Word* drained = nullptr;  // put: the word that shows when the source is free
   Word drained_count = 0;
-  const Word* live = nullptr;  // mark: its count is read here when it lands
+  const Word* live = nullptr;  // mark: the count is read here when the mark lands
   Word count = 0;
   Word added = 0;
-  uint32_t place = ~uint32_t(0);  // its index in landable_; ~0: it is not there
-  bool at_link = false;           // held by its link
-  bool waiting = false;           // held by its link, or lazy
+  uint32_t place = ~uint32_t(0);  // the flight's index in landable_; ~0: none
+  bool at_link = false;           // the link holds the flight back
+  bool waiting = false;           // the link holds the flight back, or it is lazy
 };
 
 struct Flight : FlightState {
   FlightSum sum;
-  std::vector<Arrived> speaks_for;  // mark: its observer learns of these agents' flights, too
-  std::vector<char> copy;           // what was captured
+  std::vector<Arrived> speaks_for;  // mark: the observer learns of these agents' flights, too
+  std::vector<char> copy;           // the captured bytes
   std::vector<uint32_t> unwritten;  // cells of the source that nobody had written
 };
 
@@ -114,8 +114,8 @@ class Wire {
   // When a flight from region `from` may begin to land, in virtual nanoseconds; kNever: its link is dead.
   static constexpr uint64_t kNever = ~uint64_t(0);
   virtual uint64_t ready_at(uint32_t from, const Flight& flight, uint64_t now) = 0;
-  virtual bool ordered() const = 0;       // on the network nothing overtakes what goes over the same link
-  virtual bool slow(bool far) const = 0;  // ready_at() may be later than now
+  virtual bool ordered() const = 0;       // true: nothing overtakes what goes over the same link of the network
+  virtual bool slow(bool far) const = 0;  // true: ready_at() may be later than now
 };
 
 // The flights tell it what checkers need that do not judge flights, and what a world has to react to.
@@ -128,7 +128,7 @@ class Watcher {
   virtual void landed_command(uint32_t) {}        // a word of a command for this region's proxy, whole
   virtual void captured_put(uint32_t agent) = 0;  // the source of a put is free
   virtual void broken(Violation violation) = 0;
-  virtual void later(uint32_t flight, uint64_t when) = 0;  // Flights::ready() must be called then
+  virtual void later(uint32_t flight, uint64_t when) = 0;  // the watcher must call Flights::ready() then
 };
 
 class Flights {
@@ -204,12 +204,12 @@ class Flights {
 
   // What can happen without a warp: how many flights may land now.
   uint32_t landable() const { return uint32_t(landable_.size()); }
-  void land(uint32_t i);  // makes one step of the i-th of them
+  void land(uint32_t i);  // makes one step of the i-th flight that can land
   // For walks: the source of this put is free now, whether it has landed or not.
   void free_put(uint32_t flight) { complete(flight); }
   uint32_t landable_flight(uint32_t i) const { return landable_[i]; }
   bool hurry();                                  // lets lazy flights land; false: there were none
-  void ready(uint32_t flight, uint32_t number);  // its link lets it go, if it still has this number
+  void ready(uint32_t flight, uint32_t number);  // the link lets the flight go, if it still has this number
   uint32_t latest() const { return numbers_; }   // the number of the last flight
   uint32_t number_of(uint32_t flight) const { return flights_[flight].number; }
   // A rank died: what its agents had on its way is dropped, or lands in part.
@@ -222,17 +222,17 @@ class Flights {
   const Flight& flight(uint32_t i) const { return flights_[i]; }
   // The flights of an agent that are on their way, in program order.
   const std::vector<uint32_t>& pending(uint32_t agent) const { return agents_[agent].pending; }
-  std::string text(uint32_t flight) const;  // for people
+  std::string text(uint32_t flight) const;  // the flight in words
   static bool landed_whole(const Flight& f) { return f.landed_pieces + 1 == uint32_t(1) << f.pieces; }
 
  private:
-  friend class StatePrint;  // prints all of this, for walks
+  friend class StatePrint;  // prints all members, for walks
 
   struct Agent {
     AgentName name;
-    uint32_t fenced = 0, settled = 0;  // its flights up to these numbers are fenced, or settled
+    uint32_t fenced = 0, settled = 0;  // the agent's flights up to these numbers are fenced, or settled
     Knowledge knows;
-    std::vector<Arrived> speaks_for;  // agents of its rank that its counts cover, too
+    std::vector<Arrived> speaks_for;  // agents of the same rank that the agent's counts cover, too
     std::vector<uint32_t> pending;    // flights on their way, in program order
   };
 
@@ -242,7 +242,7 @@ class Flights {
     bool frozen = false;
     uint32_t runs = 0;
     uint32_t run = 0;  // flights up to this number are of earlier runs
-    Knowledge knows;   // what its agents of earlier runs were told, together
+    Knowledge knows;   // what agents of earlier runs were told, together
     std::vector<Arrived> arrived;
   };
 
@@ -259,7 +259,7 @@ class Flights {
   void gather(TrackedRegion& region);
   uint32_t take(Flight::Type kind, uint32_t agent);
   void start(uint32_t id);
-  void claim_target(uint32_t id);
+  void hold_target(uint32_t id);
   void hold_source(uint32_t id, const char* from, size_t bytes);
   void free_source(uint32_t id, const char* from, size_t bytes);
   void finish_own(uint32_t id, const char* from, size_t bytes);
@@ -267,7 +267,7 @@ class Flights {
   bool sees_own(uint32_t agent, uint32_t writer) const;
   struct Reader {
     uint32_t agent;
-    uint32_t region;  // where what it reads lies
+    uint32_t region;  // the region of the bytes that are read
     bool engine;
   };
   uint32_t may_read(const Reader& reader, const Cell& cell) const;
@@ -337,7 +337,7 @@ class Flights {
     Breach(std::string text, uint32_t flight = 0) : what(std::move(text)), other(flight) {}
     Breach(const char* text) : what(text) {}
     std::string what;
-    uint32_t other = 0;  // the flight that it collides with; 0: none
+    uint32_t other = 0;  // the flight that the access collides with; 0: none
   };
   void break_rule(Checker checker, uint32_t agent, const void* at, Breach breach);
 

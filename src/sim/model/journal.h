@@ -41,10 +41,10 @@ struct Event {
   Happened what;
   uint8_t group;
   uint16_t rank;
-  int32_t warp;   // number in its rank; -1: the rank's host, or nobody
+  int32_t warp;   // the warp's number in its rank; -1: the rank's host, or nobody
   uint64_t time;  // virtual nanoseconds
   uint64_t a, b, c;
-  uint64_t from = 0;  // of a move or put: offset of its source
+  uint64_t from = 0;  // move, put: offset of the source
 };
 
 class Journal {

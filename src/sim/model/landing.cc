@@ -55,7 +55,7 @@ void Flights::show_drained(uint32_t id) {
     });
   };
   if (setup_.rails == RailMode::kNetwork)
-    of(f.agent);  // earlier calls left none, and in this one the word is this warp's
+    of(f.agent);  // earlier calls left none, and in this call only this warp writes the word
   else
     for (const uint32_t agent : regions_[region].agents) of(agent);
   if (f.reader != f.agent)
@@ -289,8 +289,8 @@ void Flights::end(uint32_t id) {
   free_.push_back(id);
 }
 
-// Each agent dies at some point of its program order. Of its flights from behind that point no count lands, and only
-// some of the others do.
+// Each agent dies at some point of its program order. Of its flights that began after that point no count lands, and
+// only some of the others do.
 void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {

@@ -6,8 +6,8 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kDelayTimes = 50;        // a delayed transfer takes its latency so often
-constexpr uint64_t kDelayLeastNs = 20'000;  // where the latency is too small to multiply
+constexpr uint64_t kDelayTimes = 50;        // a delayed transfer takes its latency this many times
+constexpr uint64_t kDelayLeastNs = 20'000;  // the least delay, for a latency that is too small to multiply
 constexpr uint64_t kStallNs = 500'000;
 
 bool is_slow(const LinkModel& m) {

@@ -30,7 +30,7 @@ class ModelLinks {
     uint64_t bytes;
     uint32_t messages = 1;
   };
-  // The result is in nanoseconds of the time that `now` is of; now itself if nothing holds it up.
+  // Returns when the last byte is there, in nanoseconds on the clock of `now`; `now` itself if nothing holds it up.
   uint64_t ready_at(const Transfer& transfer, uint64_t now);
   // leave() and arrive() are the two steps of ready_at(), for callers that act in the order of time at either end.
   // leave() sends a transfer through the port out: its first byte leaves at `begins`, its last one at `left`.
@@ -49,7 +49,7 @@ class ModelLinks {
 
  private:
   struct Ports {
-    std::vector<uint64_t> out, in;  // by rank: until when the port is busy
+    std::vector<uint64_t> out, in;  // [ranks] until when the port is busy
   };
   bool chance(double of);
   const LinkModel& model(bool scale_out) const { return scale_out ? setup_.scale_out : setup_.scale_up; }

@@ -36,10 +36,10 @@ class ModelMemory {
     uint32_t ranks;
     uint8_t group;
     uint32_t process;
-    uint32_t first_region;      // of the group; that of rank r is first_region + r
-    std::vector<char*> mapped;  // by rank: its network region, if a warp here may store there
+    uint32_t first_region;      // region of the group's rank 0; rank r has first_region + r
+    std::vector<char*> mapped;  // [ranks] that rank's network region, if a warp here may store there
     RailMode rails = RailMode::kNetwork;
-    Word counts_from = 0;                     // with which all words of rings begin
+    Word counts_from = 0;                     // the count at which all words of rings begin
     bool always_switch = false;               // another warp may have its turn before every verb: for exhaustive walks
     std::function<void()> on_rows = nullptr;  // called when rows have moved
     std::function<void(bool met)> on_woke = nullptr;  // called when the running warp's wait has ended
@@ -74,7 +74,7 @@ class ModelMemory {
   void put(int w, const Put& put);
   void publish(int w, RailWord to, Word count, bool credit);
   void store(int w, Word* at, uint32_t reader, Word count);
-  void wake(int, const Batch&) {}  // landed words wake parked warps here
+  void wake(int, const Batch&) {}  // does nothing, because landed words wake parked warps here
   bool park(int w, Park& park);
   void missed(int) { s_.parker->yield(); }
   void breathe(int) {}
@@ -98,7 +98,7 @@ class ModelMemory {
   bool failed() const { return failed_; }
   bool gone() const { return gone_; }
   void begin_phase() { rows_ = 0; }
-  uint64_t rows() const { return rows_; }  // moved in this phase
+  uint64_t rows() const { return rows_; }  // rows moved in this phase
   const BrokenRecord* take_broken();
   CommandRail& rail() { return rail_; }  // only where rails have a proxy
 
@@ -128,7 +128,7 @@ class ModelMemory {
   bool has_broken_ = false, told_broken_ = false;
   BrokenRecord broken_{};
   uint64_t rows_ = 0;
-  std::vector<bool> began_failed_;  // by warp: its last verb of moves began after the fault
+  std::vector<bool> began_failed_;  // [warps] the last verb of moves began after the fault
 
   CommandRail rail_;
   // The role and channel of each warp now, and how many commands the proxy had taken when the warp last looked.
@@ -138,7 +138,7 @@ class ModelMemory {
     Word taken = 0;
   };
   std::vector<WarpOfRail> warps_;
-  std::map<std::pair<uint32_t, uint64_t>, Word> told_;  // by rank and offset: up to which count that word was told
+  std::map<std::pair<uint32_t, uint64_t>, Word> told_;  // the count that the word at this rank and offset was told last
 };
 
 using ModelWarp = FiberWarp<ModelMemory>;

@@ -22,7 +22,7 @@ enum class RingPart : uint8_t { kNone, kTail, kCredit, kSlot, kStaged };
 struct RingPlace {
   RingPart part = RingPart::kNone;
   RingKind kind = RingKind::kCount;
-  uint32_t rank = 0;  // in whose memory it lies
+  uint32_t rank = 0;  // the rank in whose memory the place lies
   uint32_t channel = 0, member = 0, slot = 0;
 };
 
@@ -42,8 +42,8 @@ class AddressBook {
   // The same word or slot of a ring, named by the consumer's rank and member number.
   RingPlace at_consumer(RingPlace place) const;
   uint32_t producer(const RingPlace& at_consumer) const;
-  uint32_t members(uint32_t rank, RingKind kind) const;  // on the consumer's side
-  // In words, as "slot 3 of the dispatch ring between peers from rank 4 to rank 6, channel 1".
+  uint32_t members(uint32_t rank, RingKind kind) const;  // members at the consumer's end
+  // Describes the place, as "slot 3 of the dispatch ring between peers from rank 4 to rank 6, channel 1".
   std::string text(uint64_t offset) const;
   const Board& board(uint32_t rank) const { return *boards_[rank]; }
   uint32_t ranks() const { return uint32_t(boards_.size()); }

@@ -95,7 +95,7 @@ void Seeded::run(uint32_t at) {
   } else if (fiber.park != nullptr && !met(*fiber.park)) {
     parked_[fiber.region].push_back(i);
   } else if (!fiber.blocked) {
-    fiber.park = nullptr;  // its words may have come between its look and its wait
+    fiber.park = nullptr;  // the fiber's words may have come between its look and its wait
     make_ready(i);
   }
 }

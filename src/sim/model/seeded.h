@@ -17,17 +17,17 @@ class Seeded final : public Parker {
   struct FiberLimits {
     int fibers;
     size_t near_bytes;
-    uint32_t needs;  // words that one wait may be for
+    uint32_t needs;  // the most words that one wait may be for
   };
   struct Fiber {
     std::function<void(int fiber, NearMemory near)> body;
     uint32_t process = 0;  // the simulated process: a rank, with all its groups
-    uint32_t region = 0;   // the rank of a group whose words it waits for
+    uint32_t region = 0;   // the rank of a group whose words the fiber waits for
     Park* park = nullptr;
-    bool failed = false;  // its wait ended without its words
+    bool failed = false;  // the wait ended without the fiber's words
     bool live = false;
-    bool blocked = false;           // until wake()
-    uint64_t since = 0, armed = 0;  // virtual times: when its wait began, and from when its deadline counts
+    bool blocked = false;           // the fiber stands still until wake()
+    uint64_t since = 0, armed = 0;  // virtual times: when the wait began, and when its deadline began to run
   };
 
   Seeded() = default;
@@ -54,7 +54,7 @@ class Seeded final : public Parker {
   void yield() override;
   void block();
 
-  void wake(int fiber);  // ends its block(); nothing if it does not block
+  void wake(int fiber);  // ends the block() of that fiber; nothing if the fiber does not block
   // A word of this region has grown: fibers that wait there become ready if their waits are met.
   void word_grew(uint32_t region);
   // All waits for words of this region end, unmet.
@@ -89,8 +89,8 @@ class Seeded final : public Parker {
   std::vector<Fiber> fibers_;
   std::vector<Start> starts_;
   std::vector<int> free_, ready_;
-  std::vector<std::vector<int>> parked_;   // by region
-  std::vector<std::vector<int>> waiting_;  // by process: its ready fibers while it stands still
+  std::vector<std::vector<int>> parked_;   // [regions] parked fibers
+  std::vector<std::vector<int>> waiting_;  // [processes] ready fibers of a process that stands still
   std::vector<bool> held_;
   int running_ = -1;
   uint32_t live_ = 0;

@@ -11,10 +11,10 @@ namespace transload {
 constexpr size_t kCellBytes = 4;  // two rows of scales may meet in the middle of 8 bytes
 
 struct Cell {
-  uint32_t landed;   // number of the flight that wrote it last; 0: never written
-  uint32_t writer;   // a flight that is on its way here; 0: none
-  uint32_t by;       // who wrote it, in the terms of Flights::kWho
-  uint32_t readers;  // flights that have still to read it
+  uint32_t landed;   // number of the last flight that wrote the cell; 0: none
+  uint32_t writer;   // a flight that is on its way to the cell; 0: none
+  uint32_t by;       // the writer, in the terms of Flights::kWho
+  uint32_t readers;  // flights that have still to read the cell
 };
 
 // The value is copied out bytewise, because bytes of any type may land where words lie.

@@ -13,7 +13,7 @@ enum class Checker : uint8_t {
   kSum,           // combine, to the bit
   kLanding,       // nothing is read before it has landed and what covers it was observed
   kOrder,         // rows come by source and token
-  kCredit,        // no full slot overwritten, no more credits than slots
+  kCredit,        // no full slot is filled, and no more is credited than was published
   kGrowth,        // words only grow
   kLiveness,      // a world without faults ends; with one, every survivor hears the right verdict in time
   kReuse,         // nothing is touched after its owner may have used it again
@@ -30,8 +30,8 @@ struct Violation {
   uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: none are
   uint32_t rank = 0;  // who broke the rule, or found it broken
   int32_t warp = -1;
-  uint64_t event = 0;             // its number in the journal
-  uint64_t other = ~uint64_t(0);  // number of the event that began the flight collided with; ~0: none
+  uint64_t event = 0;             // number of the violation in the journal
+  uint64_t other = ~uint64_t(0);  // number of the event that began the other flight of a collision; ~0: none
 };
 
 }  // namespace transload

@@ -30,7 +30,7 @@ Hunt hunt(World& world, const std::map<std::string, Scenario>& scenarios, const 
       WorldOptions without = options;
       without.canary = Canary::kNone;
       h.broken_without = !world.run(scenario, without).passed();
-      if (h.broken_without) break;  // this scenario is broken anyhow, and shows nothing
+      if (h.broken_without) break;  // a scenario that fails without the canary, too, shows nothing
       h.found = true;
       h.scenario = name;
       h.seed = options.seed;

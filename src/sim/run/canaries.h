@@ -17,10 +17,10 @@ enum class FoundByTests : uint8_t { kUnknown, kYes, kTsan, kNo };
 struct CanaryFacts {
   Canary canary;
   const char* sentence;
-  std::vector<const char*> scenarios;  // in this order
+  std::vector<const char*> scenarios;  // tried in this order
   FoundByTests tests = FoundByTests::kUnknown;
 };
-const std::vector<CanaryFacts>& canary_facts();  // all, in the order of the enum
+const std::vector<CanaryFacts>& canary_facts();  // all canaries, in the order of the enum
 
 struct Hunt {
   const CanaryFacts* facts = nullptr;
@@ -28,7 +28,7 @@ struct Hunt {
   bool broken_without = false;  // the same world fails without the canary too, so nothing was found
   std::string scenario, checker, what;
   uint64_t seed = 0;
-  uint64_t worlds = 0;  // how many ran until one found it
+  uint64_t worlds = 0;  // worlds that ran until one found the canary
   double seconds = 0;
 };
 

@@ -10,8 +10,8 @@
 namespace transload {
 
 struct RunnerOptions {
-  uint64_t seed = 1;   // the first
-  uint64_t seeds = 1;  // of each scenario
+  uint64_t seed = 1;   // the first seed
+  uint64_t seeds = 1;  // seeds of each scenario
   double seconds = 0;  // above 0: fresh seeds for that long, whatever `seeds` is
   uint32_t jobs = 1;   // threads, each with a world of its own
   bool go_on = false;  // false: no world is begun after the first failure
@@ -28,14 +28,14 @@ struct Failure {
 
 struct ScenarioTotals {
   uint64_t worlds = 0, replays = 0, events = 0, steps = 0;
-  double seconds = 0;   // that its worlds took, added up
-  uint64_t digest = 0;  // of the digests of all its seeds, in their order
+  double seconds = 0;   // seconds that the scenario's worlds took, added up
+  uint64_t digest = 0;  // digest of the digests of all seeds, in their order
 };
 
 struct RunnerResult {
   std::vector<ScenarioTotals> scenarios;
-  std::vector<Failure> failures;  // by seed, then scenario
-  double seconds = 0;             // from begin to end
+  std::vector<Failure> failures;  // sorted by seed, then scenario
+  double seconds = 0;             // seconds from begin to end
   ScenarioTotals all() const;
 };
 

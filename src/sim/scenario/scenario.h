@@ -31,22 +31,22 @@ struct ScenarioCall {
   enum class CallKind : uint8_t { kDispatch, kCached, kCombine };
 
   CallKind op = CallKind::kDispatch;
-  std::vector<uint32_t> tokens;  // by rank; of the latest dispatch unless this is one
-  uint64_t hidden_bytes = 0;     // of a row
+  std::vector<uint32_t> tokens;  // [ranks] a call that is no dispatch has those of the latest dispatch
+  uint64_t hidden_bytes = 0;     // bytes of a row
   uint32_t channels = 0;
-  DLDataType dtype = kBf16;  // of a row
-  uint32_t scales = 0;       // of a row
+  DLDataType dtype = kBf16;  // type of a row's elements
+  uint32_t scales = 0;       // scales of a row
   DLDataType scale_dtype = kF32;
-  bool wide_ids = false;  // int64
+  bool wide_ids = false;  // ids have type int64
   uint32_t expert_alignment = 1;
-  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // by rank, 0: none; empty list: none
+  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: none; empty list: none
   Overflow overflow = Overflow::kDrop;
   bool weights = false;                                        // combine: sum them too
   uint32_t biases = 0;                                         // combine: 0 to 2
-  std::optional<Landing> landing = Landing::kAuto;             // either: rank by rank
-  std::optional<CombineSource> source = CombineSource::kAuto;  // either: rank by rank
-  std::optional<CombineWire> wire = CombineWire::kBf16;        // either: for all ranks
-  uint32_t keep_leases = 0;  // leases of so many latest calls, this one included, are held by hold_on_rank
+  std::optional<Landing> landing = Landing::kAuto;             // empty: the seed decides for each rank
+  std::optional<CombineSource> source = CombineSource::kAuto;  // empty: the seed decides for each rank
+  std::optional<CombineWire> wire = CombineWire::kBf16;        // empty: the seed decides for all ranks alike
+  uint32_t keep_leases = 0;  // leases of this many latest calls, this one included, are held by hold_on_rank
   uint32_t hold_on_rank = 0;
   std::vector<uint32_t> refused_on;  // dispatch: ranks whose arguments are refused
   uint32_t repeat = 1;
@@ -58,28 +58,28 @@ enum class ScenarioFaultKind : uint8_t {
   kSlowRank,
   kDeadLink,
   kCutNetwork,
-  kLateRank,     // it computes for longer than the deadline before a call
-  kLeavingRank,  // it says goodbye instead of making a call
-  kOtherCall,    // it makes a call with other channels than the rest
+  kLateRank,     // the rank computes for longer than the deadline before a call
+  kLeavingRank,  // the rank says goodbye instead of making a call
+  kOtherCall,    // the rank makes a call with other channels than the rest
   kDeadArbiter,  // the launcher's process ends
   kStoppedArbiter,
-  kStoppedProxy,  // it takes no commands any more, though its rank goes on
-  kFailingRank,   // it leaves the call for a reason of its own, and says so
+  kStoppedProxy,  // the rank's proxy takes no commands any more, though the rank goes on
+  kFailingRank,   // the rank leaves the call for a reason of its own, and says so
   kCount
 };
 
 // The fault comes at this fraction of the rows that its rank moves in that call.
 struct FaultMoment {
-  uint32_t call = 0;  // from 0, repeats counted
+  uint32_t call = 0;  // index of the call, repeats counted
   double progress = 0;
-  uint64_t within_ms = 0;  // up to so much later, as the seed decides
+  uint64_t within_ms = 0;  // the fault comes up to this much later, as the seed decides
 };
 
 struct ExpectedVerdict {
-  FaultKind kind = FaultKind::kNone;  // kNone: no fault comes of it
+  FaultKind kind = FaultKind::kNone;  // kNone: no rank reports a fault
   std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
-  bool or_none = false;               // all may also go well, for all ranks alike
-  uint64_t within_ms = 0;             // after the fault, or the call's begin if later; 0: the deadline and a second
+  bool or_none = false;               // or all ranks end without a fault
+  uint64_t within_ms = 0;             // time after the fault, or after the call's begin if later; 0: deadline and 1 s
 };
 
 struct ScenarioFault {
@@ -98,30 +98,30 @@ enum class ScenarioScaleOut : uint8_t { kNetwork, kMapped };
 // Lists by rank have an entry for each rank. What a call does not say it has from the scenario.
 struct Scenario {
   std::string name;
-  std::string about;  // why it exists
+  std::string about;  // why the scenario exists
   std::vector<uint32_t> node_sizes;
   uint32_t ranks = 0;
   uint32_t experts = 0;
   std::vector<uint32_t> expert_owner;  // empty: contiguous blocks
   uint32_t top_k = 1;
-  uint64_t hidden_bytes = 0;     // of the largest row of either direction
-  std::vector<uint32_t> tokens;  // by rank, unless a dispatch says otherwise
-  uint32_t tokens_max = 1;       // of any rank in any call
+  uint64_t hidden_bytes = 0;     // bytes of the largest row of either direction
+  std::vector<uint32_t> tokens;  // [ranks] unless a dispatch says otherwise
+  uint32_t tokens_max = 1;       // the most tokens of any rank in any call
   uint32_t scales_max = 0;
   ScenarioRouting routing = ScenarioRouting::kUniform;
   uint32_t channels = 1;
   uint32_t slots = 1;
-  uint32_t peer_slots = 0;           // 0: as slots
-  std::vector<uint64_t> slab_bytes;  // by rank; empty: see slab_rows
-  std::vector<uint64_t> slab_rows;   // by rank: room for so many rows of a call; both empty: for all leases
+  uint32_t peer_slots = 0;           // 0: equal to `slots`
+  std::vector<uint64_t> slab_bytes;  // [ranks] empty: see slab_rows
+  std::vector<uint64_t> slab_rows;   // by rank: room for this many rows of a call; both empty: for all leases
   uint64_t slab_offset = 0;          // unused bytes before the slabs
-  uint64_t counters_from = 0;        // first position of every ring
-  uint32_t deadline_ms = 1000;       // of virtual time
-  uint64_t compute_ms = 0;           // each rank computes for up to so long before each call
-  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to so much later
-  uint32_t groups = 1;               // so many at once, all alike
+  uint64_t counters_from = 0;        // the first position of every ring
+  uint32_t deadline_ms = 1000;       // milliseconds of virtual time
+  uint64_t compute_ms = 0;           // each rank computes for up to this long before each call
+  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to this much later
+  uint32_t groups = 1;               // how many there are at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
-  RailMode rails = RailMode::kNetwork;  // where they are not mapped
+  RailMode rails = RailMode::kNetwork;  // the kind of rails where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides
   std::optional<bool> ordered;          // the network keeps the order between two ranks
   LinkModel scale_up{.latency_ns = 500};

@@ -29,7 +29,7 @@ class Routings {
   struct OneDispatch {
     reference::Problem problem;
     std::vector<std::unique_ptr<reference::Received>> received;  // [ranks]
-    std::vector<int64_t> rows_max;                               // [ranks] 0: none; or empty
+    std::vector<int64_t> rows_max;                               // [ranks] 0: none; an empty list: none for any rank
     int64_t rows_max_of(uint32_t rank) const { return rows_max.empty() ? 0 : rows_max[rank]; }
   };
   const OneDispatch& of(uint32_t number, const ScenarioCall& call);

@@ -96,7 +96,7 @@ std::string bound_of(const PortTime& port) {
     const char* what;
     double of;
   };
-  constexpr double kBusy = 0.9;  // from this share on the wire is the bound
+  constexpr double kBusy = 0.9;  // a wire that is busy for this share of the time is the bound
   const TimePart parts[] = {{"stores", port.stores},     {"slots", port.slots}, {"commands", port.commands},
                             {"other ranks", port.peers}, {"tail", port.tail},   {"start", port.start}};
   if (port.sends >= kBusy) return "the wire";

@@ -16,7 +16,8 @@ class PortTimes {
   PortTimes(uint32_t ranks, const uint64_t* now) : now_(now), ranks_(ranks) {}
 
   void begin();  // a call begins, with no warp at work
-  // A warp does something else from now on: of a rank's feeders, or of all takers.
+  // A warp does something else from now on: feeder() tells of a warp that feeds the port of `rank`, taker() of a warp
+  // that takes, on any rank.
   void feeder(uint32_t rank, Doing before, Doing after);
   void taker(Doing before, Doing after);
   // The rank's port is busy from now until then.
@@ -30,8 +31,8 @@ class PortTimes {
  private:
   struct OfRank {
     uint64_t since = 0, port_until = 0, proxy_until = 0;
-    double busy_since = 0;                      // takers_busy() at `since`
-    uint32_t stores = 0, slots = 0, waits = 0;  // feeders
+    double busy_since = 0;                      // takers_busy() at the time `since`
+    uint32_t stores = 0, slots = 0, waits = 0;  // feeders that store, wait for a slot, or wait for something else
     bool begun = false;
     PortTime ns;
   };
@@ -43,7 +44,7 @@ class PortTimes {
   const uint64_t* const now_;
   uint64_t began_ = 0;
   std::vector<OfRank> ranks_;
-  uint32_t takers_ = 0, takers_store_ = 0;  // of all ranks: how many there are, and how many of them store
+  uint32_t takers_ = 0, takers_store_ = 0;  // takers of all ranks: how many there are, and how many of them store
   double busy_ = 0;                         // nanoseconds that the average taker has stored up to busy_at_
   uint64_t busy_at_ = 0;
 };

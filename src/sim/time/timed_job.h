@@ -10,29 +10,29 @@ namespace transload {
 
 struct TimedMachine {
   uint32_t nodes = 2;
-  uint32_t gpus = 8;           // of each node, a rank each
-  uint32_t sms = 16;           // of each GPU, that a call takes
-  double wire_gb_s = 50;       // of each rank's NIC, each way, headers of packets included
-  double wire_rows = 0.98;     // the part of it that carries bytes: packets have 4,096, and some 80 of headers
-  uint64_t latency_ns = 3000;  // one way, until a warp that looks has seen it
-  uint64_t message_ns = 2;     // for which a message occupies either port, besides the time of its bytes
+  uint32_t gpus = 8;           // GPUs of each node, a rank each
+  uint32_t sms = 16;           // SMs of each GPU that a call takes
+  double wire_gb_s = 50;       // rate of each rank's NIC, each way, headers of packets included
+  double wire_rows = 0.98;     // the part of the rate that carries bytes: packets have 4,096, and some 80 of headers
+  uint64_t latency_ns = 3000;  // time one way, until a warp that looks has seen what came
+  uint64_t message_ns = 2;     // time that a message occupies either port, besides that of its bytes
   RailMode rails = RailMode::kQueues;
-  uint64_t command_ns = 250;  // that a proxy takes for one command
+  uint64_t command_ns = 250;  // time that a proxy takes for one command
   // What bench_gpu_trip shows of an H200 (docs/numbers.md): 117 MB stored in 305 us by 8 SMs, and 59 MB to the peer in
   // 183 us however many SMs there are.
   double sm_gb_s = 48;
-  double scale_up_gb_s = 320;  // of each rank, each way
+  double scale_up_gb_s = 320;  // rate of each rank, each way
   uint64_t scale_up_latency_ns = 1000;
 };
 
 struct TimedJob {
-  uint32_t tokens = 4096;  // of each rank
+  uint32_t tokens = 4096;  // tokens of each rank
   uint32_t hidden = 7168;
-  bool fp8 = false;  // dispatched rows, with a scale for 128 elements; else bf16, as combined ones are
+  bool fp8 = false;  // dispatched rows are fp8, with a scale for 128 elements; false: bf16, as combined ones are
   uint32_t top_k = 8;
   uint32_t experts = 256;
   uint32_t channels = 0, slots = 0, batch = 0;  // batch: rows of a put; 0 of each: as the library chooses on a GPU
-  uint64_t seed = 1;                            // of the routing
+  uint64_t seed = 1;                            // seed of the routing
 };
 
 // Where the time of the ranks' ports out went, on average, as parts of the call's time.
@@ -48,10 +48,10 @@ struct PortTime {
 
 struct TimedCall {
   std::string name;
-  uint64_t ns = 0;         // until the last rank has ended
-  uint64_t rail_rows = 0;  // of all ranks: tokens or partial sums that crossed between nodes
+  uint64_t ns = 0;         // time until the last rank has ended
+  uint64_t rail_rows = 0;  // tokens or partial sums that crossed between nodes, of all ranks
   uint64_t rail_bytes = 0;
-  double share = 0;  // of the wire: rail_bytes of an average rank over what its NIC could have sent in that time
+  double share = 0;  // share of the wire: rail_bytes of an average rank over what its NIC could have sent in that time
   PortTime port;
 };
 

@@ -9,7 +9,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookNs = 100;  // between two looks of a warp that polls
+constexpr uint64_t kLookNs = 100;  // time between two looks of a warp that polls
 
 }  // namespace
 
@@ -128,7 +128,7 @@ void TimedMemory::publish(int w, const RailWord& to, Word count, bool credit) {
   if (warp.credit_calls >= s_.credit_every) give_credits(warp);
 }
 
-// Credits are given once their sources have been read, for which the time when moves leave near memory stands.
+// Credits are given once their sources have been read. The time at which moves leave near memory stands for that.
 void TimedMemory::give_credits(WarpTime& warp) {
   warp.credit_calls = 0;
   if (warp.credits.empty()) return;

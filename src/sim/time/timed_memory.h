@@ -25,7 +25,7 @@ struct TimedShared {
   uint32_t ranks;
   uint32_t batch;         // rows of a put
   uint32_t credit_every;  // credit calls of a warp until it gives its credits
-  char* regions;          // of all ranks, one behind another
+  char* regions;          // the regions of all ranks, one after another
   uint64_t region_bytes;
 };
 
@@ -56,7 +56,7 @@ class TimedMemory {
   void sum(int w, const simd::SumJob& job);
   void moved(int w, uint32_t rows);
   void store_fence(int) {}
-  void drain(int) {}  // nothing: credits wait by themselves until their sources have been read
+  void drain(int) {}  // nothing to do: a credit waits until its source has been read
   void settle(int w);
   void put(int w, const Put& put);
   void publish(int w, const RailWord& to, Word count, bool credit);
@@ -78,16 +78,16 @@ class TimedMemory {
   }
 
  private:
-  static constexpr int kStages = 3;  // of a warp's near memory, so many moves may be under way at once
+  static constexpr int kStages = 3;  // of a warp's near memory; as many moves may be under way at once
 
   struct WarpTime {
-    uint64_t free_at = 0;  // when its moves so far have left near memory
+    uint64_t free_at = 0;  // when the warp's moves so far have left near memory
     uint64_t landed_at = 0;
     uint64_t stages[kStages] = {};  // when each stage is free again
     uint32_t moves = 0, credit_calls = 0;
     Role role = Role::kCount;
     Doing doing = Doing::kGone;
-    std::vector<Piece> staged;  // what a put will carry besides rows; it is written only at the other end
+    std::vector<Piece> staged;  // pieces that a put will carry besides rows; they are written only at the other end
     std::vector<RailMessage> messages, credits;
   };
   uint64_t now() const { return s_.timeline->now(); }

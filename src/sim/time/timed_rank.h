@@ -17,7 +17,7 @@ class TimedRank final : public Crew<TimedWarp> {
 
   // Crew.
   bool run(const std::vector<Task>& tasks) override;
-  bool finish_network() override { return true; }  // a GPU's call does not wait for it
+  bool finish_network() override { return true; }  // a GPU's call does not wait for the network
   uint32_t warps_of_role() const override;
   void set_deadline(uint32_t) override {}
   void note(uint64_t epoch, Phase phase, uint64_t rows_total) override;

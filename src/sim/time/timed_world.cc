@@ -15,7 +15,7 @@
 namespace transload {
 namespace {
 
-constexpr uint32_t kScaleElements = 128;  // of an fp8 row that share a scale
+constexpr uint32_t kScaleElements = 128;  // elements of an fp8 row that share a scale
 
 // Address space whose pages take memory only once they are touched.
 class Reserved {
@@ -197,7 +197,7 @@ void TimedWorld::all_ranks(const std::function<void(uint32_t)>& call) {
   for (;;) {
     while (seeded_.ready() > 0) seeded_.run(0);
     if (seeded_.live() == 0) return;
-    TRANSLOAD_CHECK(timeline_.next() != Timeline::kNever);  // else all wait for ever
+    TRANSLOAD_CHECK(timeline_.next() != Timeline::kNever);  // otherwise all fibers wait for ever
     timeline_.advance_to(timeline_.next());
     timeline_.run_due();
   }

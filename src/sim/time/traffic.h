@@ -18,10 +18,10 @@ namespace transload {
 struct RailMessage {
   uint32_t to;
   uint64_t bytes;
-  Word* word;  // of a put: the drained word of its sender, or null
+  Word* word;  // put: the drained word of its sender, or null
   Word count;
   bool put;
-  uint32_t queue;  // as RailWord's
+  uint32_t queue;  // same as RailWord::queue
 };
 
 class Traffic {
@@ -38,14 +38,14 @@ class Traffic {
 
   // At time `when` the messages are handed to the network together, in this order.
   void hand_over(uint32_t from, std::vector<RailMessage> messages, uint64_t when);
-  uint64_t put_bytes() const { return put_bytes_; }  // of all puts so far
+  uint64_t put_bytes() const { return put_bytes_; }  // bytes of all puts so far
 
  private:
   static constexpr uint32_t kNone = ~uint32_t(0);
   // What one rank hands over at once for one queue. A parcel leaves in one piece.
   struct Parcel {
     uint32_t from = 0, to = 0, queue = 0, messages = 0;
-    uint32_t next = kNone;  // the parcel behind it in its queue
+    uint32_t next = kNone;  // the parcel after it in its queue
     uint64_t bytes = 0;
     std::vector<std::pair<Word*, Word>> counts, drained;
     ModelLinks::Transfer transfer() const {
@@ -64,7 +64,7 @@ class Traffic {
     uint64_t proxy_until = 0;  // until when the proxy is busy
     bool sends = false;
     std::unordered_map<uint64_t, QueueOfNic> queues;
-    std::deque<QueueOfNic*> turns;  // queues that are not empty, the next to send first
+    std::deque<QueueOfNic*> turns;  // queues that are not empty, in the order in which they send
   };
   void sort(uint32_t number);
   uint32_t parcel_of(uint32_t from, const RailMessage& message);
@@ -77,7 +77,7 @@ class Traffic {
   std::vector<Parcel> parcels_;
   std::vector<HandOver> hand_overs_;
   std::vector<uint32_t> free_parcels_, free_hand_overs_, open_;
-  std::vector<RankNic> nics_;  // by rank
+  std::vector<RankNic> nics_;  // [ranks]
   uint64_t put_bytes_ = 0;
 };
 

@@ -24,7 +24,7 @@ class WordWaits {
   };
   struct FiberWait {
     const Park* park = nullptr;
-    uint64_t wait = 0;  // number of its latest wait; entries in waiters_ with an earlier one are stale
+    uint64_t wait = 0;  // number of the fiber's latest wait; entries in waiters_ with an earlier one are stale
   };
 
   Seeded& seeded_;

@@ -110,7 +110,7 @@ class CardsWorld final : public TinyWorld {
     if (cards_.stores) {
       w.enter(Role::kSender, 0);
       const Grants<W> grants(w, own.call);
-      // As the sender of a dispatch does, whose store this stands for, the warp needs a grant first.
+      // The store stands for that of a dispatch's sender, which needs a grant first.
       if (grants.rows(0) == nullptr) return;
       stands_at(rank, warp, {own.call.epoch(), 4, w.failed(), reinterpret_cast<uintptr_t>(grants.rows(0))});
       w.scatter(TokenPieces{reinterpret_cast<const char*>(own.row), kRowBytes, nullptr, 0}, Set::first(int(map.peers)),

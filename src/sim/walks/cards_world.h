@@ -12,7 +12,7 @@ namespace transload {
 struct CardsPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t calls = 1;
-  bool warps = false;   // a warp opens a call, one stores and one closes it; else one warp does all
+  bool warps = false;   // a warp opens a call, another stores and a third closes it; false: one warp does all
   bool stores = true;   // false: nothing happens between opening and closing
   bool faults = false;  // the group may be faulted at any point
 };

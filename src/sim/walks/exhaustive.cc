@@ -232,7 +232,7 @@ ExhaustiveReport walk_world(const std::string& world, const ExhaustiveLimits& li
     report.families.push_back(family.tiny ? walk_tiny(family, limits) : walk_hops(family, limits));
     report.families.back().name = family.name;
     report.families.back().about = family.about;
-    if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // it is found
+    if (limits.canary != Canary::kNone && !report.families.back().violation.empty()) break;  // the canary is found
   }
   if (report.families.empty()) {
     std::string names;
@@ -255,7 +255,7 @@ std::string to_text(const ExhaustiveReport& report) {
          "it commutes with all that others can do (or its bytes only begin to move, and whoever meets them breaks a "
          "rule\n"
          "in either order). early: bytes land at the last moment, which can only break more rules. See "
-         "sim/walks/walk.h.\n";
+         "docs/walks.md.\n";
 }
 
 }  // namespace transload

@@ -10,19 +10,19 @@
 namespace transload {
 
 struct ExhaustiveLimits {
-  double seconds = 600;           // of each family
-  Canary canary = Canary::kNone;  // planted, and walked until it is found
-  bool quick = false;             // only the families that take seconds
+  double seconds = 600;           // time for each family
+  Canary canary = Canary::kNone;  // planted in the walk, which ends when it is found
+  bool quick = false;             // only families that take seconds are walked
 };
 
-// How the walk of one family went. A family is a variant of a world, and is walked by itself.
+// How the walk of one family went. A family is a variant of a world, and is walked apart from the others.
 struct FamilyWalked {
   std::string name, about;
   std::string bound;  // "all", or what the walk was bounded by
   bool complete = false;
-  double schedules = 0;  // how many were walked, counted apart even where they share states
-  uint64_t worlds = 0;   // run to their ends
-  uint64_t states = 0;   // different ones in which there was a choice; 0: they were not told apart
+  double schedules = 0;  // schedules that were walked, counted apart even where they share states
+  uint64_t worlds = 0;   // worlds that ran to their ends
+  uint64_t states = 0;   // different states in which there was a choice; 0: states were not told apart
   uint64_t merged = 0, put_off = 0, early = 0, beyond = 0;  // choices that the reduction or the bound left out
   uint64_t actions = 0, deepest = 0;
   double seconds = 0;
@@ -33,7 +33,7 @@ struct FamilyWalked {
 struct ExhaustiveReport {
   std::string world;
   std::vector<FamilyWalked> families;
-  bool passed() const;  // complete, and no rule broken
+  bool passed() const;  // true: complete, and no rule broken
 };
 
 struct ExhaustiveWorld {

@@ -14,7 +14,7 @@ struct RingPlan {
   uint32_t publish_every = 1;
   struct RingCall {
     uint32_t tokens;
-    uint64_t bytes;  // of each token, a multiple of 8
+    uint64_t bytes;  // bytes of each token, a multiple of 8
   };
   std::vector<RingCall> calls;
 };

@@ -79,7 +79,7 @@ void StatePrint::reached(Print& p, uint32_t agent, uint32_t region, const Most& 
   p.mix(uint64_t(r.plain) << 32 | r.streamed);
 }
 
-// Prints how much of what a rank stored to this region a number takes in.
+// Prints how many stores of a rank to this region have numbers up to `number`.
 void StatePrint::run(Print& p, uint32_t rank, uint32_t region, uint32_t number) const {
   for (const uint32_t agent : m_.regions_[rank].agents) reached(p, agent, region, {number, number});
   if (rank == region) p.mix(count_upto(hosts_[rank], number));

@@ -1,9 +1,10 @@
 // Prints what of the model decides what can happen from now on: its flights, its bytes, and who may read what.
 //
 // Flights have numbers, which differ between schedules. The model only compares them: a bound for one agent ("up to
-// this number its flights are fenced, told or covered") with the numbers of that agent's flights. So instead of such a
-// bound its rank among the flights that still matter is printed: how many of them it takes in. A flight matters while
-// it is under way or its bytes lie somewhere. Flights are counted for each region, because an agent reads only its own
+// this number its flights are fenced, told or covered") with the numbers of that agent's flights. So a bound is printed
+// as how many of the flights that still matter have a number up to it. If flights 7 and 12 matter, a bound of 9 is
+// printed as 1; so is a bound of 3 in a schedule where the same flights have numbers 2 and 5. A flight matters while it
+// is under way or its bytes lie somewhere. Flights are counted for each region, because an agent reads only its own
 // rank's memory, and streamed ones apart, because bounds for them differ. Counts are left out, because nobody reads a
 // word as bytes. (WalkMemory checks both reasons.) New flights have larger numbers than all that are there. One agent's
 // flights under way are printed in their order, and so are a rank's counts over the network.
@@ -34,11 +35,11 @@ class StatePrint {
   struct Stores {
     StoreNumbers plain, streamed;
   };
-  // How many of those stores a bound takes in.
+  // How many of those stores have numbers up to a bound.
   struct Reach {
     uint32_t plain = 0, streamed = 0;
   };
-  // A bound: numbers of flights.
+  // A bound: the number of the last flight within it, for plain stores and for streamed ones.
   struct Most {
     uint32_t plain = 0, streamed = 0;
   };
@@ -64,9 +65,9 @@ class StatePrint {
   const Space& space_;
   uint32_t agents_ = 0, regions_ = 0;
   std::vector<Stores> stores_;       // [agent][region]
-  std::vector<StoreNumbers> hosts_;  // by region
-  std::vector<uint64_t> names_;      // by flight: its agent, and its place among that agent's
-  StoreNumbers settled_;             // by agent; only arrived() uses it
+  std::vector<StoreNumbers> hosts_;  // [region]
+  std::vector<uint64_t> names_;      // [flight] the flight's agent, and its place among that agent's
+  StoreNumbers settled_;             // [agent] only arrived() uses this
 };
 
 }  // namespace transload

@@ -262,7 +262,7 @@ bool TinyWorld::is_private(const Action& action) const {
   if (action.kind != Action::Deed::kRun) return false;
   const WarpState& at = warp_of_fiber_[action.which];
   const Rank& rank = *ranks_[at.rank];
-  if (plan_.faults && !rank.heard) return false;  // it may hear of the fault before this or after
+  if (plan_.faults && !rank.heard) return false;  // a fault may be heard of before this step or after
   const Primitive next = rank.memory->next(at.warp);
   if (next == Primitive::kStart || next == Primitive::kCount || next == Primitive::kParked) return true;
   if (next == Primitive::kMove || next == Primitive::kSum || next == Primitive::kPut) return true;

@@ -24,16 +24,16 @@ namespace transload {
 struct TinyWorldPlan {
   std::vector<uint32_t> node_sizes;
   uint32_t slots = 2;
-  uint64_t row_bytes = 16;    // of the largest token
-  uint64_t lease_bytes = 0;   // of each rank, behind its scale-up region
-  size_t private_words = 64;  // of all ranks together, besides the positions
+  uint64_t row_bytes = 16;    // bytes of the largest token
+  uint64_t lease_bytes = 0;   // of each rank, after its scale-up region
+  size_t private_words = 64;  // words of all ranks together, besides the positions
   uint32_t publish_every = 1;
-  int warps = 1;        // of a rank in a call, at most
+  int warps = 1;        // the most warps of a rank in a call
   bool faults = false;  // the group may be faulted at any point, and each rank hears of that at some time
 };
 
 struct Action {
-  enum class Deed : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: the network needs a put's source no more
+  enum class Deed : uint8_t { kRun, kLand, kFree, kHear } kind;  // kFree: the network needs no source of a put any more
   uint32_t which;                                                // the fiber, the flight or the rank
 };
 
@@ -53,7 +53,7 @@ class TinyWorld : private Wire, private Watcher {
   // Lists what can happen now. An empty list: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);
   void act(const Action& action);
-  // True if it commutes with everything that others can do before it: see walk.h.
+  // True if it commutes with everything that others can do before it: see docs/walks.md.
   bool is_private(const Action& action) const;
   // True if this lands bytes before they must land.
   bool is_early(const Action& action) const;
@@ -136,7 +136,7 @@ class TinyWorld : private Wire, private Watcher {
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<Word> private_;
   size_t taken_ = 0;
-  std::vector<WarpState> warp_of_fiber_;  // by fiber
+  std::vector<WarpState> warp_of_fiber_;
   Space space_;
   Journal journal_{64};
   Flights flights_{space_, journal_};
@@ -148,8 +148,8 @@ class TinyWorld : private Wire, private Watcher {
   Violation violation_;
   int last_run_ = -1;
   bool over_ = false;
-  std::vector<bool> is_word_;       // by cell: a count was given for it
-  std::vector<size_t> used_bytes_;  // of each region
+  std::vector<bool> is_word_;       // [cells] true: a count was given for the cell
+  std::vector<size_t> used_bytes_;  // bytes in use of each region
   StatePrint state_{flights_, space_};
 };
 

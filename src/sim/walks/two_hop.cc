@@ -40,7 +40,7 @@ landing = "ring"
 
 struct Departure {
   uint64_t at;      // number of the choice
-  uint32_t option;  // index among its options, the usual one left out
+  uint32_t option;  // index among the choice's options, without the usual one
 };
 
 // Makes the usual choice (the warp that ran last if it can run, else another one, else the flight that came first),
@@ -58,7 +58,7 @@ class Departing final : public Chooser {
     return option < usual ? option : option + 1;
   }
 
-  std::vector<uint32_t> options;  // at each choice, besides the usual one
+  std::vector<uint32_t> options;  // options of each choice, besides the usual one
 
  private:
   const std::vector<Departure>& departures_;

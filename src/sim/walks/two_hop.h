@@ -9,7 +9,7 @@
 namespace transload {
 
 struct TwoHopPlan {
-  // At most so many choices differ from the usual one, by which a warp runs until it waits and flights land when no
+  // At most this many choices differ from the usual one, by which a warp runs until it waits and flights land when no
   // warp can run.
   uint32_t departures = 1;
   bool combine = true;
@@ -20,7 +20,7 @@ struct TwoHopPlan {
 
 struct TwoHopWalked {
   bool complete = false;
-  uint64_t worlds = 0, actions = 0, deepest = 0, choices = 0;  // choices: of the longest world
+  uint64_t worlds = 0, actions = 0, deepest = 0, choices = 0;  // choices: those of the longest world
   double seconds = 0;
   std::string violation;  // empty: none
 };

@@ -33,10 +33,10 @@ class Walk {
   struct Fork {
     std::vector<Action> actions;
     size_t next = 0;
-    size_t depth = 0;  // actions before it
+    size_t depth = 0;  // actions before the fork
     Print print;
     double schedules = 0;
-    uint32_t preemptions = 0;  // before it
+    uint32_t preemptions = 0;  // preemptions before the fork
   };
 
   bool bounded() const { return limits_.preemptions != WalkLimits::kAll; }
@@ -66,7 +66,7 @@ class Walk {
     const auto early = [&](const Action& action) { return world_.is_early(action); };
     const size_t all = list_.size();
     if (std::all_of(list_.begin(), list_.end(), early)) {
-      list_.resize(1);  // nothing else can happen, and their order does not matter
+      list_.resize(1);  // nothing else can happen, and the order of these does not matter
     } else {
       std::erase_if(list_, early);
     }

@@ -198,8 +198,8 @@ class WalkMemory {
     Word value;
   };
   struct OfWarp {
-    Print print;                 // of all that came before the looks in `seen`
-    std::vector<LastLook> seen;  // the looks since, with nothing else in between
+    Print print;                 // print of all that came before the looks in `seen`
+    std::vector<LastLook> seen;  // looks since then, with nothing else between them
     const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };

@@ -32,8 +32,8 @@ class Caller {
  public:
   virtual ~Caller() = default;
   virtual uint32_t rank() const = 0;
-  virtual void arrive() {}           // before the first call
-  virtual void compute(uint64_t) {}  // for so many ns of virtual time, outside of calls
+  virtual void arrive() {}           // called before the first call
+  virtual void compute(uint64_t) {}  // spends that many ns of virtual time, outside of calls
 
   // The host reads and writes all tensors. Outputs are valid until the next call or room().
   virtual DispatchOutputs dispatch(const DispatchInputs& in) = 0;

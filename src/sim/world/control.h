@@ -14,10 +14,10 @@ namespace transload {
 
 struct ControlSetup {
   std::vector<uint32_t> node_of_rank;
-  bool arbiter_in_rank_0 = true;  // else in a launcher's process
-  uint64_t latency_ns = 50'000;   // of the fastest connection; the slowest takes twice as long
+  bool arbiter_in_rank_0 = true;  // false: the arbiter is in a launcher's process
+  uint64_t latency_ns = 50'000;   // latency of the fastest connection; the slowest takes twice as long
   uint64_t seed = 0;              // decides who beats when, whose connection is fast, which thread wakes first
-  uint64_t busy_ns = 0;           // as on a busy host, one message of four comes up to so much later, still in order
+  uint64_t busy_ns = 0;           // one message of four is late by at most this, as on a busy host; the order stays
 };
 
 // Everything happens on the timeline. A rank makes its calls here only while it is neither dead nor stopped.
@@ -53,7 +53,7 @@ class SimControl {
   // The launcher's process ends, or stands still for ever.
   void end_launcher() { end_arbiter(true); }
   void stop_launcher() { launcher_stopped_ = true; }
-  // For ever: between these ranks and the others nothing passes any more, and nobody is told.
+  // Nothing passes between these ranks and the others any more, for ever, and nobody is told.
   void cut(const std::vector<uint32_t>& ranks);
   // Ends the channel: what is still on the timeline does nothing.
   void close() { *open_ = false; }
@@ -65,14 +65,14 @@ class SimControl {
     Member member;
     Heartbeat where;
     uint64_t latency_ns = 0;
-    uint64_t heard_at = 0;   // when its last message arrives; the next one comes no earlier
-    uint64_t beat_at = 0;    // when its next heartbeat is due
-    uint64_t answer_by = 0;  // until when its call waits for an answer to its suspicion
+    uint64_t heard_at = 0;   // when the rank's last message arrives; the next one comes no earlier
+    uint64_t beat_at = 0;    // when the rank's next heartbeat is due
+    uint64_t answer_by = 0;  // until when the rank's call waits for an answer to its suspicion
     bool dead = false;
     bool stopped = false;
     bool cut = false;
     bool leaving = false;
-    bool gone = false;  // its connection was ended, by itself or by the arbiter
+    bool gone = false;  // its connection was ended, by the rank or by the arbiter
     bool here = true;   // the arbiter has heard of no goodbye or loss
     std::vector<Act> mail;
   };

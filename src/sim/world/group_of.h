@@ -8,12 +8,12 @@
 namespace transload {
 
 struct World::GroupOf {
-  uint32_t number = 0;      // among the groups that exist at once
-  uint32_t generation = 0;  // 1: made by the ranks that a group of generation 0 had left
+  uint32_t number = 0;      // index among the groups that exist at once
+  uint32_t generation = 0;  // 1: the group was made by ranks that one of generation 0 had left
   uint64_t seed = 0;
   uint32_t first_region = 0;
-  std::vector<uint32_t> processes;   // by rank: which of the scenario's ranks it is
-  std::vector<uint32_t> node_sizes;  // of this group
+  std::vector<uint32_t> processes;   // [ranks] which of the scenario's ranks the process is
+  std::vector<uint32_t> node_sizes;  // node sizes of this group
   std::unique_ptr<Routings> routings;
   std::unique_ptr<SimControl> control;
   std::vector<std::unique_ptr<SimRank>> ranks;

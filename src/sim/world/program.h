@@ -31,7 +31,7 @@ class Program {
   struct Setup {
     const Scenario* scenario;
     Routings* routings;
-    uint64_t seed;  // of the group: alike on all ranks
+    uint64_t seed;  // seed of the group, alike on all ranks
     std::function<void(Checker, std::string)> broken;
     std::function<bool()> over;                 // true: the world has ended, so no more calls are made
     std::function<CallerTurn(uint32_t)> began;  // asked before each call, with its number, repeats counted
@@ -62,10 +62,10 @@ class Program {
   const Setup s_;
   uint32_t calls_done_ = 0, dispatches_ = 0;
   CallerTurn turn_ = CallerTurn::kCalls;
-  uint32_t dispatched_ = 0;  // number of the dispatch that the handle is of
+  uint32_t dispatched_ = 0;  // number of the dispatch that made the handle
   const ScenarioCall* dispatch_call_ = nullptr;
   Handle handle_;
-  std::vector<uint32_t> scales_;  // of the latest dispatch
+  std::vector<uint32_t> scales_;  // scales of the latest dispatch
   std::deque<Lease> held_;
 };
 

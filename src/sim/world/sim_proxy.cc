@@ -6,7 +6,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kNapNs = 50'000;  // at most; a real proxy naps as long while replays follow each other
+constexpr uint64_t kNapNs = 50'000;  // the longest nap; a real proxy naps as long while replays follow each other
 
 }  // namespace
 

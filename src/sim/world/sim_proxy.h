@@ -17,19 +17,19 @@ class SimProxy {
     ModelShared shared;
     Seeded* seeded;
     Timeline* timeline;
-    uint32_t commands_of_a_turn;               // after so many it shows how many it has taken
-    uint32_t nap_in_256;                       // how often it naps for no reason
-    std::function<void(bool awake)> on_sleep;  // while it sleeps, the network may stand still
+    uint32_t commands_of_a_turn;               // after this many it shows how many it has taken
+    uint32_t nap_in_256;                       // chance, in 256ths, of a nap for no reason
+    std::function<void(bool awake)> on_sleep;  // while the proxy sleeps, the network may stand still
   };
   SimProxy(const ProxyWorld& world, ModelMemory& memory) : world_(world), memory_(memory) {}
   SimProxy(const SimProxy&) = delete;
   SimProxy& operator=(const SimProxy&) = delete;
 
-  void run();          // the body of its fiber, until its rank is gone
+  void run();          // the body of the proxy's fiber, until the rank is gone
   void begin_calls();  // warps run from now on; wakes the proxy
-  void end_calls();    // they have ended
-  void stir();         // something landed in its queue
-  void stop();         // it stands still from now on, though its rank does not
+  void end_calls();    // no warp runs any more
+  void stir();         // something landed in the proxy's queue
+  void stop();         // the proxy stands still from now on, though the rank does not
   void vanish();
 
   // Host of CommandTaker.
@@ -48,9 +48,9 @@ class SimProxy {
   const ProxyWorld world_;
   ModelMemory& memory_;
   int fiber_ = -1;
-  uint32_t slot_ = 0;  // the slot that it looked at last
+  uint32_t slot_ = 0;  // the slot that the proxy looked at last
   bool calls_ = false, news_ = false, stopped_ = false;
-  bool asleep_ = false;  // between calls: only the next one wakes it
+  bool asleep_ = false;  // the proxy sleeps between calls: only the next call wakes it
   bool blocked_ = false;
   uint64_t naps_ = 0;
 };

@@ -10,7 +10,7 @@
 
 namespace transload {
 namespace {
-constexpr uint64_t kGiveUpNs = 5'000'000'000;  // after an expired wait, if no verdict comes
+constexpr uint64_t kGiveUpNs = 5'000'000'000;  // time from an expired wait to giving up, if no verdict comes
 }
 
 SimRank::SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me)
@@ -246,7 +246,7 @@ void SimRank::vanish() {
   if (host_waits_ != HostWaits::kNot && host_waits_ != HostWaits::kTasks) world_.seeded->wake(host_);
 }
 
-// Of all waits of this rank, the one that says most, in the order that a host has for them.
+// Returns the wait of this rank that explains most, by the same order as on a host.
 WaitRecord SimRank::telling_wait() const {
   if (host_waits_ == HostWaits::kNetwork) return network_wait();
   if (host_waits_ == HostWaits::kVerdict) return last_wait_;

@@ -24,14 +24,15 @@ struct RankSetting {
   Timeline* timeline;
   SimControl* control;
   std::function<void(Violation)> broken;
-  std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // for how long it did after `since`
+  std::function<uint64_t(uint32_t process, uint64_t since)> stood_still;  // nanoseconds of standing still after `since`
 };
 
 class SimRank final : public Crew<ModelWarp>, public Caller {
  public:
   SimRank(const RankSetting& world, const GroupOptions& options, ModelMemory::AgentRank me);
 
-  // `regions` has, by rank, where each rank's region begins; slabs begin `slab_offset` behind the rest of a region.
+  // `regions` has, by rank, where each rank's region begins; slabs begin `slab_offset` bytes after the rest of a
+  // region.
   void place(const std::vector<char*>& regions, uint64_t region_bytes, uint64_t slab_offset);
   // What this rank shares with its proxy lies at `at`.
   void place_commands(char* at, const CommandPlace& place);
@@ -65,7 +66,7 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
   void put_captured();   // the source of a put of this rank is free
   void look_at_waits();  // suspects what has expired; tells the control channel what this rank waits for
   uint64_t next_expiry() const;
-  void vanish();  // its process has died
+  void vanish();  // the rank's process has died
   const WaitRecord& last_wait() const { return last_wait_; }
   uint64_t rows_total() const { return rows_total_; }
   uint64_t rows() const { return memory.rows(); }
@@ -73,7 +74,7 @@ class SimRank final : public Crew<ModelWarp>, public Caller {
   ModelMemory memory;
   HostCalls<ModelWarp> core;
   std::unique_ptr<SimProxy> proxy;  // null: none
-  uint64_t call_since = 0;          // virtual time of the call's entry
+  uint64_t call_since = 0;          // virtual time at which the call was entered
   uint32_t calls_begun = 0;
   std::string operation = "create";
 

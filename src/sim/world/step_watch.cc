@@ -23,7 +23,7 @@ StepWatch::~StepWatch() {
 void StepWatch::watch() {
   std::unique_lock lock(mutex_);
   uint64_t before = steps_;
-  uint32_t still = 0;  // looks since the last step
+  uint32_t still = 0;  // looks since the number of steps changed
   constexpr uint32_t kLooks = 8;
   while (!changed_.wait_for(lock, std::chrono::milliseconds(limit_ms_ / kLooks), [&] { return over_; })) {
     const uint64_t now = steps_;

@@ -12,7 +12,7 @@
 namespace transload {
 namespace {
 
-constexpr uint64_t kLookEveryNs = 10'000'000;  // how often waits are looked at, as by a host
+constexpr uint64_t kLookEveryNs = 10'000'000;  // time between two looks at waits; a host looks as often
 constexpr uint32_t kLookEverySteps = 1 << 14;
 constexpr uint64_t kStepMs = 60'000;  // the most real time that one step may take
 
@@ -305,7 +305,8 @@ std::vector<uint32_t> World::culprits_of(size_t i) const {
 }
 
 void World::check_endings() {
-  // Where a call does not wait for the network, ranks may begin the next one this far apart, and so do their deadlines.
+  // Where a call does not wait for the network, ranks may begin the next call, and so its deadline, up to a latency
+  // apart.
   const uint64_t apart = rails() == RailMode::kNetwork ? 0 : scenario_->scale_out_link.latency_ns;
   for (const auto& group : groups_) {
     ExpectedVerdict expect;

@@ -37,8 +37,8 @@ struct WorldOptions {
   Canary canary = Canary::kNone;
   size_t events_kept = 4096;
   Chooser* chooser = nullptr;
-  Audience* audience = nullptr;           // of the first group
-  std::optional<uint64_t> schedule_seed;  // decides all but the workload; none: `seed` does
+  Audience* audience = nullptr;           // follows the first group
+  std::optional<uint64_t> schedule_seed;  // seed of all but the workload; none: `seed` is
   uint32_t publish_every = 0;             // publish and credit calls between two flushes; 0: from the seed
   uint64_t steps_max = 200'000'000;
 };
@@ -47,8 +47,8 @@ struct WorldResult {
   Violation violation;  // kNone: all checkers were satisfied
   uint64_t digest = 0, events = 0, steps = 0, landed = 0;
   uint64_t virtual_ns = 0;
-  bool stopped = false;       // by the chooser
-  uint32_t faults_done = 0;   // how many of the scenario's faults happened
+  bool stopped = false;       // the chooser ended the world
+  uint32_t faults_done = 0;   // faults of the scenario that happened
   uint32_t groups_ended = 0;  // groups that a verdict ended
   bool passed() const { return violation.checker == Checker::kNone; }
 };
@@ -71,11 +71,11 @@ class World final : private Wire, private Watcher {
   // A warp that waited when the first wait expired, or else when the world ended.
   struct Wait {
     uint32_t group, rank;
-    int32_t channel;  // -1: none
+    int32_t channel;  // -1: no channel
     uint32_t whom;
-    bool leaving;                 // it waits only for others to be done
-    uint64_t word;                // offset; 0: none
-    std::vector<uint64_t> words;  // offsets of all that it still waits for
+    bool leaving;                 // the warp waits only for others to be done
+    uint64_t word;                // offset of a word; 0: none
+    std::vector<uint64_t> words;  // offsets of all words that the warp still waits for
     std::string text;             // "rank 3 sender, channel 1: waits for ..."
   };
   const std::vector<Wait>& waits() const { return waits_; }
@@ -92,7 +92,7 @@ class World final : private Wire, private Watcher {
     double progress = 0;
     uint32_t process = 0, other = 0;
     bool armed = false, due = false, done = false;
-    uint64_t delay_ns = 0;  // how long after that moment, so that the rank may be waiting by then
+    uint64_t delay_ns = 0;  // from the moment that `progress` is reached: the rank may be waiting when the fault comes
     uint64_t since = 0;
   };
 
@@ -172,7 +172,7 @@ class World final : private Wire, private Watcher {
   Manners manners_;
   bool ordered_ = false;
   bool needs_progress_ = false;  // what comes over the network lands only while its receiver runs
-  uint32_t command_slots_ = 0;   // of each rank's queue of commands, where rails have a proxy
+  uint32_t command_slots_ = 0;   // slots of each rank's queue of commands, where rails have a proxy
   uint32_t ranks_ = 0, steps_ns_ = 100;
   uint64_t region_bytes_ = 0, command_bytes_ = 0, steps_ = 0, looked_ = 0;
   LoneTurns lone_turns_;
@@ -184,7 +184,7 @@ class World final : private Wire, private Watcher {
   Violation violation_;
   bool over_ = false, stopped_ = false;
   std::vector<Wait> waits_;
-  std::unique_ptr<StepWatch> watch_;  // last, to end before what its thread looks at
+  std::unique_ptr<StepWatch> watch_;  // last, so that it ends before what its thread looks at
 };
 
 }  // namespace transload

@@ -106,6 +106,7 @@ void World::do_fault(FaultState& state, const ScenarioFault& what) {
     case ScenarioFaultKind::kLateRank:
     case ScenarioFaultKind::kLeavingRank:
     case ScenarioFaultKind::kOtherCall:
+    case ScenarioFaultKind::kCount:
       return;
   }
 }

@@ -27,14 +27,14 @@ struct FabricMemoryFacts {
   std::string provider;
   bool hmem = false;  // the provider registers memory of devices (FI_HMEM)
   uint32_t library_version = 0;
-  uint32_t header_version = 0;  // of the headers that this build was made with
+  uint32_t header_version = 0;  // version of the headers that this build was made with
   CudaCalls cuda_calls = CudaCalls::kNoOption;
   std::string dma_buf_refused, address_refused;  // why registering the region so failed; "": not tried, or it works
 };
 
 struct RegionChoice {
   RegionPlace place;
-  std::string why;  // for people: what decided for this place, and what against others
+  std::string why;  // what decided for this place, and what against others, in words
 };
 
 // The best place that no fact rules out: kDmaBuf, else kCudaAddress, else kPinned.

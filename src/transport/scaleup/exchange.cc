@@ -26,8 +26,8 @@ namespace transload {
 
 namespace {
 
-constexpr int kRetryMs = 5;  // until what could not be done at once is tried again
-constexpr int kLookMs = 50;  // until the next look at whether the group has been lost
+constexpr int kRetryMs = 5;  // time until what could not be done is tried again
+constexpr int kLookMs = 50;  // time between looks at whether the group has been lost
 // How many ranks one rank calls, or is called by, at a time: this bounds its sockets, and the descriptors on their way.
 constexpr size_t kCallsMost = 4;
 constexpr size_t kCallersMost = 8;
@@ -57,7 +57,7 @@ Trouble trouble_of(int error) {
     case ENOMEM:
     case EMFILE:
     case ENFILE:
-    case ETOOMANYREFS:  // an ordinary user may have so many descriptors on their way as RLIMIT_NOFILE says
+    case ETOOMANYREFS:  // an ordinary user may have as many descriptors on their way as RLIMIT_NOFILE says
       return Trouble::kLater;
     case ECONNREFUSED:
     case ECONNRESET:
@@ -114,7 +114,7 @@ class NodeExchange {
   struct Listening {
     Descriptor fd;
     LineStep step;
-    uint32_t rank;  // at the other end; a stranger's is not known
+    uint32_t rank;  // the rank at the other end; a stranger's is not known
   };
 
   [[noreturn]] void fail(FaultKind kind, uint32_t rank, const std::string& detail) const {
@@ -301,7 +301,7 @@ class NodeExchange {
   std::vector<uint32_t> to_call_, awaited_;
   std::vector<Listening> lines_;
   bool retry_ = false;     // something of mine could not be done at once
-  bool accepting_ = true;  // there was a descriptor for the last caller
+  bool accepting_ = true;  // the last caller got a descriptor
   std::string hindrance_;  // what this machine has lacked since a step last succeeded
   std::map<uint32_t, std::shared_ptr<Neighbour>> done_;
 };

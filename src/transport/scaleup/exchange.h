@@ -17,8 +17,8 @@ Descriptor listen_for(uint64_t region);
 constexpr const char* kNotAsOffered = "what it passed is not what it offered";
 
 struct ExchangeSides {
-  uint32_t rank;                           // me
-  const std::vector<RegionOffer>& offers;  // by rank
+  uint32_t rank;                           // my rank
+  const std::vector<RegionOffer>& offers;  // offers by rank
   const Neighbour& mine;
   int listener;
   uint32_t deadline_ms;

@@ -44,7 +44,7 @@ Heard receive_greeting(int socket, Greeting& greeting, Passed* passed) {
     message.msg_controllen = sizeof control;
   }
   const ssize_t bytes = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (bytes < 0) {  // what this machine lacks says nothing of the other side
+  if (bytes < 0) {  // an error of this machine says nothing of the other side
     const bool again = errno == EAGAIN || errno == EINTR || errno == ENOMEM || errno == ENOBUFS;
     return again ? Heard::kNothing : Heard::kEnd;
   }

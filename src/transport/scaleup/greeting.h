@@ -7,9 +7,9 @@
 namespace transload {
 
 struct Greeting {
-  uint64_t secret = 0;  // of the rank that is spoken to
-  uint64_t region = 0;  // of the sender
-  uint32_t rank = 0;    // of the sender
+  uint64_t secret = 0;  // secret of the rank that is spoken to
+  uint64_t region = 0;  // region of the sender
+  uint32_t rank = 0;    // rank of the sender
   uint32_t zero = 0;
 };
 

@@ -14,7 +14,7 @@ namespace transload {
 struct PeerRegion {
   uint32_t rank = 0;
   uint64_t bytes = 0;
-  std::string_view handle;  // Region::handle() there
+  std::string_view handle;  // Region::handle() in the peer's process
 };
 
 class Region {

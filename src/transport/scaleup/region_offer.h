@@ -18,11 +18,11 @@ struct RegionParts {
 
 struct RegionOffer {
   std::string host;   // host_identity()
-  uint32_t user = 0;  // the effective one
+  uint32_t user = 0;  // effective user id
   ProcessIdentity process;
   uint64_t region = 0;  // unique: names the registry entry and the socket
   uint64_t secret = 0;  // a caller at that socket must know it
-  uint64_t base = 0;    // in its own process
+  uint64_t base = 0;    // base address in the process of the rank
   uint64_t bytes = 0;
   RegionParts parts;
   std::string kind;    // Region::kind()

@@ -7,12 +7,12 @@
 namespace transload {
 
 struct FabricAddress {
-  static constexpr size_t kBytes = 256;  // of a packed address, whatever its texts
+  static constexpr size_t kBytes = 256;  // length of a packed address, whatever its texts
   static constexpr size_t kTextMax = kBytes - 40;
 
   uint32_t rank = 0;
   uint64_t key = 0, base = 0, region_bytes = 0;
-  std::string provider, endpoint;  // together of kTextMax bytes at most; `endpoint` is the address that libfabric gives
+  std::string provider, endpoint;  // together at most kTextMax bytes; `endpoint` is the address that libfabric gives
 
   std::string pack() const;
   // Throws Error{kInvalidArgument}, which names `rank`, if that rank did not pack these bytes.

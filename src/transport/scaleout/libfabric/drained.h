@@ -14,7 +14,7 @@ namespace transload {
 struct Draining {
   Word* word = nullptr;  // null: the put has none
   Word count = 0;
-  bool announces = false;  // the last piece of a split put, or the whole put: it alone shows `count`
+  bool announces = false;  // the last piece of a split put, or the whole put: only that one shows `count`
   bool read = false;       // the source is free
   Draining* next = nullptr;
 };

@@ -20,7 +20,7 @@ struct FabricMemory {
 struct FabricPiece {
   const char* from;
   size_t bytes;
-  void* descriptor;  // of the registration that covers `from`
+  void* descriptor;  // descriptor of the registration that covers `from`
   uint64_t to;
 };
 

@@ -142,7 +142,7 @@ const FabricLibrary& fabric_library() {
 }
 
 size_t tell_universe(size_t ranks) {
-  static std::once_flag once;  // threads may make groups at once, and libfabric reads it once
+  static std::once_flag once;  // threads may make groups at once, and libfabric reads its environment once
   static size_t told = 0;
   std::call_once(once, [ranks] {
     const char* const there = getenv(kUniverse);

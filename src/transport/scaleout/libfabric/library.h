@@ -21,7 +21,7 @@ struct FabricLibrary {
 // threads and handlers. Throws Error{kOutOfMemory} if no descriptor is left to load it by; a later call tries again.
 const FabricLibrary* fabric_library(std::string& why);
 
-// The library, for callers behind a successful fabric_library().
+// The library, for callers to whom fabric_library() has succeeded.
 const FabricLibrary& fabric_library();
 
 // Why TCP's provider may call a write complete whose bytes it has only staged, and sends with its next progress; "" if

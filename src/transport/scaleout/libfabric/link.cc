@@ -27,9 +27,9 @@ namespace transload {
 namespace {
 
 constexpr size_t kWindowLeast = 16;
-constexpr size_t kWindowMost = 256;  // to one rank, so that a rank that has stopped cannot fill the provider's queue
-constexpr int kBatch = 32;           // read at once
-constexpr int kBatchesMost = 16;     // read in a progress(), so that it returns under any load
+constexpr size_t kWindowMost = 256;  // writes to one rank; more could fill the provider's queue if the rank stops
+constexpr int kBatch = 32;           // completions that are read at once
+constexpr int kBatchesMost = 16;     // the most batches that a progress() reads, so that it returns under any load
 
 struct RemoteRank {
   uint32_t rank = 0;
@@ -39,7 +39,7 @@ struct RemoteRank {
   uint64_t region_bytes = 0;
   bool connected = false;
   bool lost = false;
-  bool listed = false;       // in Impl::listed, because it has something to send
+  bool listed = false;       // the rank is in Impl::listed, because it has something to send
   OpList waiting;            // puts (and counts, where writes are ordered) that the provider has not taken yet
   OpList out;                // what the provider has taken and not completed
   OpList held;               // unordered: counts that are not sent yet
@@ -120,11 +120,11 @@ struct LibfabricLink::Impl {
   fid_mr* region = nullptr;
   void* count_descriptor = nullptr;
   DrainedWords drained;
-  std::vector<RemoteRank> counterparts;  // by rank
+  std::vector<RemoteRank> counterparts;  // [ranks]
   std::vector<uint32_t> listed;
   std::vector<LostPeer> losses;
   size_t losses_told = 0;
-  std::string lacks;  // says so if descriptors ran out and a rank was lost by that; else ""
+  std::string lacks;  // says that descriptors ran out, if a rank was lost by that; else ""
   uint64_t writes = 0;
   uint64_t unfinished = 0;  // puts (or pieces) and published counts that are not locally complete
 };
@@ -227,7 +227,7 @@ void LibfabricLink::Impl::send_count(RailWord word, Word count, bool awaited) {
   list(to);
 }
 
-// Hands the provider the first op of `from`, one of the counterpart's queues, in one write with those behind it that
+// Hands the provider the first op of `from`, one of the counterpart's queues, in one write with those after it that
 // fit: over a socket each write is a message of its own. False: the provider takes nothing now, or the rank is lost.
 bool LibfabricLink::Impl::post(RemoteRank& to, OpList& from) {
   Op& first = *from.first();
@@ -321,7 +321,7 @@ void LibfabricLink::Impl::completed(Op& first) {
     next = op->joined;
     op->out = false;
     if (to.lost) {
-      recycle(*op);  // it was finished when its rank was lost
+      recycle(*op);  // the op was finished when its rank was lost
       continue;
     }
     to.out.remove(*op);

@@ -27,16 +27,16 @@ struct LibfabricOptions {
   uint32_t rank = 0;
   uint32_t ranks = 1;
   std::string provider = {};        // "": the best one that opens
-  std::string nic = {};             // by its name as an RDMA device; "": any
+  std::string nic = {};             // the NIC's name as an RDMA device; "": any
   bool nic_asked_for = false;       // true: the provider must have `nic`; false: it may use another
-  std::string source_address = {};  // local IP of the interface that reaches the rendezvous; "": any
+  std::string source_address = {};  // IP address of this host's interface towards the rendezvous; "": any
   char* region = nullptr;           // my network region; outlives the link
   size_t region_bytes = 0;
-  FabricDevice device = {};                 // of the region
+  FabricDevice device = {};                 // the device that the region lies on
   std::vector<uint32_t> counterparts = {};  // ranks that puts may be exchanged with
   bool assume_unordered = false;            // use delivery completions although the provider orders: tests
-  size_t piece_bytes = 0;                   // of one write, at most; 0: what the provider takes
-  uint32_t window = 0;                      // writes in flight to one rank, at most; 0: from the provider's queue
+  size_t piece_bytes = 0;                   // the most bytes of one write; 0: as many as the provider takes
+  uint32_t window = 0;                      // the most writes in flight to one rank; 0: taken from the provider's queue
 };
 
 class LibfabricLink : public ScaleOut {
@@ -53,7 +53,7 @@ class LibfabricLink : public ScaleOut {
   // publish, while both sides make progress. Throws Error{kInvalidArgument} for a counterpart over another provider.
   void connect(const std::vector<std::string>& addresses_by_rank);
 
-  // Whether the provider orders writes, and so carries counts right behind their bytes.
+  // Whether the provider orders writes, and so carries counts right after their bytes.
   bool ordered() const;
   // Why writes are treated as unordered although the provider may order them; "" if nothing speaks against its order.
   std::string caution() const;

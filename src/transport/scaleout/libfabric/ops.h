@@ -26,13 +26,13 @@ struct Op {
   void* descriptor;
   uint64_t offset;
   uint32_t rank;
-  uint32_t puts_out;  // unordered, of a count: how many puts since the count before have not landed
+  uint32_t puts_out;  // count, unordered: puts after the previous count that have not landed
   bool is_count;
-  bool awaited;  // quiet() waits for it: all but credits
-  bool out;      // the provider has it
-  bool queued;   // in a queue of its drained word
-  Word count;    // of a count
-  Word* lent;    // of a count that was posted: the registered word that it is sent from
+  bool awaited;  // quiet() waits for the op; false only in a credit
+  bool out;      // the provider has the op
+  bool queued;   // the op is in a queue of its drained word
+  Word count;    // count: the new value of the word
+  Word* lent;    // posted count: the registered word that it is sent from
   Draining draining;
 };
 static_assert(std::is_standard_layout_v<Op>);

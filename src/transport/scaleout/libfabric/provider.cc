@@ -33,8 +33,8 @@ int preference(const std::string& name) {
 
 struct Query {
   uint32_t ranks;
-  std::string provider = "";  // any
-  std::string source = "";    // any
+  std::string provider = "";  // "": any provider
+  std::string source = "";    // "": any address
   bool in_order = false;
   bool delivery = false;
   bool hmem = false;
@@ -85,7 +85,7 @@ InfoPtr ask(const Query& query) {
   return InfoPtr(found);
 }
 
-// Some providers put a word of their own behind the NIC's name: "rdmap16s27-rdm".
+// Some providers put a word of their own after the NIC's name: "rdmap16s27-rdm".
 bool is_on(const fi_info& info, const std::string& nic) {
   const std::string domain = info.domain_attr->name == nullptr ? "" : info.domain_attr->name;
   return nic.empty() || domain == nic || domain.rfind(nic + "-", 0) == 0;

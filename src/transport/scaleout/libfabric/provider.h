@@ -11,10 +11,10 @@ namespace transload {
 struct Provider {
   InfoPtr info;
   bool ordered;          // writes to a rank land in the order in which they were posted
-  size_t piece_bytes;    // of a write, at most: as much as the provider takes, and orders
+  size_t piece_bytes;    // the most bytes of a write that the provider takes, and orders
   std::string caution;   // LibfabricLink::caution
-  bool by_hand = false;  // bytes land only while the target's process calls it, and completions speak of delivery
-  bool hmem = false;     // it registers memory of devices, and was asked to
+  bool by_hand = false;  // bytes land only while the target's process calls libfabric; completions speak of delivery
+  bool hmem = false;     // the provider registers memory of devices, and was asked to
 };
 
 // The providers to try, in this order: the one that was asked for, else all that libfabric lists. Throws Error:

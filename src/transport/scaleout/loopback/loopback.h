@@ -8,7 +8,8 @@
 
 namespace transload {
 
-// Warps store to mapped(rank) directly; put and publish are here so that loopback keeps the whole contract by itself.
+// Warps store to mapped(rank) directly; put and publish are here so that loopback keeps the whole contract of a
+// network.
 class LoopbackLink : public ScaleOut {
  public:
   // The network region of every rank as this process sees it; null where it is not mapped (and then never put to).
@@ -22,7 +23,7 @@ class LoopbackLink : public ScaleOut {
   bool progress() override { return false; }
   uint32_t busy_with() const override { return kNobody; }
   int wait_fd() const override { return -1; }
-  bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings its bell
+  bool arrives_silently() const override { return false; }  // a warp that stores to a rail rings the far rank's bell
   bool may_sleep() override { return true; }
   bool lost(LostPeer&) override { return false; }
 

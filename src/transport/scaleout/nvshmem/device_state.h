@@ -21,7 +21,7 @@ struct NvshmemHeapState {
   int head;
   int pe, pes;
   char unused[28];
-  char* heap;  // of this PE; what lies at an offset here lies at the same offset in the heap of any other
+  char* heap;  // heap of this PE; what lies at an offset here lies at the same offset in the heap of any other
   uint64_t heap_bytes;
   void* mapped;
   char** bases;  // [pes] the address of each PE's heap for its NIC; in device memory
@@ -60,12 +60,12 @@ static_assert(sizeof(NvshmemQueue) == 184 && offsetof(NvshmemQueue, depth) == 40
 static_assert(offsetof(NvshmemQueue, completion) == 72);
 
 struct NvshmemNicState {
-  static constexpr uint32_t kNearKeys = 64;  // of each kind; the others lie in device memory
+  static constexpr uint32_t kNearKeys = 64;  // keys of each kind; further ones lie in device memory
   int head;
   char unused[24];
   uint32_t queues_to_pe;
   char ways[8];
-  uint64_t granularity_log2;  // of the heap, in bytes: one entry of the lists of keys covers so much
+  uint64_t granularity_log2;  // of the heap, in bytes: one entry of the lists of keys covers this much
   int nics;
   char flags[3];
   bool rung_by_host;             // GPUs do not ring the NIC: a thread of NVSHMEM does
@@ -74,7 +74,7 @@ struct NvshmemNicState {
   char targets[6168];
   NvshmemQueue* queues;  // [pes][queues_to_pe], in device memory
   char others[16];
-  NvshmemKey* far_local;  // keys behind the first kNearKeys
+  NvshmemKey* far_local;  // keys after the first kNearKeys
   NvshmemKey* far_remote;
   char tail[72];
 };

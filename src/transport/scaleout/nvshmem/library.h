@@ -36,7 +36,7 @@ struct NvshmemStart {
 static_assert(sizeof(NvshmemStart) == 144 && offsetof(NvshmemStart, by_id) == 24);
 
 struct NvshmemLibrary {
-  static constexpr unsigned kById = 1 << 3;  // for init: the world is given by an id
+  static constexpr unsigned kById = 1 << 3;  // flag for init: the world is given by an id
   static constexpr int kInitialized = 2;     // the least status of a process that can use it
   void (*version)(int* major, int* minor, int* patch);
   int (*get_id)(NvshmemId* id);
@@ -46,8 +46,8 @@ struct NvshmemLibrary {
   int (*status)();
   int (*my_pe)();
   int (*pes)();
-  void* (*allocate)(size_t bytes);           // as much on every PE; null: the heap has no room
-  void* (*reach)(const void* mine, int pe);  // where that PE's memory is mapped here; null: it is not
+  void* (*allocate)(size_t bytes);           // allocates as much on every PE; null: the heap has no room
+  void* (*reach)(const void* mine, int pe);  // where that PE's memory is mapped here; null: nowhere
   int (*show_to)(CUmod_st* module);          // fills the states of a module of kernels, now and when they change
 };
 

@@ -13,7 +13,7 @@ namespace transload {
 
 namespace {
 
-constexpr uint64_t kGranularityLog2Least = 21, kGranularityLog2Most = 31;  // that of GPUs, and what a key reaches
+constexpr uint64_t kGranularityLog2Least = 21, kGranularityLog2Most = 31;  // granularity of GPUs; reach of a key
 static_assert(kNvshmemKeyBytesMost == uint64_t(1) << kGranularityLog2Most);
 
 Error unfit(const std::string& why) { return {Code::kNotSupported, kOfNvshmem + why}; }

@@ -19,14 +19,14 @@ uint64_t nvshmem_granularity(uint64_t region_bytes);
 struct QueueNeeds {
   uint64_t channels;
   uint64_t slots;
-  uint64_t region_bytes;  // of a rank's network region
-  char* block;            // of NVSHMEM's heap: the region gets its place in it; twice the region is always enough
+  uint64_t region_bytes;  // bytes of a rank's network region
+  char* block;            // block of NVSHMEM's heap; twice the region always has a place for the region
   uint64_t block_bytes;
-  std::vector<int> pes;  // that queues must lead to
+  std::vector<int> pes;  // PEs that queues must lead to
 };
 
 struct FoundQueues {
-  char* region;  // in the block: one key reaches all of it, on each PE
+  char* region;  // the region's place in the block: one key reaches all of it, on each PE
   uint64_t heap_offset;
   uint32_t depth;
   bool rung_by_host;

@@ -22,7 +22,7 @@ namespace {
 
 // The granularity of a heap whose keys nobody needs, in bytes: a larger one makes a small heap take far more memory.
 constexpr uint64_t kGranularity = 2 << 20;
-constexpr uint64_t kGroupsAtOnce = 2;      // the heap has room for so many
+constexpr uint64_t kGroupsAtOnce = 2;      // the heap has room for this many groups
 constexpr uint64_t kQueueDepthMin = 1024;  // NVSHMEM's own default
 
 // The bytes of an address of IPv4 or IPv6; "" of any other.
@@ -106,7 +106,7 @@ std::string unfit_setting(const std::vector<NvshmemSetting>& settings) {
 
 std::string text_of(const std::vector<NvshmemSetting>& settings) {
   std::string text;
-  for (const NvshmemSetting& s : settings)  // whose names of interfaces may differ from host to host
+  for (const NvshmemSetting& s : settings)  // names of interfaces may differ from host to host
     if (std::string_view(s.name) != "NVSHMEM_BOOTSTRAP_UID_SOCK_IFNAME")
       text += std::string(s.name) + " " + (s.user != nullptr ? s.user : s.value) + "\n";
   return text;

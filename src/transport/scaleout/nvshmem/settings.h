@@ -13,16 +13,16 @@ namespace transload {
 struct NvshmemNeeds {
   uint64_t channels = 0;
   uint64_t slots = 0;
-  uint64_t region_bytes = 0;   // of the network region of a rank
-  bool by_queues = false;      // rails are queues of a NIC; else they are mapped
-  std::string interface = "";  // of the network by which ranks meet; "": NVSHMEM finds one
+  uint64_t region_bytes = 0;   // bytes of the network region of a rank
+  bool by_queues = false;      // rails are queues of a NIC; false: they are mapped
+  std::string interface = "";  // interface of the network by which ranks meet; "": NVSHMEM finds one
 };
 
 struct NvshmemSetting {
   const char* name;
   std::string value;           // what we set; "": nothing
-  uint64_t least = 0;          // that the user's number must reach; 0: any value will do
-  const char* rule;            // for people: where the value comes from
+  uint64_t least = 0;          // what the user's number must reach; 0: any value will do
+  const char* rule;            // where the value comes from, in words
   const char* user = nullptr;  // what the user has set, or null
 };
 

@@ -10,23 +10,23 @@ namespace transload {
 
 // How others reach the device memory of a rank. Ranks of one process use plain pointers whatever the way.
 enum class MemoryWay : uint8_t {
-  kVmm,    // handles passed as file descriptors
+  kVmm,    // handles are passed as file descriptors
   kIpc,    // CUDA IPC handles
-  kPlain,  // other processes do not reach it
+  kPlain,  // other processes do not reach the memory
 };
 const char* name_of(MemoryWay way);  // "vmm", "ipc", "plain"
 
 struct DeviceOffer {
-  uint32_t rank = 0;  // not in the packed bytes
+  uint32_t rank = 0;  // left out of the packed bytes
   MemoryWay way = MemoryWay::kPlain;
-  uint32_t device = 0;  // its number in the process of its rank
+  uint32_t device = 0;  // number of the device in the rank's process
   std::string uuid;
   std::string handle;  // DeviceBacking::handle
 
   std::string pack() const;
   // Throws Error{kInvalidArgument} naming the rank if the bytes are no offer.
   static DeviceOffer unpack(const PeerRegion& peer);
-  std::string to_string() const;  // "device 1 (GPU-...) of rank 3"
+  std::string to_string() const;  // such as "device 1 (GPU-...) of rank 3"
 };
 
 // The message for memory of `theirs` that cannot be mapped for my device. It names both devices, and says whether this

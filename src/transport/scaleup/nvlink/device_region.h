@@ -52,12 +52,12 @@ class DeviceRegion final : public Region {
   uint64_t scope() const override { return uint64_t(device_) + 1; }
 
  private:
-  DeviceRegion() = default;  // for a peer's, by map()
+  DeviceRegion() = default;  // map() makes one for a peer's memory
   DeviceOffer offer(uint32_t rank) const;
 
   int device_ = -1;
   MemoryWay way_ = MemoryWay::kPlain;
-  Devices all_;  // as seen by this process when the region was made; empty for a peer's
+  Devices all_;  // devices that this process saw when the region was made; empty for a peer's
   std::unique_ptr<DeviceBacking> backing_;
 };
 

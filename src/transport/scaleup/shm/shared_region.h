@@ -13,7 +13,7 @@ class SharedRegion final : public Region {
  public:
   // Makes my own: zeros, of which no page is touched. Throws Error{kOutOfMemory} if the machine has no room for it.
   explicit SharedRegion(size_t bytes);
-  // Maps a peer's, by the descriptor that it passed. Null unless that is a region of exactly so many bytes that can
+  // Maps a peer's, by the descriptor that it passed. Null unless that is a region of exactly `bytes` bytes that can
   // never shrink.
   static std::shared_ptr<SharedRegion> from_peer(Descriptor fd, size_t bytes);
   ~SharedRegion() override;

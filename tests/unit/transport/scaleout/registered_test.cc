@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <ostream>
 
 namespace transload {
 namespace {
@@ -15,6 +16,8 @@ struct Case {
   std::function<void(FabricMemoryFacts&, DeviceInfo&)> change;  // of what would give a dma-buf
   RegionPlace place;
   const char* why;
+
+  friend void PrintTo(const Case& c, std::ostream* to) { *to << c.name; }
 };
 
 const Case kCases[] = {
