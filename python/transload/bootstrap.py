@@ -99,4 +99,4 @@ def nodes_of(here, all_gather):
         return [here.ranks]  # only ranks on this host reach a loopback address
     if here.local_ranks > 0 and here.ranks % here.local_ranks == 0:
         return [here.local_ranks] * (here.ranks // here.local_ranks)
-    raise InvalidArgument("nodes: None, must be how many ranks each node has, such as (8, 8): it cannot be derived here")
+    raise InvalidArgument("nodes: None, must be how many ranks each node has, such as (8, 8): it cannot be derived")

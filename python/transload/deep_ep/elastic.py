@@ -193,23 +193,20 @@ class ElasticBuffer:
         """Sends tokens to the ranks that own their experts. Collective.
 
         x: [T, H] of any dtype, or a pair (x, scales [T, S] of a 4-byte dtype, any strides)
-        topk_idx: [T, K] int64 or int32: the experts that each token chose, by global id; -1 is no choice; an expert
-            may be chosen twice
+        topk_idx: [T, K] int64 or int32: global ids of the experts that each token chose, also twice; -1 is no choice
         topk_weights: [T, K] float32, or None
         cumulative_local_expert_recv_stats: [local experts] int32, to which choices are added; not with a handle
         num_experts, num_max_tokens_per_rank (None: the buffer's), expert_alignment: must be equal on all ranks
-        num_sms: kept in the handle; num_qps: without effect
+        num_sms: kept in the handle; num_qps, allocate_on_comm_stream: without effect
         previous_event, previous_event_before_epilogue: the call waits for both before it begins
         handle: the handle of an earlier dispatch, whose routing is used again; without topk_idx
-        do_cpu_sync: if it is False, outputs have room for all rows that can come; rows past the count hold nothing, and
-            their ids are -1
+        do_cpu_sync: if it is False, outputs have room for all rows that can come; ids are -1 in rows that hold nothing
         do_expand: whether rows are laid out by expert, with one row for each choice of a local expert
         do_zero_padding: whether the gaps between experts are filled with zeros
         use_tma_aligned_col_major_sf: whether scales are laid out by column, each beginning at a multiple of 16 bytes
-        allocate_on_comm_stream: without effect: outputs always belong to the stream that writes them
 
-        Returns five values: x, or the pair; topk_idx [M, K], local ids, or None with do_expand; topk_weights [M, K], or
-        [N] with do_expand; the handle; and an EventOverlap.
+        Returns x, or the pair; topk_idx [M, K], local ids, or None with do_expand; topk_weights [M, K], or [N] with
+        do_expand; the handle; and an EventOverlap.
         """
         self._ignore_qps("dispatch", num_qps)
         form = Form(bool(do_expand), bool(do_zero_padding), bool(use_tma_aligned_col_major_sf))

@@ -55,7 +55,8 @@ void HostGroup::map_memory(bool rails_mapped) {
     promise.lies_at(core.scales.get(), core.scales_bytes());
     promise.lies_at(core.headers.get(), core.headers_bytes());
     bell_fd = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!bell_fd) throw Error(Code::kOutOfMemory, "group: no bell: " + text_of_error(errno));
+    if (!bell_fd)
+      throw Error(Code::kOutOfMemory, "group: the eventfd that wakes its rank cannot be made: " + text_of_error(errno));
   });
   neighbours = share_memory(region, bell_fd.get(), rails_mapped);
   core.place(mappings_of(core, {.region = region,
