@@ -18,9 +18,10 @@ CALLS = {
 def turn_options(about):
     """The options that all such scripts have."""
     options = argparse.ArgumentParser(description=about)
-    options.add_argument("program")
-    options.add_argument("--turns", type=int, default=3)
-    options.add_argument("--tokens", type=int, default=1024, help="few, because each run verifies all it gets")
+    options.add_argument("program", help="the program transload")
+    options.add_argument("--turns", type=int, default=3, help="runs of each way [3]")
+    options.add_argument("--tokens", type=int, default=1024,
+                         help="tokens of a rank; few, because each run verifies all that it gets [1024]")
     return options
 
 

@@ -1,4 +1,4 @@
-"""What a call from Python costs over one from C++: one rank, 8 tokens of 64, so that the call itself is small.
+"""Measures what a call from Python costs over one from C++: one rank, 8 tokens of 64, so that the call itself is small.
 
 Calls are measured with NumPy's arrays (python) and, where torch is, with its tensors: by the same calls (torch;
 no_table: where tensors cross by __dlpack__ alone), by those of transload.torch without gradients (functions) and with
@@ -169,9 +169,10 @@ class FromCpp:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=pathlib.Path, default=PROGRAM, help="default: %(default)s")
-    parser.add_argument("--batches", type=int, default=501, help="short ones, so that other work disturbs few")
-    parser.add_argument("--count", type=int, default=100, help="calls of a batch")
+    parser.add_argument("--program", type=pathlib.Path, default=PROGRAM, help="bench_python_calls [%(default)s]")
+    parser.add_argument("--batches", type=int, default=501,
+                        help="how many batches; short ones, so that other work disturbs few [501]")
+    parser.add_argument("--count", type=int, default=100, help="calls of a batch [100]")
     parser.add_argument("--json", help="a file to add lines to")
     options = parser.parse_args()
     if not options.program.is_file():

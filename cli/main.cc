@@ -96,9 +96,9 @@ int run_joined(Options options, const Workload& workload) {
   const Bootstrap bootstrap = Bootstrap::from_environment(options.launcher);
   options.origin = bootstrap.origin;
   if (bootstrap.ranks != options.ranks())
-    refuse("--node-sizes: {} ranks: the launcher started {} ({}); --launcher none starts them here", options.ranks(),
-           bootstrap.ranks, bootstrap.origin);
-  const char* const alone = "not under a launcher (--launcher none starts the ranks here)";
+    refuse("--node-sizes: {} ranks: must be {}, as the launcher started ({}); --launcher none starts them here",
+           options.ranks(), bootstrap.ranks, bootstrap.origin);
+  const char* const alone = "is not allowed under a launcher (--launcher none starts the ranks here)";
   if (options.threads || options.floor) refuse("{}: {}", options.threads ? "--threads" : "--floor", alone);
   if (options.fault && !by_signal(*options.fault)) refuse("--fault: {}: {}", name_of(options.fault->verb), alone);
   const RunOutcome outcome = join(options, workload, bootstrap);
@@ -146,7 +146,7 @@ void check_soak(const CLI::App& app, const Options& options) {
     if (option->count() > 0 && std::find(std::begin(kTaken), std::end(kTaken), option->get_name()) == std::end(kTaken))
       refuse("--soak: takes only --seed, --node-sizes, --device, --launcher and --quiet, not {}", option->get_name());
   if (Bootstrap::has_environment(options.launcher))
-    refuse("--soak: not under a launcher ({}); --launcher none runs it here",
+    refuse("--soak: is not allowed under a launcher ({}); --launcher none runs it here",
            Bootstrap::from_environment(options.launcher).origin);
 }
 
@@ -162,7 +162,8 @@ int parse_and_run(int argc, char** argv) {
       "are started on this machine; under torchrun, mpirun, mpiexec or srun this process is one of them.");
   CLI::App* sim_command =
       app.add_subcommand("sim", "run the same roles in simulated clusters made from seeds, and check every rule");
-  sim_command->footer("Exit status: 0 all worlds passed (or all canaries were found), 1 not, 2 bad usage or input.");
+  sim_command->footer(
+      "Exit status: 0 all worlds passed (or all canaries were found), 1 some did not, 2 bad usage or input.");
   CLI::App* link_command =
       app.add_subcommand("link", "try a network alone, between two hosts: send rows and counts, and check every byte");
   link_command->footer(
@@ -210,9 +211,9 @@ int main(int argc, char** argv) {
     cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
     return error.code() == Code::kFault ? cli::kFaulted : cli::kBadUsage;
   } catch (const std::system_error& error) {  // std::thread throws it
-    cli::text::print(stderr, "transload: no thread: {}\n", text_of_no_thread(error.code().value()));
+    cli::text::print(stderr, "transload: a thread cannot be started: {}\n", text_of_no_thread(error.code().value()));
   } catch (const std::bad_alloc&) {
-    cli::text::print(stderr, "transload: --tokens: no memory left for this workload\n");
+    cli::text::print(stderr, "transload: --tokens: this machine has no memory left for this workload\n");
   } catch (const std::exception& error) {
     cli::text::print(stderr, "transload: {}\n", cli::one_line(error.what()));
   }

@@ -126,7 +126,7 @@ void check_routing(const RunArguments& a, Options& out) {
     out.routing_kind = RoutingKind::kFile;
   }
   if (a.layer.empty()) return;
-  if (out.routing_kind != RoutingKind::kFile) refuse("--layer: '{}': only with a routing file", a.layer);
+  if (out.routing_kind != RoutingKind::kFile) refuse("--layer: '{}': is allowed only with a routing file", a.layer);
   out.layer = int64_t(number("--layer", a.layer, {0, 1u << 20}));
 }
 
@@ -138,10 +138,10 @@ void check_payload(const RunArguments& a, const Limits& limits, Options& out) {
     refuse("--hidden: {}: must be a multiple of {} ({} bytes)", out.hidden, unit, limits.token_bytes_unit);
   if (!a.scales.empty()) {
     out.payload.scales = choice("--scales", a.scales, kScales);
-    if (!out.payload.fp8) refuse("--scales: '{}': only with --dtype fp8", a.scales);
+    if (!out.payload.fp8) refuse("--scales: '{}': is allowed only with --dtype fp8", a.scales);
   }
   if (out.payload.scale_words() > option_facts("scales_max").most)
-    refuse("--hidden: {}: {} words of scales a row, must be at most {}", out.hidden, out.payload.scale_words(),
+    refuse("--hidden: {}: a row has {} words of scales, must be at most {}", out.hidden, out.payload.scale_words(),
            option_facts("scales_max").most);
 }
 
@@ -150,27 +150,32 @@ void check_rows_max(const RunArguments& a, Options& out) {
   if (!a.rows_max.empty()) out.rows_max = int64_t(number("--rows-max", a.rows_max, {1, most}));
   if (a.overflow.empty()) return;
   out.overflow = choice<Overflow>("--overflow", a.overflow);
-  if (out.rows_max == 0) refuse("--overflow: '{}': only with --rows-max", a.overflow);
+  if (out.rows_max == 0) refuse("--overflow: '{}': is allowed only with --rows-max", a.overflow);
 }
 
 void check_fault(const RunArguments& a, Options& out) {
   out.recover = a.recover;
-  if (a.recover && a.fault.empty()) refuse("--recover: only with --fault");
+  if (a.recover && a.fault.empty()) refuse("--recover: is allowed only with --fault");
   if (a.fault.empty()) return;
   const std::string& text = a.fault;
   const auto bad = [&] {
-    refuse("--fault: '{}': must be kill or stop:RANK@ITERATION[/PHASE], or absent or leave:RANK@ITERATION", text);
+    refuse(
+        "--fault: '{}': must be kill:RANK@ITERATION[/PHASE], stop:RANK@ITERATION[/PHASE], absent:RANK@ITERATION or "
+        "leave:RANK@ITERATION",
+        text);
   };
   const size_t colon = text.find(':'), at = text.find('@'), slash = std::min(text.find('/'), text.size());
   if (colon == std::string::npos || at == std::string::npos || colon > at || at > slash) bad();
   FaultSpec fault;
-  fault.verb = choice("--fault: what", text.substr(0, colon), kVerbs);
+  fault.verb = choice("--fault: VERB", text.substr(0, colon), kVerbs);
   fault.rank = uint32_t(number("--fault: RANK", text.substr(colon + 1, at - colon - 1), {0, out.ranks() - 1u}));
   fault.iteration = number("--fault: ITERATION", text.substr(at + 1, slash - at - 1), {1, out.iterations});
   if (slash < text.size()) fault.phase = choice("--fault: PHASE", text.substr(slash + 1), kPhases);
-  if (out.ranks() < 2) refuse("--fault: '{}': needs 2 ranks at least, to have a survivor", text);
-  if (!by_signal(fault) && slash < text.size()) refuse("--fault: '{}': a PHASE only with kill and stop", text);
-  if (by_signal(fault) && out.threads) refuse("--fault: '{}': needs ranks that are processes, so not --threads", text);
+  if (out.ranks() < 2) refuse("--fault: '{}': needs at least 2 ranks, so that one survives", text);
+  if (!by_signal(fault) && slash < text.size())
+    refuse("--fault: '{}': a PHASE is allowed only with kill and stop", text);
+  if (by_signal(fault) && out.threads)
+    refuse("--fault: '{}': needs ranks that are processes, so --threads is not allowed", text);
   if (by_signal(fault) && a.device == "cuda" && fault.phase != FaultPhase::kExpert)
     refuse("--fault: '{}': a rank on a GPU halts between its calls only: PHASE must be expert", text);
   out.fault = fault;
@@ -183,20 +188,20 @@ void check_device(const RunArguments& a, Options& out) {
   out.group.network_memory = choice<NetworkMemoryChoice>("--network-memory", a.network_memory);
   if (!out.cuda) {
     if (out.group.network_memory == NetworkMemoryChoice::kGpu)
-      refuse("--network-memory: '{}': only with --device cuda", a.network_memory);
+      refuse("--network-memory: '{}': is allowed only with --device cuda", a.network_memory);
     for (const auto& [name, text] :
          {std::pair{"--sms", typed(a, "sms")}, {"--gpus", a.gpus}, {"--ranks-per-gpu", a.ranks_per_gpu}})
-      if (!text.empty()) refuse("{}: '{}': only with --device cuda", name, text);
-    if (a.graph) refuse("--graph: only with --device cuda");
+      if (!text.empty()) refuse("{}: '{}': is allowed only with --device cuda", name, text);
+    if (a.graph) refuse("--graph: is allowed only with --device cuda");
     return;
   }
   constexpr uint64_t kGpusMost = 1024;
   if (!a.gpus.empty()) out.gpus = uint32_t(number("--gpus", a.gpus, {1, kGpusMost}));
   if (!a.ranks_per_gpu.empty())
     out.ranks_per_gpu = uint32_t(number("--ranks-per-gpu", a.ranks_per_gpu, {1, out.ranks()}));
-  if (a.floor) refuse("--floor: only with --device cpu");
+  if (a.floor) refuse("--floor: is allowed only with --device cpu");
   if (a.graph && out.rows_max == 0)
-    refuse("--graph: only with --rows-max: a recorded call cannot tell the host a count");
+    refuse("--graph: is allowed only with --rows-max, because a recorded call cannot tell the host a count");
 }
 
 void check_network(const RunArguments& a, GroupOptions& out) {
@@ -204,7 +209,7 @@ void check_network(const RunArguments& a, GroupOptions& out) {
   out.provider = a.provider;
   out.nic = a.nic;
   if (!a.provider.empty() && out.scale_out != ScaleOutChoice::kAuto && out.scale_out != ScaleOutChoice::kLibfabric)
-    refuse("--provider: '{}': only with --scale-out auto or libfabric", a.provider);
+    refuse("--provider: '{}': is allowed only with --scale-out auto or libfabric", a.provider);
 }
 
 // The word "auto" asks all launchers that the library knows, as an empty name does in Bootstrap.
@@ -270,12 +275,15 @@ RunArguments::RunArguments() {
   biases = "0";
 }
 
-void add_run_options(CLI::App& app, RunArguments& a) {
-  add_text(app, {"--node-sizes", "N,N,..", "ranks of each node"}, a.node_sizes);
-  add_text(app, {"--tokens", "N|N,N,..", "tokens of every rank, or a number for each rank"}, a.tokens);
+namespace {
+
+// What is moved, and how: the options that `transload run --help` lists first.
+void add_workload_options(CLI::App& app, RunArguments& a) {
+  add_text(app, {"--node-sizes", "N,N,..", "number of ranks of each node"}, a.node_sizes);
+  add_text(app, {"--tokens", "N|N,N,..", "number of tokens of every rank, or a number for each rank"}, a.tokens);
   add_text(app, {"--hidden", "N", "elements of a token; a multiple of 8, of 16 with fp8"}, a.hidden);
   add_text(app, {"--experts", "N", "experts, in contiguous blocks over the ranks"}, a.experts);
-  add_text(app, {"--top-k", "N", "choices of a token [8, or what the routing file has]"}, a.top_k);
+  add_text(app, {"--top-k", "N", "experts that a token chooses [8, or what the routing file has]"}, a.top_k);
   add_text(
       app,
       {"--routing", "FILE|uniform|zipf:S|one-rank|none",
@@ -290,23 +298,39 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   add_text(app, {"--dtype", words_of(kTypes), "type of dispatched rows; the experts return bf16"}, a.dtype);
   add_text(app,
            {"--scales", words_of(kScales),
-            "fp8: type of the scale of 128 elements; ue8m0 is packed, four to an int32 [fp32]"},
+            "fp8: type of the scale of each 128 elements; four ue8m0 are packed into an int32 [fp32]"},
            a.scales);
-  add_text(app, {"--rows-max", "N", "rows that the outputs of a rank have room for [as many as come]"}, a.rows_max);
+  add_text(app, {"--rows-max", "N", "number of rows that the outputs of a rank have room for [as many as come]"},
+           a.rows_max);
   add_text(app, {"--overflow", words_of<Overflow>(), "what happens if more rows than --rows-max come [fail]"},
            a.overflow);
-  add_text(app, {"--landing", words_of<Landing>(), "where dispatched rows land"}, a.landing);
-  add_text(app, {"--combine-source", words_of<CombineSource>(), "how combine takes the experts' rows"},
+  add_text(app,
+           {"--landing", words_of<Landing>(), "whether dispatched rows land directly in the output, or pass a ring"},
+           a.landing);
+  add_text(app,
+           {"--combine-source", words_of<CombineSource>(),
+            "whether peers pull the experts' rows from where they lie, or ranks push them through rings"},
            a.combine_source);
   add_text(app, {"--combine-wire", words_of<CombineWire>(), "type of partial sums between nodes"}, a.combine_wire);
-  add_text(app, {"--biases", "0|1|2", "biases added by combine"}, a.biases);
+  add_text(app, {"--biases", "0|1|2", "number of biases that combine adds"}, a.biases);
+}
+
+}  // namespace
+
+void add_run_options(CLI::App& app, RunArguments& a) {
+  add_workload_options(app, a);
   add_text(app, {"--scale-out", words_of<ScaleOutChoice>(), "network between nodes"}, a.scale_out);
   add_text(app, {"--provider", "NAME", "libfabric's provider [the best that opens]"}, a.provider);
-  add_text(app, {"--nic", "NAME", "NIC of this rank [cuda: the nearest to its GPU; see transload limits]"}, a.nic);
+  add_text(app,
+           {"--nic", "NAME", "network card of this rank [cuda: the nearest to its GPU; `transload limits` shows them]"},
+           a.nic);
   add_text(app,
            {"--network-memory", words_of<NetworkMemoryChoice>(), "cuda, over a network: where the network's rings lie"},
            a.network_memory);
-  add_text(app, {"--device", words_of(kDevices), "where the tensors are, and what moves them"}, a.device);
+  add_text(app,
+           {"--device", words_of(kDevices),
+            "where the tensors are: in memory of the CPU or of GPUs, which then also move them"},
+           a.device);
   add_text(app, {"--gpus", "N", "cuda: number of GPUs [all that this process sees]"}, a.gpus);
   add_text(app, {"--ranks-per-gpu", "N", "cuda: consecutive ranks on each GPU [ranks / GPUs, rounded up]"},
            a.ranks_per_gpu);
@@ -318,27 +342,28 @@ void add_run_options(CLI::App& app, RunArguments& a) {
   });
   add_text(app,
            {"--launcher", launcher_words("|"),
-            "launcher whose variables say which rank this is; none: start all ranks here"},
+            "launcher whose environment variables say which rank this is; none: all ranks are started here"},
            a.launcher);
   add_text(
       app,
       {"--fault", words_of(kVerbs) + ":RANK@ITERATION[/PHASE]",
-       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; or let it stay "
-       "away from a dispatch, or free its group"},
+       "kill or stop a rank in the middle of a phase (notify, dispatch, expert, combine) [dispatch]; absent: it does "
+       "not make that dispatch; leave: it frees its group"},
       a.fault);
   add_flag(app, "--recover", a.recover,
-           "after the fault let the other ranks make a group of their own and verify an iteration in it");
-  add_text(
-      app,
-      {"--soak", "SECONDS", "make random runs and faults for so long; memory, descriptors and threads must stay flat"},
-      a.soak);
-  add_text(app, {"--json", "FILE|-", "write the result as one JSON object; - is standard output"}, a.json);
+           "after the fault the other ranks make a new group and verify an iteration in it");
+  add_text(app,
+           {"--soak", "SECONDS",
+            "make random runs and faults for so many seconds; memory, descriptors and threads must not grow"},
+           a.soak);
+  add_text(app, {"--json", "FILE|-", "write the result there as one JSON object; - is standard output"}, a.json);
   add_text(app, {"--dump", "DIR", "write the last iteration's inputs and outputs as DIR/rank<r>.safetensors"}, a.dump);
   add_flag(app, "--quiet", a.quiet, "print no table and no progress");
-  add_flag(app, "--threads", a.threads, "make ranks threads of one process");
+  add_flag(app, "--threads", a.threads, "run the ranks as threads of one process instead of processes");
   add_flag(app, "--graph", a.graph,
            "cuda: capture the first dispatch and combine once, and replay them with another routing in each iteration");
-  add_flag(app, "--floor", a.floor, "also measure the single-copy floor of this machine, for one node");
+  add_flag(app, "--floor", a.floor,
+           "also measure how long one copy of each row takes on this machine; for one node only");
 }
 
 Options checked(const RunArguments& a) {
@@ -364,9 +389,9 @@ Options checked(const RunArguments& a) {
   out.threads = a.threads;
   out.floor = a.floor;
   if (out.floor && out.node_sizes().size() != 1)
-    refuse("--floor: only with one node, not --node-sizes {}", a.node_sizes);
+    refuse("--floor: is allowed only with one node, not with --node-sizes {}", a.node_sizes);
   if (out.floor && (out.payload.fp8 || out.rows_max > 0))
-    refuse("--floor: only with --dtype bf16 and without --rows-max");
+    refuse("--floor: is allowed only with --dtype bf16 and without --rows-max");
   check_fault(a, out);
   check_device(a, out);
   return out;

@@ -82,7 +82,7 @@ SimOptions checked(const SimArguments& a) {
   check_scenarios(a, out);
   const uint64_t processors = std::max(1u, std::thread::hardware_concurrency());
   out.run.jobs = uint32_t(a.jobs.empty() ? processors : number("--jobs", a.jobs, {1, 1024}));
-  if (!a.seeds.empty() && !a.seconds.empty()) refuse("--seconds: '{}': not with --seeds", a.seconds);
+  if (!a.seeds.empty() && !a.seconds.empty()) refuse("--seconds: '{}': is not allowed with --seeds", a.seconds);
   if (!a.seeds.empty()) out.run.seeds = number("--seeds", a.seeds, {1, 1'000'000'000});
   if (!a.seconds.empty()) out.run.seconds = double(number("--seconds", a.seconds, {1, 86400}));
   out.fresh = !a.seconds.empty() && a.seed.empty();
@@ -94,8 +94,8 @@ SimOptions checked(const SimArguments& a) {
   }
   if (!a.canary.empty()) out.run.canary = canary_of(a.canary);
   if (a.explain && (!a.seeds.empty() || !a.seconds.empty()))
-    refuse("--explain: not with --{}: one seed is explained", a.seeds.empty() ? "seconds" : "seeds");
-  if (a.explain && out.scenarios.size() != 1) refuse("--explain: {} scenarios: one is explained", out.scenarios.size());
+    refuse("--explain: is not allowed with --{}, because it explains one seed", a.seeds.empty() ? "seconds" : "seeds");
+  if (a.explain && out.scenarios.size() != 1) refuse("--explain: {} scenarios: must be one", out.scenarios.size());
   return out;
 }
 
@@ -215,7 +215,7 @@ int walk_all(const SimArguments& a) {
 int world_with_time(const SimArguments& a) {
   if (!a.scenarios.empty() || !a.seeds.empty() || !a.seconds.empty() || !a.jobs.empty() || !a.canary.empty() ||
       a.exhaustive || a.explain || a.list || a.canaries || a.situations || a.go_on)
-    refuse("--time: takes --rails, --seed, of its routing, and what --help shows as \"time:\"");
+    refuse("--time: takes only --rails, --seed (of the routing) and the options that --help shows with \"time:\"");
   return simulate_time(a.time, a.rails, a.seed);
 }
 
@@ -228,13 +228,13 @@ void add_sim_options(CLI::App& app, SimArguments& a) {
   with_value(scenario->expected(1)->take_all(), "NAME|FILE.toml|all");
   add_text(app, {"--seed", "N", "the first seed [1; with --seconds, from the clock]"}, a.seed);
   add_text(app, {"--seeds", "COUNT", "how many seeds of each scenario [1]"}, a.seeds);
-  add_text(app, {"--seconds", "S", "run fresh seeds for so long"}, a.seconds);
+  add_text(app, {"--seconds", "S", "run fresh seeds for so many seconds"}, a.seconds);
   add_text(
       app,
       {"--rails", "RAILS", "how ranks reach other nodes, instead of what each scenario says: network, proxy, queues"},
       a.rails);
   add_text(app, {"--jobs", "J", "number of threads [as many as processors]"}, a.jobs);
-  add_text(app, {"--canary", "NAME", "plant this bug"}, a.canary);
+  add_text(app, {"--canary", "NAME", "plant this bug, which a checker must find"}, a.canary);
   add_flag(app, "--explain", a.explain, "say what happened in the world of one seed, and why it failed");
   add_flag(app, "--go-on", a.go_on, "do not stop at the first failure");
   add_flag(app, "--situations", a.situations,

@@ -21,22 +21,24 @@ constexpr uint64_t kHiddenUnit = 16;
 template <class Visit>
 void for_each_number(SimTimeArguments& a, TimedMachine& m, TimedJob& j, Visit visit) {
   const auto of = [](const char* name, uint64_t least) { return Bounds{least, option_facts(name).most}; };
-  visit("--nodes", a.nodes, Bounds{2, 64}, m.nodes, "nodes");
-  visit("--gpus", a.gpus, Bounds{1, 64}, m.gpus, "GPUs of a node, one rank on each");
+  visit("--nodes", a.nodes, Bounds{2, 64}, m.nodes, "number of nodes");
+  visit("--gpus", a.gpus, Bounds{1, 64}, m.gpus, "number of GPUs of a node, one rank on each");
   visit("--sms", a.sms, of("sms", 1), m.sms, "SMs of a GPU that a call takes");
   visit("--message-ns", a.message_ns, Bounds{0, 1'000'000}, m.message_ns,
-        "ns of a port that a message takes, besides its bytes");
-  visit("--command-ns", a.command_ns, Bounds{0, 1'000'000}, m.command_ns, "ns that a proxy takes for a command");
-  visit("--sm-gb-s", a.sm_gb_s, Bounds{1, 10'000}, m.sm_gb_s, "GB/s that an SM stores");
+        "nanoseconds that a message keeps a port busy, besides its bytes");
+  visit("--command-ns", a.command_ns, Bounds{0, 1'000'000}, m.command_ns,
+        "nanoseconds that a proxy takes for a command");
+  visit("--sm-gb-s", a.sm_gb_s, Bounds{1, 10'000}, m.sm_gb_s, "GB/s that an SM can store");
   visit("--scale-up-gb-s", a.scale_up_gb_s, Bounds{1, 100'000}, m.scale_up_gb_s,
         "GB/s of a rank within its node, each way");
   visit("--tokens", a.tokens, Bounds{1, 1 << 20}, j.tokens, "tokens of each rank");
   visit("--hidden", a.hidden, Bounds{kHiddenUnit, 65536}, j.hidden, "elements of a row, a multiple of 16");
   visit("--top-k", a.top_k, of("top_k_max", 1), j.top_k, "experts that a token chooses");
-  visit("--experts", a.experts, of("experts", 1), j.experts, "experts, in equal blocks over the ranks");
-  visit("--channels", a.channels, of("channels", 1), j.channels, "channels [the library's]");
-  visit("--slots", a.slots, of("slots", 1), j.slots, "slots of a ring [the library's]");
-  visit("--batch", a.batch, of("rail_batch", 1), j.batch, "rows of a put, at most half of the slots [the library's]");
+  visit("--experts", a.experts, of("experts", 1), j.experts, "number of experts, in equal blocks over the ranks");
+  visit("--channels", a.channels, of("channels", 1), j.channels, "channels of a call [the library's choice]");
+  visit("--slots", a.slots, of("slots", 1), j.slots, "slots of a ring [the library's choice]");
+  visit("--batch", a.batch, of("rail_batch", 1), j.batch,
+        "rows that are sent at once, at most half of the slots [the library's choice]");
 }
 
 RailMode rails_with_time(const std::string& text) {
@@ -89,7 +91,7 @@ void add_sim_time_options(CLI::App& app, SimTimeArguments& a) {
         text);
   });
   add_text(app, {"--wire", "GBIT", "time: Gb/s of a GPU's NIC, each way [400]"}, a.wire);
-  add_text(app, {"--latency-us", "US", "time: us one way over the network [3]"}, a.latency_us);
+  add_text(app, {"--latency-us", "US", "time: microseconds one way over the network [3]"}, a.latency_us);
   add_text(app, {"--dtype", "TYPE", "time: type of dispatched rows, bf16 or fp8 [bf16]"}, a.dtype);
 }
 
@@ -98,7 +100,7 @@ void refuse_without_time(const SimTimeArguments& arguments) {
   TimedMachine machine;
   TimedJob job;
   const auto only = [](const char* name, const std::string& text) {
-    if (!text.empty()) refuse("{}: '{}': only with --time", name, text);
+    if (!text.empty()) refuse("{}: '{}': is allowed only with --time", name, text);
   };
   for_each_number(a, machine, job,
                   [&](const char* name, const std::string& text, Bounds, auto&, const char*) { only(name, text); });

@@ -32,7 +32,8 @@ constexpr const char* kReportFile = "TRANSLOAD_REPORT_FILE";
 
 StatusBoard map_board(int file, uint32_t ranks) {
   void* pages = mmap(nullptr, ranks * sizeof(StatusPage), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-  if (pages == MAP_FAILED) refuse("--node-sizes: {} ranks: no memory for their pages: {}", ranks, std::strerror(errno));
+  if (pages == MAP_FAILED)
+    refuse("--node-sizes: {} ranks: the memory for their pages cannot be had: {}", ranks, std::strerror(errno));
   return {static_cast<StatusPage*>(pages), ranks};
 }
 
@@ -82,7 +83,7 @@ Children::Children(Share share, const Where& where, char** arguments) {
   }
   board_file_ = memfd_create("transload-board", MFD_CLOEXEC);
   if (board_file_ < 0 || ftruncate(board_file_, off_t(ranks * sizeof(StatusPage))) != 0)
-    refuse("--node-sizes: {} ranks: no file for their pages: {}", ranks, text_of_error(errno));
+    refuse("--node-sizes: {} ranks: the file for their pages cannot be made: {}", ranks, text_of_error(errno));
   try {
     board_ = map_board(board_file_, ranks);
     for (Child& child : children_) start(child, where, arguments);
@@ -108,7 +109,8 @@ void Children::end() {
 
 void Children::start(Child& child, const Where& where, char** arguments) {
   int pipes[2];
-  if (pipe2(pipes, O_CLOEXEC) != 0) refuse("--node-sizes: rank {}: no pipe: {}", child.first, text_of_error(errno));
+  if (pipe2(pipes, O_CLOEXEC) != 0)
+    refuse("--node-sizes: rank {}: a pipe cannot be made: {}", child.first, text_of_error(errno));
   std::vector<std::string> texts = environment_with(
       {"MASTER_ADDR=127.0.0.1", text::format("TRANSLOAD_PORT={}", where.port),
        text::format("TRANSLOAD_SECRET={}", where.secret), text::format("TRANSLOAD_RANK={}", child.first),
@@ -125,7 +127,7 @@ void Children::start(Child& child, const Where& where, char** arguments) {
   close(pipes[1]);
   if (pid < 0) {
     close(pipes[0]);
-    refuse("--node-sizes: rank {}: no process: {}", child.first, text_of_no_thread(error));
+    refuse("--node-sizes: rank {}: a process cannot be started: {}", child.first, text_of_no_thread(error));
   }
   fcntl(pipes[0], F_SETFL, O_NONBLOCK);
   child.pid = pid;
@@ -180,9 +182,10 @@ Inheritance take_inheritance(uint32_t ranks) {
   const int file = inherited(kBoardFile), report = inherited(kReportFile);
   struct stat status;
   if (fstat(file, &status) != 0 || uint64_t(status.st_size) != ranks * sizeof(StatusPage))
-    refuse("{}: {}: no pages of {} ranks: only the program itself may set it", kBoardFile, file, ranks);
+    refuse("{}: {}: must be the descriptor of pages of {} ranks: only the program itself may set it", kBoardFile, file,
+           ranks);
   if (fstat(report, &status) != 0 || !S_ISFIFO(status.st_mode))
-    refuse("{}: {}: no pipe: only the program itself may set it", kReportFile, report);
+    refuse("{}: {}: must be the descriptor of a pipe: only the program itself may set it", kReportFile, report);
   Inheritance out{map_board(file, ranks), report};
   close(file);
   fcntl(out.report, F_SETFD, FD_CLOEXEC);

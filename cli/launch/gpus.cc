@@ -60,7 +60,7 @@ Gpus find_gpus() {
 
 Gpus ask_for_gpus() {
   int pipes[2];
-  if (pipe(pipes) != 0) refuse("--device: 'cuda': no pipe: {}", text_of_error(errno));
+  if (pipe(pipes) != 0) refuse("--device: 'cuda': a pipe cannot be made: {}", text_of_error(errno));
   const pid_t pid = fork();
   if (pid == 0) {
     close(pipes[0]);
@@ -75,14 +75,15 @@ Gpus ask_for_gpus() {
   for (ssize_t n; pid > 0 && ((n = read(pipes[0], buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR));)
     if (n > 0) text.append(buffer, size_t(n));
   close(pipes[0]);
-  if (pid < 0) refuse("--device: 'cuda': no process: {}", text_of_no_thread(error));
+  if (pid < 0) refuse("--device: 'cuda': a process cannot be started: {}", text_of_no_thread(error));
   while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) continue;
   return from_text(text);
 }
 
 void assign_gpus(Options& options, const Gpus& gpus, bool joined) {
   if (gpus.count == 0) refuse("--device: 'cuda': {}", gpus.reason);
-  if (options.gpus > gpus.count) refuse("--gpus: {}: this process sees {}", options.gpus, gpus.count);
+  if (options.gpus > gpus.count)
+    refuse("--gpus: {}: must be at most {}, as many as this process sees", options.gpus, gpus.count);
   if (options.gpus == 0) options.gpus = gpus.count;
   if (joined) {
     if (options.ranks_per_gpu > 1)
@@ -91,7 +92,9 @@ void assign_gpus(Options& options, const Gpus& gpus, bool joined) {
     options.ranks_per_gpu = 1;
   } else {
     if (options.fault && by_signal(*options.fault))
-      refuse("--fault: kill and stop need ranks that are processes, as under a launcher: here they are threads of one");
+      refuse(
+          "--fault: kill and stop need ranks that are processes, as under a launcher, but here they are threads of "
+          "one");
     const uint32_t least = uint32_t(ceil_div(options.ranks(), options.gpus));
     if (options.ranks_per_gpu == 0) options.ranks_per_gpu = least;
     if (options.ranks_per_gpu < least)
@@ -100,8 +103,8 @@ void assign_gpus(Options& options, const Gpus& gpus, bool joined) {
     options.gpus = uint32_t(ceil_div(options.ranks(), options.ranks_per_gpu));
   }
   if (uint64_t(options.group.sms) * options.ranks_per_gpu > gpus.sms)
-    refuse("--sms: {} of each of {} rank{} on a GPU: it has {} in all", options.group.sms, options.ranks_per_gpu,
-           options.ranks_per_gpu == 1 ? "" : "s", gpus.sms);
+    refuse("--sms: {} for each of {} rank{} on a GPU: must be at most {} in all, as many as it has", options.group.sms,
+           options.ranks_per_gpu, options.ranks_per_gpu == 1 ? "" : "s", gpus.sms);
 }
 
 void prepare_environment() { setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 1); }

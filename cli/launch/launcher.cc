@@ -144,7 +144,8 @@ void run_ranks(const RanksOfProcess& crew, const Say& say) {
   }
   all_there.set_value(why_not.empty());
   for (std::thread& thread : threads) thread.join();
-  if (!why_not.empty()) refuse("--node-sizes: {} ranks in a process: no thread: {}", here.count, why_not);
+  if (!why_not.empty())
+    refuse("--node-sizes: {} ranks in a process: a thread cannot be started: {}", here.count, why_not);
 }
 
 int status_of(const WorkerResult& result) {

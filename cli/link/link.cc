@@ -27,9 +27,9 @@ LinkJob job_of(const LinkArguments& a) {
 void add_link_options(CLI::App& app, LinkArguments& a) {
   add_text(app, {"--provider", "NAME", "libfabric's provider [the best that opens]"}, a.provider);
   add_text(app, {"--rows", "N", "rows that each rank sends, of each size"}, a.rows);
-  add_text(app, {"--row-bytes", "N,N,..", "sizes of rows; multiples of 16"}, a.row_bytes);
-  add_text(app, {"--deadline-ms", "MS", "deadline of every wait"}, a.deadline_ms);
-  add_flag(app, "--spoil", a.spoil, "send counts before their rows, which must end with exit status 1");
+  add_text(app, {"--row-bytes", "N,N,..", "the sizes of rows to try, in bytes; multiples of 16"}, a.row_bytes);
+  add_text(app, {"--deadline-ms", "MS", "milliseconds that each wait may take"}, a.deadline_ms);
+  add_flag(app, "--spoil", a.spoil, "send counts before their rows, a fault that must be found, with exit status 1");
 }
 
 int measure_link(const LinkArguments& a) {

@@ -91,16 +91,17 @@ void read_routes(Options& options, reference::Problem& problem) {
   const auto& ids = file.matrix(prefix + "topk_idx", {"I16", "I32", "I64"});
   const auto& weights = file.matrix(prefix + "topk_weights", {"F16", "BF16", "F32"});
   if (ids.shape != weights.shape)
-    refuse("--routing: '{}': {} is {} x {} and {} is {} x {}: must be alike", options.routing, ids.name, ids.shape[0],
+    refuse("--routing: '{}': {} is {} x {} but {} is {} x {}: must be equal", options.routing, ids.name, ids.shape[0],
            ids.shape[1], weights.name, weights.shape[0], weights.shape[1]);
   const uint64_t columns = ids.shape[1], most = limits().top_k_max;
   if (columns < 1 || columns > most)
-    refuse("--routing: '{}': {} choices a token: 1 to {}", options.routing, columns, most);
+    refuse("--routing: '{}': {} choices of a token: must be 1 to {}", options.routing, columns, most);
   if (options.top_k_given && options.top_k != columns)
-    refuse("--top-k: {}: the routing file has {} choices a token", options.top_k, columns);
+    refuse("--top-k: {}: must be {}, as many choices as a token has in the routing file", options.top_k, columns);
   options.top_k = uint32_t(columns);
   const uint64_t tokens = uint64_t(std::accumulate(options.tokens.begin(), options.tokens.end(), int64_t(0)));
-  if (tokens > ids.shape[0]) refuse("--tokens: {} in all: the routing file has {} rows", tokens, ids.shape[0]);
+  if (tokens > ids.shape[0])
+    refuse("--tokens: {} in all: must be at most {}, as many as the routing file has rows", tokens, ids.shape[0]);
   const auto all_ids = file.integers(ids, tokens * columns);
   const auto all_weights = file.floats(weights, tokens * columns);
   for (size_t i = 0; i < all_ids.size(); ++i)

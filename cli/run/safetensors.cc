@@ -90,7 +90,7 @@ SafetensorsReader::~SafetensorsReader() { munmap(const_cast<char*>(data_), bytes
 void SafetensorsReader::parse() {
   const uint64_t header_bytes = at<uint64_t>(data_, 0);
   if (header_bytes > kHeaderMax || header_bytes > bytes_ - 8)
-    refuse("--routing: '{}': header of {} bytes in a file of {}: truncated, or not a safetensors file", path_,
+    refuse("--routing: '{}': a header of {} bytes in a file of {}: it is truncated, or is no safetensors file", path_,
            header_bytes, bytes_);
   const auto header = nlohmann::json::parse(data_ + 8, data_ + 8 + header_bytes, nullptr, false);
   if (!header.is_object()) refuse("--routing: '{}': its header is not a JSON object", path_);
@@ -107,10 +107,11 @@ void SafetensorsReader::parse() {
     if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
         !whole_numbers(value["shape"], entry.shape) || !value.contains("data_offsets") ||
         !whole_numbers(value["data_offsets"], offsets) || offsets.size() != 2)
-      bad("needs dtype, shape and data_offsets");
+      bad("must have dtype, shape and data_offsets");
     entry.dtype = value["dtype"].get<std::string>();
     if (offsets[0] > offsets[1] || offsets[1] > room)
-      bad(text::format("bytes {} to {}: the file holds {}: truncated", offsets[0], offsets[1], room));
+      bad(text::format("must be at bytes {} to {} of the data, but the file has {}: it is truncated", offsets[0],
+                       offsets[1], room));
     uint64_t bytes = 0;
     if (bytes_of(entry.dtype) != 0 && (!size_of(entry, bytes) || bytes != offsets[1] - offsets[0]))
       bad(text::format("{} bytes do not fit its shape and dtype {}", offsets[1] - offsets[0], entry.dtype));
@@ -128,7 +129,7 @@ const SafetensorsReader::FileTensor& SafetensorsReader::matrix(const std::string
     std::string names;
     for (size_t i = 0; i < entries_.size() && i < 8; ++i) names += (i == 0 ? "" : ", ") + one_line(entries_[i].name);
     if (entries_.size() > 8) names += ", ...";
-    refuse("--routing: '{}': no tensor '{}': it has {}", path_, name, names.empty() ? "none" : names);
+    refuse("--routing: '{}': must have a tensor '{}', but has {}", path_, name, names.empty() ? "none" : names);
   }
   if (found->shape.size() != 2)
     refuse("--routing: '{}': tensor '{}': {} dimensions: must be 2", path_, name, found->shape.size());

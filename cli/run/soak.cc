@@ -291,7 +291,7 @@ int soak(const RunArguments& arguments) {
   mallopt(M_MMAP_THRESHOLD, kMappedBytesLeast);
   const uint64_t seconds = number("--soak", arguments.soak, {1, kSecondsMost});
   const Options options = checked(arguments);
-  if (options.ranks() < 2) refuse("--node-sizes: {} rank: --soak needs 2 at least", options.ranks());
+  if (options.ranks() < 2) refuse("--node-sizes: {} rank: must be at least 2 with --soak", options.ranks());
   if (options.cuda) prepare_environment();
   const uint32_t gpus = options.cuda ? find_gpus().count : 0;
   text::print("soak: {} s, up to {} ranks, seed {}\n", seconds, options.ranks(), options.seed);

@@ -45,7 +45,7 @@ std::unique_ptr<TensorHome> make_tensor_home(DLDevice device, [[maybe_unused]] s
 #ifdef TRANSLOAD_CUDA
   return make_cuda_home(device.device_id, bytes);
 #else
-  throw Error(Code::kNotSupported, "device: cuda, but this build has no CUDA");
+  throw Error(Code::kNotSupported, "device: cuda, must be the CPU: this build has no CUDA");
 #endif
 }
 

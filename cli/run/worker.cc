@@ -383,8 +383,8 @@ Worker::RowsRoom Worker::room(OwnMemory& own, size_t bytes, Lease* kept) {
     Lease& lease = kept != nullptr ? *kept : out.lease;
     if (lease.data() == nullptr) lease = group_->lease(bytes);
     if (options_.cuda && !lease.registered())
-      throw Error(Code::kOutOfMemory,
-                  text::format("slab_bytes: {}: no room for {} bytes of experts", group_->options().slab_bytes, bytes));
+      throw Error(Code::kOutOfMemory, text::format("slab_bytes: {}: no room for the {} bytes of the experts' rows",
+                                                   group_->options().slab_bytes, bytes));
     out.there = lease.data();
   }
   out.here = home_->draft(out.there, bytes);

@@ -65,7 +65,7 @@ def worst_gradient(layer, x, target):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", help="of the ranks (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="the device of the ranks (default: cpu)")
     options = parser.parse_args()
     if "RANK" in os.environ:
         dist.init_process_group("gloo")

@@ -143,7 +143,8 @@ nb::object Array::given_to(const Exchange& exchange) const { return exchange.tak
 void Array::bind_buffer(Py_buffer& view) const {
   auto description = std::make_unique<Description>();
   const Py_ssize_t item = type_.bits * type_.lanes / 8;
-  if (item * 8 != type_.bits * type_.lanes) throw Error(Code::kNotSupported, type() + ": less than a byte each");
+  if (item * 8 != type_.bits * type_.lanes)
+    throw Error(Code::kNotSupported, type() + ": its elements are no whole bytes, must be for the buffer protocol");
   for (int i = 0; i < extents_.count; ++i) {
     description->shape[i] = extents_.each[i];
     description->strides[i] = strides_.each[i] * item;

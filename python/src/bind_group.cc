@@ -10,24 +10,52 @@ namespace transload::python {
 namespace {
 
 constexpr const char* kDispatch =
-    "Tokens to the ranks that own their experts. Collective.\n\n"
-    "x: [.., H], any type, contiguous, H times its bytes a multiple of 16\n"
-    "topk_idx: [.., K] int32 or int64: global experts, -1 for no choice; topk_weights: [.., K] float32\n"
-    "scales: [.., S] of 4-byte scalars\n"
-    "handle: instead of topk_idx and topk_weights: the routing of an earlier dispatch\n"
-    "expert_alignment: expert_counts are rounded up to a multiple of it\n"
-    "rows_max: room for so many rows, whatever comes; overflow: 'fail' or 'drop' where more do\n"
-    "landing: 'auto', 'direct' or 'ring'\n"
-    "out: [>= M, H] of x's type, contiguous: memory for x, of which got.x is then the first M rows\n"
-    "channels, deadline_s: of this call\n"
-    "refused: an InvalidArgument or a NotSupported, of what the caller finds wrong: the call raises it on all ranks";
+    "Sends tokens to the ranks that own their experts. Collective: every rank makes this call.\n\n"
+    "x: [.., H], any dtype, contiguous: rows, each a multiple of 16 bytes; all dimensions but the last count as "
+    "tokens\n"
+    "topk_idx: [.., K] int32 or int64: the experts that each token chose, by global id; -1 is no choice\n"
+    "topk_weights: [.., K] float32: the weight of each choice\n"
+    "scales: [.., S] of a 4-byte dtype, any strides: they travel with the rows\n"
+    "handle: the handle of an earlier dispatch, whose routing is used again; without topk_idx and topk_weights\n"
+    "expert_alignment: expert_counts are rounded up to a multiple of this\n"
+    "rows_max: how many rows the outputs have room for, however many come; 0: as many as come\n"
+    "overflow: what happens if more than rows_max rows come: 'fail' raises TooManyRows, 'drop' leaves out the last\n"
+    "landing: 'direct': peers store rows into the output; 'ring': rows pass a ring first; 'auto': direct if possible\n"
+    "out: [>= M, H] of x's dtype, contiguous: memory of the caller for the rows; the result's x is its first M rows\n"
+    "channels: how many channels the call uses; 0: as many as the group has\n"
+    "sms, stream: for GPUs; on the CPU they must be 0 and None\n"
+    "deadline_s: how many seconds each wait of the call may take; None: as many as the group's\n"
+    "refused: an InvalidArgument or NotSupported that the caller found itself: every rank raises it, and none sends\n\n"
+    "Returns a Dispatched. Its arrays are in memory of the group, except x if `out` is given. Raises InvalidArgument,\n"
+    "NotSupported, OutOfMemory or TooManyRows, after which the group is usable, or Fault, after which it is lost.";
 constexpr const char* kCombine =
-    "The experts' rows back to the ranks that their tokens came from, summed. Collective.\n\n"
-    "x: [M, H] bf16, as many rows as the dispatch brought, in its order\n"
-    "topk_weights: [M, K] float32, summed too; bias: [.., H] bf16, one or a pair, added first\n"
-    "source: 'auto', 'pull' (x lies in memory of g.empty) or 'push'\n"
-    "wire: 'bf16' or 'fp32', the type of partial sums between nodes\n"
-    "out: [.., H] bf16, contiguous, memory for x; or a pair with [.., K] float32 for topk_weights";
+    "Brings the experts' rows back to the ranks of their tokens and sums them. Collective: every rank makes this\n"
+    "call.\n\n"
+    "x: [M, H] bf16, contiguous: one row for each row of the dispatch, in the same order\n"
+    "handle: the handle of that dispatch\n"
+    "topk_weights: [M, K] float32, contiguous: they are summed for each token as well; they do not scale x\n"
+    "bias: [.., H] bf16, contiguous, or a pair of such: the sum of a token begins with them\n"
+    "source: 'pull': peers read x in place, which must be memory of Group.empty; 'push': rows pass rings;\n"
+    "    'auto': pull if possible\n"
+    "wire: the dtype of partial sums between nodes: 'bf16', or 'fp32' in a group whose combine_wire is 'fp32'\n"
+    "out: [.., H] bf16, contiguous: memory of the caller for the sums; or a pair: that, and [.., K] float32 for the\n"
+    "    sums of topk_weights\n"
+    "channels, sms, stream, deadline_s: as in dispatch\n\n"
+    "Returns a Combined. Its arrays are in memory of the group, except those in `out`. Raises InvalidArgument,\n"
+    "NotSupported or OutOfMemory, after which the group is usable, or Fault, after which it is lost.";
+constexpr const char* kEmpty =
+    "Returns an array in memory that peers read in place, so that a combine of it can pull. It is not initialised.\n\n"
+    "shape: a whole number or a tuple of them; dtype: a name such as 'bf16' or 'fp8', or a dtype of NumPy or torch\n\n"
+    "The array is torch's for a dtype of torch; else it is NumPy's, or a transload.Array if NumPy is not installed.\n"
+    "Its memory is the group's, and is given back once the array is dropped. If `slab_bytes` has no room for it, it\n"
+    "lies in private memory, which a combine pushes. Raises OutOfMemory if there is no private memory either.";
+constexpr const char* kCount =
+    "Counts how many tokens a dispatch of topk_idx would send where, without sending any. Returns a Counted.\n\n"
+    "topk_idx: [.., K] int32 or int64, contiguous: the experts that each token chose, by global id; -1 is no choice\n\n"
+    "It is not collective and waits for nobody. Any thread may use it, even while another is in a call of the group.";
+constexpr const char* kClose =
+    "Frees the group. It waits, at most the deadline, until peers have taken what this rank sent them. It is not\n"
+    "collective: one thread may close several ranks of its process, one after the other.";
 
 using Group_ = nb::class_<PythonGroup>;
 
@@ -89,7 +117,7 @@ void bind_combine(Group_& group) {
 }  // namespace
 
 void bind_group(nb::module_& module) {
-  Group_ group(module, "Group");
+  Group_ group(module, "Group", "The native part of transload.Group, which documents it.");
   group
       .def(
           "__init__",
@@ -97,31 +125,32 @@ void bind_group(nb::module_& module) {
              nb::object all_gather) { new (self) PythonGroup(bootstrap, nodes, options, std::move(all_gather)); },
           nb::arg("bootstrap"), nb::arg("nodes"), nb::arg("options"), nb::arg("all_gather").none())
       .def("wait", &PythonGroup::wait, nb::arg("stream").none() = nb::none(),
-           "Raises what went wrong in calls on a stream, once they are done. On the CPU calls are done when they "
-           "return.")
+           "Waits for the calls that were put on `stream`, and raises the Fault that ended one of them. On the CPU\n"
+           "calls are done when they return, so it waits for nothing, and `stream` must be None.")
       .def(
-          "check", [](PythonGroup& self) { self.wait(nb::none()); }, "Raises what is known, and waits for nothing.")
-      .def("report", &PythonGroup::report, nb::arg("handle").none(), "What the dispatch that made a handle found out.")
-      .def("gather", &PythonGroup::gather, nb::arg("text").none(), "The text of every rank, by rank. Collective.")
-      .def("empty", &PythonGroup::empty, nb::arg("shape").none(), nb::arg("dtype").none() = "bf16",
-           "An array in memory that peers read in place, so that a combine of it pulls.")
-      .def("count", &PythonGroup::count, nb::arg("topk_idx").none(),
-           "How many tokens a dispatch of these ids ([.., K] int32 or int64, -1 for no choice) would send where. No "
-           "call: any thread may ask, at any time.")
-      .def("memory", &PythonGroup::memory, "Bytes of this rank.")
-      .def("decisions", &PythonGroup::decisions, "Choices that the group made, with their reasons.")
-      .def("local_experts", &PythonGroup::local_experts, "Global ids of this rank's experts, ascending.")
-      .def("close", &PythonGroup::close,
-           "Frees the group: waits, at most the deadline, until peers have what was sent to them, and leaves. Not "
-           "collective: one thread may free ranks of its process one after the other.")
-      .def_prop_ro("closed", &PythonGroup::closed)
-      .def_prop_ro("rank", &PythonGroup::rank)
-      .def_prop_ro("ranks", &PythonGroup::ranks)
-      .def_prop_ro("experts", &PythonGroup::experts, "How many experts there are, of all ranks.")
+          "check", [](PythonGroup& self) { self.wait(nb::none()); },
+          "Raises the Fault that ended the group, if one is known. It waits for nothing.")
+      .def("report", &PythonGroup::report, nb::arg("handle").none(),
+           "Returns the DispatchReport of the dispatch that made `handle`.")
+      .def("gather", &PythonGroup::gather, nb::arg("text").none(),
+           "Returns the `text` (a str) of every rank as a list, by rank. Collective: every rank makes this call.")
+      .def("empty", &PythonGroup::empty, nb::arg("shape").none(), nb::arg("dtype").none() = "bf16", kEmpty)
+      .def("count", &PythonGroup::count, nb::arg("topk_idx").none(), kCount)
+      .def("memory", &PythonGroup::memory, "Returns a MemoryReport: how many bytes of memory this rank takes.")
+      .def("decisions", &PythonGroup::decisions,
+           "Returns a list of Decision: what the group chose where it was free to, and why.")
+      .def("local_experts", &PythonGroup::local_experts,
+           "Returns the global ids of the experts that this rank owns, ascending.")
+      .def("close", &PythonGroup::close, kClose)
+      .def_prop_ro("closed", &PythonGroup::closed, "Whether the group has been closed.")
+      .def_prop_ro("rank", &PythonGroup::rank, "The number of this rank, from 0.")
+      .def_prop_ro("ranks", &PythonGroup::ranks, "How many ranks the group has.")
+      .def_prop_ro("experts", &PythonGroup::experts, "How many experts all ranks together have.")
       .def_prop_ro(
           "nodes", [](const PythonGroup& self) { return nb::tuple(nb::cast(self.nodes())); },
           "How many ranks each node has.")
-      .def_prop_ro("device", [](const PythonGroup&) { return "cpu"; });
+      .def_prop_ro(
+          "device", [](const PythonGroup&) { return "cpu"; }, "Where the arrays of calls are: always 'cpu'.");
   bind_dispatch(group);
   bind_combine(group);
 }

@@ -14,7 +14,7 @@ namespace transload::python {
 namespace {
 
 void bind_bootstrap(nb::module_& module) {
-  nb::class_<Rendezvous>(module, "Server", "Where ranks meet: see transload.Rendezvous.")
+  nb::class_<Rendezvous>(module, "Server", "The native part of transload.Rendezvous, which documents it.")
       .def(
           "__init__",
           [](Rendezvous* self, const std::string& address, uint16_t port, const std::string& secret) {
@@ -22,8 +22,8 @@ void bind_bootstrap(nb::module_& module) {
             new (self) Rendezvous(address, port, secret);
           },
           nb::arg("address"), nb::arg("port"), nb::arg("secret"))
-      .def_prop_ro("port", &Rendezvous::port);
-  nb::class_<Bootstrap>(module, "Bootstrap", "One rank's place in a group, and how it reaches the others.")
+      .def_prop_ro("port", &Rendezvous::port, "The TCP port on which it listens.");
+  nb::class_<Bootstrap>(module, "Bootstrap", "The number of one rank in a group, and where it meets the other ranks.")
       .def(nb::init<>())
       .def_rw("rank", &Bootstrap::rank)
       .def_rw("ranks", &Bootstrap::ranks)
@@ -41,7 +41,7 @@ void bind_bootstrap(nb::module_& module) {
 }
 
 void bind_limits(nb::module_& module) {
-  nb::class_<Limits>(module, "Limits", "Bounds of this build.")
+  nb::class_<Limits>(module, "Limits", "The bounds of this build. What exceeds one raises InvalidArgument.")
       .def_ro("ranks_max", &Limits::ranks_max)
       .def_ro("node_size_max", &Limits::node_size_max)
       .def_ro("nodes_max", &Limits::nodes_max)
@@ -52,7 +52,7 @@ void bind_limits(nb::module_& module) {
       .def_ro("token_bytes_max", &Limits::token_bytes_max)
       .def_ro("token_bytes_unit", &Limits::token_bytes_unit)
       .def_ro("tokens_max", &Limits::tokens_max);
-  module.def("limits", &limits, "The bounds of this build.");
+  module.def("limits", &limits, "Returns the bounds of this build.");
 }
 
 // A network that is not there is told with its reason.
@@ -84,13 +84,17 @@ NB_MODULE(_native, module) {
   bind_array(module);
   bind_results(module);
   bind_group(module);
-  module.def("version", &version, "The version of the library.");
+  module.def("version", &version, "Returns the version of the library, such as '1.2.3'.");
   module.def(
       "has_exchange_table", [](nb::handle type) { return Exchange(type).there(); }, nb::arg("type"),
-      "Whether arrays of a type cross by DLPack's C exchange table.");
-  module.def("build_info", &build_info, "What is in this build.");
-  module.def("host_identity", &host_identity, "Alike on ranks of one host.");
-  module.def("one_machine", &one_machine, "Whether two identities are of one machine.");
+      "Whether arrays of this type are read and made by DLPack's C exchange table, which is the faster way.");
+  module.def(
+      "build_info", &build_info,
+      "Returns what this build has: 'version', 'compiler', 'cuda' (bool), 'stable_abi' (bool), and 'networks', a\n"
+      "dict from each network's name to 'yes', or to 'no: ' and the reason.");
+  module.def("host_identity", &host_identity,
+             "Returns a text that stands for this host and its network namespace: it is equal on all ranks there.");
+  module.def("one_machine", &one_machine, "Whether two texts of host_identity() are from one machine.");
 }
 
 }  // namespace transload::python

@@ -22,36 +22,39 @@ ArrayOutput shaped(const Tensor& tensor, const Extents& like) {
 }
 
 void bind_reports(nb::module_& module) {
-  nb::class_<Status>(module, "Status", "Whether a call that completed did all that was asked of it.")
-      .def_prop_ro("ok", &Status::ok)
+  nb::class_<Status>(module, "Status", "Says whether a call that completed did everything that was asked of it.")
+      .def_prop_ro("ok", &Status::ok, "Whether it did; `code` is then 'ok'.")
       .def_prop_ro(
           "code", [](const Status& status) { return word_of(status.code); },
           "'ok', 'bad_expert_id' or 'too_many_rows'.")
-      .def_ro("message", &Status::message)
+      .def_ro("message", &Status::message, "A sentence that names what was wrong; empty if `ok`.")
       .def("__repr__", [](const Status& status) {
         return "transload.Status(" + std::string(word_of(status.code)) + (status.ok() ? "" : ": " + status.message) +
                ")";
       });
-  nb::class_<DispatchReport>(module, "DispatchReport", "What the dispatch that made a handle found out.")
-      .def_ro("call", &DispatchReport::call)
+  nb::class_<DispatchReport>(module, "DispatchReport",
+                             "What a dispatch found out. All fields but `call` mean what they mean in its Dispatched.")
+      .def_ro("call", &DispatchReport::call, "The number of that dispatch among the calls of the group, from 1.")
       .def_ro("rows", &DispatchReport::rows)
       .def_ro("rows_needed", &DispatchReport::rows_needed)
       .def_ro("expert_counts", &DispatchReport::expert_counts)
       .def_ro("source_rows", &DispatchReport::source_rows)
       .def_ro("scale_out_rows", &DispatchReport::scale_out_rows)
       .def_ro("status", &DispatchReport::status);
-  nb::class_<MemoryReport>(module, "MemoryReport", "Bytes of this rank.")
-      .def_ro("ring_bytes", &MemoryReport::ring_bytes)
-      .def_ro("counter_bytes", &MemoryReport::counter_bytes)
-      .def_ro("slab_bytes", &MemoryReport::slab_bytes)
-      .def_ro("leased_bytes", &MemoryReport::leased_bytes)
-      .def_ro("private_bytes", &MemoryReport::private_bytes)
-      .def_ro("host_bytes", &MemoryReport::host_bytes)
-      .def_prop_ro("ring_formula", [](const MemoryReport& report) { return report.ring_formula; });
+  nb::class_<MemoryReport>(module, "MemoryReport", "How many bytes of memory a rank of a group takes.")
+      .def_ro("ring_bytes", &MemoryReport::ring_bytes, "Rings, to peers and to other nodes.")
+      .def_ro("counter_bytes", &MemoryReport::counter_bytes, "Counters and small tables that ranks share.")
+      .def_ro("slab_bytes", &MemoryReport::slab_bytes, "Room for what calls return and for arrays of Group.empty.")
+      .def_ro("leased_bytes", &MemoryReport::leased_bytes, "The part of slab_bytes that is in use.")
+      .def_ro("private_bytes", &MemoryReport::private_bytes, "Memory that no other rank reaches.")
+      .def_ro("host_bytes", &MemoryReport::host_bytes, "Pinned memory of the host, for GPUs; 0 on the CPU.")
+      .def_prop_ro(
+          "ring_formula", [](const MemoryReport& report) { return report.ring_formula; },
+          "How ring_bytes follows from the options of the group, in words.");
   nb::class_<Decision>(module, "Decision", "A choice that the group made, with its reason.")
-      .def_ro("what", &Decision::what)
-      .def_ro("choice", &Decision::choice)
-      .def_ro("why", &Decision::why)
+      .def_ro("what", &Decision::what, "What was to be chosen, such as 'channels' or 'scale-out'.")
+      .def_ro("choice", &Decision::choice, "What was chosen.")
+      .def_ro("why", &Decision::why, "The reason.")
       .def("__repr__",
            [](const Decision& decision) { return decision.what + ": " + decision.choice + ", " + decision.why; });
 }
@@ -121,15 +124,17 @@ namespace {
 
 void bind_counted(nb::module_& module) {
   nb::class_<Counted>(module, "Counted",
-                      "How many of this rank's tokens a dispatch would send where. Arrays are of topk_idx's library.")
+                      "How many tokens of this rank a dispatch would send where. Its arrays are of topk_idx's library, "
+                      "in memory of the group.")
       .def_prop_ro("rank_counts", output<&Counted::rank_counts, Counted>,
-                   "[ranks] int32: tokens that chose an expert of the rank, each once")
-      .def_prop_ro("node_counts", output<&Counted::node_counts, Counted>, "[nodes] int32, likewise")
+                   "[ranks] int32: how many tokens chose an expert of each rank; each token counts once.")
+      .def_prop_ro("node_counts", output<&Counted::node_counts, Counted>,
+                   "[nodes] int32: how many tokens chose an expert of each node; each token counts once.")
       .def_prop_ro("expert_counts", output<&Counted::expert_counts, Counted>,
-                   "[experts] int32: choices, so a token that chose one expert twice counts twice")
+                   "[experts] int32: how often each expert was chosen; a token may choose one twice.")
       .def_prop_ro("token_in_rank", output<&Counted::token_in_rank, Counted>,
-                   "[.., ranks] bool, in the dimensions of topk_idx")
-      .def_ro("status", &Counted::status, "whether an id was out of range, which counts as -1");
+                   "[.., ranks] bool, in the dimensions of topk_idx: whether the token chose an expert of the rank.")
+      .def_ro("status", &Counted::status, "Names an id that is out of range, which counted as -1; else it is ok.");
 }
 
 }  // namespace
@@ -137,38 +142,58 @@ void bind_counted(nb::module_& module) {
 void bind_results(nb::module_& module) {
   bind_reports(module);
   nb::class_<RoutingHandle>(module, "Handle",
-                            "The routing of one dispatch: for combine and for cached dispatches of its group.")
+                            "The routing of one dispatch, which combines and cached dispatches of the same group take. "
+                            "It never changes, and it may be used any number of times.")
       .def("__repr__", [](const RoutingHandle&) { return "transload.Handle()"; });
-  nb::class_<Dispatched>(module, "Dispatched",
-                         "What a dispatch brought: M rows, by source rank and source token. Arrays are of x's library.")
-      .def_prop_ro("x", output<&Dispatched::x, Dispatched>, "[M, H], of the type of what was given")
-      .def_prop_ro("scales", output<&Dispatched::scales, Dispatched>, "[M, S], or None")
-      .def_prop_ro("topk_idx", output<&Dispatched::topk_idx, Dispatched>,
-                   "[M, K] of the type of the ids given: local expert, -1 where the choice is another rank's. "
-                   "None with a handle")
+  nb::class_<Dispatched>(
+      module, "Dispatched",
+      "What a dispatch brought: M rows of H elements, ordered by source rank, then by source token, each with S "
+      "scales\n"
+      "and K choices. Its arrays are of x's library, in memory of the group, which is given back once this object and\n"
+      "all arrays are dropped. With rows_max, M is rows_max; rows past `rows` then hold nothing, with topk_idx -1.")
+      .def_prop_ro("x", output<&Dispatched::x, Dispatched>, "[M, H] of the dtype that was sent: the rows.")
+      .def_prop_ro("scales", output<&Dispatched::scales, Dispatched>,
+                   "[M, S] of the dtype that was sent, contiguous: the scales of each row. None if none were sent.")
+      .def_prop_ro(
+          "topk_idx", output<&Dispatched::topk_idx, Dispatched>,
+          "[M, K] of the dtype that was sent: the local id of each chosen expert, -1 if another rank owns it.\n"
+          "None if the call was given a handle.")
       .def_prop_ro("topk_weights", output<&Dispatched::topk_weights, Dispatched>,
-                   "[M, K] float32: 0 where topk_idx is -1. None with a handle")
+                   "[M, K] float32: the weight of each choice, 0 where topk_idx is -1. None if the call was given a "
+                   "handle.")
       .def_prop_ro("source", output<&Dispatched::source, Dispatched>,
-                   "[M, 2] int32: source rank, source token. None with a handle")
-      .def_prop_ro("rows_on_device", output<&Dispatched::rows_on_device, Dispatched>, "[1] int64: rows_needed")
+                   "[M, 2] int32: the source rank of each row, and the index of its token there. None if the call was\n"
+                   "given a handle.")
+      .def_prop_ro("rows_on_device", output<&Dispatched::rows_on_device, Dispatched>,
+                   "[1] int64: rows_needed, as an array.")
       .def_prop_ro("expert_counts_on_device", output<&Dispatched::expert_counts_on_device, Dispatched>,
-                   "[local experts] int64. None with a handle")
+                   "[local experts] int64: expert_counts, as an array. None if the call was given a handle.")
       .def_prop_ro("rows_of_sources_on_device", output<&Dispatched::rows_of_sources_on_device, Dispatched>,
-                   "[ranks] int64: source_rows")
-      .def_ro("rows", &Dispatched::rows, "rows that x holds")
-      .def_ro("rows_needed", &Dispatched::rows_needed, "rows that came, dropped ones included")
-      .def_ro("scale_out_rows", &Dispatched::scale_out_rows, "copies of my tokens that crossed to other nodes")
-      .def_ro("expert_counts", &Dispatched::expert_counts, "choices of each local expert; empty with a handle")
+                   "[ranks] int64: source_rows, as an array.")
+      .def_ro("rows", &Dispatched::rows, "How many rows of x hold something.")
+      .def_ro("rows_needed", &Dispatched::rows_needed, "How many rows came, including those that were dropped.")
+      .def_ro("scale_out_rows", &Dispatched::scale_out_rows,
+              "How many copies of this rank's tokens crossed to other nodes.")
+      .def_ro("expert_counts", &Dispatched::expert_counts,
+              "How often the rows of x chose each local expert, rounded up to expert_alignment. Empty if the call was\n"
+              "given a handle.")
       .def_ro("source_rows", &Dispatched::source_rows,
-              "rows of x that ranks 0 to r sent, at place r; of dropped rows none")
-      .def_ro("handle", &Dispatched::routing)
-      .def_prop_ro("landing", [](const Dispatched& result) { return word_of(result.landing); })
-      .def_ro("status", &Dispatched::status);
-  nb::class_<Combined>(module, "Combined", "What a combine brought back. Arrays are of x's library.")
-      .def_prop_ro("x", output<&Combined::x, Combined>, "[.., H] bf16, in the dimensions of what was dispatched")
-      .def_prop_ro("topk_weights", output<&Combined::topk_weights, Combined>, "[.., K] float32, or None")
-      .def_prop_ro("source", [](const Combined& result) { return word_of(result.source); })
-      .def_ro("scale_out_rows", &Combined::scale_out_rows, "partial sums received from other nodes");
+              "Element r is how many rows of x came from ranks 0 to r; dropped rows do not count.")
+      .def_ro("handle", &Dispatched::routing, "The Handle for combines and for cached dispatches.")
+      .def_prop_ro(
+          "landing", [](const Dispatched& result) { return word_of(result.landing); },
+          "How rows were stored: 'direct' or 'ring'.")
+      .def_ro("status", &Dispatched::status, "Names an id that was out of range, or says that rows were dropped.");
+  nb::class_<Combined>(module, "Combined",
+                       "What a combine brought back. Its arrays are of x's library, in memory of the group.")
+      .def_prop_ro("x", output<&Combined::x, Combined>,
+                   "[.., H] bf16, in the dimensions of what was dispatched: the sum of each token.")
+      .def_prop_ro("topk_weights", output<&Combined::topk_weights, Combined>,
+                   "[.., K] float32: the sums of topk_weights. None if none were given.")
+      .def_prop_ro(
+          "source", [](const Combined& result) { return word_of(result.source); },
+          "How rows reached the ranks that summed them: 'pull' or 'push'.")
+      .def_ro("scale_out_rows", &Combined::scale_out_rows, "How many partial sums came from other nodes.");
   bind_counted(module);
 }
 

@@ -1,4 +1,4 @@
-"""Transload: the tokens of a Mixture-of-Experts layer to the ranks that own their experts, and back.
+"""Transload: sends the tokens of a Mixture-of-Experts layer to the ranks that own their experts, and back.
 
     import transload
     with transload.Group(rank, ranks, experts=8, hidden=64, bootstrap=rendezvous) as g:

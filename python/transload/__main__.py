@@ -1,4 +1,4 @@
-"""python -m transload ARGUMENTS: the program `transload`, which is in the package."""
+"""python -m transload ARGUMENTS: runs the program `transload`, which is part of the package."""
 import os
 import pathlib
 import sys

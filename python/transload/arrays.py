@@ -16,7 +16,7 @@ def _has_numpy():
 
 
 def numpy_type(name):
-    """NumPy's dtype with this name, or that of ml_dtypes."""
+    """Returns NumPy's dtype with this name, or that of ml_dtypes if NumPy has none."""
     import numpy
 
     try:
@@ -41,9 +41,11 @@ _WRAPS = {"torch": _of_torch, "cupy": _of_cupy, "jax": _of_jax, "jaxlib": _of_ja
 
 
 def library_of(kind):
-    """(the library of a type of arrays: 'numpy', 'torch' or another; what makes its arrays; why none can be used).
+    """Returns three facts about `kind`, a type of arrays.
 
-    The second is None where arrays of ours serve as they are, the third where arrays of this type can be used.
+    The first is the name of its library: 'numpy', 'torch', 'cupy', 'jax' or 'jaxlib'; '' for any other. The second is a
+    function that makes its array of a transload.Array; None: a transload.Array serves as it is. The third says why
+    calls cannot take arrays of this type; None: they can.
     """
     for each in kind.__mro__:
         root = _root(each.__module__)
@@ -55,7 +57,7 @@ def library_of(kind):
 
 
 def _no_memory(kind):
-    """Why a subclass of torch's tensors that stands for others, such as a FakeTensor, cannot be used; None: it can."""
+    """Says why calls cannot take a subclass of torch.Tensor without memory, such as FakeTensor; None: they can."""
     plain = sys.modules["torch"].Tensor
     if not issubclass(kind, plain) or kind.__torch_dispatch__ is plain.__torch_dispatch__:
         return None
@@ -63,12 +65,12 @@ def _no_memory(kind):
 
 
 def name_of_numpy(dtype):
-    """The dtype's name, such as 'bfloat16'. None where it has another byte order, or fields."""
+    """Returns the dtype's name, such as 'bfloat16'; None if it has fields or another byte order than this machine."""
     return dtype.name if dtype.isnative and dtype.names is None and dtype.subdtype is None else None
 
 
 def name_of_type(dtype):
-    """The name of a type, which is given as a string, or as NumPy, ml_dtypes or torch has it. None: it is no type."""
+    """Returns the name of a type, given by name or as a dtype of NumPy, ml_dtypes or torch; None: it is no type."""
     if isinstance(dtype, str):
         return _SHORT.get(dtype, dtype)
     if _root(type(dtype).__module__) == "torch":
@@ -80,7 +82,7 @@ def name_of_type(dtype):
 
 
 def library_of_type(dtype):
-    """What library_of gives for arrays asked for by this type: torch for torch's types, else NumPy if it is there."""
+    """Returns what library_of does, for new arrays of a type: torch's for its dtypes, else NumPy's if it is there."""
     if _root(type(dtype).__module__) == "torch":
         return "torch", _of_torch, None
     return "numpy" if _has_numpy() else "", None, None

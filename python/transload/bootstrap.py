@@ -1,4 +1,4 @@
-"""How ranks find each other: a rendezvous, a launcher's environment, a function, MPI."""
+"""How ranks find each other: by a rendezvous, a launcher's environment, an all-gather of the caller's, or MPI."""
 import operator
 
 from . import _native
@@ -21,9 +21,12 @@ def text(name, value):
 class Rendezvous(_native.Server):
     """Where ranks meet, for ranks that this program starts itself, as threads or processes.
 
-    It listens until it is dropped; groups that still use it are faulted then. Port 0: any free one. Whoever cannot
-    prove the secret gets no seat; without one, whoever reaches the port is trusted. Ranks that are threads give the
-    object itself as bootstrap; other processes give `rendezvous.where` ("127.0.0.1:41234") and the secret.
+    address: the address to listen on, IPv4 or IPv6
+    port: the TCP port to listen on; 0: any free one
+    secret: ranks that cannot prove it get no seat; "": whoever reaches the port is trusted
+
+    Ranks that are threads of this process give the object itself as bootstrap; ranks in other processes give
+    `rendezvous.where` and the secret. It listens until it is dropped; groups that still use it then end with a Fault.
     """
 
     def __init__(self, address="127.0.0.1", port=0, secret=""):
@@ -32,6 +35,7 @@ class Rendezvous(_native.Server):
 
     @property
     def where(self):
+        """The address and the port, such as "127.0.0.1:41234"."""
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def __repr__(self):
@@ -43,14 +47,14 @@ def _is_loopback(host):
 
 
 def meeting(rank, ranks, bootstrap, secret, name):
-    """(Bootstrap, all-gather or None) of the arguments of a group."""
+    """Returns (Bootstrap, the caller's all-gather or None), from the arguments of a group."""
     here = _native.Bootstrap()
     here.rank, here.ranks, here.name, here.secret = rank, ranks, text("name", name), text("secret", secret)
     if bootstrap is None:
         if ranks != 1:
             raise InvalidArgument(
-                f"bootstrap: None, must be a Rendezvous, 'host:port' or an all-gather for {ranks} ranks; "
-                "Group.from_environment takes a launcher's"
+                f"bootstrap: None, must be a Rendezvous, 'host:port' or an all-gather for {ranks} ranks; under a "
+                "launcher use Group.from_environment"
             )
         return here, None
     if isinstance(bootstrap, Rendezvous):
@@ -66,7 +70,7 @@ def meeting(rank, ranks, bootstrap, secret, name):
 
 
 def _nodes_of_hosts(identities):
-    """Sizes of the nodes, from what each rank says of its host."""
+    """Returns the sizes of the nodes, from the host_identity() of each rank. Ranks of a host must be consecutive."""
     sizes = [1]
     for rank in range(1, len(identities)):
         if _native.one_machine(identities[rank], identities[rank - 1]):
@@ -83,7 +87,7 @@ def _nodes_of_hosts(identities):
 
 
 def nodes_of(here, all_gather):
-    """Sizes of the nodes, where the caller does not give them: the ranks of a host are a node."""
+    """Returns the sizes of the nodes, if the caller gives none: the ranks of a host are a node."""
     if here.ranks == 1:
         return [1]
     if all_gather:
@@ -95,4 +99,4 @@ def nodes_of(here, all_gather):
         return [here.ranks]  # only ranks on this host reach a loopback address
     if here.local_ranks > 0 and here.ranks % here.local_ranks == 0:
         return [here.local_ranks] * (here.ranks // here.local_ranks)
-    raise InvalidArgument("nodes: None, must be how many ranks each node has, such as (8, 8): nothing here says it")
+    raise InvalidArgument("nodes: None, must be how many ranks each node has, such as (8, 8): it cannot be derived")

@@ -1,4 +1,5 @@
-"""python -m transload.doctor: what is here, and whether it works. Exit status 1 if something that is here does not."""
+"""python -m transload.doctor: Shows which libraries of arrays, networks and GPUs Transload finds on this machine, and
+tries whether a group of two ranks works. Exit status: 0 if all that is installed works, 1 if something does not."""
 import argparse
 import importlib.metadata
 import importlib.util
@@ -27,7 +28,7 @@ def _version(module):
 
 
 def _library(name, *modules):
-    """Whether a library of arrays can be imported, with the modules of it that calls need, or is not installed."""
+    """Says whether a library of arrays is installed. Returns False if it or one of `modules` fails to load."""
     if importlib.util.find_spec(name) is None:
         _line(name, "not installed")
         return True
@@ -48,7 +49,7 @@ def _way(torch):
 
 
 def _libraries():
-    """Says whose arrays calls can be given. True if every library that is installed works."""
+    """Says whose arrays calls can take. Returns whether every library that is installed works."""
     needs = {"numpy": (), "ml_dtypes": (), "torch": ("transload.torch",), "cupy": (), "jax": ("jax.dlpack",)}
     works = [_library(name, *modules) for name, modules in needs.items()]
     _line("deep_ep", _deep_ep())
@@ -56,7 +57,7 @@ def _libraries():
 
 
 def _deep_ep():
-    """Which module a program gets that imports deep_ep. Two packages have one, in the same place or in two."""
+    """Says which module `import deep_ep` loads: two packages have one, and both may be installed."""
     found = importlib.util.find_spec("deep_ep")
     if found is None or found.origin is None:
         return "not installed; python -m transload.deep_ep SCRIPT has it"
@@ -94,7 +95,7 @@ def _trip(rank, rendezvous, wrong):
 
 
 def _group():
-    """Whether a group of two ranks, two nodes as threads, makes a dispatch."""
+    """Makes a dispatch in a group of two nodes with one rank each, as threads. Returns whether it works."""
     rendezvous, wrong = transload.Rendezvous(), []
     ranks = [threading.Thread(target=_trip, args=(rank, rendezvous, wrong)) for rank in range(2)]
     for rank in ranks:

@@ -1,4 +1,4 @@
-"""Group: ranks that exchange tokens. They make it together, and each frees it alone."""
+"""Group: ranks that exchange tokens. All ranks make it together, and each frees it alone."""
 import atexit
 import itertools
 import weakref
@@ -7,7 +7,7 @@ from . import _native
 from .bootstrap import index, meeting, nodes_of, text
 from .errors import InvalidArgument, NotSupported
 
-open_groups = weakref.WeakValueDictionary()  #: of this process, by their keys
+open_groups = weakref.WeakValueDictionary()  #: the groups of this process that are not freed, by Group.key
 _numbers = itertools.count(1)
 
 
@@ -43,22 +43,38 @@ def _sizes(nodes, ranks):
 class Group(_native.Group):
     """One rank of a group. Making it is collective; freeing it (`close`, the end of `with`, dropping it) is not.
 
-    A group may be called by one thread at a time, and by the process that made it. Freeing it waits, at most
-    `deadline_s`, for ranks that are still to take what this one sent. What is None is left to the library;
-    `decisions()` tells what it chose.
+    One thread at a time may call a group, in the process that made it. An argument that is None is left to the library,
+    and `decisions()` tells what it chose. Making a group raises InvalidArgument, NotSupported, OutOfMemory, or Fault if
+    a rank does not come.
 
-    rank, ranks: which of how many
-    nodes: how many ranks each node has, such as (4, 4); None: by host
-    experts: of all ranks; expert_owner: the rank of each, None: contiguous blocks
-    hidden, dtype: the longest row of a dispatch: elements, and the type of an element ("bf16", "fp8", a NumPy type)
-    tokens_max: of any rank in any call; top_k_max: choices of a token; scales_max: 4-byte scales of a row
-    channels, slots, peer_slots: rings; slab_bytes: room for what calls return and for `empty`
-    deadline_s: of every wait in a call; create_deadline_s: while the group is made
-    combine_wire: the wider type of partial sums that any combine asks for, "bf16" or "fp32"
-    scale_out, provider, nic: the network between nodes; network_memory: where ranks on GPUs keep its rings
-    linger_us: how long a rank looks before it sleeps
-    bootstrap: a Rendezvous, "host:port" of one, or an all-gather: a function of bytes that returns all ranks' bytes
-    name: groups that live at one time in one rendezvous need different ones; secret: of the job
+    rank: the number of this rank, from 0
+    ranks: how many ranks the group has
+    nodes: how many ranks each node has, such as (4, 4); None: the ranks of a host are a node
+    experts: how many experts all ranks together have
+    expert_owner: the rank of each expert; None: ranks own contiguous blocks of experts
+    hidden: how many elements the longest row of a dispatch has
+    dtype: the type of these elements: "bf16", "fp8", or a dtype of NumPy or torch
+    tokens_max: the most tokens that any rank has in any call
+    top_k_max: the most experts that a token chooses
+    scales_max: the most 4-byte scales that a row has
+    channels: the most channels that a call uses
+    slots: how many tokens each ring holds
+    peer_slots: how many tokens each ring between ranks of a node holds
+    slab_bytes: bytes of this rank's memory for what calls return and for arrays of `empty`
+    deadline_s: how many seconds each wait in a call, and in freeing the group, may take
+    create_deadline_s: how many seconds each wait may take while the group is made; None: deadline_s
+    combine_wire: the widest type of partial sums between nodes that a combine may ask for: "bf16" or "fp32"
+    scale_out: the network between nodes: "auto", "libfabric", "loopback" or "nvshmem"
+    provider: libfabric's provider, such as "tcp"
+    nic: the network card of this rank, as RDMA names it, such as "mlx5_0"
+    network_memory: where ranks on GPUs keep the network's rings: "auto", "gpu" or "pinned"
+    linger_us: how many microseconds a rank polls for what it waits for before it sleeps
+    device: "cpu", because this version has no GPU ranks in Python
+    sms: for GPUs; None or 0 on the CPU
+    bootstrap: how ranks meet: a Rendezvous; the "host:port" of one; or an all-gather, which is a function that takes
+        the bytes of this rank and returns a list of the bytes of all ranks
+    name: ranks that give the same name meet; groups that live at the same time in one rendezvous need different names
+    secret: the secret of the rendezvous, without which a rank gets no seat; "": whoever reaches the rendezvous gets one
     """
 
     def __init__(
@@ -107,19 +123,27 @@ class Group(_native.Group):
 
     @classmethod
     def from_environment(cls, launcher="", *, name="default", **options):
-        """A group of ranks whose numbers are in the variables of torchrun, mpirun or srun, or in TRANSLOAD_RANK."""
+        """Makes a group whose ranks were started by torchrun, mpirun or srun, or have TRANSLOAD_RANK set.
+
+        launcher: whose variables are read: "env" (TRANSLOAD_RANK), "torchrun", "mpi", "pmi" or "slurm"; "": the first
+            of them that has set a rank
+        name, options: as of Group
+        """
         here = _native.Bootstrap.from_environment(launcher)
         here.name = text("name", name)
         return cls(here.rank, here.ranks, bootstrap=here, **options)
 
     @classmethod
     def from_all_gather(cls, all_gather, rank, ranks, **options):
-        """A group that meets by a function, which every rank calls: it takes bytes, and returns all ranks', by rank."""
+        """Makes a group whose ranks meet by all_gather, a function that every rank calls.
+
+        It takes the bytes of this rank and returns a list of the bytes of all ranks, by rank.
+        """
         return cls(rank, ranks, bootstrap=all_gather, **options)
 
     @classmethod
     def from_mpi(cls, comm, **options):
-        """A group of the ranks of a communicator of mpi4py."""
+        """Makes a group of the ranks of `comm`, a communicator of mpi4py."""
         return cls(comm.Get_rank(), comm.Get_size(), bootstrap=comm.allgather, **options)
 
     def __enter__(self):

@@ -113,7 +113,7 @@ bool Control::interrupted() {
   } catch (const std::exception& error) {
     interrupt_ = std::string("interrupted by its caller: ") + error.what();
   } catch (...) {
-    interrupt_ = "interrupted by its caller, which threw";
+    interrupt_ = "interrupted by its caller, which threw no std::exception";
   }
   return !interrupt_.empty();
 }

@@ -33,7 +33,7 @@ std::string key_of(const Bootstrap& b) {
 NameReservation::NameReservation(const Bootstrap& bootstrap)
     : key_(key_of(bootstrap)),
       why_("bootstrap.name: \"" + bootstrap.name + "\": rank " + std::to_string(bootstrap.rank) +
-           " makes two groups of this name at the same time, must give each another") {
+           " makes two groups of this name at the same time, must give them different names") {
   if (bootstrap.port == 0) return;  // a group without a port has a rendezvous of its own
   NameReservations& all = reservations();
   const std::lock_guard lock(all.mutex);

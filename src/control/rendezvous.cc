@@ -450,7 +450,8 @@ RendezvousServer::RendezvousServer(const ServerOptions& options) {
     throw Error(Code::kInvalidArgument, "rendezvous: cannot listen on " + with_port(options.address, options.port) +
                                             ": " + text_of_error(error.code().value()));
   } catch (const std::system_error& error) {
-    throw Error(Code::kOutOfMemory, "rendezvous: no thread: " + text_of_no_thread(error.code().value()));
+    throw Error(Code::kOutOfMemory,
+                "rendezvous: a thread cannot be started: " + text_of_no_thread(error.code().value()));
   }
 }
 
@@ -475,7 +476,7 @@ struct SharedServers {
       const bool asked = !found && options.port != 0 && at->first == options.port && !at->second->impl_->server.ended();
       if (asked && !at->second->is_for(options))
         throw Error(Code::kInvalidArgument,
-                    "this process already serves groups of another job or secret there, so it must be another");
+                    "this process already serves groups of another job or secret there, so the port must be another");
       if (asked && at->second->impl_->server.hold()) found = at->second;
       at = at->second->impl_->server.ended() ? servers_.erase(at) : std::next(at);
     }

@@ -49,7 +49,7 @@ void zero_device(int device, void* at, size_t bytes) {
 }
 
 DeviceBlock::DeviceBlock(int device, size_t bytes, const std::string& what) : bytes_(bytes), device_(device) {
-  if (bytes == 0) throw Error(Code::kInvalidArgument, what + ": 0 bytes, but at least 1");
+  if (bytes == 0) throw Error(Code::kInvalidArgument, what + ": 0 bytes, but must be at least 1");
   check_device_room(device, bytes, what);
   const Devices all = find_devices();
   backing_ = all.devices.at(size_t(device)).vmm_by_fd ? make_vmm(device, bytes) : make_plain(device, bytes);
@@ -100,7 +100,7 @@ PinnedPool& pinned_pool() {
 }  // namespace
 
 PinnedBlock::PinnedBlock(int device, size_t bytes) : bytes_(round_up(bytes, 4096)), device_(device) {
-  if (bytes == 0) throw Error(Code::kInvalidArgument, "pinned host memory: 0 bytes, but at least 1");
+  if (bytes == 0) throw Error(Code::kInvalidArgument, "pinned host memory: 0 bytes, but must be at least 1");
   OnDevice here(device);
   host_ = pinned_pool().take(bytes_);
   void* at = nullptr;

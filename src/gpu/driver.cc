@@ -65,7 +65,7 @@ CUcontext primary_context(int device) {
   const int count = device_count();
   if (device < 0 || device >= count)
     throw Error(Code::kInvalidArgument,
-                "device: " + std::to_string(device) + ", but 0 to " + std::to_string(count - 1));
+                "device: " + std::to_string(device) + ", but must be 0 to " + std::to_string(count - 1));
   CUdevice handle = 0;
   check_cuda(driver().device_get(&handle, device), "cuDeviceGet", device);
   CUcontext context = nullptr;

@@ -120,7 +120,7 @@ class IpcExport final : public PlainBacking {
   IpcExport(int device, size_t bytes) : PlainBacking(device, bytes) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0)
-      throw Error(Code::kOutOfMemory, "device region: no pipe: " + text_of_error(errno));
+      throw Error(Code::kOutOfMemory, "device region: a pipe cannot be made: " + text_of_error(errno));
     users_.reset(ends[0]);
     use_.reset(ends[1]);
     OnDevice here(device);

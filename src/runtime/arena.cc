@@ -84,7 +84,7 @@ std::shared_ptr<Lease::Block> private_block(size_t bytes) {
   block->data =
       static_cast<char*>(::operator new(std::max<size_t>(bytes, 1), std::align_val_t(kLeaseAlign), std::nothrow));
   if (block->data == nullptr)
-    throw Error(Code::kOutOfMemory, "private memory: " + std::to_string(bytes) + " bytes were not to be had");
+    throw Error(Code::kOutOfMemory, "private memory: " + std::to_string(bytes) + " bytes cannot be allocated");
   block->bytes = bytes;
   return block;
 }

@@ -57,9 +57,9 @@ std::string joined(const std::vector<std::string>& items) {
 
 // Says the difference in words of the two ranks. Owners are compared by a hash, which would say nothing to people.
 std::string text_of(const LinesApart& apart, uint32_t rank) {
-  const std::string where = " on rank " + std::to_string(rank);
-  if (apart.one.rfind("expert_owner ", 0) == 0) return "other owners in expert_owner than" + where;
-  return apart.one + ", elsewhere " + apart.other + where;
+  const std::string other = "rank " + std::to_string(rank);
+  if (apart.one.rfind("expert_owner ", 0) == 0) return "other owners in expert_owner than " + other;
+  return apart.one + ", but " + other + " has " + apart.other;
 }
 
 std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
@@ -70,7 +70,7 @@ std::unique_ptr<Group::Impl> make_group(const GroupOptions& options) {
 #ifdef TRANSLOAD_CUDA
   return make_cuda_group(options);
 #else
-  throw Error(Code::kNotSupported, "device: cuda, but this build has no CUDA");
+  throw Error(Code::kNotSupported, "device: cuda, must be the CPU: this build has no CUDA");
 #endif
 }
 
@@ -89,9 +89,9 @@ void Group::Impl::meet() {
   state().common_id = all[0].id;
   for (uint32_t r = 1; r < map.ranks; ++r)
     if (all[r].items != all[0].items)
-      throw Error(
-          Code::kInvalidArgument,
-          "options: rank 0 has " + text_of(first_difference(all[0].items, all[r].items), r) + "; must be alike");
+      throw Error(Code::kInvalidArgument, "options: rank 0 has " +
+                                              text_of(first_difference(all[0].items, all[r].items), r) +
+                                              "; must be equal on all ranks");
 }
 
 Word Group::Impl::net_word(const Word* at) const {
@@ -136,9 +136,9 @@ uint64_t Group::Impl::sum_on_host(uint64_t mine) {
 Group::Group(const GroupOptions& options) try : impl_(make_group(options)) {
   impl_->control->made();
 } catch (const std::bad_alloc&) {
-  throw Error(Code::kOutOfMemory, "group: out of memory");
+  throw Error(Code::kOutOfMemory, "group: this process has no memory left to make it");
 } catch (const std::system_error& error) {  // std::thread throws it
-  throw Error(Code::kOutOfMemory, "group: no thread: " + text_of_no_thread(error.code().value()));
+  throw Error(Code::kOutOfMemory, "group: a thread cannot be started: " + text_of_no_thread(error.code().value()));
 }
 
 Group::~Group() {

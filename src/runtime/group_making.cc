@@ -15,7 +15,7 @@ void GroupMaking::all_or_none(const std::function<void()>& step) {
     if (error.code() == Code::kFault) throw;
     mine = {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
-    mine = {Code::kOutOfMemory, "group: out of memory"};
+    mine = {Code::kOutOfMemory, "group: this process has no memory left to make it"};
   }
   const std::vector<StepSaid> all = gather(mine.pack(), StepSaid::unpack);
   for (uint32_t r = 0; r < state().map.ranks; ++r)

@@ -40,7 +40,7 @@ void for_each_option(Options& o, Visit visit) {
               .least = 1,
               .most = kChannelsMax,
               .zero_too = true,
-              .flag = "channels of the trip [the library's choice for the device]"},
+              .flag = "channels of a call [the library's choice for the device]"},
         o.channels);
   visit(Facts{.name = "slots",
               .least = 1,
@@ -52,19 +52,21 @@ void for_each_option(Options& o, Visit visit) {
               .least = 1,
               .most = 65536,
               .zero_too = true,
-              .flag = "tokens that a ring between peers holds [the library's choice]"},
+              .flag = "tokens that a ring between ranks of a node holds [the library's choice]"},
         o.peer_slots);
   visit(Facts{.name = "slab_bytes", .most = uint64_t(1) << 46, .alike = false}, o.slab_bytes);
-  visit(
-      Facts{.name = "deadline_ms", .least = kDeadlineMsMin, .most = kDeadlineMsMax, .flag = "of every wait in a call"},
-      o.deadline_ms);
+  visit(Facts{.name = "deadline_ms",
+              .least = kDeadlineMsMin,
+              .most = kDeadlineMsMax,
+              .flag = "milliseconds that each wait in a call may take"},
+        o.deadline_ms);
   visit(Facts{.name = "create_deadline_ms",
               .least = kDeadlineMsMin,
               .most = kDeadlineMsMax,
               .zero_too = true,
-              .flag = "of every wait for the group to be made [as --deadline-ms]"},
+              .flag = "milliseconds that each wait may take while the group is made [as --deadline-ms]"},
         o.create_deadline_ms);
-  visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: SMs of a rank, at most"}, o.sms);
+  visit(Facts{.name = "sms", .least = 1, .most = 1024, .flag = "cuda: the most SMs that a rank takes"}, o.sms);
   // One warp asks for this many commands at once.
   visit(Facts{.name = "rail_queue",
               .least = 32,
@@ -72,17 +74,21 @@ void for_each_option(Options& o, Visit visit) {
               .alike = false,
               .flag = "cuda, over a network: commands that the queue to a rank's proxy holds"},
         o.rail_queue);
-  visit(Facts{.name = "rail_batch",
-              .least = 1,
-              .most = 32768,
-              .zero_too = true,
-              .alike = false,
-              .flag = "cuda, over a network: rows of a put, at most half of the slots [1/4, or 1 by NIC queues]"},
-        o.rail_batch);
+  visit(
+      Facts{
+          .name = "rail_batch",
+          .least = 1,
+          .most = 32768,
+          .zero_too = true,
+          .alike = false,
+          .flag =
+              "cuda, over a network: rows that are sent at once, at most half of the slots [a quarter of the slots; 1 "
+              "with queues of a NIC]"},
+      o.rail_batch);
   visit(Facts{.name = "linger_us",
               .most = 1'000'000,
               .alike = false,
-              .flag = "cpu: microseconds that a rank looks before it sleeps"},
+              .flag = "cpu: microseconds that a rank polls for what it waits for before it sleeps"},
         o.linger_us);
 }
 

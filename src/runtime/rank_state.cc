@@ -196,7 +196,7 @@ MemoryReport RankState::memory() const {
 
 Error RankState::no_room(const char* what, uint64_t bytes) const {
   return {Code::kOutOfMemory, std::string("slab_bytes: no room for ") + what + " of " + std::to_string(bytes) +
-                                  " bytes, longest gap " + std::to_string(arena->longest_gap()) +
+                                  " bytes: the longest free stretch has " + std::to_string(arena->longest_gap()) +
                                   "; the group is still usable"};
 }
 

@@ -364,10 +364,11 @@ void refusals() {
   for (const MemoryWay way : {MemoryWay::kVmm, MemoryWay::kIpc, MemoryWay::kPlain}) {
     refused(Code::kOutOfMemory, {"1125899906842624 bytes wanted, but only ", " are free on device 0"},
             [&] { DeviceRegion region(0, size_t(1) << 50, way); });
-    refused(Code::kInvalidArgument, {"0 bytes, but at least 1"}, [&] { DeviceRegion region(0, 0, way); });
-    refused(Code::kInvalidArgument, {"device: " + std::to_string(count) + ", but 0 to " + std::to_string(count - 1)},
+    refused(Code::kInvalidArgument, {"0 bytes, but must be at least 1"}, [&] { DeviceRegion region(0, 0, way); });
+    refused(Code::kInvalidArgument,
+            {"device: " + std::to_string(count) + ", but must be 0 to " + std::to_string(count - 1)},
             [&] { DeviceRegion region(count, 4096, way); });
-    refused(Code::kInvalidArgument, {"device: -1, but 0 to "}, [&] { DeviceRegion region(-1, 4096, way); });
+    refused(Code::kInvalidArgument, {"device: -1, but must be 0 to "}, [&] { DeviceRegion region(-1, 4096, way); });
   }
   refused(Code::kOutOfMemory, {"1125899906842624 bytes wanted"}, [] { DeviceBlock block(0, size_t(1) << 50); });
   refused(Code::kOutOfMemory, {"1125899906842624 bytes needed"}, [] { PinnedBlock block(0, size_t(1) << 50); });

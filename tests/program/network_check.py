@@ -59,7 +59,7 @@ def wrong_usage():
         ("--me: '3': must be 1 or 2", "--hosts", names, "--me", "3"),
         ("--hosts: '10.77.0.2': not an address of this host", "--hosts", names, "--me", "2"),
         ("--gpus: '0': must be", "--hosts", names, "--gpus", "0"),
-        ("--gpus: not with --ranks", "--hosts", names, "--gpus", "1", "--ranks", "1"),
+        ("--gpus: is not allowed with --ranks", "--hosts", names, "--gpus", "1", "--ranks", "1"),
         ("--row-bytes: 24: must be a multiple", "--hosts", names, "--row-bytes", "24"),
         ("--tokens: '0': must be", "--hosts", names, "--tokens", "0"),
         ("--patience: 'x': must be", "--hosts", names, "--patience", "x"),

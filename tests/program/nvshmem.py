@@ -68,10 +68,10 @@ def refusals():
     refused("nobody's memory is to be mapped", f"{here}, must be libfabric: NVSHMEM_DISABLE_P2P is set on rank 0", "",
             NVSHMEM_DISABLE_P2P="1")
     refused("a rail that is not mapped", "shares no peer memory with rank", "apart=1")
-    refused("more than one rank a process", "ranks 0 and 1 are of one process, must be one rank a process", "",
-            "--node-sizes", "1,1", "--threads")
-    refused("a provider", "--provider: 'tcp': only with --scale-out auto or libfabric", "", "--node-sizes", "1,1",
-            "--provider", "tcp")
+    refused("more than one rank a process", "ranks 0 and 1 are in one process, must each be in a process of its own",
+            "", "--node-sizes", "1,1", "--threads")
+    refused("a provider", "--provider: 'tcp': is allowed only with --scale-out auto or libfabric", "",
+            "--node-sizes", "1,1", "--provider", "tcp")
     short = ("--node-sizes", "1,1,1", "--create-deadline-ms", "5000")
     refused("init never returns on one rank", "its init has not returned after 5000 ms on ranks 1 of 3",
             "late@1=600000", *short)

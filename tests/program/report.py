@@ -86,7 +86,7 @@ status, out, err = run(*small, "--rows-max", "3", "--overflow", "drop")
 expect(status == 0 and "room for" in out and "dropped" in out, f"dropped rows are told {err}")
 status, out, err = run(*small, "--rows-max", "3")
 lines = err.strip().split("\n")
-good = all(line.startswith("transload: rank ") and "rows_max: 3, needed " in line for line in lines)
+good = all(line.startswith("transload: rank ") and "rows_max: 3, but " in line for line in lines)
 expect(status == 2 and out == "" and good, f"too little room is told by each rank that has it -> {status} {err}")
 
 sizes = []

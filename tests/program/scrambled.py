@@ -86,7 +86,7 @@ status, out, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "two", 
 decided = next((line.split(maxsplit=1)[1] for line in out.splitlines() if line.split()[:1] == ["nic"]), "")
 expect(status == 0 and decided == "two: asked for", f"the NIC that is named carries the job ({status}) {decided} {err}")
 status, _, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "three", extra=environment_of("nics=one|two"))
-lacks = 'nic = "three": provider "scrambled" has it not; it has "one", "two"'
+lacks = 'nic = "three": provider "scrambled" does not have it, but has "one", "two"'
 expect(status == 2 and lacks in err and err.count("\n") == 1, f"one that is not there is refused ({status}) {err}")
 status, _, err = run("run", *WORKLOAD, "--node-sizes", "2,2", "--nic", "one,two", extra=environment_of("nics=one|two"))
 expect(status == 2 and 'nic: "one,two", must be the name of one NIC' in err, f"and so are two ({status}) {err}")

@@ -37,8 +37,8 @@ for named, *arguments in (
     ("--time", "--time", "--scenario", "tiny_2x2"),
     ("--time", "--time", "--seeds", "2"),
     ("--time", "--time", "--explain"),
-    ("--nodes: '2': only with --time", "--nodes", "2"),
-    ("--dtype: 'fp8': only with --time", "--dtype", "fp8"),
+    ("--nodes: '2': is allowed only with --time", "--nodes", "2"),
+    ("--dtype: 'fp8': is allowed only with --time", "--dtype", "fp8"),
 ):
     refused(named, *arguments)
 

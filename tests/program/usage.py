@@ -50,7 +50,7 @@ for named, *arguments in (
     ("--scenario: foo: must be the path of a .toml file, or one of ours, ", "sim", "--scenario", "foo"),
     ("--node-sizes: ranks in all: 4098, must be 1 to 4096", "run", "--node-sizes", ",".join(["683"] * 6)),
     ("--node-sizes: streams between peers (streams x largest node): 8192, must be", "run", "--node-sizes", "64,1"),
-    ("--hidden: 1048576: 8192 words of scales a row, must be at", "run", "--hidden", "1048576", "--dtype", "fp8"),
+    ("--hidden: 1048576: a row has 8192 words of scales, must be at", "run", "--hidden", "1048576", "--dtype", "fp8"),
     ("--deadline-ms: '49': must be a whole number from 50 to", "run", "--deadline-ms", "49"),
     ("--create-deadline-ms: '49': must be", "run", "--create-deadline-ms", "49"),
     ("--node-sizes", "run", "--node-sizes", "0"),
@@ -236,8 +236,8 @@ refused(
 
 under = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 refused("--fault: leave", "run", "--node-sizes", "2", "--fault", "leave:1@1", extra=under)
-refused("--soak: not under a launcher (torchrun: rank 0 of 2", "run", "--soak", "1", extra=under)
-refused("--threads: not under a launcher (--launcher none", "run", "--node-sizes", "2", "--threads", extra=under)
+refused("--soak: is not allowed under a launcher (torchrun: rank 0 of 2", "run", "--soak", "1", extra=under)
+refused("--threads: is not allowed under a launcher (--launcher", "run", "--node-sizes", "2", "--threads", extra=under)
 refused("--launcher torchrun, --launcher pmi or --launcher none", *small, path("good"),
         extra={**under, "PMI_RANK": "1", "PMI_SIZE": "2"})
 served = {**child, "MASTER_ADDR": "127.0.0.1", "TRANSLOAD_PORT": "1"}
@@ -268,11 +268,14 @@ if os.geteuid() == 0:
     held(f"--json: '{read}/x': folder '{read}': Permission denied", *FEW, "--json", read + "/x")
     held("closed/more/x': Permission denied", *FEW, "--json", path("closed/more/x"))
     held("rendezvous: cannot listen on 127.0.0.1:0: Too many open files (ulimit -n 5)", *FEW, NOFILE=5)
-    held("--node-sizes: rank 0: no pipe: Too many open files (ulimit -n 10)", *FEW, NOFILE=10)
-    held("--device: 'cuda': no pipe: Too many open files (ulimit -n 4)", *FEW, "--device", "cuda", NOFILE=4)
-    held("rendezvous: no thread: Resource temporarily unavailable (ulimit -u 1)", *FEW, NPROC=1)
-    held("--node-sizes: rank 1: no process: Resource temporarily unavailable (ulimit -u 3)", *FEW, NPROC=3)
-    held("4 ranks in a process: no thread: Resource temporarily unavailable (ulimit -u 3)", *FEW, "--threads", NPROC=3)
+    held("--node-sizes: rank 0: a pipe cannot be made: Too many open files (ulimit -n 10)", *FEW, NOFILE=10)
+    held("--device: 'cuda': a pipe cannot be made: Too many open files (ulimit -n 4)", *FEW, "--device", "cuda",
+         NOFILE=4)
+    held("rendezvous: a thread cannot be started: Resource temporarily unavailable (ulimit -u 1)", *FEW, NPROC=1)
+    held("--node-sizes: rank 1: a process cannot be started: Resource temporarily unavailable (ulimit -u 3)", *FEW,
+         NPROC=3)
+    held("4 ranks in a process: a thread cannot be started: Resource temporarily unavailable (ulimit -u 3)", *FEW,
+         "--threads", NPROC=3)
 else:
     print("SKIPPED what holds an ordinary user: only root can become one")
 

@@ -38,7 +38,7 @@ def test_what_is_asked_for_is_had(nodes, options, what, choice):
 def test_a_provider():
     if transload.build_info()["networks"]["libfabric"] != "yes":
         pytest.skip("libfabric is not here")
-    words = r'provider = "nothing": not one that carries a group here; there are: .* \(rank 0\)$'
+    words = r'provider = "nothing": must be one that can carry a group here: .* \(rank 0\)$'
     with pytest.raises(transload.InvalidArgument, match=words) as caught:
         seen_by(TWO_NODES, scale_out="libfabric", provider="nothing")
     first = str(caught.value).split("there are: ")[1].split('"')[1]

@@ -448,7 +448,7 @@ def test_options_that_differ():
     rendezvous = transload.Rendezvous()
 
     def rank(index):
-        with pytest.raises(transload.InvalidArgument, match=r"options: rank 0 has experts 8, elsewhere experts 9"):
+        with pytest.raises(transload.InvalidArgument, match=r"options: rank 0 has experts 8, but rank 1 has experts 9"):
             transload.Group(index, 2, bootstrap=rendezvous, **small({"experts": 8 + index}))
 
     run_all([lambda index=index: rank(index) for index in range(2)])

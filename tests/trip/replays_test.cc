@@ -157,8 +157,9 @@ TEST(Replays, FailForRoom) {
     DispatchOutputs out;
     const auto replay = given.side.record([&] { out = group.dispatch(given.in); });
     group.gather("recorded");
-    const std::string text = "rows_max: " + std::to_string(most) + ", needed " + std::to_string(came) + ": the " +
-                             std::to_string(came - most) + " last rows have no room; the group is still usable";
+    const std::string text = "rows_max: " + std::to_string(most) + ", but " + std::to_string(came) +
+                             " rows came: the " + std::to_string(came - most) +
+                             " last rows have no room; the group is still usable";
     for (const auto& [problem, times] :
          {std::pair{&few, 1}, {&all, 1}, {&few, 1}, {&all, on_gpus() ? 2 : 1}, {&few, 1}}) {
       given.turn_to(*problem, 7);

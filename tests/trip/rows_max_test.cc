@@ -77,7 +77,7 @@ struct Call {
 };
 
 std::string too_many(int64_t needed, int64_t most) {
-  return "rows_max: " + std::to_string(most) + ", needed " + std::to_string(needed) + ": the " +
+  return "rows_max: " + std::to_string(most) + ", but " + std::to_string(needed) + " rows came: the " +
          std::to_string(needed - most) + " last rows have no room; the group is still usable";
 }
 
@@ -135,7 +135,7 @@ TEST(RowsMax, NothingBehindIsWritten) {
       const DispatchReport report = group.report(out.handle, call.in.stream);
       ASSERT_GT(report.rows_needed, 5);
       EXPECT_EQ(report.status.code, Code::kTooManyRows);
-      EXPECT_EQ(report.status.message, "rows_max: 5, needed " + std::to_string(report.rows_needed) + ": the " +
+      EXPECT_EQ(report.status.message, "rows_max: 5, but " + std::to_string(report.rows_needed) + " rows came: the " +
                                            std::to_string(report.rows_needed - 5) + " last rows were dropped");
       Tensor all = matrix(at, 1, int64_t(room + behind), kU8);
       all.device = call.side.device();

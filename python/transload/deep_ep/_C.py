@@ -1,4 +1,4 @@
-"""deep_ep._C: what programs take from the module of DeepEP's that is compiled."""
+"""deep_ep._C: the names that programs import from DeepEP's compiled module."""
 from . import topk_idx_t
 from .config import Config
 from .events import EventHandle

@@ -1,4 +1,4 @@
-"""The module `deep_ep` over Transload: programs that are written for DeepEP run as they are, on any number of ranks.
+"""The module `deep_ep` over Transload: programs written for DeepEP run unchanged, on any number of ranks.
 
     import transload.deep_ep as deep_ep        # or: pip install transload-deep-ep, and import deep_ep
     python -m transload.deep_ep SCRIPT ARGS    # or: run a script with this module in its place

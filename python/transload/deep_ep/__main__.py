@@ -1,6 +1,6 @@
 """python -m transload.deep_ep SCRIPT ARGS: runs a script that imports deep_ep, with this module in its place.
 
-The processes that the script starts find it too, whatever else is installed under that name.
+Processes that the script starts import this module too, whatever else is installed under that name.
 """
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""V1: Buffer, for training, prefill and decode."""
+"""Buffer of DeepEP's V1, for training, prefill and decode."""
 import weakref
 from functools import partial
 
@@ -16,39 +16,41 @@ from .tensors import Rows, biases_given, extent, given, refuse, tell_bad_ids
 
 _CHOICES_MAX = 32
 _DEADLINE_S = 100
-_NO_MASKS = "masks of ranks that are left out, which there are not yet"
+_NO_MASKS = "masks of ranks that are left out, which this version does not have"
 
 
 class Runtime:
-    """What programs ask a buffer's `runtime`."""
+    """The attribute `runtime` of a buffer, which programs ask about nodes and ranks."""
 
     def __init__(self, members):
         self._members = members
 
     def is_available(self):
+        """Returns True."""
         return True
 
     def get_num_rdma_ranks(self):
-        """Nodes."""
+        """Returns how many nodes there are."""
         return len(self._members.nodes)
 
     def get_rdma_rank(self):
-        """The index of this rank's node."""
+        """Returns the index of this rank's node."""
         return self._members.node
 
     def get_local_device_id(self):
-        """The place of this rank in its node."""
+        """Returns the index of this rank in its node."""
         return self._members.node_rank
 
 
 class Buffer:
     """The ranks of a process group, as DeepEP's V1 sees them. docs/deepep.md has every argument.
 
-    Making it is collective: ranks tell each other their hosts. Its memory is made by the first call, and larger by a
-    call that does not fit; freeing it is not collective. Tensors are CPU tensors. Letters: T tokens of this rank,
-    M rows that it receives, K choices, H hidden, S scales, R ranks, E experts of all ranks.
+    Making it is collective: ranks tell each other their hosts. Its memory is made by the first call, and made larger by
+    a call that does not fit. Freeing it is not collective. Tensors are CPU tensors. Shapes use these letters: T tokens
+    of this rank, M rows that it receives, K choices of a token, H elements of a row, S scales of a row, R ranks, E
+    experts of all ranks.
 
-    What is refused raises a transload.Error before anything moves, but for three that are DeepEP's: ValueError without
+    A refused call raises a transload.Error before anything moves. Three errors are DeepEP's own: ValueError without
     group and comm, AssertionError in destroy without explicitly_destroy, and in dispatch with handle and topk_idx.
     """
 
@@ -86,59 +88,60 @@ class Buffer:
         self._low_latency = LowLatency(weakref.ref(self), self._members, self._groups, self._work)
 
     def destroy(self):
-        """Not collective. What calls returned is good; later calls are refused."""
+        """Closes the buffer; later calls are refused. What calls returned stays valid. It is not collective."""
         assert self.explicitly_destroy, "destroy: the buffer was made without explicitly_destroy=True"
         self._groups.close()
         self.runtime = None
 
     @staticmethod
     def is_sm90_compiled():
-        """True: rows of fp8 travel in every build."""
+        """Returns True: every build moves rows of fp8."""
         return True
 
     @staticmethod
     def set_num_sms(new_num_sms):
-        """Sets the num_sms of configs that are made from now on. It must be even."""
+        """Sets the num_sms, an even number, of the configs that get_dispatch_config and get_combine_config return."""
         if extent("new_num_sms", new_num_sms, 2) % 2:
             refuse("new_num_sms", new_num_sms, "even")
         Buffer.num_sms = new_num_sms
 
     @staticmethod
     def capture():
-        """An EventOverlap of the current stream as it is now."""
+        """Returns an EventOverlap that marks the current stream as it is now."""
         return EventOverlap(EventHandle())
 
     @staticmethod
     def get_low_latency_rdma_size_hint(num_max_dispatch_tokens_per_rank, hidden, num_ranks, num_experts):
-        """Bytes, for num_rdma_bytes."""
+        """Returns how many bytes low-latency calls of this size take, as num_rdma_bytes."""
         return configs.low_latency_size_hint(num_max_dispatch_tokens_per_rank, hidden, num_ranks, num_experts)
 
     @staticmethod
     def get_dispatch_config(num_ranks):
-        """The Config of a dispatch, for any number of ranks."""
+        """Returns the Config of a dispatch, which is the same for any number of ranks."""
         configs.ranks("num_ranks", num_ranks)
         return configs.Config(Buffer.num_sms)
 
     @staticmethod
     def get_combine_config(num_ranks):
-        """The Config of a combine, for any number of ranks."""
+        """Returns the Config of a combine, which is the same for any number of ranks."""
         return Buffer.get_dispatch_config(num_ranks)
 
     def get_comm_stream(self):
-        """The stream of asynchronous calls."""
+        """Returns the stream that asynchronous calls run on."""
         return self._work.stream
 
     def get_local_buffer_tensor(self, dtype, size=None, offset=0, use_rdma_buffer=False):
-        """Refused: a group's rings are its own."""
+        """Raises NotSupported: callers cannot look at a group's rings."""
         raise NotSupported("get_local_buffer_tensor: a buffer has no memory that callers may look at")
 
     def get_dispatch_layout(
         self, topk_idx, num_experts, previous_event=None, async_finish=False, allocate_on_comm_stream=False
     ):
-        """What topk_idx [T, K] asks for, without a call to other ranks.
+        """Counts what topk_idx ([T, K] int64 or int32, contiguous) asks for, without a call to other ranks.
 
-        Returns tokens for each rank [R] int32, for each node int32 (None on one node), choices of each expert [E]
-        int32, whether a token goes to a rank [T, R] bool, and the event. Ids outside of 0 to E - 1 are no choice.
+        Returns five values: how many tokens go to each rank, [R] int32; how many go to each node, [nodes] int32, or
+        None on one node; how often each expert was chosen, [E] int32; whether a token goes to a rank, [T, R] bool; and
+        the event. Ids outside of 0 to E - 1 are no choice.
         """
         self._groups.check(num_experts)
         ids = given("topk_idx", topk_idx, 2, (torch.int64, torch.int32))
@@ -166,15 +169,18 @@ class Buffer:
         async_finish=False,
         allocate_on_comm_stream=False,
     ):
-        """Tokens to the ranks that own their experts. Collective.
+        """Sends tokens to the ranks that own their experts. Collective.
 
-        x: [T, H] of any type, or (x, scales [T, S] of 4 bytes each). With topk_idx [T, K] int64 or int32 and
-        topk_weights [T, K] float32, or by is_token_in_rank alone; or with the handle of an earlier dispatch.
-        num_worst_tokens: room for so many rows, whatever comes; TooManyRows where more do.
+        x: [T, H] of any dtype, or a pair (x, scales [T, S] of a 4-byte dtype)
+        topk_idx: [T, K] int64 or int32: the experts that each token chose, by global id; -1 is no choice
+        topk_weights: [T, K] float32; with topk_idx alone
+        is_token_in_rank: [T, R] bool: where tokens go if topk_idx is not given
+        handle: the handle of an earlier dispatch, whose routing is used again, instead of all these but x
+        num_worst_tokens: how many rows the outputs have room for; TooManyRows if more come; 0: as many as come
 
-        Returns x [M, H] (or the pair), topk_idx [M, K] (local ids, -1 for another rank's), topk_weights [M, K], a list
-        of the choices of each local expert, rounded up to expert_alignment (empty with num_worst_tokens), the handle,
-        and the event. With a handle: x, four times None, and the event.
+        Returns six values: x [M, H], or the pair; topk_idx [M, K], local ids, -1 if another rank owns the expert;
+        topk_weights [M, K]; a list of how often each local expert was chosen, rounded up to expert_alignment, empty
+        with num_worst_tokens; the handle; and the event. With a handle: x, four times None, and the event.
         """
         if handle is not None:
             assert topk_idx is None and topk_weights is None, "dispatch: a handle and topk_idx, must be one of them"
@@ -218,10 +224,12 @@ class Buffer:
         async_finish=False,
         allocate_on_comm_stream=False,
     ):
-        """The rows of a dispatch back to the ranks of their tokens, summed, not weighted. Collective.
+        """Brings the rows of a dispatch back to the ranks of their tokens and sums them, without weights. Collective.
 
-        x: [M, H] bfloat16 in the order of the dispatch; topk_weights: [M, K] float32, summed too;
-        bias: [T, H] bfloat16, one or a pair, added first.
+        x: [M, H] bfloat16: one row for each row of the dispatch, in the same order
+        topk_weights: [M, K] float32: they are summed for each token as well
+        bias: [T, H] bfloat16, or a pair of such: the sum of a token begins with them
+
         Returns x [T, H], topk_weights [T, K] or None, and the event.
         """
         _check_call(config, previous_event)
@@ -254,12 +262,15 @@ class Buffer:
         async_finish=False,
         return_recv_hook=False,
     ):
-        """A row for each (token, distinct expert), by expert. Collective.
+        """Sends a row for each pair of a token and an expert that it chose; rows come by expert. Collective.
 
-        x: [T, H] bfloat16; topk_idx: [T, K]. Returns x [local experts, R * most, H], the rows of an expert from its
-        first on, by (source rank, source token); with use_fp8 a pair with scales [.., H / 128] float32, or with
-        use_ue8m0 [.., H / 512] int32, column by column; the rows of each expert int32; the handle; the event; and the
-        hook, which the caller calls before it reads, if return_recv_hook. Past the counts rows hold nothing.
+        x: [T, H] bfloat16; topk_idx: [T, K] int64 or int32
+
+        Returns five values. x is [local experts, R * num_max_dispatch_tokens_per_rank, H]: the rows of each expert,
+        ordered by source rank and source token, and behind them rows that hold nothing; with use_fp8 it is a pair with
+        scales [.., H / 128] float32, or [.., H / 512] int32 with use_ue8m0, column by column. Then come the number of
+        rows of each expert, [local experts] int32; the handle; the event; and, with return_recv_hook, the hook, which
+        the caller must call before it reads x, else None.
         """
         self._check_low_latency()
         if dispatch_wait_recv_cost_stats is not None:
@@ -288,10 +299,14 @@ class Buffer:
         out=None,
         combine_wait_recv_cost_stats=None,
     ):
-        """The rows of a low-latency dispatch back, weighted by topk_weights [T, K] float32 and summed. Collective.
+        """Brings the rows of a low-latency dispatch back, and sums them with weights. Collective.
 
-        x: [local experts, R * most, H] bfloat16; with zero_copy it is not read, but what
-        get_next_low_latency_combine_buffer gave. Returns x [T, H] (`out` if given), the event, and the hook.
+        x: [local experts, R * num_max_dispatch_tokens_per_rank, H] bfloat16, its rows placed as the dispatch's; with
+            zero_copy the tensor of get_next_low_latency_combine_buffer is read instead
+        topk_idx: [T, K], as in the dispatch; topk_weights: [T, K] float32
+        out: [T, H] bfloat16: memory of the caller for the sums
+
+        Returns x [T, H], which is `out` if given; the event; and the hook or None, as the dispatch does.
         """
         self._check_low_latency()
         ignored("low_latency_combine", "use_logfmt", bool(use_logfmt), False, "rows travel as they are")
@@ -309,20 +324,20 @@ class Buffer:
         )
 
     def get_next_low_latency_combine_buffer(self, handle):
-        """[local experts, R * most, H] bfloat16, for the rows that a combine with zero_copy sends."""
+        """Returns a bfloat16 tensor in the shape of the dispatch's x, whose rows a combine with zero_copy sends."""
         self._check_low_latency()
         return self._low_latency.next_buffer(of_mode(handle, LowLatencyHandle, self))
 
     def low_latency_update_mask_buffer(self, rank_to_mask, mask=False):
-        """Refused."""
+        """Raises NotSupported: no rank can be left out."""
         raise NotSupported(f"low_latency_update_mask_buffer: it needs {_NO_MASKS}")
 
     def low_latency_query_mask_buffer(self, mask_status):
-        """Fills mask_status with zeros: no rank is left out."""
+        """Fills the tensor mask_status with zeros: no rank is left out."""
         given("mask_status", mask_status).zero_()
 
     def low_latency_clean_mask_buffer(self):
-        """Refused."""
+        """Raises NotSupported: no rank can be left out."""
         raise NotSupported(f"low_latency_clean_mask_buffer: it needs {_NO_MASKS}")
 
     def _check_low_latency(self):
@@ -341,7 +356,7 @@ class Buffer:
             named["num_tokens_per_rdma_rank"] = per_node
         for name, tensor in named.items():
             if tensor is None:
-                refuse(name, None, "what get_dispatch_layout gave, where no handle is given")
+                refuse(name, None, "what get_dispatch_layout returned, unless a handle is given")
         given("num_tokens_per_expert", per_expert, 1)
 
     def _layout(self, ids, experts):
@@ -375,7 +390,7 @@ class Buffer:
         return out, got.topk_idx, got.topk_weights, counts, self._handle(room, got)
 
     def _by_ranks(self, rows, is_token_in_rank, per_expert, unit):
-        """Without ids: a token chooses the first expert of each of its ranks; ranks tell each other their counts."""
+        """Makes a dispatch without ids: a token chooses the first expert of each of its ranks."""
         experts, local = per_expert.numel(), per_expert.numel() // self.group_size
         try:
             ids = self._first_experts(is_token_in_rank, experts)
@@ -391,7 +406,7 @@ class Buffer:
         return rows.becoming(got.x, got.scales).returned(), None, None, counts, self._handle(room, got)
 
     def _first_experts(self, is_token_in_rank, experts):
-        """[T, K] int64: of each rank that a token goes to the first expert."""
+        """Returns [T, K] int64: for each token the first expert of each rank that it goes to."""
         size = self.group_size
         self._groups.check(experts)
         in_rank = given("is_token_in_rank", is_token_in_rank, 2, (torch.bool,))
@@ -428,5 +443,5 @@ def _check_call(config, previous_event):
 
 
 def _experts_of(per_expert):
-    """How many experts there are; None if the caller gave no tensor."""
+    """Returns how many experts there are; None if the caller gave no tensor."""
     return per_expert.numel() if isinstance(per_expert, torch.Tensor) else None

@@ -1,4 +1,4 @@
-"""Config, and how many bytes a buffer takes, for programs that ask before they make one."""
+"""Config, and functions that say how many bytes a buffer takes, for programs that ask before they make one."""
 from .. import _native
 from .notices import ignored
 from .tensors import extent
@@ -18,7 +18,7 @@ def ranks(name, value):
 
 
 class Config:
-    """How a call is to be made. Only num_sms has an effect, on GPUs; there are no chunks here to be tuned."""
+    """DeepEP's tuning of a call. Only num_sms will have an effect, on GPUs; the other numbers have none."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class Config:
             ignored("Config", name, given[name], default, "the executor chooses how many tokens go at once")
 
     def get_nvl_buffer_size_hint(self, hidden_bytes, num_ranks):
-        """Bytes of the rings of a group of so many ranks on one node, at rows of hidden_bytes."""
+        """Returns how many bytes the rings of num_ranks ranks of one node take, for rows of hidden_bytes bytes."""
         token = extent("hidden_bytes", hidden_bytes, 0) + _HEADER_BYTES
         return _CHANNELS * _SLOTS * 3 * ranks("num_ranks", num_ranks) * token
 
     def get_rdma_buffer_size_hint(self, hidden_bytes, num_ranks):
-        """0: rings for other nodes are counted by the hint above."""
+        """Returns 0: get_nvl_buffer_size_hint counts the rings to other nodes too."""
         extent("hidden_bytes", hidden_bytes, 0)
         ranks("num_ranks", num_ranks)
         return 0
 
 
 def low_latency_size_hint(tokens, hidden, num_ranks, num_experts):
-    """Bytes of what a low-latency dispatch fills on a rank, and of the rows that go back: bf16, as many as can come."""
+    """Returns how many bytes a rank's low-latency dispatch and combine take, with as many bf16 rows as can come."""
     tokens, hidden = extent("num_max_dispatch_tokens_per_rank", tokens, 1), extent("hidden", hidden, 1)
     num_ranks = ranks("num_ranks", num_ranks)
     local = -(-extent("num_experts", num_experts, 1) // num_ranks)

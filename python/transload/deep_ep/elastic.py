@@ -1,4 +1,4 @@
-"""ElasticBuffer: DeepEP's V2 over transload.Group. Rows by expert are made by torch operations (expand.py)."""
+"""ElasticBuffer of DeepEP's V2, over transload.Group. Torch operations lay rows out by expert (expand.py)."""
 from functools import partial
 
 import torch
@@ -22,18 +22,19 @@ _NO_EXPERTS = "it has nothing to do with experts, and Transload does dispatch an
 class ElasticBuffer:
     """Dispatch and combine of one process group, as DeepEP's V2 names them.
 
-    Making it is collective, freeing it is not. Its transload.Group is made by the first dispatch. Rows always come by
-    source rank and token. One thread at a time may call it.
+    Making it is collective, freeing it is not. Its transload.Group is made by the first dispatch. Rows always come
+    ordered by source rank and token. One thread at a time may call it. Shapes use these letters: T tokens of this rank,
+    M rows that it receives, N rows laid out by expert, K choices of a token, H elements of a row, S scales of a row.
 
-    group: of torch, any backend
+    group: a process group of torch, of any backend
     num_bytes: kept as an attribute, without effect
-    num_max_tokens_per_rank, hidden, num_topk: the largest of any call, so that its first group is large enough
-    allow_multiple_reduction: False: what a combine adds is rounded once, at the token's rank
-    num_gpu_timeout_secs: the deadline of every wait in a call, unless TRANSLOAD_DEADLINE_S is set
-    explicitly_destroy: destroy() may be called; otherwise a buffer is freed by dropping it
+    num_max_tokens_per_rank, hidden, num_topk: the largest of any call; with them the first group is large enough
+    allow_multiple_reduction: if it is False, what a combine adds is rounded once, at the token's rank
+    num_gpu_timeout_secs: how many seconds each wait in a call may take, unless TRANSLOAD_DEADLINE_S is set
+    explicitly_destroy: whether destroy() may be called; otherwise a buffer is freed by dropping it
 
-    num_cpu_bytes must be 0. Without effect, and told once: use_fp8_dispatch, allow_hybrid_mode,
-    prefer_overlap_with_compute, sl_idx, num_allocated_qps, num_cpu_timeout_secs. deterministic: it always is.
+    num_cpu_bytes must be 0. Results are always deterministic. These have no effect, which a warning says once:
+    use_fp8_dispatch, allow_hybrid_mode, prefer_overlap_with_compute, sl_idx, num_allocated_qps, num_cpu_timeout_secs.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ElasticBuffer:
             self.num_bytes = slab_bytes(least, self.num_ranks)
 
     def destroy(self):
-        """Frees the buffer's group once its last handle is gone. Not collective. Later calls are refused."""
+        """Closes the buffer; later calls are refused. Its group is freed with its last handle. It is not collective."""
         assert self.explicitly_destroy, "destroy() needs a buffer that was made with explicitly_destroy=True"
         self._groups.close()
 
@@ -104,7 +105,7 @@ class ElasticBuffer:
         allow_hybrid_mode=True,
         allow_multiple_reduction=True,
     ):
-        """The bytes that a buffer for such calls takes for what its calls return."""
+        """Returns how many bytes a buffer for such calls takes for what they return."""
         where = "get_buffer_size_hint"
         ignored(where, "use_fp8_dispatch", use_fp8_dispatch, False, "a combine of bf16 takes more")
         ignored(where, "allow_hybrid_mode", allow_hybrid_mode, True, "a token crosses to a node once, always")
@@ -118,7 +119,7 @@ class ElasticBuffer:
         return slab_bytes(need, group.size())
 
     def barrier(self, use_comm_stream=True, with_cpu_sync=False, sequential=True):
-        """Returns once every rank has called it: a first dispatch of nothing, which waits for the counts of all ranks.
+        """Returns once every rank has called it. Collective.
 
         Calls of ranks on CPUs are done when they return, so the arguments make no difference.
         """
@@ -128,18 +129,19 @@ class ElasticBuffer:
 
     @staticmethod
     def capture():
-        """A mark behind what the current stream was given."""
+        """Returns an EventHandle that marks the current stream as it is now."""
         return EventHandle()
 
     def get_comm_stream(self):
+        """Returns the stream that asynchronous calls run on."""
         return self._work.stream
 
     def get_physical_domain_size(self):
-        """(nodes, ranks of my node)"""
+        """Returns (number of nodes, number of ranks of this rank's node)."""
         return len(self._members.nodes), self._members.nodes[self._members.node]
 
     def get_logical_domain_size(self):
-        """(1, ranks): handles speak of source ranks, not of rails, on several nodes too."""
+        """Returns (1, number of ranks), on several nodes too, because handles name source ranks and never rails."""
         return 1, self._members.size
 
     def get_theoretical_num_sms(
@@ -152,7 +154,7 @@ class ElasticBuffer:
         sm_read_gbs=200,
         sm_write_gbs=50,
     ):
-        """SMs with which a call is as fast as with more, as measured: by the number of nodes alone."""
+        """Returns how many SMs suffice, as measured: with more no call was faster. Only the number of nodes counts."""
         extent("num_experts", num_experts, 1)
         extent("num_topk", num_topk, 1)
         why = "the answer was measured, not computed"
@@ -163,7 +165,7 @@ class ElasticBuffer:
         return _SMS_ONE_NODE if len(self._members.nodes) == 1 else _SMS_NODES
 
     def get_theoretical_num_qps(self, num_sms):
-        """1: the network's provider has its own."""
+        """Returns 1, because the network's provider chooses its own queue pairs."""
         return 1
 
     def dispatch(
@@ -188,23 +190,23 @@ class ElasticBuffer:
         do_zero_padding=False,
         use_tma_aligned_col_major_sf=False,
     ):
-        """Tokens to the ranks that own their experts. Collective.
+        """Sends tokens to the ranks that own their experts. Collective.
 
-        x: [T, H], any type; or with scales ([T, H], [T, S] of 4-byte elements, any strides)
-        topk_idx: [T, K] int64 or int32, global experts, -1 for no choice; an expert may be chosen twice
+        x: [T, H] of any dtype, or a pair (x, scales [T, S] of a 4-byte dtype, any strides)
+        topk_idx: [T, K] int64 or int32: global ids of the experts that each token chose, also twice; -1 is no choice
         topk_weights: [T, K] float32, or None
-        cumulative_local_expert_recv_stats: [local experts] int32: choices are added; not with a handle
-        num_experts, num_max_tokens_per_rank (else the buffer's), expert_alignment: alike on all ranks
-        num_sms: kept in the handle; num_qps: without effect
-        previous_event, previous_event_before_epilogue: both waited for before the call begins
-        handle: instead of topk_idx: the routing of an earlier dispatch; topk_weights may be given
-        do_cpu_sync: False: room for all that can come; rows past the count hold nothing, their ids are -1
-        do_expand: a row for each (row, choice), by expert; do_zero_padding: zeros in the gaps between experts
-        use_tma_aligned_col_major_sf: each column of the scales in one piece, which begins at 16 bytes
-        allocate_on_comm_stream: outputs belong to the stream that writes them, always
+        cumulative_local_expert_recv_stats: [local experts] int32, to which choices are added; not with a handle
+        num_experts, num_max_tokens_per_rank (None: the buffer's), expert_alignment: must be equal on all ranks
+        num_sms: kept in the handle; num_qps, allocate_on_comm_stream: without effect
+        previous_event, previous_event_before_epilogue: the call waits for both before it begins
+        handle: the handle of an earlier dispatch, whose routing is used again; without topk_idx
+        do_cpu_sync: if it is False, outputs have room for all rows that can come; ids are -1 in rows that hold nothing
+        do_expand: whether rows are laid out by expert, with one row for each choice of a local expert
+        do_zero_padding: whether the gaps between experts are filled with zeros
+        use_tma_aligned_col_major_sf: whether scales are laid out by column, each beginning at a multiple of 16 bytes
 
-        Returns x (with scales), topk_idx [M, K] of local experts (None if expanded), topk_weights ([M, K], expanded
-        [N]), the handle, an EventOverlap.
+        Returns x, or the pair; topk_idx [M, K], local ids, or None with do_expand; topk_weights [M, K], or [N] with
+        do_expand; the handle; and an EventOverlap.
         """
         self._ignore_qps("dispatch", num_qps)
         form = Form(bool(do_expand), bool(do_zero_padding), bool(use_tma_aligned_col_major_sf))
@@ -250,16 +252,17 @@ class ElasticBuffer:
         async_with_compute_stream=False,
         allocate_on_comm_stream=False,
     ):
-        """The experts' rows back to the ranks that their tokens came from, summed. Collective.
+        """Brings the experts' rows back to the ranks of their tokens and sums them. Collective.
 
-        x: [M, H] bf16, in the order of the dispatch; of an expanded handle [N, H]: rows of a token are added on this
-            rank first, in the order of its choices, in fp32, and rounded; with allow_multiple_reduction=False they
-            return one by one
-        topk_weights: [M, K] float32, expanded [N]: brought back to where they came from
-        bias: [T, H] bf16, one or a pair, added first
-        num_sms, num_qps: on CPUs without effect; events as in dispatch
+        x: [M, H] bf16: one row for each row of the dispatch, in the same order; [N, H] if its rows were laid out by
+            expert: then this rank first adds the rows of a token in fp32, in the order of its choices, and rounds the
+            sum; with allow_multiple_reduction=False each row travels by itself
+        topk_weights: [M, K] float32, or [N]: they are brought back to the choices that they came from
+        bias: [T, H] bf16, or a pair of such: the sum of a token begins with them
+        num_sms, num_qps: without effect on CPUs
+        previous_event, previous_event_before_epilogue: the call waits for both before it begins
 
-        Returns x [T, H], topk_weights [T, K] or None, an EventOverlap.
+        Returns x [T, H], topk_weights [T, K] or None, and an EventOverlap.
         """
         self._check_handle(handle)
         waited = self._behind(previous_event, previous_event_before_epilogue)
@@ -286,7 +289,7 @@ class ElasticBuffer:
         return (*gave, event)
 
     def _cached(self, x, topk_weights, handle, form, told):
-        """The call of a dispatch with a handle, and what it reads."""
+        """Returns a function that makes a dispatch with a handle, and the tensors that it reads."""
         rows, weights = Rows.given(x).contiguous(), self._weights("topk_weights", topk_weights)
         self._check_handle(handle)
         self._check_cached(handle, form, *told)

@@ -1,6 +1,7 @@
-"""The calls of ElasticBuffer, once their arguments are checked: each asks transload, and forms what comes.
+"""The calls of ElasticBuffer, after their arguments are checked: each calls transload.Group and lays out what comes.
 
-M is the rows that came, K the choices of a token, N the rows by expert.
+Shapes use these letters: T tokens of this rank, M rows that came, K choices of a token, N rows laid out by expert, H
+elements of a row.
 """
 import dataclasses
 
@@ -16,14 +17,14 @@ _WEIGHT_UNIT = 4  # a row is a multiple of so many fp32
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How what comes is laid out."""
+    """How the rows that come are laid out."""
 
     expand: bool
     zero_padding: bool
     column_major: bool
 
     def of(self, rows, slots, count):
-        """The rows in this form. slots: [M, K], count: N."""
+        """Returns the rows in this form. slots: [M, K] int32, the expanded row of each choice; count: N."""
         x, scales = rows.x, rows.scales
         if self.expand:
             rows_of = expand.rows_of_slots(slots, count)
@@ -36,7 +37,7 @@ class Form:
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """Whom the tokens of a first dispatch go to."""
+    """The arguments of a first dispatch that say where tokens go."""
 
     topk_idx: torch.Tensor
     topk_weights: "torch.Tensor | None"
@@ -50,7 +51,7 @@ class Choices:
 
 
 def first_dispatch(groups, ranks, rows, choices, form):
-    """(x, topk_idx, topk_weights, EPHandle, its tensors) of a dispatch that is told who chose whom."""
+    """Makes a dispatch without a handle. Returns (x, topk_idx, topk_weights, EPHandle, tensors of the handle)."""
     top_k, local_experts = choices.topk_idx.shape[1], choices.experts // ranks
     weights = choices.topk_weights
     if weights is None:
@@ -106,7 +107,7 @@ def _ends(counts, alignment):
 
 
 def cached_dispatch(rows, weights, handle, form):
-    """(x, topk_idx, topk_weights, EPHandle) of a dispatch along a handle."""
+    """Makes a dispatch with a handle. Returns (x, topk_idx, topk_weights, EPHandle)."""
     routing = handle.routing
     got = routing.group.dispatch(rows.x, handle=routing.handle, scales=rows.scales)
     slots = slots_of(handle) if form.expand else None
@@ -119,7 +120,7 @@ def cached_dispatch(rows, weights, handle, form):
 
 
 def _weights_along(routing, weights):
-    """[M, K] of weights [T, K]: they travel as rows, as many at a time as a row of the group has room for."""
+    """Returns [M, K] of weights [T, K], which travel as rows, as many at a time as a row of the group can hold."""
     top_k, group, parts = weights.shape[1], routing.group, []
     widest = max(routing.row_bytes // 4 // _WEIGHT_UNIT, 1) * _WEIGHT_UNIT
     for begin in range(0, top_k, widest):
@@ -130,7 +131,7 @@ def _weights_along(routing, weights):
 
 
 def slots_of(handle):
-    """[M, K] int32 of an expanded handle: where the row of each choice lies now."""
+    """Returns [M, K] int32: where the caller's handle says that the expanded row of each choice lies now."""
     told, routing = handle.recv_src_metadata, handle.routing
     rows, top_k = routing.topk_idx.shape
     given("handle.recv_src_metadata", told, dimensions=2, dtypes=(torch.int32,))
@@ -147,7 +148,7 @@ def slots_of(handle):
 
 
 def combine(x, handle, weights, bias, wire):
-    """(x [T, H], topk_weights [T, K] or None): each token's rows summed at its rank."""
+    """Makes a combine. Returns (x [T, H], topk_weights [T, K] or None): each token's rows are summed at its rank."""
     routing = handle.routing
     if handle.do_expand:
         slots = slots_of(handle)
@@ -161,7 +162,7 @@ def combine(x, handle, weights, bias, wire):
 
 
 def combine_by_choice(x, handle, weights, bias):
-    """Combines rows of an expanded handle: each (token, choice) returns by itself, and is added at its token's rank."""
+    """Combines expanded rows: each (token, choice) travels by itself, and is added at its token's rank."""
     routing = handle.routing
     if routing.by_choice is None:
         routing.by_choice = _route_choices(handle)
@@ -179,7 +180,7 @@ def combine_by_choice(x, handle, weights, bias):
 
 
 def _route_choices(handle):
-    """(group, transload.Handle) of a dispatch in which each (token, choice) is a token with one choice."""
+    """Makes a dispatch in which each (token, choice) is a token with one choice. Returns (group, transload.Handle)."""
     ids = handle.topk_idx.reshape(-1, 1).contiguous()
     rows = torch.zeros((len(ids), _ROUTING_COLUMNS), dtype=torch.bfloat16, device=ids.device)
     room, got = handle.routing.groups.dispatch(

@@ -1,4 +1,4 @@
-"""EPHandle: what a dispatch of ElasticBuffer learned, for combine and for cached dispatches."""
+"""EPHandle: the routing of a dispatch of ElasticBuffer, for combines and for cached dispatches."""
 import dataclasses
 
 import torch
@@ -8,31 +8,34 @@ import torch
 class Routing:
     """The part of a handle that only this library reads."""
 
-    groups: object  #: of the buffer whose dispatch made it
-    group: object  #: the transload.Group among them
-    row_bytes: int  #: the longest row of that group
-    handle: object  #: transload.Handle of that dispatch
-    topk_idx: torch.Tensor  #: [M, K]: local experts of each row, -1 for those of other ranks
-    by_choice: object = None  #: (group, handle) of choices that travel by themselves, once a combine needed them
+    groups: object  #: the Groups of the buffer whose dispatch made the handle
+    group: object  #: the transload.Group that made that dispatch
+    row_bytes: int  #: bytes of the longest row of that group
+    handle: object  #: the transload.Handle of that dispatch
+    topk_idx: torch.Tensor  #: [M, K]: the local experts that each row chose; -1 if another rank owns the expert
+    by_choice: object = None  #: (group, handle) of a dispatch by choices, once combine_by_choice() has made it
 
 
 class EPHandle:
-    """The routing of one dispatch. It keeps no rows, and it may be used as often as one likes.
+    """The routing of one dispatch. It keeps no rows, and it may be used any number of times.
 
-    Attributes, in V2's types; tensors are on the device of the call:
-        do_expand: whether rows came by expert
-        num_experts, expert_alignment, num_max_tokens_per_rank, num_sms: of the call
-        topk_idx: [T, K], a copy unless do_handle_copy was false
-        num_recv_tokens: M, or without do_cpu_sync the most that can come
-        num_expanded_tokens: N, likewise; rounded up to expert_alignment for each expert
-        num_recv_tokens_per_expert_list: choices of each local expert, rounded up; empty without do_cpu_sync
-        psum_num_recv_tokens_per_scaleup_rank: [ranks] int32, rows of each source rank and those before it
-        psum_num_recv_tokens_per_expert: [local experts] int32: inclusive sums of rounded counts; of expanded rows
+    T are the tokens of this rank, M the rows that came, N the rows laid out by expert, K the choices of a token. The
+    attributes have V2's types; tensors are on the device of the call:
+        do_expand: whether rows were laid out by expert
+        num_experts, expert_alignment, num_max_tokens_per_rank, num_sms: as the call was given them
+        topk_idx: [T, K]: the caller's ids; a copy unless do_handle_copy was false
+        num_recv_tokens: M; without do_cpu_sync the most that can come
+        num_expanded_tokens: N, with the gaps of expert_alignment; without do_cpu_sync the most that can come
+        num_recv_tokens_per_expert_list: how often each local expert was chosen, rounded up to expert_alignment; empty
+            without do_cpu_sync
+        psum_num_recv_tokens_per_scaleup_rank: [ranks] int32: element r is how many rows came from ranks 0 to r
+        psum_num_recv_tokens_per_expert: [local experts] int32: inclusive sums of the rounded counts; with do_expand
             where each expert's own rows end, before its gap
-        num_unaligned_recv_tokens_per_expert: [local experts] int32: choices
-        recv_src_metadata: [M, 2 + K] int32: num_max_tokens_per_rank x source rank + source token; K x source rank +
-            first choice of mine; the expanded row of each choice, -1 for none. Cached dispatches and combines read
-            the last K columns when they are called, so who moves expanded rows writes there where they lie
+        num_unaligned_recv_tokens_per_expert: [local experts] int32: how often each was chosen, not rounded
+        recv_src_metadata: [M, 2 + K] int32. Column 0 is num_max_tokens_per_rank x source rank + source token. Column 1
+            is K x source rank + the first choice that this rank owns. Then comes the expanded row of each choice, -1
+            for none. Cached dispatches and combines read the last K columns when they are called, so a program that
+            moves expanded rows writes their new places there
         dst_buffer_slot_idx: [T, K] int32, of no meaning here
         token_metadata_at_forward, channel_linked_list: None
     """
@@ -60,7 +63,7 @@ class EPHandle:
         self.routing = None
 
     def tensors(self):
-        """All tensors of the handle, which are on the device of the call."""
+        """Returns all tensors of the handle."""
         return [value for value in vars(self).values() if isinstance(value, torch.Tensor)]
 
     def __repr__(self):

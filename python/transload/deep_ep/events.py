@@ -13,32 +13,33 @@ from ..errors import InvalidArgument
 
 
 class Streams:
-    """The streams of CPU ranks. Whatever replaces this class, as in tests, has the same methods."""
+    """The streams of CPU ranks. A class that replaces it, as in tests, must have the same methods."""
 
     def current(self):
-        """The stream that this thread gives work to."""
+        """Returns the stream that this thread gives work to."""
         return torch.cpu.current_stream()
 
     def make(self):
-        """A stream of high priority for the calls of one buffer."""
+        """Returns a stream of high priority for the calls of one buffer."""
         return self.current()
 
     def on(self, stream):
-        """A context in which `stream` is the current one."""
+        """Returns a context in which `stream` is the current one."""
         return contextlib.nullcontext(stream)
 
     def record(self, stream):
-        """A mark behind all that the stream was given."""
+        """Returns a mark behind all work that the stream was given."""
         return None
 
     def wait(self, stream, mark):
-        """What the stream is given from now on begins after the mark."""
+        """Makes work that the stream is given from now on begin after the mark."""
 
     def done(self, mark):
+        """Returns whether all work before the mark is done."""
         return True
 
     def belongs(self, tensor, stream):
-        """Memory of the tensor is not used anew before the stream has done what it was given."""
+        """Keeps the memory of the tensor from other use until the stream has done the work that it was given."""
 
 
 _streams = Streams()
@@ -63,7 +64,7 @@ class EventHandle:
         return self
 
     def current_stream_wait(self):
-        """The current stream waits; the host does not."""
+        """Makes the current stream wait for the event; the host does not wait."""
         current = self._streams.current()
         self._hold_back(current)
         for tensor in (each() for each in self._writes):
@@ -75,14 +76,14 @@ class EventHandle:
         self._streams.wait(stream, self._mark)
 
     def _let_go(self):
-        """Drops what the event holds if it is done. True: it holds nothing."""
+        """Drops the tensors that the event holds, if it is done. Returns whether it holds none."""
         if self._streams.done(self._mark):
             self._reads = ()
         return not self._reads
 
 
 class EventOverlap:
-    """An event, or none, with what is to be kept until it is waited for."""
+    """An EventHandle, or None for a synchronous call, with tensors that are kept until it is waited for."""
 
     def __init__(self, event=None, extra_tensors=None):
         if event is not None and not isinstance(event, EventHandle):
@@ -97,7 +98,10 @@ class EventOverlap:
         return self
 
     def current_stream_wait(self, release_handle=False):
-        """The current stream waits for the event; then the hooks run, once. With release_handle the event is let go."""
+        """Makes the current stream wait for the event, and then calls the hooks, once.
+
+        release_handle: whether the event and the extra tensors are dropped afterwards
+        """
         if self.event is None:
             raise InvalidArgument("event: None, must be that of an asynchronous call: a synchronous one returns none")
         self.event.current_stream_wait()
@@ -108,7 +112,7 @@ class EventOverlap:
             self.event, self.extra_tensors = None, None
 
     def register_hook_after_wait(self, hook_after_wait):
-        """hook_after_wait() is called once, by the next wait."""
+        """Makes the next wait call hook_after_wait(), once."""
         self._hooks.append(hook_after_wait)
 
     def __enter__(self):
@@ -121,7 +125,7 @@ class EventOverlap:
 
 
 def handle_of(event, name="previous_event"):
-    """The EventHandle of an event of either kind, or None."""
+    """Returns the EventHandle of an EventOverlap, an EventHandle or None; None if there is none."""
     if isinstance(event, EventOverlap):
         event = event.event
     if event is not None and not isinstance(event, EventHandle):
@@ -130,7 +134,7 @@ def handle_of(event, name="previous_event"):
 
 
 def _handles_of(events):
-    """The EventHandles of previous_event, which may be a tuple of several events."""
+    """Returns the EventHandles of previous_event, which may be a tuple of several events."""
     several = events if isinstance(events, tuple) else (events,)
     return [each for each in map(handle_of, several) if each is not None]
 
@@ -145,16 +149,18 @@ class Work:
 
     @property
     def stream(self):
-        """The buffer's own stream."""
+        """The buffer's own stream, on which asynchronous calls run."""
         if self._own is None:
             self._own = self._streams.make()
         return self._own
 
     def run(self, call, reads, previous_event=None, asynchronous=False):
-        """call() behind previous_event, one or several, on the current stream, or if asynchronous on the buffer's own.
+        """Runs call() behind previous_event, on the current stream, or on the buffer's own if it is asynchronous.
 
-        `reads` are the tensors that call() reads. Returns (what it gave, EventOverlap). The tensors among what it gave
-        belong to the stream that writes them. Without previous_event the buffer's own stream waits for the current one.
+        reads: the tensors that call() reads
+        previous_event: one event or a tuple of several; None: the buffer's own stream waits for the current one
+
+        Returns (the results of call(), EventOverlap). Tensors among the results belong to the stream that writes them.
         """
         streams, before = self._streams, _handles_of(previous_event)
         current = streams.current()
@@ -175,7 +181,7 @@ class Work:
 
 
 def _tensors(values):
-    """The tensors in nested tuples and lists."""
+    """Yields the tensors in nested tuples and lists."""
     if isinstance(values, torch.Tensor):
         yield values
     elif isinstance(values, (tuple, list)):

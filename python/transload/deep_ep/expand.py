@@ -1,6 +1,6 @@
-"""Rows by expert, as DeepEP's V2 lays them out: one row for each (row that came, choice of a local expert).
+"""Rows laid out by expert, as DeepEP's V2 does: one row for each choice of a local expert by a row that came.
 
-All functions use torch operations whose shapes follow from their arguments' shapes alone. M is the rows that came, K
+All functions use torch operations whose shapes follow from their arguments' shapes alone. M are the rows that came, K
 the choices of a token, N the expanded rows. A slot is the place of an expanded row; -1 stands for a choice of another
 rank's expert.
 """
@@ -12,25 +12,25 @@ SCALES_ALIGNED = 4  #: a column of column-major scales begins at a multiple of s
 
 
 def aligned(count, alignment):
-    """`count`, an int or a tensor of integers, rounded up to a multiple of `alignment`."""
+    """Returns `count`, an int or a tensor of integers, rounded up to a multiple of `alignment`."""
     return (count + alignment - 1) // alignment * alignment
 
 
 def rows_at_most(rows_max, top_k, local_experts, alignment):
-    """Expanded rows that `rows_max` rows can become, whatever they chose: one expert as often as they like, too."""
+    """Returns the most expanded rows that `rows_max` rows can become, even if rows choose one expert several times."""
     choices = rows_max * top_k
     return aligned(choices + (alignment - 1) * min(local_experts, choices), alignment)
 
 
 @dataclasses.dataclass
 class Layout:
-    slots: torch.Tensor  #: [M, K] int32: where each choice's row lies, -1 for none
-    counts: torch.Tensor  #: [local experts] int32: choices of each expert
-    ends: torch.Tensor  #: [local experts] int32: behind the last row of each expert; its alignment's gap follows
+    slots: torch.Tensor  #: [M, K] int32: the slot of each choice, -1 for none
+    counts: torch.Tensor  #: [local experts] int32: how often each expert was chosen
+    ends: torch.Tensor  #: [local experts] int32: where the rows of each expert end; the gap up to its alignment follows
 
 
 def lay_out(topk_idx, local_experts, alignment):
-    """The layout for topk_idx [M, K], of local experts: by expert, row and choice; each expert begins aligned."""
+    """Returns the Layout of topk_idx ([M, K] local ids), by expert, row and choice; each expert begins aligned."""
     ids = topk_idx.reshape(-1).to(torch.int64)
     keys = torch.where(ids < 0, local_experts, ids)
     counts = torch.zeros(local_experts + 1, dtype=torch.int64, device=ids.device)
@@ -49,7 +49,7 @@ def lay_out(topk_idx, local_experts, alignment):
 
 
 def rows_of_slots(slots, rows):
-    """[rows] int64: which of the rows that came lies in each slot, -1 in a gap."""
+    """Returns [rows] int64: which of the rows that came lies in each slot, -1 in a gap."""
     came, top_k = slots.shape
     flat = slots.reshape(-1).to(torch.int64)
     out = torch.full((rows + 1,), -1, dtype=torch.int64, device=slots.device)
@@ -58,7 +58,7 @@ def rows_of_slots(slots, rows):
 
 
 def spread(values, rows_of, *, zero_padding=False):
-    """[N, ..] of values [M, ..]: a copy of the row of each slot; in gaps zeros if asked, else anything."""
+    """Returns [N, ..] of values [M, ..]: a copy of the row of each slot; gaps hold zeros if asked, else anything."""
     if not len(values):
         return values.new_zeros((len(rows_of), *values.shape[1:]))
     out = values.index_select(0, rows_of.clamp(min=0))
@@ -69,14 +69,14 @@ def spread(values, rows_of, *, zero_padding=False):
 
 
 def spread_weights(weights, slots, rows):
-    """[N] of weights [M, K]: of the choice that each slot is for, 0 in gaps."""
+    """Returns [N] of weights [M, K]: the weight of the choice of each slot, 0 in gaps."""
     flat = slots.reshape(-1).to(torch.int64)
     out = weights.new_zeros(rows + 1)
     return out.scatter_(0, torch.where(flat < 0, rows, flat), weights.reshape(-1))[:rows]
 
 
 def fold_weights(weights, slots):
-    """[M, K] of weights [N], as they were before spread_weights; 0 for choices of other ranks."""
+    """Undoes spread_weights: returns [M, K] of weights [N]; 0 for choices of other ranks' experts."""
     if not len(weights):
         return weights.new_zeros(slots.shape)
     flat = slots.to(torch.int64)
@@ -84,7 +84,7 @@ def fold_weights(weights, slots):
 
 
 def column_major(scales):
-    """The same scales [N, S] with each column in one piece, which begins aligned, as grouped GEMMs load them."""
+    """Returns the scales [N, S] laid out by column, each beginning aligned, as grouped GEMMs load them."""
     rows, columns = scales.shape
     stride = aligned(rows, SCALES_ALIGNED)
     out = torch.empty_strided((rows, columns), (1, stride), dtype=scales.dtype, device=scales.device)
@@ -92,7 +92,7 @@ def column_major(scales):
 
 
 def reduce(x, slots):
-    """[M, H] of x [N, H]: the rows of each token, added in fp32 in the order of its choices, and rounded once."""
+    """Returns [M, H] of x [N, H]: the rows of each token, added in fp32 in the order of its choices, rounded once."""
     total = torch.zeros((len(slots), x.shape[1]), dtype=torch.float32, device=x.device)
     for choice in range(slots.shape[1] if len(x) else 0):
         places = slots[:, choice].to(torch.int64)
@@ -102,7 +102,7 @@ def reduce(x, slots):
 
 
 def sum_choices(x, bias=()):
-    """[T, H] of x [T, K, H]: biases first, then choices in order, in fp32, rounded once."""
+    """Returns [T, H] of x [T, K, H]: biases first, then choices in order, added in fp32, rounded once."""
     total = torch.zeros((x.shape[0], x.shape[2]), dtype=torch.float32, device=x.device)
     for each in bias:
         total += each.to(torch.float32)
@@ -112,10 +112,7 @@ def sum_choices(x, bias=()):
 
 
 def source_metadata(source, topk_idx, slots, tokens_max):
-    """[M, 2 + K] int32: source rank x tokens_max + token, source rank x K + first choice of mine, slots.
-
-    -1 past the rows that came.
-    """
+    """Returns the recv_src_metadata of an EPHandle, [M, 2 + K] int32. It is -1 past the rows that came."""
     rank, token, mine = source[:, 0], source[:, 1], topk_idx >= 0
     first = mine.to(torch.int32).argmax(1)
     whose = torch.stack([rank * tokens_max + token, rank * topk_idx.shape[1] + first], 1).to(torch.int32)

@@ -19,10 +19,10 @@ _SLAB_LEAST, _SLAB_MOST = 64 << 20, 1 << 30
 
 
 class Need(NamedTuple):
-    """What a call needs of its group: of each number the largest of any rank."""
+    """What a call needs of its group: each number is the largest of any rank."""
 
     tokens: int
-    row_bytes: int  #: of a dispatched row, and of the combined one
+    row_bytes: int  #: bytes of a dispatched row and of the combined one, whichever is longer
     top_k: int
     scales: int  #: 4-byte scales of a row
 
@@ -40,28 +40,29 @@ class _Refusal(NamedTuple):
     text: str
 
     def error_of(self, rank):
-        """The error that the other ranks raise, where `rank` refuses."""
+        """Returns the error that the other ranks raise if `rank` refuses."""
         error = (NotSupported if self.not_supported else InvalidArgument)(f"{self.text} (rank {rank})")
         error.alike = True
         return error
 
 
 class Room(NamedTuple):
-    """A group, and what fits into its calls."""
+    """A group, and the largest calls that it can make."""
 
     group: Group
     size: Need
 
 
 def deadline_s(default):
-    """The deadline of every wait of a group: TRANSLOAD_DEADLINE_S, else the default."""
+    """Returns how many seconds each wait of a group may take: TRANSLOAD_DEADLINE_S if it is set, else the default."""
     return _number(_DEADLINE_S, float, default)
 
 
 class Groups:
     """The groups of one buffer, one for each number of experts. A group that is replaced lives on in its handles.
 
-    least: what they have room for from the beginning; options: of transload's Group.
+    least: what each has room for from the beginning
+    options: more arguments of transload.Group
     """
 
     def __init__(self, members, deadline, least=Need(0, 0, 0, 0), **options):
@@ -70,13 +71,16 @@ class Groups:
         self._rooms = {}
 
     def close(self):
-        """Not collective. Calls that come later are refused; groups end with their last handles."""
+        """Refuses all later calls. A group is freed with its last handle. It is not collective."""
         self._rooms = None
 
     def dispatch(self, experts, x, topk_idx, topk_weights, *, scales=None, tokens=0, rows_max=0, **options):
-        """A first dispatch: (Room, Dispatched). Collective; a group is made, collectively, if none is large enough.
+        """Makes a dispatch without a handle. Returns (Room, transload.Dispatched). Collective.
 
-        `tokens`: more than this call has, where the caller knows how many come. `options`: of transload's dispatch.
+        If no group is large enough, the ranks make one first.
+
+        tokens: the most tokens that any rank may have, if the caller knows it
+        options: more arguments of transload.Group.dispatch
         """
         try:
             self.check(experts)
@@ -101,11 +105,12 @@ class Groups:
                 room = self._make(experts, all_need, room.size)
 
     def tell_refusal(self, experts, error):
-        """Makes all ranks refuse a first dispatch that this rank refuses: it makes the calls that they make, so that
-        they hear of it. The caller then raises the error.
+        """Makes all ranks refuse a first dispatch that this rank refuses. The caller then raises the error.
 
-        Collective: the other ranks are in that dispatch, or on their way. `experts`: their number, or what the caller
-        gave for it. If the buffer has several groups and `experts` names none, this rank refuses alone.
+        This rank makes the calls that the others make in that dispatch, so that they hear of the error; so it is
+        collective. If the buffer has several groups and `experts` names none of them, this rank refuses alone.
+
+        experts: the number of experts, or whatever the caller gave for it
         """
         if error.alike:
             return
@@ -124,7 +129,7 @@ class Groups:
         self._members.gather(_Refusal(isinstance(error, NotSupported), str(error)))  # the others gather in _gathered
 
     def meet(self):
-        """Returns once every rank is here: a first dispatch of nothing waits for the counts of all ranks."""
+        """Returns once every rank has called it: a first dispatch of no tokens waits for the counts of all ranks."""
         self.check_open()
         for experts in self._rooms:
             nothing = torch.empty((0, _ROW_UNIT // 2), dtype=torch.bfloat16, device="cpu")
@@ -134,7 +139,7 @@ class Groups:
         self._members.gather(None)
 
     def count(self, experts, topk_idx):
-        """Where a dispatch of these ids would send tokens; None if there is no group yet that could say it."""
+        """Returns where a dispatch of these ids would send tokens; None if there is no group yet that can say it."""
         room = self._rooms.get(experts)
         if room is None or not Need(len(topk_idx), 0, topk_idx.shape[1], 0).fits(room.size):
             return None
@@ -184,7 +189,8 @@ class Groups:
 
 
 def slab_bytes(size, ranks):
-    """Room for the outputs of two dispatches and two combines of even routing; what has no room takes a slower way."""
+    """Returns the slab_bytes for the outputs of two dispatches and two combines with even routing; outputs without room
+    take a slower way."""
     token = size.row_bytes + 4 * size.scales + 16 * size.top_k + 64
     rows = size.tokens * min(size.top_k, ranks)
     return min(max(2 * (rows + size.tokens) * token, _SLAB_LEAST), _SLAB_MOST)

@@ -1,4 +1,4 @@
-"""What a dispatch of V1 leaves for combine and for cached dispatches."""
+"""The handles that dispatches of V1 return, for combines and for cached dispatches."""
 import torch
 
 from ..errors import InvalidArgument
@@ -6,10 +6,11 @@ from .tensors import refuse
 
 
 class Handle(tuple):
-    """Opaque. Its elements are what scripts of DeepEP look at; the rest is None.
+    """The routing of one dispatch, as a tuple. Only the elements that scripts of DeepEP read are not None.
 
-    One node, 6 elements: [0] is [R, R] int32, whose column of this rank says how many rows came from ranks 0 to r;
-    [3] is [M] int32: the source token of each row. Several nodes, 10 elements: [6] is [R] int32, that column alone.
+    On one node it has 6 elements: [0] is [R, R] int32, where row r of this rank's column is how many rows came from
+    ranks 0 to r; [3] is [M] int32, the source token of each row. On several nodes it has 10: [6] is that column, [R]
+    int32.
     """
 
     def __new__(cls, elements, **own):
@@ -27,14 +28,14 @@ class Handle(tuple):
         return f"transload.deep_ep.{type(self).__name__}()"
 
     def dispatch(self, rows, scales):
-        """(x, scales or None) of the same routing. Collective."""
+        """Makes a cached dispatch. Returns (x, scales or None). Collective."""
         dispatch, parts = self.room.group.dispatch, []
         for begin, part in _parts(rows, self.room.size.row_bytes // rows.element_size()):
             parts.append(dispatch(part, handle=self.routing, scales=None if begin else scales))
         return _joined(parts), parts[0].scales
 
     def combine(self, rows, weights=None, biases=()):
-        """(x, topk_weights or None). Collective."""
+        """Makes a combine. Returns (x, topk_weights or None). Collective."""
         combine, parts = self.room.group.combine, []
         for begin, part in _parts(rows, self.room.size.row_bytes // rows.element_size()):
             bias = [each[:, begin : begin + part.shape[1]].contiguous() for each in biases]
@@ -44,13 +45,15 @@ class Handle(tuple):
 
 
 class LowLatencyHandle(Handle):
-    """[0] source token of each row [E, R * most] int32, [1] begin << 32 | count of each source's rows [E, R] int64,
-    [2] most tokens of a rank, [3] hidden, [4] experts.
+    """The routing of one low-latency dispatch, as a tuple; E are the local experts here.
+
+    [0] is [E, R * most] int32, the source token of each row; [1] is [E, R] int64, begin << 32 | count of the rows of
+    each source rank; [2] is most, the most tokens of a rank; [3] the elements of a row; [4] the experts of all ranks.
     """
 
 
 def of_mode(handle, kind, buffer):
-    """The handle, if it is of this kind and of this buffer."""
+    """Returns the handle if it is of this kind and of this buffer; else raises InvalidArgument."""
     if type(handle) is not kind:
         refuse("handle", f"a {type(handle).__name__}", f"the {kind.__name__} of a dispatch in the same mode")
     if handle.buffer() is not buffer:
@@ -59,7 +62,7 @@ def of_mode(handle, kind, buffer):
 
 
 def _parts(rows, columns):
-    """(first column, columns of it). A row that is too long for the group goes in parts, which changes no sum."""
+    """Yields (first column, these columns of the rows): a row that is too long for the group travels in parts."""
     if rows.shape[1] <= columns:
         yield 0, rows
         return

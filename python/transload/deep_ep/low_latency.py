@@ -1,4 +1,4 @@
-"""The low-latency mode of V1, composed of ordinary calls: each (token, expert) travels as a token of its own."""
+"""The low-latency mode of V1, made of ordinary calls: each (token, expert) travels as a token of its own."""
 from functools import partial
 
 import torch
@@ -34,7 +34,7 @@ class LowLatency:
         )
 
     def _given(self, x, topk_idx, most, experts, stats, cast):
-        """x, topk_idx and stats of a dispatch, checked."""
+        """Checks the arguments of a dispatch. Returns x, topk_idx and stats."""
         self._groups.check(experts)
         rows = given("x", x, 2, (torch.bfloat16,))
         ids = given("topk_idx", topk_idx, 2, (torch.int64, torch.int32))
@@ -74,7 +74,8 @@ class LowLatency:
         return handle.state["buffer"]
 
     def _halves(self, issue, reads, asynchronous, hooked):
-        """issue() gives what the call returns, and a function that completes it, called here or as the hook."""
+        """Runs issue(), which returns the call's results and a function that fills them. That is called here, or is
+        returned as the hook."""
 
         def call():
             gave, complete = issue()
@@ -86,7 +87,7 @@ class LowLatency:
         return *gave, event, complete if hooked else None
 
     def _issue(self, rows, ids, most, experts, stats, cast):
-        """Sends rows to their ranks. Returns tensors, and `complete`, which fills them."""
+        """Sends rows to their ranks. Returns the call's results, and a function that fills them."""
         device, size, choices = rows.device, self._members.size, ids.shape[1]
         first, own = _first_choices(ids)
         body, scales = _cast(rows, *cast)
@@ -139,8 +140,8 @@ class LowLatency:
         return (out,), complete
 
     def _sum(self, back, ids, weights, handle):
-        """Each token's rows, weighted and added in float32: node by node, within a node by choice. The sum of another
-        node is rounded to bf16. No product is fused."""
+        """Returns each token's rows, weighted and added in float32: node by node, and within a node by choice. The sum
+        of another node is rounded to bf16. No product is fused."""
         owner = torch.div(ids, handle[4] // self._members.size, rounding_mode="floor").long()
         chosen = (ids >= 0) & (ids < handle[4])
         nodes = torch.where(chosen, self._node_of[owner.clamp(0, self._members.size - 1)], -1)
@@ -160,12 +161,12 @@ def _one_of(asynchronous, hooked):
 
 
 def _bytes(tensor):
-    """As bytes, because not every type can be indexed."""
+    """Returns the tensor as bytes, because torch cannot index by tensors in every dtype."""
     return tensor.view(torch.uint8)
 
 
 def _first_choices(ids):
-    """Which choice of its token was the first of that expert [T, K], and ids where all others are -1."""
+    """Returns two of [T, K]: which choice of the token was the first of the same expert; ids, -1 if not the first."""
     alike = ids[:, :, None] == ids[:, None, :]
     first = alike.int().argmax(dim=2)
     mine = torch.arange(ids.shape[1], device=ids.device)
@@ -173,7 +174,8 @@ def _first_choices(ids):
 
 
 def _places(got, local, size):
-    """(each row's expert, its place among the rows of that expert, and the rows of each expert and source [E, R])."""
+    """Returns the expert of each row, its place among the rows of that expert, and the rows of each expert and source
+    rank, [E, R]."""
     expert, source = got.topk_idx[:, 0].long(), got.source[:, 0].long()
     counts = torch.bincount(expert, minlength=local)
     order = expert.argsort(stable=True)
@@ -193,7 +195,7 @@ def _check_cast(rows, cast):
 
 
 def _cast(rows, use_fp8, round_scale, use_ue8m0):
-    """Rows as they travel, and their scales: one for 128 elements, in float32, nothing fused."""
+    """Returns rows as they travel, and their scales: one for 128 elements, in float32, nothing fused."""
     if not use_fp8:
         return rows, None
     blocks = rows.float().unflatten(1, (-1, _BLOCK))
@@ -214,5 +216,5 @@ def _cast(rows, use_fp8, round_scale, use_ue8m0):
 
 
 def _power_of_2(exponent):
-    """By its bits: a power by multiplication is not exact everywhere."""
+    """Returns 2 ** exponent, made from its bits, because computed powers are not exact on every machine."""
     return ((exponent + 127).to(torch.int32) << 23).view(torch.float32)

@@ -11,10 +11,14 @@ _NODES = "TRANSLOAD_NODES"
 
 
 class Members:
-    """rank, size; nodes: how many ranks each node has; node: the index of this rank's, node_rank: its place there.
+    """The ranks of a buffer and their nodes.
 
     Making it is collective, because ranks tell each other which host they are on. Processes of one host are a node,
     unless TRANSLOAD_NODES says how many ranks each node has, such as "4,4".
+
+    rank, size: the number of this rank, and how many ranks there are
+    nodes: how many ranks each node has
+    node, node_rank: the index of this rank's node, and of this rank in it
     """
 
     def __init__(self, group, comm=None):
@@ -37,7 +41,7 @@ class Members:
         self.node_rank = self.rank - begin
 
     def gather(self, value):
-        """What every rank gave, by rank. Collective, on the host, over the caller's own group."""
+        """Returns the values of all ranks as a list, by rank. Collective, over the caller's own process group."""
         return self._gather(value) if self.size > 1 else [value]
 
     def node_of(self, rank):

@@ -1,4 +1,4 @@
-"""What users of deep_ep are told once: arguments without an effect, and ways that are slow."""
+"""Warnings and log lines that users of deep_ep get once: about arguments without effect and about slow ways."""
 import logging
 import sys
 import threading
@@ -11,19 +11,19 @@ _lock = threading.Lock()
 
 
 def say_once(key, text):
-    """A warning, at the first call with this key in this process."""
+    """Warns the user, at the first call with this key in this process."""
     if _first(key):
         warnings.warn(f"deep_ep: {text}", UserWarning, stacklevel=_outside())
 
 
 def log_once(key, text):
-    """A line of the log, at the first call with this key in this process."""
+    """Writes a line to the log, at the first call with this key in this process."""
     if _first(key):
         log.info(text)
 
 
 def ignored(where, name, value, default, why):
-    """An argument that has no effect: said once, if it is not the default."""
+    """Warns once that an argument has no effect, if its value is not the default."""
     if value is not default and value != default:
         say_once((where, name), f"{where}: {name}={value!r} has no effect: {why}")
 
@@ -36,7 +36,7 @@ def _first(key):
 
 
 def _outside():
-    """How many frames above say_once the caller of this package is."""
+    """Returns how many frames above say_once the code is that called this package."""
     frame, level = sys._getframe(2), 2
     while frame is not None and frame.f_globals.get("__name__", "").startswith("transload.deep_ep"):
         frame, level = frame.f_back, level + 1

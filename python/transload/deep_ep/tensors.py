@@ -8,12 +8,12 @@ from .notices import say_once
 
 
 def refuse(name, value, bound):
-    """Raises an InvalidArgument."""
+    """Raises InvalidArgument in the words that all refusals have."""
     raise InvalidArgument(f"{name}: {value}, must be {bound}")
 
 
 def given(name, tensor, dimensions=None, dtypes=None):
-    """The tensor without its gradient. Refuses what is no tensor in the CPU's memory of these dimensions and types."""
+    """Returns the tensor without its gradient. Refuses all but CPU tensors of these dimensions and dtypes."""
     if not isinstance(tensor, torch.Tensor):
         refuse(name, f"a {type(tensor).__name__}", "a tensor")
     if tensor.device.type == "cuda":
@@ -32,7 +32,7 @@ def given(name, tensor, dimensions=None, dtypes=None):
 
 
 def tell_bad_ids(status, topk_idx, experts):
-    """Says once that a call's ids [T, K] named no expert, if its status says so: they were no choice."""
+    """Warns once that an id in topk_idx [T, K] names no expert, if the status of the call says so."""
     if status.code == "bad_expert_id":
         token, choice = ((topk_idx < -1) | (topk_idx >= experts)).nonzero()[0].tolist()
         found = f"{topk_idx[token, choice]} at token {token}, choice {choice}"
@@ -40,7 +40,7 @@ def tell_bad_ids(status, topk_idx, experts):
 
 
 def extent(name, value, least, most=1 << 40):
-    """A whole number from least to most."""
+    """Returns the value as an int. Refuses all but whole numbers from least to most."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value.__index__() <= most:
         refuse(name, repr(value), f"a whole number from {least} to {most}")
     return value.__index__()
@@ -52,13 +52,13 @@ class Rows:
 
     x: torch.Tensor
     scales: "torch.Tensor | None" = None  #: [T, S]
-    flat: bool = False  #: scales are one a row, and were given, and are returned, without a dimension for it
+    flat: bool = False  #: whether scales were given as [T], one for each row; they are returned so, too
 
     @classmethod
     def given(cls, x):
-        """From an argument x: a tensor [T, H], or a pair of it and its scales.
+        """Makes Rows of an argument x: a tensor [T, H], or a pair of it and its scales.
 
-        Types and lengths are left to the library, which refuses a first dispatch on all ranks.
+        The library checks types and lengths, because it can refuse a first dispatch on all ranks.
         """
         if not isinstance(x, (tuple, list)):
             return cls(given("x", x, 2))
@@ -69,21 +69,22 @@ class Rows:
         return cls(rows, scales[:, None] if flat else given("x[1]", scales, 2), flat)
 
     def contiguous(self):
-        """These rows and scales, copied where they are not contiguous."""
+        """Returns these rows and scales, copied if they are not contiguous."""
         return Rows(self.x.contiguous(), None if self.scales is None else self.scales.contiguous(), self.flat)
 
     def becoming(self, x, scales):
-        """Other rows and scales, returned in the form in which these were given."""
+        """Returns Rows of another x and scales, which returned() gives in the form in which these were given."""
         return Rows(x, scales, self.flat)
 
     def returned(self):
+        """Returns x, or a pair of x and its scales, as the caller gave it."""
         if self.scales is None:
             return self.x
         return self.x, self.scales[:, 0] if self.flat else self.scales
 
 
 def biases_given(bias):
-    """[bf16 tensor, ..] of an argument bias: None, a tensor, or a pair."""
+    """Returns a list of the bf16 tensors of an argument `bias`, which is None, a tensor or a pair."""
     if bias is None:
         return []
     if isinstance(bias, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Transload for torch: dispatch and combine with gradients, custom ops for compiled graphs, groups of process groups.
+"""Transload for torch: dispatch and combine with gradients, ops for compiled graphs, groups from process groups.
 
     import torch, transload.torch as tl
     group = tl.group(torch.distributed.group.WORLD, experts=64, hidden=1024)

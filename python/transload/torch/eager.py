@@ -11,7 +11,7 @@ _NO_BIAS = (None, None)
 
 
 def without_tail(got, rows):
-    """x of a dispatch, [rows, H]; 0 in the rows that nothing came for, and in their scales."""
+    """Returns x of a dispatch, [rows, H]. Rows that nothing came for, and their scales, are set to 0."""
     if got.rows < rows:
         got.x[got.rows:].view(torch.uint8).zero_()
         if got.scales is not None:
@@ -20,7 +20,7 @@ def without_tail(got, rows):
 
 
 def _not_differentiable(x):
-    """The error for rows that require grad but are not bf16, as a combine of gradients takes; None: all is well."""
+    """Returns an error if x requires grad but is not bf16, since only bf16 gradients can be combined; else None."""
     if x.requires_grad and x.dtype != torch.bfloat16:
         return InvalidArgument(f"x: of {x.dtype} and requires grad, must be of torch.bfloat16, or detached")
     return None
@@ -33,15 +33,16 @@ def want_differentiable(x):
 
 
 def anchor_of(rows, weights):
-    """What ties a combine to its dispatch: an output that requires grad, the smaller if both do, or None.
+    """Returns the output of a dispatch that requires grad, the smaller if both do; None if none does.
 
-    A rank may make what it combines of none of its rows, because it has none. Its backward is called all the same.
+    A combine takes it as an input that it does not read. So torch calls the combine's backward on a rank without rows
+    too, where what is combined depends on no output of the dispatch.
     """
     return weights if weights.requires_grad else rows if rows.requires_grad else None
 
 
 def backward_of(how):
-    """Those options of a call that its backward has too."""
+    """Returns those options of a call that its backward uses too."""
     return {name: how[name] for name in ("channels", "deadline_s") if name in how}
 
 
@@ -77,7 +78,7 @@ class _Dispatch(torch.autograd.Function):
 
 
 def dispatch(group, x, topk_idx, topk_weights, how):
-    """(rows, their weights, the whole Dispatched)."""
+    """Makes a dispatch. Returns (rows [M, H], their weights [M, K], the transload.Dispatched)."""
     if (_requires_grad(x) or _requires_grad(topk_weights)) and torch.is_grad_enabled():
         return _Dispatch.apply(x, topk_weights, group, topk_idx, how)
     got = group.dispatch(x, topk_idx, topk_weights, **how)
@@ -104,7 +105,7 @@ def _run_again(group, x, handle, rows, how):
 
 
 def redispatch(group, x, handle, rows, how):
-    """(rows, the whole Dispatched) of a cached dispatch, which brings `rows` rows."""
+    """Makes a cached dispatch, which brings `rows` rows. Returns (rows [M, H], the transload.Dispatched)."""
     if _requires_grad(x) and torch.is_grad_enabled():
         return _Redispatch.apply(x, group, handle, rows, how)
     return _run_again(group, x, handle, rows, how)
@@ -142,7 +143,7 @@ def _run_combine(group, x, topk_weights, biases, handle, how):
 
 
 def combine(group, x, topk_weights, biases, anchor, handle, how):
-    """(sums, sums of weights or None)."""
+    """Makes a combine. Returns (sums [.., H], sums of topk_weights [.., K] or None)."""
     differentiable = (anchor is not None or _requires_grad(x) or _requires_grad(topk_weights)
                       or _requires_grad(biases[0]) or _requires_grad(biases[1]))
     if differentiable and torch.is_grad_enabled():

@@ -14,44 +14,56 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 class Dispatched:
-    """What a dispatch brought: M rows, by source rank and source token. All are tensors, but for the handle."""
+    """What a dispatch brought: M rows of H elements, ordered by source rank, then by source token.
+
+    Everything but the handle and the status is a tensor. S is the scales of a row, K the choices of a token.
+    """
 
     __slots__ = ("x", "topk_weights", "handle", "_others")
 
     def __init__(self, x, topk_weights, handle, others):
-        self.x = x  #: [M, H], of the type of what was given; 0 in the rows that nothing came for
-        self.topk_weights = topk_weights  #: [M, K] float32: 0 where topk_idx is -1. None with a handle
-        self.handle = handle
+        self.x = x  #: [M, H] of the dtype that was sent; 0 in rows that nothing came for
+        self.topk_weights = topk_weights  #: [M, K] float32: 0 where topk_idx is -1. None if the call was given a handle
+        self.handle = handle  #: for combine and for cached dispatches
         self._others = others
 
     @property
     def topk_idx(self):
-        """[M, K], of the type of what was given: local expert, -1 where the choice is another's. None with a handle"""
+        """[M, K] of the dtype that was sent: the local id of each chosen expert, -1 if another rank owns it.
+
+        None if the call was given a handle.
+        """
         return self._others.topk_idx
 
     @property
     def scales(self):
-        """[M, S], or None"""
+        """[M, S] of the dtype that was sent: the scales of each row. None if none were sent."""
         return self._others.scales
 
     @property
     def source(self):
-        """[M, 2] int32: source rank, source token. None with a handle"""
+        """[M, 2] int32: the source rank of each row, and the index of its token there.
+
+        None if the call was given a handle.
+        """
         return self._others.source
 
     @property
     def rows_on_device(self):
-        """[1] int64: rows that came, dropped ones included"""
+        """[1] int64: how many rows came, including those that were dropped."""
         return self._others.rows_on_device
 
     @property
     def expert_counts_on_device(self):
-        """[local experts] int64: choices of each. None with a handle"""
+        """[local experts] int64: how often the rows chose each local expert, rounded up to expert_alignment.
+
+        None if the call was given a handle.
+        """
         return self._others.expert_counts_on_device
 
     @property
     def rows_of_sources_on_device(self):
-        """[ranks] int64: at place r, rows of x that ranks 0 to r sent"""
+        """[ranks] int64: element r is how many rows of x came from ranks 0 to r."""
         return self._others.rows_of_sources_on_device
 
     @property
@@ -81,15 +93,16 @@ def dispatch(
     channels=0,
     deadline_s=None,
 ):
-    """Tokens to the ranks that own their experts. Its backward is a combine, of the weights' gradients too.
+    """Sends tokens to the ranks that own their experts. Its backward is a combine, also of the weights' gradients.
 
-    x: [.., H] contiguous; bf16 if it requires grad
-    topk_idx: [.., K] int64 or int32: global experts, -1 for no choice; topk_weights: [.., K] float32
-    handle: instead of these two, the routing of an earlier dispatch
+    x: [.., H], contiguous: any dtype, but bf16 if it requires grad
+    topk_idx: [.., K] int64 or int32: the experts that each token chose, by global id; -1 is no choice
+    topk_weights: [.., K] float32: the weight of each choice
+    handle: the handle of an earlier dispatch, whose routing is used again; without topk_idx and topk_weights
     scales, expert_alignment, rows_max, overflow, landing, channels, deadline_s: as in `transload.Group.dispatch`
 
     Returns a `Dispatched`. Its x is 0 in the rows that nothing came for (rows_max), so that no product of them is NaN.
-    Collective; so is the backward, for which channels and deadline_s count too.
+    The call and its backward are collective; channels and deadline_s count for both. Raises what Group.dispatch does.
     """
     _want_group(group)
     how = {}
@@ -105,7 +118,7 @@ def dispatch(
     if handle is not None:
         _want_handle(handle)
         if topk_idx is not None or topk_weights is not None:
-            raise InvalidArgument("topk_idx, topk_weights: given with a handle, must not be: it is the routing")
+            raise InvalidArgument("topk_idx, topk_weights: given with a handle, must be None: it has the routing")
         call, routing = (ops, handle.routing) if by_op else (eager, routings.unwrap(handle.routing))
         rows, got = call.redispatch(group, x, routing, handle.rows, how)
         return Dispatched(rows, None, handle, got)
@@ -132,14 +145,16 @@ def combine(
     channels=0,
     deadline_s=None,
 ):
-    """The experts' rows back to the ranks of their tokens, summed. Its backward is a cached dispatch.
+    """Brings the experts' rows back to the ranks of their tokens and sums them. Its backward is a cached dispatch.
 
-    x: [M, H] bf16 contiguous, as many rows as the dispatch brought, in its order; handle: of that dispatch
-    topk_weights: [M, K] float32, summed too; bias: [.., H] bf16, one or a pair, added first
+    x: [M, H] bf16, contiguous: one row for each row of the dispatch, in the same order
+    handle: the handle of that dispatch
+    topk_weights: [M, K] float32: they are summed for each token as well; they do not scale x
+    bias: [.., H] bf16, or a pair of such: the sum of a token begins with them
     source, wire, channels, deadline_s: as in `transload.Group.combine`
 
     Returns [.., H] bf16, in the dimensions of what was dispatched; with topk_weights a pair: that, and [.., K] float32.
-    Collective; so is the backward, for which channels and deadline_s count too.
+    The call and its backward are collective; channels and deadline_s count for both. Raises what Group.combine does.
     """
     _want_group(group)
     _want_handle(handle)

@@ -10,20 +10,21 @@ _WEIGHTS_UNIT = 4  # of float32: rows are multiples of 16 bytes
 
 
 def fit(tensor):
-    """The tensor as calls take it, contiguous and aligned, since gradients come in all strides."""
+    """Returns the tensor as calls take it: contiguous and aligned to 16 bytes, which gradients need not be."""
     tensor = tensor.contiguous()
     return tensor.clone() if tensor.data_ptr() % 16 else tensor
 
 
 def shaped(grads, shapes):
-    """Each gradient in the dimensions of what it belongs to, since calls give matrices."""
+    """Returns each gradient in the shape of its tensor, because calls return matrices."""
     return [grad if grad is None else grad.reshape(shape) for grad, shape in zip(grads, shapes)]
 
 
 def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
-    """Gradients of (x, topk_weights), from those of the rows [M, columns] and of their weights [M, K].
+    """Returns the gradients of (x, topk_weights), from those of the rows [M, columns] and of their weights [M, K].
 
-    combine: sums rows and weights. needs: whether x and topk_weights require grad.
+    combine: a function of rows and weights that returns their sums
+    needs: whether x and whether topk_weights require grad
     """
     rows = topk_idx.shape[0]
     if grad_rows is None:
@@ -41,11 +42,11 @@ def of_dispatch(combine, needs, topk_idx, columns, grad_rows, grad_weights):
 
 
 def of_combine(redispatch, needs, like, grad, grad_weights):
-    """Gradients of (x, topk_weights, bias, second bias), from those of the sums.
+    """Returns the gradients of (x, topk_weights, bias, second bias), from those of the sums.
 
-    redispatch: brings what lies at the tokens to the rows.
-    needs: which of these require grad, and whether the anchor does.
-    like: (shape of the sums, shape of the sums of weights or None, device).
+    redispatch: a function that sends a tensor by tokens to the ranks of their experts and returns it by rows
+    needs: which of these four require grad, and whether the anchor does
+    like: (shape of the sums, shape of the sums of weights or None, device)
     """
     shape, shape_of_weights, device = like
     grad_x = grad_rows_weights = None

@@ -10,19 +10,22 @@ from ..errors import InvalidArgument
 
 
 class Handle(typing.NamedTuple):
-    """The routing of one dispatch: for combine and for cached dispatches of its group. Immutable and reusable."""
+    """The routing of one dispatch, which combines and cached dispatches of the same group take.
 
-    routing: typing.Any  #: what the ops take and give
-    shape: tuple  #: of the x that was dispatched
-    rows: int  #: of the x that came
-    anchor: typing.Optional[torch.Tensor]  #: see anchor_of in eager.py
+    It never changes, and it may be used any number of times.
+    """
+
+    routing: typing.Any  #: the routing in the form that the ops take and return
+    shape: tuple  #: the shape of the x that was dispatched
+    rows: int  #: how many rows came
+    anchor: typing.Optional[torch.Tensor]  #: what anchor_of in eager.py returned
 
     def __repr__(self):
         return f"transload.torch.Handle({self.rows} rows)"
 
 
 class NumberedRoutings:
-    """Routings as CPU tensors [1] int64, for a torch that has no opaque types. One lives as long as its tensor."""
+    """Routings as CPU tensors [1] int64, for a torch without opaque types. A routing lives as long as its tensor."""
 
     SCHEMA = "Tensor"
 
@@ -31,7 +34,7 @@ class NumberedRoutings:
         self._all = {}
 
     class _Number(ctypes.c_int64):
-        """Memory of a tensor: torch holds it as long as any tensor shows it."""
+        """The memory of such a tensor; torch keeps it as long as any tensor uses it."""
 
     def wrap(self, native):
         number = self._Number(next(self._numbers))
@@ -61,7 +64,7 @@ _Meta = getattr(_opaque, "CustomClassBaseMeta", None) or getattr(_opaque, "Opaqu
 
 @torch.jit.unused  # else torch takes it for a class to compile, where it checks that an op aliases nothing
 class Routing(metaclass=_Meta):
-    """What a dispatch leaves for combine, where torch has opaque types."""
+    """The transload.Handle of a dispatch, as an opaque object of torch."""
 
     def __init__(self, native):
         self.native = native
@@ -74,7 +77,7 @@ class Routing(metaclass=_Meta):
 
 
 class OpaqueRoutings:
-    """Routings as objects of a class that torch was told of."""
+    """Routings as objects of the class Routing, which is registered with torch."""
 
     def __init__(self):
         _register(Routing, typ="symbolic" if _register.__name__ == "register_custom_class" else "reference")

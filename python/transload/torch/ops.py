@@ -33,7 +33,7 @@ class Outputs(typing.NamedTuple):
     """What the op dispatch returns, by the names of `transload.Dispatched`."""
 
     x: torch.Tensor
-    scales: torch.Tensor  #: of no columns if none were given
+    scales: torch.Tensor  #: with no columns if none were sent
     topk_idx: torch.Tensor
     topk_weights: torch.Tensor
     source: torch.Tensor
@@ -176,7 +176,7 @@ def _keep_combine(ctx, inputs, output):
 
 
 def _needs(ctx, *places):
-    """Whether the arguments at these places need a gradient. A call leaves out last ones that have their defaults."""
+    """Returns whether the arguments at these places need a gradient. A call may leave out the last arguments."""
     return [place < len(ctx.needs_input_grad) and ctx.needs_input_grad[place] for place in places]
 
 
@@ -205,7 +205,7 @@ def _backward_of_redispatch(ctx, grad, _scales):
 
 
 def _register():
-    """Registers every op with its kernel, fake and gradient, and a tag by which inputs keep their strides."""
+    """Registers every op with its kernel, its fake and its gradient, and a tag by which inputs keep their strides."""
     of = {
         "dispatch": (_dispatch, _fake_dispatch, _keep_dispatch, _backward_of_dispatch),
         "combine": (_combine, _fake_combine, _keep_combine, _backward_of_combine),

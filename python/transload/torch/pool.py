@@ -1,14 +1,14 @@
-"""Torch's allocations in memory of a group: refused until there are GPU ranks, whose calls read it in place."""
+"""Pools that let torch allocate in memory of a group. Both are refused until Python has GPU ranks."""
 from ..errors import NotSupported
 
-_WHY = "on CPU ranks torch allocates as ever; memory that peers read in place is Group.empty"
+_WHY = "on the CPU, Group.empty makes tensors in memory that peers read in place"
 
 
 def pool(group):
-    """What torch allocates in its block would lie in memory of the group."""
-    raise NotSupported(f"transload.torch.pool: for GPU ranks, which this version has not in Python; {_WHY}")
+    """Will let torch allocate in memory of the group within a `with` block. Raises NotSupported in this version."""
+    raise NotSupported(f"transload.torch.pool: for GPU ranks, which this version does not have in Python; {_WHY}")
 
 
 def graph_pool(group):
-    """What a captured graph allocates would lie in memory of the group."""
-    raise NotSupported(f"transload.torch.graph_pool: for GPU ranks, which this version has not in Python; {_WHY}")
+    """Will let a captured graph allocate in memory of the group. Raises NotSupported in this version."""
+    raise NotSupported(f"transload.torch.graph_pool: for GPU ranks, which this version does not have in Python; {_WHY}")

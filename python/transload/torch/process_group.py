@@ -6,33 +6,33 @@ from ..group import Group
 
 
 def _seat(process_group):
-    """(rank, ranks) of this process."""
+    """Returns (rank of this process, number of ranks) in a process group."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         raise InvalidArgument(
-            "process_group: torch.distributed is not initialised, must be: torch.distributed.init_process_group"
+            "process_group: torch.distributed is not initialised, must be, by torch.distributed.init_process_group"
         )
     if process_group is None:
         process_group = torch.distributed.group.WORLD
     if process_group is torch.distributed.GroupMember.NON_GROUP_MEMBER:
-        raise InvalidArgument("process_group: one without this process, must be one of which it is a member")
+        raise InvalidArgument("process_group: one without this process, must be one of which this process is a member")
     if not isinstance(process_group, torch.distributed.ProcessGroup):
         raise InvalidArgument(f"process_group: {process_group!r}, must be a torch.distributed.ProcessGroup")
     return torch.distributed.get_rank(process_group), torch.distributed.get_world_size(process_group)
 
 
 def group(process_group=None, **options):
-    """A `transload.Group` of these processes. Collective over them.
+    """Makes a `transload.Group` of the members of a process group, which all of them call.
 
-    process_group: any backend's, gloo's and NCCL's too; of it only `all_gather_object` is used, and only here.
-    None: all of torch's processes
-    options: those of `transload.Group`, but for rank, ranks and bootstrap, which are the process group's
+    process_group: a torch.distributed.ProcessGroup of any backend; None: that of all processes. Only its
+        `all_gather_object` is used, and only while the group is made
+    options: as of `transload.Group`, except rank, ranks and bootstrap, which the process group gives
     """
     rank, ranks = _seat(process_group)
     for name, mine in (("rank", rank), ("ranks", ranks)):
         if (given := options.pop(name, mine)) != mine:
             raise InvalidArgument(f"{name}: {given!r}, must be {mine}, the process group's")
     if "bootstrap" in options:
-        raise InvalidArgument("bootstrap: given, must not be: ranks meet by the process group")
+        raise InvalidArgument("bootstrap: given, must be left out: ranks meet by the process group")
 
     def all_gather(mine):
         parts = [None] * ranks

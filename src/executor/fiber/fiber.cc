@@ -61,7 +61,7 @@ Fibers::Fibers(int count) : count_(count), fibers_(new Fiber[size_t(count)]) {
     if (mprotect(slot, page, PROT_NONE) != 0) {
       munmap(arena_, bytes);
       throw Error(Code::kOutOfMemory,
-                  "guard pages of " + std::to_string(count) + " fibers exceed this process's mappings");
+                  "guard pages of " + std::to_string(count) + " fibers need more mappings than this process may have");
     }
     fibers_[i].owner = this;
     fibers_[i].bottom = slot + page;

@@ -253,7 +253,8 @@ void check_dispatch(const RankState& group, const DispatchInputs& in) {
   want_deadline(in.deadline_ms);
   const uint64_t rows_most = o.tokens_max * o.bootstrap.ranks;
   if (in.rows_max < 0 || uint64_t(in.rows_max) > rows_most)
-    refuse("rows_max", std::to_string(in.rows_max), "0 to " + std::to_string(rows_most) + ", what can come at most");
+    refuse("rows_max", std::to_string(in.rows_max),
+           "0 to " + std::to_string(rows_most) + ", the most rows that can come");
   if (in.handle)
     check_handle_of(group, in);
   else
@@ -355,8 +356,8 @@ void check_handle(const RankState& group, const Handle& handle) {
 }
 
 Status too_many_rows(uint64_t needed, uint64_t rows_max, Overflow overflow) {
-  return {Code::kTooManyRows, "rows_max: " + std::to_string(rows_max) + ", needed " + std::to_string(needed) +
-                                  ": the " + std::to_string(needed - rows_max) +
+  return {Code::kTooManyRows, "rows_max: " + std::to_string(rows_max) + ", but " + std::to_string(needed) +
+                                  " rows came: the " + std::to_string(needed - rows_max) +
                                   (overflow == Overflow::kDrop ? " last rows were dropped"
                                                                : " last rows have no room; the group is still usable")};
 }

@@ -7,7 +7,7 @@ CallChoice landing_of(Landing asked, const LandingRoom& room) {
   if (asked == Landing::kRing) return {false, "ring", "asked for"};
   if (!room.leased)
     return {false, "ring",
-            "no room in the slabs for " + std::to_string(room.bytes) + " bytes: longest gap " +
+            "no room in the slabs for " + std::to_string(room.bytes) + " bytes: the longest free stretch has " +
                 std::to_string(room.gap_bytes)};
   if (room.outside != nullptr) return {false, "ring", std::string(room.outside) + " is not in a lease"};
   return {true, "direct", "a lease of " + std::to_string(room.bytes) + " bytes was had"};

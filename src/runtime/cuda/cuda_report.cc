@@ -47,7 +47,7 @@ DispatchReport CudaGroup::report(const Handle& handle, const Stream& stream) {
   if (handle->report.call != 0) return handle->report;
   const OnDevice here(device_);
   if (capturing(stream))
-    throw Error(Code::kInvalidArgument, "stream: captured, must not be while a report is asked for");
+    throw Error(Code::kInvalidArgument, "stream: captured, must not be captured when a report is asked for");
   const DeviceHandleBlock& block = *handle->device;
   await_stream(stream);  // a copy queued after a kernel that waits for another rank may keep that rank's copies waiting
   check_cuda(cudaMemcpyAsync(&page_.report(), block.on_device.report, page_.report_bytes(), cudaMemcpyDeviceToHost,

@@ -122,7 +122,7 @@ void HostCalls<W>::reserve() try {
   counts_to_nodes.resize(map.nodes * geometry.node_counts_bytes());
 } catch (const std::bad_alloc&) {
   throw Error(Code::kOutOfMemory, "tokens_max and channels: " + std::to_string(private_bytes()) +
-                                      " bytes of private memory for calls were not to be had");
+                                      " bytes of private memory for calls cannot be allocated");
 }
 
 template <class W>

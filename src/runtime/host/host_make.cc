@@ -55,7 +55,8 @@ void HostGroup::map_memory(bool rails_mapped) {
     promise_.lies_at(core_.scales.get(), core_.scales_bytes());
     promise_.lies_at(core_.headers.get(), core_.headers_bytes());
     bell_fd_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!bell_fd_) throw Error(Code::kOutOfMemory, "group: no bell: " + text_of_error(errno));
+    if (!bell_fd_)
+      throw Error(Code::kOutOfMemory, "group: the eventfd that wakes its rank cannot be made: " + text_of_error(errno));
   });
   neighbours_ = share_memory(region_, bell_fd_.get(), rails_mapped);
   core_.place(mappings_of(core_, {.region = region_,

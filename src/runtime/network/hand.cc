@@ -22,7 +22,9 @@ constexpr int kNapMs = 1;  // the longest sleep where arrivals wake nobody
 }  // namespace
 
 Hand::Hand(ScaleOut& network) : network_(network), bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!bell_) throw Error(Code::kOutOfMemory, "group: no bell for its network's hand: " + text_of_error(errno));
+  if (!bell_)
+    throw Error(Code::kOutOfMemory,
+                "group: the eventfd that wakes the thread of its network cannot be made: " + text_of_error(errno));
   thread_ = start_thread<std::jthread>([this](const std::stop_token& stop) { run(stop); });
 }
 

@@ -21,8 +21,8 @@ void refuse_shared_processes(GroupMaking& group) {
   std::map<ProcessIdentity, uint32_t> seen;
   for (uint32_t r = 0; r < all.size(); ++r)
     if (const auto [first, fresh] = seen.emplace(all[r], r); !fresh)
-      throw Error(Code::kInvalidArgument,
-                  kOfNvshmem + ranks_text(first->second, r) + " are of one process, must be one rank a process");
+      throw Error(Code::kInvalidArgument, kOfNvshmem + ranks_text(first->second, r) +
+                                              " are in one process, must each be in a process of its own");
 }
 
 // What place_in_heap does, step by step, all of them collective.
@@ -151,8 +151,9 @@ void HeapSearch::start() {
     if (!first) return;
     mine.number = random_word();
     if (const int error = library_->get_id(&mine.id); error != 0)
-      throw Error(Code::kNotSupported,
-                  std::string(kOfNvshmem) + "it gives no id for a world: " + std::to_string(error));
+      throw Error(
+          Code::kNotSupported,
+          std::string(kOfNvshmem) + "its call that makes an id for a world failed with error " + std::to_string(error));
   });
   const std::vector<WorldSaid> said = group_.gather(mine.pack(), WorldSaid::unpack);
   if (const std::string why = world_refusal(facts_, worlds_, said); !why.empty())
@@ -195,7 +196,7 @@ void HeapSearch::reach(HeapBlock& block) const {
     if (mapped[r] == nullptr)
       throw Error(Code::kNotSupported, kOfNvshmem + std::string("rank ") + std::to_string(r) +
                                            " shares no peer memory with rank " + std::to_string(state_.map.me) +
-                                           ", must where all are on one host");
+                                           ", must, because all ranks are on one host");
   }
   block.set_mapped(std::move(mapped));
 }

@@ -51,7 +51,8 @@ Proxy::Proxy(ScaleOut& link, const Place& place, std::function<bool()> naps,
       broken_(std::move(broken)),
       taker_({place.queue.slot_count}),
       bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!bell_) throw Error(Code::kOutOfMemory, "group: no bell for the proxy: " + text_of_error(errno));
+  if (!bell_)
+    throw Error(Code::kOutOfMemory, "group: the eventfd that wakes the proxy cannot be made: " + text_of_error(errno));
   thread_ = start_thread<std::jthread>([this](std::stop_token stop) { run(stop); });
 }
 

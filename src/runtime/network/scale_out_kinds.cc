@@ -202,7 +202,7 @@ ChosenNetwork choose_scale_out(GroupMaking& group) {
       answers.apart.empty() ? answers.unmapped[size_t(chosen - kinds.begin())] : answers.apart;
   const bool maps = maps_rails(*chosen, unmapped, on_gpus, why);
   if (!answers.everywhere[size_t(chosen - kinds.begin())])
-    throw Error(Code::kNotSupported, "scale_out: " + name + " is not there on every rank: " + why);
+    throw Error(Code::kNotSupported, "scale_out: " + name + " is not available on every rank: " + why);
   state.decide("scale-out", name,
                sentence_of({.asked = wish != ScaleOutChoice::kAuto,
                             .on_gpus = on_gpus,

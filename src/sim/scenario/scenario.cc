@@ -465,7 +465,7 @@ void check_together(Keys& keys, Scenario& s) {
     for (const uint32_t rows : call.rows_max.value_or(std::vector<uint32_t>{}))
       if (rows > uint64_t(s.tokens_max) * s.ranks)
         keys.refuse("call", "a rows_max of at most " + std::to_string(uint64_t(s.tokens_max) * s.ranks) +
-                                ", what can come at most");
+                                ", the most rows that can come");
   if (s.scale_out == ScenarioScaleOut::kMapped && keys.has("rails"))
     keys.refuse("rails", "left out where rails are mapped");
   if (const std::string bound = bound_of_rails(s, s.rails); !bound.empty()) keys.refuse("rails", bound);

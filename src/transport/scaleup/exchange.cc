@@ -178,7 +178,7 @@ class NodeExchange {
 
   bool call(uint32_t rank) {
     Descriptor fd = new_socket();
-    if (!fd) return !later(errno, rank, "no socket");
+    if (!fd) return !later(errno, rank, "a socket cannot be made");
     sockaddr_un address;
     const socklen_t size = address_of(sides_.offers[rank].region, address);
     if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
@@ -235,7 +235,7 @@ class NodeExchange {
     while (room_for_callers()) {
       Descriptor fd(::accept4(sides_.listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!fd && (errno == EMFILE || errno == ENFILE)) {
-        hindrance_ = of_limit("no socket for a caller", errno);
+        hindrance_ = of_limit("a socket for a caller cannot be made", errno);
         accepting_ = false;  // the caller stays in the socket's queue
       }
       if (!fd) return;
@@ -310,7 +310,7 @@ class NodeExchange {
 
 Descriptor listen_for(uint64_t region) {
   Descriptor fd = new_socket();
-  if (!fd) throw Error(Code::kOutOfMemory, of_limit("no socket", errno));
+  if (!fd) throw Error(Code::kOutOfMemory, of_limit("a socket cannot be made", errno));
   sockaddr_un address;
   const socklen_t size = address_of(region, address);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd.get(), SOMAXCONN) != 0)

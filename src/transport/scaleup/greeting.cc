@@ -63,7 +63,8 @@ Heard receive_greeting(int socket, Greeting& greeting, Passed* passed) {
   }
   const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
   if (cut && count < 2)
-    throw Error(Code::kOutOfMemory, "shared region: no descriptor for what a peer passed: " + text_of_error(EMFILE));
+    throw Error(Code::kOutOfMemory,
+                "shared region: no descriptor is left for what a peer passed: " + text_of_error(EMFILE));
   return whole && !cut && count >= 1 ? Heard::kGreeting : Heard::kEnd;
 }
 

@@ -53,7 +53,9 @@ Neighbours::Neighbours(uint32_t rank, std::shared_ptr<Region> region, int bell_f
   mine_ = std::make_shared<Neighbour>();
   mine_->region = std::move(region);
   mine_->bell.reset(::fcntl(bell_fd, F_DUPFD_CLOEXEC, 3));
-  if (!mine_->bell) throw Error(Code::kOutOfMemory, "shared region: no copy of a bell: " + text_of_error(errno));
+  if (!mine_->bell)
+    throw Error(Code::kOutOfMemory,
+                "shared region: an eventfd that wakes a rank cannot be duplicated: " + text_of_error(errno));
   listener_ = listen_for(region_);
   share({region_, 0}, mine_);
 }

@@ -174,8 +174,9 @@ TEST_F(Rung10Providers, TheNicThatIsNamedIsTaken) {
               LibfabricOptions options = options_for(me);
               options.nic = "efa";
               options.nic_asked_for = true;
-              expect_text(refusal(options),
-                          "nic = \"efa\": provider \"scrambled\" has it not; it has \"efa_0-rdm\", \"efa_1-rdm\"");
+              expect_text(
+                  refusal(options),
+                  "nic = \"efa\": provider \"scrambled\" does not have it, but has \"efa_0-rdm\", \"efa_1-rdm\"");
             }));
 }
 

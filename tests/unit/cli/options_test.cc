@@ -112,7 +112,8 @@ TEST(Options, WhatGpusCannotDoIsRefusedByName) {
   EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "gpu"; }), "");
   EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "ram"; }),
             "--network-memory: 'ram': must be auto, gpu or pinned");
-  EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: only with --rows-max"), std::string::npos);
+  EXPECT_NE(with([](RunArguments& a) { a.graph = true; }).find("--graph: is allowed only with --rows-max"),
+            std::string::npos);
   EXPECT_EQ(with([](RunArguments& a) { a.passed_on["sms"] = "0"; }).find("--sms: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.gpus = "0"; }).find("--gpus: '0'"), 0u);
   EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "0"; }).find("--ranks-per-gpu: '0'"), 0u);
@@ -127,12 +128,17 @@ TEST(Options, WhatOnlyGpusDoIsRefusedOnTheCpu) {
     change(arguments);
     return refusal(arguments);
   };
-  EXPECT_EQ(with([](RunArguments& a) { a.passed_on["sms"] = "4"; }).find("--sms: '4': only with"), 0u);
-  EXPECT_EQ(with([](RunArguments& a) { a.gpus = "1"; }).find("--gpus: '1': only with"), 0u);
-  EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "1"; }).find("--ranks-per-gpu: '1': only with"), 0u);
-  EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "gpu"; }).find("--network-memory: 'gpu': only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.passed_on["sms"] = "4"; }).find("--sms: '4': is allowed only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.gpus = "1"; }).find("--gpus: '1': is allowed only with"), 0u);
+  EXPECT_EQ(with([](RunArguments& a) { a.ranks_per_gpu = "1"; }).find("--ranks-per-gpu: '1': is allowed only with"),
+            0u);
+  EXPECT_EQ(
+      with([](RunArguments& a) { a.network_memory = "gpu"; }).find("--network-memory: 'gpu': is allowed only with"),
+      0u);
   EXPECT_EQ(with([](RunArguments& a) { a.network_memory = "pinned"; }), "");
-  EXPECT_EQ(with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }).find("--graph: only with --device"), 0u);
+  EXPECT_EQ(
+      with([](RunArguments& a) { a.graph = true, a.rows_max = "7"; }).find("--graph: is allowed only with --device"),
+      0u);
 }
 
 TEST(Gpus, RanksSitNextToEachOther) {
@@ -165,9 +171,9 @@ TEST(Gpus, WhatDoesNotFitIsRefusedByName) {
   RunArguments arguments = on_gpus("4,4");
   EXPECT_EQ(refusal(checked(arguments), {"no GPU: asleep", 0, 0}), "--device: 'cuda': no GPU: asleep");
   EXPECT_EQ(refusal(checked(arguments), {"", 1, 128}), "");  // 8 ranks of 16 SMs
-  EXPECT_EQ(refusal(checked(arguments), {"", 1, 127}).find("--sms: 16 of each of 8 ranks"), 0u);
+  EXPECT_EQ(refusal(checked(arguments), {"", 1, 127}).find("--sms: 16 for each of 8 ranks"), 0u);
   arguments.gpus = "3";
-  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}), "--gpus: 3: this process sees 2");
+  EXPECT_EQ(refusal(checked(arguments), {"", 2, 132}), "--gpus: 3: must be at most 2, as many as this process sees");
   EXPECT_EQ(refusal(checked(arguments), {"", 3, 132}), "");
   arguments.ranks_per_gpu = "2";
   EXPECT_EQ(refusal(checked(arguments), {"", 3, 132}).find("--ranks-per-gpu: 2: must be at least 3"), 0u);

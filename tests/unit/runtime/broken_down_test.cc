@@ -161,7 +161,7 @@ TEST(BrokenDown, WithoutAThreadAServerSaysWhichLimit) {
   ASSERT_EQ(::pthread_setattr_default_np(&usual), 0);
   ::pthread_attr_destroy(&usual);
   ::pthread_attr_destroy(&huge);
-  EXPECT_EQ(text.rfind("rendezvous: no thread: ", 0), 0u) << text;
+  EXPECT_EQ(text.rfind("rendezvous: a thread cannot be started: ", 0), 0u) << text;
   EXPECT_NE(text.find("ulimit -u "), std::string::npos) << text;
 }
 

@@ -22,7 +22,8 @@ TEST(CallChoice, OfLandings) {
   expect_choice(landing_of(Landing::kAuto, own), false, "ring", "out_x is not in a lease");
   const LandingRoom none{.bytes = 640, .leased = false, .gap_bytes = 128};
   for (const Landing asked : {Landing::kAuto, Landing::kDirect})
-    expect_choice(landing_of(asked, none), false, "ring", "no room in the slabs for 640 bytes: longest gap 128");
+    expect_choice(landing_of(asked, none), false, "ring",
+                  "no room in the slabs for 640 bytes: the longest free stretch has 128");
   expect_choice(landing_of(Landing::kRing, none), false, "ring", "asked for");
 }
 

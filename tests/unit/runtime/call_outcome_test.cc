@@ -112,7 +112,7 @@ TEST(DispatchOutcome, AGpuWithoutRoomKeepsNoRowAndFails) {
   EXPECT_EQ(dispatch.outcome.block(), nullptr);
   const std::string text = dispatch.failure();
   EXPECT_EQ(text.find("slab_bytes: no room for the outputs of a dispatch of "), 0u) << text;
-  EXPECT_NE(text.find(" bytes, longest gap 64; the group is still usable"), std::string::npos) << text;
+  EXPECT_NE(text.find(" bytes: the longest free stretch has 64; the group is still usable"), std::string::npos) << text;
 }
 
 TEST(DispatchOutcome, ADirectLandingWithoutRoomFailsOnceRowsHaveCome) {

@@ -52,8 +52,8 @@ TEST(Malformed, OptionsNameTheirRank) {
 // A text that no line ends is as different as any other, and says so.
 TEST(Malformed, OptionsWithoutALine) {
   const std::string why = refusal_of(0, ByteWriter().u64(7).text("experts 2").take());
-  EXPECT_EQ(why.find("options: rank 0 has experts 2, elsewhere "), 0u) << why;
-  EXPECT_NE(why.find(" on rank 1; must be alike"), std::string::npos) << why;
+  EXPECT_EQ(why.find("options: rank 0 has experts 2, but rank 1 has "), 0u) << why;
+  EXPECT_NE(why.find("; must be equal on all ranks"), std::string::npos) << why;
 }
 
 }  // namespace

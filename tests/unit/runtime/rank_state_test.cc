@@ -66,8 +66,9 @@ TEST(RankState, LendsNoHeapOnADevice) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Code::kOutOfMemory);
-    EXPECT_STREQ(error.what(),
-                 "slab_bytes: no room for a lease of 2048 bytes, longest gap 1024; the group is still usable");
+    EXPECT_STREQ(
+        error.what(),
+        "slab_bytes: no room for a lease of 2048 bytes: the longest free stretch has 1024; the group is still usable");
   }
   most.release();
   EXPECT_TRUE(slab.plan.lease(2048).registered());

@@ -51,7 +51,7 @@ TEST(DeviceRegion, RefusesADeviceThatIsNotHere) {
   const int device = device_count();
   const Devices found = find_devices();
   const Code code = device == 0 ? Code::kNotSupported : Code::kInvalidArgument;
-  const std::string why = device == 0 ? found.reason : "device: " + std::to_string(device) + ", but 0 to ";
+  const std::string why = device == 0 ? found.reason : "device: " + std::to_string(device) + ", but must be 0 to ";
   const std::vector<std::function<void()>> attempts{
       [&] { DeviceRegion region(device, 4096, MemoryWay::kVmm); },
       [&] { DeviceRegion region(device, 4096, MemoryWay::kIpc); },

@@ -1,4 +1,4 @@
-"""deep_ep.utils: events."""
+"""deep_ep.utils: the classes of events, under DeepEP's name."""
 from ..events import EventHandle, EventOverlap
 from . import event  # noqa: F401
 

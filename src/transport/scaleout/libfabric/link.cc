@@ -403,7 +403,7 @@ std::string LibfabricLink::address() const { return impl_->address(); }
 void LibfabricLink::connect(const std::vector<std::string>& addresses_by_rank) {
   if (addresses_by_rank.size() != impl_->options.ranks)
     throw Error(Code::kInvalidArgument, "addresses_by_rank: " + std::to_string(addresses_by_rank.size()) +
-                                            " of them, not " + std::to_string(impl_->options.ranks));
+                                            " of them, must be " + std::to_string(impl_->options.ranks));
   for (const uint32_t rank : impl_->options.counterparts) {
     TRANSLOAD_CHECK(rank < impl_->options.ranks && rank != impl_->options.rank);
     impl_->connect(rank, addresses_by_rank[rank]);

@@ -62,7 +62,7 @@ InfoPtr ask(const Query& query) {
   const FabricLibrary& library = fabric_library();
   tell_universe(query.ranks);
   InfoPtr hints(library.dupinfo(nullptr));
-  if (hints == nullptr) throw Error(Code::kOutOfMemory, "libfabric: no room for a request");
+  if (hints == nullptr) throw Error(Code::kOutOfMemory, "libfabric: no memory is left for a request");
   hints->caps = FI_MSG | FI_RMA;
   hints->mode = FI_CONTEXT | FI_CONTEXT2;
   hints->ep_attr->type = FI_EP_RDM;
@@ -208,13 +208,13 @@ std::string libfabric_version() {
 
 std::vector<std::string> candidates(const LibfabricOptions& options) {
   std::string why;
-  if (fabric_library(why) == nullptr) throw Error(Code::kNotSupported, "libfabric is not there: " + why);
+  if (fabric_library(why) == nullptr) throw Error(Code::kNotSupported, "libfabric is not available: " + why);
   const std::vector<std::string> names = libfabric_providers(options.ranks);
   if (names.empty()) throw Error(Code::kNotSupported, no_provider());
   if (options.provider.empty()) return names;
   if (std::find(names.begin(), names.end(), options.provider) == names.end())
-    throw Error(Code::kInvalidArgument, "provider = \"" + options.provider +
-                                            "\": not one that carries a group here; there are: " + listed(names));
+    throw Error(Code::kInvalidArgument,
+                "provider = \"" + options.provider + "\": must be one that can carry a group here: " + listed(names));
   return {options.provider};
 }
 
@@ -236,8 +236,8 @@ Provider find_provider(const std::string& name, const LibfabricOptions& options)
     on_any.nic.clear();
     Provider without = find_provider(name, on_any);
     if (!options.nic_asked_for) return without;
-    throw Error(Code::kInvalidArgument, "nic = \"" + options.nic + "\": provider \"" + name + "\" has it not; it has " +
-                                            domains_of(name, options.ranks));
+    throw Error(Code::kInvalidArgument, "nic = \"" + options.nic + "\": provider \"" + name +
+                                            "\" does not have it, but has " + domains_of(name, options.ranks));
   }
   if (anywhere.info != nullptr)
     throw Error(Code::kInvalidArgument,

@@ -13,7 +13,7 @@ const DeviceInfo& chosen(const Devices& all, int device) {
     throw Error(Code::kNotSupported, "device: " + std::to_string(device) + ", but " + all.reason);
   if (device < 0 || size_t(device) >= all.devices.size())
     throw Error(Code::kInvalidArgument,
-                "device: " + std::to_string(device) + ", but 0 to " + std::to_string(all.devices.size() - 1));
+                "device: " + std::to_string(device) + ", but must be 0 to " + std::to_string(all.devices.size() - 1));
   return all.devices[size_t(device)];
 }
 
@@ -32,7 +32,7 @@ WayChoice choose_way(int device, bool one_process) {
 
 DeviceRegion::DeviceRegion(int device, size_t bytes, MemoryWay way) : device_(device), way_(way), all_(find_devices()) {
   const DeviceInfo& info = chosen(all_, device);
-  if (bytes == 0) throw Error(Code::kInvalidArgument, "device region: 0 bytes, but at least 1");
+  if (bytes == 0) throw Error(Code::kInvalidArgument, "device region: 0 bytes, but must be at least 1");
   if (way == MemoryWay::kVmm && !info.vmm_by_fd)
     throw Error(Code::kNotSupported, "device region: way vmm, but device " + std::to_string(device) + " (" + info.uuid +
                                          ") cannot pass its memory as file descriptors");

@@ -28,7 +28,7 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 SharedRegion::SharedRegion(size_t bytes) {
   bytes_ = bytes;
-  if (bytes == 0) throw Error(Code::kInvalidArgument, "shared region: 0 bytes, but at least 1");
+  if (bytes == 0) throw Error(Code::kInvalidArgument, "shared region: 0 bytes, but must be at least 1");
   check_room(bytes, "shared region");
   fd_.reset(::memfd_create("transload", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd_) fail("cannot create a memfd");
