@@ -41,7 +41,7 @@ def test_a_provider():
     words = r'provider = "nothing": must be one that can carry a group here: .* \(rank 0\)$'
     with pytest.raises(transload.InvalidArgument, match=words) as caught:
         seen_by(TWO_NODES, scale_out="libfabric", provider="nothing")
-    first = str(caught.value).split("there are: ")[1].split('"')[1]
+    first = str(caught.value).split(" here: ")[1].split('"')[1]
     assert seen_by(TWO_NODES, scale_out="libfabric", provider=first)[0]["scale-out"] == ("libfabric", "asked for")
 
 
