@@ -176,16 +176,22 @@ def test_every_function_is_in_the_table(kind):
         each.__qualname__ for each in TESTS if each.__qualname__.startswith(f"{kind.__name__}.")}
 
 
-def rows_of_the_page(heading):
-    """(names, what it says) of the table under a heading."""
+def part_of_the_page(heading):
+    """What stands under a heading, each point of a list in one line."""
     part = PAGE.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", part, re.MULTILINE)
-    return [(re.findall(r"`([^`]+)`", names), text) for names, text in rows]
+    return re.sub(r"\n  (?=\S)", " ", part)
+
+
+def names_in(part):
+    """What tables have in their first column, headings, and the list of attributes."""
+    told = re.findall(r"^\| (`.*?) \| .* \|$|^### (.*)$|^- Attributes: ([^.]*)", part, re.MULTILINE)
+    return {re.match(r"[\w*]+", name)[0] for texts in told for name in re.findall(r"`([^`]+)`", " ".join(texts))}
 
 
 def words_after(mark, text):
     """`names` of sentences that begin with a mark, such as "Ignored: `a`, `b`."."""
-    return {name for part in re.findall(rf"{mark}:(.*?)(?:\.|;|$)", text) for name in re.findall(r"`(\w+)`", part)}
+    return {name for part in re.findall(rf"{mark}:(.*?)(?:\.|;|\||$)", text, re.MULTILINE)
+            for name in re.findall(r"`(\w+)`", part)}
 
 
 PAGES = [(Buffer, "V1: `Buffer`"), (ElasticBuffer, "V2: `ElasticBuffer`")]
@@ -193,7 +199,7 @@ PAGES = [(Buffer, "V1: `Buffer`"), (ElasticBuffer, "V2: `ElasticBuffer`")]
 
 @pytest.mark.parametrize("kind,heading", PAGES)
 def test_the_page_has_every_name(kind, heading):
-    named = {re.match(r"[\w*]+", name)[0] for names, _ in rows_of_the_page(heading) for name in names}
+    named = names_in(part_of_the_page(heading))
     patterns = [re.compile(name.replace("*", r"\w*") + "$") for name in named]
     own = [name for name in vars(kind) if not name.startswith("_")]
     lacking = [name for name in own if not any(each.match(name) for each in patterns)]
@@ -208,7 +214,7 @@ def test_the_page_has_every_name(kind, heading):
 @pytest.mark.parametrize("kind,heading", PAGES)
 def test_what_the_page_says_is_ignored_warns(kind, heading):
     """And what warns stands there."""
-    said = set().union(*(words_after("Ignored", text) for _, text in rows_of_the_page(heading)))
+    said = words_after("Ignored", part_of_the_page(heading))
     kinds = [kind.__name__ + "."]
     warns = {name for function, tests in TESTS.items() if function.__qualname__.startswith(tuple(kinds))
              for test, names in tests.items() if test in IGNORED for name in names.split()}

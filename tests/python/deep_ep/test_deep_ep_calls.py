@@ -204,7 +204,7 @@ def test_layout_tensors_are_asked_for():
     def work(buffer, rank, tokens):
         told = layout(buffer, tokens[rank])
         for name in NAMES:
-            with refuses(f"{name}: None, must be what get_dispatch_layout gave"):
+            with refuses(f"{name}: None, must be what get_dispatch_layout returned"):
                 first(buffer, tokens[rank], **{**told, name: None})
         # On one node there is no count of nodes. What they hold is not read, but for experts' number.
         with refuses("num_tokens_per_expert: 2 dimensions"):
