@@ -53,7 +53,7 @@ std::unique_ptr<TensorHome> make_host_home();
 std::unique_ptr<TensorHome> make_cuda_home(int device, size_t bytes);  // only in a build with CUDA
 uint64_t device_bytes_in_use(uint32_t gpus);                           // summed over GPUs 0 to gpus - 1; with CUDA
 
-// How much of the `bytes` of make_tensor_home a tensor of `bytes` takes.
+// The memory that a tensor takes of a home: whole units.
 constexpr size_t kHomeUnit = 256;
 constexpr size_t home_bytes(size_t bytes) { return (bytes + kHomeUnit - 1) / kHomeUnit * kHomeUnit; }
 

@@ -116,8 +116,9 @@ struct DispatchOutputs {
   Handle handle;
   Landing landing = Landing::kAuto;  // the landing that was chosen
   int64_t scale_out_rows = 0;        // copies of this rank's tokens that crossed to other nodes
-  Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
-  Lease lease;                       // holds the tensors above, except those in the caller's memory
+  Status status;  // kBadExpertId (names token and slot) if an id was out of range, else kTooManyRows if rows were
+                  // dropped, else kOk
+  Lease lease;    // holds the tensors above, except those in the caller's memory
 };
 
 // What the dispatch that made a handle found out; if it was captured, what its last replay found out.

@@ -91,8 +91,8 @@ using HostPlants = LivePlants;
 using HostPlants = NoPlants;
 #endif
 
-// Says whether this thread's world, or this process, has planted the canary. Nothing that ships refers to this
-// function.
+// Says whether this thread's world, or this process, has planted the canary. Of what ships only the simulator
+// refers to this function.
 bool canary_is_planted(Canary canary);
 
 template <class Plants>

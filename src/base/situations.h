@@ -1,5 +1,5 @@
 // Named rare situations. Tests assert that each was reached: on the host in builds with TRANSLOAD_SITUATIONS, in the
-// simulator always. What ships holds no trace of them.
+// simulator always. Of what ships only the simulator holds a trace of them.
 #pragma once
 #include <cstddef>
 #include <cstdint>

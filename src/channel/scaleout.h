@@ -24,7 +24,7 @@ struct Put {
   Word* drained;
   Word drained_count;
   size_t padding = 0;  // unused bytes of the slot after these, at both ends: a longer put may cover them
-  uint32_t queue = 0;  // same as in RailWord; ignored by a network that has one way to a rank
+  uint32_t queue = 0;  // which of the network's ways to the rank carries the put; ignored by a network that has one
 };
 
 // A rank that the transport found dead or cut off.

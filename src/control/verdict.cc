@@ -406,8 +406,9 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
                  "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
 }
 
-// Judges ranks that are alive and wait for each other. Between nodes that is a broken path, of which the lower end is
-// named. Inside one it is a rank that lost count, and rather one that kept others waiting than one that has waited.
+// Judges ranks that are alive and wait for each other in a circle. If the circle crosses nodes, some path of it is
+// broken, and the lowest rank of the circle is named. Inside a node a rank has lost count: the one that entered the
+// call last is named, if that was long after the accuser, else the lowest.
 Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
   if (cycle.size() == 1) return {FaultKind::kSilent, cycle[0], "it waits for itself", false};
   std::string detail = "ranks wait for each other:";

@@ -68,7 +68,7 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;          // all but routes, logs, row_token, and the layout's part of the report
+  DeviceHandle handle;          // filled in here, but for routes, logs, row_token and the layout's part of the report
   const char* counts_to_nodes;  // what the layout wrote
   DeviceState* state;
   HostWords* host;
@@ -76,7 +76,7 @@ struct PlanArgs {
   Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
   Word seal;              // seal of the report
   Word rows_max;          // rows from this one on are dropped
-  bool fails;             // true: more rows make the call fail, and the host is told
+  bool fails;             // true: more than rows_max rows make the call fail, and the host is told
 };
 
 // With rows_max a recount runs after the dispatch. If rows were dropped, it counts by expert those that were kept,

@@ -178,7 +178,7 @@ void CudaGroup::fail(const char* what, const char* advice) {
 }
 
 void CudaGroup::give_up(const char* what, const std::string& reason) {
-  // What was launched since the last mark is waited for, too.
+  // Moves done_ behind all that was launched since it was last recorded, so that fail() waits for that too.
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(what) + ": " + reason);
   fail(what);

@@ -60,6 +60,7 @@ struct HostCalls : RankState {
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
+
   // Runs the body as one call: whole_call.h says how an error leaves it.
   template <class Body>
   auto whole_call(const char* operation, Body body);

@@ -35,8 +35,8 @@ struct HeapFacts {
 // Why these ranks can not be in one heap, the same on all; "": they can. `worlds` is what rail_worlds() returns.
 std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds);
 
-// The number of the block that is long enough and free on all ranks of `root`'s world, which means that all groups that
-// had it have lingered. If there is none, the number of blocks.
+// The number of the first block that is long enough, and free on all ranks of `root`'s world. A block is free once
+// every group that had it has seen all taken that it sent. If there is none, the number of blocks.
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 

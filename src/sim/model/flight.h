@@ -70,7 +70,8 @@ struct FlightState {
   bool far = false;        // the flight crosses the network
   bool again = false;      // put: may land once more until a count covers the put
   bool after_own = false;  // the source is what earlier flights of the agent bring
-  // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target has cells.
+  // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target lies in the
+  // world's space, so cells record the flight.
   bool captured = false, torn = false, shadowed = false;
   bool complete = false;  // put: its source is free; until then the network may read the source again, landed or not
   bool command = false;   // mark: a word of a command, which is no count

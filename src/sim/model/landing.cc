@@ -55,7 +55,7 @@ void Flights::show_drained(uint32_t id) {
     });
   };
   if (setup_.rails == RailMode::kNetwork)
-    of(f.agent);  // earlier calls left none, and in this call only this warp writes the word
+    of(f.agent);  // puts of earlier calls are complete, and in this call no other warp has this word
   else
     for (const uint32_t agent : regions_[region].agents) of(agent);
   if (f.reader != f.agent)

@@ -9,7 +9,7 @@ enum class Checker : uint8_t {
   kNone,
   kConservation,  // every (token, owner) arrives once
   kPlacement,     // every row is where the contract wants it
-  kContent,       // every byte of a row and of what comes with it
+  kContent,       // every byte of a row, its scales and its header is what its source sent
   kSum,           // combine, to the bit
   kLanding,       // nothing is read before it has landed and what covers it was observed
   kOrder,         // rows come by source and token
