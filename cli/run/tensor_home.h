@@ -22,7 +22,7 @@ class TensorHome {
   virtual Tensor put(const Tensor& host) = 0;
   // Memory that no other rank can reach. It is valid until reset().
   virtual void* room(size_t bytes) = 0;
-  // Host memory in which to make what belongs `there`; write() brings it. Valid until forget().
+  // Host memory in which the caller makes the content of `there`; write() copies the content. Valid until forget().
   virtual void* draft(void* there, size_t bytes) = 0;
   virtual void write(void* there, const void* from, size_t bytes) = 0;
   // What calls left in a tensor, as the host reads it; valid until forget(), and as long as the tensor. Waits for the

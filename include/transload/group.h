@@ -31,7 +31,7 @@ struct Progress {
   std::atomic<uint64_t> epoch;       // epoch of the call in flight, or of the last one
   std::atomic<uint32_t> phase;       // Phase
   std::atomic<uint64_t> rows;        // rows moved in this phase
-  std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; fewer if peers drop some
+  std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; it moves fewer if peers drop some
   // A debugging aid: while pause_epoch and pause_phase are those of the call, the rank halts after pause_rows rows and
   // says so in `paused`, until pause_epoch changes.
   std::atomic<uint64_t> pause_epoch;

@@ -10,8 +10,8 @@ namespace transload {
 enum class Code : uint8_t {
   kOk,
   kInvalidArgument,  // refused before anything moved; the group is as it was. The message has argument, value, bound
-  kNotSupported,     // refused in the same way, because this build cannot do it yet
-  kOutOfMemory,      // refused in the same way, because this machine lacks memory
+  kNotSupported,     // refused like kInvalidArgument: this build or machine cannot do it
+  kOutOfMemory,      // refused like kInvalidArgument: this machine lacks memory
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
   kTooManyRows,      // more rows than rows_max came. In a Status: the last were dropped; in an Error: the call failed

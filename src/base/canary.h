@@ -31,7 +31,7 @@ enum class Canary : uint8_t {
   kPositionLost,     // a ring starts the next call where it started the last one
   // Calls.
   kDoneBeforeSettle,  // "done" is said before what was stored has landed
-  kStaleGrant,        // a grant of the call before is taken for this one's
+  kStaleGrant,        // a grant of the call before is taken for a grant of this call
   kNoGrantWait,       // rows are stored before the grant has come
   kPullNoExit,        // a pulled combine returns before its readers are done
   kWriteAfterAbort,   // a role still stores after the fault

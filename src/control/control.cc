@@ -229,7 +229,7 @@ void Control::react(Act act) {
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
-    if (reaction.verdict) reservation_->release();  // before ranks hear of it: survivors may take the name again
+    if (reaction.verdict) reservation_->release();  // before ranks hear the verdict: survivors may reuse the name
   }
   if (answered) changed_.notify_all();
   apply(reaction);

@@ -348,9 +348,10 @@ bool Arbiter::may_end(const Look& look) const {
   return false;
 }
 
-// Judges when all ranks on the way are alive and in the call, or were. What they wait for at this moment need not be
-// what keeps them: a wait for one of many names the first. So before one is named: has any rank stood still, is any
-// silent, or not in the call, or came to it after the deadline? The last may yet end well; then the accuser withdraws.
+// Judges when all ranks on the way are alive and in the call, or were. The rank that a wait names need not be the one
+// that holds it up, because a wait for one of many names the first. So the verdict is `otherwise` only if no rank stood
+// still, is silent, is away from the call, or entered it after a wait in it had expired. After such a late entry the
+// call may yet end well, so nobody is named before the last chance: the accuser may withdraw.
 std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
   const Case& open = look.open;
   if (std::optional<Verdict> stood = judge_stood(open)) return stood;

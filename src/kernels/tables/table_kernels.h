@@ -47,7 +47,8 @@ struct LayoutArgs {
 };
 // The notify kernel that follows increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
-// Bytes of near memory that each block of such a layout takes. What may run beside a layout depends on them.
+// Bytes of near memory that each block of a layout with these arguments takes. What may run beside a layout depends on
+// them.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
 // What a cached dispatch may need of its own: staged scales, and headers without entries.
@@ -58,7 +59,7 @@ struct HeaderArgs {
   uint64_t tokens;
   ScaleSource scales;
   char* staged_scales;  // [tokens][scale_room]
-  char* headers;        // [tokens][header_bytes]; null: they are there already
+  char* headers;        // [tokens][header_bytes]; null: the headers are made already
 };
 int launch_headers(const HeaderArgs& args, CUstream_st* stream);
 

@@ -52,7 +52,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
-  owes_kernels_ = !captured_;  // a capture owes none, because its graph may be thrown away
+  owes_kernels_ = !captured_;  // a captured call owes no kernels, because its graph may be thrown away
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {

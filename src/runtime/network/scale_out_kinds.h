@@ -33,7 +33,7 @@ struct ScaleOutKind {
   std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);
   // Collective, once memory is there. Throws Error.
   std::unique_ptr<ScaleOut> (*make)(GroupMaking& group, const NetworkPlace& place);
-  // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: they do not.
+  // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: no warps do.
   std::unique_ptr<NicQueues> (*open_queues)(GroupMaking& group, const NetworkPlace& place) = nullptr;
   // Whether the environment variable `told_by` tells this process to map no rail, though all ranks are on one host.
   // Null: no variable does.

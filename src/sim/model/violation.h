@@ -27,7 +27,7 @@ static_assert(sizeof(kCheckerNames) / sizeof(*kCheckerNames) == size_t(Checker::
 struct Violation {
   Checker checker = Checker::kNone;
   std::string what;
-  uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: none are
+  uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: the rule is about no bytes
   uint32_t rank = 0;  // who broke the rule, or found it broken
   int32_t warp = -1;
   uint64_t event = 0;             // number of the violation in the journal

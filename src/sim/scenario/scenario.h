@@ -41,7 +41,7 @@ struct ScenarioCall {
   uint32_t expert_alignment = 1;
   std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: none; empty list: none
   Overflow overflow = Overflow::kDrop;
-  bool weights = false;                                        // combine: sum them too
+  bool weights = false;                                        // combine: sum weights too
   uint32_t biases = 0;                                         // combine: 0 to 2
   std::optional<Landing> landing = Landing::kAuto;             // empty: the seed decides for each rank
   std::optional<CombineSource> source = CombineSource::kAuto;  // empty: the seed decides for each rank
@@ -120,7 +120,7 @@ struct Scenario {
   uint32_t deadline_ms = 1000;   // milliseconds of virtual time
   uint64_t compute_ms = 0;       // each rank computes for up to this long before each call
   uint64_t control_busy_ms = 0;  // one message of four to the arbiter comes up to this much later
-  uint32_t groups = 1;           // how many there are at once, all alike
+  uint32_t groups = 1;           // groups that exist at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   RailMode rails = RailMode::kNetwork;  // the kind of rails where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides

@@ -199,7 +199,7 @@ class WalkMemory {
   };
   struct OfWarp {
     Print print;                 // print of all that came before the looks in `seen`
-    std::vector<LastLook> seen;  // looks since then, with nothing else between them
+    std::vector<LastLook> seen;  // the latest looks, with nothing else between them
     const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };

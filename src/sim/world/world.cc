@@ -213,7 +213,7 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
       continue;
     }
     f.due = true;
-    if (seeded_->running() >= 0) seeded_->yield();  // the fault comes before anything else of this process
+    if (seeded_->running() >= 0) seeded_->yield();  // lets the fault come before this process does anything else
   }
 }
 

@@ -33,7 +33,8 @@ class DrainedWords {
     queue.last = &draining;
   }
 
-  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that leaves its queue with it.
+  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that thereby leaves the queue of
+  // its word.
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;
