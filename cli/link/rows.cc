@@ -1,4 +1,4 @@
-// Rings over a link. One thread of each rank serves its ends of all of them.
+// Rings over a link. One thread of each rank serves the rank's ends of all rings.
 #include "cli/link/rows.h"
 
 #include <algorithm>

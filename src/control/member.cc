@@ -180,7 +180,7 @@ Verdict Member::without_arbiter() const {
   return {FaultKind::kRendezvous, kNobody, "rank 0 held it and has left, and nobody else can judge", true};
 }
 
-// My verdict when nobody can tell me more.
+// The verdict of this rank alone, from what it has met itself and from whom it hears.
 Verdict Member::own_view(uint64_t now) const {
   if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
   if (accusing_mismatch_) {

@@ -49,7 +49,7 @@ struct Heartbeat {
   bool waiting = false;
   uint32_t waiting_for = kNobody;
   uint64_t sent = 0;            // time by the rank's own clock: a gap between two beats shows that the rank stood still
-  uint64_t entered = 0;         // when the rank entered call `epoch`, by the same clock; 0: not said
+  uint64_t entered = 0;         // when the rank entered call `epoch`, by the rank's own clock; 0: not said
   uint64_t entered_before = 0;  // when the rank entered call `epoch` - 1, in which a neighbour may still wait
 };
 

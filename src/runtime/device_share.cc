@@ -21,8 +21,8 @@ struct Taken {
   uint64_t holders = 0;  // ranks in this process
 };
 
-// What the ranks of a group take of the GPU of `mine`: SMs of all of them, and a hardware queue for each rank in the
-// process of `mine`.
+// What the ranks of a group take of the GPU of `mine`: SMs for all these ranks, and a hardware queue for each rank in
+// the process of `mine`.
 Taken taken_on(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   Taken sum;
   for (const DeviceUse& use : uses) {

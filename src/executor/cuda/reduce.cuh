@@ -204,7 +204,7 @@ struct StagedSum {
 
 // What a lane has to do with a sum: the row that it loads, and where that lies among the others.
 struct SumLane {
-  const char* row;  // null: none
+  const char* row;  // null: the lane loads no row
   uint32_t place;   // bytes before the row in the stage, for each element of a row
   uint32_t bytes;   // bytes of an element
 };

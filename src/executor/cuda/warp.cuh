@@ -456,7 +456,7 @@ class CudaWarp {
     int32_t channel;
     uint64_t deadline_ns;
   };
-  // It is rare and not inlined, because every verb would have a copy of it.
+  // This is not inlined, because faults are rare and every verb would have a copy.
   __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, FaultSite caller,
                                                   Record record) {
     fault->role = Word(caller.role);

@@ -89,7 +89,7 @@ class PlanWarp {
     const char* at;
     uint64_t step;
     uint32_t count;
-    const Counterpart* sources;  // [count] null: all records are there
+    const Counterpart* sources;  // [count] null: no record is missing
     uint64_t* begin;             // [count + 1]
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]

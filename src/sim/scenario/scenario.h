@@ -39,7 +39,7 @@ struct ScenarioCall {
   DLDataType scale_dtype = kF32;
   bool wide_ids = false;  // ids have type int64
   uint32_t expert_alignment = 1;
-  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: none; empty list: none
+  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: no bound; empty list: none
   Overflow overflow = Overflow::kDrop;
   bool weights = false;                                        // combine: sum weights too
   uint32_t biases = 0;                                         // combine: 0 to 2
@@ -77,7 +77,7 @@ struct FaultMoment {
 
 struct ExpectedVerdict {
   FaultKind kind = FaultKind::kNone;  // kNone: no rank reports a fault
-  std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
+  std::optional<uint32_t> culprit;    // not set: the rank of the fault, or the lowest rank beyond a cut
   bool or_none = false;               // or all ranks end without a fault
   uint64_t within_ms = 0;             // time after the fault, or after the call's begin if later; 0: deadline and 1 s
 };
