@@ -63,8 +63,8 @@ struct GroupOptions {
   uint64_t slab_bytes = 64 << 20;   // room for leases of this rank
   uint32_t deadline_ms = 10000;     // deadline of every wait in a call
   uint32_t create_deadline_ms = 0;  // deadline of every wait while the group is made; 0: deadline_ms
-  CombineWire combine_wire =
-      CombineWire::kBf16;  // the widest that a combine may ask for; kF32 doubles the bytes of combine's slots
+  // The widest that a combine may ask for; kF32 doubles the bytes of combine's slots.
+  CombineWire combine_wire = CombineWire::kBf16;
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: on CPUs and between hosts libfabric, else loopback
   std::string provider;                              // provider of libfabric; "": the best that this machine has
   // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI

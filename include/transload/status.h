@@ -46,8 +46,7 @@ struct Fault {
   uint64_t expected = 0;    // what that counter had to reach
   double after_ms = 0;      // time from the reporter's entry into the call to the end of its wait
   std::string detail;       // one sentence for people
-  bool own_view =
-      false;  // this rank heard no arbiter: the fault is its own opinion, and other ranks may name another culprit
+  bool own_view = false;    // this rank heard no arbiter: the fault is its own opinion, and others may differ
 
   std::string to_string() const;
 };

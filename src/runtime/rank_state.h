@@ -57,10 +57,9 @@ struct RankState {
   void place(Mappings given);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
-  RegionParts region_parts(uint32_t rank,
-                           uint64_t slab_bytes) const;        // of any rank; slab_bytes is that rank's own option
-  std::vector<uint32_t> counterparts() const;                 // ranks at the other ends of my rails, ascending
-  std::vector<uint32_t> neighbours(bool rails_mapped) const;  // ranks whose memory I store to, ascending
+  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank; slab_bytes is its option
+  std::vector<uint32_t> counterparts() const;                          // ranks at the other ends of my rails, ascending
+  std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
 
   uint64_t grant_bytes() const;
   RingWords ring_words() const;

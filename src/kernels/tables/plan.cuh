@@ -281,8 +281,8 @@ class PlanWarp {
                       .counts = {}};
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; k += 2) {
-      const uint32_t c = channel + kChannelsEach * lane_ +
-                         k;  // even, and records are whole units of 16 bytes, so word c + 1 is the record's too
+      // Even, so word c + 1 is the record's too: records are whole units of 16 bytes.
+      const uint32_t c = channel + kChannelsEach * lane_ + k;
       const uint2 pair =
           c < a_.channels ? *reinterpret_cast<const uint2*>(words + CountsRecord::kByChannel + c) : uint2{};
       slice.counts[k] = pair.x;

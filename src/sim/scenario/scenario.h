@@ -113,14 +113,13 @@ struct Scenario {
   uint32_t slots = 1;
   uint32_t peer_slots = 0;           // 0: equal to `slots`
   std::vector<uint64_t> slab_bytes;  // [ranks] empty: see slab_rows
-  std::vector<uint64_t>
-      slab_rows;  // [ranks] room for this many rows of a call; without slab_bytes too: for every lease of the scenario
-  uint64_t slab_offset = 0;      // unused bytes before the slabs
-  uint64_t counters_from = 0;    // the first position of every ring
-  uint32_t deadline_ms = 1000;   // milliseconds of virtual time
-  uint64_t compute_ms = 0;       // each rank computes for up to this long before each call
-  uint64_t control_busy_ms = 0;  // one message of four to the arbiter comes up to this much later
-  uint32_t groups = 1;           // groups that exist at once, all alike
+  std::vector<uint64_t> slab_rows;   // [ranks] room for this many rows of a call; if this is empty too: for all leases
+  uint64_t slab_offset = 0;          // unused bytes before the slabs
+  uint64_t counters_from = 0;        // the first position of every ring
+  uint32_t deadline_ms = 1000;       // milliseconds of virtual time
+  uint64_t compute_ms = 0;           // each rank computes for up to this long before each call
+  uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to this much later
+  uint32_t groups = 1;               // groups that exist at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   RailMode rails = RailMode::kNetwork;  // the kind of rails where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides
